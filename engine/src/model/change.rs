@@ -1,0 +1,153 @@
+//! Changes as nodes record them, and changes that wait.
+
+use super::value::{Key, Row};
+use super::version::{Dot, NodeId, Stamp, Vector};
+
+/// What a statement did to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Op {
+    /// The letter kept in the history.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Op::Insert => "I",
+            Op::Update => "U",
+            Op::Delete => "D",
+        }
+    }
+
+    pub fn from_letter(letter: &str) -> Option<Op> {
+        Some(match letter {
+            "I" => Op::Insert,
+            "U" => Op::Update,
+            "D" => Op::Delete,
+            _ => return None,
+        })
+    }
+}
+
+/// One row of a history_store: that a row changed, not what it became. What it is now is read from the table itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Rises in the order of the commits, for one key at one node.
+    pub id: i64,
+    /// The mark of the transaction that wrote the entry, see [`Cut`](super::Cut).
+    pub mark: i64,
+    pub op: Op,
+    /// Microseconds UTC: by this node's clock for a user's change, corrected for a change that arrived.
+    pub time: i64,
+    pub key: Key,
+    /// Present when Concord wrote the entry, for a change made elsewhere.
+    pub arrival: Option<Arrival>,
+    /// Present when the table records images.
+    pub images: Option<Images>,
+}
+
+/// Where an entry that Concord wrote comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The change itself; `None` when the entry only says that others were seen.
+    pub dot: Dot,
+    /// Everything the content has seen since.
+    pub vector: Vector,
+}
+
+/// The recorded columns of a row before and after one change; `None` where there was no row.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Images {
+    pub before: Option<Row>,
+    pub after: Option<Row>,
+}
+
+/// Why a row waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParkedCode {
+    /// A user changed the row here after it was read; decided in the next cycle.
+    Busy,
+    /// The database refused the row.
+    Constraint,
+    /// A value does not fit its column.
+    Value,
+    /// A row that others refer to here cannot be deleted.
+    Referred,
+    /// A trigger of the database changed what was written.
+    Altered,
+    /// The policy leaves the conflict to a person.
+    Conflict,
+    /// The row could not be read at its node.
+    Unreadable,
+}
+
+impl ParkedCode {
+    pub const ALL: [ParkedCode; 7] = [
+        ParkedCode::Busy,
+        ParkedCode::Constraint,
+        ParkedCode::Value,
+        ParkedCode::Referred,
+        ParkedCode::Altered,
+        ParkedCode::Conflict,
+        ParkedCode::Unreadable,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParkedCode::Busy => "busy",
+            ParkedCode::Constraint => "constraint",
+            ParkedCode::Value => "value",
+            ParkedCode::Referred => "referred",
+            ParkedCode::Altered => "altered",
+            ParkedCode::Conflict => "conflict",
+            ParkedCode::Unreadable => "unreadable",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<ParkedCode> {
+        ParkedCode::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+/// A version of a row that one node has not taken yet.
+///
+/// It takes part in every decision about its key until it is applied or something that has seen it replaces it, so
+/// what waits here is never lost and never forgotten.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parked {
+    pub table: usize,
+    pub key: Key,
+    pub code: ParkedCode,
+    /// What the database or Concord said, for a person.
+    pub message: String,
+    /// When it was parked, µs UTC.
+    pub since: i64,
+    /// The version that waits.
+    pub vector: Vector,
+    pub stamp: Stamp,
+    /// Its content in the shared shape; `None` if it is a delete.
+    pub row: Option<Row>,
+    /// What the content that stands at the node has seen, of the changes in question.
+    pub standing: Vector,
+}
+
+/// A version that lost a conflict, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lost {
+    /// The same at every node where the same conflict is recorded.
+    pub id: String,
+    pub table: usize,
+    pub key: Key,
+    /// When it was decided, µs UTC.
+    pub decided: i64,
+    pub winner: NodeId,
+    pub winner_time: i64,
+    pub winner_row: Option<Row>,
+    pub loser: NodeId,
+    pub loser_time: i64,
+    pub loser_row: Option<Row>,
+    /// The policy and, in words, why.
+    pub reason: String,
+}

@@ -1,0 +1,332 @@
+//! What a column can hold, and whether a value fits it exactly.
+
+use std::fmt;
+
+use super::time;
+use super::value::Value;
+
+/// The type in which a column's values travel between nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    Bool,
+    Int,
+    Float,
+    Decimal,
+    Text,
+    Bytes,
+    Date,
+    Time,
+    Timestamp,
+    Instant,
+    Json,
+    Uuid,
+    /// A type that only columns of the very same native type share; its values travel as that type's text.
+    Native(String),
+    /// Whatever is stored, with its own kind: between columns of SQLite, which bind a type to the value.
+    Any,
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Type::Bool => "boolean",
+            Type::Int => "integer",
+            Type::Float => "float",
+            Type::Decimal => "decimal",
+            Type::Text => "text",
+            Type::Bytes => "bytes",
+            Type::Date => "date",
+            Type::Time => "time",
+            Type::Timestamp => "timestamp",
+            Type::Instant => "instant",
+            Type::Json => "json",
+            Type::Uuid => "uuid",
+            Type::Native(name) => name,
+            Type::Any => "any",
+        })
+    }
+}
+
+/// The set of values that one column stores without changing them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Domain {
+    Bool,
+    Int {
+        bits: u8,
+        unsigned: bool,
+    },
+    Float {
+        bits: u8,
+    },
+    /// All digits before the point, or at most `precision` digits of which `scale` stand after the point.
+    Decimal {
+        limits: Option<(u32, u32)>,
+    },
+    /// `max` counts characters. A `padded` column does not keep blanks at the end.
+    Text {
+        max: Option<u32>,
+        padded: bool,
+    },
+    Bytes,
+    Date,
+    /// `digits` of a second, 0 to 6; likewise below.
+    Time {
+        digits: u8,
+    },
+    Timestamp {
+        digits: u8,
+    },
+    Instant {
+        digits: u8,
+    },
+    Json,
+    Uuid,
+    /// A type that travels as text to columns of the same native type, and nowhere else.
+    Native(String),
+    /// A column of SQLite: it stores any value, and `affinity` may turn one kind into another. `accepts` lists the types
+    /// that come back as they were written.
+    Loose {
+        affinity: String,
+        accepts: Vec<Type>,
+    },
+    /// No value can be carried; the text says why.
+    Unsupported(String),
+}
+
+/// Why a value does not fit a column. Reads after "the value … ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(pub String);
+
+/// The years that every calendar in use here can write as four digits.
+const CALENDAR: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+
+impl Domain {
+    /// The type in which the column's values travel, unless other columns decide (see [`Type::shared`]).
+    fn strict_type(&self) -> Option<Type> {
+        Some(match self {
+            Domain::Bool => Type::Bool,
+            Domain::Int { .. } => Type::Int,
+            Domain::Float { .. } => Type::Float,
+            Domain::Decimal { .. } => Type::Decimal,
+            Domain::Text { .. } => Type::Text,
+            Domain::Bytes => Type::Bytes,
+            Domain::Date => Type::Date,
+            Domain::Time { .. } => Type::Time,
+            Domain::Timestamp { .. } => Type::Timestamp,
+            Domain::Instant { .. } => Type::Instant,
+            Domain::Json => Type::Json,
+            Domain::Uuid => Type::Uuid,
+            Domain::Native(name) => Type::Native(name.clone()),
+            Domain::Loose { .. } | Domain::Unsupported(_) => return None,
+        })
+    }
+
+    /// Whether the column gives back `value` as it was written. A value that does not fit is never rounded, cut or
+    /// padded: its row waits.
+    pub fn holds(&self, value: &Value) -> Result<(), Misfit> {
+        let no = |why: String| Err(Misfit(why));
+        match (self, value) {
+            (_, Value::Null) => Ok(()),
+            (Domain::Int { bits, unsigned }, Value::Int(v)) => {
+                let (v, bits) = (i128::from(*v), u32::from(*bits));
+                let (min, max) = if *unsigned {
+                    (0, (1i128 << bits) - 1)
+                } else {
+                    (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1)
+                };
+                if (min..=max).contains(&v) { Ok(()) } else { no(format!("{v} lies outside {min} to {max}")) }
+            }
+            (Domain::Int { bits: 64, unsigned: true }, Value::Uint(_)) => Ok(()),
+            (Domain::Int { .. }, Value::Uint(v)) => no(format!("{v} is above what the column holds")),
+            (Domain::Float { bits: 32 }, Value::Float(v)) if f64::from(*v as f32) != *v && !v.is_nan() => {
+                no(format!("{v} is not exact as a 4-byte float"))
+            }
+            (Domain::Decimal { limits }, Value::Decimal(v)) => {
+                let Some((precision, scale)) = limits else { return Ok(()) };
+                if !v.is_finite() {
+                    return if v.as_str() == "NaN" {
+                        Ok(())
+                    } else {
+                        no(format!("{} needs a column without a precision", v.as_str()))
+                    };
+                }
+                let (_, whole, fraction) = v.parts();
+                if fraction.len() > *scale as usize {
+                    return no(format!("{} has more than {scale} digits after the point", v.as_str()));
+                }
+                if whole.len() > precision.saturating_sub(*scale) as usize {
+                    return no(format!("{} has more than {} digits before the point", v.as_str(), precision - scale));
+                }
+                Ok(())
+            }
+            (Domain::Text { max, padded }, Value::Text(v)) => {
+                if v.contains('\0') {
+                    return no("contains a NUL character, which the column cannot store".to_owned());
+                }
+                if *padded && v.ends_with(' ') {
+                    return no("ends in blanks, which the column does not keep".to_owned());
+                }
+                match max {
+                    Some(max) if v.chars().count() > *max as usize => {
+                        no(format!("has {} characters and the column holds {max}", v.chars().count()))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            (Domain::Time { digits }, Value::Time(v)) => fits_digits(*v, *digits),
+            (Domain::Timestamp { digits }, Value::Timestamp(v)) | (Domain::Instant { digits }, Value::Instant(v)) => {
+                if matches!(*v, i64::MAX | i64::MIN) { Ok(()) } else { fits_digits(*v, *digits) }
+            }
+            (Domain::Json, Value::Json(v)) if v.as_str().contains("\\u0000") => {
+                no("contains a NUL character, which the column cannot store".to_owned())
+            }
+            (Domain::Loose { affinity, .. }, value) => fits_loosely(affinity, value),
+            (Domain::Unsupported(why), _) => no(why.clone()),
+            (Domain::Native(_), Value::Text(_)) => Ok(()),
+            (domain, value) => match domain.strict_type() {
+                Some(ty) if ty.has(value) => Ok(()),
+                Some(ty) => no(format!("is {} and the column holds {ty}", value.kind())),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+fn fits_digits(micros: i64, digits: u8) -> Result<(), Misfit> {
+    let unit = 10i64.pow(6 - u32::from(digits.min(6)));
+    if micros % unit == 0 { Ok(()) } else { Err(Misfit(format!("has more than {digits} digits of a second"))) }
+}
+
+fn fits_loosely(affinity: &str, value: &Value) -> Result<(), Misfit> {
+    let no = |why: String| Err(Misfit(why));
+    match value {
+        Value::Uint(v) => no(format!("{v} is above what SQLite's 64-bit integers hold")),
+        Value::Float(v) if v.is_nan() => no("is NaN, which SQLite stores as NULL".to_owned()),
+        Value::Decimal(v) if affinity == "NUMERIC" => {
+            let (_, whole, fraction) = v.parts();
+            if !v.is_finite() || whole.len() + fraction.len() > 15 {
+                no(format!("{} has more digits than a NUMERIC column of SQLite keeps", v.as_str()))
+            } else {
+                Ok(())
+            }
+        }
+        Value::Date(v) if time::parse_date(&time::date(*v)) != Some(*v) => no("lies outside the calendar".to_owned()),
+        Value::Timestamp(v) | Value::Instant(v) if !matches!(*v, i64::MAX | i64::MIN) && !CALENDAR.contains(v) => {
+            no("lies outside the years 1 to 9999".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Type {
+    /// Whether a value is of this type. NULL is of every type.
+    pub fn has(&self, value: &Value) -> bool {
+        matches!(
+            (self, value),
+            (_, Value::Null)
+                | (Type::Any, _)
+                | (Type::Bool, Value::Bool(_))
+                | (Type::Int, Value::Int(_) | Value::Uint(_))
+                | (Type::Float, Value::Float(_))
+                | (Type::Decimal, Value::Decimal(_))
+                | (Type::Text | Type::Native(_), Value::Text(_))
+                | (Type::Bytes, Value::Bytes(_))
+                | (Type::Date, Value::Date(_))
+                | (Type::Time, Value::Time(_))
+                | (Type::Timestamp, Value::Timestamp(_))
+                | (Type::Instant, Value::Instant(_))
+                | (Type::Json, Value::Json(_))
+                | (Type::Uuid, Value::Uuid(_))
+        )
+    }
+
+    /// Whether rows can be identified by columns of this type.
+    pub fn identifies(&self) -> bool {
+        !matches!(self, Type::Float | Type::Json)
+    }
+
+    /// The type that the columns of all nodes share, or why they share none. Each column comes with words that name
+    /// it, such as "`balance` of `accounts` at office (numeric)".
+    pub fn shared<'a>(columns: impl IntoIterator<Item = (String, &'a Domain)> + Clone) -> Result<Type, String> {
+        let mut shared: Option<(String, Type)> = None;
+        for (who, domain) in columns.clone() {
+            if let Domain::Unsupported(why) = domain {
+                return Err(format!("{who}: {why}"));
+            }
+            let Some(ty) = domain.strict_type() else { continue };
+            match &shared {
+                Some((first, agreed)) if *agreed != ty => {
+                    return Err(format!("{who} holds {ty} and {first} holds {agreed}; give both the same type"));
+                }
+                Some(_) => {}
+                None => shared = Some((who, ty)),
+            }
+        }
+        let mut loose: Option<(String, &str)> = None;
+        for (who, domain) in columns {
+            let Domain::Loose { affinity, accepts } = domain else { continue };
+            match &shared {
+                Some((first, ty)) if !accepts.contains(ty) => {
+                    return Err(format!("{who} does not keep {ty} exactly, which {first} holds"));
+                }
+                Some(_) => {}
+                None => match &loose {
+                    Some((first, other)) if other != affinity => {
+                        return Err(format!(
+                            "{who} turns values into {affinity} and {first} into {other}; declare both alike"
+                        ));
+                    }
+                    _ => loose = Some((who, affinity)),
+                },
+            }
+        }
+        Ok(shared.map_or(Type::Any, |(_, ty)| ty))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::Decimal;
+    use super::*;
+
+    fn decimal(text: &str) -> Value {
+        Value::Decimal(Decimal::parse(text).unwrap())
+    }
+
+    #[test]
+    fn nothing_is_rounded_cut_or_padded() {
+        let money = Domain::Decimal { limits: Some((12, 2)) };
+        assert!(money.holds(&decimal("9999999999.99")).is_ok());
+        assert!(money.holds(&decimal("1.500")).is_ok());
+        assert!(money.holds(&decimal("0.005")).is_err());
+        assert!(money.holds(&decimal("12345678901")).is_err());
+        let small = Domain::Int { bits: 16, unsigned: false };
+        assert!(small.holds(&Value::Int(32767)).is_ok() && small.holds(&Value::Int(32768)).is_err());
+        assert!(Domain::Int { bits: 64, unsigned: false }.holds(&Value::Int(i64::MIN)).is_ok());
+        let name = Domain::Text { max: Some(3), padded: true };
+        assert!(name.holds(&Value::text("äöü")).is_ok());
+        assert!(name.holds(&Value::text("abcd")).is_err() && name.holds(&Value::text("a ")).is_err());
+        assert!(Domain::Text { max: None, padded: false }.holds(&Value::text("a\0")).is_err());
+        assert!(Domain::Timestamp { digits: 3 }.holds(&Value::Timestamp(1_000)).is_ok());
+        assert!(Domain::Timestamp { digits: 3 }.holds(&Value::Timestamp(1_001)).is_err());
+        assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.1)).is_err());
+        assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.5)).is_ok());
+        assert!(Domain::Bool.holds(&Value::Int(1)).is_err());
+    }
+
+    #[test]
+    fn strict_columns_decide_and_loose_ones_follow() {
+        let integer = Domain::Loose { affinity: "INTEGER".into(), accepts: vec![Type::Int, Type::Bool] };
+        let text = Domain::Loose { affinity: "TEXT".into(), accepts: vec![Type::Text, Type::Instant] };
+        let instant = Domain::Instant { digits: 6 };
+        let shared = |domains: Vec<&Domain>| {
+            Type::shared(domains.into_iter().enumerate().map(|(n, d)| (format!("column {n}"), d)).collect::<Vec<_>>())
+        };
+        assert_eq!(shared(vec![&instant, &text]), Ok(Type::Instant));
+        assert_eq!(shared(vec![&text, &text]), Ok(Type::Any));
+        assert!(shared(vec![&text, &integer]).unwrap_err().contains("column 1 turns values into INTEGER"));
+        assert!(shared(vec![&instant, &integer]).unwrap_err().contains("column 1 does not keep instant"));
+        assert!(shared(vec![&instant, &Domain::Json]).is_err());
+    }
+}

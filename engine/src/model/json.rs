@@ -1,0 +1,110 @@
+//! Values as JSON, without loss: how rows are kept in the journal and among the parked rows, and shown by `--json`.
+
+use serde_json::{Map, Value as Document, json};
+
+use super::domain::Type;
+use super::time;
+use super::value::{Decimal, Json, Row, Value};
+
+/// A value as JSON. Together with the type it travels in (or by itself, for [`Type::Any`]) it can be read back exactly.
+///
+/// Numbers are JSON numbers, decimals and everything that JSON lacks are strings, bytes are `{"hex": "…"}`.
+pub fn value_to_json(value: &Value) -> Document {
+    match value {
+        Value::Null => Document::Null,
+        Value::Bool(v) => json!(v),
+        Value::Int(v) => json!(v),
+        Value::Uint(v) => json!(v),
+        // A float that JSON would print like an integer, or cannot print, keeps its kind in an object.
+        Value::Float(v) if v.is_finite() => json!({"float": *v}),
+        Value::Float(v) => json!({"float": v.to_string()}),
+        Value::Decimal(v) => json!(v.as_str()),
+        Value::Text(v) => json!(v),
+        Value::Bytes(v) => json!({"hex": v.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}),
+        Value::Json(v) => json!({"json": v.as_str()}),
+        Value::Date(_) | Value::Time(_) | Value::Timestamp(_) | Value::Instant(_) | Value::Uuid(_) => {
+            json!(value.to_string())
+        }
+    }
+}
+
+/// The inverse of [`value_to_json`]; `None` if the document is not such a value of this type.
+pub fn value_from_json(ty: &Type, document: &Document) -> Option<Value> {
+    Some(match (ty, document) {
+        (_, Document::Null) => Value::Null,
+        (Type::Bool, Document::Bool(v)) | (Type::Any, Document::Bool(v)) => Value::Bool(*v),
+        (Type::Int | Type::Any, Document::Number(v)) => match v.as_i64() {
+            Some(v) => Value::Int(v),
+            None => Value::Uint(v.as_u64()?),
+        },
+        (Type::Decimal, Document::String(v)) => Value::Decimal(Decimal::parse(v)?),
+        (Type::Text | Type::Native(_) | Type::Any, Document::String(v)) => Value::text(v.as_str()),
+        (Type::Date, Document::String(v)) => Value::Date(time::parse_date(v)?),
+        (Type::Time, Document::String(v)) => Value::Time(time::parse_time(v)?),
+        (Type::Timestamp, Document::String(v)) => Value::Timestamp(time::parse_timestamp(v)?),
+        (Type::Instant, Document::String(v)) => Value::Instant(time::parse_instant(v)?),
+        (Type::Uuid, Document::String(v)) => Value::Uuid(*uuid::Uuid::parse_str(v).ok()?.as_bytes()),
+        (Type::Float | Type::Any, Document::Object(members)) if members.contains_key("float") => {
+            match &members["float"] {
+                Document::Number(v) => Value::Float(v.as_f64()?),
+                Document::String(v) => Value::Float(v.parse().ok()?),
+                _ => return None,
+            }
+        }
+        (Type::Bytes | Type::Any, Document::Object(members)) if members.contains_key("hex") => {
+            let hex = members["hex"].as_str()?;
+            let bytes =
+                hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+            Value::Bytes(bytes.collect::<Option<_>>()?)
+        }
+        (Type::Json | Type::Any, Document::Object(members)) if members.contains_key("json") => {
+            Value::Json(Json::new(members["json"].as_str()?))
+        }
+        _ => return None,
+    })
+}
+
+/// A row as an object, a member for each column.
+pub fn row_to_json<'a>(names: impl IntoIterator<Item = &'a str>, row: &[Value]) -> Document {
+    Document::Object(names.into_iter().zip(row).map(|(name, value)| (name.to_owned(), value_to_json(value))).collect())
+}
+
+/// The inverse of [`row_to_json`]; a member that is missing is NULL.
+pub fn row_from_json<'a>(
+    columns: impl IntoIterator<Item = (&'a str, &'a Type)>,
+    members: &Map<String, Document>,
+) -> Option<Row> {
+    columns.into_iter().map(|(name, ty)| value_from_json(ty, members.get(name).unwrap_or(&Document::Null))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values() -> impl Strategy<Value = (Type, Value)> {
+        prop_oneof![
+            any::<i64>().prop_map(|v| (Type::Int, Value::Int(v))),
+            (i64::MAX as u64 + 1..).prop_map(|v| (Type::Int, Value::Uint(v))),
+            any::<f64>().prop_map(|v| (Type::Float, Value::Float(v))),
+            any::<u64>().prop_map(|bits| (Type::Any, Value::Float(f64::from_bits(bits)))),
+            (any::<i64>(), 0..9usize)
+                .prop_map(|(v, s)| (Type::Decimal, Value::Decimal(Decimal::from_unscaled(v.into(), s)))),
+            ".*".prop_map(|v| (Type::Text, Value::text(v))),
+            ".*".prop_map(|v| (Type::Any, Value::text(v))),
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(|v| (Type::Any, Value::Bytes(v.into()))),
+            (-700_000..2_000_000i32).prop_map(|v| (Type::Date, Value::Date(v))),
+            (-60_000_000_000_000_000..200_000_000_000_000_000i64).prop_map(|v| (Type::Instant, Value::Instant(v))),
+            any::<[u8; 16]>().prop_map(|v| (Type::Uuid, Value::Uuid(v))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn values_survive_the_text_of_a_document((ty, value) in values()) {
+            let text = value_to_json(&value).to_string();
+            let back = value_from_json(&ty, &serde_json::from_str(&text).unwrap());
+            prop_assert_eq!(back, Some(value), "{}", text);
+        }
+    }
+}

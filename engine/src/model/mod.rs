@@ -1,0 +1,19 @@
+//! What everything else speaks of: values, rows, tables, changes, versions and cuts. Pure data; knows no database, no
+//! plugin and no file.
+
+mod change;
+mod cut;
+mod domain;
+mod json;
+mod table;
+pub mod time;
+mod value;
+mod version;
+
+pub use change::{Arrival, Entry, Images, Lost, Op, Parked, ParkedCode};
+pub use cut::{BadCut, Cut};
+pub use domain::{Domain, Misfit, Type};
+pub use json::{row_from_json, row_to_json, value_from_json, value_to_json};
+pub use table::{Column, ForeignKey, OnGone, TableSpec, Unique};
+pub use value::{Decimal, Json, Key, Row, Value};
+pub use version::{Dot, NodeId, Stamp, Vector};

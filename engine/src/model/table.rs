@@ -1,0 +1,124 @@
+//! A synced table as one node has it.
+
+use super::domain::{Domain, Type};
+use super::value::{Key, Row, Value};
+
+/// One synced table at one node: its local names, and the shape in which its rows are read and written there.
+///
+/// Rows at this node are lists of values in the order of `columns`. Columns stand in the order of the shared row;
+/// those that do not live at this node are left out.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// The table's place in the configuration file, alike at all nodes.
+    pub index: usize,
+    /// The shared name; also names the history table.
+    pub name: String,
+    /// The local schema (PostgreSQL) the table was found in; `None` where databases have no schemas.
+    pub schema: Option<String>,
+    /// The local table name as the catalogue spells it.
+    pub local: String,
+    pub columns: Vec<Column>,
+    /// Positions in `columns` of the key, in the key's shared order, which is alike at all nodes.
+    pub key: Vec<usize>,
+    /// Unique constraints and indexes besides the key.
+    pub uniques: Vec<Unique>,
+    /// References from this table, whether or not the other table is synced.
+    pub references: Vec<ForeignKey>,
+    /// References to this table, whether or not the other table is synced.
+    pub referenced: Vec<ForeignKey>,
+    /// Names of triggers that are not Concord's.
+    pub user_triggers: Vec<String>,
+    /// Whether the table's triggers have to be of the kind that partitions inherit; names of its partitions.
+    pub partitions: Vec<String>,
+    pub partitioned: bool,
+    /// Whether users' changes at this node are carried elsewhere, so that triggers have to record them.
+    pub captured: bool,
+    /// Positions in `columns` whose values before and after each change are recorded as well, because the table's
+    /// conflict policy asks for them.
+    pub images: Vec<usize>,
+}
+
+/// One column of a [`TableSpec`].
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The local name as the catalogue spells it.
+    pub name: String,
+    /// Its place in the shared row.
+    pub shared: usize,
+    /// The type in the database's own words.
+    pub native: String,
+    pub domain: Domain,
+    /// The type in which its values travel.
+    pub ty: Type,
+    pub nullable: bool,
+}
+
+/// A unique constraint or index that is not the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    pub name: String,
+    /// Local column names; empty for an index over expressions.
+    pub columns: Vec<String>,
+}
+
+/// A reference from `columns` of one table to `referenced_columns` of another, in local names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    pub name: String,
+    pub schema: Option<String>,
+    pub table: String,
+    pub columns: Vec<String>,
+    pub referenced_schema: Option<String>,
+    pub referenced_table: String,
+    pub referenced_columns: Vec<String>,
+    pub on_delete: OnGone,
+}
+
+/// What a reference does to the referring row when the row it refers to goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGone {
+    /// The deletion is refused.
+    Refuse,
+    /// The referring row is deleted.
+    Cascade,
+    /// The referring columns are set to NULL or to their default.
+    Detach,
+}
+
+impl TableSpec {
+    /// The local name with its schema, for messages.
+    pub fn full_name(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{}", self.local),
+            None => self.local.clone(),
+        }
+    }
+
+    /// The columns of the key, in the key's order.
+    pub fn key_columns(&self) -> impl ExactSizeIterator<Item = &Column> + Clone {
+        self.key.iter().map(|&at| &self.columns[at])
+    }
+
+    /// The columns recorded before and after each change.
+    pub fn image_columns(&self) -> impl ExactSizeIterator<Item = &Column> + Clone {
+        self.images.iter().map(|&at| &self.columns[at])
+    }
+
+    /// The key of a local row.
+    pub fn key_of(&self, row: &[Value]) -> Key {
+        self.key.iter().map(|&at| row[at].clone()).collect()
+    }
+
+    /// The first value of a local row that its column would not store as it is: the column's name and the reason.
+    pub fn misfit(&self, row: &Row) -> Option<(&str, String)> {
+        self.columns
+            .iter()
+            .zip(row)
+            .find_map(|(column, value)| column.domain.holds(value).err().map(|why| (column.name.as_str(), why.0)))
+    }
+
+    /// Whether a change made here by Concord may make the database change rows by itself.
+    pub fn reacts(&self) -> bool {
+        !self.user_triggers.is_empty() || self.referenced.iter().any(|key| key.on_delete != OnGone::Refuse)
+    }
+}

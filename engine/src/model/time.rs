@@ -1,0 +1,142 @@
+//! Dates and times as text, and back. Microseconds since 1970; the extremes of each type are the infinities.
+
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
+
+/// 1970-01-01 as chrono counts days.
+const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a valid date");
+
+/// `2024-05-31`, or an infinity.
+pub fn date(days: i32) -> String {
+    match days {
+        i32::MAX => "infinity".to_owned(),
+        i32::MIN => "-infinity".to_owned(),
+        _ => match EPOCH.checked_add_signed(TimeDelta::days(days.into())) {
+            Some(date) => date.to_string(),
+            None => format!("{days} days from 1970-01-01"),
+        },
+    }
+}
+
+/// `09:05:00` with up to six digits of a second where they are not zero. 24:00:00 exists in PostgreSQL.
+pub fn time_of_day(micros: i64) -> String {
+    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    let text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match fraction {
+        0 => text,
+        _ => format!("{text}.{fraction:06}"),
+    }
+}
+
+/// `2024-05-31 09:05:00.123456`, or an infinity.
+pub fn timestamp(micros: i64) -> String {
+    match micros {
+        i64::MAX => "infinity".to_owned(),
+        i64::MIN => "-infinity".to_owned(),
+        _ => {
+            let day = micros.div_euclid(86_400_000_000);
+            format!("{} {}", date(day as i32), time_of_day(micros.rem_euclid(86_400_000_000)))
+        }
+    }
+}
+
+/// `2024-05-31 09:05:00.123456+00:00`, or an infinity.
+pub fn instant(micros: i64) -> String {
+    match micros {
+        i64::MAX | i64::MIN => timestamp(micros),
+        _ => timestamp(micros) + "+00:00",
+    }
+}
+
+/// The inverse of [`date`].
+pub fn parse_date(text: &str) -> Option<i32> {
+    match text {
+        "infinity" => Some(i32::MAX),
+        "-infinity" => Some(i32::MIN),
+        _ => {
+            let date: NaiveDate = text.parse().ok()?;
+            i32::try_from(date.signed_duration_since(EPOCH).num_days()).ok()
+        }
+    }
+}
+
+/// Takes `HH:MM`, `HH:MM:SS` and `HH:MM:SS.f…`; more than six digits of a second are refused unless zero.
+pub fn parse_time(text: &str) -> Option<i64> {
+    if text.strip_prefix("24:00").is_some_and(|rest| rest.bytes().all(|b| matches!(b, b':' | b'0' | b'.'))) {
+        return Some(86_400_000_000);
+    }
+    let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"));
+    let since = time.ok()?.signed_duration_since(NaiveTime::MIN);
+    (since.subsec_nanos() % 1000 == 0).then(|| since.num_microseconds())?
+}
+
+/// Takes `YYYY-MM-DD`, and the same with a time after a blank or a `T`. A text with a zone is refused.
+pub fn parse_timestamp(text: &str) -> Option<i64> {
+    match text {
+        "infinity" => return Some(i64::MAX),
+        "-infinity" => return Some(i64::MIN),
+        _ => {}
+    }
+    let (day, time) = text.split_once([' ', 'T']).unwrap_or((text, "00:00"));
+    let days = i64::from(parse_date(day)?);
+    days.checked_mul(86_400_000_000)?.checked_add(parse_time(time)?)
+}
+
+/// Takes what [`parse_timestamp`] takes, with `Z` or `±HH[:MM]` after it; without a zone the text is UTC.
+pub fn parse_instant(text: &str) -> Option<i64> {
+    if let Some(rest) = text.strip_suffix(['Z', 'z']) {
+        return parse_timestamp(rest.trim_end());
+    }
+    let time_starts = text.find([' ', 'T']).unwrap_or(text.len());
+    if let Some(sign) = text[time_starts..].rfind(['+', '-']).map(|at| at + time_starts) {
+        let zone = text[sign + 1..].replace(':', "");
+        let number: i64 = zone.parse().ok()?;
+        let minutes = match zone.len() {
+            2 => number * 60,
+            4 => number / 100 * 60 + number % 100,
+            _ => return None,
+        };
+        let local = parse_timestamp(text[..sign].trim_end())?;
+        let offset = minutes * 60_000_000;
+        return Some(if text.as_bytes()[sign] == b'-' { local + offset } else { local - offset });
+    }
+    parse_timestamp(text)
+}
+
+/// The local clock, in microseconds since 1970. Only for records that people read and for measuring other clocks; order
+/// between changes comes from the databases' clocks.
+pub fn now() -> i64 {
+    chrono::Utc::now().timestamp_micros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn texts_round_trip(micros in -60_000_000_000_000_000i64..200_000_000_000_000_000) {
+            prop_assert_eq!(parse_timestamp(&timestamp(micros)), Some(micros));
+            prop_assert_eq!(parse_instant(&instant(micros)), Some(micros));
+            let day = (micros / 86_400_000_000) as i32;
+            prop_assert_eq!(parse_date(&date(day)), Some(day));
+            let time = micros.rem_euclid(86_400_000_001);
+            prop_assert_eq!(parse_time(&time_of_day(time)), Some(time));
+        }
+    }
+
+    #[test]
+    fn spellings_of_an_instant() {
+        let noon = parse_instant("2024-05-31T12:00:00Z").unwrap();
+        for text in
+            ["2024-05-31 12:00", "2024-05-31 14:00:00+02", "2024-05-31 14:00:00+02:00", "2024-05-31 09:30:00.0-0230"]
+        {
+            assert_eq!(parse_instant(text), Some(noon), "{text}");
+        }
+        assert_eq!(parse_timestamp("2024-05-31 12:00:00+02"), None);
+        assert_eq!(parse_timestamp("2024-02-30"), None);
+        assert_eq!(parse_time("12:00:00.1234567"), None);
+        assert_eq!(parse_timestamp("infinity"), Some(i64::MAX));
+        assert_eq!(timestamp(-1), "1969-12-31 23:59:59.999999");
+    }
+}

@@ -1,0 +1,1 @@
+//! How a batch of decisions is written to one database.

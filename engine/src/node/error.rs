@@ -1,0 +1,68 @@
+//! What can go wrong at a database, in kinds that the engine acts upon.
+
+use std::fmt;
+
+/// A failure at one database. The text says what was being done and what the database answered; it never contains a
+/// URL's password nor the values of a row.
+#[derive(Debug)]
+pub struct Error {
+    pub kind: ErrorKind,
+    message: String,
+}
+
+/// What to do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No connection, or it broke. The outcome of a commit in flight is unknown; read the positions again.
+    Lost,
+    /// Name or password refused, or the right to connect.
+    Login,
+    /// Deadlock, serialization failure, lock time-out: the same batch again, after a moment.
+    Retry,
+    /// A constraint refused a row.
+    Constraint(Constraint),
+    /// A value was refused: out of range, too long, malformed.
+    Value,
+    /// A table or column is not what it was: look at the catalogue again.
+    Drift,
+    /// The user lacks a right.
+    Rights,
+    /// A newer Concord installed the service tables, or they are damaged.
+    Service,
+    /// Anything else.
+    Other,
+}
+
+/// Which kind of constraint refused a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Constraint {
+    Unique,
+    Reference,
+    /// CHECK, NOT NULL, exclusion, or an exception raised by a trigger.
+    Other,
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into() }
+    }
+
+    /// The same error, told with what was being done: "`doing`: `message`".
+    pub fn while_doing(mut self, doing: impl fmt::Display) -> Error {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
+    /// Whether the error concerns the rows that were written, so that without some of them the others can be.
+    pub fn is_about_rows(&self) -> bool {
+        matches!(self.kind, ErrorKind::Constraint(_) | ErrorKind::Value)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

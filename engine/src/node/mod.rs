@@ -1,0 +1,324 @@
+//! What a database must offer to take part, and one folder per database that offers it.
+//!
+//! A [`Node`] is a thin, honest view of one database: it reads histories and rows, writes rows, and keeps the service
+//! tables. It takes no decision. How a batch of decisions is written safely ([`apply`]) is the same for every
+//! database and lives here once, in terms of the primitives below; what may differ is SQL.
+//!
+//! Invariant: nothing in this folder knows about plugins, policies or the configuration file.
+
+pub mod apply;
+mod error;
+mod postgres;
+mod registry;
+mod sqlite;
+
+use async_trait::async_trait;
+
+use crate::model::{
+    Cut, Domain, Dot, Entry, ForeignKey, Images, Key, Lost, Parked, ParkedCode, Row, Stamp, TableSpec, Unique, Vector,
+};
+
+pub use error::{Constraint, Error, ErrorKind};
+pub use registry::{Target, connect, kinds};
+
+/// The layout of the service tables that this build writes. A database with a higher one was installed by a newer
+/// Concord and is refused.
+pub const SERVICE_VERSION: i64 = 1;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One database that takes part, through one connection.
+///
+/// Calls come one at a time. Reading happens between [`begin_read`](Node::begin_read) and
+/// [`end_read`](Node::end_read), in one snapshot; writing between [`begin_apply`](Node::begin_apply) and
+/// [`commit`](Node::commit) or [`rollback`](Node::rollback), in one transaction; the two never overlap. After an
+/// error of kind [`ErrorKind::Lost`] or [`ErrorKind::Retry`] the transaction is gone: nothing more is sent in it, and
+/// the next `begin_…` starts afresh, on a new connection where the old one may be broken.
+#[async_trait]
+pub trait Node: Send {
+    // ---- the catalogue ----
+
+    /// Server, role and identity, as error messages and `check` show them.
+    async fn probe(&mut self) -> Result<Probe>;
+
+    /// The table of this local name (`name` or, where schemas exist, `schema.name`) as the catalogue describes it,
+    /// or `None` if there is none. Views and the like are returned with [`Catalogue::refusals`].
+    async fn catalogue(&mut self, table: &str) -> Result<Option<Catalogue>>;
+
+    /// What the connected user may not do and needs to, each with the statement that grants it.
+    async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;
+
+    // ---- the service tables ----
+
+    /// What is installed, or `None`. Fails with a kind of its own if a newer Concord installed it.
+    async fn service(&mut self) -> Result<Option<Service>>;
+
+    /// Creates or repairs service tables, history tables and triggers. Idempotent; on databases with transactional
+    /// DDL all or nothing. History tables of captured tables keep their entries. A table whose shape has changed gets
+    /// new triggers and, if its key or images changed, a new history table. Tables of the sync that are installed but
+    /// not listed lose their triggers and history. Records the fingerprint of each table. Returns what was done, one
+    /// line each, empty when everything was in place.
+    async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>>;
+
+    /// Removes every trace of Concord; `false` if there was none.
+    async fn uninstall(&mut self) -> Result<bool>;
+
+    /// Empties the histories and forgets positions, parked rows and what was purged, of all tables; keeps the journal.
+    async fn reset(&mut self) -> Result<()>;
+
+    // ---- reading ----
+
+    /// Opens a snapshot and reads the state of the service tables in it. Blocks no user and is not blocked.
+    ///
+    /// `tables` are those that take part here. Their drift is judged in the same snapshot.
+    async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened>;
+
+    /// Entries of `table` beyond `after`, in the order of (mark, id), at most `limit` of them and, where
+    /// [`Opened::shared_marks`], none with a mark above `through`.
+    ///
+    /// Entries written by transactions that commit late appear in a later snapshot; none is ever skipped.
+    async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries>;
+
+    /// For each of `keys` (in order) the id of the last entry visible in the snapshot, 0 where there is none. Asked
+    /// only when a page of entries did not hold all of them.
+    async fn last_entries(&mut self, table: &TableSpec, keys: &[Key]) -> Result<Vec<(i64, i64)>>;
+
+    /// The present rows of `keys`, in order: `None` where there is no row. A row that holds a value which cannot be
+    /// carried comes as an error text of its own and does not disturb the others.
+    async fn rows(&mut self, table: &TableSpec, keys: &[Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>>;
+
+    /// Closes the snapshot.
+    async fn end_read(&mut self) -> Result<()>;
+
+    // ---- applying ----
+
+    /// Begins the transaction that applies a batch: READ COMMITTED where there are isolation levels, with the write
+    /// lock where there is only one, durable on commit, deferrable constraints immediate. `tables` are all tables
+    /// that the batch may write.
+    async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()>;
+
+    /// Locks the positions that `moves` name, creating missing ones at [`Cut::START`], and tells whether each stands
+    /// where its `from` says. If not, another engine has been here and the batch must be given up.
+    async fn claim(&mut self, moves: &[Move]) -> Result<bool>;
+
+    /// Starts a savepoint. At most one is open at a time.
+    async fn savepoint(&mut self) -> Result<()>;
+
+    /// Undoes everything since the savepoint, and closes it.
+    async fn undo(&mut self) -> Result<()>;
+
+    /// Keeps everything since the savepoint, and closes it.
+    async fn release(&mut self) -> Result<()>;
+
+    /// Writes whole rows, creating or replacing each by its key and touching no other row. Where `groups` names more
+    /// than one table (they refer to each other) or a table refers to itself, references are checked only after all
+    /// of them are written. Concord's own writes are not recorded as users' changes; what triggers and cascades of
+    /// the database do besides is.
+    async fn write(&mut self, groups: &[(&TableSpec, &[Row], WriteMode)]) -> Result<()>;
+
+    /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`].
+    async fn delete(&mut self, groups: &[(&TableSpec, &[Key])]) -> Result<()>;
+
+    /// Prepares for a [`Node::write`] of `rows` that failed on a unique value which another of the same rows holds:
+    /// gives those columns of the rows in question values that collide with nothing (NULL where allowed). The rows
+    /// are overwritten next in the same savepoint.
+    async fn make_room(&mut self, table: &TableSpec, rows: &[Row]) -> Result<()>;
+
+    /// Those of `keys` whose row other rows still refer to through a reference that would delete or change them.
+    async fn still_referred(&mut self, table: &TableSpec, keys: &[Key]) -> Result<Vec<Key>>;
+
+    /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
+    /// it sees what was committed a moment ago.
+    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[Key]) -> Result<Vec<Key>>;
+
+    /// Those of `rows` which, although just written in this transaction, read differently now or were changed again
+    /// by a trigger, with the name of a column that differs. Only asked for tables with triggers of users.
+    async fn altered(&mut self, table: &TableSpec, rows: &[Row]) -> Result<Vec<(Key, String)>>;
+
+    /// Adds entries for changes made elsewhere.
+    async fn note(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()>;
+
+    /// Adds an entry for the key as if a user had touched the row now: the content that stands here is asserted anew.
+    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()>;
+
+    /// Makes rows wait, in place of what waited for the same keys before.
+    async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()>;
+
+    /// Ends the waiting of these keys; keys that do not wait are no error.
+    async fn unpark(&mut self, table: &TableSpec, keys: &[Key]) -> Result<()>;
+
+    /// Adds to the journal; a conflict that is there already (by its id and loser) stays as it is.
+    async fn record(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()>;
+
+    /// Moves positions to where their `to` says.
+    async fn advance(&mut self, moves: &[Move]) -> Result<()>;
+
+    async fn commit(&mut self) -> Result<()>;
+
+    /// Gives the transaction up. Never fails for a transaction that is gone already.
+    async fn rollback(&mut self) -> Result<()>;
+
+    // ---- afterwards ----
+
+    /// Deletes entries that every node has passed, in a transaction of its own: those before `through` that users of
+    /// this node made, and with `arrivals` those that Concord wrote as well. Remembers `through` as purged. Returns
+    /// how many went.
+    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64>;
+
+    /// A number that changes whenever something may have been written, as cheap to ask as the database allows.
+    async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64>;
+
+    /// The journal, newest first; `limit` counts entries, 0 is all.
+    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>>;
+
+    /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if
+    /// nothing does or the database has no such thing.
+    async fn blockers(&mut self) -> Result<Vec<String>>;
+}
+
+/// Who answers at a URL.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Such as "PostgreSQL 15.18".
+    pub server: String,
+    /// The connected role; empty where there are none.
+    pub role: String,
+    /// The same for every connection to this database and for no other: two URLs with the same one are the same
+    /// database.
+    pub identity: String,
+    /// Warnings about settings that weaken what Concord promises, such as `fsync = off`.
+    pub warnings: Vec<String>,
+    /// Reasons why this database cannot take part, such as a read-only replica.
+    pub refusals: Vec<String>,
+}
+
+/// A table as the catalogue has it. Names are spelled as stored.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    pub schema: Option<String>,
+    pub name: String,
+    pub columns: Vec<CatalogueColumn>,
+    /// The primary key or, without one, the first unique index over columns that are all NOT NULL; empty if there is
+    /// neither.
+    pub key: Vec<String>,
+    pub uniques: Vec<Unique>,
+    pub references: Vec<ForeignKey>,
+    pub referenced: Vec<ForeignKey>,
+    pub user_triggers: Vec<String>,
+    pub partitioned: bool,
+    pub partitions: Vec<String>,
+    /// Reasons why the table cannot be synced whatever the configuration says, each with a remedy.
+    pub refusals: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CatalogueColumn {
+    pub name: String,
+    pub native: String,
+    pub domain: Domain,
+    pub nullable: bool,
+    /// Computed by the database: never read, never written.
+    pub generated: bool,
+}
+
+/// A right that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingRight {
+    /// Such as "create triggers on public.customers".
+    pub what: String,
+    /// The statement that grants it, to be run by an administrator.
+    pub grant: String,
+}
+
+/// The sync, as the service tables need to know it.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    pub name: String,
+    /// The names of all nodes, in the order of the file.
+    pub nodes: Vec<String>,
+    /// This node's name.
+    pub node: String,
+}
+
+/// What is installed at a node.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The name of the sync it was installed for.
+    pub sync: String,
+    /// The node's name in it.
+    pub node: String,
+    /// Drawn at the first install; the same database keeps it.
+    pub uuid: String,
+    /// Shared names of the installed tables.
+    pub tables: Vec<String>,
+}
+
+/// The state of a node in a snapshot.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub service: Service,
+    /// The database's clock, µs UTC.
+    pub clock: i64,
+    /// Whether marks of different tables can be compared, because they number transactions.
+    pub shared_marks: bool,
+    /// Up to where this node has applied each source, by (table index, name of the source).
+    pub positions: Vec<(usize, String, Cut)>,
+    /// Up to where each table's history here was purged, by table index.
+    pub purged: Vec<(usize, Cut)>,
+    /// For each table the smallest mark that has certainly not been given out yet. A position of another node beyond
+    /// it means that this database was restored from a backup.
+    pub next_marks: Vec<(usize, i64)>,
+    pub parked: Vec<Parked>,
+    /// Tables that are not as `install` left them, by table index, with what differs.
+    pub drifted: Vec<(usize, String)>,
+}
+
+/// A page of a history.
+#[derive(Clone, Debug)]
+pub struct Entries {
+    pub entries: Vec<Entry>,
+    /// Everything that is visible in the snapshot.
+    pub whole: Cut,
+    /// Whether `limit` cut the page short.
+    pub more: bool,
+}
+
+/// One node's position in one source's history of one table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    /// The table's shared name.
+    pub table: String,
+    pub source: String,
+    pub from: Cut,
+    pub to: Cut,
+}
+
+/// An entry for a change made elsewhere, see [`crate::model::Arrival`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    pub key: Key,
+    pub deleted: bool,
+    pub dot: Dot,
+    pub vector: Vector,
+    pub stamp: Stamp,
+    pub images: Option<Images>,
+}
+
+/// Which rows a write may create and replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Both.
+    Upsert,
+    /// Rows that exist stay as they are.
+    InsertOnly,
+    /// Rows that do not exist stay away.
+    UpdateOnly,
+}
+
+/// A row that a batch could not write, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    pub key: Key,
+    pub code: ParkedCode,
+    pub message: String,
+}
