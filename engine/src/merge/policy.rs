@@ -94,7 +94,9 @@ impl Policy {
                 }
             }
             Policy::Park => {
-                let all: Vec<String> = tops.iter().map(|top| at(&top.version.stamp)).collect();
+                let mut stamps: Vec<Stamp> = tops.iter().map(|top| top.version.stamp).collect();
+                stamps.sort_by_key(|stamp| stamp.node);
+                let all: Vec<String> = stamps.iter().map(at).collect();
                 let reason =
                     format!("changed at {}, and the policy `park` leaves the decision to a person", all.join(" and "));
                 (Verdict::Park(reason.clone()), reason)

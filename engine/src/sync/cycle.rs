@@ -1,0 +1,584 @@
+//! One round: read what is new everywhere, decide, apply, advance positions, purge.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use serde::Serialize;
+use tracing::{debug, warn};
+
+use super::contest::{Clock, Content, Contest, Contests};
+use super::decide;
+use super::opened::{Opened, Presence};
+use super::read::{self, Page};
+use super::session::{Away, Carried, Member, Session, Stopped};
+use super::table::Table;
+use super::{order, route};
+use crate::config::OnSkew;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::model::{Cut, Dot, Key, NodeId, ParkedCode, TableSpec, time};
+use crate::node::apply::{Applied, Batch, Decision, TableBatch};
+use crate::node::{self, ErrorKind, Move};
+
+/// Rows asked for at once.
+const FETCH: usize = 4_000;
+
+/// The memory that the rows of one cycle may take, in bytes. Larger pages are read again in parts.
+const ROWS_LIMIT: usize = 48 << 20;
+
+/// What one cycle did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Cycle {
+    /// New entries that were read.
+    pub entries: u64,
+    pub carried: Vec<Carried>,
+    pub conflicts: u64,
+    pub parked: u64,
+    pub waiting: u64,
+    /// Keys that were put off to the next cycle because users were changing them.
+    pub busy: u64,
+    /// Whether more is waiting to be read.
+    pub more: bool,
+    /// Whether another engine moved the positions meanwhile.
+    pub overtaken: bool,
+    /// Whether anything was written anywhere.
+    pub wrote: bool,
+    pub away: Vec<Away>,
+    pub stopped: Vec<Stopped>,
+    /// A node that did not take its part, and why.
+    pub failed: Option<String>,
+}
+
+impl Cycle {
+    /// Whether a further cycle would find nothing to do.
+    pub fn is_quiet(&self) -> bool {
+        self.entries == 0 && !self.more && !self.overtaken && self.busy == 0 && !self.wrote
+    }
+}
+
+/// The new entries, by table and node.
+type Pages = Vec<Vec<Option<Page>>>;
+
+/// All contests, by table.
+type AllContests = Vec<Contests>;
+
+/// What each node has to do.
+type Batches = Vec<Option<Batch>>;
+
+impl Session {
+    /// One round of the sync.
+    ///
+    /// Everything up to the batches is computed from what one snapshot of each node showed, and nothing is locked while
+    /// it is. Each batch is one transaction, which looks again before it writes.
+    pub async fn cycle(&mut self) -> Result<Cycle> {
+        self.prepare().await?;
+        let mut cycle = Cycle::default();
+        let mut opened = self.open().await?;
+        let pages = self.read(&opened, &mut cycle).await?;
+        self.plan_positions(&mut opened, &pages);
+        let partial = partial_pages(&pages);
+        let mut contests = self.gather(&opened, pages);
+        if let Some(smaller) = self.fetch(&opened, &mut contests, &partial).await? {
+            self.close().await;
+            debug!(page = smaller, "Rows are large; reading fewer at once.");
+            self.page = smaller;
+            cycle.more = true;
+            return Ok(cycle);
+        }
+        self.close().await;
+        fault::point("read-done").await.map_err(internal)?;
+        let batches = self.decide(&opened, contests, &mut cycle);
+        let whole = !cycle.more;
+        self.apply(&mut opened, batches, &mut cycle).await?;
+        fault::point("applied").await.map_err(internal)?;
+        self.purge(&opened, whole, &cycle).await;
+        self.page = (self.page * 2).min(self.config.defaults.batch);
+        cycle.away = self.members.iter().filter_map(|member| member.away.clone()).collect();
+        let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
+        cycle.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
+        Ok(cycle)
+    }
+
+    /// Opens a snapshot at every node that is there, and finds out how far everybody has come.
+    pub(super) async fn open(&mut self) -> Result<Opened> {
+        let tables = &self.tables;
+        let opening = join_all(self.members.iter_mut().map(async |member| {
+            let specs = Session::specs(tables, member.id);
+            let before = time::now();
+            let node = member.node.as_deref_mut()?;
+            let result = node.begin_read(&specs).await;
+            Some((result, before, time::now()))
+        }))
+        .await;
+        let mut opened = Opened::new(self.members.len(), self.tables.len());
+        for (at, result) in opening.into_iter().enumerate() {
+            let Some((result, before, after)) = result else { continue };
+            let member = &mut self.members[at];
+            let state = match result {
+                Ok(state) => state,
+                Err(error) if error.kind == ErrorKind::Lost => {
+                    member.leave(&error);
+                    continue;
+                }
+                Err(error) => return Err(Error::at(&member.name, "opening a snapshot")(error)),
+            };
+            // Within the error of the measurement a clock counts as right: noise must not decide conflicts.
+            let (middle, error) = (before + (after - before) / 2, (after - before) / 2 + 1_000);
+            let offset = Some(state.clock - middle).filter(|offset| offset.abs() > error).unwrap_or(0);
+            if !self.accept_clock(at, offset) {
+                continue;
+            }
+            for (table, what) in &state.drifted {
+                self.tables[*table].stop(&self.members[at].name, what);
+                // What was looked up is not what is there now.
+                self.members[at].prepared = false;
+            }
+            for (table, source, cut) in &state.positions {
+                if let Some(source) = self.names.iter().position(|name| name == source) {
+                    opened.set_position(*table, NodeId(at as u16), NodeId(source as u16), cut.clone());
+                }
+            }
+            let mut parked = vec![HashMap::new(); self.tables.len()];
+            for row in state.parked {
+                parked[row.table].insert(row.key.clone(), row);
+            }
+            let mut purged = vec![Cut::START; self.tables.len()];
+            state.purged.into_iter().for_each(|(table, cut)| purged[table] = cut);
+            let mut next_marks = vec![i64::MAX; self.tables.len()];
+            state.next_marks.into_iter().for_each(|(table, mark)| next_marks[table] = mark);
+            let clock = Clock { offset, shown: state.clock };
+            opened.present[at] = Some(Presence { clock, shared_marks: state.shared_marks, parked, purged, next_marks });
+        }
+        for (node, why) in opened.restored(&self.names, &self.tables) {
+            let member = &mut self.members[node.index()];
+            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
+            if member.away.as_ref().is_none_or(|away| away.why != why) {
+                warn!(node = %member.name, %why, "A node is left out.");
+            }
+            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
+            opened.present[node.index()] = None;
+        }
+        Ok(opened)
+    }
+
+    /// Whether a node with this clock takes part. Reports a skew, and stops the node if so configured.
+    fn accept_clock(&mut self, at: usize, offset: i64) -> bool {
+        let member = &mut self.members[at];
+        if member.away.as_ref().is_some_and(|away| !away.unreachable) {
+            member.away = None;
+        }
+        let limit = self.config.defaults.max_skew.as_micros() as i64;
+        if offset.abs() <= limit {
+            return true;
+        }
+        let why = format!("its clock is off by {:.1} s, more than max_skew", offset as f64 / 1e6);
+        if self.config.defaults.on_skew == OnSkew::Warn {
+            warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
+            return true;
+        }
+        warn!(node = %member.name, %why, "A node is left out.");
+        member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
+        false
+    }
+
+    /// Reads what is new at each node.
+    async fn read(&mut self, opened: &Opened, cycle: &mut Cycle) -> Result<Pages> {
+        let (tables, limit) = (&self.tables, self.page);
+        let reading = join_all(self.members.iter_mut().map(async |member| {
+            let presence = opened.present[member.id.index()].as_ref()?;
+            let node = member.node.as_deref_mut()?;
+            let starts: Vec<(usize, &TableSpec, Cut)> = tables
+                .iter()
+                .filter_map(|table| {
+                    Some((table.index, &**table.spec(member.id)?, read::start(table, member.id, opened)?))
+                })
+                .collect();
+            let wanted: Vec<(&TableSpec, Cut)> = starts.iter().map(|(_, spec, cut)| (*spec, cut.clone())).collect();
+            let pages = read::pages(node, &wanted, presence.shared_marks, limit).await;
+            Some(pages.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
+        }))
+        .await;
+        let mut all: Pages = tables.iter().map(|_| (0..self.members.len()).map(|_| None).collect()).collect();
+        for (at, result) in reading.into_iter().enumerate() {
+            let Some(result) = result else { continue };
+            let pages = result.map_err(Error::at(&self.members[at].name, "reading the history"))?;
+            for (table, page) in pages {
+                cycle.entries += page.entries.len() as u64;
+                cycle.more |= page.is_partial();
+                all[table][at] = Some(page);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Where each target's positions will stand. A position moves only when there is something to pass, so that a sync at
+    /// rest writes nothing.
+    fn plan_positions(&self, opened: &mut Opened, pages: &Pages) {
+        let present: Vec<NodeId> = opened.nodes().map(|(node, _)| node).collect();
+        for table in &self.tables {
+            for (at, page) in pages[table.index].iter().enumerate() {
+                let (source, Some(page)) = (NodeId(at as u16), page) else { continue };
+                opened.set_read(table.index, source, page.cut());
+                for &target in &present {
+                    if target == source || !table.is_target(target) || table.spec(target).is_none() {
+                        continue;
+                    }
+                    let from = opened.position(table.index, target, source);
+                    if page.entries.iter().any(|entry| !from.contains(entry.mark, entry.id)) {
+                        let to = page.position(from);
+                        opened.plan(table.index, target, source, to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings the versions of each key together.
+    fn gather(&self, opened: &Opened, pages: Pages) -> AllContests {
+        let mut all: AllContests = Vec::with_capacity(self.tables.len());
+        for (table, pages) in self.tables.iter().zip(pages) {
+            let mut contests = Contests::default();
+            let keep_deltas = table.policy.merges();
+            for (at, page) in pages.into_iter().enumerate() {
+                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
+                contests.reserve(page.entries.len().saturating_sub(contests.len()));
+                for entry in page.entries {
+                    let contest = contests.entry(entry.key.clone()).or_default();
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
+                }
+            }
+            if table.stopped.is_none() {
+                for (node, presence) in opened.nodes().filter(|(node, _)| table.spec(*node).is_some()) {
+                    for (key, parked) in &presence.parked[table.index] {
+                        contests.entry(key.clone()).or_default().wait(node, parked);
+                    }
+                }
+            }
+            all.push(contests);
+        }
+        all
+    }
+
+    /// Fetches the rows that the decisions need, in the snapshots that the entries came from. Returns a smaller page size
+    /// if the rows would take too much memory.
+    async fn fetch(
+        &mut self,
+        opened: &Opened,
+        contests: &mut AllContests,
+        partial: &HashMap<(usize, NodeId), ()>,
+    ) -> Result<Option<usize>> {
+        for (&(table, node), ()) in partial {
+            if let Some(presence) = &opened.present[node.index()] {
+                self.complete_labels(table, node, &presence.clock, &mut contests[table]).await?;
+            }
+        }
+        let mut weight = 0;
+        let mut fetched = 0;
+        let budget = ROWS_LIMIT;
+        for table in 0..self.tables.len() {
+            let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
+            let mut jobs: Vec<(NodeId, Vec<(usize, usize)>)> = Vec::new();
+            for (node, places) in wanted {
+                jobs.extend(places.chunks(FETCH).map(|chunk| (node, chunk.to_vec())));
+            }
+            for (node, places) in jobs {
+                let Some(form) = self.tables[table].form(node).cloned() else { continue };
+                let member = &mut self.members[node.index()];
+                let Some(reader) = member.node.as_deref_mut() else { continue };
+                let rows = {
+                    let keys: Vec<&Key> = places
+                        .iter()
+                        .filter_map(|(at, _)| contests[table].get_index(*at))
+                        .map(|(key, _)| key)
+                        .collect();
+                    reader.rows(&form.spec, &keys).await
+                };
+                let rows =
+                    rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
+                for ((at, version), row) in places.iter().zip(rows) {
+                    let content = match row {
+                        None => Content::Deleted,
+                        Some(Err(why)) => Content::Unreadable(why),
+                        Some(Ok(row)) => {
+                            weight += row.iter().map(crate::model::Value::weight).sum::<usize>();
+                            Content::Row(Arc::new(form.lens.to_shared(row)))
+                        }
+                    };
+                    if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                        contest.versions[*version].content = content;
+                    }
+                }
+                fetched += places.len();
+                if weight > budget && self.page > 1 && fetched < self.page {
+                    return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A page that was cut short may show an early change of a key whose row already holds later ones: what the row's
+    /// content has seen is what the whole snapshot says.
+    async fn complete_labels(
+        &mut self,
+        table: usize,
+        node: NodeId,
+        clock: &Clock,
+        contests: &mut Contests,
+    ) -> Result<()> {
+        let Some(spec) = self.tables[table].spec(node).cloned() else { return Ok(()) };
+        let member = &mut self.members[node.index()];
+        let Some(reader) = member.node.as_deref_mut() else { return Ok(()) };
+        let mut places = Vec::new();
+        let mut keys = Vec::new();
+        for (at, (key, contest)) in contests.iter().enumerate() {
+            if contest.standing(node).is_some() {
+                places.push(at);
+                keys.push(key);
+            }
+        }
+        let mut last = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(FETCH) {
+            let found = reader.last_entries(&spec, keys).await;
+            last.extend(found.map_err(Error::at(&member.name, "reading the history"))?);
+        }
+        for (at, last) in places.into_iter().zip(last) {
+            let (Some((number, mark, made)), Some((_, contest))) = (last, contests.get_index_mut(at)) else { continue };
+            contest.label(node, Dot { node, number, mark }, clock.correct(made));
+        }
+        Ok(())
+    }
+
+    /// Which rows are needed, by node: the places of contests and of the versions in them.
+    fn wanted(&self, table: &Table, opened: &Opened, contests: &mut Contests) -> Vec<(NodeId, Vec<(usize, usize)>)> {
+        let mut wanted: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.members.len()];
+        let targets = targets(table, opened);
+        let all_total = targets.iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()));
+        for at in 0..contests.len() {
+            let Some((key, contest)) = contests.get_index_mut(at) else { continue };
+            let tops = contest.tops(table, opened);
+            if self.is_settled(table, opened, key, contest, &tops, &targets) {
+                continue;
+            }
+            let everything = !all_total;
+            if everything {
+                // Columns that do not live at a winner's node come from the others, or stay what they are.
+                for &target in &targets {
+                    contest.stand(target);
+                }
+            }
+            for (place, contender) in contest.versions.iter().enumerate() {
+                let version = &contender.version;
+                if contender.content != Content::Unread || !(everything || tops.contains(&place)) {
+                    continue;
+                }
+                // What waits without content stands where it was read.
+                let from = if version.waiting { version.stamp.node } else { version.node };
+                if opened.is_present(from) {
+                    wanted[from.index()].push((at, place));
+                }
+            }
+        }
+        wanted
+            .into_iter()
+            .enumerate()
+            .filter(|(_, places)| !places.is_empty())
+            .map(|(node, places)| (NodeId(node as u16), places))
+            .collect()
+    }
+
+    /// Closes the snapshots. A node that breaks here has told everything that was asked of it.
+    pub(super) async fn close(&mut self) {
+        join_all(self.members.iter_mut().map(async |member| {
+            if let Some(node) = member.node.as_deref_mut()
+                && let Err(error) = node.end_read().await
+            {
+                member.leave(&error);
+            }
+        }))
+        .await;
+    }
+
+    /// Decides every contest and turns the outcomes into one batch for each node.
+    fn decide(&self, opened: &Opened, all: AllContests, cycle: &mut Cycle) -> Batches {
+        let mut work: Vec<Vec<Vec<Decision>>> =
+            self.members.iter().map(|_| self.tables.iter().map(|_| Vec::new()).collect()).collect();
+        for (table, contests) in self.tables.iter().zip(all) {
+            let targets = targets(table, opened);
+            for (key, mut contest) in contests {
+                let tops = contest.tops(table, opened);
+                if self.is_settled(table, opened, &key, &contest, &tops, &targets) {
+                    continue;
+                }
+                let resolved = decide::resolve(table, &key, &contest, &tops, &self.names, opened);
+                cycle.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
+                if resolved.conflict {
+                    debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
+                }
+                for &target in &targets {
+                    let Some(form) = table.form(target) else { continue };
+                    let base = contest.standing(target).and_then(|contender| contender.content.row());
+                    let decision = route::decision(table, form, target, &key, &contest, &resolved, base, opened);
+                    work[target.index()][table.index].extend(decision);
+                }
+            }
+        }
+        work.into_iter().enumerate().map(|(at, tables)| self.batch(NodeId(at as u16), tables, opened)).collect()
+    }
+
+    /// Whether every node that takes part has what stands, and has told so.
+    fn is_settled(
+        &self,
+        table: &Table,
+        opened: &Opened,
+        key: &Key,
+        contest: &Contest,
+        tops: &[usize],
+        targets: &[NodeId],
+    ) -> bool {
+        tops.len() == 1
+            && targets.iter().all(|&target| {
+                let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
+                opened.parked(target, table.index, key).is_none()
+                    && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
+            })
+    }
+
+    /// One node's share of the work, with the positions that go with it.
+    fn batch(&self, node: NodeId, tables: Vec<Vec<Decision>>, opened: &Opened) -> Option<Batch> {
+        let moves: Vec<Move> = opened
+            .moves(node)
+            .map(|(table, source, from, to)| Move {
+                table: self.tables[table].name.clone(),
+                source: self.names[source.index()].clone(),
+                from: from.clone(),
+                to: to.clone(),
+            })
+            .collect();
+        let mut batch = Batch { moves, ..Batch::default() };
+        for (index, decisions) in tables.into_iter().enumerate() {
+            let table = &self.tables[index];
+            let Some(spec) = table.spec(node).filter(|_| !decisions.is_empty()) else { continue };
+            let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
+            batch.tables.push(TableBatch { spec: spec.clone(), read, decisions });
+        }
+        if batch.moves.is_empty() && batch.tables.is_empty() {
+            return None;
+        }
+        let specs: Vec<&TableSpec> = batch.tables.iter().map(|table| &*table.spec).collect();
+        batch.order = order::parents_first(&specs);
+        Some(batch)
+    }
+
+    /// Writes every node's batch, each in one transaction, at the same time.
+    async fn apply(&mut self, opened: &mut Opened, batches: Batches, cycle: &mut Cycle) -> Result<()> {
+        let applying = join_all(self.members.iter_mut().zip(batches).map(async |(member, batch)| {
+            let batch = batch?;
+            let node = member.node.as_deref_mut()?;
+            let result = node::apply::apply(node, &batch).await;
+            Some((member.id, result))
+        }))
+        .await;
+        for (node, result) in applying.into_iter().flatten() {
+            let member = &mut self.members[node.index()];
+            match result {
+                Ok(applied) if applied.overtaken => cycle.overtaken = true,
+                Ok(applied) => {
+                    opened.moved(node);
+                    cycle.count(member, &applied);
+                    if let Some(presence) = &mut opened.present[node.index()] {
+                        for (table, key) in &applied.unparked {
+                            presence.parked[*table].remove(key);
+                        }
+                        for (table, refusal) in &applied.parked {
+                            match presence.parked[*table].get_mut(&refusal.key) {
+                                Some(parked) => parked.code = refusal.code,
+                                None => cycle.waiting += u64::from(refusal.code != ParkedCode::Busy),
+                            }
+                        }
+                    }
+                }
+                Err(error) if error.kind == ErrorKind::Lost => member.leave(&error),
+                Err(error) if error.kind == ErrorKind::Drift => {
+                    // The catalogue changed between reading and writing; the next cycle looks again and says what.
+                    warn!(node = %member.name, %error, "Nothing was written there.");
+                    member.prepared = false;
+                    cycle.failed = Some(format!("node `{}`: {error}", member.name));
+                }
+                Err(error) => return Err(Error::at(&member.name, "applying changes")(error)),
+            }
+        }
+        let waiting = opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values));
+        cycle.waiting += waiting.filter(|parked| parked.code != ParkedCode::Busy).count() as u64;
+        Ok(())
+    }
+
+    /// Deletes what every node has passed. A failure here loses nothing: the entries are deleted next time.
+    async fn purge(&mut self, opened: &Opened, whole: bool, cycle: &Cycle) {
+        if cycle.entries == 0 && self.purged {
+            return;
+        }
+        let everybody = self.members.iter().all(|member| member.node.is_some() && opened.is_present(member.id));
+        let settled = whole && everybody && !cycle.overtaken && opened.all_moved();
+        let tables = &self.tables;
+        let done = join_all(self.members.iter_mut().map(async |member| {
+            for table in tables.iter().filter(|table| table.is_source(member.id)) {
+                let (Some(spec), Some(floor)) = (table.spec(member.id), opened.floor(table, member.id)) else {
+                    continue;
+                };
+                let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
+                node.purge(spec, &floor, settled).await?;
+            }
+            Ok::<(), node::Error>(())
+        }))
+        .await;
+        for (member, result) in self.members.iter_mut().zip(done) {
+            match result {
+                Ok(()) => {}
+                Err(error) if error.kind == ErrorKind::Lost => member.leave(&error),
+                Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
+            }
+        }
+        self.purged = true;
+    }
+}
+
+impl Cycle {
+    fn count(&mut self, member: &Member, applied: &Applied) {
+        self.wrote |= applied.committed;
+        let busy = applied.parked.iter().filter(|(_, refusal)| refusal.code == ParkedCode::Busy).count() as u64;
+        self.busy += busy;
+        self.parked += applied.parked.len() as u64 - busy;
+        if applied.written + applied.deleted > 0 {
+            self.carried.push(Carried {
+                node: member.name.clone(),
+                written: applied.written,
+                deleted: applied.deleted,
+            });
+        }
+    }
+}
+
+/// The nodes that take part and to which the table is carried.
+fn targets(table: &Table, opened: &Opened) -> Vec<NodeId> {
+    let nodes = opened.nodes().map(|(node, _)| node);
+    nodes.filter(|&node| table.form(node).is_some() && table.is_target(node)).collect()
+}
+
+/// Tables and nodes of which not everything was read.
+fn partial_pages(pages: &Pages) -> HashMap<(usize, NodeId), ()> {
+    let mut partial = HashMap::new();
+    for (table, pages) in pages.iter().enumerate() {
+        for (at, page) in pages.iter().enumerate() {
+            if page.as_ref().is_some_and(Page::is_partial) {
+                partial.insert((table, NodeId(at as u16)), ());
+            }
+        }
+    }
+    partial
+}
+
+fn internal(fault: fault::Fault) -> Error {
+    Error::Stopped(fault.to_string())
+}

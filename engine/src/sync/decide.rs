@@ -1,0 +1,194 @@
+//! From contests to outcomes: asks the policy, and says what lost.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::contest::{Contender, Content, Contest};
+use super::opened::Opened;
+use super::table::Table;
+use crate::merge::{self, Candidate, Delta, Verdict};
+use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, value_to_json};
+
+/// What a key becomes, everywhere.
+#[derive(Debug)]
+pub struct Resolved {
+    pub settled: Settled,
+    /// Everything that went into it.
+    pub vector: Vector,
+    pub stamp: Stamp,
+    /// The place of the version taken, if it was taken as it is.
+    pub taken: Option<usize>,
+    /// The places of the versions that lost, with content of their own.
+    pub losers: Vec<usize>,
+    pub conflict: bool,
+    pub reason: String,
+    /// Names the conflict, alike at all nodes.
+    pub id: String,
+}
+
+#[derive(Debug, Clone)]
+pub enum Settled {
+    /// The row in the shared shape. Columns in `unknown` live at none of the nodes that changed it: there every node keeps
+    /// its own value.
+    Row {
+        row: Arc<Row>,
+        unknown: Vec<usize>,
+    },
+    Deleted,
+    /// No content can be carried; it waits at every node that lacks it.
+    Parked(ParkedCode, String),
+}
+
+/// Decides a contest. `tops` are the places of the versions that are left, with their content read.
+pub fn resolve(
+    table: &Table,
+    key: &Key,
+    contest: &Contest,
+    tops: &[usize],
+    names: &[String],
+    opened: &Opened,
+) -> Resolved {
+    let mut seen = contest.seen();
+    for &top in tops {
+        let contender = &contest.versions[top];
+        if let Content::Unreadable(why) = &contender.content {
+            let stamp = Stamp { time: contender.version.stamp.time, node: contender.version.node };
+            let why = format!("at {} it cannot be read: {why}", names[stamp.node.index()]);
+            return parked(ParkedCode::Unreadable, why, seen, stamp);
+        }
+        if contender.content == Content::Unread {
+            let stamp = contender.version.stamp;
+            let why = format!("its content is at {}, which is away", names[stamp.node.index()]);
+            return parked(ParkedCode::Unreadable, why, seen, stamp);
+        }
+    }
+    let (rows, unknown) = complete(table, contest, tops);
+    if !unknown.is_empty() {
+        // Who passes a row on without some of its columns cannot vouch for what others changed in them.
+        let speakers: Vec<NodeId> = contest.versions.iter().map(|contender| contender.version.node).collect();
+        let mut own = Vector::EMPTY;
+        seen.dots().iter().filter(|dot| speakers.contains(&dot.node)).for_each(|dot| own.add(*dot));
+        seen = own;
+    }
+    let candidates: Vec<Candidate<'_>> = tops
+        .iter()
+        .zip(&rows)
+        .map(|(&top, row)| Candidate { version: &contest.versions[top].version, row: row.as_deref() })
+        .collect();
+    let deltas: Vec<Delta> = match tops.len() {
+        1 => Vec::new(),
+        _ => contest.deltas.iter().map(|(delta, _)| delta.clone()).collect(),
+    };
+    let deltas = unseen_by_start(table, contest, tops, deltas, opened);
+    let outcome = merge::decide(&table.policy, &candidates, seen, &deltas, names);
+    let (settled, taken) = match outcome.verdict {
+        Verdict::Take(place) => {
+            let settled = match &rows[place] {
+                Some(row) => Settled::Row { row: row.clone(), unknown },
+                None => Settled::Deleted,
+            };
+            (settled, Some(place))
+        }
+        Verdict::Merge(row) => (Settled::Row { row: Arc::new(row), unknown }, None),
+        Verdict::Park(why) => (Settled::Parked(ParkedCode::Conflict, why), None),
+    };
+    let merged_columns: &[usize] = match &table.policy {
+        merge::Policy::Sum(columns) if taken.is_none() => columns,
+        _ => &[],
+    };
+    let lost = |place: usize| match &settled {
+        Settled::Row { row, .. } => !rows[place].as_deref().is_some_and(|own| same_but(own, row, merged_columns)),
+        Settled::Deleted => rows[place].is_some(),
+        Settled::Parked(..) => false,
+    };
+    let losers = if outcome.conflict {
+        (0..tops.len()).filter(|&place| Some(place) != taken && lost(place)).map(|place| tops[place]).collect()
+    } else {
+        Vec::new()
+    };
+    Resolved {
+        settled,
+        vector: outcome.vector,
+        stamp: outcome.stamp,
+        taken: taken.map(|place| tops[place]),
+        id: if outcome.conflict { conflict_id(table, key, contest, tops, names) } else { String::new() },
+        losers,
+        conflict: outcome.conflict,
+        reason: outcome.reason,
+    }
+}
+
+fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolved {
+    Resolved {
+        settled: Settled::Parked(code, why.clone()),
+        vector,
+        stamp,
+        taken: None,
+        losers: Vec::new(),
+        conflict: false,
+        reason: why,
+        id: String::new(),
+    }
+}
+
+/// The changes that count for a sum: those that the version it starts from (see [`merge`]) has not seen, be it by its
+/// vector, as its own, or by the position of its node.
+fn unseen_by_start(
+    table: &Table,
+    contest: &Contest,
+    tops: &[usize],
+    deltas: Vec<Delta>,
+    opened: &Opened,
+) -> Vec<Delta> {
+    let with_row = tops.iter().map(|&top| &contest.versions[top]).filter(|c| c.content.row().is_some());
+    let Some(start) = with_row.max_by_key(|c| (c.version.waiting, c.version.stamp)) else { return deltas };
+    deltas.into_iter().filter(|delta| !contest.saw(start, &delta.dot, table, opened)).collect()
+}
+
+fn same_but(a: &Row, b: &Row, but: &[usize]) -> bool {
+    a.iter().zip(b.iter()).enumerate().all(|(at, (a, b))| but.contains(&at) || a == b)
+}
+
+/// The rows of the versions, with columns that do not live at a version's node taken from the latest other version that
+/// has them; and the columns that none has.
+fn complete(table: &Table, contest: &Contest, tops: &[usize]) -> (Vec<Option<Arc<Row>>>, Vec<usize>) {
+    let content = |at: usize| match &contest.versions[at].content {
+        Content::Row(row) => Some(row.clone()),
+        _ => None,
+    };
+    let mut rows: Vec<Option<Arc<Row>>> = tops.iter().map(|&top| content(top)).collect();
+    let has = |contender: &Contender, column: usize| {
+        // What waits was completed when it was decided.
+        contender.version.waiting || table.form(contender.version.node).is_some_and(|form| form.lens.has(column))
+    };
+    let total = |&top: &usize| (0..table.columns.len()).all(|column| has(&contest.versions[top], column));
+    if tops.iter().all(total) {
+        return (rows, Vec::new());
+    }
+    let mut by_age: Vec<&Contender> = contest.versions.iter().filter(|c| c.content.row().is_some()).collect();
+    by_age.sort_by_key(|contender| std::cmp::Reverse(contender.version.stamp));
+    let mut unknown = Vec::new();
+    for column in 0..table.columns.len() {
+        let known = by_age.iter().find(|contender| has(contender, column));
+        let value = known.and_then(|contender| contender.content.row()).map(|row| row[column].clone());
+        for (row, &top) in rows.iter_mut().zip(tops) {
+            if let (Some(row), false) = (row, has(&contest.versions[top], column)) {
+                Arc::make_mut(row)[column] = value.clone().unwrap_or(Value::Null);
+                if value.is_none() && !unknown.contains(&column) {
+                    unknown.push(column);
+                }
+            }
+        }
+    }
+    (rows, unknown)
+}
+
+/// The same at every node and at every repetition: made of the table, the key and the changes in question.
+fn conflict_id(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> String {
+    let mut vectors: Vec<String> = tops.iter().map(|&top| contest.versions[top].version.vector.write(names)).collect();
+    vectors.sort();
+    let key: Vec<_> = key.iter().map(value_to_json).collect();
+    let text = format!("{}\n{}\n{}", table.name, serde_json::Value::from(key), vectors.join("\n"));
+    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,504 @@
+//! A database in memory, for testing the cycle by the ten thousand: snapshots, transactions that commit late, an engine's
+//! connection that breaks at any call, and nothing that a real one would need time for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+
+use crate::model::{Arrival, Cut, Entry, Images, Key, Lost, Op, Parked, Row, TableSpec, Value, Vector};
+use crate::node::{
+    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result,
+    Service, Sync, WriteMode,
+};
+
+/// One database with one table `t(id integer key, value integer)`.
+#[derive(Clone, Default)]
+pub struct Database {
+    pub state: Arc<Mutex<State>>,
+}
+
+#[derive(Clone, Default)]
+pub struct State {
+    pub rows: BTreeMap<i64, i64>,
+    pub history: Vec<Entry>,
+    /// Marks of users' transactions that have not committed, with what each will do to a row.
+    pub open: Vec<(i64, Entry, Option<i64>)>,
+    next_id: i64,
+    next_mark: i64,
+    positions: HashMap<(String, String), Cut>,
+    purged: Cut,
+    pub parked: BTreeMap<i64, Parked>,
+    pub journal: Vec<Lost>,
+    service: Option<Service>,
+    /// Whether the node can be reached.
+    pub up: bool,
+    /// After so many calls the connection breaks; a commit may still have happened.
+    pub fuse: Option<u32>,
+    /// The error of the clock, µs.
+    pub skew: i64,
+    pub now: i64,
+    /// Rows with this value are refused by a constraint.
+    pub refuses: Option<i64>,
+    /// Rows written by Concord, to see an echo.
+    pub writes: u64,
+}
+
+fn number(value: &Value) -> i64 {
+    match value {
+        Value::Int(number) => *number,
+        other => panic!("{other:?} is no integer"),
+    }
+}
+
+fn key(id: i64) -> Key {
+    vec![Value::Int(id)].into()
+}
+
+fn row(id: i64, value: i64) -> Row {
+    vec![Value::Int(id), Value::Int(value)].into()
+}
+
+impl State {
+    fn clock(&self) -> i64 {
+        self.now + self.skew
+    }
+
+    /// A user sets or deletes a row in a transaction that commits now, or is left open. Nobody else may write the row
+    /// meanwhile, as in any database.
+    pub fn write(&mut self, id: i64, value: Option<i64>, late: bool) -> bool {
+        if self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id) {
+            return false;
+        }
+        let before = self.rows.get(&id).copied();
+        if before.is_none() && value.is_none() {
+            return false;
+        }
+        self.next_id += 1;
+        self.next_mark += 1;
+        let image = |value: Option<i64>| value.map(|value| -> Row { vec![Value::Int(value)].into() });
+        let entry = Entry {
+            id: self.next_id,
+            mark: self.next_mark,
+            op: if value.is_none() { Op::Delete } else { Op::Update },
+            time: self.clock(),
+            key: key(id),
+            arrival: None,
+            images: Some(Images { before: image(before), after: image(value) }),
+        };
+        self.open.push((entry.mark, entry, value));
+        if !late {
+            self.commit(self.open.len() - 1);
+        }
+        true
+    }
+
+    /// Commits an open transaction.
+    pub fn commit(&mut self, at: usize) {
+        let (_, entry, value) = self.open.remove(at);
+        let id = number(&entry.key[0]);
+        match value {
+            Some(value) => self.rows.insert(id, value),
+            None => self.rows.remove(&id),
+        };
+        self.history.push(entry);
+    }
+
+    fn cut(&self) -> Cut {
+        Cut::new(self.next_mark + 1, self.open.iter().map(|(mark, ..)| *mark).collect())
+    }
+}
+
+impl Database {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn connect(&self) -> Result<Box<dyn Node>> {
+        if !self.lock().up {
+            return Err(Error::new(ErrorKind::Lost, "away"));
+        }
+        Ok(Box::new(Connection { database: self.clone(), snapshot: None, work: None, saved: None, names: Vec::new() }))
+    }
+}
+
+struct Connection {
+    database: Database,
+    snapshot: Option<State>,
+    /// What the transaction that applies has made of the state, and the keys it has locked.
+    work: Option<Work>,
+    saved: Option<Work>,
+    names: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Work {
+    rows: BTreeMap<i64, Option<i64>>,
+    notes: Vec<Note>,
+    touched: Vec<i64>,
+    parked: Vec<Parked>,
+    unparked: Vec<i64>,
+    lost: Vec<Lost>,
+    moves: Vec<Move>,
+}
+
+impl Connection {
+    /// One call over the connection, which may be the one at which it breaks.
+    fn call(&self) -> Result<()> {
+        let mut state = self.database.lock();
+        if !state.up {
+            return Err(Error::new(ErrorKind::Lost, "away"));
+        }
+        if let Some(left) = &mut state.fuse {
+            if *left == 0 {
+                state.fuse = None;
+                return Err(Error::new(ErrorKind::Lost, "broken"));
+            }
+            *left -= 1;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<&State> {
+        self.call()?;
+        self.snapshot.as_ref().ok_or_else(|| Error::new(ErrorKind::Other, "no snapshot is open"))
+    }
+
+    fn work(&mut self) -> Result<&mut Work> {
+        self.call()?;
+        self.work.as_mut().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))
+    }
+}
+
+#[async_trait]
+impl Node for Connection {
+    async fn probe(&mut self) -> Result<Probe> {
+        let identity = format!("{:p}", Arc::as_ptr(&self.database.state));
+        Ok(Probe { server: "memory".into(), role: String::new(), identity, warnings: Vec::new(), refusals: Vec::new() })
+    }
+
+    async fn catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
+        self.call()?;
+        let column = |name: &str, nullable| CatalogueColumn {
+            name: name.to_owned(),
+            native: "integer".into(),
+            domain: crate::model::Domain::Int { bits: 64, unsigned: false },
+            nullable,
+            generated: false,
+        };
+        Ok(Some(Catalogue {
+            schema: None,
+            name: table.to_owned(),
+            columns: vec![column("id", false), column("value", true)],
+            key: vec!["id".into()],
+            uniques: Vec::new(),
+            references: Vec::new(),
+            referenced: Vec::new(),
+            user_triggers: Vec::new(),
+            partitioned: false,
+            partitions: Vec::new(),
+            refusals: Vec::new(),
+        }))
+    }
+
+    async fn missing_rights(&mut self, _: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        Ok(Vec::new())
+    }
+
+    async fn service(&mut self) -> Result<Option<Service>> {
+        self.call()?;
+        Ok(self.database.lock().service.clone())
+    }
+
+    async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
+        self.database.lock().service = Some(Service {
+            sync: sync.name.clone(),
+            node: sync.node.clone(),
+            uuid: String::new(),
+            tables: tables.iter().map(|table| (table.name.clone(), table.shape.clone())).collect(),
+        });
+        Ok(Vec::new())
+    }
+
+    async fn uninstall(&mut self) -> Result<bool> {
+        Ok(self.database.lock().service.take().is_some())
+    }
+
+    async fn reset(&mut self) -> Result<()> {
+        let mut state = self.database.lock();
+        state.history.clear();
+        state.positions.clear();
+        state.parked.clear();
+        state.purged = Cut::START;
+        Ok(())
+    }
+
+    async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        self.call()?;
+        let state = self.database.lock().clone();
+        let service = state.service.clone().ok_or_else(|| Error::new(ErrorKind::Service, "not installed"))?;
+        let table = |name: &str| tables.iter().find(|table| table.name == name).map(|table| table.index);
+        let opened = Opened {
+            service,
+            clock: state.clock(),
+            shared_marks: true,
+            positions: state
+                .positions
+                .iter()
+                .filter_map(|((name, source), cut)| Some((table(name)?, source.clone(), cut.clone())))
+                .collect(),
+            purged: vec![(0, state.purged.clone())],
+            next_marks: vec![(0, state.next_mark + 1)],
+            parked: state.parked.values().cloned().collect(),
+            drifted: Vec::new(),
+        };
+        self.snapshot = Some(state);
+        Ok(opened)
+    }
+
+    async fn entries(&mut self, _: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
+        let state = self.snapshot()?;
+        let mut entries: Vec<Entry> = state
+            .history
+            .iter()
+            .filter(|entry| !after.contains(entry.mark, entry.id) && through.is_none_or(|last| entry.mark <= last))
+            .cloned()
+            .collect();
+        entries.sort_by_key(|entry| (entry.mark, entry.id));
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        Ok(Entries { entries, whole: state.cut(), more })
+    }
+
+    async fn pending(&mut self, _: &TableSpec, after: &Cut) -> Result<u64> {
+        let state = self.snapshot()?;
+        Ok(state.history.iter().filter(|entry| !after.contains(entry.mark, entry.id)).count() as u64)
+    }
+
+    async fn last_entries(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<(i64, i64, i64)>>> {
+        let state = self.snapshot()?;
+        let own = |key: &&Key| {
+            let entries = state.history.iter().filter(|entry| entry.key == **key && entry.arrival.is_none());
+            entries.max_by_key(|entry| entry.id).map(|entry| (entry.id, entry.mark, entry.time))
+        };
+        Ok(keys.iter().map(own).collect())
+    }
+
+    async fn rows(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        let state = self.snapshot()?;
+        let find = |key: &&Key| {
+            let id = number(&key[0]);
+            state.rows.get(&id).map(|value| Ok(row(id, *value)))
+        };
+        Ok(keys.iter().map(find).collect())
+    }
+
+    async fn end_read(&mut self) -> Result<()> {
+        self.snapshot = None;
+        self.call()
+    }
+
+    async fn begin_apply(&mut self, _: &[TableSpec]) -> Result<()> {
+        self.call()?;
+        self.work = Some(Work::default());
+        self.saved = None;
+        self.names = crate::sync::tests::names();
+        Ok(())
+    }
+
+    async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
+        self.work()?;
+        let state = self.database.lock();
+        Ok(moves
+            .iter()
+            .all(|m| state.positions.get(&(m.table.clone(), m.source.clone())).unwrap_or(&Cut::START) == &m.from))
+    }
+
+    async fn savepoint(&mut self) -> Result<()> {
+        self.saved = Some(self.work()?.clone());
+        Ok(())
+    }
+
+    async fn undo(&mut self) -> Result<()> {
+        self.call()?;
+        self.work = self.saved.take();
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<()> {
+        self.saved = None;
+        self.call()
+    }
+
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+        let refuses = self.database.lock().refuses;
+        let work = self.work()?;
+        for (_, rows, _) in groups {
+            for row in *rows {
+                if Some(number(&row[1])) == refuses {
+                    return Err(Error::new(ErrorKind::Constraint(crate::node::Constraint::Other), "refused"));
+                }
+                work.rows.insert(number(&row[0]), Some(number(&row[1])));
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+        let work = self.work()?;
+        groups.iter().flat_map(|(_, keys)| keys.iter()).for_each(|key| {
+            work.rows.insert(number(&key[0]), None);
+        });
+        Ok(())
+    }
+
+    async fn make_room(&mut self, _: &TableSpec, _: &[&Row]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn still_referred(&mut self, _: &TableSpec, _: &[&Key], _: &[(&TableSpec, &[&Key])]) -> Result<Vec<Key>> {
+        Ok(Vec::new())
+    }
+
+    async fn unseen(&mut self, _: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+        self.work()?;
+        let state = self.database.lock();
+        // A row that an open transaction has written is locked: a real database would wait for it to end.
+        let committed =
+            state.history.iter().filter(|entry| !read.contains(entry.mark, entry.id)).map(|entry| &entry.key);
+        let open = state.open.iter().map(|(_, entry, _)| &entry.key);
+        Ok(committed.chain(open).filter(|key| keys.contains(key)).cloned().collect())
+    }
+
+    async fn altered(&mut self, _: &TableSpec, _: &[&Row]) -> Result<Vec<(Key, String)>> {
+        Ok(Vec::new())
+    }
+
+    async fn note(&mut self, _: &TableSpec, notes: &[Note]) -> Result<()> {
+        self.work()?.notes.extend_from_slice(notes);
+        Ok(())
+    }
+
+    async fn touch(&mut self, _: &TableSpec, key: &Key) -> Result<()> {
+        self.work()?.touched.push(number(&key[0]));
+        Ok(())
+    }
+
+    async fn park(&mut self, _: &[TableSpec], parked: &[Parked]) -> Result<()> {
+        self.work()?.parked.extend_from_slice(parked);
+        Ok(())
+    }
+
+    async fn unpark(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<()> {
+        self.work()?.unparked.extend(keys.iter().map(|key| number(&key[0])));
+        Ok(())
+    }
+
+    async fn record(&mut self, _: &[TableSpec], lost: &[Lost]) -> Result<()> {
+        self.work()?.lost.extend_from_slice(lost);
+        Ok(())
+    }
+
+    async fn advance(&mut self, moves: &[Move]) -> Result<()> {
+        self.work()?.moves.extend_from_slice(moves);
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        // The reply to a commit may be lost after it happened.
+        let lost_reply = {
+            let state = self.database.lock();
+            state.fuse == Some(0) && state.next_id % 2 == 0
+        };
+        if !lost_reply {
+            self.call()?;
+        }
+        let work = self.work.take().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))?;
+        {
+            let mut state = self.database.lock();
+            state.next_mark += 1;
+            let mark = state.next_mark;
+            state.writes += work.rows.len() as u64;
+            for (id, value) in work.rows {
+                match value {
+                    Some(value) => state.rows.insert(id, value),
+                    None => state.rows.remove(&id),
+                };
+            }
+            for note in work.notes {
+                state.next_id += 1;
+                let Note { key, deleted, dot, vector, stamp, images } = note;
+                // As a real node would: through the text that is kept.
+                let vector = Vector::read(&vector.write(&self.names), &self.names).unwrap();
+                let op = if deleted { Op::Delete } else { Op::Update };
+                let id = state.next_id;
+                state.history.push(Entry {
+                    id,
+                    mark,
+                    op,
+                    time: stamp.time,
+                    key,
+                    arrival: Some(Arrival { dot, vector }),
+                    images,
+                });
+            }
+            for id in work.touched {
+                state.next_id += 1;
+                let entry = Entry {
+                    id: state.next_id,
+                    mark,
+                    op: Op::Update,
+                    time: state.clock(),
+                    key: key(id),
+                    arrival: None,
+                    images: None,
+                };
+                state.history.push(entry);
+            }
+            for id in work.unparked {
+                state.parked.remove(&id);
+            }
+            for parked in work.parked {
+                state.parked.insert(number(&parked.key[0]), parked);
+            }
+            for lost in work.lost {
+                if !state.journal.iter().any(|known| known.id == lost.id && known.loser == lost.loser) {
+                    state.journal.push(lost);
+                }
+            }
+            for m in work.moves {
+                state.positions.insert((m.table, m.source), m.to);
+            }
+        }
+        if lost_reply { self.call() } else { Ok(()) }
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.work = None;
+        Ok(())
+    }
+
+    async fn purge(&mut self, _: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+        self.call()?;
+        let mut state = self.database.lock();
+        let before = state.history.len();
+        state.history.retain(|entry| !through.contains(entry.mark, entry.id) || (entry.arrival.is_some() && !arrivals));
+        let gone = (before - state.history.len()) as u64;
+        if gone > 0 {
+            state.purged = through.clone();
+        }
+        Ok(gone)
+    }
+
+    async fn pulse(&mut self, _: &[TableSpec]) -> Result<u64> {
+        Ok(self.database.lock().next_id as u64)
+    }
+
+    async fn journal(&mut self, _: &[TableSpec], _: usize) -> Result<Vec<Lost>> {
+        Ok(self.database.lock().journal.clone())
+    }
+
+    async fn blockers(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,30 @@
+//! The cycle that carries changes, and what stands beside it: setting up, looking, waiting.
+//!
+//! Start reading at [`Session::cycle`](cycle): it is the way of a change, step by step.
+
+mod contest;
+mod cycle;
+mod decide;
+mod lens;
+mod opened;
+mod order;
+mod read;
+mod route;
+mod session;
+mod setup;
+mod shape;
+mod status;
+mod table;
+mod waiting;
+mod watch;
+
+pub use cycle::Cycle;
+pub use session::{Away, Carried, Connector, Session, Stopped, Summary};
+pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};
+pub use status::{ConflictReport, NodeStatus, ParkedReport, Status, TableStatus};
+pub use waiting::Dropped;
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;

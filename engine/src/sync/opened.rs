@@ -1,0 +1,165 @@
+//! Who is there, and how far everybody has come: the state of a cycle, read in one snapshot at each node.
+
+use std::collections::HashMap;
+
+use super::contest::Clock;
+use super::table::Table;
+use crate::model::{Cut, Dot, Key, NodeId, Parked};
+
+/// The state of all nodes that take part in a cycle.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// By [`NodeId`]; `None` for nodes that are away.
+    pub present: Vec<Option<Presence>>,
+    /// Up to where each target has applied each source, by table, target and source.
+    positions: Vec<Vec<Vec<Cut>>>,
+    /// Where those positions will stand once this cycle is applied, where they move.
+    ahead: HashMap<(usize, NodeId, NodeId), Cut>,
+    /// Up to where each node's own history was read, by table and node.
+    read: HashMap<(usize, NodeId), Cut>,
+}
+
+/// A node that takes part.
+#[derive(Debug)]
+pub struct Presence {
+    pub clock: Clock,
+    pub shared_marks: bool,
+    /// What waits here, by table and key.
+    pub parked: Vec<HashMap<Key, Parked>>,
+    /// Up to where each table's history here was purged.
+    pub purged: Vec<Cut>,
+    /// The first mark that is certainly not given out yet, by table.
+    pub next_marks: Vec<i64>,
+}
+
+impl Opened {
+    pub fn new(nodes: usize, tables: usize) -> Opened {
+        Opened {
+            present: (0..nodes).map(|_| None).collect(),
+            positions: vec![vec![vec![Cut::START; nodes]; nodes]; tables],
+            ahead: HashMap::new(),
+            read: HashMap::new(),
+        }
+    }
+
+    pub fn is_present(&self, node: NodeId) -> bool {
+        self.present[node.index()].is_some()
+    }
+
+    /// The nodes that take part, in the order of the file.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Presence)> {
+        self.present.iter().enumerate().filter_map(|(at, present)| Some((NodeId(at as u16), present.as_ref()?)))
+    }
+
+    pub fn position(&self, table: usize, target: NodeId, source: NodeId) -> &Cut {
+        &self.positions[table][target.index()][source.index()]
+    }
+
+    pub fn set_position(&mut self, table: usize, target: NodeId, source: NodeId, cut: Cut) {
+        self.positions[table][target.index()][source.index()] = cut;
+    }
+
+    /// Whether the target has passed a change at the node where it was made.
+    pub fn passed(&self, table: usize, target: NodeId, dot: &Dot) -> bool {
+        self.position(table, target, dot.node).contains(dot.mark, dot.number)
+    }
+
+    /// Notes up to where a node's history was read in this cycle.
+    pub fn set_read(&mut self, table: usize, node: NodeId, cut: Cut) {
+        self.read.insert((table, node), cut);
+    }
+
+    /// Up to where a node's history was read in this cycle, if anybody takes the table from there.
+    pub fn read_cut(&self, table: usize, node: NodeId) -> Option<Cut> {
+        self.read.get(&(table, node)).cloned()
+    }
+
+    /// What every target of a table has passed of a source's history; `None` while one of them is away.
+    pub fn floor(&self, table: &Table, source: NodeId) -> Option<Cut> {
+        let all = (0..self.present.len()).map(|at| NodeId(at as u16));
+        let mut floor: Option<Cut> = None;
+        for target in all.filter(|&target| target != source && table.is_target(target)) {
+            if !self.is_present(target) {
+                return None;
+            }
+            let position = self.position(table.index, target, source);
+            floor = Some(floor.map_or_else(|| position.clone(), |floor| floor.meet(position)));
+        }
+        floor.filter(|floor| *floor != Cut::START)
+    }
+
+    /// Whether every planned move has happened.
+    pub fn all_moved(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
+    /// Plans to move a position.
+    pub fn plan(&mut self, table: usize, target: NodeId, source: NodeId, to: Cut) {
+        self.ahead.insert((table, target, source), to);
+    }
+
+    /// The planned moves of one target: table, source, from and to.
+    pub fn moves(&self, target: NodeId) -> impl Iterator<Item = (usize, NodeId, &Cut, &Cut)> {
+        self.ahead
+            .iter()
+            .filter(move |((_, t, _), _)| *t == target)
+            .map(move |(&(table, _, source), to)| (table, source, self.position(table, target, source), to))
+    }
+
+    /// The planned moves of one target have happened.
+    pub fn moved(&mut self, target: NodeId) {
+        let moves: Vec<(usize, NodeId, Cut)> =
+            self.moves(target).map(|(table, source, _, to)| (table, source, to.clone())).collect();
+        for (table, source, to) in moves {
+            self.set_position(table, target, source, to);
+            self.ahead.remove(&(table, target, source));
+        }
+    }
+
+    /// Whether the target will have passed a change once this cycle is applied.
+    pub fn will_pass(&self, table: usize, target: NodeId, dot: &Dot) -> bool {
+        let ahead = self.ahead.get(&(table, target, dot.node));
+        ahead.unwrap_or_else(|| self.position(table, target, dot.node)).contains(dot.mark, dot.number)
+    }
+
+    /// What waits for a key at a node.
+    pub fn parked(&self, node: NodeId, table: usize, key: &Key) -> Option<&Parked> {
+        self.present[node.index()].as_ref()?.parked[table].get(key)
+    }
+
+    /// The nodes whose service tables disagree with those of the others, because they were restored from a backup or
+    /// replaced, each with what gives it away.
+    pub fn restored(&self, names: &[String], tables: &[Table]) -> Vec<(NodeId, String)> {
+        let mut restored: Vec<(NodeId, String)> = Vec::new();
+        let mut suspect = |node: NodeId, why: String| {
+            if restored.iter().all(|(known, _)| *known != node) {
+                restored.push((node, why));
+            }
+        };
+        for table in tables {
+            for (source, there) in self.nodes().filter(|(source, _)| table.is_source(*source)) {
+                for (target, _) in self.nodes().filter(|(target, _)| *target != source && table.is_target(*target)) {
+                    let position = self.position(table.index, target, source);
+                    if position.next() > there.next_marks[table.index] {
+                        let why = format!(
+                            "{} has applied changes of `{}` that {} no longer has",
+                            names[target.index()],
+                            table.name,
+                            names[source.index()]
+                        );
+                        suspect(source, why);
+                    } else if !position.includes(&there.purged[table.index]) {
+                        let why = format!(
+                            "{} has not applied changes of `{}` that {} no longer keeps",
+                            names[target.index()],
+                            table.name,
+                            names[source.index()]
+                        );
+                        suspect(target, why);
+                    }
+                }
+            }
+        }
+        restored
+    }
+}

@@ -1,0 +1,110 @@
+//! What is new at each node since the others last applied it.
+
+use super::opened::Opened;
+use super::table::Table;
+use crate::model::{Cut, Entry, NodeId, TableSpec};
+use crate::node::{self, Node};
+
+/// The new entries of one table at one node.
+#[derive(Debug)]
+pub struct Page {
+    pub entries: Vec<Entry>,
+    after: Cut,
+    whole: Cut,
+    reach: Reach,
+}
+
+/// How far a page goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Everything that is visible.
+    Whole,
+    /// The transactions up to this mark.
+    Through(i64),
+    /// The transactions before this mark, and of that one the entries up to this id: it is too large for one batch.
+    Inside(i64, i64),
+}
+
+impl Page {
+    /// Whether more is visible than the page holds.
+    pub fn is_partial(&self) -> bool {
+        self.reach != Reach::Whole
+    }
+
+    /// Up to where the page goes.
+    pub fn cut(&self) -> Cut {
+        self.position(&self.after)
+    }
+
+    /// The position of a target that has applied this page, having stood at `from`.
+    pub fn position(&self, from: &Cut) -> Cut {
+        match self.reach {
+            Reach::Whole => self.whole.clone(),
+            Reach::Through(mark) => from.advance_to(&self.whole, mark),
+            Reach::Inside(mark, id) => from.advance_to(&self.whole, mark - 1).extend_inside(mark, id),
+        }
+    }
+}
+
+/// From where the history of a source has to be read so that every target that takes part gets what it lacks; `None` if
+/// nobody takes the table from there.
+pub fn start(table: &Table, source: NodeId, opened: &Opened) -> Option<Cut> {
+    if !table.is_source(source) || table.stopped.is_some() || table.spec(source).is_none() {
+        return None;
+    }
+    let takes = |target: NodeId| target != source && table.is_target(target) && table.spec(target).is_some();
+    let targets = opened.nodes().map(|(target, _)| target).filter(|&target| takes(target));
+    targets.map(|target| opened.position(table.index, target, source).clone()).reduce(|a, b| a.meet(&b))
+}
+
+/// Reads the new entries of one node, at most about `limit` in all, and divides only between transactions where the
+/// node's marks number transactions. A single transaction above the limit is divided all the same.
+///
+/// Tables that record images are read whole: every change of such a row has to be at hand to be counted.
+pub async fn pages(
+    node: &mut dyn Node,
+    tables: &[(&TableSpec, Cut)],
+    shared_marks: bool,
+    limit: usize,
+) -> node::Result<Vec<Page>> {
+    let mut pages: Vec<Page> = Vec::with_capacity(tables.len());
+    let mut left = limit;
+    let mut bound: Option<i64> = None;
+    for (spec, after) in tables {
+        let whole_table = !spec.images.is_empty();
+        let wanted = if whole_table { usize::MAX } else { left.max(1) };
+        let through = if whole_table { None } else { bound };
+        let mut read = node.entries(spec, after, through, wanted).await?;
+        let mut reach = match bound {
+            Some(bound) if !whole_table => Reach::Through(bound),
+            _ => Reach::Whole,
+        };
+        if read.more
+            && let (Some(first), Some(last)) = (read.entries.first(), read.entries.last())
+        {
+            let (first, last, id) = (first.mark, last.mark, last.id);
+            if !shared_marks {
+                reach = Reach::Through(last);
+            } else if first < last || left < limit {
+                bound = Some(last - 1);
+                read.entries.retain(|entry| entry.mark < last);
+                reach = Reach::Through(last - 1);
+            } else {
+                bound = Some(last - 1);
+                reach = Reach::Inside(last, id);
+            }
+        }
+        left = left.saturating_sub(read.entries.len());
+        pages.push(Page { entries: read.entries, after: after.clone(), whole: read.whole, reach });
+    }
+    if let Some(bound) = bound {
+        // Tables that were read before the bound was known hold later transactions too.
+        for (page, (spec, _)) in pages.iter_mut().zip(tables) {
+            if spec.images.is_empty() && !matches!(page.reach, Reach::Inside(..)) {
+                page.entries.retain(|entry| entry.mark <= bound);
+                page.reach = Reach::Through(bound);
+            }
+        }
+    }
+    Ok(pages)
+}

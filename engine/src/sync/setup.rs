@@ -1,0 +1,310 @@
+//! Looking at everything before anything is changed, and setting up, resetting and removing the service tables.
+
+use serde::Serialize;
+
+use super::session::{Member, Session};
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::model::{NodeId, OnGone};
+use crate::node::{self, Catalogue, Probe};
+
+/// What `check` found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Checked {
+    pub nodes: Vec<CheckedNode>,
+    pub tables: Vec<CheckedTable>,
+    /// What has to be corrected before `install`.
+    pub problems: Vec<String>,
+    /// What may go on but deserves a look.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckedNode {
+    pub node: String,
+    pub url: String,
+    /// Such as "PostgreSQL 15.18"; absent when the node could not be reached.
+    pub server: Option<String>,
+    pub role: Option<String>,
+    /// Whether the service tables of this sync are there.
+    pub installed: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckedTable {
+    pub table: String,
+    pub key: Vec<String>,
+    /// Shared column names with the type in which their values travel.
+    pub columns: Vec<(String, String)>,
+    pub conflict: String,
+}
+
+/// What was done at one node.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeLines {
+    pub node: String,
+    /// Empty if nothing had to be done.
+    pub done: Vec<String>,
+}
+
+impl Session {
+    /// Looks at the connections, rights, tables and types of all nodes. Changes nothing.
+    pub async fn check(&mut self) -> Result<Checked> {
+        let mut checked = Checked::default();
+        self.connect().await;
+        let probes = self.probe(&mut checked).await?;
+        let mut unreachable = false;
+        for (member, probe) in self.members.iter().zip(&probes) {
+            if let Some(away) = &member.away {
+                unreachable = true;
+                checked.problems.push(format!("node `{}`: {}", away.node, away.why));
+            }
+            if let Some(probe) = probe {
+                checked.problems.extend(probe.refusals.iter().map(|why| format!("node `{}`: {why}", member.name)));
+                checked.warnings.extend(probe.warnings.iter().map(|why| format!("node `{}`: {why}", member.name)));
+            }
+        }
+        self.same_database_twice(&probes, &mut checked.problems);
+        if unreachable {
+            return Ok(checked);
+        }
+        let tables = self.agree(&mut checked).await?;
+        for table in &tables {
+            checked.tables.push(CheckedTable {
+                table: table.name.clone(),
+                key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
+                columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
+                conflict: table.policy.name().to_owned(),
+            });
+            self.warn_of(table, &mut checked.warnings);
+        }
+        if tables.len() == self.config.tables.len() {
+            self.tables = tables;
+            self.check_rights(&mut checked).await?;
+        }
+        Ok(checked)
+    }
+
+    async fn probe(&mut self, checked: &mut Checked) -> Result<Vec<Option<Probe>>> {
+        let sync = self.config.name.clone();
+        let mut probes = Vec::new();
+        for (member, config) in self.members.iter_mut().zip(&self.config.nodes) {
+            let url = config.target.to_string();
+            let Some(node) = member.node.as_deref_mut() else {
+                probes.push(None);
+                checked.nodes.push(CheckedNode {
+                    node: member.name.clone(),
+                    url,
+                    server: None,
+                    role: None,
+                    installed: false,
+                });
+                continue;
+            };
+            let probe = node.probe().await.map_err(Error::at(&member.name, "asking for the server's version"))?;
+            let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
+            if let Some(service) =
+                service.as_ref().filter(|service| service.sync != sync || service.node != member.name)
+            {
+                checked.problems.push(format!(
+                    "node `{}`: it is installed as node `{}` of the sync `{}`; one database takes part in one sync. Run `concord \
+                     uninstall` with the file it was installed with first",
+                    member.name, service.node, service.sync
+                ));
+            }
+            checked.nodes.push(CheckedNode {
+                node: member.name.clone(),
+                url,
+                server: Some(probe.server.clone()),
+                role: Some(probe.role.clone()).filter(|role| !role.is_empty()),
+                installed: service.is_some_and(|service| service.sync == sync),
+            });
+            probes.push(Some(probe));
+        }
+        Ok(probes)
+    }
+
+    fn same_database_twice(&self, probes: &[Option<Probe>], problems: &mut Vec<String>) {
+        for (at, probe) in probes.iter().enumerate() {
+            let Some(probe) = probe else { continue };
+            let same = |other: &Option<Probe>| other.as_ref().is_some_and(|other| other.identity == probe.identity);
+            if let Some(first) = probes[..at].iter().position(same) {
+                problems.push(format!(
+                    "nodes `{}` and `{}` are the same database; every node needs a database of its own",
+                    self.names[first], self.names[at]
+                ));
+            }
+        }
+    }
+
+    /// Finds the shape that the nodes' tables share; what stands in the way is added to the problems.
+    async fn agree(&mut self, checked: &mut Checked) -> Result<Vec<Table>> {
+        let mut agreed = Vec::new();
+        for (index, config) in self.config.tables.iter().enumerate() {
+            let mut catalogues: Vec<(NodeId, Catalogue)> = Vec::new();
+            let mut missing = false;
+            for member in &mut self.members {
+                let Some(node) = member.node.as_deref_mut() else { continue };
+                let part = &config.nodes[member.id.index()];
+                let found = node.catalogue(&part.table).await;
+                match found.map_err(Error::at(&member.name, format!("looking up `{}`", part.table)))? {
+                    Some(catalogue) => catalogues.push((member.id, catalogue)),
+                    None => {
+                        missing = true;
+                        let message = format!("there is no table `{}` at {}", part.table, member.name);
+                        let help = format!(
+                            "create it there; if it has another name, add: [tables.{}.nodes.{}] table = \"…\"",
+                            config.name, member.name
+                        );
+                        checked.problems.push(self.config.diagnostic(&part.place, message, help).to_string());
+                    }
+                }
+            }
+            if missing {
+                continue;
+            }
+            match Table::agreed(&self.config, index, &catalogues) {
+                Ok(table) => agreed.push(table),
+                Err(problems) => checked.problems.extend(problems.iter().map(ToString::to_string)),
+            }
+        }
+        Ok(agreed)
+    }
+
+    fn warn_of(&self, table: &Table, warnings: &mut Vec<String>) {
+        for (at, name) in self.names.iter().enumerate() {
+            let node = NodeId(at as u16);
+            let Some(spec) = table.spec(node).filter(|_| table.is_target(node)) else { continue };
+            if !spec.user_triggers.is_empty() {
+                warnings.push(format!(
+                    "node `{name}`: triggers of {} fire on rows that Concord writes too ({}); one that changes the row makes it \
+                     wait (docs/triggers.md)",
+                    spec.full_name(),
+                    spec.user_triggers.join(", ")
+                ));
+            }
+            for key in &spec.referenced {
+                let synced = self.config.tables.iter().any(|other| {
+                    let local = &other.nodes[at].table;
+                    *local == key.table || local.rsplit('.').next() == Some(&key.table)
+                });
+                if key.on_delete != OnGone::Refuse && !synced {
+                    warnings.push(format!(
+                        "node `{name}`: `{}` refers to {} and follows its deletes, and is not synced; a delete that arrives \
+                         waits while rows refer to it",
+                        key.table,
+                        spec.full_name()
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn check_rights(&mut self, checked: &mut Checked) -> Result<()> {
+        for member in &mut self.members {
+            let specs = Session::specs(&self.tables, member.id);
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let missing = node.missing_rights(&specs).await.map_err(Error::at(&member.name, "looking up rights"))?;
+            for right in missing {
+                checked.problems.push(format!(
+                    "node `{}`: may not {}; an administrator grants it with:\n  {}",
+                    member.name, right.what, right.grant
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates or repairs the service tables and triggers at every node. Nothing is changed if anything is wrong anywhere.
+    pub async fn install(&mut self) -> Result<(Vec<NodeLines>, Vec<String>)> {
+        let checked = self.check().await?;
+        if self.members.iter().any(|member| member.away.is_some()) {
+            return Err(self.unreachable());
+        }
+        if !checked.problems.is_empty() {
+            return Err(Error::Refused(checked.problems));
+        }
+        let (name, nodes) = (self.config.name.clone(), self.names.clone());
+        let mut lines = Vec::new();
+        for member in &mut self.members {
+            let specs = Session::specs(&self.tables, member.id);
+            let sync = node::Sync { name: name.clone(), nodes: nodes.clone(), node: member.name.clone() };
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            crate::fault::point("install-node").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+            let done = node.install(&sync, &specs).await.map_err(Error::at(&member.name, "installing"))?;
+            lines.push(NodeLines { node: member.name.clone(), done });
+        }
+        Ok((lines, checked.warnings))
+    }
+
+    /// Removes every trace from every node.
+    pub async fn uninstall(&mut self) -> Result<Vec<NodeLines>> {
+        self.each_installed("uninstalling", async |member, node| {
+            let done = node.uninstall().await?;
+            let line = "service tables, histories and triggers removed".to_owned();
+            Ok(NodeLines { node: member, done: if done { vec![line] } else { Vec::new() } })
+        })
+        .await
+    }
+
+    /// Empties the histories and forgets all positions at every node, and makes the triggers anew.
+    pub async fn reset(&mut self) -> Result<Vec<NodeLines>> {
+        self.each_installed("resetting", async |member, node| {
+            node.reset().await?;
+            Ok(NodeLines { node: member, done: vec!["history, positions and waiting rows cleared".to_owned()] })
+        })
+        .await?;
+        Ok(self
+            .install()
+            .await?
+            .0
+            .into_iter()
+            .map(|mut lines| {
+                lines.done.insert(0, "history, positions and waiting rows cleared".to_owned());
+                lines
+            })
+            .collect())
+    }
+
+    /// Does something at all nodes, or at none if one of them is away or belongs to another sync.
+    async fn each_installed(
+        &mut self,
+        doing: &str,
+        work: impl AsyncFn(String, &mut dyn node::Node) -> node::Result<NodeLines>,
+    ) -> Result<Vec<NodeLines>> {
+        self.connect().await;
+        if self.members.iter().any(|member| member.away.is_some()) {
+            return Err(self.unreachable());
+        }
+        let sync = self.config.name.clone();
+        for Member { name, node, .. } in &mut self.members {
+            let Some(node) = node.as_deref_mut() else { continue };
+            let service = node.service().await.map_err(Error::at(name, "reading the service tables"))?;
+            if let Some(service) = service.filter(|service| service.sync != sync || service.node != *name) {
+                return Err(Error::Refused(vec![format!(
+                    "node `{name}`: it is installed as node `{}` of the sync `{}`, not of `{sync}`; use the file it was installed with",
+                    service.node, service.sync
+                )]));
+            }
+        }
+        let mut lines = Vec::new();
+        for Member { name, node, .. } in &mut self.members {
+            let Some(node) = node.as_deref_mut() else { continue };
+            lines.push(work(name.clone(), node).await.map_err(Error::at(name, doing))?);
+        }
+        Ok(lines)
+    }
+}
+
+impl Checked {
+    /// The code with which the command ends.
+    pub fn exit_code(&self) -> u8 {
+        if self.nodes.iter().any(|node| node.server.is_none()) {
+            crate::error::UNREACHABLE
+        } else if self.problems.is_empty() {
+            crate::error::DONE
+        } else {
+            crate::error::USAGE
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What a table looks like: the shape that all nodes share, and each node's own form of it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::lens::Lens;
+use super::table::{Form, SharedColumn, Table};
+use crate::config::{Config, Conflict, Diagnostic, TableConfig};
+use crate::merge::Policy;
+use crate::model::{Column, Domain, NodeId, TableSpec, Type};
+use crate::node::Catalogue;
+
+/// The shared shape as it is kept beside every installed table, so that it stays what it was while nodes are away.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    columns: Vec<(String, String)>,
+    key: Vec<String>,
+}
+
+const NATIVE: &str = "native ";
+
+fn type_text(ty: &Type) -> String {
+    match ty {
+        Type::Native(name) => format!("{NATIVE}{name}"),
+        ty => ty.to_string(),
+    }
+}
+
+fn type_of(text: &str) -> Option<Type> {
+    use Type::*;
+    if let Some(name) = text.strip_prefix(NATIVE) {
+        return Some(Native(name.to_owned()));
+    }
+    [Bool, Int, Float, Decimal, Text, Bytes, Date, Time, Timestamp, Instant, Json, Uuid, Any]
+        .into_iter()
+        .find(|ty| ty.to_string() == text)
+}
+
+impl Table {
+    /// The table without any node's form, in the shape that was kept; `None` if the text is not such a shape.
+    pub fn from_kept(config: &TableConfig, index: usize, nodes: usize, kept: &str) -> Option<Table> {
+        let kept: Kept = serde_json::from_str(kept).ok()?;
+        let columns: Option<Vec<SharedColumn>> =
+            kept.columns.into_iter().map(|(name, ty)| Some(SharedColumn { name, ty: type_of(&ty)? })).collect();
+        let columns = columns?;
+        let place = |name: &String| columns.iter().position(|column| column.name == *name);
+        let key: Option<Vec<usize>> = kept.key.iter().map(place).collect();
+        let policy = policy(&config.conflict, &columns);
+        Some(Table {
+            index,
+            name: config.name.clone(),
+            key: key?,
+            policy,
+            operations: config.operations,
+            from: config.from,
+            forms: vec![None; nodes],
+            stopped: None,
+            columns,
+        })
+    }
+
+    /// The shape as text, see [`TableSpec::shape`].
+    pub fn kept(&self) -> String {
+        let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
+        let key = self.key.iter().map(|&place| self.columns[place].name.clone()).collect();
+        serde_json::to_string(&Kept { columns, key }).unwrap_or_default()
+    }
+
+    /// The shape that the nodes' tables share, and every node's form; or everything that stands in the way.
+    pub fn agreed(config: &Config, index: usize, catalogues: &[(NodeId, Catalogue)]) -> Result<Table, Vec<Diagnostic>> {
+        let table = &config.tables[index];
+        let mut problems = Vec::new();
+        for (node, catalogue) in catalogues {
+            let place = &table.nodes[node.index()].place;
+            for refusal in &catalogue.refusals {
+                let message =
+                    format!("`{}` at {} cannot be synced: {refusal}", table.name, config.nodes[node.index()].name);
+                problems.push(config.diagnostic(place, message, ""));
+            }
+        }
+        let columns = shared_columns(config, table, catalogues, &mut problems);
+        let key = shared_key(config, table, catalogues, &columns, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        if let Conflict::Sum(named) = &table.conflict {
+            for column in named {
+                let shared = columns.iter().position(|shared| shared.name == column.name);
+                let message = match shared {
+                    None => format!("`{}` has no column `{}` to sum", table.name, column.name),
+                    Some(place) if key.contains(&place) => {
+                        format!("`{}` is part of the key of `{}`", column.name, table.name)
+                    }
+                    Some(place)
+                        if !matches!(columns[place].ty, Type::Int | Type::Decimal | Type::Float | Type::Any) =>
+                    {
+                        format!(
+                            "`{}` of `{}` holds {}, which cannot be summed",
+                            column.name, table.name, columns[place].ty
+                        )
+                    }
+                    Some(_) => continue,
+                };
+                problems.push(config.diagnostic(&column.place, message, "name columns that hold numbers"));
+            }
+        }
+        let mut agreed = Table {
+            index,
+            name: table.name.clone(),
+            policy: policy(&table.conflict, &columns),
+            operations: table.operations,
+            from: table.from,
+            forms: vec![None; config.nodes.len()],
+            stopped: None,
+            key,
+            columns,
+        };
+        for (node, catalogue) in catalogues {
+            match agreed.form_at(table, *node, catalogue) {
+                Ok(form) => agreed.forms[node.index()] = Some(form),
+                Err(why) => problems.push(config.diagnostic(&table.nodes[node.index()].place, why, "")),
+            }
+        }
+        if problems.is_empty() { Ok(agreed) } else { Err(problems) }
+    }
+
+    /// The table's form at a node, from what the node's catalogue says now; or in words what is not as it was.
+    pub fn form_at(&self, config: &TableConfig, node: NodeId, catalogue: &Catalogue) -> Result<Form, String> {
+        if let Some(refusal) = catalogue.refusals.first() {
+            return Err(refusal.clone());
+        }
+        let names = &config.nodes[node.index()];
+        let mut columns = Vec::new();
+        for (shared, column) in self.columns.iter().enumerate() {
+            if names.omits(&column.name) {
+                continue;
+            }
+            let local = names.local(&column.name);
+            let Some(found) = catalogue.columns.iter().find(|c| same_name(&c.name, local) && !c.generated) else {
+                return Err(format!("column `{local}` is missing"));
+            };
+            columns.push(Column {
+                name: found.name.clone(),
+                shared,
+                native: found.native.clone(),
+                domain: found.domain.clone(),
+                ty: column.ty.clone(),
+                nullable: found.nullable,
+            });
+        }
+        let place = |shared: &usize| columns.iter().position(|column| column.shared == *shared);
+        let key: Option<Vec<usize>> = self.key.iter().map(place).collect();
+        let key = key.ok_or("a column of the key is omitted")?;
+        if key.len() != catalogue.key.len() || !key.iter().all(|&at| catalogue.key.contains(&columns[at].name)) {
+            return Err(format!("its key is no longer ({})", self.key_names()));
+        }
+        let images = match &self.policy {
+            Policy::Sum(sums) => sums.iter().filter_map(place).collect(),
+            _ => Vec::new(),
+        };
+        let spec = TableSpec {
+            index: self.index,
+            name: self.name.clone(),
+            schema: catalogue.schema.clone(),
+            local: catalogue.name.clone(),
+            key,
+            uniques: catalogue.uniques.clone(),
+            references: catalogue.references.clone(),
+            referenced: catalogue.referenced.clone(),
+            user_triggers: catalogue.user_triggers.clone(),
+            partitions: catalogue.partitions.clone(),
+            partitioned: catalogue.partitioned,
+            captured: self.is_source(node),
+            images,
+            shape: self.kept(),
+            columns,
+        };
+        Ok(Form { lens: Lens::new(&spec, self.columns.len()), spec: Arc::new(spec) })
+    }
+
+    fn key_names(&self) -> String {
+        self.key.iter().map(|&place| self.columns[place].name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Names as SQL compares them where nobody quoted them: the file need not repeat the catalogue's case.
+fn same_name(a: &str, b: &str) -> bool {
+    a == b || a.eq_ignore_ascii_case(b)
+}
+
+fn policy(conflict: &Conflict, columns: &[SharedColumn]) -> Policy {
+    let place = |name: &str| columns.iter().position(|column| column.name == name);
+    match conflict {
+        Conflict::LatestWins => Policy::LatestWins,
+        Conflict::EarliestWins => Policy::EarliestWins,
+        Conflict::Park => Policy::Park,
+        Conflict::Prefer(nodes) => Policy::Prefer(nodes.clone()),
+        Conflict::Sum(named) => Policy::Sum(named.iter().filter_map(|column| place(&column.name)).collect()),
+    }
+}
+
+/// The columns that the table has anywhere, by their shared names, in the order of the first node that has them.
+fn shared_columns(
+    config: &Config,
+    table: &TableConfig,
+    catalogues: &[(NodeId, Catalogue)],
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<SharedColumn> {
+    let mut names: Vec<String> = Vec::new();
+    for (node, catalogue) in catalogues {
+        let here = &table.nodes[node.index()];
+        for column in catalogue.columns.iter().filter(|column| !column.generated) {
+            let local = here.columns.iter().find(|rename| same_name(&rename.local, &column.name));
+            let shared = local.map_or(column.name.as_str(), |rename| &rename.shared);
+            if !names.iter().any(|name| same_name(name, shared)) {
+                names.push(shared.to_owned());
+            }
+        }
+    }
+    let mut columns = Vec::new();
+    for name in names {
+        let mut domains: Vec<(String, &Domain)> = Vec::new();
+        for (node, catalogue) in catalogues {
+            let here = &table.nodes[node.index()];
+            if here.omits(&name) {
+                continue;
+            }
+            let local = here.local(&name);
+            let node_name = &config.nodes[node.index()].name;
+            let found = catalogue.columns.iter().find(|column| same_name(&column.name, local));
+            match found {
+                Some(column) if column.generated => {
+                    let message = format!("`{local}` of `{}` is computed by the database at {node_name}", table.name);
+                    let help = format!("add to [tables.{}.nodes.{node_name}]: omit = [\"{name}\"]", table.name);
+                    problems.push(config.diagnostic(&here.place, message, help));
+                }
+                Some(column) => {
+                    let who = format!("`{}` of `{}` at {node_name} ({})", column.name, catalogue.name, column.native);
+                    domains.push((who, &column.domain));
+                }
+                None => {
+                    let message = format!("`{}` has no column `{local}` at {node_name}", table.name);
+                    let help = format!(
+                        "add it to `{}` there, or, if it is not to live there, add to [tables.{}.nodes.{node_name}]: omit = \
+                         [\"{name}\"]; if it has another name there: columns = {{ {name} = \"…\" }}",
+                        catalogue.name, table.name
+                    );
+                    problems.push(config.diagnostic(&here.place, message, help));
+                }
+            }
+        }
+        match Type::shared(domains) {
+            Ok(ty) => columns.push(SharedColumn { name, ty }),
+            Err(why) => problems.push(config.diagnostic(&table.place, why, "")),
+        }
+    }
+    for here in &table.nodes {
+        for omitted in
+            here.omit.iter().filter(|omitted| !columns.iter().any(|column| same_name(&column.name, &omitted.name)))
+        {
+            let message = format!("no node has a column `{}` of `{}`", omitted.name, table.name);
+            problems.push(config.diagnostic(&omitted.place, message, "take it out of `omit`"));
+        }
+    }
+    columns
+}
+
+/// Places of the key in the shared columns; it has to be the same at all nodes.
+fn shared_key(
+    config: &Config,
+    table: &TableConfig,
+    catalogues: &[(NodeId, Catalogue)],
+    columns: &[SharedColumn],
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<usize> {
+    let mut agreed: Option<(NodeId, Vec<usize>)> = None;
+    for (node, catalogue) in catalogues {
+        let here = &table.nodes[node.index()];
+        let node_name = &config.nodes[node.index()].name;
+        if catalogue.key.is_empty() {
+            if catalogue.refusals.is_empty() {
+                let message = format!("`{}` at {node_name} has no key to identify rows by", catalogue.name);
+                let help = "add a primary key, or a unique index over columns that are all NOT NULL";
+                problems.push(config.diagnostic(&here.place, message, help));
+            }
+            continue;
+        }
+        let mut key = Vec::new();
+        for local in &catalogue.key {
+            let shared = here.columns.iter().find(|rename| same_name(&rename.local, local));
+            let shared = shared.map_or(local.as_str(), |rename| &rename.shared);
+            let Some(place) = columns.iter().position(|column| same_name(&column.name, shared)) else { continue };
+            let loose_float = catalogue.columns.iter().any(|column| {
+                column.name == *local && matches!(&column.domain, Domain::Loose { affinity, .. } if affinity == "REAL")
+            });
+            if loose_float || !columns[place].ty.identifies() {
+                let message =
+                    format!("`{local}`, in the key of `{}` at {node_name}, holds {}", table.name, columns[place].ty);
+                problems.push(config.diagnostic(
+                    &here.place,
+                    message,
+                    "identify rows by integers, text, decimals or uuids",
+                ));
+            }
+            key.push(place);
+        }
+        match &agreed {
+            None => agreed = Some((*node, key)),
+            Some((first, other)) => {
+                let same = other.len() == key.len() && key.iter().all(|place| other.contains(place));
+                if !same {
+                    let names =
+                        |key: &[usize]| key.iter().map(|&p| columns[p].name.as_str()).collect::<Vec<_>>().join(", ");
+                    let message = format!(
+                        "the key of `{}` is ({}) at {node_name} and ({}) at {}",
+                        table.name,
+                        names(&key),
+                        names(other),
+                        config.nodes[first.index()].name
+                    );
+                    problems.push(config.diagnostic(&here.place, message, "give both the same key"));
+                }
+            }
+        }
+    }
+    agreed.map_or_else(Vec::new, |(_, key)| key)
+}

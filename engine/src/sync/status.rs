@@ -1,0 +1,234 @@
+//! How things stand, without changing anything.
+
+use serde::Serialize;
+use serde_json::Value as Document;
+
+use super::read;
+use super::session::{Away, Session, Stopped};
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::model::{Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, row_to_json, time, value_to_json};
+
+/// How things stand.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub nodes: Vec<NodeStatus>,
+    pub tables: Vec<TableStatus>,
+    pub away: Vec<Away>,
+    pub stopped: Vec<Stopped>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeStatus {
+    pub node: String,
+    /// How far its clock is ahead, in seconds.
+    pub clock_offset: f64,
+    /// Conflicts that its journal tells of.
+    pub conflicts: u64,
+    /// Sessions that hold back its history's horizon.
+    pub blockers: Vec<String>,
+}
+
+/// One table at one node.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableStatus {
+    pub table: String,
+    pub node: String,
+    /// Entries made here that nodes which are there have not applied yet.
+    pub pending: u64,
+    /// The age of the oldest of them, in seconds.
+    pub lag: Option<f64>,
+    /// Entries kept, also for nodes that are away.
+    pub kept: u64,
+    /// Rows that wait here.
+    pub parked: u64,
+}
+
+/// A row that waits.
+#[derive(Clone, Debug, Serialize)]
+pub struct ParkedReport {
+    pub node: String,
+    pub table: String,
+    pub key: Document,
+    pub code: &'static str,
+    pub message: String,
+    /// µs UTC.
+    pub since: i64,
+    /// Where the waiting version was written, and when.
+    pub from: String,
+    pub written: i64,
+    /// Absent if it is a delete.
+    pub row: Option<Document>,
+}
+
+/// A conflict of the journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConflictReport {
+    pub id: String,
+    pub table: String,
+    pub key: Document,
+    /// µs UTC, as are the times below.
+    pub decided: i64,
+    pub winner: String,
+    pub winner_time: i64,
+    pub winner_row: Option<Document>,
+    pub loser: String,
+    pub loser_time: i64,
+    pub loser_row: Option<Document>,
+    pub reason: String,
+}
+
+impl Session {
+    /// Reads how things stand at all nodes that can be reached.
+    pub async fn status(&mut self) -> Result<Status> {
+        self.prepare().await?;
+        let opened = self.open().await?;
+        let mut status = Status { nodes: Vec::new(), tables: Vec::new(), away: Vec::new(), stopped: Vec::new() };
+        let now = time::now();
+        for member in &mut self.members {
+            let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
+                continue;
+            };
+            for table in &self.tables {
+                let Some(spec) = table.spec(member.id) else { continue };
+                let mut line = TableStatus {
+                    table: table.name.clone(),
+                    node: member.name.clone(),
+                    pending: 0,
+                    lag: None,
+                    kept: 0,
+                    parked: presence.parked[table.index].values().filter(|row| row.code != ParkedCode::Busy).count()
+                        as u64,
+                };
+                if let Some(start) = read::start(table, member.id, &opened) {
+                    let reading = Error::at(&member.name, "counting pending changes");
+                    let counted = async {
+                        let first = node.entries(spec, &start, None, 1).await?.entries.into_iter().next();
+                        Ok((node.pending(spec, &start).await?, node.pending(spec, &Cut::START).await?, first))
+                    };
+                    let (pending, kept, first) = counted.await.map_err(reading)?;
+                    line.pending = pending;
+                    line.kept = kept;
+                    line.lag = first.map(|entry| (now - presence.clock.correct(entry.time)).max(0) as f64 / 1e6);
+                }
+                status.tables.push(line);
+            }
+        }
+        self.close().await;
+        let specs: Vec<_> = self.members.iter().map(|member| Session::specs(&self.tables, member.id)).collect();
+        for (member, specs) in self.members.iter_mut().zip(specs) {
+            let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
+                continue;
+            };
+            let journal = node.journal(&specs, 0).await.map_err(Error::at(&member.name, "reading the journal"))?;
+            let blockers = node.blockers().await.map_err(Error::at(&member.name, "looking for long transactions"))?;
+            status.nodes.push(NodeStatus {
+                node: member.name.clone(),
+                clock_offset: presence.clock.offset as f64 / 1e6,
+                conflicts: journal.len() as u64,
+                blockers,
+            });
+        }
+        status.away = self.members.iter().filter_map(|member| member.away.clone()).collect();
+        let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
+        status.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
+        Ok(status)
+    }
+
+    /// The journals of all nodes that can be reached, newest first. A conflict that several nodes tell of is told once
+    /// for each version that lost.
+    pub async fn conflicts(&mut self, limit: usize) -> Result<Vec<ConflictReport>> {
+        self.prepare().await?;
+        let mut all: Vec<Lost> = Vec::new();
+        for member in &mut self.members {
+            let specs = Session::specs(&self.tables, member.id);
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let journal = node.journal(&specs, limit).await.map_err(Error::at(&member.name, "reading the journal"))?;
+            for lost in journal {
+                let told = all.iter().any(|other| {
+                    other.id == lost.id && other.loser == lost.loser && other.loser_time == lost.loser_time
+                });
+                if !told {
+                    all.push(lost);
+                }
+            }
+        }
+        all.sort_by_key(|lost| std::cmp::Reverse(lost.decided));
+        if limit > 0 {
+            all.truncate(limit);
+        }
+        Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
+    }
+
+    fn conflict_report(&self, lost: Lost) -> ConflictReport {
+        let table = &self.tables[lost.table];
+        let row = |row: &Option<Row>| row.as_ref().map(|row| table.row_document(row));
+        ConflictReport {
+            id: lost.id.clone(),
+            table: table.name.clone(),
+            key: key_document(&lost.key),
+            decided: lost.decided,
+            winner: self.names[lost.winner.index()].clone(),
+            winner_time: lost.winner_time,
+            winner_row: row(&lost.winner_row),
+            loser: self.names[lost.loser.index()].clone(),
+            loser_time: lost.loser_time,
+            loser_row: row(&lost.loser_row),
+            reason: lost.reason,
+        }
+    }
+
+    /// All rows that wait anywhere, oldest first, without those that only wait for the next cycle.
+    pub async fn parked(&mut self) -> Result<Vec<ParkedReport>> {
+        self.prepare().await?;
+        let opened = self.open().await?;
+        self.close().await;
+        let mut reports: Vec<ParkedReport> = Vec::new();
+        for (node, presence) in opened.nodes() {
+            let rows = presence.parked.iter().flat_map(|table| table.values());
+            reports.extend(rows.filter(|row| row.code != ParkedCode::Busy).map(|row| self.parked_report(node, row)));
+        }
+        reports.sort_by(|a, b| (a.since, &a.node, &a.table).cmp(&(b.since, &b.node, &b.table)));
+        Ok(reports)
+    }
+
+    fn parked_report(&self, node: NodeId, parked: &Parked) -> ParkedReport {
+        let table = &self.tables[parked.table];
+        ParkedReport {
+            node: self.names[node.index()].clone(),
+            table: table.name.clone(),
+            key: key_document(&parked.key),
+            code: parked.code.as_str(),
+            message: parked.message.clone(),
+            since: parked.since,
+            from: self.names[parked.stamp.node.index()].clone(),
+            written: parked.stamp.time,
+            row: parked.row.as_ref().map(|row| table.row_document(row)),
+        }
+    }
+}
+
+impl Table {
+    fn row_document(&self, row: &Row) -> Document {
+        row_to_json(self.columns.iter().map(|column| column.name.as_str()), row)
+    }
+}
+
+/// A key as reports show it and commands take it: an array.
+pub(super) fn key_document(key: &Key) -> Document {
+    Document::Array(key.iter().map(value_to_json).collect())
+}
+
+impl Status {
+    /// The code with which the command ends.
+    pub fn exit_code(&self) -> u8 {
+        if self.away.iter().any(|away| away.unreachable) {
+            crate::error::UNREACHABLE
+        } else if !self.stopped.is_empty() || !self.away.is_empty() || self.tables.iter().any(|table| table.parked > 0)
+        {
+            crate::error::ATTENTION
+        } else {
+            crate::error::DONE
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A synced table as the cycle sees it: the shared shape, the policy, and its form at every node.
+
+use std::sync::Arc;
+
+use super::lens::Lens;
+use crate::config::Operations;
+use crate::merge::Policy;
+use crate::model::{NodeId, TableSpec, Type};
+
+/// One table of the sync.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its place in the file.
+    pub index: usize,
+    pub name: String,
+    pub columns: Vec<SharedColumn>,
+    /// Places of the key in `columns`.
+    pub key: Vec<usize>,
+    pub policy: Policy,
+    pub operations: Operations,
+    /// The only node whose changes are carried, if the table goes one way.
+    pub from: Option<NodeId>,
+    /// Its form at each node, by [`NodeId`]; `None` where the node is away or the table is stopped there.
+    pub forms: Vec<Option<Form>>,
+    /// Why the table stands still, if it does.
+    pub stopped: Option<String>,
+}
+
+/// A table at one node.
+#[derive(Clone, Debug)]
+pub struct Form {
+    pub spec: Arc<TableSpec>,
+    pub lens: Lens,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedColumn {
+    pub name: String,
+    pub ty: Type,
+}
+
+impl Table {
+    /// Whether users' changes at the node are carried elsewhere.
+    pub fn is_source(&self, node: NodeId) -> bool {
+        self.from.is_none_or(|from| from == node)
+    }
+
+    /// Whether changes made elsewhere are carried to the node.
+    pub fn is_target(&self, node: NodeId) -> bool {
+        self.from != Some(node)
+    }
+
+    /// Whether a node can hear of a change from another node than the one that made it, so that entries have to tell
+    /// where they come from.
+    pub fn relays(&self) -> bool {
+        self.from.is_none() && self.forms.len() > 2
+    }
+
+    /// The form at a node, unless the node is away or the table stands still.
+    pub fn form(&self, node: NodeId) -> Option<&Form> {
+        self.forms[node.index()].as_ref().filter(|_| self.stopped.is_none())
+    }
+
+    /// The node's own view of the table, as [`Table::form`].
+    pub fn spec(&self, node: NodeId) -> Option<&Arc<TableSpec>> {
+        self.form(node).map(|form| &form.spec)
+    }
+}

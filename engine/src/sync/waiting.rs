@@ -1,0 +1,100 @@
+//! Giving up a row that waits: what stands at its node counts, and goes to the others.
+
+use serde::Serialize;
+use serde_json::Value as Document;
+
+use super::session::Session;
+use super::status::key_document;
+use crate::error::{Error, Result};
+use crate::model::{Dot, Lost, NodeId, Parked, time};
+use crate::node::{self, Node, Note};
+
+/// A row that no longer waits.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dropped {
+    pub node: String,
+    pub table: String,
+    pub key: Document,
+}
+
+impl Session {
+    /// Gives up what `chosen` picks by node, table and key. What stands at the node becomes a change made now that has seen
+    /// what waited, so that the next cycle carries it everywhere; what waited goes to the journal.
+    pub async fn drop_parked(&mut self, chosen: impl Fn(&str, &str, &Document) -> bool) -> Result<Vec<Dropped>> {
+        self.prepare().await?;
+        let opened = self.open().await?;
+        self.close().await;
+        let mut dropped = Vec::new();
+        for (at, presence) in opened.nodes() {
+            let all = presence.parked.iter().flat_map(|table| table.values());
+            let rows: Vec<&Parked> = all
+                .filter(|row| chosen(&self.names[at.index()], &self.tables[row.table].name, &key_document(&row.key)))
+                .filter(|row| self.tables[row.table].spec(at).is_some())
+                .collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let specs = Session::specs(&self.tables, at);
+            let member = &mut self.members[at.index()];
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let giving_up = async {
+                node.begin_apply(&specs).await?;
+                for row in &rows {
+                    let Some(spec) = specs.iter().find(|spec| spec.index == row.table) else { continue };
+                    give_up(node, spec, &specs, row, at).await?;
+                }
+                node.commit().await
+            };
+            if let Err(error) = giving_up.await {
+                node.rollback().await.map_err(Error::at(&member.name, "giving rows up"))?;
+                return Err(Error::at(&member.name, "giving rows up")(error));
+            }
+            dropped.extend(rows.iter().map(|row| Dropped {
+                node: member.name.clone(),
+                table: self.tables[row.table].name.clone(),
+                key: key_document(&row.key),
+            }));
+        }
+        Ok(dropped)
+    }
+}
+
+async fn give_up(
+    node: &mut dyn Node,
+    spec: &crate::model::TableSpec,
+    specs: &[crate::model::TableSpec],
+    row: &Parked,
+    at: NodeId,
+) -> node::Result<()> {
+    // First that the waiting version was seen, then the change that replaces it.
+    let last: Option<Dot> = row.vector.dots().iter().copied().filter(|dot| dot.node != at).max_by_key(|dot| dot.number);
+    if let Some(dot) = last.filter(|_| spec.captured) {
+        let note = Note {
+            key: row.key.clone(),
+            deleted: row.row.is_none(),
+            dot,
+            vector: row.vector.clone(),
+            stamp: row.stamp,
+            images: None,
+        };
+        node.note(spec, &[note]).await?;
+    }
+    if spec.captured {
+        node.touch(spec, &row.key).await?;
+    }
+    node.unpark(spec, &[&row.key]).await?;
+    let lost = Lost {
+        id: format!("dropped-{}", time::now()),
+        table: row.table,
+        key: row.key.clone(),
+        decided: time::now(),
+        winner: at,
+        winner_time: time::now(),
+        winner_row: None,
+        loser: row.stamp.node,
+        loser_time: row.stamp.time,
+        loser_row: row.row.clone(),
+        reason: format!("dropped by hand; it waited because: {}", row.message),
+    };
+    node.record(specs, &[lost]).await
+}

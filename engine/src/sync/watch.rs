@@ -1,0 +1,85 @@
+//! Running on: a cycle whenever something may have changed, and at least so often.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::cycle::Cycle;
+use super::session::Session;
+use crate::error::{Error, Result};
+
+/// How often the nodes are asked whether anything was written. The question is cheap (see [`crate::node::Node::pulse`]).
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The longest pause after errors.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Session {
+    /// Runs cycles until `stop` is ready; each is told to `report`. A cycle is run at least `every` so often, and at once
+    /// when a node's pulse changes. A node that cannot be reached is tried again with every cycle; an error that concerns
+    /// the whole sync ends it, unless trying again may help.
+    pub async fn watch(
+        &mut self,
+        every: Duration,
+        stop: impl Future<Output = ()>,
+        mut report: impl FnMut(&Cycle),
+    ) -> Result<()> {
+        tokio::pin!(stop);
+        let mut pause = every;
+        loop {
+            // A cycle is not cut off: it ends within one transaction's time, and a killed one would only be repeated.
+            let before = self.pulses().await;
+            match self.cycle().await {
+                Ok(cycle) => {
+                    report(&cycle);
+                    pause = every;
+                    let at_once = cycle.more || cycle.overtaken;
+                    tokio::select! {
+                        biased;
+                        () = &mut stop => return Ok(()),
+                        () = self.wait(&before, if at_once { Duration::ZERO } else { every }) => {}
+                    }
+                }
+                Err(error) if passes(&error) => {
+                    warn!(%error, "A cycle failed; trying again.");
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::select! {
+                        biased;
+                        () = &mut stop => return Ok(()),
+                        () = sleep(pause) => {}
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until something may have been written since the pulses `before`, or for so long.
+    async fn wait(&mut self, before: &[Option<u64>], longest: Duration) {
+        let until = Instant::now() + longest;
+        while Instant::now() < until {
+            sleep(LOOK.min(until - Instant::now())).await;
+            if self.pulses().await != before {
+                return;
+            }
+        }
+    }
+
+    /// Every node's pulse; `None` for nodes that are away.
+    async fn pulses(&mut self) -> Vec<Option<u64>> {
+        let tables = &self.tables;
+        join_all(self.members.iter_mut().map(async |member| {
+            let specs = Session::specs(tables, member.id);
+            // An error here shows in the next cycle, where it is told.
+            member.node.as_deref_mut()?.pulse(&specs).await.ok()
+        }))
+        .await
+    }
+}
+
+/// Whether the same may succeed later.
+fn passes(error: &Error) -> bool {
+    error.exit_code() == crate::error::UNREACHABLE
+}
