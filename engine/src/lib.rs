@@ -1,5 +1,9 @@
 //! Concord keeps databases that are all written to in agreement.
+//!
+//! `sync` is the engine: [`sync::Session`] connects to the nodes of a [`config::Config`] and runs cycles. ARCHITECTURE.md
+//! draws the whole.
 
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod fault;

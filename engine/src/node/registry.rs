@@ -40,16 +40,36 @@ impl Target {
 }
 
 impl std::fmt::Display for Target {
+    /// Scheme, host and path. Where it is not plain what of the text is which, less is shown rather than a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Whatever stands between the scheme and the last `@` before the path may be a secret, as may the query.
-        let (scheme, rest) = self.0.split_once(':').unwrap_or(("", &self.0));
-        let rest = rest.split('?').next().unwrap_or_default();
-        match rest.strip_prefix("//") {
-            Some(rest) => {
-                let host_and_path = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                write!(f, "{scheme}://{host_and_path}")
-            }
-            None => write!(f, "{scheme}:{rest}"),
+        let Some((scheme, rest)) = self.0.split_once(':') else { return f.write_str("…") };
+        if !KINDS.iter().any(|(schemes, _)| schemes.contains(&scheme)) {
+            return f.write_str("…");
+        }
+        let Some(rest) = rest.strip_prefix("//") else {
+            // A path. Of other URLs that lack their slashes any part may be the password.
+            return match scheme {
+                "sqlite" => write!(f, "{scheme}:{}", rest.split('?').next().unwrap_or_default()),
+                _ => write!(f, "{scheme}:…"),
+            };
+        };
+        // A `?` before the last `@` may stand in a password, or the `@` in a parameter.
+        let shown = match (rest.rsplit_once('@'), rest.find('?')) {
+            (Some((before, _)), Some(question)) if question <= before.len() => "…",
+            (Some((_, host)), _) => host.split('?').next().unwrap_or_default(),
+            (None, _) => rest.split('?').next().unwrap_or_default(),
+        };
+        // A password whose `@host` is missing looks like a port, and one whose `?` is missing like a database.
+        let host = shown.split('/').next().unwrap_or_default();
+        let after_host = match host.strip_prefix('[') {
+            Some(address) => address.split_once(']').map_or("x", |(_, rest)| rest),
+            None => host.find(':').map_or("", |colon| &host[colon..]),
+        };
+        let plain = after_host.strip_prefix(':').unwrap_or(after_host).bytes().all(|b| b.is_ascii_digit())
+            && !shown.contains('=');
+        match plain {
+            true => write!(f, "{scheme}://{shown}"),
+            false => write!(f, "{scheme}://…"),
         }
     }
 }
@@ -71,12 +91,22 @@ mod tests {
             "postgres://me:can@ary@db.example/shop?password=canary",
             "sqlite:shop.db?key=canary",
             "postgres://canary@db.example",
+            "postgres://me:x?canary@db.example/shop",
+            "postgres://db/shop?password=x@canary",
+            "postgres://me:canary",
+            "host=db password=canary",
+            "canary:canary@db",
+            "postgres:me:canary",
+            "postgres://me:canarydb:5432/shop",
+            "postgres://db/shop&password=canary",
         ] {
             let target = Target::new(url);
             let shown = format!("{target} {target:?}");
             assert!(!shown.contains("canary") && !shown.contains("can@ary"), "{shown}");
         }
         assert_eq!(Target::new("postgres://me:x@db/shop").to_string(), "postgres://db/shop");
+        assert_eq!(Target::new("postgres://db:5433/shop").to_string(), "postgres://db:5433/shop");
+        assert_eq!(Target::new("postgres://me@[::1]/shop").to_string(), "postgres://[::1]/shop");
         assert_eq!(Target::new("sqlite:a/b.db").to_string(), "sqlite:a/b.db");
     }
 }

@@ -57,11 +57,11 @@ impl Cluster {
 
     fn session(&self, conflict: &str, batch: usize) -> Session {
         let mut text =
-            format!("name = \"model\"\n[defaults]\nmax_skew = \"1h\"\nbatch = {batch}\nconflict = {conflict}\n");
+            format!("name = \"model\"\n[defaults]\nmax_skew = \"1h\"\nbatch = {batch}\n");
         for name in &NAMES[..self.databases.len()] {
             text += &format!("[nodes.{name}]\nurl = \"sqlite:/{name}.db\"\n");
         }
-        text += "[tables.t]\n";
+        text += &format!("[tables.t]\nconflict = {conflict}\n");
         let config = Config::parse(Path::new("model.toml"), text, &|_| None).unwrap();
         let databases = self.databases.clone();
         Session::with_connector(

@@ -1,0 +1,174 @@
+//! The command line: one file per subcommand. The only place that prints.
+//!
+//! Reports go to stdout, as tables or with `--json` as one JSON document; everything else goes to stderr.
+
+pub mod check;
+pub mod conflicts;
+pub mod demo;
+pub mod install;
+mod logging;
+pub mod new;
+pub mod parked;
+pub mod report;
+pub mod reset;
+pub mod status;
+pub mod stop;
+pub mod sync;
+pub mod uninstall;
+pub mod watch;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+use crate::error::{DONE, Error, Result, USAGE};
+
+pub use logging::start as start_logging;
+
+/// Keeps PostgreSQL and SQLite databases that are all written to in agreement.
+#[derive(Debug, Parser)]
+#[command(name = "concord", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  differences or conflicts are left for a person
+  2  the command line, the configuration or a database's set-up must be corrected
+  3  a node could not be reached
+  4  internal error";
+
+const HEADING: &str = "For every command";
+
+/// What can be said to every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The file that describes the sync
+    #[arg(short, long, global = true, help_heading = HEADING, value_name = "FILE", default_value = "concord.toml")]
+    pub config: PathBuf,
+    /// Tell more on stderr: -v what is done, -vv every step
+    #[arg(short, long, global = true, help_heading = HEADING, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Tell nothing but errors on stderr
+    #[arg(short, long, global = true, help_heading = HEADING, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// For commands that report.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Output {
+    /// Report as one JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    New(new::New),
+}
+
+/// Reads the command line, or says what is wrong with it (or the help that was asked for) and returns the exit code.
+pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> std::result::Result<Cli, u8> {
+    Cli::try_parse_from(args).map_err(|error| {
+        let code = if error.use_stderr() { USAGE } else { DONE };
+        let text = error.render().to_string();
+        // A misplaced argument is repeated in the message, and may be a URL with a password.
+        if error.use_stderr() && text.contains("://") {
+            note(config::without_urls(&text).trim_end());
+        } else {
+            // A closed pipe is no reason to fail.
+            let _ = error.print();
+        }
+        code
+    })
+}
+
+/// Runs one command and returns its exit code.
+pub fn run(cli: Cli) -> Result<u8> {
+    match cli.command {
+        Command::New(new) => new::run(&new),
+    }
+}
+
+/// Loads the configuration, with its warnings on stderr unless they are not wanted.
+pub fn load(global: &Global) -> Result<Config> {
+    let config = Config::load(&global.config)?;
+    if !global.quiet {
+        for warning in &config.warnings {
+            note(&format!("warning: {warning}"));
+        }
+    }
+    Ok(config)
+}
+
+/// Says on stderr why the command failed.
+pub fn complain(error: &Error) {
+    note(&match error {
+        // Each of these begins with the file and the line, as editors expect it.
+        Error::Config(_) => error.to_string(),
+        _ => format!("error: {error}"),
+    });
+}
+
+/// One message on stderr. A closed stderr is nobody's concern.
+fn note(message: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{message}");
+}
+
+/// Runs `work` on a runtime of its own, as commands that speak to databases do.
+pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Error::Internal(format!("starting the runtime: {why}")))?
+        .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_an_example() {
+        fn walk(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            if !command.has_subcommands() {
+                let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{} has no example", command.get_name());
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        let all = [
+            check::Check::augment_args as fn(clap::Command) -> clap::Command,
+            conflicts::Conflicts::augment_args,
+            demo::Demo::augment_args,
+            install::Install::augment_args,
+            new::New::augment_args,
+            parked::Parked::augment_args,
+            reset::Reset::augment_args,
+            status::Status::augment_args,
+            sync::Sync::augment_args,
+            uninstall::Uninstall::augment_args,
+            watch::Watch::augment_args,
+        ];
+        for augment in all {
+            let command = augment(clap::Command::new("concord"));
+            command.clone().debug_assert();
+            walk(&command);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `conflict = …`: who wins when a key was changed at several nodes.
+
+use super::nearest;
+use super::section::{Named, Problems, Section, shown};
+use super::tables::node_called;
+use crate::model::NodeId;
+
+/// A conflict policy.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Conflict {
+    /// The greatest version wins.
+    #[default]
+    LatestWins,
+    /// The smallest version wins.
+    EarliestWins,
+    /// A person decides.
+    Park,
+    /// The first of these nodes that changed the key wins; if none of them did, the latest.
+    Prefer(Vec<NodeId>),
+    /// What every node added to these columns (shared names) is added up; the other columns are the latest's.
+    Sum(Vec<Named>),
+}
+
+const POLICIES: [&str; 3] = ["latest-wins", "earliest-wins", "park"];
+const EXAMPLE: &str = "\"latest-wins\"";
+
+impl Conflict {
+    /// The policy in the words of the file, for reports and the journal.
+    pub fn describe(&self, nodes: &[String]) -> String {
+        let list = |names: Vec<&str>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        match self {
+            Conflict::LatestWins => "latest-wins".to_owned(),
+            Conflict::EarliestWins => "earliest-wins".to_owned(),
+            Conflict::Park => "park".to_owned(),
+            Conflict::Prefer(order) => {
+                let names = order.iter().filter_map(|id| nodes.get(id.index())).map(String::as_str).collect();
+                format!("prefer = [{}]", list(names))
+            }
+            Conflict::Sum(columns) => {
+                format!("sum = [{}]", list(columns.iter().map(|column| column.name.as_str()).collect()))
+            }
+        }
+    }
+}
+
+/// The section's `conflict`, if it has one. `sums` says whether columns can be named here.
+pub(super) fn read(
+    section: &Section<'_>,
+    nodes: &[String],
+    sums: bool,
+    problems: &mut Problems<'_>,
+) -> Option<Conflict> {
+    let field = section.field("conflict", problems.source)?;
+    if let Some(name) = field.item.as_str() {
+        let policy = match name {
+            "latest-wins" => Some(Conflict::LatestWins),
+            "earliest-wins" => Some(Conflict::EarliestWins),
+            "park" => Some(Conflict::Park),
+            _ => None,
+        };
+        if policy.is_none() {
+            let forms = "{ prefer = [nodes] } or { sum = [columns] }";
+            let help = format!("{}, {forms}", nearest::suggestion(name, POLICIES, "policies"));
+            problems.add(&field.value, section.show, format!("no conflict policy is called `{}`", shown(name)), help);
+        }
+        return policy;
+    }
+    if field.item.as_table_like().is_none() {
+        section.wrong_type(&field, "a policy's name or a section", EXAMPLE, problems);
+        return None;
+    }
+    let title = format!("`conflict` of {}", section.title);
+    let policy = Section::open(&field, title, section.show, problems)?;
+    let keys = policy.fields(problems.source);
+    if keys.iter().any(|key| key.name == "plugin") {
+        problems.add(
+            &field.key,
+            section.show,
+            "plugins are not supported by this version yet",
+            format!("built-in policies: {}, {{ prefer = [nodes] }}, {{ sum = [columns] }}", nearest::one_of(POLICIES)),
+        );
+        return None;
+    }
+    policy.only(&["prefer", "sum"], &|_| None, problems);
+    let known: Vec<_> = keys.iter().filter(|key| matches!(key.name, "prefer" | "sum")).collect();
+    match known[..] {
+        [] if keys.is_empty() => {
+            let help = "for example: conflict = { prefer = [\"office\"] }";
+            problems.add(&field.value, section.show, "`conflict` names no policy", help);
+            None
+        }
+        [] => None,
+        [key] if key.name == "prefer" => prefer(&policy, nodes, problems),
+        [key] if sums => policy.names(key.name, "[\"balance\"]", problems).map(Conflict::Sum),
+        [key] => {
+            let help = "columns belong to one table: put it in that table's [tables.…] section";
+            problems.add(&key.key, section.show, "`sum` cannot be a default", help);
+            None
+        }
+        _ => {
+            let help = "`prefer` and `sum` exclude each other: remove one";
+            problems.add(&field.key, section.show, "`conflict` names two policies", help);
+            None
+        }
+    }
+}
+
+fn prefer(policy: &Section<'_>, nodes: &[String], problems: &mut Problems<'_>) -> Option<Conflict> {
+    let names = policy.names("prefer", "[\"office\"]", problems)?;
+    let order = names.iter().filter_map(|name| node_called(name, nodes, policy.show, problems)).collect();
+    Some(Conflict::Prefer(order))
+}

@@ -1,0 +1,97 @@
+//! The `[defaults]` section: what holds for every table that does not say otherwise.
+
+use std::time::Duration;
+
+use super::conflict::{self, Conflict};
+use super::section::{Problems, Section, shown};
+use super::{duration, nearest};
+
+/// Settings of the sync as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// For tables without a `conflict` of their own.
+    pub conflict: Conflict,
+    /// By how much a node's clock may differ from the others' before something is done about it.
+    pub max_skew: Duration,
+    pub on_skew: OnSkew,
+    /// How many rows one transaction at a target holds at most, unless a single user's transaction is larger.
+    pub batch: usize,
+}
+
+/// What to do about a node whose clock differs by more than `max_skew`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSkew {
+    /// Report it and go on; times are corrected by the measured offset.
+    Warn,
+    /// Leave that node out until its clock is right.
+    Stop,
+}
+
+impl Default for Defaults {
+    fn default() -> Defaults {
+        Defaults {
+            conflict: Conflict::LatestWins,
+            max_skew: Duration::from_secs(5),
+            on_skew: OnSkew::Warn,
+            batch: 100_000,
+        }
+    }
+}
+
+const LARGEST_BATCH: i64 = 10_000_000;
+
+pub(super) fn read(section: &Section<'_>, nodes: &[String], problems: &mut Problems<'_>) -> Defaults {
+    section.only(&["conflict", "max_skew", "on_skew", "batch"], &|_| None, problems);
+    let usual = Defaults::default();
+    Defaults {
+        conflict: conflict::read(section, nodes, false, problems).unwrap_or(usual.conflict),
+        max_skew: max_skew(section, problems).unwrap_or(usual.max_skew),
+        on_skew: on_skew(section, problems).unwrap_or(usual.on_skew),
+        batch: batch(section, problems).unwrap_or(usual.batch),
+    }
+}
+
+fn max_skew(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duration> {
+    let text = section.text("max_skew", "\"5s\"", problems)?;
+    let help = "for example: max_skew = \"5s\"; units: ms, s, m, h";
+    match duration::parse(&text.name) {
+        Ok(Duration::ZERO) => {
+            problems.add(&text.place, section.show, "`max_skew` is zero: no two clocks agree that well", help);
+            None
+        }
+        Ok(span) => Some(span),
+        Err(why) => {
+            problems.add(&text.place, section.show, why, help);
+            None
+        }
+    }
+}
+
+fn on_skew(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<OnSkew> {
+    let text = section.text("on_skew", "\"warn\"", problems)?;
+    match text.name.as_str() {
+        "warn" => Some(OnSkew::Warn),
+        "stop" => Some(OnSkew::Stop),
+        other => {
+            let help = nearest::suggestion(other, ["warn", "stop"], "what it can be");
+            problems.add(&text.place, section.show, format!("`on_skew` cannot be `{}`", shown(other)), help);
+            None
+        }
+    }
+}
+
+fn batch(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<usize> {
+    let field = section.field("batch", problems.source)?;
+    match field.item.as_integer() {
+        Some(rows @ 1..=LARGEST_BATCH) => usize::try_from(rows).ok(),
+        Some(_) => {
+            let what = format!("`batch` must be between 1 and {LARGEST_BATCH}");
+            problems.add(&field.value, section.show, what, "it counts rows per transaction: batch = 100000");
+            None
+        }
+        None => {
+            section.wrong_type(&field, "a number of rows", "100000", problems);
+            None
+        }
+    }
+}

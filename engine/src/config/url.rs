@@ -1,0 +1,264 @@
+//! The URL of a node: what it must look like, and the part of it that may be shown.
+
+use std::path::{Component, Path, PathBuf};
+
+use url::Url;
+
+use super::expand::{Failure, Piece};
+use super::nearest;
+use crate::node::{self, Target};
+
+/// A URL that can be connected to, as far as can be told without doing so.
+pub(super) struct Address {
+    pub target: Target,
+    /// Equal for two URLs that certainly lead to the same database.
+    pub identity: String,
+    /// Whether a password stands in the file itself.
+    pub literal_password: bool,
+}
+
+/// Stands in a URL's outline for each stretch that came from a variable or a file.
+const HOLE: char = '\u{1}';
+
+/// Parameters of a URL whose values are secrets.
+const SECRET_PARAMETERS: [&str; 3] = ["password", "sslpassword", "key"];
+
+/// Checks an expanded URL. Relative paths of files are relative to `folder`.
+///
+/// A value that stands where a URL holds a user, a password or a parameter is taken as it is and percent-encoded
+/// here; elsewhere it is part of the URL.
+pub(super) fn address(pieces: &[Piece], folder: &Path) -> Result<Address, Failure> {
+    let outline: String = pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Literal(text) => text.clone(),
+            Piece::Value(_) => HOLE.to_string(),
+        })
+        .collect();
+    let literal_chars = pieces.iter().filter_map(|piece| match piece {
+        Piece::Literal(text) => Some(text),
+        Piece::Value(_) => None,
+    });
+    let blanks = outline.starts_with("sqlite:");
+    if literal_chars.flat_map(|text| text.chars()).any(|c| c.is_control() || (c == ' ' && !blanks)) {
+        return Err(fail("the URL contains a blank or a control character", "a blank in a URL is written %20"));
+    }
+    let url = assemble(pieces, &outline);
+    let literal_password = holds_password(&outline);
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(fail("the URL does not say which kind of database it leads to", FORMS));
+    };
+    match scheme {
+        "sqlite" => sqlite(rest, folder).map(|(target, identity)| Address { target, identity, literal_password }),
+        "postgres" | "postgresql" => {
+            let identity = postgres(&url)?;
+            Ok(Address { target: Target::new(url), identity, literal_password })
+        }
+        "mysql" | "mariadb" => Err(fail("MySQL and MariaDB are not supported by this version yet", kinds())),
+        // A kind of database this module has nothing particular to say about.
+        _ if node::kinds().any(|kind| kind == scheme) => {
+            Ok(Address { identity: url.clone(), target: Target::new(url), literal_password })
+        }
+        // What stands before a colon may be a secret if it is no scheme, or comes from elsewhere.
+        _ if outline.starts_with(&format!("{scheme}://")) && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            let help = match nearest::nearest(scheme, node::kinds()) {
+                Some(kind) => format!("did you mean `{kind}`? {}", kinds()),
+                None => kinds(),
+            };
+            Err(fail(format!("no kind of database is called `{scheme}`"), help))
+        }
+        _ => Err(fail("the URL does not say which kind of database it leads to", FORMS)),
+    }
+}
+
+const FORMS: &str = "URLs look like postgres://user@host/database or sqlite:path/to/file.db";
+
+fn kinds() -> String {
+    format!("kinds of database: {}", node::kinds().collect::<Vec<_>>().join(", "))
+}
+
+/// Puts the pieces together.
+fn assemble(pieces: &[Piece], outline: &str) -> String {
+    let user = user_part(outline);
+    let question = outline.find('?').unwrap_or(outline.len());
+    let (mut url, mut at) = (String::new(), 0);
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => {
+                url += text;
+                at += text.len();
+            }
+            Piece::Value(text) => {
+                match &user {
+                    // A value that is user and password at once keeps its colon.
+                    Some((from, to)) if at == *from && at + 1 == *to => {
+                        let (name, password) = text.split_once(':').unwrap_or((text, ""));
+                        url += &encoded(name);
+                        if text.contains(':') {
+                            url += ":";
+                            url += &encoded(password);
+                        }
+                    }
+                    Some((from, to)) if (*from..*to).contains(&at) => url += &encoded(text),
+                    _ if at > question => url += &encoded(text),
+                    _ => url += text,
+                }
+                at += HOLE.len_utf8();
+            }
+        }
+    }
+    url
+}
+
+/// From where to where an outline names user and password, if it does.
+fn user_part(outline: &str) -> Option<(usize, usize)> {
+    let from = outline.find("://")? + 3;
+    let authority = outline[from..].split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rfind('@').map(|at| (from, from + at))
+}
+
+fn holds_password(outline: &str) -> bool {
+    let literal = |secret: &str| !secret.is_empty() && !secret.contains(HOLE);
+    let user = user_part(outline)
+        .and_then(|(from, to)| outline[from..to].split_once(':'))
+        .is_some_and(|(_, password)| literal(password));
+    let query = outline.split_once('?').map_or("", |(_, query)| query);
+    user || query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .any(|(name, value)| SECRET_PARAMETERS.contains(&name) && literal(value))
+}
+
+fn postgres(url: &str) -> Result<String, Failure> {
+    const FORM: &str = "a PostgreSQL URL looks like postgres://user@host:5432/database; in names and passwords
+\
+                        the characters / ? # @ : % are percent-encoded, or come as they are from ${VAR} or ${file:PATH}";
+    let parsed = Url::parse(url).map_err(|why| fail(format!("not a valid URL: {why}"), FORM))?;
+    if parsed.cannot_be_a_base() {
+        return Err(fail("not a valid URL: `//` is missing after the first colon", FORM));
+    }
+    // All of these are what is left of a password that was not encoded.
+    let path = parsed.path().trim_start_matches('/');
+    if path.contains(['@', '/', '=', '&'])
+        || parsed.fragment().is_some()
+        || parsed.query().is_some_and(|q| q.contains('@'))
+    {
+        return Err(fail("not a valid URL: it goes on after the name of the database", FORM));
+    }
+    let parameter = |names: &[&str]| {
+        parsed.query_pairs().find(|(name, _)| names.contains(&name.as_ref())).map(|(_, value)| value.into_owned())
+    };
+    let host = parsed.host_str().filter(|host| !host.is_empty()).map(str::to_lowercase);
+    let host = parameter(&["host", "hostaddr"]).or(host).unwrap_or_default();
+    let port = parameter(&["port"]).unwrap_or_else(|| parsed.port().unwrap_or(5432).to_string());
+    let database = parameter(&["dbname"]).unwrap_or_else(|| path.to_owned());
+    let database = if database.is_empty() { parsed.username().to_owned() } else { database };
+    Ok(format!("postgres {host} {port} {database}"))
+}
+
+fn sqlite(rest: &str, folder: &Path) -> Result<(Target, String), Failure> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err(fail("the URL names no file", "write sqlite:path/to/file.db; the path is relative to this file"));
+    }
+    if path == ":memory:" {
+        return Err(fail(
+            "a database in memory cannot be synced: nobody else can write to it",
+            "name a file: sqlite:path/to/file.db",
+        ));
+    }
+    let path = cleaned(&folder.join(path));
+    let Some(text) = path.to_str() else {
+        return Err(fail("the path of the file is not valid UTF-8", "move or rename its folder"));
+    };
+    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
+    Ok((Target::new(format!("sqlite:{text}{query}")), format!("sqlite {}", identity.display())))
+}
+
+/// The path without `.` and, where that is safe to do by name alone, `..`.
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(clean.components().next_back(), Some(Component::Normal(_))) => {
+                // The parent of what a link leads to is not the folder that the link stands in.
+                if clean.is_symlink() {
+                    clean.push("..");
+                } else {
+                    clean.pop();
+                }
+            }
+            _ => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// The URL with its secrets replaced by `placeholder`, and whether there were any. For URLs that [`address`] accepts.
+pub(super) fn without_secrets(url: &str, placeholder: &str) -> (String, bool) {
+    let mut url = url.to_owned();
+    if !holds_password(&outline_of(&url)) {
+        return (url, false);
+    }
+    if let Some((from, to)) = user_part(&url)
+        && let Some(colon) = url[from..to].find(':')
+    {
+        url.replace_range(from + colon + 1..to, placeholder);
+    }
+    if let Some((start, query)) = url.split_once('?') {
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if SECRET_PARAMETERS.contains(&name) => format!("{name}={placeholder}"),
+            _ => pair.to_owned(),
+        });
+        url = format!("{start}?{}", pairs.collect::<Vec<_>>().join("&"));
+    }
+    (url, true)
+}
+
+/// The URL with a hole in place of each placeholder.
+fn outline_of(url: &str) -> String {
+    let mut parts = url.split("${");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |outline, part| {
+        outline + &part.split_once('}').map_or(part.to_owned(), |(_, r)| format!("{HOLE}{r}"))
+    })
+}
+
+/// What may be shown of the text that stands for a URL in the file, whatever it is.
+pub(super) fn harmless(text: &str) -> String {
+    let placeholder = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    if placeholder.is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
+        return text.to_owned();
+    }
+    let mut shown = Target::new(text).to_string();
+    if let Some((scheme, _)) = text.split_once("://")
+        && shown == "…"
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
+    {
+        return format!("{scheme}://…");
+    }
+    if text.contains('@') && !shown.contains('…') {
+        shown = shown.replacen("://", "://…@", 1);
+    }
+    if text.contains('?') && !shown.ends_with('…') {
+        shown += "?…";
+    }
+    shown
+}
+
+/// Percent-encoded, so that it means itself anywhere in a URL.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => (byte as char).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn fail(message: impl Into<String>, help: impl Into<String>) -> Failure {
+    Failure { message: message.into(), help: help.into() }
+}
