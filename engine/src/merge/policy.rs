@@ -132,6 +132,7 @@ mod tests {
             .map(|&(node, time)| Version {
                 node: NodeId(node),
                 waiting: false,
+                behind: false,
                 vector: Vector::EMPTY,
                 stamp: Stamp { time, node: NodeId(node) },
             })

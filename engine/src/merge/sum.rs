@@ -15,11 +15,15 @@ pub struct Delta {
 
 /// Starts from one version and adds what the changes that it has not seen did.
 ///
-/// A version that waits is the best start: the changes that went into it may not be recorded any more.
+/// A version that waits is the best start, since the changes that went into it may not be recorded any more; one that is
+/// behind is the worst, since those that it lacks may not be either.
 pub(super) fn merge(columns: &[usize], tops: &[Candidate<'_>], deltas: &[Delta], latest: usize) -> Verdict {
     // A delete is a version like any other: the latest change decides whether there is a row at all.
     let Some(latest_row) = tops[latest].row else { return Verdict::Take(latest) };
-    let start = tops.iter().filter(|top| top.row.is_some()).max_by_key(|top| (top.version.waiting, top.version.stamp));
+    let start = tops
+        .iter()
+        .filter(|top| top.row.is_some())
+        .max_by_key(|top| (!top.version.behind, top.version.waiting, top.version.stamp));
     let start = start.unwrap_or(&tops[latest]);
     let Some(start_row) = start.row else { return Verdict::Take(latest) };
     let mut merged = latest_row.clone();
@@ -92,7 +96,7 @@ mod tests {
     fn version(node: u16, dots: &[Dot], time: i64) -> Version {
         let mut vector = Vector::EMPTY;
         dots.iter().for_each(|dot| vector.add(*dot));
-        Version { node: NodeId(node), waiting: false, vector, stamp: Stamp { time, node: NodeId(node) } }
+        Version { node: NodeId(node), waiting: false, behind: false, vector, stamp: Stamp { time, node: NodeId(node) } }
     }
 
     #[test]

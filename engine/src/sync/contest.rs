@@ -20,8 +20,6 @@ pub struct Contest {
 #[derive(Debug)]
 pub struct Contender {
     pub version: Version,
-    /// Whether what its node's positions cover counts as seen. Not where something waits: that was passed, not taken.
-    pub by_position: bool,
     pub content: Content,
 }
 
@@ -97,37 +95,34 @@ impl Contest {
 
     /// Takes in what waits at a node: it is a version, and tells what the content that stands there has seen.
     pub fn wait(&mut self, node: NodeId, parked: &Parked) {
-        let standing = self.standing_mut(node);
-        standing.by_position = false;
-        standing.version.vector.join(&parked.standing);
-        let stamp = &mut standing.version.stamp;
-        if parked.standing_time > stamp.time {
-            *stamp = Stamp { time: parked.standing_time, node };
-        }
+        self.remember(node, parked);
         let content = match (&parked.row, parked.code) {
             (_, crate::model::ParkedCode::Unreadable) => Content::Unread,
             (Some(row), _) => Content::Row(std::sync::Arc::new(row.clone())),
             (None, _) => Content::Deleted,
         };
         self.versions.push(Contender {
-            version: Version { node, waiting: true, vector: parked.vector.clone(), stamp: parked.stamp },
-            by_position: false,
+            version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
         });
     }
 
-    /// Makes sure that the version standing at a node is among those to be weighed.
-    pub fn stand(&mut self, node: NodeId) {
-        self.standing_mut(node);
+    /// What the content that stands beside a waiting version has seen.
+    pub fn remember(&mut self, node: NodeId, parked: &Parked) {
+        let standing = self.standing_mut(node);
+        standing.version.behind = true;
+        standing.version.vector.join(&parked.standing);
+        let stamp = &mut standing.version.stamp;
+        if parked.standing_time > stamp.time {
+            *stamp = Stamp { time: parked.standing_time, node };
+        }
     }
 
-    /// The content that stands at a node has seen this change of the node's own users as well, and is as young.
-    pub fn label(&mut self, node: NodeId, dot: Dot, time: i64) {
-        let version = &mut self.standing_mut(node).version;
-        if !version.vector.saw(&dot) {
-            version.vector.add(dot);
-            version.stamp = Stamp { time: time.max(version.stamp.time.saturating_add(1)), node };
-        }
+    /// Forgets what a node's entries said, because all of them are going to be taken in.
+    pub fn forget(&mut self, node: NodeId) {
+        let standing = self.standing_mut(node);
+        standing.version.vector = Vector::EMPTY;
+        standing.version.stamp = Stamp { time: i64::MIN, node };
     }
 
     /// Everything that any of the versions has seen.
@@ -141,8 +136,13 @@ impl Contest {
         let found = self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
         let at = found.unwrap_or_else(|| {
             self.versions.push(Contender {
-                version: Version { node, waiting: false, vector: Vector::EMPTY, stamp: Stamp { time: i64::MIN, node } },
-                by_position: true,
+                version: Version {
+                    node,
+                    waiting: false,
+                    behind: false,
+                    vector: Vector::EMPTY,
+                    stamp: Stamp { time: i64::MIN, node },
+                },
                 content: Content::Unread,
             });
             self.versions.len() - 1
@@ -155,45 +155,56 @@ impl Contest {
         self.versions.iter().find(|c| c.version.node == node && !c.version.waiting)
     }
 
-    /// Whether the version has seen a change.
-    pub fn saw(&self, contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
+    /// Whether the version has seen a change: by its vector, as its node's own, or because its node has passed it. What
+    /// waits, and what something else waits beside, has not seen all that was passed there.
+    fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
         version.vector.saw(dot)
             || (!version.waiting && version.node == dot.node)
-            || (contender.by_position && opened.passed(table.index, version.node, dot))
+            || (!version.waiting && !version.behind && opened.passed(table.index, version.node, dot))
+    }
+
+    /// Brings what stands at the other nodes that take part into the contest, and makes each version's vector say
+    /// everything that it has seen of what is weighed here. From then on vectors alone tell which version replaces which.
+    pub fn close(&mut self, nodes: &[NodeId], table: &Table, opened: &Opened) {
+        nodes.iter().for_each(|&node| {
+            self.standing_mut(node);
+        });
+        // All changes that are told of, not only the last of each node: a version may have seen the earlier ones only.
+        let told = self.versions.iter().flat_map(|contender| contender.version.vector.dots());
+        let mut dots: Vec<Dot> = told.copied().chain(self.deltas.iter().map(|(delta, _)| delta.dot)).collect();
+        dots.sort_unstable();
+        dots.dedup();
+        for contender in &mut self.versions {
+            for dot in &dots {
+                if Contest::saw(contender, dot, table, opened) {
+                    contender.version.vector.add(*dot);
+                }
+            }
+        }
+        // Content whose change is long purged, or was passed on by positions alone, is as young as the youngest change
+        // that it has seen.
+        for at in 0..self.versions.len() {
+            let version = &self.versions[at].version;
+            if version.stamp.time == i64::MIN {
+                let within = self.versions.iter().filter(|other| version.vector.includes(&other.version.vector));
+                let latest = within.map(|other| other.version.stamp).max_by_key(|stamp| stamp.time);
+                self.versions[at].version.stamp = latest.unwrap_or(version.stamp);
+            }
+        }
     }
 
     /// Whether the content that stands at a node has seen a change, also at nodes that have nothing new to say.
     pub fn stands_for(&self, node: NodeId, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         match self.standing(node) {
-            Some(contender) => self.saw(contender, dot, table, opened),
+            Some(contender) => Contest::saw(contender, dot, table, opened),
             None => node == dot.node || opened.passed(table.index, node, dot),
         }
     }
 
-    /// The places of the versions that no other has seen. Their stamps become the latest of all that equal them, since
-    /// a node that only holds what others wrote may not know when.
-    pub fn tops(&mut self, table: &Table, opened: &Opened) -> Vec<usize> {
-        if self.versions.len() == 1 {
-            return vec![0];
-        }
-        let versions: Vec<Version> = self.versions.iter().map(|contender| contender.version.clone()).collect();
-        let saw = |version: &Version, dot: &Dot| {
-            let contender =
-                self.versions.iter().find(|c| c.version.node == version.node && c.version.waiting == version.waiting);
-            contender.is_some_and(|contender| self.saw(contender, dot, table, opened))
-        };
-        let tops = merge::tops(&versions, saw);
-        let includes = |a: &Version, b: &Version| b.vector.dots().iter().all(|dot| saw(a, dot));
-        let latest = |&top: &usize| {
-            let equals = versions.iter().filter(|v| includes(v, &versions[top]) && includes(&versions[top], v));
-            equals.map(|version| version.stamp).max_by_key(|stamp| stamp.time)
-        };
-        let stamps: Vec<Option<Stamp>> = tops.iter().map(latest).collect();
-        for (&top, stamp) in tops.iter().zip(stamps) {
-            let own = &mut self.versions[top].version.stamp;
-            *own = stamp.filter(|stamp| stamp.time > own.time).unwrap_or(*own);
-        }
-        tops
+    /// The places of the versions that no other has seen, once the contest is closed.
+    pub fn tops(&self) -> Vec<usize> {
+        let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
+        merge::tops(&versions)
     }
 }

@@ -269,9 +269,7 @@ impl Session {
         partial: &HashMap<(usize, NodeId), ()>,
     ) -> Result<Option<usize>> {
         for (&(table, node), ()) in partial {
-            if let Some(presence) = &opened.present[node.index()] {
-                self.complete_labels(table, node, &presence.clock, &mut contests[table]).await?;
-            }
+            self.complete(table, node, opened, &mut contests[table]).await?;
         }
         let mut weight = 0;
         let mut fetched = 0;
@@ -319,33 +317,35 @@ impl Session {
     }
 
     /// A page that was cut short may show an early change of a key whose row already holds later ones: what the row's
-    /// content has seen is what the whole snapshot says.
-    async fn complete_labels(
-        &mut self,
-        table: usize,
-        node: NodeId,
-        clock: &Clock,
-        contests: &mut Contests,
-    ) -> Result<()> {
-        let Some(spec) = self.tables[table].spec(node).cloned() else { return Ok(()) };
+    /// content has seen is what all entries of the key say.
+    async fn complete(&mut self, table: usize, node: NodeId, opened: &Opened, contests: &mut Contests) -> Result<()> {
+        let (Some(spec), Some(presence)) = (self.tables[table].spec(node).cloned(), &opened.present[node.index()])
+        else {
+            return Ok(());
+        };
         let member = &mut self.members[node.index()];
         let Some(reader) = member.node.as_deref_mut() else { return Ok(()) };
-        let mut places = Vec::new();
-        let mut keys = Vec::new();
-        for (at, (key, contest)) in contests.iter().enumerate() {
-            if contest.standing(node).is_some() {
-                places.push(at);
-                keys.push(key);
-            }
-        }
-        let mut last = Vec::with_capacity(keys.len());
+        let told = contests.iter().filter(|(_, contest)| contest.standing(node).is_some());
+        let keys: Vec<Key> = told.map(|(key, _)| key.clone()).collect();
         for keys in keys.chunks(FETCH) {
-            let found = reader.last_entries(&spec, keys).await;
-            last.extend(found.map_err(Error::at(&member.name, "reading the history"))?);
-        }
-        for (at, last) in places.into_iter().zip(last) {
-            let (Some((number, mark, made)), Some((_, contest))) = (last, contests.get_index_mut(at)) else { continue };
-            contest.label(node, Dot { node, number, mark }, clock.correct(made));
+            let borrowed: Vec<&Key> = keys.iter().collect();
+            let entries = reader.entries_of(&spec, &borrowed).await;
+            let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;
+            for key in keys {
+                if let Some(contest) = contests.get_mut(key) {
+                    contest.forget(node);
+                }
+            }
+            for entry in entries {
+                if let Some(contest) = contests.get_mut(&entry.key) {
+                    contest.enter(node, entry, &presence.clock, false);
+                }
+            }
+            for key in keys {
+                if let (Some(contest), Some(parked)) = (contests.get_mut(key), opened.parked(node, table, key)) {
+                    contest.remember(node, parked);
+                }
+            }
         }
         Ok(())
     }
@@ -354,20 +354,17 @@ impl Session {
     fn wanted(&self, table: &Table, opened: &Opened, contests: &mut Contests) -> Vec<(NodeId, Vec<(usize, usize)>)> {
         let mut wanted: Vec<Vec<(usize, usize)>> = vec![Vec::new(); self.members.len()];
         let targets = targets(table, opened);
-        let all_total = targets.iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()));
+        let participants = participants(table, opened);
+        let all_total = participants.iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()));
         for at in 0..contests.len() {
             let Some((key, contest)) = contests.get_index_mut(at) else { continue };
-            let tops = contest.tops(table, opened);
-            if self.is_settled(table, opened, key, contest, &tops, &targets) {
+            if self.is_settled(table, opened, key, contest, &targets) {
                 continue;
             }
+            contest.close(&participants, table, opened);
+            let tops = contest.tops();
+            // Columns that do not live at a winner's node come from the others, or stay what they are.
             let everything = !all_total;
-            if everything {
-                // Columns that do not live at a winner's node come from the others, or stay what they are.
-                for &target in &targets {
-                    contest.stand(target);
-                }
-            }
             for (place, contender) in contest.versions.iter().enumerate() {
                 let version = &contender.version;
                 if contender.content != Content::Unread || !(everything || tops.contains(&place)) {
@@ -406,12 +403,11 @@ impl Session {
             self.members.iter().map(|_| self.tables.iter().map(|_| Vec::new()).collect()).collect();
         for (table, contests) in self.tables.iter().zip(all) {
             let targets = targets(table, opened);
-            for (key, mut contest) in contests {
-                let tops = contest.tops(table, opened);
-                if self.is_settled(table, opened, &key, &contest, &tops, &targets) {
+            for (key, contest) in contests {
+                if self.is_settled(table, opened, &key, &contest, &targets) {
                     continue;
                 }
-                let resolved = decide::resolve(table, &key, &contest, &tops, &self.names, opened);
+                let resolved = decide::resolve(table, &key, &contest, &contest.tops(), &self.names);
                 cycle.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
                 if resolved.conflict {
                     debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
@@ -427,22 +423,13 @@ impl Session {
         work.into_iter().enumerate().map(|(at, tables)| self.batch(NodeId(at as u16), tables, opened)).collect()
     }
 
-    /// Whether every node that takes part has what stands, and has told so.
-    fn is_settled(
-        &self,
-        table: &Table,
-        opened: &Opened,
-        key: &Key,
-        contest: &Contest,
-        tops: &[usize],
-        targets: &[NodeId],
-    ) -> bool {
-        tops.len() == 1
-            && targets.iter().all(|&target| {
-                let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
-                opened.parked(target, table.index, key).is_none()
-                    && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
-            })
+    /// Whether every node that takes part has seen everything that there is to see of a key.
+    fn is_settled(&self, table: &Table, opened: &Opened, key: &Key, contest: &Contest, targets: &[NodeId]) -> bool {
+        targets.iter().all(|&target| {
+            let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
+            opened.parked(target, table.index, key).is_none()
+                && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
+        })
     }
 
     /// One node's share of the work, with the positions that go with it.
@@ -558,6 +545,11 @@ impl Cycle {
             });
         }
     }
+}
+
+/// The nodes that take part in a table.
+fn participants(table: &Table, opened: &Opened) -> Vec<NodeId> {
+    opened.nodes().map(|(node, _)| node).filter(|&node| table.form(node).is_some()).collect()
 }
 
 /// The nodes that take part and to which the table is carried.

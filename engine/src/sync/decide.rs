@@ -5,7 +5,6 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::contest::{Contender, Content, Contest};
-use super::opened::Opened;
 use super::table::Table;
 use crate::merge::{self, Candidate, Delta, Verdict};
 use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, value_to_json};
@@ -41,14 +40,7 @@ pub enum Settled {
 }
 
 /// Decides a contest. `tops` are the places of the versions that are left, with their content read.
-pub fn resolve(
-    table: &Table,
-    key: &Key,
-    contest: &Contest,
-    tops: &[usize],
-    names: &[String],
-    opened: &Opened,
-) -> Resolved {
+pub fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> Resolved {
     let mut seen = contest.seen();
     for &top in tops {
         let contender = &contest.versions[top];
@@ -80,7 +72,6 @@ pub fn resolve(
         1 => Vec::new(),
         _ => contest.deltas.iter().map(|(delta, _)| delta.clone()).collect(),
     };
-    let deltas = unseen_by_start(table, contest, tops, deltas, opened);
     let outcome = merge::decide(&table.policy, &candidates, seen, &deltas, names);
     let (settled, taken) = match outcome.verdict {
         Verdict::Take(place) => {
@@ -130,20 +121,6 @@ fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolv
         reason: why,
         id: String::new(),
     }
-}
-
-/// The changes that count for a sum: those that the version it starts from (see [`merge`]) has not seen, be it by its
-/// vector, as its own, or by the position of its node.
-fn unseen_by_start(
-    table: &Table,
-    contest: &Contest,
-    tops: &[usize],
-    deltas: Vec<Delta>,
-    opened: &Opened,
-) -> Vec<Delta> {
-    let with_row = tops.iter().map(|&top| &contest.versions[top]).filter(|c| c.content.row().is_some());
-    let Some(start) = with_row.max_by_key(|c| (c.version.waiting, c.version.stamp)) else { return deltas };
-    deltas.into_iter().filter(|delta| !contest.saw(start, &delta.dot, table, opened)).collect()
 }
 
 fn same_but(a: &Row, b: &Row, but: &[usize]) -> bool {

@@ -26,7 +26,7 @@ pub struct State {
     pub open: Vec<(i64, Entry, Option<i64>)>,
     next_id: i64,
     next_mark: i64,
-    positions: HashMap<(String, String), Cut>,
+    pub positions: HashMap<(String, String), Cut>,
     purged: Cut,
     pub parked: BTreeMap<i64, Parked>,
     pub journal: Vec<Lost>,
@@ -37,7 +37,6 @@ pub struct State {
     pub fuse: Option<u32>,
     /// The error of the clock, µs.
     pub skew: i64,
-    pub now: i64,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
     /// Rows written by Concord, to see an echo.
@@ -61,7 +60,7 @@ fn row(id: i64, value: i64) -> Row {
 
 impl State {
     fn clock(&self) -> i64 {
-        self.now + self.skew
+        crate::model::time::now() + self.skew
     }
 
     /// A user sets or deletes a row in a transaction that commits now, or is left open. Nobody else may write the row
@@ -275,13 +274,12 @@ impl Node for Connection {
         Ok(state.history.iter().filter(|entry| !after.contains(entry.mark, entry.id)).count() as u64)
     }
 
-    async fn last_entries(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<(i64, i64, i64)>>> {
+    async fn entries_of(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
         let state = self.snapshot()?;
-        let own = |key: &&Key| {
-            let entries = state.history.iter().filter(|entry| entry.key == **key && entry.arrival.is_none());
-            entries.max_by_key(|entry| entry.id).map(|entry| (entry.id, entry.mark, entry.time))
-        };
-        Ok(keys.iter().map(own).collect())
+        let mut entries: Vec<Entry> =
+            state.history.iter().filter(|entry| keys.contains(&&entry.key)).cloned().collect();
+        entries.sort_by_key(|entry| entry.id);
+        Ok(entries)
     }
 
     async fn rows(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>> {

@@ -59,7 +59,7 @@ fn effect(
 ) -> Effect {
     let taken = resolved.taken.map(|at| &contest.versions[at]);
     let is_taken = taken.is_some_and(|taken| taken.version.node == target && !taken.version.waiting);
-    if is_taken || (up_to_date && !matches!(resolved.settled, Settled::Row { .. } if resolved.taken.is_none())) {
+    if is_taken || up_to_date {
         return Effect::Keep;
     }
     let stands = contest.standing(target).map(|contender| &contender.content);

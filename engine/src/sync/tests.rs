@@ -41,7 +41,6 @@ impl Random {
 
 struct Cluster {
     databases: Vec<Database>,
-    now: i64,
 }
 
 impl Cluster {
@@ -52,12 +51,11 @@ impl Cluster {
             state.up = true;
             state.rows = rows.iter().copied().collect();
         }
-        Cluster { databases, now: crate::model::time::now() - 1_000_000_000 }
+        Cluster { databases }
     }
 
     fn session(&self, conflict: &str, batch: usize) -> Session {
-        let mut text =
-            format!("name = \"model\"\n[defaults]\nmax_skew = \"1h\"\nbatch = {batch}\n");
+        let mut text = format!("name = \"model\"\n[defaults]\nmax_skew = \"1h\"\nbatch = {batch}\n");
         for name in &NAMES[..self.databases.len()] {
             text += &format!("[nodes.{name}]\nurl = \"sqlite:/{name}.db\"\n");
         }
@@ -76,9 +74,45 @@ impl Cluster {
         )
     }
 
-    fn tick(&mut self, by: i64) {
-        self.now += by;
-        self.databases.iter().for_each(|database| database.lock().now = self.now);
+    /// For looking into one seed: CONCORD_TRACE=1 CONCORD_SEED=….
+    fn show(&self) {
+        for (name, database) in NAMES.iter().zip(&self.databases) {
+            let state = database.lock();
+            let entry = |e: &crate::model::Entry| {
+                let images = e.images.as_ref().map(|i| (i.before.clone(), i.after.clone()));
+                format!(
+                    "{}@{} {:?} {:?} {:?}",
+                    e.id,
+                    e.mark,
+                    e.key,
+                    e.arrival.as_ref().map(|a| (a.dot, a.vector.dots().to_vec())),
+                    images
+                )
+            };
+            let parked: Vec<String> = state
+                .parked
+                .values()
+                .map(|p| {
+                    format!(
+                        "{:?} {:?} vector {:?} standing {:?} row {:?}",
+                        p.key,
+                        p.code,
+                        p.vector.dots(),
+                        p.standing.dots(),
+                        p.row
+                    )
+                })
+                .collect();
+            eprintln!(
+                "{name}: {:?} refuses {:?}\n   history {:#?}\n   open {:?}\n   parked {parked:#?}\n   positions {:?}",
+                state.rows,
+                state.refuses,
+                state.history.iter().map(entry).collect::<Vec<_>>(),
+                state.open.iter().map(|(_, e, v)| (entry(e), v)).collect::<Vec<_>>(),
+                state.positions
+            );
+        }
+        eprintln!("--------");
     }
 
     fn block<T>(&self, work: impl Future<Output = T>) -> T {
@@ -103,6 +137,10 @@ impl Cluster {
         let mut session = self.session(conflict, 1000);
         for _ in 0..4 {
             self.block(session.sync()).unwrap();
+            if std::env::var("CONCORD_TRACE").is_ok() {
+                eprintln!("settling");
+                self.show();
+            }
         }
     }
 }
@@ -130,13 +168,15 @@ fn run(seed: u64) -> Result<(), String> {
         // Wrong by less than the limit up to which clocks count as right, so that true time decides nothing.
         database.lock().skew = if kind == Kind::Latest { 0 } else { random.below(1001) as i64 - 500 };
     }
-    cluster.tick(1);
     cluster.block(cluster.session(conflict, 1000).install()).map_err(|error| format!("seed {seed}: {error}"))?;
     let mut session = cluster.session(conflict, 1000);
     // The last write to each key in the order of what saw what: checked for latest-wins by convergence and by value.
     let mut written: Vec<Vec<Option<i64>>> = rows.iter().map(|(_, value)| vec![Some(*value)]).collect();
+    let trace = std::env::var("CONCORD_TRACE").is_ok();
     for _ in 0..3 + random.below(60) {
-        cluster.tick(1 + random.below(2_000) as i64);
+        if trace {
+            cluster.show();
+        }
         let at = random.below(count as u64) as usize;
         match random.below(100) {
             0..=54 => {
