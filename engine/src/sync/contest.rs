@@ -14,6 +14,9 @@ pub struct Contest {
     pub versions: Vec<Contender>,
     /// The recorded changes, for tables whose policy asks for them.
     pub deltas: Vec<(Delta, i64)>,
+    /// What entries about changes made elsewhere tell, with the node that keeps the entry, its mark and its id: whoever has
+    /// passed the entry has seen all that it tells.
+    told: Vec<(NodeId, i64, i64, Vector)>,
 }
 
 /// A version, and how it is to be judged.
@@ -68,6 +71,7 @@ impl Contest {
         let standing = self.standing_mut(node);
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
+        let mut told = None;
         let dot = match entry.arrival {
             None => {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
@@ -81,11 +85,15 @@ impl Contest {
                     *stamp = Stamp { time: entry.time, node: arrival.dot.node };
                 }
                 vector.join(&arrival.vector);
+                let mut all = arrival.vector;
+                all.add(arrival.dot);
+                told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
         };
         vector.add(dot);
         let time = stamp.time;
+        self.told.extend(told);
         if let (true, Some(images)) = (keep_deltas, entry.images)
             && !self.deltas.iter().any(|(delta, _)| delta.dot.node == dot.node && delta.dot.number == dot.number)
         {
@@ -179,6 +187,13 @@ impl Contest {
             for dot in &dots {
                 if Contest::saw(contender, dot, table, opened) {
                     contender.version.vector.add(*dot);
+                }
+            }
+            let version = &mut contender.version;
+            for (source, mark, id, vector) in &self.told {
+                let passed = opened.position(table.index, version.node, *source).contains(*mark, *id);
+                if passed && !version.waiting && !version.behind {
+                    version.vector.join(vector);
                 }
             }
         }
