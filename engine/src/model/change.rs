@@ -1,5 +1,6 @@
 //! Changes as nodes record them, and changes that wait.
 
+use super::cut::Cut;
 use super::value::{Key, Row};
 use super::version::{Dot, NodeId, Stamp, Vector};
 
@@ -133,6 +134,8 @@ pub struct Parked {
     pub standing: Vector,
     /// When that content was written, as in a [`Stamp`].
     pub standing_time: i64,
+    /// Up to where the waiting version has seen the node's own history.
+    pub read: Cut,
 }
 
 /// A version that lost a conflict, as the journal keeps it.

@@ -449,7 +449,7 @@ impl<'a> Application<'a> {
                 lost.extend(decision.lost.iter().cloned());
                 match self.refused.get(&(at, number)) {
                     Some((code, message)) => {
-                        let waits = parked(table.spec.index, decision, *code, message);
+                        let waits = parked(table, decision, *code, message);
                         let same = |old: &Parked| {
                             old.vector == waits.vector
                                 && old.code == waits.code
@@ -497,10 +497,11 @@ impl<'a> Application<'a> {
     }
 }
 
-fn parked(table: usize, decision: &Decision, code: ParkedCode, message: &str) -> Parked {
+fn parked(table: &TableBatch, decision: &Decision, code: ParkedCode, message: &str) -> Parked {
     let Otherwise { vector, stamp, row, standing, standing_time } = &decision.otherwise;
     Parked {
-        table,
+        table: table.spec.index,
+        read: table.read.clone().unwrap_or_default(),
         key: decision.key.clone(),
         code,
         message: message.to_owned(),

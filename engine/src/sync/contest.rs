@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::opened::Opened;
 use super::table::Table;
 use crate::merge::{self, Delta, Version};
-use crate::model::{Dot, Entry, Key, NodeId, Parked, Row, Stamp, Vector};
+use crate::model::{Cut, Dot, Entry, Key, NodeId, Parked, Row, Stamp, Vector};
 
 /// The versions of one key.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Contest {
 pub struct Contender {
     pub version: Version,
     pub content: Content,
+    /// Of what waits, up to where it has seen the history of the node where it waits.
+    read: Option<Cut>,
 }
 
 /// The content of a version, as far as it was read.
@@ -34,6 +36,13 @@ pub enum Content {
     Deleted,
     /// The node cannot give the row in a form that can be carried.
     Unreadable(String),
+}
+
+impl Contender {
+    /// Whether it has seen an entry of its own node's history.
+    fn read_own(&self, mark: i64, id: i64) -> bool {
+        self.read.as_ref().is_none_or(|read| read.contains(mark, id))
+    }
 }
 
 impl Content {
@@ -112,6 +121,7 @@ impl Contest {
         self.versions.push(Contender {
             version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
+            read: Some(parked.read.clone()),
         });
     }
 
@@ -152,6 +162,7 @@ impl Contest {
                     stamp: Stamp { time: i64::MIN, node },
                 },
                 content: Content::Unread,
+                read: None,
             });
             self.versions.len() - 1
         });
@@ -163,13 +174,13 @@ impl Contest {
         self.versions.iter().find(|c| c.version.node == node && !c.version.waiting)
     }
 
-    /// Whether the version has seen a change: by its vector, as its node's own, or because its node has passed it. What
-    /// waits, and what something else waits beside, has not seen all that was passed there.
+    /// Whether the version has seen a change: by its vector, as its node's own, or because its node has passed it. What was
+    /// passed went into the version that waits, if one does, and not into the one that stands beside it.
     fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
         version.vector.saw(dot)
-            || (!version.waiting && version.node == dot.node)
-            || (!version.waiting && !version.behind && opened.passed(table.index, version.node, dot))
+            || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
+            || (!version.behind && opened.passed(table.index, version.node, dot))
     }
 
     /// Brings what stands at the other nodes that take part into the contest, and makes each version's vector say
@@ -189,11 +200,15 @@ impl Contest {
                     contender.version.vector.add(*dot);
                 }
             }
-            let version = &mut contender.version;
             for (source, mark, id, vector) in &self.told {
-                let passed = opened.position(table.index, version.node, *source).contains(*mark, *id);
-                if passed && !version.waiting && !version.behind {
-                    version.vector.join(vector);
+                let node = contender.version.node;
+                let knows = if node == *source {
+                    contender.read_own(*mark, *id)
+                } else {
+                    !contender.version.behind && opened.position(table.index, node, *source).contains(*mark, *id)
+                };
+                if knows {
+                    contender.version.vector.join(vector);
                 }
             }
         }
