@@ -325,14 +325,14 @@ impl Session {
         };
         let member = &mut self.members[node.index()];
         let Some(reader) = member.node.as_deref_mut() else { return Ok(()) };
-        let told = contests.iter().filter(|(_, contest)| contest.standing(node).is_some());
-        let keys: Vec<Key> = told.map(|(key, _)| key.clone()).collect();
+        // Also for keys that only others brought up: the node may have something to say about them in a later page.
+        let keys: Vec<Key> = contests.keys().cloned().collect();
         for keys in keys.chunks(FETCH) {
             let borrowed: Vec<&Key> = keys.iter().collect();
             let entries = reader.entries_of(&spec, &borrowed).await;
             let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;
             for key in keys {
-                if let Some(contest) = contests.get_mut(key) {
+                if let Some(contest) = contests.get_mut(key).filter(|contest| contest.standing(node).is_some()) {
                     contest.forget(node);
                 }
             }
