@@ -36,6 +36,9 @@ pub struct TableSpec {
     /// Positions in `columns` whose values before and after each change are recorded as well, because the table's
     /// conflict policy asks for them.
     pub images: Vec<usize>,
+    /// The shared shape (column names, types, key) as a text that `install` keeps beside the table and
+    /// [`Service`](crate::node::Service) gives back, so that it stays the same while nodes are away.
+    pub shape: String,
 }
 
 /// One column of a [`TableSpec`].

@@ -79,8 +79,11 @@ pub trait Node: Send {
     /// Entries written by transactions that commit late appear in a later snapshot; none is ever skipped.
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries>;
 
-    /// For each of `keys` (in order) the id of the last entry visible in the snapshot, 0 where there is none. Asked
-    /// only when a page of entries did not hold all of them.
+    /// How many entries of `table` lie beyond `after`.
+    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64>;
+
+    /// For each of `keys` (in order) the (id, mark) of the last entry visible in the snapshot that a user of this node
+    /// made, (0, 0) where there is none. Asked only when a page of entries did not hold all of them.
     async fn last_entries(&mut self, table: &TableSpec, keys: &[Key]) -> Result<Vec<(i64, i64)>>;
 
     /// The present rows of `keys`, in order: `None` where there is no row. A row that holds a value which cannot be
@@ -249,8 +252,8 @@ pub struct Service {
     pub node: String,
     /// Drawn at the first install; the same database keeps it.
     pub uuid: String,
-    /// Shared names of the installed tables.
-    pub tables: Vec<String>,
+    /// The installed tables: shared name and [`TableSpec::shape`].
+    pub tables: Vec<(String, String)>,
 }
 
 /// The state of a node in a snapshot.
