@@ -84,11 +84,11 @@ pub trait Node: Send {
 
     /// For each of `keys` (in order) the (id, mark) of the last entry visible in the snapshot that a user of this node
     /// made, (0, 0) where there is none. Asked only when a page of entries did not hold all of them.
-    async fn last_entries(&mut self, table: &TableSpec, keys: &[Key]) -> Result<Vec<(i64, i64)>>;
+    async fn last_entries(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<(i64, i64)>>;
 
     /// The present rows of `keys`, in order: `None` where there is no row. A row that holds a value which cannot be
     /// carried comes as an error text of its own and does not disturb the others.
-    async fn rows(&mut self, table: &TableSpec, keys: &[Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>>;
+    async fn rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>>;
 
     /// Closes the snapshot.
     async fn end_read(&mut self) -> Result<()>;
@@ -117,26 +117,26 @@ pub trait Node: Send {
     /// than one table (they refer to each other) or a table refers to itself, references are checked only after all
     /// of them are written. Concord's own writes are not recorded as users' changes; what triggers and cascades of
     /// the database do besides is.
-    async fn write(&mut self, groups: &[(&TableSpec, &[Row], WriteMode)]) -> Result<()>;
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()>;
 
     /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`].
-    async fn delete(&mut self, groups: &[(&TableSpec, &[Key])]) -> Result<()>;
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()>;
 
     /// Prepares for a [`Node::write`] of `rows` that failed on a unique value which another of the same rows holds:
     /// gives those columns of the rows in question values that collide with nothing (NULL where allowed). The rows
     /// are overwritten next in the same savepoint.
-    async fn make_room(&mut self, table: &TableSpec, rows: &[Row]) -> Result<()>;
+    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()>;
 
     /// Those of `keys` whose row other rows still refer to through a reference that would delete or change them.
-    async fn still_referred(&mut self, table: &TableSpec, keys: &[Key]) -> Result<Vec<Key>>;
+    async fn still_referred(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>>;
 
     /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
     /// it sees what was committed a moment ago.
-    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[Key]) -> Result<Vec<Key>>;
+    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>>;
 
     /// Those of `rows` which, although just written in this transaction, read differently now or were changed again
     /// by a trigger, with the name of a column that differs. Only asked for tables with triggers of users.
-    async fn altered(&mut self, table: &TableSpec, rows: &[Row]) -> Result<Vec<(Key, String)>>;
+    async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>>;
 
     /// Adds entries for changes made elsewhere.
     async fn note(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()>;
@@ -148,7 +148,7 @@ pub trait Node: Send {
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()>;
 
     /// Ends the waiting of these keys; keys that do not wait are no error.
-    async fn unpark(&mut self, table: &TableSpec, keys: &[Key]) -> Result<()>;
+    async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()>;
 
     /// Adds to the journal; a conflict that is there already (by its id and loser) stays as it is.
     async fn record(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()>;
