@@ -1,4 +1,5 @@
 //! Concord keeps databases that are all written to in agreement.
 
+pub mod fault;
 pub mod model;
 pub mod node;

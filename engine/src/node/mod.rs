@@ -88,7 +88,8 @@ pub trait Node: Send {
 
     /// The present rows of `keys`, in order: `None` where there is no row. A row that holds a value which cannot be
     /// carried comes as an error text of its own and does not disturb the others.
-    async fn rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>>;
+    async fn rows(&mut self, table: &TableSpec, keys: &[&Key])
+    -> Result<Vec<Option<std::result::Result<Row, String>>>>;
 
     /// Closes the snapshot.
     async fn end_read(&mut self) -> Result<()>;
