@@ -369,7 +369,7 @@ impl<'a> Application<'a> {
     }
 
     fn key_groups(&self, chunk: &[Item]) -> Vec<(&'a TableSpec, Vec<&'a Key>)> {
-        let group = |table| (&*self.batch.tables[table].spec, self.keys_of(chunk, table).into_keys().collect());
+        let group = |table: usize| (&*self.batch.tables[table].spec, self.keys_of(chunk, table).into_keys().collect());
         tables_of(chunk).into_iter().map(group).collect()
     }
 
