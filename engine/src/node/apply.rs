@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::{Constraint, Error, ErrorKind, Move, Node, Note, Refusal, Result, WriteMode};
 use crate::fault;
-use crate::model::{Cut, Key, Lost, OnGone, Parked, ParkedCode, Row, TableSpec};
+use crate::model::{Cut, Key, Lost, OnGone, Parked, ParkedCode, Row, Stamp, TableSpec, Vector, time};
 
 /// Rows in one statement. Larger gains nothing (docs/benchmarks.md), smaller undoes less when a row is refused.
 const CHUNK: usize = 5_000;
@@ -47,9 +47,9 @@ pub struct Decision {
     /// Entries that tell others what this node has now seen.
     pub notes: Vec<Note>,
     /// What waits for this key at the node now, if anything.
-    pub waiting: Option<Parked>,
-    /// What waits if the effect cannot be had. Its code, message and time are filled in then.
-    pub otherwise: Parked,
+    pub waiting: Option<Box<Parked>>,
+    /// What waits if the effect cannot be had.
+    pub otherwise: Otherwise,
     pub lost: Vec<Lost>,
 }
 
@@ -58,10 +58,21 @@ pub enum Effect {
     /// What stands at the node is the outcome.
     Keep,
     /// The row in the node's own shape.
-    Write(Row, WriteMode),
+    Write(Arc<Row>, WriteMode),
     Delete,
     /// Known beforehand to be impossible.
     Park(ParkedCode, String),
+}
+
+/// A version as it will wait if the node cannot take it; see [`Parked`].
+#[derive(Debug)]
+pub struct Otherwise {
+    pub vector: Vector,
+    pub stamp: Stamp,
+    /// In the shared shape.
+    pub row: Option<Arc<Row>>,
+    pub standing: Vector,
+    pub standing_time: i64,
 }
 
 /// What became of a batch.
@@ -242,7 +253,7 @@ impl<'a> Application<'a> {
     fn rows_of(&self, chunk: &[Item], table: usize) -> Vec<(&'a Row, WriteMode)> {
         let of_table = chunk.iter().filter(|item| item.0 == table);
         let row = |&item: &Item| match &self.decision(item).effect {
-            Effect::Write(row, mode) => Some((row, *mode)),
+            Effect::Write(row, mode) => Some((&**row, *mode)),
             _ => None,
         };
         of_table.filter_map(row).collect()
@@ -438,14 +449,14 @@ impl<'a> Application<'a> {
                 lost.extend(decision.lost.iter().cloned());
                 match self.refused.get(&(at, number)) {
                     Some((code, message)) => {
-                        let waits = Parked { code: *code, message: message.clone(), ..decision.otherwise.clone() };
+                        let waits = parked(table.spec.index, decision, *code, message);
                         let same = |old: &Parked| {
                             old.vector == waits.vector
                                 && old.code == waits.code
                                 && old.standing == waits.standing
                                 && old.message == waits.message
                         };
-                        if !decision.waiting.as_ref().is_some_and(same) {
+                        if !decision.waiting.as_deref().is_some_and(same) {
                             let refusal = Refusal { key: waits.key.clone(), code: *code, message: message.clone() };
                             applied.parked.push((table.spec.index, refusal));
                             park.push(waits);
@@ -483,6 +494,22 @@ impl<'a> Application<'a> {
         applied.committed = applied.written + applied.deleted > 0
             || noted + park.len() + lost.len() + applied.unparked.len() + self.batch.moves.len() > 0;
         Ok(applied)
+    }
+}
+
+fn parked(table: usize, decision: &Decision, code: ParkedCode, message: &str) -> Parked {
+    let Otherwise { vector, stamp, row, standing, standing_time } = &decision.otherwise;
+    Parked {
+        table,
+        key: decision.key.clone(),
+        code,
+        message: message.to_owned(),
+        since: time::now(),
+        vector: vector.clone(),
+        stamp: *stamp,
+        row: row.as_deref().cloned(),
+        standing: standing.clone(),
+        standing_time: *standing_time,
     }
 }
 
