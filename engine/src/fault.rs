@@ -16,19 +16,10 @@
 //!
 //! `action@N` acts at the N-th pass only, counted from 1; otherwise every pass acts.
 
-use crate::node::{Error, ErrorKind};
-
 #[cfg(not(feature = "faults"))]
 pub use absent::{Fault, blocking_point, point};
 #[cfg(feature = "faults")]
 pub use present::{Action, BadFault, Fault, Faults, Rule, blocking_point, clear, passes, point, scoped, set};
-
-/// A fault looks like a connection that broke, which the engine has to survive anywhere.
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Error {
-        Error::new(ErrorKind::Lost, fault.to_string())
-    }
-}
 
 #[cfg(not(feature = "faults"))]
 mod absent {
@@ -38,13 +29,13 @@ mod absent {
 
     /// Does nothing in a build without faults.
     #[inline(always)]
-    pub async fn point(_name: &'static str) -> Result<(), Fault> {
+    pub async fn point(_name: &str) -> Result<(), Fault> {
         Ok(())
     }
 
     /// [`point`] for code that is not async; does nothing in a build without faults.
     #[inline(always)]
-    pub fn blocking_point(_name: &'static str) -> Result<(), Fault> {
+    pub fn blocking_point(_name: &str) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -63,7 +54,7 @@ mod present {
     /// A point was told to fail.
     #[derive(Debug, thiserror::Error)]
     #[error("the fault point `{0}` was told to fail")]
-    pub struct Fault(pub &'static str);
+    pub struct Fault(pub String);
 
     /// What a point does.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,16 +185,16 @@ mod present {
         }
     }
 
-    fn create(file: &Path, name: &'static str) -> Result<(), Fault> {
-        std::fs::write(file, name).map_err(|_| Fault(name))
+    fn create(file: &Path, name: &str) -> Result<(), Fault> {
+        std::fs::write(file, name).map_err(|_| Fault(name.to_owned()))
     }
 
     /// Does what the point was told to do, if anything; see the module.
-    pub async fn point(name: &'static str) -> Result<(), Fault> {
+    pub async fn point(name: &str) -> Result<(), Fault> {
         match next_action(name) {
             None => Ok(()),
             Some(Action::Abort) => std::process::abort(),
-            Some(Action::Error) => Err(Fault(name)),
+            Some(Action::Error) => Err(Fault(name.to_owned())),
             Some(Action::Delay(time)) => {
                 tokio::time::sleep(time).await;
                 Ok(())
@@ -219,11 +210,11 @@ mod present {
     }
 
     /// [`point`] for code that is not async. The thread waits.
-    pub fn blocking_point(name: &'static str) -> Result<(), Fault> {
+    pub fn blocking_point(name: &str) -> Result<(), Fault> {
         match next_action(name) {
             None => Ok(()),
             Some(Action::Abort) => std::process::abort(),
-            Some(Action::Error) => Err(Fault(name)),
+            Some(Action::Error) => Err(Fault(name.to_owned())),
             Some(Action::Delay(time)) => {
                 std::thread::sleep(time);
                 Ok(())

@@ -51,7 +51,7 @@ pub struct Entry {
 /// Where an entry that Concord wrote comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// The change itself; `None` when the entry only says that others were seen.
+    /// The change itself.
     pub dot: Dot,
     /// Everything the content has seen since.
     pub vector: Vector,
@@ -131,6 +131,8 @@ pub struct Parked {
     pub row: Option<Row>,
     /// What the content that stands at the node has seen, of the changes in question.
     pub standing: Vector,
+    /// When that content was written, as in a [`Stamp`].
+    pub standing_time: i64,
 }
 
 /// A version that lost a conflict, as the journal keeps it.

@@ -128,8 +128,15 @@ pub trait Node: Send {
     /// are overwritten next in the same savepoint.
     async fn make_room(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()>;
 
-    /// Those of `keys` whose row other rows still refer to through a reference that would delete or change them.
-    async fn still_referred(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>>;
+    /// Those of `keys` whose row other rows still refer to through a reference that would delete or change them. Rows
+    /// that are `going` (by table and key) do not count as referring. The rows of `keys` are locked first where that is
+    /// needed to keep the answer true until the transaction ends.
+    async fn still_referred(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        going: &[(&TableSpec, &[&Key])],
+    ) -> Result<Vec<Key>>;
 
     /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
     /// it sees what was committed a moment ago.

@@ -1,0 +1,168 @@
+//! Decisions: which of several versions of a row becomes the row everywhere. Pure functions of what was read; they know no
+//! database, no order of arrival and no node that is "ours".
+
+mod policy;
+mod sum;
+
+use crate::model::{Dot, NodeId, Row, Stamp, Vector};
+
+pub use policy::{Policy, Verdict};
+pub use sum::Delta;
+
+/// One node's content of one key, with what it has seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    /// Where it stands or waits.
+    pub node: NodeId,
+    /// Whether it waits there because the node could not take it yet, beside another version that stands there.
+    pub waiting: bool,
+    pub vector: Vector,
+    pub stamp: Stamp,
+}
+
+/// A version with its content: `None` where the row is deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub version: &'a Version,
+    pub row: Option<&'a Row>,
+}
+
+/// The versions that no other version has seen, by their places in `versions`.
+///
+/// `saw` tells whether a version has seen a change, be it by its own vector or by the positions of its node. Of versions
+/// that have seen the same, one stands for all: the first that does not wait, in the order given. One result means that
+/// it can be carried on as it is; more are a conflict.
+pub fn tops(versions: &[Version], saw: impl Fn(&Version, &Dot) -> bool) -> Vec<usize> {
+    let includes = |a: &Version, b: &Version| b.vector.dots().iter().all(|dot| saw(a, dot));
+    let replaced = |at: usize| {
+        let version = &versions[at];
+        versions.iter().enumerate().any(|(other_at, other)| {
+            other_at != at
+                && includes(other, version)
+                && (!includes(version, other) || (other.waiting, other_at) < (version.waiting, at))
+        })
+    };
+    let tops: Vec<usize> = (0..versions.len()).filter(|&at| !replaced(at)).collect();
+    if tops.is_empty() {
+        // Cannot be while `saw` is transitive; should it ever not be, nothing may vanish.
+        return versions
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, version)| version.stamp)
+            .map(|(at, _)| at)
+            .into_iter()
+            .collect();
+    }
+    tops
+}
+
+/// What a key becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    /// Everything that went into it.
+    pub vector: Vector,
+    pub stamp: Stamp,
+    /// Whether versions had to be weighed against each other and differed.
+    pub conflict: bool,
+    /// In words, for the journal.
+    pub reason: String,
+}
+
+/// Decides between the versions that are left. `tops` holds at least one; `seen` is what all versions together have seen;
+/// `deltas` are the recorded changes of the key, for policies that ask for them.
+pub fn decide(policy: &Policy, tops: &[Candidate<'_>], seen: Vector, deltas: &[Delta], names: &[String]) -> Outcome {
+    let latest = policy::latest(tops);
+    let same = tops.iter().all(|top| top.row == tops[0].row);
+    if tops.len() == 1 || (same && !policy.merges()) {
+        let reason =
+            if tops.len() == 1 { "the only change".to_owned() } else { "the same content everywhere".to_owned() };
+        let stamp = tops[latest].version.stamp;
+        return Outcome { verdict: Verdict::Take(latest), vector: seen, stamp, conflict: false, reason };
+    }
+    let (verdict, reason) = policy.resolve(tops, deltas, names);
+    let stamp = match &verdict {
+        Verdict::Take(at) => tops[*at].version.stamp,
+        _ => tops[latest].version.stamp,
+    };
+    Outcome { verdict, vector: seen, stamp, conflict: true, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn version(node: u16, dots: &[(u16, i64)], time: i64) -> Version {
+        let mut vector = Vector::EMPTY;
+        for &(node, number) in dots {
+            vector.add(Dot { node: NodeId(node), number, mark: number });
+        }
+        Version { node: NodeId(node), waiting: false, vector, stamp: Stamp { time, node: NodeId(node) } }
+    }
+
+    fn saw(version: &Version, dot: &Dot) -> bool {
+        version.vector.saw(dot)
+    }
+
+    #[test]
+    fn a_version_that_has_seen_another_replaces_it_whatever_the_clocks_say() {
+        let versions = [version(0, &[(0, 1)], 100), version(1, &[(0, 1), (1, 1)], 50)];
+        assert_eq!(tops(&versions, saw), [1]);
+    }
+
+    #[test]
+    fn versions_unseen_by_each_other_conflict_and_equals_are_one() {
+        let versions =
+            [version(0, &[(0, 1)], 1), version(1, &[(1, 1)], 2), version(2, &[(1, 1)], 2), version(3, &[], i64::MIN)];
+        assert_eq!(tops(&versions, saw), [0, 1]);
+    }
+
+    #[test]
+    fn the_one_that_stands_is_preferred_to_its_equal_that_waits() {
+        let mut versions = [version(0, &[(1, 1)], 1), version(1, &[(1, 1)], 1)];
+        versions[0].waiting = true;
+        assert_eq!(tops(&versions, saw), [1]);
+    }
+
+    proptest! {
+        /// Promise 11: neither the order in which nodes are read nor repetition changes the outcome.
+        #[test]
+        fn the_outcome_does_not_depend_on_the_order_of_the_versions(
+            list in prop::collection::vec((prop::collection::vec((0..4u16, 1..4i64), 0..4), 0..5i64, 0..4i64), 1..5),
+            turn in 0..5usize,
+        ) {
+            // Content is a function of what was seen, as it is in the real thing.
+            let mut versions: Vec<Version> =
+                list.iter().enumerate().map(|(n, (dots, time, _))| version(n as u16, dots, *time)).collect();
+            let decide_all = |versions: &[Version]| {
+                let rows: Vec<Row> = versions.iter().map(|v| {
+                    vec![crate::model::Value::text(v.vector.write(&["a".into(), "b".into(), "c".into(), "d".into()]))].into()
+                }).collect();
+                let tops = tops(versions, saw);
+                let candidates: Vec<Candidate> =
+                    tops.iter().map(|&at| Candidate { version: &versions[at], row: Some(&rows[at]) }).collect();
+                let outcome = decide(&Policy::LatestWins, &candidates, Vector::EMPTY, &[], &vec!["n".to_owned(); 5]);
+                match outcome.verdict {
+                    Verdict::Take(at) => candidates[at].row.cloned(),
+                    _ => unreachable!("latest-wins takes a version"),
+                }
+            };
+            let first = decide_all(&versions);
+            let turn = turn % versions.len();
+            versions.rotate_left(turn);
+            prop_assert_eq!(decide_all(&versions), first);
+        }
+
+        #[test]
+        fn something_is_always_left(list in prop::collection::vec(prop::collection::vec((0..4u16, 1..4i64), 0..4), 1..6)) {
+            let versions: Vec<Version> = list.iter().enumerate().map(|(n, dots)| version(n as u16, dots, 0)).collect();
+            let tops = tops(&versions, saw);
+            prop_assert!(!tops.is_empty());
+            for (at, version) in versions.iter().enumerate() {
+                let seen = tops.iter().any(|&top| versions[top].vector.includes(&version.vector));
+                prop_assert!(seen, "nobody has seen version {}", at);
+            }
+        }
+    }
+}
