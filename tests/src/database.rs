@@ -95,7 +95,7 @@ impl Database {
     pub async fn node(&self) -> Box<dyn Node> {
         match node::connect(&Target::new(self.url())).await {
             Ok(node) => node,
-            Err(error) => panic!("cannot connect to {}: {error}", self.url()),
+            Err(error) => panic!("cannot connect to {}: {error}", Target::new(self.url())),
         }
     }
 }

@@ -35,6 +35,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("full_page_writes", "off"),
     ("synchronous_commit", "off"),
     ("shared_buffers", "64MB"),
+    ("max_wal_size", "256MB"),
     ("max_connections", "200"),
     ("max_prepared_transactions", "10"),
     ("timezone", "America/St_Johns"),

@@ -26,21 +26,49 @@ done
 exec rm -rf -- "$1"
 "#;
 
+/// Free bytes from which on data is kept in memory: more than all tests at once need.
+const ENOUGH: u128 = 3 << 30;
+
 /// This process's folder. Made on first use; removed when the process is gone.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<(PathBuf, File)> = OnceLock::new();
     let (folder, _lock) = FOLDER.get_or_init(|| {
-        create().unwrap_or_else(|error| {
-            panic!("cannot prepare a folder for test servers in {}: {error}", std::env::temp_dir().display())
-        })
+        let root = root();
+        create(&root)
+            .unwrap_or_else(|error| panic!("cannot prepare a folder for servers in {}: {error}", root.display()))
     });
     folder
 }
 
-fn create() -> io::Result<(PathBuf, File)> {
+/// Where the folders of all processes lie: `$CONCORD_TEST_DIR`, or memory where there is plenty, or the folder for
+/// temporary files. A database is created ten times as fast in memory as on a disk.
+fn root() -> PathBuf {
+    if let Some(root) = std::env::var_os("CONCORD_TEST_DIR") {
+        return root.into();
+    }
+    let memory = Path::new("/dev/shm");
+    if free_bytes(memory).is_some_and(|free| free >= ENOUGH) { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+/// How many bytes may still be written to the file system of a folder, if there is one.
+fn free_bytes(folder: &Path) -> Option<u128> {
+    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).ok()?;
+    let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends in NUL, and the answer is read only if the call says that it wrote it.
+    let answer = unsafe {
+        if libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) != 0 {
+            return None;
+        }
+        answer.assume_init()
+    };
+    // The numbers are of another width on every system.
+    Some(u128::from(answer.f_bavail) * u128::from(answer.f_frsize))
+}
+
+fn create(root: &Path) -> io::Result<(PathBuf, File)> {
     // SAFETY: geteuid cannot fail and touches no memory.
     let user = unsafe { libc::geteuid() };
-    let base = std::env::temp_dir().join(format!("concord-tests-{user}"));
+    let base = root.join(format!("concord-tests-{user}"));
     fs::create_dir_all(&base)?;
     if fs::symlink_metadata(&base)?.uid() != user {
         return Err(io::Error::other(format!("{} belongs to somebody else", base.display())));

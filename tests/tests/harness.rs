@@ -1,7 +1,7 @@
 //! The harness keeps its own promises: nothing outlives a test, and users are told apart.
 
 use concord_tests::postgres::{APP, Server, Stop};
-use concord_tests::{As, Database, Kind, PATIENCE, User, wait_until};
+use concord_tests::{As, Concord, Database, Kind, PATIENCE, User, wait_until};
 
 concord_tests::conformance! {
     every: [a_user_reads_what_another_wrote]
@@ -52,6 +52,13 @@ async fn a_server_of_its_own_can_be_killed_and_keeps_what_was_prepared() {
     assert_eq!(user.cell("SELECT count(*) FROM t").await, "1");
 }
 
+#[tokio::test]
+async fn what_the_command_says_is_heard() {
+    let concord = Concord::new("");
+    let output = concord.run(&["--help"]).await;
+    assert!(output.status.code().is_some() && !(output.stdout + &output.stderr).is_empty());
+}
+
 /// Runs as a child of the next test, and hangs once its servers run.
 #[tokio::test]
 #[ignore = "a part of the next test"]
@@ -88,7 +95,7 @@ async fn nothing_outlives_a_killed_test() {
     let mut victim = std::process::Command::new(std::env::current_exe().expect("a process knows its program"))
         .args(["--exact", "harness::victim", "--ignored", "--nocapture"])
         .env("CONCORD_VICTIM", &report)
-        .env("TMPDIR", folder.path())
+        .env("CONCORD_TEST_DIR", folder.path())
         .spawn()
         .expect("this program can be run");
     wait_until("the victim's servers", PATIENCE, async || report.exists().then_some(())).await;
