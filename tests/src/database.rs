@@ -1,7 +1,7 @@
 //! A database for one test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 
 use concord::node::{self, Node, Target};
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ pub struct Database {
 #[derive(Debug)]
 enum Place {
     Sqlite(TempDir),
-    Postgres { server: &'static Server, name: String },
+    Postgres { server: Arc<Server>, name: String },
 }
 
 impl Database {
@@ -47,11 +47,16 @@ impl Database {
             }
             Kind::Postgres => {
                 let server = tokio::task::spawn_blocking(Server::shared).await.expect("PostgreSQL starts");
-                let name = create_postgres(server).await;
-                Place::Postgres { server, name }
+                return Database::on(&server).await;
             }
         };
         Database { kind, place }
+    }
+
+    /// On a PostgreSQL server of the test's own.
+    pub async fn on(server: &Arc<Server>) -> Database {
+        let (name, server) = (create_postgres(server).await, Arc::clone(server));
+        Database { kind: Kind::Postgres, place: Place::Postgres { server, name } }
     }
 
     pub fn kind(&self) -> Kind {
@@ -111,7 +116,7 @@ impl As {
 }
 
 /// Creates a database on a server, with the rights of the roles in it, and returns its name.
-pub async fn create_postgres(server: &Server) -> String {
+async fn create_postgres(server: &Server) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let mut admin = User::postgres(&server.url(ADMIN, "postgres")).await.expect("the server takes connections");

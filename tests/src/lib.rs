@@ -16,7 +16,7 @@ mod user;
 mod wait;
 
 pub use command::{Concord, Output, Running};
-pub use database::{As, Database, create_postgres};
+pub use database::{As, Database};
 pub use kind::Kind;
 pub use seed::{Rng, Seed};
 pub use shape::{parse_key, spec};

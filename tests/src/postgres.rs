@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{process, scratch};
@@ -65,13 +65,13 @@ pub enum Stop {
 
 impl Server {
     /// The server that all tests of this process share.
-    pub fn shared() -> &'static Server {
-        static SHARED: OnceLock<Server> = OnceLock::new();
-        SHARED.get_or_init(|| Server::dedicated(&[]))
+    pub fn shared() -> Arc<Server> {
+        static SHARED: OnceLock<Arc<Server>> = OnceLock::new();
+        Arc::clone(SHARED.get_or_init(|| Server::dedicated(&[])))
     }
 
-    /// A server of its own, with settings beyond the usual. Stopped and removed when dropped.
-    pub fn dedicated(settings: &[(&str, &str)]) -> Server {
+    /// A server of its own, with settings beyond the usual. Stopped and removed when the last one lets go of it.
+    pub fn dedicated(settings: &[(&str, &str)]) -> Arc<Server> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let data = scratch::folder().join(format!("postgres-{count}"));
@@ -82,7 +82,7 @@ impl Server {
         for _ in 0..5 {
             server.port = free_port();
             match server.try_start() {
-                Ok(()) => return server,
+                Ok(()) => return Arc::new(server),
                 Err(log) if log.contains("could not bind") => {}
                 Err(log) => panic!("PostgreSQL does not start in {}:\n{log}", server.data.display()),
             }

@@ -37,15 +37,15 @@ async fn roles_are_told_apart(kind: Kind) {
 #[tokio::test]
 async fn a_server_of_its_own_can_be_killed_and_keeps_what_was_prepared() {
     let server = Server::dedicated(&[("fsync", "on")]);
-    let url = server.url(concord_tests::postgres::SYNC, &concord_tests::create_postgres(&server).await);
-    let mut user = User::postgres(&url).await.expect("the server runs");
+    let database = Database::on(&server).await;
+    let mut user = database.user_as(As::Sync).await;
     user.execute("CREATE TABLE t (id int PRIMARY KEY)").await;
     user.execute("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'orphan'").await;
     for how in [Stop::Kill, Stop::Fast] {
         server.stop(how);
         assert!(user.try_execute("SELECT 1").await.is_err());
         server.start();
-        user = User::postgres(&url).await.expect("the server runs again");
+        user = database.user_as(As::Sync).await;
         assert_eq!(user.cell("SELECT count(*) FROM pg_prepared_xacts").await, "1");
     }
     user.execute("COMMIT PREPARED 'orphan'").await;
