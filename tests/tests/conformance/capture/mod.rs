@@ -163,6 +163,14 @@ impl Case {
     }
 }
 
+/// Whether the table cannot be synced, so that there is nothing to miss.
+async fn refused(kind: Kind, setup: &str, table: &str) -> bool {
+    let database = Database::new(kind).await;
+    database.user_as(As::Sync).await.execute(setup).await;
+    let found = database.node().await.catalogue(table).await.unwrap_or_else(|error| panic!("{table}: {error}"));
+    !found.expect("the table is there").refusals.is_empty()
+}
+
 async fn rows(node: &mut dyn Node, spec: &TableSpec, keys: &[Key]) -> Vec<Option<Row>> {
     let keys: Vec<&Key> = keys.iter().collect();
     let rows = node.rows(spec, &keys).await.unwrap_or_else(|error| panic!("rows of {}: {error}", spec.name));

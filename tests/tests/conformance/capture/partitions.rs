@@ -1,7 +1,7 @@
 //! Partitioned tables: the change may be made at the root, at a leaf, or between two leaves.
 
-use super::Case;
-use concord_tests::{As, Database, Kind};
+use super::{Case, refused};
+use concord_tests::Kind;
 
 concord_tests::conformance! {
     every: []
@@ -94,11 +94,7 @@ async fn copy_into_a_leaf(kind: Kind) {
 
 /// A leaf that is synced by itself is refused, or what is written to it by way of the root is captured.
 async fn a_leaf_alone(kind: Kind) {
-    let database = Database::new(kind).await;
-    database.user_as(As::Sync).await.execute(SALES).await;
-    let mut node = database.node().await;
-    let found = node.catalogue("sales_north").await.unwrap_or_else(|error| panic!("{error}"));
-    if found.is_some_and(|table| !table.refusals.is_empty()) {
+    if refused(kind, SALES, "sales_north").await {
         return;
     }
     let mut case = Case::new(kind, SALES, &["sales_north"]).await;

@@ -1,6 +1,6 @@
 //! Changes that the database makes by itself: cascades and users' triggers.
 
-use super::Case;
+use super::{Case, refused};
 use concord_tests::Kind;
 
 concord_tests::conformance! {
@@ -171,14 +171,16 @@ async fn deferred_constraint_trigger(kind: Kind) {
     case.captured(&[("items", &["1", "3"]), ("log", &["1", "3"])]).await;
 }
 
+/// A rule rewrites the statement. The table is refused, or what the rule makes of the statement is captured.
 async fn rule(kind: Kind) {
     let setup = format!(
         "{}; CREATE RULE also AS ON DELETE TO items DO ALSO UPDATE log SET n = -1 WHERE id = old.id",
-        with_trigger(kind, "t", "AFTER DELETE", "PERFORM 1")
+        with_trigger(kind, "t", "AFTER UPDATE", "PERFORM 1")
     );
+    if refused(kind, &setup, "items").await {
+        return;
+    }
     let mut case = Case::new(kind, &setup, &["items", "log"]).await;
-    case.change("DELETE FROM log WHERE id = 1").await;
-    case.captured(&[("log", &["1"])]).await;
-    case.change("UPDATE items SET n = 0 WHERE id = 3").await;
-    case.captured(&[("items", &["3"])]).await;
+    case.change("DELETE FROM items WHERE id = 1").await;
+    case.captured(&[("items", &["1"]), ("log", &["1"])]).await;
 }
