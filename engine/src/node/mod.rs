@@ -82,9 +82,9 @@ pub trait Node: Send {
     /// How many entries of `table` lie beyond `after`.
     async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64>;
 
-    /// For each of `keys` (in order) the (id, mark) of the last entry visible in the snapshot that a user of this node
-    /// made, (0, 0) where there is none. Asked only when a page of entries did not hold all of them.
-    async fn last_entries(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<(i64, i64)>>;
+    /// For each of `keys` (in order) the (id, mark, time) of the last entry visible in the snapshot that a user of this
+    /// node made, `None` where there is none. Asked only when a page of entries did not hold all of them.
+    async fn last_entries(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<(i64, i64, i64)>>>;
 
     /// The present rows of `keys`, in order: `None` where there is no row. A row that holds a value which cannot be
     /// carried comes as an error text of its own and does not disturb the others.
