@@ -1,5 +1,498 @@
-use super::{Error, ErrorKind, Node, Result};
+//! SQLite: a file, opened by one connection.
+//!
+//! - There is one writer at a time, so the numbers of entries rise in the order of the commits and a cut is a number.
+//! - Reading takes one transaction on the write-ahead log, which makes nobody wait.
+//! - Applying takes BEGIN IMMEDIATE: nobody else writes until the commit, so what is unseen then stays unseen.
+//! - Calls run on the caller's thread; a runtime with several threads is told that one of them is busy.
 
-pub async fn connect(_url: &str) -> Result<Box<dyn Node>> {
-    Err(Error::new(ErrorKind::Other, "not built yet"))
+mod apply;
+mod capture;
+mod connect;
+mod drift;
+mod failure;
+mod history;
+mod plan;
+mod quote;
+mod schema;
+mod service;
+mod triggers;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use self::connect::{FileId, Silence};
+use self::failure::Told;
+use self::plan::Plan;
+use super::{
+    Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
+    WriteMode,
+};
+use crate::model::{Cut, Key, Lost, Parked, Row, TableSpec, time};
+
+/// Opens an existing file, see [`connect::file_of`] for the forms of the URL.
+pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
+    let path = connect::file_of(url)?;
+    Ok(Box::new(blocking(|| Sqlite::open(path))?))
+}
+
+struct Sqlite {
+    path: PathBuf,
+    file: FileId,
+    db: Connection,
+    silence: Silence,
+    /// The sync's nodes as installed, read at the beginning of each transaction.
+    names: Vec<String>,
+    /// Worked out for the present transaction, by table index.
+    plans: HashMap<usize, Arc<Plan>>,
+    /// The last number given out in each history before this transaction began, by table index.
+    last_before: HashMap<usize, i64>,
+    known: drift::Known,
+    /// The version of the catalogue that the last snapshot saw.
+    version: i64,
+    /// Counts this connection's own commits.
+    commits: u32,
+}
+
+/// Runs work that may wait for the disk or a lock.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// The journal mode of the file.
+fn read_mode(db: &Connection) -> Result<String> {
+    db.query_row("PRAGMA journal_mode", [], |row| row.get(0)).told(|| "reading the journal mode")
+}
+
+impl Sqlite {
+    fn open(path: PathBuf) -> Result<Sqlite> {
+        let (db, file, silence) = connect::open(&path)?;
+        Ok(Sqlite {
+            path,
+            file,
+            db,
+            silence,
+            names: Vec::new(),
+            plans: HashMap::new(),
+            last_before: HashMap::new(),
+            known: drift::Known::new(),
+            version: 0,
+            commits: 0,
+        })
+    }
+
+    /// Runs one call. After an error that ends the transaction, it is ended.
+    fn run<T>(&mut self, work: impl FnOnce(&mut Sqlite) -> Result<T>) -> Result<T> {
+        blocking(|| {
+            let within = !self.db.is_autocommit();
+            let done = work(self);
+            let Err(error) = done else { return done };
+            if matches!(error.kind, ErrorKind::Lost | ErrorKind::Retry) {
+                self.give_up();
+            } else if within && self.db.is_autocommit() && error.is_about_rows() {
+                // Nothing can be undone piece by piece any more.
+                let message = format!("{error}; the database gave up the whole transaction over it");
+                return Err(Error::new(ErrorKind::Other, message));
+            }
+            Err(error)
+        })
+    }
+
+    /// The same for the call that begins a transaction: whatever fails, none is left open.
+    fn begin<T>(&mut self, sql: &str, work: impl FnOnce(&mut Sqlite) -> Result<T>) -> Result<T> {
+        self.run(|node| {
+            node.same_file()?;
+            node.give_up();
+            node.plans.clear();
+            node.db.execute_batch(sql).told(|| format!("beginning a transaction in `{}`", node.path.display()))?;
+            let begun = work(node);
+            if begun.is_err() {
+                node.give_up();
+            }
+            begun
+        })
+    }
+
+    fn give_up(&mut self) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.db.execute_batch("ROLLBACK")
+        {
+            // SQLite rolls back by itself what it cannot roll back on demand.
+            tracing::debug!("giving up a transaction: {error}");
+        }
+    }
+
+    /// Opens the file again if another one has taken its place, such as a restored backup.
+    fn same_file(&mut self) -> Result<()> {
+        if FileId::of(&self.path).is_ok_and(|file| file == self.file) {
+            return Ok(());
+        }
+        let commits = self.commits.wrapping_add(1);
+        *self = Sqlite { commits, ..Sqlite::open(self.path.clone())? };
+        Ok(())
+    }
+
+    /// Reads the service tables at the beginning of a transaction.
+    fn load(&mut self) -> Result<service::State> {
+        let state = service::read(&self.db)?.ok_or_else(|| {
+            Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
+        })?;
+        self.names.clone_from(&state.nodes);
+        Ok(state)
+    }
+
+    fn plan(&mut self, spec: &TableSpec) -> Result<Arc<Plan>> {
+        if let Some(plan) = self.plans.get(&spec.index) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(Plan::new(&self.db, spec)?);
+        self.plans.insert(spec.index, plan.clone());
+        Ok(plan)
+    }
+
+    fn drifted(&mut self, specs: &[TableSpec], version: i64) -> Result<Vec<(usize, String)>> {
+        let installed = service::installed(&self.db)?;
+        let mut drifted = Vec::new();
+        for spec in specs {
+            let known = &mut self.known;
+            if let Some(why) = drift::drifted(&self.db, spec, installed.get(&spec.name), version, known)? {
+                drifted.push((spec.index, why));
+            }
+        }
+        Ok(drifted)
+    }
+
+    fn opened(&mut self, specs: &[TableSpec]) -> Result<Opened> {
+        self.load()?;
+        self.version = schema::version(&self.db)?;
+        let drifted = self.drifted(specs, self.version)?;
+        let mut next_marks = Vec::with_capacity(specs.len());
+        for spec in specs {
+            match capture::last_id(&self.db, &capture::history_name(&spec.name)) {
+                Ok(last) => next_marks.push((spec.index, last + 1)),
+                // A table without a history is among the drifted.
+                Err(error) if error.kind == ErrorKind::Drift => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(service) = service::service(&self.db)? else {
+            return Err(Error::new(ErrorKind::Service, "the service tables are gone"));
+        };
+        Ok(Opened {
+            service,
+            clock: time::now(),
+            shared_marks: false,
+            positions: service::positions(&self.db, specs)?,
+            purged: service::purged(&self.db, specs)?,
+            next_marks,
+            parked: service::parked(&self.db, specs, &self.names)?,
+            drifted,
+        })
+    }
+
+    /// What has to be right before anything is written.
+    fn prepared(&mut self, specs: &[TableSpec]) -> Result<()> {
+        self.load()?;
+        let version = schema::version(&self.db)?;
+        if version != self.version
+            && let Some((index, why)) = self.drifted(specs, version)?.into_iter().next()
+        {
+            let name = specs.iter().find(|spec| spec.index == index).map_or("a table", |spec| &spec.local);
+            return Err(Error::new(ErrorKind::Drift, format!("`{name}` was changed meanwhile: {why}")));
+        }
+        self.db.execute_batch("PRAGMA defer_foreign_keys = ON").told(|| "deferring references")?;
+        self.last_before.clear();
+        for spec in specs {
+            self.last_before.insert(spec.index, capture::last_id(&self.db, &capture::history_name(&spec.name))?);
+            capture::clear_guard(&self.db, &spec.name)?;
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<()> {
+        self.run(|node| node.db.execute_batch(sql).told(|| format!("in `{}`", node.path.display())))
+    }
+}
+
+#[async_trait]
+impl Node for Sqlite {
+    async fn probe(&mut self) -> Result<Probe> {
+        self.run(|node| {
+            let mut probe = Probe {
+                server: format!("SQLite {}", rusqlite::version()),
+                role: String::new(),
+                identity: format!("sqlite:{}", node.file.as_str()),
+                warnings: Vec::new(),
+                refusals: Vec::new(),
+            };
+            let mode = read_mode(&node.db)?;
+            if service::read(&node.db)?.is_some() && mode != "wal" {
+                probe.warnings.push(format!(
+                    "journal_mode = {mode}: Concord's reading makes writers wait; `concord install` switches it to wal"
+                ));
+            }
+            Ok(probe)
+        })
+    }
+
+    async fn catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
+        self.run(|node| schema::catalogue(&node.db, table))
+    }
+
+    async fn missing_rights(&mut self, _tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        self.run(|node| {
+            let Some(error) = connect::refused_write(&node.db)? else { return Ok(Vec::new()) };
+            let file = node.path.display();
+            let folder = node.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.map_or(".".to_owned(), |folder| folder.display().to_string());
+            Ok(vec![MissingRight {
+                what: format!("write the file {file} and its folder ({error})"),
+                grant: format!("chmod u+rw '{file}' && chmod u+rwx '{folder}'"),
+            }])
+        })
+    }
+
+    async fn service(&mut self) -> Result<Option<Service>> {
+        self.run(|node| service::service(&node.db))
+    }
+
+    async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
+        self.run(|node| {
+            node.same_file()?;
+            node.commits = node.commits.wrapping_add(1);
+            node.known.clear();
+            capture::install(&node.db, sync, tables)
+        })
+    }
+
+    async fn uninstall(&mut self) -> Result<bool> {
+        self.run(|node| {
+            node.same_file()?;
+            node.commits = node.commits.wrapping_add(1);
+            node.known.clear();
+            // A statement that was not finished would keep the file in its journal mode.
+            node.db.flush_prepared_statement_cache();
+            capture::uninstall(&node.db)
+        })
+    }
+
+    async fn reset(&mut self) -> Result<()> {
+        self.run(|node| {
+            node.same_file()?;
+            node.commits = node.commits.wrapping_add(1);
+            capture::reset(&node.db)
+        })
+    }
+
+    async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        self.begin("BEGIN", |node| node.opened(tables))
+    }
+
+    async fn entries(
+        &mut self,
+        table: &TableSpec,
+        after: &Cut,
+        _through: Option<i64>,
+        limit: usize,
+    ) -> Result<Entries> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            history::entries(&node.db, &plan, table, &node.names, after, limit)
+        })
+    }
+
+    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            history::pending(&node.db, &plan, table, after)
+        })
+    }
+
+    async fn last_entries(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<(i64, i64, i64)>>> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            history::last_entries(&node.db, &plan, table, keys)
+        })
+    }
+
+    async fn rows(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            history::rows(&node.db, &plan, table, keys)
+        })
+    }
+
+    async fn end_read(&mut self) -> Result<()> {
+        self.run(|node| {
+            node.give_up();
+            Ok(())
+        })
+    }
+
+    async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin("BEGIN IMMEDIATE", |node| node.prepared(tables))
+    }
+
+    async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
+        self.run(|node| service::claim(&node.db, moves))
+    }
+
+    async fn savepoint(&mut self) -> Result<()> {
+        self.execute("SAVEPOINT concord")
+    }
+
+    async fn undo(&mut self) -> Result<()> {
+        self.execute("ROLLBACK TO concord; RELEASE concord")
+    }
+
+    async fn release(&mut self) -> Result<()> {
+        self.execute("RELEASE concord")
+    }
+
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+        self.run(|node| {
+            for (table, rows, mode) in groups {
+                let plan = node.plan(table)?;
+                apply::write(&node.db, &node.silence, &plan, table, rows, *mode)?;
+            }
+            apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table))
+        })
+    }
+
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+        self.run(|node| {
+            for (table, keys) in groups {
+                let plan = node.plan(table)?;
+                apply::delete(&node.db, &node.silence, &plan, table, keys)?;
+            }
+            apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table))
+        })
+    }
+
+    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            apply::make_room(&node.db, &node.silence, &plan, table, rows)
+        })
+    }
+
+    async fn still_referred(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        going: &[(&TableSpec, &[&Key])],
+    ) -> Result<Vec<Key>> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            apply::still_referred(&node.db, &plan, table, keys, going)
+        })
+    }
+
+    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            let last = node.last_before.get(&table.index).copied().unwrap_or(i64::MAX);
+            apply::unseen(&node.db, &plan, table, read, last, keys)
+        })
+    }
+
+    async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            apply::altered(&node.db, &plan, table, rows)
+        })
+    }
+
+    async fn note(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            apply::note(&node.db, &plan, table, &node.names, notes)
+        })
+    }
+
+    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            apply::touch(&node.db, &plan, table, key)
+        })
+    }
+
+    async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
+        self.run(|node| service::park(&node.db, tables, &node.names, parked))
+    }
+
+    async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
+        self.run(|node| service::unpark(&node.db, table, keys))
+    }
+
+    async fn record(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()> {
+        self.run(|node| service::record(&node.db, tables, &node.names, lost))
+    }
+
+    async fn advance(&mut self, moves: &[Move]) -> Result<()> {
+        self.run(|node| service::advance(&node.db, moves))
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.run(|node| {
+            node.commits = node.commits.wrapping_add(1);
+            let done = node.db.execute_batch("COMMIT").told(|| format!("committing in `{}`", node.path.display()));
+            if done.is_err() {
+                node.give_up();
+            }
+            done
+        })
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.run(|node| {
+            node.give_up();
+            Ok(())
+        })
+    }
+
+    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+        self.run(|node| {
+            node.commits = node.commits.wrapping_add(1);
+            history::purge(&node.db, table, through, arrivals)
+        })
+    }
+
+    async fn pulse(&mut self, _tables: &[TableSpec]) -> Result<u64> {
+        self.run(|node| {
+            node.same_file()?;
+            let version: u32 = node
+                .db
+                .prepare_cached("PRAGMA data_version")
+                .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+                .told(|| "asking for changes")?;
+            Ok(u64::from(version) << 32 | u64::from(node.commits))
+        })
+    }
+
+    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+        self.run(|node| {
+            let Some(state) = service::read(&node.db)? else { return Ok(Vec::new()) };
+            service::journal(&node.db, tables, &state.nodes, limit)
+        })
+    }
+
+    async fn blockers(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }

@@ -1,0 +1,38 @@
+# What people and CI run. Everything is built in this folder; nothing is installed but what `deps` names.
+
+CARGO ?= cargo
+
+.PHONY: help demo test bench lint deps deps-test deps-lint
+
+help:
+	@echo "make demo    two SQLite tables, changed on both sides, brought into agreement"
+	@echo "make test    all tests, on private database servers"
+	@echo "make bench   measurements in release, written to target/bench.json"
+	@echo "make lint    format, clippy, licences and sources of the dependencies"
+
+# What it takes to build: a C compiler for SQLite, and Rust itself.
+deps:
+	@scripts/need cc:gcc make:make
+	@scripts/need --manual cargo "https://rustup.rs"
+
+deps-test: deps
+	@scripts/need postgres:postgresql
+
+deps-lint: deps
+
+# A debug build: it is there in a fraction of the time, and ten rows need no more.
+demo: deps
+	$(CARGO) run --quiet --package concord -- demo
+
+test: deps-test
+	$(CARGO) test --workspace
+
+bench: deps-test
+	$(CARGO) run --release --package concord-tests --bin bench
+
+lint: deps-lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --package concord -- -D warnings
+	scripts/lint-sources
+	scripts/lint-dependencies

@@ -1,0 +1,397 @@
+//! Writing: rows, and entries for changes made elsewhere.
+
+use std::collections::HashSet;
+
+use rusqlite::types::{ToSqlOutput, Value as Stored};
+use rusqlite::{Connection, Statement, ffi};
+
+use super::capture::{history_name, last_id};
+use super::connect::Silence;
+use super::failure::{Told, unfit};
+use super::history::{self, bind, bind_key};
+use super::plan::Plan;
+use super::triggers::NOW;
+use super::types::Affinity;
+use super::{quote, service, types};
+use crate::model::{Cut, Images, Key, OnGone, Op, Row, TableSpec, Unique, Value};
+use crate::node::{Constraint, Error, ErrorKind, Note, Result, WriteMode};
+
+/// Runs a write of the rows of `own` without recording them as changes of users.
+///
+/// Where the database may change other rows by itself, recording stays on, and what was recorded about `own` is taken
+/// out again; what remains is what triggers and cascades did.
+fn unrecorded(
+    db: &Connection,
+    silence: &Silence,
+    plan: &Plan,
+    spec: &TableSpec,
+    own: impl FnOnce() -> HashSet<Key>,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if !plan.reacts || !spec.captured {
+        return silence.during(!plan.reacts, work);
+    }
+    let doing = || format!("writing the history of `{}`", spec.name);
+    let start = last_id(db, &history_name(&spec.name))?;
+    silence.during(false, work)?;
+    let own = own();
+    let mut read =
+        db.prepare_cached(&format!("SELECT id, {} FROM {} WHERE id > ?1", plan.keys, plan.history)).told(doing)?;
+    let mut rows = read.query([start]).told(doing)?;
+    let mut ids: Vec<i64> = Vec::new();
+    while let Some(row) = rows.next().told(doing)? {
+        if own.contains(&history::key_at(row, 1, spec).told(doing)?) {
+            ids.push(row.get(0).told(doing)?);
+        }
+    }
+    drop(rows);
+    let mut delete = db.prepare_cached(&format!("DELETE FROM {} WHERE id = ?1", plan.history)).told(doing)?;
+    for id in ids {
+        delete.execute([id]).told(doing)?;
+    }
+    Ok(())
+}
+
+/// See [`crate::node::Node::write`], for one table; references are looked at by [`refuse_dangling`] afterwards.
+pub(super) fn write(
+    db: &Connection,
+    silence: &Silence,
+    plan: &Plan,
+    spec: &TableSpec,
+    rows: &[&Row],
+    mode: WriteMode,
+) -> Result<()> {
+    let doing = || format!("writing `{}`", spec.local);
+    let own = || rows.iter().map(|row| spec.key_of(row)).collect();
+    unrecorded(db, silence, plan, spec, own, || {
+        let each = |sql: &str, f: &mut dyn FnMut(&mut Statement<'_>, &Row) -> Result<()>| -> Result<()> {
+            let mut statement = db.prepare_cached(sql).told(doing)?;
+            rows.iter().try_for_each(|row| f(&mut statement, row))
+        };
+        let put = |statement: &mut Statement<'_>, row: &Row| {
+            bind_row(statement, spec, row)?;
+            statement.raw_execute().told(doing)
+        };
+        let there = |row: &Row| exists(db, plan, spec, &spec.key_of(row));
+        match (mode, &plan.upsert, &plan.insert_only, &plan.update) {
+            (WriteMode::Upsert, Some(sql), ..)
+            | (WriteMode::InsertOnly, _, Some(sql), _)
+            | (WriteMode::UpdateOnly, .., Some(sql)) => each(sql, &mut |statement, row| put(statement, row).map(drop)),
+            (WriteMode::UpdateOnly, .., None) => Ok(()),
+            (WriteMode::Upsert, None, _, Some(update)) => {
+                let mut update = db.prepare_cached(update).told(doing)?;
+                each(&plan.insert, &mut |insert, row| match put(&mut update, row)? {
+                    0 => put(insert, row).map(drop),
+                    _ => Ok(()),
+                })
+            }
+            (WriteMode::Upsert, None, _, None) | (WriteMode::InsertOnly, _, None, _) => {
+                each(&plan.insert, &mut |insert, row| match there(row)? {
+                    false => put(insert, row).map(drop),
+                    true => Ok(()),
+                })
+            }
+        }
+    })
+}
+
+fn bind_row(statement: &mut Statement<'_>, spec: &TableSpec, row: &[Value]) -> Result<()> {
+    for ((column, value), at) in spec.columns.iter().zip(row).zip(1..) {
+        bind(statement, at, spec, column, value)?;
+    }
+    Ok(())
+}
+
+fn exists(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -> Result<bool> {
+    let doing = || format!("reading rows of `{}`", spec.local);
+    let mut statement = db.prepare_cached(&plan.exists).told(doing)?;
+    bind_key(&mut statement, spec, key)?;
+    let found = statement.raw_query().next().told(doing)?.is_some();
+    Ok(found)
+}
+
+/// See [`crate::node::Node::delete`], for one table.
+pub(super) fn delete(db: &Connection, silence: &Silence, plan: &Plan, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
+    let doing = || format!("deleting from `{}`", spec.local);
+    let own = || keys.iter().map(|key| (*key).clone()).collect();
+    unrecorded(db, silence, plan, spec, own, || {
+        let mut statement = db.prepare_cached(&plan.delete).told(doing)?;
+        for key in keys {
+            bind_key(&mut statement, spec, key)?;
+            statement.raw_execute().told(doing)?;
+        }
+        Ok(())
+    })?;
+    if plan.has_user_triggers {
+        for key in keys {
+            if exists(db, plan, spec, key)? {
+                return Err(Error::new(
+                    ErrorKind::Constraint(Constraint::Other),
+                    format!("deleting from `{}`: a trigger keeps the row or brings it back", spec.local),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fails if rows refer to rows that are not there. References are deferred while Concord writes, so this is where they
+/// are checked, long before the commit.
+pub(super) fn refuse_dangling<'a>(db: &Connection, tables: impl Iterator<Item = &'a TableSpec>) -> Result<()> {
+    let (mut open, mut highest) = (0, 0);
+    // SAFETY: the connection is open for as long as `db` is borrowed, and the call only writes the two integers.
+    let code =
+        unsafe { ffi::sqlite3_db_status(db.handle(), ffi::SQLITE_DBSTATUS_DEFERRED_FKS, &mut open, &mut highest, 0) };
+    if code == ffi::SQLITE_OK && open == 0 {
+        return Ok(());
+    }
+    let names = tables.map(|spec| format!("`{}`", spec.local)).collect::<Vec<_>>().join(", ");
+    Err(Error::new(
+        ErrorKind::Constraint(Constraint::Reference),
+        format!("writing {names}: FOREIGN KEY constraint failed: a row refers to one that is not there"),
+    ))
+}
+
+/// See [`crate::node::Node::make_room`].
+pub(super) fn make_room(
+    db: &Connection,
+    silence: &Silence,
+    plan: &Plan,
+    spec: &TableSpec,
+    rows: &[&Row],
+) -> Result<()> {
+    let doing = || format!("making room for unique values in `{}`", spec.local);
+    let own = || rows.iter().map(|row| spec.key_of(row)).collect();
+    unrecorded(db, silence, plan, spec, own, || {
+        for unique in &spec.uniques {
+            let Some((at, null)) = movable(spec, plan, unique) else { continue };
+            let column = &spec.columns[at];
+            // Only rows whose values are about to change need to step aside.
+            let parts: Vec<usize> = unique
+                .columns
+                .iter()
+                .filter_map(|name| spec.columns.iter().position(|column| column.name == *name))
+                .collect();
+            let width = spec.key.len();
+            let changes = (width + 2..)
+                .zip(&parts)
+                .map(|(n, part)| format!("{} IS NOT ?{n}", quote::name(&spec.columns[*part].name)));
+            let sql = format!(
+                "UPDATE OR ABORT {} SET {} = ?{} WHERE {} AND ({})",
+                quote::name(&spec.local),
+                quote::name(&column.name),
+                width + 1,
+                plan.by_key(1),
+                changes.collect::<Vec<_>>().join(" OR ")
+            );
+            let mut statement = db.prepare_cached(&sql).told(doing)?;
+            for row in rows {
+                bind_key(&mut statement, spec, &spec.key_of(row))?;
+                let away = if null { Stored::Null } else { placeholder(column) };
+                statement.raw_bind_parameter(width + 1, ToSqlOutput::Owned(away)).told(doing)?;
+                for (n, part) in (width + 2..).zip(&parts) {
+                    bind(&mut statement, n, spec, &spec.columns[*part], &row[*part])?;
+                }
+                statement.raw_execute().told(doing)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The column of a unique value that can be put out of the way, and whether by NULL. References that follow the value
+/// would take their rows along.
+fn movable(spec: &TableSpec, plan: &Plan, unique: &Unique) -> Option<(usize, bool)> {
+    if plan.is_followed(unique) {
+        return None;
+    }
+    let at = |name: &String| spec.columns.iter().position(|column| column.name == *name);
+    let free: Vec<usize> = unique.columns.iter().filter_map(at).filter(|at| !spec.key.contains(at)).collect();
+    let nullable = free.iter().find(|&&at| spec.columns[at].nullable);
+    nullable.map(|&at| (at, true)).or_else(|| free.first().map(|&at| (at, false)))
+}
+
+/// A value that no row has.
+fn placeholder(column: &crate::model::Column) -> Stored {
+    let drawn = uuid::Uuid::new_v4();
+    let number = i64::from_be_bytes(std::array::from_fn(|at| drawn.as_bytes()[at]));
+    match Affinity::of_column(column) {
+        Affinity::Integer | Affinity::Numeric => Stored::Integer(-(number & i64::MAX) - 1),
+        Affinity::Real => Stored::Real(number as f64),
+        Affinity::Text => Stored::Text(format!("concord-{drawn}")),
+        Affinity::Blob => Stored::Blob(drawn.as_bytes().to_vec()),
+    }
+}
+
+/// See [`crate::node::Node::still_referred`]. The write lock is held, so the answer stays true.
+pub(super) fn still_referred(
+    db: &Connection,
+    plan: &Plan,
+    spec: &TableSpec,
+    keys: &[&Key],
+    going: &[(&TableSpec, &[&Key])],
+) -> Result<Vec<Key>> {
+    let doing = || format!("looking for rows that refer to `{}`", spec.local);
+    let mut held = vec![false; keys.len()];
+    for reference in spec.referenced.iter().filter(|reference| reference.on_delete != OnGone::Refuse) {
+        // Of a table of which rows are going, the keys are needed to tell which stay; of others one row is enough.
+        let referring = going.iter().find(|(table, _)| table.local == reference.table);
+        let leaving: HashSet<&Key> = referring.map(|(_, keys)| keys.iter().copied().collect()).unwrap_or_default();
+        let columns = referring.map(|(table, _)| {
+            table.key_columns().map(|column| format!("c.{}", quote::name(&column.name))).collect::<Vec<_>>().join(", ")
+        });
+        let pairs = reference.referenced_columns.iter().zip(&reference.columns);
+        let joined = pairs.map(|(to, from)| format!("p.{} = c.{}", quote::name(to), quote::name(from)));
+        let sql = format!(
+            "SELECT {} FROM (SELECT * FROM {} WHERE {}) AS p JOIN {} AS c ON {}",
+            columns.as_deref().unwrap_or("1"),
+            quote::name(&spec.local),
+            plan.by_key(1),
+            quote::name(&reference.table),
+            joined.collect::<Vec<_>>().join(" AND "),
+        );
+        let mut statement = db.prepare_cached(&sql).told(doing)?;
+        for (key, held) in keys.iter().zip(&mut held).filter(|(_, held)| !**held) {
+            bind_key(&mut statement, spec, key)?;
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().told(doing)? {
+                let stays = match referring {
+                    None => true,
+                    Some((table, _)) => !leaving.contains(&history::key_at(row, 0, table).told(doing)?),
+                };
+                if stays {
+                    *held = true;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(keys.iter().zip(held).filter(|(_, held)| *held).map(|(key, _)| (*key).clone()).collect())
+}
+
+/// See [`crate::node::Node::unseen`]. `last` is the last number given out before this transaction began.
+pub(super) fn unseen(
+    db: &Connection,
+    plan: &Plan,
+    spec: &TableSpec,
+    read: &Cut,
+    last: i64,
+    keys: &[&Key],
+) -> Result<Vec<Key>> {
+    let doing = || format!("reading the history of `{}`", spec.name);
+    let first = history::first_beyond(read);
+    if first > last {
+        return Ok(Vec::new());
+    }
+    let mut statement = db
+        .prepare_cached(&format!(
+            "SELECT id, {} FROM {} WHERE id BETWEEN ?1 AND ?2 AND op <> '-'",
+            plan.keys, plan.history
+        ))
+        .told(doing)?;
+    let mut rows = statement.query([first, last]).told(doing)?;
+    let mut changed = HashSet::new();
+    while let Some(row) = rows.next().told(doing)? {
+        let id: i64 = row.get(0).told(doing)?;
+        if !read.contains(id, id) {
+            changed.insert(history::key_at(row, 1, spec).told(doing)?);
+        }
+    }
+    Ok(keys.iter().filter(|key| changed.contains(**key)).map(|key| (*key).clone()).collect())
+}
+
+/// See [`crate::node::Node::altered`].
+pub(super) fn altered(db: &Connection, plan: &Plan, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+    let doing = || format!("reading rows of `{}` back", spec.local);
+    let mut statement = db.prepare_cached(&plan.select).told(doing)?;
+    let mut altered = Vec::new();
+    for row in rows {
+        let key = spec.key_of(row);
+        bind_key(&mut statement, spec, &key)?;
+        let mut found = statement.raw_query();
+        let different = match found.next().told(doing)? {
+            // The row is gone: every column differs, the key first of all.
+            None => spec.key_columns().next(),
+            Some(stands) => spec.columns.iter().zip(row.iter()).enumerate().find_map(|(at, (column, value))| {
+                let same = stands.get_ref(at).is_ok_and(|cell| types::decode(&column.ty, cell).as_ref() == Ok(value));
+                (!same).then_some(column)
+            }),
+        };
+        drop(found);
+        if let Some(column) = different {
+            altered.push((key, column.name.clone()));
+        }
+    }
+    Ok(altered)
+}
+
+/// See [`crate::node::Node::note`].
+pub(super) fn note(db: &Connection, plan: &Plan, spec: &TableSpec, names: &[String], notes: &[Note]) -> Result<()> {
+    let doing = || format!("writing the history of `{}`", spec.name);
+    // Everything but the id, which SQLite gives.
+    let columns = plan.entry_columns.split_once(", ").map_or("", |(_, rest)| rest);
+    let width = 6 + spec.key.len() + if spec.images.is_empty() { 0 } else { 1 + 2 * spec.images.len() };
+    let marks = (1..=width).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
+    let mut write =
+        db.prepare_cached(&format!("INSERT INTO {} ({columns}) VALUES ({marks})", plan.history)).told(doing)?;
+    for note in notes {
+        let op = match &note.images {
+            _ if note.deleted => Op::Delete,
+            Some(Images { before: None, .. }) => Op::Insert,
+            _ => Op::Update,
+        };
+        write.raw_bind_parameter(1, op.letter()).told(doing)?;
+        write.raw_bind_parameter(2, note.stamp.time).told(doing)?;
+        write.raw_bind_parameter(3, service::name_of(names, note.dot.node)?).told(doing)?;
+        write.raw_bind_parameter(4, note.dot.number).told(doing)?;
+        write.raw_bind_parameter(5, note.dot.mark).told(doing)?;
+        write.raw_bind_parameter(6, service::vector_text(&note.vector, names)?).told(doing)?;
+        for ((column, value), at) in spec.key_columns().zip(&note.key).zip(7..) {
+            bind(&mut write, at, spec, column, value)?;
+        }
+        if !spec.images.is_empty() {
+            bind_images(&mut write, 7 + spec.key.len(), spec, note.images.as_ref())?;
+        }
+        write.raw_execute().told(doing)?;
+    }
+    Ok(())
+}
+
+fn bind_images(statement: &mut Statement<'_>, first: usize, spec: &TableSpec, images: Option<&Images>) -> Result<()> {
+    let doing = || format!("writing the history of `{}`", spec.name);
+    let (before, after) = images.map_or((None, None), |images| (images.before.as_ref(), images.after.as_ref()));
+    let sides = i64::from(before.is_some()) + 2 * i64::from(after.is_some());
+    statement.raw_bind_parameter(first, sides).told(doing)?;
+    for (side, start) in [(before, first + 1), (after, first + 1 + spec.images.len())] {
+        for ((column, part), at) in spec.image_columns().zip(0..).zip(start..) {
+            let value = side.and_then(|row| row.get(part)).unwrap_or(&Value::Null);
+            bind(statement, at, spec, column, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// See [`crate::node::Node::touch`].
+pub(super) fn touch(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -> Result<()> {
+    let doing = || format!("writing the history of `{}`", spec.name);
+    let found = history::rows(db, plan, spec, &[key])?.pop().flatten();
+    let row = found.transpose().map_err(|why| unfit(&spec.local, "the key", &why))?;
+    let op = if row.is_some() { Op::Update } else { Op::Delete };
+    let images = !spec.images.is_empty();
+    let columns =
+        plan.keys.clone() + if images { plan.entry_columns.split_once(&plan.keys).map_or("", |(_, i)| i) } else { "" };
+    let width = spec.key.len() + if images { 1 + 2 * spec.images.len() } else { 0 };
+    let marks = (2..2 + width).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
+    let sql = format!("INSERT INTO {} (op, time, {columns}) VALUES (?1, {NOW}, {marks})", plan.history);
+    let mut write = db.prepare_cached(&sql).told(doing)?;
+    write.raw_bind_parameter(1, op.letter()).told(doing)?;
+    for ((column, value), at) in spec.key_columns().zip(key).zip(2..) {
+        bind(&mut write, at, spec, column, value)?;
+    }
+    if images {
+        let image: Option<Row> = row.map(|row| spec.images.iter().map(|&at| row[at].clone()).collect());
+        let images = image.map(|image| Images { before: Some(image.clone()), after: Some(image) });
+        bind_images(&mut write, 2 + spec.key.len(), spec, images.as_ref())?;
+    }
+    write.raw_execute().map(drop).told(doing)
+}

@@ -1,0 +1,355 @@
+//! Installing and removing what records changes.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::drift::{self, Shape};
+use super::failure::{Told, damaged};
+use super::schema::{self, Table};
+use super::service::{self, Installed};
+use super::triggers::{self, Capture};
+use super::{quote, read_mode};
+use crate::model::TableSpec;
+use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+
+/// The table that records which rows of a synced table changed.
+pub(super) fn history_name(table: &str) -> String {
+    format!("history_store_{table}")
+}
+
+/// The table in which triggers note rows that REPLACE may be about to remove, see [`triggers`].
+pub(super) fn guard_name(table: &str) -> String {
+    format!("history_guard_{table}")
+}
+
+/// Whether a trigger of this name and text is Concord's.
+pub(super) fn is_ours(trigger: &str, sql: &str) -> bool {
+    trigger.starts_with("concord_") && sql.contains(triggers::HEARD)
+}
+
+/// Whether the table, in small letters, is one that Concord makes.
+pub(super) fn is_service_table(lower: &str) -> bool {
+    lower.starts_with("history_store_")
+        || lower.starts_with("history_guard_")
+        || service::TABLES.iter().any(|(name, _)| *name == lower)
+}
+
+/// Creates or repairs everything, in one transaction; then switches the file to write-ahead logging.
+pub(super) fn install(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
+    refuse_collisions(specs)?;
+    db.execute_batch("BEGIN IMMEDIATE").told(|| "installing")?;
+    let lines = install_all(db, sync, specs).and_then(|mut lines| {
+        db.execute_batch("COMMIT").told(|| "installing")?;
+        switch_to_wal(db, &mut lines)?;
+        Ok(lines)
+    });
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK").told(|| "taking an install back")?;
+    }
+    lines
+}
+
+fn refuse_collisions(specs: &[TableSpec]) -> Result<()> {
+    let mut names: HashMap<String, &str> = HashMap::new();
+    for spec in specs {
+        if let Some(other) = names.insert(spec.name.to_ascii_lowercase(), &spec.name) {
+            return Err(Error::new(
+                ErrorKind::Other,
+                format!("the tables `{other}` and `{}` would share one history table; rename one of them", spec.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn install_all(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let fresh = service::read(db)?.is_none();
+    service::create(db, sync, read_mode(db)?.as_str())?;
+    if fresh {
+        lines.push("created the service tables".to_owned());
+    }
+    let before = service::installed(db)?;
+    for gone in before.iter().filter(|(name, _)| !specs.iter().any(|spec| spec.name == **name)) {
+        let (name, installed) = gone;
+        remove(db, name, installed)?;
+        lines.push(format!("removed triggers and history of `{name}`, which is no longer synced"));
+    }
+    for spec in specs {
+        install_table(db, spec, before.get(&spec.name), &mut lines)
+            .map_err(|error| error.while_doing(format!("installing `{}`", spec.local)))?;
+    }
+    Ok(lines)
+}
+
+fn install_table(db: &Connection, spec: &TableSpec, before: Option<&Installed>, lines: &mut Vec<String>) -> Result<()> {
+    let doing = || "reading the catalogue";
+    let Some(table) = Table::read(db, &spec.local).told(doing)? else {
+        return Err(Error::new(ErrorKind::Drift, "the table does not exist"));
+    };
+    let capture = triggers::capture(spec, &table);
+    let was = before.map(|before| Shape::parse(&before.fingerprint)).transpose()?;
+    let said = lines.len();
+    install_history(db, spec, &capture, was.as_ref(), lines)?;
+    install_triggers(db, spec, &table, &capture, was.as_ref(), lines)?;
+    let shape = drift::shape(db, spec, &table)?;
+    let difference = was.as_ref().and_then(|was| was.difference(&shape));
+    if let Some(difference) = difference.filter(|_| lines.len() == said) {
+        lines.push(format!("took note of the new shape of `{}`: {difference}", spec.local));
+    }
+    if before.is_some_and(|before| before.shape != spec.shape) {
+        lines.push(format!("took note of the new shared shape of `{}`", spec.name));
+    }
+    service::set_installed(db, spec, &shape)
+}
+
+/// Makes the history and guard tables unless they are there and right.
+fn install_history(
+    db: &Connection,
+    spec: &TableSpec,
+    capture: &Capture,
+    was: Option<&Shape>,
+    lines: &mut Vec<String>,
+) -> Result<()> {
+    let (history, guard) = (history_name(&spec.name), guard_name(&spec.name));
+    let doing = || format!("making `{history}`");
+    for table in [&history, &guard].into_iter().filter(|_| was.is_none()) {
+        if text_of(db, "table", table)?.is_some() {
+            return Err(Error::new(
+                ErrorKind::Service,
+                format!("a table `{table}` is there that Concord did not make; rename it"),
+            ));
+        }
+    }
+    let standing = text_of(db, "table", &history)?;
+    if standing.as_deref() != Some(&capture.history) {
+        // Numbers go on where the old table ended: other nodes remember them.
+        let last = standing.as_ref().map(|_| last_id(db, &history)).transpose()?.unwrap_or(0);
+        drop_table(db, &history)?;
+        db.execute_batch(&capture.history).told(doing)?;
+        if last > 0 {
+            keep_number(db, &spec.name, last)?;
+        }
+        lines.push(match standing {
+            None => format!("created `{history}`"),
+            Some(_) => format!("replaced `{history}`, as the key or the images of `{}` are others now", spec.local),
+        });
+    }
+    let standing = text_of(db, "table", &guard)?;
+    if standing.as_ref() != capture.guard.first() || !indexes_match(db, &guard, &capture.guard)? {
+        drop_table(db, &guard)?;
+        for sql in &capture.guard {
+            db.execute_batch(sql).told(|| format!("making `{guard}`"))?;
+        }
+    }
+    Ok(())
+}
+
+fn indexes_match(db: &Connection, guard: &str, wanted: &[String]) -> Result<bool> {
+    let standing = db
+        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 ORDER BY rowid")
+        .and_then(|mut statement| {
+            statement.query_map([guard], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+        })
+        .told(|| "reading the catalogue")?;
+    Ok(standing.iter().eq(wanted.iter().skip(1)))
+}
+
+/// Makes the triggers unless they are there, right, and made after those of users.
+fn install_triggers(
+    db: &Connection,
+    spec: &TableSpec,
+    table: &Table,
+    capture: &Capture,
+    was: Option<&Shape>,
+    lines: &mut Vec<String>,
+) -> Result<()> {
+    let doing = || format!("making the triggers of `{}`", spec.local);
+    let standing = drift::our_triggers(db, &spec.name)?;
+    let user_last = schema::user_triggers(db, &table.name).told(doing)?.iter().map(|(.., place)| *place).max();
+    let right = standing.len() == capture.triggers.len()
+        && capture.triggers.iter().all(|(name, sql)| {
+            standing.get(name).is_some_and(|ours| {
+                ours.sql == *sql && ours.table == table.name && user_last.is_none_or(|user| user < ours.place)
+            })
+        });
+    if right {
+        return Ok(());
+    }
+    for name in standing.keys() {
+        db.execute_batch(&format!("DROP TRIGGER {}", quote::name(name))).told(doing)?;
+    }
+    for (_, sql) in &capture.triggers {
+        db.execute_batch(sql).told(doing)?;
+    }
+    // SQLite compiles a trigger only when it is used.
+    if let Some(first) = table.columns.iter().find(|field| !field.generated) {
+        let (target, column) = (quote::name(&table.name), quote::name(&first.name));
+        for sql in [
+            format!("INSERT INTO {target}({column}) VALUES (?1)"),
+            format!("UPDATE {target} SET {column} = ?1 WHERE {column} = ?1"),
+            format!("DELETE FROM {target} WHERE {column} = ?1"),
+        ] {
+            db.prepare(&sql).map(drop).told(|| format!("trying the triggers of `{}`", spec.local))?;
+        }
+    }
+    lines.push(match (was, standing.is_empty(), capture.triggers.is_empty()) {
+        (.., true) => format!("removed the triggers of `{}`, whose changes go nowhere", spec.local),
+        (Some(_), ..) => format!("made the triggers of `{}` anew", spec.local),
+        (None, ..) => format!("created the triggers of `{}`", spec.local),
+    });
+    Ok(())
+}
+
+/// Writes are seen at once but read without a lock only in this mode.
+fn switch_to_wal(db: &Connection, lines: &mut Vec<String>) -> Result<()> {
+    let mode = read_mode(db)?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let doing = || {
+        "switching the file to write-ahead logging (everything else is installed; end the programs that have the file \
+         open and run `concord install` again)"
+    };
+    let now: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).told(doing)?;
+    if now != "wal" {
+        let refused = format!("the file stays in mode `{now}`; it must lie on a local disk");
+        return Err(Error::new(ErrorKind::Other, refused).while_doing(doing()));
+    }
+    lines.push(format!(
+        "switched the file from journal mode `{mode}` to `wal`, so that readers and writers do not wait for each other"
+    ));
+    Ok(())
+}
+
+/// Removes every trace, and gives the file its former journal mode back.
+pub(super) fn uninstall(db: &Connection) -> Result<bool> {
+    db.execute_batch("BEGIN IMMEDIATE").told(|| "uninstalling")?;
+    let done = uninstall_all(db).and_then(|former| {
+        db.execute_batch("COMMIT").told(|| "uninstalling")?;
+        Ok(former)
+    });
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK").told(|| "taking an uninstall back")?;
+    }
+    let Some(former) = done? else { return Ok(false) };
+    if former != "wal" && read_mode(db)? == "wal" {
+        db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).told(|| {
+            "all tables and triggers are removed, but the file could not leave journal mode `wal`; end the programs that \
+             have it open, then run `PRAGMA journal_mode = delete` in it"
+        })?;
+    }
+    Ok(true)
+}
+
+/// The former journal mode, or `None` if nothing was installed.
+fn uninstall_all(db: &Connection) -> Result<Option<String>> {
+    let Some(state) = service::read(db)? else { return Ok(None) };
+    for (name, installed) in &service::installed(db)? {
+        remove(db, name, installed)?;
+    }
+    for (table, _) in service::TABLES {
+        drop_table(db, table)?;
+    }
+    Ok(Some(state.journal_mode))
+}
+
+/// Removes triggers, history and state of one table; the journal stays.
+fn remove(db: &Connection, name: &str, installed: &Installed) -> Result<()> {
+    let doing = || format!("removing what records changes of `{}`", installed.local);
+    for trigger in drift::our_triggers(db, name)?.keys() {
+        db.execute_batch(&format!("DROP TRIGGER {}", quote::name(trigger))).told(doing)?;
+    }
+    drop_table(db, &history_name(name))?;
+    drop_table(db, &guard_name(name))?;
+    for table in ["concord_installed", "concord_position", "concord_purged", "concord_parked"] {
+        db.execute(&format!("DELETE FROM {table} WHERE name = ?1"), [name]).told(doing)?;
+    }
+    Ok(())
+}
+
+fn drop_table(db: &Connection, name: &str) -> Result<()> {
+    db.execute_batch(&format!("DROP TABLE IF EXISTS {}", quote::name(name))).told(|| format!("removing `{name}`"))
+}
+
+/// Empties the histories and forgets what was applied, purged and parked; the journal stays.
+pub(super) fn reset(db: &Connection) -> Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE").told(|| "resetting")?;
+    let done = reset_all(db).and_then(|()| db.execute_batch("COMMIT").told(|| "resetting"));
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK").told(|| "taking a reset back")?;
+    }
+    done
+}
+
+fn reset_all(db: &Connection) -> Result<()> {
+    if service::read(db)?.is_none() {
+        return Ok(());
+    }
+    for table in ["concord_position", "concord_purged", "concord_parked"] {
+        db.execute(&format!("DELETE FROM {table}"), []).told(|| "resetting")?;
+    }
+    for name in service::installed(db)?.keys() {
+        let history = history_name(name);
+        let last = last_id(db, &history)?;
+        db.execute(&format!("DELETE FROM {}", quote::name(&history)), []).told(|| format!("emptying `{history}`"))?;
+        if last > 0 {
+            keep_number(db, name, last)?;
+        }
+        clear_guard(db, name)?;
+    }
+    Ok(())
+}
+
+/// Forgets the notes that transactions of users have left, which mean nothing by now.
+pub(super) fn clear_guard(db: &Connection, table: &str) -> Result<()> {
+    let guard = guard_name(table);
+    if text_of(db, "table", &guard)?.is_some() {
+        db.execute(&format!("DELETE FROM {}", quote::name(&guard)), []).told(|| format!("emptying `{guard}`"))?;
+    }
+    Ok(())
+}
+
+/// The highest id ever given out in a history.
+pub(super) fn last_id(db: &Connection, history: &str) -> Result<i64> {
+    db.prepare_cached(&format!("SELECT coalesce(max(id), 0) FROM {}", quote::name(history)))
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .told(|| format!("reading `{history}`"))
+}
+
+/// Puts a row that is no entry in the place of the last one, so that its number is not given out again.
+pub(super) fn keep_number(db: &Connection, table: &str, last: i64) -> Result<()> {
+    let history = history_name(table);
+    db.execute(&format!("INSERT OR REPLACE INTO {} (id, op) VALUES (?1, '-')", quote::name(&history)), [last])
+        .and_then(|_| {
+            db.execute(
+                "INSERT INTO concord_purged (name, cut, keeper) VALUES (?1, '0', ?2)
+                 ON CONFLICT (name) DO UPDATE SET keeper = excluded.keeper",
+                params![table, last],
+            )
+        })
+        .map(drop)
+        .told(|| format!("emptying `{history}`"))
+}
+
+fn text_of(db: &Connection, kind: &str, name: &str) -> Result<Option<String>> {
+    db.prepare_cached("SELECT sql FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE")
+        .and_then(|mut statement| statement.query_row([kind, name], |row| row.get(0)).optional())
+        .told(|| "reading the catalogue")
+}
+
+/// The version of the service tables, refused if it is from the future.
+pub(super) fn refuse_newer(version: i64) -> Result<()> {
+    match version {
+        1..=SERVICE_VERSION => Ok(()),
+        newer if newer > SERVICE_VERSION => Err(Error::new(
+            ErrorKind::Service,
+            format!(
+                "the service tables were made by a newer Concord (version {newer}, this one knows {SERVICE_VERSION}); \
+                 update Concord here"
+            ),
+        )),
+        _ => Err(damaged("the service tables give no version")),
+    }
+}

@@ -1,0 +1,171 @@
+//! From a URL to an open file with the settings that Concord relies on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::failure::{Told, failure};
+use crate::node::{Error, ErrorKind, Result};
+
+/// How long a statement waits for a lock that a user holds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// While this is set, the triggers of Concord record nothing that this connection writes.
+///
+/// The triggers ask the built-in function `sqlite_source_id()`, which this connection replaces. No table is involved,
+/// so nothing can be left behind that would switch recording off for a user.
+#[derive(Clone, Default)]
+pub(super) struct Silence(Arc<AtomicBool>);
+
+impl Silence {
+    /// Runs `work` with recording switched off if `silent`, and switches it on again whatever happens.
+    pub(super) fn during<T>(&self, silent: bool, work: impl FnOnce() -> T) -> T {
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        let _end = End(&self.0);
+        self.0.store(silent, Ordering::Relaxed);
+        work()
+    }
+}
+
+/// Which file on the disk this is, whatever name it was opened by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileId(String);
+
+impl FileId {
+    #[cfg(unix)]
+    pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path)?;
+        Ok(FileId(format!("{}:{}", metadata.dev(), metadata.ino())))
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
+        Ok(FileId(std::fs::canonicalize(path)?.display().to_string()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The file that a URL names: `sqlite:relative.db`, `sqlite:/absolute.db` or `sqlite:///absolute.db`, with `%20` and
+/// the like for characters that a URL cannot hold.
+pub(super) fn file_of(url: &str) -> Result<PathBuf> {
+    let wrong = |why: &str| Err(Error::new(ErrorKind::Other, format!("the URL of a SQLite file {why}")));
+    let rest = url.strip_prefix("sqlite:").unwrap_or(url);
+    if rest.contains('?') {
+        return wrong("takes no settings after `?`; a question mark in the file's name is written %3F");
+    }
+    let Some(path) = decoded(rest.strip_prefix("//").unwrap_or(rest)) else {
+        return wrong("holds a `%` that two hexadecimal digits do not follow; a percent sign is written %25");
+    };
+    if path.is_empty() || path == "/" {
+        return wrong("lacks the file: write sqlite:folder/name.db");
+    }
+    if path == ":memory:" {
+        return wrong("must name a file; a database in memory lives in one program only");
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        bytes.push(if first == b'%' {
+            let (digits, after) = after.split_at_checked(2)?;
+            rest = after;
+            let digits = std::str::from_utf8(digits).ok().filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            u8::from_str_radix(digits, 16).ok()?
+        } else {
+            first
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Opens an existing file.
+pub(super) fn open(path: &Path) -> Result<(Connection, FileId, Silence)> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path)
+        .map_err(|why| Error::new(ErrorKind::Lost, format!("cannot open the database file `{shown}`: {why}")))?;
+    if !metadata.is_file() {
+        return Err(Error::new(ErrorKind::Lost, format!("`{shown}` is not a file")));
+    }
+    let id = FileId::of(path).map_err(|why| Error::new(ErrorKind::Lost, format!("cannot open `{shown}`: {why}")))?;
+    let silence = Silence::default();
+    let opened = settled(path, &silence);
+    let connection = opened.map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => Error::new(ErrorKind::Other, format!("`{shown}` is not a SQLite database")),
+        _ => failure(error).while_doing(format!("opening `{shown}`")),
+    })?;
+    Ok((connection, id, silence))
+}
+
+fn settled(path: &Path, silence: &Silence) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(PATIENCE)?;
+    for (setting, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true),
+    ] {
+        db.set_db_config(setting, on)?;
+    }
+    let flag = silence.0.clone();
+    // Never removed: the built-in function would not come back. Not deterministic: it is asked for every row.
+    db.create_scalar_function(
+        "sqlite_source_id",
+        0,
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS,
+        move |_| Ok(if flag.load(Ordering::Relaxed) { "concord" } else { "" }),
+    )?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "cache_size", -32_768)?;
+    // Statements on tables with triggers keep a journal of their own, which would go to a temporary file.
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.set_prepared_statement_cache_capacity(256);
+    db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(db)
+}
+
+/// Rights on the file and its folder that writing needs, tried out by a write that is taken back.
+pub(super) fn refused_write(db: &Connection) -> Result<Option<Error>> {
+    let tried = db.execute_batch("BEGIN IMMEDIATE; CREATE TABLE concord_probe(x)");
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK").told(|| "taking a trial write back")?;
+    }
+    Ok(tried.err().map(failure).filter(|error| matches!(error.kind, ErrorKind::Rights | ErrorKind::Lost)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_files() {
+        let file = |url| file_of(url).map(|path| path.display().to_string()).map_err(|error| error.to_string());
+        assert_eq!(file("sqlite:shop.db").unwrap(), "shop.db");
+        assert_eq!(file("sqlite:a/b%20c.db").unwrap(), "a/b c.db");
+        assert_eq!(file("sqlite:/var/shop.db").unwrap(), "/var/shop.db");
+        assert_eq!(file("sqlite:///var/100%25%3F.db").unwrap(), "/var/100%?.db");
+        for bad in ["sqlite:", "sqlite:///", "sqlite::memory:", "sqlite:a.db?mode=ro", "sqlite:a%2", "sqlite:a%zz"] {
+            assert!(file(bad).unwrap_err().starts_with("the URL of a SQLite file"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Whether a table is still as `install` left it, and what differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Told, damaged};
+use super::schema::{self, Table};
+use super::service::Installed;
+use super::triggers;
+use crate::model::{ForeignKey, OnGone, TableSpec};
+use crate::node::Result;
+
+/// The fingerprint of a table, readable by a person in `concord_installed`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shape {
+    columns: Vec<ShapeColumn>,
+    key: Vec<String>,
+    uniques: BTreeSet<String>,
+    references: BTreeSet<String>,
+    /// Concord's own triggers and their texts.
+    triggers: BTreeMap<String, String>,
+    /// Those of users.
+    user_triggers: BTreeMap<String, String>,
+    /// The columns of the history table.
+    history: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ShapeColumn {
+    name: String,
+    declared: String,
+    not_null: bool,
+    generated: bool,
+}
+
+/// One of Concord's triggers as it stands in the catalogue.
+pub(super) struct Trigger {
+    pub sql: String,
+    pub table: String,
+    /// Its place in the catalogue: greater means made later.
+    pub place: i64,
+}
+
+/// Concord's triggers for the table of this shared name, by name.
+pub(super) fn our_triggers(db: &Connection, name: &str) -> Result<BTreeMap<String, Trigger>> {
+    const KINDS: [&str; 9] = [
+        "insert",
+        "update",
+        "rekey",
+        "delete",
+        "guard_before_insert",
+        "guard_before_update",
+        "guard_after_insert",
+        "guard_after_update",
+        "guard_after_delete",
+    ];
+    let mut found = BTreeMap::new();
+    let mut statement = db
+        .prepare_cached("SELECT sql, tbl_name, rowid FROM sqlite_schema WHERE type = 'trigger' AND name = ?1")
+        .told(|| "reading the triggers")?;
+    for kind in KINDS {
+        let trigger = triggers::trigger_name(kind, name);
+        let mut rows = statement.query([&trigger]).told(|| "reading the triggers")?;
+        if let Some(row) = rows.next().told(|| "reading the triggers")? {
+            let read =
+                |row: &rusqlite::Row<'_>| Ok(Trigger { sql: row.get(0)?, table: row.get(1)?, place: row.get(2)? });
+            found.insert(trigger, read(row).told(|| "reading the triggers")?);
+        }
+    }
+    Ok(found)
+}
+
+/// The table's present shape.
+pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<Shape> {
+    let doing = || format!("reading the catalogue of `{}`", table.name);
+    let uniques = table.other_uniques().map(|index| {
+        let columns = index.columns.iter().map(|(column, collation)| match (column, collation.as_str()) {
+            (None, _) => "an expression".to_owned(),
+            (Some(column), "BINARY") => column.clone(),
+            (Some(column), collation) => format!("{column} {collation}"),
+        });
+        let partial = if index.partial { " where …" } else { "" };
+        format!("({}){partial}", columns.collect::<Vec<_>>().join(", "))
+    });
+    let reference = |key: &ForeignKey| {
+        let gone = match key.on_delete {
+            OnGone::Refuse => "",
+            OnGone::Cascade => " on delete cascade",
+            OnGone::Detach => " on delete detach",
+        };
+        let (from, to) = (key.columns.join(", "), key.referenced_columns.join(", "));
+        format!("{}({from}) to {}({to}){gone}", key.table, key.referenced_table)
+    };
+    let (to, from) = (schema::references(db, &table.name, false), schema::references(db, &table.name, true));
+    let references = to.told(doing)?.iter().chain(&from.told(doing)?).map(reference).collect();
+    let user_triggers = schema::user_triggers(db, &table.name).told(doing)?;
+    // A trigger that went to another table when this one was renamed away records nothing here.
+    let ours = our_triggers(db, &spec.name)?.into_iter().filter(|(_, trigger)| trigger.table == table.name);
+    let history = Table::read(db, &super::capture::history_name(&spec.name)).told(doing)?;
+    Ok(Shape {
+        columns: table
+            .columns
+            .iter()
+            .map(|field| ShapeColumn {
+                name: field.name.clone(),
+                declared: field.declared.clone(),
+                not_null: field.not_null,
+                generated: field.generated,
+            })
+            .collect(),
+        key: table.key_names().map(str::to_owned).collect(),
+        uniques: uniques.collect(),
+        references,
+        triggers: ours.map(|(name, trigger)| (name, trigger.sql)).collect(),
+        user_triggers: user_triggers.into_iter().map(|(name, sql, _)| (name, sql)).collect(),
+        history: history.map_or(Vec::new(), |table| table.columns.into_iter().map(|field| field.name).collect()),
+    })
+}
+
+impl Shape {
+    pub(super) fn parse(text: &str) -> Result<Shape> {
+        serde_json::from_str(text).map_err(|_| damaged("the fingerprint of a table cannot be read"))
+    }
+
+    pub(super) fn text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|_| damaged("the fingerprint of a table cannot be written"))
+    }
+
+    /// What is different in `now`, in words.
+    pub(super) fn difference(&self, now: &Shape) -> Option<String> {
+        let mut said = Vec::new();
+        self.columns_differ(now, &mut said);
+        if self.key != now.key {
+            said.push(format!("the key was ({}) and is ({})", self.key.join(", "), now.key.join(", ")));
+        }
+        sets_differ("the unique constraint ", &self.uniques, &now.uniques, &mut said);
+        sets_differ("the reference ", &self.references, &now.references, &mut said);
+        texts_differ("the trigger ", &self.user_triggers, &now.user_triggers, &mut said);
+        if !self.triggers.is_empty() && now.triggers.is_empty() {
+            said.push("Concord's triggers are gone, as when a table is rebuilt".to_owned());
+        } else {
+            texts_differ("Concord's trigger ", &self.triggers, &now.triggers, &mut said);
+        }
+        if now.history.is_empty() {
+            said.push("its history table is gone".to_owned());
+        } else if self.history != now.history {
+            said.push("its history table has other columns".to_owned());
+        }
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    fn columns_differ(&self, now: &Shape, said: &mut Vec<String>) {
+        let find = |columns: &[ShapeColumn], name: &str| columns.iter().position(|column| column.name == name);
+        let mut moved = false;
+        for (at, old) in self.columns.iter().enumerate() {
+            match find(&now.columns, &old.name).map(|at| (at, &now.columns[at])) {
+                None => said.push(format!("column `{}` is gone", old.name)),
+                Some((_, new)) if new.declared != old.declared => said
+                    .push(format!("column `{}` was declared `{}` and is `{}`", old.name, old.declared, new.declared)),
+                Some((_, new)) if new != old => said.push(format!("column `{}` was changed", old.name)),
+                Some((new_at, _)) => moved |= new_at != at,
+            }
+        }
+        for new in now.columns.iter().filter(|new| find(&self.columns, &new.name).is_none()) {
+            said.push(format!("column `{}` was added", new.name));
+        }
+        if moved && said.is_empty() {
+            said.push("the columns stand in another order".to_owned());
+        }
+    }
+
+    /// Why a table described by `spec` cannot work with what is installed.
+    pub(super) fn misses(&self, spec: &TableSpec) -> Option<String> {
+        let installed_for = |prefix: &str| {
+            self.history.iter().filter_map(|column| column.strip_prefix(prefix)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let named = |columns: &mut dyn Iterator<Item = &crate::model::Column>| {
+            columns.map(|column| column.name.clone()).collect::<Vec<_>>()
+        };
+        if installed_for("key_") != named(&mut spec.key_columns()) {
+            return Some("it was installed with another key".to_owned());
+        }
+        if installed_for("old_") != named(&mut spec.image_columns()) {
+            return Some("it was installed for another conflict policy".to_owned());
+        }
+        match (spec.captured, self.triggers.is_empty()) {
+            (true, true) => Some("it was installed without triggers".to_owned()),
+            (false, false) => Some("it was installed with triggers, which are of no use now".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn sets_differ(what: &str, was: &BTreeSet<String>, is: &BTreeSet<String>, said: &mut Vec<String>) {
+    said.extend(was.difference(is).map(|gone| format!("{what}{gone} is gone")));
+    said.extend(is.difference(was).map(|new| format!("{what}{new} was added")));
+}
+
+fn texts_differ(what: &str, was: &BTreeMap<String, String>, is: &BTreeMap<String, String>, said: &mut Vec<String>) {
+    for (name, text) in was {
+        match is.get(name) {
+            None => said.push(format!("{what}`{name}` is missing")),
+            Some(now) if now != text => said.push(format!("{what}`{name}` was changed")),
+            Some(_) => {}
+        }
+    }
+    said.extend(is.keys().filter(|name| !was.contains_key(*name)).map(|name| format!("{what}`{name}` was added")));
+}
+
+/// What differs between a table and how it was installed. `known` remembers the answers for one state of the catalogue.
+pub(super) fn drifted(
+    db: &Connection,
+    spec: &TableSpec,
+    installed: Option<&Installed>,
+    version: i64,
+    known: &mut Known,
+) -> Result<Option<String>> {
+    let Some(installed) = installed else { return Ok(Some("it is not installed".to_owned())) };
+    if installed.local != spec.local {
+        return Ok(Some(format!("it was installed for the table `{}`", installed.local)));
+    }
+    let was = Shape::parse(&installed.fingerprint)?;
+    let difference = match known.get(&spec.name) {
+        Some((at, shape, difference)) if *at == version && *shape == installed.fingerprint => difference.clone(),
+        _ => {
+            let difference = match Table::read(db, &spec.local).told(|| "reading the catalogue")? {
+                None => Some("the table is gone".to_owned()),
+                Some(table) => was.difference(&shape(db, spec, &table)?),
+            };
+            known.insert(spec.name.clone(), (version, installed.fingerprint.clone(), difference.clone()));
+            difference
+        }
+    };
+    Ok(difference.or_else(|| was.misses(spec)))
+}
+
+/// For each table the version of the catalogue and the fingerprint that were compared, and the outcome.
+pub(super) type Known = BTreeMap<String, (i64, String, Option<String>)>;

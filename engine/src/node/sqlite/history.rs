@@ -1,0 +1,302 @@
+//! Reading: the state of the node, its history, the rows of keys; and purging.
+
+use std::collections::HashMap;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
+
+use super::capture::{self, history_name, last_id};
+use super::failure::{Told, damaged};
+use super::plan::Plan;
+use super::{quote, service, types};
+use crate::model::{Arrival, Cut, Dot, Entry, Images, Key, NodeId, Op, Row, TableSpec, Value};
+use crate::node::{Entries, Result};
+
+/// See [`crate::node::Node::entries`]. A mark is the entry's own id.
+pub(super) fn entries(
+    db: &Connection,
+    plan: &Plan,
+    spec: &TableSpec,
+    names: &[String],
+    after: &Cut,
+    limit: usize,
+) -> Result<Entries> {
+    let doing = || format!("reading the history of `{}`", spec.name);
+    let whole = Cut::through(last_id(db, &history_name(&spec.name))?);
+    let mut statement = db
+        .prepare_cached(&format!(
+            "SELECT {} FROM {} WHERE id >= ?1 AND op <> '-' ORDER BY id",
+            plan.entry_columns, plan.history
+        ))
+        .told(doing)?;
+    let mut rows = statement.query([first_beyond(after)]).told(doing)?;
+    let mut page = Entries { entries: Vec::new(), whole, more: false };
+    while let Some(row) = rows.next().told(doing)? {
+        let id: i64 = row.get(0).told(doing)?;
+        if after.contains(id, id) {
+            continue;
+        }
+        if page.entries.len() == limit {
+            page.more = true;
+            break;
+        }
+        page.entries.push(entry(row, id, spec, names).map_err(|error| error.while_doing(doing()))?);
+    }
+    Ok(page)
+}
+
+/// The smallest id that may lie beyond a cut.
+pub(super) fn first_beyond(cut: &Cut) -> i64 {
+    cut.open().first().copied().unwrap_or(cut.next())
+}
+
+fn entry(row: &DbRow<'_>, id: i64, spec: &TableSpec, names: &[String]) -> Result<Entry> {
+    let broken = || damaged(&format!("entry {id} cannot be read"));
+    let cell = |at: usize| row.get_ref(at).told(|| format!("reading entry {id}"));
+    let text = |at: usize| cell(at).and_then(|cell| cell.as_str().map_err(|_| broken()));
+    let number = |at: usize| cell(at).and_then(|cell| cell.as_i64().map_err(|_| broken()));
+    let origin = match cell(3)? {
+        ValueRef::Null => None,
+        // A change of a node that has left the sync is carried on as this node's own.
+        _ => names.iter().position(|name| Some(name.as_str()) == text(3).ok()),
+    };
+    let arrival = match origin {
+        None => None,
+        Some(node) => Some(Arrival {
+            dot: Dot { node: NodeId(node as u16), number: number(4)?, mark: number(5)? },
+            vector: service::vector(text(6)?, names)?,
+        }),
+    };
+    let mut key = Vec::with_capacity(spec.key.len());
+    for (column, at) in spec.key_columns().zip(7..) {
+        key.push(types::decode_key(&column.ty, cell(at)?));
+    }
+    let images = match spec.images.len() {
+        0 => None,
+        width => {
+            let first = 7 + key.len();
+            let sides = number(first)?;
+            let side = |start: usize| -> Result<Row> {
+                spec.image_columns()
+                    .zip(start..)
+                    .map(|(column, at)| Ok(types::decode_key(&column.ty, cell(at)?)))
+                    .collect()
+            };
+            let before = (sides & 1 != 0).then(|| side(first + 1)).transpose()?;
+            let after = (sides & 2 != 0).then(|| side(first + 1 + width)).transpose()?;
+            (sides != 0).then_some(Images { before, after })
+        }
+    };
+    Ok(Entry {
+        id,
+        mark: id,
+        op: Op::from_letter(text(1)?).ok_or_else(broken)?,
+        time: number(2)?,
+        key: key.into(),
+        arrival,
+        images,
+    })
+}
+
+/// See [`crate::node::Node::pending`].
+pub(super) fn pending(db: &Connection, plan: &Plan, spec: &TableSpec, after: &Cut) -> Result<u64> {
+    let doing = || format!("reading the history of `{}`", spec.name);
+    let first = first_beyond(after);
+    if after.open().is_empty() && after.inside().is_none() {
+        return db
+            .prepare_cached(&format!("SELECT count(*) FROM {} WHERE id >= ?1 AND op <> '-'", plan.history))
+            .and_then(|mut statement| statement.query_row([first], |row| row.get::<_, i64>(0)))
+            .map(i64::cast_unsigned)
+            .told(doing);
+    }
+    let mut statement =
+        db.prepare_cached(&format!("SELECT id FROM {} WHERE id >= ?1 AND op <> '-'", plan.history)).told(doing)?;
+    let ids = statement.query_map([first], |row| row.get::<_, i64>(0)).told(doing)?;
+    let beyond = ids.filter(|id| !matches!(id, Ok(id) if after.contains(*id, *id)));
+    beyond.collect::<rusqlite::Result<Vec<_>>>().map(|ids| ids.len() as u64).told(doing)
+}
+
+/// See [`crate::node::Node::last_entries`]. The history has no index by key, which every user's write would pay for,
+/// so it is gone through from its end until all keys are found.
+pub(super) fn last_entries(
+    db: &Connection,
+    plan: &Plan,
+    spec: &TableSpec,
+    keys: &[&Key],
+) -> Result<Vec<Option<(i64, i64, i64)>>> {
+    let doing = || format!("reading the history of `{}`", spec.name);
+    let mut wanted: HashMap<&[Value], Vec<usize>> = HashMap::with_capacity(keys.len());
+    for (at, key) in keys.iter().enumerate() {
+        wanted.entry(key).or_default().push(at);
+    }
+    let mut last = vec![None; keys.len()];
+    let mut statement = db
+        .prepare_cached(&format!(
+            "SELECT id, time, {} FROM {} WHERE op <> '-' AND origin IS NULL ORDER BY id DESC",
+            plan.keys, plan.history
+        ))
+        .told(doing)?;
+    let mut rows = statement.query([]).told(doing)?;
+    while !wanted.is_empty() {
+        let Some(row) = rows.next().told(doing)? else { break };
+        if let Some(places) = wanted.remove(&*key_at(row, 2, spec).told(doing)?) {
+            let (id, time) = (row.get(0).told(doing)?, row.get(1).told(doing)?);
+            places.into_iter().for_each(|at| last[at] = Some((id, id, time)));
+        }
+    }
+    Ok(last)
+}
+
+/// The key that stands in a row of the history from column `first` on.
+pub(super) fn key_at(row: &DbRow<'_>, first: usize, spec: &TableSpec) -> rusqlite::Result<Key> {
+    spec.key_columns().zip(first..).map(|(column, at)| Ok(types::decode_key(&column.ty, row.get_ref(at)?))).collect()
+}
+
+/// See [`crate::node::Node::rows`].
+pub(super) fn rows(
+    db: &Connection,
+    plan: &Plan,
+    spec: &TableSpec,
+    keys: &[&Key],
+) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+    let doing = || format!("reading rows of `{}`", spec.local);
+    let mut statement = db.prepare_cached(&plan.select).told(doing)?;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        if let Some(odd) = odd_key(db, plan, spec, key)? {
+            found.push(odd.map(Err));
+            continue;
+        }
+        bind_key(&mut statement, spec, key)?;
+        let mut rows = statement.raw_query();
+        found.push(rows.next().told(doing)?.map(|row| read_row(row, spec)));
+    }
+    Ok(found)
+}
+
+/// Binds a key to the first parameters of a statement.
+pub(super) fn bind_key(statement: &mut Statement<'_>, spec: &TableSpec, key: &[Value]) -> Result<()> {
+    for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
+        bind(statement, at, spec, column, value)?;
+    }
+    Ok(())
+}
+
+pub(super) fn bind(
+    statement: &mut Statement<'_>,
+    at: usize,
+    spec: &TableSpec,
+    column: &crate::model::Column,
+    value: &Value,
+) -> Result<()> {
+    let stored = types::encode(column, value).map_err(|why| super::failure::unfit(&spec.local, &column.name, &why))?;
+    statement.raw_bind_parameter(at, stored).told(|| format!("passing a value for `{}`", column.name))
+}
+
+/// Whether the key is one that cannot be carried: `Some(None)` if there is no row of it, otherwise why it is not.
+fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Result<Option<Option<String>>> {
+    let doing = || format!("reading rows of `{}`", spec.local);
+    let odd = spec.key_columns().zip(key).find(|(column, value)| value.is_null() || !column.ty.has(value));
+    let Some((column, value)) = odd else { return Ok(None) };
+    let why = match value {
+        Value::Null => format!("the key column `{}` is NULL; give the row a key", column.name),
+        value => format!(
+            "the key column `{}` holds {} and {} was expected; correct the row",
+            column.name,
+            value.kind(),
+            column.ty
+        ),
+    };
+    let mut statement = db.prepare_cached(&plan.select_null).told(doing)?;
+    for (value, at) in key.iter().zip(1..) {
+        let stored = match value {
+            Value::Null => ValueRef::Null,
+            Value::Int(v) => ValueRef::Integer(*v),
+            Value::Float(v) => ValueRef::Real(*v),
+            Value::Text(v) => ValueRef::Text(v.as_bytes()),
+            Value::Bytes(v) => ValueRef::Blob(v),
+            // The other parts of the key are of their types; only what SQLite has itself can be odd.
+            _ => return Ok(Some(Some(why))),
+        };
+        statement.raw_bind_parameter(at, rusqlite::types::ToSqlOutput::Borrowed(stored)).told(doing)?;
+    }
+    let there = statement.raw_query().next().told(doing)?.is_some();
+    // Text that is not UTF-8 is told apart as bytes, by which its row is not found.
+    let unsure = key.iter().any(|value| matches!(value, Value::Bytes(_)));
+    Ok(Some((there || unsure).then_some(why)))
+}
+
+/// The cells of a result row as values, or the first that cannot be carried.
+pub(super) fn read_row(row: &DbRow<'_>, spec: &TableSpec) -> std::result::Result<Row, String> {
+    let mut values = Vec::with_capacity(spec.columns.len());
+    for (column, at) in spec.columns.iter().zip(0..) {
+        let cell = row.get_ref(at).map_err(|error| error.to_string())?;
+        values.push(types::decode(&column.ty, cell).map_err(|why| format!("column `{}` {why}", column.name))?);
+    }
+    Ok(values.into())
+}
+
+/// See [`crate::node::Node::purge`].
+pub(super) fn purge(db: &Connection, spec: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    let doing = || format!("purging the history of `{}`", spec.name);
+    let history = quote::name(&history_name(&spec.name));
+    let whose = if arrivals { "" } else { " AND origin IS NULL" };
+    let until = first_beyond(through);
+    let stands = remembered(db, &spec.name)?;
+    let any: bool = db
+        .query_row(
+            &format!("SELECT EXISTS (SELECT 1 FROM {history} WHERE id < ?1 AND op <> '-'{whose})"),
+            [until],
+            |row| row.get(0),
+        )
+        .told(doing)?;
+    if !any && stands.as_ref().is_some_and(|(cut, _)| *cut == through.to_string()) {
+        return Ok(0);
+    }
+    db.execute_batch("BEGIN IMMEDIATE").told(doing)?;
+    let done = || -> Result<u64> {
+        let last = last_id(db, &history_name(&spec.name))?;
+        let mut gone = db
+            .execute(&format!("DELETE FROM {history} WHERE id < ?1 AND id <> ?2{whose}"), params![until, last])
+            .told(doing)? as u64;
+        let keeper = remembered(db, &spec.name)?.and_then(|(_, keeper)| keeper);
+        if keeper.is_some_and(|keeper| keeper < until && keeper != last) {
+            // It was no entry.
+            gone -= 1;
+            db.execute("UPDATE concord_purged SET keeper = NULL WHERE name = ?1", [&spec.name]).told(doing)?;
+        }
+        let last_goes: bool = db
+            .query_row(
+                &format!("SELECT count(*) FROM {history} WHERE id = ?1 AND id < ?2 AND op <> '-'{whose}"),
+                params![last, until],
+                |row| row.get(0),
+            )
+            .told(doing)?;
+        if last_goes {
+            capture::keep_number(db, &spec.name, last)?;
+            gone += 1;
+        }
+        capture::clear_guard(db, &spec.name)?;
+        db.execute(
+            "INSERT INTO concord_purged (name, cut) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET cut = excluded.cut",
+            [&spec.name, &through.to_string()],
+        )
+        .told(doing)?;
+        db.execute_batch("COMMIT").told(doing)?;
+        Ok(gone)
+    };
+    let done = done();
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK").told(doing)?;
+    }
+    done
+}
+
+/// Up to where a history was purged, as text, and the number that is kept in it.
+fn remembered(db: &Connection, table: &str) -> Result<Option<(String, Option<i64>)>> {
+    db.query_row("SELECT cut, keeper FROM concord_purged WHERE name = ?1", [table], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+    .optional()
+    .told(|| "reading positions")
+}

@@ -1,0 +1,132 @@
+//! The statements that read and write one table, worked out once per transaction.
+
+use rusqlite::Connection;
+
+use super::capture::history_name;
+use super::failure::Told;
+use super::schema::{self, Table};
+use super::{quote, triggers};
+use crate::model::{TableSpec, Unique};
+use crate::node::{Error, ErrorKind, Result};
+
+pub(super) struct Plan {
+    /// All columns of the row of a key; the key is bound from ?1 on.
+    pub select: String,
+    /// The same for a key of which a part is NULL.
+    pub select_null: String,
+    pub delete: String,
+    /// Creates or replaces; `None` where that has to be done in two steps.
+    pub upsert: Option<String>,
+    /// The whole row is bound from ?1 on, here and below.
+    pub insert: String,
+    /// Creates unless the key is there; `None` where that has to be looked up.
+    pub insert_only: Option<String>,
+    /// `None` if the key is all there is.
+    pub update: Option<String>,
+    /// Whether a row is there, by its key alone.
+    pub exists: String,
+    /// Whether what is written may make the database change other rows, which have to be recorded.
+    pub reacts: bool,
+    pub has_user_triggers: bool,
+    /// The history table, quoted.
+    pub history: String,
+    /// Its columns for an entry: the fixed ones, the key, the images.
+    pub entry_columns: String,
+    pub keys: String,
+    /// Unique columns whose changes references hand on to other rows.
+    pub followed: Vec<String>,
+    /// How a key is found, bound from a given number on.
+    condition: Vec<(String, bool, bool)>,
+}
+
+impl Plan {
+    pub(super) fn new(db: &Connection, spec: &TableSpec) -> Result<Plan> {
+        let doing = || format!("reading the catalogue of `{}`", spec.local);
+        let table = Table::read(db, &spec.local).told(doing)?;
+        let table = table
+            .ok_or_else(|| Error::new(ErrorKind::Drift, format!("the table `{}` is not there any more", spec.local)))?;
+        let followed = schema::followed_columns(db, &table.name).told(doing)?;
+        let is_key = |name: &str| spec.key_columns().any(|column| column.name.eq_ignore_ascii_case(name));
+        let user_triggers = schema::user_triggers(db, &table.name).told(doing)?;
+        let part = |column: &crate::model::Column| {
+            let part = table.key_names().position(|name| name == column.name);
+            let lax = part.is_some_and(|part| table.is_lax(part));
+            (quote::name(&column.name), column.nullable, lax)
+        };
+        let condition: Vec<_> = spec.key_columns().map(part).collect();
+        let lax = condition.iter().any(|(.., lax)| *lax);
+        let target = quote::name(&spec.local);
+        let columns = quote::names(spec.columns.iter().map(|column| column.name.as_str()));
+        let key = quote::names(spec.key_columns().map(|column| column.name.as_str()));
+        let marks = (1..=spec.columns.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
+        let others: Vec<(usize, String)> = (0..spec.columns.len())
+            .filter(|at| !spec.key.contains(at))
+            .map(|at| (at + 1, quote::name(&spec.columns[at].name)))
+            .collect();
+        // An OR clause overrules what the table's definition says about conflicts, such as to delete the other row, but
+        // also what the users' triggers say about theirs; those of an upsert's update are overruled in any case.
+        let clause = table.has_conflict_clauses() || user_triggers.is_empty();
+        let or = if clause { " OR ABORT" } else { "" };
+        let set = |value: &dyn Fn(usize, &str) -> String| {
+            others.iter().map(|(at, name)| format!("{name} = {}", value(*at, name))).collect::<Vec<_>>().join(", ")
+        };
+        let insert = format!("INSERT{or} INTO {target} ({columns}) VALUES ({marks})");
+        let do_update = match others.is_empty() {
+            true => "NOTHING".to_owned(),
+            false => format!("UPDATE SET {}", set(&|_, name| format!("excluded.{name}"))),
+        };
+        let by_row = found_by(&condition, &spec.key.iter().map(|at| at + 1).collect::<Vec<_>>(), false);
+        let numbers: Vec<usize> = (1..=condition.len()).collect();
+        let by_key = found_by(&condition, &numbers, false);
+        let entry_keys = spec.key_columns().map(|column| format!("key_{}", column.name)).collect::<Vec<_>>();
+        let keys = quote::names(entry_keys.iter().map(String::as_str));
+        let mut entry_columns = format!("{}, {keys}", quote::names(triggers::FIXED));
+        if !spec.images.is_empty() {
+            let named = |prefix: &'static str| spec.image_columns().map(move |c| format!("{prefix}{}", c.name));
+            let images: Vec<_> = named("old_").chain(named("new_")).collect();
+            entry_columns += &format!(", sides, {}", quote::names(images.iter().map(String::as_str)));
+        }
+        Ok(Plan {
+            select: format!("SELECT {columns} FROM {target} WHERE {by_key}"),
+            select_null: format!("SELECT {columns} FROM {target} WHERE {}", found_by(&condition, &numbers, true)),
+            delete: format!("DELETE FROM {target} WHERE {by_key}"),
+            upsert: (!lax && clause).then(|| format!("{insert} ON CONFLICT ({key}) DO {do_update}")),
+            insert_only: (!lax).then(|| format!("{insert} ON CONFLICT ({key}) DO NOTHING")),
+            update: (!others.is_empty())
+                .then(|| format!("UPDATE{or} {target} SET {} WHERE {by_row}", set(&|at, _| format!("?{at}")))),
+            insert,
+            exists: format!("SELECT 1 FROM {target} WHERE {by_key}"),
+            reacts: spec.reacts() || !user_triggers.is_empty() || followed.iter().any(|column| !is_key(column)),
+            has_user_triggers: !user_triggers.is_empty(),
+            history: quote::name(&history_name(&spec.name)),
+            entry_columns,
+            keys,
+            followed,
+            condition,
+        })
+    }
+
+    /// The condition that finds a row by its key, bound from number `first` on.
+    pub(super) fn by_key(&self, first: usize) -> String {
+        found_by(&self.condition, &(first..first + self.condition.len()).collect::<Vec<_>>(), false)
+    }
+
+    /// The value to give a column of a unique index so that it is out of the way: `None` for NULL.
+    pub(super) fn is_followed(&self, unique: &Unique) -> bool {
+        unique.columns.iter().any(|column| self.followed.iter().any(|name| name.eq_ignore_ascii_case(column)))
+    }
+}
+
+/// `name = ?n` for each part of the key, exact where `=` alone is not.
+fn found_by(condition: &[(String, bool, bool)], numbers: &[usize], null: bool) -> String {
+    let part = |((name, nullable, lax), at): (&(String, bool, bool), &usize)| {
+        let is = if null && *nullable { "IS" } else { "=" };
+        match lax {
+            false => format!("{name} {is} ?{at}"),
+            true => {
+                format!("{name} {is} ?{at} AND {name} {is} ?{at} COLLATE BINARY AND typeof({name}) = typeof(?{at})")
+            }
+        }
+    };
+    condition.iter().zip(numbers).map(part).collect::<Vec<_>>().join(" AND ")
+}

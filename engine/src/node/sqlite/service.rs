@@ -1,0 +1,450 @@
+//! The service tables: what is installed, positions, what waits, the journal.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
+use serde_json::Value as Document;
+
+use super::capture::refuse_newer;
+use super::drift::Shape;
+use super::failure::{Told, damaged};
+use crate::model::{
+    Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
+    value_to_json,
+};
+use crate::node::{Move, Result, SERVICE_VERSION, Service, Sync};
+
+/// Name and definition of each service table. No definition may need a newer SQLite than the users' programs have.
+pub(super) const TABLES: [(&str, &str); 6] = [
+    (
+        "concord_node",
+        "CREATE TABLE concord_node (version INTEGER NOT NULL, sync TEXT NOT NULL, node TEXT NOT NULL, \
+         uuid TEXT NOT NULL, nodes TEXT NOT NULL, journal_mode TEXT NOT NULL)",
+    ),
+    (
+        "concord_installed",
+        "CREATE TABLE concord_installed (name TEXT PRIMARY KEY NOT NULL, local TEXT NOT NULL, \
+         fingerprint TEXT NOT NULL, shape TEXT NOT NULL)",
+    ),
+    (
+        "concord_position",
+        "CREATE TABLE concord_position (name TEXT NOT NULL, source TEXT NOT NULL, cut TEXT NOT NULL, \
+         PRIMARY KEY (name, source))",
+    ),
+    (
+        "concord_purged",
+        "CREATE TABLE concord_purged (name TEXT PRIMARY KEY NOT NULL, cut TEXT NOT NULL, keeper INTEGER)",
+    ),
+    (
+        "concord_parked",
+        "CREATE TABLE concord_parked (name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, \
+         message TEXT NOT NULL, since INTEGER NOT NULL, vector TEXT NOT NULL, time INTEGER NOT NULL, \
+         origin TEXT NOT NULL, row TEXT, standing TEXT NOT NULL, standing_time INTEGER NOT NULL, \
+         PRIMARY KEY (name, key))",
+    ),
+    (
+        "concord_journal",
+        "CREATE TABLE concord_journal (id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, \
+         decided INTEGER NOT NULL, winner TEXT NOT NULL, winner_time INTEGER NOT NULL, winner_row TEXT, \
+         loser TEXT NOT NULL, loser_time INTEGER NOT NULL, loser_row TEXT, reason TEXT NOT NULL, \
+         PRIMARY KEY (id, loser))",
+    ),
+];
+
+/// The one row of `concord_node`.
+pub(super) struct State {
+    pub sync: String,
+    pub node: String,
+    pub uuid: String,
+    /// All nodes, in the order of the configuration file.
+    pub nodes: Vec<String>,
+    /// What the file's journal mode was before the install.
+    pub journal_mode: String,
+}
+
+/// A row of `concord_installed`.
+pub(super) struct Installed {
+    pub local: String,
+    /// How the table looked, see [`Shape`].
+    pub fingerprint: String,
+    /// [`TableSpec::shape`].
+    pub shape: String,
+}
+
+/// What is installed, or `None`; refused if a newer Concord did it.
+pub(super) fn read(db: &Connection) -> Result<Option<State>> {
+    let doing = || "reading the service tables";
+    let there: bool = db
+        .prepare_cached("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'concord_node'")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .told(doing)?;
+    if !there {
+        return Ok(None);
+    }
+    // The version alone first: the other columns may be others in another version.
+    let version = db
+        .prepare_cached("SELECT version FROM concord_node")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional())
+        .told(doing)?;
+    refuse_newer(version.unwrap_or(0))?;
+    let (sync, node, uuid, nodes, journal_mode) = db
+        .prepare_cached("SELECT sync, node, uuid, nodes, journal_mode FROM concord_node")
+        .and_then(|mut statement| {
+            statement
+                .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?, row.get(4)?)))
+        })
+        .told(doing)?;
+    let nodes = serde_json::from_str(&nodes).map_err(|_| damaged("the list of nodes cannot be read"))?;
+    Ok(Some(State { sync, node, uuid, nodes, journal_mode }))
+}
+
+/// Makes the tables that are missing and writes who this is.
+pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<()> {
+    let doing = || "making the service tables";
+    for (_, sql) in TABLES {
+        db.execute_batch(&sql.replacen("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1)).told(doing)?;
+    }
+    let nodes = Document::from(sync.nodes.clone()).to_string();
+    let changed = db
+        .execute(
+            "UPDATE concord_node SET version = ?1, sync = ?2, node = ?3, nodes = ?4,
+                    journal_mode = CASE ?5 WHEN 'wal' THEN journal_mode ELSE ?5 END",
+            params![SERVICE_VERSION, sync.name, sync.node, nodes, mode],
+        )
+        .told(doing)?;
+    if changed == 0 {
+        let uuid = uuid::Uuid::new_v4().to_string();
+        db.execute(
+            "INSERT INTO concord_node (version, sync, node, uuid, nodes, journal_mode) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![SERVICE_VERSION, sync.name, sync.node, uuid, nodes, mode],
+        )
+        .told(doing)?;
+    }
+    Ok(())
+}
+
+pub(super) fn service(db: &Connection) -> Result<Option<Service>> {
+    let Some(state) = read(db)? else { return Ok(None) };
+    let tables = installed(db)?.into_iter().map(|(name, installed)| (name, installed.shape)).collect();
+    Ok(Some(Service { sync: state.sync, node: state.node, uuid: state.uuid, tables }))
+}
+
+/// The installed tables by shared name.
+pub(super) fn installed(db: &Connection) -> Result<BTreeMap<String, Installed>> {
+    db.prepare_cached("SELECT name, local, fingerprint, shape FROM concord_installed")
+        .and_then(|mut statement| {
+            let read = |row: &DbRow<'_>| {
+                Ok((row.get(0)?, Installed { local: row.get(1)?, fingerprint: row.get(2)?, shape: row.get(3)? }))
+            };
+            statement.query_map([], read)?.collect()
+        })
+        .told(|| "reading what is installed")
+}
+
+pub(super) fn set_installed(db: &Connection, spec: &TableSpec, fingerprint: &Shape) -> Result<()> {
+    db.execute(
+        "INSERT INTO concord_installed (name, local, fingerprint, shape) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO UPDATE
+            SET local = excluded.local, fingerprint = excluded.fingerprint, shape = excluded.shape",
+        params![spec.name, spec.local, fingerprint.text()?, spec.shape],
+    )
+    .map(drop)
+    .told(|| "writing what is installed")
+}
+
+fn cut(text: &str) -> Result<Cut> {
+    text.parse().map_err(|bad: crate::model::BadCut| damaged(&bad.to_string()))
+}
+
+/// Cuts of the tables in `specs` from a table with the columns name, something and cut.
+fn cuts(db: &Connection, sql: &str, specs: &[TableSpec]) -> Result<Vec<(usize, String, Cut)>> {
+    let doing = || "reading positions";
+    let mut statement = db.prepare_cached(sql).told(doing)?;
+    let mut rows = statement.query([]).told(doing)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().told(doing)? {
+        let read = |row: &DbRow<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?));
+        let (name, source, text) = read(row).told(doing)?;
+        if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
+            found.push((spec.index, source, cut(&text)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Up to where each source is applied here.
+pub(super) fn positions(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize, String, Cut)>> {
+    cuts(db, "SELECT name, source, cut FROM concord_position ORDER BY name, source", specs)
+}
+
+/// Up to where the histories were purged.
+pub(super) fn purged(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize, Cut)>> {
+    let found = cuts(db, "SELECT name, '', cut FROM concord_purged ORDER BY name", specs)?;
+    Ok(found.into_iter().map(|(table, _, cut)| (table, cut)).filter(|(_, cut)| *cut != Cut::START).collect())
+}
+
+/// See [`crate::node::Node::claim`]; the write lock is held already.
+pub(super) fn claim(db: &Connection, moves: &[Move]) -> Result<bool> {
+    let doing = || "reading positions";
+    let mut read = db.prepare_cached("SELECT cut FROM concord_position WHERE name = ?1 AND source = ?2").told(doing)?;
+    for step in moves {
+        let found: Option<String> =
+            read.query_row([&step.table, &step.source], |row| row.get(0)).optional().told(doing)?;
+        let stands = match found {
+            Some(text) => cut(&text)?,
+            None => {
+                db.execute(
+                    "INSERT INTO concord_position (name, source, cut) VALUES (?1, ?2, ?3)",
+                    params![step.table, step.source, Cut::START.to_string()],
+                )
+                .told(doing)?;
+                Cut::START
+            }
+        };
+        if stands != step.from {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+pub(super) fn advance(db: &Connection, moves: &[Move]) -> Result<()> {
+    let doing = || "moving positions";
+    let mut write = db
+        .prepare_cached(
+            "INSERT INTO concord_position (name, source, cut) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name, source) DO UPDATE SET cut = excluded.cut",
+        )
+        .told(doing)?;
+    for step in moves {
+        write.execute([&step.table, &step.source, &step.to.to_string()]).told(doing)?;
+    }
+    Ok(())
+}
+
+// ---- rows and keys as text ----
+
+/// Values as a JSON array.
+fn written(values: &[Value]) -> String {
+    Document::Array(values.iter().map(value_to_json).collect()).to_string()
+}
+
+/// A key as text, the same for keys that are equal: a decimal may be spelled in several ways.
+fn written_key(key: &[Value]) -> String {
+    let plain = |value: &Value| match value {
+        Value::Decimal(decimal) if decimal.is_finite() => {
+            let (negative, whole, fraction) = decimal.parts();
+            let (sign, point) = (if negative { "-" } else { "" }, if fraction.is_empty() { "" } else { "." });
+            let whole = if whole.is_empty() { "0" } else { whole };
+            Document::from(format!("{sign}{whole}{point}{fraction}"))
+        }
+        value => value_to_json(value),
+    };
+    Document::Array(key.iter().map(plain).collect()).to_string()
+}
+
+/// The inverse of [`written`]; `types` in order, [`Type::Any`] beyond them. A key may hold what its type does not.
+fn values(text: &str, types: &[&Type]) -> Result<Row> {
+    let unreadable = || damaged("a row that waits or is journalled cannot be read");
+    let Ok(Document::Array(documents)) = serde_json::from_str(text) else { return Err(unreadable()) };
+    let value = |(at, document): (usize, &Document)| {
+        let ty = types.get(at).copied().unwrap_or(&Type::Any);
+        value_from_json(ty, document).or_else(|| value_from_json(&Type::Any, document))
+    };
+    documents.iter().enumerate().map(value).collect::<Option<Row>>().ok_or_else(unreadable)
+}
+
+/// The types of the shared row, as far as this node's columns tell them.
+fn shared_types(spec: &TableSpec) -> Vec<&Type> {
+    let width = spec.columns.iter().map(|column| column.shared + 1).max().unwrap_or(0);
+    let mut types = vec![&Type::Any; width];
+    for column in &spec.columns {
+        types[column.shared] = &column.ty;
+    }
+    types
+}
+
+fn key_types(spec: &TableSpec) -> Vec<&Type> {
+    spec.key_columns().map(|column| &column.ty).collect()
+}
+
+fn node_named(names: &[String], name: &str) -> Option<NodeId> {
+    names.iter().position(|known| known == name).map(|at| NodeId(at as u16))
+}
+
+pub(super) fn name_of(names: &[String], node: NodeId) -> Result<&str> {
+    names
+        .get(node.index())
+        .map(String::as_str)
+        .ok_or_else(|| damaged("a change comes from a node that was not known when Concord was installed here"))
+}
+
+pub(super) fn vector(text: &str, names: &[String]) -> Result<Vector> {
+    Vector::read(text, names).ok_or_else(|| damaged("a version vector cannot be read"))
+}
+
+/// The vector as text, once all its nodes are known to have names.
+pub(super) fn vector_text(vector: &Vector, names: &[String]) -> Result<String> {
+    for dot in vector.dots() {
+        name_of(names, dot.node)?;
+    }
+    Ok(vector.write(names))
+}
+
+fn spec_at(specs: &[TableSpec], index: usize) -> Result<&TableSpec> {
+    specs.iter().find(|spec| spec.index == index).ok_or_else(|| damaged("a row belongs to a table that is not synced"))
+}
+
+// ---- rows that wait ----
+
+pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> Result<Vec<Parked>> {
+    let doing = || "reading the rows that wait";
+    let mut statement = db
+        .prepare_cached(
+            "SELECT name, key, code, message, since, vector, time, origin, row, standing, standing_time
+             FROM concord_parked ORDER BY since, name, key",
+        )
+        .told(doing)?;
+    let mut rows = statement.query([]).told(doing)?;
+    let mut parked = Vec::new();
+    while let Some(row) = rows.next().told(doing)? {
+        let text = |at| row.get::<_, String>(at).told(doing);
+        let Some(spec) = row.get::<_, String>(0).map(|name| specs.iter().find(|s| s.name == name)).told(doing)? else {
+            continue;
+        };
+        let content: Option<String> = row.get(8).told(doing)?;
+        parked.push(Parked {
+            table: spec.index,
+            key: values(&text(1)?, &key_types(spec))?,
+            code: ParkedCode::parse(&text(2)?).ok_or_else(|| damaged("a row waits for an unknown reason"))?,
+            message: text(3)?,
+            since: row.get(4).told(doing)?,
+            vector: vector(&text(5)?, names)?,
+            stamp: Stamp {
+                time: row.get(6).told(doing)?,
+                // A node that has left counts as the last of all in a tie.
+                node: node_named(names, &text(7)?).unwrap_or(NodeId(u16::MAX)),
+            },
+            row: content.map(|content| values(&content, &shared_types(spec))).transpose()?,
+            standing: vector(&text(9)?, names)?,
+            standing_time: row.get(10).told(doing)?,
+        });
+    }
+    Ok(parked)
+}
+
+pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parked: &[Parked]) -> Result<()> {
+    let doing = || "making rows wait";
+    let mut write = db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO concord_parked
+                 (name, key, code, message, since, vector, time, origin, row, standing, standing_time)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )
+        .told(doing)?;
+    for row in parked {
+        let origin = names.get(row.stamp.node.index()).map_or("", String::as_str);
+        write
+            .execute(params![
+                spec_at(specs, row.table)?.name,
+                written_key(&row.key),
+                row.code.as_str(),
+                row.message,
+                row.since,
+                vector_text(&row.vector, names)?,
+                row.stamp.time,
+                origin,
+                row.row.as_deref().map(written),
+                vector_text(&row.standing, names)?,
+                row.standing_time,
+            ])
+            .told(doing)?;
+    }
+    Ok(())
+}
+
+pub(super) fn unpark(db: &Connection, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
+    let doing = || "ending the waiting of rows";
+    let waits: bool = db
+        .query_row("SELECT EXISTS (SELECT 1 FROM concord_parked WHERE name = ?1)", [&spec.name], |row| row.get(0))
+        .told(doing)?;
+    if !waits {
+        return Ok(());
+    }
+    let mut write = db.prepare_cached("DELETE FROM concord_parked WHERE name = ?1 AND key = ?2").told(doing)?;
+    for key in keys {
+        write.execute([&spec.name, &written_key(key)]).told(doing)?;
+    }
+    Ok(())
+}
+
+// ---- the journal ----
+
+pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], lost: &[Lost]) -> Result<()> {
+    let doing = || "writing the journal";
+    let mut write = db
+        .prepare_cached(
+            "INSERT INTO concord_journal
+                 (id, name, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id, loser) DO NOTHING",
+        )
+        .told(doing)?;
+    for lost in lost {
+        write
+            .execute(params![
+                lost.id,
+                spec_at(specs, lost.table)?.name,
+                written_key(&lost.key),
+                lost.decided,
+                name_of(names, lost.winner)?,
+                lost.winner_time,
+                lost.winner_row.as_deref().map(written),
+                name_of(names, lost.loser)?,
+                lost.loser_time,
+                lost.loser_row.as_deref().map(written),
+                lost.reason,
+            ])
+            .told(doing)?;
+    }
+    Ok(())
+}
+
+/// The journal, newest first. Conflicts of tables or nodes that have left the sync are not shown.
+pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], limit: usize) -> Result<Vec<Lost>> {
+    let doing = || "reading the journal";
+    let mut statement = db
+        .prepare_cached(
+            "SELECT name, id, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason
+             FROM concord_journal ORDER BY decided DESC, rowid DESC",
+        )
+        .told(doing)?;
+    let mut rows = statement.query([]).told(doing)?;
+    let mut journal = Vec::new();
+    while let Some(row) = rows.next().told(doing)? {
+        let text = |at| row.get::<_, String>(at).told(doing);
+        let spec = row.get::<_, String>(0).map(|name| specs.iter().find(|spec| spec.name == name)).told(doing)?;
+        let nodes = (node_named(names, &text(4)?), node_named(names, &text(7)?));
+        let (Some(spec), (Some(winner), Some(loser))) = (spec, nodes) else { continue };
+        let content = |at| -> Result<Option<Row>> {
+            let content: Option<String> = row.get(at).told(doing)?;
+            content.map(|content| values(&content, &shared_types(spec))).transpose()
+        };
+        journal.push(Lost {
+            id: text(1)?,
+            table: spec.index,
+            key: values(&text(2)?, &key_types(spec))?,
+            decided: row.get(3).told(doing)?,
+            winner,
+            winner_time: row.get(5).told(doing)?,
+            winner_row: content(6)?,
+            loser,
+            loser_time: row.get(8).told(doing)?,
+            loser_row: content(9)?,
+            reason: text(10)?,
+        });
+        if limit > 0 && journal.len() == limit {
+            break;
+        }
+    }
+    Ok(journal)
+}

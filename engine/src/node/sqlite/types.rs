@@ -1,0 +1,237 @@
+//! What columns of SQLite hold, and how values travel into and out of them.
+//!
+//! SQLite binds a type to the value, not to the column; a column only has an *affinity* that may turn one kind of
+//! value into another when it is stored.
+
+use std::borrow::Cow;
+
+use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
+
+use crate::model::{Column, Decimal, Domain, Json, Type, Value, time};
+
+/// How a column treats what is stored in it (<https://www.sqlite.org/datatype3.html>, section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Affinity {
+    Integer,
+    Real,
+    Text,
+    /// None: nothing is changed.
+    Blob,
+    Numeric,
+}
+
+impl Affinity {
+    pub(super) fn of(declared: &str, strict: bool) -> Affinity {
+        let declared = declared.to_ascii_uppercase();
+        let has = |part: &str| declared.contains(part);
+        if has("INT") {
+            Affinity::Integer
+        } else if has("CHAR") || has("CLOB") || has("TEXT") {
+            Affinity::Text
+        } else if declared.is_empty() || has("BLOB") || (strict && declared == "ANY") {
+            Affinity::Blob
+        } else if has("REAL") || has("FLOA") || has("DOUB") {
+            Affinity::Real
+        } else {
+            Affinity::Numeric
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Affinity::Integer => "INTEGER",
+            Affinity::Real => "REAL",
+            Affinity::Text => "TEXT",
+            Affinity::Blob => "BLOB",
+            Affinity::Numeric => "NUMERIC",
+        }
+    }
+
+    pub(super) fn of_column(column: &Column) -> Affinity {
+        match &column.domain {
+            Domain::Loose { affinity, .. } => match affinity.as_str() {
+                "INTEGER" => Affinity::Integer,
+                "REAL" => Affinity::Real,
+                "TEXT" => Affinity::Text,
+                "BLOB" => Affinity::Blob,
+                _ => Affinity::Numeric,
+            },
+            _ => Affinity::of(&column.native, false),
+        }
+    }
+}
+
+/// What a column of this declared type holds, and which types come back from it as they were written.
+pub(super) fn domain(declared: &str, strict: bool) -> Domain {
+    let affinity = Affinity::of(declared, strict);
+    let base = declared.split('(').next().unwrap_or_default().trim().to_ascii_uppercase();
+    let texts = [Type::Date, Type::Time, Type::Timestamp, Type::Instant, Type::Json, Type::Decimal, Type::Text];
+    let accepts = match affinity {
+        Affinity::Integer => vec![Type::Int, Type::Bool],
+        Affinity::Real => vec![Type::Float],
+        Affinity::Text => [&texts[..], &[Type::Uuid]].concat(),
+        Affinity::Blob if declared.to_ascii_uppercase().contains("BLOB") => vec![Type::Bytes, Type::Uuid],
+        Affinity::Blob => [&texts[..], &[Type::Bytes, Type::Uuid, Type::Int, Type::Float, Type::Bool]].concat(),
+        Affinity::Numeric => match base.as_str() {
+            "BOOL" | "BOOLEAN" => vec![Type::Bool],
+            "DATE" => vec![Type::Date],
+            "TIME" => vec![Type::Time],
+            "DATETIME" | "TIMESTAMP" | "TIMESTAMPTZ" => vec![Type::Timestamp, Type::Instant],
+            "JSON" | "JSONB" => vec![Type::Json],
+            "UUID" | "GUID" => vec![Type::Uuid],
+            // A text that looks like a number would be turned into one.
+            "STRING" => Vec::new(),
+            _ => vec![Type::Decimal, Type::Int],
+        },
+    };
+    Domain::Loose { affinity: affinity.word().to_owned(), accepts }
+}
+
+/// The cell as a value of the type in which the column travels; otherwise why not, to be read after the column's name.
+pub(super) fn decode(ty: &Type, cell: ValueRef<'_>) -> Result<Value, String> {
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "holds text that is not valid UTF-8".to_owned());
+    let parsed = |value: Option<Value>| value.ok_or_else(|| format!("holds text that is no {ty}"));
+    Ok(match (ty, cell) {
+        (_, ValueRef::Null) => Value::Null,
+        (Type::Int | Type::Any, ValueRef::Integer(v)) => Value::Int(v),
+        (Type::Float | Type::Any, ValueRef::Real(v)) => Value::Float(v),
+        (Type::Text | Type::Native(_) | Type::Any, ValueRef::Text(v)) => Value::text(text(v)?),
+        (Type::Bytes | Type::Any, ValueRef::Blob(v)) => Value::Bytes(v.into()),
+        (Type::Bool, ValueRef::Integer(v @ (0 | 1))) => Value::Bool(v == 1),
+        (Type::Bool, ValueRef::Integer(_)) => return Err("holds a number other than 0 and 1".to_owned()),
+        (Type::Decimal, ValueRef::Integer(v)) => Value::Decimal(Decimal::from_unscaled(v.into(), 0)),
+        (Type::Decimal, ValueRef::Real(v)) => {
+            Value::Decimal(shortest(v).ok_or_else(|| "holds an infinity".to_owned())?)
+        }
+        (Type::Decimal, ValueRef::Text(v)) => parsed(Decimal::parse(text(v)?).map(Value::Decimal))?,
+        (Type::Date, ValueRef::Text(v)) => parsed(time::parse_date(text(v)?).map(Value::Date))?,
+        (Type::Time, ValueRef::Text(v)) => parsed(time::parse_time(text(v)?).map(Value::Time))?,
+        (Type::Timestamp, ValueRef::Text(v)) => parsed(time::parse_timestamp(text(v)?).map(Value::Timestamp))?,
+        (Type::Instant, ValueRef::Text(v)) => parsed(time::parse_instant(text(v)?).map(Value::Instant))?,
+        (Type::Json, ValueRef::Text(v)) => {
+            let v = text(v)?;
+            parsed(serde_json::from_str::<serde::de::IgnoredAny>(v).ok().map(|_| Value::Json(Json::new(v))))?
+        }
+        (Type::Json, ValueRef::Integer(v)) => Value::Json(Json::new(v.to_string())),
+        (Type::Json, ValueRef::Real(v)) if v.is_finite() => Value::Json(Json::new(format!("{v:?}"))),
+        (Type::Uuid, ValueRef::Text(v)) => {
+            parsed(uuid::Uuid::parse_str(text(v)?).ok().map(|v| Value::Uuid(v.into_bytes())))?
+        }
+        (Type::Uuid, ValueRef::Blob(v)) => {
+            Value::Uuid(v.try_into().map_err(|_| format!("holds {} bytes and a uuid has 16", v.len()))?)
+        }
+        (ty, cell) => return Err(format!("holds {} and {ty} was expected", class(cell))),
+    })
+}
+
+/// The key's cell as a value of its type or, if it is of another, as what it is: the key must be told apart even where
+/// its row cannot be carried.
+pub(super) fn decode_key(ty: &Type, cell: ValueRef<'_>) -> Value {
+    decode(ty, cell).or_else(|_| decode(&Type::Any, cell)).unwrap_or_else(|_| match cell {
+        ValueRef::Text(bytes) => Value::Bytes(bytes.into()),
+        _ => Value::Null,
+    })
+}
+
+fn class(cell: ValueRef<'_>) -> &'static str {
+    match cell {
+        ValueRef::Null => "NULL",
+        ValueRef::Integer(_) => "an integer",
+        ValueRef::Real(_) => "a float",
+        ValueRef::Text(_) => "text",
+        ValueRef::Blob(_) => "bytes",
+    }
+}
+
+/// The shortest decimal number that names the float.
+fn shortest(float: f64) -> Option<Decimal> {
+    Decimal::parse(&float.to_string()).filter(Decimal::is_finite)
+}
+
+/// The form in which the column stores the value so that it comes back the same; otherwise why there is none, to be
+/// read after "the value".
+pub(super) fn encode<'a>(column: &Column, value: &'a Value) -> Result<ToSqlOutput<'a>, String> {
+    let affinity = Affinity::of_column(column);
+    let turned = |into: &str| Err(format!("would be stored as {into}"));
+    let owned = |text: String| Ok(ToSqlOutput::Owned(Stored::Text(text)));
+    let counts = matches!(affinity, Affinity::Integer | Affinity::Numeric);
+    match value {
+        Value::Null => Ok(ToSqlOutput::Borrowed(ValueRef::Null)),
+        Value::Bool(_) | Value::Int(_) if affinity == Affinity::Text => turned("text"),
+        Value::Bool(_) | Value::Int(_) if affinity == Affinity::Real => turned("a float"),
+        Value::Bool(v) => Ok(ToSqlOutput::Borrowed(ValueRef::Integer((*v).into()))),
+        Value::Int(v) => Ok(ToSqlOutput::Borrowed(ValueRef::Integer(*v))),
+        Value::Uint(_) => Err("is above what SQLite's 64-bit integers hold".to_owned()),
+        Value::Float(v) if v.is_nan() => turned("NULL, being NaN"),
+        Value::Float(_) if affinity == Affinity::Text => turned("text"),
+        Value::Float(v) if counts && is_whole(*v) => turned("an integer"),
+        Value::Float(v) => Ok(ToSqlOutput::Borrowed(ValueRef::Real(*v))),
+        Value::Decimal(v) if affinity == Affinity::Numeric => number(v),
+        Value::Decimal(v) => textual(affinity, v.as_str()),
+        Value::Text(v) => textual(affinity, v),
+        Value::Bytes(v) => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(v))),
+        Value::Date(v) => owned(time::date(*v)),
+        Value::Time(v) => owned(time::time_of_day(*v)),
+        Value::Timestamp(v) => owned(time::timestamp(*v)),
+        Value::Instant(v) => owned(time::instant(*v)),
+        Value::Json(v) if affinity != Affinity::Text && affinity != Affinity::Blob => {
+            match looks_like_a_number(v.as_str()) {
+                true => json_number(v),
+                false => Ok(ToSqlOutput::Borrowed(ValueRef::Text(v.as_str().as_bytes()))),
+            }
+        }
+        Value::Json(v) => Ok(ToSqlOutput::Borrowed(ValueRef::Text(v.as_str().as_bytes()))),
+        Value::Uuid(v) if affinity == Affinity::Blob => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(v))),
+        Value::Uuid(v) => owned(uuid::Uuid::from_bytes(*v).hyphenated().to_string()),
+    }
+}
+
+/// Text, unless the column would make a number of it.
+fn textual(affinity: Affinity, text: &str) -> Result<ToSqlOutput<'_>, String> {
+    if !matches!(affinity, Affinity::Text | Affinity::Blob) && looks_like_a_number(text) {
+        return Err("would be stored as a number".to_owned());
+    }
+    Ok(ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
+}
+
+/// A decimal number for a column of NUMERIC affinity, which keeps it as an integer or as a float.
+fn number<'a>(decimal: &Decimal) -> Result<ToSqlOutput<'a>, String> {
+    if let Some(whole) = decimal.unscaled(0).and_then(|whole| i64::try_from(whole).ok()) {
+        return Ok(ToSqlOutput::Owned(Stored::Integer(whole)));
+    }
+    match decimal.as_str().parse::<f64>() {
+        Ok(float) if decimal.is_finite() && shortest(float).as_ref() == Some(decimal) => {
+            Ok(ToSqlOutput::Owned(Stored::Real(float)))
+        }
+        _ => Err("has more digits than a NUMERIC column of SQLite keeps".to_owned()),
+    }
+}
+
+/// A document that is nothing but a number, for a column that makes a number of it.
+fn json_number<'a>(json: &Json) -> Result<ToSqlOutput<'a>, String> {
+    let text: Cow<'_, str> = json.as_str().trim().into();
+    if let Ok(whole) = text.parse::<i64>() {
+        return Ok(ToSqlOutput::Owned(Stored::Integer(whole)));
+    }
+    match text.parse::<f64>() {
+        Ok(float) if float.is_finite() && !is_whole(float) && Json::new(format!("{float:?}")) == *json => {
+            Ok(ToSqlOutput::Owned(Stored::Real(float)))
+        }
+        Ok(float) if is_whole(float) && Json::new((float as i64).to_string()) == *json => {
+            Ok(ToSqlOutput::Owned(Stored::Integer(float as i64)))
+        }
+        _ => Err("has more digits than the column keeps".to_owned()),
+    }
+}
+
+/// Whether a float is an integer that SQLite would rather store as one.
+fn is_whole(float: f64) -> bool {
+    float.trunc() == float && float.abs() < 9.3e18
+}
+
+fn looks_like_a_number(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
+        && text.contains(|any: char| any.is_ascii_digit())
+        && text.parse::<f64>().is_ok()
+}

@@ -1,0 +1,287 @@
+//! Private PostgreSQL servers.
+//!
+//! One server is shared by all tests of a process, each with a database of its own ([`Server::shared`]). A test that
+//! restarts or kills the server, or leaves something behind that other databases feel, starts one for itself
+//! ([`Server::dedicated`]). Passwords are checked, nothing is written durably, and the server's time zone is one that
+//! shows when code relies on it.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{process, scratch};
+
+/// The server's superuser.
+pub const ADMIN: &str = "admin";
+/// The role that owns the databases, and as which Concord connects. No superuser.
+pub const SYNC: &str = "sync";
+/// The role of the application that writes to the databases. Owns nothing.
+pub const APP: &str = "app";
+/// The password of all of them. Needs escaping in a URL, and is easy to search for in what a command prints.
+pub const PASSWORD: &str = "canary/p@ss w:rd";
+/// [`PASSWORD`] as it stands in a URL.
+pub const PASSWORD_IN_URL: &str = "canary%2Fp%40ss%20w%3Ard";
+
+const SETTINGS: &[(&str, &str)] = &[
+    ("listen_addresses", "127.0.0.1"),
+    ("unix_socket_directories", ""),
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+    ("synchronous_commit", "off"),
+    ("shared_buffers", "64MB"),
+    ("max_wal_size", "256MB"),
+    ("max_connections", "200"),
+    ("max_prepared_transactions", "10"),
+    ("timezone", "America/St_Johns"),
+];
+
+/// How long a server may take to start on a busy machine.
+const START: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
+
+/// A running server, or one that was stopped and can be started again.
+#[derive(Debug)]
+pub struct Server {
+    data: PathBuf,
+    port: u16,
+    settings: Vec<(String, String)>,
+    postmaster: Mutex<Option<Child>>,
+}
+
+/// How to stop a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Connections are closed and everything is written.
+    Fast,
+    /// As if the power went: the next start recovers.
+    Kill,
+}
+
+impl Server {
+    /// The server that all tests of this process share.
+    pub fn shared() -> Arc<Server> {
+        static SHARED: OnceLock<Arc<Server>> = OnceLock::new();
+        Arc::clone(SHARED.get_or_init(|| Server::dedicated(&[])))
+    }
+
+    /// A server of its own, with settings beyond the usual. Stopped and removed when the last one lets go of it.
+    pub fn dedicated(settings: &[(&str, &str)]) -> Arc<Server> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let data = scratch::folder().join(format!("postgres-{count}"));
+        copy(template(), &data);
+        let settings = SETTINGS.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let mut server = Server { data, port: 0, settings: settings.collect(), postmaster: Mutex::new(None) };
+        // Somebody else may take the port between looking and starting.
+        for _ in 0..5 {
+            server.port = free_port();
+            match server.try_start() {
+                Ok(()) => return Arc::new(server),
+                Err(log) if log.contains("could not bind") => {}
+                Err(log) => panic!("PostgreSQL does not start in {}:\n{log}", server.data.display()),
+            }
+        }
+        panic!("found no free port for PostgreSQL");
+    }
+
+    /// The URL of a database for a role, one of the constants above.
+    pub fn url(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops the server and waits until it is gone.
+    pub fn stop(&self, how: Stop) {
+        let signal = match how {
+            Stop::Fast => libc::SIGINT,
+            Stop::Kill => libc::SIGQUIT,
+        };
+        if let Some(mut postmaster) = self.postmaster.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            process::signal(postmaster.id(), signal);
+            postmaster.wait().expect("the server is a child of this process");
+        }
+    }
+
+    /// Starts a stopped server again, on the same port.
+    pub fn start(&self) {
+        if let Err(log) = self.try_start() {
+            panic!("PostgreSQL does not start again in {}:\n{log}", self.data.display());
+        }
+    }
+
+    /// Starts the server and waits until it takes connections. Fails with its log.
+    fn try_start(&self) -> Result<(), String> {
+        let log_file = self.data.with_extension("log");
+        let log = || fs::read_to_string(&log_file).unwrap_or_default();
+        let fail = |error: io::Error| format!("{error}\n{}", log());
+        let mut command = as_server_user("postgres");
+        command.arg("-D").arg(&self.data).arg("-p").arg(self.port.to_string());
+        for (name, value) in &self.settings {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        let output = File::create(&log_file).map_err(fail)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone().map_err(fail)?).stderr(output);
+        // An immediate shutdown: the server ends its processes and leaves no shared memory behind.
+        let mut child = process::spawn(command, libc::SIGQUIT).map_err(fail)?;
+
+        let started = Instant::now();
+        while !is_ready(&self.data, child.id()) {
+            if child.try_wait().map_err(fail)?.is_some() {
+                return Err(log());
+            }
+            if started.elapsed() > START {
+                process::signal(child.id(), libc::SIGQUIT);
+                return Err(format!("not ready after {START:?}\n{}", log()));
+            }
+            std::thread::sleep(POLL);
+        }
+        *self.postmaster.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop(Stop::Kill);
+        // What is left goes with the process's folder.
+        let _ = fs::remove_dir_all(&self.data);
+        let _ = fs::remove_file(self.data.with_extension("log"));
+    }
+}
+
+/// Whether the server says in its status file that it takes connections. The file may be an older server's.
+fn is_ready(data: &Path, pid: u32) -> bool {
+    let Ok(status) = fs::read_to_string(data.join("postmaster.pid")) else { return false };
+    let mut lines = status.lines();
+    lines.next().is_some_and(|line| line.trim() == pid.to_string())
+        && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("loopback has a free port").port()
+}
+
+/// A data folder fresh from initdb, with the roles in it, to be copied. Made once in a process.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let parent = scratch::folder().join("template");
+        fs::create_dir(&parent).expect("the folder is new and ours");
+        if let Some((uid, gid)) = server_user() {
+            std::os::unix::fs::chown(&parent, Some(uid), Some(gid)).expect("root may give a folder away");
+        }
+        let password = parent.join("password");
+        fs::write(&password, PASSWORD).expect("the folder is new and ours");
+        // By anyone: the server's user reads it.
+        fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("the file is ours");
+        let data = parent.join("data");
+        let mut initdb = as_server_user("initdb");
+        initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--username", ADMIN]);
+        initdb.arg("--pwfile").arg(&password).arg("-D").arg(&data);
+        run(initdb, None);
+        let mut single = as_server_user("postgres");
+        single.args(["--single", "-F", "-j", "-D"]).arg(&data).arg("postgres");
+        let roles = format!(
+            "CREATE ROLE {SYNC} LOGIN PASSWORD '{PASSWORD}';\n\nCREATE ROLE {APP} LOGIN PASSWORD '{PASSWORD}';\n\n"
+        );
+        run(single, Some(&roles));
+        data
+    })
+}
+
+/// Copies a folder with owners and rights.
+fn copy(from: &Path, to: &Path) {
+    let mut cp = Command::new("cp");
+    cp.arg("-a").arg(from).arg(to);
+    run(cp, None);
+}
+
+/// Runs a program to its end; panics with what it said if it fails.
+fn run(mut command: Command, input: Option<&str>) {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = process::spawn(command, libc::SIGKILL).unwrap_or_else(|error| panic!("{program}: {error}"));
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        io::Write::write_all(&mut stdin, input.as_bytes()).unwrap_or_else(|error| panic!("{program}: {error}"));
+    }
+    let output = child.wait_with_output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} fails: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A program of PostgreSQL, to be run as somebody it agrees to, in an environment that does not disturb it.
+fn as_server_user(program: &str) -> Command {
+    let mut command = Command::new(binaries().join(program));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+    command.env("LC_ALL", "C").current_dir(scratch::folder());
+    if let Some((uid, gid)) = server_user() {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// The user and group the server runs as, if it cannot be our own: PostgreSQL refuses to run as root.
+fn server_user() -> Option<(u32, u32)> {
+    // SAFETY: geteuid cannot fail and touches no memory.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("root can read /etc/passwd");
+    let find = |name: &str| {
+        let mut fields =
+            users.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?;
+        Some((fields.nth(2)?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Some(
+        find("postgres").or_else(|| find("nobody")).expect("there is a user `postgres` or `nobody` to run a server as"),
+    )
+}
+
+/// The folder with `initdb` and `postgres`: `$CONCORD_POSTGRES_BIN`, or the highest version installed.
+fn binaries() -> &'static Path {
+    static BINARIES: OnceLock<PathBuf> = OnceLock::new();
+    BINARIES.get_or_init(|| {
+        let complete = |folder: &PathBuf| folder.join("postgres").is_file() && folder.join("initdb").is_file();
+        if let Some(folder) = std::env::var_os("CONCORD_POSTGRES_BIN") {
+            let folder = PathBuf::from(folder);
+            assert!(complete(&folder), "CONCORD_POSTGRES_BIN: no `postgres` and `initdb` in {}", folder.display());
+            return folder;
+        }
+        let on_path =
+            std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+        let version = |folder: &PathBuf| -> Option<u32> { folder.parent()?.file_name()?.to_str()?.parse().ok() };
+        let mut debian: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path().join("bin"))
+            .filter(complete)
+            .collect();
+        debian.sort_by_key(version);
+        on_path.filter(complete).chain(debian.into_iter().rev()).next().unwrap_or_else(|| {
+            panic!(
+                "the tests need PostgreSQL's server programs `initdb` and `postgres`: install the Debian package \
+                 `postgresql` (apt-get install postgresql), or name their folder in CONCORD_POSTGRES_BIN"
+            )
+        })
+    })
+}

@@ -1,0 +1,61 @@
+//! Child processes that do not outlive the test.
+
+use std::io;
+use std::process::{Child, Command};
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+
+type Job = (Command, mpsc::Sender<io::Result<Child>>);
+
+/// Linux ties the death signal of a child to the *thread* that started it, so all children are started by one thread
+/// that lives as long as the process.
+static SPAWNER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
+    let (jobs, inbox) = mpsc::channel::<Job>();
+    std::thread::spawn(move || {
+        for (mut command, reply) in inbox {
+            // Whoever asked may have been unwound meanwhile.
+            let _ = reply.send(command.spawn());
+        }
+    });
+    Mutex::new(jobs)
+});
+
+/// Starts `command`, which gets `signal` when this process dies, even by SIGKILL.
+///
+/// Only Linux has this; elsewhere a child is left to whoever holds it.
+pub fn spawn(mut command: Command, signal: i32) -> io::Result<Child> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::process::CommandExt;
+        let parent = std::process::id().cast_signed();
+        // SAFETY: only functions that are safe between fork and exec are called: prctl, getppid and raise.
+        unsafe {
+            command.pre_exec(move || {
+                // A change of user clears the death signal; `Command` has changed it before this runs.
+                if libc::prctl(libc::PR_SET_PDEATHSIG, signal) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                // The parent may have died before the line above.
+                if libc::getppid() != parent {
+                    libc::raise(libc::SIGKILL);
+                }
+                Ok(())
+            });
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (&mut command, signal);
+
+    let (reply, answer) = mpsc::channel();
+    SPAWNER
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .send((command, reply))
+        .map_err(|_| io::Error::other("the thread that starts processes is gone"))?;
+    answer.recv().map_err(|_| io::Error::other("the thread that starts processes is gone"))?
+}
+
+/// Sends a signal to a process. That the process is gone already is no error.
+pub fn signal(pid: u32, signal: i32) {
+    // SAFETY: kill takes two numbers and touches no memory.
+    unsafe { libc::kill(pid.cast_signed(), signal) };
+}

@@ -1,0 +1,143 @@
+//! An application's connection to a database: what users do, behind Concord's back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::TryStreamExt;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection, Row, ValueRef};
+
+/// A cell as text, `None` for NULL. Floats and the like are spelled as the database spells them; bytes of SQLite as
+/// `x'…'`.
+pub type Text = Option<String>;
+
+/// One connection of a user. Speaks SQL as the database does; nothing is added or changed.
+pub enum User {
+    // On a thread of its own while it waits for a lock, so that the test goes on.
+    Sqlite(Arc<Mutex<rusqlite::Connection>>),
+    Postgres(Box<PgConnection>),
+}
+
+impl User {
+    pub(crate) fn sqlite(connection: rusqlite::Connection) -> User {
+        User::Sqlite(Arc::new(Mutex::new(connection)))
+    }
+
+    /// Connects to any PostgreSQL URL.
+    pub async fn postgres(url: &str) -> Result<User, String> {
+        Ok(User::Postgres(Box::new(PgConnection::connect(url).await.map_err(|error| error.to_string())?)))
+    }
+
+    /// Runs statements, separated by semicolons; panics if one fails.
+    #[track_caller]
+    pub fn execute(&mut self, sql: &str) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            if let Err(error) = self.try_execute(sql).await {
+                panic!("{caller}: {error}\nin: {sql}");
+            }
+        }
+    }
+
+    /// Runs statements; fails with the database's message. On PostgreSQL several statements in one call are one
+    /// transaction unless they say otherwise.
+    pub async fn try_execute(&mut self, sql: &str) -> Result<(), String> {
+        match self {
+            User::Sqlite(connection) => {
+                let sql = sql.to_owned();
+                on_thread(connection, move |connection| connection.execute_batch(&sql)).await
+            }
+            User::Postgres(connection) => {
+                let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut **connection).await;
+                ran.map(drop).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// The rows of one query; panics if it fails.
+    #[track_caller]
+    pub fn rows(&mut self, sql: &str) -> impl Future<Output = Vec<Vec<Text>>> {
+        let caller = std::panic::Location::caller();
+        async move {
+            match self.try_rows(sql).await {
+                Ok(rows) => rows,
+                Err(error) => panic!("{caller}: {error}\nin: {sql}"),
+            }
+        }
+    }
+
+    /// The rows of one query, or the database's message.
+    pub async fn try_rows(&mut self, sql: &str) -> Result<Vec<Vec<Text>>, String> {
+        match self {
+            User::Sqlite(connection) => {
+                let sql = sql.to_owned();
+                on_thread(connection, move |connection| {
+                    let mut statement = connection.prepare(&sql)?;
+                    let width = statement.column_count();
+                    let rows = statement.query_map([], |row| {
+                        (0..width).map(|at| Ok(sqlite_text(row.get_ref(at)?))).collect::<rusqlite::Result<Vec<_>>>()
+                    })?;
+                    rows.collect()
+                })
+                .await
+            }
+            User::Postgres(connection) => {
+                // The simple protocol: every value comes as text.
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch(&mut **connection);
+                rows.map_ok(|row: PgRow| (0..row.len()).map(|at| postgres_text(&row, at)).collect())
+                    .try_collect()
+                    .await
+                    .map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// The only cell of a query's only row, as text; panics if there is none or it is NULL.
+    #[track_caller]
+    pub fn cell(&mut self, sql: &str) -> impl Future<Output = String> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let rows = self.try_rows(sql).await.unwrap_or_else(|error| panic!("{caller}: {error}\nin: {sql}"));
+            match rows.as_slice() {
+                [row] if row.len() == 1 => {
+                    row[0].clone().unwrap_or_else(|| panic!("{caller}: NULL is the answer to: {sql}"))
+                }
+                _ => panic!("{caller}: {} rows instead of one cell for: {sql}", rows.len()),
+            }
+        }
+    }
+
+    /// `COPY … FROM STDIN` with this data; PostgreSQL only.
+    pub async fn copy_in(&mut self, sql: &str, data: &str) {
+        let User::Postgres(connection) = self else { panic!("SQLite has no COPY") };
+        let mut copy = connection.copy_in_raw(sql).await.unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+        copy.send(data.as_bytes()).await.unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+        copy.finish().await.unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
+    }
+}
+
+async fn on_thread<T: Send + 'static>(
+    connection: &Arc<Mutex<rusqlite::Connection>>,
+    work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    let connection = Arc::clone(connection);
+    let done = tokio::task::spawn_blocking(move || {
+        work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)).map_err(|error| error.to_string())
+    });
+    done.await.expect("a user's statement does not panic")
+}
+
+fn sqlite_text(value: rusqlite::types::ValueRef<'_>) -> Text {
+    use rusqlite::types::ValueRef;
+    Some(match value {
+        ValueRef::Null => return None,
+        ValueRef::Integer(v) => v.to_string(),
+        ValueRef::Real(v) => format!("{v:?}"),
+        ValueRef::Text(v) => String::from_utf8_lossy(v).into_owned(),
+        ValueRef::Blob(v) => format!("x'{}'", v.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    })
+}
+
+fn postgres_text(row: &PgRow, at: usize) -> Text {
+    let value = row.try_get_raw(at).expect("the column is there");
+    (!value.is_null()).then(|| value.as_str().expect("PostgreSQL sends text").to_owned())
+}

@@ -1,0 +1,4 @@
+//! One binary for all end-to-end tests, so that they share one PostgreSQL server and are linked once.
+
+mod conformance;
+mod harness;
