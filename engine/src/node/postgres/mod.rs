@@ -1,5 +1,356 @@
-use super::{Error, ErrorKind, Node, Result};
+//! PostgreSQL, 13 and newer.
+//!
+//! Marks are 64-bit transaction ids and a cut is a snapshot, so that a transaction that commits late is found whenever it
+//! does (`history.rs`). Triggers record keys as they change (`capture.rs`). Rows travel as arrays, one per column, in
+//! binary form (`wire.rs`).
 
-pub async fn connect(_url: &str) -> Result<Box<dyn Node>> {
-    Err(Error::new(ErrorKind::Other, "not built yet"))
+mod apply;
+mod capture;
+mod connect;
+mod drift;
+mod failure;
+mod history;
+mod install;
+mod quote;
+mod schema;
+mod service;
+mod sql;
+mod types;
+mod unique;
+mod wire;
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection};
+
+use self::connect::Place;
+use self::wire::Args;
+use super::{
+    Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
+    WriteMode,
+};
+use crate::model::{Cut, Key, Lost, Parked, Row, TableSpec};
+
+/// The schemas that belong to Concord.
+const SERVICE: &str = "concord";
+const HISTORY: &str = "history_store";
+
+pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
+    let mut node = Postgres::new(Place::parse(url)?);
+    node.open().await?;
+    Ok(Box::new(node))
+}
+
+/// One database, through one session that is opened again when it breaks.
+struct Postgres {
+    place: Place,
+    session: Option<PgConnection>,
+    phase: Phase,
+    /// The transaction holds an error and can only be undone or rolled back.
+    aborted: bool,
+    /// A statement found a table other than it was prepared for.
+    stale: bool,
+    role: String,
+    /// Schemas in which the role looks for unqualified names.
+    path: Vec<String>,
+    /// Types that have an `=` of their own, by name: the operator.
+    equalities: HashMap<String, String>,
+    /// The sync's nodes as the service tables name them.
+    names: Vec<String>,
+    /// What the snapshot being read sees.
+    whole: Cut,
+    /// Per table (schema, name): what writing it takes.
+    targets: HashMap<(String, String), apply::Target>,
+    /// The tables whose triggers know that the next statement is Concord's own.
+    announced: Vec<i64>,
+    /// Keys of the last write that need not look as they were written, by table index.
+    lenient: HashSet<(usize, Key)>,
+    pulse: history::Pulse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Reading,
+    Applying,
+    Installing,
+}
+
+impl Postgres {
+    fn new(place: Place) -> Postgres {
+        Postgres {
+            place,
+            session: None,
+            phase: Phase::Idle,
+            aborted: false,
+            stale: false,
+            role: String::new(),
+            path: Vec::new(),
+            equalities: HashMap::new(),
+            names: Vec::new(),
+            whole: Cut::START,
+            targets: HashMap::new(),
+            announced: Vec::new(),
+            lenient: HashSet::new(),
+            pulse: history::Pulse::default(),
+        }
+    }
+
+    /// Makes sure of a session that is in no transaction.
+    async fn open(&mut self) -> Result<()> {
+        if self.phase != Phase::Idle {
+            self.close().await;
+        }
+        if self.session.is_none() {
+            let (session, path) = self.place.connect().await?;
+            (self.session, self.path) = (Some(session), path);
+            self.stale = false;
+            let rows = self.fetch("SELECT session_user::pg_catalog.text", Args::new()).await?;
+            self.role = schema::get(&rows[0], 0)?;
+            self.read_equalities().await?;
+        }
+        if self.stale {
+            self.targets.clear();
+            self.stale = false;
+            if let Some(session) = &mut self.session {
+                session.clear_cached_statements().await.map_err(|error| self.fail(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up whatever transaction there is.
+    async fn close(&mut self) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        self.aborted = false;
+        self.announced.clear();
+        self.lenient.clear();
+        if phase != Phase::Idle && self.run("ROLLBACK").await.is_err() {
+            // Without a working connection the server rolls back by itself.
+            self.session = None;
+        }
+    }
+
+    /// Starts a transaction with these statements.
+    async fn begin(&mut self, phase: Phase, statements: &str) -> Result<()> {
+        self.open().await?;
+        // From here on something may be open that has to be rolled back, whatever the outcome.
+        self.phase = phase;
+        self.run(statements).await
+    }
+
+    fn connection(&mut self) -> Result<&mut PgConnection> {
+        self.session.as_mut().ok_or_else(|| Error::new(ErrorKind::Lost, "the connection to PostgreSQL is gone"))
+    }
+
+    /// Runs one statement with parameters. Its text is prepared once per session.
+    async fn fetch(&mut self, statement: impl AsRef<str>, args: Args) -> Result<Vec<PgRow>> {
+        let query = sqlx::query_with(AssertSqlSafe(statement.as_ref()), args.finish()?);
+        let result = query.fetch_all(self.connection()?).await;
+        result.map_err(|error| self.fail(error))
+    }
+
+    /// Runs statements without parameters, in one round trip.
+    async fn run(&mut self, statements: &str) -> Result<()> {
+        let result = sqlx::raw_sql(AssertSqlSafe(statements)).execute(self.connection()?).await;
+        result.map(drop).map_err(|error| self.fail(error))
+    }
+
+    fn fail(&mut self, error: sqlx::Error) -> Error {
+        let error = failure::error(error);
+        match error.kind {
+            ErrorKind::Lost => self.session = None,
+            ErrorKind::Drift => self.stale = true,
+            _ => {}
+        }
+        self.aborted = self.phase != Phase::Idle;
+        error
+    }
+}
+
+#[async_trait]
+impl Node for Postgres {
+    async fn probe(&mut self) -> Result<Probe> {
+        self.open().await?;
+        self.read_probe().await
+    }
+
+    async fn catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
+        self.open().await?;
+        self.read_catalogue(table).await
+    }
+
+    async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        self.open().await?;
+        self.read_missing_rights(tables).await
+    }
+
+    async fn service(&mut self) -> Result<Option<Service>> {
+        self.open().await?;
+        self.read_service().await
+    }
+
+    async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
+        let done = self.install_all(sync, tables).await;
+        self.close().await;
+        done
+    }
+
+    async fn uninstall(&mut self) -> Result<bool> {
+        let done = self.uninstall_all().await;
+        self.close().await;
+        done
+    }
+
+    async fn reset(&mut self) -> Result<()> {
+        let done = self.reset_all().await;
+        self.close().await;
+        done
+    }
+
+    async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        self.open_snapshot(tables).await
+    }
+
+    async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
+        self.read_entries(table, after, through, limit).await
+    }
+
+    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
+        self.count_entries(table, after).await
+    }
+
+    async fn last_entries(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<(i64, i64, i64)>>> {
+        self.read_last_entries(table, keys).await
+    }
+
+    async fn rows(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.read_rows(table, keys).await
+    }
+
+    async fn end_read(&mut self) -> Result<()> {
+        self.close().await;
+        Ok(())
+    }
+
+    async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_apply(tables).await
+    }
+
+    async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
+        self.claim_positions(moves).await
+    }
+
+    async fn savepoint(&mut self) -> Result<()> {
+        self.run("SAVEPOINT concord").await
+    }
+
+    async fn undo(&mut self) -> Result<()> {
+        // The announcement may have been made after the savepoint, and is undone with it.
+        self.announced.clear();
+        self.lenient.clear();
+        self.run("ROLLBACK TO SAVEPOINT concord; RELEASE SAVEPOINT concord").await?;
+        self.aborted = false;
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<()> {
+        self.run("RELEASE SAVEPOINT concord").await
+    }
+
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+        self.write_rows(groups).await
+    }
+
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+        self.delete_rows(groups).await
+    }
+
+    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()> {
+        self.clear_uniques(table, rows).await
+    }
+
+    async fn still_referred(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        going: &[(&TableSpec, &[&Key])],
+    ) -> Result<Vec<Key>> {
+        self.find_referred(table, keys, going).await
+    }
+
+    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+        self.find_unseen(table, read, keys).await
+    }
+
+    async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+        self.find_altered(table, rows).await
+    }
+
+    async fn note(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()> {
+        self.write_notes(table, notes).await
+    }
+
+    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+        self.write_touch(table, key).await
+    }
+
+    async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
+        self.write_parked(tables, parked).await
+    }
+
+    async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
+        self.delete_parked(table, keys).await
+    }
+
+    async fn record(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()> {
+        self.write_journal(tables, lost).await
+    }
+
+    async fn advance(&mut self, moves: &[Move]) -> Result<()> {
+        self.move_positions(moves).await
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        if self.aborted {
+            // COMMIT would roll back and call it a success.
+            return Err(Error::new(ErrorKind::Retry, "the transaction failed and cannot be committed"));
+        }
+        self.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        self.announced.clear();
+        self.lenient.clear();
+        Ok(())
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.close().await;
+        Ok(())
+    }
+
+    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+        self.open().await?;
+        self.delete_entries(table, through, arrivals).await
+    }
+
+    async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        self.open().await?;
+        self.read_pulse(tables).await
+    }
+
+    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+        self.open().await?;
+        self.read_journal(tables, limit).await
+    }
+
+    async fn blockers(&mut self) -> Result<Vec<String>> {
+        self.open().await?;
+        self.read_blockers().await
+    }
 }

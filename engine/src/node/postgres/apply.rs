@@ -1,0 +1,419 @@
+//! Writing: rows by key in one statement, and the looks that keep users' changes from being overwritten unread.
+
+use super::schema::{get, schema_of};
+use super::wire::{Args, Wire};
+use super::{Phase, Postgres, capture, quote, sql};
+use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
+use crate::node::{Error, ErrorKind, Note, Result, WriteMode};
+
+/// The role's own search path, because users' triggers run in this transaction and may rely on it; for the same reason
+/// every name in a statement about rows is qualified.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; \
+                     SET LOCAL lock_timeout = '10s'; SET LOCAL search_path TO DEFAULT; SET CONSTRAINTS ALL IMMEDIATE";
+
+/// What writing a table takes beyond its [`TableSpec`].
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The table's oid, by which its triggers know Concord's writes.
+    oid: i64,
+    /// Whether `ON CONFLICT` can use the key; it cannot use one that may be checked late.
+    arbiter: bool,
+}
+
+impl Postgres {
+    pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin(Phase::Applying, BEGIN).await?;
+        if self.names.is_empty() {
+            self.check_service().await?;
+        }
+        self.find_targets(tables.iter()).await
+    }
+
+    /// Learns what the tables take, once per session unless they change.
+    async fn find_targets(&mut self, tables: impl Iterator<Item = &TableSpec>) -> Result<()> {
+        for spec in tables {
+            let name = (schema_of(spec).to_owned(), spec.local.clone());
+            if self.targets.contains_key(&name) {
+                continue;
+            }
+            let mut args = Args::new();
+            args.add(sql::table(spec)).add(spec.key_columns().map(|column| column.name.clone()).collect::<Vec<_>>());
+            let rows = self
+                .fetch(
+                    "SELECT c.oid::pg_catalog.int8, EXISTS (SELECT FROM pg_catalog.pg_index i \
+                        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate \
+                            AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = pg_catalog.cardinality($2) \
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
+                                AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) \
+                                AND a.attname <> ALL ($2))) \
+                     FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)",
+                    args,
+                )
+                .await?;
+            let Some(row) = rows.first() else {
+                return Err(Error::new(ErrorKind::Drift, format!("the table {} does not exist", spec.full_name())));
+            };
+            self.targets.insert(name, Target { oid: get(row, 0)?, arbiter: get(row, 1)? });
+        }
+        Ok(())
+    }
+
+    /// Tells the triggers of these tables that the next statement is Concord's own. Those of other tables record what
+    /// cascades and users' triggers do there.
+    pub(super) async fn announce<'t>(&mut self, tables: impl Iterator<Item = &'t TableSpec> + Clone) -> Result<()> {
+        self.find_targets(tables.clone()).await?;
+        let mut oids: Vec<i64> = tables
+            .filter_map(|spec| self.targets.get(&(schema_of(spec).to_owned(), spec.local.clone())))
+            .map(|target| target.oid)
+            .collect();
+        oids.sort_unstable();
+        oids.dedup();
+        if oids != self.announced {
+            let list: String = oids.iter().map(|oid| format!("{oid},")).collect();
+            let mut args = Args::new();
+            args.add(format!(",{list}"));
+            self.fetch("SELECT pg_catalog.set_config('concord.applying', $1, true)", args).await?;
+            self.announced = oids;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+        let groups: Vec<_> = groups.iter().filter(|(_, rows, _)| !rows.is_empty()).collect();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
+        let mut args = Args::new();
+        let mut statements = Vec::new();
+        for (spec, rows, mode) in &groups {
+            let rowset =
+                sql::rowset(&mut args, spec.columns.iter().enumerate(), rows.iter().map(|row| &row[..]), "u", 'c');
+            statements.extend(self.write_statement(spec, &rowset, *mode));
+            if *mode != WriteMode::Upsert {
+                self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
+            }
+        }
+        self.at_once(statements, args).await
+    }
+
+    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+        let groups: Vec<_> = groups.iter().filter(|(_, keys)| !keys.is_empty()).collect();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
+        let mut args = Args::new();
+        let mut statements = Vec::new();
+        for (spec, keys) in groups {
+            let keys = sql::keys(&mut args, spec, sql::cells(keys));
+            statements.push(format!(
+                "DELETE FROM {} AS t USING {keys} WHERE {}",
+                sql::table(spec),
+                self.same_key(spec)
+            ));
+        }
+        self.at_once(statements, args).await
+    }
+
+    /// Runs several writes as one statement, so that references are checked when all of them are done.
+    async fn at_once(&mut self, mut statements: Vec<String>, args: Args) -> Result<()> {
+        let Some(last) = statements.pop() else { return Ok(()) };
+        let others = statements.iter().enumerate().map(|(at, statement)| format!("w{at} AS ({statement})"));
+        let text = match statements.is_empty() {
+            true => last,
+            false => format!("WITH {} {last}", others.collect::<Vec<_>>().join(", ")),
+        };
+        self.fetch(text, args).await?;
+        Ok(())
+    }
+
+    /// The statements that write rows `u`: more than one only where the key cannot be used by `ON CONFLICT`.
+    fn write_statement(&self, spec: &TableSpec, rowset: &str, mode: WriteMode) -> Vec<String> {
+        let table = sql::table(spec);
+        let others: Vec<(usize, &Column)> =
+            spec.columns.iter().enumerate().filter(|(at, _)| !spec.key.contains(at)).collect();
+        let incoming = |(at, column): (usize, &Column)| Wire::of(column).incoming(&format!("u.c{at}"));
+        let names = quote::idents(spec.columns.iter().map(|column| column.name.as_str()));
+        let values = spec.columns.iter().enumerate().map(incoming).collect::<Vec<_>>().join(", ");
+        // Identity columns that always count by themselves take a value only when told so; other columns do not mind.
+        let insert =
+            format!("INSERT INTO {table} AS t ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {rowset}");
+        let sets = |value: &dyn Fn(usize, &Column) -> String| {
+            let sets =
+                others.iter().map(|(at, column)| format!("{} = {}", quote::ident(&column.name), value(*at, column)));
+            sets.collect::<Vec<_>>().join(", ")
+        };
+        let same = spec
+            .key
+            .iter()
+            .map(|&at| {
+                let column = &spec.columns[at];
+                self.equal(column, &format!("t.{}", quote::ident(&column.name)), &format!("u.c{at}"))
+            })
+            .collect::<Vec<_>>()
+            .join(" AND ");
+        let update = || {
+            let sets = sets(&|at, column| incoming((at, column)));
+            format!("UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {same}")
+        };
+        let name = (schema_of(spec).to_owned(), spec.local.clone());
+        let arbiter = self.targets.get(&name).is_none_or(|target| target.arbiter);
+        let key = quote::idents(spec.key_columns().map(|column| column.name.as_str()));
+        let absent = format!("{insert} WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {same})");
+        match mode {
+            WriteMode::UpdateOnly if others.is_empty() => Vec::new(),
+            WriteMode::UpdateOnly => vec![update()],
+            WriteMode::Upsert if others.is_empty() && arbiter => {
+                vec![format!("{insert} ON CONFLICT ({key}) DO NOTHING")]
+            }
+            WriteMode::Upsert if arbiter => {
+                let sets = sets(&|_, column| format!("excluded.{}", quote::ident(&column.name)));
+                vec![format!("{insert} ON CONFLICT ({key}) DO UPDATE SET {sets}")]
+            }
+            WriteMode::InsertOnly if arbiter => vec![format!("{insert} ON CONFLICT ({key}) DO NOTHING")],
+            WriteMode::Upsert if others.is_empty() => vec![absent],
+            WriteMode::InsertOnly => vec![absent],
+            // Both parts see the table as it was before the statement, so no row is written twice. A row inserted in the
+            // meantime makes the second part fail, and the batch is divided.
+            WriteMode::Upsert => vec![update(), absent],
+        }
+    }
+
+    pub(super) async fn find_referred(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        going: &[(&TableSpec, &[&Key])],
+    ) -> Result<Vec<Key>> {
+        // Whoever adds a reference to a row locks it; after this nobody can until the transaction ends.
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let order = quote_key(table, "t");
+        let lock = format!(
+            "SELECT 1 FROM {} AS t JOIN {wanted} ON {} ORDER BY {order} FOR UPDATE OF t",
+            sql::table(table),
+            self.same_key(table)
+        );
+        self.fetch(lock, args).await?;
+        let mut referred = Vec::new();
+        for reference in table.referenced.iter().filter(|reference| reference.on_delete != OnGone::Refuse) {
+            let mut args = Args::new();
+            let wanted = sql::keys(&mut args, table, sql::cells(keys));
+            let child = quote::table(reference.schema.as_deref().unwrap_or("public"), &reference.table);
+            let pairs = reference.columns.iter().zip(&reference.referenced_columns).map(|(own, other)| {
+                let operator = table
+                    .columns
+                    .iter()
+                    .find(|column| column.name == *other)
+                    .and_then(|column| self.equalities.get(&column.native))
+                    .map_or("pg_catalog.=", String::as_str);
+                format!("c.{} OPERATOR({operator}) t.{}", quote::ident(own), quote::ident(other))
+            });
+            let pairs = pairs.collect::<Vec<_>>().join(" AND ");
+            let mut stays = String::new();
+            for (spec, keys) in going {
+                if spec.local == reference.table && spec.schema == reference.schema && !keys.is_empty() {
+                    let gone = sql::rowset(&mut args, spec.key_columns().enumerate(), sql::cells(keys), "g", 'k');
+                    let same = spec.key_columns().enumerate().map(|(at, column)| {
+                        self.equal(column, &format!("c.{}", quote::ident(&column.name)), &format!("g.k{}", at + 1))
+                    });
+                    stays += &format!(
+                        " AND NOT EXISTS (SELECT FROM {gone} WHERE {})",
+                        same.collect::<Vec<_>>().join(" AND ")
+                    );
+                }
+            }
+            let statement = format!(
+                "SELECT u.n FROM {wanted} JOIN {} AS t ON {} WHERE EXISTS (SELECT FROM {child} AS c WHERE {pairs}{stays})",
+                sql::table(table),
+                self.same_key(table)
+            );
+            for row in self.fetch(statement, args).await? {
+                referred.push(get::<i64>(&row, 0)? as usize - 1);
+            }
+        }
+        referred.sort_unstable();
+        referred.dedup();
+        Ok(referred.into_iter().map(|at| keys[at].clone()).collect())
+    }
+
+    pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let history = sql::history(table);
+        let own = "h.xid OPERATOR(pg_catalog.<>) pg_catalog.pg_current_xact_id()";
+        let mut args = Args::new();
+        let parts = sql::beyond(&mut args, read);
+        let any =
+            parts.iter().map(|condition| format!("EXISTS (SELECT FROM {history} AS h WHERE {condition} AND {own})"));
+        let rows = self.fetch(format!("SELECT {}", any.collect::<Vec<_>>().join(" OR ")), args).await?;
+        // Nearly always nothing is new, and the keys need not be sent.
+        if !get::<bool>(&rows[0], 0)? {
+            return Ok(Vec::new());
+        }
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let parts = sql::beyond(&mut args, read);
+        let names = sql::history_keys(table).map(|name| format!("h.{name}")).collect::<Vec<_>>().join(", ");
+        let parts =
+            parts.iter().map(|condition| format!("SELECT {names} FROM {history} AS h WHERE {condition} AND {own}"));
+        let statement = format!(
+            "WITH h AS MATERIALIZED ({}) SELECT DISTINCT u.n FROM {wanted} JOIN h ON {}",
+            parts.collect::<Vec<_>>().join(" UNION "),
+            self.same_entry_key(table)
+        );
+        let rows = self.fetch(statement, args).await?;
+        rows.iter().map(|row| Ok(keys[get::<i64>(row, 0)? as usize - 1].clone())).collect()
+    }
+
+    pub(super) async fn find_altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+        let keys: Vec<Key> = rows.iter().map(|row| table.key_of(row)).collect();
+        let keys: Vec<&Key> = keys.iter().collect();
+        let standing = self.read_rows(table, &keys).await?;
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(&keys));
+        let statement = format!(
+            "SELECT DISTINCT u.n FROM {wanted} JOIN {} AS h ON {} \
+             WHERE h.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND h.origin IS NULL",
+            sql::history(table),
+            self.same_entry_key(table)
+        );
+        let mut again = vec![false; rows.len()];
+        for row in self.fetch(statement, args).await? {
+            again[get::<i64>(&row, 0)? as usize - 1] = true;
+        }
+        let mut altered = Vec::new();
+        for (at, (row, standing)) in rows.iter().zip(standing).enumerate() {
+            let lenient = self.lenient.contains(&(table.index, keys[at].clone()));
+            let column = match standing {
+                _ if lenient && !again[at] => continue,
+                None => Some("(the row is not there)".to_owned()),
+                Some(Err(why)) => Some(why),
+                Some(Ok(standing)) => {
+                    let differs = standing.iter().zip(row.iter()).position(|(now, then)| now != then);
+                    differs.map(|at| table.columns[at].name.clone())
+                }
+            };
+            let column = column.or_else(|| again[at].then(|| "(a column that is not synced)".to_owned()));
+            altered.extend(column.map(|column| (keys[at].clone(), column)));
+        }
+        Ok(altered)
+    }
+
+    pub(super) async fn write_notes(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()> {
+        let mut origins = Vec::with_capacity(notes.len());
+        let mut vectors = Vec::with_capacity(notes.len());
+        for note in notes {
+            origins.push(self.node_name(note.dot.node)?);
+            vectors.push(self.vector_text(&note.vector)?);
+        }
+        let mut args = Args::new();
+        let mut names =
+            vec!["op".to_owned(), "\"time\"".into(), "origin".into(), "number".into(), "mark".into(), "vector".into()];
+        let mut casts = vec!["$1::pg_catalog.text[]".to_owned()];
+        args.add(notes.iter().map(|note| if note.deleted { "D" } else { "U" }).collect::<Vec<_>>());
+        let mut add = |args: &Args, ty: &str| casts.push(format!("${}::pg_catalog.{ty}[]", args.count()));
+        args.add(notes.iter().map(|note| note.stamp.time).collect::<Vec<_>>());
+        add(&args, "int8");
+        args.add(origins);
+        add(&args, "text");
+        args.add(notes.iter().map(|note| note.dot.number).collect::<Vec<_>>());
+        add(&args, "int8");
+        args.add(notes.iter().map(|note| note.dot.mark).collect::<Vec<_>>());
+        add(&args, "int8");
+        args.add(vectors);
+        add(&args, "text");
+        let mut values: Vec<String> =
+            ["u.x1::pg_catalog.\"char\"", "u.x2", "u.x3", "u.x4", "u.x5", "u.x6"].map(str::to_owned).to_vec();
+        if !table.images.is_empty() {
+            for (name, flag) in [
+                (
+                    "before",
+                    notes.iter().map(|note| note.images.as_ref().map(|i| i.before.is_some())).collect::<Vec<_>>(),
+                ),
+                ("after", notes.iter().map(|note| note.images.as_ref().map(|i| i.after.is_some())).collect::<Vec<_>>()),
+            ] {
+                args.add(flag);
+                casts.push(format!("${}::pg_catalog.bool[]", args.count()));
+                names.push(name.to_owned());
+                values.push(format!("u.x{}", casts.len()));
+            }
+        }
+        let mut cells = |column: &Column, name: String, cells: &mut dyn Iterator<Item = &Value>| {
+            let wire = Wire::of(column);
+            let list: Vec<&Value> = cells.collect();
+            args.cells(column, &wire, list.into_iter());
+            casts.push(wire.parameter(args.count()));
+            names.push(quote::ident(&name));
+            values.push(wire.incoming(&format!("u.x{}", casts.len())));
+        };
+        for (at, (column, name)) in table.key_columns().zip(sql::history_keys(table)).enumerate() {
+            cells(column, name, &mut notes.iter().map(|note| &note.key[at]));
+        }
+        for (at, column) in table.image_columns().enumerate() {
+            let (old, new) = sql::image_columns(column);
+            let before = |note: &'_ Note| {
+                note.images.as_ref().and_then(|images| images.before.as_ref()).map(|row| row[at].clone())
+            };
+            let after = |note: &'_ Note| {
+                note.images.as_ref().and_then(|images| images.after.as_ref()).map(|row| row[at].clone())
+            };
+            let olds: Vec<Value> = notes.iter().map(|note| before(note).unwrap_or(Value::Null)).collect();
+            let news: Vec<Value> = notes.iter().map(|note| after(note).unwrap_or(Value::Null)).collect();
+            cells(column, old, &mut olds.iter());
+            cells(column, new, &mut news.iter());
+        }
+        let aliases: Vec<String> = (1..=casts.len()).map(|number| format!("x{number}")).collect();
+        let statement = format!(
+            "INSERT INTO {} ({}) SELECT {} FROM {} AS u ({})",
+            sql::history(table),
+            names.join(", "),
+            values.join(", "),
+            sql::unnest(&casts),
+            aliases.join(", ")
+        );
+        self.fetch(statement, args).await?;
+        Ok(())
+    }
+
+    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+        let mut args = Args::new();
+        let keys = [key];
+        let wanted = sql::keys(&mut args, table, sql::cells(&keys));
+        let mut names = vec!["op".to_owned(), "\"time\"".to_owned()];
+        let there = format!("t.{} IS NOT NULL", quote::ident(&table.columns[table.key[0]].name));
+        let mut values =
+            vec![format!("CASE WHEN {there} THEN 'U' ELSE 'D' END::pg_catalog.\"char\""), capture::now().to_owned()];
+        if !table.images.is_empty() {
+            names.extend(["before".to_owned(), "after".to_owned()]);
+            values.extend([there.clone(), there]);
+        }
+        for (column, name) in table.key_columns().zip(sql::history_keys(table)) {
+            values.push(Wire::of(column).incoming(&format!("u.{name}")));
+            names.push(name);
+        }
+        for column in table.image_columns() {
+            let (old, new) = sql::image_columns(column);
+            for name in [old, new] {
+                names.push(quote::ident(&name));
+                values.push(format!("t.{}", quote::ident(&column.name)));
+            }
+        }
+        let statement = format!(
+            "INSERT INTO {} ({}) SELECT {} FROM {wanted} LEFT JOIN {} AS t ON {}",
+            sql::history(table),
+            names.join(", "),
+            values.join(", "),
+            sql::table(table),
+            self.same_key(table)
+        );
+        self.fetch(statement, args).await?;
+        Ok(())
+    }
+}
+
+fn quote_key(table: &TableSpec, alias: &str) -> String {
+    table.key_columns().map(|column| format!("{alias}.{}", quote::ident(&column.name))).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,158 @@
+//! From a URL to a session whose settings are known.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{ConnectOptions, Connection, Row};
+
+use super::failure;
+use crate::node::{Error, ErrorKind, Result};
+
+/// How long to wait for a server that does not answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the URL may say after the question mark; sqlx would print the value of anything else into the log.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Everything a text form or a plan may depend on. The search path is that of the role only while rows are applied,
+/// for the sake of users' triggers. Compiling plans costs more than it gains for statements such as ours.
+const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
+    SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; \
+    SET xmloption = 'content'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; \
+    SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+    SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
+    SET default_transaction_deferrable = off; \
+    SET plan_cache_mode = 'force_custom_plan'; SET jit = off";
+
+/// A URL, understood. Prints no password, in any form.
+#[derive(Clone)]
+pub struct Place {
+    options: PgConnectOptions,
+    shown: String,
+}
+
+impl Place {
+    pub fn parse(url: &str) -> Result<Place> {
+        let wrong = |why: String| Error::new(ErrorKind::Other, format!("the URL of a PostgreSQL node is wrong: {why}"));
+        let parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        let mut says_how = std::env::var_os("PGSSLMODE").is_some();
+        for (key, value) in parsed.query_pairs() {
+            let known = PARAMETERS.contains(&&*key) || (key.starts_with("options[") && key.ends_with(']'));
+            if !known {
+                return Err(wrong(format!(
+                    "it has a parameter `{key}`, which is not one of {}",
+                    PARAMETERS.join(", ")
+                )));
+            }
+            if matches!(&*key, "sslmode" | "ssl-mode") {
+                PgSslMode::from_str(&value).map_err(|_| {
+                    wrong("sslmode is none of disable, prefer, require, verify-ca, verify-full".to_owned())
+                })?;
+                says_how = true;
+            }
+        }
+        let mut options = PgConnectOptions::from_str(url).map_err(failure::error)?.disable_statement_logging();
+        if options.get_application_name().is_none() {
+            options = options.application_name("concord");
+        }
+        if !says_how {
+            let mode = if is_here(&options) { PgSslMode::Prefer } else { PgSslMode::VerifyFull };
+            options = options.ssl_mode(mode);
+        }
+        // Enough for every statement about some hundred tables.
+        options = options.statement_cache_capacity(2000);
+        let shown = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        Ok(Place { options, shown })
+    }
+
+    /// Opens a session and says which schemas unqualified names are looked for in.
+    pub async fn connect(&self) -> Result<(PgConnection, Vec<String>)> {
+        let session = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            let path = sqlx::query("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]")
+                .persistent(false)
+                .fetch_one(&mut connection)
+                .await?
+                .try_get(0)?;
+            sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
+            Ok((connection, path))
+        };
+        match tokio::time::timeout(PATIENCE, session).await {
+            Ok(Ok(session)) => Ok(session),
+            Ok(Err(error)) => {
+                Err(failure::error(error).while_doing(format_args!("cannot connect to PostgreSQL at {}", self.shown)))
+            }
+            Err(_) => Err(Error::new(
+                ErrorKind::Lost,
+                format!("PostgreSQL at {} did not answer within {} s", self.shown, PATIENCE.as_secs()),
+            )),
+        }
+    }
+}
+
+/// Whether nobody can listen on the way: a socket or a loopback address.
+fn is_here(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> PgSslMode {
+        Place::parse(url).unwrap().options.get_ssl_mode()
+    }
+
+    #[test]
+    fn plaintext_goes_nowhere_unasked() {
+        if std::env::var_os("PGSSLMODE").is_some() {
+            return;
+        }
+        assert!(matches!(mode("postgres://me@db.example/shop"), PgSslMode::VerifyFull));
+        assert!(matches!(mode("postgres://me@db.example/shop?sslmode=disable"), PgSslMode::Disable));
+        for here in ["localhost", "127.0.0.1", "[::1]", "%2Ftmp"] {
+            assert!(matches!(mode(&format!("postgres://me@{here}/shop")), PgSslMode::Prefer), "{here}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_parameter_and_show_no_secret() {
+        for url in [
+            "postgres://me:canary@h/d?passwrod=canary",
+            "postgres://me:canary@h/d?sslmode=canary",
+            "postgres://me:canary@h:x/d",
+        ] {
+            let error = Place::parse(url).err().unwrap();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What `install` left behind, and in which words a table differs from it.
+
+use std::collections::BTreeMap;
+
+use super::schema::get;
+use super::wire::Args;
+use super::{HISTORY, Postgres, sql};
+use crate::model::TableSpec;
+use crate::node::Result;
+
+/// Facts about one table: (kind, name) and details.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint(BTreeMap<(String, String), String>);
+
+/// Columns, unique indexes, partitions, references that cascade, Concord's triggers with their functions, and the history.
+/// Names that were found are text; details are opaque except for a column's, which begin with its number.
+const FACTS: &str = "SELECT t.n, f.kind, f.name, f.details \
+    FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY AS t (tab, hist, n), \
+    LATERAL (SELECT pg_catalog.to_regclass(t.tab)::pg_catalog.oid AS oid, pg_catalog.to_regclass(t.hist)::pg_catalog.oid AS hist) r, \
+    LATERAL ( \
+        SELECT 'column' AS kind, a.attname::pg_catalog.text AS name, pg_catalog.concat_ws(' ', a.attnum, \
+            pg_catalog.format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END, \
+            CASE WHEN a.attgenerated <> '' THEN 'generated' END, \
+            CASE a.attidentity WHEN 'a' THEN 'identity always' WHEN 'd' THEN 'identity' END) AS details \
+        FROM pg_catalog.pg_attribute a WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION ALL \
+        SELECT 'history', a.attname::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod) \
+        FROM pg_catalog.pg_attribute a WHERE a.attrelid = r.hist AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION ALL \
+        SELECT CASE WHEN i.indisprimary THEN 'primary key' ELSE 'unique index' END, c.relname::pg_catalog.text, \
+            pg_catalog.concat_ws(' ', i.indkey, i.indimmediate, i.indisvalid, \
+                pg_catalog.md5(i.indpred::pg_catalog.text), pg_catalog.md5(i.indexprs::pg_catalog.text)) \
+        FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+        WHERE i.indrelid = r.oid AND i.indisunique \
+    UNION ALL \
+        SELECT 'partition', p.relid::pg_catalog.regclass::pg_catalog.text, '' \
+        FROM pg_catalog.pg_partition_tree(r.oid) p WHERE p.level > 0 \
+    UNION ALL \
+        SELECT 'cascading reference', f.conname::pg_catalog.text || ' of ' || f.conrelid::pg_catalog.regclass::pg_catalog.text, '' \
+        FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0 \
+            AND (f.conrelid = r.oid OR f.confrelid = r.oid) \
+            AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')) \
+    UNION ALL \
+        SELECT 'trigger', g.tgname::pg_catalog.text || CASE WHEN g.tgrelid = r.oid THEN '' \
+                ELSE ' on ' || g.tgrelid::pg_catalog.regclass::pg_catalog.text END, \
+            pg_catalog.concat_ws(' ', g.tgenabled, g.tgtype, pg_catalog.md5(g.tgqual::pg_catalog.text), p.proname) \
+        FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid AND p.pronamespace = \
+            (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $3) \
+        WHERE g.tgrelid = r.oid OR g.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(r.oid) p) \
+    UNION ALL \
+        SELECT DISTINCT 'function', p.proname::pg_catalog.text, pg_catalog.concat_ws(' ', p.prosecdef, p.proowner, \
+            p.proconfig, p.proacl, pg_catalog.md5(p.prosrc)) \
+        FROM pg_catalog.pg_proc p WHERE p.pronamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $3) \
+            AND (p.proname = $4 OR p.oid IN (SELECT g.tgfoid FROM pg_catalog.pg_trigger g WHERE g.tgrelid = r.oid \
+                OR g.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(r.oid) p))) \
+    UNION ALL \
+        SELECT 'row-level security', '', '' WHERE pg_catalog.row_security_active(r.oid) \
+    UNION ALL \
+        SELECT 'role', session_user::pg_catalog.text, '') f";
+
+impl Fingerprint {
+    pub fn write(&self) -> String {
+        let facts: Vec<_> = self.0.iter().map(|((kind, name), details)| [kind, name, details]).collect();
+        serde_json::json!(facts).to_string()
+    }
+
+    /// Text that is not a fingerprint reads as an empty one, from which everything differs.
+    pub fn read(text: &str) -> Fingerprint {
+        let facts: Vec<[String; 3]> = serde_json::from_str(text).unwrap_or_default();
+        Fingerprint(facts.into_iter().map(|[kind, name, details]| ((kind, name), details)).collect())
+    }
+
+    /// What is different now; empty if nothing is.
+    pub fn differences(&self, now: &Fingerprint) -> Vec<String> {
+        if now.0.keys().all(|(kind, _)| kind != "column") {
+            return vec!["the table is gone".to_owned()];
+        }
+        let mut words = Vec::new();
+        let gone: Vec<_> = self.0.iter().filter(|(fact, _)| !now.0.contains_key(*fact)).collect();
+        let mut new: Vec<_> = now.0.iter().filter(|(fact, _)| !self.0.contains_key(*fact)).collect();
+        for ((kind, name), details) in gone {
+            let number = |details: &str| details.split(' ').next().map(str::to_owned);
+            let renamed = new
+                .iter()
+                .position(|((other, _), now)| kind == "column" && other == kind && number(now) == number(details));
+            words.push(match (kind.as_str(), renamed) {
+                (_, Some(at)) => format!("column {name} was renamed to {}", new.remove(at).0.1),
+                ("column", None) => format!("column {name} was dropped"),
+                ("history", None) => format!("the history lacks its column {name}"),
+                ("role", None) => format!("it was installed by role {name}"),
+                ("setting", None) => "it was configured otherwise".to_owned(),
+                ("row-level security", None) => "row-level security no longer hides rows".to_owned(),
+                (_, None) => format!("{kind} {name} is missing"),
+            });
+        }
+        for ((kind, name), _) in new {
+            words.push(match kind.as_str() {
+                "setting" => continue,
+                "role" => format!("the role connected now is {name}"),
+                "history" => format!("the history has a column {name} that is not Concord's"),
+                "row-level security" => "row-level security hides rows".to_owned(),
+                _ => format!("{kind} {name} was added"),
+            });
+        }
+        for (fact, details) in &self.0 {
+            let Some(now) = now.0.get(fact).filter(|now| *now != details) else { continue };
+            let (kind, name) = fact;
+            words.push(match kind.as_str() {
+                "column" => {
+                    let without_number =
+                        |details: &str| details.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
+                    format!("column {name} was {} and is {}", without_number(details), without_number(now))
+                }
+                "function" => format!("the body or the owner of function {HISTORY}.{name} was changed"),
+                "trigger" if now.starts_with('D') => format!("trigger {name} is disabled"),
+                "setting" => "its key, its images or its direction were configured otherwise".to_owned(),
+                _ => format!("{kind} {name} was changed"),
+            });
+        }
+        words
+    }
+}
+
+impl Postgres {
+    /// The tables as they are now. A table that does not exist has no columns.
+    pub(super) async fn fingerprints(&mut self, tables: &[TableSpec]) -> Result<Vec<Fingerprint>> {
+        let mut prints: Vec<Fingerprint> = tables
+            .iter()
+            .map(|spec| {
+                let mut print = Fingerprint::default();
+                print.0.insert(("setting".to_owned(), String::new()), settings(spec));
+                print
+            })
+            .collect();
+        let mut args = Args::new();
+        args.add(tables.iter().map(sql::table).collect::<Vec<_>>())
+            .add(tables.iter().map(sql::history).collect::<Vec<_>>())
+            .add(HISTORY)
+            .add(super::capture::WANTED);
+        for row in self.fetch(FACTS, args).await? {
+            let table: i64 = get(&row, 0)?;
+            prints[table as usize - 1].0.insert((get(&row, 1)?, get(&row, 2)?), get(&row, 3)?);
+        }
+        Ok(prints)
+    }
+}
+
+/// What the triggers and the history depend on besides the catalogue.
+fn settings(spec: &TableSpec) -> String {
+    let names = |columns: &mut dyn Iterator<Item = &crate::model::Column>| {
+        columns.map(|column| column.name.clone()).collect::<Vec<_>>()
+    };
+    serde_json::json!([
+        sql::table(spec),
+        names(&mut spec.key_columns()),
+        names(&mut spec.image_columns()),
+        spec.captured
+    ])
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(facts: &[[&str; 3]]) -> Fingerprint {
+        Fingerprint::read(&serde_json::json!(facts).to_string())
+    }
+
+    #[test]
+    fn differences_are_told_in_words() {
+        let before = print(&[
+            ["column", "id", "1 integer not null"],
+            ["column", "name", "2 text"],
+            ["column", "city", "3 text"],
+            ["trigger", "!concord_i", "A 5"],
+            ["trigger", "!concord_u", "A 17"],
+            ["function", "t!i", "x"],
+        ]);
+        assert_eq!(Fingerprint::read(&before.write()), before);
+        assert!(before.differences(&before).is_empty());
+        let now = print(&[
+            ["column", "id", "1 bigint not null"],
+            ["column", "label", "2 text"],
+            ["column", "email", "4 text"],
+            ["trigger", "!concord_u", "D 17"],
+            ["function", "t!i", "y"],
+        ]);
+        assert_eq!(
+            before.differences(&now),
+            [
+                "column city was dropped",
+                "column name was renamed to label",
+                "trigger !concord_i is missing",
+                "column email was added",
+                "column id was integer not null and is bigint not null",
+                "the body or the owner of function history_store.t!i was changed",
+                "trigger !concord_u is disabled",
+            ]
+        );
+        assert_eq!(before.differences(&print(&[["role", "x", ""]])), ["the table is gone"]);
+    }
+}

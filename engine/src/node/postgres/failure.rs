@@ -1,0 +1,126 @@
+//! What PostgreSQL and the connection report, as errors that the engine acts upon.
+
+use sqlx::postgres::PgDatabaseError;
+
+use crate::node::{Constraint, Error, ErrorKind};
+
+/// The error without anything that could hold a value: PostgreSQL puts those into the detail and the context.
+pub fn error(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
+            Some(error) => database(error),
+            None => Error::new(ErrorKind::Other, "the database reported an error that cannot be read"),
+        },
+        sqlx::Error::Io(error) => Error::new(ErrorKind::Lost, format!("the connection broke: {error}")),
+        sqlx::Error::Tls(error) => Error::new(
+            ErrorKind::Lost,
+            format!(
+                "TLS could not be agreed on: {error}; hosts other than this machine need a verified certificate unless \
+                 the URL says otherwise: append ?sslmode=verify-full&sslrootcert=FILE, or ?sslmode=require to encrypt \
+                 without verifying, or ?sslmode=disable to send everything in the clear"
+            ),
+        ),
+        sqlx::Error::Encode(error) => Error::new(ErrorKind::Value, format!("too large for one statement: {error}")),
+        sqlx::Error::Protocol(text) => {
+            Error::new(ErrorKind::Lost, format!("the server's answer is not understood: {text}"))
+        }
+        sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed | sqlx::Error::PoolTimedOut => {
+            Error::new(ErrorKind::Lost, "the connection is gone")
+        }
+        // The text may quote what stands in the URL.
+        sqlx::Error::Configuration(_) => Error::new(ErrorKind::Other, "the URL cannot be understood"),
+        other => Error::new(ErrorKind::Other, other.to_string()),
+    }
+}
+
+fn database(error: &PgDatabaseError) -> Error {
+    let code = error.code();
+    let kind = kind(code, error.message());
+    // Exceptions of users' triggers may say anything, and 22xxx quote the value.
+    let message = if kind == ErrorKind::Value { scrubbed(error.message()) } else { error.message().to_owned() };
+    let place = match (error.constraint(), error.table(), error.column()) {
+        (Some(constraint), Some(table), _) => format!(" (constraint {constraint} of {table})"),
+        (None, Some(table), Some(column)) => format!(" (column {column} of {table})"),
+        _ => String::new(),
+    };
+    let place = if place.is_empty() || quotes_all(&message, error) { String::new() } else { place };
+    Error::new(kind, format!("{message}{place} [{code}]"))
+}
+
+fn quotes_all(message: &str, error: &PgDatabaseError) -> bool {
+    error.constraint().is_some_and(|name| message.contains(name))
+        && error.table().is_some_and(|name| message.contains(name))
+}
+
+/// `invalid input syntax for type integer: "secret"` without what follows the colon.
+fn scrubbed(message: &str) -> String {
+    let end = message.find(": \"").unwrap_or(message.len());
+    let mut text = String::new();
+    // `value "…" is out of range`: anything between double quotes may be the value.
+    for (at, part) in message[..end].split('"').enumerate() {
+        text += if at % 2 == 0 { part } else { "…" };
+    }
+    text
+}
+
+fn kind(code: &str, message: &str) -> ErrorKind {
+    match code {
+        "23505" => ErrorKind::Constraint(Constraint::Unique),
+        "23503" => ErrorKind::Constraint(Constraint::Reference),
+        "40001" | "40P01" | "55P03" | "57014" => ErrorKind::Retry,
+        "42501" => ErrorKind::Rights,
+        "3D000" => ErrorKind::Login,
+        "42P01" | "42703" | "42883" | "42704" | "3F000" | "42804" | "42P10" | "428C9" => ErrorKind::Drift,
+        "0A000" if message.contains("cached plan") => ErrorKind::Drift,
+        "25006" => ErrorKind::Other,
+        "XX000" if message.contains("invalid memory alloc request size") => ErrorKind::Value,
+        _ => match &code[..2.min(code.len())] {
+            "23" | "P0" | "44" | "27" => ErrorKind::Constraint(Constraint::Other),
+            "22" | "54" => ErrorKind::Value,
+            "28" => ErrorKind::Login,
+            "08" | "57" | "25" => ErrorKind::Lost,
+            _ if code == "53300" => ErrorKind::Lost,
+            _ => ErrorKind::Other,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_become_kinds() {
+        for (code, expected) in [
+            ("23505", ErrorKind::Constraint(Constraint::Unique)),
+            ("23503", ErrorKind::Constraint(Constraint::Reference)),
+            ("23514", ErrorKind::Constraint(Constraint::Other)),
+            ("P0001", ErrorKind::Constraint(Constraint::Other)),
+            ("22001", ErrorKind::Value),
+            ("40P01", ErrorKind::Retry),
+            ("42703", ErrorKind::Drift),
+            ("42501", ErrorKind::Rights),
+            ("28P01", ErrorKind::Login),
+            ("57P01", ErrorKind::Lost),
+            ("58030", ErrorKind::Other),
+        ] {
+            assert_eq!(kind(code, ""), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn values_are_taken_out_of_messages() {
+        assert_eq!(
+            scrubbed("invalid input syntax for type integer: \"canary\""),
+            "invalid input syntax for type integer"
+        );
+        assert_eq!(
+            scrubbed("value \"canary\" is out of range for type integer"),
+            "value … is out of range for type integer"
+        );
+        assert_eq!(
+            scrubbed("value too long for type character varying(3)"),
+            "value too long for type character varying(3)"
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! Reading: the snapshot, the entries in it, the present rows; and what becomes of entries afterwards.
+//!
+//! A snapshot of PostgreSQL is `xmax` and the transactions below it that were open. What it sees is exactly the cut of
+//! that shape, so an entry is new when it is visible now and was not in the cut before, whenever its transaction
+//! committed and whatever else is still open. Nothing has to wait for the oldest transaction of the server.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use super::drift::Fingerprint;
+use super::schema::get;
+use super::wire::{Args, Wire, read_mark};
+use super::{HISTORY, Phase, Postgres, quote, sql};
+use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, Op, Row, TableSpec, Vector};
+use crate::node::{Entries, Error, ErrorKind, Opened, Result};
+
+/// Fails where row-level security would hide rows. The catalogue is read with a generic plan, which is made once.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; \
+                     SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// What [`Node::pulse`](crate::node::Node::pulse) remembers between calls.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    sequences: i64,
+    /// A transaction that moved the sequences may still be open while the snapshot's xmin is at or below this.
+    settles_above: i64,
+}
+
+impl Postgres {
+    pub(super) async fn open_snapshot(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        self.begin(Phase::Reading, BEGIN).await?;
+        let service = self.check_service().await?;
+        let now = self.fingerprints(tables).await?;
+        let drifted = self.compare(tables, &now).await?;
+        let rows = self
+            .fetch(
+                "SELECT pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true), \
+                    (EXTRACT (EPOCH FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, \
+                    pg_catalog.pg_snapshot_xmax(s)::pg_catalog.text::pg_catalog.int8, \
+                    ARRAY (SELECT x::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_snapshot_xip(s) AS x) \
+                 FROM pg_catalog.pg_current_snapshot() AS s",
+                Args::new(),
+            )
+            .await?;
+        let clock = get(&rows[0], 1)?;
+        let next: i64 = get(&rows[0], 2)?;
+        self.whole = Cut::new(next, get(&rows[0], 3)?);
+        let (positions, purged) = self.read_positions(tables).await?;
+        let parked = self.read_parked(tables).await?;
+        let next_marks = tables.iter().map(|table| (table.index, next)).collect();
+        Ok(Opened { service, clock, shared_marks: true, positions, purged, next_marks, parked, drifted })
+    }
+
+    async fn compare(&mut self, tables: &[TableSpec], now: &[Fingerprint]) -> Result<Vec<(usize, String)>> {
+        let rows = self.fetch("SELECT \"table\", fingerprint FROM concord.installed", Args::new()).await?;
+        let mut left: std::collections::HashMap<String, Fingerprint> = std::collections::HashMap::new();
+        for row in &rows {
+            left.insert(get(row, 0)?, Fingerprint::read(&get::<String>(row, 1)?));
+        }
+        let mut drifted = Vec::new();
+        for (table, now) in tables.iter().zip(now) {
+            match left.get(&table.name) {
+                None => drifted.push((table.index, "it is not installed here".to_owned())),
+                Some(left) => {
+                    let differences = left.differences(now);
+                    if !differences.is_empty() {
+                        drifted.push((table.index, differences.join("; ")));
+                    }
+                }
+            }
+        }
+        Ok(drifted)
+    }
+
+    pub(super) async fn read_entries(
+        &mut self,
+        table: &TableSpec,
+        after: &Cut,
+        through: Option<i64>,
+        limit: usize,
+    ) -> Result<Entries> {
+        let mut args = Args::new();
+        let parts = sql::beyond(&mut args, after);
+        args.mark(through.unwrap_or(i64::MAX));
+        let through = args.count();
+        // One more than asked for tells whether there are more.
+        args.add(limit.saturating_add(1).try_into().unwrap_or(i64::MAX));
+        let limited = args.count();
+        let history = sql::history(table);
+        let columns = EntryColumns::of(table);
+        let part = |condition: &String| {
+            format!(
+                "(SELECT {} FROM {history} AS h WHERE {condition} AND h.xid OPERATOR(pg_catalog.<=) ${through}::pg_catalog.xid8 \
+                 ORDER BY h.xid, h.id LIMIT ${limited}::pg_catalog.int8)",
+                columns.select
+            )
+        };
+        let parts = parts.iter().map(part).collect::<Vec<_>>().join(" UNION ALL ");
+        let statement = format!("{parts} ORDER BY xid, id LIMIT ${limited}::pg_catalog.int8");
+        let mut rows = self.fetch(statement, args).await?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let entries = rows.iter().map(|row| columns.read(self, row)).collect::<Result<_>>()?;
+        Ok(Entries { entries, whole: self.whole.clone(), more })
+    }
+
+    pub(super) async fn count_entries(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
+        let mut args = Args::new();
+        let parts = sql::beyond(&mut args, after);
+        let history = sql::history(table);
+        let counts =
+            parts.iter().map(|condition| format!("(SELECT pg_catalog.count(*) FROM {history} AS h WHERE {condition})"));
+        let rows = self.fetch(format!("SELECT {}", counts.collect::<Vec<_>>().join(" + ")), args).await?;
+        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
+    }
+
+    pub(super) async fn read_last_entries(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+    ) -> Result<Vec<Option<(i64, i64, i64)>>> {
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let statement = format!(
+            "SELECT DISTINCT ON (u.n) u.n, h.id, h.xid, h.\"time\" FROM {wanted} JOIN {} AS h ON {} \
+             WHERE h.origin IS NULL ORDER BY u.n, h.id DESC",
+            sql::history(table),
+            self.same_entry_key(table)
+        );
+        let mut last = vec![None; keys.len()];
+        for row in self.fetch(statement, args).await? {
+            let at: i64 = get(&row, 0)?;
+            last[at as usize - 1] = Some((get(&row, 1)?, read_mark(&row, 2)?, get(&row, 3)?));
+        }
+        Ok(last)
+    }
+
+    pub(super) async fn read_rows(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        let mut found = vec![None; keys.len()];
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let wires: Vec<Wire> = table.columns.iter().map(Wire::of).collect();
+        let columns = table.columns.iter().zip(&wires);
+        let columns: String = columns
+            .map(|(column, wire)| format!(", {}", wire.outgoing(&format!("t.{}", quote::ident(&column.name)))))
+            .collect();
+        let statement =
+            format!("SELECT u.n{columns} FROM {wanted} JOIN {} AS t ON {}", sql::table(table), self.same_key(table));
+        for row in self.fetch(statement, args).await? {
+            let at: i64 = get(&row, 0)?;
+            let cells = wires.iter().zip(&table.columns).enumerate().map(|(at, (wire, column))| {
+                wire.read(&row, at + 1).map_err(|why| format!("column {} {why}", column.name))
+            });
+            found[at as usize - 1] = Some(cells.collect());
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn delete_entries(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+        let mut args = Args::new();
+        args.mark(through.next()).marks(through.open().iter().copied());
+        args.add(table.name.as_str()).add(through.to_string());
+        let mut passed = "(h.xid OPERATOR(pg_catalog.<) $1::pg_catalog.xid8 \
+                          AND h.xid OPERATOR(pg_catalog.<>) ALL ($2::pg_catalog.xid8[]))"
+            .to_owned();
+        if let Some((mark, last)) = through.inside() {
+            args.mark(mark).add(last);
+            passed += " OR (h.xid OPERATOR(pg_catalog.=) $5::pg_catalog.xid8 AND h.id <= $6)";
+        }
+        let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
+        let statement = format!(
+            "WITH gone AS (DELETE FROM {} AS h WHERE ({passed}){mine} RETURNING 1), \
+                total AS (SELECT pg_catalog.count(*) AS n FROM gone), \
+                mark AS (INSERT INTO concord.purged (\"table\", cut) SELECT $3, $4 FROM total WHERE n > 0 \
+                    ON CONFLICT (\"table\") DO UPDATE SET cut = excluded.cut) \
+             SELECT n FROM total",
+            sql::history(table)
+        );
+        let rows = self.fetch(statement, args).await?;
+        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
+    }
+
+    /// Changes when an entry was written. It is written before its transaction commits, so while one that could have
+    /// written it is open the end of any transaction changes the number too.
+    pub(super) async fn read_pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        let mut args = Args::new();
+        args.add(HISTORY).add(tables.iter().map(|table| sql::history_name(&table.name)).collect::<Vec<_>>());
+        let rows = self
+            .fetch(
+                "SELECT (SELECT pg_catalog.sum(pg_catalog.pg_sequence_last_value(d.objid))::pg_catalog.int8 \
+                    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_depend d ON d.deptype = 'i' AND d.refobjsubid = 1 \
+                        AND d.refobjid = c.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                        AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                    WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1) \
+                        AND c.relname = ANY ($2::pg_catalog.text[])), \
+                    pg_catalog.pg_snapshot_xmin(p)::pg_catalog.text::pg_catalog.int8, \
+                    pg_catalog.pg_snapshot_xmax(p)::pg_catalog.text::pg_catalog.int8, p::pg_catalog.text \
+                 FROM pg_catalog.pg_current_snapshot() AS p",
+                args,
+            )
+            .await?;
+        let sequences: i64 = get::<Option<i64>>(&rows[0], 0)?.unwrap_or(0);
+        let (xmin, xmax): (i64, i64) = (get(&rows[0], 1)?, get(&rows[0], 2)?);
+        if sequences != self.pulse.sequences {
+            self.pulse = Pulse { sequences, settles_above: xmax };
+        }
+        let mut hasher = DefaultHasher::new();
+        sequences.hash(&mut hasher);
+        if xmin <= self.pulse.settles_above {
+            get::<String>(&rows[0], 3)?.hash(&mut hasher);
+        }
+        Ok(hasher.finish())
+    }
+
+    /// Transactions of any database of the server that keep the oldest open transaction id from rising.
+    pub(super) async fn read_blockers(&mut self) -> Result<Vec<String>> {
+        let rows = self
+            .fetch(
+                "SELECT pg_catalog.format('process %s (%s in database %s) has been %s since %s', a.pid, \
+                        coalesce(a.usename::pg_catalog.text, 'unknown'), a.datname, coalesce(a.state, 'in a transaction'), \
+                        coalesce(pg_catalog.to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS UTC'), 'a time it does not tell us')) AS line, \
+                    a.xact_start AS since \
+                 FROM pg_catalog.pg_stat_activity a WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() \
+                    AND (a.xact_start IS NULL OR a.xact_start < pg_catalog.clock_timestamp() - INTERVAL '5 seconds') \
+                 UNION ALL SELECT pg_catalog.format('the prepared transaction %L of %s in database %s has waited since %s; end it \
+                        there with COMMIT PREPARED or ROLLBACK PREPARED', p.gid, p.owner, p.database, \
+                        pg_catalog.to_char(p.prepared, 'YYYY-MM-DD HH24:MI:SS UTC')), p.prepared \
+                 FROM pg_catalog.pg_prepared_xacts p WHERE p.prepared < pg_catalog.clock_timestamp() - INTERVAL '5 seconds' \
+                 ORDER BY since NULLS LAST",
+                Args::new(),
+            )
+            .await?;
+        rows.iter().map(|row| get(row, 0)).collect()
+    }
+}
+
+/// The columns of a history in the order in which they are read.
+struct EntryColumns<'a> {
+    keys: Vec<(&'a Column, Wire)>,
+    images: Vec<(&'a Column, Wire)>,
+    select: String,
+}
+
+/// Where the key begins in a result.
+const KEY: usize = 8;
+
+impl<'a> EntryColumns<'a> {
+    fn of(table: &'a TableSpec) -> EntryColumns<'a> {
+        let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
+        let images: Vec<_> = table.image_columns().map(|column| (column, Wire::of(column))).collect();
+        let mut select = "h.id, h.xid, h.op, h.\"time\", h.origin, h.number, h.mark, h.vector".to_owned();
+        for ((_, wire), name) in keys.iter().zip(sql::history_keys(table)) {
+            select += &format!(", {}", wire.outgoing(&format!("h.{name}")));
+        }
+        if !images.is_empty() {
+            select += ", h.before, h.after";
+            for (column, wire) in &images {
+                let (old, new) = sql::image_columns(column);
+                for name in [old, new] {
+                    select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
+                }
+            }
+        }
+        EntryColumns { keys, images, select }
+    }
+
+    fn read(&self, node: &Postgres, row: &PgRow) -> Result<Entry> {
+        let damaged = |why: String| {
+            Error::new(ErrorKind::Service, format!("an entry of {HISTORY} cannot be read: {why}; run `concord reset`"))
+        };
+        let op = row.try_get_raw(2).ok().and_then(|raw| raw.as_str().ok()).and_then(Op::from_letter);
+        let cell = |at: usize, column: &Column, wire: &Wire| {
+            wire.read(row, at).map_err(|why| damaged(format!("column {} {why}", column.name)))
+        };
+        let key: Key = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(at, (column, wire))| cell(KEY + at, column, wire))
+            .collect::<Result<_>>()?;
+        // What a node made that is no longer in the sync is carried on as this node's own.
+        let arrival = match get::<Option<&str>>(row, 4)?.and_then(|name| node.node_id(name)) {
+            None => None,
+            Some(origin) => {
+                let number = get::<Option<i64>>(row, 5)?.ok_or_else(|| damaged("it has no number".to_owned()))?;
+                let mark = get::<Option<i64>>(row, 6)?.ok_or_else(|| damaged("it has no mark".to_owned()))?;
+                let vector = get::<Option<&str>>(row, 7)?.and_then(|text| Vector::read(text, &node.names));
+                let vector = vector.ok_or_else(|| damaged("its vector is malformed".to_owned()))?;
+                Some(Arrival { dot: Dot { node: origin, number, mark }, vector })
+            }
+        };
+        Ok(Entry {
+            id: get(row, 0)?,
+            mark: read_mark(row, 1)?,
+            op: op.ok_or_else(|| damaged("its operation is unknown".to_owned()))?,
+            time: get(row, 3)?,
+            key,
+            arrival,
+            images: self.read_images(row, cell)?,
+        })
+    }
+
+    fn read_images(
+        &self,
+        row: &PgRow,
+        cell: impl Fn(usize, &Column, &Wire) -> Result<crate::model::Value>,
+    ) -> Result<Option<Images>> {
+        if self.images.is_empty() {
+            return Ok(None);
+        }
+        let flags = KEY + self.keys.len();
+        let (Some(before), Some(after)) = (get::<Option<bool>>(row, flags)?, get::<Option<bool>>(row, flags + 1)?)
+        else {
+            return Ok(None);
+        };
+        let side = |offset: usize| -> Result<Row> {
+            let cells = self.images.iter().enumerate();
+            cells.map(|(at, (column, wire))| cell(flags + 2 + 2 * at + offset, column, wire)).collect()
+        };
+        Ok(Some(Images {
+            before: if before { Some(side(0)?) } else { None },
+            after: if after { Some(side(1)?) } else { None },
+        }))
+    }
+}

@@ -1,0 +1,468 @@
+//! Creating, repairing and removing service tables, histories and triggers, each in one transaction.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sqlx::Row;
+
+use super::capture::{self, Form, HistoryColumns};
+use super::drift::Fingerprint;
+use super::schema::get;
+use super::wire::Args;
+use super::{HISTORY, Phase, Postgres, SERVICE, quote, sql};
+use crate::model::TableSpec;
+use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+
+/// What may not run at the same time takes this lock: the first bytes of "concord".
+const LOCK: i64 = 0x0063_6f6e_636f_7264;
+
+/// Users wait behind whoever waits for a table lock, so nobody waits long.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
+                     SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = 'warning'";
+
+const SERVICE_TABLES: &[(&str, &str)] = &[
+    (
+        "node",
+        "version int8 NOT NULL, sync text NOT NULL, node text NOT NULL, nodes text[] NOT NULL, \
+              uuid uuid NOT NULL, only bool PRIMARY KEY DEFAULT true CHECK (only)",
+    ),
+    (
+        "installed",
+        "\"table\" text PRIMARY KEY, local text NOT NULL, history text NOT NULL UNIQUE, columns text NOT NULL, \
+                   triggers text NOT NULL, shape text NOT NULL, fingerprint text NOT NULL",
+    ),
+    ("position", "\"table\" text, source text, cut text NOT NULL, PRIMARY KEY (\"table\", source)"),
+    ("purged", "\"table\" text PRIMARY KEY, cut text NOT NULL"),
+    (
+        "parked",
+        "\"table\" text, hash text, key text NOT NULL, code text NOT NULL, message text NOT NULL, \
+                since int8 NOT NULL, vector text NOT NULL, time int8 NOT NULL, origin text NOT NULL, \"row\" text, \
+                standing text NOT NULL, standing_time int8 NOT NULL, PRIMARY KEY (\"table\", hash)",
+    ),
+    (
+        "journal",
+        "id text, loser text, \"table\" text NOT NULL, key text NOT NULL, decided int8 NOT NULL, \
+                 winner text NOT NULL, winner_time int8 NOT NULL, winner_row text, loser_time int8 NOT NULL, \
+                 loser_row text, reason text NOT NULL, number int8 GENERATED ALWAYS AS IDENTITY, \
+                 PRIMARY KEY (id, loser)",
+    ),
+];
+
+/// A table as it was installed.
+struct Installed {
+    local: String,
+    history: String,
+    columns: String,
+    triggers: String,
+    shape: String,
+    fingerprint: Fingerprint,
+}
+
+impl Postgres {
+    pub(super) async fn install_all(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
+        refuse_collisions(tables)?;
+        self.begin(Phase::Installing, BEGIN).await?;
+        self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
+        self.targets.clear();
+        let mut done = Vec::new();
+        self.create_service(sync, &mut done).await?;
+        let installed = self.read_installed().await?;
+        let forms = self.forms(tables).await?;
+        let mut unlisted: Vec<_> = installed.iter().collect();
+        unlisted.retain(|(name, _)| tables.iter().all(|table| table.name != **name));
+        for (name, old) in unlisted {
+            self.remove_table(name, old).await?;
+            done.push(format!("{name}: removed its triggers, history and positions"));
+        }
+        let now = self.fingerprints(tables).await?;
+        for ((spec, form), now) in tables.iter().zip(forms).zip(now) {
+            self.install_table(spec, form, installed.get(&spec.name), &now, &mut done).await?;
+        }
+        self.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        Ok(done)
+    }
+
+    async fn create_service(&mut self, sync: &Sync, done: &mut Vec<String>) -> Result<()> {
+        let existing = self.read_service_version().await?;
+        if existing.is_none() {
+            self.refuse_foreign_schemas().await?;
+            for schema in [SERVICE, HISTORY] {
+                self.run(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"))
+                    .await?;
+            }
+        }
+        for (name, columns) in SERVICE_TABLES {
+            let rows =
+                self.fetch_text("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &format!("{SERVICE}.{name}")).await?;
+            if !get::<bool>(&rows[0], 0)? {
+                self.run(&format!("CREATE TABLE {SERVICE}.{name} ({columns})")).await?;
+                done.push(format!("created {SERVICE}.{name}"));
+            }
+        }
+        let known = self.read_service().await?;
+        if let Some(known) = &known
+            && (known.sync != sync.name || known.node != sync.node)
+        {
+            return Err(Error::new(
+                ErrorKind::Service,
+                format!(
+                    "this database takes part in the sync `{}` as `{}` already, not in `{}` as `{}`; run `concord \
+                         uninstall` with its configuration first",
+                    known.sync, known.node, sync.name, sync.node
+                ),
+            ));
+        }
+        if known.is_none() || self.names != sync.nodes {
+            let mut args = Args::new();
+            args.add(SERVICE_VERSION).add(sync.name.as_str()).add(sync.node.as_str()).add(sync.nodes.clone());
+            self.fetch(
+                "INSERT INTO concord.node (version, sync, node, nodes, uuid) \
+                 VALUES ($1, $2, $3, $4, pg_catalog.gen_random_uuid()) \
+                 ON CONFLICT (only) DO UPDATE SET version = excluded.version, nodes = excluded.nodes",
+                args,
+            )
+            .await?;
+            done.push(format!("this is {} of {}", sync.node, sync.nodes.join(", ")));
+            self.names.clone_from(&sync.nodes);
+        }
+        let before = self.wanted_source().await?;
+        self.run(&capture::wanted(&self.role)).await?;
+        if before.is_some() && before != self.wanted_source().await? {
+            done.push(format!("replaced the function {HISTORY}.{}", capture::WANTED));
+        }
+        Ok(())
+    }
+
+    async fn wanted_source(&mut self) -> Result<Option<String>> {
+        let mut args = Args::new();
+        args.add(HISTORY).add(capture::WANTED);
+        let rows = self
+            .fetch(
+                "SELECT pg_catalog.concat_ws(' ', p.prosrc, p.proacl) FROM pg_catalog.pg_proc p \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace AND n.nspname = $1 WHERE p.proname = $2",
+                args,
+            )
+            .await?;
+        rows.first().map(|row| get(row, 0)).transpose()
+    }
+
+    /// Schemas of these names that Concord did not create are not touched.
+    async fn refuse_foreign_schemas(&mut self) -> Result<()> {
+        let mut args = Args::new();
+        args.add([SERVICE, HISTORY].as_slice());
+        let rows = self
+            .fetch(
+                "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1) AND EXISTS \
+                    (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid)",
+                args,
+            )
+            .await?;
+        match rows.first() {
+            None => Ok(()),
+            Some(row) => Err(Error::new(
+                ErrorKind::Service,
+                format!(
+                    "the schema {} holds tables that are not Concord's; rename it: ALTER SCHEMA {0} RENAME TO ...",
+                    get::<String>(row, 0)?
+                ),
+            )),
+        }
+    }
+
+    async fn read_installed(&mut self) -> Result<BTreeMap<String, Installed>> {
+        let rows = self
+            .fetch(
+                "SELECT \"table\", local, history, columns, triggers, shape, fingerprint FROM concord.installed",
+                Args::new(),
+            )
+            .await?;
+        let read = rows.iter().map(|row| {
+            let installed = Installed {
+                local: get(row, 1)?,
+                history: get(row, 2)?,
+                columns: get(row, 3)?,
+                triggers: get(row, 4)?,
+                shape: get(row, 5)?,
+                fingerprint: Fingerprint::read(&get::<String>(row, 6)?),
+            };
+            Ok((get(row, 0)?, installed))
+        });
+        read.collect()
+    }
+
+    /// Whether a table's cascades can come back to it: it lies on a cycle of references of which one cascades.
+    async fn forms(&mut self, tables: &[TableSpec]) -> Result<Vec<Form>> {
+        let mut args = Args::new();
+        args.add(tables.iter().map(sql::table).collect::<Vec<_>>());
+        let oids = self
+            .fetch(
+                "SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid::pg_catalog.int8 \
+                 FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, n) ORDER BY t.n",
+                args,
+            )
+            .await?;
+        let edges = self
+            .fetch(
+                "SELECT confrelid::pg_catalog.int8, conrelid::pg_catalog.int8, \
+                    confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd') \
+                 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND conparentid = 0",
+                Args::new(),
+            )
+            .await?;
+        let mut graph: HashMap<i64, Vec<i64>> = HashMap::new();
+        let mut cascades = Vec::new();
+        for row in &edges {
+            let (parent, child) = (get(row, 0)?, get(row, 1)?);
+            graph.entry(parent).or_default().push(child);
+            if get(row, 2)? {
+                cascades.push((parent, child));
+            }
+        }
+        let mut forms = Vec::new();
+        for (spec, row) in tables.iter().zip(&oids) {
+            let Some(oid) = get::<Option<i64>>(row, 0)? else {
+                return Err(Error::new(ErrorKind::Drift, format!("the table {} does not exist", spec.full_name())));
+            };
+            let from_here = reachable(&graph, oid);
+            let returns = cascades.iter().any(|(parent, child)| {
+                (*parent == oid || from_here.contains(parent))
+                    && (*child == oid || reachable(&graph, *child).contains(&oid))
+            });
+            let row_form = spec.partitioned || !spec.images.is_empty() || returns;
+            forms.push(if row_form { Form::Row } else { Form::Statement });
+        }
+        Ok(forms)
+    }
+
+    async fn install_table(
+        &mut self,
+        spec: &TableSpec,
+        form: Form,
+        old: Option<&Installed>,
+        now: &Fingerprint,
+        done: &mut Vec<String>,
+    ) -> Result<()> {
+        let (columns, numbers) = self.history_columns(spec).await?;
+        let create = columns.create(spec);
+        let layout = format!("{numbers} {create}");
+        let triggers = if spec.captured { capture::create(spec, form, &self.role) } else { Vec::new() };
+        let signature = triggers.join(";\n");
+        let as_left = old.is_some_and(|old| {
+            old.columns == layout
+                && old.triggers == signature
+                && old.fingerprint == *now
+                && old.local == sql::table(spec)
+        });
+        if as_left {
+            if old.is_some_and(|old| old.shape != spec.shape) {
+                let mut args = Args::new();
+                args.add(spec.name.as_str()).add(spec.shape.as_str());
+                self.fetch("UPDATE concord.installed SET shape = $2 WHERE \"table\" = $1", args).await?;
+                done.push(format!("{}: recorded its new shared shape", spec.name));
+            }
+            return Ok(());
+        }
+        let history = sql::history(spec);
+        let rows = self.fetch_text("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &history).await?;
+        let exists: bool = get(&rows[0], 0)?;
+        self.drop_functions(&spec.name).await?;
+        if !exists || old.is_none_or(|old| old.columns != layout) {
+            if exists {
+                self.run(&format!("DROP TABLE {history}")).await?;
+                done.push(format!(
+                    "{}: replaced {history}, because the key or its type changed; changes not yet carried are unknown now, \
+                     run `concord load`",
+                    spec.name
+                ));
+            } else {
+                done.push(format!("{}: created {history}", spec.name));
+            }
+            self.run(&create).await?;
+        }
+        if spec.captured {
+            for statement in &triggers {
+                self.run(statement).await?;
+            }
+            if self.owns(spec).await? {
+                for statement in capture::always(spec, form) {
+                    self.run(&statement).await?;
+                }
+            }
+            done.push(format!("{}: created triggers on {}", spec.name, spec.full_name()));
+        } else if old.is_some_and(|old| !old.triggers.is_empty()) {
+            done.push(format!(
+                "{}: removed triggers from {}, whose changes are carried nowhere",
+                spec.name,
+                spec.full_name()
+            ));
+        }
+        if let Some(old) = old {
+            for difference in old.fingerprint.differences(now) {
+                done.push(format!("{}: took note that {difference}", spec.name));
+            }
+        }
+        let print = self.fingerprints(std::slice::from_ref(spec)).await?.remove(0);
+        let mut args = Args::new();
+        args.add(spec.name.as_str())
+            .add(sql::table(spec))
+            .add(sql::history_name(&spec.name))
+            .add(layout)
+            .add(signature)
+            .add(spec.shape.as_str())
+            .add(print.write());
+        self.fetch(
+            "INSERT INTO concord.installed (\"table\", local, history, columns, triggers, shape, fingerprint) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (\"table\") DO UPDATE SET local = excluded.local, \
+             history = excluded.history, columns = excluded.columns, triggers = excluded.triggers, \
+             shape = excluded.shape, fingerprint = excluded.fingerprint",
+            args,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// The history's columns with types from the catalogue: what a domain is made of, without length or precision.
+    /// With them the numbers of the columns they stand for, which a renamed column keeps.
+    async fn history_columns(&mut self, spec: &TableSpec) -> Result<(HistoryColumns, String)> {
+        let mut args = Args::new();
+        args.add(sql::table(spec));
+        let rows = self
+            .fetch(
+                "WITH RECURSIVE base (name, number, oid) AS ( \
+                    SELECT a.attname, a.attnum, a.atttypid FROM pg_catalog.pg_attribute a \
+                    WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
+                 UNION ALL SELECT b.name, b.number, t.typbasetype FROM base b \
+                    JOIN pg_catalog.pg_type t ON t.oid = b.oid AND t.typtype = 'd') \
+                 SELECT b.name::pg_catalog.text, pg_catalog.format_type(b.oid, -1), b.number \
+                 FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid AND t.typtype <> 'd'",
+                args,
+            )
+            .await?;
+        let types: HashMap<String, (String, i16)> =
+            rows.iter().map(|row| Ok((get(row, 0)?, (get(row, 1)?, get(row, 2)?)))).collect::<Result<_>>()?;
+        let recorded = spec.key_columns().chain(spec.image_columns());
+        if let Some(missing) = recorded.clone().find(|column| !types.contains_key(&column.name)) {
+            let message = format!("{} has no column {} any more", spec.full_name(), missing.name);
+            return Err(Error::new(ErrorKind::Drift, message));
+        }
+        let numbers: Vec<i16> = recorded.map(|column| types[&column.name].1).collect();
+        Ok((HistoryColumns::of(spec, |column| types[&column.name].0.clone()), format!("{numbers:?}")))
+    }
+
+    async fn owns(&mut self, spec: &TableSpec) -> Result<bool> {
+        let statement = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class \
+                         WHERE oid = pg_catalog.to_regclass($1)";
+        let rows = self.fetch_text(statement, &sql::table(spec)).await?;
+        rows.first().map_or(Ok(false), |row| get(row, 0))
+    }
+
+    /// Drops a table's trigger functions and with them its triggers, which only the table's owner could drop directly.
+    async fn drop_functions(&mut self, shared: &str) -> Result<()> {
+        let drops: Vec<String> = capture::functions(shared)
+            .iter()
+            .map(|function| format!("DROP FUNCTION IF EXISTS {}() CASCADE", quote::table(HISTORY, function)))
+            .collect();
+        self.run(&drops.join("; ")).await
+    }
+
+    async fn remove_table(&mut self, shared: &str, old: &Installed) -> Result<()> {
+        self.drop_functions(shared).await?;
+        self.run(&format!("DROP TABLE IF EXISTS {}", quote::table(HISTORY, &old.history))).await?;
+        for table in ["installed", "position", "purged", "parked"] {
+            self.fetch_text(&format!("DELETE FROM concord.{table} WHERE \"table\" = $1"), shared).await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_text(&mut self, statement: &str, text: &str) -> Result<Vec<sqlx::postgres::PgRow>> {
+        let mut args = Args::new();
+        args.add(text);
+        self.fetch(statement, args).await
+    }
+
+    pub(super) async fn uninstall_all(&mut self) -> Result<bool> {
+        self.begin(Phase::Installing, BEGIN).await?;
+        self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
+        if self.read_service_version().await?.is_none() {
+            return Ok(false);
+        }
+        let mut ours: HashSet<String> = SERVICE_TABLES.iter().map(|(name, _)| quote::table(SERVICE, name)).collect();
+        for installed in self.read_installed().await?.values() {
+            ours.insert(quote::table(HISTORY, &installed.history));
+        }
+        let mut args = Args::new();
+        args.add([SERVICE, HISTORY].as_slice());
+        let rows = self
+            .fetch(
+                "SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
+                args,
+            )
+            .await?;
+        for row in &rows {
+            let (schema, name): (&str, &str) =
+                (row.try_get(0).map_err(super::failure::error)?, row.try_get(1).map_err(super::failure::error)?);
+            if !ours.contains(&quote::table(schema, name)) {
+                return Err(Error::new(
+                    ErrorKind::Service,
+                    format!(
+                        "{schema}.{name} is not Concord's and would be dropped with the schema; move it away first"
+                    ),
+                ));
+            }
+        }
+        self.run(&format!("DROP SCHEMA {HISTORY} CASCADE; DROP SCHEMA {SERVICE} CASCADE; COMMIT")).await?;
+        self.phase = Phase::Idle;
+        self.targets.clear();
+        self.stale = true;
+        Ok(true)
+    }
+
+    pub(super) async fn reset_all(&mut self) -> Result<()> {
+        self.begin(Phase::Installing, BEGIN).await?;
+        self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
+        self.check_service().await?;
+        let histories: Vec<String> =
+            self.read_installed().await?.values().map(|installed| quote::table(HISTORY, &installed.history)).collect();
+        if !histories.is_empty() {
+            // Ids go on from where they are, so that none is ever used twice.
+            self.run(&format!("TRUNCATE {} CONTINUE IDENTITY", histories.join(", "))).await?;
+        }
+        self.run("DELETE FROM concord.position; DELETE FROM concord.purged; DELETE FROM concord.parked; COMMIT")
+            .await?;
+        self.phase = Phase::Idle;
+        Ok(())
+    }
+}
+
+fn reachable(graph: &HashMap<i64, Vec<i64>>, from: i64) -> HashSet<i64> {
+    let mut seen = HashSet::new();
+    let mut next = vec![from];
+    while let Some(table) = next.pop() {
+        for &child in graph.get(&table).into_iter().flatten() {
+            if seen.insert(child) {
+                next.push(child);
+            }
+        }
+    }
+    seen
+}
+
+/// Two shared names that would share a history or the name of a function.
+fn refuse_collisions(tables: &[TableSpec]) -> Result<()> {
+    let mut taken: HashMap<String, &str> = HashMap::new();
+    for table in tables {
+        for name in capture::functions(&table.name).into_iter().chain([sql::history_name(&table.name)]) {
+            if let Some(other) = taken.insert(name.clone(), &table.name)
+                && other != table.name
+            {
+                return Err(Error::new(
+                    ErrorKind::Service,
+                    format!("tables `{other}` and `{}` would share {HISTORY}.{name}; rename one of them", table.name),
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,450 @@
+//! What the catalogue says: tables, columns, keys, references, rights, and who the server is.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::types::NativeType;
+use super::wire::Args;
+use super::{HISTORY, Postgres, SERVICE, failure, quote};
+use crate::model::{Domain, ForeignKey, OnGone, TableSpec, Unique};
+use crate::node::{Catalogue, CatalogueColumn, MissingRight, Probe, Result};
+
+/// Reads a column of a result that the statement itself defines.
+pub fn get<'r, T>(row: &'r PgRow, at: usize) -> Result<T>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(at).map_err(failure::error)
+}
+
+const TABLE: &str = "SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
+        c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text, c.relispartition, \
+        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
+        (SELECT i.inhparent::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_inherits i \
+            WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1), \
+        c.relhasrules, pg_catalog.row_security_active(c.oid) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+        AND ((n.nspname = ANY ($2) AND c.relname = $1) OR n.nspname || '.' || c.relname = $1) \
+    ORDER BY pg_catalog.array_position($2, n.nspname::pg_catalog.text) NULLS LAST LIMIT 1";
+
+/// Columns with domains followed down to what they are made of. A modifier of -1 makes `format_type` name the type in a
+/// way that SQL does not read as a length of 1.
+const COLUMNS: &str = "WITH RECURSIVE base (att, oid, modifier, never_null) AS ( \
+        SELECT a.attnum, a.atttypid, a.atttypmod, a.attnotnull FROM pg_catalog.pg_attribute a \
+        WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION ALL \
+        SELECT b.att, t.typbasetype, t.typtypmod, b.never_null OR t.typnotnull \
+        FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') \
+    SELECT a.attname::pg_catalog.text, NOT b.never_null, a.attgenerated <> '', a.attidentity::pg_catalog.text, \
+        n.nspname::pg_catalog.text, t.typname::pg_catalog.text, t.typtype::pg_catalog.text, \
+        t.typcategory::pg_catalog.text, b.modifier, pg_catalog.format_type(t.oid, b.modifier), \
+        pg_catalog.format_type(t.oid, -1), pg_catalog.quote_ident(n.nspname) || '.', \
+        e.typname::pg_catalog.text, en.nspname::pg_catalog.text \
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid AND t.typtype <> 'd' \
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum = b.att \
+        LEFT JOIN pg_catalog.pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem \
+        LEFT JOIN pg_catalog.pg_namespace en ON en.oid = e.typnamespace \
+    ORDER BY a.attnum";
+
+/// Unique indexes, those that can be keys first: the primary key, then by age.
+const UNIQUES: &str = "SELECT c.relname::pg_catalog.text, i.indexprs IS NULL, \
+        i.indexprs IS NULL AND i.indpred IS NULL AND k.never_null, k.names \
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid, \
+        LATERAL (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.at) AS names, \
+                pg_catalog.bool_and(a.attnotnull) AS never_null \
+            FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, at) \
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+            WHERE k.at <= i.indnkeyatts) k \
+    WHERE i.indrelid = $1::pg_catalog.int8::pg_catalog.oid AND i.indisunique AND i.indisvalid \
+    ORDER BY i.indisprimary DESC, c.oid";
+
+/// References in either direction; those that the server derives for partitions are left out.
+const REFERENCES: &str = "SELECT f.conname::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
+        ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(f.conkey) WITH ORDINALITY AS k (attnum, at) \
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum ORDER BY k.at), \
+        rn.nspname::pg_catalog.text, r.relname::pg_catalog.text, \
+        ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(f.confkey) WITH ORDINALITY AS k (attnum, at) \
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum ORDER BY k.at), \
+        f.confdeltype::pg_catalog.text, f.conrelid = $1::pg_catalog.int8::pg_catalog.oid, \
+        f.confrelid = $1::pg_catalog.int8::pg_catalog.oid \
+    FROM pg_catalog.pg_constraint f \
+        JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        JOIN pg_catalog.pg_class r ON r.oid = f.confrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
+    WHERE f.contype = 'f' AND f.conparentid = 0 AND (f.conrelid = $1::pg_catalog.int8::pg_catalog.oid \
+        OR f.confrelid = $1::pg_catalog.int8::pg_catalog.oid) ORDER BY f.conname, n.nspname, c.relname";
+
+/// Triggers that fire on what Concord writes, on the table and its partitions.
+const TRIGGERS: &str = "SELECT DISTINCT g.tgname::pg_catalog.text \
+    FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid \
+        JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+    WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND n.nspname <> $2 \
+        AND (g.tgrelid = $1::pg_catalog.int8::pg_catalog.oid OR g.tgrelid IN \
+            (SELECT p.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.int8::pg_catalog.oid) p)) ORDER BY 1";
+
+const PARTITIONS: &str = "SELECT relid::pg_catalog.regclass::pg_catalog.text \
+    FROM pg_catalog.pg_partition_tree($1::pg_catalog.int8::pg_catalog.oid) WHERE level > 0 ORDER BY 1";
+
+/// Types that compare by an operator of their own, such as citext, and domains over them.
+const EQUALITIES: &str = "WITH RECURSIVE own (oid, operator) AS ( \
+        SELECT c.opcintype, pg_catalog.quote_ident(n.nspname) || '.' || o.oprname \
+        FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname = 'btree' \
+            JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype \
+                AND p.amoprighttype = c.opcintype AND p.amopstrategy = 3 \
+            JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr \
+            JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace \
+        WHERE c.opcdefault AND n.nspname <> 'pg_catalog' \
+    UNION ALL \
+        SELECT t.oid, b.operator FROM own b JOIN pg_catalog.pg_type t ON t.typtype = 'd' AND t.typbasetype = b.oid) \
+    SELECT pg_catalog.format_type(oid, -1), operator FROM own";
+
+impl Postgres {
+    pub(super) async fn read_probe(&mut self) -> Result<Probe> {
+        let rows = self
+            .fetch(
+                "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
+                    pg_catalog.current_setting('server_version'), session_user::pg_catalog.text, \
+                    pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('fsync'), \
+                    pg_catalog.current_setting('full_page_writes'), pg_catalog.current_setting('server_encoding'), \
+                    d.oid::pg_catalog.int8, d.datname::pg_catalog.text, \
+                    pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'), \
+                    pg_catalog.current_setting('transaction_read_only') \
+                FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
+                Args::new(),
+            )
+            .await?;
+        let row = &rows[0];
+        let (version, role): (i32, String) = (get(row, 0)?, get(row, 2)?);
+        let mut warnings = Vec::new();
+        let mut refusals = Vec::new();
+        if version < 130_000 {
+            refusals.push("the server is older than PostgreSQL 13; upgrade it".to_owned());
+        }
+        if get(row, 3)? {
+            refusals.push(
+                "the server is a replica, which sees commits in another order and takes no writes; connect \
+                           to the primary"
+                    .to_owned(),
+            );
+        }
+        let read_only: String = get(row, 10)?;
+        if read_only == "on" && refusals.is_empty() {
+            refusals.push("transactions are read-only here; set default_transaction_read_only to off".to_owned());
+        }
+        for (at, name) in [(4, "fsync"), (5, "full_page_writes")] {
+            let value: String = get(row, at)?;
+            if value == "off" {
+                warnings.push(format!(
+                    "{name} is off: a crash of the machine can damage this database or lose what others think it holds"
+                ));
+            }
+        }
+        let encoding: String = get(row, 6)?;
+        match encoding.as_str() {
+            "UTF8" => {}
+            "SQL_ASCII" => refusals.push(
+                "the database has the encoding SQL_ASCII, which says nothing about its text; convert it to UTF8"
+                    .to_owned(),
+            ),
+            _ => warnings
+                .push(format!("the database has the encoding {encoding}: rows with characters it lacks will wait")),
+        }
+        let (oid, may_ask): (i64, bool) = (get(row, 7)?, get(row, 9)?);
+        let identity = if may_ask {
+            let system =
+                self.fetch("SELECT system_identifier FROM pg_catalog.pg_control_system()", Args::new()).await?;
+            format!("postgres:{}:{oid}", get::<i64>(&system[0], 0)?)
+        } else {
+            refusals.push(format!(
+                "which server this is cannot be told; run GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {}",
+                quote::ident(&role)
+            ));
+            String::new()
+        };
+        let version: String = get(row, 1)?;
+        let version = version.split(' ').next().unwrap_or_default();
+        Ok(Probe { server: format!("PostgreSQL {version}"), role, identity, warnings, refusals })
+    }
+
+    /// Learns which types have an `=` of their own; asked again whenever tables are looked at.
+    pub(super) async fn read_equalities(&mut self) -> Result<()> {
+        let rows = self.fetch(EQUALITIES, Args::new()).await?;
+        self.equalities = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    pub(super) async fn read_catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
+        let mut args = Args::new();
+        args.add(table).add(self.path.clone());
+        let found = self.fetch(TABLE, args).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        self.read_equalities().await?;
+        let oid: i64 = get(row, 0)?;
+        let schema: String = get(row, 1)?;
+        let name: String = get(row, 2)?;
+        let full = format!("{schema}.{name}");
+        let kind: String = get(row, 3)?;
+        let mut refusals = refusals(row, &full, &schema, &kind, &self.role)?;
+
+        let mut columns = Vec::new();
+        let mut identities = Vec::new();
+        for row in self.fetch(COLUMNS, one(oid)).await? {
+            let (column, identity) = column(&row)?;
+            if identity == "a" {
+                identities.push(column.name.clone());
+            }
+            columns.push(column);
+        }
+
+        let mut key = Vec::new();
+        let mut uniques = Vec::new();
+        for row in self.fetch(UNIQUES, one(oid)).await? {
+            let (plain, can_be_key): (bool, bool) = (get(&row, 1)?, get(&row, 2)?);
+            let names: Vec<String> = get::<Option<_>>(&row, 3)?.unwrap_or_default();
+            if can_be_key && key.is_empty() {
+                key = names;
+            } else {
+                uniques.push(Unique { name: get(&row, 0)?, columns: if plain { names } else { Vec::new() } });
+            }
+        }
+        if key.is_empty() && matches!(kind.as_str(), "r" | "p") {
+            refusals.push(format!(
+                "{full} has no key by which its rows can be told apart; add one: ALTER TABLE {} ADD PRIMARY KEY (...)",
+                quote::table(&schema, &name)
+            ));
+        }
+        for column in &columns {
+            let in_key = key.contains(&column.name);
+            if in_key && column.generated {
+                refusals.push(format!(
+                    "{full}: key column {} is computed by the database and cannot be written; give the table another key",
+                    column.name
+                ));
+            }
+            if !in_key && identities.contains(&column.name) {
+                refusals.push(format!(
+                    "{full}: column {} is GENERATED ALWAYS AS IDENTITY outside of the key and cannot be written; run \
+                     ALTER TABLE {} ALTER COLUMN {} SET GENERATED BY DEFAULT",
+                    column.name,
+                    quote::table(&schema, &name),
+                    quote::ident(&column.name)
+                ));
+            }
+        }
+
+        let mut references = Vec::new();
+        let mut referenced = Vec::new();
+        for row in self.fetch(REFERENCES, one(oid)).await? {
+            let reference = reference(&row)?;
+            if get(&row, 8)? {
+                references.push(reference.clone());
+            }
+            if get(&row, 9)? {
+                referenced.push(reference);
+            }
+        }
+        let mut args = one(oid);
+        args.add(HISTORY);
+        let user_triggers = self.names(TRIGGERS, args).await?;
+        let partitions = if kind == "p" { self.names(PARTITIONS, one(oid)).await? } else { Vec::new() };
+        Ok(Some(Catalogue {
+            schema: Some(schema),
+            name,
+            columns,
+            key,
+            uniques,
+            references,
+            referenced,
+            user_triggers,
+            partitioned: kind == "p",
+            partitions,
+            refusals,
+        }))
+    }
+
+    async fn names(&mut self, statement: &str, args: Args) -> Result<Vec<String>> {
+        self.fetch(statement, args).await?.iter().map(|row| get(row, 0)).collect()
+    }
+
+    pub(super) async fn read_missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        let mut missing = Vec::new();
+        let role = quote::ident(&self.role);
+        let mut args = Args::new();
+        args.add([SERVICE, HISTORY].as_slice());
+        let rows = self
+            .fetch(
+                "SELECT pg_catalog.current_database()::pg_catalog.text, \
+                    pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), \
+                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1)), \
+                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1) \
+                        AND pg_catalog.pg_has_role(nspowner, 'USAGE'))",
+                args,
+            )
+            .await?;
+        let database: String = get(&rows[0], 0)?;
+        let (exist, ours): (i64, i64) = (get(&rows[0], 2)?, get(&rows[0], 3)?);
+        if exist < 2 && !get::<bool>(&rows[0], 1)? {
+            missing.push(MissingRight {
+                what: format!("create schemas in database {database}"),
+                grant: format!("GRANT CREATE ON DATABASE {} TO {role};", quote::ident(&database)),
+            });
+        }
+        if ours < exist {
+            missing.push(MissingRight {
+                what: format!("own the schemas {SERVICE} and {HISTORY}, which another role created"),
+                grant: format!("ALTER SCHEMA {SERVICE} OWNER TO {role}; ALTER SCHEMA {HISTORY} OWNER TO {role};"),
+            });
+        }
+        let mut wanted: Vec<(String, String, &str, String)> = Vec::new();
+        for table in tables {
+            let schema = schema_of(table);
+            let name = quote::table(schema, &table.local);
+            wanted.push((quote::ident(schema), String::new(), "USAGE", format!("use schema {schema}")));
+            for (right, what) in [
+                ("SELECT", "read"),
+                ("INSERT", "insert into"),
+                ("UPDATE", "update"),
+                ("DELETE", "delete from"),
+                ("TRIGGER", "create triggers on"),
+            ] {
+                if right != "TRIGGER" || table.captured {
+                    wanted.push((schema.to_owned(), name.clone(), right, format!("{what} {}", table.full_name())));
+                }
+            }
+            // Before a row goes, Concord looks whether rows of these tables would go with it.
+            for key in table.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse) {
+                let schema = key.schema.as_deref().unwrap_or("public");
+                let what = format!("read {schema}.{}, whose rows refer to {}", key.table, table.full_name());
+                wanted.push((schema.to_owned(), quote::table(schema, &key.table), "SELECT", what));
+            }
+        }
+        let mut args = Args::new();
+        args.add(
+            wanted
+                .iter()
+                .map(|(schema, table, ..)| if table.is_empty() { schema } else { table }.clone())
+                .collect::<Vec<_>>(),
+        )
+        .add(wanted.iter().map(|(_, _, right, _)| (*right).to_owned()).collect::<Vec<_>>());
+        // Looked up through the catalogue: without USAGE a name cannot be resolved.
+        let rows = self
+            .fetch(
+                "SELECT CASE WHEN w.privilege = 'USAGE' THEN \
+                        (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') FROM pg_catalog.pg_namespace n \
+                            WHERE pg_catalog.quote_ident(n.nspname) = w.name OR '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\"' = w.name) \
+                    ELSE (SELECT pg_catalog.has_table_privilege(c.oid, w.privilege) FROM pg_catalog.pg_class c \
+                            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                            WHERE '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"' \
+                                || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"' = w.name) END \
+                FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY AS w (name, privilege, n) \
+                ORDER BY w.n",
+                args,
+            )
+            .await?;
+        for (row, (schema, table, right, what)) in rows.iter().zip(wanted) {
+            if get::<Option<bool>>(row, 0)? == Some(false) {
+                let grant = match table.as_str() {
+                    "" => format!("GRANT USAGE ON SCHEMA {schema} TO {role};"),
+                    table => format!("GRANT {right} ON TABLE {table} TO {role};"),
+                };
+                let right = MissingRight { what, grant };
+                if !missing.contains(&right) {
+                    missing.push(right);
+                }
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// The schema a table was found in.
+pub fn schema_of(table: &TableSpec) -> &str {
+    table.schema.as_deref().unwrap_or("public")
+}
+
+fn one(oid: i64) -> Args {
+    let mut args = Args::new();
+    args.add(oid);
+    args
+}
+
+fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Result<Vec<String>> {
+    let persistence: String = get(row, 4)?;
+    let (is_partition, has_children, has_rules, hidden): (bool, bool, bool, bool) =
+        (get(row, 5)?, get(row, 6)?, get(row, 8)?, get(row, 9)?);
+    let parent: Option<String> = get(row, 7)?;
+    let mut refusals = Vec::new();
+    match kind {
+        "v" | "m" => refusals.push(format!("{full} is a view; sync the tables it is made of")),
+        "f" => refusals.push(format!("{full} is a foreign table; sync it where it is stored")),
+        _ => {}
+    }
+    if [SERVICE, HISTORY, "pg_catalog", "information_schema"].contains(&schema) {
+        refusals.push(format!("{full} belongs to Concord or to the server; take it out of the configuration"));
+    }
+    if persistence == "t" {
+        refusals.push(format!("{full} is a temporary table; only lasting tables can be synced"));
+    }
+    match &parent {
+        Some(parent) if is_partition => refusals.push(format!("{full} is a partition of {parent}; sync {parent} instead")),
+        Some(parent) => refusals.push(format!(
+            "{full} inherits from {parent}, where changes would be missed; run ALTER TABLE {full} NO INHERIT {parent}, or use partitions"
+        )),
+        None if kind == "r" && has_children => {
+            refusals.push(format!("{full} has tables that inherit from it; use partitions, or detach them with NO INHERIT"));
+        }
+        None => {}
+    }
+    if has_rules && matches!(kind, "r" | "p") {
+        refusals.push(format!("{full} has rewrite rules, which change what is written; use triggers instead"));
+    }
+    if hidden {
+        refusals.push(format!(
+            "{full} has row-level security, which hides rows from role {role}; run ALTER ROLE {} BYPASSRLS",
+            quote::ident(role)
+        ));
+    }
+    Ok(refusals)
+}
+
+fn column(row: &PgRow) -> Result<(CatalogueColumn, String)> {
+    let letter = |at| get::<String>(row, at).map(|text| text.chars().next().unwrap_or(' '));
+    let element = match (get::<Option<String>>(row, 13)?, get::<Option<String>>(row, 12)?) {
+        (Some(schema), Some(name)) => Some((schema, name)),
+        _ => None,
+    };
+    let native = NativeType {
+        schema: get(row, 4)?,
+        name: get(row, 5)?,
+        kind: letter(6)?,
+        category: letter(7)?,
+        modifier: get(row, 8)?,
+        full: get(row, 9)?,
+        plain: get(row, 10)?,
+        prefix: get(row, 11)?,
+        element,
+    };
+    let (domain, native): (Domain, String) = native.describe();
+    let column =
+        CatalogueColumn { name: get(row, 0)?, native, domain, nullable: get(row, 1)?, generated: get(row, 2)? };
+    Ok((column, get(row, 3)?))
+}
+
+fn reference(row: &PgRow) -> Result<ForeignKey> {
+    let action: String = get(row, 7)?;
+    Ok(ForeignKey {
+        name: get(row, 0)?,
+        schema: get(row, 1)?,
+        table: get(row, 2)?,
+        columns: get(row, 3)?,
+        referenced_schema: get(row, 4)?,
+        referenced_table: get(row, 5)?,
+        referenced_columns: get(row, 6)?,
+        on_delete: match action.as_str() {
+            "c" => OnGone::Cascade,
+            "n" | "d" => OnGone::Detach,
+            _ => OnGone::Refuse,
+        },
+    })
+}

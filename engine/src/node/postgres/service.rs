@@ -1,0 +1,373 @@
+//! What Concord remembers in the database: who it is, positions, rows that wait, and the journal.
+
+use serde_json::Value as Document;
+use sha2::{Digest, Sha256};
+use sqlx::postgres::PgRow;
+use tracing::warn;
+
+use super::schema::get;
+use super::wire::Args;
+use super::{Postgres, SERVICE};
+use crate::model::{
+    Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
+    value_to_json,
+};
+use crate::node::{Error, ErrorKind, Move, Result, SERVICE_VERSION, Service};
+
+impl Postgres {
+    /// The layout of the service tables, or `None` without any.
+    pub(super) async fn read_service_version(&mut self) -> Result<Option<i64>> {
+        let exists = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL";
+        let rows = self.fetch(exists, Args::new()).await?;
+        if !get::<bool>(&rows[0], 0)? {
+            return Ok(None);
+        }
+        let rows = self.fetch("SELECT version FROM concord.node", Args::new()).await?;
+        let version: i64 = rows.first().map_or(Ok(SERVICE_VERSION), |row| get(row, 0))?;
+        if version > SERVICE_VERSION {
+            return Err(Error::new(
+                ErrorKind::Service,
+                format!(
+                    "a newer Concord installed the service tables here (version {version}, this one knows {SERVICE_VERSION}); \
+                     use that one"
+                ),
+            ));
+        }
+        Ok(Some(version))
+    }
+
+    /// Fails unless Concord is installed.
+    pub(super) async fn check_service(&mut self) -> Result<Service> {
+        let service = self.read_service().await?;
+        service.ok_or_else(|| {
+            Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
+        })
+    }
+
+    pub(super) async fn read_service(&mut self) -> Result<Option<Service>> {
+        if self.read_service_version().await?.is_none() {
+            return Ok(None);
+        }
+        let rows = self.fetch("SELECT sync, node, uuid::pg_catalog.text, nodes FROM concord.node", Args::new()).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        self.names = get(row, 3)?;
+        let (sync, node, uuid) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+        let rows = self.fetch("SELECT \"table\", shape FROM concord.installed ORDER BY 1", Args::new()).await?;
+        let tables = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
+        Ok(Some(Service { sync, node, uuid, tables }))
+    }
+
+    /// The node's place in the order of the sync.
+    pub(super) fn node_id(&self, name: &str) -> Option<NodeId> {
+        self.names.iter().position(|known| known == name).map(|at| NodeId(at as u16))
+    }
+
+    pub(super) fn node_name(&self, id: NodeId) -> Result<String> {
+        self.names.get(id.index()).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Service, "the sync has more nodes than this one knows; run `concord install`")
+        })
+    }
+
+    pub(super) fn vector_text(&self, vector: &Vector) -> Result<String> {
+        for dot in vector.dots() {
+            self.node_name(dot.node)?;
+        }
+        Ok(vector.write(&self.names))
+    }
+
+    // ---- positions ----
+
+    /// Positions of every source and what was purged, for the given tables.
+    pub(super) async fn read_positions(
+        &mut self,
+        tables: &[TableSpec],
+    ) -> Result<(Vec<(usize, String, Cut)>, Vec<(usize, Cut)>)> {
+        let statement = "SELECT \"table\", source, cut FROM concord.position \
+                         UNION ALL SELECT \"table\", NULL, cut FROM concord.purged";
+        let (mut positions, mut purged) = (Vec::new(), Vec::new());
+        for row in self.fetch(statement, Args::new()).await? {
+            let Some(index) = index_of(tables, &get::<String>(&row, 0)?) else { continue };
+            let cut = parse_cut(&get::<String>(&row, 2)?)?;
+            match get(&row, 1)? {
+                Some(source) => positions.push((index, source, cut)),
+                None => purged.push((index, cut)),
+            }
+        }
+        Ok((positions, purged))
+    }
+
+    pub(super) async fn claim_positions(&mut self, moves: &[Move]) -> Result<bool> {
+        if moves.is_empty() {
+            return Ok(true);
+        }
+        let names = |of: fn(&Move) -> &String| moves.iter().map(|step| of(step).clone()).collect::<Vec<_>>();
+        let mut args = Args::new();
+        args.add(names(|step| &step.table)).add(names(|step| &step.source)).add(Cut::START.to_string());
+        self.fetch(
+            "INSERT INTO concord.position (\"table\", source, cut) SELECT m.t, m.s, $3 \
+             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS m (t, s) ORDER BY 1, 2 \
+             ON CONFLICT DO NOTHING",
+            args,
+        )
+        .await?;
+        let mut args = Args::new();
+        args.add(names(|step| &step.table)).add(names(|step| &step.source));
+        let rows = self
+            .fetch(
+                "SELECT p.\"table\", p.source, p.cut FROM concord.position p \
+                 WHERE (p.\"table\", p.source) IN (SELECT m.t, m.s \
+                    FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS m (t, s)) \
+                 ORDER BY 1, 2 FOR UPDATE",
+                args,
+            )
+            .await?;
+        let mut standing = std::collections::HashMap::new();
+        for row in &rows {
+            let at: (String, String) = (get(row, 0)?, get(row, 1)?);
+            standing.insert(at, parse_cut(&get::<String>(row, 2)?)?);
+        }
+        Ok(moves.iter().all(|step| standing.get(&(step.table.clone(), step.source.clone())) == Some(&step.from)))
+    }
+
+    pub(super) async fn move_positions(&mut self, moves: &[Move]) -> Result<()> {
+        let mut args = Args::new();
+        args.add(moves.iter().map(|step| step.table.clone()).collect::<Vec<_>>())
+            .add(moves.iter().map(|step| step.source.clone()).collect::<Vec<_>>())
+            .add(moves.iter().map(|step| step.to.to_string()).collect::<Vec<_>>());
+        self.fetch(
+            "UPDATE concord.position AS p SET cut = m.cut \
+             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[]) AS m (t, s, cut) \
+             WHERE p.\"table\" = m.t AND p.source = m.s",
+            args,
+        )
+        .await?;
+        Ok(())
+    }
+
+    // ---- rows that wait ----
+
+    pub(super) async fn read_parked(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
+        let statement = "SELECT \"table\", key, code, message, since, vector, time, origin, \"row\", standing, standing_time \
+                         FROM concord.parked ORDER BY since, \"table\", hash";
+        let mut parked = Vec::new();
+        for row in self.fetch(statement, Args::new()).await? {
+            let name: String = get(&row, 0)?;
+            let Some(table) = tables.iter().find(|table| table.name == name) else { continue };
+            let damaged = || damaged("parked", &name);
+            let Some(node) = self.node_id(&get::<String>(&row, 7)?) else {
+                warn!(table = name, "A row that waits came from a node that is no longer in the sync; it is left out.");
+                continue;
+            };
+            let vector =
+                |at| -> Result<Vector> { Vector::read(&get::<String>(&row, at)?, &self.names).ok_or_else(damaged) };
+            parked.push(Parked {
+                table: table.index,
+                key: key_from_text(table, &get::<String>(&row, 1)?).ok_or_else(damaged)?,
+                code: ParkedCode::parse(&get::<String>(&row, 2)?).ok_or_else(damaged)?,
+                message: get(&row, 3)?,
+                since: get(&row, 4)?,
+                vector: vector(5)?,
+                stamp: Stamp { time: get(&row, 6)?, node },
+                row: row_column(table, &row, 8)?.map_err(|()| damaged())?,
+                standing: vector(9)?,
+                standing_time: get(&row, 10)?,
+            });
+        }
+        Ok(parked)
+    }
+
+    pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
+        let mut texts: [Vec<Option<String>>; 9] = Default::default();
+        let mut numbers: [Vec<i64>; 3] = Default::default();
+        for one in parked {
+            let table = table_at(tables, one.table)?;
+            let key = key_text(&one.key);
+            let cells = [
+                Some(table.name.clone()),
+                Some(hash(&one.key)),
+                Some(key),
+                Some(one.code.as_str().to_owned()),
+                Some(one.message.replace('\0', "\u{FFFD}")),
+                Some(self.vector_text(&one.vector)?),
+                Some(self.node_name(one.stamp.node)?),
+                one.row.as_ref().map(row_text),
+                Some(self.vector_text(&one.standing)?),
+            ];
+            texts.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+            let cells = [one.since, one.stamp.time, one.standing_time];
+            numbers.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        }
+        let mut args = Args::new();
+        for column in texts {
+            args.add(column);
+        }
+        for column in numbers {
+            args.add(column);
+        }
+        self.fetch(
+            "INSERT INTO concord.parked AS p (\"table\", hash, key, code, message, vector, origin, \"row\", standing, since, \
+                time, standing_time) SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
+                $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
+                $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.text[], $10::pg_catalog.int8[], \
+                $11::pg_catalog.int8[], $12::pg_catalog.int8[]) \
+             ON CONFLICT (\"table\", hash) DO UPDATE SET key = excluded.key, code = excluded.code, \
+                message = excluded.message, vector = excluded.vector, origin = excluded.origin, \"row\" = excluded.\"row\", \
+                standing = excluded.standing, since = excluded.since, time = excluded.time, \
+                standing_time = excluded.standing_time",
+            args,
+        )
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete_parked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
+        let mut args = Args::new();
+        args.add(table.name.as_str()).add(keys.iter().map(|key| hash(key)).collect::<Vec<_>>());
+        self.fetch("DELETE FROM concord.parked WHERE \"table\" = $1 AND hash = ANY ($2::pg_catalog.text[])", args)
+            .await?;
+        Ok(())
+    }
+
+    // ---- the journal ----
+
+    pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()> {
+        let mut texts: [Vec<Option<String>>; 8] = Default::default();
+        let mut numbers: [Vec<i64>; 3] = Default::default();
+        for one in lost {
+            let table = table_at(tables, one.table)?;
+            let cells = [
+                Some(one.id.clone()),
+                Some(self.node_name(one.loser)?),
+                Some(table.name.clone()),
+                Some(key_text(&one.key)),
+                Some(self.node_name(one.winner)?),
+                one.winner_row.as_ref().map(row_text),
+                one.loser_row.as_ref().map(row_text),
+                Some(one.reason.replace('\0', "\u{FFFD}")),
+            ];
+            texts.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+            let cells = [one.decided, one.winner_time, one.loser_time];
+            numbers.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        }
+        let mut args = Args::new();
+        for column in texts {
+            args.add(column);
+        }
+        for column in numbers {
+            args.add(column);
+        }
+        self.fetch(
+            "INSERT INTO concord.journal (id, loser, \"table\", key, winner, winner_row, loser_row, reason, decided, \
+                winner_time, loser_time) SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
+                $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
+                $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.int8[], $10::pg_catalog.int8[], \
+                $11::pg_catalog.int8[]) ON CONFLICT DO NOTHING",
+            args,
+        )
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+        self.check_service().await?;
+        let mut args = Args::new();
+        args.add(tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>())
+            .add(if limit == 0 { None } else { Some(limit as i64) })
+            .add(self.names.clone());
+        // What a node lost or won that is no longer in the sync is kept, but cannot be told.
+        let rows = self
+            .fetch(
+                "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
+                 FROM concord.journal WHERE \"table\" = ANY ($1::pg_catalog.text[]) AND loser = ANY ($3::pg_catalog.text[]) \
+                    AND winner = ANY ($3::pg_catalog.text[]) ORDER BY decided DESC, number DESC LIMIT $2::pg_catalog.int8",
+                args,
+            )
+            .await?;
+        let mut lost = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let name: String = get(row, 2)?;
+            let damaged = || damaged("journal", &name);
+            let table = tables.iter().find(|table| table.name == name).ok_or_else(damaged)?;
+            let node = |at| -> Result<NodeId> { self.node_id(&get::<String>(row, at)?).ok_or_else(damaged) };
+            lost.push(Lost {
+                id: get(row, 0)?,
+                table: table.index,
+                key: key_from_text(table, &get::<String>(row, 3)?).ok_or_else(damaged)?,
+                decided: get(row, 4)?,
+                winner: node(5)?,
+                winner_time: get(row, 6)?,
+                winner_row: row_column(table, row, 7)?.map_err(|()| damaged())?,
+                loser: node(1)?,
+                loser_time: get(row, 8)?,
+                loser_row: row_column(table, row, 9)?.map_err(|()| damaged())?,
+                reason: get(row, 10)?,
+            });
+        }
+        Ok(lost)
+    }
+}
+
+fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {
+    tables.iter().find(|table| table.name == name).map(|table| table.index)
+}
+
+fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
+    let found = tables.iter().find(|table| table.index == index);
+    found.ok_or_else(|| Error::new(ErrorKind::Other, "a row of a table that does not take part here"))
+}
+
+fn parse_cut(text: &str) -> Result<Cut> {
+    text.parse().map_err(|error: crate::model::BadCut| Error::new(ErrorKind::Service, error.to_string()))
+}
+
+fn damaged(what: &str, table: &str) -> Error {
+    Error::new(
+        ErrorKind::Service,
+        format!(
+            "{SERVICE}.{what} holds a row of `{table}` that Concord did not write; delete it, or run `concord reset`"
+        ),
+    )
+}
+
+fn key_text(key: &[Value]) -> String {
+    Document::Array(key.iter().map(value_to_json).collect()).to_string()
+}
+
+fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
+    let cells: Vec<Document> = serde_json::from_str(text).ok()?;
+    if cells.len() != table.key.len() {
+        return None;
+    }
+    table.key_columns().zip(&cells).map(|(column, cell)| value_from_json(&column.ty, cell)).collect()
+}
+
+/// Identifies a key of any length, one number spelled in two ways alike.
+fn hash(key: &[Value]) -> String {
+    let cells = key.iter().map(|value| match value {
+        Value::Decimal(number) if number.is_finite() => {
+            let (negative, whole, fraction) = number.parts();
+            format!("{}{whole}.{fraction}", if negative { "-" } else { "" }).into()
+        }
+        value => value_to_json(value),
+    });
+    let text = Document::Array(cells.collect()).to_string();
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A row in the shared shape.
+fn row_text(row: &Row) -> String {
+    Document::Array(row.iter().map(value_to_json).collect()).to_string()
+}
+
+fn row_column(table: &TableSpec, row: &PgRow, at: usize) -> Result<std::result::Result<Option<Row>, ()>> {
+    let Some(text) = get::<Option<String>>(row, at)? else { return Ok(Ok(None)) };
+    let Ok(cells) = serde_json::from_str::<Vec<Document>>(&text) else { return Ok(Err(())) };
+    let mut types = vec![&Type::Any; cells.len()];
+    for column in &table.columns {
+        if let Some(ty) = types.get_mut(column.shared) {
+            *ty = &column.ty;
+        }
+    }
+    let row: Option<Row> = types.iter().zip(&cells).map(|(ty, cell)| value_from_json(ty, cell)).collect();
+    Ok(row.map(Some).ok_or(()))
+}
