@@ -286,22 +286,25 @@ fn trigger_name(letter: &str) -> String {
     ident(&format!("!{SERVICE}_{letter}"))
 }
 
-/// The statements that make the triggers fire in replication sessions as well, which only a table's owner can ask for.
-pub fn always(spec: &TableSpec, form: Form) -> Vec<String> {
-    let letters: &[&str] = match form {
-        Form::Statement => &["i", "u", "d", "k"],
-        Form::Row => &["i", "u", "d"],
+/// By table (the partitions have triggers of their own) the statement that makes the triggers fire in replication sessions
+/// as well, which only the table's owner may ask for.
+pub fn always(spec: &TableSpec, form: Form) -> Vec<(String, String)> {
+    let mut letters = match form {
+        Form::Statement => vec!["i", "u", "d", "k"],
+        Form::Row => vec!["i", "u", "d"],
     };
+    // Without ONLY the root would ask for the partitions', which may belong to somebody else.
     let enable = |table: &str, letters: &[&str]| {
         let actions: Vec<_> =
             letters.iter().map(|letter| format!("ENABLE ALWAYS TRIGGER {}", trigger_name(letter))).collect();
-        format!("ALTER TABLE {table} {}", actions.join(", "))
+        (table.to_owned(), format!("ALTER TABLE ONLY {table} {}", actions.join(", ")))
     };
-    let mut statements = vec![enable(&sql::table(spec), letters)];
     if spec.partitioned {
-        statements.extend(spec.partitions.iter().map(|leaf| enable(leaf, &[letters, &["t"]].concat())));
+        let root = enable(&sql::table(spec), &letters);
+        letters.push("t");
+        [root].into_iter().chain(spec.partitions.iter().map(|leaf| enable(leaf, &letters))).collect()
     } else {
-        statements.push(enable(&sql::table(spec), &["t"]));
+        letters.push("t");
+        vec![enable(&sql::table(spec), &letters)]
     }
-    statements
 }

@@ -79,6 +79,10 @@ impl Fingerprint {
         let gone: Vec<_> = self.0.iter().filter(|(fact, _)| !now.0.contains_key(*fact)).collect();
         let mut new: Vec<_> = now.0.iter().filter(|(fact, _)| !self.0.contains_key(*fact)).collect();
         for ((kind, name), details) in gone {
+            // Without its trigger a function is not looked for.
+            if kind == "function" && name != super::capture::WANTED {
+                continue;
+            }
             let number = |details: &str| details.split(' ').next().map(str::to_owned);
             let renamed = new
                 .iter()
@@ -95,7 +99,8 @@ impl Fingerprint {
         }
         for ((kind, name), _) in new {
             words.push(match kind.as_str() {
-                "setting" => continue,
+                // Partitions bring copies of the triggers along.
+                "setting" | "trigger" | "function" => continue,
                 "role" => format!("the role connected now is {name}"),
                 "history" => format!("the history has a column {name} that is not Concord's"),
                 "row-level security" => "row-level security hides rows".to_owned(),

@@ -23,7 +23,7 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
     (
         "node",
         "version int8 NOT NULL, sync text NOT NULL, node text NOT NULL, nodes text[] NOT NULL, \
-              uuid uuid NOT NULL, only bool PRIMARY KEY DEFAULT true CHECK (only)",
+              uuid uuid NOT NULL, single bool PRIMARY KEY DEFAULT true CHECK (single)",
     ),
     (
         "installed",
@@ -118,7 +118,7 @@ impl Postgres {
             self.fetch(
                 "INSERT INTO concord.node (version, sync, node, nodes, uuid) \
                  VALUES ($1, $2, $3, $4, pg_catalog.gen_random_uuid()) \
-                 ON CONFLICT (only) DO UPDATE SET version = excluded.version, nodes = excluded.nodes",
+                 ON CONFLICT (single) DO UPDATE SET version = excluded.version, nodes = excluded.nodes",
                 args,
             )
             .await?;
@@ -283,8 +283,8 @@ impl Postgres {
             for statement in &triggers {
                 self.run(statement).await?;
             }
-            if self.owns(spec).await? {
-                for statement in capture::always(spec, form) {
+            for (table, statement) in capture::always(spec, form) {
+                if self.owns(&table).await? {
                     self.run(&statement).await?;
                 }
             }
@@ -349,10 +349,10 @@ impl Postgres {
         Ok((HistoryColumns::of(spec, |column| types[&column.name].0.clone()), format!("{numbers:?}")))
     }
 
-    async fn owns(&mut self, spec: &TableSpec) -> Result<bool> {
+    async fn owns(&mut self, table: &str) -> Result<bool> {
         let statement = "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class \
                          WHERE oid = pg_catalog.to_regclass($1)";
-        let rows = self.fetch_text(statement, &sql::table(spec)).await?;
+        let rows = self.fetch_text(statement, table).await?;
         rows.first().map_or(Ok(false), |row| get(row, 0))
     }
 

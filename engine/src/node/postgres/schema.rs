@@ -312,6 +312,11 @@ impl Postgres {
                     wanted.push((schema.to_owned(), name.clone(), right, format!("{what} {}", table.full_name())));
                 }
             }
+            for leaf in table.partitions.iter().filter(|_| table.captured) {
+                for (right, what) in [("TRIGGER", "create triggers on"), ("SELECT", "read")] {
+                    wanted.push((schema.to_owned(), leaf.clone(), right, format!("{what} {leaf}")));
+                }
+            }
             // Before a row goes, Concord looks whether rows of these tables would go with it.
             for key in table.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse) {
                 let schema = key.schema.as_deref().unwrap_or("public");
@@ -332,11 +337,13 @@ impl Postgres {
             .fetch(
                 "SELECT CASE WHEN w.privilege = 'USAGE' THEN \
                         (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') FROM pg_catalog.pg_namespace n \
-                            WHERE pg_catalog.quote_ident(n.nspname) = w.name OR '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\"' = w.name) \
+                            WHERE '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\"' = w.name) \
                     ELSE (SELECT pg_catalog.has_table_privilege(c.oid, w.privilege) FROM pg_catalog.pg_class c \
                             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                             WHERE '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"' \
-                                || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"' = w.name) END \
+                                || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"' = w.name \
+                                OR pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) = w.name \
+                            LIMIT 1) END \
                 FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY AS w (name, privilege, n) \
                 ORDER BY w.n",
                 args,
