@@ -118,25 +118,18 @@ impl Postgres {
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
-    pub(super) async fn read_last_entries(
-        &mut self,
-        table: &TableSpec,
-        keys: &[&Key],
-    ) -> Result<Vec<Option<(i64, i64, i64)>>> {
+    pub(super) async fn read_entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let columns = EntryColumns::without_images(table);
         let statement = format!(
-            "SELECT DISTINCT ON (u.n) u.n, h.id, h.xid, h.\"time\" FROM {wanted} JOIN {} AS h ON {} \
-             WHERE h.origin IS NULL ORDER BY u.n, h.id DESC",
+            "SELECT {} FROM {wanted} JOIN {} AS h ON {} ORDER BY h.id",
+            columns.select,
             sql::history(table),
             self.same_entry_key(table)
         );
-        let mut last = vec![None; keys.len()];
-        for row in self.fetch(statement, args).await? {
-            let at: i64 = get(&row, 0)?;
-            last[at as usize - 1] = Some((get(&row, 1)?, read_mark(&row, 2)?, get(&row, 3)?));
-        }
-        Ok(last)
+        let rows = self.fetch(statement, args).await?;
+        rows.iter().map(|row| columns.read(self, row)).collect()
     }
 
     pub(super) async fn read_rows(
@@ -257,22 +250,27 @@ const KEY: usize = 8;
 
 impl<'a> EntryColumns<'a> {
     fn of(table: &'a TableSpec) -> EntryColumns<'a> {
+        let mut columns = EntryColumns::without_images(table);
+        columns.images = table.image_columns().map(|column| (column, Wire::of(column))).collect();
+        if !columns.images.is_empty() {
+            columns.select += ", h.before, h.after";
+        }
+        for (column, wire) in &columns.images {
+            let (old, new) = sql::image_columns(column);
+            for name in [old, new] {
+                columns.select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
+            }
+        }
+        columns
+    }
+
+    fn without_images(table: &'a TableSpec) -> EntryColumns<'a> {
         let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
-        let images: Vec<_> = table.image_columns().map(|column| (column, Wire::of(column))).collect();
         let mut select = "h.id, h.xid, h.op, h.\"time\", h.origin, h.number, h.mark, h.vector".to_owned();
         for ((_, wire), name) in keys.iter().zip(sql::history_keys(table)) {
             select += &format!(", {}", wire.outgoing(&format!("h.{name}")));
         }
-        if !images.is_empty() {
-            select += ", h.before, h.after";
-            for (column, wire) in &images {
-                let (old, new) = sql::image_columns(column);
-                for name in [old, new] {
-                    select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
-                }
-            }
-        }
-        EntryColumns { keys, images, select }
+        EntryColumns { keys, images: Vec::new(), select }
     }
 
     fn read(&self, node: &Postgres, row: &PgRow) -> Result<Entry> {

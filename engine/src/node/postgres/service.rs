@@ -39,9 +39,7 @@ impl Postgres {
     /// Fails unless Concord is installed.
     pub(super) async fn check_service(&mut self) -> Result<Service> {
         let service = self.read_service().await?;
-        service.ok_or_else(|| {
-            Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
-        })
+        service.ok_or_else(not_installed)
     }
 
     pub(super) async fn read_service(&mut self) -> Result<Option<Service>> {
@@ -55,6 +53,14 @@ impl Postgres {
         let rows = self.fetch("SELECT \"table\", shape FROM concord.installed ORDER BY 1", Args::new()).await?;
         let tables = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
         Ok(Some(Service { sync, node, uuid, tables }))
+    }
+
+    /// The sync's nodes, as the last install left them.
+    pub(super) async fn read_names(&mut self) -> Result<()> {
+        let rows = self.fetch("SELECT nodes FROM concord.node", Args::new()).await?;
+        let row = rows.first().ok_or_else(not_installed)?;
+        self.names = get(row, 0)?;
+        Ok(())
     }
 
     /// The node's place in the order of the sync.
@@ -305,6 +311,10 @@ impl Postgres {
         }
         Ok(lost)
     }
+}
+
+fn not_installed() -> Error {
+    Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
 }
 
 fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {
