@@ -23,9 +23,7 @@ pub struct Target {
 impl Postgres {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.begin(Phase::Applying, BEGIN).await?;
-        if self.names.is_empty() {
-            self.check_service().await?;
-        }
+        self.read_names().await?;
         self.find_targets(tables.iter()).await
     }
 

@@ -42,7 +42,7 @@ const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET 
     SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
     SET default_transaction_deferrable = off; \
-    SET plan_cache_mode = 'force_custom_plan'; SET jit = off";
+    SET jit = off";
 
 /// A URL, understood. Prints no password, in any form.
 #[derive(Clone)]

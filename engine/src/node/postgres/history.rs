@@ -16,9 +16,12 @@ use super::{HISTORY, Phase, Postgres, quote, sql};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, Op, Row, TableSpec, Vector};
 use crate::node::{Entries, Error, ErrorKind, Opened, Result};
 
-/// Fails where row-level security would hide rows. The catalogue is read with a generic plan, which is made once.
+/// Fails where row-level security would hide rows. Everything asked for in the snapshot is a range of an index or a list
+/// of keys, so plans are made once, and by indexes: the planner knows neither how long a list is nor, right after the
+/// histories were created or emptied, how long they are.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; \
-                     SET LOCAL plan_cache_mode = force_generic_plan";
+                     SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; \
+                     SET LOCAL enable_bitmapscan = off";
 
 /// What [`Node::pulse`](crate::node::Node::pulse) remembers between calls.
 #[derive(Debug, Default)]
@@ -36,17 +39,16 @@ impl Postgres {
         let drifted = self.compare(tables, &now).await?;
         let rows = self
             .fetch(
-                "SELECT pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true), \
-                    (EXTRACT (EPOCH FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, \
+                "SELECT (EXTRACT (EPOCH FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, \
                     pg_catalog.pg_snapshot_xmax(s)::pg_catalog.text::pg_catalog.int8, \
                     ARRAY (SELECT x::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_snapshot_xip(s) AS x) \
                  FROM pg_catalog.pg_current_snapshot() AS s",
                 Args::new(),
             )
             .await?;
-        let clock = get(&rows[0], 1)?;
-        let next: i64 = get(&rows[0], 2)?;
-        self.whole = Cut::new(next, get(&rows[0], 3)?);
+        let clock = get(&rows[0], 0)?;
+        let next: i64 = get(&rows[0], 1)?;
+        self.whole = Cut::new(next, get(&rows[0], 2)?);
         let (positions, purged) = self.read_positions(tables).await?;
         let parked = self.read_parked(tables).await?;
         let next_marks = tables.iter().map(|table| (table.index, next)).collect();
@@ -116,25 +118,18 @@ impl Postgres {
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
-    pub(super) async fn read_last_entries(
-        &mut self,
-        table: &TableSpec,
-        keys: &[&Key],
-    ) -> Result<Vec<Option<(i64, i64, i64)>>> {
+    pub(super) async fn read_entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let columns = EntryColumns::without_images(table);
         let statement = format!(
-            "SELECT DISTINCT ON (u.n) u.n, h.id, h.xid, h.\"time\" FROM {wanted} JOIN {} AS h ON {} \
-             WHERE h.origin IS NULL ORDER BY u.n, h.id DESC",
+            "SELECT {} FROM {wanted} JOIN {} AS h ON {} ORDER BY h.id",
+            columns.select,
             sql::history(table),
             self.same_entry_key(table)
         );
-        let mut last = vec![None; keys.len()];
-        for row in self.fetch(statement, args).await? {
-            let at: i64 = get(&row, 0)?;
-            last[at as usize - 1] = Some((get(&row, 1)?, read_mark(&row, 2)?, get(&row, 3)?));
-        }
-        Ok(last)
+        let rows = self.fetch(statement, args).await?;
+        rows.iter().map(|row| columns.read(self, row)).collect()
     }
 
     pub(super) async fn read_rows(
@@ -255,22 +250,27 @@ const KEY: usize = 8;
 
 impl<'a> EntryColumns<'a> {
     fn of(table: &'a TableSpec) -> EntryColumns<'a> {
+        let mut columns = EntryColumns::without_images(table);
+        columns.images = table.image_columns().map(|column| (column, Wire::of(column))).collect();
+        if !columns.images.is_empty() {
+            columns.select += ", h.before, h.after";
+        }
+        for (column, wire) in &columns.images {
+            let (old, new) = sql::image_columns(column);
+            for name in [old, new] {
+                columns.select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
+            }
+        }
+        columns
+    }
+
+    fn without_images(table: &'a TableSpec) -> EntryColumns<'a> {
         let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
-        let images: Vec<_> = table.image_columns().map(|column| (column, Wire::of(column))).collect();
         let mut select = "h.id, h.xid, h.op, h.\"time\", h.origin, h.number, h.mark, h.vector".to_owned();
         for ((_, wire), name) in keys.iter().zip(sql::history_keys(table)) {
             select += &format!(", {}", wire.outgoing(&format!("h.{name}")));
         }
-        if !images.is_empty() {
-            select += ", h.before, h.after";
-            for (column, wire) in &images {
-                let (old, new) = sql::image_columns(column);
-                for name in [old, new] {
-                    select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
-                }
-            }
-        }
-        EntryColumns { keys, images, select }
+        EntryColumns { keys, images: Vec::new(), select }
     }
 
     fn read(&self, node: &Postgres, row: &PgRow) -> Result<Entry> {

@@ -36,7 +36,7 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
         "parked",
         "\"table\" text, hash text, key text NOT NULL, code text NOT NULL, message text NOT NULL, \
                 since int8 NOT NULL, vector text NOT NULL, time int8 NOT NULL, origin text NOT NULL, \"row\" text, \
-                standing text NOT NULL, standing_time int8 NOT NULL, PRIMARY KEY (\"table\", hash)",
+                standing text NOT NULL, standing_time int8 NOT NULL, read text NOT NULL, PRIMARY KEY (\"table\", hash)",
     ),
     (
         "journal",

@@ -31,7 +31,7 @@ use super::{
     Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
     WriteMode,
 };
-use crate::model::{Cut, Key, Lost, Parked, Row, TableSpec};
+use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec};
 
 /// The schemas that belong to Concord.
 const SERVICE: &str = "concord";
@@ -222,8 +222,8 @@ impl Node for Postgres {
         self.count_entries(table, after).await
     }
 
-    async fn last_entries(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<(i64, i64, i64)>>> {
-        self.read_last_entries(table, keys).await
+    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+        self.read_entries_of(table, keys).await
     }
 
     async fn rows(

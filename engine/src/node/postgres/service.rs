@@ -39,9 +39,7 @@ impl Postgres {
     /// Fails unless Concord is installed.
     pub(super) async fn check_service(&mut self) -> Result<Service> {
         let service = self.read_service().await?;
-        service.ok_or_else(|| {
-            Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
-        })
+        service.ok_or_else(not_installed)
     }
 
     pub(super) async fn read_service(&mut self) -> Result<Option<Service>> {
@@ -55,6 +53,14 @@ impl Postgres {
         let rows = self.fetch("SELECT \"table\", shape FROM concord.installed ORDER BY 1", Args::new()).await?;
         let tables = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
         Ok(Some(Service { sync, node, uuid, tables }))
+    }
+
+    /// The sync's nodes, as the last install left them.
+    pub(super) async fn read_names(&mut self) -> Result<()> {
+        let rows = self.fetch("SELECT nodes FROM concord.node", Args::new()).await?;
+        let row = rows.first().ok_or_else(not_installed)?;
+        self.names = get(row, 0)?;
+        Ok(())
     }
 
     /// The node's place in the order of the sync.
@@ -147,8 +153,8 @@ impl Postgres {
     // ---- rows that wait ----
 
     pub(super) async fn read_parked(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        let statement = "SELECT \"table\", key, code, message, since, vector, time, origin, \"row\", standing, standing_time \
-                         FROM concord.parked ORDER BY since, \"table\", hash";
+        let statement = "SELECT \"table\", key, code, message, since, vector, time, origin, \"row\", standing, standing_time, \
+                         read FROM concord.parked ORDER BY since, \"table\", hash";
         let mut parked = Vec::new();
         for row in self.fetch(statement, Args::new()).await? {
             let name: String = get(&row, 0)?;
@@ -171,13 +177,14 @@ impl Postgres {
                 row: row_column(table, &row, 8)?.map_err(|()| damaged())?,
                 standing: vector(9)?,
                 standing_time: get(&row, 10)?,
+                read: parse_cut(&get::<String>(&row, 11)?)?,
             });
         }
         Ok(parked)
     }
 
     pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
-        let mut texts: [Vec<Option<String>>; 9] = Default::default();
+        let mut texts: [Vec<Option<String>>; 10] = Default::default();
         let mut numbers: [Vec<i64>; 3] = Default::default();
         for one in parked {
             let table = table_at(tables, one.table)?;
@@ -192,6 +199,7 @@ impl Postgres {
                 Some(self.node_name(one.stamp.node)?),
                 one.row.as_ref().map(row_text),
                 Some(self.vector_text(&one.standing)?),
+                Some(one.read.to_string()),
             ];
             texts.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
             let cells = [one.since, one.stamp.time, one.standing_time];
@@ -205,14 +213,14 @@ impl Postgres {
             args.add(column);
         }
         self.fetch(
-            "INSERT INTO concord.parked AS p (\"table\", hash, key, code, message, vector, origin, \"row\", standing, since, \
-                time, standing_time) SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
+            "INSERT INTO concord.parked AS p (\"table\", hash, key, code, message, vector, origin, \"row\", standing, read, \
+                since, time, standing_time) SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
                 $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
-                $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.text[], $10::pg_catalog.int8[], \
-                $11::pg_catalog.int8[], $12::pg_catalog.int8[]) \
+                $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.text[], $10::pg_catalog.text[], \
+                $11::pg_catalog.int8[], $12::pg_catalog.int8[], $13::pg_catalog.int8[]) \
              ON CONFLICT (\"table\", hash) DO UPDATE SET key = excluded.key, code = excluded.code, \
                 message = excluded.message, vector = excluded.vector, origin = excluded.origin, \"row\" = excluded.\"row\", \
-                standing = excluded.standing, since = excluded.since, time = excluded.time, \
+                standing = excluded.standing, read = excluded.read, since = excluded.since, time = excluded.time, \
                 standing_time = excluded.standing_time",
             args,
         )
@@ -305,6 +313,10 @@ impl Postgres {
         }
         Ok(lost)
     }
+}
+
+fn not_installed() -> Error {
+    Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
 }
 
 fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! Reading: the state of the node, its history, the rows of keys; and purging.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
@@ -116,35 +116,30 @@ pub(super) fn pending(db: &Connection, plan: &Plan, spec: &TableSpec, after: &Cu
     beyond.collect::<rusqlite::Result<Vec<_>>>().map(|ids| ids.len() as u64).told(doing)
 }
 
-/// See [`crate::node::Node::last_entries`]. The history has no index by key, which every user's write would pay for,
-/// so it is gone through from its end until all keys are found.
-pub(super) fn last_entries(
+/// See [`crate::node::Node::entries_of`]. The history has no index by key, which every user's write would pay for, so all
+/// of it is gone through.
+pub(super) fn entries_of(
     db: &Connection,
     plan: &Plan,
     spec: &TableSpec,
+    names: &[String],
     keys: &[&Key],
-) -> Result<Vec<Option<(i64, i64, i64)>>> {
+) -> Result<Vec<Entry>> {
     let doing = || format!("reading the history of `{}`", spec.name);
-    let mut wanted: HashMap<&[Value], Vec<usize>> = HashMap::with_capacity(keys.len());
-    for (at, key) in keys.iter().enumerate() {
-        wanted.entry(key).or_default().push(at);
-    }
-    let mut last = vec![None; keys.len()];
+    let wanted: HashSet<&Key> = keys.iter().copied().collect();
     let mut statement = db
-        .prepare_cached(&format!(
-            "SELECT id, time, {} FROM {} WHERE op <> '-' AND origin IS NULL ORDER BY id DESC",
-            plan.keys, plan.history
-        ))
+        .prepare_cached(&format!("SELECT {} FROM {} WHERE op <> '-' ORDER BY id", plan.entry_columns, plan.history))
         .told(doing)?;
     let mut rows = statement.query([]).told(doing)?;
-    while !wanted.is_empty() {
-        let Some(row) = rows.next().told(doing)? else { break };
-        if let Some(places) = wanted.remove(&*key_at(row, 2, spec).told(doing)?) {
-            let (id, time) = (row.get(0).told(doing)?, row.get(1).told(doing)?);
-            places.into_iter().for_each(|at| last[at] = Some((id, id, time)));
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().told(doing)? {
+        let id = row.get(0).told(doing)?;
+        let entry = entry(row, id, spec, names).map_err(|error| error.while_doing(doing()))?;
+        if wanted.contains(&entry.key) {
+            found.push(entry);
         }
     }
-    Ok(last)
+    Ok(found)
 }
 
 /// The key that stands in a row of the history from column `first` on.

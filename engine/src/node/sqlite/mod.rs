@@ -35,7 +35,7 @@ use super::{
     Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
     WriteMode,
 };
-use crate::model::{Cut, Key, Lost, Parked, Row, TableSpec, time};
+use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
 
 /// Opens an existing file, see [`connect::file_of`] for the forms of the URL.
 pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
@@ -319,10 +319,10 @@ impl Node for Sqlite {
         })
     }
 
-    async fn last_entries(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<(i64, i64, i64)>>> {
+    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
         self.run(|node| {
             let plan = node.plan(table)?;
-            history::last_entries(&node.db, &plan, table, keys)
+            history::entries_of(&node.db, &plan, table, &node.names, keys)
         })
     }
 

@@ -39,7 +39,7 @@ pub(super) const TABLES: [(&str, &str); 6] = [
         "concord_parked",
         "CREATE TABLE concord_parked (name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, \
          message TEXT NOT NULL, since INTEGER NOT NULL, vector TEXT NOT NULL, time INTEGER NOT NULL, \
-         origin TEXT NOT NULL, row TEXT, standing TEXT NOT NULL, standing_time INTEGER NOT NULL, \
+         origin TEXT NOT NULL, row TEXT, standing TEXT NOT NULL, standing_time INTEGER NOT NULL, read TEXT NOT NULL, \
          PRIMARY KEY (name, key))",
     ),
     (
@@ -301,7 +301,7 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
     let doing = || "reading the rows that wait";
     let mut statement = db
         .prepare_cached(
-            "SELECT name, key, code, message, since, vector, time, origin, row, standing, standing_time
+            "SELECT name, key, code, message, since, vector, time, origin, row, standing, standing_time, read
              FROM concord_parked ORDER BY since, name, key",
         )
         .told(doing)?;
@@ -328,6 +328,7 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
             row: content.map(|content| values(&content, &shared_types(spec))).transpose()?,
             standing: vector(&text(9)?, names)?,
             standing_time: row.get(10).told(doing)?,
+            read: cut(&text(11)?)?,
         });
     }
     Ok(parked)
@@ -338,8 +339,8 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
     let mut write = db
         .prepare_cached(
             "INSERT OR REPLACE INTO concord_parked
-                 (name, key, code, message, since, vector, time, origin, row, standing, standing_time)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 (name, key, code, message, since, vector, time, origin, row, standing, standing_time, read)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )
         .told(doing)?;
     for row in parked {
@@ -357,6 +358,7 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
                 row.row.as_deref().map(written),
                 vector_text(&row.standing, names)?,
                 row.standing_time,
+                row.read.to_string(),
             ])
             .told(doing)?;
     }
