@@ -209,6 +209,44 @@ async fn values_that_would_change_are_refused() {
 }
 
 #[tokio::test]
+async fn a_key_in_another_spelling_is_told_and_never_taken_for_a_deletion() {
+    let mut bench = Bench::bare("CREATE TABLE t (u TEXT, d TEXT, at DATETIME, a, PRIMARY KEY (u, d, at))").await;
+    let spec = bench.add("t").await;
+    for (column, ty) in spec.columns.iter_mut().zip([Type::Uuid, Type::Decimal, Type::Instant]) {
+        column.ty = ty;
+    }
+    bench.install().await;
+    let proper = ["'0f8fad5b-d9cb-469f-a165-70867728950e'", "'1.5'", "'2024-01-01 12:00:00+00:00'"];
+    let odd = ["'0F8FAD5B-D9CB-469F-A165-70867728950E'", "'1.50'", "'2024-01-01T12:00:00Z'"];
+    bench.sql(&format!("INSERT INTO t VALUES ({}, 0)", proper.join(", ")));
+    for at in 0..3 {
+        let mut values = proper;
+        values[at] = odd[at];
+        bench.sql(&format!("INSERT INTO t VALUES ({}, {at})", values.join(", ")));
+    }
+    let keys: Vec<Key> = bench.entries().await.into_iter().map(|entry| entry.key).collect();
+    let keys: Vec<&Key> = keys.iter().collect();
+    bench.node.begin_read(&bench.specs).await.unwrap();
+    let rows = bench.node.rows(&bench.specs[0], &keys).await.unwrap();
+    bench.node.end_read().await.unwrap();
+    assert!(matches!(rows[0], Some(Ok(_))), "{:?}", rows[0]);
+    for row in &rows[1..] {
+        let said = row.clone().unwrap().unwrap_err();
+        assert!(said.contains("as Concord spells it"), "{said}");
+    }
+    // What comes from elsewhere in another spelling is the same key.
+    let mut row = rows[0].clone().unwrap().unwrap();
+    row[1] = Value::Decimal(Decimal::parse("1.500").unwrap());
+    row[3] = int(9);
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.write(&[row]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    let count: i64 =
+        bench.user.query_row("SELECT count(*) FROM t WHERE a = 9 AND d = '1.5'", [], |row| row.get(0)).unwrap();
+    assert_eq!((count, bench.table("t").lines().count()), (1, 4));
+}
+
+#[tokio::test]
 async fn rows_without_a_proper_key_are_told() {
     let mut bench = Bench::bare("CREATE TABLE t (k TEXT PRIMARY KEY, a)").await;
     bench.add("t").await.columns[0].ty = Type::Text;
@@ -220,7 +258,12 @@ async fn rows_without_a_proper_key_are_told() {
     let rows = bench.node.rows(&bench.specs[0], &keys).await.unwrap();
     bench.node.end_read().await.unwrap();
     assert_eq!(rows[0], Some(Err("the key column `k` is NULL; give the row a key".to_owned())));
-    assert_eq!(rows[2], Some(Err("the key column `k` holds bytes and text was expected; correct the row".to_owned())));
+    assert_eq!(
+        rows[2],
+        Some(Err(
+            "the key column `k` holds bytes and text was expected, as Concord spells it; correct the row".to_owned()
+        ))
+    );
     assert!(matches!(rows[3], Some(Ok(_))));
     bench.sql("DELETE FROM t WHERE k IS NULL");
     bench.node.begin_read(&bench.specs).await.unwrap();
