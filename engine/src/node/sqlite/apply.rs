@@ -96,8 +96,10 @@ pub(super) fn write(
 }
 
 fn bind_row(statement: &mut Statement<'_>, spec: &TableSpec, row: &[Value]) -> Result<()> {
-    for ((column, value), at) in spec.columns.iter().zip(row).zip(1..) {
-        bind(statement, at, spec, column, value)?;
+    for (at, (column, value)) in spec.columns.iter().zip(row).enumerate() {
+        let is_key = spec.key.contains(&at);
+        let encoded = if is_key { types::encode_key(column, value) } else { types::encode(column, value) };
+        bind(statement, at + 1, spec, column, encoded)?;
     }
     Ok(())
 }
@@ -190,7 +192,8 @@ pub(super) fn make_room(
                 let away = if null { Stored::Null } else { placeholder(column) };
                 statement.raw_bind_parameter(width + 1, ToSqlOutput::Owned(away)).told(doing)?;
                 for (n, part) in (width + 2..).zip(&parts) {
-                    bind(&mut statement, n, spec, &spec.columns[*part], &row[*part])?;
+                    let column = &spec.columns[*part];
+                    bind(&mut statement, n, spec, column, types::encode(column, &row[*part]))?;
                 }
                 statement.raw_execute().told(doing)?;
             }
@@ -347,7 +350,7 @@ pub(super) fn note(db: &Connection, plan: &Plan, spec: &TableSpec, names: &[Stri
         write.raw_bind_parameter(5, note.dot.mark).told(doing)?;
         write.raw_bind_parameter(6, service::vector_text(&note.vector, names)?).told(doing)?;
         for ((column, value), at) in spec.key_columns().zip(&note.key).zip(7..) {
-            bind(&mut write, at, spec, column, value)?;
+            bind(&mut write, at, spec, column, types::encode_key(column, value))?;
         }
         if !spec.images.is_empty() {
             bind_images(&mut write, 7 + spec.key.len(), spec, note.images.as_ref())?;
@@ -365,7 +368,7 @@ fn bind_images(statement: &mut Statement<'_>, first: usize, spec: &TableSpec, im
     for (side, start) in [(before, first + 1), (after, first + 1 + spec.images.len())] {
         for ((column, part), at) in spec.image_columns().zip(0..).zip(start..) {
             let value = side.and_then(|row| row.get(part)).unwrap_or(&Value::Null);
-            bind(statement, at, spec, column, value)?;
+            bind(statement, at, spec, column, types::encode(column, value))?;
         }
     }
     Ok(())
@@ -386,7 +389,7 @@ pub(super) fn touch(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -
     let mut write = db.prepare_cached(&sql).told(doing)?;
     write.raw_bind_parameter(1, op.letter()).told(doing)?;
     for ((column, value), at) in spec.key_columns().zip(key).zip(2..) {
-        bind(&mut write, at, spec, column, value)?;
+        bind(&mut write, at, spec, column, types::encode_key(column, value))?;
     }
     if images {
         let image: Option<Row> = row.map(|row| spec.images.iter().map(|&at| row[at].clone()).collect());

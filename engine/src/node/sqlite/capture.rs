@@ -9,7 +9,7 @@ use super::failure::{Told, damaged};
 use super::schema::{self, Table};
 use super::service::{self, Installed};
 use super::triggers::{self, Capture};
-use super::{quote, read_mode};
+use super::{connect, quote, read_mode};
 use crate::model::TableSpec;
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
 
@@ -235,10 +235,16 @@ pub(super) fn uninstall(db: &Connection) -> Result<bool> {
     }
     let Some(former) = done? else { return Ok(false) };
     if former != "wal" && read_mode(db)? == "wal" {
-        db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).told(|| {
-            "all tables and triggers are removed, but the file could not leave journal mode `wal`; end the programs that \
-             have it open, then run `PRAGMA journal_mode = delete` in it"
-        })?;
+        db.busy_timeout(std::time::Duration::ZERO).told(|| "uninstalling")?;
+        let switched = db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()));
+        db.busy_timeout(connect::PATIENCE).told(|| "uninstalling")?;
+        // Concord is gone; only the mode, which any program may set, cannot be changed while others have the file open.
+        if let Err(error) = switched {
+            tracing::warn!(
+                "The file stays in journal mode `wal` ({error}). To have `{former}` again, end the programs that have it \
+                 open and run `PRAGMA journal_mode = {former}` in it."
+            );
+        }
     }
     Ok(true)
 }

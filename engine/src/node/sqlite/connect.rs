@@ -13,7 +13,7 @@ use super::failure::{Told, failure};
 use crate::node::{Error, ErrorKind, Result};
 
 /// How long a statement waits for a lock that a user holds.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// While this is set, the triggers of Concord record nothing that this connection writes.
 ///

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
 
 use super::capture::{self, history_name, last_id};
-use super::failure::{Told, damaged};
+use super::failure::{Told, damaged, unfit};
 use super::plan::Plan;
 use super::{quote, service, types};
-use crate::model::{Arrival, Cut, Dot, Entry, Images, Key, NodeId, Op, Row, TableSpec, Value};
+use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, NodeId, Op, Row, TableSpec, Value};
 use crate::node::{Entries, Result};
 
 /// See [`crate::node::Node::entries`]. A mark is the entry's own id.
@@ -69,7 +69,7 @@ fn entry(row: &DbRow<'_>, id: i64, spec: &TableSpec, names: &[String]) -> Result
     };
     let mut key = Vec::with_capacity(spec.key.len());
     for (column, at) in spec.key_columns().zip(7..) {
-        key.push(types::decode_key(&column.ty, cell(at)?));
+        key.push(types::decode_key(column, cell(at)?));
     }
     let images = match spec.images.len() {
         0 => None,
@@ -77,10 +77,11 @@ fn entry(row: &DbRow<'_>, id: i64, spec: &TableSpec, names: &[String]) -> Result
             let first = 7 + key.len();
             let sides = number(first)?;
             let side = |start: usize| -> Result<Row> {
-                spec.image_columns()
-                    .zip(start..)
-                    .map(|(column, at)| Ok(types::decode_key(&column.ty, cell(at)?)))
-                    .collect()
+                let value = |(column, at): (&Column, usize)| {
+                    let cell = cell(at)?;
+                    Ok(types::decode(&column.ty, cell).unwrap_or_else(|_| types::raw(cell)))
+                };
+                spec.image_columns().zip(start..).map(value).collect()
             };
             let before = (sides & 1 != 0).then(|| side(first + 1)).transpose()?;
             let after = (sides & 2 != 0).then(|| side(first + 1 + width)).transpose()?;
@@ -144,7 +145,7 @@ pub(super) fn entries_of(
 
 /// The key that stands in a row of the history from column `first` on.
 pub(super) fn key_at(row: &DbRow<'_>, first: usize, spec: &TableSpec) -> rusqlite::Result<Key> {
-    spec.key_columns().zip(first..).map(|(column, at)| Ok(types::decode_key(&column.ty, row.get_ref(at)?))).collect()
+    spec.key_columns().zip(first..).map(|(column, at)| Ok(types::decode_key(column, row.get_ref(at)?))).collect()
 }
 
 /// See [`crate::node::Node::rows`].
@@ -172,52 +173,54 @@ pub(super) fn rows(
 /// Binds a key to the first parameters of a statement.
 pub(super) fn bind_key(statement: &mut Statement<'_>, spec: &TableSpec, key: &[Value]) -> Result<()> {
     for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
-        bind(statement, at, spec, column, value)?;
+        bind(statement, at, spec, column, types::encode_key(column, value))?;
     }
     Ok(())
 }
 
+/// Binds what a value was encoded as.
 pub(super) fn bind(
     statement: &mut Statement<'_>,
     at: usize,
     spec: &TableSpec,
-    column: &crate::model::Column,
-    value: &Value,
+    column: &Column,
+    encoded: std::result::Result<ToSqlOutput<'_>, String>,
 ) -> Result<()> {
-    let stored = types::encode(column, value).map_err(|why| super::failure::unfit(&spec.local, &column.name, &why))?;
+    let stored = encoded.map_err(|why| unfit(&spec.local, &column.name, &why))?;
     statement.raw_bind_parameter(at, stored).told(|| format!("passing a value for `{}`", column.name))
 }
 
 /// Whether the key is one that cannot be carried: `Some(None)` if there is no row of it, otherwise why it is not.
 fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Result<Option<Option<String>>> {
     let doing = || format!("reading rows of `{}`", spec.local);
-    let odd = spec.key_columns().zip(key).find(|(column, value)| value.is_null() || !column.ty.has(value));
+    let is_odd = |column: &Column, value: &Value| value.is_null() || !column.ty.has(value);
+    let odd = spec.key_columns().zip(key).find(|(column, value)| is_odd(column, value));
     let Some((column, value)) = odd else { return Ok(None) };
     let why = match value {
         Value::Null => format!("the key column `{}` is NULL; give the row a key", column.name),
         value => format!(
-            "the key column `{}` holds {} and {} was expected; correct the row",
+            "the key column `{}` holds {} and {} was expected, as Concord spells it; correct the row",
             column.name,
             value.kind(),
             column.ty
         ),
     };
     let mut statement = db.prepare_cached(&plan.select_null).told(doing)?;
-    for (value, at) in key.iter().zip(1..) {
-        let stored = match value {
-            Value::Null => ValueRef::Null,
-            Value::Int(v) => ValueRef::Integer(*v),
-            Value::Float(v) => ValueRef::Real(*v),
-            Value::Text(v) => ValueRef::Text(v.as_bytes()),
-            Value::Bytes(v) => ValueRef::Blob(v),
-            // The other parts of the key are of their types; only what SQLite has itself can be odd.
-            _ => return Ok(Some(Some(why))),
+    for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
+        let raw = |stored| Ok(ToSqlOutput::Borrowed(stored));
+        let encoded = match value {
+            value if !is_odd(column, value) => types::encode_key(column, value),
+            Value::Int(v) => raw(ValueRef::Integer(*v)),
+            Value::Float(v) => raw(ValueRef::Real(*v)),
+            Value::Text(v) => raw(ValueRef::Text(v.as_bytes())),
+            Value::Bytes(v) => raw(ValueRef::Blob(v)),
+            _ => raw(ValueRef::Null),
         };
-        statement.raw_bind_parameter(at, rusqlite::types::ToSqlOutput::Borrowed(stored)).told(doing)?;
+        bind(&mut statement, at, spec, column, encoded)?;
     }
     let there = statement.raw_query().next().told(doing)?.is_some();
     // Text that is not UTF-8 is told apart as bytes, by which its row is not found.
-    let unsure = key.iter().any(|value| matches!(value, Value::Bytes(_)));
+    let unsure = spec.key_columns().zip(key).any(|(c, value)| is_odd(c, value) && matches!(value, Value::Bytes(_)));
     Ok(Some((there || unsure).then_some(why)))
 }
 

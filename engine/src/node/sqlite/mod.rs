@@ -270,6 +270,7 @@ impl Node for Sqlite {
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         self.run(|node| {
             node.same_file()?;
+            node.give_up();
             node.commits = node.commits.wrapping_add(1);
             node.known.clear();
             capture::install(&node.db, sync, tables)
@@ -279,6 +280,7 @@ impl Node for Sqlite {
     async fn uninstall(&mut self) -> Result<bool> {
         self.run(|node| {
             node.same_file()?;
+            node.give_up();
             node.commits = node.commits.wrapping_add(1);
             node.known.clear();
             // A statement that was not finished would keep the file in its journal mode.
@@ -290,6 +292,7 @@ impl Node for Sqlite {
     async fn reset(&mut self) -> Result<()> {
         self.run(|node| {
             node.same_file()?;
+            node.give_up();
             node.commits = node.commits.wrapping_add(1);
             capture::reset(&node.db)
         })
@@ -468,6 +471,7 @@ impl Node for Sqlite {
 
     async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
         self.run(|node| {
+            node.give_up();
             node.commits = node.commits.wrapping_add(1);
             history::purge(&node.db, table, through, arrivals)
         })

@@ -232,12 +232,7 @@ fn written(values: &[Value]) -> String {
 /// A key as text, the same for keys that are equal: a decimal may be spelled in several ways.
 fn written_key(key: &[Value]) -> String {
     let plain = |value: &Value| match value {
-        Value::Decimal(decimal) if decimal.is_finite() => {
-            let (negative, whole, fraction) = decimal.parts();
-            let (sign, point) = (if negative { "-" } else { "" }, if fraction.is_empty() { "" } else { "." });
-            let whole = if whole.is_empty() { "0" } else { whole };
-            Document::from(format!("{sign}{whole}{point}{fraction}"))
-        }
+        Value::Decimal(decimal) if decimal.is_finite() => Document::from(super::types::plain(decimal)),
         value => value_to_json(value),
     };
     Document::Array(key.iter().map(plain).collect()).to_string()

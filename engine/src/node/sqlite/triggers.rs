@@ -256,7 +256,8 @@ impl<'a> Writer<'a> {
                     self.key_of("t"),
                 )
             };
-            before_insert += &note(&itself);
+            // No matter whether the rowid is yet to be chosen: a note for the wrong key is never looked at.
+            before_insert += &note(&self.same(("t", false), ("NEW", false)));
             let moved = self.moved();
             before_update += &note(&format!("({moved}) AND {}", self.same(("t", false), ("NEW", false))));
             changed.push(moved);

@@ -124,10 +124,26 @@ pub(super) fn decode(ty: &Type, cell: ValueRef<'_>) -> Result<Value, String> {
     })
 }
 
-/// The key's cell as a value of its type or, if it is of another, as what it is: the key must be told apart even where
-/// its row cannot be carried.
-pub(super) fn decode_key(ty: &Type, cell: ValueRef<'_>) -> Value {
-    decode(ty, cell).or_else(|_| decode(&Type::Any, cell)).unwrap_or_else(|_| match cell {
+/// The key's cell as a value of its type, or as what it is if it is of another or not spelled as Concord spells it: the
+/// key must be told apart even where its row cannot be carried, and a key that is spelled in two ways is two keys here.
+pub(super) fn decode_key(column: &Column, cell: ValueRef<'_>) -> Value {
+    let spelled = |value: &Value| match encode_key(column, value) {
+        Ok(ToSqlOutput::Borrowed(stored)) => stored == cell,
+        Ok(ToSqlOutput::Owned(stored)) => ValueRef::from(&stored) == cell,
+        _ => false,
+    };
+    // Any other value has one spelling.
+    let several =
+        matches!(column.ty, Type::Decimal | Type::Date | Type::Time | Type::Timestamp | Type::Instant | Type::Uuid);
+    match decode(&column.ty, cell) {
+        Ok(value) if !several || value.is_null() || spelled(&value) => value,
+        _ => raw(cell),
+    }
+}
+
+/// The cell as SQLite has it; bytes, where a text is none.
+pub(super) fn raw(cell: ValueRef<'_>) -> Value {
+    decode(&Type::Any, cell).unwrap_or_else(|_| match cell {
         ValueRef::Text(bytes) => Value::Bytes(bytes.into()),
         _ => Value::Null,
     })
@@ -184,6 +200,25 @@ pub(super) fn encode<'a>(column: &Column, value: &'a Value) -> Result<ToSqlOutpu
         Value::Uuid(v) if affinity == Affinity::Blob => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(v))),
         Value::Uuid(v) => owned(uuid::Uuid::from_bytes(*v).hyphenated().to_string()),
     }
+}
+
+/// The same for a key, by which rows are found: equal keys are stored alike, however they were spelled elsewhere.
+pub(super) fn encode_key<'a>(column: &Column, value: &'a Value) -> Result<ToSqlOutput<'a>, String> {
+    match value {
+        Value::Decimal(v) if v.is_finite() && Affinity::of_column(column) != Affinity::Numeric => {
+            textual(Affinity::of_column(column), v.as_str())?;
+            Ok(ToSqlOutput::Owned(Stored::Text(plain(v))))
+        }
+        value => encode(column, value),
+    }
+}
+
+/// A finite decimal in the one spelling that has no idle zeros.
+pub(super) fn plain(decimal: &Decimal) -> String {
+    let (negative, whole, fraction) = decimal.parts();
+    let (sign, point) = (if negative { "-" } else { "" }, if fraction.is_empty() { "" } else { "." });
+    let whole = if whole.is_empty() { "0" } else { whole };
+    format!("{sign}{whole}{point}{fraction}")
 }
 
 /// Text, unless the column would make a number of it.

@@ -1,0 +1,417 @@
+//! Writing rows and everything that goes with it.
+
+use super::*;
+use crate::model::{Dot, Images, Lost, NodeId, Parked, ParkedCode, Stamp, Vector};
+use crate::node::{Constraint, ErrorKind, Note};
+
+#[tokio::test]
+async fn own_writes_are_not_recorded_and_users_writes_are() {
+    let mut bench = Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE)", &["t"]).await;
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.write(&[row([int(1), text("a")]), row([int(2), text("b")])]).await.unwrap();
+    bench.write(&[row([int(1), text("c")])]).await.unwrap();
+    bench.node.delete(&[(&bench.specs[0], &[&key(2), &key(3)])]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.table("t"), "1 c");
+    bench.sql("UPDATE t SET a = 'd'");
+    assert_eq!(bench.news(0).await, "U1");
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.node.touch(&bench.specs[0], &key(1)).await.unwrap();
+    bench.node.touch(&bench.specs[0], &key(9)).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.news(0).await, "U1 D9");
+}
+
+#[tokio::test]
+async fn modes_of_writing() {
+    for sql in [
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
+        "CREATE TABLE t (id PRIMARY KEY NOT NULL, a) WITHOUT ROWID",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TRIGGER x AFTER UPDATE ON t BEGIN SELECT 1; END",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY ON CONFLICT REPLACE, a)",
+    ] {
+        let mut bench = Bench::new(sql, &["t"]).await;
+        let rows = [row([int(1), text("a")]), row([int(2), text("b")])];
+        let rows: Vec<&Row> = rows.iter().collect();
+        let newer = [row([int(2), text("c")]), row([int(3), text("d")])];
+        let newer: Vec<&Row> = newer.iter().collect();
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        bench.node.write(&[(&bench.specs[0], &rows, WriteMode::Upsert)]).await.unwrap();
+        bench.node.write(&[(&bench.specs[0], &newer, WriteMode::UpdateOnly)]).await.unwrap();
+        bench.node.commit().await.unwrap();
+        assert_eq!(bench.table("t"), "1 a\n2 c", "{sql}");
+        let newest = [row([int(2), text("x")]), row([int(3), text("y")])];
+        let newest: Vec<&Row> = newest.iter().collect();
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        bench.node.write(&[(&bench.specs[0], &newest, WriteMode::InsertOnly)]).await.unwrap();
+        bench.node.commit().await.unwrap();
+        assert_eq!(bench.table("t"), "1 a\n2 c\n3 y", "{sql}");
+        assert_eq!(bench.entries().await, [], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn no_other_row_is_ever_touched() {
+    for sql in [
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE ON CONFLICT REPLACE)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE ON CONFLICT IGNORE)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a UNIQUE)",
+        "CREATE TABLE t (id INT NOT NULL UNIQUE, a UNIQUE ON
+         CONFLICT REPLACE); CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END",
+    ] {
+        let mut bench = Bench::new(sql, &["t"]).await;
+        bench.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        for id in [2, 3] {
+            bench.node.savepoint().await.unwrap();
+            let error = bench.write(&[row([int(id), text("a")])]).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Unique), "{sql}: {error}");
+            bench.node.undo().await.unwrap();
+        }
+        bench.node.commit().await.unwrap();
+        assert_eq!(bench.table("t"), "1 a\n2 b", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_only_look_alike_are_told_apart() {
+    let mut bench = Bench::new("CREATE TABLE t (id TEXT PRIMARY KEY COLLATE NOCASE, a)", &["t"]).await;
+    bench.sql("INSERT INTO t VALUES ('A', 1)");
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.node.savepoint().await.unwrap();
+    let error = bench.write(&[row([text("a"), int(2)])]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Unique));
+    bench.node.undo().await.unwrap();
+    let small: Key = Box::new([text("a")]);
+    let big: Key = Box::new([text("A")]);
+    bench.node.delete(&[(&bench.specs[0], &[&small])]).await.unwrap();
+    let rows = bench.node.rows(&bench.specs[0], &[&small, &big]).await.unwrap();
+    assert!(rows[0].is_none() && rows[1].is_some());
+    bench.node.delete(&[(&bench.specs[0], &[&big])]).await.unwrap();
+    bench.write(&[row([text("a"), int(2)])]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.table("t"), "a 2");
+}
+
+#[tokio::test]
+async fn unique_values_can_be_swapped() {
+    for (column, null) in [("TEXT UNIQUE", true), ("TEXT NOT NULL UNIQUE", false), ("INT NOT NULL UNIQUE", false)] {
+        let mut bench = Bench::new(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a {column}, b)"), &["t"]).await;
+        bench.sql("INSERT INTO t VALUES (1, 10, 'x'), (2, 20, 'y'), (3, 30, 'z')");
+        bench.news(0).await;
+        let value = |n: i64| if column.starts_with("INT") { int(n) } else { text(&n.to_string()) };
+        let rows =
+            [row([int(1), value(20), int(1)]), row([int(2), value(10), int(2)]), row([int(4), value(40), int(4)])];
+        let rows: Vec<&Row> = rows.iter().collect();
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        bench.node.savepoint().await.unwrap();
+        let write = [(&bench.specs[0], &rows[..], WriteMode::Upsert)];
+        let error = bench.node.write(&write).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Unique));
+        bench.node.undo().await.unwrap();
+        bench.node.savepoint().await.unwrap();
+        bench.node.make_room(&bench.specs[0], &rows).await.unwrap();
+        bench.node.write(&write).await.unwrap();
+        bench.node.release().await.unwrap();
+        bench.node.commit().await.unwrap();
+        assert_eq!(bench.table("t"), "1 20 1\n2 10 2\n3 30 z\n4 40 4", "{column} {null}");
+        assert_eq!(bench.news(0).await, "");
+    }
+}
+
+#[tokio::test]
+async fn references_are_checked_after_the_group_and_never_at_the_commit() {
+    let mut bench = Bench::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, up REFERENCES t ON DELETE RESTRICT);
+         CREATE TABLE c (id INTEGER PRIMARY KEY, t REFERENCES t)",
+        &["t", "c"],
+    )
+    .await;
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.node.savepoint().await.unwrap();
+    // The child stands before its parent.
+    bench.write(&[row([int(1), int(2)]), row([int(2), Value::Null]), row([int(3), int(1)])]).await.unwrap();
+    bench.node.release().await.unwrap();
+    for _ in 0..2 {
+        bench.node.savepoint().await.unwrap();
+        let rows = [&row([int(1), int(99)])];
+        let error = bench.node.write(&[(&bench.specs[1], &rows, WriteMode::Upsert)]).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Reference), "{error}");
+        assert!(error.to_string().contains("`c`"), "{error}");
+        bench.node.undo().await.unwrap();
+    }
+    bench.node.savepoint().await.unwrap();
+    let error = bench.node.delete(&[(&bench.specs[0], &[&key(2)])]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Reference), "{error}");
+    bench.node.undo().await.unwrap();
+    // Parent and child together, in the wrong order, although the reference says RESTRICT.
+    bench.node.delete(&[(&bench.specs[0], &[&key(2), &key(1), &key(3)])]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.table("t"), "");
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    let (parent, child) = ([&row([int(7), Value::Null])], [&row([int(1), int(7)])]);
+    let groups = [(&bench.specs[1], &child[..], WriteMode::Upsert), (&bench.specs[0], &parent[..], WriteMode::Upsert)];
+    bench.node.write(&groups).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.table("c"), "1 7");
+}
+
+#[tokio::test]
+async fn what_cascades_and_triggers_do_is_recorded_and_own_writes_are_not() {
+    let mut bench = Bench::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INT);
+         CREATE TABLE c (id INTEGER PRIMARY KEY, t REFERENCES t ON DELETE CASCADE,
+                         code REFERENCES t (code) ON UPDATE CASCADE);
+         CREATE TABLE log (id INTEGER PRIMARY KEY, what UNIQUE);
+         CREATE TRIGGER count AFTER INSERT ON t BEGIN
+             INSERT OR IGNORE INTO log (what) VALUES (NEW.id); UPDATE t SET n = n + 1 WHERE id = 100; END;
+         CREATE TRIGGER changed AFTER UPDATE OF code ON t BEGIN INSERT OR IGNORE INTO log (what) VALUES (NEW.id); END",
+        &["t", "c", "log"],
+    )
+    .await;
+    bench.sql(
+        "INSERT INTO t VALUES (100, 'x', 0), (1, 'a', 0), (2, 'b', 0); INSERT INTO c VALUES (10, 1, 'a'), (20, 2, 'b')",
+    );
+    for table in 0..3 {
+        bench.news(table).await;
+    }
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    // The log's row is there already: the trigger's own OR IGNORE must hold while Concord writes.
+    bench.write(&[row([int(1), text("aa"), int(5)]), row([int(3), text("c"), int(0)])]).await.unwrap();
+    bench.node.delete(&[(&bench.specs[0], &[&key(2)])]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.table("t"), "1 aa 5\n3 c 0\n100 x 4");
+    assert_eq!(bench.table("c"), "10 1 aa");
+    assert_eq!(bench.news(0).await, "U100");
+    assert_eq!(bench.news(1).await, "U10 D20");
+    assert_eq!(bench.news(2).await, "I4");
+}
+
+#[tokio::test]
+async fn rows_that_triggers_change_are_told() {
+    let mut bench = Bench::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b);
+         CREATE TRIGGER stamp AFTER UPDATE ON t WHEN NEW.a = 'stamp' BEGIN UPDATE t SET b = 'now' WHERE id = NEW.id; END;
+         CREATE TRIGGER skip BEFORE INSERT ON t WHEN NEW.a = 'skip' BEGIN SELECT RAISE(IGNORE); END;
+         CREATE TRIGGER refuse BEFORE INSERT ON t WHEN NEW.a = 'refuse' BEGIN SELECT RAISE(ABORT, 'not here'); END;
+         CREATE TRIGGER keep BEFORE DELETE ON t WHEN OLD.a = 'keep' BEGIN SELECT RAISE(IGNORE); END;
+         CREATE TRIGGER revive AFTER DELETE ON t WHEN OLD.a = 'revive' BEGIN INSERT INTO t VALUES (OLD.id, 'back', 0); END",
+        &["t"],
+    )
+    .await;
+    bench.sql("INSERT INTO t VALUES (1, 'x', 0), (2, 'x', 0), (5, 'keep', 0), (6, 'revive', 0)");
+    bench.news(0).await;
+    let rows =
+        [row([int(1), text("stamp"), int(1)]), row([int(2), text("y"), int(1)]), row([int(3), text("skip"), int(1)])];
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.write(&rows).await.unwrap();
+    let rows: Vec<&Row> = rows.iter().collect();
+    let altered = bench.node.altered(&bench.specs[0], &rows).await.unwrap();
+    assert_eq!(altered, [(key(1), "b".to_owned()), (key(3), "id".to_owned())]);
+    bench.node.savepoint().await.unwrap();
+    let error = bench.write(&[row([int(4), text("refuse"), int(1)])]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Other));
+    assert!(error.to_string().contains("not here"), "{error}");
+    bench.node.undo().await.unwrap();
+    for id in [5, 6] {
+        bench.node.savepoint().await.unwrap();
+        let error = bench.node.delete(&[(&bench.specs[0], &[&key(id)])]).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Other));
+        bench.node.undo().await.unwrap();
+    }
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.entries().await, []);
+}
+
+#[tokio::test]
+async fn rows_that_others_refer_to_are_found() {
+    let mut bench = Bench::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, up REFERENCES t ON DELETE CASCADE);
+         CREATE TABLE c (id INTEGER PRIMARY KEY, t REFERENCES t ON DELETE SET NULL)",
+        &["t", "c"],
+    )
+    .await;
+    bench.sql("INSERT INTO t VALUES (1, 1), (2, 1), (3, 2), (4, NULL), (5, NULL); INSERT INTO c VALUES (1, 4), (2, 4)");
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    let (t, c) = (&bench.specs[0], &bench.specs[1]);
+    let keys: Vec<Key> = (1..=5).map(key).collect();
+    let keys: Vec<&Key> = keys.iter().collect();
+    let node = &mut bench.node;
+    assert_eq!(node.still_referred(t, &keys, &[]).await.unwrap(), [key(1), key(2), key(4)]);
+    assert_eq!(node.still_referred(t, &keys, &[(t, &keys)]).await.unwrap(), [key(4)]);
+    assert_eq!(node.still_referred(t, &keys, &[(t, &keys[..1])]).await.unwrap(), [key(1), key(2), key(4)]);
+    assert_eq!(node.still_referred(t, &keys, &[(t, &keys), (c, &keys[..1])]).await.unwrap(), [key(4)]);
+    assert_eq!(node.still_referred(t, &keys, &[(t, &keys), (c, &keys[..2])]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_users_commit_in_between_is_noticed() {
+    let mut bench = Bench::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE TRIGGER x AFTER UPDATE ON t BEGIN SELECT 1; END",
+        &["t"],
+    )
+    .await;
+    bench.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    bench.node.begin_read(&bench.specs).await.unwrap();
+    let read = bench.node.entries(&bench.specs[0], &Cut::START, None, 99).await.unwrap().whole;
+    // The snapshot stands while a user writes, and does not make him wait.
+    bench.sql("UPDATE t SET a = 'late' WHERE id = 2; INSERT INTO t VALUES (9, 'late')");
+    assert_eq!(bench.node.entries(&bench.specs[0], &Cut::START, None, 99).await.unwrap().entries.len(), 3);
+    let rows = bench.node.rows(&bench.specs[0], &[&key(2), &key(9)]).await.unwrap();
+    assert_eq!(rows, [Some(Ok(row([int(2), text("b")]))), None]);
+    bench.node.end_read().await.unwrap();
+    let keys: Vec<Key> = [1, 2, 9].map(key).into();
+    let keys: Vec<&Key> = keys.iter().collect();
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.node.savepoint().await.unwrap();
+    bench.write(&[row([int(1), text("x")]), row([int(2), text("x")])]).await.unwrap();
+    assert_eq!(bench.node.unseen(&bench.specs[0], &read, &keys).await.unwrap(), [key(2), key(9)]);
+    // Nobody else writes now.
+    bench.user.busy_timeout(std::time::Duration::ZERO).unwrap();
+    assert!(bench.user.execute_batch("UPDATE t SET a = 'locked out'").is_err());
+    bench.node.undo().await.unwrap();
+    bench.node.commit().await.unwrap();
+    // An engine that comes when a user holds the lock is told to try again. (The wait is cut short by a file lock.)
+    let cut = Cut::through(5);
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    assert_eq!(bench.node.unseen(&bench.specs[0], &cut, &keys).await.unwrap(), Vec::<Key>::new());
+}
+
+#[tokio::test]
+async fn notes_come_back_as_arrivals() {
+    let mut bench = Bench::bare("CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, a, b)").await;
+    bench.add("t").await.images = vec![1];
+    bench.install().await;
+    let dot = Dot { node: NodeId(2), number: 7, mark: 70 };
+    let mut vector = Vector::EMPTY;
+    vector.add(dot);
+    vector.add(Dot { node: NodeId(0), number: 3, mark: 3 });
+    let note = |id: &str, deleted, images| Note {
+        key: Box::new([text(id)]),
+        deleted,
+        dot,
+        vector: vector.clone(),
+        stamp: Stamp { time: 123_456_789, node: NodeId(2) },
+        images,
+    };
+    let image = |value| Some(row([value]));
+    let notes = [
+        note("k", false, Some(Images { before: None, after: image(Value::Null) })),
+        note("k", false, Some(Images { before: image(Value::Null), after: image(int(2)) })),
+        note("l", true, None),
+    ];
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.node.note(&bench.specs[0], &notes).await.unwrap();
+    bench.node.commit().await.unwrap();
+    bench.sql("INSERT INTO t VALUES ('k', 5, 0)");
+    let entries = bench.entries().await;
+    let ops: Vec<Op> = entries.iter().map(|entry| entry.op).collect();
+    assert_eq!(ops, [Op::Insert, Op::Update, Op::Delete, Op::Insert]);
+    for (entry, note) in entries.iter().zip(&notes) {
+        assert_eq!((entry.time, &entry.key, &entry.images), (note.stamp.time, &note.key, &note.images));
+        let arrival = entry.arrival.as_ref().unwrap();
+        assert_eq!((arrival.dot, &arrival.vector), (dot, &vector));
+    }
+    assert_eq!(entries[3].images, Some(Images { before: None, after: image(int(5)) }));
+    // Only what users of this node did counts as its last change.
+    let keys: [Key; 2] = [Box::new([text("k")]), Box::new([text("l")])];
+    bench.node.begin_read(&bench.specs).await.unwrap();
+    let last = bench.node.last_entries(&bench.specs[0], &[&keys[0], &keys[1], &keys[0]]).await.unwrap();
+    assert_eq!(last, [Some((4, 4, entries[3].time)), None, Some((4, 4, entries[3].time))]);
+    assert_eq!(bench.node.pending(&bench.specs[0], &Cut::through(1)).await.unwrap(), 3);
+    let page = bench.node.entries(&bench.specs[0], &Cut::through(1), None, 2).await.unwrap();
+    assert!(page.more && page.whole == Cut::through(4) && page.entries[0].id == 2);
+    bench.node.end_read().await.unwrap();
+    assert_eq!(bench.node.purge(&bench.specs[0], &Cut::through(4), false).await.unwrap(), 1);
+    assert_eq!(bench.entries().await.len(), 3);
+    assert_eq!(bench.node.purge(&bench.specs[0], &Cut::through(4), true).await.unwrap(), 3);
+    assert_eq!(bench.entries().await, []);
+}
+
+#[tokio::test]
+async fn waiting_rows_and_the_journal_are_kept() {
+    let mut bench = Bench::bare("CREATE TABLE t (id DECIMAL(9,2) PRIMARY KEY NOT NULL, at DATETIME)").await;
+    let spec = bench.add("t").await;
+    spec.columns[0].ty = Type::Decimal;
+    spec.columns[1].ty = Type::Instant;
+    // The second shared column does not live here.
+    spec.columns[1].shared = 2;
+    bench.install().await;
+    let decimal = |text: &str| Value::Decimal(crate::model::Decimal::parse(text).unwrap());
+    let mut vector = Vector::EMPTY;
+    vector.add(Dot { node: NodeId(1), number: 7, mark: 70 });
+    let parked = |id: &str, message: &str| Parked {
+        table: 0,
+        key: Box::new([decimal(id)]),
+        code: ParkedCode::Constraint,
+        message: message.into(),
+        since: 5,
+        vector: vector.clone(),
+        stamp: Stamp { time: 6, node: NodeId(1) },
+        row: Some(row([decimal(id), text("a\0'b"), Value::Instant(1_000_001)])),
+        standing: Vector::EMPTY,
+        standing_time: 4,
+    };
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.node.park(&bench.specs, &[parked("1.50", "first"), parked("2", "other")]).await.unwrap();
+    bench.node.park(&bench.specs, &[parked("1.5", "second")]).await.unwrap();
+    let lost = |id: &str, decided| Lost {
+        id: id.into(),
+        table: 0,
+        key: Box::new([decimal("1.5")]),
+        decided,
+        winner: NodeId(0),
+        winner_time: 10,
+        winner_row: None,
+        loser: NodeId(1),
+        loser_time: 9,
+        loser_row: Some(row([decimal("1.5"), Value::Null, Value::Null])),
+        reason: "latest wins".into(),
+    };
+    bench.node.record(&bench.specs, &[lost("a", 1), lost("b", 2)]).await.unwrap();
+    bench.node.record(&bench.specs, &[Lost { reason: "again".into(), ..lost("a", 3) }]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    let opened = bench.node.begin_read(&bench.specs).await.unwrap();
+    assert_eq!(opened.parked, [parked("1.5", "second"), parked("2", "other")]);
+    bench.node.end_read().await.unwrap();
+    assert_eq!(bench.node.journal(&bench.specs, 0).await.unwrap(), [lost("b", 2), lost("a", 1)]);
+    assert_eq!(bench.node.journal(&bench.specs, 1).await.unwrap(), [lost("b", 2)]);
+    let keys: [Key; 2] = [Box::new([decimal("1.500")]), Box::new([decimal("9")])];
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.node.unpark(&bench.specs[0], &[&keys[0], &keys[1]]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.node.begin_read(&bench.specs).await.unwrap().parked, [parked("2", "other")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_write_while_concord_reads_and_applies() {
+    let mut bench = Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY, n INT, UNIQUE (n))", &["t"]).await;
+    let path = bench.url.strip_prefix("sqlite:").unwrap().to_owned();
+    let writer = std::thread::spawn(move || {
+        let user = Connection::open(path).unwrap();
+        user.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+        for n in 0..300 {
+            user.execute("INSERT OR REPLACE INTO t (id, n) VALUES (?1, ?2)", [n % 7, n % 11]).unwrap();
+        }
+    });
+    let mut replica = Replica::default();
+    let mut own = 1_000;
+    loop {
+        let finished = writer.is_finished();
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        own += 1;
+        bench.write(&[row([int(own), int(own)])]).await.unwrap();
+        bench.node.commit().await.unwrap();
+        let only_users: BTreeMap<String, Row> = BTreeMap::new();
+        // In the midst of it the copy is behind the table; it has to be right in the end.
+        let _behind = replica.follow(&mut bench, 0, &only_users).await;
+        if finished {
+            break;
+        }
+    }
+    writer.join().unwrap();
+    let mut whole = whole(&bench.user, &bench.specs[0]);
+    whole.retain(|_, row| matches!(row[0], Value::Int(id) if id < 1_000));
+    replica.follow(&mut bench, 0, &whole).await.unwrap();
+    assert!(own > 1_001);
+}
