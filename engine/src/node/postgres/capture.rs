@@ -27,6 +27,13 @@ pub const WANTED: &str = "wanted";
 const NOW: &str = "(pg_catalog.date_part('epoch'::pg_catalog.text, pg_catalog.clock_timestamp()) \
                    OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8)::pg_catalog.int8";
 
+/// The time taken once for a statement: a variable, named with its block because a column of the same name would win.
+const TIME: &str = "concord.t0";
+
+fn declare() -> String {
+    format!("<<concord>>\nDECLARE t0 pg_catalog.int8 := {NOW};\n")
+}
+
 /// Which triggers a table gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -126,11 +133,11 @@ impl Capture<'_> {
             ("d", "D", "DELETE", "OLD", "concord_old"),
         ] {
             let insert = format!(
-                "{} SELECT '{op}', t0, {} FROM {alias} AS r",
+                "{} SELECT '{op}', {TIME}, {} FROM {alias} AS r",
                 self.into(&["op", "time"], false),
                 self.values("r")
             );
-            statements.push(self.function(letter, &format!("DECLARE t0 pg_catalog.int8 := {NOW};\n"), &insert, true));
+            statements.push(self.function(letter, &declare(), &insert, true));
             statements.push(self.trigger(
                 letter,
                 &format!("AFTER {event}"),
@@ -199,15 +206,15 @@ impl Capture<'_> {
                 self.values("r")
             )
         };
-        let declare = format!("DECLARE t0 pg_catalog.int8 := {NOW};\n");
+        let declare = declare();
         let text = if self.spec.partitioned {
             let dynamic = select("$1", "\u{1}").replace('%', "%%").replace('\u{1}', "%I.%I");
             format!(
-                "EXECUTE pg_catalog.format({}::pg_catalog.text, TG_TABLE_SCHEMA, TG_TABLE_NAME) USING t0",
+                "EXECUTE pg_catalog.format({}::pg_catalog.text, TG_TABLE_SCHEMA, TG_TABLE_NAME) USING {TIME}",
                 literal(&dynamic)
             )
         } else {
-            select("t0", &sql::table(self.spec))
+            select(TIME, &sql::table(self.spec))
         };
         let mut statements = vec![self.function("t", &declare, &text, false)];
         let how = format!("FOR EACH STATEMENT WHEN ({HISTORY}.{WANTED}())");

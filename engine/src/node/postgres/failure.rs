@@ -75,6 +75,8 @@ fn kind(code: &str, message: &str) -> ErrorKind {
         "25006" => ErrorKind::Other,
         "XX000" if message.contains("invalid memory alloc request size") => ErrorKind::Value,
         _ => match &code[..2.min(code.len())] {
+            // Two keys of a batch that the column's type calls equal; one by one they can be written.
+            "21" => ErrorKind::Constraint(Constraint::Other),
             "23" | "P0" | "44" | "27" => ErrorKind::Constraint(Constraint::Other),
             "22" | "54" => ErrorKind::Value,
             "28" => ErrorKind::Login,

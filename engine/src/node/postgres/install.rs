@@ -266,18 +266,21 @@ impl Postgres {
         let rows = self.fetch_text("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &history).await?;
         let exists: bool = get(&rows[0], 0)?;
         self.drop_functions(&spec.name).await?;
-        if !exists || old.is_none_or(|old| old.columns != layout) {
-            if exists {
-                self.run(&format!("DROP TABLE {history}")).await?;
-                done.push(format!(
-                    "{}: replaced {history}, because the key or its type changed; changes not yet carried are unknown now, \
-                     run `concord load`",
-                    spec.name
-                ));
-            } else {
-                done.push(format!("{}: created {history}", spec.name));
+        let kept = exists && old.is_some_and(|old| old.columns == layout);
+        if kept || (exists && self.retype_history(spec, &columns, &numbers, old).await?) {
+            if !kept {
+                done.push(format!("{}: gave {history} the key's new type", spec.name));
             }
-            self.run(&create).await?;
+        } else {
+            self.replace_history(spec, &create, exists).await?;
+            done.push(match exists {
+                false => format!("{}: created {history}", spec.name),
+                true => format!(
+                    "{}: replaced {history}, because its key or images are others now; changes not yet carried are \
+                     unknown, run `concord load`",
+                    spec.name
+                ),
+            });
         }
         if spec.captured {
             for statement in &triggers {
@@ -319,6 +322,46 @@ impl Postgres {
         )
         .await?;
         Ok(())
+    }
+
+    /// A new history, whose numbers are above all that one of this name ever gave out: other nodes remember those. Nobody
+    /// writes a million entries a second for long, so the microseconds of the clock are above even what is forgotten.
+    async fn replace_history(&mut self, spec: &TableSpec, create: &str, exists: bool) -> Result<()> {
+        let history = sql::history(spec);
+        let mut last = 0;
+        if exists {
+            let last_value = "SELECT pg_catalog.pg_sequence_last_value(pg_catalog.pg_get_serial_sequence($1, 'id')::pg_catalog.regclass)";
+            last = get::<Option<i64>>(&self.fetch_text(last_value, &history).await?[0], 0)?.unwrap_or(0);
+            self.run(&format!("DROP TABLE {history}")).await?;
+        }
+        self.run(create).await?;
+        let now = self.fetch(format!("SELECT {}", capture::now()), Args::new()).await?;
+        let start = last.saturating_add(1).max(get(&now[0], 0)?);
+        self.run(&format!("ALTER TABLE {history} ALTER COLUMN id RESTART WITH {start}")).await
+    }
+
+    /// Gives the history's key columns other types where the same columns are the key and their values fit.
+    async fn retype_history(
+        &mut self,
+        spec: &TableSpec,
+        columns: &HistoryColumns,
+        numbers: &str,
+        old: Option<&Installed>,
+    ) -> Result<bool> {
+        let same_key = old.is_some_and(|old| old.columns.starts_with(&format!("{numbers} ")));
+        if !same_key || !columns.images.is_empty() {
+            return Ok(false);
+        }
+        let retype = |(name, ty): &(String, String)| {
+            format!("ALTER COLUMN {name} TYPE {ty} USING CAST({name}::pg_catalog.text AS {ty})")
+        };
+        let retypes: Vec<String> = columns.keys.iter().map(retype).collect();
+        self.run("SAVEPOINT retype").await?;
+        match self.run(&format!("ALTER TABLE {} {}", sql::history(spec), retypes.join(", "))).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind == ErrorKind::Lost => Err(error),
+            Err(_) => self.run("ROLLBACK TO SAVEPOINT retype").await.map(|()| false),
+        }
     }
 
     /// The history's columns with types from the catalogue: what a domain is made of, without length or precision.
