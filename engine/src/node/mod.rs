@@ -258,6 +258,8 @@ pub struct Service {
     pub sync: String,
     /// The node's name in it.
     pub node: String,
+    /// The names of all nodes, in the order that [`NodeId`](crate::model::NodeId)s of the service tables count by.
+    pub nodes: Vec<String>,
     /// Drawn at the first install; the same database keeps it.
     pub uuid: String,
     /// The installed tables: shared name and [`TableSpec::shape`].
