@@ -459,6 +459,9 @@ impl<'a> Application<'a> {
                                 && old.message == waits.message
                         };
                         if !decision.waiting.as_deref().is_some_and(same) {
+                            // Changes that have to be counted one by one are told all the same: whoever takes what waits
+                            // here may have no other way to hear of each.
+                            notes.extend(decision.notes.iter().filter(|note| note.images.is_some()).cloned());
                             let refusal = Refusal { key: waits.key.clone(), code: *code, message: message.clone() };
                             applied.parked.push((table.spec.index, refusal));
                             park.push(waits);

@@ -240,14 +240,6 @@ impl Session {
         for (table, pages) in self.tables.iter().zip(pages) {
             let mut contests = Contests::default();
             let keep_deltas = table.policy.merges();
-            for (at, page) in pages.into_iter().enumerate() {
-                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
-                contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for entry in page.entries {
-                    let contest = contests.entry(entry.key.clone()).or_default();
-                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
-                }
-            }
             if table.stopped.is_none() {
                 for (node, presence) in opened.nodes() {
                     // Whoever's own history was not read, because nobody else is there, decides nothing about it.
@@ -258,6 +250,14 @@ impl Session {
                     for (key, parked) in &presence.parked[table.index] {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
+                }
+            }
+            for (at, page) in pages.into_iter().enumerate() {
+                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
+                contests.reserve(page.entries.len().saturating_sub(contests.len()));
+                for entry in page.entries {
+                    let contest = contests.entry(entry.key.clone()).or_default();
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
                 }
             }
             all.push(contests);
@@ -389,14 +389,14 @@ impl Session {
                     contest.forget(node);
                 }
             }
-            for entry in entries {
-                if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, keep_deltas);
-                }
-            }
             for key in keys {
                 if let (Some(contest), Some(parked)) = (contests.get_mut(key), opened.parked(node, table, key)) {
                     contest.remember(node, parked);
+                }
+            }
+            for entry in entries {
+                if let Some(contest) = contests.get_mut(&entry.key) {
+                    contest.enter(node, entry, &presence.clock, keep_deltas);
                 }
             }
         }
