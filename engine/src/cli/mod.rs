@@ -20,13 +20,13 @@ pub mod watch;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
 use crate::error::{DONE, Error, Result, USAGE};
-
-pub use logging::start as start_logging;
+use crate::sync::Session;
 
 /// Keeps PostgreSQL and SQLite databases that are all written to in agreement.
 #[derive(Debug, Parser)]
@@ -72,6 +72,24 @@ pub struct Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     New(new::New),
+    Check(check::Check),
+    Install(install::Install),
+    Sync(sync::Sync),
+}
+
+/// The whole command: reads the process's arguments, runs, and says on stderr what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    logging::start(&cli.global);
+    ExitCode::from(run(cli).unwrap_or_else(|error| {
+        if !error.is_silent() {
+            complain(&error);
+        }
+        error.exit_code()
+    }))
 }
 
 /// Reads the command line, or says what is wrong with it (or the help that was asked for) and returns the exit code.
@@ -94,6 +112,9 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> st
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::New(new) => new::run(&new),
+        Command::Check(check) => check::run(&cli.global, &check),
+        Command::Install(install) => install::run(&cli.global, &install),
+        Command::Sync(sync) => sync::run(&cli.global, &sync),
     }
 }
 
@@ -106,6 +127,12 @@ pub fn load(global: &Global) -> Result<Config> {
         }
     }
     Ok(config)
+}
+
+/// Runs `work` with a session for the nodes of the configuration.
+fn with_session<T>(global: &Global, work: impl AsyncFnOnce(&mut Session) -> Result<T>) -> Result<T> {
+    let mut session = Session::new(load(global)?);
+    block_on(async { work(&mut session).await })
 }
 
 /// Says on stderr why the command failed.
