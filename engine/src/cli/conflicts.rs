@@ -181,8 +181,11 @@ fn side_by_side(one: &ConflictReport) -> Table {
         rows.row(["", "", "(deleted)", "(deleted)"]);
         return rows;
     };
-    let text = |row: Option<&Document>, column: &str| {
-        row.map(|row| row.get(column).map(cell).unwrap_or_default()).unwrap_or_else(|| "(deleted)".to_owned())
+    // What a person gave up lost to what stands there, whatever that is.
+    let absent = if one.id.starts_with("dropped-") { "(what stands there)" } else { "(deleted)" };
+    let text = |row: Option<&Document>, column: &str| match row {
+        Some(row) => row.get(column).map(cell).unwrap_or_default(),
+        None => absent.to_owned(),
     };
     for column in columns.keys() {
         let differs = winner.map(|row| row.get(column)) != loser.map(|row| row.get(column));

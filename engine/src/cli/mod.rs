@@ -81,6 +81,7 @@ pub enum Command {
     Parked(parked::Parked),
     Reset(reset::Reset),
     Uninstall(uninstall::Uninstall),
+    Demo(demo::Demo),
 }
 
 /// The whole command: reads the process's arguments, runs, and says on stderr what went wrong.
@@ -127,6 +128,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Parked(parked) => parked::run(&cli.global, &parked),
         Command::Reset(reset) => reset::run(&cli.global, &reset),
         Command::Uninstall(uninstall) => uninstall::run(&cli.global, &uninstall),
+        Command::Demo(demo) => demo::run(&demo),
     }
 }
 
