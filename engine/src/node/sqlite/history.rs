@@ -103,7 +103,7 @@ fn entry(row: &DbRow<'_>, id: i64, spec: &TableSpec, names: &[String]) -> Result
 pub(super) fn pending(db: &Connection, plan: &Plan, spec: &TableSpec, after: &Cut) -> Result<u64> {
     let doing = || format!("reading the history of `{}`", spec.name);
     let first = first_beyond(after);
-    if after.open().is_empty() && after.inside().is_none() {
+    if after.open().is_empty() && after.inside().is_empty() {
         return db
             .prepare_cached(&format!("SELECT count(*) FROM {} WHERE id >= ?1 AND op <> '-'", plan.history))
             .and_then(|mut statement| statement.query_row([first], |row| row.get::<_, i64>(0)))
