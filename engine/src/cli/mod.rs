@@ -176,6 +176,9 @@ pub fn complain(error: &Error) {
     note(&match error {
         // Each of these begins with the file and the line, as editors expect it.
         Error::Config(_) => error.to_string(),
+        Error::Refused(all) | Error::Unreachable(all) => {
+            all.iter().map(|one| format!("error: {one}")).collect::<Vec<_>>().join("\n")
+        }
         _ => format!("error: {error}"),
     });
 }

@@ -252,7 +252,10 @@ impl Session {
     pub(super) fn unreachable(&self) -> Error {
         let away = self.away().into_iter();
         let lines: Vec<String> = away.map(|away| format!("node `{}`: {}", away.node, away.why)).collect();
-        Error::Unreachable(lines)
+        match self.away().iter().any(|away| away.unreachable) {
+            true => Error::Unreachable(lines),
+            false => Error::Refused(lines),
+        }
     }
 }
 
@@ -261,7 +264,9 @@ impl Member {
     pub fn leave(&mut self, error: &node::Error) {
         self.node = None;
         self.prepared = false;
-        let away = Away { node: self.name.clone(), why: error.to_string(), unreachable: true };
+        // A file that is no database does not become one by waiting.
+        let unreachable = matches!(error.kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry);
+        let away = Away { node: self.name.clone(), why: error.to_string(), unreachable };
         if self.away.as_ref() != Some(&away) {
             // Every report names it; at the level of warnings it would be said twice.
             info!(node = %self.name, why = %error, "A node is away.");
