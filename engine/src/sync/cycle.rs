@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde::Serialize;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::contest::{Clock, Content, Contest, Contests};
 use super::decide;
@@ -94,7 +94,7 @@ impl Session {
         fault::point("applied").await.map_err(internal)?;
         self.purge(&opened, whole, &cycle).await;
         self.page = (self.page * 2).min(self.config.defaults.batch);
-        cycle.away = self.members.iter().filter_map(|member| member.away.clone()).collect();
+        cycle.away = self.away();
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
         cycle.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
         Ok(cycle)
@@ -154,7 +154,7 @@ impl Session {
             let member = &mut self.members[node.index()];
             let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
             if member.away.as_ref().is_none_or(|away| away.why != why) {
-                warn!(node = %member.name, %why, "A node is left out.");
+                info!(node = %member.name, %why, "A node is left out.");
             }
             member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
             opened.present[node.index()] = None;
@@ -177,7 +177,7 @@ impl Session {
             warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
             return true;
         }
-        warn!(node = %member.name, %why, "A node is left out.");
+        info!(node = %member.name, %why, "A node is left out.");
         member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
         false
     }
