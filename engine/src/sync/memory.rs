@@ -213,6 +213,7 @@ impl Node for Connection {
         self.database.lock().service = Some(Service {
             sync: sync.name.clone(),
             node: sync.node.clone(),
+            nodes: sync.nodes.clone(),
             uuid: String::new(),
             tables: tables.iter().map(|table| (table.name.clone(), table.shape.clone())).collect(),
         });

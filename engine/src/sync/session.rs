@@ -155,6 +155,14 @@ impl Session {
                     member.name, service.node, service.sync
                 )]));
             }
+            if service.nodes != self.names {
+                return Err(Error::Refused(vec![format!(
+                    "node `{}`: it was installed for the nodes {}, and the file lists {}; run `concord install`",
+                    self.members[at].name,
+                    service.nodes.join(", "),
+                    self.names.join(", ")
+                )]));
+            }
             self.adopt(&service.tables)?;
             self.look_up(at).await?;
         }

@@ -52,7 +52,7 @@ impl Postgres {
         let (sync, node, uuid) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
         let rows = self.fetch("SELECT \"table\", shape FROM concord.installed ORDER BY 1", Args::new()).await?;
         let tables = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
-        Ok(Some(Service { sync, node, uuid, tables }))
+        Ok(Some(Service { sync, node, nodes: self.names.clone(), uuid, tables }))
     }
 
     /// The sync's nodes, as the last install left them.

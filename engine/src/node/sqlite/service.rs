@@ -126,7 +126,7 @@ pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<()> {
 pub(super) fn service(db: &Connection) -> Result<Option<Service>> {
     let Some(state) = read(db)? else { return Ok(None) };
     let tables = installed(db)?.into_iter().map(|(name, installed)| (name, installed.shape)).collect();
-    Ok(Some(Service { sync: state.sync, node: state.node, uuid: state.uuid, tables }))
+    Ok(Some(Service { sync: state.sync, node: state.node, nodes: state.nodes, uuid: state.uuid, tables }))
 }
 
 /// The installed tables by shared name.

@@ -313,11 +313,13 @@ async fn notes_come_back_as_arrivals() {
         assert_eq!((arrival.dot, &arrival.vector), (dot, &vector));
     }
     assert_eq!(entries[3].images, Some(Images { before: None, after: image(int(5)) }));
-    // Only what users of this node did counts as its last change.
     let keys: [Key; 2] = [Box::new([text("k")]), Box::new([text("l")])];
     bench.node.begin_read(&bench.specs).await.unwrap();
-    let last = bench.node.last_entries(&bench.specs[0], &[&keys[0], &keys[1], &keys[0]]).await.unwrap();
-    assert_eq!(last, [Some((4, 4, entries[3].time)), None, Some((4, 4, entries[3].time))]);
+    let of_keys = bench.node.entries_of(&bench.specs[0], &[&keys[0], &keys[1]]).await.unwrap();
+    assert_eq!(of_keys.iter().map(|entry| entry.id).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(
+        bench.node.entries_of(&bench.specs[0], &[&keys[1]]).await.unwrap().iter().all(|entry| entry.key == keys[1])
+    );
     assert_eq!(bench.node.pending(&bench.specs[0], &Cut::through(1)).await.unwrap(), 3);
     let page = bench.node.entries(&bench.specs[0], &Cut::through(1), None, 2).await.unwrap();
     assert!(page.more && page.whole == Cut::through(4) && page.entries[0].id == 2);
@@ -351,6 +353,7 @@ async fn waiting_rows_and_the_journal_are_kept() {
         row: Some(row([decimal(id), text("a\0'b"), Value::Instant(1_000_001)])),
         standing: Vector::EMPTY,
         standing_time: 4,
+        read: Cut::new(9, vec![3, 7]),
     };
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.park(&bench.specs, &[parked("1.50", "first"), parked("2", "other")]).await.unwrap();
