@@ -121,7 +121,7 @@ impl Postgres {
     pub(super) async fn read_entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
-        let columns = EntryColumns::without_images(table);
+        let columns = EntryColumns::of(table);
         let statement = format!(
             "SELECT {} FROM {wanted} JOIN {} AS h ON {} ORDER BY h.id",
             columns.select,
@@ -250,27 +250,22 @@ const KEY: usize = 8;
 
 impl<'a> EntryColumns<'a> {
     fn of(table: &'a TableSpec) -> EntryColumns<'a> {
-        let mut columns = EntryColumns::without_images(table);
-        columns.images = table.image_columns().map(|column| (column, Wire::of(column))).collect();
-        if !columns.images.is_empty() {
-            columns.select += ", h.before, h.after";
-        }
-        for (column, wire) in &columns.images {
-            let (old, new) = sql::image_columns(column);
-            for name in [old, new] {
-                columns.select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
-            }
-        }
-        columns
-    }
-
-    fn without_images(table: &'a TableSpec) -> EntryColumns<'a> {
         let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
         let mut select = "h.id, h.xid, h.op, h.\"time\", h.origin, h.number, h.mark, h.vector".to_owned();
         for ((_, wire), name) in keys.iter().zip(sql::history_keys(table)) {
             select += &format!(", {}", wire.outgoing(&format!("h.{name}")));
         }
-        EntryColumns { keys, images: Vec::new(), select }
+        let images: Vec<_> = table.image_columns().map(|column| (column, Wire::of(column))).collect();
+        if !images.is_empty() {
+            select += ", h.before, h.after";
+        }
+        for (column, wire) in &images {
+            let (old, new) = sql::image_columns(column);
+            for name in [old, new] {
+                select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
+            }
+        }
+        EntryColumns { keys, images, select }
     }
 
     fn read(&self, node: &Postgres, row: &PgRow) -> Result<Entry> {
