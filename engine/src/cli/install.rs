@@ -39,6 +39,12 @@ pub fn run(global: &Global, install: &Install) -> Result<u8> {
     Ok(DONE)
 }
 
+/// What commands that change nodes tell with `--json`.
+#[derive(Serialize)]
+pub(super) struct Done<'a> {
+    pub nodes: &'a [NodeLines],
+}
+
 /// What was done at each node, or `idle` where there was nothing to do.
 pub(super) fn print(nodes: &[NodeLines], idle: &str) -> Result<()> {
     for node in nodes {

@@ -18,7 +18,7 @@ pub mod uninstall;
 pub mod watch;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -75,6 +75,13 @@ pub enum Command {
     Check(check::Check),
     Install(install::Install),
     Sync(sync::Sync),
+    Watch(watch::Watch),
+    Status(status::Status),
+    Conflicts(conflicts::Conflicts),
+    Parked(parked::Parked),
+    Reset(reset::Reset),
+    Uninstall(uninstall::Uninstall),
+    Demo(demo::Demo),
 }
 
 /// The whole command: reads the process's arguments, runs, and says on stderr what went wrong.
@@ -115,6 +122,13 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Check(check) => check::run(&cli.global, &check),
         Command::Install(install) => install::run(&cli.global, &install),
         Command::Sync(sync) => sync::run(&cli.global, &sync),
+        Command::Watch(watch) => watch::run(&cli.global, &watch),
+        Command::Status(status) => status::run(&cli.global, &status),
+        Command::Conflicts(conflicts) => conflicts::run(&cli.global, &conflicts),
+        Command::Parked(parked) => parked::run(&cli.global, &parked),
+        Command::Reset(reset) => reset::run(&cli.global, &reset),
+        Command::Uninstall(uninstall) => uninstall::run(&cli.global, &uninstall),
+        Command::Demo(demo) => demo::run(&demo),
     }
 }
 
@@ -135,11 +149,36 @@ fn with_session<T>(global: &Global, work: impl AsyncFnOnce(&mut Session) -> Resu
     block_on(async { work(&mut session).await })
 }
 
+/// Says what would be done and asks whether to go on, unless `yes` was said on the command line already.
+fn agreed(what: &str, yes: bool) -> Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return Err(Error::Usage(format!(
+            "{what}\n    there is nobody to ask whether to go on: add --yes if that is meant"
+        )));
+    }
+    write!(stderr, "{what}\nGo on? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if !yes {
+        note("nothing was changed");
+    }
+    Ok(yes)
+}
+
 /// Says on stderr why the command failed.
 pub fn complain(error: &Error) {
     note(&match error {
         // Each of these begins with the file and the line, as editors expect it.
         Error::Config(_) => error.to_string(),
+        Error::Refused(all) | Error::Unreachable(all) => {
+            all.iter().map(|one| format!("error: {one}")).collect::<Vec<_>>().join("\n")
+        }
         _ => format!("error: {error}"),
     });
 }

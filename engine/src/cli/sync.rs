@@ -29,7 +29,17 @@ pub fn run(global: &Global, sync: &Sync) -> Result<u8> {
 }
 
 /// What was carried where, and below it what a person has to look at.
-pub(super) fn print(summary: &Summary) -> Result<()> {
+fn print(summary: &Summary) -> Result<()> {
+    print_carried(summary)?;
+    if summary.waiting > 0 {
+        say(&format!("{} for a person; see: concord parked list", counted(summary.waiting, "row waits", "rows wait")))?;
+    }
+    left_out(&summary.away, &summary.stopped);
+    Ok(())
+}
+
+/// What was carried where, and how many conflicts there were.
+pub(super) fn print_carried(summary: &Summary) -> Result<()> {
     let mut nodes = Table::new(&["node", ">written", ">deleted"]);
     for node in summary.nodes.iter().filter(|node| node.written + node.deleted > 0) {
         nodes.row([node.node.clone(), count(node.written), count(node.deleted)]);
@@ -43,10 +53,6 @@ pub(super) fn print(summary: &Summary) -> Result<()> {
         let conflicts = counted(summary.conflicts, "conflict was", "conflicts were");
         say(&format!("{conflicts} decided; see: concord conflicts list"))?;
     }
-    if summary.waiting > 0 {
-        say(&format!("{} for a person; see: concord parked list", counted(summary.waiting, "row waits", "rows wait")))?;
-    }
-    left_out(&summary.away, &summary.stopped);
     Ok(())
 }
 

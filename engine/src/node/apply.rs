@@ -310,7 +310,9 @@ impl<'a> Application<'a> {
                 continue;
             }
             let items = self.keys_of(chunk, table);
-            let rows: Vec<&Row> = self.rows_of(chunk, table).into_iter().map(|(row, _)| row).collect();
+            // A row that may only be created, or only be replaced, may rightly stand there differently.
+            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| *mode == WriteMode::Upsert);
+            let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
             for (key, column) in node.altered(spec, &rows).await? {
                 if let Some(&item) = items.get(&key) {
                     self.refused.insert(item, (ParkedCode::Altered, altered(spec, &column)));

@@ -82,8 +82,8 @@ pub trait Node: Send {
     /// How many entries of `table` lie beyond `after`.
     async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64>;
 
-    /// All entries of these keys that are visible in the snapshot, in the order of their ids, without images. Asked only
-    /// when a page of entries did not hold all of them.
+    /// All entries of these keys that are visible in the snapshot, in the order of their ids. Asked only for keys about
+    /// which a page of entries may not say all.
     async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>>;
 
     /// The present rows of `keys`, in order: `None` where there is no row. A row that holds a value which cannot be

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde::Serialize;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::contest::{Clock, Content, Contest, Contests};
 use super::decide;
@@ -95,7 +95,7 @@ impl Session {
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await.map_err(internal)?;
         self.page = (self.page * 2).min(self.config.defaults.batch);
-        cycle.away = self.members.iter().filter_map(|member| member.away.clone()).collect();
+        cycle.away = self.away();
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
         cycle.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
         Ok(cycle)
@@ -158,7 +158,7 @@ impl Session {
             let member = &mut self.members[node.index()];
             let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
             if member.away.as_ref().is_none_or(|away| away.why != why) {
-                warn!(node = %member.name, %why, "A node is left out.");
+                info!(node = %member.name, %why, "A node is left out.");
             }
             member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
             opened.present[node.index()] = None;
@@ -181,7 +181,7 @@ impl Session {
             warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
             return true;
         }
-        warn!(node = %member.name, %why, "A node is left out.");
+        info!(node = %member.name, %why, "A node is left out.");
         member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
         false
     }
@@ -256,7 +256,12 @@ impl Session {
                 }
             }
             if table.stopped.is_none() {
-                for (node, presence) in opened.nodes().filter(|(node, _)| table.spec(*node).is_some()) {
+                for (node, presence) in opened.nodes() {
+                    // Whoever's own history was not read, because nobody else is there, decides nothing about it.
+                    let read = opened.read_cut(table.index, node).is_some();
+                    if table.spec(node).is_none_or(|spec| spec.captured && !read) {
+                        continue;
+                    }
                     for (key, parked) in &presence.parked[table.index] {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
@@ -275,8 +280,8 @@ impl Session {
         contests: &mut AllContests,
         partial: &HashMap<(usize, NodeId), ()>,
     ) -> Result<Option<usize>> {
-        for (&(table, node), ()) in partial {
-            self.complete(table, node, opened, &mut contests[table]).await?;
+        for table in 0..self.tables.len() {
+            self.examine(table, opened, &mut contests[table], partial).await?;
         }
         let mut weight = 0;
         let mut fetched = 0;
@@ -326,17 +331,65 @@ impl Session {
         Ok(None)
     }
 
-    /// A page that was cut short may show an early change of a key whose row already holds later ones: what the row's
-    /// content has seen is what all entries of the key say.
-    async fn complete(&mut self, table: usize, node: NodeId, opened: &Opened, contests: &mut Contests) -> Result<()> {
+    /// Makes sure that the contests tell all that is known, where the pages may not.
+    ///
+    /// A page leaves out what all who take part have passed. That is enough to see which single version has seen all
+    /// others, but not to weigh several: whoever learned of a change in a roundabout way has said so in an entry that may
+    /// be passed by now. Nor is it enough for a version that stands beside one that waits, or where a page was cut short,
+    /// so that a row's content is younger than the entries that were read. For those keys all entries are taken in.
+    async fn examine(
+        &mut self,
+        table: usize,
+        opened: &Opened,
+        contests: &mut Contests,
+        partial: &HashMap<(usize, NodeId), ()>,
+    ) -> Result<()> {
+        let participants = participants(&self.tables[table], opened);
+        let targets = targets(&self.tables[table], opened);
+        let waits = |key: &Key| participants.iter().any(|&node| opened.parked(node, table, key).is_some());
+        let waiting: Vec<Key> = contests.keys().filter(|key| waits(key)).cloned().collect();
+        for &node in &participants {
+            let all = partial.contains_key(&(table, node)).then(|| contests.keys().cloned().collect::<Vec<_>>());
+            self.complete(table, node, opened, contests, all.as_ref().unwrap_or(&waiting)).await?;
+        }
+        let mut disputed = Vec::new();
+        for at in 0..contests.len() {
+            let Some((key, contest)) = contests.get_index_mut(at) else { continue };
+            if is_settled(&self.tables[table], opened, key, contest, &targets) {
+                continue;
+            }
+            contest.close(&participants, &self.tables[table], opened);
+            if self.tables[table].relays() && contest.tops().len() > 1 {
+                disputed.push(key.clone());
+            }
+        }
+        for &node in &participants {
+            self.complete(table, node, opened, contests, &disputed).await?;
+        }
+        for key in &disputed {
+            if let Some(contest) = contests.get_mut(key) {
+                contest.close(&participants, &self.tables[table], opened);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in all entries that a node has of these keys, in place of those that a page held.
+    async fn complete(
+        &mut self,
+        table: usize,
+        node: NodeId,
+        opened: &Opened,
+        contests: &mut Contests,
+        keys: &[Key],
+    ) -> Result<()> {
         let (Some(spec), Some(presence)) = (self.tables[table].spec(node).cloned(), &opened.present[node.index()])
         else {
             return Ok(());
         };
+        let keep_deltas = self.tables[table].policy.merges();
         let member = &mut self.members[node.index()];
-        let Some(reader) = member.node.as_deref_mut() else { return Ok(()) };
-        // Also for keys that only others brought up: the node may have something to say about them in a later page.
-        let keys: Vec<Key> = contests.keys().cloned().collect();
+        let Some(reader) = member.node.as_deref_mut().filter(|_| spec.captured) else { return Ok(()) };
         for keys in keys.chunks(FETCH) {
             let borrowed: Vec<&Key> = keys.iter().collect();
             let entries = reader.entries_of(&spec, &borrowed).await;
@@ -348,7 +401,7 @@ impl Session {
             }
             for entry in entries {
                 if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, false);
+                    contest.enter(node, entry, &presence.clock, keep_deltas);
                 }
             }
             for key in keys {
@@ -368,10 +421,9 @@ impl Session {
         let all_total = participants.iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()));
         for at in 0..contests.len() {
             let Some((key, contest)) = contests.get_index_mut(at) else { continue };
-            if self.is_settled(table, opened, key, contest, &targets) {
+            if is_settled(table, opened, key, contest, &targets) {
                 continue;
             }
-            contest.close(&participants, table, opened);
             let tops = contest.tops();
             // Columns that do not live at a winner's node come from the others, or stay what they are.
             let everything = !all_total;
@@ -414,7 +466,7 @@ impl Session {
         for (table, contests) in self.tables.iter().zip(all) {
             let targets = targets(table, opened);
             for (key, contest) in contests {
-                if self.is_settled(table, opened, &key, &contest, &targets) {
+                if is_settled(table, opened, &key, &contest, &targets) {
                     continue;
                 }
                 let resolved = decide::resolve(table, &key, &contest, &contest.tops(), &self.names);
@@ -431,15 +483,6 @@ impl Session {
             }
         }
         work.into_iter().enumerate().map(|(at, tables)| self.batch(NodeId(at as u16), tables, opened)).collect()
-    }
-
-    /// Whether every node that takes part has seen everything that there is to see of a key.
-    fn is_settled(&self, table: &Table, opened: &Opened, key: &Key, contest: &Contest, targets: &[NodeId]) -> bool {
-        targets.iter().all(|&target| {
-            let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
-            opened.parked(target, table.index, key).is_none()
-                && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
-        })
     }
 
     /// One node's share of the work, with the positions that go with it.
@@ -557,6 +600,15 @@ impl Cycle {
             });
         }
     }
+}
+
+/// Whether every node that takes part has seen everything that there is to see of a key.
+fn is_settled(table: &Table, opened: &Opened, key: &Key, contest: &Contest, targets: &[NodeId]) -> bool {
+    targets.iter().all(|&target| {
+        let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
+        opened.parked(target, table.index, key).is_none()
+            && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
+    })
 }
 
 /// The nodes that take part in a table.

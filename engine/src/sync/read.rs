@@ -47,15 +47,10 @@ impl Page {
 }
 
 /// From where the history of a source has to be read so that every target that takes part gets what it lacks; `None` if
-/// there is nothing to read it for.
+/// nobody takes the table from there.
 pub fn start(table: &Table, source: NodeId, opened: &Opened) -> Option<Cut> {
     if !table.is_source(source) || table.stopped.is_some() || table.spec(source).is_none() {
         return None;
-    }
-    if opened.present[source.index()].as_ref().is_some_and(|presence| !presence.parked[table.index].is_empty()) {
-        // What the content of a row has seen while another version of it waits is told by the entries alone, also by
-        // those that the others have passed.
-        return Some(Cut::START);
     }
     let takes = |target: NodeId| target != source && table.is_target(target) && table.spec(target).is_some();
     let targets = opened.nodes().map(|(target, _)| target).filter(|&target| takes(target));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::session::{Member, Session};
+use super::session::{Away, Member, Session};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -18,6 +18,8 @@ pub struct Checked {
     pub problems: Vec<String>,
     /// What may go on but deserves a look.
     pub warnings: Vec<String>,
+    /// Nodes that could not be looked at.
+    pub away: Vec<Away>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -54,10 +56,9 @@ impl Session {
         let mut checked = Checked::default();
         self.connect().await;
         let probes = self.probe(&mut checked).await?;
-        let mut unreachable = false;
+        checked.away = self.away();
         for (member, probe) in self.members.iter().zip(&probes) {
             if let Some(away) = &member.away {
-                unreachable = true;
                 checked.problems.push(format!("node `{}`: {}", away.node, away.why));
             }
             if let Some(probe) = probe {
@@ -66,7 +67,7 @@ impl Session {
             }
         }
         self.same_database_twice(&probes, &mut checked.problems);
-        if unreachable {
+        if !checked.away.is_empty() {
             return Ok(checked);
         }
         let tables = self.agree(&mut checked).await?;
@@ -307,7 +308,7 @@ impl Session {
 impl Checked {
     /// The code with which the command ends.
     pub fn exit_code(&self) -> u8 {
-        if self.nodes.iter().any(|node| node.server.is_none()) {
+        if self.away.iter().any(|away| away.unreachable) {
             crate::error::UNREACHABLE
         } else if self.problems.is_empty() {
             crate::error::DONE

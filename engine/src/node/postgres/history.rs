@@ -121,7 +121,7 @@ impl Postgres {
     pub(super) async fn read_entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
-        let columns = EntryColumns::without_images(table);
+        let columns = EntryColumns::of(table);
         let statement = format!(
             "SELECT {} FROM {wanted} JOIN {} AS h ON {} ORDER BY h.id",
             columns.select,
@@ -167,9 +167,10 @@ impl Postgres {
         let mut passed = "(h.xid OPERATOR(pg_catalog.<) $1::pg_catalog.xid8 \
                           AND h.xid OPERATOR(pg_catalog.<>) ALL ($2::pg_catalog.xid8[]))"
             .to_owned();
-        if let Some((mark, last)) = through.inside() {
+        for &(mark, last) in through.inside() {
             args.mark(mark).add(last);
-            passed += " OR (h.xid OPERATOR(pg_catalog.=) $5::pg_catalog.xid8 AND h.id <= $6)";
+            let at = args.count();
+            passed += &format!(" OR (h.xid OPERATOR(pg_catalog.=) ${}::pg_catalog.xid8 AND h.id <= ${at})", at - 1);
         }
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
         let statement = format!(
@@ -250,27 +251,22 @@ const KEY: usize = 8;
 
 impl<'a> EntryColumns<'a> {
     fn of(table: &'a TableSpec) -> EntryColumns<'a> {
-        let mut columns = EntryColumns::without_images(table);
-        columns.images = table.image_columns().map(|column| (column, Wire::of(column))).collect();
-        if !columns.images.is_empty() {
-            columns.select += ", h.before, h.after";
-        }
-        for (column, wire) in &columns.images {
-            let (old, new) = sql::image_columns(column);
-            for name in [old, new] {
-                columns.select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
-            }
-        }
-        columns
-    }
-
-    fn without_images(table: &'a TableSpec) -> EntryColumns<'a> {
         let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
         let mut select = "h.id, h.xid, h.op, h.\"time\", h.origin, h.number, h.mark, h.vector".to_owned();
         for ((_, wire), name) in keys.iter().zip(sql::history_keys(table)) {
             select += &format!(", {}", wire.outgoing(&format!("h.{name}")));
         }
-        EntryColumns { keys, images: Vec::new(), select }
+        let images: Vec<_> = table.image_columns().map(|column| (column, Wire::of(column))).collect();
+        if !images.is_empty() {
+            select += ", h.before, h.after";
+        }
+        for (column, wire) in &images {
+            let (old, new) = sql::image_columns(column);
+            for name in [old, new] {
+                select += &format!(", {}", wire.outgoing(&format!("h.{}", quote::ident(&name))));
+            }
+        }
+        EntryColumns { keys, images, select }
     }
 
     fn read(&self, node: &Postgres, row: &PgRow) -> Result<Entry> {

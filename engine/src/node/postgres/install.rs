@@ -124,7 +124,7 @@ impl Postgres {
                 args,
             )
             .await?;
-            done.push(format!("this is {} of {}", sync.node, sync.nodes.join(", ")));
+            done.push(format!("this is `{}` of the nodes {}", sync.node, sync.nodes.join(", ")));
             self.names.clone_from(&sync.nodes);
         }
         let before = self.wanted_source().await?;

@@ -102,7 +102,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, FileId, Silence)> {
     let metadata = std::fs::metadata(path)
         .map_err(|why| Error::new(ErrorKind::Lost, format!("cannot open the database file `{shown}`: {why}")))?;
     if !metadata.is_file() {
-        return Err(Error::new(ErrorKind::Lost, format!("`{shown}` is not a file")));
+        return Err(Error::new(ErrorKind::Other, format!("`{shown}` is not a file")));
     }
     let id = FileId::of(path).map_err(|why| Error::new(ErrorKind::Lost, format!("cannot open `{shown}`: {why}")))?;
     let silence = Silence::default();
