@@ -93,6 +93,7 @@ impl Session {
         self.apply(&mut opened, batches, &mut cycle).await?;
         fault::point("applied").await.map_err(internal)?;
         self.purge(&opened, whole, &cycle).await;
+        fault::point("cycle-done").await.map_err(internal)?;
         self.page = (self.page * 2).min(self.config.defaults.batch);
         cycle.away = self.away();
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
@@ -107,8 +108,11 @@ impl Session {
             let specs = Session::specs(tables, member.id);
             let before = time::now();
             let node = member.node.as_deref_mut()?;
-            let result = node.begin_read(&specs).await;
-            Some((result, before, time::now()))
+            let opening = async {
+                fault::point("open").await?;
+                node.begin_read(&specs).await
+            };
+            Some((opening.await, before, time::now()))
         }))
         .await;
         let mut opened = Opened::new(self.members.len(), self.tables.len());
@@ -195,8 +199,11 @@ impl Session {
                 })
                 .collect();
             let wanted: Vec<(&TableSpec, Cut)> = starts.iter().map(|(_, spec, cut)| (*spec, cut.clone())).collect();
-            let pages = read::pages(node, &wanted, presence.shared_marks, limit).await;
-            Some(pages.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
+            let reading = async {
+                fault::point("read").await?;
+                read::pages(node, &wanted, presence.shared_marks, limit).await
+            };
+            Some(reading.await.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
         }))
         .await;
         let mut all: Pages = tables.iter().map(|_| (0..self.members.len()).map(|_| None).collect()).collect();
@@ -295,7 +302,10 @@ impl Session {
                         .filter_map(|(at, _)| contests[table].get_index(*at))
                         .map(|(key, _)| key)
                         .collect();
-                    reader.rows(&form.spec, &keys).await
+                    match fault::point("fetch").await {
+                        Ok(()) => reader.rows(&form.spec, &keys).await,
+                        Err(fault) => Err(fault.into()),
+                    }
                 };
                 let rows =
                     rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
@@ -558,7 +568,9 @@ impl Session {
                     continue;
                 };
                 let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
+                fault::point("purge").await?;
                 node.purge(spec, &floor, settled).await?;
+                fault::point("purged").await?;
             }
             Ok::<(), node::Error>(())
         }))
