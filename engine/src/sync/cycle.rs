@@ -10,10 +10,11 @@ use tracing::{debug, info, warn};
 use super::contest::{Clock, Content, Contest, Contests};
 use super::decide;
 use super::opened::{Opened, Presence};
+use super::order;
 use super::read::{self, Page};
+use super::route::Ruling;
 use super::session::{Away, Carried, Member, Session, Stopped};
 use super::table::Table;
-use super::{order, route};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -280,14 +281,14 @@ impl Session {
         contests: &mut AllContests,
         partial: &HashMap<(usize, NodeId), ()>,
     ) -> Result<Option<usize>> {
-        for table in 0..self.tables.len() {
-            self.examine(table, opened, &mut contests[table], partial).await?;
+        for (table, contests) in contests.iter_mut().enumerate() {
+            self.examine(table, opened, contests, partial).await?;
         }
         let mut weight = 0;
         let mut fetched = 0;
         let budget = ROWS_LIMIT;
-        for table in 0..self.tables.len() {
-            let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
+        for (table, contests) in contests.iter_mut().enumerate() {
+            let wanted = self.wanted(&self.tables[table], opened, contests);
             let mut jobs: Vec<(NodeId, Vec<(usize, usize)>)> = Vec::new();
             for (node, places) in wanted {
                 jobs.extend(places.chunks(FETCH).map(|chunk| (node, chunk.to_vec())));
@@ -297,11 +298,8 @@ impl Session {
                 let member = &mut self.members[node.index()];
                 let Some(reader) = member.node.as_deref_mut() else { continue };
                 let rows = {
-                    let keys: Vec<&Key> = places
-                        .iter()
-                        .filter_map(|(at, _)| contests[table].get_index(*at))
-                        .map(|(key, _)| key)
-                        .collect();
+                    let keys: Vec<&Key> =
+                        places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
                     match fault::point("fetch").await {
                         Ok(()) => reader.rows(&form.spec, &keys).await,
                         Err(fault) => Err(fault.into()),
@@ -318,7 +316,7 @@ impl Session {
                             Content::Row(Arc::new(form.lens.to_shared(row)))
                         }
                     };
-                    if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                    if let Some((_, contest)) = contests.get_index_mut(*at) {
                         contest.versions[*version].content = content;
                     }
                 }
@@ -474,11 +472,10 @@ impl Session {
                 if resolved.conflict {
                     debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
                 }
+                let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened };
                 for &target in &targets {
                     let Some(form) = table.form(target) else { continue };
-                    let base = contest.standing(target).and_then(|contender| contender.content.row());
-                    let decision = route::decision(table, form, target, &key, &contest, &resolved, base, opened);
-                    work[target.index()][table.index].extend(decision);
+                    work[target.index()][table.index].extend(ruling.at(target, form));
                 }
             }
         }
