@@ -93,6 +93,7 @@ impl Session {
         self.apply(&mut opened, batches, &mut cycle).await?;
         fault::point("applied").await.map_err(internal)?;
         self.purge(&opened, whole, &cycle).await;
+        fault::point("cycle-done").await.map_err(internal)?;
         self.page = (self.page * 2).min(self.config.defaults.batch);
         cycle.away = self.away();
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
@@ -107,8 +108,11 @@ impl Session {
             let specs = Session::specs(tables, member.id);
             let before = time::now();
             let node = member.node.as_deref_mut()?;
-            let result = node.begin_read(&specs).await;
-            Some((result, before, time::now()))
+            let opening = async {
+                fault::point("open").await?;
+                node.begin_read(&specs).await
+            };
+            Some((opening.await, before, time::now()))
         }))
         .await;
         let mut opened = Opened::new(self.members.len(), self.tables.len());
@@ -195,8 +199,11 @@ impl Session {
                 })
                 .collect();
             let wanted: Vec<(&TableSpec, Cut)> = starts.iter().map(|(_, spec, cut)| (*spec, cut.clone())).collect();
-            let pages = read::pages(node, &wanted, presence.shared_marks, limit).await;
-            Some(pages.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
+            let reading = async {
+                fault::point("read").await?;
+                read::pages(node, &wanted, presence.shared_marks, limit).await
+            };
+            Some(reading.await.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
         }))
         .await;
         let mut all: Pages = tables.iter().map(|_| (0..self.members.len()).map(|_| None).collect()).collect();
@@ -240,14 +247,6 @@ impl Session {
         for (table, pages) in self.tables.iter().zip(pages) {
             let mut contests = Contests::default();
             let keep_deltas = table.policy.merges();
-            for (at, page) in pages.into_iter().enumerate() {
-                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
-                contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for entry in page.entries {
-                    let contest = contests.entry(entry.key.clone()).or_default();
-                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
-                }
-            }
             if table.stopped.is_none() {
                 for (node, presence) in opened.nodes() {
                     // Whoever's own history was not read, because nobody else is there, decides nothing about it.
@@ -258,6 +257,14 @@ impl Session {
                     for (key, parked) in &presence.parked[table.index] {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
+                }
+            }
+            for (at, page) in pages.into_iter().enumerate() {
+                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
+                contests.reserve(page.entries.len().saturating_sub(contests.len()));
+                for entry in page.entries {
+                    let contest = contests.entry(entry.key.clone()).or_default();
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
                 }
             }
             all.push(contests);
@@ -295,7 +302,10 @@ impl Session {
                         .filter_map(|(at, _)| contests[table].get_index(*at))
                         .map(|(key, _)| key)
                         .collect();
-                    reader.rows(&form.spec, &keys).await
+                    match fault::point("fetch").await {
+                        Ok(()) => reader.rows(&form.spec, &keys).await,
+                        Err(fault) => Err(fault.into()),
+                    }
                 };
                 let rows =
                     rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
@@ -389,14 +399,14 @@ impl Session {
                     contest.forget(node);
                 }
             }
-            for entry in entries {
-                if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, keep_deltas);
-                }
-            }
             for key in keys {
                 if let (Some(contest), Some(parked)) = (contests.get_mut(key), opened.parked(node, table, key)) {
                     contest.remember(node, parked);
+                }
+            }
+            for entry in entries {
+                if let Some(contest) = contests.get_mut(&entry.key) {
+                    contest.enter(node, entry, &presence.clock, keep_deltas);
                 }
             }
         }
@@ -558,7 +568,9 @@ impl Session {
                     continue;
                 };
                 let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
+                fault::point("purge").await?;
                 node.purge(spec, &floor, settled).await?;
+                fault::point("purged").await?;
             }
             Ok::<(), node::Error>(())
         }))

@@ -26,10 +26,7 @@ pub fn decision(
     let up_to_date = resolved.vector.dots().iter().all(|dot| contest.stands_for(target, dot, table, opened));
     let effect = effect(table, form, target, contest, resolved, base, up_to_date);
     let vector = standing.map_or(Vector::EMPTY, |contender| contender.version.vector.clone());
-    let notes = match &effect {
-        Effect::Park(..) => Vec::new(),
-        _ => notes(table, target, key, contest, resolved, opened),
-    };
+    let notes = notes(table, target, key, contest, resolved, opened);
     let lost = match &effect {
         Effect::Write(..) | Effect::Delete | Effect::Park(..) => lost(table, target, key, contest, resolved, opened),
         Effect::Keep => Vec::new(),
@@ -142,6 +139,9 @@ fn notes(
     resolved: &Resolved,
     opened: &Opened,
 ) -> Vec<Note> {
+    if matches!(resolved.settled, Settled::Parked(..)) {
+        return Vec::new();
+    }
     let relays = table.relays();
     // With two nodes, positions tell all, except what a partial page has not reached.
     // What the node knew before, it has told before.

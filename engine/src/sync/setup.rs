@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::session::{Away, Member, Session};
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::model::{NodeId, OnGone};
 use crate::node::{self, Catalogue, Probe};
 
@@ -231,8 +232,11 @@ impl Session {
             let specs = Session::specs(&self.tables, member.id);
             let sync = node::Sync { name: name.clone(), nodes: nodes.clone(), node: member.name.clone() };
             let Some(node) = member.node.as_deref_mut() else { continue };
-            crate::fault::point("install-node").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
-            let done = node.install(&sync, &specs).await.map_err(Error::at(&member.name, "installing"))?;
+            let installing = async {
+                fault::point("install-node").await?;
+                node.install(&sync, &specs).await
+            };
+            let done = installing.await.map_err(Error::at(&member.name, "installing"))?;
             lines.push(NodeLines { node: member.name.clone(), done });
         }
         Ok((lines, checked.warnings))
@@ -291,7 +295,11 @@ impl Session {
         let mut lines = Vec::new();
         for Member { name, node, .. } in &mut self.members {
             let Some(node) = node.as_deref_mut() else { continue };
-            lines.push(work(name.clone(), node).await.map_err(Error::at(name, doing))?);
+            let working = async {
+                fault::point("remove-node").await?;
+                work(name.clone(), node).await
+            };
+            lines.push(working.await.map_err(Error::at(name, doing))?);
         }
         Ok(lines)
     }
