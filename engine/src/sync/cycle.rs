@@ -1,6 +1,6 @@
 //! One round: read what is new everywhere, decide, apply, advance positions, purge.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -49,6 +49,9 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// A node that did not take its part, and why.
     pub failed: Option<String>,
+    /// Tables, by index, in which a conflict waits for its decision.
+    #[serde(skip)]
+    undecided: HashSet<usize>,
 }
 
 impl Cycle {
@@ -529,6 +532,9 @@ impl Session {
                             presence.parked[*table].remove(key);
                         }
                         for (table, refusal) in &applied.parked {
+                            if refusal.code == ParkedCode::Conflict {
+                                cycle.undecided.insert(*table);
+                            }
                             match presence.parked[*table].get_mut(&refusal.key) {
                                 Some(parked) => parked.code = refusal.code,
                                 None => cycle.waiting += u64::from(refusal.code != ParkedCode::Busy),
@@ -546,8 +552,12 @@ impl Session {
                 Err(error) => return Err(Error::at(&member.name, "applying changes")(error)),
             }
         }
-        let waiting = opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values));
-        cycle.waiting += waiting.filter(|parked| parked.code != ParkedCode::Busy).count() as u64;
+        for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
+            cycle.waiting += u64::from(parked.code != ParkedCode::Busy);
+            if parked.code == ParkedCode::Conflict {
+                cycle.undecided.insert(parked.table);
+            }
+        }
         Ok(())
     }
 
@@ -561,6 +571,10 @@ impl Session {
         let tables = &self.tables;
         let done = join_all(self.members.iter_mut().map(async |member| {
             for table in tables.iter().filter(|table| table.is_source(member.id)) {
+                // What the changes did is needed until somebody has decided.
+                if table.policy.merges() && cycle.undecided.contains(&table.index) {
+                    continue;
+                }
                 let (Some(spec), Some(floor)) = (table.spec(member.id), opened.floor(table, member.id)) else {
                     continue;
                 };
