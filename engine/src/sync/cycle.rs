@@ -80,6 +80,11 @@ impl Session {
         let mut cycle = Cycle::default();
         let mut opened = self.open().await?;
         let pages = self.read(&opened, &mut cycle).await?;
+        if self.is_skewed(&opened, &pages) {
+            self.close().await;
+            cycle.overtaken = true;
+            return Ok(cycle);
+        }
         self.plan_positions(&mut opened, &pages);
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
@@ -105,8 +110,31 @@ impl Session {
         Ok(cycle)
     }
 
-    /// Opens a snapshot at every node that is there, and finds out how far everybody has come.
+    /// Opens a snapshot at every node that is there, and finds out how far everybody has come. Nodes that were restored
+    /// or replaced are left out.
     pub(super) async fn open(&mut self) -> Result<Opened> {
+        let mut opened = self.look().await?;
+        if opened.restored(&opened, &self.names, &self.tables).is_empty() {
+            return Ok(opened);
+        }
+        // The snapshots are not of one moment, and another engine may have worked between them. Only what was true
+        // before is compared with what is true now, which nothing but a lost history explains.
+        self.close().await;
+        let before = std::mem::replace(&mut opened, self.look().await?);
+        for (node, why) in before.restored(&opened, &self.names, &self.tables) {
+            let member = &mut self.members[node.index()];
+            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
+            if member.away.as_ref().is_none_or(|away| away.why != why) {
+                warn!(node = %member.name, %why, "A node is left out.");
+            }
+            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
+            opened.present[node.index()] = None;
+        }
+        Ok(opened)
+    }
+
+    /// Opens the snapshots, each as soon as its node can.
+    async fn look(&mut self) -> Result<Opened> {
         let tables = &self.tables;
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
@@ -157,15 +185,6 @@ impl Session {
             state.next_marks.into_iter().for_each(|(table, mark)| next_marks[table] = mark);
             let clock = Clock { offset, shown: state.clock };
             opened.present[at] = Some(Presence { clock, shared_marks: state.shared_marks, parked, purged, next_marks });
-        }
-        for (node, why) in opened.restored(&self.names, &self.tables) {
-            let member = &mut self.members[node.index()];
-            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
-            if member.away.as_ref().is_none_or(|away| away.why != why) {
-                info!(node = %member.name, %why, "A node is left out.");
-            }
-            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
-            opened.present[node.index()] = None;
         }
         Ok(opened)
     }
@@ -221,6 +240,19 @@ impl Session {
             }
         }
         Ok(all)
+    }
+
+    /// Whether a target has passed more than the snapshot of a source shows, because another engine has worked between
+    /// the snapshots. What would come of that is out of date already.
+    fn is_skewed(&self, opened: &Opened, pages: &Pages) -> bool {
+        let present = || opened.nodes().map(|(node, _)| node);
+        self.tables.iter().any(|table| {
+            let pages = pages[table.index].iter().enumerate();
+            pages.filter_map(|(at, page)| Some((NodeId(at as u16), page.as_ref()?))).any(|(source, page)| {
+                let mut targets = present().filter(|&target| target != source && table.is_target(target));
+                targets.any(|target| !page.shows(opened.position(table.index, target, source)))
+            })
+        })
     }
 
     /// Where each target's positions will stand. A position moves only when there is something to pass, so that a sync at
