@@ -3,3 +3,7 @@
 mod conformance;
 mod harness;
 mod sync_basic;
+mod sync_keys;
+mod sync_mapping;
+mod sync_references;
+mod sync_values;
