@@ -1,4 +1,6 @@
 //! One binary for all end-to-end tests, so that they share one PostgreSQL server and are linked once.
 
 mod conformance;
+mod crash;
 mod harness;
+mod scene;
