@@ -4,3 +4,4 @@ mod conformance;
 mod crash;
 mod harness;
 mod scene;
+mod sync_basic;

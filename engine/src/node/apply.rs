@@ -459,6 +459,9 @@ impl<'a> Application<'a> {
                                 && old.message == waits.message
                         };
                         if !decision.waiting.as_deref().is_some_and(same) {
+                            // Changes that have to be counted one by one are told all the same: whoever takes what waits
+                            // here may have no other way to hear of each.
+                            notes.extend(decision.notes.iter().filter(|note| note.images.is_some()).cloned());
                             let refusal = Refusal { key: waits.key.clone(), code: *code, message: message.clone() };
                             applied.parked.push((table.spec.index, refusal));
                             park.push(waits);
@@ -501,9 +504,11 @@ impl<'a> Application<'a> {
 
 fn parked(table: &TableBatch, decision: &Decision, code: ParkedCode, message: &str) -> Parked {
     let Otherwise { vector, stamp, row, standing, standing_time } = &decision.otherwise;
+    // Of an undecided conflict the version that came from elsewhere waits, which has seen nothing of what stands here.
+    let read = table.read.as_ref().filter(|_| code != ParkedCode::Conflict);
     Parked {
         table: table.spec.index,
-        read: table.read.clone().unwrap_or_default(),
+        read: read.cloned().unwrap_or_default(),
         key: decision.key.clone(),
         code,
         message: message.to_owned(),

@@ -1,6 +1,6 @@
 //! One round: read what is new everywhere, decide, apply, advance positions, purge.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -10,10 +10,11 @@ use tracing::{debug, info, warn};
 use super::contest::{Clock, Content, Contest, Contests};
 use super::decide;
 use super::opened::{Opened, Presence};
+use super::order;
 use super::read::{self, Page};
+use super::route::Ruling;
 use super::session::{Away, Carried, Member, Session, Stopped};
 use super::table::Table;
-use super::{order, route};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -48,6 +49,9 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// A node that did not take its part, and why.
     pub failed: Option<String>,
+    /// Tables, by index, in which a conflict waits for its decision.
+    #[serde(skip)]
+    undecided: HashSet<usize>,
 }
 
 impl Cycle {
@@ -279,14 +283,6 @@ impl Session {
         for (table, pages) in self.tables.iter().zip(pages) {
             let mut contests = Contests::default();
             let keep_deltas = table.policy.merges();
-            for (at, page) in pages.into_iter().enumerate() {
-                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
-                contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for entry in page.entries {
-                    let contest = contests.entry(entry.key.clone()).or_default();
-                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
-                }
-            }
             if table.stopped.is_none() {
                 for (node, presence) in opened.nodes() {
                     // Whoever's own history was not read, because nobody else is there, decides nothing about it.
@@ -297,6 +293,14 @@ impl Session {
                     for (key, parked) in &presence.parked[table.index] {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
+                }
+            }
+            for (at, page) in pages.into_iter().enumerate() {
+                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
+                contests.reserve(page.entries.len().saturating_sub(contests.len()));
+                for entry in page.entries {
+                    let contest = contests.entry(entry.key.clone()).or_default();
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
                 }
             }
             all.push(contests);
@@ -312,14 +316,14 @@ impl Session {
         contests: &mut AllContests,
         partial: &HashMap<(usize, NodeId), ()>,
     ) -> Result<Option<usize>> {
-        for table in 0..self.tables.len() {
-            self.examine(table, opened, &mut contests[table], partial).await?;
+        for (table, contests) in contests.iter_mut().enumerate() {
+            self.examine(table, opened, contests, partial).await?;
         }
         let mut weight = 0;
         let mut fetched = 0;
         let budget = ROWS_LIMIT;
-        for table in 0..self.tables.len() {
-            let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
+        for (table, contests) in contests.iter_mut().enumerate() {
+            let wanted = self.wanted(&self.tables[table], opened, contests);
             let mut jobs: Vec<(NodeId, Vec<(usize, usize)>)> = Vec::new();
             for (node, places) in wanted {
                 jobs.extend(places.chunks(FETCH).map(|chunk| (node, chunk.to_vec())));
@@ -329,11 +333,8 @@ impl Session {
                 let member = &mut self.members[node.index()];
                 let Some(reader) = member.node.as_deref_mut() else { continue };
                 let rows = {
-                    let keys: Vec<&Key> = places
-                        .iter()
-                        .filter_map(|(at, _)| contests[table].get_index(*at))
-                        .map(|(key, _)| key)
-                        .collect();
+                    let keys: Vec<&Key> =
+                        places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
                     match fault::point("fetch").await {
                         Ok(()) => reader.rows(&form.spec, &keys).await,
                         Err(fault) => Err(fault.into()),
@@ -350,7 +351,7 @@ impl Session {
                             Content::Row(Arc::new(form.lens.to_shared(row)))
                         }
                     };
-                    if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                    if let Some((_, contest)) = contests.get_index_mut(*at) {
                         contest.versions[*version].content = content;
                     }
                 }
@@ -431,14 +432,14 @@ impl Session {
                     contest.forget(node);
                 }
             }
-            for entry in entries {
-                if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, keep_deltas);
-                }
-            }
             for key in keys {
                 if let (Some(contest), Some(parked)) = (contests.get_mut(key), opened.parked(node, table, key)) {
                     contest.remember(node, parked);
+                }
+            }
+            for entry in entries {
+                if let Some(contest) = contests.get_mut(&entry.key) {
+                    contest.enter(node, entry, &presence.clock, keep_deltas);
                 }
             }
         }
@@ -506,11 +507,10 @@ impl Session {
                 if resolved.conflict {
                     debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
                 }
+                let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened };
                 for &target in &targets {
                     let Some(form) = table.form(target) else { continue };
-                    let base = contest.standing(target).and_then(|contender| contender.content.row());
-                    let decision = route::decision(table, form, target, &key, &contest, &resolved, base, opened);
-                    work[target.index()][table.index].extend(decision);
+                    work[target.index()][table.index].extend(ruling.at(target, form));
                 }
             }
         }
@@ -564,6 +564,9 @@ impl Session {
                             presence.parked[*table].remove(key);
                         }
                         for (table, refusal) in &applied.parked {
+                            if refusal.code == ParkedCode::Conflict {
+                                cycle.undecided.insert(*table);
+                            }
                             match presence.parked[*table].get_mut(&refusal.key) {
                                 Some(parked) => parked.code = refusal.code,
                                 None => cycle.waiting += u64::from(refusal.code != ParkedCode::Busy),
@@ -581,8 +584,12 @@ impl Session {
                 Err(error) => return Err(Error::at(&member.name, "applying changes")(error)),
             }
         }
-        let waiting = opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values));
-        cycle.waiting += waiting.filter(|parked| parked.code != ParkedCode::Busy).count() as u64;
+        for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
+            cycle.waiting += u64::from(parked.code != ParkedCode::Busy);
+            if parked.code == ParkedCode::Conflict {
+                cycle.undecided.insert(parked.table);
+            }
+        }
         Ok(())
     }
 
@@ -596,6 +603,10 @@ impl Session {
         let tables = &self.tables;
         let done = join_all(self.members.iter_mut().map(async |member| {
             for table in tables.iter().filter(|table| table.is_source(member.id)) {
+                // What the changes did is needed until somebody has decided.
+                if table.policy.merges() && cycle.undecided.contains(&table.index) {
+                    continue;
+                }
                 let (Some(spec), Some(floor)) = (table.spec(member.id), opened.floor(table, member.id)) else {
                     continue;
                 };
