@@ -1,8 +1,10 @@
 //! One binary for all end-to-end tests, so that they share one PostgreSQL server and are linked once.
 
+mod cli;
 mod conformance;
 mod crash;
 mod harness;
+mod model;
 mod scene;
 mod sync_basic;
 mod sync_keys;

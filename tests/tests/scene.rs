@@ -121,14 +121,19 @@ impl Scene {
         }
     }
 
+    /// Where a node is, or a place of its kind where nobody is.
+    pub fn url(&self, at: usize, there: bool) -> String {
+        match self.databases[at].kind() {
+            _ if there => self.databases[at].url(),
+            Kind::Sqlite => format!("sqlite:/nowhere/{}.db", NAMES[at]),
+            // Nobody listens there.
+            Kind::Postgres => format!("postgres://sync:x@127.0.0.1:1/{}", NAMES[at]),
+        }
+    }
+
     /// Lets a node vanish for the commands started from now on, or come back.
     pub fn reach(&mut self, at: usize, there: bool) {
-        let url = match self.databases[at].kind() {
-            _ if there => self.databases[at].url(),
-            Kind::Sqlite => "sqlite:/nowhere/at/all.db".to_owned(),
-            // Nobody listens there.
-            Kind::Postgres => "postgres://sync:x@127.0.0.1:1/test".to_owned(),
-        };
+        let url = self.url(at, there);
         self.concord.env(&format!("NODE_{}", NAMES[at]), &url);
     }
 
