@@ -11,3 +11,6 @@ mod sync_keys;
 mod sync_mapping;
 mod sync_references;
 mod sync_values;
+mod sync_races;
+mod sync_drift;
+mod sync_restored;

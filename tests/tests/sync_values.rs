@@ -104,7 +104,7 @@ async fn floats() {
         &["\\x7ff8000000000000", "\\x7ff0000000000000", "\\x8000000000000000", "\\x3fb999999999999a"],
     )
     .await;
-    let single = [("0.1", "0.1"), ("3.4028235e38", "3.4028235e38"), ("1e-45", "1e-45"), ("'NaN'", "'NaN'")];
+    let single = ["'0.1'::real", "'3.4028235e38'::real", "'1e-45'::real", "'NaN'"].map(|value| (value, value));
     travels(BOTH_POSTGRES, ("real", ""), &single, "v", &["0.1", "3.4028235e+38", "1e-45", "NaN"]).await;
 }
 
@@ -178,14 +178,14 @@ async fn dates_and_times() {
     travels(PAIR, ("timestamptz", "text"), &instants, "v", &["2024-07-01 06:30:00.000001+00:00"]).await;
 }
 
-/// What only PostgreSQL can say, among its own. The servers' time zone is not UTC.
+/// What only PostgreSQL can say, among its own.
 #[tokio::test]
 async fn infinite_times() {
     for ty in ["date", "timestamp", "timestamptz"] {
         let values =
             [("'infinity'", "'infinity'"), ("'-infinity'", "'-infinity'"), ("'0044-03-15 BC'", "'0044-03-15 BC'")];
         let early = if ty == "date" { "0044-03-15 BC" } else { "0044-03-15 00:00:00 BC" };
-        let shown = if ty == "timestamptz" { "v AT TIME ZONE 'America/St_Johns'" } else { "v" };
+        let shown = if ty == "timestamptz" { "v AT TIME ZONE 'UTC'" } else { "v" };
         travels(BOTH_POSTGRES, (ty, ""), &values, shown, &["infinity", "-infinity", early]).await;
     }
 }
@@ -224,7 +224,7 @@ async fn types_of_postgres_alone() {
         ("interval", "'1 year 2 mons -3 days +04:05:06.789'", "1 year 2 mons -3 days +04:05:06.789"),
         ("mood", "'very happy'", "very happy"),
         ("int4range", "'[1,10)'", "[1,10)"),
-        ("tstzrange", "'[2024-01-01 00:00+00,infinity]'", "[\"2023-12-31 20:30:00-03:30\",infinity]"),
+        ("tstzrange", "'[2024-01-01 00:00+00,infinity]'", "[\"2024-01-01 00:00:00+00\",infinity]"),
         ("bit varying", "B'10110'", "10110"),
         ("point", "'(0.1,-2e-300)'", "(0.1,-2e-300)"),
         ("pair", "ROW(1, 'a \"b\"')::pair", "(1,\"a \"\"b\"\"\")"),
