@@ -25,6 +25,9 @@ const ATTEMPTS: u32 = 6;
 #[derive(Debug, Default)]
 pub struct Batch {
     pub moves: Vec<Move>,
+    /// Positions that do not move, and have to stand where they were read all the same: what was decided without news,
+    /// such as about rows that wait, must not overwrite what another engine has brought since.
+    pub stays: Vec<Move>,
     pub tables: Vec<TableBatch>,
     /// Indexes into `tables`, parents before children; tables that refer to each other stand together.
     pub order: Vec<Vec<usize>>,
@@ -144,7 +147,8 @@ impl<'a> Application<'a> {
         let specs: Vec<TableSpec> = self.batch.tables.iter().map(|table| (*table.spec).clone()).collect();
         fault::point("apply-begin").await?;
         node.begin_apply(&specs).await?;
-        if !node.claim(&self.batch.moves).await? {
+        let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
+        if !node.claim(&claimed).await? {
             node.rollback().await?;
             return Ok(Applied { overtaken: true, ..Applied::default() });
         }

@@ -516,6 +516,19 @@ impl Session {
         let applying = join_all(self.members.iter_mut().zip(batches).map(async |(member, batch)| {
             let batch = batch?;
             let node = member.node.as_deref_mut()?;
+            let sources = self.members.iter().map(|member| member.id);
+            for source in sources.filter(|&source| source != node && table.is_source(source)) {
+                let name = &self.names[source.index()];
+                if !batch.moves.iter().any(|step| step.table == table.name && step.source == *name) {
+                    let cut = opened.position(index, node, source);
+                    batch.stays.push(Move {
+                        table: table.name.clone(),
+                        source: name.clone(),
+                        from: cut.clone(),
+                        to: cut.clone(),
+                    });
+                }
+            }
             let result = node::apply::apply(node, &batch).await;
             Some((member.id, result))
         }))
