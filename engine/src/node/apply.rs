@@ -192,12 +192,20 @@ impl<'a> Application<'a> {
     async fn write_group(&mut self, node: &mut dyn Node, group: &[usize]) -> Result<()> {
         let is_write = |effect: &Effect| matches!(effect, Effect::Write(..));
         let items: Vec<Item> = group.iter().flat_map(|&table| self.items(table, is_write)).collect();
-        // References among the rows of one statement are checked at its end, so these must not be divided up front.
-        let chunk = if group.len() > 1 || self.refers_to_itself(group[0]) { items.len().max(1) } else { CHUNK };
-        for chunk in items.chunks(chunk) {
-            self.write_chunk(node, chunk.to_vec()).await?;
+        for chunk in self.chunks(items) {
+            self.write_chunk(node, chunk).await?;
         }
         Ok(())
+    }
+
+    /// What is tried in one statement. References among the rows of one statement are checked at its end, so rows that may
+    /// refer to each other must not be divided up front.
+    fn chunks(&self, items: Vec<Item>) -> Vec<Vec<Item>> {
+        let tables = tables_of(&items);
+        if tables.len() > 1 || tables.iter().any(|&table| self.refers_to_itself(table)) {
+            return vec![items];
+        }
+        items.chunks(CHUNK).map(<[Item]>::to_vec).collect()
     }
 
     fn refers_to_itself(&self, table: usize) -> bool {
@@ -345,7 +353,7 @@ impl<'a> Application<'a> {
     }
 
     async fn delete_chunks(&mut self, node: &mut dyn Node, items: Vec<Item>) -> Result<()> {
-        let mut chunks: Vec<Vec<Item>> = items.chunks(CHUNK).map(<[Item]>::to_vec).collect();
+        let mut chunks = self.chunks(items);
         chunks.reverse();
         while let Some(mut chunk) = chunks.pop() {
             chunk.retain(|item| !self.refused.contains_key(item));
