@@ -460,9 +460,12 @@ impl<'a> Application<'a> {
             let mut notes = Vec::new();
             let mut unpark = Vec::new();
             for (number, decision) in table.decisions.iter().enumerate() {
-                lost.extend(decision.lost.iter().cloned());
                 match self.refused.get(&(at, number)) {
                     Some((code, message)) => {
+                        // What a user has replaced meanwhile lost to nobody: the next cycle decides anew.
+                        if *code != ParkedCode::Busy {
+                            lost.extend(decision.lost.iter().cloned());
+                        }
                         let waits = parked(table, decision, *code, message);
                         let same = |old: &Parked| {
                             old.vector == waits.vector
@@ -480,6 +483,7 @@ impl<'a> Application<'a> {
                         }
                     }
                     None => {
+                        lost.extend(decision.lost.iter().cloned());
                         notes.extend(decision.notes.iter().cloned());
                         if decision.waiting.is_some() {
                             applied.unparked.push((table.spec.index, decision.key.clone()));
