@@ -24,6 +24,9 @@ use crate::node::{self, ErrorKind, Move};
 /// Rows asked for at once.
 const FETCH: usize = 4_000;
 
+/// Rows asked for while nobody knows how large they are.
+const PROBE: usize = 100;
+
 /// The memory that the rows of one cycle may take, in bytes. Larger pages are read again in parts.
 const ROWS_LIMIT: usize = 48 << 20;
 
@@ -296,35 +299,31 @@ impl Session {
                 let Some(form) = self.tables[table].form(node).cloned() else { continue };
                 let member = &mut self.members[node.index()];
                 let Some(reader) = member.node.as_deref_mut() else { continue };
-                let rows = {
-                    let keys: Vec<&Key> = places
-                        .iter()
-                        .filter_map(|(at, _)| contests[table].get_index(*at))
-                        .map(|(key, _)| key)
-                        .collect();
-                    match fault::point("fetch").await {
-                        Ok(()) => reader.rows(&form.spec, &keys).await,
-                        Err(fault) => Err(fault.into()),
-                    }
-                };
-                let rows =
-                    rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
-                for ((at, version), row) in places.iter().zip(rows) {
-                    let content = match row {
-                        None => Content::Deleted,
-                        Some(Err(why)) => Content::Unreadable(why),
-                        Some(Ok(row)) => {
-                            weight += row.iter().map(crate::model::Value::weight).sum::<usize>();
-                            Content::Row(Arc::new(form.lens.to_shared(row)))
+                let mut left = &places[..];
+                let mut wanted = PROBE;
+                while !left.is_empty() {
+                    let (places, later) = left.split_at(wanted.min(left.len()));
+                    left = later;
+                    let rows = {
+                        let keys: Vec<&Key> = places
+                            .iter()
+                            .filter_map(|(at, _)| contests[table].get_index(*at))
+                            .map(|(key, _)| key)
+                            .collect();
+                        match fault::point("fetch").await {
+                            Ok(()) => reader.rows(&form.spec, &keys).await,
+                            Err(fault) => Err(fault.into()),
                         }
                     };
                     if let Some((_, contest)) = contests[table].get_index_mut(*at) {
                         contest.versions[*version].content = content;
                     }
-                }
-                fetched += places.len();
-                if weight > budget && self.page > 1 && fetched < self.page {
-                    return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
+                    fetched += places.len();
+                    if weight > budget && self.page > 1 && fetched < self.page {
+                        return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
+                    }
+                    let each = ((weight - before) / places.len()).max(1);
+                    wanted = (budget.saturating_sub(weight) / each).clamp(PROBE, FETCH);
                 }
             }
         }
