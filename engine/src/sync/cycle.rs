@@ -124,7 +124,7 @@ impl Session {
             let member = &mut self.members[at];
             let state = match result {
                 Ok(state) => state,
-                Err(error) if error.kind == ErrorKind::Lost => {
+                Err(error) if error.is_absence() => {
                     member.leave(&error);
                     continue;
                 }
@@ -551,7 +551,7 @@ impl Session {
                         }
                     }
                 }
-                Err(error) if error.kind == ErrorKind::Lost => member.leave(&error),
+                Err(error) if error.is_absence() => member.leave(&error),
                 Err(error) if error.kind == ErrorKind::Drift => {
                     // The catalogue changed between reading and writing; the next cycle looks again and says what.
                     warn!(node = %member.name, %error, "Nothing was written there.");
@@ -590,7 +590,7 @@ impl Session {
         for (member, result) in self.members.iter_mut().zip(done) {
             match result {
                 Ok(()) => {}
-                Err(error) if error.kind == ErrorKind::Lost => member.leave(&error),
+                Err(error) if error.is_absence() => member.leave(&error),
                 Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
             }
         }

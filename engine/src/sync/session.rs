@@ -136,7 +136,7 @@ impl Session {
             let Some(node) = member.node.as_deref_mut().filter(|_| !member.prepared) else { continue };
             let service = match node.service().await {
                 Ok(service) => service,
-                Err(error) if error.kind == ErrorKind::Lost => {
+                Err(error) if error.is_absence() => {
                     member.leave(&error);
                     continue;
                 }
@@ -205,7 +205,7 @@ impl Session {
             let found = match node.catalogue(local).await {
                 Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue),
                 Ok(None) => Err(format!("there is no table `{local}`")),
-                Err(error) if error.kind == ErrorKind::Lost => {
+                Err(error) if error.is_absence() => {
                     member.leave(&error);
                     return Ok(());
                 }
