@@ -176,12 +176,15 @@ impl Session {
             member.away = None;
         }
         let limit = self.config.defaults.max_skew.as_micros() as i64;
-        if offset.abs() <= limit {
+        let known = std::mem::replace(&mut member.skewed, offset.abs() > limit);
+        if !member.skewed {
             return true;
         }
         let why = format!("its clock is off by {:.1} s, more than max_skew", offset as f64 / 1e6);
         if self.config.defaults.on_skew == OnSkew::Warn {
-            warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
+            if !known {
+                warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
+            }
             return true;
         }
         info!(node = %member.name, %why, "A node is left out.");

@@ -43,6 +43,8 @@ pub(super) struct Member {
 
 /// A node that does not take part.
 #[derive(Clone, Debug, Serialize, PartialEq)]
+    /// Whether its clock was off when it was looked at last.
+    pub skewed: bool,
 pub struct Away {
     pub node: String,
     pub why: String,
@@ -102,6 +104,7 @@ impl Session {
             tables: Vec::new(),
             page: config.defaults.batch,
             purged: false,
+            skewed: false,
             connector,
             config,
         }
