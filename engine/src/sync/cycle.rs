@@ -21,7 +21,7 @@ use crate::model::{Cut, Dot, Key, NodeId, ParkedCode, TableSpec, time};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
 use crate::node::{self, ErrorKind, Move};
 
-/// Rows asked for at once.
+/// Rows or keys asked for at once, at most.
 const FETCH: usize = 4_000;
 
 /// Rows asked for while nobody knows how large they are.
@@ -56,7 +56,7 @@ pub struct Cycle {
 impl Cycle {
     /// Whether a further cycle would find nothing to do.
     pub fn is_quiet(&self) -> bool {
-        self.entries == 0 && !self.more && !self.overtaken && self.busy == 0 && !self.wrote
+        self.entries == 0 && !self.more && !self.overtaken && self.busy == 0 && !self.wrote && self.failed.is_none()
     }
 }
 
@@ -87,6 +87,7 @@ impl Session {
             debug!(page = smaller, "Rows are large; reading fewer at once.");
             self.page = smaller;
             cycle.more = true;
+            self.leave_out(&mut cycle);
             return Ok(cycle);
         }
         self.close().await;
@@ -98,10 +99,14 @@ impl Session {
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await.map_err(internal)?;
         self.page = (self.page * 2).min(self.config.defaults.batch);
-        cycle.away = self.away();
-        let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
-        cycle.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
+        self.leave_out(&mut cycle);
         Ok(cycle)
+    }
+
+    /// Notes which nodes and tables took no part.
+    fn leave_out(&self, cycle: &mut Cycle) {
+        cycle.away = self.away();
+        cycle.stopped = self.stopped();
     }
 
     /// Opens a snapshot at every node that is there, and finds out how far everybody has come.
@@ -294,11 +299,7 @@ impl Session {
         let budget = ROWS_LIMIT;
         for table in 0..self.tables.len() {
             let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
-            let mut jobs: Vec<(NodeId, Vec<(usize, usize)>)> = Vec::new();
             for (node, places) in wanted {
-                jobs.extend(places.chunks(FETCH).map(|chunk| (node, chunk.to_vec())));
-            }
-            for (node, places) in jobs {
                 let Some(form) = self.tables[table].form(node).cloned() else { continue };
                 let member = &mut self.members[node.index()];
                 let Some(reader) = member.node.as_deref_mut() else { continue };
@@ -318,8 +319,21 @@ impl Session {
                             Err(fault) => Err(fault.into()),
                         }
                     };
-                    if let Some((_, contest)) = contests[table].get_index_mut(*at) {
-                        contest.versions[*version].content = content;
+                    let rows =
+                        rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
+                    let before = weight;
+                    for ((at, version), row) in places.iter().zip(rows) {
+                        let content = match row {
+                            None => Content::Deleted,
+                            Some(Err(why)) => Content::Unreadable(why),
+                            Some(Ok(row)) => {
+                                weight += row.iter().map(crate::model::Value::weight).sum::<usize>();
+                                Content::Row(Arc::new(form.lens.to_shared(row)))
+                            }
+                        };
+                        if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                            contest.versions[*version].content = content;
+                        }
                     }
                     fetched += places.len();
                     if weight > budget && self.page > 1 && fetched < self.page {
@@ -502,6 +516,19 @@ impl Session {
         for (index, decisions) in tables.into_iter().enumerate() {
             let table = &self.tables[index];
             let Some(spec) = table.spec(node).filter(|_| !decisions.is_empty()) else { continue };
+            let sources = self.members.iter().map(|member| member.id);
+            for source in sources.filter(|&source| source != node && table.is_source(source)) {
+                let name = &self.names[source.index()];
+                if !batch.moves.iter().any(|step| step.table == table.name && step.source == *name) {
+                    let cut = opened.position(index, node, source);
+                    batch.stays.push(Move {
+                        table: table.name.clone(),
+                        source: name.clone(),
+                        from: cut.clone(),
+                        to: cut.clone(),
+                    });
+                }
+            }
             let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
             batch.tables.push(TableBatch { spec: spec.clone(), read, decisions });
         }
@@ -518,19 +545,6 @@ impl Session {
         let applying = join_all(self.members.iter_mut().zip(batches).map(async |(member, batch)| {
             let batch = batch?;
             let node = member.node.as_deref_mut()?;
-            let sources = self.members.iter().map(|member| member.id);
-            for source in sources.filter(|&source| source != node && table.is_source(source)) {
-                let name = &self.names[source.index()];
-                if !batch.moves.iter().any(|step| step.table == table.name && step.source == *name) {
-                    let cut = opened.position(index, node, source);
-                    batch.stays.push(Move {
-                        table: table.name.clone(),
-                        source: name.clone(),
-                        from: cut.clone(),
-                        to: cut.clone(),
-                    });
-                }
-            }
             let result = node::apply::apply(node, &batch).await;
             Some((member.id, result))
         }))
