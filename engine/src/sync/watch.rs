@@ -47,6 +47,8 @@ impl Session {
                 }
                 Err(error) if passes(&error) => {
                     warn!(%error, "A cycle failed; trying again.");
+                    // A snapshot that stays open over the pause would hold back what the databases clean up.
+                    self.close().await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     tokio::select! {
                         biased;
