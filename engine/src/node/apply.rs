@@ -25,6 +25,9 @@ const ATTEMPTS: u32 = 6;
 #[derive(Debug, Default)]
 pub struct Batch {
     pub moves: Vec<Move>,
+    /// Positions that do not move, and have to stand where they were read all the same: what was decided without news,
+    /// such as about rows that wait, must not overwrite what another engine has brought since.
+    pub stays: Vec<Move>,
     pub tables: Vec<TableBatch>,
     /// Indexes into `tables`, parents before children; tables that refer to each other stand together.
     pub order: Vec<Vec<usize>>,
@@ -144,7 +147,8 @@ impl<'a> Application<'a> {
         let specs: Vec<TableSpec> = self.batch.tables.iter().map(|table| (*table.spec).clone()).collect();
         fault::point("apply-begin").await?;
         node.begin_apply(&specs).await?;
-        if !node.claim(&self.batch.moves).await? {
+        let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
+        if !node.claim(&claimed).await? {
             node.rollback().await?;
             return Ok(Applied { overtaken: true, ..Applied::default() });
         }
@@ -188,12 +192,20 @@ impl<'a> Application<'a> {
     async fn write_group(&mut self, node: &mut dyn Node, group: &[usize]) -> Result<()> {
         let is_write = |effect: &Effect| matches!(effect, Effect::Write(..));
         let items: Vec<Item> = group.iter().flat_map(|&table| self.items(table, is_write)).collect();
-        // References among the rows of one statement are checked at its end, so these must not be divided up front.
-        let chunk = if group.len() > 1 || self.refers_to_itself(group[0]) { items.len().max(1) } else { CHUNK };
-        for chunk in items.chunks(chunk) {
-            self.write_chunk(node, chunk.to_vec()).await?;
+        for chunk in self.chunks(items) {
+            self.write_chunk(node, chunk).await?;
         }
         Ok(())
+    }
+
+    /// What is tried in one statement. References among the rows of one statement are checked at its end, so rows that may
+    /// refer to each other must not be divided up front.
+    fn chunks(&self, items: Vec<Item>) -> Vec<Vec<Item>> {
+        let tables = tables_of(&items);
+        if tables.len() > 1 || tables.iter().any(|&table| self.refers_to_itself(table)) {
+            return vec![items];
+        }
+        items.chunks(CHUNK).map(<[Item]>::to_vec).collect()
     }
 
     fn refers_to_itself(&self, table: usize) -> bool {
@@ -341,7 +353,7 @@ impl<'a> Application<'a> {
     }
 
     async fn delete_chunks(&mut self, node: &mut dyn Node, items: Vec<Item>) -> Result<()> {
-        let mut chunks: Vec<Vec<Item>> = items.chunks(CHUNK).map(<[Item]>::to_vec).collect();
+        let mut chunks = self.chunks(items);
         chunks.reverse();
         while let Some(mut chunk) = chunks.pop() {
             chunk.retain(|item| !self.refused.contains_key(item));
@@ -448,9 +460,12 @@ impl<'a> Application<'a> {
             let mut notes = Vec::new();
             let mut unpark = Vec::new();
             for (number, decision) in table.decisions.iter().enumerate() {
-                lost.extend(decision.lost.iter().cloned());
                 match self.refused.get(&(at, number)) {
                     Some((code, message)) => {
+                        // What a user has replaced meanwhile lost to nobody: the next cycle decides anew.
+                        if *code != ParkedCode::Busy {
+                            lost.extend(decision.lost.iter().cloned());
+                        }
                         let waits = parked(table, decision, *code, message);
                         let same = |old: &Parked| {
                             old.vector == waits.vector
@@ -468,6 +483,7 @@ impl<'a> Application<'a> {
                         }
                     }
                     None => {
+                        lost.extend(decision.lost.iter().cloned());
                         notes.extend(decision.notes.iter().cloned());
                         if decision.waiting.is_some() {
                             applied.unparked.push((table.spec.index, decision.key.clone()));

@@ -53,6 +53,11 @@ impl Error {
         self
     }
 
+    /// Whether the node is away for the time being, so that the others go on without it.
+    pub fn is_absence(&self) -> bool {
+        matches!(self.kind, ErrorKind::Lost | ErrorKind::Login)
+    }
+
     /// Whether the error concerns the rows that were written, so that without some of them the others can be.
     pub fn is_about_rows(&self) -> bool {
         matches!(self.kind, ErrorKind::Constraint(_) | ErrorKind::Value)

@@ -22,8 +22,11 @@ use crate::model::{Cut, Dot, Key, NodeId, ParkedCode, TableSpec, time};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
 use crate::node::{self, ErrorKind, Move};
 
-/// Rows asked for at once.
+/// Rows or keys asked for at once, at most.
 const FETCH: usize = 4_000;
+
+/// Rows asked for while nobody knows how large they are.
+const PROBE: usize = 100;
 
 /// The memory that the rows of one cycle may take, in bytes. Larger pages are read again in parts.
 const ROWS_LIMIT: usize = 48 << 20;
@@ -57,7 +60,7 @@ pub struct Cycle {
 impl Cycle {
     /// Whether a further cycle would find nothing to do.
     pub fn is_quiet(&self) -> bool {
-        self.entries == 0 && !self.more && !self.overtaken && self.busy == 0 && !self.wrote
+        self.entries == 0 && !self.more && !self.overtaken && self.busy == 0 && !self.wrote && self.failed.is_none()
     }
 }
 
@@ -93,6 +96,7 @@ impl Session {
             debug!(page = smaller, "Rows are large; reading fewer at once.");
             self.page = smaller;
             cycle.more = true;
+            self.leave_out(&mut cycle);
             return Ok(cycle);
         }
         self.close().await;
@@ -104,10 +108,14 @@ impl Session {
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await.map_err(internal)?;
         self.page = (self.page * 2).min(self.config.defaults.batch);
-        cycle.away = self.away();
-        let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
-        cycle.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
+        self.leave_out(&mut cycle);
         Ok(cycle)
+    }
+
+    /// Notes which nodes and tables took no part.
+    fn leave_out(&self, cycle: &mut Cycle) {
+        cycle.away = self.away();
+        cycle.stopped = self.stopped();
     }
 
     /// Opens a snapshot at every node that is there, and finds out how far everybody has come. Nodes that were restored
@@ -153,7 +161,7 @@ impl Session {
             let member = &mut self.members[at];
             let state = match result {
                 Ok(state) => state,
-                Err(error) if error.kind == ErrorKind::Lost => {
+                Err(error) if error.is_absence() => {
                     member.leave(&error);
                     continue;
                 }
@@ -196,12 +204,15 @@ impl Session {
             member.away = None;
         }
         let limit = self.config.defaults.max_skew.as_micros() as i64;
-        if offset.abs() <= limit {
+        let known = std::mem::replace(&mut member.skewed, offset.abs() > limit);
+        if !member.skewed {
             return true;
         }
         let why = format!("its clock is off by {:.1} s, more than max_skew", offset as f64 / 1e6);
         if self.config.defaults.on_skew == OnSkew::Warn {
-            warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
+            if !known {
+                warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
+            }
             return true;
         }
         info!(node = %member.name, %why, "A node is left out.");
@@ -324,40 +335,45 @@ impl Session {
         let budget = ROWS_LIMIT;
         for (table, contests) in contests.iter_mut().enumerate() {
             let wanted = self.wanted(&self.tables[table], opened, contests);
-            let mut jobs: Vec<(NodeId, Vec<(usize, usize)>)> = Vec::new();
             for (node, places) in wanted {
-                jobs.extend(places.chunks(FETCH).map(|chunk| (node, chunk.to_vec())));
-            }
-            for (node, places) in jobs {
                 let Some(form) = self.tables[table].form(node).cloned() else { continue };
                 let member = &mut self.members[node.index()];
                 let Some(reader) = member.node.as_deref_mut() else { continue };
-                let rows = {
-                    let keys: Vec<&Key> =
-                        places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
-                    match fault::point("fetch").await {
-                        Ok(()) => reader.rows(&form.spec, &keys).await,
-                        Err(fault) => Err(fault.into()),
-                    }
-                };
-                let rows =
-                    rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
-                for ((at, version), row) in places.iter().zip(rows) {
-                    let content = match row {
-                        None => Content::Deleted,
-                        Some(Err(why)) => Content::Unreadable(why),
-                        Some(Ok(row)) => {
-                            weight += row.iter().map(crate::model::Value::weight).sum::<usize>();
-                            Content::Row(Arc::new(form.lens.to_shared(row)))
+                let mut left = &places[..];
+                let mut wanted = PROBE;
+                while !left.is_empty() {
+                    let (places, later) = left.split_at(wanted.min(left.len()));
+                    left = later;
+                    let rows = {
+                        let keys: Vec<&Key> =
+                            places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
+                        match fault::point("fetch").await {
+                            Ok(()) => reader.rows(&form.spec, &keys).await,
+                            Err(fault) => Err(fault.into()),
                         }
                     };
-                    if let Some((_, contest)) = contests.get_index_mut(*at) {
-                        contest.versions[*version].content = content;
+                    let rows =
+                        rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
+                    let before = weight;
+                    for ((at, version), row) in places.iter().zip(rows) {
+                        let content = match row {
+                            None => Content::Deleted,
+                            Some(Err(why)) => Content::Unreadable(why),
+                            Some(Ok(row)) => {
+                                weight += row.iter().map(crate::model::Value::weight).sum::<usize>();
+                                Content::Row(Arc::new(form.lens.to_shared(row)))
+                            }
+                        };
+                        if let Some((_, contest)) = contests.get_index_mut(*at) {
+                            contest.versions[*version].content = content;
+                        }
                     }
-                }
-                fetched += places.len();
-                if weight > budget && self.page > 1 && fetched < self.page {
-                    return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
+                    fetched += places.len();
+                    if weight > budget && self.page > 1 && fetched < self.page {
+                        return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
+                    }
+                    let each = ((weight - before) / places.len()).max(1);
+                    wanted = (budget.saturating_sub(weight) / each).clamp(PROBE, FETCH);
                 }
             }
         }
@@ -532,6 +548,19 @@ impl Session {
         for (index, decisions) in tables.into_iter().enumerate() {
             let table = &self.tables[index];
             let Some(spec) = table.spec(node).filter(|_| !decisions.is_empty()) else { continue };
+            let sources = self.members.iter().map(|member| member.id);
+            for source in sources.filter(|&source| source != node && table.is_source(source)) {
+                let name = &self.names[source.index()];
+                if !batch.moves.iter().any(|step| step.table == table.name && step.source == *name) {
+                    let cut = opened.position(index, node, source);
+                    batch.stays.push(Move {
+                        table: table.name.clone(),
+                        source: name.clone(),
+                        from: cut.clone(),
+                        to: cut.clone(),
+                    });
+                }
+            }
             let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
             batch.tables.push(TableBatch { spec: spec.clone(), read, decisions });
         }
@@ -574,7 +603,7 @@ impl Session {
                         }
                     }
                 }
-                Err(error) if error.kind == ErrorKind::Lost => member.leave(&error),
+                Err(error) if error.is_absence() => member.leave(&error),
                 Err(error) if error.kind == ErrorKind::Drift => {
                     // The catalogue changed between reading and writing; the next cycle looks again and says what.
                     warn!(node = %member.name, %error, "Nothing was written there.");
@@ -621,7 +650,7 @@ impl Session {
         for (member, result) in self.members.iter_mut().zip(done) {
             match result {
                 Ok(()) => {}
-                Err(error) if error.kind == ErrorKind::Lost => member.leave(&error),
+                Err(error) if error.is_absence() => member.leave(&error),
                 Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
             }
         }

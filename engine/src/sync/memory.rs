@@ -39,6 +39,10 @@ pub struct State {
     pub skew: i64,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
+    /// How the table differs from what was installed, as snapshots see it.
+    pub drift: Option<String>,
+    /// Whether whoever begins to write finds the table changed since the snapshot.
+    pub changing: bool,
     /// Rows written by Concord, to see an echo.
     pub writes: u64,
 }
@@ -250,7 +254,7 @@ impl Node for Connection {
             purged: vec![(0, state.purged.clone())],
             next_marks: vec![(0, state.next_mark + 1)],
             parked: state.parked.values().cloned().collect(),
-            drifted: Vec::new(),
+            drifted: state.drift.iter().map(|what| (0, what.clone())).collect(),
         };
         self.snapshot = Some(state);
         Ok(opened)
@@ -299,6 +303,9 @@ impl Node for Connection {
 
     async fn begin_apply(&mut self, _: &[TableSpec]) -> Result<()> {
         self.call()?;
+        if self.database.lock().changing {
+            return Err(Error::new(ErrorKind::Drift, "the table was changed meanwhile"));
+        }
         self.work = Some(Work::default());
         self.saved = None;
         self.names = crate::sync::tests::names();

@@ -3,7 +3,7 @@
 use super::opened::Opened;
 use super::table::Table;
 use crate::model::{Cut, Entry, NodeId, TableSpec};
-use crate::node::{self, Node};
+use crate::node::{self, Entries, Node};
 
 /// The new entries of one table at one node.
 #[derive(Debug)]
@@ -62,6 +62,12 @@ pub fn start(table: &Table, source: NodeId, opened: &Opened) -> Option<Cut> {
     targets.map(|target| opened.position(table.index, target, source).clone()).reduce(|a, b| a.meet(&b))
 }
 
+/// The mark of the transaction of which a page holds a part and nothing else, if that is so.
+fn part_of_one(read: &Entries) -> Option<i64> {
+    let (first, last) = (read.entries.first()?, read.entries.last()?);
+    (read.more && first.mark == last.mark).then_some(first.mark)
+}
+
 /// Reads the new entries of one node, at most about `limit` in all, and divides only between transactions where the
 /// node's marks number transactions. A single transaction above the limit is divided all the same.
 ///
@@ -80,6 +86,13 @@ pub async fn pages(
         let wanted = if whole_table { usize::MAX } else { left.max(1) };
         let through = if whole_table { None } else { bound };
         let mut read = node.entries(spec, after, through, wanted).await?;
+        let starts_before = |mark| pages.iter().any(|page| page.entries.first().is_some_and(|entry| entry.mark < mark));
+        if let (true, Some(only)) = (shared_marks && wanted < limit, part_of_one(&read))
+            && !starts_before(only)
+        {
+            // The rest of the limit holds less than one transaction, and nothing that was read could go before it.
+            read = node.entries(spec, after, through, limit).await?;
+        }
         let mut reach = match bound {
             Some(bound) if !whole_table => Reach::Through(bound),
             _ => Reach::Whole,
@@ -90,7 +103,7 @@ pub async fn pages(
             let (first, last, id) = (first.mark, last.mark, last.id);
             if !shared_marks {
                 reach = Reach::Through(last);
-            } else if first < last || left < limit {
+            } else if first < last || starts_before(last) {
                 bound = Some(last - 1);
                 read.entries.retain(|entry| entry.mark < last);
                 reach = Reach::Through(last - 1);

@@ -1,6 +1,7 @@
 //! A connection to every node of the sync, and what is known of the tables.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
@@ -13,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::model::{NodeId, TableSpec};
 use crate::node::{self, ErrorKind, Node, Target};
 
+/// How often tables that stand still are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// The nodes of a sync, connected as far as they can be reached.
 pub struct Session {
     pub config: Config,
@@ -22,6 +26,8 @@ pub struct Session {
     pub(super) tables: Vec<Table>,
     /// Entries read at once; lower than the configured number while rows are so large that memory would run out.
     pub(super) page: usize,
+    /// When the tables were taken from the service tables.
+    pub(super) adopted: Option<Instant>,
     /// Whether this session has looked for purged entries yet.
     pub(super) purged: bool,
     connector: Connector,
@@ -37,6 +43,8 @@ pub(super) struct Member {
     pub node: Option<Box<dyn Node>>,
     /// Whether the tables were looked up since it was connected.
     pub prepared: bool,
+    /// Whether its clock was off when it was looked at last.
+    pub skewed: bool,
     /// Why it does not take part, if it does not.
     pub away: Option<Away>,
 }
@@ -70,6 +78,8 @@ pub struct Summary {
     pub waiting: u64,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
+    /// A node that did not take its part to the end, and why.
+    pub failed: Option<String>,
 }
 
 /// What arrived at a node.
@@ -94,6 +104,7 @@ impl Session {
             name: name.clone(),
             node: None,
             prepared: false,
+            skewed: false,
             away: None,
         };
         Session {
@@ -101,6 +112,7 @@ impl Session {
             names,
             tables: Vec::new(),
             page: config.defaults.batch,
+            adopted: None,
             purged: false,
             connector,
             config,
@@ -130,13 +142,19 @@ impl Session {
     /// Connects, and makes sure of the tables at every node that was not looked at yet.
     pub(super) async fn prepare(&mut self) -> Result<()> {
         self.connect().await;
+        let stands_still = self.tables.iter().any(|table| table.stopped.is_some());
+        if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= LOOK_AGAIN) {
+            // Somebody may have seen to it.
+            self.tables.clear();
+            self.members.iter_mut().for_each(|member| member.prepared = false);
+        }
         let sync = self.config.name.clone();
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
             let Some(node) = member.node.as_deref_mut().filter(|_| !member.prepared) else { continue };
             let service = match node.service().await {
                 Ok(service) => service,
-                Err(error) if error.kind == ErrorKind::Lost => {
+                Err(error) if error.is_absence() => {
                     member.leave(&error);
                     continue;
                 }
@@ -191,6 +209,7 @@ impl Session {
             };
             self.tables.push(table);
         }
+        self.adopted = Some(Instant::now());
         Ok(())
     }
 
@@ -205,7 +224,7 @@ impl Session {
             let found = match node.catalogue(local).await {
                 Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue),
                 Ok(None) => Err(format!("there is no table `{local}`")),
-                Err(error) if error.kind == ErrorKind::Lost => {
+                Err(error) if error.is_absence() => {
                     member.leave(&error);
                     return Ok(());
                 }
@@ -224,11 +243,13 @@ impl Session {
     /// everything that was there at the start has arrived, what comes later is left to the next run.
     pub async fn sync(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
-        let mut whole_cycles = 0;
+        let (mut whole_cycles, mut failures) = (0, 0);
         loop {
             let cycle = self.cycle().await?;
             summary.add(&cycle);
-            if cycle.failed.is_some() {
+            // The next cycle mostly finds out what it was, and leaves the table out.
+            failures += u64::from(cycle.failed.is_some());
+            if failures >= 3 {
                 break;
             }
             whole_cycles += u64::from(!cycle.more && !cycle.overtaken);
@@ -247,6 +268,12 @@ impl Session {
     /// The nodes that took no part in what was done last, and why.
     pub fn away(&self) -> Vec<Away> {
         self.members.iter().filter_map(|member| member.away.clone()).collect()
+    }
+
+    /// The tables that stand still, and why.
+    pub(super) fn stopped(&self) -> Vec<Stopped> {
+        let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
+        stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect()
     }
 
     pub(super) fn unreachable(&self) -> Error {
@@ -294,6 +321,7 @@ impl Summary {
         self.waiting = cycle.waiting;
         self.away = cycle.away.clone();
         self.stopped = cycle.stopped.clone();
+        self.failed = cycle.failed.clone();
         for carried in &cycle.carried {
             match self.nodes.iter_mut().find(|known| known.node == carried.node) {
                 Some(known) => {
@@ -312,7 +340,7 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         if self.away.iter().any(|away| away.unreachable) {
             crate::error::UNREACHABLE
-        } else if self.waiting > 0 || !self.stopped.is_empty() || !self.away.is_empty() {
+        } else if self.waiting > 0 || !self.stopped.is_empty() || !self.away.is_empty() || self.failed.is_some() {
             crate::error::ATTENTION
         } else {
             crate::error::DONE

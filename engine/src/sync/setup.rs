@@ -219,13 +219,7 @@ impl Session {
 
     /// Creates or repairs the service tables and triggers at every node. Nothing is changed if anything is wrong anywhere.
     pub async fn install(&mut self) -> Result<(Vec<NodeLines>, Vec<String>)> {
-        let checked = self.check().await?;
-        if self.members.iter().any(|member| member.away.is_some()) {
-            return Err(self.unreachable());
-        }
-        if !checked.problems.is_empty() {
-            return Err(Error::Refused(checked.problems));
-        }
+        let checked = self.checked().await?;
         let (name, nodes) = (self.config.name.clone(), self.names.clone());
         let mut lines = Vec::new();
         for member in &mut self.members {
@@ -242,6 +236,18 @@ impl Session {
         Ok((lines, checked.warnings))
     }
 
+    /// What `check` found, if nothing stands in the way.
+    async fn checked(&mut self) -> Result<Checked> {
+        let checked = self.check().await?;
+        if self.members.iter().any(|member| member.away.is_some()) {
+            return Err(self.unreachable());
+        }
+        if !checked.problems.is_empty() {
+            return Err(Error::Refused(checked.problems));
+        }
+        Ok(checked)
+    }
+
     /// Removes every trace from every node.
     pub async fn uninstall(&mut self) -> Result<Vec<NodeLines>> {
         self.each_installed("uninstalling", async |member, node| {
@@ -253,7 +259,9 @@ impl Session {
     }
 
     /// Empties the histories and forgets all positions at every node, and makes the triggers anew.
+    /// Nothing is emptied if the triggers could not be made.
     pub async fn reset(&mut self) -> Result<Vec<NodeLines>> {
+        self.checked().await?;
         self.each_installed("resetting", async |member, node| {
             node.reset().await?;
             Ok(NodeLines { node: member, done: vec!["history, positions and waiting rows cleared".to_owned()] })

@@ -1,5 +1,7 @@
 //! How things stand, without changing anything.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::Value as Document;
 
@@ -130,8 +132,7 @@ impl Session {
             });
         }
         status.away = self.away();
-        let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
-        status.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
+        status.stopped = self.stopped();
         Ok(status)
     }
 
@@ -140,18 +141,12 @@ impl Session {
     pub async fn conflicts(&mut self, limit: usize) -> Result<Vec<ConflictReport>> {
         self.prepare().await?;
         let mut all: Vec<Lost> = Vec::new();
+        let mut told: HashSet<(String, NodeId, i64)> = HashSet::new();
         for member in &mut self.members {
             let specs = Session::specs(&self.tables, member.id);
             let Some(node) = member.node.as_deref_mut() else { continue };
             let journal = node.journal(&specs, limit).await.map_err(Error::at(&member.name, "reading the journal"))?;
-            for lost in journal {
-                let told = all.iter().any(|other| {
-                    other.id == lost.id && other.loser == lost.loser && other.loser_time == lost.loser_time
-                });
-                if !told {
-                    all.push(lost);
-                }
-            }
+            all.extend(journal.into_iter().filter(|lost| told.insert((lost.id.clone(), lost.loser, lost.loser_time))));
         }
         all.sort_by_key(|lost| std::cmp::Reverse(lost.decided));
         if limit > 0 {

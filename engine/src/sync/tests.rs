@@ -10,7 +10,9 @@ use std::sync::Arc;
 use super::memory::Database;
 use super::session::Session;
 use crate::config::Config;
-use crate::node::{Error, ErrorKind};
+use crate::model::Cut;
+use crate::node::apply::{Batch, apply};
+use crate::node::{Error, ErrorKind, Move};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -281,4 +283,47 @@ fn random_runs_converge_to_the_reference() {
     let failures: Vec<String> = seeds().filter_map(|seed| run(seed).err()).collect();
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
+}
+
+#[test]
+fn a_table_that_was_seen_to_goes_on() {
+    let cluster = Cluster::new(2, &[(1, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    let mut session = cluster.session("\"latest-wins\"", 10);
+    cluster.databases[1].lock().drift = Some("a trigger is missing".to_owned());
+    cluster.databases[0].lock().write(1, Some(2), false);
+    let cycle = cluster.block(session.cycle()).unwrap();
+    assert_eq!((cycle.stopped.len(), cluster.databases[1].lock().rows[&1]), (1, 1));
+    cluster.databases[1].lock().drift = None;
+    // As after a while.
+    session.adopted = None;
+    let cycle = cluster.block(session.cycle()).unwrap();
+    assert_eq!((cycle.stopped.len(), cluster.databases[1].lock().rows[&1]), (0, 2));
+}
+
+#[test]
+fn a_node_that_could_not_take_its_part_is_no_success() {
+    let cluster = Cluster::new(2, &[(1, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    cluster.databases[1].lock().changing = true;
+    cluster.databases[0].lock().write(1, Some(2), false);
+    let mut session = cluster.session("\"latest-wins\"", 10);
+    let summary = cluster.block(session.sync()).unwrap();
+    assert!(summary.failed.is_some());
+    assert_eq!(summary.exit_code(), crate::error::ATTENTION);
+    cluster.databases[1].lock().changing = false;
+    let summary = cluster.block(session.sync()).unwrap();
+    assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 2));
+}
+
+/// What waits is tried again without anything new: another engine may have brought something newer meanwhile.
+#[test]
+fn a_batch_that_moves_nothing_gives_way_too() {
+    let cluster = Cluster::new(2, &[]);
+    let mut node = cluster.databases[0].connect().unwrap();
+    let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut };
+    for (cut, overtaken) in [(Cut::START, false), (Cut::through(3), true)] {
+        let batch = Batch { stays: vec![stays(cut)], ..Batch::default() };
+        assert_eq!(cluster.block(apply(&mut *node, &batch)).unwrap().overtaken, overtaken);
+    }
 }

@@ -84,7 +84,7 @@ async fn give_up(
     }
     node.unpark(spec, &[&row.key]).await?;
     let lost = Lost {
-        id: format!("dropped-{}", time::now()),
+        id: format!("dropped-{}", uuid::Uuid::new_v4().simple()),
         table: row.table,
         key: row.key.clone(),
         decided: time::now(),

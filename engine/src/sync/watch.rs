@@ -36,6 +36,9 @@ impl Session {
                     report(&cycle);
                     pause = every;
                     let at_once = cycle.more || cycle.overtaken;
+                    // Trying in vain what waits may leave traces, such as numbers that were drawn; they are no news.
+                    let in_vain = cycle.waiting > 0 && cycle.is_quiet();
+                    let before = if in_vain { self.pulses().await } else { before };
                     tokio::select! {
                         biased;
                         () = &mut stop => return Ok(()),
@@ -44,6 +47,8 @@ impl Session {
                 }
                 Err(error) if passes(&error) => {
                     warn!(%error, "A cycle failed; trying again.");
+                    // A snapshot that stays open over the pause would hold back what the databases clean up.
+                    self.close().await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     tokio::select! {
                         biased;

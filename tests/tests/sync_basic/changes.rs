@@ -4,7 +4,7 @@ use super::{ALL, ITEMS, items};
 use concord_tests::{Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [nothing_to_do, rows_of_before_stay, a_user_rolls_back, many_rows, small_batches, both_ends_at_once]
+    pairs: [nothing_to_do, rows_of_before_stay, a_user_rolls_back, many_rows, small_batches, a_large_transaction_in_a_later_table, both_ends_at_once]
     many: []
     all: [inserts, updates, deletes, reinserts, a_row_goes_around]
 }
@@ -132,6 +132,23 @@ async fn small_batches(kinds: &[Kind]) {
     assert!(summary.cycles > 4, "a batch of 7 for 60 rows in {} cycles", summary.cycles);
     assert_eq!(summary.conflicts, 0);
     cluster.holds("SELECT count(*), sum(amount) FROM items", &["63|1543"]).await;
+}
+
+/// A page that the first table has begun to fill has no room for a transaction of the second that must go before it.
+async fn a_large_transaction_in_a_later_table(kinds: &[Kind]) {
+    let setup = format!("{ITEMS}; CREATE TABLE more (id integer PRIMARY KEY, amount integer)");
+    let tables = "[defaults]\nbatch = 10\n[tables.items]\n[tables.more]";
+    let mut cluster = Cluster::new(kinds, |_| setup.clone(), tables).await;
+    let rows: Vec<String> = (1..=35).map(|id| format!("({id}, {id})")).collect();
+    cluster.run(0, &format!("INSERT INTO more VALUES {}", rows.join(", "))).await;
+    for id in 10..25 {
+        cluster.run(0, &format!("INSERT INTO items VALUES ({id}, 'x', {id})")).await;
+    }
+    let session = async { cluster.session().sync().await.unwrap() };
+    let summary = tokio::time::timeout(std::time::Duration::from_secs(60), session).await.expect("it never ends");
+    assert_eq!(summary.nodes.iter().map(|node| node.written).sum::<u64>(), 50);
+    cluster.holds("SELECT count(*), sum(amount) FROM more", &["35|630"]).await;
+    cluster.holds("SELECT count(*) FROM items", &["18"]).await;
 }
 
 /// The same key is changed many times between two syncs; only what stands at the end travels.

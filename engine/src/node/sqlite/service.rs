@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
 use serde_json::Value as Document;
+use tracing::warn;
 
 use super::capture::refuse_newer;
 use super::drift::Shape;
@@ -307,6 +308,13 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
         let Some(spec) = row.get::<_, String>(0).map(|name| specs.iter().find(|s| s.name == name)).told(doing)? else {
             continue;
         };
+        let Some(node) = node_named(names, &text(7)?) else {
+            warn!(
+                table = spec.name,
+                "A row that waits came from a node that is no longer in the sync; it is left out."
+            );
+            continue;
+        };
         let content: Option<String> = row.get(8).told(doing)?;
         parked.push(Parked {
             table: spec.index,
@@ -315,11 +323,7 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
             message: text(3)?,
             since: row.get(4).told(doing)?,
             vector: vector(&text(5)?, names)?,
-            stamp: Stamp {
-                time: row.get(6).told(doing)?,
-                // A node that has left counts as the last of all in a tie.
-                node: node_named(names, &text(7)?).unwrap_or(NodeId(u16::MAX)),
-            },
+            stamp: Stamp { time: row.get(6).told(doing)?, node },
             row: content.map(|content| values(&content, &shared_types(spec))).transpose()?,
             standing: vector(&text(9)?, names)?,
             standing_time: row.get(10).told(doing)?,
