@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use concord::cli;
 
+/// Rows are many small values, made by one thread and given up by another: an allocator that is good at that takes a third
+/// off the engine's work (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
