@@ -243,8 +243,8 @@ impl Session {
             for (at, page) in pages.into_iter().enumerate() {
                 let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
                 contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for entry in page.entries {
-                    let contest = contests.entry(entry.key.clone()).or_default();
+                for mut entry in page.entries {
+                    let contest = contests.entry(std::mem::take(&mut entry.key)).or_default();
                     contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
                 }
             }
@@ -281,38 +281,39 @@ impl Session {
         let budget = ROWS_LIMIT;
         for table in 0..self.tables.len() {
             let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
-            let mut jobs: Vec<(NodeId, Vec<(usize, usize)>)> = Vec::new();
-            for (node, places) in wanted {
-                jobs.extend(places.chunks(FETCH).map(|chunk| (node, chunk.to_vec())));
-            }
-            for (node, places) in jobs {
-                let Some(form) = self.tables[table].form(node).cloned() else { continue };
-                let member = &mut self.members[node.index()];
-                let Some(reader) = member.node.as_deref_mut() else { continue };
-                let rows = {
-                    let keys: Vec<&Key> = places
-                        .iter()
-                        .filter_map(|(at, _)| contests[table].get_index(*at))
-                        .map(|(key, _)| key)
-                        .collect();
-                    reader.rows(&form.spec, &keys).await
-                };
-                let rows =
-                    rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
-                for ((at, version), row) in places.iter().zip(rows) {
-                    let content = match row {
-                        None => Content::Deleted,
-                        Some(Err(why)) => Content::Unreadable(why),
-                        Some(Ok(row)) => {
-                            weight += row.iter().map(crate::model::Value::weight).sum::<usize>();
-                            Content::Row(Arc::new(form.lens.to_shared(row)))
-                        }
-                    };
-                    if let Some((_, contest)) = contests[table].get_index_mut(*at) {
-                        contest.versions[*version].content = content;
+            let mut left: Vec<std::vec::IntoIter<(usize, usize)>> = vec![Vec::new().into_iter(); self.members.len()];
+            wanted.into_iter().for_each(|(node, places)| left[node.index()] = places.into_iter());
+            while left.iter().any(|places| places.len() > 0) {
+                let (tables, known) = (&self.tables, &contests[table]);
+                let reading = join_all(self.members.iter_mut().zip(&mut left).map(async |(member, places)| {
+                    let places: Vec<(usize, usize)> = places.by_ref().take(FETCH).collect();
+                    let (form, reader) = (tables[table].form(member.id)?, member.node.as_deref_mut()?);
+                    let keys: Vec<&Key> =
+                        places.iter().filter_map(|(at, _)| known.get_index(*at)).map(|(key, _)| key).collect();
+                    if keys.is_empty() {
+                        return None;
                     }
+                    let rows = reader.rows(&form.spec, &keys).await;
+                    let doing = || format!("reading rows of {}", form.spec.full_name());
+                    Some((form.clone(), places, rows.map_err(|error| Error::at(&member.name, doing())(error))))
+                }))
+                .await;
+                for (form, places, rows) in reading.into_iter().flatten() {
+                    for ((at, version), row) in places.iter().zip(rows?) {
+                        let content = match row {
+                            None => Content::Deleted,
+                            Some(Err(why)) => Content::Unreadable(why),
+                            Some(Ok(row)) => {
+                                weight += row.iter().map(crate::model::Value::weight).sum::<usize>();
+                                Content::Row(Arc::new(form.lens.to_shared(row)))
+                            }
+                        };
+                        if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                            contest.versions[*version].content = content;
+                        }
+                    }
+                    fetched += places.len();
                 }
-                fetched += places.len();
                 if weight > budget && self.page > 1 && fetched < self.page {
                     return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
                 }
@@ -507,6 +508,8 @@ impl Session {
             let batch = batch?;
             let node = member.node.as_deref_mut()?;
             let result = node::apply::apply(node, &batch).await;
+            // Giving up so many rows takes a while, and nobody has to wait for it.
+            tokio::task::spawn_blocking(move || drop(batch));
             Some((member.id, result))
         }))
         .await;
