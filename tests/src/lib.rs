@@ -4,6 +4,7 @@
 //! Concord work on it, either in this process through [`concord::node`] or as a [`Concord`] command of its own that can
 //! be paused, signalled and killed. What a test starts is gone when the test's process is gone, however that ends.
 
+mod cluster;
 mod command;
 mod database;
 mod kind;
@@ -15,6 +16,7 @@ mod shape;
 mod user;
 mod wait;
 
+pub use cluster::{Cluster, ClusterNode, NAMES};
 pub use command::{Concord, Output, Running};
 pub use database::{As, Database};
 pub use kind::Kind;

@@ -26,6 +26,9 @@ pub struct Contender {
     pub content: Content,
     /// Of what waits, up to where it has seen the history of the node where it waits.
     read: Option<Cut>,
+    /// One side of a conflict that nobody has decided: it has seen what its vector says, whatever its node has passed
+    /// since.
+    undecided: bool,
 }
 
 /// The content of a version, as far as it was read.
@@ -75,33 +78,37 @@ impl Clock {
 pub type Contests = IndexMap<Key, Contest, foldhash::fast::RandomState>;
 
 impl Contest {
-    /// Takes in one entry of a node's history. Entries of one node come in the order of their ids.
+    /// Takes in one entry of a node's history. Entries of one node come in the order of their ids, and after what waits
+    /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, keep_deltas: bool) {
         let standing = self.standing_mut(node);
+        let behind = standing.version.behind;
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
+        let mut time = entry.time;
         let mut told = None;
         let dot = match entry.arrival {
             None => {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
                 // Never before what it was made upon.
-                let time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
+                time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
                 *stamp = Stamp { time, node };
+                vector.add(dot);
                 dot
             }
             Some(arrival) => {
-                if entry.time > stamp.time {
-                    *stamp = Stamp { time: entry.time, node: arrival.dot.node };
-                }
-                vector.join(&arrival.vector);
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
+                if !behind {
+                    vector.join(&all);
+                    if entry.time > stamp.time {
+                        *stamp = Stamp { time: entry.time, node: arrival.dot.node };
+                    }
+                }
                 told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
         };
-        vector.add(dot);
-        let time = stamp.time;
         self.told.extend(told);
         if let (true, Some(images)) = (keep_deltas, entry.images)
             && !self.deltas.iter().any(|(delta, _)| delta.dot.node == dot.node && delta.dot.number == dot.number)
@@ -122,6 +129,7 @@ impl Contest {
             version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
             read: Some(parked.read.clone()),
+            undecided: parked.code == crate::model::ParkedCode::Conflict,
         });
     }
 
@@ -163,6 +171,7 @@ impl Contest {
                 },
                 content: Content::Unread,
                 read: None,
+                undecided: false,
             });
             self.versions.len() - 1
         });
@@ -178,6 +187,9 @@ impl Contest {
     /// passed went into the version that waits, if one does, and not into the one that stands beside it.
     fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
+        if contender.undecided {
+            return version.vector.saw(dot);
+        }
         version.vector.saw(dot)
             || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
             || (!version.behind && opened.passed(table.index, version.node, dot))
@@ -200,13 +212,13 @@ impl Contest {
                     contender.version.vector.add(*dot);
                 }
             }
-            for (source, mark, id, vector) in &self.told {
+            for (source, mark, id, vector) in self.told.iter().filter(|_| !contender.undecided) {
                 let node = contender.version.node;
-                let knows = if node == *source {
-                    contender.read_own(*mark, *id)
-                } else {
-                    !contender.version.behind && opened.position(table.index, node, *source).contains(*mark, *id)
+                let passed = || match node == *source {
+                    true => contender.read_own(*mark, *id),
+                    false => opened.position(table.index, node, *source).contains(*mark, *id),
                 };
+                let knows = !contender.version.behind && passed();
                 if knows {
                     contender.version.vector.join(vector);
                 }

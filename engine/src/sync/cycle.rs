@@ -1,19 +1,20 @@
 //! One round: read what is new everywhere, decide, apply, advance positions, purge.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
 use serde::Serialize;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::contest::{Clock, Content, Contest, Contests};
 use super::decide;
 use super::opened::{Opened, Presence};
+use super::order;
 use super::read::{self, Page};
+use super::route::Ruling;
 use super::session::{Away, Carried, Member, Session, Stopped};
 use super::table::Table;
-use super::{order, route};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -48,6 +49,9 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// A node that did not take its part, and why.
     pub failed: Option<String>,
+    /// Tables, by index, in which a conflict waits for its decision.
+    #[serde(skip)]
+    pub(crate) undecided: HashSet<usize>,
 }
 
 impl Cycle {
@@ -76,6 +80,11 @@ impl Session {
         let mut cycle = Cycle::default();
         let mut opened = self.open().await?;
         let pages = self.read(&opened, &mut cycle).await?;
+        if self.is_skewed(&opened, &pages) {
+            self.close().await;
+            cycle.overtaken = true;
+            return Ok(cycle);
+        }
         self.plan_positions(&mut opened, &pages);
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
@@ -93,22 +102,49 @@ impl Session {
         self.apply(&mut opened, batches, &mut cycle).await?;
         fault::point("applied").await.map_err(internal)?;
         self.purge(&opened, whole, &cycle).await;
+        fault::point("cycle-done").await.map_err(internal)?;
         self.page = (self.page * 2).min(self.config.defaults.batch);
-        cycle.away = self.members.iter().filter_map(|member| member.away.clone()).collect();
+        cycle.away = self.away();
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
         cycle.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
         Ok(cycle)
     }
 
-    /// Opens a snapshot at every node that is there, and finds out how far everybody has come.
+    /// Opens a snapshot at every node that is there, and finds out how far everybody has come. Nodes that were restored
+    /// or replaced are left out.
     pub(super) async fn open(&mut self) -> Result<Opened> {
+        let mut opened = self.look().await?;
+        if opened.restored(&opened, &self.names, &self.tables).is_empty() {
+            return Ok(opened);
+        }
+        // The snapshots are not of one moment, and another engine may have worked between them. Only what was true
+        // before is compared with what is true now, which nothing but a lost history explains.
+        self.close().await;
+        let before = std::mem::replace(&mut opened, self.look().await?);
+        for (node, why) in before.restored(&opened, &self.names, &self.tables) {
+            let member = &mut self.members[node.index()];
+            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
+            if member.away.as_ref().is_none_or(|away| away.why != why) {
+                warn!(node = %member.name, %why, "A node is left out.");
+            }
+            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
+            opened.present[node.index()] = None;
+        }
+        Ok(opened)
+    }
+
+    /// Opens the snapshots, each as soon as its node can.
+    async fn look(&mut self) -> Result<Opened> {
         let tables = &self.tables;
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
             let before = time::now();
             let node = member.node.as_deref_mut()?;
-            let result = node.begin_read(&specs).await;
-            Some((result, before, time::now()))
+            let opening = async {
+                fault::point("open").await?;
+                node.begin_read(&specs).await
+            };
+            Some((opening.await, before, time::now()))
         }))
         .await;
         let mut opened = Opened::new(self.members.len(), self.tables.len());
@@ -150,15 +186,6 @@ impl Session {
             let clock = Clock { offset, shown: state.clock };
             opened.present[at] = Some(Presence { clock, shared_marks: state.shared_marks, parked, purged, next_marks });
         }
-        for (node, why) in opened.restored(&self.names, &self.tables) {
-            let member = &mut self.members[node.index()];
-            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
-            if member.away.as_ref().is_none_or(|away| away.why != why) {
-                warn!(node = %member.name, %why, "A node is left out.");
-            }
-            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
-            opened.present[node.index()] = None;
-        }
         Ok(opened)
     }
 
@@ -177,7 +204,7 @@ impl Session {
             warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
             return true;
         }
-        warn!(node = %member.name, %why, "A node is left out.");
+        info!(node = %member.name, %why, "A node is left out.");
         member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
         false
     }
@@ -195,8 +222,11 @@ impl Session {
                 })
                 .collect();
             let wanted: Vec<(&TableSpec, Cut)> = starts.iter().map(|(_, spec, cut)| (*spec, cut.clone())).collect();
-            let pages = read::pages(node, &wanted, presence.shared_marks, limit).await;
-            Some(pages.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
+            let reading = async {
+                fault::point("read").await?;
+                read::pages(node, &wanted, presence.shared_marks, limit).await
+            };
+            Some(reading.await.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
         }))
         .await;
         let mut all: Pages = tables.iter().map(|_| (0..self.members.len()).map(|_| None).collect()).collect();
@@ -210,6 +240,19 @@ impl Session {
             }
         }
         Ok(all)
+    }
+
+    /// Whether a target has passed more than the snapshot of a source shows, because another engine has worked between
+    /// the snapshots. What would come of that is out of date already.
+    fn is_skewed(&self, opened: &Opened, pages: &Pages) -> bool {
+        let present = || opened.nodes().map(|(node, _)| node);
+        self.tables.iter().any(|table| {
+            let pages = pages[table.index].iter().enumerate();
+            pages.filter_map(|(at, page)| Some((NodeId(at as u16), page.as_ref()?))).any(|(source, page)| {
+                let mut targets = present().filter(|&target| target != source && table.is_target(target));
+                targets.any(|target| !page.shows(opened.position(table.index, target, source)))
+            })
+        })
     }
 
     /// Where each target's positions will stand. A position moves only when there is something to pass, so that a sync at
@@ -240,14 +283,6 @@ impl Session {
         for (table, pages) in self.tables.iter().zip(pages) {
             let mut contests = Contests::default();
             let keep_deltas = table.policy.merges();
-            for (at, page) in pages.into_iter().enumerate() {
-                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
-                contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for mut entry in page.entries {
-                    let contest = contests.entry(std::mem::take(&mut entry.key)).or_default();
-                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
-                }
-            }
             if table.stopped.is_none() {
                 for (node, presence) in opened.nodes() {
                     // Whoever's own history was not read, because nobody else is there, decides nothing about it.
@@ -258,6 +293,14 @@ impl Session {
                     for (key, parked) in &presence.parked[table.index] {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
+                }
+            }
+            for (at, page) in pages.into_iter().enumerate() {
+                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
+                contests.reserve(page.entries.len().saturating_sub(contests.len()));
+                for mut entry in page.entries {
+                    let contest = contests.entry(std::mem::take(&mut entry.key)).or_default();
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
                 }
             }
             all.push(contests);
@@ -273,18 +316,18 @@ impl Session {
         contests: &mut AllContests,
         partial: &HashMap<(usize, NodeId), ()>,
     ) -> Result<Option<usize>> {
-        for table in 0..self.tables.len() {
-            self.examine(table, opened, &mut contests[table], partial).await?;
+        for (table, contests) in contests.iter_mut().enumerate() {
+            self.examine(table, opened, contests, partial).await?;
         }
         let mut weight = 0;
         let mut fetched = 0;
         let budget = ROWS_LIMIT;
-        for table in 0..self.tables.len() {
-            let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
+        for (table, contests) in contests.iter_mut().enumerate() {
+            let wanted = self.wanted(&self.tables[table], opened, contests);
             let mut left: Vec<std::vec::IntoIter<(usize, usize)>> = vec![Vec::new().into_iter(); self.members.len()];
             wanted.into_iter().for_each(|(node, places)| left[node.index()] = places.into_iter());
             while left.iter().any(|places| places.len() > 0) {
-                let (tables, known) = (&self.tables, &contests[table]);
+                let (tables, known) = (&self.tables, &*contests);
                 let reading = join_all(self.members.iter_mut().zip(&mut left).map(async |(member, places)| {
                     let places: Vec<(usize, usize)> = places.by_ref().take(FETCH).collect();
                     let (form, reader) = (tables[table].form(member.id)?, member.node.as_deref_mut()?);
@@ -293,9 +336,12 @@ impl Session {
                     if keys.is_empty() {
                         return None;
                     }
-                    let rows = reader.rows(&form.spec, &keys).await;
+                    let rows = match fault::point("fetch").await {
+                        Ok(()) => reader.rows(&form.spec, &keys).await,
+                        Err(fault) => Err(fault.into()),
+                    };
                     let doing = || format!("reading rows of {}", form.spec.full_name());
-                    Some((form.clone(), places, rows.map_err(|error| Error::at(&member.name, doing())(error))))
+                    Some((form, places, rows.map_err(|error| Error::at(&member.name, doing())(error))))
                 }))
                 .await;
                 for (form, places, rows) in reading.into_iter().flatten() {
@@ -308,7 +354,7 @@ impl Session {
                                 Content::Row(Arc::new(form.lens.to_shared(row)))
                             }
                         };
-                        if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                        if let Some((_, contest)) = contests.get_index_mut(*at) {
                             contest.versions[*version].content = content;
                         }
                     }
@@ -390,14 +436,14 @@ impl Session {
                     contest.forget(node);
                 }
             }
-            for entry in entries {
-                if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, keep_deltas);
-                }
-            }
             for key in keys {
                 if let (Some(contest), Some(parked)) = (contests.get_mut(key), opened.parked(node, table, key)) {
                     contest.remember(node, parked);
+                }
+            }
+            for entry in entries {
+                if let Some(contest) = contests.get_mut(&entry.key) {
+                    contest.enter(node, entry, &presence.clock, keep_deltas);
                 }
             }
         }
@@ -465,11 +511,10 @@ impl Session {
                 if resolved.conflict {
                     debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
                 }
+                let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened };
                 for &target in &targets {
                     let Some(form) = table.form(target) else { continue };
-                    let base = contest.standing(target).and_then(|contender| contender.content.row());
-                    let decision = route::decision(table, form, target, &key, &contest, &resolved, base, opened);
-                    work[target.index()][table.index].extend(decision);
+                    work[target.index()][table.index].extend(ruling.at(target, form));
                 }
             }
         }
@@ -525,6 +570,9 @@ impl Session {
                             presence.parked[*table].remove(key);
                         }
                         for (table, refusal) in &applied.parked {
+                            if refusal.code == ParkedCode::Conflict {
+                                cycle.undecided.insert(*table);
+                            }
                             match presence.parked[*table].get_mut(&refusal.key) {
                                 Some(parked) => parked.code = refusal.code,
                                 None => cycle.waiting += u64::from(refusal.code != ParkedCode::Busy),
@@ -542,8 +590,12 @@ impl Session {
                 Err(error) => return Err(Error::at(&member.name, "applying changes")(error)),
             }
         }
-        let waiting = opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values));
-        cycle.waiting += waiting.filter(|parked| parked.code != ParkedCode::Busy).count() as u64;
+        for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
+            cycle.waiting += u64::from(parked.code != ParkedCode::Busy);
+            if parked.code == ParkedCode::Conflict {
+                cycle.undecided.insert(parked.table);
+            }
+        }
         Ok(())
     }
 
@@ -557,11 +609,17 @@ impl Session {
         let tables = &self.tables;
         let done = join_all(self.members.iter_mut().map(async |member| {
             for table in tables.iter().filter(|table| table.is_source(member.id)) {
+                // What the changes did is needed until somebody has decided.
+                if table.policy.merges() && cycle.undecided.contains(&table.index) {
+                    continue;
+                }
                 let (Some(spec), Some(floor)) = (table.spec(member.id), opened.floor(table, member.id)) else {
                     continue;
                 };
                 let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
+                fault::point("purge").await?;
                 node.purge(spec, &floor, settled).await?;
+                fault::point("purged").await?;
             }
             Ok::<(), node::Error>(())
         }))

@@ -1,0 +1,368 @@
+//! Several databases that one sync keeps in agreement, and what can be said about all of them at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use concord::config::Config;
+use concord::fault::{self, Faults};
+use concord::node::{self, ErrorKind, Target};
+use concord::sync::{Session, Summary};
+
+use super::user::Text;
+use super::{As, Database, Kind, PATIENCE, User, wait_until};
+
+/// The names of nodes, in the order of the file.
+pub const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// Databases of given kinds with the same tables, and the configuration that syncs them.
+pub struct Cluster {
+    pub nodes: Vec<ClusterNode>,
+    config: String,
+    folder: tempfile::TempDir,
+}
+
+/// One database of a [`Cluster`].
+pub struct ClusterNode {
+    pub database: Database,
+    /// An application that stays connected.
+    pub user: User,
+    up: Arc<AtomicBool>,
+    /// Looks at the database and never writes.
+    observer: User,
+}
+
+/// Where a paused sync is let go again.
+struct Gate(PathBuf);
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // Already gone if it was opened in time.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Cluster {
+    /// Databases prepared by `setup`, run by their owner, with Concord installed. `tables` is the part of `concord.toml`
+    /// after the nodes, such as `[tables.items]`.
+    pub async fn new(kinds: &[Kind], setup: impl Fn(Kind) -> String, tables: &str) -> Cluster {
+        let cluster = Cluster::bare(kinds, setup, tables).await;
+        cluster.install().await;
+        cluster
+    }
+
+    /// The same without installing.
+    pub async fn bare(kinds: &[Kind], setup: impl Fn(Kind) -> String, tables: &str) -> Cluster {
+        let mut nodes = Vec::new();
+        for &kind in kinds {
+            let database = Database::new(kind).await;
+            database.user_as(As::Sync).await.execute(&setup(kind)).await;
+            nodes.push(ClusterNode::new(database).await);
+        }
+        let folder = tempfile::Builder::new().prefix("concord-").tempdir().expect("a temporary folder");
+        Cluster { nodes, config: tables.to_owned(), folder }
+    }
+
+    /// Puts another part after the nodes into the configuration.
+    pub fn configure(&mut self, tables: &str) {
+        tables.clone_into(&mut self.config);
+    }
+
+    /// Puts another database in a node's place: the URL stays that of the node.
+    pub async fn replace(&mut self, at: usize, database: Database) {
+        self.nodes[at] = ClusterNode::new(database).await;
+    }
+
+    pub fn config(&self) -> Config {
+        let mut text = "name = \"test\"\n".to_owned();
+        for (name, node) in NAMES.iter().zip(&self.nodes) {
+            text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
+        }
+        text += &self.config;
+        match Config::parse(Path::new("test.toml"), text, &|_| None) {
+            Ok(config) => config,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A session of its own, as every run of the command has. It cannot connect to nodes that are away.
+    pub fn session(&self) -> Session {
+        let config = self.config();
+        let doors: Vec<(Target, Arc<AtomicBool>)> =
+            config.nodes.iter().zip(&self.nodes).map(|(node, door)| (node.target.clone(), door.up.clone())).collect();
+        let connector = move |target: Target| {
+            let up = doors.iter().any(|(known, up)| *known == target && up.load(Ordering::SeqCst));
+            let connecting: futures::future::BoxFuture<'static, _> = Box::pin(async move {
+                if !up {
+                    return Err(node::Error::new(ErrorKind::Lost, "nobody answers"));
+                }
+                node::connect(&target).await
+            });
+            connecting
+        };
+        Session::with_connector(config, Arc::new(connector))
+    }
+
+    #[track_caller]
+    pub fn install(&self) -> impl Future<Output = Vec<String>> {
+        let caller = std::panic::Location::caller();
+        async move {
+            match self.try_install().await {
+                Ok(lines) => lines,
+                Err(error) => panic!("{caller}: install: {error}"),
+            }
+        }
+    }
+
+    /// What `install` did, or why it refused.
+    pub async fn try_install(&self) -> Result<Vec<String>, String> {
+        let done = self.session().install().await.map_err(|error| error.to_string())?;
+        Ok(done.0.into_iter().flat_map(|node| node.done).collect())
+    }
+
+    /// From now on nobody reaches the node, though its users do.
+    pub fn leave(&self, at: usize) {
+        self.nodes[at].up.store(false, Ordering::SeqCst);
+    }
+
+    pub fn back(&self, at: usize) {
+        self.nodes[at].up.store(true, Ordering::SeqCst);
+    }
+
+    /// Runs statements as the application of one node.
+    #[track_caller]
+    pub fn run(&mut self, at: usize, sql: &str) -> impl Future<Output = ()> {
+        self.nodes[at].user.execute(sql)
+    }
+
+    /// The same once every clock has moved on, so that what it writes is younger than all before. SQLite counts
+    /// milliseconds.
+    #[track_caller]
+    pub fn later(&mut self, at: usize, sql: &str) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let start = std::time::Instant::now();
+            let passed = async || (start.elapsed() >= std::time::Duration::from_millis(2)).then_some(());
+            wait_until("the clock to move on", PATIENCE, passed).await;
+            if let Err(error) = self.nodes[at].user.try_execute(sql).await {
+                panic!("{caller}: {error}\nin: {sql}");
+            }
+        }
+    }
+
+    /// Syncs until nothing is left.
+    #[track_caller]
+    pub fn sync(&mut self) -> impl Future<Output = Summary> {
+        let caller = std::panic::Location::caller();
+        async move {
+            match Box::pin(self.session().sync()).await {
+                Ok(summary) => summary,
+                Err(error) => panic!("{caller}: sync: {error}"),
+            }
+        }
+    }
+
+    /// Syncs; while it stands at its first pass of a fault point, `meanwhile` happens.
+    #[track_caller]
+    pub fn sync_while(
+        &mut self,
+        point: &str,
+        meanwhile: impl AsyncFnOnce(&mut Cluster),
+    ) -> impl Future<Output = Summary> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let gate = Gate(self.folder.path().join(point));
+            let rules = format!("{point}=pause:{}@1", gate.0.display());
+            let faults: Faults = rules.parse().expect("the rule is one");
+            let mut session = self.session();
+            let syncing = Box::pin(fault::scoped(Arc::new(Mutex::new(faults)), session.sync()));
+            let acting = async {
+                let reached = async || gate.0.exists().then_some(());
+                wait_until(&format!("the sync to reach `{point}`"), PATIENCE, reached).await;
+                meanwhile(self).await;
+                drop(gate);
+            };
+            let (done, ()) = futures::join!(syncing, acting);
+            done.unwrap_or_else(|error| panic!("{caller}: sync: {error}"))
+        }
+    }
+
+    /// Syncs and finds everything at rest: nobody away, nothing stopped, nothing waiting, all rows the same, and one more
+    /// sync writes nothing.
+    #[track_caller]
+    pub fn settle(&mut self) -> impl Future<Output = Summary> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let summary = match Box::pin(self.session().sync()).await {
+                Ok(summary) => summary,
+                Err(error) => panic!("{caller}: sync: {error}"),
+            };
+            assert_eq!(summary.away, [], "{caller}: away");
+            assert_eq!(summary.stopped, [], "{caller}: stopped");
+            let parked = self.session().parked().await.expect("reading what waits");
+            assert!(parked.is_empty(), "{caller}: rows wait: {parked:#?}");
+            self.check_same(&caller.to_string()).await;
+            self.check_echo(&caller.to_string()).await;
+            summary
+        }
+    }
+
+    /// One more sync writes nothing anywhere, service tables included.
+    #[track_caller]
+    pub fn quiet(&mut self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move { self.check_echo(&caller.to_string()).await }
+    }
+
+    async fn check_echo(&mut self, caller: &str) {
+        let mut before = Vec::new();
+        for node in &mut self.nodes {
+            before.push(node.imprint().await);
+        }
+        let echo = Box::pin(self.session().sync()).await;
+        let echo = echo.unwrap_or_else(|error| panic!("{caller}: the next sync: {error}"));
+        assert_eq!(echo.nodes, [], "{caller}: the next sync carries rows");
+        for ((name, node), before) in NAMES.iter().zip(&mut self.nodes).zip(before) {
+            let after = node.imprint().await;
+            let differs = |(table, content): &(&String, &String)| before.get(*table) != Some(*content);
+            let written: Vec<_> = after.iter().filter(differs).map(|(table, _)| table).collect();
+            assert!(written.is_empty(), "{caller}: the next sync writes at {name}: {written:?}");
+        }
+    }
+
+    /// All rows of all tables are the same at all nodes, read by their users.
+    #[track_caller]
+    pub fn same(&mut self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move { self.check_same(&caller.to_string()).await }
+    }
+
+    async fn check_same(&mut self, caller: &str) {
+        for table in self.config().tables {
+            let mut first: Option<Vec<Vec<Text>>> = None;
+            for (at, node) in self.nodes.iter_mut().enumerate() {
+                let mut rows = node.observer.rows(&format!("SELECT * FROM {}", table.nodes[at].table)).await;
+                rows.sort();
+                match &first {
+                    None => first = Some(rows),
+                    Some(first) => {
+                        let missing: Vec<_> = first.iter().filter(|row| !rows.contains(row)).take(5).collect();
+                        let extra: Vec<_> = rows.iter().filter(|row| !first.contains(row)).take(5).collect();
+                        assert!(
+                            *first == rows,
+                            "{caller}: `{}` at {} has {} rows and at a {}; among others\nmissing: {missing:?}\nsurplus: {extra:?}",
+                            table.name,
+                            NAMES[at],
+                            rows.len(),
+                            first.len()
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// The rows of a query at one node, each as its cells joined by `|`.
+    #[track_caller]
+    pub fn rows(&mut self, at: usize, sql: &str) -> impl Future<Output = Vec<String>> {
+        let rows = self.nodes[at].observer.rows(sql);
+        async move { rows.await.into_iter().map(joined).collect() }
+    }
+
+    /// A query has these rows at one node.
+    #[track_caller]
+    pub fn holds_at(&mut self, at: usize, sql: &str, expected: &[&str]) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let rows = self.rows(at, sql).await;
+            assert!(rows == expected, "{caller}: at {}: {rows:?} instead of {expected:?}", NAMES[at]);
+        }
+    }
+
+    /// A query has these rows at every node.
+    #[track_caller]
+    pub fn holds(&mut self, sql: &str, expected: &[&str]) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            for at in 0..self.nodes.len() {
+                let rows = self.rows(at, sql).await;
+                assert!(rows == expected, "{caller}: at {}: {rows:?} instead of {expected:?}", NAMES[at]);
+            }
+        }
+    }
+
+    /// Rows that wait, as `node table key code`, in that order.
+    pub async fn waiting(&self) -> Vec<String> {
+        let parked = self.session().parked().await.unwrap_or_else(|error| panic!("reading what waits: {error}"));
+        let mut lines: Vec<String> =
+            parked.iter().map(|row| format!("{} {} {} {}", row.node, row.table, row.key, row.code)).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The reasons of rows that wait at a node.
+    pub async fn reasons(&self, node: &str) -> Vec<String> {
+        let parked = self.session().parked().await.unwrap_or_else(|error| panic!("reading what waits: {error}"));
+        parked.into_iter().filter(|row| row.node == node).map(|row| row.message).collect()
+    }
+}
+
+impl ClusterNode {
+    async fn new(database: Database) -> ClusterNode {
+        let (user, observer) = (database.user().await, database.user_as(As::Sync).await);
+        ClusterNode { database, user, up: Arc::new(AtomicBool::new(true)), observer }
+    }
+
+    /// Something that is another after every write to any table, by table.
+    async fn imprint(&mut self) -> BTreeMap<String, String> {
+        let sql = match self.database.kind() {
+            Kind::Sqlite => "SELECT 'something', data_version FROM pragma_data_version".to_owned(),
+            Kind::Postgres => {
+                let tables = self
+                    .observer
+                    .rows(
+                        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_class c
+                         JOIN pg_namespace n ON n.oid = c.relnamespace
+                         WHERE c.relkind = 'r' AND n.nspname IN ('public', 'concord', 'history_store')",
+                    )
+                    .await;
+                let of_table = |row: Vec<Text>| {
+                    let name = row.into_iter().next().flatten().expect("tables have names");
+                    format!(
+                        "SELECT '{name}', md5(coalesce(string_agg(format('%s %s', ctid, xmin), ',' ORDER BY ctid), '')) FROM {name}"
+                    )
+                };
+                tables.into_iter().map(of_table).collect::<Vec<_>>().join(" UNION ALL ")
+            }
+        };
+        let rows = self.observer.rows(&sql).await;
+        rows.into_iter().map(|mut row| (row.remove(0).unwrap_or_default(), row.remove(0).unwrap_or_default())).collect()
+    }
+}
+
+fn joined(row: Vec<Text>) -> String {
+    row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".to_owned())).collect::<Vec<_>>().join("|")
+}
+
+/// Makes tests of cases, which are async functions `fn(&[Kind])`: those under `pairs` for two nodes of like and of unlike
+/// kinds, those under `many` for three and for five, those under `all` for every cluster. Names are such as
+/// `sync_basic::changes::postgres_sqlite::inserts`.
+#[macro_export]
+macro_rules! clusters {
+    (pairs: $pairs:tt many: $many:tt all: $all:tt) => {
+        $crate::clusters!(@each sqlite_sqlite, [Sqlite, Sqlite], $pairs, $all);
+        $crate::clusters!(@each postgres_postgres, [Postgres, Postgres], $pairs, $all);
+        $crate::clusters!(@each postgres_sqlite, [Postgres, Sqlite], $pairs, $all);
+        $crate::clusters!(@each three, [Postgres, Sqlite, Postgres], $many, $all);
+        $crate::clusters!(@each five, [Sqlite, Postgres, Sqlite, Postgres, Sqlite], $many, $all);
+    };
+    (@each $module:ident, [$($kind:ident),*], [], []) => {};
+    (@each $module:ident, [$($kind:ident),*], [$($own:ident),* $(,)?], [$($all:ident),* $(,)?]) => {
+        mod $module {
+            const KINDS: &[$crate::Kind] = &[$($crate::Kind::$kind),*];
+            $(#[tokio::test] async fn $own() { Box::pin(super::$own(KINDS)).await })*
+            $(#[tokio::test] async fn $all() { Box::pin(super::$all(KINDS)).await })*
+        }
+    };
+}

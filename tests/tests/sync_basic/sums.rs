@@ -1,0 +1,129 @@
+//! `sum`: what every change added is counted once, whoever was away and whatever was repeated.
+
+use super::{items, items_with};
+use concord_tests::Kind;
+
+concord_tests::clusters! {
+    pairs: [
+        numbers_add_up_and_texts_do_not, inserts_add_up, a_delete_is_a_version, exact_decimals, overflow_waits, many_changes_between_syncs,
+    ]
+    many: []
+    all: [every_node_adds, with_absences]
+}
+
+const SUM: &str = "conflict = { sum = [\"amount\"] }";
+const ROW: &str = "SELECT name, amount FROM items WHERE id = 1";
+
+async fn numbers_add_up_and_texts_do_not(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, SUM).await;
+    cluster.later(1, "UPDATE items SET amount = amount + 5, name = 'b' WHERE id = 1").await;
+    cluster.later(0, "UPDATE items SET amount = amount - 2, name = 'a' WHERE id = 1").await;
+    assert_eq!(cluster.settle().await.conflicts, 1);
+    cluster.holds(ROW, &["a|13"]).await;
+}
+
+async fn every_node_adds(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, SUM).await;
+    for round in 1..=3 {
+        for at in 0..kinds.len() {
+            cluster.run(at, "UPDATE items SET amount = amount + 1").await;
+            cluster.run(at, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+        }
+        cluster.settle().await;
+        cluster.holds("SELECT amount FROM items WHERE id = 1", &[&(10 + 2 * round * kinds.len()).to_string()]).await;
+        cluster.holds("SELECT amount FROM items WHERE id = 2", &[&(20 + round * kinds.len()).to_string()]).await;
+    }
+}
+
+async fn with_absences(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, SUM).await;
+    for away in 0..kinds.len() {
+        cluster.leave(away);
+        for _ in 0..2 {
+            for at in 0..kinds.len() {
+                cluster.run(at, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+            }
+            cluster.sync().await;
+        }
+        cluster.back(away);
+    }
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items WHERE id = 1", &[&(10 + 2 * kinds.len() * kinds.len()).to_string()]).await;
+}
+
+async fn many_changes_between_syncs(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, SUM).await;
+    for step in 1..=50 {
+        cluster.run(0, &format!("UPDATE items SET amount = amount + {step} WHERE id = 1")).await;
+        cluster.run(1, &format!("UPDATE items SET amount = amount - {} WHERE id = 1", step * 2)).await;
+    }
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items WHERE id = 1", &[&(10 + 1275 - 2550).to_string()]).await;
+}
+
+/// Both start from nothing.
+async fn inserts_add_up(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, SUM).await;
+    cluster.later(0, "INSERT INTO items VALUES (4, 'a', 3)").await;
+    cluster.later(1, "INSERT INTO items VALUES (4, 'b', 4)").await;
+    cluster.settle().await;
+    cluster.holds("SELECT name, amount FROM items WHERE id = 4", &["b|7"]).await;
+}
+
+async fn a_delete_is_a_version(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, SUM).await;
+    cluster.later(0, "UPDATE items SET amount = 11 WHERE id = 1").await;
+    cluster.later(1, "DELETE FROM items WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds(ROW, &[]).await;
+}
+
+async fn exact_decimals(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, amount numeric(12,2));
+         INSERT INTO items VALUES (1, 0.10), (2, NULL)"
+            .to_owned()
+    };
+    let mut cluster = concord_tests::Cluster::new(kinds, setup, &format!("[tables.items]\n{SUM}")).await;
+    cluster.run(0, "UPDATE items SET amount = 0.30 WHERE id = 1; UPDATE items SET amount = 1.50 WHERE id = 2").await;
+    cluster.run(1, "UPDATE items SET amount = 0.15 WHERE id = 1; UPDATE items SET amount = 0.75 WHERE id = 2").await;
+    assert_eq!(cluster.sync().await.conflicts, 0, "nothing is lost that the journal would have to keep");
+    cluster
+        .holds("SELECT count(*) FROM items WHERE (id = 1 AND amount = 0.35) OR (id = 2 AND amount = 2.25)", &["2"])
+        .await;
+    cluster.quiet().await;
+}
+
+/// What no column can hold is nobody's sum: the row waits and says why.
+async fn overflow_waits(kinds: &[Kind]) {
+    let setup = |_| {
+        format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, amount bigint NOT NULL); INSERT INTO items VALUES (1, {})",
+            i64::MAX - 10
+        )
+    };
+    let mut cluster = concord_tests::Cluster::new(kinds, setup, &format!("[tables.items]\n{SUM}")).await;
+    for at in 0..2 {
+        cluster.run(at, "UPDATE items SET amount = amount + 9 WHERE id = 1").await;
+    }
+    let summary = cluster.sync().await;
+    assert_eq!(summary.waiting, 2);
+    let reasons = cluster.reasons("a").await;
+    assert!(reasons[0].contains("leaves the range"), "{reasons:?}");
+    cluster.quiet().await;
+    // A change that makes it fit ends the waiting, with every change counted.
+    cluster.run(0, "UPDATE items SET amount = amount - 100 WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items", &[&(i64::MAX - 92).to_string()]).await;
+}
+
+/// Without `sum` the same changes are a plain conflict: what the tests above see comes from the policy.
+#[tokio::test]
+async fn latest_wins_does_not_add() {
+    let mut cluster = items(&[Kind::Sqlite, Kind::Sqlite]).await;
+    for at in 0..2 {
+        cluster.later(at, "UPDATE items SET amount = amount + 5 WHERE id = 1").await;
+    }
+    cluster.settle().await;
+    cluster.holds(ROW, &["one|15"]).await;
+}
