@@ -309,8 +309,8 @@ impl Session {
             for (at, page) in pages.into_iter().enumerate() {
                 let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
                 contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for entry in page.entries {
-                    let contest = contests.entry(entry.key.clone()).or_default();
+                for mut entry in page.entries {
+                    let contest = contests.entry(std::mem::take(&mut entry.key)).or_default();
                     contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
                 }
             }
@@ -335,27 +335,30 @@ impl Session {
         let budget = ROWS_LIMIT;
         for (table, contests) in contests.iter_mut().enumerate() {
             let wanted = self.wanted(&self.tables[table], opened, contests);
-            for (node, places) in wanted {
-                let Some(form) = self.tables[table].form(node).cloned() else { continue };
-                let member = &mut self.members[node.index()];
-                let Some(reader) = member.node.as_deref_mut() else { continue };
-                let mut left = &places[..];
-                let mut wanted = PROBE;
-                while !left.is_empty() {
-                    let (places, later) = left.split_at(wanted.min(left.len()));
-                    left = later;
-                    let rows = {
-                        let keys: Vec<&Key> =
-                            places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
-                        match fault::point("fetch").await {
-                            Ok(()) => reader.rows(&form.spec, &keys).await,
-                            Err(fault) => Err(fault.into()),
-                        }
+            let mut left: Vec<std::vec::IntoIter<(usize, usize)>> = vec![Vec::new().into_iter(); self.members.len()];
+            wanted.into_iter().for_each(|(node, places)| left[node.index()] = places.into_iter());
+            let mut step = PROBE;
+            while left.iter().any(|places| places.len() > 0) {
+                let before = (weight, fetched);
+                let (tables, known) = (&self.tables, &*contests);
+                let reading = join_all(self.members.iter_mut().zip(&mut left).map(async |(member, places)| {
+                    let places: Vec<(usize, usize)> = places.by_ref().take(step).collect();
+                    let (form, reader) = (tables[table].form(member.id)?, member.node.as_deref_mut()?);
+                    let keys: Vec<&Key> =
+                        places.iter().filter_map(|(at, _)| known.get_index(*at)).map(|(key, _)| key).collect();
+                    if keys.is_empty() {
+                        return None;
+                    }
+                    let rows = match fault::point("fetch").await {
+                        Ok(()) => reader.rows(&form.spec, &keys).await,
+                        Err(fault) => Err(fault.into()),
                     };
-                    let rows =
-                        rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
-                    let before = weight;
-                    for ((at, version), row) in places.iter().zip(rows) {
+                    let doing = || format!("reading rows of {}", form.spec.full_name());
+                    Some((form, places, rows.map_err(|error| Error::at(&member.name, doing())(error))))
+                }))
+                .await;
+                for (form, places, rows) in reading.into_iter().flatten() {
+                    for ((at, version), row) in places.iter().zip(rows?) {
                         let content = match row {
                             None => Content::Deleted,
                             Some(Err(why)) => Content::Unreadable(why),
@@ -369,12 +372,12 @@ impl Session {
                         }
                     }
                     fetched += places.len();
-                    if weight > budget && self.page > 1 && fetched < self.page {
-                        return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
-                    }
-                    let each = ((weight - before) / places.len()).max(1);
-                    wanted = (budget.saturating_sub(weight) / each).clamp(PROBE, FETCH);
                 }
+                if weight > budget && self.page > 1 && fetched < self.page {
+                    return Ok(Some((fetched * 3 / 4).max(1).min(self.page - 1)));
+                }
+                let each = ((weight - before.0) / (fetched - before.1).max(1)).max(1);
+                step = (budget.saturating_sub(weight) / each).clamp(PROBE, FETCH);
             }
         }
         Ok(None)
@@ -578,6 +581,8 @@ impl Session {
             let batch = batch?;
             let node = member.node.as_deref_mut()?;
             let result = node::apply::apply(node, &batch).await;
+            // Giving up so many rows takes a while, and nobody has to wait for it.
+            tokio::task::spawn_blocking(move || drop(batch));
             Some((member.id, result))
         }))
         .await;

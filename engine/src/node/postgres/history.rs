@@ -13,7 +13,7 @@ use super::drift::Fingerprint;
 use super::schema::get;
 use super::wire::{Args, Wire, read_mark};
 use super::{HISTORY, Phase, Postgres, quote, sql};
-use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, Op, Row, TableSpec, Vector};
+use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, NodeId, Op, Row, TableSpec, Vector};
 use crate::node::{Entries, Error, ErrorKind, Opened, Result};
 
 /// Fails where row-level security would hide rows, and rather than wait long for a table that somebody alters. Everything asked for in the snapshot is a range of an index or a list
@@ -101,10 +101,16 @@ impl Postgres {
         };
         let parts = parts.iter().map(part).collect::<Vec<_>>().join(" UNION ALL ");
         let statement = format!("{parts} ORDER BY xid, id LIMIT ${limited}::pg_catalog.int8");
-        let mut rows = self.fetch(statement, args).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let entries = rows.iter().map(|row| columns.read(self, row)).collect::<Result<_>>()?;
+        let names = self.names.clone();
+        let (mut entries, mut more) = (Vec::new(), false);
+        self.stream(statement, args, |row| {
+            more = entries.len() == limit;
+            if !more {
+                entries.push(columns.read(&names, &row)?);
+            }
+            Ok(())
+        })
+        .await?;
         Ok(Entries { entries, whole: self.whole.clone(), more })
     }
 
@@ -129,7 +135,7 @@ impl Postgres {
             self.same_entry_key(table)
         );
         let rows = self.fetch(statement, args).await?;
-        rows.iter().map(|row| columns.read(self, row)).collect()
+        rows.iter().map(|row| columns.read(&self.names, row)).collect()
     }
 
     pub(super) async fn read_rows(
@@ -150,13 +156,15 @@ impl Postgres {
             .collect();
         let statement =
             format!("SELECT u.n{columns} FROM {wanted} JOIN {} AS t ON {}", sql::table(table), self.same_key(table));
-        for row in self.fetch(statement, args).await? {
+        self.stream(statement, args, |row| {
             let at: i64 = get(&row, 0)?;
             let cells = wires.iter().zip(&table.columns).enumerate().map(|(at, (wire, column))| {
                 wire.read(&row, at + 1).map_err(|why| format!("column {} {why}", column.name))
             });
             found[at as usize - 1] = Some(cells.collect());
-        }
+            Ok(())
+        })
+        .await?;
         Ok(found)
     }
 
@@ -269,7 +277,7 @@ impl<'a> EntryColumns<'a> {
         EntryColumns { keys, images, select }
     }
 
-    fn read(&self, node: &Postgres, row: &PgRow) -> Result<Entry> {
+    fn read(&self, names: &[String], row: &PgRow) -> Result<Entry> {
         let damaged = |why: String| {
             Error::new(ErrorKind::Service, format!("an entry of {HISTORY} cannot be read: {why}; run `concord reset`"))
         };
@@ -284,12 +292,13 @@ impl<'a> EntryColumns<'a> {
             .map(|(at, (column, wire))| cell(KEY + at, column, wire))
             .collect::<Result<_>>()?;
         // What a node made that is no longer in the sync is carried on as this node's own.
-        let arrival = match get::<Option<&str>>(row, 4)?.and_then(|name| node.node_id(name)) {
+        let node = |name: &str| names.iter().position(|known| known == name).map(|at| NodeId(at as u16));
+        let arrival = match get::<Option<&str>>(row, 4)?.and_then(node) {
             None => None,
             Some(origin) => {
                 let number = get::<Option<i64>>(row, 5)?.ok_or_else(|| damaged("it has no number".to_owned()))?;
                 let mark = get::<Option<i64>>(row, 6)?.ok_or_else(|| damaged("it has no mark".to_owned()))?;
-                let vector = get::<Option<&str>>(row, 7)?.and_then(|text| Vector::read(text, &node.names));
+                let vector = get::<Option<&str>>(row, 7)?.and_then(|text| Vector::read(text, names));
                 let vector = vector.ok_or_else(|| damaged("its vector is malformed".to_owned()))?;
                 Some(Arrival { dot: Dot { node: origin, number, mark }, vector })
             }

@@ -22,6 +22,7 @@ mod wire;
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -50,6 +51,8 @@ struct Postgres {
     phase: Phase,
     /// The transaction holds an error and can only be undone or rolled back.
     aborted: bool,
+    /// The savepoint is to be released before the next one.
+    released: bool,
     /// A statement found a table other than it was prepared for.
     stale: bool,
     role: String,
@@ -85,6 +88,7 @@ impl Postgres {
             session: None,
             phase: Phase::Idle,
             aborted: false,
+            released: false,
             stale: false,
             role: String::new(),
             path: Vec::new(),
@@ -125,6 +129,7 @@ impl Postgres {
     async fn close(&mut self) {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         self.aborted = false;
+        self.released = false;
         self.announced.clear();
         self.lenient.clear();
         if phase != Phase::Idle && self.run("ROLLBACK").await.is_err() {
@@ -150,6 +155,27 @@ impl Postgres {
         let query = sqlx::query_with(AssertSqlSafe(statement.as_ref()), args.finish()?);
         let result = query.fetch_all(self.connection()?).await;
         result.map_err(|error| self.fail(error))
+    }
+
+    /// The same for many rows: each is given to `take` as it arrives, so that the server goes on meanwhile.
+    async fn stream(
+        &mut self,
+        statement: impl AsRef<str>,
+        args: Args,
+        mut take: impl FnMut(PgRow) -> Result<()> + Send,
+    ) -> Result<()> {
+        let query = sqlx::query_with(AssertSqlSafe(statement.as_ref()), args.finish()?);
+        let mut rows = query.fetch(self.connection()?);
+        loop {
+            match rows.try_next().await {
+                Ok(Some(row)) => take(row)?,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    drop(rows);
+                    return Err(self.fail(error));
+                }
+            }
+        }
     }
 
     /// Runs statements without parameters, in one round trip.
@@ -248,7 +274,10 @@ impl Node for Postgres {
     }
 
     async fn savepoint(&mut self) -> Result<()> {
-        self.run("SAVEPOINT concord").await
+        match std::mem::take(&mut self.released) {
+            true => self.run("RELEASE SAVEPOINT concord; SAVEPOINT concord").await,
+            false => self.run("SAVEPOINT concord").await,
+        }
     }
 
     async fn undo(&mut self) -> Result<()> {
@@ -261,7 +290,9 @@ impl Node for Postgres {
     }
 
     async fn release(&mut self) -> Result<()> {
-        self.run("RELEASE SAVEPOINT concord").await
+        // Said with the next savepoint, or by the commit: nothing is undone to a savepoint that was let go.
+        self.released = true;
+        Ok(())
     }
 
     async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
@@ -324,6 +355,7 @@ impl Node for Postgres {
         }
         self.run("COMMIT").await?;
         self.phase = Phase::Idle;
+        self.released = false;
         self.announced.clear();
         self.lenient.clear();
         Ok(())

@@ -137,7 +137,7 @@ pub async fn create(database: &Database, table: &str, rows: i64) {
 
 pub async fn insert(user: &mut User, table: &str, from: i64, to: i64) {
     user.execute(&format!(
-        "INSERT INTO {table} SELECT g, 'name ' || g, (g * 7919 % 1000000) / 100.0, \
+        "INSERT INTO {table} SELECT g, 'name ' || g, (g::bigint * 7919 % 1000000) / 100.0, \
          timestamptz '2026-01-01 UTC' + g * interval '1 second', repeat(md5(g::text), 3) || 'abcd' \
          FROM generate_series({from}, {to}) AS g"
     ))
