@@ -74,6 +74,21 @@ impl Cluster {
         self.nodes[at] = ClusterNode::new(database).await;
     }
 
+    /// Connects the node's users anew, after its database was taken away from them.
+    pub async fn reconnect(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.user = node.database.user().await;
+        node.observer = node.database.user_as(As::Sync).await;
+    }
+
+    /// Ends all of its own connections to the node's database, until [`Cluster::reconnect`].
+    pub async fn disconnect(&mut self, at: usize) {
+        let elsewhere = Database::new(Kind::Sqlite).await;
+        let node = &mut self.nodes[at];
+        node.user = elsewhere.user().await;
+        node.observer = elsewhere.user().await;
+    }
+
     pub fn config(&self) -> Config {
         let mut text = "name = \"test\"\n".to_owned();
         for (name, node) in NAMES.iter().zip(&self.nodes) {
@@ -170,6 +185,17 @@ impl Cluster {
         point: &str,
         meanwhile: impl AsyncFnOnce(&mut Cluster),
     ) -> impl Future<Output = Summary> {
+        self.sync_around(point, meanwhile, async |_| ())
+    }
+
+    /// The same; once the sync was let go again, `afterwards` happens beside it.
+    #[track_caller]
+    pub fn sync_around(
+        &mut self,
+        point: &str,
+        meanwhile: impl AsyncFnOnce(&mut Cluster),
+        afterwards: impl AsyncFnOnce(&mut Cluster),
+    ) -> impl Future<Output = Summary> {
         let caller = std::panic::Location::caller();
         async move {
             let gate = Gate(self.folder.path().join(point));
@@ -182,6 +208,7 @@ impl Cluster {
                 wait_until(&format!("the sync to reach `{point}`"), PATIENCE, reached).await;
                 meanwhile(self).await;
                 drop(gate);
+                afterwards(self).await;
             };
             let (done, ()) = futures::join!(syncing, acting);
             done.unwrap_or_else(|error| panic!("{caller}: sync: {error}"))
@@ -285,9 +312,9 @@ impl Cluster {
     pub fn holds(&mut self, sql: &str, expected: &[&str]) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            for at in 0..self.nodes.len() {
+            for (at, name) in NAMES.iter().enumerate().take(self.nodes.len()) {
                 let rows = self.rows(at, sql).await;
-                assert!(rows == expected, "{caller}: at {}: {rows:?} instead of {expected:?}", NAMES[at]);
+                assert!(rows == expected, "{caller}: at {name}: {rows:?} instead of {expected:?}");
             }
         }
     }

@@ -504,11 +504,9 @@ impl<'a> Application<'a> {
 
 fn parked(table: &TableBatch, decision: &Decision, code: ParkedCode, message: &str) -> Parked {
     let Otherwise { vector, stamp, row, standing, standing_time } = &decision.otherwise;
-    // Of an undecided conflict the version that came from elsewhere waits, which has seen nothing of what stands here.
-    let read = table.read.as_ref().filter(|_| code != ParkedCode::Conflict);
     Parked {
         table: table.spec.index,
-        read: read.cloned().unwrap_or_default(),
+        read: table.read.clone().unwrap_or_default(),
         key: decision.key.clone(),
         code,
         message: message.to_owned(),

@@ -51,7 +51,7 @@ pub struct Cycle {
     pub failed: Option<String>,
     /// Tables, by index, in which a conflict waits for its decision.
     #[serde(skip)]
-    undecided: HashSet<usize>,
+    pub(crate) undecided: HashSet<usize>,
 }
 
 impl Cycle {

@@ -143,7 +143,7 @@ async fn a_server_that_is_restarted() {
     let mut session = cluster.session();
     session.sync().await.expect("all are there");
     cluster.run(1, "UPDATE items SET amount = 22 WHERE id = 2").await;
-    server.stop(Stop::Kill);
+    server.stop(Stop::Fast);
     cluster.run(0, "UPDATE items SET amount = 11 WHERE id = 1").await;
     let summary = session.sync().await.expect("one is there");
     assert_eq!(

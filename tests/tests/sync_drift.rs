@@ -1,0 +1,180 @@
+//! Tables that are no longer what `install` left: each stands still alone, and says which command puts it right.
+
+use concord_tests::{As, Cluster, Kind};
+
+concord_tests::clusters! {
+    pairs: [
+        a_column_is_added, a_column_is_dropped, a_column_is_renamed, a_trigger_is_dropped, a_trigger_is_changed, the_table_is_rebuilt,
+        the_table_is_gone, a_new_index_is_no_drift,
+    ]
+    many: [a_trigger_is_dropped_among_all]
+    all: []
+}
+
+fn setup(_: Kind) -> String {
+    "CREATE TABLE items (id integer PRIMARY KEY, name text, notes text); INSERT INTO items VALUES (1, 'one', NULL), (2, 'two', 'x');
+     CREATE TABLE others (id integer PRIMARY KEY, name text)"
+        .to_owned()
+}
+
+const TABLES: &str = "[tables.items]\n[tables.others]";
+
+/// A cluster whose last node was changed by its owner.
+async fn drifted(kinds: &[Kind], change: impl Fn(Kind) -> String) -> Cluster {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    cluster.settle().await;
+    let last = kinds.len() - 1;
+    owner(&mut cluster, last, &change(kinds[last])).await;
+    cluster
+}
+
+async fn owner(cluster: &mut Cluster, at: usize, sql: &str) {
+    cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
+}
+
+/// `items` stands still, with the command to run; `others` goes on; nothing of `items` is lost.
+async fn stands_still(cluster: &mut Cluster) -> String {
+    let last = cluster.nodes.len() - 1;
+    cluster.run(0, "INSERT INTO others VALUES (10, 'a'); UPDATE items SET name = 'uno' WHERE id = 1").await;
+    cluster.run(last, "INSERT INTO others VALUES (20, 'b')").await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.stopped.len(), 1, "{summary:?}");
+    assert_eq!((summary.stopped[0].table.as_str(), summary.exit_code()), ("items", 1));
+    let why = summary.stopped[0].why.clone();
+    let node = concord_tests::NAMES[last];
+    assert!(why.starts_with(&format!("at {node}: ")) && why.contains("`concord install`"), "{why}");
+    cluster.holds("SELECT id FROM others ORDER BY id", &["10", "20"]).await;
+    cluster.quiet().await;
+    let status = cluster.session().status().await.expect("a status");
+    assert_eq!(status.stopped, summary.stopped);
+    why
+}
+
+/// After `install` the change that waited arrives, and new ones do.
+async fn repaired(cluster: &mut Cluster) {
+    cluster.install().await;
+    let last = cluster.nodes.len() - 1;
+    cluster.run(last, "INSERT INTO items (id, name) VALUES (3, 'three')").await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.stopped, []);
+    cluster.holds("SELECT id, name FROM items ORDER BY id", &["1|uno", "2|two", "3|three"]).await;
+    cluster.quiet().await;
+}
+
+async fn a_column_is_added(kinds: &[Kind]) {
+    let add = "ALTER TABLE items ADD COLUMN price integer";
+    let mut cluster = drifted(kinds, |_| add.to_owned()).await;
+    let why = stands_still(&mut cluster).await;
+    assert!(why.contains("price"), "{why}");
+    // `install` does not guess: it wants the column everywhere, or left out by name.
+    let refused = cluster.try_install().await.expect_err("a has no such column");
+    assert!(refused.contains("`items` has no column `price` at a"), "{refused}");
+    owner(&mut cluster, 0, add).await;
+    repaired(&mut cluster).await;
+    cluster.run(0, "UPDATE items SET price = 5 WHERE id = 2").await;
+    cluster.settle().await;
+    cluster.holds("SELECT price FROM items WHERE id = 2", &["5"]).await;
+}
+
+async fn a_column_is_dropped(kinds: &[Kind]) {
+    let mut cluster = drifted(kinds, |_| "ALTER TABLE items DROP COLUMN notes".to_owned()).await;
+    let why = stands_still(&mut cluster).await;
+    assert!(why.contains("notes"), "{why}");
+    cluster.configure("[tables.items.nodes.b]\nomit = [\"notes\"]\n[tables.others]");
+    repaired(&mut cluster).await;
+    cluster.holds_at(0, "SELECT notes FROM items WHERE id = 2", &["x"]).await;
+}
+
+async fn a_column_is_renamed(kinds: &[Kind]) {
+    let mut cluster = drifted(kinds, |_| "ALTER TABLE items RENAME COLUMN notes TO remarks".to_owned()).await;
+    let why = stands_still(&mut cluster).await;
+    assert!(why.contains("notes") || why.contains("remarks"), "{why}");
+    cluster.configure("[tables.items.nodes.b]\ncolumns = { notes = \"remarks\" }\n[tables.others]");
+    repaired(&mut cluster).await;
+}
+
+/// Statements that do something with every trigger of Concord's on `items`.
+async fn each_trigger(cluster: &mut Cluster, at: usize, change: impl Fn(&str) -> String) {
+    let sql = match cluster.nodes[at].database.kind() {
+        Kind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'items' ORDER BY name",
+        Kind::Postgres => "SELECT tgname FROM pg_trigger WHERE tgrelid = 'items'::regclass AND NOT tgisinternal ORDER BY tgname",
+    };
+    let names = cluster.rows(at, sql).await;
+    assert!(!names.is_empty(), "Concord has triggers");
+    for name in names {
+        owner(cluster, at, &change(&name)).await;
+    }
+}
+
+async fn a_trigger_is_dropped(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    let last = kinds.len() - 1;
+    let on = if kinds[last] == Kind::Postgres { " ON items" } else { "" };
+    each_trigger(&mut cluster, last, |name| format!("DROP TRIGGER \"{name}\"{on}")).await;
+    stands_still(&mut cluster).await;
+    repaired(&mut cluster).await;
+}
+
+async fn a_trigger_is_dropped_among_all(kinds: &[Kind]) {
+    a_trigger_is_dropped(kinds).await;
+}
+
+/// Another trigger under the same name, or one that is switched off.
+async fn a_trigger_is_changed(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    match kinds[1] {
+        Kind::Postgres => owner(&mut cluster, 1, "ALTER TABLE items DISABLE TRIGGER USER").await,
+        Kind::Sqlite => {
+            let change = |name: &str| {
+                format!("DROP TRIGGER \"{name}\"; CREATE TRIGGER \"{name}\" AFTER UPDATE ON items BEGIN SELECT 1; END")
+            };
+            each_trigger(&mut cluster, 1, change).await;
+        }
+    }
+    let why = stands_still(&mut cluster).await;
+    assert!(why.contains("trigger"), "{why}");
+    repaired(&mut cluster).await;
+}
+
+#[tokio::test]
+async fn a_trigger_function_is_changed() {
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, TABLES).await;
+    let function = "SELECT DISTINCT p.oid::regprocedure FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+                    WHERE t.tgrelid = 'items'::regclass AND NOT t.tgisinternal ORDER BY 1";
+    for name in cluster.rows(1, function).await {
+        let body = "RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$";
+        owner(&mut cluster, 1, &format!("CREATE OR REPLACE FUNCTION {name} {body}")).await;
+    }
+    stands_still(&mut cluster).await;
+    repaired(&mut cluster).await;
+}
+
+/// As many tools do it: a new table, the rows copied, the old one dropped, and the name given to the new one.
+async fn the_table_is_rebuilt(kinds: &[Kind]) {
+    let rebuild = |kind| {
+        let grant = if kind == Kind::Postgres { "; GRANT ALL ON items TO app" } else { "" };
+        format!(
+            "CREATE TABLE items_new (id integer PRIMARY KEY, name text, notes text); INSERT INTO items_new SELECT * FROM items;
+             DROP TABLE items; ALTER TABLE items_new RENAME TO items{grant}"
+        )
+    };
+    let mut cluster = drifted(kinds, rebuild).await;
+    stands_still(&mut cluster).await;
+    repaired(&mut cluster).await;
+}
+
+async fn the_table_is_gone(kinds: &[Kind]) {
+    let mut cluster = drifted(kinds, |_| "DROP TABLE items".to_owned()).await;
+    stands_still(&mut cluster).await;
+    let refused = cluster.try_install().await.expect_err("there is no such table");
+    assert!(refused.contains("there is no table `items` at b"), "{refused}");
+}
+
+/// What does not concern Concord does not stop it.
+async fn a_new_index_is_no_drift(kinds: &[Kind]) {
+    let mut cluster = drifted(kinds, |_| "CREATE INDEX by_name ON items (name)".to_owned()).await;
+    cluster.run(0, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+    cluster.run(1, "UPDATE items SET name = 'dos' WHERE id = 2").await;
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM items ORDER BY id", &["uno", "dos"]).await;
+}

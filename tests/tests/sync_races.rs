@@ -1,0 +1,294 @@
+//! Users who write while Concord works, and transactions that take their time: no acknowledged write is lost, skipped,
+//! taken twice or overwritten unread.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use concord_tests::postgres::Server;
+use concord_tests::{As, Cluster, Database, Kind, PATIENCE, User, wait_until};
+
+concord_tests::clusters! {
+    pairs: [
+        changed_between_read_and_apply, inserted_between_read_and_apply, deleted_between_read_and_apply, changed_before_a_delete_arrives,
+        sums_between_read_and_apply, another_engine_is_faster,
+    ]
+    many: [changed_between_read_and_apply_among_all]
+    all: []
+}
+
+const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer NOT NULL DEFAULT 0);
+                     INSERT INTO items VALUES (1, 'one', 10), (2, 'two', 20), (3, 'three', 30)";
+const BOTH_POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
+const SUM: &str = "[tables.items]\nconflict = { sum = [\"amount\"] }";
+
+async fn items(kinds: &[Kind], tables: &str) -> Cluster {
+    Cluster::new(kinds, |_| ITEMS.to_owned(), tables).await
+}
+
+/// The names that lost a conflict.
+async fn losers(cluster: &Cluster) -> Vec<String> {
+    let journal = cluster.session().conflicts(0).await.expect("a journal");
+    journal.iter().filter_map(|lost| Some(lost.loser_row.as_ref()?["name"].as_str()?.to_owned())).collect()
+}
+
+async fn changed_between_read_and_apply(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'engine', amount = 11 WHERE id < 3").await;
+    let last = kinds.len() - 1;
+    let meanwhile = async |cluster: &mut Cluster| cluster.later(last, "UPDATE items SET name = 'user' WHERE id = 1").await;
+    cluster.sync_while("read-done", meanwhile).await;
+    cluster.settle().await;
+    // The user wrote last and without having seen the other: a conflict like any other, and told.
+    cluster.holds("SELECT * FROM items ORDER BY id", &["1|user|10", "2|engine|11", "3|three|30"]).await;
+    assert_eq!(losers(&cluster).await, ["engine"]);
+}
+
+async fn changed_between_read_and_apply_among_all(kinds: &[Kind]) {
+    changed_between_read_and_apply(kinds).await;
+}
+
+async fn inserted_between_read_and_apply(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]\nconflict = \"earliest-wins\"").await;
+    cluster.run(0, "INSERT INTO items VALUES (4, 'engine', 40)").await;
+    let meanwhile = async |cluster: &mut Cluster| cluster.later(1, "INSERT INTO items VALUES (4, 'user', 44)").await;
+    cluster.sync_while("read-done", meanwhile).await;
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM items WHERE id = 4", &["engine"]).await;
+    assert_eq!(losers(&cluster).await, ["user"]);
+}
+
+async fn deleted_between_read_and_apply(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'engine' WHERE id = 1").await;
+    let meanwhile = async |cluster: &mut Cluster| cluster.later(1, "DELETE FROM items WHERE id = 1").await;
+    cluster.sync_while("read-done", meanwhile).await;
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM items ORDER BY id", &["2", "3"]).await;
+    assert_eq!(losers(&cluster).await, ["engine"]);
+}
+
+async fn changed_before_a_delete_arrives(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]").await;
+    cluster.run(0, "DELETE FROM items WHERE id IN (1, 2)").await;
+    let meanwhile = async |cluster: &mut Cluster| cluster.later(1, "UPDATE items SET name = 'user' WHERE id = 1").await;
+    cluster.sync_while("read-done", meanwhile).await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM items ORDER BY id", &["1|user|10", "3|three|30"]).await;
+}
+
+async fn sums_between_read_and_apply(kinds: &[Kind]) {
+    let mut cluster = items(kinds, SUM).await;
+    for at in 0..2 {
+        cluster.run(at, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+    }
+    let meanwhile = async |cluster: &mut Cluster| {
+        for at in 0..2 {
+            cluster.run(at, "UPDATE items SET amount = amount + 10 WHERE id = 1").await;
+        }
+    };
+    cluster.sync_while("read-done", meanwhile).await;
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items WHERE id = 1", &["32"]).await;
+}
+
+/// A whole sync by somebody else between this one's reading and applying: only one of them counts.
+async fn another_engine_is_faster(kinds: &[Kind]) {
+    let mut cluster = items(kinds, SUM).await;
+    for at in 0..2 {
+        cluster.run(at, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+    }
+    let meanwhile = async |cluster: &mut Cluster| {
+        cluster.sync().await;
+        cluster.run(0, "UPDATE items SET amount = amount + 10 WHERE id = 1").await;
+    };
+    cluster.sync_while("read-done", meanwhile).await;
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items WHERE id = 1", &["22"]).await;
+}
+
+/// Whether a session of this database waits for a lock.
+async fn somebody_waits(database: &Database) {
+    let mut admin = database.user_as(As::Admin).await;
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait_until("somebody to wait for a lock", PATIENCE, async || (!admin.rows(sql).await.is_empty()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_user_holds_a_lock_while_concord_applies() {
+    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'engine', amount = 11").await;
+    let meanwhile = async |cluster: &mut Cluster| {
+        cluster.later(1, "BEGIN").await;
+        cluster.run(1, "UPDATE items SET name = 'user' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
+    };
+    let afterwards = async |cluster: &mut Cluster| {
+        somebody_waits(&cluster.nodes[1].database).await;
+        cluster.run(1, "COMMIT").await;
+    };
+    cluster.sync_around("read-done", meanwhile, afterwards).await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM items ORDER BY id", &["1|user|10", "3|engine|11"]).await;
+}
+
+/// The lock is given up without a change: what Concord brought stands.
+#[tokio::test]
+async fn a_user_holds_a_lock_and_rolls_back() {
+    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'engine' WHERE id = 1; INSERT INTO items VALUES (4, 'new', 0)").await;
+    let meanwhile = async |cluster: &mut Cluster| {
+        cluster.run(1, "BEGIN; UPDATE items SET name = 'user' WHERE id = 1; INSERT INTO items VALUES (4, 'user', 1)").await;
+    };
+    let afterwards = async |cluster: &mut Cluster| {
+        somebody_waits(&cluster.nodes[1].database).await;
+        cluster.run(1, "ROLLBACK").await;
+    };
+    let summary = cluster.sync_around("read-done", meanwhile, afterwards).await;
+    assert_eq!(summary.conflicts, 0);
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM items WHERE id IN (1, 4) ORDER BY id", &["engine", "new"]).await;
+}
+
+/// A user who waits for Concord's locks writes upon what Concord wrote, and that is no conflict.
+#[tokio::test]
+async fn a_user_waits_for_concord() {
+    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'engine', amount = 100 WHERE id = 1").await;
+    let mut other = cluster.nodes[1].database.user().await;
+    let (sender, waiting) = tokio::sync::oneshot::channel();
+    let meanwhile = async |cluster: &mut Cluster| {
+        let writing = tokio::spawn(async move { other.execute("UPDATE items SET amount = amount + 1 WHERE id = 1").await });
+        somebody_waits(&cluster.nodes[1].database).await;
+        sender.send(writing).expect("the test waits for it");
+    };
+    let summary = cluster.sync_while("apply-written", meanwhile).await;
+    waiting.await.expect("it was sent").await.expect("the user's write succeeds");
+    assert_eq!(summary.conflicts, 0);
+    assert_eq!(cluster.settle().await.conflicts, 0);
+    cluster.holds("SELECT * FROM items WHERE id = 1", &["1|engine|101"]).await;
+}
+
+/// Transactions that write early and commit after others, some of whose numbers are lower and some higher.
+#[tokio::test]
+async fn late_commits_are_neither_skipped_nor_read_twice() {
+    let mut cluster = items(BOTH_POSTGRES, SUM).await;
+    let mut late: Vec<User> = Vec::new();
+    for id in 1..=3 {
+        let mut user = cluster.nodes[0].database.user().await;
+        user.execute(&format!("BEGIN; UPDATE items SET amount = amount + 1 WHERE id = {id}")).await;
+        cluster.run(0, &format!("INSERT INTO items VALUES ({}, 'between', {id})", id + 10)).await;
+        late.push(user);
+    }
+    cluster.settle().await;
+    for (n, at) in [1, 0, 2].into_iter().enumerate() {
+        late[at].execute("SAVEPOINT s; INSERT INTO items VALUES (100, 'undone', 1); ROLLBACK TO s; COMMIT").await;
+        cluster.run(1, &format!("UPDATE items SET amount = amount + 10 WHERE id = {}", at + 1)).await;
+        cluster.settle().await;
+        cluster.holds("SELECT sum(amount) FROM items WHERE id < 4", &[&(60 + 11 * (n + 1)).to_string()]).await;
+    }
+    cluster.holds("SELECT id, amount FROM items ORDER BY id", &["1|21", "2|31", "3|41", "11|1", "12|2", "13|3"]).await;
+}
+
+/// Nothing that somebody does in another database of the server keeps changes from arriving.
+#[tokio::test]
+async fn a_long_transaction_in_another_database() {
+    let mut cluster = items(BOTH_POSTGRES, SUM).await;
+    let other = Database::new(Kind::Postgres).await;
+    let mut long = other.user_as(As::Sync).await;
+    long.execute("BEGIN; CREATE TABLE t (id integer)").await;
+    for _ in 0..2 {
+        for at in 0..2 {
+            cluster.run(at, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+        }
+        cluster.settle().await;
+    }
+    cluster.holds("SELECT amount FROM items WHERE id = 1", &["14"]).await;
+    long.execute("COMMIT").await;
+    cluster.settle().await;
+}
+
+#[tokio::test]
+async fn an_orphaned_prepared_transaction() {
+    let server = Server::dedicated(&[]);
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], |_| ITEMS.to_owned(), SUM).await;
+    let database = Database::on(&server).await;
+    database.user_as(As::Sync).await.execute(ITEMS).await;
+    cluster.replace(0, database).await;
+    cluster.install().await;
+    // GIVEN a change that is neither there nor gone, and a session that has been idle within a transaction
+    cluster.run(0, "BEGIN; UPDATE items SET amount = amount + 1 WHERE id = 1; PREPARE TRANSACTION 'orphan'").await;
+    let mut idle = cluster.nodes[0].database.user().await;
+    idle.execute("BEGIN; UPDATE items SET amount = amount + 1 WHERE id = 2").await;
+    // WHEN others go on THEN their changes arrive
+    cluster.run(0, "UPDATE items SET amount = 33 WHERE id = 3").await;
+    cluster.run(1, "UPDATE items SET amount = amount + 10 WHERE id = 3").await;
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items ORDER BY id", &["10", "20", "43"]).await;
+    // AND status names, after a while, both that hold the horizon back
+    let named = async || {
+        let status = cluster.session().status().await.expect("a status");
+        let blockers = status.nodes.into_iter().find(|node| node.node == "a").expect("a is there").blockers;
+        (blockers.len() >= 2).then_some(blockers)
+    };
+    let blockers = wait_until("status to name two blockers", PATIENCE, named).await;
+    assert!(blockers.iter().any(|line| line.contains("orphan")), "{blockers:?}");
+    let pid = idle.cell("SELECT pg_backend_pid()").await;
+    assert!(blockers.iter().any(|line| line.contains(&pid)), "{blockers:?}");
+    // AND when they end, their changes count once
+    idle.execute("COMMIT").await;
+    cluster.run(0, "COMMIT PREPARED 'orphan'").await;
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items ORDER BY id", &["11", "21", "43"]).await;
+}
+
+/// Eight writers on PostgreSQL, one each at another PostgreSQL and at SQLite, while a session syncs on and on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers() {
+    let mut cluster = items(&[Kind::Postgres, Kind::Postgres, Kind::Sqlite], SUM).await;
+    let long = std::env::var_os("CONCORD_LONG").is_some();
+    let end = Instant::now() + Duration::from_secs(if long { 20 } else { 8 });
+    let (acknowledged, writing) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(true)));
+    let mut writers = Vec::new();
+    for writer in 0..10_i64 {
+        let at = usize::try_from((writer - 7).max(0)).expect("small");
+        let mut user = cluster.nodes[at].database.user().await;
+        let acknowledged = acknowledged.clone();
+        writers.push(tokio::spawn(async move {
+            let mut round = 0;
+            while Instant::now() < end {
+                round += 1;
+                let id = (round * 7 + writer) % 3 + 1;
+                // Every few rounds two rows at once, or one that was not there before.
+                let (sql, count) = match round % 5 {
+                    0 => (format!("INSERT INTO items VALUES ({}, 'w{writer}', 1)", 1_000_000 * (writer + 1) + round), 1),
+                    1 => (format!("UPDATE items SET amount = amount + 1 WHERE id IN ({id}, {}) ", id % 3 + 1), 2),
+                    _ => (format!("UPDATE items SET amount = amount + 1 WHERE id = {id}"), 1),
+                };
+                match user.try_execute(&sql).await {
+                    Ok(()) => drop(acknowledged.fetch_add(count, Ordering::SeqCst)),
+                    // Two writers of two rows each.
+                    Err(error) => assert!(error.contains("deadlock") || error.contains("locked"), "{error}"),
+                }
+            }
+        }));
+    }
+    let mut session = cluster.session();
+    let still = writing.clone();
+    let syncing = tokio::spawn(async move {
+        let mut cycles = 0;
+        while still.load(Ordering::SeqCst) {
+            session.sync().await.expect("all are there");
+            cycles += 1;
+        }
+        cycles
+    });
+    for writer in writers {
+        writer.await.expect("a writer");
+    }
+    writing.store(false, Ordering::SeqCst);
+    let cycles = syncing.await.expect("the sync");
+    cluster.settle().await;
+    let total = 60 + acknowledged.load(Ordering::SeqCst);
+    assert!(total > 200 && cycles > 1, "{total} in {cycles} runs proves nothing");
+    cluster.holds("SELECT sum(amount) FROM items", &[&total.to_string()]).await;
+}
