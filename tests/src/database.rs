@@ -38,7 +38,9 @@ impl Database {
     pub async fn new(kind: Kind) -> Database {
         let place = match kind {
             Kind::Sqlite => {
-                let folder = tempfile::Builder::new().prefix("concord-").tempdir().expect("a temporary folder");
+                // In memory where there is plenty: Concord waits for the disk with every commit.
+                let made = tempfile::Builder::new().prefix("sqlite-").tempdir_in(super::scratch::folder());
+                let folder = made.expect("a temporary folder");
                 // Concord creates no database; it has to be there.
                 rusqlite::Connection::open(folder.path().join("test.db"))
                     .and_then(|file| file.execute_batch("PRAGMA user_version = 0; VACUUM"))
