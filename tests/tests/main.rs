@@ -3,10 +3,10 @@
 mod conformance;
 mod harness;
 mod sync_basic;
+mod sync_drift;
 mod sync_keys;
 mod sync_mapping;
-mod sync_references;
-mod sync_values;
 mod sync_races;
-mod sync_drift;
+mod sync_references;
 mod sync_restored;
+mod sync_values;

@@ -97,7 +97,9 @@ async fn a_column_is_renamed(kinds: &[Kind]) {
 async fn each_trigger(cluster: &mut Cluster, at: usize, change: impl Fn(&str) -> String) {
     let sql = match cluster.nodes[at].database.kind() {
         Kind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'items' ORDER BY name",
-        Kind::Postgres => "SELECT tgname FROM pg_trigger WHERE tgrelid = 'items'::regclass AND NOT tgisinternal ORDER BY tgname",
+        Kind::Postgres => {
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'items'::regclass AND NOT tgisinternal ORDER BY tgname"
+        }
     };
     let names = cluster.rows(at, sql).await;
     assert!(!names.is_empty(), "Concord has triggers");

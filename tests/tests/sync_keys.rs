@@ -27,7 +27,9 @@ async fn composite(kinds: &[Kind]) {
     cluster.run(last, "DELETE FROM items WHERE shop = 'south' AND line = 1; UPDATE items SET note = NULL WHERE line = 2 AND shop = 'north'")
         .await;
     assert_eq!(cluster.settle().await.conflicts, 0);
-    cluster.holds("SELECT * FROM items ORDER BY shop, line", &["x|1|11|north", "NULL|2|20|north", "new|2|40|south"]).await;
+    cluster
+        .holds("SELECT * FROM items ORDER BY shop, line", &["x|1|11|north", "NULL|2|20|north", "new|2|40|south"])
+        .await;
 }
 
 async fn composite_among_all(kinds: &[Kind]) {
@@ -60,7 +62,11 @@ async fn uuid(kinds: &[Kind]) {
     cluster
         .holds(
             "SELECT * FROM items ORDER BY name",
-            &["a|00000000-0000-4000-8000-00000000000a", "c|ffffffff-ffff-4fff-bfff-ffffffffffff", "d|12345678-9abc-4def-8123-456789abcdef"],
+            &[
+                "a|00000000-0000-4000-8000-00000000000a",
+                "c|ffffffff-ffff-4fff-bfff-ffffffffffff",
+                "d|12345678-9abc-4def-8123-456789abcdef",
+            ],
         )
         .await;
 }
@@ -142,7 +148,9 @@ async fn bytes_and_big_numbers(kinds: &[Kind]) {
     cluster.run(1, &format!("UPDATE items SET name = 'new' WHERE b = {}", bytes(kinds[1], "00"))).await;
     cluster.run(1, &format!("DELETE FROM items WHERE b = {}", bytes(kinds[1], "ff00ff"))).await;
     cluster.sync().await;
-    cluster.holds("SELECT n, name FROM items ORDER BY n", &["-9223372036854775807|old", "9223372036854775807|new"]).await;
+    cluster
+        .holds("SELECT n, name FROM items ORDER BY n", &["-9223372036854775807|old", "9223372036854775807|new"])
+        .await;
     cluster.quiet().await;
 }
 
@@ -162,7 +170,9 @@ async fn keys_differ(kinds: &[Kind]) {
     let mut cluster = Cluster::bare(kinds, |_| String::new(), "[tables.items]").await;
     for (at, key) in ["id", "code"].into_iter().enumerate() {
         let mut owner = cluster.nodes[at].database.user_as(concord_tests::As::Sync).await;
-        owner.execute(&format!("CREATE TABLE items (id integer NOT NULL, code text NOT NULL, PRIMARY KEY ({key}))")).await;
+        owner
+            .execute(&format!("CREATE TABLE items (id integer NOT NULL, code text NOT NULL, PRIMARY KEY ({key}))"))
+            .await;
     }
     let refused = cluster.try_install().await.expect_err("the keys differ");
     assert!(refused.contains("the key of `items` is (code) at b and (id) at a"), "{refused}");

@@ -40,7 +40,9 @@ async fn other_names(kinds: &[Kind]) {
     cluster.install().await;
     let last = kinds.len() - 1;
     cluster.run(0, "INSERT INTO items VALUES (3, 'three', 'neu'); UPDATE items SET name = 'uno' WHERE id = 1").await;
-    cluster.run(last, "INSERT INTO \"Waren\" VALUES ('auch neu', 'vier', 4); DELETE FROM \"Waren\" WHERE \"Nr\" = 2").await;
+    cluster
+        .run(last, "INSERT INTO \"Waren\" VALUES ('auch neu', 'vier', 4); DELETE FROM \"Waren\" WHERE \"Nr\" = 2")
+        .await;
     assert_eq!(cluster.sync().await.conflicts, 0);
     let rows = ["1|uno|first", "3|three|neu", "4|vier|auch neu"];
     for at in 0..last {
@@ -56,7 +58,9 @@ async fn other_names_among_all(kinds: &[Kind]) {
 
 async fn a_schema_or_capitals(kinds: &[Kind]) {
     let (setup, table) = match kinds[1] {
-        Kind::Postgres => ("CREATE SCHEMA shop; GRANT ALL ON SCHEMA shop TO app; CREATE TABLE shop.items", "shop.items"),
+        Kind::Postgres => {
+            ("CREATE SCHEMA shop; GRANT ALL ON SCHEMA shop TO app; CREATE TABLE shop.items", "shop.items")
+        }
         Kind::Sqlite => ("CREATE TABLE ITEMS", "ITEMS"),
     };
     let grant = if kinds[1] == Kind::Postgres { "; GRANT ALL ON shop.items TO app" } else { "" };
@@ -84,7 +88,9 @@ async fn omitted_columns_survive(kinds: &[Kind]) {
     cluster.run(1, "UPDATE items SET name = 'dos' WHERE id = 2; INSERT INTO items VALUES (4, 'four', 'd')").await;
     cluster.sync().await;
     // THEN what lives at one node only stays what it was
-    cluster.holds_at(0, "SELECT * FROM items ORDER BY id", &["1|uno|first", "2|dos|NULL", "3|three|kept", "4|four|NULL"]).await;
+    cluster
+        .holds_at(0, "SELECT * FROM items ORDER BY id", &["1|uno|first", "2|dos|NULL", "3|three|kept", "4|four|NULL"])
+        .await;
     let there = cluster.rows(1, "SELECT id, name, secret FROM items ORDER BY id").await;
     assert_eq!(there[..2], ["1|uno|a", "2|dos|b"]);
     assert_eq!(there[3], "4|four|d");
@@ -97,7 +103,8 @@ async fn omitted_columns_survive(kinds: &[Kind]) {
 
 /// A conflict in which one side lacks a column: the winner's row keeps the value of that column that the other side has.
 async fn omitted_where_it_was_changed(kinds: &[Kind]) {
-    let setup = "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
+    let setup =
+        "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
     let mut cluster = odd(kinds, setup, "[tables.items.nodes.LAST]\nomit = [\"notes\"]").await;
     cluster.install().await;
     cluster.later(0, "UPDATE items SET notes = 'new', name = 'early' WHERE id = 1").await;
@@ -111,7 +118,8 @@ async fn omitted_where_it_was_changed(kinds: &[Kind]) {
 /// The last node lacks a column; a change that comes back by way of it must not take the column's values along.
 async fn an_omitted_column_passes_by_nodes_without_it(kinds: &[Kind]) {
     let last = kinds.len() - 1;
-    let setup = "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
+    let setup =
+        "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
     let mut cluster = odd(kinds, setup, "[tables.items.nodes.LAST]\nomit = [\"notes\"]").await;
     cluster.install().await;
     cluster.leave(1);
@@ -194,8 +202,11 @@ async fn without_deletes(kinds: &[Kind]) {
 }
 
 async fn several_tables_of_one_file(kinds: &[Kind]) {
-    let setup = |kind| same(kind) + "; CREATE TABLE rates (code text PRIMARY KEY, rate integer); INSERT INTO rates VALUES ('EUR', 100)";
-    let mut cluster = Cluster::new(kinds, setup, "[tables.items]\nconflict = \"earliest-wins\"\n[tables.rates]\nfrom = \"b\"").await;
+    let setup = |kind| {
+        same(kind) + "; CREATE TABLE rates (code text PRIMARY KEY, rate integer); INSERT INTO rates VALUES ('EUR', 100)"
+    };
+    let mut cluster =
+        Cluster::new(kinds, setup, "[tables.items]\nconflict = \"earliest-wins\"\n[tables.rates]\nfrom = \"b\"").await;
     cluster.later(1, "UPDATE rates SET rate = 101; UPDATE items SET name = 'early' WHERE id = 1").await;
     cluster.later(0, "UPDATE items SET name = 'late' WHERE id = 1").await;
     cluster.sync().await;
@@ -217,7 +228,8 @@ async fn a_missing_column_is_named(kinds: &[Kind]) {
 }
 
 async fn a_generated_column_is_named(kinds: &[Kind]) {
-    let setup = "CREATE TABLE items (id integer PRIMARY KEY, name text, notes text GENERATED ALWAYS AS (name || '!') STORED)";
+    let setup =
+        "CREATE TABLE items (id integer PRIMARY KEY, name text, notes text GENERATED ALWAYS AS (name || '!') STORED)";
     let cluster = odd(kinds, setup, "[tables.items]").await;
     let refused = cluster.try_install().await.expect_err("`notes` is computed");
     assert!(refused.contains("`notes` of `items` is computed by the database at b"), "{refused}");

@@ -28,7 +28,9 @@ async fn parents_then_children(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, shop, SHOP).await;
     let last = kinds.len() - 1;
     cluster.run(0, "INSERT INTO customers VALUES (3, 'cyd'); INSERT INTO orders VALUES (30, 3, 'z')").await;
-    cluster.run(last, "INSERT INTO customers VALUES (4, 'dan'); INSERT INTO orders VALUES (40, 4, 'z'), (41, 1, 'w')").await;
+    cluster
+        .run(last, "INSERT INTO customers VALUES (4, 'dan'); INSERT INTO orders VALUES (40, 4, 'z'), (41, 1, 'w')")
+        .await;
     cluster.settle().await;
     cluster.holds("SELECT id FROM orders ORDER BY id", &["10", "20", "30", "40", "41"]).await;
 }
@@ -60,13 +62,22 @@ const PEOPLE: &str = "CREATE TABLE people (id integer PRIMARY KEY, boss integer 
 async fn a_chain_of_one_table(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, |_| PEOPLE.to_owned(), "[tables.people]").await;
     cluster.run(0, "INSERT INTO people VALUES (9, NULL); INSERT INTO people VALUES (5, 9); INSERT INTO people VALUES (1, 5), (7, 7)").await;
-    cluster.run(1, "INSERT INTO people VALUES (8, NULL); INSERT INTO people VALUES (4, 8); INSERT INTO people VALUES (3, 4)").await;
+    cluster
+        .run(
+            1,
+            "INSERT INTO people VALUES (8, NULL); INSERT INTO people VALUES (4, 8); INSERT INTO people VALUES (3, 4)",
+        )
+        .await;
     cluster.settle().await;
     cluster.holds("SELECT * FROM people ORDER BY id", &["1|5", "3|4", "4|8", "5|9", "7|7", "8|NULL", "9|NULL"]).await;
 }
 
 async fn a_tree_is_cut_down(kinds: &[Kind]) {
-    let setup = |_| format!("{PEOPLE}; INSERT INTO people VALUES (1, NULL); INSERT INTO people VALUES (2, 1), (3, 2), (4, 3), (5, 1)");
+    let setup = |_| {
+        format!(
+            "{PEOPLE}; INSERT INTO people VALUES (1, NULL); INSERT INTO people VALUES (2, 1), (3, 2), (4, 3), (5, 1)"
+        )
+    };
     let mut cluster = Cluster::new(kinds, setup, "[tables.people]").await;
     cluster.run(0, "UPDATE people SET boss = NULL WHERE id = 5").await;
     for id in [4, 3, 2, 1] {
@@ -77,7 +88,8 @@ async fn a_tree_is_cut_down(kinds: &[Kind]) {
 }
 
 async fn two_tables_in_a_circle(kinds: &[Kind]) {
-    let setup = |kind| match kind {
+    let setup = |kind| {
+        match kind {
         Kind::Sqlite => "CREATE TABLE teams (id integer PRIMARY KEY, lead integer NOT NULL REFERENCES staff (id) DEFERRABLE INITIALLY DEFERRED);
                          CREATE TABLE staff (id integer PRIMARY KEY, team integer NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED)"
             .to_owned(),
@@ -85,6 +97,7 @@ async fn two_tables_in_a_circle(kinds: &[Kind]) {
                            CREATE TABLE staff (id integer PRIMARY KEY, team integer NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED);
                            ALTER TABLE teams ADD FOREIGN KEY (lead) REFERENCES staff (id) DEFERRABLE INITIALLY DEFERRED"
             .to_owned(),
+    }
     };
     let mut cluster = Cluster::new(kinds, setup, "[tables.teams]\n[tables.staff]").await;
     cluster.run(0, "BEGIN; INSERT INTO teams VALUES (1, 11); INSERT INTO staff VALUES (11, 1), (12, 1); COMMIT").await;
@@ -170,7 +183,10 @@ async fn re_parented_and_old_parent_deleted(kinds: &[Kind]) {
 }
 
 fn following(action: &'static str) -> impl Fn(Kind) -> String {
-    move |kind| shop(kind).replace("NOT NULL REFERENCES customers (id)", &format!("REFERENCES customers (id) ON DELETE {action}"))
+    move |kind| {
+        shop(kind)
+            .replace("NOT NULL REFERENCES customers (id)", &format!("REFERENCES customers (id) ON DELETE {action}"))
+    }
 }
 
 async fn cascades(kinds: &[Kind]) {
@@ -291,7 +307,8 @@ async fn small_batches_do_not_divide_transactions() {
     }
     let summary = cluster.settle().await;
     assert!(summary.cycles > 4, "{} cycles", summary.cycles);
-    let divided = "SELECT row_id % 1000 AS n FROM arrivals GROUP BY n HAVING count(*) <> 3 OR count(DISTINCT xact::text) > 1";
+    let divided =
+        "SELECT row_id % 1000 AS n FROM arrivals GROUP BY n HAVING count(*) <> 3 OR count(DISTINCT xact::text) > 1";
     cluster.holds_at(1, divided, &[]).await;
     cluster.holds_at(1, "SELECT count(DISTINCT xact::text) > 4 FROM arrivals", &["t"]).await;
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use concord_tests::postgres::Server;
 use concord_tests::{As, Cluster, Database, Kind};
 
-const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
+const ITEMS: &str =
+    "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
 const ALL: &str = "SELECT * FROM items ORDER BY id";
 
 /// What the sync says about node b, which it leaves out while a and c go on.
@@ -93,7 +94,8 @@ async fn a_file_that_lost_nothing() {
 #[tokio::test]
 async fn a_database_put_back() {
     let server = Server::dedicated(&[]);
-    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite, Kind::Sqlite], |_| ITEMS.to_owned(), "[tables.items]").await;
+    let mut cluster =
+        Cluster::bare(&[Kind::Sqlite, Kind::Sqlite, Kind::Sqlite], |_| ITEMS.to_owned(), "[tables.items]").await;
     let database = Database::on(&server).await;
     database.user_as(As::Sync).await.execute(ITEMS).await;
     cluster.replace(1, database).await;

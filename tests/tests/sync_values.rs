@@ -70,7 +70,14 @@ async fn numeric_keeps_its_scale() {
     travels(BOTH_POSTGRES, ("numeric", ""), &special, "v", &["NaN", "Infinity", "-Infinity"]).await;
     // As text, where no digit may be lost.
     let long = [("12345678901234567890.12", "'12345678901234567890.12'"), ("0.10", "'0.10'")];
-    travels(PAIR, ("numeric(30,2)", "text"), &long, "typeof(v) || ' ' || v", &["text 12345678901234567890.12", "text 0.10"]).await;
+    travels(
+        PAIR,
+        ("numeric(30,2)", "text"),
+        &long,
+        "typeof(v) || ' ' || v",
+        &["text 12345678901234567890.12", "text 0.10"],
+    )
+    .await;
     let short = [("1234567890.12", "1234567890.12"), ("-0.01", "-0.01"), ("5", "5")];
     travels(PAIR, ("numeric(12,2)", "numeric(12,2)"), &short, "v", &["1234567890.12", "-0.01", "5"]).await;
 }
@@ -78,15 +85,24 @@ async fn numeric_keeps_its_scale() {
 #[tokio::test]
 async fn floats() {
     let values = [
-        ("0.1", "0.1"), ("1.7976931348623157e308", "1.7976931348623157e308"), ("5e-324", "5e-324"), ("'Infinity'", "9e999"),
-        ("'-Infinity'", "-9e999"), ("NULL", "NULL"), ("123456789.12345679", "123456789.12345679"),
+        ("0.1", "0.1"),
+        ("1.7976931348623157e308", "1.7976931348623157e308"),
+        ("5e-324", "5e-324"),
+        ("'Infinity'", "9e999"),
+        ("'-Infinity'", "-9e999"),
+        ("NULL", "NULL"),
+        ("123456789.12345679", "123456789.12345679"),
     ];
     let found = ["0.1", "1.7976931348623157e308", "5e-324", "inf", "-inf", "NULL", "123456789.12345679"];
     travels(PAIR, ("double precision", "real"), &values, "v", &found).await;
     let values = [("'NaN'", "'NaN'"), ("'Infinity'", "'Infinity'"), ("'-0'", "'-0'"), ("0.1", "0.1")];
-    travels(BOTH_POSTGRES, ("double precision", ""), &values, "float8send(v)", &[
-        "\\x7ff8000000000000", "\\x7ff0000000000000", "\\x8000000000000000", "\\x3fb999999999999a",
-    ])
+    travels(
+        BOTH_POSTGRES,
+        ("double precision", ""),
+        &values,
+        "float8send(v)",
+        &["\\x7ff8000000000000", "\\x7ff0000000000000", "\\x8000000000000000", "\\x3fb999999999999a"],
+    )
     .await;
     let single = ["'0.1'::real", "'3.4028235e38'::real", "'1e-45'::real", "'NaN'"].map(|value| (value, value));
     travels(BOTH_POSTGRES, ("real", ""), &single, "v", &["0.1", "3.4028235e+38", "1e-45", "NaN"]).await;
@@ -94,7 +110,16 @@ async fn floats() {
 
 #[tokio::test]
 async fn texts() {
-    let values = ["''", "'it''s \"quoted\" \\ {a,b}'", "'🙂 ä́ ﷺ 漢'", "NULL", "'NULL'", "'line\nbreak\ttab\r'", "' blank '", "'0012'"];
+    let values = [
+        "''",
+        "'it''s \"quoted\" \\ {a,b}'",
+        "'🙂 ä́ ﷺ 漢'",
+        "NULL",
+        "'NULL'",
+        "'line\nbreak\ttab\r'",
+        "' blank '",
+        "'0012'",
+    ];
     let pairs: Vec<(&str, &str)> = values.iter().map(|value| (*value, *value)).collect();
     let found = ["", "it's \"quoted\" \\ {a,b}", "🙂 ä́ ﷺ 漢", "NULL", "NULL", "line\nbreak\ttab\r", " blank ", "0012"];
     for kinds in [PAIR, BOTH_POSTGRES, BOTH_SQLITE] {
@@ -107,7 +132,14 @@ async fn texts() {
 async fn bytes() {
     let values = [("'\\x'", "x''"), ("'\\x00ff0027225c'", "x'00ff0027225c'"), ("NULL", "NULL")];
     travels(PAIR, ("bytea", "blob"), &values, "typeof(v) || hex(v)", &["blob", "blob00FF0027225C", "null"]).await;
-    travels(BOTH_POSTGRES, ("bytea", ""), &[("'\\x'", "'\\x'"), ("'\\x00ff27'", "'\\x00ff27'")], "v", &["\\x", "\\x00ff27"]).await;
+    travels(
+        BOTH_POSTGRES,
+        ("bytea", ""),
+        &[("'\\x'", "'\\x'"), ("'\\x00ff27'", "'\\x00ff27'")],
+        "v",
+        &["\\x", "\\x00ff27"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -115,7 +147,9 @@ async fn a_mebibyte() {
     for kinds in [PAIR, BOTH_POSTGRES, BOTH_SQLITE] {
         let mut cluster = Cluster::new(kinds, column("bytea", "blob"), "[tables.t]").await;
         let (here, there) = match kinds[0] {
-            Kind::Postgres => ("(SELECT string_agg(sha256(i::text::bytea), '') FROM generate_series(1, 32768) i)", "md5(v)"),
+            Kind::Postgres => {
+                ("(SELECT string_agg(sha256(i::text::bytea), '') FROM generate_series(1, 32768) i)", "md5(v)")
+            }
             Kind::Sqlite => ("randomblob(1048576)", "hex(v)"),
         };
         cluster.run(0, &format!("INSERT INTO t VALUES (1, {here})")).await;
@@ -136,8 +170,10 @@ async fn dates_and_times() {
     travels(PAIR, ("date", "date"), &dates, "v", &["2024-02-29", "0001-01-01", "9999-12-31"]).await;
     let times = [("'23:59:59.999999'", "'23:59:59.999999'"), ("'00:00'", "'00:00:00'")];
     travels(PAIR, ("time", "time"), &times, "v", &["23:59:59.999999", "00:00:00"]).await;
-    let stamps = [("'2024-02-29 12:34:56.789012'", "'2024-02-29 12:34:56.789012'"), ("'1900-01-01'", "'1900-01-01 00:00:00'")];
-    travels(PAIR, ("timestamp", "timestamp"), &stamps, "v", &["2024-02-29 12:34:56.789012", "1900-01-01 00:00:00"]).await;
+    let stamps =
+        [("'2024-02-29 12:34:56.789012'", "'2024-02-29 12:34:56.789012'"), ("'1900-01-01'", "'1900-01-01 00:00:00'")];
+    travels(PAIR, ("timestamp", "timestamp"), &stamps, "v", &["2024-02-29 12:34:56.789012", "1900-01-01 00:00:00"])
+        .await;
     let instants = [("'2024-07-01 12:00:00.000001+05:30'", "'2024-07-01 06:30:00.000001+00:00'")];
     travels(PAIR, ("timestamptz", "text"), &instants, "v", &["2024-07-01 06:30:00.000001+00:00"]).await;
 }
@@ -146,7 +182,8 @@ async fn dates_and_times() {
 #[tokio::test]
 async fn infinite_times() {
     for ty in ["date", "timestamp", "timestamptz"] {
-        let values = [("'infinity'", "'infinity'"), ("'-infinity'", "'-infinity'"), ("'0044-03-15 BC'", "'0044-03-15 BC'")];
+        let values =
+            [("'infinity'", "'infinity'"), ("'-infinity'", "'-infinity'"), ("'0044-03-15 BC'", "'0044-03-15 BC'")];
         let early = if ty == "date" { "0044-03-15 BC" } else { "0044-03-15 00:00:00 BC" };
         let shown = if ty == "timestamptz" { "v AT TIME ZONE 'UTC'" } else { "v" };
         travels(BOTH_POSTGRES, (ty, ""), &values, shown, &["infinity", "-infinity", early]).await;
@@ -160,9 +197,13 @@ async fn booleans_uuids_and_documents() {
     let uuid = "'12345678-9abc-4def-8123-456789abcdef'";
     travels(PAIR, ("uuid", "uuid"), &[(&format!("{uuid}::uuid"), uuid)], "v", &[uuid.trim_matches('\'')]).await;
     let document = "'{\"a\": [1, 2.50, null, \"x\\\"y\", {}], \"ü\": 12345678901234567890}'";
-    travels(PAIR, ("jsonb", "json"), &[(&format!("{document}::jsonb"), document)], "json_extract(v, '$.a[1]') || json_extract(v, '$.a[3]')", &[
-        "2.5x\"y",
-    ])
+    travels(
+        PAIR,
+        ("jsonb", "json"),
+        &[(&format!("{document}::jsonb"), document)],
+        "json_extract(v, '$.a[1]') || json_extract(v, '$.a[3]')",
+        &["2.5x\"y"],
+    )
     .await;
     let spelled = "'{\"b\": 1,  \"a\": 1.0}'";
     let mut cluster = Cluster::new(BOTH_POSTGRES, column("json", ""), "[tables.t]").await;
@@ -208,7 +249,19 @@ async fn types_of_postgres_alone() {
 async fn sqlite_values_of_another_class() {
     for ty in ["integer", "text", "real", "numeric", "blob", "", "date", "boolean", "varchar(3)"] {
         let mut cluster = Cluster::new(BOTH_SQLITE, column("", ty), "[tables.t]").await;
-        for (id, value) in (1..).zip(["1", "'1'", "'abc'", "1.5", "x'31'", "NULL", "1e300", "''", "'1.0'", "9007199254740993", "'longer than three'"]) {
+        for (id, value) in (1..).zip([
+            "1",
+            "'1'",
+            "'abc'",
+            "1.5",
+            "x'31'",
+            "NULL",
+            "1e300",
+            "''",
+            "'1.0'",
+            "9007199254740993",
+            "'longer than three'",
+        ]) {
             cluster.run(0, &format!("INSERT INTO t VALUES ({id}, {value})")).await;
         }
         let stored = cluster.rows(0, "SELECT typeof(v), quote(v) FROM t ORDER BY id").await;
@@ -233,7 +286,10 @@ async fn what_cannot_be_carried_is_refused_by_name() {
         let refused = cluster.try_install().await.expect_err(&format!("{postgres} to {sqlite} is refused"));
         assert!(refused.contains("`v` of `t` at ") && refused.contains(says), "{postgres} to {sqlite}: {refused}");
         for node in &cluster.nodes {
-            assert!(node.database.node().await.service().await.expect("it can be asked").is_none(), "nothing was changed");
+            assert!(
+                node.database.node().await.service().await.expect("it can be asked").is_none(),
+                "nothing was changed"
+            );
         }
     }
     // Two that differ.
@@ -242,7 +298,10 @@ async fn what_cannot_be_carried_is_refused_by_name() {
         node.database.user_as(As::Sync).await.execute(&column(ty, "")(Kind::Postgres)).await;
     }
     let refused = cluster.try_install().await.expect_err("the types differ");
-    assert!(refused.contains("`v` of `t` at b (text) holds text and `v` of `t` at a (integer) holds integer"), "{refused}");
+    assert!(
+        refused.contains("`v` of `t` at b (text) holds text and `v` of `t` at a (integer) holds integer"),
+        "{refused}"
+    );
 }
 
 /// What does not fit waits, with its column and reason; its neighbours go on, and a value that fits ends the waiting.

@@ -51,7 +51,8 @@ fn total(start: &Value, steps: &[(Value, Value)]) -> Option<Value> {
     if let (Value::Int(start), Some(difference)) = (start, differences.sum::<Option<i128>>()) {
         return i64::try_from(i128::from(*start) + difference).ok().map(Value::Int);
     }
-    let step = |total: Value, (before, after): &(Value, Value)| add(&total, after).and_then(|sum| subtract(&sum, before));
+    let step =
+        |total: Value, (before, after): &(Value, Value)| add(&total, after).and_then(|sum| subtract(&sum, before));
     steps.iter().try_fold(start.clone(), step)
 }
 

@@ -213,7 +213,10 @@ impl Contest {
                 let knows = if node == *source {
                     contender.read_own(*mark, *id)
                 } else {
-                    !contender.version.behind && opened.position(table.index, node, *source).contains(*mark, *id)
+                    // Who lacks columns has not passed on all that it was told of.
+                    table.form(*source).is_none_or(|form| form.lens.is_total())
+                        && !contender.version.behind
+                        && opened.position(table.index, node, *source).contains(*mark, *id)
                 };
                 if knows {
                     contender.version.vector.join(vector);

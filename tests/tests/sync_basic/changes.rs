@@ -16,9 +16,7 @@ async fn inserts(kinds: &[Kind]) {
     cluster.run(last, "INSERT INTO items VALUES (6, 'six', 60)").await;
     let summary = cluster.settle().await;
     assert_eq!(summary.conflicts, 0);
-    cluster
-        .holds(ALL, &["1|one|10", "2|two|20", "3|three|30", "4|four|40", "5|NULL|-50", "6|six|60"])
-        .await;
+    cluster.holds(ALL, &["1|one|10", "2|two|20", "3|three|30", "4|four|40", "5|NULL|-50", "6|six|60"]).await;
     assert_eq!(summary.nodes.iter().map(|node| node.written).sum::<u64>(), 3 * last as u64);
 }
 
@@ -107,7 +105,8 @@ async fn a_user_rolls_back(kinds: &[Kind]) {
     cluster.holds(ALL, &["1|one|10", "2|two|20", "3|three|31"]).await;
 }
 
-const NUMBERS: &str = "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO items
+const NUMBERS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO items
                        SELECT i, 'item ' || i, i FROM n";
 
 /// More than one statement of the engine's takes.
