@@ -256,6 +256,13 @@ fn server_user() -> Option<(u32, u32)> {
     )
 }
 
+/// A program of PostgreSQL that may be installed beside the server or for itself, such as `pgbench`.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let on_path =
+        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    [binaries().to_owned()].into_iter().chain(on_path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
 /// The folder with `initdb` and `postgres`: `$CONCORD_POSTGRES_BIN`, or the highest version installed.
 fn binaries() -> &'static Path {
     static BINARIES: OnceLock<PathBuf> = OnceLock::new();

@@ -1,7 +1,11 @@
 //! One binary for all end-to-end tests, so that they share one PostgreSQL server and are linked once.
 
+mod cli;
 mod conformance;
+mod crash;
 mod harness;
+mod model;
+mod scene;
 mod sync_basic;
 mod sync_drift;
 mod sync_keys;

@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::Output;
+use super::report::{Table, counted, json, say};
+use super::{Global, Output, with_session};
+use crate::error::Result;
+use crate::sync::Checked;
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -13,4 +16,51 @@ use super::Output;
 pub struct Check {
     #[command(flatten)]
     pub output: Output,
+}
+
+pub fn run(global: &Global, check: &Check) -> Result<u8> {
+    let checked = with_session(global, async |session| session.check().await)?;
+    if check.output.json {
+        json(&checked)?;
+    } else {
+        print(&checked)?;
+    }
+    Ok(checked.exit_code())
+}
+
+fn print(checked: &Checked) -> Result<()> {
+    let mut nodes = Table::new(&["node", "database", "server", "role", "state"]);
+    for node in &checked.nodes {
+        let state = match (&node.server, node.installed) {
+            (None, _) => "not reached",
+            (_, true) => "installed",
+            (_, false) => "not installed",
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        nodes.row([node.node.clone(), node.url.clone(), text(&node.server), text(&node.role), state.to_owned()]);
+    }
+    nodes.print()?;
+    for table in &checked.tables {
+        say(&format!("\ntable {}: key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
+        let mut columns = Table::new(&["  column", "travels as"]);
+        for (name, ty) in &table.columns {
+            columns.row([format!("  {name}"), ty.clone()]);
+        }
+        columns.print()?;
+    }
+    lines("warning", &checked.warnings)?;
+    lines("problem", &checked.problems)?;
+    say(&match checked.problems.len() as u64 {
+        0 => "\nready".to_owned(),
+        problems => format!("\n{} to be put right first", counted(problems, "problem is", "problems are")),
+    })
+}
+
+/// A paragraph of messages, if there are any.
+fn lines(kind: &str, messages: &[String]) -> Result<()> {
+    for (at, message) in messages.iter().enumerate() {
+        let gap = if at == 0 { "\n" } else { "" };
+        say(&format!("{gap}{kind}: {message}"))?;
+    }
+    Ok(())
 }

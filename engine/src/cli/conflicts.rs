@@ -1,8 +1,15 @@
 //! `concord conflicts`: the journal of what lost and why.
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value as Document;
 
-use super::Output;
+use super::report::{Table, cell, count, counted, cut, instant, json, say};
+use super::sync::left_out;
+use super::{Global, Output, with_session};
+use crate::error::{ATTENTION, DONE, Error, Result, UNREACHABLE};
+use crate::model::time;
+use crate::sync::{Away, ConflictReport};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Show what lost in conflicts, and why")]
@@ -46,4 +53,179 @@ pub struct Show {
     pub id: String,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What `--json` tells.
+#[derive(Serialize)]
+struct Report<'a> {
+    conflicts: &'a [ConflictReport],
+    /// Nodes whose journals could not be read.
+    away: &'a [Away],
+}
+
+pub fn run(global: &Global, conflicts: &Conflicts) -> Result<u8> {
+    match &conflicts.action {
+        Action::List(list) => run_list(global, list),
+        Action::Show(show) => run_show(global, show),
+    }
+}
+
+/// The conflicts that pass, newest first, and the nodes that were not asked.
+fn read(
+    global: &Global,
+    table: Option<&str>,
+    limit: usize,
+    wanted: impl Fn(&ConflictReport) -> bool,
+) -> Result<(Vec<ConflictReport>, Vec<Away>)> {
+    with_session(global, async |session| {
+        if let Some(table) = table {
+            known(table, "table", session.config.tables.iter().map(|table| table.name.as_str()))?;
+        }
+        let mut found = session.conflicts(limit).await?;
+        found.retain(wanted);
+        Ok((found, session.away()))
+    })
+}
+
+/// Refuses a name that the configuration does not have, with those that it has.
+pub(super) fn known<'a>(name: &str, what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let names: Vec<&str> = names.collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("no {what} is called `{name}`\n    {what}s of this sync: {}", names.join(", "))))
+}
+
+/// The exit code of a report that nodes may be missing from.
+pub(super) fn code(away: &[Away]) -> u8 {
+    match away {
+        [] => DONE,
+        _ if away.iter().any(|away| away.unreachable) => UNREACHABLE,
+        _ => ATTENTION,
+    }
+}
+
+fn run_list(global: &Global, list: &List) -> Result<u8> {
+    let table = list.table.as_deref();
+    // The journals know nothing of tables' filters: with one, all has to be read.
+    let limit = if table.is_some() { 0 } else { list.limit };
+    let (mut found, away) = read(global, table, limit, |one| table.is_none_or(|table| one.table == table))?;
+    if list.limit > 0 {
+        found.truncate(list.limit);
+    }
+    if list.output.json {
+        json(&Report { conflicts: &found, away: &away })?;
+        return Ok(code(&away));
+    }
+    if found.is_empty() {
+        say("no conflicts")?;
+    } else {
+        let mut rows = Table::new(&["id", "decided", "table", "key", "won", "lost", "why"]);
+        for one in &found {
+            let ids = [cut(&one.id, 24), instant(one.decided), one.table.clone(), cut(&one.key.to_string(), 40)];
+            rows.row(ids.into_iter().chain([one.winner.clone(), one.loser.clone(), cut(&one.reason, 160)]));
+        }
+        rows.print()?;
+    }
+    left_out(&away, &[]);
+    Ok(code(&away))
+}
+
+fn run_show(global: &Global, show: &Show) -> Result<u8> {
+    let (found, away) = read(global, None, 0, |one| one.id.starts_with(&show.id))?;
+    let Some(first) = found.first() else {
+        left_out(&away, &[]);
+        return Err(Error::Usage(format!(
+            "no conflict has an id that begins with `{}`\n    see: concord conflicts list",
+            show.id
+        )));
+    };
+    // Several versions may have lost one conflict.
+    let mut ids: Vec<&str> = found.iter().map(|one| one.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() > 1 {
+        let some = ids.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!(
+            "{} conflicts have an id that begins with `{}`\n    say more of it: {some}{}",
+            count(ids.len() as u64),
+            show.id,
+            if ids.len() > 5 { ", …" } else { "" }
+        )));
+    }
+    if show.output.json {
+        json(&Report { conflicts: &found, away: &away })?;
+        return Ok(code(&away));
+    }
+    say(&format!("conflict {}: table {}, key {}", first.id, first.table, first.key))?;
+    say(&format!("decided {}: {}", instant(first.decided), first.reason))?;
+    for one in &found {
+        say("")?;
+        side_by_side(one).print()?;
+    }
+    if found.len() > 1 {
+        say(&format!("\n{} lost", counted(found.len() as u64, "version", "versions")))?;
+    }
+    left_out(&away, &[]);
+    Ok(code(&away))
+}
+
+/// The columns of both rows; those that differ are marked.
+fn side_by_side(one: &ConflictReport) -> Table {
+    let won = format!("won: {}", one.winner);
+    let lost = format!("lost: {}", one.loser);
+    let mut rows = Table::new(&["", "column", &won, &lost]);
+    rows.row(["", "(written)", &time::instant(one.winner_time), &time::instant(one.loser_time)]);
+    let (winner, loser) = (one.winner_row.as_ref(), one.loser_row.as_ref());
+    let Some(columns) = winner.or(loser).and_then(Document::as_object) else {
+        rows.row(["", "", "(deleted)", "(deleted)"]);
+        return rows;
+    };
+    // What a person gave up lost to what stands there, whatever that is.
+    let absent = if one.id.starts_with("dropped-") { "(what stands there)" } else { "(deleted)" };
+    let text = |row: Option<&Document>, column: &str| match row {
+        Some(row) => row.get(column).map(cell).unwrap_or_default(),
+        None => absent.to_owned(),
+    };
+    for column in columns.keys() {
+        let differs = winner.map(|row| row.get(column)) != loser.map(|row| row.get(column));
+        let mark = if differs { "*" } else { "" };
+        rows.row([mark, column, &cut(&text(winner, column), 60), &cut(&text(loser, column), 60)]);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn columns_that_differ_are_marked() {
+        let mut one = ConflictReport {
+            id: "1f".into(),
+            table: "t".into(),
+            key: json!([1]),
+            decided: 0,
+            winner: "office".into(),
+            winner_time: 0,
+            winner_row: Some(json!({"id": 1, "name": "a"})),
+            loser: "branch".into(),
+            loser_time: 0,
+            loser_row: Some(json!({"id": 1, "name": "b"})),
+            reason: String::new(),
+        };
+        let marked = |text: String| text.lines().filter(|line| line.starts_with('*')).count();
+        assert_eq!(marked(side_by_side(&one).to_string()), 1);
+        one.loser_row = None;
+        let text = side_by_side(&one).to_string();
+        assert!(marked(text.clone()) == 2 && text.contains("(deleted)"), "{text}");
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_known_ones() {
+        let error = known("costumers", "table", ["customers", "orders"].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("customers, orders"), "{error}");
+        known("orders", "table", ["customers", "orders"].into_iter()).unwrap();
+    }
 }

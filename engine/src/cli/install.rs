@@ -1,8 +1,12 @@
 //! `concord install`: prepares the databases.
 
 use clap::Args;
+use serde::Serialize;
 
-use super::Output;
+use super::report::{json, say};
+use super::{Global, Output, note, with_session};
+use crate::error::{DONE, Result};
+use crate::sync::NodeLines;
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -13,4 +17,43 @@ use super::Output;
 pub struct Install {
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What `install --json` tells.
+#[derive(Serialize)]
+struct Installed<'a> {
+    nodes: &'a [NodeLines],
+    warnings: &'a [String],
+}
+
+pub fn run(global: &Global, install: &Install) -> Result<u8> {
+    let (nodes, warnings) = with_session(global, async |session| session.install().await)?;
+    if install.output.json {
+        json(&Installed { nodes: &nodes, warnings: &warnings })?;
+    } else {
+        print(&nodes, "already in place")?;
+        for warning in &warnings {
+            note(&format!("warning: {warning}"));
+        }
+    }
+    Ok(DONE)
+}
+
+/// What commands that change nodes tell with `--json`.
+#[derive(Serialize)]
+pub(super) struct Done<'a> {
+    pub nodes: &'a [NodeLines],
+}
+
+/// What was done at each node, or `idle` where there was nothing to do.
+pub(super) fn print(nodes: &[NodeLines], idle: &str) -> Result<()> {
+    for node in nodes {
+        if node.done.is_empty() {
+            say(&format!("{}: {idle}", node.node))?;
+        }
+        for line in &node.done {
+            say(&format!("{}: {line}", node.node))?;
+        }
+    }
+    Ok(())
 }

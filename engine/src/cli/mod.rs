@@ -18,15 +18,15 @@ pub mod uninstall;
 pub mod watch;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
 use crate::error::{DONE, Error, Result, USAGE};
-
-pub use logging::start as start_logging;
+use crate::sync::Session;
 
 /// Keeps PostgreSQL and SQLite databases that are all written to in agreement.
 #[derive(Debug, Parser)]
@@ -72,6 +72,31 @@ pub struct Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     New(new::New),
+    Check(check::Check),
+    Install(install::Install),
+    Sync(sync::Sync),
+    Watch(watch::Watch),
+    Status(status::Status),
+    Conflicts(conflicts::Conflicts),
+    Parked(parked::Parked),
+    Reset(reset::Reset),
+    Uninstall(uninstall::Uninstall),
+    Demo(demo::Demo),
+}
+
+/// The whole command: reads the process's arguments, runs, and says on stderr what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    logging::start(&cli.global);
+    ExitCode::from(run(cli).unwrap_or_else(|error| {
+        if !error.is_silent() {
+            complain(&error);
+        }
+        error.exit_code()
+    }))
 }
 
 /// Reads the command line, or says what is wrong with it (or the help that was asked for) and returns the exit code.
@@ -94,6 +119,16 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> st
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::New(new) => new::run(&new),
+        Command::Check(check) => check::run(&cli.global, &check),
+        Command::Install(install) => install::run(&cli.global, &install),
+        Command::Sync(sync) => sync::run(&cli.global, &sync),
+        Command::Watch(watch) => watch::run(&cli.global, &watch),
+        Command::Status(status) => status::run(&cli.global, &status),
+        Command::Conflicts(conflicts) => conflicts::run(&cli.global, &conflicts),
+        Command::Parked(parked) => parked::run(&cli.global, &parked),
+        Command::Reset(reset) => reset::run(&cli.global, &reset),
+        Command::Uninstall(uninstall) => uninstall::run(&cli.global, &uninstall),
+        Command::Demo(demo) => demo::run(&demo),
     }
 }
 
@@ -108,11 +143,42 @@ pub fn load(global: &Global) -> Result<Config> {
     Ok(config)
 }
 
+/// Runs `work` with a session for the nodes of the configuration.
+fn with_session<T>(global: &Global, work: impl AsyncFnOnce(&mut Session) -> Result<T>) -> Result<T> {
+    let mut session = Session::new(load(global)?);
+    block_on(async { work(&mut session).await })
+}
+
+/// Says what would be done and asks whether to go on, unless `yes` was said on the command line already.
+fn agreed(what: &str, yes: bool) -> Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return Err(Error::Usage(format!(
+            "{what}\n    there is nobody to ask whether to go on: add --yes if that is meant"
+        )));
+    }
+    write!(stderr, "{what}\nGo on? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if !yes {
+        note("nothing was changed");
+    }
+    Ok(yes)
+}
+
 /// Says on stderr why the command failed.
 pub fn complain(error: &Error) {
     note(&match error {
         // Each of these begins with the file and the line, as editors expect it.
         Error::Config(_) => error.to_string(),
+        Error::Refused(all) | Error::Unreachable(all) => {
+            all.iter().map(|one| format!("error: {one}")).collect::<Vec<_>>().join("\n")
+        }
         _ => format!("error: {error}"),
     });
 }

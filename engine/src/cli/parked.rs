@@ -1,8 +1,16 @@
 //! `concord parked`: rows that a node could not take.
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value as Document;
 
-use super::Output;
+use super::conflicts::{code, known};
+use super::report::{Table, ago, counted, cut, json, say};
+use super::sync::left_out;
+use super::{Global, Output, agreed, sync, with_session};
+use crate::error::{DONE, Error, Result};
+use crate::model::time;
+use crate::sync::{Away, Dropped, ParkedReport, Session, Summary};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Show, retry or drop rows that a node could not take")]
@@ -73,4 +81,146 @@ pub struct Drop {
     pub yes: bool,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What `list --json` tells.
+#[derive(Serialize)]
+struct Report<'a> {
+    parked: &'a [ParkedReport],
+    /// Nodes that could not be asked.
+    away: &'a [Away],
+}
+
+/// What `retry --json` tells.
+#[derive(Serialize)]
+struct Retried<'a> {
+    sync: &'a Summary,
+    /// Those of the chosen rows that still wait.
+    parked: &'a [ParkedReport],
+}
+
+/// What `drop --json` tells.
+#[derive(Serialize)]
+struct Gone<'a> {
+    dropped: &'a [Dropped],
+}
+
+pub fn run(global: &Global, parked: &Parked) -> Result<u8> {
+    match &parked.action {
+        Action::List(list) => run_list(global, list),
+        Action::Retry(retry) => run_retry(global, retry),
+        Action::Drop(drop) => run_drop(global, drop),
+    }
+}
+
+impl Choice {
+    /// Refuses names that the configuration does not have and a key that cannot be read; returns the key.
+    fn check(&self, session: &Session) -> Result<Option<Document>> {
+        if let Some(node) = &self.node {
+            known(node, "node", session.config.nodes.iter().map(|node| node.name.as_str()))?;
+        }
+        if let Some(table) = &self.table {
+            known(table, "table", session.config.tables.iter().map(|table| table.name.as_str()))?;
+        }
+        let Some(key) = &self.key else { return Ok(None) };
+        match serde_json::from_str(key) {
+            Ok(Document::Array(values)) => Ok(Some(Document::Array(values))),
+            _ => Err(Error::Usage(
+                "--key takes a key as `concord parked list` prints it: --key '[17]' or --key '[\"Berlin\", 3]'"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn picks(&self, key: Option<&Document>, node: &str, table: &str, its: &Document) -> bool {
+        self.node.as_deref().is_none_or(|name| name == node)
+            && self.table.as_deref().is_none_or(|name| name == table)
+            && key.is_none_or(|key| key == its)
+    }
+
+    /// The chosen rows among those that wait.
+    async fn waiting(&self, session: &mut Session) -> Result<Vec<ParkedReport>> {
+        let key = self.check(session)?;
+        let mut found = session.parked().await?;
+        found.retain(|row| self.picks(key.as_ref(), &row.node, &row.table, &row.key));
+        Ok(found)
+    }
+}
+
+fn run_list(global: &Global, list: &List) -> Result<u8> {
+    let (found, away) = with_session(global, async |session| {
+        let found = list.choice.waiting(session).await?;
+        Ok((found, session.away()))
+    })?;
+    if list.output.json {
+        json(&Report { parked: &found, away: &away })?;
+    } else {
+        print(&found, "no rows wait")?;
+        left_out(&away, &[]);
+    }
+    Ok(code(&away))
+}
+
+fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
+    let (summary, left) = with_session(global, async |session| {
+        // Names are checked first: a mistyped one is no reason to sync.
+        retry.choice.check(session)?;
+        let summary = session.sync().await?;
+        Ok((summary, retry.choice.waiting(session).await?))
+    })?;
+    if retry.output.json {
+        json(&Retried { sync: &summary, parked: &left })?;
+    } else {
+        sync::print_carried(&summary)?;
+        print(&left, "no rows wait any more")?;
+        left_out(&summary.away, &summary.stopped);
+    }
+    Ok(summary.exit_code())
+}
+
+fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
+    let dropped = with_session(global, async |session| {
+        let chosen = drop.choice.waiting(session).await?;
+        if chosen.is_empty() {
+            let away = session.away();
+            left_out(&away, &[]);
+            return Err(Error::Usage("no row that waits was chosen\n    see: concord parked list".to_owned()));
+        }
+        if !drop.yes && !drop.output.json {
+            print(&chosen, "")?;
+        }
+        let rows = counted(chosen.len() as u64, "version that waits is", "versions that wait are");
+        let what =
+            format!("{rows} given up and kept in the journal; the rows that stand at the nodes go to the others.");
+        if !agreed(&what, drop.yes)? {
+            return Ok(None);
+        }
+        // What began to wait since was not agreed to.
+        let is_chosen = |node: &str, table: &str, key: &Document| {
+            chosen.iter().any(|row| row.node == node && row.table == table && row.key == *key)
+        };
+        session.drop_parked(is_chosen).await.map(Some)
+    })?;
+    let Some(dropped) = dropped else { return Ok(crate::error::ATTENTION) };
+    if drop.output.json {
+        json(&Gone { dropped: &dropped })?;
+    } else {
+        let rows = counted(dropped.len() as u64, "version", "versions");
+        say(&format!("{rows} given up; the next sync carries what stands at the nodes"))?;
+    }
+    Ok(DONE)
+}
+
+fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
+    if rows.is_empty() {
+        return say(none);
+    }
+    let now = time::now();
+    let mut table = Table::new(&["node", "table", "key", "since", "from", "what", "why"]);
+    for row in rows {
+        let what = if row.row.is_some() { "write" } else { "delete" };
+        let place = [row.node.clone(), row.table.clone(), row.key.to_string(), ago(row.since, now)];
+        table.row(place.into_iter().chain([row.from.clone(), what.to_owned(), cut(&row.message, 300)]));
+    }
+    table.print()
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value as Document;
 
 use crate::error::{Error, Result};
 use crate::model::time;
@@ -83,6 +84,28 @@ impl std::fmt::Display for Table {
     }
 }
 
+/// A value of a report as a cell: text as it is, what is no text in SQL's way.
+pub fn cell(value: &Document) -> String {
+    match value {
+        Document::Null => "NULL".to_owned(),
+        Document::String(text) => text.clone(),
+        Document::Object(members) => match members.iter().next().map(|(kind, value)| (kind.as_str(), value)) {
+            Some(("hex", Document::String(hex))) => format!("x'{hex}'"),
+            Some((_, inner)) => cell(inner),
+            None => String::new(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// At most so many characters, with a sign where something is left out.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
 /// `2024-05-31 09:05:00Z`, from microseconds UTC.
 pub fn instant(micros: i64) -> String {
     match micros {
@@ -144,6 +167,14 @@ mod tests {
             table.to_string(),
             "node    pending  state\noffice        3  ok\né        12,000\nb             0  two lines\n"
         );
+    }
+
+    #[test]
+    fn cells_are_readable_and_short() {
+        let document = serde_json::json!([null, "a", 1, {"float": 0.5}, {"hex": "00ff"}, {"json": "[1]"}]);
+        let cells: Vec<String> = document.as_array().unwrap().iter().map(cell).collect();
+        assert_eq!(cells, ["NULL", "a", "1", "0.5", "x'00ff'", "[1]"]);
+        assert_eq!([cut("éàü", 3), cut("éàüö", 3)], ["éàü", "éà…"]);
     }
 
     #[test]

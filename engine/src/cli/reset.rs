@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use super::Output;
+use super::install;
+use super::report::{counted, json};
+use super::{Global, Output, agreed, block_on, load};
+use crate::error::{ATTENTION, DONE, Result};
+use crate::sync::Session;
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -16,4 +20,44 @@ pub struct Reset {
     pub yes: bool,
     #[command(flatten)]
     pub output: Output,
+}
+
+pub fn run(global: &Global, reset: &Reset) -> Result<u8> {
+    let config = load(global)?;
+    if !reset.yes {
+        let what = format!(
+            "Histories, positions and waiting rows of all nodes are cleared. {}",
+            block_on(left(&mut Session::new(config.clone())))?
+        );
+        if !agreed(&what, false)? {
+            return Ok(ATTENTION);
+        }
+    }
+    let nodes = block_on(async { Session::new(config).reset().await })?;
+    if reset.output.json {
+        json(&install::Done { nodes: &nodes })?;
+    } else {
+        install::print(&nodes, "nothing to reset")?;
+    }
+    Ok(DONE)
+}
+
+/// What would be given up: changes that were not carried yet. Also for `uninstall`.
+pub(super) async fn left(session: &mut Session) -> Result<String> {
+    // What cannot be looked at, such as a table that stands still, is no reason not to clear it.
+    let Ok(status) = session.status().await else {
+        return Ok("What was not synced yet is no longer carried; how much that is could not be found out.".to_owned());
+    };
+    let pending: u64 = status.tables.iter().map(|line| line.pending).sum();
+    let parked: u64 = status.tables.iter().map(|line| line.parked).sum();
+    Ok(match (pending, parked) {
+        (0, 0) if status.stopped.is_empty() && status.away.is_empty() => {
+            "Everything is synced: nothing is lost.".to_owned()
+        }
+        _ => format!(
+            "{} not carried yet and {} no longer carried: `concord sync` first carries what can be.",
+            counted(pending, "change", "changes"),
+            counted(parked, "waiting row is", "waiting rows are")
+        ),
+    })
 }

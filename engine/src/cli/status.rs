@@ -1,8 +1,13 @@
 //! `concord status`: how things stand.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use super::Output;
+use super::report::{Table, count, cut, json, say, span_of};
+use super::sync::left_out;
+use super::{Global, Output, with_session};
+use crate::error::Result;
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -13,4 +18,41 @@ use super::Output;
 pub struct Status {
     #[command(flatten)]
     pub output: Output,
+}
+
+pub fn run(global: &Global, status: &Status) -> Result<u8> {
+    let found = with_session(global, async |session| session.status().await)?;
+    if status.output.json {
+        json(&found)?;
+    } else {
+        print(&found)?;
+    }
+    Ok(found.exit_code())
+}
+
+fn print(status: &crate::sync::Status) -> Result<()> {
+    let mut tables = Table::new(&["table", "node", ">pending", ">oldest", ">kept", ">waiting"]);
+    for line in &status.tables {
+        let oldest = line.lag.map(|lag| span_of(Duration::from_secs_f64(lag))).unwrap_or_default();
+        let counts = [count(line.pending), oldest, count(line.kept), count(line.parked)];
+        tables.row([line.table.clone(), line.node.clone()].into_iter().chain(counts));
+    }
+    if !tables.is_empty() {
+        tables.print()?;
+    }
+    let mut nodes = Table::new(&["node", ">clock", ">conflicts", "held back by"]);
+    for node in &status.nodes {
+        let clock = match node.clock_offset {
+            0.0 => "right".to_owned(),
+            offset => format!("{offset:+.3} s"),
+        };
+        let blockers = cut(&node.blockers.join("; "), 160);
+        nodes.row([node.node.clone(), clock, count(node.conflicts), blockers]);
+    }
+    if !nodes.is_empty() {
+        say("")?;
+        nodes.print()?;
+    }
+    left_out(&status.away, &status.stopped);
+    Ok(())
 }

@@ -3,8 +3,15 @@
 use std::time::Duration;
 
 use clap::Args;
+use tokio::sync::Notify;
 
+use super::report::{count, counted, say};
+use super::stop::Stop;
+use super::{Global, block_on, load, note};
 use crate::config::duration;
+use crate::error::{DONE, Error, Result};
+use crate::model::time;
+use crate::sync::{Away, Cycle, Session, Stopped};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -17,4 +24,128 @@ pub struct Watch {
     /// How long to rest when nothing is left, such as 500ms, 5s or 1m
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
     pub every: Duration,
+    /// Report each cycle that did something as one JSON document on a line of its own
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(global: &Global, watch: &Watch) -> Result<u8> {
+    let config = load(global)?;
+    block_on(async {
+        let mut stop = Stop::listen()?;
+        let mut session = Session::new(config);
+        let mut teller = Teller { json: watch.json, away: Vec::new(), stopped: Vec::new(), started: false };
+        // Whoever reads the reports may go away: nobody is left to watch for.
+        let unheard = Notify::new();
+        let mut failed: Option<Error> = None;
+        let ending = async {
+            tokio::select! {
+                () = stop.asked() => {}
+                () = unheard.notified() => {}
+            }
+        };
+        let watched = session.watch(watch.every, ending, |cycle| {
+            if let Err(error) = teller.tell(cycle) {
+                failed = Some(error);
+                unheard.notify_one();
+            }
+        });
+        watched.await?;
+        failed.map_or(Ok(DONE), Err)
+    })
+}
+
+/// Tells of cycles that did something, and of nodes and tables when they begin or cease to take part.
+struct Teller {
+    json: bool,
+    away: Vec<Away>,
+    stopped: Vec<Stopped>,
+    started: bool,
+}
+
+impl Teller {
+    fn tell(&mut self, cycle: &Cycle) -> Result<()> {
+        let changed = self.away != cycle.away || self.stopped != cycle.stopped;
+        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || cycle.failed.is_some();
+        if self.json {
+            if did || changed {
+                let text =
+                    serde_json::to_string(cycle).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
+                say(&text)?;
+            }
+        } else {
+            if !self.started {
+                note("watching; Ctrl-C ends it");
+            }
+            self.tell_of_absence(cycle);
+            if did {
+                say(&line(cycle))?;
+            }
+        }
+        self.started = true;
+        self.away.clone_from(&cycle.away);
+        self.stopped.clone_from(&cycle.stopped);
+        Ok(())
+    }
+
+    fn tell_of_absence(&self, cycle: &Cycle) {
+        for away in cycle.away.iter().filter(|away| !self.away.contains(away)) {
+            note(&format!("{} node `{}` is left out: {}", clock(), away.node, away.why));
+        }
+        for before in self.away.iter().filter(|before| cycle.away.iter().all(|away| away.node != before.node)) {
+            note(&format!("{} node `{}` is back", clock(), before.node));
+        }
+        for stopped in cycle.stopped.iter().filter(|stopped| !self.stopped.contains(stopped)) {
+            note(&format!("{} table `{}` stands still: {}", clock(), stopped.table, stopped.why));
+        }
+        for before in self.stopped.iter().filter(|before| cycle.stopped.iter().all(|now| now.table != before.table)) {
+            note(&format!("{} table `{}` goes on", clock(), before.table));
+        }
+    }
+}
+
+/// `2024-05-31 09:05:00Z`, now.
+fn clock() -> String {
+    super::report::instant(time::now())
+}
+
+/// One line: what arrived where, and what else happened.
+fn line(cycle: &Cycle) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for carried in &cycle.carried {
+        let mut what = Vec::new();
+        if carried.written > 0 {
+            what.push(format!("{} written", count(carried.written)));
+        }
+        if carried.deleted > 0 {
+            what.push(format!("{} deleted", count(carried.deleted)));
+        }
+        parts.push(format!("{}: {}", carried.node, what.join(", ")));
+    }
+    if cycle.conflicts > 0 {
+        parts.push(counted(cycle.conflicts, "conflict", "conflicts"));
+    }
+    if cycle.parked > 0 {
+        parts.push(counted(cycle.parked, "row began to wait", "rows began to wait"));
+    }
+    parts.extend(cycle.failed.clone());
+    format!("{} {}", clock(), parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Carried;
+
+    #[test]
+    fn a_cycle_is_one_line() {
+        let cycle = Cycle {
+            carried: vec![Carried { node: "office".into(), written: 1200, deleted: 1 }],
+            conflicts: 1,
+            parked: 2,
+            ..Cycle::default()
+        };
+        let line = line(&cycle);
+        assert!(line.ends_with("Z office: 1,200 written, 1 deleted; 1 conflict; 2 rows began to wait"), "{line}");
+    }
 }

@@ -28,7 +28,8 @@ pub fn new_nodes(given: &[(Option<String>, String)], folder: &Path) -> Result<Ve
             pieces.extend([Piece::Value("value".to_owned()), Piece::Literal(rest.to_owned())]);
         }
         if !url.starts_with("${") {
-            url::address(&pieces, folder).map_err(|why| format!("{which}: {}\n    {}", why.message, why.help))?;
+            url::address(&pieces, folder)
+                .map_err(|why| format!("{which}: {}\n    {}", why.message, why.help.replace('\n', "\n    ")))?;
         }
         let name = match name {
             Some(name) if is_name(name) => name.clone(),

@@ -10,27 +10,27 @@ use std::str::FromStr;
 /// mark below `next`, except those still open when it was taken". That is the shape of a PostgreSQL snapshot, and
 /// a plain counter is the case with nothing open.
 ///
-/// `inside` extends a cut by the first entries of one transaction that is too large to be carried at once: those
-/// of mark `inside.0` whose id is at most `inside.1`.
+/// `inside` extends a cut by the first entries of transactions that are too large to be carried at once: for each of
+/// these marks the entries whose id is at most the one given.
 ///
-/// The text form, kept in the service tables, is `next[:open,open…][/mark#id]`.
+/// The text form, kept in the service tables, is `next[:open,open…][/mark#id…]`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Cut {
     next: i64,
     open: Vec<i64>,
-    inside: Option<(i64, i64)>,
+    inside: Vec<(i64, i64)>,
 }
 
 impl Cut {
     /// The cut before everything.
-    pub const START: Cut = Cut { next: 0, open: Vec::new(), inside: None };
+    pub const START: Cut = Cut { next: 0, open: Vec::new(), inside: Vec::new() };
 
     /// Every mark below `next` except those in `open`.
     pub fn new(next: i64, mut open: Vec<i64>) -> Cut {
         open.retain(|&mark| mark < next);
         open.sort_unstable();
         open.dedup();
-        Cut { next, open, inside: None }
+        Cut { next, open, inside: Vec::new() }
     }
 
     /// Every mark up to and including `last`: the cut of a plain counter.
@@ -43,34 +43,41 @@ impl Cut {
         self.next
     }
 
-    /// Marks below [`Cut::next`] that the cut does not contain, in ascending order.
+    /// Marks below [`Cut::next`] that the cut does not contain as a whole, in ascending order.
     pub fn open(&self) -> &[i64] {
         &self.open
     }
 
-    /// The transaction of which only the entries up to an id are contained, if the cut lies inside one.
-    pub fn inside(&self) -> Option<(i64, i64)> {
-        self.inside
+    /// The transactions of which only the entries up to an id are contained, in ascending order of their marks.
+    pub fn inside(&self) -> &[(i64, i64)] {
+        &self.inside
     }
 
     /// Whether the entry `id` written by transaction `mark` lies before the cut.
     pub fn contains(&self, mark: i64, id: i64) -> bool {
-        (mark < self.next && self.open.binary_search(&mark).is_err())
-            || self.inside.is_some_and(|(inside, last)| mark == inside && id <= last)
+        self.contains_all(mark) || self.inside.iter().any(|&(inside, last)| mark == inside && id <= last)
     }
 
-    /// What lies before both cuts. Part of a divided transaction counts only if both contain it.
+    /// Whether every entry of a transaction lies before the cut.
+    pub fn contains_all(&self, mark: i64) -> bool {
+        mark < self.next && self.open.binary_search(&mark).is_err()
+    }
+
+    /// What lies before both cuts.
     pub fn meet(&self, other: &Cut) -> Cut {
         if self == other {
             return self.clone();
         }
         let mut met = Cut::new(self.next.min(other.next), [&self.open[..], &other.open[..]].concat());
-        met.inside = match (self.inside, other.inside) {
-            (Some((mark, a)), Some((other_mark, b))) if mark == other_mark => Some((mark, a.min(b))),
-            (Some((mark, last)), _) if other.contains(mark, i64::MAX) => Some((mark, last)),
-            (_, Some((mark, last))) if self.contains(mark, i64::MAX) => Some((mark, last)),
-            _ => None,
-        };
+        let both = self.inside.iter().chain(&other.inside).filter_map(|&(mark, last)| {
+            let up_to = |cut: &Cut| {
+                let part = cut.inside.iter().find(|(inside, _)| *inside == mark).map(|(_, last)| *last);
+                if cut.contains_all(mark) { Some(last) } else { part }
+            };
+            Some((mark, up_to(self)?.min(up_to(other)?)))
+        });
+        let both: Vec<(i64, i64)> = both.collect();
+        both.into_iter().for_each(|(mark, last)| met.add_inside(mark, last));
         met
     }
 
@@ -78,30 +85,39 @@ impl Cut {
     ///
     /// `whole` must contain this cut.
     pub fn advance_to(&self, whole: &Cut, mark: i64) -> Cut {
-        let open = |candidate: &i64| !whole.contains(*candidate, i64::MAX) || *candidate > mark;
-        if mark < self.next {
-            let open = self.open.iter().copied().filter(open).collect();
-            return Cut { inside: self.inside.filter(|&(inside, _)| inside > mark), ..Cut::new(self.next, open) };
-        }
-        let next = whole.next.min(mark + 1).max(self.next);
-        Cut::new(next, whole.open.iter().copied().filter(|&m| m < next).collect())
+        let mut cut = if mark < self.next {
+            let open = |candidate: &i64| !whole.contains_all(*candidate) || *candidate > mark;
+            Cut::new(self.next, self.open.iter().copied().filter(open).collect())
+        } else {
+            let next = whole.next.min(mark + 1).max(self.next);
+            Cut::new(next, whole.open.iter().copied().filter(|&m| m < next).collect())
+        };
+        self.inside.iter().for_each(|&(inside, last)| cut.add_inside(inside, last));
+        cut
     }
 
     /// This cut extended by the entries of transaction `mark` up to `id`, when that transaction must be divided.
     pub fn extend_inside(&self, mark: i64, id: i64) -> Cut {
-        Cut { inside: Some((mark, id)), ..self.clone() }
+        let mut cut = self.clone();
+        cut.add_inside(mark, id);
+        cut
+    }
+
+    fn add_inside(&mut self, mark: i64, id: i64) {
+        if self.contains_all(mark) {
+            return;
+        }
+        match self.inside.binary_search_by_key(&mark, |(inside, _)| *inside) {
+            Ok(at) => self.inside[at].1 = self.inside[at].1.max(id),
+            Err(at) => self.inside.insert(at, (mark, id)),
+        }
     }
 
     /// Whether everything before `other` lies before this cut as well.
     pub fn includes(&self, other: &Cut) -> bool {
         other.next <= self.next
-            && self.open.iter().all(|&mark| {
-                mark >= other.next || other.open.binary_search(&mark).is_ok() || self.contains(mark, i64::MAX)
-            })
-            && match other.inside {
-                None => true,
-                Some((mark, last)) => self.contains(mark, last),
-            }
+            && self.open.iter().all(|&mark| mark >= other.next || other.open.binary_search(&mark).is_ok())
+            && other.inside.iter().all(|&(mark, last)| self.contains(mark, last))
     }
 }
 
@@ -111,10 +127,7 @@ impl fmt::Display for Cut {
         for (n, mark) in self.open.iter().enumerate() {
             write!(f, "{}{mark}", if n == 0 { ':' } else { ',' })?;
         }
-        match self.inside {
-            Some((mark, id)) => write!(f, "/{mark}#{id}"),
-            None => Ok(()),
-        }
+        self.inside.iter().try_for_each(|(mark, id)| write!(f, "/{mark}#{id}"))
     }
 }
 
@@ -128,18 +141,18 @@ impl FromStr for Cut {
 
     fn from_str(text: &str) -> Result<Cut, BadCut> {
         let parse = || -> Option<Cut> {
-            let (rest, inside) = match text.split_once('/') {
-                None => (text, None),
-                Some((rest, inside)) => {
-                    let (mark, id) = inside.split_once('#')?;
-                    (rest, Some((mark.parse().ok()?, id.parse().ok()?)))
-                }
-            };
+            let mut parts = text.split('/');
+            let rest = parts.next()?;
             let (next, open) = match rest.split_once(':') {
                 None => (rest, Vec::new()),
                 Some((next, open)) => (next, open.split(',').map(|m| m.parse().ok()).collect::<Option<_>>()?),
             };
-            Some(Cut { inside, ..Cut::new(next.parse().ok()?, open) })
+            let mut cut = Cut::new(next.parse().ok()?, open);
+            for part in parts {
+                let (mark, id) = part.split_once('#')?;
+                cut.add_inside(mark.parse().ok()?, id.parse().ok()?);
+            }
+            Some(cut)
         };
         parse().ok_or_else(|| BadCut(text.to_owned()))
     }
@@ -151,8 +164,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn cuts() -> impl Strategy<Value = Cut> {
-        (0..40i64, prop::collection::vec(0..40i64, 0..6), prop::option::of((0..45i64, 0..5i64)))
-            .prop_map(|(next, open, inside)| Cut { inside, ..Cut::new(next, open) })
+        let inside = prop::collection::vec((0..45i64, 0..5i64), 0..3);
+        (0..40i64, prop::collection::vec(0..40i64, 0..6), inside).prop_map(|(next, open, inside)| {
+            let mut cut = Cut::new(next, open);
+            inside.into_iter().for_each(|(mark, id)| cut.add_inside(mark, id));
+            cut
+        })
     }
 
     fn entries() -> impl Iterator<Item = (i64, i64)> {
@@ -166,43 +183,41 @@ mod tests {
         }
 
         #[test]
-        fn a_meet_contains_only_what_both_contain(a in cuts(), b in cuts()) {
+        fn a_meet_is_what_both_contain(a in cuts(), b in cuts()) {
             let met = a.meet(&b);
             for (mark, id) in entries() {
-                if met.contains(mark, id) {
-                    prop_assert!(a.contains(mark, id) && b.contains(mark, id), "{} of {} and {}", mark, a, b);
-                }
+                let both = a.contains(mark, id) && b.contains(mark, id);
+                prop_assert_eq!(met.contains(mark, id), both, "{}#{} of {} and {}", mark, id, a, b);
             }
         }
 
         #[test]
-        fn a_meet_of_undivided_cuts_is_exact(a in cuts(), b in cuts()) {
-            let (a, b) = (Cut { inside: None, ..a }, Cut { inside: None, ..b });
-            let met = a.meet(&b);
-            for (mark, id) in entries() {
-                prop_assert_eq!(met.contains(mark, id), a.contains(mark, id) && b.contains(mark, id));
-            }
-        }
-
-        #[test]
-        fn advancing_adds_exactly_the_marks_up_to_the_bound(a in cuts(), whole in cuts(), mark in 0..50i64) {
-            let (a, whole) = (Cut { inside: None, ..a }, Cut { inside: None, ..whole });
-            prop_assume!(whole.includes(&a));
+        fn advancing_adds_exactly_the_marks_up_to_the_bound(
+            whole in cuts(), ahead in prop::collection::vec(0..40i64, 0..6), parts in prop::collection::vec((0..45i64, 0..5i64), 0..3),
+            back in 0..40i64, mark in 0..50i64,
+        ) {
+            let whole = Cut { inside: Vec::new(), ..whole };
+            // Any cut that `whole` contains: less far, more open, parts of what is whole there.
+            let mut a = Cut::new(back.min(whole.next), [&whole.open[..], &ahead[..]].concat());
+            parts.into_iter().filter(|(mark, _)| whole.contains_all(*mark)).for_each(|(mark, id)| a.add_inside(mark, id));
             let cut = a.advance_to(&whole, mark);
             for (m, id) in entries() {
                 let want = a.contains(m, id) || (m <= mark && whole.contains(m, id));
                 prop_assert_eq!(cut.contains(m, id), want, "mark {} in {} of {} towards {}", m, cut, a, whole);
             }
+            prop_assert!(cut.includes(&a) && whole.includes(&cut));
         }
 
         #[test]
         fn inclusion_agrees_with_the_sets(a in cuts(), b in cuts()) {
-            let (a, b) = (Cut { inside: None, ..a }, Cut { inside: None, ..b });
-            // Below START nothing distinguishes "0" from a cut whose marks are all open, so test by content.
-            let by_content = entries().all(|(m, id)| !b.contains(m, id) || a.contains(m, id));
             if a.includes(&b) {
-                prop_assert!(by_content);
+                prop_assert!(entries().all(|(m, id)| !b.contains(m, id) || a.contains(m, id)), "{} and {}", a, b);
             }
+        }
+
+        #[test]
+        fn a_cut_includes_every_meet_of_it(a in cuts(), b in cuts()) {
+            prop_assert!(a.includes(&a.meet(&b)), "{} and {}", a, b);
         }
     }
 }

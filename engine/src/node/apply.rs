@@ -310,7 +310,9 @@ impl<'a> Application<'a> {
                 continue;
             }
             let items = self.keys_of(chunk, table);
-            let rows: Vec<&Row> = self.rows_of(chunk, table).into_iter().map(|(row, _)| row).collect();
+            // A row that may only be created, or only be replaced, may rightly stand there differently.
+            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| *mode == WriteMode::Upsert);
+            let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
             for (key, column) in node.altered(spec, &rows).await? {
                 if let Some(&item) = items.get(&key) {
                     self.refused.insert(item, (ParkedCode::Altered, altered(spec, &column)));
@@ -457,6 +459,9 @@ impl<'a> Application<'a> {
                                 && old.message == waits.message
                         };
                         if !decision.waiting.as_deref().is_some_and(same) {
+                            // Changes that have to be counted one by one are told all the same: whoever takes what waits
+                            // here may have no other way to hear of each.
+                            notes.extend(decision.notes.iter().filter(|note| note.images.is_some()).cloned());
                             let refusal = Refusal { key: waits.key.clone(), code: *code, message: message.clone() };
                             applied.parked.push((table.spec.index, refusal));
                             park.push(waits);

@@ -78,33 +78,37 @@ impl Clock {
 pub type Contests = IndexMap<Key, Contest, foldhash::fast::RandomState>;
 
 impl Contest {
-    /// Takes in one entry of a node's history. Entries of one node come in the order of their ids.
+    /// Takes in one entry of a node's history. Entries of one node come in the order of their ids, and after what waits
+    /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, keep_deltas: bool) {
         let standing = self.standing_mut(node);
+        let behind = standing.version.behind;
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
+        let mut time = entry.time;
         let mut told = None;
         let dot = match entry.arrival {
             None => {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
                 // Never before what it was made upon.
-                let time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
+                time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
                 *stamp = Stamp { time, node };
+                vector.add(dot);
                 dot
             }
             Some(arrival) => {
-                if entry.time > stamp.time {
-                    *stamp = Stamp { time: entry.time, node: arrival.dot.node };
-                }
-                vector.join(&arrival.vector);
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
+                if !behind {
+                    vector.join(&all);
+                    if entry.time > stamp.time {
+                        *stamp = Stamp { time: entry.time, node: arrival.dot.node };
+                    }
+                }
                 told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
         };
-        vector.add(dot);
-        let time = stamp.time;
         self.told.extend(told);
         if let (true, Some(images)) = (keep_deltas, entry.images)
             && !self.deltas.iter().any(|(delta, _)| delta.dot.node == dot.node && delta.dot.number == dot.number)
@@ -210,14 +214,15 @@ impl Contest {
             }
             for (source, mark, id, vector) in self.told.iter().filter(|_| !contender.undecided) {
                 let node = contender.version.node;
-                let knows = if node == *source {
-                    contender.read_own(*mark, *id)
-                } else {
+                let passed = || match node == *source {
+                    true => contender.read_own(*mark, *id),
                     // Who lacks columns has not passed on all that it was told of.
-                    table.form(*source).is_none_or(|form| form.lens.is_total())
-                        && !contender.version.behind
-                        && opened.position(table.index, node, *source).contains(*mark, *id)
+                    false => {
+                        table.form(*source).is_none_or(|form| form.lens.is_total())
+                            && opened.position(table.index, node, *source).contains(*mark, *id)
+                    }
                 };
+                let knows = !contender.version.behind && passed();
                 if knows {
                     contender.version.vector.join(vector);
                 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde::Serialize;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::contest::{Clock, Content, Contest, Contests};
 use super::decide;
 use super::opened::{Opened, Presence};
+use super::order;
 use super::read::{self, Page};
+use super::route::Ruling;
 use super::session::{Away, Carried, Member, Session, Stopped};
 use super::table::Table;
-use super::{order, route};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -50,7 +51,7 @@ pub struct Cycle {
     pub failed: Option<String>,
     /// Tables, by index, in which a conflict waits for its decision.
     #[serde(skip)]
-    undecided: HashSet<usize>,
+    pub(crate) undecided: HashSet<usize>,
 }
 
 impl Cycle {
@@ -79,6 +80,11 @@ impl Session {
         let mut cycle = Cycle::default();
         let mut opened = self.open().await?;
         let pages = self.read(&opened, &mut cycle).await?;
+        if self.is_skewed(&opened, &pages) {
+            self.close().await;
+            cycle.overtaken = true;
+            return Ok(cycle);
+        }
         self.plan_positions(&mut opened, &pages);
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
@@ -96,22 +102,49 @@ impl Session {
         self.apply(&mut opened, batches, &mut cycle).await?;
         fault::point("applied").await.map_err(internal)?;
         self.purge(&opened, whole, &cycle).await;
+        fault::point("cycle-done").await.map_err(internal)?;
         self.page = (self.page * 2).min(self.config.defaults.batch);
-        cycle.away = self.members.iter().filter_map(|member| member.away.clone()).collect();
+        cycle.away = self.away();
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
         cycle.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
         Ok(cycle)
     }
 
-    /// Opens a snapshot at every node that is there, and finds out how far everybody has come.
+    /// Opens a snapshot at every node that is there, and finds out how far everybody has come. Nodes that were restored
+    /// or replaced are left out.
     pub(super) async fn open(&mut self) -> Result<Opened> {
+        let mut opened = self.look().await?;
+        if opened.restored(&opened, &self.names, &self.tables).is_empty() {
+            return Ok(opened);
+        }
+        // The snapshots are not of one moment, and another engine may have worked between them. Only what was true
+        // before is compared with what is true now, which nothing but a lost history explains.
+        self.close().await;
+        let before = std::mem::replace(&mut opened, self.look().await?);
+        for (node, why) in before.restored(&opened, &self.names, &self.tables) {
+            let member = &mut self.members[node.index()];
+            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
+            if member.away.as_ref().is_none_or(|away| away.why != why) {
+                warn!(node = %member.name, %why, "A node is left out.");
+            }
+            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
+            opened.present[node.index()] = None;
+        }
+        Ok(opened)
+    }
+
+    /// Opens the snapshots, each as soon as its node can.
+    async fn look(&mut self) -> Result<Opened> {
         let tables = &self.tables;
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
             let before = time::now();
             let node = member.node.as_deref_mut()?;
-            let result = node.begin_read(&specs).await;
-            Some((result, before, time::now()))
+            let opening = async {
+                fault::point("open").await?;
+                node.begin_read(&specs).await
+            };
+            Some((opening.await, before, time::now()))
         }))
         .await;
         let mut opened = Opened::new(self.members.len(), self.tables.len());
@@ -153,15 +186,6 @@ impl Session {
             let clock = Clock { offset, shown: state.clock };
             opened.present[at] = Some(Presence { clock, shared_marks: state.shared_marks, parked, purged, next_marks });
         }
-        for (node, why) in opened.restored(&self.names, &self.tables) {
-            let member = &mut self.members[node.index()];
-            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
-            if member.away.as_ref().is_none_or(|away| away.why != why) {
-                warn!(node = %member.name, %why, "A node is left out.");
-            }
-            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
-            opened.present[node.index()] = None;
-        }
         Ok(opened)
     }
 
@@ -180,7 +204,7 @@ impl Session {
             warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
             return true;
         }
-        warn!(node = %member.name, %why, "A node is left out.");
+        info!(node = %member.name, %why, "A node is left out.");
         member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
         false
     }
@@ -198,8 +222,11 @@ impl Session {
                 })
                 .collect();
             let wanted: Vec<(&TableSpec, Cut)> = starts.iter().map(|(_, spec, cut)| (*spec, cut.clone())).collect();
-            let pages = read::pages(node, &wanted, presence.shared_marks, limit).await;
-            Some(pages.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
+            let reading = async {
+                fault::point("read").await?;
+                read::pages(node, &wanted, presence.shared_marks, limit).await
+            };
+            Some(reading.await.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
         }))
         .await;
         let mut all: Pages = tables.iter().map(|_| (0..self.members.len()).map(|_| None).collect()).collect();
@@ -213,6 +240,19 @@ impl Session {
             }
         }
         Ok(all)
+    }
+
+    /// Whether a target has passed more than the snapshot of a source shows, because another engine has worked between
+    /// the snapshots. What would come of that is out of date already.
+    fn is_skewed(&self, opened: &Opened, pages: &Pages) -> bool {
+        let present = || opened.nodes().map(|(node, _)| node);
+        self.tables.iter().any(|table| {
+            let pages = pages[table.index].iter().enumerate();
+            pages.filter_map(|(at, page)| Some((NodeId(at as u16), page.as_ref()?))).any(|(source, page)| {
+                let mut targets = present().filter(|&target| target != source && table.is_target(target));
+                targets.any(|target| !page.shows(opened.position(table.index, target, source)))
+            })
+        })
     }
 
     /// Where each target's positions will stand. A position moves only when there is something to pass, so that a sync at
@@ -243,14 +283,6 @@ impl Session {
         for (table, pages) in self.tables.iter().zip(pages) {
             let mut contests = Contests::default();
             let keep_deltas = table.policy.merges();
-            for (at, page) in pages.into_iter().enumerate() {
-                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
-                contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for entry in page.entries {
-                    let contest = contests.entry(entry.key.clone()).or_default();
-                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
-                }
-            }
             if table.stopped.is_none() {
                 for (node, presence) in opened.nodes() {
                     // Whoever's own history was not read, because nobody else is there, decides nothing about it.
@@ -261,6 +293,14 @@ impl Session {
                     for (key, parked) in &presence.parked[table.index] {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
+                }
+            }
+            for (at, page) in pages.into_iter().enumerate() {
+                let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
+                contests.reserve(page.entries.len().saturating_sub(contests.len()));
+                for entry in page.entries {
+                    let contest = contests.entry(entry.key.clone()).or_default();
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
                 }
             }
             all.push(contests);
@@ -276,14 +316,14 @@ impl Session {
         contests: &mut AllContests,
         partial: &HashMap<(usize, NodeId), ()>,
     ) -> Result<Option<usize>> {
-        for table in 0..self.tables.len() {
-            self.examine(table, opened, &mut contests[table], partial).await?;
+        for (table, contests) in contests.iter_mut().enumerate() {
+            self.examine(table, opened, contests, partial).await?;
         }
         let mut weight = 0;
         let mut fetched = 0;
         let budget = ROWS_LIMIT;
-        for table in 0..self.tables.len() {
-            let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
+        for (table, contests) in contests.iter_mut().enumerate() {
+            let wanted = self.wanted(&self.tables[table], opened, contests);
             let mut jobs: Vec<(NodeId, Vec<(usize, usize)>)> = Vec::new();
             for (node, places) in wanted {
                 jobs.extend(places.chunks(FETCH).map(|chunk| (node, chunk.to_vec())));
@@ -293,12 +333,12 @@ impl Session {
                 let member = &mut self.members[node.index()];
                 let Some(reader) = member.node.as_deref_mut() else { continue };
                 let rows = {
-                    let keys: Vec<&Key> = places
-                        .iter()
-                        .filter_map(|(at, _)| contests[table].get_index(*at))
-                        .map(|(key, _)| key)
-                        .collect();
-                    reader.rows(&form.spec, &keys).await
+                    let keys: Vec<&Key> =
+                        places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
+                    match fault::point("fetch").await {
+                        Ok(()) => reader.rows(&form.spec, &keys).await,
+                        Err(fault) => Err(fault.into()),
+                    }
                 };
                 let rows =
                     rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
@@ -311,7 +351,7 @@ impl Session {
                             Content::Row(Arc::new(form.lens.to_shared(row)))
                         }
                     };
-                    if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                    if let Some((_, contest)) = contests.get_index_mut(*at) {
                         contest.versions[*version].content = content;
                     }
                 }
@@ -392,14 +432,14 @@ impl Session {
                     contest.forget(node);
                 }
             }
-            for entry in entries {
-                if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, keep_deltas);
-                }
-            }
             for key in keys {
                 if let (Some(contest), Some(parked)) = (contests.get_mut(key), opened.parked(node, table, key)) {
                     contest.remember(node, parked);
+                }
+            }
+            for entry in entries {
+                if let Some(contest) = contests.get_mut(&entry.key) {
+                    contest.enter(node, entry, &presence.clock, keep_deltas);
                 }
             }
         }
@@ -467,11 +507,10 @@ impl Session {
                 if resolved.conflict {
                     debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
                 }
+                let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened };
                 for &target in &targets {
                     let Some(form) = table.form(target) else { continue };
-                    let base = contest.standing(target).and_then(|contender| contender.content.row());
-                    let decision = route::decision(table, form, target, &key, &contest, &resolved, base, opened);
-                    work[target.index()][table.index].extend(decision);
+                    work[target.index()][table.index].extend(ruling.at(target, form));
                 }
             }
         }
@@ -572,7 +611,9 @@ impl Session {
                     continue;
                 };
                 let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
+                fault::point("purge").await?;
                 node.purge(spec, &floor, settled).await?;
+                fault::point("purged").await?;
             }
             Ok::<(), node::Error>(())
         }))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::cycle::Cycle;
 use super::table::Table;
@@ -244,10 +244,18 @@ impl Session {
         tables.iter().filter_map(|table| table.spec(node)).map(|spec| (**spec).clone()).collect()
     }
 
+    /// The nodes that took no part in what was done last, and why.
+    pub fn away(&self) -> Vec<Away> {
+        self.members.iter().filter_map(|member| member.away.clone()).collect()
+    }
+
     pub(super) fn unreachable(&self) -> Error {
-        let away = self.members.iter().filter_map(|member| member.away.as_ref());
+        let away = self.away().into_iter();
         let lines: Vec<String> = away.map(|away| format!("node `{}`: {}", away.node, away.why)).collect();
-        Error::Unreachable(lines)
+        match self.away().iter().any(|away| away.unreachable) {
+            true => Error::Unreachable(lines),
+            false => Error::Refused(lines),
+        }
     }
 }
 
@@ -256,9 +264,12 @@ impl Member {
     pub fn leave(&mut self, error: &node::Error) {
         self.node = None;
         self.prepared = false;
-        let away = Away { node: self.name.clone(), why: error.to_string(), unreachable: true };
+        // A file that is no database does not become one by waiting.
+        let unreachable = matches!(error.kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry);
+        let away = Away { node: self.name.clone(), why: error.to_string(), unreachable };
         if self.away.as_ref() != Some(&away) {
-            warn!(node = %self.name, why = %error, "A node is away.");
+            // Every report names it; at the level of warnings it would be said twice.
+            info!(node = %self.name, why = %error, "A node is away.");
         }
         self.away = Some(away);
     }
@@ -269,7 +280,7 @@ impl Table {
     pub(super) fn stop(&mut self, node: &str, what: &str) {
         if self.stopped.is_none() {
             let why = format!("at {node}: {what}; run `concord install` once the tables of all nodes agree again");
-            warn!(table = %self.name, %why, "A table stands still.");
+            info!(table = %self.name, %why, "A table stands still.");
             self.stopped = Some(why);
         }
     }

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::session::{Member, Session};
+use super::session::{Away, Member, Session};
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::model::{NodeId, OnGone};
 use crate::node::{self, Catalogue, Probe};
 
@@ -17,6 +18,8 @@ pub struct Checked {
     pub problems: Vec<String>,
     /// What may go on but deserves a look.
     pub warnings: Vec<String>,
+    /// Nodes that could not be looked at.
+    pub away: Vec<Away>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -53,10 +56,9 @@ impl Session {
         let mut checked = Checked::default();
         self.connect().await;
         let probes = self.probe(&mut checked).await?;
-        let mut unreachable = false;
+        checked.away = self.away();
         for (member, probe) in self.members.iter().zip(&probes) {
             if let Some(away) = &member.away {
-                unreachable = true;
                 checked.problems.push(format!("node `{}`: {}", away.node, away.why));
             }
             if let Some(probe) = probe {
@@ -65,7 +67,7 @@ impl Session {
             }
         }
         self.same_database_twice(&probes, &mut checked.problems);
-        if unreachable {
+        if !checked.away.is_empty() {
             return Ok(checked);
         }
         let tables = self.agree(&mut checked).await?;
@@ -230,8 +232,11 @@ impl Session {
             let specs = Session::specs(&self.tables, member.id);
             let sync = node::Sync { name: name.clone(), nodes: nodes.clone(), node: member.name.clone() };
             let Some(node) = member.node.as_deref_mut() else { continue };
-            crate::fault::point("install-node").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
-            let done = node.install(&sync, &specs).await.map_err(Error::at(&member.name, "installing"))?;
+            let installing = async {
+                fault::point("install-node").await?;
+                node.install(&sync, &specs).await
+            };
+            let done = installing.await.map_err(Error::at(&member.name, "installing"))?;
             lines.push(NodeLines { node: member.name.clone(), done });
         }
         Ok((lines, checked.warnings))
@@ -290,7 +295,11 @@ impl Session {
         let mut lines = Vec::new();
         for Member { name, node, .. } in &mut self.members {
             let Some(node) = node.as_deref_mut() else { continue };
-            lines.push(work(name.clone(), node).await.map_err(Error::at(name, doing))?);
+            let working = async {
+                fault::point("remove-node").await?;
+                work(name.clone(), node).await
+            };
+            lines.push(working.await.map_err(Error::at(name, doing))?);
         }
         Ok(lines)
     }
@@ -299,7 +308,7 @@ impl Session {
 impl Checked {
     /// The code with which the command ends.
     pub fn exit_code(&self) -> u8 {
-        if self.nodes.iter().any(|node| node.server.is_none()) {
+        if self.away.iter().any(|away| away.unreachable) {
             crate::error::UNREACHABLE
         } else if self.problems.is_empty() {
             crate::error::DONE

@@ -129,7 +129,7 @@ impl Session {
                 blockers,
             });
         }
-        status.away = self.members.iter().filter_map(|member| member.away.clone()).collect();
+        status.away = self.away();
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
         status.stopped = stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect();
         Ok(status)

@@ -103,7 +103,17 @@ impl Place {
         match tokio::time::timeout(PATIENCE, session).await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(error)) => {
-                Err(failure::error(error).while_doing(format_args!("cannot connect to PostgreSQL at {}", self.shown)))
+                let error = match error {
+                    // Nothing was there yet that could break.
+                    sqlx::Error::Io(why) => Error::new(ErrorKind::Lost, why.to_string()),
+                    error => failure::error(error),
+                };
+                let help = match error.kind {
+                    ErrorKind::Login => "; check the user, the password and the database in the node's url",
+                    _ => "",
+                };
+                let text = format!("cannot connect to PostgreSQL at {}: {error}{help}", self.shown);
+                Err(Error::new(error.kind, text))
             }
             Err(_) => Err(Error::new(
                 ErrorKind::Lost,

@@ -167,9 +167,10 @@ impl Postgres {
         let mut passed = "(h.xid OPERATOR(pg_catalog.<) $1::pg_catalog.xid8 \
                           AND h.xid OPERATOR(pg_catalog.<>) ALL ($2::pg_catalog.xid8[]))"
             .to_owned();
-        if let Some((mark, last)) = through.inside() {
+        for &(mark, last) in through.inside() {
             args.mark(mark).add(last);
-            passed += " OR (h.xid OPERATOR(pg_catalog.=) $5::pg_catalog.xid8 AND h.id <= $6)";
+            let at = args.count();
+            passed += &format!(" OR (h.xid OPERATOR(pg_catalog.=) ${}::pg_catalog.xid8 AND h.id <= ${at})", at - 1);
         }
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
         let statement = format!(

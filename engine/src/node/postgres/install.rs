@@ -9,6 +9,7 @@ use super::drift::Fingerprint;
 use super::schema::get;
 use super::wire::Args;
 use super::{HISTORY, Phase, Postgres, SERVICE, quote, sql};
+use crate::fault;
 use crate::model::TableSpec;
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
 
@@ -77,6 +78,7 @@ impl Postgres {
         for ((spec, form), now) in tables.iter().zip(forms).zip(now) {
             self.install_table(spec, form, installed.get(&spec.name), &now, &mut done).await?;
         }
+        fault::point("install-commit").await?;
         self.run("COMMIT").await?;
         self.phase = Phase::Idle;
         Ok(done)
@@ -122,7 +124,7 @@ impl Postgres {
                 args,
             )
             .await?;
-            done.push(format!("this is {} of {}", sync.node, sync.nodes.join(", ")));
+            done.push(format!("this is `{}` of the nodes {}", sync.node, sync.nodes.join(", ")));
             self.names.clone_from(&sync.nodes);
         }
         let before = self.wanted_source().await?;
@@ -455,7 +457,9 @@ impl Postgres {
                 ));
             }
         }
-        self.run(&format!("DROP SCHEMA {HISTORY} CASCADE; DROP SCHEMA {SERVICE} CASCADE; COMMIT")).await?;
+        self.run(&format!("DROP SCHEMA {HISTORY} CASCADE; DROP SCHEMA {SERVICE} CASCADE")).await?;
+        fault::point("uninstall-commit").await?;
+        self.run("COMMIT").await?;
         self.phase = Phase::Idle;
         self.targets.clear();
         self.stale = true;

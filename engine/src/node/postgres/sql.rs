@@ -68,25 +68,23 @@ pub fn cells<'v>(keys: &'v [&'v Key]) -> impl Iterator<Item = &'v [Value]> + Clo
 /// The condition that an entry `h` lies beyond a cut, as separate conditions no two of which hold at once, each a range
 /// of the index (xid, id); adds the parameters.
 pub fn beyond(args: &mut Args, cut: &Cut) -> Vec<String> {
-    let mark = |args: &mut Args, mark: i64| {
-        args.mark(mark);
-        format!("${}::pg_catalog.xid8", args.count())
-    };
-    let next = mark(args, cut.next());
-    let inside = cut.inside().filter(|&(inside, _)| !cut.contains(inside, i64::MAX));
-    args.marks(cut.open().iter().copied().filter(|&open| inside.is_none_or(|(inside, _)| open != inside)));
+    let divided = |mark: &i64| cut.inside().iter().any(|(inside, _)| inside == mark);
+    args.marks(cut.open().iter().copied().filter(|open| !divided(open)));
     let mut parts = vec![format!("h.xid OPERATOR(pg_catalog.=) ANY (${}::pg_catalog.xid8[])", args.count())];
-    let at_least = |bound: &str| format!("h.xid OPERATOR(pg_catalog.>=) {bound}");
-    match inside {
-        None => parts.push(at_least(&next)),
-        Some((inside, last)) => {
-            let divided = mark(args, inside);
-            args.add(last);
-            let last = format!("${}", args.count());
-            parts.push(format!("{} AND h.xid OPERATOR(pg_catalog.<) {divided}", at_least(&next)));
-            parts.push(format!("h.xid OPERATOR(pg_catalog.=) {divided} AND h.id OPERATOR(pg_catalog.>) {last}"));
-            parts.push(format!("{} AND h.xid OPERATOR(pg_catalog.>) {divided}", at_least(&next)));
-        }
+    args.mark(cut.next());
+    let mut rest = format!("h.xid OPERATOR(pg_catalog.>=) ${}::pg_catalog.xid8", args.count());
+    if !cut.inside().is_empty() {
+        args.marks(cut.inside().iter().map(|(mark, _)| *mark));
+        rest += &format!(" AND h.xid OPERATOR(pg_catalog.<>) ALL (${}::pg_catalog.xid8[])", args.count());
+    }
+    parts.push(rest);
+    for &(mark, last) in cut.inside() {
+        args.mark(mark).add(last);
+        let at = args.count();
+        parts.push(format!(
+            "h.xid OPERATOR(pg_catalog.=) ${}::pg_catalog.xid8 AND h.id OPERATOR(pg_catalog.>) ${at}",
+            at - 1
+        ));
     }
     parts
 }

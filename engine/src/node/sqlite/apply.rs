@@ -9,7 +9,7 @@ use super::capture::{history_name, last_id};
 use super::connect::Silence;
 use super::failure::{Told, unfit};
 use super::history::{self, bind, bind_key};
-use super::plan::Plan;
+use super::plan::{Many, Plan};
 use super::triggers::NOW;
 use super::types::Affinity;
 use super::{quote, service, types};
@@ -64,42 +64,71 @@ pub(super) fn write(
     let doing = || format!("writing `{}`", spec.local);
     let own = || rows.iter().map(|row| spec.key_of(row)).collect();
     unrecorded(db, silence, plan, spec, own, || {
-        let each = |sql: &str, f: &mut dyn FnMut(&mut Statement<'_>, &Row) -> Result<()>| -> Result<()> {
-            let mut statement = db.prepare_cached(sql).told(doing)?;
-            rows.iter().try_for_each(|row| f(&mut statement, row))
-        };
         let put = |statement: &mut Statement<'_>, row: &Row| {
-            bind_row(statement, spec, row)?;
+            bind_row(statement, 1, spec, row)?;
             statement.raw_execute().told(doing)
         };
-        let there = |row: &Row| exists(db, plan, spec, &spec.key_of(row));
-        match (mode, &plan.upsert, &plan.insert_only, &plan.update) {
-            (WriteMode::Upsert, Some(sql), ..)
-            | (WriteMode::InsertOnly, _, Some(sql), _)
-            | (WriteMode::UpdateOnly, .., Some(sql)) => each(sql, &mut |statement, row| put(statement, row).map(drop)),
-            (WriteMode::UpdateOnly, .., None) => Ok(()),
-            (WriteMode::Upsert, None, _, Some(update)) => {
-                let mut update = db.prepare_cached(update).told(doing)?;
-                each(&plan.insert, &mut |insert, row| match put(&mut update, row)? {
-                    0 => put(insert, row).map(drop),
-                    _ => Ok(()),
+        match (mode, &plan.upsert, &plan.insert_only) {
+            (WriteMode::Upsert, Some(many), _) | (WriteMode::InsertOnly, _, Some(many)) => {
+                in_batches(db, many, spec.columns.len(), rows, doing, |statement, first, row| {
+                    bind_row(statement, first, spec, row)
                 })
             }
-            (WriteMode::Upsert, None, _, None) | (WriteMode::InsertOnly, _, None, _) => {
-                each(&plan.insert, &mut |insert, row| match there(row)? {
-                    false => put(insert, row).map(drop),
-                    true => Ok(()),
-                })
+            (WriteMode::UpdateOnly, ..) => {
+                let Some(update) = &plan.update else { return Ok(()) };
+                let mut update = db.prepare_cached(update).told(doing)?;
+                rows.iter().try_for_each(|row| put(&mut update, row).map(drop))
+            }
+            (mode, ..) => {
+                let mut insert = db.prepare_cached(&plan.insert).told(doing)?;
+                let update = plan.update.as_ref().filter(|_| mode == WriteMode::Upsert);
+                let mut update = update.map(|sql| db.prepare_cached(sql)).transpose().told(doing)?;
+                for row in rows {
+                    let there = match &mut update {
+                        Some(update) => put(update, row)? > 0,
+                        None => exists(db, plan, spec, &spec.key_of(row))?,
+                    };
+                    if !there {
+                        put(&mut insert, row)?;
+                    }
+                }
+                Ok(())
             }
         }
     })
 }
 
-fn bind_row(statement: &mut Statement<'_>, spec: &TableSpec, row: &[Value]) -> Result<()> {
+/// Rows or keys in one statement. SQLite keeps a journal for every statement on a table with triggers, into which each
+/// page that it changes is copied, so that many small statements cost several times as much as few larger ones.
+const TOGETHER: usize = 100;
+
+/// The parameters that one statement may have.
+const PARAMETERS: usize = 32_766;
+
+/// Runs a statement over all items, several at a time; `bind` binds one from a given number on.
+fn in_batches<T, D: std::fmt::Display>(
+    db: &Connection,
+    many: &Many,
+    width: usize,
+    items: &[T],
+    doing: impl Fn() -> D,
+    bind: impl Fn(&mut Statement<'_>, usize, &T) -> Result<()>,
+) -> Result<()> {
+    for batch in items.chunks(TOGETHER.min(PARAMETERS / width.max(1)).max(1)) {
+        let mut statement = db.prepare_cached(&many.sql(batch.len())).told(&doing)?;
+        for (at, item) in batch.iter().enumerate() {
+            bind(&mut statement, at * width + 1, item)?;
+        }
+        statement.raw_execute().told(&doing)?;
+    }
+    Ok(())
+}
+
+fn bind_row(statement: &mut Statement<'_>, first: usize, spec: &TableSpec, row: &[Value]) -> Result<()> {
     for (at, (column, value)) in spec.columns.iter().zip(row).enumerate() {
         let is_key = spec.key.contains(&at);
         let encoded = if is_key { types::encode_key(column, value) } else { types::encode(column, value) };
-        bind(statement, at + 1, spec, column, encoded)?;
+        bind(statement, first + at, spec, column, encoded)?;
     }
     Ok(())
 }
@@ -107,7 +136,7 @@ fn bind_row(statement: &mut Statement<'_>, spec: &TableSpec, row: &[Value]) -> R
 fn exists(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -> Result<bool> {
     let doing = || format!("reading rows of `{}`", spec.local);
     let mut statement = db.prepare_cached(&plan.exists).told(doing)?;
-    bind_key(&mut statement, spec, key)?;
+    bind_key(&mut statement, 1, spec, key)?;
     let found = statement.raw_query().next().told(doing)?.is_some();
     Ok(found)
 }
@@ -116,13 +145,17 @@ fn exists(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -> Result<b
 pub(super) fn delete(db: &Connection, silence: &Silence, plan: &Plan, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
     let doing = || format!("deleting from `{}`", spec.local);
     let own = || keys.iter().map(|key| (*key).clone()).collect();
-    unrecorded(db, silence, plan, spec, own, || {
-        let mut statement = db.prepare_cached(&plan.delete).told(doing)?;
-        for key in keys {
-            bind_key(&mut statement, spec, key)?;
-            statement.raw_execute().told(doing)?;
+    unrecorded(db, silence, plan, spec, own, || match &plan.delete {
+        Some(many) => in_batches(db, many, spec.key.len(), keys, doing, |statement, first, key| {
+            bind_key(statement, first, spec, key)
+        }),
+        None => {
+            let mut statement = db.prepare_cached(&plan.delete_one).told(doing)?;
+            keys.iter().try_for_each(|key| {
+                bind_key(&mut statement, 1, spec, key)?;
+                statement.raw_execute().map(drop).told(doing)
+            })
         }
-        Ok(())
     })?;
     if plan.has_user_triggers {
         for key in keys {
@@ -188,7 +221,7 @@ pub(super) fn make_room(
             );
             let mut statement = db.prepare_cached(&sql).told(doing)?;
             for row in rows {
-                bind_key(&mut statement, spec, &spec.key_of(row))?;
+                bind_key(&mut statement, 1, spec, &spec.key_of(row))?;
                 let away = if null { Stored::Null } else { placeholder(column) };
                 statement.raw_bind_parameter(width + 1, ToSqlOutput::Owned(away)).told(doing)?;
                 for (n, part) in (width + 2..).zip(&parts) {
@@ -255,7 +288,7 @@ pub(super) fn still_referred(
         );
         let mut statement = db.prepare_cached(&sql).told(doing)?;
         for (key, held) in keys.iter().zip(&mut held).filter(|(_, held)| !**held) {
-            bind_key(&mut statement, spec, key)?;
+            bind_key(&mut statement, 1, spec, key)?;
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next().told(doing)? {
                 let stays = match referring {
@@ -310,7 +343,7 @@ pub(super) fn altered(db: &Connection, plan: &Plan, spec: &TableSpec, rows: &[&R
     let mut altered = Vec::new();
     for row in rows {
         let key = spec.key_of(row);
-        bind_key(&mut statement, spec, &key)?;
+        bind_key(&mut statement, 1, spec, &key)?;
         let mut found = statement.raw_query();
         let different = match found.next().told(doing)? {
             // The row is gone: every column differs, the key first of all.

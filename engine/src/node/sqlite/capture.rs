@@ -10,6 +10,7 @@ use super::schema::{self, Table};
 use super::service::{self, Installed};
 use super::triggers::{self, Capture};
 use super::{connect, quote, read_mode};
+use crate::fault;
 use crate::model::TableSpec;
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
 
@@ -40,6 +41,7 @@ pub(super) fn install(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Resu
     refuse_collisions(specs)?;
     db.execute_batch("BEGIN IMMEDIATE").told(|| "installing")?;
     let lines = install_all(db, sync, specs).and_then(|mut lines| {
+        fault::blocking_point("install-commit")?;
         db.execute_batch("COMMIT").told(|| "installing")?;
         switch_to_wal(db, &mut lines)?;
         Ok(lines)
@@ -227,6 +229,7 @@ fn switch_to_wal(db: &Connection, lines: &mut Vec<String>) -> Result<()> {
 pub(super) fn uninstall(db: &Connection) -> Result<bool> {
     db.execute_batch("BEGIN IMMEDIATE").told(|| "uninstalling")?;
     let done = uninstall_all(db).and_then(|former| {
+        fault::blocking_point("uninstall-commit")?;
         db.execute_batch("COMMIT").told(|| "uninstalling")?;
         Ok(former)
     });

@@ -103,7 +103,7 @@ fn entry(row: &DbRow<'_>, id: i64, spec: &TableSpec, names: &[String]) -> Result
 pub(super) fn pending(db: &Connection, plan: &Plan, spec: &TableSpec, after: &Cut) -> Result<u64> {
     let doing = || format!("reading the history of `{}`", spec.name);
     let first = first_beyond(after);
-    if after.open().is_empty() && after.inside().is_none() {
+    if after.open().is_empty() && after.inside().is_empty() {
         return db
             .prepare_cached(&format!("SELECT count(*) FROM {} WHERE id >= ?1 AND op <> '-'", plan.history))
             .and_then(|mut statement| statement.query_row([first], |row| row.get::<_, i64>(0)))
@@ -163,16 +163,16 @@ pub(super) fn rows(
             found.push(odd.map(Err));
             continue;
         }
-        bind_key(&mut statement, spec, key)?;
+        bind_key(&mut statement, 1, spec, key)?;
         let mut rows = statement.raw_query();
         found.push(rows.next().told(doing)?.map(|row| read_row(row, spec)));
     }
     Ok(found)
 }
 
-/// Binds a key to the first parameters of a statement.
-pub(super) fn bind_key(statement: &mut Statement<'_>, spec: &TableSpec, key: &[Value]) -> Result<()> {
-    for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
+/// Binds a key to the parameters of a statement, from the `first` on.
+pub(super) fn bind_key(statement: &mut Statement<'_>, first: usize, spec: &TableSpec, key: &[Value]) -> Result<()> {
+    for ((column, value), at) in spec.key_columns().zip(key).zip(first..) {
         bind(statement, at, spec, column, types::encode_key(column, value))?;
     }
     Ok(())

@@ -14,13 +14,15 @@ pub(super) struct Plan {
     pub select: String,
     /// The same for a key of which a part is NULL.
     pub select_null: String,
-    pub delete: String,
+    pub delete_one: String,
+    /// `None` where a key has to be compared part by part.
+    pub delete: Option<Many>,
     /// Creates or replaces; `None` where that has to be done in two steps.
-    pub upsert: Option<String>,
+    pub upsert: Option<Many>,
     /// The whole row is bound from ?1 on, here and below.
     pub insert: String,
     /// Creates unless the key is there; `None` where that has to be looked up.
-    pub insert_only: Option<String>,
+    pub insert_only: Option<Many>,
     /// `None` if the key is all there is.
     pub update: Option<String>,
     /// Whether a row is there, by its key alone.
@@ -37,6 +39,20 @@ pub(super) struct Plan {
     pub followed: Vec<String>,
     /// How a key is found, bound from a given number on.
     condition: Vec<(String, bool, bool)>,
+}
+
+/// A statement for any number of rows or keys, whose values are bound one after the other.
+pub(super) struct Many {
+    head: String,
+    item: String,
+    tail: String,
+}
+
+impl Many {
+    pub(super) fn sql(&self, count: usize) -> String {
+        let items = std::iter::repeat_n(self.item.as_str(), count).collect::<Vec<_>>().join(", ");
+        format!("{}{items}{}", self.head, self.tail)
+    }
 }
 
 impl Plan {
@@ -58,7 +74,7 @@ impl Plan {
         let target = quote::name(&spec.local);
         let columns = quote::names(spec.columns.iter().map(|column| column.name.as_str()));
         let key = quote::names(spec.key_columns().map(|column| column.name.as_str()));
-        let marks = (1..=spec.columns.len()).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
+        let marks = |count: usize| format!("({})", vec!["?"; count].join(", "));
         let others: Vec<(usize, String)> = (0..spec.columns.len())
             .filter(|at| !spec.key.contains(at))
             .map(|at| (at + 1, quote::name(&spec.columns[at].name)))
@@ -70,7 +86,12 @@ impl Plan {
         let set = |value: &dyn Fn(usize, &str) -> String| {
             others.iter().map(|(at, name)| format!("{name} = {}", value(*at, name))).collect::<Vec<_>>().join(", ")
         };
-        let insert = format!("INSERT{or} INTO {target} ({columns}) VALUES ({marks})");
+        let insert = format!("INSERT{or} INTO {target} ({columns}) VALUES ");
+        let many_rows = |then: &str| Many {
+            head: insert.clone(),
+            item: marks(spec.columns.len()),
+            tail: format!(" ON CONFLICT ({key}) DO {then}"),
+        };
         let do_update = match others.is_empty() {
             true => "NOTHING".to_owned(),
             false => format!("UPDATE SET {}", set(&|_, name| format!("excluded.{name}"))),
@@ -78,6 +99,10 @@ impl Plan {
         let by_row = found_by(&condition, &spec.key.iter().map(|at| at + 1).collect::<Vec<_>>(), false);
         let numbers: Vec<usize> = (1..=condition.len()).collect();
         let by_key = found_by(&condition, &numbers, false);
+        let (head, item) = match spec.key.len() {
+            1 => (format!("DELETE FROM {target} WHERE {key} IN ("), "?".to_owned()),
+            parts => (format!("DELETE FROM {target} WHERE ({key}) IN (VALUES "), marks(parts)),
+        };
         let entry_keys = spec.key_columns().map(|column| format!("key_{}", column.name)).collect::<Vec<_>>();
         let keys = quote::names(entry_keys.iter().map(String::as_str));
         let mut entry_columns = format!("{}, {keys}", quote::names(triggers::FIXED));
@@ -89,12 +114,13 @@ impl Plan {
         Ok(Plan {
             select: format!("SELECT {columns} FROM {target} WHERE {by_key}"),
             select_null: format!("SELECT {columns} FROM {target} WHERE {}", found_by(&condition, &numbers, true)),
-            delete: format!("DELETE FROM {target} WHERE {by_key}"),
-            upsert: (!lax && clause).then(|| format!("{insert} ON CONFLICT ({key}) DO {do_update}")),
-            insert_only: (!lax).then(|| format!("{insert} ON CONFLICT ({key}) DO NOTHING")),
+            delete_one: format!("DELETE FROM {target} WHERE {by_key}"),
+            delete: (!lax).then(|| Many { head, item, tail: ")".to_owned() }),
+            upsert: (!lax && clause).then(|| many_rows(&do_update)),
+            insert_only: (!lax).then(|| many_rows("NOTHING")),
             update: (!others.is_empty())
                 .then(|| format!("UPDATE{or} {target} SET {} WHERE {by_row}", set(&|at, _| format!("?{at}")))),
-            insert,
+            insert: format!("{insert}{}", marks(spec.columns.len())),
             exists: format!("SELECT 1 FROM {target} WHERE {by_key}"),
             reacts: spec.reacts() || !user_triggers.is_empty() || followed.iter().any(|column| !is_key(column)),
             has_user_triggers: !user_triggers.is_empty(),
@@ -111,7 +137,7 @@ impl Plan {
         found_by(&self.condition, &(first..first + self.condition.len()).collect::<Vec<_>>(), false)
     }
 
-    /// The value to give a column of a unique index so that it is out of the way: `None` for NULL.
+    /// Whether changes of this unique value are handed on to rows that refer to it.
     pub(super) fn is_followed(&self, unique: &Unique) -> bool {
         unique.columns.iter().any(|column| self.followed.iter().any(|name| name.eq_ignore_ascii_case(column)))
     }

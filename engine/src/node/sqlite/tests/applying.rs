@@ -271,7 +271,7 @@ async fn what_users_commit_in_between_is_noticed() {
     assert!(bench.user.execute_batch("UPDATE t SET a = 'locked out'").is_err());
     bench.node.undo().await.unwrap();
     bench.node.commit().await.unwrap();
-    // An engine that comes when a user holds the lock is told to try again. (The wait is cut short by a file lock.)
+    // Once read, they are seen.
     let cut = Cut::through(5);
     bench.node.begin_apply(&bench.specs).await.unwrap();
     assert_eq!(bench.node.unseen(&bench.specs[0], &cut, &keys).await.unwrap(), Vec::<Key>::new());
@@ -417,4 +417,46 @@ async fn users_write_while_concord_reads_and_applies() {
     whole.retain(|_, row| matches!(row[0], Value::Int(id) if id < 1_000));
     replica.follow(&mut bench, 0, &whole).await.unwrap();
     assert!(own > 1_001);
+}
+
+#[tokio::test]
+async fn many_rows_with_every_kind_of_key() {
+    for sql in [
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)",
+        "CREATE TABLE t (a INT NOT NULL, id INT NOT NULL, b, PRIMARY KEY (id, a))",
+        "CREATE TABLE t (a TEXT, id INT, b, PRIMARY KEY (a, id)) WITHOUT ROWID",
+        "CREATE TABLE t (id PRIMARY KEY NOT NULL, a, b)",
+        "CREATE TABLE t (id INT NOT NULL UNIQUE, a, b); CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END",
+    ] {
+        let mut bench = Bench::new(sql, &["t"]).await;
+        let is_text = |column: &Column| column.native == "TEXT";
+        let rows: Vec<Row> = (0..250)
+            .map(|n| {
+                bench.specs[0].columns.iter().map(|c| if is_text(c) { text(&n.to_string()) } else { int(n) }).collect()
+            })
+            .collect();
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        bench.write(&rows).await.unwrap();
+        bench.write(&rows[..130]).await.unwrap();
+        bench.node.commit().await.unwrap();
+        let count = |bench: &Bench| bench.table("t").lines().count();
+        assert_eq!(count(&bench), 250, "{sql}");
+        let keys: Vec<Key> = rows[..249].iter().map(|row| bench.specs[0].key_of(row)).collect();
+        let keys: Vec<&Key> = keys.iter().collect();
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        bench.node.delete(&[(&bench.specs[0], &keys)]).await.unwrap();
+        bench.node.commit().await.unwrap();
+        assert_eq!(bench.table("t"), "249 249 249", "{sql}");
+        assert_eq!(bench.entries().await, [], "{sql}");
+        if let [first, second] = &bench.specs[0].key[..] {
+            let name = |at: &usize| bench.specs[0].columns[*at].name.clone();
+            let delete = format!(
+                "EXPLAIN QUERY PLAN DELETE FROM t WHERE ({}, {}) IN (VALUES (1, 2), (3, 4))",
+                name(first),
+                name(second)
+            );
+            let plan: String = bench.user.query_row(&delete, [], |row| row.get(3)).unwrap();
+            assert!(plan.starts_with("SEARCH t USING"), "{plan}");
+        }
+    }
 }

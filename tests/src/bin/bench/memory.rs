@@ -1,0 +1,88 @@
+//! The most memory that a sync takes, measured in a process that does nothing else.
+
+use std::process::Command;
+
+use concord_tests::Database;
+
+use super::Run;
+use super::place::{self, Nodes};
+use super::report::Target;
+
+const POSTGRES: &str = "memory: pending changes, PostgreSQL to PostgreSQL";
+const SQLITE: &str = "memory: pending changes, SQLite to PostgreSQL";
+
+/// Under this argument the program is the process that is measured.
+pub const CHILD: &str = "--sync-once";
+
+/// Runs the sync of a file and prints the peak of its own memory in KiB.
+pub fn child(config: &str) {
+    let text = std::fs::read_to_string(config).unwrap_or_else(|why| panic!("{config}: {why}"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    runtime.block_on(Box::pin(place::sync(&text)));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+    println!("{}", peak.unwrap_or("0"));
+}
+
+pub async fn run(run: &mut Run) {
+    if run.wants(POSTGRES) {
+        let server = run.server().await;
+        let nodes = Nodes::postgres(&server, 2, 0).await;
+        let mut user = nodes.databases[0].user().await;
+        let mut first = 1;
+        for pending in run.sizes.pending {
+            // One transaction: the hardest case, because batches are divided between transactions where that is possible.
+            place::insert(&mut user, "accounts", first, first + pending - 1).await;
+            first += pending;
+            nodes.settle().await;
+            measure(run, POSTGRES, pending, nodes.config()).await;
+            nodes.agree().await;
+        }
+    }
+    if run.wants(SQLITE) {
+        let server = run.server().await;
+        let folder = place::folder();
+        let file = folder.path().join("a.db");
+        let database = Database::on(&server).await;
+        place::create(&database, "accounts", 0).await;
+        let source = rusqlite::Connection::open(&file).expect("the file opens");
+        source
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 10000; CREATE TABLE accounts (id integer PRIMARY KEY, \
+                 name text, balance numeric(12,2), updated_at timestamptz, payload text)",
+            )
+            .expect("a table is created");
+        let config = place::config([format!("sqlite:{}", file.display()), database.url()].into_iter());
+        place::install(&config).await;
+        let mut first = 1;
+        for pending in run.sizes.pending {
+            let last = first + pending - 1;
+            source
+                .execute_batch(&format!(
+                    "INSERT INTO accounts WITH RECURSIVE n (v) AS (SELECT {first} UNION ALL SELECT v + 1 FROM n WHERE \
+                     v < {last}) SELECT v, 'name ' || v, v % 1000000 / 100.0, '2026-01-01 00:00:00Z', printf('%0100d', v) \
+                     FROM n"
+                ))
+                .expect("rows are inserted");
+            first += pending;
+            measure(run, SQLITE, pending, &config).await;
+        }
+    }
+}
+
+async fn measure(run: &mut Run, name: &str, pending: i64, config: &str) {
+    let folder = place::folder();
+    let file = folder.path().join("concord.toml");
+    std::fs::write(&file, config).expect("the folder is ours");
+    let mut command = Command::new(std::env::current_exe().expect("a process knows its program"));
+    command.arg(CHILD).arg(&file);
+    let start = std::time::Instant::now();
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it runs").expect("it starts");
+    let took = start.elapsed().as_secs_f64();
+    let peak: Option<f64> = String::from_utf8_lossy(&output.stdout).trim().parse().ok();
+    let Some(peak) = peak.filter(|_| output.status.success()) else {
+        panic!("the sync failed: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let detail = format!("{pending} changes in {took:.1} s");
+    run.report.figure(&format!("{name} ({pending})"), Target::AtMost(200.0), "MiB", peak / 1024.0, detail);
+}

@@ -1,0 +1,357 @@
+//! What a person sees who runs the command: exit codes, messages, and never a password.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use concord_tests::{As, Concord, Database, Kind, Output, PATIENCE, Seed, wait_until};
+
+use super::scene::{self, Scene};
+
+/// Part of every password in these tests, and of nothing else.
+const CANARY: &str = "canary";
+
+const MIXED: &[Kind] = &[Kind::Postgres, Kind::Sqlite];
+
+/// Runs a command as talkative as can be. Panics if it shows a password or does not end as it should.
+async fn said(concord: &Concord, arguments: &[&str], code: i32, parts: &[&str]) -> Output {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["-vv"]).collect();
+    let output = concord.run(&arguments).await;
+    assert!(!output.says(CANARY), "`{}` shows a password: {output:?}", arguments.join(" "));
+    assert_eq!(output.status.code(), Some(code), "`{}`: {}\n{}", arguments.join(" "), output.stdout, output.stderr);
+    for part in parts {
+        assert!(
+            output.says(part),
+            "`{}` does not say `{part}`: {}\n{}",
+            arguments.join(" "),
+            output.stdout,
+            output.stderr
+        );
+    }
+    output
+}
+
+/// Every command that opens the databases ends with this code, says these things, changes nothing and shows no password.
+async fn all_say(concord: &Concord, code: i32, parts: &[&str]) {
+    for command in [&["check"][..], &["install"], &["sync"], &["status"], &["reset", "--yes"], &["uninstall", "--yes"]]
+    {
+        said(concord, command, code, parts).await;
+    }
+}
+
+#[tokio::test]
+async fn everything_in_order() {
+    let mut scene = Scene::bare(MIXED, 1000).await;
+    let mut rng = Seed::new("cli::everything_in_order").rng(0);
+    said(&scene.concord, &["check"], 0, &["PostgreSQL", "SQLite", "counters", "notes"]).await;
+    said(&scene.concord, &["sync"], 2, &["concord install"]).await;
+    said(&scene.concord, &["install"], 0, &["a: created", "b: created"]).await;
+    said(&scene.concord, &["install"], 0, &["a: already in place", "b: already in place"]).await;
+    said(&scene.concord, &["sync"], 0, &["nothing to carry"]).await;
+    scene.write_everywhere(&mut rng).await;
+    said(&scene.concord, &["sync"], 0, &["written"]).await;
+    said(&scene.concord, &["sync"], 0, &["nothing to carry"]).await;
+    scene.settled("in order").await;
+    for command in [
+        &["check", "--json"][..],
+        &["install", "--json"],
+        &["sync", "--json"],
+        &["status", "--json"],
+        &["conflicts", "list", "--json"],
+        &["parked", "list", "--json"],
+        &["reset", "--yes", "--json"],
+        &["uninstall", "--yes", "--json"],
+    ] {
+        let output = said(&scene.concord, command, 0, &[]).await;
+        assert!(!output.json().is_null(), "{command:?}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_reached() {
+    let mut scene = Scene::new(MIXED, 1000).await;
+    let url = scene.databases[0].url();
+    let wrong_password = url.replacen(CANARY, "canaryX", 1);
+    let no_database = format!("{url}_missing");
+    let port = url.rsplit([':', '/']).nth(1).expect("a URL has a port");
+    let nobody = url.replace(&format!(":{port}/"), ":1/");
+    for (at, url, parts) in [
+        (0, wrong_password, &["password"][..]),
+        (0, no_database, &["test_", "_missing"]),
+        (0, nobody, &["127.0.0.1:1"]),
+        (1, "sqlite:/nowhere/shop.db".to_owned(), &["/nowhere/shop.db"]),
+    ] {
+        let there = scene.databases[at].url();
+        scene.concord.env(&format!("NODE_{}", scene::NAMES[at]), &url);
+        let node = format!("node `{}`", scene::NAMES[at]);
+        all_say(&scene.concord, 3, &[&[&*node], parts].concat()).await;
+        scene.concord.env(&format!("NODE_{}", scene::NAMES[at]), &there);
+    }
+    // Not even half of it was reset or removed.
+    said(&scene.concord, &["install"], 0, &["a: already in place", "b: already in place"]).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_for_a_while() {
+    let mut scene = Scene::new(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite], 1000).await;
+    let mut rng = Seed::new("cli::a_node_that_is_away_for_a_while").rng(0);
+    for away in 0..3 {
+        scene.reach(away, false);
+        scene.write_everywhere(&mut rng).await;
+        let name = format!("node `{}` is left out", scene::NAMES[away]);
+        said(&scene.concord, &["sync"], 3, &[&name]).await;
+        let notes = scene.content("notes").await;
+        let there: Vec<_> = (0..3).filter(|&at| at != away).map(|at| &notes[at]).collect();
+        assert_eq!(there[0], there[1], "the others go on without {}", scene::NAMES[away]);
+        said(&scene.concord, &["status"], 3, &[]).await;
+        scene.reach(away, true);
+    }
+    scene.converges("everybody is back").await;
+}
+
+#[tokio::test]
+async fn files_that_are_no_database() {
+    let sqlite = Database::new(Kind::Sqlite).await;
+    sqlite.user_as(As::Sync).await.execute(&scene::tables()).await;
+    let concord = Concord::new(&scene::config(&["sqlite:letter.db".to_owned(), sqlite.url()], 1000));
+    concord.write("letter.db", &"Dear reader, this is no database. ".repeat(200));
+    let output = said(&concord, &["check"], 2, &["node `a`", "letter.db", "not a SQLite database"]).await;
+    assert!(!output.says("node `b`:"), "{output:?}");
+    said(&concord, &["install"], 2, &["not a SQLite database"]).await;
+    concord.write("concord.toml", &scene::config(&["sqlite:.".to_owned(), sqlite.url()], 1000));
+    said(&concord, &["install"], 2, &["node `a`", "is not a file"]).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_missing() {
+    let scene = Scene::bare(MIXED, 1000).await;
+    scene.databases[1].user_as(As::Sync).await.execute("DROP TABLE notes").await;
+    let parts = ["concord.toml", "there is no table `notes` at b"];
+    said(&scene.concord, &["check"], 2, &parts).await;
+    said(&scene.concord, &["install"], 2, &parts).await;
+    // Nothing was changed anywhere, so nothing is installed.
+    said(&scene.concord, &["sync"], 2, &["concord install"]).await;
+}
+
+/// The statements that are printed are all that it takes.
+#[tokio::test]
+async fn rights_that_are_missing() {
+    let scene = Scene::bare(MIXED, 1000).await;
+    let mut concord = Concord::new(&scene::config(&["${NODE_a}".to_owned(), "${NODE_b}".to_owned()], 1000));
+    concord.env("NODE_a", &scene.databases[0].url_as(As::App)).env("NODE_b", &scene.databases[1].url());
+    let mut admin = scene.databases[0].user_as(As::Admin).await;
+    let mut granted = Vec::new();
+    loop {
+        let output = concord.run(&["check", "-vv"]).await;
+        assert!(!output.says(CANARY), "{output:?}");
+        let text = output.stdout.clone() + &output.stderr;
+        let grants: Vec<String> =
+            text.lines().map(str::trim).filter(|line| line.starts_with("GRANT ")).map(str::to_owned).collect();
+        if grants.is_empty() {
+            output.ok();
+            break;
+        }
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("node `a`: may not"), "{text}");
+        let refused = said(&concord, &["install"], 2, &["node `a`: may not", &grants[0]]).await;
+        assert!(refused.stdout.is_empty(), "nothing was installed: {refused:?}");
+        for grant in grants {
+            assert!(!granted.contains(&grant), "asked for again: {grant}");
+            admin.execute(&grant).await;
+            granted.push(grant);
+        }
+    }
+    assert!(!granted.is_empty());
+    said(&concord, &["install"], 0, &["a: created"]).await;
+    scene.databases[1].user().await.execute("UPDATE counters SET value = 7 WHERE id = 1").await;
+    said(&concord, &["sync"], 0, &["written"]).await;
+    said(&concord, &["uninstall", "--yes"], 0, &[]).await;
+}
+
+#[tokio::test]
+async fn a_newer_concord_was_here() {
+    let scene = Scene::new(MIXED, 1000).await;
+    for (at, table) in [(0, "concord.node"), (1, "concord_node")] {
+        let mut owner = scene.databases[at].user_as(As::Sync).await;
+        let version = owner.cell(&format!("SELECT version FROM {table}")).await;
+        owner.execute(&format!("UPDATE {table} SET version = 99")).await;
+        all_say(&scene.concord, 2, &[&format!("node `{}`", scene::NAMES[at]), "newer Concord", "99"]).await;
+        owner.execute(&format!("UPDATE {table} SET version = {version}")).await;
+    }
+    said(&scene.concord, &["sync"], 0, &[]).await;
+}
+
+/// Whoever alters the service tables by hand gets an error with a name in it, and `uninstall` or `install` as a way out.
+#[tokio::test]
+async fn service_tables_that_are_broken() {
+    for (at, breaking, repaired) in [
+        (0, "DROP TABLE concord.position", true),
+        (1, "DROP TABLE concord_position", true),
+        (0, "DROP TABLE history_store.notes", true),
+        (1, "DROP TABLE history_store_notes", true),
+        (0, "INSERT INTO concord.position VALUES ('notes', 'b', 'somewhere')", false),
+        (1, "INSERT INTO concord_position VALUES ('notes', 'a', 'somewhere')", false),
+    ] {
+        let scene = Scene::new(MIXED, 1000).await;
+        scene.databases[at].user_as(As::Sync).await.execute(breaking).await;
+        let output = scene.concord.run(&["sync", "-vv"]).await;
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{breaking}: {output:?}");
+        assert!(!output.says(CANARY), "{breaking}: {output:?}");
+        let named = format!("at {}", scene::NAMES[at]);
+        let node = format!("node `{}`", scene::NAMES[at]);
+        assert!(output.says(&node) || output.says(&named), "{breaking}: {output:?}");
+        if repaired {
+            said(&scene.concord, &["install"], 0, &[]).await;
+            said(&scene.concord, &["sync"], 0, &[]).await;
+        }
+        said(&scene.concord, &["uninstall", "--yes"], 0, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn one_database_as_two_nodes() {
+    for kind in Kind::ALL {
+        let database = Database::new(kind).await;
+        database.user_as(As::Sync).await.execute(&scene::tables()).await;
+        let url = database.url();
+        let concord = Concord::new(&scene::config(&[url.clone(), url.clone()], 1000));
+        said(&concord, &["check"], 2, &["`a`", "`b`"]).await;
+        said(&concord, &["install"], 2, &["`a`", "`b`"]).await;
+        let other = match kind {
+            Kind::Postgres => url.replace("127.0.0.1", "localhost"),
+            Kind::Sqlite => {
+                let file = url.trim_start_matches("sqlite:");
+                std::os::unix::fs::symlink(file, concord.path("link.db")).expect("the folder is ours");
+                "sqlite:link.db".to_owned()
+            }
+        };
+        concord.write("concord.toml", &scene::config(&[url, other], 1000));
+        let parts = ["`a`", "`b`", "the same database"];
+        said(&concord, &["check"], 2, &parts).await;
+        said(&concord, &["install"], 2, &parts).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_file() {
+    let url = "postgres://me:canary@127.0.0.1:1/shop";
+    let nodes = format!("[nodes.a]\nurl = \"{url}\"\n[nodes.b]\nurl = \"sqlite:b.db\"\n");
+    for (text, parts) in [
+        (format!("nme = \"x\"\n{nodes}[tables.t]\n"), &["concord.toml:1", "nme", "name"][..]),
+        (format!("name = \"x\"\n[nodes.a]\nurl = \"{url}\n"), &["concord.toml:3"]),
+        (format!("name = \"x\"\n[nodes.a]\nurll = \"{url}\"\n"), &["concord.toml:3", "url"]),
+        (format!("name = \"x\"\n[nodes.a]\nurl = {url}\n"), &["concord.toml:3"]),
+        (format!("name = \"x\"\n[nodes.a]\nurl = [\"{url}\"]\n"), &["concord.toml:3"]),
+        (format!("name = \"x\"\n{nodes}[tables.t]\nconflict = \"{url}\"\n"), &["concord.toml:7"]),
+        (
+            format!("name = \"x\"\n{}[tables.t]\n", nodes.replace("postgres:", "postgre:")),
+            &["concord.toml:3", "postgre"],
+        ),
+        (format!("name = \"x\"\n{}[tables.t]\n", nodes.replace("/shop", "/shop?passwort=canary")), &["passwort"]),
+        (format!("name = \"x\"\n{}[tables.t]\n", nodes.replace(":1/", ":port/")), &[]),
+    ] {
+        let concord = Concord::new(&text);
+        concord.write("b.db", "");
+        for command in [&["check"][..], &["sync"]] {
+            let output = concord.run(&[command, &["-vv"]].concat()).await;
+            assert!(!output.says(CANARY), "{text}: {output:?}");
+            assert!(matches!(output.status.code(), Some(2 | 3)), "{text}: {output:?}");
+            parts.iter().for_each(|part| assert!(output.says(part), "`{part}` for {text}: {output:?}"));
+        }
+    }
+    let concord = Concord::new("");
+    said(&concord, &["sync", "--config", "none.toml"], 2, &["none.toml"]).await;
+    said(&concord, &["syncc"], 2, &["sync"]).await;
+    said(&concord, &["sync", url], 2, &[]).await;
+}
+
+/// Waits until a watch has carried something, so that it is in its loop.
+async fn carried(scene: &mut Scene, by: i64) {
+    scene::add(&mut scene.users[0], 1, by, &mut scene.done).await;
+    wait_until("the watch to carry a change", PATIENCE, async || {
+        let rows = scene.content("counters").await;
+        rows.iter().all(|rows| *rows == scene.done.counters()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn watch_ends_when_told() {
+    let mut scene = Scene::new(MIXED, 1000).await;
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // Also in the middle of a long rest.
+        let watch = scene.concord.start(&["watch", "--every", "1h", "-vv"]);
+        carried(&mut scene, 1).await;
+        let told = Instant::now();
+        watch.signal(signal);
+        let output = watch.wait().await.ok();
+        assert!(told.elapsed() < Duration::from_secs(2), "it took {:?}", told.elapsed());
+        assert!(!output.says(CANARY), "{output:?}");
+    }
+    // And while a node is away, between two attempts.
+    scene.reach(0, false);
+    let mut watch = scene.concord.start(&["watch", "--every", "1h"]);
+    watch.line("node `a` is left out").await;
+    watch.signal(libc::SIGTERM);
+    let told = Instant::now();
+    watch.wait().await.ok();
+    assert!(told.elapsed() < Duration::from_secs(2), "it took {:?}", told.elapsed());
+    scene.reach(0, true);
+    scene.converges("after the watches").await;
+}
+
+#[tokio::test]
+async fn an_engine_beside_a_watch() {
+    let mut scene = Scene::new(MIXED, 1000).await;
+    let mut rng = Seed::new("cli::an_engine_beside_a_watch").rng(0);
+    let watch = scene.concord.start(&["watch", "--every", "20ms"]);
+    carried(&mut scene, 1).await;
+    for _ in 0..3 {
+        scene.write_everywhere(&mut rng).await;
+        said(&scene.concord, &["sync"], 0, &[]).await;
+        said(&scene.concord, &["status"], 0, &[]).await;
+        said(&scene.concord, &["install"], 0, &["already in place"]).await;
+    }
+    watch.signal(libc::SIGTERM);
+    watch.wait().await.ok();
+    scene.converges("after both").await;
+}
+
+#[tokio::test]
+async fn a_sync_that_is_interrupted() {
+    let mut scene = Scene::new(MIXED, 1000).await;
+    let mut rng = Seed::new("cli::a_sync_that_is_interrupted").rng(0);
+    for point in ["read-done", "apply-written", "apply-after-commit", "purge"] {
+        scene.write_everywhere(&mut rng).await;
+        let file = scene.concord.path("paused");
+        let running = scene.concord.faults(&format!("{point}=pause:{}@1", file.display())).start(&["sync"]);
+        wait_until(point, PATIENCE, async || file.exists().then_some(())).await;
+        running.signal(libc::SIGINT);
+        let output = running.wait().await;
+        assert!(output.status.signal() == Some(libc::SIGINT) || output.status.code() == Some(130), "{output:?}");
+        std::fs::remove_file(&file).expect("the engine made it");
+        scene.converges(&format!("interrupted at `{point}`")).await;
+    }
+}
+
+#[tokio::test]
+async fn uninstall_leaves_nothing() {
+    let mut scene = Scene::bare(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite], 1000).await;
+    let mut rng = Seed::new("cli::uninstall_leaves_nothing").rng(0);
+    let before = scene.schemas().await;
+    said(&scene.concord, &["install"], 0, &[]).await;
+    assert_ne!(scene.schemas().await, before);
+    scene.write_everywhere(&mut rng).await;
+    scene.converges("before it is removed").await;
+    // Entries, journal and waiting rows do not keep it.
+    scene.write_everywhere(&mut rng).await;
+    let rows = scene.content("notes").await;
+    let output = said(&scene.concord, &["uninstall"], 2, &["--yes"]).await;
+    assert_ne!(scene.schemas().await, before, "nobody agreed: {output:?}");
+    scene.disconnect();
+    said(&scene.concord, &["uninstall", "--yes"], 0, &["a: ", "b: ", "c: "]).await;
+    scene.connect().await;
+    assert_eq!(scene.schemas().await, before);
+    assert_eq!(scene.content("notes").await, rows);
+    said(&scene.concord, &["uninstall", "--yes"], 0, &[]).await;
+    said(&scene.concord, &["sync"], 2, &["concord install"]).await;
+}
