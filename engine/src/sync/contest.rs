@@ -216,7 +216,11 @@ impl Contest {
                 let node = contender.version.node;
                 let passed = || match node == *source {
                     true => contender.read_own(*mark, *id),
-                    false => opened.position(table.index, node, *source).contains(*mark, *id),
+                    // Who lacks columns has not passed on all that it was told of.
+                    false => {
+                        table.form(*source).is_none_or(|form| form.lens.is_total())
+                            && opened.position(table.index, node, *source).contains(*mark, *id)
+                    }
                 };
                 let knows = !contender.version.behind && passed();
                 if knows {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::contest::{Contender, Content, Contest};
 use super::table::Table;
 use crate::merge::{self, Candidate, Delta, Verdict};
-use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, value_to_json};
+use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, value_to_json};
 
 /// What a key becomes, everywhere.
 #[derive(Debug)]
@@ -55,7 +55,12 @@ pub fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], name
             return parked(ParkedCode::Unreadable, why, seen, stamp);
         }
     }
-    let (rows, unknown) = complete(table, contest, tops);
+    let (rows, unknown, unvouched) = complete(table, contest, tops, &seen);
+    if !unvouched.is_empty() {
+        let mut vouched = Vector::EMPTY;
+        seen.dots().iter().filter(|dot| !unvouched.contains(dot)).for_each(|dot| vouched.add(*dot));
+        seen = vouched;
+    }
     if !unknown.is_empty() {
         // Who passes a row on without some of its columns cannot vouch for what others changed in them.
         let speakers: Vec<NodeId> = contest.versions.iter().map(|contender| contender.version.node).collect();
@@ -127,9 +132,18 @@ fn same_but(a: &Row, b: &Row, but: &[usize]) -> bool {
     a.iter().zip(b.iter()).enumerate().all(|(at, (a, b))| but.contains(&at) || a == b)
 }
 
-/// The rows of the versions, with columns that do not live at a version's node taken from the latest other version that
-/// has them; and the columns that none has.
-fn complete(table: &Table, contest: &Contest, tops: &[usize]) -> (Vec<Option<Arc<Row>>>, Vec<usize>) {
+/// The rows of the versions, with columns that do not live at a version's node taken from another version that has them;
+/// the columns that none has; and the changes that these rows cannot vouch for, because what they did to such a column is
+/// not known here.
+///
+/// Of several versions that have a column the one counts that knows most of the nodes where it lives. How young a version
+/// is says nothing: its last change may come from a node without the column.
+fn complete(
+    table: &Table,
+    contest: &Contest,
+    tops: &[usize],
+    seen: &Vector,
+) -> (Vec<Option<Arc<Row>>>, Vec<usize>, Vec<Dot>) {
     let content = |at: usize| match &contest.versions[at].content {
         Content::Row(row) => Some(row.clone()),
         _ => None,
@@ -141,13 +155,26 @@ fn complete(table: &Table, contest: &Contest, tops: &[usize]) -> (Vec<Option<Arc
     };
     let total = |&top: &usize| (0..table.columns.len()).all(|column| has(&contest.versions[top], column));
     if tops.iter().all(total) {
-        return (rows, Vec::new());
+        return (rows, Vec::new(), Vec::new());
     }
     let mut by_age: Vec<&Contender> = contest.versions.iter().filter(|c| c.content.row().is_some()).collect();
     by_age.sort_by_key(|contender| std::cmp::Reverse(contender.version.stamp));
     let mut unknown = Vec::new();
-    for column in 0..table.columns.len() {
-        let known = by_age.iter().find(|contender| has(contender, column));
+    let mut unvouched = Vec::new();
+    for column in
+        (0..table.columns.len()).filter(|&column| tops.iter().any(|&top| !has(&contest.versions[top], column)))
+    {
+        // Whoever is away may have the column.
+        let lives_at = |dot: &&Dot| table.form(dot.node).is_none_or(|form| form.lens.has(column));
+        let knows = |a: &Contender, b: &Contender| {
+            b.version.vector.dots().iter().filter(lives_at).all(|dot| a.version.vector.saw(dot))
+        };
+        let holders: Vec<&Contender> = by_age.iter().copied().filter(|contender| has(contender, column)).collect();
+        let best = |&&one: &&&Contender| !holders.iter().any(|other| knows(other, one) && !knows(one, other));
+        let known = holders.iter().find(best).copied();
+        if let Some(known) = known {
+            unvouched.extend(seen.dots().iter().filter(lives_at).filter(|dot| !known.version.vector.saw(dot)));
+        }
         let value = known.and_then(|contender| contender.content.row()).map(|row| row[column].clone());
         for (row, &top) in rows.iter_mut().zip(tops) {
             if let (Some(row), false) = (row, has(&contest.versions[top], column)) {
@@ -158,7 +185,7 @@ fn complete(table: &Table, contest: &Contest, tops: &[usize]) -> (Vec<Option<Arc
             }
         }
     }
-    (rows, unknown)
+    (rows, unknown, unvouched)
 }
 
 /// The same at every node and at every repetition: made of the table, the key and the changes in question.
