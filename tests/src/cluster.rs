@@ -285,9 +285,9 @@ impl Cluster {
     pub fn holds(&mut self, sql: &str, expected: &[&str]) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            for at in 0..self.nodes.len() {
+            for (at, name) in NAMES.iter().enumerate().take(self.nodes.len()) {
                 let rows = self.rows(at, sql).await;
-                assert!(rows == expected, "{caller}: at {}: {rows:?} instead of {expected:?}", NAMES[at]);
+                assert!(rows == expected, "{caller}: at {name}: {rows:?} instead of {expected:?}");
             }
         }
     }

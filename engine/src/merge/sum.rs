@@ -28,17 +28,32 @@ pub(super) fn merge(columns: &[usize], tops: &[Candidate<'_>], deltas: &[Delta],
     let Some(start_row) = start.row else { return Verdict::Take(latest) };
     let mut merged = latest_row.clone();
     for (place, &column) in columns.iter().enumerate() {
-        let mut total = start_row[column].clone();
-        for delta in deltas.iter().filter(|delta| !start.version.vector.saw(&delta.dot)) {
-            let side = |row: &Option<Row>| row.as_ref().map_or(Value::Null, |row| row[place].clone());
-            match add(&total, &side(&delta.after)).and_then(|sum| subtract(&sum, &side(&delta.before))) {
-                Some(sum) => total = sum,
-                None => return Verdict::Park(format!("the sum of column {} leaves the range of its type", column + 1)),
-            }
-        }
+        let unseen = deltas.iter().filter(|delta| !start.version.vector.saw(&delta.dot));
+        let side = |row: &Option<Row>| row.as_ref().map_or(Value::Null, |row| row[place].clone());
+        let steps: Vec<(Value, Value)> = unseen.map(|delta| (side(&delta.before), side(&delta.after))).collect();
+        let Some(total) = total(&start_row[column], &steps) else {
+            return Verdict::Park(format!("the sum of column {} leaves the range of its type", column + 1));
+        };
         merged[column] = total;
     }
     Verdict::Merge(merged)
+}
+
+/// A value with what changes from one value to another did to it.
+fn total(start: &Value, steps: &[(Value, Value)]) -> Option<Value> {
+    let wide = |value: &Value| match value {
+        Value::Int(v) => Some(i128::from(*v)),
+        Value::Null => Some(0),
+        _ => None,
+    };
+    // Of integers only the outcome has to be in range, not what comes up on the way to it.
+    let differences = steps.iter().map(|(before, after)| Some(wide(after)? - wide(before)?));
+    if let (Value::Int(start), Some(difference)) = (start, differences.sum::<Option<i128>>()) {
+        return i64::try_from(i128::from(*start) + difference).ok().map(Value::Int);
+    }
+    let step =
+        |total: Value, (before, after): &(Value, Value)| add(&total, after).and_then(|sum| subtract(&sum, before));
+    steps.iter().try_fold(start.clone(), step)
 }
 
 /// NULL counts as nothing. `None` if the result is out of range or the values are no numbers.
@@ -111,6 +126,15 @@ mod tests {
         let deltas = [delta(0, 1, 100, 105), delta(0, 2, 105, 106), delta(1, 1, 100, 120)];
         let want: Row = vec![Value::Int(1), Value::text("b"), Value::Int(126)].into();
         assert_eq!(merge(&[2], &tops, &deltas, 1), Verdict::Merge(want));
+    }
+
+    #[test]
+    fn only_the_outcome_has_to_be_in_range() {
+        let (start, most) = (Value::Int(i64::MAX - 3), Value::Int(i64::MAX - 3));
+        assert_eq!(total(&start, &[(most.clone(), Value::Int(i64::MAX))]), Some(Value::Int(i64::MAX)));
+        assert_eq!(total(&start, &[(Value::Int(0), Value::Int(9)), (most, Value::Int(0))]), Some(Value::Int(9)));
+        assert_eq!(total(&start, &[(Value::Int(0), Value::Int(4))]), None);
+        assert_eq!(total(&Value::Null, &[(Value::Null, Value::Int(4))]), Some(Value::Int(4)));
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Contender {
     pub content: Content,
     /// Of what waits, up to where it has seen the history of the node where it waits.
     read: Option<Cut>,
+    /// One side of a conflict that nobody has decided: it has seen what its vector says, whatever its node has passed
+    /// since.
+    undecided: bool,
 }
 
 /// The content of a version, as far as it was read.
@@ -126,6 +129,7 @@ impl Contest {
             version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
             read: Some(parked.read.clone()),
+            undecided: parked.code == crate::model::ParkedCode::Conflict,
         });
     }
 
@@ -167,6 +171,7 @@ impl Contest {
                 },
                 content: Content::Unread,
                 read: None,
+                undecided: false,
             });
             self.versions.len() - 1
         });
@@ -182,6 +187,9 @@ impl Contest {
     /// passed went into the version that waits, if one does, and not into the one that stands beside it.
     fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
+        if contender.undecided {
+            return version.vector.saw(dot);
+        }
         version.vector.saw(dot)
             || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
             || (!version.behind && opened.passed(table.index, version.node, dot))
@@ -204,7 +212,7 @@ impl Contest {
                     contender.version.vector.add(*dot);
                 }
             }
-            for (source, mark, id, vector) in &self.told {
+            for (source, mark, id, vector) in self.told.iter().filter(|_| !contender.undecided) {
                 let node = contender.version.node;
                 let passed = || match node == *source {
                     true => contender.read_own(*mark, *id),

@@ -1,6 +1,6 @@
 //! One round: read what is new everywhere, decide, apply, advance positions, purge.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -10,10 +10,11 @@ use tracing::{debug, info, warn};
 use super::contest::{Clock, Content, Contest, Contests};
 use super::decide;
 use super::opened::{Opened, Presence};
+use super::order;
 use super::read::{self, Page};
+use super::route::Ruling;
 use super::session::{Away, Carried, Member, Session, Stopped};
 use super::table::Table;
-use super::{order, route};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -51,6 +52,9 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// A node that did not take its part, and why.
     pub failed: Option<String>,
+    /// Tables, by index, in which a conflict waits for its decision.
+    #[serde(skip)]
+    pub(crate) undecided: HashSet<usize>,
 }
 
 impl Cycle {
@@ -79,6 +83,11 @@ impl Session {
         let mut cycle = Cycle::default();
         let mut opened = self.open().await?;
         let pages = self.read(&opened, &mut cycle).await?;
+        if self.is_skewed(&opened, &pages) {
+            self.close().await;
+            cycle.overtaken = true;
+            return Ok(cycle);
+        }
         self.plan_positions(&mut opened, &pages);
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
@@ -109,8 +118,32 @@ impl Session {
         cycle.stopped = self.stopped();
     }
 
-    /// Opens a snapshot at every node that is there, and finds out how far everybody has come.
+    /// Opens a snapshot at every node that is there, and finds out how far everybody has come. Nodes that were restored
+    /// or replaced are left out.
     pub(super) async fn open(&mut self) -> Result<Opened> {
+        let known = self.away();
+        let mut opened = self.look().await?;
+        if opened.restored(&opened, &self.names, &self.tables).is_empty() {
+            return Ok(opened);
+        }
+        // The snapshots are not of one moment, and another engine may have worked between them. Only what was true
+        // before is compared with what is true now, which nothing but a lost history explains.
+        self.close().await;
+        let before = std::mem::replace(&mut opened, self.look().await?);
+        for (node, why) in before.restored(&opened, &self.names, &self.tables) {
+            let member = &mut self.members[node.index()];
+            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
+            if !known.iter().any(|away| away.node == member.name && away.why == why) {
+                warn!(node = %member.name, %why, "A node is left out.");
+            }
+            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
+            opened.present[node.index()] = None;
+        }
+        Ok(opened)
+    }
+
+    /// Opens the snapshots, each as soon as its node can.
+    async fn look(&mut self) -> Result<Opened> {
         let tables = &self.tables;
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
@@ -161,15 +194,6 @@ impl Session {
             state.next_marks.into_iter().for_each(|(table, mark)| next_marks[table] = mark);
             let clock = Clock { offset, shown: state.clock };
             opened.present[at] = Some(Presence { clock, shared_marks: state.shared_marks, parked, purged, next_marks });
-        }
-        for (node, why) in opened.restored(&self.names, &self.tables) {
-            let member = &mut self.members[node.index()];
-            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
-            if member.away.as_ref().is_none_or(|away| away.why != why) {
-                info!(node = %member.name, %why, "A node is left out.");
-            }
-            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
-            opened.present[node.index()] = None;
         }
         Ok(opened)
     }
@@ -228,6 +252,19 @@ impl Session {
             }
         }
         Ok(all)
+    }
+
+    /// Whether a target has passed more than the snapshot of a source shows, because another engine has worked between
+    /// the snapshots. What would come of that is out of date already.
+    fn is_skewed(&self, opened: &Opened, pages: &Pages) -> bool {
+        let present = || opened.nodes().map(|(node, _)| node);
+        self.tables.iter().any(|table| {
+            let pages = pages[table.index].iter().enumerate();
+            pages.filter_map(|(at, page)| Some((NodeId(at as u16), page.as_ref()?))).any(|(source, page)| {
+                let mut targets = present().filter(|&target| target != source && table.is_target(target));
+                targets.any(|target| !page.shows(opened.position(table.index, target, source)))
+            })
+        })
     }
 
     /// Where each target's positions will stand. A position moves only when there is something to pass, so that a sync at
@@ -291,14 +328,14 @@ impl Session {
         contests: &mut AllContests,
         partial: &HashMap<(usize, NodeId), ()>,
     ) -> Result<Option<usize>> {
-        for table in 0..self.tables.len() {
-            self.examine(table, opened, &mut contests[table], partial).await?;
+        for (table, contests) in contests.iter_mut().enumerate() {
+            self.examine(table, opened, contests, partial).await?;
         }
         let mut weight = 0;
         let mut fetched = 0;
         let budget = ROWS_LIMIT;
-        for table in 0..self.tables.len() {
-            let wanted = self.wanted(&self.tables[table], opened, &mut contests[table]);
+        for (table, contests) in contests.iter_mut().enumerate() {
+            let wanted = self.wanted(&self.tables[table], opened, contests);
             for (node, places) in wanted {
                 let Some(form) = self.tables[table].form(node).cloned() else { continue };
                 let member = &mut self.members[node.index()];
@@ -309,11 +346,8 @@ impl Session {
                     let (places, later) = left.split_at(wanted.min(left.len()));
                     left = later;
                     let rows = {
-                        let keys: Vec<&Key> = places
-                            .iter()
-                            .filter_map(|(at, _)| contests[table].get_index(*at))
-                            .map(|(key, _)| key)
-                            .collect();
+                        let keys: Vec<&Key> =
+                            places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
                         match fault::point("fetch").await {
                             Ok(()) => reader.rows(&form.spec, &keys).await,
                             Err(fault) => Err(fault.into()),
@@ -331,7 +365,7 @@ impl Session {
                                 Content::Row(Arc::new(form.lens.to_shared(row)))
                             }
                         };
-                        if let Some((_, contest)) = contests[table].get_index_mut(*at) {
+                        if let Some((_, contest)) = contests.get_index_mut(*at) {
                             contest.versions[*version].content = content;
                         }
                     }
@@ -490,11 +524,10 @@ impl Session {
                 if resolved.conflict {
                     debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
                 }
+                let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened };
                 for &target in &targets {
                     let Some(form) = table.form(target) else { continue };
-                    let base = contest.standing(target).and_then(|contender| contender.content.row());
-                    let decision = route::decision(table, form, target, &key, &contest, &resolved, base, opened);
-                    work[target.index()][table.index].extend(decision);
+                    work[target.index()][table.index].extend(ruling.at(target, form));
                 }
             }
         }
@@ -561,6 +594,9 @@ impl Session {
                             presence.parked[*table].remove(key);
                         }
                         for (table, refusal) in &applied.parked {
+                            if refusal.code == ParkedCode::Conflict {
+                                cycle.undecided.insert(*table);
+                            }
                             match presence.parked[*table].get_mut(&refusal.key) {
                                 Some(parked) => parked.code = refusal.code,
                                 None => cycle.waiting += u64::from(refusal.code != ParkedCode::Busy),
@@ -578,8 +614,12 @@ impl Session {
                 Err(error) => return Err(Error::at(&member.name, "applying changes")(error)),
             }
         }
-        let waiting = opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values));
-        cycle.waiting += waiting.filter(|parked| parked.code != ParkedCode::Busy).count() as u64;
+        for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
+            cycle.waiting += u64::from(parked.code != ParkedCode::Busy);
+            if parked.code == ParkedCode::Conflict {
+                cycle.undecided.insert(parked.table);
+            }
+        }
         Ok(())
     }
 
@@ -593,6 +633,10 @@ impl Session {
         let tables = &self.tables;
         let done = join_all(self.members.iter_mut().map(async |member| {
             for table in tables.iter().filter(|table| table.is_source(member.id)) {
+                // What the changes did is needed until somebody has decided.
+                if table.policy.merges() && cycle.undecided.contains(&table.index) {
+                    continue;
+                }
                 let (Some(spec), Some(floor)) = (table.spec(member.id), opened.floor(table, member.id)) else {
                     continue;
                 };

@@ -129,18 +129,21 @@ impl Opened {
 
     /// The nodes whose service tables disagree with those of the others, because they were restored from a backup or
     /// replaced, each with what gives it away.
-    pub fn restored(&self, names: &[String], tables: &[Table]) -> Vec<(NodeId, String)> {
+    ///
+    /// What was applied and purged at `self` is compared with what was given out and applied at `later`. Where no
+    /// history was lost the later state has come at least as far, whatever other engines do meanwhile.
+    pub fn restored(&self, later: &Opened, names: &[String], tables: &[Table]) -> Vec<(NodeId, String)> {
         let mut restored: Vec<(NodeId, String)> = Vec::new();
         let mut suspect = |node: NodeId, why: String| {
             if restored.iter().all(|(known, _)| *known != node) {
                 restored.push((node, why));
             }
         };
+        let both = || self.nodes().filter_map(|(node, was)| Some((node, was, later.present[node.index()].as_ref()?)));
         for table in tables {
-            for (source, there) in self.nodes().filter(|(source, _)| table.is_source(*source)) {
-                for (target, _) in self.nodes().filter(|(target, _)| *target != source && table.is_target(*target)) {
-                    let position = self.position(table.index, target, source);
-                    if position.next() > there.next_marks[table.index] {
+            for (source, was, is) in both().filter(|(source, ..)| table.is_source(*source)) {
+                for (target, ..) in both().filter(|(target, ..)| *target != source && table.is_target(*target)) {
+                    if self.position(table.index, target, source).next() > is.next_marks[table.index] {
                         let why = format!(
                             "{} has applied changes of `{}` that {} no longer has",
                             names[target.index()],
@@ -148,7 +151,7 @@ impl Opened {
                             names[source.index()]
                         );
                         suspect(source, why);
-                    } else if !position.includes(&there.purged[table.index]) {
+                    } else if !later.position(table.index, target, source).includes(&was.purged[table.index]) {
                         let why = format!(
                             "{} has not applied changes of `{}` that {} no longer keeps",
                             names[target.index()],

@@ -31,6 +31,11 @@ impl Page {
         self.reach != Reach::Whole
     }
 
+    /// Whether the snapshot that the page was read in shows everything before a position.
+    pub fn shows(&self, position: &Cut) -> bool {
+        self.whole.includes(position)
+    }
+
     /// Up to where the page goes.
     pub fn cut(&self) -> Cut {
         self.position(&self.after)

@@ -8,7 +8,7 @@ concord_tests::clusters! {
         earliest_wins, prefer_goes_before_time, prefer_knows_no_third, park_waits_for_a_person, a_parked_drop_asserts_what_stands,
         a_change_that_has_seen_neither_side_still_parks, a_default_holds_for_every_table,
     ]
-    many: []
+    many: [a_parked_conflict_of_three]
     all: [prefer_among_all, a_parked_conflict_among_all]
 }
 
@@ -101,6 +101,26 @@ async fn a_change_that_has_seen_neither_side_still_parks(kinds: &[Kind]) {
     cluster.holds_at(1, NAME, &["early"]).await;
     assert_eq!(cluster.waiting().await, ["a items [1] conflict", "b items [1] conflict"]);
     cluster.quiet().await;
+}
+
+/// Three who all differ: giving up one side leaves the others to be judged.
+async fn a_parked_conflict_of_three(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, "conflict = \"park\"").await;
+    for at in 0..3 {
+        cluster.later(at, &format!("UPDATE items SET name = '{at}' WHERE id = 1")).await;
+    }
+    cluster.sync().await;
+    for at in 0..3 {
+        cluster.holds_at(at, NAME, &[&at.to_string()]).await;
+    }
+    cluster.quiet().await;
+    // The latest of the others waits at each; what has been given up does not come back.
+    for _ in 0..2 {
+        cluster.session().drop_parked(|node, _, _| node == "b").await.expect("it can be dropped");
+        cluster.sync().await;
+    }
+    cluster.settle().await;
+    cluster.holds(NAME, &["1"]).await;
 }
 
 async fn a_parked_conflict_among_all(kinds: &[Kind]) {

@@ -152,9 +152,11 @@ impl Postgres {
         }
         let (oid, may_ask): (i64, bool) = (get(row, 7)?, get(row, 9)?);
         let identity = if may_ask {
-            let system =
-                self.fetch("SELECT system_identifier FROM pg_catalog.pg_control_system()", Args::new()).await?;
-            format!("postgres:{}:{oid}", get::<i64>(&system[0], 0)?)
+            // A server that began as a copy of another's files keeps its number, but was not started at the same moment.
+            let asked = "SELECT system_identifier, pg_catalog.pg_postmaster_start_time()::pg_catalog.text \
+                         FROM pg_catalog.pg_control_system()";
+            let system = self.fetch(asked, Args::new()).await?;
+            format!("postgres:{}:{}:{oid}", get::<i64>(&system[0], 0)?, get::<String>(&system[0], 1)?)
         } else {
             refusals.push(format!(
                 "which server this is cannot be told; run GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {}",

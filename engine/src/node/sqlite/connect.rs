@@ -127,12 +127,13 @@ fn settled(path: &Path, silence: &Silence) -> rusqlite::Result<Connection> {
         db.set_db_config(setting, on)?;
     }
     let flag = silence.0.clone();
+    // Both answers begin alike, so that a user's trigger can tell Concord's writes in either case (docs/triggers.md).
     // Never removed: the built-in function would not come back. Not deterministic: it is asked for every row.
     db.create_scalar_function(
         "sqlite_source_id",
         0,
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS,
-        move |_| Ok(if flag.load(Ordering::Relaxed) { "concord" } else { "" }),
+        move |_| Ok(if flag.load(Ordering::Relaxed) { "concord" } else { "concord, recorded" }),
     )?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "synchronous", "FULL")?;

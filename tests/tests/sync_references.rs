@@ -1,0 +1,326 @@
+//! Rows that refer to each other, unique values that move, and transactions that belong together.
+
+use concord_tests::{As, Cluster, Kind};
+
+concord_tests::clusters! {
+    pairs: [
+        parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, two_tables_in_a_circle,
+        unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row,
+        unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there,
+        cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits,
+    ]
+    many: []
+    all: [parents_then_children]
+}
+
+fn shop(_: Kind) -> String {
+    "CREATE TABLE customers (id integer PRIMARY KEY, name text NOT NULL);
+     CREATE TABLE orders (id integer PRIMARY KEY, customer integer NOT NULL REFERENCES customers (id), item text);
+     INSERT INTO customers VALUES (1, 'ann'), (2, 'bob');
+     INSERT INTO orders VALUES (10, 1, 'x'), (20, 2, 'y')"
+        .to_owned()
+}
+
+// Children first in the file: the order of writing does not come from there.
+const SHOP: &str = "[tables.orders]\n[tables.customers]";
+
+async fn parents_then_children(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, shop, SHOP).await;
+    let last = kinds.len() - 1;
+    cluster.run(0, "INSERT INTO customers VALUES (3, 'cyd'); INSERT INTO orders VALUES (30, 3, 'z')").await;
+    cluster
+        .run(last, "INSERT INTO customers VALUES (4, 'dan'); INSERT INTO orders VALUES (40, 4, 'z'), (41, 1, 'w')")
+        .await;
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM orders ORDER BY id", &["10", "20", "30", "40", "41"]).await;
+}
+
+async fn parents_and_children_from_both_sides(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, shop, SHOP).await;
+    cluster.run(0, "INSERT INTO customers VALUES (3, 'cyd')").await;
+    cluster.settle().await;
+    cluster.run(1, "INSERT INTO orders VALUES (30, 3, 'z')").await;
+    cluster.run(0, "UPDATE customers SET name = 'eve' WHERE id = 3; DELETE FROM orders WHERE id = 10").await;
+    cluster.settle().await;
+    cluster.run(1, "DELETE FROM customers WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM customers ORDER BY id", &["bob", "eve"]).await;
+    cluster.holds("SELECT * FROM orders ORDER BY id", &["20|2|y", "30|3|z"]).await;
+}
+
+async fn deletes_children_first(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, shop, SHOP).await;
+    cluster.run(1, "DELETE FROM orders; DELETE FROM customers; INSERT INTO customers VALUES (9, 'new')").await;
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM customers", &["9"]).await;
+    cluster.holds("SELECT count(*) FROM orders", &["0"]).await;
+}
+
+const PEOPLE: &str = "CREATE TABLE people (id integer PRIMARY KEY, boss integer REFERENCES people (id))";
+
+/// Each row refers to one with a larger key, so that no order of keys fits.
+async fn a_chain_of_one_table(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| PEOPLE.to_owned(), "[tables.people]").await;
+    cluster.run(0, "INSERT INTO people VALUES (9, NULL); INSERT INTO people VALUES (5, 9); INSERT INTO people VALUES (1, 5), (7, 7)").await;
+    cluster
+        .run(
+            1,
+            "INSERT INTO people VALUES (8, NULL); INSERT INTO people VALUES (4, 8); INSERT INTO people VALUES (3, 4)",
+        )
+        .await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM people ORDER BY id", &["1|5", "3|4", "4|8", "5|9", "7|7", "8|NULL", "9|NULL"]).await;
+}
+
+async fn a_tree_is_cut_down(kinds: &[Kind]) {
+    let setup = |_| {
+        format!(
+            "{PEOPLE}; INSERT INTO people VALUES (1, NULL); INSERT INTO people VALUES (2, 1), (3, 2), (4, 3), (5, 1)"
+        )
+    };
+    let mut cluster = Cluster::new(kinds, setup, "[tables.people]").await;
+    cluster.run(0, "UPDATE people SET boss = NULL WHERE id = 5").await;
+    for id in [4, 3, 2, 1] {
+        cluster.run(0, &format!("DELETE FROM people WHERE id = {id}")).await;
+    }
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM people", &["5|NULL"]).await;
+}
+
+async fn two_tables_in_a_circle(kinds: &[Kind]) {
+    let setup = |kind| {
+        match kind {
+        Kind::Sqlite => "CREATE TABLE teams (id integer PRIMARY KEY, lead integer NOT NULL REFERENCES staff (id) DEFERRABLE INITIALLY DEFERRED);
+                         CREATE TABLE staff (id integer PRIMARY KEY, team integer NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED)"
+            .to_owned(),
+        Kind::Postgres => "CREATE TABLE teams (id integer PRIMARY KEY, lead integer NOT NULL);
+                           CREATE TABLE staff (id integer PRIMARY KEY, team integer NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED);
+                           ALTER TABLE teams ADD FOREIGN KEY (lead) REFERENCES staff (id) DEFERRABLE INITIALLY DEFERRED"
+            .to_owned(),
+    }
+    };
+    let mut cluster = Cluster::new(kinds, setup, "[tables.teams]\n[tables.staff]").await;
+    cluster.run(0, "BEGIN; INSERT INTO teams VALUES (1, 11); INSERT INTO staff VALUES (11, 1), (12, 1); COMMIT").await;
+    cluster.settle().await;
+    cluster.run(1, "BEGIN; UPDATE teams SET lead = 12; DELETE FROM staff WHERE id = 11; COMMIT").await;
+    cluster.run(1, "BEGIN; INSERT INTO staff VALUES (22, 2); INSERT INTO teams VALUES (2, 22); COMMIT").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM teams ORDER BY id", &["1|12", "2|22"]).await;
+    cluster.run(0, "BEGIN; DELETE FROM teams WHERE id = 1; DELETE FROM staff WHERE team = 1; COMMIT").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM staff", &["22|2"]).await;
+}
+
+fn seats(not_null: bool) -> impl Fn(Kind) -> String {
+    move |_| {
+        let null = if not_null { "NOT NULL" } else { "" };
+        format!(
+            "CREATE TABLE seats (id integer PRIMARY KEY, seat text {null} UNIQUE);
+             INSERT INTO seats VALUES (1, 'window'), (2, 'aisle'), (3, 'middle')"
+        )
+    }
+}
+
+const SWAP: &str = "UPDATE seats SET seat = 'parked' WHERE id = 1; UPDATE seats SET seat = 'window' WHERE id = 2;
+                    UPDATE seats SET seat = 'aisle' WHERE id = 1";
+
+async fn unique_values_swapped(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, seats(false), "[tables.seats]").await;
+    cluster.run(0, SWAP).await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM seats ORDER BY id", &["1|aisle", "2|window", "3|middle"]).await;
+}
+
+async fn unique_values_swapped_not_null(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, seats(true), "[tables.seats]").await;
+    cluster.run(1, SWAP).await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM seats ORDER BY id", &["1|aisle", "2|window", "3|middle"]).await;
+}
+
+/// Every row takes the value of one that is written in another statement.
+async fn unique_values_turned_around_far_apart(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE seats (id integer PRIMARY KEY, seat integer NOT NULL UNIQUE);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11000) INSERT INTO seats SELECT i, i FROM n"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(kinds, setup, "[tables.seats]").await;
+    cluster.run(0, "UPDATE seats SET seat = -seat; UPDATE seats SET seat = 11001 + seat").await;
+    cluster.settle().await;
+    cluster.holds("SELECT count(*) FROM seats WHERE id + seat = 11001", &["11000"]).await;
+}
+
+async fn unique_value_of_a_deleted_row(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, seats(true), "[tables.seats]").await;
+    cluster.run(0, "DELETE FROM seats WHERE id = 1; INSERT INTO seats VALUES (4, 'window')").await;
+    cluster.run(1, "DELETE FROM seats WHERE id = 3; UPDATE seats SET seat = 'middle' WHERE id = 2").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM seats ORDER BY id", &["2|middle", "4|window"]).await;
+}
+
+/// Nobody can know which of them is meant: both stay where they are and say why, until a person changes one.
+async fn unique_value_in_two_new_rows(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, seats(true), "[tables.seats]").await;
+    cluster.run(0, "INSERT INTO seats VALUES (4, 'new'), (6, 'other')").await;
+    cluster.run(1, "INSERT INTO seats VALUES (5, 'new')").await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.waiting, 2);
+    assert_eq!(cluster.waiting().await, ["a seats [5] constraint", "b seats [4] constraint"]);
+    cluster.holds_at(1, "SELECT seat FROM seats WHERE id = 6", &["other"]).await;
+    cluster.quiet().await;
+    cluster.run(1, "UPDATE seats SET seat = 'newer' WHERE id = 5").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM seats WHERE id > 3 ORDER BY id", &["4|new", "5|newer", "6|other"]).await;
+}
+
+async fn re_parented_and_old_parent_deleted(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, shop, SHOP).await;
+    cluster.run(0, "INSERT INTO customers VALUES (3, 'cyd'); UPDATE orders SET customer = 3 WHERE id = 10; DELETE FROM customers WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM orders ORDER BY id", &["10|3|x", "20|2|y"]).await;
+    cluster.holds("SELECT id FROM customers ORDER BY id", &["2", "3"]).await;
+}
+
+fn following(action: &'static str) -> impl Fn(Kind) -> String {
+    move |kind| {
+        shop(kind)
+            .replace("NOT NULL REFERENCES customers (id)", &format!("REFERENCES customers (id) ON DELETE {action}"))
+    }
+}
+
+async fn cascades(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, following("CASCADE"), SHOP).await;
+    cluster.run(0, "DELETE FROM customers WHERE id = 1").await;
+    assert_eq!(cluster.settle().await.conflicts, 0);
+    cluster.holds("SELECT id FROM orders", &["20"]).await;
+    cluster.run(1, "DELETE FROM customers").await;
+    cluster.settle().await;
+    cluster.holds("SELECT count(*) FROM orders", &["0"]).await;
+}
+
+async fn set_null(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, following("SET NULL"), SHOP).await;
+    cluster.run(0, "DELETE FROM customers WHERE id = 1").await;
+    assert_eq!(cluster.settle().await.conflicts, 0);
+    cluster.holds("SELECT * FROM orders ORDER BY id", &["10|NULL|x", "20|2|y"]).await;
+}
+
+async fn parent_deleted_here_child_inserted_there(kinds: &[Kind]) {
+    // GIVEN a parent without children
+    let setup = |kind| shop(kind) + "; INSERT INTO customers VALUES (3, 'cyd')";
+    let mut cluster = Cluster::new(kinds, setup, SHOP).await;
+    // WHEN it is deleted at one node and gets a child at another
+    cluster.run(0, "DELETE FROM customers WHERE id = 3; UPDATE customers SET name = 'ann2' WHERE id = 1").await;
+    cluster.run(1, "INSERT INTO orders VALUES (30, 3, 'z'); UPDATE orders SET item = 'y2' WHERE id = 20").await;
+    let summary = cluster.sync().await;
+    // THEN both wait with a reason, and nothing else does
+    assert_eq!(summary.waiting, 2);
+    assert_eq!(cluster.waiting().await, ["a orders [30] constraint", "b customers [3] constraint"]);
+    let reasons = cluster.reasons("b").await;
+    assert!(reasons[0].to_lowercase().contains("foreign key"), "{reasons:?}");
+    cluster.holds("SELECT name FROM customers WHERE id = 1", &["ann2"]).await;
+    cluster.holds("SELECT item FROM orders WHERE id = 20", &["y2"]).await;
+    cluster.quiet().await;
+    // AND a later change resolves it
+    cluster.run(1, "UPDATE orders SET customer = 1 WHERE id = 30").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM orders ORDER BY id", &["10|1|x", "20|2|y2", "30|1|z"]).await;
+    cluster.holds("SELECT id FROM customers ORDER BY id", &["1", "2"]).await;
+}
+
+/// Other rows are never deleted to make a change fit: the delete waits while a child that its user did not see is there.
+async fn cascade_that_would_take_an_unseen_child(kinds: &[Kind]) {
+    let setup = |kind| following("CASCADE")(kind) + "; INSERT INTO customers VALUES (3, 'cyd')";
+    let mut cluster = Cluster::new(kinds, setup, SHOP).await;
+    cluster.run(0, "DELETE FROM customers WHERE id = 3").await;
+    cluster.run(1, "INSERT INTO orders VALUES (30, 3, 'z')").await;
+    cluster.sync().await;
+    cluster.holds_at(1, "SELECT * FROM orders WHERE id = 30", &["30|3|z"]).await;
+    assert_eq!(cluster.waiting().await, ["a orders [30] constraint", "b customers [3] referred"]);
+    cluster.quiet().await;
+    // A person keeps the parent.
+    let dropped = cluster.session().drop_parked(|_, table, _| table == "customers").await.expect("it can be dropped");
+    assert_eq!(dropped.len(), 1);
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM orders WHERE id = 30", &["30|3|z"]).await;
+    cluster.holds("SELECT name FROM customers WHERE id = 3", &["cyd"]).await;
+}
+
+/// The parent cannot be written at one node; only its child waits with it.
+async fn a_child_of_a_row_that_waits(kinds: &[Kind]) {
+    let mut cluster = Cluster::bare(kinds, |_| String::new(), SHOP).await;
+    for at in 0..2 {
+        let check = if at == 1 { ", CHECK (name <> 'bad')" } else { "" };
+        let sql = shop(kinds[at]).replace("name text NOT NULL", &format!("name text NOT NULL{check}"));
+        cluster.nodes[at].database.user_as(As::Sync).await.execute(&sql).await;
+    }
+    cluster.install().await;
+    cluster.run(0, "INSERT INTO customers VALUES (3, 'bad'), (4, 'good')").await;
+    cluster.run(0, "INSERT INTO orders VALUES (30, 3, 'x'), (40, 4, 'y')").await;
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, ["b customers [3] constraint", "b orders [30] constraint"]);
+    cluster.holds_at(1, "SELECT id FROM orders ORDER BY id", &["10", "20", "40"]).await;
+    cluster.quiet().await;
+    cluster.run(0, "UPDATE customers SET name = 'better' WHERE id = 3").await;
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM orders ORDER BY id", &["10", "20", "30", "40"]).await;
+}
+
+/// On PostgreSQL, notes in which transaction each row of the shop arrived.
+fn noting(kind: Kind) -> String {
+    let notes = "CREATE TABLE arrivals (row_id integer, part text, xact xid8);
+                 CREATE FUNCTION arrived() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+                     INSERT INTO public.arrivals VALUES (NEW.id, TG_TABLE_NAME, pg_current_xact_id()); RETURN NULL;
+                 END $$;
+                 CREATE TRIGGER arrived AFTER INSERT OR UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION arrived();
+                 CREATE TRIGGER arrived AFTER INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION arrived()";
+    match kind {
+        Kind::Sqlite => shop(kind),
+        Kind::Postgres => format!("{}; {notes}", shop(kind)),
+    }
+}
+
+/// What one user transaction wrote to several tables arrives in one.
+#[tokio::test]
+async fn transactions_arrive_whole() {
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], noting, SHOP).await;
+    cluster
+        .run(
+            0,
+            "BEGIN; INSERT INTO customers VALUES (3, 'cyd'); INSERT INTO orders VALUES (30, 3, 'z');
+             UPDATE orders SET item = 'X' WHERE id = 10; COMMIT",
+        )
+        .await;
+    cluster.settle().await;
+    cluster.holds_at(1, "SELECT count(*), count(DISTINCT xact::text) FROM arrivals", &["3|1"]).await;
+}
+
+/// Where a batch is too small for all, it is divided between users' transactions and not within them.
+#[tokio::test]
+async fn small_batches_do_not_divide_transactions() {
+    let tables = "[defaults]\nbatch = 3\n[tables.orders]\n[tables.customers]";
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Postgres], noting, tables).await;
+    for n in 100..110 {
+        let orders = format!("INSERT INTO orders VALUES ({n}, {n}, 'o'), (1{n}, {n}, 'p')");
+        cluster.run(0, &format!("BEGIN; INSERT INTO customers VALUES ({n}, 'c'); {orders}; COMMIT")).await;
+    }
+    let summary = cluster.settle().await;
+    assert!(summary.cycles > 4, "{} cycles", summary.cycles);
+    let divided =
+        "SELECT row_id % 1000 AS n FROM arrivals GROUP BY n HAVING count(*) <> 3 OR count(DISTINCT xact::text) > 1";
+    cluster.holds_at(1, divided, &[]).await;
+    cluster.holds_at(1, "SELECT count(DISTINCT xact::text) > 4 FROM arrivals", &["t"]).await;
+}
+
+/// What refers to a table that is not synced is not touched, and not lost.
+#[tokio::test]
+async fn a_reference_from_a_table_that_is_not_synced() {
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Sqlite], shop, "[tables.customers]").await;
+    cluster.run(0, "DELETE FROM orders; DELETE FROM customers WHERE id = 1").await;
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, ["b customers [1] constraint"]);
+    cluster.run(1, "DELETE FROM orders").await;
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM customers", &["2"]).await;
+}

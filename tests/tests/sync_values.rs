@@ -1,0 +1,400 @@
+//! Values arrive as they were written, bit by bit, read by the database that they arrived in; what cannot does not.
+
+use concord_tests::{As, Cluster, Kind, NAMES};
+
+const PAIR: &[Kind] = &[Kind::Postgres, Kind::Sqlite];
+const BOTH_POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
+const BOTH_SQLITE: &[Kind] = &[Kind::Sqlite, Kind::Sqlite];
+
+/// A table with one column of these types, on PostgreSQL and on SQLite.
+fn column(postgres: &str, sqlite: &str) -> impl Fn(Kind) -> String + use<> {
+    let of = |ty: &str| format!("CREATE TABLE t (id integer PRIMARY KEY, v {ty})");
+    let (postgres, sqlite) = (of(postgres), of(sqlite));
+    move |kind| match kind {
+        Kind::Postgres => postgres.clone(),
+        Kind::Sqlite => sqlite.clone(),
+    }
+}
+
+/// What is written at the first node is found at the second, as its own SQL shows it, and the other way round.
+async fn travels(kinds: &[Kind], types: (&str, &str), values: &[(&str, &str)], shown: &str, found: &[&str]) {
+    let mut cluster = Cluster::new(kinds, column(types.0, types.1), "[tables.t]").await;
+    for (id, (there, _)) in (1..).zip(values) {
+        cluster.run(0, &format!("INSERT INTO t VALUES ({id}, {there})")).await;
+    }
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, [""; 0], "{:?}", cluster.reasons(NAMES[1]).await);
+    cluster.holds_at(1, &format!("SELECT {shown} FROM t ORDER BY id"), found).await;
+    // And back: rows of the second node's own, and its rewriting of every row.
+    for (id, (_, here)) in (101..).zip(values) {
+        cluster.run(1, &format!("INSERT INTO t VALUES ({id}, {here})")).await;
+    }
+    cluster.run(1, "UPDATE t SET v = v WHERE id < 100").await;
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, [""; 0], "{:?}", cluster.reasons(NAMES[0]).await);
+    for (id, (there, _)) in (1..).zip(values) {
+        for id in [id, 100 + id] {
+            let same = format!("SELECT v IS NOT DISTINCT FROM ({there}) FROM t WHERE id = {id}");
+            cluster.holds_at(0, &same.replace("IS NOT DISTINCT FROM", equal(kinds[0])), &[truth(kinds[0])]).await;
+        }
+    }
+    cluster.quiet().await;
+}
+
+fn equal(kind: Kind) -> &'static str {
+    if kind == Kind::Sqlite { "IS" } else { "IS NOT DISTINCT FROM" }
+}
+
+fn truth(kind: Kind) -> &'static str {
+    if kind == Kind::Sqlite { "1" } else { "t" }
+}
+
+#[tokio::test]
+async fn integers() {
+    let (most, least) = (i64::MAX.to_string(), format!("({} - 1)", i64::MIN + 1));
+    let values = [(most.as_str(), most.as_str()), (&least, &least), ("0", "0"), ("NULL", "NULL")];
+    let found = [most.as_str(), "-9223372036854775808", "0", "NULL"];
+    travels(PAIR, ("bigint", "bigint"), &values, "v", &found).await;
+    travels(BOTH_POSTGRES, ("bigint", ""), &values, "v", &found).await;
+    let small = [("32767::int2", "32767"), ("(-32768)::int2", "-32768")];
+    travels(PAIR, ("smallint", "integer"), &small, "v", &["32767", "-32768"]).await;
+}
+
+#[tokio::test]
+async fn numeric_keeps_its_scale() {
+    let values = ["1.10", "0.00", "-12345678901234567890.123456789000", "1e-20::numeric", "NULL", "100"];
+    let pairs: Vec<(&str, &str)> = values.iter().map(|value| (*value, *value)).collect();
+    let found = ["1.10", "0.00", "-12345678901234567890.123456789000", "0.00000000000000000001", "NULL", "100"];
+    travels(BOTH_POSTGRES, ("numeric", ""), &pairs, "v", &found).await;
+    let special = [("'NaN'", "'NaN'"), ("'Infinity'", "'Infinity'"), ("'-Infinity'", "'-Infinity'")];
+    travels(BOTH_POSTGRES, ("numeric", ""), &special, "v", &["NaN", "Infinity", "-Infinity"]).await;
+    // As text, where no digit may be lost.
+    let long = [("12345678901234567890.12", "'12345678901234567890.12'"), ("0.10", "'0.10'")];
+    travels(
+        PAIR,
+        ("numeric(30,2)", "text"),
+        &long,
+        "typeof(v) || ' ' || v",
+        &["text 12345678901234567890.12", "text 0.10"],
+    )
+    .await;
+    let short = [("1234567890.12", "1234567890.12"), ("-0.01", "-0.01"), ("5", "5")];
+    travels(PAIR, ("numeric(12,2)", "numeric(12,2)"), &short, "v", &["1234567890.12", "-0.01", "5"]).await;
+}
+
+#[tokio::test]
+async fn floats() {
+    let values = [
+        ("0.1", "0.1"),
+        ("1.7976931348623157e308", "1.7976931348623157e308"),
+        ("5e-324", "5e-324"),
+        ("'Infinity'", "9e999"),
+        ("'-Infinity'", "-9e999"),
+        ("NULL", "NULL"),
+        ("123456789.12345679", "123456789.12345679"),
+    ];
+    let found = ["0.1", "1.7976931348623157e308", "5e-324", "inf", "-inf", "NULL", "123456789.12345679"];
+    travels(PAIR, ("double precision", "real"), &values, "v", &found).await;
+    let values = [("'NaN'", "'NaN'"), ("'Infinity'", "'Infinity'"), ("'-0'", "'-0'"), ("0.1", "0.1")];
+    travels(
+        BOTH_POSTGRES,
+        ("double precision", ""),
+        &values,
+        "float8send(v)",
+        &["\\x7ff8000000000000", "\\x7ff0000000000000", "\\x8000000000000000", "\\x3fb999999999999a"],
+    )
+    .await;
+    let single = [("0.1", "0.1"), ("3.4028235e38", "3.4028235e38"), ("1e-45", "1e-45"), ("'NaN'", "'NaN'")];
+    travels(BOTH_POSTGRES, ("real", ""), &single, "v", &["0.1", "3.4028235e+38", "1e-45", "NaN"]).await;
+}
+
+#[tokio::test]
+async fn texts() {
+    let values = [
+        "''",
+        "'it''s \"quoted\" \\ {a,b}'",
+        "'🙂 ä́ ﷺ 漢'",
+        "NULL",
+        "'NULL'",
+        "'line\nbreak\ttab\r'",
+        "' blank '",
+        "'0012'",
+    ];
+    let pairs: Vec<(&str, &str)> = values.iter().map(|value| (*value, *value)).collect();
+    let found = ["", "it's \"quoted\" \\ {a,b}", "🙂 ä́ ﷺ 漢", "NULL", "NULL", "line\nbreak\ttab\r", " blank ", "0012"];
+    for kinds in [PAIR, BOTH_POSTGRES, BOTH_SQLITE] {
+        travels(kinds, ("text", "text"), &pairs, "v", &found).await;
+    }
+    travels(PAIR, ("varchar(40)", "varchar(40)"), &pairs, "v", &found).await;
+}
+
+#[tokio::test]
+async fn bytes() {
+    let values = [("'\\x'", "x''"), ("'\\x00ff0027225c'", "x'00ff0027225c'"), ("NULL", "NULL")];
+    travels(PAIR, ("bytea", "blob"), &values, "typeof(v) || hex(v)", &["blob", "blob00FF0027225C", "null"]).await;
+    travels(
+        BOTH_POSTGRES,
+        ("bytea", ""),
+        &[("'\\x'", "'\\x'"), ("'\\x00ff27'", "'\\x00ff27'")],
+        "v",
+        &["\\x", "\\x00ff27"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_mebibyte() {
+    for kinds in [PAIR, BOTH_POSTGRES, BOTH_SQLITE] {
+        let mut cluster = Cluster::new(kinds, column("bytea", "blob"), "[tables.t]").await;
+        let (here, there) = match kinds[0] {
+            Kind::Postgres => {
+                ("(SELECT string_agg(sha256(i::text::bytea), '') FROM generate_series(1, 32768) i)", "md5(v)")
+            }
+            Kind::Sqlite => ("randomblob(1048576)", "hex(v)"),
+        };
+        cluster.run(0, &format!("INSERT INTO t VALUES (1, {here})")).await;
+        cluster.sync().await;
+        cluster.holds_at(1, "SELECT length(v) FROM t", &["1048576"]).await;
+        cluster.run(1, "UPDATE t SET id = 2").await;
+        let before = cluster.rows(0, &format!("SELECT {there} FROM t WHERE id = 1")).await;
+        cluster.sync().await;
+        let before: Vec<&str> = before.iter().map(String::as_str).collect();
+        cluster.holds_at(0, &format!("SELECT {there} FROM t WHERE id = 2"), &before).await;
+        cluster.quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn dates_and_times() {
+    let dates = [("'2024-02-29'", "'2024-02-29'"), ("'0001-01-01'", "'0001-01-01'"), ("'9999-12-31'", "'9999-12-31'")];
+    travels(PAIR, ("date", "date"), &dates, "v", &["2024-02-29", "0001-01-01", "9999-12-31"]).await;
+    let times = [("'23:59:59.999999'", "'23:59:59.999999'"), ("'00:00'", "'00:00:00'")];
+    travels(PAIR, ("time", "time"), &times, "v", &["23:59:59.999999", "00:00:00"]).await;
+    let stamps =
+        [("'2024-02-29 12:34:56.789012'", "'2024-02-29 12:34:56.789012'"), ("'1900-01-01'", "'1900-01-01 00:00:00'")];
+    travels(PAIR, ("timestamp", "timestamp"), &stamps, "v", &["2024-02-29 12:34:56.789012", "1900-01-01 00:00:00"])
+        .await;
+    let instants = [("'2024-07-01 12:00:00.000001+05:30'", "'2024-07-01 06:30:00.000001+00:00'")];
+    travels(PAIR, ("timestamptz", "text"), &instants, "v", &["2024-07-01 06:30:00.000001+00:00"]).await;
+}
+
+/// What only PostgreSQL can say, among its own. The servers' time zone is not UTC.
+#[tokio::test]
+async fn infinite_times() {
+    for ty in ["date", "timestamp", "timestamptz"] {
+        let values =
+            [("'infinity'", "'infinity'"), ("'-infinity'", "'-infinity'"), ("'0044-03-15 BC'", "'0044-03-15 BC'")];
+        let early = if ty == "date" { "0044-03-15 BC" } else { "0044-03-15 00:00:00 BC" };
+        let shown = if ty == "timestamptz" { "v AT TIME ZONE 'America/St_Johns'" } else { "v" };
+        travels(BOTH_POSTGRES, (ty, ""), &values, shown, &["infinity", "-infinity", early]).await;
+    }
+}
+
+#[tokio::test]
+async fn booleans_uuids_and_documents() {
+    let truths = [("true", "1"), ("false", "0"), ("NULL", "NULL")];
+    travels(PAIR, ("boolean", "boolean"), &truths, "v", &["1", "0", "NULL"]).await;
+    let uuid = "'12345678-9abc-4def-8123-456789abcdef'";
+    travels(PAIR, ("uuid", "uuid"), &[(&format!("{uuid}::uuid"), uuid)], "v", &[uuid.trim_matches('\'')]).await;
+    let document = "'{\"a\": [1, 2.50, null, \"x\\\"y\", {}], \"ü\": 12345678901234567890}'";
+    travels(
+        PAIR,
+        ("jsonb", "json"),
+        &[(&format!("{document}::jsonb"), document)],
+        "json_extract(v, '$.a[1]') || json_extract(v, '$.a[3]')",
+        &["2.5x\"y"],
+    )
+    .await;
+    let spelled = "'{\"b\": 1,  \"a\": 1.0}'";
+    let mut cluster = Cluster::new(BOTH_POSTGRES, column("json", ""), "[tables.t]").await;
+    cluster.run(0, &format!("INSERT INTO t VALUES (1, {spelled})")).await;
+    cluster.settle().await;
+    cluster.holds("SELECT v FROM t", &[spelled.trim_matches('\'')]).await;
+}
+
+/// Types that both ends have alike travel as their own text.
+#[tokio::test]
+async fn types_of_postgres_alone() {
+    for (ty, value, shown) in [
+        ("integer[]", "'{{1,NULL},{-3,4}}'", "{{1,NULL},{-3,4}}"),
+        ("integer[]", "'[2:3]={1,NULL}'", "[2:3]={1,NULL}"),
+        ("text[]", "ARRAY['a,b', '\"', NULL, 'NULL', '', '🙂']", "{\"a,b\",\"\\\"\",NULL,\"NULL\",\"\",🙂}"),
+        ("numeric(6,2)[]", "'{1.5,2}'", "{1.50,2.00}"),
+        ("inet", "'10.1.2.3/8'", "10.1.2.3/8"),
+        ("interval", "'1 year 2 mons -3 days +04:05:06.789'", "1 year 2 mons -3 days +04:05:06.789"),
+        ("mood", "'very happy'", "very happy"),
+        ("int4range", "'[1,10)'", "[1,10)"),
+        ("tstzrange", "'[2024-01-01 00:00+00,infinity]'", "[\"2023-12-31 20:30:00-03:30\",infinity]"),
+        ("bit varying", "B'10110'", "10110"),
+        ("point", "'(0.1,-2e-300)'", "(0.1,-2e-300)"),
+        ("pair", "ROW(1, 'a \"b\"')::pair", "(1,\"a \"\"b\"\"\")"),
+        ("tsvector", "'''a'':1 ''b c'':2'", "'a':1 'b c':2"),
+        ("timetz", "'12:00:00.5+02'", "12:00:00.5+02"),
+    ] {
+        let setup = |_| {
+            format!(
+                "CREATE TYPE mood AS ENUM ('sad', 'very happy'); CREATE TYPE pair AS (n integer, t text);
+                 CREATE TABLE t (id integer PRIMARY KEY, v {ty})"
+            )
+        };
+        let mut cluster = Cluster::new(BOTH_POSTGRES, setup, "[tables.t]").await;
+        cluster.run(0, &format!("INSERT INTO t VALUES (1, {value}), (2, NULL)")).await;
+        cluster.settle().await;
+        cluster.holds_at(1, "SELECT v FROM t ORDER BY id", &[shown, "NULL"]).await;
+    }
+}
+
+/// Columns of SQLite hold what they were given, whatever was declared.
+#[tokio::test]
+async fn sqlite_values_of_another_class() {
+    for ty in ["integer", "text", "real", "numeric", "blob", "", "date", "boolean", "varchar(3)"] {
+        let mut cluster = Cluster::new(BOTH_SQLITE, column("", ty), "[tables.t]").await;
+        for (id, value) in (1..).zip([
+            "1",
+            "'1'",
+            "'abc'",
+            "1.5",
+            "x'31'",
+            "NULL",
+            "1e300",
+            "''",
+            "'1.0'",
+            "9007199254740993",
+            "'longer than three'",
+        ]) {
+            cluster.run(0, &format!("INSERT INTO t VALUES ({id}, {value})")).await;
+        }
+        let stored = cluster.rows(0, "SELECT typeof(v), quote(v) FROM t ORDER BY id").await;
+        cluster.settle().await;
+        let stored: Vec<&str> = stored.iter().map(String::as_str).collect();
+        cluster.holds_at(1, "SELECT typeof(v), quote(v) FROM t ORDER BY id", &stored).await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_carried_is_refused_by_name() {
+    for (kinds, postgres, sqlite, says) in [
+        (BOTH_POSTGRES, "money", "", "money"),
+        (BOTH_POSTGRES, "regclass", "", "regclass"),
+        (PAIR, "integer[]", "text", "does not keep integer[] exactly"),
+        (PAIR, "bigint", "text", "does not keep integer exactly"),
+        (PAIR, "timestamptz", "integer", "does not keep instant exactly"),
+        (PAIR, "text", "real", "does not keep text exactly"),
+        (BOTH_POSTGRES, "numeric(3,-2)", "", "rounds"),
+    ] {
+        let cluster = Cluster::bare(kinds, column(postgres, sqlite), "[tables.t]").await;
+        let refused = cluster.try_install().await.expect_err(&format!("{postgres} to {sqlite} is refused"));
+        assert!(refused.contains("`v` of `t` at ") && refused.contains(says), "{postgres} to {sqlite}: {refused}");
+        for node in &cluster.nodes {
+            assert!(
+                node.database.node().await.service().await.expect("it can be asked").is_none(),
+                "nothing was changed"
+            );
+        }
+    }
+    // Two that differ.
+    let cluster = Cluster::bare(BOTH_POSTGRES, |_| String::new(), "[tables.t]").await;
+    for (node, ty) in cluster.nodes.iter().zip(["integer", "text"]) {
+        node.database.user_as(As::Sync).await.execute(&column(ty, "")(Kind::Postgres)).await;
+    }
+    let refused = cluster.try_install().await.expect_err("the types differ");
+    assert!(
+        refused.contains("`v` of `t` at b (text) holds text and `v` of `t` at a (integer) holds integer"),
+        "{refused}"
+    );
+}
+
+/// What does not fit waits, with its column and reason; its neighbours go on, and a value that fits ends the waiting.
+async fn does_not_fit(narrow: &str, wide: &str, too_much: &str, fits: &str, says: &str) {
+    let cluster = &mut Cluster::bare(BOTH_POSTGRES, |_| String::new(), "[tables.t]").await;
+    fit_test(cluster, [narrow, wide], too_much, fits, says).await;
+}
+
+async fn fit_test(cluster: &mut Cluster, types: [&str; 2], too_much: &str, fits: &str, says: &str) {
+    // GIVEN a column that holds less at a than at b
+    for (node, ty) in cluster.nodes.iter().zip(types) {
+        node.database.user_as(As::Sync).await.execute(&column(ty, ty)(node.database.kind())).await;
+    }
+    cluster.install().await;
+    // WHEN more is written at b
+    cluster.run(1, &format!("INSERT INTO t VALUES (1, {fits}), (2, {too_much}), (3, NULL)")).await;
+    let summary = cluster.sync().await;
+    // THEN that row waits and no other
+    assert_eq!((summary.waiting, summary.exit_code()), (1, 1), "{types:?}");
+    assert_eq!(cluster.waiting().await, ["a t [2] value"]);
+    let reasons = cluster.reasons("a").await;
+    assert!(reasons[0].contains("`v`") && reasons[0].contains(says), "{types:?}: {reasons:?}");
+    cluster.holds_at(0, "SELECT id FROM t ORDER BY id", &["1", "3"]).await;
+    cluster.quiet().await;
+    // AND arrives when it fits
+    cluster.run(1, &format!("UPDATE t SET v = {fits} WHERE id = 2")).await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.waiting, 0);
+    cluster.holds_at(0, "SELECT id FROM t ORDER BY id", &["1", "2", "3"]).await;
+    cluster.quiet().await;
+}
+
+#[tokio::test]
+async fn too_long() {
+    does_not_fit("varchar(3)", "varchar(9)", "'four'", "'äöü'", "has 4 characters and the column holds 3").await;
+    does_not_fit("char(3)", "text", "'ab '", "'abc'", "ends in blanks").await;
+}
+
+#[tokio::test]
+async fn out_of_range() {
+    does_not_fit("smallint", "bigint", "32768", "32767", "outside").await;
+    does_not_fit("real", "double precision", "0.1", "0.5", "not exact").await;
+}
+
+#[tokio::test]
+async fn more_digits() {
+    does_not_fit("numeric(5,2)", "numeric", "1.005", "999.99", "more than 2 digits after the point").await;
+    does_not_fit("numeric(5,2)", "numeric", "1000", "1.500", "more than 3 digits before the point").await;
+    does_not_fit("timestamp(0)", "timestamp", "'2024-01-01 00:00:00.5'", "'2024-01-01'", "digits of a second").await;
+}
+
+/// SQLite's own ways to hold what PostgreSQL cannot.
+#[tokio::test]
+async fn what_sqlite_lets_in() {
+    for (postgres, sqlite, bad, fits, code) in [
+        ("integer", "integer", "'abc'", "5", "unreadable"),
+        ("integer", "integer", "2147483648", "5", "value"),
+        ("date", "date", "'tomorrow'", "'2024-01-01'", "unreadable"),
+        ("boolean", "boolean", "2", "1", "unreadable"),
+        ("varchar(3)", "varchar(3)", "'longer'", "'ok'", "value"),
+        ("text", "text", "'a' || char(0)", "'a'", "value"),
+        ("jsonb", "json", "'{no'", "'{}'", "unreadable"),
+        ("uuid", "text", "'no'", "'12345678-9abc-4def-8123-456789abcdef'", "unreadable"),
+    ] {
+        let mut cluster = Cluster::new(PAIR, column(postgres, sqlite), "[tables.t]").await;
+        cluster.run(1, &format!("INSERT INTO t VALUES (1, {fits}), (2, {bad}), (3, NULL)")).await;
+        cluster.sync().await;
+        assert_eq!(cluster.waiting().await, [format!("a t [2] {code}")], "{postgres} from {bad}");
+        let reasons = cluster.reasons("a").await;
+        assert!(reasons[0].contains("`v`"), "{postgres} from {bad}: {reasons:?}");
+        cluster.holds_at(0, "SELECT id FROM t ORDER BY id", &["1", "3"]).await;
+        cluster.run(1, &format!("UPDATE t SET v = {fits} WHERE id = 2")).await;
+        assert_eq!(cluster.sync().await.waiting, 0, "{postgres} from {bad}");
+        cluster.quiet().await;
+    }
+}
+
+/// And what PostgreSQL can say and SQLite cannot.
+#[tokio::test]
+async fn what_sqlite_cannot_hold() {
+    for (postgres, sqlite, bad, fits) in [
+        ("double precision", "real", "'NaN'", "1.5"),
+        ("numeric", "numeric", "1234567890.123456789", "1.5"),
+        ("numeric", "numeric", "'NaN'", "2"),
+        ("timestamp", "timestamp", "'0044-03-15 BC'", "'2024-01-01'"),
+    ] {
+        let mut cluster = Cluster::new(PAIR, column(postgres, sqlite), "[tables.t]").await;
+        cluster.run(0, &format!("INSERT INTO t VALUES (1, {fits}), (2, {bad}), (3, NULL)")).await;
+        cluster.sync().await;
+        assert_eq!(cluster.waiting().await, ["b t [2] value"], "{postgres} {bad}");
+        assert!(cluster.reasons("b").await[0].contains("`v`"));
+        cluster.run(0, &format!("UPDATE t SET v = {fits} WHERE id = 2")).await;
+        assert_eq!(cluster.sync().await.waiting, 0, "{postgres} {bad}");
+        cluster.quiet().await;
+    }
+}
