@@ -191,9 +191,9 @@ impl Scene {
             }
             assert!(last.contains(&left), "{when}: note {key} is {left:?}; the last writes are {last:?}");
         }
-        for at in 0..self.databases.len() {
+        for (at, name) in NAMES.iter().enumerate().take(self.databases.len()) {
             let left = self.left(at).await;
-            assert_eq!(left, [] as [String; 0], "{when}: {} keeps what every node has passed", NAMES[at]);
+            assert_eq!(left, [] as [String; 0], "{when}: {name} keeps what every node has passed");
         }
     }
 

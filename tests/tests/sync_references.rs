@@ -250,9 +250,9 @@ async fn cascade_that_would_take_an_unseen_child(kinds: &[Kind]) {
 /// The parent cannot be written at one node; only its child waits with it.
 async fn a_child_of_a_row_that_waits(kinds: &[Kind]) {
     let mut cluster = Cluster::bare(kinds, |_| String::new(), SHOP).await;
-    for at in 0..2 {
+    for (at, &kind) in kinds.iter().enumerate().take(2) {
         let check = if at == 1 { ", CHECK (name <> 'bad')" } else { "" };
-        let sql = shop(kinds[at]).replace("name text NOT NULL", &format!("name text NOT NULL{check}"));
+        let sql = shop(kind).replace("name text NOT NULL", &format!("name text NOT NULL{check}"));
         cluster.nodes[at].database.user_as(As::Sync).await.execute(&sql).await;
     }
     cluster.install().await;

@@ -336,7 +336,6 @@ impl Session {
         let budget = ROWS_LIMIT;
         for (table, contests) in contests.iter_mut().enumerate() {
             let wanted = self.wanted(&self.tables[table], opened, contests);
-<<<<<<< HEAD
             let mut left: Vec<std::vec::IntoIter<(usize, usize)>> = vec![Vec::new().into_iter(); self.members.len()];
             wanted.into_iter().for_each(|(node, places)| left[node.index()] = places.into_iter());
             let mut step = PROBE;
@@ -361,29 +360,6 @@ impl Session {
                 .await;
                 for (form, places, rows) in reading.into_iter().flatten() {
                     for ((at, version), row) in places.iter().zip(rows?) {
-=======
-            for (node, places) in wanted {
-                let Some(form) = self.tables[table].form(node).cloned() else { continue };
-                let member = &mut self.members[node.index()];
-                let Some(reader) = member.node.as_deref_mut() else { continue };
-                let mut left = &places[..];
-                let mut wanted = PROBE;
-                while !left.is_empty() {
-                    let (places, later) = left.split_at(wanted.min(left.len()));
-                    left = later;
-                    let rows = {
-                        let keys: Vec<&Key> =
-                            places.iter().filter_map(|(at, _)| contests.get_index(*at)).map(|(key, _)| key).collect();
-                        match fault::point("fetch").await {
-                            Ok(()) => reader.rows(&form.spec, &keys).await,
-                            Err(fault) => Err(fault.into()),
-                        }
-                    };
-                    let rows =
-                        rows.map_err(Error::at(&member.name, format!("reading rows of {}", form.spec.full_name())))?;
-                    let before = weight;
-                    for ((at, version), row) in places.iter().zip(rows) {
->>>>>>> w-review
                         let content = match row {
                             None => Content::Deleted,
                             Some(Err(why)) => Content::Unreadable(why),

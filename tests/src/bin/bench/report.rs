@@ -97,7 +97,7 @@ impl Report {
     }
 
     pub fn print(&self) {
-        println!("\n{:<44} {:>10} {:>9}  {:<7} {}", "workload", "median", "target", "", "of what");
+        println!("\n{:<44} {:>10} {:>9}  {:<7} of what", "workload", "median", "target", "");
         for line in &self.lines {
             let figure = format!("{} {}", number(line.figure), line.unit);
             let (target, verdict) = (line.target.words(), self.verdict(line));
