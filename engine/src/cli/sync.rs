@@ -34,6 +34,12 @@ fn print(summary: &Summary) -> Result<()> {
     if summary.waiting > 0 {
         say(&format!("{} for a person; see: concord parked list", counted(summary.waiting, "row waits", "rows wait")))?;
     }
+    if summary.held > 0 {
+        say(&format!(
+            "{} locked by a user; a later sync brings them up to date",
+            counted(summary.held, "row is", "rows are")
+        ))?;
+    }
     left_out(&summary.away, &summary.stopped);
     Ok(())
 }

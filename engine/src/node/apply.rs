@@ -97,7 +97,7 @@ pub struct Applied {
 pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
     let mut attempt = 1;
     loop {
-        let error = match Application::new(batch).run(node).await {
+        let error = match Application::new(batch).run(node, attempt > 1).await {
             Ok(applied) => return Ok(applied),
             Err(error) => error,
         };
@@ -143,7 +143,8 @@ impl<'a> Application<'a> {
         }
     }
 
-    async fn run(mut self, node: &mut dyn Node) -> Result<Applied> {
+    /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds are left to the next cycle.
+    async fn run(mut self, node: &mut dyn Node, wary: bool) -> Result<Applied> {
         let specs: Vec<TableSpec> = self.batch.tables.iter().map(|table| (*table.spec).clone()).collect();
         fault::point("apply-begin").await?;
         node.begin_apply(&specs).await?;
@@ -159,6 +160,9 @@ impl<'a> Application<'a> {
                     self.refused.insert((at, number), (*code, message.clone()));
                 }
             }
+        }
+        if wary {
+            self.refuse_what_is_locked(node).await?;
         }
         for group in &self.batch.order {
             self.write_group(node, group).await?;
@@ -311,6 +315,24 @@ impl<'a> Application<'a> {
             }
         }
         Ok(self.refused.len() > before)
+    }
+
+    /// Refuses what somebody holds locked, so that nothing else waits for it.
+    async fn refuse_what_is_locked(&mut self, node: &mut dyn Node) -> Result<()> {
+        for table in 0..self.batch.tables.len() {
+            let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            for chunk in items.chunks(CHUNK) {
+                let items = self.keys_of(chunk, table);
+                let keys: Vec<&Key> = items.keys().copied().collect();
+                for key in node.locked(&self.batch.tables[table].spec, &keys).await? {
+                    if let Some(&item) = items.get(&key) {
+                        let message = "a user holds the row locked; decided in the next cycle";
+                        self.refused.insert(item, (ParkedCode::Busy, message.to_owned()));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what a trigger changed as it was written; whether there was any.

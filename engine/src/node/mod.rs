@@ -138,6 +138,12 @@ pub trait Node: Send {
         going: &[(&TableSpec, &[&Key])],
     ) -> Result<Vec<Key>>;
 
+    /// Those of `keys` whose rows somebody else holds locked, asked without waiting; locks the others. Databases that
+    /// lock no single rows answer none.
+    async fn locked(&mut self, _table: &TableSpec, _keys: &[&Key]) -> Result<Vec<Key>> {
+        Ok(Vec::new())
+    }
+
     /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
     /// it sees what was committed a moment ago.
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>>;

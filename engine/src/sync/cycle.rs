@@ -40,6 +40,8 @@ pub struct Cycle {
     pub conflicts: u64,
     pub parked: u64,
     pub waiting: u64,
+    /// Rows that a user's transaction still keeps from being written at the end of the cycle.
+    pub held: u64,
     /// Keys that were put off to the next cycle because users were changing them.
     pub busy: u64,
     /// Whether more is waiting to be read.
@@ -443,7 +445,8 @@ impl Session {
         let keep_deltas = self.tables[table].policy.merges();
         let member = &mut self.members[node.index()];
         let Some(reader) = member.node.as_deref_mut().filter(|_| spec.captured) else { return Ok(()) };
-        for keys in keys.chunks(FETCH) {
+        // In one go, since a history is gone through as a whole to find the entries of keys.
+        if !keys.is_empty() {
             let borrowed: Vec<&Key> = keys.iter().collect();
             let entries = reader.entries_of(&spec, &borrowed).await;
             let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;
@@ -604,7 +607,8 @@ impl Session {
                             }
                             match presence.parked[*table].get_mut(&refusal.key) {
                                 Some(parked) => parked.code = refusal.code,
-                                None => cycle.waiting += u64::from(refusal.code != ParkedCode::Busy),
+                                None if refusal.code == ParkedCode::Busy => cycle.held += 1,
+                                None => cycle.waiting += 1,
                             }
                         }
                     }
@@ -616,11 +620,17 @@ impl Session {
                     member.prepared = false;
                     cycle.failed = Some(format!("node `{}`: {error}", member.name));
                 }
+                Err(error) if error.kind == ErrorKind::Retry => {
+                    // Somebody stands in the way for long; what the others took is theirs, and this node is tried again.
+                    warn!(node = %member.name, %error, "Nothing was written there.");
+                    cycle.failed = Some(format!("node `{}`: {error}", member.name));
+                }
                 Err(error) => return Err(Error::at(&member.name, "applying changes")(error)),
             }
         }
         for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
             cycle.waiting += u64::from(parked.code != ParkedCode::Busy);
+            cycle.held += u64::from(parked.code == ParkedCode::Busy);
             if parked.code == ParkedCode::Conflict {
                 cycle.undecided.insert(parked.table);
             }

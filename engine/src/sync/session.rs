@@ -76,6 +76,8 @@ pub struct Summary {
     pub parked: u64,
     /// Rows that wait at its end, other than those that only wait for the next cycle.
     pub waiting: u64,
+    /// Rows that a user's transaction kept from being written to the end.
+    pub held: u64,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
     /// A node that did not take its part to the end, and why.
@@ -243,9 +245,23 @@ impl Session {
     /// everything that was there at the start has arrived, what comes later is left to the next run.
     pub async fn sync(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
-        let (mut whole_cycles, mut failures) = (0, 0);
+        let (mut whole_cycles, mut failures, mut lost) = (0, 0, 0);
         loop {
-            let cycle = self.cycle().await?;
+            let cycle = match self.cycle().await {
+                Err(Error::Node { node, source, .. })
+                    if source.kind == ErrorKind::Lost && lost < self.members.len() =>
+                {
+                    // A connection broke while reading: the others go on, and this node if it can be reached again.
+                    lost += 1;
+                    self.close().await;
+                    self.members
+                        .iter_mut()
+                        .filter(|member| member.name == node)
+                        .for_each(|member| member.leave(&source));
+                    continue;
+                }
+                cycle => cycle?,
+            };
             summary.add(&cycle);
             // The next cycle mostly finds out what it was, and leaves the table out.
             failures += u64::from(cycle.failed.is_some());
@@ -253,7 +269,11 @@ impl Session {
                 break;
             }
             whole_cycles += u64::from(!cycle.more && !cycle.overtaken);
-            if cycle.is_quiet() || whole_cycles >= 5 {
+            if cycle.is_quiet() {
+                summary.held = cycle.held;
+                break;
+            }
+            if whole_cycles >= 5 {
                 break;
             }
         }
@@ -340,7 +360,11 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         if self.away.iter().any(|away| away.unreachable) {
             crate::error::UNREACHABLE
-        } else if self.waiting > 0 || !self.stopped.is_empty() || !self.away.is_empty() || self.failed.is_some() {
+        } else if self.waiting + self.held > 0
+            || !self.stopped.is_empty()
+            || !self.away.is_empty()
+            || self.failed.is_some()
+        {
             crate::error::ATTENTION
         } else {
             crate::error::DONE

@@ -9,7 +9,7 @@ use crate::node::{Error, ErrorKind, Note, Result, WriteMode};
 /// The role's own search path, because users' triggers run in this transaction and may rely on it; for the same reason
 /// every name in a statement about rows is qualified.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; \
-                     SET LOCAL lock_timeout = '10s'; SET LOCAL search_path TO DEFAULT; SET CONSTRAINTS ALL IMMEDIATE";
+                     SET LOCAL lock_timeout = '3s'; SET LOCAL search_path TO DEFAULT; SET CONSTRAINTS ALL IMMEDIATE";
 
 /// What writing a table takes beyond its [`TableSpec`].
 #[derive(Clone, Debug)]
@@ -234,6 +234,22 @@ impl Postgres {
         referred.sort_unstable();
         referred.dedup();
         Ok(referred.into_iter().map(|at| keys[at].clone()).collect())
+    }
+
+    pub(super) async fn find_locked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let there = format!("SELECT u.n FROM {wanted} JOIN {} AS t ON {}", sql::table(table), self.same_key(table));
+        let statement = format!(
+            "WITH free AS MATERIALIZED ({there} FOR UPDATE OF t SKIP LOCKED) \
+             SELECT n FROM ({there}) AS there WHERE NOT EXISTS (SELECT FROM free \
+                WHERE free.n OPERATOR(pg_catalog.=) there.n)"
+        );
+        let rows = self.fetch(statement, args).await?;
+        rows.iter().map(|row| Ok(keys[get::<i64>(row, 0)? as usize - 1].clone())).collect()
     }
 
     pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {

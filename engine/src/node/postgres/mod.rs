@@ -316,6 +316,10 @@ impl Node for Postgres {
         self.find_referred(table, keys, going).await
     }
 
+    async fn locked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>> {
+        self.find_locked(table, keys).await
+    }
+
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         self.find_unseen(table, read, keys).await
     }
