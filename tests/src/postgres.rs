@@ -99,6 +99,11 @@ impl Server {
         self.port
     }
 
+    /// The server's main process; `None` while it is stopped.
+    pub fn pid(&self) -> Option<u32> {
+        self.postmaster.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Child::id)
+    }
+
     /// Stops the server and waits until it is gone.
     pub fn stop(&self, how: Stop) {
         let signal = match how {

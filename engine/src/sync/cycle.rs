@@ -28,6 +28,10 @@ const FETCH: usize = 4_000;
 /// Rows asked for while nobody knows how large they are.
 const PROBE: usize = 100;
 
+/// Keys whose entries are asked for at once. Each question goes through a whole history, which has no index by key, so the
+/// fewer the better.
+const EXAMINE: usize = 50_000;
+
 /// The memory that the rows of one cycle may take, in bytes. Larger pages are read again in parts.
 const ROWS_LIMIT: usize = 48 << 20;
 
@@ -445,8 +449,7 @@ impl Session {
         let keep_deltas = self.tables[table].policy.merges();
         let member = &mut self.members[node.index()];
         let Some(reader) = member.node.as_deref_mut().filter(|_| spec.captured) else { return Ok(()) };
-        // In one go, since a history is gone through as a whole to find the entries of keys.
-        if !keys.is_empty() {
+        for keys in keys.chunks(EXAMINE) {
             let borrowed: Vec<&Key> = keys.iter().collect();
             let entries = reader.entries_of(&spec, &borrowed).await;
             let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;

@@ -1,5 +1,8 @@
 //! PostgreSQL to PostgreSQL: time of a sync by time of a raw write of the same rows.
 
+use std::sync::Arc;
+
+use concord_tests::postgres::Server;
 use concord_tests::{As, Database, User};
 
 use super::Run;
@@ -19,7 +22,7 @@ pub async fn run(run: &mut Run) {
         let nodes = Nodes::postgres(&server, 2, run.sizes.rows).await;
         let bare = Database::on(&server).await;
         place::create(&bare, "accounts", run.sizes.rows).await;
-        let mut bench = Bench::new(nodes, bare).await;
+        let mut bench = Bench::new(server, nodes, bare).await;
         run.report.server = bench.users[0].cell("SHOW server_version").await;
         bench.all(run).await;
     }
@@ -28,9 +31,9 @@ pub async fn run(run: &mut Run) {
         let nodes = Nodes::postgres(&server, 3, run.sizes.rows).await;
         let bare = Database::on(&server).await;
         place::create(&bare, "accounts", run.sizes.rows).await;
-        let mut bench = Bench::new(nodes, bare).await;
-        let rounds = bench.updates(run.rounds, &["id % 2 = 0"], 1.0).await;
-        run.report.ratio(THREE, Target::None, "s", rounds);
+        let mut bench = Bench::new(server, nodes, bare).await;
+        let rounds = bench.updates(run.rounds, &["id % 2 = 0"]).await;
+        rounds.tell(run, THREE, Target::None);
     }
 }
 
@@ -38,43 +41,42 @@ struct Bench {
     nodes: Nodes,
     /// Has the same table and no triggers.
     bare: Database,
-    writer: User,
+    server: Arc<Server>,
     users: Vec<User>,
     version: usize,
 }
 
 impl Bench {
-    async fn new(nodes: Nodes, bare: Database) -> Bench {
+    async fn new(server: Arc<Server>, nodes: Nodes, bare: Database) -> Bench {
         let mut users = Vec::new();
         for database in &nodes.databases {
             users.push(database.user().await);
         }
-        let writer = bare.user_as(As::Sync).await;
-        Bench { nodes, bare, writer, users, version: 0 }
+        Bench { nodes, bare, server, users, version: 0 }
     }
 
     async fn all(&mut self, run: &mut Run) {
         if run.wants(UPDATED) {
-            let rounds = self.updates(run.rounds, &["id % 2 = 0"], 1.0).await;
-            run.report.ratio(UPDATED, Target::AtMost(2.0), "s", rounds);
+            let rounds = self.updates(run.rounds, &["id % 2 = 0"]).await;
+            rounds.tell(run, UPDATED, Target::AtMost(2.0));
         }
         if run.wants(BOTH) {
-            let rounds = self.updates(run.rounds, &["id % 4 = 0", "id % 4 = 2"], 1.0).await;
-            run.report.ratio(BOTH, Target::AtMost(3.0), "s", rounds);
+            let rounds = self.updates(run.rounds, &["id % 4 = 0", "id % 4 = 2"]).await;
+            rounds.tell(run, BOTH, Target::AtMost(3.0));
         }
         if run.wants(CONFLICTS) {
-            let rounds = self.updates(run.rounds, &["id % 10 = 0", "id % 10 = 0"], 1.0).await;
-            run.report.ratio(CONFLICTS, Target::AtMost(3.0), "s", rounds);
+            let rounds = self.updates(run.rounds, &["id % 10 = 0", "id % 10 = 0"]).await;
+            rounds.tell(run, CONFLICTS, Target::AtMost(3.0));
         }
         if run.wants(INSERTS) {
             let rounds = self.inserts(run.rounds, run.sizes.rows).await;
-            run.report.ratio(INSERTS, Target::AtMost(3.0), "s", rounds);
+            rounds.tell(run, INSERTS, Target::AtMost(3.0));
         }
     }
 
     /// Changes the rows of a condition at each node, and carries them. The first round is not counted.
-    async fn updates(&mut self, rounds: usize, conditions: &[&str], share: f64) -> Vec<(f64, f64)> {
-        let mut measured = Vec::new();
+    async fn updates(&mut self, rounds: usize, conditions: &[&str]) -> Rounds {
+        let mut measured = Rounds::default();
         for round in 0..=rounds {
             self.version += 1;
             // The same at both nodes would be no conflict in the end, only two ways to one content.
@@ -87,14 +89,14 @@ impl Bench {
                 rows.extend(raw::read(user, condition).await);
             }
             let pair = self.compare(round, &rows, &[]).await;
-            measured.extend((round > 0).then_some((pair.0 * share, pair.1)));
+            measured.add(round, pair);
         }
         measured
     }
 
     /// A fifth as many rows more, a twentieth gone.
-    async fn inserts(&mut self, rounds: usize, rows: i64) -> Vec<(f64, f64)> {
-        let mut measured = Vec::new();
+    async fn inserts(&mut self, rounds: usize, rows: i64) -> Rounds {
+        let mut measured = Rounds::default();
         let (mut first, mut last) = (1, rows);
         for round in 0..=rounds {
             let (more, fewer) = (rows / 5, rows / 20);
@@ -104,24 +106,52 @@ impl Bench {
             user.execute(&format!("DELETE FROM accounts WHERE id < {}", first + fewer)).await;
             let rows = raw::read(user, &format!("id > {last}")).await;
             (first, last) = (first + fewer, last + more);
-            measured.extend(Some(self.compare(round, &rows, &gone).await).filter(|_| round > 0));
+            measured.add(round, self.compare(round, &rows, &gone).await);
         }
         measured
     }
 
     /// Times the sync and the raw write, in turn the one and the other first.
-    async fn compare(&mut self, round: usize, rows: &Rows, gone: &[i64]) -> (f64, f64) {
-        let (mut ours, mut theirs) = (0.0, 0.0);
+    async fn compare(&mut self, round: usize, rows: &Rows, gone: &[i64]) -> [Measure; 2] {
+        let mut measures = [Measure::default(); 2];
         for turn in 0..2 {
             self.nodes.settle().await;
             place::settle(&self.bare).await;
-            if turn == round % 2 {
-                ours = self.nodes.sync().await.0;
+            let which = (turn + round) % 2;
+            let before = place::work(&self.server).await;
+            let seconds = if which == 0 {
+                self.nodes.sync().await.0
             } else {
-                theirs = raw::write(&mut self.writer, rows, gone).await;
-            }
+                let mut writer = self.bare.user_as(As::Sync).await;
+                raw::write(&mut writer, rows, gone).await
+            };
+            measures[which] = Measure { seconds, work: place::work(&self.server).await - before };
         }
         self.nodes.agree().await;
-        (ours, theirs)
+        measures
+    }
+}
+
+/// What the sync and the raw write took, by turns.
+#[derive(Clone, Copy, Default)]
+struct Measure {
+    seconds: f64,
+    /// Processor time, in seconds.
+    work: f64,
+}
+
+#[derive(Default)]
+struct Rounds(Vec<[Measure; 2]>);
+
+impl Rounds {
+    /// The first round warms up and is not counted.
+    fn add(&mut self, round: usize, measures: [Measure; 2]) {
+        self.0.extend((round > 0).then_some(measures));
+    }
+
+    fn tell(&self, run: &mut Run, name: &str, target: Target) {
+        let side = |of: fn(&Measure) -> f64| self.0.iter().map(|[ours, theirs]| (of(ours), of(theirs))).collect();
+        run.report.ratio(name, target, "s", side(|measure| measure.seconds));
+        run.report.work(name, side(|measure| measure.work));
     }
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use concord::config::Config;
 use concord::sync::{Session, Summary};
-use concord_tests::postgres::Server;
-use concord_tests::{As, Database, User};
+use concord_tests::postgres::{ADMIN, SYNC, Server};
+use concord_tests::{As, Database, PATIENCE, User, wait_until};
 
 /// The harness spares the disk; whoever measures must not.
 const SETTINGS: &[(&str, &str)] = &[
@@ -126,6 +126,27 @@ pub async fn sync(config: &str) -> (f64, Summary) {
     let took = start.elapsed().as_secs_f64();
     assert!(summary.away.is_empty() && summary.stopped.is_empty() && summary.waiting == 0, "{summary:?}");
     (took, summary)
+}
+
+/// The processor time, in seconds, that this process and the finished sessions of a server have taken so far. Waits until
+/// the sessions of syncs and writers are gone, because their time is known only then.
+pub async fn work(server: &Server) -> f64 {
+    let mut admin = User::postgres(&server.url(ADMIN, "postgres")).await.expect("the server takes connections");
+    let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{SYNC}'");
+    wait_until("the end of sessions", PATIENCE, async || (admin.cell(&sessions).await == "0").then_some(())).await;
+    // Who starts a session has collected those that ended before.
+    drop(User::postgres(&server.url(ADMIN, "postgres")).await);
+    let ticks = |file: String, first: usize| {
+        let stat = std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{file}: {why}"));
+        // The second field is a name in parentheses, which may hold blanks.
+        let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+        let number = |at: usize| fields[at].parse::<f64>().expect("ticks are a number");
+        number(first) + number(first + 1)
+    };
+    let own = ticks("/proc/self/stat".to_owned(), 11);
+    let children = ticks(format!("/proc/{}/stat", server.pid().expect("the server runs")), 13);
+    // SAFETY: sysconf takes a number and touches no memory.
+    (own + children) / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
 }
 
 /// A table of the usual columns with rows 1 to `rows`.

@@ -62,8 +62,25 @@ impl Report {
     pub fn ratio(&mut self, name: &str, target: Target, unit: &str, rounds: Vec<(f64, f64)>) {
         let ratios = rounds.iter().map(|(ours, theirs)| ours / theirs).collect();
         let side = |side: fn(&(f64, f64)) -> f64| number(median(rounds.iter().map(side).collect()));
-        let detail = format!("{} {unit} / {} {unit}", side(|r| r.0), side(|r| r.1));
+        let best = |side: fn(&(f64, f64)) -> f64| {
+            let values = rounds.iter().map(side);
+            number(match target {
+                Target::AtLeast(_) => values.fold(0.0, f64::max),
+                _ => values.fold(f64::INFINITY, f64::min),
+            })
+        };
+        let medians = format!("{} {unit} / {} {unit}", side(|r| r.0), side(|r| r.1));
+        let detail = format!("{medians}; best {} / {}", best(|r| r.0), best(|r| r.1));
         self.add(Line { name: name.to_owned(), target, figure: median(ratios), unit: "x", detail, rounds });
+    }
+
+    /// The same work's processor time, which a busy machine disturbs less than the time on the clock.
+    pub fn work(&mut self, name: &str, rounds: Vec<(f64, f64)>) {
+        let ratios = rounds.iter().map(|(ours, theirs)| ours / theirs).collect();
+        let side = |side: fn(&(f64, f64)) -> f64| number(median(rounds.iter().map(side).collect()));
+        let detail = format!("{} s / {} s of processor time, engine and servers", side(|r| r.0), side(|r| r.1));
+        let name = format!("{name}, CPU");
+        self.add(Line { name, target: Target::None, figure: median(ratios), unit: "x", detail, rounds });
     }
 
     /// A figure that is no ratio.
