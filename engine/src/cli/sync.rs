@@ -35,6 +35,9 @@ fn print(summary: &Summary) -> Result<()> {
         say(&format!("{} for a person; see: concord parked list", counted(summary.waiting, "row waits", "rows wait")))?;
     }
     left_out(&summary.away, &summary.stopped);
+    if let Some(failed) = &summary.failed {
+        note(&format!("not everything was carried: {failed}"));
+    }
     Ok(())
 }
 

@@ -70,6 +70,8 @@ pub struct Summary {
     pub waiting: u64,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
+    /// A node at which the last cycle could not write, and why.
+    pub failed: Option<String>,
 }
 
 /// What arrived at a node.
@@ -294,6 +296,7 @@ impl Summary {
         self.waiting = cycle.waiting;
         self.away = cycle.away.clone();
         self.stopped = cycle.stopped.clone();
+        self.failed = cycle.failed.clone();
         for carried in &cycle.carried {
             match self.nodes.iter_mut().find(|known| known.node == carried.node) {
                 Some(known) => {
@@ -312,7 +315,7 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         if self.away.iter().any(|away| away.unreachable) {
             crate::error::UNREACHABLE
-        } else if self.waiting > 0 || !self.stopped.is_empty() || !self.away.is_empty() {
+        } else if self.waiting > 0 || self.failed.is_some() || !self.stopped.is_empty() || !self.away.is_empty() {
             crate::error::ATTENTION
         } else {
             crate::error::DONE

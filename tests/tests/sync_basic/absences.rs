@@ -117,7 +117,10 @@ async fn a_file_that_is_not_there() {
     cluster.nodes[1].user.rows("PRAGMA wal_checkpoint(TRUNCATE)").await;
     std::fs::rename(&path, &elsewhere).expect("the file is ours");
     let summary = cluster.sync().await;
-    assert_eq!(summary.away.iter().map(|away| (away.node.as_str(), away.unreachable)).collect::<Vec<_>>(), [("b", true)]);
+    assert_eq!(
+        summary.away.iter().map(|away| (away.node.as_str(), away.unreachable)).collect::<Vec<_>>(),
+        [("b", true)]
+    );
     assert!(!std::path::Path::new(&path).exists(), "nothing takes its place");
     std::fs::rename(&elsewhere, &path).expect("the file is ours");
     cluster.settle().await;
@@ -143,7 +146,10 @@ async fn a_server_that_is_restarted() {
     server.stop(Stop::Kill);
     cluster.run(0, "UPDATE items SET amount = 11 WHERE id = 1").await;
     let summary = session.sync().await.expect("one is there");
-    assert_eq!(summary.away.iter().map(|away| (away.node.as_str(), away.unreachable)).collect::<Vec<_>>(), [("b", true)]);
+    assert_eq!(
+        summary.away.iter().map(|away| (away.node.as_str(), away.unreachable)).collect::<Vec<_>>(),
+        [("b", true)]
+    );
     server.start();
     let summary = session.sync().await.expect("all are there again");
     assert_eq!(summary.away, []);

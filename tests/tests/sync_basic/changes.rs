@@ -17,9 +17,7 @@ async fn inserts(kinds: &[Kind]) {
     cluster.run(last, "INSERT INTO items VALUES (6, 'six', 60)").await;
     let summary = cluster.settle().await;
     assert_eq!(summary.conflicts, 0);
-    cluster
-        .holds(ALL, &["1|one|10", "2|two|20", "3|three|30", "4|four|40", "5|NULL|-50", "6|six|60"])
-        .await;
+    cluster.holds(ALL, &["1|one|10", "2|two|20", "3|three|30", "4|four|40", "5|NULL|-50", "6|six|60"]).await;
     assert_eq!(summary.nodes.iter().map(|node| node.written).sum::<u64>(), 3 * last as u64);
 }
 
@@ -108,7 +106,8 @@ async fn a_user_rolls_back(kinds: &[Kind]) {
     cluster.holds(ALL, &["1|one|10", "2|two|20", "3|three|31"]).await;
 }
 
-const NUMBERS: &str = "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO items
+const NUMBERS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO items
                        SELECT i, 'item ' || i, i FROM n";
 
 /// More than one statement of the engine's takes.
@@ -150,12 +149,14 @@ async fn both_ends_at_once(kinds: &[Kind]) {
     cluster.holds(ALL, &["1|one|10", "2|two|20", "3|three|30", "5|fünf|55"]).await;
 }
 
-const TWO: &str = "CREATE TABLE one (id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE two (id INTEGER PRIMARY KEY, v TEXT);";
+const TWO: &str =
+    "CREATE TABLE one (id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE two (id INTEGER PRIMARY KEY, v TEXT);";
 
 /// The first table's changes, though younger, leave less room in a batch than the oldest transaction takes, which is in the
 /// second. It goes first, alone.
 async fn room_for_the_oldest(kinds: &[Kind]) {
-    let mut cluster = Cluster::new(kinds, |_| TWO.to_owned(), "[defaults]\nbatch = 7\n[tables.one]\n[tables.two]").await;
+    let mut cluster =
+        Cluster::new(kinds, |_| TWO.to_owned(), "[defaults]\nbatch = 7\n[tables.one]\n[tables.two]").await;
     cluster.run(0, "INSERT INTO two VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'x'), (5, 'x')").await;
     cluster.run(0, "INSERT INTO one VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'x'), (5, 'x')").await;
     let settled = tokio::time::timeout(std::time::Duration::from_secs(60), cluster.settle());
@@ -165,7 +166,8 @@ async fn room_for_the_oldest(kinds: &[Kind]) {
 
 /// The oldest transaction is larger than a batch and lies in two tables.
 async fn divided_among_tables(kinds: &[Kind]) {
-    let mut cluster = Cluster::new(kinds, |_| TWO.to_owned(), "[defaults]\nbatch = 3\n[tables.one]\n[tables.two]").await;
+    let mut cluster =
+        Cluster::new(kinds, |_| TWO.to_owned(), "[defaults]\nbatch = 3\n[tables.one]\n[tables.two]").await;
     cluster.run(0, "BEGIN").await;
     cluster.run(0, "INSERT INTO one VALUES (1, 'x'), (2, 'x')").await;
     cluster.run(0, "INSERT INTO two VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'x'), (5, 'x')").await;
