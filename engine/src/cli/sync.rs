@@ -41,6 +41,9 @@ fn print(summary: &Summary) -> Result<()> {
         ))?;
     }
     left_out(&summary.away, &summary.stopped);
+    if let Some(failed) = &summary.failed {
+        note(&format!("not everything was carried: {failed}"));
+    }
     Ok(())
 }
 

@@ -123,6 +123,35 @@ pub async fn pages(
                 page.reach = Reach::Through(bound);
             }
         }
+        if pages.iter().zip(tables).all(|(page, (spec, _))| page.entries.is_empty() || !spec.images.is_empty()) {
+            one_transaction(node, tables, &mut pages, bound + 1, limit).await?;
+        }
     }
     Ok(pages)
+}
+
+/// Reads the oldest new transaction, of which the tables before it have left no room for anything. It has all the room
+/// now, or no cycle would ever come past it; what is too large all the same is divided.
+async fn one_transaction(
+    node: &mut dyn Node,
+    tables: &[(&TableSpec, Cut)],
+    pages: &mut [Page],
+    mark: i64,
+    limit: usize,
+) -> node::Result<()> {
+    let mut left = limit.max(1);
+    for (page, (spec, after)) in pages.iter_mut().zip(tables).filter(|(_, (spec, _))| spec.images.is_empty()) {
+        if left == 0 {
+            page.reach = Reach::Through(mark - 1);
+            continue;
+        }
+        let read = node.entries(spec, after, Some(mark), left).await?;
+        page.reach = match read.entries.last() {
+            Some(last) if read.more => Reach::Inside(mark, last.id),
+            _ => Reach::Through(mark),
+        };
+        left = if read.more { 0 } else { left - read.entries.len().min(left) };
+        page.entries = read.entries;
+    }
+    Ok(())
 }

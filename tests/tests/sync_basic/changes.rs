@@ -4,7 +4,8 @@ use super::{ALL, ITEMS, items};
 use concord_tests::{Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [nothing_to_do, rows_of_before_stay, a_user_rolls_back, many_rows, small_batches, a_large_transaction_in_a_later_table, both_ends_at_once]
+    pairs: [nothing_to_do, rows_of_before_stay, a_user_rolls_back, many_rows, small_batches, both_ends_at_once,
+            a_large_transaction_in_a_later_table, room_for_the_oldest, divided_among_tables]
     many: []
     all: [inserts, updates, deletes, reinserts, a_row_goes_around]
 }
@@ -163,4 +164,33 @@ async fn both_ends_at_once(kinds: &[Kind]) {
     let summary = cluster.settle().await;
     assert_eq!(summary.nodes.iter().map(|node| node.written).sum::<u64>(), 1);
     cluster.holds(ALL, &["1|one|10", "2|two|20", "3|three|30", "5|fünf|55"]).await;
+}
+
+const TWO: &str =
+    "CREATE TABLE one (id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE two (id INTEGER PRIMARY KEY, v TEXT);";
+
+/// The first table's changes, though younger, leave less room in a batch than the oldest transaction takes, which is in the
+/// second. It goes first, alone.
+async fn room_for_the_oldest(kinds: &[Kind]) {
+    let mut cluster =
+        Cluster::new(kinds, |_| TWO.to_owned(), "[defaults]\nbatch = 7\n[tables.one]\n[tables.two]").await;
+    cluster.run(0, "INSERT INTO two VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'x'), (5, 'x')").await;
+    cluster.run(0, "INSERT INTO one VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'x'), (5, 'x')").await;
+    let settled = tokio::time::timeout(std::time::Duration::from_secs(60), cluster.settle());
+    settled.await.expect("a sync that ends");
+    cluster.holds("SELECT (SELECT count(*) FROM one), (SELECT count(*) FROM two)", &["5|5"]).await;
+}
+
+/// The oldest transaction is larger than a batch and lies in two tables.
+async fn divided_among_tables(kinds: &[Kind]) {
+    let mut cluster =
+        Cluster::new(kinds, |_| TWO.to_owned(), "[defaults]\nbatch = 3\n[tables.one]\n[tables.two]").await;
+    cluster.run(0, "BEGIN").await;
+    cluster.run(0, "INSERT INTO one VALUES (1, 'x'), (2, 'x')").await;
+    cluster.run(0, "INSERT INTO two VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'x'), (5, 'x')").await;
+    cluster.run(0, "COMMIT").await;
+    cluster.run(0, "INSERT INTO one VALUES (3, 'x'), (4, 'x'), (5, 'x')").await;
+    let settled = tokio::time::timeout(std::time::Duration::from_secs(60), cluster.settle());
+    settled.await.expect("a sync that ends");
+    cluster.holds("SELECT (SELECT count(*) FROM one), (SELECT count(*) FROM two)", &["5|5"]).await;
 }

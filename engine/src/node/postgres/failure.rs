@@ -35,7 +35,11 @@ pub fn error(error: sqlx::Error) -> Error {
 
 fn database(error: &PgDatabaseError) -> Error {
     let code = error.code();
-    let kind = kind(code, error.message());
+    let kind = if is_about_a_row(code, error.r#where()) {
+        ErrorKind::Constraint(Constraint::Other)
+    } else {
+        kind(code, error.message())
+    };
     // Exceptions of users' triggers may say anything, and 22xxx quote the value.
     let message = if kind == ErrorKind::Value { scrubbed(error.message()) } else { error.message().to_owned() };
     let place = match (error.constraint(), error.table(), error.column()) {
@@ -45,6 +49,17 @@ fn database(error: &PgDatabaseError) -> Error {
     };
     let place = if place.is_empty() || quotes_all(&message, error) { String::new() } else { place };
     Error::new(kind, format!("{message}{place} [{code}]"))
+}
+
+/// Whether a function that a user's trigger, default or constraint called failed, whatever it says: without the row that
+/// made it fail the others can be written. A statement of Concord's own that fails has no context.
+fn is_about_a_row(code: &str, context: Option<&str>) -> bool {
+    let lost = matches!(&code[..2.min(code.len())], "57" | "53" | "58");
+    let theirs = context.is_some_and(|context| context.contains("PL/") || context.contains("SQL"));
+    // The name of Concord's own trigger functions; what fails there is drift.
+    let ours = context.is_some_and(|context| context.lines().next().is_some_and(|line| line.contains("history_store")));
+    let known = matches!(kind(code, ""), ErrorKind::Retry | ErrorKind::Constraint(_) | ErrorKind::Value);
+    theirs && !ours && !known && !lost
 }
 
 fn quotes_all(message: &str, error: &PgDatabaseError) -> bool {
@@ -108,6 +123,18 @@ mod tests {
         ] {
             assert_eq!(kind(code, ""), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_users_function_fails_for_a_row() {
+        let theirs = Some("PL/pgSQL function tf() line 1 at SQL statement");
+        for code in ["42P01", "MY001", "42501", "3F000", "08001"] {
+            assert!(is_about_a_row(code, theirs), "{code}");
+            assert!(!is_about_a_row(code, None), "{code}");
+        }
+        assert!(!is_about_a_row("57P01", theirs));
+        assert!(!is_about_a_row("40001", theirs));
+        assert!(!is_about_a_row("42P01", Some("PL/pgSQL function history_store.\"t!i\"() line 4 at SQL statement")));
     }
 
     #[test]
