@@ -13,4 +13,5 @@ mod sync_mapping;
 mod sync_races;
 mod sync_references;
 mod sync_restored;
+mod sync_setup;
 mod sync_values;

@@ -26,7 +26,7 @@ use crate::node::{self, ErrorKind, Move};
 const FETCH: usize = 4_000;
 
 /// Rows asked for while nobody knows how large they are.
-const PROBE: usize = 100;
+const PROBE: usize = 16;
 
 /// Keys whose entries are asked for at once. Each question goes through a whole history, which has no index by key, so the
 /// fewer the better.

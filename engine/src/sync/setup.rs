@@ -6,7 +6,7 @@ use super::session::{Away, Member, Session};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{NodeId, OnGone};
+use crate::model::{Cut, NodeId, OnGone};
 use crate::node::{self, Catalogue, Probe};
 
 /// What `check` found.
@@ -220,6 +220,7 @@ impl Session {
     /// Creates or repairs the service tables and triggers at every node. Nothing is changed if anything is wrong anywhere.
     pub async fn install(&mut self) -> Result<(Vec<NodeLines>, Vec<String>)> {
         let checked = self.checked().await?;
+        self.keep_uncarried().await?;
         let (name, nodes) = (self.config.name.clone(), self.names.clone());
         let mut lines = Vec::new();
         for member in &mut self.members {
@@ -246,6 +247,40 @@ impl Session {
             return Err(Error::Refused(checked.problems));
         }
         Ok(checked)
+    }
+
+    /// Refuses to install where a history would have to be made anew while it still holds changes.
+    async fn keep_uncarried(&mut self) -> Result<()> {
+        let mut refusals = Vec::new();
+        for member in &mut self.members {
+            let specs = Session::specs(&self.tables, member.id);
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let reading = || Error::at(&member.name, "reading the service tables");
+            let Some(service) = node.service().await.map_err(reading())? else { continue };
+            let anew = |table: &&Table| {
+                let kept = service.tables.iter().find(|(name, _)| *name == table.name);
+                kept.is_some_and(|(_, kept)| table.needs_new_history(kept))
+            };
+            let anew: Vec<&Table> = self.tables.iter().filter(anew).collect();
+            if anew.is_empty() {
+                continue;
+            }
+            node.begin_read(&specs).await.map_err(reading())?;
+            for table in anew {
+                let Some(spec) = table.spec(member.id).filter(|spec| spec.captured) else { continue };
+                let left = node.pending(spec, &Cut::START).await.map_err(reading())?;
+                if left > 0 {
+                    refusals.push(format!(
+                        "node `{}`: `{}` has to be recorded in another way now, and {left} changes recorded in the former way may \
+                         not have arrived everywhere; run `concord sync` with the former key and policy first, or `concord \
+                         reset` with them to give those changes up",
+                        member.name, table.name
+                    ));
+                }
+            }
+            node.end_read().await.map_err(reading())?;
+        }
+        if refusals.is_empty() { Ok(()) } else { Err(Error::Refused(refusals)) }
     }
 
     /// Removes every trace from every node.

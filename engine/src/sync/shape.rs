@@ -16,6 +16,9 @@ use crate::node::Catalogue;
 struct Kept {
     columns: Vec<(String, String)>,
     key: Vec<String>,
+    /// Columns recorded before and after each change.
+    #[serde(default)]
+    images: Vec<String>,
 }
 
 const NATIVE: &str = "native ";
@@ -63,8 +66,18 @@ impl Table {
     /// The shape as text, see [`TableSpec::shape`].
     pub fn kept(&self) -> String {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
-        let key = self.key.iter().map(|&place| self.columns[place].name.clone()).collect();
-        serde_json::to_string(&Kept { columns, key }).unwrap_or_default()
+        let names = |places: &[usize]| places.iter().map(|&place| self.columns[place].name.clone()).collect();
+        let images = match &self.policy {
+            Policy::Sum(sums) => names(sums),
+            _ => Vec::new(),
+        };
+        serde_json::to_string(&Kept { columns, key: names(&self.key), images }).unwrap_or_default()
+    }
+
+    /// Whether a history made for the shape that was kept cannot serve this one, because its entries lack columns.
+    pub fn needs_new_history(&self, kept: &str) -> bool {
+        let parse = |text: &str| serde_json::from_str::<Kept>(text).ok().map(|kept| (kept.key, kept.images));
+        parse(kept) != parse(&self.kept())
     }
 
     /// The shape that the nodes' tables share, and every node's form; or everything that stands in the way.

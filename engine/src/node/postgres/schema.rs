@@ -86,6 +86,11 @@ const TRIGGERS: &str = "SELECT DISTINCT g.tgname::pg_catalog.text \
 const PARTITIONS: &str = "SELECT relid::pg_catalog.regclass::pg_catalog.text \
     FROM pg_catalog.pg_partition_tree($1::pg_catalog.int8::pg_catalog.oid) WHERE level > 0 ORDER BY 1";
 
+/// Columns whose collation takes different texts for equal.
+const LENIENT: &str = "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
+        JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
+    WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND NOT c.collisdeterministic";
+
 /// Types that compare by an operator of their own, such as citext, and domains over them.
 const EQUALITIES: &str = "WITH RECURSIVE own (oid, operator) AS ( \
         SELECT c.opcintype, pg_catalog.quote_ident(n.nspname) || '.' || o.oprname \
@@ -216,8 +221,17 @@ impl Postgres {
                 quote::table(&schema, &name)
             ));
         }
+        let lenient = self.names(LENIENT, one(oid)).await?;
         for column in &columns {
             let in_key = key.contains(&column.name);
+            // Two spellings of one key would be two rows to Concord and one to the database.
+            if in_key && (lenient.contains(&column.name) || self.equalities.contains_key(&column.native)) {
+                refusals.push(format!(
+                    "{full}: key column {} ({}) takes different values for equal; identify rows by a type and a collation \
+                     that do not, such as text COLLATE \"C\"",
+                    column.name, column.native
+                ));
+            }
             if in_key && column.generated {
                 refusals.push(format!(
                     "{full}: key column {} is computed by the database and cannot be written; give the table another key",
