@@ -59,7 +59,13 @@ impl Vector {
         match self.0.binary_search_by_key(&dot.node, |own| own.node) {
             Ok(at) if self.0[at].number < dot.number => self.0[at] = dot,
             Ok(_) => {}
-            Err(at) => self.0.insert(at, dot),
+            Err(at) => {
+                if self.0.is_empty() {
+                    // Most hold one dot, and there are several for each change that is carried.
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(at, dot);
+            }
         }
     }
 

@@ -161,6 +161,10 @@ impl Contest {
     fn standing_mut(&mut self, node: NodeId) -> &mut Contender {
         let found = self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
         let at = found.unwrap_or_else(|| {
+            if self.versions.is_empty() {
+                // Left to itself a list makes room for four, and there are as many contests as changes.
+                self.versions.reserve_exact(2);
+            }
             self.versions.push(Contender {
                 version: Version {
                     node,
