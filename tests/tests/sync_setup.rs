@@ -3,7 +3,7 @@
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [changes_that_were_not_carried_are_kept]
+    pairs: [changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told]
     many: []
     all: []
 }
@@ -31,6 +31,26 @@ async fn changes_that_were_not_carried_are_kept(kinds: &[Kind]) {
     cluster.run(1, "UPDATE counters SET n = n + 5 WHERE id = 2").await;
     cluster.settle().await;
     cluster.holds("SELECT n FROM counters ORDER BY id", &["1", "15"]).await;
+}
+
+/// GIVEN a table whose triggers were gone for a while
+/// WHEN `install` makes them anew
+/// THEN it says that what was changed meanwhile is not known.
+async fn changes_that_nobody_recorded_are_told(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, counters, "[tables.counters]").await;
+    let (_, warnings) = cluster.session().install().await.expect("nothing is wrong");
+    assert!(!warnings.iter().any(|line| line.contains("counters")), "{warnings:?}");
+    let drop = match kinds[1] {
+        Kind::Sqlite => "DROP TRIGGER concord_delete_counters",
+        Kind::Postgres => "DROP TRIGGER \"!concord_u\" ON counters",
+    };
+    cluster.nodes[1].database.user_as(As::Sync).await.execute(drop).await;
+    cluster.run(1, "UPDATE counters SET n = 9 WHERE id = 1").await;
+    let (_, warnings) = cluster.session().install().await.expect("it can be put right");
+    assert!(
+        warnings.iter().any(|line| line.contains("node `b`: `counters`") && line.contains("compare")),
+        "{warnings:?}"
+    );
 }
 
 /// Two spellings of one key are two rows to one database and one to the other.

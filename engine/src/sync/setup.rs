@@ -7,7 +7,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, NodeId, OnGone};
-use crate::node::{self, Catalogue, Probe};
+use crate::node::{self, Catalogue, ErrorKind, Probe};
 
 /// What `check` found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -220,7 +220,7 @@ impl Session {
     /// Creates or repairs the service tables and triggers at every node. Nothing is changed if anything is wrong anywhere.
     pub async fn install(&mut self) -> Result<(Vec<NodeLines>, Vec<String>)> {
         let checked = self.checked().await?;
-        self.keep_uncarried().await?;
+        let warnings = self.look_at_histories().await?;
         let (name, nodes) = (self.config.name.clone(), self.names.clone());
         let mut lines = Vec::new();
         for member in &mut self.members {
@@ -234,7 +234,7 @@ impl Session {
             let done = installing.await.map_err(Error::at(&member.name, "installing"))?;
             lines.push(NodeLines { node: member.name.clone(), done });
         }
-        Ok((lines, checked.warnings))
+        Ok((lines, [checked.warnings, warnings].concat()))
     }
 
     /// What `check` found, if nothing stands in the way.
@@ -249,38 +249,55 @@ impl Session {
         Ok(checked)
     }
 
-    /// Refuses to install where a history would have to be made anew while it still holds changes.
-    async fn keep_uncarried(&mut self) -> Result<()> {
-        let mut refusals = Vec::new();
+    /// Refuses to install where a history would have to be made anew while it still holds changes. Returns a warning for
+    /// each table whose triggers were not as they should be, since what was changed meanwhile is in no history.
+    async fn look_at_histories(&mut self) -> Result<Vec<String>> {
+        let (mut refusals, mut warnings) = (Vec::new(), Vec::new());
         for member in &mut self.members {
-            let specs = Session::specs(&self.tables, member.id);
             let Some(node) = member.node.as_deref_mut() else { continue };
             let reading = || Error::at(&member.name, "reading the service tables");
             let Some(service) = node.service().await.map_err(reading())? else { continue };
-            let anew = |table: &&Table| {
-                let kept = service.tables.iter().find(|(name, _)| *name == table.name);
-                kept.is_some_and(|(_, kept)| table.needs_new_history(kept))
-            };
-            let anew: Vec<&Table> = self.tables.iter().filter(anew).collect();
-            if anew.is_empty() {
-                continue;
-            }
-            node.begin_read(&specs).await.map_err(reading())?;
-            for table in anew {
-                let Some(spec) = table.spec(member.id).filter(|spec| spec.captured) else { continue };
-                let left = node.pending(spec, &Cut::START).await.map_err(reading())?;
-                if left > 0 {
-                    refusals.push(format!(
-                        "node `{}`: `{}` has to be recorded in another way now, and {left} changes recorded in the former way may \
-                         not have arrived everywhere; run `concord sync` with the former key and policy first, or `concord \
-                         reset` with them to give those changes up",
-                        member.name, table.name
+            let kept = |table: &str| service.tables.iter().find(|(name, _)| name == table).map(|(_, kept)| kept);
+            let mut specs = Session::specs(&self.tables, member.id);
+            specs.retain(|spec| spec.captured && kept(&spec.name).is_some());
+            let opened = match node.begin_read(&specs).await {
+                Ok(opened) => opened,
+                // Damaged service tables are what `install` is there to mend.
+                Err(error) if matches!(error.kind, ErrorKind::Drift | ErrorKind::Service) => {
+                    warnings.push(format!(
+                        "node `{}`: the service tables are damaged ({error}); what they told may be lost: compare the rows of all \
+                         tables with those of the other nodes",
+                        member.name
                     ));
+                    node.end_read().await.map_err(reading())?;
+                    continue;
                 }
+                Err(error) => return Err(reading()(error)),
+            };
+            for spec in &specs {
+                let table = &self.tables[spec.index];
+                if kept(&spec.name).is_some_and(|kept| table.needs_new_history(kept)) {
+                    let left = node.pending(spec, &Cut::START).await.map_err(reading())?;
+                    if left > 0 {
+                        refusals.push(format!(
+                            "node `{}`: `{}` has to be recorded in another way now, and {left} changes recorded in the former \
+                             way may not have arrived everywhere; run `concord sync` with the former key and policy first, or \
+                             `concord reset` with them to give those changes up",
+                            member.name, table.name
+                        ));
+                    }
+                }
+            }
+            for (table, what) in opened.drifted.iter().filter(|(_, what)| what.contains("trigger")) {
+                warnings.push(format!(
+                    "node `{}`: `{}`: {what}; changes made to it until now may not have been recorded and would not be \
+                     carried: compare its rows with those of the other nodes",
+                    member.name, self.tables[*table].name
+                ));
             }
             node.end_read().await.map_err(reading())?;
         }
-        if refusals.is_empty() { Ok(()) } else { Err(Error::Refused(refusals)) }
+        if refusals.is_empty() { Ok(warnings) } else { Err(Error::Refused(refusals)) }
     }
 
     /// Removes every trace from every node.
