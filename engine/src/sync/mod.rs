@@ -5,6 +5,7 @@
 mod contest;
 mod cycle;
 mod decide;
+mod fetch;
 mod lens;
 mod opened;
 mod order;
