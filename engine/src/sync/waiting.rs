@@ -7,7 +7,7 @@ use super::session::Session;
 use super::status::key_document;
 use crate::error::{Error, Result};
 use crate::model::{Dot, Lost, NodeId, Parked, time};
-use crate::node::{self, Node, Note};
+use crate::node::{self, Move, Node, Note};
 
 /// A row that no longer waits.
 #[derive(Clone, Debug, Serialize)]
@@ -34,20 +34,47 @@ impl Session {
             if rows.is_empty() {
                 continue;
             }
+            // Whoever parked another version since has moved a position.
+            let mut stays: Vec<Move> = Vec::new();
+            for table in self.tables.iter().filter(|table| rows.iter().any(|row| row.table == table.index)) {
+                let sources = opened.nodes().filter(|(source, _)| *source != at && table.is_source(*source));
+                stays.extend(sources.map(|(source, _)| {
+                    let position = opened.position(table.index, at, source);
+                    Move {
+                        table: table.name.clone(),
+                        source: self.names[source.index()].clone(),
+                        from: position.clone(),
+                        to: position.clone(),
+                    }
+                }));
+            }
             let specs = Session::specs(&self.tables, at);
             let member = &mut self.members[at.index()];
             let Some(node) = member.node.as_deref_mut() else { continue };
             let giving_up = async {
                 node.begin_apply(&specs).await?;
+                if !node.claim(&stays).await? {
+                    node.rollback().await?;
+                    return Ok(false);
+                }
                 for row in &rows {
                     let Some(spec) = specs.iter().find(|spec| spec.index == row.table) else { continue };
                     give_up(node, spec, &specs, row, at).await?;
                 }
-                node.commit().await
+                node.commit().await.map(|()| true)
             };
-            if let Err(error) = giving_up.await {
-                node.rollback().await.map_err(Error::at(&member.name, "giving rows up"))?;
-                return Err(Error::at(&member.name, "giving rows up")(error));
+            match giving_up.await {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Err(Error::Stopped(format!(
+                        "node `{}`: another engine has been at work there in the meantime; look at `concord parked list` again",
+                        member.name
+                    )));
+                }
+                Err(error) => {
+                    node.rollback().await.map_err(Error::at(&member.name, "giving rows up"))?;
+                    return Err(Error::at(&member.name, "giving rows up")(error));
+                }
             }
             dropped.extend(rows.iter().map(|row| Dropped {
                 node: member.name.clone(),
