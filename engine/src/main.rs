@@ -1,7 +1,6 @@
 //! The `concord` command: see [`concord::cli`].
 
-/// Rows are many small values, made by one thread and given up by another: an allocator that is good at that takes a third
-/// off the engine's work (docs/benchmarks.md).
+/// Rows are many small values, made by one thread and often given up by another, which this allocator is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

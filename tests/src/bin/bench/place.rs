@@ -128,14 +128,25 @@ pub async fn sync(config: &str) -> (f64, Summary) {
     (took, summary)
 }
 
-/// The processor time, in seconds, that this process and the finished sessions of a server have taken so far. Waits until
-/// the sessions of syncs and writers are gone, because their time is known only then.
+/// The processor time, in seconds, that this process and the finished sessions of a server have taken so far.
+///
+/// A session's time is added to its parent's account when the parent has collected it, which is after the session is gone
+/// from `pg_stat_activity`: so it is the list of processes that is waited for. One that ended and was not collected yet is
+/// still in that list, with an empty command line.
 pub async fn work(server: &Server) -> f64 {
-    let mut admin = User::postgres(&server.url(ADMIN, "postgres")).await.expect("the server takes connections");
-    let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{SYNC}'");
-    wait_until("the end of sessions", PATIENCE, async || (admin.cell(&sessions).await == "0").then_some(())).await;
-    // Who starts a session has collected those that ended before.
-    drop(User::postgres(&server.url(ADMIN, "postgres")).await);
+    let parent = server.pid().expect("the server runs");
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    // The syncs' and writers', and those that cleaned up before: only users stay connected.
+    let sessions = [format!("postgres: {SYNC} "), format!("postgres: {ADMIN} ")];
+    wait_until("the end of sessions", PATIENCE, async || {
+        let list = std::fs::read_to_string(&children).unwrap_or_else(|why| panic!("{children}: {why}"));
+        let works = |pid: &str| match std::fs::read(format!("/proc/{pid}/cmdline")) {
+            Ok(line) => line.is_empty() || sessions.iter().any(|session| line.starts_with(session.as_bytes())),
+            Err(_) => false,
+        };
+        (!list.split_whitespace().any(works)).then_some(())
+    })
+    .await;
     let ticks = |file: String, first: usize| {
         let stat = std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{file}: {why}"));
         // The second field is a name in parentheses, which may hold blanks.
