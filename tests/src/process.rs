@@ -27,7 +27,7 @@ pub fn spawn(mut command: Command, signal: i32) -> io::Result<Child> {
     {
         use std::os::unix::process::CommandExt;
         let parent = std::process::id().cast_signed();
-        // SAFETY: only functions that are safe between fork and exec are called: prctl, getppid and raise.
+        // SAFETY: only functions that are safe between fork and exec are called: prctl, getppid, raise and signal.
         unsafe {
             command.pre_exec(move || {
                 // A change of user clears the death signal; `Command` has changed it before this runs.
@@ -38,6 +38,8 @@ pub fn spawn(mut command: Command, signal: i32) -> io::Result<Child> {
                 if libc::getppid() != parent {
                     libc::raise(libc::SIGKILL);
                 }
+                // A shell lets what it runs in the background ignore Ctrl-C, and children inherit that.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
                 Ok(())
             });
         }
