@@ -1,5 +1,7 @@
 //! Changes as nodes record them, and changes that wait.
 
+use std::sync::Arc;
+
 use super::cut::Cut;
 use super::value::{Key, Row};
 use super::version::{Dot, NodeId, Stamp, Vector};
@@ -149,10 +151,10 @@ pub struct Lost {
     pub decided: i64,
     pub winner: NodeId,
     pub winner_time: i64,
-    pub winner_row: Option<Row>,
+    pub winner_row: Option<Arc<Row>>,
     pub loser: NodeId,
     pub loser_time: i64,
-    pub loser_row: Option<Row>,
+    pub loser_row: Option<Arc<Row>>,
     /// The policy and, in words, why.
     pub reason: String,
 }

@@ -1,6 +1,7 @@
 //! Values as JSON, without loss: how rows are kept in the journal and among the parked rows, and shown by `--json`.
 
-use serde_json::{Map, Value as Document, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value as Document};
 
 use super::domain::Type;
 use super::time;
@@ -10,20 +11,53 @@ use super::value::{Decimal, Json, Row, Value};
 ///
 /// Numbers are JSON numbers, decimals and everything that JSON lacks are strings, bytes are `{"hex": "…"}`.
 pub fn value_to_json(value: &Value) -> Document {
-    match value {
-        Value::Null => Document::Null,
-        Value::Bool(v) => json!(v),
-        Value::Int(v) => json!(v),
-        Value::Uint(v) => json!(v),
-        // A float that JSON would print like an integer, or cannot print, keeps its kind in an object.
-        Value::Float(v) if v.is_finite() => json!({"float": *v}),
-        Value::Float(v) => json!({"float": v.to_string()}),
-        Value::Decimal(v) => json!(v.as_str()),
-        Value::Text(v) => json!(v),
-        Value::Bytes(v) => json!({"hex": v.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}),
-        Value::Json(v) => json!({"json": v.as_str()}),
-        Value::Date(_) | Value::Time(_) | Value::Timestamp(_) | Value::Instant(_) | Value::Uuid(_) => {
-            json!(value.to_string())
+    match serde_json::to_value(Told(value)) {
+        Ok(document) => document,
+        Err(error) => unreachable!("no value is without a JSON form: {error}"),
+    }
+}
+
+/// Appends an array of the values as [`value_to_json`] has them, without building the document.
+pub fn write_json(values: &[Value], out: &mut Vec<u8>) {
+    let mut separator = b'[';
+    for value in values {
+        out.push(separator);
+        separator = b',';
+        if let Err(error) = serde_json::to_writer(&mut *out, &Told(value)) {
+            unreachable!("no value is without a JSON form: {error}");
+        }
+    }
+    if values.is_empty() {
+        out.push(separator);
+    }
+    out.push(b']');
+}
+
+/// A value on its way into a document.
+struct Told<'a>(&'a Value);
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        fn member<S: Serializer>(to: S, name: &str, value: &(impl Serialize + ?Sized)) -> Result<S::Ok, S::Error> {
+            let mut members = to.serialize_map(Some(1))?;
+            members.serialize_entry(name, value)?;
+            members.end()
+        }
+        match self.0 {
+            Value::Null => to.serialize_unit(),
+            Value::Bool(v) => to.serialize_bool(*v),
+            Value::Int(v) => to.serialize_i64(*v),
+            Value::Uint(v) => to.serialize_u64(*v),
+            // A float that JSON would print like an integer, or cannot print, keeps its kind in an object.
+            Value::Float(v) if v.is_finite() => member(to, "float", v),
+            Value::Float(v) => member(to, "float", &v.to_string()),
+            Value::Decimal(v) => to.serialize_str(v.as_str()),
+            Value::Text(v) => to.serialize_str(v),
+            Value::Bytes(v) => member(to, "hex", &v.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            Value::Json(v) => member(to, "json", v.as_str()),
+            Value::Date(_) | Value::Time(_) | Value::Timestamp(_) | Value::Instant(_) | Value::Uuid(_) => {
+                to.collect_str(self.0)
+            }
         }
     }
 }
@@ -105,6 +139,15 @@ mod tests {
             let text = value_to_json(&value).to_string();
             let back = value_from_json(&ty, &serde_json::from_str(&text).unwrap());
             prop_assert_eq!(back, Some(value), "{}", text);
+        }
+
+        #[test]
+        fn written_values_are_the_text_of_their_documents(list in prop::collection::vec(values(), 0..4)) {
+            let list: Vec<Value> = list.into_iter().map(|(_, value)| value).collect();
+            let mut text = Vec::new();
+            write_json(&list, &mut text);
+            let document = Document::Array(list.iter().map(value_to_json).collect());
+            prop_assert_eq!(String::from_utf8(text).unwrap(), document.to_string());
         }
     }
 }

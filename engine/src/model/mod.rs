@@ -13,7 +13,7 @@ mod version;
 pub use change::{Arrival, Entry, Images, Lost, Op, Parked, ParkedCode};
 pub use cut::{BadCut, Cut};
 pub use domain::{Domain, Misfit, Type};
-pub use json::{row_from_json, row_to_json, value_from_json, value_to_json};
+pub use json::{row_from_json, row_to_json, value_from_json, value_to_json, write_json};
 pub use table::{Column, ForeignKey, OnGone, TableSpec, Unique};
 pub use value::{Decimal, Json, Key, Row, Value};
 pub use version::{Dot, NodeId, Stamp, Vector};

@@ -1,5 +1,7 @@
 //! Dates and times as text, and back. Microseconds since 1970; the extremes of each type are the infinities.
 
+use std::fmt;
+
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
 
 /// 1970-01-01 as chrono counts days.
@@ -7,43 +9,74 @@ const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a valid dat
 
 /// `2024-05-31`, or an infinity.
 pub fn date(days: i32) -> String {
-    match days {
-        i32::MAX => "infinity".to_owned(),
-        i32::MIN => "-infinity".to_owned(),
-        _ => match EPOCH.checked_add_signed(TimeDelta::days(days.into())) {
-            Some(date) => date.to_string(),
-            None => format!("{days} days from 1970-01-01"),
-        },
-    }
+    text(|out| write_date(out, days))
 }
 
 /// `09:05:00` with up to six digits of a second where they are not zero. 24:00:00 exists in PostgreSQL.
 pub fn time_of_day(micros: i64) -> String {
-    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    let text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match fraction {
-        0 => text,
-        _ => format!("{text}.{fraction:06}"),
-    }
+    text(|out| write_time_of_day(out, micros))
 }
 
 /// `2024-05-31 09:05:00.123456`, or an infinity.
 pub fn timestamp(micros: i64) -> String {
-    match micros {
-        i64::MAX => "infinity".to_owned(),
-        i64::MIN => "-infinity".to_owned(),
-        _ => {
-            let day = micros.div_euclid(86_400_000_000);
-            format!("{} {}", date(day as i32), time_of_day(micros.rem_euclid(86_400_000_000)))
-        }
-    }
+    text(|out| write_timestamp(out, micros))
 }
 
 /// `2024-05-31 09:05:00.123456+00:00`, or an infinity.
 pub fn instant(micros: i64) -> String {
+    text(|out| write_instant(out, micros))
+}
+
+fn text(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+    let mut out = String::with_capacity(32);
+    match write(&mut out) {
+        Ok(()) => out,
+        Err(fmt::Error) => unreachable!("a String takes everything"),
+    }
+}
+
+/// As [`date`], into a text that is being written.
+pub fn write_date(out: &mut impl fmt::Write, days: i32) -> fmt::Result {
+    match days {
+        i32::MAX => out.write_str("infinity"),
+        i32::MIN => out.write_str("-infinity"),
+        _ => match EPOCH.checked_add_signed(TimeDelta::days(days.into())) {
+            Some(date) => write!(out, "{date}"),
+            None => write!(out, "{days} days from 1970-01-01"),
+        },
+    }
+}
+
+/// As [`time_of_day`], into a text that is being written.
+pub fn write_time_of_day(out: &mut impl fmt::Write, micros: i64) -> fmt::Result {
+    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
+    match fraction {
+        0 => Ok(()),
+        _ => write!(out, ".{fraction:06}"),
+    }
+}
+
+/// As [`timestamp`], into a text that is being written.
+pub fn write_timestamp(out: &mut impl fmt::Write, micros: i64) -> fmt::Result {
     match micros {
-        i64::MAX | i64::MIN => timestamp(micros),
-        _ => timestamp(micros) + "+00:00",
+        i64::MAX => out.write_str("infinity"),
+        i64::MIN => out.write_str("-infinity"),
+        _ => {
+            let day = micros.div_euclid(86_400_000_000);
+            write_date(out, day as i32)?;
+            out.write_char(' ')?;
+            write_time_of_day(out, micros.rem_euclid(86_400_000_000))
+        }
+    }
+}
+
+/// As [`instant`], into a text that is being written.
+pub fn write_instant(out: &mut impl fmt::Write, micros: i64) -> fmt::Result {
+    write_timestamp(out, micros)?;
+    match micros {
+        i64::MAX | i64::MIN => Ok(()),
+        _ => out.write_str("+00:00"),
     }
 }
 

@@ -147,10 +147,10 @@ impl fmt::Display for Value {
                 v.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
                 f.write_str("'")
             }
-            Value::Date(v) => f.write_str(&time::date(*v)),
-            Value::Time(v) => f.write_str(&time::time_of_day(*v)),
-            Value::Timestamp(v) => f.write_str(&time::timestamp(*v)),
-            Value::Instant(v) => f.write_str(&time::instant(*v)),
+            Value::Date(v) => time::write_date(f, *v),
+            Value::Time(v) => time::write_time_of_day(f, *v),
+            Value::Timestamp(v) => time::write_timestamp(f, *v),
+            Value::Instant(v) => time::write_instant(f, *v),
             Value::Json(v) => f.write_str(v.as_str()),
             Value::Uuid(v) => uuid::Uuid::from_bytes(*v).hyphenated().fmt(f),
         }

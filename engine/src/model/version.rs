@@ -1,6 +1,6 @@
 //! Which changes a row's present content has seen, and when it was written.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A node's place in the order of the configuration file. Ties between versions go to the lower one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +81,9 @@ impl Vector {
         let mut text = String::new();
         for dot in &self.0 {
             let comma = if text.is_empty() { "" } else { "," };
-            text += &format!("{comma}{}:{}@{}", names[dot.node.index()], dot.number, dot.mark);
+            if write!(text, "{comma}{}:{}@{}", names[dot.node.index()], dot.number, dot.mark).is_err() {
+                unreachable!("a String takes everything");
+            }
         }
         text
     }
@@ -127,7 +129,7 @@ impl PartialOrd for Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::time::instant(self.time))
+        super::time::write_instant(f, self.time)
     }
 }
 

@@ -486,7 +486,7 @@ impl<'a> Application<'a> {
                     Some((code, message)) => {
                         // What a user has replaced meanwhile lost to nobody: the next cycle decides anew.
                         if *code != ParkedCode::Busy {
-                            lost.extend(decision.lost.iter().cloned());
+                            lost.extend(&decision.lost);
                         }
                         let waits = parked(table, decision, *code, message);
                         let same = |old: &Parked| {
@@ -498,15 +498,15 @@ impl<'a> Application<'a> {
                         if !decision.waiting.as_deref().is_some_and(same) {
                             // Changes that have to be counted one by one are told all the same: whoever takes what waits
                             // here may have no other way to hear of each.
-                            notes.extend(decision.notes.iter().filter(|note| note.images.is_some()).cloned());
+                            notes.extend(decision.notes.iter().filter(|note| note.images.is_some()));
                             let refusal = Refusal { key: waits.key.clone(), code: *code, message: message.clone() };
                             applied.parked.push((table.spec.index, refusal));
                             park.push(waits);
                         }
                     }
                     None => {
-                        lost.extend(decision.lost.iter().cloned());
-                        notes.extend(decision.notes.iter().cloned());
+                        lost.extend(&decision.lost);
+                        notes.extend(&decision.notes);
                         if decision.waiting.is_some() {
                             applied.unparked.push((table.spec.index, decision.key.clone()));
                             unpark.push(&decision.key);

@@ -153,7 +153,7 @@ pub trait Node: Send {
     async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>>;
 
     /// Adds entries for changes made elsewhere.
-    async fn note(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()>;
+    async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()>;
 
     /// Adds an entry for the key as if a user had touched the row now: the content that stands here is asserted anew.
     async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()>;
@@ -165,7 +165,7 @@ pub trait Node: Send {
     async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()>;
 
     /// Adds to the journal; a conflict that is there already (by its id and loser) stays as it is.
-    async fn record(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()>;
+    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()>;
 
     /// Moves positions to where their `to` says.
     async fn advance(&mut self, moves: &[Move]) -> Result<()>;

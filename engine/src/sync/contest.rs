@@ -1,5 +1,7 @@
 //! All versions of one key, from all nodes: what a decision is made of.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use super::opened::Opened;
@@ -35,7 +37,7 @@ pub struct Contender {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     Unread,
-    Row(std::sync::Arc<Row>),
+    Row(Arc<Row>),
     Deleted,
     /// The node cannot give the row in a form that can be carried.
     Unreadable(String),
@@ -52,6 +54,14 @@ impl Content {
     pub fn row(&self) -> Option<&Row> {
         match self {
             Content::Row(row) => Some(row),
+            _ => None,
+        }
+    }
+
+    /// The row for whoever keeps it.
+    pub fn shared(&self) -> Option<Arc<Row>> {
+        match self {
+            Content::Row(row) => Some(row.clone()),
             _ => None,
         }
     }
@@ -122,7 +132,7 @@ impl Contest {
         self.remember(node, parked);
         let content = match (&parked.row, parked.code) {
             (_, crate::model::ParkedCode::Unreadable) => Content::Unread,
-            (Some(row), _) => Content::Row(std::sync::Arc::new(row.clone())),
+            (Some(row), _) => Content::Row(Arc::new(row.clone())),
             (None, _) => Content::Deleted,
         };
         self.versions.push(Contender {

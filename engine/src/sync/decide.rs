@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::contest::{Contender, Content, Contest};
 use super::table::Table;
 use crate::merge::{self, Candidate, Delta, Verdict};
-use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, value_to_json};
+use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, write_json};
 
 /// What a key becomes, everywhere.
 #[derive(Debug)]
@@ -192,7 +192,15 @@ fn complete(
 fn conflict_id(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> String {
     let mut vectors: Vec<String> = tops.iter().map(|&top| contest.versions[top].version.vector.write(names)).collect();
     vectors.sort();
-    let key: Vec<_> = key.iter().map(value_to_json).collect();
-    let text = format!("{}\n{}\n{}", table.name, serde_json::Value::from(key), vectors.join("\n"));
-    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let mut text = Vec::with_capacity(128);
+    text.extend_from_slice(table.name.as_bytes());
+    text.push(b'\n');
+    write_json(key, &mut text);
+    for vector in vectors {
+        text.push(b'\n');
+        text.extend_from_slice(vector.as_bytes());
+    }
+    let digest = Sha256::digest(text);
+    let number = digest.iter().take(6).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:012x}")
 }

@@ -380,8 +380,8 @@ impl Node for Connection {
         Ok(Vec::new())
     }
 
-    async fn note(&mut self, _: &TableSpec, notes: &[Note]) -> Result<()> {
-        self.work()?.notes.extend_from_slice(notes);
+    async fn note(&mut self, _: &TableSpec, notes: &[&Note]) -> Result<()> {
+        self.work()?.notes.extend(notes.iter().copied().cloned());
         Ok(())
     }
 
@@ -400,8 +400,8 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn record(&mut self, _: &[TableSpec], lost: &[Lost]) -> Result<()> {
-        self.work()?.lost.extend_from_slice(lost);
+    async fn record(&mut self, _: &[TableSpec], lost: &[&Lost]) -> Result<()> {
+        self.work()?.lost.extend(lost.iter().copied().cloned());
         Ok(())
     }
 

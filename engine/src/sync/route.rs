@@ -182,7 +182,7 @@ impl Ruling<'_> {
                 || version.vector.dots().iter().all(|dot| self.knows(target, dot))
         };
         let winner_row = match &resolved.settled {
-            Settled::Row { row, .. } => Some((**row).clone()),
+            Settled::Row { row, .. } => Some(row.clone()),
             _ => None,
         };
         let lost = |&at: &usize| {
@@ -197,7 +197,7 @@ impl Ruling<'_> {
                 winner_row: winner_row.clone(),
                 loser: loser.version.stamp.node,
                 loser_time: loser.version.stamp.time,
-                loser_row: loser.content.row().cloned(),
+                loser_row: loser.content.shared(),
                 reason: resolved.reason.clone(),
             }
         };

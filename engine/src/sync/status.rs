@@ -1,5 +1,7 @@
 //! How things stand, without changing anything.
 
+use std::sync::Arc;
+
 use std::collections::HashSet;
 
 use serde::Serialize;
@@ -157,7 +159,7 @@ impl Session {
 
     fn conflict_report(&self, lost: Lost) -> ConflictReport {
         let table = &self.tables[lost.table];
-        let row = |row: &Option<Row>| row.as_ref().map(|row| table.row_document(row));
+        let row = |row: &Option<Arc<Row>>| row.as_deref().map(|row| table.row_document(row));
         ConflictReport {
             id: lost.id.clone(),
             table: table.name.clone(),

@@ -1,5 +1,7 @@
 //! Giving up a row that waits: what stands at its node counts, and goes to the others.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value as Document;
 
@@ -104,7 +106,7 @@ async fn give_up(
             stamp: row.stamp,
             images: None,
         };
-        node.note(spec, &[note]).await?;
+        node.note(spec, &[&note]).await?;
     }
     if spec.captured {
         node.touch(spec, &row.key).await?;
@@ -120,8 +122,8 @@ async fn give_up(
         winner_row: None,
         loser: row.stamp.node,
         loser_time: row.stamp.time,
-        loser_row: row.row.clone(),
+        loser_row: row.row.clone().map(Arc::new),
         reason: format!("dropped by hand; it waited because: {}", row.message),
     };
-    node.record(specs, &[lost]).await
+    node.record(specs, &[&lost]).await
 }

@@ -316,7 +316,7 @@ impl Postgres {
         Ok(altered)
     }
 
-    pub(super) async fn write_notes(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()> {
+    pub(super) async fn write_notes(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
         let mut origins = Vec::with_capacity(notes.len());
         let mut vectors = Vec::with_capacity(notes.len());
         for note in notes {

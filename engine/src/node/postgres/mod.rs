@@ -328,7 +328,7 @@ impl Node for Postgres {
         self.find_altered(table, rows).await
     }
 
-    async fn note(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()> {
+    async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
         self.write_notes(table, notes).await
     }
 
@@ -344,7 +344,7 @@ impl Node for Postgres {
         self.delete_parked(table, keys).await
     }
 
-    async fn record(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()> {
+    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()> {
         self.write_journal(tables, lost).await
     }
 

@@ -1,5 +1,7 @@
 //! What Concord remembers in the database: who it is, positions, rows that wait, and the journal.
 
+use std::sync::Arc;
+
 use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgRow;
@@ -10,9 +12,13 @@ use super::wire::Args;
 use super::{Postgres, SERVICE};
 use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
-    value_to_json,
+    value_to_json, write_json,
 };
 use crate::node::{Error, ErrorKind, Move, Result, SERVICE_VERSION, Service};
+
+/// Journal entries in one statement: the server keeps a statement's rows in `work_mem` (4 MiB unless configured) and
+/// spills what is more to the disk.
+const JOURNALLED: usize = 1_000;
 
 impl Postgres {
     /// The layout of the service tables, or `None` without any.
@@ -188,7 +194,7 @@ impl Postgres {
         let mut numbers: [Vec<i64>; 3] = Default::default();
         for one in parked {
             let table = table_at(tables, one.table)?;
-            let key = key_text(&one.key);
+            let key = json_text(&one.key);
             let cells = [
                 Some(table.name.clone()),
                 Some(hash(&one.key)),
@@ -197,7 +203,7 @@ impl Postgres {
                 Some(one.message.replace('\0', "\u{FFFD}")),
                 Some(self.vector_text(&one.vector)?),
                 Some(self.node_name(one.stamp.node)?),
-                one.row.as_ref().map(row_text),
+                one.row.as_ref().map(|row| json_text(row)),
                 Some(self.vector_text(&one.standing)?),
                 Some(one.read.to_string()),
             ];
@@ -238,41 +244,38 @@ impl Postgres {
 
     // ---- the journal ----
 
-    pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()> {
-        let mut texts: [Vec<Option<String>>; 8] = Default::default();
-        let mut numbers: [Vec<i64>; 3] = Default::default();
-        for one in lost {
-            let table = table_at(tables, one.table)?;
-            let cells = [
-                Some(one.id.clone()),
-                Some(self.node_name(one.loser)?),
-                Some(table.name.clone()),
-                Some(key_text(&one.key)),
-                Some(self.node_name(one.winner)?),
-                one.winner_row.as_ref().map(row_text),
-                one.loser_row.as_ref().map(row_text),
-                Some(one.reason.replace('\0', "\u{FFFD}")),
-            ];
-            texts.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
-            let cells = [one.decided, one.winner_time, one.loser_time];
-            numbers.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+    pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()> {
+        for lost in lost.chunks(JOURNALLED) {
+            let mut names = Vec::with_capacity(lost.len());
+            for one in lost {
+                let table = table_at(tables, one.table)?;
+                names.push([self.node_name(one.loser)?, table.name.clone(), self.node_name(one.winner)?]);
+            }
+            let mut args = Args::new();
+            args.texts(lost.iter(), |one, out| text(&one.id, out));
+            for at in 0..3 {
+                args.texts(names.iter(), |names, out| text(&names[at], out));
+            }
+            args.texts(lost.iter(), |one, out| {
+                write_json(&one.key, out);
+                true
+            });
+            args.texts(lost.iter(), |one, out| row_text(one.winner_row.as_deref(), out))
+                .texts(lost.iter(), |one, out| row_text(one.loser_row.as_deref(), out))
+                .texts(lost.iter(), |one, out| text(&one.reason.replace('\0', "\u{FFFD}"), out))
+                .add(lost.iter().map(|one| one.decided).collect::<Vec<_>>())
+                .add(lost.iter().map(|one| one.winner_time).collect::<Vec<_>>())
+                .add(lost.iter().map(|one| one.loser_time).collect::<Vec<_>>());
+            self.fetch(
+                "INSERT INTO concord.journal (id, loser, \"table\", winner, key, winner_row, loser_row, reason, decided, \
+                    winner_time, loser_time) SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
+                    $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
+                    $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.int8[], $10::pg_catalog.int8[], \
+                    $11::pg_catalog.int8[]) ON CONFLICT DO NOTHING",
+                args,
+            )
+            .await?;
         }
-        let mut args = Args::new();
-        for column in texts {
-            args.add(column);
-        }
-        for column in numbers {
-            args.add(column);
-        }
-        self.fetch(
-            "INSERT INTO concord.journal (id, loser, \"table\", key, winner, winner_row, loser_row, reason, decided, \
-                winner_time, loser_time) SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
-                $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
-                $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.int8[], $10::pg_catalog.int8[], \
-                $11::pg_catalog.int8[]) ON CONFLICT DO NOTHING",
-            args,
-        )
-        .await?;
         Ok(())
     }
 
@@ -304,10 +307,10 @@ impl Postgres {
                 decided: get(row, 4)?,
                 winner: node(5)?,
                 winner_time: get(row, 6)?,
-                winner_row: row_column(table, row, 7)?.map_err(|()| damaged())?,
+                winner_row: row_column(table, row, 7)?.map_err(|()| damaged())?.map(Arc::new),
                 loser: node(1)?,
                 loser_time: get(row, 8)?,
-                loser_row: row_column(table, row, 9)?.map_err(|()| damaged())?,
+                loser_row: row_column(table, row, 9)?.map_err(|()| damaged())?.map(Arc::new),
                 reason: get(row, 10)?,
             });
         }
@@ -341,8 +344,21 @@ fn damaged(what: &str, table: &str) -> Error {
     )
 }
 
-fn key_text(key: &[Value]) -> String {
-    Document::Array(key.iter().map(value_to_json).collect()).to_string()
+/// Values as a JSON array.
+fn json_text(values: &[Value]) -> String {
+    let mut out = Vec::new();
+    write_json(values, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn text(text: &str, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(text.as_bytes());
+    true
+}
+
+/// A row in the shared shape; `false` for none.
+fn row_text(row: Option<&Row>, out: &mut Vec<u8>) -> bool {
+    row.map(|row| write_json(row, out)).is_some()
 }
 
 fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
@@ -364,11 +380,6 @@ fn hash(key: &[Value]) -> String {
     });
     let text = Document::Array(cells.collect()).to_string();
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A row in the shared shape.
-fn row_text(row: &Row) -> String {
-    Document::Array(row.iter().map(value_to_json).collect()).to_string()
 }
 
 fn row_column(table: &TableSpec, row: &PgRow, at: usize) -> Result<std::result::Result<Option<Row>, ()>> {

@@ -2,6 +2,8 @@
 //!
 //! The formats are those of the types' send and receive functions (`src/backend/utils/adt`), stable since version 8.
 
+use std::cell::Cell;
+
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -348,22 +350,43 @@ impl Args {
         self
     }
 
-    /// Adds an array of one column's values.
-    pub fn cells<'v>(&mut self, column: &Column, wire: &Wire, values: impl Iterator<Item = &'v Value>) -> &mut Args {
-        let (_, element, array) = wire.element();
-        let mut out = ArrayBytes::start(element, values.size_hint().0);
-        for value in values {
-            let fits = out.element(|bytes| match value {
-                Value::Null => None,
-                value => Some(wire.encode(value, bytes)),
-            });
-            if !fits {
-                let message =
-                    format!("column {} ({}) cannot hold {} of this size", column.name, column.native, value.kind());
-                self.error.get_or_insert(Error::new(ErrorKind::Value, message));
-            }
+    /// Adds an array of one column's values, written straight into the message.
+    pub fn cells<'v>(
+        &mut self,
+        column: &Column,
+        wire: &Wire,
+        values: impl Iterator<Item = &'v Value> + Clone,
+    ) -> &mut Args {
+        let misfit = Cell::new(None);
+        self.add(Array {
+            element: wire.element().1,
+            array: wire.element().2,
+            elements: values,
+            write: |value: &Value, out: &mut Vec<u8>| match value {
+                Value::Null => false,
+                value => {
+                    if !wire.encode(value, out) {
+                        misfit.set(Some(value.kind()));
+                    }
+                    true
+                }
+            },
+        });
+        if let Some(kind) = misfit.get() {
+            let message = format!("column {} ({}) cannot hold {kind} of this size", column.name, column.native);
+            self.error.get_or_insert(Error::new(ErrorKind::Value, message));
         }
-        self.add(Ready { oid: array, bytes: out.finish() })
+        self
+    }
+
+    /// Adds an array of texts, each as `write` appends it; `false` stands for NULL.
+    pub fn texts<T>(
+        &mut self,
+        elements: impl Iterator<Item = T> + Clone,
+        write: impl Fn(T, &mut Vec<u8>) -> bool,
+    ) -> &mut Args {
+        let (_, element, array) = Wire::Text.element();
+        self.add(Array { element, array, elements, write })
     }
 
     /// Adds a 64-bit transaction id.
@@ -372,15 +395,12 @@ impl Args {
     }
 
     /// Adds an array of 64-bit transaction ids.
-    pub fn marks(&mut self, marks: impl Iterator<Item = i64>) -> &mut Args {
-        let mut out = ArrayBytes::start(5069, 0);
-        for mark in marks {
-            out.element(|bytes| {
-                bytes.extend_from_slice(&mark.to_be_bytes());
-                Some(true)
-            });
-        }
-        self.add(Ready { oid: 271, bytes: out.finish() })
+    pub fn marks(&mut self, marks: impl Iterator<Item = i64> + Clone) -> &mut Args {
+        let write = |mark: i64, out: &mut Vec<u8>| {
+            out.extend_from_slice(&mark.to_be_bytes());
+            true
+        };
+        self.add(Array { element: 5069, array: 271, elements: marks, write })
     }
 
     pub fn finish(self) -> Result<PgArguments> {
@@ -395,52 +415,62 @@ fn too_large(error: &BoxDynError) -> Error {
     Error::new(ErrorKind::Value, format!("too large for one statement: {error}"))
 }
 
-/// The binary form of an array under construction.
-struct ArrayBytes {
-    bytes: Vec<u8>,
-    count: i32,
-    nulls: bool,
+/// An array parameter that is written as it is sent: `write` appends an element, or answers `false` for NULL.
+struct Array<I, W> {
+    element: u32,
+    array: u32,
+    elements: I,
+    write: W,
 }
 
-impl ArrayBytes {
-    fn start(element: u32, expected: usize) -> ArrayBytes {
-        let mut bytes = Vec::with_capacity(20 + expected * 16);
-        for word in [1, 0, element, 0, 1] {
-            bytes.extend_from_slice(&word.to_be_bytes());
+impl<I: Iterator + Clone, W: Fn(I::Item, &mut Vec<u8>) -> bool> Array<I, W> {
+    fn append(&self, out: &mut Vec<u8>) -> std::result::Result<(), BoxDynError> {
+        let start = out.len();
+        for word in [1, 0, self.element, 0, 1] {
+            out.extend_from_slice(&word.to_be_bytes());
         }
-        ArrayBytes { bytes, count: 0, nulls: false }
-    }
-
-    /// Adds what `write` appends, or NULL where that is `None`; whether `write` was content.
-    fn element(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<bool>) -> bool {
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(&[0xFF; 4]);
-        self.count += 1;
-        match write(&mut self.bytes) {
-            None => {
-                self.nulls = true;
-                true
+        let (mut count, mut nulls) = (0i32, false);
+        for element in self.elements.clone() {
+            let at = out.len();
+            out.extend_from_slice(&[0xFF; 4]);
+            count += 1;
+            if (self.write)(element, out) {
+                let length = i32::try_from(out.len() - at - 4)?;
+                out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+            } else {
+                nulls = true;
             }
-            Some(fits) => match i32::try_from(self.bytes.len() - at - 4) {
-                Ok(length) => {
-                    self.bytes[at..at + 4].copy_from_slice(&length.to_be_bytes());
-                    fits
-                }
-                Err(_) => false,
-            },
         }
+        if count == 0 {
+            // An empty array has no dimensions.
+            out.truncate(start + 12);
+            out[start..start + 4].fill(0);
+        } else {
+            out[start + 12..start + 16].copy_from_slice(&count.to_be_bytes());
+            out[start + 4..start + 8].copy_from_slice(&i32::from(nulls).to_be_bytes());
+        }
+        Ok(())
+    }
+}
+
+impl<I, W> sqlx::Type<Postgres> for Array<I, W> {
+    fn type_info() -> PgTypeInfo {
+        <[u8] as sqlx::Type<Postgres>>::type_info()
+    }
+}
+
+impl<I: Iterator + Clone, W: Fn(I::Item, &mut Vec<u8>) -> bool> Encode<'_, Postgres> for Array<I, W> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> std::result::Result<IsNull, BoxDynError> {
+        self.append(buffer)?;
+        Ok(IsNull::No)
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        if self.count == 0 {
-            // An empty array has no dimensions.
-            self.bytes.truncate(12);
-            self.bytes[..4].fill(0);
-        } else {
-            self.bytes[12..16].copy_from_slice(&self.count.to_be_bytes());
-            self.bytes[4..8].copy_from_slice(&i32::from(self.nulls).to_be_bytes());
-        }
-        self.bytes
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(PgTypeInfo::with_oid(Oid(self.array)))
+    }
+
+    fn size_hint(&self) -> usize {
+        0
     }
 }
 
@@ -542,15 +572,18 @@ mod tests {
 
     #[test]
     fn arrays_know_their_nulls_and_their_emptiness() {
-        let mut array = ArrayBytes::start(25, 2);
-        array.element(|_| None);
-        array.element(|bytes| {
-            bytes.push(b'x');
-            Some(true)
-        });
-        let bytes = array.finish();
-        assert_eq!(bytes[..8], [0, 0, 0, 1, 0, 0, 0, 1]);
-        assert_eq!(bytes[20..], [255, 255, 255, 255, 0, 0, 0, 1, b'x']);
-        assert_eq!(ArrayBytes::start(25, 0).finish(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 25]);
+        let bytes = |elements: &[Option<&str>]| {
+            let mut out = vec![9];
+            let write = |element: &Option<&str>, out: &mut Vec<u8>| {
+                out.extend_from_slice(element.unwrap_or_default().as_bytes());
+                element.is_some()
+            };
+            Array { element: 25, array: 1009, elements: elements.iter(), write }.append(&mut out).unwrap();
+            out.split_off(1)
+        };
+        let array = bytes(&[None, Some("x")]);
+        assert_eq!(array[..20], [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 25, 0, 0, 0, 2, 0, 0, 0, 1]);
+        assert_eq!(array[20..], [255, 255, 255, 255, 0, 0, 0, 1, b'x']);
+        assert_eq!(bytes(&[]), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 25]);
     }
 }

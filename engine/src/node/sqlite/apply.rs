@@ -362,7 +362,7 @@ pub(super) fn altered(db: &Connection, plan: &Plan, spec: &TableSpec, rows: &[&R
 }
 
 /// See [`crate::node::Node::note`].
-pub(super) fn note(db: &Connection, plan: &Plan, spec: &TableSpec, names: &[String], notes: &[Note]) -> Result<()> {
+pub(super) fn note(db: &Connection, plan: &Plan, spec: &TableSpec, names: &[String], notes: &[&Note]) -> Result<()> {
     let doing = || format!("writing the history of `{}`", spec.name);
     // Everything but the id, which SQLite gives.
     let columns = plan.entry_columns.split_once(", ").map_or("", |(_, rest)| rest);

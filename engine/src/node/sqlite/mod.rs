@@ -421,7 +421,7 @@ impl Node for Sqlite {
         })
     }
 
-    async fn note(&mut self, table: &TableSpec, notes: &[Note]) -> Result<()> {
+    async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
         self.run(|node| {
             let plan = node.plan(table)?;
             apply::note(&node.db, &plan, table, &node.names, notes)
@@ -443,7 +443,7 @@ impl Node for Sqlite {
         self.run(|node| service::unpark(&node.db, table, keys))
     }
 
-    async fn record(&mut self, tables: &[TableSpec], lost: &[Lost]) -> Result<()> {
+    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()> {
         self.run(|node| service::record(&node.db, tables, &node.names, lost))
     }
 

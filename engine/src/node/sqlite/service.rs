@@ -1,6 +1,7 @@
 //! The service tables: what is installed, positions, what waits, the journal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
 use serde_json::Value as Document;
@@ -11,7 +12,7 @@ use super::drift::Shape;
 use super::failure::{Told, damaged};
 use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
-    value_to_json,
+    value_to_json, write_json,
 };
 use crate::node::{Move, Result, SERVICE_VERSION, Service, Sync};
 
@@ -227,7 +228,9 @@ pub(super) fn advance(db: &Connection, moves: &[Move]) -> Result<()> {
 
 /// Values as a JSON array.
 fn written(values: &[Value]) -> String {
-    Document::Array(values.iter().map(value_to_json).collect()).to_string()
+    let mut out = Vec::new();
+    write_json(values, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// A key as text, the same for keys that are equal: a decimal may be spelled in several ways.
@@ -381,7 +384,7 @@ pub(super) fn unpark(db: &Connection, spec: &TableSpec, keys: &[&Key]) -> Result
 
 // ---- the journal ----
 
-pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], lost: &[Lost]) -> Result<()> {
+pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], lost: &[&Lost]) -> Result<()> {
     let doing = || "writing the journal";
     let mut write = db
         .prepare_cached(
@@ -399,10 +402,10 @@ pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], los
                 lost.decided,
                 name_of(names, lost.winner)?,
                 lost.winner_time,
-                lost.winner_row.as_deref().map(written),
+                lost.winner_row.as_deref().map(|row| written(row)),
                 name_of(names, lost.loser)?,
                 lost.loser_time,
-                lost.loser_row.as_deref().map(written),
+                lost.loser_row.as_deref().map(|row| written(row)),
                 lost.reason,
             ])
             .told(doing)?;
@@ -426,9 +429,9 @@ pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], li
         let spec = row.get::<_, String>(0).map(|name| specs.iter().find(|spec| spec.name == name)).told(doing)?;
         let nodes = (node_named(names, &text(4)?), node_named(names, &text(7)?));
         let (Some(spec), (Some(winner), Some(loser))) = (spec, nodes) else { continue };
-        let content = |at| -> Result<Option<Row>> {
+        let content = |at| -> Result<Option<Arc<Row>>> {
             let content: Option<String> = row.get(at).told(doing)?;
-            content.map(|content| values(&content, &shared_types(spec))).transpose()
+            content.map(|content| values(&content, &shared_types(spec)).map(Arc::new)).transpose()
         };
         journal.push(Lost {
             id: text(1)?,

@@ -301,7 +301,7 @@ async fn notes_come_back_as_arrivals() {
         note("l", true, None),
     ];
     bench.node.begin_apply(&bench.specs).await.unwrap();
-    bench.node.note(&bench.specs[0], &notes).await.unwrap();
+    bench.node.note(&bench.specs[0], &notes.iter().collect::<Vec<_>>()).await.unwrap();
     bench.node.commit().await.unwrap();
     bench.sql("INSERT INTO t VALUES ('k', 5, 0)");
     let entries = bench.entries().await;
@@ -368,11 +368,11 @@ async fn waiting_rows_and_the_journal_are_kept() {
         winner_row: None,
         loser: NodeId(1),
         loser_time: 9,
-        loser_row: Some(row([decimal("1.5"), Value::Null, Value::Null])),
+        loser_row: Some(std::sync::Arc::new(row([decimal("1.5"), Value::Null, Value::Null]))),
         reason: "latest wins".into(),
     };
-    bench.node.record(&bench.specs, &[lost("a", 1), lost("b", 2)]).await.unwrap();
-    bench.node.record(&bench.specs, &[Lost { reason: "again".into(), ..lost("a", 3) }]).await.unwrap();
+    bench.node.record(&bench.specs, &[&lost("a", 1), &lost("b", 2)]).await.unwrap();
+    bench.node.record(&bench.specs, &[&Lost { reason: "again".into(), ..lost("a", 3) }]).await.unwrap();
     bench.node.commit().await.unwrap();
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
     assert_eq!(opened.parked, [parked("1.5", "second"), parked("2", "other")]);
