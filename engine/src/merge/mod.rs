@@ -4,6 +4,8 @@
 mod policy;
 mod sum;
 
+use std::borrow::Cow;
+
 use crate::model::{NodeId, Row, Stamp, Vector};
 
 pub use policy::{Policy, Verdict};
@@ -56,7 +58,7 @@ pub struct Outcome {
     /// Whether versions had to be weighed against each other and differed.
     pub conflict: bool,
     /// In words, for the journal.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 /// Decides between the versions that are left. `tops` holds at least one; `seen` is what all versions together have seen;
@@ -65,8 +67,7 @@ pub fn decide(policy: &Policy, tops: &[Candidate<'_>], seen: Vector, deltas: &[D
     let latest = policy::latest(tops);
     let same = tops.iter().all(|top| top.row == tops[0].row);
     if tops.len() == 1 || (same && !policy.merges()) {
-        let reason =
-            if tops.len() == 1 { "the only change".to_owned() } else { "the same content everywhere".to_owned() };
+        let reason = Cow::Borrowed(if tops.len() == 1 { "the only change" } else { "the same content everywhere" });
         let stamp = tops[latest].version.stamp;
         return Outcome { verdict: Verdict::Take(latest), vector: seen, stamp, conflict: false, reason };
     }
@@ -75,7 +76,7 @@ pub fn decide(policy: &Policy, tops: &[Candidate<'_>], seen: Vector, deltas: &[D
         Verdict::Take(at) => tops[*at].version.stamp,
         _ => tops[latest].version.stamp,
     };
-    Outcome { verdict, vector: seen, stamp, conflict: true, reason }
+    Outcome { verdict, vector: seen, stamp, conflict: true, reason: reason.into() }
 }
 
 #[cfg(test)]

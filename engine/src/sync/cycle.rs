@@ -1,18 +1,17 @@
 //! One round: read what is new everywhere, decide, apply, advance positions, purge.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use serde::Serialize;
 use tracing::{debug, info, warn};
 
 use super::contest::{Clock, Contests};
-use super::decide;
-use super::fetch::{is_settled, targets};
+use super::decide::Outcomes;
 use super::opened::{Opened, Presence};
 use super::order;
 use super::read::{self, Page};
-use super::route::Ruling;
 use super::session::{Away, Carried, Member, Session, Stopped};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
@@ -83,17 +82,25 @@ impl Session {
         self.plan_positions(&mut opened, &pages);
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
-        if let Some(smaller) = self.fetch(&opened, &mut contests, &partial).await? {
-            self.close().await;
-            debug!(page = smaller, "Rows are large; reading fewer at once.");
-            self.page = smaller;
-            cycle.more = true;
-            self.leave_out(&mut cycle);
-            return Ok(cycle);
-        }
-        self.close().await;
+        self.examine(&opened, &mut contests, &partial).await?;
+        let shared = Arc::new(opened);
+        let outcomes = match self.decide(&shared, contests).await? {
+            Ok(outcomes) => outcomes,
+            Err(smaller) => {
+                self.close().await;
+                debug!(page = smaller, "Rows are large; reading fewer at once.");
+                self.page = smaller;
+                cycle.more = true;
+                self.leave_out(&mut cycle);
+                return Ok(cycle);
+            }
+        };
+        let Some(mut opened) = Arc::into_inner(shared) else {
+            return Err(Error::Internal("deciding goes on after its end".to_owned()));
+        };
         fault::point("read-done").await.map_err(internal)?;
-        let batches = self.decide(&opened, contests, &mut cycle);
+        cycle.conflicts = outcomes.conflicts;
+        let batches = self.batches(&opened, outcomes);
         let whole = !cycle.more;
         self.apply(&mut opened, batches, &mut cycle).await?;
         fault::point("applied").await.map_err(internal)?;
@@ -324,29 +331,10 @@ impl Session {
         .await;
     }
 
-    /// Decides every contest and turns the outcomes into one batch for each node.
-    fn decide(&self, opened: &Opened, all: AllContests, cycle: &mut Cycle) -> Batches {
-        let mut work: Vec<Vec<Vec<Decision>>> =
-            self.members.iter().map(|_| self.tables.iter().map(|_| Vec::new()).collect()).collect();
-        for (table, contests) in self.tables.iter().zip(all) {
-            let targets = targets(table, opened);
-            for (key, contest) in contests {
-                if is_settled(table, opened, &key, &contest, &targets) {
-                    continue;
-                }
-                let resolved = decide::resolve(table, &key, &contest, &contest.tops(), &self.names);
-                cycle.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
-                if resolved.conflict {
-                    debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
-                }
-                let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened };
-                for &target in &targets {
-                    let Some(form) = table.form(target) else { continue };
-                    work[target.index()][table.index].extend(ruling.at(target, form));
-                }
-            }
-        }
-        work.into_iter().enumerate().map(|(at, tables)| self.batch(NodeId(at as u16), tables, opened)).collect()
+    /// One batch for each node that has something to do.
+    fn batches(&self, opened: &Opened, outcomes: Outcomes) -> Batches {
+        let nodes = outcomes.decisions.into_iter().enumerate();
+        nodes.map(|(at, tables)| self.batch(NodeId(at as u16), tables, opened)).collect()
     }
 
     /// One node's share of the work, with the positions that go with it.

@@ -1,13 +1,72 @@
 //! From contests to outcomes: asks the policy, and says what lost.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tracing::debug;
 
 use super::contest::{Contender, Content, Contest};
+use super::examine::targets;
+use super::fetch::Weighed;
+use super::opened::Opened;
+use super::route::Ruling;
 use super::table::Table;
 use crate::merge::{self, Candidate, Delta, Verdict};
 use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, write_json};
+use crate::node::apply::Decision;
+
+/// What deciding takes besides the contests.
+pub struct Facts {
+    pub tables: Vec<Table>,
+    pub names: Vec<String>,
+    pub opened: Arc<Opened>,
+}
+
+/// What each node has to do about the contests that were decided.
+pub struct Outcomes {
+    /// By node and table.
+    pub decisions: Vec<Vec<Vec<Decision>>>,
+    /// How many conflicts were decided.
+    pub conflicts: u64,
+}
+
+impl Facts {
+    /// Decides contests of a table whose rows were read, and turns the outcomes into what each node has to do.
+    pub fn decide(&self, table: usize, contests: Vec<Weighed>) -> Outcomes {
+        let mut outcomes = Outcomes::new(self.names.len(), self.tables.len());
+        let (index, table) = (table, &self.tables[table]);
+        let targets = targets(table, &self.opened);
+        for Weighed { key, contest, tops } in contests {
+            let resolved = resolve(table, &key, &contest, &tops, &self.names);
+            outcomes.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
+            if resolved.conflict {
+                debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
+            }
+            let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened: &self.opened };
+            for &target in &targets {
+                if let Some(form) = table.form(target) {
+                    outcomes.decisions[target.index()][index].extend(ruling.at(target, form));
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+impl Outcomes {
+    pub fn new(nodes: usize, tables: usize) -> Outcomes {
+        let empty = || (0..tables).map(|_| Vec::new()).collect();
+        Outcomes { decisions: (0..nodes).map(|_| empty()).collect(), conflicts: 0 }
+    }
+
+    pub fn extend(&mut self, more: Outcomes) {
+        self.conflicts += more.conflicts;
+        for (tables, more) in self.decisions.iter_mut().zip(more.decisions) {
+            tables.iter_mut().zip(more).for_each(|(decisions, more)| decisions.extend(more));
+        }
+    }
+}
 
 /// What a key becomes, everywhere.
 #[derive(Debug)]
@@ -21,7 +80,7 @@ pub struct Resolved {
     /// The places of the versions that lost, with content of their own.
     pub losers: Vec<usize>,
     pub conflict: bool,
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// Names the conflict, alike at all nodes.
     pub id: String,
 }
@@ -40,7 +99,7 @@ pub enum Settled {
 }
 
 /// Decides a contest. `tops` are the places of the versions that are left, with their content read.
-pub fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> Resolved {
+fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> Resolved {
     let mut seen = contest.seen();
     for &top in tops {
         let contender = &contest.versions[top];
@@ -123,7 +182,7 @@ fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolv
         taken: None,
         losers: Vec::new(),
         conflict: false,
-        reason: why,
+        reason: why.into(),
         id: String::new(),
     }
 }
@@ -153,7 +212,10 @@ fn complete(
         // What waits was completed when it was decided.
         contender.version.waiting || table.form(contender.version.node).is_some_and(|form| form.lens.has(column))
     };
-    let total = |&top: &usize| (0..table.columns.len()).all(|column| has(&contest.versions[top], column));
+    let total = |&top: &usize| {
+        let version = &contest.versions[top].version;
+        version.waiting || table.form(version.node).is_some_and(|form| form.lens.is_total())
+    };
     if tops.iter().all(total) {
         return (rows, Vec::new(), Vec::new());
     }

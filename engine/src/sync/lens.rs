@@ -11,16 +11,22 @@ pub struct Lens {
     /// For each local column its place in the shared row.
     shared: Vec<usize>,
     width: usize,
+    identity: bool,
 }
 
 impl Lens {
     pub fn new(spec: &TableSpec, width: usize) -> Lens {
-        Lens { shared: spec.columns.iter().map(|column| column.shared).collect(), width }
+        Lens::of(spec.columns.iter().map(|column| column.shared).collect(), width)
+    }
+
+    fn of(shared: Vec<usize>, width: usize) -> Lens {
+        let identity = shared.len() == width && shared.iter().enumerate().all(|(local, &shared)| local == shared);
+        Lens { shared, width, identity }
     }
 
     /// Whether local and shared rows are the same.
     pub fn is_identity(&self) -> bool {
-        self.shared.len() == self.width && self.shared.iter().enumerate().all(|(local, &shared)| local == shared)
+        self.identity
     }
 
     /// Whether the column at this place of the shared row lives at the node.
@@ -57,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_was_put_is_what_is_got() {
-        let lens = Lens { shared: vec![2, 0], width: 3 };
+        let lens = Lens::of(vec![2, 0], 3);
         let local: Row = vec![Value::Int(3), Value::Int(1)].into();
         let shared = lens.to_shared(local.clone());
         assert_eq!(*shared, [Value::Int(1), Value::Null, Value::Int(3)]);

@@ -5,6 +5,7 @@
 mod contest;
 mod cycle;
 mod decide;
+mod examine;
 mod fetch;
 mod lens;
 mod opened;

@@ -24,7 +24,6 @@ impl Ruling<'_> {
     pub fn at(&self, target: NodeId, form: &Form) -> Option<Decision> {
         let parked = self.opened.parked(target, self.table.index, self.key);
         let standing = self.contest.standing(target);
-        let vector = standing.map_or(Vector::EMPTY, |contender| contender.version.vector.clone());
         let effect = self.effect(target, form);
         let notes = self.notes(target);
         let lost = match &effect {
@@ -34,7 +33,11 @@ impl Ruling<'_> {
         let nothing_to_do = matches!(effect, Effect::Keep) && notes.is_empty() && lost.is_empty() && parked.is_none();
         (!nothing_to_do).then(|| Decision {
             key: self.key.clone(),
-            otherwise: self.otherwise(target, vector, standing.map_or(i64::MIN, |c| c.version.stamp.time)),
+            otherwise: self.otherwise(
+                target,
+                standing.map_or(Vector::EMPTY, |contender| contender.version.vector.clone()),
+                standing.map_or(i64::MIN, |contender| contender.version.stamp.time),
+            ),
             effect,
             notes,
             waiting: parked.cloned().map(Box::new),
@@ -198,7 +201,7 @@ impl Ruling<'_> {
                 loser: loser.version.stamp.node,
                 loser_time: loser.version.stamp.time,
                 loser_row: loser.content.shared(),
-                reason: resolved.reason.clone(),
+                reason: resolved.reason.clone().into_owned(),
             }
         };
         resolved.losers.iter().filter(holds).map(lost).collect()

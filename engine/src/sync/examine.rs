@@ -1,0 +1,132 @@
+//! Completing the contests: all that is known about the keys that need it.
+
+use std::collections::HashMap;
+
+use super::contest::{Contest, Contests};
+use super::cycle::AllContests;
+use super::opened::Opened;
+use super::session::Session;
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::model::{Dot, Key, NodeId};
+
+/// Keys whose entries are asked for at once. Each question goes through a whole history, which has no index by key, so the
+/// fewer the better.
+const EXAMINE: usize = 50_000;
+
+impl Session {
+    /// Makes sure that all contests tell all that is known.
+    pub(super) async fn examine(
+        &mut self,
+        opened: &Opened,
+        contests: &mut AllContests,
+        partial: &HashMap<(usize, NodeId), ()>,
+    ) -> Result<()> {
+        for (table, contests) in contests.iter_mut().enumerate() {
+            self.examine_table(table, opened, contests, partial).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the contests tell all that is known, where the pages may not.
+    ///
+    /// A page leaves out what all who take part have passed. That is enough to see which single version has seen all
+    /// others, but not to weigh several: whoever learned of a change in a roundabout way has said so in an entry that may
+    /// be passed by now. Nor is it enough for a version that stands beside one that waits, or where a page was cut short,
+    /// so that a row's content is younger than the entries that were read. For those keys all entries are taken in.
+    async fn examine_table(
+        &mut self,
+        table: usize,
+        opened: &Opened,
+        contests: &mut Contests,
+        partial: &HashMap<(usize, NodeId), ()>,
+    ) -> Result<()> {
+        let participants = participants(&self.tables[table], opened);
+        let targets = targets(&self.tables[table], opened);
+        let waits = |key: &Key| participants.iter().any(|&node| opened.parked(node, table, key).is_some());
+        let waiting: Vec<Key> = contests.keys().filter(|key| waits(key)).cloned().collect();
+        for &node in &participants {
+            let all = partial.contains_key(&(table, node)).then(|| contests.keys().cloned().collect::<Vec<_>>());
+            self.complete(table, node, opened, contests, all.as_ref().unwrap_or(&waiting)).await?;
+        }
+        let mut disputed = Vec::new();
+        for at in 0..contests.len() {
+            let Some((key, contest)) = contests.get_index_mut(at) else { continue };
+            if is_settled(&self.tables[table], opened, key, contest, &targets) {
+                continue;
+            }
+            contest.close(&participants, &self.tables[table], opened);
+            if self.tables[table].relays() && contest.tops().len() > 1 {
+                disputed.push(key.clone());
+            }
+        }
+        for &node in &participants {
+            self.complete(table, node, opened, contests, &disputed).await?;
+        }
+        for key in &disputed {
+            if let Some(contest) = contests.get_mut(key) {
+                contest.close(&participants, &self.tables[table], opened);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in all entries that a node has of these keys, in place of those that a page held.
+    async fn complete(
+        &mut self,
+        table: usize,
+        node: NodeId,
+        opened: &Opened,
+        contests: &mut Contests,
+        keys: &[Key],
+    ) -> Result<()> {
+        let (Some(spec), Some(presence)) = (self.tables[table].spec(node).cloned(), &opened.present[node.index()])
+        else {
+            return Ok(());
+        };
+        let keep_deltas = self.tables[table].policy.merges();
+        let member = &mut self.members[node.index()];
+        let Some(reader) = member.node.as_deref_mut().filter(|_| spec.captured) else { return Ok(()) };
+        for keys in keys.chunks(EXAMINE) {
+            let borrowed: Vec<&Key> = keys.iter().collect();
+            let entries = reader.entries_of(&spec, &borrowed).await;
+            let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;
+            for key in keys {
+                if let Some(contest) = contests.get_mut(key).filter(|contest| contest.standing(node).is_some()) {
+                    contest.forget(node);
+                }
+            }
+            for key in keys {
+                if let (Some(contest), Some(parked)) = (contests.get_mut(key), opened.parked(node, table, key)) {
+                    contest.remember(node, parked);
+                }
+            }
+            for entry in entries {
+                if let Some(contest) = contests.get_mut(&entry.key) {
+                    contest.enter(node, entry, &presence.clock, keep_deltas);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether every node that takes part has seen everything that there is to see of a key.
+pub(super) fn is_settled(table: &Table, opened: &Opened, key: &Key, contest: &Contest, targets: &[NodeId]) -> bool {
+    targets.iter().all(|&target| {
+        let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
+        opened.parked(target, table.index, key).is_none()
+            && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
+    })
+}
+
+/// The nodes that take part in a table.
+pub(super) fn participants(table: &Table, opened: &Opened) -> Vec<NodeId> {
+    opened.nodes().map(|(node, _)| node).filter(|&node| table.form(node).is_some()).collect()
+}
+
+/// The nodes that take part and to which the table is carried.
+pub(super) fn targets(table: &Table, opened: &Opened) -> Vec<NodeId> {
+    let nodes = opened.nodes().map(|(node, _)| node);
+    nodes.filter(|&node| table.form(node).is_some() && table.is_target(node)).collect()
+}
