@@ -250,19 +250,22 @@ fn complete(
     (rows, unknown, unvouched)
 }
 
-/// The same at every node and at every repetition: made of the table, the key and the changes in question.
+/// The same at every node and at every repetition: made of the table, the key and the changes in question. It begins with the
+/// number of the youngest change, so that conflicts found together lie together in the journals' indexes.
 fn conflict_id(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> String {
-    let mut vectors: Vec<String> = tops.iter().map(|&top| contest.versions[top].version.vector.write(names)).collect();
-    vectors.sort();
+    let vectors = || tops.iter().map(|&top| &contest.versions[top].version.vector);
+    let mut texts: Vec<String> = vectors().map(|vector| vector.write(names)).collect();
+    texts.sort();
     let mut text = Vec::with_capacity(128);
     text.extend_from_slice(table.name.as_bytes());
     text.push(b'\n');
     write_json(key, &mut text);
-    for vector in vectors {
+    for vector in texts {
         text.push(b'\n');
         text.extend_from_slice(vector.as_bytes());
     }
     let digest = Sha256::digest(text);
-    let number = digest.iter().take(6).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("{number:012x}")
+    let number = vectors().flat_map(Vector::dots).map(|dot| dot.number).max().unwrap_or(0);
+    let digest = digest.iter().take(6).fold(0u64, |digest, byte| digest << 8 | u64::from(*byte));
+    format!("{number:x}-{digest:012x}")
 }

@@ -41,10 +41,9 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
     ),
     (
         "journal",
-        "id text, loser text, \"table\" text NOT NULL, key text NOT NULL, decided int8 NOT NULL, \
+        "id text COLLATE \"C\", loser text COLLATE \"C\", \"table\" text NOT NULL, key text NOT NULL, decided int8 NOT NULL, \
                  winner text NOT NULL, winner_time int8 NOT NULL, winner_row text, loser_time int8 NOT NULL, \
-                 loser_row text, reason text NOT NULL, number int8 GENERATED ALWAYS AS IDENTITY, \
-                 PRIMARY KEY (id, loser)",
+                 loser_row text, reason text NOT NULL, PRIMARY KEY (id, loser)",
     ),
 ];
 

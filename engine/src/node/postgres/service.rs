@@ -290,7 +290,7 @@ impl Postgres {
             .fetch(
                 "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
                  FROM concord.journal WHERE \"table\" = ANY ($1::pg_catalog.text[]) AND loser = ANY ($3::pg_catalog.text[]) \
-                    AND winner = ANY ($3::pg_catalog.text[]) ORDER BY decided DESC, number DESC LIMIT $2::pg_catalog.int8",
+                    AND winner = ANY ($3::pg_catalog.text[]) ORDER BY decided DESC, id DESC, loser LIMIT $2::pg_catalog.int8",
                 args,
             )
             .await?;
