@@ -185,7 +185,10 @@ pub trait Node: Send {
     /// A number that changes whenever something may have been written, as cheap to ask as the database allows.
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64>;
 
-    /// The journal, newest first; `limit` counts entries, 0 is all.
+    /// How many entries the journal has of these tables.
+    async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64>;
+
+    /// The journal of these tables, newest first; `limit` counts entries, 0 is all.
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>>;
 
     /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if

@@ -525,6 +525,10 @@ impl Node for Connection {
         Ok(self.database.lock().next_id as u64)
     }
 
+    async fn journalled(&mut self, _: &[TableSpec]) -> Result<u64> {
+        Ok(self.database.lock().journal.len() as u64)
+    }
+
     async fn journal(&mut self, _: &[TableSpec], _: usize) -> Result<Vec<Lost>> {
         Ok(self.database.lock().journal.clone())
     }

@@ -122,12 +122,12 @@ impl Session {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
                 continue;
             };
-            let journal = node.journal(&specs, 0).await.map_err(Error::at(&member.name, "reading the journal"))?;
+            let conflicts = node.journalled(&specs).await.map_err(Error::at(&member.name, "counting the journal"))?;
             let blockers = node.blockers().await.map_err(Error::at(&member.name, "looking for long transactions"))?;
             status.nodes.push(NodeStatus {
                 node: member.name.clone(),
                 clock_offset: presence.clock.offset as f64 / 1e6,
-                conflicts: journal.len() as u64,
+                conflicts,
                 blockers,
             });
         }
@@ -136,14 +136,20 @@ impl Session {
         Ok(status)
     }
 
-    /// The journals of all nodes that can be reached, newest first. A conflict that several nodes tell of is told once
-    /// for each version that lost.
+    /// The newest `limit` conflicts in the journals of all nodes that can be reached; 0 is all. A conflict that several nodes
+    /// tell of is told once for each version that lost.
     pub async fn conflicts(&mut self, limit: usize) -> Result<Vec<ConflictReport>> {
+        self.conflicts_of(None, limit).await
+    }
+
+    /// The same for one table alone, if one is named.
+    pub async fn conflicts_of(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<ConflictReport>> {
         self.prepare().await?;
         let mut all: Vec<Lost> = Vec::new();
         let mut told: HashSet<(String, NodeId, i64)> = HashSet::new();
         for member in &mut self.members {
-            let specs = Session::specs(&self.tables, member.id);
+            let mut specs = Session::specs(&self.tables, member.id);
+            specs.retain(|spec| table.is_none_or(|table| spec.name == table));
             let Some(node) = member.node.as_deref_mut() else { continue };
             let journal = node.journal(&specs, limit).await.map_err(Error::at(&member.name, "reading the journal"))?;
             all.extend(journal.into_iter().filter(|lost| told.insert((lost.id.clone(), lost.loser, lost.loser_time))));

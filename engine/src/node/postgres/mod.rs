@@ -380,6 +380,11 @@ impl Node for Postgres {
         self.read_pulse(tables).await
     }
 
+    async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        self.open().await?;
+        self.count_journal(tables).await
+    }
+
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
         self.open().await?;
         self.read_journal(tables, limit).await

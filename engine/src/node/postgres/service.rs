@@ -276,21 +276,31 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    /// What can be told of the journal, and what the condition asks for.
+    async fn told(&mut self, tables: &[TableSpec]) -> Result<(Args, &'static str)> {
         self.check_service().await?;
         let mut args = Args::new();
-        args.add(tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>())
-            .add(if limit == 0 { None } else { Some(limit as i64) })
-            .add(self.names.clone());
+        args.add(tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>()).add(self.names.clone());
         // What a node lost or won that is no longer in the sync is kept, but cannot be told.
-        let rows = self
-            .fetch(
-                "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
-                 FROM concord.journal WHERE \"table\" = ANY ($1::pg_catalog.text[]) AND loser = ANY ($3::pg_catalog.text[]) \
-                    AND winner = ANY ($3::pg_catalog.text[]) ORDER BY decided DESC, number DESC LIMIT $2::pg_catalog.int8",
-                args,
-            )
-            .await?;
+        let told = "concord.journal WHERE \"table\" = ANY ($1::pg_catalog.text[]) \
+                    AND loser = ANY ($2::pg_catalog.text[]) AND winner = ANY ($2::pg_catalog.text[])";
+        Ok((args, told))
+    }
+
+    pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        let (args, told) = self.told(tables).await?;
+        let rows = self.fetch(format!("SELECT pg_catalog.count(*) FROM {told}"), args).await?;
+        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
+    }
+
+    pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+        let (mut args, told) = self.told(tables).await?;
+        args.add(if limit == 0 { None } else { Some(limit as i64) });
+        let statement = format!(
+            "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
+             FROM {told} ORDER BY decided DESC, number DESC LIMIT $3::pg_catalog.int8"
+        );
+        let rows = self.fetch(statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());
         for row in &rows {
             let name: String = get(row, 2)?;

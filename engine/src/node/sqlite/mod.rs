@@ -489,6 +489,13 @@ impl Node for Sqlite {
         })
     }
 
+    async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        self.run(|node| {
+            let Some(state) = service::read(&node.db)? else { return Ok(0) };
+            service::journalled(&node.db, tables, &state.nodes)
+        })
+    }
+
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
         self.run(|node| {
             let Some(state) = service::read(&node.db)? else { return Ok(Vec::new()) };

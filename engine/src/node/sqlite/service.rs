@@ -410,16 +410,36 @@ pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], los
     Ok(())
 }
 
-/// The journal, newest first. Conflicts of tables or nodes that have left the sync are not shown.
+/// What can be told: conflicts of tables or nodes that have left the sync cannot.
+const TOLD: &str = "concord_journal WHERE name IN (SELECT value FROM json_each(?1)) \
+                    AND winner IN (SELECT value FROM json_each(?2)) AND loser IN (SELECT value FROM json_each(?2))";
+
+/// The parameters of [`TOLD`].
+fn told(specs: &[TableSpec], names: &[String]) -> [String; 2] {
+    let tables: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    [Document::from(tables).to_string(), Document::from(names.to_vec()).to_string()]
+}
+
+/// See [`crate::node::Node::journalled`].
+pub(super) fn journalled(db: &Connection, specs: &[TableSpec], names: &[String]) -> Result<u64> {
+    db.prepare_cached(&format!("SELECT count(*) FROM {TOLD}"))
+        .and_then(|mut statement| statement.query_row(told(specs, names), |row| row.get::<_, i64>(0)))
+        .map(i64::cast_unsigned)
+        .told(|| "counting the journal")
+}
+
+/// The journal, newest first.
 pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], limit: usize) -> Result<Vec<Lost>> {
     let doing = || "reading the journal";
     let mut statement = db
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT name, id, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason
-             FROM concord_journal ORDER BY decided DESC, rowid DESC",
-        )
+             FROM {TOLD} ORDER BY decided DESC, rowid DESC LIMIT ?3"
+        ))
         .told(doing)?;
-    let mut rows = statement.query([]).told(doing)?;
+    let [tables, nodes] = told(specs, names);
+    let limit = if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(i64::MAX) };
+    let mut rows = statement.query(params![tables, nodes, limit]).told(doing)?;
     let mut journal = Vec::new();
     while let Some(row) = rows.next().told(doing)? {
         let text = |at| row.get::<_, String>(at).told(doing);
@@ -443,9 +463,6 @@ pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], li
             loser_row: content(9)?,
             reason: text(10)?,
         });
-        if limit > 0 && journal.len() == limit {
-            break;
-        }
     }
     Ok(journal)
 }
