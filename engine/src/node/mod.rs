@@ -25,6 +25,13 @@ pub use registry::{Target, connect, kinds};
 /// Concord and is refused.
 pub const SERVICE_VERSION: i64 = 1;
 
+/// What a database is that knows nothing of Concord.
+pub const NOT_INSTALLED: &str = "nothing is installed there, as in a database that is new or from which Concord was removed; \
+                                 run `concord install`";
+
+/// Whoever has read may not write any more: nodes are numbered by their list, and the numbers have other meanings now.
+const NODES_CHANGED: &str = "`concord install` changed the list of nodes meanwhile";
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// One database that takes part, through one connection.
@@ -98,7 +105,7 @@ pub trait Node: Send {
 
     /// Begins the transaction that applies a batch: READ COMMITTED where there are isolation levels, with the write
     /// lock where there is only one, durable on commit, deferrable constraints immediate. `tables` are all tables
-    /// that the batch may write.
+    /// that the batch may write. Fails as [`ErrorKind::Drift`] if the list of nodes is not that of the last snapshot.
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()>;
 
     /// Locks the positions that `moves` name, creating missing ones at [`Cut::START`], and tells whether each stands

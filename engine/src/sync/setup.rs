@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::session::{Away, Member, Session};
+use super::attendance::{Away, Member};
+use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;

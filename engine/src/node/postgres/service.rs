@@ -12,7 +12,7 @@ use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
     value_to_json,
 };
-use crate::node::{Error, ErrorKind, Move, Result, SERVICE_VERSION, Service};
+use crate::node::{Error, ErrorKind, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
 impl Postgres {
     /// The layout of the service tables, or `None` without any.
@@ -326,7 +326,7 @@ impl Postgres {
 }
 
 fn not_installed() -> Error {
-    Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
+    Error::new(ErrorKind::Service, NOT_INSTALLED)
 }
 
 fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {

@@ -32,8 +32,8 @@ use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
-    WriteMode,
+    Catalogue, Entries, Error, ErrorKind, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note, Opened, Probe,
+    Result, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -145,9 +145,7 @@ impl Sqlite {
 
     /// Reads the service tables at the beginning of a transaction.
     fn load(&mut self) -> Result<service::State> {
-        let state = service::read(&self.db)?.ok_or_else(|| {
-            Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
-        })?;
+        let state = service::read(&self.db)?.ok_or_else(|| Error::new(ErrorKind::Service, NOT_INSTALLED))?;
         self.names.clone_from(&state.nodes);
         Ok(state)
     }
@@ -203,7 +201,11 @@ impl Sqlite {
 
     /// What has to be right before anything is written.
     fn prepared(&mut self, specs: &[TableSpec]) -> Result<()> {
+        let names = self.names.clone();
         self.load()?;
+        if !names.is_empty() && names != self.names {
+            return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
+        }
         let version = schema::version(&self.db)?;
         if version != self.version
             && let Some((index, why)) = self.drifted(specs, version)?.into_iter().next()
