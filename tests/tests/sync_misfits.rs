@@ -161,6 +161,11 @@ async fn a_file_that_is_wrong_itself() {
     let mut scene = Scene::new(THREE, 1000).await;
     let mut rng = Seed::new("sync_misfits::a_file_that_is_wrong_itself").rng(0);
     scene.write_everywhere(&mut rng).await;
+    // Two nodes know of each other's changes, the third does not.
+    scene.reach(2, false);
+    scene.concord.run(&["sync"]).await.expect(3);
+    scene.reach(2, true);
+    scene.write_everywhere(&mut rng).await;
     let before = scene.state().await;
     let urls: Vec<String> = scene.databases.iter().map(|database| database.url()).collect();
     let right = scene::config(&urls, 1000);

@@ -86,8 +86,12 @@ pub trait Node: Send {
     /// Entries written by transactions that commit late appear in a later snapshot; none is ever skipped.
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries>;
 
-    /// How many entries of `table` lie beyond `after`.
-    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64>;
+    /// How many entries of the table of this shared name lie beyond `after`: all, or those of changes that were made at the
+    /// node `origin` and arrived here.
+    async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64>;
+
+    /// What the service tables remember, also of tables and nodes that are in no configuration file any more.
+    async fn ledger(&mut self) -> Result<Ledger>;
 
     /// All entries of these keys that are visible in the snapshot, in the order of their ids. Asked only for keys about
     /// which a page of entries may not say all.
@@ -300,6 +304,15 @@ pub struct Opened {
     pub parked: Vec<Parked>,
     /// Tables that are not as `install` left them, by table index, with what differs.
     pub drifted: Vec<(usize, String)>,
+}
+
+/// What a node remembers, by names alone.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Up to where it has applied each source: the table's shared name, the source's name, the cut.
+    pub positions: Vec<(String, String, Cut)>,
+    /// How many rows wait, by the table's shared name and the node they came from.
+    pub parked: Vec<(String, String, u64)>,
 }
 
 /// A page of a history.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use crate::model::{Arrival, Cut, Entry, Images, Key, Lost, Op, Parked, Row, TableSpec, Value, Vector};
 use crate::node::{
-    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result,
-    Service, Sync, WriteMode,
+    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened, Probe,
+    Result, Service, Sync, WriteMode,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -295,9 +295,15 @@ impl Node for Connection {
         Ok(Entries { entries, whole: state.cut(), more })
     }
 
-    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
+    async fn pending(&mut self, table: &str, after: &Cut, _: Option<&str>) -> Result<u64> {
         let state = self.snapshot()?;
-        Ok(state.history_of(table).filter(|entry| !after.contains(entry.mark, entry.id)).count() as u64)
+        let table = usize::from(table == "u");
+        let entries = state.history.iter().filter(|entry| table_of(&entry.key) == table);
+        Ok(entries.filter(|entry| !after.contains(entry.mark, entry.id)).count() as u64)
+    }
+
+    async fn ledger(&mut self) -> Result<Ledger> {
+        Ok(Ledger::default())
     }
 
     async fn entries_of(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {

@@ -7,6 +7,7 @@ mod contest;
 mod cycle;
 mod decide;
 mod fetch;
+mod leaving;
 mod lens;
 mod opened;
 mod order;

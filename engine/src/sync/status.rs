@@ -232,8 +232,8 @@ async fn lines(
             let first = node.entries(spec, &start, None, 1).await?.entries.into_iter().next();
             let age = |entry: Entry| (time::now() - presence.clock.correct(entry.time)).max(0) as f64 / 1e6;
             line.lag = first.map(age);
-            line.pending = node.pending(spec, &start).await?;
-            line.kept = node.pending(spec, &Cut::START).await?;
+            line.pending = node.pending(&spec.name, &start, None).await?;
+            line.kept = node.pending(&spec.name, &Cut::START, None).await?;
         }
         lines.push(line);
     }

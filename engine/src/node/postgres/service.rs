@@ -12,7 +12,7 @@ use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
     value_to_json,
 };
-use crate::node::{Error, ErrorKind, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
+use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
 impl Postgres {
     /// The layout of the service tables, or `None` without any.
@@ -100,6 +100,18 @@ impl Postgres {
             }
         }
         Ok((positions, purged))
+    }
+
+    pub(super) async fn read_ledger(&mut self) -> Result<Ledger> {
+        let mut ledger = Ledger::default();
+        for row in self.fetch("SELECT \"table\", source, cut FROM concord.position", Args::new()).await? {
+            ledger.positions.push((get(&row, 0)?, get(&row, 1)?, parse_cut(&get::<String>(&row, 2)?)?));
+        }
+        let statement = "SELECT \"table\", origin, pg_catalog.count(*) FROM concord.parked GROUP BY 1, 2 ORDER BY 1, 2";
+        for row in self.fetch(statement, Args::new()).await? {
+            ledger.parked.push((get(&row, 0)?, get(&row, 1)?, get::<i64>(&row, 2)?.unsigned_abs()));
+        }
+        Ok(ledger)
     }
 
     pub(super) async fn claim_positions(&mut self, moves: &[Move]) -> Result<bool> {

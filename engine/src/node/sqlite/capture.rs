@@ -67,10 +67,14 @@ fn refuse_collisions(specs: &[TableSpec]) -> Result<()> {
 
 fn install_all(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    let fresh = service::read(db)?.is_none();
+    let known = service::read(db)?;
     service::create(db, sync, read_mode(db)?.as_str())?;
-    if fresh {
-        lines.push("created the service tables".to_owned());
+    match known {
+        None => lines.push("created the service tables".to_owned()),
+        Some(known) if known.nodes != sync.nodes => {
+            lines.push(format!("this is `{}` of the nodes {}", sync.node, sync.nodes.join(", ")));
+        }
+        Some(_) => {}
     }
     let before = service::installed(db)?;
     for gone in before.iter().filter(|(name, _)| !specs.iter().any(|spec| spec.name == **name)) {

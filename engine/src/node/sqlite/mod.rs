@@ -32,8 +32,8 @@ use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note, Opened, Probe,
-    Result, Service, Sync, WriteMode,
+    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note, Opened,
+    Probe, Result, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -317,11 +317,12 @@ impl Node for Sqlite {
         })
     }
 
-    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
-        self.run(|node| {
-            let plan = node.plan(table)?;
-            history::pending(&node.db, &plan, table, after)
-        })
+    async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
+        self.run(|node| history::pending(&node.db, table, after, origin))
+    }
+
+    async fn ledger(&mut self) -> Result<Ledger> {
+        self.run(|node| service::ledger(&node.db))
     }
 
     async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {

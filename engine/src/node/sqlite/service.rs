@@ -13,7 +13,7 @@ use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
     value_to_json,
 };
-use crate::node::{Move, Result, SERVICE_VERSION, Service, Sync};
+use crate::node::{Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
 
 /// Name and definition of each service table. No definition may need a newer SQLite than the users' programs have.
 pub(super) const TABLES: [(&str, &str); 6] = [
@@ -176,6 +176,25 @@ fn cuts(db: &Connection, sql: &str, specs: &[TableSpec]) -> Result<Vec<(usize, S
 /// Up to where each source is applied here.
 pub(super) fn positions(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize, String, Cut)>> {
     cuts(db, "SELECT name, source, cut FROM concord_position ORDER BY name, source", specs)
+}
+
+/// See [`crate::node::Node::ledger`].
+pub(super) fn ledger(db: &Connection) -> Result<Ledger> {
+    let doing = || "reading what is remembered";
+    let mut ledger = Ledger::default();
+    let mut statement = db.prepare_cached("SELECT name, source, cut FROM concord_position").told(doing)?;
+    let mut rows = statement.query([]).told(doing)?;
+    while let Some(row) = rows.next().told(doing)? {
+        let text = |at| row.get::<_, String>(at).told(doing);
+        ledger.positions.push((text(0)?, text(1)?, cut(&text(2)?)?));
+    }
+    let mut statement = db
+        .prepare_cached("SELECT name, origin, count(*) FROM concord_parked GROUP BY 1, 2 ORDER BY 1, 2")
+        .told(doing)?;
+    let read = |row: &DbRow<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()));
+    let parked = statement.query_map([], read).and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>());
+    ledger.parked = parked.told(doing)?;
+    Ok(ledger)
 }
 
 /// Up to where the histories were purged.
