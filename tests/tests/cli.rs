@@ -174,7 +174,11 @@ async fn a_newer_concord_was_here() {
         let mut owner = scene.databases[at].user_as(As::Sync).await;
         let version = owner.cell(&format!("SELECT version FROM {table}")).await;
         owner.execute(&format!("UPDATE {table} SET version = 99")).await;
-        all_say(&scene.concord, 2, &[&format!("node `{}`", scene::NAMES[at]), "newer Concord", "99"]).await;
+        let parts = [&*format!("node `{}`", scene::NAMES[at]), "newer Concord", "99"];
+        for command in [&["check"][..], &["install"], &["sync"], &["reset", "--yes"], &["uninstall", "--yes"]] {
+            said(&scene.concord, command, 2, &parts).await;
+        }
+        said(&scene.concord, &["status"], 1, &parts).await;
         owner.execute(&format!("UPDATE {table} SET version = {version}")).await;
     }
     said(&scene.concord, &["sync"], 0, &[]).await;

@@ -392,3 +392,22 @@ async fn killed_while_installing_and_removing() {
         }
     }
 }
+
+/// The journal mode of a file and what is in it are not changed at once: whatever comes between, the next uninstall
+/// gives back what was.
+#[tokio::test]
+async fn killed_between_the_journal_mode_and_the_rest() {
+    let mut scene = Scene::bare(SQLITE, 1000).await;
+    let before = scene.schemas().await;
+    for pass in 1..=2 {
+        scene.concord.faults("").run(&["install"]).await.ok();
+        assert_ne!(scene.schemas().await, before);
+        scene.disconnect();
+        let rule = format!("uninstall-switched=abort@{pass}");
+        let output = scene.concord.faults(&rule).run(&["uninstall", "--yes"]).await;
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
+        scene.concord.faults("").run(&["uninstall", "--yes"]).await.ok();
+        scene.connect().await;
+        assert_eq!(scene.schemas().await, before, "killed at pass {pass}: something is left");
+    }
+}

@@ -1,10 +1,13 @@
 //! What has to be refused before anything is changed, and what one row may not hold up.
 
-use concord_tests::{As, Cluster, Kind};
+use concord_tests::{As, Cluster, Kind, NAMES};
 
 concord_tests::clusters! {
-    pairs: [changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told]
-    many: []
+    pairs: [
+        changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told, changes_of_a_table_that_leaves,
+        rows_that_wait_of_a_table_that_leaves,
+    ]
+    many: [changes_of_a_node_that_leaves, changes_of_a_node_that_leaves_are_not_taken_twice, rows_that_wait_of_a_node_that_leaves]
     all: []
 }
 
@@ -31,6 +34,121 @@ async fn changes_that_were_not_carried_are_kept(kinds: &[Kind]) {
     cluster.run(1, "UPDATE counters SET n = n + 5 WHERE id = 2").await;
     cluster.settle().await;
     cluster.holds("SELECT n FROM counters ORDER BY id", &["1", "15"]).await;
+}
+
+const SUM: &str = "[tables.counters]\nconflict = { sum = [\"n\"] }";
+
+/// GIVEN a change that some of the others have from a node, and b not
+/// WHEN that node is taken out of the file
+/// THEN `install` refuses, changes nothing, and goes through once b has it.
+async fn changes_of_a_node_that_leaves(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, counters, SUM).await;
+    let last = kinds.len() - 1;
+    cluster.run(last, "UPDATE counters SET n = n + 5 WHERE id = 1").await;
+    cluster.leave(1);
+    cluster.sync().await;
+    cluster.back(1);
+    let left = cluster.nodes.pop().expect("a node");
+    let why = cluster.try_install().await.expect_err("b would never get it as what it is");
+    let lines: Vec<&str> = why.lines().collect();
+    let told = format!("node `a`: 1 change of `counters` from `{}`, which is no longer in the file,", NAMES[last]);
+    assert!(lines.len() == last - 1 && lines[0].starts_with(&told), "{why}");
+    assert!(why.contains("run `concord sync` with the former file first, or `concord reset`"), "{why}");
+    cluster.nodes.push(left);
+    assert_eq!(cluster.try_install().await, Ok(Vec::new()), "nothing was changed");
+    // The node that leaves need not be there for that.
+    cluster.leave(last);
+    cluster.sync().await;
+    let _left = cluster.nodes.pop();
+    cluster.install().await;
+    cluster.run(0, "UPDATE counters SET n = n + 1 WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds("SELECT n FROM counters ORDER BY id", &["6", "0"]).await;
+}
+
+/// Everybody has a change, but not what the others enter about it: without the node that made it, it would be theirs.
+async fn changes_of_a_node_that_leaves_are_not_taken_twice(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, counters, SUM).await;
+    let last = kinds.len() - 1;
+    cluster.run(last, "UPDATE counters SET n = n + 5 WHERE id = 1").await;
+    cluster.session().cycle().await.expect("all are there");
+    cluster.holds("SELECT n FROM counters ORDER BY id", &["5", "0"]).await;
+    let left = cluster.nodes.pop().expect("a node");
+    cluster.try_install().await.expect_err("it would be counted twice");
+    cluster.nodes.push(left);
+    cluster.sync().await;
+    let _left = cluster.nodes.pop();
+    cluster.install().await;
+    cluster.settle().await;
+    cluster.holds("SELECT n FROM counters ORDER BY id", &["5", "0"]).await;
+}
+
+/// What waits from a node that leaves would be left out for ever, without anybody being told.
+async fn rows_that_wait_of_a_node_that_leaves(kinds: &[Kind]) {
+    let setup = |_| "CREATE TABLE names (id integer PRIMARY KEY, name text UNIQUE)".to_owned();
+    let mut cluster = Cluster::new(kinds, setup, "[tables.names]").await;
+    let last = kinds.len() - 1;
+    cluster.run(1, "INSERT INTO names VALUES (1, 'taken')").await;
+    cluster.sync().await;
+    cluster.run(last, "DELETE FROM names; INSERT INTO names VALUES (2, 'taken')").await;
+    cluster.leave(0);
+    cluster.run(1, "UPDATE names SET name = 'held' WHERE id = 1; INSERT INTO names VALUES (3, 'taken')").await;
+    cluster.sync().await;
+    cluster.back(0);
+    assert!(cluster.waiting().await.contains(&"b names [2] constraint".to_owned()), "{:?}", cluster.waiting().await);
+    let left = cluster.nodes.pop().expect("a node");
+    let why = cluster.try_install().await.expect_err("the row would be forgotten");
+    let told = format!(
+        "node `b`: 1 row waits there in `names` from `{}`, which is no longer in the file; with the former file, \
+         let them arrive with `concord sync` or give them up with `concord parked drop --node b --table names`",
+        NAMES[last]
+    );
+    assert!(why.contains(&told), "{why}");
+    cluster.nodes.push(left);
+    cluster.session().drop_parked(|_, _, _| true).await.expect("they can be given up");
+    cluster.sync().await;
+    cluster.session().drop_parked(|_, _, _| true).await.expect("they can be given up");
+    cluster.settle().await;
+    let _left = cluster.nodes.pop();
+    cluster.install().await;
+    cluster.settle().await;
+}
+
+const TWO: &str = "CREATE TABLE one (id integer PRIMARY KEY, name text UNIQUE);
+                   CREATE TABLE two (id integer PRIMARY KEY, name text UNIQUE)";
+
+async fn changes_of_a_table_that_leaves(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| TWO.to_owned(), "[tables.one]\n[tables.two]").await;
+    cluster.run(0, "INSERT INTO two VALUES (1, 'x'), (2, 'y')").await;
+    cluster.run(1, "INSERT INTO one VALUES (1, 'x')").await;
+    cluster.configure("[tables.one]");
+    let why = cluster.try_install().await.expect_err("the changes would be given up");
+    assert_eq!(why.lines().count(), 1, "{why}");
+    assert!(
+        why.starts_with("node `a`: 2 changes of `two`, which is no longer in the file, may not have arrived"),
+        "{why}"
+    );
+    cluster.configure("[tables.one]\n[tables.two]");
+    assert_eq!(cluster.try_install().await, Ok(Vec::new()), "nothing was changed");
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM two ORDER BY id", &["1", "2"]).await;
+    cluster.configure("[tables.one]");
+    let done = cluster.install().await;
+    assert_eq!(done.len(), kinds.len(), "{done:?}");
+    cluster.settle().await;
+}
+
+async fn rows_that_wait_of_a_table_that_leaves(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| TWO.to_owned(), "[tables.one]\n[tables.two]").await;
+    cluster.run(0, "INSERT INTO two VALUES (1, 'x')").await;
+    cluster.run(1, "INSERT INTO two VALUES (2, 'x')").await;
+    cluster.sync().await;
+    cluster.configure("[tables.one]");
+    let why = cluster.try_install().await.expect_err("the rows would be forgotten");
+    assert!(why.contains("node `a`: 1 row waits there in `two`, which is no longer in the file;"), "{why}");
+    // `reset` gives everything up.
+    cluster.session().reset().await.expect("nothing stands in its way");
+    cluster.settle().await;
 }
 
 /// GIVEN a table whose triggers were gone for a while

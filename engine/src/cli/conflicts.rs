@@ -70,20 +70,13 @@ pub fn run(global: &Global, conflicts: &Conflicts) -> Result<u8> {
     }
 }
 
-/// The conflicts that pass, newest first, and the nodes that were not asked.
-fn read(
-    global: &Global,
-    table: Option<&str>,
-    limit: usize,
-    wanted: impl Fn(&ConflictReport) -> bool,
-) -> Result<(Vec<ConflictReport>, Vec<Away>)> {
+/// The newest conflicts, and the nodes that were not asked.
+fn read(global: &Global, table: Option<&str>, limit: usize) -> Result<(Vec<ConflictReport>, Vec<Away>)> {
     with_session(global, async |session| {
         if let Some(table) = table {
             known(table, "table", session.config.tables.iter().map(|table| table.name.as_str()))?;
         }
-        let mut found = session.conflicts(limit).await?;
-        found.retain(wanted);
-        Ok((found, session.away()))
+        Ok((session.conflicts_of(table, limit).await?, session.away()))
     })
 }
 
@@ -106,13 +99,7 @@ pub(super) fn code(away: &[Away]) -> u8 {
 }
 
 fn run_list(global: &Global, list: &List) -> Result<u8> {
-    let table = list.table.as_deref();
-    // The journals know nothing of tables' filters: with one, all has to be read.
-    let limit = if table.is_some() { 0 } else { list.limit };
-    let (mut found, away) = read(global, table, limit, |one| table.is_none_or(|table| one.table == table))?;
-    if list.limit > 0 {
-        found.truncate(list.limit);
-    }
+    let (found, away) = read(global, list.table.as_deref(), list.limit)?;
     if list.output.json {
         json(&Report { conflicts: &found, away: &away })?;
         return Ok(code(&away));
@@ -132,7 +119,8 @@ fn run_list(global: &Global, list: &List) -> Result<u8> {
 }
 
 fn run_show(global: &Global, show: &Show) -> Result<u8> {
-    let (found, away) = read(global, None, 0, |one| one.id.starts_with(&show.id))?;
+    let (mut found, away) = read(global, None, 0)?;
+    found.retain(|one| one.id.starts_with(&show.id));
     let Some(first) = found.first() else {
         left_out(&away, &[]);
         return Err(Error::Usage(format!(

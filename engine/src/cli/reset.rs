@@ -45,15 +45,17 @@ pub fn run(global: &Global, reset: &Reset) -> Result<u8> {
 /// What would be given up: changes that were not carried yet. Also for `uninstall`.
 pub(super) async fn left(session: &mut Session) -> Result<String> {
     // What cannot be looked at, such as a table that stands still, is no reason not to clear it.
-    let Ok(status) = session.status().await else {
-        return Ok("What was not synced yet is no longer carried; how much that is could not be found out.".to_owned());
+    let status = match session.status().await {
+        Ok(status) if status.away.is_empty() => status,
+        _ => {
+            let unknown = "What was not synced yet is no longer carried; how much that is could not be found out.";
+            return Ok(unknown.to_owned());
+        }
     };
     let pending: u64 = status.tables.iter().map(|line| line.pending).sum();
     let parked: u64 = status.tables.iter().map(|line| line.parked).sum();
     Ok(match (pending, parked) {
-        (0, 0) if status.stopped.is_empty() && status.away.is_empty() => {
-            "Everything is synced: nothing is lost.".to_owned()
-        }
+        (0, 0) if status.stopped.is_empty() => "Everything is synced: nothing is lost.".to_owned(),
         _ => format!(
             "{} not carried yet and {} no longer carried: `concord sync` first carries what can be.",
             counted(pending, "change", "changes"),

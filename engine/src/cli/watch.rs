@@ -34,7 +34,7 @@ pub fn run(global: &Global, watch: &Watch) -> Result<u8> {
     block_on(async {
         let mut stop = Stop::listen()?;
         let mut session = Session::new(config);
-        let mut teller = Teller { json: watch.json, away: Vec::new(), stopped: Vec::new(), started: false };
+        let mut teller = Teller { json: watch.json, ..Teller::default() };
         // Whoever reads the reports may go away: nobody is left to watch for.
         let unheard = Notify::new();
         let mut failed: Option<Error> = None;
@@ -56,17 +56,21 @@ pub fn run(global: &Global, watch: &Watch) -> Result<u8> {
 }
 
 /// Tells of cycles that did something, and of nodes and tables when they begin or cease to take part.
+#[derive(Default)]
 struct Teller {
     json: bool,
     away: Vec<Away>,
     stopped: Vec<Stopped>,
+    failed: Option<String>,
     started: bool,
 }
 
 impl Teller {
     fn tell(&mut self, cycle: &Cycle) -> Result<()> {
         let changed = self.away != cycle.away || self.stopped != cycle.stopped;
-        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || cycle.failed.is_some();
+        // What fails again and again is told once.
+        let fails = cycle.failed.is_some() && self.failed != cycle.failed;
+        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || fails;
         if self.json {
             if did || changed {
                 let text =
@@ -85,6 +89,7 @@ impl Teller {
         self.started = true;
         self.away.clone_from(&cycle.away);
         self.stopped.clone_from(&cycle.stopped);
+        self.failed.clone_from(&cycle.failed);
         Ok(())
     }
 

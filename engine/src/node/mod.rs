@@ -25,6 +25,13 @@ pub use registry::{Target, connect, kinds};
 /// Concord and is refused.
 pub const SERVICE_VERSION: i64 = 1;
 
+/// What a database is that knows nothing of Concord.
+pub const NOT_INSTALLED: &str = "nothing is installed there, as in a database that is new or from which Concord was removed; \
+                                 run `concord install`";
+
+/// Whoever has read may not write any more: nodes are numbered by their list, and the numbers have other meanings now.
+const NODES_CHANGED: &str = "`concord install` changed the list of nodes meanwhile";
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// One database that takes part, through one connection.
@@ -79,8 +86,12 @@ pub trait Node: Send {
     /// Entries written by transactions that commit late appear in a later snapshot; none is ever skipped.
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries>;
 
-    /// How many entries of `table` lie beyond `after`.
-    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64>;
+    /// How many entries of the table of this shared name lie beyond `after`: all, or those of changes that were made at the
+    /// node `origin` and arrived here.
+    async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64>;
+
+    /// What the service tables remember, also of tables and nodes that are in no configuration file any more.
+    async fn ledger(&mut self) -> Result<Ledger>;
 
     /// All entries of these keys that are visible in the snapshot, in the order of their ids. Asked only for keys about
     /// which a page of entries may not say all.
@@ -98,7 +109,7 @@ pub trait Node: Send {
 
     /// Begins the transaction that applies a batch: READ COMMITTED where there are isolation levels, with the write
     /// lock where there is only one, durable on commit, deferrable constraints immediate. `tables` are all tables
-    /// that the batch may write.
+    /// that the batch may write. Fails as [`ErrorKind::Drift`] if the list of nodes is not that of the last snapshot.
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()>;
 
     /// Locks the positions that `moves` name, creating missing ones at [`Cut::START`], and tells whether each stands
@@ -185,7 +196,10 @@ pub trait Node: Send {
     /// A number that changes whenever something may have been written, as cheap to ask as the database allows.
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64>;
 
-    /// The journal, newest first; `limit` counts entries, 0 is all.
+    /// How many entries the journal has of these tables.
+    async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64>;
+
+    /// The journal of these tables, newest first; `limit` counts entries, 0 is all.
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>>;
 
     /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if
@@ -290,6 +304,15 @@ pub struct Opened {
     pub parked: Vec<Parked>,
     /// Tables that are not as `install` left them, by table index, with what differs.
     pub drifted: Vec<(usize, String)>,
+}
+
+/// What a node remembers, by names alone.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Up to where it has applied each source: the table's shared name, the source's name, the cut.
+    pub positions: Vec<(String, String, Cut)>,
+    /// How many rows wait, by the table's shared name and the node they came from.
+    pub parked: Vec<(String, String, u64)>,
 }
 
 /// A page of a history.

@@ -7,12 +7,13 @@ use futures::future::join_all;
 use serde::Serialize;
 use tracing::{debug, info, warn};
 
+use super::attendance::{self, Away, Member};
 use super::contest::{Clock, Contests};
 use super::decide::Outcomes;
 use super::opened::{Opened, Presence};
 use super::order;
 use super::read::{self, Page};
-use super::session::{Away, Carried, Member, Session, Stopped};
+use super::session::{Carried, Session, Stopped};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -65,12 +66,27 @@ pub(super) type AllContests = Vec<Contests>;
 type Batches = Vec<Option<Batch>>;
 
 impl Session {
-    /// One round of the sync.
+    /// One round of the sync, without the nodes that fail while they are looked at.
+    pub async fn cycle(&mut self) -> Result<Cycle> {
+        self.prepare().await?;
+        self.enough()?;
+        loop {
+            match self.round().await {
+                Err(error) => {
+                    // A snapshot that stays open would hold back what the databases clean up.
+                    self.close().await;
+                    self.do_without(error)?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// One round among those who are there.
     ///
     /// Everything up to the batches is computed from what one snapshot of each node showed, and nothing is locked while
     /// it is. Each batch is one transaction, which looks again before it writes.
-    pub async fn cycle(&mut self) -> Result<Cycle> {
-        self.prepare().await?;
+    async fn round(&mut self) -> Result<Cycle> {
         let mut cycle = Cycle::default();
         let mut opened = self.open().await?;
         let pages = self.read(&opened, &mut cycle).await?;
@@ -161,12 +177,21 @@ impl Session {
             let member = &mut self.members[at];
             let state = match result {
                 Ok(state) => state,
-                Err(error) if error.is_absence() => {
-                    member.leave(&error);
+                Err(error) => {
+                    member.leave(&match error.kind {
+                        ErrorKind::Drift => {
+                            error.while_doing("service tables are missing; `concord install` repairs them")
+                        }
+                        _ => error,
+                    });
                     continue;
                 }
-                Err(error) => return Err(Error::at(&member.name, "opening a snapshot")(error)),
             };
+            // It may have been installed for another file since it was looked at.
+            if let Some(why) = attendance::misfit(&self.config.name, &self.names, at, Some(&state.service)) {
+                member.leave_out(why);
+                continue;
+            }
             // Within the error of the measurement a clock counts as right: noise must not decide conflicts.
             let (middle, error) = (before + (after - before) / 2, (after - before) / 2 + 1_000);
             let offset = Some(state.clock - middle).filter(|offset| offset.abs() > error).unwrap_or(0);
@@ -411,18 +436,13 @@ impl Session {
                     }
                 }
                 Err(error) if error.is_absence() => member.leave(&error),
-                Err(error) if error.kind == ErrorKind::Drift => {
-                    // The catalogue changed between reading and writing; the next cycle looks again and says what.
-                    warn!(node = %member.name, %error, "Nothing was written there.");
-                    member.prepared = false;
-                    cycle.failed = Some(format!("node `{}`: {error}", member.name));
+                Err(error) => {
+                    // What the others took is theirs, and this node is tried again. Every report says why.
+                    info!(node = %member.name, %error, "Nothing was written there.");
+                    // If the catalogue changed between reading and writing, the next cycle looks again and says what.
+                    member.prepared &= error.kind != ErrorKind::Drift;
+                    cycle.fail(format!("node `{}`: {error}", member.name));
                 }
-                Err(error) if error.kind == ErrorKind::Retry => {
-                    // Somebody stands in the way for long; what the others took is theirs, and this node is tried again.
-                    warn!(node = %member.name, %error, "Nothing was written there.");
-                    cycle.failed = Some(format!("node `{}`: {error}", member.name));
-                }
-                Err(error) => return Err(Error::at(&member.name, "applying changes")(error)),
             }
         }
         for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
@@ -472,6 +492,10 @@ impl Session {
 }
 
 impl Cycle {
+    fn fail(&mut self, why: String) {
+        self.failed = Some(self.failed.take().map_or_else(|| why.clone(), |others| format!("{others}; {why}")));
+    }
+
     fn count(&mut self, member: &Member, applied: &Applied) {
         self.wrote |= applied.committed;
         let busy = applied.parked.iter().filter(|(_, refusal)| refusal.code == ParkedCode::Busy).count() as u64;

@@ -8,11 +8,14 @@ use async_trait::async_trait;
 
 use crate::model::{Arrival, Cut, Entry, Images, Key, Lost, Op, Parked, Row, TableSpec, Value, Vector};
 use crate::node::{
-    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result,
-    Service, Sync, WriteMode,
+    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened, Probe,
+    Result, Service, Sync, WriteMode,
 };
 
-/// One database with one table `t(id integer key, value integer)`.
+/// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
+pub const SECOND: i64 = 1000;
+
+/// One database with the tables `t` and `u`, both of (id integer key, value integer).
 #[derive(Clone, Default)]
 pub struct Database {
     pub state: Arc<Mutex<State>>,
@@ -27,7 +30,7 @@ pub struct State {
     next_id: i64,
     next_mark: i64,
     pub positions: HashMap<(String, String), Cut>,
-    purged: Cut,
+    purged: [Cut; 2],
     pub parked: BTreeMap<i64, Parked>,
     pub journal: Vec<Lost>,
     service: Option<Service>,
@@ -54,6 +57,11 @@ fn number(value: &Value) -> i64 {
     }
 }
 
+/// The table, by its index, that a key belongs to.
+fn table_of(key: &Key) -> usize {
+    usize::from(number(&key[0]) >= SECOND)
+}
+
 fn key(id: i64) -> Key {
     vec![Value::Int(id)].into()
 }
@@ -67,44 +75,58 @@ impl State {
         crate::model::time::now() + self.skew
     }
 
-    /// A user sets or deletes a row in a transaction that commits now, or is left open. Nobody else may write the row
+    /// A user sets or deletes rows in one transaction that commits now, or is left open. Nobody else may write a row
     /// meanwhile, as in any database.
-    pub fn write(&mut self, id: i64, value: Option<i64>, late: bool) -> bool {
-        if self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id) {
+    pub fn write_all(&mut self, writes: &[(i64, Option<i64>)], late: bool) -> bool {
+        let held = |id: i64| self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
+        let absent = |id: i64, value: Option<i64>| !self.rows.contains_key(&id) && value.is_none();
+        if writes.iter().any(|(id, value)| held(*id) || absent(*id, *value)) {
             return false;
         }
-        let before = self.rows.get(&id).copied();
-        if before.is_none() && value.is_none() {
-            return false;
-        }
-        self.next_id += 1;
         self.next_mark += 1;
-        let image = |value: Option<i64>| value.map(|value| -> Row { vec![Value::Int(value)].into() });
-        let entry = Entry {
-            id: self.next_id,
-            mark: self.next_mark,
-            op: if value.is_none() { Op::Delete } else { Op::Update },
-            time: self.clock(),
-            key: key(id),
-            arrival: None,
-            images: Some(Images { before: image(before), after: image(value) }),
-        };
-        self.open.push((entry.mark, entry, value));
+        for &(id, value) in writes {
+            self.next_id += 1;
+            let image = |value: Option<i64>| value.map(|value| -> Row { vec![Value::Int(value)].into() });
+            let entry = Entry {
+                id: self.next_id,
+                mark: self.next_mark,
+                op: if value.is_none() { Op::Delete } else { Op::Update },
+                time: self.clock(),
+                key: key(id),
+                arrival: None,
+                images: Some(Images { before: image(self.rows.get(&id).copied()), after: image(value) }),
+            };
+            self.open.push((entry.mark, entry, value));
+        }
         if !late {
             self.commit(self.open.len() - 1);
         }
         true
     }
 
-    /// Commits an open transaction.
+    /// The same with one row.
+    pub fn write(&mut self, id: i64, value: Option<i64>, late: bool) -> bool {
+        self.write_all(&[(id, value)], late)
+    }
+
+    /// Commits the transaction that an open write belongs to.
     pub fn commit(&mut self, at: usize) {
-        let (_, entry, value) = self.open.remove(at);
-        let id = number(&entry.key[0]);
-        match value {
-            Some(value) => self.rows.insert(id, value),
-            None => self.rows.remove(&id),
-        };
-        self.history.push(entry);
+        let mark = self.open[at].0;
+        let (done, open) = std::mem::take(&mut self.open).into_iter().partition(|(of, ..)| *of == mark);
+        self.open = open;
+        for (_, entry, value) in done {
+            let id = number(&entry.key[0]);
+            match value {
+                Some(value) => self.rows.insert(id, value),
+                None => self.rows.remove(&id),
+            };
+            self.history.push(entry);
+        }
+    }
+
+    fn history_of(&self, table: &TableSpec) -> impl Iterator<Item = &Entry> {
+        let index = table.index;
+        self.history.iter().filter(move |entry| table_of(&entry.key) == index)
     }
 
     fn cut(&self) -> Cut {
@@ -233,7 +255,7 @@ impl Node for Connection {
         state.history.clear();
         state.positions.clear();
         state.parked.clear();
-        state.purged = Cut::START;
+        state.purged = Default::default();
         Ok(())
     }
 
@@ -251,20 +273,19 @@ impl Node for Connection {
                 .iter()
                 .filter_map(|((name, source), cut)| Some((table(name)?, source.clone(), cut.clone())))
                 .collect(),
-            purged: vec![(0, state.purged.clone())],
-            next_marks: vec![(0, state.next_mark + 1)],
-            parked: state.parked.values().cloned().collect(),
+            purged: tables.iter().map(|table| (table.index, state.purged[table.index].clone())).collect(),
+            next_marks: tables.iter().map(|table| (table.index, state.next_mark + 1)).collect(),
+            parked: state.parked.values().filter(|row| tables.iter().any(|t| t.index == row.table)).cloned().collect(),
             drifted: state.drift.iter().map(|what| (0, what.clone())).collect(),
         };
         self.snapshot = Some(state);
         Ok(opened)
     }
 
-    async fn entries(&mut self, _: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
+    async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
         let state = self.snapshot()?;
         let mut entries: Vec<Entry> = state
-            .history
-            .iter()
+            .history_of(table)
             .filter(|entry| !after.contains(entry.mark, entry.id) && through.is_none_or(|last| entry.mark <= last))
             .cloned()
             .collect();
@@ -274,9 +295,15 @@ impl Node for Connection {
         Ok(Entries { entries, whole: state.cut(), more })
     }
 
-    async fn pending(&mut self, _: &TableSpec, after: &Cut) -> Result<u64> {
+    async fn pending(&mut self, table: &str, after: &Cut, _: Option<&str>) -> Result<u64> {
         let state = self.snapshot()?;
-        Ok(state.history.iter().filter(|entry| !after.contains(entry.mark, entry.id)).count() as u64)
+        let table = usize::from(table == "u");
+        let entries = state.history.iter().filter(|entry| table_of(&entry.key) == table);
+        Ok(entries.filter(|entry| !after.contains(entry.mark, entry.id)).count() as u64)
+    }
+
+    async fn ledger(&mut self) -> Result<Ledger> {
+        Ok(Ledger::default())
     }
 
     async fn entries_of(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
@@ -484,20 +511,28 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn purge(&mut self, _: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
         self.call()?;
         let mut state = self.database.lock();
         let before = state.history.len();
-        state.history.retain(|entry| !through.contains(entry.mark, entry.id) || (entry.arrival.is_some() && !arrivals));
+        state.history.retain(|entry| {
+            table_of(&entry.key) != table.index
+                || !through.contains(entry.mark, entry.id)
+                || (entry.arrival.is_some() && !arrivals)
+        });
         let gone = (before - state.history.len()) as u64;
         if gone > 0 {
-            state.purged = through.clone();
+            state.purged[table.index] = through.clone();
         }
         Ok(gone)
     }
 
     async fn pulse(&mut self, _: &[TableSpec]) -> Result<u64> {
         Ok(self.database.lock().next_id as u64)
+    }
+
+    async fn journalled(&mut self, _: &[TableSpec]) -> Result<u64> {
+        Ok(self.database.lock().journal.len() as u64)
     }
 
     async fn journal(&mut self, _: &[TableSpec], _: usize) -> Result<Vec<Lost>> {

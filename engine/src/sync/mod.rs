@@ -2,11 +2,13 @@
 //!
 //! Start reading at [`Session::cycle`](cycle): it is the way of a change, step by step.
 
+mod attendance;
 mod contest;
 mod cycle;
 mod decide;
 mod examine;
 mod fetch;
+mod leaving;
 mod lens;
 mod opened;
 mod order;
@@ -20,8 +22,9 @@ mod table;
 mod waiting;
 mod watch;
 
+pub use attendance::Away;
 pub use cycle::Cycle;
-pub use session::{Away, Carried, Connector, Session, Stopped, Summary};
+pub use session::{Carried, Connector, Session, Stopped, Summary};
 pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};
 pub use status::{ConflictReport, NodeStatus, ParkedReport, Status, TableStatus};
 pub use waiting::Dropped;

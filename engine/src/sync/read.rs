@@ -3,7 +3,7 @@
 use super::opened::Opened;
 use super::table::Table;
 use crate::model::{Cut, Entry, NodeId, TableSpec};
-use crate::node::{self, Entries, Node};
+use crate::node::{self, Node};
 
 /// The new entries of one table at one node.
 #[derive(Debug)]
@@ -62,13 +62,7 @@ pub fn start(table: &Table, source: NodeId, opened: &Opened) -> Option<Cut> {
     targets.map(|target| opened.position(table.index, target, source).clone()).reduce(|a, b| a.meet(&b))
 }
 
-/// The mark of the transaction of which a page holds a part and nothing else, if that is so.
-fn part_of_one(read: &Entries) -> Option<i64> {
-    let (first, last) = (read.entries.first()?, read.entries.last()?);
-    (read.more && first.mark == last.mark).then_some(first.mark)
-}
-
-/// Reads the new entries of one node, at most about `limit` in all, and divides only between transactions where the
+/// Reads the new entries of one node, at most about twice `limit` in all, and divides only between transactions where the
 /// node's marks number transactions. A single transaction above the limit is divided all the same.
 ///
 /// Tables that record images are read whole: every change of such a row has to be at hand to be counted.
@@ -79,78 +73,62 @@ pub async fn pages(
     limit: usize,
 ) -> node::Result<Vec<Page>> {
     let mut pages: Vec<Page> = Vec::with_capacity(tables.len());
+    // Whatever the tables before it have left, each may fill its share: what is oldest in it has to go first.
+    let share = (limit / tables.len().max(1)).max(1);
     let mut left = limit;
     let mut bound: Option<i64> = None;
     for (spec, after) in tables {
-        let whole_table = !spec.images.is_empty();
-        let wanted = if whole_table { usize::MAX } else { left.max(1) };
-        let through = if whole_table { None } else { bound };
-        let mut read = node.entries(spec, after, through, wanted).await?;
-        let starts_before = |mark| pages.iter().any(|page| page.entries.first().is_some_and(|entry| entry.mark < mark));
-        if let (true, Some(only)) = (shared_marks && wanted < limit, part_of_one(&read))
-            && !starts_before(only)
-        {
-            // The rest of the limit holds less than one transaction, and nothing that was read could go before it.
-            read = node.entries(spec, after, through, limit).await?;
-        }
-        let mut reach = match bound {
-            Some(bound) if !whole_table => Reach::Through(bound),
-            _ => Reach::Whole,
-        };
-        if read.more
-            && let (Some(first), Some(last)) = (read.entries.first(), read.entries.last())
-        {
-            let (first, last, id) = (first.mark, last.mark, last.id);
-            if !shared_marks {
-                reach = Reach::Through(last);
-            } else if first < last || starts_before(last) {
-                bound = Some(last - 1);
-                read.entries.retain(|entry| entry.mark < last);
-                reach = Reach::Through(last - 1);
-            } else {
-                bound = Some(last - 1);
-                reach = Reach::Inside(last, id);
-            }
-        }
+        let whole = !spec.images.is_empty();
+        let (through, wanted) = if whole { (None, usize::MAX) } else { (bound, left.max(share)) };
+        let read = node.entries(spec, after, through, wanted).await?;
         left = left.saturating_sub(read.entries.len());
+        let mut reach = Reach::Whole;
+        if let Some(last) = read.entries.last().filter(|_| read.more) {
+            // The last transaction may have more entries, here or in another table.
+            bound = shared_marks.then_some(last.mark - 1);
+            reach = Reach::Through(last.mark);
+        }
         pages.push(Page { entries: read.entries, after: after.clone(), whole: read.whole, reach });
     }
-    if let Some(bound) = bound {
-        // Tables that were read before the bound was known hold later transactions too.
-        for (page, (spec, _)) in pages.iter_mut().zip(tables) {
-            if spec.images.is_empty() && !matches!(page.reach, Reach::Inside(..)) {
-                page.entries.retain(|entry| entry.mark <= bound);
-                page.reach = Reach::Through(bound);
-            }
-        }
-        if pages.iter().zip(tables).all(|(page, (spec, _))| page.entries.is_empty() || !spec.images.is_empty()) {
-            one_transaction(node, tables, &mut pages, bound + 1, limit).await?;
-        }
+    let Some(bound) = bound else { return Ok(pages) };
+    for (page, _) in divisible(&mut pages, tables) {
+        page.entries.retain(|entry| entry.mark <= bound);
+        page.reach = Reach::Through(bound);
+    }
+    if divisible(&mut pages, tables).all(|(page, _)| page.entries.is_empty()) {
+        one_transaction(node, divisible(&mut pages, tables), bound + 1, limit).await?;
     }
     Ok(pages)
 }
 
-/// Reads the oldest new transaction, of which the tables before it have left no room for anything. It has all the room
-/// now, or no cycle would ever come past it; what is too large all the same is divided.
-async fn one_transaction(
+/// The pages that need not hold all there is, with their tables.
+fn divisible<'a>(
+    pages: &'a mut [Page],
+    tables: &'a [(&'a TableSpec, Cut)],
+) -> impl Iterator<Item = (&'a mut Page, &'a TableSpec)> {
+    let all = pages.iter_mut().zip(tables).map(|(page, (spec, _))| (page, *spec));
+    all.filter(|(_, spec)| spec.images.is_empty())
+}
+
+/// Reads the oldest new transaction, which is larger than the room that there was for it. It has all the room now, or no
+/// cycle would ever come past it; what is too large all the same is divided.
+async fn one_transaction<'a>(
     node: &mut dyn Node,
-    tables: &[(&TableSpec, Cut)],
-    pages: &mut [Page],
+    pages: impl Iterator<Item = (&'a mut Page, &'a TableSpec)>,
     mark: i64,
     limit: usize,
 ) -> node::Result<()> {
     let mut left = limit.max(1);
-    for (page, (spec, after)) in pages.iter_mut().zip(tables).filter(|(_, (spec, _))| spec.images.is_empty()) {
+    for (page, spec) in pages {
         if left == 0 {
-            page.reach = Reach::Through(mark - 1);
             continue;
         }
-        let read = node.entries(spec, after, Some(mark), left).await?;
+        let read = node.entries(spec, &page.after, Some(mark), left).await?;
         page.reach = match read.entries.last() {
             Some(last) if read.more => Reach::Inside(mark, last.id),
             _ => Reach::Through(mark),
         };
-        left = if read.more { 0 } else { left - read.entries.len().min(left) };
+        left = if read.more { 0 } else { left.saturating_sub(read.entries.len()) };
         page.entries = read.entries;
     }
     Ok(())

@@ -1,21 +1,19 @@
-//! A connection to every node of the sync, and what is known of the tables.
+//! A session with the nodes of a sync: what is known of them and of the tables, and what a run of cycles did.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use serde::Serialize;
 use tracing::info;
 
+use super::attendance::{Away, Member};
 use super::cycle::Cycle;
 use super::table::Table;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{NodeId, TableSpec};
-use crate::node::{self, ErrorKind, Node, Target};
-
-/// How often tables that stand still are looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+use crate::node::{self, Node, Target};
 
 /// The nodes of a sync, connected as far as they can be reached.
 pub struct Session {
@@ -30,33 +28,11 @@ pub struct Session {
     pub(super) adopted: Option<Instant>,
     /// Whether this session has looked for purged entries yet.
     pub(super) purged: bool,
-    connector: Connector,
+    pub(super) connector: Connector,
 }
 
 /// How a session connects to the database at a place of the configuration file: [`node::connect`], or a test's own.
 pub type Connector = Arc<dyn Fn(Target) -> BoxFuture<'static, node::Result<Box<dyn Node>>> + Send + Sync>;
-
-/// One node.
-pub(super) struct Member {
-    pub id: NodeId,
-    pub name: String,
-    pub node: Option<Box<dyn Node>>,
-    /// Whether the tables were looked up since it was connected.
-    pub prepared: bool,
-    /// Whether its clock was off when it was looked at last.
-    pub skewed: bool,
-    /// Why it does not take part, if it does not.
-    pub away: Option<Away>,
-}
-
-/// A node that does not take part.
-#[derive(Clone, Debug, Serialize, PartialEq)]
-pub struct Away {
-    pub node: String,
-    pub why: String,
-    /// Whether it may come back by itself, as one that cannot be reached may.
-    pub unreachable: bool,
-}
 
 /// A table that stands still.
 #[derive(Clone, Debug, Serialize, PartialEq)]
@@ -101,14 +77,7 @@ impl Session {
     /// The same with another way to connect.
     pub fn with_connector(config: Config, connector: Connector) -> Session {
         let names = config.node_names();
-        let member = |(at, name): (usize, &String)| Member {
-            id: NodeId(at as u16),
-            name: name.clone(),
-            node: None,
-            prepared: false,
-            skewed: false,
-            away: None,
-        };
+        let member = |(at, name): (usize, &String)| Member::new(NodeId(at as u16), name);
         Session {
             members: names.iter().enumerate().map(member).collect(),
             names,
@@ -121,147 +90,13 @@ impl Session {
         }
     }
 
-    /// Connects to the nodes that are not connected; those that cannot be reached are away.
-    pub(super) async fn connect(&mut self) {
-        let targets = self.config.nodes.iter().map(|node| node.target.clone());
-        let connector = &self.connector;
-        join_all(self.members.iter_mut().zip(targets).map(async |(member, target)| {
-            if member.node.is_some() {
-                return;
-            }
-            member.prepared = false;
-            match connector(target).await {
-                Ok(node) => {
-                    member.node = Some(node);
-                    member.away = None;
-                }
-                Err(error) => member.leave(&error),
-            }
-        }))
-        .await;
-    }
-
-    /// Connects, and makes sure of the tables at every node that was not looked at yet.
-    pub(super) async fn prepare(&mut self) -> Result<()> {
-        self.connect().await;
-        let stands_still = self.tables.iter().any(|table| table.stopped.is_some());
-        if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= LOOK_AGAIN) {
-            // Somebody may have seen to it.
-            self.tables.clear();
-            self.members.iter_mut().for_each(|member| member.prepared = false);
-        }
-        let sync = self.config.name.clone();
-        for at in 0..self.members.len() {
-            let member = &mut self.members[at];
-            let Some(node) = member.node.as_deref_mut().filter(|_| !member.prepared) else { continue };
-            let service = match node.service().await {
-                Ok(service) => service,
-                Err(error) if error.is_absence() => {
-                    member.leave(&error);
-                    continue;
-                }
-                Err(error) => return Err(Error::at(&member.name, "reading the service tables")(error)),
-            };
-            let Some(service) = service else {
-                return Err(Error::Refused(vec![format!(
-                    "node `{}`: nothing is installed there; run `concord install`",
-                    member.name
-                )]));
-            };
-            if service.sync != sync || service.node != member.name {
-                return Err(Error::Refused(vec![format!(
-                    "node `{}`: it is installed as node `{}` of the sync `{}`, not of `{sync}`; name it so in the file, or run \
-                     `concord uninstall` with the file it was installed with",
-                    member.name, service.node, service.sync
-                )]));
-            }
-            if service.nodes != self.names {
-                return Err(Error::Refused(vec![format!(
-                    "node `{}`: it was installed for the nodes {}, and the file lists {}; run `concord install`",
-                    self.members[at].name,
-                    service.nodes.join(", "),
-                    self.names.join(", ")
-                )]));
-            }
-            self.adopt(&service.tables)?;
-            self.look_up(at).await?;
-        }
-        if self.tables.is_empty() {
-            // Nobody could be reached who knows the tables.
-            return Err(self.unreachable());
-        }
-        Ok(())
-    }
-
-    /// Takes the shapes of the tables from a node's service tables.
-    fn adopt(&mut self, kept: &[(String, String)]) -> Result<()> {
-        if !self.tables.is_empty() {
-            return Ok(());
-        }
-        let nodes = self.members.len();
-        for (index, config) in self.config.tables.iter().enumerate() {
-            let shape = kept.iter().find(|(name, _)| *name == config.name);
-            let table = shape.and_then(|(_, shape)| Table::from_kept(config, index, nodes, shape));
-            let Some(table) = table else {
-                return Err(Error::Refused(vec![format!(
-                    "{}: table `{}` is in the file and not installed; run `concord install`",
-                    self.config.at(&config.place),
-                    config.name
-                )]));
-            };
-            self.tables.push(table);
-        }
-        self.adopted = Some(Instant::now());
-        Ok(())
-    }
-
-    /// Finds every table at one node. A table that is not what it was stands still.
-    async fn look_up(&mut self, at: usize) -> Result<()> {
-        let Session { members, tables, config, .. } = self;
-        let member = &mut members[at];
-        for table in tables.iter_mut() {
-            let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
-            let part = &config.tables[table.index];
-            let local = &part.nodes[at].table;
-            let found = match node.catalogue(local).await {
-                Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue),
-                Ok(None) => Err(format!("there is no table `{local}`")),
-                Err(error) if error.is_absence() => {
-                    member.leave(&error);
-                    return Ok(());
-                }
-                Err(error) => return Err(Error::at(&member.name, format!("looking up `{local}`"))(error)),
-            };
-            match found {
-                Ok(form) => table.forms[at] = Some(form),
-                Err(why) => table.stop(&member.name, &why),
-            }
-        }
-        member.prepared = true;
-        Ok(())
-    }
-
     /// Runs cycles until nothing is left to carry. What users write while it runs is carried too, but not for ever: once
     /// everything that was there at the start has arrived, what comes later is left to the next run.
     pub async fn sync(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
-        let (mut whole_cycles, mut failures, mut lost) = (0, 0, 0);
+        let (mut whole_cycles, mut failures) = (0, 0);
         loop {
-            let cycle = match self.cycle().await {
-                Err(Error::Node { node, source, .. })
-                    if source.kind == ErrorKind::Lost && lost < self.members.len() =>
-                {
-                    // A connection broke while reading: the others go on, and this node if it can be reached again.
-                    lost += 1;
-                    self.close().await;
-                    self.members
-                        .iter_mut()
-                        .filter(|member| member.name == node)
-                        .for_each(|member| member.leave(&source));
-                    continue;
-                }
-                cycle => cycle?,
-            };
+            let cycle = self.cycle().await?;
             summary.add(&cycle);
             // The next cycle mostly finds out what it was, and leaves the table out.
             failures += u64::from(cycle.failed.is_some());
@@ -285,40 +120,10 @@ impl Session {
         tables.iter().filter_map(|table| table.spec(node)).map(|spec| (**spec).clone()).collect()
     }
 
-    /// The nodes that took no part in what was done last, and why.
-    pub fn away(&self) -> Vec<Away> {
-        self.members.iter().filter_map(|member| member.away.clone()).collect()
-    }
-
     /// The tables that stand still, and why.
     pub(super) fn stopped(&self) -> Vec<Stopped> {
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
         stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect()
-    }
-
-    pub(super) fn unreachable(&self) -> Error {
-        let away = self.away().into_iter();
-        let lines: Vec<String> = away.map(|away| format!("node `{}`: {}", away.node, away.why)).collect();
-        match self.away().iter().any(|away| away.unreachable) {
-            true => Error::Unreachable(lines),
-            false => Error::Refused(lines),
-        }
-    }
-}
-
-impl Member {
-    /// The node drops out until it can be reached again.
-    pub fn leave(&mut self, error: &node::Error) {
-        self.node = None;
-        self.prepared = false;
-        // A file that is no database does not become one by waiting.
-        let unreachable = matches!(error.kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry);
-        let away = Away { node: self.name.clone(), why: error.to_string(), unreachable };
-        if self.away.as_ref() != Some(&away) {
-            // Every report names it; at the level of warnings it would be said twice.
-            info!(node = %self.name, why = %error, "A node is away.");
-        }
-        self.away = Some(away);
     }
 }
 

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::session::{Away, Member, Session};
+use super::attendance::{Away, Member};
+use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, NodeId, OnGone};
-use crate::node::{self, Catalogue, ErrorKind, Probe};
+use crate::model::{NodeId, OnGone};
+use crate::node::{self, Catalogue, Probe};
 
 /// What `check` found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -247,57 +248,6 @@ impl Session {
             return Err(Error::Refused(checked.problems));
         }
         Ok(checked)
-    }
-
-    /// Refuses to install where a history would have to be made anew while it still holds changes. Returns a warning for
-    /// each table whose triggers were not as they should be, since what was changed meanwhile is in no history.
-    async fn look_at_histories(&mut self) -> Result<Vec<String>> {
-        let (mut refusals, mut warnings) = (Vec::new(), Vec::new());
-        for member in &mut self.members {
-            let Some(node) = member.node.as_deref_mut() else { continue };
-            let reading = || Error::at(&member.name, "reading the service tables");
-            let Some(service) = node.service().await.map_err(reading())? else { continue };
-            let kept = |table: &str| service.tables.iter().find(|(name, _)| name == table).map(|(_, kept)| kept);
-            let mut specs = Session::specs(&self.tables, member.id);
-            specs.retain(|spec| spec.captured && kept(&spec.name).is_some());
-            let opened = match node.begin_read(&specs).await {
-                Ok(opened) => opened,
-                // Damaged service tables are what `install` is there to mend.
-                Err(error) if matches!(error.kind, ErrorKind::Drift | ErrorKind::Service) => {
-                    warnings.push(format!(
-                        "node `{}`: the service tables are damaged ({error}); what they told may be lost: compare the rows of all \
-                         tables with those of the other nodes",
-                        member.name
-                    ));
-                    node.end_read().await.map_err(reading())?;
-                    continue;
-                }
-                Err(error) => return Err(reading()(error)),
-            };
-            for spec in &specs {
-                let table = &self.tables[spec.index];
-                if kept(&spec.name).is_some_and(|kept| table.needs_new_history(kept)) {
-                    let left = node.pending(spec, &Cut::START).await.map_err(reading())?;
-                    if left > 0 {
-                        refusals.push(format!(
-                            "node `{}`: `{}` has to be recorded in another way now, and {left} changes recorded in the former \
-                             way may not have arrived everywhere; run `concord sync` with the former key and policy first, or \
-                             `concord reset` with them to give those changes up",
-                            member.name, table.name
-                        ));
-                    }
-                }
-            }
-            for (table, what) in opened.drifted.iter().filter(|(_, what)| what.contains("trigger")) {
-                warnings.push(format!(
-                    "node `{}`: `{}`: {what}; changes made to it until now may not have been recorded and would not be \
-                     carried: compare its rows with those of the other nodes",
-                    member.name, self.tables[*table].name
-                ));
-            }
-            node.end_read().await.map_err(reading())?;
-        }
-        if refusals.is_empty() { Ok(warnings) } else { Err(Error::Refused(refusals)) }
     }
 
     /// Removes every trace from every node.

@@ -7,11 +7,14 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde_json::Value as Document;
 
+use super::attendance::Away;
+use super::opened::{Opened, Presence};
 use super::read;
-use super::session::{Away, Session, Stopped};
+use super::session::{Session, Stopped};
 use super::table::Table;
-use crate::error::{Error, Result};
-use crate::model::{Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, row_to_json, time, value_to_json};
+use crate::error::Result;
+use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, ParkedCode, Row, row_to_json, time, value_to_json};
+use crate::node::{self, Node};
 
 /// How things stand.
 #[derive(Clone, Debug, Serialize)]
@@ -85,37 +88,20 @@ pub struct ConflictReport {
 impl Session {
     /// Reads how things stand at all nodes that can be reached.
     pub async fn status(&mut self) -> Result<Status> {
-        self.prepare().await?;
+        if let Err(error) = self.assemble().await
+            && self.away().is_empty()
+        {
+            return Err(error);
+        }
         let opened = self.open().await?;
         let mut status = Status { nodes: Vec::new(), tables: Vec::new(), away: Vec::new(), stopped: Vec::new() };
-        let now = time::now();
         for member in &mut self.members {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
                 continue;
             };
-            for table in &self.tables {
-                let Some(spec) = table.spec(member.id) else { continue };
-                let mut line = TableStatus {
-                    table: table.name.clone(),
-                    node: member.name.clone(),
-                    pending: 0,
-                    lag: None,
-                    kept: 0,
-                    parked: presence.parked[table.index].values().filter(|row| row.code != ParkedCode::Busy).count()
-                        as u64,
-                };
-                if let Some(start) = read::start(table, member.id, &opened) {
-                    let reading = Error::at(&member.name, "counting pending changes");
-                    let counted = async {
-                        let first = node.entries(spec, &start, None, 1).await?.entries.into_iter().next();
-                        Ok((node.pending(spec, &start).await?, node.pending(spec, &Cut::START).await?, first))
-                    };
-                    let (pending, kept, first) = counted.await.map_err(reading)?;
-                    line.pending = pending;
-                    line.kept = kept;
-                    line.lag = first.map(|entry| (now - presence.clock.correct(entry.time)).max(0) as f64 / 1e6);
-                }
-                status.tables.push(line);
+            match lines(node, member.id, &self.names, &self.tables, presence, &opened).await {
+                Ok(lines) => status.tables.extend(lines),
+                Err(error) => member.leave(&error.while_doing("counting pending changes")),
             }
         }
         self.close().await;
@@ -124,31 +110,49 @@ impl Session {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
                 continue;
             };
-            let journal = node.journal(&specs, 0).await.map_err(Error::at(&member.name, "reading the journal"))?;
-            let blockers = node.blockers().await.map_err(Error::at(&member.name, "looking for long transactions"))?;
-            status.nodes.push(NodeStatus {
-                node: member.name.clone(),
-                clock_offset: presence.clock.offset as f64 / 1e6,
-                conflicts: journal.len() as u64,
-                blockers,
-            });
+            let looked = async { Ok((node.journalled(&specs).await?, node.blockers().await?)) };
+            match looked.await {
+                Ok((conflicts, blockers)) => status.nodes.push(NodeStatus {
+                    node: member.name.clone(),
+                    clock_offset: presence.clock.offset as f64 / 1e6,
+                    conflicts,
+                    blockers,
+                }),
+                Err(error) => {
+                    member.leave(&node::Error::while_doing(
+                        error,
+                        "counting conflicts and looking for long transactions",
+                    ));
+                }
+            }
         }
         status.away = self.away();
         status.stopped = self.stopped();
         Ok(status)
     }
 
-    /// The journals of all nodes that can be reached, newest first. A conflict that several nodes tell of is told once
-    /// for each version that lost.
+    /// The newest `limit` conflicts in the journals of all nodes that can be reached; 0 is all. A conflict that several nodes
+    /// tell of is told once for each version that lost.
     pub async fn conflicts(&mut self, limit: usize) -> Result<Vec<ConflictReport>> {
+        self.conflicts_of(None, limit).await
+    }
+
+    /// The same for one table alone, if one is named.
+    pub async fn conflicts_of(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<ConflictReport>> {
         self.prepare().await?;
         let mut all: Vec<Lost> = Vec::new();
         let mut told: HashSet<(String, NodeId, i64)> = HashSet::new();
         for member in &mut self.members {
-            let specs = Session::specs(&self.tables, member.id);
+            let mut specs = Session::specs(&self.tables, member.id);
+            specs.retain(|spec| table.is_none_or(|table| spec.name == table));
             let Some(node) = member.node.as_deref_mut() else { continue };
-            let journal = node.journal(&specs, limit).await.map_err(Error::at(&member.name, "reading the journal"))?;
-            all.extend(journal.into_iter().filter(|lost| told.insert((lost.id.clone(), lost.loser, lost.loser_time))));
+            match node.journal(&specs, limit).await {
+                Ok(journal) => {
+                    let mut news = |lost: &Lost| told.insert((lost.id.clone(), lost.loser, lost.loser_time));
+                    all.extend(journal.into_iter().filter(|lost| news(lost)));
+                }
+                Err(error) => member.leave(&error.while_doing("reading the journal")),
+            }
         }
         all.sort_by_key(|lost| std::cmp::Reverse(lost.decided));
         if limit > 0 {
@@ -203,6 +207,39 @@ impl Session {
             row: parked.row.as_ref().map(|row| table.row_document(row)),
         }
     }
+}
+
+/// How things stand with each table at one node.
+async fn lines(
+    node: &mut dyn Node,
+    at: NodeId,
+    names: &[String],
+    tables: &[Table],
+    presence: &Presence,
+    opened: &Opened,
+) -> node::Result<Vec<TableStatus>> {
+    let mut lines = Vec::new();
+    for table in tables {
+        let Some(spec) = table.spec(at) else { continue };
+        let parked = presence.parked[table.index].values().filter(|row| row.code != ParkedCode::Busy).count() as u64;
+        let mut line = TableStatus {
+            table: table.name.clone(),
+            node: names[at.index()].clone(),
+            pending: 0,
+            lag: None,
+            kept: 0,
+            parked,
+        };
+        if let Some(start) = read::start(table, at, opened) {
+            let first = node.entries(spec, &start, None, 1).await?.entries.into_iter().next();
+            let age = |entry: Entry| (time::now() - presence.clock.correct(entry.time)).max(0) as f64 / 1e6;
+            line.lag = first.map(age);
+            line.pending = node.pending(&spec.name, &start, None).await?;
+            line.kept = node.pending(&spec.name, &Cut::START, None).await?;
+        }
+        lines.push(line);
+    }
+    Ok(lines)
 }
 
 impl Table {

@@ -36,8 +36,8 @@ impl Session {
                     report(&cycle);
                     pause = every;
                     let at_once = cycle.more || cycle.overtaken;
-                    // Trying in vain what waits may leave traces, such as numbers that were drawn; they are no news.
-                    let in_vain = cycle.waiting > 0 && cycle.is_quiet();
+                    // Trying in vain may leave traces, such as numbers that were drawn; they are no news.
+                    let in_vain = cycle.failed.is_some() || cycle.waiting > 0 && cycle.is_quiet();
                     let before = if in_vain { self.pulses().await } else { before };
                     tokio::select! {
                         biased;

@@ -1,12 +1,12 @@
 //! The same key changed at several nodes, none of which had seen the other's change: the latest wins.
 
-use super::{ALL, items};
-use concord_tests::{Kind, NAMES};
+use super::{ALL, ITEMS, items};
+use concord_tests::{Cluster, Kind, NAMES};
 
 concord_tests::clusters! {
     pairs: [
         update_and_delete, delete_and_update, insert_and_insert, delete_and_delete, same_content, the_journal_tells,
-        a_later_change_that_has_seen_it_is_no_conflict, conflicts_do_not_come_back,
+        a_later_change_that_has_seen_it_is_no_conflict, conflicts_do_not_come_back, a_part_of_the_journal,
     ]
     many: []
     all: [latest_first, latest_last]
@@ -115,4 +115,33 @@ async fn conflicts_do_not_come_back(kinds: &[Kind]) {
     assert_eq!(cluster.settle().await.conflicts, 0);
     assert_eq!(cluster.session().conflicts(0).await.expect("a journal").len(), 3);
     assert_eq!(cluster.session().conflicts(2).await.expect("a journal").len(), 2);
+}
+
+/// The newest of one table, although another has newer ones; and how many each node's journal has.
+async fn a_part_of_the_journal(kinds: &[Kind]) {
+    let setup = |_| format!("{ITEMS}; CREATE TABLE more (id integer PRIMARY KEY, name text)");
+    let mut cluster = Cluster::new(kinds, setup, "[tables.items]\n[tables.more]").await;
+    for sql in [
+        "INSERT INTO more VALUES (1, '{}')",
+        "INSERT INTO more VALUES (2, '{}')",
+        "UPDATE items SET name = '{}' WHERE id = 1",
+        "UPDATE items SET name = '{}' WHERE id = 2",
+    ] {
+        for (at, name) in [(0, "x"), (1, "y")] {
+            cluster.later(at, &sql.replace("{}", name)).await;
+        }
+        assert_eq!(cluster.sync().await.conflicts, 1);
+    }
+    let told = cluster.session().conflicts_of(Some("more"), 1).await.expect("a journal");
+    assert_eq!(
+        told.iter().map(|one| (one.table.as_str(), one.key.to_string())).collect::<Vec<_>>(),
+        [("more", "[2]".into())]
+    );
+    let status = cluster.session().status().await.expect("a status");
+    for (at, kind) in kinds.iter().enumerate() {
+        let journal = if *kind == Kind::Sqlite { "concord_journal" } else { "concord.journal" };
+        let rows = cluster.rows(at, &format!("SELECT count(*) FROM {journal}")).await;
+        assert_eq!(status.nodes[at].conflicts.to_string(), rows[0]);
+    }
+    assert_eq!(status.nodes.iter().map(|node| node.conflicts).sum::<u64>(), 4);
 }

@@ -4,7 +4,7 @@ use super::schema::{get, schema_of};
 use super::wire::{Args, Wire};
 use super::{Phase, Postgres, capture, quote, sql};
 use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
-use crate::node::{Error, ErrorKind, Note, Result, WriteMode};
+use crate::node::{Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
 
 /// The role's own search path, because users' triggers run in this transaction and may rely on it; for the same reason
 /// every name in a statement about rows is qualified.
@@ -23,7 +23,11 @@ pub struct Target {
 impl Postgres {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.begin(Phase::Applying, BEGIN).await?;
+        let names = self.names.clone();
         self.read_names().await?;
+        if !names.is_empty() && names != self.names {
+            return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
+        }
         self.find_targets(tables.iter()).await
     }
 

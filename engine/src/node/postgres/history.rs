@@ -114,12 +114,17 @@ impl Postgres {
         Ok(Entries { entries, whole: self.whole.clone(), more })
     }
 
-    pub(super) async fn count_entries(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
+    pub(super) async fn count_entries(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
         let mut args = Args::new();
         let parts = sql::beyond(&mut args, after);
-        let history = sql::history(table);
-        let counts =
-            parts.iter().map(|condition| format!("(SELECT pg_catalog.count(*) FROM {history} AS h WHERE {condition})"));
+        let whose = origin.map_or_else(String::new, |origin| {
+            args.add(origin);
+            format!(" AND h.origin OPERATOR(pg_catalog.=) ${}", args.count())
+        });
+        let history = quote::table(HISTORY, &sql::history_name(table));
+        let counts = parts
+            .iter()
+            .map(|condition| format!("(SELECT pg_catalog.count(*) FROM {history} AS h WHERE ({condition}){whose})"));
         let rows = self.fetch(format!("SELECT {}", counts.collect::<Vec<_>>().join(" + ")), args).await?;
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }

@@ -276,11 +276,7 @@ impl Postgres {
             self.replace_history(spec, &create, exists).await?;
             done.push(match exists {
                 false => format!("{}: created {history}", spec.name),
-                true => format!(
-                    "{}: replaced {history}, because its key or images are others now; changes not yet carried are \
-                     unknown, run `concord load`",
-                    spec.name
-                ),
+                true => format!("{}: replaced {history}, because its key or images are others now", spec.name),
             });
         }
         if spec.captured {

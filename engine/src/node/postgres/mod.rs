@@ -29,7 +29,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use self::connect::Place;
 use self::wire::Args;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
+    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
     WriteMode,
 };
 use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec};
@@ -244,8 +244,12 @@ impl Node for Postgres {
         self.read_entries(table, after, through, limit).await
     }
 
-    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
-        self.count_entries(table, after).await
+    async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
+        self.count_entries(table, after, origin).await
+    }
+
+    async fn ledger(&mut self) -> Result<Ledger> {
+        self.read_ledger().await
     }
 
     async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
@@ -378,6 +382,11 @@ impl Node for Postgres {
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {
         self.open().await?;
         self.read_pulse(tables).await
+    }
+
+    async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        self.open().await?;
+        self.count_journal(tables).await
     }
 
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {

@@ -14,7 +14,7 @@ use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
     value_to_json, write_json,
 };
-use crate::node::{Error, ErrorKind, Move, Result, SERVICE_VERSION, Service};
+use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
 /// Journal entries in one statement: the server keeps a statement's rows in `work_mem` (4 MiB unless configured) and
 /// spills what is more to the disk.
@@ -106,6 +106,18 @@ impl Postgres {
             }
         }
         Ok((positions, purged))
+    }
+
+    pub(super) async fn read_ledger(&mut self) -> Result<Ledger> {
+        let mut ledger = Ledger::default();
+        for row in self.fetch("SELECT \"table\", source, cut FROM concord.position", Args::new()).await? {
+            ledger.positions.push((get(&row, 0)?, get(&row, 1)?, parse_cut(&get::<String>(&row, 2)?)?));
+        }
+        let statement = "SELECT \"table\", origin, pg_catalog.count(*) FROM concord.parked GROUP BY 1, 2 ORDER BY 1, 2";
+        for row in self.fetch(statement, Args::new()).await? {
+            ledger.parked.push((get(&row, 0)?, get(&row, 1)?, get::<i64>(&row, 2)?.unsigned_abs()));
+        }
+        Ok(ledger)
     }
 
     pub(super) async fn claim_positions(&mut self, moves: &[Move]) -> Result<bool> {
@@ -279,21 +291,31 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    /// What can be told of the journal, and what the condition asks for.
+    async fn told(&mut self, tables: &[TableSpec]) -> Result<(Args, &'static str)> {
         self.check_service().await?;
         let mut args = Args::new();
-        args.add(tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>())
-            .add(if limit == 0 { None } else { Some(limit as i64) })
-            .add(self.names.clone());
+        args.add(tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>()).add(self.names.clone());
         // What a node lost or won that is no longer in the sync is kept, but cannot be told.
-        let rows = self
-            .fetch(
-                "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
-                 FROM concord.journal WHERE \"table\" = ANY ($1::pg_catalog.text[]) AND loser = ANY ($3::pg_catalog.text[]) \
-                    AND winner = ANY ($3::pg_catalog.text[]) ORDER BY decided DESC, id DESC, loser LIMIT $2::pg_catalog.int8",
-                args,
-            )
-            .await?;
+        let told = "concord.journal WHERE \"table\" = ANY ($1::pg_catalog.text[]) \
+                    AND loser = ANY ($2::pg_catalog.text[]) AND winner = ANY ($2::pg_catalog.text[])";
+        Ok((args, told))
+    }
+
+    pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        let (args, told) = self.told(tables).await?;
+        let rows = self.fetch(format!("SELECT pg_catalog.count(*) FROM {told}"), args).await?;
+        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
+    }
+
+    pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+        let (mut args, told) = self.told(tables).await?;
+        args.add(if limit == 0 { None } else { Some(limit as i64) });
+        let statement = format!(
+            "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
+             FROM {told} ORDER BY decided DESC, id DESC, loser LIMIT $3::pg_catalog.int8"
+        );
+        let rows = self.fetch(statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());
         for row in &rows {
             let name: String = get(row, 2)?;
@@ -319,7 +341,7 @@ impl Postgres {
 }
 
 fn not_installed() -> Error {
-    Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
+    Error::new(ErrorKind::Service, NOT_INSTALLED)
 }
 
 fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {

@@ -67,10 +67,14 @@ fn refuse_collisions(specs: &[TableSpec]) -> Result<()> {
 
 fn install_all(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    let fresh = service::read(db)?.is_none();
+    let known = service::read(db)?;
     service::create(db, sync, read_mode(db)?.as_str())?;
-    if fresh {
-        lines.push("created the service tables".to_owned());
+    match known {
+        None => lines.push("created the service tables".to_owned()),
+        Some(known) if known.nodes != sync.nodes => {
+            lines.push(format!("this is `{}` of the nodes {}", sync.node, sync.nodes.join(", ")));
+        }
+        Some(_) => {}
     }
     let before = service::installed(db)?;
     for gone in before.iter().filter(|(name, _)| !specs.iter().any(|spec| spec.name == **name)) {
@@ -225,43 +229,55 @@ fn switch_to_wal(db: &Connection, lines: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Removes every trace, and gives the file its former journal mode back.
+/// Gives the file its former journal mode back, and removes every trace. The mode goes first: what it was is known for as
+/// long as the service tables are there.
 pub(super) fn uninstall(db: &Connection) -> Result<bool> {
+    let Some(state) = service::read(db)? else { return Ok(false) };
+    let switched = leave_wal(db, &state.journal_mode);
+    fault::blocking_point("uninstall-switched")?;
     db.execute_batch("BEGIN IMMEDIATE").told(|| "uninstalling")?;
-    let done = uninstall_all(db).and_then(|former| {
+    let done = uninstall_all(db).and_then(|()| {
         fault::blocking_point("uninstall-commit")?;
-        db.execute_batch("COMMIT").told(|| "uninstalling")?;
-        Ok(former)
+        db.execute_batch("COMMIT").told(|| "uninstalling")
     });
     if !db.is_autocommit() {
         db.execute_batch("ROLLBACK").told(|| "taking an uninstall back")?;
     }
-    let Some(former) = done? else { return Ok(false) };
-    if former != "wal" && read_mode(db)? == "wal" {
-        db.busy_timeout(std::time::Duration::ZERO).told(|| "uninstalling")?;
-        let switched = db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()));
-        db.busy_timeout(connect::PATIENCE).told(|| "uninstalling")?;
-        // Concord is gone; only the mode, which any program may set, cannot be changed while others have the file open.
-        if let Err(error) = switched {
-            tracing::warn!(
-                "The file stays in journal mode `wal` ({error}). To have `{former}` again, end the programs that have it \
-                 open and run `PRAGMA journal_mode = {former}` in it."
-            );
-        }
+    done?;
+    // Concord is gone; only the mode, which any program may set, cannot be changed while others have the file open.
+    if let Err(error) = switched {
+        let former = state.journal_mode;
+        tracing::warn!(
+            "The file stays in journal mode `wal` ({error}). To have `{former}` again, end the programs that have it open \
+             and run `PRAGMA journal_mode = {former}` in it."
+        );
     }
     Ok(true)
 }
 
-/// The former journal mode, or `None` if nothing was installed.
-fn uninstall_all(db: &Connection) -> Result<Option<String>> {
-    let Some(state) = service::read(db)? else { return Ok(None) };
+/// Of all modes only write-ahead logging is remembered by the file; in the others it is as in this one.
+fn leave_wal(db: &Connection, former: &str) -> Result<()> {
+    if former == "wal" || read_mode(db)? != "wal" {
+        return Ok(());
+    }
+    db.busy_timeout(std::time::Duration::ZERO).told(|| "uninstalling")?;
+    let switched = db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).told(|| "switching it back");
+    db.busy_timeout(connect::PATIENCE).told(|| "uninstalling")?;
+    switched
+}
+
+fn uninstall_all(db: &Connection) -> Result<()> {
+    if service::read(db)?.is_none() {
+        // Somebody else was faster.
+        return Ok(());
+    }
     for (name, installed) in &service::installed(db)? {
         remove(db, name, installed)?;
     }
     for (table, _) in service::TABLES {
         drop_table(db, table)?;
     }
-    Ok(Some(state.journal_mode))
+    Ok(())
 }
 
 /// Removes triggers, history and state of one table; the journal stays.

@@ -100,21 +100,23 @@ fn entry(row: &DbRow<'_>, id: i64, spec: &TableSpec, names: &[String]) -> Result
 }
 
 /// See [`crate::node::Node::pending`].
-pub(super) fn pending(db: &Connection, plan: &Plan, spec: &TableSpec, after: &Cut) -> Result<u64> {
-    let doing = || format!("reading the history of `{}`", spec.name);
-    let first = first_beyond(after);
-    if after.open().is_empty() && after.inside().is_empty() {
-        return db
-            .prepare_cached(&format!("SELECT count(*) FROM {} WHERE id >= ?1 AND op <> '-'", plan.history))
-            .and_then(|mut statement| statement.query_row([first], |row| row.get::<_, i64>(0)))
-            .map(i64::cast_unsigned)
-            .told(doing);
+pub(super) fn pending(db: &Connection, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
+    let doing = || format!("reading the history of `{table}`");
+    let what = if after.open().is_empty() && after.inside().is_empty() { "count(*)" } else { "id" };
+    let sql = format!(
+        "SELECT {what} FROM {} WHERE id >= ?1 AND op <> '-' AND (?2 IS NULL OR origin = ?2)",
+        quote::name(&history_name(table))
+    );
+    let mut statement = db.prepare_cached(&sql).told(doing)?;
+    let mut numbers = statement
+        .query_map(params![first_beyond(after), origin], |row| row.get::<_, i64>(0))
+        .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+        .told(doing)?;
+    if what == "id" {
+        numbers.retain(|id| !after.contains(*id, *id));
+        return Ok(numbers.len() as u64);
     }
-    let mut statement =
-        db.prepare_cached(&format!("SELECT id FROM {} WHERE id >= ?1 AND op <> '-'", plan.history)).told(doing)?;
-    let ids = statement.query_map([first], |row| row.get::<_, i64>(0)).told(doing)?;
-    let beyond = ids.filter(|id| !matches!(id, Ok(id) if after.contains(*id, *id)));
-    beyond.collect::<rusqlite::Result<Vec<_>>>().map(|ids| ids.len() as u64).told(doing)
+    Ok(numbers.first().map_or(0, |count| count.unsigned_abs()))
 }
 
 /// See [`crate::node::Node::entries_of`]. The history has no index by key, which every user's write would pay for, so all

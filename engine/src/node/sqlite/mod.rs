@@ -32,8 +32,8 @@ use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
-    WriteMode,
+    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note, Opened,
+    Probe, Result, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -145,9 +145,7 @@ impl Sqlite {
 
     /// Reads the service tables at the beginning of a transaction.
     fn load(&mut self) -> Result<service::State> {
-        let state = service::read(&self.db)?.ok_or_else(|| {
-            Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
-        })?;
+        let state = service::read(&self.db)?.ok_or_else(|| Error::new(ErrorKind::Service, NOT_INSTALLED))?;
         self.names.clone_from(&state.nodes);
         Ok(state)
     }
@@ -203,7 +201,11 @@ impl Sqlite {
 
     /// What has to be right before anything is written.
     fn prepared(&mut self, specs: &[TableSpec]) -> Result<()> {
+        let names = self.names.clone();
         self.load()?;
+        if !names.is_empty() && names != self.names {
+            return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
+        }
         let version = schema::version(&self.db)?;
         if version != self.version
             && let Some((index, why)) = self.drifted(specs, version)?.into_iter().next()
@@ -315,11 +317,12 @@ impl Node for Sqlite {
         })
     }
 
-    async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
-        self.run(|node| {
-            let plan = node.plan(table)?;
-            history::pending(&node.db, &plan, table, after)
-        })
+    async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
+        self.run(|node| history::pending(&node.db, table, after, origin))
+    }
+
+    async fn ledger(&mut self) -> Result<Ledger> {
+        self.run(|node| service::ledger(&node.db))
     }
 
     async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
@@ -486,6 +489,13 @@ impl Node for Sqlite {
                 .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
                 .told(|| "asking for changes")?;
             Ok(u64::from(version) << 32 | u64::from(node.commits))
+        })
+    }
+
+    async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        self.run(|node| {
+            let Some(state) = service::read(&node.db)? else { return Ok(0) };
+            service::journalled(&node.db, tables, &state.nodes)
         })
     }
 

@@ -14,7 +14,7 @@ use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
     value_to_json, write_json,
 };
-use crate::node::{Move, Result, SERVICE_VERSION, Service, Sync};
+use crate::node::{Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
 
 /// Name and definition of each service table. No definition may need a newer SQLite than the users' programs have.
 pub(super) const TABLES: [(&str, &str); 6] = [
@@ -177,6 +177,25 @@ fn cuts(db: &Connection, sql: &str, specs: &[TableSpec]) -> Result<Vec<(usize, S
 /// Up to where each source is applied here.
 pub(super) fn positions(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize, String, Cut)>> {
     cuts(db, "SELECT name, source, cut FROM concord_position ORDER BY name, source", specs)
+}
+
+/// See [`crate::node::Node::ledger`].
+pub(super) fn ledger(db: &Connection) -> Result<Ledger> {
+    let doing = || "reading what is remembered";
+    let mut ledger = Ledger::default();
+    let mut statement = db.prepare_cached("SELECT name, source, cut FROM concord_position").told(doing)?;
+    let mut rows = statement.query([]).told(doing)?;
+    while let Some(row) = rows.next().told(doing)? {
+        let text = |at| row.get::<_, String>(at).told(doing);
+        ledger.positions.push((text(0)?, text(1)?, cut(&text(2)?)?));
+    }
+    let mut statement = db
+        .prepare_cached("SELECT name, origin, count(*) FROM concord_parked GROUP BY 1, 2 ORDER BY 1, 2")
+        .told(doing)?;
+    let read = |row: &DbRow<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()));
+    let parked = statement.query_map([], read).and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>());
+    ledger.parked = parked.told(doing)?;
+    Ok(ledger)
 }
 
 /// Up to where the histories were purged.
@@ -413,16 +432,36 @@ pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], los
     Ok(())
 }
 
-/// The journal, newest first. Conflicts of tables or nodes that have left the sync are not shown.
+/// What can be told: conflicts of tables or nodes that have left the sync cannot.
+const TOLD: &str = "concord_journal WHERE name IN (SELECT value FROM json_each(?1)) \
+                    AND winner IN (SELECT value FROM json_each(?2)) AND loser IN (SELECT value FROM json_each(?2))";
+
+/// The parameters of [`TOLD`].
+fn told(specs: &[TableSpec], names: &[String]) -> [String; 2] {
+    let tables: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    [Document::from(tables).to_string(), Document::from(names.to_vec()).to_string()]
+}
+
+/// See [`crate::node::Node::journalled`].
+pub(super) fn journalled(db: &Connection, specs: &[TableSpec], names: &[String]) -> Result<u64> {
+    db.prepare_cached(&format!("SELECT count(*) FROM {TOLD}"))
+        .and_then(|mut statement| statement.query_row(told(specs, names), |row| row.get::<_, i64>(0)))
+        .map(i64::cast_unsigned)
+        .told(|| "counting the journal")
+}
+
+/// The journal, newest first.
 pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], limit: usize) -> Result<Vec<Lost>> {
     let doing = || "reading the journal";
     let mut statement = db
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT name, id, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason
-             FROM concord_journal ORDER BY decided DESC, rowid DESC",
-        )
+             FROM {TOLD} ORDER BY decided DESC, rowid DESC LIMIT ?3"
+        ))
         .told(doing)?;
-    let mut rows = statement.query([]).told(doing)?;
+    let [tables, nodes] = told(specs, names);
+    let limit = if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(i64::MAX) };
+    let mut rows = statement.query(params![tables, nodes, limit]).told(doing)?;
     let mut journal = Vec::new();
     while let Some(row) = rows.next().told(doing)? {
         let text = |at| row.get::<_, String>(at).told(doing);
@@ -446,9 +485,6 @@ pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], li
             loser_row: content(9)?,
             reason: text(10)?,
         });
-        if limit > 0 && journal.len() == limit {
-            break;
-        }
     }
     Ok(journal)
 }

@@ -320,7 +320,7 @@ async fn notes_come_back_as_arrivals() {
     assert!(
         bench.node.entries_of(&bench.specs[0], &[&keys[1]]).await.unwrap().iter().all(|entry| entry.key == keys[1])
     );
-    assert_eq!(bench.node.pending(&bench.specs[0], &Cut::through(1)).await.unwrap(), 3);
+    assert_eq!(bench.node.pending(&bench.specs[0].name, &Cut::through(1), None).await.unwrap(), 3);
     let page = bench.node.entries(&bench.specs[0], &Cut::through(1), None, 2).await.unwrap();
     assert!(page.more && page.whole == Cut::through(4) && page.entries[0].id == 2);
     bench.node.end_read().await.unwrap();

@@ -1,0 +1,268 @@
+//! Who takes part: connecting, and whether what is installed at a node is what the file describes. Whoever cannot take part
+//! is left out with the reason, and the others go on.
+
+use std::time::{Duration, Instant};
+
+use futures::future::{BoxFuture, join_all};
+use serde::Serialize;
+use tracing::info;
+
+use super::session::Session;
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::model::NodeId;
+use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
+
+/// How often what stands still or does not fit is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the others wait for a node that did not answer the last time either.
+const BRIEFLY: Duration = Duration::from_secs(2);
+
+/// One node.
+pub(super) struct Member {
+    pub id: NodeId,
+    pub name: String,
+    pub node: Option<Box<dyn Node>>,
+    /// Whether the tables were looked up since it was connected.
+    pub prepared: bool,
+    /// Whether its clock was off when it was looked at last.
+    pub skewed: bool,
+    /// Why it does not take part, if it does not.
+    pub away: Option<Away>,
+    /// An attempt to connect that takes longer than the others wait for it; it goes on with every cycle.
+    connecting: Option<BoxFuture<'static, node::Result<Box<dyn Node>>>>,
+    /// Before this there is no use in looking at it again.
+    rests_until: Option<Instant>,
+}
+
+/// A node that does not take part.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Away {
+    pub node: String,
+    pub why: String,
+    /// Whether it may come back by itself, as one that cannot be reached may.
+    pub unreachable: bool,
+}
+
+impl Session {
+    /// Connects to the nodes that are not connected; those that cannot be reached are away.
+    pub(super) async fn connect(&mut self) {
+        let targets = self.config.nodes.iter().map(|node| node.target.clone());
+        let connector = &self.connector;
+        join_all(self.members.iter_mut().zip(targets).map(async |(member, target)| {
+            if member.node.is_some() || member.rests_until.is_some_and(|until| Instant::now() < until) {
+                return;
+            }
+            member.prepared = false;
+            let begun = member.connecting.is_some();
+            let attempt = member.connecting.get_or_insert_with(|| connector(target));
+            let done = match member.away {
+                None => attempt.await,
+                Some(_) => {
+                    let patience = if begun { Duration::ZERO } else { BRIEFLY };
+                    let Ok(done) = tokio::time::timeout(patience, attempt).await else { return };
+                    done
+                }
+            };
+            member.connecting = None;
+            match done {
+                Ok(node) => {
+                    member.node = Some(node);
+                    // Why it was left out is known again once it has been looked at.
+                    member.away.take_if(|away| away.unreachable);
+                }
+                Err(error) => member.leave(&error),
+            }
+        }))
+        .await;
+    }
+
+    /// Connects, and makes sure of the tables at every node that was not looked at yet. Nodes at which something else is
+    /// installed than the file describes are left out. Refuses if that is so of all, since then it is the file that is
+    /// wrong.
+    pub(super) async fn assemble(&mut self) -> Result<()> {
+        self.connect().await;
+        let stands_still = self.tables.iter().any(|table| table.stopped.is_some());
+        if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= LOOK_AGAIN) {
+            // Somebody may have seen to it.
+            self.tables.clear();
+            self.members.iter_mut().for_each(|member| member.prepared = false);
+        }
+        let mut fit: Vec<(usize, Service)> = Vec::new();
+        let mut other_nodes = Vec::new();
+        for at in 0..self.members.len() {
+            let member = &mut self.members[at];
+            let Some(node) = member.node.as_deref_mut().filter(|_| !member.prepared) else { continue };
+            let service = match node.service().await {
+                Ok(service) => service,
+                Err(error) => {
+                    member.leave(&error.while_doing("reading the service tables"));
+                    continue;
+                }
+            };
+            match misfit(&self.config.name, &self.names, at, service.as_ref()) {
+                None => fit.extend(service.map(|service| (at, service))),
+                Some(why) => {
+                    let ours = |service: Service| service.sync == self.config.name && service.node == self.names[at];
+                    if service.is_some_and(ours) {
+                        other_nodes.push(format!("node `{}`: {why}", member.name));
+                    }
+                    member.leave_out(why);
+                }
+            }
+        }
+        if !other_nodes.is_empty() && fit.is_empty() && !self.members.iter().any(|member| member.prepared) {
+            return Err(Error::Refused(other_nodes));
+        }
+        self.adopt(&fit)?;
+        for (at, _) in fit {
+            self.look_up(at).await;
+        }
+        Ok(())
+    }
+
+    /// Assembles them, and fails if nobody is there who knows the tables.
+    pub(super) async fn prepare(&mut self) -> Result<()> {
+        self.assemble().await?;
+        if self.tables.is_empty() { Err(self.unreachable()) } else { Ok(()) }
+    }
+
+    /// Fails unless there is anything to carry from one node to another, now or when somebody comes back by himself.
+    pub(super) fn enough(&self) -> Result<()> {
+        let there = self.members.iter().filter(|member| member.node.is_some()).count();
+        let expected = self.members.iter().any(|member| member.away.as_ref().is_some_and(|away| away.unreachable));
+        if there > 1 || expected { Ok(()) } else { Err(self.unreachable()) }
+    }
+
+    /// Leaves out the node that an error is about, so that the others can go on; gives the error back if they cannot.
+    pub(super) fn do_without(&mut self, error: Error) -> Result<()> {
+        let Error::Node { node, doing, source } = &error else { return Err(error) };
+        let Some(member) = self.members.iter_mut().find(|member| member.name == *node && member.node.is_some()) else {
+            return Err(error);
+        };
+        member.go(format!("{doing}: {source}"), source.kind);
+        self.enough().map_err(|_| error)
+    }
+
+    /// Takes the shapes of the tables from the service tables of nodes.
+    fn adopt(&mut self, services: &[(usize, Service)]) -> Result<()> {
+        if !self.tables.is_empty() || services.is_empty() {
+            return Ok(());
+        }
+        let nodes = self.members.len();
+        let mut tables = Vec::new();
+        for (index, config) in self.config.tables.iter().enumerate() {
+            let mut kept = services.iter().flat_map(|(_, service)| &service.tables);
+            let shape = kept.find(|(name, _)| *name == config.name);
+            let table = shape.and_then(|(_, shape)| Table::from_kept(config, index, nodes, shape));
+            let Some(table) = table else {
+                return Err(Error::Refused(vec![format!(
+                    "{}: table `{}` is in the file and not installed; run `concord install`",
+                    self.config.at(&config.place),
+                    config.name
+                )]));
+            };
+            tables.push(table);
+        }
+        self.tables = tables;
+        self.adopted = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Finds every table at one node. A table that is not what it was stands still.
+    async fn look_up(&mut self, at: usize) {
+        let Session { members, tables, config, .. } = self;
+        let member = &mut members[at];
+        for table in tables.iter_mut() {
+            let Some(node) = member.node.as_deref_mut() else { return };
+            let part = &config.tables[table.index];
+            let local = &part.nodes[at].table;
+            let found = match node.catalogue(local).await {
+                Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue),
+                Ok(None) => Err(format!("there is no table `{local}`")),
+                Err(error) => return member.leave(&error.while_doing(format!("looking up `{local}`"))),
+            };
+            match found {
+                Ok(form) => table.forms[at] = Some(form),
+                Err(why) => table.stop(&member.name, &why),
+            }
+        }
+        member.prepared = true;
+        member.away = None;
+    }
+
+    /// The nodes that took no part in what was done last, and why.
+    pub fn away(&self) -> Vec<Away> {
+        self.members.iter().filter_map(|member| member.away.clone()).collect()
+    }
+
+    pub(super) fn unreachable(&self) -> Error {
+        let away = self.away().into_iter();
+        let lines: Vec<String> = away.map(|away| format!("node `{}`: {}", away.node, away.why)).collect();
+        match self.away().iter().any(|away| away.unreachable) {
+            true => Error::Unreachable(lines),
+            false => Error::Refused(lines),
+        }
+    }
+}
+
+/// Why a node cannot take part in the sync that the file describes, if what is installed there is something else. A list of
+/// nodes that differs would make nodes' numbers mean others than those that the file means.
+pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&Service>) -> Option<String> {
+    let name = &names[at];
+    let Some(service) = service else { return Some(NOT_INSTALLED.to_owned()) };
+    if service.sync != sync || service.node != *name {
+        return Some(format!(
+            "it is installed as node `{}` of the sync `{}`, not as `{name}` of `{sync}`; name it so in the file, or run \
+             `concord uninstall` with the file it was installed with",
+            service.node, service.sync
+        ));
+    }
+    (service.nodes != names).then(|| {
+        format!(
+            "it was installed for the nodes {}, and the file lists {}; run `concord install`",
+            service.nodes.join(", "),
+            names.join(", ")
+        )
+    })
+}
+
+impl Member {
+    pub fn new(id: NodeId, name: &str) -> Member {
+        Member {
+            id,
+            name: name.to_owned(),
+            node: None,
+            prepared: false,
+            skewed: false,
+            away: None,
+            connecting: None,
+            rests_until: None,
+        }
+    }
+
+    /// The node drops out until it can be reached again.
+    pub fn leave(&mut self, error: &node::Error) {
+        self.go(error.to_string(), error.kind);
+    }
+
+    /// The node drops out until what is installed there is what the file describes.
+    pub fn leave_out(&mut self, why: String) {
+        self.go(why, ErrorKind::Service);
+    }
+
+    fn go(&mut self, why: String, kind: ErrorKind) {
+        self.node = None;
+        self.prepared = false;
+        // A file that is no database does not become one by waiting.
+        let unreachable = matches!(kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry);
+        self.rests_until = (!unreachable).then(|| Instant::now() + LOOK_AGAIN);
+        let away = Away { node: self.name.clone(), why, unreachable };
+        if self.away.as_ref() != Some(&away) {
+            // Every report names it; at the level of warnings it would be said twice.
+            info!(node = %self.name, why = %away.why, "A node is away.");
+        }
+        self.away = Some(away);
+    }
+}
