@@ -89,18 +89,20 @@ impl Session {
             self.tables.clear();
             self.members.iter_mut().for_each(|member| member.prepared = false);
         }
-        let mut fit: Vec<(usize, Service)> = Vec::new();
-        let mut other_nodes = Vec::new();
-        for at in 0..self.members.len() {
-            let member = &mut self.members[at];
-            let Some(node) = member.node.as_deref_mut().filter(|_| !member.prepared) else { continue };
-            let service = match node.service().await {
-                Ok(service) => service,
+        let asking = join_all(self.members.iter_mut().enumerate().map(async |(at, member)| {
+            let node = member.node.as_deref_mut().filter(|_| !member.prepared)?;
+            match node.service().await {
+                Ok(service) => Some((at, service)),
                 Err(error) => {
                     member.leave(&error.while_doing("reading the service tables"));
-                    continue;
+                    None
                 }
-            };
+            }
+        }));
+        let mut fit: Vec<(usize, Service)> = Vec::new();
+        let mut other_nodes = Vec::new();
+        for (at, service) in asking.await.into_iter().flatten() {
+            let member = &mut self.members[at];
             match misfit(&self.config.name, &self.names, at, service.as_ref()) {
                 None => fit.extend(service.map(|service| (at, service))),
                 Some(why) => {
@@ -116,9 +118,7 @@ impl Session {
             return Err(Error::Refused(other_nodes));
         }
         self.adopt(&fit)?;
-        for (at, _) in fit {
-            self.look_up(at).await;
-        }
+        self.look_up(&fit.iter().map(|(at, _)| *at).collect::<Vec<_>>()).await;
         Ok(())
     }
 
@@ -170,26 +170,37 @@ impl Session {
         Ok(())
     }
 
-    /// Finds every table at one node. A table that is not what it was stands still.
-    async fn look_up(&mut self, at: usize) {
-        let Session { members, tables, config, .. } = self;
-        let member = &mut members[at];
-        for table in tables.iter_mut() {
-            let Some(node) = member.node.as_deref_mut() else { return };
-            let part = &config.tables[table.index];
-            let local = &part.nodes[at].table;
-            let found = match node.catalogue(local).await {
-                Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue),
-                Ok(None) => Err(format!("there is no table `{local}`")),
-                Err(error) => return member.leave(&error.while_doing(format!("looking up `{local}`"))),
-            };
-            match found {
-                Ok(form) => table.forms[at] = Some(form),
-                Err(why) => table.stop(&member.name, &why),
+    /// Finds every table at these nodes. A table that is not what it was stands still.
+    async fn look_up(&mut self, nodes: &[usize]) {
+        let (tables, config) = (&self.tables, &self.config);
+        let members = self.members.iter_mut().enumerate().filter(|(at, _)| nodes.contains(at));
+        let looking = join_all(members.map(async |(at, member)| {
+            let mut found = Vec::with_capacity(tables.len());
+            for table in tables {
+                let part = &config.tables[table.index];
+                let local = &part.nodes[at].table;
+                found.push(match member.node.as_deref_mut()?.catalogue(local).await {
+                    Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue),
+                    Ok(None) => Err(format!("there is no table `{local}`")),
+                    Err(error) => {
+                        member.leave(&error.while_doing(format!("looking up `{local}`")));
+                        return None;
+                    }
+                });
             }
+            Some((at, found))
+        }));
+        for (at, found) in looking.await.into_iter().flatten() {
+            let member = &mut self.members[at];
+            for (table, found) in self.tables.iter_mut().zip(found) {
+                match found {
+                    Ok(form) => table.forms[at] = Some(form),
+                    Err(why) => table.stop(&member.name, &why),
+                }
+            }
+            member.prepared = true;
+            member.away = None;
         }
-        member.prepared = true;
-        member.away = None;
     }
 
     /// The nodes that took no part in what was done last, and why.
