@@ -297,3 +297,86 @@ async fn many_writers() {
     assert!(total > 200 && cycles > 1, "{total} in {cycles} cycles proves nothing");
     cluster.holds("SELECT sum(amount) FROM items", &[&total.to_string()]).await;
 }
+
+const THREE: &[Kind] = &[Kind::Sqlite, Kind::Sqlite, Kind::Postgres];
+
+/// GIVEN a user who holds the write lock of a file for long
+/// WHEN the others have something for it and for each other
+/// THEN they get theirs within seconds, the node is named with the reason, and gets its own when the lock is free.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_holds_the_write_lock_of_a_file() {
+    let mut cluster = items(THREE, SUM).await;
+    cluster.run(1, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+    let mut long = cluster.nodes[1].database.user().await;
+    long.execute("BEGIN IMMEDIATE; UPDATE items SET amount = amount + 5 WHERE id = 2").await;
+    for at in [0, 2] {
+        cluster.run(at, "UPDATE items SET amount = amount + 10 WHERE id = 1").await;
+    }
+    let mut session = cluster.session();
+    let start = Instant::now();
+    let cycle = session.cycle().await.expect("all are there");
+    assert!(start.elapsed() < Duration::from_secs(6), "the cycle took {:?}", start.elapsed());
+    let failed = cycle.failed.expect("b did not take its part");
+    assert!(failed.starts_with("node `b`: ") && failed.contains("another program holds the write lock"), "{failed}");
+    assert_eq!(cycle.away, []);
+    for at in [0, 2] {
+        cluster.holds_at(at, "SELECT amount FROM items WHERE id = 1", &["31"]).await;
+    }
+    let summary = cluster.sync().await;
+    assert_eq!((summary.exit_code(), summary.failed.as_deref()), (1, Some(&*failed)));
+    long.execute("COMMIT").await;
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items WHERE id < 3 ORDER BY id", &["31", "25"]).await;
+}
+
+/// A user's long read keeps nobody waiting, nor does the log that cannot be put back meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_reads_a_file_for_long() {
+    let mut cluster = items(THREE, SUM).await;
+    let mut long = cluster.nodes[1].database.user().await;
+    long.execute("BEGIN").await;
+    let before = long.rows("SELECT * FROM items ORDER BY id").await;
+    for round in 1..4 {
+        for at in 0..3 {
+            cluster.run(at, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+        }
+        let start = Instant::now();
+        let summary = cluster.sync().await;
+        assert!(start.elapsed() < Duration::from_secs(6), "the sync took {:?}", start.elapsed());
+        assert_eq!((summary.exit_code(), &summary.failed), (0, &None));
+        cluster.holds("SELECT amount FROM items WHERE id = 1", &[&(10 + 3 * round).to_string()]).await;
+        // It puts back what it can.
+        cluster.nodes[1].user.rows("PRAGMA wal_checkpoint(PASSIVE)").await;
+    }
+    assert_eq!(long.rows("SELECT * FROM items ORDER BY id").await, before);
+    long.execute("COMMIT").await;
+    cluster.settle().await;
+}
+
+/// GIVEN a user who holds a whole table, as while altering it
+/// WHEN the others have something for it and for each other
+/// THEN they get theirs within seconds, and the node its own later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_holds_a_whole_table() {
+    for (mode, reads) in [("EXCLUSIVE", true), ("ACCESS EXCLUSIVE", false)] {
+        let mut cluster = items(THREE, SUM).await;
+        cluster.run(2, "UPDATE items SET amount = amount + 1 WHERE id = 2").await;
+        let mut long = cluster.nodes[2].database.user_as(As::Sync).await;
+        long.execute(&format!("BEGIN; LOCK TABLE items IN {mode} MODE")).await;
+        for at in [0, 1] {
+            cluster.run(at, "UPDATE items SET amount = amount + 10 WHERE id = 1").await;
+        }
+        let mut session = cluster.session();
+        let start = Instant::now();
+        let cycle = session.cycle().await.expect("all are there");
+        assert!(start.elapsed() < Duration::from_secs(12), "the cycle took {:?}", start.elapsed());
+        let told = if reads { cycle.failed } else { cycle.away.first().map(|away| away.why.clone()) };
+        assert!(told.as_ref().is_some_and(|why| why.contains("lock timeout")), "{told:?}");
+        for at in [0, 1] {
+            cluster.holds_at(at, "SELECT amount FROM items WHERE id = 1", &["30"]).await;
+        }
+        long.execute("COMMIT").await;
+        cluster.settle().await;
+        cluster.holds("SELECT amount FROM items WHERE id < 3 ORDER BY id", &["30", "21"]).await;
+    }
+}

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
@@ -20,6 +20,9 @@ const CHUNK: usize = 5_000;
 
 /// How often a batch that met a deadlock or a lock time-out is tried before the cycle gives up on this node.
 const ATTEMPTS: u32 = 6;
+
+/// After this there is no third attempt: the other nodes wait for the end of the cycle.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one node is to take in one transaction.
 #[derive(Debug, Default)]
@@ -95,14 +98,19 @@ pub struct Applied {
 
 /// Writes a batch. A deadlock or a lost race for a lock is tried again with a growing, random pause.
 pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
+    let specs: Vec<TableSpec> = batch.tables.iter().map(|table| (*table.spec).clone()).collect();
+    let start = Instant::now();
     let mut attempt = 1;
     loop {
-        let error = match Application::new(batch).run(node, attempt > 1).await {
+        fault::point("apply-begin").await?;
+        // Where beginning takes a lock, it has been waited for as long as is worth it.
+        node.begin_apply(&specs).await?;
+        let error = match Application::new(batch).run(node, &specs, attempt > 1).await {
             Ok(applied) => return Ok(applied),
             Err(error) => error,
         };
         node.rollback().await?;
-        if error.kind != ErrorKind::Retry || attempt == ATTEMPTS {
+        if error.kind != ErrorKind::Retry || attempt == ATTEMPTS || attempt > 1 && start.elapsed() > PATIENCE {
             return Err(error);
         }
         debug!(%error, attempt, "Applying again.");
@@ -144,10 +152,7 @@ impl<'a> Application<'a> {
     }
 
     /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds are left to the next cycle.
-    async fn run(mut self, node: &mut dyn Node, wary: bool) -> Result<Applied> {
-        let specs: Vec<TableSpec> = self.batch.tables.iter().map(|table| (*table.spec).clone()).collect();
-        fault::point("apply-begin").await?;
-        node.begin_apply(&specs).await?;
+    async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
         if !node.claim(&claimed).await? {
             node.rollback().await?;
@@ -172,7 +177,7 @@ impl<'a> Application<'a> {
         }
         self.retry_stuck(node).await?;
         fault::point("apply-written").await?;
-        let applied = self.keep_books(node, &specs).await?;
+        let applied = self.keep_books(node, specs).await?;
         if applied.committed {
             fault::point("apply-before-commit").await?;
             node.commit().await?;

@@ -109,7 +109,8 @@ pub trait Node: Send {
 
     /// Begins the transaction that applies a batch: READ COMMITTED where there are isolation levels, with the write
     /// lock where there is only one, durable on commit, deferrable constraints immediate. `tables` are all tables
-    /// that the batch may write. Fails as [`ErrorKind::Drift`] if the list of nodes is not that of the last snapshot.
+    /// that the batch may write. Fails as [`ErrorKind::Drift`] if the list of nodes is not that of the last snapshot, and as
+    /// [`ErrorKind::Retry`] if somebody holds the write lock for longer than the other nodes should wait.
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()>;
 
     /// Locks the positions that `moves` name, creating missing ones at [`Cut::START`], and tells whether each stands

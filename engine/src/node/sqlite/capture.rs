@@ -9,7 +9,7 @@ use super::failure::{Told, damaged};
 use super::schema::{self, Table};
 use super::service::{self, Installed};
 use super::triggers::{self, Capture};
-use super::{connect, quote, read_mode};
+use super::{calls, quote, read_mode};
 use crate::fault;
 use crate::model::TableSpec;
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
@@ -262,7 +262,7 @@ fn leave_wal(db: &Connection, former: &str) -> Result<()> {
     }
     db.busy_timeout(std::time::Duration::ZERO).told(|| "uninstalling")?;
     let switched = db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).told(|| "switching it back");
-    db.busy_timeout(connect::PATIENCE).told(|| "uninstalling")?;
+    db.busy_timeout(calls::MUCH_PATIENCE).told(|| "uninstalling")?;
     switched
 }
 

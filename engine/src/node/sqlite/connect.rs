@@ -3,17 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::calls::BRIEFLY;
 use super::failure::{Told, failure};
 use crate::node::{Error, ErrorKind, Result};
-
-/// How long a statement waits for a lock that a user holds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// While this is set, the triggers of Concord record nothing that this connection writes.
 ///
@@ -116,7 +113,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, FileId, Silence)> {
 
 fn settled(path: &Path, silence: &Silence) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(PATIENCE)?;
+    db.busy_timeout(BRIEFLY)?;
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),

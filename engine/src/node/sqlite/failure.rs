@@ -63,7 +63,7 @@ fn classified(code: &ffi::Error, message: Option<String>) -> Error {
     let remedy = match code.code {
         ErrorCode::DiskFull => "; make room on the disk",
         ErrorCode::DatabaseCorrupt => "; run `PRAGMA integrity_check` and restore the file from a backup",
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "; another program holds the file's write lock",
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "; another program holds the write lock of the file",
         ErrorCode::ReadOnly => "; the file and its folder must be writable",
         _ => "",
     };

@@ -6,6 +6,7 @@
 //! - Calls run on the caller's thread; a runtime with several threads is told that one of them is busy.
 
 mod apply;
+mod calls;
 mod capture;
 mod connect;
 mod drift;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+use self::calls::PATIENCE;
 use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
@@ -40,7 +42,7 @@ use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
 /// Opens an existing file, see [`connect::file_of`] for the forms of the URL.
 pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
     let path = connect::file_of(url)?;
-    Ok(Box::new(blocking(|| Sqlite::open(path))?))
+    Ok(Box::new(calls::patiently(calls::PATIENCE, || Sqlite::open(path.clone())).await?))
 }
 
 struct Sqlite {
@@ -59,15 +61,6 @@ struct Sqlite {
     version: i64,
     /// Counts this connection's own commits.
     commits: u32,
-}
-
-/// Runs work that may wait for the disk or a lock.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }
 
 /// The journal mode of the file.
@@ -90,47 +83,6 @@ impl Sqlite {
             version: 0,
             commits: 0,
         })
-    }
-
-    /// Runs one call. After an error that ends the transaction, it is ended.
-    fn run<T>(&mut self, work: impl FnOnce(&mut Sqlite) -> Result<T>) -> Result<T> {
-        blocking(|| {
-            let within = !self.db.is_autocommit();
-            let done = work(self);
-            let Err(error) = done else { return done };
-            if matches!(error.kind, ErrorKind::Lost | ErrorKind::Retry) {
-                self.give_up();
-            } else if within && self.db.is_autocommit() && error.is_about_rows() {
-                // Nothing can be undone piece by piece any more.
-                let message = format!("{error}; the database gave up the whole transaction over it");
-                return Err(Error::new(ErrorKind::Other, message));
-            }
-            Err(error)
-        })
-    }
-
-    /// The same for the call that begins a transaction: whatever fails, none is left open.
-    fn begin<T>(&mut self, sql: &str, work: impl FnOnce(&mut Sqlite) -> Result<T>) -> Result<T> {
-        self.run(|node| {
-            node.same_file()?;
-            node.give_up();
-            node.plans.clear();
-            node.db.execute_batch(sql).told(|| format!("beginning a transaction in `{}`", node.path.display()))?;
-            let begun = work(node);
-            if begun.is_err() {
-                node.give_up();
-            }
-            begun
-        })
-    }
-
-    fn give_up(&mut self) {
-        if !self.db.is_autocommit()
-            && let Err(error) = self.db.execute_batch("ROLLBACK")
-        {
-            // SQLite rolls back by itself what it cannot roll back on demand.
-            tracing::debug!("giving up a transaction: {error}");
-        }
     }
 
     /// Opens the file again if another one has taken its place, such as a restored backup.
@@ -221,10 +173,6 @@ impl Sqlite {
         }
         Ok(())
     }
-
-    fn execute(&mut self, sql: &str) -> Result<()> {
-        self.run(|node| node.db.execute_batch(sql).told(|| format!("in `{}`", node.path.display())))
-    }
 }
 
 #[async_trait]
@@ -270,38 +218,21 @@ impl Node for Sqlite {
     }
 
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
-        self.run(|node| {
-            node.same_file()?;
-            node.give_up();
-            node.commits = node.commits.wrapping_add(1);
-            node.known.clear();
-            capture::install(&node.db, sync, tables)
-        })
+        self.change(|node| capture::install(&node.db, sync, tables))
     }
 
     async fn uninstall(&mut self) -> Result<bool> {
-        self.run(|node| {
-            node.same_file()?;
-            node.give_up();
-            node.commits = node.commits.wrapping_add(1);
-            node.known.clear();
-            // A statement that was not finished would keep the file in its journal mode.
-            node.db.flush_prepared_statement_cache();
-            capture::uninstall(&node.db)
-        })
+        // A statement that was not finished would keep the file in its journal mode.
+        self.db.flush_prepared_statement_cache();
+        self.change(|node| capture::uninstall(&node.db))
     }
 
     async fn reset(&mut self) -> Result<()> {
-        self.run(|node| {
-            node.same_file()?;
-            node.give_up();
-            node.commits = node.commits.wrapping_add(1);
-            capture::reset(&node.db)
-        })
+        self.change(|node| capture::reset(&node.db))
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
-        self.begin("BEGIN", |node| node.opened(tables))
+        self.begin("BEGIN", |node| node.opened(tables)).await
     }
 
     async fn entries(
@@ -351,7 +282,7 @@ impl Node for Sqlite {
     }
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.begin("BEGIN IMMEDIATE", |node| node.prepared(tables))
+        self.begin("BEGIN IMMEDIATE", |node| node.prepared(tables)).await
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
@@ -359,6 +290,8 @@ impl Node for Sqlite {
     }
 
     async fn savepoint(&mut self) -> Result<()> {
+        // Whoever writes to other nodes meanwhile must not stand still for as long as this takes.
+        tokio::task::yield_now().await;
         self.execute("SAVEPOINT concord")
     }
 
@@ -457,7 +390,9 @@ impl Node for Sqlite {
     async fn commit(&mut self) -> Result<()> {
         self.run(|node| {
             node.commits = node.commits.wrapping_add(1);
-            let done = node.db.execute_batch("COMMIT").told(|| format!("committing in `{}`", node.path.display()));
+            let done = node.waiting(PATIENCE, |node| {
+                node.db.execute_batch("COMMIT").told(|| format!("committing in `{}`", node.path.display()))
+            });
             if done.is_err() {
                 node.give_up();
             }
@@ -473,11 +408,14 @@ impl Node for Sqlite {
     }
 
     async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
-        self.run(|node| {
-            node.give_up();
-            node.commits = node.commits.wrapping_add(1);
-            history::purge(&node.db, table, through, arrivals)
+        calls::patiently(calls::LITTLE_PATIENCE, || {
+            self.run(|node| {
+                node.give_up();
+                node.commits = node.commits.wrapping_add(1);
+                history::purge(&node.db, table, through, arrivals)
+            })
         })
+        .await
     }
 
     async fn pulse(&mut self, _tables: &[TableSpec]) -> Result<u64> {
