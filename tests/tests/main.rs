@@ -14,4 +14,5 @@ mod sync_races;
 mod sync_references;
 mod sync_restored;
 mod sync_setup;
+mod sync_uniques;
 mod sync_values;

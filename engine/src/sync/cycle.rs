@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, NodeId, ParkedCode, TableSpec, time};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
-use crate::node::{self, ErrorKind, Move};
+use crate::node::{self, ErrorKind, Move, Refusal};
 
 /// What one cycle did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -410,13 +410,13 @@ impl Session {
                         for (table, key) in &applied.unparked {
                             presence.parked[*table].remove(key);
                         }
-                        for (table, refusal) in &applied.parked {
-                            if refusal.code == ParkedCode::Conflict {
+                        for (table, Refusal { key, reason, .. }) in &applied.refused {
+                            if reason.code == ParkedCode::Conflict {
                                 cycle.undecided.insert(*table);
                             }
-                            match presence.parked[*table].get_mut(&refusal.key) {
-                                Some(parked) => parked.code = refusal.code,
-                                None if refusal.code == ParkedCode::Busy => cycle.held += 1,
+                            match presence.parked[*table].get_mut(key) {
+                                Some(parked) => parked.code = reason.code,
+                                None if reason.code == ParkedCode::Busy => cycle.held += 1,
                                 None => cycle.waiting += 1,
                             }
                         }
@@ -486,9 +486,12 @@ impl Session {
 impl Cycle {
     fn count(&mut self, member: &Member, applied: &Applied) {
         self.wrote |= applied.committed;
-        let busy = applied.parked.iter().filter(|(_, refusal)| refusal.code == ParkedCode::Busy).count() as u64;
-        self.busy += busy;
-        self.parked += applied.parked.len() as u64 - busy;
+        for (_, refusal) in applied.refused.iter().filter(|(_, refusal)| refusal.new) {
+            match refusal.reason.code {
+                ParkedCode::Busy => self.busy += 1,
+                _ => self.parked += 1,
+            }
+        }
         if applied.written + applied.deleted > 0 {
             self.carried.push(Carried {
                 node: member.name.clone(),

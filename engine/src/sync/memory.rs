@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::model::{Arrival, Cut, Entry, Images, Key, Lost, Op, Parked, Row, TableSpec, Value, Vector};
 use crate::node::{
-    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result,
+    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Room,
     Service, Sync, WriteMode,
 };
 
@@ -45,6 +45,8 @@ pub struct State {
     pub changing: bool,
     /// Rows written by Concord, to see an echo.
     pub writes: u64,
+    /// How often Concord tried to write rows.
+    pub tries: u64,
 }
 
 fn number(value: &Value) -> i64 {
@@ -121,7 +123,13 @@ impl Database {
         if !self.lock().up {
             return Err(Error::new(ErrorKind::Lost, "away"));
         }
-        Ok(Box::new(Connection { database: self.clone(), snapshot: None, work: None, saved: None, names: Vec::new() }))
+        Ok(Box::new(Connection {
+            database: self.clone(),
+            snapshot: None,
+            work: None,
+            saved: Vec::new(),
+            names: Vec::new(),
+        }))
     }
 }
 
@@ -130,7 +138,7 @@ struct Connection {
     snapshot: Option<State>,
     /// What the transaction that applies has made of the state, and the keys it has locked.
     work: Option<Work>,
-    saved: Option<Work>,
+    saved: Vec<Work>,
     names: Vec<String>,
 }
 
@@ -307,7 +315,7 @@ impl Node for Connection {
             return Err(Error::new(ErrorKind::Drift, "the table was changed meanwhile"));
         }
         self.work = Some(Work::default());
-        self.saved = None;
+        self.saved.clear();
         self.names = crate::sync::tests::names();
         Ok(())
     }
@@ -321,23 +329,28 @@ impl Node for Connection {
     }
 
     async fn savepoint(&mut self) -> Result<()> {
-        self.saved = Some(self.work()?.clone());
+        let work = self.work()?.clone();
+        self.saved.push(work);
         Ok(())
     }
 
     async fn undo(&mut self) -> Result<()> {
         self.call()?;
-        self.work = self.saved.take();
+        self.work = self.saved.pop();
         Ok(())
     }
 
     async fn release(&mut self) -> Result<()> {
-        self.saved = None;
+        self.saved.pop();
         self.call()
     }
 
     async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
-        let refuses = self.database.lock().refuses;
+        let refuses = {
+            let mut state = self.database.lock();
+            state.tries += 1;
+            state.refuses
+        };
         let work = self.work()?;
         for (_, rows, _) in groups {
             for row in *rows {
@@ -358,7 +371,7 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn make_room(&mut self, _: &TableSpec, _: &[&Row]) -> Result<()> {
+    async fn make_room(&mut self, _: &TableSpec, _: &[&Row], _: Room) -> Result<()> {
         Ok(())
     }
 
