@@ -16,3 +16,4 @@ mod sync_restored;
 mod sync_setup;
 mod sync_uniques;
 mod sync_values;
+mod sync_waiting;

@@ -1,6 +1,7 @@
 //! One round: read what is new everywhere, decide, apply, advance positions, purge.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -44,6 +45,9 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// A node that did not take its part, and why.
     pub failed: Option<String>,
+    /// Whether rows that waited were tried in vain.
+    #[serde(skip)]
+    pub(crate) in_vain: bool,
     /// Tables, by index, in which a conflict waits for its decision.
     #[serde(skip)]
     pub(crate) undecided: HashSet<usize>,
@@ -57,7 +61,7 @@ impl Cycle {
 }
 
 /// The new entries, by table and node.
-type Pages = Vec<Vec<Option<Page>>>;
+pub(super) type Pages = Vec<Vec<Option<Page>>>;
 
 /// All contests, by table.
 pub(super) type AllContests = Vec<Contests>;
@@ -81,6 +85,7 @@ impl Session {
             return Ok(cycle);
         }
         self.plan_positions(&mut opened, &pages);
+        self.schedule.look(&self.tables, &opened, &pages, Instant::now());
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
         if let Some(smaller) = self.fetch(&opened, &mut contests, &partial).await? {
@@ -294,7 +299,8 @@ impl Session {
                     if table.spec(node).is_none_or(|spec| spec.captured && !read) {
                         continue;
                     }
-                    for (key, parked) in &presence.parked[table.index] {
+                    let waiting = presence.parked[table.index].iter();
+                    for (key, parked) in waiting.filter(|(key, _)| !self.schedule.rests(opened, table.index, key)) {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
                 }
@@ -342,6 +348,9 @@ impl Session {
                 let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened };
                 for &target in &targets {
                     let Some(form) = table.form(target) else { continue };
+                    if self.schedule.puts_off(target, table.index, &key) {
+                        continue;
+                    }
                     work[target.index()][table.index].extend(ruling.at(target, form));
                 }
             }
@@ -406,6 +415,7 @@ impl Session {
                 Ok(applied) => {
                     opened.moved(node);
                     cycle.count(member, &applied);
+                    self.schedule.tried(&self.tables, node, &applied, Instant::now());
                     if let Some(presence) = &mut opened.present[node.index()] {
                         for (table, key) in &applied.unparked {
                             presence.parked[*table].remove(key);
@@ -486,6 +496,7 @@ impl Session {
 impl Cycle {
     fn count(&mut self, member: &Member, applied: &Applied) {
         self.wrote |= applied.committed;
+        self.in_vain |= applied.refused.iter().any(|(_, refusal)| !refusal.new);
         for (_, refusal) in applied.refused.iter().filter(|(_, refusal)| refusal.new) {
             match refusal.reason.code {
                 ParkedCode::Busy => self.busy += 1,

@@ -11,6 +11,7 @@ mod opened;
 mod order;
 mod read;
 mod route;
+mod schedule;
 mod session;
 mod setup;
 mod shape;
