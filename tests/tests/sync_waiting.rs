@@ -200,6 +200,32 @@ async fn a_parent_that_waits_itself(kinds: &[Kind]) {
     cluster.holds("SELECT * FROM parts", &["300|30"]).await;
 }
 
+/// A row that waits at two nodes is tried at the one where the row that it needs has come.
+#[tokio::test]
+async fn tried_only_where_something_happened() {
+    let cluster = Cluster::bare(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite], |_| String::new(), "").await;
+    let mut cluster = cluster;
+    cluster.configure(&format!("[tables.parts]\n{SHOP}"));
+    for (node, name) in cluster.nodes.iter().zip(["text", "text", "text CHECK (name <> 'cyd')"]) {
+        let setup = parts(node.database.kind()).replace("name text", &format!("name {name}"));
+        node.database.user_as(As::Sync).await.execute(&setup).await;
+    }
+    cluster.install().await;
+    cluster.run(0, PART).await;
+    let mut session = cluster.session();
+    assert_eq!(cycle(&mut session).await.0.waiting, 4);
+    // The customer arrives at b, and c does not take it: the order is tried at both, and follows at b.
+    cluster.run(1, "INSERT INTO customers VALUES (3, 'cyd')").await;
+    assert_eq!(cycle(&mut session).await.0.waiting, 4);
+    // So the part is tried at b.
+    let (last, passed) = cycle(&mut session).await;
+    assert_eq!((last.waiting, passed.attempts), (3, 1));
+    assert_eq!(
+        cluster.waiting().await,
+        ["c customers [3] constraint", "c orders [30] constraint", "c parts [300] constraint"]
+    );
+}
+
 /// Nothing tells that a constraint was lifted: the clock finds out.
 #[tokio::test]
 async fn a_watch_tries_again_by_the_clock() {

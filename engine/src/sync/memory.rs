@@ -39,6 +39,8 @@ pub struct State {
     pub skew: i64,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
+    /// Rows with this value cannot be read.
+    pub unreadable: Option<i64>,
     /// How the table differs from what was installed, as snapshots see it.
     pub drift: Option<String>,
     /// Whether whoever begins to write finds the table changed since the snapshot.
@@ -299,7 +301,10 @@ impl Node for Connection {
         let state = self.snapshot()?;
         let find = |key: &&Key| {
             let id = number(&key[0]);
-            state.rows.get(&id).map(|value| Ok(row(id, *value)))
+            state.rows.get(&id).map(|value| match Some(*value) == state.unreadable {
+                true => Err("is odd".to_owned()),
+                false => Ok(row(id, *value)),
+            })
         };
         Ok(keys.iter().map(find).collect())
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::cycle::Pages;
 use super::opened::Opened;
 use super::table::Table;
-use crate::model::{Cut, Entry, ForeignKey, Key, NodeId, ParkedCode, TableSpec};
+use crate::model::{Entry, ForeignKey, Key, NodeId, ParkedCode, TableSpec};
 use crate::node::apply::Applied;
 
 /// The pause after the first failure. It doubles with each further one.
@@ -30,8 +30,6 @@ pub struct Schedule {
     clock: Option<Instant>,
     /// By node and table.
     waits: HashMap<(NodeId, usize), HashMap<Key, Wait>>,
-    /// Up to where the histories were read, by table and node.
-    noticed: HashMap<(usize, NodeId), Cut>,
     /// Who took part in the last cycle.
     present: Vec<bool>,
     /// Whether the last cycle has freed a row on which others that wait may depend.
@@ -43,6 +41,8 @@ struct Wait {
     failures: u32,
     until: Option<Instant>,
     due: bool,
+    /// Whether the row is spoken of in this cycle, so that something is to be decided about it.
+    mentioned: bool,
     code: ParkedCode,
     /// Whether a unique value is in the way.
     unique: bool,
@@ -70,14 +70,15 @@ impl Schedule {
             });
             for wait in waits.values_mut() {
                 wait.due |= wait.until.is_some_and(|until| until <= now);
+                wait.mentioned = false;
             }
         }
         self.waits.retain(|_, waits| !waits.is_empty());
         for table in tables {
             for (source, page) in pages[table.index].iter().enumerate() {
-                let (source, Some(page)) = (NodeId(source as u16), page) else { continue };
-                let before = self.noticed.insert((table.index, source), page.cut()).unwrap_or(Cut::START);
-                self.notice(tables, table, opened, source, &page.entries, &before);
+                if let Some(page) = page {
+                    self.notice(tables, table, opened, NodeId(source as u16), &page.entries);
+                }
             }
             for (node, presence) in opened.nodes() {
                 // What a user kept from being written is written now, most likely.
@@ -89,32 +90,28 @@ impl Schedule {
     }
 
     /// Takes in what was read of one history.
-    fn notice(
-        &mut self,
-        tables: &[Table],
-        table: &Table,
-        opened: &Opened,
-        source: NodeId,
-        entries: &[Entry],
-        before: &Cut,
-    ) {
+    fn notice(&mut self, tables: &[Table], table: &Table, opened: &Opened, source: NodeId, entries: &[Entry]) {
         if self.waits.is_empty() {
             return;
         }
-        for ((_, waiting), waits) in &mut self.waits {
+        // Users' changes are carried to everybody, others' to those who have not heard of them.
+        let concerns = |entry: &Entry, node: NodeId| match &entry.arrival {
+            None => node == source || table.is_target(node),
+            Some(arrival) => {
+                let mut told = arrival.vector.dots().iter().chain([&arrival.dot]);
+                told.any(|dot| dot.node != node && !opened.passed(table.index, node, dot))
+            }
+        };
+        for ((node, waiting), waits) in &mut self.waits {
             for entry in entries.iter().filter(|_| *waiting == table.index) {
                 if let Some(wait) = waits.get_mut(&entry.key) {
-                    wait.due = true;
+                    wait.mentioned = true;
+                    wait.due |= concerns(entry, *node);
                 }
             }
         }
         for (node, _) in opened.nodes() {
-            // Users' changes are carried to everybody, others' to those who have not heard of them.
-            let concerns = |entry: &&Entry| match &entry.arrival {
-                None => node == source || table.is_target(node),
-                Some(arrival) => arrival.dot.node != node && !opened.passed(table.index, node, &arrival.dot),
-            };
-            if entries.iter().filter(|entry| !before.contains(entry.mark, entry.id)).any(|entry| concerns(&entry)) {
+            if entries.iter().any(|entry| concerns(entry, node)) {
                 self.touch(tables, node, table);
             }
         }
@@ -147,7 +144,10 @@ impl Schedule {
             }
             let failures = waits.get(&refusal.key).map_or(0, |wait| wait.failures);
             let until = self.clock.map(|clock| next(clock, failures, now));
-            waits.insert(refusal.key.clone(), Wait { failures: failures + 1, until, due: false, code, unique });
+            waits.insert(
+                refusal.key.clone(),
+                Wait { failures: failures + 1, until, due: false, mentioned: false, code, unique },
+            );
         }
         for (table, key) in &applied.unparked {
             if let Some(waits) = self.waits.get_mut(&(node, *table)) {
@@ -164,15 +164,19 @@ impl Schedule {
         self.pressing
     }
 
-    /// Whether a row that waits at a node is not to be tried there in this cycle.
-    pub fn puts_off(&self, node: NodeId, table: usize, key: &Key) -> bool {
-        self.waits.get(&(node, table)).and_then(|waits| waits.get(key)).is_some_and(|wait| !wait.due)
+    fn wait(&self, node: NodeId, table: usize, key: &Key) -> Option<&Wait> {
+        self.waits.get(&(node, table))?.get(key)
     }
 
-    /// Whether a row is to be tried nowhere, so that there is nothing to decide about it.
+    /// Whether a row that waits at a node is not to be tried there in this cycle.
+    pub fn puts_off(&self, node: NodeId, table: usize, key: &Key) -> bool {
+        self.wait(node, table, key).is_some_and(|wait| !wait.due)
+    }
+
+    /// Whether a row that waits is to be tried nowhere and nobody speaks of it, so that there is nothing to decide.
     pub fn rests(&self, opened: &Opened, table: usize, key: &Key) -> bool {
-        let mut waits = opened.nodes().filter(|(node, _)| opened.parked(*node, table, key).is_some());
-        waits.all(|(node, _)| self.puts_off(node, table, key))
+        let mut nodes = opened.nodes().filter(|(node, _)| opened.parked(*node, table, key).is_some());
+        nodes.all(|(node, _)| self.wait(node, table, key).is_some_and(|wait| !wait.due && !wait.mentioned))
     }
 }
 

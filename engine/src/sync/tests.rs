@@ -394,6 +394,24 @@ fn a_table_that_was_seen_to_is_tried_at_once() {
     assert_eq!(tried(&cluster, &mut session), (1, 0));
 }
 
+/// What could not be read is read where it was written, by whoever needs it.
+#[test]
+fn what_could_not_be_read_is_read_when_somebody_comes_back() {
+    let (cluster, mut session) = refused();
+    cluster.databases[0].lock().unreadable = Some(9);
+    cluster.databases[0].lock().write(1, Some(9), false);
+    for _ in 0..2 {
+        assert_eq!(tried(&cluster, &mut session), (0, 2));
+    }
+    cluster.databases[0].lock().up = false;
+    tried(&cluster, &mut session);
+    let mut state = cluster.databases[0].lock();
+    (state.up, state.unreadable) = (true, None);
+    drop(state);
+    assert_eq!(tried(&cluster, &mut session), (1, 1));
+    assert_eq!(cluster.databases[1].lock().rows.get(&1), Some(&9));
+}
+
 /// A row that a user's open transaction holds is tried in every cycle.
 #[test]
 fn busy_rows_are_not_put_off() {
