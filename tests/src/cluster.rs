@@ -198,21 +198,41 @@ impl Cluster {
     ) -> impl Future<Output = Summary> {
         let caller = std::panic::Location::caller();
         async move {
-            let gate = Gate(self.folder.path().join(point));
-            let rules = format!("{point}=pause:{}@1", gate.0.display());
-            let faults: Faults = rules.parse().expect("the rule is one");
             let mut session = self.session();
-            let syncing = Box::pin(fault::scoped(Arc::new(Mutex::new(faults)), session.sync()));
-            let acting = async {
-                let reached = async || gate.0.exists().then_some(());
-                wait_until(&format!("the sync to reach `{point}`"), PATIENCE, reached).await;
-                meanwhile(self).await;
-                drop(gate);
-                afterwards(self).await;
-            };
-            let (done, ()) = futures::join!(syncing, acting);
+            let done = self.around(point, session.sync(), meanwhile, afterwards).await;
             done.unwrap_or_else(|error| panic!("{caller}: sync: {error}"))
         }
+    }
+
+    /// Does something of Concord's; while that stands at its first pass of a fault point, `meanwhile` happens.
+    pub async fn during<T>(
+        &mut self,
+        point: &str,
+        work: impl Future<Output = T>,
+        meanwhile: impl AsyncFnOnce(&mut Cluster),
+    ) -> T {
+        self.around(point, work, meanwhile, async |_| ()).await
+    }
+
+    async fn around<T>(
+        &mut self,
+        point: &str,
+        work: impl Future<Output = T>,
+        meanwhile: impl AsyncFnOnce(&mut Cluster),
+        afterwards: impl AsyncFnOnce(&mut Cluster),
+    ) -> T {
+        let gate = Gate(self.folder.path().join(point));
+        let rules = format!("{point}=pause:{}@1", gate.0.display());
+        let faults: Faults = rules.parse().expect("the rule is one");
+        let working = Box::pin(fault::scoped(Arc::new(Mutex::new(faults)), work));
+        let acting = async {
+            let reached = async || gate.0.exists().then_some(());
+            wait_until(&format!("Concord to reach `{point}`"), PATIENCE, reached).await;
+            meanwhile(self).await;
+            drop(gate);
+            afterwards(self).await;
+        };
+        futures::join!(working, acting).0
     }
 
     /// Syncs and finds everything at rest: nobody away, nothing stopped, nothing waiting, all rows the same, and one more

@@ -15,4 +15,6 @@ mod sync_races;
 mod sync_references;
 mod sync_restored;
 mod sync_setup;
+mod sync_uniques;
 mod sync_values;
+mod sync_waiting;

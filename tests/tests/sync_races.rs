@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use concord::sync::ParkedReport;
 use concord_tests::postgres::Server;
 use concord_tests::{As, Cluster, Database, Kind, PATIENCE, User, wait_until};
 
 concord_tests::clusters! {
     pairs: [
         changed_between_read_and_apply, inserted_between_read_and_apply, deleted_between_read_and_apply, changed_before_a_delete_arrives,
-        sums_between_read_and_apply, another_engine_is_faster,
+        sums_between_read_and_apply, another_engine_is_faster, what_was_parked_since_is_not_dropped,
     ]
     many: [changed_between_read_and_apply_among_all]
     all: []
@@ -106,6 +107,39 @@ async fn another_engine_is_faster(kinds: &[Kind]) {
     cluster.sync_while("read-done", meanwhile).await;
     cluster.settle().await;
     cluster.holds("SELECT amount FROM items WHERE id = 1", &["22"]).await;
+}
+
+/// Whoever parked another version since the rows were shown is not overruled by who gives them up.
+async fn what_was_parked_since_is_not_dropped(kinds: &[Kind]) {
+    // GIVEN a row that waits for an owner who is not at b
+    let setup = |_| {
+        "CREATE TABLE owners (id integer PRIMARY KEY);
+         CREATE TABLE items (id integer PRIMARY KEY, name text, owner integer REFERENCES owners (id))"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(kinds, setup, "[tables.items]").await;
+    cluster.run(0, "INSERT INTO owners VALUES (1); INSERT INTO items VALUES (1, 'old', 1)").await;
+    cluster.sync().await;
+    let shown = cluster.session().parked().await.expect("what waits");
+    let chosen = |row: &ParkedReport| shown.contains(row);
+    // WHEN a newer version is parked after the look and before the dropping THEN nothing is given up
+    let meanwhile = async |cluster: &mut Cluster| {
+        cluster.run(0, "UPDATE items SET name = 'new'").await;
+        cluster.sync().await;
+    };
+    let mut session = cluster.session();
+    let dropped = cluster.during("drop-chosen", session.drop_parked(chosen), meanwhile).await;
+    let error = dropped.expect_err("another engine was faster");
+    assert!(error.to_string().contains("another engine has been at work"), "{error}");
+    // NOR is it afterwards, as it is not what was shown
+    assert_eq!(cluster.session().drop_parked(chosen).await.expect("nothing to drop").len(), 0);
+    let waits = cluster.session().parked().await.expect("what waits");
+    let names: Vec<_> = waits.iter().filter_map(|row| row.row.as_ref()?["name"].as_str()).collect();
+    assert_eq!((shown.len(), names), (1, vec!["new"]));
+    // AND what was shown as it is can be given up
+    assert_eq!(cluster.session().drop_parked(|row| waits.contains(row)).await.expect("it waits").len(), 1);
+    cluster.settle().await;
+    cluster.holds("SELECT count(*) FROM items", &["0"]).await;
 }
 
 /// Whether a session of this database waits for a lock.

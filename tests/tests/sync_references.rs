@@ -240,7 +240,7 @@ async fn cascade_that_would_take_an_unseen_child(kinds: &[Kind]) {
     assert_eq!(cluster.waiting().await, ["a orders [30] constraint", "b customers [3] referred"]);
     cluster.quiet().await;
     // A person keeps the parent.
-    let dropped = cluster.session().drop_parked(|_, table, _| table == "customers").await.expect("it can be dropped");
+    let dropped = cluster.session().drop_parked(|row| row.table == "customers").await.expect("it can be dropped");
     assert_eq!(dropped.len(), 1);
     cluster.settle().await;
     cluster.holds("SELECT * FROM orders WHERE id = 30", &["30|3|z"]).await;

@@ -105,9 +105,9 @@ async fn rows_that_wait_of_a_node_that_leaves(kinds: &[Kind]) {
     );
     assert!(why.contains(&told), "{why}");
     cluster.nodes.push(left);
-    cluster.session().drop_parked(|_, _, _| true).await.expect("they can be given up");
+    cluster.session().drop_parked(|_| true).await.expect("they can be given up");
     cluster.sync().await;
-    cluster.session().drop_parked(|_, _, _| true).await.expect("they can be given up");
+    cluster.session().drop_parked(|_| true).await.expect("they can be given up");
     cluster.settle().await;
     let _left = cluster.nodes.pop();
     cluster.install().await;

@@ -1,5 +1,7 @@
 //! `concord parked`: rows that a node could not take.
 
+use std::collections::HashMap;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value as Document;
@@ -195,11 +197,10 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
         if !agreed(&what, drop.yes)? {
             return Ok(None);
         }
-        // What began to wait since was not agreed to.
-        let is_chosen = |node: &str, table: &str, key: &Document| {
-            chosen.iter().any(|row| row.node == node && row.table == table && row.key == *key)
-        };
-        session.drop_parked(is_chosen).await.map(Some)
+        // What began to wait since, another version of the same row included, was not agreed to.
+        let place = |row: &ParkedReport| (row.node.clone(), row.table.clone(), row.key.to_string());
+        let shown: HashMap<_, _> = chosen.iter().map(|row| (place(row), row)).collect();
+        session.drop_parked(|row| shown.get(&place(row)) == Some(&row)).await.map(Some)
     })?;
     let Some(dropped) = dropped else { return Ok(crate::error::ATTENTION) };
     if drop.output.json {

@@ -56,11 +56,12 @@ pub struct Column {
     pub nullable: bool,
 }
 
-/// A unique constraint or index that is not the key.
+/// A unique constraint or index that is not the key, or an exclusion constraint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unique {
     pub name: String,
-    /// Local column names; empty for an index over expressions.
+    /// The local columns, if two rows collide just when all of them are equal by the columns' own `=`; else none, as for
+    /// an index over expressions or over part of the rows.
     pub columns: Vec<String>,
 }
 
@@ -118,6 +119,13 @@ impl TableSpec {
             .iter()
             .zip(row)
             .find_map(|(column, value)| column.domain.holds(value).err().map(|why| (column.name.as_str(), why.0)))
+    }
+
+    /// Positions of the columns of a unique constraint, if its rows' values alone tell which of them collide.
+    pub fn told_by(&self, unique: &Unique) -> Option<Vec<usize>> {
+        let position = |name: &String| self.columns.iter().position(|column| column.name == *name);
+        let columns: Option<Vec<usize>> = unique.columns.iter().map(position).collect();
+        columns.filter(|columns| !columns.is_empty())
     }
 
     /// Whether a change made here by Concord may make the database change rows by itself.

@@ -36,9 +36,10 @@ pub enum ErrorKind {
 /// Which kind of constraint refused a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Constraint {
+    /// Another row stands in the way: a unique index or, on PostgreSQL, an exclusion constraint.
     Unique,
     Reference,
-    /// CHECK, NOT NULL, exclusion, or an exception raised by a trigger.
+    /// CHECK, NOT NULL, or an exception raised by a trigger.
     Other,
 }
 

@@ -117,13 +117,13 @@ pub trait Node: Send {
     /// where its `from` says. If not, another engine has been here and the batch must be given up.
     async fn claim(&mut self, moves: &[Move]) -> Result<bool>;
 
-    /// Starts a savepoint. At most one is open at a time.
+    /// Starts a savepoint, perhaps within another.
     async fn savepoint(&mut self) -> Result<()>;
 
-    /// Undoes everything since the savepoint, and closes it.
+    /// Undoes everything since the last savepoint, and closes it.
     async fn undo(&mut self) -> Result<()>;
 
-    /// Keeps everything since the savepoint, and closes it.
+    /// Keeps everything since the last savepoint, and closes it.
     async fn release(&mut self) -> Result<()>;
 
     /// Writes whole rows, creating or replacing each by its key and touching no other row. Where `groups` names more
@@ -135,10 +135,16 @@ pub trait Node: Send {
     /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`].
     async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()>;
 
-    /// Prepares for a [`Node::write`] of `rows` that failed on a unique value which another of the same rows holds:
-    /// gives those columns of the rows in question values that collide with nothing (NULL where allowed). The rows
-    /// are overwritten next in the same savepoint.
-    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()>;
+    /// What stands in the way of writing `rows`, as far as the table and those it refers to tell as they are now. It may
+    /// leave out what it cannot tell for certain, such as unique values of expressions.
+    async fn obstacles(&mut self, _table: &TableSpec, _rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        Ok(Vec::new())
+    }
+
+    /// Prepares for a [`Node::write`] that fails on unique values which rows pass among each other: where `rows` stand,
+    /// gives columns of theirs that make them unique values that collide with nothing. They are overwritten next in the
+    /// same savepoint. Unique values that references hand on to other rows stay.
+    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row], room: Room) -> Result<()>;
 
     /// Those of `keys` whose row other rows still refer to through a reference that would delete or change them. Rows
     /// that are `going` (by table and key) do not count as referring. The rows of `keys` are locked first where that is
@@ -358,10 +364,40 @@ pub enum WriteMode {
     UpdateOnly,
 }
 
+/// What stands in the way of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Obstacle {
+    /// Its place among the rows that were asked about.
+    pub row: usize,
+    /// The constraint's name.
+    pub constraint: String,
+    /// The row of the same table that holds its unique value; `None` if the row that it refers to is not there.
+    pub holder: Option<Key>,
+}
+
+/// How [`Node::make_room`] moves a unique value aside. What the one cannot, a constraint of the table may let the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// By NULL where the column may be that.
+    Null,
+    /// By values drawn at random where the column's type has enough of them.
+    Drawn,
+}
+
 /// A row that a batch could not write, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     pub key: Key,
+    pub reason: Reason,
+    /// Whether it did not wait before, or for another reason.
+    pub new: bool,
+}
+
+/// Why a row waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
     pub code: ParkedCode,
     pub message: String,
+    /// Whether it is a unique value: any row of the same table that changes may give it up.
+    pub unique: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, NodeId, ParkedCode, TableSpec, time};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
-use crate::node::{self, ErrorKind, Move};
+use crate::node::{self, ErrorKind, Move, Refusal};
 
 /// What one cycle did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -44,6 +45,9 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// A node that did not take its part, and why.
     pub failed: Option<String>,
+    /// Whether rows that waited were tried in vain.
+    #[serde(skip)]
+    pub(crate) in_vain: bool,
     /// Tables, by index, in which a conflict waits for its decision.
     #[serde(skip)]
     pub(crate) undecided: HashSet<usize>,
@@ -57,7 +61,7 @@ impl Cycle {
 }
 
 /// The new entries, by table and node.
-type Pages = Vec<Vec<Option<Page>>>;
+pub(super) type Pages = Vec<Vec<Option<Page>>>;
 
 /// All contests, by table.
 pub(super) type AllContests = Vec<Contests>;
@@ -96,6 +100,7 @@ impl Session {
             return Ok(cycle);
         }
         self.plan_positions(&mut opened, &pages);
+        self.schedule.look(&self.tables, &opened, &pages, Instant::now());
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
         self.examine(&opened, &mut contests, &partial).await?;
@@ -326,7 +331,8 @@ impl Session {
                     if table.spec(node).is_none_or(|spec| spec.captured && !read) {
                         continue;
                     }
-                    for (key, parked) in &presence.parked[table.index] {
+                    let waiting = presence.parked[table.index].iter();
+                    for (key, parked) in waiting.filter(|(key, _)| !self.schedule.rests(opened, table.index, key)) {
                         contests.entry(key.clone()).or_default().wait(node, parked);
                     }
                 }
@@ -419,17 +425,18 @@ impl Session {
                 Ok(applied) => {
                     opened.moved(node);
                     cycle.count(member, &applied);
+                    self.schedule.tried(&self.tables, node, &applied, Instant::now());
                     if let Some(presence) = &mut opened.present[node.index()] {
                         for (table, key) in &applied.unparked {
                             presence.parked[*table].remove(key);
                         }
-                        for (table, refusal) in &applied.parked {
-                            if refusal.code == ParkedCode::Conflict {
+                        for (table, Refusal { key, reason, .. }) in &applied.refused {
+                            if reason.code == ParkedCode::Conflict {
                                 cycle.undecided.insert(*table);
                             }
-                            match presence.parked[*table].get_mut(&refusal.key) {
-                                Some(parked) => parked.code = refusal.code,
-                                None if refusal.code == ParkedCode::Busy => cycle.held += 1,
+                            match presence.parked[*table].get_mut(key) {
+                                Some(parked) => parked.code = reason.code,
+                                None if reason.code == ParkedCode::Busy => cycle.held += 1,
                                 None => cycle.waiting += 1,
                             }
                         }
@@ -498,9 +505,13 @@ impl Cycle {
 
     fn count(&mut self, member: &Member, applied: &Applied) {
         self.wrote |= applied.committed;
-        let busy = applied.parked.iter().filter(|(_, refusal)| refusal.code == ParkedCode::Busy).count() as u64;
-        self.busy += busy;
-        self.parked += applied.parked.len() as u64 - busy;
+        self.in_vain |= applied.refused.iter().any(|(_, refusal)| !refusal.new);
+        for (_, refusal) in applied.refused.iter().filter(|(_, refusal)| refusal.new) {
+            match refusal.reason.code {
+                ParkedCode::Busy => self.busy += 1,
+                _ => self.parked += 1,
+            }
+        }
         if applied.written + applied.deleted > 0 {
             self.carried.push(Carried {
                 node: member.name.clone(),

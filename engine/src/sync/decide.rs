@@ -37,14 +37,14 @@ impl Facts {
         let mut outcomes = Outcomes::new(self.names.len(), self.tables.len());
         let (index, table) = (table, &self.tables[table]);
         let targets = targets(table, &self.opened);
-        for Weighed { key, contest, tops } in contests {
+        for Weighed { key, contest, tops, put_off } in contests {
             let resolved = resolve(table, &key, &contest, &tops, &self.names);
             outcomes.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
             if resolved.conflict {
                 debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
             }
             let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened: &self.opened };
-            for &target in &targets {
+            for &target in targets.iter().filter(|target| !put_off.contains(target)) {
                 if let Some(form) = table.form(target) {
                     outcomes.decisions[target.index()][index].extend(ruling.at(target, form));
                 }

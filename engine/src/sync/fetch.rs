@@ -10,11 +10,12 @@ use super::cycle::AllContests;
 use super::decide::{Facts, Outcomes};
 use super::examine::{is_settled, participants, targets};
 use super::opened::Opened;
+use super::schedule::Schedule;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, Value};
+use crate::model::{Key, NodeId, Value};
 
 /// Contests whose rows are asked for at once, at most.
 const FETCH: usize = 5_000;
@@ -31,6 +32,8 @@ pub(super) struct Weighed {
     pub contest: Contest,
     /// The places of the versions that no other has seen.
     pub tops: Vec<usize>,
+    /// Nodes where it waits and is not to be tried now.
+    pub put_off: Vec<NodeId>,
 }
 
 /// How much was read so far.
@@ -55,7 +58,7 @@ impl Session {
         let mut deciding: Option<JoinHandle<Outcomes>> = None;
         let mut fetched = Fetched::default();
         for (table, contests) in all.into_iter().enumerate() {
-            let mut left = weighed(&facts.tables[table], opened, contests).into_iter();
+            let mut left = weighed(&facts.tables[table], opened, contests, &self.schedule).into_iter();
             let mut step = PROBE;
             loop {
                 let mut slice: Vec<Weighed> = left.by_ref().take(step).collect();
@@ -129,13 +132,14 @@ impl Session {
 }
 
 /// The contests of a table that are about something, with the versions that are left of each.
-fn weighed(table: &Table, opened: &Opened, contests: Contests) -> Vec<Weighed> {
+fn weighed(table: &Table, opened: &Opened, contests: Contests, schedule: &Schedule) -> Vec<Weighed> {
     let targets = targets(table, opened);
     let unsettled = contests.into_iter().filter(|(key, contest)| !is_settled(table, opened, key, contest, &targets));
     unsettled
         .map(|(key, contest)| {
             let tops = contest.tops();
-            Weighed { key, contest, tops }
+            let put_off = targets.iter().copied().filter(|&node| schedule.puts_off(node, table.index, &key)).collect();
+            Weighed { key, contest, tops, put_off }
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use crate::model::{Arrival, Cut, Entry, Images, Key, Lost, Op, Parked, Row, TableSpec, Value, Vector};
 use crate::node::{
     Catalogue, CatalogueColumn, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened, Probe,
-    Result, Service, Sync, WriteMode,
+    Result, Room, Service, Sync, WriteMode,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -42,12 +42,16 @@ pub struct State {
     pub skew: i64,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
+    /// Rows with this value cannot be read.
+    pub unreadable: Option<i64>,
     /// How the table differs from what was installed, as snapshots see it.
     pub drift: Option<String>,
     /// Whether whoever begins to write finds the table changed since the snapshot.
     pub changing: bool,
     /// Rows written by Concord, to see an echo.
     pub writes: u64,
+    /// How often Concord tried to write rows.
+    pub tries: u64,
 }
 
 fn number(value: &Value) -> i64 {
@@ -143,7 +147,13 @@ impl Database {
         if !self.lock().up {
             return Err(Error::new(ErrorKind::Lost, "away"));
         }
-        Ok(Box::new(Connection { database: self.clone(), snapshot: None, work: None, saved: None, names: Vec::new() }))
+        Ok(Box::new(Connection {
+            database: self.clone(),
+            snapshot: None,
+            work: None,
+            saved: Vec::new(),
+            names: Vec::new(),
+        }))
     }
 }
 
@@ -152,7 +162,7 @@ struct Connection {
     snapshot: Option<State>,
     /// What the transaction that applies has made of the state, and the keys it has locked.
     work: Option<Work>,
-    saved: Option<Work>,
+    saved: Vec<Work>,
     names: Vec<String>,
 }
 
@@ -318,7 +328,10 @@ impl Node for Connection {
         let state = self.snapshot()?;
         let find = |key: &&Key| {
             let id = number(&key[0]);
-            state.rows.get(&id).map(|value| Ok(row(id, *value)))
+            state.rows.get(&id).map(|value| match Some(*value) == state.unreadable {
+                true => Err("is odd".to_owned()),
+                false => Ok(row(id, *value)),
+            })
         };
         Ok(keys.iter().map(find).collect())
     }
@@ -334,7 +347,7 @@ impl Node for Connection {
             return Err(Error::new(ErrorKind::Drift, "the table was changed meanwhile"));
         }
         self.work = Some(Work::default());
-        self.saved = None;
+        self.saved.clear();
         self.names = crate::sync::tests::names();
         Ok(())
     }
@@ -348,23 +361,28 @@ impl Node for Connection {
     }
 
     async fn savepoint(&mut self) -> Result<()> {
-        self.saved = Some(self.work()?.clone());
+        let work = self.work()?.clone();
+        self.saved.push(work);
         Ok(())
     }
 
     async fn undo(&mut self) -> Result<()> {
         self.call()?;
-        self.work = self.saved.take();
+        self.work = self.saved.pop();
         Ok(())
     }
 
     async fn release(&mut self) -> Result<()> {
-        self.saved = None;
+        self.saved.pop();
         self.call()
     }
 
     async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
-        let refuses = self.database.lock().refuses;
+        let refuses = {
+            let mut state = self.database.lock();
+            state.tries += 1;
+            state.refuses
+        };
         let work = self.work()?;
         for (_, rows, _) in groups {
             for row in *rows {
@@ -385,7 +403,7 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn make_room(&mut self, _: &TableSpec, _: &[&Row]) -> Result<()> {
+    async fn make_room(&mut self, _: &TableSpec, _: &[&Row], _: Room) -> Result<()> {
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod opened;
 mod order;
 mod read;
 mod route;
+mod schedule;
 mod session;
 mod setup;
 mod shape;

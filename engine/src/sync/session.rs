@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::attendance::{Away, Member};
 use super::cycle::Cycle;
+use super::schedule::Schedule;
 use super::table::Table;
 use crate::config::Config;
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub struct Session {
     pub(super) adopted: Option<Instant>,
     /// Whether this session has looked for purged entries yet.
     pub(super) purged: bool,
+    /// Which rows that wait were tried already.
+    pub(super) schedule: Schedule,
     pub(super) connector: Connector,
 }
 
@@ -85,14 +88,17 @@ impl Session {
             page: config.defaults.batch,
             adopted: None,
             purged: false,
+            schedule: Schedule::default(),
             connector,
             config,
         }
     }
 
     /// Runs cycles until nothing is left to carry. What users write while it runs is carried too, but not for ever: once
-    /// everything that was there at the start has arrived, what comes later is left to the next run.
+    /// everything that was there at the start has arrived, what comes later is left to the next run. Rows that wait are
+    /// tried once.
     pub async fn sync(&mut self) -> Result<Summary> {
+        self.schedule = Schedule::default();
         let mut summary = Summary::default();
         let (mut whole_cycles, mut failures) = (0, 0);
         loop {

@@ -52,7 +52,7 @@ pub struct TableStatus {
 }
 
 /// A row that waits.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct ParkedReport {
     pub node: String,
     pub table: String,
@@ -193,7 +193,7 @@ impl Session {
         Ok(reports)
     }
 
-    fn parked_report(&self, node: NodeId, parked: &Parked) -> ParkedReport {
+    pub(super) fn parked_report(&self, node: NodeId, parked: &Parked) -> ParkedReport {
         let table = &self.tables[parked.table];
         ParkedReport {
             node: self.names[node.index()].clone(),

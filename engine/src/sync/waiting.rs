@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::session::Session;
-use super::status::key_document;
+use super::status::{ParkedReport, key_document};
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::model::{Dot, Lost, NodeId, Parked, time};
 use crate::node::{self, Move, Node, Note};
 
@@ -20,17 +21,18 @@ pub struct Dropped {
 }
 
 impl Session {
-    /// Gives up what `chosen` picks by node, table and key. What stands at the node becomes a change made now that has seen
-    /// what waited, so that the next cycle carries it everywhere; what waited goes to the journal.
-    pub async fn drop_parked(&mut self, chosen: impl Fn(&str, &str, &Document) -> bool) -> Result<Vec<Dropped>> {
+    /// Gives up what `chosen` picks. What stands at the node becomes a change made now that has seen what waited, so that the
+    /// next cycle carries it everywhere; what waited goes to the journal.
+    pub async fn drop_parked(&mut self, chosen: impl Fn(&ParkedReport) -> bool) -> Result<Vec<Dropped>> {
         self.prepare().await?;
         let opened = self.open().await?;
         self.close().await;
+        fault::point("drop-chosen").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
         let mut dropped = Vec::new();
         for (at, presence) in opened.nodes() {
             let all = presence.parked.iter().flat_map(|table| table.values());
             let rows: Vec<&Parked> = all
-                .filter(|row| chosen(&self.names[at.index()], &self.tables[row.table].name, &key_document(&row.key)))
+                .filter(|row| chosen(&self.parked_report(at, row)))
                 .filter(|row| self.tables[row.table].spec(at).is_some())
                 .collect();
             if rows.is_empty() {

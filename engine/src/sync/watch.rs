@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::cycle::Cycle;
+use super::schedule::Schedule;
 use super::session::Session;
 use crate::error::{Error, Result};
 
@@ -18,7 +19,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Session {
     /// Runs cycles until `stop` is ready; each is told to `report`. A cycle is run at least `every` so often, and at once
-    /// when a node's pulse changes. A node that cannot be reached is tried again with every cycle; an error that concerns
+    /// when a node's pulse changes. Rows that wait are tried again after growing pauses, and at once when something happened
+    /// that they may depend on. A node that cannot be reached is tried again with every cycle; an error that concerns
     /// the whole sync ends it, unless trying again may help.
     pub async fn watch(
         &mut self,
@@ -27,6 +29,7 @@ impl Session {
         mut report: impl FnMut(&Cycle),
     ) -> Result<()> {
         tokio::pin!(stop);
+        self.schedule = Schedule::by_the_clock(Instant::now().into_std());
         let mut pause = every;
         loop {
             // A cycle is not cut off: it ends within one transaction's time, and a killed one would only be repeated.
@@ -35,9 +38,9 @@ impl Session {
                 Ok(cycle) => {
                     report(&cycle);
                     pause = every;
-                    let at_once = cycle.more || cycle.overtaken;
-                    // Trying in vain may leave traces, such as numbers that were drawn; they are no news.
-                    let in_vain = cycle.failed.is_some() || cycle.waiting > 0 && cycle.is_quiet();
+                    let at_once = cycle.more || cycle.overtaken || self.schedule.is_pressing();
+                    // Trying in vain what waits may leave traces, such as numbers that were drawn; they are no news.
+                    let in_vain = cycle.failed.is_some() || cycle.in_vain && cycle.is_quiet();
                     let before = if in_vain { self.pulses().await } else { before };
                     tokio::select! {
                         biased;

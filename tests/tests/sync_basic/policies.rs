@@ -81,7 +81,7 @@ async fn a_parked_drop_asserts_what_stands(kinds: &[Kind]) {
     conflict(&mut cluster).await;
     cluster.sync().await;
     // WHEN a person gives up what waits at b
-    let dropped = cluster.session().drop_parked(|node, _, _| node == "b").await.expect("it can be dropped");
+    let dropped = cluster.session().drop_parked(|row| row.node == "b").await.expect("it can be dropped");
     assert_eq!(dropped.len(), 1);
     // THEN what stands at b counts everywhere, and the journal keeps the other
     cluster.settle().await;
@@ -116,7 +116,7 @@ async fn a_parked_conflict_of_three(kinds: &[Kind]) {
     cluster.quiet().await;
     // The latest of the others waits at each; what has been given up does not come back.
     for _ in 0..2 {
-        cluster.session().drop_parked(|node, _, _| node == "b").await.expect("it can be dropped");
+        cluster.session().drop_parked(|row| row.node == "b").await.expect("it can be dropped");
         cluster.sync().await;
     }
     cluster.settle().await;
@@ -129,7 +129,7 @@ async fn a_parked_conflict_among_all(kinds: &[Kind]) {
     let summary = cluster.sync().await;
     assert_eq!(summary.waiting, kinds.len() as u64, "it waits at every node");
     cluster.quiet().await;
-    cluster.session().drop_parked(|node, _, _| node == "a").await.expect("it can be dropped");
+    cluster.session().drop_parked(|row| row.node == "a").await.expect("it can be dropped");
     cluster.settle().await;
     cluster.holds(NAME, &["late"]).await;
 }

@@ -80,7 +80,7 @@ fn scrubbed(message: &str) -> String {
 
 fn kind(code: &str, message: &str) -> ErrorKind {
     match code {
-        "23505" => ErrorKind::Constraint(Constraint::Unique),
+        "23505" | "23P01" => ErrorKind::Constraint(Constraint::Unique),
         "23503" => ErrorKind::Constraint(Constraint::Reference),
         "40001" | "40P01" | "55P03" | "57014" => ErrorKind::Retry,
         "42501" => ErrorKind::Rights,
@@ -110,6 +110,7 @@ mod tests {
     fn codes_become_kinds() {
         for (code, expected) in [
             ("23505", ErrorKind::Constraint(Constraint::Unique)),
+            ("23P01", ErrorKind::Constraint(Constraint::Unique)),
             ("23503", ErrorKind::Constraint(Constraint::Reference)),
             ("23514", ErrorKind::Constraint(Constraint::Other)),
             ("P0001", ErrorKind::Constraint(Constraint::Other)),

@@ -11,6 +11,7 @@ mod drift;
 mod failure;
 mod history;
 mod install;
+mod obstacles;
 mod quote;
 mod schema;
 mod service;
@@ -29,8 +30,8 @@ use sqlx::{AssertSqlSafe, Connection};
 use self::connect::Place;
 use self::wire::Args;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
-    WriteMode,
+    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Obstacle, Opened, Probe, Result,
+    Room, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec};
 
@@ -288,14 +289,19 @@ impl Node for Postgres {
         // The announcement may have been made after the savepoint, and is undone with it.
         self.announced.clear();
         self.lenient.clear();
-        self.run("ROLLBACK TO SAVEPOINT concord; RELEASE SAVEPOINT concord").await?;
+        // One that was let go and is still there goes first.
+        for _ in 0..=u8::from(std::mem::take(&mut self.released)) {
+            self.run("ROLLBACK TO SAVEPOINT concord; RELEASE SAVEPOINT concord").await?;
+        }
         self.aborted = false;
         Ok(())
     }
 
     async fn release(&mut self) -> Result<()> {
-        // Said with the next savepoint, or by the commit: nothing is undone to a savepoint that was let go.
-        self.released = true;
+        // Said with the next savepoint, or by the commit. One of them at most is left unsaid.
+        if std::mem::replace(&mut self.released, true) {
+            self.run("RELEASE SAVEPOINT concord").await?;
+        }
         Ok(())
     }
 
@@ -307,8 +313,12 @@ impl Node for Postgres {
         self.delete_rows(groups).await
     }
 
-    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()> {
-        self.clear_uniques(table, rows).await
+    async fn obstacles(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        self.find_obstacles(table, rows).await
+    }
+
+    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row], room: Room) -> Result<()> {
+        self.clear_uniques(table, rows, room).await
     }
 
     async fn still_referred(

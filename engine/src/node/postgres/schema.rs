@@ -48,16 +48,21 @@ const COLUMNS: &str = "WITH RECURSIVE base (att, oid, modifier, never_null) AS (
         LEFT JOIN pg_catalog.pg_namespace en ON en.oid = e.typnamespace \
     ORDER BY a.attnum";
 
-/// Unique indexes, those that can be keys first: the primary key, then by age.
-const UNIQUES: &str = "SELECT c.relname::pg_catalog.text, i.indexprs IS NULL, \
-        i.indexprs IS NULL AND i.indpred IS NULL AND k.never_null, k.names \
+/// Unique indexes and exclusion constraints, those that can be keys first: the primary key, then by age. Whether they
+/// compare just columns, by the columns' own `=` and with NULL equal to nothing; whether they can be a key; the columns.
+const UNIQUES: &str = "SELECT c.relname::pg_catalog.text, \
+        i.indisunique AND NOT i.indisexclusion AND i.indexprs IS NULL AND i.indpred IS NULL AND k.ordinary \
+            AND coalesce(pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'false', \
+        i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL AND k.never_null, k.names \
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid, \
         LATERAL (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.at) AS names, \
-                pg_catalog.bool_and(a.attnotnull) AS never_null \
+                pg_catalog.bool_and(a.attnotnull) AS never_null, \
+                pg_catalog.bool_and(o.opcdefault AND i.indcollation[k.at - 1] = a.attcollation) AS ordinary \
             FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, at) \
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+                JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k.at - 1] \
             WHERE k.at <= i.indnkeyatts) k \
-    WHERE i.indrelid = $1::pg_catalog.int8::pg_catalog.oid AND i.indisunique AND i.indisvalid \
+    WHERE i.indrelid = $1::pg_catalog.int8::pg_catalog.oid AND (i.indisunique OR i.indisexclusion) AND i.indisvalid \
     ORDER BY i.indisprimary DESC, c.oid";
 
 /// References in either direction; those that the server derives for partitions are left out.

@@ -1,62 +1,176 @@
 //! Making room: unique values that rows of one batch pass among each other.
 
-use super::wire::Args;
-use super::wire::Wire;
+use std::collections::{BTreeMap, HashMap};
+
+use super::schema::get;
+use super::wire::{Args, Wire};
 use super::{Postgres, quote, sql};
-use crate::model::{Column, Domain, Row, TableSpec, Unique};
-use crate::node::Result;
+use crate::model::{Column, Domain, Row, TableSpec};
+use crate::node::{Result, Room};
+
+/// Unique indexes and exclusion constraints: the columns that they compare, which of these by `=`; whether NULL collides with NULL; the columns that their expressions and conditions depend on, those that
+/// generated columns are made of included; whether they compare just these columns, of every row.
+const UNIQUES: &str = "SELECT k.names, k.equal, \
+        coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false), \
+        ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid \
+            AND a.attnum IN (SELECT d.refobjsubid FROM pg_catalog.pg_depend d \
+                WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indrelid \
+                    AND (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid \
+                        OR d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid IN \
+                            (SELECT g.oid FROM pg_catalog.pg_attrdef g JOIN pg_catalog.pg_attribute o \
+                                ON o.attrelid = g.adrelid AND o.attnum = g.adnum WHERE g.adrelid = i.indrelid \
+                                    AND o.attgenerated <> '' AND o.attname = ANY (k.names)))) \
+            AND a.attname <> ALL (k.names) ORDER BY a.attnum), \
+        i.indisunique AND NOT i.indisexclusion AND i.indexprs IS NULL AND i.indpred IS NULL \
+    FROM pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint x ON x.conindid = i.indexrelid AND x.contype = 'x', \
+        LATERAL (SELECT coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.at), '{}') AS names, \
+                coalesce(pg_catalog.array_agg(x.oid IS NULL OR o.oprname = '=' ORDER BY k.at), '{}') AS equal \
+            FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, at) \
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+                LEFT JOIN pg_catalog.pg_operator o ON o.oid = x.conexclop[k.at] \
+            WHERE k.at <= i.indnkeyatts) k \
+    WHERE i.indrelid = pg_catalog.to_regclass($1) AND i.indisvalid AND (i.indisunique OR i.indisexclusion) \
+    ORDER BY i.indexrelid";
+
+/// Columns from which references take: what is put there has to be somewhere else as well. And columns whose changes
+/// references hand on, so that they cannot be moved aside without a trace.
+const TIED: &str = "SELECT ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_constraint f, \
+            pg_catalog.unnest(f.conkey) AS k JOIN pg_catalog.pg_attribute a ON a.attnum = k \
+        WHERE f.contype = 'f' AND f.conrelid = c.oid AND a.attrelid = c.oid), \
+        ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_constraint f, \
+            pg_catalog.unnest(f.confkey) AS k JOIN pg_catalog.pg_attribute a ON a.attnum = k \
+        WHERE f.contype = 'f' AND f.confrelid = c.oid AND a.attrelid = c.oid AND f.confupdtype IN ('c', 'n', 'd')) \
+    FROM (SELECT pg_catalog.to_regclass($1)::pg_catalog.oid AS oid) c";
+
+/// A unique index or an exclusion constraint, and what can be moved to get out of its way.
+struct Movable {
+    /// Positions of the columns that it compares, and whether by `=`; without those of the key.
+    compared: Vec<(usize, bool)>,
+    /// Positions of the other columns that it depends on.
+    behind: Vec<usize>,
+    nulls_collide: bool,
+    /// The columns, where only rows of which one of them changes need to move.
+    plain: Option<Vec<usize>>,
+}
 
 impl Postgres {
     /// Rows whose unique columns are about to change give their present values up, one statement per constraint.
-    pub(super) async fn clear_uniques(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()> {
+    pub(super) async fn clear_uniques(&mut self, table: &TableSpec, rows: &[&Row], room: Room) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
+        let mut args = Args::new();
+        args.add(sql::table(table));
+        let tied = self.fetch(TIED, args).await?;
+        let (referring, followed): (Vec<String>, Vec<String>) = (get(&tied[0], 0)?, get(&tied[0], 1)?);
+        let movable = self.find_movable(table, &followed).await?;
         self.announce(std::iter::once(table)).await?;
-        for unique in &table.uniques {
-            let columns = synced(table, unique);
-            let Some((name, value)) = placeholder(table, &columns) else { continue };
+        for unique in &movable {
+            let sets = unique.sets(table, &referring, room);
+            if sets.is_empty() {
+                continue;
+            }
+            let changes = unique.plain.as_deref().unwrap_or_default();
             let mut args = Args::new();
-            let wanted = table.key.iter().map(|&at| (at, &table.columns[at])).chain(
-                // A column of the key may be part of another unique index as well.
-                columns.iter().copied().filter(|(at, _)| !table.key.contains(at)),
-            );
-            let rowset = sql::rowset(&mut args, wanted, rows.iter().map(|row| &row[..]), "u", 'c');
+            let wanted: BTreeMap<usize, &Column> =
+                changes.iter().chain(&table.key).map(|&at| (at, &table.columns[at])).collect();
+            let rowset = sql::rowset(&mut args, wanted.into_iter(), rows.iter().map(|row| &row[..]), "u", 'c');
             let same = table.key.iter().map(|&at| {
                 let column = &table.columns[at];
                 self.equal(column, &format!("t.{}", quote::ident(&column.name)), &format!("u.c{at}"))
             });
-            let differs = columns.iter().filter(|(at, _)| !table.key.contains(at)).map(|(at, column)| {
-                let (name, wire) = (quote::ident(&column.name), Wire::of(column));
+            let differs = changes.iter().filter(|at| !table.key.contains(at)).map(|&at| {
+                let (name, wire) = (quote::ident(&table.columns[at].name), Wire::of(&table.columns[at]));
                 // Text tells apart at least what the column's own type tells apart.
                 let text = if matches!(wire, Wire::Native(_) | Wire::Json) { "::pg_catalog.text" } else { "" };
                 format!("t.{name}{text} IS DISTINCT FROM u.c{at}")
             });
+            let differs = differs.collect::<Vec<_>>().join(" OR ");
             let statement = format!(
-                "UPDATE {} AS t SET {} = {value} FROM {rowset} WHERE {} AND ({})",
+                "UPDATE {} AS t SET {} FROM {rowset} WHERE {}{}",
                 sql::table(table),
-                quote::ident(name),
+                sets.join(", "),
                 same.collect::<Vec<_>>().join(" AND "),
-                differs.collect::<Vec<_>>().join(" OR ")
+                if differs.is_empty() { String::new() } else { format!(" AND ({differs})") }
             );
             self.fetch(statement, args).await?;
         }
         Ok(())
     }
-}
 
-/// The columns of a constraint that are synced; nobody else's value changes.
-fn synced<'t>(table: &'t TableSpec, unique: &Unique) -> Vec<(usize, &'t Column)> {
-    table.columns.iter().enumerate().filter(|(_, column)| unique.columns.contains(&column.name)).collect()
-}
-
-/// A column outside of the key and a value for it that collides with nothing.
-fn placeholder<'t>(table: &TableSpec, columns: &[(usize, &'t Column)]) -> Option<(&'t str, String)> {
-    let mut free = columns.iter().filter(|(at, _)| !table.key.contains(at)).map(|(_, column)| *column);
-    if let Some(column) = free.clone().find(|column| column.nullable) {
-        return Some((&column.name, "NULL".to_owned()));
+    async fn find_movable(&mut self, table: &TableSpec, followed: &[String]) -> Result<Vec<Movable>> {
+        let places: HashMap<&str, usize> =
+            table.columns.iter().enumerate().map(|(at, column)| (column.name.as_str(), at)).collect();
+        // What is not synced is nobody else's, and keys stay.
+        let free = |name: &String| {
+            let at = places.get(name.as_str()).copied().filter(|at| !table.key.contains(at));
+            at.filter(|_| !followed.contains(name))
+        };
+        let mut args = Args::new();
+        args.add(sql::table(table));
+        let mut movable = Vec::new();
+        for row in self.fetch(UNIQUES, args).await? {
+            let (names, equal): (Vec<String>, Vec<bool>) = (get(&row, 0)?, get(&row, 1)?);
+            let (behind, plain): (Vec<String>, bool) = (get(&row, 3)?, get(&row, 4)?);
+            let all: Option<Vec<usize>> = names.iter().map(|name| places.get(name.as_str()).copied()).collect();
+            movable.push(Movable {
+                compared: names.iter().zip(equal).filter_map(|(name, equal)| Some((free(name)?, equal))).collect(),
+                behind: behind.iter().filter_map(free).collect(),
+                nulls_collide: get(&row, 2)?,
+                plain: all.filter(|_| plain),
+            });
+        }
+        Ok(movable)
     }
-    free.find_map(|column| random(column).map(|value| (column.name.as_str(), value)))
+}
+
+impl Movable {
+    /// What a row's columns are set to so that it collides with no other; nothing where that cannot be had.
+    fn sets(&self, table: &TableSpec, referring: &[String], room: Room) -> Vec<String> {
+        let set = |at: usize, value: &str| format!("{} = {value}", quote::ident(&table.columns[at].name));
+        let null = |at: usize| table.columns[at].nullable.then(|| set(at, "NULL"));
+        let drawn = |at: usize, equal: bool| {
+            let column = &table.columns[at];
+            let value = if equal { random(column) } else { apart(column).map(str::to_owned) };
+            value.map(|value| set(at, &value))
+        };
+        // A value that refers to another row cannot be drawn, if there is a choice.
+        let refers = |at: usize| referring.contains(&table.columns[at].name);
+        let draw = |referring: bool| {
+            let columns = self.compared.iter().filter(|(at, _)| refers(*at) == referring);
+            columns.filter_map(|&(at, equal)| drawn(at, equal)).next()
+        };
+        // Of a value that is worked out, or a condition, nobody knows which of its columns it turns upon.
+        let behind = |truth: &str, value: &dyn Fn(usize) -> Option<String>| -> Vec<String> {
+            let is_bool = |at: usize| table.columns[at].domain == Domain::Bool;
+            let moved = |&at: &usize| if is_bool(at) { Some(set(at, truth)) } else { value(at) };
+            self.behind.iter().filter(|&&at| !refers(at)).filter_map(moved).collect()
+        };
+        let first_null = self.compared.iter().filter(|_| !self.nulls_collide).find_map(|(at, _)| null(*at));
+        match room {
+            Room::Null if first_null.is_some() => first_null.into_iter().collect(),
+            Room::Null => match (draw(false), behind("FALSE", &null)) {
+                (Some(drawn), _) => vec![drawn],
+                (None, behind) if behind.is_empty() => draw(true).into_iter().collect(),
+                (None, behind) => behind,
+            },
+            Room::Drawn => {
+                let mut sets = behind("TRUE", &|at| drawn(at, true));
+                sets.extend(draw(false));
+                if sets.is_empty() { draw(true).into_iter().collect() } else { sets }
+            }
+        }
+    }
+}
+
+/// A value of the column's type that no operator of an exclusion constraint but `=` finds in the way of another.
+fn apart(column: &Column) -> Option<&'static str> {
+    match column.native.as_str() {
+        "int4range" | "int8range" | "numrange" | "tsrange" | "tstzrange" | "daterange" => Some("'empty'"),
+        "int4multirange" | "int8multirange" | "nummultirange" | "tsmultirange" | "tstzmultirange"
+        | "datemultirange" => Some("'{}'"),
+        _ => None,
+    }
 }
 
 /// An expression that gives each row another value of the column's type.

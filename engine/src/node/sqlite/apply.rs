@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use rusqlite::types::{ToSqlOutput, Value as Stored};
 use rusqlite::{Connection, Statement, ffi};
 
 use super::capture::{history_name, last_id};
@@ -11,16 +10,15 @@ use super::failure::{Told, unfit};
 use super::history::{self, bind, bind_key};
 use super::plan::{Many, Plan};
 use super::triggers::NOW;
-use super::types::Affinity;
 use super::{quote, service, types};
-use crate::model::{Cut, Images, Key, OnGone, Op, Row, TableSpec, Unique, Value};
+use crate::model::{Cut, Images, Key, OnGone, Op, Row, TableSpec, Value};
 use crate::node::{Constraint, Error, ErrorKind, Note, Result, WriteMode};
 
 /// Runs a write of the rows of `own` without recording them as changes of users.
 ///
 /// Where the database may change other rows by itself, recording stays on, and what was recorded about `own` is taken
 /// out again; what remains is what triggers and cascades did.
-fn unrecorded(
+pub(super) fn unrecorded(
     db: &Connection,
     silence: &Silence,
     plan: &Plan,
@@ -185,78 +183,6 @@ pub(super) fn refuse_dangling<'a>(db: &Connection, tables: impl Iterator<Item = 
         ErrorKind::Constraint(Constraint::Reference),
         format!("writing {names}: FOREIGN KEY constraint failed: a row refers to one that is not there"),
     ))
-}
-
-/// See [`crate::node::Node::make_room`].
-pub(super) fn make_room(
-    db: &Connection,
-    silence: &Silence,
-    plan: &Plan,
-    spec: &TableSpec,
-    rows: &[&Row],
-) -> Result<()> {
-    let doing = || format!("making room for unique values in `{}`", spec.local);
-    let own = || rows.iter().map(|row| spec.key_of(row)).collect();
-    unrecorded(db, silence, plan, spec, own, || {
-        for unique in &spec.uniques {
-            let Some((at, null)) = movable(spec, plan, unique) else { continue };
-            let column = &spec.columns[at];
-            // Only rows whose values are about to change need to step aside.
-            let parts: Vec<usize> = unique
-                .columns
-                .iter()
-                .filter_map(|name| spec.columns.iter().position(|column| column.name == *name))
-                .collect();
-            let width = spec.key.len();
-            let changes = (width + 2..)
-                .zip(&parts)
-                .map(|(n, part)| format!("{} IS NOT ?{n}", quote::name(&spec.columns[*part].name)));
-            let sql = format!(
-                "UPDATE OR ABORT {} SET {} = ?{} WHERE {} AND ({})",
-                quote::name(&spec.local),
-                quote::name(&column.name),
-                width + 1,
-                plan.by_key(1),
-                changes.collect::<Vec<_>>().join(" OR ")
-            );
-            let mut statement = db.prepare_cached(&sql).told(doing)?;
-            for row in rows {
-                bind_key(&mut statement, 1, spec, &spec.key_of(row))?;
-                let away = if null { Stored::Null } else { placeholder(column) };
-                statement.raw_bind_parameter(width + 1, ToSqlOutput::Owned(away)).told(doing)?;
-                for (n, part) in (width + 2..).zip(&parts) {
-                    let column = &spec.columns[*part];
-                    bind(&mut statement, n, spec, column, types::encode(column, &row[*part]))?;
-                }
-                statement.raw_execute().told(doing)?;
-            }
-        }
-        Ok(())
-    })
-}
-
-/// The column of a unique value that can be put out of the way, and whether by NULL. References that follow the value
-/// would take their rows along.
-fn movable(spec: &TableSpec, plan: &Plan, unique: &Unique) -> Option<(usize, bool)> {
-    if plan.is_followed(unique) {
-        return None;
-    }
-    let at = |name: &String| spec.columns.iter().position(|column| column.name == *name);
-    let free: Vec<usize> = unique.columns.iter().filter_map(at).filter(|at| !spec.key.contains(at)).collect();
-    let nullable = free.iter().find(|&&at| spec.columns[at].nullable);
-    nullable.map(|&at| (at, true)).or_else(|| free.first().map(|&at| (at, false)))
-}
-
-/// A value that no row has.
-fn placeholder(column: &crate::model::Column) -> Stored {
-    let drawn = uuid::Uuid::new_v4();
-    let number = i64::from_be_bytes(std::array::from_fn(|at| drawn.as_bytes()[at]));
-    match Affinity::of_column(column) {
-        Affinity::Integer | Affinity::Numeric => Stored::Integer(-(number & i64::MAX) - 1),
-        Affinity::Real => Stored::Real(number as f64),
-        Affinity::Text => Stored::Text(format!("concord-{drawn}")),
-        Affinity::Blob => Stored::Blob(drawn.as_bytes().to_vec()),
-    }
 }
 
 /// See [`crate::node::Node::still_referred`]. The write lock is held, so the answer stays true.

@@ -12,12 +12,14 @@ mod connect;
 mod drift;
 mod failure;
 mod history;
+mod obstacles;
 mod plan;
 mod quote;
 mod schema;
 mod service;
 mod triggers;
 mod types;
+mod unique;
 
 #[cfg(test)]
 mod tests;
@@ -34,8 +36,8 @@ use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note, Opened,
-    Probe, Result, Service, Sync, WriteMode,
+    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note,
+    Obstacle, Opened, Probe, Result, Room, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -323,10 +325,17 @@ impl Node for Sqlite {
         })
     }
 
-    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<()> {
+    async fn obstacles(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
         self.run(|node| {
             let plan = node.plan(table)?;
-            apply::make_room(&node.db, &node.silence, &plan, table, rows)
+            obstacles::find(&node.db, &plan, table, rows)
+        })
+    }
+
+    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row], room: Room) -> Result<()> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            unique::make_room(&node.db, &node.silence, &plan, table, rows, room)
         })
     }
 

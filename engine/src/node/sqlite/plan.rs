@@ -4,9 +4,9 @@ use rusqlite::Connection;
 
 use super::capture::history_name;
 use super::failure::Told;
-use super::schema::{self, Table};
+use super::schema::{self, Index, Table};
 use super::{quote, triggers};
-use crate::model::{TableSpec, Unique};
+use crate::model::TableSpec;
 use crate::node::{Error, ErrorKind, Result};
 
 pub(super) struct Plan {
@@ -36,7 +36,11 @@ pub(super) struct Plan {
     pub entry_columns: String,
     pub keys: String,
     /// Unique columns whose changes references hand on to other rows.
-    pub followed: Vec<String>,
+    followed: Vec<String>,
+    /// Unique indexes that are not the key.
+    pub uniques: Vec<Index>,
+    /// Columns that the database works out.
+    pub generated: Vec<String>,
     /// How a key is found, bound from a given number on.
     condition: Vec<(String, bool, bool)>,
 }
@@ -128,6 +132,8 @@ impl Plan {
             entry_columns,
             keys,
             followed,
+            uniques: table.other_uniques().cloned().collect(),
+            generated: table.columns.iter().filter(|field| field.generated).map(|field| field.name.clone()).collect(),
             condition,
         })
     }
@@ -137,9 +143,9 @@ impl Plan {
         found_by(&self.condition, &(first..first + self.condition.len()).collect::<Vec<_>>(), false)
     }
 
-    /// Whether changes of this unique value are handed on to rows that refer to it.
-    pub(super) fn is_followed(&self, unique: &Unique) -> bool {
-        unique.columns.iter().any(|column| self.followed.iter().any(|name| name.eq_ignore_ascii_case(column)))
+    /// Whether changes of this column are handed on to rows that refer to it.
+    pub(super) fn is_followed(&self, column: &str) -> bool {
+        self.followed.iter().any(|name| name.eq_ignore_ascii_case(column))
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) struct Field {
     pub generated: bool,
 }
 
+#[derive(Clone)]
 pub(super) struct Index {
     pub name: String,
     pub origin: String,
@@ -272,9 +273,9 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
     }
     let Some(table) = table else { return Ok(None) };
     let user_triggers = user_triggers(db, &table.name).told(doing)?.into_iter().map(|(name, ..)| name).collect();
-    let uniques = table.other_uniques().map(|index| Unique {
-        name: index.name.clone(),
-        columns: index.columns.iter().map(|(column, _)| column.clone()).collect::<Option<_>>().unwrap_or_default(),
+    let uniques = table.other_uniques().map(|index| {
+        let columns = index.columns.iter().filter(|_| !index.partial).map(|(column, _)| column.clone());
+        Unique { name: index.name.clone(), columns: columns.collect::<Option<_>>().unwrap_or_default() }
     });
     Ok(Some(Catalogue {
         schema: None,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{Dot, Images, Lost, NodeId, Parked, ParkedCode, Stamp, Vector};
-use crate::node::{Constraint, ErrorKind, Note};
+use crate::node::{Constraint, ErrorKind, Note, Room};
 
 #[tokio::test]
 async fn own_writes_are_not_recorded_and_users_writes_are() {
@@ -110,7 +110,7 @@ async fn unique_values_can_be_swapped() {
         assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Unique));
         bench.node.undo().await.unwrap();
         bench.node.savepoint().await.unwrap();
-        bench.node.make_room(&bench.specs[0], &rows).await.unwrap();
+        bench.node.make_room(&bench.specs[0], &rows, Room::Null).await.unwrap();
         bench.node.write(&write).await.unwrap();
         bench.node.release().await.unwrap();
         bench.node.commit().await.unwrap();

@@ -1,0 +1,78 @@
+//! What is to become of rows at one node, and what became of them.
+
+use std::sync::Arc;
+
+use crate::model::{Cut, Key, Lost, Parked, ParkedCode, Row, Stamp, TableSpec, Vector};
+use crate::node::{Move, Note, Refusal, WriteMode};
+
+/// What one node is to take in one transaction.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub moves: Vec<Move>,
+    /// Positions that do not move, and have to stand where they were read all the same: what was decided without news,
+    /// such as about rows that wait, must not overwrite what another engine has brought since.
+    pub stays: Vec<Move>,
+    pub tables: Vec<TableBatch>,
+    /// Indexes into `tables`, parents before children; tables that refer to each other stand together.
+    pub order: Vec<Vec<usize>>,
+}
+
+/// The part of a [`Batch`] that concerns one table.
+#[derive(Debug)]
+pub struct TableBatch {
+    pub spec: Arc<TableSpec>,
+    /// Up to where this node's own history was read, if it has one: what lies beyond was not seen by the decisions.
+    pub read: Option<Cut>,
+    pub decisions: Vec<Decision>,
+}
+
+/// What becomes of one key at one node.
+#[derive(Debug)]
+pub struct Decision {
+    pub key: Key,
+    pub effect: Effect,
+    /// Entries that tell others what this node has now seen.
+    pub notes: Vec<Note>,
+    /// What waits for this key at the node now, if anything.
+    pub waiting: Option<Box<Parked>>,
+    /// What waits if the effect cannot be had.
+    pub otherwise: Otherwise,
+    pub lost: Vec<Lost>,
+}
+
+#[derive(Debug)]
+pub enum Effect {
+    /// What stands at the node is the outcome.
+    Keep,
+    /// The row in the node's own shape.
+    Write(Arc<Row>, WriteMode),
+    Delete,
+    /// Known beforehand to be impossible.
+    Park(ParkedCode, String),
+}
+
+/// A version as it will wait if the node cannot take it; see [`Parked`].
+#[derive(Debug)]
+pub struct Otherwise {
+    pub vector: Vector,
+    pub stamp: Stamp,
+    /// In the shared shape.
+    pub row: Option<Arc<Row>>,
+    pub standing: Vector,
+    pub standing_time: i64,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Another engine has moved the positions; nothing was written.
+    pub overtaken: bool,
+    pub written: u64,
+    pub deleted: u64,
+    /// Whether anything at all was written, service tables included.
+    pub committed: bool,
+    /// By table index: what could not be carried out, so that it waits.
+    pub refused: Vec<(usize, Refusal)>,
+    /// By table index: the keys that waited and no longer do.
+    pub unparked: Vec<(usize, Key)>,
+}

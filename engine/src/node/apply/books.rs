@@ -1,0 +1,95 @@
+//! What is written beside the rows: what waits, what lost, what was seen, and the positions.
+
+use tracing::warn;
+
+use super::{Application, Applied, Decision, Otherwise, TableBatch};
+use crate::model::{Parked, ParkedCode, TableSpec, time};
+use crate::node::{Node, Reason, Refusal, Result};
+
+impl Application<'_> {
+    /// Everything that stands beside the rows: what waits, what lost, what was seen, and the positions.
+    pub(super) async fn keep_books(self, node: &mut dyn Node, specs: &[TableSpec]) -> Result<Applied> {
+        let mut applied = Applied { written: self.written, deleted: self.deleted, ..Applied::default() };
+        let mut park = Vec::new();
+        let mut lost = Vec::new();
+        let mut noted = 0;
+        for (at, table) in self.batch.tables.iter().enumerate() {
+            let mut notes = Vec::new();
+            let mut unpark = Vec::new();
+            for (number, decision) in table.decisions.iter().enumerate() {
+                match self.refused.get(&(at, number)) {
+                    Some(reason) => {
+                        // What a user has replaced meanwhile lost to nobody: the next cycle decides anew.
+                        if reason.code != ParkedCode::Busy {
+                            lost.extend(&decision.lost);
+                        }
+                        let waits = parked(table, decision, reason);
+                        let same = |old: &Parked| {
+                            old.vector == waits.vector
+                                && old.code == waits.code
+                                && old.standing == waits.standing
+                                && old.message == waits.message
+                        };
+                        let new = !decision.waiting.as_deref().is_some_and(same);
+                        let refusal = Refusal { key: waits.key.clone(), reason: reason.clone(), new };
+                        applied.refused.push((table.spec.index, refusal));
+                        if new {
+                            // Changes that have to be counted one by one are told all the same: whoever takes what waits
+                            // here may have no other way to hear of each.
+                            notes.extend(decision.notes.iter().filter(|note| note.images.is_some()));
+                            park.push(waits);
+                        }
+                    }
+                    None => {
+                        lost.extend(&decision.lost);
+                        notes.extend(&decision.notes);
+                        if decision.waiting.is_some() {
+                            applied.unparked.push((table.spec.index, decision.key.clone()));
+                            unpark.push(&decision.key);
+                        }
+                    }
+                }
+            }
+            if !notes.is_empty() {
+                noted += notes.len();
+                node.note(&table.spec, &notes).await?;
+            }
+            if !unpark.is_empty() {
+                node.unpark(&table.spec, &unpark).await?;
+            }
+        }
+        if !park.is_empty() {
+            node.park(specs, &park).await?;
+        }
+        if !lost.is_empty() {
+            node.record(specs, &lost).await?;
+        }
+        if !self.batch.moves.is_empty() {
+            node.advance(&self.batch.moves).await?;
+        }
+        let told = |refusal: &&(usize, Refusal)| refusal.1.new && refusal.1.reason.code != ParkedCode::Busy;
+        for (_, refusal) in applied.refused.iter().filter(told) {
+            warn!(reason = %refusal.reason.message, "A row waits.");
+        }
+        applied.committed = applied.written + applied.deleted > 0
+            || noted + park.len() + lost.len() + applied.unparked.len() + self.batch.moves.len() > 0;
+        Ok(applied)
+    }
+}
+
+fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Parked {
+    let Otherwise { vector, stamp, row, standing, standing_time } = &decision.otherwise;
+    Parked {
+        table: table.spec.index,
+        read: table.read.clone().unwrap_or_default(),
+        key: decision.key.clone(),
+        code: reason.code,
+        message: reason.message.clone(),
+        since: time::now(),
+        vector: vector.clone(),
+        stamp: *stamp,
+        row: row.as_deref().cloned(),
+        standing: standing.clone(),
+        standing_time: *standing_time,
+    }
+}

@@ -1,0 +1,103 @@
+//! The looks that keep what others do from being overwritten or taken along.
+
+use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
+use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
+use crate::node::{Node, Result, WriteMode};
+
+impl Application<'_> {
+    /// Refuses what somebody else changed since it was read; whether there was any.
+    pub(super) async fn refuse_what_changed(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        let before = self.refused.len();
+        for table in tables_of(chunk) {
+            let TableBatch { spec, read: Some(read), .. } = &self.batch.tables[table] else { continue };
+            let items = self.keys_of(chunk, table);
+            let keys: Vec<&Key> = items.keys().copied().collect();
+            for key in node.unseen(spec, read, &keys).await? {
+                if let Some(&item) = items.get(&key) {
+                    let message = "a user changed the row here in the meantime; decided in the next cycle";
+                    self.refuse(item, ParkedCode::Busy, message.to_owned());
+                }
+            }
+        }
+        Ok(self.refused.len() > before)
+    }
+
+    /// Refuses what somebody holds locked, so that nothing else waits for it.
+    pub(super) async fn refuse_what_is_locked(&mut self, node: &mut dyn Node) -> Result<()> {
+        for table in 0..self.batch.tables.len() {
+            let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            for chunk in items.chunks(CHUNK) {
+                let items = self.keys_of(chunk, table);
+                let keys: Vec<&Key> = items.keys().copied().collect();
+                for key in node.locked(&self.batch.tables[table].spec, &keys).await? {
+                    if let Some(&item) = items.get(&key) {
+                        let message = "a user holds the row locked; decided in the next cycle";
+                        self.refuse(item, ParkedCode::Busy, message.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what a trigger changed as it was written; whether there was any.
+    pub(super) async fn refuse_what_altered(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        let before = self.refused.len();
+        for table in tables_of(chunk) {
+            let spec = &self.batch.tables[table].spec;
+            if spec.user_triggers.is_empty() {
+                continue;
+            }
+            let items = self.keys_of(chunk, table);
+            // A row that may only be created, or only be replaced, may rightly stand there differently.
+            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| *mode == WriteMode::Upsert);
+            let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
+            for (key, column) in node.altered(spec, &rows).await? {
+                if let Some(&item) = items.get(&key) {
+                    self.refuse(item, ParkedCode::Altered, altered(spec, &column));
+                }
+            }
+        }
+        Ok(self.refused.len() > before)
+    }
+
+    /// Refuses deletes that would take rows along which nobody asked to delete; whether there was any.
+    pub(super) async fn refuse_what_is_referred(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        let before = self.refused.len();
+        let going = self.key_groups(chunk);
+        let going: Vec<_> = going.iter().map(|(spec, keys)| (*spec, &keys[..])).collect();
+        for table in tables_of(chunk) {
+            let spec = &self.batch.tables[table].spec;
+            if spec.referenced.iter().all(|key| key.on_delete == OnGone::Refuse) {
+                continue;
+            }
+            let items = self.keys_of(chunk, table);
+            let keys: Vec<&Key> = items.keys().copied().collect();
+            for key in node.still_referred(spec, &keys, &going).await? {
+                if let Some(&item) = items.get(&key) {
+                    let message = format!(
+                        "rows of {} refer to it here and would be deleted or changed with it; change those first, or keep \
+                         this row with `concord parked drop`",
+                        referring(spec)
+                    );
+                    self.refuse(item, ParkedCode::Referred, message);
+                }
+            }
+        }
+        Ok(self.refused.len() > before)
+    }
+}
+
+fn referring(spec: &TableSpec) -> String {
+    let tables = spec.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse).map(|key| key.table.as_str());
+    tables.collect::<Vec<_>>().join(", ")
+}
+
+fn altered(spec: &TableSpec, column: &str) -> String {
+    format!(
+        "a trigger of {} ({}) changed `{column}` of the row as it was written; let the trigger stand aside while Concord \
+         writes (docs/triggers.md), then `concord parked retry`",
+        spec.full_name(),
+        spec.user_triggers.join(", ")
+    )
+}

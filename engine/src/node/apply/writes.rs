@@ -1,0 +1,318 @@
+//! Writing rows: in chunks, of which those that fail are asked about, moved aside, and divided.
+
+use super::{Application, CHUNK, Effect, Item, tables_of};
+use crate::fault;
+use crate::model::{Row, TableSpec};
+use crate::node::{Constraint, Error, ErrorKind, Node, Reason, Result, Room, WriteMode};
+
+/// How often a chunk is sifted: whoever wants the value of a row that was taken out is found the next time.
+const SIFTS: u32 = 3;
+
+/// Rows that are tried together.
+#[derive(Default)]
+pub(super) struct Chunk {
+    pub items: Vec<Item>,
+    /// Whether it is known what stands in their way.
+    pub asked: bool,
+    /// Whether all of them may have to step aside, because nobody can tell which of them hold what others want.
+    aside: bool,
+    /// Whether everything that was to come has been taken in.
+    joined: bool,
+    /// How often those were taken out that cannot be written even if all step aside, and which.
+    sifted: u32,
+    sifted_out: Vec<Item>,
+}
+
+/// What became of a chunk.
+enum Outcome {
+    Written,
+    /// Some of its rows were refused; the others are to be tried again.
+    Again,
+    Failed(Error),
+}
+
+impl Chunk {
+    pub fn of(items: Vec<Item>) -> Chunk {
+        Chunk { items, ..Chunk::default() }
+    }
+
+    fn part(&self, items: &[Item]) -> Chunk {
+        Chunk { items: items.to_vec(), sifted_out: Vec::new(), ..*self }
+    }
+
+    /// Takes in everything that is still to come; what was new to it.
+    pub fn join(&mut self, left: &mut Vec<Chunk>) -> Vec<Item> {
+        self.joined = true;
+        let more: Vec<Item> = left.drain(..).rev().flat_map(|chunk| chunk.items).collect();
+        self.items.extend_from_slice(&more);
+        more
+    }
+}
+
+impl<'a> Application<'a> {
+    /// Writes the rows of tables that refer to each other, or of one table.
+    pub(super) async fn write_group(&mut self, node: &mut dyn Node, group: &[usize]) -> Result<()> {
+        let is_write = |effect: &Effect| matches!(effect, Effect::Write(..));
+        let items: Vec<Item> = group.iter().flat_map(|&table| self.items(table, is_write)).collect();
+        let chunks = self.chunks(items).into_iter().map(Chunk::of).collect();
+        self.write_chunks(node, chunks).await
+    }
+
+    /// Writes chunks, and finds the rows that cannot be written: by asking what stands in their way, and where that does
+    /// not tell all by halving. Rows that need each other are not parted.
+    ///
+    /// A chunk is asked about only when it has taken in others since, and sifted only a few times, so however many rows are
+    /// to blame there are no more attempts than a few times those that halving needs.
+    pub(super) async fn write_chunks(&mut self, node: &mut dyn Node, mut left: Vec<Chunk>) -> Result<()> {
+        left.reverse();
+        self.pending = None;
+        while let Some(mut chunk) = left.pop() {
+            chunk.items.retain(|&item| !self.is_out(item));
+            if chunk.items.is_empty() {
+                continue;
+            }
+            match self.attempt(node, &chunk).await? {
+                Outcome::Written => {}
+                Outcome::Again => left.push(chunk),
+                Outcome::Failed(error) => {
+                    // Whatever made it fail, as another order of the same rows might have failed otherwise.
+                    let learned = !chunk.asked && self.ask(node, &mut chunk, &mut left, &error).await?;
+                    if learned || self.make_way(node, &mut chunk, &mut left, &error).await? {
+                        left.push(chunk);
+                    } else if let Some(middle) = self.needs.middle(&chunk.items) {
+                        let (first, second) = chunk.items.split_at(middle);
+                        left.extend([chunk.part(second), chunk.part(first)]);
+                    } else {
+                        self.give_up_together(node, &chunk, &error).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where nobody can tell which rows hold the unique values that others want, all step aside, and those are taken out that
+    /// cannot be written even then. If that leaves others without their values, everything that is to come takes part.
+    /// Whether there is reason to try again.
+    async fn make_way(
+        &mut self,
+        node: &mut dyn Node,
+        chunk: &mut Chunk,
+        left: &mut Vec<Chunk>,
+        error: &Error,
+    ) -> Result<bool> {
+        if !is_unique(error) || !self.has_untold(chunk) {
+            return Ok(false);
+        }
+        if !chunk.aside {
+            chunk.aside = true;
+        } else if chunk.sifted == 0 {
+            chunk.sifted_out = self.sift(node, chunk).await?;
+            chunk.sifted = 1;
+        } else if !chunk.joined {
+            for item in std::mem::take(&mut chunk.sifted_out) {
+                self.stuck.remove(&item);
+                chunk.items.push(item);
+            }
+            chunk.asked = chunk.join(left).is_empty();
+        } else if chunk.sifted < SIFTS {
+            chunk.sifted = if self.sift(node, chunk).await?.is_empty() { SIFTS } else { chunk.sifted + 1 };
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Tries to write a chunk. Where rows pass unique values among each other, those that hold them step aside first.
+    async fn attempt(&mut self, node: &mut dyn Node, chunk: &Chunk) -> Result<Outcome> {
+        let holders = self.needs.holders(&chunk.items);
+        let plain = holders.is_empty().then_some(None);
+        let aside = if chunk.aside { &chunk.items } else { &holders };
+        let rooms = [Room::Null, Room::Drawn].into_iter().filter(|_| !aside.is_empty());
+        let mut outcome = Outcome::Again;
+        for aside in plain.into_iter().chain(rooms.map(|room| Some((room, &aside[..])))) {
+            outcome = self.write(node, chunk, aside).await?;
+            if !matches!(&outcome, Outcome::Failed(error) if is_unique(error)) {
+                break;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Writes a chunk under a savepoint, after rows have stepped aside if they are to, and looks at what was written.
+    async fn write(&mut self, node: &mut dyn Node, chunk: &Chunk, aside: Option<(Room, &[Item])>) -> Result<Outcome> {
+        fault::point("apply-attempt").await?;
+        node.savepoint().await?;
+        let written = async {
+            if let Some((room, items)) = aside {
+                self.make_room(node, items, room).await?;
+            }
+            self.write_items(node, &chunk.items).await
+        };
+        match written.await {
+            Ok(()) => {}
+            Err(error) if error.is_about_rows() => {
+                node.undo().await?;
+                return Ok(Outcome::Failed(error));
+            }
+            Err(error) => return Err(error),
+        }
+        let changed = self.refuse_what_changed(node, &chunk.items).await?;
+        if self.refuse_what_altered(node, &chunk.items).await? || changed {
+            node.undo().await?;
+            return Ok(Outcome::Again);
+        }
+        node.release().await?;
+        self.written += chunk.items.len() as u64;
+        for &item in &chunk.items {
+            let key = &self.decision(item).key;
+            self.pending.iter_mut().for_each(|pending| pending.remove(item, key));
+        }
+        Ok(Outcome::Written)
+    }
+
+    async fn write_items(&self, node: &mut dyn Node, items: &[Item]) -> Result<()> {
+        let size = if self.belong_together(items) { items.len() } else { CHUNK };
+        for items in items.chunks(size) {
+            let mut groups: Vec<(&TableSpec, Vec<&Row>, WriteMode)> = Vec::new();
+            for table in tables_of(items) {
+                let rows = self.rows_of(items, table);
+                for mode in [WriteMode::Upsert, WriteMode::InsertOnly, WriteMode::UpdateOnly] {
+                    let rows: Vec<&Row> = rows.iter().filter(|(_, m)| *m == mode).map(|(row, _)| *row).collect();
+                    if !rows.is_empty() {
+                        groups.push((&self.batch.tables[table].spec, rows, mode));
+                    }
+                }
+            }
+            let groups: Vec<_> = groups.iter().map(|(spec, rows, mode)| (*spec, &rows[..], *mode)).collect();
+            node.write(&groups).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a chunk that go to one table.
+    pub(super) fn rows_of(&self, items: &[Item], table: usize) -> Vec<(&'a Row, WriteMode)> {
+        items.iter().filter(|item| item.0 == table).filter_map(|&item| self.row(item)).collect()
+    }
+
+    /// What is to be written.
+    pub(super) fn row(&self, item: Item) -> Option<(&'a Row, WriteMode)> {
+        match &self.decision(item).effect {
+            Effect::Write(row, mode) => Some((row, *mode)),
+            _ => None,
+        }
+    }
+
+    /// Finds the rows of a chunk that cannot be written although all of them step aside, by halving; they wait, and the
+    /// others are as they were.
+    async fn sift(&mut self, node: &mut dyn Node, chunk: &Chunk) -> Result<Vec<Item>> {
+        for room in [Room::Null, Room::Drawn] {
+            node.savepoint().await?;
+            match self.make_room(node, &chunk.items, room).await {
+                Ok(()) => {}
+                Err(error) if error.is_about_rows() => {
+                    node.undo().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let mut bad = Vec::new();
+            let mut left = vec![&chunk.items[..]];
+            while let Some(items) = left.pop() {
+                fault::point("apply-attempt").await?;
+                node.savepoint().await?;
+                match self.write_items(node, items).await {
+                    Ok(()) => node.release().await?,
+                    Err(error) if error.is_about_rows() => {
+                        node.undo().await?;
+                        match items {
+                            [item] => bad.push((*item, error)),
+                            items => {
+                                let (first, second) = items.split_at(items.len() / 2);
+                                left.extend([second, first]);
+                            }
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            node.undo().await?;
+            for (item, error) in &bad {
+                self.give_up(*item, Reason::of(error));
+            }
+            return Ok(bad.into_iter().map(|(item, _)| item).collect());
+        }
+        Ok(Vec::new())
+    }
+
+    /// Moves unique values of rows that are written next out of each other's way.
+    async fn make_room(&self, node: &mut dyn Node, items: &[Item], room: Room) -> Result<()> {
+        for table in tables_of(items) {
+            // A row that may only be created is not written where it stands, and would stay as it was moved.
+            let rows = self.rows_of(items, table).into_iter().filter(|(_, mode)| *mode != WriteMode::InsertOnly);
+            let rows: Vec<&Row> = rows.map(|(row, _)| row).collect();
+            for rows in rows.chunks(CHUNK) {
+                let made = node.make_room(&self.batch.tables[table].spec, rows, room).await;
+                made.map_err(|error| match error.is_about_rows() {
+                    // The rows themselves may be right: what they step aside to is not.
+                    true => Error::new(
+                        ErrorKind::Constraint(Constraint::Unique),
+                        format!("rows that pass unique values among each other cannot step aside: {error}"),
+                    ),
+                    false => error,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A unique value stood in the way: a row that this batch deletes anyway may hold it. Whether there were any.
+    pub(super) async fn delete_early(&mut self, node: &mut dyn Node, items: &[Item]) -> Result<bool> {
+        let before = self.deleted;
+        for table in tables_of(items) {
+            if self.deleted_early.insert(table) {
+                let deletes = self.items(table, |effect| matches!(effect, Effect::Delete));
+                self.delete_chunks(node, deletes).await?;
+            }
+        }
+        Ok(self.deleted > before)
+    }
+
+    /// Whether a table has unique values of which nobody can tell which rows share them.
+    fn has_untold(&self, chunk: &Chunk) -> bool {
+        tables_of(&chunk.items).into_iter().any(|table| {
+            let spec = &self.batch.tables[table].spec;
+            spec.uniques.iter().any(|unique| spec.told_by(unique).is_none())
+        })
+    }
+
+    /// Gives up a row, or rows of which none can be written without the others. The same is said of the same row in the
+    /// same state of the database, in whatever company it was tried: another reason would be news.
+    async fn give_up_together(&mut self, node: &mut dyn Node, chunk: &Chunk, error: &Error) -> Result<()> {
+        if let ([item], true, true) = (&chunk.items[..], chunk.asked, is_telling(error))
+            && let Some(reason) = self.obstacle(node, *item).await?
+        {
+            self.give_up(*item, reason);
+            return Ok(());
+        }
+        for &item in &chunk.items {
+            let mut reason = Reason::of(error);
+            if let Some(need) = self.needs.reason(item).filter(|_| chunk.items.len() > 1) {
+                let (need, rows) = (need.clone(), chunk.items.len());
+                let message = format!("{}; {rows} rows that need each other cannot be written: {error}", need.message);
+                reason = Reason { message, ..need };
+            }
+            self.give_up(item, reason);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the database may be able to tell what stands in the way.
+fn is_telling(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Constraint(Constraint::Unique | Constraint::Reference))
+}
+
+pub(super) fn is_unique(error: &Error) -> bool {
+    error.kind == ErrorKind::Constraint(Constraint::Unique)
+}

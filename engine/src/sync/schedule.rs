@@ -1,0 +1,237 @@
+//! When rows that wait are tried again.
+//!
+//! A row that a node could not take will mostly not be taken a second later either, and trying costs. So a run of
+//! cycles tries each once. After that something has to happen on which the row may depend: a change of the row itself
+//! anywhere; at the node where it waits, one in a table that its table refers to or that refers to it, or in its own table
+//! if a unique value is in the way. Whatever else may free a row, such as a constraint that is lifted, is found out by
+//! the clock where cycles run on for long.
+//!
+//! This is only about the attempts: a row that is put off waits, counts and takes part in decisions like any other.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::cycle::Pages;
+use super::opened::Opened;
+use super::table::Table;
+use crate::model::{Entry, ForeignKey, Key, NodeId, ParkedCode, TableSpec};
+use crate::node::apply::Applied;
+
+/// The pause after the first failure. It doubles with each further one.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// So often it doubles at most: to four minutes and a quarter.
+const DOUBLINGS: u32 = 8;
+
+/// What was tried in vain, and when it is to be tried again.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    /// When the clock began to count; without one, time alone makes nobody try again.
+    clock: Option<Instant>,
+    /// By node and table.
+    waits: HashMap<(NodeId, usize), HashMap<Key, Wait>>,
+    /// Who took part in the last cycle.
+    present: Vec<bool>,
+    /// Whether the last cycle has freed a row on which others that wait may depend.
+    pressing: bool,
+}
+
+#[derive(Debug)]
+struct Wait {
+    failures: u32,
+    until: Option<Instant>,
+    due: bool,
+    /// Whether the row is spoken of in this cycle, so that something is to be decided about it.
+    mentioned: bool,
+    code: ParkedCode,
+    /// Whether a unique value is in the way.
+    unique: bool,
+}
+
+impl Schedule {
+    /// For cycles that run on: what was tried in vain is tried again, at growing intervals.
+    pub fn by_the_clock(now: Instant) -> Schedule {
+        Schedule { clock: Some(now), ..Schedule::default() }
+    }
+
+    /// Takes in the state of a cycle: who waits no longer, what the clock says, and what users and others have done.
+    pub fn look(&mut self, tables: &[Table], opened: &Opened, pages: &Pages, now: Instant) {
+        let present: Vec<bool> = opened.present.iter().map(Option::is_some).collect();
+        let somebody_came = present.iter().zip(&self.present).any(|(now, before)| *now && !before);
+        self.present = present;
+        self.pressing = false;
+        // Whoever comes back may have been seen to. So may a table that stood still.
+        self.waits.retain(|(node, table), _| opened.is_present(*node) && tables[*table].spec(*node).is_some());
+        for ((node, table), waits) in &mut self.waits {
+            waits.retain(|key, wait| {
+                // What could not be read may be read where somebody came.
+                let news = somebody_came && wait.code == ParkedCode::Unreadable;
+                !news && opened.parked(*node, *table, key).is_some_and(|parked| parked.code != ParkedCode::Busy)
+            });
+            for wait in waits.values_mut() {
+                wait.due |= wait.until.is_some_and(|until| until <= now);
+                wait.mentioned = false;
+            }
+        }
+        self.waits.retain(|_, waits| !waits.is_empty());
+        for table in tables {
+            for (source, page) in pages[table.index].iter().enumerate() {
+                if let Some(page) = page {
+                    self.notice(tables, table, opened, NodeId(source as u16), &page.entries);
+                }
+            }
+            for (node, presence) in opened.nodes() {
+                // What a user kept from being written is written now, most likely.
+                if presence.parked[table.index].values().any(|parked| parked.code == ParkedCode::Busy) {
+                    self.touch(tables, node, table);
+                }
+            }
+        }
+    }
+
+    /// Takes in what was read of one history.
+    fn notice(&mut self, tables: &[Table], table: &Table, opened: &Opened, source: NodeId, entries: &[Entry]) {
+        if self.waits.is_empty() {
+            return;
+        }
+        // Users' changes are carried to everybody, others' to those who have not heard of them.
+        let concerns = |entry: &Entry, node: NodeId| match &entry.arrival {
+            None => node == source || table.is_target(node),
+            Some(arrival) => {
+                let mut told = arrival.vector.dots().iter().chain([&arrival.dot]);
+                told.any(|dot| dot.node != node && !opened.passed(table.index, node, dot))
+            }
+        };
+        for ((node, waiting), waits) in &mut self.waits {
+            for entry in entries.iter().filter(|_| *waiting == table.index) {
+                if let Some(wait) = waits.get_mut(&entry.key) {
+                    wait.mentioned = true;
+                    wait.due |= concerns(entry, *node);
+                }
+            }
+        }
+        for (node, _) in opened.nodes() {
+            if entries.iter().any(|entry| concerns(entry, node)) {
+                self.touch(tables, node, table);
+            }
+        }
+    }
+
+    /// Something is changed in a table at a node: what may depend on it is tried again. Whether there is any.
+    fn touch(&mut self, tables: &[Table], node: NodeId, changed: &Table) -> bool {
+        let Some(spec) = changed.spec(node) else { return false };
+        let mut any = false;
+        for ((at, waiting), waits) in &mut self.waits {
+            let Some(own) = tables[*waiting].spec(node).filter(|_| *at == node) else { continue };
+            let related = are_related(own, spec);
+            for wait in waits.values_mut() {
+                wait.due |= related || (wait.unique && *waiting == changed.index);
+                any |= wait.due;
+            }
+        }
+        any
+    }
+
+    /// Takes in what became of a batch.
+    pub fn tried(&mut self, tables: &[Table], node: NodeId, applied: &Applied, now: Instant) {
+        for (table, refusal) in &applied.refused {
+            let waits = self.waits.entry((node, *table)).or_default();
+            let (code, unique) = (refusal.reason.code, refusal.reason.unique);
+            // Busy rows are a matter of the next cycle.
+            if code == ParkedCode::Busy {
+                waits.remove(&refusal.key);
+                continue;
+            }
+            let failures = waits.get(&refusal.key).map_or(0, |wait| wait.failures);
+            let until = self.clock.map(|clock| next(clock, failures, now));
+            waits.insert(
+                refusal.key.clone(),
+                Wait { failures: failures + 1, until, due: false, mentioned: false, code, unique },
+            );
+        }
+        for (table, key) in &applied.unparked {
+            if let Some(waits) = self.waits.get_mut(&(node, *table)) {
+                waits.remove(key);
+            }
+        }
+        for table in tables.iter().filter(|table| applied.unparked.iter().any(|(at, _)| *at == table.index)) {
+            self.pressing |= self.touch(tables, node, table);
+        }
+    }
+
+    /// Whether another cycle is to follow at once.
+    pub fn is_pressing(&self) -> bool {
+        self.pressing
+    }
+
+    fn wait(&self, node: NodeId, table: usize, key: &Key) -> Option<&Wait> {
+        self.waits.get(&(node, table))?.get(key)
+    }
+
+    /// Whether a row that waits at a node is not to be tried there in this cycle.
+    pub fn puts_off(&self, node: NodeId, table: usize, key: &Key) -> bool {
+        self.wait(node, table, key).is_some_and(|wait| !wait.due)
+    }
+
+    /// Whether a row that waits is to be tried nowhere and nobody speaks of it, so that there is nothing to decide.
+    pub fn rests(&self, opened: &Opened, table: usize, key: &Key) -> bool {
+        let mut nodes = opened.nodes().filter(|(node, _)| opened.parked(*node, table, key).is_some());
+        nodes.all(|(node, _)| self.wait(node, table, key).is_some_and(|wait| !wait.due && !wait.mentioned))
+    }
+}
+
+#[cfg(test)]
+impl Schedule {
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        for wait in self.waits.values_mut().flat_map(HashMap::values_mut) {
+            wait.until = wait.until.and_then(|until| until.checked_sub(time));
+        }
+    }
+}
+
+/// When a row is tried again: at a multiple of its pause, so that rows which can only be taken together are tried together,
+/// however often each has failed.
+fn next(clock: Instant, failures: u32, now: Instant) -> Instant {
+    let pause = FIRST * 2u32.pow(failures.min(DOUBLINGS));
+    let passed = (now + pause / 2).duration_since(clock);
+    let pauses = passed.as_millis().div_ceil(pause.as_millis());
+    clock + pause * u32::try_from(pauses).unwrap_or(u32::MAX)
+}
+
+/// Whether rows of the one table may refer to rows of the other.
+fn are_related(one: &TableSpec, other: &TableSpec) -> bool {
+    let is_other = |name: &str, schema: &Option<String>| name == other.local && *schema == other.schema;
+    let refers = |key: &ForeignKey| is_other(&key.referenced_table, &key.referenced_schema);
+    one.references.iter().any(refers) || one.referenced.iter().any(|key| is_other(&key.table, &key.schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_some_minutes() {
+        let clock = Instant::now();
+        let mut now = clock + Duration::from_millis(300);
+        let mut tried = Vec::new();
+        for failures in 0..12 {
+            now = next(clock, failures, now);
+            tried.push((now - clock).as_secs());
+        }
+        assert_eq!(tried, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024]);
+    }
+
+    #[test]
+    fn whoever_pauses_longer_meets_all_others() {
+        let clock = Instant::now();
+        let at = |ms: u64| clock + Duration::from_millis(ms);
+        // Tried in vain at any time, a row is tried again after half its pause or up to one and a half.
+        for (failures, ms) in (0..20).flat_map(|failures| (1..200).map(move |n| (failures, n * 777))) {
+            let pause = FIRST * 2u32.pow(failures.min(DOUBLINGS));
+            let until = next(clock, failures, at(ms));
+            assert!(until >= at(ms) + pause / 2 && until < at(ms) + pause * 3 / 2, "{failures} {ms}");
+            assert_eq!((until - clock).as_millis() % pause.as_millis(), 0, "{failures} {ms}");
+        }
+    }
+}
