@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use concord_tests::{As, Kind, Mode, PATIENCE, Proxy, Seed, wait_until};
+use concord_tests::postgres::Server;
+use concord_tests::{As, Database, Kind, Mode, PATIENCE, Proxy, Seed, wait_until};
 
 use super::super::scene::{self, Scene};
 use super::ended;
@@ -176,4 +177,30 @@ async fn sessions_that_an_administrator_ends() {
         others_agree(&mut scene, &when).await;
         scene.converges(&when).await;
     }
+}
+
+/// A commit waits for a standby that is gone: whether it counts is known later.
+#[tokio::test]
+async fn a_standby_that_does_not_answer() {
+    let mut rng = Seed::new("surroundings::network::a_standby_that_does_not_answer").rng(0);
+    let server = Server::dedicated(&[]);
+    let mut databases = vec![Database::on(&server).await];
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        databases.push(Database::new(kind).await);
+    }
+    let mut scene = Scene::over(databases, 1000).await;
+    scene.concord.run(&["install"]).await.ok();
+    let mut admin = scene.databases[0].user_as(As::Admin).await;
+    admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'").await;
+    admin.execute("SELECT pg_reload_conf()").await;
+    let taken = async || (admin.cell("SHOW synchronous_standby_names").await == "gone").then_some(());
+    wait_until("the setting to be taken", PATIENCE, taken).await;
+    scene.write_everywhere(&mut rng).await;
+    let output = scene.concord.run(&["sync"]).await;
+    // Given up, it holds its locks all the same, which the cycles after it meet.
+    assert!(matches!(output.status.code(), Some(1 | 3)) && output.says("node `a`"), "{output:?}");
+    others_agree(&mut scene, "a standby is gone").await;
+    admin.execute("ALTER SYSTEM RESET synchronous_standby_names").await;
+    admin.execute("SELECT pg_reload_conf()").await;
+    scene.converges("the standby is no longer waited for").await;
 }

@@ -155,11 +155,12 @@ impl Place {
         }
     }
 
-    /// Whether the session of this process is at work, other than on waiting for us.
+    /// Whether the session of this process is at work, other than on waiting for us or for a standby that may never answer.
     async fn is_at_work(&self, pid: i32) -> bool {
         let asking = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
             let at_work = "SELECT a.state = 'active' AND a.wait_event_type IS DISTINCT FROM 'Client' \
+                              AND a.wait_event IS DISTINCT FROM 'SyncRep' \
                            FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = $1";
             sqlx::query_scalar(at_work).bind(pid).fetch_optional(&mut connection).await
         };
