@@ -496,6 +496,10 @@ impl Session {
             match result {
                 Ok(()) => {}
                 Err(error) if error.is_absence() => member.leave(&error),
+                // What stood in the way of writing is told already.
+                Err(error) if cycle.failed.is_some() => {
+                    info!(node = %member.name, %error, "Old entries could not be deleted.");
+                }
                 Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
             }
         }

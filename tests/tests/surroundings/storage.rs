@@ -1,6 +1,12 @@
 //! Disks that are full, files and databases that may not be written.
 
-use concord_tests::{As, Cluster, Kind};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use concord_tests::{As, Cluster, Database, Kind, Seed};
+
+use super::super::scene::Scene;
 
 const KINDS: &[Kind] = &[Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
 
@@ -72,4 +78,65 @@ async fn a_database_that_may_not_be_written() {
     admin.execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
     cluster.settle().await;
     cluster.holds("SELECT name FROM items ORDER BY id", &["from a", "from b"]).await;
+}
+
+fn path(database: &Database) -> PathBuf {
+    database.url().trim_start_matches("sqlite:").into()
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+}
+
+/// A file that may not be written or read, and a folder in which nothing may be made: told, and nothing else suffers.
+#[tokio::test]
+async fn a_file_that_may_not_be_written() {
+    let mut rng = Seed::new("surroundings::storage::a_file_that_may_not_be_written").rng(0);
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let file = path(&scene.databases[2]);
+    let folder = file.parent().expect("a file lies in a folder").to_owned();
+    for (file_mode, folder_mode) in [(0o444, 0o700), (0o644, 0o500), (0o444, 0o500), (0o000, 0o700)] {
+        scene.write_everywhere(&mut rng).await;
+        let when = format!("modes {file_mode:o} and {folder_mode:o}");
+        let before = scene.content("notes").await;
+        scene.disconnect();
+        chmod(&file, file_mode);
+        chmod(&folder, folder_mode);
+        let output = scene.concord.run(&["sync"]).await;
+        let check = scene.concord.run(&["check"]).await;
+        chmod(&folder, 0o700);
+        // What SQLite made beside the file has the rights that the file had.
+        for beside in std::fs::read_dir(&folder).expect("the folder is ours") {
+            chmod(&beside.expect("the folder is ours").path(), 0o644);
+        }
+        scene.connect().await;
+        assert!(matches!(output.status.code(), Some(1 | 3)), "{when}: {output:?}");
+        let told: Vec<&str> = output.stderr.lines().collect();
+        assert!(told.len() == 1 && told[0].contains("node `c`"), "{when}: one clear error: {output:?}");
+        assert!(told[0].ends_with("must be readable and writable"), "{when}: {output:?}");
+        assert!(matches!(check.status.code(), Some(2 | 3)) && check.says("problem: node `c`: "), "{when}: {check:?}");
+        let notes = scene.content("notes").await;
+        assert_eq!(notes[0], notes[1], "{when}: the others go on");
+        assert_eq!(notes[2], before[2], "{when}");
+        scene.converges(&when).await;
+    }
+}
+
+/// Writing fails at one node from some size on: its rows stay what they were, and all arrive once there is room.
+#[tokio::test]
+async fn a_disk_that_takes_no_more() {
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let text = "x".repeat(3000);
+    for id in 100..300 {
+        scene.users[0].execute(&format!("INSERT INTO notes VALUES ({id}, '{text}')")).await;
+    }
+    let before = scene.content("notes").await;
+    let output = scene.concord.largest_file(Some(300_000)).run(&["sync"]).await;
+    scene.concord.largest_file(None);
+    assert!(matches!(output.status.code(), Some(1 | 3)), "{output:?}");
+    assert!(output.stderr.lines().count() == 1 && output.says("node `c`") && output.says("disk"), "{output:?}");
+    let notes = scene.content("notes").await;
+    assert_eq!(notes[0], notes[1], "the other goes on");
+    assert_eq!(notes[2], before[2]);
+    scene.converges("there is room again").await;
 }
