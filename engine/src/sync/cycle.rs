@@ -43,7 +43,7 @@ pub struct Cycle {
     pub wrote: bool,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
-    /// A node that did not take its part, and why.
+    /// Nodes that did not take their part, and why.
     pub failed: Option<String>,
     /// Tables, by index, in which a conflict waits for its decision.
     #[serde(skip)]

@@ -4,9 +4,9 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use concord_tests::{As, Cluster, Database, Kind, Seed};
+use concord_tests::{As, Cluster, Database, Kind, PATIENCE, Seed, wait_until};
 
-use super::super::scene::Scene;
+use super::super::scene::{self, Scene};
 
 const KINDS: &[Kind] = &[Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
 
@@ -139,4 +139,30 @@ async fn a_disk_that_takes_no_more() {
     assert_eq!(notes[0], notes[1], "the other goes on");
     assert_eq!(notes[2], before[2]);
     scene.converges("there is room again").await;
+}
+
+/// What fails again and again is told once by a watch, which goes on.
+#[tokio::test]
+async fn a_watch_tells_a_failure_once() {
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let mut watch = scene.concord.start(&["watch", "--every", "20ms", "-v"]);
+    watch.line("watching").await;
+    scene.users[2].execute("BEGIN IMMEDIATE").await;
+    scene::add(&mut scene.users[0], 1, 5, &mut scene.done).await;
+    wait_until("several vain attempts", PATIENCE, async || {
+        (watch.stderr().matches("Nothing was written there.").count() >= 3).then_some(())
+    })
+    .await;
+    let told = watch.stdout();
+    assert_eq!(told.matches("node `c`: ").count(), 1, "{told}");
+    assert!(told.contains("another program holds the write lock"), "{told}");
+    scene.users[2].execute("COMMIT").await;
+    wait_until("the change to arrive", PATIENCE, async || {
+        let counters = scene.content("counters").await;
+        (counters[2] == scene.done.counters()).then_some(())
+    })
+    .await;
+    watch.signal(libc::SIGTERM);
+    watch.wait().await.ok();
+    scene.converges("the lock is free").await;
 }
