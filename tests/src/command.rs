@@ -18,6 +18,7 @@ pub struct Concord {
     folder: TempDir,
     environment: Vec<(String, String)>,
     timeout: Duration,
+    largest_file: Option<u64>,
 }
 
 /// What a command said, and how it ended.
@@ -43,7 +44,7 @@ impl Concord {
     /// A fresh folder with this `concord.toml`.
     pub fn new(config: &str) -> Concord {
         let folder = tempfile::Builder::new().prefix("concord-").tempdir().expect("a temporary folder");
-        let concord = Concord { folder, environment: Vec::new(), timeout: 2 * PATIENCE };
+        let concord = Concord { folder, environment: Vec::new(), timeout: 2 * PATIENCE, largest_file: None };
         concord.write("concord.toml", config);
         concord
     }
@@ -76,6 +77,12 @@ impl Concord {
         self
     }
 
+    /// How large a file the commands started from now on may make, in bytes; writing beyond fails as on a disk that is full.
+    pub fn largest_file(&mut self, bytes: Option<u64>) -> &mut Concord {
+        self.largest_file = bytes;
+        self
+    }
+
     /// Runs a command to its end, whatever that is.
     pub async fn run(&self, arguments: &[&str]) -> Output {
         self.start(arguments).wait().await
@@ -89,6 +96,7 @@ impl Concord {
         command.env_remove("CONCORD_FAULT").env_remove("RUST_LOG").env("NO_COLOR", "1");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process::restrict(&mut command, self.largest_file);
         let line = format!("concord {}", arguments.join(" "));
         let mut child = process::spawn(command, libc::SIGKILL).unwrap_or_else(|error| panic!("{line}: {error}"));
         let (stdout, stderr) = (Arc::default(), Arc::default());

@@ -6,6 +6,7 @@ mod crash;
 mod harness;
 mod model;
 mod scene;
+mod surroundings;
 mod sync_basic;
 mod sync_drift;
 mod sync_keys;

@@ -16,8 +16,10 @@ use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
 /// How often what stands still or does not fit is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long the others wait for a node that did not answer the last time either.
-const BRIEFLY: Duration = Duration::from_secs(2);
+/// How long the others wait for a node that did not answer the last time either, when it is tried again and while that goes
+/// on.
+const AGAIN: Duration = Duration::from_secs(2);
+const STILL: Duration = Duration::from_millis(50);
 
 /// One node.
 pub(super) struct Member {
@@ -60,7 +62,7 @@ impl Session {
             let done = match member.away {
                 None => attempt.await,
                 Some(_) => {
-                    let patience = if begun { Duration::ZERO } else { BRIEFLY };
+                    let patience = if begun { STILL } else { AGAIN };
                     let Ok(done) = tokio::time::timeout(patience, attempt).await else { return };
                     done
                 }

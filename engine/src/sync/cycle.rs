@@ -43,7 +43,7 @@ pub struct Cycle {
     pub wrote: bool,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
-    /// A node that did not take its part, and why.
+    /// Nodes that did not take their part, and why.
     pub failed: Option<String>,
     /// Whether rows that waited were tried in vain.
     #[serde(skip)]
@@ -491,6 +491,10 @@ impl Session {
             match result {
                 Ok(()) => {}
                 Err(error) if error.is_absence() => member.leave(&error),
+                // What stood in the way of writing is told already.
+                Err(error) if cycle.failed.is_some() => {
+                    info!(node = %member.name, %error, "Old entries could not be deleted.");
+                }
                 Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
             }
         }

@@ -59,7 +59,7 @@ pub struct Summary {
     pub held: u64,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
-    /// A node that did not take its part to the end, and why.
+    /// Nodes that did not take their part to the end, and why.
     pub failed: Option<String>,
 }
 

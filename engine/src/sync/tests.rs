@@ -61,7 +61,11 @@ impl Cluster {
     }
 
     fn session(&self, conflict: &str, batch: usize) -> Session {
-        let mut text = format!("name = \"model\"\n[defaults]\nmax_skew = \"1h\"\nbatch = {batch}\n");
+        self.session_with("max_skew = \"1h\"", conflict, batch)
+    }
+
+    fn session_with(&self, defaults: &str, conflict: &str, batch: usize) -> Session {
+        let mut text = format!("name = \"model\"\n[defaults]\n{defaults}\nbatch = {batch}\n");
         for name in &NAMES[..self.databases.len()] {
             text += &format!("[nodes.{name}]\nurl = \"sqlite:/{name}.db\"\n");
         }
@@ -184,8 +188,9 @@ fn run(seed: u64) -> Result<(), String> {
     // What the rows of the first table must be in the end if they are summed.
     let mut totals = vec![100i64; keys as usize];
     for database in &cluster.databases {
-        // Wrong by less than the limit up to which clocks count as right, so that true time decides nothing.
-        database.lock().skew = if kind == Kind::Latest { 0 } else { random.below(1001) as i64 - 500 };
+        // Wrong by so little that it counts as right, or by up to half a minute.
+        let most = if random.chance(50) { 500 } else { 30_000_000 };
+        database.lock().skew = random.below(2 * most + 1) as i64 - most as i64;
     }
     cluster.block(cluster.session(conflict, 1000).install()).map_err(|error| format!("seed {seed}: {error}"))?;
     let mut session = cluster.session(conflict, 1000);
@@ -464,4 +469,57 @@ fn a_batch_that_moves_nothing_gives_way_too() {
         let batch = Batch { stays: vec![stays(cut)], ..Batch::default() };
         assert_eq!(cluster.block(apply(&mut *node, &batch)).unwrap().overtaken, overtaken);
     }
+}
+
+/// Waits until true time has moved on by more than clocks are measured with.
+fn later() {
+    let now = crate::model::time::now();
+    while crate::model::time::now() < now + 20_000 {
+        std::hint::spin_loop();
+    }
+}
+
+/// What was written later wins, whatever the clocks say.
+#[test]
+fn clocks_that_are_wrong_decide_nothing() {
+    let cluster = Cluster::new(3, &[(1, 0), (2, 0)]);
+    for (database, skew) in cluster.databases.iter().zip([0, 60_000_000, -60_000_000]) {
+        database.lock().skew = skew;
+    }
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    for (first, last, id) in [(1, 0, 1), (0, 2, 2)] {
+        cluster.databases[first].lock().write(id, Some(7), false);
+        later();
+        cluster.databases[last].lock().write(id, Some(8), false);
+    }
+    let summary = cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+    assert_eq!((summary.conflicts, summary.exit_code()), (2, crate::error::DONE));
+    assert!(cluster.rows().iter().all(|rows| *rows == [(1, 8), (2, 8)]), "{:?}", cluster.rows());
+}
+
+/// Where the file asks for it, a node whose clock is wrong is left out until it is right.
+#[test]
+fn a_node_whose_clock_is_wrong_is_left_out_where_asked() {
+    let cluster = Cluster::new(3, &[(1, 0)]);
+    let session = |on_skew: &str| {
+        let defaults = format!("max_skew = \"5s\"\non_skew = \"{on_skew}\"");
+        cluster.session_with(&defaults, "\"latest-wins\"", 10)
+    };
+    cluster.block(session("stop").install()).unwrap();
+    for (skew, on_skew, out) in [(4_000_000, "stop", false), (60_000_000, "warn", false), (-60_000_000, "stop", true)] {
+        cluster.databases[1].lock().skew = skew;
+        let value = cluster.databases[0].lock().rows[&1] + 1;
+        cluster.databases[0].lock().write(1, Some(value), false);
+        let summary = cluster.block(session(on_skew).sync()).unwrap();
+        assert_eq!(
+            summary.away.iter().map(|away| (&*away.node, away.unreachable)).collect::<Vec<_>>(),
+            if out { vec![("b", false)] } else { Vec::new() }
+        );
+        assert_eq!(summary.exit_code(), if out { crate::error::ATTENTION } else { crate::error::DONE });
+        assert_eq!(cluster.databases[2].lock().rows[&1], value);
+        assert_eq!(cluster.databases[1].lock().rows[&1] == value, !out);
+    }
+    cluster.databases[1].lock().skew = 0;
+    let summary = cluster.block(session("stop").sync()).unwrap();
+    assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 3));
 }

@@ -80,8 +80,13 @@ impl Session {
         let tables = &self.tables;
         join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
-            // An error here shows in the next cycle, where it is told.
-            member.node.as_deref_mut()?.pulse(&specs).await.ok()
+            match member.node.as_deref_mut()?.pulse(&specs).await {
+                Ok(pulse) => return Some(pulse),
+                Err(error) if error.is_absence() => member.leave(&error),
+                // It shows in the next cycle, where it is told.
+                Err(_) => {}
+            }
+            None
         }))
         .await
     }

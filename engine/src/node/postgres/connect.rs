@@ -11,7 +11,10 @@ use super::failure;
 use crate::node::{Error, ErrorKind, Result};
 
 /// How long to wait for a server that does not answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After how long a silence it is asked whether a session is still at work.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What the URL may say after the question mark; sqlx would print the value of anything else into the log.
 const PARAMETERS: &[&str] = &[
@@ -35,20 +38,33 @@ const PARAMETERS: &[&str] = &[
 ];
 
 /// Everything a text form or a plan may depend on. The search path is that of the role only while rows are applied,
-/// for the sake of users' triggers. Compiling plans costs more than it gains for statements such as ours.
+/// for the sake of users' triggers. Compiling plans costs more than it gains for statements such as ours. An engine that
+/// stands still or cannot be reached any more must not hold locks and snapshots for ever: the server gives them up, after the
+/// time that the administrator has set or after this.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; \
     SET xmloption = 'content'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; \
-    SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-    SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-    SET default_transaction_deferrable = off; \
-    SET jit = off";
+    SET statement_timeout = 0; SET lock_timeout = 0; SET default_transaction_isolation = 'read committed'; \
+    SET default_transaction_deferrable = off; SET jit = off; \
+    SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
+    SET tcp_user_timeout = 60000; \
+    SELECT set_config('idle_in_transaction_session_timeout', '5min', false) \
+        WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
 
 /// A URL, understood. Prints no password, in any form.
 #[derive(Clone)]
 pub struct Place {
     options: PgConnectOptions,
     shown: String,
+}
+
+/// A session that was opened just now.
+pub struct Opening {
+    pub connection: PgConnection,
+    /// Schemas in which the role looks for unqualified names.
+    pub path: Vec<String>,
+    /// The server's process that serves it.
+    pub pid: i32,
 }
 
 impl Place {
@@ -88,17 +104,17 @@ impl Place {
         Ok(Place { options, shown })
     }
 
-    /// Opens a session and says which schemas unqualified names are looked for in.
-    pub async fn connect(&self) -> Result<(PgConnection, Vec<String>)> {
+    /// Opens a session.
+    pub async fn connect(&self) -> Result<Opening> {
         let session = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
-            let path = sqlx::query("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]")
-                .persistent(false)
-                .fetch_one(&mut connection)
-                .await?
-                .try_get(0)?;
+            let row =
+                sqlx::query("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[], pg_catalog.pg_backend_pid()")
+                    .persistent(false)
+                    .fetch_one(&mut connection)
+                    .await?;
             sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
-            Ok((connection, path))
+            Ok(Opening { path: row.try_get(0)?, pid: row.try_get(1)?, connection })
         };
         match tokio::time::timeout(PATIENCE, session).await {
             Ok(Ok(session)) => Ok(session),
@@ -119,6 +135,40 @@ impl Place {
                 ErrorKind::Lost,
                 format!("PostgreSQL at {} did not answer within {} s", self.shown, PATIENCE.as_secs()),
             )),
+        }
+    }
+}
+
+impl Place {
+    /// Waits for a session's answer, which may take its time. If there is silence for long, the server is asked over another
+    /// connection whether it is still at work on it; if not, or if nobody answers there either, the session is lost.
+    pub async fn answer<T>(&self, pid: i32, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+        tokio::pin!(answer);
+        loop {
+            if let Ok(answer) = tokio::time::timeout(SILENCE, &mut answer).await {
+                return answer;
+            }
+            if !self.is_at_work(pid).await {
+                let why = "there was no answer, and the server is no longer at work on one or cannot be reached";
+                return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)));
+            }
+        }
+    }
+
+    /// Whether the session of this process is at work, other than on waiting for us or for a standby that may never answer.
+    async fn is_at_work(&self, pid: i32) -> bool {
+        let asking = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            let at_work = "SELECT a.state = 'active' AND a.wait_event_type IS DISTINCT FROM 'Client' \
+                              AND a.wait_event IS DISTINCT FROM 'SyncRep' \
+                           FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = $1";
+            sqlx::query_scalar(at_work).bind(pid).fetch_optional(&mut connection).await
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(Ok(at_work)) => at_work.unwrap_or(false),
+            // A server that says why it takes no more connections, such as that there are too many, is there.
+            Ok(Err(sqlx::Error::Database(_))) => true,
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 }

@@ -56,6 +56,8 @@ struct Postgres {
     released: bool,
     /// A statement found a table other than it was prepared for.
     stale: bool,
+    /// The server's process that serves the session.
+    pid: i32,
     role: String,
     /// Schemas in which the role looks for unqualified names.
     path: Vec<String>,
@@ -91,6 +93,7 @@ impl Postgres {
             aborted: false,
             released: false,
             stale: false,
+            pid: 0,
             role: String::new(),
             path: Vec::new(),
             equalities: HashMap::new(),
@@ -109,8 +112,8 @@ impl Postgres {
             self.close().await;
         }
         if self.session.is_none() {
-            let (session, path) = self.place.connect().await?;
-            (self.session, self.path) = (Some(session), path);
+            let opening = self.place.connect().await?;
+            (self.session, self.path, self.pid) = (Some(opening.connection), opening.path, opening.pid);
             self.stale = false;
             let rows = self.fetch("SELECT session_user::pg_catalog.text", Args::new()).await?;
             self.role = schema::get(&rows[0], 0)?;
@@ -120,7 +123,8 @@ impl Postgres {
             self.targets.clear();
             self.stale = false;
             if let Some(session) = &mut self.session {
-                session.clear_cached_statements().await.map_err(|error| self.fail(error))?;
+                let clearing = self.place.answer(self.pid, session.clear_cached_statements()).await;
+                clearing.map_err(|error| self.fail(error))?;
             }
         }
         Ok(())
@@ -147,14 +151,17 @@ impl Postgres {
         self.run(statements).await
     }
 
-    fn connection(&mut self) -> Result<&mut PgConnection> {
-        self.session.as_mut().ok_or_else(|| Error::new(ErrorKind::Lost, "the connection to PostgreSQL is gone"))
+    /// The session, and how to wait for its answers.
+    fn connection(&mut self) -> Result<(&mut PgConnection, &Place, i32)> {
+        let gone = || Error::new(ErrorKind::Lost, "the connection to PostgreSQL is gone");
+        Ok((self.session.as_mut().ok_or_else(gone)?, &self.place, self.pid))
     }
 
     /// Runs one statement with parameters. Its text is prepared once per session.
     async fn fetch(&mut self, statement: impl AsRef<str>, args: Args) -> Result<Vec<PgRow>> {
         let query = sqlx::query_with(AssertSqlSafe(statement.as_ref()), args.finish()?);
-        let result = query.fetch_all(self.connection()?).await;
+        let (session, place, pid) = self.connection()?;
+        let result = place.answer(pid, query.fetch_all(session)).await;
         result.map_err(|error| self.fail(error))
     }
 
@@ -166,9 +173,10 @@ impl Postgres {
         mut take: impl FnMut(PgRow) -> Result<()> + Send,
     ) -> Result<()> {
         let query = sqlx::query_with(AssertSqlSafe(statement.as_ref()), args.finish()?);
-        let mut rows = query.fetch(self.connection()?);
+        let (session, place, pid) = self.connection()?;
+        let mut rows = query.fetch(session);
         loop {
-            match rows.try_next().await {
+            match place.answer(pid, rows.try_next()).await {
                 Ok(Some(row)) => take(row)?,
                 Ok(None) => return Ok(()),
                 Err(error) => {
@@ -181,7 +189,8 @@ impl Postgres {
 
     /// Runs statements without parameters, in one round trip.
     async fn run(&mut self, statements: &str) -> Result<()> {
-        let result = sqlx::raw_sql(AssertSqlSafe(statements)).execute(self.connection()?).await;
+        let (session, place, pid) = self.connection()?;
+        let result = place.answer(pid, sqlx::raw_sql(AssertSqlSafe(statements)).execute(session)).await;
         result.map(drop).map_err(|error| self.fail(error))
     }
 

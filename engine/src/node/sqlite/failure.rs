@@ -62,9 +62,12 @@ fn classified(code: &ffi::Error, message: Option<String>) -> Error {
     };
     let remedy = match code.code {
         ErrorCode::DiskFull => "; make room on the disk",
+        ErrorCode::SystemIoFailure => "; the disk is full or fails, which the system's log tells",
         ErrorCode::DatabaseCorrupt => "; run `PRAGMA integrity_check` and restore the file from a backup",
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "; another program holds the write lock of the file",
-        ErrorCode::ReadOnly => "; the file and its folder must be writable",
+        ErrorCode::ReadOnly | ErrorCode::CannotOpen => {
+            "; the file, its folder, and what lies beside it and ends in -wal or -shm must be readable and writable"
+        }
         _ => "",
     };
     Error::new(kind, text + remedy)

@@ -208,9 +208,13 @@ impl Node for Sqlite {
             let file = node.path.display();
             let folder = node.path.parent().filter(|folder| !folder.as_os_str().is_empty());
             let folder = folder.map_or(".".to_owned(), |folder| folder.display().to_string());
+            // The log and its index get the rights that the file has when they are made, and keep them.
+            let beside = ["", "-wal", "-shm"].map(|ending| format!("{file}{ending}"));
+            let there = beside.iter().filter(|file| std::path::Path::new(file).exists());
+            let files: Vec<String> = there.map(|file| format!("'{file}'")).collect();
             Ok(vec![MissingRight {
                 what: format!("write the file {file} and its folder ({error})"),
-                grant: format!("chmod u+rw '{file}' && chmod u+rwx '{folder}'"),
+                grant: format!("chmod u+rw {} && chmod u+rwx '{folder}'", files.join(" ")),
             }])
         })
     }

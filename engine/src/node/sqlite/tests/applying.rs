@@ -460,3 +460,29 @@ async fn many_rows_with_every_kind_of_key() {
         }
     }
 }
+
+/// A disk that is full, played by a limit on the file.
+#[tokio::test]
+async fn a_file_that_may_not_grow_keeps_what_it_has() {
+    let bench =
+        Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES (1, 'a')", &["t"]).await;
+    let mut node = crate::node::sqlite::Sqlite::open(bench.url.trim_start_matches("sqlite:").into()).unwrap();
+    let rows: Vec<Row> = (1..100).map(|id| row([int(id), text(&"x".repeat(1000))])).collect();
+    let rows: Vec<&Row> = rows.iter().collect();
+    let limit = |node: &crate::node::sqlite::Sqlite, pages: &str| {
+        node.db.execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
+    };
+    limit(&node, "1");
+    node.begin_apply(&bench.specs).await.unwrap();
+    node.savepoint().await.unwrap();
+    let error = node.write(&[(&bench.specs[0], &rows, WriteMode::Upsert)]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Other);
+    assert!(error.to_string().ends_with("is full; make room on the disk"), "{error}");
+    node.rollback().await.unwrap();
+    assert_eq!(bench.table("t"), "1 a");
+    limit(&node, "1000000");
+    node.begin_apply(&bench.specs).await.unwrap();
+    node.write(&[(&bench.specs[0], &rows, WriteMode::Upsert)]).await.unwrap();
+    node.commit().await.unwrap();
+    assert_eq!(bench.table("t").lines().count(), 99);
+}

@@ -1,0 +1,168 @@
+//! Disks that are full, files and databases that may not be written.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use concord_tests::{As, Cluster, Database, Kind, PATIENCE, Seed, wait_until};
+
+use super::super::scene::{self, Scene};
+
+const KINDS: &[Kind] = &[Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
+
+/// A table whose writes fail at PostgreSQL with the error that `broken` names.
+fn breakable(kind: Kind) -> String {
+    let items =
+        "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
+    match kind {
+        Kind::Sqlite => items.to_owned(),
+        Kind::Postgres => format!(
+            "{items}; CREATE TABLE broken (code text);
+             CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF EXISTS (SELECT FROM public.broken) THEN
+                        RAISE EXCEPTION 'no' USING ERRCODE = (SELECT code FROM public.broken);
+                    END IF;
+                    RETURN NEW;
+                END $$;
+             CREATE TRIGGER break BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION break()"
+        ),
+    }
+}
+
+/// A disk that is full, memory or locks that have run out, a disk that fails: the node takes nothing, and is tried again.
+#[tokio::test]
+async fn a_server_without_room() {
+    let mut cluster = Cluster::new(KINDS, breakable, "[tables.items]").await;
+    let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+    for (round, code) in ["53100", "53200", "53400", "58030"].into_iter().enumerate() {
+        cluster.run(1, &format!("INSERT INTO items VALUES ({}, 'from b')", 100 + round)).await;
+        owner.execute(&format!("INSERT INTO broken VALUES ('{code}')")).await;
+        cluster.run(0, &format!("INSERT INTO items VALUES ({}, 'from a')", 200 + round)).await;
+        cluster.run(2, &format!("UPDATE items SET name = '{code}' WHERE id = 1")).await;
+        let before = cluster.rows(1, "SELECT * FROM items ORDER BY id").await;
+        let summary = cluster.sync().await;
+        let failed = summary.failed.clone().expect("b did not take its part");
+        assert!(failed.starts_with("node `b`: ") && failed.contains(code), "{failed}");
+        assert_eq!((summary.exit_code(), summary.away.len(), summary.waiting), (1, 0, 0), "{summary:?}");
+        assert_eq!(cluster.rows(1, "SELECT * FROM items ORDER BY id").await, before);
+        for at in [0, 2] {
+            let told =
+                format!("SELECT count(*) FROM items WHERE id IN ({}, {}) OR name = '{code}'", 100 + round, 200 + round);
+            cluster.holds_at(at, &told, &["3"]).await;
+        }
+        owner.execute("DELETE FROM broken").await;
+        cluster.settle().await;
+    }
+}
+
+/// An administrator has forbidden writing for the time being: what was written before still goes out.
+#[tokio::test]
+async fn a_database_that_may_not_be_written() {
+    let mut cluster = Cluster::new(KINDS, breakable, "[tables.items]").await;
+    cluster.run(1, "UPDATE items SET name = 'from b' WHERE id = 2").await;
+    let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
+    let name = admin.cell("SELECT current_database()").await;
+    admin.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    cluster.run(0, "UPDATE items SET name = 'from a' WHERE id = 1").await;
+    let summary = cluster.sync().await;
+    let failed = summary.failed.clone().expect("b did not take its part");
+    assert!(failed.starts_with("node `b`: ") && failed.contains("read-only transaction"), "{failed}");
+    assert_eq!(summary.exit_code(), 1);
+    for at in [0, 2] {
+        cluster.holds_at(at, "SELECT name FROM items ORDER BY id", &["from a", "from b"]).await;
+    }
+    cluster.holds_at(1, "SELECT name FROM items ORDER BY id", &["one", "from b"]).await;
+    let refused = cluster.try_install().await.expect_err("nothing can be written there");
+    assert!(refused.contains("node `b`: transactions are read-only here"), "{refused}");
+    admin.execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM items ORDER BY id", &["from a", "from b"]).await;
+}
+
+fn path(database: &Database) -> PathBuf {
+    database.url().trim_start_matches("sqlite:").into()
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+}
+
+/// A file that may not be written or read, and a folder in which nothing may be made: told, and nothing else suffers.
+#[tokio::test]
+async fn a_file_that_may_not_be_written() {
+    let mut rng = Seed::new("surroundings::storage::a_file_that_may_not_be_written").rng(0);
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let file = path(&scene.databases[2]);
+    let folder = file.parent().expect("a file lies in a folder").to_owned();
+    for (file_mode, folder_mode) in [(0o444, 0o700), (0o644, 0o500), (0o444, 0o500), (0o000, 0o700)] {
+        scene.write_everywhere(&mut rng).await;
+        let when = format!("modes {file_mode:o} and {folder_mode:o}");
+        let before = scene.content("notes").await;
+        scene.disconnect();
+        chmod(&file, file_mode);
+        chmod(&folder, folder_mode);
+        let output = scene.concord.run(&["sync"]).await;
+        let check = scene.concord.run(&["check"]).await;
+        chmod(&folder, 0o700);
+        // What SQLite made beside the file has the rights that the file had.
+        for beside in std::fs::read_dir(&folder).expect("the folder is ours") {
+            chmod(&beside.expect("the folder is ours").path(), 0o644);
+        }
+        scene.connect().await;
+        assert!(matches!(output.status.code(), Some(1 | 3)), "{when}: {output:?}");
+        let told: Vec<&str> = output.stderr.lines().collect();
+        assert!(told.len() == 1 && told[0].contains("node `c`"), "{when}: one clear error: {output:?}");
+        assert!(told[0].ends_with("must be readable and writable"), "{when}: {output:?}");
+        assert!(matches!(check.status.code(), Some(2 | 3)) && check.says("problem: node `c`: "), "{when}: {check:?}");
+        let notes = scene.content("notes").await;
+        assert_eq!(notes[0], notes[1], "{when}: the others go on");
+        assert_eq!(notes[2], before[2], "{when}");
+        scene.converges(&when).await;
+    }
+}
+
+/// Writing fails at one node from some size on: its rows stay what they were, and all arrive once there is room.
+#[tokio::test]
+async fn a_disk_that_takes_no_more() {
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let text = "x".repeat(3000);
+    for id in 100..300 {
+        scene.users[0].execute(&format!("INSERT INTO notes VALUES ({id}, '{text}')")).await;
+    }
+    let before = scene.content("notes").await;
+    let output = scene.concord.largest_file(Some(300_000)).run(&["sync"]).await;
+    scene.concord.largest_file(None);
+    assert!(matches!(output.status.code(), Some(1 | 3)), "{output:?}");
+    assert!(output.stderr.lines().count() == 1 && output.says("node `c`") && output.says("disk"), "{output:?}");
+    let notes = scene.content("notes").await;
+    assert_eq!(notes[0], notes[1], "the other goes on");
+    assert_eq!(notes[2], before[2]);
+    scene.converges("there is room again").await;
+}
+
+/// What fails again and again is told once by a watch, which goes on.
+#[tokio::test]
+async fn a_watch_tells_a_failure_once() {
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let mut watch = scene.concord.start(&["watch", "--every", "20ms", "-v"]);
+    watch.line("watching").await;
+    scene.users[2].execute("BEGIN IMMEDIATE").await;
+    scene::add(&mut scene.users[0], 1, 5, &mut scene.done).await;
+    wait_until("several vain attempts", PATIENCE, async || {
+        (watch.stderr().matches("Nothing was written there.").count() >= 3).then_some(())
+    })
+    .await;
+    let told = watch.stdout();
+    assert_eq!(told.matches("node `c`: ").count(), 1, "{told}");
+    assert!(told.contains("another program holds the write lock"), "{told}");
+    scene.users[2].execute("COMMIT").await;
+    wait_until("the change to arrive", PATIENCE, async || {
+        let counters = scene.content("counters").await;
+        (counters[2] == scene.done.counters()).then_some(())
+    })
+    .await;
+    watch.signal(libc::SIGTERM);
+    watch.wait().await.ok();
+    scene.converges("the lock is free").await;
+}
