@@ -414,3 +414,21 @@ async fn a_user_holds_a_whole_table() {
         cluster.holds("SELECT amount FROM items WHERE id < 3 ORDER BY id", &["30", "21"]).await;
     }
 }
+
+/// A history that somebody works on, as VACUUM FULL does, while old entries are to be deleted from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_holds_a_history() {
+    let mut cluster = items(THREE, SUM).await;
+    cluster.run(2, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+    let mut long = cluster.nodes[2].database.user_as(As::Sync).await;
+    let lock = async |_: &mut Cluster| {
+        long.execute("BEGIN; LOCK TABLE history_store.items IN ACCESS EXCLUSIVE MODE").await;
+    };
+    let summary = tokio::time::timeout(PATIENCE, cluster.sync_while("applied", lock)).await.expect("a sync that ends");
+    assert!(summary.away.iter().any(|away| away.node == "c" && away.why.contains("lock timeout")), "{summary:?}");
+    for at in [0, 1] {
+        cluster.holds_at(at, "SELECT amount FROM items WHERE id = 1", &["11"]).await;
+    }
+    long.execute("COMMIT").await;
+    cluster.settle().await;
+}

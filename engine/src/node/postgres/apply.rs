@@ -12,7 +12,7 @@ use crate::node::{Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; \
                      SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', true) \
                         WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') = '5min'; \
-                     SET LOCAL lock_timeout = '3s'; SET LOCAL search_path TO DEFAULT; SET CONSTRAINTS ALL IMMEDIATE";
+                     SET LOCAL search_path TO DEFAULT; SET CONSTRAINTS ALL IMMEDIATE";
 
 /// What writing a table takes beyond its [`TableSpec`].
 #[derive(Clone, Debug)]

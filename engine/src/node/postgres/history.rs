@@ -16,12 +16,12 @@ use super::{HISTORY, Phase, Postgres, quote, sql};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, NodeId, Op, Row, TableSpec, Vector};
 use crate::node::{Entries, Error, ErrorKind, Opened, Result};
 
-/// Fails where row-level security would hide rows, and rather than wait long for a table that somebody alters. Everything
-/// asked for in the snapshot is a range of an index or a list of keys, so plans are made once, and by indexes: the planner
-/// knows neither how long a list is nor, right after the histories were created or emptied, how long they are.
+/// Fails where row-level security would hide rows. Everything asked for in the snapshot is a range of an index or a list of
+/// keys, so plans are made once, and by indexes: the planner knows neither how long a list is nor, right after the histories
+/// were created or emptied, how long they are.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; \
                      SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; \
-                     SET LOCAL enable_bitmapscan = off; SET LOCAL lock_timeout = '3s'";
+                     SET LOCAL enable_bitmapscan = off";
 
 /// What [`Node::pulse`](crate::node::Node::pulse) remembers between calls.
 #[derive(Debug, Default)]
