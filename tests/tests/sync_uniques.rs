@@ -14,7 +14,7 @@ concord_tests::clusters! {
         a_value_that_the_database_works_out, a_swap_of_many_values_at_once, rows_that_may_only_be_created,
         a_check_that_leaves_no_other_value, values_that_references_follow,
     ]
-    many: []
+    many: [the_same_value_from_two_nodes]
     all: []
 }
 
@@ -223,7 +223,11 @@ async fn a_part_of_the_rows_beside_violations(kinds: &[Kind]) {
         )
     };
     let mut cluster = Cluster::new(kinds, setup, TABLES).await;
-    // GIVEN rows that pass their values on in a circle of 400, and a chain that ends at a user's row
+    // GIVEN rows that pass their values on in a circle of 400, a chain that ends at a user's row, and a row that is refused
+    // for another reason, before all others
+    cluster.nodes[1].database.user_as(As::Sync).await.execute(&refuse(kinds[1])).await;
+    cluster.install().await;
+    cluster.run(0, "UPDATE seats SET note = 'bad' WHERE id = 450").await;
     cluster.run(1, "INSERT INTO seats VALUES (1001, 1000, 'user'), (1002, 2000, 'user')").await;
     cluster
         .run(
@@ -234,7 +238,7 @@ async fn a_part_of_the_rows_beside_violations(kinds: &[Kind]) {
         )
         .await;
     let (_, attempts) = counted(&mut cluster).await;
-    let expected: Vec<String> = [1003, 401, 402].iter().map(|id| format!("b seats [{id}] constraint")).collect();
+    let expected: Vec<String> = [1003, 401, 402, 450].iter().map(|id| format!("b seats [{id}] constraint")).collect();
     let waiting = cluster.waiting().await;
     assert_eq!(
         waiting.iter().filter(|row| row.starts_with('b')).collect::<Vec<_>>(),
@@ -244,7 +248,19 @@ async fn a_part_of_the_rows_beside_violations(kinds: &[Kind]) {
     assert!(attempts < 250, "{attempts} attempts");
     cluster.quiet().await;
     cluster.run(1, "DELETE FROM seats WHERE id IN (1001, 1002)").await;
+    cluster.run(0, "UPDATE seats SET note = 'good' WHERE id = 450").await;
     cluster.settle().await;
+}
+
+/// A trigger that lets no row have the note `bad`.
+fn refuse(kind: Kind) -> String {
+    match kind {
+        Kind::Sqlite => {
+            "CREATE TRIGGER refuse BEFORE UPDATE ON seats WHEN NEW.note = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END"
+                .to_owned()
+        }
+        Kind::Postgres => "ALTER TABLE seats ADD CHECK (note <> 'bad')".to_owned(),
+    }
 }
 
 /// The value stays, and another of its rows is the one that counts: the default address of a customer.
@@ -307,8 +323,15 @@ async fn a_swap_of_many_values_at_once(kinds: &[Kind]) {
 
 /// Rows that are not replaced keep their values when others are written around them.
 async fn rows_that_may_only_be_created(kinds: &[Kind]) {
+    for unique in ["", "; CREATE UNIQUE INDEX taken ON seats (seat) WHERE id > 0"] {
+        only_created(kinds, unique).await;
+    }
+}
+
+async fn only_created(kinds: &[Kind], unique: &str) {
+    let column = if unique.is_empty() { "seat text UNIQUE" } else { "seat text" };
     let setup = |_| {
-        "CREATE TABLE seats (id integer PRIMARY KEY, seat text UNIQUE); INSERT INTO seats VALUES (1, 'one')".to_owned()
+        format!("CREATE TABLE seats (id integer PRIMARY KEY, {column}); INSERT INTO seats VALUES (1, 'one'){unique}")
     };
     let mut cluster = Cluster::new(kinds, setup, "[tables.seats]\noperations = [\"insert\"]").await;
     cluster.run(1, "INSERT INTO seats VALUES (9, 'nine')").await;
@@ -362,6 +385,17 @@ async fn values_that_references_follow(kinds: &[Kind]) {
     assert_eq!(cluster.waiting().await, ["b seats [1] constraint", "b seats [2] constraint"]);
 }
 
+/// Where both arrive the one waits for the other, for the same reason whether they were tried together or not.
+async fn the_same_value_from_two_nodes(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| SEATS.to_owned(), TABLES).await;
+    cluster.run(0, "INSERT INTO seats VALUES (4, 1, 'a')").await;
+    cluster.run(2, "INSERT INTO seats VALUES (5, 1, 'c')").await;
+    assert_eq!(cluster.sync().await.waiting, kinds.len() as u64);
+    cluster.quiet().await;
+    cluster.run(2, "UPDATE seats SET seat = 2 WHERE id = 5").await;
+    cluster.settle().await;
+}
+
 const BOTH_POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
 
 /// Swaps the names of two of three rows, under something that makes them unique.
@@ -392,6 +426,7 @@ async fn values_of_expressions() {
     }
     swapped("name text", "CREATE UNIQUE INDEX ON seats (coalesce(lower(name), 'nobody'))").await;
     swapped("name text, room integer", "CREATE UNIQUE INDEX ON seats (coalesce(room, 0), lower(name))").await;
+    swapped("name text, room integer NOT NULL DEFAULT 1", "CREATE UNIQUE INDEX ON seats (room, lower(name))").await;
     swapped("name text NOT NULL, gone date", "CREATE UNIQUE INDEX ON seats (lower(name)) WHERE gone IS NULL").await;
 }
 
@@ -399,6 +434,14 @@ async fn values_of_expressions() {
 async fn exclusion_constraints() {
     swapped("name text NOT NULL", "ALTER TABLE seats ADD CONSTRAINT apart EXCLUDE (lower(name) WITH =)").await;
     swapped("name text, EXCLUDE (name WITH =)", "").await;
+    let setup = |_| {
+        "CREATE TABLE seats (id integer PRIMARY KEY, during int4range NOT NULL, EXCLUDE USING gist (during WITH &&));
+         INSERT INTO seats VALUES (1, '[1,5)'), (2, '[5,9)')"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(BOTH_POSTGRES, setup, TABLES).await;
+    cluster.run(0, "UPDATE seats SET during = 'empty' WHERE id = 1; UPDATE seats SET during = '[2,4)' WHERE id = 2; UPDATE seats SET during = '[6,8)' WHERE id = 1").await;
+    cluster.settle().await;
     let setup = |_| {
         "CREATE TABLE seats (id integer PRIMARY KEY, during int4range NOT NULL, gone boolean NOT NULL DEFAULT false,
                              CONSTRAINT apart EXCLUDE USING gist (during WITH &&) WHERE (NOT gone));

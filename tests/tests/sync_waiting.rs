@@ -35,18 +35,19 @@ fn parts(kind: Kind) -> String {
 const PART: &str = "INSERT INTO customers VALUES (3, 'cyd'); INSERT INTO orders VALUES (30, 3, 'z');
                     INSERT INTO parts VALUES (300, 30)";
 
-/// How often fault points were passed meanwhile: rows tried in a statement, and batches begun.
+/// How often fault points were passed meanwhile: rows tried in a statement, batches begun, rows read for decisions.
 #[derive(Debug, PartialEq)]
 struct Passed {
     attempts: u64,
     batches: u64,
+    reads: u64,
 }
 
 async fn counting<T>(work: impl Future<Output = T>) -> (T, Passed) {
     let faults = Arc::new(Mutex::new(Faults::default()));
     let done = Box::pin(fault::scoped(Arc::clone(&faults), work)).await;
     let passed = |point: &str| faults.lock().expect("no test panics while it holds it").passes(point);
-    (done, Passed { attempts: passed("apply-attempt"), batches: passed("apply-begin") })
+    (done, Passed { attempts: passed("apply-attempt"), batches: passed("apply-begin"), reads: passed("fetch") })
 }
 
 #[track_caller]
@@ -58,7 +59,7 @@ fn cycle(session: &mut Session) -> impl Future<Output = (Cycle, Passed)> {
     }
 }
 
-const NOTHING: Passed = Passed { attempts: 0, batches: 0 };
+const NOTHING: Passed = Passed { attempts: 0, batches: 0, reads: 0 };
 
 async fn a_sync_tries_once(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, shop, "[tables.orders]\n[tables.news]\n[defaults]\nbatch = 1").await;
@@ -158,7 +159,7 @@ async fn conflicts_left_to_a_person_cost_nothing(kinds: &[Kind]) {
         assert_eq!((rest.waiting, rest.conflicts, passed), (2, 0, NOTHING));
         cluster.run(0, &format!("INSERT INTO news VALUES ({id}, 'c')")).await;
         let (busy, passed) = cycle(&mut session).await;
-        assert_eq!((busy.waiting, passed), (2, Passed { attempts: 1, batches: 1 }));
+        assert_eq!((busy.waiting, passed), (2, Passed { attempts: 1, batches: 1, reads: 1 }));
     }
     assert_eq!(cluster.waiting().await, ["a news [1] conflict", "b news [1] conflict"]);
     cluster.session().drop_parked(|row| row.node == "a").await.expect("it can be dropped");

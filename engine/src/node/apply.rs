@@ -268,7 +268,7 @@ impl<'a> Application<'a> {
     async fn retry_stuck(&mut self, node: &mut dyn Node) -> Result<()> {
         loop {
             let stuck = std::mem::take(&mut self.stuck);
-            // Nothing has changed for them, and only those that want unique values are put together otherwise now.
+            // Nothing has changed for them, and only those that want unique values are put together anew.
             let in_vain =
                 self.stuck_since == self.written + self.deleted && !stuck.values().any(|reason| reason.unique);
             if stuck.is_empty() || in_vain {
@@ -278,15 +278,9 @@ impl<'a> Application<'a> {
             let before = stuck.len();
             self.needs.clear();
             let is_write = |item: &Item| matches!(self.decision(*item).effect, Effect::Write(..));
-            let (writes, deletes): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                stuck.into_iter().partition(|(item, _)| is_write(item));
-            // Rows that may only wait for each other's unique values are not mixed with those that wait for anything else.
-            let (unique, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                writes.into_iter().partition(|(_, reason)| reason.unique);
-            for rows in [unique, others] {
-                self.write_chunks(node, vec![Chunk::of(rows.into_keys().collect())]).await?;
-            }
-            self.delete_chunks(node, deletes.into_keys().collect()).await?;
+            let (writes, deletes) = stuck.into_keys().partition(is_write);
+            self.write_chunks(node, vec![Chunk::of(writes)]).await?;
+            self.delete_chunks(node, deletes).await?;
             if self.stuck.len() >= before {
                 self.refused.extend(std::mem::take(&mut self.stuck));
                 return Ok(());

@@ -60,11 +60,11 @@ impl Schedule {
         let somebody_came = present.iter().zip(&self.present).any(|(now, before)| *now && !before);
         self.present = present;
         self.pressing = false;
-        // Whoever comes back may have been seen to. So may a table that stood still.
-        self.waits.retain(|(node, table), _| opened.is_present(*node) && tables[*table].spec(*node).is_some());
+        // A table that stood still may have been seen to. So may whoever comes back: nothing waits where nobody is.
+        self.waits.retain(|(node, table), _| tables[*table].spec(*node).is_some());
         for ((node, table), waits) in &mut self.waits {
             waits.retain(|key, wait| {
-                // What could not be read may be read where somebody came.
+                // What could not be read may be read where somebody came; busy rows are a matter of every cycle.
                 let news = somebody_came && wait.code == ParkedCode::Unreadable;
                 !news && opened.parked(*node, *table, key).is_some_and(|parked| parked.code != ParkedCode::Busy)
             });
@@ -78,12 +78,6 @@ impl Schedule {
             for (source, page) in pages[table.index].iter().enumerate() {
                 if let Some(page) = page {
                     self.notice(tables, table, opened, NodeId(source as u16), &page.entries);
-                }
-            }
-            for (node, presence) in opened.nodes() {
-                // What a user kept from being written is written now, most likely.
-                if presence.parked[table.index].values().any(|parked| parked.code == ParkedCode::Busy) {
-                    self.touch(tables, node, table);
                 }
             }
         }
@@ -125,8 +119,9 @@ impl Schedule {
             let Some(own) = tables[*waiting].spec(node).filter(|_| *at == node) else { continue };
             let related = are_related(own, spec);
             for wait in waits.values_mut() {
-                wait.due |= related || (wait.unique && *waiting == changed.index);
-                any |= wait.due;
+                let concerned = related || (wait.unique && *waiting == changed.index);
+                wait.due |= concerned;
+                any |= concerned;
             }
         }
         any
@@ -137,11 +132,6 @@ impl Schedule {
         for (table, refusal) in &applied.refused {
             let waits = self.waits.entry((node, *table)).or_default();
             let (code, unique) = (refusal.reason.code, refusal.reason.unique);
-            // Busy rows are a matter of the next cycle.
-            if code == ParkedCode::Busy {
-                waits.remove(&refusal.key);
-                continue;
-            }
             let failures = waits.get(&refusal.key).map_or(0, |wait| wait.failures);
             let until = self.clock.map(|clock| next(clock, failures, now));
             waits.insert(
@@ -208,7 +198,70 @@ fn are_related(one: &TableSpec, other: &TableSpec) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::lens::Lens;
+    use super::super::table::Form;
     use super::*;
+    use crate::model::{OnGone, Value};
+    use crate::node::{Reason, Refusal};
+
+    /// A table at one node, and the one that it refers to.
+    fn table(index: usize, name: &str, refers_to: &str) -> Table {
+        let reference = ForeignKey {
+            name: String::new(),
+            schema: None,
+            table: name.to_owned(),
+            columns: Vec::new(),
+            referenced_schema: None,
+            referenced_table: refers_to.to_owned(),
+            referenced_columns: Vec::new(),
+            on_delete: OnGone::Refuse,
+        };
+        let spec = TableSpec {
+            index,
+            name: name.to_owned(),
+            schema: None,
+            local: name.to_owned(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            uniques: Vec::new(),
+            references: vec![reference],
+            referenced: Vec::new(),
+            user_triggers: Vec::new(),
+            partitions: Vec::new(),
+            partitioned: false,
+            captured: true,
+            images: Vec::new(),
+            shape: String::new(),
+        };
+        Table {
+            index,
+            name: name.to_owned(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            policy: crate::merge::Policy::LatestWins,
+            operations: crate::config::Operations::ALL,
+            from: None,
+            forms: vec![Some(Form { lens: Lens::new(&spec, 0), spec: Arc::new(spec) })],
+            stopped: None,
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_freed_presses_for_those_that_wait_for_it() {
+        let tables = [table(0, "orders", "customers"), table(1, "customers", "towns"), table(2, "news", "papers")];
+        let (node, now, key): (_, _, Key) = (NodeId(0), Instant::now(), vec![Value::Int(1)].into());
+        let reason = Reason { code: ParkedCode::Constraint, message: String::new(), unique: false };
+        let refused = (0, Refusal { key: key.clone(), reason, new: true });
+        let freed = |table| Applied { unparked: vec![(table, key.clone())], ..Applied::default() };
+        let mut schedule = Schedule::default();
+        schedule.tried(&tables, node, &Applied { refused: vec![refused], ..Applied::default() }, now);
+        for (table, pressing) in [(2, false), (1, true)] {
+            schedule.tried(&tables, node, &freed(table), now);
+            assert_eq!((schedule.is_pressing(), schedule.puts_off(node, 0, &key)), (pressing, !pressing), "{table}");
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_some_minutes() {

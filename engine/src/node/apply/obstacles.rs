@@ -166,7 +166,7 @@ impl<'a> Application<'a> {
             within.extend(&asking);
         }
         for (item, reason) in blocked {
-            // Of several reasons the first is told, as by [`Application::obstacle`].
+            // Of several reasons the first is told.
             if !self.is_out(item) {
                 self.give_up(item, reason);
             }
@@ -176,12 +176,6 @@ impl<'a> Application<'a> {
             self.needs.sort(&mut chunk.items);
         }
         Ok(learned)
-    }
-
-    /// What stands in the way of one row, in words.
-    pub(super) async fn obstacle(&mut self, node: &mut dyn Node, item: Item) -> Result<Option<Reason>> {
-        let found = self.find_obstacles(node, &[item]).await?;
-        Ok(found.first().map(|(item, obstacle)| self.describe(*item, obstacle)))
     }
 
     async fn find_obstacles(&self, node: &mut dyn Node, items: &[Item]) -> Result<Vec<(Item, Obstacle)>> {
@@ -219,23 +213,13 @@ impl<'a> Application<'a> {
         let spec = &self.batch.tables[item.0].spec;
         match &obstacle.holder {
             Some(holder) => match self.coming(item.0, holder) {
-                Some(other) if self.gives_up(spec, other, item, &obstacle.constraint) => Meaning::Needs(other),
-                _ => Meaning::Blocked,
+                Some(other) => Meaning::Needs(other),
+                None => Meaning::Blocked,
             },
             None => match spec.references.iter().find(|reference| reference.name == obstacle.constraint) {
                 Some(reference) => self.provider(item, reference),
                 None => Meaning::Unknown,
             },
-        }
-    }
-
-    /// Whether a row that is to be written no longer has the unique value that it shares with another now.
-    fn gives_up(&self, spec: &TableSpec, holder: Item, other: Item, constraint: &str) -> bool {
-        let unique = spec.uniques.iter().find(|unique| unique.name == constraint);
-        match (self.row(holder), self.row(other), unique.and_then(|unique| spec.told_by(unique))) {
-            (Some((_, WriteMode::InsertOnly)), ..) => false,
-            (Some((row, _)), Some((wanted, _)), Some(columns)) => columns.iter().any(|&at| row[at] != wanted[at]),
-            _ => false,
         }
     }
 

@@ -77,13 +77,13 @@ impl<'a> Application<'a> {
                 Outcome::Failed(error) => {
                     // Whatever made it fail, as another order of the same rows might have failed otherwise.
                     let learned = !chunk.asked && self.ask(node, &mut chunk, &mut left, &error).await?;
-                    if learned || self.make_way(node, &mut chunk, &mut left, &error).await? {
+                    if learned || self.make_way(node, &mut chunk, &mut left).await? {
                         left.push(chunk);
                     } else if let Some(middle) = self.needs.middle(&chunk.items) {
                         let (first, second) = chunk.items.split_at(middle);
                         left.extend([chunk.part(second), chunk.part(first)]);
                     } else {
-                        self.give_up_together(node, &chunk, &error).await?;
+                        self.give_up_together(&chunk.items, &error);
                     }
                 }
             }
@@ -94,14 +94,8 @@ impl<'a> Application<'a> {
     /// Where nobody can tell which rows hold the unique values that others want, all step aside, and those are taken out that
     /// cannot be written even then. If that leaves others without their values, everything that is to come takes part.
     /// Whether there is reason to try again.
-    async fn make_way(
-        &mut self,
-        node: &mut dyn Node,
-        chunk: &mut Chunk,
-        left: &mut Vec<Chunk>,
-        error: &Error,
-    ) -> Result<bool> {
-        if !is_unique(error) || !self.has_untold(chunk) {
+    async fn make_way(&mut self, node: &mut dyn Node, chunk: &mut Chunk, left: &mut Vec<Chunk>) -> Result<bool> {
+        if !self.has_untold(chunk) {
             return Ok(false);
         }
         if !chunk.aside {
@@ -286,31 +280,18 @@ impl<'a> Application<'a> {
         })
     }
 
-    /// Gives up a row, or rows of which none can be written without the others. The same is said of the same row in the
-    /// same state of the database, in whatever company it was tried: another reason would be news.
-    async fn give_up_together(&mut self, node: &mut dyn Node, chunk: &Chunk, error: &Error) -> Result<()> {
-        if let ([item], true, true) = (&chunk.items[..], chunk.asked, is_telling(error))
-            && let Some(reason) = self.obstacle(node, *item).await?
-        {
-            self.give_up(*item, reason);
-            return Ok(());
-        }
-        for &item in &chunk.items {
+    /// Gives up a row, or rows of which none can be written without the others.
+    fn give_up_together(&mut self, items: &[Item], error: &Error) {
+        for &item in items {
             let mut reason = Reason::of(error);
-            if let Some(need) = self.needs.reason(item).filter(|_| chunk.items.len() > 1) {
-                let (need, rows) = (need.clone(), chunk.items.len());
+            if let Some(need) = self.needs.reason(item).filter(|_| items.len() > 1) {
+                let rows = items.len();
                 let message = format!("{}; {rows} rows that need each other cannot be written: {error}", need.message);
-                reason = Reason { message, ..need };
+                reason = Reason { message, ..need.clone() };
             }
             self.give_up(item, reason);
         }
-        Ok(())
     }
-}
-
-/// Whether the database may be able to tell what stands in the way.
-fn is_telling(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::Constraint(Constraint::Unique | Constraint::Reference))
 }
 
 pub(super) fn is_unique(error: &Error) -> bool {

@@ -11,7 +11,6 @@ use crate::node::{Result, Room};
 /// Unique indexes and exclusion constraints: the columns that they compare, which of these by `=`; whether NULL collides with NULL; the columns that their expressions and conditions depend on, those that
 /// generated columns are made of included; whether they compare just these columns, of every row.
 const UNIQUES: &str = "SELECT k.names, k.equal, \
-        coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false), \
         ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid \
             AND a.attnum IN (SELECT d.refobjsubid FROM pg_catalog.pg_depend d \
                 WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indrelid \
@@ -48,7 +47,6 @@ struct Movable {
     compared: Vec<(usize, bool)>,
     /// Positions of the other columns that it depends on.
     behind: Vec<usize>,
-    nulls_collide: bool,
     /// The columns, where only rows of which one of them changes need to move.
     plain: Option<Vec<usize>>,
 }
@@ -111,12 +109,11 @@ impl Postgres {
         let mut movable = Vec::new();
         for row in self.fetch(UNIQUES, args).await? {
             let (names, equal): (Vec<String>, Vec<bool>) = (get(&row, 0)?, get(&row, 1)?);
-            let (behind, plain): (Vec<String>, bool) = (get(&row, 3)?, get(&row, 4)?);
+            let (behind, plain): (Vec<String>, bool) = (get(&row, 2)?, get(&row, 3)?);
             let all: Option<Vec<usize>> = names.iter().map(|name| places.get(name.as_str()).copied()).collect();
             movable.push(Movable {
                 compared: names.iter().zip(equal).filter_map(|(name, equal)| Some((free(name)?, equal))).collect(),
                 behind: behind.iter().filter_map(free).collect(),
-                nulls_collide: get(&row, 2)?,
                 plain: all.filter(|_| plain),
             });
         }
@@ -146,7 +143,7 @@ impl Movable {
             let moved = |&at: &usize| if is_bool(at) { Some(set(at, truth)) } else { value(at) };
             self.behind.iter().filter(|&&at| !refers(at)).filter_map(moved).collect()
         };
-        let first_null = self.compared.iter().filter(|_| !self.nulls_collide).find_map(|(at, _)| null(*at));
+        let first_null = self.compared.iter().find_map(|(at, _)| null(*at));
         match room {
             Room::Null if first_null.is_some() => first_null.into_iter().collect(),
             Room::Null => match (draw(false), behind("FALSE", &null)) {
