@@ -38,15 +38,22 @@ impl Page {
 
     /// Up to where the page goes.
     pub fn cut(&self) -> Cut {
-        self.position(&self.after)
+        match self.reach {
+            Reach::Whole => self.whole.clone(),
+            Reach::Through(mark) => self.after.advance_to(&self.whole, mark),
+            Reach::Inside(..) => self.position(&self.after),
+        }
     }
 
     /// The position of a target that has applied this page, having stood at `from`.
+    ///
+    /// It ends with the last entry, although more may be visible: where a database is put back to a moment after that entry,
+    /// all later numbers are given out anew.
     pub fn position(&self, from: &Cut) -> Cut {
-        match self.reach {
-            Reach::Whole => self.whole.clone(),
-            Reach::Through(mark) => from.advance_to(&self.whole, mark),
-            Reach::Inside(mark, id) => from.advance_to(&self.whole, mark - 1).extend_inside(mark, id),
+        match (self.reach, self.entries.last()) {
+            (Reach::Inside(mark, id), _) => from.advance_to(&self.whole, mark - 1).extend_inside(mark, id),
+            (_, Some(last)) => from.advance_to(&self.whole, last.mark),
+            (_, None) => from.clone(),
         }
     }
 }
@@ -154,4 +161,36 @@ async fn one_transaction(
         page.entries = read.entries;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Op, Value};
+
+    fn page(entries: &[(i64, i64)], whole: Cut, reach: Reach) -> Page {
+        let entry = |&(mark, id): &(i64, i64)| Entry {
+            id,
+            mark,
+            op: Op::Update,
+            time: 1_000 + id,
+            key: vec![Value::Int(id)].into(),
+            arrival: None,
+            images: None,
+        };
+        Page { entries: entries.iter().map(entry).collect(), after: Cut::START, whole, reach }
+    }
+
+    /// Numbers beyond it may be given out anew after a restore, and would count as passed.
+    #[test]
+    fn a_position_ends_with_the_last_entry() {
+        let from = Cut::new(8, vec![5]);
+        let whole = page(&[(5, 2), (9, 3)], Cut::new(20, vec![6, 12]), Reach::Whole);
+        assert_eq!(whole.position(&from), Cut::new(10, vec![6]));
+        assert_eq!(whole.cut(), Cut::new(20, vec![6, 12]));
+        let part = page(&[(5, 2), (9, 3)], Cut::new(20, vec![6, 12]), Reach::Through(15));
+        assert_eq!(part.position(&from), Cut::new(10, vec![6]));
+        let inside = page(&[(9, 3), (9, 4)], Cut::new(20, vec![]), Reach::Inside(9, 4));
+        assert_eq!(inside.position(&from), Cut::new(9, vec![]).extend_inside(9, 4));
+    }
 }
