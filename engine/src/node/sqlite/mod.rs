@@ -133,14 +133,14 @@ impl Sqlite {
         }
     }
 
-    /// Opens the file again if another one has taken its place, such as a restored backup.
-    fn same_file(&mut self) -> Result<()> {
+    /// Opens the file again if another one has taken its place, such as a restored backup, and tells whether it has not.
+    fn same_file(&mut self) -> Result<bool> {
         if FileId::of(&self.path).is_ok_and(|file| file == self.file) {
-            return Ok(());
+            return Ok(true);
         }
         let commits = self.commits.wrapping_add(1);
         *self = Sqlite { commits, ..Sqlite::open(self.path.clone())? };
-        Ok(())
+        Ok(false)
     }
 
     /// Reads the service tables at the beginning of a transaction.
@@ -348,6 +348,10 @@ impl Node for Sqlite {
     }
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.run(|node| match node.same_file()? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Lost, "another file has taken its place since it was read")),
+        })?;
         self.begin("BEGIN IMMEDIATE", |node| node.prepared(tables))
     }
 
