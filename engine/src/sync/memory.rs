@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use crate::model::{Arrival, Cut, Entry, Images, Key, Lost, Op, Parked, Row, TableSpec, Value, Vector};
+use crate::model::{
+    Arrival, Cut, Entry, EntryId, Images, Key, Lost, Op, Parked, Position, Row, TableSpec, Value, Vector,
+};
 use crate::node::{
     Catalogue, CatalogueColumn, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result,
     Service, Sync, WriteMode,
@@ -26,8 +28,10 @@ pub struct State {
     pub open: Vec<(i64, Entry, Option<i64>)>,
     next_id: i64,
     next_mark: i64,
-    pub positions: HashMap<(String, String), Cut>,
-    purged: Cut,
+    pub positions: HashMap<(String, String), Position>,
+    pub purged: Cut,
+    /// The witnesses of others' positions.
+    pub kept: Vec<(String, EntryId)>,
     pub parked: BTreeMap<i64, Parked>,
     pub journal: Vec<Lost>,
     service: Option<Service>,
@@ -52,6 +56,10 @@ fn number(value: &Value) -> i64 {
         Value::Int(number) => *number,
         other => panic!("{other:?} is no integer"),
     }
+}
+
+fn identity(entry: &Entry) -> EntryId {
+    EntryId { mark: entry.mark, id: entry.id, time: entry.time }
 }
 
 fn key(id: i64) -> Key {
@@ -218,7 +226,7 @@ impl Node for Connection {
             sync: sync.name.clone(),
             node: sync.node.clone(),
             nodes: sync.nodes.clone(),
-            uuid: String::new(),
+            uuid: uuid::Uuid::new_v4().to_string(),
             tables: tables.iter().map(|table| (table.name.clone(), table.shape.clone())).collect(),
         });
         Ok(Vec::new())
@@ -234,6 +242,7 @@ impl Node for Connection {
         state.positions.clear();
         state.parked.clear();
         state.purged = Cut::START;
+        state.kept.clear();
         Ok(())
     }
 
@@ -249,9 +258,10 @@ impl Node for Connection {
             positions: state
                 .positions
                 .iter()
-                .filter_map(|((name, source), cut)| Some((table(name)?, source.clone(), cut.clone())))
+                .filter_map(|((name, source), position)| Some((table(name)?, source.clone(), position.clone())))
                 .collect(),
             purged: vec![(0, state.purged.clone())],
+            kept: state.kept.iter().map(|(target, entry)| (0, target.clone(), *entry)).collect(),
             next_marks: vec![(0, state.next_mark + 1)],
             parked: state.parked.values().cloned().collect(),
             drifted: state.drift.iter().map(|what| (0, what.clone())).collect(),
@@ -272,6 +282,13 @@ impl Node for Connection {
         let more = entries.len() > limit;
         entries.truncate(limit);
         Ok(Entries { entries, whole: state.cut(), more })
+    }
+
+    async fn holds(&mut self, entries: &[(&TableSpec, EntryId)]) -> Result<Vec<bool>> {
+        let state = self.snapshot()?;
+        let is_there =
+            |(_, wanted): &(&TableSpec, EntryId)| state.history.iter().any(|entry| identity(entry) == *wanted);
+        Ok(entries.iter().map(is_there).collect())
     }
 
     async fn pending(&mut self, _: &TableSpec, after: &Cut) -> Result<u64> {
@@ -315,9 +332,10 @@ impl Node for Connection {
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
         self.work()?;
         let state = self.database.lock();
-        Ok(moves
-            .iter()
-            .all(|m| state.positions.get(&(m.table.clone(), m.source.clone())).unwrap_or(&Cut::START) == &m.from))
+        Ok(moves.iter().all(|m| {
+            let standing = state.positions.get(&(m.table.clone(), m.source.clone()));
+            standing.map_or(&Cut::START, |position| &position.cut) == &m.from
+        }))
     }
 
     async fn savepoint(&mut self) -> Result<()> {
@@ -484,14 +502,32 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn purge(&mut self, _: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    async fn purge(
+        &mut self,
+        _: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
         self.call()?;
         let mut state = self.database.lock();
         let before = state.history.len();
+        let held = witnesses.iter().filter(|(_, wanted)| state.history.iter().any(|entry| identity(entry) == *wanted));
+        let held: Vec<(String, EntryId)> = held.map(|(target, entry)| ((*target).to_owned(), *entry)).collect();
         state.history.retain(|entry| !through.contains(entry.mark, entry.id) || (entry.arrival.is_some() && !arrivals));
         let gone = (before - state.history.len()) as u64;
         if gone > 0 {
             state.purged = through.clone();
+            state.kept.retain(|(target, entry)| {
+                !through.contains(entry.mark, entry.id)
+                    || !witnesses.iter().any(|(known, _)| known == target)
+                    || witnesses.contains(&(target, *entry))
+            });
+            for one in held {
+                if !state.kept.contains(&one) {
+                    state.kept.push(one);
+                }
+            }
         }
         Ok(gone)
     }

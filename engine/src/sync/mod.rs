@@ -10,6 +10,7 @@ mod lens;
 mod opened;
 mod order;
 mod read;
+mod restored;
 mod route;
 mod session;
 mod setup;

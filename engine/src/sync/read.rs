@@ -2,7 +2,7 @@
 
 use super::opened::Opened;
 use super::table::Table;
-use crate::model::{Cut, Entry, NodeId, TableSpec};
+use crate::model::{Cut, Entry, EntryId, NodeId, TableSpec};
 use crate::node::{self, Entries, Node};
 
 /// The new entries of one table at one node.
@@ -55,6 +55,20 @@ impl Page {
             (_, Some(last)) => from.advance_to(&self.whole, last.mark),
             (_, None) => from.clone(),
         }
+    }
+
+    /// The last entries that a target passes, having stood at `from`: by their marks and by their ids. The transaction
+    /// that was the last to commit is mostly one of these, and where marks are ids it is exactly known.
+    ///
+    /// None of them lies before `from`, so whoever still believes the target there does not purge them.
+    pub fn last_passed(&self, from: &Cut) -> Vec<EntryId> {
+        let mut passed = self.entries.iter().filter(|entry| !from.contains(entry.mark, entry.id));
+        let by_id = passed.clone().max_by_key(|entry| entry.id);
+        let ids = passed.next_back().into_iter().chain(by_id);
+        let mut ids: Vec<EntryId> =
+            ids.map(|entry| EntryId { mark: entry.mark, id: entry.id, time: entry.time }).collect();
+        ids.dedup();
+        ids
     }
 }
 
@@ -192,5 +206,14 @@ mod tests {
         assert_eq!(part.position(&from), Cut::new(10, vec![6]));
         let inside = page(&[(9, 3), (9, 4)], Cut::new(20, vec![]), Reach::Inside(9, 4));
         assert_eq!(inside.position(&from), Cut::new(9, vec![]).extend_inside(9, 4));
+    }
+
+    #[test]
+    fn the_last_that_is_passed_was_not_passed_before() {
+        let ids = |entries: Vec<EntryId>| entries.iter().map(|entry| (entry.mark, entry.id)).collect::<Vec<_>>();
+        let page = page(&[(4, 9), (5, 6), (7, 5)], Cut::new(8, vec![]), Reach::Whole);
+        assert_eq!(ids(page.last_passed(&Cut::START)), [(7, 5), (4, 9)]);
+        assert_eq!(ids(page.last_passed(&Cut::through(4))), [(7, 5), (5, 6)]);
+        assert_eq!(ids(page.last_passed(&Cut::new(8, vec![5]))), [(5, 6)]);
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tracing::info;
 
 use super::cycle::Cycle;
+use super::restored::Restored;
 use super::table::Table;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -45,6 +46,8 @@ pub(super) struct Member {
     pub prepared: bool,
     /// Whether its clock was off when it was looked at last.
     pub skewed: bool,
+    /// Set while it is left out because it was restored from a backup or replaced.
+    pub restored: Option<Restored>,
     /// Why it does not take part, if it does not.
     pub away: Option<Away>,
 }
@@ -107,6 +110,7 @@ impl Session {
             node: None,
             prepared: false,
             skewed: false,
+            restored: None,
             away: None,
         };
         Session {

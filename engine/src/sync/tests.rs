@@ -321,7 +321,7 @@ fn a_node_that_could_not_take_its_part_is_no_success() {
 fn a_batch_that_moves_nothing_gives_way_too() {
     let cluster = Cluster::new(2, &[]);
     let mut node = cluster.databases[0].connect().unwrap();
-    let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut };
+    let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut.into() };
     for (cut, overtaken) in [(Cut::START, false), (Cut::through(3), true)] {
         let batch = Batch { stays: vec![stays(cut)], ..Batch::default() };
         assert_eq!(cluster.block(apply(&mut *node, &batch)).unwrap().overtaken, overtaken);

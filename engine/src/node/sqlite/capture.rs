@@ -68,9 +68,11 @@ fn refuse_collisions(specs: &[TableSpec]) -> Result<()> {
 fn install_all(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let fresh = service::read(db)?.is_none();
-    service::create(db, sync, read_mode(db)?.as_str())?;
+    let extended = service::create(db, sync, read_mode(db)?.as_str())?;
     if fresh {
         lines.push("created the service tables".to_owned());
+    } else if extended {
+        lines.push("extended the service tables of an earlier Concord".to_owned());
     }
     let before = service::installed(db)?;
     for gone in before.iter().filter(|(name, _)| !specs.iter().any(|spec| spec.name == **name)) {
@@ -272,7 +274,7 @@ fn remove(db: &Connection, name: &str, installed: &Installed) -> Result<()> {
     }
     drop_table(db, &history_name(name))?;
     drop_table(db, &guard_name(name))?;
-    for table in ["concord_installed", "concord_position", "concord_purged", "concord_parked"] {
+    for table in ["concord_installed", "concord_position", "concord_purged", "concord_witness", "concord_parked"] {
         db.execute(&format!("DELETE FROM {table} WHERE name = ?1"), [name]).told(doing)?;
     }
     Ok(())
@@ -293,10 +295,9 @@ pub(super) fn reset(db: &Connection) -> Result<()> {
 }
 
 fn reset_all(db: &Connection) -> Result<()> {
-    if service::read(db)?.is_none() {
-        return Ok(());
-    }
-    for table in ["concord_position", "concord_purged", "concord_parked"] {
+    let Some(state) = service::read(db)? else { return Ok(()) };
+    state.in_full()?;
+    for table in ["concord_position", "concord_purged", "concord_witness", "concord_parked"] {
         db.execute(&format!("DELETE FROM {table}"), []).told(|| "resetting")?;
     }
     for name in service::installed(db)?.keys() {

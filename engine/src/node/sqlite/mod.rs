@@ -17,6 +17,7 @@ mod schema;
 mod service;
 mod triggers;
 mod types;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use super::{
     Catalogue, Entries, Error, ErrorKind, MissingRight, Move, Node, Note, Opened, Probe, Result, Service, Sync,
     WriteMode,
 };
-use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
+use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
 
 /// Opens an existing file, see [`connect::file_of`] for the forms of the URL.
 pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
@@ -148,6 +149,7 @@ impl Sqlite {
         let state = service::read(&self.db)?.ok_or_else(|| {
             Error::new(ErrorKind::Service, "Concord is not installed in this database; run `concord install`")
         })?;
+        let state = state.in_full()?;
         self.names.clone_from(&state.nodes);
         Ok(state)
     }
@@ -195,6 +197,7 @@ impl Sqlite {
             shared_marks: false,
             positions: service::positions(&self.db, specs)?,
             purged: service::purged(&self.db, specs)?,
+            kept: witness::kept(&self.db, specs)?,
             next_marks,
             parked: service::parked(&self.db, specs, &self.names)?,
             drifted,
@@ -313,6 +316,10 @@ impl Node for Sqlite {
             let plan = node.plan(table)?;
             history::entries(&node.db, &plan, table, &node.names, after, limit)
         })
+    }
+
+    async fn holds(&mut self, entries: &[(&TableSpec, EntryId)]) -> Result<Vec<bool>> {
+        self.run(|node| witness::holds(&node.db, entries))
     }
 
     async fn pending(&mut self, table: &TableSpec, after: &Cut) -> Result<u64> {
@@ -473,11 +480,17 @@ impl Node for Sqlite {
         })
     }
 
-    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    async fn purge(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
         self.run(|node| {
             node.give_up();
             node.commits = node.commits.wrapping_add(1);
-            history::purge(&node.db, table, through, arrivals)
+            history::purge(&node.db, table, through, arrivals, witnesses)
         })
     }
 
