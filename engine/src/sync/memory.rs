@@ -2,6 +2,7 @@
 //! connection that breaks at any call, and nothing that a real one would need time for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -18,12 +19,16 @@ use crate::node::{
 #[derive(Clone, Default)]
 pub struct Database {
     pub state: Arc<Mutex<State>>,
+    /// Whether a transaction that applies is open: there is one at a time.
+    applying: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Default)]
 pub struct State {
     pub rows: BTreeMap<i64, i64>,
     pub history: Vec<Entry>,
+    /// All entries there ever were.
+    pub ever: Vec<EntryId>,
     /// Marks of users' transactions that have not committed, with what each will do to a row.
     pub open: Vec<(i64, Entry, Option<i64>)>,
     next_id: i64,
@@ -49,6 +54,8 @@ pub struct State {
     pub changing: bool,
     /// Rows written by Concord, to see an echo.
     pub writes: u64,
+    /// Draws how long calls take.
+    pub pace: u64,
 }
 
 fn number(value: &Value) -> i64 {
@@ -58,7 +65,7 @@ fn number(value: &Value) -> i64 {
     }
 }
 
-fn identity(entry: &Entry) -> EntryId {
+pub fn identity(entry: &Entry) -> EntryId {
     EntryId { mark: entry.mark, id: entry.id, time: entry.time }
 }
 
@@ -77,13 +84,13 @@ impl State {
 
     /// A user sets or deletes a row in a transaction that commits now, or is left open. Nobody else may write the row
     /// meanwhile, as in any database.
-    pub fn write(&mut self, id: i64, value: Option<i64>, late: bool) -> bool {
+    pub fn write(&mut self, id: i64, value: Option<i64>, late: bool) -> Option<EntryId> {
         if self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id) {
-            return false;
+            return None;
         }
         let before = self.rows.get(&id).copied();
         if before.is_none() && value.is_none() {
-            return false;
+            return None;
         }
         self.next_id += 1;
         self.next_mark += 1;
@@ -97,11 +104,17 @@ impl State {
             arrival: None,
             images: Some(Images { before: image(before), after: image(value) }),
         };
+        let written = identity(&entry);
         self.open.push((entry.mark, entry, value));
         if !late {
             self.commit(self.open.len() - 1);
         }
-        true
+        Some(written)
+    }
+
+    /// A user's transaction that writes to other tables.
+    pub fn write_elsewhere(&mut self) {
+        self.next_mark += 1;
     }
 
     /// Commits an open transaction.
@@ -112,7 +125,17 @@ impl State {
             Some(value) => self.rows.insert(id, value),
             None => self.rows.remove(&id),
         };
+        self.enter(entry);
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        self.ever.push(identity(&entry));
         self.history.push(entry);
+    }
+
+    /// What is there after a restore: no transaction that was open, and nothing in the way.
+    pub fn restored(&self) -> State {
+        State { open: Vec::new(), up: true, fuse: None, refuses: None, ..self.clone() }
     }
 
     fn cut(&self) -> Cut {
@@ -129,7 +152,14 @@ impl Database {
         if !self.lock().up {
             return Err(Error::new(ErrorKind::Lost, "away"));
         }
-        Ok(Box::new(Connection { database: self.clone(), snapshot: None, work: None, saved: None, names: Vec::new() }))
+        Ok(Box::new(Connection {
+            database: self.clone(),
+            snapshot: None,
+            work: None,
+            saved: None,
+            names: Vec::new(),
+            applies: false,
+        }))
     }
 }
 
@@ -140,6 +170,8 @@ struct Connection {
     work: Option<Work>,
     saved: Option<Work>,
     names: Vec<String>,
+    /// Whether the open transaction that applies is this connection's.
+    applies: bool,
 }
 
 #[derive(Clone, Default)]
@@ -170,6 +202,26 @@ impl Connection {
         Ok(())
     }
 
+    /// Lets other engines go on for a while.
+    async fn pause(&self) {
+        let turns = {
+            let mut state = self.database.lock();
+            state.pace = state.pace.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Mostly short, now and then as long as a whole cycle.
+            if state.pace >> 61 == 0 { state.pace >> 54 & 63 } else { state.pace >> 62 }
+        };
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn end(&mut self) {
+        self.work = None;
+        if std::mem::take(&mut self.applies) {
+            self.database.applying.store(false, Ordering::Relaxed);
+        }
+    }
+
     fn snapshot(&self) -> Result<&State> {
         self.call()?;
         self.snapshot.as_ref().ok_or_else(|| Error::new(ErrorKind::Other, "no snapshot is open"))
@@ -178,6 +230,12 @@ impl Connection {
     fn work(&mut self) -> Result<&mut Work> {
         self.call()?;
         self.work.as_mut().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -247,6 +305,7 @@ impl Node for Connection {
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        self.pause().await;
         self.call()?;
         let state = self.database.lock().clone();
         let service = state.service.clone().ok_or_else(|| Error::new(ErrorKind::Service, "not installed"))?;
@@ -271,6 +330,7 @@ impl Node for Connection {
     }
 
     async fn entries(&mut self, _: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
+        self.pause().await;
         let state = self.snapshot()?;
         let mut entries: Vec<Entry> = state
             .history
@@ -323,6 +383,10 @@ impl Node for Connection {
         if self.database.lock().changing {
             return Err(Error::new(ErrorKind::Drift, "the table was changed meanwhile"));
         }
+        while self.database.applying.swap(true, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        self.applies = true;
         self.work = Some(Work::default());
         self.saved = None;
         self.names = crate::sync::tests::names();
@@ -429,6 +493,7 @@ impl Node for Connection {
     }
 
     async fn commit(&mut self) -> Result<()> {
+        self.pause().await;
         // The reply to a commit may be lost after it happened.
         let lost_reply = {
             let state = self.database.lock();
@@ -456,7 +521,7 @@ impl Node for Connection {
                 let vector = Vector::read(&vector.write(&self.names), &self.names).unwrap();
                 let op = if deleted { Op::Delete } else { Op::Update };
                 let id = state.next_id;
-                state.history.push(Entry {
+                state.enter(Entry {
                     id,
                     mark,
                     op,
@@ -477,7 +542,7 @@ impl Node for Connection {
                     arrival: None,
                     images: None,
                 };
-                state.history.push(entry);
+                state.enter(entry);
             }
             for id in work.unparked {
                 state.parked.remove(&id);
@@ -494,11 +559,13 @@ impl Node for Connection {
                 state.positions.insert((m.table, m.source), m.to);
             }
         }
+        self.end();
+        self.pause().await;
         if lost_reply { self.call() } else { Ok(()) }
     }
 
     async fn rollback(&mut self) -> Result<()> {
-        self.work = None;
+        self.end();
         Ok(())
     }
 
@@ -509,6 +576,7 @@ impl Node for Connection {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
+        self.pause().await;
         self.call()?;
         let mut state = self.database.lock();
         let before = state.history.len();

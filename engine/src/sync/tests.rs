@@ -4,13 +4,16 @@
 //! The reference is kept outside of everything: for `sum` the sum of all acknowledged increments, for `latest-wins` the
 //! write that no other write has seen, the latest of these by the true time.
 
+mod restoring;
+
 use std::path::Path;
 use std::sync::Arc;
 
+use self::restoring::Backup;
 use super::memory::Database;
 use super::session::Session;
 use crate::config::Config;
-use crate::model::Cut;
+use crate::model::{Cut, EntryId};
 use crate::node::apply::{Batch, apply};
 use crate::node::{Error, ErrorKind, Move};
 
@@ -153,120 +156,189 @@ enum Kind {
     Latest,
 }
 
+/// A random run, and what is known of it from outside.
+struct Run {
+    random: Random,
+    kind: Kind,
+    cluster: Cluster,
+    totals: Vec<i64>,
+    /// Every acknowledged increment: where, as which entry, to which key, by how much.
+    made: Vec<(usize, EntryId, i64, i64)>,
+    /// The last write to each key in the order of what saw what: checked for latest-wins by convergence and by value.
+    written: Vec<Vec<Option<i64>>>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let mut random = Random(seed);
+        let kind = if random.chance(50) { Kind::Sum } else { Kind::Latest };
+        let count = 2 + random.below(4) as usize;
+        let keys = 1 + random.below(3) as i64;
+        let rows: Vec<(i64, i64)> = (0..keys).map(|id| (id, 100)).collect();
+        let cluster = Cluster::new(count, &rows);
+        for database in &cluster.databases {
+            let mut state = database.lock();
+            // Wrong by less than the limit up to which clocks count as right, so that true time decides nothing.
+            state.skew = if kind == Kind::Latest { 0 } else { random.below(1001) as i64 - 500 };
+            state.pace = random.next();
+        }
+        let written = rows.iter().map(|(_, value)| vec![Some(*value)]).collect();
+        Run { random, kind, cluster, totals: vec![100; keys as usize], made: Vec::new(), written }
+    }
+
+    fn conflict(&self) -> &'static str {
+        match self.kind {
+            Kind::Sum => "{ sum = [\"value\"] }",
+            Kind::Latest => "\"latest-wins\"",
+        }
+    }
+
+    /// A user of one node writes something.
+    fn write(&mut self, at: usize) {
+        let id = self.random.below(self.totals.len() as u64) as i64;
+        let mut state = self.cluster.databases[at].lock();
+        let late = self.random.chance(15);
+        if self.kind == Kind::Sum {
+            let by = 1 + self.random.below(9) as i64;
+            let value = state.rows.get(&id).copied().unwrap_or(0) + by;
+            if let Some(entry) = state.write(id, Some(value), late) {
+                self.totals[id as usize] += by;
+                self.made.push((at, entry, id, by));
+            }
+        } else {
+            let value = if self.random.chance(20) { None } else { Some(self.random.below(1_000_000) as i64) };
+            if state.write(id, value, late).is_some() {
+                self.written[id as usize].push(value);
+            }
+        }
+    }
+
+    /// Cycles of one engine, or of two at once, while nodes are away and connections break.
+    fn cycles(&mut self, session: &mut Session) -> Result<(), String> {
+        let mut other = self.random.chance(30).then(|| self.cluster.session(self.conflict(), 1000));
+        let calm = other.is_some() && self.random.chance(50);
+        for database in &self.cluster.databases {
+            let mut state = database.lock();
+            state.up = calm || self.random.chance(75);
+            state.fuse = (!calm && self.random.chance(30)).then(|| self.random.below(40) as u32);
+        }
+        if self.random.chance(20) {
+            *session = self.cluster.session(self.conflict(), 1 + self.random.below(4) as usize);
+        }
+        // An engine that lost a connection reports it or leaves the node out; either is fine here.
+        let cycles = async |session: &mut Session, count: u64| {
+            for _ in 0..count {
+                let _ = session.cycle().await;
+            }
+        };
+        let count = 1 + self.random.below(3);
+        match &mut other {
+            None => self.cluster.block(cycles(session, count)),
+            Some(other) => {
+                let count_other = 1 + self.random.below(3);
+                self.cluster.block(async { futures::join!(cycles(session, count), cycles(other, count_other)) });
+            }
+        }
+        for database in &self.cluster.databases {
+            let mut state = database.lock();
+            state.up = true;
+            state.fuse = None;
+        }
+        for away in session.away().iter().chain(&other.map_or_else(Vec::new, |other| other.away())) {
+            if !away.unreachable {
+                return Err(format!("{} is left out: {}", away.node, away.why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody has come together.
+    fn check(&mut self) -> Result<(), String> {
+        let (cluster, kind) = (&self.cluster, self.kind);
+        let rows = cluster.rows();
+        if rows.iter().any(|other| *other != rows[0]) {
+            return Err(format!("the nodes differ: {rows:?}"));
+        }
+        let waiting: usize = cluster.databases.iter().map(|database| database.lock().parked.len()).sum();
+        if waiting > 0 {
+            return Err(format!("{waiting} rows still wait"));
+        }
+        for id in 0..self.totals.len() {
+            let value = rows[0].iter().find(|(key, _)| *key == id as i64).map(|(_, value)| *value);
+            let wrong = match kind {
+                Kind::Sum => value != Some(self.totals[id]),
+                Kind::Latest => !self.written[id].contains(&value),
+            };
+            if wrong {
+                let want =
+                    if kind == Kind::Sum { format!("{}", self.totals[id]) } else { "a written value".to_owned() };
+                return Err(format!("row {id} is {value:?} and should be {want}"));
+            }
+        }
+        let writes =
+            |cluster: &Cluster| -> u64 { cluster.databases.iter().map(|database| database.lock().writes).sum() };
+        let before = writes(cluster);
+        let mut session = cluster.session(self.conflict(), 1000);
+        let cycle = cluster.block(session.cycle()).map_err(|error| error.to_string())?;
+        if cycle.wrote || writes(cluster) != before {
+            return Err(format!("a sync at rest wrote something: {cycle:?}"));
+        }
+        for database in &cluster.databases {
+            let state = database.lock();
+            if !state.history.is_empty() || state.kept.len() > 2 * (cluster.databases.len() - 1) {
+                return Err(format!("kept for nobody: {:?}, {:?}", state.history, state.kept));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One random run; returns what went wrong.
 fn run(seed: u64) -> Result<(), String> {
-    let mut random = Random(seed);
-    let kind = if random.chance(50) { Kind::Sum } else { Kind::Latest };
-    let conflict = match kind {
-        Kind::Sum => "{ sum = [\"value\"] }",
-        Kind::Latest => "\"latest-wins\"",
-    };
-    let count = 2 + random.below(4) as usize;
-    let keys = 1 + random.below(3) as i64;
-    let rows: Vec<(i64, i64)> = (0..keys).map(|id| (id, 100)).collect();
-    let mut cluster = Cluster::new(count, &rows);
-    let mut totals = vec![100i64; keys as usize];
-    for database in &cluster.databases {
-        // Wrong by less than the limit up to which clocks count as right, so that true time decides nothing.
-        database.lock().skew = if kind == Kind::Latest { 0 } else { random.below(1001) as i64 - 500 };
-    }
-    cluster.block(cluster.session(conflict, 1000).install()).map_err(|error| format!("seed {seed}: {error}"))?;
-    let mut session = cluster.session(conflict, 1000);
-    // The last write to each key in the order of what saw what: checked for latest-wins by convergence and by value.
-    let mut written: Vec<Vec<Option<i64>>> = rows.iter().map(|(_, value)| vec![Some(*value)]).collect();
+    let mut run = Run::new(seed);
+    let (kind, count) = (run.kind, run.cluster.databases.len());
+    play(&mut run).map_err(|what| format!("seed {seed} ({kind:?}, {count} nodes): {what}"))
+}
+
+fn play(run: &mut Run) -> Result<(), String> {
+    let conflict = run.conflict();
+    run.cluster.block(run.cluster.session(conflict, 1000).install()).map_err(|error| error.to_string())?;
+    let mut session = run.cluster.session(conflict, 1000);
+    let mut backups: Vec<Backup> = Vec::new();
     let trace = std::env::var("CONCORD_TRACE").is_ok();
-    for _ in 0..3 + random.below(60) {
+    for _ in 0..3 + run.random.below(60) {
         if trace {
-            cluster.show();
+            run.cluster.show();
         }
-        let at = random.below(count as u64) as usize;
-        match random.below(100) {
-            0..=54 => {
-                let id = random.below(keys as u64) as i64;
-                let mut state = cluster.databases[at].lock();
-                let late = random.chance(15);
-                if kind == Kind::Sum {
-                    let by = 1 + random.below(9) as i64;
-                    let value = state.rows.get(&id).copied().unwrap_or(0) + by;
-                    if state.write(id, Some(value), late) {
-                        totals[id as usize] += by;
-                    }
-                } else {
-                    let value = if random.chance(20) { None } else { Some(random.below(1_000_000) as i64) };
-                    if state.write(id, value, late) {
-                        written[id as usize].push(value);
-                    }
-                }
-            }
+        let at = run.random.below(run.cluster.databases.len() as u64) as usize;
+        match run.random.below(100) {
+            0..=54 => run.write(at),
             55..=62 => {
-                let mut state = cluster.databases[at].lock();
-                if !state.open.is_empty() {
-                    let which = random.below(state.open.len() as u64) as usize;
-                    state.commit(which);
+                let mut state = run.cluster.databases[at].lock();
+                match state.open.len() as u64 {
+                    0 => state.write_elsewhere(),
+                    open => state.commit(run.random.below(open) as usize),
                 }
             }
             63..=66 => {
                 // A constraint comes and goes.
-                let mut state = cluster.databases[at].lock();
+                let mut state = run.cluster.databases[at].lock();
                 let value = state.rows.values().next().copied();
                 state.refuses = if state.refuses.is_none() { value } else { None };
             }
-            67..=70 => session = cluster.session(conflict, 1000),
-            _ => {
-                for database in &cluster.databases {
-                    let mut state = database.lock();
-                    state.up = random.chance(75);
-                    state.fuse = random.chance(30).then(|| random.below(40) as u32);
-                }
-                if random.chance(20) {
-                    session = cluster.session(conflict, 1 + random.below(4) as usize);
-                }
-                let cycles = 1 + random.below(3);
-                for _ in 0..cycles {
-                    // An engine that lost a connection reports it or leaves the node out; either is fine here.
-                    let _ = cluster.block(session.cycle());
-                }
-                for database in &cluster.databases {
-                    let mut state = database.lock();
-                    state.up = true;
-                    state.fuse = None;
-                }
-            }
+            67..=68 => session = run.cluster.session(conflict, 1000),
+            69..=70 => backups.push(Backup { at, state: run.cluster.databases[at].lock().clone() }),
+            _ => run.cycles(&mut session)?,
         }
     }
-    cluster.settle(conflict);
-    let rows = cluster.rows();
-    if rows.iter().any(|other| *other != rows[0]) {
-        return Err(format!("seed {seed} ({kind:?}, {count} nodes): the nodes differ: {rows:?}"));
-    }
-    let waiting: usize = cluster.databases.iter().map(|database| database.lock().parked.len()).sum();
-    if waiting > 0 {
-        return Err(format!("seed {seed} ({kind:?}): {waiting} rows still wait"));
-    }
-    for id in 0..keys {
-        let value = rows[0].iter().find(|(key, _)| *key == id).map(|(_, value)| *value);
-        let wrong = match kind {
-            Kind::Sum => value != Some(totals[id as usize]),
-            Kind::Latest => !written[id as usize].contains(&value),
-        };
-        if wrong {
-            let want =
-                if kind == Kind::Sum { format!("{}", totals[id as usize]) } else { "a written value".to_owned() };
-            return Err(format!("seed {seed} ({kind:?}, {count} nodes): row {id} is {value:?} and should be {want}"));
+    if !backups.is_empty() && run.random.chance(50) {
+        let which = run.random.below(backups.len() as u64) as usize;
+        if !run.restore(&mut session, backups.swap_remove(which))? {
+            return Ok(());
         }
     }
-    let writes = |cluster: &Cluster| -> u64 { cluster.databases.iter().map(|database| database.lock().writes).sum() };
-    let before = writes(&cluster);
-    let mut session = cluster.session(conflict, 1000);
-    let cycle = cluster.block(session.cycle()).map_err(|error| format!("seed {seed}: {error}"))?;
-    if cycle.wrote || writes(&cluster) != before {
-        return Err(format!("seed {seed} ({kind:?}): a sync at rest wrote something: {cycle:?}"));
-    }
-    let kept: usize = cluster.databases.iter().map(|database| database.lock().history.len()).sum();
-    if kept > 0 {
-        return Err(format!("seed {seed} ({kind:?}, {count} nodes): {kept} entries are kept for nobody"));
-    }
-    Ok(())
+    run.cluster.settle(conflict);
+    run.check()
 }
 
 /// How many random runs; CONCORD_RUNS asks for more, CONCORD_SEED for one.
@@ -314,6 +386,28 @@ fn a_node_that_could_not_take_its_part_is_no_success() {
     cluster.databases[1].lock().changing = false;
     let summary = cluster.block(session.sync()).unwrap();
     assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 2));
+}
+
+/// Of what a target had applied the source has purged some and not all: its witness is gone because it went on, not because
+/// the source was put back.
+#[test]
+fn who_went_back_is_told_from_who_lost_a_history() {
+    let cluster = Cluster::new(3, &[(1, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    let mut session = cluster.session("\"latest-wins\"", 10);
+    let source = ("t".to_owned(), "a".to_owned());
+    cluster.databases[0].lock().write(1, Some(2), false);
+    cluster.block(session.sync()).unwrap();
+    let former = cluster.databases[1].lock().positions[&source].clone();
+    let purged = cluster.databases[0].lock().purged.clone();
+    cluster.databases[0].lock().write(1, Some(3), false);
+    cluster.block(session.sync()).unwrap();
+    // As if the last node were behind, so that only what it has passed had been purged.
+    cluster.databases[1].lock().positions.insert(source, former);
+    cluster.databases[0].lock().purged = purged;
+    let cycle = cluster.block(session.cycle()).unwrap();
+    assert_eq!(cycle.away.iter().map(|away| away.node.as_str()).collect::<Vec<_>>(), ["b"], "{:?}", cycle.away);
+    assert!(cycle.away[0].why.contains("a knows that it had applied more changes of `t`"), "{:?}", cycle.away);
 }
 
 /// What waits is tried again without anything new: another engine may have brought something newer meanwhile.
