@@ -123,6 +123,25 @@ impl Server {
         }
     }
 
+    /// Puts a copy of the whole server aside, as a backup of its files would.
+    pub fn put_aside(&self) {
+        self.stop(Stop::Fast);
+        copy(&self.data, &self.aside());
+        self.start();
+    }
+
+    /// Puts the copy back in place of everything that happened since.
+    pub fn put_back(&self) {
+        self.stop(Stop::Fast);
+        fs::remove_dir_all(&self.data).expect("the folder is ours");
+        fs::rename(self.aside(), &self.data).expect("the folder is ours");
+        self.start();
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.data.with_extension("aside")
+    }
+
     /// Starts the server and waits until it takes connections. Fails with its log.
     fn try_start(&self) -> Result<(), String> {
         let log_file = self.data.with_extension("log");
@@ -159,6 +178,7 @@ impl Drop for Server {
         self.stop(Stop::Kill);
         // What is left goes with the process's folder.
         let _ = fs::remove_dir_all(&self.data);
+        let _ = fs::remove_dir_all(self.aside());
         let _ = fs::remove_file(self.data.with_extension("log"));
     }
 }

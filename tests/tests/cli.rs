@@ -193,7 +193,7 @@ async fn service_tables_that_are_broken() {
         (0, "DROP TABLE history_store.notes", true),
         (1, "DROP TABLE history_store_notes", true),
         (0, "INSERT INTO concord.position VALUES ('notes', 'b', 'somewhere')", false),
-        (1, "INSERT INTO concord_position VALUES ('notes', 'a', 'somewhere')", false),
+        (1, "INSERT INTO concord_position VALUES ('notes', 'a', 'somewhere', NULL)", false),
     ] {
         let scene = Scene::new(MIXED, 1000).await;
         scene.databases[at].user_as(As::Sync).await.execute(breaking).await;

@@ -15,7 +15,8 @@ mod sqlite;
 use async_trait::async_trait;
 
 use crate::model::{
-    Cut, Domain, Dot, Entry, ForeignKey, Images, Key, Lost, Parked, ParkedCode, Row, Stamp, TableSpec, Unique, Vector,
+    Cut, Domain, Dot, Entry, EntryId, ForeignKey, Images, Key, Lost, Parked, ParkedCode, Position, Row, Stamp,
+    TableSpec, Unique, Vector,
 };
 
 pub use error::{Constraint, Error, ErrorKind};
@@ -70,7 +71,8 @@ pub trait Node: Send {
     /// Removes every trace of Concord; `false` if there was none.
     async fn uninstall(&mut self) -> Result<bool>;
 
-    /// Empties the histories and forgets positions, parked rows and what was purged, of all tables; keeps the journal.
+    /// Empties the histories and forgets positions, witnesses, parked rows and what was purged, of all tables; keeps the
+    /// journal.
     async fn reset(&mut self) -> Result<()>;
 
     // ---- reading ----
@@ -85,6 +87,10 @@ pub trait Node: Send {
     ///
     /// Entries written by transactions that commit late appear in a later snapshot; none is ever skipped.
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries>;
+
+    /// Which of these entries the histories hold, as they were given out: an entry of the same number and another time is
+    /// another one. What was purged and is remembered is in [`Opened::kept`].
+    async fn holds(&mut self, entries: &[(&TableSpec, EntryId)]) -> Result<Vec<bool>>;
 
     /// How many entries of the table of this shared name lie beyond `after`: all, or those of changes that were made at the
     /// node `origin` and arrived here.
@@ -196,9 +202,19 @@ pub trait Node: Send {
     // ---- afterwards ----
 
     /// Deletes entries that every node has passed, in a transaction of its own: those before `through` that users of
-    /// this node made, and with `arrivals` those that Concord wrote as well. Remembers `through` as purged. Returns
-    /// how many went.
-    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64>;
+    /// this node made, and with `arrivals` those that Concord wrote as well. Remembers `through` as purged, and of the
+    /// `witnesses` of positions, by the target's name, those that the history holds, in place of the targets' former ones
+    /// that lie before `through`. Returns how many went. Where there is nothing to do, nothing is written.
+    ///
+    /// Another engine may have moved a position meanwhile. Its new witness lies beyond the former position and therefore
+    /// beyond `through`: it is neither deleted nor forgotten here.
+    async fn purge(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64>;
 
     /// A number that changes whenever something may have been written, as cheap to ask as the database allows.
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64>;
@@ -302,9 +318,12 @@ pub struct Opened {
     /// Whether marks of different tables can be compared, because they number transactions.
     pub shared_marks: bool,
     /// Up to where this node has applied each source, by (table index, name of the source).
-    pub positions: Vec<(usize, String, Cut)>,
+    pub positions: Vec<(usize, String, Position)>,
     /// Up to where each table's history here was purged, by table index.
     pub purged: Vec<(usize, Cut)>,
+    /// The witnesses of other nodes' positions as the last purge that deleted anything remembered them, by (table index,
+    /// name of the target).
+    pub kept: Vec<(usize, String, EntryId)>,
     /// For each table the smallest mark that has certainly not been given out yet. A position of another node beyond
     /// it means that this database was restored from a backup.
     pub next_marks: Vec<(usize, i64)>,
@@ -339,7 +358,7 @@ pub struct Move {
     pub table: String,
     pub source: String,
     pub from: Cut,
-    pub to: Cut,
+    pub to: Position,
 }
 
 /// An entry for a change made elsewhere, see [`crate::model::Arrival`].

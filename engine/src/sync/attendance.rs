@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
 use tracing::info;
 
+use super::restored::Restored;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ pub(super) struct Member {
     pub prepared: bool,
     /// Whether its clock was off when it was looked at last.
     pub skewed: bool,
+    /// Set while it is left out because it was restored from a backup or replaced.
+    pub restored: Option<Restored>,
     /// Why it does not take part, if it does not.
     pub away: Option<Away>,
     /// An attempt to connect that takes longer than the others wait for it; it goes on with every cycle.
@@ -249,6 +252,7 @@ impl Member {
             node: None,
             prepared: false,
             skewed: false,
+            restored: None,
             away: None,
             connecting: None,
             rests_until: None,

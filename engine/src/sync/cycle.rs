@@ -18,7 +18,7 @@ use super::session::{Carried, Session, Stopped};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, NodeId, ParkedCode, TableSpec, time};
+use crate::model::{Cut, EntryId, NodeId, ParkedCode, Position, TableSpec, Witness, time};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
 use crate::node::{self, ErrorKind, Move, Refusal};
 
@@ -94,7 +94,7 @@ impl Session {
         let mut cycle = Cycle::default();
         let mut opened = self.open().await?;
         let pages = self.read(&opened, &mut cycle).await?;
-        if self.is_skewed(&opened, &pages) {
+        if opened.doubtful || self.is_skewed(&opened, &pages) {
             self.close().await;
             cycle.overtaken = true;
             return Ok(cycle);
@@ -138,32 +138,8 @@ impl Session {
         cycle.stopped = self.stopped();
     }
 
-    /// Opens a snapshot at every node that is there, and finds out how far everybody has come. Nodes that were restored
-    /// or replaced are left out.
-    pub(super) async fn open(&mut self) -> Result<Opened> {
-        let known = self.away();
-        let mut opened = self.look().await?;
-        if opened.restored(&opened, &self.names, &self.tables).is_empty() {
-            return Ok(opened);
-        }
-        // The snapshots are not of one moment, and another engine may have worked between them. Only what was true
-        // before is compared with what is true now, which nothing but a lost history explains.
-        self.close().await;
-        let before = std::mem::replace(&mut opened, self.look().await?);
-        for (node, why) in before.restored(&opened, &self.names, &self.tables) {
-            let member = &mut self.members[node.index()];
-            let why = format!("it was restored from a backup or replaced: {why}; it needs a fresh copy of the rows");
-            if !known.iter().any(|away| away.node == member.name && away.why == why) {
-                warn!(node = %member.name, %why, "A node is left out.");
-            }
-            member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
-            opened.present[node.index()] = None;
-        }
-        Ok(opened)
-    }
-
     /// Opens the snapshots, each as soon as its node can.
-    async fn look(&mut self) -> Result<Opened> {
+    pub(super) async fn look(&mut self) -> Result<Opened> {
         let tables = &self.tables;
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
@@ -208,10 +184,15 @@ impl Session {
                 // What was looked up is not what is there now.
                 self.members[at].prepared = false;
             }
-            for (table, source, cut) in &state.positions {
-                if let Some(source) = self.names.iter().position(|name| name == source) {
-                    opened.set_position(*table, NodeId(at as u16), NodeId(source as u16), cut.clone());
+            let named = |name: &str| self.names.iter().position(|known| known == name).map(|at| NodeId(at as u16));
+            for (table, source, position) in state.positions {
+                if let Some(source) = named(&source) {
+                    opened.set_position(table, NodeId(at as u16), source, position);
                 }
+            }
+            let mut kept = vec![Vec::new(); self.tables.len()];
+            for (table, target, entry) in state.kept {
+                kept[table].extend(named(&target).map(|target| (target, entry)));
             }
             let mut parked = vec![HashMap::new(); self.tables.len()];
             for row in state.parked {
@@ -222,8 +203,17 @@ impl Session {
             let mut next_marks = vec![i64::MAX; self.tables.len()];
             state.next_marks.into_iter().for_each(|(table, mark)| next_marks[table] = mark);
             let clock = Clock { offset, shown: state.clock };
-            opened.present[at] = Some(Presence { clock, shared_marks: state.shared_marks, parked, purged, next_marks });
+            opened.present[at] = Some(Presence {
+                clock,
+                shared_marks: state.shared_marks,
+                installation: state.service.uuid,
+                parked,
+                purged,
+                kept,
+                next_marks,
+            });
         }
+        self.ask_for_witnesses(&mut opened).await?;
         Ok(opened)
     }
 
@@ -310,7 +300,10 @@ impl Session {
                     }
                     let from = opened.position(table.index, target, source);
                     if page.entries.iter().any(|entry| !from.contains(entry.mark, entry.id)) {
-                        let to = page.position(from);
+                        let shown_by = opened.present[at].as_ref().map(|source| source.installation.clone());
+                        let entries = page.last_passed(from);
+                        let witness = shown_by.map(|installation| Witness { installation, entries });
+                        let to = Position { cut: page.position(from), witness };
                         opened.plan(table.index, target, source, to);
                     }
                 }
@@ -392,7 +385,7 @@ impl Session {
                         table: table.name.clone(),
                         source: name.clone(),
                         from: cut.clone(),
-                        to: cut.clone(),
+                        to: cut.clone().into(),
                     });
                 }
             }
@@ -469,7 +462,7 @@ impl Session {
         }
         let everybody = self.members.iter().all(|member| member.node.is_some() && opened.is_present(member.id));
         let settled = whole && everybody && !cycle.overtaken && opened.all_moved();
-        let tables = &self.tables;
+        let (tables, names) = (&self.tables, &self.names);
         let done = join_all(self.members.iter_mut().map(async |member| {
             for table in tables.iter().filter(|table| table.is_source(member.id)) {
                 // What the changes did is needed until somebody has decided.
@@ -481,7 +474,8 @@ impl Session {
                 };
                 let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
                 fault::point("purge").await?;
-                node.purge(spec, &floor, settled).await?;
+                let witnesses: Vec<(&str, EntryId)> = opened.witnesses(table, member.id, names).collect();
+                node.purge(spec, &floor, settled, &witnesses).await?;
                 fault::point("purged").await?;
             }
             Ok::<(), node::Error>(())

@@ -1,6 +1,6 @@
 //! Completing the contests: all that is known about the keys that need it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::contest::{Contest, Contests};
 use super::cycle::AllContests;
@@ -33,7 +33,9 @@ impl Session {
     /// A page leaves out what all who take part have passed. That is enough to see which single version has seen all
     /// others, but not to weigh several: whoever learned of a change in a roundabout way has said so in an entry that may
     /// be passed by now. Nor is it enough for a version that stands beside one that waits, or where a page was cut short,
-    /// so that a row's content is younger than the entries that were read. For those keys all entries are taken in.
+    /// so that a row's content is younger than the entries that were read. Nor for a node that is told of a change which was
+    /// made elsewhere than where anybody has read it: it may be the very node that others heard it from. For those keys all
+    /// entries are taken in.
     async fn examine_table(
         &mut self,
         table: usize,
@@ -49,22 +51,31 @@ impl Session {
             let all = partial.contains_key(&(table, node)).then(|| contests.keys().cloned().collect::<Vec<_>>());
             self.complete(table, node, opened, contests, all.as_ref().unwrap_or(&waiting)).await?;
         }
-        let mut disputed = Vec::new();
+        let mut incomplete: Vec<Vec<Key>> = vec![Vec::new(); self.members.len()];
         for at in 0..contests.len() {
-            let Some((key, contest)) = contests.get_index_mut(at) else { continue };
-            if is_settled(&self.tables[table], opened, key, contest, &targets) {
+            let (table, Some((key, contest))) = (&self.tables[table], contests.get_index_mut(at)) else { continue };
+            if is_settled(table, opened, key, contest, &targets) {
                 continue;
             }
-            contest.close(&participants, &self.tables[table], opened);
-            if self.tables[table].relays() && contest.tops().len() > 1 {
-                disputed.push(key.clone());
+            contest.close(&participants, table, opened);
+            if !table.relays() {
+                continue;
+            }
+            let disputed = contest.tops().len() > 1;
+            let hearsay = contest.seen();
+            let hearsay = || hearsay.dots().iter().filter(|dot| !opened.was_read(table.index, dot));
+            for &node in &participants {
+                let may_have_heard = || hearsay().any(|dot| !contest.stands_for(node, dot, table, opened));
+                if disputed || may_have_heard() {
+                    incomplete[node.index()].push(key.clone());
+                }
             }
         }
         for &node in &participants {
-            self.complete(table, node, opened, contests, &disputed).await?;
+            self.complete(table, node, opened, contests, &incomplete[node.index()]).await?;
         }
-        for key in &disputed {
-            if let Some(contest) = contests.get_mut(key) {
+        for key in incomplete.into_iter().flatten().collect::<HashSet<_>>() {
+            if let Some(contest) = contests.get_mut(&key) {
                 contest.close(&participants, &self.tables[table], opened);
             }
         }

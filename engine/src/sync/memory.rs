@@ -2,11 +2,14 @@
 //! connection that breaks at any call, and nothing that a real one would need time for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use crate::model::{Arrival, Cut, Entry, Images, Key, Lost, Op, Parked, Row, TableSpec, Value, Vector};
+use crate::model::{
+    Arrival, Cut, Entry, EntryId, Images, Key, Lost, Op, Parked, Position, Row, TableSpec, Value, Vector,
+};
 use crate::node::{
     Catalogue, CatalogueColumn, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened, Probe,
     Result, Room, Service, Sync, WriteMode,
@@ -19,18 +22,25 @@ pub const SECOND: i64 = 1000;
 #[derive(Clone, Default)]
 pub struct Database {
     pub state: Arc<Mutex<State>>,
+    /// Whether a transaction that applies is open: there is one at a time.
+    applying: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Default)]
 pub struct State {
     pub rows: BTreeMap<i64, i64>,
     pub history: Vec<Entry>,
+    /// All entries there ever were, by table.
+    pub ever: Vec<(usize, EntryId)>,
     /// Marks of users' transactions that have not committed, with what each will do to a row.
     pub open: Vec<(i64, Entry, Option<i64>)>,
     next_id: i64,
     next_mark: i64,
-    pub positions: HashMap<(String, String), Cut>,
-    purged: [Cut; 2],
+    pub positions: HashMap<(String, String), Position>,
+    /// By table.
+    pub purged: [Cut; 2],
+    /// The witnesses of others' positions, by table and target.
+    pub kept: Vec<(usize, String, EntryId)>,
     pub parked: BTreeMap<i64, Parked>,
     pub journal: Vec<Lost>,
     service: Option<Service>,
@@ -52,6 +62,8 @@ pub struct State {
     pub writes: u64,
     /// How often Concord tried to write rows.
     pub tries: u64,
+    /// Draws how long calls take.
+    pub pace: u64,
 }
 
 fn number(value: &Value) -> i64 {
@@ -64,6 +76,10 @@ fn number(value: &Value) -> i64 {
 /// The table, by its index, that a key belongs to.
 fn table_of(key: &Key) -> usize {
     usize::from(number(&key[0]) >= SECOND)
+}
+
+pub fn identity(entry: &Entry) -> EntryId {
+    EntryId { mark: entry.mark, id: entry.id, time: entry.time }
 }
 
 fn key(id: i64) -> Key {
@@ -81,13 +97,14 @@ impl State {
 
     /// A user sets or deletes rows in one transaction that commits now, or is left open. Nobody else may write a row
     /// meanwhile, as in any database.
-    pub fn write_all(&mut self, writes: &[(i64, Option<i64>)], late: bool) -> bool {
+    pub fn write_all(&mut self, writes: &[(i64, Option<i64>)], late: bool) -> Option<Vec<EntryId>> {
         let held = |id: i64| self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
         let absent = |id: i64, value: Option<i64>| !self.rows.contains_key(&id) && value.is_none();
         if writes.iter().any(|(id, value)| held(*id) || absent(*id, *value)) {
-            return false;
+            return None;
         }
         self.next_mark += 1;
+        let mut written = Vec::new();
         for &(id, value) in writes {
             self.next_id += 1;
             let image = |value: Option<i64>| value.map(|value| -> Row { vec![Value::Int(value)].into() });
@@ -100,17 +117,23 @@ impl State {
                 arrival: None,
                 images: Some(Images { before: image(self.rows.get(&id).copied()), after: image(value) }),
             };
+            written.push(identity(&entry));
             self.open.push((entry.mark, entry, value));
         }
         if !late {
             self.commit(self.open.len() - 1);
         }
-        true
+        Some(written)
+    }
+
+    /// A user's transaction that writes to other tables.
+    pub fn write_elsewhere(&mut self) {
+        self.next_mark += 1;
     }
 
     /// The same with one row.
     pub fn write(&mut self, id: i64, value: Option<i64>, late: bool) -> bool {
-        self.write_all(&[(id, value)], late)
+        self.write_all(&[(id, value)], late).is_some()
     }
 
     /// Commits the transaction that an open write belongs to.
@@ -124,13 +147,23 @@ impl State {
                 Some(value) => self.rows.insert(id, value),
                 None => self.rows.remove(&id),
             };
-            self.history.push(entry);
+            self.enter(entry);
         }
     }
 
     fn history_of(&self, table: &TableSpec) -> impl Iterator<Item = &Entry> {
         let index = table.index;
         self.history.iter().filter(move |entry| table_of(&entry.key) == index)
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        self.ever.push((table_of(&entry.key), identity(&entry)));
+        self.history.push(entry);
+    }
+
+    /// What is there after a restore: no transaction that was open, and nothing in the way.
+    pub fn restored(&self) -> State {
+        State { open: Vec::new(), up: true, fuse: None, refuses: None, ..self.clone() }
     }
 
     fn cut(&self) -> Cut {
@@ -153,6 +186,7 @@ impl Database {
             work: None,
             saved: Vec::new(),
             names: Vec::new(),
+            applies: false,
         }))
     }
 }
@@ -164,6 +198,8 @@ struct Connection {
     work: Option<Work>,
     saved: Vec<Work>,
     names: Vec<String>,
+    /// Whether the open transaction that applies is this connection's.
+    applies: bool,
 }
 
 #[derive(Clone, Default)]
@@ -194,6 +230,26 @@ impl Connection {
         Ok(())
     }
 
+    /// Lets other engines go on for a while.
+    async fn pause(&self) {
+        let turns = {
+            let mut state = self.database.lock();
+            state.pace = state.pace.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Mostly short, now and then as long as a whole cycle.
+            if state.pace >> 61 == 0 { state.pace >> 54 & 63 } else { state.pace >> 62 }
+        };
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn end(&mut self) {
+        self.work = None;
+        if std::mem::take(&mut self.applies) {
+            self.database.applying.store(false, Ordering::Relaxed);
+        }
+    }
+
     fn snapshot(&self) -> Result<&State> {
         self.call()?;
         self.snapshot.as_ref().ok_or_else(|| Error::new(ErrorKind::Other, "no snapshot is open"))
@@ -202,6 +258,12 @@ impl Connection {
     fn work(&mut self) -> Result<&mut Work> {
         self.call()?;
         self.work.as_mut().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -250,7 +312,7 @@ impl Node for Connection {
             sync: sync.name.clone(),
             node: sync.node.clone(),
             nodes: sync.nodes.clone(),
-            uuid: String::new(),
+            uuid: uuid::Uuid::new_v4().to_string(),
             tables: tables.iter().map(|table| (table.name.clone(), table.shape.clone())).collect(),
         });
         Ok(Vec::new())
@@ -266,10 +328,12 @@ impl Node for Connection {
         state.positions.clear();
         state.parked.clear();
         state.purged = Default::default();
+        state.kept.clear();
         Ok(())
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        self.pause().await;
         self.call()?;
         let state = self.database.lock().clone();
         let service = state.service.clone().ok_or_else(|| Error::new(ErrorKind::Service, "not installed"))?;
@@ -281,9 +345,10 @@ impl Node for Connection {
             positions: state
                 .positions
                 .iter()
-                .filter_map(|((name, source), cut)| Some((table(name)?, source.clone(), cut.clone())))
+                .filter_map(|((name, source), position)| Some((table(name)?, source.clone(), position.clone())))
                 .collect(),
             purged: tables.iter().map(|table| (table.index, state.purged[table.index].clone())).collect(),
+            kept: state.kept.iter().filter(|(at, ..)| tables.iter().any(|t| t.index == *at)).cloned().collect(),
             next_marks: tables.iter().map(|table| (table.index, state.next_mark + 1)).collect(),
             parked: state.parked.values().filter(|row| tables.iter().any(|t| t.index == row.table)).cloned().collect(),
             drifted: state.drift.iter().map(|what| (0, what.clone())).collect(),
@@ -293,6 +358,7 @@ impl Node for Connection {
     }
 
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
+        self.pause().await;
         let state = self.snapshot()?;
         let mut entries: Vec<Entry> = state
             .history_of(table)
@@ -303,6 +369,13 @@ impl Node for Connection {
         let more = entries.len() > limit;
         entries.truncate(limit);
         Ok(Entries { entries, whole: state.cut(), more })
+    }
+
+    async fn holds(&mut self, entries: &[(&TableSpec, EntryId)]) -> Result<Vec<bool>> {
+        let state = self.snapshot()?;
+        let is_there =
+            |(table, wanted): &(&TableSpec, EntryId)| state.history_of(table).any(|entry| identity(entry) == *wanted);
+        Ok(entries.iter().map(is_there).collect())
     }
 
     async fn pending(&mut self, table: &str, after: &Cut, _: Option<&str>) -> Result<u64> {
@@ -346,6 +419,10 @@ impl Node for Connection {
         if self.database.lock().changing {
             return Err(Error::new(ErrorKind::Drift, "the table was changed meanwhile"));
         }
+        while self.database.applying.swap(true, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        self.applies = true;
         self.work = Some(Work::default());
         self.saved.clear();
         self.names = crate::sync::tests::names();
@@ -355,9 +432,10 @@ impl Node for Connection {
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
         self.work()?;
         let state = self.database.lock();
-        Ok(moves
-            .iter()
-            .all(|m| state.positions.get(&(m.table.clone(), m.source.clone())).unwrap_or(&Cut::START) == &m.from))
+        Ok(moves.iter().all(|m| {
+            let standing = state.positions.get(&(m.table.clone(), m.source.clone()));
+            standing.map_or(&Cut::START, |position| &position.cut) == &m.from
+        }))
     }
 
     async fn savepoint(&mut self) -> Result<()> {
@@ -456,6 +534,7 @@ impl Node for Connection {
     }
 
     async fn commit(&mut self) -> Result<()> {
+        self.pause().await;
         // The reply to a commit may be lost after it happened.
         let lost_reply = {
             let state = self.database.lock();
@@ -483,7 +562,7 @@ impl Node for Connection {
                 let vector = Vector::read(&vector.write(&self.names), &self.names).unwrap();
                 let op = if deleted { Op::Delete } else { Op::Update };
                 let id = state.next_id;
-                state.history.push(Entry {
+                state.enter(Entry {
                     id,
                     mark,
                     op,
@@ -504,7 +583,7 @@ impl Node for Connection {
                     arrival: None,
                     images: None,
                 };
-                state.history.push(entry);
+                state.enter(entry);
             }
             for id in work.unparked {
                 state.parked.remove(&id);
@@ -521,18 +600,31 @@ impl Node for Connection {
                 state.positions.insert((m.table, m.source), m.to);
             }
         }
+        self.end();
+        self.pause().await;
         if lost_reply { self.call() } else { Ok(()) }
     }
 
     async fn rollback(&mut self) -> Result<()> {
-        self.work = None;
+        self.end();
         Ok(())
     }
 
-    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    async fn purge(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
+        self.pause().await;
         self.call()?;
         let mut state = self.database.lock();
         let before = state.history.len();
+        let held =
+            witnesses.iter().filter(|(_, wanted)| state.history_of(table).any(|entry| identity(entry) == *wanted));
+        let held: Vec<(usize, String, EntryId)> =
+            held.map(|(target, entry)| (table.index, (*target).to_owned(), *entry)).collect();
         state.history.retain(|entry| {
             table_of(&entry.key) != table.index
                 || !through.contains(entry.mark, entry.id)
@@ -541,6 +633,17 @@ impl Node for Connection {
         let gone = (before - state.history.len()) as u64;
         if gone > 0 {
             state.purged[table.index] = through.clone();
+            state.kept.retain(|(at, target, entry)| {
+                *at != table.index
+                    || !through.contains(entry.mark, entry.id)
+                    || !witnesses.iter().any(|(known, _)| known == target)
+                    || witnesses.contains(&(target, *entry))
+            });
+            for one in held {
+                if !state.kept.contains(&one) {
+                    state.kept.push(one);
+                }
+            }
         }
         Ok(gone)
     }

@@ -13,6 +13,7 @@ mod lens;
 mod opened;
 mod order;
 mod read;
+mod restored;
 mod route;
 mod schedule;
 mod session;

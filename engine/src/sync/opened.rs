@@ -1,10 +1,10 @@
 //! Who is there, and how far everybody has come: the state of a cycle, read in one snapshot at each node.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::contest::Clock;
 use super::table::Table;
-use crate::model::{Cut, Dot, Key, NodeId, Parked};
+use crate::model::{Cut, Dot, EntryId, Key, NodeId, Parked, Position};
 
 /// The state of all nodes that take part in a cycle.
 #[derive(Debug, Default)]
@@ -12,11 +12,15 @@ pub struct Opened {
     /// By [`NodeId`]; `None` for nodes that are away.
     pub present: Vec<Option<Presence>>,
     /// Up to where each target has applied each source, by table, target and source.
-    positions: Vec<Vec<Vec<Cut>>>,
+    positions: Vec<Vec<Vec<Position>>>,
     /// Where those positions will stand once this cycle is applied, where they move.
-    ahead: HashMap<(usize, NodeId, NodeId), Cut>,
+    ahead: HashMap<(usize, NodeId, NodeId), Position>,
     /// Up to where each node's own history was read, by table and node.
     read: HashMap<(usize, NodeId), Cut>,
+    /// Positions, by table, target and source, whose witness the source's snapshot does not know.
+    pub unproven: HashSet<(usize, NodeId, NodeId)>,
+    /// Whether what the snapshots say against each other may come of their being taken one after the other.
+    pub doubtful: bool,
 }
 
 /// A node that takes part.
@@ -24,10 +28,14 @@ pub struct Opened {
 pub struct Presence {
     pub clock: Clock,
     pub shared_marks: bool,
+    /// Drawn when Concord was installed.
+    pub installation: String,
     /// What waits here, by table and key.
     pub parked: Vec<HashMap<Key, Parked>>,
     /// Up to where each table's history here was purged.
     pub purged: Vec<Cut>,
+    /// The witnesses of targets' positions that are remembered here, by table.
+    pub kept: Vec<Vec<(NodeId, EntryId)>>,
     /// The first mark that is certainly not given out yet, by table.
     pub next_marks: Vec<i64>,
 }
@@ -36,9 +44,11 @@ impl Opened {
     pub fn new(nodes: usize, tables: usize) -> Opened {
         Opened {
             present: (0..nodes).map(|_| None).collect(),
-            positions: vec![vec![vec![Cut::START; nodes]; nodes]; tables],
+            positions: vec![vec![vec![Position::default(); nodes]; nodes]; tables],
             ahead: HashMap::new(),
             read: HashMap::new(),
+            unproven: HashSet::new(),
+            doubtful: false,
         }
     }
 
@@ -52,11 +62,16 @@ impl Opened {
     }
 
     pub fn position(&self, table: usize, target: NodeId, source: NodeId) -> &Cut {
+        &self.proven(table, target, source).cut
+    }
+
+    /// The same with its witness.
+    pub fn proven(&self, table: usize, target: NodeId, source: NodeId) -> &Position {
         &self.positions[table][target.index()][source.index()]
     }
 
-    pub fn set_position(&mut self, table: usize, target: NodeId, source: NodeId, cut: Cut) {
-        self.positions[table][target.index()][source.index()] = cut;
+    pub fn set_position(&mut self, table: usize, target: NodeId, source: NodeId, position: Position) {
+        self.positions[table][target.index()][source.index()] = position;
     }
 
     /// Whether the target has passed a change at the node where it was made.
@@ -72,6 +87,11 @@ impl Opened {
     /// Up to where a node's history was read in this cycle, if anybody takes the table from there.
     pub fn read_cut(&self, table: usize, node: NodeId) -> Option<Cut> {
         self.read.get(&(table, node)).cloned()
+    }
+
+    /// Whether a change was read in this cycle where it was made, or before, by everybody who takes part.
+    pub fn was_read(&self, table: usize, dot: &Dot) -> bool {
+        self.read.get(&(table, dot.node)).is_some_and(|cut| cut.contains(dot.mark, dot.number))
     }
 
     /// What every target of a table has passed of a source's history; `None` while one of them is away.
@@ -94,12 +114,12 @@ impl Opened {
     }
 
     /// Plans to move a position.
-    pub fn plan(&mut self, table: usize, target: NodeId, source: NodeId, to: Cut) {
+    pub fn plan(&mut self, table: usize, target: NodeId, source: NodeId, to: Position) {
         self.ahead.insert((table, target, source), to);
     }
 
     /// The planned moves of one target: table, source, from and to.
-    pub fn moves(&self, target: NodeId) -> impl Iterator<Item = (usize, NodeId, &Cut, &Cut)> {
+    pub fn moves(&self, target: NodeId) -> impl Iterator<Item = (usize, NodeId, &Cut, &Position)> {
         self.ahead
             .iter()
             .filter(move |((_, t, _), _)| *t == target)
@@ -108,7 +128,7 @@ impl Opened {
 
     /// The planned moves of one target have happened.
     pub fn moved(&mut self, target: NodeId) {
-        let moves: Vec<(usize, NodeId, Cut)> =
+        let moves: Vec<(usize, NodeId, Position)> =
             self.moves(target).map(|(table, source, _, to)| (table, source, to.clone())).collect();
         for (table, source, to) in moves {
             self.set_position(table, target, source, to);
@@ -118,51 +138,12 @@ impl Opened {
 
     /// Whether the target will have passed a change once this cycle is applied.
     pub fn will_pass(&self, table: usize, target: NodeId, dot: &Dot) -> bool {
-        let ahead = self.ahead.get(&(table, target, dot.node));
+        let ahead = self.ahead.get(&(table, target, dot.node)).map(|position| &position.cut);
         ahead.unwrap_or_else(|| self.position(table, target, dot.node)).contains(dot.mark, dot.number)
     }
 
     /// What waits for a key at a node.
     pub fn parked(&self, node: NodeId, table: usize, key: &Key) -> Option<&Parked> {
         self.present[node.index()].as_ref()?.parked[table].get(key)
-    }
-
-    /// The nodes whose service tables disagree with those of the others, because they were restored from a backup or
-    /// replaced, each with what gives it away.
-    ///
-    /// What was applied and purged at `self` is compared with what was given out and applied at `later`. Where no
-    /// history was lost the later state has come at least as far, whatever other engines do meanwhile.
-    pub fn restored(&self, later: &Opened, names: &[String], tables: &[Table]) -> Vec<(NodeId, String)> {
-        let mut restored: Vec<(NodeId, String)> = Vec::new();
-        let mut suspect = |node: NodeId, why: String| {
-            if restored.iter().all(|(known, _)| *known != node) {
-                restored.push((node, why));
-            }
-        };
-        let both = || self.nodes().filter_map(|(node, was)| Some((node, was, later.present[node.index()].as_ref()?)));
-        for table in tables {
-            for (source, was, is) in both().filter(|(source, ..)| table.is_source(*source)) {
-                for (target, ..) in both().filter(|(target, ..)| *target != source && table.is_target(*target)) {
-                    if self.position(table.index, target, source).next() > is.next_marks[table.index] {
-                        let why = format!(
-                            "{} has applied changes of `{}` that {} no longer has",
-                            names[target.index()],
-                            table.name,
-                            names[source.index()]
-                        );
-                        suspect(source, why);
-                    } else if !later.position(table.index, target, source).includes(&was.purged[table.index]) {
-                        let why = format!(
-                            "{} has not applied changes of `{}` that {} no longer keeps",
-                            names[target.index()],
-                            table.name,
-                            names[source.index()]
-                        );
-                        suspect(target, why);
-                    }
-                }
-            }
-        }
-        restored
     }
 }

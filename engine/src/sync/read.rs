@@ -2,7 +2,7 @@
 
 use super::opened::Opened;
 use super::table::Table;
-use crate::model::{Cut, Entry, NodeId, TableSpec};
+use crate::model::{Cut, Entry, EntryId, NodeId, TableSpec};
 use crate::node::{self, Node};
 
 /// The new entries of one table at one node.
@@ -38,16 +38,37 @@ impl Page {
 
     /// Up to where the page goes.
     pub fn cut(&self) -> Cut {
-        self.position(&self.after)
+        match self.reach {
+            Reach::Whole => self.whole.clone(),
+            Reach::Through(mark) => self.after.advance_to(&self.whole, mark),
+            Reach::Inside(..) => self.position(&self.after),
+        }
     }
 
     /// The position of a target that has applied this page, having stood at `from`.
+    ///
+    /// It ends with the last entry, although more may be visible: where a database is put back to a moment after that entry,
+    /// all later numbers are given out anew.
     pub fn position(&self, from: &Cut) -> Cut {
-        match self.reach {
-            Reach::Whole => self.whole.clone(),
-            Reach::Through(mark) => from.advance_to(&self.whole, mark),
-            Reach::Inside(mark, id) => from.advance_to(&self.whole, mark - 1).extend_inside(mark, id),
+        match (self.reach, self.entries.last()) {
+            (Reach::Inside(mark, id), _) => from.advance_to(&self.whole, mark - 1).extend_inside(mark, id),
+            (_, Some(last)) => from.advance_to(&self.whole, last.mark),
+            (_, None) => from.clone(),
         }
+    }
+
+    /// The last entries that a target passes, having stood at `from`: by their marks and by their ids. The transaction
+    /// that was the last to commit is mostly one of these, and where marks are ids it is exactly known.
+    ///
+    /// None of them lies before `from`, so whoever still believes the target there does not purge them.
+    pub fn last_passed(&self, from: &Cut) -> Vec<EntryId> {
+        let mut passed = self.entries.iter().filter(|entry| !from.contains(entry.mark, entry.id));
+        let by_id = passed.clone().max_by_key(|entry| entry.id);
+        let ids = passed.next_back().into_iter().chain(by_id);
+        let mut ids: Vec<EntryId> =
+            ids.map(|entry| EntryId { mark: entry.mark, id: entry.id, time: entry.time }).collect();
+        ids.dedup();
+        ids
     }
 }
 
@@ -132,4 +153,45 @@ async fn one_transaction<'a>(
         page.entries = read.entries;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Op, Value};
+
+    fn page(entries: &[(i64, i64)], whole: Cut, reach: Reach) -> Page {
+        let entry = |&(mark, id): &(i64, i64)| Entry {
+            id,
+            mark,
+            op: Op::Update,
+            time: 1_000 + id,
+            key: vec![Value::Int(id)].into(),
+            arrival: None,
+            images: None,
+        };
+        Page { entries: entries.iter().map(entry).collect(), after: Cut::START, whole, reach }
+    }
+
+    /// Numbers beyond it may be given out anew after a restore, and would count as passed.
+    #[test]
+    fn a_position_ends_with_the_last_entry() {
+        let from = Cut::new(8, vec![5]);
+        let whole = page(&[(5, 2), (9, 3)], Cut::new(20, vec![6, 12]), Reach::Whole);
+        assert_eq!(whole.position(&from), Cut::new(10, vec![6]));
+        assert_eq!(whole.cut(), Cut::new(20, vec![6, 12]));
+        let part = page(&[(5, 2), (9, 3)], Cut::new(20, vec![6, 12]), Reach::Through(15));
+        assert_eq!(part.position(&from), Cut::new(10, vec![6]));
+        let inside = page(&[(9, 3), (9, 4)], Cut::new(20, vec![]), Reach::Inside(9, 4));
+        assert_eq!(inside.position(&from), Cut::new(9, vec![]).extend_inside(9, 4));
+    }
+
+    #[test]
+    fn the_last_that_is_passed_was_not_passed_before() {
+        let ids = |entries: Vec<EntryId>| entries.iter().map(|entry| (entry.mark, entry.id)).collect::<Vec<_>>();
+        let page = page(&[(4, 9), (5, 6), (7, 5)], Cut::new(8, vec![]), Reach::Whole);
+        assert_eq!(ids(page.last_passed(&Cut::START)), [(7, 5), (4, 9)]);
+        assert_eq!(ids(page.last_passed(&Cut::through(4))), [(7, 5), (5, 6)]);
+        assert_eq!(ids(page.last_passed(&Cut::new(8, vec![5]))), [(5, 6)]);
+    }
 }

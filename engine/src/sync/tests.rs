@@ -5,16 +5,19 @@
 //! The reference is kept outside of everything: for `sum` the sum of all acknowledged increments, for `latest-wins` the
 //! write that no other write has seen, the latest of these by the true time.
 
-use std::collections::HashMap;
+mod restoring;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::restoring::Backup;
 use super::memory::{Database, SECOND};
 use super::schedule::Schedule;
 use super::session::Session;
 use crate::config::Config;
-use crate::model::Cut;
+use crate::model::{Cut, EntryId};
 use crate::node::apply::{Batch, apply};
 use crate::node::{Error, ErrorKind, Move};
 
@@ -148,7 +151,7 @@ impl Cluster {
         for cycles in 0.. {
             // Far more than there are entries.
             if cycles > 2_000 {
-                return Err(format!("a sync in pages of {few} never ends"));
+                return Err(format!("a sync in pages of {few} never ends: {:?}", self.block(session.cycle())));
             }
             if self.block(session.cycle()).unwrap().is_quiet() {
                 break;
@@ -172,134 +175,208 @@ enum Kind {
     Latest,
 }
 
+/// A random run, and what is known of it from outside.
+struct Run {
+    random: Random,
+    kind: Kind,
+    cluster: Cluster,
+    /// What the rows of the first table must be in the end if they are summed.
+    totals: Vec<i64>,
+    /// Every acknowledged increment: where, as which entry, to which key, by how much.
+    made: Vec<(usize, EntryId, i64, i64)>,
+    /// The last write to each key in the order of what saw what: checked for latest-wins by convergence and by value.
+    written: BTreeMap<i64, Vec<Option<i64>>>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let mut random = Random(seed);
+        let kind = if random.chance(50) { Kind::Sum } else { Kind::Latest };
+        let count = 2 + random.below(4) as usize;
+        let keys = 1 + random.below(3) as i64;
+        let rows: Vec<(i64, i64)> =
+            [0, SECOND].iter().flat_map(|first| (*first..first + keys).map(|id| (id, 100))).collect();
+        let cluster = Cluster::new(count, &rows);
+        for database in &cluster.databases {
+            let mut state = database.lock();
+            // Wrong by so little that it counts as right, or by up to half a minute.
+            let most = if random.chance(50) { 500 } else { 30_000_000 };
+            state.skew = random.below(2 * most + 1) as i64 - most as i64;
+            state.pace = random.next();
+        }
+        let written = rows.iter().map(|(id, value)| (*id, vec![Some(*value)])).collect();
+        Run { random, kind, cluster, totals: vec![100; keys as usize], made: Vec::new(), written }
+    }
+
+    /// Whether the values of a row are added up.
+    fn is_summed(&self, id: i64) -> bool {
+        self.kind == Kind::Sum && id < SECOND
+    }
+
+    fn conflict(&self) -> &'static str {
+        match self.kind {
+            Kind::Sum => "{ sum = [\"value\"] }",
+            Kind::Latest => "\"latest-wins\"",
+        }
+    }
+
+    /// A user of one node writes something, to one row or to several of both tables in one transaction.
+    fn write(&mut self, at: usize) {
+        let mut ids: Vec<i64> = self.written.keys().copied().collect();
+        let several = if self.random.chance(40) { 1 + self.random.below(ids.len() as u64) } else { 1 };
+        let ids: Vec<i64> =
+            (0..several).map(|_| ids.swap_remove(self.random.below(ids.len() as u64) as usize)).collect();
+        let late = self.random.chance(15);
+        let mut writes = Vec::new();
+        for &id in &ids {
+            let value = if self.is_summed(id) {
+                let before = self.cluster.databases[at].lock().rows.get(&id).copied().unwrap_or(0);
+                Some(before + 1 + self.random.below(9) as i64)
+            } else if self.random.chance(20) {
+                None
+            } else {
+                Some(self.random.below(1_000_000) as i64)
+            };
+            writes.push((id, value));
+        }
+        let mut state = self.cluster.databases[at].lock();
+        let before: Vec<i64> = ids.iter().map(|id| state.rows.get(id).copied().unwrap_or(0)).collect();
+        let entries = state.write_all(&writes, late);
+        drop(state);
+        for (entry, ((id, value), before)) in entries.into_iter().flatten().zip(writes.into_iter().zip(before)) {
+            if let (true, Some(value)) = (self.is_summed(id), value) {
+                self.totals[id as usize] += value - before;
+                self.made.push((at, entry, id, value - before));
+            }
+            self.written.entry(id).or_default().push(value);
+        }
+    }
+
+    /// Cycles of one engine, or of two at once, while nodes are away and connections break.
+    fn cycles(&mut self, session: &mut Session) -> Result<(), String> {
+        let mut other = self.random.chance(30).then(|| self.cluster.session(self.conflict(), 1000));
+        let calm = other.is_some() && self.random.chance(50);
+        for database in &self.cluster.databases {
+            let mut state = database.lock();
+            state.up = calm || self.random.chance(75);
+            state.fuse = (!calm && self.random.chance(30)).then(|| self.random.below(40) as u32);
+        }
+        if self.random.chance(20) {
+            *session = self.cluster.session(self.conflict(), 1 + self.random.below(4) as usize);
+            session.schedule = Schedule::by_the_clock(Instant::now());
+        }
+        session.schedule.pass(Duration::from_secs(self.random.below(8)));
+        // An engine that lost a connection reports it or leaves the node out; either is fine here.
+        let cycles = async |session: &mut Session, count: u64| {
+            for _ in 0..count {
+                let _ = session.cycle().await;
+            }
+        };
+        let count = 1 + self.random.below(3);
+        match &mut other {
+            None => self.cluster.block(cycles(session, count)),
+            Some(other) => {
+                let count_other = 1 + self.random.below(3);
+                self.cluster.block(async { futures::join!(cycles(session, count), cycles(other, count_other)) });
+            }
+        }
+        for database in &self.cluster.databases {
+            let mut state = database.lock();
+            state.up = true;
+            state.fuse = None;
+        }
+        for away in session.away().iter().chain(&other.map_or_else(Vec::new, |other| other.away())) {
+            if !away.unreachable {
+                return Err(format!("{} is left out: {}", away.node, away.why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody has come together.
+    fn check(&mut self) -> Result<(), String> {
+        let cluster = &self.cluster;
+        let rows = cluster.rows();
+        if rows.iter().any(|other| *other != rows[0]) {
+            return Err(format!("the nodes differ: {rows:?}"));
+        }
+        let waiting: usize = cluster.databases.iter().map(|database| database.lock().parked.len()).sum();
+        if waiting > 0 {
+            return Err(format!("{waiting} rows still wait"));
+        }
+        for (id, written) in &self.written {
+            let value = rows[0].iter().find(|(key, _)| key == id).map(|(_, value)| *value);
+            let total = self.is_summed(*id).then(|| self.totals[*id as usize]);
+            if total.map_or(!written.contains(&value), |total| value != Some(total)) {
+                let want = total.map_or("a written value".to_owned(), |total| total.to_string());
+                return Err(format!("row {id} is {value:?} and should be {want}"));
+            }
+        }
+        let writes =
+            |cluster: &Cluster| -> u64 { cluster.databases.iter().map(|database| database.lock().writes).sum() };
+        let before = writes(cluster);
+        let mut session = cluster.session(self.conflict(), 1000);
+        let cycle = cluster.block(session.cycle()).map_err(|error| error.to_string())?;
+        if cycle.wrote || writes(cluster) != before {
+            return Err(format!("a sync at rest wrote something: {cycle:?}"));
+        }
+        for database in &cluster.databases {
+            let state = database.lock();
+            if !state.history.is_empty() || state.kept.len() > 4 * (cluster.databases.len() - 1) {
+                return Err(format!("kept for nobody: {:?}, {:?}", state.history, state.kept));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One random run; returns what went wrong.
 fn run(seed: u64) -> Result<(), String> {
-    let mut random = Random(seed);
-    let kind = if random.chance(50) { Kind::Sum } else { Kind::Latest };
-    let conflict = match kind {
-        Kind::Sum => "{ sum = [\"value\"] }",
-        Kind::Latest => "\"latest-wins\"",
-    };
-    let count = 2 + random.below(4) as usize;
-    let keys = 1 + random.below(3) as i64;
-    let rows: Vec<(i64, i64)> =
-        [0, SECOND].iter().flat_map(|first| (*first..first + keys).map(|id| (id, 100))).collect();
-    let mut cluster = Cluster::new(count, &rows);
-    // What the rows of the first table must be in the end if they are summed.
-    let mut totals = vec![100i64; keys as usize];
-    for database in &cluster.databases {
-        // Wrong by so little that it counts as right, or by up to half a minute.
-        let most = if random.chance(50) { 500 } else { 30_000_000 };
-        database.lock().skew = random.below(2 * most + 1) as i64 - most as i64;
-    }
-    cluster.block(cluster.session(conflict, 1000).install()).map_err(|error| format!("seed {seed}: {error}"))?;
-    let mut session = cluster.session(conflict, 1000);
-    // The last write to each key in the order of what saw what: checked for latest-wins by convergence and by value.
-    let mut written: HashMap<i64, Vec<Option<i64>>> =
-        rows.iter().map(|(id, value)| (*id, vec![Some(*value)])).collect();
+    let mut run = Run::new(seed);
+    let (kind, count) = (run.kind, run.cluster.databases.len());
+    play(&mut run).map_err(|what| format!("seed {seed} ({kind:?}, {count} nodes): {what}"))
+}
+
+fn play(run: &mut Run) -> Result<(), String> {
+    let conflict = run.conflict();
+    run.cluster.block(run.cluster.session(conflict, 1000).install()).map_err(|error| error.to_string())?;
+    let mut session = run.cluster.session(conflict, 1000);
+    let mut backups: Vec<Backup> = Vec::new();
     let trace = std::env::var("CONCORD_TRACE").is_ok();
-    for _ in 0..3 + random.below(60) {
+    for _ in 0..3 + run.random.below(60) {
         if trace {
-            cluster.show();
+            run.cluster.show();
         }
-        let at = random.below(count as u64) as usize;
-        match random.below(100) {
-            0..=54 => {
-                let mut ids = rows.iter().map(|(id, _)| *id).collect::<Vec<_>>();
-                let several = if random.chance(40) { 1 + random.below(ids.len() as u64) } else { 1 };
-                let ids: Vec<i64> =
-                    (0..several).map(|_| ids.swap_remove(random.below(ids.len() as u64) as usize)).collect();
-                let mut state = cluster.databases[at].lock();
-                let late = random.chance(15);
-                let mut writes = Vec::new();
-                for &id in &ids {
-                    let value = if kind == Kind::Sum && id < SECOND {
-                        Some(state.rows.get(&id).copied().unwrap_or(0) + 1 + random.below(9) as i64)
-                    } else if random.chance(20) {
-                        None
-                    } else {
-                        Some(random.below(1_000_000) as i64)
-                    };
-                    writes.push((id, value));
-                }
-                let before: Vec<i64> = ids.iter().map(|id| state.rows.get(id).copied().unwrap_or(0)).collect();
-                if state.write_all(&writes, late) {
-                    for ((id, value), before) in writes.into_iter().zip(before) {
-                        if let (true, Some(value)) = (kind == Kind::Sum && id < SECOND, value) {
-                            totals[id as usize] += value - before;
-                        }
-                        written.entry(id).or_default().push(value);
-                    }
-                }
-            }
+        let at = run.random.below(run.cluster.databases.len() as u64) as usize;
+        match run.random.below(100) {
+            0..=54 => run.write(at),
             55..=62 => {
-                let mut state = cluster.databases[at].lock();
-                if !state.open.is_empty() {
-                    let which = random.below(state.open.len() as u64) as usize;
-                    state.commit(which);
+                let mut state = run.cluster.databases[at].lock();
+                match state.open.len() as u64 {
+                    0 => state.write_elsewhere(),
+                    open => state.commit(run.random.below(open) as usize),
                 }
             }
             63..=66 => {
                 // A constraint comes and goes.
-                let mut state = cluster.databases[at].lock();
+                let mut state = run.cluster.databases[at].lock();
                 let value = state.rows.values().next().copied();
                 state.refuses = if state.refuses.is_none() { value } else { None };
             }
-            67..=70 => session = cluster.session(conflict, 1000),
-            _ => {
-                for database in &cluster.databases {
-                    let mut state = database.lock();
-                    state.up = random.chance(75);
-                    state.fuse = random.chance(30).then(|| random.below(40) as u32);
-                }
-                if random.chance(20) {
-                    session = cluster.session(conflict, 1 + random.below(4) as usize);
-                    session.schedule = Schedule::by_the_clock(Instant::now());
-                }
-                session.schedule.pass(Duration::from_secs(random.below(8)));
-                let cycles = 1 + random.below(3);
-                for _ in 0..cycles {
-                    // An engine that lost a connection reports it or leaves the node out; either is fine here.
-                    let _ = cluster.block(session.cycle());
-                }
-                for database in &cluster.databases {
-                    let mut state = database.lock();
-                    state.up = true;
-                    state.fuse = None;
-                }
-            }
+            67..=68 => session = run.cluster.session(conflict, 1000),
+            69..=70 => backups.push(Backup { at, state: run.cluster.databases[at].lock().clone() }),
+            _ => run.cycles(&mut session)?,
         }
     }
-    let few = 1 + random.below(4) as usize;
-    cluster.settle(conflict, few).map_err(|why| format!("seed {seed} ({kind:?}, {count} nodes): {why}"))?;
-    let rows = cluster.rows();
-    if rows.iter().any(|other| *other != rows[0]) {
-        return Err(format!("seed {seed} ({kind:?}, {count} nodes): the nodes differ: {rows:?}"));
-    }
-    let waiting: usize = cluster.databases.iter().map(|database| database.lock().parked.len()).sum();
-    if waiting > 0 {
-        return Err(format!("seed {seed} ({kind:?}): {waiting} rows still wait"));
-    }
-    for (id, written) in written {
-        let value = rows[0].iter().find(|(key, _)| *key == id).map(|(_, value)| *value);
-        let total = (kind == Kind::Sum && id < SECOND).then(|| totals[id as usize]);
-        if total.map_or(!written.contains(&value), |total| value != Some(total)) {
-            let want = total.map_or("a written value".to_owned(), |total| total.to_string());
-            return Err(format!("seed {seed} ({kind:?}, {count} nodes): row {id} is {value:?} and should be {want}"));
+    if !backups.is_empty() && run.random.chance(50) {
+        let which = run.random.below(backups.len() as u64) as usize;
+        if !run.restore(&mut session, backups.swap_remove(which))? {
+            return Ok(());
         }
     }
-    let writes = |cluster: &Cluster| -> u64 { cluster.databases.iter().map(|database| database.lock().writes).sum() };
-    let before = writes(&cluster);
-    let mut session = cluster.session(conflict, 1000);
-    let cycle = cluster.block(session.cycle()).map_err(|error| format!("seed {seed}: {error}"))?;
-    if cycle.wrote || writes(&cluster) != before {
-        return Err(format!("seed {seed} ({kind:?}): a sync at rest wrote something: {cycle:?}"));
-    }
-    let kept: usize = cluster.databases.iter().map(|database| database.lock().history.len()).sum();
-    if kept > 0 {
-        return Err(format!("seed {seed} ({kind:?}, {count} nodes): {kept} entries are kept for nobody"));
-    }
-    Ok(())
+    let few = 1 + run.random.below(4) as usize;
+    run.cluster.settle(conflict, few)?;
+    run.check()
 }
 
 /// How many random runs; CONCORD_RUNS asks for more, CONCORD_SEED for one.
@@ -464,7 +541,7 @@ fn busy_rows_are_not_put_off() {
 fn a_batch_that_moves_nothing_gives_way_too() {
     let cluster = Cluster::new(2, &[]);
     let mut node = cluster.databases[0].connect().unwrap();
-    let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut };
+    let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut.into() };
     for (cut, overtaken) in [(Cut::START, false), (Cut::through(3), true)] {
         let batch = Batch { stays: vec![stays(cut)], ..Batch::default() };
         assert_eq!(cluster.block(apply(&mut *node, &batch)).unwrap().overtaken, overtaken);
@@ -522,4 +599,26 @@ fn a_node_whose_clock_is_wrong_is_left_out_where_asked() {
     cluster.databases[1].lock().skew = 0;
     let summary = cluster.block(session("stop").sync()).unwrap();
     assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 3));
+}
+
+/// Of what a target had applied the source has purged some and not all: its witness is gone because it went on, not because
+/// the source was put back.
+#[test]
+fn who_went_back_is_told_from_who_lost_a_history() {
+    let cluster = Cluster::new(3, &[(1, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    let mut session = cluster.session("\"latest-wins\"", 10);
+    let source = ("t".to_owned(), "a".to_owned());
+    cluster.databases[0].lock().write(1, Some(2), false);
+    cluster.block(session.sync()).unwrap();
+    let former = cluster.databases[1].lock().positions[&source].clone();
+    let purged = cluster.databases[0].lock().purged.clone();
+    cluster.databases[0].lock().write(1, Some(3), false);
+    cluster.block(session.sync()).unwrap();
+    // As if the last node were behind, so that only what it has passed had been purged.
+    cluster.databases[1].lock().positions.insert(source, former);
+    cluster.databases[0].lock().purged = purged;
+    let cycle = cluster.block(session.cycle()).unwrap();
+    assert_eq!(cycle.away.iter().map(|away| away.node.as_str()).collect::<Vec<_>>(), ["b"], "{:?}", cycle.away);
+    assert!(cycle.away[0].why.contains("a knows that it had applied more changes of `t`"), "{:?}", cycle.away);
 }

@@ -48,7 +48,7 @@ impl Session {
                         table: table.name.clone(),
                         source: self.names[source.index()].clone(),
                         from: position.clone(),
-                        to: position.clone(),
+                        to: position.clone().into(),
                     }
                 }));
             }

@@ -2,3 +2,4 @@
 //! [`concord_tests::Kind`].
 
 mod capture;
+mod witness;

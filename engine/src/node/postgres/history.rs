@@ -12,8 +12,8 @@ use sqlx::postgres::PgRow;
 use super::drift::Fingerprint;
 use super::schema::get;
 use super::wire::{Args, Wire, read_mark};
-use super::{HISTORY, Phase, Postgres, quote, sql};
-use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, NodeId, Op, Row, TableSpec, Vector};
+use super::{HISTORY, Phase, Postgres, quote, sql, witness};
+use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
 use crate::node::{Entries, Error, ErrorKind, Opened, Result};
 
 /// Fails where row-level security would hide rows. Everything asked for in the snapshot is a range of an index or a list of
@@ -49,10 +49,10 @@ impl Postgres {
         let clock = get(&rows[0], 0)?;
         let next: i64 = get(&rows[0], 1)?;
         self.whole = Cut::new(next, get(&rows[0], 2)?);
-        let (positions, purged) = self.read_positions(tables).await?;
+        let witness::Remembered { positions, purged, kept } = self.read_positions(tables).await?;
         let parked = self.read_parked(tables).await?;
         let next_marks = tables.iter().map(|table| (table.index, next)).collect();
-        Ok(Opened { service, clock, shared_marks: true, positions, purged, next_marks, parked, drifted })
+        Ok(Opened { service, clock, shared_marks: true, positions, purged, kept, next_marks, parked, drifted })
     }
 
     async fn compare(&mut self, tables: &[TableSpec], now: &[Fingerprint]) -> Result<Vec<(usize, String)>> {
@@ -173,7 +173,13 @@ impl Postgres {
         Ok(found)
     }
 
-    pub(super) async fn delete_entries(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    pub(super) async fn delete_entries(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
         let mut args = Args::new();
         args.mark(through.next()).marks(through.open().iter().copied());
         args.add(table.name.as_str()).add(through.to_string());
@@ -185,12 +191,14 @@ impl Postgres {
             let at = args.count();
             passed += &format!(" OR (h.xid OPERATOR(pg_catalog.=) ${}::pg_catalog.xid8 AND h.id <= ${at})", at - 1);
         }
+        let remember = witness::remember(&mut args, table, 3, &passed, witnesses);
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
         let statement = format!(
             "WITH gone AS (DELETE FROM {} AS h WHERE ({passed}){mine} RETURNING 1), \
                 total AS (SELECT pg_catalog.count(*) AS n FROM gone), \
                 mark AS (INSERT INTO concord.purged (\"table\", cut) SELECT $3, $4 FROM total WHERE n > 0 \
-                    ON CONFLICT (\"table\") DO UPDATE SET cut = excluded.cut) \
+                    ON CONFLICT (\"table\") DO UPDATE SET cut = excluded.cut), \
+                {remember} \
              SELECT n FROM total",
             sql::history(table)
         );

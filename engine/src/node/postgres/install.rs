@@ -31,8 +31,13 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
         "\"table\" text PRIMARY KEY, local text NOT NULL, history text NOT NULL UNIQUE, columns text NOT NULL, \
                    triggers text NOT NULL, shape text NOT NULL, fingerprint text NOT NULL",
     ),
-    ("position", "\"table\" text, source text, cut text NOT NULL, PRIMARY KEY (\"table\", source)"),
+    ("position", "\"table\" text, source text, cut text NOT NULL, witness text, PRIMARY KEY (\"table\", source)"),
     ("purged", "\"table\" text PRIMARY KEY, cut text NOT NULL"),
+    (
+        "witness",
+        "\"table\" text, target text, xid xid8, id int8, \"time\" int8 NOT NULL, \
+                 PRIMARY KEY (\"table\", target, xid, id)",
+    ),
     (
         "parked",
         "\"table\" text, hash text, key text NOT NULL, code text NOT NULL, message text NOT NULL, \
@@ -99,6 +104,12 @@ impl Postgres {
                 self.run(&format!("CREATE TABLE {SERVICE}.{name} ({columns})")).await?;
                 done.push(format!("created {SERVICE}.{name}"));
             }
+        }
+        let column =
+            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1) AND attname = 'witness'";
+        if self.fetch_text(column, &format!("{SERVICE}.position")).await?.is_empty() {
+            self.run(&format!("ALTER TABLE {SERVICE}.position ADD COLUMN witness text")).await?;
+            done.push(format!("extended {SERVICE}.position, which an earlier Concord made"));
         }
         let known = self.read_service().await?;
         if let Some(known) = &known
@@ -408,7 +419,7 @@ impl Postgres {
     async fn remove_table(&mut self, shared: &str, old: &Installed) -> Result<()> {
         self.drop_functions(shared).await?;
         self.run(&format!("DROP TABLE IF EXISTS {}", quote::table(HISTORY, &old.history))).await?;
-        for table in ["installed", "position", "purged", "parked"] {
+        for table in ["installed", "position", "purged", "witness", "parked"] {
             self.fetch_text(&format!("DELETE FROM concord.{table} WHERE \"table\" = $1"), shared).await?;
         }
         Ok(())
@@ -471,8 +482,11 @@ impl Postgres {
             // Ids go on from where they are, so that none is ever used twice.
             self.run(&format!("TRUNCATE {} CONTINUE IDENTITY", histories.join(", "))).await?;
         }
-        self.run("DELETE FROM concord.position; DELETE FROM concord.purged; DELETE FROM concord.parked; COMMIT")
-            .await?;
+        self.run(
+            "DELETE FROM concord.position; DELETE FROM concord.purged; DELETE FROM concord.witness; \
+             DELETE FROM concord.parked; COMMIT",
+        )
+        .await?;
         self.phase = Phase::Idle;
         Ok(())
     }

@@ -19,6 +19,7 @@ mod sql;
 mod types;
 mod unique;
 mod wire;
+mod witness;
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,7 +34,7 @@ use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Obstacle, Opened, Probe, Result,
     Room, Service, Sync, WriteMode,
 };
-use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec};
+use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
 /// The schemas that belong to Concord.
 const SERVICE: &str = "concord";
@@ -65,6 +66,8 @@ struct Postgres {
     equalities: HashMap<String, String>,
     /// The sync's nodes as the service tables name them.
     names: Vec<String>,
+    /// Whether all service tables are there that this Concord knows.
+    complete: bool,
     /// What the snapshot being read sees.
     whole: Cut,
     /// Per table (schema, name): what writing it takes.
@@ -98,6 +101,7 @@ impl Postgres {
             path: Vec::new(),
             equalities: HashMap::new(),
             names: Vec::new(),
+            complete: false,
             whole: Cut::START,
             targets: HashMap::new(),
             announced: Vec::new(),
@@ -254,6 +258,10 @@ impl Node for Postgres {
         self.read_entries(table, after, through, limit).await
     }
 
+    async fn holds(&mut self, entries: &[(&TableSpec, EntryId)]) -> Result<Vec<bool>> {
+        self.find_entries(entries).await
+    }
+
     async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
         self.count_entries(table, after, origin).await
     }
@@ -393,9 +401,15 @@ impl Node for Postgres {
         Ok(())
     }
 
-    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    async fn purge(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
         self.open().await?;
-        self.delete_entries(table, through, arrivals).await
+        self.delete_entries(table, through, arrivals, witnesses).await
     }
 
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {

@@ -9,9 +9,10 @@ use tracing::warn;
 
 use super::schema::get;
 use super::wire::Args;
+use super::witness::{Remembered, WRITTEN, Written};
 use super::{Postgres, SERVICE};
 use crate::model::{
-    Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
+    Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
     value_to_json, write_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
@@ -23,8 +24,10 @@ const JOURNALLED: usize = 1_000;
 impl Postgres {
     /// The layout of the service tables, or `None` without any.
     pub(super) async fn read_service_version(&mut self) -> Result<Option<i64>> {
-        let exists = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL";
+        let exists = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL, \
+                      pg_catalog.to_regclass('concord.witness') IS NOT NULL";
         let rows = self.fetch(exists, Args::new()).await?;
+        self.complete = get(&rows[0], 1)?;
         if !get::<bool>(&rows[0], 0)? {
             return Ok(None);
         }
@@ -42,10 +45,16 @@ impl Postgres {
         Ok(Some(version))
     }
 
-    /// Fails unless Concord is installed.
+    /// Fails unless Concord is installed, with all that this one needs.
     pub(super) async fn check_service(&mut self) -> Result<Service> {
-        let service = self.read_service().await?;
-        service.ok_or_else(not_installed)
+        match self.read_service().await? {
+            Some(service) if self.complete => Ok(service),
+            Some(_) => Err(Error::new(
+                ErrorKind::Service,
+                "an earlier Concord installed the service tables here; run `concord install`, which extends them",
+            )),
+            None => Err(not_installed()),
+        }
     }
 
     pub(super) async fn read_service(&mut self) -> Result<Option<Service>> {
@@ -89,29 +98,38 @@ impl Postgres {
 
     // ---- positions ----
 
-    /// Positions of every source and what was purged, for the given tables.
-    pub(super) async fn read_positions(
-        &mut self,
-        tables: &[TableSpec],
-    ) -> Result<(Vec<(usize, String, Cut)>, Vec<(usize, Cut)>)> {
-        let statement = "SELECT \"table\", source, cut FROM concord.position \
-                         UNION ALL SELECT \"table\", NULL, cut FROM concord.purged";
-        let (mut positions, mut purged) = (Vec::new(), Vec::new());
+    /// Positions in every source's history, what was purged, and others' witnesses, for the given tables. Needs to know
+    /// what the snapshot sees.
+    pub(super) async fn read_positions(&mut self, tables: &[TableSpec]) -> Result<Remembered> {
+        let statement = format!(
+            "SELECT \"table\", source, cut, witness, NULL::pg_catalog.xid8, NULL::pg_catalog.int8, NULL::pg_catalog.int8, \
+                NULL::pg_catalog.int8 FROM concord.position \
+             UNION ALL SELECT \"table\", NULL, cut, NULL, NULL, NULL, NULL, NULL FROM concord.purged \
+             UNION ALL SELECT \"table\", target, NULL, NULL, {WRITTEN} FROM concord.witness AS h"
+        );
+        let mut all = Remembered::default();
         for row in self.fetch(statement, Args::new()).await? {
             let Some(index) = index_of(tables, &get::<String>(&row, 0)?) else { continue };
-            let cut = parse_cut(&get::<String>(&row, 2)?)?;
-            match get(&row, 1)? {
-                Some(source) => positions.push((index, source, cut)),
-                None => purged.push((index, cut)),
+            let cut = get::<Option<String>>(&row, 2)?.map(|cut| parse(&cut)).transpose()?;
+            match (get(&row, 1)?, cut) {
+                (Some(source), Some(cut)) => {
+                    let witness = get::<Option<String>>(&row, 3)?.map(|witness| parse(&witness)).transpose()?;
+                    all.positions.push((index, source, Position { cut, witness }));
+                }
+                (None, Some(cut)) => all.purged.push((index, cut)),
+                (target, None) => {
+                    let entry = Written::read(&row, 4)?.proven(self.whole.next());
+                    all.kept.extend(target.zip(entry).map(|(target, entry)| (index, target, entry)));
+                }
             }
         }
-        Ok((positions, purged))
+        Ok(all)
     }
 
     pub(super) async fn read_ledger(&mut self) -> Result<Ledger> {
         let mut ledger = Ledger::default();
         for row in self.fetch("SELECT \"table\", source, cut FROM concord.position", Args::new()).await? {
-            ledger.positions.push((get(&row, 0)?, get(&row, 1)?, parse_cut(&get::<String>(&row, 2)?)?));
+            ledger.positions.push((get(&row, 0)?, get(&row, 1)?, parse::<Cut>(&get::<String>(&row, 2)?)?));
         }
         let statement = "SELECT \"table\", origin, pg_catalog.count(*) FROM concord.parked GROUP BY 1, 2 ORDER BY 1, 2";
         for row in self.fetch(statement, Args::new()).await? {
@@ -148,7 +166,7 @@ impl Postgres {
         let mut standing = std::collections::HashMap::new();
         for row in &rows {
             let at: (String, String) = (get(row, 0)?, get(row, 1)?);
-            standing.insert(at, parse_cut(&get::<String>(row, 2)?)?);
+            standing.insert(at, parse::<Cut>(&get::<String>(row, 2)?)?);
         }
         Ok(moves.iter().all(|step| standing.get(&(step.table.clone(), step.source.clone())) == Some(&step.from)))
     }
@@ -157,10 +175,12 @@ impl Postgres {
         let mut args = Args::new();
         args.add(moves.iter().map(|step| step.table.clone()).collect::<Vec<_>>())
             .add(moves.iter().map(|step| step.source.clone()).collect::<Vec<_>>())
-            .add(moves.iter().map(|step| step.to.to_string()).collect::<Vec<_>>());
+            .add(moves.iter().map(|step| step.to.cut.to_string()).collect::<Vec<_>>())
+            .add(moves.iter().map(|step| step.to.witness.as_ref().map(ToString::to_string)).collect::<Vec<_>>());
         self.fetch(
-            "UPDATE concord.position AS p SET cut = m.cut \
-             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[]) AS m (t, s, cut) \
+            "UPDATE concord.position AS p SET cut = m.cut, witness = m.witness \
+             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[], $4::pg_catalog.text[]) \
+                AS m (t, s, cut, witness) \
              WHERE p.\"table\" = m.t AND p.source = m.s",
             args,
         )
@@ -195,7 +215,7 @@ impl Postgres {
                 row: row_column(table, &row, 8)?.map_err(|()| damaged())?,
                 standing: vector(9)?,
                 standing_time: get(&row, 10)?,
-                read: parse_cut(&get::<String>(&row, 11)?)?,
+                read: parse(&get::<String>(&row, 11)?)?,
             });
         }
         Ok(parked)
@@ -353,7 +373,7 @@ fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
     found.ok_or_else(|| Error::new(ErrorKind::Other, "a row of a table that does not take part here"))
 }
 
-fn parse_cut(text: &str) -> Result<Cut> {
+fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
     text.parse().map_err(|error: crate::model::BadCut| Error::new(ErrorKind::Service, error.to_string()))
 }
 

@@ -68,12 +68,13 @@ fn refuse_collisions(specs: &[TableSpec]) -> Result<()> {
 fn install_all(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let known = service::read(db)?;
-    service::create(db, sync, read_mode(db)?.as_str())?;
+    let extended = service::create(db, sync, read_mode(db)?.as_str())?;
     match known {
         None => lines.push("created the service tables".to_owned()),
         Some(known) if known.nodes != sync.nodes => {
             lines.push(format!("this is `{}` of the nodes {}", sync.node, sync.nodes.join(", ")));
         }
+        Some(_) if extended => lines.push("extended the service tables of an earlier Concord".to_owned()),
         Some(_) => {}
     }
     let before = service::installed(db)?;
@@ -288,7 +289,7 @@ fn remove(db: &Connection, name: &str, installed: &Installed) -> Result<()> {
     }
     drop_table(db, &history_name(name))?;
     drop_table(db, &guard_name(name))?;
-    for table in ["concord_installed", "concord_position", "concord_purged", "concord_parked"] {
+    for table in ["concord_installed", "concord_position", "concord_purged", "concord_witness", "concord_parked"] {
         db.execute(&format!("DELETE FROM {table} WHERE name = ?1"), [name]).told(doing)?;
     }
     Ok(())
@@ -309,10 +310,9 @@ pub(super) fn reset(db: &Connection) -> Result<()> {
 }
 
 fn reset_all(db: &Connection) -> Result<()> {
-    if service::read(db)?.is_none() {
-        return Ok(());
-    }
-    for table in ["concord_position", "concord_purged", "concord_parked"] {
+    let Some(state) = service::read(db)? else { return Ok(()) };
+    state.in_full()?;
+    for table in ["concord_position", "concord_purged", "concord_witness", "concord_parked"] {
         db.execute(&format!("DELETE FROM {table}"), []).told(|| "resetting")?;
     }
     for name in service::installed(db)?.keys() {

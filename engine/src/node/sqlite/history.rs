@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
 use super::capture::{self, history_name, last_id};
 use super::failure::{Told, damaged, unfit};
 use super::plan::Plan;
-use super::{quote, service, types};
-use crate::model::{Arrival, Column, Cut, Dot, Entry, Images, Key, NodeId, Op, Row, TableSpec, Value};
+use super::{quote, service, types, witness};
+use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Value};
 use crate::node::{Entries, Result};
 
 /// See [`crate::node::Node::entries`]. A mark is the entry's own id.
@@ -237,7 +237,13 @@ pub(super) fn read_row(row: &DbRow<'_>, spec: &TableSpec) -> std::result::Result
 }
 
 /// See [`crate::node::Node::purge`].
-pub(super) fn purge(db: &Connection, spec: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+pub(super) fn purge(
+    db: &Connection,
+    spec: &TableSpec,
+    through: &Cut,
+    arrivals: bool,
+    witnesses: &[(&str, EntryId)],
+) -> Result<u64> {
     let doing = || format!("purging the history of `{}`", spec.name);
     let history = quote::name(&history_name(&spec.name));
     let whose = if arrivals { "" } else { " AND origin IS NULL" };
@@ -256,6 +262,7 @@ pub(super) fn purge(db: &Connection, spec: &TableSpec, through: &Cut, arrivals: 
     db.execute_batch("BEGIN IMMEDIATE").told(doing)?;
     let done = || -> Result<u64> {
         let last = last_id(db, &history_name(&spec.name))?;
+        witness::keep(db, spec, until, witnesses)?;
         let mut gone = db
             .execute(&format!("DELETE FROM {history} WHERE id < ?1 AND id <> ?2{whose}"), params![until, last])
             .told(doing)? as u64;

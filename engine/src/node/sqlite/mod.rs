@@ -20,6 +20,7 @@ mod service;
 mod triggers;
 mod types;
 mod unique;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note,
     Obstacle, Opened, Probe, Result, Room, Service, Sync, WriteMode,
 };
-use crate::model::{Cut, Entry, Key, Lost, Parked, Row, TableSpec, time};
+use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
 
 /// Opens an existing file, see [`connect::file_of`] for the forms of the URL.
 pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
@@ -87,19 +88,20 @@ impl Sqlite {
         })
     }
 
-    /// Opens the file again if another one has taken its place, such as a restored backup.
-    fn same_file(&mut self) -> Result<()> {
+    /// Opens the file again if another one has taken its place, such as a restored backup, and tells whether it has not.
+    fn same_file(&mut self) -> Result<bool> {
         if FileId::of(&self.path).is_ok_and(|file| file == self.file) {
-            return Ok(());
+            return Ok(true);
         }
         let commits = self.commits.wrapping_add(1);
         *self = Sqlite { commits, ..Sqlite::open(self.path.clone())? };
-        Ok(())
+        Ok(false)
     }
 
     /// Reads the service tables at the beginning of a transaction.
     fn load(&mut self) -> Result<service::State> {
         let state = service::read(&self.db)?.ok_or_else(|| Error::new(ErrorKind::Service, NOT_INSTALLED))?;
+        let state = state.in_full()?;
         self.names.clone_from(&state.nodes);
         Ok(state)
     }
@@ -147,6 +149,7 @@ impl Sqlite {
             shared_marks: false,
             positions: service::positions(&self.db, specs)?,
             purged: service::purged(&self.db, specs)?,
+            kept: witness::kept(&self.db, specs)?,
             next_marks,
             parked: service::parked(&self.db, specs, &self.names)?,
             drifted,
@@ -254,6 +257,10 @@ impl Node for Sqlite {
         })
     }
 
+    async fn holds(&mut self, entries: &[(&TableSpec, EntryId)]) -> Result<Vec<bool>> {
+        self.run(|node| witness::holds(&node.db, entries))
+    }
+
     async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
         self.run(|node| history::pending(&node.db, table, after, origin))
     }
@@ -288,6 +295,10 @@ impl Node for Sqlite {
     }
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.run(|node| match node.same_file()? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Lost, "another file has taken its place since it was read")),
+        })?;
         self.begin("BEGIN IMMEDIATE", |node| node.prepared(tables)).await
     }
 
@@ -420,12 +431,18 @@ impl Node for Sqlite {
         })
     }
 
-    async fn purge(&mut self, table: &TableSpec, through: &Cut, arrivals: bool) -> Result<u64> {
+    async fn purge(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
         calls::patiently(calls::LITTLE_PATIENCE, || {
             self.run(|node| {
                 node.give_up();
                 node.commits = node.commits.wrapping_add(1);
-                history::purge(&node.db, table, through, arrivals)
+                history::purge(&node.db, table, through, arrivals, witnesses)
             })
         })
         .await

@@ -11,13 +11,13 @@ use super::capture::refuse_newer;
 use super::drift::Shape;
 use super::failure::{Told, damaged};
 use crate::model::{
-    Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
+    Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
     value_to_json, write_json,
 };
-use crate::node::{Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
+use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
 
 /// Name and definition of each service table. No definition may need a newer SQLite than the users' programs have.
-pub(super) const TABLES: [(&str, &str); 6] = [
+pub(super) const TABLES: [(&str, &str); 7] = [
     (
         "concord_node",
         "CREATE TABLE concord_node (version INTEGER NOT NULL, sync TEXT NOT NULL, node TEXT NOT NULL, \
@@ -31,7 +31,12 @@ pub(super) const TABLES: [(&str, &str); 6] = [
     (
         "concord_position",
         "CREATE TABLE concord_position (name TEXT NOT NULL, source TEXT NOT NULL, cut TEXT NOT NULL, \
-         PRIMARY KEY (name, source))",
+         witness TEXT, PRIMARY KEY (name, source))",
+    ),
+    (
+        "concord_witness",
+        "CREATE TABLE concord_witness (name TEXT NOT NULL, target TEXT NOT NULL, id INTEGER NOT NULL, \
+         time INTEGER NOT NULL, PRIMARY KEY (name, target, id))",
     ),
     (
         "concord_purged",
@@ -62,6 +67,21 @@ pub(super) struct State {
     pub nodes: Vec<String>,
     /// What the file's journal mode was before the install.
     pub journal_mode: String,
+    /// Whether all tables and columns are there that this Concord knows.
+    complete: bool,
+}
+
+impl State {
+    /// Fails if an earlier Concord installed less than this one needs.
+    pub(super) fn in_full(self) -> Result<State> {
+        match self.complete {
+            true => Ok(self),
+            false => Err(Error::new(
+                ErrorKind::Service,
+                "an earlier Concord installed the service tables here; run `concord install`, which extends them",
+            )),
+        }
+    }
 }
 
 /// A row of `concord_installed`.
@@ -76,9 +96,12 @@ pub(super) struct Installed {
 /// What is installed, or `None`; refused if a newer Concord did it.
 pub(super) fn read(db: &Connection) -> Result<Option<State>> {
     let doing = || "reading the service tables";
-    let there: bool = db
-        .prepare_cached("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'concord_node'")
-        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+    let (there, complete): (bool, bool) = db
+        .prepare_cached(
+            "SELECT coalesce(sum(name = 'concord_node'), 0), coalesce(sum(name = 'concord_witness'), 0)
+             FROM sqlite_schema WHERE type = 'table' AND name IN ('concord_node', 'concord_witness')",
+        )
+        .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .told(doing)?;
     if !there {
         return Ok(None);
@@ -97,14 +120,22 @@ pub(super) fn read(db: &Connection) -> Result<Option<State>> {
         })
         .told(doing)?;
     let nodes = serde_json::from_str(&nodes).map_err(|_| damaged("the list of nodes cannot be read"))?;
-    Ok(Some(State { sync, node, uuid, nodes, journal_mode }))
+    Ok(Some(State { sync, node, uuid, nodes, journal_mode, complete }))
 }
 
-/// Makes the tables that are missing and writes who this is.
-pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<()> {
+/// Makes the tables that are missing and writes who this is. Returns whether tables of an earlier layout were extended.
+pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<bool> {
     let doing = || "making the service tables";
     for (_, sql) in TABLES {
         db.execute_batch(&sql.replacen("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1)).told(doing)?;
+    }
+    let extends: bool = db
+        .query_row("SELECT count(*) = 0 FROM pragma_table_info('concord_position') WHERE name = 'witness'", [], |row| {
+            row.get(0)
+        })
+        .told(doing)?;
+    if extends {
+        db.execute_batch("ALTER TABLE concord_position ADD COLUMN witness TEXT").told(doing)?;
     }
     let nodes = Document::from(sync.nodes.clone()).to_string();
     let changed = db
@@ -122,7 +153,7 @@ pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<()> {
         )
         .told(doing)?;
     }
-    Ok(())
+    Ok(extends)
 }
 
 pub(super) fn service(db: &Connection) -> Result<Option<Service>> {
@@ -154,29 +185,30 @@ pub(super) fn set_installed(db: &Connection, spec: &TableSpec, fingerprint: &Sha
     .told(|| "writing what is installed")
 }
 
-fn cut(text: &str) -> Result<Cut> {
+fn parsed<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
     text.parse().map_err(|bad: crate::model::BadCut| damaged(&bad.to_string()))
 }
 
-/// Cuts of the tables in `specs` from a table with the columns name, something and cut.
-fn cuts(db: &Connection, sql: &str, specs: &[TableSpec]) -> Result<Vec<(usize, String, Cut)>> {
+/// Positions of the tables in `specs` from a table with the columns name, something, cut and witness.
+fn read_positions(db: &Connection, sql: &str, specs: &[TableSpec]) -> Result<Vec<(usize, String, Position)>> {
     let doing = || "reading positions";
     let mut statement = db.prepare_cached(sql).told(doing)?;
     let mut rows = statement.query([]).told(doing)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().told(doing)? {
-        let read = |row: &DbRow<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?));
-        let (name, source, text) = read(row).told(doing)?;
+        let read = |row: &DbRow<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?));
+        let (name, source, cut, witness): (_, _, _, Option<String>) = read(row).told(doing)?;
         if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
-            found.push((spec.index, source, cut(&text)?));
+            let witness = witness.map(|text| parsed(&text)).transpose()?;
+            found.push((spec.index, source, Position { cut: parsed(&cut)?, witness }));
         }
     }
     Ok(found)
 }
 
 /// Up to where each source is applied here.
-pub(super) fn positions(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize, String, Cut)>> {
-    cuts(db, "SELECT name, source, cut FROM concord_position ORDER BY name, source", specs)
+pub(super) fn positions(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize, String, Position)>> {
+    read_positions(db, "SELECT name, source, cut, witness FROM concord_position ORDER BY name, source", specs)
 }
 
 /// See [`crate::node::Node::ledger`].
@@ -187,7 +219,7 @@ pub(super) fn ledger(db: &Connection) -> Result<Ledger> {
     let mut rows = statement.query([]).told(doing)?;
     while let Some(row) = rows.next().told(doing)? {
         let text = |at| row.get::<_, String>(at).told(doing);
-        ledger.positions.push((text(0)?, text(1)?, cut(&text(2)?)?));
+        ledger.positions.push((text(0)?, text(1)?, parsed(&text(2)?)?));
     }
     let mut statement = db
         .prepare_cached("SELECT name, origin, count(*) FROM concord_parked GROUP BY 1, 2 ORDER BY 1, 2")
@@ -200,8 +232,8 @@ pub(super) fn ledger(db: &Connection) -> Result<Ledger> {
 
 /// Up to where the histories were purged.
 pub(super) fn purged(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize, Cut)>> {
-    let found = cuts(db, "SELECT name, '', cut FROM concord_purged ORDER BY name", specs)?;
-    Ok(found.into_iter().map(|(table, _, cut)| (table, cut)).filter(|(_, cut)| *cut != Cut::START).collect())
+    let found = read_positions(db, "SELECT name, '', cut, NULL FROM concord_purged ORDER BY name", specs)?;
+    Ok(found.into_iter().map(|(table, _, at)| (table, at.cut)).filter(|(_, cut)| *cut != Cut::START).collect())
 }
 
 /// See [`crate::node::Node::claim`]; the write lock is held already.
@@ -212,7 +244,7 @@ pub(super) fn claim(db: &Connection, moves: &[Move]) -> Result<bool> {
         let found: Option<String> =
             read.query_row([&step.table, &step.source], |row| row.get(0)).optional().told(doing)?;
         let stands = match found {
-            Some(text) => cut(&text)?,
+            Some(text) => parsed(&text)?,
             None => {
                 db.execute(
                     "INSERT INTO concord_position (name, source, cut) VALUES (?1, ?2, ?3)",
@@ -233,12 +265,13 @@ pub(super) fn advance(db: &Connection, moves: &[Move]) -> Result<()> {
     let doing = || "moving positions";
     let mut write = db
         .prepare_cached(
-            "INSERT INTO concord_position (name, source, cut) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name, source) DO UPDATE SET cut = excluded.cut",
+            "INSERT INTO concord_position (name, source, cut, witness) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (name, source) DO UPDATE SET cut = excluded.cut, witness = excluded.witness",
         )
         .told(doing)?;
     for step in moves {
-        write.execute([&step.table, &step.source, &step.to.to_string()]).told(doing)?;
+        let witness = step.to.witness.as_ref().map(ToString::to_string);
+        write.execute(params![step.table, step.source, step.to.cut.to_string(), witness]).told(doing)?;
     }
     Ok(())
 }
@@ -349,7 +382,7 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
             row: content.map(|content| values(&content, &shared_types(spec))).transpose()?,
             standing: vector(&text(9)?, names)?,
             standing_time: row.get(10).told(doing)?,
-            read: cut(&text(11)?)?,
+            read: parsed(&text(11)?)?,
         });
     }
     Ok(parked)

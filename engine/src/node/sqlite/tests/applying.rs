@@ -324,9 +324,9 @@ async fn notes_come_back_as_arrivals() {
     let page = bench.node.entries(&bench.specs[0], &Cut::through(1), None, 2).await.unwrap();
     assert!(page.more && page.whole == Cut::through(4) && page.entries[0].id == 2);
     bench.node.end_read().await.unwrap();
-    assert_eq!(bench.node.purge(&bench.specs[0], &Cut::through(4), false).await.unwrap(), 1);
+    assert_eq!(bench.node.purge(&bench.specs[0], &Cut::through(4), false, &[]).await.unwrap(), 1);
     assert_eq!(bench.entries().await.len(), 3);
-    assert_eq!(bench.node.purge(&bench.specs[0], &Cut::through(4), true).await.unwrap(), 3);
+    assert_eq!(bench.node.purge(&bench.specs[0], &Cut::through(4), true, &[]).await.unwrap(), 3);
     assert_eq!(bench.entries().await, []);
 }
 

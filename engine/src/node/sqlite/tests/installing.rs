@@ -168,16 +168,16 @@ async fn numbers_are_never_given_out_twice() {
     let mut bench = Bench::new(SHOP, &["t"]).await;
     bench.sql("INSERT INTO t (id) VALUES (1), (2), (3)");
     let spec = bench.specs[0].clone();
-    assert_eq!(bench.node.purge(&spec, &Cut::through(2), false).await.unwrap(), 2);
-    assert_eq!(bench.node.purge(&spec, &Cut::through(3), false).await.unwrap(), 1);
-    assert_eq!(bench.node.purge(&spec, &Cut::through(3), true).await.unwrap(), 0);
+    assert_eq!(bench.node.purge(&spec, &Cut::through(2), false, &[]).await.unwrap(), 2);
+    assert_eq!(bench.node.purge(&spec, &Cut::through(3), false, &[]).await.unwrap(), 1);
+    assert_eq!(bench.node.purge(&spec, &Cut::through(3), true, &[]).await.unwrap(), 0);
     assert_eq!(bench.entries().await, []);
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
     assert_eq!((opened.next_marks, opened.purged), (vec![(0, 4)], vec![(0, Cut::through(3))]));
     bench.node.end_read().await.unwrap();
     bench.sql("DELETE FROM t WHERE id = 1");
     assert_eq!(bench.entries().await[0].id, 4);
-    assert_eq!(bench.node.purge(&spec, &Cut::through(4), false).await.unwrap(), 1);
+    assert_eq!(bench.node.purge(&spec, &Cut::through(4), false, &[]).await.unwrap(), 1);
     bench.node.reset().await.unwrap();
     bench.sql("DELETE FROM t WHERE id = 2");
     assert_eq!(bench.entries().await[0].id, 5);
@@ -185,7 +185,7 @@ async fn numbers_are_never_given_out_twice() {
     assert_eq!(bench.entries().await, []);
     bench.sql("DELETE FROM t WHERE id = 3");
     assert_eq!(bench.entries().await[0].id, 6);
-    assert_eq!(bench.node.purge(&spec, &Cut::through(6), false).await.unwrap(), 1);
+    assert_eq!(bench.node.purge(&spec, &Cut::through(6), false, &[]).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -196,7 +196,9 @@ async fn newer_and_damaged_service_tables_are_refused() {
     assert_eq!(error.kind, ErrorKind::Service);
     assert!(error.to_string().contains("newer Concord"), "{error}");
     assert!(bench.node.uninstall().await.is_err() && bench.node.begin_read(&bench.specs).await.is_err());
-    bench.sql("UPDATE concord_node SET version = 1; INSERT INTO concord_position VALUES ('t', 'there', 'nonsense')");
+    bench.sql(
+        "UPDATE concord_node SET version = 1; INSERT INTO concord_position VALUES ('t', 'there', 'nonsense', NULL)",
+    );
     let error = bench.node.begin_read(&bench.specs).await.unwrap_err();
     assert!(error.kind == ErrorKind::Service && error.to_string().contains("nonsense"), "{error}");
     bench.node.reset().await.unwrap();
@@ -210,7 +212,7 @@ async fn positions_move_by_compare_and_set() {
         table: "t".into(),
         source: "there".into(),
         from: if from == 0 { Cut::START } else { Cut::through(from) },
-        to: Cut::through(to),
+        to: Cut::through(to).into(),
     };
     bench.node.begin_apply(&bench.specs).await.unwrap();
     assert!(bench.node.claim(&[step(0, 5)]).await.unwrap());
@@ -222,7 +224,7 @@ async fn positions_move_by_compare_and_set() {
     bench.node.rollback().await.unwrap();
     bench.node.rollback().await.unwrap();
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
-    assert_eq!(opened.positions, [(0, "there".to_owned(), Cut::through(5))]);
+    assert_eq!(opened.positions, [(0, "there".to_owned(), Cut::through(5).into())]);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ impl Bench {
     async fn news(&mut self, table: usize) -> String {
         let entries = self.entries_of(table).await;
         let through = entries.last().map_or(0, |entry| entry.id);
-        self.node.purge(&self.specs[table], &Cut::through(through), true).await.unwrap();
+        self.node.purge(&self.specs[table], &Cut::through(through), true, &[]).await.unwrap();
         let short = |entry: &Entry| {
             let key = entry.key.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
             format!("{}{key}", entry.op.letter())
