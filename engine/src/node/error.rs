@@ -17,7 +17,8 @@ pub enum ErrorKind {
     Lost,
     /// Name or password refused, or the right to connect.
     Login,
-    /// Deadlock, serialization failure, lock time-out: the same batch again, after a moment.
+    /// Deadlock, serialization failure, lock time-out, no room on the disk or in memory: the same batch again, after a
+    /// moment.
     Retry,
     /// A constraint refused a row.
     Constraint(Constraint),

@@ -97,6 +97,8 @@ fn kind(code: &str, message: &str) -> ErrorKind {
             "28" => ErrorKind::Login,
             "08" | "57" | "25" => ErrorKind::Lost,
             _ if code == "53300" => ErrorKind::Lost,
+            // Disk, memory, locks: there may be room again.
+            "53" => ErrorKind::Retry,
             _ => ErrorKind::Other,
         },
     }
@@ -120,6 +122,8 @@ mod tests {
             ("42501", ErrorKind::Rights),
             ("28P01", ErrorKind::Login),
             ("57P01", ErrorKind::Lost),
+            ("53300", ErrorKind::Lost),
+            ("53100", ErrorKind::Retry),
             ("58030", ErrorKind::Other),
         ] {
             assert_eq!(kind(code, ""), expected, "{code}");

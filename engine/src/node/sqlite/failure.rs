@@ -51,7 +51,9 @@ fn classified(code: &ffi::Error, message: Option<String>) -> Error {
         ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
         | ErrorCode::FileLockingProtocolFailed
-        | ErrorCode::OperationInterrupted => ErrorKind::Retry,
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::DiskFull
+        | ErrorCode::OutOfMemory => ErrorKind::Retry,
         ErrorCode::SchemaChanged => ErrorKind::Drift,
         ErrorCode::CannotOpen | ErrorCode::SystemIoFailure => ErrorKind::Lost,
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {

@@ -476,7 +476,7 @@ async fn a_file_that_may_not_grow_keeps_what_it_has() {
     node.begin_apply(&bench.specs).await.unwrap();
     node.savepoint().await.unwrap();
     let error = node.write(&[(&bench.specs[0], &rows, WriteMode::Upsert)]).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Other);
+    assert_eq!(error.kind, ErrorKind::Retry);
     assert!(error.to_string().ends_with("is full; make room on the disk"), "{error}");
     node.rollback().await.unwrap();
     assert_eq!(bench.table("t"), "1 a");
