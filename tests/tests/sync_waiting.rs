@@ -9,7 +9,7 @@ use concord_tests::{As, Cluster, Kind, PATIENCE, wait_until};
 
 concord_tests::clusters! {
     pairs: [
-        a_sync_tries_once, a_parent_that_a_user_brings, a_child_that_goes, a_unique_value_that_is_given_up,
+        a_sync_tries_once, thousands_without_a_parent, a_parent_that_a_user_brings, a_child_that_goes, a_unique_value_that_is_given_up,
         conflicts_left_to_a_person_cost_nothing, what_the_waiting_row_becomes, a_parent_that_waits_itself,
     ]
     many: []
@@ -129,6 +129,27 @@ async fn a_child_that_goes(kinds: &[Kind]) {
     cluster.settle().await;
     cluster.holds("SELECT * FROM orders", &["20|1|y"]).await;
     cluster.holds("SELECT id FROM customers", &["1"]).await;
+}
+
+/// However many rows lack their parents, the database tells which they are.
+async fn thousands_without_a_parent(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, shop, SHOP).await;
+    let orders = "INSERT INTO orders WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+                  SELECT i, 1 + 2 * (i % 2), 'x' FROM n";
+    cluster.run(0, &format!("INSERT INTO customers VALUES (3, 'cyd'); {orders}")).await;
+    let mut session = cluster.session();
+    let (first, passed) = cycle(&mut session).await;
+    assert_eq!(first.waiting, 1500);
+    assert!(passed.attempts <= 4, "{passed:?}");
+    let reasons = cluster.reasons("b").await;
+    assert!(
+        reasons.iter().all(|reason| reason.contains("refers to a row of customers that is not there")),
+        "{reasons:?}"
+    );
+    assert_eq!(cycle(&mut session).await.1, NOTHING);
+    cluster.run(1, "INSERT INTO customers VALUES (3, 'cyd')").await;
+    assert_eq!(cycle(&mut session).await.0.waiting, 0);
+    cluster.holds("SELECT count(*) FROM orders", &["3000"]).await;
 }
 
 async fn a_unique_value_that_is_given_up(kinds: &[Kind]) {

@@ -200,10 +200,12 @@ fn are_related(one: &TableSpec, other: &TableSpec) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::contest::Clock;
     use super::super::lens::Lens;
+    use super::super::opened::Presence;
     use super::super::table::Form;
     use super::*;
-    use crate::model::{OnGone, Value};
+    use crate::model::{Arrival, Cut, Dot, OnGone, Op, Parked, Stamp, Value, Vector};
     use crate::node::{Reason, Refusal};
 
     /// A table at one node, and the one that it refers to.
@@ -246,6 +248,60 @@ mod tests {
             forms: vec![Some(Form { lens: Lens::new(&spec, 0), spec: Arc::new(spec) })],
             stopped: None,
         }
+    }
+
+    /// What waits at the only node that takes part, for a change that it has passed.
+    fn waiting(key: &Key) -> Opened {
+        let parked = Parked {
+            table: 0,
+            key: key.clone(),
+            code: ParkedCode::Constraint,
+            message: String::new(),
+            since: 0,
+            vector: Vector::EMPTY,
+            stamp: Stamp { time: 0, node: NodeId(1) },
+            row: None,
+            standing: Vector::EMPTY,
+            standing_time: 0,
+            read: Cut::START,
+        };
+        let mut opened = Opened::new(2, 1);
+        opened.present[0] = Some(Presence {
+            clock: Clock { offset: 0, shown: 0 },
+            shared_marks: true,
+            parked: vec![HashMap::from([(key.clone(), parked)])],
+            purged: Vec::new(),
+            next_marks: Vec::new(),
+        });
+        opened.set_position(0, NodeId(0), NodeId(1), Cut::through(5));
+        opened
+    }
+
+    /// What others tell again of a change that a node has passed is no reason to try it there; but whoever decides about
+    /// the row has to know that it waits.
+    #[test]
+    fn a_row_that_is_mentioned_takes_part_in_decisions() {
+        let (tables, key): (_, Key) = ([table(0, "orders", "customers")], vec![Value::Int(1)].into());
+        let opened = waiting(&key);
+        let reason = Reason { code: ParkedCode::Constraint, message: String::new(), unique: false };
+        let refused = vec![(0, Refusal { key: key.clone(), reason, new: true })];
+        let mut schedule = Schedule::default();
+        schedule.tried(&tables, NodeId(0), &Applied { refused, ..Applied::default() }, Instant::now());
+        let entry = |number| Entry {
+            id: 1,
+            mark: 1,
+            op: Op::Update,
+            time: 0,
+            key: key.clone(),
+            arrival: Some(Arrival { dot: Dot { node: NodeId(1), number, mark: number }, vector: Vector::EMPTY }),
+            images: None,
+        };
+        let mut states = vec![(schedule.rests(&opened, 0, &key), schedule.puts_off(NodeId(0), 0, &key))];
+        for number in [4, 6] {
+            schedule.notice(&tables, &tables[0], &opened, NodeId(1), &[entry(number)]);
+            states.push((schedule.rests(&opened, 0, &key), schedule.puts_off(NodeId(0), 0, &key)));
+        }
+        assert_eq!(states, [(true, true), (false, true), (false, false)]);
     }
 
     #[test]

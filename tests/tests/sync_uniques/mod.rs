@@ -1,18 +1,20 @@
-//! Unique values that rows pass among each other, whatever makes them unique and whoever else is in the batch.
+//! Unique values that rows pass among each other, whoever else is in the batch.
 
+mod untold;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use concord::fault::{self, Faults};
 use concord::sync::Summary;
-use concord_tests::{As, Cluster, Kind};
+use concord_tests::{As, Cluster, Kind, Seed};
 
 concord_tests::clusters! {
     pairs: [
         thousands_turned_around, thousands_turned_around_beside_a_violation, a_chain_that_ends_at_a_users_row,
         a_swap_beside_a_row_that_cannot_be_written, a_circle_that_a_refused_row_breaks, a_circle_that_a_busy_row_breaks,
-        a_swap_of_children_beside_an_orphan, columns_of_a_composite, a_part_of_the_rows, a_part_of_the_rows_beside_violations, the_part_that_counts_changes_hands,
-        a_value_that_the_database_works_out, a_swap_of_many_values_at_once, rows_that_may_only_be_created,
-        a_check_that_leaves_no_other_value, values_that_references_follow,
+        a_swap_of_children_beside_an_orphan, columns_of_a_composite,
+        a_swap_of_many_values_at_once, a_check_that_leaves_no_other_value, values_that_references_follow, any_values_among_any_rows,
     ]
     many: [the_same_value_from_two_nodes]
     all: []
@@ -197,61 +199,6 @@ async fn columns_of_a_composite(kinds: &[Kind]) {
     cluster.holds("SELECT room, seat FROM seats ORDER BY id", &["1|2", "1|1", "2|2", "2|1"]).await;
 }
 
-async fn a_part_of_the_rows(kinds: &[Kind]) {
-    let setup = |_| {
-        format!(
-            "{}; CREATE UNIQUE INDEX taken ON seats (seat) WHERE note IS NOT NULL; {};
-             UPDATE seats SET note = 'taken'; INSERT INTO seats VALUES (6, 1, NULL), (7, 1, NULL)",
-            SEATS.replace(" UNIQUE", ""),
-            numbered(5)
-        )
-    };
-    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
-    cluster.run(0, SWAP).await;
-    cluster.settle().await;
-    cluster.holds("SELECT seat FROM seats ORDER BY id", &["2", "1", "3", "4", "5", "1", "1"]).await;
-}
-
-/// Nobody tells which row holds a value of such an index; those that cannot be written are found all the same, and
-/// hold up nobody but who wants their values.
-async fn a_part_of_the_rows_beside_violations(kinds: &[Kind]) {
-    let setup = |_| {
-        format!(
-            "{}; CREATE UNIQUE INDEX taken ON seats (seat) WHERE note IS NOT NULL; {}; UPDATE seats SET note = 'taken'",
-            SEATS.replace(" UNIQUE", ""),
-            numbered(500)
-        )
-    };
-    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
-    // GIVEN rows that pass their values on in a circle of 400, a chain that ends at a user's row, and a row that is refused
-    // for another reason, before all others
-    cluster.nodes[1].database.user_as(As::Sync).await.execute(&refuse(kinds[1])).await;
-    cluster.install().await;
-    cluster.run(0, "UPDATE seats SET note = 'bad' WHERE id = 450").await;
-    cluster.run(1, "INSERT INTO seats VALUES (1001, 1000, 'user'), (1002, 2000, 'user')").await;
-    cluster
-        .run(
-            0,
-            "INSERT INTO seats VALUES (1003, 2000, 'late'); UPDATE seats SET seat = -seat WHERE id <= 500;
-             UPDATE seats SET seat = 1 + -seat % 400 WHERE id <= 400; UPDATE seats SET seat = -seat WHERE id > 402 AND id <= 500;
-             UPDATE seats SET seat = 402 WHERE id = 401; UPDATE seats SET seat = 1000 WHERE id = 402",
-        )
-        .await;
-    let (_, attempts) = counted(&mut cluster).await;
-    let expected: Vec<String> = [1003, 401, 402, 450].iter().map(|id| format!("b seats [{id}] constraint")).collect();
-    let waiting = cluster.waiting().await;
-    assert_eq!(
-        waiting.iter().filter(|row| row.starts_with('b')).collect::<Vec<_>>(),
-        expected.iter().collect::<Vec<_>>()
-    );
-    cluster.holds_at(1, "SELECT count(*) FROM seats WHERE id <= 400 AND seat = 1 + id % 400", &["400"]).await;
-    assert!(attempts < 250, "{attempts} attempts");
-    cluster.quiet().await;
-    cluster.run(1, "DELETE FROM seats WHERE id IN (1001, 1002)").await;
-    cluster.run(0, "UPDATE seats SET note = 'good' WHERE id = 450").await;
-    cluster.settle().await;
-}
-
 /// A trigger that lets no row have the note `bad`.
 fn refuse(kind: Kind) -> String {
     match kind {
@@ -261,45 +208,6 @@ fn refuse(kind: Kind) -> String {
         }
         Kind::Postgres => "ALTER TABLE seats ADD CHECK (note <> 'bad')".to_owned(),
     }
-}
-
-/// The value stays, and another of its rows is the one that counts: the default address of a customer.
-async fn the_part_that_counts_changes_hands(kinds: &[Kind]) {
-    let setup = |kind| {
-        let (yes, no) = if kind == Kind::Sqlite { ("1", "0") } else { ("true", "false") };
-        format!(
-            "CREATE TABLE rooms (id integer PRIMARY KEY); INSERT INTO rooms VALUES (1), (2);
-             CREATE TABLE seats (id integer PRIMARY KEY, room integer NOT NULL REFERENCES rooms (id), first boolean NOT NULL);
-             CREATE UNIQUE INDEX firsts ON seats (room) WHERE first;
-             INSERT INTO seats VALUES (1, 1, {no}), (2, 1, {yes}), (3, 2, {yes}), (4, 2, {no})"
-        )
-    };
-    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
-    for (room, first) in [(1, 1), (2, 4), (1, 2)] {
-        cluster
-            .run(0, &format!("UPDATE seats SET first = (1 = 0) WHERE room = {room}; UPDATE seats SET first = (1 = 1) WHERE id = {first}"))
-            .await;
-        assert_eq!(cluster.sync().await.waiting, 0);
-        cluster.holds(&format!("SELECT id FROM seats WHERE first AND room = {room}"), &[&first.to_string()]).await;
-    }
-}
-
-async fn a_value_that_the_database_works_out(kinds: &[Kind]) {
-    let setup = |kind| {
-        let generated = match kind {
-            Kind::Sqlite => "seat text AS (lower(name)) UNIQUE",
-            Kind::Postgres => "seat text GENERATED ALWAYS AS (lower(name)) STORED UNIQUE",
-        };
-        format!(
-            "CREATE TABLE seats (id integer PRIMARY KEY, name text NOT NULL CHECK (name <> ''), {generated});
-             INSERT INTO seats (id, name) VALUES (1, 'Window'), (2, 'aisle')"
-        )
-    };
-    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
-    let swap = "UPDATE seats SET name = 'x' WHERE id = 1; UPDATE seats SET name = 'WINDOW' WHERE id = 2; UPDATE seats SET name = 'AISLE' WHERE id = 1";
-    cluster.run(0, swap).await;
-    cluster.settle().await;
-    cluster.holds("SELECT name FROM seats ORDER BY id", &["AISLE", "WINDOW"]).await;
 }
 
 async fn a_swap_of_many_values_at_once(kinds: &[Kind]) {
@@ -319,29 +227,6 @@ async fn a_swap_of_many_values_at_once(kinds: &[Kind]) {
         .await;
     cluster.settle().await;
     cluster.holds("SELECT * FROM seats ORDER BY id", &["1|a2|3|c2", "2|a3|1|c1", "3|a1|2|c3"]).await;
-}
-
-/// Rows that are not replaced keep their values when others are written around them.
-async fn rows_that_may_only_be_created(kinds: &[Kind]) {
-    for unique in ["", "; CREATE UNIQUE INDEX taken ON seats (seat) WHERE id > 0"] {
-        only_created(kinds, unique).await;
-    }
-}
-
-async fn only_created(kinds: &[Kind], unique: &str) {
-    let column = if unique.is_empty() { "seat text UNIQUE" } else { "seat text" };
-    let setup = |_| {
-        format!("CREATE TABLE seats (id integer PRIMARY KEY, {column}); INSERT INTO seats VALUES (1, 'one'){unique}")
-    };
-    let mut cluster = Cluster::new(kinds, setup, "[tables.seats]\noperations = [\"insert\"]").await;
-    cluster.run(1, "INSERT INTO seats VALUES (9, 'nine')").await;
-    cluster
-        .run(0, "UPDATE seats SET seat = 'first' WHERE id = 1; INSERT INTO seats VALUES (8, 'nine'), (7, 'one')")
-        .await;
-    cluster.sync().await;
-    cluster.holds_at(1, "SELECT * FROM seats ORDER BY id", &["1|one", "9|nine"]).await;
-    assert_eq!(cluster.waiting().await, ["a seats [9] constraint", "b seats [7] constraint", "b seats [8] constraint"]);
-    cluster.quiet().await;
 }
 
 /// No other value is allowed, not even for a moment: the rows wait, and say which constraint it is and what to do.
@@ -385,6 +270,78 @@ async fn values_that_references_follow(kinds: &[Kind]) {
     assert_eq!(cluster.waiting().await, ["b seats [1] constraint", "b seats [2] constraint"]);
 }
 
+/// Values pass among rows at random, beside users' rows and rows that b refuses: those wait that cannot be had, and no others.
+async fn any_values_among_any_rows(kinds: &[Kind]) {
+    let seed = Seed::new("any_values_among_any_rows");
+    let mut rng = seed.rng(0);
+    let setup = "CREATE TABLE seats (id integer PRIMARY KEY, seat integer UNIQUE, note text)";
+    let mut cluster = with(kinds, setup, &refuse(kinds[1]).replace("BEFORE UPDATE", "BEFORE INSERT")).await;
+    let update = refuse(kinds[1]).replace("TRIGGER refuse", "TRIGGER refuse_more");
+    if kinds[1] == Kind::Sqlite {
+        cluster.nodes[1].database.user_as(As::Sync).await.execute(&update).await;
+        cluster.install().await;
+    }
+    for round in 0..6 {
+        let count = 2 + rng.below(60);
+        let first: BTreeMap<u64, u64> = (1..=count).map(|id| (id, id)).collect();
+        let rows: Vec<String> = first.iter().map(|(id, seat)| format!("({id}, {seat}, 'ok')")).collect();
+        cluster.run(0, &format!("DELETE FROM seats; INSERT INTO seats VALUES {}", rows.join(", "))).await;
+        cluster.settle().await;
+        // Some rows go, some come, and all that are there share the values that there are, some of them the users'.
+        let users: Vec<u64> = (0..rng.below(4)).map(|n| 5_000 + n).collect();
+        let mut ids: Vec<u64> = (1..=count + rng.below(5)).filter(|_| rng.below(10) > 0).collect();
+        let mut values: Vec<u64> = (1..=count).chain(users.iter().copied()).collect();
+        let moving = 1 + rng.below(values.len() as u64) as usize;
+        for at in 0..moving {
+            let other = at + rng.below((values.len() - at) as u64) as usize;
+            values.swap(at, other);
+        }
+        ids.truncate(values.len());
+        let last: BTreeMap<u64, (u64, bool)> =
+            ids.iter().zip(&values).map(|(id, seat)| (*id, (*seat, rng.below(25) == 0))).collect();
+        let rows: Vec<String> = last
+            .iter()
+            .map(|(id, (seat, bad))| format!("({id}, {seat}, '{}')", if *bad { "bad" } else { "ok" }))
+            .collect();
+        let rows = format!("DELETE FROM seats; INSERT INTO seats SELECT * FROM (VALUES {}) AS v", rows.join(", "));
+        cluster.run(0, &if last.is_empty() { "DELETE FROM seats".to_owned() } else { rows }).await;
+        for seat in &users {
+            cluster.run(1, &format!("INSERT INTO seats VALUES ({}, {seat}, 'user')", seat + 1_000)).await;
+        }
+        cluster.sync().await;
+        // A row cannot be written that is bad, or wants the value of a row that keeps it: a user's, or one that cannot be
+        // written itself.
+        let mut waits: BTreeSet<u64> = last.iter().filter(|(_, (_, bad))| *bad).map(|(id, _)| *id).collect();
+        loop {
+            let held = |seat: &u64, id: &u64| {
+                let holder = first.iter().find(|(_, held)| *held == seat).map(|(holder, _)| holder);
+                users.contains(seat) || holder.is_some_and(|holder| holder != id && waits.contains(holder))
+            };
+            let more: Vec<u64> = last
+                .iter()
+                .filter(|(id, (seat, _))| !waits.contains(id) && held(seat, id))
+                .map(|(id, _)| *id)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            waits.extend(more);
+        }
+        let mut expected: Vec<String> = Vec::new();
+        for id in first.keys().chain(last.keys()).collect::<BTreeSet<_>>() {
+            let seat = if waits.contains(id) { first.get(id) } else { last.get(id).map(|(seat, _)| seat) };
+            expected.extend(seat.map(|seat| format!("{id}|{seat}")));
+        }
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        let mine = "SELECT id, seat FROM seats WHERE id < 5000 ORDER BY id";
+        let there = cluster.rows(1, mine).await;
+        assert_eq!(there, expected, "round {round}: {first:?} becomes {last:?} beside {users:?}; {waits:?} wait");
+        cluster.run(0, "UPDATE seats SET note = 'ok' WHERE note = 'bad'").await;
+        cluster.run(1, "DELETE FROM seats WHERE id >= 5000").await;
+        cluster.settle().await;
+    }
+}
+
 /// Where both arrive the one waits for the other, for the same reason whether they were tried together or not.
 async fn the_same_value_from_two_nodes(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, |_| SEATS.to_owned(), TABLES).await;
@@ -394,79 +351,4 @@ async fn the_same_value_from_two_nodes(kinds: &[Kind]) {
     cluster.quiet().await;
     cluster.run(2, "UPDATE seats SET seat = 2 WHERE id = 5").await;
     cluster.settle().await;
-}
-
-const BOTH_POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
-
-/// Swaps the names of two of three rows, under something that makes them unique.
-async fn swapped(table: &str, what: &str) {
-    let setup = |_| {
-        format!(
-            "CREATE TABLE seats (id integer PRIMARY KEY, {table});
-             INSERT INTO seats (id, name) VALUES (1, 'Left'), (2, 'right'), (3, 'Middle'); {what}"
-        )
-    };
-    let mut cluster = Cluster::new(BOTH_POSTGRES, setup, TABLES).await;
-    cluster.run(0, "UPDATE seats SET name = '(none)' WHERE id = 1; UPDATE seats SET name = 'LEFT' WHERE id = 2; UPDATE seats SET name = 'Right' WHERE id = 1").await;
-    cluster.settle().await;
-    cluster.holds("SELECT name FROM seats ORDER BY id", &["Right", "LEFT", "Middle"]).await;
-}
-
-#[tokio::test]
-async fn values_of_expressions() {
-    for table in [
-        "name text",
-        "name text NOT NULL",
-        "name varchar(40) COLLATE \"C\" NOT NULL",
-        // What is drawn would not do; NULL does, and the other way round.
-        "name text CHECK (name IN ('Left', 'right', 'LEFT', 'Right', 'Middle', '(none)'))",
-        "name text CHECK (name IS NOT NULL)",
-    ] {
-        swapped(table, "CREATE UNIQUE INDEX ON seats (lower(name))").await;
-    }
-    swapped("name text", "CREATE UNIQUE INDEX ON seats (coalesce(lower(name), 'nobody'))").await;
-    swapped("name text, room integer", "CREATE UNIQUE INDEX ON seats (coalesce(room, 0), lower(name))").await;
-    swapped("name text, room integer NOT NULL DEFAULT 1", "CREATE UNIQUE INDEX ON seats (room, lower(name))").await;
-    swapped("name text NOT NULL, gone date", "CREATE UNIQUE INDEX ON seats (lower(name)) WHERE gone IS NULL").await;
-}
-
-#[tokio::test]
-async fn exclusion_constraints() {
-    swapped("name text NOT NULL", "ALTER TABLE seats ADD CONSTRAINT apart EXCLUDE (lower(name) WITH =)").await;
-    swapped("name text, EXCLUDE (name WITH =)", "").await;
-    let setup = |_| {
-        "CREATE TABLE seats (id integer PRIMARY KEY, during int4range NOT NULL, EXCLUDE USING gist (during WITH &&));
-         INSERT INTO seats VALUES (1, '[1,5)'), (2, '[5,9)')"
-            .to_owned()
-    };
-    let mut cluster = Cluster::new(BOTH_POSTGRES, setup, TABLES).await;
-    cluster.run(0, "UPDATE seats SET during = 'empty' WHERE id = 1; UPDATE seats SET during = '[2,4)' WHERE id = 2; UPDATE seats SET during = '[6,8)' WHERE id = 1").await;
-    cluster.settle().await;
-    let setup = |_| {
-        "CREATE TABLE seats (id integer PRIMARY KEY, during int4range NOT NULL, gone boolean NOT NULL DEFAULT false,
-                             CONSTRAINT apart EXCLUDE USING gist (during WITH &&) WHERE (NOT gone));
-         INSERT INTO seats VALUES (1, '[1,5)', false), (2, '[5,9)', false), (3, '[1,9)', true)"
-            .to_owned()
-    };
-    let mut cluster = Cluster::new(BOTH_POSTGRES, setup, TABLES).await;
-    cluster.run(0, "UPDATE seats SET during = 'empty' WHERE id = 1; UPDATE seats SET during = '[2,4)' WHERE id = 2; UPDATE seats SET during = '[6,8)' WHERE id = 1").await;
-    cluster.settle().await;
-    cluster.run(0, "UPDATE seats SET gone = true WHERE id < 3; UPDATE seats SET gone = false WHERE id = 3").await;
-    cluster.settle().await;
-    // What cannot be had waits, and says why.
-    cluster.run(0, "INSERT INTO seats VALUES (4, '[10,12)')").await;
-    cluster.run(1, "INSERT INTO seats VALUES (5, '[11,13)')").await;
-    cluster.sync().await;
-    let reasons = cluster.reasons("b").await;
-    assert!(reasons[0].contains("\"apart\"") && reasons[0].contains("give one of them another value"), "{reasons:?}");
-}
-
-#[tokio::test]
-async fn null_that_equals_null() {
-    let version =
-        Cluster::bare(&[Kind::Postgres], |_| String::new(), TABLES).await.rows(0, "SHOW server_version_num").await;
-    if version[0].as_str() < "150000" {
-        return;
-    }
-    swapped("name text, UNIQUE NULLS NOT DISTINCT (name)", "").await;
 }
