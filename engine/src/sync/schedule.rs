@@ -269,11 +269,13 @@ mod tests {
         opened.present[0] = Some(Presence {
             clock: Clock { offset: 0, shown: 0 },
             shared_marks: true,
+            installation: String::new(),
             parked: vec![HashMap::from([(key.clone(), parked)])],
             purged: Vec::new(),
+            kept: Vec::new(),
             next_marks: Vec::new(),
         });
-        opened.set_position(0, NodeId(0), NodeId(1), Cut::through(5));
+        opened.set_position(0, NodeId(0), NodeId(1), Cut::through(5).into());
         opened
     }
 
