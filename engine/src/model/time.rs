@@ -40,6 +40,12 @@ pub fn write_date(out: &mut impl fmt::Write, days: i32) -> fmt::Result {
     match days {
         i32::MAX => out.write_str("infinity"),
         i32::MIN => out.write_str("-infinity"),
+        _ if ORDINARY.contains(&days) => {
+            let (year, month, day) = civil(days);
+            let mut digits = Digits::default();
+            digits.two(year / 100).two(year % 100).one(b'-').two(month).one(b'-').two(day);
+            out.write_str(digits.as_str())
+        }
         _ => match EPOCH.checked_add_signed(TimeDelta::days(days.into())) {
             Some(date) => write!(out, "{date}"),
             None => write!(out, "{days} days from 1970-01-01"),
@@ -49,11 +55,53 @@ pub fn write_date(out: &mut impl fmt::Write, days: i32) -> fmt::Result {
 
 /// As [`time_of_day`], into a text that is being written.
 pub fn write_time_of_day(out: &mut impl fmt::Write, micros: i64) -> fmt::Result {
-    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
-    match fraction {
-        0 => Ok(()),
-        _ => write!(out, ".{fraction:06}"),
+    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000) as u32);
+    let Ok(seconds) = u32::try_from(seconds) else { return write!(out, "{micros} µs from midnight") };
+    let mut digits = Digits::default();
+    digits.two(seconds / 3600).one(b':').two(seconds / 60 % 60).one(b':').two(seconds % 60);
+    if fraction > 0 {
+        digits.one(b'.').two(fraction / 10_000).two(fraction / 100 % 100).two(fraction % 100);
+    }
+    out.write_str(digits.as_str())
+}
+
+/// The days of the years 0 to 9999, which have four digits.
+const ORDINARY: std::ops::RangeInclusive<i32> = -719_528..=2_932_896;
+
+/// Year, month and day of one of the [`ORDINARY`] days: Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+fn civil(days: i32) -> (u32, u32, u32) {
+    // Counted from 0000-03-01, or from 400 years before, so that leap days come last and nothing is negative.
+    let days = (days + 719_468 + 146_097) as u32;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    (year + era * 400 + u32::from(month <= 2) - 400, month, day)
+}
+
+/// A short text made of digits; formatting numbers one by one takes several times as long, and there are two times in
+/// each conflict's reason.
+#[derive(Default)]
+struct Digits {
+    text: [u8; 16],
+    length: usize,
+}
+
+impl Digits {
+    fn one(&mut self, letter: u8) -> &mut Digits {
+        self.text[self.length] = letter;
+        self.length += 1;
+        self
+    }
+
+    /// Two digits of a number; what is above 99 is cut off.
+    fn two(&mut self, number: u32) -> &mut Digits {
+        self.one(b'0' + (number / 10 % 10) as u8).one(b'0' + (number % 10) as u8)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
     }
 }
 
@@ -148,6 +196,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn days_are_those_of_the_calendar(day in -800_000..3_000_000i32) {
+            let known = EPOCH.checked_add_signed(TimeDelta::days(day.into())).unwrap();
+            prop_assert_eq!(date(day), known.to_string());
+        }
+
+        #[test]
         fn texts_round_trip(micros in -60_000_000_000_000_000i64..200_000_000_000_000_000) {
             prop_assert_eq!(parse_timestamp(&timestamp(micros)), Some(micros));
             prop_assert_eq!(parse_instant(&instant(micros)), Some(micros));
@@ -156,6 +210,16 @@ mod tests {
             let time = micros.rem_euclid(86_400_000_001);
             prop_assert_eq!(parse_time(&time_of_day(time)), Some(time));
         }
+    }
+
+    #[test]
+    fn the_edges_of_ordinary_days() {
+        for day in [*ORDINARY.start() - 1, *ORDINARY.start(), *ORDINARY.end(), *ORDINARY.end() + 1, 0, -1, 11_016] {
+            assert_eq!(date(day), EPOCH.checked_add_signed(TimeDelta::days(day.into())).unwrap().to_string());
+        }
+        assert_eq!((date(*ORDINARY.start()).as_str(), date(*ORDINARY.end()).as_str()), ("0000-01-01", "9999-12-31"));
+        assert_eq!(time_of_day(86_400_000_000), "24:00:00");
+        assert_eq!(time_of_day(86_399_999_999), "23:59:59.999999");
     }
 
     #[test]

@@ -141,14 +141,19 @@ impl<'a> Application<'a> {
         &self.batch.tables[item.0].decisions[item.1]
     }
 
+    /// The keys of a chunk's rows in one table.
+    fn keys_of(&self, chunk: &[Item], table: usize) -> Vec<&'a Key> {
+        chunk.iter().filter(|item| item.0 == table).map(|&item| &self.decision(item).key).collect()
+    }
+
     /// The items of a chunk that concern one table, by key.
-    fn keys_of(&self, chunk: &[Item], table: usize) -> HashMap<&'a Key, Item> {
+    fn by_key(&self, chunk: &[Item], table: usize) -> HashMap<&'a Key, Item> {
         chunk.iter().filter(|item| item.0 == table).map(|&item| (&self.decision(item).key, item)).collect()
     }
 
     /// The keys of the rows that a chunk is about, by table.
     fn key_groups(&self, items: &[Item]) -> Vec<(&'a TableSpec, Vec<&'a Key>)> {
-        let group = |table: usize| (&*self.batch.tables[table].spec, self.keys_of(items, table).into_keys().collect());
+        let group = |table: usize| (&*self.batch.tables[table].spec, self.keys_of(items, table));
         tables_of(items).into_iter().map(group).collect()
     }
 

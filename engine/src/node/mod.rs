@@ -189,7 +189,9 @@ pub trait Node: Send {
     async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()>;
 
     /// Adds to the journal; a conflict that is there already (by its id and loser) stays as it is.
-    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()>;
+    ///
+    /// With `again` it may be there; without, the caller knows that it is not, and the database need not look.
+    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()>;
 
     /// Moves positions to where their `to` says.
     async fn advance(&mut self, moves: &[Move]) -> Result<()>;

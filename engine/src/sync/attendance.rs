@@ -61,7 +61,17 @@ impl Session {
             }
             member.prepared = false;
             let begun = member.connecting.is_some();
-            let attempt = member.connecting.get_or_insert_with(|| connector(target));
+            let attempt = member.connecting.get_or_insert_with(|| {
+                // A task of its own: proving who one is takes both sides some time.
+                let attempt = tokio::spawn(connector(target));
+                Box::pin(async move {
+                    match attempt.await.map_err(tokio::task::JoinError::try_into_panic) {
+                        Ok(done) => done,
+                        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                        Err(Err(_)) => Err(node::Error::new(ErrorKind::Lost, "the engine is ending")),
+                    }
+                })
+            });
             let done = match member.away {
                 None => attempt.await,
                 Some(_) => {

@@ -27,7 +27,7 @@ pub struct Contender {
     pub version: Version,
     pub content: Content,
     /// Of what waits, up to where it has seen the history of the node where it waits.
-    read: Option<Cut>,
+    read: Option<Box<Cut>>,
     /// One side of a conflict that nobody has decided: it has seen what its vector says, whatever its node has passed
     /// since.
     undecided: bool,
@@ -40,7 +40,7 @@ pub enum Content {
     Row(Arc<Row>),
     Deleted,
     /// The node cannot give the row in a form that can be carried.
-    Unreadable(String),
+    Unreadable(Box<str>),
 }
 
 impl Contender {
@@ -138,7 +138,7 @@ impl Contest {
         self.versions.push(Contender {
             version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
-            read: Some(parked.read.clone()),
+            read: Some(Box::new(parked.read.clone())),
             undecided: parked.code == crate::model::ParkedCode::Conflict,
         });
     }

@@ -60,6 +60,11 @@ impl Outcomes {
         Outcomes { decisions: (0..nodes).map(|_| empty()).collect(), conflicts: 0 }
     }
 
+    /// Makes room for what so many contests of a table come to. There are as many as changes, and each is moved.
+    pub fn expect(&mut self, table: usize, contests: usize) {
+        self.decisions.iter_mut().for_each(|tables| tables[table].reserve_exact(contests));
+    }
+
     pub fn extend(&mut self, more: Outcomes) {
         self.conflicts += more.conflicts;
         for (tables, more) in self.decisions.iter_mut().zip(more.decisions) {
@@ -251,7 +256,7 @@ fn complete(
 }
 
 /// The same at every node and at every repetition: made of the table, the key and the changes in question. It begins with the
-/// number of the youngest change, so that conflicts found together lie together in the journals' indexes.
+/// number of the youngest change, so that conflicts found together lie together where a journal has an index.
 fn conflict_id(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> String {
     let vectors = || tops.iter().map(|&top| &contest.versions[top].version.vector);
     let mut texts: Vec<String> = vectors().map(|vector| vector.write(names)).collect();

@@ -1,5 +1,6 @@
 //! Fetching rows and deciding, side by side: while the rows of some contests are read, those before them are decided.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -10,7 +11,6 @@ use super::cycle::AllContests;
 use super::decide::{Facts, Outcomes};
 use super::examine::{is_settled, participants, targets};
 use super::opened::Opened;
-use super::schedule::Schedule;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -18,10 +18,13 @@ use crate::fault;
 use crate::model::{Key, NodeId, Value};
 
 /// Contests whose rows are asked for at once, at most.
-const FETCH: usize = 5_000;
+const FETCH: usize = 2_000;
 
 /// Contests whose rows are asked for while nobody knows how large they are. So few are decided where they are.
 const PROBE: usize = 16;
+
+/// How many such lots are decided at the same time.
+const ABREAST: usize = 2;
 
 /// The memory that the rows of one cycle may take, in bytes. Larger pages are read again in parts.
 const ROWS_LIMIT: usize = 48 << 20;
@@ -55,15 +58,20 @@ impl Session {
         let facts = Facts { tables: self.tables.clone(), names: self.names.clone(), opened: opened.clone() };
         let facts = Arc::new(facts);
         let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
-        let mut deciding: Option<JoinHandle<Outcomes>> = None;
+        let mut deciding: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
         let mut fetched = Fetched::default();
         for (table, contests) in all.into_iter().enumerate() {
-            let mut left = weighed(&facts.tables[table], opened, contests, &self.schedule).into_iter();
+            outcomes.expect(table, contests.len());
+            let mut left = unsettled(&facts.tables[table], opened, contests);
             let mut step = PROBE;
             loop {
                 let mut slice: Vec<Weighed> = left.by_ref().take(step).collect();
                 if slice.is_empty() {
                     break;
+                }
+                for weighed in &mut slice {
+                    let off = |node: &NodeId| self.schedule.puts_off(*node, table, &weighed.key);
+                    weighed.put_off = opened.nodes().map(|(node, _)| node).filter(off).collect();
                 }
                 let before = (fetched.rows, fetched.weight);
                 self.fetch(table, opened, &mut slice, &mut fetched).await?;
@@ -72,19 +80,21 @@ impl Session {
                 }
                 let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
                 step = (ROWS_LIMIT.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
-                if let Some(before) = deciding.take() {
-                    outcomes.extend(finished(before).await);
-                }
                 if slice.len() <= PROBE {
                     outcomes.extend(facts.decide(table, slice));
-                } else {
-                    let facts = Arc::clone(&facts);
-                    deciding = Some(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
+                    continue;
                 }
+                if deciding.len() == ABREAST
+                    && let Some(first) = deciding.pop_front()
+                {
+                    outcomes.extend(finished(first).await);
+                }
+                let facts = Arc::clone(&facts);
+                deciding.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
             }
         }
         self.close().await;
-        if let Some(last) = deciding {
+        for last in deciding {
             outcomes.extend(finished(last).await);
         }
         Ok(Ok(outcomes))
@@ -119,7 +129,7 @@ impl Session {
             for ((at, version), row) in places.into_iter().zip(rows?) {
                 contests[at].contest.versions[version].content = match row {
                     None => Content::Deleted,
-                    Some(Err(why)) => Content::Unreadable(why),
+                    Some(Err(why)) => Content::Unreadable(why.into()),
                     Some(Ok(row)) => {
                         fetched.weight += row.iter().map(Value::weight).sum::<usize>();
                         Content::Row(Arc::new(form.lens.to_shared(row)))
@@ -132,16 +142,13 @@ impl Session {
 }
 
 /// The contests of a table that are about something, with the versions that are left of each.
-fn weighed(table: &Table, opened: &Opened, contests: Contests, schedule: &Schedule) -> Vec<Weighed> {
+fn unsettled(table: &Table, opened: &Opened, contests: Contests) -> impl Iterator<Item = Weighed> {
     let targets = targets(table, opened);
-    let unsettled = contests.into_iter().filter(|(key, contest)| !is_settled(table, opened, key, contest, &targets));
-    unsettled
-        .map(|(key, contest)| {
-            let tops = contest.tops();
-            let put_off = targets.iter().copied().filter(|&node| schedule.puts_off(node, table.index, &key)).collect();
-            Weighed { key, contest, tops, put_off }
-        })
-        .collect()
+    let about = move |(key, contest): &(Key, Contest)| !is_settled(table, opened, key, contest, &targets);
+    contests.into_iter().filter(about).map(|(key, contest)| {
+        let tops = contest.tops();
+        Weighed { key, contest, tops, put_off: Vec::new() }
+    })
 }
 
 /// Which rows are needed, by node: the places of contests and of the versions in them.

@@ -523,7 +523,7 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn record(&mut self, _: &[TableSpec], lost: &[&Lost]) -> Result<()> {
+    async fn record(&mut self, _: &[TableSpec], lost: &[&Lost], _: bool) -> Result<()> {
         self.work()?.lost.extend(lost.iter().copied().cloned());
         Ok(())
     }

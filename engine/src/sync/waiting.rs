@@ -127,5 +127,5 @@ async fn give_up(
         loser_row: row.row.clone().map(Arc::new),
         reason: format!("dropped by hand; it waited because: {}", row.message),
     };
-    node.record(specs, &[&lost]).await
+    node.record(specs, &[&lost], false).await
 }

@@ -11,12 +11,14 @@ impl Application<'_> {
     pub(super) async fn keep_books(self, node: &mut dyn Node, specs: &[TableSpec]) -> Result<Applied> {
         let mut applied = Applied { written: self.written, deleted: self.deleted, ..Applied::default() };
         let mut park = Vec::new();
-        let mut lost = Vec::new();
+        // What waited may have lost before.
+        let (mut lost, mut lost_again) = (Vec::new(), Vec::new());
         let mut noted = 0;
         for (at, table) in self.batch.tables.iter().enumerate() {
             let mut notes = Vec::new();
             let mut unpark = Vec::new();
             for (number, decision) in table.decisions.iter().enumerate() {
+                let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
                     Some(reason) => {
                         // What a user has replaced meanwhile lost to nobody: the next cycle decides anew.
@@ -61,8 +63,10 @@ impl Application<'_> {
         if !park.is_empty() {
             node.park(specs, &park).await?;
         }
-        if !lost.is_empty() {
-            node.record(specs, &lost).await?;
+        for (lost, again) in [(&lost, false), (&lost_again, true)] {
+            if !lost.is_empty() {
+                node.record(specs, lost, again).await?;
+            }
         }
         if !self.batch.moves.is_empty() {
             node.advance(&self.batch.moves).await?;
@@ -72,7 +76,7 @@ impl Application<'_> {
             warn!(reason = %refusal.reason.message, "A row waits.");
         }
         applied.committed = applied.written + applied.deleted > 0
-            || noted + park.len() + lost.len() + applied.unparked.len() + self.batch.moves.len() > 0;
+            || noted + park.len() + lost.len() + lost_again.len() + applied.unparked.len() + self.batch.moves.len() > 0;
         Ok(applied)
     }
 }

@@ -10,9 +10,12 @@ impl Application<'_> {
         let before = self.refused.len();
         for table in tables_of(chunk) {
             let TableBatch { spec, read: Some(read), .. } = &self.batch.tables[table] else { continue };
-            let items = self.keys_of(chunk, table);
-            let keys: Vec<&Key> = items.keys().copied().collect();
-            for key in node.unseen(spec, read, &keys).await? {
+            let unseen = node.unseen(spec, read, &self.keys_of(chunk, table)).await?;
+            if unseen.is_empty() {
+                continue;
+            }
+            let items = self.by_key(chunk, table);
+            for key in unseen {
                 if let Some(&item) = items.get(&key) {
                     let message = "a user changed the row here in the meantime; decided in the next cycle";
                     self.refuse(item, ParkedCode::Busy, message.to_owned());
@@ -27,7 +30,7 @@ impl Application<'_> {
         for table in 0..self.batch.tables.len() {
             let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
             for chunk in items.chunks(CHUNK) {
-                let items = self.keys_of(chunk, table);
+                let items = self.by_key(chunk, table);
                 let keys: Vec<&Key> = items.keys().copied().collect();
                 for key in node.locked(&self.batch.tables[table].spec, &keys).await? {
                     if let Some(&item) = items.get(&key) {
@@ -48,7 +51,7 @@ impl Application<'_> {
             if spec.user_triggers.is_empty() {
                 continue;
             }
-            let items = self.keys_of(chunk, table);
+            let items = self.by_key(chunk, table);
             // A row that may only be created, or only be replaced, may rightly stand there differently.
             let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| *mode == WriteMode::Upsert);
             let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
@@ -71,7 +74,7 @@ impl Application<'_> {
             if spec.referenced.iter().all(|key| key.on_delete == OnGone::Refuse) {
                 continue;
             }
-            let items = self.keys_of(chunk, table);
+            let items = self.by_key(chunk, table);
             let keys: Vec<&Key> = items.keys().copied().collect();
             for key in node.still_referred(spec, &keys, &going).await? {
                 if let Some(&item) = items.get(&key) {

@@ -26,6 +26,7 @@ pub struct Target {
 impl Postgres {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.begin(Phase::Applying, BEGIN).await?;
+        self.know_equalities(tables).await?;
         let names = self.names.clone();
         self.read_names().await?;
         if !names.is_empty() && names != self.names {
@@ -207,12 +208,8 @@ impl Postgres {
             let wanted = sql::keys(&mut args, table, sql::cells(keys));
             let child = quote::table(reference.schema.as_deref().unwrap_or("public"), &reference.table);
             let pairs = reference.columns.iter().zip(&reference.referenced_columns).map(|(own, other)| {
-                let operator = table
-                    .columns
-                    .iter()
-                    .find(|column| column.name == *other)
-                    .and_then(|column| self.equalities.get(&column.native))
-                    .map_or("pg_catalog.=", String::as_str);
+                let column = table.columns.iter().find(|column| column.name == *other);
+                let operator = column.map_or("pg_catalog.=", |column| self.equality(&column.native));
                 format!("c.{} OPERATOR({operator}) t.{}", quote::ident(own), quote::ident(other))
             });
             let pairs = pairs.collect::<Vec<_>>().join(" AND ");

@@ -34,9 +34,10 @@ pub struct Pulse {
 impl Postgres {
     pub(super) async fn open_snapshot(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         self.begin(Phase::Reading, BEGIN).await?;
+        self.know_equalities(tables).await?;
         let service = self.check_service().await?;
         let now = self.fingerprints(tables).await?;
-        let drifted = self.compare(tables, &now).await?;
+        let drifted = self.compare(tables, &now);
         let rows = self
             .fetch(
                 "SELECT (EXTRACT (EPOCH FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, \
@@ -55,25 +56,21 @@ impl Postgres {
         Ok(Opened { service, clock, shared_marks: true, positions, purged, kept, next_marks, parked, drifted })
     }
 
-    async fn compare(&mut self, tables: &[TableSpec], now: &[Fingerprint]) -> Result<Vec<(usize, String)>> {
-        let rows = self.fetch("SELECT \"table\", fingerprint FROM concord.installed", Args::new()).await?;
-        let mut left: std::collections::HashMap<String, Fingerprint> = std::collections::HashMap::new();
-        for row in &rows {
-            left.insert(get(row, 0)?, Fingerprint::read(&get::<String>(row, 1)?));
-        }
+    /// How tables differ from what the last install left, by table index.
+    fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, String)> {
         let mut drifted = Vec::new();
         for (table, now) in tables.iter().zip(now) {
-            match left.get(&table.name) {
+            match self.fingerprints.get(&table.name) {
                 None => drifted.push((table.index, "it is not installed here".to_owned())),
                 Some(left) => {
-                    let differences = left.differences(now);
+                    let differences = Fingerprint::read(left).differences(now);
                     if !differences.is_empty() {
                         drifted.push((table.index, differences.join("; ")));
                     }
                 }
             }
         }
-        Ok(drifted)
+        drifted
     }
 
     pub(super) async fn read_entries(
@@ -181,29 +178,31 @@ impl Postgres {
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
         let mut args = Args::new();
-        args.mark(through.next()).marks(through.open().iter().copied());
-        args.add(table.name.as_str()).add(through.to_string());
-        let mut passed = "(h.xid OPERATOR(pg_catalog.<) $1::pg_catalog.xid8 \
-                          AND h.xid OPERATOR(pg_catalog.<>) ALL ($2::pg_catalog.xid8[]))"
-            .to_owned();
-        for &(mark, last) in through.inside() {
-            args.mark(mark).add(last);
-            let at = args.count();
-            passed += &format!(" OR (h.xid OPERATOR(pg_catalog.=) ${}::pg_catalog.xid8 AND h.id <= ${at})", at - 1);
-        }
-        let remember = witness::remember(&mut args, table, 3, &passed, witnesses);
+        let passed = passed(&mut args, through);
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
-        let statement = format!(
-            "WITH gone AS (DELETE FROM {} AS h WHERE ({passed}){mine} RETURNING 1), \
-                total AS (SELECT pg_catalog.count(*) AS n FROM gone), \
-                mark AS (INSERT INTO concord.purged (\"table\", cut) SELECT $3, $4 FROM total WHERE n > 0 \
-                    ON CONFLICT (\"table\") DO UPDATE SET cut = excluded.cut), \
-                {remember} \
-             SELECT n FROM total",
-            sql::history(table)
+        let history = sql::history(table);
+        args.add(table.name.as_str()).add(through.to_string());
+        let name = args.count() - 1;
+        let remember = witness::remember(&mut args, table, name, &passed, witnesses);
+        let books = format!(
+            "WITH some_ AS MATERIALIZED (SELECT EXISTS (SELECT FROM {history} AS h WHERE {passed}{mine}) AS are), \
+                {remember}, \
+                mark AS (INSERT INTO concord.purged (\"table\", cut) SELECT ${name}, ${} FROM some_ WHERE are \
+                    ON CONFLICT (\"table\") DO UPDATE SET cut = excluded.cut) \
+             SELECT are FROM some_",
+            name + 1
         );
-        let rows = self.fetch(statement, args).await?;
-        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
+        // Nothing is lost if it has to be done again.
+        self.begin(Phase::Purging, "BEGIN; SET LOCAL synchronous_commit = off").await?;
+        if !get::<bool>(&self.fetch(books, args).await?[0], 0)? {
+            return Ok(0);
+        }
+        let mut args = Args::new();
+        let passed = self::passed(&mut args, through);
+        let gone = self.execute(format!("DELETE FROM {history} AS h WHERE {passed}{mine}"), args).await?;
+        self.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        Ok(gone)
     }
 
     /// Changes when an entry was written. It is written before its transaction commits, so while one that could have
@@ -258,6 +257,22 @@ impl Postgres {
             .await?;
         rows.iter().map(|row| get(row, 0)).collect()
     }
+}
+
+/// The condition that an entry `h` lies before a cut; adds the parameters.
+fn passed(args: &mut Args, cut: &Cut) -> String {
+    args.mark(cut.next()).marks(cut.open().iter().copied());
+    let at = args.count();
+    let mut passed = format!(
+        "(h.xid OPERATOR(pg_catalog.<) ${}::pg_catalog.xid8 AND h.xid OPERATOR(pg_catalog.<>) ALL (${at}::pg_catalog.xid8[]))",
+        at - 1
+    );
+    for &(mark, last) in cut.inside() {
+        args.mark(mark).add(last);
+        let at = args.count();
+        passed += &format!(" OR (h.xid OPERATOR(pg_catalog.=) ${}::pg_catalog.xid8 AND h.id <= ${at})", at - 1);
+    }
+    format!("({passed})")
 }
 
 /// The columns of a history in the order in which they are read.

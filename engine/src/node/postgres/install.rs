@@ -46,9 +46,9 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
     ),
     (
         "journal",
-        "id text COLLATE \"C\", loser text COLLATE \"C\", \"table\" text NOT NULL, key text NOT NULL, decided int8 NOT NULL, \
+        "id text NOT NULL, loser text NOT NULL, \"table\" text NOT NULL, key text NOT NULL, decided int8 NOT NULL, \
                  winner text NOT NULL, winner_time int8 NOT NULL, winner_row text, loser_time int8 NOT NULL, \
-                 loser_row text, reason text NOT NULL, PRIMARY KEY (id, loser)",
+                 loser_row text, reason text NOT NULL",
     ),
 ];
 

@@ -62,8 +62,10 @@ struct Postgres {
     role: String,
     /// Schemas in which the role looks for unqualified names.
     path: Vec<String>,
-    /// Types that have an `=` of their own, by name: the operator.
-    equalities: HashMap<String, String>,
+    /// Types that have an `=` of their own, by name: the operator. Read when a type that is not built in is met.
+    equalities: Option<HashMap<String, String>>,
+    /// How each table was left by the last install, by its shared name, as the service tables say.
+    fingerprints: HashMap<String, String>,
     /// The sync's nodes as the service tables name them.
     names: Vec<String>,
     /// Whether all service tables are there that this Concord knows.
@@ -84,6 +86,7 @@ enum Phase {
     Idle,
     Reading,
     Applying,
+    Purging,
     Installing,
 }
 
@@ -99,7 +102,8 @@ impl Postgres {
             pid: 0,
             role: String::new(),
             path: Vec::new(),
-            equalities: HashMap::new(),
+            equalities: None,
+            fingerprints: HashMap::new(),
             names: Vec::new(),
             complete: false,
             whole: Cut::START,
@@ -118,10 +122,7 @@ impl Postgres {
         if self.session.is_none() {
             let opening = self.place.connect().await?;
             (self.session, self.path, self.pid) = (Some(opening.connection), opening.path, opening.pid);
-            self.stale = false;
-            let rows = self.fetch("SELECT session_user::pg_catalog.text", Args::new()).await?;
-            self.role = schema::get(&rows[0], 0)?;
-            self.read_equalities().await?;
+            (self.role, self.stale) = (opening.role, false);
         }
         if self.stale {
             self.targets.clear();
@@ -167,6 +168,14 @@ impl Postgres {
         let (session, place, pid) = self.connection()?;
         let result = place.answer(pid, query.fetch_all(session)).await;
         result.map_err(|error| self.fail(error))
+    }
+
+    /// Runs one statement that gives no rows; how many it changed.
+    async fn execute(&mut self, statement: impl AsRef<str>, args: Args) -> Result<u64> {
+        let query = sqlx::query_with(AssertSqlSafe(statement.as_ref()), args.finish()?);
+        let (session, place, pid) = self.connection()?;
+        let result = place.answer(pid, query.execute(session)).await;
+        result.map(|done| done.rows_affected()).map_err(|error| self.fail(error))
     }
 
     /// The same for many rows: each is given to `take` as it arrives, so that the server goes on meanwhile.
@@ -375,8 +384,8 @@ impl Node for Postgres {
         self.delete_parked(table, keys).await
     }
 
-    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()> {
-        self.write_journal(tables, lost).await
+    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
+        self.write_journal(tables, lost, again).await
     }
 
     async fn advance(&mut self, moves: &[Move]) -> Result<()> {
@@ -408,8 +417,9 @@ impl Node for Postgres {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
-        self.open().await?;
-        self.delete_entries(table, through, arrivals, witnesses).await
+        let done = self.delete_entries(table, through, arrivals, witnesses).await;
+        self.close().await;
+        done
     }
 
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {

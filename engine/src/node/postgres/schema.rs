@@ -97,6 +97,9 @@ const LENIENT: &str = "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attr
     WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND NOT c.collisdeterministic";
 
 /// Types that compare by an operator of their own, such as citext, and domains over them.
+/// The operator by which built-in types compare.
+const BUILT_IN: &str = "pg_catalog.=";
+
 const EQUALITIES: &str = "WITH RECURSIVE own (oid, operator) AS ( \
         SELECT c.opcintype, pg_catalog.quote_ident(n.nspname) || '.' || o.oprname \
         FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname = 'btree' \
@@ -108,6 +111,11 @@ const EQUALITIES: &str = "WITH RECURSIVE own (oid, operator) AS ( \
     UNION ALL \
         SELECT t.oid, b.operator FROM own b JOIN pg_catalog.pg_type t ON t.typtype = 'd' AND t.typbasetype = b.oid) \
     SELECT pg_catalog.format_type(oid, -1), operator FROM own";
+
+/// Whether a type is one of those that PostgreSQL itself brings and Concord reads in binary form.
+fn is_built_in(domain: &Domain) -> bool {
+    !matches!(domain, Domain::Native(_) | Domain::Loose { .. } | Domain::Unsupported(_))
+}
 
 impl Postgres {
     pub(super) async fn read_probe(&mut self) -> Result<Probe> {
@@ -179,11 +187,22 @@ impl Postgres {
         Ok(Probe { server: format!("PostgreSQL {version}"), role, identity, warnings, refusals })
     }
 
-    /// Learns which types have an `=` of their own; asked again whenever tables are looked at.
+    /// Learns which types have an `=` of their own.
     pub(super) async fn read_equalities(&mut self) -> Result<()> {
         let rows = self.fetch(EQUALITIES, Args::new()).await?;
-        self.equalities = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
+        self.equalities = Some(rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?);
         Ok(())
+    }
+
+    /// Makes sure that they are known where tables have types that are not built in.
+    pub(super) async fn know_equalities(&mut self, tables: &[TableSpec]) -> Result<()> {
+        let all_built_in = || tables.iter().flat_map(|table| &table.columns).all(|column| is_built_in(&column.domain));
+        if self.equalities.is_none() && !all_built_in() { self.read_equalities().await } else { Ok(()) }
+    }
+
+    /// The operator by which a type compares.
+    pub(super) fn equality(&self, native: &str) -> &str {
+        self.equalities.as_ref().and_then(|known| known.get(native)).map_or(BUILT_IN, String::as_str)
     }
 
     pub(super) async fn read_catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
@@ -191,7 +210,6 @@ impl Postgres {
         args.add(table).add(self.path.clone());
         let found = self.fetch(TABLE, args).await?;
         let Some(row) = found.first() else { return Ok(None) };
-        self.read_equalities().await?;
         let oid: i64 = get(row, 0)?;
         let schema: String = get(row, 1)?;
         let name: String = get(row, 2)?;
@@ -207,6 +225,10 @@ impl Postgres {
                 identities.push(column.name.clone());
             }
             columns.push(column);
+        }
+        if !columns.iter().all(|column| is_built_in(&column.domain)) {
+            // The type may be younger than the session.
+            self.read_equalities().await?;
         }
 
         let mut key = Vec::new();
@@ -230,7 +252,7 @@ impl Postgres {
         for column in &columns {
             let in_key = key.contains(&column.name);
             // Two spellings of one key would be two rows to Concord and one to the database.
-            if in_key && (lenient.contains(&column.name) || self.equalities.contains_key(&column.native)) {
+            if in_key && (lenient.contains(&column.name) || self.equality(&column.native) != BUILT_IN) {
                 refusals.push(format!(
                     "{full}: key column {} ({}) takes different values for equal; identify rows by a type and a collation \
                      that do not, such as text COLLATE \"C\"",

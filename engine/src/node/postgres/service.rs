@@ -22,27 +22,23 @@ use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE
 const JOURNALLED: usize = 1_000;
 
 impl Postgres {
-    /// The layout of the service tables, or `None` without any.
-    pub(super) async fn read_service_version(&mut self) -> Result<Option<i64>> {
+    /// Whether there are service tables.
+    async fn is_installed(&mut self) -> Result<bool> {
         let exists = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL, \
                       pg_catalog.to_regclass('concord.witness') IS NOT NULL";
         let rows = self.fetch(exists, Args::new()).await?;
         self.complete = get(&rows[0], 1)?;
-        if !get::<bool>(&rows[0], 0)? {
+        get(&rows[0], 0)
+    }
+
+    /// The layout of the service tables, or `None` without any.
+    pub(super) async fn read_service_version(&mut self) -> Result<Option<i64>> {
+        if !self.is_installed().await? {
             return Ok(None);
         }
         let rows = self.fetch("SELECT version FROM concord.node", Args::new()).await?;
-        let version: i64 = rows.first().map_or(Ok(SERVICE_VERSION), |row| get(row, 0))?;
-        if version > SERVICE_VERSION {
-            return Err(Error::new(
-                ErrorKind::Service,
-                format!(
-                    "a newer Concord installed the service tables here (version {version}, this one knows {SERVICE_VERSION}); \
-                     use that one"
-                ),
-            ));
-        }
-        Ok(Some(version))
+        let version = rows.first().map_or(Ok(SERVICE_VERSION), |row| get(row, 0))?;
+        refuse_newer(version).map(|()| Some(version))
     }
 
     /// Fails unless Concord is installed, with all that this one needs.
@@ -58,15 +54,20 @@ impl Postgres {
     }
 
     pub(super) async fn read_service(&mut self) -> Result<Option<Service>> {
-        if self.read_service_version().await?.is_none() {
+        if !self.is_installed().await? {
             return Ok(None);
         }
-        let rows = self.fetch("SELECT sync, node, uuid::pg_catalog.text, nodes FROM concord.node", Args::new()).await?;
+        // Whatever the layout, these columns are there.
+        let node = "SELECT version, sync, node, uuid::pg_catalog.text, nodes FROM concord.node";
+        let rows = self.fetch(node, Args::new()).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        self.names = get(row, 3)?;
-        let (sync, node, uuid) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-        let rows = self.fetch("SELECT \"table\", shape FROM concord.installed ORDER BY 1", Args::new()).await?;
+        refuse_newer(get(row, 0)?)?;
+        self.names = get(row, 4)?;
+        let (sync, node, uuid) = (get(row, 1)?, get(row, 2)?, get(row, 3)?);
+        let rows =
+            self.fetch("SELECT \"table\", shape, fingerprint FROM concord.installed ORDER BY 1", Args::new()).await?;
         let tables = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
+        self.fingerprints = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 2)?))).collect::<Result<_>>()?;
         Ok(Some(Service { sync, node, nodes: self.names.clone(), uuid, tables }))
     }
 
@@ -276,37 +277,24 @@ impl Postgres {
 
     // ---- the journal ----
 
-    pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()> {
-        for lost in lost.chunks(JOURNALLED) {
-            let mut names = Vec::with_capacity(lost.len());
-            for one in lost {
-                let table = table_at(tables, one.table)?;
-                names.push([self.node_name(one.loser)?, table.name.clone(), self.node_name(one.winner)?]);
-            }
-            let mut args = Args::new();
-            args.texts(lost.iter(), |one, out| text(&one.id, out));
-            for at in 0..3 {
-                args.texts(names.iter(), |names, out| text(&names[at], out));
-            }
-            args.texts(lost.iter(), |one, out| {
-                write_json(&one.key, out);
-                true
-            });
-            args.texts(lost.iter(), |one, out| row_text(one.winner_row.as_deref(), out))
-                .texts(lost.iter(), |one, out| row_text(one.loser_row.as_deref(), out))
-                .texts(lost.iter(), |one, out| text(&one.reason.replace('\0', "\u{FFFD}"), out))
-                .add(lost.iter().map(|one| one.decided).collect::<Vec<_>>())
-                .add(lost.iter().map(|one| one.winner_time).collect::<Vec<_>>())
-                .add(lost.iter().map(|one| one.loser_time).collect::<Vec<_>>());
-            self.fetch(
-                "INSERT INTO concord.journal (id, loser, \"table\", winner, key, winner_row, loser_row, reason, decided, \
-                    winner_time, loser_time) SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
-                    $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
-                    $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.int8[], $10::pg_catalog.int8[], \
-                    $11::pg_catalog.int8[]) ON CONFLICT DO NOTHING",
-                args,
-            )
-            .await?;
+    pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
+        let mut names = Vec::with_capacity(lost.len());
+        for one in lost {
+            let table = table_at(tables, one.table)?;
+            names.push([self.node_name(one.loser)?, table.name.clone(), self.node_name(one.winner)?]);
+        }
+        // No index helps to find an entry: each would pay for it, and only what waited is ever looked for.
+        let unknown = "WHERE NOT EXISTS (SELECT FROM concord.journal AS j \
+                       WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser)";
+        let statement = format!("{JOURNAL} {} ON CONFLICT DO NOTHING", if again { unknown } else { "" });
+        let mut pages =
+            lost.chunks(JOURNALLED).zip(names.chunks(JOURNALLED)).map(|(lost, names)| journalled(lost, names));
+        let mut next = pages.next();
+        while let Some(args) = next {
+            // While the server writes one page the next is put together.
+            let (written, page) = futures::join!(self.execute(&statement, args), async { pages.next() });
+            written?;
+            next = page;
         }
         Ok(())
     }
@@ -360,8 +348,47 @@ impl Postgres {
     }
 }
 
+const JOURNAL: &str = "INSERT INTO concord.journal (id, loser, \"table\", winner, key, winner_row, loser_row, reason, decided, \
+    winner_time, loser_time) SELECT u.* FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
+    $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
+    $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.int8[], $10::pg_catalog.int8[], \
+    $11::pg_catalog.int8[]) AS u (id, loser, t, winner, key, winner_row, loser_row, reason, decided, winner_time, loser_time)";
+
+/// The parameters of [`JOURNAL`]; `names` are those of the loser, the table and the winner.
+fn journalled(lost: &[&Lost], names: &[[String; 3]]) -> Args {
+    let mut args = Args::new();
+    args.texts(lost.iter(), |one, out| text(&one.id, out));
+    for at in 0..3 {
+        args.texts(names.iter(), |names, out| text(&names[at], out));
+    }
+    args.texts(lost.iter(), |one, out| {
+        write_json(&one.key, out);
+        true
+    });
+    args.texts(lost.iter(), |one, out| row_text(one.winner_row.as_deref(), out))
+        .texts(lost.iter(), |one, out| row_text(one.loser_row.as_deref(), out))
+        .texts(lost.iter(), |one, out| text(&one.reason.replace('\0', "\u{FFFD}"), out))
+        .add(lost.iter().map(|one| one.decided).collect::<Vec<_>>())
+        .add(lost.iter().map(|one| one.winner_time).collect::<Vec<_>>())
+        .add(lost.iter().map(|one| one.loser_time).collect::<Vec<_>>());
+    args
+}
+
 fn not_installed() -> Error {
     Error::new(ErrorKind::Service, NOT_INSTALLED)
+}
+
+fn refuse_newer(version: i64) -> Result<()> {
+    match version > SERVICE_VERSION {
+        false => Ok(()),
+        true => Err(Error::new(
+            ErrorKind::Service,
+            format!(
+                "a newer Concord installed the service tables here (version {version}, this one knows {SERVICE_VERSION}); \
+                 use that one"
+            ),
+        )),
+    }
 }
 
 fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {

@@ -93,7 +93,7 @@ impl Postgres {
     /// `left = right` for a column's values, by the operator that the column's type compares by. The right side comes
     /// from a parameter.
     pub(super) fn equal(&self, column: &Column, left: &str, right: &str) -> String {
-        let operator = self.equalities.get(&column.native).map_or("pg_catalog.=", String::as_str);
+        let operator = self.equality(&column.native);
         format!("{left} OPERATOR({operator}) {}", Wire::of(column).incoming(right))
     }
 

@@ -67,7 +67,7 @@ impl Postgres {
     }
 }
 
-/// Statements for a `WITH` that has `total (n)`, the number of entries of `table` being purged, and the table's name as
+/// Parts of a `WITH` that has `some_ (are)`, whether there are entries of `table` to be purged, and the table's name as
 /// parameter `name`. They remember those `witnesses` that the history holds, and forget the same targets' former ones,
 /// where `passed` is that a row `h` lies before the cut through which is purged.
 pub fn remember(
@@ -88,11 +88,11 @@ pub fn remember(
     );
     format!(
         "kept AS (INSERT INTO concord.witness (\"table\", target, xid, id, \"time\") \
-            SELECT ${name}, w.target, h.xid, h.id, h.\"time\" FROM total, {wanted} JOIN {} AS h \
+            SELECT ${name}, w.target, h.xid, h.id, h.\"time\" FROM some_, {wanted} JOIN {} AS h \
                 ON h.xid OPERATOR(pg_catalog.=) w.xid AND h.id OPERATOR(pg_catalog.=) w.id \
-            WHERE total.n > 0 ON CONFLICT DO NOTHING), \
-         forgotten AS (DELETE FROM concord.witness AS h USING total WHERE total.n > 0 AND h.\"table\" = ${name} \
-            AND h.target = ANY (${targets}::pg_catalog.text[]) AND ({passed}) \
+            WHERE are ON CONFLICT DO NOTHING), \
+         forgotten AS (DELETE FROM concord.witness AS h USING some_ WHERE are AND h.\"table\" = ${name} \
+            AND h.target = ANY (${targets}::pg_catalog.text[]) AND {passed} \
             AND NOT EXISTS (SELECT FROM {wanted} WHERE w.target = h.target \
                 AND w.xid OPERATOR(pg_catalog.=) h.xid AND w.id OPERATOR(pg_catalog.=) h.id))",
         sql::history(table)

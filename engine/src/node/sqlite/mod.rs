@@ -403,7 +403,7 @@ impl Node for Sqlite {
         self.run(|node| service::unpark(&node.db, table, keys))
     }
 
-    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost]) -> Result<()> {
+    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], _: bool) -> Result<()> {
         self.run(|node| service::record(&node.db, tables, &node.names, lost))
     }
 

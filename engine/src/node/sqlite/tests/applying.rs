@@ -371,8 +371,8 @@ async fn waiting_rows_and_the_journal_are_kept() {
         loser_row: Some(std::sync::Arc::new(row([decimal("1.5"), Value::Null, Value::Null]))),
         reason: "latest wins".into(),
     };
-    bench.node.record(&bench.specs, &[&lost("a", 1), &lost("b", 2)]).await.unwrap();
-    bench.node.record(&bench.specs, &[&Lost { reason: "again".into(), ..lost("a", 3) }]).await.unwrap();
+    bench.node.record(&bench.specs, &[&lost("a", 1), &lost("b", 2)], false).await.unwrap();
+    bench.node.record(&bench.specs, &[&Lost { reason: "again".into(), ..lost("a", 3) }], true).await.unwrap();
     bench.node.commit().await.unwrap();
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
     assert_eq!(opened.parked, [parked("1.5", "second"), parked("2", "other")]);
