@@ -93,6 +93,7 @@ impl Session {
     async fn round(&mut self) -> Result<Cycle> {
         let mut cycle = Cycle::default();
         let mut opened = self.open().await?;
+        self.enough()?;
         let pages = self.read(&opened, &mut cycle).await?;
         if opened.doubtful || self.is_skewed(&opened, &pages) {
             self.close().await;
