@@ -25,6 +25,14 @@ pub struct Version {
     pub stamp: Stamp,
 }
 
+impl Version {
+    /// Whether the same change came out of it, as it should where two have seen the same. A conflict that was decided twice,
+    /// each time without one of the nodes, may have come out differently if a clock or the policy was changed in between.
+    pub fn decided_alike(&self, other: &Version) -> bool {
+        self.stamp.node == other.stamp.node
+    }
+}
+
 /// A version with its content: `None` where the row is deleted.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
@@ -34,15 +42,18 @@ pub struct Candidate<'a> {
 
 /// The versions that no other version has seen, by their places in `versions`.
 ///
-/// Of versions that have seen the same, one stands for all: the first that does not wait, in the order given. One result
-/// means that it can be carried on as it is; more are a conflict.
-pub fn tops(versions: &[&Version]) -> Vec<usize> {
+/// Of versions that have seen the same, one stands for all: the first that does not wait, in the order given. With `rivals`
+/// that is so only of those that were decided alike, by [`Version::decided_alike`]. One result means that it can be carried
+/// on as it is; more are a conflict.
+pub fn tops(versions: &[&Version], rivals: bool) -> Vec<usize> {
     let replaced = |at: usize| {
         let version = versions[at];
         versions.iter().enumerate().any(|(other_at, other)| {
+            let first = || (other.waiting, other_at) < (version.waiting, at);
+            let stands_for_it = || first() && (!rivals || other.decided_alike(version));
             other_at != at
                 && other.vector.includes(&version.vector)
-                && (!version.vector.includes(&other.vector) || (other.waiting, other_at) < (version.waiting, at))
+                && (!version.vector.includes(&other.vector) || stands_for_it())
         })
     };
     (0..versions.len()).filter(|&at| !replaced(at)).collect()
@@ -94,7 +105,7 @@ mod tests {
     }
 
     fn tops(versions: &[Version]) -> Vec<usize> {
-        super::tops(&versions.iter().collect::<Vec<_>>())
+        super::tops(&versions.iter().collect::<Vec<_>>(), true)
     }
 
     #[test]
@@ -105,15 +116,24 @@ mod tests {
 
     #[test]
     fn versions_unseen_by_each_other_conflict_and_equals_are_one() {
-        let versions =
+        let mut versions =
             [version(0, &[(0, 1)], 1), version(1, &[(1, 1)], 2), version(2, &[(1, 1)], 2), version(3, &[], i64::MIN)];
+        versions[2].stamp.node = NodeId(1);
         assert_eq!(tops(&versions), [0, 1]);
+    }
+
+    #[test]
+    fn versions_that_have_seen_the_same_and_were_decided_differently_conflict() {
+        let versions = [version(0, &[(0, 1), (1, 1)], 1), version(1, &[(0, 1), (1, 1)], 2)];
+        assert_eq!(tops(&versions), [0, 1]);
+        assert_eq!(super::tops(&versions.iter().collect::<Vec<_>>(), false), [0]);
     }
 
     #[test]
     fn the_one_that_stands_is_preferred_to_its_equal_that_waits() {
         let mut versions = [version(0, &[(1, 1)], 1), version(1, &[(1, 1)], 1)];
         versions[0].waiting = true;
+        versions[0].stamp.node = NodeId(1);
         assert_eq!(tops(&versions), [1]);
     }
 

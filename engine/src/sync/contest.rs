@@ -110,10 +110,11 @@ impl Contest {
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
                 if !behind {
-                    vector.join(&all);
-                    if entry.time > stamp.time {
+                    // What came out may be older than what lost.
+                    if entry.time > stamp.time || all.includes(vector) {
                         *stamp = Stamp { time: entry.time, node: arrival.dot.node };
                     }
+                    vector.join(&all);
                 }
                 told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
@@ -263,8 +264,16 @@ impl Contest {
     }
 
     /// The places of the versions that no other has seen, once the contest is closed.
-    pub fn tops(&self) -> Vec<usize> {
+    pub fn tops(&self, table: &Table) -> Vec<usize> {
         let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
-        merge::tops(&versions)
+        merge::tops(&versions, table.tells_all())
+    }
+
+    /// Whether what stands at some of its nodes may have been decided differently, by nodes that have seen the same.
+    pub fn may_differ(&self, table: &Table) -> bool {
+        let stands = |c: &&Contender| !c.version.waiting && !c.version.behind && c.version.stamp.time != i64::MIN;
+        let mut standing = self.versions.iter().filter(stands);
+        table.tells_all()
+            && standing.next().is_some_and(|first| standing.any(|other| !other.version.decided_alike(&first.version)))
     }
 }

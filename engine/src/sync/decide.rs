@@ -85,6 +85,8 @@ pub struct Resolved {
     /// The places of the versions that lost, with content of their own.
     pub losers: Vec<usize>,
     pub conflict: bool,
+    /// Whether nodes that have seen the same hold what was decided differently.
+    pub rivals: bool,
     pub reason: Cow<'static, str>,
     /// Names the conflict, alike at all nodes.
     pub id: String,
@@ -175,8 +177,16 @@ fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &
         id: if outcome.conflict { conflict_id(table, key, contest, tops, names) } else { String::new() },
         losers,
         conflict: outcome.conflict,
+        rivals: rivals(table, contest, tops),
         reason: outcome.reason,
     }
+}
+
+/// Whether some of the versions that are left have seen the same.
+fn rivals(table: &Table, contest: &Contest, tops: &[usize]) -> bool {
+    let vector = |at: usize| &contest.versions[at].version.vector;
+    let rival = |&at: &usize| tops.iter().any(|&other| other != at && vector(other) == vector(at));
+    tops.len() > 1 && table.tells_all() && tops.iter().any(rival)
 }
 
 fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolved {
@@ -187,6 +197,7 @@ fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolv
         taken: None,
         losers: Vec::new(),
         conflict: false,
+        rivals: false,
         reason: why.into(),
         id: String::new(),
     }

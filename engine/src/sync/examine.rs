@@ -61,7 +61,7 @@ impl Session {
             if !table.relays() {
                 continue;
             }
-            let disputed = contest.tops().len() > 1;
+            let disputed = contest.tops(table).len() > 1;
             let hearsay = contest.seen();
             let hearsay = || hearsay.dots().iter().filter(|dot| !opened.was_read(table.index, dot));
             for &node in &participants {
@@ -122,13 +122,14 @@ impl Session {
     }
 }
 
-/// Whether every node that takes part has seen everything that there is to see of a key.
+/// Whether every node that takes part has seen everything that there is to see of a key, and made the same of it.
 pub(super) fn is_settled(table: &Table, opened: &Opened, key: &Key, contest: &Contest, targets: &[NodeId]) -> bool {
-    targets.iter().all(|&target| {
-        let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
-        opened.parked(target, table.index, key).is_none()
-            && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
-    })
+    !contest.may_differ(table)
+        && targets.iter().all(|&target| {
+            let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
+            opened.parked(target, table.index, key).is_none()
+                && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
+        })
 }
 
 /// The nodes that take part in a table.

@@ -146,7 +146,7 @@ fn unsettled(table: &Table, opened: &Opened, contests: Contests) -> impl Iterato
     let targets = targets(table, opened);
     let about = move |(key, contest): &(Key, Contest)| !is_settled(table, opened, key, contest, &targets);
     contests.into_iter().filter(about).map(|(key, contest)| {
-        let tops = contest.tops();
+        let tops = contest.tops(table);
         Weighed { key, contest, tops, put_off: Vec::new() }
     })
 }

@@ -50,11 +50,18 @@ impl Ruling<'_> {
         self.contest.stands_for(target, dot, self.table, self.opened)
     }
 
+    /// Whether a node that has seen everything holds what was decided differently nevertheless.
+    fn differs(&self, target: NodeId) -> bool {
+        let Ruling { contest, resolved, .. } = self;
+        resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
+    }
+
     fn effect(&self, target: NodeId, form: &Form) -> Effect {
         let Ruling { contest, resolved, .. } = self;
         let taken = resolved.taken.map(|at| &contest.versions[at]);
         let is_taken = taken.is_some_and(|taken| taken.version.node == target && !taken.version.waiting);
-        if is_taken || resolved.vector.dots().iter().all(|dot| self.knows(target, dot)) {
+        let knows_all = || resolved.vector.dots().iter().all(|dot| self.knows(target, dot));
+        if is_taken || (knows_all() && !self.differs(target)) {
             return Effect::Keep;
         }
         let stands = contest.standing(target).map(|contender| &contender.content);
@@ -136,7 +143,12 @@ impl Ruling<'_> {
         // With two nodes, positions tell all, except what a partial page has not reached.
         // What the node knew before, it has told before.
         let untold = |dot: &Dot| !self.knows(target, dot) && (relays || !opened.will_pass(table.index, target, dot));
-        let Some(last) = resolved.vector.dots().iter().copied().filter(untold).max_by_key(|dot| dot.number) else {
+        let dots = || resolved.vector.dots().iter().copied();
+        // By the change that stands, others see what the outcome was.
+        let winner = dots().find(|dot| dot.node == resolved.stamp.node);
+        let last = dots().filter(untold).max_by_key(|dot| dot.number);
+        let Some(named) = (if last.is_some() { winner.or(last) } else { winner.filter(|_| self.differs(target)) })
+        else {
             return Vec::new();
         };
         let deleted = matches!(resolved.settled, Settled::Deleted);
@@ -161,17 +173,12 @@ impl Ruling<'_> {
             })
             .collect();
         notes.sort_by_key(|note| (note.dot.node, note.dot.number));
-        match notes.last_mut() {
+        match notes.last_mut().filter(|note| note.dot.node == named.node) {
             Some(note) => {
                 note.vector = resolved.vector.clone();
                 note.stamp.time = resolved.stamp.time;
             }
-            None => {
-                // The change that stands, where it is among those to be told.
-                let own =
-                    resolved.vector.dots().iter().copied().find(|dot| dot.node == resolved.stamp.node && untold(dot));
-                notes.push(note(own.unwrap_or(last), resolved.vector.clone(), resolved.stamp, None));
-            }
+            None => notes.push(note(named, resolved.vector.clone(), resolved.stamp, None)),
         }
         notes
     }

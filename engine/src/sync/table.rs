@@ -56,6 +56,12 @@ impl Table {
         self.from.is_none() && self.forms.len() > 2
     }
 
+    /// Whether every node takes everything, and writes down what it took.
+    pub fn tells_all(&self) -> bool {
+        let total = |form: &Form| form.lens.is_total();
+        self.relays() && self.operations == Operations::ALL && self.forms.iter().flatten().all(total)
+    }
+
     /// The form at a node, unless the node is away or the table stands still.
     pub fn form(&self, node: NodeId) -> Option<&Form> {
         self.forms[node.index()].as_ref().filter(|_| self.stopped.is_none())

@@ -574,6 +574,42 @@ fn clocks_that_are_wrong_decide_nothing() {
     assert!(cluster.rows().iter().all(|rows| *rows == [(1, 8), (2, 8)]), "{:?}", cluster.rows());
 }
 
+/// A conflict is decided where one node is there, and again, the other way round, where that node is away: because a clock
+/// is off by something else than before, or because the policy was changed.
+#[test]
+fn decisions_that_differ_come_together() {
+    for (policy, skew) in [("latest-wins", -60_000_000), ("earliest-wins", 0)] {
+        let cluster = Cluster::new(5, &[(1, 0)]);
+        let session = |policy: &str| cluster.session(&format!("{policy:?}"), 10);
+        cluster.block(session("latest-wins").install()).unwrap();
+        let absent = |nodes: &[usize]| {
+            for (at, database) in cluster.databases.iter().enumerate() {
+                database.lock().up = !nodes.contains(&at);
+            }
+        };
+        cluster.databases[0].lock().write(1, Some(7), false);
+        later();
+        cluster.databases[1].lock().write(1, Some(8), false);
+        absent(&[3, 4]);
+        (0..2).for_each(|at| cluster.databases[at].lock().changing = true);
+        cluster.block(session("latest-wins").cycle()).unwrap();
+        (0..2).for_each(|at| cluster.databases[at].lock().changing = false);
+        cluster.databases[0].lock().skew = skew;
+        absent(&[2, 4]);
+        cluster.block(session(policy).sync()).unwrap();
+        let second: Vec<i64> = cluster.databases.iter().map(|database| database.lock().rows[&1]).collect();
+        assert_eq!(second, [7, 7, 8, 7, 0], "{policy}");
+        // They meet where neither who wrote it nor anybody else is.
+        absent(&[0, 1, 4]);
+        cluster.block(session(policy).sync()).unwrap();
+        absent(&[]);
+        cluster.block(session(policy).sync()).unwrap();
+        assert!(cluster.rows().iter().all(|rows| *rows == cluster.rows()[0]), "{policy}: {:?}", cluster.rows());
+        let cycle = cluster.block(session(policy).cycle()).unwrap();
+        assert!(!cycle.wrote, "{policy}: {cycle:?}");
+    }
+}
+
 /// Where the file asks for it, a node whose clock is wrong is left out until it is right.
 #[test]
 fn a_node_whose_clock_is_wrong_is_left_out_where_asked() {
