@@ -5,7 +5,7 @@ use concord_tests::{As, Cluster, Kind};
 concord_tests::clusters! {
     pairs: [
         a_column_is_added, a_column_is_dropped, a_column_is_renamed, a_trigger_is_dropped, a_trigger_is_changed, the_table_is_rebuilt,
-        the_table_is_gone, a_new_index_is_no_drift,
+        the_table_is_gone, a_new_index_is_no_drift, a_column_is_renamed_while_it_is_read, rebuilt_beside_a_watch,
     ]
     many: [a_trigger_is_dropped_among_all]
     all: []
@@ -152,17 +152,52 @@ async fn a_trigger_function_is_changed() {
 }
 
 /// As many tools do it: a new table, the rows copied, the old one dropped, and the name given to the new one.
+fn rebuild(kind: Kind) -> String {
+    let grant = if kind == Kind::Postgres { "; GRANT ALL ON items TO app" } else { "" };
+    format!(
+        "CREATE TABLE items_new (id integer PRIMARY KEY, name text, notes text); INSERT INTO items_new SELECT * FROM items;
+         DROP TABLE items; ALTER TABLE items_new RENAME TO items{grant}"
+    )
+}
+
 async fn the_table_is_rebuilt(kinds: &[Kind]) {
-    let rebuild = |kind| {
-        let grant = if kind == Kind::Postgres { "; GRANT ALL ON items TO app" } else { "" };
-        format!(
-            "CREATE TABLE items_new (id integer PRIMARY KEY, name text, notes text); INSERT INTO items_new SELECT * FROM items;
-             DROP TABLE items; ALTER TABLE items_new RENAME TO items{grant}"
-        )
-    };
     let mut cluster = drifted(kinds, rebuild).await;
     stands_still(&mut cluster).await;
     repaired(&mut cluster).await;
+}
+
+/// An engine that goes on knows the new table for what it is: what it writes there comes back to nobody.
+async fn rebuilt_beside_a_watch(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    let mut session = cluster.session();
+    let last = kinds.len() - 1;
+    cluster.run(0, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+    session.sync().await.expect("a sync");
+    owner(&mut cluster, last, &rebuild(kinds[last])).await;
+    cluster.install().await;
+    cluster.run(0, "UPDATE items SET name = 'due' WHERE id = 2").await;
+    let summary = session.sync().await.expect("a sync");
+    let carried: Vec<_> = summary.nodes.iter().map(|node| (node.node.as_str(), node.written)).collect();
+    assert_eq!(carried, [(concord_tests::NAMES[last], 1)]);
+    cluster.holds("SELECT id, name FROM items ORDER BY id", &["1|uno", "2|due"]).await;
+    cluster.quiet().await;
+}
+
+async fn a_column_is_renamed_while_it_is_read(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    cluster.run(0, "INSERT INTO others VALUES (10, 'a'); UPDATE items SET name = 'uno' WHERE id = 1").await;
+    let rename = async |cluster: &mut Cluster| owner(cluster, 0, "ALTER TABLE items RENAME COLUMN name TO title").await;
+    let summary = cluster.sync_while("fetch", rename).await;
+    // A snapshot of SQLite still shows the table as it was.
+    if kinds[0] == Kind::Postgres {
+        assert_eq!(summary.stopped.iter().map(|stopped| stopped.table.as_str()).collect::<Vec<_>>(), ["items"]);
+    }
+    assert_eq!(summary.away, []);
+    cluster.holds("SELECT id FROM others", &["10"]).await;
+    owner(&mut cluster, 0, "ALTER TABLE items RENAME COLUMN title TO name").await;
+    cluster.install().await;
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM items WHERE id = 1", &["uno"]).await;
 }
 
 async fn the_table_is_gone(kinds: &[Kind]) {

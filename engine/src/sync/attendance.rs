@@ -150,6 +150,13 @@ impl Session {
         if there > 1 || expected { Ok(()) } else { Err(self.unreachable()) }
     }
 
+    /// Whether an error comes of a table that changed while it was read. It is looked up again then, and stands still alone.
+    pub(super) fn has_changed(&mut self, error: &Error) -> bool {
+        let Error::Node { node, source, .. } = error else { return false };
+        let changed = self.members.iter_mut().filter(|member| source.kind == ErrorKind::Drift && member.name == *node);
+        changed.map(|member| member.prepared = false).count() > 0
+    }
+
     /// Leaves out the node that an error is about, so that the others can go on; gives the error back if they cannot.
     pub(super) fn do_without(&mut self, error: Error) -> Result<()> {
         let Error::Node { node, doing, source } = &error else { return Err(error) };

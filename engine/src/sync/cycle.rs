@@ -74,12 +74,18 @@ impl Session {
     pub async fn cycle(&mut self) -> Result<Cycle> {
         self.prepare().await?;
         self.enough()?;
+        let mut looked_again = false;
         loop {
             match self.round().await {
                 Err(error) => {
                     // A snapshot that stays open would hold back what the databases clean up.
                     self.close().await;
-                    self.do_without(error)?;
+                    if !looked_again && self.has_changed(&error) {
+                        looked_again = true;
+                        self.prepare().await?;
+                    } else {
+                        self.do_without(error)?;
+                    }
                 }
                 done => return done,
             }
@@ -465,6 +471,10 @@ impl Session {
         let settled = whole && everybody && !cycle.overtaken && opened.all_moved();
         let (tables, names) = (&self.tables, &self.names);
         let done = join_all(self.members.iter_mut().map(async |member| {
+            // Where one is left out, its history is all there is to tell what its users did.
+            if !opened.is_present(member.id) {
+                return Ok(());
+            }
             for table in tables.iter().filter(|table| table.is_source(member.id)) {
                 // What the changes did is needed until somebody has decided.
                 if table.policy.merges() && cycle.undecided.contains(&table.index) {

@@ -230,7 +230,9 @@ async fn lines(
             kept: 0,
             parked,
         };
-        if let Some(start) = read::start(table, at, opened) {
+        if table.is_source(at) {
+            // While nobody else is there, nobody is known to have passed anything.
+            let start = read::start(table, at, opened).unwrap_or(Cut::START);
             let first = node.entries(spec, &start, None, 1).await?.entries.into_iter().next();
             let age = |entry: Entry| (time::now() - presence.clock.correct(entry.time)).max(0) as f64 / 1e6;
             line.lag = first.map(age);

@@ -72,8 +72,11 @@ impl Application<'_> {
             node.advance(&self.batch.moves).await?;
         }
         let told = |refusal: &&(usize, Refusal)| refusal.1.new && refusal.1.reason.code != ParkedCode::Busy;
-        for (_, refusal) in applied.refused.iter().filter(told) {
-            warn!(reason = %refusal.reason.message, "A row waits.");
+        for (table, refusal) in applied.refused.iter().filter(told) {
+            // The reason may hold values of the row, and is for those who may see them.
+            let table = self.batch.tables.iter().find(|batch| batch.spec.index == *table);
+            let table = table.map_or("", |batch| &batch.spec.name);
+            warn!(table, code = refusal.reason.code.as_str(), "A row waits; `concord parked list` tells why.");
         }
         applied.committed = applied.written + applied.deleted > 0
             || noted + park.len() + lost.len() + lost_again.len() + applied.unparked.len() + self.batch.moves.len() > 0;

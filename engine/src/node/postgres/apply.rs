@@ -32,34 +32,43 @@ impl Postgres {
         if !names.is_empty() && names != self.names {
             return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
         }
+        // A table that was rebuilt is another one to its triggers.
+        self.targets.clear();
         self.find_targets(tables.iter()).await
     }
 
-    /// Learns what the tables take, once per session unless they change.
+    /// Learns what tables take that nobody has asked about in this transaction.
     async fn find_targets(&mut self, tables: impl Iterator<Item = &TableSpec>) -> Result<()> {
-        for spec in tables {
-            let name = (schema_of(spec).to_owned(), spec.local.clone());
-            if self.targets.contains_key(&name) {
-                continue;
-            }
-            let mut args = Args::new();
-            args.add(sql::table(spec)).add(spec.key_columns().map(|column| column.name.clone()).collect::<Vec<_>>());
-            let rows = self
-                .fetch(
-                    "SELECT c.oid::pg_catalog.int8, EXISTS (SELECT FROM pg_catalog.pg_index i \
-                        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate \
-                            AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = pg_catalog.cardinality($2) \
-                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid \
-                                AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) \
-                                AND a.attname <> ALL ($2))) \
-                     FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)",
-                    args,
-                )
-                .await?;
-            let Some(row) = rows.first() else {
+        let name = |spec: &TableSpec| (schema_of(spec).to_owned(), spec.local.clone());
+        let wanted: Vec<&TableSpec> = tables.filter(|spec| !self.targets.contains_key(&name(spec))).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut args = Args::new();
+        args.add(wanted.iter().map(|spec| sql::table(spec)).collect::<Vec<_>>());
+        // Indexes that `ON CONFLICT` can use, by the columns that they are over.
+        let rows = self
+            .fetch(
+                "SELECT t.place, pg_catalog.to_regclass(t.name)::pg_catalog.oid::pg_catalog.int8, \
+                     ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid \
+                         AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])) \
+                 FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, place) \
+                 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(t.name) AND i.indisunique \
+                     AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL",
+                args,
+            )
+            .await?;
+        for row in rows {
+            let place: i64 = get(&row, 0)?;
+            let spec = wanted[place as usize - 1];
+            let Some(oid) = get(&row, 1)? else {
                 return Err(Error::new(ErrorKind::Drift, format!("the table {} does not exist", spec.full_name())));
             };
-            self.targets.insert(name, Target { oid: get(row, 0)?, arbiter: get(row, 1)? });
+            let columns: Vec<String> = get(&row, 2)?;
+            let is_key = columns.len() == spec.key.len()
+                && spec.key_columns().all(|column| columns.iter().any(|name| *name == column.name));
+            let target = self.targets.entry(name(spec)).or_insert(Target { oid, arbiter: false });
+            target.arbiter |= is_key;
         }
         Ok(())
     }
