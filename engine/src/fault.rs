@@ -1,6 +1,6 @@
 //! Fault points: named places at which a test can kill, pause, fail or delay the engine.
 //!
-//! The engine says `fault::point("apply.commit").await?` where a test may want to interfere. Without the feature
+//! The engine says `fault::point("apply-before-commit").await?` where a test may want to interfere. Without the feature
 //! `faults` that is nothing at all: the function is empty and its error cannot exist. With it, a point does what the
 //! environment variable `CONCORD_FAULT` says, or what a test in the same process has asked for with `set` or
 //! `scoped`.

@@ -14,7 +14,8 @@ pub struct Defaults {
     /// By how much a node's clock may differ from the others' before something is done about it.
     pub max_skew: Duration,
     pub on_skew: OnSkew,
-    /// How many rows one transaction at a target holds at most, unless a single user's transaction is larger.
+    /// About how many changes a cycle carries at once, and with them a transaction at a target. One user's transaction is divided
+    /// only if it alone is larger.
     pub batch: usize,
 }
 

@@ -48,8 +48,6 @@ pub struct Config {
     pub path: PathBuf,
     /// The name of the sync, as the databases remember it.
     pub name: String,
-    /// The folder of plugins, if one is named; relative paths are made relative to the file's folder.
-    pub plugins: Option<PathBuf>,
     /// In the order of the file, which decides ties: [`NodeId`]s count along it. At least two.
     pub nodes: Vec<NodeConfig>,
     pub defaults: Defaults,
@@ -220,8 +218,9 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
     let root = Section::root(root, source);
     let folder = folder(path);
     root.only(
-        &["name", "plugins", "nodes", "defaults", "tables"],
+        &["name", "nodes", "defaults", "tables"],
         &|key| match key {
+            "plugins" => Some("plugins are not supported by this version yet".to_owned()),
             "conflict" | "max_skew" | "on_skew" | "batch" => Some("it belongs in the section [defaults]".to_owned()),
             _ => None,
         },
@@ -238,7 +237,6 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
         }
         _ => {}
     }
-    let plugins = root.text("plugins", "\"plugins\"", problems);
     let (nodes, names) = match root.field("nodes", source) {
         None => {
             problems.nowhere("no nodes", ADD_NODE);
@@ -265,7 +263,6 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
     Some(Config {
         path: path.to_owned(),
         name: name?.name,
-        plugins: plugins.map(|plugins| folder.join(plugins.name)),
         nodes,
         defaults,
         tables,

@@ -83,7 +83,6 @@ fn the_example_of_the_manual() {
     let config = good(
         r#"
         name = "shop"
-        plugins = "plugins"
         [nodes.office]
         url = "postgres://sync@db.example/shop"
         [nodes.branch]
@@ -109,7 +108,6 @@ fn the_example_of_the_manual() {
     );
     assert_eq!((config.name.as_str(), config.node_names().join(" ")), ("shop", "office branch".to_owned()));
     let folder = std::env::current_dir().unwrap();
-    assert_eq!(config.plugins, Some(folder.join("plugins")));
     assert_eq!(config.nodes[1].target.secret_url(), format!("sqlite:{}/branch.db", folder.display()));
     assert_eq!(
         config.defaults,
@@ -128,7 +126,7 @@ fn the_example_of_the_manual() {
     assert_eq!((office.table.as_str(), branch.table.as_str()), ("customers", "Kunden"));
     assert_eq!((branch.local("name"), branch.shared("Vollname"), branch.local("id")), ("Vollname", "name", "id"));
     assert!(branch.omits("notes") && !office.omits("notes"));
-    assert_eq!(config.at(&branch.place), "concord.toml:14");
+    assert_eq!(config.at(&branch.place), "concord.toml:13");
     assert!(matches!(&config.tables[1].conflict, Conflict::Sum(columns) if columns[0].name == "balance"));
     assert_eq!(config.tables[1].conflict.describe(&config.node_names()), "sum = [\"balance\"]");
     let rates = &config.tables[2];

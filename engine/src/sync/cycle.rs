@@ -532,12 +532,12 @@ impl Cycle {
 }
 
 /// Tables and nodes of which not everything was read.
-fn partial_pages(pages: &Pages) -> HashMap<(usize, NodeId), ()> {
-    let mut partial = HashMap::new();
+fn partial_pages(pages: &Pages) -> HashSet<(usize, NodeId)> {
+    let mut partial = HashSet::new();
     for (table, pages) in pages.iter().enumerate() {
         for (at, page) in pages.iter().enumerate() {
             if page.as_ref().is_some_and(Page::is_partial) {
-                partial.insert((table, NodeId(at as u16)), ());
+                partial.insert((table, NodeId(at as u16)));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Completing the contests: all that is known about the keys that need it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::contest::{Contest, Contests};
 use super::cycle::AllContests;
@@ -20,7 +20,7 @@ impl Session {
         &mut self,
         opened: &Opened,
         contests: &mut AllContests,
-        partial: &HashMap<(usize, NodeId), ()>,
+        partial: &HashSet<(usize, NodeId)>,
     ) -> Result<()> {
         for (table, contests) in contests.iter_mut().enumerate() {
             self.examine_table(table, opened, contests, partial).await?;
@@ -41,14 +41,14 @@ impl Session {
         table: usize,
         opened: &Opened,
         contests: &mut Contests,
-        partial: &HashMap<(usize, NodeId), ()>,
+        partial: &HashSet<(usize, NodeId)>,
     ) -> Result<()> {
         let participants = participants(&self.tables[table], opened);
         let targets = targets(&self.tables[table], opened);
         let waits = |key: &Key| participants.iter().any(|&node| opened.parked(node, table, key).is_some());
         let waiting: Vec<Key> = contests.keys().filter(|key| waits(key)).cloned().collect();
         for &node in &participants {
-            let all = partial.contains_key(&(table, node)).then(|| contests.keys().cloned().collect::<Vec<_>>());
+            let all = partial.contains(&(table, node)).then(|| contests.keys().cloned().collect::<Vec<_>>());
             self.complete(table, node, opened, contests, all.as_ref().unwrap_or(&waiting)).await?;
         }
         let mut incomplete: Vec<Vec<Key>> = vec![Vec::new(); self.members.len()];

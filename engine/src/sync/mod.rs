@@ -1,6 +1,6 @@
 //! The cycle that carries changes, and what stands beside it: setting up, looking, waiting.
 //!
-//! Start reading at [`Session::cycle`](cycle): it is the way of a change, step by step.
+//! Start reading at [`Session::round`](cycle): it is the way of a change, step by step.
 
 mod attendance;
 mod contest;

@@ -65,8 +65,8 @@ impl Postgres {
                 return Err(Error::new(ErrorKind::Drift, format!("the table {} does not exist", spec.full_name())));
             };
             let columns: Vec<String> = get(&row, 2)?;
-            let is_key = columns.len() == spec.key.len()
-                && spec.key_columns().all(|column| columns.iter().any(|name| *name == column.name));
+            let is_key =
+                columns.len() == spec.key.len() && spec.key_columns().all(|column| columns.contains(&column.name));
             let target = self.targets.entry(name(spec)).or_insert(Target { oid, arbiter: false });
             target.arbiter |= is_key;
         }

@@ -19,7 +19,8 @@ enum Loss {
     Nothing,
     /// Others have applied what was lost, or no longer keep what the node has to apply again.
     Known,
-    /// Others have applied only what was written earlier, and committed later, than something that was not lost.
+    /// Others have applied only what was written earlier, and committed later, than something that was not lost; or they have
+    /// the content of what was lost and have not passed its entry, because a page was cut short before it.
     Uncertain,
 }
 
@@ -47,6 +48,20 @@ fn loss(cluster: &Cluster, at: usize, real: &State, backup: &State) -> Loss {
                 true => return Loss::Known,
                 false => loss = Loss::Uncertain,
             }
+        }
+        let told = |entry: &EntryId| {
+            let mut arrivals = other_state.history.iter().filter_map(|kept| kept.arrival.as_ref());
+            arrivals.any(|arrival| {
+                arrival
+                    .vector
+                    .dots()
+                    .iter()
+                    .chain([&arrival.dot])
+                    .any(|dot| (dot.node.index(), dot.number, dot.mark) == (at, entry.id, entry.mark))
+            })
+        };
+        if lost.iter().any(|entry| !passed(&other_state, NAMES[at], entry) && told(&entry.1)) {
+            loss = Loss::Uncertain;
         }
         let forgotten = |entry: &&(usize, EntryId)| {
             passed(real, NAMES[other], entry)
