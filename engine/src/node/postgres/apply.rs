@@ -321,9 +321,14 @@ impl Postgres {
     }
 
     pub(super) async fn write_notes(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
+        // Nobody asks for a row that could never stand here.
+        let notes: Vec<&Note> = notes.iter().copied().filter(|note| sql::can_hold(table, &note.key)).collect();
+        if notes.is_empty() {
+            return Ok(());
+        }
         let mut origins = Vec::with_capacity(notes.len());
         let mut vectors = Vec::with_capacity(notes.len());
-        for note in notes {
+        for note in &notes {
             origins.push(self.node_name(note.dot.node)?);
             vectors.push(self.vector_text(&note.vector)?);
         }
@@ -365,7 +370,8 @@ impl Postgres {
             args.cells(column, &wire, list.into_iter());
             casts.push(wire.parameter(args.count()));
             names.push(quote::ident(&name));
-            values.push(wire.incoming(&format!("u.x{}", casts.len())));
+            let value = self.sought(column, &format!("u.x{}", casts.len()));
+            values.push(value);
         };
         for (at, (column, name)) in table.key_columns().zip(sql::history_keys(table)).enumerate() {
             cells(column, name, &mut notes.iter().map(|note| &note.key[at]));
@@ -384,8 +390,11 @@ impl Postgres {
             cells(column, new, &mut news.iter());
         }
         let aliases: Vec<String> = (1..=casts.len()).map(|number| format!("x{number}")).collect();
+        let key = if table.images.is_empty() { 6 } else { 8 };
+        let enums = table.key_columns().zip(&values[key..]).filter(|(column, _)| self.is_enum(&column.native));
+        let known: String = enums.map(|(_, value)| format!(" AND {value} IS NOT NULL")).collect();
         let statement = format!(
-            "INSERT INTO {} ({}) SELECT {} FROM {} AS u ({})",
+            "INSERT INTO {} ({}) SELECT {} FROM {} AS u ({}) WHERE true{known}",
             sql::history(table),
             names.join(", "),
             values.join(", "),
@@ -397,6 +406,13 @@ impl Postgres {
     }
 
     pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+        if !sql::can_hold(table, key) {
+            let why = format!(
+                "no row of this key can stand in {}, so nothing there could count instead; change or delete it where it is",
+                table.full_name()
+            );
+            return Err(Error::new(ErrorKind::Value, why));
+        }
         let mut args = Args::new();
         let keys = [key];
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));

@@ -96,10 +96,12 @@ const LENIENT: &str = "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attr
         JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
     WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND NOT c.collisdeterministic";
 
-/// Types that compare by an operator of their own, such as citext, and domains over them.
 /// The operator by which built-in types compare.
 const BUILT_IN: &str = "pg_catalog.=";
 
+const ENUMS: &str = "SELECT pg_catalog.format_type(oid, -1) FROM pg_catalog.pg_type WHERE typtype = 'e'";
+
+/// Types that compare by an operator of their own, such as citext, and domains over them.
 const EQUALITIES: &str = "WITH RECURSIVE own (oid, operator) AS ( \
         SELECT c.opcintype, pg_catalog.quote_ident(n.nspname) || '.' || o.oprname \
         FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname = 'btree' \
@@ -187,8 +189,9 @@ impl Postgres {
         Ok(Probe { server: format!("PostgreSQL {version}"), role, identity, warnings, refusals })
     }
 
-    /// Learns which types have an `=` of their own.
+    /// Learns which types have an `=` of their own, and which are enums.
     pub(super) async fn read_equalities(&mut self) -> Result<()> {
+        self.enums = self.names(ENUMS, Args::new()).await?.into_iter().collect();
         let rows = self.fetch(EQUALITIES, Args::new()).await?;
         self.equalities = Some(rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?);
         Ok(())
@@ -203,6 +206,10 @@ impl Postgres {
     /// The operator by which a type compares.
     pub(super) fn equality(&self, native: &str) -> &str {
         self.equalities.as_ref().and_then(|known| known.get(native)).map_or(BUILT_IN, String::as_str)
+    }
+
+    pub(super) fn is_enum(&self, native: &str) -> bool {
+        self.enums.contains(native)
     }
 
     pub(super) async fn read_catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {

@@ -161,6 +161,10 @@ pub(super) fn rows(
     let mut statement = db.prepare_cached(&plan.select).told(doing)?;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
+        if !can_hold(spec, key) {
+            found.push(None);
+            continue;
+        }
         if let Some(odd) = odd_key(db, plan, spec, key)? {
             found.push(odd.map(Err));
             continue;
@@ -170,6 +174,11 @@ pub(super) fn rows(
         found.push(rows.next().told(doing)?.map(|row| read_row(row, spec)));
     }
     Ok(found)
+}
+
+/// Whether a row of this key could stand in the table. If not, none does.
+pub(super) fn can_hold(spec: &TableSpec, key: &[Value]) -> bool {
+    spec.key_columns().zip(key).all(|(column, value)| types::encode_key(column, value).is_ok())
 }
 
 /// Binds a key to the parameters of a statement, from the `first` on.
