@@ -82,6 +82,33 @@ async fn what_a_column_cannot_hold_among_several() {
     }
 }
 
+/// What SQLite stores in a column of another type, or spells otherwise than Concord does. The last ones are what the good key
+/// means, and two keys all the same.
+const OTHERWISE: &[([&str; 2], &str, &str)] = &[
+    (["text", "text"], "'a'", "x'0102'"),
+    (["text", "text"], "'a'", "CAST(x'ff41' AS text)"),
+    (["int", "integer"], "1", "'one'"),
+    (["int", "bigint"], "1", "1.5"),
+    (["blob", "uuid"], "x'00000000000040008000000000000001'", "x'01'"),
+    (["text", "uuid"], "'00000000-0000-4000-8000-00000000000a'", "'00000000-0000-4000-8000-00000000000A'"),
+    (["text", "numeric"], "'1.5'", "'1.50'"),
+    (["text", "timestamptz"], "'2024-01-01 00:00:00+00:00'", "'2024-01-01T00:00:00Z'"),
+];
+
+#[tokio::test]
+async fn what_is_of_another_type_or_spelled_otherwise() {
+    for (types, good, odd) in OTHERWISE {
+        waits(PAIR, *types, good, odd, |at| at == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_of_another_type_or_spelled_otherwise_among_several() {
+    for (types, good, odd) in OTHERWISE {
+        waits(SEVERAL, *types, good, odd, |at| at == 0).await;
+    }
+}
+
 /// What `char` makes of a key with blanks is another key, whose row is nobody's to delete.
 #[tokio::test]
 async fn blanks_do_not_make_a_key_another() {
