@@ -250,7 +250,8 @@ impl Capture<'_> {
             let name = ident(&column.name);
             // A type with an equality of its own may call two spellings equal; here they are two keys.
             let text = if matches!(Wire::of(column), Wire::Native(_)) { "::pg_catalog.text" } else { "" };
-            format!("OLD.{name}{text} IS DISTINCT FROM NEW.{name}{text}")
+            // IS DISTINCT FROM would take whatever `=` the writer's search path has, with the rights of Concord's role.
+            format!("(OLD.{name}{text} OPERATOR(pg_catalog.=) NEW.{name}{text}) IS NOT TRUE")
         });
         changed.collect::<Vec<_>>().join(" OR ")
     }
