@@ -22,7 +22,10 @@ const TABLE: &str = "SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, 
         EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
         (SELECT i.inhparent::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_inherits i \
             WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1), \
-        c.relhasrules, pg_catalog.row_security_active(c.oid) \
+        c.relhasrules, pg_catalog.row_security_active(c.oid), \
+        NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') AND EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s \
+            WHERE s.srrelid = c.oid OR s.srrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p)), \
+        pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
         AND ((n.nspname = ANY ($2) AND c.relname = $1) OR n.nspname || '.' || c.relname = $1) \
@@ -455,6 +458,14 @@ fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Re
     }
     if has_rules && matches!(kind, "r" | "p") {
         refusals.push(format!("{full} has rewrite rules, which change what is written; use triggers instead"));
+    }
+    if get(row, 10)? {
+        // What it writes fires only triggers that the owner has told to.
+        refusals.push(format!(
+            "{full} is written by a subscription, which is noticed only where the table is Concord's; run GRANT {} TO {}",
+            quote::ident(&get::<String>(row, 11)?),
+            quote::ident(role)
+        ));
     }
     if hidden {
         refusals.push(format!(
