@@ -219,5 +219,8 @@ async fn a_subscription_that_writes() {
     // Where the table is somebody else's nobody can tell its triggers to.
     to.execute("ALTER TABLE items OWNER TO app; GRANT ALL ON items TO sync").await;
     let refused = cluster.try_install().await.expect_err("what the subscription writes would be missed");
-    assert!(refused.contains("is written by a subscription") && refused.contains("GRANT \"app\" TO \"sync\""), "{refused}");
+    assert!(
+        refused.contains("is written by a subscription") && refused.contains("GRANT \"app\" TO \"sync\""),
+        "{refused}"
+    );
 }
