@@ -4,7 +4,7 @@ use super::schema::{get, schema_of};
 use super::wire::{Args, Wire};
 use super::{Phase, Postgres, capture, quote, sql};
 use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
-use crate::node::{Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
+use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
 
 /// Rows that are locked are given up sooner than a snapshot, if the engine stands still, unless the administrator has set for
 /// how long. Whether writing is allowed is for him to say too. The role's own search path, because users' triggers run in this transaction and may rely on it; for the same reason
@@ -111,7 +111,7 @@ impl Postgres {
         self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
         let mut args = Args::new();
         let mut statements = Vec::new();
-        for (spec, keys) in groups {
+        for (spec, keys) in &groups {
             let keys = sql::keys(&mut args, spec, sql::cells(keys));
             statements.push(format!(
                 "DELETE FROM {} AS t USING {keys} WHERE {}",
@@ -119,7 +119,24 @@ impl Postgres {
                 self.same_key(spec)
             ));
         }
-        self.at_once(statements, args).await
+        self.at_once(statements, args).await?;
+        for (spec, keys) in groups.iter().filter(|(spec, _)| !spec.user_triggers.is_empty()) {
+            let mut args = Args::new();
+            let keys = sql::keys(&mut args, spec, sql::cells(keys));
+            let there =
+                format!("SELECT EXISTS (SELECT FROM {keys} JOIN {} AS t ON {})", sql::table(spec), self.same_key(spec));
+            if get::<bool>(&self.fetch(there, args).await?[0], 0)? {
+                return Err(Error::new(
+                    ErrorKind::Constraint(Constraint::Other),
+                    format!(
+                        "a trigger of {} ({}) keeps the row or brings it back",
+                        spec.full_name(),
+                        spec.user_triggers.join(", ")
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Runs several writes as one statement, so that references are checked when all of them are done.
