@@ -217,3 +217,12 @@ async fn one_table_under_two_names(kinds: &[Kind]) {
         assert!(why.contains(&told), "{why}");
     }
 }
+
+/// A crash of the server empties it, of which no trigger tells.
+#[tokio::test]
+async fn an_unlogged_table_is_refused() {
+    let setup = |_| "CREATE UNLOGGED TABLE items (id integer PRIMARY KEY)".to_owned();
+    let cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], setup, "[tables.items]").await;
+    let why = cluster.try_install().await.expect_err("its rows may go without a trace");
+    assert!(why.contains("public.items is unlogged") && why.contains("\"public\".\"items\" SET LOGGED"), "{why}");
+}

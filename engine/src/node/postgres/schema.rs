@@ -446,6 +446,13 @@ fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Re
     if persistence == "t" {
         refusals.push(format!("{full} is a temporary table; only lasting tables can be synced"));
     }
+    if persistence == "u" {
+        let table = full.strip_prefix(&format!("{schema}.")).unwrap_or(full);
+        refusals.push(format!(
+            "{full} is unlogged, so that a crash of the server empties it unnoticed; run ALTER TABLE {} SET LOGGED",
+            quote::table(schema, table)
+        ));
+    }
     match &parent {
         Some(parent) if is_partition => refusals.push(format!("{full} is a partition of {parent}; sync {parent} instead")),
         Some(parent) => refusals.push(format!(
