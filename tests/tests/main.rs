@@ -12,6 +12,7 @@ mod sync_drift;
 mod sync_keys;
 mod sync_mapping;
 mod sync_misfits;
+mod sync_odd_keys;
 mod sync_races;
 mod sync_references;
 mod sync_restored;

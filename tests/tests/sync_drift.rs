@@ -1,6 +1,7 @@
 //! Tables that are no longer what `install` left: each stands still alone, and says which command puts it right.
 
-use concord_tests::{As, Cluster, Kind};
+use concord_tests::postgres::{ADMIN, PASSWORD, Server};
+use concord_tests::{As, Cluster, Database, Kind, PATIENCE, wait_until};
 
 concord_tests::clusters! {
     pairs: [
@@ -214,4 +215,47 @@ async fn a_new_index_is_no_drift(kinds: &[Kind]) {
     cluster.run(1, "UPDATE items SET name = 'dos' WHERE id = 2").await;
     cluster.settle().await;
     cluster.holds("SELECT name FROM items ORDER BY id", &["uno", "dos"]).await;
+}
+
+/// A subscription's worker fires only triggers of rows, and of these only those that the table's owner told to.
+#[tokio::test]
+async fn a_subscription_that_writes() {
+    let server =
+        tokio::task::spawn_blocking(|| Server::dedicated(&[("wal_level", "logical")])).await.expect("it starts");
+    let (publisher, subscriber) = (Database::on(&server).await, Database::on(&server).await);
+    let mut cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], setup, TABLES).await;
+    for database in [&publisher, &subscriber] {
+        database.user_as(As::Sync).await.execute(&setup(Kind::Postgres)).await;
+    }
+    cluster.replace(0, subscriber).await;
+    cluster.install().await;
+
+    let (mut from, mut to) = (publisher.user_as(As::Admin).await, cluster.nodes[0].database.user_as(As::Admin).await);
+    from.execute("CREATE PUBLICATION p FOR TABLE items").await;
+    from.rows("SELECT pg_create_logical_replication_slot('s', 'pgoutput')").await;
+    let place =
+        from.cell("SELECT format('host=127.0.0.1 port=%s dbname=%s', inet_server_port(), current_database())").await;
+    to.execute(&format!(
+        "CREATE SUBSCRIPTION s CONNECTION '{place} user={ADMIN} password=''{PASSWORD}''' PUBLICATION p
+         WITH (create_slot = false, copy_data = false)"
+    ))
+    .await;
+    let summary = cluster.sync().await;
+    let why = summary.stopped.first().map_or("", |stopped| stopped.why.as_str());
+    assert!(why.contains("a subscription writes to it now") && why.contains("`concord install`"), "{summary:?}");
+    cluster.install().await;
+
+    from.execute("UPDATE items SET name = 'uno' WHERE id = 1; DELETE FROM items WHERE id = 2; INSERT INTO items VALUES (3, 'three')").await;
+    let arrived = async || (to.cell("SELECT count(*) FROM items WHERE id = 3").await == "1").then_some(());
+    wait_until("the subscription to write", PATIENCE, arrived).await;
+    cluster.settle().await;
+    cluster.holds("SELECT id, name FROM items ORDER BY id", &["1|uno", "3|three"]).await;
+
+    // Where the table is somebody else's nobody can tell its triggers to.
+    to.execute("ALTER TABLE items OWNER TO app; GRANT ALL ON items TO sync").await;
+    let refused = cluster.try_install().await.expect_err("what the subscription writes would be missed");
+    assert!(
+        refused.contains("is written by a subscription") && refused.contains("GRANT \"app\" TO \"sync\""),
+        "{refused}"
+    );
 }

@@ -5,7 +5,7 @@ use concord_tests::{As, Cluster, Kind, NAMES};
 concord_tests::clusters! {
     pairs: [
         changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told, changes_of_a_table_that_leaves,
-        rows_that_wait_of_a_table_that_leaves,
+        rows_that_wait_of_a_table_that_leaves, one_table_under_two_names,
     ]
     many: [changes_of_a_node_that_leaves, changes_of_a_node_that_leaves_are_not_taken_twice, rows_that_wait_of_a_node_that_leaves]
     all: []
@@ -200,4 +200,29 @@ async fn a_row_that_a_user_holds_holds_up_nothing_else() {
     user.execute("ROLLBACK").await;
     cluster.settle().await;
     cluster.holds("SELECT n FROM counters ORDER BY id", &["7", "7"]).await;
+}
+
+/// Every change of it would be recorded and carried twice.
+async fn one_table_under_two_names(kinds: &[Kind]) {
+    let schema = |kind| if kind == Kind::Sqlite { "main" } else { "public" };
+    let mut cluster = Cluster::bare(kinds, counters, SUM).await;
+    let mut again = "\n[tables.again]\nconflict = { sum = [\"n\"] }".to_owned();
+    for (kind, name) in kinds.iter().zip(NAMES) {
+        again += &format!("\nnodes.{name}.table = \"{}.counters\"", schema(*kind));
+    }
+    cluster.configure(&format!("{SUM}{again}"));
+    let why = cluster.try_install().await.expect_err("it is one table");
+    for name in &NAMES[..2] {
+        let told = format!("`counters` and `again` are both the table `counters` at node `{name}`");
+        assert!(why.contains(&told), "{why}");
+    }
+}
+
+/// A crash of the server empties it, of which no trigger tells.
+#[tokio::test]
+async fn an_unlogged_table_is_refused() {
+    let setup = |_| "CREATE UNLOGGED TABLE items (id integer PRIMARY KEY)".to_owned();
+    let cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], setup, "[tables.items]").await;
+    let why = cluster.try_install().await.expect_err("its rows may go without a trace");
+    assert!(why.contains("public.items is unlogged") && why.contains("\"public\".\"items\" SET LOGGED"), "{why}");
 }

@@ -398,3 +398,19 @@ async fn what_sqlite_cannot_hold() {
         cluster.quiet().await;
     }
 }
+
+/// Settings of a database that change how types are named and how arrays are read.
+#[tokio::test]
+async fn whatever_the_database_sets() {
+    let setup = |_| "CREATE TABLE items (id inet PRIMARY KEY, list text[])".to_owned();
+    let mut cluster = Cluster::bare(BOTH_POSTGRES, setup, "[tables.items]").await;
+    let mut admin = cluster.nodes[0].database.user_as(As::Admin).await;
+    let name = admin.cell("SELECT current_database()").await;
+    for setting in ["array_nulls = off", "quote_all_identifiers = on"] {
+        admin.execute(&format!("ALTER DATABASE {name} SET {setting}")).await;
+    }
+    cluster.install().await;
+    cluster.run(1, "INSERT INTO items VALUES ('::1', ARRAY['a', NULL, 'NULL'])").await;
+    cluster.settle().await;
+    cluster.holds("SELECT id, list[2] IS NULL, list[3] FROM items", &["::1|t|NULL"]).await;
+}

@@ -294,3 +294,27 @@ async fn a_watch_goes_on_at_once_when_a_row_is_freed() {
     watched.expect("it can be watched");
     cluster.quiet().await;
 }
+
+/// A trigger that marks rows as deleted instead of deleting them, at one node.
+#[tokio::test]
+async fn a_delete_that_a_trigger_turns_into_something_else() {
+    let setup = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')"
+            .to_owned()
+    };
+    let mut cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres, Kind::Sqlite], setup, "[tables.items]").await;
+    let trigger = "CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                       UPDATE items SET name = 'deleted' WHERE id = OLD.id; RETURN NULL; END $$;
+                   CREATE TRIGGER soft BEFORE DELETE ON items FOR EACH ROW EXECUTE FUNCTION mark()";
+    cluster.nodes[1].database.user_as(As::Sync).await.execute(trigger).await;
+    cluster.install().await;
+    cluster.run(0, "DELETE FROM items WHERE id = 1; UPDATE items SET name = 'zwei' WHERE id = 2").await;
+    cluster.sync().await;
+    assert_eq!(cluster.reasons("b").await, ["a trigger of public.items (soft) keeps the row or brings it back"]);
+    cluster.holds_at(1, "SELECT * FROM items ORDER BY id", &["1|one", "2|zwei"]).await;
+    cluster.holds_at(2, "SELECT * FROM items", &["2|zwei"]).await;
+    cluster.quiet().await;
+    cluster.nodes[1].database.user_as(As::Sync).await.execute("DROP TRIGGER soft ON items").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM items", &["2|zwei"]).await;
+}

@@ -98,6 +98,23 @@ pub fn value_from_json(ty: &Type, document: &Document) -> Option<Value> {
     })
 }
 
+/// A value of a key as JSON. Where columns bind no type a key may hold what its column's type does not; then it says so, lest
+/// it be read back as the value that is spelled alike.
+pub fn key_value_to_json(ty: &Type, value: &Value) -> Document {
+    let document = value_to_json(value);
+    if ty.has(value) { document } else { Document::Object(Map::from_iter([(AS_IT_IS.to_owned(), document)])) }
+}
+
+/// The inverse of [`key_value_to_json`].
+pub fn key_value_from_json(ty: &Type, document: &Document) -> Option<Value> {
+    match document.get(AS_IT_IS) {
+        Some(document) => value_from_json(&Type::Any, document),
+        None => value_from_json(ty, document),
+    }
+}
+
+const AS_IT_IS: &str = "raw";
+
 /// A row as an object, a member for each column.
 pub fn row_to_json<'a>(names: impl IntoIterator<Item = &'a str>, row: &[Value]) -> Document {
     Document::Object(names.into_iter().zip(row).map(|(name, value)| (name.to_owned(), value_to_json(value))).collect())
@@ -139,6 +156,15 @@ mod tests {
             let text = value_to_json(&value).to_string();
             let back = value_from_json(&ty, &serde_json::from_str(&text).unwrap());
             prop_assert_eq!(back, Some(value), "{}", text);
+        }
+
+        #[test]
+        fn values_of_keys_stay_what_they_are((ty, _) in values(), text in ".*", bytes: Vec<u8>, number: i64, float: f64) {
+            for value in [Value::text(text), Value::Bytes(bytes.into()), Value::Int(number), Value::Float(float)] {
+                let text = key_value_to_json(&ty, &value).to_string();
+                let back = key_value_from_json(&ty, &serde_json::from_str(&text).unwrap());
+                prop_assert_eq!(back, Some(value), "{} as {}", text, ty);
+            }
         }
 
         #[test]

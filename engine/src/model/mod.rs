@@ -14,7 +14,9 @@ mod version;
 pub use change::{Arrival, Entry, Images, Lost, Op, Parked, ParkedCode};
 pub use cut::{BadCut, Cut};
 pub use domain::{Domain, Misfit, Type};
-pub use json::{row_from_json, row_to_json, value_from_json, value_to_json, write_json};
+pub use json::{
+    key_value_from_json, key_value_to_json, row_from_json, row_to_json, value_from_json, value_to_json, write_json,
+};
 pub use position::{EntryId, Position, Witness};
 pub use table::{Column, ForeignKey, OnGone, TableSpec, Unique};
 pub use value::{Decimal, Json, Key, Row, Value};

@@ -1,5 +1,7 @@
 //! Looking at everything before anything is changed, and setting up, resetting and removing the service tables.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::attendance::{Away, Member};
@@ -143,6 +145,8 @@ impl Session {
     /// Finds the shape that the nodes' tables share; what stands in the way is added to the problems.
     async fn agree(&mut self, checked: &mut Checked) -> Result<Vec<Table>> {
         let mut agreed = Vec::new();
+        // One table may be spelled in several ways, with its schema and without, of which the file alone says nothing.
+        let mut known: HashMap<(NodeId, Option<String>, String), &str> = HashMap::new();
         for (index, config) in self.config.tables.iter().enumerate() {
             let mut catalogues: Vec<(NodeId, Catalogue)> = Vec::new();
             let mut missing = false;
@@ -151,7 +155,18 @@ impl Session {
                 let part = &config.nodes[member.id.index()];
                 let found = node.catalogue(&part.table).await;
                 match found.map_err(Error::at(&member.name, format!("looking up `{}`", part.table)))? {
-                    Some(catalogue) => catalogues.push((member.id, catalogue)),
+                    Some(catalogue) => {
+                        let table = (member.id, catalogue.schema.clone(), catalogue.name.clone());
+                        if let Some(first) = known.insert(table, &config.name) {
+                            let message = format!(
+                                "`{first}` and `{}` are both the table `{}` at node `{}`",
+                                config.name, catalogue.name, member.name
+                            );
+                            let help = "give one of them another `table`, or leave it out";
+                            checked.problems.push(self.config.diagnostic(&part.place, message, help).to_string());
+                        }
+                        catalogues.push((member.id, catalogue));
+                    }
                     None => {
                         missing = true;
                         let message = format!("there is no table `{}` at {}", part.table, member.name);

@@ -4,7 +4,7 @@ use super::schema::{get, schema_of};
 use super::wire::{Args, Wire};
 use super::{Phase, Postgres, capture, quote, sql};
 use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
-use crate::node::{Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
+use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
 
 /// Rows that are locked are given up sooner than a snapshot, if the engine stands still, unless the administrator has set for
 /// how long. Whether writing is allowed is for him to say too. The role's own search path, because users' triggers run in this transaction and may rely on it; for the same reason
@@ -120,7 +120,7 @@ impl Postgres {
         self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
         let mut args = Args::new();
         let mut statements = Vec::new();
-        for (spec, keys) in groups {
+        for (spec, keys) in &groups {
             let keys = sql::keys(&mut args, spec, sql::cells(keys));
             statements.push(format!(
                 "DELETE FROM {} AS t USING {keys} WHERE {}",
@@ -128,7 +128,24 @@ impl Postgres {
                 self.same_key(spec)
             ));
         }
-        self.at_once(statements, args).await
+        self.at_once(statements, args).await?;
+        for (spec, keys) in groups.iter().filter(|(spec, _)| !spec.user_triggers.is_empty()) {
+            let mut args = Args::new();
+            let keys = sql::keys(&mut args, spec, sql::cells(keys));
+            let there =
+                format!("SELECT EXISTS (SELECT FROM {keys} JOIN {} AS t ON {})", sql::table(spec), self.same_key(spec));
+            if get::<bool>(&self.fetch(there, args).await?[0], 0)? {
+                return Err(Error::new(
+                    ErrorKind::Constraint(Constraint::Other),
+                    format!(
+                        "a trigger of {} ({}) keeps the row or brings it back",
+                        spec.full_name(),
+                        spec.user_triggers.join(", ")
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Runs several writes as one statement, so that references are checked when all of them are done.
@@ -330,9 +347,14 @@ impl Postgres {
     }
 
     pub(super) async fn write_notes(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
+        // Nobody asks for a row that could never stand here.
+        let notes: Vec<&Note> = notes.iter().copied().filter(|note| sql::can_hold(table, &note.key)).collect();
+        if notes.is_empty() {
+            return Ok(());
+        }
         let mut origins = Vec::with_capacity(notes.len());
         let mut vectors = Vec::with_capacity(notes.len());
-        for note in notes {
+        for note in &notes {
             origins.push(self.node_name(note.dot.node)?);
             vectors.push(self.vector_text(&note.vector)?);
         }
@@ -374,7 +396,8 @@ impl Postgres {
             args.cells(column, &wire, list.into_iter());
             casts.push(wire.parameter(args.count()));
             names.push(quote::ident(&name));
-            values.push(wire.incoming(&format!("u.x{}", casts.len())));
+            let value = self.sought(column, &format!("u.x{}", casts.len()));
+            values.push(value);
         };
         for (at, (column, name)) in table.key_columns().zip(sql::history_keys(table)).enumerate() {
             cells(column, name, &mut notes.iter().map(|note| &note.key[at]));
@@ -393,8 +416,11 @@ impl Postgres {
             cells(column, new, &mut news.iter());
         }
         let aliases: Vec<String> = (1..=casts.len()).map(|number| format!("x{number}")).collect();
+        let key = if table.images.is_empty() { 6 } else { 8 };
+        let enums = table.key_columns().zip(&values[key..]).filter(|(column, _)| self.is_enum(&column.native));
+        let known: String = enums.map(|(_, value)| format!(" AND {value} IS NOT NULL")).collect();
         let statement = format!(
-            "INSERT INTO {} ({}) SELECT {} FROM {} AS u ({})",
+            "INSERT INTO {} ({}) SELECT {} FROM {} AS u ({}) WHERE true{known}",
             sql::history(table),
             names.join(", "),
             values.join(", "),
@@ -406,6 +432,13 @@ impl Postgres {
     }
 
     pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+        if !sql::can_hold(table, key) {
+            let why = format!(
+                "no row of this key can stand in {}, so nothing there could count instead; change or delete it where it is",
+                table.full_name()
+            );
+            return Err(Error::new(ErrorKind::Value, why));
+        }
         let mut args = Args::new();
         let keys = [key];
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));

@@ -2,7 +2,7 @@
 //!
 //! Ordinary tables have statement-level triggers with transition tables, which cost a bulk change least. A trigger of each
 //! row is needed where those cannot tell enough: on partitioned tables (a statement may aim at a partition), where
-//! images are recorded (they pair before and after), and where a cascade can come back to the table it started from
+//! images are recorded (they pair before and after), where a subscription writes (its worker fires no others), and where a cascade can come back to the table it started from
 //! (all its deletes share one transition table, so that Concord's own cannot be told from the cascade's).
 //!
 //! Concord's own writes are not recorded. A write is Concord's own when the session logged in as Concord's role, the
@@ -250,7 +250,8 @@ impl Capture<'_> {
             let name = ident(&column.name);
             // A type with an equality of its own may call two spellings equal; here they are two keys.
             let text = if matches!(Wire::of(column), Wire::Native(_)) { "::pg_catalog.text" } else { "" };
-            format!("OLD.{name}{text} IS DISTINCT FROM NEW.{name}{text}")
+            // IS DISTINCT FROM would take whatever `=` the writer's search path has, with the rights of Concord's role.
+            format!("(OLD.{name}{text} OPERATOR(pg_catalog.=) NEW.{name}{text}) IS NOT TRUE")
         });
         changed.collect::<Vec<_>>().join(" OR ")
     }

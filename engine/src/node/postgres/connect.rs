@@ -44,7 +44,7 @@ const PARAMETERS: &[&str] = &[
 /// time that the administrator has set or after this.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; \
-    SET xmloption = 'content'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; \
+    SET xmloption = 'content'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET array_nulls = on; \
     SET statement_timeout = 0; SET lock_timeout = '3s'; SET default_transaction_isolation = 'read committed'; \
     SET default_transaction_deferrable = off; SET jit = off; \
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \

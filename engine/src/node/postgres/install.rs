@@ -202,13 +202,15 @@ impl Postgres {
         read.collect()
     }
 
-    /// Whether a table's cascades can come back to it: it lies on a cycle of references of which one cascades.
+    /// Rows where a table's cascades can come back to it (it lies on a cycle of references of which one cascades), and where
+    /// a subscription writes, which fires no triggers of statements.
     async fn forms(&mut self, tables: &[TableSpec]) -> Result<Vec<Form>> {
         let mut args = Args::new();
         args.add(tables.iter().map(sql::table).collect::<Vec<_>>());
         let oids = self
             .fetch(
-                "SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid::pg_catalog.int8 \
+                "SELECT pg_catalog.to_regclass(t.name)::pg_catalog.oid::pg_catalog.int8, EXISTS (SELECT \
+                    FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = pg_catalog.to_regclass(t.name)) \
                  FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, n) ORDER BY t.n",
                 args,
             )
@@ -240,7 +242,7 @@ impl Postgres {
                 (*parent == oid || from_here.contains(parent))
                     && (*child == oid || reachable(&graph, *child).contains(&oid))
             });
-            let row_form = spec.partitioned || !spec.images.is_empty() || returns;
+            let row_form = spec.partitioned || !spec.images.is_empty() || returns || get(row, 1)?;
             forms.push(if row_form { Form::Row } else { Form::Statement });
         }
         Ok(forms)

@@ -64,6 +64,8 @@ struct Postgres {
     path: Vec<String>,
     /// Types that have an `=` of their own, by name: the operator. Read when a type that is not built in is met.
     equalities: Option<HashMap<String, String>>,
+    /// Types that are enums, read with these.
+    enums: HashSet<String>,
     /// How each table was left by the last install, by its shared name, as the service tables say.
     fingerprints: HashMap<String, String>,
     /// The sync's nodes as the service tables name them.
@@ -103,6 +105,7 @@ impl Postgres {
             role: String::new(),
             path: Vec::new(),
             equalities: None,
+            enums: HashSet::new(),
             fingerprints: HashMap::new(),
             names: Vec::new(),
             complete: false,

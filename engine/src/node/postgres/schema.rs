@@ -22,7 +22,10 @@ const TABLE: &str = "SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, 
         EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
         (SELECT i.inhparent::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_inherits i \
             WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1), \
-        c.relhasrules, pg_catalog.row_security_active(c.oid) \
+        c.relhasrules, pg_catalog.row_security_active(c.oid), \
+        NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') AND EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s \
+            WHERE s.srrelid = c.oid OR s.srrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p)), \
+        pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
         AND ((n.nspname = ANY ($2) AND c.relname = $1) OR n.nspname || '.' || c.relname = $1) \
@@ -96,10 +99,12 @@ const LENIENT: &str = "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attr
         JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
     WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND NOT c.collisdeterministic";
 
-/// Types that compare by an operator of their own, such as citext, and domains over them.
 /// The operator by which built-in types compare.
 const BUILT_IN: &str = "pg_catalog.=";
 
+const ENUMS: &str = "SELECT pg_catalog.format_type(oid, -1) FROM pg_catalog.pg_type WHERE typtype = 'e'";
+
+/// Types that compare by an operator of their own, such as citext, and domains over them.
 const EQUALITIES: &str = "WITH RECURSIVE own (oid, operator) AS ( \
         SELECT c.opcintype, pg_catalog.quote_ident(n.nspname) || '.' || o.oprname \
         FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname = 'btree' \
@@ -187,8 +192,9 @@ impl Postgres {
         Ok(Probe { server: format!("PostgreSQL {version}"), role, identity, warnings, refusals })
     }
 
-    /// Learns which types have an `=` of their own.
+    /// Learns which types have an `=` of their own, and which are enums.
     pub(super) async fn read_equalities(&mut self) -> Result<()> {
+        self.enums = self.names(ENUMS, Args::new()).await?.into_iter().collect();
         let rows = self.fetch(EQUALITIES, Args::new()).await?;
         self.equalities = Some(rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?);
         Ok(())
@@ -203,6 +209,10 @@ impl Postgres {
     /// The operator by which a type compares.
     pub(super) fn equality(&self, native: &str) -> &str {
         self.equalities.as_ref().and_then(|known| known.get(native)).map_or(BUILT_IN, String::as_str)
+    }
+
+    pub(super) fn is_enum(&self, native: &str) -> bool {
+        self.enums.contains(native)
     }
 
     pub(super) async fn read_catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
@@ -436,6 +446,13 @@ fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Re
     if persistence == "t" {
         refusals.push(format!("{full} is a temporary table; only lasting tables can be synced"));
     }
+    if persistence == "u" {
+        let table = full.strip_prefix(&format!("{schema}.")).unwrap_or(full);
+        refusals.push(format!(
+            "{full} is unlogged, so that a crash of the server empties it unnoticed; run ALTER TABLE {} SET LOGGED",
+            quote::table(schema, table)
+        ));
+    }
     match &parent {
         Some(parent) if is_partition => refusals.push(format!("{full} is a partition of {parent}; sync {parent} instead")),
         Some(parent) => refusals.push(format!(
@@ -448,6 +465,14 @@ fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Re
     }
     if has_rules && matches!(kind, "r" | "p") {
         refusals.push(format!("{full} has rewrite rules, which change what is written; use triggers instead"));
+    }
+    if get(row, 10)? {
+        // What it writes fires only triggers that the owner has told to.
+        refusals.push(format!(
+            "{full} is written by a subscription, which is noticed only where the table is Concord's; run GRANT {} TO {}",
+            quote::ident(&get::<String>(row, 11)?),
+            quote::ident(role)
+        ));
     }
     if hidden {
         refusals.push(format!(

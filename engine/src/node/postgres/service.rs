@@ -12,8 +12,8 @@ use super::wire::Args;
 use super::witness::{Remembered, WRITTEN, Written};
 use super::{Postgres, SERVICE};
 use crate::model::{
-    Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
-    value_to_json, write_json,
+    Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
+    key_value_from_json, key_value_to_json, value_from_json, write_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
@@ -227,10 +227,10 @@ impl Postgres {
         let mut numbers: [Vec<i64>; 3] = Default::default();
         for one in parked {
             let table = table_at(tables, one.table)?;
-            let key = json_text(&one.key);
+            let key = key_text(table, &one.key);
             let cells = [
                 Some(table.name.clone()),
-                Some(hash(&one.key)),
+                Some(hash(table, &one.key)),
                 Some(key),
                 Some(one.code.as_str().to_owned()),
                 Some(one.message.replace('\0', "\u{FFFD}")),
@@ -269,7 +269,7 @@ impl Postgres {
 
     pub(super) async fn delete_parked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
         let mut args = Args::new();
-        args.add(table.name.as_str()).add(keys.iter().map(|key| hash(key)).collect::<Vec<_>>());
+        args.add(table.name.as_str()).add(keys.iter().map(|key| hash(table, key)).collect::<Vec<_>>());
         self.fetch("DELETE FROM concord.parked WHERE \"table\" = $1 AND hash = ANY ($2::pg_catalog.text[])", args)
             .await?;
         Ok(())
@@ -288,7 +288,7 @@ impl Postgres {
                        WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser)";
         let statement = format!("{JOURNAL} {} ON CONFLICT DO NOTHING", if again { unknown } else { "" });
         let mut pages =
-            lost.chunks(JOURNALLED).zip(names.chunks(JOURNALLED)).map(|(lost, names)| journalled(lost, names));
+            lost.chunks(JOURNALLED).zip(names.chunks(JOURNALLED)).map(|(lost, names)| journalled(tables, lost, names));
         let mut next = pages.next();
         while let Some(args) = next {
             // While the server writes one page the next is put together.
@@ -355,15 +355,15 @@ const JOURNAL: &str = "INSERT INTO concord.journal (id, loser, \"table\", winner
     $11::pg_catalog.int8[]) AS u (id, loser, t, winner, key, winner_row, loser_row, reason, decided, winner_time, loser_time)";
 
 /// The parameters of [`JOURNAL`]; `names` are those of the loser, the table and the winner.
-fn journalled(lost: &[&Lost], names: &[[String; 3]]) -> Args {
+fn journalled(tables: &[TableSpec], lost: &[&Lost], names: &[[String; 3]]) -> Args {
     let mut args = Args::new();
     args.texts(lost.iter(), |one, out| text(&one.id, out));
     for at in 0..3 {
         args.texts(names.iter(), |names, out| text(&names[at], out));
     }
-    args.texts(lost.iter(), |one, out| {
-        write_json(&one.key, out);
-        true
+    args.texts(lost.iter(), |one, out| match table_at(tables, one.table) {
+        Ok(table) => text(&key_text(table, &one.key), out),
+        Err(_) => false,
     });
     args.texts(lost.iter(), |one, out| row_text(one.winner_row.as_deref(), out))
         .texts(lost.iter(), |one, out| row_text(one.loser_row.as_deref(), out))
@@ -435,17 +435,22 @@ fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
     if cells.len() != table.key.len() {
         return None;
     }
-    table.key_columns().zip(&cells).map(|(column, cell)| value_from_json(&column.ty, cell)).collect()
+    table.key_columns().zip(&cells).map(|(column, cell)| key_value_from_json(&column.ty, cell)).collect()
+}
+
+fn key_text(table: &TableSpec, key: &[Value]) -> String {
+    let cells = table.key_columns().zip(key).map(|(column, value)| key_value_to_json(&column.ty, value));
+    Document::Array(cells.collect()).to_string()
 }
 
 /// Identifies a key of any length, one number spelled in two ways alike.
-fn hash(key: &[Value]) -> String {
-    let cells = key.iter().map(|value| match value {
+fn hash(table: &TableSpec, key: &[Value]) -> String {
+    let cells = table.key_columns().zip(key).map(|(column, value)| match value {
         Value::Decimal(number) if number.is_finite() => {
             let (negative, whole, fraction) = number.parts();
             format!("{}{whole}.{fraction}", if negative { "-" } else { "" }).into()
         }
-        value => value_to_json(value),
+        value => key_value_to_json(&column.ty, value),
     });
     let text = Document::Array(cells.collect()).to_string();
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()

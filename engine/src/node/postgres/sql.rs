@@ -29,7 +29,13 @@ pub fn image_columns(column: &Column) -> (String, String) {
     (quote::fitting("old_", &column.name), quote::fitting("new_", &column.name))
 }
 
-/// Keys as a table `u (k1, k2, …, n)`, n counting from 1; adds the parameters.
+/// Whether a row of this key could stand in the table. A key that no column can hold is nobody's, and must not find the row
+/// that it would be cut, padded or rounded to.
+pub fn can_hold(spec: &TableSpec, key: &[Value]) -> bool {
+    spec.key_columns().zip(key).all(|(column, value)| column.domain.holds(value).is_ok())
+}
+
+/// Keys as a table `u (k1, k2, …, n)`, n counting from 1; adds the parameters. What a column cannot hold is NULL there.
 pub fn keys<'v>(args: &mut Args, spec: &TableSpec, keys: impl Iterator<Item = &'v [Value]> + Clone) -> String {
     rowset(args, spec.key_columns().enumerate(), keys, "u", 'k')
 }
@@ -45,7 +51,8 @@ pub fn rowset<'s, 'v>(
     let (mut parameters, mut names) = (Vec::new(), Vec::new());
     for (at, column) in columns {
         let wire = Wire::of(column);
-        args.cells(column, &wire, rows.clone().map(|row| &row[at]));
+        let cells = rows.clone().map(|row| &row[at]);
+        let _ = if letter == 'k' { args.sought(column, &wire, cells) } else { args.cells(column, &wire, cells) };
         parameters.push(wire.parameter(args.count()));
         // Keys are numbered as in the history, columns as in the row.
         names.push(format!("{letter}{}", if letter == 'k' { at + 1 } else { at }));
@@ -94,7 +101,20 @@ impl Postgres {
     /// from a parameter.
     pub(super) fn equal(&self, column: &Column, left: &str, right: &str) -> String {
         let operator = self.equality(&column.native);
-        format!("{left} OPERATOR({operator}) {}", Wire::of(column).incoming(right))
+        format!("{left} OPERATOR({operator}) {}", self.sought(column, right))
+    }
+
+    /// An element of a parameter as a value of the column; NULL where it is a label that an enum lacks.
+    pub(super) fn sought(&self, column: &Column, element: &str) -> String {
+        let value = Wire::of(column).incoming(element);
+        match self.is_enum(&column.native) {
+            false => value,
+            true => format!(
+                "CASE WHEN {element} OPERATOR(pg_catalog.=) \
+                 ANY (pg_catalog.enum_range(NULL::{})::pg_catalog.text[]) THEN {value} END",
+                column.native
+            ),
+        }
     }
 
     /// That the rows `t` and `u` have the same key, `t` being the table and `u` from [`keys`].

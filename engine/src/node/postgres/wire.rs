@@ -379,6 +379,21 @@ impl Args {
         self
     }
 
+    /// Adds an array of values that are looked for. One that the column cannot hold becomes NULL, which equals nothing.
+    pub fn sought<'v>(
+        &mut self,
+        column: &Column,
+        wire: &Wire,
+        values: impl Iterator<Item = &'v Value> + Clone,
+    ) -> &mut Args {
+        self.add(Array {
+            element: wire.element().1,
+            array: wire.element().2,
+            elements: values,
+            write: |value: &Value, out: &mut Vec<u8>| column.domain.holds(value).is_ok() && wire.encode(value, out),
+        })
+    }
+
     /// Adds an array of texts, each as `write` appends it; `false` stands for NULL.
     pub fn texts<T>(
         &mut self,

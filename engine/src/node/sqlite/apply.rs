@@ -142,9 +142,10 @@ fn exists(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -> Result<b
 /// See [`crate::node::Node::delete`], for one table.
 pub(super) fn delete(db: &Connection, silence: &Silence, plan: &Plan, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
     let doing = || format!("deleting from `{}`", spec.local);
+    let keys: Vec<&Key> = keys.iter().copied().filter(|key| history::can_hold(spec, key)).collect();
     let own = || keys.iter().map(|key| (*key).clone()).collect();
     unrecorded(db, silence, plan, spec, own, || match &plan.delete {
-        Some(many) => in_batches(db, many, spec.key.len(), keys, doing, |statement, first, key| {
+        Some(many) => in_batches(db, many, spec.key.len(), &keys, doing, |statement, first, key| {
             bind_key(statement, first, spec, key)
         }),
         None => {
@@ -156,7 +157,7 @@ pub(super) fn delete(db: &Connection, silence: &Silence, plan: &Plan, spec: &Tab
         }
     })?;
     if plan.has_user_triggers {
-        for key in keys {
+        for key in &keys {
             if exists(db, plan, spec, key)? {
                 return Err(Error::new(
                     ErrorKind::Constraint(Constraint::Other),
@@ -213,7 +214,7 @@ pub(super) fn still_referred(
             joined.collect::<Vec<_>>().join(" AND "),
         );
         let mut statement = db.prepare_cached(&sql).told(doing)?;
-        for (key, held) in keys.iter().zip(&mut held).filter(|(_, held)| !**held) {
+        for (key, held) in keys.iter().zip(&mut held).filter(|(key, held)| !**held && history::can_hold(spec, key)) {
             bind_key(&mut statement, 1, spec, key)?;
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next().told(doing)? {
@@ -296,7 +297,8 @@ pub(super) fn note(db: &Connection, plan: &Plan, spec: &TableSpec, names: &[Stri
     let marks = (1..=width).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
     let mut write =
         db.prepare_cached(&format!("INSERT INTO {} ({columns}) VALUES ({marks})", plan.history)).told(doing)?;
-    for note in notes {
+    // Nobody asks for a row that could never stand here.
+    for note in notes.iter().filter(|note| history::can_hold(spec, &note.key)) {
         let op = match &note.images {
             _ if note.deleted => Op::Delete,
             Some(Images { before: None, .. }) => Op::Insert,

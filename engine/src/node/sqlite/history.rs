@@ -161,6 +161,10 @@ pub(super) fn rows(
     let mut statement = db.prepare_cached(&plan.select).told(doing)?;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
+        if !can_hold(spec, key) {
+            found.push(None);
+            continue;
+        }
         if let Some(odd) = odd_key(db, plan, spec, key)? {
             found.push(odd.map(Err));
             continue;
@@ -170,6 +174,11 @@ pub(super) fn rows(
         found.push(rows.next().told(doing)?.map(|row| read_row(row, spec)));
     }
     Ok(found)
+}
+
+/// Whether a row of this key could stand in the table. If not, none does.
+pub(super) fn can_hold(spec: &TableSpec, key: &[Value]) -> bool {
+    spec.key_columns().zip(key).all(|(column, value)| types::encode_key(column, value).is_ok())
 }
 
 /// Binds a key to the parameters of a statement, from the `first` on.
@@ -208,21 +217,27 @@ fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Res
         ),
     };
     let mut statement = db.prepare_cached(&plan.select_null).told(doing)?;
-    for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
-        let raw = |stored| Ok(ToSqlOutput::Borrowed(stored));
-        let encoded = match value {
-            value if !is_odd(column, value) => types::encode_key(column, value),
-            Value::Int(v) => raw(ValueRef::Integer(*v)),
-            Value::Float(v) => raw(ValueRef::Real(*v)),
-            Value::Text(v) => raw(ValueRef::Text(v.as_bytes())),
-            Value::Bytes(v) => raw(ValueRef::Blob(v)),
-            _ => raw(ValueRef::Null),
-        };
-        bind(&mut statement, at, spec, column, encoded)?;
+    let mut there = false;
+    // Bytes may be text that is not UTF-8.
+    for as_text in [false, true] {
+        for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
+            let raw = |stored| Ok(ToSqlOutput::Borrowed(stored));
+            let encoded = match value {
+                value if !is_odd(column, value) => types::encode_key(column, value),
+                Value::Int(v) => raw(ValueRef::Integer(*v)),
+                Value::Float(v) => raw(ValueRef::Real(*v)),
+                Value::Text(v) => raw(ValueRef::Text(v.as_bytes())),
+                Value::Bytes(v) if as_text => raw(ValueRef::Text(v)),
+                Value::Bytes(v) => raw(ValueRef::Blob(v)),
+                _ => raw(ValueRef::Null),
+            };
+            bind(&mut statement, at, spec, column, encoded)?;
+        }
+        there |= statement.raw_query().next().told(doing)?.is_some();
     }
-    let there = statement.raw_query().next().told(doing)?.is_some();
-    // Text that is not UTF-8 is told apart as bytes, by which its row is not found.
-    let unsure = spec.key_columns().zip(key).any(|(c, value)| is_odd(c, value) && matches!(value, Value::Bytes(_)));
+    // Several may be the one and the other.
+    let odd_bytes = |(column, value): &(&Column, &Value)| is_odd(column, value) && matches!(value, Value::Bytes(_));
+    let unsure = spec.key_columns().zip(key).filter(odd_bytes).count() > 1;
     Ok(Some((there || unsure).then_some(why)))
 }
 

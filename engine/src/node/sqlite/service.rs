@@ -11,8 +11,8 @@ use super::capture::refuse_newer;
 use super::drift::Shape;
 use super::failure::{Told, damaged};
 use crate::model::{
-    Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector, value_from_json,
-    value_to_json, write_json,
+    Column, Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
+    key_value_from_json, key_value_to_json, value_from_json, write_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
 
@@ -286,17 +286,31 @@ fn written(values: &[Value]) -> String {
 }
 
 /// A key as text, the same for keys that are equal: a decimal may be spelled in several ways.
-fn written_key(key: &[Value]) -> String {
-    let plain = |value: &Value| match value {
+fn written_key(spec: &TableSpec, key: &[Value]) -> String {
+    let plain = |(column, value): (&Column, &Value)| match value {
         Value::Decimal(decimal) if decimal.is_finite() => Document::from(super::types::plain(decimal)),
-        value => value_to_json(value),
+        value => key_value_to_json(&column.ty, value),
     };
-    Document::Array(key.iter().map(plain).collect()).to_string()
+    Document::Array(spec.key_columns().zip(key).map(plain).collect()).to_string()
 }
 
-/// The inverse of [`written`]; `types` in order, [`Type::Any`] beyond them. A key may hold what its type does not.
+/// The inverse of [`written_key`].
+fn key_from(spec: &TableSpec, text: &str) -> Result<Key> {
+    let key: Option<Key> = match serde_json::from_str(text) {
+        Ok(Document::Array(cells)) if cells.len() == spec.key.len() => {
+            spec.key_columns().zip(&cells).map(|(column, cell)| key_value_from_json(&column.ty, cell)).collect()
+        }
+        _ => None,
+    };
+    key.ok_or_else(unreadable)
+}
+
+fn unreadable() -> Error {
+    damaged("a row that waits or is journalled cannot be read")
+}
+
+/// The inverse of [`written`]; `types` in order, [`Type::Any`] beyond them.
 fn values(text: &str, types: &[&Type]) -> Result<Row> {
-    let unreadable = || damaged("a row that waits or is journalled cannot be read");
     let Ok(Document::Array(documents)) = serde_json::from_str(text) else { return Err(unreadable()) };
     let value = |(at, document): (usize, &Document)| {
         let ty = types.get(at).copied().unwrap_or(&Type::Any);
@@ -313,10 +327,6 @@ fn shared_types(spec: &TableSpec) -> Vec<&Type> {
         types[column.shared] = &column.ty;
     }
     types
-}
-
-fn key_types(spec: &TableSpec) -> Vec<&Type> {
-    spec.key_columns().map(|column| &column.ty).collect()
 }
 
 fn node_named(names: &[String], name: &str) -> Option<NodeId> {
@@ -373,7 +383,7 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
         let content: Option<String> = row.get(8).told(doing)?;
         parked.push(Parked {
             table: spec.index,
-            key: values(&text(1)?, &key_types(spec))?,
+            key: key_from(spec, &text(1)?)?,
             code: ParkedCode::parse(&text(2)?).ok_or_else(|| damaged("a row waits for an unknown reason"))?,
             message: text(3)?,
             since: row.get(4).told(doing)?,
@@ -399,10 +409,11 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
         .told(doing)?;
     for row in parked {
         let origin = names.get(row.stamp.node.index()).map_or("", String::as_str);
+        let spec = spec_at(specs, row.table)?;
         write
             .execute(params![
-                spec_at(specs, row.table)?.name,
-                written_key(&row.key),
+                spec.name,
+                written_key(spec, &row.key),
                 row.code.as_str(),
                 row.message,
                 row.since,
@@ -429,7 +440,7 @@ pub(super) fn unpark(db: &Connection, spec: &TableSpec, keys: &[&Key]) -> Result
     }
     let mut write = db.prepare_cached("DELETE FROM concord_parked WHERE name = ?1 AND key = ?2").told(doing)?;
     for key in keys {
-        write.execute([&spec.name, &written_key(key)]).told(doing)?;
+        write.execute([&spec.name, &written_key(spec, key)]).told(doing)?;
     }
     Ok(())
 }
@@ -446,11 +457,12 @@ pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], los
         )
         .told(doing)?;
     for lost in lost {
+        let spec = spec_at(specs, lost.table)?;
         write
             .execute(params![
                 lost.id,
-                spec_at(specs, lost.table)?.name,
-                written_key(&lost.key),
+                spec.name,
+                written_key(spec, &lost.key),
                 lost.decided,
                 name_of(names, lost.winner)?,
                 lost.winner_time,
@@ -508,7 +520,7 @@ pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], li
         journal.push(Lost {
             id: text(1)?,
             table: spec.index,
-            key: values(&text(2)?, &key_types(spec))?,
+            key: key_from(spec, &text(2)?)?,
             decided: row.get(3).told(doing)?,
             winner,
             winner_time: row.get(5).told(doing)?,

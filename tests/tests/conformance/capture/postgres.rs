@@ -105,12 +105,16 @@ async fn hostile_search_path(kind: Kind) {
          GRANT USAGE ON SCHEMA evil TO app",
         items(kind)
     );
-    let mut case = Case::new(kind, &setup, &["items"]).await;
+    let partitioned = "CREATE TABLE parts (id int PRIMARY KEY, name text) PARTITION BY RANGE (id);
+         CREATE TABLE part PARTITION OF parts DEFAULT; INSERT INTO parts VALUES (1, 'one'), (2, 'two')";
+    let mut case = Case::new(kind, &format!("{setup}; {partitioned}"), &["items", "parts"]).await;
     case.change("SET search_path = evil, pg_catalog, public").await;
     case.change("UPDATE public.items SET amount = 0 WHERE id OPERATOR(pg_catalog.<) 3").await;
     case.captured(&[("items", &["1", "2"])]).await;
     case.change("UPDATE public.items SET id = 33 WHERE id OPERATOR(pg_catalog.=) 3; INSERT INTO public.items VALUES (7, 'seven', 7)").await;
     case.captured(&[("items", &["3", "33", "7"])]).await;
+    case.change("UPDATE public.parts SET id = 22 WHERE id OPERATOR(pg_catalog.=) 2").await;
+    case.captured(&[("parts", &["2", "22"])]).await;
     case.change("SET search_path = ''").await;
     case.change("DELETE FROM public.items WHERE id = 1; TRUNCATE public.items").await;
     case.captured(&[("items", &["1", "2", "33", "4", "5", "7"])]).await;
