@@ -415,6 +415,20 @@ async fn a_user_holds_a_whole_table() {
     }
 }
 
+/// `install` says at which table somebody is in its way, and has done nothing by halves.
+#[tokio::test]
+async fn a_user_holds_a_table_that_is_installed() {
+    let setup = |_| "CREATE TABLE items (id integer PRIMARY KEY, amount integer)".to_owned();
+    let cluster = Cluster::bare(&[Kind::Sqlite, Kind::Postgres], setup, SUM).await;
+    let mut long = cluster.nodes[1].database.user_as(As::Sync).await;
+    long.execute("BEGIN; LOCK TABLE items IN ROW EXCLUSIVE MODE").await;
+    let refused = cluster.try_install().await.expect_err("somebody is in the way");
+    assert!(refused.contains("creating triggers on public.items: ") && refused.contains("lock timeout"), "{refused}");
+    long.execute("COMMIT").await;
+    assert!(cluster.nodes[1].database.node().await.service().await.expect("it is there").is_none());
+    cluster.install().await;
+}
+
 /// A history that somebody works on, as VACUUM FULL does, while old entries are to be deleted from it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_holds_a_history() {

@@ -75,12 +75,15 @@ impl Postgres {
         let mut unlisted: Vec<_> = installed.iter().collect();
         unlisted.retain(|(name, _)| tables.iter().all(|table| table.name != **name));
         for (name, old) in unlisted {
-            self.remove_table(name, old).await?;
+            let doing = || format!("removing triggers from {}", old.local);
+            self.remove_table(name, old).await.map_err(|error| error.while_doing(doing()))?;
             done.push(format!("{name}: removed its triggers, history and positions"));
         }
         let now = self.fingerprints(tables).await?;
         for ((spec, form), now) in tables.iter().zip(forms).zip(now) {
-            self.install_table(spec, form, installed.get(&spec.name), &now, &mut done).await?;
+            let doing = || format!("creating triggers on {}", spec.full_name());
+            let installing = self.install_table(spec, form, installed.get(&spec.name), &now, &mut done).await;
+            installing.map_err(|error| error.while_doing(doing()))?;
         }
         fault::point("install-commit").await?;
         self.run("COMMIT").await?;
