@@ -5,6 +5,7 @@ mod conformance;
 mod crash;
 mod harness;
 mod model;
+mod plan;
 mod scene;
 mod surroundings;
 mod sync_basic;

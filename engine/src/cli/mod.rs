@@ -9,6 +9,7 @@ pub mod install;
 mod logging;
 pub mod new;
 pub mod parked;
+pub mod plan;
 pub mod report;
 pub mod reset;
 pub mod status;
@@ -74,6 +75,7 @@ pub enum Command {
     New(new::New),
     Check(check::Check),
     Install(install::Install),
+    Plan(plan::Plan),
     Sync(sync::Sync),
     Watch(watch::Watch),
     Status(status::Status),
@@ -121,6 +123,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::New(new) => new::run(&new),
         Command::Check(check) => check::run(&cli.global, &check),
         Command::Install(install) => install::run(&cli.global, &install),
+        Command::Plan(plan) => plan::run(&cli.global, &plan),
         Command::Sync(sync) => sync::run(&cli.global, &sync),
         Command::Watch(watch) => watch::run(&cli.global, &watch),
         Command::Status(status) => status::run(&cli.global, &status),
@@ -225,6 +228,7 @@ mod tests {
             install::Install::augment_args,
             new::New::augment_args,
             parked::Parked::augment_args,
+            plan::Plan::augment_args,
             reset::Reset::augment_args,
             status::Status::augment_args,
             sync::Sync::augment_args,

@@ -12,6 +12,7 @@ mod leaving;
 mod lens;
 mod opened;
 mod order;
+mod plan;
 mod read;
 mod restored;
 mod route;
@@ -26,6 +27,7 @@ mod watch;
 
 pub use attendance::Away;
 pub use cycle::Cycle;
+pub use plan::{Carriage, Change, Counts, MovedOn, Plan, PlanFile, PlannedConflict, PlannedRow, PlannedVersion, Wish};
 pub use session::{Carried, Connector, Session, Stopped, Summary};
 pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};
 pub use status::{ConflictReport, NodeStatus, ParkedReport, Status, TableStatus};

@@ -243,7 +243,7 @@ async fn lines(
 }
 
 impl Table {
-    fn row_document(&self, row: &Row) -> Document {
+    pub(super) fn row_document(&self, row: &Row) -> Document {
         row_to_json(self.columns.iter().map(|column| column.name.as_str()), row)
     }
 }
