@@ -6,6 +6,7 @@ mod crash;
 mod harness;
 mod model;
 mod plan;
+mod resolve;
 mod scene;
 mod surroundings;
 mod sync_basic;

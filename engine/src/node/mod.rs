@@ -141,6 +141,10 @@ pub trait Node: Send {
     /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`].
     async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()>;
 
+    /// Writes a row whole, or deletes it where there is none, as a user of this database would: it is recorded as a change
+    /// made here now. `key` is its key.
+    async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()>;
+
     /// What stands in the way of writing `rows`, as far as the table and those it refers to tell as they are now. It may
     /// leave out what it cannot tell for certain, such as unique values of expressions.
     async fn obstacles(&mut self, _table: &TableSpec, _rows: &[&Row]) -> Result<Vec<Obstacle>> {

@@ -324,7 +324,7 @@ impl Node for Sqlite {
         self.run(|node| {
             for (table, rows, mode) in groups {
                 let plan = node.plan(table)?;
-                apply::write(&node.db, &node.silence, &plan, table, rows, *mode)?;
+                apply::write(&node.db, Some(&node.silence), &plan, table, rows, *mode)?;
             }
             apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table))
         })
@@ -334,7 +334,7 @@ impl Node for Sqlite {
         self.run(|node| {
             for (table, keys) in groups {
                 let plan = node.plan(table)?;
-                apply::delete(&node.db, &node.silence, &plan, table, keys)?;
+                apply::delete(&node.db, Some(&node.silence), &plan, table, keys)?;
             }
             apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table))
         })
@@ -385,6 +385,17 @@ impl Node for Sqlite {
         self.run(|node| {
             let plan = node.plan(table)?;
             apply::note(&node.db, &plan, table, &node.names, notes)
+        })
+    }
+
+    async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            match row {
+                Some(row) => apply::write(&node.db, None, &plan, table, &[row], WriteMode::Upsert)?,
+                None => apply::delete(&node.db, None, &plan, table, &[key])?,
+            }
+            apply::refuse_dangling(&node.db, std::iter::once(table))
         })
     }
 
