@@ -231,6 +231,10 @@ pub trait Node: Send {
     /// The journal of these tables, newest first; `limit` counts entries, 0 is all.
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>>;
 
+    /// Deletes journal entries decided before `before` (µs UTC), the oldest first and at most so many, in a transaction of
+    /// its own. Returns how many went. Where there are none, nothing is written and nobody is waited for.
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64>;
+
     /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if
     /// nothing does or the database has no such thing.
     async fn blockers(&mut self) -> Result<Vec<String>>;

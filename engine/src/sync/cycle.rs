@@ -116,6 +116,9 @@ impl Session {
         fault::point("applied").await.map_err(internal)?;
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await.map_err(internal)?;
+        if cycle.is_quiet() {
+            self.tidy(Instant::now()).await;
+        }
         self.page = (self.page * 2).min(self.config.defaults.batch);
         self.leave_out(&mut cycle);
         Ok(cycle)

@@ -667,6 +667,17 @@ impl Node for Connection {
         Ok(self.database.lock().journal.clone())
     }
 
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+        self.call()?;
+        let mut state = self.database.lock();
+        let mut old: Vec<i64> = state.journal.iter().map(|lost| lost.decided).filter(|at| *at < before).collect();
+        old.sort_unstable();
+        old.truncate(most);
+        let Some(last) = old.last().copied() else { return Ok(0) };
+        state.journal.retain(|lost| lost.decided > last);
+        Ok(old.len() as u64)
+    }
+
     async fn blockers(&mut self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }

@@ -23,6 +23,7 @@ mod setup;
 mod shape;
 mod status;
 mod table;
+mod tidy;
 mod waiting;
 mod watch;
 

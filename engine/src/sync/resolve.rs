@@ -372,6 +372,10 @@ fn filled(table: &Table, key: &Key, columns: &Map<String, Document>, standing: O
 fn given(ty: &Type, document: &Document) -> Option<Value> {
     match (ty, document) {
         (Type::Float, Document::Number(number)) => number.as_f64().map(Value::Float),
+        // Where a column takes anything, a number is one, with a fraction or without.
+        (Type::Any, Document::Number(number)) => {
+            value_from_json(ty, document).or_else(|| number.as_f64().map(Value::Float))
+        }
         (Type::Decimal, Document::Number(number)) => value_from_json(ty, &Document::String(number.to_string())),
         _ => value_from_json(ty, document),
     }

@@ -450,6 +450,11 @@ impl Node for Postgres {
         self.read_journal(tables, limit).await
     }
 
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+        self.open().await?;
+        self.delete_journal(before, most).await
+    }
+
     async fn blockers(&mut self) -> Result<Vec<String>> {
         self.open().await?;
         self.read_blockers().await

@@ -485,6 +485,20 @@ impl Node for Sqlite {
         })
     }
 
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+        calls::patiently(calls::LITTLE_PATIENCE, || {
+            self.run(|node| {
+                node.give_up();
+                let gone = service::forget(&node.db, before, most)?;
+                if gone > 0 {
+                    node.commits = node.commits.wrapping_add(1);
+                }
+                Ok(gone)
+            })
+        })
+        .await
+    }
+
     async fn blockers(&mut self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
