@@ -67,7 +67,7 @@ async fn a_part_at_a_time(kinds: &[Kind]) {
     for _ in 0..3 {
         gone.push(node.forget(before, 1).await.expect("old entries"));
         let left = cluster.session().conflicts(0).await.expect("a journal");
-        assert!(gone.len() > 1 || left.iter().all(|one| one.key.to_string() != "[3]"), "the oldest goes first");
+        assert!(gone.len() > 1 || left.iter().all(|one| one.key != serde_json::json!([3])), "the oldest goes first");
     }
     assert_eq!((gone, kept(&cluster).await), (vec![1, 1, 0], (1, 1)));
 }

@@ -17,6 +17,7 @@ pub mod stop;
 pub mod sync;
 pub mod uninstall;
 pub mod watch;
+pub mod why;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -79,6 +80,7 @@ pub enum Command {
     Sync(sync::Sync),
     Watch(watch::Watch),
     Status(status::Status),
+    Why(why::Why),
     Conflicts(conflicts::Conflicts),
     Parked(parked::Parked),
     Reset(reset::Reset),
@@ -127,6 +129,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Sync(sync) => sync::run(&cli.global, &sync),
         Command::Watch(watch) => watch::run(&cli.global, &watch),
         Command::Status(status) => status::run(&cli.global, &status),
+        Command::Why(why) => why::run(&cli.global, &why),
         Command::Conflicts(conflicts) => conflicts::run(&cli.global, &conflicts),
         Command::Parked(parked) => parked::run(&cli.global, &parked),
         Command::Reset(reset) => reset::run(&cli.global, &reset),
@@ -234,6 +237,7 @@ mod tests {
             sync::Sync::augment_args,
             uninstall::Uninstall::augment_args,
             watch::Watch::augment_args,
+            why::Why::augment_args,
         ];
         for augment in all {
             let command = augment(clap::Command::new("concord"));

@@ -26,6 +26,7 @@ mod table;
 mod tidy;
 mod waiting;
 mod watch;
+mod why;
 
 pub use attendance::Away;
 pub use cycle::Cycle;
@@ -35,6 +36,7 @@ pub use session::{Carried, Connector, Session, Stopped, Summary};
 pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};
 pub use status::{ConflictReport, NodeStatus, ParkedReport, Status, TableStatus};
 pub use waiting::Dropped;
+pub use why::{KnownFrom, Why, WhyNode, WhyState, WhyVersion};
 
 #[cfg(test)]
 mod memory;

@@ -167,7 +167,7 @@ impl Session {
         Ok(all)
     }
 
-    fn conflict_report(&self, lost: Lost) -> ConflictReport {
+    pub(super) fn conflict_report(&self, lost: Lost) -> ConflictReport {
         let table = &self.tables[lost.table];
         let row = |row: &Option<Arc<Row>>| row.as_deref().map(|row| table.row_document(row));
         ConflictReport {
