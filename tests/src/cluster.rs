@@ -262,11 +262,22 @@ impl Cluster {
         async move { self.check_echo(&caller.to_string()).await }
     }
 
-    async fn check_echo(&mut self, caller: &str) {
-        let mut before = Vec::new();
+    /// Something that is another after every write to any table anywhere, by node and table.
+    pub async fn imprints(&mut self) -> Vec<BTreeMap<String, String>> {
+        let mut imprints = Vec::new();
         for node in &mut self.nodes {
-            before.push(node.imprint().await);
+            imprints.push(node.imprint().await);
         }
+        imprints
+    }
+
+    /// A file in a folder of the cluster's own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn check_echo(&mut self, caller: &str) {
+        let before = self.imprints().await;
         let echo = Box::pin(self.session().sync()).await;
         let echo = echo.unwrap_or_else(|error| panic!("{caller}: the next sync: {error}"));
         assert_eq!(echo.nodes, [], "{caller}: the next sync carries rows");

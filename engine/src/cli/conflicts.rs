@@ -1,18 +1,20 @@
 //! `concord conflicts`: the journal of what lost and why.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use serde_json::Value as Document;
+use serde_json::{Map, Value as Document};
 
 use super::report::{Table, cell, count, counted, cut, instant, json, say};
 use super::sync::left_out;
 use super::{Global, Output, with_session};
 use crate::error::{ATTENTION, DONE, Error, Result, UNREACHABLE};
 use crate::model::time;
-use crate::sync::{Away, ConflictReport};
+use crate::sync::{Away, ConflictReport, Remedy};
 
 #[derive(Clone, Debug, Args)]
-#[command(about = "Show what lost in conflicts, and why")]
+#[command(about = "Show what lost in conflicts and why, and overturn decisions")]
 pub struct Conflicts {
     #[command(subcommand)]
     pub action: Action,
@@ -22,6 +24,7 @@ pub struct Conflicts {
 pub enum Action {
     List(List),
     Show(Show),
+    Resolve(Resolve),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -55,6 +58,33 @@ pub struct Show {
     pub output: Output,
 }
 
+#[derive(Clone, Debug, Args)]
+#[command(
+    about = "Overturn a decision by a new change",
+    long_about = "Overturn the decision of a conflict: another version of the row is written at one node as its users would write it, and the next sync carries it to the others. What it replaces is kept in the journal. Refused if the row was changed since the conflict, unless --force is given.",
+    after_long_help = "Example:\n  concord conflicts resolve 3f9a --undo\n  concord conflicts resolve 3f9a --take branch\n  concord conflicts resolve 3f9a --row row.json",
+    group(clap::ArgGroup::new("remedy").required(true).args(["take", "row", "undo"]))
+)]
+pub struct Resolve {
+    /// The conflict's id as `conflicts list` prints it, or the beginning of it
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The version that this node had; a delete deletes
+    #[arg(long, value_name = "NODE")]
+    pub take: Option<String>,
+    /// The columns in this file, a JSON object as `conflicts show --json` has rows; others keep their values, and `null` deletes the row
+    #[arg(long, value_name = "FILE")]
+    pub row: Option<PathBuf>,
+    /// The version that lost, if only one did
+    #[arg(long)]
+    pub undo: bool,
+    /// Overwrite the row although it was changed since
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// What `--json` tells.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -67,6 +97,7 @@ pub fn run(global: &Global, conflicts: &Conflicts) -> Result<u8> {
     match &conflicts.action {
         Action::List(list) => run_list(global, list),
         Action::Show(show) => run_show(global, show),
+        Action::Resolve(resolve) => run_resolve(global, resolve),
     }
 }
 
@@ -118,9 +149,46 @@ fn run_list(global: &Global, list: &List) -> Result<u8> {
     Ok(code(&away))
 }
 
+fn run_resolve(global: &Global, resolve: &Resolve) -> Result<u8> {
+    let remedy = match (&resolve.take, &resolve.row) {
+        (Some(node), _) => Remedy::Take(node.clone()),
+        (None, Some(path)) => Remedy::Row(read_row(path)?),
+        (None, None) => Remedy::Undo,
+    };
+    let done = with_session(global, async |session| {
+        if let Remedy::Take(node) = &remedy {
+            known(node, "node", session.config.nodes.iter().map(|node| node.name.as_str()))?;
+        }
+        session.resolve(&resolve.id, &remedy, resolve.force).await
+    })?;
+    if resolve.output.json {
+        json(&done)?;
+    } else {
+        let what = if done.after.is_some() { "written" } else { "deleted" };
+        say(&format!("{} {} {what} at {}; the next sync carries it", done.table, done.key, done.node))?;
+        say(&format!("what stood there is in the journal: concord conflicts show {}", done.id))?;
+    }
+    Ok(DONE)
+}
+
+/// The row that a person wrote.
+fn read_row(path: &Path) -> Result<Option<Map<String, Document>>> {
+    let wrong = |what: String| Error::Usage(format!("{}{what}", path.display()));
+    let text = std::fs::read(path).map_err(|why| wrong(format!(": the row cannot be read: {why}")))?;
+    match serde_json::from_slice(&text) {
+        Ok(Document::Object(columns)) => Ok(Some(columns)),
+        Ok(Document::Null) => Ok(None),
+        Ok(_) => Err(wrong(": a row is a JSON object of its columns, or null".to_owned())),
+        Err(why) => Err(wrong(format!(":{}:{}: this is no JSON: {why}", why.line(), why.column()))),
+    }
+}
+
 fn run_show(global: &Global, show: &Show) -> Result<u8> {
     let (mut found, away) = read(global, None, 0)?;
+    // What a person said about a conflict is told with it.
+    let of = |one: &ConflictReport| one.resolves().unwrap_or(&one.id).to_owned();
     found.retain(|one| one.id.starts_with(&show.id));
+    found.sort_by_key(|one| one.resolves().is_some());
     let Some(first) = found.first() else {
         left_out(&away, &[]);
         return Err(Error::Usage(format!(
@@ -129,11 +197,11 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         )));
     };
     // Several versions may have lost one conflict.
-    let mut ids: Vec<&str> = found.iter().map(|one| one.id.as_str()).collect();
+    let mut ids: Vec<String> = found.iter().map(of).collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.len() > 1 {
-        let some = ids.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let some = ids[..ids.len().min(5)].join(", ");
         return Err(Error::Usage(format!(
             "{} conflicts have an id that begins with `{}`\n    say more of it: {some}{}",
             count(ids.len() as u64),
@@ -147,12 +215,18 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
     }
     say(&format!("conflict {}: table {}, key {}", first.id, first.table, first.key))?;
     say(&format!("decided {}: {}", instant(first.decided), first.reason))?;
-    for one in &found {
+    let (words, lost): (Vec<&ConflictReport>, Vec<&ConflictReport>) =
+        found.iter().partition(|one| one.resolves().is_some() && one.id != first.id);
+    for one in &lost {
         say("")?;
         side_by_side(one).print()?;
     }
-    if found.len() > 1 {
-        say(&format!("\n{} lost", counted(found.len() as u64, "version", "versions")))?;
+    if lost.len() > 1 {
+        say(&format!("\n{} lost", counted(lost.len() as u64, "version", "versions")))?;
+    }
+    for one in words {
+        say(&format!("\n{} at {}: {} ({})", instant(one.decided), one.winner, one.reason, one.id))?;
+        side_by_side(one).print()?;
     }
     left_out(&away, &[]);
     Ok(code(&away))

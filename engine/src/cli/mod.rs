@@ -9,6 +9,7 @@ pub mod install;
 mod logging;
 pub mod new;
 pub mod parked;
+pub mod plan;
 pub mod report;
 pub mod reset;
 pub mod status;
@@ -16,6 +17,7 @@ pub mod stop;
 pub mod sync;
 pub mod uninstall;
 pub mod watch;
+pub mod why;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -74,9 +76,11 @@ pub enum Command {
     New(new::New),
     Check(check::Check),
     Install(install::Install),
+    Plan(plan::Plan),
     Sync(sync::Sync),
     Watch(watch::Watch),
     Status(status::Status),
+    Why(why::Why),
     Conflicts(conflicts::Conflicts),
     Parked(parked::Parked),
     Reset(reset::Reset),
@@ -121,9 +125,11 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::New(new) => new::run(&new),
         Command::Check(check) => check::run(&cli.global, &check),
         Command::Install(install) => install::run(&cli.global, &install),
+        Command::Plan(plan) => plan::run(&cli.global, &plan),
         Command::Sync(sync) => sync::run(&cli.global, &sync),
         Command::Watch(watch) => watch::run(&cli.global, &watch),
         Command::Status(status) => status::run(&cli.global, &status),
+        Command::Why(why) => why::run(&cli.global, &why),
         Command::Conflicts(conflicts) => conflicts::run(&cli.global, &conflicts),
         Command::Parked(parked) => parked::run(&cli.global, &parked),
         Command::Reset(reset) => reset::run(&cli.global, &reset),
@@ -225,11 +231,13 @@ mod tests {
             install::Install::augment_args,
             new::New::augment_args,
             parked::Parked::augment_args,
+            plan::Plan::augment_args,
             reset::Reset::augment_args,
             status::Status::augment_args,
             sync::Sync::augment_args,
             uninstall::Uninstall::augment_args,
             watch::Watch::augment_args,
+            why::Why::augment_args,
         ];
         for augment in all {
             let command = augment(clap::Command::new("concord"));

@@ -1,24 +1,32 @@
 //! `concord sync`: carries changes until nothing is left.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
 use super::report::{Table, count, counted, json, say};
 use super::{Global, Output, note, with_session};
 use crate::error::Result;
-use crate::sync::{Away, Stopped, Summary};
+use crate::sync::{Away, Carried, PlanFile, Stopped, Summary};
 
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Carry changes until nothing is left, then exit",
     long_about = "Carry changes between all nodes until nothing is left, then exit. Exits with 1 if rows wait for a person, and with 3 if a node could not be reached; the other nodes are synced all the same.",
-    after_long_help = "Example:\n  concord sync\n  concord sync --json"
+    after_long_help = "Example:\n  concord sync\n  concord sync --json\n  concord sync --plan tonight.plan"
 )]
 pub struct Sync {
+    /// Do precisely what this file says, which `concord plan --out FILE` wrote. Rows that were changed since are left to the next sync
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
     #[command(flatten)]
     pub output: Output,
 }
 
 pub fn run(global: &Global, sync: &Sync) -> Result<u8> {
+    if let Some(path) = &sync.plan {
+        return run_plan(global, sync, path);
+    }
     let summary = with_session(global, async |session| session.sync().await)?;
     if sync.output.json {
         json(&summary)?;
@@ -26,6 +34,42 @@ pub fn run(global: &Global, sync: &Sync) -> Result<u8> {
         print(&summary)?;
     }
     Ok(summary.exit_code())
+}
+
+fn run_plan(global: &Global, sync: &Sync, path: &Path) -> Result<u8> {
+    // Broken files are refused before anybody is spoken to.
+    let file = PlanFile::read(path)?;
+    let done = with_session(global, async |session| session.carry_out(&file).await)?;
+    if sync.output.json {
+        json(&done)?;
+        return Ok(done.exit_code());
+    }
+    print_nodes(&done.nodes, "nothing was written")?;
+    if !done.moved_on.is_empty() {
+        let rows = counted(done.moved_on.len() as u64, "row was", "rows were");
+        say(&format!("{rows} changed since the plan was made; the next sync decides about them:"))?;
+        for row in done.moved_on.iter().take(20) {
+            say(&format!("  {} {}, changed at {}", row.table, row.key, row.changed_at.join(", ")))?;
+        }
+        if done.moved_on.len() > 20 {
+            say(&format!("  … {} more (--json tells all)", count(done.moved_on.len() as u64 - 20)))?;
+        }
+    }
+    if done.left > 0 {
+        let writes = counted(done.left, "planned write was", "planned writes were");
+        say(&format!("{writes} left to the next sync"))?;
+    }
+    if done.waiting > 0 {
+        say(&format!("{} for a person; see: concord parked list", counted(done.waiting, "row waits", "rows wait")))?;
+    }
+    if done.overtaken {
+        note("another engine was faster, so that not everything was carried out; the next sync does the rest");
+    }
+    left_out(&done.away, &done.stopped);
+    if let Some(failed) = &done.failed {
+        note(&format!("not everything was carried: {failed}"));
+    }
+    Ok(done.exit_code())
 }
 
 /// What was carried where, and below it what a person has to look at.
@@ -49,20 +93,21 @@ fn print(summary: &Summary) -> Result<()> {
 
 /// What was carried where, and how many conflicts there were.
 pub(super) fn print_carried(summary: &Summary) -> Result<()> {
-    let mut nodes = Table::new(&["node", ">written", ">deleted"]);
-    for node in summary.nodes.iter().filter(|node| node.written + node.deleted > 0) {
-        nodes.row([node.node.clone(), count(node.written), count(node.deleted)]);
-    }
-    if nodes.is_empty() {
-        say("nothing to carry")?;
-    } else {
-        nodes.print()?;
-    }
+    print_nodes(&summary.nodes, "nothing to carry")?;
     if summary.conflicts > 0 {
         let conflicts = counted(summary.conflicts, "conflict was", "conflicts were");
         say(&format!("{conflicts} decided; see: concord conflicts list"))?;
     }
     Ok(())
+}
+
+/// How many rows were written and deleted at each node.
+fn print_nodes(carried: &[Carried], none: &str) -> Result<()> {
+    let mut nodes = Table::new(&["node", ">written", ">deleted"]);
+    for node in carried.iter().filter(|node| node.written + node.deleted > 0) {
+        nodes.row([node.node.clone(), count(node.written), count(node.deleted)]);
+    }
+    if nodes.is_empty() { say(none) } else { nodes.print() }
 }
 
 /// Nodes and tables that took no part, on stderr.

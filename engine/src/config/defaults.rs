@@ -17,6 +17,8 @@ pub struct Defaults {
     /// About how many changes a cycle carries at once, and with them a transaction at a target. One user's transaction is divided
     /// only if it alone is larger.
     pub batch: usize,
+    /// For how long the journal keeps what lost.
+    pub journal: Duration,
 }
 
 /// What to do about a node whose clock differs by more than `max_skew`.
@@ -35,6 +37,7 @@ impl Default for Defaults {
             max_skew: Duration::from_secs(5),
             on_skew: OnSkew::Warn,
             batch: 100_000,
+            journal: Duration::from_secs(365 * 86_400),
         }
     }
 }
@@ -42,13 +45,14 @@ impl Default for Defaults {
 const LARGEST_BATCH: i64 = 10_000_000;
 
 pub(super) fn read(section: &Section<'_>, nodes: &[String], problems: &mut Problems<'_>) -> Defaults {
-    section.only(&["conflict", "max_skew", "on_skew", "batch"], &|_| None, problems);
+    section.only(&["conflict", "max_skew", "on_skew", "batch", "journal"], &|_| None, problems);
     let usual = Defaults::default();
     Defaults {
         conflict: conflict::read(section, nodes, false, problems).unwrap_or(usual.conflict),
         max_skew: max_skew(section, problems).unwrap_or(usual.max_skew),
         on_skew: on_skew(section, problems).unwrap_or(usual.on_skew),
         batch: batch(section, problems).unwrap_or(usual.batch),
+        journal: journal(section, problems).unwrap_or(usual.journal),
     }
 }
 
@@ -58,6 +62,26 @@ fn max_skew(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Durati
     match duration::parse(&text.name) {
         Ok(Duration::ZERO) => {
             problems.add(&text.place, section.show, "`max_skew` is zero: no two clocks agree that well", help);
+            None
+        }
+        Ok(span) => Some(span),
+        Err(why) => {
+            problems.add(&text.place, section.show, why, help);
+            None
+        }
+    }
+}
+
+/// Shorter than this, what lost would be gone before anybody could look.
+const SHORTEST_JOURNAL: Duration = Duration::from_secs(3600);
+
+fn journal(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duration> {
+    let text = section.text("journal", "\"365d\"", problems)?;
+    let help = "for example: journal = \"90d\"; units: h, d";
+    match duration::parse(&text.name) {
+        Ok(span) if span < SHORTEST_JOURNAL => {
+            let what = "`journal` is less than an hour: nobody could look at what lost before it is gone";
+            problems.add(&text.place, section.show, what, help);
             None
         }
         Ok(span) => Some(span),

@@ -137,6 +137,9 @@ const DEFAULTS: &str = "
 # max_skew = \"5s\"
 # on_skew = \"warn\"
 
+# For how long what lost a conflict is kept, with both rows.
+# journal = \"365d\"
+
 # Rows per transaction at most.
 # batch = 100000
 

@@ -92,6 +92,7 @@ fn the_example_of_the_manual() {
         max_skew = "500ms"
         on_skew = "stop"
         batch = 5000
+        journal = "90d"
         [tables.customers]
         [tables.customers.nodes.branch]
         table   = "Kunden"
@@ -115,7 +116,8 @@ fn the_example_of_the_manual() {
             conflict: Conflict::EarliestWins,
             max_skew: Duration::from_millis(500),
             on_skew: OnSkew::Stop,
-            batch: 5000
+            batch: 5000,
+            journal: Duration::from_secs(90 * 86_400),
         }
     );
     let names: Vec<&str> = config.tables.iter().map(|table| table.name.as_str()).collect();
@@ -126,7 +128,7 @@ fn the_example_of_the_manual() {
     assert_eq!((office.table.as_str(), branch.table.as_str()), ("customers", "Kunden"));
     assert_eq!((branch.local("name"), branch.shared("Vollname"), branch.local("id")), ("Vollname", "name", "id"));
     assert!(branch.omits("notes") && !office.omits("notes"));
-    assert_eq!(config.at(&branch.place), "concord.toml:13");
+    assert_eq!(config.at(&branch.place), "concord.toml:14");
     assert!(matches!(&config.tables[1].conflict, Conflict::Sum(columns) if columns[0].name == "balance"));
     assert_eq!(config.tables[1].conflict.describe(&config.node_names()), "sum = [\"balance\"]");
     let rates = &config.tables[2];

@@ -141,6 +141,10 @@ pub trait Node: Send {
     /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`].
     async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()>;
 
+    /// Writes a row whole, or deletes it where there is none, as a user of this database would: it is recorded as a change
+    /// made here now. `key` is its key.
+    async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()>;
+
     /// What stands in the way of writing `rows`, as far as the table and those it refers to tell as they are now. It may
     /// leave out what it cannot tell for certain, such as unique values of expressions.
     async fn obstacles(&mut self, _table: &TableSpec, _rows: &[&Row]) -> Result<Vec<Obstacle>> {
@@ -226,6 +230,10 @@ pub trait Node: Send {
 
     /// The journal of these tables, newest first; `limit` counts entries, 0 is all.
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>>;
+
+    /// Deletes journal entries decided before `before` (µs UTC), the oldest first and at most so many, in a transaction of
+    /// its own. Returns how many went. Where there are none, nothing is written and nobody is waited for.
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64>;
 
     /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if
     /// nothing does or the database has no such thing.

@@ -67,7 +67,7 @@ pub(super) type Pages = Vec<Vec<Option<Page>>>;
 pub(super) type AllContests = Vec<Contests>;
 
 /// What each node has to do.
-type Batches = Vec<Option<Batch>>;
+pub(super) type Batches = Vec<Option<Batch>>;
 
 impl Session {
     /// One round of the sync, without the nodes that fail while they are looked at.
@@ -98,19 +98,7 @@ impl Session {
     /// it is. Each batch is one transaction, which looks again before it writes.
     async fn round(&mut self) -> Result<Cycle> {
         let mut cycle = Cycle::default();
-        let mut opened = self.open().await?;
-        self.enough()?;
-        let pages = self.read(&opened, &mut cycle).await?;
-        if opened.doubtful || self.is_skewed(&opened, &pages) {
-            self.close().await;
-            cycle.overtaken = true;
-            return Ok(cycle);
-        }
-        self.plan_positions(&mut opened, &pages);
-        self.schedule.look(&self.tables, &opened, &pages, Instant::now());
-        let partial = partial_pages(&pages);
-        let mut contests = self.gather(&opened, pages);
-        self.examine(&opened, &mut contests, &partial).await?;
+        let Some((opened, contests)) = self.weigh(&mut cycle).await? else { return Ok(cycle) };
         let shared = Arc::new(opened);
         let outcomes = match self.decide(&shared, contests).await? {
             Ok(outcomes) => outcomes,
@@ -134,9 +122,31 @@ impl Session {
         fault::point("applied").await.map_err(internal)?;
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await.map_err(internal)?;
+        if cycle.is_quiet() {
+            self.tidy(Instant::now()).await;
+        }
         self.page = (self.page * 2).min(self.config.defaults.batch);
         self.leave_out(&mut cycle);
         Ok(cycle)
+    }
+
+    /// Reads what is new everywhere, and brings together all that is known of each key. `None` if the snapshots do not fit
+    /// together, because another engine was at work between them.
+    pub(super) async fn weigh(&mut self, cycle: &mut Cycle) -> Result<Option<(Opened, AllContests)>> {
+        let mut opened = self.open().await?;
+        self.enough()?;
+        let pages = self.read(&opened, cycle).await?;
+        if opened.doubtful || self.is_skewed(&opened, &pages) {
+            self.close().await;
+            cycle.overtaken = true;
+            return Ok(None);
+        }
+        self.plan_positions(&mut opened, &pages);
+        self.schedule.look(&self.tables, &opened, &pages, Instant::now());
+        let partial = partial_pages(&pages);
+        let mut contests = self.gather(&opened, pages);
+        self.examine(&opened, &mut contests, &partial).await?;
+        Ok(Some((opened, contests)))
     }
 
     /// Notes which nodes and tables took no part.
@@ -363,7 +373,7 @@ impl Session {
     }
 
     /// One batch for each node that has something to do.
-    fn batches(&self, opened: &Opened, outcomes: Outcomes) -> Batches {
+    pub(super) fn batches(&self, opened: &Opened, outcomes: Outcomes) -> Batches {
         let nodes = outcomes.decisions.into_iter().enumerate();
         nodes.map(|(at, tables)| self.batch(NodeId(at as u16), tables, opened)).collect()
     }
@@ -408,7 +418,7 @@ impl Session {
     }
 
     /// Writes every node's batch, each in one transaction, at the same time.
-    async fn apply(&mut self, opened: &mut Opened, batches: Batches, cycle: &mut Cycle) -> Result<()> {
+    pub(super) async fn apply(&mut self, opened: &mut Opened, batches: Batches, cycle: &mut Cycle) -> Result<()> {
         let applying = join_all(self.members.iter_mut().zip(batches).map(async |(member, batch)| {
             let batch = batch?;
             let node = member.node.as_deref_mut()?;

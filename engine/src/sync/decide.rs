@@ -21,6 +21,8 @@ pub struct Facts {
     pub tables: Vec<Table>,
     pub names: Vec<String>,
     pub opened: Arc<Opened>,
+    /// Whether an account of every conflict is wanted.
+    pub accounts: bool,
 }
 
 /// What each node has to do about the contests that were decided.
@@ -29,6 +31,33 @@ pub struct Outcomes {
     pub decisions: Vec<Vec<Vec<Decision>>>,
     /// How many conflicts were decided.
     pub conflicts: u64,
+    /// The conflicts themselves, if they are wanted.
+    pub accounts: Vec<Account>,
+}
+
+/// A conflict, and what became of it.
+#[derive(Debug)]
+pub struct Account {
+    pub table: usize,
+    pub key: Key,
+    pub id: String,
+    pub versions: Vec<Side>,
+    /// The place of the version taken, if one was taken as it is.
+    pub taken: Option<usize>,
+    pub settled: Settled,
+    pub reason: String,
+}
+
+/// One version of a conflict.
+#[derive(Debug)]
+pub struct Side {
+    /// Where and when it was written.
+    pub stamp: Stamp,
+    /// The node that has it.
+    pub holder: NodeId,
+    /// Whether it waits there.
+    pub waiting: bool,
+    pub row: Option<Arc<Row>>,
 }
 
 impl Facts {
@@ -42,6 +71,9 @@ impl Facts {
             outcomes.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
             if resolved.conflict {
                 debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
+                if self.accounts {
+                    outcomes.accounts.extend(account(index, &key, &contest, &tops, &resolved));
+                }
             }
             let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened: &self.opened };
             for &target in targets.iter().filter(|target| !put_off.contains(target)) {
@@ -57,7 +89,7 @@ impl Facts {
 impl Outcomes {
     pub fn new(nodes: usize, tables: usize) -> Outcomes {
         let empty = || (0..tables).map(|_| Vec::new()).collect();
-        Outcomes { decisions: (0..nodes).map(|_| empty()).collect(), conflicts: 0 }
+        Outcomes { decisions: (0..nodes).map(|_| empty()).collect(), conflicts: 0, accounts: Vec::new() }
     }
 
     /// Makes room for what so many contests of a table come to. There are as many as changes, and each is moved.
@@ -67,6 +99,7 @@ impl Outcomes {
 
     pub fn extend(&mut self, more: Outcomes) {
         self.conflicts += more.conflicts;
+        self.accounts.extend(more.accounts);
         for (tables, more) in self.decisions.iter_mut().zip(more.decisions) {
             tables.iter_mut().zip(more).for_each(|(decisions, more)| decisions.extend(more));
         }
@@ -103,6 +136,26 @@ pub enum Settled {
     Deleted,
     /// No content can be carried; it waits at every node that lacks it.
     Parked(ParkedCode, String),
+}
+
+/// Tells a conflict; `None` if the versions that were written without each other say the same.
+fn account(table: usize, key: &Key, contest: &Contest, tops: &[usize], resolved: &Resolved) -> Option<Account> {
+    if resolved.losers.is_empty() && !matches!(resolved.settled, Settled::Parked(..)) {
+        return None;
+    }
+    let side = |&top: &usize| {
+        let Contender { version, content, .. } = &contest.versions[top];
+        Side { stamp: version.stamp, holder: version.node, waiting: version.waiting, row: content.shared() }
+    };
+    Some(Account {
+        table,
+        key: key.clone(),
+        id: resolved.id.clone(),
+        versions: tops.iter().map(side).collect(),
+        taken: resolved.taken.and_then(|taken| tops.iter().position(|&top| top == taken)),
+        settled: resolved.settled.clone(),
+        reason: resolved.reason.clone().into_owned(),
+    })
 }
 
 /// Decides a contest. `tops` are the places of the versions that are left, with their content read.

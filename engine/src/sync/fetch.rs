@@ -47,6 +47,21 @@ struct Fetched {
     weight: usize,
 }
 
+/// Contests of which the last are still being decided.
+pub(super) struct Deciding {
+    outcomes: Outcomes,
+    last: VecDeque<JoinHandle<Outcomes>>,
+}
+
+impl Deciding {
+    pub(super) async fn finish(mut self) -> Outcomes {
+        for last in self.last {
+            self.outcomes.extend(finished(last).await);
+        }
+        self.outcomes
+    }
+}
+
 impl Session {
     /// Decides all contests, with the rows that this needs from the snapshots that the entries came from. `Err` holds a
     /// smaller page size if the rows would take too much memory.
@@ -55,7 +70,24 @@ impl Session {
         opened: &Arc<Opened>,
         all: AllContests,
     ) -> Result<std::result::Result<Outcomes, usize>> {
-        let facts = Facts { tables: self.tables.clone(), names: self.names.clone(), opened: opened.clone() };
+        let deciding = match self.start_deciding(opened, all, ROWS_LIMIT, false).await? {
+            Ok(deciding) => deciding,
+            Err(smaller) => return Ok(Err(smaller)),
+        };
+        self.close().await;
+        Ok(Ok(deciding.finish().await))
+    }
+
+    /// The same without end of the snapshots: what is still being decided needs them no more. `most` bounds the memory that
+    /// the rows take, in bytes; `accounts` asks for an account of every conflict.
+    pub(super) async fn start_deciding(
+        &mut self,
+        opened: &Arc<Opened>,
+        all: AllContests,
+        most: usize,
+        accounts: bool,
+    ) -> Result<std::result::Result<Deciding, usize>> {
+        let facts = Facts { tables: self.tables.clone(), names: self.names.clone(), opened: opened.clone(), accounts };
         let facts = Arc::new(facts);
         let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
         let mut deciding: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
@@ -75,11 +107,11 @@ impl Session {
                 }
                 let before = (fetched.rows, fetched.weight);
                 self.fetch(table, opened, &mut slice, &mut fetched).await?;
-                if fetched.weight > ROWS_LIMIT && self.page > 1 && fetched.rows < self.page {
+                if fetched.weight > most && self.page > 1 && fetched.rows < self.page {
                     return Ok(Err((fetched.rows * 3 / 4).max(1).min(self.page - 1)));
                 }
                 let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
-                step = (ROWS_LIMIT.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
+                step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
                 if slice.len() <= PROBE {
                     outcomes.extend(facts.decide(table, slice));
                     continue;
@@ -93,11 +125,7 @@ impl Session {
                 deciding.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
             }
         }
-        self.close().await;
-        for last in deciding {
-            outcomes.extend(finished(last).await);
-        }
-        Ok(Ok(outcomes))
+        Ok(Ok(Deciding { outcomes, last: deciding }))
     }
 
     /// Fetches the rows that deciding some contests of a table needs.

@@ -481,6 +481,13 @@ impl Node for Connection {
         Ok(())
     }
 
+    async fn write_as_user(&mut self, _: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
+        let work = self.work()?;
+        work.rows.insert(number(&key[0]), row.map(|row| number(&row[1])));
+        work.touched.push(number(&key[0]));
+        Ok(())
+    }
+
     async fn make_room(&mut self, _: &TableSpec, _: &[&Row], _: Room) -> Result<()> {
         Ok(())
     }
@@ -658,6 +665,17 @@ impl Node for Connection {
 
     async fn journal(&mut self, _: &[TableSpec], _: usize) -> Result<Vec<Lost>> {
         Ok(self.database.lock().journal.clone())
+    }
+
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+        self.call()?;
+        let mut state = self.database.lock();
+        let mut old: Vec<i64> = state.journal.iter().map(|lost| lost.decided).filter(|at| *at < before).collect();
+        old.sort_unstable();
+        old.truncate(most);
+        let Some(last) = old.last().copied() else { return Ok(0) };
+        state.journal.retain(|lost| lost.decided > last);
+        Ok(old.len() as u64)
     }
 
     async fn blockers(&mut self) -> Result<Vec<String>> {

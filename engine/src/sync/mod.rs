@@ -12,7 +12,9 @@ mod leaving;
 mod lens;
 mod opened;
 mod order;
+mod plan;
 mod read;
+mod resolve;
 mod restored;
 mod route;
 mod schedule;
@@ -21,15 +23,20 @@ mod setup;
 mod shape;
 mod status;
 mod table;
+mod tidy;
 mod waiting;
 mod watch;
+mod why;
 
 pub use attendance::Away;
 pub use cycle::Cycle;
+pub use plan::{Carriage, Change, Counts, MovedOn, Plan, PlanFile, PlannedConflict, PlannedRow, PlannedVersion, Wish};
+pub use resolve::{Remedy, ResolvedReport};
 pub use session::{Carried, Connector, Session, Stopped, Summary};
 pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};
 pub use status::{ConflictReport, NodeStatus, ParkedReport, Status, TableStatus};
 pub use waiting::Dropped;
+pub use why::{KnownFrom, Why, WhyNode, WhyState, WhyVersion};
 
 #[cfg(test)]
 mod memory;

@@ -29,6 +29,8 @@ pub struct Session {
     pub(super) adopted: Option<Instant>,
     /// Whether this session has looked for purged entries yet.
     pub(super) purged: bool,
+    /// When it was last made sure that the journals hold nothing older than the file says.
+    pub(super) tidied: Option<Instant>,
     /// Which rows that wait were tried already.
     pub(super) schedule: Schedule,
     pub(super) connector: Connector,
@@ -88,6 +90,7 @@ impl Session {
             page: config.defaults.batch,
             adopted: None,
             purged: false,
+            tidied: None,
             schedule: Schedule::default(),
             connector,
             config,

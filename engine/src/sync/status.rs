@@ -140,6 +140,12 @@ impl Session {
     /// The same for one table alone, if one is named.
     pub async fn conflicts_of(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<ConflictReport>> {
         self.prepare().await?;
+        let all = self.journals(table, limit).await?;
+        Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
+    }
+
+    /// What the journals of all nodes that are there tell, newest first, without what several tell alike.
+    pub(super) async fn journals(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<Lost>> {
         let mut all: Vec<Lost> = Vec::new();
         let mut told: HashSet<(String, NodeId, i64)> = HashSet::new();
         for member in &mut self.members {
@@ -158,10 +164,10 @@ impl Session {
         if limit > 0 {
             all.truncate(limit);
         }
-        Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
+        Ok(all)
     }
 
-    fn conflict_report(&self, lost: Lost) -> ConflictReport {
+    pub(super) fn conflict_report(&self, lost: Lost) -> ConflictReport {
         let table = &self.tables[lost.table];
         let row = |row: &Option<Arc<Row>>| row.as_deref().map(|row| table.row_document(row));
         ConflictReport {
@@ -245,7 +251,7 @@ async fn lines(
 }
 
 impl Table {
-    fn row_document(&self, row: &Row) -> Document {
+    pub(super) fn row_document(&self, row: &Row) -> Document {
         row_to_json(self.columns.iter().map(|column| column.name.as_str()), row)
     }
 }

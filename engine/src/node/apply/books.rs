@@ -2,7 +2,7 @@
 
 use tracing::warn;
 
-use super::{Application, Applied, Decision, Otherwise, TableBatch};
+use super::{Application, Applied, Decision, Effect, Otherwise, TableBatch};
 use crate::model::{Parked, ParkedCode, TableSpec, time};
 use crate::node::{Node, Reason, Refusal, Result};
 
@@ -21,8 +21,9 @@ impl Application<'_> {
                 let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
                     Some(reason) => {
-                        // What a user has replaced meanwhile lost to nobody: the next cycle decides anew.
-                        if reason.code != ParkedCode::Busy {
+                        // What a user has replaced meanwhile lost to nobody: the next cycle decides anew. Where that is known
+                        // beforehand, only what did lose is left in the decision.
+                        if reason.code != ParkedCode::Busy || matches!(decision.effect, Effect::Park(..)) {
                             lost.extend(&decision.lost);
                         }
                         let waits = parked(table, decision, reason);

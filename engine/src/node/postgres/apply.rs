@@ -80,6 +80,7 @@ impl Postgres {
         let mut oids: Vec<i64> = tables
             .filter_map(|spec| self.targets.get(&(schema_of(spec).to_owned(), spec.local.clone())))
             .map(|target| target.oid)
+            .filter(|_| !self.as_user)
             .collect();
         oids.sort_unstable();
         oids.dedup();

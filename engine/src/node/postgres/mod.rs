@@ -78,6 +78,8 @@ struct Postgres {
     targets: HashMap<(String, String), apply::Target>,
     /// The tables whose triggers know that the next statement is Concord's own.
     announced: Vec<i64>,
+    /// Whether what is written next is a user's change, of which no trigger is told.
+    as_user: bool,
     /// Keys of the last write that need not look as they were written, by table index.
     lenient: HashSet<(usize, Key)>,
     pulse: history::Pulse,
@@ -112,6 +114,7 @@ impl Postgres {
             whole: Cut::START,
             targets: HashMap::new(),
             announced: Vec::new(),
+            as_user: false,
             lenient: HashSet::new(),
             pulse: history::Pulse::default(),
         }
@@ -375,6 +378,16 @@ impl Node for Postgres {
         self.write_notes(table, notes).await
     }
 
+    async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
+        self.as_user = true;
+        let written = match row {
+            Some(row) => self.write_rows(&[(table, &[row], WriteMode::Upsert)]).await,
+            None => self.delete_rows(&[(table, &[key])]).await,
+        };
+        self.as_user = false;
+        written
+    }
+
     async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
         self.write_touch(table, key).await
     }
@@ -438,6 +451,11 @@ impl Node for Postgres {
     async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
         self.open().await?;
         self.read_journal(tables, limit).await
+    }
+
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+        self.open().await?;
+        self.delete_journal(before, most).await
     }
 
     async fn blockers(&mut self) -> Result<Vec<String>> {

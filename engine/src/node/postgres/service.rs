@@ -316,6 +316,15 @@ impl Postgres {
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
+    /// See [`crate::node::Node::forget`].
+    pub(super) async fn delete_journal(&mut self, before: i64, most: usize) -> Result<u64> {
+        let mut args = Args::new();
+        args.add(before).add(most as i64);
+        let old = "ARRAY(SELECT ctid FROM concord.journal WHERE decided OPERATOR(pg_catalog.<) $1 \
+                   ORDER BY decided LIMIT $2::pg_catalog.int8)";
+        self.execute(format!("DELETE FROM concord.journal WHERE ctid = ANY ({old})"), args).await
+    }
+
     pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
         let (mut args, told) = self.told(tables).await?;
         args.add(if limit == 0 { None } else { Some(limit as i64) });

@@ -17,15 +17,16 @@ use crate::node::{Constraint, Error, ErrorKind, Note, Result, WriteMode};
 /// Runs a write of the rows of `own` without recording them as changes of users.
 ///
 /// Where the database may change other rows by itself, recording stays on, and what was recorded about `own` is taken
-/// out again; what remains is what triggers and cascades did.
+/// out again; what remains is what triggers and cascades did. Without a `silence` it is a user's change.
 pub(super) fn unrecorded(
     db: &Connection,
-    silence: &Silence,
+    silence: Option<&Silence>,
     plan: &Plan,
     spec: &TableSpec,
     own: impl FnOnce() -> HashSet<Key>,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
+    let Some(silence) = silence else { return work() };
     if !plan.reacts || !spec.captured {
         return silence.during(!plan.reacts, work);
     }
@@ -53,7 +54,7 @@ pub(super) fn unrecorded(
 /// See [`crate::node::Node::write`], for one table; references are looked at by [`refuse_dangling`] afterwards.
 pub(super) fn write(
     db: &Connection,
-    silence: &Silence,
+    silence: Option<&Silence>,
     plan: &Plan,
     spec: &TableSpec,
     rows: &[&Row],
@@ -140,7 +141,13 @@ fn exists(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -> Result<b
 }
 
 /// See [`crate::node::Node::delete`], for one table.
-pub(super) fn delete(db: &Connection, silence: &Silence, plan: &Plan, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
+pub(super) fn delete(
+    db: &Connection,
+    silence: Option<&Silence>,
+    plan: &Plan,
+    spec: &TableSpec,
+    keys: &[&Key],
+) -> Result<()> {
     let doing = || format!("deleting from `{}`", spec.local);
     let keys: Vec<&Key> = keys.iter().copied().filter(|key| history::can_hold(spec, key)).collect();
     let own = || keys.iter().map(|key| (*key).clone()).collect();

@@ -324,7 +324,7 @@ impl Node for Sqlite {
         self.run(|node| {
             for (table, rows, mode) in groups {
                 let plan = node.plan(table)?;
-                apply::write(&node.db, &node.silence, &plan, table, rows, *mode)?;
+                apply::write(&node.db, Some(&node.silence), &plan, table, rows, *mode)?;
             }
             apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table))
         })
@@ -334,7 +334,7 @@ impl Node for Sqlite {
         self.run(|node| {
             for (table, keys) in groups {
                 let plan = node.plan(table)?;
-                apply::delete(&node.db, &node.silence, &plan, table, keys)?;
+                apply::delete(&node.db, Some(&node.silence), &plan, table, keys)?;
             }
             apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table))
         })
@@ -385,6 +385,17 @@ impl Node for Sqlite {
         self.run(|node| {
             let plan = node.plan(table)?;
             apply::note(&node.db, &plan, table, &node.names, notes)
+        })
+    }
+
+    async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            match row {
+                Some(row) => apply::write(&node.db, None, &plan, table, &[row], WriteMode::Upsert)?,
+                None => apply::delete(&node.db, None, &plan, table, &[key])?,
+            }
+            apply::refuse_dangling(&node.db, std::iter::once(table))
         })
     }
 
@@ -472,6 +483,20 @@ impl Node for Sqlite {
             let Some(state) = service::read(&node.db)? else { return Ok(Vec::new()) };
             service::journal(&node.db, tables, &state.nodes, limit)
         })
+    }
+
+    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+        calls::patiently(calls::LITTLE_PATIENCE, || {
+            self.run(|node| {
+                node.give_up();
+                let gone = service::forget(&node.db, before, most)?;
+                if gone > 0 {
+                    node.commits = node.commits.wrapping_add(1);
+                }
+                Ok(gone)
+            })
+        })
+        .await
     }
 
     async fn blockers(&mut self) -> Result<Vec<String>> {

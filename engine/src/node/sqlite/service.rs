@@ -495,6 +495,28 @@ pub(super) fn journalled(db: &Connection, specs: &[TableSpec], names: &[String])
         .told(|| "counting the journal")
 }
 
+/// See [`crate::node::Node::forget`].
+pub(super) fn forget(db: &Connection, before: i64, most: usize) -> Result<u64> {
+    let doing = || "clearing the journal";
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    // Asked first, since a delete takes the write lock also where there is nothing to delete.
+    let any: bool = db
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM concord_journal WHERE decided < ?1)")
+        .and_then(|mut statement| statement.query_row([before], |row| row.get(0)))
+        .told(doing)?;
+    if !any {
+        return Ok(0);
+    }
+    let gone = db
+        .prepare_cached(
+            "DELETE FROM concord_journal WHERE rowid IN \
+                 (SELECT rowid FROM concord_journal WHERE decided < ?1 ORDER BY decided LIMIT ?2)",
+        )
+        .and_then(|mut statement| statement.execute([before, most]))
+        .told(doing)?;
+    Ok(gone as u64)
+}
+
 /// The journal, newest first.
 pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], limit: usize) -> Result<Vec<Lost>> {
     let doing = || "reading the journal";

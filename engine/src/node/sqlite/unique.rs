@@ -25,7 +25,7 @@ pub(super) fn make_room(
 ) -> Result<()> {
     let doing = || format!("making room for unique values in `{}`", spec.local);
     let own = || rows.iter().map(|row| spec.key_of(row)).collect();
-    unrecorded(db, silence, plan, spec, own, || {
+    unrecorded(db, Some(silence), plan, spec, own, || {
         for unique in &plan.uniques {
             let moved = moved(spec, plan, unique, room);
             if moved.is_empty() {

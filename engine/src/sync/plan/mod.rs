@@ -1,0 +1,417 @@
+//! What a sync would do now, without doing any of it: the cycle up to the batches.
+//!
+//! Everything that is pending is planned at once, so memory grows with it. What only the databases can tell, such as
+//! whether a constraint takes a row, shows when the plan is carried out.
+
+mod carry_out;
+mod file;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::Serialize;
+use serde_json::Value as Document;
+
+use self::file::Written;
+use super::attendance::Away;
+use super::cycle::{Batches, Cycle};
+use super::decide::{Account, Settled};
+use super::opened::Opened;
+use super::schedule::Schedule;
+use super::session::{Session, Stopped};
+use super::status::key_document;
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::model::{Key, NodeId, Parked, ParkedCode, Row, value_to_json};
+use crate::node::apply::{Decision, Effect, TableBatch};
+use crate::node::{Node, WriteMode};
+
+pub use self::carry_out::{Carriage, MovedOn};
+pub use self::file::PlanFile;
+
+/// Rows that are looked up at once where they stand.
+const LOOK: usize = 2_000;
+
+/// How often the nodes are looked at again while another engine is at work between the looks.
+const LOOKS: u32 = 20;
+
+/// Keys that `--json` and people are shown of each table and node, and conflicts of each table.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Only this table.
+    pub table: Option<String>,
+    /// At most so many rows of each table at each node, and so many conflicts of each table; 0 is all.
+    pub limit: usize,
+    /// Whether the plan is to be carried out later.
+    pub file: bool,
+}
+
+/// What a sync would do now.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// New entries that were read.
+    pub entries: u64,
+    pub counts: Vec<Counts>,
+    /// As many examples as were asked for.
+    pub rows: Vec<PlannedRow>,
+    pub conflict_count: u64,
+    /// As many examples as were asked for.
+    pub conflicts: Vec<PlannedConflict>,
+    pub away: Vec<Away>,
+    pub stopped: Vec<Stopped>,
+}
+
+/// How many rows of one table would change at one node.
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
+pub struct Counts {
+    pub table: String,
+    pub node: String,
+    pub insert: u64,
+    pub update: u64,
+    pub delete: u64,
+    /// Rows that are written again with the values that stand there.
+    pub same: u64,
+    /// Rows that would wait for a person.
+    pub wait: u64,
+    /// Of all of these, rows that wait there already and would be tried again.
+    pub retry: u64,
+}
+
+/// What would become of one row at one node.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct PlannedRow {
+    pub table: String,
+    pub node: String,
+    pub key: Document,
+    pub change: Change,
+    /// Where the version was written that arrives, and when (µs UTC).
+    pub from: String,
+    pub written: i64,
+    /// The row that stands there, in the shared names; absent if there is none.
+    pub before: Option<Document>,
+    /// The row that would stand there; absent if there would be none or what stands there stays.
+    pub after: Option<Document>,
+    /// The columns that become others.
+    pub columns: Vec<String>,
+    /// Why it would wait, or why it waits now and would be tried again.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    Insert,
+    Update,
+    Delete,
+    /// Written again as it is.
+    Same,
+    Wait,
+}
+
+/// A conflict, and what the rule makes of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedConflict {
+    /// The id that it will have in the journal.
+    pub id: String,
+    pub table: String,
+    pub key: Document,
+    pub versions: Vec<PlannedVersion>,
+    /// The node whose version wins as it is, if one does.
+    pub winner: Option<String>,
+    /// What the row becomes; absent if it is deleted or a person has to decide.
+    pub row: Option<Document>,
+    /// Whether a person has to decide.
+    pub undecided: bool,
+    /// The rule and, in words, why.
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedVersion {
+    /// Where it was written.
+    pub node: String,
+    /// µs UTC.
+    pub written: i64,
+    /// The node at which it waits, if it does.
+    pub waits_at: Option<String>,
+    /// Absent if it is a delete.
+    pub row: Option<Document>,
+}
+
+/// What was computed: everything up to the batches.
+struct Draft {
+    opened: Opened,
+    batches: Batches,
+    accounts: Vec<Account>,
+    cycle: Cycle,
+}
+
+impl Session {
+    /// Plans a sync. Nothing is written anywhere, service tables included.
+    ///
+    /// With [`Wish::file`] the second is what [`Session::carry_out`] takes.
+    pub async fn plan(&mut self, wish: &Wish) -> Result<(Plan, Option<Vec<u8>>)> {
+        self.schedule = Schedule::default();
+        self.prepare().await?;
+        self.enough()?;
+        let page = std::mem::replace(&mut self.page, usize::MAX);
+        let mut looks = 0;
+        let planned = loop {
+            match self.draft(wish).await {
+                Ok(Some(planned)) => break Ok(planned),
+                Ok(None) if looks < LOOKS => {
+                    looks += 1;
+                    tokio::time::sleep(Duration::from_millis(10) * looks).await;
+                }
+                Ok(None) => {
+                    break Err(Error::Stopped(
+                        "another engine is carrying changes all the time, so what is planned is out of date at once; \
+                         stop it (`concord watch`) or try again"
+                            .to_owned(),
+                    ));
+                }
+                Err(error) => {
+                    self.close().await;
+                    if let Err(error) = self.do_without(error) {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        self.page = page;
+        planned
+    }
+
+    /// One attempt among those who are there; `None` if another engine was at work meanwhile.
+    async fn draft(&mut self, wish: &Wish) -> Result<Option<(Plan, Option<Vec<u8>>)>> {
+        let mut cycle = Cycle::default();
+        let Some((opened, contests)) = self.weigh(&mut cycle).await? else { return Ok(None) };
+        let shared = Arc::new(opened);
+        let Ok(deciding) = self.start_deciding(&shared, contests, usize::MAX, true).await? else {
+            return Err(Error::Internal("a plan has no pages".to_owned()));
+        };
+        let mut outcomes = deciding.finish().await;
+        let Some(opened) = Arc::into_inner(shared) else {
+            return Err(Error::Internal("deciding goes on after its end".to_owned()));
+        };
+        let accounts = std::mem::take(&mut outcomes.accounts);
+        cycle.conflicts = outcomes.conflicts;
+        let batches = self.batches(&opened, outcomes);
+        let draft = Draft { opened, batches, accounts, cycle };
+        let plan = self.tell(&draft, wish).await;
+        self.close().await;
+        let plan = plan?;
+        let file = wish.file.then(|| Written::new(self, &draft).bytes());
+        Ok(Some((plan, file)))
+    }
+
+    /// What the batches come to, compared with what stands at the nodes.
+    async fn tell(&mut self, draft: &Draft, wish: &Wish) -> Result<Plan> {
+        let (tables, names) = (&self.tables, &self.names);
+        let wanted = |table: &Table| wish.table.as_ref().is_none_or(|name| *name == table.name);
+        let looking = join_all(self.members.iter_mut().zip(&draft.batches).map(async |(member, batch)| {
+            let mut told = Vec::new();
+            let (Some(node), Some(batch)) = (member.node.as_deref_mut(), batch) else {
+                return Ok::<_, Error>(told);
+            };
+            for part in batch.tables.iter().filter(|part| wanted(&tables[part.spec.index])) {
+                let table = &tables[part.spec.index];
+                let at = At { table, node: member.id, names };
+                told.push(at.tell(node, part, wish.limit).await.map_err(|error| {
+                    Error::at(&member.name, format!("reading rows of {}", part.spec.full_name()))(error)
+                })?);
+            }
+            Ok(told)
+        }));
+        let mut plan = Plan {
+            entries: draft.cycle.entries,
+            counts: Vec::new(),
+            rows: Vec::new(),
+            conflict_count: 0,
+            conflicts: Vec::new(),
+            away: Vec::new(),
+            stopped: Vec::new(),
+        };
+        for told in looking.await {
+            for (counts, rows) in told? {
+                if counts.all() > 0 {
+                    plan.counts.push(counts);
+                    plan.rows.extend(rows);
+                }
+            }
+        }
+        let place = |table: &str| tables.iter().position(|known| known.name == table);
+        plan.counts.sort_by_key(|counts| place(&counts.table));
+        plan.rows.sort_by_key(|row| place(&row.table));
+        let mut shown: HashMap<usize, usize> = HashMap::new();
+        for account in draft.accounts.iter().filter(|account| wanted(&tables[account.table])) {
+            plan.conflict_count += 1;
+            let shown = shown.entry(account.table).or_default();
+            *shown += 1;
+            if wish.limit == 0 || *shown <= wish.limit {
+                plan.conflicts.push(planned_conflict(account, &tables[account.table], names));
+            }
+        }
+        plan.away = self.away();
+        plan.stopped = self.stopped();
+        Ok(plan)
+    }
+}
+
+/// One table at one node.
+struct At<'a> {
+    table: &'a Table,
+    node: NodeId,
+    names: &'a [String],
+}
+
+impl At<'_> {
+    /// Counts what a batch does to the table, and tells the first `limit` rows of it.
+    async fn tell(
+        &self,
+        node: &mut dyn Node,
+        part: &TableBatch,
+        limit: usize,
+    ) -> crate::node::Result<(Counts, Vec<PlannedRow>)> {
+        let name = self.names[self.node.index()].clone();
+        let mut counts = Counts { table: self.table.name.clone(), node: name, ..Counts::default() };
+        let mut rows = Vec::new();
+        for decisions in part.decisions.chunks(LOOK) {
+            let keys: Vec<&Key> = decisions.iter().map(|decision| &decision.key).collect();
+            let standing = node.rows(&part.spec, &keys).await?;
+            for (decision, standing) in decisions.iter().zip(standing) {
+                let Some(change) = change(decision, &standing) else { continue };
+                counts.count(change, is_retry(decision));
+                if limit == 0 || rows.len() < limit {
+                    rows.push(self.planned(decision, change, standing));
+                }
+            }
+        }
+        Ok((counts, rows))
+    }
+
+    fn planned(&self, decision: &Decision, change: Change, standing: Standing) -> PlannedRow {
+        let columns = || self.table.columns.iter().enumerate();
+        let lens = self.table.form(self.node).map(|form| &form.lens);
+        let lives = |column: usize| lens.is_none_or(|lens| lens.has(column));
+        let shared = |local: Row| lens.map_or(local.clone(), |lens| lens.to_shared(local));
+        let (before, unreadable) = match standing {
+            None => (None, None),
+            Some(Ok(row)) => (Some(shared(row)), None),
+            Some(Err(why)) => (None, Some(format!("what stands there cannot be read: {why}"))),
+        };
+        let after = match &decision.effect {
+            Effect::Write(row, _) => Some(shared((**row).clone())),
+            _ => None,
+        };
+        let document = |row: &Row| {
+            let members = columns().filter(|(at, _)| lives(*at));
+            Document::Object(members.map(|(at, c)| (c.name.clone(), value_to_json(&row[at]))).collect())
+        };
+        let differ = |(at, _): &(usize, _)| match (&before, &after) {
+            (Some(before), Some(after)) => before[*at] != after[*at],
+            _ => false,
+        };
+        let reason = match (&decision.effect, &decision.waiting) {
+            (Effect::Park(_, why), _) => Some(why.clone()),
+            (_, Some(waiting)) if is_retry(decision) => {
+                Some(format!("has waited and is tried again: {}", waiting.message))
+            }
+            _ => unreadable,
+        };
+        PlannedRow {
+            table: self.table.name.clone(),
+            node: self.names[self.node.index()].clone(),
+            key: key_document(&decision.key),
+            change,
+            from: self.names[decision.otherwise.stamp.node.index()].clone(),
+            written: decision.otherwise.stamp.time,
+            columns: columns().filter(differ).map(|(_, column)| column.name.clone()).collect(),
+            before: before.as_ref().map(document),
+            after: after.as_ref().map(document),
+            reason,
+        }
+    }
+}
+
+/// The row that stands, or why it cannot be read.
+type Standing = Option<std::result::Result<Row, String>>;
+
+/// What a decision does to a row; `None` if nothing.
+fn change(decision: &Decision, standing: &Standing) -> Option<Change> {
+    match (&decision.effect, standing) {
+        (Effect::Keep, _) => None,
+        (Effect::Park(..), _) => Some(Change::Wait),
+        (Effect::Delete, None) => None,
+        (Effect::Delete, Some(_)) => Some(Change::Delete),
+        (Effect::Write(_, WriteMode::UpdateOnly), None) | (Effect::Write(_, WriteMode::InsertOnly), Some(_)) => None,
+        (Effect::Write(..), None) => Some(Change::Insert),
+        (Effect::Write(row, _), Some(Ok(standing))) if standing == &**row => Some(Change::Same),
+        (Effect::Write(..), Some(_)) => Some(Change::Update),
+    }
+}
+
+/// Whether it is what waits for a person there already.
+fn is_retry(decision: &Decision) -> bool {
+    let same = |parked: &Parked| parked.code != ParkedCode::Busy && parked.vector == decision.otherwise.vector;
+    decision.waiting.as_deref().is_some_and(same)
+}
+
+impl Counts {
+    fn count(&mut self, change: Change, retry: bool) {
+        *match change {
+            Change::Insert => &mut self.insert,
+            Change::Update => &mut self.update,
+            Change::Delete => &mut self.delete,
+            Change::Same => &mut self.same,
+            Change::Wait => &mut self.wait,
+        } += 1;
+        self.retry += u64::from(retry);
+    }
+
+    /// All rows that something is done about.
+    pub fn all(&self) -> u64 {
+        self.insert + self.update + self.delete + self.same + self.wait
+    }
+}
+
+impl Plan {
+    /// The code with which the command ends: a row would wait for a person, a node is away, or all would be done.
+    pub fn exit_code(&self) -> u8 {
+        if self.away.iter().any(|away| away.unreachable) {
+            crate::error::UNREACHABLE
+        } else if !self.stopped.is_empty()
+            || !self.away.is_empty()
+            || self.counts.iter().any(|counts| counts.wait + counts.retry > 0)
+        {
+            crate::error::ATTENTION
+        } else {
+            crate::error::DONE
+        }
+    }
+}
+
+fn planned_conflict(account: &Account, table: &Table, names: &[String]) -> PlannedConflict {
+    let document = |row: &Option<Arc<Row>>| row.as_deref().map(|row| table.row_document(row));
+    let versions = account.versions.iter().map(|side| PlannedVersion {
+        node: names[side.stamp.node.index()].clone(),
+        written: side.stamp.time,
+        waits_at: side.waiting.then(|| names[side.holder.index()].clone()),
+        row: document(&side.row),
+    });
+    PlannedConflict {
+        id: account.id.clone(),
+        table: table.name.clone(),
+        key: key_document(&account.key),
+        versions: versions.collect(),
+        winner: account.taken.map(|taken| names[account.versions[taken].stamp.node.index()].clone()),
+        row: match &account.settled {
+            Settled::Row { row, .. } => Some(table.row_document(row)),
+            _ => None,
+        },
+        undecided: matches!(account.settled, Settled::Parked(..)),
+        reason: account.reason.clone(),
+    }
+}

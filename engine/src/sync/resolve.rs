@@ -1,0 +1,382 @@
+//! Overturning a decision: another version of the row becomes a new, ordinary change, which travels like any other.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Document};
+
+use super::opened::Opened;
+use super::session::Session;
+use super::status::{ConflictReport, key_document};
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json};
+use crate::node::{self, Move, Node};
+
+/// What a row is to become.
+#[derive(Clone, Debug)]
+pub enum Remedy {
+    /// The version that this node had in the conflict.
+    Take(String),
+    /// These columns; those that are not named keep the value that stands. `None` deletes the row.
+    Row(Option<Map<String, Document>>),
+    /// The version that lost, if there is just one.
+    Undo,
+}
+
+/// A decision that was overturned.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResolvedReport {
+    /// The id under which the journal keeps what stood before, see [`ConflictReport::resolves`].
+    pub id: String,
+    pub table: String,
+    pub key: Document,
+    /// Where the row was written; the next sync carries it from there.
+    pub node: String,
+    /// What it was; absent if there was none.
+    pub before: Option<Document>,
+    /// What it is now; absent if it was deleted.
+    pub after: Option<Document>,
+}
+
+/// A conflict of the journal, with all that lost in it.
+struct Case {
+    lost: Vec<Lost>,
+    /// How often it was overturned already.
+    overturned: usize,
+}
+
+/// The row that stands, in the shared shape; columns that do not live at the node are NULL.
+struct Standing {
+    row: Option<Row>,
+    /// Up to where the node's own history was read.
+    read: Cut,
+}
+
+impl ConflictReport {
+    /// The id of the conflict whose decision this entry overturned, if it is no conflict but a person's word on one.
+    pub fn resolves(&self) -> Option<&str> {
+        self.id.rsplit_once('.').map(|(id, _)| id)
+    }
+}
+
+impl Session {
+    /// Overturns the decision of a conflict by a new change, made at one node as its users would make it. Refuses if the row
+    /// is anywhere something else than what the conflict made of it, unless `force`.
+    pub async fn resolve(&mut self, id: &str, remedy: &Remedy, force: bool) -> Result<ResolvedReport> {
+        self.prepare().await?;
+        let case = self.case(id).await?;
+        let first = &case.lost[0];
+        let (table, key) = (first.table, first.key.clone());
+        let chosen = self.chosen(&case, remedy)?;
+        let opened = self.open().await?;
+        let looked = self.standing(&opened, table, &key).await;
+        self.close().await;
+        let standing = looked?;
+        let at = self.where_to_write(&opened, table)?;
+        if !force {
+            self.refuse_what_moved_on(&opened, &case, &standing)?;
+        }
+        let Some(Standing { row: before, read }) = &standing[at.index()] else {
+            return Err(Error::Internal("a node that is there was not asked".to_owned()));
+        };
+        let after = match chosen {
+            Chosen::Version(row) => row.as_deref().cloned(),
+            Chosen::Columns(None) => None,
+            Chosen::Columns(Some(columns)) => Some(filled(
+                &self.tables[table],
+                &key,
+                &columns,
+                before.as_deref().or(first.winner_row.as_deref().map(|row| &**row)),
+            )?),
+        };
+        if *before == after {
+            return Err(Error::Usage(format!(
+                "that is what stands at `{}` already; nothing was changed",
+                self.names[at.index()]
+            )));
+        }
+        let lost = Lost {
+            id: format!("{}.{}", first.id, case.overturned + 1),
+            table,
+            key: key.clone(),
+            decided: time::now(),
+            winner: at,
+            winner_time: time::now(),
+            winner_row: after.clone().map(Arc::new),
+            loser: first.winner,
+            loser_time: first.winner_time,
+            loser_row: before.clone().map(Arc::new),
+            reason: format!("resolved by hand: overturns the decision of {}", first.id),
+        };
+        self.write_resolved(&opened, at, &lost, read, after.as_ref()).await?;
+        let table = &self.tables[table];
+        Ok(ResolvedReport {
+            id: lost.id,
+            table: table.name.clone(),
+            key: key_document(&key),
+            node: self.names[at.index()].clone(),
+            before: before.as_ref().map(|row| table.row_document(row)),
+            after: after.as_ref().map(|row| table.row_document(row)),
+        })
+    }
+
+    /// The one conflict whose id begins so.
+    async fn case(&mut self, id: &str) -> Result<Case> {
+        let all = self.journals(None, 0).await?;
+        let away = || match self.away().as_slice() {
+            [] => String::new(),
+            away => {
+                let names: Vec<&str> = away.iter().map(|away| away.node.as_str()).collect();
+                format!("; the journal of {} could not be read", names.join(", "))
+            }
+        };
+        let exact = all.iter().any(|lost| lost.id == id);
+        let is_meant = |lost: &Lost| match exact {
+            true => lost.id == id,
+            // What a person said about a conflict is meant only if it is named in full.
+            false => lost.id.starts_with(id) && !lost.id.contains('.') && !lost.id.starts_with("dropped-"),
+        };
+        let lost: Vec<Lost> = all.iter().filter(|lost| is_meant(lost)).cloned().collect();
+        let Some(first) = lost.first() else {
+            return Err(Error::Usage(format!(
+                "no conflict has an id that begins with `{id}`{}\n    see: concord conflicts list",
+                away()
+            )));
+        };
+        if first.id.starts_with("dropped-") {
+            return Err(Error::Usage(format!(
+                "{} is no conflict but a row that was given up; write the row as it should be at any node",
+                first.id
+            )));
+        }
+        if lost.iter().any(|other| other.id != first.id) {
+            return Err(Error::Usage(format!("several conflicts have an id that begins with `{id}`; say more of it")));
+        }
+        let follows = format!("{}.", first.id);
+        let overturned =
+            all.iter().filter_map(|other| other.id.strip_prefix(&follows)?.parse().ok()).max().unwrap_or(0);
+        Ok(Case { lost, overturned })
+    }
+
+    /// The version that a person asks for.
+    fn chosen(&self, case: &Case, remedy: &Remedy) -> Result<Chosen> {
+        let name = |node: NodeId| self.names[node.index()].as_str();
+        let first = &case.lost[0];
+        let losers = || case.lost.iter().map(|lost| name(lost.loser)).collect::<Vec<_>>();
+        match remedy {
+            Remedy::Undo => match &case.lost[..] {
+                [lost] => Ok(Chosen::Version(lost.loser_row.clone())),
+                _ => Err(Error::Usage(format!(
+                    "several versions lost this conflict, those of {}; say which: --take NODE",
+                    losers().join(", ")
+                ))),
+            },
+            Remedy::Take(node) => {
+                if let Some(lost) = case.lost.iter().find(|lost| name(lost.loser) == node) {
+                    return Ok(Chosen::Version(lost.loser_row.clone()));
+                }
+                if name(first.winner) == node {
+                    return Ok(Chosen::Version(first.winner_row.clone()));
+                }
+                Err(Error::Usage(format!(
+                    "`{node}` had no version of its own in this conflict; those that had: {}, {}",
+                    name(first.winner),
+                    losers().join(", ")
+                )))
+            }
+            Remedy::Row(columns) => Ok(Chosen::Columns(columns.clone())),
+        }
+    }
+
+    /// What stands at every node that is there.
+    async fn standing(&mut self, opened: &Opened, table: usize, key: &Key) -> Result<Vec<Option<Standing>>> {
+        let mut all = Vec::with_capacity(self.members.len());
+        for member in &mut self.members {
+            let form = self.tables[table].form(member.id).filter(|_| opened.is_present(member.id));
+            let (Some(form), Some(node)) = (form, member.node.as_deref_mut()) else {
+                all.push(None);
+                continue;
+            };
+            let looking = async {
+                let row = node.rows(&form.spec, &[key]).await?.into_iter().next().flatten();
+                let read = match form.spec.captured {
+                    true => node.entries(&form.spec, &Cut::START, None, 1).await?.whole,
+                    false => Cut::START,
+                };
+                Ok((row, read))
+            };
+            let (row, read) = looking.await.map_err(Error::at(&member.name, "reading the row"))?;
+            let row = match row {
+                Some(Err(why)) => {
+                    return Err(Error::Stopped(format!("node `{}`: the row cannot be read: {why}", member.name)));
+                }
+                Some(Ok(row)) => Some(form.lens.to_shared(row)),
+                None => None,
+            };
+            all.push(Some(Standing { row, read }));
+        }
+        Ok(all)
+    }
+
+    /// The first node that is there, from which the table is carried, and where all its columns live.
+    fn where_to_write(&self, opened: &Opened, table: usize) -> Result<NodeId> {
+        let table = &self.tables[table];
+        if let Some(why) = &table.stopped {
+            return Err(Error::Stopped(format!("table `{}` stands still: {why}", table.name)));
+        }
+        let fits = |node: &NodeId| {
+            table.is_source(*node) && table.form(*node).is_some_and(|form| form.lens.is_total() && form.spec.captured)
+        };
+        opened.nodes().map(|(node, _)| node).find(fits).ok_or_else(|| {
+            let name = &table.name;
+            Error::Stopped(format!(
+                "no node that is there has all columns of `{name}` and passes its changes on; write the row by hand"
+            ))
+        })
+    }
+
+    fn refuse_what_moved_on(&self, opened: &Opened, case: &Case, standing: &[Option<Standing>]) -> Result<()> {
+        let first = &case.lost[0];
+        let table = &self.tables[first.table];
+        let outcome = first.winner_row.as_deref();
+        for (at, standing) in standing.iter().enumerate() {
+            let (node, name) = (NodeId(at as u16), &self.names[at]);
+            if let Some(waits) = opened.parked(node, first.table, &first.key) {
+                return Err(Error::Stopped(format!(
+                    "at `{name}` a version of the row waits ({}); see `concord parked list`, or add --force to write all the same",
+                    waits.message
+                )));
+            }
+            let (Some(standing), Some(form)) = (standing, table.form(node)) else { continue };
+            let same = match (&standing.row, outcome) {
+                (None, None) => true,
+                (Some(row), Some(outcome)) => {
+                    (0..table.columns.len()).all(|column| !form.lens.has(column) || row[column] == outcome[column])
+                }
+                _ => false,
+            };
+            if !same {
+                let now = standing.row.as_ref().map_or("deleted".to_owned(), |row| table.row_document(row).to_string());
+                return Err(Error::Stopped(format!(
+                    "the row was changed since: at `{name}` it is now {now}\n    add --force to overwrite that"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the row, and what it overturns into the journal, if nobody has been there since.
+    async fn write_resolved(
+        &mut self,
+        opened: &Opened,
+        at: NodeId,
+        lost: &Lost,
+        read: &Cut,
+        row: Option<&Row>,
+    ) -> Result<()> {
+        let table = &self.tables[lost.table];
+        let Some(form) = table.form(at) else {
+            return Err(Error::Internal("a table was lost on the way".to_owned()));
+        };
+        let local = row.map(|row| form.lens.to_local(row));
+        if let Some((column, why)) = local.as_ref().and_then(|local| form.spec.misfit(local)) {
+            let name = form.spec.full_name();
+            return Err(Error::Usage(format!("the value of `{column}` does not fit {name}: it {why}")));
+        }
+        let sources =
+            opened.nodes().map(|(source, _)| source).filter(|&source| source != at && table.is_source(source));
+        let stays: Vec<Move> = sources
+            .map(|source| {
+                let position = opened.position(lost.table, at, source);
+                let (table, source) = (table.name.clone(), self.names[source.index()].clone());
+                Move { table, source, from: position.clone(), to: position.clone().into() }
+            })
+            .collect();
+        let (spec, specs) = (form.spec.clone(), Session::specs(&self.tables, at));
+        fault::point("resolve-checked").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+        let member = &mut self.members[at.index()];
+        let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
+        let writing = async {
+            node.begin_apply(&specs).await?;
+            let fresh = node.claim(&stays).await? && {
+                node.write_as_user(&spec, &lost.key, local.as_ref()).await?;
+                node.unseen(&spec, read, &[&lost.key]).await?.is_empty()
+            };
+            if !fresh {
+                node.rollback().await?;
+                return Ok::<bool, node::Error>(false);
+            }
+            node.record(&specs, &[lost], true).await?;
+            node.commit().await?;
+            Ok(true)
+        };
+        match writing.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Stopped(format!(
+                "the row was changed at `{}` at this very moment; nothing was written. Look at it again, and repeat the command",
+                member.name
+            ))),
+            Err(error) => {
+                let name = member.name.clone();
+                give_up(node, &name).await?;
+                Err(Error::at(&name, "writing the row")(error))
+            }
+        }
+    }
+}
+
+async fn give_up(node: &mut dyn Node, name: &str) -> Result<()> {
+    node.rollback().await.map_err(Error::at(name, "giving the write up"))
+}
+
+enum Chosen {
+    Version(Option<Arc<Row>>),
+    Columns(Option<Map<String, Document>>),
+}
+
+/// A whole row of the columns that a person gave, and of what stands in the others.
+fn filled(table: &Table, key: &Key, columns: &Map<String, Document>, standing: Option<&[Value]>) -> Result<Row> {
+    let known = || table.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = columns.keys().find(|name| !table.columns.iter().any(|column| column.name == **name)) {
+        return Err(Error::Usage(format!("`{}` has no column `{unknown}`; it has: {}", table.name, known())));
+    }
+    let mut row: Vec<Value> = Vec::with_capacity(table.columns.len());
+    for (at, column) in table.columns.iter().enumerate() {
+        let place = table.key.iter().position(|&place| place == at);
+        row.push(match (columns.get(&column.name), place, standing) {
+            (Some(document), ..) => given(&column.ty, document).ok_or_else(|| {
+                Error::Usage(format!(
+                    "the value of `{}` is no {}: {document}; write it as `conflicts show --json` does",
+                    column.name, column.ty
+                ))
+            })?,
+            (None, Some(place), _) => key[place].clone(),
+            (None, None, Some(standing)) => standing[at].clone(),
+            (None, None, None) => {
+                let name = &column.name;
+                return Err(Error::Usage(format!("the row is deleted, so `{name}` must be given, at least as null")));
+            }
+        });
+    }
+    let of_key: Key = table.key.iter().map(|&place| row[place].clone()).collect();
+    if of_key != *key {
+        let (given, meant) = (key_document(&of_key), key_document(key));
+        return Err(Error::Usage(format!("the key of the row is {given}, and the conflict is about {meant}")));
+    }
+    Ok(row.into())
+}
+
+/// A value as a person writes it: as reports show it, or a number where a float is meant.
+fn given(ty: &Type, document: &Document) -> Option<Value> {
+    match (ty, document) {
+        (Type::Float, Document::Number(number)) => number.as_f64().map(Value::Float),
+        // Where a column takes anything, a number is one, with a fraction or without.
+        (Type::Any, Document::Number(number)) => {
+            value_from_json(ty, document).or_else(|| number.as_f64().map(Value::Float))
+        }
+        (Type::Decimal, Document::Number(number)) => value_from_json(ty, &Document::String(number.to_string())),
+        _ => value_from_json(ty, document),
+    }
+}

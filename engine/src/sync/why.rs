@@ -1,0 +1,399 @@
+//! Where a row's present value comes from, and where it stands: from histories, positions, waiting rows and journals.
+
+use serde::Serialize;
+use serde_json::{Map, Value as Document};
+
+use super::attendance::Away;
+use super::contest::{Content, Contest};
+use super::examine::participants;
+use super::opened::Opened;
+use super::session::Session;
+use super::status::{ConflictReport, key_document};
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::merge::Version;
+use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Type, Value, value_from_json};
+
+/// What is known of a row.
+#[derive(Clone, Debug, Serialize)]
+pub struct Why {
+    pub table: String,
+    pub key: Document,
+    /// The versions that no other has seen: one if the row is decided, several if a conflict will be decided with the next
+    /// sync or by a person, none if nobody knows of a change of the row.
+    pub versions: Vec<WhyVersion>,
+    pub known_from: KnownFrom,
+    /// How things stand at every node that is there.
+    pub nodes: Vec<WhyNode>,
+    /// What lost in conflicts about this row, and what a person said about them, newest first.
+    pub lost: Vec<ConflictReport>,
+    pub away: Vec<Away>,
+    pub stopped: Option<String>,
+}
+
+/// A version of a row.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct WhyVersion {
+    /// Where it was written; absent if nobody remembers.
+    pub node: Option<String>,
+    /// When (µs UTC); absent if nobody remembers.
+    pub written: Option<i64>,
+    /// Absent if it is a delete, or cannot be read now.
+    pub row: Option<Document>,
+}
+
+/// What tells who wrote a row.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownFrom {
+    /// Entries of histories that not everybody has passed yet.
+    History,
+    /// The journal's newest conflict about it.
+    Journal,
+    /// Nothing any more: everybody has had the change, and its entries are purged. It was written at this time at the latest
+    /// (µs UTC), when the last change of the table was made that everybody has had.
+    Purged(i64),
+    /// Nothing: the row was not changed since Concord was installed, as far as the nodes know that are there.
+    Nothing,
+}
+
+/// A row at one node.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct WhyNode {
+    pub node: String,
+    pub state: WhyState,
+    /// The row that stands there, in the shared names; absent if there is none.
+    pub row: Option<Document>,
+    /// Why it is not what it should be there.
+    pub reason: Option<String>,
+    /// Since when a version waits there (µs UTC).
+    pub since: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyState {
+    /// It has the present value.
+    Current,
+    /// It does not take changes of this table from elsewhere, or not this kind of change.
+    Apart,
+    /// The next sync brings the present value.
+    OnItsWay,
+    /// It could not take the present value, which waits there.
+    Waits,
+    /// It has one of several versions that are still to be decided between.
+    Undecided,
+    /// Its row is another, and nothing tells why.
+    Differs,
+}
+
+impl Session {
+    /// Tells what is known of the row with this key.
+    pub async fn why(&mut self, table: &str, key: &[String]) -> Result<Why> {
+        self.prepare().await?;
+        let Some(table) = self.tables.iter().find(|known| known.name == table).cloned() else {
+            return Err(Error::Usage(format!("no table is called `{table}`")));
+        };
+        let key = read_key(&table, key)?;
+        let opened = self.open().await?;
+        let looked = self.contest_of(&opened, &table, &key).await;
+        self.close().await;
+        let (mut contest, rows) = looked?;
+        let participants = participants(&table, &opened);
+        contest.close(&participants, &table, &opened);
+        let lost: Vec<_> =
+            self.journals(Some(&table.name), 0).await?.into_iter().filter(|lost| lost.key == key).collect();
+        let account = Account { table: &table, opened: &opened, names: &self.names, rows: &rows };
+        let decided = !contest.seen().is_empty();
+        let mut why = Why {
+            table: table.name.clone(),
+            key: key_document(&key),
+            versions: Vec::new(),
+            known_from: KnownFrom::History,
+            nodes: Vec::new(),
+            lost: Vec::new(),
+            away: self.away(),
+            stopped: table.stopped.clone(),
+        };
+        if decided {
+            account.tell_history(&contest, &key, &mut why);
+        } else {
+            let youngest = lost.iter().max_by_key(|lost| lost.decided);
+            let told =
+                youngest.map(|lost| (Stamp { time: lost.winner_time, node: lost.winner }, lost.winner_row.as_deref()));
+            account.tell_rows(told, &mut why);
+        }
+        why.lost = lost.into_iter().map(|lost| self.conflict_report(lost)).collect();
+        let unknown = !decided && why.lost.is_empty() && rows.iter().flatten().all(|row| *row == Found::None);
+        if unknown && why.away.is_empty() {
+            return Err(Error::Usage(format!(
+                "no node has a row of `{}` with the key {}, and nobody remembers one",
+                why.table, why.key
+            )));
+        }
+        Ok(why)
+    }
+
+    /// All versions of a key that anybody tells of, and the rows that stand, by node.
+    async fn contest_of(&mut self, opened: &Opened, table: &Table, key: &Key) -> Result<(Contest, Vec<Option<Found>>)> {
+        let mut contest = Contest::default();
+        let mut rows = Vec::with_capacity(self.members.len());
+        for (node, presence) in opened.nodes() {
+            if let Some(parked) = presence.parked[table.index].get(key).filter(|_| table.form(node).is_some()) {
+                contest.wait(node, parked);
+            }
+        }
+        for member in &mut self.members {
+            let parts = (table.form(member.id), opened.present[member.id.index()].as_ref(), member.node.as_deref_mut());
+            let (Some(form), Some(presence), Some(node)) = parts else {
+                rows.push(None);
+                continue;
+            };
+            if form.spec.captured {
+                let entries = node.entries_of(&form.spec, &[key]).await;
+                for entry in entries.map_err(Error::at(&member.name, "reading the history"))? {
+                    contest.enter(member.id, entry, &presence.clock, false);
+                }
+            }
+            let found = node.rows(&form.spec, &[key]).await.map_err(Error::at(&member.name, "reading the row"))?;
+            rows.push(Some(match found.into_iter().next().flatten() {
+                None => Found::None,
+                Some(Ok(row)) => Found::Row(form.lens.to_shared(row)),
+                Some(Err(why)) => Found::Unreadable(why),
+            }));
+        }
+        Ok((contest, rows))
+    }
+}
+
+/// What stands at a node, in the shared shape.
+#[derive(Clone, Debug, PartialEq)]
+enum Found {
+    None,
+    Row(Row),
+    Unreadable(String),
+}
+
+struct Account<'a> {
+    table: &'a Table,
+    opened: &'a Opened,
+    names: &'a [String],
+    /// By node; `None` where nobody is.
+    rows: &'a [Option<Found>],
+}
+
+impl Account<'_> {
+    /// The columns of a row that live at a node.
+    fn document(&self, node: NodeId, row: &Row) -> Document {
+        let lives = |place: usize| self.table.form(node).is_none_or(|form| form.lens.has(place));
+        let columns = self.table.columns.iter().enumerate().filter(|(place, _)| lives(*place));
+        let members: Map<String, Document> =
+            columns.map(|(place, column)| (column.name.clone(), crate::model::value_to_json(&row[place]))).collect();
+        Document::Object(members)
+    }
+
+    fn standing(&self, node: NodeId) -> Option<Document> {
+        match &self.rows[node.index()] {
+            Some(Found::Row(row)) => Some(self.document(node, row)),
+            _ => None,
+        }
+    }
+
+    fn node(&self, node: NodeId, state: WhyState, reason: Option<String>) -> WhyNode {
+        let unreadable = match &self.rows[node.index()] {
+            Some(Found::Unreadable(why)) => Some(format!("the row cannot be read: {why}")),
+            _ => None,
+        };
+        let (row, reason) = (self.standing(node), reason.or(unreadable));
+        WhyNode { node: self.names[node.index()].clone(), state, row, reason, since: None }
+    }
+
+    /// The nodes that are there and have the table.
+    fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        let all = (0..self.rows.len()).map(|at| NodeId(at as u16));
+        all.filter(|node| self.rows[node.index()].is_some())
+    }
+
+    /// Whether a node's row is this one, in the columns that live there; a delete leaves none.
+    fn has(&self, node: NodeId, row: Option<&Row>) -> bool {
+        match (&self.rows[node.index()], row) {
+            (Some(Found::Row(own)), Some(row)) => {
+                let lives = |place: usize| self.table.form(node).is_none_or(|form| form.lens.has(place));
+                (0..row.len()).all(|place| !lives(place) || own[place] == row[place])
+            }
+            (Some(Found::None), None) => true,
+            _ => false,
+        }
+    }
+
+    /// What entries and waiting rows tell.
+    fn tell_history(&self, contest: &Contest, key: &Key, why: &mut Why) {
+        let tops = contest.tops(self.table);
+        let version = |&at: &usize| -> &Version { &contest.versions[at].version };
+        for at in &tops {
+            let Version { node, waiting, stamp, .. } = version(at);
+            let row = match (&contest.versions[*at].content, *waiting) {
+                (Content::Row(row), true) => Some(self.table.row_document(row)),
+                (_, true) => None,
+                (_, false) => self.standing(*node),
+            };
+            let known = stamp.time != i64::MIN;
+            why.versions.push(WhyVersion {
+                node: known.then(|| self.names[stamp.node.index()].clone()),
+                written: known.then_some(stamp.time),
+                row,
+            });
+        }
+        for node in self.nodes() {
+            let parked = self.opened.parked(node, self.table.index, key);
+            let standing = contest.standing(node).map(|contender| &contender.version.vector);
+            let is_top = |at: &&usize| standing.is_some_and(|vector| vector.includes(&version(at).vector));
+            let current = tops.iter().any(|at| is_top(&at));
+            let mut told = match (&tops[..], parked) {
+                (_, Some(parked)) if parked.code == ParkedCode::Conflict => {
+                    self.node(node, WhyState::Undecided, Some(parked.message.clone()))
+                }
+                (_, Some(parked)) if parked.code != ParkedCode::Busy => {
+                    self.node(node, WhyState::Waits, Some(parked.message.clone()))
+                }
+                ([_], _) if current => self.node(node, WhyState::Current, None),
+                ([_], _) if !self.table.is_target(node) => {
+                    self.node(node, WhyState::Apart, Some("the table goes one way, away from here".to_owned()))
+                }
+                ([_], Some(busy)) => self.node(node, WhyState::OnItsWay, Some(busy.message.clone())),
+                ([_], None) => self.node(node, WhyState::OnItsWay, None),
+                _ if current => self.node(node, WhyState::Undecided, None),
+                _ => self.node(node, WhyState::OnItsWay, None),
+            };
+            told.since = parked.map(|parked| parked.since);
+            why.nodes.push(told);
+        }
+    }
+
+    /// What is left where no entry tells anything: the rows themselves, and the journal's newest conflict.
+    fn tell_rows(&self, told: Option<(Stamp, Option<&Row>)>, why: &mut Why) {
+        let whole = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
+        let Some(first) = self.nodes().find(whole).or(self.nodes().next()) else { return };
+        let row = match &self.rows[first.index()] {
+            Some(Found::Row(row)) => Some(row),
+            _ => None,
+        };
+        let total = whole(&first);
+        let told = told.filter(|(_, told)| total && *told == row);
+        why.known_from = match (&told, self.last_purged()) {
+            (Some(_), _) => KnownFrom::Journal,
+            (None, Some(time)) => KnownFrom::Purged(time),
+            (None, None) => KnownFrom::Nothing,
+        };
+        why.versions.push(WhyVersion {
+            node: told.as_ref().map(|(stamp, _)| self.names[stamp.node.index()].clone()),
+            written: told.as_ref().map(|(stamp, _)| stamp.time),
+            row: self.standing(first),
+        });
+        for node in self.nodes() {
+            let same = match total {
+                true => self.has(node, row),
+                false => true,
+            };
+            why.nodes.push(match same {
+                true => self.node(node, WhyState::Current, None),
+                false => {
+                    let reason = format!(
+                        "it is another than at {}, and no history tells why: the rows differed when Concord was installed, or \
+                         this change is of a kind that is not carried here",
+                        self.names[first.index()]
+                    );
+                    self.node(node, WhyState::Differs, Some(reason))
+                }
+            });
+        }
+    }
+
+    /// When the last change of the table was made that everybody has had, as far as positions tell.
+    fn last_purged(&self) -> Option<i64> {
+        let mut last = None;
+        for (target, _) in self.opened.nodes() {
+            for (source, presence) in self.opened.nodes().filter(|(source, _)| *source != target) {
+                let witness = &self.opened.proven(self.table.index, target, source).witness;
+                let times = witness.iter().flat_map(|witness| &witness.entries);
+                last = last.max(times.map(|entry| presence.clock.correct(entry.time)).max());
+            }
+        }
+        last
+    }
+}
+
+impl Why {
+    /// The code with which the command ends.
+    pub fn exit_code(&self) -> u8 {
+        let settled = |node: &WhyNode| matches!(node.state, WhyState::Current | WhyState::Apart | WhyState::OnItsWay);
+        if self.away.iter().any(|away| away.unreachable) {
+            crate::error::UNREACHABLE
+        } else if self.stopped.is_some() || !self.away.is_empty() || !self.nodes.iter().all(settled) {
+            crate::error::ATTENTION
+        } else {
+            crate::error::DONE
+        }
+    }
+}
+
+/// A key as a person writes it: one value, `column=value` for each column, or a JSON array as reports show it.
+fn read_key(table: &Table, parts: &[String]) -> Result<Key> {
+    let columns: Vec<_> = table.key.iter().map(|&place| &table.columns[place]).collect();
+    let names = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>();
+    let wrong = |what: String| {
+        let example = match &names[..] {
+            [name] => format!("a value of `{name}`, or a JSON array of one"),
+            names => format!(
+                "{}, or a JSON array of {} values",
+                names.iter().map(|name| format!("{name}=…")).collect::<Vec<_>>().join(" "),
+                names.len()
+            ),
+        };
+        Error::Usage(format!("{what}\n    the key of `{}` is {example}", table.name))
+    };
+    if let [text] = parts
+        && let Ok(Document::Array(values)) = serde_json::from_str(text)
+        && (columns.len() > 1 || values.len() == 1)
+    {
+        if values.len() != columns.len() {
+            return Err(wrong(format!("{text} has {} values", values.len())));
+        }
+        let read = columns.iter().zip(&values).map(|(column, value)| {
+            value_from_json(&column.ty, value)
+                .filter(|value| !value.is_null())
+                .ok_or_else(|| wrong(format!("{value} is no {} for `{}`", column.ty, column.name)))
+        });
+        return read.collect();
+    }
+    let mut key = Vec::with_capacity(columns.len());
+    for column in &columns {
+        let named = parts.iter().find_map(|part| part.split_once('=').filter(|(name, _)| *name == column.name));
+        let text = match (named, parts) {
+            (Some((_, text)), _) => text,
+            (None, [text]) if columns.len() == 1 => text,
+            _ => return Err(wrong(format!("`{}` is missing", column.name))),
+        };
+        key.push(
+            value_of(&column.ty, text)
+                .ok_or_else(|| wrong(format!("`{text}` is no {} for `{}`", column.ty, column.name)))?,
+        );
+    }
+    if parts.len() != columns.len() {
+        return Err(wrong(format!("{} values are given", parts.len())));
+    }
+    Ok(key.into())
+}
+
+/// A value in plain words, of the type in which it travels.
+fn value_of(ty: &Type, text: &str) -> Option<Value> {
+    let plain = Document::String(text.to_owned());
+    let document = || serde_json::from_str::<Document>(text).ok().filter(|document| !document.is_null());
+    let of_document = || document().and_then(|document| value_from_json(ty, &document));
+    match ty {
+        // Where a column takes anything, what looks like a number is one; text in quotes is text all the same.
+        Type::Any | Type::Bytes => of_document().or_else(|| value_from_json(ty, &plain)),
+        Type::Float => text.parse().ok().map(Value::Float),
+        _ => value_from_json(ty, &plain).or_else(of_document),
+    }
+}
