@@ -478,6 +478,13 @@ impl Postgres {
         self.check_service().await?;
         let histories: Vec<String> =
             self.read_installed().await?.values().map(|installed| quote::table(HISTORY, &installed.history)).collect();
+        // Those that somebody dropped `install` makes anew.
+        let mut args = Args::new();
+        args.add(histories);
+        let there =
+            "SELECT h FROM pg_catalog.unnest($1::pg_catalog.text[]) AS h WHERE pg_catalog.to_regclass(h) IS NOT NULL";
+        let histories: Vec<String> =
+            self.fetch(there, args).await?.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
         if !histories.is_empty() {
             // Ids go on from where they are, so that none is ever used twice.
             self.run(&format!("TRUNCATE {} CONTINUE IDENTITY", histories.join(", "))).await?;

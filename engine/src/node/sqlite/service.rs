@@ -236,6 +236,14 @@ pub(super) fn purged(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize,
     Ok(found.into_iter().map(|(table, _, at)| (table, at.cut)).filter(|(_, cut)| *cut != Cut::START).collect())
 }
 
+/// Up to where one history was purged.
+pub(super) fn purged_through(db: &Connection, table: &str) -> Result<Cut> {
+    db.query_row("SELECT cut FROM concord_purged WHERE name = ?1", [table], |row| row.get::<_, String>(0))
+        .optional()
+        .told(|| "reading positions")?
+        .map_or(Ok(Cut::START), |cut| parsed(&cut))
+}
+
 /// See [`crate::node::Node::claim`]; the write lock is held already.
 pub(super) fn claim(db: &Connection, moves: &[Move]) -> Result<bool> {
     let doing = || "reading positions";
