@@ -123,6 +123,12 @@ pub trait Node: Send {
     /// where its `from` says. If not, another engine has been here and the batch must be given up.
     async fn claim(&mut self, moves: &[Move]) -> Result<bool>;
 
+    /// From here to the end of the transaction only a moment is waited for what somebody holds locked, before a statement
+    /// fails as [`ErrorKind::Locked`]. Databases of which no part can be locked wait for nothing.
+    async fn hurry(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Starts a savepoint, perhaps within another.
     async fn savepoint(&mut self) -> Result<()>;
 
