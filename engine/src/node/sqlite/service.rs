@@ -406,7 +406,6 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
         )
         .told(doing)?;
     for row in parked {
-        let origin = names.get(row.stamp.node.index()).map_or("", String::as_str);
         write
             .execute(params![
                 spec_at(specs, row.table)?.name,
@@ -416,7 +415,7 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
                 row.since,
                 vector_text(&row.vector, names)?,
                 row.stamp.time,
-                origin,
+                name_of(names, row.stamp.node)?,
                 row.row.as_deref().map(written),
                 vector_text(&row.standing, names)?,
                 row.standing_time,
