@@ -68,7 +68,7 @@ impl Error {
         match self {
             Error::Config(_) | Error::Usage(_) | Error::Refused(_) => USAGE,
             Error::Node { source, .. } => match source.kind {
-                ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry => UNREACHABLE,
+                ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry | ErrorKind::Locked => UNREACHABLE,
                 ErrorKind::Rights | ErrorKind::Service | ErrorKind::Drift => USAGE,
                 ErrorKind::Constraint(_) | ErrorKind::Value | ErrorKind::Other => INTERNAL,
             },

@@ -7,6 +7,7 @@
 mod cluster;
 mod command;
 mod database;
+mod faults;
 mod kind;
 pub mod postgres;
 mod process;
@@ -20,6 +21,7 @@ mod wait;
 pub use cluster::{Cluster, ClusterNode, NAMES};
 pub use command::{Concord, Output, Running};
 pub use database::{As, Database};
+pub use faults::{POINTS, breaking_points};
 pub use kind::Kind;
 pub use proxy::{Mode, Proxy};
 pub use seed::{Rng, Seed};

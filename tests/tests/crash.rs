@@ -6,31 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_tests::postgres::{Server, Stop};
-use concord_tests::{Database, Kind, PATIENCE, Seed, wait_until};
+use concord_tests::{Database, Kind, PATIENCE, POINTS, Seed, breaking_points, wait_until};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::scene::{self, Done, NAMES, Scene};
-
-/// Every point of a cycle, in the order in which it is passed.
-const POINTS: [&str; 13] = [
-    "open",
-    "read",
-    "fetch",
-    "read-done",
-    "apply-begin",
-    "apply-claimed",
-    "apply-written",
-    "apply-before-commit",
-    "apply-after-commit",
-    "applied",
-    "purge",
-    "purged",
-    "cycle-done",
-];
-
-/// Points that stand for the engine as a whole rather than for one connection.
-const ENGINE_ONLY: [&str; 3] = ["read-done", "applied", "cycle-done"];
 
 /// Few enough that a sync takes several cycles, so that points are passed again and again.
 const SMALL: usize = 4;
@@ -85,7 +65,7 @@ async fn broken_at_every_point(kinds: &[Kind], test: &'static str) {
     let seed = Seed::new(test);
     let mut rng = seed.rng(0);
     let mut scene = Scene::new(kinds, SMALL).await;
-    for point in POINTS.into_iter().filter(|point| !ENGINE_ONLY.contains(point)) {
+    for point in breaking_points() {
         for pass in 1..=2 {
             scene.write_everywhere(&mut rng).await;
             let output = scene.concord.faults(&format!("{point}=error@{pass}")).run(&["sync"]).await;
@@ -233,6 +213,11 @@ async fn two_engines_between_sqlite() {
 }
 
 #[tokio::test]
+async fn two_engines_between_postgres() {
+    two_engines(POSTGRES, "crash::two_engines_between_postgres").await;
+}
+
+#[tokio::test]
 async fn two_engines_among_three_nodes() {
     two_engines(THREE, "crash::two_engines_among_three_nodes").await;
 }
@@ -243,11 +228,7 @@ async fn two_watches_whose_connections_break() {
     let seed = Seed::new("crash::two_watches_whose_connections_break");
     let mut rng = seed.rng(0);
     let mut scene = Scene::new(THREE, SMALL).await;
-    let breaking: Vec<String> = POINTS
-        .into_iter()
-        .filter(|point| !ENGINE_ONLY.contains(point))
-        .map(|point| format!("{point}=error@{}", 2 + rng.below(12)))
-        .collect();
+    let breaking: Vec<String> = breaking_points().map(|point| format!("{point}=error@{}", 2 + rng.below(12))).collect();
     scene.concord.faults(&breaking.join(","));
     let watches: Vec<_> = (0..2).map(|_| scene.concord.start(&["watch", "--every", "20ms"])).collect();
     let writers = Writers::start(&scene, &seed).await;

@@ -12,25 +12,12 @@ use std::time::{Duration, Instant};
 use concord::config::Config;
 use concord::fault::{self, Faults};
 use concord::sync::Session;
-use concord_tests::{Kind, Rng, Seed};
+use concord_tests::{Kind, Rng, Seed, breaking_points};
 
 use super::scene::{self, Scene};
 
 /// How long the test draws new runs.
 const BUDGET: Duration = Duration::from_secs(20);
-
-/// Points at which an engine of this process may break or vanish.
-const POINTS: [&str; 9] = [
-    "open",
-    "read",
-    "fetch",
-    "apply-begin",
-    "apply-claimed",
-    "apply-written",
-    "apply-before-commit",
-    "apply-after-commit",
-    "purge",
-];
 
 #[tokio::test]
 async fn random_runs_end_as_the_reference_says() {
@@ -70,7 +57,7 @@ async fn run() {
 /// An engine with some nodes away works for a while, and may come to harm.
 async fn engine(scene: &mut Scene, rng: &mut Rng) {
     let there: Vec<bool> = (0..scene.databases.len()).map(|_| rng.chance(75)).collect();
-    let point = *rng.pick(&POINTS);
+    let point = *rng.pick(&breaking_points().collect::<Vec<_>>());
     let pass = 1 + rng.below(6);
     if rng.chance(15) {
         there.iter().enumerate().for_each(|(at, there)| scene.reach(at, *there));

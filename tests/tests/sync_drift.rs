@@ -7,6 +7,7 @@ concord_tests::clusters! {
     pairs: [
         a_column_is_added, a_column_is_dropped, a_column_is_renamed, a_trigger_is_dropped, a_trigger_is_changed, the_table_is_rebuilt,
         the_table_is_gone, a_new_index_is_no_drift, a_column_is_renamed_while_it_is_read, rebuilt_beside_a_watch,
+        the_history_is_dropped,
     ]
     many: [a_trigger_is_dropped_among_all]
     all: []
@@ -206,6 +207,32 @@ async fn the_table_is_gone(kinds: &[Kind]) {
     stands_still(&mut cluster).await;
     let refused = cluster.try_install().await.expect_err("there is no such table");
     assert!(refused.contains("there is no table `items` at b"), "{refused}");
+}
+
+/// The numbers of its successor are above those that others have passed, however many those are.
+async fn the_history_is_dropped(kinds: &[Kind]) {
+    let history = |kind| if kind == Kind::Postgres { "history_store.items" } else { "history_store_items" };
+    for carried in [1, 5] {
+        let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+        for id in 1..=carried {
+            cluster.run(1, &format!("INSERT INTO items (id, name) VALUES ({}, 'before')", 10 + id)).await;
+        }
+        cluster.settle().await;
+        owner(&mut cluster, 1, &format!("DROP TABLE {}", history(kinds[1]))).await;
+        cluster.install().await;
+        for id in 1..=7 {
+            cluster.run(1, &format!("INSERT INTO items (id, name) VALUES ({}, 'after')", 20 + id)).await;
+        }
+        cluster.run(0, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+        cluster.settle().await;
+        cluster.holds("SELECT count(*) FROM items WHERE name = 'after'", &["7"]).await;
+        // `reset` does without it, and so does the next sync.
+        owner(&mut cluster, 1, &format!("DROP TABLE {}", history(kinds[1]))).await;
+        cluster.session().reset().await.expect("a reset");
+        cluster.run(1, "DELETE FROM items WHERE id > 20").await;
+        cluster.settle().await;
+        cluster.holds("SELECT count(*) FROM items WHERE name = 'after'", &["0"]).await;
+    }
 }
 
 /// What does not concern Concord does not stop it.

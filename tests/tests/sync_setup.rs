@@ -151,24 +151,44 @@ async fn rows_that_wait_of_a_table_that_leaves(kinds: &[Kind]) {
     cluster.settle().await;
 }
 
-/// GIVEN a table whose triggers were gone for a while
-/// WHEN `install` makes them anew
-/// THEN it says that what was changed meanwhile is not known.
+/// GIVEN a table whose triggers were gone for a while, or did nothing, or whose history is gone
+/// WHEN `install` makes it anew
+/// THEN it says that what was changed meanwhile, or before, is not known.
 async fn changes_that_nobody_recorded_are_told(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, counters, "[tables.counters]").await;
     let (_, warnings) = cluster.session().install().await.expect("nothing is wrong");
     assert!(!warnings.iter().any(|line| line.contains("counters")), "{warnings:?}");
-    let drop = match kinds[1] {
-        Kind::Sqlite => "DROP TRIGGER concord_delete_counters",
-        Kind::Postgres => "DROP TRIGGER \"!concord_u\" ON counters",
+    let no_op = "DO $do$ DECLARE f text; BEGIN
+                    FOR f IN SELECT DISTINCT tgfoid::regprocedure FROM pg_trigger
+                             WHERE tgrelid = 'counters'::regclass AND NOT tgisinternal LOOP
+                        EXECUTE 'CREATE OR REPLACE FUNCTION ' || f
+                            || ' RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$';
+                    END LOOP; END $do$";
+    let harms = match kinds[1] {
+        Kind::Sqlite => [
+            ("DROP TRIGGER concord_update_counters", "may not have been recorded"),
+            ("CREATE UNIQUE INDEX by_n ON counters (n, id)", "may not have been recorded"),
+            ("DROP TABLE history_store_counters", "gone with its history"),
+            ("ALTER TABLE history_store_counters ADD COLUMN mine", "gone with its history"),
+        ],
+        Kind::Postgres => [
+            ("DROP TRIGGER \"!concord_u\" ON counters", "may not have been recorded"),
+            (no_op, "may not have been recorded"),
+            ("DROP TABLE history_store.counters", "gone with its history"),
+            ("ALTER TABLE history_store.counters DROP COLUMN \"time\"", "gone with its history"),
+        ],
     };
-    cluster.nodes[1].database.user_as(As::Sync).await.execute(drop).await;
+    for (harm, lost) in harms {
+        cluster.nodes[1].database.user_as(As::Sync).await.execute(harm).await;
+        let (_, warnings) = cluster.session().install().await.expect("it can be put right");
+        let told = |line: &&String| line.starts_with("node `b`: `counters`: ") && line.contains("compare");
+        assert!(warnings.iter().find(told).is_some_and(|line| line.contains(lost)), "{harm}: {warnings:?}");
+        let (_, warnings) = cluster.session().install().await.expect("nothing is wrong");
+        assert!(!warnings.iter().any(|line| line.contains("counters")), "{harm}: {warnings:?}");
+    }
+    cluster.settle().await;
     cluster.run(1, "UPDATE counters SET n = 9 WHERE id = 1").await;
-    let (_, warnings) = cluster.session().install().await.expect("it can be put right");
-    assert!(
-        warnings.iter().any(|line| line.contains("node `b`: `counters`") && line.contains("compare")),
-        "{warnings:?}"
-    );
+    cluster.settle().await;
 }
 
 /// Two spellings of one key are two rows to one database and one to the other.

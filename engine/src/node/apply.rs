@@ -29,10 +29,12 @@ const CHUNK: usize = 5_000;
 /// How often a batch that met a deadlock or a lock time-out is tried before the cycle gives up on this node.
 const ATTEMPTS: u32 = 6;
 
-/// After this there is no third attempt: the other nodes wait for the end of the cycle.
+/// After this there is no third attempt, and a wary one divides no further what somebody holds up: the other nodes wait for
+/// the end of the cycle.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Writes a batch. A deadlock or a lost race for a lock is tried again with a growing, random pause.
+/// Writes a batch. A deadlock or a lost race for a lock is tried again with a growing, random pause, and warily: whatever
+/// somebody still holds up then is left to the next cycle.
 pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
     let specs: Vec<TableSpec> = batch.tables.iter().map(|table| (*table.spec).clone()).collect();
     let start = Instant::now();
@@ -46,7 +48,8 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
             Err(error) => error,
         };
         node.rollback().await?;
-        if error.kind != ErrorKind::Retry || attempt == ATTEMPTS || attempt > 1 && start.elapsed() > PATIENCE {
+        let again = matches!(error.kind, ErrorKind::Retry | ErrorKind::Locked);
+        if !again || attempt == ATTEMPTS || attempt > 1 && start.elapsed() > PATIENCE {
             return Err(error);
         }
         debug!(%error, attempt, "Applying again.");
@@ -78,6 +81,8 @@ struct Application<'a> {
     deleted_early: HashSet<usize>,
     written: u64,
     deleted: u64,
+    /// After an attempt that waited in vain: until when the rows are looked for that somebody holds up.
+    wary: Option<Instant>,
 }
 
 impl<'a> Application<'a> {
@@ -92,10 +97,11 @@ impl<'a> Application<'a> {
             deleted_early: HashSet::new(),
             written: 0,
             deleted: 0,
+            wary: None,
         }
     }
 
-    /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds are left to the next cycle.
+    /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds up are left to the next cycle.
     async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
         if !node.claim(&claimed).await? {
@@ -111,6 +117,8 @@ impl<'a> Application<'a> {
             }
         }
         if wary {
+            self.wary = Some(Instant::now() + PATIENCE);
+            node.hurry().await?;
             self.refuse_what_is_locked(node).await?;
         }
         for group in &self.batch.order {
@@ -177,6 +185,29 @@ impl<'a> Application<'a> {
         spec.references.iter().any(|key| key.referenced_table == spec.local && key.referenced_schema == spec.schema)
     }
 
+    /// Whether somebody holds up some of the rows that were tried, and they are to be found.
+    fn is_held(&self, error: &Error) -> bool {
+        self.wary.is_some() && error.kind == ErrorKind::Locked
+    }
+
+    /// Whether without some of the rows that were tried the others can be written.
+    fn is_about_rows(&self, error: &Error) -> bool {
+        error.is_about_rows() || self.is_held(error)
+    }
+
+    /// Whether there is time to find out which rows are to blame.
+    fn divides(&self, error: &Error) -> bool {
+        !self.is_held(error) || self.wary.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Rows that somebody holds up are a matter of the next cycle.
+    fn put_off(&mut self, items: &[Item]) {
+        for &item in items {
+            let message = "a user holds the row locked, or what it needs; decided in the next cycle";
+            self.refuse(item, ParkedCode::Busy, message.to_owned());
+        }
+    }
+
     /// The row waits, whatever else happens to the batch.
     fn refuse(&mut self, item: Item, code: ParkedCode, message: String) {
         self.refused.insert(item, Reason { code, message, unique: false });
@@ -230,14 +261,7 @@ impl<'a> Application<'a> {
                 continue;
             }
             node.savepoint().await?;
-            let result = match self.refuse_what_is_referred(node, &chunk).await? {
-                true => Ok(true),
-                false => match self.delete_items(node, &chunk).await {
-                    Ok(()) => self.refuse_what_changed(node, &chunk).await,
-                    Err(error) => Err(error),
-                },
-            };
-            match result {
+            match self.delete_chunk(node, &chunk).await {
                 Ok(false) => {
                     node.release().await?;
                     self.deleted += chunk.len() as u64;
@@ -246,10 +270,10 @@ impl<'a> Application<'a> {
                     node.undo().await?;
                     chunks.push(chunk);
                 }
-                Err(error) if error.is_about_rows() => {
+                Err(error) if self.is_about_rows(&error) => {
                     node.undo().await?;
-                    if chunk.len() == 1 {
-                        self.give_up(chunk[0], Reason::of(&error));
+                    if chunk.len() == 1 || !self.divides(&error) {
+                        self.give_up_together(&chunk, &error);
                     } else {
                         let second = chunk.split_off(chunk.len() / 2);
                         chunks.push(second);
@@ -260,6 +284,15 @@ impl<'a> Application<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether some of the rows were refused, so that the others are to be tried again.
+    async fn delete_chunk(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        if self.refuse_what_is_referred(node, chunk).await? {
+            return Ok(true);
+        }
+        self.delete_items(node, chunk).await?;
+        self.refuse_what_changed(node, chunk).await
     }
 
     async fn delete_items(&self, node: &mut dyn Node, chunk: &[Item]) -> Result<()> {

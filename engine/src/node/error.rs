@@ -17,9 +17,11 @@ pub enum ErrorKind {
     Lost,
     /// Name or password refused, or the right to connect.
     Login,
-    /// Deadlock, serialization failure, lock time-out, no room on the disk or in memory: the same batch again, after a
-    /// moment.
+    /// Deadlock, serialization failure, no room on the disk or in memory: the same batch again, after a moment.
     Retry,
+    /// Somebody held for too long what a statement needs locked: a row, a unique value or a table. Like [`ErrorKind::Retry`];
+    /// but what was done since the last savepoint can be undone, and others of the rows written.
+    Locked,
     /// A constraint refused a row.
     Constraint(Constraint),
     /// A value was refused: out of range, too long, malformed.

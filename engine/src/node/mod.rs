@@ -123,6 +123,12 @@ pub trait Node: Send {
     /// where its `from` says. If not, another engine has been here and the batch must be given up.
     async fn claim(&mut self, moves: &[Move]) -> Result<bool>;
 
+    /// From here to the end of the transaction only a moment is waited for what somebody holds locked, before a statement
+    /// fails as [`ErrorKind::Locked`]. Databases of which no part can be locked wait for nothing.
+    async fn hurry(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Starts a savepoint, perhaps within another.
     async fn savepoint(&mut self) -> Result<()>;
 
@@ -338,8 +344,26 @@ pub struct Opened {
     /// it means that this database was restored from a backup.
     pub next_marks: Vec<(usize, i64)>,
     pub parked: Vec<Parked>,
-    /// Tables that are not as `install` left them, by table index, with what differs.
-    pub drifted: Vec<(usize, String)>,
+    /// Tables that are not as `install` left them, by table index.
+    pub drifted: Vec<(usize, Drift)>,
+}
+
+/// How a table is not as `install` left it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// What differs, in words.
+    pub what: String,
+    /// Whether changes may have been made that are in no history: something on which recording depends is another.
+    pub unrecorded: bool,
+    /// Whether changes that were recorded may be gone with the history.
+    pub dropped: bool,
+}
+
+impl Drift {
+    /// Such that no change is lost by it.
+    pub fn harmless(what: impl Into<String>) -> Drift {
+        Drift { what: what.into(), ..Drift::default() }
+    }
 }
 
 /// What a node remembers, by names alone.

@@ -290,7 +290,7 @@ impl Member {
         self.node = None;
         self.prepared = false;
         // A file that is no database does not become one by waiting.
-        let unreachable = matches!(kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry);
+        let unreachable = matches!(kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry | ErrorKind::Locked);
         self.rests_until = (!unreachable).then(|| Instant::now() + LOOK_AGAIN);
         let away = Away { node: self.name.clone(), why, unreachable };
         if self.away.as_ref() != Some(&away) {

@@ -196,8 +196,8 @@ impl Session {
             if !self.accept_clock(at, offset) {
                 continue;
             }
-            for (table, what) in &state.drifted {
-                self.tables[*table].stop(&self.members[at].name, what);
+            for (table, drift) in &state.drifted {
+                self.tables[*table].stop(&self.members[at].name, &drift.what);
                 // What was looked up is not what is there now.
                 self.members[at].prepared = false;
             }

@@ -24,8 +24,8 @@ struct Question {
 }
 
 impl Session {
-    /// Refuses to install where changes would be given up that somebody still lacks. Returns a warning for each table whose
-    /// triggers were not as they should be, since what was changed meanwhile is in no history.
+    /// Refuses to install where changes would be given up that somebody still lacks. Returns a warning for each table of
+    /// which changes may be in no history, because what records them was not as it should be.
     pub(super) async fn look_at_histories(&mut self) -> Result<Vec<String>> {
         let (mut refusals, mut warnings) = (Vec::new(), Vec::new());
         let mut formers = Vec::new();
@@ -64,11 +64,16 @@ impl Session {
             }
             Err(error) => return Err(reading()(error)),
         };
-        for (table, what) in opened.drifted.iter().filter(|(_, what)| what.contains("trigger")) {
+        for (table, drift) in &opened.drifted {
+            let lost = match (drift.unrecorded, drift.dropped) {
+                (false, false) => continue,
+                (true, false) => "changes made to it until now may not have been recorded and would not be carried",
+                (false, true) => "whatever was recorded of it and not yet carried is gone with its history",
+                (true, true) => "changes made to it until now may not have been recorded, or are gone with its history",
+            };
             warnings.push(format!(
-                "node `{}`: `{}`: {what}; changes made to it until now may not have been recorded and would not be \
-                 carried: compare its rows with those of the other nodes",
-                member.name, self.tables[*table].name
+                "node `{}`: `{}`: {}; {lost}: compare its rows with those of the other nodes",
+                member.name, self.tables[*table].name, drift.what
             ));
         }
         Ok(Some(Former { service, ledger, specs }))

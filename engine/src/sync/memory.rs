@@ -11,8 +11,8 @@ use crate::model::{
     Arrival, Cut, Entry, EntryId, Images, Key, Lost, Op, Parked, Position, Row, TableSpec, Value, Vector,
 };
 use crate::node::{
-    Catalogue, CatalogueColumn, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened, Probe,
-    Result, Room, Service, Sync, WriteMode,
+    Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened,
+    Probe, Result, Room, Service, Sync, WriteMode,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -351,7 +351,7 @@ impl Node for Connection {
             kept: state.kept.iter().filter(|(at, ..)| tables.iter().any(|t| t.index == *at)).cloned().collect(),
             next_marks: tables.iter().map(|table| (table.index, state.next_mark + 1)).collect(),
             parked: state.parked.values().filter(|row| tables.iter().any(|t| t.index == row.table)).cloned().collect(),
-            drifted: state.drift.iter().map(|what| (0, what.clone())).collect(),
+            drifted: state.drift.iter().map(|what| (0, Drift::harmless(what))).collect(),
         };
         self.snapshot = Some(state);
         Ok(opened)

@@ -57,7 +57,7 @@ pub struct Summary {
     pub parked: u64,
     /// Rows that wait at its end, other than those that only wait for the next cycle.
     pub waiting: u64,
-    /// Rows that a user's transaction kept from being written to the end.
+    /// Rows that users kept from being written to the end.
     pub held: u64,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
@@ -114,7 +114,6 @@ impl Session {
             }
             whole_cycles += u64::from(!cycle.more && !cycle.overtaken);
             if cycle.is_quiet() {
-                summary.held = cycle.held;
                 break;
             }
             if whole_cycles >= 5 {
@@ -153,6 +152,7 @@ impl Summary {
         self.conflicts += cycle.conflicts;
         self.parked += cycle.parked;
         self.waiting = cycle.waiting;
+        self.held = cycle.held;
         self.away = cycle.away.clone();
         self.stopped = cycle.stopped.clone();
         self.failed = cycle.failed.clone();

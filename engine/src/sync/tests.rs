@@ -537,6 +537,28 @@ fn busy_rows_are_not_put_off() {
     assert_eq!((tried(&cluster, &mut session), cluster.rows()[0] == cluster.rows()[1]), ((0, 0), true));
 }
 
+/// A sync that users keep busy ends all the same, and says what it could not write.
+#[test]
+fn a_row_that_is_held_to_the_end_of_a_busy_sync_is_told() {
+    let cluster = Cluster::new(2, &[(1, 1), (2, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    cluster.databases[0].lock().write(1, Some(2), false);
+    cluster.databases[1].lock().write(1, Some(3), true);
+    let mut session = cluster.session("\"latest-wins\"", 1000);
+    let writing = async {
+        for value in 2.. {
+            cluster.databases[0].lock().write(2, Some(value), false);
+            tokio::task::yield_now().await;
+        }
+    };
+    let summary = cluster.block(async {
+        tokio::select! { summary = session.sync() => summary.unwrap(), () = writing => unreachable!() }
+    });
+    assert_eq!((summary.cycles, summary.held, summary.exit_code()), (5, 1, crate::error::ATTENTION), "{summary:?}");
+    cluster.databases[1].lock().commit(0);
+    assert_eq!(cluster.block(session.sync()).unwrap().exit_code(), crate::error::DONE);
+}
+
 /// What waits is tried again without anything new: another engine may have brought something newer meanwhile.
 #[test]
 fn a_batch_that_moves_nothing_gives_way_too() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use concord_tests::postgres::Server;
-use concord_tests::{As, Database, Kind, Mode, PATIENCE, Proxy, Seed, wait_until};
+use concord_tests::{As, Database, Kind, Mode, PATIENCE, Proxy, Seed, breaking_points, wait_until};
 
 use super::super::scene::{self, Scene};
 use super::ended;
@@ -29,18 +29,7 @@ async fn others_agree(scene: &mut Scene, when: &str) {
 async fn connections_that_are_cut_at_any_point() {
     let mut rng = Seed::new("surroundings::network::connections_that_are_cut_at_any_point").rng(0);
     let (mut scene, proxy) = behind_a_proxy().await;
-    for point in [
-        "open",
-        "read",
-        "fetch",
-        "read-done",
-        "apply-begin",
-        "apply-claimed",
-        "apply-written",
-        "apply-before-commit",
-        "apply-after-commit",
-        "purge",
-    ] {
+    for point in breaking_points() {
         scene.write_everywhere(&mut rng).await;
         let file = scene.concord.path("paused");
         let running = scene.concord.faults(&format!("{point}=pause:{}@1", file.display())).start(&["sync"]);

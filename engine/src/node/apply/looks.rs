@@ -25,18 +25,26 @@ impl Application<'_> {
         Ok(self.refused.len() > before)
     }
 
-    /// Refuses what somebody holds locked, so that nothing else waits for it.
+    /// Refuses the rows that somebody holds locked, so that nothing else waits for them.
     pub(super) async fn refuse_what_is_locked(&mut self, node: &mut dyn Node) -> Result<()> {
         for table in 0..self.batch.tables.len() {
             let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
             for chunk in items.chunks(CHUNK) {
                 let items = self.by_key(chunk, table);
                 let keys: Vec<&Key> = items.keys().copied().collect();
-                for key in node.locked(&self.batch.tables[table].spec, &keys).await? {
-                    if let Some(&item) = items.get(&key) {
-                        let message = "a user holds the row locked; decided in the next cycle";
-                        self.refuse(item, ParkedCode::Busy, message.to_owned());
+                node.savepoint().await?;
+                match node.locked(&self.batch.tables[table].spec, &keys).await {
+                    Ok(locked) => {
+                        node.release().await?;
+                        let locked: Vec<Item> = locked.iter().filter_map(|key| items.get(key).copied()).collect();
+                        self.put_off(&locked);
                     }
+                    // The whole table is.
+                    Err(error) if self.is_held(&error) => {
+                        node.undo().await?;
+                        self.put_off(chunk);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }

@@ -196,7 +196,7 @@ impl<'a> Application<'a> {
                         found.extend(obstacles.into_iter().map(|obstacle| (part[obstacle.row].0, obstacle)));
                     }
                     // Another of the rows holds a value that cannot even be compared.
-                    Err(error) if error.is_about_rows() => node.undo().await?,
+                    Err(error) if self.is_about_rows(&error) => node.undo().await?,
                     Err(error) => return Err(error),
                 }
             }

@@ -76,10 +76,11 @@ impl<'a> Application<'a> {
                 Outcome::Again => left.push(chunk),
                 Outcome::Failed(error) => {
                     // Whatever made it fail, as another order of the same rows might have failed otherwise.
-                    let learned = !chunk.asked && self.ask(node, &mut chunk, &mut left, &error).await?;
-                    if learned || self.make_way(node, &mut chunk, &mut left).await? {
+                    let held = self.is_held(&error);
+                    let learned = !held && !chunk.asked && self.ask(node, &mut chunk, &mut left, &error).await?;
+                    if learned || !held && self.make_way(node, &mut chunk, &mut left).await? {
                         left.push(chunk);
-                    } else if let Some(middle) = self.needs.middle(&chunk.items) {
+                    } else if let Some(middle) = self.needs.middle(&chunk.items).filter(|_| self.divides(&error)) {
                         let (first, second) = chunk.items.split_at(middle);
                         left.extend([chunk.part(second), chunk.part(first)]);
                     } else {
@@ -145,7 +146,7 @@ impl<'a> Application<'a> {
         };
         match written.await {
             Ok(()) => {}
-            Err(error) if error.is_about_rows() => {
+            Err(error) if self.is_about_rows(&error) => {
                 node.undo().await?;
                 return Ok(Outcome::Failed(error));
             }
@@ -204,7 +205,7 @@ impl<'a> Application<'a> {
             node.savepoint().await?;
             match self.make_room(node, &chunk.items, room).await {
                 Ok(()) => {}
-                Err(error) if error.is_about_rows() => {
+                Err(error) if self.is_about_rows(&error) => {
                     node.undo().await?;
                     continue;
                 }
@@ -217,10 +218,10 @@ impl<'a> Application<'a> {
                 node.savepoint().await?;
                 match self.write_items(node, items).await {
                     Ok(()) => node.release().await?,
-                    Err(error) if error.is_about_rows() => {
+                    Err(error) if self.is_about_rows(&error) => {
                         node.undo().await?;
                         match items {
-                            [item] => bad.push((*item, error)),
+                            items if items.len() == 1 || !self.divides(&error) => bad.push((items, error)),
                             items => {
                                 let (first, second) = items.split_at(items.len() / 2);
                                 left.extend([second, first]);
@@ -231,10 +232,10 @@ impl<'a> Application<'a> {
                 }
             }
             node.undo().await?;
-            for (item, error) in &bad {
-                self.give_up(*item, Reason::of(error));
+            for (items, error) in &bad {
+                self.give_up_together(items, error);
             }
-            return Ok(bad.into_iter().map(|(item, _)| item).collect());
+            return Ok(bad.into_iter().flat_map(|(items, _)| items).copied().collect());
         }
         Ok(Vec::new())
     }
@@ -281,7 +282,10 @@ impl<'a> Application<'a> {
     }
 
     /// Gives up a row, or rows of which none can be written without the others.
-    fn give_up_together(&mut self, items: &[Item], error: &Error) {
+    pub(super) fn give_up_together(&mut self, items: &[Item], error: &Error) {
+        if self.is_held(error) {
+            return self.put_off(items);
+        }
         for &item in items {
             let mut reason = Reason::of(error);
             if let Some(need) = self.needs.reason(item).filter(|_| items.len() > 1) {

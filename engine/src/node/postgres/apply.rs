@@ -14,6 +14,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous
                         WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') = '5min'; \
                      SET LOCAL search_path TO DEFAULT; SET CONSTRAINTS ALL IMMEDIATE";
 
+/// To find the rows that somebody holds up takes a wait for each halving, so each is short.
+pub const HURRY: &str = "SET LOCAL lock_timeout = '50ms'";
+
 /// What writing a table takes beyond its [`TableSpec`].
 #[derive(Clone, Debug)]
 pub struct Target {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions, Connection, Row};
@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// After how long a silence it is asked whether a session is still at work.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// For how long a server is believed to be at work that says no more than that it takes no connection now.
+const BELIEF: Duration = Duration::from_secs(60);
 
 /// What the URL may say after the question mark; sqlx would print the value of anything else into the log.
 const PARAMETERS: &[&str] = &[
@@ -153,19 +156,11 @@ impl Place {
         if let Poll::Ready(answer) = futures::poll!(&mut answer) {
             return answer;
         }
-        loop {
-            if let Ok(answer) = tokio::time::timeout(SILENCE, &mut answer).await {
-                return answer;
-            }
-            if !self.is_at_work(pid).await {
-                let why = "there was no answer, and the server is no longer at work on one or cannot be reached";
-                return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)));
-            }
-        }
+        patiently(answer, SILENCE, BELIEF, || self.word_of(pid)).await
     }
 
     /// Whether the session of this process is at work, other than on waiting for us or for a standby that may never answer.
-    async fn is_at_work(&self, pid: i32) -> bool {
+    async fn word_of(&self, pid: i32) -> Word {
         let asking = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
             let at_work = "SELECT a.state = 'active' AND a.wait_event_type IS DISTINCT FROM 'Client' \
@@ -174,10 +169,47 @@ impl Place {
             sqlx::query_scalar(at_work).bind(pid).fetch_optional(&mut connection).await
         };
         match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(Ok(at_work)) => at_work.unwrap_or(false),
-            // A server that says why it takes no more connections, such as that there are too many, is there.
-            Ok(Err(sqlx::Error::Database(_))) => true,
-            Ok(Err(_)) | Err(_) => false,
+            Ok(Ok(Some(true))) => Word::AtWork,
+            Ok(Err(sqlx::Error::Database(error))) if error.code().is_some_and(|code| is_full(&code)) => Word::Untold,
+            Ok(_) | Err(_) => Word::Gone,
+        }
+    }
+}
+
+/// What is known of a session that says nothing.
+#[derive(Clone, Copy)]
+enum Word {
+    AtWork,
+    /// Its server is there and takes no connection, so nobody can tell.
+    Untold,
+    /// It has ended or stands still, or another server is there now.
+    Gone,
+}
+
+/// Whether a server says that it takes no connection for now: too many, or it is starting or shutting down.
+fn is_full(code: &str) -> bool {
+    matches!(code, "53300" | "57P03")
+}
+
+/// Waits for an answer as long as what is asked after each silence says that it may come.
+async fn patiently<T, A: Future<Output = Word>>(
+    mut answer: impl Future<Output = sqlx::Result<T>> + Unpin,
+    silence: Duration,
+    belief: Duration,
+    ask: impl Fn() -> A,
+) -> sqlx::Result<T> {
+    let mut untold: Option<Instant> = None;
+    loop {
+        if let Ok(answer) = tokio::time::timeout(silence, &mut answer).await {
+            return answer;
+        }
+        match ask().await {
+            Word::AtWork => untold = None,
+            Word::Untold if untold.get_or_insert_with(Instant::now).elapsed() < belief => {}
+            Word::Untold | Word::Gone => {
+                let why = "there was no answer, and the server is no longer at work on one or cannot be reached";
+                return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)));
+            }
         }
     }
 }
@@ -210,6 +242,32 @@ mod tests {
         for here in ["localhost", "127.0.0.1", "[::1]", "%2Ftmp"] {
             assert!(matches!(mode(&format!("postgres://me@{here}/shop")), PgSslMode::Prefer), "{here}");
         }
+    }
+
+    /// A server that is full is believed for a while; one that answers something else, such as that it knows no such user
+    /// or database, is another one.
+    #[tokio::test]
+    async fn silence_is_not_waited_out_for_ever() {
+        let never = || std::future::pending::<sqlx::Result<()>>();
+        let (silence, belief) = (Duration::from_millis(1), Duration::from_millis(20));
+        for (words, at_least) in [
+            (&[Word::Gone][..], 1),
+            (&[Word::AtWork, Word::AtWork, Word::Gone], 3),
+            (&[Word::Untold], 2),
+            (&[Word::AtWork, Word::AtWork, Word::AtWork, Word::Untold], 5),
+        ] {
+            let asked = std::cell::Cell::new(0);
+            let ask = || {
+                let word = words[asked.get().min(words.len() - 1)];
+                asked.set(asked.get() + 1);
+                std::future::ready(word)
+            };
+            let lost = tokio::time::timeout(Duration::from_secs(60), patiently(never(), silence, belief, ask)).await;
+            assert!(matches!(lost, Ok(Err(sqlx::Error::Io(_)))) && asked.get() >= at_least, "{}", asked.get());
+        }
+        let answered = std::future::ready(Ok(7));
+        assert_eq!(patiently(answered, silence, belief, || std::future::ready(Word::Gone)).await.unwrap(), 7);
+        assert_eq!(["53300", "57P03", "28P01", "3D000", "28000"].map(is_full), [true, true, false, false, false]);
     }
 
     #[test]

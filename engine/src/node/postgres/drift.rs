@@ -6,7 +6,7 @@ use super::schema::get;
 use super::wire::Args;
 use super::{HISTORY, Postgres, sql};
 use crate::model::TableSpec;
-use crate::node::Result;
+use crate::node::{Drift, Result};
 
 /// Facts about one table: (kind, name) and details.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,18 @@ impl Fingerprint {
     pub fn read(text: &str) -> Fingerprint {
         let facts: Vec<[String; 3]> = serde_json::from_str(text).unwrap_or_default();
         Fingerprint(facts.into_iter().map(|[kind, name, details]| ((kind, name), details)).collect())
+    }
+
+    /// How the table is another now, if it is.
+    pub fn drift(&self, now: &Fingerprint) -> Option<Drift> {
+        let differences = self.differences(now);
+        // Cascades decide how changes have to be recorded.
+        let records = |kind: &str| matches!(kind, "trigger" | "function" | "cascading reference");
+        let other = self.0.iter().any(|(fact, details)| records(&fact.0) && now.0.get(fact) != Some(details));
+        let new = now.0.keys().any(|fact| fact.0 == "cascading reference" && !self.0.contains_key(fact));
+        let dropped = self.0.keys().any(|fact| fact.0 == "history" && !now.0.contains_key(fact));
+        let what = differences.join("; ");
+        (!differences.is_empty()).then_some(Drift { what, unrecorded: other || new, dropped })
     }
 
     /// What is different now; empty if nothing is.
@@ -213,5 +225,27 @@ mod tests {
             ]
         );
         assert_eq!(before.differences(&print(&[["role", "x", ""]])), ["the table is gone"]);
+    }
+
+    #[test]
+    fn what_a_drift_may_have_cost() {
+        let left = [
+            ["column", "id", "1 integer"],
+            ["function", "t!i", "x"],
+            ["history", "id", "bigint"],
+            ["trigger", "i", "A"],
+        ];
+        let cost = |now: &[[&str; 3]]| print(&left).drift(&print(now)).map(|drift| (drift.unrecorded, drift.dropped));
+        let with = |at: usize, fact: [&'static str; 3]| {
+            let mut now = left;
+            now[at] = fact;
+            now
+        };
+        assert_eq!(cost(&left), None);
+        assert_eq!(cost(&with(0, ["column", "id", "1 bigint"])), Some((false, false)));
+        assert_eq!(cost(&with(1, ["function", "t!i", "y"])), Some((true, false)));
+        assert_eq!(cost(&with(3, ["trigger", "i", "D"])), Some((true, false)));
+        assert_eq!(cost(&[left[0], left[1], left[3]]), Some((false, true)));
+        assert_eq!(cost(&left[..1]), Some((true, true)));
     }
 }

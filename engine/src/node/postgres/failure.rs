@@ -58,7 +58,8 @@ fn is_about_a_row(code: &str, context: Option<&str>) -> bool {
     let theirs = context.is_some_and(|context| context.contains("PL/") || context.contains("SQL"));
     // The name of Concord's own trigger functions; what fails there is drift.
     let ours = context.is_some_and(|context| context.lines().next().is_some_and(|line| line.contains("history_store")));
-    let known = matches!(kind(code, ""), ErrorKind::Retry | ErrorKind::Constraint(_) | ErrorKind::Value);
+    let known =
+        matches!(kind(code, ""), ErrorKind::Retry | ErrorKind::Locked | ErrorKind::Constraint(_) | ErrorKind::Value);
     theirs && !ours && !known && !lost
 }
 
@@ -82,7 +83,8 @@ fn kind(code: &str, message: &str) -> ErrorKind {
     match code {
         "23505" | "23P01" => ErrorKind::Constraint(Constraint::Unique),
         "23503" => ErrorKind::Constraint(Constraint::Reference),
-        "40001" | "40P01" | "55P03" | "57014" => ErrorKind::Retry,
+        "40001" | "40P01" | "57014" => ErrorKind::Retry,
+        "55P03" => ErrorKind::Locked,
         "42501" => ErrorKind::Rights,
         "3D000" => ErrorKind::Login,
         "42P01" | "42703" | "42883" | "42704" | "3F000" | "42804" | "42P10" | "428C9" => ErrorKind::Drift,
@@ -118,6 +120,7 @@ mod tests {
             ("P0001", ErrorKind::Constraint(Constraint::Other)),
             ("22001", ErrorKind::Value),
             ("40P01", ErrorKind::Retry),
+            ("55P03", ErrorKind::Locked),
             ("42703", ErrorKind::Drift),
             ("42501", ErrorKind::Rights),
             ("28P01", ErrorKind::Login),

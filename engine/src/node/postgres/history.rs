@@ -14,7 +14,7 @@ use super::schema::get;
 use super::wire::{Args, Wire, read_mark};
 use super::{HISTORY, Phase, Postgres, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
-use crate::node::{Entries, Error, ErrorKind, Opened, Result};
+use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Result};
 
 /// Fails where row-level security would hide rows. Everything asked for in the snapshot is a range of an index or a list of
 /// keys, so plans are made once, and by indexes: the planner knows neither how long a list is nor, right after the histories
@@ -57,16 +57,13 @@ impl Postgres {
     }
 
     /// How tables differ from what the last install left, by table index.
-    fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, String)> {
+    fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
         let mut drifted = Vec::new();
         for (table, now) in tables.iter().zip(now) {
             match self.fingerprints.get(&table.name) {
-                None => drifted.push((table.index, "it is not installed here".to_owned())),
+                None => drifted.push((table.index, Drift::harmless("it is not installed here"))),
                 Some(left) => {
-                    let differences = Fingerprint::read(left).differences(now);
-                    if !differences.is_empty() {
-                        drifted.push((table.index, differences.join("; ")));
-                    }
+                    drifted.extend(Fingerprint::read(left).drift(now).map(|drift| (table.index, drift)));
                 }
             }
         }

@@ -283,8 +283,10 @@ impl Postgres {
         let rows = self.fetch_text("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &history).await?;
         let exists: bool = get(&rows[0], 0)?;
         self.drop_functions(&spec.name).await?;
-        let kept = exists && old.is_some_and(|old| old.columns == layout);
-        if kept || (exists && self.retype_history(spec, &columns, &numbers, old).await?) {
+        let altered = old.and_then(|old| old.fingerprint.drift(now)).is_some_and(|drift| drift.dropped);
+        let whole = exists && !altered;
+        let kept = whole && old.is_some_and(|old| old.columns == layout);
+        if kept || (whole && self.retype_history(spec, &columns, &numbers, old).await?) {
             if !kept {
                 done.push(format!("{}: gave {history} the key's new type", spec.name));
             }
@@ -292,6 +294,7 @@ impl Postgres {
             self.replace_history(spec, &create, exists).await?;
             done.push(match exists {
                 false => format!("{}: created {history}", spec.name),
+                true if altered => format!("{}: replaced {history}, because it was altered", spec.name),
                 true => format!("{}: replaced {history}, because its key or images are others now", spec.name),
             });
         }
@@ -483,6 +486,13 @@ impl Postgres {
         self.check_service().await?;
         let histories: Vec<String> =
             self.read_installed().await?.values().map(|installed| quote::table(HISTORY, &installed.history)).collect();
+        // Those that somebody dropped `install` makes anew.
+        let mut args = Args::new();
+        args.add(histories);
+        let there =
+            "SELECT h FROM pg_catalog.unnest($1::pg_catalog.text[]) AS h WHERE pg_catalog.to_regclass(h) IS NOT NULL";
+        let histories: Vec<String> =
+            self.fetch(there, args).await?.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
         if !histories.is_empty() {
             // Ids go on from where they are, so that none is ever used twice.
             self.run(&format!("TRUNCATE {} CONTINUE IDENTITY", histories.join(", "))).await?;

@@ -310,6 +310,10 @@ impl Node for Postgres {
         self.claim_positions(moves).await
     }
 
+    async fn hurry(&mut self) -> Result<()> {
+        self.run(apply::HURRY).await
+    }
+
     async fn savepoint(&mut self) -> Result<()> {
         match std::mem::take(&mut self.released) {
             true => self.run("RELEASE SAVEPOINT concord; SAVEPOINT concord").await,

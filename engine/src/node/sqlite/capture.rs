@@ -11,7 +11,7 @@ use super::service::{self, Installed};
 use super::triggers::{self, Capture};
 use super::{calls, quote, read_mode};
 use crate::fault;
-use crate::model::TableSpec;
+use crate::model::{TableSpec, time};
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
 
 /// The table that records which rows of a synced table changed.
@@ -132,7 +132,11 @@ fn install_history(
     let standing = text_of(db, "table", &history)?;
     if standing.as_deref() != Some(&capture.history) {
         // Numbers go on where the old table ended: other nodes remember them.
-        let last = standing.as_ref().map(|_| last_id(db, &history)).transpose()?.unwrap_or(0);
+        let last = match (&standing, was) {
+            (Some(_), _) => last_id(db, &history)?,
+            (None, Some(_)) => beyond_all(db, &spec.name)?,
+            (None, None) => 0,
+        };
         drop_table(db, &history)?;
         db.execute_batch(&capture.history).told(doing)?;
         if last > 0 {
@@ -317,6 +321,10 @@ fn reset_all(db: &Connection) -> Result<()> {
     }
     for name in service::installed(db)?.keys() {
         let history = history_name(name);
+        if text_of(db, "table", &history)?.is_none() {
+            // Somebody dropped it; `install` makes it anew.
+            continue;
+        }
         let last = last_id(db, &history)?;
         db.execute(&format!("DELETE FROM {}", quote::name(&history)), []).told(|| format!("emptying `{history}`"))?;
         if last > 0 {
@@ -341,6 +349,22 @@ pub(super) fn last_id(db: &Connection, history: &str) -> Result<i64> {
     db.prepare_cached(&format!("SELECT coalesce(max(id), 0) FROM {}", quote::name(history)))
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .told(|| format!("reading `{history}`"))
+}
+
+/// A number above all that a history gave out which somebody dropped. What this node remembers of it may be less than others
+/// have passed; nobody writes a million entries a second for long, so the microseconds of the clock are above even that.
+fn beyond_all(db: &Connection, table: &str) -> Result<i64> {
+    let doing = || format!("looking for the last number of `{}`", history_name(table));
+    let purged = service::purged_through(db, table)?;
+    let known: Option<i64> = db
+        .query_row(
+            "SELECT max(id) FROM (SELECT keeper AS id FROM concord_purged WHERE name = ?1
+                                  UNION ALL SELECT id FROM concord_witness WHERE name = ?1)",
+            [table],
+            |row| row.get(0),
+        )
+        .told(doing)?;
+    Ok(known.unwrap_or(0).max(purged.next()).max(time::now()))
 }
 
 /// Puts a row that is no entry in the place of the last one, so that its number is not given out again.

@@ -10,7 +10,7 @@ use super::schema::{self, Table};
 use super::service::Installed;
 use super::triggers;
 use crate::model::{ForeignKey, OnGone, TableSpec};
-use crate::node::Result;
+use crate::node::{Drift, Result};
 
 /// The fingerprint of a table, readable by a person in `concord_installed`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +128,17 @@ impl Shape {
         serde_json::to_string(self).map_err(|_| damaged("the fingerprint of a table cannot be written"))
     }
 
+    /// How the table is another `now`, if it is.
+    fn drift(&self, now: &Shape) -> Option<Drift> {
+        // A new unique constraint makes REPLACE remove rows of which nobody takes note, and users' triggers may come before
+        // Concord's.
+        let unrecorded = self.triggers != now.triggers
+            || self.user_triggers != now.user_triggers
+            || !now.uniques.is_subset(&self.uniques);
+        let dropped = self.history != now.history;
+        self.difference(now).map(|what| Drift { what, unrecorded, dropped })
+    }
+
     /// What is different in `now`, in words.
     pub(super) fn difference(&self, now: &Shape) -> Option<String> {
         let mut said = Vec::new();
@@ -216,25 +227,25 @@ pub(super) fn drifted(
     installed: Option<&Installed>,
     version: i64,
     known: &mut Known,
-) -> Result<Option<String>> {
-    let Some(installed) = installed else { return Ok(Some("it is not installed".to_owned())) };
+) -> Result<Option<Drift>> {
+    let Some(installed) = installed else { return Ok(Some(Drift::harmless("it is not installed"))) };
     if installed.local != spec.local {
-        return Ok(Some(format!("it was installed for the table `{}`", installed.local)));
+        return Ok(Some(Drift::harmless(format!("it was installed for the table `{}`", installed.local))));
     }
     let was = Shape::parse(&installed.fingerprint)?;
     let difference = match known.get(&spec.name) {
         Some((at, shape, difference)) if *at == version && *shape == installed.fingerprint => difference.clone(),
         _ => {
             let difference = match Table::read(db, &spec.local).told(|| "reading the catalogue")? {
-                None => Some("the table is gone".to_owned()),
-                Some(table) => was.difference(&shape(db, spec, &table)?),
+                None => Some(Drift::harmless("the table is gone")),
+                Some(table) => was.drift(&shape(db, spec, &table)?),
             };
             known.insert(spec.name.clone(), (version, installed.fingerprint.clone(), difference.clone()));
             difference
         }
     };
-    Ok(difference.or_else(|| was.misses(spec)))
+    Ok(difference.or_else(|| was.misses(spec).map(Drift::harmless)))
 }
 
 /// For each table the version of the catalogue and the fingerprint that were compared, and the outcome.
-pub(super) type Known = BTreeMap<String, (i64, String, Option<String>)>;
+pub(super) type Known = BTreeMap<String, (i64, String, Option<Drift>)>;

@@ -284,7 +284,7 @@ pub(super) fn purge(
         let keeper = remembered(db, &spec.name)?.and_then(|(_, keeper)| keeper);
         if keeper.is_some_and(|keeper| keeper < until && keeper != last) {
             // It was no entry.
-            gone -= 1;
+            gone = gone.saturating_sub(1);
             db.execute("UPDATE concord_purged SET keeper = NULL WHERE name = ?1", [&spec.name]).told(doing)?;
         }
         let last_goes: bool = db

@@ -37,7 +37,7 @@ use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note,
+    Catalogue, Drift, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note,
     Obstacle, Opened, Probe, Result, Room, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
@@ -115,13 +115,13 @@ impl Sqlite {
         Ok(plan)
     }
 
-    fn drifted(&mut self, specs: &[TableSpec], version: i64) -> Result<Vec<(usize, String)>> {
+    fn drifted(&mut self, specs: &[TableSpec], version: i64) -> Result<Vec<(usize, Drift)>> {
         let installed = service::installed(&self.db)?;
         let mut drifted = Vec::new();
         for spec in specs {
             let known = &mut self.known;
-            if let Some(why) = drift::drifted(&self.db, spec, installed.get(&spec.name), version, known)? {
-                drifted.push((spec.index, why));
+            if let Some(drift) = drift::drifted(&self.db, spec, installed.get(&spec.name), version, known)? {
+                drifted.push((spec.index, drift));
             }
         }
         Ok(drifted)
@@ -165,10 +165,10 @@ impl Sqlite {
         }
         let version = schema::version(&self.db)?;
         if version != self.version
-            && let Some((index, why)) = self.drifted(specs, version)?.into_iter().next()
+            && let Some((index, drift)) = self.drifted(specs, version)?.into_iter().next()
         {
             let name = specs.iter().find(|spec| spec.index == index).map_or("a table", |spec| &spec.local);
-            return Err(Error::new(ErrorKind::Drift, format!("`{name}` was changed meanwhile: {why}")));
+            return Err(Error::new(ErrorKind::Drift, format!("`{name}` was changed meanwhile: {}", drift.what)));
         }
         self.db.execute_batch("PRAGMA defer_foreign_keys = ON").told(|| "deferring references")?;
         self.last_before.clear();

@@ -236,6 +236,14 @@ pub(super) fn purged(db: &Connection, specs: &[TableSpec]) -> Result<Vec<(usize,
     Ok(found.into_iter().map(|(table, _, at)| (table, at.cut)).filter(|(_, cut)| *cut != Cut::START).collect())
 }
 
+/// Up to where one history was purged.
+pub(super) fn purged_through(db: &Connection, table: &str) -> Result<Cut> {
+    db.query_row("SELECT cut FROM concord_purged WHERE name = ?1", [table], |row| row.get::<_, String>(0))
+        .optional()
+        .told(|| "reading positions")?
+        .map_or(Ok(Cut::START), |cut| parsed(&cut))
+}
+
 /// See [`crate::node::Node::claim`]; the write lock is held already.
 pub(super) fn claim(db: &Connection, moves: &[Move]) -> Result<bool> {
     let doing = || "reading positions";
@@ -408,7 +416,6 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
         )
         .told(doing)?;
     for row in parked {
-        let origin = names.get(row.stamp.node.index()).map_or("", String::as_str);
         let spec = spec_at(specs, row.table)?;
         write
             .execute(params![
@@ -419,7 +426,7 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
                 row.since,
                 vector_text(&row.vector, names)?,
                 row.stamp.time,
-                origin,
+                name_of(names, row.stamp.node)?,
                 row.row.as_deref().map(written),
                 vector_text(&row.standing, names)?,
                 row.standing_time,

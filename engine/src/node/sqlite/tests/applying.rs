@@ -358,6 +358,9 @@ async fn waiting_rows_and_the_journal_are_kept() {
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.park(&bench.specs, &[parked("1.50", "first"), parked("2", "other")]).await.unwrap();
     bench.node.park(&bench.specs, &[parked("1.5", "second")]).await.unwrap();
+    // Without a name of its origin it would be found by nobody.
+    let stranger = Parked { stamp: Stamp { time: 6, node: NodeId(9) }, ..parked("3", "unknown") };
+    assert!(bench.node.park(&bench.specs, &[stranger]).await.is_err());
     let lost = |id: &str, decided| Lost {
         id: id.into(),
         table: 0,
