@@ -4,6 +4,7 @@ mod cli;
 mod conformance;
 mod crash;
 mod harness;
+mod interleave;
 mod journal;
 mod model;
 mod plan;

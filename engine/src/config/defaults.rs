@@ -19,6 +19,17 @@ pub struct Defaults {
     pub batch: usize,
     /// For how long the journal keeps what lost.
     pub journal: Duration,
+    /// For tables without `ids` of their own.
+    pub ids: Ids,
+}
+
+/// How the nodes number new rows, where their databases draw the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// As each database does by itself.
+    Unchanged,
+    /// Each in steps as large as there are nodes, from a start of its own, so that no two draw the same number.
+    Interleave,
 }
 
 /// What to do about a node whose clock differs by more than `max_skew`.
@@ -38,6 +49,7 @@ impl Default for Defaults {
             on_skew: OnSkew::Warn,
             batch: 100_000,
             journal: Duration::from_secs(365 * 86_400),
+            ids: Ids::Unchanged,
         }
     }
 }
@@ -45,7 +57,7 @@ impl Default for Defaults {
 const LARGEST_BATCH: i64 = 10_000_000;
 
 pub(super) fn read(section: &Section<'_>, nodes: &[String], problems: &mut Problems<'_>) -> Defaults {
-    section.only(&["conflict", "max_skew", "on_skew", "batch", "journal"], &|_| None, problems);
+    section.only(&["conflict", "max_skew", "on_skew", "batch", "journal", "ids"], &|_| None, problems);
     let usual = Defaults::default();
     Defaults {
         conflict: conflict::read(section, nodes, false, problems).unwrap_or(usual.conflict),
@@ -53,6 +65,7 @@ pub(super) fn read(section: &Section<'_>, nodes: &[String], problems: &mut Probl
         on_skew: on_skew(section, problems).unwrap_or(usual.on_skew),
         batch: batch(section, problems).unwrap_or(usual.batch),
         journal: journal(section, problems).unwrap_or(usual.journal),
+        ids: ids(section, problems).unwrap_or(usual.ids),
     }
 }
 
@@ -87,6 +100,20 @@ fn journal(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duratio
         Ok(span) => Some(span),
         Err(why) => {
             problems.add(&text.place, section.show, why, help);
+            None
+        }
+    }
+}
+
+/// `ids` of the defaults or of a table.
+pub(super) fn ids(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Ids> {
+    let text = section.text("ids", "\"interleave\"", problems)?;
+    match text.name.as_str() {
+        "interleave" => Some(Ids::Interleave),
+        "unchanged" => Some(Ids::Unchanged),
+        other => {
+            let help = nearest::suggestion(other, ["interleave", "unchanged"], "what it can be");
+            problems.add(&text.place, section.show, format!("`ids` cannot be `{}`", shown(other)), help);
             None
         }
     }

@@ -33,7 +33,7 @@ use diagnostic::{Show, Source};
 use section::{Problems, Section, shown};
 
 pub use conflict::Conflict;
-pub use defaults::{Defaults, OnSkew};
+pub use defaults::{Defaults, Ids, OnSkew};
 pub use diagnostic::{Diagnostic, Place};
 pub use expand::Lookup;
 pub use nodes::as_name;
@@ -78,6 +78,8 @@ pub struct TableConfig {
     pub from: Option<NodeId>,
     /// Which changes are carried; the others stay where they were made.
     pub operations: Operations,
+    /// How the nodes number new rows.
+    pub ids: Ids,
     /// The table at each node, by [`NodeId`].
     pub nodes: Vec<TableNode>,
 }
@@ -258,7 +260,7 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
             Vec::new()
         }
         Some(field) => Section::open(&field, "[tables.NAME]".to_owned(), Show::Line, problems)
-            .map_or_else(Vec::new, |section| tables::read(&section, &defaults.conflict, &nodes, &names, problems)),
+            .map_or_else(Vec::new, |section| tables::read(&section, &defaults, &nodes, &names, problems)),
     };
     Some(Config {
         path: path.to_owned(),

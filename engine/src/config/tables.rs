@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::diagnostic::{Place, Show};
 use super::nearest;
 use super::section::{Field, Named, Problems, Section, shown};
-use super::{Conflict, NodeConfig, Operations, Rename, TableConfig, TableNode, conflict};
+use super::{Defaults, NodeConfig, Operations, Rename, TableConfig, TableNode, conflict, defaults};
 use crate::model::NodeId;
 
 const PLUGINS: &str = "plugins are not supported by this version yet; `columns` renames and `omit` leaves columns out";
@@ -13,7 +13,7 @@ const PLUGINS: &str = "plugins are not supported by this version yet; `columns` 
 /// All tables in the order of the file. Every table gets a part for each of `names`.
 pub(super) fn read(
     section: &Section<'_>,
-    default: &Conflict,
+    defaults: &Defaults,
     nodes: &[NodeConfig],
     names: &[String],
     problems: &mut Problems<'_>,
@@ -22,7 +22,7 @@ pub(super) fn read(
     if fields.is_empty() {
         problems.add(&section.place, Show::Line, "no tables: [tables] is empty", super::ADD_TABLE);
     }
-    let tables: Vec<TableConfig> = fields.iter().filter_map(|field| table(field, default, names, problems)).collect();
+    let tables: Vec<TableConfig> = fields.iter().filter_map(|field| table(field, defaults, names, problems)).collect();
     refuse_doubles(&tables, nodes, names, problems);
     tables
 }
@@ -39,7 +39,7 @@ pub(super) fn node_called(name: &Named, nodes: &[String], show: Show, problems: 
     }
 }
 
-fn table(field: &Field<'_>, default: &Conflict, names: &[String], problems: &mut Problems<'_>) -> Option<TableConfig> {
+fn table(field: &Field<'_>, defaults: &Defaults, names: &[String], problems: &mut Problems<'_>) -> Option<TableConfig> {
     if field.name.is_empty() || field.name.chars().any(char::is_control) {
         let what = format!("`{}` cannot be the name of a table", shown(field.name));
         problems.add(&field.key, Show::Line, what, "name it as the databases do: [tables.customers]");
@@ -55,7 +55,7 @@ fn table(field: &Field<'_>, default: &Conflict, names: &[String], problems: &mut
         .iter()
         .filter_map(|part| has_schema_form(part.name).map(|hint| (part.name.to_owned(), hint)))
         .collect();
-    let known = ["conflict", "from", "operations", "nodes"];
+    let known = ["conflict", "from", "operations", "ids", "nodes"];
     section.only(
         &known,
         &|key| match key {
@@ -86,9 +86,10 @@ fn table(field: &Field<'_>, default: &Conflict, names: &[String], problems: &mut
     Some(TableConfig {
         name: field.name.to_owned(),
         place: field.key.clone(),
-        conflict: own_conflict.unwrap_or_else(|| default.clone()),
+        conflict: own_conflict.unwrap_or_else(|| defaults.conflict.clone()),
         from,
         operations: operations(&section, problems),
+        ids: defaults::ids(&section, problems).unwrap_or(defaults.ids),
         nodes,
     })
 }

@@ -140,6 +140,9 @@ const DEFAULTS: &str = "
 # For how long what lost a conflict is kept, with both rows.
 # journal = \"365d\"
 
+# Whether every node numbers new rows in steps of its own (\"interleave\"), so that no two draw the same number.
+# ids = \"unchanged\"
+
 # Rows per transaction at most.
 # batch = 100000
 

@@ -118,6 +118,7 @@ fn the_example_of_the_manual() {
             on_skew: OnSkew::Stop,
             batch: 5000,
             journal: Duration::from_secs(90 * 86_400),
+            ids: Ids::Unchanged,
         }
     );
     let names: Vec<&str> = config.tables.iter().map(|table| table.name.as_str()).collect();

@@ -71,6 +71,20 @@ pub trait Node: Send {
     /// Removes every trace of Concord; `false` if there was none.
     async fn uninstall(&mut self) -> Result<bool>;
 
+    /// The greatest number that stands in a column, by its place, or that whatever counts for it has drawn; 0 if there is none.
+    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64>;
+
+    /// Makes whatever draws the column's values count in steps, and remembers how it counted before, for
+    /// [`Node::restore_numbers`] and [`Node::uninstall`]. Nothing is done where that is so already, or where nothing counts.
+    async fn step_numbers(&mut self, _table: &TableSpec, _column: usize, _steps: Steps) -> Result<Stepped> {
+        Ok(Stepped::default())
+    }
+
+    /// Lets everything count as it did before, except for columns of `keep` (by table and place). What was done, a line each.
+    async fn restore_numbers(&mut self, _keep: &[(&TableSpec, usize)]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Empties the histories and forgets positions, witnesses, parked rows and what was purged, of all tables; keeps the
     /// journal.
     async fn reset(&mut self) -> Result<()>;
@@ -279,6 +293,39 @@ pub struct Catalogue {
     pub partitions: Vec<String>,
     /// Reasons why the table cannot be synced whatever the configuration says, each with a remedy.
     pub refusals: Vec<String>,
+    /// Columns of the key whose values the database draws by itself, counting.
+    pub numbered: Vec<Numbered>,
+}
+
+/// A column whose values the database draws by counting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    pub column: String,
+    /// What counts, such as "the sequence public.orders_id_seq".
+    pub by: String,
+    /// Why it cannot be made to count in steps, with a remedy, if it cannot.
+    pub obstacle: Option<String>,
+}
+
+/// How a node is to number rows: in steps as large as there are nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    pub step: i64,
+    /// The remainder of all its numbers, divided by the step.
+    pub slot: i64,
+    /// The next number is greater than this.
+    pub above: i64,
+    /// Whether to start above anew, although the steps are the same already.
+    pub anew: bool,
+}
+
+/// What [`Node::step_numbers`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stepped {
+    /// The last number that was drawn before, if it was changed.
+    pub last: Option<i64>,
+    /// What was done, in a line.
+    pub done: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -295,6 +295,7 @@ impl Node for Connection {
             partitioned: false,
             partitions: Vec::new(),
             refusals: Vec::new(),
+            numbered: Vec::new(),
         }))
     }
 
@@ -320,6 +321,10 @@ impl Node for Connection {
 
     async fn uninstall(&mut self) -> Result<bool> {
         Ok(self.database.lock().service.take().is_some())
+    }
+
+    async fn last_number(&mut self, _: &TableSpec, _: usize) -> Result<i64> {
+        Ok(self.database.lock().rows.keys().last().copied().unwrap_or(0))
     }
 
     async fn reset(&mut self) -> Result<()> {

@@ -10,6 +10,7 @@ mod examine;
 mod fetch;
 mod leaving;
 mod lens;
+mod numbers;
 mod opened;
 mod order;
 mod plan;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::attendance::{Away, Member};
+use super::numbers;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -23,6 +24,9 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// Nodes that could not be looked at.
     pub away: Vec<Away>,
+    /// Tables, by place, whose keys are to be numbered in steps, with the places of the columns in the shared row.
+    #[serde(skip)]
+    pub(super) interleaved: Vec<(usize, Vec<usize>)>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -182,7 +186,13 @@ impl Session {
                 continue;
             }
             match Table::agreed(&self.config, index, &catalogues) {
-                Ok(table) => agreed.push(table),
+                Ok(table) => {
+                    numbers::judge(&self.config, index, &catalogues, checked);
+                    if let Some(places) = table.interleaved(config, &catalogues) {
+                        checked.interleaved.push((index, places));
+                    }
+                    agreed.push(table);
+                }
                 Err(problems) => checked.problems.extend(problems.iter().map(ToString::to_string)),
             }
         }
@@ -250,6 +260,7 @@ impl Session {
             let done = installing.await.map_err(Error::at(&member.name, "installing"))?;
             lines.push(NodeLines { node: member.name.clone(), done });
         }
+        self.interleave(&checked.interleaved, &mut lines).await?;
         Ok((lines, [checked.warnings, warnings].concat()))
     }
 

@@ -433,7 +433,7 @@ impl Postgres {
         Ok(())
     }
 
-    async fn fetch_text(&mut self, statement: &str, text: &str) -> Result<Vec<sqlx::postgres::PgRow>> {
+    pub(super) async fn fetch_text(&mut self, statement: &str, text: &str) -> Result<Vec<sqlx::postgres::PgRow>> {
         let mut args = Args::new();
         args.add(text);
         self.fetch(statement, args).await
@@ -446,6 +446,8 @@ impl Postgres {
             return Ok(false);
         }
         let mut ours: HashSet<String> = SERVICE_TABLES.iter().map(|(name, _)| quote::table(SERVICE, name)).collect();
+        ours.insert(quote::table(SERVICE, super::numbers::TABLE));
+        self.restore_all_steps().await?;
         for installed in self.read_installed().await?.values() {
             ours.insert(quote::table(HISTORY, &installed.history));
         }

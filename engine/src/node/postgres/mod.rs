@@ -11,6 +11,7 @@ mod drift;
 mod failure;
 mod history;
 mod install;
+mod numbers;
 mod obstacles;
 mod quote;
 mod schema;
@@ -32,7 +33,7 @@ use self::connect::Place;
 use self::wire::Args;
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Obstacle, Opened, Probe, Result,
-    Room, Service, Sync, WriteMode,
+    Room, Service, Stepped, Steps, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -255,6 +256,23 @@ impl Node for Postgres {
 
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
+        self.close().await;
+        done
+    }
+
+    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+        self.open().await?;
+        self.read_last_number(table, column).await
+    }
+
+    async fn step_numbers(&mut self, table: &TableSpec, column: usize, steps: Steps) -> Result<Stepped> {
+        let done = self.make_steps(table, column, steps).await;
+        self.close().await;
+        done
+    }
+
+    async fn restore_numbers(&mut self, keep: &[(&TableSpec, usize)]) -> Result<Vec<String>> {
+        let done = self.restore_steps(keep).await;
         self.close().await;
         done
     }

@@ -301,6 +301,7 @@ impl Postgres {
         args.add(HISTORY);
         let user_triggers = self.names(TRIGGERS, args).await?;
         let partitions = if kind == "p" { self.names(PARTITIONS, one(oid)).await? } else { Vec::new() };
+        let numbered = self.read_numbered(oid, &key).await?;
         Ok(Some(Catalogue {
             schema: Some(schema),
             name,
@@ -313,6 +314,7 @@ impl Postgres {
             partitioned: kind == "p",
             partitions,
             refusals,
+            numbered,
         }))
     }
 

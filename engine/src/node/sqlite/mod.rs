@@ -236,6 +236,16 @@ impl Node for Sqlite {
         self.change(|node| capture::uninstall(&node.db))
     }
 
+    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+        let (local, column) = (quote::name(&table.local), quote::name(&table.columns[column].name));
+        self.run(|node| {
+            let sql = format!("SELECT coalesce(max({column}), 0) FROM {local} WHERE typeof({column}) = 'integer'");
+            node.db
+                .query_row(&sql, [], |row| row.get(0))
+                .told(|| format!("looking for the greatest {column} of {local}"))
+        })
+    }
+
     async fn reset(&mut self) -> Result<()> {
         self.change(|node| capture::reset(&node.db))
     }

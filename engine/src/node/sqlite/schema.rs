@@ -6,7 +6,7 @@ use super::failure::{Told, failure};
 use super::types::{self, Affinity};
 use super::{capture, quote};
 use crate::model::{ForeignKey, OnGone, Unique};
-use crate::node::{Catalogue, CatalogueColumn, Result};
+use crate::node::{Catalogue, CatalogueColumn, Numbered, Result};
 
 /// A table as SQLite's own pragmas describe it.
 pub(super) struct Table {
@@ -134,6 +134,23 @@ impl Table {
 
     pub(super) fn key_names(&self) -> impl Iterator<Item = &str> {
         self.key.iter().map(|&at| self.columns[at].name.as_str())
+    }
+
+    /// The rowid counts by itself, by one from the greatest there is.
+    fn numbered(&self) -> Vec<Numbered> {
+        let columns = self.key_names().filter(|_| self.key_is_rowid());
+        let numbered = |column: &str| {
+            Numbered {
+            column: column.to_owned(),
+            by: "the rowid".to_owned(),
+            obstacle: Some(
+                "SQLite numbers rows by one from the greatest there is, and cannot be made to count in steps; let whoever \
+                 inserts give the keys, such as uuids, or numbers of a range of the node's own"
+                    .to_owned(),
+            ),
+        }
+        };
+        columns.map(numbered).collect()
     }
 
     /// Whether the key is the rowid itself.
@@ -299,6 +316,7 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
         partitioned: false,
         partitions: Vec::new(),
         refusals: refusals(db, &table),
+        numbered: table.numbered(),
         name: table.name,
     }))
 }

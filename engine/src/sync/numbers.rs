@@ -1,0 +1,164 @@
+//! Keys that databases draw by counting: which of them can collide, and that nodes count in steps of their own.
+
+use super::session::Session;
+use super::setup::{Checked, NodeLines};
+use super::table::Table;
+use crate::config::{Config, Ids, TableConfig};
+use crate::error::{Error, Result};
+use crate::model::NodeId;
+use crate::node::{Catalogue, Numbered, Steps};
+
+/// How many numbers a node may draw between the look at it and the change of it without any node's having to be changed
+/// again. What is passed over once is lost to nobody.
+const MARGIN: i64 = 1_000;
+
+/// How often the nodes are changed again because somebody drew more numbers than that meanwhile.
+const ROUNDS: u32 = 5;
+
+/// A column of a table's key by its shared name, where it is numbered.
+struct Counting<'a> {
+    node: NodeId,
+    column: String,
+    numbered: &'a Numbered,
+}
+
+/// Says which keys of a two-way table can collide, and what stands in the way of preventing it.
+pub(super) fn judge(config: &Config, index: usize, catalogues: &[(NodeId, Catalogue)], checked: &mut Checked) {
+    let table = &config.tables[index];
+    if table.from.is_some() {
+        return;
+    }
+    let counting = catalogues.iter().flat_map(|(node, catalogue)| {
+        let part = &table.nodes[node.index()];
+        catalogue.numbered.iter().map(move |numbered| Counting {
+            node: *node,
+            column: part.shared(&numbered.column).to_owned(),
+            numbered,
+        })
+    });
+    let counting: Vec<Counting<'_>> = counting.collect();
+    let mut columns: Vec<&str> = counting.iter().map(|counting| counting.column.as_str()).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    for column in columns {
+        let nodes: Vec<&Counting<'_>> = counting.iter().filter(|counting| counting.column == column).collect();
+        // One that counts alone collides with nobody who counts.
+        if nodes.len() < 2 {
+            continue;
+        }
+        let name = |node: NodeId| config.nodes[node.index()].name.as_str();
+        if table.ids == Ids::Interleave {
+            for counting in nodes {
+                if let Some(obstacle) = &counting.numbered.obstacle {
+                    let message = format!(
+                        "`{}` is to be numbered in steps, and at {} that cannot be had for `{column}`: {obstacle}",
+                        table.name,
+                        name(counting.node)
+                    );
+                    let help = format!("or set ids = \"unchanged\" in [tables.{}]", table.name);
+                    checked.problems.push(config.diagnostic(&table.place, message, help).to_string());
+                }
+            }
+            continue;
+        }
+        let each: Vec<String> =
+            nodes.iter().map(|counting| format!("{} by {}", name(counting.node), counting.numbered.by)).collect();
+        let steps = match nodes.iter().all(|counting| counting.numbered.obstacle.is_none()) {
+            true => format!("set ids = \"interleave\" in [tables.{}], ", table.name),
+            false => String::new(),
+        };
+        checked.warnings.push(format!(
+            "table `{}`: several nodes number `{column}` by themselves ({}), so rows that are inserted at two of them get the \
+             same key and count as one row in conflict; {steps}use uuids, or give each node a range of its own",
+            table.name,
+            each.join(", ")
+        ));
+    }
+}
+
+impl Table {
+    /// The places in the shared row of the columns that are to be numbered in steps, if there are any.
+    pub(super) fn interleaved(&self, config: &TableConfig, catalogues: &[(NodeId, Catalogue)]) -> Option<Vec<usize>> {
+        if config.ids != Ids::Interleave || self.from.is_some() {
+            return None;
+        }
+        let is_numbered = |shared: &str| {
+            let at = |(node, catalogue): &&(NodeId, Catalogue)| {
+                let local = config.nodes[node.index()].local(shared);
+                catalogue.numbered.iter().any(|numbered| numbered.column == local)
+            };
+            catalogues.iter().filter(at).count() > 1
+        };
+        let places: Vec<usize> =
+            self.key.iter().copied().filter(|&place| is_numbered(&self.columns[place].name)).collect();
+        (!places.is_empty()).then_some(places)
+    }
+}
+
+impl Session {
+    /// Makes nodes count in steps where the file asks for it, and as before where it no longer does. What was done is added to
+    /// the nodes' lines.
+    pub(super) async fn interleave(&mut self, numbered: &[(usize, Vec<usize>)], lines: &mut [NodeLines]) -> Result<()> {
+        for member in &mut self.members {
+            let tables = &self.tables;
+            let mut keep = Vec::new();
+            for (table, columns) in numbered {
+                let Some(spec) = tables[*table].spec(member.id) else { continue };
+                let places = spec.columns.iter().enumerate().filter(|(_, column)| columns.contains(&column.shared));
+                keep.extend(places.map(|(place, _)| (&**spec, place)));
+            }
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let done = node
+                .restore_numbers(&keep)
+                .await
+                .map_err(Error::at(&member.name, "restoring how keys are numbered"))?;
+            told(lines, &member.name, done);
+        }
+        for (table, columns) in numbered {
+            for &column in columns {
+                self.interleave_column(*table, column, lines).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every node's numbers are beyond all that stand anywhere or were drawn before the last node was changed.
+    async fn interleave_column(&mut self, table: usize, column: usize, lines: &mut [NodeLines]) -> Result<()> {
+        let step = self.members.len() as i64;
+        let tables = &self.tables;
+        let mut last = 0;
+        for member in &mut self.members {
+            let Some((spec, node)) = tables[table].spec(member.id).zip(member.node.as_deref_mut()) else { continue };
+            let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
+            let greatest = node.last_number(spec, place).await;
+            last = last.max(greatest.map_err(Error::at(&member.name, "looking for the greatest key"))?);
+        }
+        for round in 0..ROUNDS {
+            let mut drawn = last;
+            let above = last.saturating_add(MARGIN);
+            for member in &mut self.members {
+                let Some((spec, node)) = tables[table].spec(member.id).zip(member.node.as_deref_mut()) else {
+                    continue;
+                };
+                let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
+                let steps = Steps { step, slot: member.id.index() as i64, above, anew: round > 0 };
+                let stepped = node.step_numbers(spec, place, steps).await;
+                let stepped = stepped.map_err(Error::at(&member.name, "making keys count in steps"))?;
+                drawn = drawn.max(stepped.last.filter(|_| round == 0).unwrap_or(last));
+                told(lines, &member.name, stepped.done);
+            }
+            // What was drawn before the change of a node must not have reached what others draw since.
+            if drawn <= above {
+                break;
+            }
+            last = drawn;
+        }
+        Ok(())
+    }
+}
+
+fn told(lines: &mut [NodeLines], node: &str, done: impl IntoIterator<Item = String>) {
+    if let Some(lines) = lines.iter_mut().find(|lines| lines.node == node) {
+        lines.done.extend(done);
+    }
+}

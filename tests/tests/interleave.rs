@@ -1,0 +1,139 @@
+//! `ids = "interleave"`: nodes number new rows in steps of their own, so that no two draw the same key.
+
+use concord::config::Config;
+use concord::sync::Session;
+use concord_tests::{As, Cluster, Kind, NAMES};
+
+const THREE: &[Kind] = &[Kind::Postgres, Kind::Postgres, Kind::Postgres];
+
+const TABLES: &str = "[tables.items]\nids = \"interleave\"\n[tables.parts]\nids = \"interleave\"\n";
+
+/// A sequence behind a default, and a column that always counts by itself.
+fn setup(_: Kind) -> String {
+    "CREATE TABLE items (id serial PRIMARY KEY, name text);
+     CREATE TABLE parts (id bigint GENERATED ALWAYS AS IDENTITY (INCREMENT BY 7) PRIMARY KEY, name text);
+     GRANT USAGE ON SEQUENCE items_id_seq TO PUBLIC"
+        .to_owned()
+}
+
+async fn increments(cluster: &mut Cluster, at: usize) -> Vec<String> {
+    let sql = "SELECT increment_by FROM pg_sequences WHERE schemaname = 'public' ORDER BY sequencename";
+    cluster.rows(at, sql).await
+}
+
+/// A session for the first so many of a cluster's nodes.
+fn session_of(cluster: &Cluster, nodes: usize, tables: &str) -> Session {
+    let mut text = "name = \"test\"\n".to_owned();
+    for (name, node) in NAMES.iter().zip(&cluster.nodes).take(nodes) {
+        text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
+    }
+    Session::new(Config::parse(std::path::Path::new("test.toml"), text + tables, &|_| None).expect("a good file"))
+}
+
+#[tokio::test]
+async fn nobody_draws_what_another_draws() {
+    let mut cluster = Cluster::bare(THREE, setup, TABLES).await;
+    // Rows from before, which stand at one node and are known to no sequence.
+    cluster.run(1, "INSERT INTO items VALUES (500, 'old')").await;
+    for _ in 0..10 {
+        cluster.run(2, "INSERT INTO items (name) VALUES ('c')").await;
+    }
+    let done = cluster.install().await;
+    assert_eq!(done.iter().filter(|line| line.contains("counts in steps of 3")).count(), 6, "{done:?}");
+    assert_eq!(cluster.install().await, Vec::<String>::new());
+    let sql = |name: &str| {
+        format!(
+            "INSERT INTO items (name) SELECT '{name}' FROM generate_series(1, 300);
+                 INSERT INTO parts (name) SELECT '{name}' FROM generate_series(1, 300)"
+        )
+    };
+    let [a, b, c] = &mut cluster.nodes[..] else { unreachable!("three nodes") };
+    let (first, second, third) = (sql("a"), sql("b"), sql("c"));
+    futures::join!(a.user.execute(&first), b.user.execute(&second), c.user.execute(&third));
+    let summary = cluster.sync().await;
+    assert_eq!((summary.conflicts, summary.exit_code()), (0, 0));
+    cluster.holds("SELECT count(*) FROM items WHERE length(name) = 1 AND id > 500", &["900"]).await;
+    cluster.holds("SELECT count(*), count(DISTINCT id % 3) FROM parts", &["900|3"]).await;
+    cluster.holds("SELECT count(DISTINCT id % 3) FROM parts WHERE name = 'b'", &["1"]).await;
+}
+
+#[tokio::test]
+async fn put_back_when_it_is_no_longer_wanted() {
+    let mut cluster = Cluster::new(&THREE[..2], setup, TABLES).await;
+    assert_eq!(increments(&mut cluster, 0).await, ["2", "2"]);
+    cluster.configure("[tables.items]\nids = \"interleave\"\n[tables.parts]\n");
+    let done = cluster.install().await;
+    assert!(done.iter().any(|line| line.contains("counts by 7 again")), "{done:?}");
+    assert_eq!(
+        (increments(&mut cluster, 0).await, increments(&mut cluster, 1).await),
+        (vec!["2".into(), "7".into()], vec!["2".into(), "7".into()])
+    );
+    assert_eq!(cluster.install().await, Vec::<String>::new());
+    cluster.session().uninstall().await.expect("everything is removed");
+    for at in 0..2 {
+        assert_eq!(increments(&mut cluster, at).await, ["1", "7"]);
+    }
+    assert!(!cluster.session().uninstall().await.expect("nothing is left").iter().any(|node| !node.done.is_empty()));
+}
+
+#[tokio::test]
+async fn done_anew_for_another_number_of_nodes() {
+    let mut cluster = Cluster::bare(THREE, setup, "").await;
+    session_of(&cluster, 2, TABLES).install().await.expect("nothing is wrong");
+    assert_eq!(increments(&mut cluster, 1).await, ["2", "2"]);
+    cluster.run(0, "INSERT INTO items (name) SELECT 'a' FROM generate_series(1, 40)").await;
+    let before: i64 = cluster.rows(0, "SELECT max(id) FROM items").await[0].parse().expect("a number");
+    session_of(&cluster, 2, TABLES).sync().await.expect("a sync");
+    session_of(&cluster, 3, TABLES).install().await.expect("a node is added");
+    for at in 0..3 {
+        assert_eq!(increments(&mut cluster, at).await, ["3", "3"]);
+        cluster.run(at, "INSERT INTO items (name) VALUES ('new')").await;
+        let id: i64 = cluster.rows(at, "SELECT max(id) FROM items").await[0].parse().expect("a number");
+        assert!(id > before && id % 3 == at as i64, "{id} at {at}");
+    }
+}
+
+/// Whoever sets a sequence by hand puts it out of step; `install` puts it right.
+#[tokio::test]
+async fn what_is_out_of_step_is_put_right() {
+    let cluster = Cluster::new(&THREE[..2], setup, TABLES).await;
+    let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+    owner.execute("SELECT setval('items_id_seq', 10000, true)").await;
+    let done = cluster.install().await;
+    assert!(done.len() == 1 && done[0].contains("items_id_seq counts in steps of 2"), "{done:?}");
+    let next: i64 = owner.cell("SELECT nextval('items_id_seq')").await.parse().expect("a number");
+    assert!(next > 10000 && next % 2 == 1, "{next}");
+}
+
+#[tokio::test]
+async fn keys_that_can_collide_are_reported() {
+    let check = async |kinds: &[Kind], setup: fn(Kind) -> String, tables: &str| {
+        let cluster = Cluster::bare(kinds, setup, tables).await;
+        let checked = cluster.session().check().await.expect("a look");
+        (checked.warnings.join("\n"), checked.problems.join("\n"))
+    };
+    let (warnings, problems) = check(&THREE[..2], setup, "[tables.items]\n[tables.parts]\nfrom = \"a\"\n").await;
+    assert!(warnings.contains("`items`") && warnings.contains("interleave") && problems.is_empty(), "{warnings}");
+    assert!(warnings.contains("a by the sequence public.items_id_seq"), "{warnings}");
+    // One way, nobody collides.
+    assert!(!warnings.contains("`parts`"), "{warnings}");
+    let (warnings, _) = check(&THREE[..2], setup, TABLES).await;
+    assert!(!warnings.contains("number `id`"), "{warnings}");
+    // SQLite cannot count in steps, and says so.
+    let simple = |kind: Kind| match kind {
+        Kind::Postgres => "CREATE TABLE items (id bigserial PRIMARY KEY, name text)".to_owned(),
+        Kind::Sqlite => "CREATE TABLE items (id integer PRIMARY KEY, name text)".to_owned(),
+    };
+    let mixed = &[Kind::Postgres, Kind::Sqlite];
+    let (warnings, _) = check(mixed, simple, "[tables.items]\n").await;
+    assert!(warnings.contains("b by the rowid") && !warnings.contains("interleave"), "{warnings}");
+    let (_, problems) = check(mixed, simple, "[defaults]\nids = \"interleave\"\n[tables.items]\n").await;
+    assert!(problems.contains("SQLite numbers rows by one") && problems.contains("uuids"), "{problems}");
+    // Where only one node counts, nobody collides with it.
+    let one = |kind: Kind| match kind {
+        Kind::Postgres => "CREATE TABLE items (id bigserial PRIMARY KEY, name text)".to_owned(),
+        Kind::Sqlite => "CREATE TABLE items (id bigint NOT NULL PRIMARY KEY, name text)".to_owned(),
+    };
+    let (warnings, problems) = check(mixed, one, "[tables.items]\nids = \"interleave\"\n").await;
+    assert!(!warnings.contains("number `id`") && problems.is_empty(), "{warnings} {problems}");
+}
