@@ -13,6 +13,7 @@ mod history;
 mod install;
 mod obstacles;
 mod quote;
+mod scan;
 mod schema;
 mod service;
 mod sql;
@@ -31,8 +32,8 @@ use sqlx::{AssertSqlSafe, Connection};
 use self::connect::Place;
 use self::wire::Args;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Obstacle, Opened, Probe, Result,
-    Room, Service, Sync, WriteMode,
+    Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
+    Result, Room, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -289,6 +290,10 @@ impl Node for Postgres {
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         self.read_rows(table, keys).await
+    }
+
+    async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
+        self.scan_table(table, lots).await
     }
 
     async fn end_read(&mut self) -> Result<()> {
