@@ -80,6 +80,9 @@ pub struct TableConfig {
     pub from: Option<NodeId>,
     /// Which changes are carried; the others stay where they were made.
     pub operations: Operations,
+    /// The shared column that tells when a row was last changed. Decides between rows that differ without a history that
+    /// tells which is younger.
+    pub updated: Option<Named>,
     /// The table at each node, by [`NodeId`].
     pub nodes: Vec<TableNode>,
 }

@@ -55,7 +55,7 @@ fn table(field: &Field<'_>, default: &Conflict, names: &[String], problems: &mut
         .iter()
         .filter_map(|part| has_schema_form(part.name).map(|hint| (part.name.to_owned(), hint)))
         .collect();
-    let known = ["conflict", "from", "operations", "nodes"];
+    let known = ["conflict", "from", "operations", "updated", "nodes"];
     section.only(
         &known,
         &|key| match key {
@@ -89,6 +89,7 @@ fn table(field: &Field<'_>, default: &Conflict, names: &[String], problems: &mut
         conflict: own_conflict.unwrap_or_else(|| default.clone()),
         from,
         operations: operations(&section, problems),
+        updated: section.text("updated", "\"changed_at\"", problems),
         nodes,
     })
 }
@@ -143,7 +144,7 @@ fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut P
         &["table", "columns", "omit"],
         &|key| match key {
             "filter" | "mapping" => Some(PLUGINS.to_owned()),
-            "conflict" | "from" | "operations" => {
+            "conflict" | "from" | "operations" | "updated" => {
                 Some(format!("it holds for all nodes: put it in [tables.{}]", shown(table)))
             }
             _ => None,
