@@ -19,3 +19,4 @@ mod sync_setup;
 mod sync_uniques;
 mod sync_values;
 mod sync_waiting;
+mod verify;

@@ -15,6 +15,7 @@ pub mod status;
 pub mod stop;
 pub mod sync;
 pub mod uninstall;
+pub mod verify;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -77,6 +78,7 @@ pub enum Command {
     Sync(sync::Sync),
     Watch(watch::Watch),
     Status(status::Status),
+    Verify(verify::Verify),
     Conflicts(conflicts::Conflicts),
     Parked(parked::Parked),
     Reset(reset::Reset),
@@ -124,6 +126,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Sync(sync) => sync::run(&cli.global, &sync),
         Command::Watch(watch) => watch::run(&cli.global, &watch),
         Command::Status(status) => status::run(&cli.global, &status),
+        Command::Verify(verify) => verify::run(&cli.global, &verify),
         Command::Conflicts(conflicts) => conflicts::run(&cli.global, &conflicts),
         Command::Parked(parked) => parked::run(&cli.global, &parked),
         Command::Reset(reset) => reset::run(&cli.global, &reset),
@@ -229,6 +232,7 @@ mod tests {
             status::Status::augment_args,
             sync::Sync::augment_args,
             uninstall::Uninstall::augment_args,
+            verify::Verify::augment_args,
             watch::Watch::augment_args,
         ];
         for augment in all {

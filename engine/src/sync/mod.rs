@@ -17,12 +17,12 @@ mod restored;
 mod route;
 mod schedule;
 mod session;
-#[cfg_attr(not(test), expect(dead_code, reason = "loading and comparing, which go by it, come next"))]
 mod settle;
 mod setup;
 mod shape;
 mod status;
 mod table;
+mod verify;
 mod waiting;
 mod watch;
 
@@ -31,6 +31,7 @@ pub use cycle::Cycle;
 pub use session::{Carried, Connector, Session, Stopped, Summary};
 pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};
 pub use status::{ConflictReport, NodeStatus, ParkedReport, Status, TableStatus};
+pub use verify::{Allowed, Example, Left, LeftAlone, Progress, Repair, Verified, VerifiedNode, VerifiedTable, Verify};
 pub use waiting::Dropped;
 
 #[cfg(test)]
