@@ -15,7 +15,9 @@ const AHEAD: usize = 2;
 pub type Scanned = std::result::Result<Row, (Key, String)>;
 
 /// Some rows of a table, perhaps still as they came from the database: whoever takes them unpacks them, beside the reading.
-pub struct Lot(Box<dyn FnOnce() -> Result<Vec<Scanned>> + Send>);
+pub struct Lot(Unpack);
+
+type Unpack = Box<dyn FnOnce(&mut dyn FnMut(Scanned)) -> Result<()> + Send>;
 
 /// Where lots go.
 pub struct Lots(mpsc::Sender<Lot>);
@@ -27,13 +29,22 @@ pub fn lots() -> (Lots, mpsc::Receiver<Lot>) {
 }
 
 impl Lot {
-    pub fn new(unpack: impl FnOnce() -> Result<Vec<Scanned>> + Send + 'static) -> Lot {
+    /// Rows that have still to be made of what came from the database.
+    pub fn packed(unpack: impl FnOnce(&mut dyn FnMut(Scanned)) -> Result<()> + Send + 'static) -> Lot {
         Lot(Box::new(unpack))
     }
 
-    /// The rows. Fails if the database has sent something else.
-    pub fn unpack(self) -> Result<Vec<Scanned>> {
-        (self.0)()
+    pub fn of(rows: Vec<Scanned>) -> Lot {
+        Lot::packed(move |take| {
+            rows.into_iter().for_each(take);
+            Ok(())
+        })
+    }
+
+    /// Gives the rows one by one, so that each can be gone before the next is made. Fails if the database has sent something
+    /// else.
+    pub fn unpack(self, mut take: impl FnMut(Scanned)) -> Result<()> {
+        (self.0)(&mut take)
     }
 }
 

@@ -418,7 +418,7 @@ impl Node for Connection {
             false => Ok(row(*id, *value)),
         });
         let rows: Vec<Scanned> = scanned.collect();
-        lots.send(Lot::new(move || Ok(rows))).await
+        lots.send(Lot::of(rows)).await
     }
 
     async fn end_read(&mut self) -> Result<()> {

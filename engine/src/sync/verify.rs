@@ -26,10 +26,11 @@ use self::digest::{Measure, Narrow, Selection, Sums};
 use self::mend::Mend;
 use self::plan::PlanWriter;
 use super::opened::Opened;
+use super::order;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, Value};
+use crate::model::{Key, NodeId, TableSpec, Value};
 
 /// Rows of parts that differ which are held at once, of all nodes together.
 const NARROWED: u64 = 200_000;
@@ -118,20 +119,39 @@ impl Session {
             Repair::Plan(path) => Some(PlanWriter::create(path, &self.config.name, &self.names)?),
             Repair::Tell | Repair::Mend => None,
         };
-        let mut verified = Verified::default();
+        let wanted = self.parents_first(wanted);
+        let mut reports: Vec<(usize, VerifiedTable)> = Vec::new();
         how.progress.tables.store(wanted.len() as u64, Ordering::Relaxed);
         for (table, number) in wanted.into_iter().zip(1..) {
             how.progress.table.store(number, Ordering::Relaxed);
             let mut report = VerifiedTable::new(&self.tables[table].name);
             self.verify_table(table, how, prefer, &mut report, plan.as_mut()).await?;
-            verified.tables.push(report);
+            reports.push((table, report));
         }
+        if how.repair == Repair::Mend {
+            // Rows that were referred to may be free to go, now that those of other tables are gone.
+            for (table, report) in reports.iter_mut().filter(|(_, report)| report.refused > 0) {
+                self.verify_table(*table, how, prefer, report, None).await?;
+            }
+        }
+        reports.sort_by_key(|(table, _)| *table);
+        let mut verified =
+            Verified { tables: reports.into_iter().map(|(_, report)| report).collect(), ..Verified::default() };
         if let Some(plan) = plan {
             plan.finish()?;
         }
         verified.away = self.away();
         verified.stopped = self.stopped();
         Ok(verified)
+    }
+
+    /// Tables in an order in which rows can be copied: those that others refer to come before.
+    fn parents_first(&self, tables: Vec<usize>) -> Vec<usize> {
+        let specs = |table: &usize| self.members.iter().find_map(|member| self.tables[*table].spec(member.id));
+        let (known, unknown): (Vec<usize>, Vec<usize>) = tables.into_iter().partition(|table| specs(table).is_some());
+        let found: Vec<&TableSpec> = known.iter().filter_map(|table| specs(table).map(|spec| &**spec)).collect();
+        let ordered = order::parents_first(&found).into_iter().flatten().map(|place| known[place]);
+        ordered.chain(unknown).collect()
     }
 
     fn node_called(&self, name: &str) -> Result<NodeId> {
@@ -206,7 +226,8 @@ impl Session {
         let mut narrowed = 0;
         while !left.is_empty() {
             let (mut count, mut rows) = (0, 0);
-            while count < left.len() && (count == 0 || rows + left[count].1 <= NARROWED.min(task.how.narrow - narrowed))
+            while count < left.len()
+                && (count == 0 || rows + left[count].1 <= NARROWED.min(task.how.narrow.saturating_sub(narrowed)))
             {
                 rows += left[count].1;
                 count += 1;

@@ -26,7 +26,7 @@ async fn differing(kinds: &[Kind], config: &str) -> Cluster {
 }
 
 async fn forget(cluster: &mut Cluster) {
-    for node in &mut cluster.nodes {
+    for node in cluster.nodes.iter_mut() {
         let history = if node.database.kind() == Kind::Sqlite { "history_store_t" } else { "history_store.t" };
         node.database.user_as(As::Sync).await.execute(&format!("DELETE FROM {history}")).await;
     }
@@ -263,5 +263,30 @@ async fn a_plan_that_does_not_fit_is_refused_before_anything_is_written() {
         assert!(error.exit_code() == 2 && error.to_string().contains(says), "{says}: {error}");
         cluster.holds_at(1, "SELECT id, n FROM t ORDER BY id", &["1|1", "2|2", "3|30", "5|5", "6|6"]).await;
         cluster.holds_at(0, "SELECT id, n FROM t ORDER BY id", &["1|1", "2|20", "3|3", "4|4"]).await;
+    }
+}
+
+/// Rows that refer to others come after them, and go before them, whatever the order of the file.
+#[tokio::test]
+async fn tables_that_refer_to_each_other_are_mended_together() {
+    let setup = |_: Kind| {
+        "CREATE TABLE t (id bigint PRIMARY KEY); CREATE TABLE child (id bigint PRIMARY KEY, t bigint REFERENCES t (id));
+         INSERT INTO t VALUES (1); INSERT INTO child VALUES (1, 1)"
+            .to_owned()
+    };
+    for kinds in PAIRS {
+        let config = "[tables.child]\nfrom = \"a\"\n[tables.t]\nfrom = \"a\"\n";
+        let mut cluster = Cluster::new(kinds, setup, config).await;
+        cluster.run(0, "INSERT INTO t VALUES (2); INSERT INTO child VALUES (2, 2)").await;
+        cluster.run(1, "INSERT INTO t VALUES (3); INSERT INTO child VALUES (3, 3)").await;
+        forget(&mut cluster).await;
+        let history = if kinds[0] == Kind::Sqlite { "history_store_child" } else { "history_store.child" };
+        cluster.nodes[0].database.user_as(As::Sync).await.execute(&format!("DELETE FROM {history}")).await;
+        let verified = verify(&cluster, mending(None)).await;
+        assert_eq!(verified.exit_code(), 0, "{kinds:?}: {verified:#?}");
+        let counts: Vec<[u64; 2]> = verified.tables.iter().map(|table| [table.differences, table.mended]).collect();
+        assert_eq!((counts, verified.tables[0].table.as_str()), (vec![[2, 2], [2, 2]], "child"));
+        cluster.holds("SELECT * FROM child ORDER BY id", &["1|1", "2|2"]).await;
+        cluster.holds("SELECT * FROM t ORDER BY id", &["1", "2"]).await;
     }
 }

@@ -1,5 +1,6 @@
 //! `concord verify`: what it finds, what it takes for no difference, and what it mends.
 
+mod command;
 mod found;
 mod meanwhile;
 mod mended;

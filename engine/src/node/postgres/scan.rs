@@ -61,12 +61,12 @@ async fn copy(
         if raw.len() >= LOT {
             let full = std::mem::replace(&mut raw, Vec::with_capacity(LOT + LOT / 8));
             let reader = reader.clone();
-            if let Err(error) = lots.send(Lot::new(move || reader.read(&full))).await {
+            if let Err(error) = lots.send(Lot::packed(move |take| reader.read(&full, take))).await {
                 return Ok(Err(error));
             }
         }
     }
-    Ok(lots.send(Lot::new(move || reader.read(&raw))).await)
+    Ok(lots.send(Lot::packed(move |take| reader.read(&raw, take))).await)
 }
 
 /// How a row of a copy is read.
@@ -86,19 +86,18 @@ impl Reader {
         }
     }
 
-    fn read(&self, mut raw: &[u8]) -> Result<Vec<Scanned>> {
-        let mut rows = Vec::new();
+    fn read(&self, mut raw: &[u8], mut take_row: impl FnMut(Scanned)) -> Result<()> {
         while !raw.is_empty() {
             match i16::from_be_bytes(take(&mut raw)?) {
                 // The end of the copy.
                 -1 => break,
                 fields if usize::try_from(fields).is_ok_and(|fields| fields == self.wires.len()) => {
-                    rows.push(self.row(&mut raw)?);
+                    take_row(self.row(&mut raw)?);
                 }
                 _ => return Err(broken()),
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     fn row(&self, raw: &mut &[u8]) -> Result<Scanned> {
@@ -144,22 +143,27 @@ mod tests {
         Reader { wires: vec![Wire::Int4, Wire::Text], names: vec!["id".into(), "name".into()], key: vec![0] }
     }
 
+    fn read(raw: &[u8]) -> Result<Vec<Scanned>> {
+        let mut rows = Vec::new();
+        reader().read(raw, |row| rows.push(row)).map(|()| rows)
+    }
+
     #[test]
     fn rows_are_read_whole_or_not_at_all() {
         let one = b"\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x01x";
         let raw = [&one[..], b"\0\x02\0\0\0\x04\0\0\0\x08\xff\xff\xff\xff", b"\xff\xff"].concat();
-        let rows: Vec<Row> = reader().read(&raw).unwrap().into_iter().map(|row| row.unwrap()).collect();
+        let rows: Vec<Row> = read(&raw).unwrap().into_iter().map(|row| row.unwrap()).collect();
         assert_eq!(*rows[0], [Value::Int(7), Value::text("x")]);
         assert_eq!(*rows[1], [Value::Int(8), Value::Null]);
         for end in 1..one.len() {
-            assert!(reader().read(&one[..end]).is_err(), "{end}");
+            assert!(read(&one[..end]).is_err(), "{end}");
         }
-        assert!(reader().read(b"\0\x03").is_err());
+        assert!(read(b"\0\x03").is_err());
     }
 
     #[test]
     fn what_cannot_be_carried_comes_with_its_key() {
-        let rows = reader().read(b"\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x01\xff").unwrap();
+        let rows = read(b"\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x01\xff").unwrap();
         let (key, why) = rows[0].clone().unwrap_err();
         assert_eq!((&*key, why.as_str()), (&[Value::Int(7)][..], "column name holds text that is not UTF-8"));
     }

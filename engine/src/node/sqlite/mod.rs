@@ -292,7 +292,7 @@ impl Node for Sqlite {
         let mut pages = self.run(|node| scan::Pages::of(&node.db, table))?;
         loop {
             let (rows, more) = self.run(|node| pages.read(&node.db, table))?;
-            lots.send(Lot::new(move || Ok(rows))).await?;
+            lots.send(Lot::of(rows)).await?;
             if !more {
                 return Ok(());
             }

@@ -37,9 +37,12 @@ impl Session {
             });
             let taking = tokio::task::spawn_blocking(move || {
                 while let Some(lot) = receiver.blocking_recv() {
-                    let rows = lot.unpack()?;
-                    progress.fetch_add(rows.len() as u64, Ordering::Relaxed);
-                    rows.into_iter().for_each(|row| taker.take(row));
+                    let mut rows = 0;
+                    lot.unpack(|row| {
+                        rows += 1;
+                        taker.take(row);
+                    })?;
+                    progress.fetch_add(rows, Ordering::Relaxed);
                 }
                 Ok::<T, node::Error>(taker)
             });
