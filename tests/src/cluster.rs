@@ -204,7 +204,8 @@ impl Cluster {
         }
     }
 
-    /// Does something of Concord's; while that stands at its first pass of a fault point, `meanwhile` happens.
+    /// Does something of Concord's; while that stands at its first pass of a fault point (`point@3`: at its third),
+    /// `meanwhile` happens.
     pub async fn during<T>(
         &mut self,
         point: &str,
@@ -221,8 +222,9 @@ impl Cluster {
         meanwhile: impl AsyncFnOnce(&mut Cluster),
         afterwards: impl AsyncFnOnce(&mut Cluster),
     ) -> T {
+        let (point, pass) = point.split_once('@').unwrap_or((point, "1"));
         let gate = Gate(self.folder.path().join(point));
-        let rules = format!("{point}=pause:{}@1", gate.0.display());
+        let rules = format!("{point}=pause:{}@{pass}", gate.0.display());
         let faults: Faults = rules.parse().expect("the rule is one");
         let working = Box::pin(fault::scoped(Arc::new(Mutex::new(faults)), work));
         let acting = async {

@@ -24,4 +24,5 @@ mod sync_setup;
 mod sync_uniques;
 mod sync_values;
 mod sync_waiting;
+mod verify;
 mod why;

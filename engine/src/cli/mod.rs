@@ -16,6 +16,7 @@ pub mod status;
 pub mod stop;
 pub mod sync;
 pub mod uninstall;
+pub mod verify;
 pub mod watch;
 pub mod why;
 
@@ -81,6 +82,7 @@ pub enum Command {
     Watch(watch::Watch),
     Status(status::Status),
     Why(why::Why),
+    Verify(verify::Verify),
     Conflicts(conflicts::Conflicts),
     Parked(parked::Parked),
     Reset(reset::Reset),
@@ -130,6 +132,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Watch(watch) => watch::run(&cli.global, &watch),
         Command::Status(status) => status::run(&cli.global, &status),
         Command::Why(why) => why::run(&cli.global, &why),
+        Command::Verify(verify) => verify::run(&cli.global, &verify),
         Command::Conflicts(conflicts) => conflicts::run(&cli.global, &conflicts),
         Command::Parked(parked) => parked::run(&cli.global, &parked),
         Command::Reset(reset) => reset::run(&cli.global, &reset),
@@ -236,6 +239,7 @@ mod tests {
             status::Status::augment_args,
             sync::Sync::augment_args,
             uninstall::Uninstall::augment_args,
+            verify::Verify::augment_args,
             watch::Watch::augment_args,
             why::Why::augment_args,
         ];

@@ -80,6 +80,9 @@ pub struct TableConfig {
     pub operations: Operations,
     /// How the nodes number new rows.
     pub ids: Ids,
+    /// The shared column that tells when a row was last changed. Decides between rows that differ without a history that
+    /// tells which is younger.
+    pub updated: Option<Named>,
     /// The table at each node, by [`NodeId`].
     pub nodes: Vec<TableNode>,
 }

@@ -55,7 +55,7 @@ fn table(field: &Field<'_>, defaults: &Defaults, names: &[String], problems: &mu
         .iter()
         .filter_map(|part| has_schema_form(part.name).map(|hint| (part.name.to_owned(), hint)))
         .collect();
-    let known = ["conflict", "from", "operations", "ids", "nodes"];
+    let known = ["conflict", "from", "operations", "updated", "ids", "nodes"];
     section.only(
         &known,
         &|key| match key {
@@ -90,6 +90,7 @@ fn table(field: &Field<'_>, defaults: &Defaults, names: &[String], problems: &mu
         from,
         operations: operations(&section, problems),
         ids: defaults::ids(&section, problems).unwrap_or(defaults.ids),
+        updated: section.text("updated", "\"changed_at\"", problems),
         nodes,
     })
 }
@@ -144,7 +145,7 @@ fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut P
         &["table", "columns", "omit"],
         &|key| match key {
             "filter" | "mapping" => Some(PLUGINS.to_owned()),
-            "conflict" | "from" | "operations" => {
+            "conflict" | "from" | "operations" | "updated" => {
                 Some(format!("it holds for all nodes: put it in [tables.{}]", shown(table)))
             }
             _ => None,

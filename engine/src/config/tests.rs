@@ -103,6 +103,7 @@ fn the_example_of_the_manual() {
         [tables.rates]
         from = "office"
         operations = ["insert", "update"]
+        updated = "changed_at"
         [tables.prices]
         conflict = { prefer = ["branch", "office"] }
         "#,
@@ -133,6 +134,7 @@ fn the_example_of_the_manual() {
     assert!(matches!(&config.tables[1].conflict, Conflict::Sum(columns) if columns[0].name == "balance"));
     assert_eq!(config.tables[1].conflict.describe(&config.node_names()), "sum = [\"balance\"]");
     let rates = &config.tables[2];
+    assert_eq!(rates.updated.as_ref().map(|named| named.name.as_str()), Some("changed_at"));
     assert_eq!(rates.from, Some(NodeId(0)));
     assert_eq!(rates.operations, Operations { delete: false, ..Operations::ALL });
     assert_eq!(config.tables[3].conflict, Conflict::Prefer(vec![NodeId(1), NodeId(0)]));

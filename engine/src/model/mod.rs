@@ -1,6 +1,7 @@
 //! What everything else speaks of: values, rows, tables, changes, versions and cuts. Pure data; knows no database, no
 //! plugin and no file.
 
+mod canonical;
 mod change;
 mod cut;
 mod domain;
@@ -11,6 +12,7 @@ pub mod time;
 mod value;
 mod version;
 
+pub use canonical::write_canonical;
 pub use change::{Arrival, Entry, Images, Lost, Op, Parked, ParkedCode};
 pub use cut::{BadCut, Cut};
 pub use domain::{Domain, Misfit, Type};

@@ -79,7 +79,8 @@ impl Value {
     }
 }
 
-fn float_bits(float: f64) -> u64 {
+/// The bits by which floats are compared.
+pub(super) fn float_bits(float: f64) -> u64 {
     if float == 0.0 {
         0
     } else if float.is_nan() {

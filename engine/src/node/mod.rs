@@ -10,6 +10,7 @@ pub mod apply;
 mod error;
 mod postgres;
 mod registry;
+mod scan;
 mod sqlite;
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use crate::model::{
 
 pub use error::{Constraint, Error, ErrorKind};
 pub use registry::{Target, connect, kinds};
+pub use scan::{Lot, Lots, Scanned, lots};
 
 /// The layout of the service tables that this build writes. A database with a higher one was installed by a newer
 /// Concord and is refused.
@@ -121,6 +123,10 @@ pub trait Node: Send {
     /// carried comes as an error text of its own and does not disturb the others.
     async fn rows(&mut self, table: &TableSpec, keys: &[&Key])
     -> Result<Vec<Option<std::result::Result<Row, String>>>>;
+
+    /// Sends all rows of the table to `lots`, in no particular order, as fast as they are taken there. Holds a few MiB at
+    /// a time, however large the table is.
+    async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()>;
 
     /// Closes the snapshot.
     async fn end_read(&mut self) -> Result<()>;

@@ -379,7 +379,7 @@ impl Session {
     }
 
     /// One node's share of the work, with the positions that go with it.
-    fn batch(&self, node: NodeId, tables: Vec<Vec<Decision>>, opened: &Opened) -> Option<Batch> {
+    pub(super) fn batch(&self, node: NodeId, tables: Vec<Vec<Decision>>, opened: &Opened) -> Option<Batch> {
         let moves: Vec<Move> = opened
             .moves(node)
             .map(|(table, source, from, to)| Move {

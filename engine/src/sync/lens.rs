@@ -19,7 +19,7 @@ impl Lens {
         Lens::of(spec.columns.iter().map(|column| column.shared).collect(), width)
     }
 
-    fn of(shared: Vec<usize>, width: usize) -> Lens {
+    pub(super) fn of(shared: Vec<usize>, width: usize) -> Lens {
         let identity = shared.len() == width && shared.iter().enumerate().all(|(local, &shared)| local == shared);
         Lens { shared, width, identity }
     }

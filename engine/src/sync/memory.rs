@@ -11,8 +11,8 @@ use crate::model::{
     Arrival, Cut, Entry, EntryId, Images, Key, Lost, Op, Parked, Position, Row, TableSpec, Value, Vector,
 };
 use crate::node::{
-    Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Opened,
-    Probe, Result, Room, Service, Sync, WriteMode,
+    Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
+    Opened, Probe, Result, Room, Scanned, Service, Sync, WriteMode,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -412,6 +412,18 @@ impl Node for Connection {
             })
         };
         Ok(keys.iter().map(find).collect())
+    }
+
+    async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
+        self.call()?;
+        let state = self.snapshot()?;
+        let own = state.rows.iter().filter(|(id, _)| table_of(&key(**id)) == table.index);
+        let scanned = own.map(|(id, value)| match Some(*value) == state.unreadable {
+            true => Err((key(*id), "is odd".to_owned())),
+            false => Ok(row(*id, *value)),
+        });
+        let rows: Vec<Scanned> = scanned.collect();
+        lots.send(Lot::of(rows)).await
     }
 
     async fn end_read(&mut self) -> Result<()> {

@@ -244,6 +244,7 @@ mod tests {
             key: Vec::new(),
             policy: crate::merge::Policy::LatestWins,
             operations: crate::config::Operations::ALL,
+            updated: None,
             from: None,
             forms: vec![Some(Form { lens: Lens::new(&spec, 0), spec: Arc::new(spec) })],
             stopped: None,

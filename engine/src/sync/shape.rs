@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::lens::Lens;
+use super::settle;
 use super::table::{Form, SharedColumn, Table};
 use crate::config::{Config, Conflict, Diagnostic, TableConfig};
 use crate::merge::Policy;
@@ -56,6 +57,7 @@ impl Table {
             key: key?,
             policy,
             operations: config.operations,
+            updated: config.updated.as_ref().and_then(|named| place(&named.name)),
             from: config.from,
             forms: vec![None; nodes],
             stopped: None,
@@ -118,11 +120,13 @@ impl Table {
                 problems.push(config.diagnostic(&column.place, message, "name columns that hold numbers"));
             }
         }
+        let updated = updated(config, table, &columns, &mut problems);
         let mut agreed = Table {
             index,
             name: table.name.clone(),
             policy: policy(&table.conflict, &columns),
             operations: table.operations,
+            updated,
             from: table.from,
             forms: vec![None; config.nodes.len()],
             stopped: None,
@@ -200,6 +204,26 @@ impl Table {
 /// Names as SQL compares them where nobody quoted them: the file need not repeat the catalogue's case.
 fn same_name(a: &str, b: &str) -> bool {
     a == b || a.eq_ignore_ascii_case(b)
+}
+
+/// The place of the column that tells when a row was last changed.
+fn updated(
+    config: &Config,
+    table: &TableConfig,
+    columns: &[SharedColumn],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<usize> {
+    let named = table.updated.as_ref()?;
+    let place = columns.iter().position(|column| same_name(&column.name, &named.name));
+    let message = match place.map(|place| &columns[place].ty) {
+        None => format!("`{}` has no column `{}`", table.name, named.name),
+        Some(ty) if !settle::tells_age(ty) => {
+            format!("`{}` of `{}` holds {ty}, which does not tell what is later", named.name, table.name)
+        }
+        Some(_) => return place,
+    };
+    problems.push(config.diagnostic(&named.place, message, "name a column that holds times or rising numbers"));
+    None
 }
 
 fn policy(conflict: &Conflict, columns: &[SharedColumn]) -> Policy {

@@ -18,6 +18,8 @@ pub struct Table {
     pub key: Vec<usize>,
     pub policy: Policy,
     pub operations: Operations,
+    /// The place of the column that tells when a row was last changed, if one is named.
+    pub updated: Option<usize>,
     /// The only node whose changes are carried, if the table goes one way.
     pub from: Option<NodeId>,
     /// Its form at each node, by [`NodeId`]; `None` where the node is away or the table is stopped there.

@@ -2,4 +2,5 @@
 //! [`concord_tests::Kind`].
 
 mod capture;
+mod scan;
 mod witness;

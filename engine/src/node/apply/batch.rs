@@ -15,6 +15,8 @@ pub struct Batch {
     pub tables: Vec<TableBatch>,
     /// Indexes into `tables`, parents before children; tables that refer to each other stand together.
     pub order: Vec<Vec<usize>>,
+    /// Whether what cannot be carried out is only told and stays as it is, instead of waiting.
+    pub lets_be: bool,
 }
 
 /// The part of a [`Batch`] that concerns one table.

@@ -20,6 +20,10 @@ impl Application<'_> {
             for (number, decision) in table.decisions.iter().enumerate() {
                 let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
+                    Some(reason) if self.batch.lets_be => {
+                        let refusal = Refusal { key: decision.key.clone(), reason: reason.clone(), new: true };
+                        applied.refused.push((table.spec.index, refusal));
+                    }
                     Some(reason) => {
                         // What a user has replaced meanwhile lost to nobody: the next cycle decides anew. Where that is known
                         // beforehand, only what did lose is left in the decision.
@@ -72,7 +76,9 @@ impl Application<'_> {
         if !self.batch.moves.is_empty() {
             node.advance(&self.batch.moves).await?;
         }
-        let told = |refusal: &&(usize, Refusal)| refusal.1.new && refusal.1.reason.code != ParkedCode::Busy;
+        let told = |refusal: &&(usize, Refusal)| {
+            refusal.1.new && refusal.1.reason.code != ParkedCode::Busy && !self.batch.lets_be
+        };
         for (table, refusal) in applied.refused.iter().filter(told) {
             // The reason may hold values of the row, and is for those who may see them.
             let table = self.batch.tables.iter().find(|batch| batch.spec.index == *table);

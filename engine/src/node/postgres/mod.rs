@@ -14,6 +14,7 @@ mod install;
 mod numbers;
 mod obstacles;
 mod quote;
+mod scan;
 mod schema;
 mod service;
 mod sql;
@@ -32,8 +33,8 @@ use sqlx::{AssertSqlSafe, Connection};
 use self::connect::Place;
 use self::wire::Args;
 use super::{
-    Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Obstacle, Opened, Probe, Result,
-    Room, Service, Stepped, Steps, Sync, WriteMode,
+    Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
+    Result, Room, Service, Stepped, Steps, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -313,6 +314,10 @@ impl Node for Postgres {
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         self.read_rows(table, keys).await
+    }
+
+    async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
+        self.scan_table(table, lots).await
     }
 
     async fn end_read(&mut self) -> Result<()> {

@@ -201,13 +201,15 @@ pub(super) fn bind(
     statement.raw_bind_parameter(at, stored).told(|| format!("passing a value for `{}`", column.name))
 }
 
-/// Whether the key is one that cannot be carried: `Some(None)` if there is no row of it, otherwise why it is not.
-fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Result<Option<Option<String>>> {
-    let doing = || format!("reading rows of `{}`", spec.local);
-    let is_odd = |column: &Column, value: &Value| value.is_null() || !column.ty.has(value);
-    let odd = spec.key_columns().zip(key).find(|(column, value)| is_odd(column, value));
-    let Some((column, value)) = odd else { return Ok(None) };
-    let why = match value {
+/// Whether the value cannot be carried as part of a key.
+fn is_odd(column: &Column, value: &Value) -> bool {
+    value.is_null() || !column.ty.has(value)
+}
+
+/// Why a key cannot be carried, if it cannot.
+pub(super) fn oddity(spec: &TableSpec, key: &[Value]) -> Option<String> {
+    let (column, value) = spec.key_columns().zip(key).find(|(column, value)| is_odd(column, value))?;
+    Some(match value {
         Value::Null => format!("the key column `{}` is NULL; give the row a key", column.name),
         value => format!(
             "the key column `{}` holds {} and {} was expected, as Concord spells it; correct the row",
@@ -215,7 +217,13 @@ fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Res
             value.kind(),
             column.ty
         ),
-    };
+    })
+}
+
+/// Whether the key is one that cannot be carried: `Some(None)` if there is no row of it, otherwise why it is not.
+fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Result<Option<Option<String>>> {
+    let doing = || format!("reading rows of `{}`", spec.local);
+    let Some(why) = oddity(spec, key) else { return Ok(None) };
     let mut statement = db.prepare_cached(&plan.select_null).told(doing)?;
     let mut there = false;
     // Bytes may be text that is not UTF-8.
@@ -243,8 +251,13 @@ fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Res
 
 /// The cells of a result row as values, or the first that cannot be carried.
 pub(super) fn read_row(row: &DbRow<'_>, spec: &TableSpec) -> std::result::Result<Row, String> {
+    read_row_at(row, 0, spec)
+}
+
+/// The same where other columns come before those of the row.
+pub(super) fn read_row_at(row: &DbRow<'_>, first: usize, spec: &TableSpec) -> std::result::Result<Row, String> {
     let mut values = Vec::with_capacity(spec.columns.len());
-    for (column, at) in spec.columns.iter().zip(0..) {
+    for (column, at) in spec.columns.iter().zip(first..) {
         let cell = row.get_ref(at).map_err(|error| error.to_string())?;
         values.push(types::decode(&column.ty, cell).map_err(|why| format!("column `{}` {why}", column.name))?);
     }

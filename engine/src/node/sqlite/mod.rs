@@ -15,6 +15,7 @@ mod history;
 mod obstacles;
 mod plan;
 mod quote;
+mod scan;
 mod schema;
 mod service;
 mod triggers;
@@ -37,8 +38,8 @@ use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
 use super::{
-    Catalogue, Drift, Entries, Error, ErrorKind, Ledger, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED, Node, Note,
-    Obstacle, Opened, Probe, Result, Room, Service, Sync, WriteMode,
+    Catalogue, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED,
+    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sync, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -295,6 +296,17 @@ impl Node for Sqlite {
             let plan = node.plan(table)?;
             history::rows(&node.db, &plan, table, keys)
         })
+    }
+
+    async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
+        let mut pages = self.run(|node| scan::Pages::of(&node.db, table))?;
+        loop {
+            let (rows, more) = self.run(|node| pages.read(&node.db, table))?;
+            lots.send(Lot::of(rows)).await?;
+            if !more {
+                return Ok(());
+            }
+        }
     }
 
     async fn end_read(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@ mod place;
 mod raw;
 mod report;
 mod scale;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -100,9 +101,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, config] = &arguments[..]
-        && flag == memory::CHILD
+        && [memory::SYNC, memory::VERIFY].contains(&flag.as_str())
     {
-        return memory::child(config);
+        return memory::child(flag, config);
     }
     let options = match parse(&arguments) {
         Ok(options) => options,
@@ -126,6 +127,7 @@ fn main() {
         Box::pin(capture::run(&mut run)).await;
         Box::pin(memory::run(&mut run)).await;
         Box::pin(scale::run(&mut run)).await;
+        Box::pin(verify::run(&mut run)).await;
         Box::pin(latency::run(&mut run)).await;
     });
     run.report.print();

@@ -7,18 +7,23 @@ use concord_tests::Database;
 use super::Run;
 use super::place::{self, Nodes};
 use super::report::Target;
+use super::verify;
 
 const POSTGRES: &str = "memory: pending changes, PostgreSQL to PostgreSQL";
 const SQLITE: &str = "memory: pending changes, SQLite to PostgreSQL";
 
-/// Under this argument the program is the process that is measured.
-pub const CHILD: &str = "--sync-once";
+/// Under these arguments the program is the process that is measured: it syncs, or compares.
+pub const SYNC: &str = "--sync-once";
+pub const VERIFY: &str = "--verify-once";
 
-/// Runs the sync of a file and prints the peak of its own memory in KiB.
-pub fn child(config: &str) {
+/// Does what a flag says with the sync of a file, and prints the peak of its own memory in KiB.
+pub fn child(flag: &str, config: &str) {
     let text = std::fs::read_to_string(config).unwrap_or_else(|why| panic!("{config}: {why}"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    runtime.block_on(Box::pin(place::sync(&text)));
+    match flag {
+        SYNC => drop(runtime.block_on(Box::pin(place::sync(&text)))),
+        _ => drop(runtime.block_on(Box::pin(verify::once(&text)))),
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
     println!("{}", peak.unwrap_or("0"));
@@ -35,7 +40,7 @@ pub async fn run(run: &mut Run) {
             place::insert(&mut user, "accounts", first, first + pending - 1).await;
             first += pending;
             nodes.settle().await;
-            measure(run, POSTGRES, pending, nodes.config()).await;
+            measure(run, SYNC, POSTGRES, pending, nodes.config()).await;
             nodes.agree().await;
         }
     }
@@ -65,24 +70,25 @@ pub async fn run(run: &mut Run) {
                 ))
                 .expect("rows are inserted");
             first += pending;
-            measure(run, SQLITE, pending, &config).await;
+            measure(run, SYNC, SQLITE, pending, &config).await;
         }
     }
 }
 
-async fn measure(run: &mut Run, name: &str, pending: i64, config: &str) {
+/// Measures a process that does what a flag says with so many rows.
+pub async fn measure(run: &mut Run, flag: &str, name: &str, rows: i64, config: &str) {
     let folder = place::folder();
     let file = folder.path().join("concord.toml");
     std::fs::write(&file, config).expect("the folder is ours");
     let mut command = Command::new(std::env::current_exe().expect("a process knows its program"));
-    command.arg(CHILD).arg(&file);
+    command.arg(flag).arg(&file);
     let start = std::time::Instant::now();
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it runs").expect("it starts");
     let took = start.elapsed().as_secs_f64();
     let peak: Option<f64> = String::from_utf8_lossy(&output.stdout).trim().parse().ok();
     let Some(peak) = peak.filter(|_| output.status.success()) else {
-        panic!("the sync failed: {}", String::from_utf8_lossy(&output.stderr));
+        panic!("{flag} failed: {}", String::from_utf8_lossy(&output.stderr));
     };
-    let detail = format!("{pending} changes in {took:.1} s");
-    run.report.figure(&format!("{name} ({pending})"), Target::AtMost(200.0), "MiB", peak / 1024.0, detail);
+    let detail = format!("{rows} rows in {took:.1} s");
+    run.report.figure(&format!("{name} ({rows})"), Target::AtMost(200.0), "MiB", peak / 1024.0, detail);
 }

@@ -1,0 +1,247 @@
+//! `concord verify`: compares all rows, and mends what differs.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::Value as Document;
+
+use super::report::{Table, cell, count, counted, cut, json, say};
+use super::sync::left_out;
+use super::{Global, Output, note, with_session};
+use crate::error::Result;
+use crate::sync::{Example, Progress, Repair, Session, Verified, VerifiedTable};
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    about = "Compare all rows of all nodes; --repair mends what differs",
+    long_about = "Compare all rows of all nodes. Changes that are on their way and rows that wait are counted and are no differences, so users may go on writing, and a `concord watch` may go on running. Exits with 1 if rows differ, and with 3 if a node could not be reached; the others are compared all the same.\n\nWith --repair, rows that are missing somewhere are copied there. Of rows that differ that one is taken which the table's `from`, --prefer, the table's `updated` column or its policy `prefer` names; where nothing does they are left alone. What is overwritten goes to the journal. Rows that somebody has changed in the meantime are left alone.",
+    after_long_help = "Examples:\n  concord verify --table customers\n  concord verify --repair --prefer office\n  concord verify --repair --out plan.jsonl     write what would be done to a file, to read and to edit\n  concord verify --plan plan.jsonl             do it"
+)]
+pub struct Verify {
+    /// Only this table; may be given several times
+    #[arg(long, value_name = "TABLE")]
+    pub table: Vec<String>,
+    /// Tell at most so many differences of each table one by one; all are counted
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// Look at most at so many rows of each table one by one, of those that lie near a difference; beyond, only the number of
+    /// rows is told among which something differs
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000_000)]
+    pub narrow: u64,
+    /// Mend what differs
+    #[arg(long)]
+    pub repair: bool,
+    /// Of rows that differ take that of this node
+    #[arg(long, value_name = "NODE", requires = "repair")]
+    pub prefer: Option<String>,
+    /// Write what would be mended to this file instead of doing it
+    #[arg(long, value_name = "FILE", requires = "repair")]
+    pub out: Option<PathBuf>,
+    /// Do what such a file says, where the rows are still as it tells, and compare nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repair", "table", "narrow"])]
+    pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+pub fn run(global: &Global, verify: &Verify) -> Result<u8> {
+    let verified = match &verify.plan {
+        Some(plan) => with_session(global, async |session| session.carry_out_plan(plan, verify.limit).await)?,
+        None => compare(global, verify)?,
+    };
+    if verify.output.json {
+        json(&verified)?;
+    } else {
+        for table in &verified.tables {
+            print(table, verify)?;
+        }
+        left_out(&verified.away, &verified.stopped);
+    }
+    Ok(verified.exit_code())
+}
+
+fn compare(global: &Global, verify: &Verify) -> Result<Verified> {
+    let repair = match (&verify.out, verify.repair) {
+        (Some(file), _) => Repair::Plan(file.clone()),
+        (None, true) => Repair::Mend,
+        (None, false) => Repair::Tell,
+    };
+    let how = crate::sync::Verify {
+        tables: verify.table.clone(),
+        limit: verify.limit,
+        narrow: verify.narrow,
+        repair,
+        prefer: verify.prefer.clone(),
+        progress: Arc::default(),
+    };
+    with_session(global, async |session: &mut Session| {
+        let shown = Shown::new(how.progress.clone(), global.quiet);
+        let comparing = session.verify(&how);
+        tokio::pin!(comparing);
+        loop {
+            match tokio::time::timeout(shown.every(), &mut comparing).await {
+                Ok(done) => {
+                    shown.clear();
+                    return done;
+                }
+                Err(_) => shown.show(),
+            }
+        }
+    })
+}
+
+/// Tells on stderr how far it has come: in place on a terminal, now and then a line elsewhere.
+struct Shown {
+    progress: Arc<Progress>,
+    start: Instant,
+    terminal: bool,
+    quiet: bool,
+}
+
+impl Shown {
+    fn new(progress: Arc<Progress>, quiet: bool) -> Shown {
+        Shown { progress, start: Instant::now(), terminal: std::io::stderr().is_terminal(), quiet }
+    }
+
+    fn every(&self) -> Duration {
+        if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) }
+    }
+
+    fn show(&self) {
+        if self.quiet {
+            return;
+        }
+        let rows = self.progress.rows.load(Ordering::Relaxed);
+        let rate = rows as f64 / self.start.elapsed().as_secs_f64().max(0.001);
+        let text = format!(
+            "table {} of {}: {} read at all nodes, {} a second",
+            self.progress.table.load(Ordering::Relaxed),
+            self.progress.tables.load(Ordering::Relaxed),
+            counted(rows, "row", "rows"),
+            count(rate as u64)
+        );
+        match self.terminal {
+            // A closed stderr is nobody's concern.
+            true => drop(write!(std::io::stderr(), "\r\x1b[K{text}")),
+            false => note(&text),
+        }
+    }
+
+    fn clear(&self) {
+        if self.terminal && !self.quiet {
+            drop(write!(std::io::stderr(), "\r\x1b[K"));
+        }
+    }
+}
+
+fn print(table: &VerifiedTable, verify: &Verify) -> Result<()> {
+    if let Some(why) = &table.skipped {
+        return say(&format!("{}: not compared: {why}", table.table));
+    }
+    let what = match table.differences {
+        0 if table.not_narrowed == 0 => "no differences".to_owned(),
+        number => counted(number, "row differs", "rows differ"),
+    };
+    say(&format!("{}: {what}", table.table))?;
+    if !table.nodes.is_empty() {
+        let mut nodes = Table::new(&["  node", ">rows", ">missing", ">extra", ">differing", ">unreadable"]);
+        for node in &table.nodes {
+            let counts = [node.rows, node.missing, node.extra, node.differing, node.unreadable].map(count);
+            nodes.row([format!("  {}", node.node)].into_iter().chain(counts));
+        }
+        nodes.print()?;
+    }
+    for example in &table.examples {
+        say(&format!("  {}", told(example)))?;
+    }
+    let more = table.differences.saturating_sub(table.examples.len() as u64);
+    if more > 0 && !table.examples.is_empty() {
+        say(&format!("  … and {} more (--limit tells more)", count(more)))?;
+    }
+    for line in remarks(table, verify) {
+        say(&format!("  {line}"))?;
+    }
+    for left in &table.left {
+        let at = left.node.as_ref().map_or(String::new(), |node| format!(" at {node}"));
+        say(&format!("  {}{at}: {}", key(&left.key), left.why))?;
+    }
+    Ok(())
+}
+
+/// A difference in one line: `[7] differing: name office 'x', branch 'y'`.
+fn told(example: &Example) -> String {
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (node, kind) in &example.nodes {
+        kinds.entry(kind).or_default().push(node);
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for (kind, nodes) in &kinds {
+        match *kind {
+            "differing" => {}
+            "unreadable" => {
+                parts.extend(example.unreadable.iter().map(|(node, why)| format!("unreadable at {node}: {why}")));
+            }
+            kind => parts.push(format!("{kind} at {}", nodes.join(", "))),
+        }
+    }
+    for (column, values) in &example.columns {
+        let values: Vec<String> =
+            values.iter().map(|(node, value)| format!("{node} {}", cut(&quoted(value), 60))).collect();
+        parts.push(format!("{column}: {}", values.join(", ")));
+    }
+    format!("{} {}", key(&example.key), parts.join("; "))
+}
+
+fn key(key: &Document) -> String {
+    cut(&key.to_string(), 60)
+}
+
+/// A value such that blanks at its ends, and text that looks like something else, can be seen.
+fn quoted(value: &Document) -> String {
+    match value {
+        Document::String(text) => format!("{text:?}"),
+        other => cell(other),
+    }
+}
+
+fn remarks(table: &VerifiedTable, verify: &Verify) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut add = |number: u64, one: &str, many: &str, text: &str| {
+        if number > 0 {
+            lines.push(format!("{} {text}", counted(number, one, many)));
+        }
+    };
+    add(table.on_their_way, "change is", "changes are", "on the way, and no difference");
+    add(table.waiting, "row waits", "rows wait", "at a node; see: concord parked list");
+    let allowed = table.allowed.missing + table.allowed.extra + table.allowed.differing;
+    add(
+        allowed,
+        "difference is",
+        "differences are",
+        &format!(
+            "left alone by the table's `operations`: {} missing, {} extra, {} differing",
+            count(table.allowed.missing),
+            count(table.allowed.extra),
+            count(table.allowed.differing)
+        ),
+    );
+    add(
+        table.not_narrowed,
+        "row stands",
+        "rows stand",
+        "where something differs and was not looked at one by one; --narrow looks at more",
+    );
+    add(table.mended, "row is", "rows are", "mended");
+    add(table.moved_on, "row was", "rows were", "changed in the meantime and left alone; run it again");
+    add(table.undecided, "row was", "rows were", "left alone because nothing tells whose is right");
+    add(table.refused, "row was", "rows were", "not taken by a node");
+    if let Some(file) = verify.out.as_ref().filter(|_| table.differences > table.undecided) {
+        lines.push(format!("written to {}; to do it: concord verify --plan {0}", file.display()));
+    }
+    lines
+}

@@ -1,0 +1,318 @@
+//! Which of several rows of one key is right where no history tells: rows that were there before anything was recorded, or
+//! that came to differ in another way. For [`load`](super::load) and for mending what a comparison found.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::table::Table;
+use crate::merge::Policy;
+use crate::model::{Key, Lost, NodeId, Row, Type, Value, time, write_json};
+
+/// How the rows of one table are decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule(Vec<Criterion>);
+
+/// One thing to go by; what it does not tell, the next does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Criterion {
+    /// The table comes from this node alone.
+    Source(NodeId),
+    /// The one that was named for this once.
+    Named(NodeId),
+    /// The later of a column, by its place in the shared row.
+    Updated(usize),
+    /// The first of these that has the row.
+    Policy(Vec<NodeId>),
+}
+
+/// The outcome for one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub winner: NodeId,
+    /// The rule and, in words, why.
+    pub reason: String,
+}
+
+/// Whether a column of this type can tell which of two rows is younger.
+pub fn tells_age(ty: &Type) -> bool {
+    use Type::*;
+    matches!(ty, Int | Float | Decimal | Text | Date | Timestamp | Instant | Any)
+}
+
+impl Rule {
+    /// How rows of a table are decided, if `prefer` or the file says: a table that comes from one node follows it, whatever
+    /// is preferred.
+    pub fn of(table: &Table, prefer: Option<NodeId>) -> Option<Rule> {
+        let policy = match &table.policy {
+            Policy::Prefer(nodes) => Some(Criterion::Policy(nodes.clone())),
+            _ => None,
+        };
+        let source = table.from.map(Criterion::Source);
+        let all = [source, prefer.map(Criterion::Named), table.updated.map(Criterion::Updated), policy];
+        let all: Vec<Criterion> = all.into_iter().flatten().collect();
+        (!all.is_empty()).then_some(Rule(all))
+    }
+
+    /// Decides between the rows of one key, in the shared shape; at least one, in the order of the nodes.
+    pub fn decide(&self, table: &Table, rows: &[(NodeId, &Row)], names: &[String]) -> Option<Settlement> {
+        let name = |node: NodeId| names[node.index()].as_str();
+        let has = |node: &NodeId| rows.iter().any(|(at, _)| at == node);
+        for criterion in &self.0 {
+            let found = match criterion {
+                Criterion::Source(node) => {
+                    has(node).then(|| (*node, format!("the table comes from {} alone", name(*node))))
+                }
+                Criterion::Named(node) => has(node).then(|| (*node, format!("--prefer {}", name(*node)))),
+                Criterion::Policy(nodes) => nodes
+                    .iter()
+                    .find(|node| has(node))
+                    .map(|node| (*node, format!("prefer: {} goes before the others", name(*node)))),
+                Criterion::Updated(place) => latest(table, *place, rows).map(|(node, value)| {
+                    (node, format!("`{}` is the latest at {}: {value}", table.columns[*place].name, name(node)))
+                }),
+            };
+            if let Some((winner, reason)) = found {
+                return Some(Settlement { winner, reason });
+            }
+        }
+        // A rule that tells nothing here, such as a preferred node without the row, leaves it to the order.
+        rows.first().map(|(winner, _)| Settlement {
+            winner: *winner,
+            reason: format!("nothing else tells; {} stands first in the file", name(*winner)),
+        })
+    }
+}
+
+/// The node whose row is the latest by a column, unless the column tells nothing. Of equal ones the first counts.
+fn latest<'a>(table: &Table, place: usize, rows: &[(NodeId, &'a Row)]) -> Option<(NodeId, &'a Value)> {
+    let lives = |node: NodeId| table.form(node).is_some_and(|form| form.lens.has(place));
+    let told = rows.iter().filter(|(node, row)| lives(*node) && !row[place].is_null());
+    told.map(|(node, row)| (*node, &row[place])).reduce(|best, next| match age(next.1, best.1) {
+        Ordering::Greater => next,
+        _ => best,
+    })
+}
+
+/// Which of two values is the later; values of different kinds tell nothing.
+fn age(a: &Value, b: &Value) -> Ordering {
+    use Value::*;
+    match (a, b) {
+        (Int(a), Int(b)) | (Timestamp(a), Timestamp(b)) | (Instant(a), Instant(b)) => a.cmp(b),
+        (Uint(a), Uint(b)) => a.cmp(b),
+        (Uint(_), Int(_)) => Ordering::Greater,
+        (Int(_), Uint(_)) => Ordering::Less,
+        (Date(a), Date(b)) => a.cmp(b),
+        (Float(a), Float(b)) => a.total_cmp(b),
+        (Int(a), Float(b)) => (*a as f64).total_cmp(b),
+        (Float(a), Int(b)) => a.total_cmp(&(*b as f64)),
+        (Decimal(a), Decimal(b)) if a.is_finite() && b.is_finite() => {
+            let ((less, whole, part), (other_less, other_whole, other_part)) = (a.parts(), b.parts());
+            let size = (whole.len(), whole, part).cmp(&(other_whole.len(), other_whole, other_part));
+            match (less, other_less) {
+                (false, false) => size,
+                (true, true) => size.reverse(),
+                (false, true) => Ordering::Greater,
+                (true, false) => Ordering::Less,
+            }
+        }
+        (Text(a), Text(b)) => a.cmp(b),
+        _ => Ordering::Equal,
+    }
+}
+
+/// The shared columns in which the rows of two nodes differ, of those that live at both.
+pub fn differing(table: &Table, a: (NodeId, &Row), b: (NodeId, &Row)) -> Vec<usize> {
+    let (Some(one), Some(other)) = (table.form(a.0), table.form(b.0)) else { return Vec::new() };
+    let whole = one.lens.is_total() && other.lens.is_total();
+    let pairs = a.1.iter().zip(b.1.iter()).enumerate().filter(|(_, (a, b))| a != b).map(|(place, _)| place);
+    pairs.filter(|&place| whole || one.lens.has(place) && other.lens.has(place)).collect()
+}
+
+/// The shared row that a target is to have: the winner's, with columns that do not live there from the target's own row,
+/// or else from the first node that has them.
+pub fn completed(table: &Table, winner: NodeId, rows: &[(NodeId, Arc<Row>)], target: NodeId) -> Option<Arc<Row>> {
+    let of = |node: NodeId| rows.iter().find(|(at, _)| *at == node).map(|(_, row)| row);
+    let mut row = of(winner)?.clone();
+    let lens = &table.form(winner)?.lens;
+    if lens.is_total() {
+        return Some(row);
+    }
+    let own = rows.iter().filter(|(node, _)| *node == target);
+    let others: Vec<_> = own.chain(rows.iter().filter(|(node, _)| *node != target)).collect();
+    for place in (0..table.columns.len()).filter(|place| !lens.has(*place)) {
+        let has = |node: NodeId| table.form(node).is_some_and(|form| form.lens.has(place));
+        if let Some((_, other)) = others.iter().find(|(node, _)| has(*node)) {
+            Arc::make_mut(&mut row)[place] = other[place].clone();
+        }
+    }
+    Some(row)
+}
+
+/// What the journal keeps of a row that lost. `cause` begins its id, such as `load`; the same rows get the same id again, at
+/// every node.
+pub fn lost(
+    cause: &str,
+    table: &Table,
+    key: &Key,
+    settlement: &Settlement,
+    winner_row: &Arc<Row>,
+    loser: NodeId,
+    loser_row: &Arc<Row>,
+) -> Lost {
+    let mut text = table.name.clone().into_bytes();
+    for values in [&**key, &***winner_row, &***loser_row] {
+        text.push(b'\n');
+        write_json(values, &mut text);
+    }
+    let digest: String = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let when = |row: &Row| match table.updated.map(|place| &row[place]) {
+        Some(Value::Timestamp(micros) | Value::Instant(micros)) => *micros,
+        _ => time::now(),
+    };
+    Lost {
+        id: format!("{cause}-{digest}"),
+        table: table.index,
+        key: key.clone(),
+        decided: time::now(),
+        winner: settlement.winner,
+        winner_time: when(winner_row),
+        winner_row: Some(winner_row.clone()),
+        loser,
+        loser_time: when(loser_row),
+        loser_row: Some(loser_row.clone()),
+        reason: format!("{cause}: {}", settlement.reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Operations;
+    use crate::model::{Column, Decimal, Domain, TableSpec};
+    use crate::sync::lens::Lens;
+    use crate::sync::table::{Form, SharedColumn};
+
+    /// A table of an id, a time and a name, of which node 1 lacks `without`.
+    fn table(policy: Policy, from: Option<u16>, updated: Option<usize>, without: Option<usize>) -> Table {
+        let columns: Vec<SharedColumn> = [("id", Type::Int), ("at", Type::Instant), ("name", Type::Text)]
+            .into_iter()
+            .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty })
+            .collect();
+        let form = |without: Option<usize>| {
+            let places = (0..columns.len()).filter(|place| Some(*place) != without);
+            let spec = TableSpec {
+                index: 0,
+                name: "t".into(),
+                schema: None,
+                local: "t".into(),
+                columns: places
+                    .map(|shared| Column {
+                        name: columns[shared].name.clone(),
+                        shared,
+                        native: String::new(),
+                        domain: Domain::Json,
+                        ty: columns[shared].ty.clone(),
+                        nullable: true,
+                    })
+                    .collect(),
+                key: vec![0],
+                uniques: Vec::new(),
+                references: Vec::new(),
+                referenced: Vec::new(),
+                user_triggers: Vec::new(),
+                partitions: Vec::new(),
+                partitioned: false,
+                captured: true,
+                images: Vec::new(),
+                shape: String::new(),
+            };
+            Some(Form { lens: Lens::new(&spec, columns.len()), spec: Arc::new(spec) })
+        };
+        Table {
+            index: 0,
+            name: "t".into(),
+            key: vec![0],
+            policy,
+            operations: Operations::ALL,
+            updated,
+            from: from.map(NodeId),
+            forms: vec![form(None), form(without), form(None)],
+            stopped: None,
+            columns,
+        }
+    }
+
+    fn row(at: Option<i64>, name: &str) -> Row {
+        vec![Value::Int(1), at.map_or(Value::Null, Value::Instant), Value::text(name)].into()
+    }
+
+    fn winner(table: &Table, prefer: Option<u16>, rows: &[(u16, Row)]) -> Option<(u16, String)> {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let rows: Vec<(NodeId, &Row)> = rows.iter().map(|(node, row)| (NodeId(*node), row)).collect();
+        let settled = Rule::of(table, prefer.map(NodeId))?.decide(table, &rows, &names)?;
+        Some((settled.winner.0, settled.reason))
+    }
+
+    #[test]
+    fn what_was_named_goes_before_what_is_later_and_that_before_the_policy() {
+        let rows = [(0, row(Some(5), "old")), (1, row(Some(9), "new")), (2, row(None, "unknown"))];
+        let plain = table(Policy::LatestWins, None, None, None);
+        assert_eq!(winner(&plain, None, &rows), None);
+        assert_eq!(winner(&plain, Some(2), &rows).unwrap(), (2, "--prefer c".to_owned()));
+        let updated = table(Policy::Prefer(vec![NodeId(2)]), None, Some(1), None);
+        assert_eq!(winner(&updated, Some(0), &rows).unwrap().0, 0);
+        let (by_time, why) = winner(&updated, None, &rows).unwrap();
+        assert_eq!(by_time, 1);
+        assert!(why.starts_with("`at` is the latest at b: "), "{why}");
+        let policy = table(Policy::Prefer(vec![NodeId(2)]), None, None, None);
+        assert_eq!(winner(&policy, None, &rows).unwrap().0, 2);
+        let one_way = table(Policy::LatestWins, Some(0), Some(1), None);
+        assert_eq!(winner(&one_way, Some(1), &rows).unwrap().0, 0);
+    }
+
+    #[test]
+    fn who_stands_first_wins_where_nothing_tells() {
+        let updated = table(Policy::LatestWins, None, Some(1), None);
+        assert_eq!(winner(&updated, None, &[(1, row(Some(5), "x")), (2, row(Some(5), "y"))]).unwrap().0, 1);
+        let (first, why) = winner(&updated, None, &[(1, row(None, "x")), (2, row(None, "y"))]).unwrap();
+        assert_eq!((first, why.as_str()), (1, "nothing else tells; b stands first in the file"));
+        assert_eq!(winner(&updated, Some(0), &[(1, row(Some(5), "x")), (2, row(Some(6), "y"))]).unwrap().0, 2);
+    }
+
+    #[test]
+    fn numbers_are_compared_by_value() {
+        let decimal = |text: &str| Value::Decimal(Decimal::parse(text).unwrap());
+        for (less, more) in [("9.5", "10"), ("-10", "-9.5"), ("-1", "0.5"), ("1.05", "1.5"), ("0.5", "1")] {
+            assert_eq!(age(&decimal(less), &decimal(more)), Ordering::Less, "{less} {more}");
+            assert_eq!(age(&decimal(more), &decimal(less)), Ordering::Greater, "{less} {more}");
+        }
+        assert_eq!(age(&decimal("1.50"), &decimal("1.5")), Ordering::Equal);
+        assert_eq!(age(&Value::Uint(u64::MAX), &Value::Int(i64::MAX)), Ordering::Greater);
+    }
+
+    #[test]
+    fn columns_that_live_at_one_side_only_differ_from_nothing_and_come_from_where_they_live() {
+        let table = table(Policy::LatestWins, None, None, Some(2));
+        let (full, bare) = (row(Some(5), "kept"), row(Some(7), ""));
+        assert_eq!(differing(&table, (NodeId(0), &full), (NodeId(1), &bare)), [1]);
+        let rows = [(NodeId(0), Arc::new(full)), (NodeId(1), Arc::new(bare))];
+        assert_eq!(*completed(&table, NodeId(1), &rows, NodeId(0)).unwrap(), row(Some(7), "kept"));
+        assert_eq!(*completed(&table, NodeId(1), &rows, NodeId(2)).unwrap(), row(Some(7), "kept"));
+    }
+
+    #[test]
+    fn the_journal_knows_a_loser_again() {
+        let table = table(Policy::LatestWins, None, Some(1), None);
+        let settlement = Settlement { winner: NodeId(0), reason: "why".into() };
+        let (won, other) = (Arc::new(row(Some(5), "won")), Arc::new(row(Some(4), "lost")));
+        let key: Key = vec![Value::Int(1)].into();
+        let once = lost("load", &table, &key, &settlement, &won, NodeId(1), &other);
+        let again = lost("load", &table, &key, &settlement, &won, NodeId(2), &other);
+        assert_eq!(once.id, again.id);
+        assert!(once.id.starts_with("load-") && once.reason == "load: why");
+        assert_eq!((once.winner_time, once.loser_time), (5, 4));
+        assert_ne!(lost("load", &table, &key, &settlement, &other, NodeId(1), &won).id, once.id);
+    }
+}

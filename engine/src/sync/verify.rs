@@ -1,0 +1,357 @@
+//! Comparing all rows of all nodes, and mending what differs.
+//!
+//! A table is read once at every node and summed up by parts of its keys (`digest`). Where sums differ those parts are read
+//! again for the keys whose rows are not alike. These are looked up once more in fresh snapshots (`look`), where a change that
+//! is on its way is told from a difference that stays; what stays is compared column by column (`compare`) and, if asked,
+//! mended (`mend`) or written down as a plan (`plan`).
+
+mod carry_plan;
+mod compare;
+mod digest;
+mod look;
+mod mend;
+mod pass;
+mod plan;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use self::compare::Allowed;
+pub use self::report::{Example, Left, LeftAlone, Verified, VerifiedNode, VerifiedTable};
+
+use self::compare::compare;
+use self::digest::{Measure, Narrow, Selection, Sums};
+use self::mend::Mend;
+use self::plan::PlanWriter;
+use super::opened::Opened;
+use super::order;
+use super::session::Session;
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::model::{Key, NodeId, TableSpec, Value};
+
+/// Rows of parts that differ which are held at once, of all nodes together.
+const NARROWED: u64 = 200_000;
+
+/// How often a table is begun anew because a node came or went.
+const ATTEMPTS: u32 = 10;
+
+/// The memory that rows which are to be written may take at once, in bytes.
+const MENDS_LIMIT: usize = 16 << 20;
+
+/// What is to be compared, and what is to be done about differences.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// Only these tables, by their shared names; none means all.
+    pub tables: Vec<String>,
+    /// How many differing rows of each table are told one by one.
+    pub limit: usize,
+    /// How many rows of differing parts of a table are looked at one by one. What is beyond is told as a number of rows.
+    pub narrow: u64,
+    pub repair: Repair,
+    /// Whose row is taken where rows differ.
+    pub prefer: Option<String>,
+    pub progress: Arc<Progress>,
+}
+
+/// What is to be done about differences.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Repair {
+    /// They are told.
+    #[default]
+    Tell,
+    /// They are mended.
+    Mend,
+    /// How to mend them is written to a file.
+    Plan(PathBuf),
+}
+
+/// How far a comparison has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Rows read at all nodes.
+    pub rows: Arc<AtomicU64>,
+    /// Which table is being compared, counted from 1, and of how many.
+    pub table: AtomicU64,
+    pub tables: AtomicU64,
+}
+
+impl Default for Verify {
+    fn default() -> Verify {
+        Verify {
+            tables: Vec::new(),
+            limit: 20,
+            narrow: 1_000_000,
+            repair: Repair::Tell,
+            prefer: None,
+            progress: Arc::default(),
+        }
+    }
+}
+
+/// One table's share of a comparison.
+struct Task<'a> {
+    table: usize,
+    nodes: Vec<NodeId>,
+    how: &'a Verify,
+    prefer: Option<NodeId>,
+    report: &'a mut VerifiedTable,
+    plan: Option<&'a mut PlanWriter>,
+}
+
+impl Session {
+    /// Compares all rows of all nodes that are there. Rows whose changes are on their way, or that wait, are counted and are
+    /// no differences.
+    pub async fn verify(&mut self, how: &Verify) -> Result<Verified> {
+        self.prepare().await?;
+        self.enough()?;
+        let prefer = how.prefer.as_deref().map(|name| self.node_called(name)).transpose()?;
+        let mut wanted: Vec<usize> = Vec::new();
+        for name in &how.tables {
+            wanted.push(self.table_called(name)?);
+        }
+        if wanted.is_empty() {
+            wanted = (0..self.tables.len()).collect();
+        }
+        let mut plan = match &how.repair {
+            Repair::Plan(path) => Some(PlanWriter::create(path, &self.config.name, &self.names)?),
+            Repair::Tell | Repair::Mend => None,
+        };
+        let wanted = self.parents_first(wanted);
+        let mut reports: Vec<(usize, VerifiedTable)> = Vec::new();
+        how.progress.tables.store(wanted.len() as u64, Ordering::Relaxed);
+        for (table, number) in wanted.into_iter().zip(1..) {
+            how.progress.table.store(number, Ordering::Relaxed);
+            let mut report = VerifiedTable::new(&self.tables[table].name);
+            self.verify_table(table, how, prefer, &mut report, plan.as_mut()).await?;
+            reports.push((table, report));
+        }
+        if how.repair == Repair::Mend {
+            // Rows that were referred to may be free to go, now that those of other tables are gone.
+            for (table, report) in reports.iter_mut().filter(|(_, report)| report.refused > 0) {
+                self.verify_table(*table, how, prefer, report, None).await?;
+            }
+        }
+        reports.sort_by_key(|(table, _)| *table);
+        let mut verified =
+            Verified { tables: reports.into_iter().map(|(_, report)| report).collect(), ..Verified::default() };
+        if let Some(plan) = plan {
+            plan.finish()?;
+        }
+        verified.away = self.away();
+        verified.stopped = self.stopped();
+        Ok(verified)
+    }
+
+    /// Tables in an order in which rows can be copied: those that others refer to come before.
+    fn parents_first(&self, tables: Vec<usize>) -> Vec<usize> {
+        let specs = |table: &usize| self.members.iter().find_map(|member| self.tables[*table].spec(member.id));
+        let (known, unknown): (Vec<usize>, Vec<usize>) = tables.into_iter().partition(|table| specs(table).is_some());
+        let found: Vec<&TableSpec> = known.iter().filter_map(|table| specs(table).map(|spec| &**spec)).collect();
+        let ordered = order::parents_first(&found).into_iter().flatten().map(|place| known[place]);
+        ordered.chain(unknown).collect()
+    }
+
+    fn node_called(&self, name: &str) -> Result<NodeId> {
+        match self.members.iter().find(|member| member.name == name) {
+            Some(member) => Ok(member.id),
+            None => Err(Error::Usage(format!(
+                "no node is called `{name}`\n    nodes of this sync: {}",
+                self.names.join(", ")
+            ))),
+        }
+    }
+
+    fn table_called(&self, name: &str) -> Result<usize> {
+        let found = self.tables.iter().find(|table| table.name == name);
+        found.map(|table| table.index).ok_or_else(|| {
+            let names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
+            Error::Usage(format!("no table is called `{name}`\n    tables of this sync: {}", names.join(", ")))
+        })
+    }
+
+    /// Compares one table among those who are there, and again without a node that fails meanwhile.
+    async fn verify_table(
+        &mut self,
+        table: usize,
+        how: &Verify,
+        prefer: Option<NodeId>,
+        report: &mut VerifiedTable,
+        mut plan: Option<&mut PlanWriter>,
+    ) -> Result<()> {
+        for attempt in 0..ATTEMPTS {
+            report.begin();
+            if let Some(plan) = plan.as_deref_mut() {
+                plan.begin_table(attempt > 0)?;
+            }
+            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut() };
+            match self.compare_table(task).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.close().await;
+                    self.do_without(error)?;
+                }
+            }
+        }
+        let name = &self.tables[table].name;
+        Err(Error::Stopped(format!("table `{name}`: nodes came and went while it was compared; run it again")))
+    }
+
+    /// The same; `false` if others are there than at its beginning.
+    async fn compare_table(&mut self, mut task: Task<'_>) -> Result<bool> {
+        let opened = self.open().await?;
+        let table = &self.tables[task.table];
+        let Some(nodes) = compared(table, &opened) else {
+            task.report.skipped = Some(self.why_not(task.table, &opened));
+            self.close().await;
+            return Ok(true);
+        };
+        task.nodes = nodes;
+        let seed = u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default());
+        let measure = Arc::new(Measure::of(table, &task.nodes, seed));
+        let takers =
+            task.nodes.iter().filter_map(|&node| Some((node, Sums::new(&measure, node, &table.form(node)?.lens))));
+        let takers = takers.collect();
+        let sums = self.pass(task.table, takers, &task.how.progress.rows).await?;
+        self.close().await;
+        for (&node, sums) in task.nodes.iter().zip(&sums) {
+            task.report.nodes.push(VerifiedNode::new(&self.names[node.index()], sums.rows));
+        }
+        let parts = digest::differing(&measure, &sums);
+        drop(sums);
+        let mut left = parts.as_slice();
+        let mut narrowed = 0;
+        while !left.is_empty() {
+            let (mut count, mut rows) = (0, 0);
+            while count < left.len()
+                && (count == 0 || rows + left[count].1 <= NARROWED.min(task.how.narrow.saturating_sub(narrowed)))
+            {
+                rows += left[count].1;
+                count += 1;
+            }
+            let (now, later) = left.split_at(count);
+            if narrowed + rows > task.how.narrow && narrowed > 0 {
+                break;
+            }
+            narrowed += rows;
+            left = later;
+            let Some(keys) = self.narrow(&task, &measure, now).await? else { return Ok(false) };
+            if !self.look_again(&mut task, keys).await? {
+                return Ok(false);
+            }
+        }
+        task.report.not_narrowed = left.iter().map(|(_, rows)| rows).sum();
+        Ok(true)
+    }
+
+    /// The keys in these parts whose rows are not alike; `None` if others are there than at the beginning.
+    async fn narrow(
+        &mut self,
+        task: &Task<'_>,
+        measure: &Arc<Measure>,
+        parts: &[(usize, u64)],
+    ) -> Result<Option<Vec<Key>>> {
+        let opened = self.open().await?;
+        let table = &self.tables[task.table];
+        if compared(table, &opened).as_ref() != Some(&task.nodes) {
+            self.close().await;
+            return Ok(None);
+        }
+        let selection = Arc::new(Selection::of(parts));
+        let taker = |&node: &NodeId| Some((node, Narrow::new(measure, node, &table.form(node)?.lens, &selection)));
+        let takers = task.nodes.iter().filter_map(taker).collect();
+        let narrow = self.pass(task.table, takers, &task.how.progress.rows).await?;
+        self.close().await;
+        Ok(Some(digest::unlike(measure, narrow)))
+    }
+
+    /// Looks keys up once more, and does about those that differ what is to be done; `false` if others are there than at the
+    /// beginning.
+    async fn look_again(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<bool> {
+        while !keys.is_empty() {
+            let group = keys.split_off(keys.len().saturating_sub(look::TOGETHER));
+            let Some(opened) = self.open_together(task.table, &task.nodes).await? else {
+                // Another engine carries so much that there is no moment to look at.
+                let opened = self.open().await?;
+                let same = compared(&self.tables[task.table], &opened).as_ref() == Some(&task.nodes);
+                self.close().await;
+                task.report.on_their_way += group.len() as u64;
+                if !same {
+                    return Ok(false);
+                }
+                continue;
+            };
+            let restless = self.restless(task.table, &task.nodes, &opened, &group).await?;
+            let mut at_rest = Vec::with_capacity(group.len());
+            for key in group {
+                if restless.waiting.contains(&key) {
+                    task.report.waiting += 1;
+                } else if restless.moving.contains(&key) {
+                    task.report.on_their_way += 1;
+                } else {
+                    at_rest.push(key);
+                }
+            }
+            let mends = self.tell_differences(task, &mut at_rest).await?;
+            self.close().await;
+            // Memory was too small for the others.
+            keys.append(&mut at_rest);
+            if !mends.is_empty() {
+                let done = self.mend(task.table, &opened, mends).await?;
+                task.report.take(done, &self.names, task.how.limit);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Compares the rows of keys that are at rest, tells how they differ, and gives back what is to be written about it. Keys
+    /// for which there is no memory are left in the list.
+    async fn tell_differences(&mut self, task: &mut Task<'_>, keys: &mut Vec<Key>) -> Result<Vec<Mend>> {
+        let (mut mends, mut weight) = (Vec::new(), 0);
+        let mut step = Session::first_step();
+        while !keys.is_empty() && weight < MENDS_LIMIT {
+            let standing = self.standing_rows(task.table, &task.nodes, keys, &mut step).await?;
+            let table = &self.tables[task.table];
+            for (key, standing) in keys.drain(..standing.len()).zip(standing) {
+                let Some(difference) = compare(table, key, standing, &mut task.report.allowed) else { continue };
+                task.report.add(table, &self.names, &difference, task.how.limit);
+                if task.how.repair == Repair::Tell {
+                    continue;
+                }
+                match mend::mend(table, &difference, task.prefer, &self.names) {
+                    Err(why) => task.report.leave(&difference.key, Left::Undecided, None, why, task.how.limit),
+                    Ok(mend) => match task.plan.as_deref_mut() {
+                        Some(plan) => plan.add(table, &self.names, &mend)?,
+                        None => {
+                            let rows = mend.write.iter().filter_map(|(_, row)| row.as_ref());
+                            weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
+                            mends.push(mend);
+                        }
+                    },
+                }
+            }
+        }
+        Ok(mends)
+    }
+
+    fn why_not(&self, table: usize, opened: &Opened) -> String {
+        let table = &self.tables[table];
+        if let Some(why) = &table.stopped {
+            return why.clone();
+        }
+        match table.from.filter(|from| !opened.is_present(*from)) {
+            Some(from) => format!("it comes from {}, which is away", self.names[from.index()]),
+            None => "there are not two nodes to compare".to_owned(),
+        }
+    }
+}
+
+/// The nodes whose rows of a table can be compared, in the order of the file; `None` if there are not enough.
+fn compared(table: &Table, opened: &Opened) -> Option<Vec<NodeId>> {
+    let nodes = super::examine::participants(table, opened);
+    let enough = nodes.len() > 1 && table.from.is_none_or(|from| nodes.contains(&from));
+    enough.then_some(nodes)
+}

@@ -1,0 +1,112 @@
+//! Carrying out a plan: what it says is written where what it was made of still stands.
+
+use std::path::Path;
+
+use super::super::session::Session;
+use super::mend::Mend;
+use super::plan::PlanReader;
+use super::report::Left;
+use super::{MENDS_LIMIT, Verified, VerifiedTable, compared, look};
+use crate::error::{Error, Result};
+use crate::model::{Key, Value};
+
+/// How often a group is tried while somebody else is at work on its rows.
+const ATTEMPTS: u32 = 5;
+
+impl Session {
+    /// Writes what a plan of [`Session::verify`] says. All of it is read, and refused if any of it does not fit the tables,
+    /// before anything is written. Rows that are not any more what the plan was made of are left alone.
+    pub async fn carry_out_plan(&mut self, path: &Path, limit: usize) -> Result<Verified> {
+        self.prepare().await?;
+        if self.members.iter().any(|member| member.node.is_none()) {
+            return Err(self.unreachable());
+        }
+        if let Some(stopped) = self.stopped().into_iter().next() {
+            return Err(Error::Refused(vec![format!("table `{}` stands still: {}", stopped.table, stopped.why)]));
+        }
+        let mut plan = PlanReader::open(path, &self.config.name, &self.names)?;
+        while let Some((table, mend)) = plan.next(&self.tables, &self.names)? {
+            for (node, row) in &mend.write {
+                self.effect(table, *node, row.as_deref()).map_err(|why| plan.wrong(&why))?;
+            }
+        }
+        let mut plan = PlanReader::open(path, &self.config.name, &self.names)?;
+        let mut verified = Verified::default();
+        let (mut group, mut weight): ((usize, Vec<Mend>), usize) = ((0, Vec::new()), 0);
+        loop {
+            let next = plan.next(&self.tables, &self.names)?;
+            let table = next.as_ref().map(|(table, _)| *table);
+            let full = weight > MENDS_LIMIT || group.1.len() >= look::TOGETHER || table != Some(group.0);
+            if full && !group.1.is_empty() {
+                let mends = std::mem::take(&mut group.1);
+                self.carry_out_group(group.0, mends, limit, &mut verified).await?;
+                weight = 0;
+            }
+            let Some((table, mend)) = next else { break };
+            let rows = mend.read.iter().chain(&mend.write).filter_map(|(_, row)| row.as_ref());
+            weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
+            group.0 = table;
+            group.1.push(mend);
+        }
+        verified.away = self.away();
+        verified.stopped = self.stopped();
+        Ok(verified)
+    }
+
+    async fn carry_out_group(
+        &mut self,
+        table: usize,
+        mut mends: Vec<Mend>,
+        limit: usize,
+        verified: &mut Verified,
+    ) -> Result<()> {
+        let name = self.tables[table].name.clone();
+        let at = verified.tables.iter().position(|known| known.table == name).unwrap_or_else(|| {
+            verified.tables.push(VerifiedTable::new(&name));
+            verified.tables.len() - 1
+        });
+        let report = &mut verified.tables[at];
+        report.differences += mends.len() as u64;
+        for _ in 0..ATTEMPTS {
+            let opened = self.open().await?;
+            let nodes = compared(&self.tables[table], &opened);
+            self.close().await;
+            let opened = match nodes.as_deref() {
+                Some(nodes) if nodes.len() == self.members.len() => self.open_together(table, nodes).await?,
+                _ => return Err(self.unreachable()),
+            };
+            let (Some(opened), Some(nodes)) = (opened, nodes) else { continue };
+            let keys: Vec<Key> = mends.iter().map(|mend| mend.key.clone()).collect();
+            let restless = self.restless(table, &nodes, &opened, &keys).await?;
+            let mut as_read = Vec::with_capacity(mends.len());
+            let mut left = mends.into_iter();
+            let (mut rest, mut step) = (keys.as_slice(), Session::first_step());
+            while !rest.is_empty() {
+                let standing = self.standing_rows(table, &nodes, rest, &mut step).await?;
+                rest = &rest[standing.len()..];
+                for (mend, standing) in left.by_ref().zip(standing) {
+                    let same = mend
+                        .read
+                        .iter()
+                        .all(|(node, row)| standing.iter().any(|(at, stands)| at == node && stands.is(row.as_deref())));
+                    let moving = restless.moving.contains(&mend.key) || restless.waiting.contains(&mend.key);
+                    if same && !moving {
+                        as_read.push(mend);
+                    } else {
+                        let why = "what stands there is not what the plan was made of".to_owned();
+                        report.leave(&mend.key, Left::MovedOn, None, why, limit);
+                    }
+                }
+            }
+            self.close().await;
+            let done = self.mend(table, &opened, as_read).await?;
+            report.take(done, &self.names, limit);
+            return Ok(());
+        }
+        for mend in mends.drain(..) {
+            let why = "another engine is at work on this table; run it again".to_owned();
+            report.leave(&mend.key, Left::MovedOn, None, why, limit);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! How the rows of one key differ.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::super::settle;
+use super::super::table::Table;
+use crate::model::{Key, NodeId, Row};
+
+/// What stands at a node for a key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    Absent,
+    /// In the shared shape.
+    Row(Arc<Row>),
+    /// A row that cannot be read, and why.
+    Odd(String),
+}
+
+impl Standing {
+    pub fn row(&self) -> Option<&Arc<Row>> {
+        match self {
+            Standing::Row(row) => Some(row),
+            _ => None,
+        }
+    }
+
+    /// Whether just this stands there.
+    pub fn is(&self, row: Option<&Row>) -> bool {
+        match self {
+            Standing::Absent => row.is_none(),
+            Standing::Row(own) => row == Some(&**own),
+            Standing::Odd(_) => false,
+        }
+    }
+}
+
+/// A key whose rows are not alike.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    pub key: Key,
+    /// By the nodes that were compared.
+    pub standing: Vec<(NodeId, Standing)>,
+    /// Nodes that lack the row.
+    pub missing: Vec<NodeId>,
+    /// Targets of a one-way table that have a row which its source has not.
+    pub extra: Vec<NodeId>,
+    /// Nodes whose row has other values than another's; of a one-way table, than the source's.
+    pub differing: Vec<NodeId>,
+    /// Places of the columns in which they differ.
+    pub columns: Vec<usize>,
+    /// Nodes whose row cannot be read.
+    pub odd: Vec<NodeId>,
+}
+
+/// How many differences there are that nothing is to be done about, because the table's `operations` leave them alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Allowed {
+    pub missing: u64,
+    pub extra: u64,
+    pub differing: u64,
+}
+
+/// How the rows of a key differ, if they do other than the table's operations allow.
+pub fn compare(
+    table: &Table,
+    key: Key,
+    standing: Vec<(NodeId, Standing)>,
+    allowed: &mut Allowed,
+) -> Option<Difference> {
+    let mut difference = Difference {
+        key,
+        missing: Vec::new(),
+        extra: Vec::new(),
+        differing: Vec::new(),
+        columns: Vec::new(),
+        odd: standing.iter().filter(|(_, stands)| matches!(stands, Standing::Odd(_))).map(|(node, _)| *node).collect(),
+        standing,
+    };
+    match table.from {
+        Some(from) => difference.one_way(table, from),
+        None => difference.two_way(table),
+    }
+    let operations = table.operations;
+    let let_be = |ok: bool, nodes: &mut Vec<NodeId>, count: &mut u64| {
+        if ok {
+            *count += nodes.len() as u64;
+            nodes.clear();
+        }
+    };
+    // Of a two-way table nobody can tell whether a row was created here or deleted there.
+    let_be(
+        !operations.insert || table.from.is_none() && !operations.delete,
+        &mut difference.missing,
+        &mut allowed.missing,
+    );
+    let_be(!operations.delete, &mut difference.extra, &mut allowed.extra);
+    let_be(!operations.update, &mut difference.differing, &mut allowed.differing);
+    if difference.differing.is_empty() {
+        difference.columns.clear();
+    }
+    let any = [&difference.missing, &difference.extra, &difference.differing, &difference.odd];
+    any.iter().any(|nodes| !nodes.is_empty()).then_some(difference)
+}
+
+impl Difference {
+    pub fn at(&self, node: NodeId) -> Option<&Standing> {
+        self.standing.iter().find(|(at, _)| *at == node).map(|(_, stands)| stands)
+    }
+
+    fn one_way(&mut self, table: &Table, from: NodeId) {
+        let Some(source) = self.at(from).cloned() else { return };
+        for (node, stands) in self.standing.iter().filter(|(node, _)| *node != from) {
+            match (&source, stands) {
+                (Standing::Row(_) | Standing::Odd(_), Standing::Absent) => self.missing.push(*node),
+                (Standing::Absent, Standing::Row(_) | Standing::Odd(_)) => self.extra.push(*node),
+                (Standing::Row(a), Standing::Row(b)) => {
+                    let columns = settle::differing(table, (from, a), (*node, b));
+                    if !columns.is_empty() {
+                        self.differing.push(*node);
+                    }
+                    self.columns.extend(columns);
+                }
+                _ => {}
+            }
+        }
+        self.tidy();
+    }
+
+    fn two_way(&mut self, table: &Table) {
+        let rows: Vec<(NodeId, &Row)> =
+            self.standing.iter().filter_map(|(node, stands)| Some((*node, &**stands.row()?))).collect();
+        for (at, a) in rows.iter().enumerate() {
+            for b in &rows[at + 1..] {
+                let columns = settle::differing(table, *a, *b);
+                if !columns.is_empty() {
+                    self.differing.extend([a.0, b.0]);
+                }
+                self.columns.extend(columns);
+            }
+        }
+        if rows.len() + self.odd.len() > 0 {
+            let absent = self.standing.iter().filter(|(_, stands)| *stands == Standing::Absent);
+            self.missing = absent.map(|(node, _)| *node).collect();
+        }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        for nodes in [&mut self.differing, &mut self.missing, &mut self.extra] {
+            nodes.sort_unstable();
+            nodes.dedup();
+        }
+        self.columns.sort_unstable();
+        self.columns.dedup();
+    }
+}

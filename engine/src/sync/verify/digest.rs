@@ -1,0 +1,305 @@
+//! What a table comes to: sums of row hashes, by parts of the keys. Where the sums of two nodes are equal the rows are.
+//!
+//! A row's hash is 128 bits wide, over the canonical form of the key and of the columns that are compared, with a seed drawn
+//! for each run. Hashes are added up, so the order in which rows are read does not matter; rows that are exchanged, doubled or
+//! moved change the sum, since each hash knows its key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use twox_hash::XxHash3_128;
+
+use super::super::lens::Lens;
+use super::super::table::Table;
+use crate::model::{Key, NodeId, write_canonical};
+use crate::node::Scanned;
+
+/// Into so many parts the keys of a table are divided by their hash.
+const PARTS: usize = 1 << 16;
+
+/// Columns that the same nodes have, and are compared there.
+#[derive(Debug, PartialEq)]
+pub struct Class {
+    /// Places in the shared row, without the key's.
+    columns: Vec<usize>,
+    nodes: Vec<NodeId>,
+}
+
+/// How rows of a table are compared.
+#[derive(Debug)]
+pub struct Measure {
+    key: Vec<usize>,
+    /// The first is that of all nodes, so that it tells which rows there are.
+    classes: Vec<Class>,
+    seed: u64,
+}
+
+impl Measure {
+    /// For the rows of these nodes.
+    pub fn of(table: &Table, nodes: &[NodeId], seed: u64) -> Measure {
+        let mut classes = vec![Class { columns: Vec::new(), nodes: nodes.to_vec() }];
+        for column in (0..table.columns.len()).filter(|column| !table.key.contains(column)) {
+            let has = |node: &&NodeId| table.form(**node).is_some_and(|form| form.lens.has(column));
+            let holders: Vec<NodeId> = nodes.iter().filter(has).copied().collect();
+            // What goes one way is compared with where it comes from.
+            if holders.len() < 2 || table.from.is_some_and(|from| !holders.contains(&from)) {
+                continue;
+            }
+            match classes.iter_mut().find(|class| class.nodes == holders) {
+                Some(class) => class.columns.push(column),
+                None => classes.push(Class { columns: vec![column], nodes: holders }),
+            }
+        }
+        Measure { key: table.key.clone(), classes, seed }
+    }
+
+    fn hash(&self, bytes: &[u8]) -> u128 {
+        XxHash3_128::oneshot_with_seed(self.seed, bytes)
+    }
+}
+
+/// Takes the measure of one node's rows.
+struct Ruler {
+    measure: Arc<Measure>,
+    node: NodeId,
+    lens: Lens,
+    /// The places of the node's classes.
+    classes: Vec<usize>,
+    buffer: Vec<u8>,
+    hashes: Vec<u128>,
+}
+
+impl Ruler {
+    fn new(measure: &Arc<Measure>, node: NodeId, lens: &Lens) -> Ruler {
+        let classes = measure.classes.iter().enumerate().filter(|(_, class)| class.nodes.contains(&node));
+        Ruler {
+            measure: measure.clone(),
+            node,
+            lens: lens.clone(),
+            classes: classes.map(|(at, _)| at).collect(),
+            buffer: Vec::new(),
+            hashes: Vec::new(),
+        }
+    }
+
+    /// The hash of the key, and the key if it is `wanted`; the hashes of the row for each of the node's classes are left in
+    /// `hashes`.
+    fn apply(&mut self, scanned: Scanned, wanted: impl FnOnce(u128) -> bool) -> (u128, Option<Key>) {
+        let Ruler { measure, lens, classes, buffer, hashes, node } = self;
+        hashes.clear();
+        buffer.clear();
+        match scanned {
+            Ok(local) => {
+                let row = lens.to_shared(local);
+                measure.key.iter().for_each(|&at| write_canonical(&row[at], buffer));
+                let key_hash = measure.hash(buffer);
+                let end = buffer.len();
+                for &class in &*classes {
+                    buffer.truncate(end);
+                    measure.classes[class].columns.iter().for_each(|&at| write_canonical(&row[at], buffer));
+                    hashes.push(measure.hash(buffer));
+                }
+                let key = wanted(key_hash).then(|| measure.key.iter().map(|&at| row[at].clone()).collect());
+                (key_hash, key)
+            }
+            Err((key, _)) => {
+                key.iter().for_each(|value| write_canonical(value, buffer));
+                let key_hash = measure.hash(buffer);
+                // Like no row anywhere: it has to be looked at.
+                buffer.extend_from_slice(b"\xFFodd");
+                buffer.extend_from_slice(&node.0.to_le_bytes());
+                let hash = measure.hash(buffer);
+                hashes.extend(classes.iter().map(|_| hash));
+                (key_hash, wanted(key_hash).then_some(key))
+            }
+        }
+    }
+}
+
+fn part_of(key_hash: u128) -> usize {
+    key_hash as usize % PARTS
+}
+
+/// What takes in the rows of one node.
+pub trait Taker: Send + 'static {
+    fn take(&mut self, scanned: Scanned);
+}
+
+/// The sums of one node.
+pub struct Sums {
+    ruler: Ruler,
+    /// By the node's classes and part.
+    sums: Vec<Vec<u128>>,
+    /// Rows in each part.
+    counts: Vec<u32>,
+    pub rows: u64,
+}
+
+impl Sums {
+    pub fn new(measure: &Arc<Measure>, node: NodeId, lens: &Lens) -> Sums {
+        let ruler = Ruler::new(measure, node, lens);
+        let sums = ruler.classes.iter().map(|_| vec![0; PARTS]).collect();
+        Sums { ruler, sums, counts: vec![0; PARTS], rows: 0 }
+    }
+
+    fn sum(&self, class: usize, part: usize) -> Option<u128> {
+        let own = self.ruler.classes.iter().position(|&own| own == class)?;
+        Some(self.sums[own][part])
+    }
+}
+
+impl Taker for Sums {
+    fn take(&mut self, scanned: Scanned) {
+        let (key_hash, _) = self.ruler.apply(scanned, |_| false);
+        let part = part_of(key_hash);
+        for (sums, hash) in self.sums.iter_mut().zip(&self.ruler.hashes) {
+            sums[part] = sums[part].wrapping_add(*hash);
+        }
+        self.counts[part] = self.counts[part].saturating_add(1);
+        self.rows += 1;
+    }
+}
+
+/// The parts in which any sums of a class differ, each with the number of rows that all nodes together have there.
+pub fn differing(measure: &Measure, all: &[Sums]) -> Vec<(usize, u64)> {
+    let differs = |part: &usize| {
+        (0..measure.classes.len()).any(|class| {
+            let mut sums = all.iter().filter_map(|own| own.sum(class, *part));
+            let first = sums.next();
+            sums.any(|sum| Some(sum) != first)
+        })
+    };
+    let rows = |part: usize| all.iter().map(|own| u64::from(own.counts[part])).sum();
+    (0..PARTS).filter(differs).map(|part| (part, rows(part))).collect()
+}
+
+/// Some of the parts.
+pub struct Selection(Vec<u64>);
+
+impl Selection {
+    pub fn of(parts: &[(usize, u64)]) -> Selection {
+        let mut bits = vec![0; PARTS / 64];
+        parts.iter().for_each(|(part, _)| bits[part / 64] |= 1 << (part % 64));
+        Selection(bits)
+    }
+
+    fn has(&self, part: usize) -> bool {
+        self.0[part / 64] >> (part % 64) & 1 == 1
+    }
+}
+
+/// The rows of one node in some parts: the key, and the hashes by the node's classes.
+pub struct Narrow {
+    ruler: Ruler,
+    selection: Arc<Selection>,
+    rows: Vec<(u128, Key, Box<[u128]>)>,
+}
+
+impl Narrow {
+    pub fn new(measure: &Arc<Measure>, node: NodeId, lens: &Lens, selection: &Arc<Selection>) -> Narrow {
+        Narrow { ruler: Ruler::new(measure, node, lens), selection: selection.clone(), rows: Vec::new() }
+    }
+}
+
+impl Taker for Narrow {
+    fn take(&mut self, scanned: Scanned) {
+        let selection = &self.selection;
+        let (key_hash, key) = self.ruler.apply(scanned, |key_hash| selection.has(part_of(key_hash)));
+        if let Some(key) = key {
+            self.rows.push((key_hash, key, self.ruler.hashes.as_slice().into()));
+        }
+    }
+}
+
+/// The keys whose rows are not alike at all nodes.
+pub fn unlike(measure: &Measure, all: Vec<Narrow>) -> Vec<Key> {
+    struct Seen {
+        key: Key,
+        /// By class: the hash that every node with the class has to have, and how many have it.
+        hashes: Vec<(u128, usize)>,
+        alike: bool,
+    }
+    let mut seen: HashMap<u128, Seen> = HashMap::new();
+    for Narrow { ruler, rows, .. } in all {
+        for (key_hash, key, hashes) in rows {
+            let row = seen.entry(key_hash).or_insert_with(|| Seen {
+                key,
+                hashes: vec![(0, 0); measure.classes.len()],
+                alike: true,
+            });
+            for (&class, hash) in ruler.classes.iter().zip(hashes) {
+                let (known, count) = &mut row.hashes[class];
+                row.alike &= *count == 0 || *known == hash;
+                (*known, *count) = (hash, *count + 1);
+            }
+        }
+    }
+    let whole = |row: &Seen| {
+        let complete = |(class, (_, count)): (&Class, &(u128, usize))| *count == class.nodes.len();
+        row.alike && measure.classes.iter().zip(&row.hashes).all(complete)
+    };
+    seen.into_values().filter(|row| !whole(row)).map(|row| row.key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Row, Value};
+
+    const A: NodeId = NodeId(0);
+    const B: NodeId = NodeId(1);
+
+    fn row(cells: &[i64]) -> Row {
+        cells.iter().map(|cell| Value::Int(*cell)).collect()
+    }
+
+    fn measure() -> Arc<Measure> {
+        let class = Class { columns: vec![1, 2], nodes: vec![A, B] };
+        Arc::new(Measure { key: vec![0], classes: vec![class], seed: 7 })
+    }
+
+    fn lens() -> Lens {
+        Lens::of(vec![0, 1, 2], 3)
+    }
+
+    /// The keys that are told to differ.
+    fn compared(a: &[&[i64]], b: &[&[i64]]) -> Vec<Key> {
+        let measure = measure();
+        let sums = |node, rows: &[&[i64]]| {
+            let mut sums = Sums::new(&measure, node, &lens());
+            rows.iter().for_each(|cells| sums.take(Ok(row(cells))));
+            sums
+        };
+        let parts = differing(&measure, &[sums(A, a), sums(B, b)]);
+        let selection = Arc::new(Selection::of(&parts));
+        let narrow = |node, rows: &[&[i64]]| {
+            let mut narrow = Narrow::new(&measure, node, &lens(), &selection);
+            rows.iter().for_each(|cells| narrow.take(Ok(row(cells))));
+            narrow
+        };
+        let mut keys = unlike(&measure, vec![narrow(A, a), narrow(B, b)]);
+        keys.sort_by_key(|key| format!("{key:?}"));
+        keys
+    }
+
+    #[test]
+    fn order_does_not_matter_and_everything_else_does() {
+        assert!(compared(&[&[1, 5, 6], &[2, 7, 8]], &[&[2, 7, 8], &[1, 5, 6]]).is_empty());
+        let keys = |keys: &[i64]| keys.iter().map(|key| row(&[*key])).collect::<Vec<Key>>();
+        // Values of two columns, and of two rows, that change places.
+        assert_eq!(compared(&[&[1, 5, 6], &[2, 7, 8]], &[&[2, 7, 8], &[1, 6, 5]]), keys(&[1]));
+        assert_eq!(compared(&[&[1, 5, 6], &[2, 7, 8]], &[&[1, 7, 8], &[2, 5, 6]]), keys(&[1, 2]));
+        // What would cancel out in a sum of values.
+        assert_eq!(compared(&[&[1, 5, 5], &[2, 5, 5]], &[&[1, 4, 5], &[2, 6, 5]]), keys(&[1, 2]));
+        assert_eq!(compared(&[&[1, 5, 6]], &[]), keys(&[1]));
+        assert_eq!(compared(&[], &[&[1, 5, 6], &[9, 0, 0]]), keys(&[1, 9]));
+    }
+
+    #[test]
+    fn rows_that_cannot_be_read_are_like_no_other() {
+        let measure = measure();
+        let mut sums = [Sums::new(&measure, A, &lens()), Sums::new(&measure, B, &lens())];
+        sums.iter_mut().for_each(|sums| sums.take(Err((row(&[1]), "odd".to_owned()))));
+        assert_eq!(differing(&measure, &sums).len(), 1);
+    }
+}

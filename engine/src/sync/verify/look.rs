@@ -1,0 +1,158 @@
+//! The second look: keys whose rows were not alike are looked up once more in fresh snapshots, and told apart from changes
+//! that are on their way.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::super::opened::Opened;
+use super::super::read;
+use super::super::session::Session;
+use super::compare::Standing;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::model::{Key, NodeId, Value};
+
+/// Keys that are looked up in the same snapshots, at most.
+pub(super) const TOGETHER: usize = 20_000;
+
+/// Keys whose rows are asked for while nobody knows how large they are, and at most.
+const PROBE: usize = 16;
+const FETCH: usize = 2_000;
+
+/// The memory that rows which are compared may take at once, in bytes.
+const ROWS_LIMIT: usize = 24 << 20;
+
+/// How often the snapshots are opened anew while another engine moves the positions between them.
+const LOOKS: u32 = 50;
+
+/// The pause between two of those.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What stands between two keys and a comparison.
+#[derive(Default)]
+pub struct Restless {
+    /// Changes of these are on their way.
+    pub moving: HashSet<Key>,
+    /// These wait somewhere.
+    pub waiting: HashSet<Key>,
+}
+
+impl Session {
+    /// Opens snapshots at these nodes that fit together: what any of them has applied, the others show. `None` if another
+    /// engine is too busy for that, or if somebody is not there any more.
+    pub(super) async fn open_together(&mut self, table: usize, nodes: &[NodeId]) -> Result<Option<Opened>> {
+        for _ in 0..LOOKS {
+            let mut opened = self.open().await?;
+            fault::point("verify-look").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+            if super::compared(&self.tables[table], &opened).as_deref() != Some(nodes) {
+                self.close().await;
+                return Ok(None);
+            }
+            if !opened.doubtful && self.cuts_fit(table, nodes, &mut opened).await? {
+                return Ok(Some(opened));
+            }
+            self.close().await;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(None)
+    }
+
+    /// Notes what each node's snapshot shows of its history; whether it is all that others have applied.
+    async fn cuts_fit(&mut self, table: usize, nodes: &[NodeId], opened: &mut Opened) -> Result<bool> {
+        for &source in nodes {
+            let start = read::start(&self.tables[table], source, opened);
+            let (Some(spec), Some(start)) = (self.tables[table].spec(source).cloned(), start) else { continue };
+            let member = &mut self.members[source.index()];
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let page = node.entries(&spec, &start, None, 1).await;
+            let whole = page.map_err(Error::at(&member.name, "reading the history"))?.whole;
+            let table = &self.tables[table];
+            let mut targets = nodes.iter().filter(|&&target| target != source && table.is_target(target));
+            if targets.any(|&target| !whole.includes(opened.position(table.index, target, source))) {
+                return Ok(false);
+            }
+            opened.set_read(table.index, source, whole);
+        }
+        Ok(true)
+    }
+
+    /// Which of these keys are still being carried, or wait.
+    pub(super) async fn restless(
+        &mut self,
+        table: usize,
+        nodes: &[NodeId],
+        opened: &Opened,
+        keys: &[Key],
+    ) -> Result<Restless> {
+        let mut restless = Restless::default();
+        let borrowed: Vec<&Key> = keys.iter().collect();
+        for &source in nodes {
+            let waits = keys.iter().filter(|key| opened.parked(source, table, key).is_some());
+            restless.waiting.extend(waits.cloned());
+            let Some(spec) = self.tables[table].spec(source).filter(|spec| spec.captured).cloned() else { continue };
+            let member = &mut self.members[source.index()];
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let entries = node.entries_of(&spec, &borrowed).await;
+            let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;
+            let table = &self.tables[table];
+            let takes = |target: &&NodeId| **target != source && table.is_target(**target) && table.is_source(source);
+            for entry in entries {
+                let passed =
+                    |target: &NodeId| opened.position(table.index, *target, source).contains(entry.mark, entry.id);
+                if !nodes.iter().filter(takes).all(passed) {
+                    restless.moving.insert(entry.key);
+                }
+            }
+        }
+        Ok(restless)
+    }
+
+    /// The rows of as many of these keys as memory allows, at least of one, at every node; `step` is how many to try, and then
+    /// how many to try next.
+    pub(super) async fn standing_rows(
+        &mut self,
+        table: usize,
+        nodes: &[NodeId],
+        keys: &[Key],
+        step: &mut usize,
+    ) -> Result<Vec<Vec<(NodeId, Standing)>>> {
+        let keys: Vec<&Key> = keys.iter().take((*step).max(1)).collect();
+        let tables = &self.tables;
+        let asked = &keys;
+        let members = self.members.iter_mut().filter(|member| nodes.contains(&member.id));
+        let reading = join_all(members.map(async |member| {
+            let (form, node) = (tables[table].form(member.id)?, member.node.as_deref_mut()?);
+            let rows = node.rows(&form.spec, asked).await;
+            let doing = format!("reading rows of {}", form.spec.full_name());
+            Some((member.id, form, rows.map_err(Error::at(&member.name, doing))))
+        }));
+        let mut standing: Vec<Vec<(NodeId, Standing)>> = keys.iter().map(|_| Vec::with_capacity(nodes.len())).collect();
+        let mut weight = 0;
+        for (node, form, rows) in reading.await.into_iter().flatten() {
+            for (all, row) in standing.iter_mut().zip(rows?) {
+                all.push((
+                    node,
+                    match row {
+                        None => Standing::Absent,
+                        Some(Err(why)) => Standing::Odd(why),
+                        Some(Ok(row)) => {
+                            weight += row.iter().map(Value::weight).sum::<usize>();
+                            Standing::Row(Arc::new(form.lens.to_shared(row)))
+                        }
+                    },
+                ));
+            }
+        }
+        let each = (weight / keys.len().max(1)).max(1);
+        *step = (ROWS_LIMIT / each).clamp(1, FETCH);
+        Ok(standing)
+    }
+
+    /// With how many keys to begin asking for rows.
+    pub(super) fn first_step() -> usize {
+        PROBE
+    }
+}

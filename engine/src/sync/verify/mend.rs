@@ -1,0 +1,237 @@
+//! Mending what differs: whose row is right, and writing it where another stands, unless somebody has been there since.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::super::opened::Opened;
+use super::super::session::Session;
+use super::super::settle::{self, Rule, Settlement};
+use super::super::table::Table;
+use super::compare::{Difference, Standing};
+use super::report::Left;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Vector, time};
+use crate::node::WriteMode;
+use crate::node::apply::{self, Decision, Effect, Otherwise};
+
+/// What is to be written about one key, and what it was decided upon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mend {
+    pub key: Key,
+    /// What stands at the nodes, in the shared shape; `None` where there is no row.
+    pub read: Vec<(NodeId, Option<Arc<Row>>)>,
+    /// What is to stand there; nodes at which nothing is to change are left out.
+    pub write: Vec<(NodeId, Option<Arc<Row>>)>,
+    /// Whose row is taken, and why.
+    pub settlement: Settlement,
+}
+
+/// What became of rows that were to be written.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Keys that stand as they were meant to.
+    pub mended: u64,
+    pub left: Vec<(Key, Left, NodeId, String)>,
+}
+
+/// How a difference is mended; otherwise why nobody can tell.
+pub fn mend(
+    table: &Table,
+    difference: &Difference,
+    prefer: Option<NodeId>,
+    names: &[String],
+) -> std::result::Result<Mend, String> {
+    for (node, stands) in &difference.standing {
+        if let Standing::Odd(why) = stands {
+            return Err(format!("the row at {} cannot be read: {why}", names[node.index()]));
+        }
+    }
+    let rows: Vec<(NodeId, Arc<Row>)> =
+        difference.standing.iter().filter_map(|(node, stands)| Some((*node, stands.row()?.clone()))).collect();
+    let settlement = settlement(table, difference, &rows, prefer, names)?;
+    let mut write = Vec::new();
+    for &node in &difference.extra {
+        write.push((node, None));
+    }
+    for (node, stands) in &difference.standing {
+        let wanted = difference.missing.contains(node) || difference.differing.contains(node);
+        if !wanted || *node == settlement.winner {
+            continue;
+        }
+        let Some(row) = settle::completed(table, settlement.winner, &rows, *node) else { continue };
+        let changes = stands.row().is_none_or(|own| !settle::differing(table, (*node, own), (*node, &row)).is_empty());
+        if changes {
+            write.push((*node, Some(row)));
+        }
+    }
+    if write.is_empty() {
+        let columns: Vec<&str> = difference.columns.iter().map(|&at| table.columns[at].name.as_str()).collect();
+        return Err(format!(
+            "{} does not have all of the columns that differ ({}); prefer a node that has",
+            names[settlement.winner.index()],
+            columns.join(", ")
+        ));
+    }
+    let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
+    Ok(Mend { key: difference.key.clone(), read, write, settlement })
+}
+
+fn settlement(
+    table: &Table,
+    difference: &Difference,
+    rows: &[(NodeId, Arc<Row>)],
+    prefer: Option<NodeId>,
+    names: &[String],
+) -> std::result::Result<Settlement, String> {
+    if let Some(from) = table.from {
+        return Ok(Settlement { winner: from, reason: format!("the table comes from {} alone", names[from.index()]) });
+    }
+    if difference.differing.is_empty() {
+        let Some((winner, _)) = rows.first() else { return Err("no node has the row any more".to_owned()) };
+        return Ok(Settlement { winner: *winner, reason: "the row was missing elsewhere".to_owned() });
+    }
+    // Whoever differs from nobody lacks the columns that it is about.
+    let rows: Vec<(NodeId, &Row)> = rows
+        .iter()
+        .filter(|(node, _)| difference.differing.contains(node))
+        .map(|(node, row)| (*node, &**row))
+        .collect();
+    let settled = Rule::of(table, prefer).and_then(|rule| rule.decide(table, &rows, names));
+    settled.ok_or_else(|| {
+        format!(
+            "nothing tells whose row is right: pass --prefer NODE, or name a column in the file that tells when a row was \
+             changed: [tables.{}] updated = \"…\"",
+            table.name
+        )
+    })
+}
+
+impl Session {
+    /// Writes rows of a table where those stand that were read in the snapshots that `opened` tells of. A row that somebody has
+    /// changed since stays as it is, and so does all of a node to which another engine has brought something since.
+    pub(super) async fn mend(&mut self, table: usize, opened: &Opened, mends: Vec<Mend>) -> Result<Done> {
+        fault::point("verify-mend").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+        let mut left: HashMap<usize, (Left, NodeId, String)> = HashMap::new();
+        let nodes = self.members.len();
+        let mut decisions: Vec<Vec<Decision>> = (0..nodes).map(|_| Vec::new()).collect();
+        // Which of `mends` each decision is about.
+        let mut places: Vec<Vec<usize>> = vec![Vec::new(); nodes];
+        for (at, mend) in mends.iter().enumerate() {
+            for (node, row) in &mend.write {
+                match self.effect(table, *node, row.as_deref()) {
+                    Ok(effect) => {
+                        decisions[node.index()].push(self.decision(table, mend, *node, effect));
+                        places[node.index()].push(at);
+                    }
+                    Err(why) => {
+                        left.insert(at, (Left::Refused, *node, why));
+                    }
+                }
+            }
+        }
+        let mut batches = Vec::with_capacity(nodes);
+        for (node, decisions) in decisions.into_iter().enumerate() {
+            let mut tables: Vec<Vec<Decision>> = (0..self.tables.len()).map(|_| Vec::new()).collect();
+            let any = !decisions.is_empty();
+            tables[table] = decisions;
+            let batch = any.then(|| self.batch(NodeId(node as u16), tables, opened)).flatten();
+            batches.push(batch.map(|batch| apply::Batch { lets_be: true, ..batch }));
+        }
+        let applying = join_all(self.members.iter_mut().zip(&batches).map(async |(member, batch)| {
+            let (batch, node) = (batch.as_ref()?, member.node.as_deref_mut()?);
+            Some((member.id, apply::apply(node, batch).await))
+        }))
+        .await;
+        let mut failed = None;
+        for (node, result) in applying.into_iter().flatten() {
+            let member = &mut self.members[node.index()];
+            match result {
+                Ok(applied) if applied.overtaken => {
+                    for &at in &places[node.index()] {
+                        let why = "another engine has brought changes there in the meantime; run it again".to_owned();
+                        left.insert(at, (Left::MovedOn, node, why));
+                    }
+                }
+                Ok(applied) => {
+                    let refused: HashMap<&Key, _> =
+                        applied.refused.iter().map(|(_, refusal)| (&refusal.key, &refusal.reason)).collect();
+                    for &at in &places[node.index()] {
+                        let Some(reason) = refused.get(&mends[at].key) else { continue };
+                        let (because, why) = match reason.code {
+                            ParkedCode::Busy => (Left::MovedOn, "a user changed the row in the meantime".to_owned()),
+                            _ => (Left::Refused, reason.message.clone()),
+                        };
+                        left.insert(at, (because, node, why));
+                    }
+                }
+                Err(error) => {
+                    member.prepared &= error.kind != crate::node::ErrorKind::Drift;
+                    failed = failed.or_else(|| Some(Error::at(&member.name, "mending rows")(error)));
+                }
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let mended = (mends.len() - left.len()) as u64;
+        let mut left: Vec<(usize, (Left, NodeId, String))> = left.into_iter().collect();
+        left.sort_by_key(|(at, _)| *at);
+        let told =
+            |(at, (because, node, why)): (usize, (Left, NodeId, String))| (mends[at].key.clone(), because, node, why);
+        Ok(Done { mended, left: left.into_iter().map(told).collect() })
+    }
+
+    /// What a node has to do to have this row, or none; otherwise why it cannot have it.
+    pub(super) fn effect(&self, table: usize, node: NodeId, row: Option<&Row>) -> std::result::Result<Effect, String> {
+        let table = &self.tables[table];
+        let Some(form) = table.form(node) else {
+            return Err(format!("the table is not there at {}", self.names[node.index()]));
+        };
+        let Some(row) = row else { return Ok(Effect::Delete) };
+        let local = form.lens.to_local(row);
+        match form.spec.misfit(&local) {
+            Some((column, why)) => {
+                Err(format!("the value of `{column}` does not fit {}: it {why}", form.spec.full_name()))
+            }
+            None => Ok(Effect::Write(Arc::new(local), WriteMode::Upsert)),
+        }
+    }
+
+    fn decision(&self, table: usize, mend: &Mend, node: NodeId, effect: Effect) -> Decision {
+        let table = &self.tables[table];
+        let of = |rows: &[(NodeId, Option<Arc<Row>>)], at: NodeId| {
+            rows.iter().find(|(node, _)| *node == at).and_then(|(_, row)| row.clone())
+        };
+        let winner_row = of(&mend.write, node);
+        let lost = of(&mend.read, node).map(|own| {
+            let mut lost = settle::lost(
+                "verify",
+                table,
+                &mend.key,
+                &mend.settlement,
+                winner_row.as_ref().unwrap_or(&own),
+                node,
+                &own,
+            );
+            lost.winner_row = winner_row;
+            lost
+        });
+        Decision {
+            key: mend.key.clone(),
+            effect,
+            notes: Vec::new(),
+            waiting: None,
+            otherwise: Otherwise {
+                vector: Vector::EMPTY,
+                stamp: Stamp { time: time::now(), node: mend.settlement.winner },
+                row: None,
+                standing: Vector::EMPTY,
+                standing_time: i64::MIN,
+            },
+            lost: lost.into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a comparison has found.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value as Document;
+
+use super::super::attendance::Away;
+use super::super::session::Stopped;
+use super::super::status::key_document;
+use super::super::table::Table;
+use super::compare::{Allowed, Difference, Standing};
+use super::mend::Done;
+use crate::model::{Key, value_to_json};
+
+/// What a comparison has found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verified {
+    pub tables: Vec<VerifiedTable>,
+    pub away: Vec<Away>,
+    pub stopped: Vec<Stopped>,
+}
+
+/// What was found of one table.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VerifiedTable {
+    pub table: String,
+    /// Why it was not compared, if it was not.
+    pub skipped: Option<String>,
+    pub nodes: Vec<VerifiedNode>,
+    /// Keys whose rows differ, or are not at all nodes.
+    pub differences: u64,
+    /// Keys whose rows were not alike because changes were on their way.
+    pub on_their_way: u64,
+    /// The same because something waits at a node.
+    pub waiting: u64,
+    /// Differences that the table's `operations` leave alone, as rows at nodes.
+    pub allowed: Allowed,
+    /// Rows, of all nodes together, that stand in parts of the table in which something differs, and were not looked at one
+    /// by one.
+    pub not_narrowed: u64,
+    /// Some of the differences.
+    pub examples: Vec<Example>,
+    /// Keys whose rows were mended.
+    pub mended: u64,
+    /// Keys that were changed by somebody in the meantime, and were left alone.
+    pub moved_on: u64,
+    /// Keys of which nothing tells whose row is right.
+    pub undecided: u64,
+    /// Keys whose rows a node would not take.
+    pub refused: u64,
+    /// Some of the keys that were not mended, and why.
+    pub left: Vec<LeftAlone>,
+}
+
+/// One node's share.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VerifiedNode {
+    pub node: String,
+    pub rows: u64,
+    /// Rows that other nodes have and this one has not.
+    pub missing: u64,
+    /// Rows that this target has and the source has not.
+    pub extra: u64,
+    /// Rows that have other values elsewhere.
+    pub differing: u64,
+    /// Differing rows that hold a value which cannot be read.
+    pub unreadable: u64,
+}
+
+/// A key whose rows differ.
+#[derive(Clone, Debug, Serialize)]
+pub struct Example {
+    pub key: Document,
+    /// By node: `missing`, `extra`, `differing` or `unreadable`; nodes of which there is nothing to say are left out.
+    pub nodes: BTreeMap<String, &'static str>,
+    /// By column and node: the values, where they differ.
+    pub columns: BTreeMap<String, BTreeMap<String, Document>>,
+    /// By node: why a row cannot be read.
+    pub unreadable: BTreeMap<String, String>,
+}
+
+/// Why a difference was not mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Left {
+    MovedOn,
+    Undecided,
+    Refused,
+}
+
+/// A key whose difference was not mended.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftAlone {
+    pub key: Document,
+    pub because: Left,
+    /// Where, if it is about one node.
+    pub node: Option<String>,
+    pub why: String,
+}
+
+impl VerifiedNode {
+    pub fn new(node: &str, rows: u64) -> VerifiedNode {
+        VerifiedNode { node: node.to_owned(), rows, ..VerifiedNode::default() }
+    }
+}
+
+impl VerifiedTable {
+    pub fn new(table: &str) -> VerifiedTable {
+        VerifiedTable { table: table.to_owned(), ..VerifiedTable::default() }
+    }
+
+    /// Forgets what was found so far, and keeps what was mended.
+    pub fn begin(&mut self) {
+        let VerifiedTable { table, mended, .. } = std::mem::take(self);
+        *self = VerifiedTable { table, mended, differences: mended, ..VerifiedTable::default() };
+    }
+
+    /// Counts a difference; tells it while there are fewer than `limit`.
+    pub fn add(&mut self, table: &Table, names: &[String], difference: &Difference, limit: usize) {
+        self.differences += 1;
+        let name = |at: usize| names[at].as_str();
+        let kinds = [
+            ("missing", &difference.missing),
+            ("extra", &difference.extra),
+            ("differing", &difference.differing),
+            ("unreadable", &difference.odd),
+        ];
+        let mut nodes = BTreeMap::new();
+        for (kind, at) in kinds {
+            for node in at {
+                nodes.insert(name(node.index()).to_owned(), kind);
+                let Some(line) = self.nodes.iter_mut().find(|line| line.node == name(node.index())) else { continue };
+                *match kind {
+                    "missing" => &mut line.missing,
+                    "extra" => &mut line.extra,
+                    "differing" => &mut line.differing,
+                    _ => &mut line.unreadable,
+                } += 1;
+            }
+        }
+        if self.examples.len() >= limit {
+            return;
+        }
+        let mut columns = BTreeMap::new();
+        for &column in &difference.columns {
+            let held = |(node, stands): &(crate::model::NodeId, Standing)| {
+                let row = stands.row().filter(|_| table.form(*node).is_some_and(|form| form.lens.has(column)))?;
+                Some((name(node.index()).to_owned(), value_to_json(&row[column])))
+            };
+            columns.insert(table.columns[column].name.clone(), difference.standing.iter().filter_map(held).collect());
+        }
+        let odd = difference.standing.iter().filter_map(|(node, stands)| match stands {
+            Standing::Odd(why) => Some((name(node.index()).to_owned(), why.clone())),
+            _ => None,
+        });
+        self.examples.push(Example { key: key_document(&difference.key), nodes, columns, unreadable: odd.collect() });
+    }
+
+    /// Counts a key that was not mended; tells it while there are fewer than `limit`.
+    pub fn leave(&mut self, key: &Key, because: Left, node: Option<String>, why: String, limit: usize) {
+        *match because {
+            Left::MovedOn => &mut self.moved_on,
+            Left::Undecided => &mut self.undecided,
+            Left::Refused => &mut self.refused,
+        } += 1;
+        if self.left.len() < limit {
+            self.left.push(LeftAlone { key: key_document(key), because, node, why });
+        }
+    }
+
+    /// Takes in what became of rows that were to be written.
+    pub fn take(&mut self, done: Done, names: &[String], limit: usize) {
+        self.mended += done.mended;
+        for (key, because, node, why) in done.left {
+            self.leave(&key, because, Some(names[node.index()].clone()), why, limit);
+        }
+    }
+
+    /// Differences that are still there, as far as is known.
+    pub fn left_over(&self) -> u64 {
+        self.differences - self.mended
+    }
+}
+
+impl Verified {
+    /// The code with which the command ends.
+    pub fn exit_code(&self) -> u8 {
+        let differs = |table: &VerifiedTable| table.left_over() + table.not_narrowed > 0 || table.skipped.is_some();
+        if self.away.iter().any(|away| away.unreachable) {
+            crate::error::UNREACHABLE
+        } else if !self.stopped.is_empty() || !self.away.is_empty() || self.tables.iter().any(differs) {
+            crate::error::ATTENTION
+        } else {
+            crate::error::DONE
+        }
+    }
+}

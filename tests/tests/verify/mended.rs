@@ -1,0 +1,292 @@
+//! What `--repair` writes, what it leaves alone, and plans.
+
+use concord::sync::{Left, Repair, Verified, Verify};
+use concord_tests::{As, Cluster, Kind};
+
+use super::{told, verify};
+
+const PAIRS: [&[Kind]; 3] =
+    [&[Kind::Sqlite, Kind::Sqlite], &[Kind::Sqlite, Kind::Postgres], &[Kind::Postgres, Kind::Postgres]];
+
+fn table(_: Kind) -> String {
+    "CREATE TABLE t (id bigint PRIMARY KEY, name text, n bigint NOT NULL);
+     INSERT INTO t VALUES (1, 'same', 1), (2, 'differs', 2), (3, 'differs', 3), (4, 'gone', 4), (5, 'gone', 5)"
+        .to_owned()
+}
+
+/// Rows that differ without a change that would be on its way: 2 and 3 differ, 4 is missing at b, 5 at a, 6 is at b alone.
+async fn differing(kinds: &[Kind], config: &str) -> Cluster {
+    let mut cluster = Cluster::new(kinds, table, config).await;
+    cluster.run(0, "UPDATE t SET n = 20 WHERE id = 2; DELETE FROM t WHERE id = 5").await;
+    cluster
+        .run(1, "UPDATE t SET n = 30 WHERE id = 3; DELETE FROM t WHERE id = 4; INSERT INTO t VALUES (6, 'new', 6)")
+        .await;
+    forget(&mut cluster).await;
+    cluster
+}
+
+async fn forget(cluster: &mut Cluster) {
+    for node in cluster.nodes.iter_mut() {
+        let history = if node.database.kind() == Kind::Sqlite { "history_store_t" } else { "history_store.t" };
+        node.database.user_as(As::Sync).await.execute(&format!("DELETE FROM {history}")).await;
+    }
+}
+
+fn mending(prefer: Option<&str>) -> Verify {
+    Verify { repair: Repair::Mend, prefer: prefer.map(str::to_owned), ..Verify::default() }
+}
+
+/// Differences, mended, moved on, undecided, refused, and the exit code.
+fn numbers(verified: &Verified) -> ([u64; 5], u8) {
+    let table = &verified.tables[0];
+    ([table.differences, table.mended, table.moved_on, table.undecided, table.refused], verified.exit_code())
+}
+
+const ALL: &str = "SELECT * FROM t ORDER BY id";
+
+#[tokio::test]
+async fn what_nobody_can_decide_is_left_alone_and_the_rest_copied() {
+    for kinds in PAIRS {
+        let mut cluster = differing(kinds, "[tables.t]\n").await;
+        let verified = verify(&cluster, mending(None)).await;
+        assert_eq!(numbers(&verified), ([5, 3, 0, 2, 0], 1), "{kinds:?}: {verified:#?}");
+        let left = &verified.tables[0].left[0];
+        assert!(left.because == Left::Undecided && left.why.contains("--prefer NODE"), "{left:?}");
+        cluster.holds_at(0, ALL, &["1|same|1", "2|differs|20", "3|differs|3", "4|gone|4", "5|gone|5", "6|new|6"]).await;
+        cluster.holds_at(1, ALL, &["1|same|1", "2|differs|2", "3|differs|30", "4|gone|4", "5|gone|5", "6|new|6"]).await;
+        let verified = verify(&cluster, mending(Some("b"))).await;
+        assert_eq!(numbers(&verified), ([2, 2, 0, 0, 0], 0), "{kinds:?}: {verified:#?}");
+        cluster.holds(ALL, &["1|same|1", "2|differs|2", "3|differs|30", "4|gone|4", "5|gone|5", "6|new|6"]).await;
+        // What was overwritten is in the journal, and no change that would be carried.
+        let journal = cluster.session().conflicts(0).await.unwrap();
+        assert_eq!(journal.len(), 2);
+        assert!(
+            journal.iter().all(|lost| lost.loser == "a" && lost.winner == "b" && lost.reason == "verify: --prefer b")
+        );
+        assert_eq!(journal.iter().find(|lost| lost.key[0] == 2).unwrap().loser_row.as_ref().unwrap()["n"], 20);
+        cluster.settle().await;
+        assert_eq!(numbers(&verify(&cluster, Verify::default()).await), ([0; 5], 0));
+    }
+}
+
+#[tokio::test]
+async fn the_policy_and_the_column_that_tells_what_is_later_decide() {
+    let kinds = PAIRS[1];
+    let mut cluster = differing(kinds, "[tables.t]\nupdated = \"n\"\n").await;
+    assert_eq!(numbers(&verify(&cluster, mending(None)).await), ([5, 5, 0, 0, 0], 0));
+    cluster.holds(ALL, &["1|same|1", "2|differs|20", "3|differs|30", "4|gone|4", "5|gone|5", "6|new|6"]).await;
+    let mut cluster = differing(kinds, "[tables.t]\nconflict = { prefer = [\"a\"] }\n").await;
+    assert_eq!(numbers(&verify(&cluster, mending(None)).await), ([5, 5, 0, 0, 0], 0));
+    cluster.holds(ALL, &["1|same|1", "2|differs|20", "3|differs|3", "4|gone|4", "5|gone|5", "6|new|6"]).await;
+}
+
+#[tokio::test]
+async fn one_way_the_targets_become_like_the_source() {
+    for kinds in PAIRS {
+        let mut cluster = differing(kinds, "[tables.t]\nfrom = \"a\"\n").await;
+        let found = verify(&cluster, Verify::default()).await;
+        assert_eq!(told(&found.tables[0]), ["[2] n", "[3] n", "[4] missing b", "[5] extra b", "[6] extra b"]);
+        let verified = verify(&cluster, mending(None)).await;
+        assert_eq!(numbers(&verified), ([5, 5, 0, 0, 0], 0), "{verified:#?}");
+        cluster.holds(ALL, &["1|same|1", "2|differs|20", "3|differs|3", "4|gone|4"]).await;
+        // What was deleted is in the journal too.
+        assert_eq!(cluster.session().conflicts(0).await.unwrap().len(), 4);
+        cluster.settle().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_carried_is_no_difference() {
+    let two_way: [(&str, &[&str], [u64; 3]); 4] = [
+        ("[\"insert\", \"update\"]", &["[2] n", "[3] n"], [3, 0, 0]),
+        ("[\"insert\", \"delete\"]", &["[4] missing b", "[5] missing a", "[6] missing a"], [0, 0, 4]),
+        ("[\"update\", \"delete\"]", &["[2] n", "[3] n"], [3, 0, 0]),
+        ("[\"delete\"]", &[], [3, 0, 4]),
+    ];
+    let one_way: [(&str, &[&str], [u64; 3]); 4] = [
+        ("[\"insert\", \"update\"]", &["[2] n", "[3] n", "[4] missing b"], [0, 2, 0]),
+        ("[\"insert\", \"delete\"]", &["[4] missing b", "[5] extra b", "[6] extra b"], [0, 0, 2]),
+        ("[\"update\", \"delete\"]", &["[2] n", "[3] n", "[5] extra b", "[6] extra b"], [1, 0, 0]),
+        ("[\"insert\"]", &["[4] missing b"], [0, 2, 2]),
+    ];
+    for (from, cases) in [("", two_way), ("from = \"a\"\n", one_way)] {
+        let mut cluster = differing(PAIRS[1], &format!("[tables.t]\n{from}")).await;
+        for (operations, found, allowed) in cases {
+            cluster.configure(&format!("[tables.t]\n{from}operations = {operations}\n"));
+            let verified = verify(&cluster, Verify::default()).await;
+            let table = &verified.tables[0];
+            assert_eq!(told(table), *found, "{from} {operations}");
+            let counts = [table.allowed.missing, table.allowed.extra, table.allowed.differing];
+            assert_eq!(counts, allowed, "{from} {operations}");
+            assert_eq!(verified.exit_code(), u8::from(!found.is_empty()));
+        }
+    }
+}
+
+/// The row is read, and a user changes it before it is written.
+#[tokio::test]
+async fn what_moves_on_meanwhile_is_left_to_its_user() {
+    for kinds in PAIRS {
+        let mut cluster = differing(kinds, "[tables.t]\n").await;
+        let mut session = cluster.session();
+        let how = mending(Some("a"));
+        let verified = cluster
+            .during("verify-mend", session.verify(&how), async |cluster| {
+                cluster.run(1, "UPDATE t SET n = 31 WHERE id = 3").await;
+                cluster.run(0, "INSERT INTO t VALUES (5, 'anew', 50)").await;
+            })
+            .await
+            .unwrap();
+        assert_eq!(numbers(&verified), ([5, 3, 2, 0, 0], 1), "{kinds:?}: {verified:#?}");
+        cluster
+            .holds_at(1, ALL, &["1|same|1", "2|differs|20", "3|differs|31", "4|gone|4", "5|gone|5", "6|new|6"])
+            .await;
+        cluster.holds_at(0, "SELECT n FROM t WHERE id = 5", &["50"]).await;
+        cluster.settle().await;
+        cluster.holds("SELECT n FROM t WHERE id IN (3, 5) ORDER BY id", &["31", "50"]).await;
+    }
+}
+
+/// A node that refuses a row says why, and nothing waits.
+#[tokio::test]
+async fn what_a_node_refuses_is_told_and_does_not_wait() {
+    let setup = |kind: Kind| match kind {
+        Kind::Sqlite => table(kind),
+        Kind::Postgres => table(kind) + "; ALTER TABLE t ADD CONSTRAINT small CHECK (n < 20)",
+    };
+    let mut cluster = Cluster::new(PAIRS[1], setup, "[tables.t]\n").await;
+    cluster.run(0, "UPDATE t SET n = 20 WHERE id = 2; UPDATE t SET n = 7 WHERE id = 3").await;
+    forget(&mut cluster).await;
+    let verified = verify(&cluster, mending(Some("a"))).await;
+    assert_eq!(numbers(&verified), ([2, 1, 0, 0, 1], 1), "{verified:#?}");
+    let left = &verified.tables[0].left[0];
+    assert!(left.node.as_deref() == Some("b") && left.why.contains("small"), "{left:?}");
+    assert_eq!(cluster.waiting().await, [""; 0]);
+    cluster.holds_at(1, "SELECT n FROM t WHERE id IN (2, 3) ORDER BY id", &["2", "7"]).await;
+    assert_eq!(cluster.session().conflicts(0).await.unwrap().len(), 1);
+}
+
+/// Columns that do not live at a node are compared, and taken, where they do.
+#[tokio::test]
+async fn columns_come_from_where_they_live() {
+    let setup = |kind: Kind| match kind {
+        Kind::Postgres => table(kind),
+        Kind::Sqlite => "CREATE TABLE t (id bigint PRIMARY KEY, zahl bigint NOT NULL);
+             INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)"
+            .to_owned(),
+    };
+    let config = "[tables.t]\n[tables.t.nodes.b]\nomit = [\"name\"]\ncolumns = { n = \"zahl\" }\n";
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Sqlite, Kind::Postgres], setup, config).await;
+    cluster.run(1, "UPDATE t SET zahl = 20 WHERE id = 2").await;
+    cluster.run(2, "UPDATE t SET name = 'other' WHERE id = 3; DELETE FROM t WHERE id = 4").await;
+    forget(&mut cluster).await;
+    let found = verify(&cluster, Verify::default()).await;
+    assert_eq!(told(&found.tables[0]), ["[2] n", "[3] name", "[4] missing c"]);
+    let nodes: Vec<[u64; 2]> = found.tables[0].nodes.iter().map(|node| [node.missing, node.differing]).collect();
+    assert_eq!(nodes, [[0, 2], [0, 1], [1, 2]]);
+    assert_eq!(numbers(&verify(&cluster, mending(Some("b"))).await), ([3, 3, 0, 0, 0], 0));
+    for at in [0, 2] {
+        cluster.holds_at(at, ALL, &["1|same|1", "2|differs|20", "3|differs|3", "4|gone|4", "5|gone|5"]).await;
+    }
+    cluster.holds_at(1, ALL, &["1|1", "2|20", "3|3", "4|4", "5|5"]).await;
+}
+
+/// A plan is written, edited, and carried out as far as the rows are still those that it was made of.
+#[tokio::test]
+async fn plans_can_be_edited_and_do_what_they_say() {
+    for kinds in PAIRS {
+        let mut cluster = differing(kinds, "[tables.t]\n").await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plan.jsonl");
+        let how = Verify { repair: Repair::Plan(file.clone()), ..mending(Some("a")) };
+        assert_eq!(numbers(&verify(&cluster, how).await), ([5, 0, 0, 0, 0], 1));
+        cluster.holds_at(1, "SELECT id, n FROM t ORDER BY id", &["1|1", "2|2", "3|30", "5|5", "6|6"]).await;
+        let plan = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(plan.lines().count(), 6, "{plan}");
+        // One line less, one value another, and one row that moves on.
+        let edited: Vec<String> = plan
+            .lines()
+            .filter(|line| !line.contains("\"key\":[4]"))
+            .map(|line| {
+                line.replace(
+                    "\"b\":{\"id\":2,\"name\":\"differs\",\"n\":20}",
+                    "\"b\":{\"id\":2,\"name\":\"edited\",\"n\":21}",
+                )
+            })
+            .collect();
+        std::fs::write(&file, edited.join("\n")).unwrap();
+        cluster.run(1, "UPDATE t SET n = 300 WHERE id = 3").await;
+        let done = cluster.session().carry_out_plan(&file, 20).await.unwrap();
+        assert_eq!(numbers(&done), ([4, 3, 1, 0, 0], 1), "{kinds:?}: {done:#?}");
+        cluster.holds_at(1, ALL, &["1|same|1", "2|edited|21", "3|differs|300", "5|gone|5", "6|new|6"]).await;
+        cluster.holds_at(0, "SELECT id, n FROM t ORDER BY id", &["1|1", "2|20", "3|3", "4|4", "5|5", "6|6"]).await;
+        // Everything has moved on since.
+        let again = cluster.session().carry_out_plan(&file, 20).await.unwrap();
+        assert_eq!(numbers(&again), ([4, 0, 4, 0, 0], 1));
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_does_not_fit_is_refused_before_anything_is_written() {
+    let mut cluster = differing(PAIRS[1], "[tables.t]\n").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.jsonl");
+    let how = Verify { repair: Repair::Plan(file.clone()), ..mending(Some("a")) };
+    verify(&cluster, how).await;
+    let plan = std::fs::read_to_string(&file).unwrap();
+    let wrong = [
+        ("\"sync\":\"test\"", "\"sync\":\"shop\"", ":1: it was made for the sync `shop`"),
+        ("[\"a\",\"b\"]", "[\"a\",\"c\"]", ":1: it was made for the nodes a, c"),
+        ("verify plan 1", "verify plan 9", ":1: it is a `concord verify plan 9`"),
+        ("{\"plan\"", "{\"plans\"", ":1: it is no plan"),
+        ("\"table\":\"t\",\"key\":[6]", "\"table\":\"u\",\"key\":[6]", "no table is called `u`"),
+        ("\"write\":{\"a\":{\"id\":6", "\"write\":{\"x\":{\"id\":6", "no node is called `x`"),
+        ("\"write\":{\"a\":{\"id\":6", "\"write\":{\"a\":{\"id\":7", "the row at a has another key"),
+        ("\"write\":{\"a\":{\"id\":6,\"name\"", "\"write\":{\"a\":{\"id\":6,\"nam\"", "has no column `nam`"),
+        ("\"key\":[6]", "\"key\":[\"6\"]", "this is no key of `t`"),
+        (
+            "\"write\":{\"a\":{\"id\":6,\"name\":\"new\",\"n\":6}",
+            "\"write\":{\"a\":{\"id\":6,\"name\":\"new\",\"n\":\"6\"}",
+            "`n` at a is no integer",
+        ),
+        (
+            "\"write\":{\"a\":{\"id\":6,\"name\":\"new\",\"n\":6}",
+            "\"write\":{\"a\":{\"id\":6,\"name\":\"new\"}",
+            "has no `n`",
+        ),
+        ("\"write\":{\"a\":{\"id\":6", "\"read\":{\"a\":{\"id\":6", "duplicate field `read`"),
+    ];
+    for (part, by, says) in wrong {
+        assert!(plan.contains(part), "{part}: {plan}");
+        std::fs::write(&file, plan.replacen(part, by, 1)).unwrap();
+        let error = cluster.session().carry_out_plan(&file, 20).await.unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains(says), "{says}: {error}");
+        cluster.holds_at(1, "SELECT id, n FROM t ORDER BY id", &["1|1", "2|2", "3|30", "5|5", "6|6"]).await;
+        cluster.holds_at(0, "SELECT id, n FROM t ORDER BY id", &["1|1", "2|20", "3|3", "4|4"]).await;
+    }
+}
+
+/// Rows that refer to others come after them, and go before them, whatever the order of the file.
+#[tokio::test]
+async fn tables_that_refer_to_each_other_are_mended_together() {
+    let setup = |_: Kind| {
+        "CREATE TABLE t (id bigint PRIMARY KEY); CREATE TABLE child (id bigint PRIMARY KEY, t bigint REFERENCES t (id));
+         INSERT INTO t VALUES (1); INSERT INTO child VALUES (1, 1)"
+            .to_owned()
+    };
+    for kinds in PAIRS {
+        let config = "[tables.child]\nfrom = \"a\"\n[tables.t]\nfrom = \"a\"\n";
+        let mut cluster = Cluster::new(kinds, setup, config).await;
+        cluster.run(0, "INSERT INTO t VALUES (2); INSERT INTO child VALUES (2, 2)").await;
+        cluster.run(1, "INSERT INTO t VALUES (3); INSERT INTO child VALUES (3, 3)").await;
+        forget(&mut cluster).await;
+        let history = if kinds[0] == Kind::Sqlite { "history_store_child" } else { "history_store.child" };
+        cluster.nodes[0].database.user_as(As::Sync).await.execute(&format!("DELETE FROM {history}")).await;
+        let verified = verify(&cluster, mending(None)).await;
+        assert_eq!(verified.exit_code(), 0, "{kinds:?}: {verified:#?}");
+        let counts: Vec<[u64; 2]> = verified.tables.iter().map(|table| [table.differences, table.mended]).collect();
+        assert_eq!((counts, verified.tables[0].table.as_str()), (vec![[2, 2], [2, 2]], "child"));
+        cluster.holds("SELECT * FROM child ORDER BY id", &["1|1", "2|2"]).await;
+        cluster.holds("SELECT * FROM t ORDER BY id", &["1", "2"]).await;
+    }
+}
