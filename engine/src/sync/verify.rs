@@ -33,13 +33,13 @@ use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, TableSpec, Value};
 
 /// Rows of parts that differ which are held at once, of all nodes together.
-const NARROWED: u64 = 200_000;
+const NARROWED: u64 = 100_000;
 
 /// How often a table is begun anew because a node came or went.
 const ATTEMPTS: u32 = 10;
 
 /// The memory that rows which are to be written may take at once, in bytes.
-const MENDS_LIMIT: usize = 16 << 20;
+const MENDS_LIMIT: usize = 8 << 20;
 
 /// What is to be compared, and what is to be done about differences.
 #[derive(Clone, Debug)]

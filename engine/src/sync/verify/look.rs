@@ -16,14 +16,14 @@ use crate::fault;
 use crate::model::{Key, NodeId, Value};
 
 /// Keys that are looked up in the same snapshots, at most.
-pub(super) const TOGETHER: usize = 20_000;
+pub(super) const TOGETHER: usize = 10_000;
 
 /// Keys whose rows are asked for while nobody knows how large they are, and at most.
 const PROBE: usize = 16;
 const FETCH: usize = 2_000;
 
 /// The memory that rows which are compared may take at once, in bytes.
-const ROWS_LIMIT: usize = 24 << 20;
+const ROWS_LIMIT: usize = 16 << 20;
 
 /// How often the snapshots are opened anew while another engine moves the positions between them.
 const LOOKS: u32 = 50;
