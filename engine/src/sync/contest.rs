@@ -253,6 +253,17 @@ impl Contest {
                 self.versions[at].version.stamp = latest.unwrap_or(version.stamp);
             }
         }
+        // The same goes where only the last change is purged, and older ones are told of that others made: whoever has seen
+        // the same knows how young it is.
+        for at in 0..self.versions.len() {
+            let version = &self.versions[at].version;
+            let same =
+                self.versions.iter().map(|other| &other.version).filter(|other| {
+                    other.vector == version.vector && (other.decided_alike(version) || !table.tells_all())
+                });
+            let latest = same.map(|other| other.stamp).max();
+            self.versions[at].version.stamp = latest.unwrap_or(version.stamp);
+        }
     }
 
     /// Whether the content that stands at a node has seen a change, also at nodes that have nothing new to say.
