@@ -4,6 +4,7 @@ mod cli;
 mod conformance;
 mod crash;
 mod harness;
+mod load;
 mod model;
 mod scene;
 mod surroundings;

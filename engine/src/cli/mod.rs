@@ -6,9 +6,11 @@ pub mod check;
 pub mod conflicts;
 pub mod demo;
 pub mod install;
+pub mod load;
 mod logging;
 pub mod new;
 pub mod parked;
+mod progress;
 pub mod report;
 pub mod reset;
 pub mod status;
@@ -74,6 +76,7 @@ pub enum Command {
     New(new::New),
     Check(check::Check),
     Install(install::Install),
+    Load(load::Load),
     Sync(sync::Sync),
     Watch(watch::Watch),
     Status(status::Status),
@@ -121,6 +124,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::New(new) => new::run(&new),
         Command::Check(check) => check::run(&cli.global, &check),
         Command::Install(install) => install::run(&cli.global, &install),
+        Command::Load(load) => load::run(&cli.global, &load),
         Command::Sync(sync) => sync::run(&cli.global, &sync),
         Command::Watch(watch) => watch::run(&cli.global, &watch),
         Command::Status(status) => status::run(&cli.global, &status),
@@ -223,6 +227,7 @@ mod tests {
             conflicts::Conflicts::augment_args,
             demo::Demo::augment_args,
             install::Install::augment_args,
+            load::Load::augment_args,
             new::New::augment_args,
             parked::Parked::augment_args,
             reset::Reset::augment_args,

@@ -4,20 +4,22 @@
 
 mod attendance;
 mod contest;
+mod create;
 mod cycle;
 mod decide;
 mod examine;
 mod fetch;
 mod leaving;
 mod lens;
+mod load;
 mod opened;
 mod order;
 mod read;
+mod rejoin;
 mod restored;
 mod route;
 mod schedule;
 mod session;
-#[cfg_attr(not(test), expect(dead_code, reason = "loading and comparing, which go by it, come next"))]
 mod settle;
 mod setup;
 mod shape;
@@ -27,7 +29,9 @@ mod waiting;
 mod watch;
 
 pub use attendance::Away;
+pub use create::Created;
 pub use cycle::Cycle;
+pub use load::{LoadOptions, Loaded, LoadedNode, LoadedTable, Stage};
 pub use session::{Carried, Connector, Session, Stopped, Summary};
 pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};
 pub use status::{ConflictReport, NodeStatus, ParkedReport, Status, TableStatus};

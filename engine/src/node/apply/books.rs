@@ -20,12 +20,15 @@ impl Application<'_> {
             for (number, decision) in table.decisions.iter().enumerate() {
                 let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
+                    Some(reason) if decision.otherwise.is_none() => {
+                        applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));
+                    }
                     Some(reason) => {
                         // What a user has replaced meanwhile lost to nobody: the next cycle decides anew.
                         if reason.code != ParkedCode::Busy {
                             lost.extend(&decision.lost);
                         }
-                        let waits = parked(table, decision, reason);
+                        let Some(waits) = parked(table, decision, reason) else { continue };
                         let same = |old: &Parked| {
                             old.vector == waits.vector
                                 && old.code == waits.code
@@ -81,9 +84,9 @@ impl Application<'_> {
     }
 }
 
-fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Parked {
-    let Otherwise { vector, stamp, row, standing, standing_time } = &decision.otherwise;
-    Parked {
+fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Option<Parked> {
+    let Otherwise { vector, stamp, row, standing, standing_time } = decision.otherwise.as_ref()?;
+    Some(Parked {
         table: table.spec.index,
         read: table.read.clone().unwrap_or_default(),
         key: decision.key.clone(),
@@ -95,5 +98,5 @@ fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Parked {
         row: row.as_deref().cloned(),
         standing: standing.clone(),
         standing_time: *standing_time,
-    }
+    })
 }

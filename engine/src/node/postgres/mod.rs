@@ -5,12 +5,14 @@
 //! binary form (`wire.rs`).
 
 mod apply;
+mod blueprint;
 mod capture;
 mod connect;
 mod drift;
 mod failure;
 mod history;
 mod install;
+mod loading;
 mod obstacles;
 mod quote;
 mod schema;
@@ -18,6 +20,7 @@ mod service;
 mod sql;
 mod types;
 mod unique;
+mod walk;
 mod wire;
 mod witness;
 
@@ -30,9 +33,10 @@ use sqlx::{AssertSqlSafe, Connection};
 
 use self::connect::Place;
 use self::wire::Args;
+use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, MissingRight, Move, Node, Note, Obstacle, Opened, Probe, Result,
-    Room, Service, Sync, WriteMode,
+    Room, Service, Sync, Walked, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -231,6 +235,21 @@ impl Node for Postgres {
         self.read_catalogue(table).await
     }
 
+    async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
+        self.open().await?;
+        self.read_blueprint(table).await
+    }
+
+    fn draft(&self, blueprint: &Blueprint) -> Draft {
+        Postgres::write_draft(blueprint)
+    }
+
+    async fn build(&mut self, statements: &[String]) -> Result<()> {
+        let done = self.run_statements(statements).await;
+        self.close().await;
+        done
+    }
+
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
         self.open().await?;
         self.read_missing_rights(tables).await
@@ -257,6 +276,34 @@ impl Node for Postgres {
         let done = self.reset_all().await;
         self.close().await;
         done
+    }
+
+    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        let done = self.renew_all(positions).await;
+        self.close().await;
+        done
+    }
+
+    async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        let done = self.start_positions(positions).await;
+        self.close().await;
+        done
+    }
+
+    async fn forget(&mut self, node: &str) -> Result<()> {
+        let done = self.forget_node(node).await;
+        self.close().await;
+        done
+    }
+
+    async fn progress(&mut self) -> Result<Option<String>> {
+        self.open().await?;
+        self.read_progress().await
+    }
+
+    async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
+        self.open().await?;
+        self.write_progress(progress).await
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
@@ -289,6 +336,14 @@ impl Node for Postgres {
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         self.read_rows(table, keys).await
+    }
+
+    async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
+        self.walk_rows(table, after, limit).await
+    }
+
+    async fn count(&mut self, table: &TableSpec) -> Result<u64> {
+        self.count_rows(table).await
     }
 
     async fn end_read(&mut self) -> Result<()> {

@@ -192,37 +192,49 @@ pub(super) fn bind(
     statement.raw_bind_parameter(at, stored).told(|| format!("passing a value for `{}`", column.name))
 }
 
-/// Whether the key is one that cannot be carried: `Some(None)` if there is no row of it, otherwise why it is not.
-fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Result<Option<Option<String>>> {
-    let doing = || format!("reading rows of `{}`", spec.local);
-    let is_odd = |column: &Column, value: &Value| value.is_null() || !column.ty.has(value);
-    let odd = spec.key_columns().zip(key).find(|(column, value)| is_odd(column, value));
-    let Some((column, value)) = odd else { return Ok(None) };
-    let why = match value {
-        Value::Null => format!("the key column `{}` is NULL; give the row a key", column.name),
-        value => format!(
+/// Why a part of a key cannot be carried, if it cannot.
+pub(super) fn odd(column: &Column, value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some(format!("the key column `{}` is NULL; give the row a key", column.name)),
+        value if column.ty.has(value) => None,
+        value => Some(format!(
             "the key column `{}` holds {} and {} was expected, as Concord spells it; correct the row",
             column.name,
             value.kind(),
             column.ty
-        ),
+        )),
+    }
+}
+
+/// A value that is odd in a key, as SQLite has it.
+pub(super) fn as_stored(value: &Value) -> ValueRef<'_> {
+    match value {
+        Value::Int(v) => ValueRef::Integer(*v),
+        Value::Float(v) => ValueRef::Real(*v),
+        Value::Text(v) => ValueRef::Text(v.as_bytes()),
+        Value::Bytes(v) => ValueRef::Blob(v),
+        _ => ValueRef::Null,
+    }
+}
+
+/// Whether the key is one that cannot be carried: `Some(None)` if there is no row of it, otherwise why it is not.
+fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Result<Option<Option<String>>> {
+    let doing = || format!("reading rows of `{}`", spec.local);
+    let Some(why) = spec.key_columns().zip(key).find_map(|(column, value)| odd(column, value)) else {
+        return Ok(None);
     };
     let mut statement = db.prepare_cached(&plan.select_null).told(doing)?;
     for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
-        let raw = |stored| Ok(ToSqlOutput::Borrowed(stored));
-        let encoded = match value {
-            value if !is_odd(column, value) => types::encode_key(column, value),
-            Value::Int(v) => raw(ValueRef::Integer(*v)),
-            Value::Float(v) => raw(ValueRef::Real(*v)),
-            Value::Text(v) => raw(ValueRef::Text(v.as_bytes())),
-            Value::Bytes(v) => raw(ValueRef::Blob(v)),
-            _ => raw(ValueRef::Null),
+        let encoded = match odd(column, value) {
+            None => types::encode_key(column, value),
+            Some(_) => Ok(ToSqlOutput::Borrowed(as_stored(value))),
         };
         bind(&mut statement, at, spec, column, encoded)?;
     }
     let there = statement.raw_query().next().told(doing)?.is_some();
     // Text that is not UTF-8 is told apart as bytes, by which its row is not found.
-    let unsure = spec.key_columns().zip(key).any(|(c, value)| is_odd(c, value) && matches!(value, Value::Bytes(_)));
+    let unsure =
+        spec.key_columns().zip(key).any(|(c, value)| odd(c, value).is_some() && matches!(value, Value::Bytes(_)));
     Ok(Some((there || unsure).then_some(why)))
 }
 
