@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use concord::config::Config;
 use concord::fault::{self, Faults};
 use concord::node::{self, ErrorKind, Target};
-use concord::sync::{Session, Summary};
+use concord::sync::{LoadOptions, Loaded, Session, Summary};
 
 use super::user::Text;
 use super::{As, Database, Kind, PATIENCE, User, wait_until};
@@ -72,6 +72,12 @@ impl Cluster {
     /// Puts another database in a node's place: the URL stays that of the node.
     pub async fn replace(&mut self, at: usize, database: Database) {
         self.nodes[at] = ClusterNode::new(database).await;
+    }
+
+    /// Adds a database as the last node; its place.
+    pub async fn add(&mut self, database: Database) -> usize {
+        self.nodes.push(ClusterNode::new(database).await);
+        self.nodes.len() - 1
     }
 
     /// Connects the node's users anew, after its database was taken away from them.
@@ -178,6 +184,37 @@ impl Cluster {
         }
     }
 
+    /// Loads, and tells what came of it.
+    #[track_caller]
+    pub fn load(&mut self, options: &LoadOptions) -> impl Future<Output = Loaded> {
+        let caller = std::panic::Location::caller();
+        async move {
+            match Box::pin(self.session().load(options, &mut |_| ())).await {
+                Ok(loaded) => loaded,
+                Err(error) => panic!("{caller}: load: {error}"),
+            }
+        }
+    }
+
+    /// Removes every trace of Concord from every node.
+    pub async fn each_uninstalls(&self) {
+        self.session().uninstall().await.unwrap_or_else(|error| panic!("uninstall: {error}"));
+    }
+
+    /// Runs statements as the owner of the tables of one node.
+    pub async fn run_as_owner(&mut self, at: usize, sql: &str) {
+        self.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
+    }
+
+    /// Something that is another after every write to any table anywhere, by node and table.
+    pub async fn imprints(&mut self) -> Vec<BTreeMap<String, String>> {
+        let mut all = Vec::new();
+        for node in &mut self.nodes {
+            all.push(node.imprint().await);
+        }
+        all
+    }
+
     /// Syncs; while it stands at its first pass of a fault point, `meanwhile` happens.
     #[track_caller]
     pub fn sync_while(
@@ -262,15 +299,6 @@ impl Cluster {
     pub fn quiet(&mut self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move { self.check_echo(&caller.to_string()).await }
-    }
-
-    /// Something that is another after every write to any table anywhere, by node and table.
-    pub async fn imprints(&mut self) -> Vec<BTreeMap<String, String>> {
-        let mut imprints = Vec::new();
-        for node in &mut self.nodes {
-            imprints.push(node.imprint().await);
-        }
-        imprints
     }
 
     /// A file in a folder of the cluster's own.

@@ -65,7 +65,7 @@ async fn a_part_at_a_time(kinds: &[Kind]) {
     let mut node = cluster.nodes[0].database.node().await;
     let mut gone = Vec::new();
     for _ in 0..3 {
-        gone.push(node.forget(before, 1).await.expect("old entries"));
+        gone.push(node.trim_journal(before, 1).await.expect("old entries"));
         let left = cluster.session().conflicts(0).await.expect("a journal");
         assert!(gone.len() > 1 || left.iter().all(|one| one.key != serde_json::json!([3])), "the oldest goes first");
     }

@@ -6,6 +6,7 @@ mod crash;
 mod harness;
 mod interleave;
 mod journal;
+mod load;
 mod model;
 mod plan;
 mod resolve;

@@ -22,7 +22,7 @@ async fn left_out(cluster: &mut Cluster, why: &str) {
     assert_eq!(away, [("b", false)], "{:?}", summary.away);
     let told = &summary.away[0].why;
     assert!(told.starts_with(why), "{told}");
-    assert!(told.contains("`items`") && told.contains("run `concord reset`"), "{told}");
+    assert!(told.contains("`items`") && told.contains("run `concord load`"), "{told}");
     assert_eq!(summary.exit_code(), 1);
     // Its rows stay what they are, and it tells nobody anything.
     assert_eq!(cluster.rows(1, ALL).await, before);
@@ -55,7 +55,7 @@ fn path(database: &Database) -> PathBuf {
 }
 
 /// A copy of node b's file, to which nobody writes meanwhile.
-async fn put_aside(cluster: &mut Cluster) -> PathBuf {
+pub async fn put_aside(cluster: &mut Cluster) -> PathBuf {
     let file = path(&cluster.nodes[1].database);
     cluster.nodes[1].user.rows("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let backup = file.with_extension("backup");
@@ -64,7 +64,7 @@ async fn put_aside(cluster: &mut Cluster) -> PathBuf {
 }
 
 /// Puts the copy in the file's place.
-async fn put_back(cluster: &mut Cluster, backup: PathBuf) {
+pub async fn put_back(cluster: &mut Cluster, backup: PathBuf) {
     let file = path(&cluster.nodes[1].database);
     cluster.disconnect(1).await;
     for ending in ["-wal", "-shm"] {
@@ -75,7 +75,7 @@ async fn put_back(cluster: &mut Cluster, backup: PathBuf) {
     cluster.reconnect(1).await;
 }
 
-async fn restore(cluster: &mut Cluster, meanwhile: impl AsyncFnOnce(&mut Cluster)) {
+pub async fn restore(cluster: &mut Cluster, meanwhile: impl AsyncFnOnce(&mut Cluster)) {
     let backup = put_aside(cluster).await;
     meanwhile(cluster).await;
     put_back(cluster, backup).await;

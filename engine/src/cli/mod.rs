@@ -6,10 +6,12 @@ pub mod check;
 pub mod conflicts;
 pub mod demo;
 pub mod install;
+pub mod load;
 mod logging;
 pub mod new;
 pub mod parked;
 pub mod plan;
+mod progress;
 pub mod report;
 pub mod reset;
 pub mod status;
@@ -78,6 +80,7 @@ pub enum Command {
     Check(check::Check),
     Install(install::Install),
     Plan(plan::Plan),
+    Load(load::Load),
     Sync(sync::Sync),
     Watch(watch::Watch),
     Status(status::Status),
@@ -128,6 +131,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Check(check) => check::run(&cli.global, &check),
         Command::Install(install) => install::run(&cli.global, &install),
         Command::Plan(plan) => plan::run(&cli.global, &plan),
+        Command::Load(load) => load::run(&cli.global, &load),
         Command::Sync(sync) => sync::run(&cli.global, &sync),
         Command::Watch(watch) => watch::run(&cli.global, &watch),
         Command::Status(status) => status::run(&cli.global, &status),
@@ -232,6 +236,7 @@ mod tests {
             conflicts::Conflicts::augment_args,
             demo::Demo::augment_args,
             install::Install::augment_args,
+            load::Load::augment_args,
             new::New::augment_args,
             parked::Parked::augment_args,
             plan::Plan::augment_args,

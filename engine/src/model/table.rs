@@ -90,6 +90,37 @@ pub enum OnGone {
 }
 
 impl TableSpec {
+    /// A table of which nothing is known but what it refers to: for putting tables in order.
+    pub fn bare<'a>(index: usize, name: &str, refers_to: impl Iterator<Item = &'a str>) -> TableSpec {
+        let reference = |other: &str| ForeignKey {
+            name: String::new(),
+            schema: None,
+            table: name.to_owned(),
+            columns: Vec::new(),
+            referenced_schema: None,
+            referenced_table: other.to_owned(),
+            referenced_columns: Vec::new(),
+            on_delete: OnGone::Refuse,
+        };
+        TableSpec {
+            index,
+            name: name.to_owned(),
+            schema: None,
+            local: name.to_owned(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            uniques: Vec::new(),
+            references: refers_to.map(reference).collect(),
+            referenced: Vec::new(),
+            user_triggers: Vec::new(),
+            partitions: Vec::new(),
+            partitioned: false,
+            captured: true,
+            images: Vec::new(),
+            shape: String::new(),
+        }
+    }
+
     /// The local name with its schema, for messages.
     pub fn full_name(&self) -> String {
         match &self.schema {

@@ -7,6 +7,7 @@
 //! Invariant: nothing in this folder knows about plugins, policies or the configuration file.
 
 pub mod apply;
+pub mod blueprint;
 mod error;
 mod postgres;
 mod registry;
@@ -14,6 +15,8 @@ mod scan;
 mod sqlite;
 
 use async_trait::async_trait;
+
+use self::blueprint::{Blueprint, Draft};
 
 use crate::model::{
     Cut, Domain, Dot, Entry, EntryId, ForeignKey, Images, Key, Lost, Parked, ParkedCode, Position, Row, Stamp,
@@ -55,6 +58,15 @@ pub trait Node: Send {
     /// or `None` if there is none. Views and the like are returned with [`Catalogue::refusals`].
     async fn catalogue(&mut self, table: &str) -> Result<Option<Catalogue>>;
 
+    /// What the table of this local name is made of, or `None` if there is none.
+    async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>>;
+
+    /// The statements that make a table of a blueprint here, and what they leave out of it.
+    fn draft(&self, blueprint: &Blueprint) -> Draft;
+
+    /// Runs the statements of a draft in one transaction, where the database can undo them.
+    async fn build(&mut self, statements: &[String]) -> Result<()>;
+
     /// What the connected user may not do and needs to, each with the statement that grants it.
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;
 
@@ -90,6 +102,23 @@ pub trait Node: Send {
     /// Empties the histories and forgets positions, witnesses, parked rows and what was purged, of all tables; keeps the
     /// journal.
     async fn reset(&mut self) -> Result<()>;
+
+    /// Gives the node a new identity, as if Concord had just been installed there: what [`Node::reset`] does, and numbers of
+    /// new entries that are above all that a former life of the database may have given out. Its positions begin with
+    /// `positions`: the table's shared name, the source, the cut.
+    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()>;
+
+    /// Sets positions of which none stands or which stand at [`Cut::START`].
+    async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()>;
+
+    /// Forgets how far the history of the node of this name was applied here, and how far it has come in the history here.
+    async fn forget(&mut self, node: &str) -> Result<()>;
+
+    /// What a load remembers here about how far it has come, as it was left by [`Node::set_progress`].
+    async fn progress(&mut self) -> Result<Option<String>>;
+
+    /// Remembers how far a load has come, or that none is at work any more. A transaction of its own.
+    async fn set_progress(&mut self, progress: Option<&str>) -> Result<()>;
 
     // ---- reading ----
 
@@ -127,6 +156,14 @@ pub trait Node: Send {
     /// Sends all rows of the table to `lots`, in no particular order, as fast as they are taken there. Holds a few MiB at
     /// a time, however large the table is.
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()>;
+
+    /// The rows that stand behind `after` in the order that the database itself gives to keys, or from the beginning, at most
+    /// `limit`: keys and rows, a row that cannot be carried as its own error text. Keys that cannot be compared, such as
+    /// those with NULL, stand at the beginning.
+    async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>>;
+
+    /// How many rows a table has, perhaps only roughly.
+    async fn count(&mut self, table: &TableSpec) -> Result<u64>;
 
     /// Closes the snapshot.
     async fn end_read(&mut self) -> Result<()>;
@@ -259,12 +296,15 @@ pub trait Node: Send {
 
     /// Deletes journal entries decided before `before` (µs UTC), the oldest first and at most so many, in a transaction of
     /// its own. Returns how many went. Where there are none, nothing is written and nobody is waited for.
-    async fn forget(&mut self, before: i64, most: usize) -> Result<u64>;
+    async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64>;
 
     /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if
     /// nothing does or the database has no such thing.
     async fn blockers(&mut self) -> Result<Vec<String>>;
 }
+
+/// A row met on a walk: its key, and the row or why it cannot be carried.
+pub type Walked = (Key, std::result::Result<Row, String>);
 
 /// Who answers at a URL.
 #[derive(Clone, Debug)]

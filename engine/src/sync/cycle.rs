@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::attendance::{self, Away, Member};
 use super::contest::{Clock, Contests};
 use super::decide::Outcomes;
+use super::load::Portion;
 use super::opened::{Opened, Presence};
 use super::order;
 use super::read::{self, Page};
@@ -18,9 +19,9 @@ use super::session::{Carried, Session, Stopped};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, EntryId, NodeId, ParkedCode, Position, TableSpec, Witness, time};
+use crate::model::{Cut, EntryId, Key, NodeId, ParkedCode, Position, TableSpec, Witness, time};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
-use crate::node::{self, ErrorKind, Move, Refusal};
+use crate::node::{self, ErrorKind, Move, Reason, Refusal};
 
 /// What one cycle did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -48,6 +49,9 @@ pub struct Cycle {
     /// Whether rows that waited were tried in vain.
     #[serde(skip)]
     pub(crate) in_vain: bool,
+    /// What was to be written besides by a load and could not be: at which node, of which table by index, and why.
+    #[serde(skip)]
+    pub(crate) left: Vec<(NodeId, usize, Key, Reason)>,
     /// Tables, by index, in which a conflict waits for its decision.
     #[serde(skip)]
     pub(crate) undecided: HashSet<usize>,
@@ -72,11 +76,16 @@ pub(super) type Batches = Vec<Option<Batch>>;
 impl Session {
     /// One round of the sync, without the nodes that fail while they are looked at.
     pub async fn cycle(&mut self) -> Result<Cycle> {
+        self.cycle_with(&mut None).await
+    }
+
+    /// The same, with rows that a load has at hand.
+    pub(super) async fn cycle_with(&mut self, portion: &mut Option<Portion>) -> Result<Cycle> {
         self.prepare().await?;
         self.enough()?;
         let mut looked_again = false;
         loop {
-            match self.round().await {
+            match self.round(portion).await {
                 Err(error) => {
                     // A snapshot that stays open would hold back what the databases clean up.
                     self.close().await;
@@ -96,11 +105,16 @@ impl Session {
     ///
     /// Everything up to the batches is computed from what one snapshot of each node showed, and nothing is locked while
     /// it is. Each batch is one transaction, which looks again before it writes.
-    async fn round(&mut self) -> Result<Cycle> {
+    async fn round(&mut self, portion: &mut Option<Portion>) -> Result<Cycle> {
         let mut cycle = Cycle::default();
         let Some((opened, contests)) = self.weigh(&mut cycle).await? else { return Ok(cycle) };
+        let besides = match portion {
+            // What was not read yet may be about the very rows.
+            Some(portion) if !cycle.more => Some(self.weigh_portion(portion, &opened, &contests).await?),
+            _ => None,
+        };
         let shared = Arc::new(opened);
-        let outcomes = match self.decide(&shared, contests).await? {
+        let mut outcomes = match self.decide(&shared, contests).await? {
             Ok(outcomes) => outcomes,
             Err(smaller) => {
                 self.close().await;
@@ -111,6 +125,7 @@ impl Session {
                 return Ok(cycle);
             }
         };
+        outcomes.extend(besides.unwrap_or_else(|| Outcomes::new(0, 0)));
         let Some(mut opened) = Arc::into_inner(shared) else {
             return Err(Error::Internal("deciding goes on after its end".to_owned()));
         };
@@ -432,8 +447,10 @@ impl Session {
             let member = &mut self.members[node.index()];
             match result {
                 Ok(applied) if applied.overtaken => cycle.overtaken = true,
-                Ok(applied) => {
+                Ok(mut applied) => {
                     opened.moved(node);
+                    let left = std::mem::take(&mut applied.left).into_iter();
+                    cycle.left.extend(left.map(|(table, key, reason)| (node, table, key, reason)));
                     cycle.count(member, &applied);
                     self.schedule.tried(&self.tables, node, &applied, Instant::now());
                     if let Some(presence) = &mut opened.present[node.index()] {

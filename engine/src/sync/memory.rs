@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use crate::model::{
     Arrival, Cut, Entry, EntryId, Images, Key, Lost, Op, Parked, Position, Row, TableSpec, Value, Vector,
 };
+use crate::node::blueprint::{Blueprint, Draft};
 use crate::node::{
     Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
-    Opened, Probe, Result, Room, Scanned, Service, Sync, WriteMode,
+    Opened, Probe, Result, Room, Scanned, Service, Sync, Walked, WriteMode,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -44,6 +45,7 @@ pub struct State {
     pub parked: BTreeMap<i64, Parked>,
     pub journal: Vec<Lost>,
     service: Option<Service>,
+    progress: Option<String>,
     /// Whether the node can be reached.
     pub up: bool,
     /// After so many calls the connection breaks; a commit may still have happened.
@@ -299,6 +301,19 @@ impl Node for Connection {
         }))
     }
 
+    async fn blueprint(&mut self, _: &str) -> Result<Option<Blueprint>> {
+        self.call()?;
+        Ok(Some(Blueprint::default()))
+    }
+
+    fn draft(&self, _: &Blueprint) -> Draft {
+        Draft::default()
+    }
+
+    async fn build(&mut self, _: &[String]) -> Result<()> {
+        self.call()
+    }
+
     async fn missing_rights(&mut self, _: &[TableSpec]) -> Result<Vec<MissingRight>> {
         Ok(Vec::new())
     }
@@ -334,6 +349,50 @@ impl Node for Connection {
         state.parked.clear();
         state.purged = Default::default();
         state.kept.clear();
+        Ok(())
+    }
+
+    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        self.reset().await?;
+        {
+            let mut state = self.database.lock();
+            state.next_id += 1_000_000;
+            state.progress = None;
+            if let Some(service) = &mut state.service {
+                service.uuid = uuid::Uuid::new_v4().to_string();
+            }
+        }
+        self.start_at(positions).await
+    }
+
+    async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        self.call()?;
+        let mut state = self.database.lock();
+        for (table, source, cut) in positions {
+            let position = state.positions.entry((table.clone(), source.clone())).or_default();
+            if position.cut == Cut::START {
+                *position = cut.clone().into();
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&mut self, node: &str) -> Result<()> {
+        self.call()?;
+        let mut state = self.database.lock();
+        state.positions.retain(|(_, source), _| source != node);
+        state.kept.retain(|(_, target, _)| target != node);
+        Ok(())
+    }
+
+    async fn progress(&mut self) -> Result<Option<String>> {
+        self.call()?;
+        Ok(self.database.lock().progress.clone())
+    }
+
+    async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
+        self.call()?;
+        self.database.lock().progress = progress.map(str::to_owned);
         Ok(())
     }
 
@@ -424,6 +483,22 @@ impl Node for Connection {
         });
         let rows: Vec<Scanned> = scanned.collect();
         lots.send(Lot::of(rows)).await
+    }
+
+    async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
+        self.pause().await;
+        let state = self.snapshot()?;
+        let after = after.map_or(i64::MIN, |key| number(&key[0]).saturating_add(1));
+        let rows = state.rows.range(after..).filter(|(id, _)| table_of(&key(**id)) == table.index);
+        let walked = rows.map(|(id, value)| match Some(*value) == state.unreadable {
+            true => (key(*id), Err("is odd".to_owned())),
+            false => (key(*id), Ok(row(*id, *value))),
+        });
+        Ok(walked.take(limit).collect())
+    }
+
+    async fn count(&mut self, _: &TableSpec) -> Result<u64> {
+        Ok(self.snapshot()?.rows.len() as u64)
     }
 
     async fn end_read(&mut self) -> Result<()> {
@@ -684,7 +759,7 @@ impl Node for Connection {
         Ok(self.database.lock().journal.clone())
     }
 
-    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+    async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {
         self.call()?;
         let mut state = self.database.lock();
         let mut old: Vec<i64> = state.journal.iter().map(|lost| lost.decided).filter(|at| *at < before).collect();

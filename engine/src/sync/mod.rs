@@ -4,17 +4,20 @@
 
 mod attendance;
 mod contest;
+mod create;
 mod cycle;
 mod decide;
 mod examine;
 mod fetch;
 mod leaving;
 mod lens;
+mod load;
 mod numbers;
 mod opened;
 mod order;
 mod plan;
 mod read;
+mod rejoin;
 mod resolve;
 mod restored;
 mod route;
@@ -32,7 +35,9 @@ mod watch;
 mod why;
 
 pub use attendance::Away;
+pub use create::Created;
 pub use cycle::Cycle;
+pub use load::{LoadOptions, Loaded, LoadedNode, LoadedTable, Stage};
 pub use plan::{Carriage, Change, Counts, MovedOn, Plan, PlanFile, PlannedConflict, PlannedRow, PlannedVersion, Wish};
 pub use resolve::{Remedy, ResolvedReport};
 pub use session::{Carried, Connector, Session, Stopped, Summary};

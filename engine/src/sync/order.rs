@@ -26,36 +26,9 @@ pub fn parents_first(tables: &[&TableSpec]) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ForeignKey, OnGone};
 
     fn table(name: &str, refers_to: &[&str]) -> TableSpec {
-        let reference = |other: &&str| ForeignKey {
-            name: String::new(),
-            schema: None,
-            table: name.to_owned(),
-            columns: Vec::new(),
-            referenced_schema: None,
-            referenced_table: (*other).to_owned(),
-            referenced_columns: Vec::new(),
-            on_delete: OnGone::Refuse,
-        };
-        TableSpec {
-            index: 0,
-            name: name.to_owned(),
-            schema: None,
-            local: name.to_owned(),
-            columns: Vec::new(),
-            key: Vec::new(),
-            uniques: Vec::new(),
-            references: refers_to.iter().map(reference).collect(),
-            referenced: Vec::new(),
-            user_triggers: Vec::new(),
-            partitions: Vec::new(),
-            partitioned: false,
-            captured: true,
-            images: Vec::new(),
-            shape: String::new(),
-        }
+        TableSpec::bare(0, name, refers_to.iter().copied())
     }
 
     #[test]

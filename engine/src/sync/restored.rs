@@ -38,7 +38,8 @@ pub struct Restored {
 const PUT_BACK: &str = "it was restored from a backup or replaced";
 
 /// What to do about it.
-const REMEDY: &str = "make its rows those of the other nodes, then run `concord reset`";
+const REMEDY: &str =
+    "run `concord load`, which compares its rows with those of the other nodes and lets it take part again";
 
 impl Opened {
     /// The witnesses that a source has to know and that are not among those it remembers, each with its table and target.

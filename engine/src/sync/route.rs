@@ -33,11 +33,11 @@ impl Ruling<'_> {
         let nothing_to_do = matches!(effect, Effect::Keep) && notes.is_empty() && lost.is_empty() && parked.is_none();
         (!nothing_to_do).then(|| Decision {
             key: self.key.clone(),
-            otherwise: self.otherwise(
+            otherwise: Some(self.otherwise(
                 target,
                 standing.map_or(Vector::EMPTY, |contender| contender.version.vector.clone()),
                 standing.map_or(i64::MIN, |contender| contender.version.stamp.time),
-            ),
+            )),
             effect,
             notes,
             waiting: parked.cloned().map(Box::new),

@@ -156,18 +156,26 @@ impl Summary {
         self.away = cycle.away.clone();
         self.stopped = cycle.stopped.clone();
         self.failed = cycle.failed.clone();
-        for carried in &cycle.carried {
-            match self.nodes.iter_mut().find(|known| known.node == carried.node) {
-                Some(known) => {
-                    known.written += carried.written;
-                    known.deleted += carried.deleted;
-                }
-                None => self.nodes.push(carried.clone()),
-            }
-        }
+        add_carried(&mut self.nodes, &cycle.carried);
         if cycle.entries > 0 {
             info!(entries = cycle.entries, conflicts = cycle.conflicts, "A cycle is done.");
         }
+    }
+
+    /// Adds what a later run did.
+    pub(super) fn extend(&mut self, later: Summary) {
+        self.cycles += later.cycles;
+        self.conflicts += later.conflicts;
+        self.parked += later.parked;
+        add_carried(&mut self.nodes, &later.nodes);
+        *self = Summary {
+            waiting: later.waiting,
+            held: later.held,
+            away: later.away,
+            stopped: later.stopped,
+            failed: later.failed,
+            ..std::mem::take(self)
+        };
     }
 
     /// The code with which the command ends: something waits for a person, a node was away, or all is done.
@@ -182,6 +190,18 @@ impl Summary {
             crate::error::ATTENTION
         } else {
             crate::error::DONE
+        }
+    }
+}
+
+fn add_carried(all: &mut Vec<Carried>, more: &[Carried]) {
+    for carried in more {
+        match all.iter_mut().find(|known| known.node == carried.node) {
+            Some(known) => {
+                known.written += carried.written;
+                known.deleted += carried.deleted;
+            }
+            None => all.push(carried.clone()),
         }
     }
 }

@@ -55,6 +55,20 @@ impl Rule {
         (!all.is_empty()).then_some(Rule(all))
     }
 
+    /// The rule in words.
+    pub fn told(&self, table: &Table, names: &[String]) -> String {
+        let name = |node: &NodeId| names[node.index()].as_str();
+        let one = |criterion: &Criterion| match criterion {
+            Criterion::Source(node) => format!("the table comes from {}", name(node)),
+            Criterion::Named(node) => format!("--prefer {}", name(node)),
+            Criterion::Updated(place) => format!("the later `{}`", table.columns[*place].name),
+            Criterion::Policy(nodes) => {
+                format!("prefer {}", nodes.iter().map(name).collect::<Vec<_>>().join(", "))
+            }
+        };
+        self.0.iter().map(one).collect::<Vec<_>>().join(", then ")
+    }
+
     /// Decides between the rows of one key, in the shared shape; at least one, in the order of the nodes.
     pub fn decide(&self, table: &Table, rows: &[(NodeId, &Row)], names: &[String]) -> Option<Settlement> {
         let name = |node: NodeId| names[node.index()].as_str();
@@ -95,10 +109,15 @@ fn latest<'a>(table: &Table, place: usize, rows: &[(NodeId, &'a Row)]) -> Option
     })
 }
 
-/// Which of two values is the later; values of different kinds tell nothing.
+/// Which of two values is the later or the larger; values of different kinds tell nothing.
 fn age(a: &Value, b: &Value) -> Ordering {
+    ordered(a, b).unwrap_or(Ordering::Equal)
+}
+
+/// The order of two values; `None` between kinds that are not compared.
+pub fn ordered(a: &Value, b: &Value) -> Option<Ordering> {
     use Value::*;
-    match (a, b) {
+    Some(match (a, b) {
         (Int(a), Int(b)) | (Timestamp(a), Timestamp(b)) | (Instant(a), Instant(b)) => a.cmp(b),
         (Uint(a), Uint(b)) => a.cmp(b),
         (Uint(_), Int(_)) => Ordering::Greater,
@@ -118,8 +137,12 @@ fn age(a: &Value, b: &Value) -> Ordering {
             }
         }
         (Text(a), Text(b)) => a.cmp(b),
-        _ => Ordering::Equal,
-    }
+        (Time(a), Time(b)) => a.cmp(b),
+        (Bool(a), Bool(b)) => a.cmp(b),
+        (Uuid(a), Uuid(b)) => a.cmp(b),
+        (a, b) if a == b => Ordering::Equal,
+        _ => return None,
+    })
 }
 
 /// The shared columns in which the rows of two nodes differ, of those that live at both.

@@ -29,7 +29,7 @@ impl Session {
         let done = join_all(self.members.iter_mut().map(async |member| {
             let Some(node) = member.node.as_deref_mut() else { return true };
             for _ in 0..PORTIONS {
-                match node.forget(before, PORTION).await {
+                match node.trim_journal(before, PORTION).await {
                     Ok(gone) if gone < PORTION as u64 => return true,
                     Ok(gone) => debug!(node = %member.name, gone, "Old conflicts are forgotten."),
                     Err(error) if error.is_absence() => {

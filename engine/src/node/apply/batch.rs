@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{Cut, Key, Lost, Parked, ParkedCode, Row, Stamp, TableSpec, Vector};
-use crate::node::{Move, Note, Refusal, WriteMode};
+use crate::node::{Move, Note, Reason, Refusal, WriteMode};
 
 /// What one node is to take in one transaction.
 #[derive(Debug, Default)]
@@ -15,8 +15,6 @@ pub struct Batch {
     pub tables: Vec<TableBatch>,
     /// Indexes into `tables`, parents before children; tables that refer to each other stand together.
     pub order: Vec<Vec<usize>>,
-    /// Whether what cannot be carried out is only told and stays as it is, instead of waiting.
-    pub lets_be: bool,
 }
 
 /// The part of a [`Batch`] that concerns one table.
@@ -37,8 +35,8 @@ pub struct Decision {
     pub notes: Vec<Note>,
     /// What waits for this key at the node now, if anything.
     pub waiting: Option<Box<Parked>>,
-    /// What waits if the effect cannot be had.
-    pub otherwise: Otherwise,
+    /// What waits if the effect cannot be had; `None` if it is then just left, see [`Applied::left`].
+    pub otherwise: Option<Otherwise>,
     pub lost: Vec<Lost>,
 }
 
@@ -75,6 +73,8 @@ pub struct Applied {
     pub committed: bool,
     /// By table index: what could not be carried out, so that it waits.
     pub refused: Vec<(usize, Refusal)>,
+    /// By table index: what could not be carried out and does not wait.
+    pub left: Vec<(usize, Key, Reason)>,
     /// By table index: the keys that waited and no longer do.
     pub unparked: Vec<(usize, Key)>,
 }

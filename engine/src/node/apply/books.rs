@@ -20,9 +20,8 @@ impl Application<'_> {
             for (number, decision) in table.decisions.iter().enumerate() {
                 let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
-                    Some(reason) if self.batch.lets_be => {
-                        let refusal = Refusal { key: decision.key.clone(), reason: reason.clone(), new: true };
-                        applied.refused.push((table.spec.index, refusal));
+                    Some(reason) if decision.otherwise.is_none() => {
+                        applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));
                     }
                     Some(reason) => {
                         // What a user has replaced meanwhile lost to nobody: the next cycle decides anew. Where that is known
@@ -30,7 +29,7 @@ impl Application<'_> {
                         if reason.code != ParkedCode::Busy || matches!(decision.effect, Effect::Park(..)) {
                             lost.extend(&decision.lost);
                         }
-                        let waits = parked(table, decision, reason);
+                        let Some(waits) = parked(table, decision, reason) else { continue };
                         let same = |old: &Parked| {
                             old.vector == waits.vector
                                 && old.code == waits.code
@@ -76,9 +75,7 @@ impl Application<'_> {
         if !self.batch.moves.is_empty() {
             node.advance(&self.batch.moves).await?;
         }
-        let told = |refusal: &&(usize, Refusal)| {
-            refusal.1.new && refusal.1.reason.code != ParkedCode::Busy && !self.batch.lets_be
-        };
+        let told = |refusal: &&(usize, Refusal)| refusal.1.new && refusal.1.reason.code != ParkedCode::Busy;
         for (table, refusal) in applied.refused.iter().filter(told) {
             // The reason may hold values of the row, and is for those who may see them.
             let table = self.batch.tables.iter().find(|batch| batch.spec.index == *table);
@@ -91,9 +88,9 @@ impl Application<'_> {
     }
 }
 
-fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Parked {
-    let Otherwise { vector, stamp, row, standing, standing_time } = &decision.otherwise;
-    Parked {
+fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Option<Parked> {
+    let Otherwise { vector, stamp, row, standing, standing_time } = decision.otherwise.as_ref()?;
+    Some(Parked {
         table: table.spec.index,
         read: table.read.clone().unwrap_or_default(),
         key: decision.key.clone(),
@@ -105,5 +102,5 @@ fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Parked {
         row: row.as_deref().cloned(),
         standing: standing.clone(),
         standing_time: *standing_time,
-    }
+    })
 }

@@ -14,10 +14,10 @@ use crate::model::TableSpec;
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
 
 /// What may not run at the same time takes this lock: the first bytes of "concord".
-const LOCK: i64 = 0x0063_6f6e_636f_7264;
+pub(super) const LOCK: i64 = 0x0063_6f6e_636f_7264;
 
 /// Users wait behind whoever waits for a table lock, so nobody waits long.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
                      SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = 'warning'";
 
 const SERVICE_TABLES: &[(&str, &str)] = &[
@@ -38,6 +38,7 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
         "\"table\" text, target text, xid xid8, id int8, \"time\" int8 NOT NULL, \
                  PRIMARY KEY (\"table\", target, xid, id)",
     ),
+    ("load", "progress text NOT NULL, single bool PRIMARY KEY DEFAULT true CHECK (single)"),
     (
         "parked",
         "\"table\" text, hash text, key text NOT NULL, code text NOT NULL, message text NOT NULL, \
@@ -486,8 +487,21 @@ impl Postgres {
         self.begin(Phase::Installing, BEGIN).await?;
         self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
         self.check_service().await?;
+        self.clear_histories().await?;
+        self.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        Ok(())
+    }
+
+    /// The names of the histories.
+    pub(super) async fn histories(&mut self) -> Result<Vec<String>> {
+        Ok(self.read_installed().await?.into_values().map(|installed| installed.history).collect())
+    }
+
+    /// Empties the histories, and forgets what was applied, purged and parked.
+    pub(super) async fn clear_histories(&mut self) -> Result<()> {
         let histories: Vec<String> =
-            self.read_installed().await?.values().map(|installed| quote::table(HISTORY, &installed.history)).collect();
+            self.histories().await?.iter().map(|history| quote::table(HISTORY, history)).collect();
         // Those that somebody dropped `install` makes anew.
         let mut args = Args::new();
         args.add(histories);
@@ -501,11 +515,9 @@ impl Postgres {
         }
         self.run(
             "DELETE FROM concord.position; DELETE FROM concord.purged; DELETE FROM concord.witness; \
-             DELETE FROM concord.parked; COMMIT",
+             DELETE FROM concord.parked",
         )
-        .await?;
-        self.phase = Phase::Idle;
-        Ok(())
+        .await
     }
 }
 

@@ -5,12 +5,14 @@
 //! binary form (`wire.rs`).
 
 mod apply;
+mod blueprint;
 mod capture;
 mod connect;
 mod drift;
 mod failure;
 mod history;
 mod install;
+mod loading;
 mod numbers;
 mod obstacles;
 mod quote;
@@ -20,6 +22,7 @@ mod service;
 mod sql;
 mod types;
 mod unique;
+mod walk;
 mod wire;
 mod witness;
 
@@ -32,9 +35,10 @@ use sqlx::{AssertSqlSafe, Connection};
 
 use self::connect::Place;
 use self::wire::Args;
+use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Stepped, Steps, Sync, WriteMode,
+    Result, Room, Service, Stepped, Steps, Sync, Walked, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -239,6 +243,21 @@ impl Node for Postgres {
         self.read_catalogue(table).await
     }
 
+    async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
+        self.open().await?;
+        self.read_blueprint(table).await
+    }
+
+    fn draft(&self, blueprint: &Blueprint) -> Draft {
+        Postgres::write_draft(blueprint)
+    }
+
+    async fn build(&mut self, statements: &[String]) -> Result<()> {
+        let done = self.run_statements(statements).await;
+        self.close().await;
+        done
+    }
+
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
         self.open().await?;
         self.read_missing_rights(tables).await
@@ -284,6 +303,34 @@ impl Node for Postgres {
         done
     }
 
+    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        let done = self.renew_all(positions).await;
+        self.close().await;
+        done
+    }
+
+    async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        let done = self.start_positions(positions).await;
+        self.close().await;
+        done
+    }
+
+    async fn forget(&mut self, node: &str) -> Result<()> {
+        let done = self.forget_node(node).await;
+        self.close().await;
+        done
+    }
+
+    async fn progress(&mut self) -> Result<Option<String>> {
+        self.open().await?;
+        self.read_progress().await
+    }
+
+    async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
+        self.open().await?;
+        self.write_progress(progress).await
+    }
+
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         self.open_snapshot(tables).await
     }
@@ -318,6 +365,14 @@ impl Node for Postgres {
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
         self.scan_table(table, lots).await
+    }
+
+    async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
+        self.walk_rows(table, after, limit).await
+    }
+
+    async fn count(&mut self, table: &TableSpec) -> Result<u64> {
+        self.count_rows(table).await
     }
 
     async fn end_read(&mut self) -> Result<()> {
@@ -480,7 +535,7 @@ impl Node for Postgres {
         self.read_journal(tables, limit).await
     }
 
-    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+    async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {
         self.open().await?;
         self.delete_journal(before, most).await
     }

@@ -25,7 +25,8 @@ impl Postgres {
     /// Whether there are service tables.
     async fn is_installed(&mut self) -> Result<bool> {
         let exists = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL, \
-                      pg_catalog.to_regclass('concord.witness') IS NOT NULL";
+                      pg_catalog.to_regclass('concord.witness') IS NOT NULL \
+                      AND pg_catalog.to_regclass('concord.load') IS NOT NULL";
         let rows = self.fetch(exists, Args::new()).await?;
         self.complete = get(&rows[0], 1)?;
         get(&rows[0], 0)

@@ -313,7 +313,7 @@ pub(super) fn reset(db: &Connection) -> Result<()> {
     done
 }
 
-fn reset_all(db: &Connection) -> Result<()> {
+pub(super) fn reset_all(db: &Connection) -> Result<()> {
     let Some(state) = service::read(db)? else { return Ok(()) };
     state.in_full()?;
     for table in ["concord_position", "concord_purged", "concord_witness", "concord_parked"] {

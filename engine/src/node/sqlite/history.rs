@@ -201,23 +201,34 @@ pub(super) fn bind(
     statement.raw_bind_parameter(at, stored).told(|| format!("passing a value for `{}`", column.name))
 }
 
-/// Whether the value cannot be carried as part of a key.
-fn is_odd(column: &Column, value: &Value) -> bool {
-    value.is_null() || !column.ty.has(value)
-}
-
-/// Why a key cannot be carried, if it cannot.
-pub(super) fn oddity(spec: &TableSpec, key: &[Value]) -> Option<String> {
-    let (column, value) = spec.key_columns().zip(key).find(|(column, value)| is_odd(column, value))?;
-    Some(match value {
-        Value::Null => format!("the key column `{}` is NULL; give the row a key", column.name),
-        value => format!(
+/// Why a part of a key cannot be carried, if it cannot.
+pub(super) fn odd(column: &Column, value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some(format!("the key column `{}` is NULL; give the row a key", column.name)),
+        value if column.ty.has(value) => None,
+        value => Some(format!(
             "the key column `{}` holds {} and {} was expected, as Concord spells it; correct the row",
             column.name,
             value.kind(),
             column.ty
-        ),
-    })
+        )),
+    }
+}
+
+/// Why a key cannot be carried, if it cannot.
+pub(super) fn oddity(spec: &TableSpec, key: &[Value]) -> Option<String> {
+    spec.key_columns().zip(key).find_map(|(column, value)| odd(column, value))
+}
+
+/// A value that is odd in a key, as SQLite has it.
+pub(super) fn as_stored(value: &Value) -> ValueRef<'_> {
+    match value {
+        Value::Int(v) => ValueRef::Integer(*v),
+        Value::Float(v) => ValueRef::Real(*v),
+        Value::Text(v) => ValueRef::Text(v.as_bytes()),
+        Value::Bytes(v) => ValueRef::Blob(v),
+        _ => ValueRef::Null,
+    }
 }
 
 /// Whether the key is one that cannot be carried: `Some(None)` if there is no row of it, otherwise why it is not.
@@ -231,20 +242,17 @@ fn odd_key(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Res
         for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
             let raw = |stored| Ok(ToSqlOutput::Borrowed(stored));
             let encoded = match value {
-                value if !is_odd(column, value) => types::encode_key(column, value),
-                Value::Int(v) => raw(ValueRef::Integer(*v)),
-                Value::Float(v) => raw(ValueRef::Real(*v)),
-                Value::Text(v) => raw(ValueRef::Text(v.as_bytes())),
+                value if odd(column, value).is_none() => types::encode_key(column, value),
                 Value::Bytes(v) if as_text => raw(ValueRef::Text(v)),
-                Value::Bytes(v) => raw(ValueRef::Blob(v)),
-                _ => raw(ValueRef::Null),
+                value => raw(as_stored(value)),
             };
             bind(&mut statement, at, spec, column, encoded)?;
         }
         there |= statement.raw_query().next().told(doing)?.is_some();
     }
     // Several may be the one and the other.
-    let odd_bytes = |(column, value): &(&Column, &Value)| is_odd(column, value) && matches!(value, Value::Bytes(_));
+    let odd_bytes =
+        |(column, value): &(&Column, &Value)| odd(column, value).is_some() && matches!(value, Value::Bytes(_));
     let unsure = spec.key_columns().zip(key).filter(odd_bytes).count() > 1;
     Ok(Some((there || unsure).then_some(why)))
 }

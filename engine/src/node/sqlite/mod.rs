@@ -6,12 +6,14 @@
 //! - Calls run on the caller's thread; a runtime with several threads is told that one of them is busy.
 
 mod apply;
+mod blueprint;
 mod calls;
 mod capture;
 mod connect;
 mod drift;
 mod failure;
 mod history;
+mod loading;
 mod obstacles;
 mod plan;
 mod quote;
@@ -21,6 +23,7 @@ mod service;
 mod triggers;
 mod types;
 mod unique;
+mod walk;
 mod witness;
 
 #[cfg(test)]
@@ -37,9 +40,10 @@ use self::calls::PATIENCE;
 use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
+use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED,
-    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sync, WriteMode,
+    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sync, Walked, WriteMode,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -206,6 +210,18 @@ impl Node for Sqlite {
         self.run(|node| schema::catalogue(&node.db, table))
     }
 
+    async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
+        self.run(|node| blueprint::read(&node.db, table))
+    }
+
+    fn draft(&self, blueprint: &Blueprint) -> Draft {
+        blueprint::draft(blueprint)
+    }
+
+    async fn build(&mut self, statements: &[String]) -> Result<()> {
+        self.change(|node| blueprint::build(&node.db, statements))
+    }
+
     async fn missing_rights(&mut self, _tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
         self.run(|node| {
             let Some(error) = connect::refused_write(&node.db)? else { return Ok(Vec::new()) };
@@ -249,6 +265,33 @@ impl Node for Sqlite {
 
     async fn reset(&mut self) -> Result<()> {
         self.change(|node| capture::reset(&node.db))
+    }
+
+    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        self.change(|node| loading::changing(&node.db, || loading::renew(&node.db, positions)))
+    }
+
+    async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        self.change(|node| loading::changing(&node.db, || loading::start_at(&node.db, positions)))
+    }
+
+    async fn forget(&mut self, name: &str) -> Result<()> {
+        self.change(|node| loading::changing(&node.db, || loading::forget(&node.db, name)))
+    }
+
+    async fn progress(&mut self) -> Result<Option<String>> {
+        self.run(|node| loading::progress(&node.db))
+    }
+
+    async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
+        calls::patiently(calls::PATIENCE, || {
+            self.run(|node| {
+                node.give_up();
+                node.commits = node.commits.wrapping_add(1);
+                loading::set_progress(&node.db, progress)
+            })
+        })
+        .await
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
@@ -307,6 +350,17 @@ impl Node for Sqlite {
                 return Ok(());
             }
         }
+    }
+
+    async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
+        self.run(|node| {
+            let plan = node.plan(table)?;
+            walk::walk(&node.db, &plan, table, after, limit)
+        })
+    }
+
+    async fn count(&mut self, table: &TableSpec) -> Result<u64> {
+        self.run(|node| walk::count(&node.db, table))
     }
 
     async fn end_read(&mut self) -> Result<()> {
@@ -507,7 +561,7 @@ impl Node for Sqlite {
         })
     }
 
-    async fn forget(&mut self, before: i64, most: usize) -> Result<u64> {
+    async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {
         calls::patiently(calls::LITTLE_PATIENCE, || {
             self.run(|node| {
                 node.give_up();

@@ -14,6 +14,12 @@ pub(super) struct Plan {
     pub select: String,
     /// The same for a key of which a part is NULL.
     pub select_null: String,
+    /// Rows in the order of their keys, from the beginning; how many at most is bound last, here and below.
+    pub walk: String,
+    /// The same behind a key that is bound from ?1 on.
+    pub walk_on: String,
+    /// The rows of which a part of the key is NULL, if there can be any.
+    pub walk_keyless: Option<String>,
     pub delete_one: String,
     /// `None` where a key has to be compared part by part.
     pub delete: Option<Many>,
@@ -103,6 +109,20 @@ impl Plan {
         let by_row = found_by(&condition, &spec.key.iter().map(|at| at + 1).collect::<Vec<_>>(), false);
         let numbers: Vec<usize> = (1..=condition.len()).collect();
         let by_key = found_by(&condition, &numbers, false);
+        // Where keys that differ may be equal by the column's collation, the order has to tell them apart.
+        let exactly = |(name, _, lax): &(String, bool, bool)| match lax {
+            true => format!("{name} COLLATE BINARY"),
+            false => name.clone(),
+        };
+        let ordered = condition.iter().map(exactly).collect::<Vec<_>>().join(", ");
+        let nulls: Vec<String> =
+            condition.iter().filter(|(_, nullable, _)| *nullable).map(|(name, ..)| format!("{name} IS NULL")).collect();
+        let keyed = nulls.iter().map(|null| null.replace("IS NULL", "IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
+        let (first, further) = match keyed.as_str() {
+            "" => (String::new(), String::new()),
+            keyed => (format!(" WHERE {keyed}"), format!(" AND {keyed}")),
+        };
+        let walk = format!("SELECT {columns} FROM {target}");
         let (head, item) = match spec.key.len() {
             1 => (format!("DELETE FROM {target} WHERE {key} IN ("), "?".to_owned()),
             parts => (format!("DELETE FROM {target} WHERE ({key}) IN (VALUES "), marks(parts)),
@@ -118,6 +138,13 @@ impl Plan {
         Ok(Plan {
             select: format!("SELECT {columns} FROM {target} WHERE {by_key}"),
             select_null: format!("SELECT {columns} FROM {target} WHERE {}", found_by(&condition, &numbers, true)),
+            walk: format!("{walk}{first} ORDER BY {ordered} LIMIT ?1"),
+            walk_on: format!(
+                "{walk} WHERE ({ordered}) > ({}){further} ORDER BY {ordered} LIMIT ?{}",
+                numbers.iter().map(|at| format!("?{at}")).collect::<Vec<_>>().join(", "),
+                numbers.len() + 1
+            ),
+            walk_keyless: (!nulls.is_empty()).then(|| format!("{walk} WHERE {} LIMIT ?1", nulls.join(" OR "))),
             delete_one: format!("DELETE FROM {target} WHERE {by_key}"),
             delete: (!lax).then(|| Many { head, item, tail: ")".to_owned() }),
             upsert: (!lax && clause).then(|| many_rows(&do_update)),

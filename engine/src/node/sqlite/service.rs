@@ -17,7 +17,7 @@ use crate::model::{
 use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
 
 /// Name and definition of each service table. No definition may need a newer SQLite than the users' programs have.
-pub(super) const TABLES: [(&str, &str); 7] = [
+pub(super) const TABLES: [(&str, &str); 8] = [
     (
         "concord_node",
         "CREATE TABLE concord_node (version INTEGER NOT NULL, sync TEXT NOT NULL, node TEXT NOT NULL, \
@@ -42,6 +42,7 @@ pub(super) const TABLES: [(&str, &str); 7] = [
         "concord_purged",
         "CREATE TABLE concord_purged (name TEXT PRIMARY KEY NOT NULL, cut TEXT NOT NULL, keeper INTEGER)",
     ),
+    ("concord_load", "CREATE TABLE concord_load (one INTEGER PRIMARY KEY NOT NULL, progress TEXT NOT NULL)"),
     (
         "concord_parked",
         "CREATE TABLE concord_parked (name TEXT NOT NULL, key TEXT NOT NULL, code TEXT NOT NULL, \
@@ -98,8 +99,8 @@ pub(super) fn read(db: &Connection) -> Result<Option<State>> {
     let doing = || "reading the service tables";
     let (there, complete): (bool, bool) = db
         .prepare_cached(
-            "SELECT coalesce(sum(name = 'concord_node'), 0), coalesce(sum(name = 'concord_witness'), 0)
-             FROM sqlite_schema WHERE type = 'table' AND name IN ('concord_node', 'concord_witness')",
+            "SELECT coalesce(sum(name = 'concord_node'), 0), count(*) = 3
+             FROM sqlite_schema WHERE type = 'table' AND name IN ('concord_node', 'concord_witness', 'concord_load')",
         )
         .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .told(doing)?;

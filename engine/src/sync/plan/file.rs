@@ -195,7 +195,7 @@ impl Written {
             });
             for part in batch.iter().flat_map(|batch| &batch.tables) {
                 let scribe = Scribe { names, table: &session.tables[part.spec.index], spec: &part.spec };
-                rows.extend(part.decisions.iter().map(|decision| scribe.write(&member.name, decision)));
+                rows.extend(part.decisions.iter().filter_map(|decision| scribe.write(&member.name, decision)));
             }
         }
         let plan =
@@ -367,7 +367,8 @@ pub(super) struct Scribe<'a> {
 }
 
 impl Scribe<'_> {
-    fn write(&self, node: &str, decision: &Decision) -> WrittenRow {
+    /// A decision as the file has it; `None` where there is no version to it, as a load makes them and no cycle.
+    fn write(&self, node: &str, decision: &Decision) -> Option<WrittenRow> {
         let name = |node: NodeId| self.names[node.index()].clone();
         let local = |row: &Row| members(self.spec.columns.iter().map(|column| column.name.as_str()), row);
         let (change, row, why) = match &decision.effect {
@@ -380,7 +381,7 @@ impl Scribe<'_> {
                 (Change::Wait, None, Some(Why { code: code.as_str().to_owned(), message: message.clone() }))
             }
         };
-        let Otherwise { vector, stamp, row: version, standing, standing_time } = &decision.otherwise;
+        let Otherwise { vector, stamp, row: version, standing, standing_time } = decision.otherwise.as_ref()?;
         let is_identity = self.spec.columns.iter().enumerate().all(|(at, column)| column.shared == at)
             && self.spec.columns.len() == self.table.columns.len();
         let as_written = is_identity && version.is_some() && version.as_deref() == row.map(|row| &**row);
@@ -406,7 +407,7 @@ impl Scribe<'_> {
             seal: String::new(),
         };
         written.seal = written.sealed();
-        written
+        Some(written)
     }
 
     fn shared(&self, row: &Row) -> Map<String, Document> {
@@ -472,13 +473,13 @@ impl Scribe<'_> {
             effect,
             notes: written.notes.iter().map(|note| self.read_note(&key, note)).collect::<Option<_>>()?,
             waiting: None,
-            otherwise: Otherwise {
+            otherwise: Some(Otherwise {
                 vector: Vector::read(&written.version.vector, self.names)?,
                 stamp: Stamp { time: written.version.time, node: self.node(&written.version.node)? },
                 row: version,
                 standing: Vector::read(&written.version.standing, self.names)?,
                 standing_time: written.version.standing_time.unwrap_or(i64::MIN),
-            },
+            }),
             lost: written.lost.iter().map(|lost| self.read_lost(&key, lost)).collect::<Option<_>>()?,
         })
     }

@@ -24,7 +24,7 @@ use super::session::{Session, Stopped};
 use super::status::key_document;
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, Parked, ParkedCode, Row, value_to_json};
+use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, value_to_json};
 use crate::node::apply::{Decision, Effect, TableBatch};
 use crate::node::{Node, WriteMode};
 
@@ -282,17 +282,19 @@ impl At<'_> {
             let keys: Vec<&Key> = decisions.iter().map(|decision| &decision.key).collect();
             let standing = node.rows(&part.spec, &keys).await?;
             for (decision, standing) in decisions.iter().zip(standing) {
-                let Some(change) = change(decision, &standing) else { continue };
+                let (Some(change), Some(otherwise)) = (change(decision, &standing), &decision.otherwise) else {
+                    continue;
+                };
                 counts.count(change, is_retry(decision));
                 if limit == 0 || rows.len() < limit {
-                    rows.push(self.planned(decision, change, standing));
+                    rows.push(self.planned(decision, otherwise.stamp, change, standing));
                 }
             }
         }
         Ok((counts, rows))
     }
 
-    fn planned(&self, decision: &Decision, change: Change, standing: Standing) -> PlannedRow {
+    fn planned(&self, decision: &Decision, stamp: Stamp, change: Change, standing: Standing) -> PlannedRow {
         let columns = || self.table.columns.iter().enumerate();
         let lens = self.table.form(self.node).map(|form| &form.lens);
         let lives = |column: usize| lens.is_none_or(|lens| lens.has(column));
@@ -326,8 +328,8 @@ impl At<'_> {
             node: self.names[self.node.index()].clone(),
             key: key_document(&decision.key),
             change,
-            from: self.names[decision.otherwise.stamp.node.index()].clone(),
-            written: decision.otherwise.stamp.time,
+            from: self.names[stamp.node.index()].clone(),
+            written: stamp.time,
             columns: columns().filter(differ).map(|(_, column)| column.name.clone()).collect(),
             before: before.as_ref().map(document),
             after: after.as_ref().map(document),
@@ -355,8 +357,8 @@ fn change(decision: &Decision, standing: &Standing) -> Option<Change> {
 
 /// Whether it is what waits for a person there already.
 fn is_retry(decision: &Decision) -> bool {
-    let same = |parked: &Parked| parked.code != ParkedCode::Busy && parked.vector == decision.otherwise.vector;
-    decision.waiting.as_deref().is_some_and(same)
+    let waits = decision.waiting.as_deref().filter(|parked| parked.code != ParkedCode::Busy);
+    waits.zip(decision.otherwise.as_ref()).is_some_and(|(parked, otherwise)| parked.vector == otherwise.vector)
 }
 
 impl Counts {

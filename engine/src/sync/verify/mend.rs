@@ -13,9 +13,9 @@ use super::compare::{Difference, Standing};
 use super::report::Left;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Vector, time};
+use crate::model::{Key, NodeId, ParkedCode, Row};
 use crate::node::WriteMode;
-use crate::node::apply::{self, Decision, Effect, Otherwise};
+use crate::node::apply::{self, Decision, Effect};
 
 /// What is to be written about one key, and what it was decided upon.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +138,7 @@ impl Session {
             let any = !decisions.is_empty();
             tables[table] = decisions;
             let batch = any.then(|| self.batch(NodeId(node as u16), tables, opened)).flatten();
-            batches.push(batch.map(|batch| apply::Batch { lets_be: true, ..batch }));
+            batches.push(batch);
         }
         let applying = join_all(self.members.iter_mut().zip(&batches).map(async |(member, batch)| {
             let (batch, node) = (batch.as_ref()?, member.node.as_deref_mut()?);
@@ -156,8 +156,7 @@ impl Session {
                     }
                 }
                 Ok(applied) => {
-                    let refused: HashMap<&Key, _> =
-                        applied.refused.iter().map(|(_, refusal)| (&refusal.key, &refusal.reason)).collect();
+                    let refused: HashMap<&Key, _> = applied.left.iter().map(|(_, key, reason)| (key, reason)).collect();
                     for &at in &places[node.index()] {
                         let Some(reason) = refused.get(&mends[at].key) else { continue };
                         let (because, why) = match reason.code {
@@ -224,13 +223,7 @@ impl Session {
             effect,
             notes: Vec::new(),
             waiting: None,
-            otherwise: Otherwise {
-                vector: Vector::EMPTY,
-                stamp: Stamp { time: time::now(), node: mend.settlement.winner },
-                row: None,
-                standing: Vector::EMPTY,
-                standing_time: i64::MIN,
-            },
+            otherwise: None,
             lost: lost.into_iter().collect(),
         }
     }

@@ -6,6 +6,7 @@ mod capture;
 mod carry;
 mod files;
 mod latency;
+mod load;
 mod memory;
 mod place;
 mod raw;
@@ -105,6 +106,11 @@ fn main() {
     {
         return memory::child(flag, config);
     }
+    if let [flag, config] = &arguments[..]
+        && flag == load::CHILD
+    {
+        return load::child(config);
+    }
     let options = match parse(&arguments) {
         Ok(options) => options,
         Err(why) => {
@@ -128,6 +134,7 @@ fn main() {
         Box::pin(memory::run(&mut run)).await;
         Box::pin(scale::run(&mut run)).await;
         Box::pin(verify::run(&mut run)).await;
+        Box::pin(load::run(&mut run)).await;
         Box::pin(latency::run(&mut run)).await;
     });
     run.report.print();

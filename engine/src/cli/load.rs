@@ -1,0 +1,162 @@
+//! `concord load`: the first copy, and the way back for nodes that were left out.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::progress::Progress;
+use super::report::{Table, count, counted, json, say};
+use super::sync::left_out;
+use super::{Global, Output, block_on, load as read, note};
+use crate::config::Config;
+use crate::error::{DONE, Result};
+use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    about = "Copy rows that are missing somewhere, and decide those that differ",
+    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by --prefer, or else by the column that the file names as `updated`, or else by the table's policy `prefer` or its only source; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached.",
+    after_long_help = "Examples:\n  concord load\n  concord load --dry-run\n  concord load --prefer office\n  concord load --create --dry-run\n  concord load --table customers --where \"region = 'EU' and id >= 100\""
+)]
+pub struct Load {
+    /// The node whose rows count where rows differ
+    #[arg(long, value_name = "NODE")]
+    pub prefer: Option<String>,
+    /// Only this table; may be given several times
+    #[arg(long = "table", value_name = "NAME")]
+    pub tables: Vec<String>,
+    /// Only rows for which this holds: shared columns compared with values, `and`, `or`, `not`, `in`, `is null`
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub condition: Option<String>,
+    /// First create tables that are missing at a node from what they are at another, and install
+    #[arg(long)]
+    pub create: bool,
+    /// Tell what would be done, with --create as SQL, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Begin anew instead of going on where an interrupted load was
+    #[arg(long)]
+    pub restart: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+pub fn run(global: &Global, load: &Load) -> Result<u8> {
+    let options = LoadOptions {
+        prefer: load.prefer.clone(),
+        tables: load.tables.clone(),
+        condition: load.condition.clone(),
+        dry_run: load.dry_run,
+        restart: load.restart,
+    };
+    let config = read(global)?;
+    let created = if load.create { block_on(create(&config, load.dry_run))? } else { Vec::new() };
+    if !load.output.json {
+        tell(&created, load.dry_run)?;
+    }
+    // What is not there cannot be compared.
+    let loaded = match load.dry_run && !created.is_empty() {
+        true => Loaded { dry_run: true, ..Loaded::default() },
+        false => {
+            let mut progress = Progress::new(global.quiet);
+            let mut told = |stage: &Stage| {
+                let doing = if stage.comparing { "comparing " } else { "" };
+                progress.tell(&format!("{doing}{} at {}", stage.table, stage.node), stage.rows, stage.total);
+            };
+            let loaded = block_on(async { Session::new(config).load(&options, &mut told).await });
+            progress.end();
+            loaded?
+        }
+    };
+    if load.output.json {
+        json(&Report { created: &created, loaded: &loaded })?;
+    } else if !load.dry_run || created.is_empty() {
+        print(&loaded)?;
+    }
+    Ok(if load.dry_run && !created.is_empty() { DONE } else { loaded.exit_code() })
+}
+
+/// What `load --json` tells.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Tables that were created, or with `--dry-run` would be.
+    created: &'a [Created],
+    #[serde(flatten)]
+    loaded: &'a Loaded,
+}
+
+/// Creates what is missing and installs, so that changes are recorded before anything is copied.
+async fn create(config: &Config, dry: bool) -> Result<Vec<Created>> {
+    let created = Session::new(config.clone()).create_missing(dry).await?;
+    if !dry {
+        Session::new(config.clone()).install().await?;
+    }
+    Ok(created)
+}
+
+fn tell(created: &[Created], dry: bool) -> Result<()> {
+    for table in created {
+        if dry {
+            say(&format!("-- at {}, from {}", table.node, table.from))?;
+            table.statements.iter().try_for_each(|statement| say(&format!("{statement};")))?;
+        } else {
+            say(&format!("{}: created {} as it is at {}", table.node, table.table, table.from))?;
+        }
+        for line in &table.notes {
+            match dry {
+                true => say(&format!("-- not carried: {line}"))?,
+                false => note(&format!("{}: {}: not carried: {line}", table.node, table.table)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print(loaded: &Loaded) -> Result<()> {
+    let would = loaded.dry_run;
+    for node in &loaded.rejoined {
+        note(&match would {
+            true => format!("node `{node}` is left out; it would take part again"),
+            false => format!("node `{node}` had been left out; it takes part again"),
+        });
+    }
+    if loaded.resumed {
+        note("went on where an earlier load had been interrupted");
+    }
+    let mut rows = Table::new(&["table", "node", ">copied", ">replaced"]);
+    for table in &loaded.tables {
+        for node in &table.nodes {
+            rows.row([table.table.clone(), node.node.clone(), count(node.copied), count(node.replaced)]);
+        }
+    }
+    match (rows.is_empty(), would) {
+        (true, true) => say("there is nothing to copy")?,
+        (true, false) => say("nothing to copy")?,
+        (false, true) => {
+            say("would be copied and replaced:")?;
+            rows.print()?;
+        }
+        (false, false) => rows.print()?,
+    }
+    for table in &loaded.tables {
+        if let (true, Some(rule)) = (table.nodes.iter().any(|node| node.replaced > 0), &table.rule) {
+            let kept = if would { "" } else { "; what was replaced: concord conflicts list" };
+            say(&format!("rows of {} that differ are decided by: {rule}{kept}", table.table))?;
+        }
+        if table.undecided > 0 {
+            let rows = counted(table.undecided, "row differs", "rows differ");
+            say(&format!(
+                "{}: {rows} and nothing says which are right: --prefer NODE, or `updated` in [tables.{0}]",
+                table.table
+            ))?;
+        }
+        if table.waiting > 0 {
+            let rows = counted(table.waiting, "row waits", "rows wait");
+            say(&format!("{}: {rows}; see: concord parked list", table.table))?;
+        }
+    }
+    left_out(&loaded.away, &loaded.stopped);
+    if let Some(failed) = &loaded.sync.failed {
+        note(&format!("not everything was carried: {failed}"));
+    }
+    Ok(())
+}

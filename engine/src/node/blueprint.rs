@@ -1,0 +1,176 @@
+//! What a table is made of, in no database's words: how `load --create` carries a table from one node to another.
+
+use crate::model::{Domain, Type};
+
+/// A table that exists at one node or is to be made at another.
+#[derive(Clone, Debug, Default)]
+pub struct Blueprint {
+    /// The local name, with its schema where it is not the usual one.
+    pub table: String,
+    pub columns: Vec<Part>,
+    /// The columns of the key, in its order.
+    pub key: Vec<String>,
+    pub indexes: Vec<IndexPart>,
+    pub references: Vec<ReferencePart>,
+    /// What the table has besides and cannot be carried, a line each.
+    pub notes: Vec<String>,
+}
+
+/// A column.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub name: String,
+    /// The type in the words of the database it comes from, and the URL scheme of that kind of database.
+    pub native: String,
+    pub kind: &'static str,
+    /// The type in which its values travel, and how large they may be.
+    pub ty: Type,
+    pub size: Size,
+    pub nullable: bool,
+    pub default: Option<Preset>,
+    /// Whether the database numbers rows by it.
+    pub numbers: bool,
+}
+
+/// How large values may be, where anything says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Of integers and floats.
+    pub bits: Option<u8>,
+    /// Characters of a text.
+    pub length: Option<u32>,
+    /// Digits of a decimal, and how many of them stand after the point.
+    pub digits: Option<(u32, u32)>,
+}
+
+/// A default that every database understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preset {
+    Number(String),
+    Text(String),
+    Bool(bool),
+    /// The time at which the row is made.
+    Now,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexPart {
+    pub name: String,
+    pub unique: bool,
+    pub columns: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferencePart {
+    pub columns: Vec<String>,
+    pub table: String,
+    pub referenced: Vec<String>,
+    /// Such as `CASCADE`; `NO ACTION` unless anything is said.
+    pub on_delete: String,
+    pub on_update: String,
+}
+
+/// The statements that make a table, and what they leave out.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    pub statements: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+impl Preset {
+    /// A default as SQL has it, if it is one that can be carried.
+    pub fn parse(expression: &str) -> Option<Preset> {
+        let mut text = expression.trim();
+        while let Some(inner) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
+            text = inner.trim();
+        }
+        let folded = text.to_ascii_lowercase();
+        if matches!(folded.as_str(), "now()" | "current_timestamp" | "localtimestamp" | "statement_timestamp()") {
+            return Some(Preset::Now);
+        }
+        match folded.as_str() {
+            "true" => return Some(Preset::Bool(true)),
+            "false" => return Some(Preset::Bool(false)),
+            _ => {}
+        }
+        if let Some(rest) = text.strip_prefix('\'') {
+            let end = literal_end(rest)?;
+            // What may follow is the type of the text, as PostgreSQL writes it.
+            let cast = rest[end + 1..].trim();
+            let plain = cast.is_empty() || (cast.starts_with("::") && !cast.contains(['\'', '(']));
+            return (plain && !rest[..end].contains('\\')).then(|| Preset::Text(rest[..end].replace("''", "'")));
+        }
+        let number = text.split("::").next().unwrap_or_default().trim().trim_matches(['(', ')']);
+        let digits = number.strip_prefix('-').unwrap_or(number);
+        let plain = !digits.is_empty()
+            && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+            && digits.bytes().filter(|byte| *byte == b'.').count() <= 1
+            && digits != ".";
+        plain.then(|| Preset::Number(number.to_owned()))
+    }
+}
+
+/// Where a text in quotes ends whose first quote is gone.
+fn literal_end(rest: &str) -> Option<usize> {
+    let bytes = rest.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], bytes.get(at + 1)) {
+            (b'\'', Some(b'\'')) => at += 2,
+            (b'\'', _) => return Some(at),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// The type and size of what a column holds. Of a column that takes several types the first counts.
+pub fn shape_of(domain: &Domain) -> (Type, Size) {
+    let none = Size::default();
+    match domain {
+        Domain::Bool => (Type::Bool, none),
+        Domain::Int { bits, .. } => (Type::Int, Size { bits: Some(*bits), ..none }),
+        Domain::Float { bits } => (Type::Float, Size { bits: Some(*bits), ..none }),
+        Domain::Decimal { limits } => (Type::Decimal, Size { digits: *limits, ..none }),
+        Domain::Text { max, .. } => (Type::Text, Size { length: *max, ..none }),
+        Domain::Bytes => (Type::Bytes, none),
+        Domain::Date => (Type::Date, none),
+        Domain::Time { .. } => (Type::Time, none),
+        Domain::Timestamp { .. } => (Type::Timestamp, none),
+        Domain::Instant { .. } => (Type::Instant, none),
+        Domain::Json => (Type::Json, none),
+        Domain::Uuid => (Type::Uuid, none),
+        Domain::Native(name) | Domain::Unsupported(name) => (Type::Native(name.clone()), none),
+        Domain::Loose { accepts, .. } => (accepts.first().cloned().unwrap_or(Type::Text), none),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_that_can_be_carried() {
+        let text = |text: &str| Some(Preset::Text(text.to_owned()));
+        let number = |text: &str| Some(Preset::Number(text.to_owned()));
+        for (sql, preset) in [
+            ("0", number("0")),
+            ("(-1)", number("-1")),
+            ("'-1'::integer", text("-1")),
+            ("0.50", number("0.50")),
+            ("12::numeric", number("12")),
+            ("'it''s'::text", text("it's")),
+            ("''::character varying", text("")),
+            ("now()", Some(Preset::Now)),
+            ("CURRENT_TIMESTAMP", Some(Preset::Now)),
+            ("true", Some(Preset::Bool(true))),
+            ("nextval('a_seq'::regclass)", None),
+            ("gen_random_uuid()", None),
+            ("'a' || 'b'", None),
+            ("1 + 1", None),
+            ("'x'; DROP TABLE t", None),
+        ] {
+            assert_eq!(Preset::parse(sql), preset, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What a table is made of here, and the statements that make one from another database.
+
+use super::schema::get;
+use super::wire::Args;
+use super::{Phase, Postgres, quote};
+use crate::model::Type;
+use crate::node::Result;
+use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
+
+/// The scheme of this kind's URLs.
+const KIND: &str = "postgres";
+
+impl Postgres {
+    pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
+        let Some(catalogue) = self.read_catalogue(table).await? else { return Ok(None) };
+        let schema = catalogue.schema.clone().unwrap_or_default();
+        let name = quote::table(&schema, &catalogue.name);
+        let asked = || {
+            let mut args = Args::new();
+            args.add(name.as_str());
+            args
+        };
+        let mut blueprint = Blueprint { table: table.to_owned(), key: catalogue.key.clone(), ..Blueprint::default() };
+        let facts = self
+            .fetch(
+                "SELECT a.attname::pg_catalog.text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', \
+                    a.attcollation <> t.typcollation \
+                 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+                 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+                 WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped",
+                asked(),
+            )
+            .await?;
+        for column in &catalogue.columns {
+            if column.generated {
+                blueprint.notes.push(format!("column {} is computed", column.name));
+                continue;
+            }
+            let mut part = Part {
+                name: column.name.clone(),
+                native: column.native.clone(),
+                kind: KIND,
+                ty: shape_of(&column.domain).0,
+                size: shape_of(&column.domain).1,
+                nullable: column.nullable,
+                default: None,
+                numbers: false,
+            };
+            for row in &facts {
+                if get::<String>(row, 0)? != column.name {
+                    continue;
+                }
+                let default: Option<String> = get(row, 1)?;
+                part.default = default.as_deref().and_then(Preset::parse);
+                part.numbers = get(row, 2)? || default.as_deref().is_some_and(|text| text.starts_with("nextval("));
+                if let (Some(text), None, false) = (&default, &part.default, part.numbers) {
+                    blueprint.notes.push(format!("the default of column {}: {text}", column.name));
+                }
+                if get(row, 3)? {
+                    blueprint.notes.push(format!("the collation of column {}", column.name));
+                }
+            }
+            blueprint.columns.push(part);
+        }
+        let indexes = self
+            .fetch(
+                "SELECT c.relname::pg_catalog.text, i.indisunique, \
+                    i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree', \
+                    ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) \
+                        WITH ORDINALITY AS k (number, n) JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
+                            AND a.attnum = k.number WHERE k.n <= i.indnkeyatts ORDER BY k.n) \
+                 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+                 JOIN pg_catalog.pg_am m ON m.oid = c.relam \
+                 WHERE i.indrelid = pg_catalog.to_regclass($1) AND i.indisvalid ORDER BY c.relname",
+                asked(),
+            )
+            .await?;
+        for row in &indexes {
+            let index = IndexPart { name: get(row, 0)?, unique: get(row, 1)?, columns: get(row, 3)? };
+            if !get::<bool>(row, 2)? {
+                blueprint
+                    .notes
+                    .push(format!("index {} (of expressions, of a part of the rows, or of another kind)", index.name));
+            } else if !(index.unique && index.columns == blueprint.key) {
+                blueprint.indexes.push(index);
+            }
+        }
+        let constraints = self
+            .fetch(
+                "SELECT c.contype::pg_catalog.text, c.conname::pg_catalog.text, pg_catalog.pg_get_constraintdef(c.oid), \
+                    c.confdeltype::pg_catalog.text, c.confupdtype::pg_catalog.text \
+                 FROM pg_catalog.pg_constraint c WHERE c.conrelid = pg_catalog.to_regclass($1) \
+                    AND c.contype IN ('c', 'x', 'f') ORDER BY c.conname",
+                asked(),
+            )
+            .await?;
+        for row in &constraints {
+            let (kind, name): (String, String) = (get(row, 0)?, get(row, 1)?);
+            let reference = catalogue.references.iter().find(|reference| reference.name == name);
+            match (kind.as_str(), reference) {
+                ("f", Some(reference)) => blueprint.references.push(ReferencePart {
+                    columns: reference.columns.clone(),
+                    table: match &reference.referenced_schema {
+                        Some(schema) => format!("{schema}.{}", reference.referenced_table),
+                        None => reference.referenced_table.clone(),
+                    },
+                    referenced: reference.referenced_columns.clone(),
+                    on_delete: action(&get::<String>(row, 3)?).to_owned(),
+                    on_update: action(&get::<String>(row, 4)?).to_owned(),
+                }),
+                _ => blueprint.notes.push(format!("constraint {name}: {}", get::<String>(row, 2)?)),
+            }
+        }
+        blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
+        Ok(Some(blueprint))
+    }
+
+    /// The statements that make a table of this blueprint.
+    pub(super) fn write_draft(blueprint: &Blueprint) -> Draft {
+        let mut draft = Draft::default();
+        let name = named(&blueprint.table);
+        let mut lines = Vec::new();
+        for part in &blueprint.columns {
+            let mut ty = match part.kind {
+                KIND => part.native.clone(),
+                _ => type_of(part),
+            };
+            if let (Type::Native(native), true) = (&part.ty, part.kind != KIND) {
+                draft.notes.push(format!("column {} holds {native}, which travels as text", part.name));
+                ty = "text".to_owned();
+            }
+            let mut line = format!("{} {ty}", quote::ident(&part.name));
+            if part.numbers {
+                line += " GENERATED BY DEFAULT AS IDENTITY";
+            }
+            if !part.nullable || blueprint.key.contains(&part.name) {
+                line += " NOT NULL";
+            }
+            match &part.default {
+                Some(preset) if !part.numbers => line += &format!(" DEFAULT {}", preset_sql(preset, &part.ty)),
+                _ => {}
+            }
+            lines.push(line);
+        }
+        lines.push(format!("PRIMARY KEY ({})", quote::idents(blueprint.key.iter().map(String::as_str))));
+        draft.statements.push(format!("CREATE TABLE {name} (\n  {}\n)", lines.join(",\n  ")));
+        for index in &blueprint.indexes {
+            let unique = if index.unique { "UNIQUE " } else { "" };
+            draft.statements.push(format!(
+                "CREATE {unique}INDEX {} ON {name} ({})",
+                quote::ident(&quote::fitting("", &index.name)),
+                quote::idents(index.columns.iter().map(String::as_str))
+            ));
+        }
+        for reference in &blueprint.references {
+            draft.statements.push(format!(
+                "ALTER TABLE {name} ADD FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+                quote::idents(reference.columns.iter().map(String::as_str)),
+                named(&reference.table),
+                quote::idents(reference.referenced.iter().map(String::as_str)),
+                reference.on_delete,
+                reference.on_update
+            ));
+        }
+        draft
+    }
+
+    pub(super) async fn run_statements(&mut self, statements: &[String]) -> Result<()> {
+        // Tables without a schema are made where the role makes them.
+        self.begin(Phase::Installing, "BEGIN; SET LOCAL search_path TO DEFAULT").await?;
+        for statement in statements {
+            self.run(statement).await?;
+        }
+        self.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        Ok(())
+    }
+}
+
+/// A name as the configuration has it, with its schema if there is one.
+fn named(name: &str) -> String {
+    match name.split_once('.') {
+        Some((schema, table)) => quote::table(schema, table),
+        None => quote::ident(name),
+    }
+}
+
+fn action(letter: &str) -> &'static str {
+    match letter {
+        "c" => "CASCADE",
+        "n" => "SET NULL",
+        "d" => "SET DEFAULT",
+        "r" => "RESTRICT",
+        _ => "NO ACTION",
+    }
+}
+
+fn preset_sql(preset: &Preset, ty: &Type) -> String {
+    match preset {
+        Preset::Number(number) if *ty == Type::Bool => (number != "0").to_string(),
+        Preset::Number(number) => number.clone(),
+        Preset::Text(text) => quote::literal(text),
+        Preset::Bool(value) => value.to_string(),
+        Preset::Now if *ty == Type::Date => "CURRENT_DATE".to_owned(),
+        Preset::Now => "CURRENT_TIMESTAMP".to_owned(),
+    }
+}
+
+fn type_of(part: &Part) -> String {
+    match (&part.ty, part.size) {
+        (Type::Bool, _) => "boolean".to_owned(),
+        (Type::Int, size) => match size.bits {
+            Some(16) => "smallint".to_owned(),
+            Some(32) => "integer".to_owned(),
+            _ => "bigint".to_owned(),
+        },
+        (Type::Float, size) if size.bits == Some(32) => "real".to_owned(),
+        (Type::Float, _) => "double precision".to_owned(),
+        (Type::Decimal, size) => {
+            size.digits.map_or("numeric".to_owned(), |(digits, scale)| format!("numeric({digits},{scale})"))
+        }
+        (Type::Text, size) => size.length.map_or("text".to_owned(), |length| format!("varchar({length})")),
+        (Type::Bytes, _) => "bytea".to_owned(),
+        (Type::Date, _) => "date".to_owned(),
+        (Type::Time, _) => "time".to_owned(),
+        (Type::Timestamp, _) => "timestamp".to_owned(),
+        (Type::Instant, _) => "timestamptz".to_owned(),
+        (Type::Json, _) => "jsonb".to_owned(),
+        (Type::Uuid, _) => "uuid".to_owned(),
+        (Type::Native(_) | Type::Any, _) => "text".to_owned(),
+    }
+}

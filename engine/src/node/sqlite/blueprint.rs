@@ -1,0 +1,230 @@
+//! What a table is made of here, and the statements that make one from another database.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::failure::Told;
+use super::quote;
+use super::schema::{self, Table};
+use crate::model::Type;
+use crate::node::Result;
+use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, shape_of};
+
+/// The scheme of this kind's URLs.
+const KIND: &str = "sqlite";
+
+/// Numbers of so many digits come back from SQLite as they were written.
+const EXACT: u32 = 15;
+
+pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
+    let doing = || format!("reading the catalogue of `{name}`");
+    let bare = name.strip_prefix("main.").unwrap_or(name);
+    let (Some(table), Some(catalogue)) = (Table::read(db, bare).told(doing)?, schema::catalogue(db, bare)?) else {
+        return Ok(None);
+    };
+    let mut blueprint = Blueprint { table: bare.to_owned(), key: catalogue.key.clone(), ..Blueprint::default() };
+    for (field, column) in table.columns.iter().zip(&catalogue.columns) {
+        if field.generated {
+            blueprint.notes.push(format!("column {} is computed", field.name));
+            continue;
+        }
+        let (mut ty, mut size) = shape_of(&column.domain);
+        let declared = field.declared.to_ascii_uppercase();
+        let base = declared.split('(').next().unwrap_or_default().trim();
+        let numbers: Vec<u32> = declared
+            .split_once('(')
+            .map(|(_, rest)| {
+                rest.trim_end_matches(')').split(',').filter_map(|part| part.trim().parse().ok()).collect()
+            })
+            .unwrap_or_default();
+        match base {
+            "TIMESTAMPTZ" => ty = Type::Instant,
+            _ if ty == Type::Date && !declared.contains("DATE") => ty = Type::Text,
+            _ => {}
+        }
+        match (&ty, &numbers[..]) {
+            (Type::Decimal, [digits, scale]) => size.digits = Some((*digits, *scale)),
+            (Type::Decimal, [digits]) => size.digits = Some((*digits, 0)),
+            (Type::Text, [length]) => size.length = Some(*length),
+            _ => {}
+        }
+        let default = field.default.as_deref().and_then(Preset::parse);
+        let is_null = field.default.as_deref().is_some_and(|text| text.trim().eq_ignore_ascii_case("null"));
+        if let (Some(text), None, false) = (&field.default, &default, is_null) {
+            blueprint.notes.push(format!("the default of column {}: {text}", field.name));
+        }
+        // An INTEGER PRIMARY KEY numbers rows by itself.
+        let numbers = table.key_index.is_none() && field.primary > 0 && !table.without_rowid;
+        blueprint.columns.push(Part {
+            name: field.name.clone(),
+            native: field.declared.clone(),
+            kind: KIND,
+            ty,
+            size,
+            nullable: column.nullable,
+            default,
+            numbers,
+        });
+    }
+    let mut statement =
+        db.prepare("SELECT name, \"unique\", partial FROM pragma_index_list(?1) ORDER BY name").told(doing)?;
+    let indexes = statement
+        .query_map([&table.name], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?)))
+        .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+        .told(doing)?;
+    for (index, unique, partial) in indexes {
+        let mut columns = db.prepare("SELECT name FROM pragma_index_info(?1) ORDER BY seqno").told(doing)?;
+        let columns = columns
+            .query_map([&index], |row| row.get::<_, Option<String>>(0))
+            .and_then(|rows| rows.collect::<rusqlite::Result<Option<Vec<String>>>>())
+            .told(doing)?;
+        match columns {
+            Some(columns) if !partial => {
+                if !(unique && columns == blueprint.key) {
+                    let name = match index.starts_with("sqlite_autoindex_") {
+                        true => format!("{}_{}", table.name, columns.join("_")),
+                        false => index,
+                    };
+                    blueprint.indexes.push(IndexPart { name, unique, columns });
+                }
+            }
+            _ => blueprint.notes.push(format!("index {index} (of expressions or of a part of the rows)")),
+        }
+    }
+    for reference in &catalogue.references {
+        let from = reference.columns.first().map_or("", String::as_str);
+        let actions: Option<(String, String)> = db
+            .query_row(
+                "SELECT on_delete, on_update FROM pragma_foreign_key_list(?1) WHERE \"from\" = ?2 COLLATE NOCASE \
+                 AND \"table\" = ?3 COLLATE NOCASE",
+                [&table.name, from, &reference.referenced_table],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .told(doing)?;
+        let (on_delete, on_update) = actions.unwrap_or_else(|| ("NO ACTION".to_owned(), "NO ACTION".to_owned()));
+        blueprint.references.push(ReferencePart {
+            columns: reference.columns.clone(),
+            table: reference.referenced_table.clone(),
+            referenced: reference.referenced_columns.clone(),
+            on_delete,
+            on_update,
+        });
+    }
+    let sql = table.sql.to_ascii_uppercase();
+    if sql.contains("CHECK") {
+        blueprint.notes.push("checks".to_owned());
+    }
+    if sql.contains("COLLATE") {
+        blueprint.notes.push("collations".to_owned());
+    }
+    blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
+    Ok(Some(blueprint))
+}
+
+/// The statements that make a table of this blueprint.
+pub(super) fn draft(blueprint: &Blueprint) -> Draft {
+    let mut draft = Draft::default();
+    let table = blueprint.table.strip_prefix("main.").unwrap_or(&blueprint.table);
+    let mut lines = Vec::new();
+    let sole_key = (blueprint.key.len() == 1).then(|| &blueprint.key[0]);
+    let mut rowid = false;
+    for part in &blueprint.columns {
+        let ty = match (part.kind, &part.ty) {
+            (KIND, _) => part.native.clone(),
+            (_, Type::Native(native)) => {
+                draft.notes.push(format!(
+                    "column {} holds {native}, which no column of SQLite can: name it in `omit` for this node",
+                    part.name
+                ));
+                continue;
+            }
+            _ => type_of(&part.ty, part.size),
+        };
+        if part.kind != KIND && (part.size.length.is_some() || part.size.bits.is_some_and(|bits| bits < 64)) {
+            draft.notes.push(format!("the limits of column {} ({}) are not enforced", part.name, part.native));
+        }
+        let mut line = format!("{} {ty}", quote::name(&part.name));
+        // The key that SQLite numbers rows by.
+        if sole_key == Some(&part.name) && ty.eq_ignore_ascii_case("INTEGER") {
+            line += " PRIMARY KEY";
+            rowid = true;
+        }
+        if !part.nullable || blueprint.key.contains(&part.name) {
+            line += " NOT NULL";
+        }
+        if let Some(preset) = part.default.as_ref().filter(|_| !part.numbers) {
+            line += &format!(" DEFAULT {}", preset_sql(preset, &part.ty));
+        }
+        if part.numbers && sole_key != Some(&part.name) {
+            draft.notes.push(format!("column {} is not numbered by itself", part.name));
+        }
+        lines.push(line);
+    }
+    if !rowid {
+        lines.push(format!("PRIMARY KEY ({})", quote::names(blueprint.key.iter().map(String::as_str))));
+    }
+    for reference in &blueprint.references {
+        lines.push(format!(
+            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+            quote::names(reference.columns.iter().map(String::as_str)),
+            quote::name(reference.table.strip_prefix("main.").unwrap_or(&reference.table)),
+            quote::names(reference.referenced.iter().map(String::as_str)),
+            reference.on_delete,
+            reference.on_update
+        ));
+    }
+    draft.statements.push(format!("CREATE TABLE {} (\n  {}\n)", quote::name(table), lines.join(",\n  ")));
+    for index in &blueprint.indexes {
+        let unique = if index.unique { "UNIQUE " } else { "" };
+        draft.statements.push(format!(
+            "CREATE {unique}INDEX {} ON {} ({})",
+            quote::name(&index.name),
+            quote::name(table),
+            quote::names(index.columns.iter().map(String::as_str))
+        ));
+    }
+    draft
+}
+
+fn preset_sql(preset: &Preset, ty: &Type) -> String {
+    match preset {
+        Preset::Number(number) => number.clone(),
+        Preset::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        Preset::Bool(value) => i32::from(*value).to_string(),
+        Preset::Now if *ty == Type::Date => "CURRENT_DATE".to_owned(),
+        Preset::Now => "CURRENT_TIMESTAMP".to_owned(),
+    }
+}
+
+fn type_of(ty: &Type, size: Size) -> String {
+    match ty {
+        Type::Bool => "BOOLEAN".to_owned(),
+        Type::Int => "INTEGER".to_owned(),
+        Type::Float => "REAL".to_owned(),
+        Type::Decimal => match size.digits {
+            Some((digits, scale)) if digits <= EXACT => format!("DECIMAL({digits},{scale})"),
+            _ => "TEXT".to_owned(),
+        },
+        Type::Text => "TEXT".to_owned(),
+        Type::Bytes => "BLOB".to_owned(),
+        Type::Date => "DATE".to_owned(),
+        Type::Time => "TIME".to_owned(),
+        Type::Timestamp => "TIMESTAMP".to_owned(),
+        Type::Instant => "TIMESTAMPTZ".to_owned(),
+        Type::Json => "JSON".to_owned(),
+        Type::Uuid => "UUID".to_owned(),
+        Type::Native(_) | Type::Any => "TEXT".to_owned(),
+    }
+}
+
+/// Runs statements in one transaction.
+pub(super) fn build(db: &Connection, statements: &[String]) -> Result<()> {
+    let doing = || "creating a table";
+    db.execute_batch("BEGIN IMMEDIATE").told(doing)?;
+    let done = statements.iter().try_for_each(|statement| db.execute_batch(statement).told(doing));
+    let done = done.and_then(|()| db.execute_batch("COMMIT").told(doing));
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK").told(doing)?;
+    }
+    done
+}

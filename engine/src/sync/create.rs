@@ -1,0 +1,148 @@
+//! Creating tables that are missing at a node from what they are at another.
+
+use serde::Serialize;
+
+use super::order;
+use super::session::Session;
+use crate::config::{TableConfig, TableNode};
+use crate::error::{Error, Result};
+use crate::model::TableSpec;
+use crate::node::blueprint::{Blueprint, IndexPart, ReferencePart};
+
+/// A table that was created, or would be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Created {
+    pub node: String,
+    /// The local name.
+    pub table: String,
+    /// The node from which it was taken.
+    pub from: String,
+    pub statements: Vec<String>,
+    /// What could not be carried, a line each.
+    pub notes: Vec<String>,
+}
+
+impl Session {
+    /// Creates the tables that the file names and that are missing at a node, in the shape that they have at the first node
+    /// which has them. With `dry` nothing is done. Tables that are referred to come first.
+    pub async fn create_missing(&mut self, dry: bool) -> Result<Vec<Created>> {
+        self.connect().await;
+        if self.members.iter().any(|member| member.node.is_none()) {
+            return Err(self.unreachable());
+        }
+        let tables = self.config.tables.clone();
+        let mut blueprints: Vec<Vec<Option<Blueprint>>> = Vec::new();
+        for table in &tables {
+            let mut found = Vec::new();
+            for member in &mut self.members {
+                let local = &table.nodes[member.id.index()].table;
+                let Some(node) = member.node.as_deref_mut() else { continue };
+                let read = node.blueprint(local).await;
+                found.push(read.map_err(Error::at(&member.name, format!("looking up `{local}`")))?);
+            }
+            blueprints.push(found);
+        }
+        let nowhere = tables.iter().zip(&blueprints).filter(|(_, found)| found.iter().all(Option::is_none));
+        let problems: Vec<String> = nowhere
+            .map(|(table, _)| {
+                format!("{}: there is no table `{}` at any node", self.config.at(&table.place), table.name)
+            })
+            .collect();
+        if !problems.is_empty() {
+            return Err(Error::Refused(problems));
+        }
+        let mut created = Vec::new();
+        for index in parents_first(&tables, &blueprints) {
+            let Some(source) = blueprints[index].iter().position(Option::is_some) else { continue };
+            let missing = (0..self.members.len()).filter(|&at| blueprints[index][at].is_none());
+            for at in missing {
+                let Some(blueprint) = &blueprints[index][source] else { continue };
+                let mut wanted = carried(blueprint, &tables, index, source, at);
+                let member = &mut self.members[at];
+                let Some(node) = member.node.as_deref_mut() else { continue };
+                let draft = node.draft(&wanted);
+                wanted.notes.extend(draft.notes);
+                if !dry {
+                    let building = node.build(&draft.statements).await;
+                    building.map_err(Error::at(&member.name, format!("creating `{}`", wanted.table)))?;
+                }
+                created.push(Created {
+                    node: self.names[at].clone(),
+                    table: wanted.table,
+                    from: self.names[source].clone(),
+                    statements: draft.statements,
+                    notes: wanted.notes,
+                });
+            }
+        }
+        Ok(created)
+    }
+}
+
+/// The places of the tables, those that others refer to first.
+fn parents_first(tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) -> Vec<usize> {
+    let specs: Vec<TableSpec> = tables
+        .iter()
+        .zip(blueprints)
+        .enumerate()
+        .map(|(index, (table, found))| {
+            let source = found.iter().position(Option::is_some).unwrap_or(0);
+            let references = found[source].iter().flat_map(|blueprint| &blueprint.references);
+            let parents = references.filter_map(|reference| place(tables, source, &reference.table));
+            TableSpec::bare(index, &table.name, parents.map(|parent| tables[parent].name.as_str()))
+        })
+        .collect();
+    order::parents_first(&specs.iter().collect::<Vec<_>>()).into_iter().flatten().collect()
+}
+
+/// The synced table that a node knows by a local name.
+fn place(tables: &[TableConfig], node: usize, local: &str) -> Option<usize> {
+    let bare = |name: &str| name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    tables.iter().position(|table| bare(&table.nodes[node].table) == bare(local))
+}
+
+/// The blueprint of a table at one node in the words of another.
+fn carried(blueprint: &Blueprint, tables: &[TableConfig], index: usize, source: usize, target: usize) -> Blueprint {
+    let (from, to) = (&tables[index].nodes[source], &tables[index].nodes[target]);
+    let mut wanted = Blueprint { table: to.table.clone(), notes: blueprint.notes.clone(), ..Blueprint::default() };
+    for part in &blueprint.columns {
+        if let Some(name) = renamed(from, to, &part.name) {
+            let mut part = part.clone();
+            part.name = name;
+            wanted.columns.push(part);
+        }
+    }
+    let all = |names: &[String]| names.iter().map(|name| renamed(from, to, name)).collect::<Option<Vec<String>>>();
+    wanted.key = all(&blueprint.key).unwrap_or_default();
+    for index in &blueprint.indexes {
+        match all(&index.columns) {
+            Some(columns) => wanted.indexes.push(IndexPart { columns, ..index.clone() }),
+            None => wanted.notes.push(format!("index {}, of which a column does not live here", index.name)),
+        }
+    }
+    for reference in &blueprint.references {
+        let parent = place(tables, source, &reference.table);
+        let carried = parent.and_then(|parent| {
+            let (from, to) = (&tables[parent].nodes[source], &tables[parent].nodes[target]);
+            let referenced =
+                reference.referenced.iter().map(|name| renamed(from, to, name)).collect::<Option<Vec<_>>>()?;
+            Some(ReferencePart {
+                columns: all(&reference.columns)?,
+                table: to.table.clone(),
+                referenced,
+                ..reference.clone()
+            })
+        });
+        match carried {
+            Some(reference) => wanted.references.push(reference),
+            None => wanted.notes.push(format!("the reference to {}, which is not synced", reference.table)),
+        }
+    }
+    wanted
+}
+
+/// A column's name at another node; `None` if it does not live there.
+fn renamed(from: &TableNode, to: &TableNode, local: &str) -> Option<String> {
+    let shared = from.shared(local);
+    (!to.omits(shared)).then(|| to.local(shared).to_owned())
+}

@@ -1,0 +1,544 @@
+//! The first copy, in whatever state the nodes are, and the way back for nodes that were left out.
+//!
+//! Changes are captured before anything is compared, so rows are copied while users go on writing. Every table is gone
+//! through at each node in turn, a part at a time; each part is weighed in a cycle of its own, together with whatever
+//! changes are on their way then. The first node that holds a key is the one at which the key is dealt with. How far the
+//! load has come is remembered at the node whose rows are gone through, after everybody has committed.
+
+mod ahead;
+mod compare;
+mod condition;
+mod portion;
+mod progress;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracing::{debug, info};
+
+use self::ahead::Reader;
+use self::condition::Condition;
+pub(super) use self::portion::Portion;
+use self::portion::{Stretch, Weighed};
+use self::progress::Progress;
+use super::attendance::Away;
+use super::cycle::Cycle;
+use super::order;
+use super::session::{Session, Stopped, Summary};
+use super::settle::Rule;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::model::{Key, NodeId, ParkedCode, TableSpec};
+use crate::node::{self, Node};
+
+/// Rows of a part at most.
+const ROWS: usize = 20_000;
+
+/// Rows of a part whose size in memory nobody knows yet.
+const PROBE: usize = 500;
+
+/// The size in memory that a part may have at one node, in bytes.
+const WEIGHT: usize = 12 << 20;
+
+/// How often a part is tried before the load gives up over what a node says.
+const ATTEMPTS: u32 = 8;
+
+/// How often a key with changes on their way is looked at again. After the first time everything older has arrived, so
+/// what is on its way then is carried to everybody by the sync.
+const LOOKS: u32 = 4;
+
+/// What to load, and how.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The node whose rows count where rows differ.
+    pub prefer: Option<String>,
+    /// Only these tables; all if there are none.
+    pub tables: Vec<String>,
+    /// Only rows for which this holds.
+    pub condition: Option<String>,
+    /// Only tell what would be done.
+    pub dry_run: bool,
+    /// Begin anew, whatever an earlier load has done.
+    pub restart: bool,
+}
+
+/// What a load did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Loaded {
+    pub dry_run: bool,
+    /// Whether it went on where an earlier one had been interrupted.
+    pub resumed: bool,
+    /// Nodes that had been left out and take part again.
+    pub rejoined: Vec<String>,
+    pub tables: Vec<LoadedTable>,
+    /// What the sync carried before and after.
+    pub sync: Summary,
+    pub away: Vec<Away>,
+    pub stopped: Vec<Stopped>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LoadedTable {
+    pub table: String,
+    /// Rows that were gone through; a row that several nodes hold counts at each.
+    pub rows: u64,
+    pub nodes: Vec<LoadedNode>,
+    /// Rows that could not be copied or read, and wait now: see `concord parked list`.
+    pub waiting: u64,
+    /// Rows that differ and that nothing decides.
+    pub undecided: u64,
+    /// How rows that differ are decided, if that is said anywhere.
+    pub rule: Option<String>,
+}
+
+/// Rows that came to one node.
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
+pub struct LoadedNode {
+    pub node: String,
+    pub copied: u64,
+    pub replaced: u64,
+}
+
+/// How far a load has come, for whoever looks on.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    pub table: String,
+    pub node: String,
+    /// Whether rows are only compared.
+    pub comparing: bool,
+    /// Rows of the table at this node that were gone through.
+    pub rows: u64,
+    /// About how many there are.
+    pub total: u64,
+}
+
+/// A table at a node, to be gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leg {
+    table: usize,
+    walker: NodeId,
+}
+
+/// A row that could not be written, to be tried once more.
+struct Deferred {
+    table: usize,
+    key: Key,
+    /// Where the row stands that was to be written.
+    holder: NodeId,
+}
+
+/// What a load has to know throughout.
+struct Load {
+    prefer: Option<NodeId>,
+    conditions: HashMap<usize, Arc<Condition>>,
+    legs: Vec<Leg>,
+}
+
+impl Load {
+    fn rule(&self, session: &Session, table: usize) -> Option<Rule> {
+        Rule::of(&session.tables[table], self.prefer)
+    }
+}
+
+impl Session {
+    /// Copies rows that are missing somewhere and decides those that differ. `told` hears now and then how far it is.
+    pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
+        let prefer = self.preferred(options)?;
+        self.prepare().await?;
+        let absent = self.left_out().await?;
+        self.everybody_but(&absent)?;
+        let load = self.plan_load(options, prefer)?;
+        let mut loaded = Loaded { dry_run: options.dry_run, ..Loaded::default() };
+        let tables = load.legs.iter().map(|leg| leg.table);
+        for table in tables {
+            let name = &self.tables[table].name;
+            if !loaded.tables.iter().any(|known| known.table == *name) {
+                let rule = load.rule(self, table).map(|rule| rule.told(&self.tables[table], &self.names));
+                loaded.tables.push(LoadedTable { table: name.clone(), rule, ..LoadedTable::default() });
+            }
+        }
+        if options.dry_run {
+            self.compare_all(&load, &mut loaded, told).await?;
+            loaded.rejoined = absent.iter().map(|node| self.names[node.index()].clone()).collect();
+            loaded.stopped = self.stopped();
+            return Ok(loaded);
+        }
+        loaded.sync = self.sync().await?;
+        self.everybody_but(&absent)?;
+        let mut progress = Progress::new(self, options).await?;
+        let begun = match absent.is_empty() && !options.restart {
+            true => progress.find(self, &load.legs).await?,
+            false => None,
+        };
+        if begun.is_none() {
+            self.refuse_undecided(&load, told).await?;
+        }
+        if !absent.is_empty() {
+            self.rejoin(&absent).await?;
+            loaded.rejoined = absent.iter().map(|node| self.names[node.index()].clone()).collect();
+            progress = Progress::new(self, options).await?;
+        }
+        loaded.resumed = begun.is_some();
+        let (first, mut after) = begun.unwrap_or((0, None));
+        let mut deferred = Vec::new();
+        for (at, &leg) in load.legs.iter().enumerate().skip(first) {
+            self.walk_leg(&load, leg, after.take(), &progress, &mut deferred, &mut loaded, told).await?;
+            let last_of_table = load.legs.get(at + 1).is_none_or(|next| next.table != leg.table);
+            if last_of_table {
+                self.try_again(&load, &mut deferred, &mut loaded).await?;
+            }
+        }
+        self.try_again(&load, &mut deferred, &mut loaded).await?;
+        self.hand_over(deferred, &mut loaded).await?;
+        progress.end(self).await?;
+        let last = self.sync().await?;
+        loaded.sync.extend(last);
+        loaded.away = self.away();
+        loaded.stopped = self.stopped();
+        Ok(loaded)
+    }
+
+    fn preferred(&self, options: &LoadOptions) -> Result<Option<NodeId>> {
+        let Some(name) = &options.prefer else { return Ok(None) };
+        match self.names.iter().position(|known| known == name) {
+            Some(at) => Ok(Some(NodeId(at as u16))),
+            None => Err(Error::Usage(format!("no node is called `{name}`; there are {}", self.names.join(", ")))),
+        }
+    }
+
+    /// Fails unless all nodes are there, or are among those that are let back in.
+    fn everybody_but(&self, absent: &[NodeId]) -> Result<()> {
+        let missing = |member: &&super::attendance::Member| {
+            member.node.is_none() || (member.away.is_some() && !absent.contains(&member.id))
+        };
+        match self.members.iter().find(missing) {
+            None => Ok(()),
+            Some(member) if member.away.is_some() => Err(self.unreachable()),
+            Some(member) => Err(Error::Unreachable(vec![format!("node `{}`: it is not connected", member.name)])),
+        }
+    }
+
+    /// Which tables are gone through where: tables that others refer to first, and nodes in the order of the file.
+    fn plan_load(&self, options: &LoadOptions, prefer: Option<NodeId>) -> Result<Load> {
+        for name in &options.tables {
+            if !self.tables.iter().any(|table| table.name == *name) {
+                let known: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
+                return Err(Error::Usage(format!("no table is called `{name}`; there are {}", known.join(", "))));
+            }
+        }
+        let chosen = |table: &str| options.tables.is_empty() || options.tables.iter().any(|name| name == table);
+        let mut conditions = HashMap::new();
+        for table in self.tables.iter().filter(|table| chosen(&table.name)) {
+            if let Some(text) = &options.condition {
+                conditions.insert(table.index, Arc::new(Condition::parse(text, table)?));
+            }
+        }
+        // What is referred to anywhere comes first everywhere.
+        let mut specs: Vec<TableSpec> = Vec::new();
+        for table in &self.tables {
+            let mut forms = table.forms.iter().flatten().map(|form| &form.spec);
+            let Some(first) = forms.next() else { continue };
+            let mut spec = (**first).clone();
+            spec.references.clear();
+            for form in table.forms.iter().flatten() {
+                for reference in &form.spec.references {
+                    let node = table
+                        .forms
+                        .iter()
+                        .position(|own| own.as_ref().is_some_and(|own| Arc::ptr_eq(&own.spec, &form.spec)));
+                    let target = self.tables.iter().find(|other| {
+                        let there = node.and_then(|node| other.forms[node].as_ref());
+                        there.is_some_and(|there| {
+                            there.spec.local == reference.referenced_table
+                                && there.spec.schema == reference.referenced_schema
+                        })
+                    });
+                    if let Some(first) = target.and_then(|target| target.forms.iter().flatten().next()) {
+                        let mut reference = reference.clone();
+                        reference.referenced_table.clone_from(&first.spec.local);
+                        reference.referenced_schema.clone_from(&first.spec.schema);
+                        spec.references.push(reference);
+                    }
+                }
+            }
+            specs.push(spec);
+        }
+        let mut legs = Vec::new();
+        let borrowed: Vec<&TableSpec> = specs.iter().collect();
+        for group in order::parents_first(&borrowed) {
+            let mut group: Vec<usize> = group.into_iter().map(|at| specs[at].index).collect();
+            group.sort_unstable();
+            for index in group {
+                let table = &self.tables[index];
+                let walkers = self.members.iter().map(|member| member.id);
+                let walkers = walkers.filter(|&node| table.is_source(node) && table.form(node).is_some());
+                legs.extend(walkers.filter(|_| chosen(&table.name)).map(|walker| Leg { table: index, walker }));
+            }
+        }
+        Ok(Load { prefer, conditions, legs })
+    }
+
+    /// Goes through a table at one node, from behind a key.
+    #[expect(clippy::too_many_arguments, reason = "what a leg changes belongs to the whole load")]
+    async fn walk_leg(
+        &mut self,
+        load: &Load,
+        leg: Leg,
+        mut after: Option<Key>,
+        progress: &Progress,
+        deferred: &mut Vec<Deferred>,
+        loaded: &mut Loaded,
+        told: &mut (dyn FnMut(&Stage) + Send),
+    ) -> Result<()> {
+        if self.tables[leg.table].form(leg.walker).is_none() {
+            return Ok(());
+        }
+        let total = self.count_rows(leg).await?;
+        let mut stage = self.stage(leg, false, total);
+        let mut reader = match (self.connector)(self.config.nodes[leg.walker.index()].target.clone()).await {
+            Ok(node) => Some(Reader::new(node)),
+            // Reading ahead is a convenience.
+            Err(error) => {
+                debug!(%error, "No second connection.");
+                None
+            }
+        };
+        let (mut limit, mut most) = (PROBE, ROWS);
+        let mut again: Vec<(Key, u32)> = Vec::new();
+        let mut ended = false;
+        // Rows that are left are looked for anew after an interruption.
+        let mut remember = deferred.is_empty();
+        while !ended || !again.is_empty() {
+            let mut portion = Some(Portion {
+                table: leg.table,
+                walker: leg.walker,
+                rule: load.rule(self, leg.table),
+                condition: load.conditions.get(&leg.table).cloned(),
+                stretch: (!ended).then(|| Stretch { after: after.clone(), limit }),
+                again: again.iter().map(|(key, _)| key.clone()).collect(),
+                reader: reader.take(),
+                outcome: None,
+            });
+            let done = self.weighed(&mut portion).await;
+            reader = portion.and_then(|portion| portion.reader);
+            let Some((weighed, left)) = done? else {
+                // Another engine is at work. Shorter parts are less in its way.
+                most = (most / 2).max(PROBE);
+                limit = limit.min(most);
+                continue;
+            };
+            most = (most * 2).min(ROWS);
+            let looks = |key: &Key| again.iter().find(|(known, _)| known == key).map_or(0, |(_, looks)| *looks);
+            let mut next: Vec<(Key, u32)> = Vec::new();
+            for key in &weighed.again {
+                let looks = looks(key) + 1;
+                if looks < LOOKS {
+                    next.push((key.clone(), looks));
+                }
+            }
+            self.count_up(leg, &weighed, &left, loaded);
+            for (node, key, reason) in left {
+                if reason.code == ParkedCode::Busy {
+                    let looks = looks(&key) + 1;
+                    if looks < LOOKS {
+                        next.push((key, looks));
+                    }
+                } else {
+                    let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
+                    debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
+                    deferred.push(Deferred { table: leg.table, key, holder });
+                }
+            }
+            deferred.extend(weighed.unreadable.iter().map(|(holder, key)| Deferred {
+                table: leg.table,
+                key: key.clone(),
+                holder: *holder,
+            }));
+            remember &= deferred.is_empty();
+            again = next;
+            stage.rows += weighed.rows;
+            if let Some(rows) = (weighed.weight as u64).checked_div(weighed.rows).filter(|each| *each > 0) {
+                limit = (WEIGHT / usize::try_from(rows).unwrap_or(usize::MAX)).clamp(1, most);
+            }
+            match weighed.last {
+                Some(last) => after = Some(last),
+                None => ended = true,
+            }
+            told(&stage);
+            if remember && again.is_empty() {
+                progress.reached(self, leg, after.as_ref()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One cycle with a portion: what was weighed and what could not be written; `None` if it has to be done again.
+    async fn weighed(
+        &mut self,
+        portion: &mut Option<Portion>,
+    ) -> Result<Option<(Weighed, Vec<(NodeId, Key, node::Reason)>)>> {
+        let again = portion.as_ref().map(|portion| portion.again.clone()).unwrap_or_default();
+        for attempt in 1.. {
+            let cycle = self.cycle_with(portion).await?;
+            self.everybody_but(&[])?;
+            fault::point("load-part").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+            let outcome = portion.as_mut().and_then(|portion| portion.outcome.take());
+            match (outcome, &cycle) {
+                (_, Cycle { failed: Some(why), .. }) if attempt >= ATTEMPTS => return Err(Error::Stopped(why.clone())),
+                (Some(weighed), Cycle { failed: None, overtaken: false, .. }) => {
+                    let left = cycle.left.into_iter().map(|(node, _, key, reason)| (node, key, reason)).collect();
+                    return Ok(Some((weighed, left)));
+                }
+                (_, Cycle { overtaken: true, .. }) => return Ok(None),
+                _ => {}
+            }
+            if let Some(portion) = portion {
+                portion.again.clone_from(&again);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds to the report what a part came to.
+    fn count_up(&self, leg: Leg, weighed: &Weighed, left: &[(NodeId, Key, node::Reason)], loaded: &mut Loaded) {
+        let name = &self.tables[leg.table].name;
+        let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) else { return };
+        table.rows += weighed.rows;
+        table.undecided += weighed.undecided;
+        for (node, (copied, replaced)) in &weighed.written {
+            let missed = left.iter().filter(|(at, ..)| at == node).count() as u64;
+            let copied_less = missed.min(*copied);
+            let (copied, replaced) = (copied - copied_less, replaced - (missed - copied_less).min(*replaced));
+            if copied + replaced == 0 {
+                continue;
+            }
+            let name = &self.names[node.index()];
+            match table.nodes.iter_mut().find(|known| known.node == *name) {
+                Some(known) => {
+                    known.copied += copied;
+                    known.replaced += replaced;
+                }
+                None => table.nodes.push(LoadedNode { node: name.clone(), copied, replaced }),
+            }
+        }
+    }
+
+    /// Tries rows that could not be written once more, for as long as that helps: a row that they refer to may have come.
+    async fn try_again(&mut self, load: &Load, deferred: &mut Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
+        loop {
+            // Several nodes may have refused the same row.
+            let mut known = HashSet::new();
+            deferred.retain(|row| known.insert((row.table, row.key.clone())));
+            let before = deferred.len();
+            if before == 0 {
+                return Ok(());
+            }
+            let mut left: Vec<Deferred> = Vec::new();
+            let mut all = std::mem::take(deferred);
+            all.sort_by_key(|row| load.legs.iter().position(|leg| leg.table == row.table));
+            while let Some(first) = all.first() {
+                let table = first.table;
+                let end = all.iter().take(ROWS).position(|row| row.table != table).unwrap_or(all.len().min(ROWS));
+                let part: Vec<Deferred> = all.drain(..end).collect();
+                let holders: HashMap<&Key, NodeId> = part.iter().map(|row| (&row.key, row.holder)).collect();
+                let walker = part[0].holder;
+                let mut portion = Some(Portion {
+                    table,
+                    walker,
+                    rule: load.rule(self, table),
+                    condition: None,
+                    stretch: None,
+                    again: part.iter().map(|row| row.key.clone()).collect(),
+                    reader: None,
+                    outcome: None,
+                });
+                let Some((weighed, refused)) = self.weighed(&mut portion).await? else {
+                    left.extend(part);
+                    continue;
+                };
+                self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
+                let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
+                // What users are changing now is the sync's.
+                let refused = refused.into_iter().filter(|(.., reason)| reason.code != ParkedCode::Busy);
+                left.extend(refused.map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
+                left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred {
+                    table,
+                    key: key.clone(),
+                    holder: *at,
+                }));
+            }
+            let kinds: HashSet<(usize, &Key)> = left.iter().map(|row| (row.table, &row.key)).collect();
+            let stuck = kinds.len() >= before;
+            *deferred = left;
+            if stuck {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
+    /// is not taken, and is tried again like any other.
+    async fn hand_over(&mut self, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
+        let mut by_node: HashMap<NodeId, Vec<(usize, Key)>> = HashMap::new();
+        let mut seen = HashSet::new();
+        for row in deferred {
+            let rows = by_node.entry(row.holder).or_default();
+            if seen.insert((row.table, row.key.clone())) {
+                let name = &self.tables[row.table].name;
+                if let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) {
+                    table.waiting += 1;
+                }
+                rows.push((row.table, row.key));
+            }
+        }
+        for (node, rows) in by_node {
+            info!(node = %self.names[node.index()], rows = rows.len(), "Rows that cannot be copied wait.");
+            let specs = Session::specs(&self.tables, node);
+            let member = &mut self.members[node.index()];
+            let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
+            if let Err(error) = touch(writer, &specs, &rows).await {
+                writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
+                return Err(Error::at(&member.name, "handing rows over to the sync")(error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn count_rows(&mut self, leg: Leg) -> Result<u64> {
+        self.look().await?;
+        let member = &mut self.members[leg.walker.index()];
+        let (Some(node), Some(spec)) = (member.node.as_deref_mut(), self.tables[leg.table].spec(leg.walker)) else {
+            return Err(self.unreachable());
+        };
+        let total = node.count(spec).await.map_err(Error::at(&member.name, "counting rows"))?;
+        self.close().await;
+        Ok(total)
+    }
+
+    fn stage(&self, leg: Leg, comparing: bool, total: u64) -> Stage {
+        let table = self.tables[leg.table].name.clone();
+        Stage { table, node: self.names[leg.walker.index()].clone(), comparing, rows: 0, total }
+    }
+}
+
+async fn touch(node: &mut dyn Node, specs: &[TableSpec], rows: &[(usize, Key)]) -> node::Result<()> {
+    node.begin_apply(specs).await?;
+    for (table, key) in rows {
+        if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
+            node.touch(spec, key).await?;
+        }
+    }
+    node.commit().await
+}
+
+impl Loaded {
+    /// The code with which the command ends.
+    pub fn exit_code(&self) -> u8 {
+        let undecided = self.tables.iter().any(|table| table.undecided + table.waiting > 0);
+        match self.sync.exit_code() {
+            crate::error::DONE if undecided || !self.stopped.is_empty() => crate::error::ATTENTION,
+            code => code,
+        }
+    }
+}

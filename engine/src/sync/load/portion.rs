@@ -1,0 +1,309 @@
+//! A part of a table, weighed within a cycle: which of its rows are missing or differ somewhere, and what is to be written.
+//!
+//! Rows about which anything is on its way are left to the sync: keys with changes that not everybody has passed, and keys
+//! that wait. All others stand in the same snapshots as everything else that the cycle reads, and what is written goes with
+//! the cycle's own batch, under the same claim of the positions and the same look for what users did meanwhile.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::future::join_all;
+use tracing::debug;
+
+use super::ahead::Reader;
+use super::condition::Condition;
+use crate::error::{Error, Result};
+use crate::model::{Key, NodeId, ParkedCode, Row, Value};
+use crate::node::WriteMode;
+use crate::node::apply::{Decision, Effect};
+use crate::sync::contest::Contests;
+use crate::sync::decide::Outcomes;
+use crate::sync::examine::participants;
+use crate::sync::opened::Opened;
+use crate::sync::session::Session;
+use crate::sync::settle::{self, Rule, Settlement};
+use crate::sync::table::Table;
+
+/// A part of a table that is to be weighed in the next cycle.
+pub struct Portion {
+    pub table: usize,
+    /// The node whose rows are gone through.
+    pub walker: NodeId,
+    pub rule: Option<Rule>,
+    pub condition: Option<Arc<Condition>>,
+    /// Where to go on, and how many rows to take; `None` to look at nothing but `again`.
+    pub stretch: Option<Stretch>,
+    /// Keys to look at besides, whoever holds them.
+    pub again: Vec<Key>,
+    pub reader: Option<Reader>,
+    pub outcome: Option<Weighed>,
+}
+
+/// Rows behind a key, in the walker's order.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    pub after: Option<Key>,
+    pub limit: usize,
+}
+
+/// What became of a portion.
+#[derive(Debug, Default)]
+pub struct Weighed {
+    /// The last key of the stretch; `None` if there was none left.
+    pub last: Option<Key>,
+    /// Rows of the stretch.
+    pub rows: u64,
+    /// Their size in memory, in bytes.
+    pub weight: usize,
+    /// Keys that were left to the sync, to be looked at once more.
+    pub again: Vec<Key>,
+    /// By node: rows created and rows replaced.
+    pub written: HashMap<NodeId, (u64, u64)>,
+    /// Rows that differ and that nothing decides.
+    pub undecided: u64,
+    /// Where the row stands that was to be written, for keys whose row is not the walker's.
+    pub winners: HashMap<Key, NodeId>,
+    /// Rows that cannot be read at a node.
+    pub unreadable: Vec<(NodeId, Key)>,
+}
+
+/// The row of a key at a node.
+#[derive(Clone)]
+enum Standing {
+    Row(Arc<Row>),
+    Unreadable(String),
+}
+
+impl Session {
+    /// Weighs a portion in the snapshots that are open, and says what every node has to do about it.
+    pub(in crate::sync) async fn weigh_portion(
+        &mut self,
+        portion: &mut Portion,
+        opened: &Opened,
+        contests: &[Contests],
+    ) -> Result<Outcomes> {
+        let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
+        let mut weighed = Weighed::default();
+        let table = self.tables[portion.table].clone();
+        let Some(form) = table.form(portion.walker) else {
+            portion.outcome = Some(weighed);
+            return Ok(outcomes);
+        };
+        let contested = &contests[portion.table];
+        let everybody = participants(&table, opened);
+        let on_its_way = |key: &Key| contested.contains_key(key);
+        let waits = |key: &Key| everybody.iter().any(|&node| opened.parked(node, table.index, key).is_some());
+        let mut keys: Vec<Key> = Vec::new();
+        let mut standing: Vec<Vec<Option<Standing>>> = vec![Vec::new(); self.members.len()];
+        if let Some(stretch) = portion.stretch.clone() {
+            let (rows, stale) = self.stretch(portion, &table, opened, &stretch).await?;
+            weighed.rows = rows.len() as u64;
+            weighed.last = rows.last().map(|(key, _)| key.clone());
+            for (key, row) in rows {
+                if let Ok(row) = &row {
+                    weighed.weight += row.iter().map(Value::weight).sum::<usize>();
+                }
+                if stale.contains(&key) || on_its_way(&key) {
+                    weighed.again.push(key);
+                } else if !waits(&key) {
+                    standing[portion.walker.index()].push(Some(match row {
+                        Ok(row) => Standing::Row(Arc::new(form.lens.to_shared(row))),
+                        Err(why) => Standing::Unreadable(why),
+                    }));
+                    keys.push(key);
+                }
+            }
+            if let (Some(reader), Some(last)) = (&mut portion.reader, &weighed.last) {
+                reader.start(form.spec.clone(), last.clone(), stretch.limit);
+            }
+        }
+        let walked = keys.len();
+        for key in std::mem::take(&mut portion.again) {
+            match () {
+                () if waits(&key) => {}
+                () if on_its_way(&key) => weighed.again.push(key),
+                () => keys.push(key),
+            }
+        }
+        self.look_up_rows(&table, portion.walker, &everybody, &keys, walked, &mut standing).await?;
+        let before = everybody.iter().filter(|&&node| node < portion.walker && table.is_source(node));
+        let before: Vec<NodeId> = before.copied().collect();
+        let weighing = Weighing { table: &table, portion, everybody: &everybody, names: &self.names };
+        let mut standing: Vec<_> = standing.into_iter().map(Vec::into_iter).collect();
+        for (at, key) in keys.into_iter().enumerate() {
+            let mut here: Vec<(NodeId, Standing)> = Vec::with_capacity(everybody.len());
+            for &node in &everybody {
+                here.extend(standing[node.index()].next().flatten().map(|standing| (node, standing)));
+            }
+            let met_before = at < walked && here.iter().any(|(node, _)| before.contains(node));
+            if !met_before {
+                weighing.weigh(key, here, &mut weighed, &mut outcomes);
+            }
+        }
+        portion.outcome = Some(weighed);
+        Ok(outcomes)
+    }
+
+    /// Finds the rows of keys at every node. Those of the first `walked` keys are known at the walker.
+    async fn look_up_rows(
+        &mut self,
+        table: &Table,
+        walker: NodeId,
+        everybody: &[NodeId],
+        keys: &[Key],
+        walked: usize,
+        standing: &mut [Vec<Option<Standing>>],
+    ) -> Result<()> {
+        let reading =
+            join_all(self.members.iter_mut().filter(|member| everybody.contains(&member.id)).map(async |member| {
+                let wanted = &keys[if member.id == walker { walked } else { 0 }..];
+                let (form, reader) = (table.form(member.id)?, member.node.as_deref_mut()?);
+                if wanted.is_empty() {
+                    return None;
+                }
+                let wanted: Vec<&Key> = wanted.iter().collect();
+                let rows = reader.rows(&form.spec, &wanted).await;
+                let doing = || format!("reading rows of {}", form.spec.full_name());
+                Some((member.id, form, rows.map_err(|error| Error::at(&member.name, doing())(error))))
+            }))
+            .await;
+        for (node, form, rows) in reading.into_iter().flatten() {
+            standing[node.index()].extend(rows?.into_iter().map(|row| {
+                row.map(|row| match row {
+                    Ok(row) => Standing::Row(Arc::new(form.lens.to_shared(row))),
+                    Err(why) => Standing::Unreadable(why),
+                })
+            }));
+        }
+        Ok(())
+    }
+
+    /// The rows of a stretch as they stand in the walker's snapshot, and those keys among them whose row may be another.
+    async fn stretch(
+        &mut self,
+        portion: &mut Portion,
+        table: &Table,
+        opened: &Opened,
+        stretch: &Stretch,
+    ) -> Result<(Vec<crate::node::Walked>, HashSet<Key>)> {
+        let ahead = match &mut portion.reader {
+            Some(reader) => reader.take(stretch.after.as_ref()).await,
+            None => None,
+        };
+        let member = &mut self.members[portion.walker.index()];
+        let doing = || format!("reading rows of `{}`", table.name);
+        let (Some(spec), Some(node)) = (table.spec(portion.walker), member.node.as_deref_mut()) else {
+            return Ok((Vec::new(), HashSet::new()));
+        };
+        if let Some(ahead) = ahead {
+            let stale = ahead.stale(node, spec, table, portion.walker, opened, &self.names).await;
+            if let Some(stale) = stale.map_err(Error::at(&member.name, doing()))? {
+                return Ok((ahead.rows, stale));
+            }
+        }
+        let rows = node.walk(spec, stretch.after.as_ref(), stretch.limit).await;
+        Ok((rows.map_err(Error::at(&member.name, doing()))?, HashSet::new()))
+    }
+}
+
+/// What weighing one key takes.
+struct Weighing<'a> {
+    table: &'a Table,
+    portion: &'a Portion,
+    everybody: &'a [NodeId],
+    names: &'a [String],
+}
+
+impl Weighing<'_> {
+    fn weigh(&self, key: Key, here: Vec<(NodeId, Standing)>, weighed: &mut Weighed, outcomes: &mut Outcomes) {
+        let table = self.table;
+        let mut rows: Vec<(NodeId, Arc<Row>)> = Vec::with_capacity(here.len());
+        let mut unreadable = None;
+        for (node, standing) in here {
+            match standing {
+                Standing::Row(row) => rows.push((node, row)),
+                Standing::Unreadable(why) => unreadable = Some((node, why)),
+            }
+        }
+        if self.portion.condition.as_ref().is_some_and(|condition| !rows.iter().any(|(_, row)| condition.holds(row))) {
+            return;
+        }
+        if let Some((node, why)) = unreadable {
+            if table.is_source(node) {
+                debug!(node = %self.names[node.index()], why, "A row cannot be read.");
+                weighed.unreadable.push((node, key));
+            }
+            return;
+        }
+        let Some(settlement) = self.settle(&rows, weighed) else { return };
+        let winner = settlement.winner;
+        let Some((_, winner_row)) = rows.iter().find(|(node, _)| *node == winner) else { return };
+        let winner_row = winner_row.clone();
+        let mut any = false;
+        for &target in self.everybody.iter().filter(|&&node| node != winner && table.is_target(node)) {
+            let Some(form) = table.form(target) else { continue };
+            let own = rows.iter().find(|(node, _)| *node == target).map(|(_, row)| row);
+            let Some(row) = settle::completed(table, winner, &rows, target) else { continue };
+            let counted = weighed.written.entry(target).or_default();
+            let (mode, lost) = match own {
+                Some(own) => {
+                    let same = (0..row.len()).all(|place| row[place] == own[place] || !form.lens.has(place));
+                    if same || !table.operations.update {
+                        continue;
+                    }
+                    counted.1 += 1;
+                    let lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
+                    (WriteMode::Upsert, vec![lost])
+                }
+                None if !table.operations.insert => continue,
+                None => {
+                    counted.0 += 1;
+                    // Whether a trigger changed the row is only asked about rows that may be replaced; somebody else's new
+                    // row is noticed all the same where changes are recorded.
+                    let ask = form.spec.captured && !form.spec.user_triggers.is_empty();
+                    (if ask { WriteMode::Upsert } else { WriteMode::InsertOnly }, Vec::new())
+                }
+            };
+            any = true;
+            let local = if form.lens.is_identity() { row } else { Arc::new(form.lens.to_local(&row)) };
+            let effect = match form.spec.misfit(&local) {
+                Some((column, why)) => {
+                    let table = form.spec.full_name();
+                    Effect::Park(ParkedCode::Value, format!("the value of `{column}` does not fit {table}: it {why}"))
+                }
+                None => Effect::Write(local, mode),
+            };
+            outcomes.decisions[target.index()][table.index].push(Decision {
+                key: key.clone(),
+                effect,
+                notes: Vec::new(),
+                waiting: None,
+                otherwise: None,
+                lost,
+            });
+        }
+        if any && winner != self.portion.walker {
+            weighed.winners.insert(key, winner);
+        }
+    }
+
+    /// Who is right; `None` if there is nothing to do or nobody can tell.
+    fn settle(&self, rows: &[(NodeId, Arc<Row>)], weighed: &mut Weighed) -> Option<Settlement> {
+        let (first, first_row) = rows.iter().find(|(node, _)| self.table.is_source(*node))?;
+        let missing = rows.len() < self.everybody.len();
+        let sources = || rows.iter().filter(|(node, _)| self.table.is_source(*node));
+        let alike = |(node, row): &(NodeId, Arc<Row>)| {
+            node == first || settle::differing(self.table, (*first, first_row), (*node, row)).is_empty()
+        };
+        if rows.iter().all(alike) {
+            let total = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
+            // Among rows that are alike, one that has all columns is the best to copy.
+            let best = sources().find(|(node, _)| total(node)).map_or(*first, |(node, _)| *node);
+            return missing.then(|| Settlement { winner: best, reason: "the row was missing".to_owned() });
+        }
+        let borrowed: Vec<(NodeId, &Row)> = sources().map(|(node, row)| (*node, &**row)).collect();
+        let settled = self.portion.rule.as_ref().and_then(|rule| rule.decide(self.table, &borrowed, self.names));
+        weighed.undecided += u64::from(settled.is_none());
+        settled
+    }
+}

@@ -1,0 +1,101 @@
+//! How far a load has come, remembered at the node whose rows it goes through.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Document;
+use sha2::{Digest, Sha256};
+
+use super::{Leg, LoadOptions};
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::model::{Key, value_from_json, value_to_json};
+use crate::sync::session::Session;
+
+/// What tells a load from others: one that is called in another way, or that finds other databases, begins anew.
+pub struct Progress {
+    mark: String,
+}
+
+/// What is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    load: String,
+    table: String,
+    node: String,
+    /// Everything up to this key is dealt with.
+    after: Option<Vec<Document>>,
+}
+
+impl Progress {
+    pub async fn new(session: &mut Session, options: &LoadOptions) -> Result<Progress> {
+        let mut text = format!("{:?} {:?} {:?} {:?}", session.names, options.prefer, options.tables, options.condition);
+        for member in &mut session.members {
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
+            text += &service.map(|service| format!(" {}", service.uuid)).unwrap_or_default();
+        }
+        for table in &session.tables {
+            text += &format!("\n{} {}", table.name, table.kept());
+        }
+        let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Progress { mark })
+    }
+
+    /// Where an interrupted load goes on: the place in the list of legs, and the key behind which.
+    pub async fn find(&self, session: &mut Session, legs: &[Leg]) -> Result<Option<(usize, Option<Key>)>> {
+        let mut found = None;
+        for at in 0..session.members.len() {
+            let member = &mut session.members[at];
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let kept = node.progress().await.map_err(Error::at(&member.name, "reading how far a load has come"))?;
+            let Some(kept) = kept.and_then(|text| serde_json::from_str::<Kept>(&text).ok()) else { continue };
+            let here = |leg: &Leg| {
+                session.tables[leg.table].name == kept.table && session.names[leg.walker.index()] == kept.node
+            };
+            let Some(place) = legs.iter().position(here).filter(|_| kept.load == self.mark) else { continue };
+            let table = &session.tables[legs[place].table];
+            let types = table.key.iter().map(|&column| &table.columns[column].ty);
+            let after: Option<Option<Key>> = match kept.after {
+                None => Some(None),
+                Some(values) if values.len() == table.key.len() => values
+                    .iter()
+                    .zip(types)
+                    .map(|(value, ty)| value_from_json(ty, value))
+                    .collect::<Option<Key>>()
+                    .map(Some),
+                Some(_) => None,
+            };
+            // Of two, as after a crash between two nodes, the later one counts.
+            if let Some(after) = after.filter(|_| found.as_ref().is_none_or(|(known, _)| *known < place)) {
+                found = Some((place, after));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Everything up to here is committed everywhere.
+    pub async fn reached(&self, session: &mut Session, leg: Leg, after: Option<&Key>) -> Result<()> {
+        let kept = Kept {
+            load: self.mark.clone(),
+            table: session.tables[leg.table].name.clone(),
+            node: session.names[leg.walker.index()].clone(),
+            after: after.map(|key| key.iter().map(value_to_json).collect()),
+        };
+        let text = serde_json::to_string(&kept).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
+        let member = &mut session.members[leg.walker.index()];
+        let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
+        node.set_progress(Some(&text)).await.map_err(Error::at(&member.name, "remembering how far the load is"))?;
+        fault::point("load-remembered").await.map_err(|fault| Error::Stopped(fault.to_string()))
+    }
+
+    /// Nothing is to be gone on with.
+    pub async fn end(&self, session: &mut Session) -> Result<()> {
+        for member in &mut session.members {
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let doing = || Error::at(&member.name, "forgetting how far the load was");
+            if node.progress().await.map_err(doing())?.is_some() {
+                node.set_progress(None).await.map_err(doing())?;
+            }
+        }
+        Ok(())
+    }
+}
