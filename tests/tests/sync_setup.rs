@@ -157,7 +157,7 @@ async fn rows_that_wait_of_a_table_that_leaves(kinds: &[Kind]) {
 async fn changes_that_nobody_recorded_are_told(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, counters, "[tables.counters]").await;
     let (_, warnings) = cluster.session().install().await.expect("nothing is wrong");
-    assert!(!warnings.iter().any(|line| line.contains("counters")), "{warnings:?}");
+    assert!(!warnings.iter().any(|line| line.contains("`counters`") && line.contains("compare")), "{warnings:?}");
     let no_op = "DO $do$ DECLARE f text; BEGIN
                     FOR f IN SELECT DISTINCT tgfoid::regprocedure FROM pg_trigger
                              WHERE tgrelid = 'counters'::regclass AND NOT tgisinternal LOOP
