@@ -199,6 +199,11 @@ struct Write {
     at: Option<usize>,
     /// By the true time.
     time: i64,
+    /// When it was committed at the latest. What is decided meanwhile counts as seen by it where nothing has to be written at
+    /// its node, so that it may count as made at any time until then.
+    committed: i64,
+    /// The number of its entry; none for what was there from the start.
+    number: i64,
     /// No other write to the key has the same.
     value: Option<i64>,
     /// The places in the list of the key's writes of those that it has certainly seen: earlier ones at its node, the one
@@ -242,7 +247,14 @@ impl Run {
             state.skew = random.below(2 * most + 1) as i64 - most as i64;
             state.pace = random.next();
         }
-        let first = |value| Write { at: None, time: i64::MIN, value: Some(value), seen: BTreeSet::new() };
+        let first = |value| Write {
+            at: None,
+            time: i64::MIN,
+            committed: i64::MIN,
+            number: 0,
+            value: Some(value),
+            seen: BTreeSet::new(),
+        };
         let written = rows.iter().map(|(id, value)| (*id, vec![first(*value)])).collect();
         Run { random, kind, cluster, totals: vec![100; keys as usize], made: Vec::new(), written, restored: false }
     }
@@ -302,8 +314,22 @@ impl Run {
                 seen.insert(place);
                 seen.extend(&written[place].seen);
             }
-            written.push(Write { at: Some(at), time: now, value, seen });
+            let committed = if late { i64::MAX } else { now };
+            written.push(Write { at: Some(at), time: now, committed, number: entry.id, value, seen });
         }
+    }
+
+    /// A transaction of a user of one node ends, if one is open.
+    fn commit(&mut self, at: usize) {
+        let mut state = self.cluster.databases[at].lock();
+        match state.open.len() as u64 {
+            0 => return state.write_elsewhere(),
+            open => state.commit(self.random.below(open) as usize),
+        }
+        let open: Vec<i64> = state.open.iter().map(|(_, entry, _)| entry.id).collect();
+        let ended =
+            |write: &&mut Write| write.at == Some(at) && write.committed == i64::MAX && !open.contains(&write.number);
+        self.written.values_mut().flatten().filter(ended).for_each(|write| write.committed = time::now());
     }
 
     /// Cycles of one engine, or of two at once, while nodes are away and connections break.
@@ -357,7 +383,7 @@ impl Run {
         let tops = written.iter().enumerate().filter(|(at, _)| !written.iter().any(|write| write.seen.contains(at)));
         let latest = written.iter().map(|write| write.time).max().unwrap_or(i64::MIN).saturating_sub(TOLERANCE);
         match known {
-            true => tops.filter(|(_, write)| write.time >= latest).map(|(_, write)| write.value).collect(),
+            true => tops.filter(|(_, write)| write.committed >= latest).map(|(_, write)| write.value).collect(),
             false => written.iter().map(|write| write.value).collect(),
         }
     }
@@ -418,13 +444,7 @@ fn play(run: &mut Run) -> Result<(), String> {
         let at = run.random.below(run.cluster.databases.len() as u64) as usize;
         match run.random.below(100) {
             0..=54 => run.write(at),
-            55..=62 => {
-                let mut state = run.cluster.databases[at].lock();
-                match state.open.len() as u64 {
-                    0 => state.write_elsewhere(),
-                    open => state.commit(run.random.below(open) as usize),
-                }
-            }
+            55..=62 => run.commit(at),
             63..=66 => {
                 // A constraint comes and goes.
                 let mut state = run.cluster.databases[at].lock();
