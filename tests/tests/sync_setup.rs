@@ -184,7 +184,10 @@ async fn changes_that_nobody_recorded_are_told(kinds: &[Kind]) {
         let told = |line: &&String| line.starts_with("node `b`: `counters`: ") && line.contains("compare");
         assert!(warnings.iter().find(told).is_some_and(|line| line.contains(lost)), "{harm}: {warnings:?}");
         let (_, warnings) = cluster.session().install().await.expect("nothing is wrong");
-        assert!(!warnings.iter().any(|line| line.contains("`counters`") && line.contains("compare")), "{harm}: {warnings:?}");
+        assert!(
+            !warnings.iter().any(|line| line.contains("`counters`") && line.contains("compare")),
+            "{harm}: {warnings:?}"
+        );
     }
     cluster.settle().await;
     cluster.run(1, "UPDATE counters SET n = 9 WHERE id = 1").await;

@@ -1,6 +1,8 @@
 //! The condition of `--where`: which rows a load is about. It is ours alone and never reaches a database.
 //!
-//!     region = 'EU' and (id >= 100 or not closed) and note is not null and kind in ('a', 'b')
+//! ```text
+//! region = 'EU' and (id >= 100 or not closed) and note is not null and kind in ('a', 'b')
+//! ```
 //!
 //! Columns go by their shared names. What is compared with NULL is unknown, as in SQL, and unknown does not hold.
 
