@@ -35,6 +35,8 @@ pub struct Portion {
     pub stretch: Option<Stretch>,
     /// Keys to look at besides, whoever holds them.
     pub again: Vec<Key>,
+    /// Nodes that had no rows when the load came to the table.
+    pub empty: Vec<NodeId>,
     pub reader: Option<Reader>,
     pub outcome: Option<Weighed>,
 }
@@ -118,6 +120,10 @@ impl Session {
             }
         }
         let walked = keys.len();
+        // What came to be there since is in a history, and stays as it is where only new rows are created.
+        for node in &portion.empty {
+            standing[node.index()].resize(walked, None);
+        }
         for key in std::mem::take(&mut portion.again) {
             match () {
                 () if waits(&key) => {}
@@ -125,7 +131,7 @@ impl Session {
                 () => keys.push(key),
             }
         }
-        self.look_up_rows(&table, portion.walker, &everybody, &keys, walked, &mut standing).await?;
+        self.look_up_rows(&table, &everybody, &keys, &mut standing).await?;
         let before = everybody.iter().filter(|&&node| node < portion.walker && table.is_source(node));
         let before: Vec<NodeId> = before.copied().collect();
         let weighing = Weighing { table: &table, portion, everybody: &everybody, names: &self.names };
@@ -144,19 +150,18 @@ impl Session {
         Ok(outcomes)
     }
 
-    /// Finds the rows of keys at every node. Those of the first `walked` keys are known at the walker.
+    /// Finds the rows of keys at every node, behind those that are known there.
     async fn look_up_rows(
         &mut self,
         table: &Table,
-        walker: NodeId,
         everybody: &[NodeId],
         keys: &[Key],
-        walked: usize,
         standing: &mut [Vec<Option<Standing>>],
     ) -> Result<()> {
+        let known: Vec<usize> = standing.iter().map(Vec::len).collect();
         let reading =
             join_all(self.members.iter_mut().filter(|member| everybody.contains(&member.id)).map(async |member| {
-                let wanted = &keys[if member.id == walker { walked } else { 0 }..];
+                let wanted = &keys[known[member.id.index()]..];
                 let (form, reader) = (table.form(member.id)?, member.node.as_deref_mut()?);
                 if wanted.is_empty() {
                     return None;
