@@ -134,7 +134,7 @@ fn settled(path: &Path, silence: &Silence) -> rusqlite::Result<Connection> {
     )?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "cache_size", -32_768)?;
+    db.pragma_update(None, "cache_size", -16_384)?;
     // Statements on tables with triggers keep a journal of their own, which would go to a temporary file.
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.set_prepared_statement_cache_capacity(256);
