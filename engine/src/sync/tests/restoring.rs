@@ -125,6 +125,7 @@ impl Run {
             return out(&after, "in the end");
         }
         let positions = backup.positions.clone();
+        let kept: Vec<EntryId> = self.cluster.databases[at].lock().history.iter().map(identity).collect();
         let _ = self.cluster.block(session.cycle());
         out(session, "at once")?;
         for (other, database) in self.cluster.databases.iter().enumerate() {
@@ -139,6 +140,10 @@ impl Run {
         let state = self.cluster.databases[at].lock();
         if state.writes != writes || state.positions != positions {
             return Err(format!("{} was restored and written to", NAMES[at]));
+        }
+        // It is all there is to tell what its users did since.
+        if !kept.iter().all(|entry| state.history.iter().any(|own| identity(own) == *entry)) {
+            return Err(format!("{} was restored, and its history was deleted", NAMES[at]));
         }
         drop(state);
         let mut others = self.cluster.rows();
