@@ -205,38 +205,12 @@ mod tests {
     use super::super::opened::Presence;
     use super::super::table::Form;
     use super::*;
-    use crate::model::{Arrival, Cut, Dot, OnGone, Op, Parked, Stamp, Value, Vector};
+    use crate::model::{Arrival, Cut, Dot, Op, Parked, Stamp, Value, Vector};
     use crate::node::{Reason, Refusal};
 
     /// A table at one node, and the one that it refers to.
     fn table(index: usize, name: &str, refers_to: &str) -> Table {
-        let reference = ForeignKey {
-            name: String::new(),
-            schema: None,
-            table: name.to_owned(),
-            columns: Vec::new(),
-            referenced_schema: None,
-            referenced_table: refers_to.to_owned(),
-            referenced_columns: Vec::new(),
-            on_delete: OnGone::Refuse,
-        };
-        let spec = TableSpec {
-            index,
-            name: name.to_owned(),
-            schema: None,
-            local: name.to_owned(),
-            columns: Vec::new(),
-            key: Vec::new(),
-            uniques: Vec::new(),
-            references: vec![reference],
-            referenced: Vec::new(),
-            user_triggers: Vec::new(),
-            partitions: Vec::new(),
-            partitioned: false,
-            captured: true,
-            images: Vec::new(),
-            shape: String::new(),
-        };
+        let spec = TableSpec::bare(index, name, [refers_to].into_iter());
         Table {
             index,
             name: name.to_owned(),

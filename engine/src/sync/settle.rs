@@ -226,10 +226,6 @@ mod tests {
         let form = |without: Option<usize>| {
             let places = (0..columns.len()).filter(|place| Some(*place) != without);
             let spec = TableSpec {
-                index: 0,
-                name: "t".into(),
-                schema: None,
-                local: "t".into(),
                 columns: places
                     .map(|shared| Column {
                         name: columns[shared].name.clone(),
@@ -241,15 +237,7 @@ mod tests {
                     })
                     .collect(),
                 key: vec![0],
-                uniques: Vec::new(),
-                references: Vec::new(),
-                referenced: Vec::new(),
-                user_triggers: Vec::new(),
-                partitions: Vec::new(),
-                partitioned: false,
-                captured: true,
-                images: Vec::new(),
-                shape: String::new(),
+                ..TableSpec::bare(0, "t", std::iter::empty())
             };
             Some(Form { lens: Lens::new(&spec, columns.len()), spec: Arc::new(spec) })
         };
