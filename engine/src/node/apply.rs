@@ -262,11 +262,11 @@ impl<'a> Application<'a> {
             }
             node.savepoint().await?;
             match self.delete_chunk(node, &chunk).await {
-                Ok(false) => {
+                Ok(Some(deleted)) => {
                     node.release().await?;
-                    self.deleted += chunk.len() as u64;
+                    self.deleted += deleted;
                 }
-                Ok(true) => {
+                Ok(None) => {
                     node.undo().await?;
                     chunks.push(chunk);
                 }
@@ -286,16 +286,16 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    /// Whether some of the rows were refused, so that the others are to be tried again.
-    async fn delete_chunk(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+    /// How many rows went; `None` if some were refused, so that the others are to be tried again.
+    async fn delete_chunk(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<Option<u64>> {
         if self.refuse_what_is_referred(node, chunk).await? {
-            return Ok(true);
+            return Ok(None);
         }
-        self.delete_items(node, chunk).await?;
-        self.refuse_what_changed(node, chunk).await
+        let deleted = self.delete_items(node, chunk).await?;
+        Ok((!self.refuse_what_changed(node, chunk).await?).then_some(deleted))
     }
 
-    async fn delete_items(&self, node: &mut dyn Node, chunk: &[Item]) -> Result<()> {
+    async fn delete_items(&self, node: &mut dyn Node, chunk: &[Item]) -> Result<u64> {
         let groups = self.key_groups(chunk);
         let groups: Vec<_> = groups.iter().map(|(spec, keys)| (*spec, &keys[..])).collect();
         node.delete(&groups).await

@@ -198,11 +198,12 @@ pub trait Node: Send {
     /// Writes whole rows, creating or replacing each by its key and touching no other row. Where `groups` names more
     /// than one table (they refer to each other) or a table refers to itself, references are checked only after all
     /// of them are written. Concord's own writes are not recorded as users' changes; what triggers and cascades of
-    /// the database do besides is.
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()>;
+    /// the database do besides is. Returns how many rows were written; what the mode lets be does not count.
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64>;
 
-    /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`].
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()>;
+    /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`]. Returns how many rows were
+    /// there to be deleted, without those that another of them took along.
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64>;
 
     /// Writes a row whole, or deletes it where there is none, as a user of this database would: it is recorded as a change
     /// made here now. `key` is its key.

@@ -259,7 +259,17 @@ impl Connection {
 
     fn work(&mut self) -> Result<&mut Work> {
         self.call()?;
+        self.open_work()
+    }
+
+    fn open_work(&mut self) -> Result<&mut Work> {
         self.work.as_mut().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))
+    }
+
+    /// Whether the row is there for the transaction that applies.
+    fn stands(&mut self, id: i64) -> Result<bool> {
+        let own = self.open_work()?.rows.get(&id).map(Option::is_some);
+        Ok(own.unwrap_or_else(|| self.database.lock().rows.contains_key(&id)))
     }
 }
 
@@ -547,30 +557,44 @@ impl Node for Connection {
         self.call()
     }
 
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let refuses = {
             let mut state = self.database.lock();
             state.tries += 1;
             state.refuses
         };
-        let work = self.work()?;
-        for (_, rows, _) in groups {
+        self.call()?;
+        let mut written = 0;
+        for (_, rows, mode) in groups {
             for row in *rows {
+                let id = number(&row[0]);
+                let lets_be = match mode {
+                    WriteMode::Upsert => false,
+                    WriteMode::InsertOnly => self.stands(id)?,
+                    WriteMode::UpdateOnly => !self.stands(id)?,
+                };
+                if lets_be {
+                    continue;
+                }
                 if Some(number(&row[1])) == refuses {
                     return Err(Error::new(ErrorKind::Constraint(crate::node::Constraint::Other), "refused"));
                 }
-                work.rows.insert(number(&row[0]), Some(number(&row[1])));
+                self.open_work()?.rows.insert(id, Some(number(&row[1])));
+                written += 1;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
-        let work = self.work()?;
-        groups.iter().flat_map(|(_, keys)| keys.iter()).for_each(|key| {
-            work.rows.insert(number(&key[0]), None);
-        });
-        Ok(())
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
+        self.call()?;
+        let mut deleted = 0;
+        for key in groups.iter().flat_map(|(_, keys)| keys.iter()) {
+            let id = number(&key[0]);
+            deleted += u64::from(self.stands(id)?);
+            self.open_work()?.rows.insert(id, None);
+        }
+        Ok(deleted)
     }
 
     async fn write_as_user(&mut self, _: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {

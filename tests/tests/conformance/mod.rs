@@ -4,3 +4,4 @@
 mod capture;
 mod scan;
 mod witness;
+mod writing;

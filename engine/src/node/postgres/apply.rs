@@ -97,10 +97,10 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, rows, _)| !rows.is_empty()).collect();
         if groups.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
         let mut args = Args::new();
@@ -116,10 +116,10 @@ impl Postgres {
         self.at_once(statements, args).await
     }
 
-    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, keys)| !keys.is_empty()).collect();
         if groups.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
         let mut args = Args::new();
@@ -132,7 +132,7 @@ impl Postgres {
                 self.same_key(spec)
             ));
         }
-        self.at_once(statements, args).await?;
+        let deleted = self.at_once(statements, args).await?;
         for (spec, keys) in groups.iter().filter(|(spec, _)| !spec.user_triggers.is_empty()) {
             let mut args = Args::new();
             let keys = sql::keys(&mut args, spec, sql::cells(keys));
@@ -149,19 +149,22 @@ impl Postgres {
                 ));
             }
         }
-        Ok(())
+        Ok(deleted)
     }
 
-    /// Runs several writes as one statement, so that references are checked when all of them are done.
-    async fn at_once(&mut self, mut statements: Vec<String>, args: Args) -> Result<()> {
-        let Some(last) = statements.pop() else { return Ok(()) };
-        let others = statements.iter().enumerate().map(|(at, statement)| format!("w{at} AS ({statement})"));
-        let text = match statements.is_empty() {
-            true => last,
-            false => format!("WITH {} {last}", others.collect::<Vec<_>>().join(", ")),
+    /// Runs several writes as one statement, so that references are checked when all of them are done. How many rows they
+    /// wrote in all.
+    async fn at_once(&mut self, statements: Vec<String>, args: Args) -> Result<u64> {
+        let parts = match &statements[..] {
+            [] => return Ok(0),
+            [only] => return self.execute(only, args).await,
+            several => several.iter().enumerate(),
         };
-        self.fetch(text, args).await?;
-        Ok(())
+        let parts = parts.map(|(at, statement)| format!("w{at} AS ({statement} RETURNING 1)")).collect::<Vec<_>>();
+        let counts = (0..parts.len()).map(|at| format!("(SELECT pg_catalog.count(*) FROM w{at})"));
+        let counts = counts.collect::<Vec<_>>().join(" OPERATOR(pg_catalog.+) ");
+        let rows = self.fetch(format!("WITH {} SELECT {counts}", parts.join(", ")), args).await?;
+        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
     /// The statements that write rows `u`: more than one only where the key cannot be used by `ON CONFLICT`.

@@ -419,11 +419,11 @@ impl Node for Postgres {
         Ok(())
     }
 
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         self.write_rows(groups).await
     }
 
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         self.delete_rows(groups).await
     }
 
@@ -467,7 +467,7 @@ impl Node for Postgres {
             None => self.delete_rows(&[(table, &[key])]).await,
         };
         self.as_user = false;
-        written
+        written.map(drop)
     }
 
     async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {

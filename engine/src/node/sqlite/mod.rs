@@ -396,23 +396,25 @@ impl Node for Sqlite {
         self.execute("RELEASE concord")
     }
 
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         self.run(|node| {
+            let mut written = 0;
             for (table, rows, mode) in groups {
                 let plan = node.plan(table)?;
-                apply::write(&node.db, Some(&node.silence), &plan, table, rows, *mode)?;
+                written += apply::write(&node.db, Some(&node.silence), &plan, table, rows, *mode)?;
             }
-            apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table))
+            apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table)).map(|()| written)
         })
     }
 
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         self.run(|node| {
+            let mut deleted = 0;
             for (table, keys) in groups {
                 let plan = node.plan(table)?;
-                apply::delete(&node.db, Some(&node.silence), &plan, table, keys)?;
+                deleted += apply::delete(&node.db, Some(&node.silence), &plan, table, keys)?;
             }
-            apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table))
+            apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table)).map(|()| deleted)
         })
     }
 
@@ -470,7 +472,7 @@ impl Node for Sqlite {
             match row {
                 Some(row) => apply::write(&node.db, None, &plan, table, &[row], WriteMode::Upsert)?,
                 None => apply::delete(&node.db, None, &plan, table, &[key])?,
-            }
+            };
             apply::refuse_dangling(&node.db, std::iter::once(table))
         })
     }
