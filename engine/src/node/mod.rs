@@ -247,8 +247,9 @@ pub trait Node: Send {
     /// Adds entries for changes made elsewhere.
     async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()>;
 
-    /// Adds an entry for the key as if a user had touched the row now: the content that stands here is asserted anew.
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()>;
+    /// Adds an entry for the key as if a user had touched the row, now or at a time (µs UTC by the database's clock): the
+    /// content that stands here is asserted anew.
+    async fn touch(&mut self, table: &TableSpec, key: &Key, time: Option<i64>) -> Result<()>;
 
     /// Makes rows wait, in place of what waited for the same keys before.
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()>;

@@ -348,7 +348,6 @@ impl Session {
         let mut all: AllContests = Vec::with_capacity(self.tables.len());
         for (table, pages) in self.tables.iter().zip(pages) {
             let mut contests = Contests::default();
-            let keep_deltas = table.policy.merges();
             if table.stopped.is_none() {
                 for (node, presence) in opened.nodes() {
                     // Whoever's own history was not read, because nobody else is there, decides nothing about it.
@@ -367,7 +366,7 @@ impl Session {
                 contests.reserve(page.entries.len().saturating_sub(contests.len()));
                 for mut entry in page.entries {
                     let contest = contests.entry(std::mem::take(&mut entry.key)).or_default();
-                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, table);
                 }
             }
             all.push(contests);

@@ -68,7 +68,7 @@ pub struct State {
     pub pace: u64,
 }
 
-fn number(value: &Value) -> i64 {
+pub fn number(value: &Value) -> i64 {
     match value {
         Value::Int(number) => *number,
         other => panic!("{other:?} is no integer"),
@@ -113,7 +113,11 @@ impl State {
             let entry = Entry {
                 id: self.next_id,
                 mark: self.next_mark,
-                op: if value.is_none() { Op::Delete } else { Op::Update },
+                op: match (self.rows.contains_key(&id), value) {
+                    (_, None) => Op::Delete,
+                    (true, Some(_)) => Op::Update,
+                    (false, Some(_)) => Op::Insert,
+                },
                 time: self.clock(),
                 key: key(id),
                 arrival: None,
@@ -208,7 +212,7 @@ struct Connection {
 struct Work {
     rows: BTreeMap<i64, Option<i64>>,
     notes: Vec<Note>,
-    touched: Vec<i64>,
+    touched: Vec<(i64, Option<i64>)>,
     parked: Vec<Parked>,
     unparked: Vec<i64>,
     lost: Vec<Lost>,
@@ -600,7 +604,7 @@ impl Node for Connection {
     async fn write_as_user(&mut self, _: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
         let work = self.work()?;
         work.rows.insert(number(&key[0]), row.map(|row| number(&row[1])));
-        work.touched.push(number(&key[0]));
+        work.touched.push((number(&key[0]), None));
         Ok(())
     }
 
@@ -631,8 +635,8 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn touch(&mut self, _: &TableSpec, key: &Key) -> Result<()> {
-        self.work()?.touched.push(number(&key[0]));
+    async fn touch(&mut self, _: &TableSpec, key: &Key, time: Option<i64>) -> Result<()> {
+        self.work()?.touched.push((number(&key[0]), time));
         Ok(())
     }
 
@@ -695,13 +699,13 @@ impl Node for Connection {
                     images,
                 });
             }
-            for id in work.touched {
+            for (id, time) in work.touched {
                 state.next_id += 1;
                 let entry = Entry {
                     id: state.next_id,
                     mark,
                     op: Op::Update,
-                    time: state.clock(),
+                    time: time.unwrap_or_else(|| state.clock()),
                     key: key(id),
                     arrival: None,
                     images: None,

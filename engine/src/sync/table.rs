@@ -58,6 +58,17 @@ impl Table {
         self.from.is_none() && self.forms.len() > 2
     }
 
+    /// Whether a row may be made where none stands although others have it, because inserts are not carried: whoever makes
+    /// it has seen nothing of theirs, whatever was passed there.
+    pub fn makes_blindly(&self) -> bool {
+        self.from.is_none() && !self.operations.insert
+    }
+
+    /// Whether a row may be deleted by somebody to whom changes of it were not carried.
+    pub fn deletes_blindly(&self) -> bool {
+        self.from.is_none() && self.operations.delete && !self.operations.update
+    }
+
     /// Whether every node takes everything, and writes down what it took.
     pub fn tells_all(&self) -> bool {
         let total = |form: &Form| form.lens.is_total();

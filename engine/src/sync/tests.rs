@@ -6,6 +6,7 @@
 //! write that no other write has seen, the latest of these by the true time. With other policies, and after a restore, it
 //! is only known that the nodes come together at something that was written.
 
+mod blindly;
 mod planning;
 mod restoring;
 

@@ -152,7 +152,7 @@ impl Session {
             if form.spec.captured {
                 let entries = node.entries_of(&form.spec, &[key]).await;
                 for entry in entries.map_err(Error::at(&member.name, "reading the history"))? {
-                    contest.enter(member.id, entry, &presence.clock, false);
+                    contest.enter(member.id, entry, &presence.clock, table);
                 }
             }
             let found = node.rows(&form.spec, &[key]).await.map_err(Error::at(&member.name, "reading the row"))?;
@@ -228,7 +228,7 @@ impl Account<'_> {
 
     /// What entries and waiting rows tell.
     fn tell_history(&self, contest: &Contest, key: &Key, why: &mut Why) {
-        let tops = contest.tops(self.table);
+        let tops = contest.tops(self.table, self.opened);
         let version = |&at: &usize| -> &Version { &contest.versions[at].version };
         for at in &tops {
             let Version { node, waiting, stamp, .. } = version(at);

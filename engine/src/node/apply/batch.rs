@@ -35,6 +35,8 @@ pub struct Decision {
     pub notes: Vec<Note>,
     /// What waits for this key at the node now, if anything.
     pub waiting: Option<Box<Parked>>,
+    /// The time, by the node's clock, as of which what stands here becomes a change of its own.
+    pub touch: Option<i64>,
     /// What waits if the effect cannot be had; `None` if it is then just left, see [`Applied::left`].
     pub otherwise: Option<Otherwise>,
     pub lost: Vec<Lost>,

@@ -18,6 +18,9 @@ impl Application<'_> {
             let mut notes = Vec::new();
             let mut unpark = Vec::new();
             for (number, decision) in table.decisions.iter().enumerate() {
+                if decision.touch.is_some() {
+                    node.touch(&table.spec, &decision.key, decision.touch).await?;
+                }
                 let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
                     Some(reason) if decision.otherwise.is_none() => {

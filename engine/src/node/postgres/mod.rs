@@ -470,8 +470,8 @@ impl Node for Postgres {
         written.map(drop)
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
-        self.write_touch(table, key).await
+    async fn touch(&mut self, table: &TableSpec, key: &Key, time: Option<i64>) -> Result<()> {
+        self.write_touch(table, key, time).await
     }
 
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {

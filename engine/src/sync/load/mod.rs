@@ -555,7 +555,7 @@ async fn touch(node: &mut dyn Node, specs: &[TableSpec], rows: &[(usize, Key)]) 
     node.begin_apply(specs).await?;
     for (table, key) in rows {
         if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
-            node.touch(spec, key).await?;
+            node.touch(spec, key, None).await?;
         }
     }
     node.commit().await

@@ -283,6 +283,7 @@ impl Weighing<'_> {
                 effect,
                 notes: Vec::new(),
                 waiting: None,
+                touch: None,
                 otherwise: None,
                 lost,
             });

@@ -104,6 +104,9 @@ pub(super) struct WrittenRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
     version: WrittenVersion,
+    /// As of when what stands at the node becomes a change of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    touch: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<WrittenNote>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -402,6 +405,7 @@ impl Scribe<'_> {
                 standing: standing.write(self.names),
                 standing_time: Some(*standing_time).filter(|time| *time != i64::MIN),
             },
+            touch: decision.touch,
             notes: decision.notes.iter().map(|note| self.write_note(note)).collect(),
             lost: decision.lost.iter().map(|lost| self.write_lost(lost)).collect(),
             seal: String::new(),
@@ -473,6 +477,7 @@ impl Scribe<'_> {
             effect,
             notes: written.notes.iter().map(|note| self.read_note(&key, note)).collect::<Option<_>>()?,
             waiting: None,
+            touch: written.touch,
             otherwise: Some(Otherwise {
                 vector: Vector::read(&written.version.vector, self.names)?,
                 stamp: Stamp { time: written.version.time, node: self.node(&written.version.node)? },

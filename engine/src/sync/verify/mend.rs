@@ -223,6 +223,7 @@ impl Session {
             effect,
             notes: Vec::new(),
             waiting: None,
+            touch: None,
             otherwise: None,
             lost: lost.into_iter().collect(),
         }
