@@ -1,7 +1,7 @@
 //! A database in memory, for testing the cycle by the ten thousand: snapshots, transactions that commit late, an engine's
 //! connection that breaks at any call, and nothing that a real one would need time for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -66,6 +66,10 @@ pub struct State {
     pub tries: u64,
     /// Draws how long calls take.
     pub pace: u64,
+    /// Rows that a walk gives at once, at most.
+    pub stride: Option<usize>,
+    /// Rows that the transaction which applies has written: nobody else can until it ends.
+    locked: BTreeSet<i64>,
 }
 
 fn number(value: &Value) -> i64 {
@@ -100,7 +104,8 @@ impl State {
     /// A user sets or deletes rows in one transaction that commits now, or is left open. Nobody else may write a row
     /// meanwhile, as in any database.
     pub fn write_all(&mut self, writes: &[(i64, Option<i64>)], late: bool) -> Option<Vec<EntryId>> {
-        let held = |id: i64| self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
+        let held =
+            |id: i64| self.locked.contains(&id) || self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
         let absent = |id: i64, value: Option<i64>| !self.rows.contains_key(&id) && value.is_none();
         if writes.iter().any(|(id, value)| held(*id) || absent(*id, *value)) {
             return None;
@@ -165,7 +170,7 @@ impl State {
 
     /// What is there after a restore: no transaction that was open, and nothing in the way.
     pub fn restored(&self) -> State {
-        State { open: Vec::new(), up: true, fuse: None, refuses: None, ..self.clone() }
+        State { open: Vec::new(), locked: BTreeSet::new(), up: true, fuse: None, refuses: None, ..self.clone() }
     }
 
     fn cut(&self) -> Cut {
@@ -208,7 +213,8 @@ struct Connection {
 struct Work {
     rows: BTreeMap<i64, Option<i64>>,
     notes: Vec<Note>,
-    touched: Vec<i64>,
+    /// And since when.
+    touched: Vec<(i64, Option<i64>)>,
     parked: Vec<Parked>,
     unparked: Vec<i64>,
     lost: Vec<Lost>,
@@ -248,6 +254,7 @@ impl Connection {
     fn end(&mut self) {
         self.work = None;
         if std::mem::take(&mut self.applies) {
+            self.database.lock().locked.clear();
             self.database.applying.store(false, Ordering::Relaxed);
         }
     }
@@ -494,7 +501,7 @@ impl Node for Connection {
             true => (key(*id), Err("is odd".to_owned())),
             false => (key(*id), Ok(row(*id, *value))),
         });
-        Ok(walked.take(limit).collect())
+        Ok(walked.take(state.stride.unwrap_or(limit).min(limit)).collect())
     }
 
     async fn count(&mut self, _: &TableSpec) -> Result<u64> {
@@ -548,26 +555,37 @@ impl Node for Connection {
     }
 
     async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
-        let refuses = {
-            let mut state = self.database.lock();
-            state.tries += 1;
-            state.refuses
-        };
+        let database = self.database.clone();
         let work = self.work()?;
-        for (_, rows, _) in groups {
+        let mut state = database.lock();
+        state.tries += 1;
+        for (_, rows, mode) in groups {
             for row in *rows {
-                if Some(number(&row[1])) == refuses {
+                let (id, value) = (number(&row[0]), number(&row[1]));
+                let stands = work.rows.get(&id).copied().unwrap_or_else(|| state.rows.get(&id).copied()).is_some();
+                let stays = match mode {
+                    WriteMode::Upsert => false,
+                    WriteMode::InsertOnly => stands,
+                    WriteMode::UpdateOnly => !stands,
+                };
+                if stays {
+                    continue;
+                }
+                if Some(value) == state.refuses {
                     return Err(Error::new(ErrorKind::Constraint(crate::node::Constraint::Other), "refused"));
                 }
-                work.rows.insert(number(&row[0]), Some(number(&row[1])));
+                state.locked.insert(id);
+                work.rows.insert(id, Some(value));
             }
         }
         Ok(())
     }
 
     async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+        let database = self.database.clone();
         let work = self.work()?;
         groups.iter().flat_map(|(_, keys)| keys.iter()).for_each(|key| {
+            database.lock().locked.insert(number(&key[0]));
             work.rows.insert(number(&key[0]), None);
         });
         Ok(())
@@ -576,7 +594,7 @@ impl Node for Connection {
     async fn write_as_user(&mut self, _: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
         let work = self.work()?;
         work.rows.insert(number(&key[0]), row.map(|row| number(&row[1])));
-        work.touched.push(number(&key[0]));
+        work.touched.push((number(&key[0]), None));
         Ok(())
     }
 
@@ -607,8 +625,8 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn touch(&mut self, _: &TableSpec, key: &Key) -> Result<()> {
-        self.work()?.touched.push(number(&key[0]));
+    async fn touch(&mut self, _: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.work()?.touched.push((number(&key[0]), since));
         Ok(())
     }
 
@@ -671,13 +689,13 @@ impl Node for Connection {
                     images,
                 });
             }
-            for id in work.touched {
+            for (id, since) in work.touched {
                 state.next_id += 1;
                 let entry = Entry {
                     id: state.next_id,
                     mark,
                     op: Op::Update,
-                    time: state.clock(),
+                    time: since.unwrap_or_else(|| state.clock()),
                     key: key(id),
                     arrival: None,
                     images: None,

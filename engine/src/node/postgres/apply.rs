@@ -435,7 +435,7 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
         if !sql::can_hold(table, key) {
             let why = format!(
                 "no row of this key can stand in {}, so nothing there could count instead; change or delete it where it is",
@@ -446,10 +446,11 @@ impl Postgres {
         let mut args = Args::new();
         let keys = [key];
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));
+        args.add(since);
+        let time = format!("COALESCE(${}::pg_catalog.int8, {})", args.count(), capture::now());
         let mut names = vec!["op".to_owned(), "\"time\"".to_owned()];
         let there = format!("t.{} IS NOT NULL", quote::ident(&table.columns[table.key[0]].name));
-        let mut values =
-            vec![format!("CASE WHEN {there} THEN 'U' ELSE 'D' END::pg_catalog.\"char\""), capture::now().to_owned()];
+        let mut values = vec![format!("CASE WHEN {there} THEN 'U' ELSE 'D' END::pg_catalog.\"char\""), time];
         if !table.images.is_empty() {
             names.extend(["before".to_owned(), "after".to_owned()]);
             values.extend([there.clone(), there]);

@@ -470,8 +470,8 @@ impl Node for Postgres {
         written
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
-        self.write_touch(table, key).await
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.write_touch(table, key, since).await
     }
 
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {

@@ -475,10 +475,10 @@ impl Node for Sqlite {
         })
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
         self.run(|node| {
             let plan = node.plan(table)?;
-            apply::touch(&node.db, &plan, table, key)
+            apply::touch(&node.db, &plan, table, key, since)
         })
     }
 
