@@ -26,6 +26,13 @@ pub struct Target {
     arbiter: bool,
 }
 
+impl Target {
+    /// Whether no two rows of one key can stand in the table at any moment.
+    pub fn is_keyed(&self) -> bool {
+        self.arbiter
+    }
+}
+
 impl Postgres {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.begin(Phase::Applying, BEGIN).await?;
@@ -103,15 +110,23 @@ impl Postgres {
             return Ok(());
         }
         self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
+        for (spec, rows, mode) in &groups {
+            // Nobody asks about others.
+            if *mode != WriteMode::Upsert && !spec.user_triggers.is_empty() {
+                self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
+            }
+        }
+        if let [(spec, rows, WriteMode::InsertOnly)] = groups[..]
+            && self.copy_in(spec, rows).await?
+        {
+            return Ok(());
+        }
         let mut args = Args::new();
         let mut statements = Vec::new();
         for (spec, rows, mode) in &groups {
             let rowset =
                 sql::rowset(&mut args, spec.columns.iter().enumerate(), rows.iter().map(|row| &row[..]), "u", 'c');
             statements.extend(self.write_statement(spec, &rowset, *mode));
-            if *mode != WriteMode::Upsert {
-                self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
-            }
         }
         self.at_once(statements, args).await
     }
