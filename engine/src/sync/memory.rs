@@ -1,7 +1,7 @@
 //! A database in memory, for testing the cycle by the ten thousand: snapshots, transactions that commit late, an engine's
 //! connection that breaks at any call, and nothing that a real one would need time for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -68,6 +68,9 @@ pub struct State {
     pub pace: u64,
     /// Rows that a walk gives at once, at most.
     pub stride: Option<usize>,
+    /// What the next snapshots show, each of an earlier moment or of the present: as if it had been opened before those of the
+    /// other nodes.
+    pub shown: VecDeque<Option<State>>,
     /// Rows that the transaction which applies has written: nobody else can until it ends.
     locked: BTreeSet<i64>,
 }
@@ -406,7 +409,10 @@ impl Node for Connection {
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         self.pause().await;
         self.call()?;
-        let state = self.database.lock().clone();
+        let state = {
+            let mut state = self.database.lock();
+            state.shown.pop_front().flatten().unwrap_or_else(|| state.clone())
+        };
         let service = state.service.clone().ok_or_else(|| Error::new(ErrorKind::Service, "not installed"))?;
         let table = |name: &str| tables.iter().find(|table| table.name == name).map(|table| table.index);
         let opened = Opened {

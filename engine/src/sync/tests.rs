@@ -9,6 +9,7 @@
 mod loading;
 mod planning;
 mod restoring;
+mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
