@@ -159,7 +159,8 @@ pub trait Node: Send {
 
     /// The rows that stand behind `after` in the order that the database itself gives to keys, or from the beginning, at most
     /// `limit`: keys and rows, a row that cannot be carried as its own error text. Keys that cannot be compared, such as
-    /// those with NULL, stand at the beginning.
+    /// those with NULL, stand at the beginning. Whoever goes on behind the last key misses nothing and meets nothing twice;
+    /// where a key does not tell that, those behind it come as well, above `limit`.
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>>;
 
     /// How many rows a table has, perhaps only roughly.
@@ -247,9 +248,9 @@ pub trait Node: Send {
     /// Adds entries for changes made elsewhere.
     async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()>;
 
-    /// Adds an entry for the key as if a user had touched the row, now or at a time (µs UTC by the database's clock): the
-    /// content that stands here is asserted anew.
-    async fn touch(&mut self, table: &TableSpec, key: &Key, time: Option<i64>) -> Result<()>;
+    /// Adds an entry for the key as if a user had touched the row now, or at `since` by this database's clock (µs UTC): the
+    /// content that stands here is asserted anew. A row that cannot be read may be touched as well.
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()>;
 
     /// Makes rows wait, in place of what waited for the same keys before.
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()>;

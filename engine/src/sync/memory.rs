@@ -1,7 +1,7 @@
 //! A database in memory, for testing the cycle by the ten thousand: snapshots, transactions that commit late, an engine's
 //! connection that breaks at any call, and nothing that a real one would need time for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -66,6 +66,13 @@ pub struct State {
     pub tries: u64,
     /// Draws how long calls take.
     pub pace: u64,
+    /// Rows that a walk gives at once, at most.
+    pub stride: Option<usize>,
+    /// What the next snapshots show, each of an earlier moment or of the present: as if it had been opened before those of the
+    /// other nodes.
+    pub shown: VecDeque<Option<State>>,
+    /// Rows that the transaction which applies has written: nobody else can until it ends.
+    locked: BTreeSet<i64>,
 }
 
 pub fn number(value: &Value) -> i64 {
@@ -100,7 +107,8 @@ impl State {
     /// A user sets or deletes rows in one transaction that commits now, or is left open. Nobody else may write a row
     /// meanwhile, as in any database.
     pub fn write_all(&mut self, writes: &[(i64, Option<i64>)], late: bool) -> Option<Vec<EntryId>> {
-        let held = |id: i64| self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
+        let held =
+            |id: i64| self.locked.contains(&id) || self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
         let absent = |id: i64, value: Option<i64>| !self.rows.contains_key(&id) && value.is_none();
         if writes.iter().any(|(id, value)| held(*id) || absent(*id, *value)) {
             return None;
@@ -169,7 +177,7 @@ impl State {
 
     /// What is there after a restore: no transaction that was open, and nothing in the way.
     pub fn restored(&self) -> State {
-        State { open: Vec::new(), up: true, fuse: None, refuses: None, ..self.clone() }
+        State { open: Vec::new(), locked: BTreeSet::new(), up: true, fuse: None, refuses: None, ..self.clone() }
     }
 
     fn cut(&self) -> Cut {
@@ -212,6 +220,7 @@ struct Connection {
 struct Work {
     rows: BTreeMap<i64, Option<i64>>,
     notes: Vec<Note>,
+    /// And since when.
     touched: Vec<(i64, Option<i64>)>,
     parked: Vec<Parked>,
     unparked: Vec<i64>,
@@ -252,6 +261,7 @@ impl Connection {
     fn end(&mut self) {
         self.work = None;
         if std::mem::take(&mut self.applies) {
+            self.database.lock().locked.clear();
             self.database.applying.store(false, Ordering::Relaxed);
         }
     }
@@ -413,7 +423,10 @@ impl Node for Connection {
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         self.pause().await;
         self.call()?;
-        let state = self.database.lock().clone();
+        let state = {
+            let mut state = self.database.lock();
+            state.shown.pop_front().flatten().unwrap_or_else(|| state.clone())
+        };
         let service = state.service.clone().ok_or_else(|| Error::new(ErrorKind::Service, "not installed"))?;
         let table = |name: &str| tables.iter().find(|table| table.name == name).map(|table| table.index);
         let opened = Opened {
@@ -508,7 +521,7 @@ impl Node for Connection {
             true => (key(*id), Err("is odd".to_owned())),
             false => (key(*id), Ok(row(*id, *value))),
         });
-        Ok(walked.take(limit).collect())
+        Ok(walked.take(state.stride.unwrap_or(limit).min(limit)).collect())
     }
 
     async fn count(&mut self, _: &TableSpec) -> Result<u64> {
@@ -583,6 +596,7 @@ impl Node for Connection {
                 if Some(number(&row[1])) == refuses {
                     return Err(Error::new(ErrorKind::Constraint(crate::node::Constraint::Other), "refused"));
                 }
+                self.database.lock().locked.insert(id);
                 self.open_work()?.rows.insert(id, Some(number(&row[1])));
                 written += 1;
             }
@@ -595,6 +609,7 @@ impl Node for Connection {
         let mut deleted = 0;
         for key in groups.iter().flat_map(|(_, keys)| keys.iter()) {
             let id = number(&key[0]);
+            self.database.lock().locked.insert(id);
             deleted += u64::from(self.stands(id)?);
             self.open_work()?.rows.insert(id, None);
         }
@@ -635,8 +650,8 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn touch(&mut self, _: &TableSpec, key: &Key, time: Option<i64>) -> Result<()> {
-        self.work()?.touched.push((number(&key[0]), time));
+    async fn touch(&mut self, _: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.work()?.touched.push((number(&key[0]), since));
         Ok(())
     }
 
@@ -699,13 +714,13 @@ impl Node for Connection {
                     images,
                 });
             }
-            for (id, time) in work.touched {
+            for (id, since) in work.touched {
                 state.next_id += 1;
                 let entry = Entry {
                     id: state.next_id,
                     mark,
                     op: Op::Update,
-                    time: time.unwrap_or_else(|| state.clock()),
+                    time: since.unwrap_or_else(|| state.clock()),
                     key: key(id),
                     arrival: None,
                     images: None,

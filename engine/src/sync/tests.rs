@@ -7,8 +7,10 @@
 //! is only known that the nodes come together at something that was written.
 
 mod blindly;
+mod loading;
 mod planning;
 mod restoring;
+mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -225,6 +227,10 @@ struct Run {
     written: BTreeMap<i64, Vec<Write>>,
     /// Whether a node was put back, so that nobody outside knows which writes are left.
     restored: bool,
+    /// How many of a hundred transactions commit late.
+    late: u64,
+    /// Whether time stands still: where it jumps while clocks are measured, nobody knows what they showed.
+    still: bool,
 }
 
 impl Run {
@@ -257,7 +263,8 @@ impl Run {
             seen: BTreeSet::new(),
         };
         let written = rows.iter().map(|(id, value)| (*id, vec![first(*value)])).collect();
-        Run { random, kind, cluster, totals: vec![100; keys as usize], made: Vec::new(), written, restored: false }
+        let totals = vec![100; keys as usize];
+        Run { random, kind, cluster, totals, made: Vec::new(), written, restored: false, late: 15, still: false }
     }
 
     /// Whether the values of a row are added up.
@@ -280,8 +287,8 @@ impl Run {
         let several = if self.random.chance(40) { 1 + self.random.below(ids.len() as u64) } else { 1 };
         let ids: Vec<i64> =
             (0..several).map(|_| ids.swap_remove(self.random.below(ids.len() as u64) as usize)).collect();
-        let late = self.random.chance(15);
-        if self.random.chance(80) {
+        let late = self.random.chance(self.late);
+        if self.random.chance(80) && !self.still {
             time::pass(1_000_000 + self.random.below(3_000_000) as i64);
         }
         let mut writes = Vec::new();

@@ -26,6 +26,13 @@ pub struct Target {
     arbiter: bool,
 }
 
+impl Target {
+    /// Whether no two rows of one key can stand in the table at any moment.
+    pub fn is_keyed(&self) -> bool {
+        self.arbiter
+    }
+}
+
 impl Postgres {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.begin(Phase::Applying, BEGIN).await?;
@@ -103,15 +110,23 @@ impl Postgres {
             return Ok(0);
         }
         self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
+        for (spec, rows, mode) in &groups {
+            // Nobody asks about others.
+            if *mode != WriteMode::Upsert && !spec.user_triggers.is_empty() {
+                self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
+            }
+        }
+        if let [(spec, rows, WriteMode::InsertOnly)] = groups[..]
+            && self.copy_in(spec, rows).await?
+        {
+            return Ok(rows.len() as u64);
+        }
         let mut args = Args::new();
         let mut statements = Vec::new();
         for (spec, rows, mode) in &groups {
             let rowset =
                 sql::rowset(&mut args, spec.columns.iter().enumerate(), rows.iter().map(|row| &row[..]), "u", 'c');
             statements.extend(self.write_statement(spec, &rowset, *mode));
-            if *mode != WriteMode::Upsert {
-                self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
-            }
         }
         self.at_once(statements, args).await
     }
@@ -438,7 +453,7 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key, time: Option<i64>) -> Result<()> {
+    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
         if !sql::can_hold(table, key) {
             let why = format!(
                 "no row of this key can stand in {}, so nothing there could count instead; change or delete it where it is",
@@ -449,13 +464,11 @@ impl Postgres {
         let mut args = Args::new();
         let keys = [key];
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));
-        args.add(time);
+        args.add(since);
+        let time = format!("COALESCE(${}::pg_catalog.int8, {})", args.count(), capture::now());
         let mut names = vec!["op".to_owned(), "\"time\"".to_owned()];
         let there = format!("t.{} IS NOT NULL", quote::ident(&table.columns[table.key[0]].name));
-        let mut values = vec![
-            format!("CASE WHEN {there} THEN 'U' ELSE 'D' END::pg_catalog.\"char\""),
-            format!("coalesce(${}, {})", args.count(), capture::now()),
-        ];
+        let mut values = vec![format!("CASE WHEN {there} THEN 'U' ELSE 'D' END::pg_catalog.\"char\""), time];
         if !table.images.is_empty() {
             names.extend(["before".to_owned(), "after".to_owned()]);
             values.extend([there.clone(), there]);

@@ -8,6 +8,7 @@ mod apply;
 mod blueprint;
 mod capture;
 mod connect;
+mod copy;
 mod drift;
 mod failure;
 mod history;
@@ -82,6 +83,8 @@ struct Postgres {
     whole: Cut,
     /// Per table (schema, name): what writing it takes.
     targets: HashMap<(String, String), apply::Target>,
+    /// Per table, whether rows can be copied in, as far as this transaction has asked.
+    copied: HashMap<(String, String), bool>,
     /// The tables whose triggers know that the next statement is Concord's own.
     announced: Vec<i64>,
     /// Whether what is written next is a user's change, of which no trigger is told.
@@ -119,6 +122,7 @@ impl Postgres {
             complete: false,
             whole: Cut::START,
             targets: HashMap::new(),
+            copied: HashMap::new(),
             announced: Vec::new(),
             as_user: false,
             lenient: HashSet::new(),
@@ -153,6 +157,7 @@ impl Postgres {
         self.aborted = false;
         self.released = false;
         self.announced.clear();
+        self.copied.clear();
         self.lenient.clear();
         if phase != Phase::Idle && self.run("ROLLBACK").await.is_err() {
             // Without a working connection the server rolls back by itself.
@@ -402,6 +407,8 @@ impl Node for Postgres {
     async fn undo(&mut self) -> Result<()> {
         // The announcement may have been made after the savepoint, and is undone with it.
         self.announced.clear();
+        // So is the lock that kept the types from being changed; what cannot be copied needs none.
+        self.copied.retain(|_, can| !*can);
         self.lenient.clear();
         // One that was let go and is still there goes first.
         for _ in 0..=u8::from(std::mem::take(&mut self.released)) {
@@ -470,8 +477,8 @@ impl Node for Postgres {
         written.map(drop)
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key, time: Option<i64>) -> Result<()> {
-        self.write_touch(table, key, time).await
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.write_touch(table, key, since).await
     }
 
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
@@ -499,6 +506,7 @@ impl Node for Postgres {
         self.phase = Phase::Idle;
         self.released = false;
         self.announced.clear();
+        self.copied.clear();
         self.lenient.clear();
         Ok(())
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Statement, ffi};
 
 use super::capture::{history_name, last_id};
 use super::connect::Silence;
-use super::failure::{Told, unfit};
+use super::failure::Told;
 use super::history::{self, bind, bind_key};
 use super::plan::{Many, Plan};
 use super::triggers::NOW;
@@ -347,25 +347,26 @@ fn bind_images(statement: &mut Statement<'_>, first: usize, spec: &TableSpec, im
 }
 
 /// See [`crate::node::Node::touch`].
-pub(super) fn touch(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key, time: Option<i64>) -> Result<()> {
+pub(super) fn touch(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
     let doing = || format!("writing the history of `{}`", spec.name);
     let found = history::rows(db, plan, spec, &[key])?.pop().flatten();
-    let row = found.transpose().map_err(|why| unfit(&spec.local, "the key", &why))?;
-    let op = if row.is_some() { Op::Update } else { Op::Delete };
+    let op = if found.is_some() { Op::Update } else { Op::Delete };
     let images = !spec.images.is_empty();
     let columns =
         plan.keys.clone() + if images { plan.entry_columns.split_once(&plan.keys).map_or("", |(_, i)| i) } else { "" };
     let width = spec.key.len() + if images { 1 + 2 * spec.images.len() } else { 0 };
     let marks = (3..3 + width).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
-    let sql = format!("INSERT INTO {} (op, time, {columns}) VALUES (?1, ifnull(?2, {NOW}), {marks})", plan.history);
+    let sql = format!("INSERT INTO {} (op, time, {columns}) VALUES (?1, coalesce(?2, {NOW}), {marks})", plan.history);
     let mut write = db.prepare_cached(&sql).told(doing)?;
     write.raw_bind_parameter(1, op.letter()).told(doing)?;
-    write.raw_bind_parameter(2, time).told(doing)?;
+    write.raw_bind_parameter(2, since).told(doing)?;
     for ((column, value), at) in spec.key_columns().zip(key).zip(3..) {
-        bind(&mut write, at, spec, column, types::encode_key(column, value))?;
+        bind(&mut write, at, spec, column, history::stored(column, value))?;
     }
     if images {
-        let image: Option<Row> = row.map(|row| spec.images.iter().map(|&at| row[at].clone()).collect());
+        // Of a row that cannot be read nobody knows what it was.
+        let image: Option<Row> =
+            found.and_then(|row| row.ok()).map(|row| spec.images.iter().map(|&at| row[at].clone()).collect());
         let images = image.map(|image| Images { before: Some(image.clone()), after: Some(image) });
         bind_images(&mut write, 3 + spec.key.len(), spec, images.as_ref())?;
     }

@@ -477,10 +477,10 @@ impl Node for Sqlite {
         })
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key, time: Option<i64>) -> Result<()> {
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
         self.run(|node| {
             let plan = node.plan(table)?;
-            apply::touch(&node.db, &plan, table, key, time)
+            apply::touch(&node.db, &plan, table, key, since)
         })
     }
 

@@ -133,6 +133,8 @@ struct Load {
     prefer: Option<NodeId>,
     conditions: HashMap<usize, Arc<Condition>>,
     legs: Vec<Leg>,
+    /// When it began, by the clock of each node.
+    since: Vec<Option<i64>>,
 }
 
 impl Load {
@@ -148,7 +150,7 @@ impl Session {
         self.prepare().await?;
         let absent = self.left_out().await?;
         self.everybody_but(&absent)?;
-        let load = self.plan_load(options, prefer)?;
+        let mut load = self.plan_load(options, prefer)?;
         let mut loaded = Loaded { dry_run: options.dry_run, ..Loaded::default() };
         let tables = load.legs.iter().map(|leg| leg.table);
         for table in tables {
@@ -164,6 +166,7 @@ impl Session {
             loaded.stopped = self.stopped();
             return Ok(loaded);
         }
+        load.since = self.clocks().await?;
         loaded.sync = self.sync().await?;
         self.everybody_but(&absent)?;
         let mut progress = Progress::new(self, options).await?;
@@ -197,7 +200,7 @@ impl Session {
             }
         }
         self.try_again(&load, &mut deferred, &mut loaded).await?;
-        self.hand_over(deferred, &mut loaded).await?;
+        self.hand_over(&load, deferred, &mut loaded).await?;
         progress.end(self).await?;
         let last = self.sync().await?;
         loaded.sync.extend(last);
@@ -283,7 +286,7 @@ impl Session {
                 legs.extend(walkers.filter(|_| chosen(&table.name)).map(|walker| Leg { table: index, walker }));
             }
         }
-        Ok(Load { prefer, conditions, legs })
+        Ok(Load { prefer, conditions, legs, since: Vec::new() })
     }
 
     /// Goes through a table at one node, from behind a key.
@@ -488,8 +491,9 @@ impl Session {
     }
 
     /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
-    /// is not taken, and is tried again like any other.
-    async fn hand_over(&mut self, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
+    /// is not taken, and is tried again like any other. It counts as made when the load began: what users have done since to
+    /// the same key elsewhere is later.
+    async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
         let mut by_node: HashMap<NodeId, Vec<(usize, Key)>> = HashMap::new();
         let mut seen = HashSet::new();
         for row in deferred {
@@ -507,12 +511,19 @@ impl Session {
             let specs = Session::specs(&self.tables, node);
             let member = &mut self.members[node.index()];
             let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
-            if let Err(error) = touch(writer, &specs, &rows).await {
+            if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
                 writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));
             }
         }
         Ok(())
+    }
+
+    /// What the clocks of all nodes show.
+    async fn clocks(&mut self) -> Result<Vec<Option<i64>>> {
+        let opened = self.look().await?;
+        self.close().await;
+        Ok(opened.present.iter().map(|presence| Some(presence.as_ref()?.clock.shown)).collect())
     }
 
     async fn count_rows(&mut self, leg: Leg) -> Result<u64> {
@@ -551,11 +562,16 @@ impl Session {
     }
 }
 
-async fn touch(node: &mut dyn Node, specs: &[TableSpec], rows: &[(usize, Key)]) -> node::Result<()> {
+async fn touch(
+    node: &mut dyn Node,
+    specs: &[TableSpec],
+    rows: &[(usize, Key)],
+    since: Option<i64>,
+) -> node::Result<()> {
     node.begin_apply(specs).await?;
     for (table, key) in rows {
         if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
-            node.touch(spec, key, None).await?;
+            node.touch(spec, key, since).await?;
         }
     }
     node.commit().await

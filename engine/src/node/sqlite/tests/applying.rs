@@ -17,8 +17,9 @@ async fn own_writes_are_not_recorded_and_users_writes_are() {
     assert_eq!(bench.news(0).await, "U1");
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.touch(&bench.specs[0], &key(1), None).await.unwrap();
-    bench.node.touch(&bench.specs[0], &key(9), None).await.unwrap();
+    bench.node.touch(&bench.specs[0], &key(9), Some(5)).await.unwrap();
     bench.node.commit().await.unwrap();
+    assert_eq!(bench.entries().await[1].time, 5);
     assert_eq!(bench.news(0).await, "U1 D9");
 }
 
