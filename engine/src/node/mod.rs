@@ -70,6 +70,12 @@ pub trait Node: Send {
     /// What the connected user may not do and needs to, each with the statement that grants it.
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;
 
+    /// Ways to change these tables that are not recorded here although somebody could see to it, a line each with the
+    /// statements for that.
+    async fn gaps(&mut self, _tables: &[TableSpec]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     // ---- the service tables ----
 
     /// What is installed, or `None`. Fails with a kind of its own if a newer Concord installed it.

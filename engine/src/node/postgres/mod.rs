@@ -10,6 +10,7 @@ mod capture;
 mod connect;
 mod drift;
 mod failure;
+mod gaps;
 mod history;
 mod install;
 mod loading;
@@ -261,6 +262,11 @@ impl Node for Postgres {
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
         self.open().await?;
         self.read_missing_rights(tables).await
+    }
+
+    async fn gaps(&mut self, tables: &[TableSpec]) -> Result<Vec<String>> {
+        self.open().await?;
+        self.find_gaps(tables).await
     }
 
     async fn service(&mut self) -> Result<Option<Service>> {
