@@ -242,6 +242,12 @@ pub trait Node: Send {
         Ok(Vec::new())
     }
 
+    /// The marks of transactions of others that are open and may have written to the table. What they inserted nobody else
+    /// sees until they commit. Databases that let only one write at a time have none.
+    async fn writers(&mut self, _table: &TableSpec) -> Result<Vec<i64>> {
+        Ok(Vec::new())
+    }
+
     /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
     /// it sees what was committed a moment ago.
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>>;

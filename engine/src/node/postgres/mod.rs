@@ -454,6 +454,10 @@ impl Node for Postgres {
         self.find_locked(table, keys).await
     }
 
+    async fn writers(&mut self, table: &TableSpec) -> Result<Vec<i64>> {
+        self.find_writers(table).await
+    }
+
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         self.find_unseen(table, read, keys).await
     }
