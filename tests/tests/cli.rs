@@ -169,6 +169,21 @@ async fn rights_that_are_missing() {
     said(&concord, &["uninstall", "--yes"], 0, &[]).await;
 }
 
+/// A reason may hold values of the row; whoever reads the log need not be allowed to see them.
+#[tokio::test]
+async fn values_of_rows_are_not_logged() {
+    let scene = Scene::bare(MIXED, 1000).await;
+    let refuses =
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not %'', NEW.body; END';
+                   CREATE TRIGGER refuses BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION refuse()";
+    scene.databases[0].user_as(As::Sync).await.execute(refuses).await;
+    said(&scene.concord, &["install"], 0, &[]).await;
+    scene.databases[1].user().await.execute("INSERT INTO notes VALUES (99, 'the content')").await;
+    let output = said(&scene.concord, &["sync", "-vv"], 1, &["A row waits; `concord parked list` tells why"]).await;
+    assert!(!output.says("the content"), "{output:?}");
+    said(&scene.concord, &["parked", "list"], 0, &["not the content"]).await;
+}
+
 #[tokio::test]
 async fn a_newer_concord_was_here() {
     let scene = Scene::new(MIXED, 1000).await;
