@@ -49,9 +49,11 @@ fn print(checked: &Checked) -> Result<()> {
         columns.print()?;
     }
     lines("warning", &checked.warnings)?;
+    lines("not recorded", &checked.unrecorded)?;
     lines("problem", &checked.problems)?;
     say(&match checked.problems.len() as u64 {
-        0 => "\nready".to_owned(),
+        0 if checked.unrecorded.is_empty() => "\nready".to_owned(),
+        0 => "\nready, but not every change would be recorded".to_owned(),
         problems => format!("\n{} to be put right first", counted(problems, "problem is", "problems are")),
     })
 }

@@ -291,7 +291,15 @@ impl<'a> Application<'a> {
         if self.refuse_what_is_referred(node, chunk).await? {
             return Ok(None);
         }
-        let deleted = self.delete_items(node, chunk).await?;
+        let mut deleted = self.delete_items(node, chunk).await?;
+        if deleted < chunk.len() as u64 && self.may_be_coming(node, chunk).await? {
+            node.undo().await?;
+            node.savepoint().await?;
+            if self.refuse_what_may_come(node, chunk).await? {
+                return Ok(None);
+            }
+            deleted = self.delete_items(node, chunk).await?;
+        }
         Ok((!self.refuse_what_changed(node, chunk).await?).then_some(deleted))
     }
 

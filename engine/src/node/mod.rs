@@ -70,6 +70,12 @@ pub trait Node: Send {
     /// What the connected user may not do and needs to, each with the statement that grants it.
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;
 
+    /// Ways to change these tables that are not recorded here although somebody could see to it, a line each with the
+    /// statements for that.
+    async fn gaps(&mut self, _tables: &[TableSpec]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     // ---- the service tables ----
 
     /// What is installed, or `None`. Fails with a kind of its own if a newer Concord installed it.
@@ -234,6 +240,12 @@ pub trait Node: Send {
     /// Those of `keys` whose rows somebody else holds locked, asked without waiting; locks the others. Databases that
     /// lock no single rows answer none.
     async fn locked(&mut self, _table: &TableSpec, _keys: &[&Key]) -> Result<Vec<Key>> {
+        Ok(Vec::new())
+    }
+
+    /// The marks of transactions of others that are open and may have written to the table. What they inserted nobody else
+    /// sees until they commit. Databases that let only one write at a time have none.
+    async fn writers(&mut self, _table: &TableSpec) -> Result<Vec<i64>> {
         Ok(Vec::new())
     }
 

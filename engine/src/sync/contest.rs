@@ -411,3 +411,58 @@ impl Contest {
             && standing.next().is_some_and(|first| standing.any(|other| !other.version.decided_alike(&first.version)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Operations;
+    use crate::merge::Policy;
+    use crate::model::Arrival;
+
+    fn table() -> Table {
+        Table {
+            index: 0,
+            name: "t".into(),
+            key: vec![0],
+            policy: Policy::LatestWins,
+            operations: Operations::ALL,
+            updated: None,
+            from: None,
+            forms: vec![None, None, None],
+            stopped: None,
+            columns: Vec::new(),
+        }
+    }
+
+    /// What the first node changed as number 7, told by `node` as of this time.
+    fn told(contest: &mut Contest, node: u16, time: i64) {
+        let dot = Dot { node: NodeId(0), number: 7, mark: 7 };
+        let arrival = (node > 0).then_some(Arrival { dot, vector: Vector::EMPTY });
+        let entry = Entry { id: 7, mark: 7, op: Op::Update, time, key: Key::default(), arrival, images: None };
+        contest.enter(NodeId(node), entry, &Clock { offset: 0, shown: i64::MAX }, &table());
+    }
+
+    fn times(contest: &mut Contest, opened: &Opened) -> Vec<i64> {
+        let nodes = [0, 1, 2].map(NodeId);
+        contest.close(&nodes, &table(), opened);
+        nodes.iter().map(|node| contest.standing(*node).unwrap().version.stamp.time).collect()
+    }
+
+    #[test]
+    fn a_row_is_as_old_as_what_it_was_made_upon() {
+        let mut opened = Opened::new(3, 1);
+        opened.set_position(0, NodeId(1), NodeId(0), Cut::through(7).into());
+        let mut contest = Contest::default();
+        told(&mut contest, 0, 50);
+        assert_eq!(times(&mut contest, &opened), [50, 50, i64::MIN]);
+    }
+
+    #[test]
+    fn whoever_has_seen_the_same_knows_how_young_it_is() {
+        let mut contest = Contest::default();
+        told(&mut contest, 1, 40);
+        told(&mut contest, 2, 60);
+        let times = times(&mut contest, &Opened::new(3, 1));
+        assert_eq!(times[1..], [60, 60]);
+    }
+}

@@ -22,6 +22,8 @@ pub struct Checked {
     pub problems: Vec<String>,
     /// What may go on but deserves a look.
     pub warnings: Vec<String>,
+    /// Ways to change tables that would not be recorded.
+    pub unrecorded: Vec<String>,
     /// Nodes that could not be looked at.
     pub away: Vec<Away>,
     /// Tables, by place, whose keys are to be numbered in steps, with the places of the columns in the shared row.
@@ -233,6 +235,11 @@ impl Session {
             let specs = Session::specs(&self.tables, member.id);
             let Some(node) = member.node.as_deref_mut() else { continue };
             let missing = node.missing_rights(&specs).await.map_err(Error::at(&member.name, "looking up rights"))?;
+            // Names of tables that may not be seen cannot be looked up.
+            if missing.is_empty() {
+                let gaps = node.gaps(&specs).await.map_err(Error::at(&member.name, "looking at triggers"))?;
+                checked.unrecorded.extend(gaps.iter().map(|gap| format!("node `{}`: {gap}", member.name)));
+            }
             for right in missing {
                 checked.problems.push(format!(
                     "node `{}`: may not {}; an administrator grants it with:\n  {}",
@@ -261,7 +268,7 @@ impl Session {
             lines.push(NodeLines { node: member.name.clone(), done });
         }
         self.interleave(&checked.interleaved, &mut lines).await?;
-        Ok((lines, [checked.warnings, warnings].concat()))
+        Ok((lines, [checked.warnings, checked.unrecorded, warnings].concat()))
     }
 
     /// What `check` found, if nothing stands in the way.

@@ -523,6 +523,18 @@ fn a_node_that_could_not_take_its_part_is_no_success() {
     assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 2));
 }
 
+/// Whoever is alone knows of nobody who has passed anything.
+#[test]
+fn what_is_pending_is_counted_where_nobody_else_is_there() {
+    let cluster = Cluster::new(2, &[(1, 1), (2, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    (1..3).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(2), false)));
+    cluster.databases[1].lock().up = false;
+    let status = cluster.block(cluster.session("\"latest-wins\"", 10).status()).unwrap();
+    let line = status.tables.iter().find(|line| line.table == "t").expect("a line");
+    assert_eq!((line.node.as_str(), line.pending, line.kept, line.lag.is_some()), ("a", 2, 2, true));
+}
+
 /// A cluster of two with a row that the second refuses, and a session that has tried it once.
 fn refused() -> (Cluster, Session) {
     let cluster = Cluster::new(2, &[(1, 1)]);

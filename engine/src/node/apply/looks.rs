@@ -25,6 +25,46 @@ impl Application<'_> {
         Ok(self.refused.len() > before)
     }
 
+    /// Whether rows that were not there to be deleted may have been inserted by somebody who has not committed yet.
+    pub(super) async fn may_be_coming(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        for table in tables_of(chunk) {
+            let oldest = node.writers(&self.batch.tables[table].spec).await?.into_iter().min();
+            let items = chunk.iter().filter(|item| item.0 == table);
+            if oldest.is_some_and(|oldest| items.clone().any(|&item| self.began_before(item, oldest))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Refuses deletes of rows that are not there while somebody may have inserted them: that insert would count as made after
+    /// the delete, which it has not seen. Those who began after the delete was first tried do count so, or it would never
+    /// come to its end on a busy table. Whether there was any.
+    pub(super) async fn refuse_what_may_come(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        let before = self.refused.len();
+        for table in tables_of(chunk) {
+            let spec = &self.batch.tables[table].spec;
+            let Some(oldest) = node.writers(spec).await?.into_iter().min() else { continue };
+            let keys = self.keys_of(chunk, table);
+            let rows = node.rows(spec, &keys).await?;
+            let items = self.by_key(chunk, table);
+            for (key, _) in keys.into_iter().zip(rows).filter(|(_, row)| row.is_none()) {
+                if let Some(&item) = items.get(key).filter(|&&item| self.began_before(item, oldest)) {
+                    let message = "a user's open transaction may have inserted the row; decided in the next cycle";
+                    self.refuse(item, ParkedCode::Busy, message.to_owned());
+                }
+            }
+        }
+        Ok(self.refused.len() > before)
+    }
+
+    /// Whether a transaction had begun when the histories were read with which a row was first tried.
+    fn began_before(&self, item: Item, mark: i64) -> bool {
+        let waiting = self.decision(item).waiting.as_deref().filter(|parked| parked.code == ParkedCode::Busy);
+        let read = waiting.map(|parked| &parked.read).or(self.batch.tables[item.0].read.as_ref());
+        read.is_some_and(|read| mark < read.next())
+    }
+
     /// Refuses the rows that somebody holds locked, so that nothing else waits for them.
     pub(super) async fn refuse_what_is_locked(&mut self, node: &mut dyn Node) -> Result<()> {
         for table in 0..self.batch.tables.len() {

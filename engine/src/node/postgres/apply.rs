@@ -304,6 +304,32 @@ impl Postgres {
         rows.iter().map(|row| Ok(keys[get::<i64>(row, 0)? as usize - 1].clone())).collect()
     }
 
+    pub(super) async fn find_writers(&mut self, table: &TableSpec) -> Result<Vec<i64>> {
+        let mut args = Args::new();
+        args.add(sql::table(table));
+        let rows = self
+            .fetch(
+                "SELECT DISTINCT x.transactionid::pg_catalog.text::pg_catalog.int8, \
+                    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 \
+                 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_locks x ON x.virtualtransaction = l.virtualtransaction \
+                    AND x.pid IS NOT DISTINCT FROM l.pid AND x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted \
+                 WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+                    AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+                    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+                    AND (l.relation = pg_catalog.to_regclass($1) OR l.relation IN \
+                        (SELECT p.relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1)) p))",
+                args,
+            )
+            .await?;
+        let mark = |row| {
+            // A lock tells the lower half of the number; an open transaction is less than half a turn old.
+            let (half, next): (i64, i64) = (get(row, 0)?, get(row, 1)?);
+            let mark = (next & !0xffff_ffff) | half;
+            Ok(if mark > next { mark - (1 << 32) } else { mark })
+        };
+        rows.iter().map(mark).collect()
+    }
+
     pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         if keys.is_empty() {
             return Ok(Vec::new());

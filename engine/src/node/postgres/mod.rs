@@ -11,6 +11,7 @@ mod connect;
 mod copy;
 mod drift;
 mod failure;
+mod gaps;
 mod history;
 mod install;
 mod loading;
@@ -268,6 +269,11 @@ impl Node for Postgres {
         self.read_missing_rights(tables).await
     }
 
+    async fn gaps(&mut self, tables: &[TableSpec]) -> Result<Vec<String>> {
+        self.open().await?;
+        self.find_gaps(tables).await
+    }
+
     async fn service(&mut self) -> Result<Option<Service>> {
         self.open().await?;
         self.read_service().await
@@ -453,6 +459,10 @@ impl Node for Postgres {
 
     async fn locked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>> {
         self.find_locked(table, keys).await
+    }
+
+    async fn writers(&mut self, table: &TableSpec) -> Result<Vec<i64>> {
+        self.find_writers(table).await
     }
 
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
