@@ -30,11 +30,17 @@ pub(super) fn mode(section: &Section<'_>, problems: &mut Problems<'_>) -> Option
 }
 
 /// The mode of a table, of which `own` is what its section says, and `node` the first that can only be compared.
-pub(super) fn mode_of(table: &str, own: Option<(Mode, Place)>, node: Option<&str>, problems: &mut Problems<'_>) -> Mode {
+pub(super) fn mode_of(
+    table: &str,
+    own: Option<(Mode, Place)>,
+    node: Option<&str>,
+    problems: &mut Problems<'_>,
+) -> Mode {
     match (own, node) {
         (Some((Mode::Triggers, place)), Some(node)) => {
             let what = format!("`{}` cannot go by triggers: [nodes.{node}] is compared", shown(table));
-            let help = format!("a table is compared at all nodes or at none: remove `mode` here, or from [nodes.{node}]");
+            let help =
+                format!("a table is compared at all nodes or at none: remove `mode` here, or from [nodes.{node}]");
             problems.add(&place, Show::Line, what, help);
             Mode::Compare
         }
@@ -69,7 +75,8 @@ pub(super) fn judge(
     }
     match &table.updated {
         None => {
-            let what = format!("`{name}` is {compared} and goes both ways, and nothing tells which of two rows is the later");
+            let what =
+                format!("`{name}` is {compared} and goes both ways, and nothing tells which of two rows is the later");
             let help = format!(
                 "name a column that tells when a row was changed: updated = \"changed_at\" in [tables.{name}]; or the only \
                  node at which it is changed: from = \"…\""
@@ -90,7 +97,8 @@ pub(super) fn judge(
         problems.add(operations.unwrap_or(why), Show::Line, what, help);
     }
     if let Conflict::EarliestWins | Conflict::Sum(_) = table.conflict {
-        let what = format!("`{name}` is {compared} and the later `updated` wins: without a history there is no other rule");
+        let what =
+            format!("`{name}` is {compared} and the later `updated` wins: without a history there is no other rule");
         let help = format!(
             "of rows that are equally late, conflict = {{ prefer = [nodes] }} in [tables.{name}] takes one, and \
              \"latest-wins\" or \"park\" leaves them to a person"

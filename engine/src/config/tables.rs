@@ -22,7 +22,7 @@ pub(super) fn read(
     if fields.is_empty() {
         problems.add(&section.place, Show::Line, "no tables: [tables] is empty", super::ADD_TABLE);
     }
-    let tables: Vec<TableConfig> = 
+    let tables: Vec<TableConfig> =
         fields.iter().filter_map(|field| table(field, defaults, nodes, names, problems)).collect();
     refuse_doubles(&tables, nodes, names, problems);
     tables
