@@ -99,7 +99,7 @@ impl Session {
     /// wrong.
     pub(super) async fn assemble(&mut self) -> Result<()> {
         self.connect().await;
-        let stands_still = self.tables.iter().any(|table| table.stopped.is_some());
+        let stands_still = self.tables.iter().any(|table| table.stopped.is_some() && !table.compared);
         if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= LOOK_AGAIN) {
             // Somebody may have seen to it.
             self.tables.clear();

@@ -90,6 +90,44 @@ async fn references_are_heeded() {
     }
 }
 
+/// Unique values that rows pass among each other, and that a deleted row gives up.
+#[tokio::test]
+async fn unique_values_change_places() {
+    let setup = |_| "CREATE TABLE t (id integer PRIMARY KEY, name text UNIQUE)".to_owned();
+    for kinds in PAIRS {
+        let mut cluster = Cluster::bare(kinds, setup, ONE_WAY).await;
+        cluster.run(0, "INSERT INTO t VALUES (1, 'y'), (2, 'x'), (3, 'z'), (5, 'v')").await;
+        cluster.run(1, "INSERT INTO t VALUES (1, 'x'), (2, 'y'), (4, 'z'), (5, 'w')").await;
+        let summary = settle(&mut cluster).await;
+        assert_eq!(carried(&summary), [("b".to_owned(), 4, 1)], "{kinds:?}: {summary:#?}");
+    }
+}
+
+/// Rows that others refer to with ON DELETE CASCADE go after those, and stay if those are nobody's to delete.
+#[tokio::test]
+async fn nothing_goes_along_unasked() {
+    let setup = |_| {
+        "CREATE TABLE parent (id integer PRIMARY KEY);
+         CREATE TABLE child (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent ON DELETE CASCADE);
+         CREATE TABLE own (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent ON DELETE CASCADE)"
+            .to_owned()
+    };
+    let config =
+        ["child", "parent"].map(|name| format!("[tables.{name}]\nmode = \"compare\"\nfrom = \"a\"\n")).concat();
+    for kinds in PAIRS {
+        let mut cluster = Cluster::bare(kinds, setup, &config).await;
+        cluster.run(1, "INSERT INTO parent VALUES (1), (2); INSERT INTO child VALUES (1, 1)").await;
+        cluster.run(1, "INSERT INTO own VALUES (2, 2)").await;
+        let summary = cluster.sync().await;
+        assert_eq!((carried(&summary), summary.exit_code()), (vec![("b".to_owned(), 0, 2)], 1), "{summary:#?}");
+        let left = &summary.compared[1].left[0];
+        assert!(left.why.contains("rows of ") && left.why.ends_with("change those first"), "{left:?}");
+        cluster.holds_at(1, "SELECT * FROM own", &["2|2"]).await;
+        cluster.run(1, "DELETE FROM own").await;
+        settle(&mut cluster).await;
+    }
+}
+
 /// WHEN the source is away
 /// THEN nothing is taken for deleted, and the next sync with it goes on.
 #[tokio::test]

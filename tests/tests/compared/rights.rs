@@ -1,6 +1,6 @@
 //! Roles that may do nothing but read and write rows.
 
-use concord_tests::{As, Cluster, Kind};
+use concord_tests::{As, Cluster, Concord, Database, Kind};
 
 use super::{ALL, ONE_WAY, TWO_WAY, settle, table, traces};
 
@@ -90,4 +90,33 @@ async fn a_node_that_is_compared_needs_nothing_anywhere() {
     for at in 0..2 {
         assert_eq!(traces(&mut cluster, at).await, [] as [&str; 0]);
     }
+}
+
+/// A file that may only be read can be a source.
+#[tokio::test]
+#[cfg(unix)]
+async fn a_file_that_may_only_be_read_can_be_a_source() {
+    use std::os::unix::fs::PermissionsExt;
+    let databases = [Database::new(Kind::Sqlite).await, Database::new(Kind::Sqlite).await];
+    for (database, rows) in databases.iter().zip(["(1, 'a', 1)", "(2, 'b', 1)"]) {
+        let mut user = database.user().await;
+        user.execute(&format!("{}; INSERT INTO t VALUES {rows}", table(Kind::Sqlite))).await;
+    }
+    let [a, b] = [databases[0].url(), databases[1].url()];
+    let nodes = format!("[nodes.a]\nurl = \"{a}\"\n[nodes.b]\nurl = \"{b}\"\n");
+    let mode = |mode: [u32; 2]| {
+        let file = std::path::Path::new(a.trim_start_matches("sqlite:"));
+        for (path, mode) in [file, file.parent().expect("a folder")].into_iter().zip(mode) {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the file is ours");
+        }
+    };
+    mode([0o444, 0o555]);
+    let concord = Concord::new(&format!("name = \"shop\"\n{nodes}{ONE_WAY}"));
+    concord.run(&["check"]).await.ok();
+    concord.run(&["sync"]).await.ok();
+    let refused = Concord::new(&format!("name = \"shop\"\n{nodes}{}", ONE_WAY.replace("\"a\"", "\"b\"")));
+    assert!(refused.run(&["check"]).await.expect(2).says("may not write the file"));
+    mode([0o644, 0o755]);
+    let mut user = databases[1].user().await;
+    assert_eq!(user.cell("SELECT group_concat(id) FROM t").await, "1");
 }

@@ -65,6 +65,19 @@ async fn equally_late_rows_are_a_conflict() {
     }
 }
 
+/// Where a column has no type, what is not comparable tells nothing.
+#[tokio::test]
+async fn values_of_different_kinds_are_a_conflict() {
+    let setup = |_| "CREATE TABLE t (id integer PRIMARY KEY, name text, at)".to_owned();
+    let mut cluster = Cluster::bare(PAIRS[0], setup, TWO_WAY).await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 5), (2, 'a', 'y')").await;
+    cluster.run(1, "INSERT INTO t VALUES (1, 'b', 'x'), (2, 'b', 'x')").await;
+    let summary = cluster.sync().await;
+    let left = &compared(&summary).left;
+    assert!(left.len() == 1 && left[0].why.contains("cannot be compared"), "{left:#?}");
+    cluster.holds_at(1, ALL, &["1|b|x", "2|a|y"]).await;
+}
+
 #[tokio::test]
 async fn a_person_decides_with_prefer() {
     let mut cluster = Cluster::bare(PAIRS[2], table, TWO_WAY).await;

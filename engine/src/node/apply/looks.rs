@@ -128,11 +128,13 @@ impl Application<'_> {
             let keys: Vec<&Key> = items.keys().copied().collect();
             for key in node.still_referred(spec, &keys, &going).await? {
                 if let Some(&item) = items.get(&key) {
-                    let message = format!(
-                        "rows of {} refer to it here and would be deleted or changed with it; change those first, or keep \
-                         this row with `concord parked drop`",
+                    let mut message = format!(
+                        "rows of {} refer to it here and would be deleted or changed with it; change those first",
                         referring(spec)
                     );
+                    if self.batch.tables[table].upon.is_none() {
+                        message += ", or keep this row with `concord parked drop`";
+                    }
                     self.refuse(item, ParkedCode::Referred, message);
                 }
             }

@@ -203,6 +203,7 @@ impl Session {
                     for &at in &places[node.index()] {
                         let Some(reason) = refused.get(&mends[at].key) else { continue };
                         let (because, why) = match reason.code {
+                            ParkedCode::Busy if compared => (Left::MovedOn, reason.message.clone()),
                             ParkedCode::Busy => (Left::MovedOn, "a user changed the row in the meantime".to_owned()),
                             _ => (Left::Refused, reason.message.clone()),
                         };
