@@ -77,9 +77,8 @@ async fn a_watch_compares_now_and_then() {
     for id in 1..=3 {
         cluster.run(0, &format!("INSERT INTO t VALUES ({id}, 'a', 1)")).await;
         let count = format!("SELECT count(*) FROM t WHERE id = {id}");
-        while cluster.rows(1, &count).await != ["1"] {
-            tokio::task::yield_now().await;
-        }
+        let arrived = async || (cluster.rows(1, &count).await == ["1"]).then_some(());
+        wait_until("the row to arrive", PATIENCE, arrived).await;
     }
     stop.notify_one();
     wait_until("the watch to end", PATIENCE, async || watching.is_finished().then_some(())).await;

@@ -123,12 +123,13 @@ async fn a_trigger_that_changes_what_is_written_is_told_and_not_fed() {
 async fn a_new_column_takes_part_without_install() {
     let mut cluster = Cluster::bare(PAIRS[1], table, ONE_WAY).await;
     cluster.run(0, "INSERT INTO t VALUES (1, 'a', 5)").await;
-    settle(&mut cluster).await;
+    let mut session = cluster.session();
+    session.sync().await.expect("all are there");
     cluster.run_as_owner(0, "ALTER TABLE t ADD COLUMN more text DEFAULT 'x'").await;
-    let summary = cluster.sync().await;
+    let summary = session.sync().await.expect("all are there");
     assert!(summary.stopped[0].why.contains("`t` has no column `more` at b"), "{summary:#?}");
     assert_eq!(summary.exit_code(), 1);
     cluster.run_as_owner(1, "ALTER TABLE t ADD COLUMN more text").await;
-    assert_eq!(cluster.sync().await.exit_code(), 0);
+    assert_eq!(session.sync().await.expect("all are there").exit_code(), 0);
     cluster.holds("SELECT id, more FROM t", &["1|x"]).await;
 }
