@@ -18,7 +18,8 @@ use crate::sync::{Away, Cycle, Session, Stopped};
     about = "Keep syncing until stopped",
     long_about = "Sync in a loop until SIGTERM or Ctrl-C, which let the current step finish. Nodes that cannot be \
                   reached are tried again; the others go on without them. So are rows that wait, after pauses that grow \
-                  to some minutes, and at once when something changes that they may depend on.",
+                  to some minutes, and at once when something changes that they may depend on. Tables with mode = \"compare\" are \
+                  compared at the beginning and then every `compare_every` of the file.",
     after_long_help = "Example:\n  concord watch\n  concord watch --every 500ms -v"
 )]
 pub struct Watch {

@@ -130,7 +130,8 @@ pub trait Node: Send {
     /// `tables` are those that take part here. Their drift is judged in the same snapshot.
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened>;
 
-    /// Opens a snapshot of tables of which no history is kept. No service table has to be there, and none is read.
+    /// The same for tables of which no history is kept: no service table has to be there, and none is read. Where a snapshot
+    /// would make users wait, there is none, and each row is read as it is at that moment.
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()>;
 
     /// Entries of `table` beyond `after`, in the order of (mark, id), at most `limit` of them and, where

@@ -2,5 +2,6 @@
 //! [`concord_tests::Kind`].
 
 mod capture;
+mod mending;
 mod scan;
 mod witness;

@@ -325,8 +325,18 @@ impl Node for Sqlite {
     }
 
     async fn begin_scan(&mut self, _tables: &[TableSpec]) -> Result<()> {
-        // The first reading makes the snapshot, which has to be of before anything else is asked.
-        self.begin("BEGIN", |node| schema::version(&node.db).map(drop)).await
+        let mode = self.reading(|node| {
+            node.same_file()?;
+            node.give_up();
+            node.plans.clear();
+            read_mode(&node.db)
+        });
+        match mode.await?.as_str() {
+            // The first reading makes the snapshot.
+            "wal" => self.begin("BEGIN", |node| schema::version(&node.db).map(drop)).await,
+            // Whoever reads makes writers wait, so nothing is left open between two calls.
+            _ => Ok(()),
+        }
     }
 
     async fn entries(
@@ -366,16 +376,17 @@ impl Node for Sqlite {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        self.run(|node| {
+        self.reading(|node| {
             let plan = node.plan(table)?;
             history::rows(&node.db, &plan, table, keys)
         })
+        .await
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
-        let mut pages = self.run(|node| scan::Pages::of(&node.db, table))?;
+        let mut pages = self.reading(|node| scan::Pages::of(&node.db, table)).await?;
         loop {
-            let (rows, more) = self.run(|node| pages.read(&node.db, table))?;
+            let (rows, more) = self.reading(|node| pages.read(&node.db, table)).await?;
             lots.send(Lot::of(rows)).await?;
             if !more {
                 return Ok(());
