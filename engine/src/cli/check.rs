@@ -34,6 +34,7 @@ fn print(checked: &Checked) -> Result<()> {
         let state = match (&node.server, node.installed) {
             (None, _) => "not reached",
             (_, true) => "installed",
+            (_, false) if !checked.installs => "nothing to install",
             (_, false) => "not installed",
         };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -41,7 +42,8 @@ fn print(checked: &Checked) -> Result<()> {
     }
     nodes.print()?;
     for table in &checked.tables {
-        say(&format!("\ntable {}: key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
+        let mode = if table.mode == "compare" { "compared, " } else { "" };
+        say(&format!("\ntable {}: {mode}key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
         let mut columns = Table::new(&["  column", "travels as"]);
         for (name, ty) in &table.columns {
             columns.row([format!("  {name}"), ty.clone()]);

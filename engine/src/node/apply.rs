@@ -42,7 +42,10 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
     loop {
         fault::point("apply-begin").await?;
         // Where beginning takes a lock, it has been waited for as long as is worth it.
-        node.begin_apply(&specs).await?;
+        match batch.is_bare() {
+            true => node.begin_mend(&specs).await?,
+            false => node.begin_apply(&specs).await?,
+        }
         let error = match Application::new(batch).run(node, &specs, attempt > 1).await {
             Ok(applied) => return Ok(applied),
             Err(error) => error,
@@ -104,7 +107,8 @@ impl<'a> Application<'a> {
     /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds up are left to the next cycle.
     async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
-        if !node.claim(&claimed).await? {
+        // Where no history is kept there are no positions, and no table for them.
+        if !claimed.is_empty() && !node.claim(&claimed).await? {
             node.rollback().await?;
             return Ok(Applied { overtaken: true, ..Applied::default() });
         }
@@ -121,6 +125,7 @@ impl<'a> Application<'a> {
             node.hurry().await?;
             self.refuse_what_is_locked(node).await?;
         }
+        self.refuse_what_is_another(node).await?;
         for group in &self.batch.order {
             self.write_group(node, group).await?;
         }

@@ -70,6 +70,9 @@ pub trait Node: Send {
     /// What the connected user may not do and needs to, each with the statement that grants it.
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;
 
+    /// The same for tables that are only compared: reading them, and of each what is written there.
+    async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>>;
+
     /// Ways to change these tables that are not recorded here although somebody could see to it, a line each with the
     /// statements for that.
     async fn gaps(&mut self, _tables: &[TableSpec]) -> Result<Vec<String>> {
@@ -133,6 +136,10 @@ pub trait Node: Send {
     /// `tables` are those that take part here. Their drift is judged in the same snapshot.
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened>;
 
+    /// The same for tables of which no history is kept: no service table has to be there, and none is read. Where a snapshot
+    /// would make users wait, there is none, and each row is read as it is at that moment.
+    async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()>;
+
     /// Entries of `table` beyond `after`, in the order of (mark, id), at most `limit` of them and, where
     /// [`Opened::shared_marks`], none with a mark above `through`.
     ///
@@ -182,6 +189,19 @@ pub trait Node: Send {
     /// that the batch may write. Fails as [`ErrorKind::Drift`] if the list of nodes is not that of the last snapshot, and as
     /// [`ErrorKind::Retry`] if somebody holds the write lock for longer than the other nodes should wait.
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()>;
+
+    /// The same for tables of which no history is kept: no service table has to be there, and none is read. What is written is
+    /// a user's change to whoever records changes here, though users' triggers can tell that it is Concord's.
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()>;
+
+    /// The rows of `keys` as [`Node::rows`], but within the transaction that applies; with `hold` they stay what they are until
+    /// it ends, and the role has to be allowed to update them.
+    async fn rows_now(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        hold: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>>;
 
     /// Locks the positions that `moves` name, creating missing ones at [`Cut::START`], and tells whether each stands
     /// where its `from` says. If not, another engine has been here and the batch must be given up.
@@ -406,6 +426,14 @@ pub struct MissingRight {
     pub what: String,
     /// The statement that grants it, to be run by an administrator.
     pub grant: String,
+}
+
+/// What is written to a table that is only compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    pub insert: bool,
+    pub update: bool,
+    pub delete: bool,
 }
 
 /// The sync, as the service tables need to know it.

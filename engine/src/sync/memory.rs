@@ -13,7 +13,7 @@ use crate::model::{
 use crate::node::blueprint::{Blueprint, Draft};
 use crate::node::{
     Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
-    Opened, Probe, Result, Room, Scanned, Service, Sync, Walked, WriteMode,
+    Opened, Probe, Result, Room, Scanned, Service, Sync, Walked, WriteMode, Writes,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -342,6 +342,10 @@ impl Node for Connection {
         Ok(Vec::new())
     }
 
+    async fn missing_rights_to_compare(&mut self, _: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>> {
+        Ok(Vec::new())
+    }
+
     async fn service(&mut self) -> Result<Option<Service>> {
         self.call()?;
         Ok(self.database.lock().service.clone())
@@ -448,6 +452,12 @@ impl Node for Connection {
         Ok(opened)
     }
 
+    async fn begin_scan(&mut self, _: &[TableSpec]) -> Result<()> {
+        self.call()?;
+        self.snapshot = Some(self.database.lock().clone());
+        Ok(())
+    }
+
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
         self.pause().await;
         let state = self.snapshot()?;
@@ -546,6 +556,22 @@ impl Node for Connection {
         self.saved.clear();
         self.names = crate::sync::tests::names();
         Ok(())
+    }
+
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin_apply(tables).await
+    }
+
+    async fn rows_now(
+        &mut self,
+        _: &TableSpec,
+        keys: &[&Key],
+        _: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        let written = self.work()?.rows.clone();
+        let state = self.database.lock();
+        let stands = |id: &i64| written.get(id).copied().unwrap_or_else(|| state.rows.get(id).copied());
+        Ok(keys.iter().map(|key| number(&key[0])).map(|id| stands(&id).map(|value| Ok(row(id, value)))).collect())
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {

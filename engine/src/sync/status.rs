@@ -17,10 +17,12 @@ use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, ParkedCode, Row, row_t
 use crate::node::{self, Node};
 
 /// How things stand.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
     pub nodes: Vec<NodeStatus>,
     pub tables: Vec<TableStatus>,
+    /// Tables of which nothing is pending or waits, because they are kept in step by comparison.
+    pub compared: Vec<String>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
 }
@@ -93,8 +95,14 @@ impl Session {
         {
             return Err(error);
         }
+        let compared = self.compared_names();
+        let mut status = Status { compared, ..Status::default() };
+        if !self.config.keeps_histories() {
+            self.agree_on_compared().await?;
+            (status.away, status.stopped) = (self.away(), self.stopped());
+            return Ok(status);
+        }
         let opened = self.open().await?;
-        let mut status = Status { nodes: Vec::new(), tables: Vec::new(), away: Vec::new(), stopped: Vec::new() };
         for member in &mut self.members {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
                 continue;
@@ -139,6 +147,7 @@ impl Session {
 
     /// The same for one table alone, if one is named.
     pub async fn conflicts_of(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<ConflictReport>> {
+        table.map_or(Ok(()), |table| self.needs_history(table))?;
         self.prepare().await?;
         let all = self.journals(table, limit).await?;
         Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
@@ -225,7 +234,7 @@ async fn lines(
     opened: &Opened,
 ) -> node::Result<Vec<TableStatus>> {
     let mut lines = Vec::new();
-    for table in tables {
+    for table in tables.iter().filter(|table| !table.compared) {
         let Some(spec) = table.spec(at) else { continue };
         let parked = presence.parked[table.index].values().filter(|row| row.code != ParkedCode::Busy).count() as u64;
         let mut line = TableStatus {

@@ -38,6 +38,9 @@ const NARROWED: u64 = 100_000;
 /// How often a table is begun anew because a node came or went.
 const ATTEMPTS: u32 = 10;
 
+/// How often a table that is compared is gone through again because users changed rows that were to be written.
+const AGAIN: u32 = 3;
+
 /// The memory that rows which are to be written may take at once, in bytes.
 const MENDS_LIMIT: usize = 8 << 20;
 
@@ -64,6 +67,8 @@ pub enum Repair {
     Tell,
     /// They are mended.
     Mend,
+    /// It is told what mending would write.
+    Foresee,
     /// How to mend them is written to a file.
     Plan(PathBuf),
 }
@@ -105,7 +110,7 @@ impl Session {
     /// Compares all rows of all nodes that are there. Rows whose changes are on their way, or that wait, are counted and are
     /// no differences.
     pub async fn verify(&mut self, how: &Verify) -> Result<Verified> {
-        self.prepare().await?;
+        self.prepare_any().await?;
         self.enough()?;
         let prefer = how.prefer.as_deref().map(|name| self.node_called(name)).transpose()?;
         let mut wanted: Vec<usize> = Vec::new();
@@ -117,32 +122,55 @@ impl Session {
         }
         let mut plan = match &how.repair {
             Repair::Plan(path) => Some(PlanWriter::create(path, &self.config.name, &self.names)?),
-            Repair::Tell | Repair::Mend => None,
+            Repair::Tell | Repair::Mend | Repair::Foresee => None,
         };
+        let verified = self.verify_tables(wanted, how, prefer, plan.as_mut()).await?;
+        if let Some(plan) = plan {
+            plan.finish()?;
+        }
+        Ok(verified)
+    }
+
+    /// Compares these tables.
+    pub(super) async fn verify_tables(
+        &mut self,
+        wanted: Vec<usize>,
+        how: &Verify,
+        prefer: Option<NodeId>,
+        mut plan: Option<&mut PlanWriter>,
+    ) -> Result<Verified> {
+        self.agree_on_compared().await?;
         let wanted = self.parents_first(wanted);
         let mut reports: Vec<(usize, VerifiedTable)> = Vec::new();
         how.progress.tables.store(wanted.len() as u64, Ordering::Relaxed);
         for (table, number) in wanted.into_iter().zip(1..) {
             how.progress.table.store(number, Ordering::Relaxed);
             let mut report = VerifiedTable::new(&self.tables[table].name);
-            self.verify_table(table, how, prefer, &mut report, plan.as_mut()).await?;
+            self.verify_table(table, how, prefer, &mut report, plan.as_deref_mut()).await?;
             reports.push((table, report));
         }
         if how.repair == Repair::Mend {
-            // Rows that were referred to may be free to go, now that those of other tables are gone.
-            for (table, report) in reports.iter_mut().filter(|(_, report)| report.refused > 0) {
-                self.verify_table(*table, how, prefer, report, None).await?;
+            // Rows that were referred to may be free to go, now that those of other tables are gone. And where no sync
+            // follows, what has moved on is to be looked at again.
+            for (table, report) in &mut reports {
+                for _ in 0..AGAIN {
+                    let moved_on = report.moved_on > 0 && self.tables[*table].compared;
+                    if report.refused == 0 && !moved_on {
+                        break;
+                    }
+                    self.verify_table(*table, how, prefer, report, None).await?;
+                    if !moved_on {
+                        break;
+                    }
+                }
             }
         }
         reports.sort_by_key(|(table, _)| *table);
-        let mut verified =
-            Verified { tables: reports.into_iter().map(|(_, report)| report).collect(), ..Verified::default() };
-        if let Some(plan) = plan {
-            plan.finish()?;
-        }
-        verified.away = self.away();
-        verified.stopped = self.stopped();
-        Ok(verified)
+        Ok(Verified {
+            tables: reports.into_iter().map(|(_, report)| report).collect(),
+            away: self.away(),
+            stopped: self.stopped(),
+        })
     }
 
     /// Tables in an order in which rows can be copied: those that others refer to come before.
@@ -192,7 +220,11 @@ impl Session {
                 Ok(false) => {}
                 Err(error) => {
                     self.close().await;
-                    self.do_without(error)?;
+                    // A table that is compared is looked up anew; what it is now may do.
+                    if attempt > 0 || !self.tables[table].compared || !self.has_changed(&error) {
+                        self.do_without(error)?;
+                    }
+                    self.agree_on_compared().await?;
                 }
             }
         }
@@ -202,7 +234,7 @@ impl Session {
 
     /// The same; `false` if others are there than at its beginning.
     async fn compare_table(&mut self, mut task: Task<'_>) -> Result<bool> {
-        let opened = self.open().await?;
+        let opened = self.open_for(task.table).await?;
         let table = &self.tables[task.table];
         let Some(nodes) = compared(table, &opened) else {
             task.report.skipped = Some(self.why_not(task.table, &opened));
@@ -254,7 +286,7 @@ impl Session {
         measure: &Arc<Measure>,
         parts: &[(usize, u64)],
     ) -> Result<Option<Vec<Key>>> {
-        let opened = self.open().await?;
+        let opened = self.open_for(task.table).await?;
         let table = &self.tables[task.table];
         if compared(table, &opened).as_ref() != Some(&task.nodes) {
             self.close().await;
@@ -275,7 +307,7 @@ impl Session {
             let group = keys.split_off(keys.len().saturating_sub(look::TOGETHER));
             let Some(opened) = self.open_together(task.table, &task.nodes).await? else {
                 // Another engine carries so much that there is no moment to look at.
-                let opened = self.open().await?;
+                let opened = self.open_for(task.table).await?;
                 let same = compared(&self.tables[task.table], &opened).as_ref() == Some(&task.nodes);
                 self.close().await;
                 task.report.on_their_way += group.len() as u64;
@@ -325,6 +357,7 @@ impl Session {
                     Err(why) => task.report.leave(&difference.key, Left::Undecided, None, why, task.how.limit),
                     Ok(mend) => match task.plan.as_deref_mut() {
                         Some(plan) => plan.add(table, &self.names, &mend)?,
+                        None if task.how.repair == Repair::Foresee => task.report.foresee(&mend, &self.names),
                         None => {
                             let rows = mend.write.iter().filter_map(|(_, row)| row.as_ref());
                             weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;

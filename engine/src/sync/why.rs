@@ -90,6 +90,7 @@ pub enum WhyState {
 impl Session {
     /// Tells what is known of the row with this key.
     pub async fn why(&mut self, table: &str, key: &[String]) -> Result<Why> {
+        self.needs_history(table)?;
         self.prepare().await?;
         let Some(table) = self.tables.iter().find(|known| known.name == table).cloned() else {
             return Err(Error::Usage(format!("no table is called `{table}`")));

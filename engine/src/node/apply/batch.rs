@@ -24,6 +24,16 @@ pub struct TableBatch {
     /// Up to where this node's own history was read, if it has one: what lies beyond was not seen by the decisions.
     pub read: Option<Cut>,
     pub decisions: Vec<Decision>,
+    /// Where no history is kept: for each decision the row that was read here, in the node's own shape. Where another stands now,
+    /// somebody has been there since, and the row is left as it is.
+    pub upon: Option<Vec<Option<Arc<Row>>>>,
+}
+
+impl Batch {
+    /// Whether it is about tables of which no history is kept.
+    pub fn is_bare(&self) -> bool {
+        self.tables.iter().any(|table| table.upon.is_some())
+    }
 }
 
 /// What becomes of one key at one node.

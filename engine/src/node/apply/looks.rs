@@ -65,10 +65,43 @@ impl Application<'_> {
         read.is_some_and(|read| mark < read.next())
     }
 
+    /// Where no history tells what somebody else changed: holds the rows as they are, and refuses those that are not what was
+    /// read.
+    pub(super) async fn refuse_what_is_another(&mut self, node: &mut dyn Node) -> Result<()> {
+        for table in 0..self.batch.tables.len() {
+            let TableBatch { spec, upon: Some(upon), .. } = &self.batch.tables[table] else { continue };
+            let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            let items = items.into_iter().filter(|item| !self.is_out(*item));
+            // What is not there cannot be held, and is not overwritten if somebody creates it.
+            let (there, absent): (Vec<Item>, Vec<Item>) = items.partition(|item| upon[item.1].is_some());
+            for (chunk, hold) in
+                there.chunks(CHUNK).map(|chunk| (chunk, true)).chain(absent.chunks(CHUNK).map(|chunk| (chunk, false)))
+            {
+                let now = node.rows_now(spec, &self.keys_of(chunk, table), hold).await?;
+                for (&item, row) in chunk.iter().zip(now) {
+                    let same = match (&row, &upon[item.1]) {
+                        (None, None) => true,
+                        (Some(Ok(row)), Some(read)) => *row == **read,
+                        _ => false,
+                    };
+                    if !same {
+                        let message = "somebody has changed the row here since it was read";
+                        self.refuse(item, ParkedCode::Busy, message.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses the rows that somebody holds locked, so that nothing else waits for them.
     pub(super) async fn refuse_what_is_locked(&mut self, node: &mut dyn Node) -> Result<()> {
         for table in 0..self.batch.tables.len() {
-            let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            let mut items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            if let Some(upon) = &self.batch.tables[table].upon {
+                // Whoever only inserts may have no right to lock.
+                items.retain(|item| upon[item.1].is_some());
+            }
             for chunk in items.chunks(CHUNK) {
                 let items = self.by_key(chunk, table);
                 let keys: Vec<&Key> = items.keys().copied().collect();
@@ -100,12 +133,21 @@ impl Application<'_> {
                 continue;
             }
             let items = self.by_key(chunk, table);
-            // A row that may only be created, or only be replaced, may rightly stand there differently.
-            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| *mode == WriteMode::Upsert);
+            let bare = self.batch.tables[table].upon.is_some();
+            // A row that may only be created, or only be replaced, may rightly stand there differently, unless it is held.
+            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| bare || *mode == WriteMode::Upsert);
             let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
-            for (key, column) in node.altered(spec, &rows).await? {
+            let altered = match bare {
+                true => altered_since(node, spec, &rows).await?,
+                false => node.altered(spec, &rows).await?,
+            };
+            for (key, column) in altered {
                 if let Some(&item) = items.get(&key) {
-                    self.refuse(item, ParkedCode::Altered, altered(spec, &column));
+                    let mut message = altered_by(spec, &column);
+                    if !bare {
+                        message += ", then `concord parked retry`";
+                    }
+                    self.refuse(item, ParkedCode::Altered, message);
                 }
             }
         }
@@ -126,11 +168,13 @@ impl Application<'_> {
             let keys: Vec<&Key> = items.keys().copied().collect();
             for key in node.still_referred(spec, &keys, &going).await? {
                 if let Some(&item) = items.get(&key) {
-                    let message = format!(
-                        "rows of {} refer to it here and would be deleted or changed with it; change those first, or keep \
-                         this row with `concord parked drop`",
+                    let mut message = format!(
+                        "rows of {} refer to it here and would be deleted or changed with it; change those first",
                         referring(spec)
                     );
+                    if self.batch.tables[table].upon.is_none() {
+                        message += ", or keep this row with `concord parked drop`";
+                    }
                     self.refuse(item, ParkedCode::Referred, message);
                 }
             }
@@ -144,10 +188,29 @@ fn referring(spec: &TableSpec) -> String {
     tables.collect::<Vec<_>>().join(", ")
 }
 
-fn altered(spec: &TableSpec, column: &str) -> String {
+/// See [`Node::altered`], where no history tells what triggers did.
+async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+    let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+    let standing = node.rows_now(spec, &keys.iter().collect::<Vec<_>>(), false).await?;
+    let mut altered = Vec::new();
+    for ((row, key), stands) in rows.iter().zip(keys).zip(standing) {
+        let column = match stands {
+            None => Some("(the row is not there)".to_owned()),
+            Some(Err(why)) => Some(why),
+            Some(Ok(stands)) => {
+                let differs = stands.iter().zip(row.iter()).position(|(now, then)| now != then);
+                differs.map(|at| spec.columns[at].name.clone())
+            }
+        };
+        altered.extend(column.map(|column| (key, column)));
+    }
+    Ok(altered)
+}
+
+fn altered_by(spec: &TableSpec, column: &str) -> String {
     format!(
         "a trigger of {} ({}) changed `{column}` of the row as it was written; let the trigger stand aside while Concord \
-         writes (docs/triggers.md), then `concord parked retry`",
+         writes (docs/triggers.md)",
         spec.full_name(),
         spec.user_triggers.join(", ")
     )

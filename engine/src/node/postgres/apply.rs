@@ -47,6 +47,17 @@ impl Postgres {
         self.find_targets(tables.iter()).await
     }
 
+    /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for
+    /// a user's; a list of no table tells triggers of users that it is not.
+    pub(super) async fn open_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        let begin = format!("{BEGIN}; SET LOCAL concord.applying = ','");
+        self.begin(Phase::Applying, &begin).await?;
+        self.as_user = true;
+        self.know_equalities(tables).await?;
+        self.targets.clear();
+        self.find_targets(tables.iter()).await
+    }
+
     /// Learns what tables take that nobody has asked about in this transaction.
     async fn find_targets(&mut self, tables: impl Iterator<Item = &TableSpec>) -> Result<()> {
         let name = |spec: &TableSpec| (schema_of(spec).to_owned(), spec.local.clone());
@@ -363,7 +374,7 @@ impl Postgres {
     pub(super) async fn find_altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
         let keys: Vec<Key> = rows.iter().map(|row| table.key_of(row)).collect();
         let keys: Vec<&Key> = keys.iter().collect();
-        let standing = self.read_rows(table, &keys).await?;
+        let standing = self.read_rows(table, &keys, "").await?;
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));
         let statement = format!(

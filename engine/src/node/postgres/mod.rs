@@ -18,6 +18,7 @@ mod loading;
 mod numbers;
 mod obstacles;
 mod quote;
+mod rights;
 mod scan;
 mod schema;
 mod service;
@@ -40,7 +41,7 @@ use self::wire::Args;
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Stepped, Steps, Sync, Walked, WriteMode,
+    Result, Room, Service, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -157,6 +158,7 @@ impl Postgres {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         self.aborted = false;
         self.released = false;
+        self.as_user = false;
         self.announced.clear();
         self.copied.clear();
         self.lenient.clear();
@@ -274,6 +276,11 @@ impl Node for Postgres {
         self.find_gaps(tables).await
     }
 
+    async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>> {
+        self.open().await?;
+        self.read_missing_rights_to_compare(tables).await
+    }
+
     async fn service(&mut self) -> Result<Option<Service>> {
         self.open().await?;
         self.read_service().await
@@ -346,6 +353,10 @@ impl Node for Postgres {
         self.open_snapshot(tables).await
     }
 
+    async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_scan(tables).await
+    }
+
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
         self.read_entries(table, after, through, limit).await
     }
@@ -371,7 +382,7 @@ impl Node for Postgres {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        self.read_rows(table, keys).await
+        self.read_rows(table, keys, "").await
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
@@ -393,6 +404,19 @@ impl Node for Postgres {
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.open_apply(tables).await
+    }
+
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_mend(tables).await
+    }
+
+    async fn rows_now(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        hold: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.read_rows(table, keys, if hold { " FOR UPDATE OF t" } else { "" }).await
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
@@ -515,6 +539,7 @@ impl Node for Postgres {
         self.run("COMMIT").await?;
         self.phase = Phase::Idle;
         self.released = false;
+        self.as_user = false;
         self.announced.clear();
         self.copied.clear();
         self.lenient.clear();

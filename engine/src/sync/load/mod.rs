@@ -72,6 +72,8 @@ pub struct Loaded {
     /// Nodes that had been left out and take part again.
     pub rejoined: Vec<String>,
     pub tables: Vec<LoadedTable>,
+    /// Tables that need no load, because they are kept in step by comparison.
+    pub compared: Vec<String>,
     /// What the sync carried before and after.
     pub sync: Summary,
     pub away: Vec<Away>,
@@ -147,11 +149,13 @@ impl Session {
     /// Copies rows that are missing somewhere and decides those that differ. `told` hears now and then how far it is.
     pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
         let prefer = self.preferred(options)?;
+        options.tables.iter().try_for_each(|table| self.needs_history(table))?;
         self.prepare().await?;
         let absent = self.left_out().await?;
         self.everybody_but(&absent)?;
         let mut load = self.plan_load(options, prefer)?;
-        let mut loaded = Loaded { dry_run: options.dry_run, ..Loaded::default() };
+        let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
+        let mut loaded = Loaded { dry_run: options.dry_run, compared, ..Loaded::default() };
         let tables = load.legs.iter().map(|leg| leg.table);
         for table in tables {
             let name = &self.tables[table].name;
@@ -167,7 +171,7 @@ impl Session {
             return Ok(loaded);
         }
         load.since = self.clocks().await?;
-        loaded.sync = self.sync().await?;
+        loaded.sync = self.carry().await?;
         self.everybody_but(&absent)?;
         let mut progress = Progress::new(self, options).await?;
         let begun = match absent.is_empty() && !options.restart {
@@ -202,7 +206,7 @@ impl Session {
         self.try_again(&load, &mut deferred, &mut loaded).await?;
         self.hand_over(&load, deferred, &mut loaded).await?;
         progress.end(self).await?;
-        let last = self.sync().await?;
+        let last = self.carry().await?;
         loaded.sync.extend(last);
         loaded.away = self.away();
         loaded.stopped = self.stopped();
@@ -239,7 +243,7 @@ impl Session {
         }
         let chosen = |table: &str| options.tables.is_empty() || options.tables.iter().any(|name| name == table);
         let mut conditions = HashMap::new();
-        for table in self.tables.iter().filter(|table| chosen(&table.name)) {
+        for table in self.tables.iter().filter(|table| chosen(&table.name) && !table.compared) {
             if let Some(text) = &options.condition {
                 conditions.insert(table.index, Arc::new(Condition::parse(text, table)?));
             }

@@ -33,7 +33,7 @@ impl Progress {
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
             text += &service.map(|service| format!(" {}", service.uuid)).unwrap_or_default();
         }
-        for table in &session.tables {
+        for table in session.tables.iter().filter(|table| !table.compared) {
             text += &format!("\n{} {}", table.name, table.kept());
         }
         let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();

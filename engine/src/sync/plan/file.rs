@@ -183,7 +183,11 @@ impl Written {
         let mut nodes = Vec::with_capacity(names.len());
         for (member, batch) in session.members.iter().zip(&draft.batches) {
             let presence = draft.opened.present[member.id.index()].as_ref();
-            let forms = session.tables.iter().filter_map(|table| Some((table, table.spec(member.id)?)));
+            let forms = session
+                .tables
+                .iter()
+                .filter(|table| !table.compared)
+                .filter_map(|table| Some((table, table.spec(member.id)?)));
             let tables = forms.filter(|_| presence.is_some()).map(|(table, spec)| WrittenTable {
                 table: table.name.clone(),
                 shape: shape(table, spec),
