@@ -326,8 +326,9 @@ pub trait Node: Send {
     /// How many entries the journal has of these tables.
     async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64>;
 
-    /// The journal of these tables, newest first; `limit` counts entries, 0 is all.
-    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>>;
+    /// The journal of these tables, or what is sought in it, newest first; `limit` counts entries, 0 is all. More than what is
+    /// sought may be told.
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>>;
 
     /// Deletes journal entries decided before `before` (µs UTC), the oldest first and at most so many, in a transaction of
     /// its own. Returns how many went. Where there are none, nothing is written and nobody is waited for.
@@ -336,6 +337,16 @@ pub trait Node: Send {
     /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if
     /// nothing does or the database has no such thing.
     async fn blockers(&mut self) -> Result<Vec<String>>;
+}
+
+/// Which entries of a journal are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Sought<'a> {
+    All,
+    /// Those about this key of the one table that is asked about.
+    Key(&'a Key),
+    /// Those whose id begins so.
+    Id(&'a str),
 }
 
 /// A row met on a walk: its key, and the row or why it cannot be carried.

@@ -13,7 +13,7 @@ use crate::model::{
 use crate::node::blueprint::{Blueprint, Draft};
 use crate::node::{
     Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
-    Opened, Probe, Result, Room, Scanned, Service, Sync, Walked, WriteMode, Writes,
+    Opened, Probe, Result, Room, Scanned, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -742,6 +742,7 @@ impl Node for Connection {
             }
             for (id, since) in work.touched {
                 state.next_id += 1;
+                let image = state.rows.get(&id).map(|value| -> Row { vec![Value::Int(*value)].into() });
                 let entry = Entry {
                     id: state.next_id,
                     mark,
@@ -749,7 +750,7 @@ impl Node for Connection {
                     time: since.unwrap_or_else(|| state.clock()),
                     key: key(id),
                     arrival: None,
-                    images: None,
+                    images: Some(Images { before: image.clone(), after: image }),
                 };
                 state.enter(entry);
             }
@@ -824,7 +825,7 @@ impl Node for Connection {
         Ok(self.database.lock().journal.len() as u64)
     }
 
-    async fn journal(&mut self, _: &[TableSpec], _: usize) -> Result<Vec<Lost>> {
+    async fn journal(&mut self, _: &[TableSpec], _: Sought<'_>, _: usize) -> Result<Vec<Lost>> {
         Ok(self.database.lock().journal.clone())
     }
 

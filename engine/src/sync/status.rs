@@ -14,7 +14,7 @@ use super::session::{Session, Stopped};
 use super::table::Table;
 use crate::error::Result;
 use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, ParkedCode, Row, row_to_json, time, value_to_json};
-use crate::node::{self, Node};
+use crate::node::{self, Node, Sought};
 
 /// How things stand.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -149,19 +149,24 @@ impl Session {
     pub async fn conflicts_of(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<ConflictReport>> {
         table.map_or(Ok(()), |table| self.needs_history(table))?;
         self.prepare().await?;
-        let all = self.journals(table, limit).await?;
+        let all = self.journals(table, Sought::All, limit).await?;
         Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
     }
 
-    /// What the journals of all nodes that are there tell, newest first, without what several tell alike.
-    pub(super) async fn journals(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<Lost>> {
+    /// What the journals of all nodes that are there tell, or what is sought in them, newest first, without what several tell alike.
+    pub(super) async fn journals(
+        &mut self,
+        table: Option<&str>,
+        sought: Sought<'_>,
+        limit: usize,
+    ) -> Result<Vec<Lost>> {
         let mut all: Vec<Lost> = Vec::new();
         let mut told: HashSet<(String, NodeId, i64)> = HashSet::new();
         for member in &mut self.members {
             let mut specs = Session::specs(&self.tables, member.id);
             specs.retain(|spec| table.is_none_or(|table| spec.name == table));
             let Some(node) = member.node.as_deref_mut() else { continue };
-            match node.journal(&specs, limit).await {
+            match node.journal(&specs, sought, limit).await {
                 Ok(journal) => {
                     let mut news = |lost: &Lost| told.insert((lost.id.clone(), lost.loser, lost.loser_time));
                     all.extend(journal.into_iter().filter(|lost| news(lost)));

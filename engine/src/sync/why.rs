@@ -13,6 +13,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::merge::Version;
 use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Type, Value, value_from_json};
+use crate::node::Sought;
 
 /// What is known of a row.
 #[derive(Clone, Debug, Serialize)]
@@ -102,8 +103,12 @@ impl Session {
         let (mut contest, rows) = looked?;
         let participants = participants(&table, &opened);
         contest.close(&participants, &table, &opened);
-        let lost: Vec<_> =
-            self.journals(Some(&table.name), 0).await?.into_iter().filter(|lost| lost.key == key).collect();
+        let lost: Vec<_> = self
+            .journals(Some(&table.name), Sought::Key(&key), 0)
+            .await?
+            .into_iter()
+            .filter(|lost| lost.key == key)
+            .collect();
         let account = Account { table: &table, opened: &opened, names: &self.names, rows: &rows };
         let decided = !contest.seen().is_empty();
         let mut why = Why {

@@ -35,7 +35,7 @@ impl Postgres {
         let names = quote::idents(spec.columns.iter().map(|column| column.name.as_str()));
         let statement = format!("COPY {} ({names}) FROM STDIN (FORMAT binary)", sql::table(spec));
         let (session, place, pid) = self.connection()?;
-        let error = match copy(session, place, pid, &statement, Messages::of(spec, rows)).await {
+        let error = match copy(session, place, pid, &statement, spec, rows).await {
             Ok(()) => {
                 self.run("RELEASE SAVEPOINT concord_copy").await?;
                 return Ok(true);
@@ -106,63 +106,35 @@ async fn copy(
     place: &Place,
     pid: i32,
     statement: &str,
-    messages: Messages<'_>,
+    spec: &TableSpec,
+    rows: &[&Row],
 ) -> std::result::Result<(), Failure> {
+    let wires: Vec<Wire> = spec.columns.iter().map(Wire::of).collect();
     let mut copy = place.answer(pid, session.copy_in_raw(statement)).await?;
-    for message in messages {
-        match message {
-            Ok(message) => place.answer(pid, copy.send(message)).await.map(drop)?,
-            Err(error) => {
-                place.answer(pid, copy.abort("a value cannot be sent")).await?;
-                return Err(Failure::Row(error));
-            }
+    let mut message = Vec::with_capacity(MESSAGE + MESSAGE / 8);
+    message.extend_from_slice(HEAD);
+    for row in rows {
+        if let Err(error) = append(spec, &wires, row, &mut message) {
+            place.answer(pid, copy.abort("a value cannot be sent")).await?;
+            return Err(Failure::Row(error));
+        }
+        if message.len() >= MESSAGE {
+            place.answer(pid, copy.send(&message[..])).await?;
+            message.clear();
         }
     }
+    message.extend_from_slice(TAIL);
+    place.answer(pid, copy.send(&message[..])).await?;
     place.answer(pid, copy.finish()).await?;
     Ok(())
 }
 
-/// Rows in the form of a copy, in parts.
-struct Messages<'a> {
-    spec: &'a TableSpec,
-    wires: Vec<Wire>,
-    rows: std::slice::Iter<'a, &'a Row>,
-    begun: bool,
-    ended: bool,
-}
-
-impl<'a> Messages<'a> {
-    fn of(spec: &'a TableSpec, rows: &'a [&'a Row]) -> Messages<'a> {
-        let wires = spec.columns.iter().map(Wire::of).collect();
-        Messages { spec, wires, rows: rows.iter(), begun: false, ended: false }
+/// Appends a row: how many columns it has, and each value with its length.
+fn append(spec: &TableSpec, wires: &[Wire], row: &Row, message: &mut Vec<u8>) -> Result<()> {
+    // A table has at most 1,600 columns.
+    message.extend_from_slice(&(wires.len() as u16).to_be_bytes());
+    for ((wire, column), value) in wires.iter().zip(&spec.columns).zip(row.iter()) {
+        wire.append(column, value, message)?;
     }
-}
-
-impl Iterator for Messages<'_> {
-    type Item = Result<Vec<u8>>;
-
-    fn next(&mut self) -> Option<Result<Vec<u8>>> {
-        if self.ended {
-            return None;
-        }
-        let mut message = Vec::with_capacity(MESSAGE + MESSAGE / 8);
-        if !std::mem::replace(&mut self.begun, true) {
-            message.extend_from_slice(HEAD);
-        }
-        while message.len() < MESSAGE {
-            let Some(row) = self.rows.next() else {
-                message.extend_from_slice(TAIL);
-                self.ended = true;
-                break;
-            };
-            let count = self.wires.len() as u16;
-            message.extend_from_slice(&count.to_be_bytes());
-            for ((wire, column), value) in self.wires.iter().zip(&self.spec.columns).zip(row.iter()) {
-                if let Err(error) = wire.append(column, value, &mut message) {
-                    return Some(Err(error));
-                }
-            }
-        }
-        Some(Ok(message))
-    }
+    Ok(())
 }

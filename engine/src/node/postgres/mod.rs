@@ -41,7 +41,7 @@ use self::wire::Args;
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Stepped, Steps, Sync, Walked, WriteMode, Writes,
+    Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -573,9 +573,9 @@ impl Node for Postgres {
         self.count_journal(tables).await
     }
 
-    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {
         self.open().await?;
-        self.read_journal(tables, limit).await
+        self.read_journal(tables, sought, limit).await
     }
 
     async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {

@@ -43,7 +43,7 @@ use self::plan::Plan;
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED,
-    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sync, Walked, WriteMode, Writes,
+    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -611,10 +611,10 @@ impl Node for Sqlite {
         })
     }
 
-    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {
         self.run(|node| {
             let Some(state) = service::read(&node.db)? else { return Ok(Vec::new()) };
-            service::journal(&node.db, tables, &state.nodes, limit)
+            service::journal(&node.db, tables, &state.nodes, sought, limit)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{Dot, Images, Lost, NodeId, Parked, ParkedCode, Stamp, Vector};
-use crate::node::{Constraint, ErrorKind, Note, Room};
+use crate::node::{Constraint, ErrorKind, Note, Room, Sought};
 
 #[tokio::test]
 async fn own_writes_are_not_recorded_and_users_writes_are() {
@@ -381,9 +381,14 @@ async fn waiting_rows_and_the_journal_are_kept() {
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
     assert_eq!(opened.parked, [parked("1.5", "second"), parked("2", "other")]);
     bench.node.end_read().await.unwrap();
-    assert_eq!(bench.node.journal(&bench.specs, 0).await.unwrap(), [lost("b", 2), lost("a", 1)]);
-    assert_eq!(bench.node.journal(&bench.specs, 1).await.unwrap(), [lost("b", 2)]);
+    assert_eq!(bench.node.journal(&bench.specs, Sought::All, 0).await.unwrap(), [lost("b", 2), lost("a", 1)]);
+    assert_eq!(bench.node.journal(&bench.specs, Sought::All, 1).await.unwrap(), [lost("b", 2)]);
     let keys: [Key; 2] = [Box::new([decimal("1.500")]), Box::new([decimal("9")])];
+    for (sought, count) in
+        [(Sought::Key(&keys[0]), 2), (Sought::Key(&keys[1]), 0), (Sought::Id("b"), 1), (Sought::Id(""), 2)]
+    {
+        assert_eq!(bench.node.journal(&bench.specs, sought, 0).await.unwrap().len(), count, "{sought:?}");
+    }
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.unpark(&bench.specs[0], &[&keys[0], &keys[1]]).await.unwrap();
     bench.node.commit().await.unwrap();
