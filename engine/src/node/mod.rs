@@ -270,7 +270,8 @@ pub trait Node: Send {
     }
 
     /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
-    /// it sees what was committed a moment ago.
+    /// it sees what was committed a moment ago. Where another engine has purged entries beyond `read`, nobody can tell, and it
+    /// is all keys.
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>>;
 
     /// Those of `rows` which, although just written in this transaction, read differently now or were changed again

@@ -657,9 +657,12 @@ impl Node for Connection {
         Ok(Vec::new())
     }
 
-    async fn unseen(&mut self, _: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         self.work()?;
         let state = self.database.lock();
+        if !read.includes(&state.purged[table.index]) {
+            return Ok(keys.iter().map(|key| (*key).clone()).collect());
+        }
         // A row that an open transaction has written is locked: a real database would wait for it to end.
         let committed =
             state.history.iter().filter(|entry| !read.contains(entry.mark, entry.id)).map(|entry| &entry.key);

@@ -351,7 +351,17 @@ impl Postgres {
         let parts = sql::beyond(&mut args, read);
         let any =
             parts.iter().map(|condition| format!("EXISTS (SELECT FROM {history} AS h WHERE {condition} AND {own})"));
-        let rows = self.fetch(format!("SELECT {}", any.collect::<Vec<_>>().join(" OR ")), args).await?;
+        let any = any.collect::<Vec<_>>().join(" OR ");
+        args.add(table.name.as_str());
+        let statement = format!(
+            "SELECT {any}, (SELECT p.cut FROM concord.purged AS p WHERE p.\"table\" OPERATOR(pg_catalog.=) ${}::pg_catalog.text)",
+            args.count()
+        );
+        let rows = self.fetch(statement, args).await?;
+        let purged = get::<Option<String>>(&rows[0], 1)?.map(|cut| super::service::parse::<Cut>(&cut)).transpose()?;
+        if purged.is_some_and(|purged| !read.includes(&purged)) {
+            return Ok(keys.iter().map(|key| (*key).clone()).collect());
+        }
         // Nearly always nothing is new, and the keys need not be sent.
         if !get::<bool>(&rows[0], 0)? {
             return Ok(Vec::new());

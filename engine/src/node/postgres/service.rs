@@ -427,7 +427,7 @@ fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
     found.ok_or_else(|| Error::new(ErrorKind::Other, "a row of a table that does not take part here"))
 }
 
-fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
+pub(super) fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
     text.parse().map_err(|error: crate::model::BadCut| Error::new(ErrorKind::Service, error.to_string()))
 }
 

@@ -257,6 +257,9 @@ pub(super) fn unseen(
     if first > last {
         return Ok(Vec::new());
     }
+    if !read.includes(&history::purged(db, &spec.name)?) {
+        return Ok(keys.iter().map(|key| (*key).clone()).collect());
+    }
     let mut statement = db
         .prepare_cached(&format!(
             "SELECT id, {} FROM {} WHERE id BETWEEN ?1 AND ?2 AND op <> '-'",

@@ -364,6 +364,14 @@ pub(super) fn purge(
     done
 }
 
+/// Up to where a history was purged.
+pub(super) fn purged(db: &Connection, table: &str) -> Result<Cut> {
+    match remembered(db, table)? {
+        Some((cut, _)) => cut.parse().map_err(|_| damaged("a position cannot be read")),
+        None => Ok(Cut::START),
+    }
+}
+
 /// Up to where a history was purged, as text, and the number that is kept in it.
 fn remembered(db: &Connection, table: &str) -> Result<Option<(String, Option<i64>)>> {
     db.query_row("SELECT cut, keeper FROM concord_purged WHERE name = ?1", [table], |row| {
