@@ -430,6 +430,7 @@ mod tests {
             from: None,
             forms: vec![None, None, None],
             stopped: None,
+            compared: false,
             columns: Vec::new(),
         }
     }

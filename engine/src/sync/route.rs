@@ -32,13 +32,10 @@ impl Ruling<'_> {
         // Who takes nothing has nothing to tell either.
         let (effect, notes) = if hollow { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
         let lost = match &effect {
-            // Where a delete is not carried, what lost to it stands on until the next change, which takes it for seen.
-            Effect::Keep if self.keeps_deleted() => self.lost(target),
-            Effect::Keep => Vec::new(),
             // It is weighed before anything loses.
             _ if unread.is_some() => Vec::new(),
-            Effect::Delete => self.lost(target).into_iter().chain(self.lost_blindly(target)).collect(),
-            Effect::Write(..) | Effect::Park(..) => self.lost(target),
+            Effect::Delete => self.lost().chain(self.lost_blindly(target)).collect(),
+            Effect::Keep | Effect::Write(..) | Effect::Park(..) => self.lost().collect(),
         };
         let nothing_to_do = matches!(effect, Effect::Keep) && notes.is_empty() && lost.is_empty() && parked.is_none();
         (!nothing_to_do).then(|| Decision {
@@ -53,12 +50,9 @@ impl Ruling<'_> {
             waiting: parked.cloned().map(Box::new),
             touch: unread.and_then(|unread| self.age(target, unread)),
             lost,
+            // What waits is weighed again and again, and so is what it is weighed against.
+            lost_before: self.resolved.rivals || self.contest.versions.iter().any(|c| c.version.waiting),
         })
-    }
-
-    /// Whether the outcome is a delete that is not carried.
-    fn keeps_deleted(&self) -> bool {
-        matches!(self.resolved.settled, Settled::Deleted) && !self.table.operations.delete
     }
 
     /// Whether the content that stands at a node has seen a change.
@@ -252,15 +246,10 @@ impl Ruling<'_> {
         notes
     }
 
-    /// The losing versions that the target holds and is about to overwrite.
-    fn lost(&self, target: NodeId) -> Vec<Lost> {
-        let Ruling { contest, resolved, .. } = self;
-        let holds = |&&at: &&usize| {
-            let version = &contest.versions[at].version;
-            (version.waiting && version.node == target)
-                || version.vector.dots().iter().all(|dot| self.knows(target, dot))
-        };
-        resolved.losers.iter().filter(holds).map(|&at| self.journalled(at)).collect()
+    /// The losing versions. Every node that takes the outcome keeps them, whether it held them or not: once its positions have
+    /// moved, they count as seen, and if the node that holds one fails now, nothing tells later that it lost.
+    fn lost(&self) -> impl Iterator<Item = Lost> {
+        self.resolved.losers.iter().map(|&at| self.journalled(at))
     }
 
     /// What the journal keeps of the version at this place.

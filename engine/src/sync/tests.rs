@@ -7,6 +7,7 @@
 //! is only known that the nodes come together at something that was written.
 
 mod blindly;
+mod journalling;
 mod loading;
 mod planning;
 mod restoring;

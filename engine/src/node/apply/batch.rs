@@ -50,6 +50,8 @@ pub struct Decision {
     /// What waits if the effect cannot be had; `None` if it is then just left, see [`Applied::left`].
     pub otherwise: Option<Otherwise>,
     pub lost: Vec<Lost>,
+    /// Whether the journal may tell of it already.
+    pub lost_before: bool,
 }
 
 #[derive(Debug)]

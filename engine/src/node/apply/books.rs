@@ -21,7 +21,7 @@ impl Application<'_> {
                 if decision.touch.is_some() {
                     node.touch(&table.spec, &decision.key, decision.touch).await?;
                 }
-                let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
+                let lost = if decision.lost_before { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
                     Some(reason) if decision.otherwise.is_none() => {
                         applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));

@@ -292,6 +292,7 @@ impl Weighing<'_> {
                 touch: None,
                 otherwise: None,
                 lost,
+                lost_before: false,
             });
         }
         if any && winner != self.portion.walker {

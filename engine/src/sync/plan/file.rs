@@ -490,6 +490,7 @@ impl Scribe<'_> {
                 standing_time: written.version.standing_time.unwrap_or(i64::MIN),
             }),
             lost: written.lost.iter().map(|lost| self.read_lost(&key, lost)).collect::<Option<_>>()?,
+            lost_before: true,
         })
     }
 

@@ -287,6 +287,7 @@ impl Session {
             touch: None,
             otherwise: None,
             lost: lost.into_iter().collect(),
+            lost_before: false,
         }
     }
 }
