@@ -146,7 +146,7 @@ const DEFAULTS: &str = "
 # Rows per transaction at most.
 # batch = 100000
 
-# How long `watch` rests between two comparisons of tables with mode = \"compare\".
+# How long `watch` rests between two comparisons of tables whose mode is \"compare\".
 # compare_every = \"1m\"
 
 # One section for each table, under the name that all nodes share. Every table needs a primary key.

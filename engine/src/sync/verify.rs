@@ -38,7 +38,7 @@ const NARROWED: u64 = 100_000;
 /// How often a table is begun anew because a node came or went.
 const ATTEMPTS: u32 = 10;
 
-/// How often a table that is compared is gone through again because users changed rows that were to be written.
+/// How often rows of a table that is compared are looked at again because users changed them before they were written.
 const AGAIN: u32 = 3;
 
 /// The memory that rows which are to be written may take at once, in bytes.
@@ -104,6 +104,8 @@ struct Task<'a> {
     prefer: Option<NodeId>,
     report: &'a mut VerifiedTable,
     plan: Option<&'a mut PlanWriter>,
+    /// Whether the keys that are looked at were told already.
+    again: bool,
 }
 
 impl Session {
@@ -150,19 +152,9 @@ impl Session {
             reports.push((table, report));
         }
         if how.repair == Repair::Mend {
-            // Rows that were referred to may be free to go, now that those of other tables are gone. And where no sync
-            // follows, what has moved on is to be looked at again.
-            for (table, report) in &mut reports {
-                for _ in 0..AGAIN {
-                    let moved_on = report.moved_on > 0 && self.tables[*table].compared;
-                    if report.refused == 0 && !moved_on {
-                        break;
-                    }
-                    self.verify_table(*table, how, prefer, report, None).await?;
-                    if !moved_on {
-                        break;
-                    }
-                }
+            // Rows that were referred to may be free to go, now that those of other tables are gone.
+            for (table, report) in reports.iter_mut().filter(|(_, report)| report.refused > 0) {
+                self.verify_table(*table, how, prefer, report, None).await?;
             }
         }
         reports.sort_by_key(|(table, _)| *table);
@@ -214,7 +206,7 @@ impl Session {
             if let Some(plan) = plan.as_deref_mut() {
                 plan.begin_table(attempt > 0)?;
             }
-            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut() };
+            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut(), again: false };
             match self.compare_table(task).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
@@ -303,6 +295,30 @@ impl Session {
     /// Looks keys up once more, and does about those that differ what is to be done; `false` if others are there than at the
     /// beginning.
     async fn look_again(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<bool> {
+        // Where no history follows, what has moved on is looked at once more.
+        let mut looks = if self.tables[task.table].compared { AGAIN } else { 0 };
+        let mut moved_on = Vec::new();
+        task.again = false;
+        loop {
+            if !self.look_once(task, keys, if looks > 0 { Some(&mut moved_on) } else { None }).await? {
+                return Ok(false);
+            }
+            if moved_on.is_empty() {
+                return Ok(true);
+            }
+            looks -= 1;
+            keys = std::mem::take(&mut moved_on);
+            task.again = true;
+        }
+    }
+
+    /// One such look; keys that have moved on are told unless there is a list for them.
+    async fn look_once(
+        &mut self,
+        task: &mut Task<'_>,
+        mut keys: Vec<Key>,
+        mut moved_on: Option<&mut Vec<Key>>,
+    ) -> Result<bool> {
         while !keys.is_empty() {
             let group = keys.split_off(keys.len().saturating_sub(look::TOGETHER));
             let Some(opened) = self.open_together(task.table, &task.nodes).await? else {
@@ -332,7 +348,11 @@ impl Session {
             // Memory was too small for the others.
             keys.append(&mut at_rest);
             if !mends.is_empty() {
-                let done = self.mend(task.table, &opened, mends).await?;
+                let mut done = self.mend(task.table, &opened, mends).await?;
+                if let Some(moved_on) = moved_on.as_deref_mut() {
+                    let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
+                    moved_on.extend(gone.map(|(key, ..)| key));
+                }
                 task.report.take(done, &self.names, task.how.limit);
             }
         }
@@ -348,8 +368,13 @@ impl Session {
             let standing = self.standing_rows(task.table, &task.nodes, keys, &mut step).await?;
             let table = &self.tables[task.table];
             for (key, standing) in keys.drain(..standing.len()).zip(standing) {
-                let Some(difference) = compare(table, key, standing, &mut task.report.allowed) else { continue };
-                task.report.add(table, &self.names, &difference, task.how.limit);
+                let Some(difference) = compare(table, key, standing, &mut task.report.allowed) else {
+                    task.report.differences -= u64::from(task.again);
+                    continue;
+                };
+                if !task.again {
+                    task.report.add(table, &self.names, &difference, task.how.limit);
+                }
                 if task.how.repair == Repair::Tell {
                     continue;
                 }
