@@ -112,9 +112,10 @@ async fn another_engine_is_faster(kinds: &[Kind]) {
 /// Nobody sees a row that somebody has inserted and not committed: its delete waits for him, and for nobody who came later.
 #[tokio::test]
 async fn a_delete_of_what_is_being_inserted() {
-    for commits in [true, false] {
+    // With a column that lives at one of them only, the rows of all are looked at beforehand.
+    for (commits, omit) in [(true, ""), (true, "[tables.items.nodes.b]\nomit = [\"amount\"]"), (false, "")] {
         // GIVEN an open transaction that inserted a row, and a younger delete of that row
-        let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+        let mut cluster = items(BOTH_POSTGRES, &format!("[tables.items]\n{omit}")).await;
         cluster.run(1, "BEGIN; INSERT INTO items VALUES (4, 'user', 44)").await;
         cluster.later(0, "INSERT INTO items VALUES (4, 'engine', 40)").await;
         cluster.run(0, "DELETE FROM items WHERE id = 4; UPDATE items SET name = 'uno' WHERE id = 1").await;
@@ -131,7 +132,7 @@ async fn a_delete_of_what_is_being_inserted() {
         assert_eq!((summary.held, summary.conflicts), (0, u64::from(commits)));
         cluster.holds("SELECT id FROM items ORDER BY id", &["1", "2", "3"]).await;
         assert_eq!(losers(&cluster).await, if commits { vec!["user"] } else { Vec::new() });
-        other.execute("COMMIT").await;
+        other.execute("ROLLBACK").await;
         cluster.settle().await;
     }
 }

@@ -333,7 +333,8 @@ impl Contest {
         // A row that came and went concerns nobody who has something to say.
         let lasts = |contender: &Contender| {
             let version = &contender.version;
-            contender.is_version() && (version.waiting || !self.came_and_went(version.node, table, opened))
+            let stands = version.waiting || contender.content.row().is_some();
+            contender.is_version() && (stands || !self.came_and_went(version.node, table, opened))
         };
         match among(&lasts) {
             (true, tops) => tops,

@@ -78,11 +78,9 @@ impl Ruling<'_> {
         let operations = self.table.operations;
         match &resolved.settled {
             Settled::Parked(code, why) => Effect::Park(*code, why.clone()),
-            Settled::Deleted => match stands {
-                Some(Content::Deleted) => Effect::Keep,
-                _ if operations.delete => Effect::Delete,
-                _ => Effect::Keep,
-            },
+            // Also where no row was seen: somebody may be about to commit one.
+            Settled::Deleted if operations.delete => Effect::Delete,
+            Settled::Deleted => Effect::Keep,
             Settled::Row { row, unknown } => {
                 if unknown.is_empty() && stands.and_then(Content::row).is_some_and(|standing| standing == &**row) {
                     return Effect::Keep;

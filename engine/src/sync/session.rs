@@ -108,7 +108,16 @@ impl Session {
         let histories = self.config.keeps_histories();
         // Rows may refer to such that the histories bring.
         let mut summary = if histories { self.carry().await? } else { Summary::default() };
-        let compared = self.mend_compared().await?;
+        let compared = match self.mend_compared().await {
+            Ok(compared) => compared,
+            // What the histories told has been carried, and is told.
+            Err(error) if histories => {
+                self.close().await;
+                summary.failed = Some(error.to_string());
+                return Ok(summary);
+            }
+            Err(error) => return Err(error),
+        };
         let wrote = compared.tables.iter().any(|table| !table.carried.is_empty());
         summary.take(compared);
         if histories && wrote {

@@ -47,6 +47,11 @@ impl Session {
                 };
                 match compared {
                     Ok(compared) => cycle.take(compared),
+                    // The tables with triggers go on.
+                    Err(error) if histories => {
+                        self.close().await;
+                        cycle.failed = Some(error.to_string());
+                    }
                     Err(error) => done = Err(error),
                 }
                 due = due.map(|_| Instant::now() + self.config.defaults.compare_every);
@@ -67,7 +72,9 @@ impl Session {
                     tokio::select! {
                         biased;
                         () = &mut stop => return Ok(()),
-                        () = self.wait(&before, if at_once { Duration::ZERO } else { rest }) => {}
+                        // What is only compared is not compared sooner for a write.
+                        () = sleep(rest), if !histories => {}
+                        () = self.wait(&before, if at_once { Duration::ZERO } else { rest }), if histories => {}
                     }
                 }
                 Err(error) if passes(&error) => {

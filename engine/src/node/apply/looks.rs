@@ -4,6 +4,9 @@ use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
 use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
 use crate::node::{Node, Result, WriteMode};
 
+/// Why a row is left alone of which no history tells.
+const MOVED_ON: &str = "somebody has changed the row here since it was read";
+
 impl Application<'_> {
     /// Refuses what somebody else changed since it was read; whether there was any.
     pub(super) async fn refuse_what_changed(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
@@ -85,8 +88,7 @@ impl Application<'_> {
                         _ => false,
                     };
                     if !same {
-                        let message = "somebody has changed the row here since it was read";
-                        self.refuse(item, ParkedCode::Busy, message.to_owned());
+                        self.refuse(item, ParkedCode::Busy, MOVED_ON.to_owned());
                     }
                 }
             }
@@ -124,16 +126,18 @@ impl Application<'_> {
         Ok(())
     }
 
-    /// Refuses what a trigger changed as it was written; whether there was any.
-    pub(super) async fn refuse_what_altered(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+    /// Refuses what a trigger changed as it was written, and where no history tells it what somebody created instead; `all` if
+    /// every row was written. Whether there was any.
+    pub(super) async fn refuse_what_altered(&mut self, node: &mut dyn Node, chunk: &[Item], all: bool) -> Result<bool> {
         let before = self.refused.len();
         for table in tables_of(chunk) {
             let spec = &self.batch.tables[table].spec;
-            if spec.user_triggers.is_empty() {
+            let bare = self.batch.tables[table].upon.is_some();
+            let silent = spec.user_triggers.is_empty();
+            if silent && (all || !bare) {
                 continue;
             }
             let items = self.by_key(chunk, table);
-            let bare = self.batch.tables[table].upon.is_some();
             // A row that may only be created, or only be replaced, may rightly stand there differently, unless it is held.
             let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| bare || *mode == WriteMode::Upsert);
             let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
@@ -142,7 +146,9 @@ impl Application<'_> {
                 false => node.altered(spec, &rows).await?,
             };
             for (key, column) in altered {
-                if let Some(&item) = items.get(&key) {
+                if let (Some(&item), true) = (items.get(&key), silent) {
+                    self.refuse(item, ParkedCode::Busy, MOVED_ON.to_owned());
+                } else if let Some(&item) = items.get(&key) {
                     let mut message = altered_by(spec, &column);
                     if !bare {
                         message += ", then `concord parked retry`";

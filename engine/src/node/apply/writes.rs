@@ -153,7 +153,8 @@ impl<'a> Application<'a> {
             Err(error) => return Err(error),
         };
         let changed = self.refuse_what_changed(node, &chunk.items).await?;
-        if self.refuse_what_altered(node, &chunk.items).await? || changed {
+        let all = written == chunk.items.len() as u64;
+        if self.refuse_what_altered(node, &chunk.items, all).await? || changed {
             node.undo().await?;
             return Ok(Outcome::Again);
         }

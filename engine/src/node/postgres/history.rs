@@ -59,8 +59,13 @@ impl Postgres {
     /// The same where nothing of Concord's need be installed.
     pub(super) async fn open_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.begin(Phase::Reading, BEGIN).await?;
+        // To a snapshot that is older than the commit of a TRUNCATE or of a rewriting ALTER TABLE the table is empty, although
+        // it never was: so they are held off, or waited for, before there is one.
+        for table in tables {
+            self.run(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", sql::table(table))).await?;
+        }
         self.know_equalities(tables).await?;
-        // The first statement takes the snapshot.
+        // The first query takes the snapshot.
         self.run("SELECT 1").await
     }
 
