@@ -114,6 +114,7 @@ impl Session {
             Err(error) if histories => {
                 self.close().await;
                 summary.failed = Some(error.to_string());
+                summary.away = self.away();
                 return Ok(summary);
             }
             Err(error) => return Err(error),

@@ -72,9 +72,7 @@ impl Session {
                     tokio::select! {
                         biased;
                         () = &mut stop => return Ok(()),
-                        // What is only compared is not compared sooner for a write.
-                        () = sleep(rest), if !histories => {}
-                        () = self.wait(&before, if at_once { Duration::ZERO } else { rest }), if histories => {}
+                        () = self.wait(&before, if at_once { Duration::ZERO } else { rest }) => {}
                     }
                 }
                 Err(error) if passes(&error) => {
@@ -98,7 +96,8 @@ impl Session {
         let until = Instant::now() + longest;
         while Instant::now() < until {
             sleep(LOOK.min(until - Instant::now())).await;
-            if self.pulses().await != before {
+            // What is only compared is not compared sooner for a write.
+            if self.config.keeps_histories() && self.pulses().await != before {
                 return;
             }
         }

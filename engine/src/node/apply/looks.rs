@@ -146,15 +146,16 @@ impl Application<'_> {
                 false => node.altered(spec, &rows).await?,
             };
             for (key, column) in altered {
-                if let (Some(&item), true) = (items.get(&key), silent) {
+                let Some(&item) = items.get(&key) else { continue };
+                if silent {
                     self.refuse(item, ParkedCode::Busy, MOVED_ON.to_owned());
-                } else if let Some(&item) = items.get(&key) {
-                    let mut message = altered_by(spec, &column);
-                    if !bare {
-                        message += ", then `concord parked retry`";
-                    }
-                    self.refuse(item, ParkedCode::Altered, message);
+                    continue;
                 }
+                let mut message = altered_by(spec, &column);
+                if !bare {
+                    message += ", then `concord parked retry`";
+                }
+                self.refuse(item, ParkedCode::Altered, message);
             }
         }
         Ok(self.refused.len() > before)
