@@ -55,6 +55,20 @@ async fn what_follows_from_a_comparison_is_recorded() {
     cluster.holds("SELECT * FROM log", &["1|logged"]).await;
 }
 
+/// GIVEN a compared table that may not be written any more
+/// WHEN a sync finds rows of it to write, and of a table with triggers
+/// THEN the one is told as having failed, and the other is carried and told.
+#[tokio::test]
+async fn what_fails_at_comparing_hides_nothing() {
+    let config = format!("{ONE_WAY}[tables.owners]\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], tables, &config).await;
+    cluster.run_as_owner(1, "REVOKE INSERT, UPDATE ON t FROM sync").await;
+    cluster.run(0, "INSERT INTO owners VALUES (1, 'one'); INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+    let summary = cluster.sync().await;
+    assert_eq!(carried(&summary), [("b".to_owned(), 1, 0)], "{summary:#?}");
+    assert!(summary.failed.is_some() && summary.exit_code() != 0, "{summary:#?}");
+}
+
 /// GIVEN a table with triggers and changes that nobody has carried yet
 /// WHEN the file says that it is compared
 /// THEN `install` refuses until they were carried, and then takes the triggers away.
