@@ -1,6 +1,10 @@
 //! What lost is kept for as long as the file says, and no longer.
 
 use concord_tests::{As, Cluster, Kind};
+use serde_json::json;
+
+/// More than are written one statement at a time.
+const MANY: i64 = 1_200;
 
 const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text);
                      INSERT INTO items VALUES (1, 'one'), (2, 'two'), (3, 'three')";
@@ -9,7 +13,7 @@ const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text);
 const DAY: i64 = 86_400_000_000;
 
 concord_tests::clusters! {
-    pairs: [old_conflicts_are_forgotten, a_part_at_a_time]
+    pairs: [old_conflicts_are_forgotten, a_part_at_a_time, many_at_once_are_told_as_few]
     many: []
     all: []
 }
@@ -75,4 +79,32 @@ async fn a_part_at_a_time(kinds: &[Kind]) {
         assert!(gone.len() > 2 || left.iter().all(|one| one.key != serde_json::json!([3])), "the oldest goes first");
     }
     assert_eq!((gone, kept(&cluster).await), (vec![1, 1, 1, 1, 0, 0], 1));
+}
+
+/// So many that they are written in another way: with one deleted here, text that is hard to write down, and NULL.
+async fn many_at_once_are_told_as_few(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| ITEMS.to_owned(), "[tables.items]\n").await;
+    let many = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY})");
+    cluster.later(0, &format!("INSERT INTO items {many} SELECT i + 10, 'first' FROM n")).await;
+    cluster.settle().await;
+    cluster.later(0, "UPDATE items SET name = 'a\t\"ü\" ''b''\n\\N' || id WHERE id > 10").await;
+    cluster.later(0, "UPDATE items SET name = NULL WHERE id = 12").await;
+    cluster.later(0, "DELETE FROM items WHERE id = 13").await;
+    cluster.later(1, "UPDATE items SET name = 'won ' || id WHERE id > 10").await;
+    assert_eq!(cluster.settle().await.conflicts, MANY as u64);
+    assert_eq!(kept(&cluster).await, MANY as usize);
+    let journal = cluster.session().conflicts(0).await.expect("a journal");
+    for told in &journal {
+        let [id] = &told.key.as_array().expect("a key")[..] else { panic!("{:?}", told.key) };
+        let row = |name: serde_json::Value| Some(json!({"id": id, "name": name}));
+        assert_eq!((told.winner.as_str(), &told.winner_row), ("b", &row(json!(format!("won {id}")))));
+        let lost = match id.as_i64().expect("a number") {
+            12 => row(json!(null)),
+            13 => None,
+            id => row(json!(format!("a\t\"ü\" 'b'\n\\N{id}"))),
+        };
+        assert_eq!((told.loser.as_str(), &told.loser_row), ("a", &lost));
+        assert!(told.loser_time < told.winner_time && told.winner_time < told.decided, "{told:?}");
+        assert!(told.table == "items" && told.reason.contains("latest"), "{told:?}");
+    }
 }

@@ -12,8 +12,8 @@ use super::{Postgres, quote, sql};
 use crate::model::{Row, TableSpec};
 use crate::node::{Error, ErrorKind, Result};
 
-/// Fewer rows are not worth the savepoint and the look at the types.
-const WORTH: usize = 500;
+/// Fewer rows are not worth the round trips.
+pub(super) const WORTH: usize = 500;
 
 /// Bytes of a message: enough to keep the server busy while the next one is made.
 const MESSAGE: usize = 64 << 10;
@@ -34,8 +34,10 @@ impl Postgres {
         self.run("SAVEPOINT concord_copy").await?;
         let names = quote::idents(spec.columns.iter().map(|column| column.name.as_str()));
         let statement = format!("COPY {} ({names}) FROM STDIN (FORMAT binary)", sql::table(spec));
+        let wires: Vec<Wire> = spec.columns.iter().map(Wire::of).collect();
         let (session, place, pid) = self.connection()?;
-        let error = match copy(session, place, pid, &statement, spec, rows).await {
+        let append = |row: &&Row, message: &mut Vec<u8>| append(spec, &wires, row, message);
+        let error = match copy(session, place, pid, &statement, rows.iter(), append).await {
             Ok(()) => {
                 self.run("RELEASE SAVEPOINT concord_copy").await?;
                 return Ok(true);
@@ -51,6 +53,21 @@ impl Postgres {
         self.aborted = false;
         self.copied.insert((schema_of(spec).to_owned(), spec.local.clone()), false);
         Ok(false)
+    }
+
+    /// Copies rows into one of Concord's own tables, whose types are known. A failure is the transaction's end.
+    pub(super) async fn copy_own<T>(
+        &mut self,
+        statement: &str,
+        rows: impl Iterator<Item = T>,
+        append: impl Fn(T, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let (session, place, pid) = self.connection()?;
+        match copy(session, place, pid, statement, rows, append).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Server(error)) => Err(self.fail(error)),
+            Err(Failure::Row(error)) => Err(error),
+        }
     }
 
     /// Whether bytes of a copy mean to the table what they mean here. Nobody changes that before the transaction ends.
@@ -101,20 +118,20 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-async fn copy(
+/// `append` makes a row's bytes: how many columns, and each value with its length.
+async fn copy<T>(
     session: &mut PgConnection,
     place: &Place,
     pid: i32,
     statement: &str,
-    spec: &TableSpec,
-    rows: &[&Row],
+    rows: impl Iterator<Item = T>,
+    append: impl Fn(T, &mut Vec<u8>) -> Result<()>,
 ) -> std::result::Result<(), Failure> {
-    let wires: Vec<Wire> = spec.columns.iter().map(Wire::of).collect();
     let mut copy = place.answer(pid, session.copy_in_raw(statement)).await?;
     let mut message = Vec::with_capacity(MESSAGE + MESSAGE / 8);
     message.extend_from_slice(HEAD);
     for row in rows {
-        if let Err(error) = append(spec, &wires, row, &mut message) {
+        if let Err(error) = append(row, &mut message) {
             place.answer(pid, copy.abort("a value cannot be sent")).await?;
             return Err(Failure::Row(error));
         }
@@ -129,7 +146,6 @@ async fn copy(
     Ok(())
 }
 
-/// Appends a row: how many columns it has, and each value with its length.
 fn append(spec: &TableSpec, wires: &[Wire], row: &Row, message: &mut Vec<u8>) -> Result<()> {
     // A table has at most 1,600 columns.
     message.extend_from_slice(&(wires.len() as u16).to_be_bytes());

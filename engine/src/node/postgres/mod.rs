@@ -14,6 +14,7 @@ mod failure;
 mod gaps;
 mod history;
 mod install;
+mod journal;
 mod loading;
 mod numbers;
 mod obstacles;

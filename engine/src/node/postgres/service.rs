@@ -1,6 +1,4 @@
-//! What Concord remembers in the database: who it is, positions, rows that wait, and the journal.
-
-use std::sync::Arc;
+//! What Concord remembers in the database: who it is, positions, and rows that wait.
 
 use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
@@ -12,14 +10,10 @@ use super::wire::Args;
 use super::witness::{Remembered, WRITTEN, Written};
 use super::{Postgres, SERVICE};
 use crate::model::{
-    Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
-    key_value_from_json, key_value_to_json, value_from_json, write_json,
+    Cut, Key, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector, key_value_from_json,
+    key_value_to_json, value_from_json, write_json,
 };
-use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service, Sought};
-
-/// Journal entries in one statement: the server keeps a statement's rows in `work_mem` (4 MiB unless configured) and
-/// spills what is more to the disk.
-const JOURNALLED: usize = 1_000;
+use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
 impl Postgres {
     /// Whether there are service tables.
@@ -275,130 +269,6 @@ impl Postgres {
             .await?;
         Ok(())
     }
-
-    // ---- the journal ----
-
-    pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
-        let mut names = Vec::with_capacity(lost.len());
-        for one in lost {
-            let table = table_at(tables, one.table)?;
-            names.push([self.node_name(one.loser)?, table.name.clone(), self.node_name(one.winner)?]);
-        }
-        // No index helps to find an entry: each would pay for it, and only what waited is ever looked for.
-        let unknown = "WHERE NOT EXISTS (SELECT FROM concord.journal AS j \
-                       WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser)";
-        let statement = format!("{JOURNAL} {} ON CONFLICT DO NOTHING", if again { unknown } else { "" });
-        let mut pages =
-            lost.chunks(JOURNALLED).zip(names.chunks(JOURNALLED)).map(|(lost, names)| journalled(tables, lost, names));
-        let mut next = pages.next();
-        while let Some(args) = next {
-            // While the server writes one page the next is put together.
-            let (written, page) = futures::join!(self.execute(&statement, args), async { pages.next() });
-            written?;
-            next = page;
-        }
-        Ok(())
-    }
-
-    /// What can be told of the journal, and what the condition asks for.
-    async fn told(&mut self, tables: &[TableSpec]) -> Result<(Args, &'static str)> {
-        self.check_service().await?;
-        let mut args = Args::new();
-        args.add(tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>()).add(self.names.clone());
-        // What a node lost or won that is no longer in the sync is kept, but cannot be told.
-        let told = "concord.journal WHERE \"table\" = ANY ($1::pg_catalog.text[]) \
-                    AND loser = ANY ($2::pg_catalog.text[]) AND winner = ANY ($2::pg_catalog.text[])";
-        Ok((args, told))
-    }
-
-    pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
-        let (args, told) = self.told(tables).await?;
-        let rows = self.fetch(format!("SELECT pg_catalog.count(*) FROM {told}"), args).await?;
-        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
-    }
-
-    /// See [`crate::node::Node::forget`].
-    pub(super) async fn delete_journal(&mut self, before: i64, most: usize) -> Result<u64> {
-        let mut args = Args::new();
-        args.add(before).add(most as i64);
-        let old = "ARRAY(SELECT ctid FROM concord.journal WHERE decided OPERATOR(pg_catalog.<) $1 \
-                   ORDER BY decided LIMIT $2::pg_catalog.int8)";
-        self.execute(format!("DELETE FROM concord.journal WHERE ctid = ANY ({old})"), args).await
-    }
-
-    pub(super) async fn read_journal(
-        &mut self,
-        tables: &[TableSpec],
-        sought: Sought<'_>,
-        limit: usize,
-    ) -> Result<Vec<Lost>> {
-        let (mut args, told) = self.told(tables).await?;
-        args.add(if limit == 0 { None } else { Some(limit as i64) });
-        let wanted = match (sought, tables) {
-            // One number may be spelled in several ways.
-            (Sought::Key(key), [table]) if !key.iter().any(|value| matches!(value, Value::Decimal(_))) => {
-                args.add(key_text(table, key));
-                " AND key OPERATOR(pg_catalog.=) $4"
-            }
-            (Sought::Id(begins), _) => {
-                args.add(begins);
-                " AND pg_catalog.starts_with(id, $4)"
-            }
-            _ => "",
-        };
-        let statement = format!(
-            "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
-             FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser LIMIT $3::pg_catalog.int8"
-        );
-        let rows = self.fetch(statement, args).await?;
-        let mut lost = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let name: String = get(row, 2)?;
-            let damaged = || damaged("journal", &name);
-            let table = tables.iter().find(|table| table.name == name).ok_or_else(damaged)?;
-            let node = |at| -> Result<NodeId> { self.node_id(&get::<String>(row, at)?).ok_or_else(damaged) };
-            lost.push(Lost {
-                id: get(row, 0)?,
-                table: table.index,
-                key: key_from_text(table, &get::<String>(row, 3)?).ok_or_else(damaged)?,
-                decided: get(row, 4)?,
-                winner: node(5)?,
-                winner_time: get(row, 6)?,
-                winner_row: row_column(table, row, 7)?.map_err(|()| damaged())?.map(Arc::new),
-                loser: node(1)?,
-                loser_time: get(row, 8)?,
-                loser_row: row_column(table, row, 9)?.map_err(|()| damaged())?.map(Arc::new),
-                reason: get(row, 10)?,
-            });
-        }
-        Ok(lost)
-    }
-}
-
-const JOURNAL: &str = "INSERT INTO concord.journal (id, loser, \"table\", winner, key, winner_row, loser_row, reason, decided, \
-    winner_time, loser_time) SELECT u.* FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], \
-    $3::pg_catalog.text[], $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
-    $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.int8[], $10::pg_catalog.int8[], \
-    $11::pg_catalog.int8[]) AS u (id, loser, t, winner, key, winner_row, loser_row, reason, decided, winner_time, loser_time)";
-
-/// The parameters of [`JOURNAL`]; `names` are those of the loser, the table and the winner.
-fn journalled(tables: &[TableSpec], lost: &[&Lost], names: &[[String; 3]]) -> Args {
-    let mut args = Args::new();
-    args.texts(lost.iter(), |one, out| text(&one.id, out));
-    for at in 0..3 {
-        args.texts(names.iter(), |names, out| text(&names[at], out));
-    }
-    args.texts(lost.iter(), |one, out| match table_at(tables, one.table) {
-        Ok(table) => text(&key_text(table, &one.key), out),
-        Err(_) => false,
-    });
-    args.texts(lost.iter(), |one, out| row_text(one.winner_row.as_deref(), out))
-        .texts(lost.iter(), |one, out| row_text(one.loser_row.as_deref(), out))
-        .texts(lost.iter(), |one, out| text(&one.reason.replace('\0', "\u{FFFD}"), out))
-        .add(lost.iter().map(|one| one.decided).collect::<Vec<_>>())
-        .add(lost.iter().map(|one| one.winner_time).collect::<Vec<_>>())
-        .add(lost.iter().map(|one| one.loser_time).collect::<Vec<_>>());
-    args
 }
 
 fn not_installed() -> Error {
@@ -422,7 +292,7 @@ fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {
     tables.iter().find(|table| table.name == name).map(|table| table.index)
 }
 
-fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
+pub(super) fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
     let found = tables.iter().find(|table| table.index == index);
     found.ok_or_else(|| Error::new(ErrorKind::Other, "a row of a table that does not take part here"))
 }
@@ -431,7 +301,7 @@ pub(super) fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str
     text.parse().map_err(|error: crate::model::BadCut| Error::new(ErrorKind::Service, error.to_string()))
 }
 
-fn damaged(what: &str, table: &str) -> Error {
+pub(super) fn damaged(what: &str, table: &str) -> Error {
     Error::new(
         ErrorKind::Service,
         format!(
@@ -447,17 +317,12 @@ fn json_text(values: &[Value]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn text(text: &str, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(text.as_bytes());
-    true
-}
-
 /// A row in the shared shape; `false` for none.
-fn row_text(row: Option<&Row>, out: &mut Vec<u8>) -> bool {
+pub(super) fn row_text(row: Option<&Row>, out: &mut Vec<u8>) -> bool {
     row.map(|row| write_json(row, out)).is_some()
 }
 
-fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
+pub(super) fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
     let cells: Vec<Document> = serde_json::from_str(text).ok()?;
     if cells.len() != table.key.len() {
         return None;
@@ -465,7 +330,7 @@ fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
     table.key_columns().zip(&cells).map(|(column, cell)| key_value_from_json(&column.ty, cell)).collect()
 }
 
-fn key_text(table: &TableSpec, key: &[Value]) -> String {
+pub(super) fn key_text(table: &TableSpec, key: &[Value]) -> String {
     let cells = table.key_columns().zip(key).map(|(column, value)| key_value_to_json(&column.ty, value));
     Document::Array(cells.collect()).to_string()
 }
@@ -483,7 +348,7 @@ fn hash(table: &TableSpec, key: &[Value]) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn row_column(table: &TableSpec, row: &PgRow, at: usize) -> Result<std::result::Result<Option<Row>, ()>> {
+pub(super) fn row_column(table: &TableSpec, row: &PgRow, at: usize) -> Result<std::result::Result<Option<Row>, ()>> {
     let Some(text) = get::<Option<String>>(row, at)? else { return Ok(Ok(None)) };
     let Ok(cells) = serde_json::from_str::<Vec<Document>>(&text) else { return Ok(Err(())) };
     let mut types = vec![&Type::Any; cells.len()];
