@@ -9,6 +9,7 @@ mod journal;
 mod load;
 mod model;
 mod plan;
+mod plugins;
 mod resolve;
 mod scene;
 mod surroundings;
