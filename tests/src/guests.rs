@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use wit_component::ComponentEncoder;
+use concord::plugin::{Host, Limits, Lock, Plugin, componentize};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -18,6 +18,34 @@ fn root() -> &'static Path {
 pub fn plugins() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| build().unwrap_or_else(|why| panic!("building the plugins: {why}"))).clone()
+}
+
+/// The host of this process, which keeps compiled code in the folder for build results.
+pub fn host() -> Host {
+    static HOST: OnceLock<Host> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let host = Host::new(Some(&cache())).unwrap_or_else(|why| panic!("{why}"));
+        assert!(host.clone().share(), "somebody uses plugins without `guests`");
+        host
+    })
+    .clone()
+}
+
+/// Where compiled code is kept, for commands as well.
+pub fn cache() -> PathBuf {
+    plugins().join("compiled")
+}
+
+/// The text of a `concord.lock` that pins plugins as they are.
+pub fn lock(names: &[&str]) -> String {
+    let load = |name: &&str| {
+        let plugin = Plugin::load(&host(), &Plugin::file(&plugins(), name), name, Limits::default(), None);
+        plugin.unwrap_or_else(|why| panic!("{why}"))
+    };
+    let plugins: Vec<Plugin> = names.iter().map(load).collect();
+    let mut lock = Lock::default();
+    lock.set(&plugins.iter().collect::<Vec<_>>());
+    lock.write()
 }
 
 fn build() -> Result<PathBuf, String> {
@@ -37,7 +65,7 @@ fn build() -> Result<PathBuf, String> {
         let path = file.path();
         if path.extension().is_some_and(|extension| extension == "wasm") {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-");
-            componentize(&path, &folder.join(format!("{name}.wasm"))).map_err(|why| format!("{name}: {why}"))?;
+            put(&path, &folder.join(format!("{name}.wasm"))).map_err(|why| format!("{name}: {why}"))?;
         }
     }
     Ok(folder)
@@ -51,14 +79,10 @@ fn run(mut command: Command) -> Result<(), String> {
     Err(format!("{}\n{}", command.get_program().display(), String::from_utf8_lossy(&output.stderr)))
 }
 
-/// A core module with its interface, as a component.
-fn componentize(module: &Path, component: &Path) -> Result<(), String> {
+/// Writes the component of a core module, if it is not there.
+fn put(module: &Path, component: &Path) -> Result<(), String> {
     let bytes = std::fs::read(module).map_err(|why| why.to_string())?;
-    let encoded = ComponentEncoder::default().validate(true).module(&bytes).and_then(|encoder| {
-        let mut encoder = encoder;
-        encoder.encode()
-    });
-    let encoded = encoded.map_err(|why| format!("{why:#}"))?;
+    let encoded = componentize(&bytes)?;
     if std::fs::read(component).is_ok_and(|old| old == encoded) {
         return Ok(());
     }

@@ -25,12 +25,18 @@ impl std::fmt::Debug for Host {
     }
 }
 
+static SHARED: OnceLock<Result<Host, String>> = OnceLock::new();
+
 impl Host {
-    /// The host of this process. Compiled code is kept in the folder that `CONCORD_CACHE_DIR` names, or in the user's own
+    /// The host of this process, unless [`Host::share`] set another. Compiled code is kept in the folder that `CONCORD_CACHE_DIR` names, or in the user's own
     /// cache; where there is neither, plugins are compiled whenever they are loaded.
     pub fn shared() -> Result<Host, String> {
-        static SHARED: OnceLock<Result<Host, String>> = OnceLock::new();
         SHARED.get_or_init(|| Host::new(cache_folder().as_deref())).clone()
+    }
+
+    /// Makes this the host of the process; `false` if there is one already.
+    pub fn share(self) -> bool {
+        SHARED.set(Ok(self)).is_ok()
     }
 
     /// A host that keeps compiled code in `cache`, a folder that becomes private to the user.

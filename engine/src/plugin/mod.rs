@@ -10,9 +10,12 @@
 //! they are made from threads that may block.
 
 mod bindings;
+mod build;
 mod engine;
 mod failure;
+pub mod fixture;
 mod instance;
+mod laws;
 mod limits;
 mod load;
 mod lock;
@@ -24,9 +27,11 @@ mod state;
 mod tests;
 mod values;
 
+pub use build::componentize;
 pub use engine::Host;
 pub use failure::{Failure, Role};
 pub use instance::Spent;
+pub use laws::{Law, broken};
 pub use limits::{Limit, Limits};
 pub use load::{Description, Plugin, is_name};
 pub use lock::{Lock, Pin};

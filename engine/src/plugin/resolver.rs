@@ -116,6 +116,11 @@ impl Resolver {
         &self.plugin
     }
 
+    /// What the file says to the plugin, as a JSON object.
+    pub fn config(&self) -> &str {
+        &self.context.config
+    }
+
     /// The places of the columns whose values before and after each change the resolver wants to see, in its order.
     pub fn recorded(&self) -> &[usize] {
         &self.recorded

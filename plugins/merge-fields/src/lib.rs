@@ -73,7 +73,10 @@ impl Part {
             Rule::Max => extreme(conflict, column, row, std::cmp::Ordering::Greater),
             Rule::Min => extreme(conflict, column, row, std::cmp::Ordering::Less),
             Rule::Union => {
-                let values = conflict.versions.iter().filter_map(|version| Some(&version.row.as_ref()?[column]));
+                // By age: nobody's place in the list may matter.
+                let mut versions: Vec<&Version> = conflict.versions.iter().collect();
+                versions.sort_by_key(|version| (std::cmp::Reverse(version.time), &version.node));
+                let values = versions.into_iter().filter_map(|version| Some(&version.row.as_ref()?[column]));
                 row[column] = json::union(values).map_err(|why| self.says("union", why))?;
             }
             Rule::Sum => {

@@ -235,7 +235,8 @@ fn a_plugin_goes_by_the_name_of_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let copy = concord::plugin::Plugin::file(folder.path(), "friendly");
     std::fs::copy(concord_tests::guests::plugins().join("hostile.wasm"), &copy).unwrap();
-    let failure = concord::plugin::Plugin::load(&super::host(), &copy, "friendly", tight(), None).unwrap_err();
+    let failure =
+        concord::plugin::Plugin::load(&concord_tests::guests::host(), &copy, "friendly", tight(), None).unwrap_err();
     assert_eq!(&*failure.code, "describe");
     assert!(failure.message.contains("calls itself `hostile`"), "{failure}");
 }

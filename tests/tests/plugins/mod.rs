@@ -1,23 +1,18 @@
 //! Plugins, compiled from source: what hostile ones come to, and that the good ones do what they say.
 
+mod commands;
 mod hostile;
 mod merge_fields;
+mod resolving;
 
 use std::sync::Arc;
 
 use concord::model::{Key, Row, Type, Value};
-use concord::plugin::{Dispute, Facts, Failure, Host, Limits, Plugin, Resolver, Shape, ShapeColumn, Side};
+use concord::plugin::{Dispute, Facts, Failure, Limits, Plugin, Resolver, Shape, ShapeColumn, Side};
 use concord_tests::guests;
 
-/// The host of all tests of this process, which compiles each plugin once.
-fn host() -> Host {
-    static SHARED: std::sync::OnceLock<Host> = std::sync::OnceLock::new();
-    let cache = guests::plugins().join("compiled");
-    SHARED.get_or_init(|| Host::new(Some(&cache)).unwrap_or_else(|why| panic!("{why}"))).clone()
-}
-
 fn load(name: &str, limits: Limits) -> Result<Plugin, Failure> {
-    Plugin::load(&host(), &Plugin::file(&guests::plugins(), name), name, limits, None)
+    Plugin::load(&guests::host(), &Plugin::file(&guests::plugins(), name), name, limits, None)
 }
 
 /// A table `items` of an id, a note and a stock.

@@ -136,6 +136,9 @@ impl Resolver for Hostile {
             "too-many" => return std::iter::repeat_n(Ok(Resolution::Take(0)), conflicts.len() + 1).collect(),
             "giant" => return vec![Ok(Resolution::Park("x".repeat(100 << 20)))],
             "shared" => return shared(),
+            "alternating" => return conflicts.iter().map(|_| Ok(Resolution::Take(CALLS.get() % 2))).collect(),
+            "growing" => return conflicts.iter().map(grown).collect(),
+            "latest" => return conflicts.iter().map(|conflict| Ok(Resolution::Take(conflict.latest))).collect(),
             "third-call" if CALLS.get() % 3 == 0 => panic!("the third call"),
             "first-call" if CALLS.get() == 1 => panic!("the first call"),
             "log-flood" | "log-long" | "log-control" => break_down(&attack),
@@ -153,6 +156,15 @@ impl Resolver for Hostile {
 fn shared() -> Vec<Result<Resolution, Problem>> {
     let text = "y".repeat(1 << 20);
     std::iter::repeat_with(|| Ok(Resolution::Park(text.clone()))).take(70).collect()
+}
+
+/// The latest version, with one letter more each time it is asked about.
+fn grown(conflict: &Conflict) -> Result<Resolution, Problem> {
+    let mut row = conflict.versions[conflict.latest as usize].row.clone().expect("a row");
+    if let Value::Text(note) = &mut row[1] {
+        note.push('x');
+    }
+    Ok(Resolution::Merged(row))
 }
 
 fn poisoned(attack: &str, conflict: Conflict) -> Result<Resolution, Problem> {
