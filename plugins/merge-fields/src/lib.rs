@@ -4,6 +4,7 @@
 mod json;
 mod rule;
 mod sum;
+mod text;
 
 use concord_plugin::{Change, Conflict, Context, Plugin, Problem, Resolution, Resolver, Row, Value, Version, problem};
 
@@ -17,7 +18,7 @@ struct MergeFields {
 
 impl Plugin for MergeFields {
     const NAME: &str = "merge-fields";
-    const SUMMARY: &str = "Merges rows column by column: latest, earliest, max, min, sum, union, prefer";
+    const SUMMARY: &str = "Merges rows column by column: latest, earliest, max, min, sum, union, text, prefer";
     const CONFIG_SCHEMA: &str = include_str!("../config.schema.json");
 }
 
@@ -78,6 +79,12 @@ impl Part {
                 versions.sort_by_key(|version| (std::cmp::Reverse(version.time), &version.node));
                 let values = versions.into_iter().filter_map(|version| Some(&version.row.as_ref()?[column]));
                 row[column] = json::union(values).map_err(|why| self.says("union", why))?;
+            }
+            Rule::Text => {
+                let base = conflict.base.as_ref().map(|base| &base[self.recorded[0]]);
+                let rows = conflict.versions.iter().filter_map(|version| version.row.as_ref());
+                let values: Vec<&Value> = rows.map(|row| &row[column]).collect();
+                row[column] = text::merge(base, &values).map_err(|why| self.says("text", why))?;
             }
             Rule::Sum => {
                 let place = self.recorded[0];

@@ -38,6 +38,8 @@ pub enum Rule {
     Min,
     /// Every change counts once.
     Sum,
+    /// The text with what was changed in its lines anywhere.
+    Text,
     /// The elements of all versions' JSON arrays.
     Union,
     /// As it is at the first of these nodes that has a version.
@@ -55,6 +57,7 @@ impl Rule {
             "max" => Rule::Max,
             "min" => Rule::Min,
             "sum" => Rule::Sum,
+            "text" => Rule::Text,
             "union" => Rule::Union,
             _ => return None,
         })
@@ -62,7 +65,7 @@ impl Rule {
 
     /// Whether it goes by what changes did, and not by the versions alone.
     fn records(&self) -> bool {
-        matches!(self, Rule::Latest | Rule::Earliest | Rule::Sum)
+        matches!(self, Rule::Latest | Rule::Earliest | Rule::Sum | Rule::Text)
     }
 
     /// What it needs the column to hold, if not just anything.
@@ -70,6 +73,7 @@ impl Rule {
         use Kind::*;
         match self {
             Rule::Sum => Some(&[Integer, Decimal, Float, Any]),
+            Rule::Text => Some(&[Text, Any]),
             Rule::Union => Some(&[Json, Text, Any]),
             Rule::Max | Rule::Min => {
                 Some(&[Boolean, Integer, Float, Decimal, Text, Date, Time, Timestamp, Instant, Any])
