@@ -173,3 +173,41 @@ async fn a_recorded_column_lives_everywhere() {
     let why = cluster.try_install().await.unwrap_err();
     assert!(why.contains("`stock` of `items` does not live at b, and the table's conflicts are decided by"), "{why}");
 }
+
+/// Every kind of value goes through a plugin and comes back as it was, and so do the values of recorded changes.
+#[tokio::test]
+async fn values_of_all_kinds_go_through() {
+    let kinds = &[Kind::Postgres, Kind::Postgres];
+    let columns = "b boolean, i bigint, f double precision, n numeric, t text, y bytea, d date, c time, w timestamp,
+         z timestamptz, j jsonb, u uuid, a inet";
+    let values = "true, -9223372036854775808, 'NaN', -12345678901234567890.00123000, E'ä\\n\\'', '\\x00ff', 'infinity',
+         '23:59:59.999999', '0001-01-01 00:00:00.000001', '-infinity', '{\"a\": 1.10, \"b\": [null]}',
+         '6ba7b810-9dad-11d1-80b4-00c04fd430c8', '10.0.0.1/8'";
+    let others =
+        "false, 7, -0.1, 'Infinity', '', '', '2026-02-28', '00:00', 'infinity', '2026-01-01 00:00:00.5+00', '0.1',
+         '00000000-0000-0000-0000-000000000000', '::1'";
+    let setup = |_| {
+        format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, note text, {columns}); INSERT INTO items VALUES (1, 'old', {values})"
+        )
+    };
+    let names = ["note", "b", "i", "f", "n", "t", "y", "d", "c", "w", "z", "j", "u", "a"];
+    let fields = names.map(|name| format!("{name} = \"latest\"")).join(", ");
+    let tables = format!("[tables.items]\nconflict = {{ plugin = \"merge-fields\", fields = {{ {fields} }} }}");
+    let mut cluster = Cluster::bare(kinds, setup, &tables).await;
+    cluster.pin(&["merge-fields"]);
+    cluster.install().await;
+    let all = names[1..].join("::text, ") + "::text";
+    let before = cluster.rows(0, &format!("SELECT {all} FROM items")).await;
+    cluster.later(0, &format!("UPDATE items SET ({}) = ROW({others})", names[1..].join(", "))).await;
+    let changed = cluster.rows(0, &format!("SELECT {all} FROM items")).await;
+    assert_ne!(before, changed);
+    cluster.later(1, "UPDATE items SET note = 'new'").await;
+    cluster.settle().await;
+    // The younger row has the old values; all of them come from what the older change recorded.
+    cluster.holds(&format!("SELECT note, {all} FROM items"), &[&format!("new|{}", changed[0])]).await;
+    cluster.later(0, "UPDATE items SET note = 'a'").await;
+    cluster.later(1, &format!("UPDATE items SET ({}) = ROW({values})", names[1..].join(", "))).await;
+    cluster.settle().await;
+    cluster.holds(&format!("SELECT note, {all} FROM items"), &[&format!("a|{}", before[0])]).await;
+}
