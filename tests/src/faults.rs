@@ -34,7 +34,8 @@ mod tests {
     use super::*;
 
     /// Points of other commands than those that run cycles.
-    const ELSEWHERE: [&str; 16] = [
+    const ELSEWHERE: [&str; 17] = [
+        "compare-open",
         "install-node",
         "install-commit",
         "uninstall-switched",

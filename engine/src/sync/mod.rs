@@ -4,12 +4,14 @@
 
 mod asked;
 mod attendance;
+mod compared;
 mod contest;
 mod create;
 mod cycle;
 mod decide;
 mod examine;
 mod fetch;
+mod latest;
 mod leaving;
 mod lens;
 mod load;

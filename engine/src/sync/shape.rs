@@ -8,7 +8,7 @@ use super::lens::Lens;
 use super::plugins::Plugins;
 use super::settle;
 use super::table::{Form, SharedColumn, Table};
-use crate::config::{Config, Conflict, Diagnostic, TableConfig};
+use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
 use crate::merge::Policy;
 use crate::model::{Column, Domain, NodeId, TableSpec, Type};
 use crate::node::Catalogue;
@@ -77,11 +77,32 @@ impl Table {
             operations: table.operations,
             updated: table.updated.as_ref().and_then(|named| place(&named.name)),
             from: table.from,
+            compared: false,
             forms: vec![None; config.nodes.len()],
             stopped: None,
             columns,
         }))
     }
+
+    /// A table that is kept in step by comparison, whose shape is found when it is compared.
+    pub fn to_be_compared(config: &Config, index: usize) -> Table {
+        let table = &config.tables[index];
+        Table {
+            index,
+            name: table.name.clone(),
+            key: Vec::new(),
+            policy: built_in(&table.conflict, &[]).unwrap_or(Policy::LatestWins),
+            resolver: None,
+            operations: table.operations,
+            updated: None,
+            from: table.from,
+            compared: true,
+            forms: vec![None; config.nodes.len()],
+            stopped: None,
+            columns: Vec::new(),
+        }
+    }
+
     /// The shape as text, see [`TableSpec::shape`].
     pub fn kept(&self) -> String {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
@@ -156,6 +177,7 @@ impl Table {
             operations: table.operations,
             updated,
             from: table.from,
+            compared: table.mode == Mode::Compare,
             forms: vec![None; config.nodes.len()],
             stopped: None,
             key,
@@ -259,22 +281,28 @@ fn policy(
     key: &[usize],
     plugins: &mut Plugins,
 ) -> Result<(Policy, Option<Arc<Resolver>>), Box<Diagnostic>> {
-    let place = |name: &str| columns.iter().position(|column| column.name == name);
-    let policy = match &table.conflict {
-        Conflict::LatestWins => Policy::LatestWins,
-        Conflict::EarliestWins => Policy::EarliestWins,
-        Conflict::Park => Policy::Park,
-        Conflict::Prefer(nodes) => Policy::Prefer(nodes.clone()),
-        Conflict::Sum(named) => Policy::Sum(named.iter().filter_map(|column| place(&column.name)).collect()),
+    match &table.conflict {
         // Where changes come from one node alone nobody is ever asked.
-        Conflict::Plugin(_) if table.from.is_some() => Policy::LatestWins,
-        Conflict::Plugin(used) => {
+        Conflict::Plugin(used) if table.from.is_none() => {
             let resolver = plugins.resolver(config, &table.name, columns, key, used);
             let resolver = resolver.map_err(|why| Box::new(config.diagnostic(&used.place, why.to_string(), "")))?;
-            return Ok((Policy::Asked { recorded: resolver.recorded().to_vec() }, Some(resolver)));
+            Ok((Policy::Asked { recorded: resolver.recorded().to_vec() }, Some(resolver)))
         }
-    };
-    Ok((policy, None))
+        conflict => Ok((built_in(conflict, columns).unwrap_or(Policy::LatestWins), None)),
+    }
+}
+
+/// The policy that decides without a plugin, if none is named.
+fn built_in(conflict: &Conflict, columns: &[SharedColumn]) -> Option<Policy> {
+    let place = |name: &str| columns.iter().position(|column| column.name == name);
+    match conflict {
+        Conflict::LatestWins => Some(Policy::LatestWins),
+        Conflict::EarliestWins => Some(Policy::EarliestWins),
+        Conflict::Park => Some(Policy::Park),
+        Conflict::Prefer(nodes) => Some(Policy::Prefer(nodes.clone())),
+        Conflict::Sum(named) => Some(Policy::Sum(named.iter().filter_map(|column| place(&column.name)).collect())),
+        Conflict::Plugin(_) => None,
+    }
 }
 
 /// What is recorded at one node has to be recorded at all, or changes could not be told from one to the other.
@@ -353,7 +381,8 @@ fn shared_columns(
             Err(why) => problems.push(config.diagnostic(&table.place, why, "")),
         }
     }
-    for here in &table.nodes {
+    // What nobody has who is there, a node may have that is away.
+    for here in table.nodes.iter().filter(|_| catalogues.len() == config.nodes.len()) {
         for omitted in
             here.omit.iter().filter(|omitted| !columns.iter().any(|column| same_name(&column.name, &omitted.name)))
         {
