@@ -2,10 +2,11 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test bench lint deps deps-test deps-lint
+.PHONY: help demo plugins test bench lint deps deps-test deps-lint
 
 help:
 	@echo "make demo    two SQLite tables, changed on both sides, brought into agreement"
+	@echo "make plugins the plugins in plugins/, compiled to target/plugins"
 	@echo "make test    all tests, on private database servers"
 	@echo "make bench   measurements in release, written to target/bench.json"
 	@echo "make lint    format, clippy, licences and sources of the dependencies"
@@ -24,6 +25,10 @@ deps-lint: deps
 demo: deps
 	$(CARGO) run --quiet --package concord -- demo
 
+# The tests compile them by themselves.
+plugins: deps
+	$(CARGO) run --quiet --package concord-tests --bin plugins
+
 test: deps-test
 	$(CARGO) test --workspace
 
@@ -32,6 +37,7 @@ bench: deps-test
 
 lint: deps-lint
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path plugins/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --package concord -- -D warnings
 	scripts/lint-sources

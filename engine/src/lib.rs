@@ -10,4 +10,5 @@ pub mod fault;
 pub mod merge;
 pub mod model;
 pub mod node;
+pub mod plugin;
 pub mod sync;

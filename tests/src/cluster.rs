@@ -1,7 +1,7 @@
 //! Several databases that one sync keeps in agreement, and what can be said about all of them at once.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use concord::node::{self, ErrorKind, Target};
 use concord::sync::{LoadOptions, Loaded, Session, Summary};
 
 use super::user::Text;
-use super::{As, Database, Kind, PATIENCE, User, wait_until};
+use super::{As, Database, Kind, PATIENCE, User, guests, wait_until};
 
 /// The names of nodes, in the order of the file.
 pub const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -21,6 +21,8 @@ pub struct Cluster {
     pub nodes: Vec<ClusterNode>,
     config: String,
     folder: tempfile::TempDir,
+    /// Whether its file lies in the folder, beside a `concord.lock`, and names the folder of the compiled plugins.
+    plugins: bool,
 }
 
 /// One database of a [`Cluster`].
@@ -63,7 +65,7 @@ impl Cluster {
             nodes.push(ClusterNode::new(database).await);
         }
         let folder = tempfile::Builder::new().prefix("concord-").tempdir().expect("a temporary folder");
-        Cluster { nodes, config: tables.to_owned(), folder }
+        Cluster { nodes, config: tables.to_owned(), folder, plugins: false }
     }
 
     /// Puts another part after the nodes into the configuration.
@@ -102,13 +104,24 @@ impl Cluster {
         node.observer = elsewhere.user().await;
     }
 
+    /// Lets its tables use these plugins.
+    pub fn pin(&mut self, plugins: &[&str]) {
+        std::fs::write(self.file("concord.lock"), guests::lock(plugins)).expect("the folder is ours");
+        self.plugins = true;
+    }
+
     pub fn config(&self) -> Config {
         let mut text = "name = \"test\"\n".to_owned();
+        let mut path = PathBuf::from("test.toml");
+        if self.plugins {
+            text += &format!("plugins = \"{}\"\n", guests::plugins().display());
+            path = self.file("test.toml");
+        }
         for (name, node) in NAMES.iter().zip(&self.nodes) {
             text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url_as(node.role));
         }
         text += &self.config;
-        match Config::parse(Path::new("test.toml"), text, &|_| None) {
+        match Config::parse(&path, text, &|_| None) {
             Ok(config) => config,
             Err(error) => panic!("{error}"),
         }

@@ -8,6 +8,7 @@ mod cluster;
 mod command;
 mod database;
 mod faults;
+pub mod guests;
 mod kind;
 pub mod postgres;
 mod process;

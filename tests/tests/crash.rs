@@ -22,22 +22,32 @@ const THREE: &[Kind] = &[Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
 
 /// Kills a sync at every point, at its first, second and third pass, and lets the next one finish.
 async fn killed_at_every_point(kinds: &[Kind], test: &'static str) {
+    killed(Scene::new(kinds, SMALL).await, 3, test).await;
+}
+
+async fn killed(mut scene: Scene, passes: u32, test: &'static str) {
     let seed = Seed::new(test);
     let mut rng = seed.rng(0);
-    let mut scene = Scene::new(kinds, SMALL).await;
     for point in POINTS {
-        for pass in 1..=3 {
+        for pass in 1..=passes {
             scene.write_everywhere(&mut rng).await;
             let output = scene.concord.faults(&format!("{point}=abort@{pass}")).run(&["sync"]).await;
             let when = format!("killed at pass {pass} of `{point}`");
             assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{when}: {output:?}");
             // What users do now was not seen by anything that was decided before.
-            for at in 0..kinds.len() {
+            for at in 0..scene.databases.len() {
                 scene.write(at, &mut rng).await;
             }
             scene.converges(&when).await;
         }
     }
+}
+
+/// What a plugin adds up is exact as well.
+#[tokio::test]
+async fn killed_at_every_point_while_a_plugin_decides() {
+    let test = "crash::killed_at_every_point_while_a_plugin_decides";
+    killed(Scene::with_plugin(THREE, SMALL).await, 1, test).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod journal;
 mod load;
 mod model;
 mod plan;
+mod plugins;
 mod resolve;
 mod scene;
 mod surroundings;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concord_tests::{As, Concord, Database, Kind, Rng, Text, User};
+use concord_tests::{As, Concord, Database, Kind, Rng, Text, User, guests};
 
 pub const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -47,6 +47,9 @@ impl Done {
     }
 }
 
+/// How conflicts of counters are decided.
+const SUM: &str = "{ sum = [\"value\"] }";
+
 /// The tables with their first rows.
 pub fn tables() -> String {
     format!(
@@ -70,13 +73,27 @@ pub fn config(urls: &[String], batch: usize) -> String {
     for (name, url) in NAMES.iter().zip(urls) {
         text += &format!("[nodes.{name}]\nurl = \"{url}\"\n");
     }
-    text + "[tables.counters]\nconflict = { sum = [\"value\"] }\n[tables.notes]\n"
+    text + &format!("[tables.counters]\nconflict = {SUM}\n[tables.notes]\n")
 }
 
 impl Scene {
     /// Fresh databases of these kinds, installed.
     pub async fn new(kinds: &[Kind], batch: usize) -> Scene {
         let scene = Scene::bare(kinds, batch).await;
+        scene.concord.run(&["install"]).await.ok();
+        scene
+    }
+
+    /// The same, but it is a plugin that adds up what the counters gain.
+    pub async fn with_plugin(kinds: &[Kind], batch: usize) -> Scene {
+        let mut scene = Scene::bare(kinds, batch).await;
+        let file = scene.concord.path("concord.toml");
+        let text = std::fs::read_to_string(file).expect("the file was written");
+        let text = text.replace(SUM, "{ plugin = \"merge-fields\", fields = { value = \"sum\" } }");
+        assert!(text.contains("merge-fields"), "{text}");
+        scene.concord.write("concord.toml", &format!("plugins = \"{}\"\n{text}", guests::plugins().display()));
+        scene.concord.write("concord.lock", &guests::lock(&["merge-fields"]));
+        scene.concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
         scene.concord.run(&["install"]).await.ok();
         scene
     }

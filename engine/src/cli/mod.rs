@@ -11,6 +11,7 @@ mod logging;
 pub mod new;
 pub mod parked;
 pub mod plan;
+pub mod plugin;
 mod progress;
 pub mod report;
 pub mod reset;
@@ -90,6 +91,7 @@ pub enum Command {
     Parked(parked::Parked),
     Reset(reset::Reset),
     Uninstall(uninstall::Uninstall),
+    Plugin(plugin::Plugins),
     Demo(demo::Demo),
 }
 
@@ -141,6 +143,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Parked(parked) => parked::run(&cli.global, &parked),
         Command::Reset(reset) => reset::run(&cli.global, &reset),
         Command::Uninstall(uninstall) => uninstall::run(&cli.global, &uninstall),
+        Command::Plugin(plugins) => plugin::run(&cli.global, &plugins),
         Command::Demo(demo) => demo::run(&demo),
     }
 }
@@ -240,6 +243,7 @@ mod tests {
             new::New::augment_args,
             parked::Parked::augment_args,
             plan::Plan::augment_args,
+            plugin::Plugins::augment_args,
             reset::Reset::augment_args,
             status::Status::augment_args,
             sync::Sync::augment_args,

@@ -96,7 +96,7 @@ pub(super) fn judge(
         );
         problems.add(operations.unwrap_or(why), Show::Line, what, help);
     }
-    if let Conflict::EarliestWins | Conflict::Sum(_) = table.conflict {
+    if let Conflict::EarliestWins | Conflict::Sum(_) | Conflict::Plugin(_) = table.conflict {
         let what =
             format!("`{name}` is {compared} and the later `updated` wins: without a history there is no other rule");
         let help = format!(

@@ -1,6 +1,7 @@
 //! `conflict = …`: who wins when a key was changed at several nodes.
 
 use super::nearest;
+use super::plugins::{self, PluginUse};
 use super::section::{Named, Problems, Section, shown};
 use super::tables::node_called;
 use crate::model::NodeId;
@@ -19,6 +20,8 @@ pub enum Conflict {
     Prefer(Vec<NodeId>),
     /// What every node added to these columns (shared names) is added up; the other columns are the latest's.
     Sum(Vec<Named>),
+    /// A plugin with the role of a resolver decides.
+    Plugin(PluginUse),
 }
 
 const POLICIES: [&str; 3] = ["latest-wins", "earliest-wins", "park"];
@@ -39,6 +42,7 @@ impl Conflict {
             Conflict::Sum(columns) => {
                 format!("sum = [{}]", list(columns.iter().map(|column| column.name.as_str()).collect()))
             }
+            Conflict::Plugin(plugin) => format!("plugin `{}`", plugin.name),
         }
     }
 }
@@ -59,7 +63,7 @@ pub(super) fn read(
             _ => None,
         };
         if policy.is_none() {
-            let forms = "{ prefer = [nodes] } or { sum = [columns] }";
+            let forms = "{ prefer = [nodes] }, { sum = [columns] } or { plugin = \"name\" }";
             let help = format!("{}, {forms}", nearest::suggestion(name, POLICIES, "policies"));
             problems.add(&field.value, section.show, format!("no conflict policy is called `{}`", shown(name)), help);
         }
@@ -73,15 +77,9 @@ pub(super) fn read(
     let policy = Section::open(&field, title, section.show, problems)?;
     let keys = policy.fields(problems.source);
     if keys.iter().any(|key| key.name == "plugin") {
-        problems.add(
-            &field.key,
-            section.show,
-            "plugins are not supported by this version yet",
-            format!("built-in policies: {}, {{ prefer = [nodes] }}, {{ sum = [columns] }}", nearest::one_of(POLICIES)),
-        );
-        return None;
+        return plugins::read_use(&policy, problems).map(Conflict::Plugin);
     }
-    policy.only(&["prefer", "sum"], &|_| None, problems);
+    policy.only(&["prefer", "sum", "plugin"], &|_| None, problems);
     let known: Vec<_> = keys.iter().filter(|key| matches!(key.name, "prefer" | "sum")).collect();
     match known[..] {
         [] if keys.is_empty() => {

@@ -14,6 +14,7 @@ pub mod duration;
 mod expand;
 mod nearest;
 mod nodes;
+mod plugins;
 mod secret;
 mod section;
 mod tables;
@@ -39,6 +40,7 @@ pub use defaults::{Defaults, Ids, OnSkew};
 pub use diagnostic::{Diagnostic, Place};
 pub use expand::Lookup;
 pub use nodes::as_name;
+pub use plugins::{PluginUse, Plugins};
 pub(crate) use secret::without_urls;
 pub use section::Named;
 pub use template::{NewNode, new_nodes, template};
@@ -55,6 +57,7 @@ pub struct Config {
     pub defaults: Defaults,
     /// In the order of the file. At least one.
     pub tables: Vec<TableConfig>,
+    pub plugins: Plugins,
     /// What is allowed but unwise, such as a password in the file.
     pub warnings: Vec<Diagnostic>,
     source: Source,
@@ -239,9 +242,8 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
     let root = Section::root(root, source);
     let folder = folder(path);
     root.only(
-        &["name", "nodes", "defaults", "tables"],
+        &["name", "plugins", "nodes", "defaults", "limits", "tables"],
         &|key| match key {
-            "plugins" => Some("plugins are not supported by this version yet".to_owned()),
             "conflict" | "max_skew" | "on_skew" | "batch" => Some("it belongs in the section [defaults]".to_owned()),
             _ => None,
         },
@@ -281,12 +283,14 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
         Some(field) => Section::open(&field, "[tables.NAME]".to_owned(), Show::Line, problems)
             .map_or_else(Vec::new, |section| tables::read(&section, &defaults, &nodes, &names, problems)),
     };
+    let plugins = plugins::read(&root, &folder, &tables, problems);
     Some(Config {
         path: path.to_owned(),
         name: name?.name,
         nodes,
         defaults,
         tables,
+        plugins,
         warnings: Vec::new(),
         source: source.clone(),
     })

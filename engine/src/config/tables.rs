@@ -8,7 +8,8 @@ use super::section::{Field, Named, Problems, Section, shown};
 use super::{Defaults, Ids, Mode, NodeConfig, Operations, Rename, TableConfig, TableNode, compare, conflict, defaults};
 use crate::model::NodeId;
 
-const PLUGINS: &str = "plugins are not supported by this version yet; `columns` renames and `omit` leaves columns out";
+const PLUGINS: &str =
+    "this version has no filters and mappings by plugins yet; `columns` renames and `omit` leaves columns out";
 
 /// All tables in the order of the file. Every table gets a part for each of `names`.
 pub(super) fn read(
@@ -72,7 +73,8 @@ fn table(
                 names.first().map_or("office", String::as_str)
             )),
             "prefer" | "sum" => Some(format!("write conflict = {{ {key} = […] }}")),
-            "filter" | "mapping" | "resolver" => Some(PLUGINS.to_owned()),
+            "filter" | "mapping" => Some(PLUGINS.to_owned()),
+            "resolver" | "plugin" => Some("write conflict = { plugin = \"…\" }".to_owned()),
             _ if nearest::nearest(key, known).is_some() => None,
             _ => schema_hints.get(key).cloned(),
         },

@@ -145,6 +145,43 @@ fn the_example_of_the_manual() {
 }
 
 #[test]
+fn what_stands_beside_the_name_is_the_plugins_own() {
+    let config = good(
+        r#"
+        plugins = "parts"
+        %ok
+        [defaults]
+        conflict = { plugin = "decide" }
+        [limits.merge-fields]
+        memory = 256
+        time = 3
+        [tables.accounts.conflict]
+        plugin = "merge-fields"
+        since = 2020-01-02
+        weights = [1, 2.5, -3]
+        [tables.accounts.conflict.fields]
+        balance = "sum"
+        [[tables.accounts.conflict.groups]]
+        columns = ["a", "b"]
+        [tables.others]
+        "#,
+    );
+    assert_eq!(config.plugins.folder, Some(std::env::current_dir().unwrap().join("parts")));
+    let limits = config.plugins.limits("merge-fields");
+    assert_eq!((limits.memory, limits.time), (256 << 20, Duration::from_secs(3)));
+    assert_eq!(config.plugins.limits("decide"), crate::plugin::Limits::default());
+    let [accounts, others] = &config.tables[..] else { panic!("two tables") };
+    let Conflict::Plugin(used) = &accounts.conflict else { panic!("a plugin") };
+    assert_eq!(used.name, "merge-fields");
+    let told =
+        r#"{"since":"2020-01-02","weights":[1,2.5,-3],"fields":{"balance":"sum"},"groups":[{"columns":["a","b"]}]}"#;
+    assert_eq!(used.config, told);
+    assert_eq!(accounts.conflict.describe(&config.node_names()), "plugin `merge-fields`");
+    assert!(matches!(&others.conflict, Conflict::Plugin(used) if used.name == "decide" && used.config == "{}"));
+    assert!(!format!("{config:?}").contains("balance"));
+}
+
+#[test]
 fn a_table_is_compared_if_it_says_so_or_one_of_its_nodes_does() {
     let modes = |text: &str| {
         let config = good(&format!("%ok\n{text}"));

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::model::{NodeId, Row, Stamp, Vector};
 
-pub use policy::{Policy, Verdict};
+pub use policy::{Policy, Verdict, latest};
 pub use sum::Delta;
 
 /// One node's content of one key, with what it has seen.
@@ -72,22 +72,46 @@ pub struct Outcome {
     pub reason: Cow<'static, str>,
 }
 
-/// Decides between the versions that are left. `tops` holds at least one; `seen` is what all versions together have seen;
-/// `deltas` are the recorded changes of the key, for policies that ask for them.
-pub fn decide(policy: &Policy, tops: &[Candidate<'_>], seen: Vector, deltas: &[Delta], names: &[String]) -> Outcome {
-    let latest = policy::latest(tops);
+/// Whether the versions that are left have to be weighed against each other; `tops` holds at least one.
+pub fn is_conflict(policy: &Policy, tops: &[Candidate<'_>]) -> bool {
     let same = tops.iter().all(|top| top.row == tops[0].row);
-    if tops.len() == 1 || (same && !policy.merges()) {
+    tops.len() > 1 && (!same || policy.merges())
+}
+
+/// Decides between the versions that are left. `tops` holds at least one; `seen` is what all versions together have seen;
+/// `deltas` are the recorded changes of the key, for policies that ask for them. `asked` is the verdict and its reason where
+/// somebody else was asked.
+pub fn decide(
+    policy: &Policy,
+    tops: &[Candidate<'_>],
+    seen: Vector,
+    deltas: &[Delta],
+    names: &[String],
+    asked: Option<(Verdict, String)>,
+) -> Outcome {
+    let latest = policy::latest(tops);
+    if !is_conflict(policy, tops) {
         let reason = Cow::Borrowed(if tops.len() == 1 { "the only change" } else { "the same content everywhere" });
         let stamp = tops[latest].version.stamp;
         return Outcome { verdict: Verdict::Take(latest), vector: seen, stamp, conflict: false, reason };
     }
-    let (verdict, reason) = policy.resolve(tops, deltas, names);
+    let (verdict, reason) = asked.unwrap_or_else(|| policy.resolve(tops, deltas, names));
     let stamp = match &verdict {
         Verdict::Take(at) => tops[*at].version.stamp,
         _ => tops[latest].version.stamp,
     };
     Outcome { verdict, vector: seen, stamp, conflict: true, reason: reason.into() }
+}
+
+/// The place of the version from which to add up what changes did: those that it has not seen are all recorded.
+///
+/// A version that waits is the best, since the changes that went into it may not be recorded any more; one that is behind is
+/// the worst, since those that it lacks may not be either.
+pub fn start(tops: &[Candidate<'_>]) -> Option<usize> {
+    let with_row = tops.iter().enumerate().filter(|(_, top)| top.row.is_some());
+    with_row
+        .max_by_key(|(_, top)| (!top.version.behind, top.version.waiting, top.version.stamp))
+        .map(|(place, _)| place)
 }
 
 #[cfg(test)]
@@ -162,7 +186,7 @@ mod tests {
                 let tops = tops(versions);
                 let candidates: Vec<Candidate> =
                     tops.iter().map(|&at| Candidate { version: &versions[at], row: Some(&rows[at]) }).collect();
-                let outcome = decide(&Policy::LatestWins, &candidates, Vector::EMPTY, &[], &vec!["n".to_owned(); 5]);
+                let outcome = decide(&Policy::LatestWins, &candidates, Vector::EMPTY, &[], &vec!["n".to_owned(); 5], None);
                 match outcome.verdict {
                     Verdict::Take(at) => candidates[at].row.cloned(),
                     _ => unreachable!("latest-wins takes a version"),

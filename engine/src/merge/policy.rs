@@ -19,6 +19,8 @@ pub enum Policy {
     /// These columns (places in the shared row) add up what every change did to them, each counted once; the others are
     /// those of the latest change.
     Sum(Vec<usize>),
+    /// Somebody else is asked, who is told what each change did to the columns at these places in the shared row.
+    Asked { recorded: Vec<usize> },
 }
 
 /// The answer of a policy.
@@ -28,6 +30,8 @@ pub enum Verdict {
     Take(usize),
     /// A row made of several.
     Merge(Row),
+    /// The row is deleted.
+    Delete,
     /// None; the text says why.
     Park(String),
 }
@@ -35,7 +39,15 @@ pub enum Verdict {
 impl Policy {
     /// Whether the outcome may differ from every version, so that even equal versions have to be merged.
     pub fn merges(&self) -> bool {
-        matches!(self, Policy::Sum(_))
+        !self.recorded().is_empty()
+    }
+
+    /// The places in the shared row of the columns of which each change's before and after are recorded.
+    pub fn recorded(&self) -> &[usize] {
+        match self {
+            Policy::Sum(columns) | Policy::Asked { recorded: columns } => columns,
+            _ => &[],
+        }
     }
 
     /// The name used in the configuration file.
@@ -46,6 +58,7 @@ impl Policy {
             Policy::Prefer(_) => "prefer",
             Policy::Park => "park",
             Policy::Sum(_) => "sum",
+            Policy::Asked { .. } => "plugin",
         }
     }
 
@@ -112,12 +125,16 @@ impl Policy {
                 };
                 (verdict, reason)
             }
+            Policy::Asked { .. } => {
+                let reason = "whoever decides was not asked".to_owned();
+                (Verdict::Park(reason.clone()), reason)
+            }
         }
     }
 }
 
 /// The place of the latest version.
-pub(super) fn latest(tops: &[Candidate<'_>]) -> usize {
+pub fn latest(tops: &[Candidate<'_>]) -> usize {
     tops.iter().enumerate().max_by_key(|(_, top)| top.version.stamp).map_or(0, |(place, _)| place)
 }
 

@@ -13,18 +13,11 @@ pub struct Delta {
     pub after: Option<Row>,
 }
 
-/// Starts from one version and adds what the changes that it has not seen did.
-///
-/// A version that waits is the best start, since the changes that went into it may not be recorded any more; one that is
-/// behind is the worst, since those that it lacks may not be either.
+/// Starts from one version, see [`start`](super::start), and adds what the changes that it has not seen did.
 pub(super) fn merge(columns: &[usize], tops: &[Candidate<'_>], deltas: &[Delta], latest: usize) -> Verdict {
     // A delete is a version like any other: the latest change decides whether there is a row at all.
     let Some(latest_row) = tops[latest].row else { return Verdict::Take(latest) };
-    let start = tops
-        .iter()
-        .filter(|top| top.row.is_some())
-        .max_by_key(|top| (!top.version.behind, top.version.waiting, top.version.stamp));
-    let start = start.unwrap_or(&tops[latest]);
+    let start = super::start(tops).map_or(&tops[latest], |place| &tops[place]);
     let Some(start_row) = start.row else { return Verdict::Take(latest) };
     let mut merged = latest_row.clone();
     for (place, &column) in columns.iter().enumerate() {

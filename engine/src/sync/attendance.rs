@@ -149,9 +149,8 @@ impl Session {
             member.away = None;
         }
         if self.tables.is_empty() {
-            let nodes = self.members.len();
-            let tables = self.config.tables.iter().enumerate();
-            self.tables = tables.map(|(index, table)| Table::to_be_compared(table, index, nodes)).collect();
+            let tables = 0..self.config.tables.len();
+            self.tables = tables.map(|index| Table::to_be_compared(&self.config, index)).collect();
             self.adopted = Some(Instant::now());
         }
     }
@@ -197,17 +196,19 @@ impl Session {
         if !self.tables.is_empty() || services.is_empty() {
             return Ok(());
         }
-        let nodes = self.members.len();
         let mut tables = Vec::new();
         for (index, config) in self.config.tables.iter().enumerate() {
             if config.mode == Mode::Compare {
-                tables.push(Table::to_be_compared(config, index, nodes));
+                tables.push(Table::to_be_compared(&self.config, index));
                 continue;
             }
             let mut kept = services.iter().flat_map(|(_, service)| &service.tables);
             let shape = kept.find(|(name, _)| *name == config.name);
-            let table = shape.and_then(|(_, shape)| Table::from_kept(config, index, nodes, shape));
-            let Some(table) = table else {
+            let table = match shape {
+                Some((_, shape)) => Table::from_kept(&self.config, index, shape, &mut self.plugins),
+                None => Ok(None),
+            };
+            let Some(table) = table.map_err(|problem| Error::Config(vec![*problem]))? else {
                 return Err(Error::Refused(vec![format!(
                     "{}: table `{}` is in the file and not installed; run `concord install`",
                     self.config.at(&config.place),

@@ -100,13 +100,11 @@ impl Session {
             }
             let agreed = match missing {
                 Some(missing) => Err(missing),
-                None => Table::agreed(&self.config, index, &catalogues)
+                None => Table::agreed(&self.config, index, &catalogues, &mut self.plugins)
                     .map_err(|problems| problems.first().map(ToString::to_string).unwrap_or_default()),
             };
-            self.tables[index] = agreed.unwrap_or_else(|why| Table {
-                stopped: Some(why),
-                ..Table::to_be_compared(config, index, self.members.len())
-            });
+            self.tables[index] =
+                agreed.unwrap_or_else(|why| Table { stopped: Some(why), ..Table::to_be_compared(&self.config, index) });
         }
         Ok(())
     }

@@ -426,6 +426,7 @@ mod tests {
             name: "t".into(),
             key: vec![0],
             policy: Policy::LatestWins,
+            resolver: None,
             operations: Operations::ALL,
             updated: None,
             from: None,

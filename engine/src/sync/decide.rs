@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
+use super::asked;
 use super::contest::{Contender, Content, Contest};
 use super::examine::targets;
 use super::fetch::Weighed;
@@ -66,8 +67,24 @@ impl Facts {
         let mut outcomes = Outcomes::new(self.names.len(), self.tables.len());
         let (index, table) = (table, &self.tables[table]);
         let targets = targets(table, &self.opened);
-        for Weighed { key, contest, tops, put_off } in contests {
-            let resolved = resolve(table, &key, &contest, &tops, &self.names);
+        let mut decided: Vec<(Weighed, Resolved)> = Vec::with_capacity(contests.len());
+        let mut ready: Vec<(Weighed, Ready)> = Vec::with_capacity(contests.len());
+        for weighed in contests {
+            match prepare(table, &weighed.contest, &weighed.tops, &self.names) {
+                Ok(prepared) => ready.push((weighed, prepared)),
+                Err(resolved) => decided.push((weighed, *resolved)),
+            }
+        }
+        let asked = match &table.resolver {
+            Some(resolver) => asked::ask(resolver, &table.policy, &ready, &self.names),
+            None => ready.iter().map(|_| None).collect(),
+        };
+        for ((weighed, prepared), asked) in ready.into_iter().zip(asked) {
+            let Weighed { key, contest, tops, .. } = &weighed;
+            let resolved = resolve(table, key, contest, tops, &self.names, prepared, asked);
+            decided.push((weighed, resolved));
+        }
+        for (Weighed { key, contest, tops, put_off }, resolved) in decided {
             outcomes.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
             if resolved.conflict {
                 debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
@@ -159,20 +176,40 @@ fn account(table: usize, key: &Key, contest: &Contest, tops: &[usize], resolved:
     })
 }
 
-/// Decides a contest. `tops` are the places of the versions that are left, with their content read.
-fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &[String]) -> Resolved {
+/// A contest whose contents are complete, so that it can be decided.
+pub(super) struct Ready {
+    /// The rows of the versions that are left, in their order.
+    rows: Vec<Option<Arc<Row>>>,
+    /// Columns that none of them knows.
+    unknown: Vec<usize>,
+    /// What goes into the outcome.
+    seen: Vector,
+    /// The recorded changes, with their times.
+    pub deltas: Vec<(Delta, i64)>,
+}
+
+impl Ready {
+    pub fn candidates<'a>(&'a self, contest: &'a Contest, tops: &[usize]) -> Vec<Candidate<'a>> {
+        let rows = tops.iter().zip(&self.rows);
+        rows.map(|(&top, row)| Candidate { version: &contest.versions[top].version, row: row.as_deref() }).collect()
+    }
+}
+
+/// Completes the contents of the versions that are left, which were read; or says why nothing can be decided. `tops` are
+/// their places.
+fn prepare(table: &Table, contest: &Contest, tops: &[usize], names: &[String]) -> Result<Ready, Box<Resolved>> {
     let mut seen = contest.seen();
     for &top in tops {
         let contender = &contest.versions[top];
         if let Content::Unreadable(why) = &contender.content {
             let stamp = Stamp { time: contender.version.stamp.time, node: contender.version.node };
             let why = format!("at {} it cannot be read: {why}", names[stamp.node.index()]);
-            return parked(ParkedCode::Unreadable, why, seen, stamp);
+            return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, stamp)));
         }
         if contender.content == Content::Unread {
             let stamp = contender.version.stamp;
             let why = format!("its content is at {}, which is away", names[stamp.node.index()]);
-            return parked(ParkedCode::Unreadable, why, seen, stamp);
+            return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, stamp)));
         }
     }
     let (rows, unknown, unvouched) = complete(table, contest, tops, &seen);
@@ -188,16 +225,24 @@ fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &
         seen.dots().iter().filter(|dot| speakers.contains(&dot.node)).for_each(|dot| own.add(*dot));
         seen = own;
     }
-    let candidates: Vec<Candidate<'_>> = tops
-        .iter()
-        .zip(&rows)
-        .map(|(&top, row)| Candidate { version: &contest.versions[top].version, row: row.as_deref() })
-        .collect();
-    let deltas: Vec<Delta> = match tops.len() {
-        1 => Vec::new(),
-        _ => contest.deltas.iter().map(|(delta, _)| delta.clone()).collect(),
-    };
-    let outcome = merge::decide(&table.policy, &candidates, seen, &deltas, names);
+    let deltas = if tops.len() == 1 { Vec::new() } else { contest.deltas.clone() };
+    Ok(Ready { rows, unknown, seen, deltas })
+}
+
+/// Decides a contest. `asked` is the verdict of whoever was asked about it, and its reason.
+fn resolve(
+    table: &Table,
+    key: &Key,
+    contest: &Contest,
+    tops: &[usize],
+    names: &[String],
+    ready: Ready,
+    asked: Option<(Verdict, String)>,
+) -> Resolved {
+    let candidates = ready.candidates(contest, tops);
+    let deltas: Vec<Delta> = ready.deltas.iter().map(|(delta, _)| delta.clone()).collect();
+    let outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
+    let Ready { rows, unknown, .. } = ready;
     let (settled, taken) = match outcome.verdict {
         Verdict::Take(place) => {
             let settled = match &rows[place] {
@@ -207,6 +252,7 @@ fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &
             (settled, Some(place))
         }
         Verdict::Merge(row) => (Settled::Row { row: Arc::new(row), unknown }, None),
+        Verdict::Delete => (Settled::Deleted, None),
         Verdict::Park(why) => (Settled::Parked(ParkedCode::Conflict, why), None),
     };
     let merged_columns: &[usize] = match &table.policy {

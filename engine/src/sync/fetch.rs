@@ -91,6 +91,7 @@ impl Session {
         let facts = Arc::new(facts);
         let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
         let mut deciding: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
+        let mut asked: Vec<JoinHandle<Outcomes>> = Vec::new();
         let mut fetched = Fetched::default();
         for (table, contests) in all.into_iter().enumerate() {
             outcomes.expect(table, contests.len());
@@ -118,6 +119,12 @@ impl Session {
                 }
                 let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
                 step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
+                if facts.tables[table].resolver.is_some() {
+                    // A plugin takes its time, and nobody's snapshot is to stay open for it.
+                    let facts = Arc::clone(&facts);
+                    asked.push(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
+                    continue;
+                }
                 if slice.len() <= PROBE {
                     outcomes.extend(facts.decide(table, slice));
                     continue;
@@ -131,6 +138,7 @@ impl Session {
                 deciding.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
             }
         }
+        deciding.extend(asked);
         Ok(Ok(Deciding { outcomes, last: deciding }))
     }
 

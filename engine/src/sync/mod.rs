@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`Session::round`](cycle): it is the way of a change, step by step.
 
+mod asked;
 mod attendance;
 mod compared;
 mod contest;
@@ -18,6 +19,7 @@ mod numbers;
 mod opened;
 mod order;
 mod plan;
+mod plugins;
 mod read;
 mod rejoin;
 mod resolve;
@@ -41,6 +43,7 @@ pub use create::Created;
 pub use cycle::Cycle;
 pub use load::{LoadOptions, Loaded, LoadedNode, LoadedTable, Stage};
 pub use plan::{Carriage, Change, Counts, MovedOn, Plan, PlanFile, PlannedConflict, PlannedRow, PlannedVersion, Wish};
+pub(crate) use plugins::LOCK;
 pub use resolve::{Remedy, ResolvedReport};
 pub use session::{Carried, Connector, Session, Stopped, Summary};
 pub use setup::{Checked, CheckedNode, CheckedTable, NodeLines};

@@ -217,6 +217,7 @@ mod tests {
             columns: Vec::new(),
             key: Vec::new(),
             policy: crate::merge::Policy::LatestWins,
+            resolver: None,
             operations: crate::config::Operations::ALL,
             updated: None,
             from: None,

@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::attendance::{Away, Member};
 use super::cycle::Cycle;
+use super::plugins::Plugins;
 use super::schedule::Schedule;
 use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
@@ -34,6 +35,7 @@ pub struct Session {
     pub(super) tidied: Option<Instant>,
     /// Which rows that wait were tried already.
     pub(super) schedule: Schedule,
+    pub(super) plugins: Plugins,
     pub(super) connector: Connector,
 }
 
@@ -95,6 +97,7 @@ impl Session {
             purged: false,
             tidied: None,
             schedule: Schedule::default(),
+            plugins: Plugins::default(),
             connector,
             config,
         }

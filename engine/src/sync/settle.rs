@@ -246,6 +246,7 @@ mod tests {
             name: "t".into(),
             key: vec![0],
             policy,
+            resolver: None,
             operations: Operations::ALL,
             updated,
             from: from.map(NodeId),

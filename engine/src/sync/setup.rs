@@ -63,6 +63,14 @@ pub struct NodeLines {
     pub done: Vec<String>,
 }
 
+/// How the table's conflicts are decided, for the report.
+fn told(table: &Table) -> String {
+    match &table.resolver {
+        Some(resolver) => format!("plugin {} {}", resolver.plugin().name, resolver.plugin().description.version),
+        None => table.policy.name().to_owned(),
+    }
+}
+
 impl Session {
     /// Looks at the connections, rights, tables and types of all nodes. Changes nothing.
     pub async fn check(&mut self) -> Result<Checked> {
@@ -90,7 +98,7 @@ impl Session {
                 mode: if table.compared { "compare" } else { "triggers" },
                 key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
                 columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
-                conflict: table.policy.name().to_owned(),
+                conflict: told(table),
             });
             self.warn_of(table, &mut checked.warnings);
         }
@@ -196,7 +204,7 @@ impl Session {
             if missing {
                 continue;
             }
-            match Table::agreed(&self.config, index, &catalogues) {
+            match Table::agreed(&self.config, index, &catalogues, &mut self.plugins) {
                 Ok(table) => {
                     numbers::judge(&self.config, index, &catalogues, checked);
                     if let Some(places) = table.interleaved(config, &catalogues) {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::lens::Lens;
+use super::plugins::Plugins;
 use super::settle;
 use super::table::{Form, SharedColumn, Table};
 use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
 use crate::merge::Policy;
 use crate::model::{Column, Domain, NodeId, TableSpec, Type};
 use crate::node::Catalogue;
+use crate::plugin::Resolver;
 
 /// The shared shape as it is kept beside every installed table, so that it stays what it was while nodes are away.
 #[derive(Serialize, Deserialize)]
@@ -20,6 +22,18 @@ struct Kept {
     /// Columns recorded before and after each change.
     #[serde(default)]
     images: Vec<String>,
+}
+
+impl Kept {
+    /// The columns, and the places of the key in them.
+    fn read(text: &str) -> Option<(Vec<SharedColumn>, Vec<usize>)> {
+        let kept: Kept = serde_json::from_str(text).ok()?;
+        let column = |(name, ty): (String, String)| Some(SharedColumn { name, ty: type_of(&ty)? });
+        let columns: Vec<SharedColumn> = kept.columns.into_iter().map(column).collect::<Option<_>>()?;
+        let place = |name: &String| columns.iter().position(|column| column.name == *name);
+        let key = kept.key.iter().map(place).collect::<Option<_>>()?;
+        Some((columns, key))
+    }
 }
 
 const NATIVE: &str = "native ";
@@ -42,42 +56,48 @@ fn type_of(text: &str) -> Option<Type> {
 }
 
 impl Table {
-    /// The table without any node's form, in the shape that was kept; `None` if the text is not such a shape.
-    pub fn from_kept(config: &TableConfig, index: usize, nodes: usize, kept: &str) -> Option<Table> {
-        let kept: Kept = serde_json::from_str(kept).ok()?;
-        let columns: Option<Vec<SharedColumn>> =
-            kept.columns.into_iter().map(|(name, ty)| Some(SharedColumn { name, ty: type_of(&ty)? })).collect();
-        let columns = columns?;
+    /// The table without any node's form, in the shape that was kept; `None` if the text is not such a shape. Fails if its
+    /// plugin cannot be opened.
+    pub fn from_kept(
+        config: &Config,
+        index: usize,
+        kept: &str,
+        plugins: &mut Plugins,
+    ) -> Result<Option<Table>, Box<Diagnostic>> {
+        let table = &config.tables[index];
+        let Some((columns, key)) = Kept::read(kept) else { return Ok(None) };
+        let (policy, resolver) = policy(config, table, &columns, &key, plugins)?;
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
-        let key: Option<Vec<usize>> = kept.key.iter().map(place).collect();
-        let policy = policy(&config.conflict, &columns);
-        Some(Table {
+        Ok(Some(Table {
             index,
-            name: config.name.clone(),
-            key: key?,
+            name: table.name.clone(),
+            key,
             policy,
-            operations: config.operations,
-            updated: config.updated.as_ref().and_then(|named| place(&named.name)),
-            from: config.from,
+            resolver,
+            operations: table.operations,
+            updated: table.updated.as_ref().and_then(|named| place(&named.name)),
+            from: table.from,
             compared: false,
-            forms: vec![None; nodes],
+            forms: vec![None; config.nodes.len()],
             stopped: None,
             columns,
-        })
+        }))
     }
 
     /// A table that is kept in step by comparison, whose shape is found when it is compared.
-    pub fn to_be_compared(config: &TableConfig, index: usize, nodes: usize) -> Table {
+    pub fn to_be_compared(config: &Config, index: usize) -> Table {
+        let table = &config.tables[index];
         Table {
             index,
-            name: config.name.clone(),
+            name: table.name.clone(),
             key: Vec::new(),
-            policy: policy(&config.conflict, &[]),
-            operations: config.operations,
+            policy: built_in(&table.conflict, &[]).unwrap_or(Policy::LatestWins),
+            resolver: None,
+            operations: table.operations,
             updated: None,
-            from: config.from,
+            from: table.from,
             compared: true,
-            forms: vec![None; nodes],
+            forms: vec![None; config.nodes.len()],
             stopped: None,
             columns: Vec::new(),
         }
@@ -87,10 +107,7 @@ impl Table {
     pub fn kept(&self) -> String {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
         let names = |places: &[usize]| places.iter().map(|&place| self.columns[place].name.clone()).collect();
-        let images = match &self.policy {
-            Policy::Sum(sums) => names(sums),
-            _ => Vec::new(),
-        };
+        let images = names(self.policy.recorded());
         serde_json::to_string(&Kept { columns, key: names(&self.key), images }).unwrap_or_default()
     }
 
@@ -101,7 +118,12 @@ impl Table {
     }
 
     /// The shape that the nodes' tables share, and every node's form; or everything that stands in the way.
-    pub fn agreed(config: &Config, index: usize, catalogues: &[(NodeId, Catalogue)]) -> Result<Table, Vec<Diagnostic>> {
+    pub fn agreed(
+        config: &Config,
+        index: usize,
+        catalogues: &[(NodeId, Catalogue)],
+        plugins: &mut Plugins,
+    ) -> Result<Table, Vec<Diagnostic>> {
         let table = &config.tables[index];
         let mut problems = Vec::new();
         for (node, catalogue) in catalogues {
@@ -139,10 +161,19 @@ impl Table {
             }
         }
         let updated = updated(config, table, &columns, &mut problems);
+        let (policy, resolver) = match policy(config, table, &columns, &key, plugins) {
+            Ok(policy) => policy,
+            Err(problem) => {
+                problems.push(*problem);
+                return Err(problems);
+            }
+        };
+        everywhere(config, table, &columns, &policy, &mut problems);
         let mut agreed = Table {
             index,
             name: table.name.clone(),
-            policy: policy(&table.conflict, &columns),
+            policy,
+            resolver,
             operations: table.operations,
             updated,
             from: table.from,
@@ -191,10 +222,7 @@ impl Table {
         if key.len() != catalogue.key.len() || !key.iter().all(|&at| catalogue.key.contains(&columns[at].name)) {
             return Err(format!("its key is no longer ({})", self.key_names()));
         }
-        let images = match &self.policy {
-            Policy::Sum(sums) => sums.iter().filter_map(place).collect(),
-            _ => Vec::new(),
-        };
+        let images = self.policy.recorded().iter().filter_map(place).collect();
         let spec = TableSpec {
             index: self.index,
             name: self.name.clone(),
@@ -245,14 +273,56 @@ fn updated(
     None
 }
 
-fn policy(conflict: &Conflict, columns: &[SharedColumn]) -> Policy {
+/// How the table's conflicts are decided, and who is asked about them.
+fn policy(
+    config: &Config,
+    table: &TableConfig,
+    columns: &[SharedColumn],
+    key: &[usize],
+    plugins: &mut Plugins,
+) -> Result<(Policy, Option<Arc<Resolver>>), Box<Diagnostic>> {
+    match &table.conflict {
+        // Where changes come from one node alone nobody is ever asked.
+        Conflict::Plugin(used) if table.from.is_none() => {
+            let resolver = plugins.resolver(config, &table.name, columns, key, used);
+            let resolver = resolver.map_err(|why| Box::new(config.diagnostic(&used.place, why.to_string(), "")))?;
+            Ok((Policy::Asked { recorded: resolver.recorded().to_vec() }, Some(resolver)))
+        }
+        conflict => Ok((built_in(conflict, columns).unwrap_or(Policy::LatestWins), None)),
+    }
+}
+
+/// The policy that decides without a plugin, if none is named.
+fn built_in(conflict: &Conflict, columns: &[SharedColumn]) -> Option<Policy> {
     let place = |name: &str| columns.iter().position(|column| column.name == name);
     match conflict {
-        Conflict::LatestWins => Policy::LatestWins,
-        Conflict::EarliestWins => Policy::EarliestWins,
-        Conflict::Park => Policy::Park,
-        Conflict::Prefer(nodes) => Policy::Prefer(nodes.clone()),
-        Conflict::Sum(named) => Policy::Sum(named.iter().filter_map(|column| place(&column.name)).collect()),
+        Conflict::LatestWins => Some(Policy::LatestWins),
+        Conflict::EarliestWins => Some(Policy::EarliestWins),
+        Conflict::Park => Some(Policy::Park),
+        Conflict::Prefer(nodes) => Some(Policy::Prefer(nodes.clone())),
+        Conflict::Sum(named) => Some(Policy::Sum(named.iter().filter_map(|column| place(&column.name)).collect())),
+        Conflict::Plugin(_) => None,
+    }
+}
+
+/// What is recorded at one node has to be recorded at all, or changes could not be told from one to the other.
+fn everywhere(
+    config: &Config,
+    table: &TableConfig,
+    columns: &[SharedColumn],
+    policy: &Policy,
+    problems: &mut Vec<Diagnostic>,
+) {
+    for &place in policy.recorded() {
+        let name = &columns[place].name;
+        for here in table.nodes.iter().filter(|here| here.omits(name)) {
+            let node = &config.nodes[here.node.index()].name;
+            let message = format!(
+                "`{name}` of `{}` does not live at {node}, and the table's conflicts are decided by what each change did to it",
+                table.name
+            );
+            problems.push(config.diagnostic(&here.place, message, "take it out of `omit`, or out of `conflict`"));
+        }
     }
 }
 

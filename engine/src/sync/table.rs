@@ -6,6 +6,7 @@ use super::lens::Lens;
 use crate::config::Operations;
 use crate::merge::Policy;
 use crate::model::{NodeId, TableSpec, Type};
+use crate::plugin::Resolver;
 
 /// One table of the sync.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Table {
     /// Places of the key in `columns`.
     pub key: Vec<usize>,
     pub policy: Policy,
+    /// Who is asked where the policy says so.
+    pub resolver: Option<Arc<Resolver>>,
     pub operations: Operations,
     /// The place of the column that tells when a row was last changed, if one is named.
     pub updated: Option<usize>,

@@ -350,6 +350,7 @@ mod tests {
             columns: columns.into_iter().map(|(name, ty)| SharedColumn { name: name.to_owned(), ty }).collect(),
             key: vec![0],
             policy: Policy::LatestWins,
+            resolver: None,
             operations: Operations::ALL,
             updated: None,
             from: None,

@@ -321,7 +321,8 @@ pub(super) fn shape(table: &Table, spec: &TableSpec) -> String {
         spec.local,
         columns.collect::<Vec<_>>()
     );
-    seal_of(text)
+    let asked = table.resolver.as_ref().map(|resolver| (&resolver.plugin().digest, resolver.config()));
+    seal_of((text, asked))
 }
 
 /// What tells one waiting version from another.

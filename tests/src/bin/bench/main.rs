@@ -9,6 +9,7 @@ mod latency;
 mod load;
 mod memory;
 mod place;
+mod plugins;
 mod raw;
 mod report;
 mod scale;
@@ -129,6 +130,7 @@ fn main() {
     };
     runtime.block_on(async {
         Box::pin(carry::run(&mut run)).await;
+        Box::pin(plugins::run(&mut run)).await;
         Box::pin(files::run(&mut run)).await;
         Box::pin(capture::run(&mut run)).await;
         Box::pin(memory::run(&mut run)).await;

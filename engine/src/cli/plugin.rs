@@ -1,0 +1,357 @@
+//! `concord plugin`: looking at plugins, pinning them, and testing them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::report::{Table, counted, json, say};
+use super::{Global, Output, load};
+use crate::config::{Config, Conflict};
+use crate::error::{ATTENTION, DONE, Error, Result, USAGE};
+use crate::plugin::fixture::{Answer, Fixture};
+use crate::plugin::{Failure, Host, Limits, Lock, Plugin, Resolver, broken, componentize};
+use crate::sync::LOCK;
+
+#[derive(Clone, Debug, Args)]
+#[command(about = "Look at plugins, pin them, and test them")]
+pub struct Plugins {
+    #[command(subcommand)]
+    pub command: PluginCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum PluginCommand {
+    #[command(
+        about = "Load plugins and say what they are; change nothing",
+        long_about = "Load plugins through all checks but those that need a table: size, digest, decoding, imports, roles, start, \
+                      description and schema. Without names: all that the configuration uses, compared with concord.lock.",
+        after_long_help = "Example:\n  concord plugin check\n  concord plugin check plugins/merge-fields.wasm --json"
+    )]
+    Check(Check),
+    #[command(
+        about = "Pin the plugins that the configuration uses, as they are now",
+        long_about = "Write concord.lock beside the configuration: the SHA-256 of every plugin in use. Only what is pinned runs. Keep \
+                      the file with the configuration.",
+        after_long_help = "Example:\n  concord plugin lock"
+    )]
+    Lock(LockArgs),
+    #[command(
+        about = "Make a plugin of what a compiler made",
+        long_about = "Make a component of a core module that was compiled for wasm32-unknown-unknown with the bindings of an interface, \
+                      as Rust makes it with the SDK. Components that other tools make need no such step.",
+        after_long_help = "Example:\n  cargo build --release --target wasm32-unknown-unknown\n  concord plugin build \
+                           target/wasm32-unknown-unknown/release/longest.wasm --output plugins/longest.wasm"
+    )]
+    Build(Build),
+    #[command(
+        about = "Ask a plugin about the cases in its fixtures, and try the laws of its role",
+        long_about = "Ask the compiled plugin about every case in a folder of fixtures, compare its answers with those that stand there, \
+                      and try on every case whether the laws hold that engines rely on. Tells fuel and memory.",
+        after_long_help = "Example:\n  concord plugin test plugins/merge-fields.wasm --fixtures merge-fields/fixtures"
+    )]
+    Test(Test),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Check {
+    /// Files of plugins
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LockArgs {
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Build {
+    /// The module that the compiler made
+    #[arg(value_name = "MODULE")]
+    pub module: PathBuf,
+    /// The file of the plugin, NAME.wasm
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Test {
+    /// The file of the plugin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The folder of its fixtures, files of JSON
+    #[arg(long, value_name = "FOLDER", default_value = "fixtures")]
+    pub fixtures: PathBuf,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+pub fn run(global: &Global, plugins: &Plugins) -> Result<u8> {
+    match &plugins.command {
+        PluginCommand::Check(args) => check(global, args),
+        PluginCommand::Lock(args) => lock(global, args),
+        PluginCommand::Build(args) => build(args),
+        PluginCommand::Test(args) => test(args),
+    }
+}
+
+/// What is known of a plugin.
+#[derive(Serialize)]
+struct Looked {
+    plugin: String,
+    file: String,
+    version: Option<String>,
+    summary: Option<String>,
+    roles: Vec<&'static str>,
+    sha256: Option<String>,
+    /// Whether concord.lock names this very file; absent without a configuration.
+    pinned: Option<bool>,
+    problem: Option<String>,
+}
+
+fn check(global: &Global, args: &Check) -> Result<u8> {
+    let host = host()?;
+    let mut all = Vec::new();
+    if args.files.is_empty() {
+        let config = load(global)?;
+        let lock = read_lock(&config)?;
+        for (name, file, limits) in used(&config) {
+            let pin = lock.pin(&name);
+            let plugin = Plugin::load(&host, &file, &name, limits, pin);
+            let mut looked = looked(name, file, plugin);
+            looked.pinned = Some(pin.is_some() && looked.problem.is_none());
+            if pin.is_none() && looked.problem.is_none() {
+                looked.problem = Some(format!("{LOCK} does not name it; `concord plugin lock` pins it as it is"));
+            }
+            all.push(looked);
+        }
+    } else {
+        for file in &args.files {
+            let name = name_of(file)?;
+            let plugin = Plugin::load(&host, file, &name, Limits::default(), None);
+            all.push(looked(name, file.clone(), plugin));
+        }
+    }
+    if args.output.json {
+        json(&all)?;
+    } else if all.is_empty() {
+        say("no table uses a plugin")?;
+    } else {
+        let mut table = Table::new(&["plugin", "version", "roles", "sha256", "summary"]);
+        for one in &all {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let digest = text(&one.sha256).chars().take(12).collect();
+            table.row([one.plugin.clone(), text(&one.version), one.roles.join(", "), digest, text(&one.summary)]);
+        }
+        table.print()?;
+        for problem in all.iter().filter_map(|one| one.problem.as_ref()) {
+            say(&format!("problem: {problem}"))?;
+        }
+    }
+    Ok(if all.iter().any(|one| one.problem.is_some()) { USAGE } else { DONE })
+}
+
+fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failure>) -> Looked {
+    let mut looked = Looked {
+        plugin: name,
+        file: file.display().to_string(),
+        version: None,
+        summary: None,
+        roles: Vec::new(),
+        sha256: None,
+        pinned: None,
+        problem: None,
+    };
+    match plugin {
+        Ok(plugin) => {
+            looked.version = Some(plugin.description.version.clone());
+            looked.summary = Some(plugin.description.summary.clone());
+            looked.roles = plugin.roles.iter().map(|role| role.as_str()).collect();
+            looked.sha256 = Some(plugin.digest);
+        }
+        Err(failure) => looked.problem = Some(failure.to_string()),
+    }
+    looked
+}
+
+fn lock(global: &Global, args: &LockArgs) -> Result<u8> {
+    let (host, config) = (host()?, load(global)?);
+    let path = config.folder().join(LOCK);
+    let old = read_lock(&config)?;
+    let load = |(name, file, limits): (String, PathBuf, Limits)| Plugin::load(&host, &file, &name, limits, None);
+    let plugins: Vec<std::result::Result<Plugin, Failure>> = used(&config).into_iter().map(load).collect();
+    let problems: Vec<String> = plugins.iter().filter_map(|plugin| Some(plugin.as_ref().err()?.to_string())).collect();
+    if !problems.is_empty() {
+        return Err(Error::Refused(problems));
+    }
+    let plugins: Vec<&Plugin> = plugins.iter().flatten().collect();
+    let mut new = Lock::default();
+    new.set(&plugins);
+    let changed: Vec<&str> =
+        new.pins.iter().filter(|pin| old.pin(&pin.name) != Some(*pin)).map(|pin| pin.name.as_str()).collect();
+    if new != old {
+        std::fs::write(&path, new.write()).map_err(|why| {
+            Error::Usage(format!("{} cannot be written: {why}; check its permissions", path.display()))
+        })?;
+    }
+    if args.output.json {
+        json(&serde_json::json!({ "file": path.display().to_string(), "pinned": changed, "all": new.pins.len() }))?;
+    } else if new == old {
+        say("everything is pinned as it is")?;
+    } else {
+        for name in &changed {
+            say(&format!("pinned {name}"))?;
+        }
+        let gone = old.pins.iter().filter(|pin| new.pin(&pin.name).is_none()).count() as u64;
+        if gone > 0 {
+            say(&format!("{} not used any more", counted(gone, "pin is", "pins are")))?;
+        }
+    }
+    Ok(DONE)
+}
+
+fn build(args: &Build) -> Result<u8> {
+    let name = name_of(&args.output)?;
+    let shown = args.module.display();
+    let module = std::fs::read(&args.module).map_err(|why| Error::Usage(format!("{shown} cannot be read: {why}")))?;
+    let component = componentize(&module).map_err(|why| Error::Usage(format!("{shown}: {why}")))?;
+    std::fs::write(&args.output, component)
+        .map_err(|why| Error::Usage(format!("{} cannot be written: {why}", args.output.display())))?;
+    let plugin = Plugin::load(&host()?, &args.output, &name, Limits::default(), None);
+    let plugin = plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?;
+    let roles = plugin.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" and ");
+    say(&format!("{} is the plugin {name} {}, a {roles}", args.output.display(), plugin.description.version))?;
+    Ok(DONE)
+}
+
+/// What came of one fixture.
+#[derive(Serialize)]
+struct Tested {
+    fixture: String,
+    conflicts: usize,
+    /// For each conflict, the mean.
+    fuel: u64,
+    /// The most in use, in bytes.
+    memory: usize,
+    failures: Vec<String>,
+}
+
+fn test(args: &Test) -> Result<u8> {
+    let name = name_of(&args.file)?;
+    let fixtures = Fixture::all(&args.fixtures).map_err(Error::Usage)?;
+    if fixtures.is_empty() {
+        return Err(Error::Usage(format!(
+            "{} holds no fixtures; they are files of JSON, which docs/src/plugins.md describes",
+            args.fixtures.display()
+        )));
+    }
+    let plugin = Plugin::load(&host()?, &args.file, &name, Limits::default(), None);
+    let plugin = Arc::new(plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?);
+    let tested: Vec<Tested> = fixtures.iter().map(|fixture| tried(&plugin, fixture)).collect();
+    if args.output.json {
+        json(&tested)?;
+    } else {
+        let mut table = Table::new(&["fixture", ">conflicts", ">fuel each", ">KiB", "result"]);
+        for one in &tested {
+            let result = if one.failures.is_empty() { "good" } else { "FAILED" };
+            let [conflicts, fuel, kib] =
+                [one.conflicts as u64, one.fuel, one.memory as u64 >> 10].map(|n| n.to_string());
+            table.row([one.fixture.clone(), conflicts, fuel, kib, result.to_owned()]);
+        }
+        table.print()?;
+        for one in &tested {
+            for failure in &one.failures {
+                say(&format!("\n{}: {failure}", one.fixture))?;
+            }
+        }
+    }
+    Ok(if tested.iter().all(|one| one.failures.is_empty()) { DONE } else { ATTENTION })
+}
+
+fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Tested {
+    let mut tested = Tested {
+        fixture: fixture.name.clone(),
+        conflicts: fixture.conflicts.len(),
+        fuel: 0,
+        memory: 0,
+        failures: Vec::new(),
+    };
+    let opened = Resolver::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
+    let resolver = match (opened, &fixture.refuses) {
+        (Err(failure), Some(code)) if *failure.code == **code => return tested,
+        (Err(failure), _) => {
+            tested.failures.push(failure.to_string());
+            return tested;
+        }
+        (Ok(_), Some(code)) => {
+            tested.failures.push(format!("it was to refuse its configuration as `{code}`, and took it"));
+            return tested;
+        }
+        (Ok(resolver), None) => resolver,
+    };
+    let conflicts: Vec<_> = fixture.conflicts.iter().map(|conflict| conflict.recorded(resolver.recorded())).collect();
+    let answers = resolver.resolve(&conflicts.iter().map(|conflict| conflict.dispute()).collect::<Vec<_>>());
+    for (at, (conflict, answer)) in fixture.conflicts.iter().zip(&answers).enumerate() {
+        let is = match answer {
+            Ok(resolution) => Answer::Resolution(resolution.clone()),
+            Err(failure) => Answer::Problem(failure.code.to_string()),
+        };
+        if is != conflict.answer {
+            let [is, was] = [&is, &conflict.answer].map(|answer| answer.told(&fixture.shape, conflict));
+            let why = answer.as_ref().err().map(|failure| format!("\n  because: {failure}")).unwrap_or_default();
+            tested.failures.push(format!("conflict {}:\n  answer   {is}\n  expected {was}{why}", at + 1));
+        }
+    }
+    let spent = resolver.spent();
+    tested.fuel = spent.fuel.checked_div(spent.rows).unwrap_or(0);
+    tested.memory = spent.memory;
+    match broken(plugin, fixture, &answers) {
+        Ok(broken) => {
+            let told = broken.iter().map(|(law, at)| format!("conflict {} breaks a law: {}", at + 1, law.as_str()));
+            tested.failures.extend(told);
+        }
+        Err(failure) => tested.failures.push(failure.to_string()),
+    }
+    tested
+}
+
+fn host() -> Result<Host> {
+    Host::shared().map_err(Error::Internal)
+}
+
+fn read_lock(config: &Config) -> Result<Lock> {
+    Lock::read(&config.folder().join(LOCK)).map_err(|why| Error::Refused(vec![why]))
+}
+
+/// The plugin that a file is named for.
+fn name_of(file: &std::path::Path) -> Result<String> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match file.extension().is_some_and(|extension| extension == "wasm") && crate::plugin::is_name(&name) {
+        true => Ok(name),
+        false => Err(Error::Usage(format!(
+            "{} is no name of a plugin's file: lower-case letters, digits and hyphens, and .wasm",
+            file.display()
+        ))),
+    }
+}
+
+/// The plugins that tables use, each once, with their files and limits.
+fn used(config: &Config) -> Vec<(String, PathBuf, Limits)> {
+    let mut names: Vec<&str> = config
+        .tables
+        .iter()
+        .filter_map(|table| match &table.conflict {
+            Conflict::Plugin(used) => Some(used.name.as_str()),
+            _ => None,
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let folder = config.plugins.folder.clone().unwrap_or_default();
+    names.into_iter().map(|name| (name.to_owned(), Plugin::file(&folder, name), config.plugins.limits(name))).collect()
+}

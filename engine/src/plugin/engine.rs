@@ -1,0 +1,118 @@
+//! The compiler and what all plugins share: settings, the clock that stops calls, and the folder of compiled code.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tracing::debug;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel};
+
+use super::bindings::concord::plugin::log;
+use super::limits::{STACK, TICK};
+use super::state::{self, State};
+
+/// What runs plugins; cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
+    cache: Option<Cache>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Host")
+    }
+}
+
+static SHARED: OnceLock<Result<Host, String>> = OnceLock::new();
+
+impl Host {
+    /// The host of this process, unless [`Host::share`] set another. Compiled code is kept in the folder that `CONCORD_CACHE_DIR` names, or in the user's own
+    /// cache; where there is neither, plugins are compiled whenever they are loaded.
+    pub fn shared() -> Result<Host, String> {
+        SHARED.get_or_init(|| Host::new(cache_folder().as_deref())).clone()
+    }
+
+    /// Makes this the host of the process; `false` if there is one already.
+    pub fn share(self) -> bool {
+        SHARED.set(Ok(self)).is_ok()
+    }
+
+    /// A host that keeps compiled code in `cache`, a folder that becomes private to the user.
+    pub fn new(cache: Option<&Path>) -> Result<Host, String> {
+        let cache = cache.and_then(|folder| match private_cache(folder) {
+            Ok(cache) => Some(cache),
+            Err(why) => {
+                debug!(folder = %folder.display(), %why, "Compiled plugins are not kept.");
+                None
+            }
+        });
+        Host::with_cache(cache).map_err(|why| format!("the WebAssembly engine does not start: {why:#}"))
+    }
+
+    fn with_cache(cache: Option<Cache>) -> wasmtime::Result<Host> {
+        let mut config = Config::new();
+        config
+            .consume_fuel(true)
+            .epoch_interruption(true)
+            .cranelift_opt_level(OptLevel::Speed)
+            // The same bits on every machine.
+            .cranelift_nan_canonicalization(true)
+            .wasm_relaxed_simd(false)
+            .max_wasm_stack(STACK)
+            .concurrency_support(false)
+            .cache(cache.clone());
+        // The stack of asynchronous calls has to hold that of WebAssembly, also where none is made.
+        config.async_stack_size(STACK + (1 << 20));
+        let engine = Engine::new(&config)?;
+        let mut linker: Linker<State> = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+        state::forbid_waiting(&mut linker)?;
+        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+        tick(&engine)?;
+        Ok(Host { engine, linker, cache })
+    }
+
+    /// How many components came out of the folder of compiled code, and how many had to be compiled.
+    pub fn cached(&self) -> Option<(usize, usize)> {
+        self.cache.as_ref().map(|cache| (cache.cache_hits(), cache.cache_misses()))
+    }
+}
+
+/// Lets the engine's time pass for as long as anybody uses it.
+fn tick(engine: &Engine) -> wasmtime::Result<()> {
+    let weak = engine.weak();
+    let ticking = move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(ticking)?;
+    Ok(())
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    variable("CONCORD_CACHE_DIR").or_else(|| {
+        let home = || variable("HOME").map(|home| home.join(".cache"));
+        variable("XDG_CACHE_HOME").or_else(home).map(|cache| cache.join("concord"))
+    })
+}
+
+/// The folder as a cache that only this user can write: what lies in it is run as it is.
+fn private_cache(folder: &Path) -> Result<Cache, String> {
+    let plugins = folder.join("plugins");
+    std::fs::create_dir_all(&plugins).map_err(|why| why.to_string())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Fails where the folder is somebody else's.
+        std::fs::set_permissions(&plugins, std::fs::Permissions::from_mode(0o700)).map_err(|why| why.to_string())?;
+    }
+    let mut config = CacheConfig::new();
+    config.with_directory(&plugins);
+    Cache::new(config).map_err(|why| format!("{why:#}"))
+}

@@ -1,0 +1,344 @@
+//! Fixtures: cases with the answers that a resolver has to give, as files of JSON beside a plugin.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value as Document};
+
+use super::resolver::{Change, Dispute, Resolution, Side};
+use super::shape::{Facts, Shape, ShapeColumn};
+use crate::model::{Key, Row, Type, Value, row_to_json, value_from_json};
+
+/// One file: a table, what the plugin is told about it, and conflicts with their answers.
+#[derive(Debug)]
+pub struct Fixture {
+    /// The file's name without its ending.
+    pub name: String,
+    pub shape: Shape,
+    pub facts: Facts,
+    /// What the file says to the plugin, as a JSON object.
+    pub config: String,
+    /// The code with which it refuses to be opened, if it has to.
+    pub refuses: Option<String>,
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A conflict, and what becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    pub key: Key,
+    /// In the order of the nodes' names.
+    pub versions: Vec<Version>,
+    pub latest: usize,
+    pub start: usize,
+    /// In the order of their times.
+    pub changes: Vec<Recorded>,
+    pub answer: Answer,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    pub node: String,
+    pub time: i64,
+    pub row: Option<Row>,
+}
+
+/// A change of the recorded columns. The places of `before` and `after` are those of the whole row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    pub node: String,
+    pub time: i64,
+    pub before: Option<Row>,
+    pub after: Option<Row>,
+    pub seen_by: Vec<usize>,
+}
+
+/// What a fixture expects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Resolution(Resolution),
+    /// A failure with this code.
+    Problem(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "about")]
+    _about: String,
+    table: FileTable,
+    #[serde(default)]
+    nodes: Vec<String>,
+    #[serde(default)]
+    config: Map<String, Document>,
+    #[serde(default)]
+    refuses: Option<String>,
+    #[serde(default)]
+    conflicts: Vec<FileConflict>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTable {
+    name: String,
+    /// Names and kinds, in their order.
+    columns: Map<String, Document>,
+    key: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileConflict {
+    versions: Vec<FileVersion>,
+    #[serde(default)]
+    changes: Vec<FileChange>,
+    #[serde(default)]
+    start: Option<String>,
+    answer: FileAnswer,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileVersion {
+    node: String,
+    time: i64,
+    row: Option<Map<String, Document>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileChange {
+    node: String,
+    time: i64,
+    before: Option<Map<String, Document>>,
+    after: Option<Map<String, Document>>,
+    seen_by: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum FileAnswer {
+    /// The version of this node.
+    Take(String),
+    Merged(Map<String, Document>),
+    Delete,
+    Park(String),
+    Problem(String),
+}
+
+impl Fixture {
+    /// Reads all fixtures of a folder, in the order of their names; or in words what is wrong with one.
+    pub fn all(folder: &Path) -> Result<Vec<Fixture>, String> {
+        let shown = folder.display();
+        let entries = std::fs::read_dir(folder).map_err(|why| format!("{shown} cannot be read: {why}"))?;
+        let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        files.sort();
+        let read = |path: &std::path::PathBuf| {
+            let text =
+                std::fs::read_to_string(path).map_err(|why| format!("{} cannot be read: {why}", path.display()))?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            Fixture::parse(&name, &text).map_err(|why| format!("{}: {why}", path.display()))
+        };
+        files.iter().map(read).collect()
+    }
+
+    pub fn parse(name: &str, text: &str) -> Result<Fixture, String> {
+        let file: File = serde_json::from_str(text).map_err(|why| why.to_string())?;
+        let mut columns = Vec::new();
+        for (name, kind) in file.table.columns {
+            let kind = kind.as_str().ok_or_else(|| format!("the kind of column `{name}` is no text"))?;
+            columns.push(ShapeColumn { name, ty: type_of(kind) });
+        }
+        let mut shape = Shape { name: file.table.name, columns, key: Vec::new() };
+        for column in &file.table.key {
+            let place = shape.place(column).ok_or_else(|| format!("there is no column `{column}` for the key"))?;
+            shape.key.push(place);
+        }
+        if shape.key.is_empty() {
+            return Err("the table has no key".to_owned());
+        }
+        let mut conflicts = Vec::new();
+        for (at, conflict) in file.conflicts.into_iter().enumerate() {
+            conflicts.push(conflict.read(&shape, &file.nodes).map_err(|why| format!("conflict {}: {why}", at + 1))?);
+        }
+        Ok(Fixture {
+            name: name.to_owned(),
+            shape,
+            facts: Facts { sync: "fixture".to_owned(), nodes: file.nodes },
+            config: Document::Object(file.config).to_string(),
+            refuses: file.refuses,
+            conflicts,
+        })
+    }
+}
+
+fn type_of(kind: &str) -> Type {
+    use Type::*;
+    let known = [Bool, Int, Float, Decimal, Text, Bytes, Date, Time, Timestamp, Instant, Json, Uuid, Any];
+    known.into_iter().find(|ty| ty.to_string() == kind).unwrap_or_else(|| Native(kind.to_owned()))
+}
+
+/// A row; columns that are not named are NULL.
+fn row(shape: &Shape, members: &Map<String, Document>) -> Result<Row, String> {
+    if let Some(unknown) = members.keys().find(|name| shape.place(name).is_none()) {
+        return Err(format!("there is no column `{unknown}`"));
+    }
+    let value = |column: &ShapeColumn| {
+        let document = members.get(&column.name).unwrap_or(&Document::Null);
+        let wrong = || format!("{document} is no {} for `{}`", column.ty, column.name);
+        value_from_json(&column.ty, document).ok_or_else(wrong)
+    };
+    shape.columns.iter().map(value).collect()
+}
+
+impl FileConflict {
+    fn read(self, shape: &Shape, nodes: &[String]) -> Result<Conflict, String> {
+        if self.versions.len() < 2 {
+            return Err("it takes two versions at least".to_owned());
+        }
+        let some = |members: Option<Map<String, Document>>| members.map(|members| row(shape, &members)).transpose();
+        let mut versions = Vec::new();
+        for version in self.versions {
+            versions.push(Version { node: version.node, time: version.time, row: some(version.row)? });
+        }
+        versions.sort_by(|a, b| (&a.node, a.time).cmp(&(&b.node, b.time)));
+        let place = |node: &str| {
+            let found = versions.iter().position(|version| version.node == node);
+            found.ok_or_else(|| format!("there is no version of `{node}`"))
+        };
+        let mut changes = Vec::new();
+        for change in self.changes {
+            let seen_by = change.seen_by.iter().map(|node| place(node)).collect::<Result<_, _>>()?;
+            let (before, after) = (some(change.before)?, some(change.after)?);
+            changes.push(Recorded { node: change.node, time: change.time, before, after, seen_by });
+        }
+        changes.sort_by_key(|change| change.time);
+        let answer = match self.answer {
+            FileAnswer::Take(node) => Answer::Resolution(Resolution::Take(place(&node)?)),
+            FileAnswer::Merged(members) => Answer::Resolution(Resolution::Merged(row(shape, &members)?)),
+            FileAnswer::Delete => Answer::Resolution(Resolution::Delete),
+            FileAnswer::Park(why) => Answer::Resolution(Resolution::Park(why)),
+            FileAnswer::Problem(code) => Answer::Problem(code),
+        };
+        let with_row = versions.iter().find_map(|version| version.row.as_ref());
+        let with_row = with_row.ok_or("all versions are deleted, which is no conflict")?;
+        let key: Key = shape.key.iter().map(|&at| with_row[at].clone()).collect();
+        // At equal times the node that stands first counts as the later, as in a sync.
+        let rank = |version: &Version| nodes.iter().position(|node| *node == version.node).unwrap_or(usize::MAX);
+        let by_age = |at: &usize| (versions[*at].time, std::cmp::Reverse(rank(&versions[*at])));
+        let latest = (0..versions.len()).max_by_key(by_age).unwrap_or(0);
+        let start = match &self.start {
+            Some(node) => place(node)?,
+            None => (0..versions.len()).filter(|&at| versions[at].row.is_some()).max_by_key(by_age).unwrap_or(latest),
+        };
+        Ok(Conflict { key, versions, latest, start, changes, answer })
+    }
+}
+
+impl Conflict {
+    /// The changes with the recorded columns alone, in the resolver's order.
+    pub fn recorded(&self, places: &[usize]) -> Conflict {
+        let only = |row: &Option<Row>| row.as_ref().map(|row| places.iter().map(|&at| row[at].clone()).collect());
+        let mut conflict = self.clone();
+        for change in &mut conflict.changes {
+            (change.before, change.after) = (only(&change.before), only(&change.after));
+        }
+        if places.is_empty() {
+            conflict.changes.clear();
+        }
+        conflict
+    }
+
+    pub fn dispute(&self) -> Dispute<'_> {
+        Dispute {
+            key: &self.key,
+            versions: self
+                .versions
+                .iter()
+                .map(|version| Side { node: &version.node, time: version.time, row: version.row.as_ref() })
+                .collect(),
+            latest: self.latest,
+            start: self.start,
+            base: self.changes.first().and_then(|change| change.before.as_ref()),
+            changes: self
+                .changes
+                .iter()
+                .map(|change| Change {
+                    node: &change.node,
+                    time: change.time,
+                    before: change.before.as_ref(),
+                    after: change.after.as_ref(),
+                    seen_by: change.seen_by.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Answer {
+    /// In the words of a fixture's file.
+    pub fn told(&self, shape: &Shape, conflict: &Conflict) -> String {
+        let names = || shape.columns.iter().map(|column| column.name.as_str());
+        let one =
+            |name: &str, value: Document| Document::Object(Map::from_iter([(name.to_owned(), value)])).to_string();
+        match self {
+            Answer::Resolution(Resolution::Take(at)) => one("take", conflict.versions[*at].node.as_str().into()),
+            Answer::Resolution(Resolution::Merged(row)) => one("merged", row_to_json(names(), row)),
+            Answer::Resolution(Resolution::Delete) => "\"delete\"".to_owned(),
+            Answer::Resolution(Resolution::Park(why)) => one("park", why.as_str().into()),
+            Answer::Problem(code) => one("problem", code.as_str().into()),
+        }
+    }
+}
+
+/// The row that an answer comes to; `None` where it is deleted or left to a person.
+pub(super) fn outcome<'a>(conflict: &'a Conflict, resolution: &'a Resolution) -> Option<&'a [Value]> {
+    match resolution {
+        Resolution::Take(at) => conflict.versions[*at].row.as_deref(),
+        Resolution::Merged(row) => Some(row),
+        Resolution::Delete | Resolution::Park(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"{
+        "table": {"name": "items", "columns": {"id": "integer", "note": "text", "stock": "integer"}, "key": ["id"]},
+        "nodes": ["office", "branch"],
+        "config": {"a": 1},
+        "conflicts": [{
+            "versions": [
+                {"node": "office", "time": 5, "row": {"id": 1, "note": "a", "stock": 3}},
+                {"node": "branch", "time": 5, "row": null}
+            ],
+            "changes": [{"node": "office", "time": 5, "before": {"stock": 2}, "after": {"stock": 3}, "seen_by": ["office"]}],
+            "answer": {"take": "office"}
+        }]
+    }"#;
+
+    #[test]
+    fn a_file_becomes_what_a_sync_would_tell() {
+        let fixture = Fixture::parse("x", FILE).unwrap();
+        let conflict = &fixture.conflicts[0];
+        let names: Vec<&str> = conflict.versions.iter().map(|version| version.node.as_str()).collect();
+        assert_eq!((names, conflict.latest, conflict.start), (vec!["branch", "office"], 1, 1));
+        assert_eq!(conflict.answer, Answer::Resolution(Resolution::Take(1)));
+        assert_eq!(conflict.changes[0].seen_by, [1]);
+        let recorded = conflict.recorded(&[2]);
+        assert_eq!(recorded.changes[0].before.as_deref(), Some(&[Value::Int(2)][..]));
+        assert_eq!(conflict.answer.told(&fixture.shape, conflict), r#"{"take":"office"}"#);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told() {
+        let why = |from: &str, to: &str| Fixture::parse("x", &FILE.replace(from, to)).unwrap_err();
+        assert_eq!(why(r#""stock": 3}"#, r#""stok": 3}"#), "conflict 1: there is no column `stok`");
+        assert_eq!(why(r#""note": "a""#, r#""note": 7"#), "conflict 1: 7 is no text for `note`");
+        assert_eq!(why(r#"{"take": "office"}"#, r#"{"take": "attic"}"#), "conflict 1: there is no version of `attic`");
+        assert!(why(r#""nodes""#, r#""node""#).contains("unknown field `node`"));
+        assert_eq!(why(r#"["id"]"#, "[]"), "the table has no key");
+    }
+}

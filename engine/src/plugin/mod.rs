@@ -1,0 +1,39 @@
+//! Plugins: WebAssembly components that filter, map and resolve, in a sandbox.
+//!
+//! [`Plugin::load`] brings a file through a sequence of checks, each with a message of its own; [`Resolver::open`] opens a
+//! role for one table, and from then on it answers batches. The interface is `wit/plugin.wit`. A plugin computes and
+//! nothing else: no files, network, environment or clock. What it may use up is bounded by [`Limits`], and whatever goes
+//! wrong in it becomes a [`Failure`] that names plugin, role, table and function; the instance is thrown away then, and the
+//! next call gets a new one.
+//!
+//! Invariant: nothing in this folder knows a database or the cycle. Calls block and may take as long as the limits allow, so
+//! they are made from threads that may block.
+
+mod bindings;
+mod build;
+mod engine;
+mod failure;
+pub mod fixture;
+mod instance;
+mod laws;
+mod limits;
+mod load;
+mod lock;
+mod resolver;
+mod schema;
+mod shape;
+mod state;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use build::componentize;
+pub use engine::Host;
+pub use failure::{Failure, Role};
+pub use instance::Spent;
+pub use laws::{Law, broken};
+pub use limits::{Limit, Limits};
+pub use load::{Description, Plugin, is_name};
+pub use lock::{Lock, Pin};
+pub use resolver::{Change, Dispute, Resolution, Resolver, Side};
+pub use shape::{Facts, Shape, ShapeColumn};

@@ -1,0 +1,335 @@
+//! The role that decides conflicts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::bindings::concord::plugin::types as wit;
+use super::bindings::exports::concord::plugin::resolver as guest;
+use super::failure::{Failure, Role, told};
+use super::instance::{Running, Spent};
+use super::limits::{BATCH, BATCH_WEIGHT, FAILURES};
+use super::load::{Plugin, on_own_thread};
+use super::schema::misfits;
+use super::shape::{Facts, Shape};
+use super::state::Who;
+use super::values::{row_from_wit, row_to_wit};
+use crate::model::{Key, Row, Value};
+
+/// A resolver, opened for one table.
+#[derive(Debug)]
+pub struct Resolver {
+    plugin: Arc<Plugin>,
+    shape: Shape,
+    context: wit::Context,
+    who: Who,
+    recorded: Vec<usize>,
+    running: Mutex<Option<Open>>,
+    spent: Mutex<Spent>,
+}
+
+/// An instance that was opened.
+struct Open {
+    running: Running,
+    guest: guest::Guest,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.running.fmt(f)
+    }
+}
+
+/// Versions of one row that have not seen each other.
+#[derive(Clone, Debug)]
+pub struct Dispute<'a> {
+    pub key: &'a Key,
+    /// In the order of the nodes' names.
+    pub versions: Vec<Side<'a>>,
+    /// The place of the version that was written last.
+    pub latest: usize,
+    /// The place of the version from which to add up changes.
+    pub start: usize,
+    /// The recorded columns before the versions went different ways, if that is known.
+    pub base: Option<&'a Row>,
+    /// In the order of their times.
+    pub changes: Vec<Change<'a>>,
+}
+
+/// A version of the row; `None` where it is deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    pub node: &'a str,
+    /// µs UTC.
+    pub time: i64,
+    pub row: Option<&'a Row>,
+}
+
+/// What a change did to the recorded columns.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    pub node: &'a str,
+    pub time: i64,
+    pub before: Option<&'a Row>,
+    pub after: Option<&'a Row>,
+    /// The places of the versions that have seen it.
+    pub seen_by: Vec<usize>,
+}
+
+/// The answer of a resolver.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resolution {
+    /// The version at this place.
+    Take(usize),
+    Merged(Row),
+    Delete,
+    /// A person decides.
+    Park(String),
+}
+
+impl Resolver {
+    /// Opens the role for a table: checks the configuration (a JSON object) against the plugin's schema, and what the
+    /// plugin wants to be told.
+    pub fn open(plugin: Arc<Plugin>, shape: Shape, config: &str, facts: &Facts) -> Result<Resolver, Failure> {
+        let of_table = |failure: Failure| failure.of(Role::Resolver, &shape.name);
+        plugin.expect(Role::Resolver).map_err(of_table)?;
+        let problems = misfits(plugin.schema.as_ref(), config);
+        if !problems.is_empty() {
+            let message = format!("its configuration does not fit: {}", problems.join("; "));
+            return Err(of_table(Failure::new(&plugin.name, "config", message)));
+        }
+        let who = Who { plugin: plugin.name.clone(), role: Some(Role::Resolver), table: Some(shape.name.clone()) };
+        let mut resolver = Resolver {
+            context: shape.context(config, facts),
+            plugin,
+            who,
+            shape,
+            recorded: Vec::new(),
+            running: Mutex::new(None),
+            spent: Mutex::new(Spent::default()),
+        };
+        let (open, recorded) = on_own_thread(|| resolver.start())?;
+        resolver.recorded = recorded;
+        resolver.running = Mutex::new(Some(open));
+        Ok(resolver)
+    }
+
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// What the file says to the plugin, as a JSON object.
+    pub fn config(&self) -> &str {
+        &self.context.config
+    }
+
+    /// The places of the columns whose values before and after each change the resolver wants to see, in its order.
+    pub fn recorded(&self) -> &[usize] {
+        &self.recorded
+    }
+
+    /// What was used up so far, to open it not counted.
+    pub fn spent(&self) -> Spent {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides each dispute. One that cannot be decided is a failure of its own; the others go on.
+    ///
+    /// Blocks, and may take as long as the limits allow.
+    pub fn resolve(&self, disputes: &[Dispute<'_>]) -> Vec<Result<Resolution, Failure>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = Vec::with_capacity(disputes.len());
+        let mut rest = disputes;
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(batch_of(rest));
+            rest = others;
+            match self.ask(&mut running, batch) {
+                Ok(all) => answers.extend(all),
+                Err(failure) if batch.len() == 1 => answers.push(Err(failure)),
+                // Which one it was shows when each is asked about alone.
+                Err(_) => self.ask_each(&mut running, batch, &mut answers),
+            }
+        }
+        answers
+    }
+
+    fn ask_each(
+        &self,
+        running: &mut Option<Open>,
+        batch: &[Dispute<'_>],
+        answers: &mut Vec<Result<Resolution, Failure>>,
+    ) {
+        let mut failures = 0;
+        let mut last: Option<Failure> = None;
+        for dispute in batch {
+            if let Some(last) = last.as_ref().filter(|_| failures >= FAILURES) {
+                let message =
+                    format!("it failed {failures} times in succession and is not asked any more: {}", last.message);
+                answers.push(Err(Failure { message: message.into(), ..last.clone() }));
+                continue;
+            }
+            match self.ask(running, std::slice::from_ref(dispute)) {
+                Ok(all) => {
+                    failures = 0;
+                    answers.extend(all);
+                }
+                Err(failure) => {
+                    failures += 1;
+                    last = Some(failure.clone());
+                    answers.push(Err(failure));
+                }
+            }
+        }
+    }
+
+    /// One call. An answer for each dispute, or what went wrong with the call as a whole.
+    fn ask(
+        &self,
+        running: &mut Option<Open>,
+        batch: &[Dispute<'_>],
+    ) -> Result<Vec<Result<Resolution, Failure>>, Failure> {
+        let mut open = match running.take() {
+            Some(open) => open,
+            None => self.reopen()?,
+        };
+        let conflicts: Vec<guest::Conflict> = batch.iter().map(conflict).collect();
+        let before = open.running.spent;
+        let Open { running: instance, guest } = &mut open;
+        let said =
+            instance.call(&self.plugin.limits, batch.len(), "resolve", |store| guest.call_resolve(store, &conflicts));
+        self.count(before, open.running.spent);
+        let said = said.map_err(|failure| failure.of(Role::Resolver, &self.shape.name))?;
+        if said.len() != batch.len() {
+            let message = format!("it gave {} answers to {} conflicts", said.len(), batch.len());
+            return Err(self.fails("answer", message));
+        }
+        if !open.running.full {
+            *running = Some(open);
+        }
+        Ok(said.into_iter().zip(batch).map(|(answer, dispute)| self.judged(answer, dispute)).collect())
+    }
+
+    /// An answer, if it is one to this dispute.
+    fn judged(
+        &self,
+        answer: Result<guest::Resolution, wit::Problem>,
+        dispute: &Dispute<'_>,
+    ) -> Result<Resolution, Failure> {
+        match answer {
+            Err(problem) => Err(self.problem(problem)),
+            Ok(guest::Resolution::Take(at)) if (at as usize) < dispute.versions.len() => {
+                Ok(Resolution::Take(at as usize))
+            }
+            Ok(guest::Resolution::Take(at)) => {
+                Err(self.fails("answer", format!("it took version {at} of {}, counted from 0", dispute.versions.len())))
+            }
+            Ok(guest::Resolution::Merged(row)) => {
+                let columns = self.shape.columns.iter().map(|column| (column.name.as_str(), &column.ty));
+                let row = row_from_wit(row, columns).map_err(|why| self.fails("answer", why))?;
+                let same = self.shape.key.iter().zip(dispute.key.iter()).all(|(&place, key)| row[place] == *key);
+                match same {
+                    true => Ok(Resolution::Merged(row)),
+                    false => Err(self.fails("answer", "it changed the key of the row".to_owned())),
+                }
+            }
+            Ok(guest::Resolution::Delete) => Ok(Resolution::Delete),
+            Ok(guest::Resolution::Park(why)) => Ok(Resolution::Park(told(&why, 500))),
+            Ok(guest::Resolution::Other(what)) => {
+                Err(self.fails("answer", format!("it answered what is not known here: `{}`", told(&what, 60))))
+            }
+        }
+    }
+
+    /// A new instance in place of one that broke down. It has to want what the first one wanted.
+    fn reopen(&self) -> Result<Open, Failure> {
+        let (open, recorded) = self.start()?;
+        match recorded == self.recorded {
+            true => Ok(open),
+            false => Err(self.fails("open", "it does not want the same columns as before".to_owned()).calling("open")),
+        }
+    }
+
+    fn start(&self) -> Result<(Open, Vec<usize>), Failure> {
+        let of_table = |failure: Failure| failure.of(Role::Resolver, &self.shape.name);
+        let drifted =
+            |why: wasmtime::Error| of_table(Failure::new(&self.plugin.name, "role", told(&format!("{why:#}"), 300)));
+        let indices = guest::GuestIndices::new(&self.plugin.pre).map_err(drifted)?;
+        let mut running = Running::start(&self.plugin, &self.who).map_err(of_table)?;
+        let guest = running.guest(|store, instance| indices.load(store, instance)).map_err(drifted)?;
+        let said = running.call(&self.plugin.limits, 1, "open", |store| guest.call_open(store, &self.context));
+        let needs = said.map_err(of_table)?.map_err(|problem| self.problem(problem).calling("open"))?;
+        let mut recorded = Vec::new();
+        for name in needs.recorded {
+            let wrong = match self.shape.place(&name) {
+                None => "which the table does not have",
+                Some(place) if self.shape.key.contains(&place) => "which is part of the key and never changes",
+                Some(place) if recorded.contains(&place) => "and does so twice",
+                Some(place) => {
+                    recorded.push(place);
+                    continue;
+                }
+            };
+            let message = format!("it wants to see the changes of `{}`, {wrong}", told(&name, 60));
+            return Err(self.fails("open", message).calling("open"));
+        }
+        running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
+        Ok((Open { running, guest }, recorded))
+    }
+
+    fn fails(&self, code: &str, message: String) -> Failure {
+        Failure::new(&self.plugin.name, code, message).of(Role::Resolver, &self.shape.name).calling("resolve")
+    }
+
+    fn problem(&self, problem: wit::Problem) -> Failure {
+        let column = problem.column.map(|column| format!("`{}`: ", told(&column, 60))).unwrap_or_default();
+        let failure = self.fails(&told(&problem.code, 60), format!("{column}{}", told(&problem.message, 500)));
+        Failure { hint: problem.hint.map(|hint| told(&hint, 500).into()), ..failure }
+    }
+
+    fn count(&self, before: Spent, after: Spent) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.calls += after.calls - before.calls;
+        spent.rows += after.rows - before.rows;
+        spent.fuel += after.fuel - before.fuel;
+        spent.time += after.time.saturating_sub(before.time);
+        spent.memory = spent.memory.max(after.memory);
+    }
+}
+
+/// How many of these, at least one, make one call.
+fn batch_of(disputes: &[Dispute<'_>]) -> usize {
+    let mut weight = 0;
+    let fits = |dispute: &&Dispute<'_>| {
+        let row = |row: Option<&Row>| row.map_or(0, |row| row.iter().map(Value::weight).sum::<usize>());
+        let versions: usize = dispute.versions.iter().map(|version| row(version.row)).sum();
+        let changes: usize = dispute.changes.iter().map(|change| row(change.before) + row(change.after)).sum();
+        weight += versions + changes;
+        weight <= BATCH_WEIGHT
+    };
+    disputes.iter().take(BATCH).take_while(fits).count().max(1)
+}
+
+fn conflict(dispute: &Dispute<'_>) -> guest::Conflict {
+    let row = |row: Option<&Row>| row.map(|row| row_to_wit(row));
+    let place = |at: &usize| u32::try_from(*at).unwrap_or(u32::MAX);
+    guest::Conflict {
+        key: row_to_wit(dispute.key),
+        versions: dispute
+            .versions
+            .iter()
+            .map(|side| guest::Version { node: side.node.to_owned(), time: side.time, row: row(side.row) })
+            .collect(),
+        latest: place(&dispute.latest),
+        start: place(&dispute.start),
+        base: row(dispute.base),
+        changes: dispute
+            .changes
+            .iter()
+            .map(|change| guest::Change {
+                node: change.node.to_owned(),
+                time: change.time,
+                before: row(change.before),
+                after: row(change.after),
+                seen_by: change.seen_by.iter().map(place).collect(),
+            })
+            .collect(),
+    }
+}

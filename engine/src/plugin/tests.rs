@@ -1,0 +1,169 @@
+//! Loading what is no plugin, told step by step; what WebAssembly can be written by hand for.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use wasmtime::Store;
+use wasmtime::component::Component;
+
+use super::state::{State, Who};
+use super::*;
+
+fn host() -> Host {
+    Host::new(None).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// A file `x.wasm` of these bytes.
+fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Plugin::file(folder.path(), "x");
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+/// What is said when this is loaded, with its code.
+fn said(bytes: &[u8]) -> (String, String) {
+    let (folder, path) = file(bytes);
+    let failure = Plugin::load(&host(), &path, "x", Limits::default(), None).unwrap_err();
+    let text = failure.to_string().replace(&folder.path().display().to_string(), "plugins");
+    (failure.code.into(), text)
+}
+
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn what_is_no_component_is_told_from_the_first_bytes() {
+    let (code, text) = said(b"hello");
+    assert_eq!(code, "decode");
+    assert_eq!(text, "plugin `x`: plugins/x.wasm is no WebAssembly (decode); a plugin is a component, a .wasm file");
+    let (code, text) = said(&component("(module)"));
+    assert_eq!(code, "decode");
+    assert!(text.contains("is a core module of WebAssembly and no component"), "{text}");
+    // The text form is refused too: a pin is one of bytes that are run.
+    assert_eq!(said(b"(component)").0, "decode");
+    let mut broken = component("(component (core module (func)))");
+    broken.truncate(broken.len() - 3);
+    let (code, text) = said(&broken);
+    assert!(code == "decode" && text.contains("cannot be compiled"), "{text}");
+}
+
+#[test]
+fn compiled_code_of_others_is_never_read() {
+    let host = host();
+    let compiled = host.engine.precompile_component(&component("(component)")).unwrap();
+    let (code, text) = said(&compiled);
+    assert!(code == "decode" && text.contains("is no WebAssembly"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_there_or_too_large_is_not_read() {
+    let (_folder, path) = file(&[0; 2_000]);
+    let limits = Limits { file: 1_000, ..Limits::default() };
+    let failure = Plugin::load(&host(), &path, "x", limits, None).unwrap_err();
+    assert_eq!(&*failure.code, "file");
+    assert!(failure.message.ends_with("has 2000 bytes, and the limit is 1000"), "{failure}");
+    let failure = Plugin::load(&host(), &path.with_file_name("y.wasm"), "y", limits, None).unwrap_err();
+    assert!(failure.message.starts_with("there is no file "), "{failure}");
+}
+
+#[test]
+fn another_file_than_the_one_pinned_is_not_looked_into() {
+    let (_folder, path) = file(b"hello");
+    let pin = Pin { name: "x".into(), version: "1.2.0".into(), sha256: "0".repeat(64) };
+    let failure = Plugin::load(&host(), &path, "x", Limits::default(), Some(&pin)).unwrap_err();
+    assert_eq!(&*failure.code, "digest");
+    let digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    assert!(failure.message.contains(digest) && failure.message.contains("version 1.2.0"), "{failure}");
+}
+
+#[test]
+fn imports_and_roles_are_looked_at_before_anything_runs() {
+    let (code, text) = said(&component(r#"(component (import "wasi:http/types@0.2.0" (instance)))"#));
+    assert!(code == "import" && text.contains("needs `wasi:http/types@0.2.0`, which plugins are not given"), "{text}");
+    let (code, text) = said(&component("(component)"));
+    assert!(code == "role" && text.contains("plays no role: it exports nothing"), "{text}");
+    let exports = r#"(component
+        (instance $i)
+        (export "concord:plugin/describe@0.1.0" (instance $i))
+        (export "concord:plugin/filter@0.1.0" (instance $i)))"#;
+    let (code, text) = said(&component(exports));
+    assert!(code == "role" && text.contains("its `describe` is not that of the interface"), "{text}");
+    let newer = r#"(component (instance $i) (export "concord:plugin/filter@0.2.0" (instance $i)))"#;
+    let (code, text) = said(&component(newer));
+    assert!(code == "role" && text.contains("made for concord:plugin@0.2.0"), "{text}");
+}
+
+/// What becomes of a component that does this when it is started.
+fn start(text: &str) -> String {
+    let host = host();
+    let mut store = Store::new(&host.engine, State::new(Who { plugin: "x".into(), role: None, table: None }, 1 << 20));
+    store.limiter(|state| state);
+    store.set_fuel(1_000_000).unwrap();
+    store.set_epoch_deadline(100);
+    let component = Component::from_binary(&host.engine, &component(text)).unwrap();
+    match host.linker.instantiate(&mut store, &component) {
+        Ok(_) => "it started".to_owned(),
+        Err(why) => format!("{why:#}"),
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_clock_that_stands_still() {
+    let waits = |version: &str, function: &str| {
+        start(&format!(
+            r#"(component
+            (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+            (alias export $poll "pollable" (type $pollable))
+            (import "wasi:clocks/monotonic-clock@{version}" (instance $clock
+                (alias outer 1 $pollable (type $p))
+                (export "pollable" (type $own (eq $p)))
+                (export "now" (func (result u64)))
+                (export "{function}" (func (param "when" u64) (result (own $own))))))
+            (core func $wait (canon lower (func $clock "{function}")))
+            (core module $m
+                (import "" "wait" (func $wait (param i64) (result i32)))
+                (func $start (drop (call $wait (i64.const 3600000000000))))
+                (start $start))
+            (core instance (instantiate $m (with "" (instance (export "wait" (func $wait)))))))"#
+        ))
+    };
+    for function in ["subscribe-duration", "subscribe-instant"] {
+        // A component finds what it was built against in any later version.
+        for version in ["0.2.0", "0.2.3", "0.2.12"] {
+            let said = waits(version, function);
+            assert!(said.contains("wants to wait"), "{function} of {version}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_a_start_may_use_up_is_bounded() {
+    let module = |body: &str| format!("(component (core module $m {body}) (core instance (instantiate $m)))");
+    assert_eq!(start(&module("(memory 16)")), "it started");
+    assert!(start(&module("(memory 17)")).contains("no more memory"));
+    assert!(start(&module("(func $f (loop (br 0))) (start $f)")).contains("all fuel consumed"));
+    assert!(start(&module("(table 200001 funcref)")).contains("no larger table"));
+    // All memories count together.
+    let two =
+        "(component (core module $m (memory 10)) (core instance (instantiate $m)) (core instance (instantiate $m)))";
+    assert!(start(two).contains("no more memory"));
+}
+
+#[test]
+fn compiled_code_is_kept_in_a_folder_of_our_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = component("(component (core module (func (export \"f\"))))");
+    for (hits, misses) in [(0, 1), (1, 0)] {
+        let host = Host::new(Some(folder.path())).unwrap();
+        Component::from_binary(&host.engine, &bytes).unwrap();
+        assert_eq!(host.cached(), Some((hits, misses)));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(folder.path().join("plugins")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}

@@ -1,0 +1,116 @@
+//! Asking a resolver: from contests to what a plugin is told of them, and from its answers to verdicts.
+
+use super::decide::Ready;
+use super::fetch::Weighed;
+use crate::merge::{self, Candidate, Verdict};
+use crate::model::{NodeId, Row, Stamp};
+use crate::plugin::{Change, Dispute, Failure, Resolution, Resolver, Side};
+
+/// A contest that somebody is asked about, with what it takes to understand the answer.
+struct Question<'a> {
+    at: usize,
+    dispute: Dispute<'a>,
+    candidates: Vec<Candidate<'a>>,
+    /// For each version as the plugin counts them its place among the candidates.
+    order: Vec<usize>,
+}
+
+/// What a resolver says about the contests that are conflicts: a verdict and its reason for each. Blocks.
+pub(super) fn ask(
+    resolver: &Resolver,
+    policy: &merge::Policy,
+    contests: &[(Weighed, Ready)],
+    names: &[String],
+) -> Vec<Option<(Verdict, String)>> {
+    let questions: Vec<Question<'_>> = contests
+        .iter()
+        .enumerate()
+        .filter_map(|(at, (weighed, ready))| {
+            let candidates = ready.candidates(&weighed.contest, &weighed.tops);
+            merge::is_conflict(policy, &candidates).then(|| question(at, weighed, ready, candidates, names))
+        })
+        .collect();
+    let disputes: Vec<Dispute<'_>> = questions.iter().map(|question| question.dispute.clone()).collect();
+    let answers = resolver.resolve(&disputes);
+    let mut verdicts: Vec<Option<(Verdict, String)>> = contests.iter().map(|_| None).collect();
+    for (question, answer) in questions.iter().zip(answers) {
+        verdicts[question.at] = Some(question.verdict(&resolver.plugin().name, answer, names));
+    }
+    verdicts
+}
+
+fn question<'a>(
+    at: usize,
+    weighed: &'a Weighed,
+    ready: &'a Ready,
+    candidates: Vec<Candidate<'a>>,
+    names: &'a [String],
+) -> Question<'a> {
+    let name = |node: NodeId| names[node.index()].as_str();
+    let stamp = |place: usize| candidates[place].version.stamp;
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    // Nobody's place may depend on who was read first.
+    order.sort_by_cached_key(|&place| {
+        let version = candidates[place].version;
+        (name(version.stamp.node), version.stamp.time, version.vector.write(names))
+    });
+    let placed = |place: usize| order.iter().position(|&other| other == place).unwrap_or(0);
+    let latest = merge::latest(&candidates);
+    let start = merge::start(&candidates).unwrap_or(latest);
+    let side =
+        |&place: &usize| Side { node: name(stamp(place).node), time: stamp(place).time, row: candidates[place].row };
+    let mut changes: Vec<(Stamp, i64, Change<'a>)> = Vec::new();
+    for (delta, time) in &ready.deltas {
+        let seen: Vec<usize> =
+            (0..order.len()).filter(|&place| candidates[order[place]].version.vector.saw(&delta.dot)).collect();
+        if seen.len() < order.len() {
+            let stamp = Stamp { time: *time, node: delta.dot.node };
+            let (before, after) = (delta.before.as_ref(), delta.after.as_ref());
+            changes.push((
+                stamp,
+                delta.dot.number,
+                Change { node: name(delta.dot.node), time: *time, before, after, seen_by: seen },
+            ));
+        }
+    }
+    changes.sort_by_key(|(stamp, number, _)| (*stamp, *number));
+    let changes: Vec<Change<'a>> = changes.into_iter().map(|(.., change)| change).collect();
+    let base: Option<&'a Row> = changes.first().and_then(|change| change.before);
+    let dispute = Dispute {
+        key: &weighed.key,
+        versions: order.iter().map(side).collect(),
+        latest: placed(latest),
+        start: placed(start),
+        base,
+        changes,
+    };
+    Question { at, dispute, candidates, order }
+}
+
+impl Question<'_> {
+    fn verdict(&self, plugin: &str, answer: Result<Resolution, Failure>, names: &[String]) -> (Verdict, String) {
+        let told = |place: usize| {
+            let stamp = &self.candidates[place].version.stamp;
+            format!("{} ({stamp})", names[stamp.node.index()])
+        };
+        let among = || self.order.iter().map(|&place| told(place)).collect::<Vec<_>>().join(" and ");
+        match answer {
+            Ok(Resolution::Take(at)) => {
+                let place = self.order[at];
+                let others = self.order.iter().filter(|&&other| other != place).map(|&other| told(other));
+                let others = others.collect::<Vec<_>>().join(" and ");
+                (Verdict::Take(place), format!("plugin `{plugin}`: takes {} and not {others}", told(place)))
+            }
+            Ok(Resolution::Merged(row)) => (Verdict::Merge(row), format!("plugin `{plugin}`: merges {}", among())),
+            Ok(Resolution::Delete) => (Verdict::Delete, format!("plugin `{plugin}`: deletes, of {}", among())),
+            Ok(Resolution::Park(why)) => {
+                let reason = format!("plugin `{plugin}` leaves it to a person: {why}");
+                (Verdict::Park(reason.clone()), reason)
+            }
+            Err(failure) => {
+                let reason = failure.to_string();
+                (Verdict::Park(reason.clone()), reason)
+            }
+        }
+    }
+}

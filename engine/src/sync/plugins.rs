@@ -1,0 +1,61 @@
+//! The plugins that the tables of a session use: loaded once, opened for each table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::table::SharedColumn;
+use crate::config::{Config, PluginUse};
+use crate::plugin::{Facts, Failure, Host, Lock, Plugin, Resolver, Shape, ShapeColumn};
+
+/// The plugins of a session, each loaded when it is first needed.
+#[derive(Debug, Default)]
+pub struct Plugins {
+    lock: Option<Lock>,
+    loaded: HashMap<String, Arc<Plugin>>,
+}
+
+/// The file that pins plugins, beside the configuration file.
+pub(crate) const LOCK: &str = "concord.lock";
+
+impl Plugins {
+    /// Opens a resolver for a table of this shape.
+    pub fn resolver(
+        &mut self,
+        config: &Config,
+        table: &str,
+        columns: &[SharedColumn],
+        key: &[usize],
+        used: &PluginUse,
+    ) -> Result<Arc<Resolver>, Failure> {
+        let plugin = self.plugin(config, &used.name)?;
+        let column = |column: &SharedColumn| ShapeColumn { name: column.name.clone(), ty: column.ty.clone() };
+        let shape = Shape { name: table.to_owned(), columns: columns.iter().map(column).collect(), key: key.to_vec() };
+        let facts = Facts { sync: config.name.clone(), nodes: config.node_names() };
+        Resolver::open(plugin, shape, &used.config, &facts).map(Arc::new)
+    }
+
+    /// The plugin of this name, if it is the one that is pinned.
+    fn plugin(&mut self, config: &Config, name: &str) -> Result<Arc<Plugin>, Failure> {
+        if let Some(plugin) = self.loaded.get(name) {
+            return Ok(Arc::clone(plugin));
+        }
+        let fail = |code: &str, message: String| Failure::new(name, code, message);
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            None => Lock::read(&config.folder().join(LOCK)).map_err(|why| fail("lock", why))?,
+        };
+        let lock = self.lock.insert(lock);
+        let Some(pin) = lock.pin(name) else {
+            let hint = "look at it with `concord plugin check`, and pin it with `concord plugin lock`";
+            return Err(fail("lock", format!("{LOCK} does not name it")).hint(hint));
+        };
+        let Some(folder) = &config.plugins.folder else {
+            return Err(fail("file", "the file names no folder of plugins".to_owned()));
+        };
+        let host = Host::shared().map_err(|why| fail("host", why))?;
+        let file = Plugin::file(folder, name);
+        let plugin = Arc::new(Plugin::load(&host, &file, name, config.plugins.limits(name), Some(pin))?);
+        self.loaded.insert(name.to_owned(), Arc::clone(&plugin));
+        Ok(plugin)
+    }
+}

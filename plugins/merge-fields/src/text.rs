@@ -1,0 +1,92 @@
+//! Merging texts line by line: what was changed in different places is kept.
+
+use concord_plugin::Value;
+
+/// Lines that are compared at most where two texts differ.
+const MOST: usize = 3_000;
+
+/// In place of the lines of the base from `start` to before `end`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Edit<'a> {
+    start: usize,
+    end: usize,
+    lines: Vec<&'a str>,
+}
+
+/// The text with all that the versions did to the base. NULL is an empty text, unless all are NULL.
+pub fn merge(base: Option<&Value>, versions: &[&Value]) -> Result<Value, String> {
+    let Some(first) = versions.first() else { return Ok(Value::Null) };
+    if versions.iter().all(|version| version.same(first)) {
+        return Ok((*first).clone());
+    }
+    let base = text(base.ok_or("what it was before is not known")?)?;
+    let base: Vec<&str> = base.split('\n').collect();
+    let mut edits: Vec<Edit<'_>> = Vec::new();
+    for version in versions {
+        edits.extend(edits_of(&base, text(version)?)?);
+    }
+    edits.sort();
+    // What several did alike is done once.
+    edits.dedup();
+    let mut merged: Vec<&str> = Vec::new();
+    let mut done = 0;
+    let mut last: Option<&Edit<'_>> = None;
+    for edit in &edits {
+        let collides = |last: &Edit<'_>| edit.start < last.end || (edit.start == last.start && edit.end == last.end);
+        if last.is_some_and(collides) {
+            return Err(format!("its line {} was changed in several ways", edit.start + 1));
+        }
+        merged.extend(&base[done..edit.start]);
+        merged.extend(&edit.lines);
+        (done, last) = (edit.end, Some(edit));
+    }
+    merged.extend(&base[done..]);
+    Ok(Value::Text(merged.join("\n")))
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    match value {
+        Value::Null => Ok(""),
+        Value::Text(text) => Ok(text),
+        _ => Err("there are values that are no text".to_owned()),
+    }
+}
+
+/// What has to be done to the base to get a text.
+fn edits_of<'a>(base: &[&str], text: &'a str) -> Result<Vec<Edit<'a>>, String> {
+    let lines: Vec<&'a str> = text.split('\n').collect();
+    let head = base.iter().zip(&lines).take_while(|(a, b)| a == b).count();
+    let rest = base.len().min(lines.len()) - head;
+    let tail = base.iter().rev().zip(lines.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
+    let (old, new) = (&base[head..base.len() - tail], &lines[head..lines.len() - tail]);
+    if old.len() > MOST || new.len() > MOST {
+        return Err(format!("more than {MOST} lines differ"));
+    }
+    // The lengths of the longest common subsequences of what is behind each pair of places.
+    let width = new.len() + 1;
+    let mut common = vec![0u16; (old.len() + 1) * width];
+    for at in (0..old.len()).rev() {
+        for to in (0..new.len()).rev() {
+            common[at * width + to] = match old[at] == new[to] {
+                true => common[(at + 1) * width + to + 1] + 1,
+                false => common[(at + 1) * width + to].max(common[at * width + to + 1]),
+            };
+        }
+    }
+    let mut edits: Vec<Edit<'a>> = Vec::new();
+    let (mut at, mut to) = (0, 0);
+    while at < old.len() || to < new.len() {
+        if at < old.len() && to < new.len() && old[at] == new[to] {
+            (at, to) = (at + 1, to + 1);
+            continue;
+        }
+        let (from_at, from_to) = (at, to);
+        while (at < old.len() || to < new.len()) && !(at < old.len() && to < new.len() && old[at] == new[to]) {
+            let skips_old =
+                to == new.len() || (at < old.len() && common[(at + 1) * width + to] >= common[at * width + to + 1]);
+            (at, to) = if skips_old { (at + 1, to) } else { (at, to + 1) };
+        }
+        edits.push(Edit { start: head + from_at, end: head + at, lines: new[from_to..to].to_vec() });
+    }
+    Ok(edits)
+}

@@ -1,0 +1,80 @@
+//! What plugins of Concord in Rust are written with. A whole plugin:
+//!
+//! ```ignore
+//! use concord_plugin::*;
+//!
+//! struct Longest;
+//!
+//! impl Plugin for Longest {
+//!     const NAME: &str = "longest";
+//!     const SUMMARY: &str = "The version with the longest note wins";
+//! }
+//!
+//! impl Resolver for Longest {
+//!     fn open(_: &Context) -> Result<Self, Problem> {
+//!         Ok(Longest)
+//!     }
+//!
+//!     fn resolve(&self, conflict: &Conflict) -> Result<Resolution, Problem> {
+//!         let length = |version: &Version| version.row.as_ref().map_or(0, |row| row[2].as_text().unwrap_or("").len());
+//!         let longest = (0..conflict.versions.len()).max_by_key(|&at| length(&conflict.versions[at]));
+//!         Ok(Resolution::Take(longest.unwrap_or(0) as u32))
+//!     }
+//! }
+//!
+//! resolver!(Longest);
+//! ```
+//!
+//! A panic is no answer: it costs the instance, and the row waits for a person. Answer a [`Problem`] instead.
+
+#[doc(hidden)]
+pub mod inside;
+pub mod resolver;
+pub mod value;
+
+pub use inside::{Column, Context, Kind, Level, Problem, Row, Table, Value, log};
+pub use resolver::{Change, Conflict, Resolution, Resolver, Version};
+
+#[doc(hidden)]
+pub use inside::silence;
+
+/// Who a plugin is.
+pub trait Plugin {
+    /// Lower-case letters, digits and hyphens; the name of its file.
+    const NAME: &str;
+    const VERSION: &str = "0.1.0";
+    /// What it does, in a sentence.
+    const SUMMARY: &str;
+    /// The JSON Schema of its configuration; empty if it takes none.
+    const CONFIG_SCHEMA: &str = "";
+}
+
+/// A problem with this code and message.
+pub fn problem(code: &str, message: impl Into<String>) -> Problem {
+    Problem { code: code.to_owned(), message: message.into(), column: None, hint: None }
+}
+
+impl Context {
+    /// The configuration, read into a type that serde can read.
+    pub fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_str(&self.config).map_err(|why| problem("config", why.to_string()))
+    }
+
+    /// The names of the nodes, in the order of the file.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.facts.iter().filter(|(name, _)| name == "node").map(|(_, node)| node.as_str())
+    }
+
+    /// The place of a column, or a problem that names it.
+    pub fn place(&self, column: &str) -> Result<usize, Problem> {
+        let place = self.table.columns.iter().position(|known| known.name == column);
+        place.ok_or_else(|| {
+            let names: Vec<&str> = self.table.columns.iter().map(|column| column.name.as_str()).collect();
+            Problem {
+                column: Some(column.to_owned()),
+                hint: Some(format!("it has: {}", names.join(", "))),
+                ..problem("unknown-column", format!("`{}` has no such column", self.table.name))
+            }
+        })
+    }
+}

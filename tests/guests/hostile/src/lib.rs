@@ -1,0 +1,256 @@
+//! A plugin that does everything that a plugin must not. Which of it, its configuration says: `{"attack": "…"}`.
+//!
+//! A row whose text column (the second) says `poison` is the one that goes wrong; all others are answered well, by taking
+//! the first version.
+
+wit_bindgen::generate!({ path: "../../../wit", world: "every-role", generate_all });
+
+use std::cell::{Cell, RefCell};
+use std::hint::black_box;
+
+use concord::plugin::log::{Level, log};
+use concord::plugin::types::{Context, Problem, Row, Table, Value};
+use exports::concord::plugin::describe::{Description, Guest as Describe};
+use exports::concord::plugin::filter::{Guest as Filter, Verdict};
+use exports::concord::plugin::mapping::{Guest as Mapping, Put};
+use exports::concord::plugin::resolver::{Conflict, Guest as Resolver, Needs, Resolution};
+
+struct Hostile;
+
+thread_local! {
+    static ATTACK: RefCell<String> = const { RefCell::new(String::new()) };
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn attack() -> String {
+    ATTACK.with_borrow(Clone::clone)
+}
+
+fn problem(code: &str, message: &str) -> Problem {
+    Problem { code: code.into(), message: message.into(), column: Some("note".into()), hint: Some("a hint".into()) }
+}
+
+fn endless() -> ! {
+    let mut n = 0u64;
+    loop {
+        n = black_box(n.wrapping_add(1));
+    }
+}
+
+fn deep(n: u64) -> u64 {
+    if black_box(n) == 0 { 0 } else { deep(black_box(n + 1)) + black_box(1) }
+}
+
+fn bomb() {
+    loop {
+        KEPT.with_borrow_mut(|kept| kept.push(vec![1; 1 << 20]));
+    }
+}
+
+/// What breaks an instance down, wherever it is done.
+fn break_down(how: &str) {
+    match how {
+        "loop" => endless(),
+        "recursion" => {
+            black_box(deep(1));
+        }
+        "memory" => bomb(),
+        "panic" => panic!("a panic on purpose"),
+        "abort" => std::process::abort(),
+        "index" => {
+            let list: Vec<u8> = black_box(Vec::new());
+            black_box(list[black_box(3)]);
+        }
+        "divide" => {
+            black_box(1i32.wrapping_div(black_box(0)));
+        }
+        "unaligned" => {
+            // Far outside of the memory.
+            let nowhere = black_box(usize::MAX - 8) as *const u8;
+            black_box(unsafe { nowhere.read_volatile() });
+        }
+        "log-flood" => (0..5_000).for_each(|n| log(Level::Info, &format!("line {n}"))),
+        "log-long" => log(Level::Info, &"x".repeat(1 << 20)),
+        "log-control" => log(Level::Info, "one\nERROR forged\u{1b}[31m"),
+        "log-endless" => loop {
+            log(Level::Debug, "again");
+        },
+        _ => {}
+    }
+}
+
+impl Describe for Hostile {
+    fn describe() -> Description {
+        Description {
+            name: "hostile".into(),
+            version: "0.1.0".into(),
+            summary: "Everything that a plugin must not do".into(),
+            config_schema:
+                r#"{"type": "object", "required": ["attack"], "properties": {"attack": {"type": "string"}}}"#.into(),
+            facts: Vec::new(),
+        }
+    }
+}
+
+/// Remembers the attack; those of `open` are made at once.
+fn open(context: &Context) -> Result<(), Problem> {
+    std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
+    let config: serde_json::Value = serde_json::from_str(&context.config).expect("JSON");
+    let attack = config["attack"].as_str().expect("an attack").to_owned();
+    if let Some(how) = attack.strip_prefix("open-") {
+        if how == "refuse" {
+            return Err(problem("no-thanks", "this table is not to my liking"));
+        }
+        break_down(how);
+    }
+    ATTACK.set(attack);
+    Ok(())
+}
+
+fn is_poison(conflict: &Conflict) -> bool {
+    let rows = conflict.versions.iter().filter_map(|version| version.row.as_ref());
+    rows.flatten().any(|value| matches!(value, Value::Text(text) if text == "poison"))
+}
+
+impl Resolver for Hostile {
+    fn open(context: Context) -> Result<Needs, Problem> {
+        open(&context)?;
+        let recorded = match attack().as_str() {
+            "record-unknown" => vec!["nothing".into()],
+            "record-key" => vec!["id".into()],
+            "record-twice" => vec!["note".into(), "note".into()],
+            "record-changing" if CALLS.get() > 0 => vec!["note".into()],
+            "record" => vec!["stock".into(), "note".into()],
+            _ => Vec::new(),
+        };
+        Ok(Needs { recorded, facts: Vec::new() })
+    }
+
+    fn resolve(conflicts: Vec<Conflict>) -> Vec<Result<Resolution, Problem>> {
+        let attack = attack();
+        CALLS.set(CALLS.get() + 1);
+        match attack.as_str() {
+            "none" => return Vec::new(),
+            "too-few" => return conflicts[1..].iter().map(|_| Ok(Resolution::Take(0))).collect(),
+            "too-many" => return std::iter::repeat_n(Ok(Resolution::Take(0)), conflicts.len() + 1).collect(),
+            "giant" => return vec![Ok(Resolution::Park("x".repeat(100 << 20)))],
+            "shared" => return shared(),
+            "alternating" => return conflicts.iter().map(|_| Ok(Resolution::Take(CALLS.get() % 2))).collect(),
+            "growing" => return conflicts.iter().map(grown).collect(),
+            "latest" => return conflicts.iter().map(|conflict| Ok(Resolution::Take(conflict.latest))).collect(),
+            "third-call" if CALLS.get() % 3 == 0 => panic!("the third call"),
+            "first-call" if CALLS.get() == 1 => panic!("the first call"),
+            "log-flood" | "log-long" | "log-control" => break_down(&attack),
+            _ => {}
+        }
+        let good = Ok(Resolution::Take(0));
+        conflicts
+            .into_iter()
+            .map(|conflict| if is_poison(&conflict) { poisoned(&attack, conflict) } else { good.clone() })
+            .collect()
+    }
+}
+
+/// A list of many rows that all lie in the same memory: small here, large for whoever copies it.
+fn shared() -> Vec<Result<Resolution, Problem>> {
+    let text = "y".repeat(1 << 20);
+    std::iter::repeat_with(|| Ok(Resolution::Park(text.clone()))).take(70).collect()
+}
+
+/// The latest version, with one letter more each time it is asked about.
+fn grown(conflict: &Conflict) -> Result<Resolution, Problem> {
+    let mut row = conflict.versions[conflict.latest as usize].row.clone().expect("a row");
+    if let Value::Text(note) = &mut row[1] {
+        note.push('x');
+    }
+    Ok(Resolution::Merged(row))
+}
+
+fn poisoned(attack: &str, conflict: Conflict) -> Result<Resolution, Problem> {
+    let row = || conflict.versions.iter().find_map(|version| version.row.clone()).expect("a row");
+    let with = |place: usize, value: Value| {
+        let mut row = row();
+        row[place] = value;
+        Ok(Resolution::Merged(row))
+    };
+    match attack {
+        "problem" => Err(problem("bad-note", "the note is poison")),
+        "problem-long" => Err(problem("x".repeat(5_000).as_str(), &"y\n".repeat(5_000))),
+        "park" => Ok(Resolution::Park("a person has to look".into())),
+        "park-long" => Ok(Resolution::Park("z".repeat(100_000))),
+        "take-far" => Ok(Resolution::Take(7)),
+        "other" => Ok(Resolution::Other("quantum".into())),
+        "short" => Ok(Resolution::Merged(row()[1..].to_vec())),
+        "long" => Ok(Resolution::Merged(row().into_iter().chain([Value::Null]).collect())),
+        "key" => with(0, Value::Integer(-1)),
+        "null-key" => with(0, Value::Null),
+        "kind" => with(2, Value::Text("many".into())),
+        "other-value" => with(1, Value::Other(("point".into(), "1,2".into()))),
+        "decimal" => with(1, Value::Decimal("1e9".into())),
+        "delete" => Ok(Resolution::Delete),
+        "merged" => with(1, Value::Text("cured".into())),
+        "invalid-text" => with(1, Value::Text(unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) })),
+        "kept" => {
+            // State that is kept between calls makes no difference to the host.
+            KEPT.with_borrow_mut(|kept| kept.push(vec![0; 1 << 16]));
+            Ok(Resolution::Take(0))
+        }
+        how => {
+            break_down(how);
+            Ok(Resolution::Take(0))
+        }
+    }
+}
+
+impl Filter for Hostile {
+    fn open(context: Context) -> Result<Vec<String>, Problem> {
+        open(&context)?;
+        Ok(match attack().as_str() {
+            "want-unknown" => vec!["nothing".into()],
+            "want-twice" => vec!["note".into(), "note".into()],
+            _ => vec!["note".into()],
+        })
+    }
+
+    fn judge(rows: Vec<Row>) -> Vec<Result<Verdict, Problem>> {
+        let attack = attack();
+        match attack.as_str() {
+            "none" => return Vec::new(),
+            "too-many" => return std::iter::repeat_n(Ok(Verdict::Keep), rows.len() + 1).collect(),
+            _ => {}
+        }
+        let verdict = |row: Row| {
+            if !matches!(&row[..], [Value::Text(text)] if text == "poison") {
+                return Ok(Verdict::Keep);
+            }
+            match attack.as_str() {
+                "drop" => Ok(Verdict::Drop),
+                "other" => Ok(Verdict::Other("maybe".into())),
+                "problem" => Err(problem("bad-note", "the note is poison")),
+                how => {
+                    break_down(how);
+                    Ok(Verdict::Keep)
+                }
+            }
+        };
+        rows.into_iter().map(verdict).collect()
+    }
+}
+
+impl Mapping for Hostile {
+    fn open(context: Context) -> Result<Table, Problem> {
+        open(&context)?;
+        Ok(context.table)
+    }
+
+    fn to_shared(locals: Vec<Row>) -> Vec<Result<Row, Problem>> {
+        locals.into_iter().map(Ok).collect()
+    }
+
+    fn to_local(puts: Vec<Put>) -> Vec<Result<Row, Problem>> {
+        puts.into_iter().map(|put| Ok(put.shared)).collect()
+    }
+}
+
+export!(Hostile);

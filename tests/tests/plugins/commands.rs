@@ -1,0 +1,140 @@
+//! `concord plugin`: what authors and integrators see.
+
+use concord_tests::{Concord, Output, guests};
+
+const CONFIG: &str = "name = \"shop\"\nplugins = \"plugins\"\n[nodes.office]\nurl = \"sqlite:a.db\"\n[nodes.branch]\nurl = \"sqlite:b.db\"\n";
+
+/// A folder with these tables in its file, and `merge-fields` among its plugins.
+fn folder(tables: &str) -> Concord {
+    let mut concord = Concord::new(&format!("{CONFIG}{tables}"));
+    concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
+    std::fs::create_dir(concord.path("plugins")).unwrap();
+    put(&concord, "merge-fields");
+    concord
+}
+
+fn put(concord: &Concord, name: &str) {
+    let file = format!("{name}.wasm");
+    std::fs::copy(guests::plugins().join(&file), concord.path("plugins").join(&file)).unwrap();
+}
+
+fn ended(output: &Output, code: i32) -> &str {
+    assert_eq!(output.status.code(), Some(code), "{}{}", output.stdout, output.stderr);
+    &output.stdout
+}
+
+const MERGE: &str = "[tables.items]\nconflict = { plugin = \"merge-fields\", fields = { stock = \"sum\" } }\n";
+
+#[tokio::test]
+async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
+    let concord = folder(MERGE);
+    let said = concord.run(&["plugin", "check"]).await;
+    assert!(ended(&said, 2).contains("concord.lock does not name it"), "{}", said.stdout);
+    assert_eq!(ended(&concord.run(&["plugin", "lock"]).await, 0), "pinned merge-fields\n");
+    assert_eq!(ended(&concord.run(&["plugin", "lock"]).await, 0), "everything is pinned as it is\n");
+    let said = concord.run(&["plugin", "check", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    assert_eq!(report[0]["plugin"], "merge-fields");
+    assert_eq!((&report[0]["pinned"], &report[0]["roles"][0]), (&true.into(), &"resolver".into()));
+    assert_eq!(report[0]["sha256"].as_str().unwrap().len(), 64);
+    // Another file in its place.
+    std::fs::copy(guests::plugins().join("hostile.wasm"), concord.path("plugins/merge-fields.wasm")).unwrap();
+    let said = concord.run(&["plugin", "check"]).await;
+    assert!(ended(&said, 2).contains("is not the file that concord.lock names"), "{}", said.stdout);
+    let said = concord.run(&["plugin", "lock"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("calls itself `hostile`"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn files_are_looked_at_without_a_configuration() {
+    let concord = folder("");
+    std::fs::write(concord.path("plugins/other.wasm"), b"hello").unwrap();
+    let said = concord.run(&["plugin", "check", "plugins/merge-fields.wasm"]).await;
+    assert!(ended(&said, 0).contains("Merges rows column by column"), "{}", said.stdout);
+    let said = concord.run(&["plugin", "check", "plugins/other.wasm"]).await;
+    assert!(ended(&said, 2).contains("is no WebAssembly"), "{}", said.stdout);
+    let said = concord.run(&["plugin", "check", "plugins/Other.txt"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("no name of a plugin's file"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn what_a_compiler_made_becomes_a_plugin() {
+    let concord = folder("");
+    let module = guests::plugins().join("wasm32-unknown-unknown/release/hostile.wasm").display().to_string();
+    let said = concord.run(&["plugin", "build", &module, "--output", "plugins/hostile.wasm"]).await;
+    let told = "plugins/hostile.wasm is the plugin hostile 0.1.0, a filter and mapping and resolver\n";
+    assert_eq!(ended(&said, 0), told);
+    let said = concord.run(&["plugin", "build", "plugins/hostile.wasm", "--output", "plugins/twice.wasm"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("it is a component already"), "{}", said.stderr);
+    let said = concord.run(&["plugin", "build", &module, "--output", "plugins/friendly.wasm"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("calls itself `hostile`"), "{}", said.stderr);
+}
+
+/// A case about the column `note`, in which the later version is expected.
+const CASE: &str = r#"{
+    "table": {"name": "items", "columns": {"id": "integer", "note": "text", "stock": "integer"}, "key": ["id"]},
+    "nodes": ["office", "branch"],
+    "config": {"attack": "ATTACK"},
+    "conflicts": [{
+        "versions": [
+            {"node": "office", "time": 2, "row": {"id": 1, "note": "o"}},
+            {"node": "branch", "time": 1, "row": {"id": 1, "note": "b"}}
+        ],
+        "answer": {"take": "office"}
+    }]
+}"#;
+
+/// What a test of the hostile plugin says.
+async fn tested(attack: &str, code: i32) -> String {
+    let concord = folder("");
+    put(&concord, "hostile");
+    concord.write("fixtures/case.json", &CASE.replace("ATTACK", attack));
+    let said = concord.run(&["plugin", "test", "plugins/hostile.wasm"]).await;
+    ended(&said, code).to_owned()
+}
+
+#[tokio::test]
+async fn answers_are_compared_and_laws_are_tried() {
+    assert!(tested("latest", 0).await.contains("good"));
+    let said = tested("none", 1).await;
+    let wrong = "conflict 1:\n  answer   {\"problem\":\"answer\"}\n  expected {\"take\":\"office\"}\n  because: plugin `hostile`";
+    assert!(said.contains(wrong), "{said}");
+    // Who always takes the first breaks the law of order, whoever that is.
+    let said = tested("good", 1).await;
+    assert!(said.contains("an answer depends on the order of the versions"), "{said}");
+    let said = tested("alternating", 1).await;
+    assert!(said.contains("conflict 1 breaks a law"), "{said}");
+    let said = tested("growing", 1).await;
+    assert!(said.contains("what was decided is decided otherwise when it is asked about again"), "{said}");
+    let said = tested("open-refuse", 1).await;
+    assert!(said.contains("this table is not to my liking (no-thanks)"), "{said}");
+}
+
+/// What is said to authors holds for what comes with Concord.
+#[tokio::test]
+async fn the_fixtures_of_our_own_plugins_hold() {
+    let concord = folder("");
+    for (name, source) in [("merge-fields", "plugins/merge-fields"), ("longest", "examples/plugins/longest")] {
+        let plugin = guests::plugins().join(format!("{name}.wasm")).display().to_string();
+        let fixtures = format!("{}/../{source}/fixtures", env!("CARGO_MANIFEST_DIR"));
+        let said = concord.run(&["plugin", "test", &plugin, "--fixtures", &fixtures]).await;
+        assert!(ended(&said, 0).contains("good"), "{}", said.stdout);
+    }
+}
+
+#[tokio::test]
+async fn fixtures_that_are_none_are_told_where() {
+    let concord = folder("");
+    put(&concord, "hostile");
+    let said = concord.run(&["plugin", "test", "plugins/hostile.wasm"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("fixtures cannot be read"), "{}", said.stderr);
+    concord.write("fixtures/case.json", &CASE.replace("\"take\"", "\"tkae\""));
+    let said = concord.run(&["plugin", "test", "plugins/hostile.wasm"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("case.json: unknown variant `tkae`"), "{}", said.stderr);
+}

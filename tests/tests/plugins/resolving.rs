@@ -1,0 +1,213 @@
+//! Resolvers in the sync: conflicts are decided once, everywhere alike, and what a plugin fails at waits with its words.
+
+use concord::error::DONE;
+use concord_tests::{Cluster, Kind, guests};
+
+concord_tests::clusters! {
+    pairs: [
+        a_conflict_is_merged_column_by_column, sums_are_exact_and_texts_are_the_latest, a_row_that_fails_waits_with_the_plugins_words,
+        a_delete_by_the_plugin_is_one_everywhere, decisions_are_left_to_a_person,
+    ]
+    many: [every_change_counts_once]
+    all: []
+}
+
+const MERGE: &str = "[tables.items]\nconflict = { plugin = \"merge-fields\", fields = { stock = \"sum\", note = \"latest\", price = \"max\" } }";
+const ROW: &str = "SELECT note, stock, price FROM items WHERE id = 1";
+
+fn hostile(attack: &str) -> String {
+    format!("[tables.items]\nconflict = {{ plugin = \"hostile\", attack = \"{attack}\" }}")
+}
+
+/// Three items at every node.
+async fn items(kinds: &[Kind], tables: &str) -> Cluster {
+    let setup = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, note text, stock integer, price integer);
+         INSERT INTO items VALUES (1, 'one', 10, 5), (2, 'two', 20, 5), (3, 'three', 30, 5)"
+            .to_owned()
+    };
+    let mut cluster = Cluster::bare(kinds, setup, tables).await;
+    cluster.pin(&["merge-fields", "hostile"]);
+    cluster.install().await;
+    cluster
+}
+
+async fn a_conflict_is_merged_column_by_column(kinds: &[Kind]) {
+    let mut cluster = items(kinds, MERGE).await;
+    cluster.later(1, "UPDATE items SET note = 'b', price = 9 WHERE id = 1").await;
+    cluster.later(0, "UPDATE items SET stock = stock - 1, price = 7 WHERE id = 1").await;
+    let summary = cluster.settle().await;
+    assert_eq!((summary.conflicts, summary.exit_code()), (1, DONE));
+    // The note was changed at b alone, though a wrote last.
+    cluster.holds(ROW, &["b|9|9"]).await;
+}
+
+async fn sums_are_exact_and_texts_are_the_latest(kinds: &[Kind]) {
+    let mut cluster = items(kinds, MERGE).await;
+    for step in 1..=20 {
+        cluster.run(0, &format!("UPDATE items SET stock = stock + {step}")).await;
+        cluster.run(1, &format!("UPDATE items SET stock = stock - {} WHERE id = 1", 2 * step)).await;
+    }
+    cluster.later(0, "UPDATE items SET note = 'a' WHERE id = 1").await;
+    cluster.later(1, "UPDATE items SET note = 'b' WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds(ROW, &[&format!("b|{}|5", 10 + 210 - 420)]).await;
+    cluster.holds("SELECT stock FROM items WHERE id = 2", &["230"]).await;
+    // Equal changes are two changes.
+    for at in 0..2 {
+        cluster.run(at, "UPDATE items SET stock = stock + 1 WHERE id = 2").await;
+    }
+    cluster.settle().await;
+    cluster.holds("SELECT stock FROM items WHERE id = 2", &["232"]).await;
+}
+
+async fn every_change_counts_once(kinds: &[Kind]) {
+    let mut cluster = items(kinds, MERGE).await;
+    for away in 0..kinds.len() {
+        cluster.leave(away);
+        for _ in 0..2 {
+            for at in 0..kinds.len() {
+                cluster.run(at, "UPDATE items SET stock = stock + 1 WHERE id = 1").await;
+            }
+            cluster.sync().await;
+        }
+        cluster.back(away);
+    }
+    cluster.settle().await;
+    cluster.holds(ROW, &[&format!("one|{}|5", 10 + 2 * kinds.len() * kinds.len())]).await;
+}
+
+async fn a_row_that_fails_waits_with_the_plugins_words(kinds: &[Kind]) {
+    let mut cluster = items(kinds, &hostile("problem")).await;
+    cluster.run(0, "UPDATE items SET note = 'poison' WHERE id = 2; UPDATE items SET note = 'a' WHERE id <> 2").await;
+    cluster.later(1, "UPDATE items SET stock = 7").await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.waiting, 2);
+    assert_eq!(cluster.waiting().await, ["a items [2] conflict", "b items [2] conflict"]);
+    let told = "plugin `hostile`, resolver of `items`, resolve: `note`: the note is poison (bad-note); a hint";
+    assert_eq!(cluster.reasons("a").await, [told]);
+    // Its neighbours went on: the first version in the order of the names won.
+    cluster.holds("SELECT note, stock FROM items WHERE id <> 2 ORDER BY id", &["a|10", "a|30"]).await;
+    cluster.quiet().await;
+    // A later change that has seen both sides ends it.
+    cluster.configure("[tables.items]\nconflict = { plugin = \"hostile\", attack = \"merged\" }");
+    cluster.settle().await;
+    cluster.holds("SELECT note, stock FROM items WHERE id = 2", &["cured|20"]).await;
+}
+
+async fn a_delete_by_the_plugin_is_one_everywhere(kinds: &[Kind]) {
+    let mut cluster = items(kinds, &hostile("delete")).await;
+    cluster.run(0, "UPDATE items SET note = 'poison' WHERE id = 1").await;
+    cluster.run(1, "UPDATE items SET stock = 7 WHERE id = 1").await;
+    let summary = cluster.settle().await;
+    assert_eq!(summary.conflicts, 1);
+    cluster.holds(ROW, &[]).await;
+    let lost = cluster.session().conflicts(10).await.expect("the journal");
+    assert!(lost.iter().all(|lost| lost.reason.starts_with("plugin `hostile`: deletes, of a (")), "{lost:?}");
+    assert_eq!(lost.len(), 2, "both versions are kept");
+}
+
+async fn decisions_are_left_to_a_person(kinds: &[Kind]) {
+    let mut cluster = items(kinds, &hostile("park")).await;
+    cluster.run(0, "UPDATE items SET note = 'poison' WHERE id = 1").await;
+    cluster.run(1, "UPDATE items SET stock = 7 WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.waiting, 2);
+    assert_eq!(cluster.reasons("b").await, ["plugin `hostile` leaves it to a person: a person has to look"]);
+}
+
+#[tokio::test]
+async fn a_plugin_that_breaks_down_loses_no_row() {
+    let kinds = &[Kind::Sqlite, Kind::Sqlite];
+    for attack in ["panic", "loop", "memory", "recursion", "none", "too-many", "first-call"] {
+        let mut cluster = items(kinds, &hostile(attack)).await;
+        cluster.run(0, "UPDATE items SET note = 'poison' WHERE id = 2").await;
+        cluster.run(1, "UPDATE items SET stock = 7 WHERE id = 2; INSERT INTO items VALUES (4, 'new', 1, 1)").await;
+        assert_eq!(cluster.sync().await.waiting, 2, "{attack}");
+        // Both sides are still there, and rows without a conflict went on.
+        cluster.holds_at(0, "SELECT note, stock FROM items WHERE id IN (2, 4)", &["poison|20", "new|1"]).await;
+        cluster.holds_at(1, "SELECT note, stock FROM items WHERE id IN (2, 4)", &["two|7", "new|1"]).await;
+        cluster.configure(&hostile("merged"));
+        cluster.settle().await;
+        cluster.holds("SELECT note FROM items WHERE id = 2", &["cured"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_pinned_does_not_run() {
+    let kinds = &[Kind::Sqlite, Kind::Sqlite];
+    let mut cluster = items(kinds, MERGE).await;
+    std::fs::write(cluster.file("concord.lock"), guests::lock(&["hostile"])).unwrap();
+    cluster.run(0, "UPDATE items SET stock = 11 WHERE id = 1").await;
+    let error = cluster.session().sync().await.unwrap_err().to_string();
+    assert!(error.contains("plugin `merge-fields`: concord.lock does not name it (lock); look at it with"), "{error}");
+    let other = guests::lock(&["merge-fields"]).replace("sha256 = \"", "sha256 = \"0").replace("\"\n\n", "\"\n");
+    let digest = other.split("sha256 = \"").nth(1).unwrap();
+    let other = other.replace(digest, &format!("{}\"\n", &digest[..64]));
+    std::fs::write(cluster.file("concord.lock"), other).unwrap();
+    let error = cluster.session().sync().await.unwrap_err().to_string();
+    assert!(error.contains("is not the file that concord.lock names"), "{error}");
+    cluster.holds_at(1, "SELECT stock FROM items WHERE id = 1", &["10"]).await;
+}
+
+#[tokio::test]
+async fn another_configuration_of_the_plugin_needs_an_install() {
+    let kinds = &[Kind::Sqlite, Kind::Sqlite];
+    let mut cluster =
+        items(kinds, "[tables.items]\nconflict = { plugin = \"merge-fields\", fields = { price = \"max\" } }").await;
+    cluster.configure(MERGE);
+    let summary = cluster.sync().await;
+    assert!(summary.stopped[0].why.contains("concord install"), "{:?}", summary.stopped);
+    cluster.install().await;
+    for at in 0..2 {
+        cluster.run(at, "UPDATE items SET stock = stock + 1 WHERE id = 1").await;
+    }
+    cluster.settle().await;
+    cluster.holds("SELECT stock FROM items WHERE id = 1", &["12"]).await;
+}
+
+#[tokio::test]
+async fn a_recorded_column_lives_everywhere() {
+    let kinds = &[Kind::Sqlite, Kind::Sqlite];
+    let mut cluster = items(kinds, MERGE).await;
+    cluster.configure(&format!("{MERGE}\n[tables.items.nodes.b]\nomit = [\"stock\"]"));
+    let why = cluster.try_install().await.unwrap_err();
+    assert!(why.contains("`stock` of `items` does not live at b, and the table's conflicts are decided by"), "{why}");
+}
+
+/// Every kind of value goes through a plugin and comes back as it was, and so do the values of recorded changes.
+#[tokio::test]
+async fn values_of_all_kinds_go_through() {
+    let kinds = &[Kind::Postgres, Kind::Postgres];
+    let columns = "b boolean, i bigint, f double precision, n numeric, t text, y bytea, d date, c time, w timestamp,
+         z timestamptz, j jsonb, u uuid, a inet";
+    let values = "true, -9223372036854775808, 'NaN', -12345678901234567890.00123000, E'ä\\n\\'', '\\x00ff', 'infinity',
+         '23:59:59.999999', '0001-01-01 00:00:00.000001', '-infinity', '{\"a\": 1.10, \"b\": [null]}',
+         '6ba7b810-9dad-11d1-80b4-00c04fd430c8', '10.0.0.1/8'";
+    let others =
+        "false, 7, -0.1, 'Infinity', '', '', '2026-02-28', '00:00', 'infinity', '2026-01-01 00:00:00.5+00', '0.1',
+         '00000000-0000-0000-0000-000000000000', '::1'";
+    let setup = |_| {
+        format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, note text, {columns}); INSERT INTO items VALUES (1, 'old', {values})"
+        )
+    };
+    let names = ["note", "b", "i", "f", "n", "t", "y", "d", "c", "w", "z", "j", "u", "a"];
+    let fields = names.map(|name| format!("{name} = \"latest\"")).join(", ");
+    let tables = format!("[tables.items]\nconflict = {{ plugin = \"merge-fields\", fields = {{ {fields} }} }}");
+    let mut cluster = Cluster::bare(kinds, setup, &tables).await;
+    cluster.pin(&["merge-fields"]);
+    cluster.install().await;
+    let all = names[1..].join("::text, ") + "::text";
+    let before = cluster.rows(0, &format!("SELECT {all} FROM items")).await;
+    cluster.later(0, &format!("UPDATE items SET ({}) = ROW({others})", names[1..].join(", "))).await;
+    let changed = cluster.rows(0, &format!("SELECT {all} FROM items")).await;
+    assert_ne!(before, changed);
+    cluster.later(1, "UPDATE items SET note = 'new'").await;
+    cluster.settle().await;
+    // The younger row has the old values; all of them come from what the older change recorded.
+    cluster.holds(&format!("SELECT note, {all} FROM items"), &[&format!("new|{}", changed[0])]).await;
+    cluster.later(0, "UPDATE items SET note = 'a'").await;
+    cluster.later(1, &format!("UPDATE items SET ({}) = ROW({values})", names[1..].join(", "))).await;
+    cluster.settle().await;
+    cluster.holds(&format!("SELECT note, {all} FROM items"), &[&format!("a|{}", before[0])]).await;
+}
