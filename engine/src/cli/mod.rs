@@ -13,6 +13,7 @@ pub mod parked;
 pub mod plan;
 pub mod plugin;
 mod progress;
+mod replay;
 pub mod report;
 pub mod reset;
 pub mod status;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::replay::{self, Replay};
 use super::report::{Table, counted, json, say};
 use super::{Global, Output, load};
 use crate::config::{Config, Conflict};
@@ -52,6 +53,7 @@ pub enum PluginCommand {
         after_long_help = "Example:\n  concord plugin test plugins/merge-fields.wasm --fixtures merge-fields/fixtures"
     )]
     Test(Test),
+    Replay(Replay),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -97,6 +99,7 @@ pub fn run(global: &Global, plugins: &Plugins) -> Result<u8> {
         PluginCommand::Lock(args) => lock(global, args),
         PluginCommand::Build(args) => build(args),
         PluginCommand::Test(args) => test(args),
+        PluginCommand::Replay(args) => replay::run(global, args),
     }
 }
 
@@ -329,7 +332,7 @@ fn read_lock(config: &Config) -> Result<Lock> {
 }
 
 /// The plugin that a file is named for.
-fn name_of(file: &std::path::Path) -> Result<String> {
+pub(super) fn name_of(file: &std::path::Path) -> Result<String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match file.extension().is_some_and(|extension| extension == "wasm") && crate::plugin::is_name(&name) {
         true => Ok(name),

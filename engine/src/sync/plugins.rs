@@ -28,10 +28,7 @@ impl Plugins {
         used: &PluginUse,
     ) -> Result<Arc<Resolver>, Failure> {
         let plugin = self.plugin(config, &used.name)?;
-        let column = |column: &SharedColumn| ShapeColumn { name: column.name.clone(), ty: column.ty.clone() };
-        let shape = Shape { name: table.to_owned(), columns: columns.iter().map(column).collect(), key: key.to_vec() };
-        let facts = Facts { sync: config.name.clone(), nodes: config.node_names() };
-        Resolver::open(plugin, shape, &used.config, &facts).map(Arc::new)
+        Resolver::open(plugin, shape(table, columns, key), &used.config, &facts(config)).map(Arc::new)
     }
 
     /// The plugin of this name, if it is the one that is pinned.
@@ -58,4 +55,14 @@ impl Plugins {
         self.loaded.insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
     }
+}
+
+/// A table as plugins are told of it.
+pub(super) fn shape(table: &str, columns: &[SharedColumn], key: &[usize]) -> Shape {
+    let column = |column: &SharedColumn| ShapeColumn { name: column.name.clone(), ty: column.ty.clone() };
+    Shape { name: table.to_owned(), columns: columns.iter().map(column).collect(), key: key.to_vec() }
+}
+
+pub(super) fn facts(config: &Config) -> Facts {
+    Facts { sync: config.name.clone(), nodes: config.node_names() }
 }

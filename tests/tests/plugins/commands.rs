@@ -138,3 +138,35 @@ async fn fixtures_that_are_none_are_told_where() {
     ended(&said, 2);
     assert!(said.stderr.contains("case.json: unknown variant `tkae`"), "{}", said.stderr);
 }
+
+#[tokio::test]
+async fn conflicts_of_the_past_are_told_as_another_plugin_would_end_them() {
+    let concord = folder("[tables.items]\n");
+    for file in ["a.db", "b.db"] {
+        let made = rusqlite::Connection::open(concord.path(file)).unwrap();
+        made.execute_batch("CREATE TABLE items (id integer PRIMARY KEY, note text, stock integer); INSERT INTO items VALUES (1, 'x', 1)")
+            .unwrap();
+    }
+    ended(&concord.run(&["install"]).await, 0);
+    // If both are of one millisecond, the first node wins as well.
+    for (file, stock) in [("b.db", 9), ("a.db", 5)] {
+        let user = rusqlite::Connection::open(concord.path(file)).unwrap();
+        user.execute("UPDATE items SET stock = ?1", [stock]).unwrap();
+    }
+    ended(&concord.run(&["sync"]).await, 0);
+    ended(&concord.run(&["plugin", "replay", "items"]).await, 2);
+    let most = MERGE.replace("sum", "max");
+    concord.write("concord.toml", &format!("{CONFIG}{most}"));
+    ended(&concord.run(&["plugin", "lock"]).await, 0);
+    let said = concord.run(&["plugin", "replay", "items"]).await;
+    let told = ended(&said, 1);
+    assert!(told.contains(r#"  was  {"id":1,"note":"x","stock":5}"#), "{told}");
+    assert!(told.contains(r#"  now  {"id":1,"note":"x","stock":9}"#), "{told}");
+    assert!(told.contains("was asked about 1 conflict: 1 would end otherwise"), "{told}");
+    let said = concord.run(&["plugin", "replay", "items", "--with", "plugins/merge-fields.wasm", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 1)).unwrap();
+    assert_eq!((&report["asked"], &report["differences"][0]["now"]["stock"]), (&1.into(), &9.into()));
+    let said = concord.run(&["plugin", "replay", "others"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("no table is called `others`"), "{}", said.stderr);
+}

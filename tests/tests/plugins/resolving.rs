@@ -2,11 +2,13 @@
 
 use concord::error::DONE;
 use concord_tests::{Cluster, Kind, guests};
+use serde_json::json;
 
 concord_tests::clusters! {
     pairs: [
         a_conflict_is_merged_column_by_column, sums_are_exact_and_texts_are_the_latest, a_row_that_fails_waits_with_the_plugins_words,
         a_delete_by_the_plugin_is_one_everywhere, decisions_are_left_to_a_person,
+        what_was_decided_is_asked_about_again,
     ]
     many: [every_change_counts_once]
     all: []
@@ -210,4 +212,44 @@ async fn values_of_all_kinds_go_through() {
     cluster.later(1, &format!("UPDATE items SET ({}) = ROW({values})", names[1..].join(", "))).await;
     cluster.settle().await;
     cluster.holds(&format!("SELECT note, {all} FROM items"), &[&format!("a|{}", before[0])]).await;
+}
+
+const DEAREST: &str = "[tables.items]\nconflict = { plugin = \"merge-fields\", fields = { price = \"max\" } }";
+
+async fn what_was_decided_is_asked_about_again(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]").await;
+    cluster.later(0, "UPDATE items SET price = price + id WHERE id < 3").await;
+    cluster.later(0, "DELETE FROM items WHERE id = 3").await;
+    cluster.later(1, "UPDATE items SET price = 8 WHERE id > 1").await;
+    cluster.later(1, "UPDATE items SET price = 4, note = 'cheap' WHERE id = 1").await;
+    assert_eq!(cluster.settle().await.conflicts, 3);
+    let refused = cluster.session().replay("items", None, 0).await.expect_err("no plugin");
+    assert!(refused.to_string().contains("no plugin decides conflicts of `items`"), "{refused}");
+    // What the latest change decided, the dearest would have decided otherwise once.
+    cluster.configure(DEAREST);
+    let replay = cluster.session().replay("items", None, 0).await.expect("a replay");
+    assert_eq!((replay.asked, replay.incomplete, replay.differences.len()), (3, 0, 1), "{replay:#?}");
+    let difference = &replay.differences[0];
+    assert_eq!(difference.key, json!([1]));
+    assert_eq!(difference.was, Some(json!({"id": 1, "note": "cheap", "stock": 10, "price": 4})));
+    assert_eq!(difference.now, Some(json!({"id": 1, "note": "cheap", "stock": 10, "price": 6})));
+    assert_eq!(difference.parked, None);
+    cluster.holds(ROW, &["cheap|10|4"]).await;
+    // So does a file that nobody pinned.
+    let file = cluster.file("merge-fields.wasm");
+    std::fs::copy(guests::plugins().join("merge-fields.wasm"), &file).expect("a copy");
+    let same = cluster.session().replay("items", Some(("merge-fields", &file)), 0).await.expect("a replay");
+    assert_eq!((same.asked, same.differences.len()), (3, 1));
+    // The newest alone, and that which the plugin itself decided, though it took neither version.
+    cluster.later(0, "UPDATE items SET price = 9 WHERE id = 2").await;
+    cluster.later(1, "UPDATE items SET note = 'b' WHERE id = 2").await;
+    assert_eq!(cluster.settle().await.conflicts, 1);
+    cluster.holds("SELECT note, price FROM items WHERE id = 2", &["b|9"]).await;
+    let newest = cluster.session().replay("items", None, 1).await.expect("a replay");
+    assert_eq!((newest.asked, newest.differences.len()), (1, 0), "{newest:#?}");
+    // Who counts what each change did cannot be asked.
+    cluster.configure(MERGE);
+    cluster.install().await;
+    let refused = cluster.session().replay("items", None, 0).await.expect_err("sums");
+    assert!(refused.to_string().contains("which no journal keeps"), "{refused}");
 }
