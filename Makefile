@@ -17,7 +17,8 @@ deps:
 	@scripts/need --manual cargo "https://rustup.rs"
 
 deps-test: deps
-	@scripts/need postgres:postgresql
+	@scripts/need postgres:postgresql clang:clang wasm-ld:lld python3:python3
+	@python3 -c 'import ensurepip, venv' || scripts/need venv:python3-venv
 
 deps-lint: deps
 

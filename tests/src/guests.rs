@@ -10,7 +10,7 @@ use concord::plugin::{Host, Limits, Lock, Plugin, componentize};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The root of the repository.
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
@@ -55,11 +55,11 @@ fn build() -> Result<PathBuf, String> {
     // One process at a time; the others find everything done.
     let lock = File::create(folder.join(".building")).map_err(|why| why.to_string())?;
     lock.lock().map_err(|why| why.to_string())?;
-    run(Command::new(root.join("scripts/wasm-target")))?;
+    run(&mut Command::new(root.join("scripts/wasm-target")))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--quiet", "--locked", "--release", "--target", TARGET]).arg("--manifest-path");
     cargo.arg(root.join("plugins/Cargo.toml")).env("CARGO_TARGET_DIR", &folder);
-    run(cargo)?;
+    run(&mut cargo)?;
     let modules = folder.join(TARGET).join("release");
     for file in std::fs::read_dir(&modules).map_err(|why| why.to_string())?.flatten() {
         let path = file.path();
@@ -71,10 +71,15 @@ fn build() -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-fn run(mut command: Command) -> Result<(), String> {
+/// What a program prints, such as a compiler's. Panics with its errors if it fails.
+pub fn said(command: &mut Command) -> String {
+    run(command).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|why| format!("{}: {why}", command.get_program().display()))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(format!("{}\n{}", command.get_program().display(), String::from_utf8_lossy(&output.stderr)))
 }
@@ -82,7 +87,7 @@ fn run(mut command: Command) -> Result<(), String> {
 /// Writes the component of a core module, if it is not there.
 fn put(module: &Path, component: &Path) -> Result<(), String> {
     let bytes = std::fs::read(module).map_err(|why| why.to_string())?;
-    let encoded = componentize(&bytes)?;
+    let encoded = componentize(&bytes, None)?;
     if std::fs::read(component).is_ok_and(|old| old == encoded) {
         return Ok(());
     }

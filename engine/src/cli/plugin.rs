@@ -12,7 +12,7 @@ use super::{Global, Output, load};
 use crate::config::{Config, Conflict};
 use crate::error::{ATTENTION, DONE, Error, Result, USAGE};
 use crate::plugin::fixture::{Answer, Fixture};
-use crate::plugin::{Failure, Host, Limits, Lock, Plugin, Resolver, broken, componentize};
+use crate::plugin::{Failure, Host, Limits, Lock, Plugin, Resolver, Role, broken, componentize};
 use crate::sync::LOCK;
 
 #[derive(Clone, Debug, Args)]
@@ -41,7 +41,8 @@ pub enum PluginCommand {
     #[command(
         about = "Make a plugin of what a compiler made",
         long_about = "Make a component of a core module that was compiled for wasm32-unknown-unknown with the bindings of an interface, \
-                      as Rust makes it with the SDK. Components that other tools make need no such step.",
+                      as Rust makes it with the SDK. A module in C says with --role what it serves. Components that other tools make \
+                      need no such step.",
         after_long_help = "Example:\n  cargo build --release --target wasm32-unknown-unknown\n  concord plugin build \
                            target/wasm32-unknown-unknown/release/longest.wasm --output plugins/longest.wasm"
     )]
@@ -79,6 +80,9 @@ pub struct Build {
     /// The file of the plugin, NAME.wasm
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// What it serves, where the module does not say so itself: filter, mapping or resolver
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    pub role: Option<Role>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -91,6 +95,11 @@ pub struct Test {
     pub fixtures: PathBuf,
     #[command(flatten)]
     pub output: Output,
+}
+
+fn role(text: &str) -> std::result::Result<Role, String> {
+    let names = || Role::ALL.map(|role| role.as_str()).join(", ");
+    Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| format!("roles are {}", names()))
 }
 
 pub fn run(global: &Global, plugins: &Plugins) -> Result<u8> {
@@ -222,7 +231,7 @@ fn build(args: &Build) -> Result<u8> {
     let name = name_of(&args.output)?;
     let shown = args.module.display();
     let module = std::fs::read(&args.module).map_err(|why| Error::Usage(format!("{shown} cannot be read: {why}")))?;
-    let component = componentize(&module).map_err(|why| Error::Usage(format!("{shown}: {why}")))?;
+    let component = componentize(&module, args.role).map_err(|why| Error::Usage(format!("{shown}: {why}")))?;
     std::fs::write(&args.output, component)
         .map_err(|why| Error::Usage(format!("{} cannot be written: {why}", args.output.display())))?;
     let plugin = Plugin::load(&host()?, &args.output, &name, Limits::default(), None);

@@ -1,8 +1,10 @@
 //! Plugins, compiled from source: what hostile ones come to, and that the good ones do what they say.
 
+mod c;
 mod commands;
 mod hostile;
 mod merge_fields;
+mod python;
 mod resolving;
 
 use std::sync::Arc;
