@@ -293,7 +293,8 @@ pub trait Node: Send {
 
     /// Adds to the journal; a conflict that is there already (by its id and loser) stays as it is.
     ///
-    /// With `again` it may be there; without, the caller knows that it is not, and the database need not look.
+    /// With `again` it may be there; without, the caller knows that it is not, or does not mind that it is there twice, and the database
+    /// need not look.
     async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()>;
 
     /// Moves positions to where their `to` says.

@@ -16,6 +16,7 @@ use super::opened::{Opened, Presence};
 use super::order;
 use super::read::{self, Page};
 use super::session::{Carried, Session, Stopped, add_carried};
+use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
@@ -410,19 +411,10 @@ impl Session {
         for (index, decisions) in tables.into_iter().enumerate() {
             let table = &self.tables[index];
             let Some(spec) = table.spec(node).filter(|_| !decisions.is_empty()) else { continue };
-            let sources = self.members.iter().map(|member| member.id);
-            for source in sources.filter(|&source| source != node && table.is_source(source)) {
-                let name = &self.names[source.index()];
-                if !batch.moves.iter().any(|step| step.table == table.name && step.source == *name) {
-                    let cut = opened.position(index, node, source);
-                    batch.stays.push(Move {
-                        table: table.name.clone(),
-                        source: name.clone(),
-                        from: cut.clone(),
-                        to: cut.clone().into(),
-                    });
-                }
-            }
+            let moves =
+                |stay: &Move| batch.moves.iter().any(|step| step.table == stay.table && step.source == stay.source);
+            let stays: Vec<Move> = self.stays(opened, table, node).filter(|stay| !moves(stay)).collect();
+            batch.stays.extend(stays);
             let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
             batch.tables.push(TableBatch { spec: spec.clone(), read, decisions, upon: None });
         }
@@ -432,6 +424,26 @@ impl Session {
         let specs: Vec<&TableSpec> = batch.tables.iter().map(|table| &*table.spec).collect();
         batch.order = order::parents_first(&specs);
         Some(batch)
+    }
+
+    /// A node's positions in a table, as steps that stay where they are: whoever claims them finds out whether another engine has
+    /// been at work there since. One that works with nodes that are away from here moves those nodes' positions alone.
+    pub(super) fn stays<'a>(
+        &'a self,
+        opened: &'a Opened,
+        table: &'a Table,
+        node: NodeId,
+    ) -> impl Iterator<Item = Move> + 'a {
+        let sources = self.members.iter().map(|member| member.id);
+        sources.filter(move |&source| source != node && table.is_source(source)).map(move |source| {
+            let cut = opened.position(table.index, node, source);
+            Move {
+                table: table.name.clone(),
+                source: self.names[source.index()].clone(),
+                from: cut.clone(),
+                to: cut.clone().into(),
+            }
+        })
     }
 
     /// Writes every node's batch, each in one transaction, at the same time.

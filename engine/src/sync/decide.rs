@@ -14,7 +14,7 @@ use super::opened::Opened;
 use super::route::Ruling;
 use super::table::Table;
 use crate::merge::{self, Candidate, Delta, Verdict};
-use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, write_json};
+use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, time, write_json};
 use crate::node::apply::Decision;
 
 /// What deciding takes besides the contests.
@@ -139,6 +139,8 @@ pub struct Resolved {
     /// Whether nodes that have seen the same hold what was decided differently.
     pub rivals: bool,
     pub reason: Cow<'static, str>,
+    /// When it was decided, in µs UTC.
+    pub decided: i64,
     /// Names what is journalled, alike at all nodes.
     pub id: String,
 }
@@ -280,6 +282,7 @@ fn resolve(
         conflict: outcome.conflict,
         rivals: rivals(table, contest, tops),
         reason: outcome.reason,
+        decided: time::now(),
     }
 }
 
@@ -300,6 +303,7 @@ fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolv
         conflict: false,
         rivals: false,
         reason: why.into(),
+        decided: time::now(),
         id: String::new(),
     }
 }
@@ -365,6 +369,13 @@ fn complete(
         }
     }
     (rows, unknown, unvouched)
+}
+
+/// Whether an id is one that [`conflict_id`] makes: a number and a digest. Others begin with what they come of, and those of
+/// decisions that were overturned have a point.
+pub(super) fn is_conflict_id(id: &str) -> bool {
+    let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    id.split_once('-').is_some_and(|(number, digest)| hex(number) && digest.len() == 12 && hex(digest))
 }
 
 /// The same at every node and at every repetition: made of the table, the key and the changes in question. It begins with the

@@ -2,6 +2,7 @@
 //! made of them.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::attendance::Away;
+use super::decide::is_conflict_id;
 use super::plugins::{facts, shape};
 use super::session::Session;
 use super::status::key_document;
@@ -137,15 +139,21 @@ impl Session {
         })
     }
 
-    /// The conflicts that entries of one table tell of, in their order, and how many lack a version.
+    /// The conflicts that entries of one table tell of, newest first as the entries are, and how many lack a version.
     fn recorded(&self, journal: Vec<Lost>) -> (Vec<Recorded>, usize) {
-        let mut entries = journal;
+        let mut groups: Vec<Vec<Lost>> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         // What came of loads, repairs, deletes and people's own decisions was never put to a resolver.
-        entries.retain(|lost| is_conflict(&lost.id));
-        entries.sort_by(|a, b| (Reverse(a.decided), &a.id).cmp(&(Reverse(b.decided), &b.id)));
+        for lost in journal.into_iter().filter(|lost| is_conflict_id(&lost.id)) {
+            let place = *places.entry(lost.id.clone()).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(group) => group.push(lost),
+                None => groups.push(vec![lost]),
+            }
+        }
         let mut recorded = Vec::new();
         let mut incomplete = 0;
-        for group in entries.chunk_by(|a, b| a.id == b.id) {
+        for group in &groups {
             match self.put_together(group) {
                 Some(conflict) => recorded.push(conflict),
                 None => incomplete += 1,
@@ -226,13 +234,6 @@ impl Recorded {
             changes: Vec::new(),
         }
     }
-}
-
-/// Whether the id is one of a conflict between changes: a number and a digest. Others begin with what they come of, and those of
-/// decisions that were overturned have a point.
-fn is_conflict(id: &str) -> bool {
-    let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    id.split_once('-').is_some_and(|(number, digest)| hex(number) && digest.len() == 12 && hex(digest))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

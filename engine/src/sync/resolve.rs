@@ -285,15 +285,7 @@ impl Session {
             let name = form.spec.full_name();
             return Err(Error::Usage(format!("the value of `{column}` does not fit {name}: it {why}")));
         }
-        let sources =
-            opened.nodes().map(|(source, _)| source).filter(|&source| source != at && table.is_source(source));
-        let stays: Vec<Move> = sources
-            .map(|source| {
-                let position = opened.position(lost.table, at, source);
-                let (table, source) = (table.name.clone(), self.names[source.index()].clone());
-                Move { table, source, from: position.clone(), to: position.clone().into() }
-            })
-            .collect();
+        let stays: Vec<Move> = self.stays(opened, table, at).collect();
         let (spec, specs) = (form.spec.clone(), Session::specs(&self.tables, at));
         fault::point("resolve-checked").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
         let member = &mut self.members[at.index()];

@@ -6,7 +6,7 @@ use super::contest::{Content, Contest, LONG_BEFORE, Unread};
 use super::decide::{Resolved, Settled};
 use super::opened::Opened;
 use super::table::{Form, Table};
-use crate::model::{Dot, Images, Key, Lost, NodeId, ParkedCode, Stamp, Vector, time};
+use crate::model::{Dot, Images, Key, Lost, NodeId, ParkedCode, Stamp, Vector};
 use crate::node::apply::{Decision, Effect, Otherwise};
 use crate::node::{Note, WriteMode};
 
@@ -31,13 +31,19 @@ impl Ruling<'_> {
         let hollow = hollow && matches!(self.resolved.settled, Settled::Row { .. });
         // Who takes nothing has nothing to tell either.
         let (effect, notes) = if hollow { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
-        let lost = match &effect {
-            // It is weighed before anything loses.
-            _ if unread.is_some() => Vec::new(),
-            Effect::Delete => self.lost().chain(self.lost_blindly(target)).collect(),
-            Effect::Keep | Effect::Write(..) | Effect::Park(..) => self.lost().collect(),
+        let losers = &self.resolved.losers;
+        let here = losers.iter().copied().find(|&at| self.stands_at(target, at));
+        let elsewhere = losers.iter().copied().filter(|&at| Some(at) != here);
+        let lost: Vec<Lost> = elsewhere.map(|at| self.journalled(at)).collect();
+        let lost_here = here.map(|at| self.journalled(at));
+        let lost_here = match &effect {
+            // It is weighed before it loses.
+            _ if unread.is_some() => None,
+            Effect::Delete => lost_here.or_else(|| self.lost_blindly(target)),
+            Effect::Keep | Effect::Write(..) | Effect::Park(..) => lost_here,
         };
-        let nothing_to_do = matches!(effect, Effect::Keep) && notes.is_empty() && lost.is_empty() && parked.is_none();
+        let loses = !lost.is_empty() || lost_here.is_some();
+        let nothing_to_do = matches!(effect, Effect::Keep) && notes.is_empty() && !loses && parked.is_none();
         (!nothing_to_do).then(|| Decision {
             key: self.key.clone(),
             otherwise: Some(self.otherwise(
@@ -50,6 +56,7 @@ impl Ruling<'_> {
             waiting: parked.cloned().map(Box::new),
             touch: unread.and_then(|unread| self.age(target, unread)),
             lost,
+            lost_here,
             // What waits is weighed again and again, and so is what it is weighed against.
             lost_before: self.resolved.rivals || self.contest.versions.iter().any(|c| c.version.waiting),
         })
@@ -144,7 +151,7 @@ impl Ruling<'_> {
     /// The row that a delete takes which was made without hearing of changes.
     fn lost_blindly(&self, target: NodeId) -> Option<Lost> {
         let Ruling { table, contest, resolved, .. } = self;
-        let own = contest.versions.iter().position(|c| c.version.node == target && !c.version.waiting)?;
+        let own = (0..contest.versions.len()).find(|&at| self.stands_at(target, at))?;
         if !table.deletes_blindly() || resolved.losers.contains(&own) {
             return None;
         }
@@ -244,13 +251,14 @@ impl Ruling<'_> {
         notes
     }
 
-    /// The losing versions. Every node that takes the outcome keeps them, whether it held them or not: once its positions have
-    /// moved, they count as seen, and if the node that holds one fails now, nothing tells later that it lost.
-    fn lost(&self) -> impl Iterator<Item = Lost> {
-        self.resolved.losers.iter().map(|&at| self.journalled(at))
+    /// Whether the version at this place is what stands at a node.
+    fn stands_at(&self, target: NodeId, at: usize) -> bool {
+        let version = &self.contest.versions[at].version;
+        version.node == target && !version.waiting
     }
 
-    /// What the journal keeps of the version at this place.
+    /// What the journal keeps of the version at this place. Every node that takes the outcome keeps what lost, whether it held it
+    /// or not: once its positions have moved, it counts as seen, and if the node that holds it fails now, nothing tells later.
     fn journalled(&self, at: usize) -> Lost {
         let Ruling { table, key, contest, resolved, .. } = self;
         let loser = &contest.versions[at];
@@ -262,7 +270,7 @@ impl Ruling<'_> {
             id: resolved.id.clone(),
             table: table.index,
             key: (*key).clone(),
-            decided: time::now(),
+            decided: resolved.decided,
             winner: resolved.stamp.node,
             winner_time: resolved.stamp.time,
             winner_row,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::attendance::Away;
+use super::decide::is_conflict_id;
 use super::opened::{Opened, Presence};
 use super::read;
 use super::session::{Session, Stopped};
@@ -161,20 +162,21 @@ impl Session {
         limit: usize,
     ) -> Result<Vec<Lost>> {
         let mut all: Vec<Lost> = Vec::new();
-        let mut told: HashSet<(String, NodeId, i64)> = HashSet::new();
         for member in &mut self.members {
             let mut specs = Session::specs(&self.tables, member.id);
             specs.retain(|spec| table.is_none_or(|table| spec.name == table));
             let Some(node) = member.node.as_deref_mut() else { continue };
             match node.journal(&specs, sought, limit).await {
-                Ok(journal) => {
-                    let mut news = |lost: &Lost| told.insert((lost.id.clone(), lost.loser, lost.loser_time));
-                    all.extend(journal.into_iter().filter(|lost| news(lost)));
-                }
+                Ok(journal) => all.extend(journal),
                 Err(error) => member.leave(&error.while_doing("reading the journal")),
             }
         }
         all.sort_by_key(|lost| std::cmp::Reverse(lost.decided));
+        // In a conflict two versions of one node may lose. What a load or a repair replaced is named by the rows alone, so that what
+        // happens twice is told once.
+        let mut told: HashSet<(String, NodeId, Option<i64>)> = HashSet::new();
+        let version = |lost: &Lost| is_conflict_id(&lost.id).then_some(lost.loser_time);
+        all.retain(|lost| told.insert((lost.id.clone(), lost.loser, version(lost))));
         if limit > 0 {
             all.truncate(limit);
         }

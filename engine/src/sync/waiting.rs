@@ -39,19 +39,8 @@ impl Session {
                 continue;
             }
             // Whoever parked another version since has moved a position.
-            let mut stays: Vec<Move> = Vec::new();
-            for table in self.tables.iter().filter(|table| rows.iter().any(|row| row.table == table.index)) {
-                let sources = opened.nodes().filter(|(source, _)| *source != at && table.is_source(*source));
-                stays.extend(sources.map(|(source, _)| {
-                    let position = opened.position(table.index, at, source);
-                    Move {
-                        table: table.name.clone(),
-                        source: self.names[source.index()].clone(),
-                        from: position.clone(),
-                        to: position.clone().into(),
-                    }
-                }));
-            }
+            let tables = self.tables.iter().filter(|table| rows.iter().any(|row| row.table == table.index));
+            let stays: Vec<Move> = tables.flat_map(|table| self.stays(&opened, table, at)).collect();
             let specs = Session::specs(&self.tables, at);
             let member = &mut self.members[at.index()];
             let Some(node) = member.node.as_deref_mut() else { continue };

@@ -49,7 +49,10 @@ pub struct Decision {
     pub touch: Option<i64>,
     /// What waits if the effect cannot be had; `None` if it is then just left, see [`Applied::left`].
     pub otherwise: Option<Otherwise>,
+    /// What lost elsewhere. It is kept whatever becomes of the effect: as soon as this node has seen it, nothing else tells.
     pub lost: Vec<Lost>,
+    /// What stands here, if it loses. Where a user has replaced it meanwhile, it lost to nobody.
+    pub lost_here: Option<Lost>,
     /// Whether the journal may tell of it already.
     pub lost_before: bool,
 }

@@ -27,10 +27,10 @@ impl Application<'_> {
                         applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));
                     }
                     Some(reason) => {
-                        // What a user has replaced meanwhile lost to nobody: the next cycle decides anew. Where that is known
-                        // beforehand, only what did lose is left in the decision.
+                        lost.extend(&decision.lost);
+                        // Where that is known beforehand, it is left out of the decision.
                         if reason.code != ParkedCode::Busy || matches!(decision.effect, Effect::Park(..)) {
-                            lost.extend(&decision.lost);
+                            lost.extend(&decision.lost_here);
                         }
                         let Some(waits) = parked(table, decision, reason) else { continue };
                         let same = |old: &Parked| {
@@ -50,7 +50,7 @@ impl Application<'_> {
                         }
                     }
                     None => {
-                        lost.extend(&decision.lost);
+                        lost.extend(decision.lost.iter().chain(&decision.lost_here));
                         notes.extend(&decision.notes);
                         if decision.waiting.is_some() {
                             applied.unparked.push((table.spec.index, decision.key.clone()));

@@ -264,7 +264,7 @@ impl Weighing<'_> {
                     }
                     counted.1 += 1;
                     let lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
-                    (WriteMode::Upsert, vec![lost])
+                    (WriteMode::Upsert, Some(lost))
                 }
                 None if !table.operations.insert => continue,
                 None => {
@@ -272,7 +272,7 @@ impl Weighing<'_> {
                     // Whether a trigger changed the row is only asked about rows that may be replaced; somebody else's new
                     // row is noticed all the same where changes are recorded.
                     let ask = form.spec.captured && !form.spec.user_triggers.is_empty();
-                    (if ask { WriteMode::Upsert } else { WriteMode::InsertOnly }, Vec::new())
+                    (if ask { WriteMode::Upsert } else { WriteMode::InsertOnly }, None)
                 }
             };
             any = true;
@@ -291,7 +291,8 @@ impl Weighing<'_> {
                 waiting: None,
                 touch: None,
                 otherwise: None,
-                lost,
+                lost: Vec::new(),
+                lost_here: lost,
                 lost_before: false,
             });
         }

@@ -260,7 +260,7 @@ impl Session {
                 }
                 if nodes.contains(&node) {
                     // What a user has replaced here meanwhile lost to nobody.
-                    decision.lost.clear();
+                    decision.lost_here = None;
                 }
                 let names: Vec<&str> = nodes.iter().map(|node| self.names[node.index()].as_str()).collect();
                 let message =

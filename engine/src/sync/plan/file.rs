@@ -111,6 +111,8 @@ pub(super) struct WrittenRow {
     notes: Vec<WrittenNote>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lost: Vec<WrittenLost>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost_here: Option<WrittenLost>,
     seal: String,
 }
 
@@ -413,6 +415,7 @@ impl Scribe<'_> {
             touch: decision.touch,
             notes: decision.notes.iter().map(|note| self.write_note(note)).collect(),
             lost: decision.lost.iter().map(|lost| self.write_lost(lost)).collect(),
+            lost_here: decision.lost_here.as_ref().map(|lost| self.write_lost(lost)),
             seal: String::new(),
         };
         written.seal = written.sealed();
@@ -491,6 +494,10 @@ impl Scribe<'_> {
                 standing_time: written.version.standing_time.unwrap_or(i64::MIN),
             }),
             lost: written.lost.iter().map(|lost| self.read_lost(&key, lost)).collect::<Option<_>>()?,
+            lost_here: match &written.lost_here {
+                Some(lost) => Some(self.read_lost(&key, lost)?),
+                None => None,
+            },
             lost_before: true,
         })
     }

@@ -12,7 +12,12 @@ enum Trouble {
     Breaks(u32),
     /// It will not take this value.
     Refuses(i64),
+    /// Its user changes the row after it was read, and the connections of all others break at this call.
+    IsAlone(u32),
 }
+
+/// What a user writes who was not read.
+const MEANWHILE: i64 = 99;
 
 /// Every node changes the same row, and one of them has trouble. What stands then, and what the journals have.
 fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble) -> (i64, BTreeSet<i64>) {
@@ -23,19 +28,27 @@ fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble) -> (i64, B
         time::pass(2_000_000);
         assert!(database.lock().write(1, Some(10 + at as i64), false));
     }
-    {
-        let mut state = cluster.databases[node].lock();
-        match trouble {
-            Trouble::Breaks(fuse) => state.fuse = Some(fuse),
-            Trouble::Refuses(value) => state.refuses = Some(value),
+    match trouble {
+        Trouble::Breaks(fuse) => cluster.databases[node].lock().fuse = Some(fuse),
+        Trouble::Refuses(value) => cluster.databases[node].lock().refuses = Some(value),
+        Trouble::IsAlone(fuse) => {
+            let mut state = cluster.databases[node].lock();
+            let before = state.clone();
+            state.shown.push_back(Some(before));
+            time::pass(2_000_000);
+            assert!(state.write(1, Some(MEANWHILE), false));
+            drop(state);
+            let others = cluster.databases.iter().enumerate().filter(|(at, _)| *at != node);
+            others.for_each(|(_, database)| database.lock().fuse = Some(fuse));
         }
     }
     // Whatever it says: it may have lost the node at once.
     let _ended = cluster.block(cluster.session(policy, 10).sync());
-    {
-        let mut state = cluster.databases[node].lock();
+    for database in &cluster.databases {
+        let mut state = database.lock();
         state.fuse = None;
         state.refuses = None;
+        state.shown.clear();
     }
     cluster.block(cluster.session(policy, 10).sync()).unwrap();
     let rows = cluster.rows();
@@ -54,6 +67,23 @@ fn what_loses_is_kept_whatever_fails_meanwhile() {
             for trouble in troubles {
                 let (won, kept) = outcome(policy, count, node, trouble);
                 let lost: BTreeSet<i64> = values.clone().filter(|value| *value != won).collect();
+                assert_eq!(kept, lost, "{policy} of {count}, {node} {trouble:?}: {won} stands");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_loses_is_kept_where_only_a_node_commits_that_a_user_has_changed() {
+    for policy in ["\"latest-wins\"", "\"earliest-wins\"", "{ prefer = [\"b\"] }"] {
+        for (count, node) in [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)] {
+            for trouble in (0..40).map(Trouble::IsAlone) {
+                let (won, kept) = outcome(policy, count, node, trouble);
+                // Its user has replaced what stood there.
+                let replaced = 10 + node as i64;
+                let values = (10..10 + count as i64).chain([MEANWHILE]);
+                let lost: BTreeSet<i64> = values.filter(|value| *value != won && *value != replaced).collect();
+                let kept: BTreeSet<i64> = kept.into_iter().filter(|value| *value != replaced).collect();
                 assert_eq!(kept, lost, "{policy} of {count}, {node} {trouble:?}: {won} stands");
             }
         }

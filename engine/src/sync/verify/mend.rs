@@ -286,7 +286,8 @@ impl Session {
             waiting: None,
             touch: None,
             otherwise: None,
-            lost: lost.into_iter().collect(),
+            lost: Vec::new(),
+            lost_here: lost,
             lost_before: false,
         }
     }
