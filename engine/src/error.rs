@@ -112,6 +112,8 @@ mod tests {
             (Error::Refused(Vec::new()), USAGE),
             (node(ErrorKind::Lost), UNREACHABLE),
             (node(ErrorKind::Login), UNREACHABLE),
+            (node(ErrorKind::Retry), UNREACHABLE),
+            (node(ErrorKind::Locked), UNREACHABLE),
             (node(ErrorKind::Rights), USAGE),
             (node(ErrorKind::Other), INTERNAL),
             (Error::Stopped(String::new()), ATTENTION),

@@ -485,6 +485,7 @@ async fn a_user_holds_a_whole_table() {
         } else {
             let told = cycle.away.first().map(|away| away.why.clone());
             assert!(told.as_ref().is_some_and(|why| why.contains("lock timeout")), "{told:?}");
+            assert!(cycle.away[0].unreachable, "it is asked again with the next cycle");
         }
         for at in [0, 1] {
             cluster.holds_at(at, "SELECT amount FROM items WHERE id = 1", &["30"]).await;

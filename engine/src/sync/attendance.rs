@@ -316,6 +316,13 @@ impl Member {
         self.go(why, ErrorKind::Service);
     }
 
+    /// Lets a node that was left out although it answers be asked again at once; why it was.
+    pub fn let_back(&mut self) -> Option<Away> {
+        let away = self.away.take_if(|away| !away.unreachable)?;
+        self.rests_until = None;
+        Some(away)
+    }
+
     fn go(&mut self, why: String, kind: ErrorKind) {
         self.node = None;
         self.prepared = false;

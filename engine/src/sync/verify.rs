@@ -25,12 +25,14 @@ use self::compare::compare;
 use self::digest::{Measure, Narrow, Selection, Sums};
 use self::mend::Mend;
 use self::plan::PlanWriter;
+use super::attendance::Away;
 use super::opened::Opened;
 use super::order;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, TableSpec, Value};
+use crate::node::ErrorKind;
 
 /// Rows of parts that differ which are held at once, of all nodes together.
 const NARROWED: u64 = 100_000;
@@ -143,26 +145,64 @@ impl Session {
     ) -> Result<Verified> {
         self.agree_on_compared().await?;
         let wanted = self.parents_first(wanted);
-        let mut reports: Vec<(usize, VerifiedTable)> = Vec::new();
+        let alone = wanted.len() == 1;
+        let (mut reports, mut missed): (Vec<(usize, VerifiedTable)>, Vec<Away>) = Default::default();
         how.progress.tables.store(wanted.len() as u64, Ordering::Relaxed);
         for (table, number) in wanted.into_iter().zip(1..) {
             how.progress.table.store(number, Ordering::Relaxed);
             let mut report = VerifiedTable::new(&self.tables[table].name);
-            self.verify_table(table, how, prefer, &mut report, plan.as_deref_mut()).await?;
+            let (out, failed) = self.verify_by_itself(table, how, prefer, &mut report, plan.as_deref_mut()).await?;
+            missed.extend(out);
+            match failed {
+                Some(error) if alone => return Err(error),
+                failed => report.skipped = failed.map(|error| error.to_string()).or(report.skipped),
+            }
             reports.push((table, report));
         }
         if how.repair == Repair::Mend {
-            // Rows that were referred to may be free to go, now that those of other tables are gone.
-            for (table, report) in reports.iter_mut().filter(|(_, report)| report.refused > 0) {
-                self.verify_table(*table, how, prefer, report, None).await?;
+            // Rows that were referred to may be free to go, now that those of other tables are gone: children first.
+            for (table, report) in reports.iter_mut().rev().filter(|(_, report)| report.refused > 0) {
+                let (out, failed) = self.verify_by_itself(*table, how, prefer, report, None).await?;
+                missed.extend(out);
+                report.skipped = failed.map(|error| error.to_string()).or(report.skipped.take());
             }
         }
         reports.sort_by_key(|(table, _)| *table);
+        missed.extend(self.away());
         Ok(Verified {
             tables: reports.into_iter().map(|(_, report)| report).collect(),
-            away: self.away(),
+            away: missed,
             stopped: self.stopped(),
         })
+    }
+
+    /// Compares one table. What fails because of it is no reason not to compare others, at all nodes: who was left out
+    /// meanwhile, and the error if it could not be compared.
+    async fn verify_by_itself(
+        &mut self,
+        table: usize,
+        how: &Verify,
+        prefer: Option<NodeId>,
+        report: &mut VerifiedTable,
+        plan: Option<&mut PlanWriter>,
+    ) -> Result<(Vec<Away>, Option<Error>)> {
+        let there: Vec<bool> = self.members.iter().map(|member| member.node.is_some()).collect();
+        let failed = match self.verify_table(table, how, prefer, report, plan).await {
+            Err(error) if is_about_a_table(&error) => Some(error),
+            done => {
+                done?;
+                None
+            }
+        };
+        let name = &self.tables[table].name;
+        let members = self.members.iter_mut().zip(there).filter(|(_, there)| *there);
+        let out = members.filter_map(|(member, _)| member.let_back());
+        let out: Vec<Away> = out.map(|away| Away { why: format!("table `{name}`: {}", away.why), ..away }).collect();
+        if !out.is_empty() {
+            self.prepare_any().await?;
+            self.agree_on_compared().await?;
+        }
+        Ok((out, failed))
     }
 
     /// Tables in an order in which rows can be copied: those that others refer to come before.
@@ -405,6 +445,15 @@ impl Session {
             None => "there are not two nodes to compare".to_owned(),
         }
     }
+}
+
+/// Whether the same node may have no such trouble with other tables.
+fn is_about_a_table(error: &Error) -> bool {
+    let Error::Node { source, .. } = error else { return false };
+    matches!(
+        source.kind,
+        ErrorKind::Rights | ErrorKind::Constraint(_) | ErrorKind::Value | ErrorKind::Drift | ErrorKind::Other
+    )
 }
 
 /// The nodes whose rows of a table can be compared, in the order of the file; `None` if there are not enough.

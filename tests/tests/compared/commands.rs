@@ -1,12 +1,12 @@
 //! What the other commands say and do about tables that are compared.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use concord::sync::{LoadOptions, Wish};
 use concord_tests::{Cluster, Concord, Database, Kind, PATIENCE, wait_until};
-use tokio::sync::Notify;
 
-use super::{ALL, ONE_WAY, PAIRS, TWO_WAY, settle, table};
+use super::{ALL, ONE_WAY, PAIRS, TWO_WAY, Watch, settle, table};
 
 fn wish(file: bool) -> Wish {
     Wish { table: None, limit: 20, file }
@@ -63,16 +63,16 @@ async fn what_needs_a_history_is_refused_with_the_reason() {
     mixed.settle().await;
 }
 
-/// A watch compares at its beginning, and again when the time has come.
+/// A watch compares at its beginning, and again when the time has come, and does nothing in between whatever is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_compares_now_and_then() {
-    let config = format!("{ONE_WAY}[defaults]\ncompare_every = \"20ms\"\n");
+    let config = format!("{ONE_WAY}[defaults]\ncompare_every = \"200ms\"\n");
     let mut cluster = Cluster::bare(PAIRS[1], table, &config).await;
-    let mut session = cluster.session();
-    let stop = std::sync::Arc::new(Notify::new());
-    let heard = stop.clone();
-    let watching = tokio::spawn(async move {
-        session.watch(Duration::from_millis(20), async move { heard.notified().await }, |_| ()).await
+    let (cycles, comparisons) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+    let counts = (cycles.clone(), comparisons.clone());
+    let watch = Watch::new(&cluster, move |cycle| {
+        counts.0.fetch_add(1, Ordering::SeqCst);
+        counts.1.fetch_add(cycle.compared.len() as u64, Ordering::SeqCst);
     });
     for id in 1..=3 {
         cluster.run(0, &format!("INSERT INTO t VALUES ({id}, 'a', 1)")).await;
@@ -80,9 +80,8 @@ async fn a_watch_compares_now_and_then() {
         let arrived = async || (cluster.rows(1, &count).await == ["1"]).then_some(());
         wait_until("the row to arrive", PATIENCE, arrived).await;
     }
-    stop.notify_one();
-    wait_until("the watch to end", PATIENCE, async || watching.is_finished().then_some(())).await;
-    watching.await.expect("it does not panic").expect("it ends well");
+    watch.ends().await;
+    assert_eq!(cycles.load(Ordering::SeqCst), comparisons.load(Ordering::SeqCst));
 }
 
 /// The command: exit codes, what is told, and the document.

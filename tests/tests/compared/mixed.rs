@@ -1,8 +1,11 @@
 //! Some tables by triggers and some by comparison, in one sync; and from the one to the other.
 
-use concord_tests::{Cluster, Kind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{ALL, ONE_WAY, PAIRS, TWO_WAY, carried, traces};
+use concord_tests::{Cluster, Kind, PATIENCE, wait_until};
+
+use super::{ALL, ONE_WAY, PAIRS, TWO_WAY, Watch, carried, traces};
 
 fn tables(_: Kind) -> String {
     "CREATE TABLE owners (id integer PRIMARY KEY, name text);
@@ -67,6 +70,54 @@ async fn what_fails_at_comparing_hides_nothing() {
     let summary = cluster.sync().await;
     assert_eq!(carried(&summary), [("b".to_owned(), 1, 0)], "{summary:#?}");
     assert!(summary.failed.is_some() && summary.exit_code() != 0, "{summary:#?}");
+}
+
+/// The same beside a watch, which goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_at_comparing_ends_no_watch() {
+    let config = format!("{ONE_WAY}[tables.owners]\n[defaults]\ncompare_every = \"20ms\"\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], tables, &config).await;
+    cluster.run_as_owner(1, "REVOKE INSERT, UPDATE ON t FROM sync").await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+    let failures = Arc::new(AtomicU64::new(0));
+    let counted = failures.clone();
+    let watch = Watch::new(&cluster, move |cycle| {
+        counted.fetch_add(u64::from(cycle.failed.is_some()), Ordering::SeqCst);
+    });
+    for id in 1..=2 {
+        let failed = async || (failures.load(Ordering::SeqCst) >= id).then_some(());
+        wait_until("a comparison to fail", PATIENCE, failed).await;
+        cluster.run(0, &format!("INSERT INTO owners VALUES ({id}, 'new')")).await;
+        let arrived = async || (cluster.rows(1, "SELECT count(*) FROM owners").await == [id.to_string()]).then_some(());
+        wait_until("the row to arrive", PATIENCE, arrived).await;
+    }
+    watch.ends().await;
+}
+
+/// GIVEN a compared table that may not be written at one node, before another in the file
+/// WHEN a sync finds rows of both to write
+/// THEN the one is told with the reason, and the other arrives everywhere; so does the one, where it may be written.
+#[tokio::test]
+async fn what_fails_in_one_table_leaves_the_others_alone() {
+    let setup = |_| "CREATE TABLE t (id integer PRIMARY KEY); CREATE TABLE u (id integer PRIMARY KEY)".to_owned();
+    let compared = |name: &str| format!("[tables.{name}]\nmode = \"compare\"\nfrom = \"a\"\n");
+    for kinds in [&[Kind::Sqlite, Kind::Postgres][..], &[Kind::Sqlite, Kind::Postgres, Kind::Sqlite]] {
+        let mut cluster = Cluster::bare(kinds, setup, &(compared("t") + &compared("u"))).await;
+        cluster.run_as_owner(1, "REVOKE INSERT ON t FROM sync").await;
+        cluster.run(0, "INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)").await;
+        let mut session = cluster.session();
+        for _ in 0..2 {
+            let summary = session.sync().await.expect("one table fails");
+            let told = summary.compared[0].skipped.iter().chain(summary.away.iter().map(|away| &away.why));
+            let told: Vec<&str> = told.map(String::as_str).filter(|why| why.contains("permission denied")).collect();
+            assert!(!told.is_empty() && summary.exit_code() == 1, "{summary:#?}");
+            assert!(summary.away.iter().all(|away| away.why.starts_with("table `t`: ")), "{summary:#?}");
+        }
+        cluster.holds("SELECT id FROM u", &["1"]).await;
+        cluster.holds_at(kinds.len() - 1, "SELECT count(*) FROM t", &[if kinds.len() > 2 { "1" } else { "0" }]).await;
+        cluster.run_as_owner(1, "GRANT INSERT ON t TO sync").await;
+        super::settle(&mut cluster).await;
+    }
 }
 
 /// GIVEN a table with triggers and changes that nobody has carried yet

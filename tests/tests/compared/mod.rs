@@ -7,8 +7,14 @@ mod one_way;
 mod rights;
 mod two_way;
 
-use concord::sync::{Summary, VerifiedTable};
-use concord_tests::{As, Cluster, Kind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use concord::error::Result;
+use concord::sync::{Cycle, Summary, VerifiedTable};
+use concord_tests::{As, Cluster, Kind, PATIENCE, wait_until};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 const PAIRS: [&[Kind]; 3] =
     [&[Kind::Sqlite, Kind::Sqlite], &[Kind::Sqlite, Kind::Postgres], &[Kind::Postgres, Kind::Sqlite]];
@@ -65,4 +71,30 @@ async fn traces(cluster: &mut Cluster, at: usize) -> Vec<String> {
     };
     let mut owner = cluster.nodes[at].database.user_as(As::Sync).await;
     owner.rows(sql).await.into_iter().filter_map(|mut row| row.remove(0)).collect()
+}
+
+/// A watch that runs beside the test.
+struct Watch {
+    stop: Arc<Notify>,
+    running: JoinHandle<Result<()>>,
+}
+
+impl Watch {
+    fn new(cluster: &Cluster, report: impl FnMut(&Cycle) + Send + 'static) -> Watch {
+        let mut session = cluster.session();
+        let stop = Arc::new(Notify::new());
+        let heard = stop.clone();
+        let running = tokio::spawn(async move {
+            session.watch(Duration::from_millis(20), async move { heard.notified().await }, report).await
+        });
+        Watch { stop, running }
+    }
+
+    /// Ends it, which it has not done by itself.
+    async fn ends(self) {
+        assert!(!self.running.is_finished());
+        self.stop.notify_one();
+        wait_until("the watch to end", PATIENCE, async || self.running.is_finished().then_some(())).await;
+        self.running.await.expect("it does not panic").expect("it ends well");
+    }
 }

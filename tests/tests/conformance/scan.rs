@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use concord::model::{Cut, Key, TableSpec, Value};
 use concord::node::{Node, Scanned, Sync, lots};
-use concord_tests::{As, Database, Kind, spec};
+use concord_tests::{As, Database, Kind, PATIENCE, spec, wait_until};
 
 concord_tests::conformance! {
     every: [every_row_once, an_empty_table, the_snapshot_goes_on, nobody_who_takes_them]
     sqlite: [every_kind_of_key, keys_that_cannot_be_carried]
-    postgres: [types_that_travel_as_text]
+    postgres: [types_that_travel_as_text, a_table_that_is_filled_anew]
 }
 
 struct Case {
@@ -161,4 +161,24 @@ async fn types_that_travel_as_text(kind: Kind) {
                INSERT INTO items VALUES (1, 'sad', '{1,NULL}', '1 day 2 hours', '{\"a\": 1}'), (2, NULL, NULL, NULL, NULL)";
     let mut case = Case::new(kind, sql, "items").await;
     case.check(2).await;
+}
+
+/// To a snapshot from before the commit of a TRUNCATE the table is empty, although to everybody else it never was.
+async fn a_table_that_is_filled_anew(kind: Kind) {
+    let mut case = Case::new(kind, &many("items", 10), "items").await;
+    let mut user = case.database.user_as(As::Sync).await;
+    let anew = "BEGIN; CREATE TEMPORARY TABLE kept AS SELECT * FROM items; TRUNCATE items; INSERT INTO items SELECT * FROM kept";
+    user.execute(anew).await;
+    let mut admin = case.database.user_as(As::Admin).await;
+    let committing = async {
+        let waits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting = async || (!admin.rows(waits).await.is_empty()).then_some(());
+        wait_until("the scan to wait for the user", PATIENCE, waiting).await;
+        user.execute("COMMIT").await;
+    };
+    let scanning = async {
+        case.node.begin_scan(&case.specs).await.expect("a snapshot");
+        case.scan().await.0.len()
+    };
+    assert_eq!(futures::join!(scanning, committing).0, 10);
 }

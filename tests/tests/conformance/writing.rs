@@ -1,11 +1,11 @@
-//! Writing: how many rows were really written and deleted.
+//! Writing: how many rows were really written and deleted, and which of them others have changed.
 
-use concord::model::{Key, Row, Value};
-use concord::node::{Sync, WriteMode};
+use concord::model::{Cut, Key, Row, TableSpec, Value};
+use concord::node::{Node, Sync, WriteMode};
 use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
-    every: [counts, counts_with_a_trigger]
+    every: [counts, counts_with_a_trigger, where_unread_entries_were_purged_all_rows_count_as_changed]
     sqlite: [counts_beside_an_ignoring_key]
     postgres: [counts_with_a_deferrable_key]
 }
@@ -41,15 +41,21 @@ async fn counts_with_a_deferrable_key(kind: Kind) {
     counted(kind, "CREATE TABLE items (id integer PRIMARY KEY DEFERRABLE, name text)").await;
 }
 
-/// Writes rows of which some are there already, and deletes some that are not.
-async fn counted(kind: Kind, setup: &str) {
-    let database = Database::new(kind).await;
+/// A database with the table `items`, which is installed.
+async fn installed(database: &Database, setup: &str) -> (Box<dyn Node>, Vec<TableSpec>) {
     database.user_as(As::Sync).await.execute(setup).await;
     let mut node = database.node().await;
     let specs = vec![spec(&mut *node, "items", 0).await];
     let nodes = ["here", "there"].map(str::to_owned).to_vec();
     let sync = Sync { name: "test".into(), nodes, node: "here".into() };
     node.install(&sync, &specs).await.unwrap_or_else(|error| panic!("install: {error}"));
+    (node, specs)
+}
+
+/// Writes rows of which some are there already, and deletes some that are not.
+async fn counted(kind: Kind, setup: &str) {
+    let database = Database::new(kind).await;
+    let (mut node, specs) = installed(&database, setup).await;
     node.begin_apply(&specs).await.expect("a transaction");
     let all: Vec<Row> = (1..=4).map(|id| vec![Value::Int(id), Value::text("x")].into()).collect();
     let rows = |ids: std::ops::Range<usize>| all[ids].iter().collect::<Vec<&Row>>();
@@ -71,4 +77,27 @@ async fn counted(kind: Kind, setup: &str) {
     let count = node.write(&[(&specs[0], &new, WriteMode::InsertOnly), (&specs[0], &old, WriteMode::UpdateOnly)]).await;
     assert_eq!(count.expect("a count"), 3);
     node.commit().await.expect("a commit");
+}
+
+/// Another engine has carried and purged what this one has not read: nobody can tell any more which rows it was about.
+async fn where_unread_entries_were_purged_all_rows_count_as_changed(kind: Kind) {
+    let database = Database::new(kind).await;
+    let (mut node, specs) = installed(&database, "CREATE TABLE items (id integer PRIMARY KEY, name text)").await;
+    let mut user = database.user().await;
+    let mut cuts = Vec::new();
+    for sql in ["INSERT INTO items VALUES (1, 'x')", "UPDATE items SET name = 'y'; INSERT INTO items VALUES (2, 'x')"] {
+        user.execute(sql).await;
+        node.begin_read(&specs).await.expect("a snapshot");
+        let page = node.entries(&specs[0], &Cut::START, None, usize::MAX).await.expect("a page");
+        node.end_read().await.expect("it ends");
+        cuts.push(page.whole);
+    }
+    let keys = [1, 9].map(|id| Key::from(vec![Value::Int(id)]));
+    for (through, expected) in [(&cuts[0], &keys[..1]), (&cuts[1], &keys[..])] {
+        node.purge(&specs[0], through, true, &[]).await.expect("a purge");
+        node.begin_apply(&specs).await.expect("a transaction");
+        let unseen = node.unseen(&specs[0], &cuts[0], &[&keys[0], &keys[1]]).await.expect("an answer");
+        node.rollback().await.expect("it ends");
+        assert_eq!(unseen, expected);
+    }
 }

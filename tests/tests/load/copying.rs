@@ -2,7 +2,7 @@
 
 use super::{before, items};
 use concord::sync::LoadOptions;
-use concord_tests::{Cluster, Kind};
+use concord_tests::{Cluster, Kind, PATIENCE};
 
 const KINDS: [Kind; 2] = [Kind::Postgres, Kind::Postgres];
 
@@ -54,6 +54,22 @@ async fn a_row_that_is_refused_among_many_waits_alone() {
     let loaded = cluster.load(&LoadOptions::default()).await;
     assert_eq!((loaded.tables[0].waiting, loaded.exit_code()), (1, 1), "{loaded:?}");
     cluster.holds_at(1, "SELECT count(*) FROM items", &["599"]).await;
+}
+
+/// GIVEN rows and notices about them, each more than the connection holds
+/// WHEN the rows are copied in
+/// THEN the server does not wait for its notices to be read while it is being sent rows.
+#[tokio::test]
+async fn a_server_that_has_much_to_tell() {
+    let mut cluster = items(&KINDS, "").await;
+    let rows = "INSERT INTO items SELECT id, repeat(md5(id::text), 1000), id FROM generate_series(1, 600) AS id";
+    before(&mut cluster, &[(0, rows)]).await;
+    let told = "CREATE FUNCTION told() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+                    RAISE NOTICE '%', repeat('x', 100000); RETURN true; END$$;
+                ALTER TABLE items ADD CHECK (told())";
+    cluster.run_as_owner(1, told).await;
+    let loaded = tokio::time::timeout(PATIENCE, cluster.load(&LoadOptions::default())).await.expect("a load that ends");
+    assert_eq!(super::came(&loaded), ["items b 600 0"]);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use concord_tests::{Cluster, Kind, NAMES};
 concord_tests::clusters! {
     pairs: [
         made_apart_at_the_first, made_apart_at_the_last, a_row_that_came_and_went, a_key_that_is_given_anew, a_plan_of_it,
-        a_delete_keeps_what_it_takes_unread,
+        a_delete_keeps_what_it_takes_unread, what_was_not_written_is_not_told,
     ]
     many: [made_apart_among_many]
     all: []
@@ -119,4 +119,18 @@ async fn a_delete_keeps_what_it_takes_unread(kinds: &[Kind]) {
     cluster.holds("SELECT id FROM items ORDER BY id", &["2", "3"]).await;
     assert_eq!(losers(&cluster).await, ["b mine"]);
     cluster.quiet().await;
+}
+
+/// Rows that one may only create where they stand, or only change where they do not, and deletes of what never came.
+async fn what_was_not_written_is_not_told(kinds: &[Kind]) {
+    for (settings, sql) in [
+        ("operations = [\"insert\", \"delete\"]", "UPDATE items SET amount = 11 WHERE id = 1"),
+        ("operations = [\"update\", \"delete\"]", "INSERT INTO items VALUES (4, 'four', 40)"),
+        ("", "INSERT INTO items VALUES (4, 'four', 40); DELETE FROM items WHERE id = 4"),
+    ] {
+        let mut cluster = items_with(kinds, settings).await;
+        cluster.run(0, sql).await;
+        assert_eq!(cluster.sync().await.nodes, [], "{sql}");
+        cluster.holds_at(1, "SELECT * FROM items ORDER BY id", &["1|one|10", "2|two|20", "3|three|30"]).await;
+    }
 }

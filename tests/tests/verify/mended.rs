@@ -290,3 +290,25 @@ async fn tables_that_refer_to_each_other_are_mended_together() {
         cluster.holds("SELECT * FROM t ORDER BY id", &["1", "2"]).await;
     }
 }
+
+/// Of rows that refer to each other over three tables nobody can be deleted before those that refer to it.
+#[tokio::test]
+async fn a_chain_of_references_is_deleted_from_its_end() {
+    let setup = |_: Kind| {
+        "CREATE TABLE t (id bigint PRIMARY KEY); CREATE TABLE u (id bigint PRIMARY KEY, t bigint REFERENCES t (id));
+         CREATE TABLE v (id bigint PRIMARY KEY, u bigint REFERENCES u (id))"
+            .to_owned()
+    };
+    let tables = ["t", "u", "v"];
+    let config = tables.map(|name| format!("[tables.{name}]\nfrom = \"a\"\n")).concat();
+    for kinds in PAIRS {
+        // Nothing is recorded yet.
+        let mut cluster = Cluster::bare(kinds, setup, &config).await;
+        cluster.run(1, "INSERT INTO t VALUES (1); INSERT INTO u VALUES (1, 1); INSERT INTO v VALUES (1, 1)").await;
+        cluster.install().await;
+        let verified = verify(&cluster, mending(None)).await;
+        assert_eq!(verified.exit_code(), 0, "{kinds:?}: {verified:#?}");
+        assert!(verified.tables.iter().all(|table| table.carried[0].deleted == 1), "{verified:#?}");
+        cluster.holds("SELECT id FROM t UNION ALL SELECT id FROM v", &[]).await;
+    }
+}

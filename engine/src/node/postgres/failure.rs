@@ -141,7 +141,7 @@ mod tests {
             assert!(!is_about_a_row(code, None), "{code}");
         }
         assert!(!is_about_a_row("57P01", theirs));
-        assert!(!is_about_a_row("40001", theirs));
+        assert!(!is_about_a_row("40001", theirs) && !is_about_a_row("55P03", theirs));
         assert!(!is_about_a_row("42P01", Some("PL/pgSQL function history_store.\"t!i\"() line 4 at SQL statement")));
     }
 

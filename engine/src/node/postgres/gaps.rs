@@ -27,7 +27,7 @@ impl Postgres {
                 "changes of {name} by sessions with session_replication_role = replica are not recorded, because it belongs \
                  to {owner}; they are once Concord's role is a member of its owner, and `concord install` was run after:\n  \
                  GRANT {owner} TO {role};\n\
-                 or once its owner has run this after `concord install`, which is run once more to take note of it:\n  {statement};"
+                 or once its owner has run this after `concord install`:\n  {statement};"
             )
         };
         Ok(foreign.iter().map(line).collect())

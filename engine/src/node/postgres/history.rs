@@ -70,13 +70,18 @@ impl Postgres {
     }
 
     /// How tables differ from what the last install left, by table index.
-    fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
+    fn compare(&mut self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
         let mut drifted = Vec::new();
+        self.widened.clear();
         for (table, now) in tables.iter().zip(now) {
             match self.fingerprints.get(&table.name) {
                 None => drifted.push((table.index, Drift::harmless("it is not installed here"))),
-                Some(left) => {
-                    drifted.extend(Fingerprint::read(left).drift(now).map(|drift| (table.index, drift)));
+                Some(text) => {
+                    let left = Fingerprint::read(text);
+                    drifted.extend(left.drift(now).map(|drift| (table.index, drift)));
+                    if left.only_made_always(now) {
+                        self.widened.insert(table.name.clone(), (text.clone(), now.write()));
+                    }
                 }
             }
         }
@@ -183,6 +188,21 @@ impl Postgres {
         })
         .await?;
         Ok(found)
+    }
+
+    /// Where the owner has let triggers fire in replication sessions as well, notes how they are since: whatever is done to them
+    /// from now on is drift again.
+    pub(super) async fn note_triggers(&mut self, table: &TableSpec) -> Result<()> {
+        let Some((left, now)) = self.widened.remove(&table.name) else { return Ok(()) };
+        self.begin(Phase::Purging, "BEGIN").await?;
+        let mut args = Args::new();
+        args.add(table.name.as_str()).add(left).add(now);
+        let note = "UPDATE concord.installed SET fingerprint = $3 WHERE \"table\" OPERATOR(pg_catalog.=) $1 \
+                    AND fingerprint OPERATOR(pg_catalog.=) $2";
+        self.execute(note.to_owned(), args).await?;
+        self.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        Ok(())
     }
 
     pub(super) async fn delete_entries(

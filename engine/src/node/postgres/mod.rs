@@ -78,6 +78,9 @@ struct Postgres {
     enums: HashSet<String>,
     /// How each table was left by the last install, by its shared name, as the service tables say.
     fingerprints: HashMap<String, String>,
+    /// Of tables whose triggers their owner made fire in replication sessions as well: the fingerprint that was left, and
+    /// the one that was found.
+    widened: HashMap<String, (String, String)>,
     /// The sync's nodes as the service tables name them.
     names: Vec<String>,
     /// Whether all service tables are there that this Concord knows.
@@ -121,6 +124,7 @@ impl Postgres {
             equalities: None,
             enums: HashSet::new(),
             fingerprints: HashMap::new(),
+            widened: HashMap::new(),
             names: Vec::new(),
             complete: false,
             whole: Cut::START,
@@ -559,7 +563,11 @@ impl Node for Postgres {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
-        let done = self.delete_entries(table, through, arrivals, witnesses).await;
+        let done = async {
+            self.note_triggers(table).await?;
+            self.delete_entries(table, through, arrivals, witnesses).await
+        };
+        let done = done.await;
         self.close().await;
         done
     }

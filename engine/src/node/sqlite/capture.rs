@@ -125,7 +125,10 @@ fn install_history(
         if text_of(db, "table", table)?.is_some() {
             return Err(Error::new(
                 ErrorKind::Service,
-                format!("a table `{table}` is there that Concord did not make; rename it"),
+                format!(
+                    "a table `{table}` is there that Concord did not make, as far as its service tables tell; rename it, \
+                     or drop it if it was left by an install whose service tables are gone"
+                ),
             ));
         }
     }

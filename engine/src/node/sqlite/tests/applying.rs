@@ -23,23 +23,6 @@ async fn own_writes_are_not_recorded_and_users_writes_are() {
     assert_eq!(bench.news(0).await, "U1 D9");
 }
 
-/// Another engine has carried and purged what this one has not read: nobody can tell any more which rows it was about.
-#[tokio::test]
-async fn where_unread_entries_were_purged_all_rows_count_as_changed() {
-    let mut bench = Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", &["t"]).await;
-    bench.sql("INSERT INTO t VALUES (1, 1)");
-    let read = Cut::through(bench.entries().await[0].id);
-    bench.sql("UPDATE t SET a = 2; INSERT INTO t VALUES (2, 2)");
-    let last = bench.entries().await[2].id;
-    for (through, expected) in [(read.clone(), vec![key(1)]), (Cut::through(last), vec![key(1), key(9)])] {
-        bench.node.purge(&bench.specs[0], &through, true, &[]).await.unwrap();
-        bench.node.begin_apply(&bench.specs).await.unwrap();
-        let unseen = bench.node.unseen(&bench.specs[0], &read, &[&key(1), &key(9)]).await.unwrap();
-        bench.node.rollback().await.unwrap();
-        assert_eq!(unseen, expected);
-    }
-}
-
 #[tokio::test]
 async fn modes_of_writing() {
     for sql in [

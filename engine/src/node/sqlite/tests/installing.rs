@@ -188,6 +188,40 @@ async fn numbers_are_never_given_out_twice() {
     assert_eq!(bench.node.purge(&spec, &Cut::through(6), false, &[]).await.unwrap(), 1);
 }
 
+/// What others have passed of a history is not remembered here unless it was purged.
+#[tokio::test]
+async fn numbers_go_on_where_a_history_was_dropped() {
+    let mut bench = Bench::new(SHOP, &["t"]).await;
+    bench.sql("INSERT INTO t (id) VALUES (1), (2), (3)");
+    let last = bench.entries().await.last().unwrap().id;
+    bench.sql("DROP TABLE history_store_t");
+    assert_eq!(bench.install().await, ["created `history_store_t`"]);
+    assert_eq!(bench.entries().await, []);
+    // Within triggers SQLite does not notice by itself that the connection, which dropped the table, knows an old catalogue.
+    bench.sql("SELECT * FROM t; DELETE FROM t WHERE id = 1");
+    let next = bench.entries().await[0].id;
+    assert!(next > last, "{next} follows {last}");
+}
+
+#[tokio::test]
+async fn an_install_goes_on_where_somebody_dropped_the_service_tables() {
+    let mut bench = Bench::new(SHOP, &["t"]).await;
+    let first = bench.node.service().await.unwrap().unwrap();
+    for (table, _) in super::super::service::TABLES {
+        bench.sql(&format!("DROP TABLE {table}"));
+    }
+    for left in ["history_store_t", "history_guard_t"] {
+        let error = bench.node.install(&sync(), &bench.specs).await.unwrap_err().to_string();
+        assert!(error.contains(left) && error.contains("drop it if"), "{error}");
+        bench.sql(&format!("DROP TABLE {left}"));
+    }
+    bench.install().await;
+    // Nobody takes its numbers for those that were given out before.
+    assert_ne!(bench.node.service().await.unwrap().unwrap().uuid, first.uuid);
+    bench.sql("SELECT * FROM t; INSERT INTO t (id) VALUES (1)");
+    assert_eq!(bench.entries().await.len(), 1);
+}
+
 #[tokio::test]
 async fn newer_and_damaged_service_tables_are_refused() {
     let mut bench = Bench::new(SHOP, &["t"]).await;
