@@ -9,6 +9,7 @@ pub mod install;
 pub mod load;
 mod logging;
 pub mod new;
+mod new_plugin;
 pub mod parked;
 pub mod plan;
 pub mod plugin;

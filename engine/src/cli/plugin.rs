@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::new_plugin::{self, NewPlugin};
 use super::replay::{self, Replay};
 use super::report::{Table, counted, json, say};
 use super::{Global, Output, load};
@@ -54,6 +55,7 @@ pub enum PluginCommand {
         after_long_help = "Example:\n  concord plugin test plugins/merge-fields.wasm --fixtures merge-fields/fixtures"
     )]
     Test(Test),
+    New(NewPlugin),
     Replay(Replay),
 }
 
@@ -108,6 +110,7 @@ pub fn run(global: &Global, plugins: &Plugins) -> Result<u8> {
         PluginCommand::Lock(args) => lock(global, args),
         PluginCommand::Build(args) => build(args),
         PluginCommand::Test(args) => test(args),
+        PluginCommand::New(args) => new_plugin::run(args),
         PluginCommand::Replay(args) => replay::run(global, args),
     }
 }

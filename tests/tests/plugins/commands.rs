@@ -170,3 +170,50 @@ async fn conflicts_of_the_past_are_told_as_another_plugin_would_end_them() {
     ended(&said, 2);
     assert!(said.stderr.contains("no table is called `others`"), "{}", said.stderr);
 }
+
+/// A plugin that was begun in Rust is compiled with what the plugins here are compiled with.
+#[tokio::test]
+async fn a_plugin_in_rust_is_begun_built_and_tested() {
+    let concord = folder("");
+    assert!(ended(&concord.run(&["plugin", "new", "my-rule"]).await, 0).starts_with("wrote ./my-rule"));
+    let here = concord.path("my-rule");
+    std::fs::copy(guests::root().join("plugins/Cargo.lock"), here.join("Cargo.lock")).unwrap();
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(&here).args(["build", "--quiet", "--offline", "--release", "--target", "wasm32-unknown-unknown"]);
+    guests::said(cargo.env("CARGO_TARGET_DIR", guests::plugins().join("begun")));
+    let module = guests::plugins().join("begun/wasm32-unknown-unknown/release/my_rule.wasm").display().to_string();
+    let said = concord.run(&["plugin", "build", &module, "--output", "my-rule/my-rule.wasm"]).await;
+    assert_eq!(ended(&said, 0), "my-rule/my-rule.wasm is the plugin my-rule 0.1.0, a resolver\n");
+    ended(&concord.run(&["plugin", "test", "my-rule/my-rule.wasm", "--fixtures", "my-rule/fixtures"]).await, 0);
+    // Nothing is written over.
+    let said = concord.run(&["plugin", "new", "my-rule", "--lang", "c"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("is there already"), "{}", said.stderr);
+    let said = concord.run(&["plugin", "new", "My rule"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("no name of a plugin"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn a_plugin_in_c_is_begun_built_and_tested() {
+    let concord = folder("");
+    ended(&concord.run(&["plugin", "new", "my-rule", "--lang", "c", "--at", "plugins"]).await, 0);
+    guests::said(&mut std::process::Command::new(concord.path("plugins/my-rule/build")));
+    let (module, output) = ("plugins/my-rule/my-rule-core.wasm", "my-rule.wasm");
+    ended(&concord.run(&["plugin", "build", module, "--role", "resolver", "--output", output]).await, 0);
+    ended(&concord.run(&["plugin", "test", output, "--fixtures", "plugins/my-rule/fixtures"]).await, 0);
+}
+
+/// It is that of `examples`, which is built and tested, but for names and places.
+#[tokio::test]
+async fn a_plugin_in_python_is_begun() {
+    let concord = folder("");
+    ended(&concord.run(&["plugin", "new", "my-rule", "--lang", "python"]).await, 0);
+    let read = |file: &str| std::fs::read_to_string(concord.path("my-rule").join(file)).expect("a file");
+    assert!(read("plugin.py").contains("d.Description(\"my-rule\", "), "{}", read("plugin.py"));
+    let build = read("build");
+    assert!(build.contains("-d \"$here/wit\"") && build.contains("componentize plugin "), "{build}");
+    assert!(build.contains("$here/my-rule.wasm") && !build.contains("shortest"), "{build}");
+    assert!(!read("README.md").contains("shortest.") && read("README.md").contains("plugin test my-rule.wasm"));
+    assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
+}

@@ -1,0 +1,216 @@
+//! `concord plugin new`: a folder with everything that it takes to write a plugin.
+//!
+//! What it starts with are the examples, so that what is tested there holds for it.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::report::say;
+use crate::error::{DONE, Error, Result};
+use crate::plugin::is_name;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    Rust,
+    Python,
+    C,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    about = "Begin a plugin: write a folder with a resolver that works, its fixtures, and how to build and test it",
+    long_about = "Write a folder with a resolver that works, its fixtures, and a README that says how to build and test it. The folder \
+                  stands by itself: what it takes of Concord is in it.",
+    after_long_help = "Example:\n  concord plugin new cheapest --lang rust"
+)]
+pub struct NewPlugin {
+    /// Its name: lower-case letters, digits and hyphens
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The language to write it in
+    #[arg(long = "lang", value_enum, default_value_t = Language::Rust)]
+    pub language: Language,
+    /// Where to make the folder, instead of here
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub at: PathBuf,
+}
+
+/// Where a file goes, its text, and what is to be put in place of what in it.
+type Template = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Stands for the name in templates.
+const NAME: &str = "{name}";
+
+const RUST: &[Template] = &[
+    ("Cargo.toml", RUST_CARGO, &[]),
+    ("README.md", RUST_README, &[]),
+    (
+        "src/lib.rs",
+        include_str!("../../../examples/plugins/longest/src/lib.rs"),
+        &[("\"longest\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
+    ),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/longest/fixtures/longest.json"), &[]),
+    ("concord/wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+    ("concord/plugins/sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml"), &[]),
+    ("concord/plugins/sdk/src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs"), &[]),
+    ("concord/plugins/sdk/src/inside.rs", include_str!("../../../plugins/sdk/src/inside.rs"), &[]),
+    ("concord/plugins/sdk/src/resolver.rs", include_str!("../../../plugins/sdk/src/resolver.rs"), &[]),
+    ("concord/plugins/sdk/src/value.rs", include_str!("../../../plugins/sdk/src/value.rs"), &[]),
+];
+
+/// The workspace has what the SDK takes from that of Concord.
+const RUST_CARGO: &str = r#"[package]
+name = "{name}"
+description = "A resolver for Concord"
+version.workspace = true
+edition.workspace = true
+rust-version.workspace = true
+publish.workspace = true
+
+[lib]
+crate-type = ["cdylib"]
+test = false
+
+[dependencies]
+concord-plugin.workspace = true
+serde.workspace = true
+
+# `concord` is what a plugin takes of Concord: the interface, and the SDK.
+[workspace]
+resolver = "3"
+members = ["concord/plugins/sdk"]
+
+[workspace.package]
+version = "0.1.0"
+edition = "2024"
+rust-version = "1.95"
+license = "Apache-2.0 OR MIT"
+publish = false
+
+[workspace.dependencies]
+concord-plugin = { path = "concord/plugins/sdk" }
+serde = { version = "1", features = ["derive"] }
+serde_json = { version = "1", features = ["arbitrary_precision", "preserve_order"] }
+wit-bindgen = { version = "0.61", default-features = false, features = ["macros", "realloc", "std"] }
+
+[profile.release]
+opt-level = "s"
+lto = true
+codegen-units = 1
+strip = "debuginfo"
+"#;
+
+const RUST_README: &str = r#"# {name}
+
+A resolver for Concord, in Rust. To begin with it takes the version with the longest text in a column, which the configuration
+names:
+
+    conflict = { plugin = "{name}", column = "note" }
+
+Write your own rule in `src/lib.rs`, and what it has to answer in `fixtures`. It takes Rust and its target for WebAssembly, which
+`rustup target add wasm32-unknown-unknown` adds. In this folder:
+
+    cargo build --release --target wasm32-unknown-unknown
+    concord plugin build target/wasm32-unknown-unknown/release/{module}.wasm --output {name}.wasm
+    concord plugin test {name}.wasm
+
+`concord/wit/plugin.wit` describes every word of the interface.
+"#;
+
+const PYTHON: &[Template] = &[
+    (
+        "README.md",
+        include_str!("../../../examples/plugins/python/README.md"),
+        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm")],
+    ),
+    ("plugin.py", include_str!("../../../examples/plugins/python/shortest.py"), &[("\"shortest\"", "\"{name}\"")]),
+    (
+        "build",
+        include_str!("../../../examples/plugins/python/build"),
+        &[
+            ("../../../wit", "wit"),
+            ("componentize shortest", "componentize plugin"),
+            ("shortest.py", "plugin.py"),
+            ("shortest.wasm", "{name}.wasm"),
+        ],
+    ),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/python/fixtures/shortest.json"), &[]),
+    ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+];
+
+const C: &[Template] = &[
+    (
+        "README.md",
+        include_str!("../../../examples/plugins/c/README.md"),
+        &[
+            ("\"shortest\"", "\"{name}\""),
+            ("shortest-core.wasm", "{name}-core.wasm"),
+            ("shortest.wasm", "{name}.wasm"),
+            ("shortest.c", "plugin.c"),
+            ("`wit/plugin.wit`", "`plugin.wit`"),
+            ("; they come with Concord, and a test sees to it that they are up to date", ""),
+        ],
+    ),
+    ("plugin.c", include_str!("../../../examples/plugins/c/shortest.c"), &[("\"shortest\"", "\"{name}\"")]),
+    ("libc.c", include_str!("../../../examples/plugins/c/libc.c"), &[]),
+    ("include/stdlib.h", include_str!("../../../examples/plugins/c/include/stdlib.h"), &[]),
+    ("include/string.h", include_str!("../../../examples/plugins/c/include/string.h"), &[]),
+    ("bindings/resolver_plugin.c", include_str!("../../../examples/plugins/c/bindings/resolver_plugin.c"), &[]),
+    ("bindings/resolver_plugin.h", include_str!("../../../examples/plugins/c/bindings/resolver_plugin.h"), &[]),
+    (
+        "build",
+        include_str!("../../../examples/plugins/c/build"),
+        &[("shortest-core.wasm", "{name}-core.wasm"), ("shortest.c", "plugin.c")],
+    ),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/c/fixtures/shortest.json"), &[]),
+    ("plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+];
+
+pub fn run(args: &NewPlugin) -> Result<u8> {
+    let name = &args.name;
+    if !is_name(name) {
+        return Err(Error::Usage(format!("`{name}` is no name of a plugin: lower-case letters, digits and hyphens")));
+    }
+    let folder = args.at.join(name);
+    let failed = |what: &Path, why: std::io::Error| {
+        Error::Usage(format!("{} cannot be written: {why}; check the path and its permissions", what.display()))
+    };
+    if folder.exists() {
+        return Err(Error::Usage(format!("{} is there already; take another name, or --at", folder.display())));
+    }
+    let templates = match args.language {
+        Language::Rust => RUST,
+        Language::Python => PYTHON,
+        Language::C => C,
+    };
+    for (file, text, places) in templates {
+        let path = folder.join(named(file, name));
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|why| failed(parent, why))?;
+        }
+        let text = places.iter().fold((*text).to_owned(), |text, (from, to)| text.replace(from, to));
+        std::fs::write(&path, named(&text, name)).map_err(|why| failed(&path, why))?;
+        if *file == "build" {
+            make_executable(&path).map_err(|why| failed(&path, why))?;
+        }
+    }
+    say(&format!("wrote {}; how to build and test it is in {}", folder.display(), folder.join("README.md").display()))?;
+    Ok(DONE)
+}
+
+/// A template with the name in it, and what a compiler makes of the name.
+fn named(text: &str, name: &str) -> String {
+    text.replace(NAME, name).replace("{module}", &name.replace('-', "_"))
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
