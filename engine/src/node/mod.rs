@@ -9,6 +9,7 @@
 pub mod apply;
 pub mod blueprint;
 mod error;
+mod patience;
 mod postgres;
 mod registry;
 mod scan;
