@@ -9,6 +9,7 @@
 pub mod apply;
 pub mod blueprint;
 mod error;
+mod mysql;
 mod patience;
 mod postgres;
 mod registry;
