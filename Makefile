@@ -16,7 +16,7 @@ deps:
 	@scripts/need --manual cargo "https://rustup.rs"
 
 deps-test: deps
-	@scripts/need postgres:postgresql
+	@scripts/need postgres:postgresql mariadbd:mariadb-server mariadb-install-db:mariadb-server
 
 deps-lint: deps
 

@@ -18,6 +18,7 @@ const SMALL: usize = 4;
 const SQLITE: &[Kind] = &[Kind::Sqlite, Kind::Sqlite];
 const POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
 const MIXED: &[Kind] = &[Kind::Postgres, Kind::Sqlite];
+const MARIADB: &[Kind] = &[Kind::Mariadb, Kind::Sqlite];
 const THREE: &[Kind] = &[Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
 
 /// Kills a sync at every point, at its first, second and third pass, and lets the next one finish.
@@ -53,6 +54,25 @@ async fn killed_at_every_point_of_postgres() {
 #[tokio::test]
 async fn killed_at_every_point_of_both_kinds() {
     killed_at_every_point(MIXED, "crash::killed_at_every_point_of_both_kinds").await;
+}
+
+#[tokio::test]
+async fn killed_at_every_point_of_mariadb() {
+    killed_at_every_point(MARIADB, "crash::killed_at_every_point_of_mariadb").await;
+}
+
+/// Before the entries have their marks, and after.
+#[tokio::test]
+async fn killed_while_entries_are_marked() {
+    let seed = Seed::new("crash::killed_while_entries_are_marked");
+    let mut rng = seed.rng(0);
+    let mut scene = Scene::new(MARIADB, SMALL).await;
+    for fault in ["mark-entries=abort@1", "mark-entries=error@1", "fetch=abort@1"] {
+        scene.write_everywhere(&mut rng).await;
+        scene.concord.faults(fault).run(&["sync"]).await;
+        scene.write(0, &mut rng).await;
+        scene.converges(fault).await;
+    }
 }
 
 #[tokio::test]
