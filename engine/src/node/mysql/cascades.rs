@@ -66,7 +66,7 @@ pub fn triggers(edges: &[Edge], captured: &[&TableSpec], login: &str) -> Result<
             let mut way = Way { edges, captured: &captured, login, ways: 0 };
             let statements = way.from(root, &fate, &Step::Root)?;
             if !statements.is_empty() {
-                let body = capture::timed(&statements);
+                let body = capture::timed(&format!("DECLARE concord_n BIGINT DEFAULT 0; {statements}"));
                 triggers.push(Trigger { name: capture::name(letter, root), table: root.to_owned(), event, body });
             }
         }
@@ -187,7 +187,10 @@ impl Way<'_> {
         if inner.is_empty() {
             return Ok(inner);
         }
-        let found = format!("IF EXISTS (SELECT 1 {from} WHERE {condition}) THEN {inner} END IF; ");
+        // A read that locks sees what was committed since the user's snapshot, as the references do.
+        let found = format!(
+            "SELECT COUNT(*) INTO concord_n {from} WHERE {condition} LOCK IN SHARE MODE; IF concord_n > 0 THEN {inner} END IF; "
+        );
         Ok(match (fate, step) {
             (Fate::Changed(None), Step::Root) => {
                 let same: Vec<String> = edge
@@ -263,7 +266,9 @@ mod tests {
         let names: Vec<_> = triggers.iter().map(|trigger| (trigger.table.as_str(), trigger.event)).collect();
         assert_eq!(names, [("a", "BEFORE DELETE"), ("b", "BEFORE DELETE")]);
         let body = &triggers[0].body;
-        assert!(body.contains("IF EXISTS (SELECT 1 FROM `b` AS c1 WHERE c1.`up` = OLD.`id`) THEN IF EXISTS"), "{body}");
+        let first = "SELECT COUNT(*) INTO concord_n FROM `b` AS c1 WHERE c1.`up` = OLD.`id` LOCK IN SHARE MODE; \
+                     IF concord_n > 0 THEN SELECT COUNT(*)";
+        assert!(body.contains(first), "{body}");
         assert!(body.contains("FROM `b` AS c1 JOIN `c` AS c2 ON c2.`up` = c1.`id` WHERE c1.`up` = OLD.`id`"), "{body}");
     }
 

@@ -152,13 +152,36 @@ impl MySql {
         let first = self.clock().await?.max(last + 1);
         let borders = borders(unmarked.iter().flat_map(|(_, entries)| entries));
         crate::fault::point("mark-entries").await?;
+        let mark = first + borders.len() as i64;
+        let done = self.write_marks(&unmarked, first, &borders, last, mark).await;
+        if done.is_err() {
+            // What has been marked so far must not be kept by what that session begins next.
+            self.side = None;
+        }
+        if !done? {
+            return Ok(false);
+        }
+        self.stamp = mark;
+        let is_all = unmarked.iter().all(|(_, entries)| entries.len() < AT_ONCE);
+        Ok(borders.is_empty() && is_all)
+    }
+
+    /// Whether the last mark was still the one that the snapshot saw, so that the entries have their marks now.
+    async fn write_marks(
+        &mut self,
+        unmarked: &[(&TableSpec, Vec<(i64, i64)>)],
+        first: i64,
+        borders: &[i64],
+        last: i64,
+        mark: i64,
+    ) -> Result<bool> {
         let side = self.side().await?;
         side.run("START TRANSACTION").await?;
         let standing = side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
         let mut done = standing.first().and_then(|row| number(row, 0)) == Some(last);
         for (table, entries) in unmarked.iter().filter(|_| done) {
             let mut found = 0;
-            for (mark, stretches) in marked(entries, first, &borders) {
+            for (mark, stretches) in marked(entries, first, borders) {
                 for part in stretches.chunks(STRETCHES) {
                     let mut args = Args::new();
                     args.add(mark);
@@ -181,14 +204,11 @@ impl MySql {
             side.run("ROLLBACK").await?;
             return Ok(false);
         }
-        let mark = first + borders.len() as i64;
         let mut args = Args::new();
         args.add(mark);
         side.execute("UPDATE concord_mark SET last = ?", args).await?;
         side.run("COMMIT").await?;
-        self.stamp = mark;
-        let is_all = unmarked.iter().all(|(_, entries)| entries.len() < AT_ONCE);
-        Ok(borders.is_empty() && is_all)
+        Ok(true)
     }
 
     /// The entries of a table beyond a cut that the snapshot shows, as queries of which no two give the same one. `what` is

@@ -55,6 +55,14 @@ impl MySql {
     /// Keeps the key of a row that nobody is about to delete: it is locked until the key is kept, and whoever deletes it for
     /// Concord looks for the key after that.
     async fn keep_sample(&mut self, spec: &TableSpec, had: bool) -> Result<()> {
+        let kept = self.write_sample(spec, had).await;
+        if kept.is_err() {
+            self.side = None;
+        }
+        kept
+    }
+
+    async fn write_sample(&mut self, spec: &TableSpec, had: bool) -> Result<()> {
         let wires: Vec<Wire> = spec.key_columns().map(Wire::of).collect();
         let names: Vec<String> =
             spec.key_columns().map(|column| sql::outgoing(column, &super::quote::of("t", &column.name))).collect();

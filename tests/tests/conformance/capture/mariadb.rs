@@ -16,7 +16,7 @@ concord_tests::conformance! {
         load_data, text_keys, keys_that_are_taken_for_equal, key_that_changes_its_case, hostile_session, the_marker_cannot_be_forged,
         cascades_into_keys, cascades_through_tables_that_nobody_syncs, a_tree_of_many_levels, set_null_far_below,
         references_unchecked, partitions, what_cannot_be_captured, odd_names_of_mysql, native_keys, generated_columns,
-        no_rights_on_service_tables, a_transaction_that_commits_late, rows_that_go_without_a_trace, a_binary_log,
+        no_rights_on_service_tables, a_transaction_that_commits_late, a_child_that_the_snapshot_does_not_show, rows_that_go_without_a_trace, a_binary_log,
     ]
 }
 
@@ -285,6 +285,21 @@ async fn a_transaction_that_commits_late(kind: Kind) {
     case.captured(&[]).await;
     late.execute("COMMIT").await;
     case.captured(&[("items", &["1", "3"])]).await;
+}
+
+/// A row came under its parent after the transaction that deletes the parent took its snapshot: it goes with it.
+async fn a_child_that_the_snapshot_does_not_show(kind: Kind) {
+    let setup = "CREATE TABLE a (id integer PRIMARY KEY);
+                 CREATE TABLE b (id integer PRIMARY KEY, a integer REFERENCES a (id) ON DELETE CASCADE);
+                 CREATE TABLE c (id integer PRIMARY KEY, b integer REFERENCES b (id) ON DELETE CASCADE);
+                 INSERT INTO a VALUES (1)";
+    let mut case = Case::new(kind, setup, &["a", "b", "c"]).await;
+    case.change("SET SESSION tx_isolation = 'REPEATABLE-READ'; START TRANSACTION WITH CONSISTENT SNAPSHOT").await;
+    let mut other = case.database.user().await;
+    other.execute("INSERT INTO b VALUES (1, 1); INSERT INTO c VALUES (1, 1)").await;
+    case.start().await;
+    case.change("DELETE FROM a; COMMIT").await;
+    case.captured(&[("a", &["1"]), ("b", &["1"]), ("c", &["1"])]).await;
 }
 
 /// Whoever is no administrator may create no trigger, and is told what to do; statements in the log are refused.
