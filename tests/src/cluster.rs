@@ -29,6 +29,8 @@ pub struct ClusterNode {
     /// An application that stays connected.
     pub user: User,
     up: Arc<AtomicBool>,
+    /// As whom Concord connects.
+    role: As,
     /// Looks at the database and never writes.
     observer: User,
 }
@@ -74,6 +76,11 @@ impl Cluster {
         self.nodes[at] = ClusterNode::new(database).await;
     }
 
+    /// Lets Concord connect to a node as this role.
+    pub fn connect_as(&mut self, at: usize, role: As) {
+        self.nodes[at].role = role;
+    }
+
     /// Adds a database as the last node; its place.
     pub async fn add(&mut self, database: Database) -> usize {
         self.nodes.push(ClusterNode::new(database).await);
@@ -98,7 +105,7 @@ impl Cluster {
     pub fn config(&self) -> Config {
         let mut text = "name = \"test\"\n".to_owned();
         for (name, node) in NAMES.iter().zip(&self.nodes) {
-            text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
+            text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url_as(node.role));
         }
         text += &self.config;
         match Config::parse(Path::new("test.toml"), text, &|_| None) {
@@ -399,7 +406,7 @@ impl Cluster {
 impl ClusterNode {
     async fn new(database: Database) -> ClusterNode {
         let (user, observer) = (database.user().await, database.user_as(As::Sync).await);
-        ClusterNode { database, user, up: Arc::new(AtomicBool::new(true)), observer }
+        ClusterNode { database, user, up: Arc::new(AtomicBool::new(true)), role: As::Sync, observer }
     }
 
     /// Something that is another after every write to any table, by table.

@@ -1,6 +1,7 @@
 //! One binary for all end-to-end tests, so that they share one server of each kind and are linked once.
 
 mod cli;
+mod compared;
 mod conformance;
 mod crash;
 mod harness;

@@ -254,6 +254,84 @@ async fn a_new_index_is_no_drift(kinds: &[Kind]) {
     cluster.holds("SELECT name FROM items ORDER BY id", &["uno", "dos"]).await;
 }
 
+/// Tables of one owner, of which Concord's role may do what it needs and no more.
+async fn of_somebody_else() -> Cluster {
+    let kinds = &[Kind::Postgres, Kind::Sqlite];
+    let cluster = Cluster::bare(kinds, setup, TABLES).await;
+    let mut admin = cluster.nodes[0].database.user_as(As::Admin).await;
+    for table in ["items", "others"] {
+        admin.execute(&format!("ALTER TABLE {table} OWNER TO app; GRANT ALL ON {table} TO sync")).await;
+    }
+    cluster.install().await;
+    cluster
+}
+
+/// What stops `items`, and what `install` warns of as it mends that.
+async fn stopped_and_mended(cluster: &mut Cluster) -> (String, Vec<String>) {
+    let summary = cluster.sync().await;
+    assert_eq!(summary.stopped.len(), 1, "{summary:?}");
+    let (_, warnings) = cluster.session().install().await.expect("it can be installed");
+    assert_eq!(cluster.sync().await.stopped, []);
+    (summary.stopped[0].why.clone(), warnings)
+}
+
+/// Triggers were off and are on again when Concord looks.
+#[tokio::test]
+async fn triggers_that_were_off_for_a_while() {
+    let mut cluster = of_somebody_else().await;
+    let off_and_on = "ALTER TABLE items DISABLE TRIGGER USER; UPDATE items SET name = 'unseen' WHERE id = 1;
+                      ALTER TABLE items ENABLE TRIGGER USER";
+    cluster.run(0, off_and_on).await;
+    let (why, warnings) = stopped_and_mended(&mut cluster).await;
+    assert!(why.contains("trigger !concord_d was switched off for a while, or made anew"), "{why}");
+    assert!(warnings.iter().any(|line| line.contains("may not have been recorded")), "{warnings:?}");
+    // Nor is it otherwise where the tables are Concord's own.
+    let mut admin = cluster.nodes[0].database.user_as(As::Admin).await;
+    admin.execute("ALTER TABLE items OWNER TO sync; GRANT ALL ON items TO app").await;
+    cluster.install().await;
+    cluster.run_as_owner(0, &off_and_on.replace("ENABLE TRIGGER USER", "ENABLE ALWAYS TRIGGER \"!concord_u\"")).await;
+    assert!(stopped_and_mended(&mut cluster).await.0.contains("!concord_u was switched off for a while"));
+    // What the server does by itself is no reason.
+    for statement in ["VACUUM (FREEZE) pg_trigger", "VACUUM FULL pg_trigger", "ANALYZE items", "REINDEX TABLE items"] {
+        admin.execute(statement).await;
+    }
+    assert_eq!(cluster.sync().await.stopped, []);
+    assert_eq!(cluster.install().await, Vec::<String>::new());
+}
+
+/// What a role that owns no table cannot see is told with what mends it.
+#[tokio::test]
+async fn replication_sessions_on_tables_of_somebody_else() {
+    let mut cluster = of_somebody_else().await;
+    let gaps = cluster.session().check().await.expect("a check").unrecorded;
+    assert!(gaps.len() == 2 && gaps[0].contains("  GRANT \"app\" TO \"sync\";"), "{gaps:?}");
+    let (_, warnings) = cluster.session().install().await.expect("it can be installed");
+    assert!(warnings.contains(&gaps[0]), "{warnings:?}");
+    // The owner says so himself, in the words that were given.
+    let statement = gaps[0].lines().last().expect("a statement").to_owned();
+    cluster.run(0, &statement).await;
+    let replica = "SET session_replication_role = replica";
+    let mut admin = cluster.nodes[0].database.user_as(As::Admin).await;
+    admin.execute(&format!("{replica}; UPDATE items SET name = 'uno' WHERE id = 1")).await;
+    assert_eq!(cluster.sync().await.stopped, []);
+    cluster.holds("SELECT name FROM items WHERE id = 1", &["uno"]).await;
+    assert_eq!(cluster.session().check().await.expect("a check").unrecorded.len(), 1);
+    let done = cluster.install().await;
+    assert_eq!(done, ["items: its triggers fire in replication sessions as well now"]);
+    let off_and_on = format!("ALTER TABLE items DISABLE TRIGGER USER; {statement}");
+    cluster.run(0, &off_and_on).await;
+    assert!(stopped_and_mended(&mut cluster).await.0.contains("was switched off for a while"));
+    // Or Concord's role becomes a member of the owner, here of one that no other test has.
+    let own = "DO $$ BEGIN EXECUTE format('CREATE ROLE %1$I; ALTER TABLE others OWNER TO %1$I; GRANT %1$I TO sync',
+                   'keeper of ' || current_database()); END $$";
+    admin.execute(own).await;
+    let done = cluster.install().await;
+    assert_eq!(done, ["others: its triggers fire in replication sessions as well now"]);
+    admin.execute(&format!("{replica}; UPDATE others SET name = 'x'; INSERT INTO others VALUES (9, 'nine')")).await;
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM others", &["9"]).await;
+}
+
 /// A subscription's worker fires only triggers of rows, and of these only those that the table's owner told to.
 #[tokio::test]
 async fn a_subscription_that_writes() {

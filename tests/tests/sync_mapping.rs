@@ -182,7 +182,8 @@ async fn inserts_only(kinds: &[Kind]) {
 async fn updates_only(kinds: &[Kind]) {
     let mut cluster = one_way(kinds, "operations = [\"update\"]").await;
     cluster.run(0, "INSERT INTO items VALUES (3, 'three', NULL); UPDATE items SET name = 'uno' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
-    cluster.sync().await;
+    let arrived = cluster.sync().await.nodes;
+    assert_eq!(arrived.iter().map(|node| (node.node.as_str(), node.written)).collect::<Vec<_>>(), [("b", 1)]);
     cluster.holds_at(0, NAMES, &["1|uno", "3|three"]).await;
     cluster.holds_at(1, NAMES, &["1|uno", "2|two"]).await;
     cluster.quiet().await;

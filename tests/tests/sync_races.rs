@@ -109,6 +109,40 @@ async fn another_engine_is_faster(kinds: &[Kind]) {
     cluster.holds("SELECT amount FROM items WHERE id = 1", &["22"]).await;
 }
 
+/// Nobody sees a row that somebody has inserted and not committed: its delete waits for him, and for nobody who came later.
+#[tokio::test]
+async fn a_delete_of_what_is_being_inserted() {
+    // With a column that lives at one of them only, the rows of all are looked at beforehand.
+    let with_mariadb: &[Kind] = &[Kind::Postgres, Kind::Mariadb];
+    for (kinds, commits, omit) in [
+        (BOTH_POSTGRES, true, ""),
+        (BOTH_POSTGRES, true, "[tables.items.nodes.b]\nomit = [\"amount\"]"),
+        (BOTH_POSTGRES, false, ""),
+        (with_mariadb, true, ""),
+    ] {
+        // GIVEN an open transaction that inserted a row, and a younger delete of that row
+        let mut cluster = items(kinds, &format!("[tables.items]\n{omit}")).await;
+        cluster.run(1, "START TRANSACTION; INSERT INTO items VALUES (4, 'user', 44)").await;
+        cluster.later(0, "INSERT INTO items VALUES (4, 'engine', 40)").await;
+        cluster.run(0, "DELETE FROM items WHERE id = 4; UPDATE items SET name = 'uno' WHERE id = 1").await;
+        // WHEN it arrives
+        let summary = cluster.sync().await;
+        // THEN it is held, and nothing else is
+        assert_eq!((summary.held, summary.conflicts), (1, 0));
+        cluster.holds("SELECT name FROM items WHERE id = 1", &["uno"]).await;
+        let mut other = cluster.nodes[1].database.user().await;
+        other.execute("START TRANSACTION; INSERT INTO items VALUES (50, 'other', 0)").await;
+        assert_eq!(cluster.sync().await.held, 1);
+        cluster.run(1, if commits { "COMMIT" } else { "ROLLBACK" }).await;
+        let summary = cluster.sync().await;
+        assert_eq!((summary.held, summary.conflicts), (0, u64::from(commits)));
+        cluster.holds("SELECT id FROM items ORDER BY id", &["1", "2", "3"]).await;
+        assert_eq!(losers(&cluster).await, if commits { vec!["user"] } else { Vec::new() });
+        other.execute("ROLLBACK").await;
+        cluster.settle().await;
+    }
+}
+
 /// Whoever parked another version since the rows were shown is not overruled by who gives them up.
 async fn what_was_parked_since_is_not_dropped(kinds: &[Kind]) {
     // GIVEN a row that waits for an owner who is not at b

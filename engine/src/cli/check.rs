@@ -34,6 +34,7 @@ fn print(checked: &Checked) -> Result<()> {
         let state = match (&node.server, node.installed) {
             (None, _) => "not reached",
             (_, true) => "installed",
+            (_, false) if !checked.installs => "nothing to install",
             (_, false) => "not installed",
         };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -41,7 +42,8 @@ fn print(checked: &Checked) -> Result<()> {
     }
     nodes.print()?;
     for table in &checked.tables {
-        say(&format!("\ntable {}: key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
+        let mode = if table.mode == "compare" { "compared, " } else { "" };
+        say(&format!("\ntable {}: {mode}key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
         let mut columns = Table::new(&["  column", "travels as"]);
         for (name, ty) in &table.columns {
             columns.row([format!("  {name}"), ty.clone()]);
@@ -49,9 +51,11 @@ fn print(checked: &Checked) -> Result<()> {
         columns.print()?;
     }
     lines("warning", &checked.warnings)?;
+    lines("not recorded", &checked.unrecorded)?;
     lines("problem", &checked.problems)?;
     say(&match checked.problems.len() as u64 {
-        0 => "\nready".to_owned(),
+        0 if checked.unrecorded.is_empty() => "\nready".to_owned(),
+        0 => "\nready, but not every change would be recorded".to_owned(),
         problems => format!("\n{} to be put right first", counted(problems, "problem is", "problems are")),
     })
 }

@@ -11,7 +11,7 @@ use crate::sync::NodeLines;
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Create service tables and triggers on every node",
-    long_about = "Create or repair service tables and triggers on every node. What is in place stays as it is; an install that was interrupted goes on when it is run again.",
+    long_about = "Create or repair service tables and triggers on every node. What is in place stays as it is; an install that was interrupted goes on when it is run again. Tables with mode = \"compare\" get no triggers, and where every table has it nothing is installed.",
     after_long_help = "Example:\n  concord install"
 )]
 pub struct Install {
@@ -27,11 +27,15 @@ struct Installed<'a> {
 }
 
 pub fn run(global: &Global, install: &Install) -> Result<u8> {
-    let (nodes, warnings) = with_session(global, async |session| session.install().await)?;
+    let mut installs = true;
+    let (nodes, warnings) = with_session(global, async |session| {
+        installs = session.config.keeps_histories();
+        session.install().await
+    })?;
     if install.output.json {
         json(&Installed { nodes: &nodes, warnings: &warnings })?;
     } else {
-        print(&nodes, "already in place")?;
+        print(&nodes, if installs { "already in place" } else { "nothing to install" })?;
         for warning in &warnings {
             note(&format!("warning: {warning}"));
         }

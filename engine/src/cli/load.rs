@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::report::{Table, count, counted, json, say};
 use super::sync::left_out;
 use super::{Global, Output, block_on, load as read, note};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::error::{DONE, Result};
 use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
 
@@ -53,9 +53,14 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
     if !load.output.json {
         tell(&created, load.dry_run)?;
     }
-    // What is not there cannot be compared.
-    let loaded = match load.dry_run && !created.is_empty() {
-        true => Loaded { dry_run: true, ..Loaded::default() },
+    // What is not there cannot be compared. And where every table is compared, the next sync copies their rows.
+    let compared = load.create && !config.keeps_histories();
+    let loaded = match load.dry_run && !created.is_empty() || compared {
+        true => {
+            let compared = config.tables.iter().filter(|table| table.mode == Mode::Compare);
+            let compared = compared.map(|table| table.name.clone()).collect();
+            Loaded { dry_run: load.dry_run, compared, ..Loaded::default() }
+        }
         false => {
             let mut progress = Progress::new(global.quiet);
             let mut told = |stage: &Stage| {
@@ -153,6 +158,9 @@ fn print(loaded: &Loaded) -> Result<()> {
             let rows = counted(table.waiting, "row waits", "rows wait");
             say(&format!("{}: {rows}; see: concord parked list", table.table))?;
         }
+    }
+    if !loaded.compared.is_empty() {
+        note(&format!("no load is needed of {}: `concord sync` compares and copies", loaded.compared.join(", ")));
     }
     left_out(&loaded.away, &loaded.stopped);
     if let Some(failed) = &loaded.sync.failed {

@@ -167,7 +167,7 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
     let (summary, left) = with_session(global, async |session| {
         // Names are checked first: a mistyped one is no reason to sync.
         retry.choice.check(session)?;
-        let summary = session.sync().await?;
+        let summary = session.carry().await?;
         Ok((summary, retry.choice.waiting(session).await?))
     })?;
     if retry.output.json {

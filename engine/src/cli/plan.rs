@@ -9,7 +9,7 @@ use serde_json::Value as Document;
 use super::conflicts::known;
 use super::report::{cell, count, counted, cut, instant, json, say};
 use super::sync::left_out;
-use super::{Global, Output, note, with_session};
+use super::{Global, Output, note, verify, with_session};
 use crate::error::{Error, Result};
 use crate::sync::{Change, Counts, Plan as Planned, PlannedConflict, PlannedRow, Wish};
 
@@ -70,7 +70,7 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn print(plan: &Planned) -> Result<()> {
-    if plan.counts.is_empty() && plan.conflict_count == 0 {
+    if plan.counts.is_empty() && plan.conflict_count == 0 && plan.compared.iter().all(|table| !table.differs()) {
         say("nothing to carry")?;
     }
     for counts in &plan.counts {
@@ -89,6 +89,13 @@ fn print(plan: &Planned) -> Result<()> {
             print_conflict(conflict)?;
         }
         more(plan.conflict_count - plan.conflicts.len() as u64)?;
+    }
+    for table in plan.compared.iter().filter(|table| table.differs()) {
+        verify::print(table, None)?;
+        for carried in &table.carried {
+            let (written, deleted) = (count(carried.written), count(carried.deleted));
+            say(&format!("  at {}: {written} to write, {deleted} to delete", carried.node))?;
+        }
     }
     left_out(&plan.away, &plan.stopped);
     Ok(())

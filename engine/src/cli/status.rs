@@ -53,6 +53,9 @@ fn print(status: &crate::sync::Status) -> Result<()> {
         say("")?;
         nodes.print()?;
     }
+    if !status.compared.is_empty() {
+        say(&format!("compared: {}; concord verify tells whether rows differ", status.compared.join(", ")))?;
+    }
     left_out(&status.away, &status.stopped);
     Ok(())
 }

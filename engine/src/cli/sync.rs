@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::report::{Table, count, counted, json, say};
-use super::{Global, Output, note, with_session};
+use super::{Global, Output, note, verify, with_session};
 use crate::error::Result;
-use crate::sync::{Away, Carried, PlanFile, Stopped, Summary};
+use crate::sync::{Away, Carried, PlanFile, Stopped, Summary, VerifiedTable};
 
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Carry changes until nothing is left, then exit",
-    long_about = "Carry changes between all nodes until nothing is left, then exit. Exits with 1 if rows wait for a person, and with 3 if a node could not be reached; the other nodes are synced all the same.",
+    long_about = "Carry changes between all nodes until nothing is left, then exit. Tables with mode = \"compare\" are compared, and what differs is mended. Exits with 1 if rows wait for a person or differ and nothing decides, and with 3 if a node could not be reached; the other nodes are synced all the same.",
     after_long_help = "Example:\n  concord sync\n  concord sync --json\n  concord sync --plan tonight.plan"
 )]
 pub struct Sync {
@@ -84,11 +84,18 @@ fn print(summary: &Summary) -> Result<()> {
             counted(summary.held, "row is", "rows are")
         ))?;
     }
+    print_compared(&summary.compared)?;
     left_out(&summary.away, &summary.stopped);
     if let Some(failed) = &summary.failed {
         note(&format!("not everything was carried: {failed}"));
     }
     Ok(())
+}
+
+/// What a person has to know of tables that were compared.
+fn print_compared(compared: &[VerifiedTable]) -> Result<()> {
+    let remarkable = |table: &&VerifiedTable| table.differs() || table.disputed > 0;
+    compared.iter().filter(remarkable).try_for_each(|table| verify::print(table, None))
 }
 
 /// What was carried where, and how many conflicts there were.

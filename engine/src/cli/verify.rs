@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub fn run(global: &Global, verify: &Verify) -> Result<u8> {
         json(&verified)?;
     } else {
         for table in &verified.tables {
-            print(table, verify)?;
+            print(table, verify.out.as_deref())?;
         }
         left_out(&verified.away, &verified.stopped);
     }
@@ -139,7 +139,8 @@ impl Shown {
     }
 }
 
-fn print(table: &VerifiedTable, verify: &Verify) -> Result<()> {
+/// What was found of a table; `out` is the file to which it was written how to mend it.
+pub(super) fn print(table: &VerifiedTable, out: Option<&Path>) -> Result<()> {
     if let Some(why) = &table.skipped {
         return say(&format!("{}: not compared: {why}", table.table));
     }
@@ -163,7 +164,7 @@ fn print(table: &VerifiedTable, verify: &Verify) -> Result<()> {
     if more > 0 && !table.examples.is_empty() {
         say(&format!("  … and {} more (--limit tells more)", count(more)))?;
     }
-    for line in remarks(table, verify) {
+    for line in remarks(table, out) {
         say(&format!("  {line}"))?;
     }
     for left in &table.left {
@@ -209,7 +210,7 @@ fn quoted(value: &Document) -> String {
     }
 }
 
-fn remarks(table: &VerifiedTable, verify: &Verify) -> Vec<String> {
+fn remarks(table: &VerifiedTable, out: Option<&Path>) -> Vec<String> {
     let mut lines = Vec::new();
     let mut add = |number: u64, one: &str, many: &str, text: &str| {
         if number > 0 {
@@ -237,10 +238,11 @@ fn remarks(table: &VerifiedTable, verify: &Verify) -> Vec<String> {
         "where something differs and was not looked at one by one; --narrow looks at more",
     );
     add(table.mended, "row is", "rows are", "mended");
+    add(table.disputed, "row was", "rows were", "equally late elsewhere, and decided by the table's policy");
     add(table.moved_on, "row was", "rows were", "changed in the meantime and left alone; run it again");
     add(table.undecided, "row was", "rows were", "left alone because nothing tells whose is right");
     add(table.refused, "row was", "rows were", "not taken by a node");
-    if let Some(file) = verify.out.as_ref().filter(|_| table.differences > table.undecided) {
+    if let Some(file) = out.filter(|_| table.differences > table.undecided) {
         lines.push(format!("written to {}; to do it: concord verify --plan {0}", file.display()));
     }
     lines

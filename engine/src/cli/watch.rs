@@ -18,7 +18,8 @@ use crate::sync::{Away, Cycle, Session, Stopped};
     about = "Keep syncing until stopped",
     long_about = "Sync in a loop until SIGTERM or Ctrl-C, which let the current step finish. Nodes that cannot be \
                   reached are tried again; the others go on without them. So are rows that wait, after pauses that grow \
-                  to some minutes, and at once when something changes that they may depend on.",
+                  to some minutes, and at once when something changes that they may depend on. Tables with mode = \"compare\" are \
+                  compared at the beginning and then every `compare_every` of the file.",
     after_long_help = "Example:\n  concord watch\n  concord watch --every 500ms -v"
 )]
 pub struct Watch {
@@ -63,6 +64,8 @@ struct Teller {
     away: Vec<Away>,
     stopped: Vec<Stopped>,
     failed: Option<String>,
+    /// By table that is compared: how many rows differ and were left so.
+    differing: Vec<(String, u64)>,
     started: bool,
 }
 
@@ -71,7 +74,13 @@ impl Teller {
         let changed = self.away != cycle.away || self.stopped != cycle.stopped;
         // What fails again and again is told once.
         let fails = cycle.failed.is_some() && self.failed != cycle.failed;
-        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || fails;
+        // So are differences that comparisons find and nothing decides.
+        let differing = left_of(cycle);
+        let differ = !cycle.compared.is_empty() && differing != self.differing;
+        if !cycle.compared.is_empty() {
+            self.differing = differing;
+        }
+        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || fails || differ;
         if self.json {
             if did || changed {
                 let text =
@@ -115,6 +124,12 @@ fn clock() -> String {
     super::report::instant(time::now())
 }
 
+/// The compared tables in which rows differ, and how many.
+fn left_of(cycle: &Cycle) -> Vec<(String, u64)> {
+    let left = cycle.compared.iter().map(|table| (table.table.clone(), table.left_over()));
+    left.filter(|(_, rows)| *rows > 0).collect()
+}
+
 /// One line: what arrived where, and what else happened.
 fn line(cycle: &Cycle) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -133,6 +148,9 @@ fn line(cycle: &Cycle) -> String {
     }
     if cycle.parked > 0 {
         parts.push(counted(cycle.parked, "row began to wait", "rows began to wait"));
+    }
+    for (table, rows) in left_of(cycle) {
+        parts.push(format!("{table}: {}; see: concord verify", counted(rows, "row differs", "rows differ")));
     }
     parts.extend(cycle.failed.clone());
     format!("{} {}", clock(), parts.join("; "))

@@ -21,6 +21,8 @@ pub struct Defaults {
     pub journal: Duration,
     /// For tables without `ids` of their own.
     pub ids: Ids,
+    /// How long a `watch` rests between two comparisons of the tables that are kept in step by comparison.
+    pub compare_every: Duration,
 }
 
 /// How the nodes number new rows, where their databases draw the keys.
@@ -50,6 +52,7 @@ impl Default for Defaults {
             batch: 100_000,
             journal: Duration::from_secs(365 * 86_400),
             ids: Ids::Unchanged,
+            compare_every: Duration::from_secs(60),
         }
     }
 }
@@ -57,7 +60,7 @@ impl Default for Defaults {
 const LARGEST_BATCH: i64 = 10_000_000;
 
 pub(super) fn read(section: &Section<'_>, nodes: &[String], problems: &mut Problems<'_>) -> Defaults {
-    section.only(&["conflict", "max_skew", "on_skew", "batch", "journal", "ids"], &|_| None, problems);
+    section.only(&["conflict", "max_skew", "on_skew", "batch", "journal", "ids", "compare_every"], &|_| None, problems);
     let usual = Defaults::default();
     Defaults {
         conflict: conflict::read(section, nodes, false, problems).unwrap_or(usual.conflict),
@@ -66,6 +69,7 @@ pub(super) fn read(section: &Section<'_>, nodes: &[String], problems: &mut Probl
         batch: batch(section, problems).unwrap_or(usual.batch),
         journal: journal(section, problems).unwrap_or(usual.journal),
         ids: ids(section, problems).unwrap_or(usual.ids),
+        compare_every: compare_every(section, problems).unwrap_or(usual.compare_every),
     }
 }
 
@@ -99,6 +103,18 @@ fn journal(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duratio
         }
         Ok(span) => Some(span),
         Err(why) => {
+            problems.add(&text.place, section.show, why, help);
+            None
+        }
+    }
+}
+
+fn compare_every(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duration> {
+    let text = section.text("compare_every", "\"1m\"", problems)?;
+    match duration::parse(&text.name) {
+        Ok(span) => Some(span),
+        Err(why) => {
+            let help = "for example: compare_every = \"1m\"; units: ms, s, m, h";
             problems.add(&text.place, section.show, why, help);
             None
         }

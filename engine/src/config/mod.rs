@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing in here can print a password, neither a URL's nor one that stands in a misspelled key.
 
+mod compare;
 mod conflict;
 mod defaults;
 mod diagnostic;
@@ -32,6 +33,7 @@ use crate::node::Target;
 use diagnostic::{Show, Source};
 use section::{Problems, Section, shown};
 
+pub use compare::Mode;
 pub use conflict::Conflict;
 pub use defaults::{Defaults, Ids, OnSkew};
 pub use diagnostic::{Diagnostic, Place};
@@ -64,6 +66,8 @@ pub struct NodeConfig {
     pub name: String,
     /// Where it is, with every placeholder filled in. Shows no secrets when printed.
     pub target: Target,
+    /// [`Mode::Compare`] if no triggers can be made there, so that every table is compared.
+    pub mode: Mode,
     pub place: Place,
 }
 
@@ -72,6 +76,8 @@ pub struct NodeConfig {
 pub struct TableConfig {
     pub name: String,
     pub place: Place,
+    /// By what it is kept in step, at all nodes.
+    pub mode: Mode,
     /// Its own policy or the default one.
     pub conflict: Conflict,
     /// The only node whose changes are carried, where the table is one-way.
@@ -190,6 +196,16 @@ impl Config {
         let of_node = self.nodes.iter().any(|node| node.place.line == place.line);
         let show = if of_node { Show::Keys } else { Show::Line };
         self.source.diagnostic(place, show, message.as_ref(), help.as_ref())
+    }
+
+    /// Whether any table is kept in step by triggers, so that the nodes need service tables.
+    pub fn keeps_histories(&self) -> bool {
+        self.tables.iter().any(|table| table.mode == Mode::Triggers)
+    }
+
+    /// Whether any table is kept in step by comparison.
+    pub fn compares(&self) -> bool {
+        self.tables.iter().any(|table| table.mode == Mode::Compare)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::diagnostic::Show;
 use super::expand::{self, Lookup};
 use super::section::{Field, Problems, Section, shown};
-use super::{NodeConfig, nearest, url};
+use super::{NodeConfig, compare, nearest, url};
 
 const NAME_RULE: &str = "names are 1 to 32 of a-z, 0-9, `_` and `-`";
 
@@ -95,7 +95,7 @@ fn node(
     let title = format!("[nodes.{}]", field.name);
     let section = Section::open(field, title, Show::Keys, problems)?;
     section.only(
-        &["url"],
+        &["url", "mode"],
         &|key| match key {
             "host" | "port" | "user" | "username" | "password" | "database" | "dbname" | "path" | "file" => Some(
                 "it belongs in the url: postgres://user:${VAR}@host:5432/database or sqlite:path/to/file.db".into(),
@@ -130,7 +130,9 @@ fn node(
                     "put ${VAR} or ${file:PATH} in its place, so that the file can be shared",
                 );
             }
-            let node = NodeConfig { name: field.name.to_owned(), target: address.target, place: field.key.clone() };
+            let mode = compare::mode(&section, problems).map(|(mode, _)| mode).unwrap_or_default();
+            let node =
+                NodeConfig { name: field.name.to_owned(), target: address.target, mode, place: field.key.clone() };
             valid.then_some((node, address.identity))
         }
         Err(failure) => {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::diagnostic::{Place, Show};
 use super::nearest;
 use super::section::{Field, Named, Problems, Section, shown};
-use super::{Defaults, NodeConfig, Operations, Rename, TableConfig, TableNode, conflict, defaults};
+use super::{Defaults, Ids, Mode, NodeConfig, Operations, Rename, TableConfig, TableNode, compare, conflict, defaults};
 use crate::model::NodeId;
 
 const PLUGINS: &str = "plugins are not supported by this version yet; `columns` renames and `omit` leaves columns out";
@@ -22,7 +22,8 @@ pub(super) fn read(
     if fields.is_empty() {
         problems.add(&section.place, Show::Line, "no tables: [tables] is empty", super::ADD_TABLE);
     }
-    let tables: Vec<TableConfig> = fields.iter().filter_map(|field| table(field, defaults, names, problems)).collect();
+    let tables: Vec<TableConfig> =
+        fields.iter().filter_map(|field| table(field, defaults, nodes, names, problems)).collect();
     refuse_doubles(&tables, nodes, names, problems);
     tables
 }
@@ -39,7 +40,13 @@ pub(super) fn node_called(name: &Named, nodes: &[String], show: Show, problems: 
     }
 }
 
-fn table(field: &Field<'_>, defaults: &Defaults, names: &[String], problems: &mut Problems<'_>) -> Option<TableConfig> {
+fn table(
+    field: &Field<'_>,
+    defaults: &Defaults,
+    nodes: &[NodeConfig],
+    names: &[String],
+    problems: &mut Problems<'_>,
+) -> Option<TableConfig> {
     if field.name.is_empty() || field.name.chars().any(char::is_control) {
         let what = format!("`{}` cannot be the name of a table", shown(field.name));
         problems.add(&field.key, Show::Line, what, "name it as the databases do: [tables.customers]");
@@ -55,7 +62,7 @@ fn table(field: &Field<'_>, defaults: &Defaults, names: &[String], problems: &mu
         .iter()
         .filter_map(|part| has_schema_form(part.name).map(|hint| (part.name.to_owned(), hint)))
         .collect();
-    let known = ["conflict", "from", "operations", "updated", "ids", "nodes"];
+    let known = ["mode", "conflict", "from", "operations", "updated", "ids", "nodes"];
     section.only(
         &known,
         &|key| match key {
@@ -82,17 +89,32 @@ fn table(field: &Field<'_>, defaults: &Defaults, names: &[String], problems: &mu
         );
         problems.warn(&field.key, Show::Line, what, "remove `conflict`, or `from`");
     }
-    let nodes = table_nodes(&section, field, names, problems);
-    Some(TableConfig {
+    let own_mode = compare::mode(&section, problems);
+    let why = own_mode.as_ref().map_or(&field.key, |(_, place)| place).clone();
+    let bare = nodes.iter().find(|node| node.mode == Mode::Compare).map(|node| node.name.as_str());
+    let mode = compare::mode_of(field.name, own_mode, bare, problems);
+    let place_of = |key: &str, problems: &Problems<'_>| section.field(key, problems.source).map(|field| field.value);
+    let parts = table_nodes(&section, field, names, problems);
+    let table = TableConfig {
         name: field.name.to_owned(),
         place: field.key.clone(),
+        mode,
         conflict: own_conflict.unwrap_or_else(|| defaults.conflict.clone()),
         from,
         operations: operations(&section, problems),
-        ids: defaults::ids(&section, problems).unwrap_or(defaults.ids),
+        ids: match (mode, defaults::ids(&section, problems)) {
+            (Mode::Compare, _) => Ids::Unchanged,
+            (Mode::Triggers, own) => own.unwrap_or(defaults.ids),
+        },
         updated: section.text("updated", "\"changed_at\"", problems),
-        nodes,
-    })
+        nodes: parts,
+    };
+    if mode == Mode::Compare {
+        let places = ["conflict", "operations", "ids"].map(|key| place_of(key, problems));
+        let [conflict, operations, ids] = &places;
+        compare::judge(&table, &why, bare, conflict.as_ref(), operations.as_ref(), ids.as_ref(), problems);
+    }
+    Some(table)
 }
 
 fn operations(section: &Section<'_>, problems: &mut Problems<'_>) -> Operations {
@@ -145,7 +167,7 @@ fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut P
         &["table", "columns", "omit"],
         &|key| match key {
             "filter" | "mapping" => Some(PLUGINS.to_owned()),
-            "conflict" | "from" | "operations" | "updated" => {
+            "mode" | "conflict" | "from" | "operations" | "updated" => {
                 Some(format!("it holds for all nodes: put it in [tables.{}]", shown(table)))
             }
             _ => None,

@@ -146,6 +146,9 @@ const DEFAULTS: &str = "
 # Rows per transaction at most.
 # batch = 100000
 
+# How long `watch` rests between two comparisons of tables whose mode is \"compare\".
+# compare_every = \"1m\"
+
 # One section for each table, under the name that all nodes share. Every table needs a primary key.
 ";
 
@@ -158,6 +161,11 @@ const TABLE_OPTIONS: &str = "
 # [tables.rates]
 # from = \"office\"                            # one way: only this node's changes are carried
 # operations = [\"insert\", \"update\"]          # deletes stay where they were made
+#
+# [tables.prices]
+# mode = \"compare\"                           # without triggers: all rows are compared, the later one is taken
+# updated = \"changed_at\"                     # the column that tells which one that is
+# operations = [\"insert\", \"update\"]          # deletes both ways need triggers
 #
 # [tables.customers.nodes.branch]
 # table = \"Kunden\"                           # the table's name at this node, where it differs

@@ -93,6 +93,7 @@ fn the_example_of_the_manual() {
         on_skew = "stop"
         batch = 5000
         journal = "90d"
+        compare_every = "2m"
         [tables.customers]
         [tables.customers.nodes.branch]
         table   = "Kunden"
@@ -120,6 +121,7 @@ fn the_example_of_the_manual() {
             batch: 5000,
             journal: Duration::from_secs(90 * 86_400),
             ids: Ids::Unchanged,
+            compare_every: Duration::from_secs(120),
         }
     );
     let names: Vec<&str> = config.tables.iter().map(|table| table.name.as_str()).collect();
@@ -130,7 +132,7 @@ fn the_example_of_the_manual() {
     assert_eq!((office.table.as_str(), branch.table.as_str()), ("customers", "Kunden"));
     assert_eq!((branch.local("name"), branch.shared("Vollname"), branch.local("id")), ("Vollname", "name", "id"));
     assert!(branch.omits("notes") && !office.omits("notes"));
-    assert_eq!(config.at(&branch.place), "concord.toml:14");
+    assert_eq!(config.at(&branch.place), "concord.toml:15");
     assert!(matches!(&config.tables[1].conflict, Conflict::Sum(columns) if columns[0].name == "balance"));
     assert_eq!(config.tables[1].conflict.describe(&config.node_names()), "sum = [\"balance\"]");
     let rates = &config.tables[2];
@@ -140,6 +142,21 @@ fn the_example_of_the_manual() {
     assert_eq!(config.tables[3].conflict, Conflict::Prefer(vec![NodeId(1), NodeId(0)]));
     assert_eq!(config.tables[3].conflict.describe(&config.node_names()), r#"prefer = ["branch", "office"]"#);
     assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn a_table_is_compared_if_it_says_so_or_one_of_its_nodes_does() {
+    let modes = |text: &str| {
+        let config = good(&format!("%ok\n{text}"));
+        let modes = config.tables.iter().map(|table| table.mode).collect::<Vec<_>>();
+        (modes, config.keeps_histories(), config.compares())
+    };
+    let one = "[tables.a]\nmode = \"compare\"\nfrom = \"office\"\n[tables.b]\nmode = \"triggers\"";
+    assert_eq!(modes(one), (vec![Mode::Compare, Mode::Triggers], true, true));
+    let two_way = "updated = \"at\"\noperations = [\"insert\"]\nconflict = \"park\"";
+    let all = format!("nodes.branch.mode = \"compare\"\n[tables.a]\nfrom = \"office\"\n[tables.b]\n{two_way}");
+    assert_eq!(modes(&all), (vec![Mode::Compare; 2], false, true));
+    assert_eq!(modes("%table"), (vec![Mode::Triggers], true, false));
 }
 
 #[test]
@@ -252,7 +269,7 @@ fn an_empty_new_file_says_what_is_missing() {
     let variables = |_: &str| Some("x".into());
     let config = Config::parse(Path::new("concord.toml"), whole.clone(), &variables);
     let config = config.unwrap_or_else(|error| panic!("{error}\n{whole}"));
-    assert_eq!((config.nodes.len(), config.tables.len()), (2, 3));
+    assert_eq!((config.nodes.len(), config.tables.len()), (2, 4));
     assert_eq!(config.defaults, Defaults::default());
 }
 

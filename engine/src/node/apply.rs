@@ -42,7 +42,10 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
     loop {
         fault::point("apply-begin").await?;
         // Where beginning takes a lock, it has been waited for as long as is worth it.
-        node.begin_apply(&specs).await?;
+        match batch.is_bare() {
+            true => node.begin_mend(&specs).await?,
+            false => node.begin_apply(&specs).await?,
+        }
         let error = match Application::new(batch).run(node, &specs, attempt > 1).await {
             Ok(applied) => return Ok(applied),
             Err(error) => error,
@@ -104,7 +107,8 @@ impl<'a> Application<'a> {
     /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds up are left to the next cycle.
     async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
-        if !node.claim(&claimed).await? {
+        // Where no history is kept there are no positions, and no table for them.
+        if !claimed.is_empty() && !node.claim(&claimed).await? {
             node.rollback().await?;
             return Ok(Applied { overtaken: true, ..Applied::default() });
         }
@@ -121,6 +125,7 @@ impl<'a> Application<'a> {
             node.hurry().await?;
             self.refuse_what_is_locked(node).await?;
         }
+        self.refuse_what_is_another(node).await?;
         for group in &self.batch.order {
             self.write_group(node, group).await?;
         }
@@ -262,11 +267,11 @@ impl<'a> Application<'a> {
             }
             node.savepoint().await?;
             match self.delete_chunk(node, &chunk).await {
-                Ok(false) => {
+                Ok(Some(deleted)) => {
                     node.release().await?;
-                    self.deleted += chunk.len() as u64;
+                    self.deleted += deleted;
                 }
-                Ok(true) => {
+                Ok(None) => {
                     node.undo().await?;
                     chunks.push(chunk);
                 }
@@ -286,16 +291,24 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    /// Whether some of the rows were refused, so that the others are to be tried again.
-    async fn delete_chunk(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+    /// How many rows went; `None` if some were refused, so that the others are to be tried again.
+    async fn delete_chunk(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<Option<u64>> {
         if self.refuse_what_is_referred(node, chunk).await? {
-            return Ok(true);
+            return Ok(None);
         }
-        self.delete_items(node, chunk).await?;
-        self.refuse_what_changed(node, chunk).await
+        let mut deleted = self.delete_items(node, chunk).await?;
+        if deleted < chunk.len() as u64 && self.may_be_coming(node, chunk).await? {
+            node.undo().await?;
+            node.savepoint().await?;
+            if self.refuse_what_may_come(node, chunk).await? {
+                return Ok(None);
+            }
+            deleted = self.delete_items(node, chunk).await?;
+        }
+        Ok((!self.refuse_what_changed(node, chunk).await?).then_some(deleted))
     }
 
-    async fn delete_items(&self, node: &mut dyn Node, chunk: &[Item]) -> Result<()> {
+    async fn delete_items(&self, node: &mut dyn Node, chunk: &[Item]) -> Result<u64> {
         let groups = self.key_groups(chunk);
         let groups: Vec<_> = groups.iter().map(|(spec, keys)| (*spec, &keys[..])).collect();
         node.delete(&groups).await

@@ -72,6 +72,15 @@ pub trait Node: Send {
     /// What the connected user may not do and needs to, each with the statement that grants it.
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;
 
+    /// The same for tables that are only compared: reading them, and of each what is written there.
+    async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>>;
+
+    /// Ways to change these tables that are not recorded here although somebody could see to it, a line each with the
+    /// statements for that.
+    async fn gaps(&mut self, _tables: &[TableSpec]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     // ---- the service tables ----
 
     /// What is installed, or `None`. Fails with a kind of its own if a newer Concord installed it.
@@ -129,6 +138,10 @@ pub trait Node: Send {
     /// `tables` are those that take part here. Their drift is judged in the same snapshot.
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened>;
 
+    /// The same for tables of which no history is kept: no service table has to be there, and none is read. Where a snapshot
+    /// would make users wait, there is none, and each row is read as it is at that moment.
+    async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()>;
+
     /// Entries of `table` beyond `after`, in the order of (mark, id), at most `limit` of them and, where
     /// [`Opened::shared_marks`], none with a mark above `through`.
     ///
@@ -161,7 +174,8 @@ pub trait Node: Send {
 
     /// The rows that stand behind `after` in the order that the database itself gives to keys, or from the beginning, at most
     /// `limit`: keys and rows, a row that cannot be carried as its own error text. Keys that cannot be compared, such as
-    /// those with NULL, stand at the beginning.
+    /// those with NULL, stand at the beginning. Whoever goes on behind the last key misses nothing and meets nothing twice;
+    /// where a key does not tell that, those behind it come as well, above `limit`.
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>>;
 
     /// How many rows a table has, perhaps only roughly.
@@ -177,6 +191,19 @@ pub trait Node: Send {
     /// that the batch may write. Fails as [`ErrorKind::Drift`] if the list of nodes is not that of the last snapshot, and as
     /// [`ErrorKind::Retry`] if somebody holds the write lock for longer than the other nodes should wait.
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()>;
+
+    /// The same for tables of which no history is kept: no service table has to be there, and none is read. What is written is
+    /// a user's change to whoever records changes here, though users' triggers can tell that it is Concord's.
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()>;
+
+    /// The rows of `keys` as [`Node::rows`], but within the transaction that applies; with `hold` they stay what they are until
+    /// it ends, and the role has to be allowed to update them.
+    async fn rows_now(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        hold: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>>;
 
     /// Locks the positions that `moves` name, creating missing ones at [`Cut::START`], and tells whether each stands
     /// where its `from` says. If not, another engine has been here and the batch must be given up.
@@ -200,11 +227,12 @@ pub trait Node: Send {
     /// Writes whole rows, creating or replacing each by its key and touching no other row. Where `groups` names more
     /// than one table (they refer to each other) or a table refers to itself, references are checked only after all
     /// of them are written. Concord's own writes are not recorded as users' changes; what triggers and cascades of
-    /// the database do besides is.
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()>;
+    /// the database do besides is. Returns how many rows were written; what the mode lets be does not count.
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64>;
 
-    /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`].
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()>;
+    /// Deletes the rows of these keys; a missing row is no error. Groups as in [`Node::write`]. Returns how many rows were
+    /// there to be deleted, without those that another of them took along.
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64>;
 
     /// Writes a row whole, or deletes it where there is none, as a user of this database would: it is recorded as a change
     /// made here now. `key` is its key.
@@ -237,8 +265,15 @@ pub trait Node: Send {
         Ok(Vec::new())
     }
 
+    /// The marks of transactions of others that are open and may have written to the table. What they inserted nobody else
+    /// sees until they commit. Databases that let only one write at a time have none.
+    async fn writers(&mut self, _table: &TableSpec) -> Result<Vec<i64>> {
+        Ok(Vec::new())
+    }
+
     /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
-    /// it sees what was committed a moment ago.
+    /// it sees what was committed a moment ago. Where another engine has purged entries beyond `read`, nobody can tell, and it
+    /// is all keys.
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>>;
 
     /// Those of `rows` which, although just written in this transaction, read differently now or were changed again
@@ -248,8 +283,9 @@ pub trait Node: Send {
     /// Adds entries for changes made elsewhere.
     async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()>;
 
-    /// Adds an entry for the key as if a user had touched the row now: the content that stands here is asserted anew.
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()>;
+    /// Adds an entry for the key as if a user had touched the row now, or at `since` by this database's clock (µs UTC): the
+    /// content that stands here is asserted anew. A row that cannot be read may be touched as well.
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()>;
 
     /// Makes rows wait, in place of what waited for the same keys before.
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()>;
@@ -293,8 +329,9 @@ pub trait Node: Send {
     /// How many entries the journal has of these tables.
     async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64>;
 
-    /// The journal of these tables, newest first; `limit` counts entries, 0 is all.
-    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>>;
+    /// The journal of these tables, or what is sought in it, newest first; `limit` counts entries, 0 is all. More than what is
+    /// sought may be told.
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>>;
 
     /// Deletes journal entries decided before `before` (µs UTC), the oldest first and at most so many, in a transaction of
     /// its own. Returns how many went. Where there are none, nothing is written and nobody is waited for.
@@ -303,6 +340,16 @@ pub trait Node: Send {
     /// What holds back the history's horizon, one line each, such as a long transaction with its process; empty if
     /// nothing does or the database has no such thing.
     async fn blockers(&mut self) -> Result<Vec<String>>;
+}
+
+/// Which entries of a journal are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Sought<'a> {
+    All,
+    /// Those about this key of the one table that is asked about.
+    Key(&'a Key),
+    /// Those whose id begins so.
+    Id(&'a str),
 }
 
 /// A row met on a walk: its key, and the row or why it cannot be carried.
@@ -393,6 +440,14 @@ pub struct MissingRight {
     pub what: String,
     /// The statement that grants it, to be run by an administrator.
     pub grant: String,
+}
+
+/// What is written to a table that is only compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    pub insert: bool,
+    pub update: bool,
+    pub delete: bool,
 }
 
 /// The sync, as the service tables need to know it.

@@ -10,6 +10,7 @@ use tracing::info;
 use super::restored::Restored;
 use super::session::Session;
 use super::table::Table;
+use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::model::NodeId;
 use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
@@ -98,11 +99,15 @@ impl Session {
     /// wrong.
     pub(super) async fn assemble(&mut self) -> Result<()> {
         self.connect().await;
-        let stands_still = self.tables.iter().any(|table| table.stopped.is_some());
+        let stands_still = self.tables.iter().any(|table| table.stopped.is_some() && !table.compared);
         if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= LOOK_AGAIN) {
             // Somebody may have seen to it.
             self.tables.clear();
             self.members.iter_mut().for_each(|member| member.prepared = false);
+        }
+        if !self.config.keeps_histories() {
+            self.assemble_without_histories();
+            return Ok(());
         }
         let asking = join_all(self.members.iter_mut().enumerate().map(async |(at, member)| {
             let node = member.node.as_deref_mut().filter(|_| !member.prepared)?;
@@ -137,8 +142,28 @@ impl Session {
         Ok(())
     }
 
-    /// Assembles them, and fails if nobody is there who knows the tables.
+    /// Where every table is compared nothing is installed, and whoever is connected takes part.
+    fn assemble_without_histories(&mut self) {
+        for member in self.members.iter_mut().filter(|member| member.node.is_some()) {
+            member.prepared = true;
+            member.away = None;
+        }
+        if self.tables.is_empty() {
+            let nodes = self.members.len();
+            let tables = self.config.tables.iter().enumerate();
+            self.tables = tables.map(|(index, table)| Table::to_be_compared(table, index, nodes)).collect();
+            self.adopted = Some(Instant::now());
+        }
+    }
+
+    /// Assembles them, and fails if nobody is there who knows the tables, or if no history is kept of any.
     pub(super) async fn prepare(&mut self) -> Result<()> {
+        self.needs_histories()?;
+        self.prepare_any().await
+    }
+
+    /// The same although every table may be one that is compared.
+    pub(super) async fn prepare_any(&mut self) -> Result<()> {
         self.assemble().await?;
         if self.tables.is_empty() { Err(self.unreachable()) } else { Ok(()) }
     }
@@ -175,6 +200,10 @@ impl Session {
         let nodes = self.members.len();
         let mut tables = Vec::new();
         for (index, config) in self.config.tables.iter().enumerate() {
+            if config.mode == Mode::Compare {
+                tables.push(Table::to_be_compared(config, index, nodes));
+                continue;
+            }
             let mut kept = services.iter().flat_map(|(_, service)| &service.tables);
             let shape = kept.find(|(name, _)| *name == config.name);
             let table = shape.and_then(|(_, shape)| Table::from_kept(config, index, nodes, shape));
@@ -198,7 +227,7 @@ impl Session {
         let members = self.members.iter_mut().enumerate().filter(|(at, _)| nodes.contains(at));
         let looking = join_all(members.map(async |(at, member)| {
             let mut found = Vec::with_capacity(tables.len());
-            for table in tables {
+            for table in tables.iter().filter(|table| !table.compared) {
                 let part = &config.tables[table.index];
                 let local = &part.nodes[at].table;
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
@@ -214,7 +243,7 @@ impl Session {
         }));
         for (at, found) in looking.await.into_iter().flatten() {
             let member = &mut self.members[at];
-            for (table, found) in self.tables.iter_mut().zip(found) {
+            for (table, found) in self.tables.iter_mut().filter(|table| !table.compared).zip(found) {
                 match found {
                     Ok(form) => table.forms[at] = Some(form),
                     Err(why) => table.stop(&member.name, &why),

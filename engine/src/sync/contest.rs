@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::opened::Opened;
 use super::table::Table;
 use crate::merge::{self, Delta, Version};
-use crate::model::{Cut, Dot, Entry, Key, NodeId, Parked, Row, Stamp, Vector};
+use crate::model::{Cut, Dot, Entry, Key, NodeId, Op, Parked, Row, Stamp, Vector};
 
 /// The versions of one key.
 #[derive(Debug, Default)]
@@ -19,6 +19,16 @@ pub struct Contest {
     /// What entries about changes made elsewhere tell, with the node that keeps the entry, its mark and its id: whoever has
     /// passed the entry has seen all that it tells.
     told: Vec<(NodeId, i64, i64, Vector)>,
+    /// The changes that users made, for tables in which rows are made blindly.
+    own: Vec<Own>,
+}
+
+/// What a user did.
+#[derive(Debug)]
+pub struct Own {
+    dot: Dot,
+    op: Op,
+    time: i64,
 }
 
 /// A version, and how it is to be judged.
@@ -31,6 +41,10 @@ pub struct Contender {
     /// One side of a conflict that nobody has decided: it has seen what its vector says, whatever its node has passed
     /// since.
     undecided: bool,
+    /// Whether the last that its node's history tells is that the row was deleted.
+    gone: bool,
+    /// Whether its node never took the row, so that what it has seen is nothing that it could pass on.
+    hollow: bool,
 }
 
 /// The content of a version, as far as it was read.
@@ -44,6 +58,11 @@ pub enum Content {
 }
 
 impl Contender {
+    /// Whether it is a version of the row, and not only a place where the row could be.
+    pub fn is_version(&self) -> bool {
+        !self.hollow
+    }
+
     /// Whether it has seen an entry of its own node's history.
     fn read_own(&self, mark: i64, id: i64) -> bool {
         self.read.as_ref().is_none_or(|read| read.contains(mark, id))
@@ -66,6 +85,21 @@ impl Content {
         }
     }
 }
+
+/// How the content of a node stands to what is to take its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It was seen, or weighed.
+    Seen,
+    /// It was not; a later one of another node is to be weighed in its place.
+    Superseded,
+    /// It was not, and is to be weighed as written at this time.
+    Since(i64),
+}
+
+/// By how much a row of unknown age counts as older than one that was made without it, in µs: more than by what clocks are
+/// measured wrong.
+pub const LONG_BEFORE: i64 = 1_000_000;
 
 /// How the clock of a node is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -90,13 +124,14 @@ pub type Contests = IndexMap<Key, Contest, foldhash::fast::RandomState>;
 impl Contest {
     /// Takes in one entry of a node's history. Entries of one node come in the order of their ids, and after what waits
     /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
-    pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, keep_deltas: bool) {
+    pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, table: &Table) {
         let standing = self.standing_mut(node);
+        standing.gone = entry.op == Op::Delete;
         let behind = standing.version.behind;
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
         let mut time = entry.time;
-        let mut told = None;
+        let (mut told, mut own) = (None, None);
         let dot = match entry.arrival {
             None => {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
@@ -104,6 +139,7 @@ impl Contest {
                 time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
                 *stamp = Stamp { time, node };
                 vector.add(dot);
+                own = table.makes_blindly().then_some(Own { dot, op: entry.op, time });
                 dot
             }
             Some(arrival) => {
@@ -121,7 +157,8 @@ impl Contest {
             }
         };
         self.told.extend(told);
-        if let (true, Some(images)) = (keep_deltas, entry.images)
+        self.own.extend(own);
+        if let (true, Some(images)) = (table.policy.merges(), entry.images)
             && !self.deltas.iter().any(|(delta, _)| delta.dot.node == dot.node && delta.dot.number == dot.number)
         {
             self.deltas.push((Delta { dot, before: images.before, after: images.after }, time));
@@ -141,6 +178,8 @@ impl Contest {
             content,
             read: Some(Box::new(parked.read.clone())),
             undecided: parked.code == crate::model::ParkedCode::Conflict,
+            gone: false,
+            hollow: false,
         });
     }
 
@@ -160,12 +199,15 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
+        standing.gone = false;
+        self.own.retain(|own| own.dot.node != node);
     }
 
     /// Everything that any of the versions has seen.
     pub fn seen(&self) -> Vector {
         let mut seen = Vector::EMPTY;
-        self.versions.iter().for_each(|contender| seen.join(&contender.version.vector));
+        let versions = self.versions.iter().filter(|contender| contender.is_version());
+        versions.for_each(|contender| seen.join(&contender.version.vector));
         seen
     }
 
@@ -187,6 +229,8 @@ impl Contest {
                 content: Content::Unread,
                 read: None,
                 undecided: false,
+                gone: false,
+                hollow: false,
             });
             self.versions.len() - 1
         });
@@ -275,9 +319,89 @@ impl Contest {
     }
 
     /// The places of the versions that no other has seen, once the contest is closed.
-    pub fn tops(&self, table: &Table) -> Vec<usize> {
+    pub fn tops(&self, table: &Table, opened: &Opened) -> Vec<usize> {
         let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
-        merge::tops(&versions, table.tells_all())
+        if !table.makes_blindly() {
+            return merge::tops(&versions, table.tells_all());
+        }
+        let among = |left: &dyn Fn(&Contender) -> bool| {
+            let places: Vec<usize> = (0..versions.len()).filter(|&at| left(&self.versions[at])).collect();
+            let left: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
+            let told = left.iter().any(|version| !version.vector.is_empty());
+            (told, merge::tops(&left, false).into_iter().map(|top| places[top]).collect::<Vec<usize>>())
+        };
+        // A row that came and went concerns nobody who has something to say.
+        let lasts = |contender: &Contender| {
+            let version = &contender.version;
+            let stands = version.waiting || contender.content.row().is_some();
+            contender.is_version() && (stands || !self.came_and_went(version.node, table, opened))
+        };
+        match among(&lasts) {
+            (true, tops) => tops,
+            _ => match among(&Contender::is_version).1 {
+                tops if tops.is_empty() => merge::tops(&versions, false),
+                tops => tops,
+            },
+        }
+    }
+
+    /// Tells, once the contents are known, which nodes never took the row.
+    pub fn find_hollow(&mut self) {
+        for contender in &mut self.versions {
+            contender.hollow = !contender.version.waiting && contender.content == Content::Deleted && !contender.gone;
+        }
+    }
+
+    /// What a user of `maker` did first of all that `node` has not heard of, if that made a row: whoever made it saw no row,
+    /// and so nothing of the one that stands at `node`.
+    pub fn made_blindly(&self, node: NodeId, maker: NodeId, table: &Table, opened: &Opened) -> Option<&Own> {
+        let heard = |dot: &Dot| {
+            opened.passed(table.index, node, dot)
+                || self.standing(node).is_some_and(|contender| contender.version.vector.saw(dot))
+        };
+        let unheard = self.own.iter().filter(|own| own.dot.node == maker && !heard(&own.dot));
+        unheard.min_by_key(|own| own.dot.number).filter(|own| own.op == Op::Insert)
+    }
+
+    /// Whether all that is new to the others of a node is a row that is gone again.
+    fn came_and_went(&self, maker: NodeId, table: &Table, opened: &Opened) -> bool {
+        let own = self.own.iter().filter(|own| own.dot.node == maker);
+        let Some(last) = own.max_by_key(|own| own.dot.number).filter(|own| own.op == Op::Delete) else { return false };
+        let mut others = self.versions.iter().map(|contender| contender.version.node).filter(|&node| node != maker);
+        others.all(|node| {
+            opened.passed(table.index, node, &last.dot) || self.made_blindly(node, maker, table, opened).is_some()
+        })
+    }
+
+    /// How the content of `node` stands to the outcome of a contest of which `tops` are left.
+    pub fn unread(&self, node: NodeId, tops: &[usize], table: &Table, opened: &Opened) -> Unread {
+        let makers = tops.iter().map(|&top| self.versions[top].version.node).filter(|&maker| maker != node);
+        let made = makers.filter_map(|maker| self.made_blindly(node, maker, table, opened));
+        let Some(made) = made.max_by_key(|own| own.time) else { return Unread::Seen };
+        let place = |node: NodeId| self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
+        let Some(own) = place(node) else { return Unread::Seen };
+        let version = &self.versions[own].version;
+        let replaces = |other: &Contender| {
+            let vector = &other.version.vector;
+            !other.version.waiting
+                && other.is_version()
+                && vector.includes(&version.vector)
+                && !version.vector.includes(vector)
+                && self.made_blindly(node, other.version.node, table, opened).is_none()
+                && other.version.node != made.dot.node
+        };
+        let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
+        let successors: Vec<(usize, &Contender)> = successors.collect();
+        // What was weighed itself, or what came after it, lost knowingly.
+        if tops.contains(&own)
+            || successors.iter().any(|(at, other)| tops.contains(at) || other.version.vector.saw(&made.dot))
+        {
+            return Unread::Seen;
+        }
+        if !successors.is_empty() {
+            return Unread::Superseded;
+        }
+        Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
     }
 
     /// Whether what stands at some of its nodes may have been decided differently, by nodes that have seen the same.
@@ -286,5 +410,61 @@ impl Contest {
         let mut standing = self.versions.iter().filter(stands);
         table.tells_all()
             && standing.next().is_some_and(|first| standing.any(|other| !other.version.decided_alike(&first.version)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Operations;
+    use crate::merge::Policy;
+    use crate::model::Arrival;
+
+    fn table() -> Table {
+        Table {
+            index: 0,
+            name: "t".into(),
+            key: vec![0],
+            policy: Policy::LatestWins,
+            operations: Operations::ALL,
+            updated: None,
+            from: None,
+            forms: vec![None, None, None],
+            stopped: None,
+            compared: false,
+            columns: Vec::new(),
+        }
+    }
+
+    /// What the first node changed as number 7, told by `node` as of this time.
+    fn told(contest: &mut Contest, node: u16, time: i64) {
+        let dot = Dot { node: NodeId(0), number: 7, mark: 7 };
+        let arrival = (node > 0).then_some(Arrival { dot, vector: Vector::EMPTY });
+        let entry = Entry { id: 7, mark: 7, op: Op::Update, time, key: Key::default(), arrival, images: None };
+        contest.enter(NodeId(node), entry, &Clock { offset: 0, shown: i64::MAX }, &table());
+    }
+
+    fn times(contest: &mut Contest, opened: &Opened) -> Vec<i64> {
+        let nodes = [0, 1, 2].map(NodeId);
+        contest.close(&nodes, &table(), opened);
+        nodes.iter().map(|node| contest.standing(*node).unwrap().version.stamp.time).collect()
+    }
+
+    #[test]
+    fn a_row_is_as_old_as_what_it_was_made_upon() {
+        let mut opened = Opened::new(3, 1);
+        opened.set_position(0, NodeId(1), NodeId(0), Cut::through(7).into());
+        let mut contest = Contest::default();
+        told(&mut contest, 0, 50);
+        assert_eq!(times(&mut contest, &opened), [50, 50, i64::MIN]);
+    }
+
+    #[test]
+    fn whoever_has_seen_the_same_knows_how_young_it_is() {
+        let mut contest = Contest::default();
+        told(&mut contest, 1, 40);
+        told(&mut contest, 2, 60);
+        let times = times(&mut contest, &Opened::new(3, 1));
+        assert_eq!(times[1..], [60, 60]);
     }
 }

@@ -15,7 +15,8 @@ use super::load::Portion;
 use super::opened::{Opened, Presence};
 use super::order;
 use super::read::{self, Page};
-use super::session::{Carried, Session, Stopped};
+use super::session::{Carried, Session, Stopped, add_carried};
+use super::verify::{Verified, VerifiedTable};
 use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -42,6 +43,8 @@ pub struct Cycle {
     pub overtaken: bool,
     /// Whether anything was written anywhere.
     pub wrote: bool,
+    /// What a comparison found of the tables that are kept in step by it, if there was one, and what became of it.
+    pub compared: Vec<VerifiedTable>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part, and why.
@@ -348,7 +351,6 @@ impl Session {
         let mut all: AllContests = Vec::with_capacity(self.tables.len());
         for (table, pages) in self.tables.iter().zip(pages) {
             let mut contests = Contests::default();
-            let keep_deltas = table.policy.merges();
             if table.stopped.is_none() {
                 for (node, presence) in opened.nodes() {
                     // Whoever's own history was not read, because nobody else is there, decides nothing about it.
@@ -367,7 +369,7 @@ impl Session {
                 contests.reserve(page.entries.len().saturating_sub(contests.len()));
                 for mut entry in page.entries {
                     let contest = contests.entry(std::mem::take(&mut entry.key)).or_default();
-                    contest.enter(NodeId(at as u16), entry, &presence.clock, keep_deltas);
+                    contest.enter(NodeId(at as u16), entry, &presence.clock, table);
                 }
             }
             all.push(contests);
@@ -422,7 +424,7 @@ impl Session {
                 }
             }
             let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
-            batch.tables.push(TableBatch { spec: spec.clone(), read, decisions });
+            batch.tables.push(TableBatch { spec: spec.clone(), read, decisions, upon: None });
         }
         if batch.moves.is_empty() && batch.tables.is_empty() {
             return None;
@@ -535,6 +537,15 @@ impl Session {
 }
 
 impl Cycle {
+    /// Adds what a comparison did.
+    pub(super) fn take(&mut self, compared: Verified) {
+        for table in &compared.tables {
+            self.wrote |= !table.carried.is_empty();
+            add_carried(&mut self.carried, &table.carried);
+        }
+        (self.compared, self.away, self.stopped) = (compared.tables, compared.away, compared.stopped);
+    }
+
     fn fail(&mut self, why: String) {
         self.failed = Some(self.failed.take().map_or_else(|| why.clone(), |others| format!("{others}; {why}")));
     }

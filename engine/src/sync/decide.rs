@@ -75,7 +75,8 @@ impl Facts {
                     outcomes.accounts.extend(account(index, &key, &contest, &tops, &resolved));
                 }
             }
-            let ruling = Ruling { table, key: &key, contest: &contest, resolved: &resolved, opened: &self.opened };
+            let (contest, resolved, opened) = (&contest, &resolved, &*self.opened);
+            let ruling = Ruling { table, key: &key, contest, tops: &tops, resolved, opened };
             for &target in targets.iter().filter(|target| !put_off.contains(target)) {
                 if let Some(form) = table.form(target) {
                     outcomes.decisions[target.index()][index].extend(ruling.at(target, form));
@@ -121,7 +122,7 @@ pub struct Resolved {
     /// Whether nodes that have seen the same hold what was decided differently.
     pub rivals: bool,
     pub reason: Cow<'static, str>,
-    /// Names the conflict, alike at all nodes.
+    /// Names what is journalled, alike at all nodes.
     pub id: String,
 }
 
@@ -222,12 +223,13 @@ fn resolve(table: &Table, key: &Key, contest: &Contest, tops: &[usize], names: &
     } else {
         Vec::new()
     };
+    let journals = outcome.conflict || table.deletes_blindly() && matches!(settled, Settled::Deleted);
     Resolved {
         settled,
         vector: outcome.vector,
         stamp: outcome.stamp,
         taken: taken.map(|place| tops[place]),
-        id: if outcome.conflict { conflict_id(table, key, contest, tops, names) } else { String::new() },
+        id: if journals { conflict_id(table, key, contest, tops, names) } else { String::new() },
         losers,
         conflict: outcome.conflict,
         rivals: rivals(table, contest, tops),

@@ -61,7 +61,7 @@ impl Session {
             if !table.relays() {
                 continue;
             }
-            let disputed = contest.tops(table).len() > 1;
+            let disputed = contest.tops(table, opened).len() > 1;
             let hearsay = contest.seen();
             let hearsay = || hearsay.dots().iter().filter(|dot| !opened.was_read(table.index, dot));
             for &node in &participants {
@@ -95,7 +95,6 @@ impl Session {
         else {
             return Ok(());
         };
-        let keep_deltas = self.tables[table].policy.merges();
         let member = &mut self.members[node.index()];
         let Some(reader) = member.node.as_deref_mut().filter(|_| spec.captured) else { return Ok(()) };
         for keys in keys.chunks(EXAMINE) {
@@ -114,7 +113,7 @@ impl Session {
             }
             for entry in entries {
                 if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, keep_deltas);
+                    contest.enter(node, entry, &presence.clock, &self.tables[table]);
                 }
             }
         }

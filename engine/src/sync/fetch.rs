@@ -107,6 +107,12 @@ impl Session {
                 }
                 let before = (fetched.rows, fetched.weight);
                 self.fetch(table, opened, &mut slice, &mut fetched).await?;
+                if facts.tables[table].makes_blindly() {
+                    for Weighed { contest, tops, .. } in &mut slice {
+                        contest.find_hollow();
+                        *tops = contest.tops(&facts.tables[table], opened);
+                    }
+                }
                 if fetched.weight > most && self.page > 1 && fetched.rows < self.page {
                     return Ok(Err((fetched.rows * 3 / 4).max(1).min(self.page - 1)));
                 }
@@ -174,7 +180,7 @@ fn unsettled(table: &Table, opened: &Opened, contests: Contests) -> impl Iterato
     let targets = targets(table, opened);
     let about = move |(key, contest): &(Key, Contest)| !is_settled(table, opened, key, contest, &targets);
     contests.into_iter().filter(about).map(|(key, contest)| {
-        let tops = contest.tops(table);
+        let tops = contest.tops(table, opened);
         Weighed { key, contest, tops, put_off: Vec::new() }
     })
 }
@@ -183,8 +189,9 @@ fn unsettled(table: &Table, opened: &Opened, contests: Contests) -> impl Iterato
 fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Vec<(usize, usize)>> {
     let mut wanted: Vec<Vec<(usize, usize)>> = vec![Vec::new(); table.forms.len()];
     // Columns that do not live at a winner's node come from the others, or stay what they are.
-    let everything =
-        !participants(table, opened).iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()));
+    let everything = !participants(table, opened).iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()))
+            // Nor may who is to replace it have seen what stands.
+            || table.makes_blindly() || table.deletes_blindly();
     for (at, Weighed { contest, tops, .. }) in contests.iter().enumerate() {
         for (place, contender) in contest.versions.iter().enumerate() {
             let version = &contender.version;

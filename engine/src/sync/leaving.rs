@@ -2,6 +2,7 @@
 //! that have to be recorded in another way.
 
 use super::session::Session;
+use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::model::{Cut, NodeId, TableSpec};
 use crate::node::{self, ErrorKind, Ledger, Service};
@@ -106,12 +107,18 @@ impl Session {
     async fn left_behind(&mut self, at: usize, former: &Former, formers: &[Option<Former>]) -> Result<Vec<String>> {
         let name = self.names[at].clone();
         let gone = |node: &String| !self.names.contains(node);
-        let dropped = |table: &String| self.config.tables.iter().all(|config| config.name != *table);
+        let tables = self.config.tables.clone();
+        let listed = |table: &String| tables.iter().find(|config| config.name == *table);
+        let dropped = |table: &String| listed(table).is_none_or(|config| config.mode == Mode::Compare);
+        let how = |table: &String| match listed(table) {
+            None => "is no longer in the file",
+            Some(_) => "is compared from now on",
+        };
         let mut refusals = Vec::new();
         for (table, origin, rows) in &former.ledger.parked {
             let rows = counted(*rows, "row waits", "rows wait");
             let why = match (dropped(table), gone(origin)) {
-                (true, _) => format!("{rows} there in `{table}`, which is no longer in the file"),
+                (true, _) => format!("{rows} there in `{table}`, which {}", how(table)),
                 (_, true) => format!("{rows} there in `{table}` from `{origin}`, which is no longer in the file"),
                 _ => continue,
             };
@@ -141,7 +148,7 @@ impl Session {
             let changes = counted(left, "change", "changes");
             let what = match origin {
                 Some(origin) => format!("{changes} of `{table}` from `{origin}`, which is no longer in the file,"),
-                None => format!("{changes} of `{table}`, which is no longer in the file,"),
+                None => format!("{changes} of `{table}`, which {},", how(&table)),
             };
             refusals.push(format!(
                 "node `{name}`: {what} may not have arrived everywhere; run `concord sync` with the former file first, or \

@@ -1,7 +1,7 @@
 //! A database in memory, for testing the cycle by the ten thousand: snapshots, transactions that commit late, an engine's
 //! connection that breaks at any call, and nothing that a real one would need time for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,7 +13,7 @@ use crate::model::{
 use crate::node::blueprint::{Blueprint, Draft};
 use crate::node::{
     Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
-    Opened, Probe, Result, Room, Scanned, Service, Sync, Walked, WriteMode,
+    Opened, Probe, Result, Room, Scanned, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 
 /// The first key of the second table. One place for both tables' rows is enough: their keys tell them apart.
@@ -66,9 +66,16 @@ pub struct State {
     pub tries: u64,
     /// Draws how long calls take.
     pub pace: u64,
+    /// Rows that a walk gives at once, at most.
+    pub stride: Option<usize>,
+    /// What the next snapshots show, each of an earlier moment or of the present: as if it had been opened before those of the
+    /// other nodes.
+    pub shown: VecDeque<Option<State>>,
+    /// Rows that the transaction which applies has written: nobody else can until it ends.
+    locked: BTreeSet<i64>,
 }
 
-fn number(value: &Value) -> i64 {
+pub fn number(value: &Value) -> i64 {
     match value {
         Value::Int(number) => *number,
         other => panic!("{other:?} is no integer"),
@@ -100,7 +107,8 @@ impl State {
     /// A user sets or deletes rows in one transaction that commits now, or is left open. Nobody else may write a row
     /// meanwhile, as in any database.
     pub fn write_all(&mut self, writes: &[(i64, Option<i64>)], late: bool) -> Option<Vec<EntryId>> {
-        let held = |id: i64| self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
+        let held =
+            |id: i64| self.locked.contains(&id) || self.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
         let absent = |id: i64, value: Option<i64>| !self.rows.contains_key(&id) && value.is_none();
         if writes.iter().any(|(id, value)| held(*id) || absent(*id, *value)) {
             return None;
@@ -113,7 +121,11 @@ impl State {
             let entry = Entry {
                 id: self.next_id,
                 mark: self.next_mark,
-                op: if value.is_none() { Op::Delete } else { Op::Update },
+                op: match (self.rows.contains_key(&id), value) {
+                    (_, None) => Op::Delete,
+                    (true, Some(_)) => Op::Update,
+                    (false, Some(_)) => Op::Insert,
+                },
                 time: self.clock(),
                 key: key(id),
                 arrival: None,
@@ -165,7 +177,7 @@ impl State {
 
     /// What is there after a restore: no transaction that was open, and nothing in the way.
     pub fn restored(&self) -> State {
-        State { open: Vec::new(), up: true, fuse: None, refuses: None, ..self.clone() }
+        State { open: Vec::new(), locked: BTreeSet::new(), up: true, fuse: None, refuses: None, ..self.clone() }
     }
 
     fn cut(&self) -> Cut {
@@ -208,7 +220,8 @@ struct Connection {
 struct Work {
     rows: BTreeMap<i64, Option<i64>>,
     notes: Vec<Note>,
-    touched: Vec<i64>,
+    /// And since when.
+    touched: Vec<(i64, Option<i64>)>,
     parked: Vec<Parked>,
     unparked: Vec<i64>,
     lost: Vec<Lost>,
@@ -248,6 +261,7 @@ impl Connection {
     fn end(&mut self) {
         self.work = None;
         if std::mem::take(&mut self.applies) {
+            self.database.lock().locked.clear();
             self.database.applying.store(false, Ordering::Relaxed);
         }
     }
@@ -259,7 +273,17 @@ impl Connection {
 
     fn work(&mut self) -> Result<&mut Work> {
         self.call()?;
+        self.open_work()
+    }
+
+    fn open_work(&mut self) -> Result<&mut Work> {
         self.work.as_mut().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))
+    }
+
+    /// Whether the row is there for the transaction that applies.
+    fn stands(&mut self, id: i64) -> Result<bool> {
+        let own = self.open_work()?.rows.get(&id).map(Option::is_some);
+        Ok(own.unwrap_or_else(|| self.database.lock().rows.contains_key(&id)))
     }
 }
 
@@ -315,6 +339,10 @@ impl Node for Connection {
     }
 
     async fn missing_rights(&mut self, _: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        Ok(Vec::new())
+    }
+
+    async fn missing_rights_to_compare(&mut self, _: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>> {
         Ok(Vec::new())
     }
 
@@ -399,7 +427,10 @@ impl Node for Connection {
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         self.pause().await;
         self.call()?;
-        let state = self.database.lock().clone();
+        let state = {
+            let mut state = self.database.lock();
+            state.shown.pop_front().flatten().unwrap_or_else(|| state.clone())
+        };
         let service = state.service.clone().ok_or_else(|| Error::new(ErrorKind::Service, "not installed"))?;
         let table = |name: &str| tables.iter().find(|table| table.name == name).map(|table| table.index);
         let opened = Opened {
@@ -419,6 +450,12 @@ impl Node for Connection {
         };
         self.snapshot = Some(state);
         Ok(opened)
+    }
+
+    async fn begin_scan(&mut self, _: &[TableSpec]) -> Result<()> {
+        self.call()?;
+        self.snapshot = Some(self.database.lock().clone());
+        Ok(())
     }
 
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
@@ -494,7 +531,7 @@ impl Node for Connection {
             true => (key(*id), Err("is odd".to_owned())),
             false => (key(*id), Ok(row(*id, *value))),
         });
-        Ok(walked.take(limit).collect())
+        Ok(walked.take(state.stride.unwrap_or(limit).min(limit)).collect())
     }
 
     async fn count(&mut self, _: &TableSpec) -> Result<u64> {
@@ -519,6 +556,22 @@ impl Node for Connection {
         self.saved.clear();
         self.names = crate::sync::tests::names();
         Ok(())
+    }
+
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin_apply(tables).await
+    }
+
+    async fn rows_now(
+        &mut self,
+        _: &TableSpec,
+        keys: &[&Key],
+        _: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        let written = self.work()?.rows.clone();
+        let state = self.database.lock();
+        let stands = |id: &i64| written.get(id).copied().unwrap_or_else(|| state.rows.get(id).copied());
+        Ok(keys.iter().map(|key| number(&key[0])).map(|id| stands(&id).map(|value| Ok(row(id, value)))).collect())
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
@@ -547,36 +600,52 @@ impl Node for Connection {
         self.call()
     }
 
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let refuses = {
             let mut state = self.database.lock();
             state.tries += 1;
             state.refuses
         };
-        let work = self.work()?;
-        for (_, rows, _) in groups {
+        self.call()?;
+        let mut written = 0;
+        for (_, rows, mode) in groups {
             for row in *rows {
+                let id = number(&row[0]);
+                let lets_be = match mode {
+                    WriteMode::Upsert => false,
+                    WriteMode::InsertOnly => self.stands(id)?,
+                    WriteMode::UpdateOnly => !self.stands(id)?,
+                };
+                if lets_be {
+                    continue;
+                }
                 if Some(number(&row[1])) == refuses {
                     return Err(Error::new(ErrorKind::Constraint(crate::node::Constraint::Other), "refused"));
                 }
-                work.rows.insert(number(&row[0]), Some(number(&row[1])));
+                self.database.lock().locked.insert(id);
+                self.open_work()?.rows.insert(id, Some(number(&row[1])));
+                written += 1;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
-        let work = self.work()?;
-        groups.iter().flat_map(|(_, keys)| keys.iter()).for_each(|key| {
-            work.rows.insert(number(&key[0]), None);
-        });
-        Ok(())
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
+        self.call()?;
+        let mut deleted = 0;
+        for key in groups.iter().flat_map(|(_, keys)| keys.iter()) {
+            let id = number(&key[0]);
+            self.database.lock().locked.insert(id);
+            deleted += u64::from(self.stands(id)?);
+            self.open_work()?.rows.insert(id, None);
+        }
+        Ok(deleted)
     }
 
     async fn write_as_user(&mut self, _: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
         let work = self.work()?;
         work.rows.insert(number(&key[0]), row.map(|row| number(&row[1])));
-        work.touched.push(number(&key[0]));
+        work.touched.push((number(&key[0]), None));
         Ok(())
     }
 
@@ -588,9 +657,12 @@ impl Node for Connection {
         Ok(Vec::new())
     }
 
-    async fn unseen(&mut self, _: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         self.work()?;
         let state = self.database.lock();
+        if !read.includes(&state.purged[table.index]) {
+            return Ok(keys.iter().map(|key| (*key).clone()).collect());
+        }
         // A row that an open transaction has written is locked: a real database would wait for it to end.
         let committed =
             state.history.iter().filter(|entry| !read.contains(entry.mark, entry.id)).map(|entry| &entry.key);
@@ -607,8 +679,8 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn touch(&mut self, _: &TableSpec, key: &Key) -> Result<()> {
-        self.work()?.touched.push(number(&key[0]));
+    async fn touch(&mut self, _: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.work()?.touched.push((number(&key[0]), since));
         Ok(())
     }
 
@@ -671,16 +743,17 @@ impl Node for Connection {
                     images,
                 });
             }
-            for id in work.touched {
+            for (id, since) in work.touched {
                 state.next_id += 1;
+                let image = state.rows.get(&id).map(|value| -> Row { vec![Value::Int(*value)].into() });
                 let entry = Entry {
                     id: state.next_id,
                     mark,
                     op: Op::Update,
-                    time: state.clock(),
+                    time: since.unwrap_or_else(|| state.clock()),
                     key: key(id),
                     arrival: None,
-                    images: None,
+                    images: Some(Images { before: image.clone(), after: image }),
                 };
                 state.enter(entry);
             }
@@ -755,7 +828,7 @@ impl Node for Connection {
         Ok(self.database.lock().journal.len() as u64)
     }
 
-    async fn journal(&mut self, _: &[TableSpec], _: usize) -> Result<Vec<Lost>> {
+    async fn journal(&mut self, _: &[TableSpec], _: Sought<'_>, _: usize) -> Result<Vec<Lost>> {
         Ok(self.database.lock().journal.clone())
     }
 

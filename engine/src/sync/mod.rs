@@ -3,12 +3,14 @@
 //! Start reading at [`Session::round`](cycle): it is the way of a change, step by step.
 
 mod attendance;
+mod compared;
 mod contest;
 mod create;
 mod cycle;
 mod decide;
 mod examine;
 mod fetch;
+mod latest;
 mod leaving;
 mod lens;
 mod load;

@@ -3,7 +3,7 @@
 use super::session::Session;
 use super::setup::{Checked, NodeLines};
 use super::table::Table;
-use crate::config::{Config, Ids, TableConfig};
+use crate::config::{Config, Ids, Mode, TableConfig};
 use crate::error::{Error, Result};
 use crate::model::NodeId;
 use crate::node::{Catalogue, Numbered, Steps};
@@ -63,7 +63,8 @@ pub(super) fn judge(config: &Config, index: usize, catalogues: &[(NodeId, Catalo
         }
         let each: Vec<String> =
             nodes.iter().map(|counting| format!("{} by {}", name(counting.node), counting.numbered.by)).collect();
-        let steps = match nodes.iter().all(|counting| counting.numbered.obstacle.is_none()) {
+        let can_step = nodes.iter().all(|counting| counting.numbered.obstacle.is_none());
+        let steps = match can_step && table.mode == Mode::Triggers {
             true => format!("set ids = \"interleave\" in [tables.{}], ", table.name),
             false => String::new(),
         };

@@ -40,6 +40,21 @@ pub struct Presence {
     pub next_marks: Vec<i64>,
 }
 
+impl Presence {
+    /// A node at which nothing but rows is read.
+    pub fn of_rows_alone(tables: usize) -> Presence {
+        Presence {
+            clock: Clock { offset: 0, shown: 0 },
+            shared_marks: false,
+            installation: String::new(),
+            parked: vec![HashMap::new(); tables],
+            purged: vec![Cut::START; tables],
+            kept: vec![Vec::new(); tables],
+            next_marks: vec![i64::MAX; tables],
+        }
+    }
+}
+
 impl Opened {
     pub fn new(nodes: usize, tables: usize) -> Opened {
         Opened {

@@ -12,7 +12,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json};
-use crate::node::{self, Move, Node};
+use crate::node::{self, Move, Node, Sought};
 
 /// What a row is to become.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl Session {
 
     /// The one conflict whose id begins so.
     async fn case(&mut self, id: &str) -> Result<Case> {
-        let all = self.journals(None, 0).await?;
+        let all = self.journals(None, Sought::Id(id), 0).await?;
         let away = || match self.away().as_slice() {
             [] => String::new(),
             away => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::contest::{Content, Contest};
+use super::contest::{Content, Contest, LONG_BEFORE, Unread};
 use super::decide::{Resolved, Settled};
 use super::opened::Opened;
 use super::table::{Form, Table};
@@ -15,6 +15,8 @@ pub struct Ruling<'a> {
     pub table: &'a Table,
     pub key: &'a Key,
     pub contest: &'a Contest,
+    /// The places of the versions that are left.
+    pub tops: &'a [usize],
     pub resolved: &'a Resolved,
     pub opened: &'a Opened,
 }
@@ -24,11 +26,16 @@ impl Ruling<'_> {
     pub fn at(&self, target: NodeId, form: &Form) -> Option<Decision> {
         let parked = self.opened.parked(target, self.table.index, self.key);
         let standing = self.contest.standing(target);
-        let effect = self.effect(target, form);
-        let notes = self.notes(target);
+        let (effect, unread) = self.unless_unread(target, self.effect(target, form));
+        let hollow = standing.is_some_and(|contender| !contender.is_version());
+        let hollow = hollow && matches!(self.resolved.settled, Settled::Row { .. });
+        // Who takes nothing has nothing to tell either.
+        let (effect, notes) = if hollow { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
         let lost = match &effect {
-            Effect::Keep => Vec::new(),
-            Effect::Write(..) | Effect::Delete | Effect::Park(..) => self.lost(target),
+            // It is weighed before anything loses.
+            _ if unread.is_some() => Vec::new(),
+            Effect::Delete => self.lost().chain(self.lost_blindly(target)).collect(),
+            Effect::Keep | Effect::Write(..) | Effect::Park(..) => self.lost().collect(),
         };
         let nothing_to_do = matches!(effect, Effect::Keep) && notes.is_empty() && lost.is_empty() && parked.is_none();
         (!nothing_to_do).then(|| Decision {
@@ -41,7 +48,10 @@ impl Ruling<'_> {
             effect,
             notes,
             waiting: parked.cloned().map(Box::new),
+            touch: unread.and_then(|unread| self.age(target, unread)),
             lost,
+            // What waits is weighed again and again, and so is what it is weighed against.
+            lost_before: self.resolved.rivals || self.contest.versions.iter().any(|c| c.version.waiting),
         })
     }
 
@@ -68,11 +78,9 @@ impl Ruling<'_> {
         let operations = self.table.operations;
         match &resolved.settled {
             Settled::Parked(code, why) => Effect::Park(*code, why.clone()),
-            Settled::Deleted => match stands {
-                Some(Content::Deleted) => Effect::Keep,
-                _ if operations.delete => Effect::Delete,
-                _ => Effect::Keep,
-            },
+            // Also where no row was seen: somebody may be about to commit one.
+            Settled::Deleted if operations.delete => Effect::Delete,
+            Settled::Deleted => Effect::Keep,
             Settled::Row { row, unknown } => {
                 if unknown.is_empty() && stands.and_then(Content::row).is_some_and(|standing| standing == &**row) {
                     return Effect::Keep;
@@ -102,6 +110,60 @@ impl Ruling<'_> {
         }
     }
 
+    /// Puts off what would take the place of a row that it was made without, so that this row is weighed first.
+    fn unless_unread(&self, target: NodeId, effect: Effect) -> (Effect, Option<Unread>) {
+        let Ruling { table, contest, tops, resolved, opened, .. } = self;
+        if !table.makes_blindly() || !matches!(effect, Effect::Write(..) | Effect::Delete) {
+            return (effect, None);
+        }
+        let stands = contest.standing(target).is_some_and(|contender| contender.content != Content::Deleted);
+        let winner = resolved.taken.map(|taken| contest.versions[taken].version.node);
+        let is_made = winner.is_some_and(|winner| contest.made_blindly(target, winner, table, opened).is_some());
+        match contest.unread(target, tops, table, opened) {
+            Unread::Seen => (effect, None),
+            // Nobody but its own node ever had what was deleted.
+            _ if matches!(resolved.settled, Settled::Deleted) && is_made => (Effect::Keep, None),
+            _ if !stands => (effect, None),
+            unread => {
+                let why = "another row of the same key was inserted elsewhere without knowing of the one that stands here; \
+                           decided in the next cycle";
+                (Effect::Park(ParkedCode::Busy, why.to_owned()), Some(unread))
+            }
+        }
+    }
+
+    /// The time of what is to be weighed, by the node's own clock.
+    fn age(&self, target: NodeId, unread: Unread) -> Option<i64> {
+        let offset = self.opened.present[target.index()].as_ref().map_or(0, |presence| presence.clock.offset);
+        match unread {
+            Unread::Since(time) => Some(time + offset),
+            Unread::Seen | Unread::Superseded => None,
+        }
+    }
+
+    /// The row that a delete takes which was made without hearing of changes.
+    fn lost_blindly(&self, target: NodeId) -> Option<Lost> {
+        let Ruling { table, contest, resolved, .. } = self;
+        let own = contest.versions.iter().position(|c| c.version.node == target && !c.version.waiting)?;
+        if !table.deletes_blindly() || resolved.losers.contains(&own) {
+            return None;
+        }
+        let (version, content) = (&contest.versions[own].version, &contest.versions[own].content);
+        let known = version.stamp.time != i64::MIN;
+        content.row()?;
+        Some(Lost {
+            // Beside what lost the conflict, if there was one.
+            id: format!("delete-{}", resolved.id),
+            loser: if known { version.stamp.node } else { target },
+            loser_time: if known { version.stamp.time } else { resolved.stamp.time - LONG_BEFORE },
+            reason:
+                "deleted elsewhere; `operations` carries no updates, so it may have been changed here unknown to who \
+                     deleted it"
+                    .to_owned(),
+            ..self.journalled(own)
+        })
+    }
+
     /// The version that waits if the target cannot take the outcome. Of an undecided conflict that is the latest version
     /// that the target does not hold itself.
     fn otherwise(&self, target: NodeId, standing: Vector, standing_time: i64) -> Otherwise {
@@ -112,10 +174,9 @@ impl Ruling<'_> {
                 (None, resolved.vector.clone(), resolved.stamp)
             }
             Settled::Parked(..) => {
-                let foreign = contest
-                    .versions
-                    .iter()
-                    .filter(|c| c.content != Content::Unread && !standing.includes(&c.version.vector));
+                let foreign = contest.versions.iter().filter(|c| {
+                    c.content != Content::Unread && c.is_version() && !standing.includes(&c.version.vector)
+                });
                 let leading =
                     foreign.filter(|c| c.version.waiting || c.version.node != target).max_by_key(|c| c.version.stamp);
                 match leading {
@@ -135,7 +196,7 @@ impl Ruling<'_> {
 
     /// The entries that tell other nodes what the target has now seen, where its positions do not say it.
     fn notes(&self, target: NodeId) -> Vec<Note> {
-        let Ruling { table, key, contest, resolved, opened } = self;
+        let Ruling { table, key, contest, resolved, opened, .. } = self;
         if matches!(resolved.settled, Settled::Parked(..)) {
             return Vec::new();
         }
@@ -183,34 +244,32 @@ impl Ruling<'_> {
         notes
     }
 
-    /// The losing versions that the target holds and is about to overwrite.
-    fn lost(&self, target: NodeId) -> Vec<Lost> {
+    /// The losing versions. Every node that takes the outcome keeps them, whether it held them or not: once its positions have
+    /// moved, they count as seen, and if the node that holds one fails now, nothing tells later that it lost.
+    fn lost(&self) -> impl Iterator<Item = Lost> {
+        self.resolved.losers.iter().map(|&at| self.journalled(at))
+    }
+
+    /// What the journal keeps of the version at this place.
+    fn journalled(&self, at: usize) -> Lost {
         let Ruling { table, key, contest, resolved, .. } = self;
-        let holds = |&&at: &&usize| {
-            let version = &contest.versions[at].version;
-            (version.waiting && version.node == target)
-                || version.vector.dots().iter().all(|dot| self.knows(target, dot))
-        };
+        let loser = &contest.versions[at];
         let winner_row = match &resolved.settled {
             Settled::Row { row, .. } => Some(row.clone()),
             _ => None,
         };
-        let lost = |&at: &usize| {
-            let loser = &contest.versions[at];
-            Lost {
-                id: resolved.id.clone(),
-                table: table.index,
-                key: (*key).clone(),
-                decided: time::now(),
-                winner: resolved.stamp.node,
-                winner_time: resolved.stamp.time,
-                winner_row: winner_row.clone(),
-                loser: loser.version.stamp.node,
-                loser_time: loser.version.stamp.time,
-                loser_row: loser.content.shared(),
-                reason: resolved.reason.clone().into_owned(),
-            }
-        };
-        resolved.losers.iter().filter(holds).map(lost).collect()
+        Lost {
+            id: resolved.id.clone(),
+            table: table.index,
+            key: (*key).clone(),
+            decided: time::now(),
+            winner: resolved.stamp.node,
+            winner_time: resolved.stamp.time,
+            winner_row,
+            loser: loser.version.stamp.node,
+            loser_time: loser.version.stamp.time,
+            loser_row: loser.content.shared(),
+            reason: resolved.reason.clone().into_owned(),
+        }
     }
 }

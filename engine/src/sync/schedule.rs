@@ -220,6 +220,7 @@ mod tests {
             operations: crate::config::Operations::ALL,
             updated: None,
             from: None,
+            compared: false,
             forms: vec![Some(Form { lens: Lens::new(&spec, 0), spec: Arc::new(spec) })],
             stopped: None,
         }

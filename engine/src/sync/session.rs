@@ -11,6 +11,7 @@ use super::attendance::{Away, Member};
 use super::cycle::Cycle;
 use super::schedule::Schedule;
 use super::table::Table;
+use super::verify::{Verified, VerifiedTable};
 use crate::config::Config;
 use crate::error::Result;
 use crate::model::{NodeId, TableSpec};
@@ -59,6 +60,8 @@ pub struct Summary {
     pub waiting: u64,
     /// Rows that users kept from being written to the end.
     pub held: u64,
+    /// What was found of the tables that are kept in step by comparison, and what became of it.
+    pub compared: Vec<VerifiedTable>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part to the end, and why.
@@ -97,10 +100,39 @@ impl Session {
         }
     }
 
-    /// Runs cycles until nothing is left to carry. What users write while it runs is carried too, but not for ever: once
+    /// Carries what the histories tell until nothing is left, and compares the tables that are kept in step by comparison.
+    pub async fn sync(&mut self) -> Result<Summary> {
+        if !self.config.compares() {
+            return self.carry().await;
+        }
+        let histories = self.config.keeps_histories();
+        // Rows may refer to such that the histories bring.
+        let mut summary = if histories { self.carry().await? } else { Summary::default() };
+        let compared = match self.mend_compared().await {
+            Ok(compared) => compared,
+            // What the histories told has been carried, and is told.
+            Err(error) if histories => {
+                self.close().await;
+                summary.failed = Some(error.to_string());
+                summary.away = self.away();
+                return Ok(summary);
+            }
+            Err(error) => return Err(error),
+        };
+        let wrote = compared.tables.iter().any(|table| !table.carried.is_empty());
+        summary.take(compared);
+        if histories && wrote {
+            // What triggers and cascades made of it is told by histories.
+            let later = self.carry().await?;
+            summary.extend(later);
+        }
+        Ok(summary)
+    }
+
+    /// Carries what the histories tell: runs cycles until nothing is left to carry. What users write while it runs is carried too, but not for ever: once
     /// everything that was there at the start has arrived, what comes later is left to the next run. Rows that wait are
     /// tried once.
-    pub async fn sync(&mut self) -> Result<Summary> {
+    pub async fn carry(&mut self) -> Result<Summary> {
         self.schedule = Schedule::default();
         let mut summary = Summary::default();
         let (mut whole_cycles, mut failures) = (0, 0);
@@ -123,9 +155,14 @@ impl Session {
         Ok(summary)
     }
 
-    /// All nodes' specs of the tables that do not stand still, for one node.
+    /// All nodes' specs of the tables that do not stand still and of which histories are kept, for one node.
     pub(super) fn specs(tables: &[Table], node: NodeId) -> Vec<TableSpec> {
-        tables.iter().filter_map(|table| table.spec(node)).map(|spec| (**spec).clone()).collect()
+        tables
+            .iter()
+            .filter(|table| !table.compared)
+            .filter_map(|table| table.spec(node))
+            .map(|spec| (**spec).clone())
+            .collect()
     }
 
     /// The tables that stand still, and why.
@@ -162,6 +199,14 @@ impl Summary {
         }
     }
 
+    /// Adds what a comparison did.
+    fn take(&mut self, compared: Verified) {
+        compared.tables.iter().for_each(|table| add_carried(&mut self.nodes, &table.carried));
+        self.compared = compared.tables;
+        self.away = compared.away;
+        self.stopped = compared.stopped;
+    }
+
     /// Adds what a later run did.
     pub(super) fn extend(&mut self, later: Summary) {
         self.cycles += later.cycles;
@@ -186,6 +231,7 @@ impl Summary {
             || !self.stopped.is_empty()
             || !self.away.is_empty()
             || self.failed.is_some()
+            || self.compared.iter().any(VerifiedTable::differs)
         {
             crate::error::ATTENTION
         } else {
@@ -194,7 +240,7 @@ impl Summary {
     }
 }
 
-fn add_carried(all: &mut Vec<Carried>, more: &[Carried]) {
+pub(super) fn add_carried(all: &mut Vec<Carried>, more: &[Carried]) {
     for carried in more {
         match all.iter_mut().find(|known| known.node == carried.node) {
             Some(known) => {

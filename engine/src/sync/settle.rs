@@ -249,6 +249,7 @@ mod tests {
             operations: Operations::ALL,
             updated,
             from: from.map(NodeId),
+            compared: false,
             forms: vec![form(None), form(without), form(None)],
             stopped: None,
             columns,

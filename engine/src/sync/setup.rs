@@ -18,10 +18,14 @@ use crate::node::{self, Catalogue, Probe};
 pub struct Checked {
     pub nodes: Vec<CheckedNode>,
     pub tables: Vec<CheckedTable>,
+    /// Whether any table needs service tables and triggers, so that `install` has something to do.
+    pub installs: bool,
     /// What has to be corrected before `install`.
     pub problems: Vec<String>,
     /// What may go on but deserves a look.
     pub warnings: Vec<String>,
+    /// Ways to change tables that would not be recorded.
+    pub unrecorded: Vec<String>,
     /// Nodes that could not be looked at.
     pub away: Vec<Away>,
     /// Tables, by place, whose keys are to be numbered in steps, with the places of the columns in the shared row.
@@ -43,6 +47,8 @@ pub struct CheckedNode {
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedTable {
     pub table: String,
+    /// `triggers` or `compare`.
+    pub mode: &'static str,
     pub key: Vec<String>,
     /// Shared column names with the type in which their values travel.
     pub columns: Vec<(String, String)>,
@@ -60,7 +66,7 @@ pub struct NodeLines {
 impl Session {
     /// Looks at the connections, rights, tables and types of all nodes. Changes nothing.
     pub async fn check(&mut self) -> Result<Checked> {
-        let mut checked = Checked::default();
+        let mut checked = Checked { installs: self.config.keeps_histories(), ..Checked::default() };
         self.connect().await;
         let probes = self.probe(&mut checked).await?;
         checked.away = self.away();
@@ -81,6 +87,7 @@ impl Session {
         for table in &tables {
             checked.tables.push(CheckedTable {
                 table: table.name.clone(),
+                mode: if table.compared { "compare" } else { "triggers" },
                 key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
                 columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
                 conflict: table.policy.name().to_owned(),
@@ -111,7 +118,11 @@ impl Session {
                 continue;
             };
             let probe = node.probe().await.map_err(Error::at(&member.name, "asking for the server's version"))?;
-            let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
+            // Where every table is compared, somebody else's service tables are no concern, and may not be read.
+            let service = match checked.installs {
+                true => node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?,
+                false => None,
+            };
             if let Some(service) =
                 service.as_ref().filter(|service| service.sync != sync || service.node != member.name)
             {
@@ -202,7 +213,7 @@ impl Session {
     fn warn_of(&self, table: &Table, warnings: &mut Vec<String>) {
         for (at, name) in self.names.iter().enumerate() {
             let node = NodeId(at as u16);
-            let Some(spec) = table.spec(node).filter(|_| table.is_target(node)) else { continue };
+            let Some(spec) = table.spec(node).filter(|_| table.takes_rows(node)) else { continue };
             if !spec.user_triggers.is_empty() {
                 warnings.push(format!(
                     "node `{name}`: triggers of {} fire on rows that Concord writes too ({}); one that changes the row makes it \
@@ -229,15 +240,21 @@ impl Session {
     }
 
     async fn check_rights(&mut self, checked: &mut Checked) -> Result<()> {
+        checked.problems.extend(self.lacking_to_compare().await?);
+        if !self.config.keeps_histories() {
+            return Ok(());
+        }
         for member in &mut self.members {
             let specs = Session::specs(&self.tables, member.id);
             let Some(node) = member.node.as_deref_mut() else { continue };
             let missing = node.missing_rights(&specs).await.map_err(Error::at(&member.name, "looking up rights"))?;
+            // Names of tables that may not be seen cannot be looked up.
+            if missing.is_empty() {
+                let gaps = node.gaps(&specs).await.map_err(Error::at(&member.name, "looking at triggers"))?;
+                checked.unrecorded.extend(gaps.iter().map(|gap| format!("node `{}`: {gap}", member.name)));
+            }
             for right in missing {
-                checked.problems.push(format!(
-                    "node `{}`: may not {}; an administrator grants it with:\n  {}",
-                    member.name, right.what, right.grant
-                ));
+                checked.problems.push(right_told(&member.name, &right));
             }
         }
         Ok(())
@@ -247,6 +264,9 @@ impl Session {
     pub async fn install(&mut self) -> Result<(Vec<NodeLines>, Vec<String>)> {
         let checked = self.checked().await?;
         let warnings = self.look_at_histories().await?;
+        if !checked.installs {
+            return Ok((self.remove_triggers().await?, [checked.warnings, warnings].concat()));
+        }
         let (name, nodes) = (self.config.name.clone(), self.names.clone());
         let mut lines = Vec::new();
         for member in &mut self.members {
@@ -261,7 +281,24 @@ impl Session {
             lines.push(NodeLines { node: member.name.clone(), done });
         }
         self.interleave(&checked.interleaved, &mut lines).await?;
-        Ok((lines, [checked.warnings, warnings].concat()))
+        Ok((lines, [checked.warnings, checked.unrecorded, warnings].concat()))
+    }
+
+    /// Where every table is compared there is nothing to install; what was before goes, but for the journal.
+    async fn remove_triggers(&mut self) -> Result<Vec<NodeLines>> {
+        let (name, nodes) = (self.config.name.clone(), self.names.clone());
+        let mut lines = Vec::new();
+        for member in &mut self.members {
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
+            let mut done = Vec::new();
+            if service.is_some_and(|service| service.sync == name && service.node == member.name) {
+                let sync = node::Sync { name: name.clone(), nodes: nodes.clone(), node: member.name.clone() };
+                done = node.install(&sync, &[]).await.map_err(Error::at(&member.name, "removing triggers"))?;
+            }
+            lines.push(NodeLines { node: member.name.clone(), done });
+        }
+        Ok(lines)
     }
 
     /// What `check` found, if nothing stands in the way.
@@ -289,6 +326,7 @@ impl Session {
     /// Empties the histories and forgets all positions at every node, and makes the triggers anew.
     /// Nothing is emptied if the triggers could not be made.
     pub async fn reset(&mut self) -> Result<Vec<NodeLines>> {
+        self.needs_histories()?;
         self.checked().await?;
         self.each_installed("resetting", async |member, node| {
             node.reset().await?;
@@ -339,6 +377,11 @@ impl Session {
         }
         Ok(lines)
     }
+}
+
+/// A right that a node's role lacks, with the statement that grants it.
+pub(super) fn right_told(node: &str, right: &node::MissingRight) -> String {
+    format!("node `{node}`: may not {}; an administrator grants it with:\n  {}", right.what, right.grant)
 }
 
 impl Checked {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lens::Lens;
 use super::settle;
 use super::table::{Form, SharedColumn, Table};
-use crate::config::{Config, Conflict, Diagnostic, TableConfig};
+use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
 use crate::merge::Policy;
 use crate::model::{Column, Domain, NodeId, TableSpec, Type};
 use crate::node::Catalogue;
@@ -59,10 +59,28 @@ impl Table {
             operations: config.operations,
             updated: config.updated.as_ref().and_then(|named| place(&named.name)),
             from: config.from,
+            compared: false,
             forms: vec![None; nodes],
             stopped: None,
             columns,
         })
+    }
+
+    /// A table that is kept in step by comparison, whose shape is found when it is compared.
+    pub fn to_be_compared(config: &TableConfig, index: usize, nodes: usize) -> Table {
+        Table {
+            index,
+            name: config.name.clone(),
+            key: Vec::new(),
+            policy: policy(&config.conflict, &[]),
+            operations: config.operations,
+            updated: None,
+            from: config.from,
+            compared: true,
+            forms: vec![None; nodes],
+            stopped: None,
+            columns: Vec::new(),
+        }
     }
 
     /// The shape as text, see [`TableSpec::shape`].
@@ -128,6 +146,7 @@ impl Table {
             operations: table.operations,
             updated,
             from: table.from,
+            compared: table.mode == Mode::Compare,
             forms: vec![None; config.nodes.len()],
             stopped: None,
             key,
@@ -292,7 +311,8 @@ fn shared_columns(
             Err(why) => problems.push(config.diagnostic(&table.place, why, "")),
         }
     }
-    for here in &table.nodes {
+    // What nobody has who is there, a node may have that is away.
+    for here in table.nodes.iter().filter(|_| catalogues.len() == config.nodes.len()) {
         for omitted in
             here.omit.iter().filter(|omitted| !columns.iter().any(|column| same_name(&column.name, &omitted.name)))
         {

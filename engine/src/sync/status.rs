@@ -14,13 +14,15 @@ use super::session::{Session, Stopped};
 use super::table::Table;
 use crate::error::Result;
 use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, ParkedCode, Row, row_to_json, time, value_to_json};
-use crate::node::{self, Node};
+use crate::node::{self, Node, Sought};
 
 /// How things stand.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
     pub nodes: Vec<NodeStatus>,
     pub tables: Vec<TableStatus>,
+    /// Tables of which nothing is pending or waits, because they are kept in step by comparison.
+    pub compared: Vec<String>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
 }
@@ -93,8 +95,14 @@ impl Session {
         {
             return Err(error);
         }
+        let compared = self.compared_names();
+        let mut status = Status { compared, ..Status::default() };
+        if !self.config.keeps_histories() {
+            self.agree_on_compared().await?;
+            (status.away, status.stopped) = (self.away(), self.stopped());
+            return Ok(status);
+        }
         let opened = self.open().await?;
-        let mut status = Status { nodes: Vec::new(), tables: Vec::new(), away: Vec::new(), stopped: Vec::new() };
         for member in &mut self.members {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
                 continue;
@@ -139,20 +147,26 @@ impl Session {
 
     /// The same for one table alone, if one is named.
     pub async fn conflicts_of(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<ConflictReport>> {
+        table.map_or(Ok(()), |table| self.needs_history(table))?;
         self.prepare().await?;
-        let all = self.journals(table, limit).await?;
+        let all = self.journals(table, Sought::All, limit).await?;
         Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
     }
 
-    /// What the journals of all nodes that are there tell, newest first, without what several tell alike.
-    pub(super) async fn journals(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<Lost>> {
+    /// What the journals of all nodes that are there tell, or what is sought in them, newest first, without what several tell alike.
+    pub(super) async fn journals(
+        &mut self,
+        table: Option<&str>,
+        sought: Sought<'_>,
+        limit: usize,
+    ) -> Result<Vec<Lost>> {
         let mut all: Vec<Lost> = Vec::new();
         let mut told: HashSet<(String, NodeId, i64)> = HashSet::new();
         for member in &mut self.members {
             let mut specs = Session::specs(&self.tables, member.id);
             specs.retain(|spec| table.is_none_or(|table| spec.name == table));
             let Some(node) = member.node.as_deref_mut() else { continue };
-            match node.journal(&specs, limit).await {
+            match node.journal(&specs, sought, limit).await {
                 Ok(journal) => {
                     let mut news = |lost: &Lost| told.insert((lost.id.clone(), lost.loser, lost.loser_time));
                     all.extend(journal.into_iter().filter(|lost| news(lost)));
@@ -225,7 +239,7 @@ async fn lines(
     opened: &Opened,
 ) -> node::Result<Vec<TableStatus>> {
     let mut lines = Vec::new();
-    for table in tables {
+    for table in tables.iter().filter(|table| !table.compared) {
         let Some(spec) = table.spec(at) else { continue };
         let parked = presence.parked[table.index].values().filter(|row| row.code != ParkedCode::Busy).count() as u64;
         let mut line = TableStatus {

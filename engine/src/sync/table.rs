@@ -22,6 +22,8 @@ pub struct Table {
     pub updated: Option<usize>,
     /// The only node whose changes are carried, if the table goes one way.
     pub from: Option<NodeId>,
+    /// Whether it is kept in step by comparison: no history is kept of it, and the cycle has nothing to do with it.
+    pub compared: bool,
     /// Its form at each node, by [`NodeId`]; `None` where the node is away or the table is stopped there.
     pub forms: Vec<Option<Form>>,
     /// Why the table stands still, if it does.
@@ -42,13 +44,18 @@ pub struct SharedColumn {
 }
 
 impl Table {
-    /// Whether users' changes at the node are carried elsewhere.
+    /// Whether the node's history tells users' changes that are carried elsewhere.
     pub fn is_source(&self, node: NodeId) -> bool {
-        self.from.is_none_or(|from| from == node)
+        !self.compared && self.from.is_none_or(|from| from == node)
     }
 
-    /// Whether changes made elsewhere are carried to the node.
+    /// Whether changes that others' histories tell are carried to the node.
     pub fn is_target(&self, node: NodeId) -> bool {
+        !self.compared && self.takes_rows(node)
+    }
+
+    /// Whether rows are written to the node at all.
+    pub fn takes_rows(&self, node: NodeId) -> bool {
         self.from != Some(node)
     }
 
@@ -56,6 +63,17 @@ impl Table {
     /// where they come from.
     pub fn relays(&self) -> bool {
         self.from.is_none() && self.forms.len() > 2
+    }
+
+    /// Whether a row may be made where none stands although others have it, because inserts are not carried: whoever makes
+    /// it has seen nothing of theirs, whatever was passed there.
+    pub fn makes_blindly(&self) -> bool {
+        self.from.is_none() && !self.operations.insert
+    }
+
+    /// Whether a row may be deleted by somebody to whom changes of it were not carried.
+    pub fn deletes_blindly(&self) -> bool {
+        self.from.is_none() && self.operations.delete && !self.operations.update
     }
 
     /// Whether every node takes everything, and writes down what it took.

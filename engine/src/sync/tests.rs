@@ -6,8 +6,12 @@
 //! write that no other write has seen, the latest of these by the true time. With other policies, and after a restore, it
 //! is only known that the nodes come together at something that was written.
 
+mod blindly;
+mod journalling;
+mod loading;
 mod planning;
 mod restoring;
+mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -224,6 +228,10 @@ struct Run {
     written: BTreeMap<i64, Vec<Write>>,
     /// Whether a node was put back, so that nobody outside knows which writes are left.
     restored: bool,
+    /// How many of a hundred transactions commit late.
+    late: u64,
+    /// Whether time stands still: where it jumps while clocks are measured, nobody knows what they showed.
+    still: bool,
 }
 
 impl Run {
@@ -256,7 +264,8 @@ impl Run {
             seen: BTreeSet::new(),
         };
         let written = rows.iter().map(|(id, value)| (*id, vec![first(*value)])).collect();
-        Run { random, kind, cluster, totals: vec![100; keys as usize], made: Vec::new(), written, restored: false }
+        let totals = vec![100; keys as usize];
+        Run { random, kind, cluster, totals, made: Vec::new(), written, restored: false, late: 15, still: false }
     }
 
     /// Whether the values of a row are added up.
@@ -279,8 +288,8 @@ impl Run {
         let several = if self.random.chance(40) { 1 + self.random.below(ids.len() as u64) } else { 1 };
         let ids: Vec<i64> =
             (0..several).map(|_| ids.swap_remove(self.random.below(ids.len() as u64) as usize)).collect();
-        let late = self.random.chance(15);
-        if self.random.chance(80) {
+        let late = self.random.chance(self.late);
+        if self.random.chance(80) && !self.still {
             time::pass(1_000_000 + self.random.below(3_000_000) as i64);
         }
         let mut writes = Vec::new();
@@ -513,6 +522,18 @@ fn a_node_that_could_not_take_its_part_is_no_success() {
     cluster.databases[1].lock().changing = false;
     let summary = cluster.block(session.sync()).unwrap();
     assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 2));
+}
+
+/// Whoever is alone knows of nobody who has passed anything.
+#[test]
+fn what_is_pending_is_counted_where_nobody_else_is_there() {
+    let cluster = Cluster::new(2, &[(1, 1), (2, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    (1..3).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(2), false)));
+    cluster.databases[1].lock().up = false;
+    let status = cluster.block(cluster.session("\"latest-wins\"", 10).status()).unwrap();
+    let line = status.tables.iter().find(|line| line.table == "t").expect("a line");
+    assert_eq!((line.node.as_str(), line.pending, line.kept, line.lag.is_some()), ("a", 2, 2, true));
 }
 
 /// A cluster of two with a row that the second refuses, and a session that has tried it once.

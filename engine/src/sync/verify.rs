@@ -38,6 +38,9 @@ const NARROWED: u64 = 100_000;
 /// How often a table is begun anew because a node came or went.
 const ATTEMPTS: u32 = 10;
 
+/// How often rows of a table that is compared are looked at again because users changed them before they were written.
+const AGAIN: u32 = 3;
+
 /// The memory that rows which are to be written may take at once, in bytes.
 const MENDS_LIMIT: usize = 8 << 20;
 
@@ -64,6 +67,8 @@ pub enum Repair {
     Tell,
     /// They are mended.
     Mend,
+    /// It is told what mending would write.
+    Foresee,
     /// How to mend them is written to a file.
     Plan(PathBuf),
 }
@@ -99,13 +104,15 @@ struct Task<'a> {
     prefer: Option<NodeId>,
     report: &'a mut VerifiedTable,
     plan: Option<&'a mut PlanWriter>,
+    /// Whether the keys that are looked at were told already.
+    again: bool,
 }
 
 impl Session {
     /// Compares all rows of all nodes that are there. Rows whose changes are on their way, or that wait, are counted and are
     /// no differences.
     pub async fn verify(&mut self, how: &Verify) -> Result<Verified> {
-        self.prepare().await?;
+        self.prepare_any().await?;
         self.enough()?;
         let prefer = how.prefer.as_deref().map(|name| self.node_called(name)).transpose()?;
         let mut wanted: Vec<usize> = Vec::new();
@@ -117,15 +124,31 @@ impl Session {
         }
         let mut plan = match &how.repair {
             Repair::Plan(path) => Some(PlanWriter::create(path, &self.config.name, &self.names)?),
-            Repair::Tell | Repair::Mend => None,
+            Repair::Tell | Repair::Mend | Repair::Foresee => None,
         };
+        let verified = self.verify_tables(wanted, how, prefer, plan.as_mut()).await?;
+        if let Some(plan) = plan {
+            plan.finish()?;
+        }
+        Ok(verified)
+    }
+
+    /// Compares these tables.
+    pub(super) async fn verify_tables(
+        &mut self,
+        wanted: Vec<usize>,
+        how: &Verify,
+        prefer: Option<NodeId>,
+        mut plan: Option<&mut PlanWriter>,
+    ) -> Result<Verified> {
+        self.agree_on_compared().await?;
         let wanted = self.parents_first(wanted);
         let mut reports: Vec<(usize, VerifiedTable)> = Vec::new();
         how.progress.tables.store(wanted.len() as u64, Ordering::Relaxed);
         for (table, number) in wanted.into_iter().zip(1..) {
             how.progress.table.store(number, Ordering::Relaxed);
             let mut report = VerifiedTable::new(&self.tables[table].name);
-            self.verify_table(table, how, prefer, &mut report, plan.as_mut()).await?;
+            self.verify_table(table, how, prefer, &mut report, plan.as_deref_mut()).await?;
             reports.push((table, report));
         }
         if how.repair == Repair::Mend {
@@ -135,14 +158,11 @@ impl Session {
             }
         }
         reports.sort_by_key(|(table, _)| *table);
-        let mut verified =
-            Verified { tables: reports.into_iter().map(|(_, report)| report).collect(), ..Verified::default() };
-        if let Some(plan) = plan {
-            plan.finish()?;
-        }
-        verified.away = self.away();
-        verified.stopped = self.stopped();
-        Ok(verified)
+        Ok(Verified {
+            tables: reports.into_iter().map(|(_, report)| report).collect(),
+            away: self.away(),
+            stopped: self.stopped(),
+        })
     }
 
     /// Tables in an order in which rows can be copied: those that others refer to come before.
@@ -186,13 +206,17 @@ impl Session {
             if let Some(plan) = plan.as_deref_mut() {
                 plan.begin_table(attempt > 0)?;
             }
-            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut() };
+            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut(), again: false };
             match self.compare_table(task).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) => {
                     self.close().await;
-                    self.do_without(error)?;
+                    // A table that is compared is looked up anew; what it is now may do.
+                    if attempt > 0 || !self.tables[table].compared || !self.has_changed(&error) {
+                        self.do_without(error)?;
+                    }
+                    self.agree_on_compared().await?;
                 }
             }
         }
@@ -202,7 +226,7 @@ impl Session {
 
     /// The same; `false` if others are there than at its beginning.
     async fn compare_table(&mut self, mut task: Task<'_>) -> Result<bool> {
-        let opened = self.open().await?;
+        let opened = self.open_for(task.table).await?;
         let table = &self.tables[task.table];
         let Some(nodes) = compared(table, &opened) else {
             task.report.skipped = Some(self.why_not(task.table, &opened));
@@ -254,7 +278,7 @@ impl Session {
         measure: &Arc<Measure>,
         parts: &[(usize, u64)],
     ) -> Result<Option<Vec<Key>>> {
-        let opened = self.open().await?;
+        let opened = self.open_for(task.table).await?;
         let table = &self.tables[task.table];
         if compared(table, &opened).as_ref() != Some(&task.nodes) {
             self.close().await;
@@ -271,11 +295,35 @@ impl Session {
     /// Looks keys up once more, and does about those that differ what is to be done; `false` if others are there than at the
     /// beginning.
     async fn look_again(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<bool> {
+        // Where no history follows, what has moved on is looked at once more.
+        let mut looks = if self.tables[task.table].compared { AGAIN } else { 0 };
+        let mut moved_on = Vec::new();
+        task.again = false;
+        loop {
+            if !self.look_once(task, keys, if looks > 0 { Some(&mut moved_on) } else { None }).await? {
+                return Ok(false);
+            }
+            if moved_on.is_empty() {
+                return Ok(true);
+            }
+            looks -= 1;
+            keys = std::mem::take(&mut moved_on);
+            task.again = true;
+        }
+    }
+
+    /// One such look; keys that have moved on are told unless there is a list for them.
+    async fn look_once(
+        &mut self,
+        task: &mut Task<'_>,
+        mut keys: Vec<Key>,
+        mut moved_on: Option<&mut Vec<Key>>,
+    ) -> Result<bool> {
         while !keys.is_empty() {
             let group = keys.split_off(keys.len().saturating_sub(look::TOGETHER));
             let Some(opened) = self.open_together(task.table, &task.nodes).await? else {
                 // Another engine carries so much that there is no moment to look at.
-                let opened = self.open().await?;
+                let opened = self.open_for(task.table).await?;
                 let same = compared(&self.tables[task.table], &opened).as_ref() == Some(&task.nodes);
                 self.close().await;
                 task.report.on_their_way += group.len() as u64;
@@ -300,7 +348,11 @@ impl Session {
             // Memory was too small for the others.
             keys.append(&mut at_rest);
             if !mends.is_empty() {
-                let done = self.mend(task.table, &opened, mends).await?;
+                let mut done = self.mend(task.table, &opened, mends).await?;
+                if let Some(moved_on) = moved_on.as_deref_mut() {
+                    let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
+                    moved_on.extend(gone.map(|(key, ..)| key));
+                }
                 task.report.take(done, &self.names, task.how.limit);
             }
         }
@@ -316,8 +368,13 @@ impl Session {
             let standing = self.standing_rows(task.table, &task.nodes, keys, &mut step).await?;
             let table = &self.tables[task.table];
             for (key, standing) in keys.drain(..standing.len()).zip(standing) {
-                let Some(difference) = compare(table, key, standing, &mut task.report.allowed) else { continue };
-                task.report.add(table, &self.names, &difference, task.how.limit);
+                let Some(difference) = compare(table, key, standing, &mut task.report.allowed) else {
+                    task.report.differences -= u64::from(task.again);
+                    continue;
+                };
+                if !task.again {
+                    task.report.add(table, &self.names, &difference, task.how.limit);
+                }
                 if task.how.repair == Repair::Tell {
                     continue;
                 }
@@ -325,6 +382,7 @@ impl Session {
                     Err(why) => task.report.leave(&difference.key, Left::Undecided, None, why, task.how.limit),
                     Ok(mend) => match task.plan.as_deref_mut() {
                         Some(plan) => plan.add(table, &self.names, &mend)?,
+                        None if task.how.repair == Repair::Foresee => task.report.foresee(&mend, &self.names),
                         None => {
                             let rows = mend.write.iter().filter_map(|(_, row)| row.as_ref());
                             weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;

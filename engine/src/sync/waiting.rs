@@ -111,7 +111,7 @@ async fn give_up(
         node.note(spec, &[&note]).await?;
     }
     if spec.captured {
-        node.touch(spec, &row.key).await?;
+        node.touch(spec, &row.key, None).await?;
     }
     node.unpark(spec, &[&row.key]).await?;
     let lost = Lost {

@@ -21,7 +21,8 @@ impl Session {
     /// Runs cycles until `stop` is ready; each is told to `report`. A cycle is run at least `every` so often, and at once
     /// when a node's pulse changes. Rows that wait are tried again after growing pauses, and at once when something happened
     /// that they may depend on. A node that cannot be reached is tried again with every cycle; an error that concerns
-    /// the whole sync ends it, unless trying again may help.
+    /// the whole sync ends it, unless trying again may help. Tables that are kept in step by comparison are compared at the
+    /// beginning, and again when `compare_every` of the configuration has passed since the last time.
     pub async fn watch(
         &mut self,
         every: Duration,
@@ -31,10 +32,31 @@ impl Session {
         tokio::pin!(stop);
         self.schedule = Schedule::by_the_clock(Instant::now().into_std());
         let mut pause = every;
+        let histories = self.config.keeps_histories();
+        let mut due = self.config.compares().then(Instant::now);
         loop {
             // A cycle is not cut off: it ends within one transaction's time, and a killed one would only be repeated.
             let before = self.pulses().await;
-            match self.cycle().await {
+            let mut done = if histories { self.cycle().await } else { Ok(Cycle::default()) };
+            if let (Ok(cycle), true) = (&mut done, due.is_some_and(|due| due <= Instant::now())) {
+                // This may take long, and is. Whatever is under way then is undone.
+                let compared = tokio::select! {
+                    biased;
+                    () = &mut stop => return Ok(()),
+                    compared = self.mend_compared() => compared,
+                };
+                match compared {
+                    Ok(compared) => cycle.take(compared),
+                    // The tables with triggers go on.
+                    Err(error) if histories => {
+                        self.close().await;
+                        cycle.failed = Some(error.to_string());
+                    }
+                    Err(error) => done = Err(error),
+                }
+                due = due.map(|_| Instant::now() + self.config.defaults.compare_every);
+            }
+            match done {
                 Ok(cycle) => {
                     report(&cycle);
                     pause = every;
@@ -42,10 +64,15 @@ impl Session {
                     // Trying in vain what waits may leave traces, such as numbers that were drawn; they are no news.
                     let in_vain = cycle.failed.is_some() || cycle.in_vain && cycle.is_quiet();
                     let before = if in_vain { self.pulses().await } else { before };
+                    let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+                    let rest = match histories {
+                        true => until_due.map_or(every, |until_due| until_due.min(every)),
+                        false => until_due.unwrap_or(every),
+                    };
                     tokio::select! {
                         biased;
                         () = &mut stop => return Ok(()),
-                        () = self.wait(&before, if at_once { Duration::ZERO } else { every }) => {}
+                        () = self.wait(&before, if at_once { Duration::ZERO } else { rest }) => {}
                     }
                 }
                 Err(error) if passes(&error) => {
@@ -69,7 +96,8 @@ impl Session {
         let until = Instant::now() + longest;
         while Instant::now() < until {
             sleep(LOOK.min(until - Instant::now())).await;
-            if self.pulses().await != before {
+            // What is only compared is not compared sooner for a write.
+            if self.config.keeps_histories() && self.pulses().await != before {
                 return;
             }
         }

@@ -13,6 +13,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::merge::Version;
 use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Type, Value, value_from_json};
+use crate::node::Sought;
 
 /// What is known of a row.
 #[derive(Clone, Debug, Serialize)]
@@ -90,6 +91,7 @@ pub enum WhyState {
 impl Session {
     /// Tells what is known of the row with this key.
     pub async fn why(&mut self, table: &str, key: &[String]) -> Result<Why> {
+        self.needs_history(table)?;
         self.prepare().await?;
         let Some(table) = self.tables.iter().find(|known| known.name == table).cloned() else {
             return Err(Error::Usage(format!("no table is called `{table}`")));
@@ -101,8 +103,12 @@ impl Session {
         let (mut contest, rows) = looked?;
         let participants = participants(&table, &opened);
         contest.close(&participants, &table, &opened);
-        let lost: Vec<_> =
-            self.journals(Some(&table.name), 0).await?.into_iter().filter(|lost| lost.key == key).collect();
+        let lost: Vec<_> = self
+            .journals(Some(&table.name), Sought::Key(&key), 0)
+            .await?
+            .into_iter()
+            .filter(|lost| lost.key == key)
+            .collect();
         let account = Account { table: &table, opened: &opened, names: &self.names, rows: &rows };
         let decided = !contest.seen().is_empty();
         let mut why = Why {
@@ -152,7 +158,7 @@ impl Session {
             if form.spec.captured {
                 let entries = node.entries_of(&form.spec, &[key]).await;
                 for entry in entries.map_err(Error::at(&member.name, "reading the history"))? {
-                    contest.enter(member.id, entry, &presence.clock, false);
+                    contest.enter(member.id, entry, &presence.clock, table);
                 }
             }
             let found = node.rows(&form.spec, &[key]).await.map_err(Error::at(&member.name, "reading the row"))?;
@@ -228,7 +234,7 @@ impl Account<'_> {
 
     /// What entries and waiting rows tell.
     fn tell_history(&self, contest: &Contest, key: &Key, why: &mut Why) {
-        let tops = contest.tops(self.table);
+        let tops = contest.tops(self.table, self.opened);
         let version = |&at: &usize| -> &Version { &contest.versions[at].version };
         for at in &tops {
             let Version { node, waiting, stamp, .. } = version(at);

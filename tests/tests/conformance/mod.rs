@@ -2,5 +2,7 @@
 //! [`concord_tests::Kind`].
 
 mod capture;
+mod mending;
 mod scan;
 mod witness;
+mod writing;

@@ -11,8 +11,11 @@ use tokio::task::JoinSet;
 /// Rows at each node before anything is installed, of which half are the same everywhere.
 const ROWS: u64 = 6_000;
 
-/// How often a load is killed, unless `CONCORD_KILLS` says otherwise.
+/// How often a load is killed, unless `CONCORD_KILLS` says otherwise: fifty times in all tests together.
 const KILLS: u64 = 17;
+
+/// Some loads end before they are killed. So many of those there may be for each that is.
+const SPARE: u64 = 3;
 
 const POINTS: [&str; 7] =
     ["load-part", "load-remembered", "apply-claimed", "apply-written", "apply-after-commit", "applied", "read-done"];
@@ -117,7 +120,10 @@ async fn killed(kinds: &[Kind], test: &'static str) {
     .await;
     let (mut dead, mut resumed, mut ended) = (0, 0, 0);
     let mut usual = Duration::from_millis(700);
-    for kill in 0..kills {
+    for attempt in 0..kills * (1 + SPARE) {
+        if dead == kills {
+            break;
+        }
         let point =
             if rng.chance(60) { format!("{}=abort@{}", rng.pick(&POINTS), 1 + rng.below(12)) } else { String::new() };
         let start = Instant::now();
@@ -133,7 +139,7 @@ async fn killed(kinds: &[Kind], test: &'static str) {
             Some(_) => dead += 1,
             None => {
                 // Users who write all the time may leave a row or two to the next sync.
-                assert!(matches!(output.status.code(), Some(0 | 1)), "load {kill}: {output:?}");
+                assert!(matches!(output.status.code(), Some(0 | 1)), "load {attempt}: {output:?}");
                 ended += 1;
                 usual = start.elapsed();
                 resumed += u64::from(output.json()["resumed"].as_bool() == Some(true));
@@ -143,7 +149,7 @@ async fn killed(kinds: &[Kind], test: &'static str) {
     let output = scene.concord.faults("").run(&["load", "--prefer", "a", "--json"]).await;
     assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
     resumed += u64::from(output.json()["resumed"].as_bool() == Some(true));
-    assert!(dead > kills / 3 && resumed > 0, "{dead} of {kills} loads were killed, {ended} ended, {resumed} went on");
+    assert!(dead == kills && resumed > 0, "{dead} loads were killed, {ended} ended, {resumed} went on");
     stop.store(true, Ordering::Relaxed);
     let mut written = Vec::new();
     while let Some(done) = writers.join_next().await {
@@ -164,6 +170,7 @@ async fn killed(kinds: &[Kind], test: &'static str) {
     for id in 1..=ROWS / 2 * (kinds.len() as u64 + 1) {
         assert!(rows.contains_key(&id) || written.iter().any(|(known, _)| *known == id), "{id} is lost");
     }
+    scene.concord.run(&["verify"]).await.ok();
     let output = scene.concord.run(&["load", "--json"]).await.ok().json();
     assert_eq!(output["tables"][0]["nodes"], serde_json::json!([]), "nothing is missing and nothing differs");
 }

@@ -12,7 +12,7 @@ concord_tests::clusters! {
 }
 
 /// Loads; while it stands at its first pass of a fault point, something happens.
-async fn load_while(cluster: &mut Cluster, point: &str, meanwhile: impl AsyncFnOnce(&mut Cluster)) {
+pub(super) async fn load_while(cluster: &mut Cluster, point: &str, meanwhile: impl AsyncFnOnce(&mut Cluster)) {
     let mut session = cluster.session();
     let options = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
     let mut deaf = |_: &concord::sync::Stage| ();

@@ -1,6 +1,7 @@
 //! The first copy, and the way back of nodes that were left out.
 
 mod copies;
+mod copying;
 mod creating;
 mod joining;
 mod killed;

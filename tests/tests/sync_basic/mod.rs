@@ -3,6 +3,7 @@
 mod absences;
 mod changes;
 mod conflicts;
+mod operations;
 mod policies;
 mod sums;
 

@@ -24,6 +24,16 @@ pub struct TableBatch {
     /// Up to where this node's own history was read, if it has one: what lies beyond was not seen by the decisions.
     pub read: Option<Cut>,
     pub decisions: Vec<Decision>,
+    /// Where no history is kept: for each decision the row that was read here, in the node's own shape. Where another stands now,
+    /// somebody has been there since, and the row is left as it is.
+    pub upon: Option<Vec<Option<Arc<Row>>>>,
+}
+
+impl Batch {
+    /// Whether it is about tables of which no history is kept.
+    pub fn is_bare(&self) -> bool {
+        self.tables.iter().any(|table| table.upon.is_some())
+    }
 }
 
 /// What becomes of one key at one node.
@@ -35,9 +45,13 @@ pub struct Decision {
     pub notes: Vec<Note>,
     /// What waits for this key at the node now, if anything.
     pub waiting: Option<Box<Parked>>,
+    /// The time, by the node's clock, as of which what stands here becomes a change of its own.
+    pub touch: Option<i64>,
     /// What waits if the effect cannot be had; `None` if it is then just left, see [`Applied::left`].
     pub otherwise: Option<Otherwise>,
     pub lost: Vec<Lost>,
+    /// Whether the journal may tell of it already.
+    pub lost_before: bool,
 }
 
 #[derive(Debug)]

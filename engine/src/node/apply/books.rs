@@ -18,7 +18,10 @@ impl Application<'_> {
             let mut notes = Vec::new();
             let mut unpark = Vec::new();
             for (number, decision) in table.decisions.iter().enumerate() {
-                let lost = if decision.waiting.is_some() { &mut lost_again } else { &mut lost };
+                if decision.touch.is_some() {
+                    node.touch(&table.spec, &decision.key, decision.touch).await?;
+                }
+                let lost = if decision.lost_before { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
                     Some(reason) if decision.otherwise.is_none() => {
                         applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));

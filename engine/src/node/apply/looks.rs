@@ -4,6 +4,9 @@ use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
 use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
 use crate::node::{Node, Result, WriteMode};
 
+/// Why a row is left alone of which no history tells.
+const MOVED_ON: &str = "somebody has changed the row here since it was read";
+
 impl Application<'_> {
     /// Refuses what somebody else changed since it was read; whether there was any.
     pub(super) async fn refuse_what_changed(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
@@ -25,10 +28,82 @@ impl Application<'_> {
         Ok(self.refused.len() > before)
     }
 
+    /// Whether rows that were not there to be deleted may have been inserted by somebody who has not committed yet.
+    pub(super) async fn may_be_coming(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        for table in tables_of(chunk) {
+            let oldest = node.writers(&self.batch.tables[table].spec).await?.into_iter().min();
+            let items = chunk.iter().filter(|item| item.0 == table);
+            if oldest.is_some_and(|oldest| items.clone().any(|&item| self.began_before(item, oldest))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Refuses deletes of rows that are not there while somebody may have inserted them: that insert would count as made after
+    /// the delete, which it has not seen. Those who began after the delete was first tried do count so, or it would never
+    /// come to its end on a busy table. Whether there was any.
+    pub(super) async fn refuse_what_may_come(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+        let before = self.refused.len();
+        for table in tables_of(chunk) {
+            let spec = &self.batch.tables[table].spec;
+            let Some(oldest) = node.writers(spec).await?.into_iter().min() else { continue };
+            let keys = self.keys_of(chunk, table);
+            let rows = node.rows(spec, &keys).await?;
+            let items = self.by_key(chunk, table);
+            for (key, _) in keys.into_iter().zip(rows).filter(|(_, row)| row.is_none()) {
+                if let Some(&item) = items.get(key).filter(|&&item| self.began_before(item, oldest)) {
+                    let message = "a user's open transaction may have inserted the row; decided in the next cycle";
+                    self.refuse(item, ParkedCode::Busy, message.to_owned());
+                }
+            }
+        }
+        Ok(self.refused.len() > before)
+    }
+
+    /// Whether a transaction had begun when the histories were read with which a row was first tried.
+    fn began_before(&self, item: Item, mark: i64) -> bool {
+        let waiting = self.decision(item).waiting.as_deref().filter(|parked| parked.code == ParkedCode::Busy);
+        let read = waiting.map(|parked| &parked.read).or(self.batch.tables[item.0].read.as_ref());
+        read.is_some_and(|read| mark < read.next())
+    }
+
+    /// Where no history tells what somebody else changed: holds the rows as they are, and refuses those that are not what was
+    /// read.
+    pub(super) async fn refuse_what_is_another(&mut self, node: &mut dyn Node) -> Result<()> {
+        for table in 0..self.batch.tables.len() {
+            let TableBatch { spec, upon: Some(upon), .. } = &self.batch.tables[table] else { continue };
+            let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            let items = items.into_iter().filter(|item| !self.is_out(*item));
+            // What is not there cannot be held, and is not overwritten if somebody creates it.
+            let (there, absent): (Vec<Item>, Vec<Item>) = items.partition(|item| upon[item.1].is_some());
+            for (chunk, hold) in
+                there.chunks(CHUNK).map(|chunk| (chunk, true)).chain(absent.chunks(CHUNK).map(|chunk| (chunk, false)))
+            {
+                let now = node.rows_now(spec, &self.keys_of(chunk, table), hold).await?;
+                for (&item, row) in chunk.iter().zip(now) {
+                    let same = match (&row, &upon[item.1]) {
+                        (None, None) => true,
+                        (Some(Ok(row)), Some(read)) => *row == **read,
+                        _ => false,
+                    };
+                    if !same {
+                        self.refuse(item, ParkedCode::Busy, MOVED_ON.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses the rows that somebody holds locked, so that nothing else waits for them.
     pub(super) async fn refuse_what_is_locked(&mut self, node: &mut dyn Node) -> Result<()> {
         for table in 0..self.batch.tables.len() {
-            let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            let mut items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
+            if let Some(upon) = &self.batch.tables[table].upon {
+                // Whoever only inserts may have no right to lock.
+                items.retain(|item| upon[item.1].is_some());
+            }
             for chunk in items.chunks(CHUNK) {
                 let items = self.by_key(chunk, table);
                 let keys: Vec<&Key> = items.keys().copied().collect();
@@ -51,22 +126,36 @@ impl Application<'_> {
         Ok(())
     }
 
-    /// Refuses what a trigger changed as it was written; whether there was any.
-    pub(super) async fn refuse_what_altered(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
+    /// Refuses what a trigger changed as it was written, and where no history tells it what somebody created instead; `all` if
+    /// every row was written. Whether there was any.
+    pub(super) async fn refuse_what_altered(&mut self, node: &mut dyn Node, chunk: &[Item], all: bool) -> Result<bool> {
         let before = self.refused.len();
         for table in tables_of(chunk) {
             let spec = &self.batch.tables[table].spec;
-            if spec.user_triggers.is_empty() {
+            let bare = self.batch.tables[table].upon.is_some();
+            let silent = spec.user_triggers.is_empty();
+            if silent && (all || !bare) {
                 continue;
             }
             let items = self.by_key(chunk, table);
-            // A row that may only be created, or only be replaced, may rightly stand there differently.
-            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| *mode == WriteMode::Upsert);
+            // A row that may only be created, or only be replaced, may rightly stand there differently, unless it is held.
+            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| bare || *mode == WriteMode::Upsert);
             let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
-            for (key, column) in node.altered(spec, &rows).await? {
-                if let Some(&item) = items.get(&key) {
-                    self.refuse(item, ParkedCode::Altered, altered(spec, &column));
+            let altered = match bare {
+                true => altered_since(node, spec, &rows).await?,
+                false => node.altered(spec, &rows).await?,
+            };
+            for (key, column) in altered {
+                let Some(&item) = items.get(&key) else { continue };
+                if silent {
+                    self.refuse(item, ParkedCode::Busy, MOVED_ON.to_owned());
+                    continue;
                 }
+                let mut message = altered_by(spec, &column);
+                if !bare {
+                    message += ", then `concord parked retry`";
+                }
+                self.refuse(item, ParkedCode::Altered, message);
             }
         }
         Ok(self.refused.len() > before)
@@ -86,11 +175,13 @@ impl Application<'_> {
             let keys: Vec<&Key> = items.keys().copied().collect();
             for key in node.still_referred(spec, &keys, &going).await? {
                 if let Some(&item) = items.get(&key) {
-                    let message = format!(
-                        "rows of {} refer to it here and would be deleted or changed with it; change those first, or keep \
-                         this row with `concord parked drop`",
+                    let mut message = format!(
+                        "rows of {} refer to it here and would be deleted or changed with it; change those first",
                         referring(spec)
                     );
+                    if self.batch.tables[table].upon.is_none() {
+                        message += ", or keep this row with `concord parked drop`";
+                    }
                     self.refuse(item, ParkedCode::Referred, message);
                 }
             }
@@ -104,10 +195,29 @@ fn referring(spec: &TableSpec) -> String {
     tables.collect::<Vec<_>>().join(", ")
 }
 
-fn altered(spec: &TableSpec, column: &str) -> String {
+/// See [`Node::altered`], where no history tells what triggers did.
+async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+    let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+    let standing = node.rows_now(spec, &keys.iter().collect::<Vec<_>>(), false).await?;
+    let mut altered = Vec::new();
+    for ((row, key), stands) in rows.iter().zip(keys).zip(standing) {
+        let column = match stands {
+            None => Some("(the row is not there)".to_owned()),
+            Some(Err(why)) => Some(why),
+            Some(Ok(stands)) => {
+                let differs = stands.iter().zip(row.iter()).position(|(now, then)| now != then);
+                differs.map(|at| spec.columns[at].name.clone())
+            }
+        };
+        altered.extend(column.map(|column| (key, column)));
+    }
+    Ok(altered)
+}
+
+fn altered_by(spec: &TableSpec, column: &str) -> String {
     format!(
         "a trigger of {} ({}) changed `{column}` of the row as it was written; let the trigger stand aside while Concord \
-         writes (docs/triggers.md), then `concord parked retry`",
+         writes (docs/triggers.md)",
         spec.full_name(),
         spec.user_triggers.join(", ")
     )

@@ -181,12 +181,13 @@ impl<'a> Application<'a> {
     async fn find_obstacles(&self, node: &mut dyn Node, items: &[Item]) -> Result<Vec<(Item, Obstacle)>> {
         let mut found = Vec::new();
         for table in tables_of(items) {
-            // Of a row that may only be created, or only be replaced, nobody knows whether it will be written at all.
-            let rows = items.iter().filter(|item| item.0 == table).filter_map(|&item| match self.row(item)? {
-                (row, WriteMode::Upsert) => Some((item, row)),
-                _ => None,
-            });
-            let rows: Vec<(Item, &Row)> = rows.collect();
+            // Of a row that may only be created, or only be replaced, nobody knows whether it will be written at all, unless it
+            // was looked at.
+            let looked_at = self.batch.tables[table].upon.is_some();
+            let rows = items.iter().filter(|item| item.0 == table);
+            let rows = rows.filter_map(|&item| self.row(item).map(|(row, mode)| (item, row, mode)));
+            let rows = rows.filter(|(.., mode)| looked_at || *mode == WriteMode::Upsert);
+            let rows: Vec<(Item, &Row)> = rows.map(|(item, row, _)| (item, row)).collect();
             for part in rows.chunks(CHUNK) {
                 let rows: Vec<&Row> = part.iter().map(|(_, row)| *row).collect();
                 node.savepoint().await?;

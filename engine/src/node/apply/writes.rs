@@ -144,21 +144,22 @@ impl<'a> Application<'a> {
             }
             self.write_items(node, &chunk.items).await
         };
-        match written.await {
-            Ok(()) => {}
+        let written = match written.await {
+            Ok(written) => written,
             Err(error) if self.is_about_rows(&error) => {
                 node.undo().await?;
                 return Ok(Outcome::Failed(error));
             }
             Err(error) => return Err(error),
-        }
+        };
         let changed = self.refuse_what_changed(node, &chunk.items).await?;
-        if self.refuse_what_altered(node, &chunk.items).await? || changed {
+        let all = written == chunk.items.len() as u64;
+        if self.refuse_what_altered(node, &chunk.items, all).await? || changed {
             node.undo().await?;
             return Ok(Outcome::Again);
         }
         node.release().await?;
-        self.written += chunk.items.len() as u64;
+        self.written += written;
         for &item in &chunk.items {
             let key = &self.decision(item).key;
             self.pending.iter_mut().for_each(|pending| pending.remove(item, key));
@@ -166,7 +167,8 @@ impl<'a> Application<'a> {
         Ok(Outcome::Written)
     }
 
-    async fn write_items(&self, node: &mut dyn Node, items: &[Item]) -> Result<()> {
+    async fn write_items(&self, node: &mut dyn Node, items: &[Item]) -> Result<u64> {
+        let mut written = 0;
         let size = if self.belong_together(items) { items.len() } else { CHUNK };
         for items in items.chunks(size) {
             let mut groups: Vec<(&TableSpec, Vec<&Row>, WriteMode)> = Vec::new();
@@ -180,9 +182,9 @@ impl<'a> Application<'a> {
                 }
             }
             let groups: Vec<_> = groups.iter().map(|(spec, rows, mode)| (*spec, &rows[..], *mode)).collect();
-            node.write(&groups).await?;
+            written += node.write(&groups).await?;
         }
-        Ok(())
+        Ok(written)
     }
 
     /// The rows of a chunk that go to one table.
@@ -217,7 +219,7 @@ impl<'a> Application<'a> {
                 fault::point("apply-attempt").await?;
                 node.savepoint().await?;
                 match self.write_items(node, items).await {
-                    Ok(()) => node.release().await?,
+                    Ok(_) => node.release().await?,
                     Err(error) if self.is_about_rows(&error) => {
                         node.undo().await?;
                         match items {

@@ -2,9 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::capture::{APPLYING, token};
-use super::service::{LARGE, marks};
-use super::wire::{Args, Wire, int, number};
+use sqlx::mysql::MySqlRow;
+
+use super::capture::{APPLYING, NOTHING, token};
+use super::schema::one;
+use super::service::{LARGE, marks, parse};
+use super::wire::{Args, Wire, int, number, text};
 use super::{MySql, Phase, quote, sql};
 use crate::model::{Column, Cut, Domain, Key, OnGone, Row, TableSpec, Value};
 use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Result, WriteMode};
@@ -13,6 +16,9 @@ const BEGIN: &str = "SET SESSION innodb_lock_wait_timeout = 3, lock_wait_timeout
 
 /// Rows in one statement.
 const ROWS: usize = 1_000;
+
+/// Up to where a history was purged.
+const PURGED: &str = "SELECT p.cut FROM concord_purged AS p WHERE p.name = ?";
 
 /// Fails where it is evaluated, see [`failure::GUARD`](super::failure::GUARD).
 const FAIL: &str = "(SELECT 1 UNION ALL SELECT 2)";
@@ -25,7 +31,19 @@ impl MySql {
         if !names.is_empty() && names != self.names {
             return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
         }
+        // As a former transaction may have left it.
+        if self.announced == NOTHING {
+            self.tell_triggers(String::new()).await?;
+        }
         Ok(())
+    }
+
+    /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for a
+    /// user's; a list of no table tells triggers of users that it is not.
+    pub(super) async fn open_mend(&mut self) -> Result<()> {
+        self.begin(Phase::Applying, BEGIN).await?;
+        self.as_user = true;
+        self.tell_triggers(NOTHING.to_owned()).await
     }
 
     pub(super) async fn be_quick(&mut self) -> Result<()> {
@@ -38,10 +56,16 @@ impl MySql {
     /// Tells the triggers of these tables that the next statement is Concord's own. Those of other tables record what
     /// references and users' triggers do there.
     pub(super) async fn announce<'t>(&mut self, tables: impl Iterator<Item = &'t TableSpec>) -> Result<()> {
+        if self.as_user && self.announced == NOTHING {
+            return Ok(());
+        }
         let mut tokens: Vec<String> = tables.filter(|_| !self.as_user).map(|spec| token(&spec.name)).collect();
         tokens.sort_unstable();
         tokens.dedup();
-        let announced = tokens.concat();
+        self.tell_triggers(tokens.concat()).await
+    }
+
+    async fn tell_triggers(&mut self, announced: String) -> Result<()> {
         if announced != self.announced {
             self.main()?.run(&format!("SET {APPLYING} = {}", quote::literal(&announced))).await?;
             self.announced = announced;
@@ -64,29 +88,32 @@ impl MySql {
         tables.clone().any(within) && tables.clone().all(by_key)
     }
 
-    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    /// See [`crate::node::Node::write`].
+    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, rows, _)| !rows.is_empty()).copied().collect();
         self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
         let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, ..)| *spec));
         if unchecked {
             self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
         }
-        let mut written = Ok(());
-        for (spec, rows, mode) in &groups {
-            written = self.write_group(spec, rows, *mode).await;
-            if written.is_err() {
-                break;
-            }
-        }
+        let written = self.write_groups(&groups).await;
         if unchecked {
             self.check_again().await?;
-            written?;
+            let written = written?;
             for (spec, rows, _) in &groups {
                 self.check_parents(spec, rows).await?;
             }
-            return Ok(());
+            return Ok(written);
         }
         written
+    }
+
+    async fn write_groups(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
+        let mut written = 0;
+        for (spec, rows, mode) in groups {
+            written += self.write_group(spec, rows, *mode).await?;
+        }
+        Ok(written)
     }
 
     /// Lets the server check references again, if there is still a transaction.
@@ -97,24 +124,67 @@ impl MySql {
         }
     }
 
-    async fn write_group(&mut self, spec: &TableSpec, rows: &[&Row], mode: WriteMode) -> Result<()> {
-        let kept: Vec<&Row>;
-        let rows = match mode {
-            WriteMode::UpdateOnly => {
-                let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
-                let there = self.lock_keys(spec, &keys.iter().collect::<Vec<_>>(), "FOR UPDATE").await?;
-                kept = rows.iter().copied().filter(|row| there.contains(&spec.key_of(row))).collect();
-                &kept[..]
-            }
-            WriteMode::Upsert | WriteMode::InsertOnly => rows,
-        };
+    async fn write_group(&mut self, spec: &TableSpec, rows: &[&Row], mode: WriteMode) -> Result<u64> {
         if mode != WriteMode::Upsert {
             self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
         }
-        if self.has_hashed_unique(spec).await? {
-            return self.write_one_by_one(spec, rows, mode).await;
+        match mode {
+            WriteMode::InsertOnly => self.write_new(spec, rows).await,
+            // Whoever mends may have no right to insert.
+            WriteMode::UpdateOnly if self.as_user => self.update_one_by_one(spec, rows).await,
+            WriteMode::UpdateOnly => {
+                let there = self.there(spec, rows, "FOR UPDATE").await?;
+                let old: Vec<&Row> = rows.iter().copied().filter(|row| there.contains(&spec.key_of(row))).collect();
+                self.write_whole(spec, &old).await
+            }
+            WriteMode::Upsert => self.write_whole(spec, rows).await,
         }
-        self.write_by(spec, rows, |count| upsert(spec, count, mode)).await
+    }
+
+    /// Writes rows whether or not they are there.
+    async fn write_whole(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
+        if self.has_hashed_unique(spec).await? {
+            let there = self.there(spec, rows, "FOR UPDATE").await?;
+            let (old, new): (Vec<&Row>, Vec<&Row>) =
+                rows.iter().copied().partition(|row| there.contains(&spec.key_of(row)));
+            self.update_one_by_one(spec, &old).await?;
+            self.write_by(spec, &new, |count| insert(spec, count)).await?;
+        } else {
+            self.write_by(spec, rows, |count| upsert(spec, count)).await?;
+        }
+        Ok(rows.len() as u64)
+    }
+
+    /// Writes the rows that are not there; how many.
+    async fn write_new(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
+        let wires = sql::wires(spec);
+        let mut left = rows.to_vec();
+        let mut written = 0;
+        while !left.is_empty() {
+            let (args, count) = cells(spec, &wires, &left);
+            match self.main()?.execute(&insert(spec, count), args).await {
+                Ok(_) => {
+                    left.drain(..count);
+                    written += count as u64;
+                }
+                // The statement wrote nothing. Whoever was waited for has committed, so the row that was in the way shows.
+                Err(error) if error.kind == ErrorKind::Constraint(Constraint::Unique) => {
+                    let there = self.there(spec, &left[..count], "").await?;
+                    if there.is_empty() {
+                        return Err(error);
+                    }
+                    left.retain(|row| !there.contains(&spec.key_of(row)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    /// The keys of those rows that are there.
+    async fn there(&mut self, spec: &TableSpec, rows: &[&Row], lock: &str) -> Result<HashSet<Key>> {
+        let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+        self.lock_keys(spec, &keys.iter().collect::<Vec<_>>(), lock).await
     }
 
     /// Whether the table has a unique index over values of any length. Where one of these has refused a row, MariaDB takes the
@@ -128,22 +198,22 @@ impl MySql {
         }
         let statement = "SELECT 1 FROM information_schema.STATISTICS \
                          WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND INDEX_TYPE = 'HASH' LIMIT 1";
-        let found = !self.main()?.fetch(statement, super::schema::one(&spec.local)).await?.is_empty();
+        let found = !self.main()?.fetch(statement, one(&spec.local)).await?.is_empty();
         self.hashed.insert(spec.local.clone(), found);
         Ok(found)
     }
 
-    /// Inserts the rows that are not there, and updates the others each by itself.
-    async fn write_one_by_one(&mut self, spec: &TableSpec, rows: &[&Row], mode: WriteMode) -> Result<()> {
-        let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
-        let there = self.lock_keys(spec, &keys.iter().collect::<Vec<_>>(), "FOR UPDATE").await?;
-        let (old, new): (Vec<&Row>, Vec<&Row>) =
-            rows.iter().copied().partition(|row| there.contains(&spec.key_of(row)));
+    /// Updates each row by itself; how many were there.
+    async fn update_one_by_one(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
         let others: Vec<(usize, &Column)> =
             spec.columns.iter().enumerate().filter(|(at, _)| !spec.key.contains(at)).collect();
+        if others.is_empty() {
+            return Ok(self.there(spec, rows, "").await?.len() as u64);
+        }
         let sets: Vec<String> =
             others.iter().map(|(_, column)| format!("{} = ?", quote::of("t", &column.name))).collect();
-        for row in old.iter().filter(|_| mode != WriteMode::InsertOnly && !others.is_empty()) {
+        let mut updated = 0;
+        for row in rows {
             let mut args = Args::new();
             for (at, column) in &others {
                 args.cell(column, &Wire::of(column), &row[*at]);
@@ -151,61 +221,57 @@ impl MySql {
             let key = spec.key_of(row);
             let condition = sql::with_keys(&mut args, spec, "t", &[&key]);
             let statement = format!("UPDATE {} AS t SET {} WHERE {condition}", sql::table(spec), sets.join(", "));
-            self.main()?.execute(&statement, args).await?;
+            updated += self.main()?.execute(&statement, args).await?;
         }
-        self.write_by(spec, &new, |count| insert(spec, count)).await
+        Ok(updated)
     }
 
     /// Writes rows by statements that take so many of them.
     async fn write_by(&mut self, spec: &TableSpec, rows: &[&Row], statement: impl Fn(usize) -> String) -> Result<()> {
         let wires = sql::wires(spec);
-        let most = (sql::PARAMETERS / spec.columns.len().max(1)).clamp(1, ROWS);
-        let mut rows = rows.iter().peekable();
-        while rows.peek().is_some() {
-            let (mut args, mut count) = (Args::new(), 0);
-            while count < most && args.size() < LARGE {
-                let Some(row) = rows.next() else { break };
-                count += 1;
-                for ((column, wire), value) in spec.columns.iter().zip(&wires).zip(row.iter()) {
-                    args.cell(column, wire, value);
-                }
-            }
+        let mut left = rows;
+        while !left.is_empty() {
+            let (args, count) = cells(spec, &wires, left);
             self.main()?.execute(&statement(count), args).await?;
+            left = &left[count..];
         }
         Ok(())
     }
 
-    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    /// See [`crate::node::Node::delete`].
+    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, keys)| !keys.is_empty()).copied().collect();
         self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
         let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, _)| *spec));
         if unchecked {
             self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
         }
-        let mut deleted = Ok(());
-        'all: for (spec, keys) in &groups {
+        let deleted = self.delete_groups(&groups).await;
+        if unchecked {
+            self.check_again().await?;
+            let deleted = deleted?;
+            for (spec, keys) in &groups {
+                self.check_children(spec, keys).await?;
+            }
+            return Ok(deleted);
+        }
+        deleted
+    }
+
+    async fn delete_groups(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
+        let mut deleted = 0;
+        for (spec, keys) in groups {
             for part in keys.chunks(sql::KEYS) {
                 let mut args = Args::new();
                 let condition = sql::with_keys(&mut args, spec, "t", part);
                 let statement = format!("DELETE t FROM {} AS t WHERE {condition}", sql::table(spec));
-                deleted = self.main()?.execute(&statement, args).await.map(drop);
-                if deleted.is_ok() && !self.as_user {
-                    deleted = self.forget_samples(spec, part).await;
-                }
-                if deleted.is_err() {
-                    break 'all;
+                deleted += self.main()?.execute(&statement, args).await?;
+                if !self.as_user {
+                    self.forget_samples(spec, part).await?;
                 }
             }
         }
-        if unchecked {
-            self.check_again().await?;
-            deleted?;
-            for (spec, keys) in &groups {
-                self.check_children(spec, keys).await?;
-            }
-            return Ok(());
-        }
-        deleted
+        Ok(deleted)
     }
 
     /// That the rows to which these refer are there, and stay until the end of the transaction.
@@ -357,7 +423,16 @@ impl MySql {
             .iter()
             .map(|condition| format!("EXISTS (SELECT 1 FROM {history} AS h WHERE {condition})"))
             .collect();
-        let rows = self.side().await?.fetch(&format!("SELECT {}", any.join(" OR ")), Args::new()).await?;
+        let statement = format!("SELECT {}, ({PURGED})", any.join(" OR "));
+        let rows = self.side().await?.fetch(&statement, one(&table.name)).await?;
+        let is_all = |row: Option<&MySqlRow>, at| -> Result<bool> {
+            let purged = row.and_then(|row| text(row, at)).map(|cut| parse::<Cut>(&cut)).transpose()?;
+            Ok(purged.is_some_and(|purged| !read.includes(&purged)))
+        };
+        let all = || Ok(keys.iter().map(|key| (*key).clone()).collect());
+        if is_all(rows.first(), 1)? {
+            return all();
+        }
         // Nearly always nothing is new, and the keys need not be looked at.
         if rows.first().and_then(|row| number(row, 0)) != Some(1) {
             return Ok(Vec::new());
@@ -381,13 +456,17 @@ impl MySql {
                 })
                 .await?;
         }
+        // What was purged between these queries was in none of them.
+        if is_all(self.side().await?.fetch(PURGED, one(&table.name)).await?.first(), 0)? {
+            return all();
+        }
         Ok(keys.iter().filter(|key| new.contains(**key)).map(|key| (*key).clone()).collect())
     }
 
     pub(super) async fn find_altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
         let keys: Vec<Key> = rows.iter().map(|row| table.key_of(row)).collect();
         let keys: Vec<&Key> = keys.iter().collect();
-        let standing = self.read_rows(table, &keys).await?;
+        let standing = self.read_rows(table, &keys, "").await?;
         let again = self.recorded_here(table, &keys).await?;
         let mut altered = Vec::new();
         for (at, (row, standing)) in rows.iter().zip(standing).enumerate() {
@@ -446,7 +525,7 @@ impl MySql {
 
 /// The statement that writes so many rows. Where another row than that of the key is in the way it fails: whichever unique
 /// index the server has met with, the row that it would change has to have the key that was given.
-fn upsert(spec: &TableSpec, rows: usize, mode: WriteMode) -> String {
+fn upsert(spec: &TableSpec, rows: usize) -> String {
     let same: Vec<String> = spec
         .key_columns()
         .map(|column| {
@@ -465,17 +544,31 @@ fn upsert(spec: &TableSpec, rows: usize, mode: WriteMode) -> String {
         "{first} = IF({}, {table}.{first}, IF({FAIL}, {table}.{first}, {table}.{first}))",
         same.join(" AND ")
     )];
-    if mode != WriteMode::InsertOnly {
-        let others = spec.columns.iter().enumerate().filter(|(at, _)| !spec.key.contains(at));
-        sets.extend(others.map(|(_, column)| {
-            let name = quote::ident(&column.name);
-            format!("{name} = VALUES({name})")
-        }));
-    }
+    let others = spec.columns.iter().enumerate().filter(|(at, _)| !spec.key.contains(at));
+    sets.extend(others.map(|(_, column)| {
+        let name = quote::ident(&column.name);
+        format!("{name} = VALUES({name})")
+    }));
     format!("{} ON DUPLICATE KEY UPDATE {}", insert(spec, rows), sets.join(", "))
 }
 
 fn insert(spec: &TableSpec, rows: usize) -> String {
     let names = quote::idents(spec.columns.iter().map(|column| column.name.as_str()));
     format!("INSERT INTO {} ({names}) VALUES {}", sql::table(spec), marks(spec.columns.len(), rows))
+}
+
+/// The parameters of one statement, and of how many of the rows.
+fn cells(spec: &TableSpec, wires: &[Wire], rows: &[&Row]) -> (Args, usize) {
+    let most = (sql::PARAMETERS / spec.columns.len().max(1)).clamp(1, ROWS);
+    let (mut args, mut count) = (Args::new(), 0);
+    for row in rows.iter().take(most) {
+        if count > 0 && args.size() >= LARGE {
+            break;
+        }
+        count += 1;
+        for ((column, wire), value) in spec.columns.iter().zip(wires).zip(row.iter()) {
+            args.cell(column, wire, value);
+        }
+    }
+    (args, count)
 }

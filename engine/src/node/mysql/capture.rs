@@ -11,6 +11,9 @@ use crate::model::{Column, TableSpec};
 /// The session variable that names the tables which Concord is writing.
 pub const APPLYING: &str = "@concord_applying";
 
+/// What stands in it where Concord writes as a user: no table.
+pub const NOTHING: &str = ",";
+
 /// What every trigger of Concord's has in its body.
 pub const OURS: &str = "concord_at";
 

@@ -98,6 +98,26 @@ impl MySql {
         Err(Error::new(ErrorKind::Retry, "other engines kept reading the histories of this node at the same time"))
     }
 
+    /// The same where nothing of Concord's need be installed.
+    pub(super) async fn open_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        for _ in 1..ATTEMPTS {
+            match self.try_scan(tables).await {
+                Err(error) if error.kind == ErrorKind::Retry => self.close().await,
+                done => return done,
+            }
+        }
+        self.try_scan(tables).await
+    }
+
+    async fn try_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin(Phase::Reading, SNAPSHOT).await?;
+        // A table that was emptied by TRUNCATE since the snapshot fails here; from here on that waits.
+        for table in tables {
+            self.main()?.fetch(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)), Args::new()).await?;
+        }
+        Ok(())
+    }
+
     /// The database's clock, µs UTC.
     pub(super) async fn clock(&mut self) -> Result<i64> {
         let rows = self.main()?.fetch("SELECT UUID()", Args::new()).await?;
@@ -285,10 +305,12 @@ impl MySql {
         Ok(entries)
     }
 
+    /// The rows of these keys; `hold` ends the statement, such as to lock them.
     pub(super) async fn read_rows(
         &mut self,
         table: &TableSpec,
         keys: &[&Key],
+        hold: &str,
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         let wires = sql::wires(table);
         let mut standing = std::collections::HashMap::new();
@@ -297,7 +319,8 @@ impl MySql {
         for part in keys.chunks(sql::KEYS) {
             let mut args = Args::new();
             let condition = sql::with_keys(&mut args, table, "t", part);
-            let statement = format!("SELECT {} FROM {} AS t WHERE {condition}", columns.join(", "), sql::table(table));
+            let statement =
+                format!("SELECT {} FROM {} AS t WHERE {condition}{hold}", columns.join(", "), sql::table(table));
             self.main()?
                 .stream(&statement, args, |row| {
                     let key: std::result::Result<Key, String> =

@@ -18,6 +18,7 @@ mod numbers;
 mod obstacles;
 mod probe;
 mod quote;
+mod rights;
 mod sample;
 mod schema;
 mod service;
@@ -36,7 +37,7 @@ use self::connect::{Line, Place};
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Sync, Walked, WriteMode,
+    Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -121,6 +122,7 @@ impl MySql {
     async fn close(&mut self) {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         self.depth = 0;
+        self.as_user = false;
         self.lenient.clear();
         self.hashed.clear();
         let Some(main) = &mut self.main else { return };
@@ -197,6 +199,11 @@ impl Node for MySql {
         self.read_missing_rights(tables).await
     }
 
+    async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>> {
+        self.open().await?;
+        self.read_missing_rights_to_compare(tables).await
+    }
+
     async fn service(&mut self) -> Result<Option<Service>> {
         self.open().await?;
         self.read_service().await
@@ -257,6 +264,10 @@ impl Node for MySql {
         self.open_snapshot(tables).await
     }
 
+    async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_scan(tables).await
+    }
+
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
         self.read_entries(table, after, through, limit).await
     }
@@ -282,7 +293,7 @@ impl Node for MySql {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        self.read_rows(table, keys).await
+        self.read_rows(table, keys, "").await
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
@@ -304,6 +315,19 @@ impl Node for MySql {
 
     async fn begin_apply(&mut self, _tables: &[TableSpec]) -> Result<()> {
         self.open_apply().await
+    }
+
+    async fn begin_mend(&mut self, _tables: &[TableSpec]) -> Result<()> {
+        self.open_mend().await
+    }
+
+    async fn rows_now(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        hold: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.read_rows(table, keys, if hold { " FOR UPDATE" } else { "" }).await
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
@@ -336,11 +360,11 @@ impl Node for MySql {
         Ok(())
     }
 
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         self.write_rows(groups).await
     }
 
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         self.delete_rows(groups).await
     }
 
@@ -384,11 +408,11 @@ impl Node for MySql {
             None => self.delete_rows(&[(table, &[key])]).await,
         };
         self.as_user = false;
-        written
+        written.map(drop)
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
-        self.write_touch(table, key).await
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.write_touch(table, key, since).await
     }
 
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
@@ -411,6 +435,7 @@ impl Node for MySql {
         self.main()?.run("COMMIT").await?;
         self.phase = Phase::Idle;
         self.depth = 0;
+        self.as_user = false;
         self.lenient.clear();
         self.hashed.clear();
         Ok(())
@@ -443,9 +468,9 @@ impl Node for MySql {
         self.count_journal(tables).await
     }
 
-    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {
         self.open().await?;
-        self.read_journal(tables, limit).await
+        self.read_journal(tables, sought, limit).await
     }
 
     async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {

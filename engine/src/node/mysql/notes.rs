@@ -64,7 +64,7 @@ impl MySql {
         Ok(())
     }
 
-    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
         if !sql::can_hold(table, key) {
             let why = format!(
                 "no row of this key can stand in {}, so nothing there could count instead; change or delete it where it is",
@@ -72,7 +72,10 @@ impl MySql {
             );
             return Err(Error::new(ErrorKind::Value, why));
         }
-        let time = self.clock().await?;
+        let time = match since {
+            Some(since) => since,
+            None => self.clock().await?,
+        };
         let history = sql::history(table);
         let keys = sql::history_keys(table).collect::<Vec<_>>().join(", ");
         let mut names = format!("op, time, {keys}");

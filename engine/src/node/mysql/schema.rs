@@ -4,8 +4,8 @@ use super::cascades::{Action, Edge};
 use super::types::NativeType;
 use super::wire::{Args, number, raw, string, text};
 use super::{MySql, capture, quote, sql};
-use crate::model::{Domain, ForeignKey, OnGone, TableSpec, Unique};
-use crate::node::{Catalogue, CatalogueColumn, MissingRight, Numbered, Result};
+use crate::model::{Domain, ForeignKey, OnGone, Unique};
+use crate::node::{Catalogue, CatalogueColumn, Numbered, Result};
 
 /// A column as the catalogue has it.
 pub struct ColumnFacts {
@@ -280,79 +280,6 @@ impl MySql {
             name,
         }))
     }
-
-    pub(super) async fn read_missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
-        let (database, account) = {
-            let facts = &self.main()?.facts;
-            (facts.database.clone(), facts.account.clone())
-        };
-        let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
-        let to = format!("{}@{}", quoted(user), quoted(host));
-        let everywhere = self.privileges("USER_PRIVILEGES", None).await?;
-        let here = self.privileges("SCHEMA_PRIVILEGES", None).await?;
-        let has = |right: &str| everywhere.iter().chain(&here).any(|held| held == right);
-        // Rights that come by a role are not listed: whoever has one is asked to try.
-        let roles = self.main()?.fetch("SELECT CURRENT_ROLE()", Args::new()).await?;
-        if roles.first().and_then(|row| text(row, 0)).is_some_and(|role| !role.is_empty() && role != "NONE") {
-            return Ok(Vec::new());
-        }
-        let mut missing = Vec::new();
-        for (right, what) in [
-            ("CREATE", "create service tables"),
-            ("DROP", "drop service tables"),
-            ("ALTER", "alter service tables"),
-            ("INDEX", "index service tables"),
-        ] {
-            if !has(right) {
-                missing.push(MissingRight {
-                    what: format!("{what} in {database}"),
-                    grant: format!("GRANT {right} ON {}.* TO {to};", quote::ident(&database)),
-                });
-            }
-        }
-        for table in tables {
-            let own = self.privileges("TABLE_PRIVILEGES", Some(&table.local)).await?;
-            for (right, what) in [
-                ("SELECT", "read"),
-                ("INSERT", "insert into"),
-                ("UPDATE", "update"),
-                ("DELETE", "delete from"),
-                ("TRIGGER", "create triggers on"),
-            ] {
-                let wanted = right != "TRIGGER" || table.captured;
-                if wanted && !has(right) && !own.iter().any(|held| held == right) {
-                    missing.push(MissingRight {
-                        what: format!("{what} {}", table.local),
-                        grant: format!(
-                            "GRANT {right} ON {}.{} TO {to};",
-                            quote::ident(&database),
-                            quote::ident(&table.local)
-                        ),
-                    });
-                }
-            }
-        }
-        Ok(missing)
-    }
-
-    async fn privileges(&mut self, view: &str, table: Option<&str>) -> Result<Vec<String>> {
-        let mut args = Args::new();
-        let place = match (view, table) {
-            ("SCHEMA_PRIVILEGES", _) => " WHERE DATABASE() LIKE TABLE_SCHEMA",
-            (_, Some(table)) => {
-                args.add(table);
-                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?"
-            }
-            _ => "",
-        };
-        let statement = format!("SELECT PRIVILEGE_TYPE FROM information_schema.{view}{place}");
-        let rows = self.main()?.fetch(&statement, args).await?;
-        rows.iter().map(|row| string(row, 0)).collect()
-    }
-}
-
-fn quoted(name: &str) -> String {
-    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 fn refusals(name: &str, kind: &str, engine: &str) -> Vec<String> {

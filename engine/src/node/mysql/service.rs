@@ -16,7 +16,7 @@ use crate::model::{
     Cut, EntryId, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
     key_value_from_json, key_value_to_json, value_from_json, write_json,
 };
-use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
+use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service, Sought};
 
 /// Rows in one statement.
 const ROWS: usize = 500;
@@ -398,12 +398,29 @@ impl MySql {
         self.main()?.execute(&statement, args).await
     }
 
-    pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
-        let (args, told) = self.told(tables).await?;
+    pub(super) async fn read_journal(
+        &mut self,
+        tables: &[TableSpec],
+        sought: Sought<'_>,
+        limit: usize,
+    ) -> Result<Vec<Lost>> {
+        let (mut args, told) = self.told(tables).await?;
+        let wanted = match (sought, tables) {
+            // One number may be spelled in several ways.
+            (Sought::Key(key), [table]) if !key.iter().any(|value| matches!(value, Value::Decimal(_))) => {
+                args.add(key_text(table, key));
+                " AND `key` = ?"
+            }
+            (Sought::Id(begins), _) => {
+                args.add(begins).add(begins);
+                " AND LEFT(id, CHAR_LENGTH(?)) = ?"
+            }
+            _ => "",
+        };
         let limit = if limit == 0 { String::new() } else { format!(" LIMIT {limit}") };
         let statement = format!(
             "SELECT id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
-             FROM {told} ORDER BY decided DESC, id DESC, loser{limit}"
+             FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser{limit}"
         );
         let rows = self.main()?.fetch(&statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());
@@ -468,7 +485,7 @@ fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
     found.ok_or_else(|| Error::new(ErrorKind::Other, "a row of a table that does not take part here"))
 }
 
-fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
+pub(super) fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
     text.parse().map_err(|error: crate::model::BadCut| Error::new(ErrorKind::Service, error.to_string()))
 }
 

@@ -26,6 +26,13 @@ pub struct Target {
     arbiter: bool,
 }
 
+impl Target {
+    /// Whether no two rows of one key can stand in the table at any moment.
+    pub fn is_keyed(&self) -> bool {
+        self.arbiter
+    }
+}
+
 impl Postgres {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.begin(Phase::Applying, BEGIN).await?;
@@ -36,6 +43,17 @@ impl Postgres {
             return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
         }
         // A table that was rebuilt is another one to its triggers.
+        self.targets.clear();
+        self.find_targets(tables.iter()).await
+    }
+
+    /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for
+    /// a user's; a list of no table tells triggers of users that it is not.
+    pub(super) async fn open_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        let begin = format!("{BEGIN}; SET LOCAL concord.applying = ','");
+        self.begin(Phase::Applying, &begin).await?;
+        self.as_user = true;
+        self.know_equalities(tables).await?;
         self.targets.clear();
         self.find_targets(tables.iter()).await
     }
@@ -97,29 +115,37 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, rows, _)| !rows.is_empty()).collect();
         if groups.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
+        for (spec, rows, mode) in &groups {
+            // Nobody asks about others.
+            if *mode != WriteMode::Upsert && !spec.user_triggers.is_empty() {
+                self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
+            }
+        }
+        if let [(spec, rows, WriteMode::InsertOnly)] = groups[..]
+            && self.copy_in(spec, rows).await?
+        {
+            return Ok(rows.len() as u64);
+        }
         let mut args = Args::new();
         let mut statements = Vec::new();
         for (spec, rows, mode) in &groups {
             let rowset =
                 sql::rowset(&mut args, spec.columns.iter().enumerate(), rows.iter().map(|row| &row[..]), "u", 'c');
             statements.extend(self.write_statement(spec, &rowset, *mode));
-            if *mode != WriteMode::Upsert {
-                self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
-            }
         }
         self.at_once(statements, args).await
     }
 
-    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, keys)| !keys.is_empty()).collect();
         if groups.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
         let mut args = Args::new();
@@ -132,7 +158,7 @@ impl Postgres {
                 self.same_key(spec)
             ));
         }
-        self.at_once(statements, args).await?;
+        let deleted = self.at_once(statements, args).await?;
         for (spec, keys) in groups.iter().filter(|(spec, _)| !spec.user_triggers.is_empty()) {
             let mut args = Args::new();
             let keys = sql::keys(&mut args, spec, sql::cells(keys));
@@ -149,19 +175,22 @@ impl Postgres {
                 ));
             }
         }
-        Ok(())
+        Ok(deleted)
     }
 
-    /// Runs several writes as one statement, so that references are checked when all of them are done.
-    async fn at_once(&mut self, mut statements: Vec<String>, args: Args) -> Result<()> {
-        let Some(last) = statements.pop() else { return Ok(()) };
-        let others = statements.iter().enumerate().map(|(at, statement)| format!("w{at} AS ({statement})"));
-        let text = match statements.is_empty() {
-            true => last,
-            false => format!("WITH {} {last}", others.collect::<Vec<_>>().join(", ")),
+    /// Runs several writes as one statement, so that references are checked when all of them are done. How many rows they
+    /// wrote in all.
+    async fn at_once(&mut self, statements: Vec<String>, args: Args) -> Result<u64> {
+        let parts = match &statements[..] {
+            [] => return Ok(0),
+            [only] => return self.execute(only, args).await,
+            several => several.iter().enumerate(),
         };
-        self.fetch(text, args).await?;
-        Ok(())
+        let parts = parts.map(|(at, statement)| format!("w{at} AS ({statement} RETURNING 1)")).collect::<Vec<_>>();
+        let counts = (0..parts.len()).map(|at| format!("(SELECT pg_catalog.count(*) FROM w{at})"));
+        let counts = counts.collect::<Vec<_>>().join(" OPERATOR(pg_catalog.+) ");
+        let rows = self.fetch(format!("WITH {} SELECT {counts}", parts.join(", ")), args).await?;
+        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
     /// The statements that write rows `u`: more than one only where the key cannot be used by `ON CONFLICT`.
@@ -286,6 +315,32 @@ impl Postgres {
         rows.iter().map(|row| Ok(keys[get::<i64>(row, 0)? as usize - 1].clone())).collect()
     }
 
+    pub(super) async fn find_writers(&mut self, table: &TableSpec) -> Result<Vec<i64>> {
+        let mut args = Args::new();
+        args.add(sql::table(table));
+        let rows = self
+            .fetch(
+                "SELECT DISTINCT x.transactionid::pg_catalog.text::pg_catalog.int8, \
+                    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 \
+                 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_locks x ON x.virtualtransaction = l.virtualtransaction \
+                    AND x.pid IS NOT DISTINCT FROM l.pid AND x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted \
+                 WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
+                    AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+                    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+                    AND (l.relation = pg_catalog.to_regclass($1) OR l.relation IN \
+                        (SELECT p.relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1)) p))",
+                args,
+            )
+            .await?;
+        let mark = |row| {
+            // A lock tells the lower half of the number; an open transaction is less than half a turn old.
+            let (half, next): (i64, i64) = (get(row, 0)?, get(row, 1)?);
+            let mark = (next & !0xffff_ffff) | half;
+            Ok(if mark > next { mark - (1 << 32) } else { mark })
+        };
+        rows.iter().map(mark).collect()
+    }
+
     pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -296,7 +351,17 @@ impl Postgres {
         let parts = sql::beyond(&mut args, read);
         let any =
             parts.iter().map(|condition| format!("EXISTS (SELECT FROM {history} AS h WHERE {condition} AND {own})"));
-        let rows = self.fetch(format!("SELECT {}", any.collect::<Vec<_>>().join(" OR ")), args).await?;
+        let any = any.collect::<Vec<_>>().join(" OR ");
+        args.add(table.name.as_str());
+        let statement = format!(
+            "SELECT {any}, (SELECT p.cut FROM concord.purged AS p WHERE p.\"table\" OPERATOR(pg_catalog.=) ${}::pg_catalog.text)",
+            args.count()
+        );
+        let rows = self.fetch(statement, args).await?;
+        let purged = get::<Option<String>>(&rows[0], 1)?.map(|cut| super::service::parse::<Cut>(&cut)).transpose()?;
+        if purged.is_some_and(|purged| !read.includes(&purged)) {
+            return Ok(keys.iter().map(|key| (*key).clone()).collect());
+        }
         // Nearly always nothing is new, and the keys need not be sent.
         if !get::<bool>(&rows[0], 0)? {
             return Ok(Vec::new());
@@ -319,7 +384,7 @@ impl Postgres {
     pub(super) async fn find_altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
         let keys: Vec<Key> = rows.iter().map(|row| table.key_of(row)).collect();
         let keys: Vec<&Key> = keys.iter().collect();
-        let standing = self.read_rows(table, &keys).await?;
+        let standing = self.read_rows(table, &keys, "").await?;
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));
         let statement = format!(
@@ -435,7 +500,7 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+    pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
         if !sql::can_hold(table, key) {
             let why = format!(
                 "no row of this key can stand in {}, so nothing there could count instead; change or delete it where it is",
@@ -446,10 +511,11 @@ impl Postgres {
         let mut args = Args::new();
         let keys = [key];
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));
+        args.add(since);
+        let time = format!("COALESCE(${}::pg_catalog.int8, {})", args.count(), capture::now());
         let mut names = vec!["op".to_owned(), "\"time\"".to_owned()];
         let there = format!("t.{} IS NOT NULL", quote::ident(&table.columns[table.key[0]].name));
-        let mut values =
-            vec![format!("CASE WHEN {there} THEN 'U' ELSE 'D' END::pg_catalog.\"char\""), capture::now().to_owned()];
+        let mut values = vec![format!("CASE WHEN {there} THEN 'U' ELSE 'D' END::pg_catalog.\"char\""), time];
         if !table.images.is_empty() {
             names.extend(["before".to_owned(), "after".to_owned()]);
             values.extend([there.clone(), there]);

@@ -144,8 +144,13 @@ impl Capture<'_> {
                 &format!("REFERENCING {side} TABLE AS {alias} FOR EACH STATEMENT"),
             ));
         }
-        // What a key was before can only be told row by row.
-        let insert = format!("{} VALUES ('D', {NOW}, {})", self.into(&["op", "time"], false), self.values("OLD"));
+        // What a key was before, and so which rows are new to theirs, can only be told row by row.
+        let insert = format!(
+            "{} VALUES ('D', {NOW}, {}), ('I', {NOW}, {})",
+            self.into(&["op", "time"], false),
+            self.values("OLD"),
+            self.values("NEW")
+        );
         statements.push(self.function("k", "", &insert, true));
         statements.push(self.trigger("k", "AFTER UPDATE", &format!("FOR EACH ROW WHEN ({})", self.key_changed())));
         statements

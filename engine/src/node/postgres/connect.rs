@@ -43,14 +43,17 @@ const PARAMETERS: &[&str] = &[
 ];
 
 /// Everything a text form or a plan may depend on. The search path is that of the role only while rows are applied,
-/// for the sake of users' triggers. Nothing waits long for what somebody holds locked. Compiling plans costs more than it gains for statements such as ours. An engine that
-/// stands still or cannot be reached any more must not hold locks and snapshots for ever: the server gives them up, after the
-/// time that the administrator has set or after this.
+/// for the sake of users' triggers. Nothing waits long for what somebody holds locked. Compiling plans and starting workers
+/// cost more than they gain for statements such as ours; where scans are switched off, workers would be started even to read
+/// an empty table. An engine that stands still or cannot be reached any more must not hold locks and snapshots for ever: the
+/// server gives them up, after the time that the administrator has set or after this. Notices are for nobody, and a server that
+/// has many to tell while rows are copied in would wait for ever for them to be read.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; \
     SET xmloption = 'content'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET array_nulls = on; \
     SET statement_timeout = 0; SET lock_timeout = '3s'; SET default_transaction_isolation = 'read committed'; \
-    SET default_transaction_deferrable = off; SET jit = off; \
+    SET default_transaction_deferrable = off; SET jit = off; SET client_min_messages = error; \
+    SET max_parallel_workers_per_gather = 0; \
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
     SET tcp_user_timeout = 60000; \
     SELECT set_config('idle_in_transaction_session_timeout', '5min', false) \

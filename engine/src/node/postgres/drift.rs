@@ -13,7 +13,9 @@ use crate::node::{Drift, Result};
 pub struct Fingerprint(BTreeMap<(String, String), String>);
 
 /// Columns, unique indexes, partitions, references that cascade, Concord's triggers with their functions, and the history.
-/// Names that were found are text; details are opaque except for a column's, which begin with its number.
+/// Names that were found are text; details are opaque except for a column's, which begin with its number, and a trigger's,
+/// which begin with when it fires. Its state is the transaction that wrote its row of the catalogue last: another one has
+/// switched it off or on.
 const FACTS: &str = "SELECT t.n, f.kind, f.name, f.details \
     FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY AS t (tab, hist, n), \
     LATERAL (SELECT pg_catalog.to_regclass(t.tab)::pg_catalog.oid AS oid, pg_catalog.to_regclass(t.hist)::pg_catalog.oid AS hist) r, \
@@ -48,6 +50,12 @@ const FACTS: &str = "SELECT t.n, f.kind, f.name, f.details \
             (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $3) \
         WHERE g.tgrelid = r.oid OR g.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(r.oid) p) \
     UNION ALL \
+        SELECT 'trigger state', g.tgname::pg_catalog.text || CASE WHEN g.tgrelid = r.oid THEN '' \
+                ELSE ' on ' || g.tgrelid::pg_catalog.regclass::pg_catalog.text END, g.xmin::pg_catalog.text \
+        FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid AND p.pronamespace = \
+            (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $3) \
+        WHERE g.tgrelid = r.oid OR g.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(r.oid) p) \
+    UNION ALL \
         SELECT DISTINCT 'function', p.proname::pg_catalog.text, pg_catalog.concat_ws(' ', p.prosecdef, p.proowner, \
             p.proconfig, p.proacl, pg_catalog.md5(p.prosrc)) \
         FROM pg_catalog.pg_proc p WHERE p.pronamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $3) \
@@ -76,12 +84,41 @@ impl Fingerprint {
     pub fn drift(&self, now: &Fingerprint) -> Option<Drift> {
         let differences = self.differences(now);
         // Cascades decide how changes have to be recorded.
-        let records = |kind: &str| matches!(kind, "trigger" | "function" | "cascading reference");
-        let other = self.0.iter().any(|(fact, details)| records(&fact.0) && now.0.get(fact) != Some(details));
+        let records = |kind: &str| matches!(kind, "trigger" | "trigger state" | "function" | "cascading reference");
+        let differs = |fact: &(String, String), details: &String| {
+            now.0.get(fact) != Some(details) && !self.made_always(now, &fact.1)
+        };
+        let other = self.0.iter().any(|(fact, details)| records(&fact.0) && differs(fact, details));
         let new = now.0.keys().any(|fact| fact.0 == "cascading reference" && !self.0.contains_key(fact));
         let dropped = self.0.keys().any(|fact| fact.0 == "history" && !now.0.contains_key(fact));
         let what = differences.join("; ");
         (!differences.is_empty()).then_some(Drift { what, unrecorded: other || new, dropped })
+    }
+
+    /// Whether all triggers fire in replication sessions as well.
+    pub fn fires_always(&self) -> bool {
+        self.0.iter().all(|((kind, _), details)| kind != "trigger" || details.starts_with('A'))
+    }
+
+    /// Whether nothing is different but that triggers fire in replication sessions as well.
+    pub fn only_made_always(&self, now: &Fingerprint) -> bool {
+        let mut made = false;
+        let same = |(fact, details): (&(String, String), &String)| {
+            let always = matches!(fact.0.as_str(), "trigger" | "trigger state") && self.made_always(now, &fact.1);
+            made |= always;
+            always || now.0.get(fact) == Some(details)
+        };
+        self.0.len() == now.0.len() && self.0.iter().all(same) && made
+    }
+
+    /// Whether the owner made a trigger of this name fire in replication sessions as well, which loses nothing.
+    fn made_always(&self, now: &Fingerprint, name: &str) -> bool {
+        let details = |print: &'_ Fingerprint| print.0.get(&("trigger".to_owned(), name.to_owned())).cloned();
+        let (before, now) = (details(self), details(now));
+        let rest = |details: &Option<String>, when: char| {
+            details.as_deref().and_then(|details| details.strip_prefix(when)).map(str::to_owned)
+        };
+        rest(&before, 'O').is_some_and(|before| Some(before) == rest(&now, 'A'))
     }
 
     /// What is different now; empty if nothing is.
@@ -97,8 +134,8 @@ impl Fingerprint {
             if kind == "function" && name != super::capture::WANTED {
                 continue;
             }
-            // The triggers that it took see everybody else's changes too.
-            if kind == "subscription" {
+            // The triggers that it took see everybody else's changes too. A trigger's state is gone with it.
+            if matches!(kind.as_str(), "subscription" | "trigger state") {
                 continue;
             }
             let number = |details: &str| details.split(' ').next().map(str::to_owned);
@@ -118,7 +155,7 @@ impl Fingerprint {
         for ((kind, name), _) in new {
             words.push(match kind.as_str() {
                 // Partitions bring copies of the triggers along.
-                "setting" | "trigger" | "function" => continue,
+                "setting" | "trigger" | "trigger state" | "function" => continue,
                 "role" => format!("the role connected now is {name}"),
                 "history" => format!("the history has a column {name} that is not Concord's"),
                 "row-level security" => "row-level security hides rows".to_owned(),
@@ -128,9 +165,17 @@ impl Fingerprint {
                 _ => format!("{kind} {name} was added"),
             });
         }
+        let then = now;
         for (fact, details) in &self.0 {
-            let Some(now) = now.0.get(fact).filter(|now| *now != details) else { continue };
+            let Some(now) = then.0.get(fact).filter(|now| *now != details) else { continue };
             let (kind, name) = fact;
+            let trigger = ("trigger".to_owned(), name.clone());
+            match kind.as_str() {
+                "trigger" | "trigger state" if self.made_always(then, name) => continue,
+                // What else was changed about it is told by itself.
+                "trigger state" if self.0.get(&trigger) != then.0.get(&trigger) => continue,
+                _ => {}
+            }
             words.push(match kind.as_str() {
                 "column" => {
                     let without_number =
@@ -139,6 +184,7 @@ impl Fingerprint {
                 }
                 "function" => format!("the body or the owner of function {HISTORY}.{name} was changed"),
                 "trigger" if now.starts_with('D') => format!("trigger {name} is disabled"),
+                "trigger state" => format!("trigger {name} was switched off for a while, or made anew"),
                 "setting" => "its key, its images or its direction were configured otherwise".to_owned(),
                 _ => format!("{kind} {name} was changed"),
             });
@@ -225,6 +271,30 @@ mod tests {
             ]
         );
         assert_eq!(before.differences(&print(&[["role", "x", ""]])), ["the table is gone"]);
+    }
+
+    #[test]
+    fn a_trigger_that_was_switched_off_and_on_is_told_by_its_state() {
+        let facts = |when: &'static str, state: &'static str| {
+            print(&[["column", "id", "1 integer"], ["trigger", "i", when], ["trigger state", "i", state]])
+        };
+        let left = facts("O 5", "700");
+        assert_eq!(
+            left.drift(&facts("O 5", "900")),
+            Some(Drift {
+                what: "trigger i was switched off for a while, or made anew".to_owned(),
+                unrecorded: true,
+                dropped: false
+            })
+        );
+        // The owner may let it fire in replication sessions as well, and not take that back.
+        let always = facts("A 5", "900");
+        assert!(left.drift(&always).is_none() && left.only_made_always(&always) && always.fires_always());
+        assert!(always.drift(&left).is_some() && !always.only_made_always(&left) && !left.fires_always());
+        assert_eq!(left.differences(&facts("D 5", "900")), ["trigger i is disabled"]);
+        assert!(left.drift(&facts("A 7", "900")).is_some_and(|drift| drift.unrecorded));
+        // What an earlier Concord left says nothing of states.
+        assert_eq!(print(&[["column", "id", "1 integer"], ["trigger", "i", "O 5"]]).drift(&left), None);
     }
 
     #[test]

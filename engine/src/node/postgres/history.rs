@@ -56,6 +56,19 @@ impl Postgres {
         Ok(Opened { service, clock, shared_marks: true, positions, purged, kept, next_marks, parked, drifted })
     }
 
+    /// The same where nothing of Concord's need be installed.
+    pub(super) async fn open_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin(Phase::Reading, BEGIN).await?;
+        // To a snapshot that is older than the commit of a TRUNCATE or of a rewriting ALTER TABLE the table is empty, although
+        // it never was: so they are held off, or waited for, before there is one.
+        for table in tables {
+            self.run(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", sql::table(table))).await?;
+        }
+        self.know_equalities(tables).await?;
+        // The first query takes the snapshot.
+        self.run("SELECT 1").await
+    }
+
     /// How tables differ from what the last install left, by table index.
     fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
         let mut drifted = Vec::new();
@@ -137,10 +150,12 @@ impl Postgres {
         rows.iter().map(|row| columns.read(&self.names, row)).collect()
     }
 
+    /// The rows of these keys; `hold` ends the statement, such as to lock them.
     pub(super) async fn read_rows(
         &mut self,
         table: &TableSpec,
         keys: &[&Key],
+        hold: &str,
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         let mut found = vec![None; keys.len()];
         if keys.is_empty() {
@@ -153,8 +168,11 @@ impl Postgres {
         let columns: String = columns
             .map(|(column, wire)| format!(", {}", wire.outgoing(&format!("t.{}", quote::ident(&column.name)))))
             .collect();
-        let statement =
-            format!("SELECT u.n{columns} FROM {wanted} JOIN {} AS t ON {}", sql::table(table), self.same_key(table));
+        let statement = format!(
+            "SELECT u.n{columns} FROM {wanted} JOIN {} AS t ON {}{hold}",
+            sql::table(table),
+            self.same_key(table)
+        );
         self.stream(statement, args, |row| {
             let at: i64 = get(&row, 0)?;
             let cells = wires.iter().zip(&table.columns).enumerate().map(|(at, (wire, column))| {

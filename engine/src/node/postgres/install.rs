@@ -208,7 +208,7 @@ impl Postgres {
 
     /// Rows where a table's cascades can come back to it (it lies on a cycle of references of which one cascades), and where
     /// a subscription writes, which fires no triggers of statements.
-    async fn forms(&mut self, tables: &[TableSpec]) -> Result<Vec<Form>> {
+    pub(super) async fn forms(&mut self, tables: &[TableSpec]) -> Result<Vec<Form>> {
         let mut args = Args::new();
         args.add(tables.iter().map(sql::table).collect::<Vec<_>>());
         let oids = self
@@ -268,10 +268,21 @@ impl Postgres {
         let as_left = old.is_some_and(|old| {
             old.columns == layout
                 && old.triggers == signature
-                && old.fingerprint == *now
+                && (old.fingerprint == *now || old.fingerprint.only_made_always(now))
                 && old.local == sql::table(spec)
         });
         if as_left {
+            let widened = spec.captured && !now.fires_always() && self.fire_always(spec, form).await?;
+            let print = match widened {
+                true => self.fingerprints(std::slice::from_ref(spec)).await?.remove(0),
+                false => now.clone(),
+            };
+            if old.is_some_and(|old| old.fingerprint != print) {
+                let mut args = Args::new();
+                args.add(spec.name.as_str()).add(print.write());
+                self.fetch("UPDATE concord.installed SET fingerprint = $2 WHERE \"table\" = $1", args).await?;
+                done.push(format!("{}: its triggers fire in replication sessions as well now", spec.name));
+            }
             if old.is_some_and(|old| old.shape != spec.shape) {
                 let mut args = Args::new();
                 args.add(spec.name.as_str()).add(spec.shape.as_str());
@@ -303,11 +314,7 @@ impl Postgres {
             for statement in &triggers {
                 self.run(statement).await?;
             }
-            for (table, statement) in capture::always(spec, form) {
-                if self.owns(&table).await? {
-                    self.run(&statement).await?;
-                }
-            }
+            self.fire_always(spec, form).await?;
             done.push(format!("{}: created triggers on {}", spec.name, spec.full_name()));
         } else if old.is_some_and(|old| !old.triggers.is_empty()) {
             done.push(format!(
@@ -407,6 +414,18 @@ impl Postgres {
         }
         let numbers: Vec<i16> = recorded.map(|column| types[&column.name].1).collect();
         Ok((HistoryColumns::of(spec, |column| types[&column.name].0.clone()), format!("{numbers:?}")))
+    }
+
+    /// Lets the triggers fire in replication sessions as well, where the role may; whether it may anywhere.
+    async fn fire_always(&mut self, spec: &TableSpec, form: Form) -> Result<bool> {
+        let mut any = false;
+        for (table, statement) in capture::always(spec, form) {
+            if self.owns(&table).await? {
+                self.run(&statement).await?;
+                any = true;
+            }
+        }
+        Ok(any)
     }
 
     async fn owns(&mut self, table: &str) -> Result<bool> {

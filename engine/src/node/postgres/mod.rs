@@ -8,14 +8,17 @@ mod apply;
 mod blueprint;
 mod capture;
 mod connect;
+mod copy;
 mod drift;
 mod failure;
+mod gaps;
 mod history;
 mod install;
 mod loading;
 mod numbers;
 mod obstacles;
 mod quote;
+mod rights;
 mod scan;
 mod schema;
 mod service;
@@ -38,7 +41,7 @@ use self::wire::Args;
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Stepped, Steps, Sync, Walked, WriteMode,
+    Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -82,6 +85,8 @@ struct Postgres {
     whole: Cut,
     /// Per table (schema, name): what writing it takes.
     targets: HashMap<(String, String), apply::Target>,
+    /// Per table, whether rows can be copied in, as far as this transaction has asked.
+    copied: HashMap<(String, String), bool>,
     /// The tables whose triggers know that the next statement is Concord's own.
     announced: Vec<i64>,
     /// Whether what is written next is a user's change, of which no trigger is told.
@@ -119,6 +124,7 @@ impl Postgres {
             complete: false,
             whole: Cut::START,
             targets: HashMap::new(),
+            copied: HashMap::new(),
             announced: Vec::new(),
             as_user: false,
             lenient: HashSet::new(),
@@ -152,7 +158,9 @@ impl Postgres {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         self.aborted = false;
         self.released = false;
+        self.as_user = false;
         self.announced.clear();
+        self.copied.clear();
         self.lenient.clear();
         if phase != Phase::Idle && self.run("ROLLBACK").await.is_err() {
             // Without a working connection the server rolls back by itself.
@@ -263,6 +271,16 @@ impl Node for Postgres {
         self.read_missing_rights(tables).await
     }
 
+    async fn gaps(&mut self, tables: &[TableSpec]) -> Result<Vec<String>> {
+        self.open().await?;
+        self.find_gaps(tables).await
+    }
+
+    async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>> {
+        self.open().await?;
+        self.read_missing_rights_to_compare(tables).await
+    }
+
     async fn service(&mut self) -> Result<Option<Service>> {
         self.open().await?;
         self.read_service().await
@@ -335,6 +353,10 @@ impl Node for Postgres {
         self.open_snapshot(tables).await
     }
 
+    async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_scan(tables).await
+    }
+
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
         self.read_entries(table, after, through, limit).await
     }
@@ -360,7 +382,7 @@ impl Node for Postgres {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        self.read_rows(table, keys).await
+        self.read_rows(table, keys, "").await
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
@@ -384,6 +406,19 @@ impl Node for Postgres {
         self.open_apply(tables).await
     }
 
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_mend(tables).await
+    }
+
+    async fn rows_now(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        hold: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.read_rows(table, keys, if hold { " FOR UPDATE OF t" } else { "" }).await
+    }
+
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
         self.claim_positions(moves).await
     }
@@ -402,6 +437,8 @@ impl Node for Postgres {
     async fn undo(&mut self) -> Result<()> {
         // The announcement may have been made after the savepoint, and is undone with it.
         self.announced.clear();
+        // So is the lock that kept the types from being changed; what cannot be copied needs none.
+        self.copied.retain(|_, can| !*can);
         self.lenient.clear();
         // One that was let go and is still there goes first.
         for _ in 0..=u8::from(std::mem::take(&mut self.released)) {
@@ -419,11 +456,11 @@ impl Node for Postgres {
         Ok(())
     }
 
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         self.write_rows(groups).await
     }
 
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         self.delete_rows(groups).await
     }
 
@@ -448,6 +485,10 @@ impl Node for Postgres {
         self.find_locked(table, keys).await
     }
 
+    async fn writers(&mut self, table: &TableSpec) -> Result<Vec<i64>> {
+        self.find_writers(table).await
+    }
+
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         self.find_unseen(table, read, keys).await
     }
@@ -467,11 +508,11 @@ impl Node for Postgres {
             None => self.delete_rows(&[(table, &[key])]).await,
         };
         self.as_user = false;
-        written
+        written.map(drop)
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
-        self.write_touch(table, key).await
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.write_touch(table, key, since).await
     }
 
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
@@ -498,7 +539,9 @@ impl Node for Postgres {
         self.run("COMMIT").await?;
         self.phase = Phase::Idle;
         self.released = false;
+        self.as_user = false;
         self.announced.clear();
+        self.copied.clear();
         self.lenient.clear();
         Ok(())
     }
@@ -530,9 +573,9 @@ impl Node for Postgres {
         self.count_journal(tables).await
     }
 
-    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {
         self.open().await?;
-        self.read_journal(tables, limit).await
+        self.read_journal(tables, sought, limit).await
     }
 
     async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {

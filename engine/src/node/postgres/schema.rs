@@ -7,7 +7,7 @@ use super::types::NativeType;
 use super::wire::Args;
 use super::{HISTORY, Postgres, SERVICE, failure, quote};
 use crate::model::{Domain, ForeignKey, OnGone, TableSpec, Unique};
-use crate::node::{Catalogue, CatalogueColumn, MissingRight, Probe, Result};
+use crate::node::{Catalogue, CatalogueColumn, Probe, Result};
 
 /// Reads a column of a result that the statement itself defines.
 pub fn get<'r, T>(row: &'r PgRow, at: usize) -> Result<T>
@@ -320,103 +320,6 @@ impl Postgres {
 
     async fn names(&mut self, statement: &str, args: Args) -> Result<Vec<String>> {
         self.fetch(statement, args).await?.iter().map(|row| get(row, 0)).collect()
-    }
-
-    pub(super) async fn read_missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
-        let mut missing = Vec::new();
-        let role = quote::ident(&self.role);
-        let mut args = Args::new();
-        args.add([SERVICE, HISTORY].as_slice());
-        let rows = self
-            .fetch(
-                "SELECT pg_catalog.current_database()::pg_catalog.text, \
-                    pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), \
-                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1)), \
-                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1) \
-                        AND pg_catalog.pg_has_role(nspowner, 'USAGE'))",
-                args,
-            )
-            .await?;
-        let database: String = get(&rows[0], 0)?;
-        let (exist, ours): (i64, i64) = (get(&rows[0], 2)?, get(&rows[0], 3)?);
-        if exist < 2 && !get::<bool>(&rows[0], 1)? {
-            missing.push(MissingRight {
-                what: format!("create schemas in database {database}"),
-                grant: format!("GRANT CREATE ON DATABASE {} TO {role};", quote::ident(&database)),
-            });
-        }
-        if ours < exist {
-            missing.push(MissingRight {
-                what: format!("own the schemas {SERVICE} and {HISTORY}, which another role created"),
-                grant: format!("ALTER SCHEMA {SERVICE} OWNER TO {role}; ALTER SCHEMA {HISTORY} OWNER TO {role};"),
-            });
-        }
-        let mut wanted: Vec<(String, String, &str, String)> = Vec::new();
-        for table in tables {
-            let schema = schema_of(table);
-            let name = quote::table(schema, &table.local);
-            wanted.push((quote::ident(schema), String::new(), "USAGE", format!("use schema {schema}")));
-            for (right, what) in [
-                ("SELECT", "read"),
-                ("INSERT", "insert into"),
-                ("UPDATE", "update"),
-                ("DELETE", "delete from"),
-                ("TRIGGER", "create triggers on"),
-            ] {
-                if right != "TRIGGER" || table.captured {
-                    wanted.push((schema.to_owned(), name.clone(), right, format!("{what} {}", table.full_name())));
-                }
-            }
-            for leaf in table.partitions.iter().filter(|_| table.captured) {
-                for (right, what) in [("TRIGGER", "create triggers on"), ("SELECT", "read")] {
-                    wanted.push((schema.to_owned(), leaf.clone(), right, format!("{what} {leaf}")));
-                }
-            }
-            // Before a row goes, Concord looks whether rows of these tables would go with it.
-            for key in table.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse) {
-                let schema = key.schema.as_deref().unwrap_or("public");
-                let what = format!("read {schema}.{}, whose rows refer to {}", key.table, table.full_name());
-                wanted.push((schema.to_owned(), quote::table(schema, &key.table), "SELECT", what));
-            }
-        }
-        let mut args = Args::new();
-        args.add(
-            wanted
-                .iter()
-                .map(|(schema, table, ..)| if table.is_empty() { schema } else { table }.clone())
-                .collect::<Vec<_>>(),
-        )
-        .add(wanted.iter().map(|(_, _, right, _)| (*right).to_owned()).collect::<Vec<_>>());
-        // Looked up through the catalogue: without USAGE a name cannot be resolved.
-        let rows = self
-            .fetch(
-                "SELECT CASE WHEN w.privilege = 'USAGE' THEN \
-                        (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') FROM pg_catalog.pg_namespace n \
-                            WHERE '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\"' = w.name) \
-                    ELSE (SELECT pg_catalog.has_table_privilege(c.oid, w.privilege) FROM pg_catalog.pg_class c \
-                            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                            WHERE '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"' \
-                                || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"' = w.name \
-                                OR pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) = w.name \
-                            LIMIT 1) END \
-                FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY AS w (name, privilege, n) \
-                ORDER BY w.n",
-                args,
-            )
-            .await?;
-        for (row, (schema, table, right, what)) in rows.iter().zip(wanted) {
-            if get::<Option<bool>>(row, 0)? == Some(false) {
-                let grant = match table.as_str() {
-                    "" => format!("GRANT USAGE ON SCHEMA {schema} TO {role};"),
-                    table => format!("GRANT {right} ON TABLE {table} TO {role};"),
-                };
-                let right = MissingRight { what, grant };
-                if !missing.contains(&right) {
-                    missing.push(right);
-                }
-            }
-        }
-        Ok(missing)
     }
 }
 

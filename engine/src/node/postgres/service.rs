@@ -15,7 +15,7 @@ use crate::model::{
     Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
     key_value_from_json, key_value_to_json, value_from_json, write_json,
 };
-use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
+use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service, Sought};
 
 /// Journal entries in one statement: the server keeps a statement's rows in `work_mem` (4 MiB unless configured) and
 /// spills what is more to the disk.
@@ -326,12 +326,29 @@ impl Postgres {
         self.execute(format!("DELETE FROM concord.journal WHERE ctid = ANY ({old})"), args).await
     }
 
-    pub(super) async fn read_journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    pub(super) async fn read_journal(
+        &mut self,
+        tables: &[TableSpec],
+        sought: Sought<'_>,
+        limit: usize,
+    ) -> Result<Vec<Lost>> {
         let (mut args, told) = self.told(tables).await?;
         args.add(if limit == 0 { None } else { Some(limit as i64) });
+        let wanted = match (sought, tables) {
+            // One number may be spelled in several ways.
+            (Sought::Key(key), [table]) if !key.iter().any(|value| matches!(value, Value::Decimal(_))) => {
+                args.add(key_text(table, key));
+                " AND key OPERATOR(pg_catalog.=) $4"
+            }
+            (Sought::Id(begins), _) => {
+                args.add(begins);
+                " AND pg_catalog.starts_with(id, $4)"
+            }
+            _ => "",
+        };
         let statement = format!(
             "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
-             FROM {told} ORDER BY decided DESC, id DESC, loser LIMIT $3::pg_catalog.int8"
+             FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser LIMIT $3::pg_catalog.int8"
         );
         let rows = self.fetch(statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());
@@ -410,7 +427,7 @@ fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
     found.ok_or_else(|| Error::new(ErrorKind::Other, "a row of a table that does not take part here"))
 }
 
-fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
+pub(super) fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
     text.parse().map_err(|error: crate::model::BadCut| Error::new(ErrorKind::Service, error.to_string()))
 }
 

@@ -168,6 +168,32 @@ impl Wire {
         true
     }
 
+    /// Whether this is the binary form of a type, by its oid. An enum's is its label.
+    pub fn is_form_of(&self, oid: i64, is_enum: bool) -> bool {
+        const VARCHAR: i64 = 1043;
+        match self {
+            Wire::Native(_) => is_enum,
+            Wire::Text if oid == VARCHAR => true,
+            _ => oid == i64::from(self.element().1),
+        }
+    }
+
+    /// Appends a value of a column with its length, as it stands in a copy.
+    pub fn append(&self, column: &Column, value: &Value, out: &mut Vec<u8>) -> Result<()> {
+        let at = out.len();
+        out.extend_from_slice(&(-1i32).to_be_bytes());
+        if *value == Value::Null {
+            return Ok(());
+        }
+        if !self.encode(value, out) {
+            return Err(unfit(column, value.kind()));
+        }
+        let length = i32::try_from(out.len() - at - 4);
+        let length = length.map_err(|_| Error::new(ErrorKind::Value, format!("column {}: too large", column.name)))?;
+        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        Ok(())
+    }
+
     /// Reads a value in binary form. The error reads after "column … ".
     pub fn decode(&self, bytes: &[u8]) -> std::result::Result<Value, String> {
         let text = || std::str::from_utf8(bytes).map_err(|_| "holds text that is not UTF-8".to_owned());
@@ -382,8 +408,7 @@ impl Args {
             },
         });
         if let Some(kind) = misfit.get() {
-            let message = format!("column {} ({}) cannot hold {kind} of this size", column.name, column.native);
-            self.error.get_or_insert(Error::new(ErrorKind::Value, message));
+            self.error.get_or_insert(unfit(column, kind));
         }
         self
     }
@@ -433,6 +458,11 @@ impl Args {
             None => Ok(self.arguments),
         }
     }
+}
+
+fn unfit(column: &Column, kind: &str) -> Error {
+    let message = format!("column {} ({}) cannot hold {kind} of this size", column.name, column.native);
+    Error::new(ErrorKind::Value, message)
 }
 
 fn too_large(error: &BoxDynError) -> Error {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Statement, ffi};
 
 use super::capture::{history_name, last_id};
 use super::connect::Silence;
-use super::failure::{Told, unfit};
+use super::failure::Told;
 use super::history::{self, bind, bind_key};
 use super::plan::{Many, Plan};
 use super::triggers::NOW;
@@ -18,21 +18,21 @@ use crate::node::{Constraint, Error, ErrorKind, Note, Result, WriteMode};
 ///
 /// Where the database may change other rows by itself, recording stays on, and what was recorded about `own` is taken
 /// out again; what remains is what triggers and cascades did. Without a `silence` it is a user's change.
-pub(super) fn unrecorded(
+pub(super) fn unrecorded<T>(
     db: &Connection,
     silence: Option<&Silence>,
     plan: &Plan,
     spec: &TableSpec,
     own: impl FnOnce() -> HashSet<Key>,
-    work: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let Some(silence) = silence else { return work() };
     if !plan.reacts || !spec.captured {
         return silence.during(!plan.reacts, work);
     }
     let doing = || format!("writing the history of `{}`", spec.name);
     let start = last_id(db, &history_name(&spec.name))?;
-    silence.during(false, work)?;
+    let done = silence.during(false, work)?;
     let own = own();
     let mut read =
         db.prepare_cached(&format!("SELECT id, {} FROM {} WHERE id > ?1", plan.keys, plan.history)).told(doing)?;
@@ -48,7 +48,7 @@ pub(super) fn unrecorded(
     for id in ids {
         delete.execute([id]).told(doing)?;
     }
-    Ok(())
+    Ok(done)
 }
 
 /// See [`crate::node::Node::write`], for one table; references are looked at by [`refuse_dangling`] afterwards.
@@ -59,13 +59,13 @@ pub(super) fn write(
     spec: &TableSpec,
     rows: &[&Row],
     mode: WriteMode,
-) -> Result<()> {
+) -> Result<u64> {
     let doing = || format!("writing `{}`", spec.local);
     let own = || rows.iter().map(|row| spec.key_of(row)).collect();
     unrecorded(db, silence, plan, spec, own, || {
         let put = |statement: &mut Statement<'_>, row: &Row| {
             bind_row(statement, 1, spec, row)?;
-            statement.raw_execute().told(doing)
+            statement.raw_execute().map(|rows| rows as u64).told(doing)
         };
         match (mode, &plan.upsert, &plan.insert_only) {
             (WriteMode::Upsert, Some(many), _) | (WriteMode::InsertOnly, _, Some(many)) => {
@@ -74,24 +74,26 @@ pub(super) fn write(
                 })
             }
             (WriteMode::UpdateOnly, ..) => {
-                let Some(update) = &plan.update else { return Ok(()) };
+                let Some(update) = &plan.update else { return Ok(0) };
                 let mut update = db.prepare_cached(update).told(doing)?;
-                rows.iter().try_for_each(|row| put(&mut update, row).map(drop))
+                rows.iter().map(|row| put(&mut update, row)).sum()
             }
             (mode, ..) => {
                 let mut insert = db.prepare_cached(&plan.insert).told(doing)?;
                 let update = plan.update.as_ref().filter(|_| mode == WriteMode::Upsert);
                 let mut update = update.map(|sql| db.prepare_cached(sql)).transpose().told(doing)?;
+                let mut written = 0;
                 for row in rows {
-                    let there = match &mut update {
-                        Some(update) => put(update, row)? > 0,
-                        None => exists(db, plan, spec, &spec.key_of(row))?,
+                    let updated = match &mut update {
+                        Some(update) => put(update, row)?,
+                        None => 0,
                     };
-                    if !there {
-                        put(&mut insert, row)?;
+                    written += updated;
+                    if updated == 0 && (update.is_some() || !exists(db, plan, spec, &spec.key_of(row))?) {
+                        written += put(&mut insert, row)?;
                     }
                 }
-                Ok(())
+                Ok(written)
             }
         }
     })
@@ -104,7 +106,7 @@ const TOGETHER: usize = 100;
 /// The parameters that one statement may have.
 const PARAMETERS: usize = 32_766;
 
-/// Runs a statement over all items, several at a time; `bind` binds one from a given number on.
+/// Runs a statement over all items, several at a time; `bind` binds one from a given number on. How many rows it changed.
 fn in_batches<T, D: std::fmt::Display>(
     db: &Connection,
     many: &Many,
@@ -112,15 +114,16 @@ fn in_batches<T, D: std::fmt::Display>(
     items: &[T],
     doing: impl Fn() -> D,
     bind: impl Fn(&mut Statement<'_>, usize, &T) -> Result<()>,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut changed = 0;
     for batch in items.chunks(TOGETHER.min(PARAMETERS / width.max(1)).max(1)) {
         let mut statement = db.prepare_cached(&many.sql(batch.len())).told(&doing)?;
         for (at, item) in batch.iter().enumerate() {
             bind(&mut statement, at * width + 1, item)?;
         }
-        statement.raw_execute().told(&doing)?;
+        changed += statement.raw_execute().told(&doing)? as u64;
     }
-    Ok(())
+    Ok(changed)
 }
 
 fn bind_row(statement: &mut Statement<'_>, first: usize, spec: &TableSpec, row: &[Value]) -> Result<()> {
@@ -147,20 +150,21 @@ pub(super) fn delete(
     plan: &Plan,
     spec: &TableSpec,
     keys: &[&Key],
-) -> Result<()> {
+) -> Result<u64> {
     let doing = || format!("deleting from `{}`", spec.local);
     let keys: Vec<&Key> = keys.iter().copied().filter(|key| history::can_hold(spec, key)).collect();
     let own = || keys.iter().map(|key| (*key).clone()).collect();
-    unrecorded(db, silence, plan, spec, own, || match &plan.delete {
+    let deleted = unrecorded(db, silence, plan, spec, own, || match &plan.delete {
         Some(many) => in_batches(db, many, spec.key.len(), &keys, doing, |statement, first, key| {
             bind_key(statement, first, spec, key)
         }),
         None => {
             let mut statement = db.prepare_cached(&plan.delete_one).told(doing)?;
-            keys.iter().try_for_each(|key| {
+            let one = |key: &&Key| {
                 bind_key(&mut statement, 1, spec, key)?;
-                statement.raw_execute().map(drop).told(doing)
-            })
+                statement.raw_execute().map(|rows| rows as u64).told(doing)
+            };
+            keys.iter().map(one).sum()
         }
     })?;
     if plan.has_user_triggers {
@@ -173,7 +177,7 @@ pub(super) fn delete(
             }
         }
     }
-    Ok(())
+    Ok(deleted)
 }
 
 /// Fails if rows refer to rows that are not there. References are deferred while Concord writes, so this is where they
@@ -252,6 +256,9 @@ pub(super) fn unseen(
     let first = history::first_beyond(read);
     if first > last {
         return Ok(Vec::new());
+    }
+    if !read.includes(&history::purged(db, &spec.name)?) {
+        return Ok(keys.iter().map(|key| (*key).clone()).collect());
     }
     let mut statement = db
         .prepare_cached(&format!(
@@ -343,26 +350,28 @@ fn bind_images(statement: &mut Statement<'_>, first: usize, spec: &TableSpec, im
 }
 
 /// See [`crate::node::Node::touch`].
-pub(super) fn touch(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key) -> Result<()> {
+pub(super) fn touch(db: &Connection, plan: &Plan, spec: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
     let doing = || format!("writing the history of `{}`", spec.name);
     let found = history::rows(db, plan, spec, &[key])?.pop().flatten();
-    let row = found.transpose().map_err(|why| unfit(&spec.local, "the key", &why))?;
-    let op = if row.is_some() { Op::Update } else { Op::Delete };
+    let op = if found.is_some() { Op::Update } else { Op::Delete };
     let images = !spec.images.is_empty();
     let columns =
         plan.keys.clone() + if images { plan.entry_columns.split_once(&plan.keys).map_or("", |(_, i)| i) } else { "" };
     let width = spec.key.len() + if images { 1 + 2 * spec.images.len() } else { 0 };
-    let marks = (2..2 + width).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
-    let sql = format!("INSERT INTO {} (op, time, {columns}) VALUES (?1, {NOW}, {marks})", plan.history);
+    let marks = (3..3 + width).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
+    let sql = format!("INSERT INTO {} (op, time, {columns}) VALUES (?1, coalesce(?2, {NOW}), {marks})", plan.history);
     let mut write = db.prepare_cached(&sql).told(doing)?;
     write.raw_bind_parameter(1, op.letter()).told(doing)?;
-    for ((column, value), at) in spec.key_columns().zip(key).zip(2..) {
-        bind(&mut write, at, spec, column, types::encode_key(column, value))?;
+    write.raw_bind_parameter(2, since).told(doing)?;
+    for ((column, value), at) in spec.key_columns().zip(key).zip(3..) {
+        bind(&mut write, at, spec, column, history::stored(column, value))?;
     }
     if images {
-        let image: Option<Row> = row.map(|row| spec.images.iter().map(|&at| row[at].clone()).collect());
+        // Of a row that cannot be read nobody knows what it was.
+        let image: Option<Row> =
+            found.and_then(|row| row.ok()).map(|row| spec.images.iter().map(|&at| row[at].clone()).collect());
         let images = image.map(|image| Images { before: Some(image.clone()), after: Some(image) });
-        bind_images(&mut write, 2 + spec.key.len(), spec, images.as_ref())?;
+        bind_images(&mut write, 3 + spec.key.len(), spec, images.as_ref())?;
     }
     write.raw_execute().map(drop).told(doing)
 }

@@ -60,6 +60,12 @@ impl Sqlite {
         })
     }
 
+    /// The same for a call that reads, where no transaction may be open: then it waits for whoever has locked the file.
+    pub(super) async fn reading<T>(&mut self, mut work: impl FnMut(&mut Sqlite) -> Result<T>) -> Result<T> {
+        let patience = if self.db.is_autocommit() { PATIENCE } else { Duration::ZERO };
+        patiently(patience, || self.run(&mut work)).await
+    }
+
     /// The same for the call that begins a transaction: whatever fails, none is left open.
     pub(super) async fn begin<T>(&mut self, sql: &str, work: impl Fn(&mut Sqlite) -> Result<T>) -> Result<T> {
         let begun = patiently(PATIENCE, || {

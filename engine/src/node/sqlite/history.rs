@@ -170,10 +170,31 @@ pub(super) fn rows(
             continue;
         }
         bind_key(&mut statement, 1, spec, key)?;
-        let mut rows = statement.raw_query();
-        found.push(rows.next().told(doing)?.map(|row| read_row(row, spec)));
+        let row = statement.raw_query().next().told(doing)?.map(|row| read_row(row, spec));
+        found.push(match row {
+            None => as_text(db, plan, spec, key)?.map(Err),
+            row => row,
+        });
     }
     Ok(found)
+}
+
+/// Why a key cannot be carried that stands for text which is not UTF-8, where bytes are no oddity.
+fn as_text(db: &Connection, plan: &Plan, spec: &TableSpec, key: &[Value]) -> Result<Option<String>> {
+    let broken = |value: &Value| matches!(value, Value::Bytes(bytes) if std::str::from_utf8(bytes).is_err());
+    let Some((column, _)) = spec.key_columns().zip(key).find(|(_, value)| broken(value)) else { return Ok(None) };
+    let doing = || format!("reading rows of `{}`", spec.local);
+    let mut statement = db.prepare_cached(&plan.select).told(doing)?;
+    for ((column, value), at) in spec.key_columns().zip(key).zip(1..) {
+        let encoded = match value {
+            Value::Bytes(bytes) if broken(value) => Ok(ToSqlOutput::Borrowed(ValueRef::Text(bytes))),
+            value => types::encode_key(column, value),
+        };
+        bind(&mut statement, at, spec, column, encoded)?;
+    }
+    let there = statement.raw_query().next().told(doing)?.is_some();
+    let why = || format!("the key column `{}` holds text that is not valid UTF-8; correct the row", column.name);
+    Ok(there.then(why))
 }
 
 /// Whether a row of this key could stand in the table. If not, none does.
@@ -228,6 +249,14 @@ pub(super) fn as_stored(value: &Value) -> ValueRef<'_> {
         Value::Text(v) => ValueRef::Text(v.as_bytes()),
         Value::Bytes(v) => ValueRef::Blob(v),
         _ => ValueRef::Null,
+    }
+}
+
+/// A value of a key as it is stored, also one that cannot be carried.
+pub(super) fn stored<'a>(column: &Column, value: &'a Value) -> std::result::Result<ToSqlOutput<'a>, String> {
+    match value {
+        value if odd(column, value).is_none() => types::encode_key(column, value),
+        value => Ok(ToSqlOutput::Borrowed(as_stored(value))),
     }
 }
 
@@ -333,6 +362,14 @@ pub(super) fn purge(
         db.execute_batch("ROLLBACK").told(doing)?;
     }
     done
+}
+
+/// Up to where a history was purged.
+pub(super) fn purged(db: &Connection, table: &str) -> Result<Cut> {
+    match remembered(db, table)? {
+        Some((cut, _)) => cut.parse().map_err(|_| damaged("a position cannot be read")),
+        None => Ok(Cut::START),
+    }
 }
 
 /// Up to where a history was purged, as text, and the number that is kept in it.

@@ -43,7 +43,7 @@ use self::plan::Plan;
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED,
-    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sync, Walked, WriteMode,
+    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -67,6 +67,8 @@ struct Sqlite {
     known: drift::Known,
     /// The version of the catalogue that the last snapshot saw.
     version: i64,
+    /// Whether what is written in the present transaction is recorded as a user's change.
+    as_user: bool,
     /// Counts this connection's own commits.
     commits: u32,
 }
@@ -89,6 +91,7 @@ impl Sqlite {
             last_before: HashMap::new(),
             known: drift::Known::new(),
             version: 0,
+            as_user: false,
             commits: 0,
         })
     }
@@ -161,6 +164,22 @@ impl Sqlite {
         })
     }
 
+    /// What keeps triggers from recording what is written, unless they are to.
+    fn silence(&self) -> Option<&Silence> {
+        (!self.as_user).then_some(&self.silence)
+    }
+
+    fn refuse_other_file(&mut self) -> Result<()> {
+        self.run(|node| match node.same_file()? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Lost, "another file has taken its place since it was read")),
+        })
+    }
+
+    fn defer_references(&mut self) -> Result<()> {
+        self.db.execute_batch("PRAGMA defer_foreign_keys = ON").told(|| "deferring references")
+    }
+
     /// What has to be right before anything is written.
     fn prepared(&mut self, specs: &[TableSpec]) -> Result<()> {
         let names = self.names.clone();
@@ -175,7 +194,7 @@ impl Sqlite {
             let name = specs.iter().find(|spec| spec.index == index).map_or("a table", |spec| &spec.local);
             return Err(Error::new(ErrorKind::Drift, format!("`{name}` was changed meanwhile: {}", drift.what)));
         }
-        self.db.execute_batch("PRAGMA defer_foreign_keys = ON").told(|| "deferring references")?;
+        self.defer_references()?;
         self.last_before.clear();
         for spec in specs {
             self.last_before.insert(spec.index, capture::last_id(&self.db, &capture::history_name(&spec.name))?);
@@ -239,6 +258,13 @@ impl Node for Sqlite {
         })
     }
 
+    async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>> {
+        match tables.iter().any(|(_, writes)| *writes != Writes::default()) {
+            true => self.missing_rights(&[]).await,
+            false => Ok(Vec::new()),
+        }
+    }
+
     async fn service(&mut self) -> Result<Option<Service>> {
         self.run(|node| service::service(&node.db))
     }
@@ -298,6 +324,21 @@ impl Node for Sqlite {
         self.begin("BEGIN", |node| node.opened(tables)).await
     }
 
+    async fn begin_scan(&mut self, _tables: &[TableSpec]) -> Result<()> {
+        let mode = self.reading(|node| {
+            node.same_file()?;
+            node.give_up();
+            node.plans.clear();
+            read_mode(&node.db)
+        });
+        match mode.await?.as_str() {
+            // The first reading makes the snapshot.
+            "wal" => self.begin("BEGIN", |node| schema::version(&node.db).map(drop)).await,
+            // Whoever reads makes writers wait, so nothing is left open between two calls.
+            _ => Ok(()),
+        }
+    }
+
     async fn entries(
         &mut self,
         table: &TableSpec,
@@ -335,16 +376,17 @@ impl Node for Sqlite {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        self.run(|node| {
+        self.reading(|node| {
             let plan = node.plan(table)?;
             history::rows(&node.db, &plan, table, keys)
         })
+        .await
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
-        let mut pages = self.run(|node| scan::Pages::of(&node.db, table))?;
+        let mut pages = self.reading(|node| scan::Pages::of(&node.db, table)).await?;
         loop {
-            let (rows, more) = self.run(|node| pages.read(&node.db, table))?;
+            let (rows, more) = self.reading(|node| pages.read(&node.db, table)).await?;
             lots.send(Lot::of(rows)).await?;
             if !more {
                 return Ok(());
@@ -371,11 +413,24 @@ impl Node for Sqlite {
     }
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.run(|node| match node.same_file()? {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Lost, "another file has taken its place since it was read")),
-        })?;
+        self.refuse_other_file()?;
+        self.as_user = false;
         self.begin("BEGIN IMMEDIATE", |node| node.prepared(tables)).await
+    }
+
+    async fn begin_mend(&mut self, _tables: &[TableSpec]) -> Result<()> {
+        self.refuse_other_file()?;
+        self.as_user = true;
+        self.begin("BEGIN IMMEDIATE", |node| node.defer_references()).await
+    }
+
+    async fn rows_now(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        _hold: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.rows(table, keys).await
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
@@ -396,23 +451,25 @@ impl Node for Sqlite {
         self.execute("RELEASE concord")
     }
 
-    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<()> {
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         self.run(|node| {
+            let mut written = 0;
             for (table, rows, mode) in groups {
                 let plan = node.plan(table)?;
-                apply::write(&node.db, Some(&node.silence), &plan, table, rows, *mode)?;
+                written += apply::write(&node.db, node.silence(), &plan, table, rows, *mode)?;
             }
-            apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table))
+            apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table)).map(|()| written)
         })
     }
 
-    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<()> {
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         self.run(|node| {
+            let mut deleted = 0;
             for (table, keys) in groups {
                 let plan = node.plan(table)?;
-                apply::delete(&node.db, Some(&node.silence), &plan, table, keys)?;
+                deleted += apply::delete(&node.db, node.silence(), &plan, table, keys)?;
             }
-            apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table))
+            apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table)).map(|()| deleted)
         })
     }
 
@@ -470,15 +527,15 @@ impl Node for Sqlite {
             match row {
                 Some(row) => apply::write(&node.db, None, &plan, table, &[row], WriteMode::Upsert)?,
                 None => apply::delete(&node.db, None, &plan, table, &[key])?,
-            }
+            };
             apply::refuse_dangling(&node.db, std::iter::once(table))
         })
     }
 
-    async fn touch(&mut self, table: &TableSpec, key: &Key) -> Result<()> {
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
         self.run(|node| {
             let plan = node.plan(table)?;
-            apply::touch(&node.db, &plan, table, key)
+            apply::touch(&node.db, &plan, table, key, since)
         })
     }
 
@@ -554,10 +611,10 @@ impl Node for Sqlite {
         })
     }
 
-    async fn journal(&mut self, tables: &[TableSpec], limit: usize) -> Result<Vec<Lost>> {
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {
         self.run(|node| {
             let Some(state) = service::read(&node.db)? else { return Ok(Vec::new()) };
-            service::journal(&node.db, tables, &state.nodes, limit)
+            service::journal(&node.db, tables, &state.nodes, sought, limit)
         })
     }
 

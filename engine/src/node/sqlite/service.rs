@@ -14,7 +14,7 @@ use crate::model::{
     Column, Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
     key_value_from_json, key_value_to_json, value_from_json, write_json,
 };
-use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
+use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sought, Sync};
 
 /// Name and definition of each service table. No definition may need a newer SQLite than the users' programs have.
 pub(super) const TABLES: [(&str, &str); 8] = [
@@ -525,18 +525,29 @@ pub(super) fn forget(db: &Connection, before: i64, most: usize) -> Result<u64> {
     Ok(gone as u64)
 }
 
-/// The journal, newest first.
-pub(super) fn journal(db: &Connection, specs: &[TableSpec], names: &[String], limit: usize) -> Result<Vec<Lost>> {
+/// The journal, or what is sought in it, newest first.
+pub(super) fn journal(
+    db: &Connection,
+    specs: &[TableSpec],
+    names: &[String],
+    sought: Sought<'_>,
+    limit: usize,
+) -> Result<Vec<Lost>> {
     let doing = || "reading the journal";
+    let (wanted, text) = match (sought, specs) {
+        (Sought::Key(key), [spec]) => (" AND key = ?4", written_key(spec, key)),
+        (Sought::Id(begins), _) => (" AND substr(id, 1, length(?4)) = ?4", begins.to_owned()),
+        _ => (" AND ?4 IS NOT NULL", String::new()),
+    };
     let mut statement = db
         .prepare_cached(&format!(
             "SELECT name, id, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason
-             FROM {TOLD} ORDER BY decided DESC, rowid DESC LIMIT ?3"
+             FROM {TOLD}{wanted} ORDER BY decided DESC, rowid DESC LIMIT ?3"
         ))
         .told(doing)?;
     let [tables, nodes] = told(specs, names);
     let limit = if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(i64::MAX) };
-    let mut rows = statement.query(params![tables, nodes, limit]).told(doing)?;
+    let mut rows = statement.query(params![tables, nodes, limit, text]).told(doing)?;
     let mut journal = Vec::new();
     while let Some(row) = rows.next().told(doing)? {
         let text = |at| row.get::<_, String>(at).told(doing);

@@ -6,7 +6,7 @@ use rusqlite::types::ToSqlOutput;
 use super::failure::Told;
 use super::plan::Plan;
 use super::{history, quote, types};
-use crate::model::{Column, Key, TableSpec, Value};
+use crate::model::{Key, TableSpec, Value};
 use crate::node::{Result, Walked};
 
 /// Rows without a key that are told of, at most.
@@ -22,46 +22,65 @@ pub(super) fn walk(
 ) -> Result<Vec<Walked>> {
     let doing = || format!("reading rows of `{}`", spec.local);
     let mut walked = Vec::new();
-    let mut take = |row: &rusqlite::Row<'_>| -> Result<()> {
-        let key: Key = spec
-            .key
-            .iter()
-            .map(|&at| Ok(types::decode_key(&spec.columns[at], row.get_ref(at)?)))
-            .collect::<rusqlite::Result<_>>()
-            .told(doing)?;
-        let odd = spec.key_columns().zip(&key).find_map(|(column, value)| history::odd(column, value));
-        let read = odd.map_or_else(|| history::read_row(row, spec), Err);
-        walked.push((key, read));
-        Ok(())
-    };
+    let take = |row: &rusqlite::Row<'_>| taken(row, spec).told(doing);
     if after.is_none()
         && let Some(keyless) = &plan.walk_keyless
     {
         let mut statement = db.prepare_cached(keyless).told(doing)?;
         let mut rows = statement.query([limit.min(KEYLESS) as i64]).told(doing)?;
         while let Some(row) = rows.next().told(doing)? {
-            take(row)?;
+            walked.push(take(row)?.0);
         }
     }
     let mut statement = db.prepare_cached(if after.is_some() { &plan.walk_on } else { &plan.walk }).told(doing)?;
     let width = after.map_or(0, |key| key.len());
     for ((column, value), at) in spec.key_columns().zip(after.into_iter().flatten()).zip(1..) {
-        history::bind(&mut statement, at, spec, column, stored(column, value))?;
+        history::bind(&mut statement, at, spec, column, history::stored(column, value))?;
     }
-    statement.raw_bind_parameter(width + 1, limit as i64).told(doing)?;
-    let mut rows = statement.raw_query();
-    while let Some(row) = rows.next().told(doing)? {
-        take(row)?;
+    let begin = walked.len();
+    let mut most = limit;
+    loop {
+        statement.raw_bind_parameter(width + 1, i64::try_from(most).unwrap_or(i64::MAX)).told(doing)?;
+        let mut rows = statement.raw_query();
+        let mut can_go_on = true;
+        while let Some(row) = rows.next().told(doing)? {
+            let (one, exact) = take(row)?;
+            walked.push(one);
+            can_go_on = exact;
+            if exact && walked.len() - begin >= limit {
+                break;
+            }
+        }
+        if can_go_on || walked.len() - begin < most {
+            return Ok(walked);
+        }
+        // Nobody could tell from the last key where to go on, so the part ends with one of those behind it.
+        walked.truncate(begin);
+        most = most.saturating_mul(2);
     }
-    Ok(walked)
 }
 
-/// A value of a key as it is stored, also one that cannot be carried.
-fn stored<'a>(column: &Column, value: &'a Value) -> std::result::Result<ToSqlOutput<'a>, String> {
-    match value {
-        value if history::odd(column, value).is_none() => types::encode_key(column, value),
-        value => Ok(ToSqlOutput::Borrowed(history::as_stored(value))),
+/// A row, and whether its key, bound again, is what stands there. Bytes may stand for a text that is not UTF-8, and sort
+/// elsewhere.
+fn taken(row: &rusqlite::Row<'_>, spec: &TableSpec) -> rusqlite::Result<(Walked, bool)> {
+    let mut key = Vec::with_capacity(spec.key.len());
+    let mut exact = true;
+    for &at in &spec.key {
+        let (column, cell) = (&spec.columns[at], row.get_ref(at)?);
+        let value = types::decode_key(column, cell);
+        exact &= match (&value, history::stored(column, &value)) {
+            // Any other value is kept as it is.
+            (Value::Bytes(_), Ok(ToSqlOutput::Borrowed(bound))) => bound == cell,
+            (Value::Bytes(_), _) => false,
+            _ => true,
+        };
+        key.push(value);
     }
+    let read = match history::oddity(spec, &key) {
+        None => history::read_row(row, spec),
+        Some(odd) => Err(odd),
+    };
+    Ok(((key.into(), read), exact))
 }
 
 /// See [`crate::node::Node::count`].

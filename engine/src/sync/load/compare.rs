@@ -49,7 +49,7 @@ impl Session {
                 continue;
             }
             // What was merely on its way has arrived by then.
-            self.sync().await?;
+            self.carry().await?;
             let left = self.differences(table, &compared.examples).await?;
             let count = compared.differing - (compared.examples.len() - left.len()) as u64;
             if count > 0 {

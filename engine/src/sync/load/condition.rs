@@ -353,6 +353,7 @@ mod tests {
             operations: Operations::ALL,
             updated: None,
             from: None,
+            compared: false,
             forms: Vec::new(),
             stopped: None,
         }

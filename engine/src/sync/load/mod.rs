@@ -72,6 +72,8 @@ pub struct Loaded {
     /// Nodes that had been left out and take part again.
     pub rejoined: Vec<String>,
     pub tables: Vec<LoadedTable>,
+    /// Tables that need no load, because they are kept in step by comparison.
+    pub compared: Vec<String>,
     /// What the sync carried before and after.
     pub sync: Summary,
     pub away: Vec<Away>,
@@ -133,6 +135,8 @@ struct Load {
     prefer: Option<NodeId>,
     conditions: HashMap<usize, Arc<Condition>>,
     legs: Vec<Leg>,
+    /// When it began, by the clock of each node.
+    since: Vec<Option<i64>>,
 }
 
 impl Load {
@@ -145,11 +149,13 @@ impl Session {
     /// Copies rows that are missing somewhere and decides those that differ. `told` hears now and then how far it is.
     pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
         let prefer = self.preferred(options)?;
+        options.tables.iter().try_for_each(|table| self.needs_history(table))?;
         self.prepare().await?;
         let absent = self.left_out().await?;
         self.everybody_but(&absent)?;
-        let load = self.plan_load(options, prefer)?;
-        let mut loaded = Loaded { dry_run: options.dry_run, ..Loaded::default() };
+        let mut load = self.plan_load(options, prefer)?;
+        let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
+        let mut loaded = Loaded { dry_run: options.dry_run, compared, ..Loaded::default() };
         let tables = load.legs.iter().map(|leg| leg.table);
         for table in tables {
             let name = &self.tables[table].name;
@@ -164,7 +170,8 @@ impl Session {
             loaded.stopped = self.stopped();
             return Ok(loaded);
         }
-        loaded.sync = self.sync().await?;
+        load.since = self.clocks().await?;
+        loaded.sync = self.carry().await?;
         self.everybody_but(&absent)?;
         let mut progress = Progress::new(self, options).await?;
         let begun = match absent.is_empty() && !options.restart {
@@ -197,9 +204,9 @@ impl Session {
             }
         }
         self.try_again(&load, &mut deferred, &mut loaded).await?;
-        self.hand_over(deferred, &mut loaded).await?;
+        self.hand_over(&load, deferred, &mut loaded).await?;
         progress.end(self).await?;
-        let last = self.sync().await?;
+        let last = self.carry().await?;
         loaded.sync.extend(last);
         loaded.away = self.away();
         loaded.stopped = self.stopped();
@@ -236,7 +243,7 @@ impl Session {
         }
         let chosen = |table: &str| options.tables.is_empty() || options.tables.iter().any(|name| name == table);
         let mut conditions = HashMap::new();
-        for table in self.tables.iter().filter(|table| chosen(&table.name)) {
+        for table in self.tables.iter().filter(|table| chosen(&table.name) && !table.compared) {
             if let Some(text) = &options.condition {
                 conditions.insert(table.index, Arc::new(Condition::parse(text, table)?));
             }
@@ -283,7 +290,7 @@ impl Session {
                 legs.extend(walkers.filter(|_| chosen(&table.name)).map(|walker| Leg { table: index, walker }));
             }
         }
-        Ok(Load { prefer, conditions, legs })
+        Ok(Load { prefer, conditions, legs, since: Vec::new() })
     }
 
     /// Goes through a table at one node, from behind a key.
@@ -488,8 +495,9 @@ impl Session {
     }
 
     /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
-    /// is not taken, and is tried again like any other.
-    async fn hand_over(&mut self, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
+    /// is not taken, and is tried again like any other. It counts as made when the load began: what users have done since to
+    /// the same key elsewhere is later.
+    async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
         let mut by_node: HashMap<NodeId, Vec<(usize, Key)>> = HashMap::new();
         let mut seen = HashSet::new();
         for row in deferred {
@@ -507,12 +515,19 @@ impl Session {
             let specs = Session::specs(&self.tables, node);
             let member = &mut self.members[node.index()];
             let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
-            if let Err(error) = touch(writer, &specs, &rows).await {
+            if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
                 writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));
             }
         }
         Ok(())
+    }
+
+    /// What the clocks of all nodes show.
+    async fn clocks(&mut self) -> Result<Vec<Option<i64>>> {
+        let opened = self.look().await?;
+        self.close().await;
+        Ok(opened.present.iter().map(|presence| Some(presence.as_ref()?.clock.shown)).collect())
     }
 
     async fn count_rows(&mut self, leg: Leg) -> Result<u64> {
@@ -551,11 +566,16 @@ impl Session {
     }
 }
 
-async fn touch(node: &mut dyn Node, specs: &[TableSpec], rows: &[(usize, Key)]) -> node::Result<()> {
+async fn touch(
+    node: &mut dyn Node,
+    specs: &[TableSpec],
+    rows: &[(usize, Key)],
+    since: Option<i64>,
+) -> node::Result<()> {
     node.begin_apply(specs).await?;
     for (table, key) in rows {
         if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
-            node.touch(spec, key).await?;
+            node.touch(spec, key, since).await?;
         }
     }
     node.commit().await

@@ -120,9 +120,14 @@ impl Session {
             }
         }
         let walked = keys.len();
-        // What came to be there since is in a history, and stays as it is where only new rows are created.
-        for node in &portion.empty {
-            standing[node.index()].resize(walked, None);
+        let before = everybody.iter().filter(|&&node| node < portion.walker && table.is_source(node));
+        let before: Vec<NodeId> = before.copied().collect();
+        // What came to be there since is in a history, and stays as it is where only new rows are created. Behind another
+        // walker it was copied from there, or should have been.
+        if before.iter().all(|node| portion.empty.contains(node)) {
+            for node in &portion.empty {
+                standing[node.index()].resize(walked, None);
+            }
         }
         for key in std::mem::take(&mut portion.again) {
             match () {
@@ -132,8 +137,6 @@ impl Session {
             }
         }
         self.look_up_rows(&table, &everybody, &keys, &mut standing).await?;
-        let before = everybody.iter().filter(|&&node| node < portion.walker && table.is_source(node));
-        let before: Vec<NodeId> = before.copied().collect();
         let weighing = Weighing { table: &table, portion, everybody: &everybody, names: &self.names };
         let mut standing: Vec<_> = standing.into_iter().map(Vec::into_iter).collect();
         for (at, key) in keys.into_iter().enumerate() {
@@ -141,9 +144,12 @@ impl Session {
             for &node in &everybody {
                 here.extend(standing[node.index()].next().flatten().map(|standing| (node, standing)));
             }
+            // It was dealt with there. But of the nodes that lacked it one may have failed, when it had come to the others.
+            let undecided = weighed.undecided;
             let met_before = at < walked && here.iter().any(|(node, _)| before.contains(node));
-            if !met_before {
-                weighing.weigh(key, here, &mut weighed, &mut outcomes);
+            weighing.weigh(key, here, &mut weighed, &mut outcomes);
+            if met_before {
+                weighed.undecided = undecided;
             }
         }
         portion.outcome = Some(weighed);
@@ -283,8 +289,10 @@ impl Weighing<'_> {
                 effect,
                 notes: Vec::new(),
                 waiting: None,
+                touch: None,
                 otherwise: None,
                 lost,
+                lost_before: false,
             });
         }
         if any && winner != self.portion.walker {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Leg, LoadOptions};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, value_from_json, value_to_json};
+use crate::model::{Key, key_value_from_json, key_value_to_json};
 use crate::sync::session::Session;
 
 /// What tells a load from others: one that is called in another way, or that finds other databases, begins anew.
@@ -33,7 +33,7 @@ impl Progress {
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
             text += &service.map(|service| format!(" {}", service.uuid)).unwrap_or_default();
         }
-        for table in &session.tables {
+        for table in session.tables.iter().filter(|table| !table.compared) {
             text += &format!("\n{} {}", table.name, table.kept());
         }
         let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -59,7 +59,7 @@ impl Progress {
                 Some(values) if values.len() == table.key.len() => values
                     .iter()
                     .zip(types)
-                    .map(|(value, ty)| value_from_json(ty, value))
+                    .map(|(value, ty)| key_value_from_json(ty, value))
                     .collect::<Option<Key>>()
                     .map(Some),
                 Some(_) => None,
@@ -74,11 +74,13 @@ impl Progress {
 
     /// Everything up to here is committed everywhere.
     pub async fn reached(&self, session: &mut Session, leg: Leg, after: Option<&Key>) -> Result<()> {
+        let table = &session.tables[leg.table];
+        let types = table.key.iter().map(|&column| &table.columns[column].ty);
         let kept = Kept {
             load: self.mark.clone(),
-            table: session.tables[leg.table].name.clone(),
+            table: table.name.clone(),
             node: session.names[leg.walker.index()].clone(),
-            after: after.map(|key| key.iter().map(value_to_json).collect()),
+            after: after.map(|key| types.zip(key).map(|(ty, value)| key_value_to_json(ty, value)).collect()),
         };
         let text = serde_json::to_string(&kept).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
         let member = &mut session.members[leg.walker.index()];

@@ -104,6 +104,9 @@ pub(super) struct WrittenRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
     version: WrittenVersion,
+    /// As of when what stands at the node becomes a change of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    touch: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<WrittenNote>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,7 +183,11 @@ impl Written {
         let mut nodes = Vec::with_capacity(names.len());
         for (member, batch) in session.members.iter().zip(&draft.batches) {
             let presence = draft.opened.present[member.id.index()].as_ref();
-            let forms = session.tables.iter().filter_map(|table| Some((table, table.spec(member.id)?)));
+            let forms = session
+                .tables
+                .iter()
+                .filter(|table| !table.compared)
+                .filter_map(|table| Some((table, table.spec(member.id)?)));
             let tables = forms.filter(|_| presence.is_some()).map(|(table, spec)| WrittenTable {
                 table: table.name.clone(),
                 shape: shape(table, spec),
@@ -402,6 +409,7 @@ impl Scribe<'_> {
                 standing: standing.write(self.names),
                 standing_time: Some(*standing_time).filter(|time| *time != i64::MIN),
             },
+            touch: decision.touch,
             notes: decision.notes.iter().map(|note| self.write_note(note)).collect(),
             lost: decision.lost.iter().map(|lost| self.write_lost(lost)).collect(),
             seal: String::new(),
@@ -473,6 +481,7 @@ impl Scribe<'_> {
             effect,
             notes: written.notes.iter().map(|note| self.read_note(&key, note)).collect::<Option<_>>()?,
             waiting: None,
+            touch: written.touch,
             otherwise: Some(Otherwise {
                 vector: Vector::read(&written.version.vector, self.names)?,
                 stamp: Stamp { time: written.version.time, node: self.node(&written.version.node)? },
@@ -481,6 +490,7 @@ impl Scribe<'_> {
                 standing_time: written.version.standing_time.unwrap_or(i64::MIN),
             }),
             lost: written.lost.iter().map(|lost| self.read_lost(&key, lost)).collect::<Option<_>>()?,
+            lost_before: true,
         })
     }
 

@@ -23,6 +23,7 @@ use super::schedule::Schedule;
 use super::session::{Session, Stopped};
 use super::status::key_document;
 use super::table::Table;
+use super::verify::VerifiedTable;
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, value_to_json};
 use crate::node::apply::{Decision, Effect, TableBatch};
@@ -49,7 +50,7 @@ pub struct Wish {
 }
 
 /// What a sync would do now.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Plan {
     /// New entries that were read.
     pub entries: u64,
@@ -59,6 +60,8 @@ pub struct Plan {
     pub conflict_count: u64,
     /// As many examples as were asked for.
     pub conflicts: Vec<PlannedConflict>,
+    /// What differs in the tables that are kept in step by comparison, with what would be written as `carried`.
+    pub compared: Vec<VerifiedTable>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
 }
@@ -153,6 +156,28 @@ impl Session {
     ///
     /// With [`Wish::file`] the second is what [`Session::carry_out`] takes.
     pub async fn plan(&mut self, wish: &Wish) -> Result<(Plan, Option<Vec<u8>>)> {
+        let compares = |session: &Session, table: &String| session.needs_history(table).is_err();
+        let compared_alone = wish.table.as_ref().is_some_and(|table| compares(self, table));
+        if wish.file && (compared_alone || !self.config.keeps_histories()) {
+            return Err(Error::Usage(
+                "such a plan is made of histories, and none is kept of tables that are compared\n    `concord verify --repair \
+                 --out FILE` writes what a comparison would do, and `concord verify --plan FILE` does it"
+                    .to_owned(),
+            ));
+        }
+        let (mut plan, file) = match self.config.keeps_histories() && !compared_alone {
+            true => self.plan_cycle(wish).await?,
+            false => (Plan::default(), None),
+        };
+        if self.config.compares() && !wish.file {
+            let found = self.foresee(wish.table.as_deref(), wish.limit).await?;
+            (plan.compared, plan.away, plan.stopped) = (found.tables, found.away, found.stopped);
+        }
+        Ok((plan, file))
+    }
+
+    /// The same for the tables of which histories are kept.
+    async fn plan_cycle(&mut self, wish: &Wish) -> Result<(Plan, Option<Vec<u8>>)> {
         self.schedule = Schedule::default();
         self.prepare().await?;
         self.enough()?;
@@ -225,15 +250,7 @@ impl Session {
             }
             Ok(told)
         }));
-        let mut plan = Plan {
-            entries: draft.cycle.entries,
-            counts: Vec::new(),
-            rows: Vec::new(),
-            conflict_count: 0,
-            conflicts: Vec::new(),
-            away: Vec::new(),
-            stopped: Vec::new(),
-        };
+        let mut plan = Plan { entries: draft.cycle.entries, ..Plan::default() };
         for told in looking.await {
             for (counts, rows) in told? {
                 if counts.all() > 0 {
@@ -387,6 +404,7 @@ impl Plan {
         } else if !self.stopped.is_empty()
             || !self.away.is_empty()
             || self.counts.iter().any(|counts| counts.wait + counts.retry > 0)
+            || self.compared.iter().any(|table| table.undecided + table.waiting > 0 || table.skipped.is_some())
         {
             crate::error::ATTENTION
         } else {

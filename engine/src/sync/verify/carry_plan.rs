@@ -17,7 +17,8 @@ impl Session {
     /// Writes what a plan of [`Session::verify`] says. All of it is read, and refused if any of it does not fit the tables,
     /// before anything is written. Rows that are not any more what the plan was made of are left alone.
     pub async fn carry_out_plan(&mut self, path: &Path, limit: usize) -> Result<Verified> {
-        self.prepare().await?;
+        self.prepare_any().await?;
+        self.agree_on_compared().await?;
         if self.members.iter().any(|member| member.node.is_none()) {
             return Err(self.unreachable());
         }
@@ -27,7 +28,7 @@ impl Session {
         let mut plan = PlanReader::open(path, &self.config.name, &self.names)?;
         while let Some((table, mend)) = plan.next(&self.tables, &self.names)? {
             for (node, row) in &mend.write {
-                self.effect(table, *node, row.as_deref()).map_err(|why| plan.wrong(&why))?;
+                self.effect(table, *node, row.as_deref(), None).map_err(|why| plan.wrong(&why))?;
             }
         }
         let mut plan = PlanReader::open(path, &self.config.name, &self.names)?;
@@ -68,7 +69,7 @@ impl Session {
         let report = &mut verified.tables[at];
         report.differences += mends.len() as u64;
         for _ in 0..ATTEMPTS {
-            let opened = self.open().await?;
+            let opened = self.open_for(table).await?;
             let nodes = compared(&self.tables[table], &opened);
             self.close().await;
             let opened = match nodes.as_deref() {

@@ -89,9 +89,10 @@ pub fn compare(
             nodes.clear();
         }
     };
-    // Of a two-way table nobody can tell whether a row was created here or deleted there.
+    // Of a two-way table nobody can tell whether a row was created here or deleted there. Of one that is compared, nothing is
+    // ever deleted.
     let_be(
-        !operations.insert || table.from.is_none() && !operations.delete,
+        !operations.insert || table.from.is_none() && !operations.delete && !table.compared,
         &mut difference.missing,
         &mut allowed.missing,
     );

@@ -45,7 +45,7 @@ impl Session {
     /// engine is too busy for that, or if somebody is not there any more.
     pub(super) async fn open_together(&mut self, table: usize, nodes: &[NodeId]) -> Result<Option<Opened>> {
         for _ in 0..LOOKS {
-            let mut opened = self.open().await?;
+            let mut opened = self.open_for(table).await?;
             fault::point("verify-look").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
             if super::compared(&self.tables[table], &opened).as_deref() != Some(nodes) {
                 self.close().await;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::super::latest::{Latest, latest};
 use super::super::opened::Opened;
-use super::super::session::Session;
+use super::super::session::{Carried, Session};
 use super::super::settle::{self, Rule, Settlement};
 use super::super::table::Table;
 use super::compare::{Difference, Standing};
@@ -27,6 +28,8 @@ pub struct Mend {
     pub write: Vec<(NodeId, Option<Arc<Row>>)>,
     /// Whose row is taken, and why.
     pub settlement: Settlement,
+    /// Whether another row was as good and lost by the table's policy alone, without a journal that would tell.
+    pub disputed: bool,
 }
 
 /// What became of rows that were to be written.
@@ -34,6 +37,9 @@ pub struct Mend {
 pub struct Done {
     /// Keys that stand as they were meant to.
     pub mended: u64,
+    /// Of these, keys that the table's policy alone decided.
+    pub disputed: u64,
+    pub carried: Vec<Carried>,
     pub left: Vec<(Key, Left, NodeId, String)>,
 }
 
@@ -51,17 +57,21 @@ pub fn mend(
     }
     let rows: Vec<(NodeId, Arc<Row>)> =
         difference.standing.iter().filter_map(|(node, stands)| Some((*node, stands.row()?.clone()))).collect();
-    let settlement = settlement(table, difference, &rows, prefer, names)?;
+    let (settlement, whole, disputed) = settlement(table, difference, &rows, prefer, names)?;
     let mut write = Vec::new();
     for &node in &difference.extra {
         write.push((node, None));
     }
     for (node, stands) in &difference.standing {
         let wanted = difference.missing.contains(node) || difference.differing.contains(node);
-        if !wanted || *node == settlement.winner {
+        if !wanted || *node == settlement.winner && whole.is_none() {
             continue;
         }
-        let Some(row) = settle::completed(table, settlement.winner, &rows, *node) else { continue };
+        let row = match &whole {
+            Some(row) => Some(row.clone()),
+            None => settle::completed(table, settlement.winner, &rows, *node),
+        };
+        let Some(row) = row else { continue };
         let changes = stands.row().is_none_or(|own| !settle::differing(table, (*node, own), (*node, &row)).is_empty());
         if changes {
             write.push((*node, Some(row)));
@@ -76,10 +86,29 @@ pub fn mend(
         ));
     }
     let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
-    Ok(Mend { key: difference.key.clone(), read, write, settlement })
+    Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed })
 }
 
+/// Whose row is taken; the row, where it is made of those of several nodes; and whether it was disputed.
 fn settlement(
+    table: &Table,
+    difference: &Difference,
+    rows: &[(NodeId, Arc<Row>)],
+    prefer: Option<NodeId>,
+    names: &[String],
+) -> std::result::Result<(Settlement, Option<Arc<Row>>, bool), String> {
+    if table.compared && table.from.is_none() && !prefer.is_some_and(|node| rows.iter().any(|(at, _)| *at == node)) {
+        match latest(table, rows, names) {
+            Ok(Latest { row, settlement, disputed }) => return Ok((settlement, Some(row), disputed)),
+            Err(why) if !difference.differing.is_empty() => return Err(why),
+            // Rows that differ are left alone; wherever one is missing, any will do.
+            Err(_) => {}
+        }
+    }
+    Ok((known_rule(table, difference, rows, prefer, names)?, None, false))
+}
+
+fn known_rule(
     table: &Table,
     difference: &Difference,
     rows: &[(NodeId, Arc<Row>)],
@@ -114,14 +143,17 @@ impl Session {
     /// changed since stays as it is, and so does all of a node to which another engine has brought something since.
     pub(super) async fn mend(&mut self, table: usize, opened: &Opened, mends: Vec<Mend>) -> Result<Done> {
         fault::point("verify-mend").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+        let compared = self.tables[table].compared;
         let mut left: HashMap<usize, (Left, NodeId, String)> = HashMap::new();
+        let mut carried = Vec::new();
         let nodes = self.members.len();
         let mut decisions: Vec<Vec<Decision>> = (0..nodes).map(|_| Vec::new()).collect();
         // Which of `mends` each decision is about.
         let mut places: Vec<Vec<usize>> = vec![Vec::new(); nodes];
         for (at, mend) in mends.iter().enumerate() {
             for (node, row) in &mend.write {
-                match self.effect(table, *node, row.as_deref()) {
+                let stood = mend.read.iter().find(|(at, _)| at == node).and_then(|(_, row)| row.as_deref());
+                match self.effect(table, *node, row.as_deref(), stood) {
                     Ok(effect) => {
                         decisions[node.index()].push(self.decision(table, mend, *node, effect));
                         places[node.index()].push(at);
@@ -137,7 +169,14 @@ impl Session {
             let mut tables: Vec<Vec<Decision>> = (0..self.tables.len()).map(|_| Vec::new()).collect();
             let any = !decisions.is_empty();
             tables[table] = decisions;
-            let batch = any.then(|| self.batch(NodeId(node as u16), tables, opened)).flatten();
+            let id = NodeId(node as u16);
+            let mut batch = any.then(|| self.batch(id, tables, opened)).flatten();
+            if let (Some(batch), Some(form)) = (&mut batch, self.tables[table].form(id).filter(|_| compared)) {
+                let stood =
+                    |at: &usize| mends[*at].read.iter().find(|(at, _)| *at == id).and_then(|(_, row)| row.as_deref());
+                let upon = places[node].iter().map(|at| Some(Arc::new(form.lens.to_local(stood(at)?)))).collect();
+                batch.tables.iter_mut().for_each(|part| part.upon = Some(Vec::clone(&upon)));
+            }
             batches.push(batch);
         }
         let applying = join_all(self.members.iter_mut().zip(&batches).map(async |(member, batch)| {
@@ -156,10 +195,15 @@ impl Session {
                     }
                 }
                 Ok(applied) => {
+                    let (written, deleted) = (applied.written, applied.deleted);
+                    if written + deleted > 0 {
+                        carried.push(Carried { node: member.name.clone(), written, deleted });
+                    }
                     let refused: HashMap<&Key, _> = applied.left.iter().map(|(_, key, reason)| (key, reason)).collect();
                     for &at in &places[node.index()] {
                         let Some(reason) = refused.get(&mends[at].key) else { continue };
                         let (because, why) = match reason.code {
+                            ParkedCode::Busy if compared => (Left::MovedOn, reason.message.clone()),
                             ParkedCode::Busy => (Left::MovedOn, "a user changed the row in the meantime".to_owned()),
                             _ => (Left::Refused, reason.message.clone()),
                         };
@@ -176,15 +220,23 @@ impl Session {
             return Err(error);
         }
         let mended = (mends.len() - left.len()) as u64;
+        let disputed =
+            mends.iter().enumerate().filter(|(at, mend)| mend.disputed && !left.contains_key(at)).count() as u64;
         let mut left: Vec<(usize, (Left, NodeId, String))> = left.into_iter().collect();
         left.sort_by_key(|(at, _)| *at);
         let told =
             |(at, (because, node, why)): (usize, (Left, NodeId, String))| (mends[at].key.clone(), because, node, why);
-        Ok(Done { mended, left: left.into_iter().map(told).collect() })
+        Ok(Done { mended, disputed, carried, left: left.into_iter().map(told).collect() })
     }
 
-    /// What a node has to do to have this row, or none; otherwise why it cannot have it.
-    pub(super) fn effect(&self, table: usize, node: NodeId, row: Option<&Row>) -> std::result::Result<Effect, String> {
+    /// What a node at which a row stood, or none, has to do to have this row, or none; otherwise why it cannot have it.
+    pub(super) fn effect(
+        &self,
+        table: usize,
+        node: NodeId,
+        row: Option<&Row>,
+        stood: Option<&Row>,
+    ) -> std::result::Result<Effect, String> {
         let table = &self.tables[table];
         let Some(form) = table.form(node) else {
             return Err(format!("the table is not there at {}", self.names[node.index()]));
@@ -195,7 +247,15 @@ impl Session {
             Some((column, why)) => {
                 Err(format!("the value of `{column}` does not fit {}: it {why}", form.spec.full_name()))
             }
-            None => Ok(Effect::Write(Arc::new(local), WriteMode::Upsert)),
+            None => {
+                let mode = match (table.compared, stood) {
+                    (false, _) => WriteMode::Upsert,
+                    // Nobody can lock a row that is not there: one that is created meanwhile stays.
+                    (true, None) => WriteMode::InsertOnly,
+                    (true, Some(_)) => WriteMode::UpdateOnly,
+                };
+                Ok(Effect::Write(Arc::new(local), mode))
+            }
         }
     }
 
@@ -205,7 +265,8 @@ impl Session {
             rows.iter().find(|(node, _)| *node == at).and_then(|(_, row)| row.clone())
         };
         let winner_row = of(&mend.write, node);
-        let lost = of(&mend.read, node).map(|own| {
+        // Without a history nobody can tell what lost from what was merely behind; there is no journal of that.
+        let lost = of(&mend.read, node).filter(|_| !table.compared).map(|own| {
             let mut lost = settle::lost(
                 "verify",
                 table,
@@ -223,8 +284,10 @@ impl Session {
             effect,
             notes: Vec::new(),
             waiting: None,
+            touch: None,
             otherwise: None,
             lost: lost.into_iter().collect(),
+            lost_before: false,
         }
     }
 }

@@ -201,13 +201,14 @@ fn mend(table: &Table, names: &[String], line: &Line) -> std::result::Result<Men
         Ok::<_, String>(rows)
     };
     let (read, write) = (rows(&line.read)?, rows(&line.write)?);
-    if let Some((node, _)) = write.iter().find(|(node, _)| !table.is_target(*node)) {
+    if let Some((node, _)) = write.iter().find(|(node, _)| !table.takes_rows(*node)) {
         return Err(format!("`{}` comes from {} alone; nothing is written there", table.name, names[node.index()]));
     }
     if let Some((node, _)) = write.iter().find(|(node, _)| !read.iter().any(|(known, _)| known == node)) {
         return Err(format!("`write` names {}, and `read` does not tell what stood there", names[node.index()]));
     }
-    Ok(Mend { key, read, write, settlement: Settlement { winner: node(&line.from)?, reason: line.why.clone() } })
+    let settlement = Settlement { winner: node(&line.from)?, reason: line.why.clone() };
+    Ok(Mend { key, read, write, settlement, disputed: false })
 }
 
 /// A row of the columns that live at a node, all of them.

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::super::attendance::Away;
-use super::super::session::Stopped;
+use super::super::session::{Carried, Stopped, add_carried};
 use super::super::status::key_document;
 use super::super::table::Table;
 use super::compare::{Allowed, Difference, Standing};
-use super::mend::Done;
+use super::mend::{Done, Mend};
 use crate::model::{Key, value_to_json};
 
 /// What a comparison has found.
@@ -43,6 +43,10 @@ pub struct VerifiedTable {
     pub examples: Vec<Example>,
     /// Keys whose rows were mended.
     pub mended: u64,
+    /// Of these, keys whose rows were equally late, so that the table's policy alone decided; of tables that are compared.
+    pub disputed: u64,
+    /// Rows written and deleted, by node.
+    pub carried: Vec<Carried>,
     /// Keys that were changed by somebody in the meantime, and were left alone.
     pub moved_on: u64,
     /// Keys of which nothing tells whose row is right.
@@ -112,8 +116,8 @@ impl VerifiedTable {
 
     /// Forgets what was found so far, and keeps what was mended.
     pub fn begin(&mut self) {
-        let VerifiedTable { table, mended, .. } = std::mem::take(self);
-        *self = VerifiedTable { table, mended, differences: mended, ..VerifiedTable::default() };
+        let VerifiedTable { table, mended, disputed, carried, .. } = std::mem::take(self);
+        *self = VerifiedTable { table, mended, disputed, carried, differences: mended, ..VerifiedTable::default() };
     }
 
     /// Counts a difference; tells it while there are fewer than `limit`.
@@ -169,9 +173,20 @@ impl VerifiedTable {
         }
     }
 
+    /// Counts what is to be written, though it is not.
+    pub fn foresee(&mut self, mend: &Mend, names: &[String]) {
+        self.disputed += u64::from(mend.disputed);
+        for (node, row) in &mend.write {
+            let (written, deleted) = (u64::from(row.is_some()), u64::from(row.is_none()));
+            add_carried(&mut self.carried, &[Carried { node: names[node.index()].clone(), written, deleted }]);
+        }
+    }
+
     /// Takes in what became of rows that were to be written.
     pub fn take(&mut self, done: Done, names: &[String], limit: usize) {
         self.mended += done.mended;
+        self.disputed += done.disputed;
+        add_carried(&mut self.carried, &done.carried);
         for (key, because, node, why) in done.left {
             self.leave(&key, because, Some(names[node.index()].clone()), why, limit);
         }
@@ -181,15 +196,19 @@ impl VerifiedTable {
     pub fn left_over(&self) -> u64 {
         self.differences - self.mended
     }
+
+    /// Whether rows differ, or may.
+    pub fn differs(&self) -> bool {
+        self.left_over() + self.not_narrowed > 0 || self.skipped.is_some()
+    }
 }
 
 impl Verified {
     /// The code with which the command ends.
     pub fn exit_code(&self) -> u8 {
-        let differs = |table: &VerifiedTable| table.left_over() + table.not_narrowed > 0 || table.skipped.is_some();
         if self.away.iter().any(|away| away.unreachable) {
             crate::error::UNREACHABLE
-        } else if !self.stopped.is_empty() || !self.away.is_empty() || self.tables.iter().any(differs) {
+        } else if !self.stopped.is_empty() || !self.away.is_empty() || self.tables.iter().any(VerifiedTable::differs) {
             crate::error::ATTENTION
         } else {
             crate::error::DONE

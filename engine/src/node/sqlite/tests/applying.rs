@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{Dot, Images, Lost, NodeId, Parked, ParkedCode, Stamp, Vector};
-use crate::node::{Constraint, ErrorKind, Note, Room};
+use crate::node::{Constraint, ErrorKind, Note, Room, Sought};
 
 #[tokio::test]
 async fn own_writes_are_not_recorded_and_users_writes_are() {
@@ -16,10 +16,28 @@ async fn own_writes_are_not_recorded_and_users_writes_are() {
     bench.sql("UPDATE t SET a = 'd'");
     assert_eq!(bench.news(0).await, "U1");
     bench.node.begin_apply(&bench.specs).await.unwrap();
-    bench.node.touch(&bench.specs[0], &key(1)).await.unwrap();
-    bench.node.touch(&bench.specs[0], &key(9)).await.unwrap();
+    bench.node.touch(&bench.specs[0], &key(1), None).await.unwrap();
+    bench.node.touch(&bench.specs[0], &key(9), Some(5)).await.unwrap();
     bench.node.commit().await.unwrap();
+    assert_eq!(bench.entries().await[1].time, 5);
     assert_eq!(bench.news(0).await, "U1 D9");
+}
+
+/// Another engine has carried and purged what this one has not read: nobody can tell any more which rows it was about.
+#[tokio::test]
+async fn where_unread_entries_were_purged_all_rows_count_as_changed() {
+    let mut bench = Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", &["t"]).await;
+    bench.sql("INSERT INTO t VALUES (1, 1)");
+    let read = Cut::through(bench.entries().await[0].id);
+    bench.sql("UPDATE t SET a = 2; INSERT INTO t VALUES (2, 2)");
+    let last = bench.entries().await[2].id;
+    for (through, expected) in [(read.clone(), vec![key(1)]), (Cut::through(last), vec![key(1), key(9)])] {
+        bench.node.purge(&bench.specs[0], &through, true, &[]).await.unwrap();
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        let unseen = bench.node.unseen(&bench.specs[0], &read, &[&key(1), &key(9)]).await.unwrap();
+        bench.node.rollback().await.unwrap();
+        assert_eq!(unseen, expected);
+    }
 }
 
 #[tokio::test]
@@ -380,9 +398,14 @@ async fn waiting_rows_and_the_journal_are_kept() {
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
     assert_eq!(opened.parked, [parked("1.5", "second"), parked("2", "other")]);
     bench.node.end_read().await.unwrap();
-    assert_eq!(bench.node.journal(&bench.specs, 0).await.unwrap(), [lost("b", 2), lost("a", 1)]);
-    assert_eq!(bench.node.journal(&bench.specs, 1).await.unwrap(), [lost("b", 2)]);
+    assert_eq!(bench.node.journal(&bench.specs, Sought::All, 0).await.unwrap(), [lost("b", 2), lost("a", 1)]);
+    assert_eq!(bench.node.journal(&bench.specs, Sought::All, 1).await.unwrap(), [lost("b", 2)]);
     let keys: [Key; 2] = [Box::new([decimal("1.500")]), Box::new([decimal("9")])];
+    for (sought, count) in
+        [(Sought::Key(&keys[0]), 2), (Sought::Key(&keys[1]), 0), (Sought::Id("b"), 1), (Sought::Id(""), 2)]
+    {
+        assert_eq!(bench.node.journal(&bench.specs, sought, 0).await.unwrap().len(), count, "{sought:?}");
+    }
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.unpark(&bench.specs[0], &[&keys[0], &keys[1]]).await.unwrap();
     bench.node.commit().await.unwrap();

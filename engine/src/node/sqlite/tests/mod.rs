@@ -85,7 +85,7 @@ impl Bench {
     /// Begins to apply and writes rows to the first table.
     async fn write(&mut self, rows: &[Row]) -> crate::node::Result<()> {
         let rows: Vec<&Row> = rows.iter().collect();
-        self.node.write(&[(&self.specs[0], &rows, WriteMode::Upsert)]).await
+        self.node.write(&[(&self.specs[0], &rows, WriteMode::Upsert)]).await.map(drop)
     }
 
     /// What the table holds, as the user sees it, one row a line.

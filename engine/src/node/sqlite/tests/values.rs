@@ -6,7 +6,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::model::{Decimal, Domain, Json};
-use crate::node::ErrorKind;
+use crate::node::{ErrorKind, Walked};
 
 /// Columns of each declared type, with values of each type that they accept.
 fn pairs() -> Vec<(&'static str, Type, BoxedStrategy<Value>)> {
@@ -268,4 +268,48 @@ async fn rows_without_a_proper_key_are_told() {
     bench.sql("DELETE FROM t WHERE k IS NULL");
     bench.node.begin_read(&bench.specs).await.unwrap();
     assert_eq!(bench.node.rows(&bench.specs[0], &keys[..1]).await.unwrap(), [None]);
+}
+
+#[tokio::test]
+async fn a_walk_goes_on_behind_keys_that_are_no_text() {
+    for ty in [Type::Text, Type::Any, Type::Bytes] {
+        let mut bench = Bench::bare("CREATE TABLE t (k BLOB PRIMARY KEY, a)").await;
+        bench.add("t").await.columns[0].ty = ty;
+        bench.install().await;
+        let odd = |byte: &str| format!("CAST(x'{byte}' AS TEXT)");
+        // In the order of SQLite: texts by their bytes, then bytes by theirs. The texts that are none come before the others.
+        let keys = ["'a'", &odd("80"), &odd("81"), "'é'", "'ü'", "x'01'", "x'80'", "x'81'"];
+        for key in keys {
+            bench.sql(&format!("INSERT INTO t VALUES ({key}, 1)"));
+        }
+        for limit in 1..=keys.len() {
+            let mut walked = Vec::new();
+            bench.node.begin_read(&bench.specs).await.unwrap();
+            loop {
+                let after = walked.last().map(|(key, _): &Walked| key.clone());
+                let part = bench.node.walk(&bench.specs[0], after.as_ref(), limit).await.unwrap();
+                if part.is_empty() {
+                    break;
+                }
+                walked.extend(part);
+                assert!(walked.len() <= keys.len(), "{limit}: {walked:?}");
+            }
+            bench.node.end_read().await.unwrap();
+            assert_eq!(walked.len(), keys.len(), "{limit}: {walked:?}");
+        }
+    }
+}
+
+/// Where bytes are a key like any other, a text that is none is not taken for a row that is gone.
+#[tokio::test]
+async fn a_row_whose_key_is_no_text_is_told() {
+    let mut bench = Bench::new("CREATE TABLE t (k BLOB PRIMARY KEY, a)", &["t"]).await;
+    bench.sql("INSERT INTO t VALUES (CAST(x'80' AS TEXT), 1), (x'81', 2)");
+    let keys: Vec<Key> = bench.entries().await.into_iter().map(|entry| entry.key).collect();
+    let keys: Vec<&Key> = keys.iter().collect();
+    bench.node.begin_read(&bench.specs).await.unwrap();
+    let rows = bench.node.rows(&bench.specs[0], &keys).await.unwrap();
+    let said = "the key column `k` holds text that is not valid UTF-8; correct the row";
+    assert_eq!(rows[0], Some(Err(said.to_owned())));
+    assert!(matches!(rows[1], Some(Ok(_))), "{:?}", rows[1]);
 }

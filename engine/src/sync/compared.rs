@@ -1,0 +1,166 @@
+//! Tables that are kept in step by comparison, because nobody may create triggers there.
+//!
+//! They are compared and mended as `verify --repair` does it, under the rules of the file. Since no history tells what was
+//! changed, their shape is looked up anew for each comparison, their snapshots need no service tables, and whoever writes makes
+//! sure of the row that stands there ([`TableBatch::upon`](crate::node::apply::TableBatch::upon)).
+
+use futures::future::join_all;
+
+use super::opened::{Opened, Presence};
+use super::session::Session;
+use super::setup::right_told;
+use super::table::Table;
+use super::verify::{Repair, Verified, Verify};
+use crate::config::Mode;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::model::NodeId;
+use crate::node::{Catalogue, Writes};
+
+impl Session {
+    /// Compares all tables that are kept in step by comparison, and writes what is to be written.
+    pub(super) async fn mend_compared(&mut self) -> Result<Verified> {
+        self.prepare_any().await?;
+        self.enough()?;
+        let how = Verify { repair: Repair::Mend, narrow: u64::MAX, ..Verify::default() };
+        self.verify_tables(self.compared_tables(None), &how, None, None).await
+    }
+
+    /// What a comparison would find now, and would do about it; nothing is written.
+    pub(super) async fn foresee(&mut self, table: Option<&str>, limit: usize) -> Result<Verified> {
+        self.prepare_any().await?;
+        self.enough()?;
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let how = Verify { repair: Repair::Foresee, narrow: u64::MAX, limit, ..Verify::default() };
+        self.verify_tables(self.compared_tables(table), &how, None, None).await
+    }
+
+    /// The places of the tables that are compared, or of the one of this name if it is.
+    fn compared_tables(&self, table: Option<&str>) -> Vec<usize> {
+        let wanted = |known: &&Table| known.compared && table.is_none_or(|table| known.name == table);
+        self.tables.iter().filter(wanted).map(|table| table.index).collect()
+    }
+
+    /// Fails where every table is compared, for whatever needs a history.
+    pub(super) fn needs_histories(&self) -> Result<()> {
+        match self.config.keeps_histories() {
+            true => Ok(()),
+            false => Err(Error::Usage(format!(
+                "every table of {} is kept in step by comparison, so there is no history, no journal and nothing that waits\n    \
+                 `concord sync` compares and copies what is missing, `concord verify` tells what differs",
+                self.config.path.display()
+            ))),
+        }
+    }
+
+    /// Fails for a table that is compared, for whatever needs its history.
+    pub(super) fn needs_history(&self, table: &str) -> Result<()> {
+        match self.config.tables.iter().any(|known| known.name == table && known.mode == Mode::Compare) {
+            false => Ok(()),
+            true => Err(Error::Usage(format!(
+                "`{table}` is kept in step by comparison, so no history and no journal tell of its rows\n    \
+                 `concord sync` compares it and copies what is missing, `concord verify --table {table}` tells what differs"
+            ))),
+        }
+    }
+
+    /// The names of the tables that are compared.
+    pub(super) fn compared_names(&self) -> Vec<String> {
+        let tables = self.config.tables.iter().filter(|table| table.mode == Mode::Compare);
+        tables.map(|table| table.name.clone()).collect()
+    }
+
+    /// Looks the compared tables up at every node that is there, and finds the shapes that they share. A table of which there is
+    /// none stands still.
+    pub(super) async fn agree_on_compared(&mut self) -> Result<()> {
+        for index in self.compared_tables(None) {
+            let config = &self.config.tables[index];
+            let looking = join_all(self.members.iter_mut().map(async |member| {
+                let local = &config.nodes[member.id.index()].table;
+                match member.node.as_deref_mut()?.catalogue(local).await {
+                    Ok(found) => Some((member.id, found)),
+                    Err(error) => {
+                        member.leave(&error.while_doing(format!("looking up `{local}`")));
+                        None
+                    }
+                }
+            }));
+            let mut catalogues: Vec<(NodeId, Catalogue)> = Vec::new();
+            let mut missing = None;
+            for (node, found) in looking.await.into_iter().flatten() {
+                match found {
+                    Some(catalogue) => catalogues.push((node, catalogue)),
+                    None => {
+                        missing = missing.or_else(|| {
+                            let local = &config.nodes[node.index()].table;
+                            Some(format!("there is no table `{local}` at {}", self.names[node.index()]))
+                        });
+                    }
+                }
+            }
+            let agreed = match missing {
+                Some(missing) => Err(missing),
+                None => Table::agreed(&self.config, index, &catalogues)
+                    .map_err(|problems| problems.first().map(ToString::to_string).unwrap_or_default()),
+            };
+            self.tables[index] = agreed.unwrap_or_else(|why| Table {
+                stopped: Some(why),
+                ..Table::to_be_compared(config, index, self.members.len())
+            });
+        }
+        Ok(())
+    }
+
+    /// Opens what a table is read in: snapshots with all that the service tables tell, or of a compared table, snapshots of it
+    /// alone.
+    pub(super) async fn open_for(&mut self, table: usize) -> Result<Opened> {
+        if !self.tables[table].compared {
+            return self.open().await;
+        }
+        let tables = &self.tables;
+        let opening = join_all(self.members.iter_mut().map(async |member| {
+            let spec = tables[table].spec(member.id)?;
+            let node = member.node.as_deref_mut()?;
+            let opening = async {
+                fault::point("compare-open").await?;
+                node.begin_scan(std::slice::from_ref(&**spec)).await
+            };
+            Some(opening.await)
+        }));
+        let opening = opening.await;
+        let mut opened = Opened::new(self.members.len(), self.tables.len());
+        for (at, result) in opening.into_iter().enumerate() {
+            match result {
+                None => {}
+                Some(Ok(())) => opened.present[at] = Some(Presence::of_rows_alone(self.tables.len())),
+                Some(Err(error)) => self.members[at].leave(&error),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// What the role of a node lacks to keep the compared tables in step.
+    pub(super) async fn lacking_to_compare(&mut self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for member in &mut self.members {
+            let tables = self.tables.iter().filter(|table| table.compared);
+            let wanted: Vec<_> = tables
+                .filter_map(|table| {
+                    let writes = table.takes_rows(member.id).then_some(table.operations);
+                    let writes = writes.map_or(Writes::default(), |operations| Writes {
+                        insert: operations.insert,
+                        update: operations.update,
+                        delete: operations.delete && table.from.is_some(),
+                    });
+                    Some((&**table.spec(member.id)?, writes))
+                })
+                .collect();
+            let Some(node) = member.node.as_deref_mut().filter(|_| !wanted.is_empty()) else { continue };
+            let missing = node.missing_rights_to_compare(&wanted).await;
+            for right in missing.map_err(Error::at(&member.name, "looking up rights"))? {
+                problems.push(right_told(&member.name, &right));
+            }
+        }
+        Ok(problems)
+    }
+}

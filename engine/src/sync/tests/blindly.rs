@@ -1,0 +1,288 @@
+//! Tables in which inserts are not carried: a row that is made where none stands has seen nothing of those that others have
+//! under its key.
+
+use super::*;
+use crate::model::Lost;
+
+const UPDATES: &str = "operations = [\"update\", \"delete\"]";
+
+/// So many databases in memory, and how their table is configured.
+struct Case {
+    cluster: Cluster,
+    settings: String,
+}
+
+impl Case {
+    fn new(count: usize, policy: &str, operations: &str) -> Case {
+        let case = Case { cluster: Cluster::new(count, &[]), settings: format!("{policy}\n{operations}") };
+        case.cluster.block(case.session().install()).unwrap();
+        case
+    }
+
+    fn session(&self) -> Session {
+        self.cluster.session(&self.settings, 100)
+    }
+
+    fn write(&self, at: usize, value: Option<i64>) {
+        later();
+        assert!(self.cluster.databases[at].lock().write(1, value, false));
+    }
+
+    /// Syncs, and finds that a further sync writes nothing.
+    fn sync(&self) -> crate::sync::Summary {
+        let summary = self.cluster.block(self.session().sync()).unwrap();
+        let again = self.cluster.block(self.session().sync()).unwrap();
+        assert_eq!((again.cycles, &again.nodes[..]), (1, &[][..]), "a sync at rest has something to do");
+        summary
+    }
+
+    /// What each node has under the key.
+    fn values(&self) -> Vec<Option<i64>> {
+        self.cluster.databases.iter().map(|database| database.lock().rows.get(&1).copied()).collect()
+    }
+
+    /// What the journals keep, alike at whatever nodes: who won, and the value that lost.
+    fn lost(&self) -> Vec<(u16, i64)> {
+        let value = |lost: &Lost| lost.loser_row.as_ref().map_or(0, |row| super::super::memory::number(&row[1]));
+        let mut kept = BTreeSet::new();
+        for database in &self.cluster.databases {
+            let journal = database.lock().journal.clone();
+            assert!(journal.iter().all(|lost| lost.loser_time.min(lost.winner_time) > 0), "{journal:?}");
+            kept.extend(journal.iter().map(|lost| (lost.winner.0, value(lost))));
+        }
+        kept.into_iter().collect()
+    }
+}
+
+/// A row is made and changed at one node, all of which the others have passed when they make theirs.
+fn made_apart(policy: &str, first: usize) -> Case {
+    let case = Case::new(2, policy, UPDATES);
+    case.write(first, Some(1));
+    case.sync();
+    case.write(first, Some(2));
+    assert_eq!(case.sync().nodes, [], "nothing is written where no row stands");
+    case.write(1 - first, Some(3));
+    case
+}
+
+#[test]
+fn the_later_of_rows_that_were_made_apart_wins() {
+    for first in [0, 1] {
+        let case = made_apart("\"latest-wins\"", first);
+        assert_eq!(case.sync().conflicts, 1);
+        assert_eq!((case.values(), case.lost()), (vec![Some(3); 2], vec![(1 - first as u16, 2)]));
+    }
+}
+
+#[test]
+fn other_policies_decide_about_rows_that_were_made_apart() {
+    for (policy, first) in [("\"earliest-wins\"", 0), ("\"earliest-wins\"", 1), ("{ prefer = [\"a\"] }", 0)] {
+        let case = made_apart(policy, first);
+        assert_eq!(case.sync().conflicts, 1, "{policy}");
+        assert_eq!((case.values(), case.lost()), (vec![Some(2); 2], vec![(first as u16, 3)]), "{policy}");
+    }
+    let case = made_apart("{ prefer = [\"a\"] }", 1);
+    case.sync();
+    assert_eq!((case.values(), case.lost()), (vec![Some(3); 2], vec![(0, 2)]));
+}
+
+#[test]
+fn rows_that_were_made_apart_wait_for_a_person() {
+    let case = made_apart("\"park\"", 0);
+    let summary = case.sync();
+    assert_eq!((summary.waiting, case.values()), (2, vec![Some(2), Some(3)]));
+    case.cluster.block(case.session().drop_parked(|row| row.node == "a")).unwrap();
+    case.sync();
+    assert_eq!(case.values(), [Some(2); 2]);
+}
+
+#[test]
+fn equal_rows_that_were_made_apart_are_no_conflict() {
+    let case = made_apart("\"latest-wins\"", 0);
+    case.write(1, Some(2));
+    let summary = case.sync();
+    assert_eq!((summary.conflicts, summary.nodes.len(), case.lost()), (0, 0, Vec::new()));
+}
+
+#[test]
+fn what_has_seen_the_other_row_goes_on() {
+    let case = made_apart("{ prefer = [\"a\"] }", 0);
+    case.sync();
+    case.write(1, Some(4));
+    assert_eq!((case.sync().conflicts, case.values()), (0, vec![Some(4); 2]));
+    // Deleted and made anew between two looks: who did it had seen what stood.
+    case.write(1, None);
+    case.write(1, Some(5));
+    assert_eq!((case.sync().conflicts, case.values()), (0, vec![Some(5); 2]));
+    case.write(0, None);
+    assert_eq!((case.sync().conflicts, case.values()), (0, vec![None; 2]));
+}
+
+#[test]
+fn a_row_that_came_and_went_concerns_nobody() {
+    for updated in [false, true] {
+        let case = made_apart("\"latest-wins\"", 0);
+        case.write(1, None);
+        if updated {
+            case.write(0, Some(4));
+        }
+        let summary = case.sync();
+        let standing = if updated { 4 } else { 2 };
+        assert_eq!((summary.conflicts, case.values(), case.lost()), (0, vec![Some(standing), None], Vec::new()));
+    }
+}
+
+#[test]
+fn each_of_three_is_asked() {
+    for (policy, winner, lost) in [("\"latest-wins\"", 3, vec![(1, 2)]), ("{ prefer = [\"c\"] }", 2, vec![(2, 3)])] {
+        let case = Case::new(3, policy, UPDATES);
+        [0, 2].iter().for_each(|&at| case.write(at, Some(2)));
+        assert_eq!((case.sync().conflicts, case.values()), (0, vec![Some(2), None, Some(2)]));
+        case.write(1, Some(3));
+        case.sync();
+        assert_eq!((case.values(), case.lost()), (vec![Some(winner); 3], lost), "{policy}");
+    }
+}
+
+/// What one of them has not heard of yet is weighed in place of what it has.
+#[test]
+fn who_was_away_is_not_asked_about_what_is_past() {
+    let case = Case::new(3, "\"earliest-wins\"", UPDATES);
+    [0, 2].iter().for_each(|&at| case.write(at, Some(2)));
+    case.sync();
+    case.cluster.databases[2].lock().up = false;
+    case.write(0, Some(4));
+    case.cluster.block(case.session().sync()).unwrap();
+    case.write(1, Some(3));
+    case.cluster.databases[2].lock().up = true;
+    case.sync();
+    assert_eq!((case.values(), case.lost()), (vec![Some(4); 3], vec![(0, 3)]));
+}
+
+/// Who passed a change without taking it cannot speak for it.
+#[test]
+fn nobody_deletes_what_he_never_had() {
+    let case = Case::new(3, "\"latest-wins\"", UPDATES);
+    [0, 2].iter().for_each(|&at| case.write(at, Some(2)));
+    case.sync();
+    let sync_without = |away: usize| {
+        case.cluster.databases[away].lock().up = false;
+        case.cluster.block(case.session().sync()).unwrap();
+        case.cluster.databases[away].lock().up = true;
+    };
+    case.write(0, Some(4));
+    sync_without(2);
+    sync_without(0);
+    assert_eq!(case.values(), [Some(4), None, Some(2)]);
+    case.sync();
+    assert_eq!(case.values(), [Some(4), None, Some(4)]);
+}
+
+/// Two changes lose to a delete that is not carried: the next change of one takes the place of the other.
+#[test]
+fn what_lost_to_a_delete_that_stays_is_told() {
+    let case = Case::new(3, "\"latest-wins\"", "operations = [\"insert\", \"update\"]");
+    case.write(0, Some(1));
+    case.sync();
+    case.write(0, Some(2));
+    case.write(1, Some(3));
+    case.write(2, None);
+    assert_eq!((case.sync().conflicts, case.values()), (1, vec![Some(2), Some(3), None]));
+    case.write(0, Some(4));
+    case.sync();
+    assert_eq!((case.values(), case.lost()), (vec![Some(4); 3], vec![(2, 2), (2, 3)]));
+}
+
+/// A target fails between the cycle that finds out and the next.
+#[test]
+fn nothing_is_lost_where_one_fails_in_between() {
+    for failing in [0, 1] {
+        for policy in ["\"latest-wins\"", "\"earliest-wins\""] {
+            let case = made_apart(policy, 0);
+            let mut session = case.session();
+            for cycle in 0..2 {
+                case.cluster.databases[failing].lock().changing = true;
+                case.cluster.block(session.cycle()).unwrap();
+                case.cluster.databases[failing].lock().changing = false;
+                assert!(case.values().contains(&Some(2)) || !case.lost().is_empty(), "cycle {cycle}");
+            }
+            case.sync();
+            let winner = if policy.contains("latest") { 3 } else { 2 };
+            assert_eq!(case.values(), [Some(winner); 2], "{policy}, {failing}");
+        }
+    }
+}
+
+/// Updates are not carried, so whoever deletes a row does not know what others have made of it.
+#[test]
+fn a_delete_keeps_what_it_takes_unread() {
+    for (operations, count) in [("[\"insert\", \"delete\"]", 2), ("[\"insert\", \"delete\"]", 3)] {
+        let case = Case::new(count, "\"latest-wins\"", &format!("operations = {operations}"));
+        case.write(0, Some(1));
+        case.sync();
+        case.write(1, Some(2));
+        case.sync();
+        case.write(0, None);
+        assert_eq!(case.sync().conflicts, 0);
+        let lost = if count == 2 { vec![(0, 2)] } else { vec![(0, 1), (0, 2)] };
+        assert_eq!((case.values(), case.lost()), (vec![None; count], lost));
+        let journal = case.cluster.databases[1].lock().journal.clone();
+        assert!(journal[0].reason.starts_with("deleted elsewhere; `operations` carries no updates"), "{journal:?}");
+    }
+}
+
+/// Whatever was written stands somewhere, was replaced or deleted by somebody who had it, or is in a journal.
+#[test]
+fn nothing_goes_silently() {
+    let sets = [
+        "[\"insert\", \"update\"]",
+        "[\"update\"]",
+        "[\"delete\"]",
+        "[\"update\", \"delete\"]",
+        "[\"insert\", \"delete\"]",
+        "[\"insert\"]",
+    ];
+    for seed in seeds(150) {
+        let mut random = Random(seed);
+        let (count, operations) = (2 + random.below(2) as usize, sets[random.below(sets.len() as u64) as usize]);
+        let policy = ["\"latest-wins\"", "\"earliest-wins\"", "{ prefer = [\"b\"] }"][random.below(3) as usize];
+        let case = Case::new(count, policy, &format!("operations = {operations}"));
+        let told = |what: &str| format!("seed {seed}: {what} ({count} nodes, {policy}, {operations})");
+        let trace = std::env::var("CONCORD_TRACE").is_ok();
+        let mut known: BTreeSet<i64> = BTreeSet::new();
+        let mut written = 0;
+        for _ in 0..20 {
+            let at = random.below(count as u64) as usize;
+            if random.chance(60) {
+                time::pass(1_000_000);
+                let mut state = case.cluster.databases[at].lock();
+                let value = (!random.chance(25)).then_some(written + 1);
+                let before = state.rows.get(&1).copied();
+                let done = state.write(1, value, false);
+                if trace {
+                    eprintln!("{at} writes {value:?} over {before:?}: {done}");
+                }
+                if done {
+                    known.extend(before);
+                    written += i64::from(value.is_some());
+                }
+                continue;
+            }
+            let away = (random.chance(30) && count > 2).then_some(at);
+            away.iter().for_each(|&at| case.cluster.databases[at].lock().up = false);
+            case.cluster.block(case.session().sync()).unwrap();
+            if trace {
+                eprintln!("sync without {away:?}: {:?}", case.values());
+            }
+            away.iter().for_each(|&at| case.cluster.databases[at].lock().up = true);
+        }
+        case.sync();
+        let standing: Vec<i64> = case.values().into_iter().flatten().collect();
+        let lost: Vec<i64> = case.lost().into_iter().map(|(.., value)| value).collect();
+        let gone =
+            (1..=written).find(|value| !known.contains(value) && !standing.contains(value) && !lost.contains(value));
+        assert!(gone.is_none(), "{}", told(&format!("{gone:?} is gone")));
+        let differ = standing.iter().any(|value| *value != standing[0]);
+        assert!(!differ || operations != "[\"update\", \"delete\"]", "{}", told(&format!("rows differ: {standing:?}")));
+    }
+}

@@ -1,0 +1,177 @@
+//! Loads of random states: rows that no history tells of stand at some nodes and not at others, and differ; users write
+//! meanwhile, nodes go away, connections break, loads are killed, other engines and other loads are at work.
+
+use std::future::pending;
+
+use super::*;
+use crate::model::NodeId;
+use crate::sync::load::{LoadOptions, Stage};
+
+/// A random run, and the node whose rows count where untold rows differ.
+struct Loads {
+    run: Run,
+    prefer: NodeId,
+    /// Whether constraints come and go. A row that a load cannot copy counts as changed when the load began, so it may win over
+    /// what somebody had written before and not yet committed; then nothing commits late.
+    refusing: bool,
+}
+
+impl Loads {
+    fn new(seed: u64) -> Loads {
+        let mut run = Run::new(seed);
+        let count = run.cluster.databases.len() as u64;
+        let prefer = NodeId(run.random.below(count) as u16);
+        for id in run.written.keys().copied().collect::<Vec<_>>() {
+            // Of increments to a row that is not there, nobody outside could tell what they come to.
+            if run.is_summed(id) {
+                continue;
+            }
+            let first = run.written[&id][0].clone();
+            let mut firsts = Vec::new();
+            for (at, database) in run.cluster.databases.iter().enumerate() {
+                let value = match run.random.below(10) {
+                    0..=3 => None,
+                    4..=7 => Some(100),
+                    _ => Some(200 + at as i64),
+                };
+                let mut state = database.lock();
+                match value {
+                    Some(value) => state.rows.insert(id, value),
+                    None => state.rows.remove(&id),
+                };
+                firsts.push(Write { value, ..first.clone() });
+            }
+            let preferred = firsts[prefer.index()].clone();
+            firsts.retain(|write| write.value.is_some());
+            let firsts = match preferred.value {
+                Some(_) => vec![preferred],
+                None if firsts.is_empty() => vec![preferred],
+                None => firsts,
+            };
+            run.written.insert(id, firsts);
+        }
+        for database in &run.cluster.databases {
+            database.lock().stride = Some(1 + run.random.below(3) as usize);
+        }
+        let refusing = run.random.chance(50);
+        if refusing {
+            run.late = 0;
+        }
+        Loads { run, prefer, refusing }
+    }
+
+    fn options(&self) -> LoadOptions {
+        LoadOptions { prefer: Some(NAMES[self.prefer.index()].to_owned()), ..LoadOptions::default() }
+    }
+
+    /// A load, perhaps killed, while users write and another engine is at work.
+    fn load(&mut self) {
+        let (options, run) = (self.options(), &mut self.run);
+        let conflict = run.conflict();
+        for database in &run.cluster.databases {
+            let mut state = database.lock();
+            state.up = run.random.chance(95);
+            state.fuse = run.random.chance(15).then(|| run.random.below(120) as u32);
+        }
+        let cluster = Cluster { databases: run.cluster.databases.clone() };
+        let mut session = cluster.session(conflict, 1 + run.random.below(5) as usize);
+        let mut other = cluster.session(conflict, 1000);
+        let (others, other_loads) = (run.random.below(3), run.random.chance(30));
+        let life = if run.random.chance(50) { run.random.below(400) } else { u64::MAX };
+        run.still = true;
+        let turns = async |count: u64| {
+            for _ in 0..count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let users = async {
+            for _ in 0..run.random.below(12) {
+                turns(run.random.below(40)).await;
+                let at = run.random.below(run.cluster.databases.len() as u64) as usize;
+                match run.random.below(4) {
+                    0 => run.commit(at),
+                    _ => run.write(at),
+                }
+            }
+            pending::<()>().await;
+        };
+        let engine = async {
+            for _ in 0..others {
+                let _ = match other_loads {
+                    true => other.load(&options, &mut |_| ()).await.map(drop),
+                    false => other.cycle().await.map(drop),
+                };
+            }
+            pending::<()>().await;
+        };
+        let mut deaf = |_: &Stage| ();
+        cluster.block(async {
+            tokio::select! {
+                // Whatever it ends with: what counts is what becomes of it all.
+                _ = Box::pin(session.load(&options, &mut deaf)) => {}
+                () = turns(life) => {}
+                () = users => {}
+                () = Box::pin(engine) => {}
+            }
+        });
+        self.run.still = false;
+        for database in &cluster.databases {
+            let mut state = database.lock();
+            state.up = true;
+            state.fuse = None;
+        }
+    }
+
+    /// Everybody is there, and nobody writes: a load, and a sync until nothing is left.
+    fn finish(&mut self) -> Result<(), String> {
+        let run = &mut self.run;
+        for database in &run.cluster.databases {
+            database.lock().refuses = None;
+        }
+        let options = LoadOptions { prefer: Some(NAMES[self.prefer.index()].to_owned()), ..LoadOptions::default() };
+        let few = 1 + run.random.below(4) as usize;
+        if run.random.chance(50) {
+            run.cluster.settle(run.conflict(), few)?;
+        }
+        let mut session = run.cluster.session(run.conflict(), few);
+        let loaded = run.cluster.block(session.load(&options, &mut |_| ()));
+        loaded.map_err(|error| format!("the last load: {error}"))?;
+        run.cluster.settle(run.conflict(), few)?;
+        run.check()
+    }
+}
+
+fn loaded(seed: u64) -> Result<(), String> {
+    let mut loads = Loads::new(seed);
+    let conflict = loads.run.conflict();
+    loads.run.cluster.block(loads.run.cluster.session(conflict, 1000).install()).map_err(|error| error.to_string())?;
+    let mut session = loads.run.cluster.session(conflict, 1000);
+    let trace = std::env::var("CONCORD_TRACE").is_ok();
+    for _ in 0..2 + loads.run.random.below(20) {
+        if trace {
+            loads.run.cluster.show();
+        }
+        let run = &mut loads.run;
+        let at = run.random.below(run.cluster.databases.len() as u64) as usize;
+        match run.random.below(100) {
+            0..=39 => run.write(at),
+            40..=46 => run.commit(at),
+            47..=50 if loads.refusing => {
+                let mut state = run.cluster.databases[at].lock();
+                let value = state.rows.values().next().copied();
+                state.refuses = if state.refuses.is_none() { value } else { None };
+            }
+            51..=69 => run.cycles(&mut session)?,
+            _ => loads.load(),
+        }
+    }
+    loads.finish()
+}
+
+#[test]
+fn random_loads_bring_all_together() {
+    let failed = |seed| loaded(seed).err().map(|what| format!("seed {seed}: {what}"));
+    let failures: Vec<String> = seeds(400).filter_map(failed).collect();
+    let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
+}

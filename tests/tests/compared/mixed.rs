@@ -1,0 +1,131 @@
+//! Some tables by triggers and some by comparison, in one sync; and from the one to the other.
+
+use concord_tests::{Cluster, Kind};
+
+use super::{ALL, ONE_WAY, PAIRS, TWO_WAY, carried, traces};
+
+fn tables(_: Kind) -> String {
+    "CREATE TABLE owners (id integer PRIMARY KEY, name text);
+     CREATE TABLE t (id bigint PRIMARY KEY, name text, at bigint, owner integer REFERENCES owners (id))"
+        .to_owned()
+}
+
+/// GIVEN rows of a compared table that refer to those of a table with triggers
+/// WHEN they are made on both sides
+/// THEN one sync brings all of it, and only the one table has triggers.
+#[tokio::test]
+async fn both_in_one_sync() {
+    for kinds in PAIRS {
+        let mut cluster = Cluster::new(kinds, tables, &format!("{TWO_WAY}[tables.owners]\n")).await;
+        cluster.run(0, "INSERT INTO owners VALUES (1, 'one'); INSERT INTO t VALUES (1, 'a', 1, 1)").await;
+        cluster.run(1, "INSERT INTO owners VALUES (2, 'two'); INSERT INTO t VALUES (2, 'b', 1, 2)").await;
+        let summary = cluster.settle().await;
+        assert_eq!(carried(&summary), [("a".to_owned(), 2, 0), ("b".to_owned(), 2, 0)], "{kinds:?}: {summary:#?}");
+        cluster.run(0, "DELETE FROM t WHERE id = 1; DELETE FROM owners WHERE id = 1").await;
+        // Of the compared table nobody knows that it was deleted, so its owner has to stay.
+        let summary = cluster.sync().await;
+        assert_eq!((summary.waiting, summary.exit_code()), (1, 1), "{summary:#?}");
+        for (at, kind) in kinds.iter().enumerate() {
+            let ours: Vec<String> = traces(&mut cluster, at).await;
+            let of_t = |name: &&String| name.ends_with("_t");
+            assert!(*kind == Kind::Postgres || !ours.is_empty() && !ours.iter().any(|name| of_t(&name)), "{ours:?}");
+        }
+    }
+}
+
+/// What triggers and cascades make of rows that a comparison writes is carried, for it is nobody's but this node's.
+#[tokio::test]
+async fn what_follows_from_a_comparison_is_recorded() {
+    let setup = |kind| {
+        let log = "CREATE TABLE log (id integer PRIMARY KEY, name text)";
+        let t = super::table(kind);
+        match kind {
+            Kind::Sqlite => format!(
+                "{log}; {t};
+                 CREATE TRIGGER log AFTER INSERT ON t WHEN NEW.name = 'logged' BEGIN
+                    INSERT INTO log VALUES (NEW.id, NEW.name) ON CONFLICT DO NOTHING; END"
+            ),
+            _ => format!("{log}; {t}"),
+        }
+    };
+    let config = format!("{}[tables.log]\n", ONE_WAY.replace("\"a\"", "\"b\""));
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, &config).await;
+    cluster.run(1, "INSERT INTO t VALUES (1, 'logged', 1), (2, 'not', 1)").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM log", &["1|logged"]).await;
+}
+
+/// GIVEN a compared table that may not be written any more
+/// WHEN a sync finds rows of it to write, and of a table with triggers
+/// THEN the one is told as having failed, and the other is carried and told.
+#[tokio::test]
+async fn what_fails_at_comparing_hides_nothing() {
+    let config = format!("{ONE_WAY}[tables.owners]\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], tables, &config).await;
+    cluster.run_as_owner(1, "REVOKE INSERT, UPDATE ON t FROM sync").await;
+    cluster.run(0, "INSERT INTO owners VALUES (1, 'one'); INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+    let summary = cluster.sync().await;
+    assert_eq!(carried(&summary), [("b".to_owned(), 1, 0)], "{summary:#?}");
+    assert!(summary.failed.is_some() && summary.exit_code() != 0, "{summary:#?}");
+}
+
+/// GIVEN a table with triggers and changes that nobody has carried yet
+/// WHEN the file says that it is compared
+/// THEN `install` refuses until they were carried, and then takes the triggers away.
+#[tokio::test]
+async fn from_triggers_to_comparison_and_back() {
+    for kinds in PAIRS {
+        let setup = |kind| format!("{}; CREATE TABLE other (id integer PRIMARY KEY)", super::table(kind));
+        let triggers = "[tables.t]\n[tables.other]\n";
+        let mut cluster = Cluster::new(kinds, setup, triggers).await;
+        cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1)").await;
+        let compared = format!("{TWO_WAY}[tables.other]\n");
+        cluster.configure(&compared);
+        let refused = cluster.try_install().await.expect_err("a change would be given up");
+        assert!(refused.contains("1 change of `t`, which is compared from now on,"), "{refused}");
+        cluster.configure(triggers);
+        cluster.settle().await;
+        cluster.configure(&compared);
+        let done = cluster.install().await;
+        let removed = |done: &[String]| done.iter().filter(|line| line.contains("removed")).count();
+        assert_eq!((done.len(), removed(&done)), (2, 2), "{done:?}");
+        cluster.run(1, "UPDATE t SET name = 'b', at = 2").await;
+        cluster.settle().await;
+        cluster.holds(ALL, &["1|b|2"]).await;
+        // And with no table of the other kind left, nothing but the journal stays.
+        cluster.configure(&format!("{TWO_WAY}[tables.other]\nmode = \"compare\"\nfrom = \"a\"\n"));
+        let done = cluster.install().await;
+        assert_eq!((done.len(), removed(&done)), (2, 2), "{done:?}");
+        cluster.run(0, "UPDATE t SET name = 'c', at = 3").await;
+        super::settle(&mut cluster).await;
+        cluster.configure(triggers);
+        cluster.install().await;
+        cluster.run(1, "DELETE FROM t").await;
+        cluster.settle().await;
+        cluster.holds(ALL, &[]).await;
+        cluster.each_uninstalls().await;
+    }
+}
+
+/// A comparison may write to a database that takes part in another sync by triggers; to that one it is a user.
+#[tokio::test]
+async fn another_sync_carries_on_what_a_comparison_brings() {
+    for kinds in [[Kind::Sqlite, Kind::Sqlite, Kind::Postgres], [Kind::Sqlite, Kind::Postgres, Kind::Sqlite]] {
+        let [first, middle, last] = kinds;
+        let mut mirror = Cluster::bare(&[first, middle], super::table, ONE_WAY).await;
+        let mut shop = Cluster::bare(&[middle, last], super::table, "[tables.t]\n").await;
+        // The middle database is the same.
+        shop.nodes.swap(0, 1);
+        let middle = mirror.nodes.pop().expect("a node");
+        let mut spare = std::mem::replace(&mut shop.nodes[1], middle);
+        shop.install().await;
+        std::mem::swap(&mut shop.nodes[1], &mut spare);
+        mirror.nodes.push(spare);
+        mirror.run(0, "INSERT INTO t VALUES (1, 'a', 1)").await;
+        assert_eq!(mirror.sync().await.exit_code(), 0);
+        let middle = mirror.nodes.pop().expect("a node");
+        shop.nodes[1] = middle;
+        shop.settle().await;
+        shop.holds(ALL, &["1|a|1"]).await;
+    }
+}

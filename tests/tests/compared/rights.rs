@@ -1,0 +1,158 @@
+//! Roles that may do nothing but read and write rows.
+
+use concord_tests::{As, Cluster, Concord, Database, Kind};
+
+use super::{ALL, ONE_WAY, TWO_WAY, settle, table, traces};
+
+/// A PostgreSQL node at which Concord's role has these rights on the table, and may create neither tables nor triggers.
+async fn cluster(config: &str, rights: &str) -> Cluster {
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Postgres], table, config).await;
+    cluster.run_as_owner(1, &format!("REVOKE ALL ON t FROM app; GRANT {rights} ON t TO app")).await;
+    cluster.connect_as(1, As::App);
+    let mut role = cluster.nodes[1].database.user_as(As::App).await;
+    for forbidden in [
+        "CREATE TABLE mine (id integer)",
+        "CREATE SCHEMA mine",
+        "CREATE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    ] {
+        let refused = role.try_execute(forbidden).await;
+        assert!(refused.is_err_and(|why| why.contains("denied")), "{forbidden}");
+    }
+    cluster
+}
+
+#[tokio::test]
+async fn no_right_but_to_rows_is_needed() {
+    let mut cluster = cluster(TWO_WAY, "SELECT, INSERT, UPDATE").await;
+    let checked = cluster.session().check().await.expect("all are there");
+    assert_eq!(checked.problems, [] as [&str; 0]);
+    assert_eq!(cluster.install().await, [] as [&str; 0]);
+    cluster.run_as_owner(1, "INSERT INTO t VALUES (1, 'b', 5), (2, 'b', 1)").await;
+    cluster.run(0, "INSERT INTO t VALUES (2, 'a', 5), (3, 'a', 5)").await;
+    settle(&mut cluster).await;
+    cluster.holds(ALL, &["1|b|5", "2|a|5", "3|a|5"]).await;
+    assert_eq!(traces(&mut cluster, 1).await, [] as [&str; 0]);
+    assert!(cluster.session().status().await.expect("all are there").compared == ["t"]);
+    cluster.each_uninstalls().await;
+}
+
+/// A source is read and never written.
+#[tokio::test]
+async fn a_source_may_be_read_only() {
+    let mut cluster = cluster(&ONE_WAY.replace("\"a\"", "\"b\""), "SELECT").await;
+    let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+    owner.execute("INSERT INTO t VALUES (1, 'b', 5)").await;
+    assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
+    settle(&mut cluster).await;
+    cluster.holds(ALL, &["1|b|5"]).await;
+}
+
+/// Every right that is missing is told with the statement that grants it, and no other.
+#[tokio::test]
+async fn missing_rights_are_told_exactly() {
+    let one_way = ONE_WAY.to_owned();
+    let inserting = format!("{ONE_WAY}operations = [\"insert\"]\n");
+    let deleting = format!("{ONE_WAY}operations = [\"delete\"]\n");
+    let cases: [(&str, &str, &[&str]); 5] = [
+        (TWO_WAY, "SELECT", &["INSERT", "UPDATE"]),
+        (&one_way, "SELECT, INSERT", &["UPDATE", "DELETE"]),
+        (&one_way, "INSERT, UPDATE, DELETE", &["SELECT"]),
+        (&inserting, "SELECT", &["INSERT"]),
+        (&deleting, "SELECT", &["UPDATE", "DELETE"]),
+    ];
+    for (config, rights, missing) in cases {
+        let mut cluster = cluster(config, rights).await;
+        let problems = cluster.session().check().await.expect("all are there").problems;
+        let grants: Vec<&str> = problems.iter().filter_map(|problem| problem.lines().nth(1)).map(str::trim).collect();
+        let expected: Vec<String> =
+            missing.iter().map(|right| format!("GRANT {right} ON TABLE \"public\".\"t\" TO \"app\";")).collect();
+        assert_eq!(grants, expected, "{rights}: {problems:#?}");
+        assert!(problems[0].starts_with("node `b`: may not "), "{problems:?}");
+        let refused = cluster.try_install().await.expect_err("rights are missing");
+        assert!(refused.contains(&expected[0]), "{refused}");
+        cluster.run_as_owner(1, &expected.concat()).await;
+        assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
+        cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1)").await;
+        cluster.run_as_owner(1, "INSERT INTO t VALUES (2, 'b', 1)").await;
+        let summary = cluster.sync().await;
+        assert_eq!(summary.exit_code(), 0, "{rights}: {summary:#?}");
+    }
+}
+
+/// The same of an account of MariaDB: with nothing but the rights that were told, rows are written as the file says.
+#[tokio::test]
+async fn an_account_needs_no_more_than_is_told() {
+    let cases: [(&str, &[&str], &[&str]); 4] = [
+        ("\"update\"", &["UPDATE"], &["1|a|9", "2|b|1"]),
+        ("\"delete\"", &["DELETE"], &["1|b|1"]),
+        ("\"insert\"", &["INSERT"], &["1|b|1", "2|b|1", "3|a|9"]),
+        ("\"insert\", \"update\", \"delete\"", &["INSERT", "UPDATE", "DELETE"], &["1|a|9", "3|a|9"]),
+    ];
+    for (operations, missing, expected) in cases {
+        let config = format!("{ONE_WAY}operations = [{operations}]\n");
+        let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Mariadb], table, &config).await;
+        cluster.run(0, "INSERT INTO t VALUES (1, 'a', 9), (3, 'a', 9)").await;
+        cluster.run(1, "INSERT INTO t VALUES (1, 'b', 1), (2, 'b', 1)").await;
+        let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
+        let name = admin.cell("SELECT database()").await;
+        let less =
+            format!("REVOKE SELECT, INSERT, UPDATE, DELETE ON {name}.* FROM app@'%'; GRANT SELECT ON t TO app@'%'");
+        admin.execute(&less).await;
+        cluster.connect_as(1, As::App);
+        let problems = cluster.session().check().await.expect("all are there").problems;
+        let grants: Vec<&str> = problems.iter().filter_map(|problem| problem.lines().nth(1)).map(str::trim).collect();
+        let told: Vec<String> =
+            missing.iter().map(|right| format!("GRANT {right} ON `{name}`.`t` TO 'app'@'%';")).collect();
+        assert_eq!(grants, told, "{operations}: {problems:#?}");
+        admin.execute(&told.concat()).await;
+        assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
+        let summary = cluster.sync().await;
+        assert_eq!(summary.exit_code(), 0, "{operations}: {summary:#?}");
+        let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+        let rows = owner.rows(ALL).await.into_iter();
+        let rows: Vec<String> = rows.map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("|")).collect();
+        assert_eq!(rows, expected, "{operations}");
+    }
+}
+
+/// `mode = "compare"` of a node holds for all tables, so that nothing is installed at any.
+#[tokio::test]
+async fn a_node_that_is_compared_needs_nothing_anywhere() {
+    let config = "mode = \"compare\"\n[tables.t]\nfrom = \"a\"\n";
+    let mut cluster = cluster(config, "SELECT, INSERT, UPDATE, DELETE").await;
+    assert_eq!(cluster.install().await, [] as [&str; 0]);
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1)").await;
+    settle(&mut cluster).await;
+    for at in 0..2 {
+        assert_eq!(traces(&mut cluster, at).await, [] as [&str; 0]);
+    }
+}
+
+/// A file that may only be read can be a source.
+#[tokio::test]
+#[cfg(unix)]
+async fn a_file_that_may_only_be_read_can_be_a_source() {
+    use std::os::unix::fs::PermissionsExt;
+    let databases = [Database::new(Kind::Sqlite).await, Database::new(Kind::Sqlite).await];
+    for (database, rows) in databases.iter().zip(["(1, 'a', 1)", "(2, 'b', 1)"]) {
+        let mut user = database.user().await;
+        user.execute(&format!("{}; INSERT INTO t VALUES {rows}", table(Kind::Sqlite))).await;
+    }
+    let [a, b] = [databases[0].url(), databases[1].url()];
+    let nodes = format!("[nodes.a]\nurl = \"{a}\"\n[nodes.b]\nurl = \"{b}\"\n");
+    let mode = |mode: [u32; 2]| {
+        let file = std::path::Path::new(a.trim_start_matches("sqlite:"));
+        for (path, mode) in [file, file.parent().expect("a folder")].into_iter().zip(mode) {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the file is ours");
+        }
+    };
+    mode([0o444, 0o555]);
+    let concord = Concord::new(&format!("name = \"shop\"\n{nodes}{ONE_WAY}"));
+    concord.run(&["check"]).await.ok();
+    concord.run(&["sync"]).await.ok();
+    let refused = Concord::new(&format!("name = \"shop\"\n{nodes}{}", ONE_WAY.replace("\"a\"", "\"b\"")));
+    assert!(refused.run(&["check"]).await.expect(2).says("may not write the file"));
+    mode([0o644, 0o755]);
+    let mut user = databases[1].user().await;
+    assert_eq!(user.cell("SELECT group_concat(id) FROM t").await, "1");
+}

@@ -1,0 +1,90 @@
+//! Writing: how many rows were really written and deleted.
+
+use concord::model::{Key, Row, Value};
+use concord::node::{Sync, WriteMode};
+use concord_tests::{As, Database, Kind, spec};
+
+concord_tests::conformance! {
+    every: [counts, counts_with_a_trigger]
+    standard: []
+    sqlite: [counts_beside_an_ignoring_key]
+    postgres: [counts_with_a_deferrable_key]
+    mariadb: [counts_beside_a_hashed_unique]
+}
+
+async fn counts(kind: Kind) {
+    counted(kind, "CREATE TABLE items (id integer PRIMARY KEY, name text)").await;
+}
+
+async fn counts_with_a_trigger(kind: Kind) {
+    let body = match kind {
+        Kind::Sqlite => "BEGIN INSERT INTO log VALUES (1), (2); END",
+        Kind::Postgres => "FOR EACH ROW EXECUTE FUNCTION told()",
+        Kind::Mariadb => "FOR EACH ROW INSERT INTO log VALUES (1), (2)",
+    };
+    let function = match kind {
+        Kind::Sqlite | Kind::Mariadb => "",
+        Kind::Postgres => {
+            "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN INSERT INTO public.log VALUES (1), (2); RETURN NULL; END';"
+        }
+    };
+    let setup = format!(
+        "CREATE TABLE items (id integer PRIMARY KEY, name text); CREATE TABLE log (n integer);
+         {function} CREATE TRIGGER tells AFTER INSERT ON items {body}"
+    );
+    counted(kind, &setup).await;
+}
+
+async fn counts_beside_an_ignoring_key(kind: Kind) {
+    counted(kind, "CREATE TABLE items (id integer PRIMARY KEY ON CONFLICT IGNORE, name text COLLATE NOCASE)").await;
+}
+
+async fn counts_beside_a_hashed_unique(kind: Kind) {
+    counted(kind, "CREATE TABLE items (id integer PRIMARY KEY, name text, more text UNIQUE)").await;
+}
+
+async fn counts_with_a_deferrable_key(kind: Kind) {
+    counted(kind, "CREATE TABLE items (id integer PRIMARY KEY DEFERRABLE, name text)").await;
+}
+
+/// Writes rows of which some are there already, and deletes some that are not.
+async fn counted(kind: Kind, setup: &str) {
+    let database = Database::new(kind).await;
+    database.user_as(As::Sync).await.execute(setup).await;
+    let mut node = database.node().await;
+    let specs = vec![spec(&mut *node, "items", 0).await];
+    let nodes = ["here", "there"].map(str::to_owned).to_vec();
+    let sync = Sync { name: "test".into(), nodes, node: "here".into() };
+    node.install(&sync, &specs).await.unwrap_or_else(|error| panic!("install: {error}"));
+    node.begin_apply(&specs).await.expect("a transaction");
+    let all: Vec<Row> = (1..=4)
+        .map(|id| {
+            let cells = specs[0].columns.iter().map(|column| match column.name.as_str() {
+                "id" => Value::Int(id),
+                "more" => Value::text(id.to_string()),
+                _ => Value::text("x"),
+            });
+            cells.collect()
+        })
+        .collect();
+    let rows = |ids: std::ops::Range<usize>| all[ids].iter().collect::<Vec<&Row>>();
+    for (mode, ids, written) in [
+        (WriteMode::UpdateOnly, 0..2, 0),
+        (WriteMode::InsertOnly, 0..2, 2),
+        (WriteMode::InsertOnly, 1..3, 1),
+        (WriteMode::UpdateOnly, 2..4, 1),
+        (WriteMode::Upsert, 2..4, 2),
+    ] {
+        let count = node.write(&[(&specs[0], &rows(ids.clone()), mode)]).await;
+        assert_eq!(count.expect("a count"), written, "{mode:?} {ids:?}");
+    }
+    let keys: Vec<Key> = [4, 5].map(|id| vec![Value::Int(id)].into()).to_vec();
+    let keys: Vec<&Key> = keys.iter().collect();
+    assert_eq!(node.delete(&[(&specs[0], &keys)]).await.expect("a count"), 1);
+    // Several modes at once, as a batch may need them.
+    let (new, old) = (rows(3..4), rows(0..2));
+    let count = node.write(&[(&specs[0], &new, WriteMode::InsertOnly), (&specs[0], &old, WriteMode::UpdateOnly)]).await;
+    assert_eq!(count.expect("a count"), 3);
+    node.commit().await.expect("a commit");
+}
