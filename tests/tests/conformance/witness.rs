@@ -6,7 +6,7 @@ use concord::node::{Node, Note, Sync};
 use concord_tests::{As, Database, Kind, User, spec};
 
 concord_tests::conformance! {
-    every: [entries_are_known_by_number_and_time, purged_entries_are_remembered_for_their_targets, an_engine_that_fell_behind_forgets_nothing, a_purge_of_nothing_writes_nothing, a_reset_forgets_all]
+    every: [entries_are_known_by_number_and_time, purged_entries_are_remembered_for_their_targets, an_engine_that_fell_behind_forgets_nothing, a_purge_of_nothing_writes_nothing, what_was_purged_unread_may_be_any_key, a_reset_forgets_all]
     standard: []
     sqlite: []
     postgres: []
@@ -142,6 +142,24 @@ async fn a_purge_of_nothing_writes_nothing(kind: Kind) {
     let before = observer.rows(state).await;
     assert_eq!(case.purge(&entries[1], true, &[("there", &entries[1])]).await, 0);
     assert_eq!(observer.rows(state).await, before);
+}
+
+/// Of the changes that another engine has carried and purged since this one read nobody tells which rows they were about.
+async fn what_was_purged_unread_may_be_any_key(kind: Kind) {
+    let mut case = Case::new(kind).await;
+    let entries = case.changes(0..3).await;
+    let (one, other) = (entries[1].key.clone(), entries[2].key.clone());
+    let read = Cut::through(entries[1].mark);
+    let mut engine = case.database.node().await;
+    engine.begin_read(&case.specs).await.expect("a snapshot");
+    engine.end_read().await.expect("the end");
+    for (purged, unseen) in [(0, vec![&other]), (1, vec![&other]), (2, vec![&one, &other])] {
+        case.purge(&entries[purged], true, &[]).await;
+        engine.begin_apply(&case.specs).await.expect("a transaction");
+        let found = engine.unseen(&case.specs[0], &read, &[&one, &other]).await.expect("an answer");
+        assert_eq!(found.iter().collect::<Vec<_>>(), unseen, "purged up to {purged}");
+        engine.rollback().await.expect("it can be given up");
+    }
 }
 
 async fn a_reset_forgets_all(kind: Kind) {

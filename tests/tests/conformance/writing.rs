@@ -1,11 +1,11 @@
 //! Writing: how many rows were really written and deleted.
 
 use concord::model::{Key, Row, Value};
-use concord::node::{Sync, WriteMode};
+use concord::node::{Constraint, ErrorKind, Sync, WriteMode};
 use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
-    every: [counts, counts_with_a_trigger]
+    every: [counts, counts_with_a_trigger, a_taken_value_is_told]
     standard: []
     sqlite: [counts_beside_an_ignoring_key]
     postgres: [counts_with_a_deferrable_key]
@@ -87,4 +87,20 @@ async fn counted(kind: Kind, setup: &str) {
     let count = node.write(&[(&specs[0], &new, WriteMode::InsertOnly), (&specs[0], &old, WriteMode::UpdateOnly)]).await;
     assert_eq!(count.expect("a count"), 3);
     node.commit().await.expect("a commit");
+}
+
+/// A row that may only be created is let be where its own key is there, and refused where another row has its unique value.
+async fn a_taken_value_is_told(kind: Kind) {
+    let database = Database::new(kind).await;
+    let setup =
+        "CREATE TABLE items (id integer PRIMARY KEY, name varchar(20) UNIQUE); INSERT INTO items VALUES (1, 'x')";
+    database.user_as(As::Sync).await.execute(setup).await;
+    let mut node = database.node().await;
+    let specs = vec![spec(&mut *node, "items", 0).await];
+    node.begin_mend(&specs).await.expect("a transaction");
+    let rows: [Row; 2] = [1, 2].map(|id| vec![Value::Int(id), Value::text("x")].into());
+    let error = node.write(&[(&specs[0], &[&rows[0], &rows[1]], WriteMode::InsertOnly)]).await;
+    assert_eq!(error.expect_err("the value is taken").kind, ErrorKind::Constraint(Constraint::Unique));
+    node.rollback().await.expect("it can be given up");
+    assert_eq!(database.user().await.cell("SELECT count(*) FROM items").await, "1");
 }
