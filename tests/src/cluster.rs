@@ -426,6 +426,7 @@ impl ClusterNode {
     async fn imprint(&mut self) -> BTreeMap<String, String> {
         let sql = match self.database.kind() {
             Kind::Sqlite => "SELECT 'something', data_version FROM pragma_data_version".to_owned(),
+            Kind::Mariadb => return self.imprint_of_mariadb().await,
             Kind::Postgres => {
                 let tables = self
                     .observer
@@ -449,27 +450,56 @@ impl ClusterNode {
     }
 }
 
+impl ClusterNode {
+    /// What reading does is left out: it gives entries their marks, so that they can be told apart from those to come.
+    async fn imprint_of_mariadb(&mut self) -> BTreeMap<String, String> {
+        let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = database()";
+        let mut imprint = BTreeMap::new();
+        for name in self.observer.rows(tables).await.into_iter().flatten().flatten() {
+            let table = format!("`{}`", name.replace('`', "``"));
+            let sum = match name.as_str() {
+                "concord_mark" | "concord_sample" => continue,
+                name if name.starts_with("history_store_") => format!(
+                    "SELECT concat_ws(' ', count(*), sum(id), sum(crc32(concat_ws(' ', id, op, time, origin, vector)))) FROM {table}"
+                ),
+                _ => format!("CHECKSUM TABLE {table}"),
+            };
+            imprint.insert(name, format!("{:?}", self.observer.rows(&sum).await));
+        }
+        imprint
+    }
+}
+
 fn joined(row: Vec<Text>) -> String {
     row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".to_owned())).collect::<Vec<_>>().join("|")
 }
 
 /// Makes tests of cases, which are async functions `fn(&[Kind])`: those under `pairs` for two nodes of like and of unlike
-/// kinds, those under `many` for three and for five, those under `all` for every cluster. Names are such as
-/// `sync_basic::changes::postgres_sqlite::inserts`.
+/// kinds, those under `standard` for those that speak standard SQL, those under `many` for three and for five, those under
+/// `all` for every cluster. Names are such as `sync_basic::changes::postgres_sqlite::inserts`.
 #[macro_export]
 macro_rules! clusters {
     (pairs: $pairs:tt many: $many:tt all: $all:tt) => {
-        $crate::clusters!(@each sqlite_sqlite, [Sqlite, Sqlite], $pairs, $all);
-        $crate::clusters!(@each postgres_postgres, [Postgres, Postgres], $pairs, $all);
-        $crate::clusters!(@each postgres_sqlite, [Postgres, Sqlite], $pairs, $all);
-        $crate::clusters!(@each three, [Postgres, Sqlite, Postgres], $many, $all);
-        $crate::clusters!(@each five, [Sqlite, Postgres, Sqlite, Postgres, Sqlite], $many, $all);
+        $crate::clusters!(pairs: $pairs standard: [] many: $many all: $all);
     };
-    (@each $module:ident, [$($kind:ident),*], [], []) => {};
-    (@each $module:ident, [$($kind:ident),*], [$($own:ident),* $(,)?], [$($all:ident),* $(,)?]) => {
+    (pairs: $pairs:tt standard: $standard:tt many: $many:tt all: $all:tt) => {
+        $crate::clusters!(@each sqlite_sqlite, [Sqlite, Sqlite], $pairs, $standard, $all);
+        $crate::clusters!(@each postgres_postgres, [Postgres, Postgres], $pairs, $standard, $all);
+        $crate::clusters!(@each postgres_sqlite, [Postgres, Sqlite], $pairs, $standard, $all);
+        $crate::clusters!(@each postgres_mariadb, [Postgres, Mariadb], $pairs, [], $all);
+        $crate::clusters!(@each mariadb_sqlite, [Mariadb, Sqlite], [], [], $all);
+        $crate::clusters!(@each three, [Postgres, Sqlite, Postgres], $many, [], $all);
+        $crate::clusters!(@each five, [Sqlite, Postgres, Sqlite, Postgres, Sqlite], $many, [], $all);
+    };
+    (@each $module:ident, [$($kind:ident),*], [], [], []) => {};
+    (
+        @each $module:ident, [$($kind:ident),*],
+        [$($own:ident),* $(,)?], [$($standard:ident),* $(,)?], [$($all:ident),* $(,)?]
+    ) => {
         mod $module {
             const KINDS: &[$crate::Kind] = &[$($crate::Kind::$kind),*];
             $(#[tokio::test] async fn $own() { Box::pin(super::$own(KINDS)).await })*
+            $(#[tokio::test] async fn $standard() { Box::pin(super::$standard(KINDS)).await })*
             $(#[tokio::test] async fn $all() { Box::pin(super::$all(KINDS)).await })*
         }
     };

@@ -7,7 +7,7 @@ use concord::node::{self, Node, Target};
 use tempfile::TempDir;
 
 use super::postgres::{ADMIN, APP, SYNC, Server};
-use super::{Kind, User};
+use super::{Kind, User, mariadb};
 
 /// Whom to connect as. SQLite knows no roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +31,11 @@ pub struct Database {
 enum Place {
     Sqlite(TempDir),
     Postgres { server: Arc<Server>, name: String },
+    Mariadb { server: Arc<mariadb::Server>, name: String },
 }
 
 impl Database {
-    /// On PostgreSQL on the server that all tests share.
+    /// On PostgreSQL and MariaDB on the server that all tests share.
     pub async fn new(kind: Kind) -> Database {
         let place = match kind {
             Kind::Sqlite => {
@@ -51,6 +52,10 @@ impl Database {
                 let server = tokio::task::spawn_blocking(Server::shared).await.expect("PostgreSQL starts");
                 return Database::on(&server).await;
             }
+            Kind::Mariadb => {
+                let server = tokio::task::spawn_blocking(mariadb::Server::shared).await.expect("MariaDB starts");
+                return Database::on_mariadb(&server).await;
+            }
         };
         Database { kind, place }
     }
@@ -59,6 +64,12 @@ impl Database {
     pub async fn on(server: &Arc<Server>) -> Database {
         let (name, server) = (create_postgres(server).await, Arc::clone(server));
         Database { kind: Kind::Postgres, place: Place::Postgres { server, name } }
+    }
+
+    /// On a MariaDB server of the test's own.
+    pub async fn on_mariadb(server: &Arc<mariadb::Server>) -> Database {
+        let (name, server) = (create_mariadb(server).await, Arc::clone(server));
+        Database { kind: Kind::Mariadb, place: Place::Mariadb { server, name } }
     }
 
     pub fn kind(&self) -> Kind {
@@ -74,6 +85,7 @@ impl Database {
         match &self.place {
             Place::Sqlite(folder) => format!("sqlite:{}", folder.path().join("test.db").display()),
             Place::Postgres { server, name } => server.url(role.name(), name),
+            Place::Mariadb { server, name } => server.url(role.name(), name),
         }
     }
 
@@ -94,6 +106,9 @@ impl Database {
             }
             Place::Postgres { server, name } => {
                 User::postgres(&server.url(role.name(), name)).await.expect("the server takes connections")
+            }
+            Place::Mariadb { server, name } => {
+                User::mariadb(&server.url(role.name(), name)).await.expect("the server takes connections")
             }
         }
     }
@@ -134,12 +149,30 @@ async fn create_postgres(server: &Server) -> String {
     name
 }
 
+/// Creates a database on a server, with the rights of the owner of its tables, and returns its name. Its texts are told apart
+/// as in other databases.
+async fn create_mariadb(server: &mariadb::Server) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let mut admin = User::mariadb(&server.url(ADMIN, "mysql")).await.expect("the server takes connections");
+    admin
+        .execute(&format!(
+            "CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin; GRANT ALL ON {name}.* TO '{SYNC}'@'%';
+             GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO '{APP}'@'%'"
+        ))
+        .await;
+    name
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
-        let Place::Postgres { server, name } = &self.place else { return };
+        let (url, name) = match &self.place {
+            Place::Sqlite(_) => return,
+            Place::Postgres { server, name } => (server.url(ADMIN, "postgres"), name),
+            Place::Mariadb { server, name } => (server.url(ADMIN, "mysql"), name),
+        };
         // Without waiting; what is left when the process ends goes with the server.
-        let _ =
-            DROPPER.lock().unwrap_or_else(PoisonError::into_inner).send((server.url(ADMIN, "postgres"), name.clone()));
+        let _ = DROPPER.lock().unwrap_or_else(PoisonError::into_inner).send((url, name.clone()));
     }
 }
 
@@ -150,7 +183,11 @@ static DROPPER: LazyLock<Mutex<mpsc::Sender<(String, String)>>> = LazyLock::new(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         for (url, name) in inbox {
             runtime.block_on(async {
-                if let Ok(mut admin) = User::postgres(&url).await {
+                if url.starts_with("mariadb:") {
+                    if let Ok(mut admin) = User::mariadb(&url).await {
+                        let _ = admin.try_execute(&format!("SET lock_wait_timeout = 5; DROP DATABASE {name}")).await;
+                    }
+                } else if let Ok(mut admin) = User::postgres(&url).await {
                     // A prepared transaction, for one, keeps a database.
                     let _ = admin.try_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
                 }

@@ -33,8 +33,9 @@ mod tests {
 
     use super::*;
 
-    /// Points of other commands than those that run cycles.
-    const ELSEWHERE: [&str; 17] = [
+    /// Points of other commands than those that run cycles, and of one kind of database.
+    const ELSEWHERE: [&str; 18] = [
+        "mark-entries",
         "compare-open",
         "install-node",
         "install-commit",

@@ -6,27 +6,37 @@
 pub enum Kind {
     Sqlite,
     Postgres,
+    Mariadb,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
+    pub const ALL: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::Mariadb];
 }
 
-/// Makes a test of each case for each kind: `every` lists async functions `fn(Kind)`, the other lists are cases that
-/// only make sense for one kind. Each test has a name such as `conformance::capture::postgres::update_many`.
+/// Makes a test of each case for each kind: `every` lists async functions `fn(Kind)`; `standard` those whose statements
+/// MariaDB does not know; the other lists are cases that only make sense for one kind. Each test has a name such as
+/// `conformance::capture::postgres::update_many`.
 #[macro_export]
 macro_rules! conformance {
     (
         every: $every:tt
+        standard: $standard:tt
         sqlite: $sqlite:tt
         postgres: $postgres:tt
+        mariadb: $mariadb:tt
     ) => {
-        $crate::conformance!(@kind sqlite, Sqlite, $every, $sqlite);
-        $crate::conformance!(@kind postgres, Postgres, $every, $postgres);
+        $crate::conformance!(@kind sqlite, Sqlite, $every, $standard, $sqlite);
+        $crate::conformance!(@kind postgres, Postgres, $every, $standard, $postgres);
+        $crate::conformance!(@kind mariadb, Mariadb, $every, [], $mariadb);
     };
-    (@kind $module:ident, $kind:ident, [$($every:ident),* $(,)?], [$($own:ident),* $(,)?]) => {
+    (@kind $module:ident, $kind:ident, [], [], []) => {};
+    (
+        @kind $module:ident, $kind:ident,
+        [$($every:ident),* $(,)?], [$($standard:ident),* $(,)?], [$($own:ident),* $(,)?]
+    ) => {
         mod $module {
             $(#[tokio::test] async fn $every() { Box::pin(super::$every($crate::Kind::$kind)).await })*
+            $(#[tokio::test] async fn $standard() { Box::pin(super::$standard($crate::Kind::$kind)).await })*
             $(#[tokio::test] async fn $own() { Box::pin(super::$own($crate::Kind::$kind)).await })*
         }
     };

@@ -7,14 +7,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::server::{copy, free_port, in_server_user, run, server_user};
 use super::{process, scratch};
 
 /// The server's superuser.
@@ -191,10 +190,6 @@ fn is_ready(data: &Path, pid: u32) -> bool {
         && lines.nth(6).is_some_and(|line| line.trim() == "ready")
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("loopback has a free port").port()
-}
-
 /// A data folder fresh from initdb, with the roles in it, to be copied. Made once in a process.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
@@ -223,62 +218,15 @@ fn template() -> &'static Path {
     })
 }
 
-/// Copies a folder with owners and rights.
-fn copy(from: &Path, to: &Path) {
-    let mut cp = Command::new("cp");
-    cp.arg("-a").arg(from).arg(to);
-    run(cp, None);
-}
-
-/// Runs a program to its end; panics with what it said if it fails.
-fn run(mut command: Command, input: Option<&str>) {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
-    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = process::spawn(command, libc::SIGKILL).unwrap_or_else(|error| panic!("{program}: {error}"));
-    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-        io::Write::write_all(&mut stdin, input.as_bytes()).unwrap_or_else(|error| panic!("{program}: {error}"));
-    }
-    let output = child.wait_with_output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(
-        output.status.success(),
-        "{program} fails: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 /// A program of PostgreSQL, to be run as somebody it agrees to, in an environment that does not disturb it.
 fn as_server_user(program: &str) -> Command {
-    let mut command = Command::new(binaries().join(program));
+    let mut command = in_server_user(&binaries().join(program));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);
         }
     }
-    command.env("LC_ALL", "C").current_dir(scratch::folder());
-    if let Some((uid, gid)) = server_user() {
-        command.uid(uid).gid(gid);
-    }
     command
-}
-
-/// The user and group the server runs as, if it cannot be our own: PostgreSQL refuses to run as root.
-fn server_user() -> Option<(u32, u32)> {
-    // SAFETY: geteuid cannot fail and touches no memory.
-    if unsafe { libc::geteuid() } != 0 {
-        return None;
-    }
-    let users = fs::read_to_string("/etc/passwd").expect("root can read /etc/passwd");
-    let find = |name: &str| {
-        let mut fields =
-            users.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?;
-        Some((fields.nth(2)?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    Some(
-        find("postgres").or_else(|| find("nobody")).expect("there is a user `postgres` or `nobody` to run a server as"),
-    )
 }
 
 /// A program of PostgreSQL that may be installed beside the server or for itself, such as `pgbench`.

@@ -23,6 +23,11 @@ for pidfile in "$1"/*/postmaster.pid; do
         tries=$((tries + 1))
     done
 done
+for pidfile in "$1"/*/mariadbd.pid; do
+    [ -f "$pidfile" ] || continue
+    pid=$(head -n 1 "$pidfile") || continue
+    kill -KILL "$pid" 2>/dev/null
+done
 exec rm -rf -- "$1"
 "#;
 

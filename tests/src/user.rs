@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Connection, Row, ValueRef};
+use sqlx::{AssertSqlSafe, Connection, Decode, MySql, Row, Type, ValueRef};
 
 /// A cell as text, `None` for NULL. Floats and the like are spelled as the database spells them; bytes of SQLite as
 /// `x'…'`.
@@ -15,6 +16,7 @@ pub enum User {
     // On a thread of its own while it waits for a lock, so that the test goes on.
     Sqlite(Arc<Mutex<rusqlite::Connection>>),
     Postgres(Box<PgConnection>),
+    Mariadb(Box<MySqlConnection>),
 }
 
 impl User {
@@ -25,6 +27,15 @@ impl User {
     /// Connects to any PostgreSQL URL.
     pub async fn postgres(url: &str) -> Result<User, String> {
         Ok(User::Postgres(Box::new(PgConnection::connect(url).await.map_err(|error| error.to_string())?)))
+    }
+
+    /// Connects to any MySQL or MariaDB URL, as an application that quotes names and joins texts as standard SQL does.
+    pub async fn mariadb(url: &str) -> Result<User, String> {
+        let mut connection = MySqlConnection::connect(url).await.map_err(|error| error.to_string())?;
+        let settings = "SET NAMES utf8mb4; SET SESSION time_zone = '+05:30', max_recursive_iterations = 100000, \
+                        sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES'";
+        sqlx::raw_sql(settings).execute(&mut connection).await.map_err(|error| error.to_string())?;
+        Ok(User::Mariadb(Box::new(connection)))
     }
 
     /// Runs statements, separated by semicolons; panics if one fails.
@@ -47,6 +58,15 @@ impl User {
                 on_thread(connection, move |connection| connection.execute_batch(&sql)).await
             }
             User::Postgres(connection) => {
+                let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut **connection).await;
+                ran.map(drop).map_err(|error| error.to_string())
+            }
+            User::Mariadb(connection) => {
+                // Nothing behind the last semicolon would be a statement, and an error.
+                let sql = sql.trim_end().trim_end_matches(';');
+                if sql.is_empty() {
+                    return Ok(());
+                }
                 let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut **connection).await;
                 ran.map(drop).map_err(|error| error.to_string())
             }
@@ -88,6 +108,13 @@ impl User {
                     .await
                     .map_err(|error| error.to_string())
             }
+            User::Mariadb(connection) => {
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch(&mut **connection);
+                rows.map_ok(|row: MySqlRow| (0..row.len()).map(|at| mariadb_text(&row, at)).collect())
+                    .try_collect()
+                    .await
+                    .map_err(|error| error.to_string())
+            }
         }
     }
 
@@ -108,7 +135,7 @@ impl User {
 
     /// `COPY … FROM STDIN` with this data; PostgreSQL only.
     pub async fn copy_in(&mut self, sql: &str, data: &str) {
-        let User::Postgres(connection) = self else { panic!("SQLite has no COPY") };
+        let User::Postgres(connection) = self else { panic!("only PostgreSQL has COPY") };
         let mut copy = connection.copy_in_raw(sql).await.unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
         copy.send(data.as_bytes()).await.unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
         copy.finish().await.unwrap_or_else(|error| panic!("{error}\nin: {sql}"));
@@ -140,4 +167,17 @@ fn sqlite_text(value: rusqlite::types::ValueRef<'_>) -> Text {
 fn postgres_text(row: &PgRow, at: usize) -> Text {
     let value = row.try_get_raw(at).expect("the column is there");
     (!value.is_null()).then(|| value.as_str().expect("PostgreSQL sends text").to_owned())
+}
+
+/// Bytes as SQLite's are shown.
+fn mariadb_text(row: &MySqlRow, at: usize) -> Text {
+    let value = row.try_get_raw(at).expect("the column is there");
+    let ty = value.type_info().into_owned();
+    let is_bytes = <[u8] as Type<MySql>>::compatible(&ty) && !<str as Type<MySql>>::compatible(&ty);
+    // Whatever the type: a date of zeros is no NULL.
+    let bytes = <&[u8] as Decode<MySql>>::decode(value).ok()?;
+    match is_bytes {
+        true => Some(format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())),
+        false => Some(String::from_utf8_lossy(bytes).into_owned()),
+    }
 }

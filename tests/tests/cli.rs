@@ -238,7 +238,7 @@ async fn one_database_as_two_nodes() {
         said(&concord, &["check"], 2, &["`a`", "`b`"]).await;
         said(&concord, &["install"], 2, &["`a`", "`b`"]).await;
         let other = match kind {
-            Kind::Postgres => url.replace("127.0.0.1", "localhost"),
+            Kind::Postgres | Kind::Mariadb => url.replace("127.0.0.1", "localhost"),
             Kind::Sqlite => {
                 let file = url.trim_start_matches("sqlite:");
                 std::os::unix::fs::symlink(file, concord.path("link.db")).expect("the folder is ours");

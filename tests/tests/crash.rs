@@ -18,6 +18,9 @@ const SMALL: usize = 4;
 const SQLITE: &[Kind] = &[Kind::Sqlite, Kind::Sqlite];
 const POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
 const MIXED: &[Kind] = &[Kind::Postgres, Kind::Sqlite];
+const MARIADB: &[Kind] = &[Kind::Mariadb, Kind::Sqlite];
+const BOTH_MARIADB: &[Kind] = &[Kind::Mariadb, Kind::Mariadb];
+const OF_EACH: &[Kind] = &[Kind::Mariadb, Kind::Postgres, Kind::Sqlite];
 const THREE: &[Kind] = &[Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
 
 /// Kills a sync at every point, at its first, second and third pass, and lets the next one finish.
@@ -66,6 +69,25 @@ async fn killed_at_every_point_of_both_kinds() {
 }
 
 #[tokio::test]
+async fn killed_at_every_point_of_mariadb() {
+    killed_at_every_point(MARIADB, "crash::killed_at_every_point_of_mariadb").await;
+}
+
+/// Before the entries have their marks, and after.
+#[tokio::test]
+async fn killed_while_entries_are_marked() {
+    let seed = Seed::new("crash::killed_while_entries_are_marked");
+    let mut rng = seed.rng(0);
+    let mut scene = Scene::new(MARIADB, SMALL).await;
+    for fault in ["mark-entries=abort@1", "mark-entries=error@1", "fetch=abort@1"] {
+        scene.write_everywhere(&mut rng).await;
+        scene.concord.faults(fault).run(&["sync"]).await;
+        scene.write(0, &mut rng).await;
+        scene.converges(fault).await;
+    }
+}
+
+#[tokio::test]
 async fn killed_at_every_point_of_three_nodes() {
     killed_at_every_point(THREE, "crash::killed_at_every_point_of_three_nodes").await;
 }
@@ -94,6 +116,11 @@ async fn broken_at_every_point_of_three_nodes() {
 #[tokio::test]
 async fn broken_at_every_point_of_both_kinds() {
     broken_at_every_point(MIXED, "crash::broken_at_every_point_of_both_kinds").await;
+}
+
+#[tokio::test]
+async fn broken_at_every_point_of_mariadb() {
+    broken_at_every_point(BOTH_MARIADB, "crash::broken_at_every_point_of_mariadb").await;
 }
 
 /// Users of all nodes who write when they are allowed to, each one change for a permit.
@@ -199,6 +226,11 @@ async fn killed_at_random_among_three_nodes() {
     killed_at_random(THREE, 50, "crash::killed_at_random_among_three_nodes").await;
 }
 
+#[tokio::test]
+async fn killed_at_random_among_nodes_of_each_kind() {
+    killed_at_random(OF_EACH, 30, "crash::killed_at_random_among_nodes_of_each_kind").await;
+}
+
 /// Two engines that know nothing of each other, while users write everywhere.
 async fn two_engines(kinds: &[Kind], test: &'static str) {
     let seed = Seed::new(test);
@@ -230,6 +262,11 @@ async fn two_engines_between_postgres() {
 #[tokio::test]
 async fn two_engines_among_three_nodes() {
     two_engines(THREE, "crash::two_engines_among_three_nodes").await;
+}
+
+#[tokio::test]
+async fn two_engines_between_mariadb() {
+    two_engines(BOTH_MARIADB, "crash::two_engines_between_mariadb").await;
 }
 
 /// The command that watches until it is told to stop: two of them, and every connection breaks now and then.

@@ -5,8 +5,10 @@ use concord_tests::{As, Concord, Database, Kind, PATIENCE, User, wait_until};
 
 concord_tests::conformance! {
     every: [a_user_reads_what_another_wrote]
+    standard: []
     sqlite: []
     postgres: [a_wrong_password_is_refused, roles_are_told_apart]
+    mariadb: []
 }
 
 async fn a_user_reads_what_another_wrote(kind: Kind) {

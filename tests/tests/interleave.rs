@@ -121,6 +121,7 @@ async fn keys_that_can_collide_are_reported() {
     assert!(!warnings.contains("number `id`"), "{warnings}");
     // SQLite cannot count in steps, and says so.
     let simple = |kind: Kind| match kind {
+        Kind::Mariadb => "CREATE TABLE items (id bigint AUTO_INCREMENT PRIMARY KEY, name text)".to_owned(),
         Kind::Postgres => "CREATE TABLE items (id bigserial PRIMARY KEY, name text)".to_owned(),
         Kind::Sqlite => "CREATE TABLE items (id integer PRIMARY KEY, name text)".to_owned(),
     };
@@ -131,6 +132,7 @@ async fn keys_that_can_collide_are_reported() {
     assert!(problems.contains("SQLite numbers rows by one") && problems.contains("uuids"), "{problems}");
     // Where only one node counts, nobody collides with it.
     let one = |kind: Kind| match kind {
+        Kind::Mariadb => "CREATE TABLE items (id bigint AUTO_INCREMENT PRIMARY KEY, name text)".to_owned(),
         Kind::Postgres => "CREATE TABLE items (id bigserial PRIMARY KEY, name text)".to_owned(),
         Kind::Sqlite => "CREATE TABLE items (id bigint NOT NULL PRIMARY KEY, name text)".to_owned(),
     };

@@ -32,10 +32,10 @@ async fn three_conflicts(kinds: &[Kind]) -> Cluster {
 async fn age(cluster: &Cluster, days: i64, keys: &str) {
     for node in &cluster.nodes {
         let journal = match node.database.kind() {
-            Kind::Sqlite => "concord_journal",
+            Kind::Sqlite | Kind::Mariadb => "concord_journal",
             Kind::Postgres => "concord.journal",
         };
-        let sql = format!("UPDATE {journal} SET decided = decided - {} WHERE key IN ({keys})", days * DAY);
+        let sql = format!("UPDATE {journal} SET decided = decided - {} WHERE \"key\" IN ({keys})", days * DAY);
         node.database.user_as(As::Sync).await.execute(&sql).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One binary for all end-to-end tests, so that they share one PostgreSQL server and are linked once.
+//! One binary for all end-to-end tests, so that they share one server of each kind and are linked once.
 
 mod cli;
 mod compared;
@@ -18,6 +18,7 @@ mod sync_basic;
 mod sync_drift;
 mod sync_keys;
 mod sync_mapping;
+mod sync_mariadb;
 mod sync_misfits;
 mod sync_odd_keys;
 mod sync_races;

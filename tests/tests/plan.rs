@@ -155,15 +155,16 @@ async fn values_survive_the_file(kinds: &[Kind]) {
         let (raw, ratio) = match kind {
             Kind::Postgres => ("bytea", "double precision"),
             Kind::Sqlite => ("blob", "real"),
+            Kind::Mariadb => ("blob", "double"),
         };
         format!(
-            "CREATE TABLE things (id bigint, part text NOT NULL, raw {raw}, ratio {ratio}{more}, PRIMARY KEY (part, id))"
+            "CREATE TABLE things (id bigint, part varchar(99) NOT NULL, raw {raw}, ratio {ratio}{more}, PRIMARY KEY (part, id))"
         )
     };
     let mut cluster = Cluster::new(kinds, setup, "[tables.things]\n").await;
     let raw = |kind: Kind, hex: &str| match kind {
         Kind::Postgres => format!("'\\x{hex}'::bytea"),
-        Kind::Sqlite => format!("x'{hex}'"),
+        Kind::Sqlite | Kind::Mariadb => format!("x'{hex}'"),
     };
     let sql = format!(
         "INSERT INTO things (id, part, raw, ratio) VALUES (9223372036854775807, 'ä\"\n''', {}, 0.1), (-9223372036854775807, '', NULL, 1e300)",

@@ -144,6 +144,7 @@ impl Scene {
             _ if there => self.databases[at].url(),
             Kind::Sqlite => format!("sqlite:/nowhere/{}.db", NAMES[at]),
             // Nobody listens there.
+            Kind::Mariadb => format!("mariadb://sync:x@127.0.0.1:1/{}", NAMES[at]),
             Kind::Postgres => format!("postgres://sync:x@127.0.0.1:1/{}", NAMES[at]),
         }
     }
@@ -237,6 +238,10 @@ impl Scene {
             Kind::Sqlite => {
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name LIKE 'history_store_%' OR name = 'concord_parked')"
             }
+            Kind::Mariadb => {
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = database()
+                 AND (left(table_name, 14) = 'history_store_' OR table_name = 'concord_parked')"
+            }
             Kind::Postgres => {
                 "SELECT schemaname || '.' || tablename FROM pg_tables
                  WHERE schemaname = 'history_store' OR tablename = 'parked' AND schemaname = 'concord'"
@@ -273,6 +278,11 @@ impl Scene {
                     "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name <> 'sqlite_sequence'
                      UNION ALL SELECT 'mode', journal_mode, NULL, NULL FROM pragma_journal_mode ORDER BY 1, 2"
                 }
+                Kind::Mariadb => {
+                    "SELECT 'table', table_name, engine FROM information_schema.tables WHERE table_schema = database()
+                     UNION ALL SELECT 'trigger', trigger_name, action_statement FROM information_schema.triggers
+                               WHERE trigger_schema = database() ORDER BY 1, 2"
+                }
                 Kind::Postgres => {
                     "SELECT 'schema', nspname, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_'
                      UNION ALL SELECT 'relation', relnamespace::regnamespace || '.' || relname, concat(relkind, relacl)
@@ -299,6 +309,12 @@ impl Scene {
             state.push(match database.kind() {
                 // Changes when another connection commits a change.
                 Kind::Sqlite => observer.cell("PRAGMA data_version").await,
+                Kind::Mariadb => {
+                    let tables = "SELECT group_concat('`' || table_name || '`' ORDER BY table_name SEPARATOR ', ')
+                                  FROM information_schema.tables WHERE table_schema = database()";
+                    let tables = observer.cell(tables).await;
+                    format!("{:?}", observer.rows(&format!("CHECKSUM TABLE {tables}")).await)
+                }
                 Kind::Postgres => {
                     let versions = "SELECT count(*), string_agg(xmin::text || ctid::text, '' '') FROM %I.%I";
                     let tables = format!(
@@ -323,8 +339,11 @@ pub async fn add(user: &mut User, key: u64, by: i64, done: &mut Done) {
 /// Writes a note that was never written before.
 pub async fn put(user: &mut User, at: usize, key: u64, rng: &mut Rng, done: &mut Done) {
     let body = format!("{} {:016x}", NAMES[at], rng.next());
-    let upsert =
-        format!("INSERT INTO notes VALUES ({key}, '{body}') ON CONFLICT (id) DO UPDATE SET body = excluded.body");
+    let known = match user {
+        User::Mariadb(_) => "ON DUPLICATE KEY UPDATE body = VALUES(body)",
+        User::Sqlite(_) | User::Postgres(_) => "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+    };
+    let upsert = format!("INSERT INTO notes VALUES ({key}, '{body}') {known}");
     user.execute(&upsert).await;
     done.last.insert((at, key), Some(body));
 }

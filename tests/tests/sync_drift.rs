@@ -99,6 +99,10 @@ async fn a_column_is_renamed(kinds: &[Kind]) {
 async fn each_trigger(cluster: &mut Cluster, at: usize, change: impl Fn(&str) -> String) {
     let sql = match cluster.nodes[at].database.kind() {
         Kind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'items' ORDER BY name",
+        Kind::Mariadb => {
+            "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database()
+             AND event_object_table = 'items' ORDER BY trigger_name"
+        }
         Kind::Postgres => {
             "SELECT tgname FROM pg_trigger WHERE tgrelid = 'items'::regclass AND NOT tgisinternal ORDER BY tgname"
         }
@@ -127,6 +131,12 @@ async fn a_trigger_is_dropped_among_all(kinds: &[Kind]) {
 async fn a_trigger_is_changed(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, setup, TABLES).await;
     match kinds[1] {
+        Kind::Mariadb => {
+            let change = |name: &str| {
+                format!("DROP TRIGGER `{name}`; CREATE TRIGGER `{name}` AFTER UPDATE ON items FOR EACH ROW SET @n = 1")
+            };
+            each_trigger(&mut cluster, 1, change).await;
+        }
         Kind::Postgres => owner(&mut cluster, 1, "ALTER TABLE items DISABLE TRIGGER USER").await,
         Kind::Sqlite => {
             let change = |name: &str| {

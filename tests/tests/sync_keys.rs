@@ -16,7 +16,7 @@ const KEYED: &str = "SELECT * FROM items ORDER BY 1, 2";
 /// The columns of the key stand apart, in another order than in the key.
 async fn composite(kinds: &[Kind]) {
     let setup = |_| {
-        "CREATE TABLE items (note text, line integer NOT NULL, amount integer, shop text NOT NULL, PRIMARY KEY (shop, line));
+        "CREATE TABLE items (note text, line integer NOT NULL, amount integer, shop varchar(99) NOT NULL, PRIMARY KEY (shop, line));
          INSERT INTO items VALUES ('x', 1, 10, 'north'), ('y', 2, 20, 'north'), ('z', 1, 30, 'south')"
             .to_owned()
     };
@@ -37,7 +37,7 @@ async fn composite_among_all(kinds: &[Kind]) {
 }
 
 async fn text(kinds: &[Kind]) {
-    let setup = |_| "CREATE TABLE items (amount integer, code text PRIMARY KEY NOT NULL)".to_owned();
+    let setup = |_| "CREATE TABLE items (amount integer, code varchar(99) PRIMARY KEY NOT NULL)".to_owned();
     let mut cluster = Cluster::new(kinds, setup, "[tables.items]").await;
     cluster.run(0, "INSERT INTO items VALUES (1, ''), (2, 'it''s'), (3, 'a\"b,c'), (4, 'Ünï 🙂'), (5, '1'), (6, '01'), (7, '[1]')").await;
     cluster.settle().await;
@@ -51,7 +51,7 @@ async fn text(kinds: &[Kind]) {
 async fn uuid(kinds: &[Kind]) {
     let setup = |kind| match kind {
         Kind::Sqlite => "CREATE TABLE items (name text, id uuid PRIMARY KEY NOT NULL)".to_owned(),
-        Kind::Postgres => "CREATE TABLE items (name text, id uuid PRIMARY KEY)".to_owned(),
+        Kind::Postgres | Kind::Mariadb => "CREATE TABLE items (name text, id uuid PRIMARY KEY)".to_owned(),
     };
     let mut cluster = Cluster::new(kinds, setup, "[tables.items]").await;
     cluster.run(0, "INSERT INTO items VALUES ('a', '00000000-0000-4000-8000-00000000000a'), ('b', 'ffffffff-ffff-4fff-bfff-ffffffffffff')").await;
@@ -125,7 +125,7 @@ async fn the_key_changes_here_and_the_row_there(kinds: &[Kind]) {
 }
 
 async fn keys_that_differ_in_case_or_blanks(kinds: &[Kind]) {
-    let setup = |_| "CREATE TABLE items (code text PRIMARY KEY NOT NULL, name text)".to_owned();
+    let setup = |_| "CREATE TABLE items (code varchar(99) PRIMARY KEY NOT NULL, name text)".to_owned();
     let mut cluster = Cluster::new(kinds, setup, "[tables.items]").await;
     cluster.run(0, "INSERT INTO items VALUES ('a', 'small'), ('A', 'large'), ('a ', 'blank'), (' a', 'before')").await;
     cluster.settle().await;
@@ -136,10 +136,14 @@ async fn keys_that_differ_in_case_or_blanks(kinds: &[Kind]) {
 
 async fn bytes_and_big_numbers(kinds: &[Kind]) {
     let setup = |kind| {
-        let bytes = if kind == Kind::Sqlite { "blob" } else { "bytea" };
+        let bytes = match kind {
+            Kind::Sqlite => "blob",
+            Kind::Postgres => "bytea",
+            Kind::Mariadb => "varbinary(99)",
+        };
         format!("CREATE TABLE items (n bigint NOT NULL, b {bytes} NOT NULL, name text, PRIMARY KEY (b, n))")
     };
-    let bytes = |kind, hex: &str| if kind == Kind::Sqlite { format!("x'{hex}'") } else { format!("'\\x{hex}'") };
+    let bytes = |kind, hex: &str| if kind == Kind::Postgres { format!("'\\x{hex}'") } else { format!("x'{hex}'") };
     let mut cluster = Cluster::new(kinds, setup, "[tables.items]").await;
     for (n, hex) in [(i64::MAX, "00"), (i64::MIN + 1, ""), (0, "ff00ff")] {
         cluster.run(0, &format!("INSERT INTO items VALUES ({n}, {}, 'old')", bytes(kinds[0], hex))).await;
@@ -171,7 +175,9 @@ async fn keys_differ(kinds: &[Kind]) {
     for (at, key) in ["id", "code"].into_iter().enumerate() {
         let mut owner = cluster.nodes[at].database.user_as(concord_tests::As::Sync).await;
         owner
-            .execute(&format!("CREATE TABLE items (id integer NOT NULL, code text NOT NULL, PRIMARY KEY ({key}))"))
+            .execute(&format!(
+                "CREATE TABLE items (id integer NOT NULL, code varchar(99) NOT NULL, PRIMARY KEY ({key}))"
+            ))
             .await;
     }
     let refused = cluster.try_install().await.expect_err("the keys differ");

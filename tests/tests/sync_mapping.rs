@@ -61,7 +61,7 @@ async fn a_schema_or_capitals(kinds: &[Kind]) {
         Kind::Postgres => {
             ("CREATE SCHEMA shop; GRANT ALL ON SCHEMA shop TO app; CREATE TABLE shop.items", "shop.items")
         }
-        Kind::Sqlite => ("CREATE TABLE ITEMS", "ITEMS"),
+        Kind::Sqlite | Kind::Mariadb => ("CREATE TABLE ITEMS", "ITEMS"),
     };
     let grant = if kinds[1] == Kind::Postgres { "; GRANT ALL ON shop.items TO app" } else { "" };
     let setup = format!("{setup} (id integer PRIMARY KEY, name text, notes text){grant}");
@@ -204,7 +204,8 @@ async fn without_deletes(kinds: &[Kind]) {
 
 async fn several_tables_of_one_file(kinds: &[Kind]) {
     let setup = |kind| {
-        same(kind) + "; CREATE TABLE rates (code text PRIMARY KEY, rate integer); INSERT INTO rates VALUES ('EUR', 100)"
+        same(kind)
+            + "; CREATE TABLE rates (code varchar(9) PRIMARY KEY, rate integer); INSERT INTO rates VALUES ('EUR', 100)"
     };
     let mut cluster =
         Cluster::new(kinds, setup, "[tables.items]\nconflict = \"earliest-wins\"\n[tables.rates]\nfrom = \"b\"").await;

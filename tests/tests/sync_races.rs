@@ -21,6 +21,7 @@ concord_tests::clusters! {
 const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer NOT NULL DEFAULT 0);
                      INSERT INTO items VALUES (1, 'one', 10), (2, 'two', 20), (3, 'three', 30)";
 const BOTH_POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
+const WITH_MARIADB: &[Kind] = &[Kind::Postgres, Kind::Mariadb];
 const SUM: &str = "[tables.items]\nconflict = { sum = [\"amount\"] }";
 
 async fn items(kinds: &[Kind], tables: &str) -> Cluster {
@@ -113,10 +114,15 @@ async fn another_engine_is_faster(kinds: &[Kind]) {
 #[tokio::test]
 async fn a_delete_of_what_is_being_inserted() {
     // With a column that lives at one of them only, the rows of all are looked at beforehand.
-    for (commits, omit) in [(true, ""), (true, "[tables.items.nodes.b]\nomit = [\"amount\"]"), (false, "")] {
+    for (kinds, commits, omit) in [
+        (BOTH_POSTGRES, true, ""),
+        (BOTH_POSTGRES, true, "[tables.items.nodes.b]\nomit = [\"amount\"]"),
+        (BOTH_POSTGRES, false, ""),
+        (WITH_MARIADB, true, ""),
+    ] {
         // GIVEN an open transaction that inserted a row, and a younger delete of that row
-        let mut cluster = items(BOTH_POSTGRES, &format!("[tables.items]\n{omit}")).await;
-        cluster.run(1, "BEGIN; INSERT INTO items VALUES (4, 'user', 44)").await;
+        let mut cluster = items(kinds, &format!("[tables.items]\n{omit}")).await;
+        cluster.run(1, "START TRANSACTION; INSERT INTO items VALUES (4, 'user', 44)").await;
         cluster.later(0, "INSERT INTO items VALUES (4, 'engine', 40)").await;
         cluster.run(0, "DELETE FROM items WHERE id = 4; UPDATE items SET name = 'uno' WHERE id = 1").await;
         // WHEN it arrives
@@ -125,7 +131,7 @@ async fn a_delete_of_what_is_being_inserted() {
         assert_eq!((summary.held, summary.conflicts), (1, 0));
         cluster.holds("SELECT name FROM items WHERE id = 1", &["uno"]).await;
         let mut other = cluster.nodes[1].database.user().await;
-        other.execute("BEGIN; INSERT INTO items VALUES (50, 'other', 0)").await;
+        other.execute("START TRANSACTION; INSERT INTO items VALUES (50, 'other', 0)").await;
         assert_eq!(cluster.sync().await.held, 1);
         cluster.run(1, if commits { "COMMIT" } else { "ROLLBACK" }).await;
         let summary = cluster.sync().await;
@@ -173,17 +179,30 @@ async fn what_was_parked_since_is_not_dropped(kinds: &[Kind]) {
 /// Whether a session of this database waits for a lock.
 async fn somebody_waits(database: &Database) {
     let mut admin = database.user_as(As::Admin).await;
-    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let sql = match database.kind() {
+        Kind::Mariadb => {
+            "SELECT t.trx_id FROM information_schema.innodb_trx t
+             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id
+             WHERE t.trx_state = 'LOCK WAIT' AND p.db = database()"
+        }
+        _ => "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    };
     wait_until("somebody to wait for a lock", PATIENCE, async || (!admin.rows(sql).await.is_empty()).then_some(()))
         .await;
 }
 
 #[tokio::test]
 async fn a_user_holds_a_lock_while_concord_applies() {
-    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    for kinds in [BOTH_POSTGRES, WITH_MARIADB] {
+        a_lock_is_held_while_concord_applies(kinds).await;
+    }
+}
+
+async fn a_lock_is_held_while_concord_applies(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]").await;
     cluster.run(0, "UPDATE items SET name = 'engine', amount = 11").await;
     let meanwhile = async |cluster: &mut Cluster| {
-        cluster.later(1, "BEGIN").await;
+        cluster.later(1, "START TRANSACTION").await;
         cluster.run(1, "UPDATE items SET name = 'user' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
     };
     let afterwards = async |cluster: &mut Cluster| {
@@ -198,11 +217,17 @@ async fn a_user_holds_a_lock_while_concord_applies() {
 /// The lock is given up without a change: what Concord brought stands.
 #[tokio::test]
 async fn a_user_holds_a_lock_and_rolls_back() {
-    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    for kinds in [BOTH_POSTGRES, WITH_MARIADB] {
+        a_lock_is_held_and_rolled_back(kinds).await;
+    }
+}
+
+async fn a_lock_is_held_and_rolled_back(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]").await;
     cluster.run(0, "UPDATE items SET name = 'engine' WHERE id = 1; INSERT INTO items VALUES (4, 'new', 0)").await;
     let meanwhile = async |cluster: &mut Cluster| {
         cluster
-            .run(1, "BEGIN; UPDATE items SET name = 'user' WHERE id = 1; INSERT INTO items VALUES (4, 'user', 1)")
+            .run(1, "START TRANSACTION; UPDATE items SET name = 'user' WHERE id = 1; INSERT INTO items VALUES (4, 'user', 1)")
             .await;
     };
     let afterwards = async |cluster: &mut Cluster| {
@@ -219,23 +244,34 @@ async fn a_user_holds_a_lock_and_rolls_back() {
 /// that it has inserted, a unique value that it has taken, a row that others refer to, a row that it deletes, a whole table.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_holds_up_nothing_else() {
+    for kinds in [BOTH_POSTGRES, WITH_MARIADB] {
+        nothing_else_is_held_up(kinds).await;
+    }
+}
+
+async fn nothing_else_is_held_up(kinds: &[Kind]) {
     let setup = |_| {
         "CREATE TABLE owners (id integer PRIMARY KEY); CREATE TABLE notes (id integer PRIMARY KEY);
-         CREATE TABLE items (id integer PRIMARY KEY, seat text UNIQUE, owner integer REFERENCES owners (id));
+         CREATE TABLE items (id integer PRIMARY KEY, seat varchar(40) UNIQUE, owner integer REFERENCES owners (id));
          INSERT INTO owners VALUES (1), (2); INSERT INTO items VALUES (1, 'a', 1), (2, 'b', 1)"
             .to_owned()
     };
-    let mut cluster = Cluster::new(BOTH_POSTGRES, setup, "[tables.items]\n[tables.notes]").await;
+    let mut cluster = Cluster::new(kinds, setup, "[tables.items]\n[tables.notes]").await;
     // GIVEN a user who has begun much and ended nothing
     let mut users = Vec::new();
+    let lock = match kinds[1] {
+        // Which ends with whatever is done next.
+        Kind::Mariadb => "LOCK TABLES notes READ",
+        _ => "LOCK TABLE notes IN SHARE MODE",
+    };
     for sql in [
         "INSERT INTO items VALUES (50, 'mine', 1)",
-        "SELECT FROM owners WHERE id = 2 FOR UPDATE",
+        "SELECT 1 FROM owners WHERE id = 2 FOR UPDATE",
         "DELETE FROM items WHERE id = 2",
-        "LOCK TABLE notes IN SHARE MODE",
+        lock,
     ] {
         let mut user = cluster.nodes[1].database.user_as(As::Sync).await;
-        user.execute(&format!("BEGIN; {sql}")).await;
+        user.execute(&format!("START TRANSACTION; {sql}")).await;
         users.push(user);
     }
     // WHEN what needs that is brought among a thousand others
@@ -255,7 +291,7 @@ async fn an_open_transaction_holds_up_nothing_else() {
     assert_eq!(summary.exit_code(), 1);
     cluster.holds_at(1, "SELECT count(*), min(id) FROM items WHERE id <> 2", &["1000|1001"]).await;
     // AND as soon as the user is done the rest does
-    for user in &mut users {
+    for mut user in users {
         user.execute("ROLLBACK").await;
     }
     cluster.settle().await;
@@ -266,7 +302,13 @@ async fn an_open_transaction_holds_up_nothing_else() {
 /// A user who waits for Concord's locks writes upon what Concord wrote, and that is no conflict.
 #[tokio::test]
 async fn a_user_waits_for_concord() {
-    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    for kinds in [BOTH_POSTGRES, WITH_MARIADB] {
+        a_user_waits(kinds).await;
+    }
+}
+
+async fn a_user_waits(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "[tables.items]").await;
     cluster.run(0, "UPDATE items SET name = 'engine', amount = 100 WHERE id = 1").await;
     let mut other = cluster.nodes[1].database.user().await;
     let (sender, waiting) = tokio::sync::oneshot::channel();
@@ -283,10 +325,51 @@ async fn a_user_waits_for_concord() {
     cluster.holds("SELECT * FROM items WHERE id = 1", &["1|engine|101"]).await;
 }
 
+/// Of two who hold what the other wants MariaDB undoes the one that has written less. That is Concord here: it begins anew,
+/// finds what the user has done meanwhile, and nothing of its first attempt is left.
+#[tokio::test]
+async fn a_deadlock_is_begun_anew() {
+    let setup = |kind| match kind {
+        Kind::Mariadb => format!("{ITEMS}; CREATE TABLE ballast (id integer PRIMARY KEY)"),
+        _ => ITEMS.to_owned(),
+    };
+    let mut cluster = Cluster::new(WITH_MARIADB, setup, SUM).await;
+    let deadlocks = "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status
+                     WHERE variable_name = 'INNODB_DEADLOCKS'";
+    let before: i64 = cluster.rows(1, deadlocks).await[0].parse().expect("a number");
+    cluster.run(0, "UPDATE items SET amount = amount + 1; INSERT INTO items VALUES (4, 'new', 40)").await;
+    let meanwhile = async |cluster: &mut Cluster| {
+        cluster
+            .run(
+                1,
+                "START TRANSACTION; INSERT INTO ballast SELECT seq FROM seq_1_to_2000;
+                 UPDATE items SET amount = amount + 100 WHERE id = 2",
+            )
+            .await;
+    };
+    // Whichever of the others it has written before it came to the second.
+    let afterwards = async |cluster: &mut Cluster| {
+        somebody_waits(&cluster.nodes[1].database).await;
+        cluster.run(1, "UPDATE items SET amount = amount + 100 WHERE id IN (1, 3); COMMIT").await;
+    };
+    let summary = cluster.sync_around("read-done", meanwhile, afterwards).await;
+    assert_eq!((summary.failed, summary.away), (None, vec![]));
+    let after: i64 = cluster.rows(1, deadlocks).await[0].parse().expect("a number");
+    assert!(after > before, "nobody was in anybody's way");
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items ORDER BY id", &["111", "121", "131", "40"]).await;
+}
+
 /// Transactions that write early and commit after others, some of whose numbers are lower and some higher.
 #[tokio::test]
 async fn late_commits_are_neither_skipped_nor_read_twice() {
-    let mut cluster = items(BOTH_POSTGRES, SUM).await;
+    for kinds in [BOTH_POSTGRES, &[Kind::Mariadb, Kind::Postgres]] {
+        commits_late(kinds).await;
+    }
+}
+
+async fn commits_late(kinds: &[Kind]) {
+    let mut cluster = items(kinds, SUM).await;
     let mut late: Vec<User> = Vec::new();
     for id in 1..=3 {
         let mut user = cluster.nodes[0].database.user().await;
@@ -356,11 +439,20 @@ async fn an_orphaned_prepared_transaction() {
     cluster.holds("SELECT amount FROM items ORDER BY id", &["11", "21", "43"]).await;
 }
 
-/// Eight writers on PostgreSQL, one each at another PostgreSQL and at SQLite, while a session syncs on and on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_writers() {
-    let mut cluster = items(&[Kind::Postgres, Kind::Postgres, Kind::Sqlite], SUM).await;
-    let end = Instant::now() + Duration::from_secs(20);
+    write_on_and_on(&[Kind::Postgres, Kind::Postgres, Kind::Sqlite], 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_on_mariadb() {
+    write_on_and_on(&[Kind::Mariadb, Kind::Postgres, Kind::Sqlite], 10).await;
+}
+
+/// Eight writers at the first node and one at each other, while a session syncs on and on.
+async fn write_on_and_on(kinds: &[Kind], seconds: u64) {
+    let mut cluster = items(kinds, SUM).await;
+    let end = Instant::now() + Duration::from_secs(seconds);
     let (acknowledged, writing) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(true)));
     let mut writers = Vec::new();
     for writer in 0..10_i64 {
@@ -383,7 +475,10 @@ async fn many_writers() {
                 match user.try_execute(&sql).await {
                     Ok(()) => drop(acknowledged.fetch_add(count, Ordering::SeqCst)),
                     // Two writers of two rows each.
-                    Err(error) => assert!(error.contains("deadlock") || error.contains("locked"), "{error}"),
+                    Err(error) => {
+                        let error = error.to_lowercase();
+                        assert!(error.contains("deadlock") || error.contains("lock"), "{error}");
+                    }
                 }
             }
         }));

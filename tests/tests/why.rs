@@ -130,7 +130,8 @@ async fn one_way(kinds: &[Kind]) {
 }
 
 async fn keys_of_several_columns(kinds: &[Kind]) {
-    let setup = "CREATE TABLE items (part text NOT NULL, id integer NOT NULL, name text, PRIMARY KEY (part, id));
+    let setup =
+        "CREATE TABLE items (part varchar(99) NOT NULL, id integer NOT NULL, name text, PRIMARY KEY (part, id));
                  INSERT INTO items VALUES ('a b', 1, 'one')";
     let mut cluster = Cluster::new(kinds, |_| setup.to_owned(), "[tables.items]\n").await;
     cluster.run(0, "UPDATE items SET name = 'new'").await;

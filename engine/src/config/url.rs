@@ -54,7 +54,10 @@ pub(super) fn address(pieces: &[Piece], folder: &Path) -> Result<Address, Failur
             let identity = postgres(&url)?;
             Ok(Address { target: Target::new(url), identity, literal_password })
         }
-        "mysql" | "mariadb" => Err(fail("MySQL and MariaDB are not supported by this version yet", kinds())),
+        "mysql" | "mariadb" => {
+            let identity = mysql(&url)?;
+            Ok(Address { target: Target::new(url), identity, literal_password })
+        }
         // A kind of database this module has nothing particular to say about.
         _ if node::kinds().any(|kind| kind == scheme) => {
             Ok(Address { identity: url.clone(), target: Target::new(url), literal_password })
@@ -71,7 +74,8 @@ pub(super) fn address(pieces: &[Piece], folder: &Path) -> Result<Address, Failur
     }
 }
 
-const FORMS: &str = "URLs look like postgres://user@host/database or sqlite:path/to/file.db";
+const FORMS: &str =
+    "URLs look like postgres://user@host/database, mysql://user@host/database or sqlite:path/to/file.db";
 
 fn kinds() -> String {
     format!("kinds of database: {}", node::kinds().collect::<Vec<_>>().join(", "))
@@ -154,6 +158,30 @@ fn postgres(url: &str) -> Result<String, Failure> {
     let database = parameter(&["dbname"]).unwrap_or_else(|| path.to_owned());
     let database = if database.is_empty() { parsed.username().to_owned() } else { database };
     Ok(format!("postgres {host} {port} {database}"))
+}
+
+fn mysql(url: &str) -> Result<String, Failure> {
+    const FORM: &str = "a MySQL or MariaDB URL looks like mysql://user@host:3306/database; in names and passwords
+\
+                        the characters / ? # @ : % are percent-encoded, or come as they are from ${VAR} or ${file:PATH}";
+    let parsed = Url::parse(url).map_err(|why| fail(format!("not a valid URL: {why}"), FORM))?;
+    if parsed.cannot_be_a_base() {
+        return Err(fail("not a valid URL: `//` is missing after the first colon", FORM));
+    }
+    // All of these are what is left of a password that was not encoded.
+    let path = parsed.path().trim_start_matches('/');
+    if path.contains(['@', '/', '=', '&'])
+        || parsed.fragment().is_some()
+        || parsed.query().is_some_and(|q| q.contains('@'))
+    {
+        return Err(fail("not a valid URL: it goes on after the name of the database", FORM));
+    }
+    if path.is_empty() {
+        return Err(fail("the URL names no database", FORM));
+    }
+    let host = parsed.host_str().unwrap_or_default().to_lowercase();
+    let socket = parsed.query_pairs().find(|(name, _)| name == "socket").map(|(_, value)| value.into_owned());
+    Ok(format!("mysql {host} {} {path} {}", parsed.port().unwrap_or(3306), socket.unwrap_or_default()))
 }
 
 fn sqlite(rest: &str, folder: &Path) -> Result<(Target, String), Failure> {

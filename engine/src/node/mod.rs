@@ -9,6 +9,8 @@
 pub mod apply;
 pub mod blueprint;
 mod error;
+mod mysql;
+mod patience;
 mod postgres;
 mod registry;
 mod scan;

@@ -10,6 +10,7 @@ type Connect = for<'a> fn(&'a str) -> futures::future::BoxFuture<'a, Result<Box<
 
 /// One line for each kind of database: the schemes of its URLs, and how to connect.
 const KINDS: &[(&[&str], Connect)] = &[
+    (&["mysql", "mariadb"], |url| Box::pin(super::mysql::connect(url))),
     (&["postgres", "postgresql"], |url| Box::pin(super::postgres::connect(url))),
     (&["sqlite"], |url| Box::pin(super::sqlite::connect(url))),
 ];

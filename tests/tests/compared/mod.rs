@@ -16,8 +16,12 @@ use concord_tests::{As, Cluster, Kind, PATIENCE, wait_until};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-const PAIRS: [&[Kind]; 3] =
-    [&[Kind::Sqlite, Kind::Sqlite], &[Kind::Sqlite, Kind::Postgres], &[Kind::Postgres, Kind::Sqlite]];
+const PAIRS: [&[Kind]; 4] = [
+    &[Kind::Sqlite, Kind::Sqlite],
+    &[Kind::Sqlite, Kind::Postgres],
+    &[Kind::Postgres, Kind::Sqlite],
+    &[Kind::Postgres, Kind::Mariadb],
+];
 
 const ALL: &str = "SELECT * FROM t ORDER BY id";
 
@@ -63,6 +67,11 @@ async fn traces(cluster: &mut Cluster, at: usize) -> Vec<String> {
     let sql = match cluster.nodes[at].database.kind() {
         Kind::Sqlite => {
             "SELECT name FROM sqlite_schema WHERE name LIKE '%concord%' OR name LIKE 'history_store%' ORDER BY name"
+        }
+        Kind::Mariadb => {
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND (table_name LIKE '%concord%'
+                OR table_name LIKE 'history_store%')
+             UNION ALL SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() ORDER BY 1"
         }
         Kind::Postgres => {
             "SELECT nspname FROM pg_namespace WHERE nspname IN ('concord', 'history_store')

@@ -52,7 +52,7 @@ async fn each_operation_can_be_switched_off() {
 async fn mappings_are_heeded() {
     let setup = |kind: Kind| match kind {
         Kind::Sqlite => "CREATE TABLE t (id integer PRIMARY KEY, name text, notes text)".to_owned(),
-        Kind::Postgres => {
+        _ => {
             "CREATE TABLE \"Kunden\" (id integer PRIMARY KEY, \"Vollname\" text, secret text DEFAULT 'own')".to_owned()
         }
     };
@@ -76,7 +76,7 @@ async fn mappings_are_heeded() {
 async fn references_are_heeded() {
     let setup = |_| {
         "CREATE TABLE parent (id integer PRIMARY KEY);
-         CREATE TABLE child (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent)"
+         CREATE TABLE child (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent (id))"
             .to_owned()
     };
     let config =
@@ -108,8 +108,8 @@ async fn unique_values_change_places() {
 async fn nothing_goes_along_unasked() {
     let setup = |_| {
         "CREATE TABLE parent (id integer PRIMARY KEY);
-         CREATE TABLE child (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent ON DELETE CASCADE);
-         CREATE TABLE own (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent ON DELETE CASCADE)"
+         CREATE TABLE child (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent (id) ON DELETE CASCADE);
+         CREATE TABLE own (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent (id) ON DELETE CASCADE)"
             .to_owned()
     };
     let config =

@@ -79,6 +79,42 @@ async fn missing_rights_are_told_exactly() {
     }
 }
 
+/// The same of an account of MariaDB: with nothing but the rights that were told, rows are written as the file says.
+#[tokio::test]
+async fn an_account_needs_no_more_than_is_told() {
+    let cases: [(&str, &[&str], &[&str]); 4] = [
+        ("\"update\"", &["UPDATE"], &["1|a|9", "2|b|1"]),
+        ("\"delete\"", &["DELETE"], &["1|b|1"]),
+        ("\"insert\"", &["INSERT"], &["1|b|1", "2|b|1", "3|a|9"]),
+        ("\"insert\", \"update\", \"delete\"", &["INSERT", "UPDATE", "DELETE"], &["1|a|9", "3|a|9"]),
+    ];
+    for (operations, missing, expected) in cases {
+        let config = format!("{ONE_WAY}operations = [{operations}]\n");
+        let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Mariadb], table, &config).await;
+        cluster.run(0, "INSERT INTO t VALUES (1, 'a', 9), (3, 'a', 9)").await;
+        cluster.run(1, "INSERT INTO t VALUES (1, 'b', 1), (2, 'b', 1)").await;
+        let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
+        let name = admin.cell("SELECT database()").await;
+        let less =
+            format!("REVOKE SELECT, INSERT, UPDATE, DELETE ON {name}.* FROM app@'%'; GRANT SELECT ON t TO app@'%'");
+        admin.execute(&less).await;
+        cluster.connect_as(1, As::App);
+        let problems = cluster.session().check().await.expect("all are there").problems;
+        let grants: Vec<&str> = problems.iter().filter_map(|problem| problem.lines().nth(1)).map(str::trim).collect();
+        let told: Vec<String> =
+            missing.iter().map(|right| format!("GRANT {right} ON `{name}`.`t` TO 'app'@'%';")).collect();
+        assert_eq!(grants, told, "{operations}: {problems:#?}");
+        admin.execute(&told.concat()).await;
+        assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
+        let summary = cluster.sync().await;
+        assert_eq!(summary.exit_code(), 0, "{operations}: {summary:#?}");
+        let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+        let rows = owner.rows(ALL).await.into_iter();
+        let rows: Vec<String> = rows.map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("|")).collect();
+        assert_eq!(rows, expected, "{operations}");
+    }
+}
+
 /// `mode = "compare"` of a node holds for all tables, so that nothing is installed at any.
 #[tokio::test]
 async fn a_node_that_is_compared_needs_nothing_anywhere() {

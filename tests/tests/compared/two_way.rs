@@ -118,7 +118,7 @@ async fn of_three_the_latest_wins() {
 async fn a_column_that_the_latest_row_lacks_is_of_the_latest_that_has_it() {
     let setup = |kind| match kind {
         Kind::Sqlite => "CREATE TABLE t (id integer PRIMARY KEY, name text, at bigint)".to_owned(),
-        Kind::Postgres => "CREATE TABLE t (id integer PRIMARY KEY, name text, at bigint, notes text)".to_owned(),
+        _ => "CREATE TABLE t (id integer PRIMARY KEY, name text, at bigint, notes text)".to_owned(),
     };
     let kinds = [Kind::Sqlite, Kind::Postgres, Kind::Postgres];
     let config = format!("{TWO_WAY}[tables.t.nodes.a]\nomit = [\"notes\"]\n");

@@ -1,13 +1,17 @@
 //! Writing: how many rows were really written and deleted, and which of them others have changed.
 
 use concord::model::{Cut, Key, Row, TableSpec, Value};
-use concord::node::{Node, Sync, WriteMode};
+use concord::node::{Constraint, ErrorKind, Node, Sync, WriteMode};
 use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
-    every: [counts, counts_with_a_trigger, where_unread_entries_were_purged_all_rows_count_as_changed]
+    every: [
+        counts, counts_with_a_trigger, a_taken_value_is_told, where_unread_entries_were_purged_all_rows_count_as_changed,
+    ]
+    standard: []
     sqlite: [counts_beside_an_ignoring_key]
     postgres: [counts_with_a_deferrable_key]
+    mariadb: [counts_beside_a_hashed_unique]
 }
 
 async fn counts(kind: Kind) {
@@ -18,9 +22,10 @@ async fn counts_with_a_trigger(kind: Kind) {
     let body = match kind {
         Kind::Sqlite => "BEGIN INSERT INTO log VALUES (1), (2); END",
         Kind::Postgres => "FOR EACH ROW EXECUTE FUNCTION told()",
+        Kind::Mariadb => "FOR EACH ROW INSERT INTO log VALUES (1), (2)",
     };
     let function = match kind {
-        Kind::Sqlite => "",
+        Kind::Sqlite | Kind::Mariadb => "",
         Kind::Postgres => {
             "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql
              AS 'BEGIN INSERT INTO public.log VALUES (1), (2); RETURN NULL; END';"
@@ -35,6 +40,10 @@ async fn counts_with_a_trigger(kind: Kind) {
 
 async fn counts_beside_an_ignoring_key(kind: Kind) {
     counted(kind, "CREATE TABLE items (id integer PRIMARY KEY ON CONFLICT IGNORE, name text COLLATE NOCASE)").await;
+}
+
+async fn counts_beside_a_hashed_unique(kind: Kind) {
+    counted(kind, "CREATE TABLE items (id integer PRIMARY KEY, name text, more text UNIQUE)").await;
 }
 
 async fn counts_with_a_deferrable_key(kind: Kind) {
@@ -57,7 +66,16 @@ async fn counted(kind: Kind, setup: &str) {
     let database = Database::new(kind).await;
     let (mut node, specs) = installed(&database, setup).await;
     node.begin_apply(&specs).await.expect("a transaction");
-    let all: Vec<Row> = (1..=4).map(|id| vec![Value::Int(id), Value::text("x")].into()).collect();
+    let all: Vec<Row> = (1..=4)
+        .map(|id| {
+            let cells = specs[0].columns.iter().map(|column| match column.name.as_str() {
+                "id" => Value::Int(id),
+                "more" => Value::text(id.to_string()),
+                _ => Value::text("x"),
+            });
+            cells.collect()
+        })
+        .collect();
     let rows = |ids: std::ops::Range<usize>| all[ids].iter().collect::<Vec<&Row>>();
     for (mode, ids, written) in [
         (WriteMode::UpdateOnly, 0..2, 0),
@@ -100,4 +118,20 @@ async fn where_unread_entries_were_purged_all_rows_count_as_changed(kind: Kind) 
         node.rollback().await.expect("it ends");
         assert_eq!(unseen, expected);
     }
+}
+
+/// A row that may only be created is let be where its own key is there, and refused where another row has its unique value.
+async fn a_taken_value_is_told(kind: Kind) {
+    let database = Database::new(kind).await;
+    let setup =
+        "CREATE TABLE items (id integer PRIMARY KEY, name varchar(20) UNIQUE); INSERT INTO items VALUES (1, 'x')";
+    database.user_as(As::Sync).await.execute(setup).await;
+    let mut node = database.node().await;
+    let specs = vec![spec(&mut *node, "items", 0).await];
+    node.begin_mend(&specs).await.expect("a transaction");
+    let rows: [Row; 2] = [1, 2].map(|id| vec![Value::Int(id), Value::text("x")].into());
+    let error = node.write(&[(&specs[0], &[&rows[0], &rows[1]], WriteMode::InsertOnly)]).await;
+    assert_eq!(error.expect_err("the value is taken").kind, ErrorKind::Constraint(Constraint::Unique));
+    node.rollback().await.expect("it can be given up");
+    assert_eq!(database.user().await.cell("SELECT count(*) FROM items").await, "1");
 }

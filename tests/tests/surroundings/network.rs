@@ -10,9 +10,11 @@ use super::ended;
 
 const KINDS: &[Kind] = &[Kind::Postgres, Kind::Sqlite, Kind::Postgres];
 
+const WITH_MARIADB: &[Kind] = &[Kind::Mariadb, Kind::Sqlite, Kind::Postgres];
+
 /// A scene whose first node is reached by a way that can be blocked.
-async fn behind_a_proxy() -> (Scene, Proxy) {
-    let mut scene = Scene::bare(KINDS, 1000).await;
+async fn behind_a_proxy(kinds: &[Kind]) -> (Scene, Proxy) {
+    let mut scene = Scene::bare(kinds, 1000).await;
     let proxy = Proxy::to(&scene.databases[0]);
     scene.concord.env("NODE_a", proxy.url());
     scene.concord.run(&["install"]).await.ok();
@@ -27,8 +29,17 @@ async fn others_agree(scene: &mut Scene, when: &str) {
 
 #[tokio::test]
 async fn connections_that_are_cut_at_any_point() {
-    let mut rng = Seed::new("surroundings::network::connections_that_are_cut_at_any_point").rng(0);
-    let (mut scene, proxy) = behind_a_proxy().await;
+    cut_at_any_point(KINDS, "surroundings::network::connections_that_are_cut_at_any_point").await;
+}
+
+#[tokio::test]
+async fn connections_to_mariadb_that_are_cut_at_any_point() {
+    cut_at_any_point(WITH_MARIADB, "surroundings::network::connections_to_mariadb_that_are_cut_at_any_point").await;
+}
+
+async fn cut_at_any_point(kinds: &[Kind], test: &'static str) {
+    let mut rng = Seed::new(test).rng(0);
+    let (mut scene, proxy) = behind_a_proxy(kinds).await;
     for point in breaking_points() {
         scene.write_everywhere(&mut rng).await;
         let file = scene.concord.path("paused");
@@ -47,7 +58,7 @@ async fn connections_that_are_cut_at_any_point() {
 #[tokio::test]
 async fn silence() {
     let mut rng = Seed::new("surroundings::network::silence").rng(0);
-    let (mut scene, proxy) = behind_a_proxy().await;
+    let (mut scene, proxy) = behind_a_proxy(KINDS).await;
     for point in ["read-done", "apply-written"] {
         scene.write_everywhere(&mut rng).await;
         let file = scene.concord.path("paused");
@@ -96,7 +107,7 @@ async fn a_server_that_takes_its_time() {
 
 #[tokio::test]
 async fn a_watch_goes_on_while_a_network_is_away() {
-    let (mut scene, proxy) = behind_a_proxy().await;
+    let (mut scene, proxy) = behind_a_proxy(KINDS).await;
     let mut watch = scene.concord.start(&["watch", "--every", "20ms"]);
     watch.line("watching").await;
     proxy.set(Mode::Closed);
@@ -120,7 +131,7 @@ async fn a_watch_goes_on_while_a_network_is_away() {
 #[tokio::test]
 async fn servers_that_take_no_connections() {
     let mut rng = Seed::new("surroundings::network::servers_that_take_no_connections").rng(0);
-    let (mut scene, proxy) = behind_a_proxy().await;
+    let (mut scene, proxy) = behind_a_proxy(KINDS).await;
     for code in ["57P03", "53300"] {
         proxy.set(Mode::Answering(code));
         scene.write_everywhere(&mut rng).await;

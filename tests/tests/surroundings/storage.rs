@@ -15,7 +15,7 @@ fn breakable(kind: Kind) -> String {
     let items =
         "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
     match kind {
-        Kind::Sqlite => items.to_owned(),
+        Kind::Sqlite | Kind::Mariadb => items.to_owned(),
         Kind::Postgres => format!(
             "{items}; CREATE TABLE broken (code text);
              CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -107,7 +107,7 @@ async fn a_user_rolls_back(kinds: &[Kind]) {
 }
 
 const NUMBERS: &str =
-    "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO items
+    "INSERT INTO items WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
                        SELECT i, 'item ' || i, i FROM n";
 
 /// More than one statement of the engine's takes.

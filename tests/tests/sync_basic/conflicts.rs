@@ -139,7 +139,7 @@ async fn a_part_of_the_journal(kinds: &[Kind]) {
     );
     let status = cluster.session().status().await.expect("a status");
     for (at, kind) in kinds.iter().enumerate() {
-        let journal = if *kind == Kind::Sqlite { "concord_journal" } else { "concord.journal" };
+        let journal = if *kind == Kind::Postgres { "concord.journal" } else { "concord_journal" };
         let rows = cluster.rows(at, &format!("SELECT count(*) FROM {journal}")).await;
         assert_eq!(status.nodes[at].conflicts.to_string(), rows[0]);
     }

@@ -10,12 +10,8 @@ use concord::sync::Summary;
 use concord_tests::{As, Cluster, Kind, Seed};
 
 concord_tests::clusters! {
-    pairs: [
-        thousands_turned_around, thousands_turned_around_beside_a_violation, a_chain_that_ends_at_a_users_row,
-        a_swap_beside_a_row_that_cannot_be_written, a_circle_that_a_refused_row_breaks, a_circle_that_a_busy_row_breaks,
-        a_swap_of_children_beside_an_orphan, columns_of_a_composite,
-        a_swap_of_many_values_at_once, a_check_that_leaves_no_other_value, values_that_references_follow, any_values_among_any_rows,
-    ]
+    pairs: [thousands_turned_around, thousands_turned_around_beside_a_violation, a_chain_that_ends_at_a_users_row, a_swap_beside_a_row_that_cannot_be_written, a_circle_that_a_refused_row_breaks, a_circle_that_a_busy_row_breaks, a_swap_of_children_beside_an_orphan, columns_of_a_composite, a_swap_of_many_values_at_once, values_that_references_follow, any_values_among_any_rows]
+    standard: [a_check_that_leaves_no_other_value]
     many: [the_same_value_from_two_nodes]
     all: []
 }
@@ -57,7 +53,7 @@ async fn thousands_turned_around(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, |_| format!("{SEATS}; {}", numbered(12_000)), TABLES).await;
     cluster.run(0, TURN).await;
     let (summary, attempts) = counted(&mut cluster).await;
-    assert_eq!(summary.waiting, 0);
+    assert_eq!(summary.waiting, 0, "{:?}", cluster.reasons("b").await.first());
     assert!(attempts <= 3, "{attempts} attempts");
     cluster.settle().await;
     cluster.holds(TURNED, &["12000"]).await;
@@ -206,7 +202,7 @@ fn refuse(kind: Kind) -> String {
             "CREATE TRIGGER refuse BEFORE UPDATE ON seats WHEN NEW.note = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END"
                 .to_owned()
         }
-        Kind::Postgres => "ALTER TABLE seats ADD CHECK (note <> 'bad')".to_owned(),
+        Kind::Postgres | Kind::Mariadb => "ALTER TABLE seats ADD CHECK (note <> 'bad')".to_owned(),
     }
 }
 
@@ -257,8 +253,8 @@ async fn a_check_that_leaves_no_other_value(kinds: &[Kind]) {
 /// Moving a value that references follow would take their rows along, for good: it stays, and the rows wait.
 async fn values_that_references_follow(kinds: &[Kind]) {
     let setup = |_| {
-        "CREATE TABLE seats (id integer PRIMARY KEY, seat text UNIQUE);
-         CREATE TABLE guests (id integer PRIMARY KEY, seat text REFERENCES seats (seat) ON UPDATE CASCADE);
+        "CREATE TABLE seats (id integer PRIMARY KEY, seat varchar(99) UNIQUE);
+         CREATE TABLE guests (id integer PRIMARY KEY, seat varchar(99) REFERENCES seats (seat) ON UPDATE CASCADE);
          INSERT INTO seats VALUES (1, 'left'), (2, 'right'); INSERT INTO guests VALUES (1, 'left'), (2, 'right')"
             .to_owned()
     };

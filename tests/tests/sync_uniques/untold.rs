@@ -6,10 +6,8 @@ use concord_tests::{As, Cluster, Kind};
 use super::{SEATS, SWAP, TABLES, counted, numbered, refuse};
 
 concord_tests::clusters! {
-    pairs: [
-        a_part_of_the_rows, a_part_of_the_rows_beside_violations, the_part_that_counts_changes_hands,
-        a_value_that_the_database_works_out, rows_that_may_only_be_created,
-    ]
+    pairs: [a_value_that_the_database_works_out, rows_that_may_only_be_created]
+    standard: [a_part_of_the_rows, a_part_of_the_rows_beside_violations, the_part_that_counts_changes_hands]
     many: []
     all: []
 }
@@ -94,6 +92,7 @@ async fn a_value_that_the_database_works_out(kinds: &[Kind]) {
     let setup = |kind| {
         let generated = match kind {
             Kind::Sqlite => "seat text AS (lower(name)) UNIQUE",
+            Kind::Mariadb => "seat varchar(99) AS (lower(name)) STORED UNIQUE",
             Kind::Postgres => "seat text GENERATED ALWAYS AS (lower(name)) STORED UNIQUE",
         };
         format!(
@@ -111,7 +110,10 @@ async fn a_value_that_the_database_works_out(kinds: &[Kind]) {
 /// Rows that are not replaced keep their values when others are written around them.
 async fn rows_that_may_only_be_created(kinds: &[Kind]) {
     for unique in ["", "; CREATE UNIQUE INDEX taken ON seats (seat) WHERE id > 0"] {
-        only_created(kinds, unique).await;
+        // MariaDB has no index over a part of the rows.
+        if unique.is_empty() || !kinds.contains(&Kind::Mariadb) {
+            only_created(kinds, unique).await;
+        }
     }
 }
 

@@ -158,7 +158,7 @@ fn prepared(kind: Kind) -> String {
 async fn forget(cluster: &mut Cluster) {
     for node in &mut cluster.nodes {
         let of = |table: &str| match node.database.kind() {
-            Kind::Sqlite => format!("DELETE FROM history_store_{table};"),
+            Kind::Sqlite | Kind::Mariadb => format!("DELETE FROM history_store_{table};"),
             Kind::Postgres => format!("DELETE FROM history_store.{table};"),
         };
         let sql: String = ["t", "words", "pairs"].into_iter().map(of).collect();

@@ -20,7 +20,7 @@ fn table(kind: Kind) -> String {
 async fn what_is_on_its_way_or_waits_is_counted_apart() {
     let setup = |kind: Kind| match kind {
         Kind::Sqlite => table(kind),
-        Kind::Postgres => table(kind) + "; ALTER TABLE t ADD CONSTRAINT small CHECK (n < 1000)",
+        Kind::Postgres | Kind::Mariadb => table(kind) + "; ALTER TABLE t ADD CONSTRAINT small CHECK (n < 1000)",
     };
     let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite], setup, "[tables.t]\n").await;
     cluster.run(0, "UPDATE t SET n = 2000 WHERE id = 1").await;

@@ -152,7 +152,7 @@ async fn what_moves_on_meanwhile_is_left_to_its_user() {
 async fn what_a_node_refuses_is_told_and_does_not_wait() {
     let setup = |kind: Kind| match kind {
         Kind::Sqlite => table(kind),
-        Kind::Postgres => table(kind) + "; ALTER TABLE t ADD CONSTRAINT small CHECK (n < 20)",
+        Kind::Postgres | Kind::Mariadb => table(kind) + "; ALTER TABLE t ADD CONSTRAINT small CHECK (n < 20)",
     };
     let mut cluster = Cluster::new(PAIRS[1], setup, "[tables.t]\n").await;
     cluster.run(0, "UPDATE t SET n = 20 WHERE id = 2; UPDATE t SET n = 7 WHERE id = 3").await;
@@ -170,7 +170,7 @@ async fn what_a_node_refuses_is_told_and_does_not_wait() {
 #[tokio::test]
 async fn columns_come_from_where_they_live() {
     let setup = |kind: Kind| match kind {
-        Kind::Postgres => table(kind),
+        Kind::Postgres | Kind::Mariadb => table(kind),
         Kind::Sqlite => "CREATE TABLE t (id bigint PRIMARY KEY, zahl bigint NOT NULL);
              INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)"
             .to_owned(),

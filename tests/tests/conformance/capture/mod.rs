@@ -5,6 +5,7 @@
 //! the row without changing it ([`Case::touched`]).
 
 mod keys;
+mod mariadb;
 mod partitions;
 mod postgres;
 mod reactions;
@@ -215,6 +216,10 @@ fn items(kind: Kind) -> &'static str {
     match kind {
         Kind::Sqlite => {
             "CREATE TABLE items (id integer PRIMARY KEY, name text UNIQUE, amount integer NOT NULL DEFAULT 0);
+             INSERT INTO items VALUES (1, 'one', 10), (2, 'two', 20), (3, 'three', 30), (4, 'four', 40), (5, 'five', 50)"
+        }
+        Kind::Mariadb => {
+            "CREATE TABLE items (id int AUTO_INCREMENT PRIMARY KEY, name varchar(99) UNIQUE, amount int NOT NULL DEFAULT 0);
              INSERT INTO items VALUES (1, 'one', 10), (2, 'two', 20), (3, 'three', 30), (4, 'four', 40), (5, 'five', 50)"
         }
         Kind::Postgres => {

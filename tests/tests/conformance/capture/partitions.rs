@@ -5,11 +5,13 @@ use concord_tests::Kind;
 
 concord_tests::conformance! {
     every: []
+    standard: []
     sqlite: []
     postgres: [
         insert_through_the_root, write_to_a_leaf, move_between_leaves, leaf_truncated, root_truncated, two_levels,
         leaf_with_another_column_order, copy_into_a_leaf, a_leaf_alone,
     ]
+    mariadb: []
 }
 
 /// Three leaves by region, with the columns of one in another order.

@@ -5,6 +5,7 @@ use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
     every: []
+    standard: []
     sqlite: []
     postgres: [
         truncate, truncate_cascade, truncate_several, truncate_and_refill, truncate_rolled_back, session_settings,
@@ -12,6 +13,7 @@ concord_tests::conformance! {
         set_role, replica_role, function_and_do_block, security_definer, row_security, inheritance_child,
         generated_columns, other_schema, transaction_time_is_not_the_time_of_the_change,
     ]
+    mariadb: []
 }
 
 async fn truncate(kind: Kind) {

@@ -6,6 +6,7 @@ use concord_tests::Kind;
 
 concord_tests::conformance! {
     every: []
+    standard: []
     sqlite: [
         replace_same_key, replace_new_key, replace_through_another_unique, replace_hitting_two_rows,
         replace_hitting_three_rows, insert_or_ignore, update_or_replace, update_or_replace_of_the_key,
@@ -15,6 +16,7 @@ concord_tests::conformance! {
         replace_through_an_expression_index, replace_through_a_collation,
     ]
     postgres: []
+    mariadb: []
 }
 
 async fn replace_same_key(kind: Kind) {

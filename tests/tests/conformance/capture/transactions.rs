@@ -4,13 +4,11 @@ use super::{Case, items, items_after, items_touched};
 use concord_tests::{As, Kind};
 
 concord_tests::conformance! {
-    every: [
-        transaction_rolled_back, savepoint_rolled_back, savepoint_released, several_tables, statement_that_fails,
-        insert_then_delete, delete_then_insert, changed_and_changed_back, connection_lost_in_a_transaction,
-        written_by_concords_own_role,
-    ]
+    every: [transaction_rolled_back, savepoint_rolled_back, savepoint_released, several_tables, statement_that_fails, insert_then_delete, delete_then_insert, changed_and_changed_back, connection_lost_in_a_transaction, written_by_concords_own_role]
+    standard: []
     sqlite: [or_rollback]
     postgres: [prepared_transaction, procedure_that_commits, exception_in_a_block, isolation_levels]
+    mariadb: []
 }
 
 async fn transaction_rolled_back(kind: Kind) {
@@ -26,7 +24,7 @@ async fn savepoint_rolled_back(kind: Kind) {
 
 async fn savepoint_released(kind: Kind) {
     let sql = "BEGIN; SAVEPOINT a; UPDATE items SET amount = 0 WHERE id = 1; SAVEPOINT b;
-               DELETE FROM items WHERE id = 2; RELEASE b; RELEASE a; COMMIT";
+               DELETE FROM items WHERE id = 2; RELEASE SAVEPOINT b; RELEASE SAVEPOINT a; COMMIT";
     items_after(kind, sql, &["1", "2"]).await;
 }
 

@@ -1,0 +1,574 @@
+//! Writing: rows by key in few statements, and the looks that keep users' changes from being overwritten unread.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::mysql::MySqlRow;
+
+use super::capture::{APPLYING, NOTHING, token};
+use super::schema::one;
+use super::service::{LARGE, marks, parse};
+use super::wire::{Args, Wire, int, number, text};
+use super::{MySql, Phase, quote, sql};
+use crate::model::{Column, Cut, Domain, Key, OnGone, Row, TableSpec, Value};
+use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Result, WriteMode};
+
+const BEGIN: &str = "SET SESSION innodb_lock_wait_timeout = 3, lock_wait_timeout = 3; START TRANSACTION READ WRITE";
+
+/// Rows in one statement.
+const ROWS: usize = 1_000;
+
+/// Up to where a history was purged.
+const PURGED: &str = "SELECT p.cut FROM concord_purged AS p WHERE p.name = ?";
+
+/// Fails where it is evaluated, see [`failure::GUARD`](super::failure::GUARD).
+const FAIL: &str = "(SELECT 1 UNION ALL SELECT 2)";
+
+impl MySql {
+    pub(super) async fn open_apply(&mut self) -> Result<()> {
+        self.begin(Phase::Applying, BEGIN).await?;
+        let names = self.names.clone();
+        self.read_names().await?;
+        if !names.is_empty() && names != self.names {
+            return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
+        }
+        // As a former transaction may have left it.
+        if self.announced == NOTHING {
+            self.tell_triggers(String::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for a
+    /// user's; a list of no table tells triggers of users that it is not.
+    pub(super) async fn open_mend(&mut self) -> Result<()> {
+        self.begin(Phase::Applying, BEGIN).await?;
+        self.as_user = true;
+        self.tell_triggers(NOTHING.to_owned()).await
+    }
+
+    pub(super) async fn be_quick(&mut self) -> Result<()> {
+        // MySQL counts whole seconds, from one on.
+        let seconds = i32::from(!self.main()?.facts.maria);
+        let settings = format!("SET SESSION innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}");
+        self.main()?.run(&settings).await
+    }
+
+    /// Tells the triggers of these tables that the next statement is Concord's own. Those of other tables record what
+    /// references and users' triggers do there.
+    pub(super) async fn announce<'t>(&mut self, tables: impl Iterator<Item = &'t TableSpec>) -> Result<()> {
+        if self.as_user && self.announced == NOTHING {
+            return Ok(());
+        }
+        let mut tokens: Vec<String> = tables.filter(|_| !self.as_user).map(|spec| token(&spec.name)).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        self.tell_triggers(tokens.concat()).await
+    }
+
+    async fn tell_triggers(&mut self, announced: String) -> Result<()> {
+        if announced != self.announced {
+            self.main()?.run(&format!("SET {APPLYING} = {}", quote::literal(&announced))).await?;
+            self.announced = announced;
+        }
+        Ok(())
+    }
+
+    /// Whether the rows may refer to each other, so that the server would refuse them for their order.
+    fn refer_to_each_other<'t>(&self, tables: impl Iterator<Item = &'t TableSpec> + Clone) -> bool {
+        let names: HashSet<&str> = tables.clone().map(|spec| spec.local.as_str()).collect();
+        let within = |spec: &TableSpec| {
+            spec.references.iter().any(|reference| names.contains(reference.referenced_table.as_str()))
+        };
+        // What others refer to by another column than the key may change with the row: that is left to the server.
+        let by_key = |spec: &TableSpec| {
+            let is_key = |name: &String| spec.key_columns().any(|column| column.name == *name);
+            let whole = |names: &Vec<String>| names.len() == spec.key.len() && names.iter().all(is_key);
+            spec.referenced.iter().all(|reference| whole(&reference.referenced_columns))
+        };
+        tables.clone().any(within) && tables.clone().all(by_key)
+    }
+
+    /// See [`crate::node::Node::write`].
+    pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
+        let groups: Vec<_> = groups.iter().filter(|(_, rows, _)| !rows.is_empty()).copied().collect();
+        self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
+        let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, ..)| *spec));
+        if unchecked {
+            self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
+        }
+        let written = self.write_groups(&groups).await;
+        if unchecked {
+            self.check_again().await?;
+            let written = written?;
+            for (spec, rows, _) in &groups {
+                self.check_parents(spec, rows).await?;
+            }
+            return Ok(written);
+        }
+        written
+    }
+
+    async fn write_groups(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
+        let mut written = 0;
+        for (spec, rows, mode) in groups {
+            written += self.write_group(spec, rows, *mode).await?;
+        }
+        Ok(written)
+    }
+
+    /// Lets the server check references again, if there is still a transaction.
+    async fn check_again(&mut self) -> Result<()> {
+        match &mut self.main {
+            Some(main) if !main.broken => main.run("SET SESSION foreign_key_checks = 1").await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_group(&mut self, spec: &TableSpec, rows: &[&Row], mode: WriteMode) -> Result<u64> {
+        if mode != WriteMode::Upsert {
+            self.lenient.extend(rows.iter().map(|row| (spec.index, spec.key_of(row))));
+        }
+        match mode {
+            WriteMode::InsertOnly => self.write_new(spec, rows).await,
+            // Whoever mends may have no right to insert.
+            WriteMode::UpdateOnly if self.as_user => self.update_one_by_one(spec, rows).await,
+            WriteMode::UpdateOnly => {
+                let there = self.there(spec, rows, "FOR UPDATE").await?;
+                let old: Vec<&Row> = rows.iter().copied().filter(|row| there.contains(&spec.key_of(row))).collect();
+                self.write_whole(spec, &old).await
+            }
+            WriteMode::Upsert => self.write_whole(spec, rows).await,
+        }
+    }
+
+    /// Writes rows whether or not they are there.
+    async fn write_whole(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
+        if self.has_hashed_unique(spec).await? {
+            let there = self.there(spec, rows, "FOR UPDATE").await?;
+            let (old, new): (Vec<&Row>, Vec<&Row>) =
+                rows.iter().copied().partition(|row| there.contains(&spec.key_of(row)));
+            self.update_one_by_one(spec, &old).await?;
+            self.write_by(spec, &new, |count| insert(spec, count)).await?;
+        } else {
+            self.write_by(spec, rows, |count| upsert(spec, count)).await?;
+        }
+        Ok(rows.len() as u64)
+    }
+
+    /// Writes the rows that are not there; how many.
+    async fn write_new(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
+        let wires = sql::wires(spec);
+        let mut left = rows.to_vec();
+        let mut written = 0;
+        while !left.is_empty() {
+            let (args, count) = cells(spec, &wires, &left);
+            match self.main()?.execute(&insert(spec, count), args).await {
+                Ok(_) => {
+                    left.drain(..count);
+                    written += count as u64;
+                }
+                // The statement wrote nothing. Whoever was waited for has committed, so the row that was in the way shows.
+                Err(error) if error.kind == ErrorKind::Constraint(Constraint::Unique) => {
+                    let there = self.there(spec, &left[..count], "").await?;
+                    if there.is_empty() {
+                        return Err(error);
+                    }
+                    left.retain(|row| !there.contains(&spec.key_of(row)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    /// The keys of those rows that are there.
+    async fn there(&mut self, spec: &TableSpec, rows: &[&Row], lock: &str) -> Result<HashSet<Key>> {
+        let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+        self.lock_keys(spec, &keys.iter().collect::<Vec<_>>(), lock).await
+    }
+
+    /// Whether the table has a unique index over values of any length. Where one of these has refused a row, MariaDB takes the
+    /// row that was in the way for that of the next statement as well, whatever its key, and would change it.
+    async fn has_hashed_unique(&mut self, spec: &TableSpec) -> Result<bool> {
+        if spec.uniques.is_empty() || !self.main()?.facts.maria {
+            return Ok(false);
+        }
+        if let Some(known) = self.hashed.get(&spec.local) {
+            return Ok(*known);
+        }
+        let statement = "SELECT 1 FROM information_schema.STATISTICS \
+                         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND INDEX_TYPE = 'HASH' LIMIT 1";
+        let found = !self.main()?.fetch(statement, one(&spec.local)).await?.is_empty();
+        self.hashed.insert(spec.local.clone(), found);
+        Ok(found)
+    }
+
+    /// Updates each row by itself; how many were there.
+    async fn update_one_by_one(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
+        let others: Vec<(usize, &Column)> =
+            spec.columns.iter().enumerate().filter(|(at, _)| !spec.key.contains(at)).collect();
+        if others.is_empty() {
+            return Ok(self.there(spec, rows, "").await?.len() as u64);
+        }
+        let sets: Vec<String> =
+            others.iter().map(|(_, column)| format!("{} = ?", quote::of("t", &column.name))).collect();
+        let mut updated = 0;
+        for row in rows {
+            let mut args = Args::new();
+            for (at, column) in &others {
+                args.cell(column, &Wire::of(column), &row[*at]);
+            }
+            let key = spec.key_of(row);
+            let condition = sql::with_keys(&mut args, spec, "t", &[&key]);
+            let statement = format!("UPDATE {} AS t SET {} WHERE {condition}", sql::table(spec), sets.join(", "));
+            updated += self.main()?.execute(&statement, args).await?;
+        }
+        Ok(updated)
+    }
+
+    /// Writes rows by statements that take so many of them.
+    async fn write_by(&mut self, spec: &TableSpec, rows: &[&Row], statement: impl Fn(usize) -> String) -> Result<()> {
+        let wires = sql::wires(spec);
+        let mut left = rows;
+        while !left.is_empty() {
+            let (args, count) = cells(spec, &wires, left);
+            self.main()?.execute(&statement(count), args).await?;
+            left = &left[count..];
+        }
+        Ok(())
+    }
+
+    /// See [`crate::node::Node::delete`].
+    pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
+        let groups: Vec<_> = groups.iter().filter(|(_, keys)| !keys.is_empty()).copied().collect();
+        self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
+        let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, _)| *spec));
+        if unchecked {
+            self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
+        }
+        let deleted = self.delete_groups(&groups).await;
+        if unchecked {
+            self.check_again().await?;
+            let deleted = deleted?;
+            for (spec, keys) in &groups {
+                self.check_children(spec, keys).await?;
+            }
+            return Ok(deleted);
+        }
+        deleted
+    }
+
+    async fn delete_groups(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
+        let mut deleted = 0;
+        for (spec, keys) in groups {
+            for part in keys.chunks(sql::KEYS) {
+                let mut args = Args::new();
+                let condition = sql::with_keys(&mut args, spec, "t", part);
+                let statement = format!("DELETE t FROM {} AS t WHERE {condition}", sql::table(spec));
+                deleted += self.main()?.execute(&statement, args).await?;
+                if !self.as_user {
+                    self.forget_samples(spec, part).await?;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// That the rows to which these refer are there, and stay until the end of the transaction.
+    async fn check_parents(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<()> {
+        let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+        let keys: Vec<&Key> = keys.iter().collect();
+        for reference in &spec.references {
+            let parent = quote::ident(&reference.referenced_table);
+            let pairs = reference.columns.iter().zip(&reference.referenced_columns);
+            let joined: Vec<String> =
+                pairs.map(|(own, other)| format!("{} = {}", quote::of("p", other), quote::of("t", own))).collect();
+            let given: Vec<String> =
+                reference.columns.iter().map(|own| format!("{} IS NOT NULL", quote::of("t", own))).collect();
+            for part in keys.chunks(sql::KEYS) {
+                let mut args = Args::new();
+                let condition = sql::with_keys(&mut args, spec, "t", part);
+                let statement = format!(
+                    "SELECT 1 FROM {} AS t LEFT JOIN {parent} AS p ON {} WHERE {condition} AND {} AND {} IS NULL LIMIT 1 \
+                     LOCK IN SHARE MODE",
+                    sql::table(spec),
+                    joined.join(" AND "),
+                    given.join(" AND "),
+                    quote::of("p", &reference.referenced_columns[0])
+                );
+                if !self.main()?.fetch(&statement, args).await?.is_empty() {
+                    let message = format!(
+                        "the foreign key {} of {} refers to a row of {} that is not there",
+                        reference.name,
+                        spec.full_name(),
+                        reference.referenced_table
+                    );
+                    return Err(Error::new(ErrorKind::Constraint(Constraint::Reference), message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// That no row refers to one of these keys that are gone.
+    async fn check_children(&mut self, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
+        for reference in &spec.referenced {
+            let place = |name: &String| {
+                let own = reference.referenced_columns.iter().position(|other| other == name)?;
+                Some(quote::of("c", &reference.columns[own]))
+            };
+            let columns: Option<Vec<(&Column, String)>> =
+                spec.key_columns().map(|column| Some((column, place(&column.name)?))).collect();
+            let Some(columns) = columns else { continue };
+            for part in keys.chunks(sql::KEYS) {
+                let mut args = Args::new();
+                let condition = sql::among(&mut args, &columns, part.iter().map(|key| &key[..]));
+                let child = quote::ident(&reference.table);
+                let statement = format!("SELECT 1 FROM {child} AS c WHERE {condition} LIMIT 1 LOCK IN SHARE MODE");
+                if !self.main()?.fetch(&statement, args).await?.is_empty() {
+                    let message =
+                        format!("a row of {} refers to the row by the foreign key {}", reference.table, reference.name);
+                    return Err(Error::new(ErrorKind::Constraint(Constraint::Reference), message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `keys` whose rows are there, locked as the last words of a query say.
+    async fn lock_keys(&mut self, spec: &TableSpec, keys: &[&Key], lock: &str) -> Result<HashSet<Key>> {
+        let wires: Vec<Wire> = spec.key_columns().map(Wire::of).collect();
+        let mut found = HashSet::new();
+        let names: Vec<String> =
+            spec.key_columns().map(|column| sql::outgoing(column, &quote::of("t", &column.name))).collect();
+        for part in keys.chunks(sql::KEYS) {
+            let mut args = Args::new();
+            let condition = sql::with_keys(&mut args, spec, "t", part);
+            let statement =
+                format!("SELECT {} FROM {} AS t WHERE {condition} {lock}", names.join(", "), sql::table(spec));
+            for row in self.main()?.fetch(&statement, args).await? {
+                let key: std::result::Result<Key, String> =
+                    wires.iter().enumerate().map(|(at, wire)| wire.read(&row, at)).collect();
+                found.extend(key.ok());
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn find_referred(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        going: &[(&TableSpec, &[&Key])],
+    ) -> Result<Vec<Key>> {
+        // Whoever adds a reference to a row locks it; after this nobody can until the transaction ends.
+        self.lock_keys(table, keys, "FOR UPDATE").await?;
+        let mut referred = HashSet::new();
+        for reference in table.referenced.iter().filter(|reference| reference.on_delete != OnGone::Refuse) {
+            let joined: Vec<String> = reference
+                .columns
+                .iter()
+                .zip(&reference.referenced_columns)
+                .map(|(own, other)| format!("{} = {}", quote::of("c", own), quote::of("t", other)))
+                .collect();
+            let going = going.iter().find(|(spec, keys)| spec.local == reference.table && !keys.is_empty());
+            let mut columns: Vec<(&Column, &str)> = table.key_columns().map(|column| (column, "t")).collect();
+            if let Some((child, _)) = going {
+                columns.extend(child.key_columns().map(|column| (column, "c")));
+            }
+            let names: Vec<String> =
+                columns.iter().map(|(column, alias)| sql::outgoing(column, &quote::of(alias, &column.name))).collect();
+            let wires: Vec<Wire> = columns.iter().map(|(column, _)| Wire::of(column)).collect();
+            let gone: HashSet<&Key> = going.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+            for part in keys.chunks(sql::KEYS) {
+                let mut args = Args::new();
+                let condition = sql::with_keys(&mut args, table, "t", part);
+                let statement = format!(
+                    "SELECT DISTINCT {} FROM {} AS t JOIN {} AS c ON {} WHERE {condition}",
+                    names.join(", "),
+                    sql::table(table),
+                    quote::ident(&reference.table),
+                    joined.join(" AND ")
+                );
+                for row in self.main()?.fetch(&statement, args).await? {
+                    let cells: std::result::Result<Vec<Value>, String> =
+                        wires.iter().enumerate().map(|(at, wire)| wire.read(&row, at)).collect();
+                    let Ok(mut cells) = cells else { continue };
+                    let child: Key = cells.split_off(table.key.len()).into();
+                    if !gone.contains(&child) {
+                        referred.insert(Key::from(cells));
+                    }
+                }
+            }
+        }
+        Ok(keys.iter().filter(|key| referred.contains(**key)).map(|key| (*key).clone()).collect())
+    }
+
+    pub(super) async fn find_locked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>> {
+        // With a patience of none MariaDB gives up the transaction where it should skip a row.
+        self.main()?.run("SET SESSION innodb_lock_wait_timeout = 1").await?;
+        let free = self.lock_keys(table, keys, "FOR UPDATE SKIP LOCKED").await?;
+        self.be_quick().await?;
+        let there = self.lock_keys(table, keys, "").await?;
+        let held = |key: &&&Key| there.contains(**key) && !free.contains(**key);
+        Ok(keys.iter().filter(held).map(|key| (*key).clone()).collect())
+    }
+
+    /// Asked over the second session, which sees what everybody has committed and nothing of this transaction's own.
+    pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+        let history = sql::history(table);
+        let mut conditions = sql::beyond(read);
+        conditions.push("h.mark IS NULL".to_owned());
+        let any: Vec<String> = conditions
+            .iter()
+            .map(|condition| format!("EXISTS (SELECT 1 FROM {history} AS h WHERE {condition})"))
+            .collect();
+        let statement = format!("SELECT {}, ({PURGED})", any.join(" OR "));
+        let rows = self.side().await?.fetch(&statement, one(&table.name)).await?;
+        let is_all = |row: Option<&MySqlRow>, at| -> Result<bool> {
+            let purged = row.and_then(|row| text(row, at)).map(|cut| parse::<Cut>(&cut)).transpose()?;
+            Ok(purged.is_some_and(|purged| !read.includes(&purged)))
+        };
+        let all = || Ok(keys.iter().map(|key| (*key).clone()).collect());
+        if is_all(rows.first(), 1)? {
+            return all();
+        }
+        // Nearly always nothing is new, and the keys need not be looked at.
+        if rows.first().and_then(|row| number(row, 0)) != Some(1) {
+            return Ok(Vec::new());
+        }
+        let wires: Vec<Wire> = table.key_columns().map(Wire::of).collect();
+        let columns: Vec<String> = table
+            .key_columns()
+            .zip(sql::history_keys(table))
+            .map(|(column, name)| sql::outgoing(column, &format!("h.{name}")))
+            .collect();
+        let mut new: HashSet<Key> = HashSet::new();
+        for condition in &conditions {
+            let statement = format!("SELECT {} FROM {history} AS h WHERE {condition}", columns.join(", "));
+            self.side()
+                .await?
+                .stream(&statement, Args::new(), |row| {
+                    let key: std::result::Result<Key, String> =
+                        wires.iter().enumerate().map(|(at, wire)| wire.read(&row, at)).collect();
+                    new.extend(key.ok());
+                    Ok(())
+                })
+                .await?;
+        }
+        // What was purged between these queries was in none of them.
+        if is_all(self.side().await?.fetch(PURGED, one(&table.name)).await?.first(), 0)? {
+            return all();
+        }
+        Ok(keys.iter().filter(|key| new.contains(**key)).map(|key| (*key).clone()).collect())
+    }
+
+    pub(super) async fn find_altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+        let keys: Vec<Key> = rows.iter().map(|row| table.key_of(row)).collect();
+        let keys: Vec<&Key> = keys.iter().collect();
+        let standing = self.read_rows(table, &keys, "").await?;
+        let again = self.recorded_here(table, &keys).await?;
+        let mut altered = Vec::new();
+        for (at, (row, standing)) in rows.iter().zip(standing).enumerate() {
+            let lenient = self.lenient.contains(&(table.index, keys[at].clone()));
+            let again = again.contains(keys[at]);
+            let column = match standing {
+                _ if lenient && !again => continue,
+                None => Some("(the row is not there)".to_owned()),
+                Some(Err(why)) => Some(why),
+                Some(Ok(standing)) => {
+                    let differs = standing.iter().zip(row.iter()).position(|(now, then)| now != then);
+                    differs.map(|at| table.columns[at].name.clone())
+                }
+            };
+            let column = column.or_else(|| again.then(|| "(a column that is not synced)".to_owned()));
+            altered.extend(column.map(|column| (keys[at].clone(), column)));
+        }
+        Ok(altered)
+    }
+
+    /// Keys for which this transaction has recorded a change that is not Concord's: entries that nobody else sees.
+    async fn recorded_here(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<HashSet<Key>> {
+        let history = sql::history(table);
+        let wires: Vec<Wire> = table.key_columns().map(Wire::of).collect();
+        let names: Vec<String> = table
+            .key_columns()
+            .zip(sql::history_keys(table))
+            .map(|(column, name)| sql::outgoing(column, &format!("h.{name}")))
+            .collect();
+        let mut found: HashMap<i64, Key> = HashMap::new();
+        let statement =
+            format!("SELECT h.id, {} FROM {history} AS h WHERE h.mark IS NULL AND h.origin IS NULL", names.join(", "));
+        let wanted: HashSet<&Key> = keys.iter().copied().collect();
+        for row in self.main()?.fetch(&statement, Args::new()).await? {
+            let key: std::result::Result<Key, String> =
+                wires.iter().enumerate().map(|(at, wire)| wire.read(&row, at + 1)).collect();
+            if let Some(key) = key.ok().filter(|key| wanted.contains(key)) {
+                found.insert(int(&row, 0)?, key);
+            }
+        }
+        let ids: Vec<i64> = found.keys().copied().collect();
+        for part in ids.chunks(sql::KEYS) {
+            let mut args = Args::new();
+            part.iter().for_each(|id| {
+                args.add(*id);
+            });
+            let list = vec!["?"; part.len()].join(", ");
+            let statement = format!("SELECT h.id FROM {history} AS h WHERE h.id IN ({list})");
+            for row in self.side().await?.fetch(&statement, args).await? {
+                found.remove(&int(&row, 0)?);
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+/// The statement that writes so many rows. Where another row than that of the key is in the way it fails: whichever unique
+/// index the server has met with, the row that it would change has to have the key that was given.
+fn upsert(spec: &TableSpec, rows: usize) -> String {
+    let same: Vec<String> = spec
+        .key_columns()
+        .map(|column| {
+            let (there, given) = (quote::of("t", &column.name), format!("VALUES({})", quote::ident(&column.name)));
+            let there = there.replacen("t.", &format!("{}.", sql::table(spec)), 1);
+            match column.domain {
+                Domain::Text { .. } => format!("{} <=> {}", sql::exact(&there), sql::exact(&given)),
+                _ => format!("{there} <=> {given}"),
+            }
+        })
+        .collect();
+    let first = quote::ident(&spec.columns[spec.key[0]].name);
+    let table = sql::table(spec);
+    // As a condition the failure has no type that would have to suit the column's.
+    let mut sets = vec![format!(
+        "{first} = IF({}, {table}.{first}, IF({FAIL}, {table}.{first}, {table}.{first}))",
+        same.join(" AND ")
+    )];
+    let others = spec.columns.iter().enumerate().filter(|(at, _)| !spec.key.contains(at));
+    sets.extend(others.map(|(_, column)| {
+        let name = quote::ident(&column.name);
+        format!("{name} = VALUES({name})")
+    }));
+    format!("{} ON DUPLICATE KEY UPDATE {}", insert(spec, rows), sets.join(", "))
+}
+
+fn insert(spec: &TableSpec, rows: usize) -> String {
+    let names = quote::idents(spec.columns.iter().map(|column| column.name.as_str()));
+    format!("INSERT INTO {} ({names}) VALUES {}", sql::table(spec), marks(spec.columns.len(), rows))
+}
+
+/// The parameters of one statement, and of how many of the rows.
+fn cells(spec: &TableSpec, wires: &[Wire], rows: &[&Row]) -> (Args, usize) {
+    let most = (sql::PARAMETERS / spec.columns.len().max(1)).clamp(1, ROWS);
+    let (mut args, mut count) = (Args::new(), 0);
+    for row in rows.iter().take(most) {
+        if count > 0 && args.size() >= LARGE {
+            break;
+        }
+        count += 1;
+        for ((column, wire), value) in spec.columns.iter().zip(wires).zip(row.iter()) {
+            args.cell(column, wire, value);
+        }
+    }
+    (args, count)
+}

@@ -1,0 +1,236 @@
+//! What a table is made of here, and the statements that make one from another database.
+
+use super::schema::one;
+use super::wire::string;
+use super::{MySql, Phase, quote};
+use crate::model::Type;
+use crate::node::Result;
+use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
+
+/// The scheme of this kind's URLs.
+const KIND: &str = "mysql";
+
+/// Characters of a text that has to be told apart by an index and says nothing of its length. The index takes 3,072 bytes.
+const INDEXED: u32 = 255;
+
+impl MySql {
+    pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
+        let Some(catalogue) = self.read_catalogue(table).await? else { return Ok(None) };
+        let mut blueprint = Blueprint { table: table.to_owned(), key: catalogue.key.clone(), ..Blueprint::default() };
+        for facts in self.read_columns(&catalogue.name).await? {
+            let column = facts.column;
+            if column.generated {
+                blueprint.notes.push(format!("column {} is computed", column.name));
+                continue;
+            }
+            // MariaDB writes defaults as expressions, MySQL as their values unless they are marked.
+            let default = facts.default.filter(|text| text != "NULL");
+            let bare = default.as_deref().map(|text| match text.to_ascii_lowercase().trim_end_matches("()") {
+                lower if lower.starts_with("current_timestamp") => "CURRENT_TIMESTAMP".to_owned(),
+                _ => text.to_owned(),
+            });
+            let quoted = |text: &String| facts.extra.is_empty() && Preset::parse(text).is_none();
+            let preset = bare.as_ref().and_then(|text| match quoted(text) && !text.contains(['(', '`', '\'']) {
+                true => Some(Preset::Text(text.clone())),
+                false => Preset::parse(text),
+            });
+            if let (Some(text), None) = (&default, &preset) {
+                blueprint.notes.push(format!("the default of column {}: {text}", column.name));
+            }
+            if facts.extra.to_lowercase().contains("on update") {
+                blueprint.notes.push(format!("column {}: {}", column.name, facts.extra));
+            }
+            let (ty, size) = shape_of(&column.domain);
+            blueprint.columns.push(Part {
+                numbers: facts.extra.contains("auto_increment"),
+                name: column.name,
+                native: column.native,
+                kind: KIND,
+                ty,
+                size,
+                nullable: column.nullable,
+                default: preset,
+            });
+        }
+        for index in self.read_indexes(&catalogue.name).await? {
+            let columns: Option<Vec<String>> = index.columns.iter().cloned().collect();
+            match columns.filter(|_| index.whole) {
+                Some(columns) if !(index.unique && columns == blueprint.key) => {
+                    blueprint.indexes.push(IndexPart { name: index.name, unique: index.unique, columns });
+                }
+                Some(_) => {}
+                None => blueprint.notes.push(format!("index {} (of expressions or of parts of columns)", index.name)),
+            }
+        }
+        let rules = self
+            .main()?
+            .fetch(
+                "SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS \
+                 WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ?",
+                one(&catalogue.name),
+            )
+            .await?;
+        for row in &rules {
+            let name = string(row, 0)?;
+            let Some(reference) = catalogue.references.iter().find(|reference| reference.name == name) else {
+                continue;
+            };
+            blueprint.references.push(ReferencePart {
+                columns: reference.columns.clone(),
+                table: reference.referenced_table.clone(),
+                referenced: reference.referenced_columns.clone(),
+                on_delete: string(row, 1)?,
+                on_update: string(row, 2)?,
+            });
+        }
+        let checks = self
+            .main()?
+            .fetch(
+                "SELECT k.CONSTRAINT_NAME FROM information_schema.TABLE_CONSTRAINTS k \
+                 WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME = ? AND k.CONSTRAINT_TYPE = 'CHECK' \
+                 ORDER BY k.CONSTRAINT_NAME",
+                one(&catalogue.name),
+            )
+            .await?;
+        for row in &checks {
+            let name = string(row, 0)?;
+            let is_json = blueprint.columns.iter().any(|part| part.ty == Type::Json && part.name == name);
+            if !is_json {
+                blueprint.notes.push(format!("constraint {name}"));
+            }
+        }
+        blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
+        Ok(Some(blueprint))
+    }
+
+    /// The statements that make a table of this blueprint. Texts are told apart as other databases do.
+    pub(super) fn write_draft(&self, blueprint: &Blueprint) -> Draft {
+        let collation = match self.main.as_ref().is_none_or(|main| main.facts.maria) {
+            true => "utf8mb4_nopad_bin",
+            false => "utf8mb4_0900_bin",
+        };
+        let mut draft = Draft::default();
+        let name = quote::ident(&blueprint.table);
+        let mut lines = Vec::new();
+        let indexed = |column: &String| {
+            let own = |index: &&IndexPart| index.columns.contains(column);
+            blueprint.key.contains(column)
+                || blueprint.indexes.iter().any(|index| own(&index))
+                || blueprint.references.iter().any(|reference| reference.columns.contains(column))
+        };
+        for part in &blueprint.columns {
+            let mut ty = match part.kind {
+                KIND => part.native.clone(),
+                _ => type_of(part, indexed(&part.name)),
+            };
+            if let (Type::Native(native), true) = (&part.ty, part.kind != KIND) {
+                draft.notes.push(format!("column {} holds {native}, which travels as text", part.name));
+                ty = "longtext".to_owned();
+            }
+            if part.kind != KIND && part.ty == Type::Text && part.size.length.is_none() && indexed(&part.name) {
+                draft.notes.push(format!("column {} holds at most {INDEXED} characters here", part.name));
+            }
+            if part.kind != KIND && part.ty == Type::Decimal && part.size.digits.is_none() {
+                draft.notes.push(format!("column {} holds 65 digits here, 30 of them after the point", part.name));
+            }
+            let mut line = format!("{} {ty}", quote::ident(&part.name));
+            match part.nullable && !blueprint.key.contains(&part.name) {
+                true => line += " NULL",
+                false => line += " NOT NULL",
+            }
+            if part.numbers && blueprint.key.first() == Some(&part.name) {
+                line += " AUTO_INCREMENT";
+            }
+            match &part.default {
+                Some(_) if part.numbers => {}
+                Some(preset) => match preset_sql(preset, &part.ty) {
+                    Some(preset) => line += &format!(" DEFAULT {preset}"),
+                    None => draft.notes.push(format!("the default of column {}", part.name)),
+                },
+                None => {}
+            }
+            lines.push(line);
+        }
+        lines.push(format!("PRIMARY KEY ({})", quote::idents(blueprint.key.iter().map(String::as_str))));
+        for index in &blueprint.indexes {
+            let unique = if index.unique { "UNIQUE " } else { "" };
+            lines.push(format!(
+                "{unique}KEY {} ({})",
+                quote::ident(&quote::fitting("", &index.name)),
+                quote::idents(index.columns.iter().map(String::as_str))
+            ));
+        }
+        for reference in &blueprint.references {
+            let table = reference.table.rsplit_once('.').map_or(reference.table.as_str(), |(_, table)| table);
+            lines.push(format!(
+                "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+                quote::idents(reference.columns.iter().map(String::as_str)),
+                quote::ident(table),
+                quote::idents(reference.referenced.iter().map(String::as_str)),
+                reference.on_delete,
+                reference.on_update
+            ));
+        }
+        draft.statements.push(format!(
+            "CREATE TABLE {name} (\n  {}\n) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {collation}",
+            lines.join(",\n  ")
+        ));
+        draft
+    }
+
+    pub(super) async fn run_statements(&mut self, statements: &[String]) -> Result<()> {
+        self.open().await?;
+        self.phase = Phase::Installing;
+        for statement in statements {
+            self.main()?.run(statement).await?;
+        }
+        Ok(())
+    }
+}
+
+fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
+    Some(match preset {
+        Preset::Number(number) if *ty == Type::Bool => i8::from(number != "0").to_string(),
+        Preset::Number(number) => number.clone(),
+        Preset::Text(text) => quote::literal(text),
+        Preset::Bool(value) => i8::from(*value).to_string(),
+        Preset::Now => match ty {
+            Type::Timestamp | Type::Instant => "CURRENT_TIMESTAMP(6)".to_owned(),
+            _ => return None,
+        },
+    })
+    .filter(|_| !matches!(ty, Type::Json | Type::Bytes))
+}
+
+fn type_of(part: &Part, indexed: bool) -> String {
+    match (&part.ty, part.size) {
+        (Type::Bool, _) => "tinyint(1)".to_owned(),
+        (Type::Int, size) => match size.bits {
+            Some(8) => "tinyint".to_owned(),
+            Some(16) => "smallint".to_owned(),
+            Some(24) => "mediumint".to_owned(),
+            Some(32) => "int".to_owned(),
+            _ => "bigint".to_owned(),
+        },
+        (Type::Float, size) if size.bits == Some(32) => "float".to_owned(),
+        (Type::Float, _) => "double".to_owned(),
+        (Type::Decimal, size) => {
+            let (digits, scale) = size.digits.unwrap_or((65, 30));
+            format!("decimal({},{})", digits.min(65), scale.min(38))
+        }
+        (Type::Text, size) => match size.length {
+            Some(length) if length <= 16_000 => format!("varchar({length})"),
+            None if indexed => format!("varchar({INDEXED})"),
+            _ => "longtext".to_owned(),
+        },
+        (Type::Bytes, _) if indexed => format!("varbinary({INDEXED})"),
+        (Type::Bytes, _) => "longblob".to_owned(),
+        (Type::Date, _) => "date".to_owned(),
+        (Type::Time, _) => "time(6)".to_owned(),
+        (Type::Timestamp, _) => "datetime(6)".to_owned(),
+        (Type::Instant, _) => "timestamp(6)".to_owned(),
+        (Type::Json, _) => "json".to_owned(),
+        (Type::Uuid, _) => "uuid".to_owned(),
+        (Type::Native(_) | Type::Any, _) => "longtext".to_owned(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Triggers that record which rows of a synced table change.
+//!
+//! A trigger's body runs under the `sql_mode` and the rights of whoever created it, whatever the writer's session is set to.
+//! The time is taken from `UUID()`, which is made of the server's clock in UTC: `SET timestamp`, `time_zone` and
+//! `sysdate_is_now` do not reach it.
+
+use super::quote;
+use super::sql;
+use crate::model::{Column, TableSpec};
+
+/// The session variable that names the tables which Concord is writing.
+pub const APPLYING: &str = "@concord_applying";
+
+/// What stands in it where Concord writes as a user: no table.
+pub const NOTHING: &str = ",";
+
+/// What every trigger of Concord's has in its body.
+pub const OURS: &str = "concord_at";
+
+/// The `sql_mode` of triggers: one under which no value that stands in a table is refused in its history.
+pub const MODE: &str = "";
+
+/// A trigger as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    pub name: String,
+    /// The local name of the table that fires it.
+    pub table: String,
+    /// Such as `AFTER INSERT`.
+    pub event: &'static str,
+    pub body: String,
+}
+
+impl Trigger {
+    /// The statement that creates it; `replacing` where the database can replace one at a stroke.
+    pub fn create(&self, replacing: bool) -> String {
+        format!(
+            "CREATE {}TRIGGER {} {} ON {} FOR EACH ROW {}",
+            if replacing { "OR REPLACE " } else { "" },
+            quote::ident(&self.name),
+            self.event,
+            quote::ident(&self.table),
+            self.body
+        )
+    }
+}
+
+/// The name by which [`APPLYING`] calls a table.
+pub fn token(shared: &str) -> String {
+    format!(",{},", quote::digest(shared))
+}
+
+/// The condition that a change of the table is to be recorded: that it is not Concord's own. Only who logs in with Concord's
+/// name can say that of a change.
+pub fn is_recorded(shared: &str, login: &str) -> String {
+    format!(
+        "NOT (COALESCE(INSTR(CAST({APPLYING} AS BINARY), {}), 0) > 0 \
+         AND CAST(LEFT(USER(), CHAR_LENGTH(USER()) - CHAR_LENGTH(SUBSTRING_INDEX(USER(), '@', -1)) - 1) AS BINARY) = {})",
+        quote::bytes(&token(shared)),
+        quote::bytes(login)
+    )
+}
+
+/// Statements that know the time as `concord_at`, µs UTC.
+pub fn timed(statements: &str) -> String {
+    format!(
+        "BEGIN DECLARE concord_id CHAR(36) CHARACTER SET ascii DEFAULT UUID(); \
+         DECLARE concord_at BIGINT DEFAULT CAST(CONV(CONCAT(SUBSTR(concord_id, 16, 3), SUBSTR(concord_id, 10, 4), \
+         SUBSTR(concord_id, 1, 8)), 16, 10) AS UNSIGNED) DIV 10 - 12219292800000000; {statements} END"
+    )
+}
+
+/// The microseconds in the text of a UUID that the server drew.
+pub fn micros(uuid: &str) -> Option<i64> {
+    let hex = format!("{}{}{}", uuid.get(15..18)?, uuid.get(9..13)?, uuid.get(0..8)?);
+    Some(i64::from_str_radix(&hex, 16).ok()? / 10 - 12_219_292_800_000_000)
+}
+
+/// The triggers of a captured table.
+pub fn triggers(spec: &TableSpec, login: &str) -> Vec<Trigger> {
+    let trigger = |letter: &str, event, statements: String| Trigger {
+        name: name(letter, &spec.name),
+        table: spec.local.clone(),
+        event,
+        body: format!("IF {} THEN {}; END IF", is_recorded(&spec.name, login), timed(&statements)),
+    };
+    let row = |row: &'static str| move |column: &Column| quote::of(row, &column.name);
+    let (old, new) = (row("OLD"), row("NEW"));
+    let same: Vec<String> = spec.key_columns().map(unchanged).collect();
+    let update = format!(
+        "IF {} THEN {}; ELSE {}; {}; END IF;",
+        same.join(" AND "),
+        insert(spec, "U", &new, Some(&old), Some(&new), None),
+        insert(spec, "D", &old, Some(&old), None, None),
+        insert(spec, "I", &new, None, Some(&new), None)
+    );
+    vec![
+        trigger("i", "AFTER INSERT", format!("{};", insert(spec, "I", &new, None, Some(&new), None))),
+        trigger("u", "AFTER UPDATE", update),
+        trigger("d", "AFTER DELETE", format!("{};", insert(spec, "D", &old, Some(&old), None, None))),
+    ]
+}
+
+/// The name of a table's trigger.
+pub fn name(letter: &str, table: &str) -> String {
+    quote::fitting(&format!("concord_{letter}_"), table)
+}
+
+/// That a column of the row is as it was, byte by byte.
+fn unchanged(column: &Column) -> String {
+    let (old, new) = (quote::of("OLD", &column.name), quote::of("NEW", &column.name));
+    match column.domain {
+        crate::model::Domain::Text { .. } => format!("CAST({old} AS BINARY) <=> CAST({new} AS BINARY)"),
+        _ => format!("{old} <=> {new}"),
+    }
+}
+
+type Cell<'a> = &'a dyn Fn(&Column) -> String;
+
+/// An entry, of the row that expressions name or, with `from`, of every row that a query finds.
+pub fn insert(
+    spec: &TableSpec,
+    op: &str,
+    key: Cell<'_>,
+    before: Option<Cell<'_>>,
+    after: Option<Cell<'_>>,
+    from: Option<&str>,
+) -> String {
+    let mut names = vec!["op".to_owned(), "time".to_owned()];
+    let mut values = vec![format!("'{op}'"), "concord_at".to_owned()];
+    for (column, name) in spec.key_columns().zip(sql::history_keys(spec)) {
+        names.push(name);
+        values.push(key(column));
+    }
+    if !spec.images.is_empty() {
+        names.extend(["before_".to_owned(), "after_".to_owned()]);
+        values.extend([before.is_some(), after.is_some()].map(|there| i8::from(there).to_string()));
+        for (at, column) in spec.image_columns().enumerate() {
+            let (old, new) = sql::image_columns(at);
+            for (name, side) in [(old, before), (new, after)] {
+                names.push(name);
+                values.push(side.map_or("NULL".to_owned(), |side| side(column)));
+            }
+        }
+    }
+    let history = sql::history(spec);
+    let (names, values) = (names.join(", "), values.join(", "));
+    match from {
+        None => format!("INSERT INTO {history} ({names}) VALUES ({values})"),
+        Some(from) => format!("INSERT INTO {history} ({names}) SELECT {values} {from}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_tells_the_time() {
+        // 2026-11-26 05:17:47.331892 UTC.
+        assert_eq!(micros("b7af740f-e958-11f1-9cbc-02fc00000001"), Some(1_795_670_267_331_892));
+        assert_eq!(micros("short"), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! What references do by themselves: InnoDB deletes and changes the rows that refer to a row without firing any trigger, so
+//! the trigger of the row that is referred to records them before.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::capture::{self, Trigger};
+use super::quote;
+use crate::model::{Column, TableSpec};
+use crate::node::{Error, ErrorKind, Result};
+
+/// As deep as InnoDB goes.
+const DEEPEST: usize = 15;
+
+/// Ways that references lead from one table, above which nobody would want to wait for a delete.
+const MOST: usize = 200;
+
+/// What happens to a row when the one that it refers to goes or changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Refuse,
+    Cascade,
+    Null,
+}
+
+impl Action {
+    pub fn parse(rule: &str) -> Action {
+        match rule {
+            "CASCADE" => Action::Cascade,
+            "SET NULL" => Action::Null,
+            _ => Action::Refuse,
+        }
+    }
+}
+
+/// A foreign key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    pub name: String,
+    pub child: String,
+    pub columns: Vec<String>,
+    pub parent: String,
+    pub referenced: Vec<String>,
+    pub on_delete: Action,
+    pub on_update: Action,
+}
+
+/// What becomes of a row on the way.
+#[derive(Clone)]
+enum Fate {
+    Deleted,
+    /// New values of some columns; any may have one where nothing is listed.
+    Changed(Option<BTreeMap<String, String>>),
+}
+
+/// The triggers of all tables from which references lead to captured ones.
+pub fn triggers(edges: &[Edge], captured: &[&TableSpec], login: &str) -> Result<Vec<Trigger>> {
+    let captured: HashMap<&str, &TableSpec> = captured.iter().map(|spec| (spec.local.as_str(), *spec)).collect();
+    let mut roots: Vec<&str> = edges.iter().map(|edge| edge.parent.as_str()).collect();
+    roots.sort_unstable();
+    roots.dedup();
+    let mut triggers = Vec::new();
+    for root in roots {
+        for (letter, event, fate) in
+            [("cd", "BEFORE DELETE", Fate::Deleted), ("cu", "BEFORE UPDATE", Fate::Changed(None))]
+        {
+            let mut way = Way { edges, captured: &captured, login, ways: 0 };
+            let statements = way.from(root, &fate, &Step::Root)?;
+            if !statements.is_empty() {
+                let body = capture::timed(&format!("DECLARE concord_n BIGINT DEFAULT 0; {statements}"));
+                triggers.push(Trigger { name: capture::name(letter, root), table: root.to_owned(), event, body });
+            }
+        }
+    }
+    Ok(triggers)
+}
+
+/// The tables from which a change can come to a table by references, itself included where they lead back to it.
+pub fn sources<'a>(edges: &'a [Edge], table: &str) -> Vec<&'a str> {
+    let mut found: Vec<&str> = Vec::new();
+    let mut next = vec![table];
+    while let Some(child) = next.pop() {
+        for edge in edges.iter().filter(|edge| edge.child == child && edge.acts()) {
+            if !found.contains(&edge.parent.as_str()) {
+                found.push(&edge.parent);
+                next.push(&edge.parent);
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+impl Edge {
+    /// Whether it changes rows by itself.
+    pub fn acts(&self) -> bool {
+        self.on_delete != Action::Refuse || self.on_update != Action::Refuse
+    }
+}
+
+/// How a row on the way is named.
+enum Step<'a> {
+    Root,
+    /// The last alias, and the query that finds the rows.
+    Row {
+        depth: usize,
+        from: &'a str,
+        condition: &'a str,
+    },
+}
+
+struct Way<'a> {
+    edges: &'a [Edge],
+    captured: &'a HashMap<&'a str, &'a TableSpec>,
+    login: &'a str,
+    ways: usize,
+}
+
+impl Way<'_> {
+    /// What is recorded when this happens to a row of a table.
+    fn from(&mut self, table: &str, fate: &Fate, step: &Step<'_>) -> Result<String> {
+        let depth = match step {
+            Step::Root => 0,
+            Step::Row { depth, .. } => *depth,
+        };
+        let mut statements = String::new();
+        if depth == DEEPEST {
+            return Ok(statements);
+        }
+        for edge in self.edges.iter().filter(|edge| edge.parent == table) {
+            let action = match fate {
+                Fate::Deleted => edge.on_delete,
+                Fate::Changed(None) => edge.on_update,
+                Fate::Changed(Some(new)) if edge.referenced.iter().any(|column| new.contains_key(column)) => {
+                    edge.on_update
+                }
+                Fate::Changed(Some(_)) => Action::Refuse,
+            };
+            if action == Action::Refuse {
+                continue;
+            }
+            self.ways += 1;
+            if self.ways > MOST {
+                let message = format!(
+                    "references that delete or change rows lead in more than {MOST} ways from the table {table}, more than \
+                     its triggers can record; make some of them ON DELETE RESTRICT"
+                );
+                return Err(Error::new(ErrorKind::Other, message));
+            }
+            statements += &self.along(edge, action, fate, step, depth + 1)?;
+        }
+        Ok(statements)
+    }
+
+    fn along(&mut self, edge: &Edge, action: Action, fate: &Fate, step: &Step<'_>, depth: usize) -> Result<String> {
+        let alias = format!("c{depth}");
+        let before = |column: &str| match step {
+            Step::Root => quote::of("OLD", column),
+            Step::Row { depth, .. } => quote::of(&format!("c{depth}"), column),
+        };
+        let after = |column: &str| match (fate, step) {
+            (Fate::Changed(Some(new)), _) if new.contains_key(column) => new[column].clone(),
+            (Fate::Changed(None), Step::Root) => quote::of("NEW", column),
+            _ => before(column),
+        };
+        let child = quote::ident(&edge.child);
+        let pairs = edge.columns.iter().zip(&edge.referenced);
+        let joined: Vec<String> =
+            pairs.clone().map(|(own, other)| format!("{} = {}", quote::of(&alias, own), before(other))).collect();
+        let (from, condition) = match step {
+            Step::Root => (format!("FROM {child} AS {alias}"), joined.join(" AND ")),
+            Step::Row { from, condition, .. } => {
+                (format!("{from} JOIN {child} AS {alias} ON {}", joined.join(" AND ")), (*condition).to_owned())
+            }
+        };
+        let next = match (fate, action) {
+            (Fate::Deleted, Action::Cascade) => Fate::Deleted,
+            (_, Action::Null) => {
+                Fate::Changed(Some(edge.columns.iter().map(|own| (own.clone(), "NULL".to_owned())).collect()))
+            }
+            _ => Fate::Changed(Some(pairs.map(|(own, other)| (own.clone(), after(other))).collect())),
+        };
+        let mut inner = String::new();
+        if let Some(spec) = self.captured.get(edge.child.as_str()) {
+            inner += &self.record(spec, &alias, &next, &from, &condition);
+        }
+        inner += &self.from(&edge.child, &next, &Step::Row { depth, from: &from, condition: &condition })?;
+        if inner.is_empty() {
+            return Ok(inner);
+        }
+        // A read that locks sees what was committed since the user's snapshot, as the references do.
+        let found = format!(
+            "SELECT COUNT(*) INTO concord_n {from} WHERE {condition} LOCK IN SHARE MODE; IF concord_n > 0 THEN {inner} END IF; "
+        );
+        Ok(match (fate, step) {
+            (Fate::Changed(None), Step::Root) => {
+                let same: Vec<String> = edge
+                    .referenced
+                    .iter()
+                    .map(|column| {
+                        let binary = |row| format!("CAST({} AS BINARY)", quote::of(row, column));
+                        format!("{} <=> {}", binary("OLD"), binary("NEW"))
+                    })
+                    .collect();
+                format!("IF NOT ({}) THEN {found}END IF; ", same.join(" AND "))
+            }
+            _ => found,
+        })
+    }
+
+    fn record(&self, spec: &TableSpec, alias: &str, fate: &Fate, from: &str, condition: &str) -> String {
+        let recorded = capture::is_recorded(&spec.name, self.login);
+        let from = format!("{from} WHERE {condition} AND {recorded}");
+        let old = |column: &Column| quote::of(alias, &column.name);
+        let Fate::Changed(Some(changed)) = fate else {
+            return format!("{}; ", capture::insert(spec, "D", &old, Some(&old), None, Some(&from)));
+        };
+        let new =
+            |column: &Column| changed.get(&column.name).cloned().unwrap_or_else(|| quote::of(alias, &column.name));
+        if spec.key_columns().any(|column| changed.contains_key(&column.name)) {
+            format!(
+                "{}; {}; ",
+                capture::insert(spec, "D", &old, Some(&old), None, Some(&from)),
+                capture::insert(spec, "I", &new, None, Some(&new), Some(&from))
+            )
+        } else {
+            format!("{}; ", capture::insert(spec, "U", &old, Some(&old), Some(&new), Some(&from)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(child: &str, parent: &str, on_delete: Action, on_update: Action) -> Edge {
+        Edge {
+            name: format!("{child}_{parent}"),
+            child: child.into(),
+            columns: vec!["up".into()],
+            parent: parent.into(),
+            referenced: vec!["id".into()],
+            on_delete,
+            on_update,
+        }
+    }
+
+    #[test]
+    fn sources_are_found_through_tables_that_nobody_syncs() {
+        use Action::{Cascade, Null, Refuse};
+        let edges = [
+            edge("b", "a", Cascade, Refuse),
+            edge("c", "b", Null, Refuse),
+            edge("c", "x", Refuse, Refuse),
+            edge("tree", "tree", Cascade, Refuse),
+        ];
+        assert_eq!(sources(&edges, "c"), ["a", "b"]);
+        assert_eq!(sources(&edges, "tree"), ["tree"]);
+        assert_eq!(sources(&edges, "a"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn every_level_is_looked_at_only_if_the_one_above_has_rows() {
+        let edges = [edge("b", "a", Action::Cascade, Action::Refuse), edge("c", "b", Action::Cascade, Action::Refuse)];
+        let spec = TableSpec::bare(0, "c", std::iter::empty());
+        let triggers = triggers(&edges, &[&spec], "sync").unwrap();
+        let names: Vec<_> = triggers.iter().map(|trigger| (trigger.table.as_str(), trigger.event)).collect();
+        assert_eq!(names, [("a", "BEFORE DELETE"), ("b", "BEFORE DELETE")]);
+        let body = &triggers[0].body;
+        let first = "SELECT COUNT(*) INTO concord_n FROM `b` AS c1 WHERE c1.`up` = OLD.`id` LOCK IN SHARE MODE; \
+                     IF concord_n > 0 THEN SELECT COUNT(*)";
+        assert!(body.contains(first), "{body}");
+        assert!(body.contains("FROM `b` AS c1 JOIN `c` AS c2 ON c2.`up` = c1.`id` WHERE c1.`up` = OLD.`id`"), "{body}");
+    }
+
+    #[test]
+    fn a_circle_ends_where_the_server_ends_it() {
+        let edges = [edge("tree", "tree", Action::Cascade, Action::Refuse)];
+        let spec = TableSpec::bare(0, "tree", std::iter::empty());
+        let triggers = triggers(&edges, &[&spec], "sync").unwrap();
+        assert_eq!(triggers[0].body.matches("INSERT INTO").count(), DEEPEST);
+    }
+}

@@ -1,0 +1,325 @@
+//! From a URL to a session whose settings are known, and what is asked over it.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+use super::failure;
+use super::wire::{Args, number, text};
+use crate::node::patience::{Word, patiently};
+use crate::node::{Error, ErrorKind, Result};
+
+/// How long to wait for a server that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After how long a silence it is asked whether a session is still at work.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// For how long a server is believed to be at work that says no more than that it takes no connection now.
+const BELIEF: Duration = Duration::from_secs(60);
+
+/// Statements with more parameters than this are seldom alike, and are prepared for one use.
+const LASTING: usize = 64;
+
+/// What the URL may say after the question mark.
+const PARAMETERS: &[&str] =
+    &["sslmode", "ssl-mode", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "socket"];
+
+/// Under which no value is rounded, cut or made up. Key 0 is a key like any other.
+pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";
+
+/// Everything that a value or a plan may depend on. Nothing waits long for what somebody holds locked.
+const SETTINGS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin; \
+    SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 3, lock_wait_timeout = 3, foreign_key_checks = 1, unique_checks = 1, autocommit = 1, \
+    sql_safe_updates = 0, sql_select_limit = 18446744073709551615, net_write_timeout = 600, net_read_timeout = 600; \
+    SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION TRANSACTION READ WRITE";
+
+/// An engine that stands still or cannot be reached any more must not hold locks and snapshots for ever. MySQL knows no such
+/// setting.
+const GIVE_UP: &str = "SET SESSION idle_transaction_timeout = 300, idle_write_transaction_timeout = 60";
+
+/// A URL, understood. Prints no password, in any form.
+#[derive(Clone)]
+pub struct Place {
+    options: MySqlConnectOptions,
+    shown: String,
+}
+
+/// What is known of a server and of who is connected to it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub version: String,
+    /// MariaDB; otherwise MySQL.
+    pub maria: bool,
+    /// The account that rights are given to.
+    pub account: String,
+    /// The name that was logged in with, without the host.
+    pub login: String,
+    pub database: String,
+    /// The largest message that the server takes, in bytes.
+    pub packet: usize,
+    /// Whether a time-out undoes the whole transaction.
+    pub whole: bool,
+}
+
+/// One session.
+pub struct Line {
+    connection: MySqlConnection,
+    place: Place,
+    id: i64,
+    pub facts: Facts,
+    /// Whatever transaction there was is gone, and nothing may be sent any more.
+    pub broken: bool,
+}
+
+impl Place {
+    pub fn parse(url: &str) -> Result<Place> {
+        let wrong =
+            |why: String| Error::new(ErrorKind::Other, format!("the URL of a MySQL or MariaDB node is wrong: {why}"));
+        let parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        let mut says_how = false;
+        for (key, value) in parsed.query_pairs() {
+            if !PARAMETERS.contains(&&*key) {
+                return Err(wrong(format!(
+                    "it has a parameter `{key}`, which is not one of {}",
+                    PARAMETERS.join(", ")
+                )));
+            }
+            if matches!(&*key, "sslmode" | "ssl-mode") {
+                MySqlSslMode::from_str(&value).map_err(|_| {
+                    wrong("ssl-mode is none of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY".to_owned())
+                })?;
+                says_how = true;
+            }
+        }
+        if parsed.path().trim_matches('/').is_empty() {
+            return Err(wrong("it names no database; append one, as in mysql://user@host/database".to_owned()));
+        }
+        let mut options = MySqlConnectOptions::from_str(url)
+            .map_err(|error| failure::error(error, false))?
+            .disable_statement_logging()
+            .statement_cache_capacity(500)
+            .pipes_as_concat(false)
+            .no_engine_substitution(false)
+            .timezone(None)
+            .charset("utf8mb4");
+        let host = options.get_host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !says_how {
+            let here = options.get_socket().is_some() || is_here(&host);
+            options = options.ssl_mode(if here { MySqlSslMode::Preferred } else { MySqlSslMode::VerifyIdentity });
+        }
+        options = options.host(&host);
+        let shown = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        Ok(Place { options, shown })
+    }
+
+    /// Opens a session.
+    pub async fn connect(&self) -> Result<Line> {
+        match tokio::time::timeout(PATIENCE, self.open()).await {
+            Ok(Ok(line)) => Ok(line),
+            Ok(Err(error)) => {
+                let error = match error {
+                    // Nothing was there yet that could break.
+                    sqlx::Error::Io(why) => Error::new(ErrorKind::Lost, why.to_string()),
+                    error => failure::error(error, false),
+                };
+                let help = match error.kind {
+                    ErrorKind::Login => "; check the user, the password and the database in the node's url",
+                    _ => "",
+                };
+                let text = format!("cannot connect to the server at {}: {error}{help}", self.shown);
+                Err(Error::new(error.kind, text))
+            }
+            Err(_) => Err(Error::new(
+                ErrorKind::Lost,
+                format!("the server at {} did not answer within {} s", self.shown, PATIENCE.as_secs()),
+            )),
+        }
+    }
+
+    async fn open(&self) -> sqlx::Result<Line> {
+        let mut connection = MySqlConnection::connect_with(&self.options).await?;
+        let settings = format!("{SETTINGS}; SET SESSION sql_mode = '{MODE}'");
+        sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
+        let row = sqlx::query(
+            "SELECT VERSION(), CURRENT_USER(), USER(), COALESCE(DATABASE(), ''), CONNECTION_ID(), \
+                CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_rollback_on_timeout AS SIGNED)",
+        )
+        .persistent(false)
+        .fetch_one(&mut connection)
+        .await?;
+        let said = |at| text(&row, at).unwrap_or_default();
+        let version = said(0);
+        let user = said(2);
+        let facts = Facts {
+            maria: version.contains("MariaDB"),
+            version,
+            account: said(1),
+            login: user.rsplit_once('@').map_or(user.clone(), |(name, _)| name.to_owned()),
+            database: said(3),
+            packet: usize::try_from(number(&row, 5).unwrap_or(0)).unwrap_or(0),
+            whole: number(&row, 6) == Some(1),
+        };
+        if facts.maria {
+            sqlx::raw_sql(GIVE_UP).execute(&mut connection).await?;
+        }
+        let id = number(&row, 4).unwrap_or(0);
+        Ok(Line { connection, place: self.clone(), id, facts, broken: false })
+    }
+
+    /// Whether the session of this number is at work.
+    async fn word_of(&self, id: i64) -> Word {
+        let asking = async {
+            let mut connection = MySqlConnection::connect_with(&self.options).await?;
+            sqlx::query("SELECT ID FROM information_schema.PROCESSLIST WHERE ID = ? AND COMMAND <> 'Sleep'")
+                .bind(id)
+                .fetch_optional(&mut connection)
+                .await
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(Ok(Some(_))) => Word::AtWork,
+            Ok(Err(sqlx::Error::Database(error)))
+                if error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| is_full(error.number())) =>
+            {
+                Word::Untold
+            }
+            Ok(_) | Err(_) => Word::Gone,
+        }
+    }
+}
+
+/// Whether a server says that it takes no connection for now.
+fn is_full(number: u16) -> bool {
+    matches!(number, 1040 | 1203 | 1226)
+}
+
+/// Whether nobody can listen on the way.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Waits for an answer, which may take its time; after a long silence the server is asked whether it is at work on it.
+pub async fn wait<T>(place: &Place, id: i64, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::pin!(answer);
+    // Most rows of a result are there already, and need no clock.
+    if let Poll::Ready(answer) = futures::poll!(&mut answer) {
+        return answer;
+    }
+    patiently(answer, SILENCE, BELIEF, || place.word_of(id)).await
+}
+
+impl Line {
+    /// The connection, and how to wait for its answers.
+    pub fn parts(&mut self) -> (&mut MySqlConnection, &Place, i64) {
+        (&mut self.connection, &self.place, self.id)
+    }
+
+    /// Runs one statement with parameters.
+    pub async fn fetch(&mut self, statement: &str, args: Args) -> Result<Vec<MySqlRow>> {
+        let mut rows = Vec::new();
+        self.stream(statement, args, |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .await?;
+        Ok(rows)
+    }
+
+    /// The same for many rows: each is given to `take` as it arrives.
+    pub async fn stream(
+        &mut self,
+        statement: &str,
+        args: Args,
+        mut take: impl FnMut(MySqlRow) -> Result<()> + Send,
+    ) -> Result<()> {
+        self.check(&args)?;
+        let lasting = args.count() <= LASTING;
+        let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?).persistent(lasting);
+        let mut rows = query.fetch(&mut self.connection);
+        let failed = loop {
+            match wait(&self.place, self.id, rows.try_next()).await {
+                Ok(Some(row)) => take(row)?,
+                Ok(None) => return Ok(()),
+                Err(error) => break error,
+            }
+        };
+        drop(rows);
+        Err(self.note(failed))
+    }
+
+    /// Runs one statement that gives no rows; how many it found or changed.
+    pub async fn execute(&mut self, statement: &str, args: Args) -> Result<u64> {
+        self.check(&args)?;
+        let lasting = args.count() <= LASTING;
+        let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?).persistent(lasting);
+        let result = wait(&self.place, self.id, query.execute(&mut self.connection)).await;
+        result.map(|done| done.rows_affected()).map_err(|error| self.note(error))
+    }
+
+    /// Runs statements without parameters, in one round trip.
+    pub async fn run(&mut self, statements: &str) -> Result<()> {
+        let running = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut self.connection);
+        let result = wait(&self.place, self.id, running).await;
+        result.map(drop).map_err(|error| self.note(error))
+    }
+
+    /// A message that is too large would end the session.
+    fn check(&self, args: &Args) -> Result<()> {
+        match args.size() + 4096 > self.facts.packet {
+            false => Ok(()),
+            true => Err(Error::new(
+                ErrorKind::Value,
+                format!(
+                    "too large for one statement: the server takes {} bytes (max_allowed_packet)",
+                    self.facts.packet
+                ),
+            )),
+        }
+    }
+
+    fn note(&mut self, error: sqlx::Error) -> Error {
+        let error = failure::error(error, self.facts.whole);
+        self.broken |= matches!(error.kind, ErrorKind::Lost | ErrorKind::Retry);
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> MySqlSslMode {
+        Place::parse(url).unwrap().options.get_ssl_mode()
+    }
+
+    #[test]
+    fn plaintext_goes_nowhere_unasked() {
+        assert!(matches!(mode("mysql://me@db.example/shop"), MySqlSslMode::VerifyIdentity));
+        assert!(matches!(mode("mariadb://me@db.example/shop?ssl-mode=DISABLED"), MySqlSslMode::Disabled));
+        for here in ["localhost", "127.0.0.1", "[::1]"] {
+            assert!(matches!(mode(&format!("mysql://me@{here}/shop")), MySqlSslMode::Preferred), "{here}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_parameter_and_show_no_secret() {
+        for url in [
+            "mysql://me:canary@h/d?passwrod=canary",
+            "mysql://me:canary@h/d?ssl-mode=canary",
+            "mysql://me:canary@h:x/d",
+            "mysql://me:canary@h/",
+        ] {
+            let error = Place::parse(url).err().unwrap();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What `install` left behind, and in which words a table differs from it.
+
+use std::collections::BTreeMap;
+
+use super::cascades::{self, Edge};
+use super::schema::TriggerFacts;
+use super::wire::{Args, string};
+use super::{MySql, quote, sql};
+use crate::model::TableSpec;
+use crate::node::{Drift, Result};
+
+/// Facts about one table: (kind, name) and details.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint(BTreeMap<(String, String), String>);
+
+impl Fingerprint {
+    fn add(&mut self, kind: &str, name: impl Into<String>, details: impl Into<String>) {
+        self.0.insert((kind.to_owned(), name.into()), details.into());
+    }
+
+    pub fn write(&self) -> String {
+        let facts: Vec<_> = self.0.iter().map(|((kind, name), details)| [kind, name, details]).collect();
+        serde_json::json!(facts).to_string()
+    }
+
+    /// Text that is not a fingerprint reads as an empty one, from which everything differs.
+    pub fn read(text: &str) -> Fingerprint {
+        let facts: Vec<[String; 3]> = serde_json::from_str(text).unwrap_or_default();
+        Fingerprint(facts.into_iter().map(|[kind, name, details]| ((kind, name), details)).collect())
+    }
+
+    /// Whether the history is there.
+    pub fn has_history(&self) -> bool {
+        self.0.keys().any(|(kind, _)| kind == "history")
+    }
+
+    /// How the table is another now, if it is.
+    pub fn drift(&self, now: &Fingerprint) -> Option<Drift> {
+        let differences = self.differences(now);
+        // References that act decide how changes have to be recorded.
+        let records = |kind: &str| matches!(kind, "trigger" | "reference that acts");
+        let other = self.0.iter().any(|(fact, details)| records(&fact.0) && now.0.get(fact) != Some(details));
+        let new = now.0.keys().any(|fact| fact.0 == "reference that acts" && !self.0.contains_key(fact));
+        // A partition goes with its rows.
+        let part = self.0.keys().any(|fact| fact.0 == "partition" && !now.0.contains_key(fact));
+        let dropped = self.0.keys().any(|fact| fact.0 == "history" && !now.0.contains_key(fact));
+        let what = differences.join("; ");
+        (!differences.is_empty()).then_some(Drift { what, unrecorded: other || new || part, dropped })
+    }
+
+    /// What is different now; empty if nothing is.
+    pub fn differences(&self, now: &Fingerprint) -> Vec<String> {
+        if now.0.keys().all(|(kind, _)| kind != "column") {
+            return vec!["the table is gone".to_owned()];
+        }
+        let mut words = Vec::new();
+        let gone: Vec<_> = self.0.iter().filter(|(fact, _)| !now.0.contains_key(*fact)).collect();
+        let mut new: Vec<_> = now.0.iter().filter(|(fact, _)| !self.0.contains_key(*fact)).collect();
+        for ((kind, name), details) in gone {
+            let number = |details: &str| details.split(' ').next().map(str::to_owned);
+            let renamed = new
+                .iter()
+                .position(|((other, _), now)| kind == "column" && other == kind && number(now) == number(details));
+            words.push(match (kind.as_str(), renamed) {
+                (_, Some(at)) => format!("column {name} was renamed to {}", new.remove(at).0.1),
+                ("column", None) => format!("column {name} was dropped"),
+                ("history", None) => format!("the history lacks its column {name}"),
+                ("account", None) => format!("it was installed by {name}"),
+                ("setting", None) => "it was configured otherwise".to_owned(),
+                _ => format!("{kind} {name} is missing"),
+            });
+        }
+        for ((kind, name), _) in new {
+            words.push(match kind.as_str() {
+                "setting" => continue,
+                "account" => format!("the account connected now is {name}"),
+                "history" => format!("the history has a column {name} that is not Concord's"),
+                _ => format!("{kind} {name} was added"),
+            });
+        }
+        for (fact, details) in &self.0 {
+            let Some(now) = now.0.get(fact).filter(|now| *now != details) else { continue };
+            let (kind, name) = fact;
+            words.push(match kind.as_str() {
+                "column" => {
+                    let without_number =
+                        |details: &str| details.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
+                    format!("column {name} was {} and is {}", without_number(details), without_number(now))
+                }
+                "trigger" => format!("the body or the owner of trigger {name} was changed"),
+                "setting" => "its key, its images or its direction were configured otherwise".to_owned(),
+                "engine" => format!("the table is kept by {now} and not by {details}"),
+                _ => format!("{kind} {name} was changed"),
+            });
+        }
+        words
+    }
+}
+
+impl MySql {
+    /// The tables as they are now. A table that does not exist has no columns.
+    pub(super) async fn fingerprints(&mut self, tables: &[TableSpec]) -> Result<Vec<Fingerprint>> {
+        let edges = self.read_edges().await?;
+        let triggers = self.read_triggers().await?;
+        let mut prints = Vec::with_capacity(tables.len());
+        for spec in tables {
+            prints.push(self.fingerprint(spec, &edges, &triggers).await?);
+        }
+        Ok(prints)
+    }
+
+    async fn fingerprint(
+        &mut self,
+        spec: &TableSpec,
+        edges: &[Edge],
+        triggers: &[TriggerFacts],
+    ) -> Result<Fingerprint> {
+        let mut print = Fingerprint::default();
+        print.add("setting", "", settings(spec));
+        print.add("account", self.main()?.facts.account.clone(), "");
+        for (at, facts) in self.read_columns(&spec.local).await?.into_iter().enumerate() {
+            let column = facts.column;
+            let mut details = format!("{} {}", at + 1, column.native);
+            if let Some(collation) = &facts.collation {
+                details += &format!(" {collation}");
+            }
+            if !column.nullable {
+                details += " not null";
+            }
+            if column.generated {
+                details += " generated";
+            }
+            print.add("column", column.name, details);
+        }
+        for index in self.read_indexes(&spec.local).await?.into_iter().filter(|index| index.unique) {
+            let kind = if index.name == "PRIMARY" { "primary key" } else { "unique index" };
+            print.add(kind, index.name, format!("{:?} {}", index.columns, index.whole));
+        }
+        for partition in self.read_partitions(&spec.local).await? {
+            print.add("partition", partition, "");
+        }
+        for column in self.read_columns(&sql::history_name(&spec.name)).await? {
+            print.add("history", column.column.name, column.column.native);
+        }
+        let mut names = super::schema::one(&spec.local);
+        names.add(sql::history_name(&spec.name));
+        let engines = "SELECT TABLE_NAME, COALESCE(ENGINE, TABLE_TYPE) FROM information_schema.TABLES \
+                       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (?, ?)";
+        for row in self.main()?.fetch(engines, names).await? {
+            print.add("engine", string(&row, 0)?, string(&row, 1)?);
+        }
+        let sources = cascades::sources(edges, &spec.local);
+        for edge in edges.iter().filter(|edge| edge.acts()) {
+            if edge.child == spec.local || sources.contains(&edge.child.as_str()) {
+                let details =
+                    format!("{:?} {:?} {:?} {:?}", edge.columns, edge.referenced, edge.on_delete, edge.on_update);
+                print.add("reference that acts", format!("{} of {}", edge.name, edge.child), details);
+            }
+        }
+        for trigger in triggers.iter().filter(|trigger| trigger.is_ours()) {
+            let own = trigger.table == spec.local;
+            if own || sources.contains(&trigger.table.as_str()) {
+                // What a parent's trigger records of other tables is no business of this one.
+                let records = trigger.body.contains(&sql::history(spec));
+                if own || records {
+                    let name =
+                        if own { trigger.name.clone() } else { format!("{} on {}", trigger.name, trigger.table) };
+                    print.add(
+                        "trigger",
+                        name,
+                        quote::digest(&format!("{} {} {}", trigger.event, trigger.made, trigger.body)),
+                    );
+                }
+            }
+        }
+        Ok(print)
+    }
+
+    /// The largest number that a table has drawn, or `None` without the table.
+    pub(super) async fn drawn(&mut self, table: &str) -> Result<Option<i64>> {
+        let statement = format!("SELECT COALESCE(MAX(id), 0) FROM {}", quote::ident(table));
+        let rows = self.main()?.fetch(&statement, Args::new()).await;
+        match rows {
+            Ok(rows) => Ok(rows.first().and_then(|row| super::wire::number(row, 0))),
+            Err(error) if error.kind == crate::node::ErrorKind::Drift => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What the triggers and the history depend on besides the catalogue.
+fn settings(spec: &TableSpec) -> String {
+    let names = |columns: &mut dyn Iterator<Item = &crate::model::Column>| {
+        columns.map(|column| column.name.clone()).collect::<Vec<_>>()
+    };
+    serde_json::json!([spec.local, names(&mut spec.key_columns()), names(&mut spec.image_columns()), spec.captured])
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(facts: &[[&str; 3]]) -> Fingerprint {
+        Fingerprint::read(&serde_json::json!(facts).to_string())
+    }
+
+    #[test]
+    fn differences_are_told_in_words_and_by_what_they_may_have_cost() {
+        let left = [
+            ["column", "id", "1 int(11) not null"],
+            ["column", "name", "2 varchar(9)"],
+            ["history", "k1", "int(11)"],
+            ["trigger", "concord_i_t", "x"],
+        ];
+        let told = |now: &[[&str; 3]]| {
+            print(&left).drift(&print(now)).map(|drift| (drift.what, drift.unrecorded, drift.dropped))
+        };
+        assert_eq!(Fingerprint::read(&print(&left).write()), print(&left));
+        assert_eq!(told(&left), None);
+        let now = [left[0], ["column", "label", "2 varchar(9)"], left[2], left[3]];
+        assert_eq!(told(&now), Some(("column name was renamed to label".into(), false, false)));
+        let now = [left[0], left[1], left[2]];
+        assert_eq!(told(&now), Some(("trigger concord_i_t is missing".into(), true, false)));
+        let now = [left[0], left[1], left[3]];
+        assert_eq!(told(&now), Some(("the history lacks its column k1".into(), false, true)));
+        let now = [left[0], left[1], left[2], left[3], ["reference that acts", "f of t", ""]];
+        assert_eq!(told(&now), Some(("reference that acts f of t was added".into(), true, false)));
+        assert_eq!(told(&[]), Some(("the table is gone".into(), true, true)));
+    }
+}

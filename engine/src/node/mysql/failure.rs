@@ -1,0 +1,139 @@
+//! What MySQL, MariaDB and the connection report, as errors that the engine acts upon.
+
+use sqlx::mysql::MySqlDatabaseError;
+
+use crate::node::{Constraint, Error, ErrorKind};
+
+/// A subquery gives two rows where one is wanted: how a statement of Concord's gives up, see `apply.rs`.
+pub const GUARD: u16 = 1242;
+
+/// The error without anything that could hold a value. `whole`: a time-out undoes the whole transaction at this server.
+pub fn error(error: sqlx::Error, whole: bool) -> Error {
+    match error {
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
+            Some(error) => database(error.number(), error.message(), whole),
+            None => Error::new(ErrorKind::Other, "the database reported an error that cannot be read"),
+        },
+        sqlx::Error::Io(error) => Error::new(ErrorKind::Lost, format!("the connection broke: {error}")),
+        sqlx::Error::Tls(error) => Error::new(
+            ErrorKind::Lost,
+            format!(
+                "TLS could not be agreed on: {error}; hosts other than this machine need a verified certificate unless \
+                 the URL says otherwise: append ?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE, or ?ssl-mode=REQUIRED to encrypt \
+                 without verifying, or ?ssl-mode=DISABLED to send everything in the clear"
+            ),
+        ),
+        sqlx::Error::Encode(error) => Error::new(ErrorKind::Value, format!("too large for one statement: {error}")),
+        sqlx::Error::Protocol(text) => {
+            Error::new(ErrorKind::Lost, format!("the server's answer is not understood: {text}"))
+        }
+        sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed | sqlx::Error::PoolTimedOut => {
+            Error::new(ErrorKind::Lost, "the connection is gone")
+        }
+        // The text may quote what stands in the URL.
+        sqlx::Error::Configuration(_) => Error::new(ErrorKind::Other, "the URL cannot be understood"),
+        other => Error::new(ErrorKind::Other, other.to_string()),
+    }
+}
+
+fn database(number: u16, message: &str, whole: bool) -> Error {
+    let kind = match kind(number) {
+        ErrorKind::Locked if whole => ErrorKind::Retry,
+        kind => kind,
+    };
+    let text = match number {
+        GUARD => "another row holds the same value of a unique index, or a key that this database takes for the same \
+                  (as when one ends in blanks)"
+            .to_owned(),
+        1062 | 1586 | 1859 => match message.rsplit_once(" for key ") {
+            Some((_, key)) => format!("another row has the same value of the unique index {key}"),
+            None => "another row has the same value of a unique index".to_owned(),
+        },
+        1419 => "the server writes a binary log and lets nobody create triggers who is no administrator; as an administrator \
+                 run SET GLOBAL log_bin_trust_function_creators = 1 (and put it into the server's settings), and then \
+                 `concord install` once more"
+            .to_owned(),
+        3819 | 4025 => format!("a check constraint refuses the row: {message}"),
+        1665 => "the server's binary log holds statements (binlog_format = STATEMENT), which Concord's transactions cannot be \
+                 written to; set binlog_format = ROW"
+            .to_owned(),
+        _ if kind == ErrorKind::Value => scrubbed(message),
+        _ => message.to_owned(),
+    };
+    Error::new(kind, format!("{text} [{number}]"))
+}
+
+/// `Incorrect integer value: 'secret' for column 'n' at row 1` without what stands between.
+fn scrubbed(message: &str) -> String {
+    let Some(start) = message.find(": '") else { return message.to_owned() };
+    match message[start..].rfind("' for ") {
+        Some(end) => format!("{}{}", &message[..start], &message[start + end + 1..]),
+        None => message[..start].to_owned(),
+    }
+}
+
+fn kind(number: u16) -> ErrorKind {
+    match number {
+        1022 | 1062 | 1169 | 1569 | 1586 | 1859 | GUARD => ErrorKind::Constraint(Constraint::Unique),
+        1216 | 1217 | 1451 | 1452 => ErrorKind::Constraint(Constraint::Reference),
+        // NOT NULL, CHECK, no default, a trigger's own error, references that would make duplicates.
+        1048 | 1364 | 1442 | 1526 | 1644 | 1761 | 1762 | 3819 | 4025 => ErrorKind::Constraint(Constraint::Other),
+        1118 | 1153 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1406 | 1411 | 1426 | 1690 | 3140 | 3141 | 3156 => {
+            ErrorKind::Value
+        }
+        // The transaction is gone. Also: the table was changed since the snapshot; there is no room now.
+        1020 | 1021 | 1037 | 1038 | 1041 | 1114 | 1206 | 1213 | 1317 | 1412 | 1613 | 1614 | 1615 | 1969 | 3024 => {
+            ErrorKind::Retry
+        }
+        1205 | 3572 => ErrorKind::Locked,
+        1054 | 1091 | 1109 | 1136 | 1146 | 1305 | 1360 | 1932 => ErrorKind::Drift,
+        1044 | 1142 | 1143 | 1227 | 1370 | 1419 => ErrorKind::Rights,
+        1045 | 1049 | 1130 | 1251 | 1524 | 1698 | 1862 => ErrorKind::Login,
+        1040 | 1053 | 1077 | 1079 | 1080 | 1152 | 1158..=1161 | 1184 | 1203 | 1226 | 1927 | 2006 | 2013 | 4031 => {
+            ErrorKind::Lost
+        }
+        _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_kinds() {
+        for (number, expected) in [
+            (1062, ErrorKind::Constraint(Constraint::Unique)),
+            (1452, ErrorKind::Constraint(Constraint::Reference)),
+            (1644, ErrorKind::Constraint(Constraint::Other)),
+            (1406, ErrorKind::Value),
+            (1213, ErrorKind::Retry),
+            (1205, ErrorKind::Locked),
+            (1054, ErrorKind::Drift),
+            (1142, ErrorKind::Rights),
+            (1045, ErrorKind::Login),
+            (1927, ErrorKind::Lost),
+            (1064, ErrorKind::Other),
+        ] {
+            assert_eq!(kind(number), expected, "{number}");
+        }
+        assert_eq!(database(1205, "Lock wait timeout exceeded", true).kind, ErrorKind::Retry);
+    }
+
+    #[test]
+    fn values_are_taken_out_of_messages() {
+        let shown = |number, message| database(number, message, false).to_string();
+        assert_eq!(
+            shown(1062, "Duplicate entry 'canary for key 'x'' for key 'name'"),
+            "another row has the same value of the unique index 'name' [1062]"
+        );
+        assert_eq!(
+            shown(1366, "Incorrect integer value: 'canary' for column `d`.`t`.`n` at row 1"),
+            "Incorrect integer value for column `d`.`t`.`n` at row 1 [1366]"
+        );
+        assert_eq!(
+            shown(1292, "Truncated incorrect DOUBLE value: 'canary'"),
+            "Truncated incorrect DOUBLE value [1292]"
+        );
+    }
+}

@@ -1,0 +1,502 @@
+//! Reading: the snapshot, the entries in it, the present rows; and what becomes of entries afterwards.
+//!
+//! InnoDB tells nobody which transactions a snapshot sees, and numbers are given out long before they are committed. So an
+//! entry gets its mark when it is read. The engine opens a snapshot; what it sees without a mark is given the next one in a
+//! short transaction of its own, over a second session, by exact id. That transaction locks nothing but these entries,
+//! which nobody else writes. Before, it locks the number of the last mark and compares it with what the snapshot saw: if
+//! another engine has given out marks since, the snapshot is opened anew. So all entries with a mark up to the new one are
+//! visible in the snapshot, and every other entry, whenever it commits, gets a later mark: the cut is "every mark below
+//! `next`", and nothing is ever open. The snapshot itself still shows the entries without a mark, and is told which it is.
+//! Where there are many, they are given several marks, so that they can be carried in parts, and the snapshot is opened anew.
+
+use super::capture;
+use super::drift::Fingerprint;
+use super::schema::one;
+use super::service::marks;
+use super::wire::{Args, Wire, int, number, string, text};
+use super::{MySql, Phase, SNAPSHOT, quote, sql, witness};
+use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
+use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Result};
+
+/// How often a snapshot is opened anew because another engine gave out marks meanwhile.
+const ATTEMPTS: usize = 20;
+
+/// Stretches of ids in one statement.
+const STRETCHES: usize = 500;
+
+/// Ids without a gap between them, the first and the last.
+type Stretch = (i64, i64);
+
+/// Entries that are given marks in one transaction, of each table.
+const AT_ONCE: usize = 200_000;
+
+/// Entries that share a mark, about. A cycle that does not take all there is divides between marks.
+const BLOCK: usize = 1_000;
+
+/// The times at which the next mark begins: where there are many entries, of whatever tables, those of one time go together,
+/// as what one transaction wrote was mostly written at one time.
+fn borders<'a>(entries: impl Iterator<Item = &'a (i64, i64)>) -> Vec<i64> {
+    let mut times: Vec<i64> = entries.map(|(_, time)| *time).collect();
+    times.sort_unstable();
+    let mut borders: Vec<i64> = times.chunks(BLOCK).skip(1).map(|block| block[0]).collect();
+    borders.dedup();
+    borders
+}
+
+/// The entries of a table, in the order of their ids, by the marks they get. Marks rise with the ids, whatever the clock did.
+fn marked(entries: &[(i64, i64)], first: i64, borders: &[i64]) -> Vec<(i64, Vec<Stretch>)> {
+    let mut marked: Vec<(i64, Vec<Stretch>)> = Vec::new();
+    for &(id, time) in entries {
+        let mark = first + borders.partition_point(|border| *border <= time) as i64;
+        let same = marked.last_mut().filter(|(last, _)| *last >= mark);
+        match same {
+            None => marked.push((mark, vec![(id, id)])),
+            Some((_, stretches)) => match stretches.last_mut() {
+                Some((_, end)) if *end + 1 == id => *end = id,
+                _ => stretches.push((id, id)),
+            },
+        }
+    }
+    marked
+}
+
+impl MySql {
+    pub(super) async fn open_snapshot(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        for _ in 0..ATTEMPTS {
+            self.begin(Phase::Reading, SNAPSHOT).await?;
+            let service = self.check_service().await?;
+            let now = self.fingerprints(tables).await?;
+            let mut drifted = self.compare(tables, &now);
+            let is_whole = |spec: &&TableSpec| {
+                let drift = drifted.iter().find(|(index, _)| *index == spec.index);
+                self.fingerprints.contains_key(&spec.name) && drift.is_none_or(|(_, drift)| !drift.dropped)
+            };
+            let there: Vec<&TableSpec> = tables.iter().filter(is_whole).collect();
+            if !self.give_marks(&there).await? {
+                self.close().await;
+                continue;
+            }
+            let there: Vec<&TableSpec> =
+                there.into_iter().filter(|spec| drifted.iter().all(|(index, _)| *index != spec.index)).collect();
+            drifted.extend(self.look_for_samples(&there).await?);
+            let clock = self.clock().await?;
+            let witness::Remembered { positions, purged, kept } = self.read_positions(tables).await?;
+            let parked = self.read_parked(tables).await?;
+            let next_marks = tables.iter().map(|table| (table.index, self.stamp + 1)).collect();
+            return Ok(Opened {
+                service,
+                clock,
+                shared_marks: true,
+                positions,
+                purged,
+                kept,
+                next_marks,
+                parked,
+                drifted,
+            });
+        }
+        Err(Error::new(ErrorKind::Retry, "other engines kept reading the histories of this node at the same time"))
+    }
+
+    /// The same where nothing of Concord's need be installed.
+    pub(super) async fn open_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        for _ in 1..ATTEMPTS {
+            match self.try_scan(tables).await {
+                Err(error) if error.kind == ErrorKind::Retry => self.close().await,
+                done => return done,
+            }
+        }
+        self.try_scan(tables).await
+    }
+
+    async fn try_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin(Phase::Reading, SNAPSHOT).await?;
+        // A table that was emptied by TRUNCATE since the snapshot fails here; from here on that waits.
+        for table in tables {
+            self.main()?.fetch(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)), Args::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// The database's clock, µs UTC.
+    pub(super) async fn clock(&mut self) -> Result<i64> {
+        let rows = self.main()?.fetch("SELECT UUID()", Args::new()).await?;
+        let uuid = rows.first().map_or(Ok(String::new()), |row| string(row, 0))?;
+        capture::micros(&uuid).ok_or_else(|| Error::new(ErrorKind::Other, "the server draws UUIDs that tell no time"))
+    }
+
+    /// How tables differ from what the last install left, by table index.
+    fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
+        let mut drifted = Vec::new();
+        for (table, now) in tables.iter().zip(now) {
+            match self.fingerprints.get(&table.name) {
+                None => drifted.push((table.index, Drift::harmless("it is not installed here"))),
+                Some(left) => {
+                    drifted.extend(Fingerprint::read(left).drift(now).map(|drift| (table.index, drift)));
+                }
+            }
+        }
+        drifted
+    }
+
+    /// Gives the entries that the snapshot shows without a mark the next one. `false` if another engine came first, or if there
+    /// are so many that they got several, which only another snapshot shows.
+    async fn give_marks(&mut self, tables: &[&TableSpec]) -> Result<bool> {
+        let rows = self.main()?.fetch("SELECT last FROM concord_mark", Args::new()).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::Service, "concord_mark is empty; run `concord install`"))?;
+        let last = int(row, 0)?;
+        let mut unmarked: Vec<(&TableSpec, Vec<(i64, i64)>)> = Vec::new();
+        for table in tables {
+            let mut entries = Vec::new();
+            let statement = format!(
+                "SELECT h.id, h.time FROM {} AS h WHERE h.mark IS NULL ORDER BY h.id LIMIT {AT_ONCE}",
+                sql::history(table)
+            );
+            self.main()?
+                .stream(&statement, Args::new(), |row| {
+                    entries.push((int(&row, 0)?, int(&row, 1)?));
+                    Ok(())
+                })
+                .await?;
+            if !entries.is_empty() {
+                unmarked.push((table, entries));
+            }
+        }
+        self.stamp = last;
+        if unmarked.is_empty() {
+            return Ok(true);
+        }
+        // By the clock, so that a database that was put back does not give out again what it gave out before.
+        let first = self.clock().await?.max(last + 1);
+        let borders = borders(unmarked.iter().flat_map(|(_, entries)| entries));
+        crate::fault::point("mark-entries").await?;
+        let mark = first + borders.len() as i64;
+        let done = self.write_marks(&unmarked, first, &borders, last, mark).await;
+        if done.is_err() {
+            // What has been marked so far must not be kept by what that session begins next.
+            self.side = None;
+        }
+        if !done? {
+            return Ok(false);
+        }
+        self.stamp = mark;
+        let is_all = unmarked.iter().all(|(_, entries)| entries.len() < AT_ONCE);
+        Ok(borders.is_empty() && is_all)
+    }
+
+    /// Whether the last mark was still the one that the snapshot saw, so that the entries have their marks now.
+    async fn write_marks(
+        &mut self,
+        unmarked: &[(&TableSpec, Vec<(i64, i64)>)],
+        first: i64,
+        borders: &[i64],
+        last: i64,
+        mark: i64,
+    ) -> Result<bool> {
+        let side = self.side().await?;
+        side.run("START TRANSACTION").await?;
+        let standing = side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
+        let mut done = standing.first().and_then(|row| number(row, 0)) == Some(last);
+        for (table, entries) in unmarked.iter().filter(|_| done) {
+            let mut found = 0;
+            for (mark, stretches) in marked(entries, first, borders) {
+                for part in stretches.chunks(STRETCHES) {
+                    let mut args = Args::new();
+                    args.add(mark);
+                    for (first, last) in part {
+                        args.add(*first).add(*last);
+                    }
+                    let either = vec!["id BETWEEN ? AND ?"; part.len()].join(" OR ");
+                    let statement =
+                        format!("UPDATE {} SET mark = ? WHERE mark IS NULL AND ({either})", sql::history(table));
+                    found += side.execute(&statement, args).await?;
+                }
+            }
+            // Somebody has emptied the history.
+            if found != entries.len() as u64 {
+                done = false;
+                break;
+            }
+        }
+        if !done {
+            side.run("ROLLBACK").await?;
+            return Ok(false);
+        }
+        let mut args = Args::new();
+        args.add(mark);
+        side.execute("UPDATE concord_mark SET last = ?", args).await?;
+        side.run("COMMIT").await?;
+        Ok(true)
+    }
+
+    /// The entries of a table beyond a cut that the snapshot shows, as queries of which no two give the same one. `what` is
+    /// what is asked of an entry `h`.
+    fn beyond(&self, table: &str, after: &Cut, what: &str, condition: &str, rest: &str) -> Vec<String> {
+        let history = quote::ident(&sql::history_name(table));
+        let mut conditions = sql::beyond(after);
+        if !after.contains_all(self.stamp) {
+            conditions.push("h.mark IS NULL".to_owned());
+        }
+        let query = |beyond: String| format!("(SELECT {what} FROM {history} AS h WHERE {beyond}{condition}{rest})");
+        conditions.into_iter().map(query).collect()
+    }
+
+    pub(super) async fn read_entries(
+        &mut self,
+        table: &TableSpec,
+        after: &Cut,
+        through: Option<i64>,
+        limit: usize,
+    ) -> Result<Entries> {
+        let through = through.unwrap_or(i64::MAX);
+        let whole = Cut::through(self.stamp);
+        // One more than asked for tells whether there are more.
+        let limited = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let columns = EntryColumns::of(table, self.stamp);
+        let rest = format!(" ORDER BY h.mark, h.id LIMIT {limited}");
+        let stamped = format!(" AND COALESCE(h.mark, {}) <= {through}", self.stamp);
+        let queries = self.beyond(&table.name, after, &columns.select, &stamped, &rest);
+        let statement = format!("{} ORDER BY entry_mark, entry_id LIMIT {limited}", queries.join(" UNION ALL "));
+        let names = self.names.clone();
+        let (mut entries, mut more) = (Vec::new(), false);
+        self.main()?
+            .stream(&statement, Args::new(), |row| {
+                more = entries.len() == limit;
+                if !more {
+                    entries.push(columns.read(&names, &row)?);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(Entries { entries, whole, more })
+    }
+
+    pub(super) async fn count_entries(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
+        let condition = if origin.is_some() { " AND h.origin = ?" } else { "" };
+        let queries = self.beyond(table, after, "COUNT(*)", condition, "");
+        let mut args = Args::new();
+        for _ in &queries {
+            origin.into_iter().for_each(|origin| {
+                args.add(origin);
+            });
+        }
+        let rows = self.main()?.fetch(&format!("SELECT {}", queries.join(" + ")), args).await?;
+        Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs())
+    }
+
+    pub(super) async fn read_entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+        let columns = EntryColumns::of(table, self.stamp);
+        let wanted: std::collections::HashSet<&Key> = keys.iter().copied().collect();
+        let mut entries = Vec::new();
+        for part in keys.chunks(sql::KEYS) {
+            let mut args = Args::new();
+            let condition = sql::of_keys(&mut args, table, part);
+            let statement = format!("SELECT {} FROM {} AS h WHERE {condition}", columns.select, sql::history(table));
+            for row in self.main()?.fetch(&statement, args).await? {
+                let entry = columns.read(&self.names, &row)?;
+                if wanted.contains(&entry.key) {
+                    entries.push(entry);
+                }
+            }
+        }
+        entries.sort_by_key(|entry| entry.id);
+        Ok(entries)
+    }
+
+    /// The rows of these keys; `hold` ends the statement, such as to lock them.
+    pub(super) async fn read_rows(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        hold: &str,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        let wires = sql::wires(table);
+        let mut standing = std::collections::HashMap::new();
+        let columns: Vec<String> =
+            table.columns.iter().map(|column| sql::outgoing(column, &quote::of("t", &column.name))).collect();
+        for part in keys.chunks(sql::KEYS) {
+            let mut args = Args::new();
+            let condition = sql::with_keys(&mut args, table, "t", part);
+            let statement =
+                format!("SELECT {} FROM {} AS t WHERE {condition}{hold}", columns.join(", "), sql::table(table));
+            self.main()?
+                .stream(&statement, args, |row| {
+                    let key: std::result::Result<Key, String> =
+                        table.key.iter().map(|&at| wires[at].read(&row, at)).collect();
+                    let cells = wires.iter().zip(&table.columns).enumerate().map(|(at, (wire, column))| {
+                        wire.read(&row, at).map_err(|why| format!("column {} {why}", column.name))
+                    });
+                    let cells: std::result::Result<Row, String> = cells.collect();
+                    if let Ok(key) = key {
+                        standing.insert(key, cells);
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(keys.iter().map(|key| standing.get(*key).cloned()).collect())
+    }
+
+    pub(super) async fn delete_entries(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
+        let passed = sql::passed(through);
+        let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
+        let history = sql::history(table);
+        self.begin(Phase::Purging, "START TRANSACTION").await?;
+        let some = format!("SELECT 1 FROM {history} AS h WHERE {passed}{mine} LIMIT 1");
+        if self.main()?.fetch(&some, Args::new()).await?.is_empty() {
+            return Ok(0);
+        }
+        self.remember(table, through, witnesses).await?;
+        let mut args = one(&table.name);
+        args.add(through.to_string());
+        let statement = format!(
+            "INSERT INTO concord_purged (name, cut) VALUES {} ON DUPLICATE KEY UPDATE cut = VALUES(cut)",
+            marks(2, 1)
+        );
+        self.main()?.execute(&statement, args).await?;
+        let gone =
+            self.main()?.execute(&format!("DELETE h FROM {history} AS h WHERE {passed}{mine}"), Args::new()).await?;
+        self.main()?.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        Ok(gone)
+    }
+
+    /// Changes when an entry was committed: then there is one without a mark, of which the others do not know.
+    pub(super) async fn read_pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        let mut pulse = 0u64;
+        for table in tables {
+            // More than these are read with the next cycle anyway.
+            let statement = format!(
+                "SELECT COALESCE(CAST(SUM(n.id) AS SIGNED), 0), COUNT(*), \
+                    (SELECT COALESCE(MAX(id), 0) FROM {history}) \
+                 FROM (SELECT id FROM {history} WHERE mark IS NULL ORDER BY id DESC LIMIT 100) AS n",
+                history = sql::history(table)
+            );
+            let rows = self.main()?.fetch(&statement, Args::new()).await?;
+            for row in &rows {
+                for at in 0..3 {
+                    let number = number(row, at).unwrap_or(0).cast_unsigned();
+                    pulse = (pulse ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
+                }
+            }
+        }
+        Ok(pulse)
+    }
+}
+
+/// The columns of a history in the order in which they are read.
+struct EntryColumns<'a> {
+    keys: Vec<(&'a Column, Wire)>,
+    images: Vec<(&'a Column, Wire)>,
+    select: String,
+}
+
+/// Where the key begins in a result.
+const KEY: usize = 8;
+
+impl<'a> EntryColumns<'a> {
+    /// `stamp` is the mark of what the snapshot shows without one.
+    fn of(table: &'a TableSpec, stamp: i64) -> EntryColumns<'a> {
+        let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
+        let mut select = format!(
+            "h.id AS entry_id, COALESCE(h.mark, {stamp}) AS entry_mark, h.op, h.time, h.origin, h.number, h.dot, h.vector"
+        );
+        for ((column, _), name) in keys.iter().zip(sql::history_keys(table)) {
+            select += &format!(", {}", sql::outgoing(column, &format!("h.{name}")));
+        }
+        let images: Vec<_> = table.image_columns().map(|column| (column, Wire::of(column))).collect();
+        if !images.is_empty() {
+            select += ", h.before_, h.after_";
+        }
+        for (at, (column, _)) in images.iter().enumerate() {
+            let (old, new) = sql::image_columns(at);
+            for name in [old, new] {
+                select += &format!(", {}", sql::outgoing(column, &format!("h.{name}")));
+            }
+        }
+        EntryColumns { keys, images, select }
+    }
+
+    fn read(&self, names: &[String], row: &sqlx::mysql::MySqlRow) -> Result<Entry> {
+        let damaged = |why: String| {
+            Error::new(ErrorKind::Service, format!("an entry of a history cannot be read: {why}; run `concord reset`"))
+        };
+        let cell = |at: usize, column: &Column, wire: &Wire| {
+            wire.read(row, at).map_err(|why| damaged(format!("column {} {why}", column.name)))
+        };
+        let key: Key = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(at, (column, wire))| cell(KEY + at, column, wire))
+            .collect::<Result<_>>()?;
+        // What a node made that is no longer in the sync is carried on as this node's own.
+        let node = |name: String| names.iter().position(|known| *known == name).map(|at| NodeId(at as u16));
+        let arrival = match text(row, 4).and_then(node) {
+            None => None,
+            Some(origin) => {
+                let (number, mark) = (int(row, 5)?, int(row, 6)?);
+                let vector = text(row, 7).and_then(|text| Vector::read(&text, names));
+                let vector = vector.ok_or_else(|| damaged("its vector is malformed".to_owned()))?;
+                Some(Arrival { dot: Dot { node: origin, number, mark }, vector })
+            }
+        };
+        let op = Op::from_letter(&string(row, 2)?);
+        Ok(Entry {
+            id: int(row, 0)?,
+            mark: int(row, 1)?,
+            op: op.ok_or_else(|| damaged("its operation is unknown".to_owned()))?,
+            time: int(row, 3)?,
+            key,
+            arrival,
+            images: self.read_images(row, cell)?,
+        })
+    }
+
+    fn read_images(
+        &self,
+        row: &sqlx::mysql::MySqlRow,
+        cell: impl Fn(usize, &Column, &Wire) -> Result<crate::model::Value>,
+    ) -> Result<Option<Images>> {
+        if self.images.is_empty() {
+            return Ok(None);
+        }
+        let flags = KEY + self.keys.len();
+        let (Some(before), Some(after)) = (number(row, flags), number(row, flags + 1)) else { return Ok(None) };
+        let side = |offset: usize| -> Result<Row> {
+            let cells = self.images.iter().enumerate();
+            cells.map(|(at, (column, wire))| cell(flags + 2 + 2 * at + offset, column, wire)).collect()
+        };
+        Ok(Some(Images {
+            before: if before == 1 { Some(side(0)?) } else { None },
+            after: if after == 1 { Some(side(1)?) } else { None },
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_rise_with_the_ids_and_part_at_times() {
+        let entries: Vec<(i64, i64)> = (0..2_500).map(|n| (10 + n + i64::from(n >= 100), n / 10)).collect();
+        let borders = borders(entries.iter());
+        assert_eq!(borders, [100, 200]);
+        let marked = marked(&entries, 7, &borders);
+        let shape: Vec<_> = marked.iter().map(|(mark, stretches)| (*mark, stretches.clone())).collect();
+        assert_eq!(shape, [(7, vec![(10, 109), (111, 1_010)]), (8, vec![(1_011, 2_010)]), (9, vec![(2_011, 2_510)])]);
+        // A clock that was put back.
+        let back = [(1, 500), (2, 50), (3, 150)];
+        assert_eq!(super::marked(&back, 7, &[100, 200]), [(9, vec![(1, 3)])]);
+        assert!(super::borders([(1, 5); 3_000].iter()).len() <= 1);
+    }
+}

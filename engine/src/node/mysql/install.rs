@@ -1,0 +1,429 @@
+//! Creating, repairing and removing service tables, histories and triggers.
+//!
+//! Every statement that creates something commits. So each is such that it can be made again, a table counts as installed
+//! only when all of it is there, and an install that was broken off goes on where it was.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::capture::{self, Trigger};
+use super::drift::Fingerprint;
+use super::schema::{ColumnFacts, TriggerFacts, one};
+use super::service::TABLES;
+use super::wire::{Args, number, string};
+use super::{MySql, Phase, cascades, quote, sql};
+use crate::fault;
+use crate::model::TableSpec;
+use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+
+/// What else may follow the columns of a table of Concord's.
+const KIND: &str = "ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+/// A table as it was installed.
+struct Installed {
+    local: String,
+    layout: String,
+    shape: String,
+    fingerprint: Fingerprint,
+}
+
+impl MySql {
+    /// Begins what may not run at the same time: the lock is the session's, and goes with it.
+    pub(super) async fn begin_installing(&mut self) -> Result<()> {
+        self.open().await?;
+        self.phase = Phase::Installing;
+        let lock = format!("concord {}", quote::digest(&self.main()?.facts.database));
+        let rows = self.main()?.fetch("SELECT CAST(GET_LOCK(?, 10) AS SIGNED)", one(&lock)).await?;
+        if rows.first().and_then(|row| number(row, 0)) != Some(1) {
+            let message = "another Concord is installing here; try again when it is done";
+            return Err(Error::new(ErrorKind::Locked, message));
+        }
+        self.main()?.run("SET SESSION lock_wait_timeout = 10").await
+    }
+
+    pub(super) async fn install_all(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
+        refuse_collisions(tables)?;
+        self.begin_installing().await?;
+        let mut done = Vec::new();
+        self.create_service(sync, &mut done).await?;
+        let installed = self.read_installed().await?;
+        for (name, old) in installed.iter().filter(|(name, _)| tables.iter().all(|table| table.name != **name)) {
+            let doing = || format!("removing triggers from {}", old.local);
+            self.remove_table(name).await.map_err(|error| error.while_doing(doing()))?;
+            done.push(format!("{name}: removed its triggers, history and positions"));
+        }
+        let login = self.main()?.facts.login.clone();
+        let edges = self.read_edges().await?;
+        let captured: Vec<&TableSpec> = tables.iter().filter(|spec| spec.captured).collect();
+        let cascades = cascades::triggers(&edges, &captured, &login)?;
+        let mut changed: Vec<&TableSpec> = Vec::new();
+        for spec in tables {
+            let doing = || format!("creating triggers on {}", spec.full_name());
+            let other = self.install_table(spec, installed.get(&spec.name), &login, &mut done).await;
+            if other.map_err(|error| error.while_doing(doing()))? {
+                changed.push(spec);
+            }
+        }
+        self.install_cascades(&cascades, &mut done).await?;
+        fault::point("install-commit").await?;
+        let prints = self.fingerprints(tables).await?;
+        for spec in tables.iter().filter(|spec| installed.contains_key(&spec.name)) {
+            // The row to look for is chosen anew: what is gone without a trace has been told, and is to be compared.
+            if !self.look_for_samples(&[spec]).await?.is_empty() {
+                self.main()?.execute("DELETE FROM concord_sample WHERE name = ?", one(&spec.name)).await?;
+                done.push(format!("{}: took note that rows are gone that nobody deleted one by one", spec.name));
+            }
+        }
+        for (spec, print) in tables.iter().zip(prints) {
+            let old = installed.get(&spec.name);
+            if let Some(old) = old {
+                if old.fingerprint == print && old.shape == spec.shape && !changed.iter().any(|c| c.name == spec.name) {
+                    continue;
+                }
+                let before = done.len();
+                for difference in old.fingerprint.differences(&print) {
+                    if !difference.contains("trigger ") {
+                        done.push(format!("{}: took note that {difference}", spec.name));
+                    }
+                }
+                if old.shape != spec.shape && before == done.len() && changed.is_empty() {
+                    done.push(format!("{}: recorded its new shared shape", spec.name));
+                }
+            }
+            let layout = self.layout(spec).await?;
+            let mut args = one(&spec.name);
+            args.add(spec.local.as_str()).add(layout).add(spec.shape.as_str()).add(print.write());
+            self.main()?
+                .execute(
+                    "REPLACE INTO concord_installed (name, local, layout, shape, fingerprint) VALUES (?, ?, ?, ?, ?)",
+                    args,
+                )
+                .await?;
+        }
+        Ok(done)
+    }
+
+    async fn create_service(&mut self, sync: &Sync, done: &mut Vec<String>) -> Result<()> {
+        let existing = self.read_service_version().await?;
+        let there = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+        let there = self.main()?.fetch(there, Args::new()).await?;
+        let there: Vec<String> = there.iter().map(|row| string(row, 0)).collect::<Result<_>>()?;
+        for (name, columns) in TABLES {
+            if !there.iter().any(|known| known == name) {
+                self.main()?.run(&format!("CREATE TABLE {name} ({columns}) {KIND}")).await?;
+                done.push(format!("created {name}"));
+            }
+        }
+        let known = if existing.is_some() { self.read_service().await? } else { None };
+        if let Some(known) = &known
+            && (known.sync != sync.name || known.node != sync.node)
+        {
+            return Err(Error::new(
+                ErrorKind::Service,
+                format!(
+                    "this database takes part in the sync `{}` as `{}` already, not in `{}` as `{}`; run `concord \
+                         uninstall` with its configuration first",
+                    known.sync, known.node, sync.name, sync.node
+                ),
+            ));
+        }
+        let mut args = Args::new();
+        args.add(self.clock().await?);
+        self.main()?.execute("INSERT IGNORE INTO concord_mark (one, last) VALUES (1, ?)", args).await?;
+        if known.is_none() || self.names != sync.nodes {
+            let mut args = Args::new();
+            args.add(SERVICE_VERSION)
+                .add(sync.name.as_str())
+                .add(sync.node.as_str())
+                .add(serde_json::json!(sync.nodes).to_string())
+                .add(uuid::Uuid::new_v4().hyphenated().to_string());
+            self.main()?
+                .execute(
+                    "INSERT INTO concord_node (one, version, sync, node, nodes, uuid) VALUES (1, ?, ?, ?, ?, ?) \
+                     ON DUPLICATE KEY UPDATE version = VALUES(version), nodes = VALUES(nodes)",
+                    args,
+                )
+                .await?;
+            done.push(format!("this is `{}` of the nodes {}", sync.node, sync.nodes.join(", ")));
+            self.names.clone_from(&sync.nodes);
+        }
+        Ok(())
+    }
+
+    async fn read_installed(&mut self) -> Result<BTreeMap<String, Installed>> {
+        let rows = self
+            .main()?
+            .fetch("SELECT name, local, layout, shape, fingerprint FROM concord_installed", Args::new())
+            .await?;
+        let read = rows.iter().map(|row| {
+            let installed = Installed {
+                local: string(row, 1)?,
+                layout: string(row, 2)?,
+                shape: string(row, 3)?,
+                fingerprint: Fingerprint::read(&string(row, 4)?),
+            };
+            Ok((string(row, 0)?, installed))
+        });
+        read.collect()
+    }
+
+    /// Whether anything was done.
+    async fn install_table(
+        &mut self,
+        spec: &TableSpec,
+        old: Option<&Installed>,
+        login: &str,
+        done: &mut Vec<String>,
+    ) -> Result<bool> {
+        let layout = self.layout(spec).await?;
+        let now = self.fingerprints(std::slice::from_ref(spec)).await?.remove(0);
+        let drift = old.and_then(|old| old.fingerprint.drift(&now));
+        let exists = now.has_history();
+        let altered = drift.as_ref().is_some_and(|drift| drift.dropped);
+        let kept = exists && !altered && old.is_some_and(|old| old.layout == layout);
+        let before = done.len();
+        let wanted = if spec.captured { capture::triggers(spec, login) } else { Vec::new() };
+        let there = self.read_triggers().await?;
+        let own = |trigger: &&TriggerFacts| {
+            trigger.is_ours() && ["i", "u", "d"].iter().any(|letter| trigger.name == capture::name(letter, &spec.name))
+        };
+        let own: Vec<&TriggerFacts> = there.iter().filter(own).collect();
+        let history = sql::history(spec);
+        if !kept {
+            for trigger in &own {
+                self.drop_trigger(&trigger.name).await?;
+            }
+            self.replace_history(spec, &layout, exists).await?;
+            done.push(match exists {
+                false => format!("{}: created {history}", spec.name),
+                true if altered => format!("{}: replaced {history}, because it was altered", spec.name),
+                true => format!("{}: replaced {history}, because its key or images are others now", spec.name),
+            });
+        }
+        let mut created = false;
+        let account = self.main()?.facts.account.clone();
+        for trigger in &wanted {
+            let same = own.iter().find(|there| there.name == trigger.name).filter(|_| kept);
+            if same.is_some_and(|there| is_as_wanted(there, trigger, &account)) {
+                continue;
+            }
+            self.create_trigger(trigger, same.is_some()).await?;
+            created = true;
+        }
+        for gone in own.iter().filter(|there| kept && wanted.iter().all(|trigger| trigger.name != there.name)) {
+            self.drop_trigger(&gone.name).await?;
+            created = true;
+        }
+        if created {
+            done.push(match spec.captured {
+                true => format!("{}: created triggers on {}", spec.name, spec.full_name()),
+                false => format!(
+                    "{}: removed triggers from {}, whose changes are carried nowhere",
+                    spec.name,
+                    spec.full_name()
+                ),
+            });
+        }
+        Ok(done.len() > before)
+    }
+
+    /// Triggers that record what references do, wherever they begin.
+    async fn install_cascades(&mut self, wanted: &[Trigger], done: &mut Vec<String>) -> Result<()> {
+        let account = self.main()?.facts.account.clone();
+        let there = self.read_triggers().await?;
+        let there: Vec<&TriggerFacts> = there
+            .iter()
+            .filter(|trigger| {
+                trigger.is_ours()
+                    && (trigger.name.starts_with("concord_cd_") || trigger.name.starts_with("concord_cu_"))
+            })
+            .collect();
+        for gone in there.iter().filter(|there| wanted.iter().all(|trigger| trigger.name != there.name)) {
+            self.drop_trigger(&gone.name).await?;
+            done.push(format!("removed a trigger from {}, whose references change nothing any more", gone.table));
+        }
+        for trigger in wanted {
+            let same = there.iter().find(|there| there.name == trigger.name);
+            if same.is_some_and(|there| is_as_wanted(there, trigger, &account)) {
+                continue;
+            }
+            self.create_trigger(trigger, same.is_some())
+                .await
+                .map_err(|error| error.while_doing(format!("creating triggers on {}", trigger.table)))?;
+            done.push(format!("{}: created a trigger that records what its references change", trigger.table));
+        }
+        Ok(())
+    }
+
+    /// Where the database cannot replace a trigger at a stroke, nobody writes to the table meanwhile.
+    async fn create_trigger(&mut self, trigger: &Trigger, exists: bool) -> Result<()> {
+        let maria = self.main()?.facts.maria;
+        let alone = exists && !maria;
+        if alone {
+            self.main()?.run(&format!("LOCK TABLES {} WRITE", quote::ident(&trigger.table))).await?;
+            self.drop_trigger(&trigger.name).await?;
+        }
+        // A trigger keeps the mode of the session that creates it. If it fails the session is given up.
+        self.main()?.run(&format!("SET SESSION sql_mode = '{}'", capture::MODE)).await?;
+        self.main()?.run(&trigger.create(maria)).await?;
+        self.main()?.run(&format!("SET SESSION sql_mode = '{}'", super::connect::MODE)).await?;
+        if alone { self.main()?.run("UNLOCK TABLES").await } else { Ok(()) }
+    }
+
+    async fn drop_trigger(&mut self, name: &str) -> Result<()> {
+        self.main()?.run(&format!("DROP TRIGGER IF EXISTS {}", quote::ident(name))).await
+    }
+
+    /// A new history, whose numbers are above all that one of this name ever gave out: other nodes remember those. Nobody
+    /// writes a million entries a second for long, so the microseconds of the clock are above even what is forgotten.
+    async fn replace_history(&mut self, spec: &TableSpec, layout: &str, exists: bool) -> Result<()> {
+        let history = sql::history_name(&spec.name);
+        let last = if exists { self.drawn(&history).await?.unwrap_or(0) } else { 0 };
+        self.main()?.run(&format!("DROP TABLE IF EXISTS {}", quote::ident(&history))).await?;
+        let start = last.saturating_add(1).max(self.clock().await?);
+        self.main()?
+            .run(&format!("CREATE TABLE {} ({layout}) {KIND} AUTO_INCREMENT = {start}", quote::ident(&history)))
+            .await
+    }
+
+    /// The history's columns with the types of those that they stand for.
+    async fn layout(&mut self, spec: &TableSpec) -> Result<String> {
+        let facts = self.read_columns(&spec.local).await?;
+        let facts: HashMap<&str, &ColumnFacts> =
+            facts.iter().map(|facts| (facts.column.name.as_str(), facts)).collect();
+        let mut columns =
+            "id BIGINT NOT NULL AUTO_INCREMENT, mark BIGINT NULL, op CHAR(1) NOT NULL, time BIGINT NOT NULL, \
+                           origin VARCHAR(255) NULL, number BIGINT NULL, dot BIGINT NULL, vector LONGTEXT NULL"
+                .to_owned();
+        let mut add = |name: String, column: &crate::model::Column| -> Result<()> {
+            let Some(facts) = facts.get(column.name.as_str()) else {
+                let message = format!("{} has no column {} any more", spec.full_name(), column.name);
+                return Err(Error::new(ErrorKind::Drift, message));
+            };
+            columns += &format!(", {name} {}", facts.column.native);
+            if let (Some(charset), Some(collation)) = (&facts.charset, &facts.collation) {
+                columns += &format!(" CHARACTER SET {charset} COLLATE {collation}");
+            }
+            columns += " NULL DEFAULT NULL";
+            Ok(())
+        };
+        for (column, name) in spec.key_columns().zip(sql::history_keys(spec)) {
+            add(name, column)?;
+        }
+        for (at, column) in spec.image_columns().enumerate() {
+            let (old, new) = sql::image_columns(at);
+            add(old, column)?;
+            add(new, column)?;
+        }
+        if !spec.images.is_empty() {
+            columns += ", before_ TINYINT NULL, after_ TINYINT NULL";
+        }
+        Ok(columns + ", PRIMARY KEY (id), KEY by_mark (mark)")
+    }
+
+    async fn remove_table(&mut self, shared: &str) -> Result<()> {
+        for letter in ["i", "u", "d"] {
+            self.drop_trigger(&capture::name(letter, shared)).await?;
+        }
+        // What records cascades into it must not write to what is gone.
+        let history = quote::ident(&sql::history_name(shared));
+        for trigger in self.read_triggers().await?.iter().filter(|trigger| trigger.is_ours()) {
+            if trigger.body.contains(&history) {
+                self.drop_trigger(&trigger.name).await?;
+            }
+        }
+        self.main()?.run(&format!("DROP TABLE IF EXISTS {history}")).await?;
+        for table in ["position", "purged", "witness", "parked", "sample", "installed"] {
+            self.main()?.execute(&format!("DELETE FROM concord_{table} WHERE name = ?"), one(shared)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn uninstall_all(&mut self) -> Result<bool> {
+        self.begin_installing().await?;
+        if self.read_service_version().await?.is_none() && !self.has_traces().await? {
+            return Ok(false);
+        }
+        for trigger in self.read_triggers().await?.iter().filter(|trigger| trigger.is_ours()) {
+            self.drop_trigger(&trigger.name).await?;
+        }
+        if self.has_table("concord_installed").await? {
+            for name in self.read_installed().await?.keys() {
+                let history = quote::ident(&sql::history_name(name));
+                self.main()?.run(&format!("DROP TABLE IF EXISTS {history}")).await?;
+            }
+        }
+        fault::point("uninstall-commit").await?;
+        // The node itself is the last to be forgotten, so that an uninstall that was broken off is taken up again.
+        for (name, _) in TABLES.iter().rev() {
+            self.main()?.run(&format!("DROP TABLE IF EXISTS {name}")).await?;
+        }
+        Ok(true)
+    }
+
+    async fn has_table(&mut self, name: &str) -> Result<bool> {
+        let statement = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+        Ok(!self.main()?.fetch(statement, one(name)).await?.is_empty())
+    }
+
+    async fn has_traces(&mut self) -> Result<bool> {
+        self.has_table("concord_node").await
+    }
+
+    pub(super) async fn reset_all(&mut self) -> Result<()> {
+        self.begin_installing().await?;
+        self.check_service().await?;
+        self.clear_histories().await
+    }
+
+    /// The names of the histories that are there. Those that somebody dropped `install` makes anew.
+    pub(super) async fn histories(&mut self) -> Result<Vec<String>> {
+        let mut histories = Vec::new();
+        for name in self.read_installed().await?.into_keys() {
+            let history = sql::history_name(&name);
+            if self.has_table(&history).await? {
+                histories.push(history);
+            }
+        }
+        Ok(histories)
+    }
+
+    /// Empties the histories, and forgets what was applied, purged and parked, in one transaction. Ids go on from where they
+    /// are, so that none is ever used twice.
+    pub(super) async fn clear_histories(&mut self) -> Result<()> {
+        let histories = self.histories().await?;
+        self.main()?.run("START TRANSACTION").await?;
+        for history in &histories {
+            self.main()?.run(&format!("DELETE FROM {}", quote::ident(history))).await?;
+        }
+        for table in ["position", "purged", "witness", "parked", "sample"] {
+            self.main()?.run(&format!("DELETE FROM concord_{table}")).await?;
+        }
+        self.main()?.run("COMMIT").await
+    }
+}
+
+/// Whether a trigger is there as it is to be.
+fn is_as_wanted(there: &TriggerFacts, wanted: &Trigger, account: &str) -> bool {
+    there.table == wanted.table
+        && there.event == wanted.event
+        && there.body == wanted.body
+        && there.made.trim_end() == format!("{account} {}", capture::MODE).trim_end()
+}
+
+/// Two shared names that would share a history or a trigger.
+fn refuse_collisions(tables: &[TableSpec]) -> Result<()> {
+    let mut taken: HashMap<String, &str> = HashMap::new();
+    for table in tables {
+        // Names of tables may be the same in capital and in small letters, depending on the server's files.
+        let name = sql::history_name(&table.name).to_lowercase();
+        if let Some(other) = taken.insert(name.clone(), &table.name)
+            && other != table.name
+        {
+            return Err(Error::new(
+                ErrorKind::Service,
+                format!("tables `{other}` and `{}` would share {name}; rename one of them", table.name),
+            ));
+        }
+    }
+    Ok(())
+}

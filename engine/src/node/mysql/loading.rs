@@ -1,0 +1,83 @@
+//! What a load does to the service tables: how far it has come, and nodes that join or come back.
+
+use super::schema::one;
+use super::wire::{Args, int, string};
+use super::{MySql, quote};
+use crate::model::Cut;
+use crate::node::Result;
+
+impl MySql {
+    pub(super) async fn read_progress(&mut self) -> Result<Option<String>> {
+        if self.read_service().await?.is_none() {
+            return Ok(None);
+        }
+        self.check_service().await?;
+        let rows = self.main()?.fetch("SELECT progress FROM concord_load", Args::new()).await?;
+        rows.first().map(|row| string(row, 0)).transpose()
+    }
+
+    pub(super) async fn write_progress(&mut self, progress: Option<&str>) -> Result<()> {
+        let main = self.main()?;
+        match progress {
+            Some(text) => main.execute("REPLACE INTO concord_load (one, progress) VALUES (1, ?)", one(text)).await,
+            None => main.execute("DELETE FROM concord_load", Args::new()).await,
+        }
+        .map(drop)
+    }
+
+    async fn put_positions(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        for (table, source, cut) in positions {
+            let mut args = one(table);
+            args.add(source.as_str()).add(cut.to_string());
+            args.add(Cut::START.to_string()).add(Cut::START.to_string());
+            self.main()?
+                .execute(
+                    "INSERT INTO concord_position (name, source, cut) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE \
+                     witness = IF(cut = ?, NULL, witness), cut = IF(cut = ?, VALUES(cut), cut)",
+                    args,
+                )
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn start_positions(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        self.begin_installing().await?;
+        self.check_service().await?;
+        self.main()?.run("START TRANSACTION").await?;
+        self.put_positions(positions).await?;
+        self.main()?.run("COMMIT").await
+    }
+
+    pub(super) async fn forget_node(&mut self, node: &str) -> Result<()> {
+        self.begin_installing().await?;
+        self.check_service().await?;
+        self.main()?.run("START TRANSACTION").await?;
+        self.main()?.execute("DELETE FROM concord_position WHERE source = ?", one(node)).await?;
+        self.main()?.execute("DELETE FROM concord_witness WHERE target = ?", one(node)).await?;
+        self.main()?.run("COMMIT").await
+    }
+
+    pub(super) async fn renew_all(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        self.begin_installing().await?;
+        self.check_service().await?;
+        // As for new histories: above whatever was given out before the clock showed this.
+        for history in self.histories().await? {
+            let last = self.drawn(&history).await?.unwrap_or(0);
+            let start = last.saturating_add(1).max(self.clock().await?);
+            self.main()?.run(&format!("ALTER TABLE {} AUTO_INCREMENT = {start}", quote::ident(&history))).await?;
+        }
+        self.clear_histories().await?;
+        self.main()?.run("START TRANSACTION").await?;
+        let rows = self.main()?.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
+        let last = rows.first().map_or(Ok(0), |row| int(row, 0))?;
+        let mut args = Args::new();
+        args.add(self.clock().await?.max(last + 1));
+        self.main()?.execute("UPDATE concord_mark SET last = ?", args).await?;
+        let uuid = uuid::Uuid::new_v4().hyphenated().to_string();
+        self.main()?.execute("UPDATE concord_node SET uuid = ?", one(&uuid)).await?;
+        self.main()?.run("DELETE FROM concord_load").await?;
+        self.put_positions(positions).await?;
+        self.main()?.run("COMMIT").await
+    }
+}

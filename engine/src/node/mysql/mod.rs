@@ -1,0 +1,485 @@
+//! MySQL, 8.0.19 and newer, and MariaDB, 10.7 and newer. What differs between them is chosen by the server's version.
+//!
+//! An entry gets its mark when it is read, so that one that is committed late is found whenever it is (`history.rs`).
+//! Triggers record keys as they change (`capture.rs`), and what references do without firing any (`cascades.rs`).
+
+mod apply;
+mod blueprint;
+mod capture;
+mod cascades;
+mod connect;
+mod drift;
+mod failure;
+mod history;
+mod install;
+mod loading;
+mod notes;
+mod numbers;
+mod obstacles;
+mod probe;
+mod quote;
+mod rights;
+mod sample;
+mod schema;
+mod service;
+mod sql;
+mod types;
+mod unique;
+mod walk;
+mod wire;
+mod witness;
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+
+use self::connect::{Line, Place};
+use super::blueprint::{Blueprint, Draft};
+use super::{
+    Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
+    Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
+};
+use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
+
+const SNAPSHOT: &str =
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
+    let mut node = MySql::new(Place::parse(url)?);
+    node.open().await?;
+    Ok(Box::new(node))
+}
+
+/// One database, through one session that is opened again when it breaks, and a second for what has to be done or seen
+/// outside of the first one's transaction.
+struct MySql {
+    place: Place,
+    main: Option<Line>,
+    side: Option<Line>,
+    phase: Phase,
+    /// How many savepoints there are.
+    depth: usize,
+    /// How each table was left by the last install, by its shared name, as the service tables say.
+    fingerprints: HashMap<String, String>,
+    /// The sync's nodes as the service tables name them.
+    names: Vec<String>,
+    /// Whether all service tables are there that this Concord knows.
+    complete: bool,
+    /// The last mark that was given to what the snapshot sees.
+    stamp: i64,
+    /// The tables whose triggers know that the next statement is Concord's own.
+    announced: String,
+    /// Whether what is written next is a user's change, of which no trigger is told.
+    as_user: bool,
+    /// Whether a table has a unique index over values of any length, by its local name, as this transaction knows.
+    hashed: HashMap<String, bool>,
+    /// Keys of the last write that need not look as they were written, by table index.
+    lenient: HashSet<(usize, Key)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Reading,
+    Applying,
+    Purging,
+    Installing,
+}
+
+impl MySql {
+    fn new(place: Place) -> MySql {
+        MySql {
+            place,
+            main: None,
+            side: None,
+            phase: Phase::Idle,
+            depth: 0,
+            fingerprints: HashMap::new(),
+            names: Vec::new(),
+            complete: false,
+            stamp: 0,
+            announced: String::new(),
+            as_user: false,
+            hashed: HashMap::new(),
+            lenient: HashSet::new(),
+        }
+    }
+
+    /// Makes sure of a session that is in no transaction.
+    async fn open(&mut self) -> Result<()> {
+        if self.phase != Phase::Idle {
+            self.close().await;
+        }
+        if self.main.as_ref().is_none_or(|main| main.broken) {
+            self.main = None;
+            self.announced.clear();
+            self.main = Some(self.place.connect().await?);
+        }
+        Ok(())
+    }
+
+    /// Gives up whatever transaction there is.
+    async fn close(&mut self) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        self.depth = 0;
+        self.as_user = false;
+        self.lenient.clear();
+        self.hashed.clear();
+        let Some(main) = &mut self.main else { return };
+        // After a deadlock the server has ended the transaction, and what is sent next would be one of its own. Locks of an
+        // install are the session's.
+        let keep = match phase {
+            _ if main.broken => false,
+            Phase::Idle => true,
+            Phase::Installing => {
+                // Whether or not it is heard: the session ends with it.
+                let _ = main.run("ROLLBACK; DO RELEASE_ALL_LOCKS()").await;
+                false
+            }
+            Phase::Reading | Phase::Applying | Phase::Purging => main.run("ROLLBACK").await.is_ok(),
+        };
+        if !keep {
+            self.main = None;
+            self.announced.clear();
+        }
+    }
+
+    /// Starts a transaction with these statements.
+    async fn begin(&mut self, phase: Phase, statements: &str) -> Result<()> {
+        self.open().await?;
+        // From here on something may be open that has to be rolled back, whatever the outcome.
+        self.phase = phase;
+        self.main()?.run(statements).await
+    }
+
+    fn main(&mut self) -> Result<&mut Line> {
+        let gone = || Error::new(ErrorKind::Lost, "the connection to the server is gone");
+        self.main.as_mut().filter(|main| !main.broken).ok_or_else(gone)
+    }
+
+    /// The second session, in no transaction.
+    async fn side(&mut self) -> Result<&mut Line> {
+        if self.side.as_ref().is_none_or(|side| side.broken) {
+            self.side = None;
+            self.side = Some(self.place.connect().await?);
+        }
+        self.side.as_mut().ok_or_else(|| Error::new(ErrorKind::Lost, "the connection to the server is gone"))
+    }
+}
+
+#[async_trait]
+impl Node for MySql {
+    async fn probe(&mut self) -> Result<Probe> {
+        self.open().await?;
+        self.read_probe().await
+    }
+
+    async fn catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
+        self.open().await?;
+        self.read_catalogue(table).await
+    }
+
+    async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
+        self.open().await?;
+        self.read_blueprint(table).await
+    }
+
+    fn draft(&self, blueprint: &Blueprint) -> Draft {
+        self.write_draft(blueprint)
+    }
+
+    async fn build(&mut self, statements: &[String]) -> Result<()> {
+        let done = self.run_statements(statements).await;
+        self.close().await;
+        done
+    }
+
+    async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        self.open().await?;
+        self.read_missing_rights(tables).await
+    }
+
+    async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>> {
+        self.open().await?;
+        self.read_missing_rights_to_compare(tables).await
+    }
+
+    async fn service(&mut self) -> Result<Option<Service>> {
+        self.open().await?;
+        self.read_service().await
+    }
+
+    async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
+        let done = self.install_all(sync, tables).await;
+        self.close().await;
+        done
+    }
+
+    async fn uninstall(&mut self) -> Result<bool> {
+        let done = self.uninstall_all().await;
+        self.close().await;
+        done
+    }
+
+    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+        self.open().await?;
+        self.read_last_number(table, column).await
+    }
+
+    async fn reset(&mut self) -> Result<()> {
+        let done = self.reset_all().await;
+        self.close().await;
+        done
+    }
+
+    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        let done = self.renew_all(positions).await;
+        self.close().await;
+        done
+    }
+
+    async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+        let done = self.start_positions(positions).await;
+        self.close().await;
+        done
+    }
+
+    async fn forget(&mut self, node: &str) -> Result<()> {
+        let done = self.forget_node(node).await;
+        self.close().await;
+        done
+    }
+
+    async fn progress(&mut self) -> Result<Option<String>> {
+        self.open().await?;
+        self.read_progress().await
+    }
+
+    async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
+        self.open().await?;
+        self.write_progress(progress).await
+    }
+
+    async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
+        self.open_snapshot(tables).await
+    }
+
+    async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_scan(tables).await
+    }
+
+    async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
+        self.read_entries(table, after, through, limit).await
+    }
+
+    async fn holds(&mut self, entries: &[(&TableSpec, EntryId)]) -> Result<Vec<bool>> {
+        self.find_entries(entries).await
+    }
+
+    async fn pending(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
+        self.count_entries(table, after, origin).await
+    }
+
+    async fn ledger(&mut self) -> Result<Ledger> {
+        self.read_ledger().await
+    }
+
+    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+        self.read_entries_of(table, keys).await
+    }
+
+    async fn rows(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.read_rows(table, keys, "").await
+    }
+
+    async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
+        self.scan_table(table, lots).await
+    }
+
+    async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
+        self.walk_rows(table, after, limit).await
+    }
+
+    async fn count(&mut self, table: &TableSpec) -> Result<u64> {
+        self.count_rows(table).await
+    }
+
+    async fn end_read(&mut self) -> Result<()> {
+        self.close().await;
+        Ok(())
+    }
+
+    async fn begin_apply(&mut self, _tables: &[TableSpec]) -> Result<()> {
+        self.open_apply().await
+    }
+
+    async fn begin_mend(&mut self, _tables: &[TableSpec]) -> Result<()> {
+        self.open_mend().await
+    }
+
+    async fn rows_now(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        hold: bool,
+    ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.read_rows(table, keys, if hold { " FOR UPDATE" } else { "" }).await
+    }
+
+    async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
+        self.claim_positions(moves).await
+    }
+
+    async fn hurry(&mut self) -> Result<()> {
+        self.be_quick().await
+    }
+
+    async fn savepoint(&mut self) -> Result<()> {
+        let name = self.depth + 1;
+        self.main()?.run(&format!("SAVEPOINT concord_{name}")).await?;
+        self.depth = name;
+        Ok(())
+    }
+
+    async fn undo(&mut self) -> Result<()> {
+        self.lenient.clear();
+        let name = self.depth;
+        self.main()?.run(&format!("ROLLBACK TO SAVEPOINT concord_{name}; RELEASE SAVEPOINT concord_{name}")).await?;
+        self.depth = name.saturating_sub(1);
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<()> {
+        let name = self.depth;
+        self.main()?.run(&format!("RELEASE SAVEPOINT concord_{name}")).await?;
+        self.depth = name.saturating_sub(1);
+        Ok(())
+    }
+
+    async fn write(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
+        self.write_rows(groups).await
+    }
+
+    async fn delete(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
+        self.delete_rows(groups).await
+    }
+
+    async fn obstacles(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        self.find_obstacles(table, rows).await
+    }
+
+    async fn make_room(&mut self, table: &TableSpec, rows: &[&Row], room: Room) -> Result<()> {
+        self.clear_uniques(table, rows, room).await
+    }
+
+    async fn still_referred(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        going: &[(&TableSpec, &[&Key])],
+    ) -> Result<Vec<Key>> {
+        self.find_referred(table, keys, going).await
+    }
+
+    async fn locked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>> {
+        self.find_locked(table, keys).await
+    }
+
+    async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
+        self.find_unseen(table, read, keys).await
+    }
+
+    async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+        self.find_altered(table, rows).await
+    }
+
+    async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
+        self.write_notes(table, notes).await
+    }
+
+    async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
+        self.as_user = true;
+        let written = match row {
+            Some(row) => self.write_rows(&[(table, &[row], WriteMode::Upsert)]).await,
+            None => self.delete_rows(&[(table, &[key])]).await,
+        };
+        self.as_user = false;
+        written.map(drop)
+    }
+
+    async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+        self.write_touch(table, key, since).await
+    }
+
+    async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
+        self.write_parked(tables, parked).await
+    }
+
+    async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
+        self.delete_parked(table, keys).await
+    }
+
+    async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
+        self.write_journal(tables, lost, again).await
+    }
+
+    async fn advance(&mut self, moves: &[Move]) -> Result<()> {
+        self.move_positions(moves).await
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.main()?.run("COMMIT").await?;
+        self.phase = Phase::Idle;
+        self.depth = 0;
+        self.as_user = false;
+        self.lenient.clear();
+        self.hashed.clear();
+        Ok(())
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.close().await;
+        Ok(())
+    }
+
+    async fn purge(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<u64> {
+        let done = self.delete_entries(table, through, arrivals, witnesses).await;
+        self.close().await;
+        done
+    }
+
+    async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        self.open().await?;
+        self.read_pulse(tables).await
+    }
+
+    async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        self.open().await?;
+        self.count_journal(tables).await
+    }
+
+    async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {
+        self.open().await?;
+        self.read_journal(tables, sought, limit).await
+    }
+
+    async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {
+        self.open().await?;
+        self.delete_journal(before, most).await
+    }
+
+    async fn blockers(&mut self) -> Result<Vec<String>> {
+        // An entry that commits late holds up no other.
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,90 @@
+//! What stands in the way of rows: others that hold their unique values, and rows they refer to that are not there.
+
+use super::wire::{Args, int};
+use super::{MySql, quote, sql};
+use crate::model::{Key, Row, TableSpec};
+use crate::node::{Error, ErrorKind, Obstacle, Result};
+
+/// Rows in one statement: each is a query of its own, by the server's own notion of what is equal.
+const ROWS: usize = 200;
+
+impl MySql {
+    pub(super) async fn find_obstacles(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        let mut found = self.find_missing(table, rows).await?;
+        found.extend(self.find_holders(table, rows).await?);
+        Ok(found)
+    }
+
+    async fn find_missing(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        let wires = sql::wires(table);
+        let mut found = Vec::new();
+        for reference in &table.references {
+            let place = |name: &String| table.columns.iter().position(|column| column.name == *name);
+            // What refers by a column that does not live here cannot be told.
+            let Some(own) = reference.columns.iter().map(place).collect::<Option<Vec<usize>>>() else { continue };
+            let same: Vec<String> =
+                reference.referenced_columns.iter().map(|name| format!("{} = ?", quote::of("p", name))).collect();
+            let query = format!(
+                "SELECT CAST(? AS SIGNED) AS n FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {} AS p WHERE {})",
+                quote::ident(&reference.referenced_table),
+                same.join(" AND ")
+            );
+            let given = rows.iter().enumerate().filter(|(_, row)| own.iter().all(|&at| !row[at].is_null()));
+            let given: Vec<(usize, &&Row)> = given.collect();
+            for part in given.chunks(ROWS) {
+                let mut args = Args::new();
+                for (number, row) in part {
+                    args.add(*number as i64);
+                    for &at in &own {
+                        args.sought(&table.columns[at], &wires[at], &row[at]);
+                    }
+                }
+                let statement = vec![query.as_str(); part.len()].join(" UNION ALL ");
+                for row in self.main()?.fetch(&statement, args).await? {
+                    let row = int(&row, 0)? as usize;
+                    found.push(Obstacle { row, constraint: reference.name.clone(), holder: None });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn find_holders(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        let wires = sql::wires(table);
+        let mut found = Vec::new();
+        for unique in &table.uniques {
+            let Some(own) = table.told_by(unique) else { continue };
+            let equal = |at: &usize| format!("{} = ?", quote::of("t", &table.columns[*at].name));
+            let keys: Vec<String> =
+                table.key_columns().map(|column| sql::outgoing(column, &quote::of("t", &column.name))).collect();
+            let query = format!(
+                "SELECT CAST(? AS SIGNED) AS n, {} FROM {} AS t WHERE {} AND NOT ({})",
+                keys.join(", "),
+                sql::table(table),
+                own.iter().map(equal).collect::<Vec<_>>().join(" AND "),
+                table.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
+            );
+            let given = rows.iter().enumerate().filter(|(_, row)| own.iter().all(|&at| !row[at].is_null()));
+            let given: Vec<(usize, &&Row)> = given.collect();
+            for part in given.chunks(ROWS) {
+                let mut args = Args::new();
+                for (number, row) in part {
+                    args.add(*number as i64);
+                    for &at in own.iter().chain(&table.key) {
+                        args.sought(&table.columns[at], &wires[at], &row[at]);
+                    }
+                }
+                let statement = vec![query.as_str(); part.len()].join(" UNION ALL ");
+                for row in self.main()?.fetch(&statement, args).await? {
+                    let holder: std::result::Result<Key, String> =
+                        table.key.iter().enumerate().map(|(n, &at)| wires[at].read(&row, n + 1)).collect();
+                    let holder = holder
+                        .map_err(|why| Error::new(ErrorKind::Other, format!("a key of {} {why}", table.full_name())))?;
+                    let row = int(&row, 0)? as usize;
+                    found.push(Obstacle { row, constraint: unique.name.clone(), holder: Some(holder) });
+                }
+            }
+        }
+        Ok(found)
+    }
+}

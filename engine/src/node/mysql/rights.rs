@@ -1,0 +1,128 @@
+//! What the account may not do and needs to.
+
+use super::wire::{Args, string, text};
+use super::{MySql, quote};
+use crate::model::{OnGone, TableSpec};
+use crate::node::{MissingRight, Result, Writes};
+
+/// A right that is needed on a table, and what it is for.
+struct Wanted {
+    table: String,
+    right: &'static str,
+    what: String,
+}
+
+impl Wanted {
+    fn on(table: &str, right: &'static str, what: &str) -> Wanted {
+        Wanted { table: table.to_owned(), right, what: format!("{what} {table}") }
+    }
+
+    /// Before a row goes, Concord looks whether rows of these tables would go with it.
+    fn of_referring(table: &TableSpec) -> impl Iterator<Item = Wanted> {
+        let referring = table.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse);
+        referring.map(|key| Wanted {
+            table: key.table.clone(),
+            right: "SELECT",
+            what: format!("read {}, whose rows refer to {}", key.table, table.local),
+        })
+    }
+}
+
+impl MySql {
+    pub(super) async fn read_missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        let mut wanted = Vec::new();
+        for table in tables {
+            for (right, what) in [
+                ("SELECT", "read"),
+                ("INSERT", "insert into"),
+                ("UPDATE", "update"),
+                ("DELETE", "delete from"),
+                ("TRIGGER", "create triggers on"),
+            ] {
+                if right != "TRIGGER" || table.captured {
+                    wanted.push(Wanted::on(&table.local, right, what));
+                }
+            }
+            wanted.extend(Wanted::of_referring(table));
+        }
+        let service = [
+            ("CREATE", "create service tables"),
+            ("DROP", "drop service tables"),
+            ("ALTER", "alter service tables"),
+            ("INDEX", "index service tables"),
+        ];
+        self.missing_of(&service, wanted).await
+    }
+
+    pub(super) async fn read_missing_rights_to_compare(
+        &mut self,
+        tables: &[(&TableSpec, Writes)],
+    ) -> Result<Vec<MissingRight>> {
+        let mut wanted = Vec::new();
+        for &(table, Writes { insert, update, delete }) in tables {
+            wanted.push(Wanted::on(&table.local, "SELECT", "read"));
+            for (needed, right, what) in
+                [(insert, "INSERT", "insert into"), (update, "UPDATE", "update"), (delete, "DELETE", "delete from")]
+            {
+                wanted.extend(needed.then(|| Wanted::on(&table.local, right, what)));
+            }
+            wanted.extend(Wanted::of_referring(table).filter(|_| delete));
+        }
+        self.missing_of(&[], wanted).await
+    }
+
+    /// Those of the rights that the account has not: to the database, with what each is for, and to tables.
+    async fn missing_of(&mut self, service: &[(&str, &str)], wanted: Vec<Wanted>) -> Result<Vec<MissingRight>> {
+        let (database, account) = {
+            let facts = &self.main()?.facts;
+            (facts.database.clone(), facts.account.clone())
+        };
+        let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
+        let to = format!("{}@{}", quoted(user), quoted(host));
+        // Rights that come by a role are not listed: whoever has one is asked to try.
+        let roles = self.main()?.fetch("SELECT CURRENT_ROLE()", Args::new()).await?;
+        if roles.first().and_then(|row| text(row, 0)).is_some_and(|role| !role.is_empty() && role != "NONE") {
+            return Ok(Vec::new());
+        }
+        let everywhere = self.privileges("USER_PRIVILEGES", None).await?;
+        let here = self.privileges("SCHEMA_PRIVILEGES", None).await?;
+        let has = |right: &str| everywhere.iter().chain(&here).any(|held| held == right);
+        let lacking = service.iter().filter(|(right, _)| !has(right));
+        let mut missing: Vec<MissingRight> = lacking
+            .map(|(right, what)| MissingRight {
+                what: format!("{what} in {database}"),
+                grant: format!("GRANT {right} ON {}.* TO {to};", quote::ident(&database)),
+            })
+            .collect();
+        for Wanted { table, right, what } in wanted {
+            if has(right) || self.privileges("TABLE_PRIVILEGES", Some(&table)).await?.iter().any(|held| held == right) {
+                continue;
+            }
+            let grant = format!("GRANT {right} ON {}.{} TO {to};", quote::ident(&database), quote::ident(&table));
+            let right = MissingRight { what, grant };
+            if !missing.contains(&right) {
+                missing.push(right);
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn privileges(&mut self, view: &str, table: Option<&str>) -> Result<Vec<String>> {
+        let mut args = Args::new();
+        let place = match (view, table) {
+            ("SCHEMA_PRIVILEGES", _) => " WHERE DATABASE() LIKE TABLE_SCHEMA",
+            (_, Some(table)) => {
+                args.add(table);
+                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?"
+            }
+            _ => "",
+        };
+        let statement = format!("SELECT PRIVILEGE_TYPE FROM information_schema.{view}{place}");
+        let rows = self.main()?.fetch(&statement, args).await?;
+        rows.iter().map(|row| string(row, 0)).collect()
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''"))
+}

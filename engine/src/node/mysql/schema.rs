@@ -1,0 +1,355 @@
+//! The catalogue: what a table is made of, what refers to it, and what the user may not do.
+
+use super::cascades::{Action, Edge};
+use super::types::NativeType;
+use super::wire::{Args, number, raw, string, text};
+use super::{MySql, capture, quote, sql};
+use crate::model::{Domain, ForeignKey, OnGone, Unique};
+use crate::node::{Catalogue, CatalogueColumn, Numbered, Result};
+
+/// A column as the catalogue has it.
+pub struct ColumnFacts {
+    pub column: CatalogueColumn,
+    pub collation: Option<String>,
+    pub charset: Option<String>,
+    /// Such as `auto_increment`.
+    pub extra: String,
+    pub default: Option<String>,
+}
+
+/// A trigger as the catalogue has it.
+#[derive(Clone, Debug)]
+pub struct TriggerFacts {
+    pub name: String,
+    pub table: String,
+    /// Such as `AFTER INSERT`.
+    pub event: String,
+    pub body: String,
+    /// Who created it, and under which settings.
+    pub made: String,
+}
+
+impl TriggerFacts {
+    pub fn is_ours(&self) -> bool {
+        self.name.starts_with("concord_") && self.body.contains(capture::OURS)
+    }
+}
+
+/// An index that admits no two rows of the same values.
+pub struct IndexFacts {
+    pub name: String,
+    pub unique: bool,
+    /// `None` for an expression.
+    pub columns: Vec<Option<String>>,
+    /// Whether it is over whole columns.
+    pub whole: bool,
+}
+
+const COLUMNS: &str = "SELECT c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE, CAST(c.CHARACTER_MAXIMUM_LENGTH AS SIGNED), \
+        CAST(c.NUMERIC_PRECISION AS SIGNED), CAST(c.NUMERIC_SCALE AS SIGNED), CAST(c.DATETIME_PRECISION AS SIGNED), \
+        c.IS_NULLABLE, c.CHARACTER_SET_NAME, c.COLLATION_NAME, c.EXTRA, c.GENERATION_EXPRESSION, c.COLUMN_DEFAULT \
+    FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME = ? ORDER BY c.ORDINAL_POSITION";
+
+const INDEXES: &str = "SELECT INDEX_NAME, CAST(NON_UNIQUE AS SIGNED), COLUMN_NAME, CAST(SUB_PART AS SIGNED) \
+    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
+    ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX";
+
+const REFERENCES: &str = "SELECT k.CONSTRAINT_NAME, k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_SCHEMA, \
+        k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE \
+    FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r \
+        ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME \
+        AND r.TABLE_NAME = k.TABLE_NAME \
+    WHERE k.TABLE_SCHEMA = DATABASE() AND r.CONSTRAINT_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL \
+    ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION";
+
+/// Keys of other databases that refer into this one.
+const FOREIGN: &str = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE \
+    WHERE REFERENCED_TABLE_SCHEMA = DATABASE() AND TABLE_SCHEMA <> DATABASE() AND REFERENCED_TABLE_NAME = ?";
+
+const TRIGGERS: &str = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER, \
+        SQL_MODE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY TRIGGER_NAME";
+
+pub fn one(text: &str) -> Args {
+    let mut args = Args::new();
+    args.add(text);
+    args
+}
+
+impl MySql {
+    pub(super) async fn read_columns(&mut self, table: &str) -> Result<Vec<ColumnFacts>> {
+        let documents = match self.main()?.facts.maria {
+            false => Vec::new(),
+            true => {
+                let checks = "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
+                              WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+                let rows = self.main()?.fetch(checks, one(table)).await?;
+                rows.iter().filter_map(|row| text(row, 0)).collect()
+            }
+        };
+        let mut columns = Vec::new();
+        for row in self.main()?.fetch(COLUMNS, one(table)).await? {
+            let name = string(&row, 0)?;
+            let size = |at| number(&row, at).and_then(|size| u32::try_from(size).ok());
+            let native = NativeType {
+                is_json: documents.contains(&format!("json_valid({})", quote::ident(&name))),
+                name: string(&row, 1)?.to_lowercase(),
+                full: string(&row, 2)?,
+                length: size(3),
+                precision: size(4),
+                scale: size(5),
+                digits: size(6).and_then(|digits| u8::try_from(digits).ok()),
+            };
+            let generated = text(&row, 11).is_some_and(|expression| !expression.is_empty());
+            columns.push(ColumnFacts {
+                column: CatalogueColumn {
+                    name,
+                    domain: native.domain(),
+                    native: native.full,
+                    nullable: string(&row, 7)? == "YES",
+                    generated,
+                },
+                charset: text(&row, 8),
+                collation: text(&row, 9),
+                extra: text(&row, 10).unwrap_or_default(),
+                default: text(&row, 12),
+            });
+        }
+        Ok(columns)
+    }
+
+    pub(super) async fn read_indexes(&mut self, table: &str) -> Result<Vec<IndexFacts>> {
+        let mut indexes: Vec<IndexFacts> = Vec::new();
+        for row in self.main()?.fetch(INDEXES, one(table)).await? {
+            let name = string(&row, 0)?;
+            let (column, part) = (text(&row, 2), raw(&row, 3).is_some());
+            match indexes.last_mut().filter(|index| index.name == name) {
+                Some(index) => {
+                    index.whole &= !part && column.is_some();
+                    index.columns.push(column);
+                }
+                None => indexes.push(IndexFacts {
+                    name,
+                    unique: number(&row, 1) == Some(0),
+                    whole: !part && column.is_some(),
+                    columns: vec![column],
+                }),
+            }
+        }
+        Ok(indexes)
+    }
+
+    /// All references of the database.
+    pub(super) async fn read_edges(&mut self) -> Result<Vec<Edge>> {
+        let mut edges: Vec<Edge> = Vec::new();
+        let database = self.main()?.facts.database.clone();
+        for row in self.main()?.fetch(REFERENCES, Args::new()).await? {
+            let (name, child) = (string(&row, 0)?, string(&row, 1)?);
+            let (own, other) = (string(&row, 2)?, string(&row, 5)?);
+            let schema = string(&row, 3)?;
+            let mut parent = string(&row, 4)?;
+            if schema != database {
+                parent = format!("{schema}.{parent}");
+            }
+            match edges.last_mut().filter(|edge| edge.name == name && edge.child == child) {
+                Some(edge) => {
+                    edge.columns.push(own);
+                    edge.referenced.push(other);
+                }
+                None => edges.push(Edge {
+                    name,
+                    child,
+                    columns: vec![own],
+                    parent,
+                    referenced: vec![other],
+                    on_delete: Action::parse(&string(&row, 6)?),
+                    on_update: Action::parse(&string(&row, 7)?),
+                }),
+            }
+        }
+        Ok(edges)
+    }
+
+    pub(super) async fn read_triggers(&mut self) -> Result<Vec<TriggerFacts>> {
+        let rows = self.main()?.fetch(TRIGGERS, Args::new()).await?;
+        let read = rows.iter().map(|row| {
+            Ok(TriggerFacts {
+                name: string(row, 0)?,
+                table: string(row, 1)?,
+                event: format!("{} {}", string(row, 2)?, string(row, 3)?),
+                body: string(row, 4)?,
+                made: format!("{} {}", string(row, 5)?, text(row, 6).unwrap_or_default()),
+            })
+        });
+        read.collect()
+    }
+
+    pub(super) async fn read_partitions(&mut self, table: &str) -> Result<Vec<String>> {
+        let rows = self
+            .main()?
+            .fetch(
+                "SELECT CONCAT_WS(' ', PARTITION_NAME, SUBPARTITION_NAME) FROM information_schema.PARTITIONS \
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND PARTITION_NAME IS NOT NULL \
+                 ORDER BY PARTITION_ORDINAL_POSITION, SUBPARTITION_ORDINAL_POSITION",
+                one(table),
+            )
+            .await?;
+        rows.iter().map(|row| string(row, 0)).collect()
+    }
+
+    pub(super) async fn read_catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
+        let found = self
+            .main()?
+            .fetch(
+                "SELECT TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, '') FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
+                one(table),
+            )
+            .await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let (name, kind, engine) = (string(row, 0)?, string(row, 1)?, string(row, 2)?);
+        let mut refusals = refusals(&name, &kind, &engine);
+        let facts = self.read_columns(&name).await?;
+        let mut key = Vec::new();
+        let mut uniques = Vec::new();
+        for index in self.read_indexes(&name).await?.into_iter().filter(|index| index.unique) {
+            let names: Option<Vec<String>> = index.columns.iter().cloned().collect();
+            let names = names.filter(|_| index.whole);
+            let nullable =
+                |name: &String| facts.iter().any(|facts| facts.column.name == *name && facts.column.nullable);
+            match names {
+                Some(names) if key.is_empty() && !names.iter().any(nullable) => key = names,
+                names => uniques.push(Unique { name: index.name, columns: names.unwrap_or_default() }),
+            }
+        }
+        if key.is_empty() && kind == "BASE TABLE" {
+            refusals.push(format!(
+                "{name} has no key by which its rows can be told apart; add one: ALTER TABLE {} ADD PRIMARY KEY (...)",
+                quote::ident(&name)
+            ));
+        }
+        let maria = self.main()?.facts.maria;
+        let mut columns = Vec::new();
+        for mut facts in facts {
+            if key.contains(&facts.column.name) {
+                refusals.extend(key_refusal(&name, &mut facts, maria));
+            }
+            columns.push(facts);
+        }
+        let numbered = columns.iter().filter(|facts| facts.extra.contains("auto_increment"));
+        let numbered = numbered.filter(|facts| key.contains(&facts.column.name)).map(|facts| Numbered {
+            column: facts.column.name.clone(),
+            by: format!("AUTO_INCREMENT of {name}"),
+            obstacle: Some(
+                "here steps are a setting of the whole server; let its administrator set auto_increment_increment to the \
+                 number of nodes and auto_increment_offset to this node's place"
+                    .to_owned(),
+            ),
+        });
+        let numbered = numbered.collect();
+        let edges = self.read_edges().await?;
+        for foreign in self.main()?.fetch(FOREIGN, one(&name)).await? {
+            refusals.push(format!(
+                "{name} is referred to by {}.{} of another database, which Concord does not see; drop that reference",
+                string(&foreign, 0)?,
+                string(&foreign, 1)?
+            ));
+        }
+        if let Some(edge) = edges.iter().find(|edge| edge.child == name && edge.acts() && edge.parent.contains('.')) {
+            refusals.push(format!(
+                "{name} refers to {} of another database by {}, which changes rows without a trace; make it ON DELETE \
+                 RESTRICT ON UPDATE RESTRICT",
+                edge.parent, edge.name
+            ));
+        }
+        let user_triggers = self.read_triggers().await?;
+        let user_triggers = user_triggers.into_iter().filter(|trigger| trigger.table == name && !trigger.is_ours());
+        let user_triggers = user_triggers.map(|trigger| trigger.name).collect();
+        let partitions = self.read_partitions(&name).await?;
+        Ok(Some(Catalogue {
+            schema: None,
+            columns: columns.into_iter().map(|facts| facts.column).collect(),
+            key,
+            uniques,
+            references: edges.iter().filter(|edge| edge.child == name).map(reference).collect(),
+            referenced: edges.iter().filter(|edge| edge.parent == name).map(reference).collect(),
+            user_triggers,
+            partitioned: !partitions.is_empty(),
+            partitions,
+            refusals,
+            numbered,
+            name,
+        }))
+    }
+}
+
+fn refusals(name: &str, kind: &str, engine: &str) -> Vec<String> {
+    let mut refusals = Vec::new();
+    let lower = name.to_lowercase();
+    if lower.starts_with("concord_") || lower.starts_with("history_store_") {
+        refusals.push(format!("{name} belongs to Concord; take it out of the configuration"));
+    }
+    match kind {
+        "BASE TABLE" if !engine.eq_ignore_ascii_case("InnoDB") => refusals.push(format!(
+            "{name} is kept by {engine}, which knows no transactions, so a change and its entry may be parted; run ALTER TABLE \
+             {} ENGINE = InnoDB",
+            quote::ident(name)
+        )),
+        "BASE TABLE" => {}
+        "VIEW" | "SYSTEM VIEW" => refusals.push(format!("{name} is a view; sync the tables it is made of")),
+        "SYSTEM VERSIONED" => refusals.push(format!(
+            "{name} keeps its own former rows (WITH SYSTEM VERSIONING), which Concord cannot carry; run ALTER TABLE {} DROP \
+             SYSTEM VERSIONING",
+            quote::ident(name)
+        )),
+        other => refusals.push(format!("{name} is a {} and no table", other.to_lowercase())),
+    }
+    refusals
+}
+
+/// Why a column cannot identify rows, if it cannot. A text column that does not tell blanks at the end apart says so in its type.
+fn key_refusal(table: &str, facts: &mut ColumnFacts, maria: bool) -> Option<String> {
+    let (name, native) = (facts.column.name.clone(), facts.column.native.clone());
+    if facts.column.generated {
+        return Some(format!(
+            "{table}: key column {name} is computed by the database and cannot be written; give the table another key"
+        ));
+    }
+    let collation = facts.collation.as_deref()?;
+    let is_label = native.starts_with("enum") || native.starts_with("set");
+    if let Domain::Text { .. } = &facts.column.domain
+        && !is_label
+    {
+        if collation.contains("nopad_bin") || collation == "utf8mb4_0900_bin" || collation == "binary" {
+            return None;
+        }
+        if collation.ends_with("_bin") {
+            facts.column.native = format!("{native}{}{collation}", sql::PADDED);
+            return None;
+        }
+        let better = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
+        return Some(format!(
+            "{table}: key column {name} ({collation}) takes different texts for equal, such as a and A, which are two rows \
+             elsewhere; run ALTER TABLE {} MODIFY {} {native} CHARACTER SET utf8mb4 COLLATE {better} NOT NULL",
+            quote::ident(table),
+            quote::ident(&name)
+        ));
+    }
+    None
+}
+
+fn reference(edge: &Edge) -> ForeignKey {
+    ForeignKey {
+        name: edge.name.clone(),
+        schema: None,
+        table: edge.child.clone(),
+        columns: edge.columns.clone(),
+        referenced_schema: None,
+        referenced_table: edge.parent.clone(),
+        referenced_columns: edge.referenced.clone(),
+        on_delete: match edge.on_delete {
+            Action::Refuse => OnGone::Refuse,
+            Action::Cascade => OnGone::Cascade,
+            Action::Null => OnGone::Detach,
+        },
+    }
+}

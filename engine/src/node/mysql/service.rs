@@ -1,0 +1,545 @@
+//! What Concord remembers in the database: who it is, positions, rows that wait, and the journal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value as Document;
+use sha2::{Digest, Sha256};
+use sqlx::mysql::MySqlRow;
+use tracing::warn;
+
+use super::MySql;
+use super::schema::one;
+use super::wire::{Args, int, number, string, text};
+use super::witness::Remembered;
+use crate::model::{
+    Cut, EntryId, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
+    key_value_from_json, key_value_to_json, value_from_json, write_json,
+};
+use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service, Sought};
+
+/// Rows in one statement.
+const ROWS: usize = 500;
+
+/// Bytes of parameters after which a statement takes no further row.
+pub const LARGE: usize = 4 << 20;
+
+/// Name and columns of each service table.
+pub const TABLES: [(&str, &str); 10] = [
+    (
+        "concord_node",
+        "one TINYINT PRIMARY KEY DEFAULT 1, version BIGINT NOT NULL, sync LONGTEXT NOT NULL, node LONGTEXT NOT NULL, \
+         nodes LONGTEXT NOT NULL, uuid CHAR(36) NOT NULL",
+    ),
+    ("concord_mark", "one TINYINT PRIMARY KEY DEFAULT 1, last BIGINT NOT NULL"),
+    (
+        "concord_installed",
+        "name VARCHAR(255) PRIMARY KEY, local LONGTEXT NOT NULL, layout LONGTEXT NOT NULL, shape LONGTEXT NOT NULL, \
+         fingerprint LONGTEXT NOT NULL",
+    ),
+    (
+        "concord_position",
+        "name VARCHAR(255), source VARCHAR(255), cut LONGTEXT NOT NULL, witness LONGTEXT, PRIMARY KEY (name, source)",
+    ),
+    ("concord_purged", "name VARCHAR(255) PRIMARY KEY, cut LONGTEXT NOT NULL"),
+    (
+        "concord_witness",
+        "name VARCHAR(255), target VARCHAR(255), mark BIGINT, id BIGINT, time BIGINT NOT NULL, \
+         PRIMARY KEY (name, target, mark, id)",
+    ),
+    ("concord_sample", "name VARCHAR(255) PRIMARY KEY, hash CHAR(64) NOT NULL, `key` LONGTEXT NOT NULL"),
+    ("concord_load", "one TINYINT PRIMARY KEY DEFAULT 1, progress LONGTEXT NOT NULL"),
+    (
+        "concord_parked",
+        "name VARCHAR(255), hash CHAR(64), `key` LONGTEXT NOT NULL, code VARCHAR(32) NOT NULL, message LONGTEXT NOT NULL, \
+         since BIGINT NOT NULL, vector LONGTEXT NOT NULL, time BIGINT NOT NULL, origin VARCHAR(255) NOT NULL, \
+         `row` LONGTEXT, standing LONGTEXT NOT NULL, standing_time BIGINT NOT NULL, `read` LONGTEXT NOT NULL, \
+         PRIMARY KEY (name, hash)",
+    ),
+    (
+        "concord_journal",
+        "number BIGINT AUTO_INCREMENT PRIMARY KEY, id VARCHAR(255) NOT NULL, loser VARCHAR(255) NOT NULL, \
+         name VARCHAR(255) NOT NULL, `key` LONGTEXT NOT NULL, decided BIGINT NOT NULL, winner VARCHAR(255) NOT NULL, \
+         winner_time BIGINT NOT NULL, winner_row LONGTEXT, loser_time BIGINT NOT NULL, loser_row LONGTEXT, \
+         reason LONGTEXT NOT NULL",
+    ),
+];
+
+impl MySql {
+    /// Whether there are service tables.
+    async fn is_installed(&mut self) -> Result<bool> {
+        let names = TABLES.map(|(name, _)| format!("'{name}'")).join(", ");
+        let statement = format!(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({names})"
+        );
+        let rows = self.main()?.fetch(&statement, Args::new()).await?;
+        self.complete = rows.len() == TABLES.len();
+        Ok(rows.iter().any(|row| text(row, 0).as_deref() == Some("concord_node")))
+    }
+
+    /// The layout of the service tables, or `None` without any.
+    pub(super) async fn read_service_version(&mut self) -> Result<Option<i64>> {
+        if !self.is_installed().await? {
+            return Ok(None);
+        }
+        let rows = self.main()?.fetch("SELECT version FROM concord_node", Args::new()).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let version = int(row, 0)?;
+        refuse_newer(version).map(|()| Some(version))
+    }
+
+    /// Fails unless Concord is installed, with all that this one needs.
+    pub(super) async fn check_service(&mut self) -> Result<Service> {
+        match self.read_service().await? {
+            Some(service) if self.complete => Ok(service),
+            Some(_) => Err(Error::new(
+                ErrorKind::Service,
+                "service tables are missing here, as after an install that was broken off; run `concord install`",
+            )),
+            None => Err(not_installed()),
+        }
+    }
+
+    pub(super) async fn read_service(&mut self) -> Result<Option<Service>> {
+        if !self.is_installed().await? {
+            return Ok(None);
+        }
+        let rows = self.main()?.fetch("SELECT version, sync, node, uuid, nodes FROM concord_node", Args::new()).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        refuse_newer(int(row, 0)?)?;
+        self.names = names(&string(row, 4)?)?;
+        let (sync, node, uuid) = (string(row, 1)?, string(row, 2)?, string(row, 3)?);
+        let (mut tables, mut fingerprints) = (Vec::new(), HashMap::new());
+        if self.complete {
+            let installed = "SELECT name, shape, fingerprint FROM concord_installed ORDER BY name";
+            for row in self.main()?.fetch(installed, Args::new()).await? {
+                tables.push((string(&row, 0)?, string(&row, 1)?));
+                fingerprints.insert(string(&row, 0)?, string(&row, 2)?);
+            }
+        }
+        self.fingerprints = fingerprints;
+        Ok(Some(Service { sync, node, nodes: self.names.clone(), uuid, tables }))
+    }
+
+    /// The sync's nodes, as the last install left them.
+    pub(super) async fn read_names(&mut self) -> Result<()> {
+        let rows = self.main()?.fetch("SELECT nodes FROM concord_node", Args::new()).await?;
+        let row = rows.first().ok_or_else(not_installed)?;
+        self.names = names(&string(row, 0)?)?;
+        Ok(())
+    }
+
+    /// The node's place in the order of the sync.
+    pub(super) fn node_id(&self, name: &str) -> Option<NodeId> {
+        self.names.iter().position(|known| known == name).map(|at| NodeId(at as u16))
+    }
+
+    pub(super) fn node_name(&self, id: NodeId) -> Result<String> {
+        self.names.get(id.index()).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Service, "the sync has more nodes than this one knows; run `concord install`")
+        })
+    }
+
+    pub(super) fn vector_text(&self, vector: &Vector) -> Result<String> {
+        for dot in vector.dots() {
+            self.node_name(dot.node)?;
+        }
+        Ok(vector.write(&self.names))
+    }
+
+    // ---- positions ----
+
+    /// Positions in every source's history, what was purged, and others' witnesses, for the given tables.
+    pub(super) async fn read_positions(&mut self, tables: &[TableSpec]) -> Result<Remembered> {
+        let mut all = Remembered::default();
+        let positions = "SELECT name, source, cut, witness FROM concord_position";
+        for row in self.main()?.fetch(positions, Args::new()).await? {
+            let Some(index) = index_of(tables, &string(&row, 0)?) else { continue };
+            let witness = text(&row, 3).map(|witness| parse(&witness)).transpose()?;
+            all.positions.push((index, string(&row, 1)?, Position { cut: parse(&string(&row, 2)?)?, witness }));
+        }
+        for row in self.main()?.fetch("SELECT name, cut FROM concord_purged", Args::new()).await? {
+            let Some(index) = index_of(tables, &string(&row, 0)?) else { continue };
+            all.purged.push((index, parse(&string(&row, 1)?)?));
+        }
+        let kept = "SELECT name, target, mark, id, time FROM concord_witness";
+        for row in self.main()?.fetch(kept, Args::new()).await? {
+            let Some(index) = index_of(tables, &string(&row, 0)?) else { continue };
+            let entry = EntryId { mark: int(&row, 2)?, id: int(&row, 3)?, time: int(&row, 4)? };
+            all.kept.push((index, string(&row, 1)?, entry));
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn read_ledger(&mut self) -> Result<Ledger> {
+        let mut ledger = Ledger::default();
+        for row in self.main()?.fetch("SELECT name, source, cut FROM concord_position", Args::new()).await? {
+            ledger.positions.push((string(&row, 0)?, string(&row, 1)?, parse::<Cut>(&string(&row, 2)?)?));
+        }
+        let parked = "SELECT name, origin, COUNT(*) FROM concord_parked GROUP BY name, origin ORDER BY name, origin";
+        for row in self.main()?.fetch(parked, Args::new()).await? {
+            ledger.parked.push((string(&row, 0)?, string(&row, 1)?, int(&row, 2)?.unsigned_abs()));
+        }
+        Ok(ledger)
+    }
+
+    pub(super) async fn claim_positions(&mut self, moves: &[Move]) -> Result<bool> {
+        if moves.is_empty() {
+            return Ok(true);
+        }
+        // In one order everywhere, so that two engines do not wait for each other.
+        let mut sorted: Vec<&Move> = moves.iter().collect();
+        sorted.sort_by(|a, b| (&a.table, &a.source).cmp(&(&b.table, &b.source)));
+        for part in sorted.chunks(ROWS) {
+            let mut args = Args::new();
+            for step in part {
+                args.add(step.table.as_str()).add(step.source.as_str()).add(Cut::START.to_string());
+            }
+            let statement = format!(
+                "INSERT INTO concord_position (name, source, cut) VALUES {} ON DUPLICATE KEY UPDATE name = VALUES(name)",
+                marks(3, part.len())
+            );
+            self.main()?.execute(&statement, args).await?;
+        }
+        let mut standing: HashMap<(String, String), Cut> = HashMap::new();
+        for part in sorted.chunks(ROWS) {
+            let mut args = Args::new();
+            for step in part {
+                args.add(step.table.as_str()).add(step.source.as_str());
+            }
+            let either = vec!["(name = ? AND source = ?)"; part.len()].join(" OR ");
+            let statement = format!("SELECT name, source, cut FROM concord_position WHERE {either} FOR UPDATE");
+            for row in self.main()?.fetch(&statement, args).await? {
+                standing.insert((string(&row, 0)?, string(&row, 1)?), parse(&string(&row, 2)?)?);
+            }
+        }
+        Ok(moves.iter().all(|step| standing.get(&(step.table.clone(), step.source.clone())) == Some(&step.from)))
+    }
+
+    pub(super) async fn move_positions(&mut self, moves: &[Move]) -> Result<()> {
+        for step in moves {
+            let mut args = Args::new();
+            args.add(step.to.cut.to_string()).add(step.to.witness.as_ref().map(ToString::to_string));
+            args.add(step.table.as_str()).add(step.source.as_str());
+            let statement = "UPDATE concord_position SET cut = ?, witness = ? WHERE name = ? AND source = ?";
+            self.main()?.execute(statement, args).await?;
+        }
+        Ok(())
+    }
+
+    // ---- rows that wait ----
+
+    pub(super) async fn read_parked(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
+        let statement = "SELECT name, `key`, code, message, since, vector, time, origin, `row`, standing, standing_time, \
+                         `read` FROM concord_parked ORDER BY since, name, hash";
+        let mut parked = Vec::new();
+        for row in self.main()?.fetch(statement, Args::new()).await? {
+            let name = string(&row, 0)?;
+            let Some(table) = tables.iter().find(|table| table.name == name) else { continue };
+            let damaged = || damaged("parked", &name);
+            let Some(node) = self.node_id(&string(&row, 7)?) else {
+                warn!(table = name, "A row that waits came from a node that is no longer in the sync; it is left out.");
+                continue;
+            };
+            let vector = |at| -> Result<Vector> { Vector::read(&string(&row, at)?, &self.names).ok_or_else(damaged) };
+            parked.push(Parked {
+                table: table.index,
+                key: key_from_text(table, &string(&row, 1)?).ok_or_else(damaged)?,
+                code: ParkedCode::parse(&string(&row, 2)?).ok_or_else(damaged)?,
+                message: string(&row, 3)?,
+                since: int(&row, 4)?,
+                vector: vector(5)?,
+                stamp: Stamp { time: int(&row, 6)?, node },
+                row: row_column(table, &row, 8).map_err(|()| damaged())?,
+                standing: vector(9)?,
+                standing_time: int(&row, 10)?,
+                read: parse(&string(&row, 11)?)?,
+            });
+        }
+        Ok(parked)
+    }
+
+    pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
+        for one in parked {
+            let table = table_at(tables, one.table)?;
+            let mut args = Args::new();
+            args.add(table.name.as_str())
+                .add(hash(table, &one.key))
+                .add(key_text(table, &one.key))
+                .add(one.code.as_str())
+                .add(one.message.replace('\0', "\u{FFFD}"))
+                .add(one.since)
+                .add(self.vector_text(&one.vector)?)
+                .add(one.stamp.time)
+                .add(self.node_name(one.stamp.node)?)
+                .add(one.row.as_ref().map(|row| json_text(row)))
+                .add(self.vector_text(&one.standing)?)
+                .add(one.standing_time)
+                .add(one.read.to_string());
+            self.main()?
+                .execute(
+                    "REPLACE INTO concord_parked (name, hash, `key`, code, message, since, vector, time, origin, `row`, \
+                     standing, standing_time, `read`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    args,
+                )
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete_parked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
+        for part in keys.chunks(ROWS) {
+            let mut args = one(&table.name);
+            for key in part {
+                args.add(hash(table, key));
+            }
+            let list = vec!["?"; part.len()].join(", ");
+            let statement = format!("DELETE FROM concord_parked WHERE name = ? AND hash IN ({list})");
+            self.main()?.execute(&statement, args).await?;
+        }
+        Ok(())
+    }
+
+    // ---- the journal ----
+
+    pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
+        let known = if again { self.known_losses(lost).await? } else { Vec::new() };
+        let new: Vec<&&Lost> = lost
+            .iter()
+            .filter(|one| {
+                let loser = self.names.get(one.loser.index());
+                !known.iter().any(|(id, name)| *id == one.id && Some(name) == loser)
+            })
+            .collect();
+        let mut new = new.into_iter().peekable();
+        while new.peek().is_some() {
+            let (mut args, mut rows) = (Args::new(), 0);
+            while rows < ROWS && args.size() < LARGE {
+                let Some(one) = new.next() else { break };
+                rows += 1;
+                let table = table_at(tables, one.table)?;
+                args.add(one.id.as_str())
+                    .add(self.node_name(one.loser)?)
+                    .add(table.name.as_str())
+                    .add(key_text(table, &one.key))
+                    .add(one.decided)
+                    .add(self.node_name(one.winner)?)
+                    .add(one.winner_time)
+                    .add(one.winner_row.as_deref().map(|row| json_text(row)))
+                    .add(one.loser_time)
+                    .add(one.loser_row.as_deref().map(|row| json_text(row)))
+                    .add(one.reason.replace('\0', "\u{FFFD}"));
+            }
+            let statement = format!(
+                "INSERT INTO concord_journal (id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, \
+                 loser_row, reason) VALUES {}",
+                marks(11, rows)
+            );
+            self.main()?.execute(&statement, args).await?;
+        }
+        Ok(())
+    }
+
+    /// Those of the losses that the journal has, by id and loser. No index helps to find them: each entry would pay for it,
+    /// and only what waited is ever looked for.
+    async fn known_losses(&mut self, lost: &[&Lost]) -> Result<Vec<(String, String)>> {
+        let mut known = Vec::new();
+        for part in lost.chunks(ROWS) {
+            let mut args = Args::new();
+            for one in part {
+                args.add(one.id.as_str());
+            }
+            let list = vec!["?"; part.len()].join(", ");
+            let statement = format!("SELECT id, loser FROM concord_journal WHERE id IN ({list})");
+            for row in self.main()?.fetch(&statement, args).await? {
+                known.push((string(&row, 0)?, string(&row, 1)?));
+            }
+        }
+        Ok(known)
+    }
+
+    /// What can be told of the journal, and what the condition asks for. What a node lost or won that is no longer in the sync
+    /// is kept, but cannot be told.
+    async fn told(&mut self, tables: &[TableSpec]) -> Result<(Args, String)> {
+        self.check_service().await?;
+        let mut args = Args::new();
+        let mut list = |names: &mut dyn Iterator<Item = &str>| {
+            let mut marks = vec!["NULL"];
+            for name in names {
+                args.add(name);
+                marks.push("?");
+            }
+            marks.join(", ")
+        };
+        let tables = list(&mut tables.iter().map(|table| table.name.as_str()));
+        let losers = list(&mut self.names.iter().map(String::as_str));
+        let winners = list(&mut self.names.iter().map(String::as_str));
+        let told =
+            format!("concord_journal WHERE name IN ({tables}) AND loser IN ({losers}) AND winner IN ({winners})");
+        Ok((args, told))
+    }
+
+    pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
+        let (args, told) = self.told(tables).await?;
+        let rows = self.main()?.fetch(&format!("SELECT COUNT(*) FROM {told}"), args).await?;
+        Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs())
+    }
+
+    pub(super) async fn delete_journal(&mut self, before: i64, most: usize) -> Result<u64> {
+        let mut args = Args::new();
+        args.add(before);
+        let old = "SELECT 1 FROM concord_journal WHERE decided < ? LIMIT 1";
+        if self.main()?.fetch(old, args).await?.is_empty() {
+            return Ok(0);
+        }
+        let mut args = Args::new();
+        args.add(before);
+        let statement = format!("DELETE FROM concord_journal WHERE decided < ? ORDER BY decided LIMIT {most}");
+        self.main()?.execute(&statement, args).await
+    }
+
+    pub(super) async fn read_journal(
+        &mut self,
+        tables: &[TableSpec],
+        sought: Sought<'_>,
+        limit: usize,
+    ) -> Result<Vec<Lost>> {
+        let (mut args, told) = self.told(tables).await?;
+        let wanted = match (sought, tables) {
+            // One number may be spelled in several ways.
+            (Sought::Key(key), [table]) if !key.iter().any(|value| matches!(value, Value::Decimal(_))) => {
+                args.add(key_text(table, key));
+                " AND `key` = ?"
+            }
+            (Sought::Id(begins), _) => {
+                args.add(begins).add(begins);
+                " AND LEFT(id, CHAR_LENGTH(?)) = ?"
+            }
+            _ => "",
+        };
+        let limit = if limit == 0 { String::new() } else { format!(" LIMIT {limit}") };
+        let statement = format!(
+            "SELECT id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
+             FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser{limit}"
+        );
+        let rows = self.main()?.fetch(&statement, args).await?;
+        let mut lost = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let name = string(row, 2)?;
+            let damaged = || damaged("journal", &name);
+            let table = tables.iter().find(|table| table.name == name).ok_or_else(damaged)?;
+            let node = |at| -> Result<NodeId> { self.node_id(&string(row, at)?).ok_or_else(damaged) };
+            lost.push(Lost {
+                id: string(row, 0)?,
+                table: table.index,
+                key: key_from_text(table, &string(row, 3)?).ok_or_else(damaged)?,
+                decided: int(row, 4)?,
+                winner: node(5)?,
+                winner_time: int(row, 6)?,
+                winner_row: row_column(table, row, 7).map_err(|()| damaged())?.map(Arc::new),
+                loser: node(1)?,
+                loser_time: int(row, 8)?,
+                loser_row: row_column(table, row, 9).map_err(|()| damaged())?.map(Arc::new),
+                reason: string(row, 10)?,
+            });
+        }
+        Ok(lost)
+    }
+}
+
+/// So many rows of so many parameters each.
+pub fn marks(width: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; width].join(", "));
+    vec![row.as_str(); rows].join(", ")
+}
+
+fn not_installed() -> Error {
+    Error::new(ErrorKind::Service, NOT_INSTALLED)
+}
+
+fn refuse_newer(version: i64) -> Result<()> {
+    match version > SERVICE_VERSION {
+        false => Ok(()),
+        true => Err(Error::new(
+            ErrorKind::Service,
+            format!(
+                "a newer Concord installed the service tables here (version {version}, this one knows {SERVICE_VERSION}); \
+                 use that one"
+            ),
+        )),
+    }
+}
+
+/// The nodes of the sync, from a JSON array.
+fn names(text: &str) -> Result<Vec<String>> {
+    serde_json::from_str(text)
+        .map_err(|_| Error::new(ErrorKind::Service, "concord_node holds a list of nodes that Concord did not write"))
+}
+
+fn index_of(tables: &[TableSpec], name: &str) -> Option<usize> {
+    tables.iter().find(|table| table.name == name).map(|table| table.index)
+}
+
+fn table_at(tables: &[TableSpec], index: usize) -> Result<&TableSpec> {
+    let found = tables.iter().find(|table| table.index == index);
+    found.ok_or_else(|| Error::new(ErrorKind::Other, "a row of a table that does not take part here"))
+}
+
+pub(super) fn parse<T: std::str::FromStr<Err = crate::model::BadCut>>(text: &str) -> Result<T> {
+    text.parse().map_err(|error: crate::model::BadCut| Error::new(ErrorKind::Service, error.to_string()))
+}
+
+fn damaged(what: &str, table: &str) -> Error {
+    Error::new(
+        ErrorKind::Service,
+        format!(
+            "concord_{what} holds a row of `{table}` that Concord did not write; delete it, or run `concord reset`"
+        ),
+    )
+}
+
+/// Values as a JSON array.
+fn json_text(values: &[Value]) -> String {
+    let mut out = Vec::new();
+    write_json(values, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+pub fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
+    let cells: Vec<Document> = serde_json::from_str(text).ok()?;
+    if cells.len() != table.key.len() {
+        return None;
+    }
+    table.key_columns().zip(&cells).map(|(column, cell)| key_value_from_json(&column.ty, cell)).collect()
+}
+
+pub fn key_text(table: &TableSpec, key: &[Value]) -> String {
+    let cells = table.key_columns().zip(key).map(|(column, value)| key_value_to_json(&column.ty, value));
+    Document::Array(cells.collect()).to_string()
+}
+
+/// Identifies a key of any length, one number spelled in two ways alike.
+pub fn hash(table: &TableSpec, key: &[Value]) -> String {
+    let cells = table.key_columns().zip(key).map(|(column, value)| match value {
+        Value::Decimal(number) if number.is_finite() => {
+            let (negative, whole, fraction) = number.parts();
+            format!("{}{whole}.{fraction}", if negative { "-" } else { "" }).into()
+        }
+        value => key_value_to_json(&column.ty, value),
+    });
+    let text = Document::Array(cells.collect()).to_string();
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn row_column(table: &TableSpec, row: &MySqlRow, at: usize) -> std::result::Result<Option<Row>, ()> {
+    let Some(text) = text(row, at) else { return Ok(None) };
+    let Ok(cells) = serde_json::from_str::<Vec<Document>>(&text) else { return Err(()) };
+    let mut types = vec![&Type::Any; cells.len()];
+    for column in &table.columns {
+        if let Some(ty) = types.get_mut(column.shared) {
+            *ty = &column.ty;
+        }
+    }
+    let row: Option<Row> = types.iter().zip(&cells).map(|(ty, cell)| value_from_json(ty, cell)).collect();
+    row.map(Some).ok_or(())
+}

@@ -1,0 +1,181 @@
+//! Pieces of SQL that many statements about a table share.
+
+use super::quote;
+use super::wire::{Args, Wire};
+use crate::model::{Column, Cut, Key, TableSpec, Value};
+
+/// Keys in one statement: few enough that the server looks each of them up.
+pub const KEYS: usize = 500;
+
+/// Parameters in one statement, of at most 65,535.
+pub const PARAMETERS: usize = 60_000;
+
+/// The table itself.
+pub fn table(spec: &TableSpec) -> String {
+    quote::ident(&spec.local)
+}
+
+/// Its history, which carries the shared name.
+pub fn history(spec: &TableSpec) -> String {
+    quote::ident(&history_name(&spec.name))
+}
+
+pub fn history_name(shared: &str) -> String {
+    quote::fitting("history_store_", shared)
+}
+
+/// The history's columns for the key. They are numbered, so that renaming a key column takes nothing away.
+pub fn history_keys(spec: &TableSpec) -> impl Iterator<Item = String> {
+    (1..=spec.key.len()).map(|number| format!("k{number}"))
+}
+
+/// The history's columns for the value of an image column before and after a change.
+pub fn image_columns(at: usize) -> (String, String) {
+    (format!("old_{at}"), format!("new_{at}"))
+}
+
+/// Whether a row of this key could stand in the table.
+pub fn can_hold(spec: &TableSpec, key: &[Value]) -> bool {
+    spec.key_columns().zip(key).all(|(column, value)| column.domain.holds(value).is_ok())
+}
+
+/// The key columns of a row that goes by an alias.
+pub fn key_list(spec: &TableSpec, alias: &str) -> String {
+    spec.key_columns().map(|column| quote::of(alias, &column.name)).collect::<Vec<_>>().join(", ")
+}
+
+pub fn wires(spec: &TableSpec) -> Vec<Wire> {
+    spec.columns.iter().map(Wire::of).collect()
+}
+
+/// How a column comes back as it is.
+pub fn outgoing(column: &Column, name: &str) -> String {
+    match &column.domain {
+        crate::model::Domain::Uuid | crate::model::Domain::Native(_) if !column.native.starts_with("bit") => {
+            format!("CAST({name} AS CHAR)")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// What the type of a column says whose texts are equal to longer ones that end in blanks.
+pub const PADDED: &str = " COLLATE ";
+
+/// Whether keys that the column calls equal may be different texts.
+pub fn is_lenient(column: &Column) -> bool {
+    matches!(column.domain, crate::model::Domain::Text { .. }) && column.native.contains(PADDED)
+}
+
+/// A text such that only equal ones are equal.
+pub fn exact(expression: &str) -> String {
+    format!("CAST(CONVERT({expression} USING utf8mb4) AS BINARY)")
+}
+
+/// The condition that columns have the values of one of these keys, and exactly those; adds the parameters. A condition on
+/// one column is a list, on several one alternative after the other: both are looked up in the index.
+pub fn among<'v>(
+    args: &mut Args,
+    columns: &[(&Column, String)],
+    keys: impl Iterator<Item = &'v [Value]> + Clone,
+) -> String {
+    let wires: Vec<Wire> = columns.iter().map(|(column, _)| Wire::of(column)).collect();
+    if let ([(column, name)], [wire]) = (columns, &wires[..]) {
+        let list = |args: &mut Args| {
+            let mut marks = Vec::new();
+            for key in keys.clone() {
+                args.sought(column, wire, &key[0]);
+                marks.push("?");
+            }
+            if marks.is_empty() { "NULL".to_owned() } else { marks.join(", ") }
+        };
+        let mut condition = format!("{name} IN ({})", list(args));
+        if is_lenient(column) {
+            let binary: Vec<String> = keys.clone().map(|_| exact("?")).collect();
+            list(args);
+            condition += &format!(" AND {} IN ({})", exact(name), binary.join(", "));
+        }
+        return condition;
+    }
+    let mut alternatives = Vec::new();
+    for key in keys {
+        let mut parts = Vec::new();
+        for (((column, name), wire), value) in columns.iter().zip(&wires).zip(key) {
+            args.sought(column, wire, value);
+            parts.push(format!("{name} = ?"));
+            if is_lenient(column) {
+                args.sought(column, wire, value);
+                parts.push(format!("{} = {}", exact(name), exact("?")));
+            }
+        }
+        alternatives.push(format!("({})", parts.join(" AND ")));
+    }
+    if alternatives.is_empty() { "FALSE".to_owned() } else { format!("({})", alternatives.join(" OR ")) }
+}
+
+/// The condition that a row that goes by an alias has one of these keys.
+pub fn with_keys(args: &mut Args, spec: &TableSpec, alias: &str, keys: &[&Key]) -> String {
+    let columns: Vec<(&Column, String)> =
+        spec.key_columns().map(|column| (column, quote::of(alias, &column.name))).collect();
+    among(args, &columns, keys.iter().map(|key| &key[..]))
+}
+
+/// The condition that an entry `h` is about one of these keys.
+pub fn of_keys(args: &mut Args, spec: &TableSpec, keys: &[&Key]) -> String {
+    let columns: Vec<(&Column, String)> =
+        spec.key_columns().zip(history_keys(spec)).map(|(column, name)| (column, format!("h.{name}"))).collect();
+    among(args, &columns, keys.iter().map(|key| &key[..]))
+}
+
+/// The condition that an entry `h` lies beyond a cut, as separate conditions no two of which hold at once, each a range of
+/// the index by mark. Entries that have no mark yet are in none of them.
+pub fn beyond(cut: &Cut) -> Vec<String> {
+    let divided: Vec<i64> = cut.inside().iter().map(|(mark, _)| *mark).collect();
+    let list = |marks: &[i64]| marks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let open: Vec<i64> = cut.open().iter().copied().filter(|mark| !divided.contains(mark)).collect();
+    let mut parts = Vec::new();
+    if !open.is_empty() {
+        parts.push(format!("h.mark IN ({})", list(&open)));
+    }
+    let mut rest = format!("h.mark >= {}", cut.next());
+    if !divided.is_empty() {
+        rest += &format!(" AND h.mark NOT IN ({})", list(&divided));
+    }
+    parts.push(rest);
+    parts.extend(cut.inside().iter().map(|(mark, last)| format!("h.mark = {mark} AND h.id > {last}")));
+    parts
+}
+
+/// The condition that an entry `h` lies before a cut.
+pub fn passed(cut: &Cut) -> String {
+    let open = cut.open().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut parts = vec![match open.as_str() {
+        "" => format!("h.mark < {}", cut.next()),
+        open => format!("h.mark < {} AND h.mark NOT IN ({open})", cut.next()),
+    }];
+    parts.extend(cut.inside().iter().map(|(mark, last)| format!("h.mark = {mark} AND h.id <= {last}")));
+    format!("({})", parts.into_iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" OR "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_become_ranges() {
+        let cut = Cut::new(9, vec![4, 6]).extend_inside(6, 30).extend_inside(12, 70);
+        assert_eq!(
+            beyond(&cut),
+            [
+                "h.mark IN (4)",
+                "h.mark >= 9 AND h.mark NOT IN (6, 12)",
+                "h.mark = 6 AND h.id > 30",
+                "h.mark = 12 AND h.id > 70"
+            ]
+        );
+        assert_eq!(
+            passed(&cut),
+            "((h.mark < 9 AND h.mark NOT IN (4, 6)) OR (h.mark = 6 AND h.id <= 30) OR (h.mark = 12 AND h.id <= 70))"
+        );
+        assert_eq!(beyond(&Cut::START), ["h.mark >= 0"]);
+    }
+}

@@ -1,0 +1,388 @@
+//! Values on their way to and from the server, in the binary protocol, which alters none.
+
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::{Arguments, Decode, Encode, MySql, Row as _};
+
+use crate::model::{Column, Decimal, Domain, Json, Value, time};
+use crate::node::{Error, ErrorKind, Result};
+
+/// How a column's values travel.
+#[derive(Clone, Debug)]
+pub enum Wire {
+    Bool,
+    Int {
+        unsigned: bool,
+    },
+    Year,
+    Float {
+        single: bool,
+    },
+    Decimal,
+    Text,
+    /// One of these labels, or several of them.
+    Labels {
+        labels: Vec<String>,
+        several: bool,
+    },
+    Bytes,
+    /// Shorter values would be filled up with zeros.
+    FixedBytes(usize),
+    Date,
+    Time,
+    Timestamp,
+    Instant,
+    Json,
+    Uuid,
+    Bits(usize),
+    Unsupported,
+}
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+
+impl Wire {
+    pub fn of(column: &Column) -> Wire {
+        let native = column.native.as_str();
+        match &column.domain {
+            Domain::Bool => Wire::Bool,
+            Domain::Int { .. } if native.starts_with("year") => Wire::Year,
+            Domain::Int { unsigned, .. } => Wire::Int { unsigned: *unsigned },
+            Domain::Float { bits } => Wire::Float { single: *bits == 32 },
+            Domain::Decimal { .. } => Wire::Decimal,
+            Domain::Text { .. } => match native.split('(').next() {
+                Some("enum") => Wire::Labels { labels: labels(native), several: false },
+                Some("set") => Wire::Labels { labels: labels(native), several: true },
+                _ => Wire::Text,
+            },
+            Domain::Bytes => match native.strip_prefix("binary(").and_then(|rest| rest.strip_suffix(')')) {
+                Some(length) => Wire::FixedBytes(length.parse().unwrap_or(0)),
+                None => Wire::Bytes,
+            },
+            Domain::Date => Wire::Date,
+            Domain::Time { .. } => Wire::Time,
+            Domain::Timestamp { .. } => Wire::Timestamp,
+            Domain::Instant { .. } => Wire::Instant,
+            Domain::Json => Wire::Json,
+            Domain::Uuid => Wire::Uuid,
+            Domain::Native(_) => match native.strip_prefix("bit(").and_then(|rest| rest.strip_suffix(')')) {
+                Some(length) => Wire::Bits(length.parse().unwrap_or(0)),
+                None => Wire::Text,
+            },
+            Domain::Loose { .. } | Domain::Unsupported(_) => Wire::Unsupported,
+        }
+    }
+
+    /// A value that came from the server. Fails with words that follow the column's name.
+    pub fn read(&self, row: &MySqlRow, at: usize) -> std::result::Result<Value, String> {
+        raw(row, at).map_or(Ok(Value::Null), |bytes| self.decode(bytes))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> std::result::Result<Value, String> {
+        let text = || std::str::from_utf8(bytes).map_err(|_| "holds a text that is not UTF-8".to_owned());
+        Ok(match self {
+            Wire::Bool => match integer(bytes, false) {
+                0 => Value::Bool(false),
+                1 => Value::Bool(true),
+                other => {
+                    return Err(format!(
+                        "is a tinyint(1), which is taken for a boolean, and holds {other}; declare it tinyint(4), or set it \
+                         to 0 or 1"
+                    ));
+                }
+            },
+            Wire::Int { unsigned } => {
+                let number = integer(bytes, *unsigned);
+                match i64::try_from(number) {
+                    Ok(number) => Value::Int(number),
+                    Err(_) => Value::Uint(number as u64),
+                }
+            }
+            Wire::Year => Value::Int(integer(bytes, true) as i64),
+            Wire::Float { single: true } => Value::Float(f32::from_le_bytes(fixed(bytes)?).into()),
+            Wire::Float { single: false } => Value::Float(f64::from_le_bytes(fixed(bytes)?)),
+            Wire::Decimal => Value::Decimal(Decimal::parse(text()?).ok_or("holds a number in an unknown form")?),
+            Wire::Text | Wire::Labels { .. } => Value::text(text()?),
+            Wire::Bytes | Wire::FixedBytes(_) => Value::Bytes(bytes.into()),
+            Wire::Date => {
+                let (day, _) = moment(bytes)?;
+                Value::Date(day)
+            }
+            Wire::Time => Value::Time(time_of_day(bytes)?),
+            Wire::Timestamp | Wire::Instant => {
+                let (day, micros) = moment(bytes)?;
+                let all = i64::from(day) * DAY + micros;
+                if matches!(self, Wire::Instant) { Value::Instant(all) } else { Value::Timestamp(all) }
+            }
+            Wire::Json => Value::Json(Json::new(text()?)),
+            Wire::Uuid => {
+                let id = uuid::Uuid::parse_str(text()?).map_err(|_| "holds a uuid in an unknown form".to_owned())?;
+                Value::Uuid(*id.as_bytes())
+            }
+            Wire::Bits(length) => {
+                let number = bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+                Value::text(format!("{number:0length$b}"))
+            }
+            Wire::Unsupported => return Err("is of a type that cannot be carried".to_owned()),
+        })
+    }
+
+    /// Adds the value as a parameter; `None` if the column would store something else, or nothing.
+    fn add(&self, args: &mut Args, value: &Value) -> Option<()> {
+        match (self, value) {
+            (_, Value::Null) => args.add(None::<i64>),
+            (Wire::Bool, Value::Bool(v)) => args.add(i8::from(*v)),
+            (Wire::Int { .. }, Value::Int(v)) => args.add(*v),
+            (Wire::Int { unsigned: true }, Value::Uint(v)) => args.add(*v),
+            // Other numbers are taken for years of which somebody left out the century.
+            (Wire::Year, Value::Int(v)) if *v == 0 || (1901..=2155).contains(v) => args.add(*v),
+            (Wire::Float { single }, Value::Float(v)) if v.is_finite() => match single {
+                true => args.add(*v as f32),
+                false => args.add(*v),
+            },
+            (Wire::Decimal, Value::Decimal(v)) if v.is_finite() => args.add(v.as_str()),
+            (Wire::Text, Value::Text(v)) => args.add(&**v),
+            (Wire::Labels { labels, several }, Value::Text(v)) => {
+                is_made_of(labels, *several, v).then(|| args.add(&**v))?
+            }
+            (Wire::Bytes, Value::Bytes(v)) => args.add(&**v),
+            (Wire::FixedBytes(length), Value::Bytes(v)) if v.len() == *length => args.add(&**v),
+            (Wire::Date, Value::Date(v)) => args.add(in_calendar(time::date(*v))?),
+            (Wire::Time, Value::Time(v)) if (0..=DAY).contains(v) => args.add(time::time_of_day(*v)),
+            (Wire::Timestamp, Value::Timestamp(v)) | (Wire::Instant, Value::Instant(v)) => {
+                args.add(in_calendar(time::timestamp(*v).replace('T', " "))?)
+            }
+            (Wire::Json, Value::Json(v)) => args.add(v.as_str()),
+            (Wire::Uuid, Value::Uuid(v)) => args.add(uuid::Uuid::from_bytes(*v).hyphenated().to_string()),
+            (Wire::Bits(length), Value::Text(v)) if v.len() == *length => args.add(u64::from_str_radix(v, 2).ok()?),
+            _ => return None,
+        };
+        Some(())
+    }
+}
+
+/// A date or time that begins with a year of four digits: infinities and years before Christ do not.
+fn in_calendar(text: String) -> Option<String> {
+    let plain = text.as_bytes().get(4) == Some(&b'-') && text.as_bytes()[..4].iter().all(u8::is_ascii_digit);
+    (plain && &text[..4] != "0000").then_some(text)
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> std::result::Result<[u8; N], String> {
+    bytes.try_into().map_err(|_| format!("came in {} bytes instead of {N}", bytes.len()))
+}
+
+/// Bytes with the lowest first.
+fn integer(bytes: &[u8], unsigned: bool) -> i128 {
+    let number = bytes.iter().rev().fold(0i128, |sum, byte| sum << 8 | i128::from(*byte));
+    let negative = !unsigned && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    if negative { number - (1i128 << (8 * bytes.len())) } else { number }
+}
+
+/// The day and the microseconds since midnight: a length, then the year, month, day, and what is not zero of the rest.
+fn moment(bytes: &[u8]) -> std::result::Result<(i32, i64), String> {
+    let two = |at: usize| bytes.get(at..at + 2).map_or(0, |two| i32::from(u16::from_le_bytes([two[0], two[1]])));
+    let one = |at: usize| bytes.get(at).map_or(0, |byte| i64::from(*byte));
+    let (year, month, day) = (two(1), one(3), one(4));
+    let date = time::parse_date(&format!("{year:04}-{month:02}-{day:02}"));
+    let date = date.filter(|_| bytes.len() > 4 && year > 0).ok_or_else(|| {
+        format!("holds {year:04}-{month:02}-{day:02}, which is no day of the calendar; set it to NULL or to a date")
+    })?;
+    let micros = bytes.get(8..12).map_or(0, |four| integer(four, true) as i64);
+    Ok((date, ((one(5) * 60 + one(6)) * 60 + one(7)) * 1_000_000 + micros))
+}
+
+/// A length, a sign, days, hours, minutes, seconds and microseconds.
+fn time_of_day(bytes: &[u8]) -> std::result::Result<i64, String> {
+    let one = |at: usize| bytes.get(at).map_or(0, |byte| i64::from(*byte));
+    let days = bytes.get(2..6).map_or(0, |four| integer(four, true) as i64);
+    let micros = bytes.get(9..13).map_or(0, |four| integer(four, true) as i64);
+    let all = days * DAY + ((one(6) * 60 + one(7)) * 60 + one(8)) * 1_000_000 + micros;
+    match one(1) == 0 && (0..=DAY).contains(&all) {
+        true => Ok(all),
+        false => Err("holds a time that is no time of a day but a span, which other databases do not hold".to_owned()),
+    }
+}
+
+/// The labels of an enum or set, from its type as SQL has it.
+pub fn labels(native: &str) -> Vec<String> {
+    let mut labels = Vec::new();
+    let mut rest = native.split_once('(').map_or("", |(_, rest)| rest);
+    while let Some(start) = rest.find('\'') {
+        rest = &rest[start + 1..];
+        let mut label = String::new();
+        loop {
+            let Some(end) = rest.find('\'') else { return labels };
+            label += &rest[..end];
+            rest = &rest[end + 1..];
+            match rest.strip_prefix('\'') {
+                Some(more) => {
+                    label.push('\'');
+                    rest = more;
+                }
+                None => break,
+            }
+        }
+        labels.push(label);
+    }
+    labels
+}
+
+/// Whether a text comes back as it is: its labels exactly, and of several in their order.
+fn is_made_of(labels: &[String], several: bool, text: &str) -> bool {
+    if !several || text.is_empty() {
+        return several || labels.iter().any(|label| label == text);
+    }
+    let mut places = text.split(',').map(|part| labels.iter().position(|label| label == part));
+    let mut last = None;
+    places.all(|place| place.is_some() && std::mem::replace(&mut last, place) < place)
+}
+
+/// The bytes of a cell; `None` for NULL.
+pub fn raw(row: &MySqlRow, at: usize) -> Option<&[u8]> {
+    // Decoded as it is: the driver would take a date of zeros for NULL.
+    row.try_get_raw(at).ok().and_then(|cell| <&[u8] as Decode<MySql>>::decode(cell).ok())
+}
+
+/// A text of the catalogue or of a service table.
+pub fn text(row: &MySqlRow, at: usize) -> Option<String> {
+    raw(row, at).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// A signed integer of any width.
+pub fn number(row: &MySqlRow, at: usize) -> Option<i64> {
+    raw(row, at).map(|bytes| integer(bytes, false) as i64)
+}
+
+/// A text that has to be there.
+pub fn string(row: &MySqlRow, at: usize) -> Result<String> {
+    text(row, at).ok_or_else(|| damaged("a text"))
+}
+
+/// A number that has to be there.
+pub fn int(row: &MySqlRow, at: usize) -> Result<i64> {
+    number(row, at).ok_or_else(|| damaged("a number"))
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(ErrorKind::Service, format!("the service tables hold NULL in place of {what}; run `concord reset`"))
+}
+
+/// Parameters of one statement.
+#[derive(Default)]
+pub struct Args {
+    arguments: MySqlArguments,
+    count: usize,
+    size: usize,
+    error: Option<Error>,
+}
+
+impl Args {
+    pub fn new() -> Args {
+        Args::default()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many bytes they take, about.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Adds an ordinary value.
+    pub fn add<'t, T: Encode<'t, MySql> + sqlx::Type<MySql>>(&mut self, value: T) -> &mut Args {
+        self.count += 1;
+        self.size += 3 + value.size_hint();
+        if let Err(error) = self.arguments.add(value) {
+            self.error.get_or_insert(Error::new(ErrorKind::Value, format!("too large for one statement: {error}")));
+        }
+        self
+    }
+
+    /// Adds a value of a column. One that the column would alter makes the statement fail.
+    pub fn cell(&mut self, column: &Column, wire: &Wire, value: &Value) -> &mut Args {
+        self.size += value.weight();
+        if wire.add(self, value).is_none() {
+            let kind = value.kind();
+            let message = format!("column {} ({}) cannot hold this {kind} as it is", column.name, column.native);
+            self.error.get_or_insert(Error::new(ErrorKind::Value, message));
+        }
+        self
+    }
+
+    /// Adds a value that is looked for. One that the column cannot hold becomes NULL, which equals nothing.
+    pub fn sought(&mut self, column: &Column, wire: &Wire, value: &Value) -> &mut Args {
+        self.size += value.weight();
+        if column.domain.holds(value).is_err() || wire.add(self, value).is_none() {
+            self.add(None::<i64>);
+        }
+        self
+    }
+
+    pub fn finish(self) -> Result<MySqlArguments> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_every_width() {
+        assert_eq!(Wire::Int { unsigned: false }.decode(&[0xFF]), Ok(Value::Int(-1)));
+        assert_eq!(Wire::Int { unsigned: true }.decode(&[0xFF, 0xFF]), Ok(Value::Int(65_535)));
+        assert_eq!(Wire::Int { unsigned: true }.decode(&[0xFF; 8]), Ok(Value::Uint(u64::MAX)));
+        assert_eq!(Wire::Int { unsigned: false }.decode(&i64::MIN.to_le_bytes()), Ok(Value::Int(i64::MIN)));
+        assert_eq!(Wire::Bits(3).decode(&[5]), Ok(Value::text("101")));
+        assert!(Wire::Bool.decode(&[2]).is_err());
+    }
+
+    #[test]
+    fn moments_that_are_none_are_told() {
+        assert_eq!(Wire::Date.decode(&[4, 0xB2, 0x07, 1, 2]), Ok(Value::Date(1)));
+        assert_eq!(
+            Wire::Timestamp.decode(&[11, 0xB2, 0x07, 1, 1, 0, 0, 1, 7, 0, 0, 0]),
+            Ok(Value::Timestamp(1_000_007))
+        );
+        for zero in [&[0][..], &[4, 0xE8, 0x07, 0, 0], &[4, 0, 0, 1, 1]] {
+            assert!(Wire::Date.decode(zero).unwrap_err().contains("no day of the calendar"), "{zero:?}");
+        }
+        assert_eq!(Wire::Time.decode(&[0]), Ok(Value::Time(0)));
+        assert_eq!(Wire::Time.decode(&[8, 0, 0, 0, 0, 0, 1, 2, 3]), Ok(Value::Time(3_723_000_000)));
+        assert_eq!(Wire::Time.decode(&[8, 0, 1, 0, 0, 0, 0, 0, 0]), Ok(Value::Time(DAY)));
+        assert!(Wire::Time.decode(&[8, 1, 0, 0, 0, 0, 1, 2, 3]).is_err());
+        assert!(Wire::Time.decode(&[8, 0, 2, 0, 0, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn what_would_be_stored_otherwise_is_refused() {
+        let takes = |wire: &Wire, value: Value| wire.add(&mut Args::new(), &value).is_some();
+        for (wire, value) in [
+            (Wire::Year, Value::Int(70)),
+            (Wire::Float { single: false }, Value::Float(f64::NAN)),
+            (Wire::Float { single: false }, Value::Float(f64::INFINITY)),
+            (Wire::Decimal, Value::Decimal(Decimal::parse("NaN").unwrap())),
+            (Wire::FixedBytes(2), Value::Bytes([1].into())),
+            (Wire::Date, Value::Date(i32::MAX)),
+            (Wire::Date, Value::Date(-800_000)),
+            (Wire::Timestamp, Value::Timestamp(i64::MIN)),
+            (Wire::Bits(3), Value::text("0101")),
+            (Wire::Bool, Value::Int(1)),
+        ] {
+            assert!(!takes(&wire, value.clone()), "{wire:?} {value:?}");
+        }
+        assert!(takes(&Wire::Date, Value::Date(-719_162)) && takes(&Wire::Year, Value::Int(0)));
+        let labels = labels("enum('a','B','it''s',',')");
+        assert_eq!(labels, ["a", "B", "it's", ","]);
+        assert!(
+            is_made_of(&labels, false, "it's") && !is_made_of(&labels, false, "b") && !is_made_of(&labels, false, "")
+        );
+        assert!(is_made_of(&labels, true, "a,it's") && is_made_of(&labels, true, ""));
+        assert!(!is_made_of(&labels, true, "it's,a") && !is_made_of(&labels, true, "a,a"));
+    }
+}

@@ -1,0 +1,67 @@
+//! Waiting for a server's answer: as long as it is at work, and no longer.
+
+use std::time::{Duration, Instant};
+
+/// What is known of a session that says nothing.
+#[derive(Clone, Copy)]
+pub enum Word {
+    AtWork,
+    /// Its server is there and takes no connection, so nobody can tell.
+    Untold,
+    /// It has ended or stands still, or another server is there now.
+    Gone,
+}
+
+/// Waits for an answer as long as what is asked after each silence says that it may come; `belief` is how long a server is
+/// believed to be at work that says no more than that it takes no connection now.
+pub async fn patiently<T, A: Future<Output = Word>>(
+    mut answer: impl Future<Output = sqlx::Result<T>> + Unpin,
+    silence: Duration,
+    belief: Duration,
+    ask: impl Fn() -> A,
+) -> sqlx::Result<T> {
+    let mut untold: Option<Instant> = None;
+    loop {
+        if let Ok(answer) = tokio::time::timeout(silence, &mut answer).await {
+            return answer;
+        }
+        match ask().await {
+            Word::AtWork => untold = None,
+            Word::Untold if untold.get_or_insert_with(Instant::now).elapsed() < belief => {}
+            Word::Untold | Word::Gone => {
+                let why = "there was no answer, and the server is no longer at work on one or cannot be reached";
+                return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that is full is believed for a while; one that answers something else, such as that it knows no such user
+    /// or database, is another one.
+    #[tokio::test]
+    async fn silence_is_not_waited_out_for_ever() {
+        let never = || std::future::pending::<sqlx::Result<()>>();
+        let (silence, belief) = (Duration::from_millis(1), Duration::from_millis(20));
+        for (words, at_least) in [
+            (&[Word::Gone][..], 1),
+            (&[Word::AtWork, Word::AtWork, Word::Gone], 3),
+            (&[Word::Untold], 2),
+            (&[Word::AtWork, Word::AtWork, Word::AtWork, Word::Untold], 5),
+        ] {
+            let asked = std::cell::Cell::new(0);
+            let ask = || {
+                let word = words[asked.get().min(words.len() - 1)];
+                asked.set(asked.get() + 1);
+                std::future::ready(word)
+            };
+            let lost = tokio::time::timeout(Duration::from_secs(60), patiently(never(), silence, belief, ask)).await;
+            assert!(matches!(lost, Ok(Err(sqlx::Error::Io(_)))) && asked.get() >= at_least, "{}", asked.get());
+        }
+        let answered = std::future::ready(Ok(7));
+        assert_eq!(patiently(answered, silence, belief, || std::future::ready(Word::Gone)).await.unwrap(), 7);
+    }
+}

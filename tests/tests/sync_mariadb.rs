@@ -1,0 +1,190 @@
+//! MariaDB beside PostgreSQL and SQLite: values that come back as they were, keys that are alike here and not there, and
+//! rows that need each other.
+
+use std::sync::Arc;
+
+use concord_tests::{As, Cluster, Kind};
+
+const WITH_POSTGRES: &[Kind] = &[Kind::Mariadb, Kind::Postgres];
+
+/// What a column is called, its types on MariaDB and PostgreSQL, and values as both write them.
+const COLUMNS: &[(&str, &str, &str, &[&str])] = &[
+    ("flag", "boolean", "boolean", &["TRUE", "FALSE", "NULL"]),
+    ("small", "smallint", "smallint", &["-32768", "32767", "0"]),
+    ("big", "bigint", "bigint", &["-9223372036854775808", "9223372036854775807", "9007199254740993"]),
+    ("ratio", "double", "double precision", &["0.1", "1e-300", "-0.30000000000000004"]),
+    ("single", "float", "real", &["0.1", "16777216", "-1.5e38"]),
+    ("money", "decimal(30,10)", "numeric(30,10)", &["12345678901234567890.0123456789", "-0.0000000001", "1.5"]),
+    ("name", "varchar(40)", "varchar(40)", &["'äöü 😀'", "''", "'blank '"]),
+    ("body", "longtext", "text", &["'a''b\"c\\d'", "'%_'", "NULL"]),
+    ("day", "date", "date", &["'1000-01-01'", "'9999-12-31'", "'2024-02-29'"]),
+    ("clock", "time(6)", "time", &["'00:00:00'", "'23:59:59.999999'", "'12:30:00.5'"]),
+    ("wall", "datetime(6)", "timestamp", &["'1000-01-01 00:00:00'", "'9999-12-31 23:59:59.999999'", "NULL"]),
+    ("doc", "json", "jsonb", &["'{\"b\": [1, 2.50, null], \"a\": \"ä\"}'", "'[]'", "'9007199254740993'"]),
+    (
+        "id4",
+        "uuid",
+        "uuid",
+        &["'0e37df36-f698-11e6-8dd4-cb9ced3df976'", "NULL", "'ffffffff-ffff-4fff-bfff-ffffffffffff'"],
+    ),
+];
+
+/// Written at one end, changed at the other, and compared at each by its own database.
+#[tokio::test]
+async fn values_arrive_as_they_were() {
+    let setup = |kind: Kind| {
+        let columns = COLUMNS.iter().map(|(name, mariadb, postgres, _)| {
+            format!("{name} {}", if kind == Kind::Mariadb { mariadb } else { postgres })
+        });
+        format!("CREATE TABLE t (id integer PRIMARY KEY, {})", columns.collect::<Vec<_>>().join(", "))
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.t]").await;
+    let row = |at: usize| COLUMNS.iter().map(|(.., values)| values[at]).collect::<Vec<_>>().join(", ");
+    for from in [0, 1] {
+        // Elsewhere each row is what the other two are here.
+        let rows: Vec<String> = (0..3).map(|at| format!("({}, {})", 10 * from + at, row(at))).collect();
+        cluster.run(from, &format!("INSERT INTO t VALUES {}", rows.join(", "))).await;
+        let summary = cluster.sync().await;
+        assert_eq!(summary.waiting, 0, "{:?}", cluster.session().parked().await);
+        cluster.quiet().await;
+        let to = 1 - from;
+        for (name, mariadb, postgres, values) in COLUMNS {
+            for (at, value) in values.iter().enumerate() {
+                let (kind, ty) = if to == 0 { (Kind::Mariadb, mariadb) } else { (Kind::Postgres, postgres) };
+                let same = match (kind, *value, *name) {
+                    (_, "NULL", _) => format!("{name} IS NULL"),
+                    (Kind::Mariadb, _, "doc") => format!("json_equals({name}, {value})"),
+                    (Kind::Mariadb, _, "single") => format!("abs({name} - {value}) <= abs({value}) * 1e-7"),
+                    (Kind::Mariadb, ..) => format!("{name} = {value}"),
+                    _ => format!("{name} = CAST({value} AS {ty})"),
+                };
+                let id = 10 * from + at;
+                let found = cluster.rows(to, &format!("SELECT count(*) FROM t WHERE id = {id} AND {same}")).await;
+                assert_eq!(found, ["1"], "{name} {value} at {}", concord_tests::NAMES[to]);
+            }
+        }
+        // What is changed there comes back.
+        cluster.run(to, &format!("UPDATE t SET name = 'changed' WHERE id = {}", 10 * from)).await;
+        cluster.sync().await;
+        cluster.holds_at(from, &format!("SELECT name FROM t WHERE id = {}", 10 * from), &["changed"]).await;
+    }
+}
+
+/// What MariaDB would round, cut or take for something else waits, and says why.
+#[tokio::test]
+async fn what_does_not_fit_waits() {
+    let setup = |kind: Kind| {
+        match kind {
+            Kind::Mariadb => {
+                "CREATE TABLE t (id integer PRIMARY KEY, n decimal(5,2), r double, d date, w datetime(3), s varchar(3), b binary(2), y year)"
+            }
+            _ => {
+                "CREATE TABLE t (id integer PRIMARY KEY, n numeric, r double precision, d date, w timestamp, s text, b bytea, y integer)"
+            }
+        }
+        .to_owned()
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.t]").await;
+    cluster
+        .run(
+            1,
+            "INSERT INTO t (id, n) VALUES (1, 123.456); INSERT INTO t (id, r) VALUES (2, 'NaN'), (3, 'Infinity');
+             INSERT INTO t (id, d) VALUES (4, 'infinity'), (5, '0044-03-15 BC'); INSERT INTO t (id, w) VALUES (6, '2024-01-01 00:00:00.0001');
+             INSERT INTO t (id, s) VALUES (7, 'four'); INSERT INTO t (id, b) VALUES (8, '\\x01'); INSERT INTO t (id, y) VALUES (9, 70);
+             INSERT INTO t VALUES (10, 1.5, 0.5, '2024-01-01', '2024-01-01 00:00:00.001', 'abc', '\\x0102', 1999)",
+        )
+        .await;
+    cluster.sync().await;
+    let waiting = cluster.waiting().await;
+    let expected: Vec<String> = (1..=9).map(|id| format!("a t [{id}] value")).collect();
+    assert_eq!(waiting, expected, "{:?}", cluster.reasons("a").await);
+    cluster.holds_at(0, "SELECT id, n, s, y FROM t", &["10|1.50|abc|1999"]).await;
+    // Zero dates, which no other database has, stay where they are.
+    let lax = "SET SESSION sql_mode = ''; UPDATE t SET d = '0000-00-00' WHERE id = 10";
+    cluster.run_as_owner(0, lax).await;
+    cluster.sync().await;
+    let waiting = cluster.waiting().await;
+    assert!(waiting.iter().any(|line| line.contains("[10] unreadable")), "{waiting:?}");
+}
+
+/// For MariaDB a key with blanks behind it is the same key; neither row is ever written over the other.
+#[tokio::test]
+async fn keys_that_differ_in_blanks_do_not_overwrite_each_other() {
+    let setup = |kind: Kind| {
+        let collation = if kind == Kind::Mariadb { " COLLATE utf8mb4_bin" } else { "" };
+        format!("CREATE TABLE items (code varchar(20){collation} PRIMARY KEY, n integer)")
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.items]").await;
+    cluster.run(0, "INSERT INTO items VALUES ('a', 1), ('b ', 2)").await;
+    cluster.settle().await;
+    cluster.run(1, "INSERT INTO items VALUES ('a ', 3), ('b', 4), ('A', 5)").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT concat(code, '.'), n FROM items ORDER BY n", &["a.|1", "b .|2", "A.|5"]).await;
+    assert_eq!(cluster.waiting().await, ["a items [\"a \"] constraint", "a items [\"b\"] constraint"]);
+    // A delete takes the one that is meant.
+    cluster.run(1, "DELETE FROM items WHERE code IN ('a ', 'b')").await;
+    cluster.settle().await;
+    cluster.run(1, "DELETE FROM items WHERE code = 'b '").await;
+    cluster.settle().await;
+    cluster.holds_at(0, "SELECT n FROM items ORDER BY n", &["1", "5"]).await;
+}
+
+/// Rows of two tables that refer to each other arrive together, and one whose parent is missing waits.
+#[tokio::test]
+async fn rows_that_need_each_other() {
+    let setup = |kind: Kind| {
+        let late = if kind == Kind::Mariadb { "" } else { " DEFERRABLE INITIALLY DEFERRED" };
+        format!(
+            "CREATE TABLE teams (id integer PRIMARY KEY, lead integer NOT NULL);
+             CREATE TABLE staff (id integer PRIMARY KEY, team integer NOT NULL REFERENCES teams (id){late});
+             ALTER TABLE teams ADD FOREIGN KEY (lead) REFERENCES staff (id){late}"
+        )
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.teams]\n[tables.staff]").await;
+    cluster
+        .run(1, "BEGIN; INSERT INTO teams VALUES (1, 10), (2, 20); INSERT INTO staff VALUES (10, 1), (20, 2); COMMIT")
+        .await;
+    cluster.settle().await;
+    cluster.holds_at(0, "SELECT id, lead FROM teams ORDER BY id", &["1|10", "2|20"]).await;
+    cluster.run(1, "BEGIN; DELETE FROM staff WHERE id = 10; DELETE FROM teams WHERE id = 1; COMMIT").await;
+    cluster.settle().await;
+    cluster.holds_at(0, "SELECT id FROM staff", &["20"]).await;
+    // References are checked again afterwards.
+    assert!(cluster.nodes[0].user.try_execute("INSERT INTO staff VALUES (30, 3)").await.is_err());
+}
+
+/// Another engine reads the histories while this one is about to give entries their marks: neither skips what the other saw.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_engines_give_marks_at_once() {
+    let setup =
+        |_| "CREATE TABLE items (id integer PRIMARY KEY, n integer); INSERT INTO items VALUES (1, 0)".to_owned();
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.items]\nconflict = { sum = [\"n\"] }").await;
+    cluster.run(0, "UPDATE items SET n = n + 1").await;
+    let other = Arc::new(tokio::sync::Mutex::new(cluster.session()));
+    let meanwhile = async |cluster: &mut Cluster| {
+        cluster.run(0, "UPDATE items SET n = n + 10; INSERT INTO items VALUES (2, 5)").await;
+        Box::pin(other.lock().await.sync()).await.expect("the other engine's sync");
+        cluster.run(0, "UPDATE items SET n = n + 100").await;
+    };
+    cluster.sync_while("mark-entries", meanwhile).await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM items ORDER BY id", &["1|111", "2|105"]).await;
+}
+
+/// A user who holds a row holds up that row and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_user_holds() {
+    let setup = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, n integer); INSERT INTO items VALUES (1, 0), (2, 0)".to_owned()
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.items]").await;
+    let mut user = cluster.nodes[0].database.user_as(As::App).await;
+    user.execute("START TRANSACTION; UPDATE items SET n = 5 WHERE id = 1").await;
+    cluster.run(1, "UPDATE items SET n = 7").await;
+    let summary = cluster.sync().await;
+    assert_eq!((summary.held, summary.exit_code()), (1, 1), "{summary:?}");
+    cluster.holds_at(0, "SELECT n FROM items ORDER BY id", &["0", "7"]).await;
+    user.execute("ROLLBACK").await;
+    cluster.settle().await;
+    cluster.holds("SELECT n FROM items ORDER BY id", &["7", "7"]).await;
+}
