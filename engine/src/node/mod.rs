@@ -293,10 +293,10 @@ pub trait Node: Send {
     /// Ends the waiting of these keys; keys that do not wait are no error.
     async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()>;
 
-    /// Adds to the journal; a conflict that is there already (by its id and loser) stays as it is.
+    /// Adds to the journal; a version that is there already (by its conflict's id, its node and time) stays as it is.
     ///
-    /// With `again` it may be there; without, the caller knows that it is not, or does not mind that it is there twice, and the database
-    /// need not look.
+    /// With `again` it may well be there. Without, it hardly is, and the database need not look: who reads the journal tells one
+    /// that is there twice once.
     async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()>;
 
     /// Moves positions to where their `to` says.

@@ -764,7 +764,9 @@ impl Node for Connection {
                 state.parked.insert(number(&parked.key[0]), parked);
             }
             for lost in work.lost {
-                if !state.journal.iter().any(|known| known.id == lost.id && known.loser == lost.loser) {
+                let name = |lost: &Lost| (lost.id.clone(), lost.loser, lost.loser_time);
+                let known = state.journal.iter().any(|known| name(known) == name(&lost));
+                if !known {
                     state.journal.push(lost);
                 }
             }

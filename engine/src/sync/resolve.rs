@@ -174,7 +174,9 @@ impl Session {
                 ))),
             },
             Remedy::Take(node) => {
-                if let Some(lost) = case.lost.iter().find(|lost| name(lost.loser) == node) {
+                // Of several the one that was written last.
+                let lost = case.lost.iter().filter(|lost| name(lost.loser) == node).max_by_key(|lost| lost.loser_time);
+                if let Some(lost) = lost {
                     return Ok(Chosen::Version(lost.loser_row.clone()));
                 }
                 if name(first.winner) == node {

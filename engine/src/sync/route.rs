@@ -57,14 +57,22 @@ impl Ruling<'_> {
             touch: unread.and_then(|unread| self.age(target, unread)),
             lost,
             lost_here,
-            // What waits is weighed again and again, and so is what it is weighed against.
-            lost_before: self.resolved.rivals || self.contest.versions.iter().any(|c| c.version.waiting),
+            // What waits is weighed again and again, and so is what it is weighed against. So is, where others failed, what this node
+            // has taken.
+            lost_before: self.resolved.rivals
+                || self.contest.versions.iter().any(|c| c.version.waiting)
+                || self.knows_all(target),
         })
     }
 
     /// Whether the content that stands at a node has seen a change.
     fn knows(&self, target: NodeId, dot: &Dot) -> bool {
         self.contest.stands_for(target, dot, self.table, self.opened)
+    }
+
+    /// Whether what stands at a node has seen everything that went into the outcome.
+    fn knows_all(&self, target: NodeId) -> bool {
+        self.resolved.vector.dots().iter().all(|dot| self.knows(target, dot))
     }
 
     /// Whether a node that has seen everything holds what was decided differently nevertheless.
@@ -77,8 +85,7 @@ impl Ruling<'_> {
         let Ruling { contest, resolved, .. } = self;
         let taken = resolved.taken.map(|at| &contest.versions[at]);
         let is_taken = taken.is_some_and(|taken| taken.version.node == target && !taken.version.waiting);
-        let knows_all = || resolved.vector.dots().iter().all(|dot| self.knows(target, dot));
-        if is_taken || (knows_all() && !self.differs(target)) {
+        if is_taken || (self.knows_all(target) && !self.differs(target)) {
             return Effect::Keep;
         }
         let stands = contest.standing(target).map(|contender| &contender.content);

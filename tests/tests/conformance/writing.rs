@@ -1,12 +1,12 @@
 //! Writing: how many rows were really written and deleted, and which of them others have changed.
 
-use concord::model::{Cut, Key, Row, TableSpec, Value};
-use concord::node::{Constraint, ErrorKind, Node, Sync, WriteMode};
+use concord::model::{Cut, Key, Lost, NodeId, Row, TableSpec, Value};
+use concord::node::{Constraint, ErrorKind, Node, Sought, Sync, WriteMode};
 use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
     every: [
-        counts, counts_with_a_trigger, a_taken_value_is_told, where_unread_entries_were_purged_all_rows_count_as_changed,
+        counts, counts_with_a_trigger, a_taken_value_is_told, every_version_that_lost_is_kept, where_unread_entries_were_purged_all_rows_count_as_changed,
     ]
     standard: []
     sqlite: [counts_beside_an_ignoring_key]
@@ -134,4 +134,32 @@ async fn a_taken_value_is_told(kind: Kind) {
     assert_eq!(error.expect_err("the value is taken").kind, ErrorKind::Constraint(Constraint::Unique));
     node.rollback().await.expect("it can be given up");
     assert_eq!(database.user().await.cell("SELECT count(*) FROM items").await, "1");
+}
+
+/// In one conflict two versions of one node may lose, such as one that waits somewhere and what its node wrote since.
+async fn every_version_that_lost_is_kept(kind: Kind) {
+    let database = Database::new(kind).await;
+    let (mut node, specs) = installed(&database, "CREATE TABLE items (id integer PRIMARY KEY, name text)").await;
+    let lost = |loser: u16, time: i64| Lost {
+        id: "1-abc".to_owned(),
+        table: 0,
+        key: Key::from(vec![Value::Int(1)]),
+        decided: 9,
+        winner: NodeId(1),
+        winner_time: 8,
+        winner_row: None,
+        loser: NodeId(loser),
+        loser_time: time,
+        loser_row: None,
+        reason: "why".to_owned(),
+    };
+    let all = [lost(0, 1), lost(0, 2), lost(1, 2)];
+    for (part, again) in [(&all[1..2], false), (&all[..], true), (&all[..], true)] {
+        node.begin_apply(&specs).await.expect("a transaction");
+        node.record(&specs, &part.iter().collect::<Vec<_>>(), again).await.expect("it is written");
+        node.commit().await.expect("a commit");
+    }
+    let mut kept = node.journal(&specs, Sought::All, 0).await.expect("a journal");
+    kept.sort_by_key(|lost| (lost.loser, lost.loser_time));
+    assert_eq!(kept, all);
 }

@@ -11,7 +11,6 @@ impl Application<'_> {
     pub(super) async fn keep_books(self, node: &mut dyn Node, specs: &[TableSpec]) -> Result<Applied> {
         let mut applied = Applied { written: self.written, deleted: self.deleted, ..Applied::default() };
         let mut park = Vec::new();
-        // What waited may have lost before.
         let (mut lost, mut lost_again) = (Vec::new(), Vec::new());
         let mut noted = 0;
         for (at, table) in self.batch.tables.iter().enumerate() {
@@ -21,16 +20,16 @@ impl Application<'_> {
                 if decision.touch.is_some() {
                     node.touch(&table.spec, &decision.key, decision.touch).await?;
                 }
-                let lost = if decision.lost_before { &mut lost_again } else { &mut lost };
                 match self.refused.get(&(at, number)) {
                     Some(reason) if decision.otherwise.is_none() => {
                         applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));
                     }
                     Some(reason) => {
-                        lost.extend(&decision.lost);
+                        // What is refused is decided again.
+                        lost_again.extend(&decision.lost);
                         // Where that is known beforehand, it is left out of the decision.
                         if reason.code != ParkedCode::Busy || matches!(decision.effect, Effect::Park(..)) {
-                            lost.extend(&decision.lost_here);
+                            lost_again.extend(&decision.lost_here);
                         }
                         let Some(waits) = parked(table, decision, reason) else { continue };
                         let same = |old: &Parked| {
@@ -50,6 +49,7 @@ impl Application<'_> {
                         }
                     }
                     None => {
+                        let lost = if decision.lost_before { &mut lost_again } else { &mut lost };
                         lost.extend(decision.lost.iter().chain(&decision.lost_here));
                         notes.extend(&decision.notes);
                         if decision.waiting.is_some() {

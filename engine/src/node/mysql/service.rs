@@ -308,7 +308,7 @@ impl MySql {
             .iter()
             .filter(|one| {
                 let loser = self.names.get(one.loser.index());
-                !known.iter().any(|(id, name)| *id == one.id && Some(name) == loser)
+                !known.iter().any(|(id, name, time)| *id == one.id && Some(name) == loser && *time == one.loser_time)
             })
             .collect();
         let mut new = new.into_iter().peekable();
@@ -340,9 +340,9 @@ impl MySql {
         Ok(())
     }
 
-    /// Those of the losses that the journal has, by id and loser. No index helps to find them: each entry would pay for it,
+    /// Those of the losses that the journal has, by id, loser and its time. No index helps to find them: each entry would pay for it,
     /// and only what waited is ever looked for.
-    async fn known_losses(&mut self, lost: &[&Lost]) -> Result<Vec<(String, String)>> {
+    async fn known_losses(&mut self, lost: &[&Lost]) -> Result<Vec<(String, String, i64)>> {
         let mut known = Vec::new();
         for part in lost.chunks(ROWS) {
             let mut args = Args::new();
@@ -350,9 +350,9 @@ impl MySql {
                 args.add(one.id.as_str());
             }
             let list = vec!["?"; part.len()].join(", ");
-            let statement = format!("SELECT id, loser FROM concord_journal WHERE id IN ({list})");
+            let statement = format!("SELECT id, loser, loser_time FROM concord_journal WHERE id IN ({list})");
             for row in self.main()?.fetch(&statement, args).await? {
-                known.push((string(&row, 0)?, string(&row, 1)?));
+                known.push((string(&row, 0)?, string(&row, 1)?, int(&row, 2)?));
             }
         }
         Ok(known)
@@ -381,7 +381,7 @@ impl MySql {
 
     pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
         let (args, told) = self.told(tables).await?;
-        let rows = self.main()?.fetch(&format!("SELECT COUNT(*) FROM {told}"), args).await?;
+        let rows = self.main()?.fetch(&format!("SELECT COUNT(DISTINCT id, loser, loser_time) FROM {told}"), args).await?;
         Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs())
     }
 

@@ -26,7 +26,8 @@ impl Postgres {
         }
         // No index helps to find an entry: each would pay for it, and only what waited is ever looked for.
         let unknown = "WHERE NOT EXISTS (SELECT FROM concord.journal AS j \
-                       WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser)";
+                       WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser \
+                       AND j.loser_time OPERATOR(pg_catalog.=) u.loser_time)";
         let statement = format!(
             "INSERT INTO concord.journal ({COLUMNS}) SELECT u.* FROM unnest({ARRAYS}) AS u ({COLUMNS}) {}",
             if again { unknown } else { "" }
@@ -50,7 +51,7 @@ impl Postgres {
 
     pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
         let (args, told) = self.told(tables).await?;
-        let rows = self.fetch(format!("SELECT pg_catalog.count(*) FROM {told}"), args).await?;
+        let rows = self.fetch(format!("SELECT pg_catalog.count(*) FROM (SELECT DISTINCT id, loser, loser_time FROM {told}) AS all_that_lost"), args).await?;
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 

@@ -55,7 +55,7 @@ pub(super) const TABLES: [(&str, &str); 8] = [
         "CREATE TABLE concord_journal (id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, \
          decided INTEGER NOT NULL, winner TEXT NOT NULL, winner_time INTEGER NOT NULL, winner_row TEXT, \
          loser TEXT NOT NULL, loser_time INTEGER NOT NULL, loser_row TEXT, reason TEXT NOT NULL, \
-         PRIMARY KEY (id, loser))",
+         PRIMARY KEY (id, loser, loser_time))",
     ),
 ];
 
@@ -461,7 +461,7 @@ pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], los
         .prepare_cached(
             "INSERT INTO concord_journal
                  (id, name, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id, loser) DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
         )
         .told(doing)?;
     for lost in lost {
