@@ -132,6 +132,17 @@ fn a_row_that_came_and_went_concerns_nobody() {
     }
 }
 
+/// Whatever put it there without a record, such as a session in which triggers do not fire.
+#[test]
+fn a_row_that_stands_after_all_is_weighed() {
+    let case = made_apart("\"latest-wins\"", 0);
+    case.write(1, None);
+    case.cluster.databases[1].lock().rows.insert(1, 5);
+    case.write(0, Some(4));
+    assert_eq!(case.sync().conflicts, 1);
+    assert_eq!((case.values(), case.lost()), (vec![Some(4); 2], vec![(0, 5)]));
+}
+
 #[test]
 fn each_of_three_is_asked() {
     for (policy, winner, lost) in [("\"latest-wins\"", 3, vec![(1, 2)]), ("{ prefer = [\"c\"] }", 2, vec![(2, 3)])] {
