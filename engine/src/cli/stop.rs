@@ -25,16 +25,6 @@ impl Stop {
         Ok(Stop(asked))
     }
 
-    /// One that never asks, for commands and tests that run to their end.
-    pub fn never() -> Stop {
-        Stop(watch::channel(false).1)
-    }
-
-    /// Whether to end now.
-    pub fn is_asked(&self) -> bool {
-        *self.0.borrow()
-    }
-
     /// Waits until asked.
     pub async fn asked(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {
@@ -88,21 +78,21 @@ mod tests {
     #[tokio::test]
     async fn the_first_signal_asks() {
         let mut stop = Stop::listen().unwrap();
-        assert!(!stop.is_asked());
+        assert!(!*stop.0.borrow());
         let sent = std::process::Command::new("kill").arg("-TERM").arg(std::process::id().to_string()).status();
         assert!(sent.unwrap().success());
         stop.asked().await;
-        assert!(stop.is_asked());
+        assert!(*stop.0.borrow());
     }
 
     #[tokio::test]
     async fn never_is_never() {
-        let mut stop = Stop::never();
+        let mut stop = Stop(watch::channel(false).1);
         let early = tokio::select! {
             biased;
             () = stop.asked() => true,
             () = std::future::ready(()) => false,
         };
-        assert!(!early && !stop.is_asked());
+        assert!(!early);
     }
 }

@@ -27,26 +27,6 @@ pub enum Conflict {
 const POLICIES: [&str; 3] = ["latest-wins", "earliest-wins", "park"];
 const EXAMPLE: &str = "\"latest-wins\"";
 
-impl Conflict {
-    /// The policy in the words of the file, for reports and the journal.
-    pub fn describe(&self, nodes: &[String]) -> String {
-        let list = |names: Vec<&str>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        match self {
-            Conflict::LatestWins => "latest-wins".to_owned(),
-            Conflict::EarliestWins => "earliest-wins".to_owned(),
-            Conflict::Park => "park".to_owned(),
-            Conflict::Prefer(order) => {
-                let names = order.iter().filter_map(|id| nodes.get(id.index())).map(String::as_str).collect();
-                format!("prefer = [{}]", list(names))
-            }
-            Conflict::Sum(columns) => {
-                format!("sum = [{}]", list(columns.iter().map(|column| column.name.as_str()).collect()))
-            }
-            Conflict::Plugin(plugin) => format!("plugin `{}`", plugin.name),
-        }
-    }
-}
-
 /// The section's `conflict`, if it has one. `sums` says whether columns can be named here.
 pub(super) fn read(
     section: &Section<'_>,

@@ -23,20 +23,6 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
 }
 
-/// The shortest form that [`parse`] reads back, to the millisecond.
-pub fn display(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-        if millis > 0 && millis.is_multiple_of(size) {
-            return format!("{}{unit}", millis / size);
-        }
-    }
-    match millis {
-        1000.. => format!("{}s", duration.as_secs_f64()),
-        _ => format!("{millis}ms"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,14 +36,5 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(parse("5").unwrap_err(), "`5` is not a duration, its unit is missing");
-    }
-
-    #[test]
-    fn what_is_displayed_is_read_back() {
-        for millis in [0, 1, 999, 1000, 1500, 60_000, 61_001, 7_200_000, 86_400_000] {
-            let duration = Duration::from_millis(millis);
-            assert_eq!(parse(&display(duration)), Ok(duration));
-        }
-        assert_eq!(display(Duration::from_secs(5)), "5s");
     }
 }

@@ -212,13 +212,6 @@ impl Config {
     }
 }
 
-impl TableConfig {
-    /// The table at one node. Every table has a part for every node of its configuration.
-    pub fn at(&self, node: NodeId) -> Option<&TableNode> {
-        self.nodes.get(node.index())
-    }
-}
-
 impl TableNode {
     /// The local name of a shared column.
     pub fn local<'a>(&'a self, shared: &'a str) -> &'a str {
