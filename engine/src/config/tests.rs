@@ -102,6 +102,7 @@ fn the_example_of_the_manual() {
         [tables.accounts]
         conflict = { sum = ["balance"] }
         [tables.rates]
+        mode = "compare"
         from = "office"
         operations = ["insert", "update"]
         updated = "changed_at"
