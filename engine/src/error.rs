@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::config::Diagnostic;
+use crate::fault;
 use crate::node::{self, ErrorKind};
 
 /// Everything was done, nothing is left.
@@ -52,6 +53,12 @@ pub enum Error {
     /// What should not have happened.
     #[error("internal error: {0}; please report it")]
     Internal(String),
+}
+
+impl From<fault::Fault> for Error {
+    fn from(fault: fault::Fault) -> Error {
+        Error::Stopped(fault.to_string())
+    }
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

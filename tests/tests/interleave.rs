@@ -76,6 +76,20 @@ async fn put_back_when_it_is_no_longer_wanted() {
     assert!(!cluster.session().uninstall().await.expect("nothing is left").iter().any(|node| !node.done.is_empty()));
 }
 
+/// Where all tables are compared nobody draws for the others any more.
+#[tokio::test]
+async fn put_back_where_tables_are_compared() {
+    let mut cluster = Cluster::new(&THREE[..2], setup, TABLES).await;
+    cluster.configure(
+        "[tables.items]\nmode = \"compare\"\nfrom = \"a\"\n[tables.parts]\nmode = \"compare\"\nfrom = \"a\"\n",
+    );
+    let done = cluster.install().await;
+    assert_eq!(done.iter().filter(|line| line.contains("counts by 7 again")).count(), 2, "{done:?}");
+    for at in 0..2 {
+        assert_eq!(increments(&mut cluster, at).await, ["1", "7"]);
+    }
+}
+
 #[tokio::test]
 async fn done_anew_for_another_number_of_nodes() {
     let mut cluster = Cluster::bare(THREE, setup, "").await;

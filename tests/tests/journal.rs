@@ -18,7 +18,7 @@ concord_tests::clusters! {
     all: []
 }
 
-/// Three conflicts, which the second node wins, so that the first journals what lost.
+/// Three conflicts, which the second node wins; both journal what lost.
 async fn three_conflicts(kinds: &[Kind]) -> Cluster {
     let mut cluster =
         Cluster::new(kinds, |_| ITEMS.to_owned(), "[defaults]\njournal = \"90d\"\n[tables.items]\n").await;

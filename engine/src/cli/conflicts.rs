@@ -184,10 +184,10 @@ fn read_row(path: &Path) -> Result<Option<Map<String, Document>>> {
 }
 
 fn run_show(global: &Global, show: &Show) -> Result<u8> {
-    let (mut found, away) = read(global, None, 0)?;
+    let (mut found, away) =
+        with_session(global, async |session| Ok((session.conflicts_called(&show.id).await?, session.away())))?;
     // What a person said about a conflict is told with it.
     let of = |one: &ConflictReport| one.resolves().unwrap_or(&one.id).to_owned();
-    found.retain(|one| one.id.starts_with(&show.id));
     found.sort_by_key(|one| one.resolves().is_some());
     let Some(first) = found.first() else {
         left_out(&away, &[]);

@@ -19,14 +19,14 @@ use crate::sync::{Example, Progress, Repair, Session, Verified, VerifiedTable};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Compare all rows of all nodes; --repair mends what differs",
-    long_about = "Compare all rows of all nodes. Changes that are on their way and rows that wait are counted and are no differences, so users may go on writing, and a `concord watch` may go on running. Exits with 1 if rows differ, and with 3 if a node could not be reached; the others are compared all the same.\n\nWith --repair, rows that are missing somewhere are copied there. Of rows that differ that one is taken which the table's `from`, --prefer, the table's `updated` column or its policy `prefer` names; where nothing does they are left alone. What is overwritten goes to the journal. Rows that somebody has changed in the meantime are left alone.",
+    long_about = "Compare all rows of all nodes. Changes that are on their way and rows that wait are counted and are no differences, so users may go on writing, and a `concord watch` may go on running. Exits with 1 if rows differ, and with 3 if a node could not be reached; the others are compared all the same.\n\nWith --repair, rows that are missing somewhere are copied there. Of rows that differ that one is taken which the table's `from`, --prefer, the table's `updated` column or its policy `prefer` names; where nothing does they are left alone. What is overwritten goes to the journal (of a table with mode = \"compare\" nothing is kept). Rows that somebody has changed in the meantime are left alone.",
     after_long_help = "Examples:\n  concord verify --table customers\n  concord verify --repair --prefer office\n  concord verify --repair --out plan.jsonl     write what would be done to a file, to read and to edit\n  concord verify --plan plan.jsonl             do it"
 )]
 pub struct Verify {
     /// Only this table; may be given several times
     #[arg(long, value_name = "TABLE")]
     pub table: Vec<String>,
-    /// Tell at most so many differences of each table one by one; all are counted
+    /// Tell at most so many differences of each table one by one, 0 for all; all are counted
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
     /// Look at most at so many rows of each table one by one, of those that lie near a difference; beyond, only the number of
@@ -162,7 +162,7 @@ pub(super) fn print(table: &VerifiedTable, out: Option<&Path>) -> Result<()> {
     }
     let more = table.differences.saturating_sub(table.examples.len() as u64);
     if more > 0 && !table.examples.is_empty() {
-        say(&format!("  … and {} more (--limit tells more)", count(more)))?;
+        say(&format!("  … and {} more (--limit 0 shows all)", count(more)))?;
     }
     for line in remarks(table, out) {
         say(&format!("  {line}"))?;
@@ -239,7 +239,7 @@ fn remarks(table: &VerifiedTable, out: Option<&Path>) -> Vec<String> {
     );
     add(table.mended, "row is", "rows are", "mended");
     add(table.disputed, "row was", "rows were", "equally late elsewhere, and decided by the table's policy");
-    add(table.moved_on, "row was", "rows were", "changed in the meantime and left alone; run it again");
+    add(table.moved_on, "row was", "rows were", "changed or held in the meantime and left alone; run it again");
     add(table.undecided, "row was", "rows were", "left alone because nothing tells whose is right");
     add(table.refused, "row was", "rows were", "not taken by a node");
     if let Some(file) = out.filter(|_| table.differences > table.undecided) {

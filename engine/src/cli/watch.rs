@@ -80,7 +80,8 @@ impl Teller {
         if !cycle.compared.is_empty() {
             self.differing = differing;
         }
-        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || fails || differ;
+        let disputed = cycle.compared.iter().any(|table| table.disputed > 0);
+        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || fails || differ || disputed;
         if self.json {
             if did || changed {
                 let text =
@@ -152,6 +153,10 @@ fn line(cycle: &Cycle) -> String {
     for (table, rows) in left_of(cycle) {
         parts.push(format!("{table}: {}; see: concord verify", counted(rows, "row differs", "rows differ")));
     }
+    for table in cycle.compared.iter().filter(|table| table.disputed > 0) {
+        let rows = counted(table.disputed, "row was", "rows were");
+        parts.push(format!("{}: {rows} equally late elsewhere, and decided by the table's policy", table.table));
+    }
     parts.extend(cycle.failed.clone());
     format!("{} {}", clock(), parts.join("; "))
 }
@@ -159,7 +164,7 @@ fn line(cycle: &Cycle) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Carried;
+    use crate::sync::{Carried, VerifiedTable};
 
     #[test]
     fn a_cycle_is_one_line() {
@@ -171,5 +176,23 @@ mod tests {
         };
         let line = line(&cycle);
         assert!(line.ends_with("Z office: 1,200 written, 1 deleted; 1 conflict; 2 rows began to wait"), "{line}");
+    }
+
+    /// No journal tells what lost by the policy of a table that is compared.
+    #[test]
+    fn what_a_policy_decided_of_a_comparison_is_told() {
+        let prices = VerifiedTable {
+            table: "prices".into(),
+            differences: 2,
+            mended: 2,
+            disputed: 2,
+            ..VerifiedTable::default()
+        };
+        let cycle = Cycle { compared: vec![prices], ..Cycle::default() };
+        let line = line(&cycle);
+        assert!(
+            line.ends_with("Z prices: 2 rows were equally late elsewhere, and decided by the table's policy"),
+            "{line}"
+        );
     }
 }

@@ -15,14 +15,24 @@ pub enum Mode {
     Compare,
 }
 
-/// `mode` of a node or a table, with its place.
+/// `mode` of a table, with its place.
 pub(super) fn mode(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<(Mode, Place)> {
+    read(section, &["compare", "triggers"], problems)
+}
+
+/// `mode` of a node. What it says holds for all tables, and triggers it cannot demand: a table at which another node is compared
+/// has none.
+pub(super) fn mode_of_node(section: &Section<'_>, problems: &mut Problems<'_>) -> Mode {
+    read(section, &["compare"], problems).map_or(Mode::Triggers, |(mode, _)| mode)
+}
+
+fn read(section: &Section<'_>, allowed: &[&str], problems: &mut Problems<'_>) -> Option<(Mode, Place)> {
     let text = section.text("mode", "\"compare\"", problems)?;
     match text.name.as_str() {
         "compare" => Some((Mode::Compare, text.place)),
-        "triggers" => Some((Mode::Triggers, text.place)),
+        "triggers" if allowed.contains(&"triggers") => Some((Mode::Triggers, text.place)),
         other => {
-            let help = nearest::suggestion(other, ["compare", "triggers"], "what it can be");
+            let help = nearest::suggestion(other, allowed.iter().copied(), "what it can be");
             problems.add(&text.place, section.show, format!("`mode` cannot be `{}`", shown(other)), help);
             None
         }

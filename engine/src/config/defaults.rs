@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::conflict::{self, Conflict};
 use super::section::{Problems, Section, shown};
-use super::{duration, nearest};
+use super::{Mode, TableConfig, duration, nearest};
 
 /// Settings of the sync as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,24 @@ pub(super) fn read(section: &Section<'_>, nodes: &[String], problems: &mut Probl
     }
 }
 
+/// Warns of settings that are about tables of a kind of which the file has none.
+pub(super) fn warn_of_idle(section: &Section<'_>, tables: &[TableConfig], problems: &mut Problems<'_>) {
+    let compared = tables.iter().filter(|table| table.mode == Mode::Compare).count();
+    let (idle, why, help): (&[&str], _, _) = match compared {
+        0 => (&["compare_every"], "no table is compared", "remove it, or add mode = \"compare\" to a table"),
+        all if all == tables.len() => (
+            &["max_skew", "on_skew", "batch", "journal", "ids"],
+            "every table is compared",
+            "remove it; it is about tables with triggers",
+        ),
+        _ => return,
+    };
+    for field in section.fields(problems.source).iter().filter(|field| idle.contains(&field.name)) {
+        let what = format!("`{}` does nothing: {why}", field.name);
+        problems.warn(&field.key, section.show, what, help);
+    }
+}
+
 fn max_skew(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duration> {
     let text = section.text("max_skew", "\"5s\"", problems)?;
     let help = "for example: max_skew = \"5s\"; units: ms, s, m, h";
@@ -111,10 +129,15 @@ fn journal(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duratio
 
 fn compare_every(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Duration> {
     let text = section.text("compare_every", "\"1m\"", problems)?;
+    let help = "for example: compare_every = \"1m\"; units: ms, s, m, h";
     match duration::parse(&text.name) {
+        Ok(Duration::ZERO) => {
+            let what = "`compare_every` is zero: `watch` would read all rows of all nodes without a pause";
+            problems.add(&text.place, section.show, what, help);
+            None
+        }
         Ok(span) => Some(span),
         Err(why) => {
-            let help = "for example: compare_every = \"1m\"; units: ms, s, m, h";
             problems.add(&text.place, section.show, why, help);
             None
         }

@@ -263,11 +263,11 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
             None => (Vec::new(), Vec::new()),
         },
     };
-    let defaults = match root.field("defaults", source) {
-        None => Defaults::default(),
-        Some(field) => Section::open(&field, "[defaults]".to_owned(), Show::Line, problems)
-            .map_or_else(Defaults::default, |section| defaults::read(&section, &names, problems)),
-    };
+    let settings = root
+        .field("defaults", source)
+        .and_then(|field| Section::open(&field, "[defaults]".to_owned(), Show::Line, problems));
+    let defaults =
+        settings.as_ref().map_or_else(Defaults::default, |section| defaults::read(section, &names, problems));
     let tables = match root.field("tables", source) {
         None => {
             problems.nowhere("no tables", ADD_TABLE);
@@ -277,6 +277,9 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
             .map_or_else(Vec::new, |section| tables::read(&section, &defaults, &nodes, &names, problems)),
     };
     let plugins = plugins::read(&root, &folder, &tables, problems);
+    if let Some(section) = &settings {
+        defaults::warn_of_idle(section, &tables, problems);
+    }
     Some(Config {
         path: path.to_owned(),
         name: name?.name,

@@ -130,7 +130,7 @@ fn node(
                     "put ${VAR} or ${file:PATH} in its place, so that the file can be shared",
                 );
             }
-            let mode = compare::mode(&section, problems).map(|(mode, _)| mode).unwrap_or_default();
+            let mode = compare::mode_of_node(&section, problems);
             let node =
                 NodeConfig { name: field.name.to_owned(), target: address.target, mode, place: field.key.clone() };
             valid.then_some((node, address.identity))

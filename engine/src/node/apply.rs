@@ -205,11 +205,15 @@ impl<'a> Application<'a> {
         !self.is_held(error) || self.wary.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Rows that somebody holds up are a matter of the next cycle.
+    /// Rows that somebody holds up are a matter of the next cycle, or without a history, of the next comparison.
     fn put_off(&mut self, items: &[Item]) {
         for &item in items {
-            let message = "a user holds the row locked, or what it needs; decided in the next cycle";
-            self.refuse(item, ParkedCode::Busy, message.to_owned());
+            let next = match self.batch.tables[item.0].upon {
+                None => "decided in the next cycle",
+                Some(_) => "run it again",
+            };
+            let message = format!("a user holds the row locked, or what it needs; {next}");
+            self.refuse(item, ParkedCode::Busy, message);
         }
     }
 

@@ -44,8 +44,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// One database that takes part, through one connection.
 ///
-/// Calls come one at a time. Reading happens between [`begin_read`](Node::begin_read) and
-/// [`end_read`](Node::end_read), in one snapshot; writing between [`begin_apply`](Node::begin_apply) and
+/// Calls come one at a time. Reading happens between [`begin_read`](Node::begin_read), or
+/// [`begin_scan`](Node::begin_scan) for tables without a history, and [`end_read`](Node::end_read), in one snapshot; writing
+/// between [`begin_apply`](Node::begin_apply) or [`begin_mend`](Node::begin_mend) and
 /// [`commit`](Node::commit) or [`rollback`](Node::rollback), in one transaction; the two never overlap. After an
 /// error of kind [`ErrorKind::Lost`] or [`ErrorKind::Retry`] the transaction is gone: nothing more is sent in it, and
 /// the next `begin_…` starts afresh, on a new connection where the old one may be broken.

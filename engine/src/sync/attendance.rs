@@ -100,9 +100,10 @@ impl Session {
     pub(super) async fn assemble(&mut self) -> Result<()> {
         self.connect().await;
         let stands_still = self.tables.iter().any(|table| table.stopped.is_some() && !table.compared);
+        let mut before = Vec::new();
         if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= LOOK_AGAIN) {
             // Somebody may have seen to it.
-            self.tables.clear();
+            before = std::mem::take(&mut self.tables);
             self.members.iter_mut().for_each(|member| member.prepared = false);
         }
         if !self.config.keeps_histories() {
@@ -138,6 +139,13 @@ impl Session {
             return Err(Error::Refused(other_nodes));
         }
         self.adopt(&fit)?;
+        for known in before.into_iter().filter(|table| table.compared) {
+            // The next comparison looks at it again.
+            self.tables
+                .iter_mut()
+                .filter(|table| table.index == known.index)
+                .for_each(|table| table.clone_from(&known));
+        }
         self.look_up(&fit.iter().map(|(at, _)| *at).collect::<Vec<_>>()).await;
         Ok(())
     }
@@ -169,9 +177,13 @@ impl Session {
 
     /// Fails unless there is anything to carry from one node to another, now or when somebody comes back by himself.
     pub(super) fn enough(&self) -> Result<()> {
-        let there = self.members.iter().filter(|member| member.node.is_some()).count();
-        let expected = self.members.iter().any(|member| member.away.as_ref().is_some_and(|away| away.unreachable));
-        if there > 1 || expected { Ok(()) } else { Err(self.unreachable()) }
+        if self.enough_among(|_| true) { Ok(()) } else { Err(self.unreachable()) }
+    }
+
+    fn enough_among(&self, counts: impl Fn(usize) -> bool) -> bool {
+        let members = || self.members.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, member)| member);
+        let there = members().filter(|member| member.node.is_some()).count();
+        there > 1 || members().any(|member| member.away.as_ref().is_some_and(|away| away.unreachable))
     }
 
     /// Whether an error comes of a table that changed while it was read. It is looked up again then, and stands still alone.
@@ -181,13 +193,18 @@ impl Session {
         changed.map(|member| member.prepared = false).count() > 0
     }
 
-    /// Leaves out the node that an error is about, so that the others can go on; gives the error back if they cannot.
+    /// Leaves out the node that an error is about, so that the others can go on; gives the error back if they cannot, as where
+    /// no two would be left.
     pub(super) fn do_without(&mut self, error: Error) -> Result<()> {
         let Error::Node { node, doing, source } = &error else { return Err(error) };
-        let Some(member) = self.members.iter_mut().find(|member| member.name == *node && member.node.is_some()) else {
+        let Some(at) = self.members.iter().position(|member| member.name == *node && member.node.is_some()) else {
             return Err(error);
         };
-        member.go(format!("{doing}: {source}"), source.kind);
+        // Where nobody goes on without it, there is no use in leaving it out.
+        if !is_unreachable(source.kind) && !self.enough_among(|other| other != at) {
+            return Err(error);
+        }
+        self.members[at].go(format!("{doing}: {source}"), source.kind);
         self.enough().map_err(|_| error)
     }
 
@@ -291,6 +308,11 @@ pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&S
     })
 }
 
+/// Whether somebody who fails in this way may come back by himself. A file that is no database does not become one by waiting.
+fn is_unreachable(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry | ErrorKind::Locked)
+}
+
 impl Member {
     pub fn new(id: NodeId, name: &str) -> Member {
         Member {
@@ -326,8 +348,7 @@ impl Member {
     fn go(&mut self, why: String, kind: ErrorKind) {
         self.node = None;
         self.prepared = false;
-        // A file that is no database does not become one by waiting.
-        let unreachable = matches!(kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry | ErrorKind::Locked);
+        let unreachable = is_unreachable(kind);
         self.rests_until = (!unreachable).then(|| Instant::now() + LOOK_AGAIN);
         let away = Away { node: self.name.clone(), why, unreachable };
         if self.away.as_ref() != Some(&away) {
@@ -335,5 +356,44 @@ impl Member {
             info!(node = %self.name, why = %away.why, "A node is away.");
         }
         self.away = Some(away);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// While a table with triggers stands still it is looked up again and again; why a compared one does is not forgotten over that.
+    #[tokio::test]
+    async fn what_is_known_of_compared_tables_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut text = "name = \"test\"\n".to_owned();
+        let mut databases = Vec::new();
+        for name in ["a", "b"] {
+            let path = folder.path().join(name);
+            let database = rusqlite::Connection::open(&path).expect("a file");
+            let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE u (id INTEGER PRIMARY KEY)";
+            database.execute_batch(sql).expect("tables");
+            databases.push(database);
+            text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
+        }
+        text += "[tables.t]\nmode = \"compare\"\nfrom = \"a\"\n[tables.u]\n";
+        let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
+        let mut session = Session::new(config);
+        session.install().await.expect("nothing is wrong");
+        databases[1].execute_batch("DROP TABLE t; DROP TABLE u").expect("they are there");
+        let names = |stopped: Vec<super::super::session::Stopped>| -> Vec<String> {
+            stopped.into_iter().map(|stopped| stopped.table).collect()
+        };
+        session.sync().await.expect("both are there");
+        assert_eq!(names(session.stopped()), ["t", "u"]);
+        // As if some time had passed.
+        session.adopted = None;
+        session.cycle().await.expect("both are there");
+        assert!(session.adopted.is_some());
+        assert_eq!(names(session.stopped()), ["t", "u"]);
     }
 }

@@ -10,7 +10,7 @@ use super::opened::{Opened, Presence};
 use super::session::Session;
 use super::setup::right_told;
 use super::table::Table;
-use super::verify::{Repair, Verified, Verify};
+use super::verify::{Repair, Verified, Verify, all_if_none};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -30,7 +30,7 @@ impl Session {
     pub(super) async fn foresee(&mut self, table: Option<&str>, limit: usize) -> Result<Verified> {
         self.prepare_any().await?;
         self.enough()?;
-        let limit = if limit == 0 { usize::MAX } else { limit };
+        let limit = all_if_none(limit);
         let how = Verify { repair: Repair::Foresee, narrow: u64::MAX, limit, ..Verify::default() };
         self.verify_tables(self.compared_tables(table), &how, None, None).await
     }
@@ -72,7 +72,7 @@ impl Session {
 
     /// Looks the compared tables up at every node that is there, and finds the shapes that they share. A table of which there is
     /// none stands still.
-    pub(super) async fn agree_on_compared(&mut self) -> Result<()> {
+    pub(super) async fn agree_on_compared(&mut self) {
         for index in self.compared_tables(None) {
             let config = &self.config.tables[index];
             let looking = join_all(self.members.iter_mut().map(async |member| {
@@ -86,27 +86,25 @@ impl Session {
                 }
             }));
             let mut catalogues: Vec<(NodeId, Catalogue)> = Vec::new();
-            let mut missing = None;
+            let mut missing = Vec::new();
             for (node, found) in looking.await.into_iter().flatten() {
                 match found {
                     Some(catalogue) => catalogues.push((node, catalogue)),
                     None => {
-                        missing = missing.or_else(|| {
-                            let local = &config.nodes[node.index()].table;
-                            Some(format!("there is no table `{local}` at {}", self.names[node.index()]))
-                        });
+                        let local = &config.nodes[node.index()].table;
+                        missing.push(format!("there is no table `{local}` at {}", self.names[node.index()]));
                     }
                 }
             }
-            let agreed = match missing {
-                Some(missing) => Err(missing),
-                None => Table::agreed(&self.config, index, &catalogues, &mut self.plugins)
-                    .map_err(|problems| problems.first().map(ToString::to_string).unwrap_or_default()),
+            let agreed = match missing.is_empty() {
+                false => Err(missing),
+                true => Table::agreed(&self.config, index, &catalogues, &mut self.plugins)
+                    .map_err(|problems| problems.iter().map(ToString::to_string).collect()),
             };
+            let agreed = agreed.map_err(|problems| problems.join("; "));
             self.tables[index] =
                 agreed.unwrap_or_else(|why| Table { stopped: Some(why), ..Table::to_be_compared(&self.config, index) });
         }
-        Ok(())
     }
 
     /// Opens what a table is read in: snapshots with all that the service tables tell, or of a compared table, snapshots of it

@@ -8,20 +8,19 @@ use futures::future::join_all;
 use serde::Serialize;
 use tracing::{debug, info, warn};
 
-use super::attendance::{self, Away, Member};
-use super::contest::{Clock, Contests};
+use super::attendance::{Away, Member};
+use super::contest::Contests;
 use super::decide::Outcomes;
 use super::load::Portion;
-use super::opened::{Opened, Presence};
+use super::opened::Opened;
 use super::order;
 use super::read::{self, Page};
-use super::session::{Carried, Session, Stopped, add_carried};
+use super::session::{Carried, Session, Stopped, add_carried, add_failure};
 use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
-use crate::config::OnSkew;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, EntryId, Key, NodeId, ParkedCode, Position, TableSpec, Witness, time};
+use crate::model::{Cut, EntryId, Key, NodeId, ParkedCode, Position, TableSpec, Witness};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
 use crate::node::{self, ErrorKind, Move, Reason, Refusal};
 
@@ -48,7 +47,7 @@ pub struct Cycle {
     pub compared: Vec<VerifiedTable>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
-    /// Nodes that did not take their part, and why.
+    /// Nodes that did not take their part, or a comparison that did not come to its end, and why.
     pub failed: Option<String>,
     /// Whether rows that waited were tried in vain.
     #[serde(skip)]
@@ -133,14 +132,14 @@ impl Session {
         let Some(mut opened) = Arc::into_inner(shared) else {
             return Err(Error::Internal("deciding goes on after its end".to_owned()));
         };
-        fault::point("read-done").await.map_err(internal)?;
+        fault::point("read-done").await?;
         cycle.conflicts = outcomes.conflicts;
         let batches = self.batches(&opened, outcomes);
         let whole = !cycle.more;
         self.apply(&mut opened, batches, &mut cycle).await?;
-        fault::point("applied").await.map_err(internal)?;
+        fault::point("applied").await?;
         self.purge(&opened, whole, &cycle).await;
-        fault::point("cycle-done").await.map_err(internal)?;
+        fault::point("cycle-done").await?;
         if cycle.is_quiet() {
             self.tidy(Instant::now()).await;
         }
@@ -172,108 +171,6 @@ impl Session {
     fn leave_out(&self, cycle: &mut Cycle) {
         cycle.away = self.away();
         cycle.stopped = self.stopped();
-    }
-
-    /// Opens the snapshots, each as soon as its node can.
-    pub(super) async fn look(&mut self) -> Result<Opened> {
-        let tables = &self.tables;
-        let opening = join_all(self.members.iter_mut().map(async |member| {
-            let specs = Session::specs(tables, member.id);
-            let before = time::now();
-            let node = member.node.as_deref_mut()?;
-            let opening = async {
-                fault::point("open").await?;
-                node.begin_read(&specs).await
-            };
-            Some((opening.await, before, time::now()))
-        }))
-        .await;
-        let mut opened = Opened::new(self.members.len(), self.tables.len());
-        for (at, result) in opening.into_iter().enumerate() {
-            let Some((result, before, after)) = result else { continue };
-            let member = &mut self.members[at];
-            let state = match result {
-                Ok(state) => state,
-                Err(error) => {
-                    member.leave(&match error.kind {
-                        ErrorKind::Drift => {
-                            error.while_doing("service tables are missing; `concord install` repairs them")
-                        }
-                        _ => error,
-                    });
-                    continue;
-                }
-            };
-            // It may have been installed for another file since it was looked at.
-            if let Some(why) = attendance::misfit(&self.config.name, &self.names, at, Some(&state.service)) {
-                member.leave_out(why);
-                continue;
-            }
-            // Within the error of the measurement a clock counts as right: noise must not decide conflicts.
-            let (middle, error) = (before + (after - before) / 2, (after - before) / 2 + 1_000);
-            let offset = Some(state.clock - middle).filter(|offset| offset.abs() > error).unwrap_or(0);
-            if !self.accept_clock(at, offset) {
-                continue;
-            }
-            for (table, drift) in &state.drifted {
-                self.tables[*table].stop(&self.members[at].name, &drift.what);
-                // What was looked up is not what is there now.
-                self.members[at].prepared = false;
-            }
-            let named = |name: &str| self.names.iter().position(|known| known == name).map(|at| NodeId(at as u16));
-            for (table, source, position) in state.positions {
-                if let Some(source) = named(&source) {
-                    opened.set_position(table, NodeId(at as u16), source, position);
-                }
-            }
-            let mut kept = vec![Vec::new(); self.tables.len()];
-            for (table, target, entry) in state.kept {
-                kept[table].extend(named(&target).map(|target| (target, entry)));
-            }
-            let mut parked = vec![HashMap::new(); self.tables.len()];
-            for row in state.parked {
-                parked[row.table].insert(row.key.clone(), row);
-            }
-            let mut purged = vec![Cut::START; self.tables.len()];
-            state.purged.into_iter().for_each(|(table, cut)| purged[table] = cut);
-            let mut next_marks = vec![i64::MAX; self.tables.len()];
-            state.next_marks.into_iter().for_each(|(table, mark)| next_marks[table] = mark);
-            let clock = Clock { offset, shown: state.clock };
-            opened.present[at] = Some(Presence {
-                clock,
-                shared_marks: state.shared_marks,
-                installation: state.service.uuid,
-                parked,
-                purged,
-                kept,
-                next_marks,
-            });
-        }
-        self.ask_for_witnesses(&mut opened).await?;
-        Ok(opened)
-    }
-
-    /// Whether a node with this clock takes part. Reports a skew, and stops the node if so configured.
-    fn accept_clock(&mut self, at: usize, offset: i64) -> bool {
-        let member = &mut self.members[at];
-        if member.away.as_ref().is_some_and(|away| !away.unreachable) {
-            member.away = None;
-        }
-        let limit = self.config.defaults.max_skew.as_micros() as i64;
-        let known = std::mem::replace(&mut member.skewed, offset.abs() > limit);
-        if !member.skewed {
-            return true;
-        }
-        let why = format!("its clock is off by {:.1} s, more than max_skew", offset as f64 / 1e6);
-        if self.config.defaults.on_skew == OnSkew::Warn {
-            if !known {
-                warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
-            }
-            return true;
-        }
-        info!(node = %member.name, %why, "A node is left out.");
-        member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
-        false
     }
 
     /// Reads what is new at each node.
@@ -489,7 +386,7 @@ impl Session {
                     info!(node = %member.name, %error, "Nothing was written there.");
                     // If the catalogue changed between reading and writing, the next cycle looks again and says what.
                     member.prepared &= error.kind != ErrorKind::Drift;
-                    cycle.fail(format!("node `{}`: {error}", member.name));
+                    add_failure(&mut cycle.failed, format!("node `{}`: {error}", member.name));
                 }
             }
         }
@@ -558,10 +455,6 @@ impl Cycle {
         (self.compared, self.away, self.stopped) = (compared.tables, compared.away, compared.stopped);
     }
 
-    fn fail(&mut self, why: String) {
-        self.failed = Some(self.failed.take().map_or_else(|| why.clone(), |others| format!("{others}; {why}")));
-    }
-
     fn count(&mut self, member: &Member, applied: &Applied) {
         self.wrote |= applied.committed;
         self.in_vain |= applied.refused.iter().any(|(_, refusal)| !refusal.new);
@@ -592,8 +485,4 @@ fn partial_pages(pages: &Pages) -> HashSet<(usize, NodeId)> {
         }
     }
     partial
-}
-
-fn internal(fault: fault::Fault) -> Error {
-    Error::Stopped(fault.to_string())
 }

@@ -324,10 +324,7 @@ fn complete(
     tops: &[usize],
     seen: &Vector,
 ) -> (Vec<Option<Arc<Row>>>, Vec<usize>, Vec<Dot>) {
-    let content = |at: usize| match &contest.versions[at].content {
-        Content::Row(row) => Some(row.clone()),
-        _ => None,
-    };
+    let content = |at: usize| contest.versions[at].content.shared();
     let mut rows: Vec<Option<Arc<Row>>> = tops.iter().map(|&top| content(top)).collect();
     let has = |contender: &Contender, column: usize| {
         // What waits was completed when it was decided.

@@ -42,12 +42,15 @@ impl Session {
         if refusals.is_empty() { Ok(warnings) } else { Err(Error::Refused(refusals)) }
     }
 
-    /// Opens a snapshot at a node and reads what it was installed for; `None` if nothing is or if it cannot be read.
+    /// Opens a snapshot at a node and reads what it was installed for; `None` if nothing is, if another sync is, or if it cannot
+    /// be read.
     async fn former(&mut self, at: usize, warnings: &mut Vec<String>) -> Result<Option<Former>> {
         let member = &mut self.members[at];
         let Some(node) = member.node.as_deref_mut() else { return Ok(None) };
         let reading = || Error::at(&member.name, "reading the service tables");
-        let Some(service) = node.service().await.map_err(reading())? else { return Ok(None) };
+        let service = node.service().await.map_err(reading())?;
+        let ours = |service: &Service| service.sync == self.config.name && service.node == member.name;
+        let Some(service) = service.filter(ours) else { return Ok(None) };
         let mut specs = Session::specs(&self.tables, member.id);
         specs.retain(|spec| spec.captured && service.tables.iter().any(|(name, _)| *name == spec.name));
         let opening = async { Ok::<_, node::Error>((node.begin_read(&specs).await?, node.ledger().await?)) };

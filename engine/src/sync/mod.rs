@@ -31,6 +31,7 @@ mod session;
 mod settle;
 mod setup;
 mod shape;
+mod snapshots;
 mod status;
 mod table;
 mod tidy;

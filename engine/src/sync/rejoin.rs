@@ -32,11 +32,11 @@ impl Session {
             let member = &mut self.members[at.index()];
             let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
             node.renew(&positions).await.map_err(Error::at(&member.name, "giving it a new identity"))?;
-            fault::point("rejoin-renewed").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+            fault::point("rejoin-renewed").await?;
             for member in self.members.iter_mut().filter(|member| member.id != at) {
                 let Some(node) = member.node.as_deref_mut() else { continue };
                 node.forget(&name).await.map_err(Error::at(&member.name, format!("forgetting `{name}`")))?;
-                fault::point("rejoin-forgotten").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+                fault::point("rejoin-forgotten").await?;
             }
         }
         match self.left_out().await?.is_empty() {

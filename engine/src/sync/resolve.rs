@@ -289,7 +289,7 @@ impl Session {
         }
         let stays: Vec<Move> = self.stays(opened, table, at).collect();
         let (spec, specs) = (form.spec.clone(), Session::specs(&self.tables, at));
-        fault::point("resolve-checked").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+        fault::point("resolve-checked").await?;
         let member = &mut self.members[at.index()];
         let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
         let writing = async {

@@ -194,13 +194,7 @@ impl Ruling<'_> {
                 let leading =
                     foreign.filter(|c| c.version.waiting || c.version.node != target).max_by_key(|c| c.version.stamp);
                 match leading {
-                    Some(leading) => {
-                        let row = match &leading.content {
-                            Content::Row(row) => Some(row.clone()),
-                            _ => None,
-                        };
-                        (row, leading.version.vector.clone(), leading.version.stamp)
-                    }
+                    Some(leading) => (leading.content.shared(), leading.version.vector.clone(), leading.version.stamp),
                     None => (None, resolved.vector.clone(), resolved.stamp),
                 }
             }

@@ -112,7 +112,7 @@ impl Schedule {
     }
 
     /// Something is changed in a table at a node: what may depend on it is tried again. Whether there is any.
-    fn touch(&mut self, tables: &[Table], node: NodeId, changed: &Table) -> bool {
+    pub fn touch(&mut self, tables: &[Table], node: NodeId, changed: &Table) -> bool {
         let Some(spec) = changed.spec(node) else { return false };
         let mut any = false;
         for ((at, waiting), waits) in &mut self.waits {

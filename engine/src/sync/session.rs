@@ -14,7 +14,7 @@ use super::schedule::Schedule;
 use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{NodeId, TableSpec};
 use crate::node::{self, Node, Target};
 
@@ -66,7 +66,7 @@ pub struct Summary {
     pub compared: Vec<VerifiedTable>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
-    /// Nodes that did not take their part to the end, and why.
+    /// Nodes that did not take their part to the end, or a comparison that did not come to its end, and why.
     pub failed: Option<String>,
 }
 
@@ -105,6 +105,7 @@ impl Session {
 
     /// Carries what the histories tell until nothing is left, and compares the tables that are kept in step by comparison.
     pub async fn sync(&mut self) -> Result<Summary> {
+        self.schedule = Schedule::default();
         if !self.config.compares() {
             return self.carry().await;
         }
@@ -113,14 +114,11 @@ impl Session {
         let mut summary = if histories { self.carry().await? } else { Summary::default() };
         let compared = match self.mend_compared().await {
             Ok(compared) => compared,
-            // What the histories told has been carried, and is told.
-            Err(error) if histories => {
-                self.close().await;
-                summary.failed = Some(error.to_string());
+            Err(error) => {
+                self.told_as_failed(error, &mut summary.failed).await?;
                 summary.away = self.away();
                 return Ok(summary);
             }
-            Err(error) => return Err(error),
         };
         let wrote = compared.tables.iter().any(|table| !table.carried.is_empty());
         summary.take(compared);
@@ -132,11 +130,27 @@ impl Session {
         Ok(summary)
     }
 
-    /// Carries what the histories tell: runs cycles until nothing is left to carry. What users write while it runs is carried too, but not for ever: once
-    /// everything that was there at the start has arrived, what comes later is left to the next run. Rows that wait are
-    /// tried once.
+    /// Notes why a comparison did not come to its end, where that concerns a node or the moment; gives other errors back. What
+    /// the histories told has been carried, and is to be told whatever became of the comparison.
+    pub(super) async fn told_as_failed(&mut self, error: Error, failed: &mut Option<String>) -> Result<()> {
+        self.close().await;
+        let told = match &error {
+            Error::Node { .. } | Error::Stopped(_) => true,
+            // Who is away is told besides.
+            Error::Unreachable(_) | Error::Refused(_) => self.config.keeps_histories(),
+            _ => false,
+        };
+        if !told {
+            return Err(error);
+        }
+        add_failure(failed, error.to_string());
+        Ok(())
+    }
+
+    /// Carries what the histories tell: runs cycles until nothing is left to carry. What users write while it runs is carried
+    /// too, but not for ever: once everything that was there at the start has arrived, what comes later is left to the next
+    /// run. Rows that wait are tried once in a session, and again when something changes on which they may depend.
     pub async fn carry(&mut self) -> Result<Summary> {
-        self.schedule = Schedule::default();
         let mut summary = Summary::default();
         let (mut whole_cycles, mut failures) = (0, 0);
         loop {
@@ -241,6 +255,14 @@ impl Summary {
             crate::error::DONE
         }
     }
+}
+
+/// Adds a reason why something failed to those that are known.
+pub(super) fn add_failure(failed: &mut Option<String>, why: String) {
+    *failed = Some(match failed.take() {
+        Some(others) => format!("{others}; {why}"),
+        None => why,
+    });
 }
 
 pub(super) fn add_carried(all: &mut Vec<Carried>, more: &[Carried]) {

@@ -303,6 +303,8 @@ impl Session {
             if service.is_some_and(|service| service.sync == name && service.node == member.name) {
                 let sync = node::Sync { name: name.clone(), nodes: nodes.clone(), node: member.name.clone() };
                 done = node.install(&sync, &[]).await.map_err(Error::at(&member.name, "removing triggers"))?;
+                let restored = node.restore_numbers(&[]).await;
+                done.extend(restored.map_err(Error::at(&member.name, "restoring how keys are numbered"))?);
             }
             lines.push(NodeLines { node: member.name.clone(), done });
         }
@@ -353,7 +355,8 @@ impl Session {
             .collect())
     }
 
-    /// Does something at all nodes, or at none if one of them is away or belongs to another sync.
+    /// Does something at all nodes, or at none if one of them is away or belongs to another sync. Where every table is compared
+    /// another sync's are passed over.
     async fn each_installed(
         &mut self,
         doing: &str,
@@ -363,11 +366,16 @@ impl Session {
         if self.members.iter().any(|member| member.away.is_some()) {
             return Err(self.unreachable());
         }
-        let sync = self.config.name.clone();
-        for Member { name, node, .. } in &mut self.members {
+        let (sync, histories) = (self.config.name.clone(), self.config.keeps_histories());
+        let mut foreign = vec![false; self.members.len()];
+        for Member { id, name, node, .. } in &mut self.members {
             let Some(node) = node.as_deref_mut() else { continue };
             let service = node.service().await.map_err(Error::at(name, "reading the service tables"))?;
             if let Some(service) = service.filter(|service| service.sync != sync || service.node != *name) {
+                foreign[id.index()] = true;
+                if !histories {
+                    continue;
+                }
                 return Err(Error::Refused(vec![format!(
                     "node `{name}`: it is installed as node `{}` of the sync `{}`, not of `{sync}`; use the file it was installed with",
                     service.node, service.sync
@@ -375,8 +383,12 @@ impl Session {
             }
         }
         let mut lines = Vec::new();
-        for Member { name, node, .. } in &mut self.members {
+        for Member { id, name, node, .. } in &mut self.members {
             let Some(node) = node.as_deref_mut() else { continue };
+            if foreign[id.index()] {
+                lines.push(NodeLines { node: name.clone(), done: Vec::new() });
+                continue;
+            }
             let working = async {
                 fault::point("remove-node").await?;
                 work(name.clone(), node).await

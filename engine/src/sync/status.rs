@@ -98,8 +98,8 @@ impl Session {
         }
         let compared = self.compared_names();
         let mut status = Status { compared, ..Status::default() };
+        self.agree_on_compared().await;
         if !self.config.keeps_histories() {
-            self.agree_on_compared().await?;
             (status.away, status.stopped) = (self.away(), self.stopped());
             return Ok(status);
         }
@@ -151,6 +151,13 @@ impl Session {
         table.map_or(Ok(()), |table| self.needs_history(table))?;
         self.prepare().await?;
         let all = self.journals(table, Sought::All, limit).await?;
+        Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
+    }
+
+    /// The conflicts whose id begins so, whatever their table.
+    pub async fn conflicts_called(&mut self, id: &str) -> Result<Vec<ConflictReport>> {
+        self.prepare().await?;
+        let all = self.journals(None, Sought::Id(id), 0).await?;
         Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
     }
 

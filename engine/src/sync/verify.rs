@@ -51,7 +51,7 @@ const MENDS_LIMIT: usize = 8 << 20;
 pub struct Verify {
     /// Only these tables, by their shared names; none means all.
     pub tables: Vec<String>,
-    /// How many differing rows of each table are told one by one.
+    /// How many differing rows of each table are told one by one; 0 is all.
     pub limit: usize,
     /// How many rows of differing parts of a table are looked at one by one. What is beyond is told as a number of rows.
     pub narrow: u64,
@@ -106,8 +106,6 @@ struct Task<'a> {
     prefer: Option<NodeId>,
     report: &'a mut VerifiedTable,
     plan: Option<&'a mut PlanWriter>,
-    /// Whether the keys that are looked at were told already.
-    again: bool,
 }
 
 impl Session {
@@ -116,6 +114,7 @@ impl Session {
     pub async fn verify(&mut self, how: &Verify) -> Result<Verified> {
         self.prepare_any().await?;
         self.enough()?;
+        let how = &Verify { limit: all_if_none(how.limit), ..how.clone() };
         let prefer = how.prefer.as_deref().map(|name| self.node_called(name)).transpose()?;
         let mut wanted: Vec<usize> = Vec::new();
         for name in &how.tables {
@@ -143,7 +142,7 @@ impl Session {
         prefer: Option<NodeId>,
         mut plan: Option<&mut PlanWriter>,
     ) -> Result<Verified> {
-        self.agree_on_compared().await?;
+        self.agree_on_compared().await;
         let wanted = self.parents_first(wanted);
         let alone = wanted.len() == 1;
         let (mut reports, mut missed): (Vec<(usize, VerifiedTable)>, Vec<Away>) = Default::default();
@@ -200,7 +199,7 @@ impl Session {
         let out: Vec<Away> = out.map(|away| Away { why: format!("table `{name}`: {}", away.why), ..away }).collect();
         if !out.is_empty() {
             self.prepare_any().await?;
-            self.agree_on_compared().await?;
+            self.agree_on_compared().await;
         }
         Ok((out, failed))
     }
@@ -214,7 +213,7 @@ impl Session {
         ordered.chain(unknown).collect()
     }
 
-    fn node_called(&self, name: &str) -> Result<NodeId> {
+    pub(super) fn node_called(&self, name: &str) -> Result<NodeId> {
         match self.members.iter().find(|member| member.name == name) {
             Some(member) => Ok(member.id),
             None => Err(Error::Usage(format!(
@@ -224,7 +223,7 @@ impl Session {
         }
     }
 
-    fn table_called(&self, name: &str) -> Result<usize> {
+    pub(super) fn table_called(&self, name: &str) -> Result<usize> {
         let found = self.tables.iter().find(|table| table.name == name);
         found.map(|table| table.index).ok_or_else(|| {
             let names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
@@ -246,7 +245,7 @@ impl Session {
             if let Some(plan) = plan.as_deref_mut() {
                 plan.begin_table(attempt > 0)?;
             }
-            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut(), again: false };
+            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut() };
             match self.compare_table(task).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
@@ -256,7 +255,7 @@ impl Session {
                     if attempt > 0 || !self.tables[table].compared || !self.has_changed(&error) {
                         self.do_without(error)?;
                     }
-                    self.agree_on_compared().await?;
+                    self.agree_on_compared().await;
                 }
             }
         }
@@ -268,7 +267,7 @@ impl Session {
     async fn compare_table(&mut self, mut task: Task<'_>) -> Result<bool> {
         let opened = self.open_for(task.table).await?;
         let table = &self.tables[task.table];
-        let Some(nodes) = compared(table, &opened) else {
+        let Some(nodes) = comparable_nodes(table, &opened) else {
             task.report.skipped = Some(self.why_not(task.table, &opened));
             self.close().await;
             return Ok(true);
@@ -320,7 +319,7 @@ impl Session {
     ) -> Result<Option<Vec<Key>>> {
         let opened = self.open_for(task.table).await?;
         let table = &self.tables[task.table];
-        if compared(table, &opened).as_ref() != Some(&task.nodes) {
+        if comparable_nodes(table, &opened).as_ref() != Some(&task.nodes) {
             self.close().await;
             return Ok(None);
         }
@@ -337,8 +336,7 @@ impl Session {
     async fn look_again(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<bool> {
         // Where no history follows, what has moved on is looked at once more.
         let mut looks = if self.tables[task.table].compared { AGAIN } else { 0 };
-        let mut moved_on = Vec::new();
-        task.again = false;
+        let mut moved_on: Vec<Mend> = Vec::new();
         loop {
             if !self.look_once(task, keys, if looks > 0 { Some(&mut moved_on) } else { None }).await? {
                 return Ok(false);
@@ -347,8 +345,11 @@ impl Session {
                 return Ok(true);
             }
             looks -= 1;
-            keys = std::mem::take(&mut moved_on);
-            task.again = true;
+            keys = Vec::with_capacity(moved_on.len());
+            for mend in moved_on.drain(..) {
+                task.report.take_back(&mend.key, &mend.counted, &self.names);
+                keys.push(mend.key);
+            }
         }
     }
 
@@ -357,14 +358,14 @@ impl Session {
         &mut self,
         task: &mut Task<'_>,
         mut keys: Vec<Key>,
-        mut moved_on: Option<&mut Vec<Key>>,
+        mut moved_on: Option<&mut Vec<Mend>>,
     ) -> Result<bool> {
         while !keys.is_empty() {
             let group = keys.split_off(keys.len().saturating_sub(look::TOGETHER));
             let Some(opened) = self.open_together(task.table, &task.nodes).await? else {
                 // Another engine carries so much that there is no moment to look at.
                 let opened = self.open_for(task.table).await?;
-                let same = compared(&self.tables[task.table], &opened).as_ref() == Some(&task.nodes);
+                let same = comparable_nodes(&self.tables[task.table], &opened).as_ref() == Some(&task.nodes);
                 self.close().await;
                 task.report.on_their_way += group.len() as u64;
                 if !same {
@@ -391,7 +392,7 @@ impl Session {
                 let mut done = self.mend(task.table, &opened, mends).await?;
                 if let Some(moved_on) = moved_on.as_deref_mut() {
                     let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
-                    moved_on.extend(gone.map(|(key, ..)| key));
+                    moved_on.extend(gone.map(|(mend, ..)| mend));
                 }
                 task.report.take(done, &self.names, task.how.limit);
             }
@@ -408,13 +409,11 @@ impl Session {
             let standing = self.standing_rows(task.table, &task.nodes, keys, &mut step).await?;
             let table = &self.tables[task.table];
             for (key, standing) in keys.drain(..standing.len()).zip(standing) {
-                let Some(difference) = compare(table, key, standing, &mut task.report.allowed) else {
-                    task.report.differences -= u64::from(task.again);
-                    continue;
-                };
-                if !task.again {
-                    task.report.add(table, &self.names, &difference, task.how.limit);
-                }
+                let mut allowed = Allowed::default();
+                let found = compare(table, key, standing, &mut allowed);
+                task.report.allowed.add(allowed);
+                let Some(difference) = found else { continue };
+                let counted = task.report.add(table, &self.names, &difference, allowed, task.how.limit);
                 if task.how.repair == Repair::Tell {
                     continue;
                 }
@@ -426,7 +425,7 @@ impl Session {
                         None => {
                             let rows = mend.write.iter().filter_map(|(_, row)| row.as_ref());
                             weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
-                            mends.push(mend);
+                            mends.push(Mend { counted, ..mend });
                         }
                     },
                 }
@@ -456,8 +455,13 @@ fn is_about_a_table(error: &Error) -> bool {
     )
 }
 
+/// A limit of which 0 means that there is none.
+pub(super) fn all_if_none(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
+}
+
 /// The nodes whose rows of a table can be compared, in the order of the file; `None` if there are not enough.
-fn compared(table: &Table, opened: &Opened) -> Option<Vec<NodeId>> {
+fn comparable_nodes(table: &Table, opened: &Opened) -> Option<Vec<NodeId>> {
     let nodes = super::examine::participants(table, opened);
     let enough = nodes.len() > 1 && table.from.is_none_or(|from| nodes.contains(&from));
     enough.then_some(nodes)

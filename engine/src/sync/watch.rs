@@ -47,12 +47,10 @@ impl Session {
                 };
                 match compared {
                     Ok(compared) => cycle.take(compared),
-                    // The tables with triggers go on.
-                    Err(error) if histories => {
-                        self.close().await;
-                        cycle.failed = Some(error.to_string());
-                    }
-                    Err(error) => done = Err(error),
+                    Err(error) => match self.told_as_failed(error, &mut cycle.failed).await {
+                        Ok(()) => (cycle.away, cycle.stopped) = (self.away(), self.stopped()),
+                        Err(error) => done = Err(error),
+                    },
                 }
                 due = due.map(|_| Instant::now() + self.config.defaults.compare_every);
             }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use concord_tests::{Cluster, Kind, PATIENCE, wait_until};
+use concord::sync::Cycle;
+use concord_tests::{As, Cluster, Kind, PATIENCE, wait_until};
+use tokio::sync::Notify;
 
 use super::{ALL, ONE_WAY, PAIRS, TWO_WAY, Watch, carried, traces};
 
@@ -28,10 +31,10 @@ async fn both_in_one_sync() {
         // Of the compared table nobody knows that it was deleted, so its owner has to stay.
         let summary = cluster.sync().await;
         assert_eq!((summary.waiting, summary.exit_code()), (1, 1), "{summary:#?}");
-        for (at, kind) in kinds.iter().enumerate() {
+        for at in 0..2 {
             let ours: Vec<String> = traces(&mut cluster, at).await;
-            let of_t = |name: &&String| name.ends_with("_t");
-            assert!(*kind == Kind::Postgres || !ours.is_empty() && !ours.iter().any(|name| of_t(&name)), "{ours:?}");
+            let triggers = |table: &str| ours.iter().filter(|name| name.starts_with(&format!("{table}."))).count();
+            assert!(triggers("owners") > 0 && triggers("t") == 0, "{kinds:?}: {ours:?}");
         }
     }
 }
@@ -63,13 +66,93 @@ async fn what_follows_from_a_comparison_is_recorded() {
 /// THEN the one is told as having failed, and the other is carried and told.
 #[tokio::test]
 async fn what_fails_at_comparing_hides_nothing() {
+    for (config, written) in [(format!("{ONE_WAY}[tables.owners]\n"), 1), (ONE_WAY.to_owned(), 0)] {
+        let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], tables, &config).await;
+        cluster.run_as_owner(1, "REVOKE INSERT, UPDATE ON t FROM sync").await;
+        cluster.run(0, "INSERT INTO owners VALUES (1, 'one'); INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+        let summary = cluster.sync().await;
+        assert_eq!(carried(&summary).iter().map(|(_, written, _)| written).sum::<u64>(), written, "{summary:#?}");
+        let why = summary.failed.as_deref().unwrap_or_default();
+        assert!(why.starts_with("node `b`: mending rows of `t`: permission denied for table t"), "{summary:#?}");
+        assert_eq!(summary.exit_code(), 1, "{summary:#?}");
+    }
+}
+
+/// GIVEN a table that may not be written
+/// WHEN it is compared while a watch runs, whether there are tables with triggers or not
+/// THEN that is told, and the watch goes on until it may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_outlives_what_fails_at_comparing() {
+    for more in ["[tables.owners]\n", ""] {
+        let config = format!("{ONE_WAY}{more}[defaults]\ncompare_every = \"20ms\"\n");
+        let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], tables, &config).await;
+        cluster.run_as_owner(1, "REVOKE INSERT ON t FROM sync").await;
+        cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+        let (stop, failures) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
+        let (heard, counted, mut session) = (stop.clone(), failures.clone(), cluster.session());
+        let watching = tokio::spawn(async move {
+            let count = |cycle: &Cycle| {
+                counted.fetch_add(u64::from(cycle.failed.is_some()), Ordering::Relaxed);
+            };
+            session.watch(Duration::from_millis(20), async move { heard.notified().await }, count).await
+        });
+        let several = async || (failures.load(Ordering::Relaxed) > 2 || watching.is_finished()).then_some(());
+        wait_until("comparisons to fail", PATIENCE, several).await;
+        cluster.run_as_owner(1, "GRANT INSERT ON t TO sync").await;
+        let arrived = async || (cluster.rows(1, "SELECT id FROM t").await == ["1"]).then_some(());
+        wait_until("the row to arrive", PATIENCE, arrived).await;
+        stop.notify_one();
+        watching.await.expect("it does not panic").expect("it ends well");
+    }
+}
+
+/// A table that is compared and not there is told by `status` too, beside tables with triggers.
+#[tokio::test]
+async fn status_tells_of_a_table_that_is_missing() {
     let config = format!("{ONE_WAY}[tables.owners]\n");
     let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], tables, &config).await;
-    cluster.run_as_owner(1, "REVOKE INSERT, UPDATE ON t FROM sync").await;
-    cluster.run(0, "INSERT INTO owners VALUES (1, 'one'); INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+    assert_eq!(cluster.session().status().await.expect("all are there").exit_code(), 0);
+    for at in 0..2 {
+        cluster.run_as_owner(at, "DROP TABLE t").await;
+    }
+    let status = cluster.session().status().await.expect("all are there");
+    let why = "there is no table `t` at a; there is no table `t` at b";
+    assert_eq!((status.stopped[0].table.as_str(), status.stopped[0].why.as_str()), ("t", why));
+    assert_eq!(status.exit_code(), 1);
+}
+
+/// GIVEN a row that waits for one of a compared table, and one that waits for good
+/// WHEN a comparison brings what the first waits for
+/// THEN the first arrives with the same sync, and the other is tried no more often than in any sync.
+#[tokio::test]
+async fn what_waits_is_tried_again_for_what_a_comparison_brings() {
+    let setup = |kind| {
+        let tables =
+            format!("{}; CREATE TABLE child (id integer PRIMARY KEY, t bigint REFERENCES t)", super::table(kind));
+        match kind {
+            Kind::Sqlite | Kind::Mariadb => format!("{tables}; CREATE TABLE u (id integer PRIMARY KEY)"),
+            Kind::Postgres => format!(
+                "{tables}; CREATE SEQUENCE tries;
+                 CREATE TABLE u (id integer PRIMARY KEY CHECK (nextval('tries') < 0))"
+            ),
+        }
+    };
+    let config = format!("{ONE_WAY}[tables.child]\n[tables.u]\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, &config).await;
+    cluster.run(0, "INSERT INTO u VALUES (1)").await;
+    assert_eq!(cluster.sync().await.waiting, 1);
+    let tries = async |cluster: &mut Cluster| {
+        let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+        owner.cell("SELECT last_value FROM tries").await.parse::<i64>().expect("a number")
+    };
+    let first = tries(&mut cluster).await;
+    cluster.sync().await;
+    let second = tries(&mut cluster).await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1); INSERT INTO child VALUES (1, 1)").await;
     let summary = cluster.sync().await;
-    assert_eq!(carried(&summary), [("b".to_owned(), 1, 0)], "{summary:#?}");
-    assert!(summary.failed.is_some() && summary.exit_code() != 0, "{summary:#?}");
+    assert_eq!(summary.waiting, 1, "{summary:#?}");
+    cluster.holds_at(1, "SELECT * FROM child", &["1|1"]).await;
+    assert_eq!(tries(&mut cluster).await - second, second - first);
 }
 
 /// The same beside a watch, which goes on.

@@ -4,6 +4,7 @@ mod commands;
 mod meanwhile;
 mod mixed;
 mod one_way;
+mod others;
 mod rights;
 mod two_way;
 
@@ -62,11 +63,12 @@ fn settle(cluster: &mut Cluster) -> impl Future<Output = Summary> {
     }
 }
 
-/// What of Concord's is in a database.
+/// What of Concord's is in a database; of triggers, behind the name of their table.
 async fn traces(cluster: &mut Cluster, at: usize) -> Vec<String> {
     let sql = match cluster.nodes[at].database.kind() {
         Kind::Sqlite => {
-            "SELECT name FROM sqlite_schema WHERE name LIKE '%concord%' OR name LIKE 'history_store%' ORDER BY name"
+            "SELECT tbl_name || '.' || name FROM sqlite_schema
+             WHERE name LIKE '%concord%' OR name LIKE 'history_store%' ORDER BY 1"
         }
         Kind::Mariadb => {
             "SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND (table_name LIKE '%concord%'
@@ -75,7 +77,8 @@ async fn traces(cluster: &mut Cluster, at: usize) -> Vec<String> {
         }
         Kind::Postgres => {
             "SELECT nspname FROM pg_namespace WHERE nspname IN ('concord', 'history_store')
-             UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1"
+             UNION ALL SELECT relname || '.' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+                WHERE NOT tgisinternal ORDER BY 1"
         }
     };
     let mut owner = cluster.nodes[at].database.user_as(As::Sync).await;

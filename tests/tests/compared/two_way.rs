@@ -100,7 +100,7 @@ async fn of_three_the_latest_wins() {
     cluster.run(2, "INSERT INTO t VALUES (1, 'c', 3), (2, 'c', 8), (3, 'z', 6), (5, 'c', NULL)").await;
     settle(&mut cluster).await;
     cluster.holds(ALL, &["1|c|3", "2|late|9", "3|z|6", "4|x|5", "5|c|NULL"]).await;
-    // Of two that are as late, neither is the latest of all; with one of them away nobody is in doubt.
+    // Of two that are as late, neither is the latest of all.
     cluster.run(0, "UPDATE t SET name = 'p', at = 20 WHERE id = 1").await;
     cluster.run(1, "UPDATE t SET name = 'q', at = 20 WHERE id = 1").await;
     let summary = cluster.sync().await;

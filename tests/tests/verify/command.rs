@@ -43,6 +43,8 @@ async fn tells_what_differs() {
     assert_eq!(of(3)["nodes"], serde_json::json!({ "office": "missing" }));
     let one = concord.run(&["verify", "--limit", "1"]).await.expect(1);
     assert!(one.stdout.contains("… and 1 more"), "{}", one.stdout);
+    let all = concord.run(&["verify", "--limit", "0"]).await.expect(1);
+    assert!(all.says("  [2] name") && all.says("  [3] missing"), "{}", all.stdout);
     // Nothing is looked at beyond the limit, and that is said.
     let few = concord.run(&["verify", "--narrow", "1", "--json"]).await.expect(1).json();
     let table = &few["tables"][0];
@@ -67,7 +69,7 @@ async fn mends_at_once_and_by_a_plan() {
     let clean = concord.run(&["verify"]).await.ok();
     assert!(clean.says("items: no differences"), "{}", clean.stdout);
     let again = concord.run(&["verify", "--plan", "plan.jsonl"]).await.expect(1);
-    assert!(again.says("2 rows were changed in the meantime"), "{}", again.stdout);
+    assert!(again.says("2 rows were changed or held in the meantime"), "{}", again.stdout);
     let (concord, others) = differing().await;
     let left = concord.run(&["verify", "--repair"]).await.expect(1);
     assert!(left.says("1 row is mended") && left.says("nothing tells whose row is right"), "{}", left.stdout);

@@ -7,6 +7,9 @@ use crate::node::{Node, Result, WriteMode};
 /// Why a row is left alone of which no history tells.
 const MOVED_ON: &str = "somebody has changed the row here since it was read";
 
+/// Stands for a column where the whole row is not there.
+const ABSENT: &str = "(the row is not there)";
+
 impl Application<'_> {
     /// Refuses what somebody else changed since it was read; whether there was any.
     pub(super) async fn refuse_what_changed(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
@@ -49,7 +52,7 @@ impl Application<'_> {
             let spec = &self.batch.tables[table].spec;
             let Some(oldest) = node.writers(spec).await?.into_iter().min() else { continue };
             let keys = self.keys_of(chunk, table);
-            let rows = node.rows(spec, &keys).await?;
+            let rows = node.rows_now(spec, &keys, false).await?;
             let items = self.by_key(chunk, table);
             for (key, _) in keys.into_iter().zip(rows).filter(|(_, row)| row.is_none()) {
                 if let Some(&item) = items.get(key).filter(|&&item| self.began_before(item, oldest)) {
@@ -147,7 +150,10 @@ impl Application<'_> {
             };
             for (key, column) in altered {
                 let Some(&item) = items.get(&key) else { continue };
-                if silent {
+                // Where a row was not written that may only be created, another can stand there. If it was a trigger
+                // after all, the next look shows it.
+                let created = || matches!(self.decision(item).effect, Effect::Write(_, WriteMode::InsertOnly));
+                if silent || bare && !all && column != ABSENT && created() {
                     self.refuse(item, ParkedCode::Busy, MOVED_ON.to_owned());
                     continue;
                 }
@@ -202,7 +208,7 @@ async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> 
     let mut altered = Vec::new();
     for ((row, key), stands) in rows.iter().zip(keys).zip(standing) {
         let column = match stands {
-            None => Some("(the row is not there)".to_owned()),
+            None => Some(ABSENT.to_owned()),
             Some(Err(why)) => Some(why),
             Some(Ok(stands)) => {
                 let differs = stands.iter().zip(row.iter()).position(|(now, then)| now != then);

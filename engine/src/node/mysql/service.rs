@@ -381,7 +381,8 @@ impl MySql {
 
     pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
         let (args, told) = self.told(tables).await?;
-        let rows = self.main()?.fetch(&format!("SELECT COUNT(DISTINCT id, loser, loser_time) FROM {told}"), args).await?;
+        let rows =
+            self.main()?.fetch(&format!("SELECT COUNT(DISTINCT id, loser, loser_time) FROM {told}"), args).await?;
         Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs())
     }
 

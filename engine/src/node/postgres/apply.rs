@@ -7,8 +7,8 @@ use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
 use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
 
 /// Rows that are locked are given up sooner than a snapshot, if the engine stands still, unless the administrator has set for
-/// how long. Whether writing is allowed is for him to say too. The role's own search path, because users' triggers run in this transaction and may rely on it; for the same reason
-/// every name in a statement about rows is qualified.
+/// how long. Whether writing is allowed is for him to say too. The role's own search path, because users' triggers run in this
+/// transaction and may rely on it; for the same reason every name in a statement about rows is qualified.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; \
                      SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', true) \
                         WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') = '5min'; \

@@ -2,8 +2,9 @@
 //!
 //! Ordinary tables have statement-level triggers with transition tables, which cost a bulk change least. A trigger of each
 //! row is needed where those cannot tell enough: on partitioned tables (a statement may aim at a partition), where
-//! images are recorded (they pair before and after), where a subscription writes (its worker fires no others), and where a cascade can come back to the table it started from
-//! (all its deletes share one transition table, so that Concord's own cannot be told from the cascade's).
+//! images are recorded (they pair before and after), where a subscription writes (its worker fires no others), and where a
+//! cascade can come back to the table it started from (all its deletes share one transition table, so that Concord's own
+//! cannot be told from the cascade's).
 //!
 //! Concord's own writes are not recorded. A write is Concord's own when the session logged in as Concord's role, the
 //! transaction announced it in `concord.applying` (the oids of the tables written, between commas), and no trigger or

@@ -6,7 +6,7 @@ use super::{HISTORY, Postgres, capture, quote, sql};
 use crate::model::TableSpec;
 use crate::node::Result;
 
-/// A table or partition whose triggers do not fire in replication sessions, and that only another role can change that of.
+/// A table or partition of another role, which alone can let its triggers fire in replication sessions.
 struct Foreign {
     /// The place of its table among those that were asked about.
     table: usize,

@@ -24,7 +24,7 @@ impl Postgres {
             let statement = format!("COPY concord.journal ({COLUMNS}) FROM STDIN (FORMAT binary)");
             return self.copy_own(&statement, entries.iter(), Entry::append).await;
         }
-        // No index helps to find an entry: each would pay for it, and only what waited is ever looked for.
+        // No index helps to find an entry: each would pay for it, and few are ever looked for.
         let unknown = "WHERE NOT EXISTS (SELECT FROM concord.journal AS j \
                        WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser \
                        AND j.loser_time OPERATOR(pg_catalog.=) u.loser_time)";
@@ -55,7 +55,7 @@ impl Postgres {
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
-    /// See [`crate::node::Node::forget`].
+    /// See [`crate::node::Node::trim_journal`].
     pub(super) async fn delete_journal(&mut self, before: i64, most: usize) -> Result<u64> {
         let mut args = Args::new();
         args.add(before).add(most as i64);

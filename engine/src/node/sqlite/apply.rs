@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, Statement, ffi};
 
-use super::capture::{history_name, last_id};
+use super::capture::NOW;
 use super::connect::Silence;
 use super::failure::Told;
 use super::history::{self, bind, bind_key};
+use super::install::{history_name, last_id};
 use super::plan::{Many, Plan};
-use super::triggers::NOW;
 use super::{quote, service, types};
 use crate::model::{Cut, Images, Key, OnGone, Op, Row, TableSpec, Value};
 use crate::node::{Constraint, Error, ErrorKind, Note, Result, WriteMode};

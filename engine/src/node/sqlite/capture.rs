@@ -1,407 +1,408 @@
-//! Installing and removing what records changes.
+//! The SQL of history tables and of the triggers that fill them.
+//!
+//! A trigger records the key of each row that changed, nothing else, and cannot fail for a legal row. Three facts of
+//! SQLite shape what follows:
+//!
+//! - REPLACE removes rows that stand in the way of a unique value without firing any trigger (unless the writer has set
+//!   `recursive_triggers`). So a trigger before the statement notes in a *guard table* the rows that would clash, and one
+//!   after it records those that are gone. Notes are erased as soon as their row is seen to change; what is left of them
+//!   after a transaction means nothing.
+//! - The OR clause of the user's statement overrules that of statements in triggers. So nothing here relies on a
+//!   constraint.
+//! - The trigger made last fires first (not promised, but so since 3.6). Ours are made after the users' own, which
+//!   could otherwise stop the row's triggers with RAISE(IGNORE) before ours have run.
 
-use std::collections::HashMap;
+use super::install::{guard_name, history_name};
+use super::quote;
+use super::schema::Table;
+use crate::model::TableSpec;
 
-use rusqlite::{Connection, OptionalExtension, params};
+/// The database's clock in microseconds UTC. SQLite's clock counts milliseconds. The rounding matters: half of all
+/// times are off by one without it. (`unixepoch('subsec')` is unknown before 3.42.)
+pub(super) const NOW: &str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000";
 
-use super::drift::{self, Shape};
-use super::failure::{Told, damaged};
-use super::schema::{self, Table};
-use super::service::{self, Installed};
-use super::triggers::{self, Capture};
-use super::{calls, quote, read_mode};
-use crate::fault;
-use crate::model::{TableSpec, time};
-use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+/// False while Concord writes, see [`super::connect::Silence`].
+pub(super) const HEARD: &str = "sqlite_source_id() <> 'concord'";
 
-/// The table that records which rows of a synced table changed.
-pub(super) fn history_name(table: &str) -> String {
-    format!("history_store_{table}")
+/// What a history table says besides keys and images.
+pub(super) const FIXED: [&str; 7] = ["id", "op", "time", "origin", "number", "mark", "vector"];
+
+/// Everything that records the changes of one table.
+pub(super) struct Capture {
+    pub history: String,
+    /// The guard table and its indexes; empty where nothing needs it.
+    pub guard: Vec<String>,
+    /// Name and text of each trigger.
+    pub triggers: Vec<(String, String)>,
 }
 
-/// The table in which triggers note rows that REPLACE may be about to remove, see [`triggers`].
-pub(super) fn guard_name(table: &str) -> String {
-    format!("history_guard_{table}")
+/// A way in which REPLACE may remove a row other than the one it writes.
+struct Clash {
+    /// Column and collation of each part of the unique value.
+    columns: Vec<(String, String)>,
+    rowid: bool,
+    partial: bool,
 }
 
-/// Whether a trigger of this name and text is Concord's.
-pub(super) fn is_ours(trigger: &str, sql: &str) -> bool {
-    trigger.starts_with("concord_") && sql.contains(triggers::HEARD)
+pub(super) fn capture(spec: &TableSpec, table: &Table) -> Capture {
+    let writer = Writer::new(spec, table);
+    let history_columns = FIXED
+        .iter()
+        .map(|column| (*column).to_owned())
+        .chain(spec.key_columns().map(|column| format!("key_{}", column.name)))
+        .chain((!spec.images.is_empty()).then(|| "sides".to_owned()))
+        .chain(spec.image_columns().map(|column| format!("old_{}", column.name)))
+        .chain(spec.image_columns().map(|column| format!("new_{}", column.name)))
+        .collect::<Vec<_>>();
+    // Without AUTOINCREMENT, whose table `sqlite_sequence` could never be removed again: the row of the highest id is
+    // kept, so that no id is given out twice. No column but the id has a type: a type would change the keys' values.
+    let history = format!(
+        "CREATE TABLE {} (id INTEGER PRIMARY KEY, {})",
+        writer.history,
+        quote::names(history_columns[1..].iter().map(String::as_str))
+    );
+    let (guard, triggers) = if spec.captured { writer.all() } else { (Vec::new(), Vec::new()) };
+    Capture { history, guard, triggers }
 }
 
-/// Whether the table, in small letters, is one that Concord makes.
-pub(super) fn is_service_table(lower: &str) -> bool {
-    lower.starts_with("history_store_")
-        || lower.starts_with("history_guard_")
-        || service::TABLES.iter().any(|(name, _)| *name == lower)
+struct Writer<'a> {
+    spec: &'a TableSpec,
+    table: &'a Table,
+    target: String,
+    history: String,
+    guard: String,
+    /// The key columns as the history and the guard call them.
+    keys: String,
+    clashes: Vec<Clash>,
 }
 
-/// Creates or repairs everything, in one transaction; then switches the file to write-ahead logging.
-pub(super) fn install(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
-    refuse_collisions(specs)?;
-    db.execute_batch("BEGIN IMMEDIATE").told(|| "installing")?;
-    let lines = install_all(db, sync, specs).and_then(|mut lines| {
-        fault::blocking_point("install-commit")?;
-        db.execute_batch("COMMIT").told(|| "installing")?;
-        switch_to_wal(db, &mut lines)?;
-        Ok(lines)
-    });
-    if !db.is_autocommit() {
-        db.execute_batch("ROLLBACK").told(|| "taking an install back")?;
-    }
-    lines
-}
-
-fn refuse_collisions(specs: &[TableSpec]) -> Result<()> {
-    let mut names: HashMap<String, &str> = HashMap::new();
-    for spec in specs {
-        if let Some(other) = names.insert(spec.name.to_ascii_lowercase(), &spec.name) {
-            return Err(Error::new(
-                ErrorKind::Other,
-                format!("the tables `{other}` and `{}` would share one history table; rename one of them", spec.name),
-            ));
+impl<'a> Writer<'a> {
+    fn new(spec: &'a TableSpec, table: &'a Table) -> Writer<'a> {
+        Writer {
+            spec,
+            table,
+            target: quote::name(&table.name),
+            history: quote::name(&history_name(&spec.name)),
+            guard: quote::name(&guard_name(&spec.name)),
+            keys: spec.key_columns().map(|column| key(&column.name)).collect::<Vec<_>>().join(", "),
+            clashes: clashes(table),
         }
     }
-    Ok(())
-}
 
-fn install_all(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    let known = service::read(db)?;
-    let extended = service::create(db, sync, read_mode(db)?.as_str())?;
-    match known {
-        None => lines.push("created the service tables".to_owned()),
-        Some(known) if known.nodes != sync.nodes => {
-            lines.push(format!("this is `{}` of the nodes {}", sync.node, sync.nodes.join(", ")));
-        }
-        Some(_) if extended => lines.push("extended the service tables of an earlier Concord".to_owned()),
-        Some(_) => {}
+    fn images(&self) -> bool {
+        !self.spec.images.is_empty()
     }
-    let before = service::installed(db)?;
-    for gone in before.iter().filter(|(name, _)| !specs.iter().any(|spec| spec.name == **name)) {
-        let (name, installed) = gone;
-        remove(db, name, installed)?;
-        lines.push(format!("removed triggers and history of `{name}`, which is no longer synced"));
-    }
-    for spec in specs {
-        install_table(db, spec, before.get(&spec.name), &mut lines)
-            .map_err(|error| error.while_doing(format!("installing `{}`", spec.local)))?;
-    }
-    Ok(lines)
-}
 
-fn install_table(db: &Connection, spec: &TableSpec, before: Option<&Installed>, lines: &mut Vec<String>) -> Result<()> {
-    let doing = || "reading the catalogue";
-    let Some(table) = Table::read(db, &spec.local).told(doing)? else {
-        return Err(Error::new(ErrorKind::Drift, "the table does not exist"));
-    };
-    let capture = triggers::capture(spec, &table);
-    let was = before.map(|before| Shape::parse(&before.fingerprint)).transpose()?;
-    let said = lines.len();
-    install_history(db, spec, &capture, was.as_ref(), lines)?;
-    install_triggers(db, spec, &table, &capture, was.as_ref(), lines)?;
-    let shape = drift::shape(db, spec, &table)?;
-    let difference = was.as_ref().and_then(|was| was.difference(&shape));
-    if let Some(difference) = difference.filter(|_| lines.len() == said) {
-        lines.push(format!("took note of the new shape of `{}`: {difference}", spec.local));
+    /// The key of a row, such as `NEW`.
+    fn key_of(&self, row: &str) -> String {
+        listed(self.spec.key_columns().map(|column| format!("{row}.{}", quote::name(&column.name))))
     }
-    if before.is_some_and(|before| before.shape != spec.shape) {
-        lines.push(format!("took note of the new shared shape of `{}`", spec.name));
-    }
-    service::set_installed(db, spec, &shape)
-}
 
-/// Makes the history and guard tables unless they are there and right.
-fn install_history(
-    db: &Connection,
-    spec: &TableSpec,
-    capture: &Capture,
-    was: Option<&Shape>,
-    lines: &mut Vec<String>,
-) -> Result<()> {
-    let (history, guard) = (history_name(&spec.name), guard_name(&spec.name));
-    let doing = || format!("making `{history}`");
-    for table in [&history, &guard].into_iter().filter(|_| was.is_none()) {
-        if text_of(db, "table", table)?.is_some() {
-            return Err(Error::new(
-                ErrorKind::Service,
+    /// Whether two rows have the very same key. `a` and `b` are rows of the table or, where marked, of the guard.
+    fn same(&self, (a, a_noted): (&str, bool), (b, b_noted): (&str, bool)) -> String {
+        let part = |(at, column): (usize, &crate::model::Column)| {
+            let side = |row: &str, noted: bool| {
+                format!("{row}.{}", if noted { key(&column.name) } else { quote::name(&column.name) })
+            };
+            let (x, y) = (side(a, a_noted), side(b, b_noted));
+            // The spec's key may be in another order than the catalogue's.
+            let part = self.table.key.iter().position(|&at| self.table.columns[at].name == column.name).unwrap_or(at);
+            let is = if column.nullable { "IS" } else { "=" };
+            if self.table.is_lax(part) {
+                // The first term is for the index, the others make it exact.
+                let collation = quote::name(&self.table.collations[part]);
                 format!(
-                    "a table `{table}` is there that Concord did not make, as far as its service tables tell; rename it, \
-                     or drop it if it was left by an install whose service tables are gone"
-                ),
-            ));
-        }
-    }
-    let standing = text_of(db, "table", &history)?;
-    if standing.as_deref() != Some(&capture.history) {
-        // Numbers go on where the old table ended: other nodes remember them.
-        let last = match (&standing, was) {
-            (Some(_), _) => last_id(db, &history)?,
-            (None, Some(_)) => beyond_all(db, &spec.name)?,
-            (None, None) => 0,
+                    "{x} {is} {y} COLLATE {collation} AND {x} {is} {y} COLLATE BINARY AND typeof({x}) = typeof({y})"
+                )
+            } else {
+                format!("{x} {is} {y}")
+            }
         };
-        drop_table(db, &history)?;
-        db.execute_batch(&capture.history).told(doing)?;
-        if last > 0 {
-            keep_number(db, &spec.name, last)?;
-        }
-        lines.push(match standing {
-            None => format!("created `{history}`"),
-            Some(_) => format!("replaced `{history}`, as the key or the images of `{}` are others now", spec.local),
-        });
+        self.spec.key_columns().enumerate().map(part).collect::<Vec<_>>().join(" AND ")
     }
-    let standing = text_of(db, "table", &guard)?;
-    if standing.as_ref() != capture.guard.first() || !indexes_match(db, &guard, &capture.guard)? {
-        drop_table(db, &guard)?;
-        for sql in &capture.guard {
-            db.execute_batch(sql).told(|| format!("making `{guard}`"))?;
-        }
-    }
-    Ok(())
-}
 
-fn indexes_match(db: &Connection, guard: &str, wanted: &[String]) -> Result<bool> {
-    let standing = db
-        .prepare("SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 ORDER BY rowid")
-        .and_then(|mut statement| {
-            statement.query_map([guard], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
-        })
-        .told(|| "reading the catalogue")?;
-    Ok(standing.iter().eq(wanted.iter().skip(1)))
-}
-
-/// Makes the triggers unless they are there, right, and made after those of users.
-fn install_triggers(
-    db: &Connection,
-    spec: &TableSpec,
-    table: &Table,
-    capture: &Capture,
-    was: Option<&Shape>,
-    lines: &mut Vec<String>,
-) -> Result<()> {
-    let doing = || format!("making the triggers of `{}`", spec.local);
-    let standing = drift::our_triggers(db, &spec.name)?;
-    let user_last = schema::user_triggers(db, &table.name).told(doing)?.iter().map(|(.., place)| *place).max();
-    let right = standing.len() == capture.triggers.len()
-        && capture.triggers.iter().all(|(name, sql)| {
-            standing.get(name).is_some_and(|ours| {
-                ours.sql == *sql && ours.table == table.name && user_last.is_none_or(|user| user < ours.place)
-            })
-        });
-    if right {
-        return Ok(());
-    }
-    for name in standing.keys() {
-        db.execute_batch(&format!("DROP TRIGGER {}", quote::name(name))).told(doing)?;
-    }
-    for (_, sql) in &capture.triggers {
-        db.execute_batch(sql).told(doing)?;
-    }
-    // SQLite compiles a trigger only when it is used.
-    if let Some(first) = table.columns.iter().find(|field| !field.generated) {
-        let (target, column) = (quote::name(&table.name), quote::name(&first.name));
-        for sql in [
-            format!("INSERT INTO {target}({column}) VALUES (?1)"),
-            format!("UPDATE {target} SET {column} = ?1 WHERE {column} = ?1"),
-            format!("DELETE FROM {target} WHERE {column} = ?1"),
-        ] {
-            db.prepare(&sql).map(drop).told(|| format!("trying the triggers of `{}`", spec.local))?;
-        }
-    }
-    lines.push(match (was, standing.is_empty(), capture.triggers.is_empty()) {
-        (.., true) => format!("removed the triggers of `{}`, whose changes go nowhere", spec.local),
-        (Some(_), ..) => format!("made the triggers of `{}` anew", spec.local),
-        (None, ..) => format!("created the triggers of `{}`", spec.local),
-    });
-    Ok(())
-}
-
-/// Writes are seen at once but read without a lock only in this mode.
-fn switch_to_wal(db: &Connection, lines: &mut Vec<String>) -> Result<()> {
-    let mode = read_mode(db)?;
-    if mode == "wal" {
-        return Ok(());
-    }
-    let doing = || {
-        "switching the file to write-ahead logging (everything else is installed; end the programs that have the file \
-         open and run `concord install` again)"
-    };
-    let now: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).told(doing)?;
-    if now != "wal" {
-        let refused = format!("the file stays in mode `{now}`; it must lie on a local disk");
-        return Err(Error::new(ErrorKind::Other, refused).while_doing(doing()));
-    }
-    lines.push(format!(
-        "switched the file from journal mode `{mode}` to `wal`, so that readers and writers do not wait for each other"
-    ));
-    Ok(())
-}
-
-/// Gives the file its former journal mode back, and removes every trace. The mode goes first: what it was is known for as
-/// long as the service tables are there.
-pub(super) fn uninstall(db: &Connection) -> Result<bool> {
-    let Some(state) = service::read(db)? else { return Ok(false) };
-    let switched = leave_wal(db, &state.journal_mode);
-    fault::blocking_point("uninstall-switched")?;
-    db.execute_batch("BEGIN IMMEDIATE").told(|| "uninstalling")?;
-    let done = uninstall_all(db).and_then(|()| {
-        fault::blocking_point("uninstall-commit")?;
-        db.execute_batch("COMMIT").told(|| "uninstalling")
-    });
-    if !db.is_autocommit() {
-        db.execute_batch("ROLLBACK").told(|| "taking an uninstall back")?;
-    }
-    done?;
-    // Concord is gone; only the mode, which any program may set, cannot be changed while others have the file open.
-    if let Err(error) = switched {
-        let former = state.journal_mode;
-        tracing::warn!(
-            "The file stays in journal mode `wal` ({error}). To have `{former}` again, end the programs that have it open \
-             and run `PRAGMA journal_mode = {former}` in it."
+    fn trigger(&self, kind: &str, event: &str, condition: &str, body: &str) -> (String, String) {
+        let name = trigger_name(kind, &self.spec.name);
+        let sql = format!(
+            "CREATE TRIGGER {} {event} ON {} WHEN {HEARD}{condition} BEGIN {body}END",
+            quote::name(&name),
+            self.target
         );
+        (name, sql)
     }
-    Ok(true)
+
+    /// The statement that adds an entry about a row that the trigger sees. `op` is an expression.
+    fn entry(&self, op: &str, row: &str, old: Option<&str>, new: Option<&str>) -> String {
+        format!(
+            "INSERT INTO {}(op, time, {}{}) VALUES ({op}, {NOW}, {}{}); ",
+            self.history,
+            self.keys,
+            self.image_names(),
+            self.key_of(row),
+            self.image_values(old.map(|row| (row, false)), new)
+        )
+    }
+
+    fn image_names(&self) -> String {
+        if !self.images() {
+            return String::new();
+        }
+        let side = |prefix: &'static str| {
+            self.spec.image_columns().map(move |column| quote::name(&format!("{prefix}{}", column.name)))
+        };
+        format!(", sides, {}", listed(side("old_").chain(side("new_"))))
+    }
+
+    /// Values for [`Writer::image_names`]; the row before may come from the guard.
+    fn image_values(&self, old: Option<(&str, bool)>, new: Option<&str>) -> String {
+        if !self.images() {
+            return String::new();
+        }
+        let sides = i32::from(old.is_some()) + 2 * i32::from(new.is_some());
+        let before = self.spec.image_columns().map(|column| match old {
+            None => "NULL".to_owned(),
+            Some((row, true)) => format!("{row}.{}", quote::name(&format!("old_{}", column.name))),
+            Some((row, false)) => format!("{row}.{}", quote::name(&column.name)),
+        });
+        let after = self.spec.image_columns().map(|column| match new {
+            None => "NULL".to_owned(),
+            Some(row) => format!("{row}.{}", quote::name(&column.name)),
+        });
+        format!(", {sides}, {}", listed(before.chain(after)))
+    }
+
+    /// Whether an update gives a row another key.
+    fn moved(&self) -> String {
+        let moved = |column: &crate::model::Column| {
+            let name = quote::name(&column.name);
+            format!("OLD.{name} IS NOT NEW.{name} COLLATE BINARY OR typeof(OLD.{name}) <> typeof(NEW.{name})")
+        };
+        self.spec.key_columns().map(moved).collect::<Vec<_>>().join(" OR ")
+    }
+
+    fn all(&self) -> (Vec<String>, Vec<(String, String)>) {
+        let moved = self.moved();
+        let deleted = self.entry("'D'", "OLD", Some("OLD"), None);
+        let mut triggers = vec![self.trigger("delete", "AFTER DELETE", "", &deleted)];
+        if !self.images() {
+            triggers.extend([
+                self.trigger("insert", "AFTER INSERT", "", &self.entry("'I'", "NEW", None, Some("NEW"))),
+                self.trigger(
+                    "update",
+                    "AFTER UPDATE",
+                    "",
+                    &self.entry(&format!("CASE WHEN {moved} THEN 'I' ELSE 'U' END"), "NEW", None, None),
+                ),
+                // Not AFTER UPDATE OF the key, which `SET rowid = …` escapes.
+                self.trigger("rekey", "AFTER UPDATE", &format!(" AND ({moved})"), &deleted),
+            ]);
+        }
+        let guard = if self.clashes.is_empty() && !self.images() { Vec::new() } else { self.guard_table() };
+        if !guard.is_empty() {
+            self.guard_triggers(&mut triggers);
+        }
+        (guard, triggers)
+    }
+
+    fn guard_table(&self) -> Vec<String> {
+        let widest = self.clashes.iter().map(|clash| clash.columns.len()).max().unwrap_or(0);
+        let columns = (1..=widest).map(|at| format!(", u{at}")).collect::<String>();
+        let olds =
+            self.spec.image_columns().map(|column| format!(", {}", quote::name(&format!("old_{}", column.name))));
+        let guard = &self.guard;
+        let index = |number: usize| quote::name(&format!("concord_guard_{number}_{}", self.spec.name));
+        let mut sql = vec![
+            format!("CREATE TABLE {guard}(n INTEGER NOT NULL, {}{columns}{})", self.keys, olds.collect::<String>()),
+            format!("CREATE INDEX {} ON {guard}({})", index(0), self.keys),
+        ];
+        for (clash, number) in self.clashes.iter().zip(1..) {
+            let columns = clash.columns.iter().zip(1..);
+            let columns = columns.map(|((_, collation), at)| format!("u{at} COLLATE {}", quote::name(collation)));
+            sql.push(format!("CREATE INDEX {} ON {guard}({}) WHERE n = {number}", index(number), listed(columns)));
+        }
+        sql
+    }
+
+    fn guard_triggers(&self, triggers: &mut Vec<(String, String)>) {
+        let (guard, target) = (&self.guard, &self.target);
+        let olds = |row: &str| -> (String, String) {
+            let columns = || self.spec.image_columns();
+            (
+                columns().map(|column| format!(", {}", quote::name(&format!("old_{}", column.name)))).collect(),
+                columns().map(|column| format!(", {row}.{}", quote::name(&column.name))).collect(),
+            )
+        };
+        let (old_names, old_values) = olds("t");
+        let mut before_insert = String::new();
+        let mut before_update = String::new();
+        let mut resolve = String::new();
+        let mut changed = Vec::new();
+        // The row that the statement itself is about is no clash.
+        let itself = if self.table.key_is_rowid() {
+            // Before an insert a rowid that SQLite is yet to choose reads -1.
+            let key = self.key_of("NEW");
+            format!("{} = {key} AND {key} <> -1", self.key_of("t"))
+        } else {
+            format!("ifnull({}, 0)", self.same(("t", false), ("NEW", false)))
+        };
+        if self.images() {
+            // REPLACE of a row by one of the same key: what was there is the image before.
+            let note = |same: &str| {
+                format!(
+                    "DELETE FROM {guard} WHERE n = 0 AND {}; \
+                     INSERT INTO {guard}(n, {}{old_names}) SELECT 0, {}{old_values} FROM {target} AS t WHERE {same}; ",
+                    self.same((guard, true), ("NEW", false)),
+                    self.keys,
+                    self.key_of("t"),
+                )
+            };
+            // No matter whether the rowid is yet to be chosen: a note for the wrong key is never looked at.
+            before_insert += &note(&self.same(("t", false), ("NEW", false)));
+            let moved = self.moved();
+            before_update += &note(&format!("({moved}) AND {}", self.same(("t", false), ("NEW", false))));
+            changed.push(moved);
+        }
+        for (clash, number) in self.clashes.iter().zip(1..) {
+            let parts =
+                || clash.columns.iter().map(|(column, collation)| (quote::name(column), quote::name(collation)));
+            let clashing = parts().zip(&clash.columns).map(|((column, collation), (name, _))| {
+                let field = self.table.columns.iter().find(|field| field.name == *name && !clash.rowid);
+                // OR REPLACE puts the default in place of NULL after this trigger has run.
+                let new = match field.and_then(|field| field.default.as_ref().filter(|_| field.not_null)) {
+                    Some(default) => format!("coalesce(NEW.{column}, ({default}))"),
+                    None => format!("NEW.{column}"),
+                };
+                format!("t.{column} = {new} COLLATE {collation}")
+            });
+            let clashing = clashing.collect::<Vec<_>>().join(" AND ");
+            let noted = (1..).zip(parts()).map(|(at, (column, _))| format!("c.u{at} IS +t.{column} COLLATE BINARY"));
+            let noted = noted.collect::<Vec<_>>().join(" AND ");
+            let note = |itself: &str| {
+                format!(
+                    "INSERT INTO {guard}(n, {}, {}{old_names}) SELECT {number}, {}, {}{old_values} FROM {target} AS t \
+                     WHERE {clashing} AND NOT ({itself}) AND NOT EXISTS \
+                     (SELECT 1 FROM {guard} AS c WHERE {} AND c.n = {number} AND {noted}); ",
+                    self.keys,
+                    listed((1..=clash.columns.len()).map(|at| format!("u{at}"))),
+                    self.key_of("t"),
+                    listed(parts().map(|(column, _)| format!("t.{column}"))),
+                    self.same(("c", true), ("t", false)),
+                )
+            };
+            before_insert += &note(&itself);
+            before_update += &note(&self.same(("t", false), ("OLD", false)));
+            if clash.partial {
+                // A column of its condition may change and make the row clash.
+                changed.push("1".to_owned());
+            }
+            changed.extend(parts().map(|(column, _)| format!("OLD.{column} IS NOT NEW.{column} COLLATE BINARY")));
+            let hit = (1..)
+                .zip(parts())
+                .map(|(at, (column, collation))| format!("c.u{at} = +NEW.{column} COLLATE {collation}"));
+            let gone = format!(
+                "c.n = {number} AND {} AND NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {})",
+                hit.collect::<Vec<_>>().join(" AND "),
+                self.same(("t", false), ("c", true))
+            );
+            let noted_key = listed(self.spec.key_columns().map(|column| format!("c.{}", key(&column.name))));
+            let same_key = self.spec.key_columns().map(|column| format!("o.{0} IS c.{0}", key(&column.name)));
+            resolve += &format!(
+                "INSERT INTO {}(op, time, {}{}) SELECT DISTINCT 'D', {NOW}, {noted_key}{} FROM {guard} AS c WHERE {gone}; \
+                 DELETE FROM {guard} WHERE rowid IN \
+                 (SELECT o.rowid FROM {guard} AS c JOIN {guard} AS o ON {} WHERE {gone}); ",
+                self.history,
+                self.keys,
+                self.image_names(),
+                self.image_values(Some(("c", true)), None),
+                same_key.collect::<Vec<_>>().join(" AND "),
+            );
+        }
+        let clean = |row: &str| format!("DELETE FROM {guard} WHERE {}; ", self.same((guard, true), (row, false)));
+        let some = format!(" AND EXISTS (SELECT 1 FROM {guard})");
+        let only_rowid = self.clashes.iter().all(|clash| clash.rowid) && !self.images();
+        let chosen = match self.clashes.first().filter(|_| only_rowid) {
+            Some(clash) => format!(" AND NEW.{} <> -1", quote::name(&clash.columns[0].0)),
+            None => String::new(),
+        };
+        triggers.push(self.trigger("guard_before_insert", "BEFORE INSERT", &chosen, &before_insert));
+        if !changed.is_empty() {
+            let changed = format!(" AND ({})", changed.join(" OR "));
+            triggers.push(self.trigger("guard_before_update", "BEFORE UPDATE", &changed, &before_update));
+        }
+        let inserted = format!("{}{resolve}", clean("NEW"));
+        let updated = format!("{}{}{resolve}", clean("OLD"), clean("NEW"));
+        if self.images() {
+            // The entries need the notes, so that they are erased by the same trigger, afterwards.
+            let moved = self.moved();
+            let entry = self.entry("'U'", "NEW", Some("OLD"), Some("NEW"));
+            let entries = format!("{}{}", self.entry("'D'", "OLD", Some("OLD"), None), self.image_insert());
+            triggers.extend([
+                self.trigger("insert", "AFTER INSERT", "", &format!("{}{inserted}", self.image_insert())),
+                self.trigger("update", "AFTER UPDATE", &format!(" AND NOT ({moved})"), &format!("{entry}{updated}")),
+                self.trigger("rekey", "AFTER UPDATE", &format!(" AND ({moved})"), &format!("{entries}{updated}")),
+            ]);
+        } else {
+            triggers.extend([
+                self.trigger("guard_after_insert", "AFTER INSERT", &some, &inserted),
+                self.trigger("guard_after_update", "AFTER UPDATE", &some, &updated),
+            ]);
+        }
+        triggers.push(self.trigger("guard_after_delete", "AFTER DELETE", &some, &clean("OLD")));
+    }
+
+    /// The entry of an insert where images are recorded: a REPLACE of a row of the same key is an update.
+    fn image_insert(&self) -> String {
+        let noted = format!("FROM {} AS c WHERE c.n = 0 AND {}", self.guard, self.same(("c", true), ("NEW", false)));
+        let into = format!("INSERT INTO {}(op, time, {}{})", self.history, self.keys, self.image_names());
+        let key = self.key_of("NEW");
+        format!(
+            "{into} SELECT 'U', {NOW}, {key}{} {noted}; {into} SELECT 'I', {NOW}, {key}{} WHERE NOT EXISTS (SELECT 1 {noted}); ",
+            self.image_values(Some(("c", true)), Some("NEW")),
+            self.image_values(None, Some("NEW")),
+        )
+    }
 }
 
-/// Of all modes only write-ahead logging is remembered by the file; in the others it is as in this one.
-fn leave_wal(db: &Connection, former: &str) -> Result<()> {
-    if former == "wal" || read_mode(db)? != "wal" {
-        return Ok(());
-    }
-    db.busy_timeout(std::time::Duration::ZERO).told(|| "uninstalling")?;
-    let switched = db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).told(|| "switching it back");
-    db.busy_timeout(calls::MUCH_PATIENCE).told(|| "uninstalling")?;
-    switched
-}
-
-fn uninstall_all(db: &Connection) -> Result<()> {
-    if service::read(db)?.is_none() {
-        // Somebody else was faster.
-        return Ok(());
-    }
-    for (name, installed) in &service::installed(db)? {
-        remove(db, name, installed)?;
-    }
-    for (table, _) in service::TABLES {
-        drop_table(db, table)?;
-    }
-    Ok(())
-}
-
-/// Removes triggers, history and state of one table; the journal stays.
-fn remove(db: &Connection, name: &str, installed: &Installed) -> Result<()> {
-    let doing = || format!("removing what records changes of `{}`", installed.local);
-    for trigger in drift::our_triggers(db, name)?.keys() {
-        db.execute_batch(&format!("DROP TRIGGER {}", quote::name(trigger))).told(doing)?;
-    }
-    drop_table(db, &history_name(name))?;
-    drop_table(db, &guard_name(name))?;
-    for table in ["concord_installed", "concord_position", "concord_purged", "concord_witness", "concord_parked"] {
-        db.execute(&format!("DELETE FROM {table} WHERE name = ?1"), [name]).told(doing)?;
-    }
-    Ok(())
-}
-
-fn drop_table(db: &Connection, name: &str) -> Result<()> {
-    db.execute_batch(&format!("DROP TABLE IF EXISTS {}", quote::name(name))).told(|| format!("removing `{name}`"))
-}
-
-/// Empties the histories and forgets what was applied, purged and parked; the journal stays.
-pub(super) fn reset(db: &Connection) -> Result<()> {
-    db.execute_batch("BEGIN IMMEDIATE").told(|| "resetting")?;
-    let done = reset_all(db).and_then(|()| db.execute_batch("COMMIT").told(|| "resetting"));
-    if !db.is_autocommit() {
-        db.execute_batch("ROLLBACK").told(|| "taking a reset back")?;
-    }
-    done
-}
-
-pub(super) fn reset_all(db: &Connection) -> Result<()> {
-    let Some(state) = service::read(db)? else { return Ok(()) };
-    state.in_full()?;
-    for table in ["concord_position", "concord_purged", "concord_witness", "concord_parked"] {
-        db.execute(&format!("DELETE FROM {table}"), []).told(|| "resetting")?;
-    }
-    for name in service::installed(db)?.keys() {
-        let history = history_name(name);
-        if text_of(db, "table", &history)?.is_none() {
-            // Somebody dropped it; `install` makes it anew.
+/// The unique values of a table through which REPLACE may remove another row.
+fn clashes(table: &Table) -> Vec<Clash> {
+    let lax = (0..table.key.len()).any(|part| table.is_lax(part));
+    let mut clashes = Vec::new();
+    for (at, index) in table.indexes.iter().enumerate() {
+        let Some(columns) = index
+            .columns
+            .iter()
+            .map(|(column, collation)| Some((column.clone()?, collation.clone())))
+            .collect::<Option<Vec<_>>>()
+        else {
+            continue;
+        };
+        // Rows that clash through an index which holds the whole key have the same key.
+        let holds_key = table
+            .key_names()
+            .all(|key| columns.iter().any(|(column, collation)| column == key && collation == "BINARY"));
+        if !lax && (Some(at) == table.key_index || holds_key) {
             continue;
         }
-        let last = last_id(db, &history)?;
-        db.execute(&format!("DELETE FROM {}", quote::name(&history)), []).told(|| format!("emptying `{history}`"))?;
-        if last > 0 {
-            keep_number(db, name, last)?;
+        clashes.push(Clash { columns, rowid: false, partial: index.partial });
+    }
+    if !table.key_is_rowid() && !table.without_rowid {
+        let free = |name: &&str| !table.columns.iter().any(|field| field.name.eq_ignore_ascii_case(name));
+        if let Some(rowid) = ["rowid", "_rowid_", "oid"].into_iter().find(free) {
+            clashes.push(Clash { columns: vec![(rowid.to_owned(), "BINARY".to_owned())], rowid: true, partial: false });
         }
-        clear_guard(db, name)?;
     }
-    Ok(())
+    clashes
 }
 
-/// Forgets the notes that transactions of users have left, which mean nothing by now.
-pub(super) fn clear_guard(db: &Connection, table: &str) -> Result<()> {
-    let guard = guard_name(table);
-    if text_of(db, "table", &guard)?.is_some() {
-        db.execute(&format!("DELETE FROM {}", quote::name(&guard)), []).told(|| format!("emptying `{guard}`"))?;
-    }
-    Ok(())
+fn key(column: &str) -> String {
+    quote::name(&format!("key_{column}"))
 }
 
-/// The highest id ever given out in a history.
-pub(super) fn last_id(db: &Connection, history: &str) -> Result<i64> {
-    db.prepare_cached(&format!("SELECT coalesce(max(id), 0) FROM {}", quote::name(history)))
-        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-        .told(|| format!("reading `{history}`"))
+fn listed(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
 }
 
-/// A number above all that a history gave out which somebody dropped. What this node remembers of it may be less than others
-/// have passed; nobody writes a million entries a second for long, so the microseconds of the clock are above even that.
-fn beyond_all(db: &Connection, table: &str) -> Result<i64> {
-    let doing = || format!("looking for the last number of `{}`", history_name(table));
-    let purged = service::purged_through(db, table)?;
-    let known: Option<i64> = db
-        .query_row(
-            "SELECT max(id) FROM (SELECT keeper AS id FROM concord_purged WHERE name = ?1
-                                  UNION ALL SELECT id FROM concord_witness WHERE name = ?1)",
-            [table],
-            |row| row.get(0),
-        )
-        .told(doing)?;
-    Ok(known.unwrap_or(0).max(purged.next()).max(time::now()))
-}
-
-/// Puts a row that is no entry in the place of the last one, so that its number is not given out again.
-pub(super) fn keep_number(db: &Connection, table: &str, last: i64) -> Result<()> {
-    let history = history_name(table);
-    db.execute(&format!("INSERT OR REPLACE INTO {} (id, op) VALUES (?1, '-')", quote::name(&history)), [last])
-        .and_then(|_| {
-            db.execute(
-                "INSERT INTO concord_purged (name, cut, keeper) VALUES (?1, '0', ?2)
-                 ON CONFLICT (name) DO UPDATE SET keeper = excluded.keeper",
-                params![table, last],
-            )
-        })
-        .map(drop)
-        .told(|| format!("emptying `{history}`"))
-}
-
-fn text_of(db: &Connection, kind: &str, name: &str) -> Result<Option<String>> {
-    db.prepare_cached("SELECT sql FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE")
-        .and_then(|mut statement| statement.query_row([kind, name], |row| row.get(0)).optional())
-        .told(|| "reading the catalogue")
-}
-
-/// The version of the service tables, refused if it is from the future.
-pub(super) fn refuse_newer(version: i64) -> Result<()> {
-    match version {
-        1..=SERVICE_VERSION => Ok(()),
-        newer if newer > SERVICE_VERSION => Err(Error::new(
-            ErrorKind::Service,
-            format!(
-                "the service tables were made by a newer Concord (version {newer}, this one knows {SERVICE_VERSION}); \
-                 update Concord here"
-            ),
-        )),
-        _ => Err(damaged("the service tables give no version")),
-    }
+/// The kind comes first, so that no two tables' triggers can have one name.
+pub(super) fn trigger_name(kind: &str, table: &str) -> String {
+    format!("concord_{kind}_{table}")
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::capture;
 use super::failure::{Told, damaged};
 use super::schema::{self, Table};
 use super::service::Installed;
-use super::triggers;
 use crate::model::{ForeignKey, OnGone, TableSpec};
 use crate::node::{Drift, Result};
 
@@ -61,7 +61,7 @@ pub(super) fn our_triggers(db: &Connection, name: &str) -> Result<BTreeMap<Strin
         .prepare_cached("SELECT sql, tbl_name, rowid FROM sqlite_schema WHERE type = 'trigger' AND name = ?1")
         .told(|| "reading the triggers")?;
     for kind in KINDS {
-        let trigger = triggers::trigger_name(kind, name);
+        let trigger = capture::trigger_name(kind, name);
         let mut rows = statement.query([&trigger]).told(|| "reading the triggers")?;
         if let Some(row) = rows.next().told(|| "reading the triggers")? {
             let read =
@@ -98,7 +98,7 @@ pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<
     let user_triggers = schema::user_triggers(db, &table.name).told(doing)?;
     // A trigger that went to another table when this one was renamed away records nothing here.
     let ours = our_triggers(db, &spec.name)?.into_iter().filter(|(_, trigger)| trigger.table == table.name);
-    let history = Table::read(db, &super::capture::history_name(&spec.name)).told(doing)?;
+    let history = Table::read(db, &super::install::history_name(&spec.name)).told(doing)?;
     Ok(Shape {
         columns: table
             .columns

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, Statement, params};
 
-use super::capture::{self, history_name, last_id};
 use super::failure::{Told, damaged, unfit};
+use super::install::{self, history_name, last_id};
 use super::plan::Plan;
 use super::{quote, service, types, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Value};
@@ -345,10 +345,10 @@ pub(super) fn purge(
             )
             .told(doing)?;
         if last_goes {
-            capture::keep_number(db, &spec.name, last)?;
+            install::keep_number(db, &spec.name, last)?;
             gone += 1;
         }
-        capture::clear_guard(db, &spec.name)?;
+        install::clear_guard(db, &spec.name)?;
         db.execute(
             "INSERT INTO concord_purged (name, cut) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET cut = excluded.cut",
             [&spec.name, &through.to_string()],

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::capture::{self, history_name, keep_number, last_id};
 use super::failure::Told;
+use super::install::{self, history_name, keep_number, last_id};
 use super::service;
 use crate::model::{Cut, time};
 use crate::node::{Error, ErrorKind, NOT_INSTALLED, Result};
@@ -66,7 +66,7 @@ pub(super) fn forget(db: &Connection, node: &str) -> Result<()> {
 
 /// See [`crate::node::Node::renew`].
 pub(super) fn renew(db: &Connection, positions: &[(String, String, Cut)]) -> Result<()> {
-    capture::reset_all(db)?;
+    install::reset_all(db)?;
     for name in service::installed(db)?.keys() {
         // Nobody writes a million entries a second for long, so this is above whatever a former life has given out.
         let last = last_id(db, &history_name(name))?.max(time::now());

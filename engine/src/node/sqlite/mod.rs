@@ -13,6 +13,8 @@ mod connect;
 mod drift;
 mod failure;
 mod history;
+mod install;
+mod journal;
 mod loading;
 mod obstacles;
 mod plan;
@@ -20,7 +22,6 @@ mod quote;
 mod scan;
 mod schema;
 mod service;
-mod triggers;
 mod types;
 mod unique;
 mod walk;
@@ -141,7 +142,7 @@ impl Sqlite {
         let drifted = self.drifted(specs, self.version)?;
         let mut next_marks = Vec::with_capacity(specs.len());
         for spec in specs {
-            match capture::last_id(&self.db, &capture::history_name(&spec.name)) {
+            match install::last_id(&self.db, &install::history_name(&spec.name)) {
                 Ok(last) => next_marks.push((spec.index, last + 1)),
                 // A table without a history is among the drifted.
                 Err(error) if error.kind == ErrorKind::Drift => {}
@@ -197,8 +198,8 @@ impl Sqlite {
         self.defer_references()?;
         self.last_before.clear();
         for spec in specs {
-            self.last_before.insert(spec.index, capture::last_id(&self.db, &capture::history_name(&spec.name))?);
-            capture::clear_guard(&self.db, &spec.name)?;
+            self.last_before.insert(spec.index, install::last_id(&self.db, &install::history_name(&spec.name))?);
+            install::clear_guard(&self.db, &spec.name)?;
         }
         Ok(())
     }
@@ -270,13 +271,13 @@ impl Node for Sqlite {
     }
 
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
-        self.change(|node| capture::install(&node.db, sync, tables))
+        self.change(|node| install::install(&node.db, sync, tables))
     }
 
     async fn uninstall(&mut self) -> Result<bool> {
         // A statement that was not finished would keep the file in its journal mode.
         self.db.flush_prepared_statement_cache();
-        self.change(|node| capture::uninstall(&node.db))
+        self.change(|node| install::uninstall(&node.db))
     }
 
     async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
@@ -290,7 +291,7 @@ impl Node for Sqlite {
     }
 
     async fn reset(&mut self) -> Result<()> {
-        self.change(|node| capture::reset(&node.db))
+        self.change(|node| install::reset(&node.db))
     }
 
     async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
@@ -548,7 +549,7 @@ impl Node for Sqlite {
     }
 
     async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], _: bool) -> Result<()> {
-        self.run(|node| service::record(&node.db, tables, &node.names, lost))
+        self.run(|node| journal::record(&node.db, tables, &node.names, lost))
     }
 
     async fn advance(&mut self, moves: &[Move]) -> Result<()> {
@@ -607,14 +608,14 @@ impl Node for Sqlite {
     async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
         self.run(|node| {
             let Some(state) = service::read(&node.db)? else { return Ok(0) };
-            service::journalled(&node.db, tables, &state.nodes)
+            journal::journalled(&node.db, tables, &state.nodes)
         })
     }
 
     async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {
         self.run(|node| {
             let Some(state) = service::read(&node.db)? else { return Ok(Vec::new()) };
-            service::journal(&node.db, tables, &state.nodes, sought, limit)
+            journal::journal(&node.db, tables, &state.nodes, sought, limit)
         })
     }
 
@@ -622,7 +623,7 @@ impl Node for Sqlite {
         calls::patiently(calls::LITTLE_PATIENCE, || {
             self.run(|node| {
                 node.give_up();
-                let gone = service::forget(&node.db, before, most)?;
+                let gone = journal::trim(&node.db, before, most)?;
                 if gone > 0 {
                     node.commits = node.commits.wrapping_add(1);
                 }

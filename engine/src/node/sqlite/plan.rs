@@ -2,10 +2,10 @@
 
 use rusqlite::Connection;
 
-use super::capture::history_name;
 use super::failure::Told;
+use super::install::history_name;
 use super::schema::{self, Index, Table};
-use super::{quote, triggers};
+use super::{capture, quote};
 use crate::model::TableSpec;
 use crate::node::{Error, ErrorKind, Result};
 
@@ -129,7 +129,7 @@ impl Plan {
         };
         let entry_keys = spec.key_columns().map(|column| format!("key_{}", column.name)).collect::<Vec<_>>();
         let keys = quote::names(entry_keys.iter().map(String::as_str));
-        let mut entry_columns = format!("{}, {keys}", quote::names(triggers::FIXED));
+        let mut entry_columns = format!("{}, {keys}", quote::names(capture::FIXED));
         if !spec.images.is_empty() {
             let named = |prefix: &'static str| spec.image_columns().map(move |c| format!("{prefix}{}", c.name));
             let images: Vec<_> = named("old_").chain(named("new_")).collect();

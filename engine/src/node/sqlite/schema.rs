@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::{Told, failure};
 use super::types::{self, Affinity};
-use super::{capture, quote};
+use super::{install, quote};
 use crate::model::{ForeignKey, OnGone, Unique};
 use crate::node::{Catalogue, CatalogueColumn, Numbered, Result};
 
@@ -215,7 +215,7 @@ pub(super) fn user_triggers(db: &Connection, table: &str) -> rusqlite::Result<Ve
          WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE ORDER BY name",
     )?
     .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)))?
-    .filter(|found| !matches!(found, Ok((name, sql, _)) if capture::is_ours(name, sql)))
+    .filter(|found| !matches!(found, Ok((name, sql, _)) if install::is_ours(name, sql)))
     .collect()
 }
 
@@ -325,7 +325,7 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
 fn refusals(db: &Connection, table: &Table) -> Vec<String> {
     let name = &table.name;
     let lower = name.to_ascii_lowercase();
-    if lower.starts_with("sqlite_") || capture::is_service_table(&lower) {
+    if lower.starts_with("sqlite_") || install::is_service_table(&lower) {
         return vec![format!("`{name}` belongs to SQLite or to Concord itself; leave it out")];
     }
     match table.kind.as_str() {

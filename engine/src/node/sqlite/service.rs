@@ -1,20 +1,19 @@
-//! The service tables: what is installed, positions, what waits, the journal.
+//! The service tables: what is installed, positions, what waits.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row as DbRow, params};
 use serde_json::Value as Document;
 use tracing::warn;
 
-use super::capture::refuse_newer;
 use super::drift::Shape;
 use super::failure::{Told, damaged};
+use super::install::refuse_newer;
 use crate::model::{
-    Column, Cut, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
+    Column, Cut, Key, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
     key_value_from_json, key_value_to_json, value_from_json, write_json,
 };
-use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sought, Sync};
+use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
 
 /// Name and definition of each service table. No definition may need a newer SQLite than the users' programs have.
 pub(super) const TABLES: [(&str, &str); 8] = [
@@ -288,14 +287,14 @@ pub(super) fn advance(db: &Connection, moves: &[Move]) -> Result<()> {
 // ---- rows and keys as text ----
 
 /// Values as a JSON array.
-fn written(values: &[Value]) -> String {
+pub(super) fn written(values: &[Value]) -> String {
     let mut out = Vec::new();
     write_json(values, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
 /// A key as text, the same for keys that are equal: a decimal may be spelled in several ways.
-fn written_key(spec: &TableSpec, key: &[Value]) -> String {
+pub(super) fn written_key(spec: &TableSpec, key: &[Value]) -> String {
     let plain = |(column, value): (&Column, &Value)| match value {
         Value::Decimal(decimal) if decimal.is_finite() => Document::from(super::types::plain(decimal)),
         value => key_value_to_json(&column.ty, value),
@@ -304,7 +303,7 @@ fn written_key(spec: &TableSpec, key: &[Value]) -> String {
 }
 
 /// The inverse of [`written_key`].
-fn key_from(spec: &TableSpec, text: &str) -> Result<Key> {
+pub(super) fn key_from(spec: &TableSpec, text: &str) -> Result<Key> {
     let key: Option<Key> = match serde_json::from_str(text) {
         Ok(Document::Array(cells)) if cells.len() == spec.key.len() => {
             spec.key_columns().zip(&cells).map(|(column, cell)| key_value_from_json(&column.ty, cell)).collect()
@@ -319,7 +318,7 @@ fn unreadable() -> Error {
 }
 
 /// The inverse of [`written`]; `types` in order, [`Type::Any`] beyond them.
-fn values(text: &str, types: &[&Type]) -> Result<Row> {
+pub(super) fn values(text: &str, types: &[&Type]) -> Result<Row> {
     let Ok(Document::Array(documents)) = serde_json::from_str(text) else { return Err(unreadable()) };
     let value = |(at, document): (usize, &Document)| {
         let ty = types.get(at).copied().unwrap_or(&Type::Any);
@@ -329,7 +328,7 @@ fn values(text: &str, types: &[&Type]) -> Result<Row> {
 }
 
 /// The types of the shared row, as far as this node's columns tell them.
-fn shared_types(spec: &TableSpec) -> Vec<&Type> {
+pub(super) fn shared_types(spec: &TableSpec) -> Vec<&Type> {
     let width = spec.columns.iter().map(|column| column.shared + 1).max().unwrap_or(0);
     let mut types = vec![&Type::Any; width];
     for column in &spec.columns {
@@ -338,7 +337,7 @@ fn shared_types(spec: &TableSpec) -> Vec<&Type> {
     types
 }
 
-fn node_named(names: &[String], name: &str) -> Option<NodeId> {
+pub(super) fn node_named(names: &[String], name: &str) -> Option<NodeId> {
     names.iter().position(|known| known == name).map(|at| NodeId(at as u16))
 }
 
@@ -361,7 +360,7 @@ pub(super) fn vector_text(vector: &Vector, names: &[String]) -> Result<String> {
     Ok(vector.write(names))
 }
 
-fn spec_at(specs: &[TableSpec], index: usize) -> Result<&TableSpec> {
+pub(super) fn spec_at(specs: &[TableSpec], index: usize) -> Result<&TableSpec> {
     specs.iter().find(|spec| spec.index == index).ok_or_else(|| damaged("a row belongs to a table that is not synced"))
 }
 
@@ -451,126 +450,4 @@ pub(super) fn unpark(db: &Connection, spec: &TableSpec, keys: &[&Key]) -> Result
         write.execute([&spec.name, &written_key(spec, key)]).told(doing)?;
     }
     Ok(())
-}
-
-// ---- the journal ----
-
-pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], lost: &[&Lost]) -> Result<()> {
-    let doing = || "writing the journal";
-    let mut write = db
-        .prepare_cached(
-            "INSERT INTO concord_journal
-                 (id, name, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
-        )
-        .told(doing)?;
-    for lost in lost {
-        let spec = spec_at(specs, lost.table)?;
-        write
-            .execute(params![
-                lost.id,
-                spec.name,
-                written_key(spec, &lost.key),
-                lost.decided,
-                name_of(names, lost.winner)?,
-                lost.winner_time,
-                lost.winner_row.as_deref().map(|row| written(row)),
-                name_of(names, lost.loser)?,
-                lost.loser_time,
-                lost.loser_row.as_deref().map(|row| written(row)),
-                lost.reason,
-            ])
-            .told(doing)?;
-    }
-    Ok(())
-}
-
-/// What can be told: conflicts of tables or nodes that have left the sync cannot.
-const TOLD: &str = "concord_journal WHERE name IN (SELECT value FROM json_each(?1)) \
-                    AND winner IN (SELECT value FROM json_each(?2)) AND loser IN (SELECT value FROM json_each(?2))";
-
-/// The parameters of [`TOLD`].
-fn told(specs: &[TableSpec], names: &[String]) -> [String; 2] {
-    let tables: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    [Document::from(tables).to_string(), Document::from(names.to_vec()).to_string()]
-}
-
-/// See [`crate::node::Node::journalled`].
-pub(super) fn journalled(db: &Connection, specs: &[TableSpec], names: &[String]) -> Result<u64> {
-    db.prepare_cached(&format!("SELECT count(*) FROM {TOLD}"))
-        .and_then(|mut statement| statement.query_row(told(specs, names), |row| row.get::<_, i64>(0)))
-        .map(i64::cast_unsigned)
-        .told(|| "counting the journal")
-}
-
-/// See [`crate::node::Node::forget`].
-pub(super) fn forget(db: &Connection, before: i64, most: usize) -> Result<u64> {
-    let doing = || "clearing the journal";
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    // Asked first, since a delete takes the write lock also where there is nothing to delete.
-    let any: bool = db
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM concord_journal WHERE decided < ?1)")
-        .and_then(|mut statement| statement.query_row([before], |row| row.get(0)))
-        .told(doing)?;
-    if !any {
-        return Ok(0);
-    }
-    let gone = db
-        .prepare_cached(
-            "DELETE FROM concord_journal WHERE rowid IN \
-                 (SELECT rowid FROM concord_journal WHERE decided < ?1 ORDER BY decided LIMIT ?2)",
-        )
-        .and_then(|mut statement| statement.execute([before, most]))
-        .told(doing)?;
-    Ok(gone as u64)
-}
-
-/// The journal, or what is sought in it, newest first.
-pub(super) fn journal(
-    db: &Connection,
-    specs: &[TableSpec],
-    names: &[String],
-    sought: Sought<'_>,
-    limit: usize,
-) -> Result<Vec<Lost>> {
-    let doing = || "reading the journal";
-    let (wanted, text) = match (sought, specs) {
-        (Sought::Key(key), [spec]) => (" AND key = ?4", written_key(spec, key)),
-        (Sought::Id(begins), _) => (" AND substr(id, 1, length(?4)) = ?4", begins.to_owned()),
-        _ => (" AND ?4 IS NOT NULL", String::new()),
-    };
-    let mut statement = db
-        .prepare_cached(&format!(
-            "SELECT name, id, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason
-             FROM {TOLD}{wanted} ORDER BY decided DESC, rowid DESC LIMIT ?3"
-        ))
-        .told(doing)?;
-    let [tables, nodes] = told(specs, names);
-    let limit = if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(i64::MAX) };
-    let mut rows = statement.query(params![tables, nodes, limit, text]).told(doing)?;
-    let mut journal = Vec::new();
-    while let Some(row) = rows.next().told(doing)? {
-        let text = |at| row.get::<_, String>(at).told(doing);
-        let spec = row.get::<_, String>(0).map(|name| specs.iter().find(|spec| spec.name == name)).told(doing)?;
-        let nodes = (node_named(names, &text(4)?), node_named(names, &text(7)?));
-        let (Some(spec), (Some(winner), Some(loser))) = (spec, nodes) else { continue };
-        let content = |at| -> Result<Option<Arc<Row>>> {
-            let content: Option<String> = row.get(at).told(doing)?;
-            content.map(|content| values(&content, &shared_types(spec)).map(Arc::new)).transpose()
-        };
-        journal.push(Lost {
-            id: text(1)?,
-            table: spec.index,
-            key: key_from(spec, &text(2)?)?,
-            decided: row.get(3).told(doing)?,
-            winner,
-            winner_time: row.get(5).told(doing)?,
-            winner_row: content(6)?,
-            loser,
-            loser_time: row.get(8).told(doing)?,
-            loser_row: content(9)?,
-            reason: text(10)?,
-        });
-    }
-    Ok(journal)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Row as DbRow, params};
 use serde_json::Value as Document;
 
-use super::capture::history_name;
 use super::failure::Told;
+use super::install::history_name;
 use super::quote;
 use crate::model::{EntryId, TableSpec};
 use crate::node::Result;

@@ -145,7 +145,7 @@ impl Session {
             let (mut after, mut limit) = (None, PROBE);
             loop {
                 self.look().await?;
-                fault::point("load-compare").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+                fault::point("load-compare").await?;
                 let walked = self.walk(leg.table, leg.walker, after.as_ref(), limit).await?;
                 let Some((last, _)) = walked.last() else { break };
                 after = Some(last.clone());

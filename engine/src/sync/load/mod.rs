@@ -8,14 +8,15 @@
 mod ahead;
 mod compare;
 mod condition;
+mod leftovers;
 mod portion;
 mod progress;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tracing::{debug, info};
+use tracing::debug;
 
 use self::ahead::Reader;
 use self::condition::Condition;
@@ -25,12 +26,13 @@ use self::progress::Progress;
 use super::attendance::Away;
 use super::cycle::Cycle;
 use super::order;
+use super::schedule::Schedule;
 use super::session::{Session, Stopped, Summary};
 use super::settle::Rule;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, ParkedCode, TableSpec};
-use crate::node::{self, Node};
+use crate::node;
 
 /// Rows of a part at most.
 const ROWS: usize = 20_000;
@@ -171,6 +173,7 @@ impl Session {
             return Ok(loaded);
         }
         load.since = self.clocks().await?;
+        self.schedule = Schedule::default();
         loaded.sync = self.carry().await?;
         self.everybody_but(&absent)?;
         let mut progress = Progress::new(self, options).await?;
@@ -206,6 +209,8 @@ impl Session {
         self.try_again(&load, &mut deferred, &mut loaded).await?;
         self.hand_over(&load, deferred, &mut loaded).await?;
         progress.end(self).await?;
+        // What was copied is in no history that would tell that rows which wait may depend on it.
+        self.schedule = Schedule::default();
         let last = self.carry().await?;
         loaded.sync.extend(last);
         loaded.away = self.away();
@@ -214,11 +219,7 @@ impl Session {
     }
 
     fn preferred(&self, options: &LoadOptions) -> Result<Option<NodeId>> {
-        let Some(name) = &options.prefer else { return Ok(None) };
-        match self.names.iter().position(|known| known == name) {
-            Some(at) => Ok(Some(NodeId(at as u16))),
-            None => Err(Error::Usage(format!("no node is called `{name}`; there are {}", self.names.join(", ")))),
-        }
+        options.prefer.as_deref().map(|name| self.node_called(name)).transpose()
     }
 
     /// Fails unless all nodes are there, or are among those that are let back in.
@@ -235,12 +236,7 @@ impl Session {
 
     /// Which tables are gone through where: tables that others refer to first, and nodes in the order of the file.
     fn plan_load(&self, options: &LoadOptions, prefer: Option<NodeId>) -> Result<Load> {
-        for name in &options.tables {
-            if !self.tables.iter().any(|table| table.name == *name) {
-                let known: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
-                return Err(Error::Usage(format!("no table is called `{name}`; there are {}", known.join(", "))));
-            }
-        }
+        options.tables.iter().try_for_each(|name| self.table_called(name).map(drop))?;
         let chosen = |table: &str| options.tables.is_empty() || options.tables.iter().any(|name| name == table);
         let mut conditions = HashMap::new();
         for table in self.tables.iter().filter(|table| chosen(&table.name) && !table.compared) {
@@ -398,7 +394,7 @@ impl Session {
         for attempt in 1.. {
             let cycle = self.cycle_with(portion).await?;
             self.everybody_but(&[])?;
-            fault::point("load-part").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+            fault::point("load-part").await?;
             let outcome = portion.as_mut().and_then(|portion| portion.outcome.take());
             match (outcome, &cycle) {
                 (_, Cycle { failed: Some(why), .. }) if attempt >= ATTEMPTS => return Err(Error::Stopped(why.clone())),
@@ -438,89 +434,6 @@ impl Session {
                 None => table.nodes.push(LoadedNode { node: name.clone(), copied, replaced }),
             }
         }
-    }
-
-    /// Tries rows that could not be written once more, for as long as that helps: a row that they refer to may have come.
-    async fn try_again(&mut self, load: &Load, deferred: &mut Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
-        loop {
-            // Several nodes may have refused the same row.
-            let mut known = HashSet::new();
-            deferred.retain(|row| known.insert((row.table, row.key.clone())));
-            let before = deferred.len();
-            if before == 0 {
-                return Ok(());
-            }
-            let mut left: Vec<Deferred> = Vec::new();
-            let mut all = std::mem::take(deferred);
-            all.sort_by_key(|row| load.legs.iter().position(|leg| leg.table == row.table));
-            while let Some(first) = all.first() {
-                let table = first.table;
-                let end = all.iter().take(ROWS).position(|row| row.table != table).unwrap_or(all.len().min(ROWS));
-                let part: Vec<Deferred> = all.drain(..end).collect();
-                let holders: HashMap<&Key, NodeId> = part.iter().map(|row| (&row.key, row.holder)).collect();
-                let walker = part[0].holder;
-                let mut portion = Some(Portion {
-                    table,
-                    walker,
-                    rule: load.rule(self, table),
-                    condition: None,
-                    stretch: None,
-                    again: part.iter().map(|row| row.key.clone()).collect(),
-                    empty: Vec::new(),
-                    reader: None,
-                    outcome: None,
-                });
-                let Some((weighed, refused)) = self.weighed(&mut portion).await? else {
-                    left.extend(part);
-                    continue;
-                };
-                self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
-                let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
-                // What users are changing now is the sync's.
-                let refused = refused.into_iter().filter(|(.., reason)| reason.code != ParkedCode::Busy);
-                left.extend(refused.map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
-                left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred {
-                    table,
-                    key: key.clone(),
-                    holder: *at,
-                }));
-            }
-            let kinds: HashSet<(usize, &Key)> = left.iter().map(|row| (row.table, &row.key)).collect();
-            let stuck = kinds.len() >= before;
-            *deferred = left;
-            if stuck {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
-    /// is not taken, and is tried again like any other. It counts as made when the load began: what users have done since to
-    /// the same key elsewhere is later.
-    async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
-        let mut by_node: HashMap<NodeId, Vec<(usize, Key)>> = HashMap::new();
-        let mut seen = HashSet::new();
-        for row in deferred {
-            let rows = by_node.entry(row.holder).or_default();
-            if seen.insert((row.table, row.key.clone())) {
-                let name = &self.tables[row.table].name;
-                if let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) {
-                    table.waiting += 1;
-                }
-                rows.push((row.table, row.key));
-            }
-        }
-        for (node, rows) in by_node {
-            info!(node = %self.names[node.index()], rows = rows.len(), "Rows that cannot be copied wait.");
-            let specs = Session::specs(&self.tables, node);
-            let member = &mut self.members[node.index()];
-            let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
-            if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
-                writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
-                return Err(Error::at(&member.name, "handing rows over to the sync")(error));
-            }
-        }
-        Ok(())
     }
 
     /// What the clocks of all nodes show.
@@ -564,21 +477,6 @@ impl Session {
         let table = self.tables[leg.table].name.clone();
         Stage { table, node: self.names[leg.walker.index()].clone(), comparing, rows: 0, total }
     }
-}
-
-async fn touch(
-    node: &mut dyn Node,
-    specs: &[TableSpec],
-    rows: &[(usize, Key)],
-    since: Option<i64>,
-) -> node::Result<()> {
-    node.begin_apply(specs).await?;
-    for (table, key) in rows {
-        if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
-            node.touch(spec, key, since).await?;
-        }
-    }
-    node.commit().await
 }
 
 impl Loaded {

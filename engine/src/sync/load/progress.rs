@@ -86,7 +86,8 @@ impl Progress {
         let member = &mut session.members[leg.walker.index()];
         let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
         node.set_progress(Some(&text)).await.map_err(Error::at(&member.name, "remembering how far the load is"))?;
-        fault::point("load-remembered").await.map_err(|fault| Error::Stopped(fault.to_string()))
+        fault::point("load-remembered").await?;
+        Ok(())
     }
 
     /// Nothing is to be gone on with.

@@ -404,7 +404,7 @@ impl Plan {
         } else if !self.stopped.is_empty()
             || !self.away.is_empty()
             || self.counts.iter().any(|counts| counts.wait + counts.retry > 0)
-            || self.compared.iter().any(|table| table.undecided + table.waiting > 0 || table.skipped.is_some())
+            || self.compared.iter().any(|table| table.undecided > 0 || table.skipped.is_some())
         {
             crate::error::ATTENTION
         } else {

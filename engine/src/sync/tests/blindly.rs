@@ -227,8 +227,8 @@ fn nothing_is_lost_where_one_fails_in_between() {
 /// Updates are not carried, so whoever deletes a row does not know what others have made of it.
 #[test]
 fn a_delete_keeps_what_it_takes_unread() {
-    for (operations, count) in [("[\"insert\", \"delete\"]", 2), ("[\"insert\", \"delete\"]", 3)] {
-        let case = Case::new(count, "\"latest-wins\"", &format!("operations = {operations}"));
+    for count in [2, 3] {
+        let case = Case::new(count, "\"latest-wins\"", "operations = [\"insert\", \"delete\"]");
         case.write(0, Some(1));
         case.sync();
         case.write(1, Some(2));

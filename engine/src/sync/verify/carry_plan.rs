@@ -6,7 +6,7 @@ use super::super::session::Session;
 use super::mend::Mend;
 use super::plan::PlanReader;
 use super::report::Left;
-use super::{MENDS_LIMIT, Verified, VerifiedTable, compared, look};
+use super::{MENDS_LIMIT, Verified, VerifiedTable, all_if_none, comparable_nodes, look};
 use crate::error::{Error, Result};
 use crate::model::{Key, Value};
 
@@ -18,7 +18,7 @@ impl Session {
     /// before anything is written. Rows that are not any more what the plan was made of are left alone.
     pub async fn carry_out_plan(&mut self, path: &Path, limit: usize) -> Result<Verified> {
         self.prepare_any().await?;
-        self.agree_on_compared().await?;
+        self.agree_on_compared().await;
         if self.members.iter().any(|member| member.node.is_none()) {
             return Err(self.unreachable());
         }
@@ -32,7 +32,7 @@ impl Session {
             }
         }
         let mut plan = PlanReader::open(path, &self.config.name, &self.names)?;
-        let mut verified = Verified::default();
+        let (mut verified, limit) = (Verified::default(), all_if_none(limit));
         let (mut group, mut weight): ((usize, Vec<Mend>), usize) = ((0, Vec::new()), 0);
         loop {
             let next = plan.next(&self.tables, &self.names)?;
@@ -70,7 +70,7 @@ impl Session {
         report.differences += mends.len() as u64;
         for _ in 0..ATTEMPTS {
             let opened = self.open_for(table).await?;
-            let nodes = compared(&self.tables[table], &opened);
+            let nodes = comparable_nodes(&self.tables[table], &opened);
             self.close().await;
             let opened = match nodes.as_deref() {
                 Some(nodes) if nodes.len() == self.members.len() => self.open_together(table, nodes).await?,

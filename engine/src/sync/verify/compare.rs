@@ -62,6 +62,20 @@ pub struct Allowed {
     pub differing: u64,
 }
 
+impl Allowed {
+    pub fn add(&mut self, other: Allowed) {
+        self.missing += other.missing;
+        self.extra += other.extra;
+        self.differing += other.differing;
+    }
+
+    pub fn subtract(&mut self, other: Allowed) {
+        self.missing -= other.missing;
+        self.extra -= other.extra;
+        self.differing -= other.differing;
+    }
+}
+
 /// How the rows of a key differ, if they do other than the table's operations allow.
 pub fn compare(
     table: &Table,

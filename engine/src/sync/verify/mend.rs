@@ -11,7 +11,7 @@ use super::super::session::{Carried, Session};
 use super::super::settle::{self, Rule, Settlement};
 use super::super::table::Table;
 use super::compare::{Difference, Standing};
-use super::report::Left;
+use super::report::{Counted, Left};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, ParkedCode, Row};
@@ -30,6 +30,8 @@ pub struct Mend {
     pub settlement: Settlement,
     /// Whether another row was as good and lost by the table's policy alone, without a journal that would tell.
     pub disputed: bool,
+    /// As what the key was counted, if it was compared just now.
+    pub counted: Counted,
 }
 
 /// What became of rows that were to be written.
@@ -40,7 +42,7 @@ pub struct Done {
     /// Of these, keys that the table's policy alone decided.
     pub disputed: u64,
     pub carried: Vec<Carried>,
-    pub left: Vec<(Key, Left, NodeId, String)>,
+    pub left: Vec<(Mend, Left, NodeId, String)>,
 }
 
 /// How a difference is mended; otherwise why nobody can tell.
@@ -86,7 +88,7 @@ pub fn mend(
         ));
     }
     let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
-    Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed })
+    Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed, counted: Counted::default() })
 }
 
 /// Whose row is taken; the row, where it is made of those of several nodes; and whether it was disputed.
@@ -142,7 +144,7 @@ impl Session {
     /// Writes rows of a table where those stand that were read in the snapshots that `opened` tells of. A row that somebody has
     /// changed since stays as it is, and so does all of a node to which another engine has brought something since.
     pub(super) async fn mend(&mut self, table: usize, opened: &Opened, mends: Vec<Mend>) -> Result<Done> {
-        fault::point("verify-mend").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+        fault::point("verify-mend").await?;
         let compared = self.tables[table].compared;
         let mut left: HashMap<usize, (Left, NodeId, String)> = HashMap::new();
         let mut carried = Vec::new();
@@ -197,6 +199,7 @@ impl Session {
                 Ok(applied) => {
                     let (written, deleted) = (applied.written, applied.deleted);
                     if written + deleted > 0 {
+                        self.schedule.touch(&self.tables, node, &self.tables[table]);
                         carried.push(Carried { node: member.name.clone(), written, deleted });
                     }
                     let refused: HashMap<&Key, _> = applied.left.iter().map(|(_, key, reason)| (key, reason)).collect();
@@ -212,7 +215,8 @@ impl Session {
                 }
                 Err(error) => {
                     member.prepared &= error.kind != crate::node::ErrorKind::Drift;
-                    failed = failed.or_else(|| Some(Error::at(&member.name, "mending rows")(error)));
+                    let doing = format!("mending rows of `{}`", self.tables[table].name);
+                    failed = failed.or_else(|| Some(Error::at(&member.name, doing)(error)));
                 }
             }
         }
@@ -222,11 +226,11 @@ impl Session {
         let mended = (mends.len() - left.len()) as u64;
         let disputed =
             mends.iter().enumerate().filter(|(at, mend)| mend.disputed && !left.contains_key(at)).count() as u64;
-        let mut left: Vec<(usize, (Left, NodeId, String))> = left.into_iter().collect();
-        left.sort_by_key(|(at, _)| *at);
-        let told =
-            |(at, (because, node, why)): (usize, (Left, NodeId, String))| (mends[at].key.clone(), because, node, why);
-        Ok(Done { mended, disputed, carried, left: left.into_iter().map(told).collect() })
+        let told = |(at, mend): (usize, Mend)| {
+            left.remove(&at).map(|(because, node, why): (Left, NodeId, String)| (mend, because, node, why))
+        };
+        let left = mends.into_iter().enumerate().filter_map(told).collect();
+        Ok(Done { mended, disputed, carried, left })
     }
 
     /// What a node at which a row stood, or none, has to do to have this row, or none; otherwise why it cannot have it.

@@ -20,7 +20,7 @@ impl Session {
         takers: Vec<(NodeId, T)>,
         progress: &Arc<AtomicU64>,
     ) -> Result<Vec<T>> {
-        fault::point("verify-pass").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
+        fault::point("verify-pass").await?;
         let mut reading = Vec::with_capacity(takers.len());
         for (id, mut taker) in takers {
             let member = &mut self.members[id.index()];

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use super::super::settle::Settlement;
 use super::super::table::Table;
 use super::mend::Mend;
+use super::report::Counted;
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, Row, Type, Value, value_from_json, value_to_json};
 
@@ -208,7 +209,7 @@ fn mend(table: &Table, names: &[String], line: &Line) -> std::result::Result<Men
         return Err(format!("`write` names {}, and `read` does not tell what stood there", names[node.index()]));
     }
     let settlement = Settlement { winner: node(&line.from)?, reason: line.why.clone() };
-    Ok(Mend { key, read, write, settlement, disputed: false })
+    Ok(Mend { key, read, write, settlement, disputed: false, counted: Counted::default() })
 }
 
 /// A row of the columns that live at a node, all of them.

@@ -11,7 +11,7 @@ use super::super::status::key_document;
 use super::super::table::Table;
 use super::compare::{Allowed, Difference, Standing};
 use super::mend::{Done, Mend};
-use crate::model::{Key, value_to_json};
+use crate::model::{Key, NodeId, value_to_json};
 
 /// What a comparison has found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -103,7 +103,23 @@ pub struct LeftAlone {
     pub why: String,
 }
 
+/// As what one key was counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    kinds: Vec<(NodeId, &'static str)>,
+    allowed: Allowed,
+}
+
 impl VerifiedNode {
+    fn counter(&mut self, kind: &str) -> &mut u64 {
+        match kind {
+            "missing" => &mut self.missing,
+            "extra" => &mut self.extra,
+            "differing" => &mut self.differing,
+            _ => &mut self.unreadable,
+        }
+    }
+
     pub fn new(node: &str, rows: u64) -> VerifiedNode {
         VerifiedNode { node: node.to_owned(), rows, ..VerifiedNode::default() }
     }
@@ -120,9 +136,17 @@ impl VerifiedTable {
         *self = VerifiedTable { table, mended, disputed, carried, differences: mended, ..VerifiedTable::default() };
     }
 
-    /// Counts a difference; tells it while there are fewer than `limit`.
-    pub fn add(&mut self, table: &Table, names: &[String], difference: &Difference, limit: usize) {
+    /// Counts a difference, and what of its key was allowed; tells it while there are fewer than `limit`.
+    pub fn add(
+        &mut self,
+        table: &Table,
+        names: &[String],
+        difference: &Difference,
+        allowed: Allowed,
+        limit: usize,
+    ) -> Counted {
         self.differences += 1;
+        let mut counted = Counted { kinds: Vec::new(), allowed };
         let name = |at: usize| names[at].as_str();
         let kinds = [
             ("missing", &difference.missing),
@@ -134,21 +158,17 @@ impl VerifiedTable {
         for (kind, at) in kinds {
             for node in at {
                 nodes.insert(name(node.index()).to_owned(), kind);
-                let Some(line) = self.nodes.iter_mut().find(|line| line.node == name(node.index())) else { continue };
-                *match kind {
-                    "missing" => &mut line.missing,
-                    "extra" => &mut line.extra,
-                    "differing" => &mut line.differing,
-                    _ => &mut line.unreadable,
-                } += 1;
+                counted.kinds.push((*node, kind));
+                let line = self.nodes.iter_mut().find(|line| line.node == name(node.index()));
+                line.into_iter().for_each(|line| *line.counter(kind) += 1);
             }
         }
         if self.examples.len() >= limit {
-            return;
+            return counted;
         }
         let mut columns = BTreeMap::new();
         for &column in &difference.columns {
-            let held = |(node, stands): &(crate::model::NodeId, Standing)| {
+            let held = |(node, stands): &(NodeId, Standing)| {
                 let row = stands.row().filter(|_| table.form(*node).is_some_and(|form| form.lens.has(column)))?;
                 Some((name(node.index()).to_owned(), value_to_json(&row[column])))
             };
@@ -159,6 +179,19 @@ impl VerifiedTable {
             _ => None,
         });
         self.examples.push(Example { key: key_document(&difference.key), nodes, columns, unreadable: odd.collect() });
+        counted
+    }
+
+    /// Undoes what [`VerifiedTable::add`] did about a key, because it is looked at anew.
+    pub fn take_back(&mut self, key: &Key, counted: &Counted, names: &[String]) {
+        self.differences -= 1;
+        self.allowed.subtract(counted.allowed);
+        for (node, kind) in &counted.kinds {
+            let line = self.nodes.iter_mut().find(|line| line.node == names[node.index()]);
+            line.into_iter().for_each(|line| *line.counter(kind) -= 1);
+        }
+        let key = key_document(key);
+        self.examples.retain(|example| example.key != key);
     }
 
     /// Counts a key that was not mended; tells it while there are fewer than `limit`.
@@ -187,8 +220,8 @@ impl VerifiedTable {
         self.mended += done.mended;
         self.disputed += done.disputed;
         add_carried(&mut self.carried, &done.carried);
-        for (key, because, node, why) in done.left {
-            self.leave(&key, because, Some(names[node.index()].clone()), why, limit);
+        for (mend, because, node, why) in done.left {
+            self.leave(&mend.key, because, Some(names[node.index()].clone()), why, limit);
         }
     }
 

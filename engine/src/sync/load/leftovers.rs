@@ -1,0 +1,117 @@
+//! Rows that could not be copied: they are tried again, and what is left over is handed to the sync.
+
+use std::collections::{HashMap, HashSet};
+
+use tracing::info;
+
+use super::super::session::Session;
+use super::portion::Portion;
+use super::{Deferred, Leg, Load, Loaded, ROWS};
+use crate::error::{Error, Result};
+use crate::model::{Key, NodeId, ParkedCode, TableSpec};
+use crate::node::{self, Node};
+
+impl Session {
+    /// Tries rows that could not be written once more, for as long as that helps: a row that they refer to may have come.
+    pub(super) async fn try_again(
+        &mut self,
+        load: &Load,
+        deferred: &mut Vec<Deferred>,
+        loaded: &mut Loaded,
+    ) -> Result<()> {
+        loop {
+            // Several nodes may have refused the same row.
+            let mut known = HashSet::new();
+            deferred.retain(|row| known.insert((row.table, row.key.clone())));
+            let before = deferred.len();
+            if before == 0 {
+                return Ok(());
+            }
+            let mut left: Vec<Deferred> = Vec::new();
+            let mut all = std::mem::take(deferred);
+            all.sort_by_key(|row| load.legs.iter().position(|leg| leg.table == row.table));
+            while let Some(first) = all.first() {
+                let table = first.table;
+                let end = all.iter().take(ROWS).position(|row| row.table != table).unwrap_or(all.len().min(ROWS));
+                let part: Vec<Deferred> = all.drain(..end).collect();
+                let holders: HashMap<&Key, NodeId> = part.iter().map(|row| (&row.key, row.holder)).collect();
+                let walker = part[0].holder;
+                let mut portion = Some(Portion {
+                    table,
+                    walker,
+                    rule: load.rule(self, table),
+                    condition: None,
+                    stretch: None,
+                    again: part.iter().map(|row| row.key.clone()).collect(),
+                    empty: Vec::new(),
+                    reader: None,
+                    outcome: None,
+                });
+                let Some((weighed, refused)) = self.weighed(&mut portion).await? else {
+                    left.extend(part);
+                    continue;
+                };
+                self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
+                let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
+                // What users are changing now is the sync's.
+                let refused = refused.into_iter().filter(|(.., reason)| reason.code != ParkedCode::Busy);
+                left.extend(refused.map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
+                left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred {
+                    table,
+                    key: key.clone(),
+                    holder: *at,
+                }));
+            }
+            let kinds: HashSet<(usize, &Key)> = left.iter().map(|row| (row.table, &row.key)).collect();
+            let stuck = kinds.len() >= before;
+            *deferred = left;
+            if stuck {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
+    /// is not taken, and is tried again like any other. It counts as made when the load began: what users have done since to
+    /// the same key elsewhere is later.
+    pub(super) async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
+        let mut by_node: HashMap<NodeId, Vec<(usize, Key)>> = HashMap::new();
+        let mut seen = HashSet::new();
+        for row in deferred {
+            let rows = by_node.entry(row.holder).or_default();
+            if seen.insert((row.table, row.key.clone())) {
+                let name = &self.tables[row.table].name;
+                if let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) {
+                    table.waiting += 1;
+                }
+                rows.push((row.table, row.key));
+            }
+        }
+        for (node, rows) in by_node {
+            info!(node = %self.names[node.index()], rows = rows.len(), "Rows that cannot be copied wait.");
+            let specs = Session::specs(&self.tables, node);
+            let member = &mut self.members[node.index()];
+            let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
+            if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
+                writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
+                return Err(Error::at(&member.name, "handing rows over to the sync")(error));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn touch(
+    node: &mut dyn Node,
+    specs: &[TableSpec],
+    rows: &[(usize, Key)],
+    since: Option<i64>,
+) -> node::Result<()> {
+    node.begin_apply(specs).await?;
+    for (table, key) in rows {
+        if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
+            node.touch(spec, key, since).await?;
+        }
+    }
+    node.commit().await
+}
