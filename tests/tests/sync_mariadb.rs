@@ -129,6 +129,37 @@ async fn keys_that_differ_in_blanks_do_not_overwrite_each_other() {
     cluster.holds_at(0, "SELECT n FROM items ORDER BY n", &["1", "5"]).await;
 }
 
+/// The same of letters and accents under a usual collation. Of two that are one key there, the one that came first stands, and the
+/// other waits with both keys in its reason, until one of them is changed or gone.
+#[tokio::test]
+async fn keys_that_are_one_key_there_do_not_overwrite_each_other() {
+    let setup = |kind: Kind| {
+        let collation = if kind == Kind::Mariadb { " COLLATE utf8mb4_general_ci" } else { "" };
+        format!("CREATE TABLE items (code varchar(20){collation} PRIMARY KEY, n integer)")
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.items]").await;
+    cluster.run(0, "INSERT INTO items VALUES ('a', 1), ('b', 2)").await;
+    cluster.settle().await;
+    cluster.run(1, "INSERT INTO items VALUES ('A', 3), ('á', 4), ('c', 5), ('C', 6)").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT code, n FROM items WHERE n < 5 ORDER BY n", &["a|1", "b|2"]).await;
+    cluster.holds_at(0, "SELECT count(*) FROM items WHERE n >= 5", &["1"]).await;
+    let waiting = cluster.waiting().await;
+    assert_eq!(waiting.len(), 3, "{waiting:?}");
+    let reasons = cluster.reasons("a").await;
+    assert!(reasons.iter().any(|reason| reason.contains("the key [\"A\"] is the same as [\"a\"]")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("the key [\"á\"] is the same as [\"a\"]")), "{reasons:?}");
+    // A key that is only written otherwise replaces the former, in both directions.
+    cluster.run(1, "DELETE FROM items WHERE code IN ('á', 'C'); DELETE FROM items WHERE code = 'a'").await;
+    cluster.settle().await;
+    cluster.holds("SELECT code, n FROM items ORDER BY n", &["b|2", "A|3", "c|5"]).await;
+    cluster.run(0, "UPDATE items SET code = 'B' WHERE code = 'b'").await;
+    cluster.settle().await;
+    cluster.run(1, "UPDATE items SET code = 'b' WHERE code = 'B'").await;
+    cluster.settle().await;
+    cluster.holds("SELECT code, n FROM items ORDER BY n", &["b|2", "A|3", "c|5"]).await;
+}
+
 /// Rows of two tables that refer to each other arrive together, and one whose parent is missing waits.
 #[tokio::test]
 async fn rows_that_need_each_other() {
