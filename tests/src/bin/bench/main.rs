@@ -7,6 +7,7 @@ mod carry;
 mod files;
 mod latency;
 mod load;
+mod mariadb;
 mod memory;
 mod place;
 mod raw;
@@ -130,6 +131,7 @@ fn main() {
     runtime.block_on(async {
         Box::pin(carry::run(&mut run)).await;
         Box::pin(files::run(&mut run)).await;
+        Box::pin(mariadb::run(&mut run)).await;
         Box::pin(capture::run(&mut run)).await;
         Box::pin(memory::run(&mut run)).await;
         Box::pin(scale::run(&mut run)).await;
