@@ -9,7 +9,7 @@ use super::settle;
 use super::table::{Form, SharedColumn, Table};
 use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
 use crate::merge::Policy;
-use crate::model::{Column, Domain, NodeId, TableSpec, Type};
+use crate::model::{Column, Domain, Grain, NodeId, TableSpec, Type};
 use crate::node::Catalogue;
 
 /// The shared shape as it is kept beside every installed table, so that it stays what it was while nodes are away.
@@ -20,6 +20,9 @@ struct Kept {
     /// Columns recorded before and after each change.
     #[serde(default)]
     images: Vec<String>,
+    /// To what values are brought, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    grains: Vec<(String, Grain)>,
 }
 
 const NATIVE: &str = "native ";
@@ -45,9 +48,15 @@ impl Table {
     /// The table without any node's form, in the shape that was kept; `None` if the text is not such a shape.
     pub fn from_kept(config: &TableConfig, index: usize, nodes: usize, kept: &str) -> Option<Table> {
         let kept: Kept = serde_json::from_str(kept).ok()?;
-        let columns: Option<Vec<SharedColumn>> =
-            kept.columns.into_iter().map(|(name, ty)| Some(SharedColumn { name, ty: type_of(&ty)? })).collect();
-        let columns = columns?;
+        let columns: Option<Vec<SharedColumn>> = kept
+            .columns
+            .into_iter()
+            .map(|(name, ty)| Some(SharedColumn { name, ty: type_of(&ty)?, grain: None }))
+            .collect();
+        let mut columns = columns?;
+        for (name, grain) in kept.grains {
+            columns.iter_mut().find(|column| column.name == name)?.grain = Some(grain);
+        }
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
         let key: Option<Vec<usize>> = kept.key.iter().map(place).collect();
         let policy = policy(&config.conflict, &columns);
@@ -91,7 +100,8 @@ impl Table {
             Policy::Sum(sums) => names(sums),
             _ => Vec::new(),
         };
-        serde_json::to_string(&Kept { columns, key: names(&self.key), images }).unwrap_or_default()
+        let grains = self.columns.iter().filter_map(|column| Some((column.name.clone(), column.grain?))).collect();
+        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains }).unwrap_or_default()
     }
 
     /// Whether a history made for the shape that was kept cannot serve this one, because its entries lack columns.
@@ -112,8 +122,9 @@ impl Table {
                 problems.push(config.diagnostic(place, message, ""));
             }
         }
-        let columns = shared_columns(config, table, catalogues, &mut problems);
+        let mut columns = shared_columns(config, table, catalogues, &mut problems);
         let key = shared_key(config, table, catalogues, &columns, &mut problems);
+        allow_losses(config, table, catalogues, &key, &mut columns, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -212,7 +223,9 @@ impl Table {
             shape: self.kept(),
             columns,
         };
-        Ok(Form { lens: Lens::new(&spec, self.columns.len()), spec: Arc::new(spec) })
+        let grains = self.columns.iter().enumerate().filter_map(|(place, column)| Some((place, column.grain?)));
+        let lens = Lens::new(&spec, self.columns.len()).with_grains(grains);
+        Ok(Form { lens, spec: Arc::new(spec) })
     }
 
     fn key_names(&self) -> String {
@@ -307,7 +320,7 @@ fn shared_columns(
             }
         }
         match Type::shared(domains) {
-            Ok(ty) => columns.push(SharedColumn { name, ty }),
+            Ok(ty) => columns.push(SharedColumn { name, ty, grain: None }),
             Err(why) => problems.push(config.diagnostic(&table.place, why, "")),
         }
     }
@@ -321,6 +334,48 @@ fn shared_columns(
         }
     }
     columns
+}
+
+/// Finds to what the values of columns are brought of which the file says that they may lose something.
+fn allow_losses(
+    config: &Config,
+    table: &TableConfig,
+    catalogues: &[(NodeId, Catalogue)],
+    key: &[usize],
+    columns: &mut [SharedColumn],
+    problems: &mut Vec<Diagnostic>,
+) {
+    for named in &table.lossy {
+        let place = columns.iter().position(|column| same_name(&column.name, &named.name));
+        let name = &table.name;
+        let (message, help) = match place {
+            None => {
+                (format!("`{name}` has no column `{}`", named.name), "name a column that some nodes keep less exactly")
+            }
+            Some(place) if key.contains(&place) => (
+                format!("`{}` is part of the key of `{name}`: two rows might become one", named.name),
+                "give all nodes the same type for it",
+            ),
+            Some(place) => {
+                let domains = catalogues.iter().filter_map(|(node, catalogue)| {
+                    let here = &table.nodes[node.index()];
+                    let local = here.local(&columns[place].name);
+                    let found = catalogue.columns.iter().find(|column| same_name(&column.name, local));
+                    found.filter(|_| !here.omits(&columns[place].name)).map(|column| &column.domain)
+                });
+                let grain = Grain::common(domains);
+                columns[place].grain = grain;
+                match grain {
+                    Some(_) => continue,
+                    None => (
+                        format!("all nodes keep `{}` of `{name}` alike, so there is nothing to lose", named.name),
+                        "take it out of `lossy`",
+                    ),
+                }
+            }
+        };
+        problems.push(config.diagnostic(&named.place, message, help));
+    }
 }
 
 /// Places of the key in the shared columns; it has to be the same at all nodes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lens::Lens;
 use crate::config::Operations;
 use crate::merge::Policy;
-use crate::model::{NodeId, TableSpec, Type};
+use crate::model::{Grain, NodeId, TableSpec, Type};
 
 /// One table of the sync.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Form {
 pub struct SharedColumn {
     pub name: String,
     pub ty: Type,
+    /// To what values are brought that some nodes keep more exactly than others, where the file allows that.
+    pub grain: Option<Grain>,
 }
 
 impl Table {

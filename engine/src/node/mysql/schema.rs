@@ -104,6 +104,7 @@ impl MySql {
                 column: CatalogueColumn {
                     name,
                     domain: native.domain(),
+                    lacks: native.lacks(),
                     native: native.full,
                     nullable: string(&row, 7)? == "YES",
                     generated,
