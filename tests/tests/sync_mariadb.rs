@@ -107,6 +107,71 @@ async fn what_does_not_fit_waits() {
     assert!(waiting.iter().any(|line| line.contains("[10] unreadable")), "{waiting:?}");
 }
 
+/// What the file allows to lose is brought to what all nodes keep, and never travels back and forth; `check` tells it before.
+#[tokio::test]
+async fn what_may_be_lost_is_rounded_once() {
+    let setup = |kind: Kind| {
+        let columns = match kind {
+            Kind::Mariadb => "price decimal(8,2), at datetime, note varchar(4), r float",
+            _ => "price numeric(12,4), at timestamp, note varchar(10), r double precision",
+        };
+        format!("CREATE TABLE t (id integer PRIMARY KEY, n integer, {columns})")
+    };
+    let strict = "[tables.t]\n";
+    let mut cluster = Cluster::bare(WITH_POSTGRES, setup, strict).await;
+    let told = async |cluster: &Cluster| {
+        let checked = cluster.session().check().await.expect("all are there");
+        assert_eq!(checked.problems, [] as [&str; 0]);
+        let fits = checked.tables[0].fits.iter().filter(|fit| fit.fit != "exact");
+        fits.map(|fit| {
+            format!("{} {}{} {} {}", fit.column, fit.from, fit.to, fit.fit, fit.why.clone().unwrap_or_default())
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&cluster).await,
+        [
+            "price ba waits more than 2 digits after the point, more than 6 digits before the point, NaN and infinities",
+            "at ba waits more than 0 digits of a second, days outside the years 1 to 9999",
+            "note ba waits texts of more than 4 characters",
+            "r ba waits numbers that are not exact as floats of 4 bytes, NaN and infinities",
+        ]
+    );
+    cluster.configure("[tables.t]\nlossy = [\"price\", \"at\", \"note\", \"r\"]\n");
+    assert_eq!(
+        told(&cluster).await,
+        [
+            "price ba lossy rounded to 2 digits after the point; rows wait with more than 6 digits before the point, NaN and infinities",
+            "at ba lossy cut to 0 digits of a second; rows wait with days outside the years 1 to 9999",
+            "note ba lossy cut to 4 characters",
+            "r ba lossy rounded to floats of 4 bytes; rows wait with NaN and infinities",
+        ]
+    );
+    cluster.install().await;
+    cluster.run(1, "INSERT INTO t VALUES (1, 1, 1.2350, '2024-01-01 00:00:00.999', 'longer', 0.1)").await;
+    assert_eq!((cluster.sync().await.waiting, cluster.waiting().await), (0, vec![]));
+    let here = "SELECT id, n, price, at, note FROM t";
+    cluster.holds_at(0, here, &["1|1|1.24|2024-01-01 00:00:00|long"]).await;
+    // Where it is finer it stays, and is taken for the same.
+    cluster.holds_at(1, here, &["1|1|1.2350|2024-01-01 00:00:00.999|longer"]).await;
+    cluster.quiet().await;
+    let verified = cluster.session().verify(&Default::default()).await.expect("all are there");
+    assert_eq!(verified.exit_code(), 0, "{verified:#?}");
+    // A row that is changed elsewhere arrives as it is there.
+    cluster.run(0, "UPDATE t SET n = 2").await;
+    cluster.sync().await;
+    cluster.holds_at(1, here, &["1|2|1.2400|2024-01-01 00:00:00|long"]).await;
+    cluster.quiet().await;
+    // What does not even fit rounded waits.
+    cluster.run(1, "UPDATE t SET price = 1234567.891").await;
+    assert_eq!(cluster.sync().await.waiting, 1);
+    for (columns, why) in [("id", "`id` is part of the key of `t`"), ("n", "all nodes keep `n` of `t` alike")] {
+        cluster.configure(&format!("[tables.t]\nlossy = [\"{columns}\"]\n"));
+        let refused = cluster.try_install().await.expect_err("nothing can be lost there");
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
 /// For MariaDB a key with blanks behind it is the same key; neither row is ever written over the other.
 #[tokio::test]
 async fn keys_that_differ_in_blanks_do_not_overwrite_each_other() {
@@ -127,6 +192,37 @@ async fn keys_that_differ_in_blanks_do_not_overwrite_each_other() {
     cluster.run(1, "DELETE FROM items WHERE code = 'b '").await;
     cluster.settle().await;
     cluster.holds_at(0, "SELECT n FROM items ORDER BY n", &["1", "5"]).await;
+}
+
+/// The same of letters and accents under a usual collation. Of two that are one key there, the one that came first stands, and the
+/// other waits with both keys in its reason, until one of them is changed or gone.
+#[tokio::test]
+async fn keys_that_are_one_key_there_do_not_overwrite_each_other() {
+    let setup = |kind: Kind| {
+        let collation = if kind == Kind::Mariadb { " COLLATE utf8mb4_general_ci" } else { "" };
+        format!("CREATE TABLE items (code varchar(20){collation} PRIMARY KEY, n integer)")
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.items]").await;
+    cluster.run(0, "INSERT INTO items VALUES ('a', 1), ('b', 2)").await;
+    cluster.settle().await;
+    cluster.run(1, "INSERT INTO items VALUES ('A', 3), ('á', 4), ('c', 5), ('C', 6)").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT code, n FROM items WHERE n < 5 ORDER BY n", &["a|1", "b|2"]).await;
+    cluster.holds_at(0, "SELECT count(*) FROM items WHERE n >= 5", &["1"]).await;
+    let waiting = cluster.waiting().await;
+    assert_eq!(waiting.len(), 3, "{waiting:?}");
+    let reasons = cluster.reasons("a").await;
+    assert!(reasons.iter().any(|reason| reason.contains("the key [\"A\"] is the same as [\"a\"]")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("the key [\"á\"] is the same as [\"a\"]")), "{reasons:?}");
+    // A key that is only written otherwise replaces the former, in both directions.
+    cluster.run(1, "DELETE FROM items WHERE code IN ('á', 'C'); DELETE FROM items WHERE code = 'a'").await;
+    cluster.settle().await;
+    cluster.holds("SELECT code, n FROM items ORDER BY n", &["b|2", "A|3", "c|5"]).await;
+    cluster.run(0, "UPDATE items SET code = 'B' WHERE code = 'b'").await;
+    cluster.settle().await;
+    cluster.run(1, "UPDATE items SET code = 'b' WHERE code = 'B'").await;
+    cluster.settle().await;
+    cluster.holds("SELECT code, n FROM items ORDER BY n", &["b|2", "A|3", "c|5"]).await;
 }
 
 /// Rows of two tables that refer to each other arrive together, and one whose parent is missing waits.

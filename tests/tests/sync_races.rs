@@ -244,12 +244,13 @@ async fn a_lock_is_held_and_rolled_back(kinds: &[Kind]) {
 /// that it has inserted, a unique value that it has taken, a row that others refer to, a row that it deletes, a whole table.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_holds_up_nothing_else() {
-    for kinds in [BOTH_POSTGRES, WITH_MARIADB] {
-        nothing_else_is_held_up(kinds).await;
+    // MariaDB takes longer to tell who holds what, and nobody is waited for long.
+    for (kinds, others) in [(BOTH_POSTGRES, 1000), (WITH_MARIADB, 60)] {
+        nothing_else_is_held_up(kinds, others).await;
     }
 }
 
-async fn nothing_else_is_held_up(kinds: &[Kind]) {
+async fn nothing_else_is_held_up(kinds: &[Kind], others: usize) {
     let setup = |_| {
         "CREATE TABLE owners (id integer PRIMARY KEY); CREATE TABLE notes (id integer PRIMARY KEY);
          CREATE TABLE items (id integer PRIMARY KEY, seat varchar(40) UNIQUE, owner integer REFERENCES owners (id));
@@ -274,14 +275,14 @@ async fn nothing_else_is_held_up(kinds: &[Kind]) {
         user.execute(&format!("START TRANSACTION; {sql}")).await;
         users.push(user);
     }
-    // WHEN what needs that is brought among a thousand others
-    let thousand = "INSERT INTO items SELECT i, 's' || i, 1 FROM generate_series(1001, 2000) i";
+    // WHEN what needs that is brought among many others
+    let many = format!("INSERT INTO items SELECT i, 's' || i, 1 FROM generate_series(1001, {}) i", 1000 + others);
     cluster
         .run(
             0,
             &format!(
                 "INSERT INTO items VALUES (50, 'fifty', 1), (51, 'mine', 1), (52, 'c', 2); DELETE FROM items WHERE id = 1;
-                 UPDATE items SET seat = 'bb' WHERE id = 2; INSERT INTO notes VALUES (1), (2); {thousand}"
+                 UPDATE items SET seat = 'bb' WHERE id = 2; INSERT INTO notes VALUES (1), (2); {many}"
             ),
         )
         .await;
@@ -289,7 +290,7 @@ async fn nothing_else_is_held_up(kinds: &[Kind]) {
     // THEN the others arrive
     assert_eq!((summary.held, summary.waiting, summary.failed.as_deref()), (6, 0, None), "{summary:?}");
     assert_eq!(summary.exit_code(), 1);
-    cluster.holds_at(1, "SELECT count(*), min(id) FROM items WHERE id <> 2", &["1000|1001"]).await;
+    cluster.holds_at(1, "SELECT count(*), min(id) FROM items WHERE id <> 2", &[&format!("{others}|1001")]).await;
     // AND as soon as the user is done the rest does
     for mut user in users {
         user.execute("ROLLBACK").await;

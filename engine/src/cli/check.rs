@@ -5,7 +5,7 @@ use clap::Args;
 use super::report::{Table, counted, json, say};
 use super::{Global, Output, with_session};
 use crate::error::Result;
-use crate::sync::Checked;
+use crate::sync::{Checked, Fit};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -44,9 +44,15 @@ fn print(checked: &Checked) -> Result<()> {
     for table in &checked.tables {
         let mode = if table.mode == "compare" { "compared, " } else { "" };
         say(&format!("\ntable {}: {mode}key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
-        let mut columns = Table::new(&["  column", "travels as"]);
+        let mut columns = Table::new(&["  column", "travels as", "between the nodes"]);
         for (name, ty) in &table.columns {
-            columns.row([format!("  {name}"), ty.clone()]);
+            let fits: Vec<&Fit> = table.fits.iter().filter(|fit| fit.column == *name).collect();
+            let mut odd = fits.iter().filter_map(|fit| told(fit));
+            let first = odd.next().unwrap_or_else(|| if fits.is_empty() { String::new() } else { "exact".to_owned() });
+            columns.row([format!("  {name}"), ty.clone(), first]);
+            for line in odd {
+                columns.row([String::new(), String::new(), line]);
+            }
         }
         columns.print()?;
     }
@@ -58,6 +64,13 @@ fn print(checked: &Checked) -> Result<()> {
         0 => "\nready, but not every change would be recorded".to_owned(),
         problems => format!("\n{} to be put right first", counted(problems, "problem is", "problems are")),
     })
+}
+
+/// What becomes of values that do not arrive as they are.
+fn told(fit: &Fit) -> Option<String> {
+    let Fit { from, to, fit, why, .. } = fit;
+    let becomes = if *fit == "lossy" { "lossy" } else { "rows wait with" };
+    Some(format!("{from} to {to}: {becomes} {}", why.as_ref()?))
 }
 
 /// A paragraph of messages, if there are any.

@@ -92,6 +92,8 @@ pub struct TableConfig {
     /// The shared column that tells when a row was last changed. Decides between rows that differ without a history that
     /// tells which is younger.
     pub updated: Option<Named>,
+    /// Shared columns whose values may be rounded or cut to what all nodes keep.
+    pub lossy: Vec<Named>,
     /// The table at each node, by [`NodeId`].
     pub nodes: Vec<TableNode>,
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use super::diagnostic::{Place, Show};
 use super::nearest;
 use super::section::{Field, Named, Problems, Section, shown};
-use super::{Defaults, Ids, Mode, NodeConfig, Operations, Rename, TableConfig, TableNode, compare, conflict, defaults};
+use super::{
+    Conflict, Defaults, Ids, Mode, NodeConfig, Operations, Rename, TableConfig, TableNode, compare, conflict, defaults,
+};
 use crate::model::NodeId;
 
 const PLUGINS: &str =
@@ -63,7 +65,7 @@ fn table(
         .iter()
         .filter_map(|part| has_schema_form(part.name).map(|hint| (part.name.to_owned(), hint)))
         .collect();
-    let known = ["mode", "conflict", "from", "operations", "updated", "ids", "nodes"];
+    let known = ["mode", "conflict", "from", "operations", "updated", "ids", "lossy", "nodes"];
     section.only(
         &known,
         &|key| match key {
@@ -109,8 +111,21 @@ fn table(
             (Mode::Triggers, own) => own.unwrap_or(defaults.ids),
         },
         updated: section.text("updated", "\"changed_at\"", problems),
+        lossy: section.names("lossy", "[\"price\"]", problems).unwrap_or_default(),
         nodes: parts,
     };
+    for named in &table.lossy {
+        let what = match &table.conflict {
+            Conflict::Sum(sums) if sums.iter().any(|sum| sum.name == named.name) => "is added up",
+            _ if table.updated.as_ref().is_some_and(|updated| updated.name == named.name) => {
+                "tells which row is the later"
+            }
+            _ if mode == Mode::Compare => "belongs to a table that is compared",
+            _ => continue,
+        };
+        let what = format!("`{}` {what}, so nothing of it may be lost", shown(&named.name));
+        problems.add(&named.place, Show::Line, what, "take it out of `lossy`, and give all nodes the same type for it");
+    }
     if mode == Mode::Compare {
         let places = ["conflict", "operations", "ids"].map(|key| place_of(key, problems));
         let [conflict, operations, ids] = &places;
@@ -169,7 +184,7 @@ fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut P
         &["table", "columns", "omit"],
         &|key| match key {
             "filter" | "mapping" => Some(PLUGINS.to_owned()),
-            "mode" | "conflict" | "from" | "operations" | "updated" => {
+            "mode" | "conflict" | "from" | "operations" | "updated" | "lossy" => {
                 Some(format!("it holds for all nodes: put it in [tables.{}]", shown(table)))
             }
             _ => None,

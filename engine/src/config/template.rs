@@ -162,6 +162,9 @@ const TABLE_OPTIONS: &str = "
 # from = \"office\"                            # one way: only this node's changes are carried
 # operations = [\"insert\", \"update\"]          # deletes stay where they were made
 #
+# [tables.parts]
+# lossy = [\"weight\"]                       # may be rounded to what all nodes keep; otherwise such rows wait
+#
 # [tables.prices]
 # mode = \"compare\"                           # without triggers: all rows are compared, the later one is taken
 # updated = \"changed_at\"                     # the column that tells which one that is

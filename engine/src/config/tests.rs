@@ -304,7 +304,7 @@ fn an_empty_new_file_says_what_is_missing() {
     let variables = |_: &str| Some("x".into());
     let config = Config::parse(Path::new("concord.toml"), whole.clone(), &variables);
     let config = config.unwrap_or_else(|error| panic!("{error}\n{whole}"));
-    assert_eq!((config.nodes.len(), config.tables.len()), (2, 4));
+    assert_eq!((config.nodes.len(), config.tables.len()), (2, 5));
     assert_eq!(config.defaults, Defaults::default());
 }
 

@@ -5,6 +5,7 @@ mod canonical;
 mod change;
 mod cut;
 mod domain;
+mod fit;
 mod json;
 mod position;
 mod table;
@@ -16,6 +17,7 @@ pub use canonical::write_canonical;
 pub use change::{Arrival, Entry, Images, Lost, Op, Parked, ParkedCode};
 pub use cut::{BadCut, Cut};
 pub use domain::{Domain, Misfit, Type};
+pub use fit::{Beyond, Grain};
 pub use json::{
     key_value_from_json, key_value_to_json, row_from_json, row_to_json, value_from_json, value_to_json, write_json,
 };

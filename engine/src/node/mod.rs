@@ -433,6 +433,8 @@ pub struct CatalogueColumn {
     pub nullable: bool,
     /// Computed by the database: never read, never written.
     pub generated: bool,
+    /// Which values other databases have in such a column and this one has not, beyond what the domain says, such as "NaN".
+    pub lacks: Option<String>,
 }
 
 /// A right that is missing.

@@ -3,7 +3,7 @@
 //! A lens has two directions (Foster et al. 2007): `to_shared` gets the shared row out of a local one; `to_local` puts a
 //! shared row back, and sees the row that stands there now so that what the shared row lacks survives.
 
-use crate::model::{Row, TableSpec, Value};
+use crate::model::{Grain, Row, TableSpec, Value};
 
 /// The lens of one table at one node.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Lens {
     shared: Vec<usize>,
     width: usize,
     identity: bool,
+    /// Places of the shared row whose values are brought to what all nodes keep.
+    grains: Vec<(usize, Grain)>,
 }
 
 impl Lens {
@@ -21,10 +23,16 @@ impl Lens {
 
     pub(super) fn of(shared: Vec<usize>, width: usize) -> Lens {
         let identity = shared.len() == width && shared.iter().enumerate().all(|(local, &shared)| local == shared);
-        Lens { shared, width, identity }
+        Lens { shared, width, identity, grains: Vec::new() }
     }
 
-    /// Whether local and shared rows are the same.
+    /// The same, which brings the values of some places of the shared row to what all nodes keep.
+    pub fn with_grains(mut self, grains: impl Iterator<Item = (usize, Grain)>) -> Lens {
+        self.grains = grains.collect();
+        self
+    }
+
+    /// Whether shared rows are put back as they are.
     pub fn is_identity(&self) -> bool {
         self.identity
     }
@@ -41,12 +49,19 @@ impl Lens {
 
     /// The shared row of a local one; columns that do not live here are NULL, see [`Lens::has`].
     pub fn to_shared(&self, local: Row) -> Row {
-        if self.is_identity() {
-            return local;
-        }
-        let mut row = vec![Value::Null; self.width];
-        for (value, &place) in local.into_iter().zip(&self.shared) {
-            row[place] = value;
+        let mut row: Vec<Value> = match self.identity {
+            true if self.grains.is_empty() => return local,
+            true => local.into(),
+            false => {
+                let mut row = vec![Value::Null; self.width];
+                for (value, &place) in local.into_iter().zip(&self.shared) {
+                    row[place] = value;
+                }
+                row
+            }
+        };
+        for (place, grain) in &self.grains {
+            row[*place] = grain.apply(std::mem::replace(&mut row[*place], Value::Null));
         }
         row.into()
     }
@@ -60,6 +75,15 @@ impl Lens {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_brought_to_what_all_nodes_keep() {
+        for shared in [vec![0, 1], vec![1, 0]] {
+            let lens = Lens::of(shared.clone(), 2).with_grains([(1, Grain::Seconds(0))].into_iter());
+            let local: Row = shared.iter().map(|_| Value::Timestamp(1_500_000)).collect();
+            assert_eq!(*lens.to_shared(local), [Value::Timestamp(1_500_000), Value::Timestamp(1_000_000)]);
+        }
+    }
 
     #[test]
     fn what_was_put_is_what_is_got() {

@@ -308,6 +308,7 @@ impl Node for Connection {
             domain: crate::model::Domain::Int { bits: 64, unsigned: false },
             nullable,
             generated: false,
+            lacks: None,
         };
         Ok(Some(Catalogue {
             schema: None,

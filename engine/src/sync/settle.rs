@@ -221,7 +221,7 @@ mod tests {
     fn table(policy: Policy, from: Option<u16>, updated: Option<usize>, without: Option<usize>) -> Table {
         let columns: Vec<SharedColumn> = [("id", Type::Int), ("at", Type::Instant), ("name", Type::Text)]
             .into_iter()
-            .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty })
+            .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty, grain: None })
             .collect();
         let form = |without: Option<usize>| {
             let places = (0..columns.len()).filter(|place| Some(*place) != without);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::attendance::{Away, Member};
+use super::fits::Fit;
 use super::numbers;
 use super::session::Session;
 use super::table::Table;
@@ -53,6 +54,8 @@ pub struct CheckedTable {
     /// Shared column names with the type in which their values travel.
     pub columns: Vec<(String, String)>,
     pub conflict: String,
+    /// How the values of each column fare between each two nodes.
+    pub fits: Vec<Fit>,
 }
 
 /// What was done at one node.
@@ -91,14 +94,15 @@ impl Session {
         if !checked.away.is_empty() {
             return Ok(checked);
         }
-        let tables = self.agree(&mut checked).await?;
-        for table in &tables {
+        let (tables, fits): (Vec<Table>, Vec<Vec<Fit>>) = self.agree(&mut checked).await?.into_iter().unzip();
+        for (table, fits) in tables.iter().zip(fits) {
             checked.tables.push(CheckedTable {
                 table: table.name.clone(),
                 mode: if table.compared { "compare" } else { "triggers" },
                 key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
                 columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
                 conflict: told(table),
+                fits,
             });
             self.warn_of(table, &mut checked.warnings);
         }
@@ -165,8 +169,8 @@ impl Session {
         }
     }
 
-    /// Finds the shape that the nodes' tables share; what stands in the way is added to the problems.
-    async fn agree(&mut self, checked: &mut Checked) -> Result<Vec<Table>> {
+    /// Finds the shape that the nodes' tables share, and how values fare between them; what stands in the way is added to the problems.
+    async fn agree(&mut self, checked: &mut Checked) -> Result<Vec<(Table, Vec<Fit>)>> {
         let mut agreed = Vec::new();
         // One table may be spelled in several ways, with its schema and without, of which the file alone says nothing.
         let mut known: HashMap<(NodeId, Option<String>, String), &str> = HashMap::new();
@@ -210,7 +214,8 @@ impl Session {
                     if let Some(places) = table.interleaved(config, &catalogues) {
                         checked.interleaved.push((index, places));
                     }
-                    agreed.push(table);
+                    let fits = table.fits(&self.config, &catalogues);
+                    agreed.push((table, fits));
                 }
                 Err(problems) => checked.problems.extend(problems.iter().map(ToString::to_string)),
             }

@@ -10,7 +10,7 @@ use super::settle;
 use super::table::{Form, SharedColumn, Table};
 use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
 use crate::merge::Policy;
-use crate::model::{Column, Domain, NodeId, TableSpec, Type};
+use crate::model::{Column, Domain, Grain, NodeId, TableSpec, Type};
 use crate::node::Catalogue;
 use crate::plugin::Resolver;
 
@@ -22,14 +22,20 @@ struct Kept {
     /// Columns recorded before and after each change.
     #[serde(default)]
     images: Vec<String>,
+    /// To what values are brought, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    grains: Vec<(String, Grain)>,
 }
 
 impl Kept {
     /// The columns, and the places of the key in them.
     fn read(text: &str) -> Option<(Vec<SharedColumn>, Vec<usize>)> {
         let kept: Kept = serde_json::from_str(text).ok()?;
-        let column = |(name, ty): (String, String)| Some(SharedColumn { name, ty: type_of(&ty)? });
-        let columns: Vec<SharedColumn> = kept.columns.into_iter().map(column).collect::<Option<_>>()?;
+        let column = |(name, ty): (String, String)| Some(SharedColumn { name, ty: type_of(&ty)?, grain: None });
+        let mut columns: Vec<SharedColumn> = kept.columns.into_iter().map(column).collect::<Option<_>>()?;
+        for (name, grain) in kept.grains {
+            columns.iter_mut().find(|column| column.name == name)?.grain = Some(grain);
+        }
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
         let key = kept.key.iter().map(place).collect::<Option<_>>()?;
         Some((columns, key))
@@ -108,7 +114,8 @@ impl Table {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
         let names = |places: &[usize]| places.iter().map(|&place| self.columns[place].name.clone()).collect();
         let images = names(self.policy.recorded());
-        serde_json::to_string(&Kept { columns, key: names(&self.key), images }).unwrap_or_default()
+        let grains = self.columns.iter().filter_map(|column| Some((column.name.clone(), column.grain?))).collect();
+        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains }).unwrap_or_default()
     }
 
     /// Whether a history made for the shape that was kept cannot serve this one, because its entries lack columns.
@@ -134,8 +141,9 @@ impl Table {
                 problems.push(config.diagnostic(place, message, ""));
             }
         }
-        let columns = shared_columns(config, table, catalogues, &mut problems);
+        let mut columns = shared_columns(config, table, catalogues, &mut problems);
         let key = shared_key(config, table, catalogues, &columns, &mut problems);
+        allow_losses(config, table, catalogues, &key, &mut columns, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -240,7 +248,9 @@ impl Table {
             shape: self.kept(),
             columns,
         };
-        Ok(Form { lens: Lens::new(&spec, self.columns.len()), spec: Arc::new(spec) })
+        let grains = self.columns.iter().enumerate().filter_map(|(place, column)| Some((place, column.grain?)));
+        let lens = Lens::new(&spec, self.columns.len()).with_grains(grains);
+        Ok(Form { lens, spec: Arc::new(spec) })
     }
 
     fn key_names(&self) -> String {
@@ -377,7 +387,7 @@ fn shared_columns(
             }
         }
         match Type::shared(domains) {
-            Ok(ty) => columns.push(SharedColumn { name, ty }),
+            Ok(ty) => columns.push(SharedColumn { name, ty, grain: None }),
             Err(why) => problems.push(config.diagnostic(&table.place, why, "")),
         }
     }
@@ -391,6 +401,48 @@ fn shared_columns(
         }
     }
     columns
+}
+
+/// Finds to what the values of columns are brought of which the file says that they may lose something.
+fn allow_losses(
+    config: &Config,
+    table: &TableConfig,
+    catalogues: &[(NodeId, Catalogue)],
+    key: &[usize],
+    columns: &mut [SharedColumn],
+    problems: &mut Vec<Diagnostic>,
+) {
+    for named in &table.lossy {
+        let place = columns.iter().position(|column| same_name(&column.name, &named.name));
+        let name = &table.name;
+        let (message, help) = match place {
+            None => {
+                (format!("`{name}` has no column `{}`", named.name), "name a column that some nodes keep less exactly")
+            }
+            Some(place) if key.contains(&place) => (
+                format!("`{}` is part of the key of `{name}`: two rows might become one", named.name),
+                "give all nodes the same type for it",
+            ),
+            Some(place) => {
+                let domains = catalogues.iter().filter_map(|(node, catalogue)| {
+                    let here = &table.nodes[node.index()];
+                    let local = here.local(&columns[place].name);
+                    let found = catalogue.columns.iter().find(|column| same_name(&column.name, local));
+                    found.filter(|_| !here.omits(&columns[place].name)).map(|column| &column.domain)
+                });
+                let grain = Grain::common(domains);
+                columns[place].grain = grain;
+                match grain {
+                    Some(_) => continue,
+                    None => (
+                        format!("all nodes keep `{}` of `{name}` alike, so there is nothing to lose", named.name),
+                        "take it out of `lossy`",
+                    ),
+                }
+            }
+        };
+        problems.push(config.diagnostic(&named.place, message, help));
+    }
 }
 
 /// Places of the key in the shared columns; it has to be the same at all nodes.

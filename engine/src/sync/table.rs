@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lens::Lens;
 use crate::config::Operations;
 use crate::merge::Policy;
-use crate::model::{NodeId, TableSpec, Type};
+use crate::model::{Grain, NodeId, TableSpec, Type};
 use crate::plugin::Resolver;
 
 /// One table of the sync.
@@ -44,6 +44,8 @@ pub struct Form {
 pub struct SharedColumn {
     pub name: String,
     pub ty: Type,
+    /// To what values are brought that some nodes keep more exactly than others, where the file allows that.
+    pub grain: Option<Grain>,
 }
 
 impl Table {

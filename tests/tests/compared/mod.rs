@@ -73,7 +73,7 @@ async fn traces(cluster: &mut Cluster, at: usize) -> Vec<String> {
         Kind::Mariadb => {
             "SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND (table_name LIKE '%concord%'
                 OR table_name LIKE 'history_store%')
-             UNION ALL SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() ORDER BY 1"
+             UNION ALL SELECT CONCAT(event_object_table, '.', trigger_name) FROM information_schema.triggers WHERE trigger_schema = database() ORDER BY 1"
         }
         Kind::Postgres => {
             "SELECT nspname FROM pg_namespace WHERE nspname IN ('concord', 'history_store')

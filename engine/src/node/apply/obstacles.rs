@@ -8,7 +8,7 @@ use petgraph::graph::DiGraph;
 
 use super::writes::{Chunk, is_unique};
 use super::{Application, CHUNK, Item, tables_of};
-use crate::model::{ForeignKey, Key, ParkedCode, Row, TableSpec};
+use crate::model::{ForeignKey, Key, ParkedCode, Row, TableSpec, key_value_to_json};
 use crate::node::{Error, Node, Obstacle, Reason, Result, WriteMode};
 
 /// Which rows cannot be written before others of the batch: those that refer to them, and those that take a unique value
@@ -253,13 +253,18 @@ impl<'a> Application<'a> {
         let spec = &self.batch.tables[item.0].spec;
         let (name, table) = (&obstacle.constraint, spec.full_name());
         let message = match &obstacle.holder {
-            Some(_) => {
-                let unique = spec.uniques.iter().find(|unique| unique.name == *name);
-                let columns = unique.map_or(String::new(), |unique| unique.columns.join(", "));
-                format!(
-                    "another row of {table} has the same {columns}, which is unique ({name}); change one of the two"
-                )
-            }
+            Some(holder) => match spec.uniques.iter().find(|unique| unique.name == *name) {
+                Some(unique) => format!(
+                    "another row of {table} has the same {}, which is unique ({name}); change one of the two",
+                    unique.columns.join(", ")
+                ),
+                None => format!(
+                    "to this database the key {} is the same as {}, of a row that stands in {table}: it tells texts apart less \
+                     exactly (its collation); change the key of one of the two",
+                    shown(spec, &self.decision(item).key),
+                    shown(spec, holder)
+                ),
+            },
             None => {
                 let reference = spec.references.iter().find(|reference| reference.name == *name);
                 let parent = reference.map_or("another table", |reference| &reference.referenced_table);
@@ -268,4 +273,10 @@ impl<'a> Application<'a> {
         };
         Reason { code: ParkedCode::Constraint, message, unique: obstacle.holder.is_some() }
     }
+}
+
+/// A key as it is written in JSON.
+fn shown(spec: &TableSpec, key: &Key) -> String {
+    let cells = spec.key_columns().zip(key.iter()).map(|(column, value)| key_value_to_json(&column.ty, value));
+    serde_json::Value::Array(cells.collect()).to_string()
 }

@@ -310,7 +310,7 @@ impl MySql {
         Ok(())
     }
 
-    /// That no row refers to one of these keys that are gone.
+    /// That no row that referred to one of these keys, which are gone, refers to nothing now.
     async fn check_children(&mut self, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
         for reference in &spec.referenced {
             let place = |name: &String| {
@@ -320,11 +320,22 @@ impl MySql {
             let columns: Option<Vec<(&Column, String)>> =
                 spec.key_columns().map(|column| Some((column, place(&column.name)?))).collect();
             let Some(columns) = columns else { continue };
+            let joined: Vec<String> = columns
+                .iter()
+                .map(|(column, referring)| format!("{} = {referring}", quote::of("p", &column.name)))
+                .collect();
             for part in keys.chunks(sql::KEYS) {
                 let mut args = Args::new();
-                let condition = sql::among(&mut args, &columns, part.iter().map(|key| &key[..]));
-                let child = quote::ident(&reference.table);
-                let statement = format!("SELECT 1 FROM {child} AS c WHERE {condition} LIMIT 1 LOCK IN SHARE MODE");
+                // Another row may have a key that is the same to the server.
+                let condition = sql::matching(&mut args, &columns, part.iter().map(|key| &key[..]), false);
+                let statement = format!(
+                    "SELECT 1 FROM {} AS c LEFT JOIN {} AS p ON {} WHERE {condition} AND {} IS NULL LIMIT 1 \
+                     LOCK IN SHARE MODE",
+                    quote::ident(&reference.table),
+                    sql::table(spec),
+                    joined.join(" AND "),
+                    quote::of("p", &spec.columns[spec.key[0]].name)
+                );
                 if !self.main()?.fetch(&statement, args).await?.is_empty() {
                     let message =
                         format!("a row of {} refers to the row by the foreign key {}", reference.table, reference.name);

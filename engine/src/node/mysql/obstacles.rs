@@ -1,17 +1,58 @@
 //! What stands in the way of rows: others that hold their unique values, and rows they refer to that are not there.
 
-use super::wire::{Args, int};
+use super::wire::{Args, Wire, int};
 use super::{MySql, quote, sql};
-use crate::model::{Key, Row, TableSpec};
+use crate::model::{Column, Key, Row, TableSpec};
 use crate::node::{Error, ErrorKind, Obstacle, Result};
 
 /// Rows in one statement: each is a query of its own, by the server's own notion of what is equal.
 const ROWS: usize = 200;
 
+/// How the server calls the key.
+const KEY: &str = "PRIMARY";
+
 impl MySql {
     pub(super) async fn find_obstacles(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
         let mut found = self.find_missing(table, rows).await?;
         found.extend(self.find_holders(table, rows).await?);
+        found.extend(self.find_namesakes(table, rows).await?);
+        Ok(found)
+    }
+
+    /// Rows whose keys are others, and the same to the server.
+    async fn find_namesakes(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        if !table.key_columns().any(sql::is_lenient) {
+            return Ok(Vec::new());
+        }
+        let wires: Vec<Wire> = table.key_columns().map(Wire::of).collect();
+        let columns: Vec<(&Column, String)> =
+            table.key_columns().map(|column| (column, quote::of("t", &column.name))).collect();
+        let names: Vec<String> = columns.iter().map(|(column, name)| sql::outgoing(column, name)).collect();
+        let rows: Vec<(usize, Key)> = rows.iter().map(|row| table.key_of(row)).enumerate().collect();
+        let mut found = Vec::new();
+        for part in rows.chunks(ROWS) {
+            let mut args = Args::new();
+            let mut queries = Vec::new();
+            for (number, key) in part {
+                args.add(*number as i64);
+                let condition = sql::matching(&mut args, &columns, std::iter::once(&key[..]), false);
+                queries.push(format!(
+                    "SELECT CAST(? AS SIGNED) AS n, {} FROM {} AS t WHERE {condition}",
+                    names.join(", "),
+                    sql::table(table)
+                ));
+            }
+            for row in self.main()?.fetch(&queries.join(" UNION ALL "), args).await? {
+                let holder: std::result::Result<Key, String> =
+                    wires.iter().enumerate().map(|(n, wire)| wire.read(&row, n + 1)).collect();
+                let holder = holder
+                    .map_err(|why| Error::new(ErrorKind::Other, format!("a key of {} {why}", table.full_name())))?;
+                let at = int(&row, 0)? as usize;
+                if holder != rows[at].1 {
+                    found.push(Obstacle { row: at, constraint: KEY.to_owned(), holder: Some(holder) });
+                }
+            }
+        }
         Ok(found)
     }
 

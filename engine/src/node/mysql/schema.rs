@@ -104,6 +104,7 @@ impl MySql {
                 column: CatalogueColumn {
                     name,
                     domain: native.domain(),
+                    lacks: native.lacks(),
                     native: native.full,
                     nullable: string(&row, 7)? == "YES",
                     generated,
@@ -227,11 +228,10 @@ impl MySql {
                 quote::ident(&name)
             ));
         }
-        let maria = self.main()?.facts.maria;
         let mut columns = Vec::new();
         for mut facts in facts {
             if key.contains(&facts.column.name) {
-                refusals.extend(key_refusal(&name, &mut facts, maria));
+                refusals.extend(key_refusal(&name, &mut facts));
             }
             columns.push(facts);
         }
@@ -306,8 +306,9 @@ fn refusals(name: &str, kind: &str, engine: &str) -> Vec<String> {
     refusals
 }
 
-/// Why a column cannot identify rows, if it cannot. A text column that does not tell blanks at the end apart says so in its type.
-fn key_refusal(table: &str, facts: &mut ColumnFacts, maria: bool) -> Option<String> {
+/// Why a column cannot identify rows, if it cannot. A text column that takes different texts for equal, such as those that differ
+/// in case or in blanks at the end, says so in its type.
+fn key_refusal(table: &str, facts: &mut ColumnFacts) -> Option<String> {
     let (name, native) = (facts.column.name.clone(), facts.column.native.clone());
     if facts.column.generated {
         return Some(format!(
@@ -316,23 +317,9 @@ fn key_refusal(table: &str, facts: &mut ColumnFacts, maria: bool) -> Option<Stri
     }
     let collation = facts.collation.as_deref()?;
     let is_label = native.starts_with("enum") || native.starts_with("set");
-    if let Domain::Text { .. } = &facts.column.domain
-        && !is_label
-    {
-        if collation.contains("nopad_bin") || collation == "utf8mb4_0900_bin" || collation == "binary" {
-            return None;
-        }
-        if collation.ends_with("_bin") {
-            facts.column.native = format!("{native}{}{collation}", sql::PADDED);
-            return None;
-        }
-        let better = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
-        return Some(format!(
-            "{table}: key column {name} ({collation}) takes different texts for equal, such as a and A, which are two rows \
-             elsewhere; run ALTER TABLE {} MODIFY {} {native} CHARACTER SET utf8mb4 COLLATE {better} NOT NULL",
-            quote::ident(table),
-            quote::ident(&name)
-        ));
+    let is_exact = collation.contains("nopad_bin") || collation == "utf8mb4_0900_bin" || collation == "binary";
+    if matches!(facts.column.domain, Domain::Text { .. }) && !is_label && !is_exact {
+        facts.column.native = format!("{native}{}{collation}", sql::LENIENT);
     }
     None
 }

@@ -58,12 +58,12 @@ pub fn outgoing(column: &Column, name: &str) -> String {
     }
 }
 
-/// What the type of a column says whose texts are equal to longer ones that end in blanks.
-pub const PADDED: &str = " COLLATE ";
+/// What the type of a column says that takes different texts for equal.
+pub const LENIENT: &str = " COLLATE ";
 
 /// Whether keys that the column calls equal may be different texts.
 pub fn is_lenient(column: &Column) -> bool {
-    matches!(column.domain, crate::model::Domain::Text { .. }) && column.native.contains(PADDED)
+    matches!(column.domain, crate::model::Domain::Text { .. }) && column.native.contains(LENIENT)
 }
 
 /// A text such that only equal ones are equal.
@@ -78,7 +78,18 @@ pub fn among<'v>(
     columns: &[(&Column, String)],
     keys: impl Iterator<Item = &'v [Value]> + Clone,
 ) -> String {
+    matching(args, columns, keys, true)
+}
+
+/// The same by what the database takes for equal, which is more unless it is to be `exactly`.
+pub fn matching<'v>(
+    args: &mut Args,
+    columns: &[(&Column, String)],
+    keys: impl Iterator<Item = &'v [Value]> + Clone,
+    exactly: bool,
+) -> String {
     let wires: Vec<Wire> = columns.iter().map(|(column, _)| Wire::of(column)).collect();
+    let is_lenient = |column: &Column| exactly && is_lenient(column);
     if let ([(column, name)], [wire]) = (columns, &wires[..]) {
         let list = |args: &mut Args| {
             let mut marks = Vec::new();

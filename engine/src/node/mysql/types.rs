@@ -53,6 +53,25 @@ impl NativeType {
             name => Domain::Unsupported(format!("type {name} cannot be carried; leave the column out with `omit`")),
         }
     }
+
+    /// Which values of its domain a column of the type has not.
+    pub fn lacks(&self) -> Option<String> {
+        let bytes = |most: u64| format!("more than {most} bytes");
+        Some(match self.name.as_str() {
+            _ if self.is_json => return None,
+            "float" | "double" | "decimal" => "NaN and infinities".to_owned(),
+            "year" => "numbers outside 1901 to 2155".to_owned(),
+            "tinytext" | "tinyblob" => bytes(255),
+            "text" | "blob" => bytes(65_535),
+            "mediumtext" | "mediumblob" => bytes(16_777_215),
+            "enum" | "set" => "labels that the column has not".to_owned(),
+            "binary" => format!("values of more or fewer than {} bytes", self.length.unwrap_or(1)),
+            "varbinary" => bytes(self.length.unwrap_or(0).into()),
+            "date" | "datetime" => "days outside the years 1 to 9999".to_owned(),
+            "timestamp" => "times before 1970 or after 2038".to_owned(),
+            _ => return None,
+        })
+    }
 }
 
 #[cfg(test)]

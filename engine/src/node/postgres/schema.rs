@@ -406,8 +406,14 @@ fn column(row: &PgRow) -> Result<(CatalogueColumn, String)> {
         element,
     };
     let (domain, native): (Domain, String) = native.describe();
-    let column =
-        CatalogueColumn { name: get(row, 0)?, native, domain, nullable: get(row, 1)?, generated: get(row, 2)? };
+    let column = CatalogueColumn {
+        name: get(row, 0)?,
+        native,
+        domain,
+        nullable: get(row, 1)?,
+        generated: get(row, 2)?,
+        lacks: None,
+    };
     Ok((column, get(row, 3)?))
 }
 

@@ -306,6 +306,7 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
                 domain: types::domain(&field.declared, table.strict),
                 nullable: table.is_nullable(at),
                 generated: field.generated,
+                lacks: types::lacks(&field.declared),
             })
             .collect(),
         key: table.key_names().map(str::to_owned).collect(),

@@ -87,6 +87,18 @@ pub(super) fn domain(declared: &str, strict: bool) -> Domain {
     Domain::Loose { affinity: affinity.word().to_owned(), accepts }
 }
 
+/// Which values others have in such a column and SQLite has not.
+pub(super) fn lacks(declared: &str) -> Option<String> {
+    let base = declared.split('(').next().unwrap_or_default().trim().to_ascii_uppercase();
+    match Affinity::of(declared, false) {
+        Affinity::Real => Some("NaN".to_owned()),
+        _ if base.starts_with("DATE") || base.starts_with("TIMESTAMP") => {
+            Some("days outside the years 1 to 9999".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// The cell as a value of the type in which the column travels; otherwise why not, to be read after the column's name.
 pub(super) fn decode(ty: &Type, cell: ValueRef<'_>) -> Result<Value, String> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| "holds text that is not valid UTF-8".to_owned());

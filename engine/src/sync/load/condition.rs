@@ -347,7 +347,10 @@ mod tests {
         Table {
             index: 0,
             name: "t".into(),
-            columns: columns.into_iter().map(|(name, ty)| SharedColumn { name: name.to_owned(), ty }).collect(),
+            columns: columns
+                .into_iter()
+                .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty, grain: None })
+                .collect(),
             key: vec![0],
             policy: Policy::LatestWins,
             resolver: None,

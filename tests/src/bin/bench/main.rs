@@ -7,6 +7,7 @@ mod carry;
 mod files;
 mod latency;
 mod load;
+mod mariadb;
 mod memory;
 mod place;
 mod plugins;
@@ -132,6 +133,7 @@ fn main() {
         Box::pin(carry::run(&mut run)).await;
         Box::pin(plugins::run(&mut run)).await;
         Box::pin(files::run(&mut run)).await;
+        Box::pin(mariadb::run(&mut run)).await;
         Box::pin(capture::run(&mut run)).await;
         Box::pin(memory::run(&mut run)).await;
         Box::pin(scale::run(&mut run)).await;

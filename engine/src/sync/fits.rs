@@ -1,0 +1,57 @@
+//! How the values of each column fare between the nodes, as `check` tells it before anything is carried.
+
+use serde::Serialize;
+
+use super::table::Table;
+use crate::config::Config;
+use crate::model::{Beyond, Grain, NodeId};
+use crate::node::{Catalogue, CatalogueColumn};
+
+/// How a column's values fare from one node to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fit {
+    pub column: String,
+    pub from: String,
+    pub to: String,
+    /// `exact`: each arrives as it is. `waits`: rows with some values wait. `lossy`: values are rounded or cut, as the file allows.
+    pub fit: &'static str,
+    /// Which values, or what becomes of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Table {
+    /// All columns, from each node that has one to each other.
+    pub(super) fn fits(&self, config: &Config, catalogues: &[(NodeId, Catalogue)]) -> Vec<Fit> {
+        let mut fits = Vec::new();
+        for column in &self.columns {
+            let found = |(node, catalogue): &'_ (NodeId, Catalogue)| -> Option<(NodeId, CatalogueColumn)> {
+                let spec = self.spec(*node)?;
+                let own = spec.columns.iter().find(|own| self.columns[own.shared].name == column.name)?;
+                Some((*node, catalogue.columns.iter().find(|other| other.name == own.name)?.clone()))
+            };
+            let columns: Vec<(NodeId, CatalogueColumn)> = catalogues.iter().filter_map(found).collect();
+            for (from, source) in &columns {
+                for (to, target) in columns.iter().filter(|(to, _)| to != from && self.takes_rows(*to)) {
+                    let name = |node: &NodeId| config.nodes[node.index()].name.clone();
+                    let misfits = source.domain.misfits(&target.domain);
+                    let (cut, mut waiting): (Vec<Beyond>, Vec<Beyond>) =
+                        misfits.into_iter().partition(|beyond| beyond.can_be_cut && column.grain.is_some());
+                    // What neither has need not be told.
+                    let lacks = target.lacks.clone().filter(|_| source.lacks != target.lacks);
+                    waiting.extend(lacks.map(|values| Beyond { values, can_be_cut: false }));
+                    let waiting = waiting.into_iter().map(|beyond| beyond.values).collect::<Vec<_>>().join(", ");
+                    let grain = column.grain.filter(|_| !cut.is_empty()).map(Grain::told);
+                    let (fit, why) = match (grain, waiting.as_str()) {
+                        (None, "") => ("exact", None),
+                        (None, waiting) => ("waits", Some(waiting.to_owned())),
+                        (Some(grain), "") => ("lossy", Some(grain)),
+                        (Some(grain), waiting) => ("lossy", Some(format!("{grain}; rows wait with {waiting}"))),
+                    };
+                    fits.push(Fit { column: column.name.clone(), from: name(from), to: name(to), fit, why });
+                }
+            }
+        }
+        fits
+    }
+}

@@ -1,0 +1,231 @@
+//! MariaDB to MariaDB, and between MariaDB and PostgreSQL: time of a sync by time of a raw write of the same rows, and what
+//! capture costs.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use concord_tests::mariadb::Server;
+use concord_tests::{As, Database, Kind, User};
+use sqlx::AssertSqlSafe;
+use sqlx::mysql::MySqlConnection;
+
+use super::Run;
+use super::report::Target;
+use super::{memory, place, raw};
+
+const BOTH: &str = "sync: MariaDB to MariaDB";
+const FROM_POSTGRES: &str = "sync: PostgreSQL to MariaDB";
+const TO_POSTGRES: &str = "sync: MariaDB to PostgreSQL";
+const BULK: &str = "capture: a MariaDB user's bulk UPDATE, CPU";
+const MEMORY: &str = "memory: pending changes, PostgreSQL to MariaDB";
+
+/// The harness spares the disk; whoever measures must not.
+const SETTINGS: &[(&str, &str)] =
+    &[("innodb-flush-method", "fsync"), ("innodb-buffer-pool-size", "512M"), ("innodb-log-file-size", "1G")];
+
+/// The table of all workloads on MariaDB.
+const COLUMNS: &str =
+    "(id bigint PRIMARY KEY, name longtext, balance decimal(12,2), updated_at timestamp(6) NULL, payload longtext)";
+
+/// Rows in one statement of the raw write.
+const CHUNK: usize = 1_000;
+
+pub async fn run(run: &mut Run) {
+    for (name, kinds) in [
+        (BOTH, [Kind::Mariadb, Kind::Mariadb]),
+        (FROM_POSTGRES, [Kind::Postgres, Kind::Mariadb]),
+        (TO_POSTGRES, [Kind::Mariadb, Kind::Postgres]),
+    ] {
+        if run.wants(name) {
+            let rounds = carried(run, kinds).await;
+            run.report.ratio(name, Target::AtMost(2.0), "s", rounds);
+        }
+    }
+    if run.wants(BULK) {
+        let mut rounds = Vec::new();
+        for round in 0..=run.rounds {
+            let pair = bulk(run, round).await;
+            rounds.extend((round > 0).then_some(pair));
+        }
+        run.report.ratio(BULK, Target::AtMost(2.7), "s", rounds);
+    }
+    if run.wants(MEMORY) {
+        let [from, to] = [database(run, Kind::Postgres).await, database(run, Kind::Mariadb).await];
+        create(&from, "accounts", 0).await;
+        create(&to, "accounts", 0).await;
+        let config = place::config([from.url(), to.url()].into_iter());
+        place::install(&config).await;
+        let pending = run.sizes.pending[0];
+        place::insert(&mut from.user().await, "accounts", 1, pending).await;
+        settle(&from).await;
+        memory::measure(run, memory::SYNC, MEMORY, pending, &config).await;
+    }
+}
+
+async fn database(run: &Run, kind: Kind) -> Database {
+    static SERVER: OnceLock<Arc<Server>> = OnceLock::new();
+    if kind == Kind::Postgres {
+        return Database::on(&run.server().await).await;
+    }
+    let start = || Arc::clone(SERVER.get_or_init(|| Server::dedicated(SETTINGS)));
+    let server = tokio::task::spawn_blocking(start).await.expect("MariaDB starts");
+    Database::on_mariadb(&server).await
+}
+
+async fn create(database: &Database, table: &str, rows: i64) {
+    if database.kind() == Kind::Postgres {
+        return place::create(database, table, rows).await;
+    }
+    let mut owner = database.user_as(As::Sync).await;
+    owner
+        .execute(&format!(
+            "CREATE TABLE {table} {COLUMNS}; SET SESSION time_zone = '+00:00'; SET SESSION max_recursive_iterations = 10000000;
+             INSERT INTO {table} WITH RECURSIVE n (g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < {rows})
+             SELECT g, concat('name ', g), (g * 7919 % 1000000) / 100.0, '2026-01-01 00:00:00' + INTERVAL g SECOND,
+                concat(repeat(md5(g), 3), 'abcd') FROM n WHERE {rows} > 0"
+        ))
+        .await;
+}
+
+fn change(kind: Kind, table: &str, version: usize) -> String {
+    match kind {
+        Kind::Postgres => place::change(table, version, "id % 2 = 0"),
+        _ => format!(
+            "UPDATE {table} SET name = concat('name ', id, '/{version}'), balance = balance + 1.01, \
+             updated_at = updated_at + INTERVAL 1 HOUR, payload = concat(repeat(md5(concat(id, '/{version}')), 3), 'abcd') \
+             WHERE id % 2 = 0"
+        ),
+    }
+}
+
+async fn settle(database: &Database) {
+    if database.kind() == Kind::Postgres {
+        return place::settle(database).await;
+    }
+    // Waits until what was written is where it belongs.
+    let mut admin = database.user_as(As::Admin).await;
+    admin
+        .execute(
+            "FLUSH TABLES; SET GLOBAL innodb_max_dirty_pages_pct = 0; SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0",
+        )
+        .await;
+    let dirty = "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status
+                 WHERE variable_name = 'INNODB_BUFFER_POOL_PAGES_DIRTY'";
+    concord_tests::wait_until("the pages to be written", concord_tests::PATIENCE, async || {
+        (admin.cell(dirty).await.parse::<i64>().is_ok_and(|pages| pages < 50)).then_some(())
+    })
+    .await;
+    admin.execute("SET GLOBAL innodb_max_dirty_pages_pct = 90").await;
+}
+
+/// Changes every second row at the first of two nodes, and carries them.
+async fn carried(run: &Run, kinds: [Kind; 2]) -> Vec<(f64, f64)> {
+    let nodes = [database(run, kinds[0]).await, database(run, kinds[1]).await];
+    // What the raw write takes its rows from, and where it writes them, both without triggers.
+    let (origin, bare) = (database(run, kinds[1]).await, database(run, kinds[1]).await);
+    for database in nodes.iter().chain([&origin, &bare]) {
+        create(database, "accounts", run.sizes.rows).await;
+    }
+    let config = place::config(nodes.iter().map(Database::url));
+    place::install(&config).await;
+    let (mut user, mut reader) = (nodes[0].user().await, origin.user().await);
+    let mut rounds = Vec::new();
+    for round in 0..=run.rounds {
+        user.execute(&change(kinds[0], "accounts", round)).await;
+        reader.execute(&change(kinds[1], "accounts", round)).await;
+        let rows = Rows::read(&mut reader).await;
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        for turn in 0..2 {
+            settle(&nodes[0]).await;
+            settle(&nodes[1]).await;
+            if turn == round % 2 {
+                ours = place::sync(&config).await.0;
+            } else {
+                theirs = rows.write(&mut bare.user().await).await;
+            }
+        }
+        let sum = "SELECT count(*), sum(balance) FROM accounts";
+        let [a, b] = [user.rows(sum).await, nodes[1].user().await.rows(sum).await];
+        assert_eq!(a, b, "the nodes differ");
+        rounds.extend((round > 0).then_some((ours, theirs)));
+    }
+    rounds
+}
+
+/// The rows of a raw write, as its database has them.
+enum Rows {
+    Postgres(raw::Rows),
+    Mariadb(Vec<Vec<String>>),
+}
+
+impl Rows {
+    async fn read(user: &mut User) -> Rows {
+        match user {
+            User::Mariadb(_) => {
+                let rows = user.rows("SELECT * FROM accounts WHERE id % 2 = 0").await.into_iter();
+                Rows::Mariadb(rows.map(|row| row.into_iter().flatten().collect()).collect())
+            }
+            _ => Rows::Postgres(raw::read(user, "id % 2 = 0").await),
+        }
+    }
+
+    /// As fast as an ordinary program writes them, in one transaction; how many seconds it took.
+    async fn write(&self, user: &mut User) -> f64 {
+        match (self, user) {
+            (Rows::Postgres(rows), user) => raw::write(user, rows, &[]).await,
+            (Rows::Mariadb(rows), User::Mariadb(connection)) => upsert(connection, rows).await,
+            (Rows::Mariadb(_), _) => panic!("these are rows of MariaDB"),
+        }
+    }
+}
+
+async fn upsert(connection: &mut MySqlConnection, rows: &[Vec<String>]) -> f64 {
+    let start = Instant::now();
+    sqlx::raw_sql("START TRANSACTION").execute(&mut *connection).await.expect("a transaction begins");
+    for chunk in rows.chunks(CHUNK) {
+        let marks = vec!["(?, ?, ?, ?, ?)"; chunk.len()].join(", ");
+        let statement = format!(
+            "INSERT INTO accounts VALUES {marks} ON DUPLICATE KEY UPDATE name = VALUES(name), balance = VALUES(balance), \
+             updated_at = VALUES(updated_at), payload = VALUES(payload)"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(&*statement));
+        for row in chunk {
+            query = query.bind(row[0].parse::<i64>().expect("a number"));
+            for cell in &row[1..] {
+                query = query.bind(cell);
+            }
+        }
+        query.execute(&mut *connection).await.expect("rows are written");
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut *connection).await.expect("a transaction ends");
+    start.elapsed().as_secs_f64()
+}
+
+/// Fresh tables for every round: what an UPDATE leaves behind makes the next one dearer.
+async fn bulk(run: &Run, round: usize) -> (f64, f64) {
+    let database = database(run, Kind::Mariadb).await;
+    let other = self::database(run, Kind::Mariadb).await;
+    for (database, table) in [(&database, "accounts"), (&database, "bare"), (&other, "accounts")] {
+        create(database, table, run.sizes.rows).await;
+    }
+    place::install(&place::config([database.url(), other.url()].into_iter())).await;
+    let mut user = database.user().await;
+    let thread = "SELECT tid FROM information_schema.processlist WHERE id = connection_id()";
+    let thread = user.cell(thread).await;
+    let mut used = [0.0, 0.0];
+    for turn in 0..2 {
+        settle(&database).await;
+        let which = (turn + round) % 2;
+        let before = cpu(&thread);
+        user.execute(&change(Kind::Mariadb, ["accounts", "bare"][which], 1)).await;
+        used[which] = cpu(&thread) - before;
+    }
+    (used[0], used[1])
+}
+
+/// The processor time that a thread has taken, in seconds.
+fn cpu(thread: &str) -> f64 {
+    let account = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("the session's thread is there");
+    let nanoseconds = account.split_whitespace().next().and_then(|first| first.parse::<f64>().ok());
+    nanoseconds.expect("the scheduler keeps accounts") / 1e9
+}
