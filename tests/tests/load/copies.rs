@@ -198,7 +198,7 @@ async fn some_tables(kinds: &[Kind]) {
     cluster.holds_at(1, "SELECT count(*) FROM items", &["0"]).await;
     let options = LoadOptions { tables: vec!["note".to_owned()], ..LoadOptions::default() };
     let error = cluster.session().load(&options, &mut |_| ()).await.expect_err("there is no such table");
-    assert!(error.to_string().contains("no table is called `note`; there are items, notes"), "{error}");
+    assert!(error.to_string().contains("no table is called `note`\n    tables of this sync: items, notes"), "{error}");
 }
 
 async fn some_rows(kinds: &[Kind]) {
