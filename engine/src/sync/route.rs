@@ -178,6 +178,17 @@ impl Ruling<'_> {
         })
     }
 
+    /// A vector without changes of the target beyond its page. They were looked up because their key was in question, and the
+    /// outcome is not written over them: they are decided about again, and have not lost yet.
+    fn read_of(&self, target: NodeId, vector: &Vector) -> Vector {
+        let read = self.opened.read_cut(self.table.index, target);
+        let mut kept = Vector::EMPTY;
+        let known =
+            |dot: &&Dot| dot.node != target || read.as_ref().is_none_or(|read| read.contains(dot.mark, dot.number));
+        vector.dots().iter().filter(known).for_each(|dot| kept.add(*dot));
+        kept
+    }
+
     /// The version that waits if the target cannot take the outcome. Of an undecided conflict that is the latest version
     /// that the target does not hold itself.
     fn otherwise(&self, target: NodeId, standing: Vector, standing_time: i64) -> Otherwise {
@@ -199,6 +210,7 @@ impl Ruling<'_> {
                 }
             }
         };
+        let vector = if self.table.policy.merges() { vector } else { self.read_of(target, &vector) };
         Otherwise { vector, stamp, row, standing, standing_time }
     }
 

@@ -16,16 +16,22 @@ enum Trouble {
     IsAlone(u32),
 }
 
+/// How many nodes, which of them has trouble, and how many entries are read at once.
+const RUNS: [(usize, usize, usize); 10] =
+    [(2, 0, 10), (2, 1, 10), (3, 0, 10), (3, 1, 10), (3, 2, 10), (2, 0, 1), (2, 1, 1), (3, 0, 1), (3, 1, 1), (3, 2, 1)];
+
 /// What a user writes who was not read.
 const MEANWHILE: i64 = 99;
 
 /// Every node changes the same row, and one of them has trouble. What stands then, and what the journals have.
-fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble) -> (i64, BTreeSet<i64>) {
-    let cluster = Cluster::new(count, &[(1, 1)]);
-    cluster.block(cluster.session(policy, 10).install()).unwrap();
-    cluster.block(cluster.session(policy, 10).sync()).unwrap();
+fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble, page: usize) -> (i64, BTreeSet<i64>) {
+    let cluster = Cluster::new(count, &[(1, 1), (2, 1)]);
+    cluster.block(cluster.session(policy, page).install()).unwrap();
+    cluster.block(cluster.session(policy, page).sync()).unwrap();
     for (at, database) in cluster.databases.iter().enumerate() {
         time::pass(2_000_000);
+        // With small pages what follows is not on the first.
+        assert!(database.lock().write(2, Some(1), false));
         assert!(database.lock().write(1, Some(10 + at as i64), false));
     }
     match trouble {
@@ -43,14 +49,14 @@ fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble) -> (i64, B
         }
     }
     // Whatever it says: it may have lost the node at once.
-    let _ended = cluster.block(cluster.session(policy, 10).sync());
+    let _ended = cluster.block(cluster.session(policy, page).sync());
     for database in &cluster.databases {
         let mut state = database.lock();
         state.fuse = None;
         state.refuses = None;
         state.shown.clear();
     }
-    cluster.block(cluster.session(policy, 10).sync()).unwrap();
+    cluster.block(cluster.session(policy, page).sync()).unwrap();
     let rows = cluster.rows();
     assert!(rows.iter().all(|row| *row == rows[0]), "{rows:?}");
     let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
@@ -61,11 +67,11 @@ fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble) -> (i64, B
 #[test]
 fn what_loses_is_kept_whatever_fails_meanwhile() {
     for policy in ["\"latest-wins\"", "\"earliest-wins\"", "{ prefer = [\"b\"] }"] {
-        for (count, node) in [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)] {
+        for (count, node, page) in RUNS {
             let values = 10..10 + count as i64;
             let troubles = (0..40).map(Trouble::Breaks).chain(values.clone().map(Trouble::Refuses));
             for trouble in troubles {
-                let (won, kept) = outcome(policy, count, node, trouble);
+                let (won, kept) = outcome(policy, count, node, trouble, page);
                 let lost: BTreeSet<i64> = values.clone().filter(|value| *value != won).collect();
                 assert_eq!(kept, lost, "{policy} of {count}, {node} {trouble:?}: {won} stands");
             }
@@ -76,9 +82,9 @@ fn what_loses_is_kept_whatever_fails_meanwhile() {
 #[test]
 fn what_loses_is_kept_where_only_a_node_commits_that_a_user_has_changed() {
     for policy in ["\"latest-wins\"", "\"earliest-wins\"", "{ prefer = [\"b\"] }"] {
-        for (count, node) in [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)] {
+        for (count, node, page) in RUNS {
             for trouble in (0..40).map(Trouble::IsAlone) {
-                let (won, kept) = outcome(policy, count, node, trouble);
+                let (won, kept) = outcome(policy, count, node, trouble, page);
                 // Its user has replaced what stood there.
                 let replaced = 10 + node as i64;
                 let values = (10..10 + count as i64).chain([MEANWHILE]);
