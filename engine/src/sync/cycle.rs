@@ -55,9 +55,9 @@ pub struct Cycle {
     /// What was to be written besides by a load and could not be: at which node, of which table by index, and why.
     #[serde(skip)]
     pub(crate) left: Vec<(NodeId, usize, Key, Reason)>,
-    /// Tables, by index, in which a conflict waits for its decision.
+    /// Tables, by index, in which a row waits anywhere.
     #[serde(skip)]
-    pub(crate) undecided: HashSet<usize>,
+    pub(crate) unsettled: HashSet<usize>,
 }
 
 impl Cycle {
@@ -369,9 +369,7 @@ impl Session {
                             presence.parked[*table].remove(key);
                         }
                         for (table, Refusal { key, reason, .. }) in &applied.refused {
-                            if reason.code == ParkedCode::Conflict {
-                                cycle.undecided.insert(*table);
-                            }
+                            cycle.unsettled.insert(*table);
                             match presence.parked[*table].get_mut(key) {
                                 Some(parked) => parked.code = reason.code,
                                 None if reason.code == ParkedCode::Busy => cycle.held += 1,
@@ -393,9 +391,7 @@ impl Session {
         for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
             cycle.waiting += u64::from(parked.code != ParkedCode::Busy);
             cycle.held += u64::from(parked.code == ParkedCode::Busy);
-            if parked.code == ParkedCode::Conflict {
-                cycle.undecided.insert(parked.table);
-            }
+            cycle.unsettled.insert(parked.table);
         }
         Ok(())
     }
@@ -414,8 +410,9 @@ impl Session {
                 return Ok(());
             }
             for table in tables.iter().filter(|table| table.is_source(member.id)) {
-                // What the changes did is needed until somebody has decided.
-                if table.policy.merges() && cycle.undecided.contains(&table.index) {
+                // What the changes did is needed until all is decided. Of what waits at two nodes, put there by two engines, neither
+                // may have seen what the other has.
+                if table.policy.merges() && cycle.unsettled.contains(&table.index) {
                     continue;
                 }
                 let (Some(spec), Some(floor)) = (table.spec(member.id), opened.floor(table, member.id)) else {

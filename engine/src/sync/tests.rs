@@ -817,3 +817,31 @@ fn what_another_engine_has_brought_is_not_given_up_unseen() {
     assert!(matches!(given_up, Err(crate::error::Error::Stopped(_))), "{given_up:?}");
     assert_eq!(cluster.databases[2].lock().parked[&1].vector, second.vector);
 }
+
+/// Two engines leave a row to the next cycle, each at one node and without knowing of the other's change. Both changes count.
+#[test]
+fn sums_of_what_two_engines_put_off_are_whole() {
+    const SUM: &str = "{ sum = [\"value\"] }";
+    let cluster = Cluster::new(2, &[(1, 100)]);
+    cluster.block(cluster.session(SUM, 10).install()).unwrap();
+    cluster.block(cluster.session(SUM, 10).sync()).unwrap();
+    let change = |at: usize, value: i64| {
+        time::pass(2_000_000);
+        let mut state = cluster.databases[at].lock();
+        let before = state.clone();
+        assert!(state.write(1, Some(value), false));
+        before
+    };
+    let a_before = change(0, 105);
+    let b_before = change(1, 107);
+    let b_after = cluster.databases[1].lock().clone();
+    // The first has read what a wrote and not what b did, the second the other way round; both before either wrote anything.
+    for (a, b) in [(None, b_before), (Some(a_before), b_after)] {
+        cluster.databases[0].lock().shown.push_back(a);
+        cluster.databases[1].lock().shown.push_back(Some(b));
+        cluster.block(cluster.session(SUM, 10).cycle()).unwrap();
+    }
+    assert!(cluster.databases.iter().all(|database| database.lock().parked.len() == 1));
+    cluster.block(cluster.session(SUM, 10).sync()).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 112)], [(1, 112)]]);
+}
