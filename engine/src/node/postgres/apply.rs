@@ -352,15 +352,23 @@ impl Postgres {
         let any =
             parts.iter().map(|condition| format!("EXISTS (SELECT FROM {history} AS h WHERE {condition} AND {own})"));
         let any = any.collect::<Vec<_>>().join(" OR ");
-        args.add(table.name.as_str());
-        let statement = format!(
-            "SELECT {any}, (SELECT p.cut FROM concord.purged AS p WHERE p.\"table\" OPERATOR(pg_catalog.=) ${}::pg_catalog.text)",
-            args.count()
-        );
+        // Asked in the same statement, hence of the same moment, as what is there: a purge takes away and notes that at once.
+        let purged = |args: &mut Args| {
+            args.add(table.name.as_str());
+            let at = args.count();
+            format!(
+                "(SELECT p.cut FROM concord.purged AS p WHERE p.\"table\" OPERATOR(pg_catalog.=) ${at}::pg_catalog.text)"
+            )
+        };
+        let is_beyond = |cut: Option<String>| -> Result<bool> {
+            let cut = cut.map(|cut| super::service::parse::<Cut>(&cut)).transpose()?;
+            Ok(cut.is_some_and(|purged| !read.includes(&purged)))
+        };
+        let all = || keys.iter().map(|key| (*key).clone()).collect();
+        let statement = format!("SELECT {any}, {}", purged(&mut args));
         let rows = self.fetch(statement, args).await?;
-        let purged = get::<Option<String>>(&rows[0], 1)?.map(|cut| super::service::parse::<Cut>(&cut)).transpose()?;
-        if purged.is_some_and(|purged| !read.includes(&purged)) {
-            return Ok(keys.iter().map(|key| (*key).clone()).collect());
+        if is_beyond(get(&rows[0], 1)?)? {
+            return Ok(all());
         }
         // Nearly always nothing is new, and the keys need not be sent.
         if !get::<bool>(&rows[0], 0)? {
@@ -373,12 +381,21 @@ impl Postgres {
         let parts =
             parts.iter().map(|condition| format!("SELECT {names} FROM {history} AS h WHERE {condition} AND {own}"));
         let statement = format!(
-            "WITH h AS MATERIALIZED ({}) SELECT DISTINCT u.n FROM {wanted} JOIN h ON {}",
+            "WITH h AS MATERIALIZED ({}) SELECT DISTINCT u.n, NULL::pg_catalog.text FROM {wanted} JOIN h ON {} \
+             UNION ALL SELECT NULL::pg_catalog.int8, {}",
             parts.collect::<Vec<_>>().join(" UNION "),
-            self.same_entry_key(table)
+            self.same_entry_key(table),
+            purged(&mut args)
         );
-        let rows = self.fetch(statement, args).await?;
-        rows.iter().map(|row| Ok(keys[get::<i64>(row, 0)? as usize - 1].clone())).collect()
+        let mut unseen = Vec::new();
+        for row in &self.fetch(statement, args).await? {
+            match get::<Option<i64>>(row, 0)? {
+                Some(number) => unseen.push(keys[number as usize - 1].clone()),
+                None if is_beyond(get(row, 1)?)? => return Ok(all()),
+                None => {}
+            }
+        }
+        Ok(unseen)
     }
 
     pub(super) async fn find_altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
