@@ -104,6 +104,13 @@ impl Server {
         let mut command = in_server_user(&daemon());
         command.arg("--no-defaults").arg(format!("--datadir={}", self.data.display()));
         command.arg(format!("--socket={}", self.data.join("socket").display()));
+        // A server that starts clears away what lies in its folder for temporary tables, whose ever it is.
+        let temporary = self.data.with_extension("tmp");
+        fs::create_dir_all(&temporary).map_err(fail)?;
+        if let Some((uid, gid)) = server_user() {
+            std::os::unix::fs::chown(&temporary, Some(uid), Some(gid)).map_err(fail)?;
+        }
+        command.arg(format!("--tmpdir={}", temporary.display()));
         command.arg(format!("--pid-file={}", self.data.join("mariadbd.pid").display()));
         command.arg(format!("--init-file={}", self.data.join("roles.sql").display()));
         command.arg(format!("--port={}", self.port));
@@ -134,6 +141,7 @@ impl Drop for Server {
         self.kill();
         // What is left goes with the process's folder.
         let _ = fs::remove_dir_all(&self.data);
+        let _ = fs::remove_dir_all(self.data.with_extension("tmp"));
         let _ = fs::remove_file(self.data.with_extension("log"));
     }
 }
@@ -150,6 +158,7 @@ fn template() -> &'static Path {
         let data = parent.join("data");
         let mut install = in_server_user(&program("mariadb-install-db"));
         install.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+        install.arg(format!("--tmpdir={}", parent.display()));
         install.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
         install.args(["--innodb-flush-method=nosync", "--innodb-log-file-size=32M", "--innodb-buffer-pool-size=16M"]);
         run(install, None);
