@@ -2,10 +2,10 @@
 //! made of them.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value as Document;
 
@@ -141,19 +141,14 @@ impl Session {
 
     /// The conflicts that entries of one table tell of, newest first as the entries are, and how many lack a version.
     fn recorded(&self, journal: Vec<Lost>) -> (Vec<Recorded>, usize) {
-        let mut groups: Vec<Vec<Lost>> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut groups: IndexMap<String, Vec<Lost>> = IndexMap::new();
         // What came of loads, repairs, deletes and people's own decisions was never put to a resolver.
         for lost in journal.into_iter().filter(|lost| is_conflict_id(&lost.id)) {
-            let place = *places.entry(lost.id.clone()).or_insert(groups.len());
-            match groups.get_mut(place) {
-                Some(group) => group.push(lost),
-                None => groups.push(vec![lost]),
-            }
+            groups.entry(lost.id.clone()).or_default().push(lost);
         }
         let mut recorded = Vec::new();
         let mut incomplete = 0;
-        for group in &groups {
+        for group in groups.values() {
             match self.put_together(group) {
                 Some(conflict) => recorded.push(conflict),
                 None => incomplete += 1,

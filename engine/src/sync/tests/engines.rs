@@ -1,0 +1,58 @@
+//! Two engines at work on one sync, of which neither knows what the other has just done.
+
+use super::*;
+
+/// What waits is given up by an engine that one node is away from, while another engine has brought something newer from there.
+#[test]
+fn what_another_engine_has_brought_is_not_given_up_unseen() {
+    let cluster = Cluster::new(3, &[(1, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+    cluster.databases[2].lock().refuses = Some(7);
+    let waits_after_a_change_at = |at: usize| {
+        time::pass(2_000_000);
+        assert!(cluster.databases[at].lock().write(1, Some(7), false));
+        cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+        cluster.databases[2].lock().parked[&1].clone()
+    };
+    let first = waits_after_a_change_at(0);
+    let before = [0, 2].map(|at: usize| cluster.databases[at].lock().clone());
+    cluster.databases[0].lock().up = false;
+    let second = waits_after_a_change_at(1);
+    assert_ne!(first.vector, second.vector);
+    (cluster.databases[0].lock().up, cluster.databases[1].lock().up) = (true, false);
+    for (at, state) in [0, 2].into_iter().zip(before) {
+        cluster.databases[at].lock().shown.push_back(Some(state));
+    }
+    let given_up = cluster.block(cluster.session("\"latest-wins\"", 10).drop_parked(|_| true));
+    assert!(matches!(given_up, Err(crate::error::Error::Stopped(_))), "{given_up:?}");
+    assert_eq!(cluster.databases[2].lock().parked[&1].vector, second.vector);
+}
+
+/// Two engines leave a row to the next cycle, each at one node and without knowing of the other's change. Both changes count.
+#[test]
+fn sums_of_what_two_engines_put_off_are_whole() {
+    const SUM: &str = "{ sum = [\"value\"] }";
+    let cluster = Cluster::new(2, &[(1, 100)]);
+    cluster.block(cluster.session(SUM, 10).install()).unwrap();
+    cluster.block(cluster.session(SUM, 10).sync()).unwrap();
+    let change = |at: usize, value: i64| {
+        time::pass(2_000_000);
+        let mut state = cluster.databases[at].lock();
+        let before = state.clone();
+        assert!(state.write(1, Some(value), false));
+        before
+    };
+    let a_before = change(0, 105);
+    let b_before = change(1, 107);
+    let b_after = cluster.databases[1].lock().clone();
+    // The first has read what a wrote and not what b did, the second the other way round; both before either wrote anything.
+    for (a, b) in [(None, b_before), (Some(a_before), b_after)] {
+        cluster.databases[0].lock().shown.push_back(a);
+        cluster.databases[1].lock().shown.push_back(Some(b));
+        cluster.block(cluster.session(SUM, 10).cycle()).unwrap();
+    }
+    assert!(cluster.databases.iter().all(|database| database.lock().parked.len() == 1));
+    cluster.block(cluster.session(SUM, 10).sync()).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 112)], [(1, 112)]]);
+}
