@@ -68,8 +68,8 @@ async fn read(node: &mut dyn Node, spec: &Arc<TableSpec>, after: Key, limit: usi
 }
 
 impl Ahead {
-    /// The keys whose rows users have changed since; `None` if that cannot be told from the snapshot that is open, or if it
-    /// was Concord that may have changed them.
+    /// The keys whose rows may have changed since: users did it, or Concord wrote what waited. `None` if that cannot be told
+    /// from the snapshot that is open, or if it was Concord that may have changed others.
     pub async fn stale(
         &self,
         node: &mut dyn Node,
@@ -93,7 +93,9 @@ impl Ahead {
         if moved || purged || presence.installation != self.state.service.uuid {
             return Ok(None);
         }
+        // What waited and has been written since is in no history here, and moves no position.
+        let waited = self.state.parked.iter().filter(|row| row.table == table.index).map(|row| row.key.clone());
         let read = node.entries(spec, &self.whole, None, CHANGES).await?;
-        Ok((!read.more).then(|| read.entries.into_iter().map(|entry| entry.key).collect()))
+        Ok((!read.more).then(|| read.entries.into_iter().map(|entry| entry.key).chain(waited).collect()))
     }
 }
