@@ -20,7 +20,7 @@ use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, EntryId, Key, NodeId, ParkedCode, Position, TableSpec, Witness};
+use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, ParkedCode, Position, TableSpec, Witness};
 use crate::node::apply::{Applied, Batch, Decision, TableBatch};
 use crate::node::{self, ErrorKind, Move, Reason, Refusal};
 
@@ -73,6 +73,24 @@ pub(super) type Pages = Vec<Vec<Option<Page>>>;
 /// All contests, by table.
 pub(super) type AllContests = Vec<Contests>;
 
+/// A row that the cycle to come makes a change of its node, so that the one after it decides about it.
+pub(super) struct Foreseen {
+    pub table: usize,
+    pub node: NodeId,
+    pub key: Key,
+    /// By the node's clock, µs.
+    pub time: i64,
+}
+
+impl Foreseen {
+    /// It comes after everything that is there.
+    fn entry(&self) -> Entry {
+        let last = i64::MAX - 1;
+        let (op, time) = (Op::Update, self.time);
+        Entry { id: last, mark: last, op, time, key: Key::default(), arrival: None, images: None }
+    }
+}
+
 /// What each node has to do.
 pub(super) type Batches = Vec<Option<Batch>>;
 
@@ -110,7 +128,7 @@ impl Session {
     /// it is. Each batch is one transaction, which looks again before it writes.
     async fn round(&mut self, portion: &mut Option<Portion>) -> Result<Cycle> {
         let mut cycle = Cycle::default();
-        let Some((opened, contests)) = self.weigh(&mut cycle).await? else { return Ok(cycle) };
+        let Some((opened, contests)) = self.weigh(&mut cycle, &[]).await? else { return Ok(cycle) };
         let besides = match portion {
             // What was not read yet may be about the very rows.
             Some(portion) if !cycle.more => Some(self.weigh_portion(portion, &opened, &contests).await?),
@@ -149,8 +167,12 @@ impl Session {
     }
 
     /// Reads what is new everywhere, and brings together all that is known of each key. `None` if the snapshots do not fit
-    /// together, because another engine was at work between them.
-    pub(super) async fn weigh(&mut self, cycle: &mut Cycle) -> Result<Option<(Opened, AllContests)>> {
+    /// together, because another engine was at work between them. What is foreseen counts as if it were there.
+    pub(super) async fn weigh(
+        &mut self,
+        cycle: &mut Cycle,
+        foreseen: &[Foreseen],
+    ) -> Result<Option<(Opened, AllContests)>> {
         let mut opened = self.open().await?;
         self.enough()?;
         let pages = self.read(&opened, cycle).await?;
@@ -163,6 +185,11 @@ impl Session {
         self.schedule.look(&self.tables, &opened, &pages, Instant::now());
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
+        for touched in foreseen {
+            let Some(presence) = &opened.present[touched.node.index()] else { continue };
+            let contest = contests[touched.table].entry(touched.key.clone()).or_default();
+            contest.enter(touched.node, touched.entry(), &presence.clock, &self.tables[touched.table]);
+        }
         self.examine(&opened, &mut contests, &partial).await?;
         Ok(Some((opened, contests)))
     }

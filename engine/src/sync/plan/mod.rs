@@ -6,7 +6,7 @@
 mod carry_out;
 mod file;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use serde_json::Value as Document;
 
 use self::file::Written;
 use super::attendance::Away;
-use super::cycle::{Batches, Cycle};
-use super::decide::{Account, Settled};
+use super::cycle::{Batches, Cycle, Foreseen};
+use super::decide::{Account, Outcomes, Settled};
 use super::opened::Opened;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped};
@@ -151,6 +151,30 @@ struct Draft {
     cycle: Cycle,
 }
 
+/// What an attempt to plan came to.
+enum Drafted {
+    Plan(Box<Plan>, Option<Vec<u8>>),
+    /// The cycle would put off decisions about these rows, so that what stands there is weighed in the next one.
+    Foreseen(Vec<Foreseen>),
+    /// Another engine was at work meanwhile.
+    Overtaken,
+}
+
+/// The rows that a cycle would make changes of their nodes, but for those that count as such already.
+fn further(outcomes: &Outcomes, foreseen: &[Foreseen]) -> Vec<Foreseen> {
+    let known: HashSet<(usize, NodeId, &Key)> = foreseen.iter().map(|row| (row.table, row.node, &row.key)).collect();
+    let mut further = Vec::new();
+    for (at, tables) in outcomes.decisions.iter().enumerate() {
+        let node = NodeId(at as u16);
+        for (table, decisions) in tables.iter().enumerate() {
+            let touched = decisions.iter().filter_map(|decision| Some((&decision.key, decision.touch?)));
+            let new = touched.filter(|(key, _)| !known.contains(&(table, node, *key)));
+            further.extend(new.map(|(key, time)| Foreseen { table, node, key: key.clone(), time }));
+        }
+    }
+    further
+}
+
 impl Session {
     /// Plans a sync. Nothing is written anywhere, service tables included.
     ///
@@ -183,14 +207,16 @@ impl Session {
         self.enough()?;
         let page = std::mem::replace(&mut self.page, usize::MAX);
         let mut looks = 0;
+        let mut foreseen: Vec<Foreseen> = Vec::new();
         let planned = loop {
-            match self.draft(wish).await {
-                Ok(Some(planned)) => break Ok(planned),
-                Ok(None) if looks < LOOKS => {
+            match self.draft(wish, &foreseen).await {
+                Ok(Drafted::Plan(plan, file)) => break Ok((*plan, file)),
+                Ok(Drafted::Foreseen(further)) => foreseen.extend(further),
+                Ok(Drafted::Overtaken) if looks < LOOKS => {
                     looks += 1;
                     tokio::time::sleep(Duration::from_millis(10) * looks).await;
                 }
-                Ok(None) => {
+                Ok(Drafted::Overtaken) => {
                     break Err(Error::Stopped(
                         "another engine is carrying changes all the time, so what is planned is out of date at once; \
                          stop it (`concord watch`) or try again"
@@ -209,10 +235,10 @@ impl Session {
         planned
     }
 
-    /// One attempt among those who are there; `None` if another engine was at work meanwhile.
-    async fn draft(&mut self, wish: &Wish) -> Result<Option<(Plan, Option<Vec<u8>>)>> {
+    /// One attempt among those who are there.
+    async fn draft(&mut self, wish: &Wish, foreseen: &[Foreseen]) -> Result<Drafted> {
         let mut cycle = Cycle::default();
-        let Some((opened, contests)) = self.weigh(&mut cycle).await? else { return Ok(None) };
+        let Some((opened, contests)) = self.weigh(&mut cycle, foreseen).await? else { return Ok(Drafted::Overtaken) };
         let shared = Arc::new(opened);
         let Ok(deciding) = self.start_deciding(&shared, contests, usize::MAX, true).await? else {
             return Err(Error::Internal("a plan has no pages".to_owned()));
@@ -221,6 +247,12 @@ impl Session {
         let Some(opened) = Arc::into_inner(shared) else {
             return Err(Error::Internal("deciding goes on after its end".to_owned()));
         };
+        // A file holds what one cycle does.
+        let further = if wish.file { Vec::new() } else { further(&outcomes, foreseen) };
+        if !further.is_empty() {
+            self.close().await;
+            return Ok(Drafted::Foreseen(further));
+        }
         let accounts = std::mem::take(&mut outcomes.accounts);
         cycle.conflicts = outcomes.conflicts;
         let batches = self.batches(&opened, outcomes);
@@ -229,7 +261,7 @@ impl Session {
         self.close().await;
         let plan = plan?;
         let file = wish.file.then(|| Written::new(self, &draft).bytes());
-        Ok(Some((plan, file)))
+        Ok(Drafted::Plan(Box::new(plan), file))
     }
 
     /// What the batches come to, compared with what stands at the nodes.

@@ -74,6 +74,25 @@ fn the_later_of_rows_that_were_made_apart_wins() {
     }
 }
 
+/// A plan tells the conflict that comes, although the first cycle only puts it off.
+#[test]
+fn a_plan_foresees_the_conflict_of_rows_that_were_made_apart() {
+    use crate::sync::plan::{Change, Wish};
+    for (policy, first, stays) in [("\"latest-wins\"", 0, 3), ("\"latest-wins\"", 1, 3), ("{ prefer = [\"a\"] }", 0, 2)]
+    {
+        let case = made_apart(policy, first);
+        let wish = Wish { table: None, limit: 0, file: false };
+        let (plan, _) = case.cluster.block(case.session().plan(&wish)).unwrap();
+        let rows: Vec<_> = plan.rows.iter().map(|row| (&*row.node, row.change, row.after.clone())).collect();
+        let loser = if stays == 3 { first } else { 1 - first };
+        let after = serde_json::json!({ "id": 1, "value": stays });
+        assert_eq!(rows, [(["a", "b"][loser], Change::Update, Some(after))], "{policy}");
+        assert_eq!((plan.conflict_count, plan.conflicts[0].versions.len()), (1, 2), "{policy}");
+        let summary = case.sync();
+        assert_eq!((summary.conflicts, case.values()), (1, vec![Some(stays); 2]), "{policy}");
+    }
+}
+
 #[test]
 fn other_policies_decide_about_rows_that_were_made_apart() {
     for (policy, first) in [("\"earliest-wins\"", 0), ("\"earliest-wins\"", 1), ("{ prefer = [\"a\"] }", 0)] {
