@@ -5,7 +5,7 @@ CARGO ?= cargo
 .PHONY: help demo plugins test bench lint deps deps-test deps-lint
 
 help:
-	@echo "make demo    two SQLite tables, changed on both sides, brought into agreement"
+	@echo "make demo    SQLite tables, changed on both sides, brought into agreement; one by a plugin"
 	@echo "make plugins the plugins in plugins/, compiled to target/plugins"
 	@echo "make test    all tests, on private database servers"
 	@echo "make bench   measurements in release, written to target/bench.json"
@@ -22,9 +22,15 @@ deps-test: deps
 
 deps-lint: deps
 
-# A debug build: it is there in a fraction of the time, and ten rows need no more.
+# A debug build: it is there in a fraction of the time, and ten rows need no more. Where nothing can be compiled to
+# WebAssembly it goes without the plugin.
 demo: deps
-	$(CARGO) run --quiet --package concord -- demo
+	@if $(CARGO) run --quiet --package concord-tests --bin plugins >/dev/null; then \
+		$(CARGO) run --quiet --package concord -- demo --plugins target/plugins; \
+	else \
+		echo "The plugins were not compiled (see above), so this is the demo without one." >&2; \
+		$(CARGO) run --quiet --package concord -- demo; \
+	fi
 
 # The tests compile them by themselves.
 plugins: deps

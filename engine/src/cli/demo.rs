@@ -1,10 +1,11 @@
 //! `concord demo`: two small tables, brought into agreement.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rusqlite::Connection;
+use rusqlite::types::Value;
 
 use super::report::{Table, say};
 use super::{block_on, install};
@@ -16,13 +17,16 @@ use crate::sync::Session;
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Show it: two small tables, changed on both sides and brought into agreement",
-    long_about = "Create two SQLite files with the same ten rows, change rows 6 and 7 on both sides in different order, sync them, and print both before and after, saying why.",
-    after_long_help = "Example:\n  concord demo\n  concord demo --keep two-tables"
+    long_about = "Create two SQLite files with the same ten rows, change rows 6 and 7 on both sides in different order, sync them, and print both before and after, saying why. With --plugins a third table follows, from which both sides sell, and a plugin adds up what they sold.",
+    after_long_help = "Example:\n  concord demo\n  concord demo --keep two-tables\n  concord demo --plugins target/plugins"
 )]
 pub struct Demo {
     /// Keep the databases and their configuration in this folder
     #[arg(long, value_name = "DIR")]
-    pub keep: Option<std::path::PathBuf>,
+    pub keep: Option<PathBuf>,
+    /// Show a plugin at work too: the folder that holds merge-fields.wasm, as `make plugins` makes it
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
 }
 
 /// The configuration. The same as in examples/two-tables, as is [`TABLE`].
@@ -58,6 +62,28 @@ INSERT INTO customers VALUES
     (10, 'John',   'Budapest');
 ";
 
+/// What a plugin takes beside it: where plugins are, and the table.
+const PLUGINS: &str = "plugins = \"plugins\"\n";
+
+const STOCK_CONFIG: &str = "
+[tables.stock]
+conflict = { plugin = \"merge-fields\", fields = { pieces = \"sum\" } }
+";
+
+const PLUGIN: &str = "merge-fields.wasm";
+
+const STOCK: &str = "\
+CREATE TABLE stock (
+    item   TEXT PRIMARY KEY,
+    pieces INTEGER NOT NULL
+);
+
+INSERT INTO stock VALUES ('bread', 40), ('cheese', 100), ('milk', 25);
+";
+
+/// Sales of cheese in the order in which they are made: node, pieces.
+const SALES: [(&str, i64); 2] = [("one", 30), ("two", 5)];
+
 /// The changes in the order in which they are made: node, row, what it becomes.
 const CHANGES: [(&str, usize, &str); 4] =
     [("one", 6, "Algiers"), ("two", 6, "Palermo"), ("two", 7, "Boston"), ("one", 7, "Arlington")];
@@ -75,7 +101,10 @@ pub fn run(demo: &Demo) -> Result<u8> {
         (None, Some(folder)) => folder.path(),
         (None, None) => Path::new("."),
     };
-    let code = play(folder)?;
+    let code = match play(folder, demo.plugins.as_deref())? {
+        DONE if demo.plugins.is_some() => sell(folder)?,
+        code => code,
+    };
     match &demo.keep {
         Some(folder) => {
             say(&format!("Look at them: concord conflicts list -c {}", folder.join("concord.toml").display()))?
@@ -85,10 +114,17 @@ pub fn run(demo: &Demo) -> Result<u8> {
     Ok(code)
 }
 
-fn play(folder: &Path) -> Result<u8> {
-    set_up(folder)?;
+fn play(folder: &Path, plugins: Option<&Path>) -> Result<u8> {
+    set_up(folder, plugins)?;
     let (one, two) = (open(folder, "one")?, open(folder, "two")?);
-    say("Two databases, `one` and `two`, each with the same table of ten customers.\n\nconcord install")?;
+    say("Two databases, `one` and `two`, each with the same table of ten customers.\n")?;
+    if plugins.is_some() {
+        say("concord plugin lock")?;
+        let (_, pinned) = super::plugin::pin(&Config::load(&folder.join("concord.toml"))?)?;
+        pinned.pins.iter().try_for_each(|pin| say(&format!("pinned {}", pin.name)))?;
+        say("")?;
+    }
+    say("concord install")?;
     let mut session = Session::new(Config::load(&folder.join("concord.toml"))?);
     // As in two commands, there is nothing that the second knows from the first.
     let (nodes, _) = block_on(async { session.install().await })?;
@@ -104,16 +140,16 @@ fn play(folder: &Path) -> Result<u8> {
         say(&format!("  {}. {node}: {sql}", place + 1))?;
     }
     say("\nBefore the sync (* differs):")?;
-    side_by_side(&rows(&one)?, &rows(&two)?).print()?;
+    customers(&one, &two)?.print()?;
 
     say("\nconcord sync")?;
     let mut session = Session::new(Config::load(&folder.join("concord.toml"))?);
     let (summary, conflicts) = block_on(async { Ok((session.sync().await?, session.conflicts(0).await?)) })?;
     super::sync::print_carried(&summary)?;
 
-    let (first, second) = (rows(&one)?, rows(&two)?);
+    let (first, second) = (rows(&one, CUSTOMERS)?, rows(&two, CUSTOMERS)?);
     say("\nAfter the sync:")?;
-    side_by_side(&first, &second).print()?;
+    customers(&one, &two)?.print()?;
     say("\nWhy, as the journal tells:")?;
     for (id, ..) in OUTCOME {
         for conflict in conflicts.iter().filter(|conflict| conflict.key == serde_json::json!([id])) {
@@ -141,10 +177,54 @@ fn play(folder: &Path) -> Result<u8> {
     Ok(DONE)
 }
 
+/// A table whose conflict a plugin decides: of two sales none may be forgotten.
+fn sell(folder: &Path) -> Result<u8> {
+    let (one, two) = (open(folder, "one")?, open(folder, "two")?);
+    let before = || rows(&one, STOCK_ROWS).map(|rows| rows[1][1].parse::<i64>().unwrap_or_default());
+    let stood = before()?;
+    say("\n\nA plugin at work: both sell from the same stock of cheese.")?;
+    for (place, (node, pieces)) in SALES.into_iter().enumerate() {
+        let sql = format!("UPDATE stock SET pieces = pieces - {pieces} WHERE item = 'cheese'");
+        next_millisecond();
+        let database = if node == "one" { &one } else { &two };
+        database.execute(&sql, []).map_err(spoiled)?;
+        say(&format!("  {}. {node}: {sql}", place + 1))?;
+    }
+    say("\nBefore the sync (* differs):")?;
+    stock(&one, &two)?.print()?;
+    let [(_, first), (_, second)] = SALES;
+    say(&format!(
+        "\nIf the latest change won, {first} pieces that were sold would be back. concord.toml says for this table:{STOCK_CONFIG}"
+    ))?;
+    say("concord sync")?;
+    let mut session = Session::new(Config::load(&folder.join("concord.toml"))?);
+    let (summary, conflicts) = block_on(async { Ok((session.sync().await?, session.conflicts(0).await?)) })?;
+    super::sync::print_carried(&summary)?;
+    say("\nAfter the sync:")?;
+    stock(&one, &two)?.print()?;
+    for conflict in conflicts.iter().filter(|conflict| conflict.table == "stock") {
+        say(&format!("\nWhy, as the journal tells: {}", conflict.reason))?;
+        break;
+    }
+    let left = stood - first - second;
+    let holds = |database: &Connection| Ok::<_, Error>(rows(database, STOCK_ROWS)?[1][1] == left.to_string());
+    if !holds(&one)? || !holds(&two)? {
+        say(&format!("\nThis is not as it should be:\nboth tables should hold {left} pieces of cheese"))?;
+        return Ok(ATTENTION);
+    }
+    say(&format!("\nBoth tables hold {stood} - {first} - {second} = {left} pieces."))?;
+    Ok(DONE)
+}
+
 /// Writes the databases and their configuration; refuses to touch what is there.
-fn set_up(folder: &Path) -> Result<()> {
+fn set_up(folder: &Path, plugins: Option<&Path>) -> Result<()> {
+    let plugin = plugins.map(|plugins| plugins.join(PLUGIN));
+    if let Some(plugin) = plugin.as_ref().filter(|plugin| !plugin.is_file()) {
+        let plugin = plugin.display();
+        return Err(Error::Usage(format!("there is no {plugin}\n    `make plugins` makes it in target/plugins")));
+    }
     std::fs::create_dir_all(folder).map_err(failed(folder.display()))?;
-    for name in ["concord.toml", "one.db", "two.db"] {
+    for name in ["concord.toml", "one.db", "two.db", "plugins"] {
         if folder.join(name).exists() {
             let folder = folder.display();
             return Err(Error::Usage(format!(
@@ -153,8 +233,16 @@ fn set_up(folder: &Path) -> Result<()> {
         }
     }
     let file = folder.join("concord.toml");
-    std::fs::write(&file, CONFIG).map_err(failed(file.display()))?;
-    ["one", "two"].iter().try_for_each(|node| open(folder, node)?.execute_batch(TABLE).map_err(spoiled))
+    let mut config = CONFIG.to_owned();
+    if let Some(plugin) = &plugin {
+        let own = folder.join("plugins");
+        std::fs::create_dir(&own).map_err(failed(own.display()))?;
+        std::fs::copy(plugin, own.join(PLUGIN)).map_err(failed(own.join(PLUGIN).display()))?;
+        config = config.replacen("\n\n", &format!("\n{PLUGINS}\n"), 1) + STOCK_CONFIG;
+    }
+    std::fs::write(&file, config).map_err(failed(file.display()))?;
+    let tables = if plugin.is_some() { format!("{TABLE}{STOCK}") } else { TABLE.to_owned() };
+    ["one", "two"].iter().try_for_each(|node| open(folder, node)?.execute_batch(&tables).map_err(spoiled))
 }
 
 fn open(folder: &Path, node: &str) -> Result<Connection> {
@@ -182,19 +270,38 @@ fn next_millisecond() {
     }
 }
 
-/// All rows, in the order of their ids.
-fn rows(database: &Connection) -> Result<Vec<Vec<String>>> {
+const CUSTOMERS: &str = "SELECT id, name, city FROM customers ORDER BY id";
+
+const STOCK_ROWS: &str = "SELECT item, pieces FROM stock ORDER BY item";
+
+/// All rows of a query, as text.
+fn rows(database: &Connection, query: &str) -> Result<Vec<Vec<String>>> {
     let read = || -> rusqlite::Result<Vec<Vec<String>>> {
-        let mut statement = database.prepare("SELECT id, name, city FROM customers ORDER BY id")?;
-        let row = |row: &rusqlite::Row<'_>| Ok(vec![row.get::<_, i64>(0)?.to_string(), row.get(1)?, row.get(2)?]);
+        let mut statement = database.prepare(query)?;
+        let columns = statement.column_count();
+        let text = |value: Value| match value {
+            Value::Integer(number) => number.to_string(),
+            Value::Text(text) => text,
+            other => format!("{other:?}"),
+        };
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|at| Ok(text(row.get(at)?))).collect();
         statement.query_map([], row)?.collect()
     };
     read().map_err(spoiled)
 }
 
-/// Both tables, with the rows that differ marked. Both hold the same ids.
-fn side_by_side(one: &[Vec<String>], two: &[Vec<String>]) -> Table {
-    let mut table = Table::new(&["", ">one: id", "name", "city", "|", ">two: id", "name", "city"]);
+fn customers(one: &Connection, two: &Connection) -> Result<Table> {
+    let table = Table::new(&["", ">one: id", "name", "city", "|", ">two: id", "name", "city"]);
+    Ok(side_by_side(table, &rows(one, CUSTOMERS)?, &rows(two, CUSTOMERS)?))
+}
+
+fn stock(one: &Connection, two: &Connection) -> Result<Table> {
+    let table = Table::new(&["", "one: item", ">pieces", "|", "two: item", ">pieces"]);
+    Ok(side_by_side(table, &rows(one, STOCK_ROWS)?, &rows(two, STOCK_ROWS)?))
+}
+
+/// Both tables, with the rows that differ marked. Both hold the same keys.
+fn side_by_side(mut table: Table, one: &[Vec<String>], two: &[Vec<String>]) -> Table {
     for (one, two) in one.iter().zip(two) {
         let mark = if one == two { " " } else { "*" };
         let cells = std::iter::once(mark).chain(one.iter().map(String::as_str));
@@ -210,7 +317,7 @@ mod tests {
     #[test]
     fn it_ends_as_promised_and_overwrites_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let demo = Demo { keep: Some(folder.path().join("kept")) };
+        let demo = Demo { keep: Some(folder.path().join("kept")), plugins: None };
         assert_eq!(run(&demo).unwrap(), DONE);
         assert_eq!(run(&demo).unwrap_err().exit_code(), crate::error::USAGE);
     }

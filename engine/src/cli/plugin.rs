@@ -194,12 +194,13 @@ fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failu
     looked
 }
 
-fn lock(global: &Global, args: &LockArgs) -> Result<u8> {
-    let (host, config) = (host()?, load(global)?);
+/// Pins the plugins that a configuration uses to what lies there now: the lock file before and after.
+pub(super) fn pin(config: &Config) -> Result<(Lock, Lock)> {
+    let host = host()?;
     let path = config.folder().join(LOCK);
-    let old = read_lock(&config)?;
+    let old = read_lock(config)?;
     let load = |(name, file, limits): (String, PathBuf, Limits)| Plugin::load(&host, &file, &name, limits, None);
-    let plugins: Vec<std::result::Result<Plugin, Failure>> = used(&config).into_iter().map(load).collect();
+    let plugins: Vec<std::result::Result<Plugin, Failure>> = used(config).into_iter().map(load).collect();
     let problems: Vec<String> = plugins.iter().filter_map(|plugin| Some(plugin.as_ref().err()?.to_string())).collect();
     if !problems.is_empty() {
         return Err(Error::Refused(problems));
@@ -207,13 +208,20 @@ fn lock(global: &Global, args: &LockArgs) -> Result<u8> {
     let plugins: Vec<&Plugin> = plugins.iter().flatten().collect();
     let mut new = Lock::default();
     new.set(&plugins);
-    let changed: Vec<&str> =
-        new.pins.iter().filter(|pin| old.pin(&pin.name) != Some(*pin)).map(|pin| pin.name.as_str()).collect();
     if new != old {
         std::fs::write(&path, new.write()).map_err(|why| {
             Error::Usage(format!("{} cannot be written: {why}; check its permissions", path.display()))
         })?;
     }
+    Ok((old, new))
+}
+
+fn lock(global: &Global, args: &LockArgs) -> Result<u8> {
+    let config = load(global)?;
+    let path = config.folder().join(LOCK);
+    let (old, new) = pin(&config)?;
+    let changed: Vec<&str> =
+        new.pins.iter().filter(|pin| old.pin(&pin.name) != Some(*pin)).map(|pin| pin.name.as_str()).collect();
     if args.output.json {
         json(&serde_json::json!({ "file": path.display().to_string(), "pinned": changed, "all": new.pins.len() }))?;
     } else if new == old {

@@ -217,3 +217,19 @@ async fn a_plugin_in_python_is_begun() {
     assert!(!read("README.md").contains("shortest.") && read("README.md").contains("plugin test my-rule.wasm"));
     assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
 }
+
+#[tokio::test]
+async fn the_demo_shows_a_plugin_at_work() {
+    let concord = folder("");
+    let kept = concord.path("kept");
+    let said = concord.run(&["demo", "--plugins", "plugins", "--keep", "kept"]).await;
+    assert!(ended(&said, 0).contains("Both tables hold 100 - 30 - 5 = 65 pieces."), "{}", said.stdout);
+    for node in ["one", "two"] {
+        let database = rusqlite::Connection::open(kept.join(format!("{node}.db"))).unwrap();
+        let pieces = database.query_row("SELECT pieces FROM stock WHERE item = 'cheese'", [], |row| row.get(0));
+        assert_eq!(pieces, Ok(65), "{node}");
+    }
+    let said = concord.run(&["demo", "--plugins", "nowhere"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("`make plugins` makes it"), "{}", said.stderr);
+}
