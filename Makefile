@@ -22,15 +22,8 @@ deps-test: deps
 
 deps-lint: deps
 
-# A debug build: it is there in a fraction of the time, and ten rows need no more. Where nothing can be compiled to
-# WebAssembly it goes without the plugin.
 demo: deps
-	@if $(CARGO) run --quiet --package concord-tests --bin plugins >/dev/null; then \
-		$(CARGO) run --quiet --package concord -- demo --plugins target/plugins; \
-	else \
-		echo "The plugins were not compiled (see above), so this is the demo without one." >&2; \
-		$(CARGO) run --quiet --package concord -- demo; \
-	fi
+	@CARGO=$(CARGO) scripts/demo
 
 # The tests compile them by themselves.
 plugins: deps

@@ -202,9 +202,8 @@ fn sell(folder: &Path) -> Result<u8> {
     super::sync::print_carried(&summary)?;
     say("\nAfter the sync:")?;
     stock(&one, &two)?.print()?;
-    for conflict in conflicts.iter().filter(|conflict| conflict.table == "stock") {
+    if let Some(conflict) = conflicts.iter().find(|conflict| conflict.table == "stock") {
         say(&format!("\nWhy, as the journal tells: {}", conflict.reason))?;
-        break;
     }
     let left = stood - first - second;
     let holds = |database: &Connection| Ok::<_, Error>(rows(database, STOCK_ROWS)?[1][1] == left.to_string());
