@@ -28,5 +28,6 @@ mod sync_setup;
 mod sync_uniques;
 mod sync_values;
 mod sync_waiting;
+mod values;
 mod verify;
 mod why;

@@ -133,6 +133,7 @@ async fn what_may_be_lost_is_rounded_once() {
         [
             "price ba waits more than 2 digits after the point, more than 6 digits before the point, NaN and infinities",
             "at ba waits more than 0 digits of a second, days outside the years 1 to 9999",
+            "note ab waits texts with the letter NUL",
             "note ba waits texts of more than 4 characters",
             "r ba waits numbers that are not exact as floats of 4 bytes, NaN and infinities",
         ]
@@ -143,6 +144,7 @@ async fn what_may_be_lost_is_rounded_once() {
         [
             "price ba lossy rounded to 2 digits after the point; rows wait with more than 6 digits before the point, NaN and infinities",
             "at ba lossy cut to 0 digits of a second; rows wait with days outside the years 1 to 9999",
+            "note ab waits texts with the letter NUL",
             "note ba lossy cut to 4 characters",
             "r ba lossy rounded to floats of 4 bytes; rows wait with NaN and infinities",
         ]
@@ -170,6 +172,32 @@ async fn what_may_be_lost_is_rounded_once() {
         let refused = cluster.try_install().await.expect_err("nothing can be lost there");
         assert!(refused.contains(why), "{refused}");
     }
+}
+
+/// MySQL has no uuids of its own: there they are 16 bytes, in keys as well. Letters may spell what is none, so they are no key.
+#[tokio::test]
+async fn uuids_that_are_bytes_are_keys() {
+    let setup = |id: &'static str| {
+        move |kind: Kind| {
+            let (id, price) = if kind == Kind::Mariadb { (id, "bigint unsigned") } else { ("uuid", "numeric(20)") };
+            format!("CREATE TABLE t (id {id} PRIMARY KEY, price {price})")
+        }
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup("binary(16)"), "[tables.t]").await;
+    cluster.run(1, "INSERT INTO t VALUES ('0e37df36-f698-11e6-8dd4-cb9ced3df976', 18446744073709551615)").await;
+    cluster.run(0, "INSERT INTO t VALUES (x'ffffffffffff4fffbfffffffffffffff', 1)").await;
+    cluster.sync().await;
+    let here = ["0E37DF36F69811E68DD4CB9CED3DF976|18446744073709551615", "FFFFFFFFFFFF4FFFBFFFFFFFFFFFFFFF|1"];
+    cluster.holds_at(0, "SELECT hex(id), price FROM t ORDER BY id", &here).await;
+    cluster.run(1, "DELETE FROM t WHERE price > 1; UPDATE t SET price = 2").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT hex(id), price FROM t", &["FFFFFFFFFFFF4FFFBFFFFFFFFFFFFFFF|2"]).await;
+    cluster.quiet().await;
+    let verified = cluster.session().verify(&Default::default()).await.expect("all are there");
+    assert_eq!(verified.exit_code(), 0, "{verified:#?}");
+    let spelled = Cluster::bare(WITH_POSTGRES, setup("char(36)"), "[tables.t]").await;
+    let refused = spelled.try_install().await.expect_err("a key has to be readable");
+    assert!(refused.contains("`id`, in the key of `t` at a, is char(36) and may hold what is no uuid"), "{refused}");
 }
 
 /// For MariaDB a key with blanks behind it is the same key; neither row is ever written over the other.

@@ -62,10 +62,11 @@ pub enum Domain {
     Decimal {
         limits: Option<(u32, u32)>,
     },
-    /// `max` counts characters. A `padded` column does not keep blanks at the end.
+    /// `max` counts characters. A `padded` column does not keep blanks at the end. Not all take the letter NUL.
     Text {
         max: Option<u32>,
         padded: bool,
+        nul: bool,
     },
     Bytes,
     Date,
@@ -79,7 +80,10 @@ pub enum Domain {
     Instant {
         digits: u8,
     },
-    Json,
+    /// Not all take the letter NUL in their texts.
+    Json {
+        nul: bool,
+    },
     Uuid,
     /// A type that travels as text to columns of the same native type, and nowhere else.
     Native(String),
@@ -115,11 +119,21 @@ impl Domain {
             Domain::Time { .. } => Type::Time,
             Domain::Timestamp { .. } => Type::Timestamp,
             Domain::Instant { .. } => Type::Instant,
-            Domain::Json => Type::Json,
+            Domain::Json { .. } => Type::Json,
             Domain::Uuid => Type::Uuid,
             Domain::Native(name) => Type::Native(name.clone()),
             Domain::Loose { .. } | Domain::Unsupported(_) => return None,
         })
+    }
+
+    /// Whether the column holds values of a type that other columns have and it has not: whole numbers beyond 64 bits, uuids as 36
+    /// letters or 16 bytes. What else stands there is unreadable.
+    pub fn poses_as(&self, ty: &Type) -> bool {
+        matches!(
+            (self, ty),
+            (Domain::Decimal { limits: Some((_, 0)) }, Type::Int)
+                | (Domain::Text { max: Some(36), .. } | Domain::Bytes, Type::Uuid)
+        )
     }
 
     /// Whether the column gives back `value` as it was written. A value that does not fit is never rounded, cut or
@@ -160,8 +174,15 @@ impl Domain {
                 }
                 Ok(())
             }
-            (Domain::Text { max, padded }, Value::Text(v)) => {
-                if v.contains('\0') {
+            (Domain::Decimal { limits: Some((precision, 0)) }, Value::Int(_) | Value::Uint(_)) => {
+                match value.to_string().trim_start_matches('-').len() > *precision as usize {
+                    true => no(format!("{value} has more than {precision} digits before the point")),
+                    false => Ok(()),
+                }
+            }
+            (domain, Value::Uuid(_)) if domain.poses_as(&Type::Uuid) => Ok(()),
+            (Domain::Text { max, padded, nul }, Value::Text(v)) => {
+                if !nul && v.contains('\0') {
                     return no("contains a NUL character, which the column cannot store".to_owned());
                 }
                 if *padded && v.ends_with(' ') {
@@ -178,7 +199,7 @@ impl Domain {
             (Domain::Timestamp { digits }, Value::Timestamp(v)) | (Domain::Instant { digits }, Value::Instant(v)) => {
                 if matches!(*v, i64::MAX | i64::MIN) { Ok(()) } else { fits_digits(*v, *digits) }
             }
-            (Domain::Json, Value::Json(v)) if v.as_str().contains("\\u0000") => {
+            (Domain::Json { nul: false }, Value::Json(v)) if has_nul(v.as_str()) => {
                 no("contains a NUL character, which the column cannot store".to_owned())
             }
             (Domain::Loose { affinity, .. }, value) => fits_loosely(affinity, value),
@@ -191,6 +212,12 @@ impl Domain {
             },
         }
     }
+}
+
+/// Whether a document names the letter NUL: `\u0000` behind no backslash that is spent otherwise.
+fn has_nul(json: &str) -> bool {
+    json.match_indices("\\u0000")
+        .any(|(at, _)| json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0)
 }
 
 fn fits_digits(micros: i64, digits: u8) -> Result<(), Misfit> {
@@ -249,20 +276,26 @@ impl Type {
     /// The type that the columns of all nodes share, or why they share none. Each column comes with words that name
     /// it, such as "`balance` of `accounts` at office (numeric)".
     pub fn shared<'a>(columns: impl IntoIterator<Item = (String, &'a Domain)> + Clone) -> Result<Type, String> {
-        let mut shared: Option<(String, Type)> = None;
+        let mut strict: Vec<(String, &Domain, Type)> = Vec::new();
         for (who, domain) in columns.clone() {
             if let Domain::Unsupported(why) = domain {
                 return Err(format!("{who}: {why}"));
             }
-            let Some(ty) = domain.strict_type() else { continue };
-            match &shared {
-                Some((first, agreed)) if *agreed != ty => {
+            strict.extend(domain.strict_type().map(|ty| (who, domain, ty)));
+        }
+        let carries = |domain: &Domain, own: &Type, ty: &Type| own == ty || domain.poses_as(ty);
+        let all_carry = |ty: &Type| strict.iter().all(|(_, domain, own)| carries(domain, own, ty));
+        let shared = match strict.iter().find(|(.., ty)| all_carry(ty)) {
+            Some((who, _, ty)) => Some((who.clone(), ty.clone())),
+            None => match strict.split_first() {
+                None => None,
+                Some(((first, _, agreed), others)) => {
+                    let other = others.iter().find(|(.., ty)| ty != agreed);
+                    let (who, ty) = other.map_or((first, agreed), |(who, _, ty)| (who, ty));
                     return Err(format!("{who} holds {ty} and {first} holds {agreed}; give both the same type"));
                 }
-                Some(_) => {}
-                None => shared = Some((who, ty)),
-            }
-        }
+            },
+        };
         let mut loose: Option<(String, &str)> = None;
         for (who, domain) in columns {
             let Domain::Loose { affinity, accepts } = domain else { continue };
@@ -304,10 +337,15 @@ mod tests {
         let small = Domain::Int { bits: 16, unsigned: false };
         assert!(small.holds(&Value::Int(32767)).is_ok() && small.holds(&Value::Int(32768)).is_err());
         assert!(Domain::Int { bits: 64, unsigned: false }.holds(&Value::Int(i64::MIN)).is_ok());
-        let name = Domain::Text { max: Some(3), padded: true };
+        let name = Domain::Text { max: Some(3), padded: true, nul: false };
         assert!(name.holds(&Value::text("äöü")).is_ok());
         assert!(name.holds(&Value::text("abcd")).is_err() && name.holds(&Value::text("a ")).is_err());
-        assert!(Domain::Text { max: None, padded: false }.holds(&Value::text("a\0")).is_err());
+        assert!(Domain::Text { max: None, padded: false, nul: false }.holds(&Value::text("a\0")).is_err());
+        assert!(Domain::Text { max: None, padded: false, nul: true }.holds(&Value::text("a\0")).is_ok());
+        let documents = Domain::Json { nul: false };
+        let json = |text: &str| Value::Json(super::super::value::Json::new(text));
+        assert!(documents.holds(&json(r#""a\u0000""#)).is_err() && documents.holds(&json(r#""a\\\u0000""#)).is_err());
+        assert!(documents.holds(&json(r#""a\\u0000""#)).is_ok());
         assert!(Domain::Timestamp { digits: 3 }.holds(&Value::Timestamp(1_000)).is_ok());
         assert!(Domain::Timestamp { digits: 3 }.holds(&Value::Timestamp(1_001)).is_err());
         assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.1)).is_err());
@@ -327,6 +365,13 @@ mod tests {
         assert_eq!(shared(vec![&text, &text]), Ok(Type::Any));
         assert!(shared(vec![&text, &integer]).unwrap_err().contains("column 1 turns values into INTEGER"));
         assert!(shared(vec![&instant, &integer]).unwrap_err().contains("column 1 does not keep instant"));
-        assert!(shared(vec![&instant, &Domain::Json]).is_err());
+        assert!(shared(vec![&instant, &Domain::Json { nul: true }]).is_err());
+        let spelled = Domain::Text { max: Some(36), padded: true, nul: false };
+        assert_eq!(shared(vec![&spelled, &Domain::Uuid, &Domain::Bytes]), Ok(Type::Uuid));
+        assert_eq!(shared(vec![&spelled, &spelled]), Ok(Type::Text));
+        assert!(shared(vec![&spelled, &Domain::Bytes]).is_err());
+        let (whole, big) = (Domain::Decimal { limits: Some((20, 0)) }, Domain::Int { bits: 64, unsigned: true });
+        assert_eq!(shared(vec![&whole, &big]), Ok(Type::Int));
+        assert!(shared(vec![&Domain::Decimal { limits: Some((20, 2)) }, &big]).is_err());
     }
 }

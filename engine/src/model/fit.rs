@@ -40,7 +40,7 @@ impl Grain {
                 Some(Grain::Seconds(*digits))
             }
             Domain::Float { bits: 32 } => Some(Grain::Single),
-            Domain::Text { max, padded } if max.is_some() || *padded => {
+            Domain::Text { max, padded, .. } if max.is_some() || *padded => {
                 Some(Grain::Text { characters: *max, trimmed: *padded })
             }
             _ => None,
@@ -141,17 +141,30 @@ impl Domain {
         let mut misfits = Vec::new();
         let never = |values: String| Beyond { values, can_be_cut: false };
         let cut = |values: String| Beyond { values, can_be_cut: true };
+        let range = |bits: u8, unsigned: bool| match unsigned {
+            true => (0, (1i128 << bits) - 1),
+            false => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
+        };
         match (self, to) {
             (Domain::Int { bits: a, unsigned: from_zero }, Domain::Int { bits: b, unsigned }) => {
-                let range = |bits: u8, unsigned: bool| match unsigned {
-                    true => (0, (1i128 << bits) - 1),
-                    false => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
-                };
                 let ((low, high), (least, most)) = (range(*a, *from_zero), range(*b, *unsigned));
                 if low < least || high > most {
                     misfits.push(never(format!("numbers outside {least} to {most}")));
                 }
             }
+            (Domain::Decimal { .. }, Domain::Int { bits, unsigned }) => {
+                let (least, most) = range(*bits, *unsigned);
+                misfits.push(never(format!("numbers outside {least} to {most}")));
+            }
+            (Domain::Int { bits, unsigned }, Domain::Decimal { limits: Some((precision, 0)) })
+                if range(*bits, *unsigned).1.to_string().len() > *precision as usize =>
+            {
+                misfits.push(never(format!("numbers of more than {precision} digits")));
+            }
+            (Domain::Text { .. }, Domain::Uuid) => {
+                misfits.push(never("texts that are no uuid in small letters".to_owned()))
+            }
+            (Domain::Bytes, Domain::Uuid) => misfits.push(never("values of more or fewer than 16 bytes".to_owned())),
             (Domain::Float { bits: 64 }, Domain::Float { bits: 32 }) => {
                 misfits.push(cut("numbers that are not exact as floats of 4 bytes".to_owned()));
             }
@@ -164,13 +177,19 @@ impl Domain {
                     misfits.push(never(format!("more than {whole} digits before the point")));
                 }
             }
-            (Domain::Text { max: from, padded: trimmed }, Domain::Text { max, padded }) => {
+            (Domain::Text { max: from, padded: trimmed, nul: from_nul }, Domain::Text { max, padded, nul }) => {
                 if let Some(max) = max.filter(|max| from.is_none_or(|from| from > *max)) {
                     misfits.push(cut(format!("texts of more than {max} characters")));
+                }
+                if *from_nul && !nul {
+                    misfits.push(never("texts with the letter NUL".to_owned()));
                 }
                 if *padded && !trimmed {
                     misfits.push(cut("texts that end in blanks".to_owned()));
                 }
+            }
+            (Domain::Json { nul: true }, Domain::Json { nul: false }) => {
+                misfits.push(never("texts with the letter NUL".to_owned()));
             }
             (Domain::Time { digits: from }, Domain::Time { digits })
             | (Domain::Timestamp { digits: from }, Domain::Timestamp { digits })
@@ -205,7 +224,7 @@ impl Domain {
             Domain::Int { .. } => Domain::Int { bits: 64, unsigned: false },
             Domain::Float { .. } => Domain::Float { bits: 64 },
             Domain::Decimal { .. } => Domain::Decimal { limits: None },
-            Domain::Text { .. } => Domain::Text { max: None, padded: false },
+            Domain::Text { .. } => Domain::Text { max: None, padded: false, nul: true },
             Domain::Time { .. } => Domain::Time { digits: 6 },
             Domain::Timestamp { .. } => Domain::Timestamp { digits: 6 },
             Domain::Instant { .. } => Domain::Instant { digits: 6 },
@@ -257,7 +276,7 @@ mod tests {
         let instant = |digits| Domain::Instant { digits };
         assert_eq!(common(&[instant(6), instant(0), instant(3)]), Some(Grain::Seconds(0)));
         assert_eq!(common(&[instant(6), instant(6)]), None);
-        let text = |max, padded| Domain::Text { max, padded };
+        let text = |max, padded| Domain::Text { max, padded, nul: true };
         let both = common(&[text(Some(9), false), text(None, true)]);
         assert_eq!(both, Some(Grain::Text { characters: Some(9), trimmed: true }));
     }
@@ -269,11 +288,16 @@ mod tests {
         let beyond = format!("numbers outside {} to {}", i64::MIN, i64::MAX);
         assert_eq!(told(&int(64, true), &int(64, false)), [beyond]);
         assert!(int(32, true).misfits(&int(64, false)).is_empty());
+        let whole = |digits| Domain::Decimal { limits: Some((digits, 0)) };
+        assert_eq!(told(&whole(20), &int(64, true)), ["numbers outside 0 to 18446744073709551615"]);
+        assert!(int(64, true).misfits(&whole(20)).is_empty());
+        assert_eq!(told(&int(64, true), &whole(19)), ["numbers of more than 19 digits"]);
+        assert_eq!(told(&Domain::Bytes, &Domain::Uuid), ["values of more or fewer than 16 bytes"]);
         let money = Domain::Decimal { limits: Some((5, 2)) };
         let any = Domain::Decimal { limits: None };
         assert_eq!(told(&any, &money), ["more than 2 digits after the point", "more than 3 digits before the point"]);
         assert!(money.misfits(&any).is_empty() && money.misfits(&money).is_empty());
-        let text = |max, padded| Domain::Text { max, padded };
+        let text = |max, padded| Domain::Text { max, padded, nul: true };
         assert_eq!(text(None, false).misfits(&text(Some(3), true)).len(), 2);
         let loose = Domain::Loose { affinity: "TEXT".into(), accepts: Vec::new() };
         assert_eq!(
@@ -304,7 +328,7 @@ mod tests {
 
         #[test]
         fn texts_are_cut_to_what_fits(text in "\\PC{0,12} {0,2}", max in 0u32..14, padded: bool) {
-            let (wide, narrow) = (Domain::Text { max: None, padded: false }, Domain::Text { max: Some(max), padded });
+            let (wide, narrow) = (Domain::Text { max: None, padded: false, nul: false }, Domain::Text { max: Some(max), padded, nul: false });
             let grain = Grain::common([&wide, &narrow].into_iter()).unwrap();
             let cut = grain.apply(Value::text(text.clone()));
             prop_assert!(narrow.holds(&cut).is_ok());

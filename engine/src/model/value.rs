@@ -47,6 +47,28 @@ impl Value {
         matches!(self, Value::Null)
     }
 
+    /// The whole number that a decimal stands for. The error reads after the column's name.
+    pub fn whole(number: &Decimal) -> Result<Value, String> {
+        let whole = number.unscaled(0);
+        let int = whole.and_then(|whole| i64::try_from(whole).ok()).map(Value::Int);
+        int.or_else(|| whole.and_then(|whole| u64::try_from(whole).ok()).map(Value::Uint)).ok_or_else(|| {
+            format!("holds {}, which is no whole number from {} to {}", number.as_str(), i64::MIN, u64::MAX)
+        })
+    }
+
+    /// The uuid that a text spells, if in the one spelling that is written. The error reads after the column's name.
+    pub fn spelled_uuid(text: &str) -> Result<Value, String> {
+        match uuid::Uuid::parse_str(text) {
+            Ok(id) if id.hyphenated().to_string() == text => Ok(Value::Uuid(*id.as_bytes())),
+            _ => Err("holds a text that is no uuid of 36 small letters".to_owned()),
+        }
+    }
+
+    /// The uuid that bytes are. The error reads after the column's name.
+    pub fn uuid_of_bytes(bytes: &[u8]) -> Result<Value, String> {
+        bytes.try_into().map(Value::Uuid).map_err(|_| format!("holds {} bytes and a uuid has 16", bytes.len()))
+    }
+
     /// The name of the value's kind, as error messages use it.
     pub fn kind(&self) -> &'static str {
         match self {

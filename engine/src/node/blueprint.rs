@@ -138,7 +138,7 @@ pub fn shape_of(domain: &Domain) -> (Type, Size) {
         Domain::Time { .. } => (Type::Time, none),
         Domain::Timestamp { .. } => (Type::Timestamp, none),
         Domain::Instant { .. } => (Type::Instant, none),
-        Domain::Json => (Type::Json, none),
+        Domain::Json { .. } => (Type::Json, none),
         Domain::Uuid => (Type::Uuid, none),
         Domain::Native(name) | Domain::Unsupported(name) => (Type::Native(name.clone()), none),
         Domain::Loose { accepts, .. } => (accepts.first().cloned().unwrap_or(Type::Text), none),

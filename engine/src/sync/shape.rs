@@ -482,6 +482,21 @@ fn shared_key(
                     "identify rows by integers, text, decimals or uuids",
                 ));
             }
+            // A key has to be readable whatever it is; 16 bytes are always a uuid.
+            let column = catalogue.columns.iter().find(|column| column.name == *local);
+            if let Some(column) =
+                column.filter(|column| column.domain.poses_as(&columns[place].ty) && column.native != "binary(16)")
+            {
+                let message = format!(
+                    "`{local}`, in the key of `{}` at {node_name}, is {} and may hold what is no {}",
+                    table.name, column.native, columns[place].ty
+                );
+                problems.push(config.diagnostic(
+                    &here.place,
+                    message,
+                    "give it the type that it has at the other nodes",
+                ));
+            }
             key.push(place);
         }
         match &agreed {

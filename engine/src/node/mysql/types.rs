@@ -22,10 +22,10 @@ impl NativeType {
     pub fn domain(&self) -> Domain {
         let unsigned = self.full.contains("unsigned");
         let int = |bits| Domain::Int { bits, unsigned };
-        let text = |max, padded| Domain::Text { max, padded };
+        let text = |max, padded| Domain::Text { max, padded, nul: true };
         let digits = self.digits.unwrap_or(0);
         match self.name.as_str() {
-            _ if self.is_json => Domain::Json,
+            _ if self.is_json => Domain::Json { nul: true },
             // What drivers take for a boolean, and what BOOLEAN is short for.
             "tinyint" if self.full == "tinyint(1)" => Domain::Bool,
             "tinyint" => int(8),
@@ -45,7 +45,7 @@ impl NativeType {
             "time" => Domain::Time { digits },
             "datetime" => Domain::Timestamp { digits },
             "timestamp" => Domain::Instant { digits },
-            "json" => Domain::Json,
+            "json" => Domain::Json { nul: true },
             "uuid" => Domain::Uuid,
             // The same words as PostgreSQL's.
             "bit" => Domain::Native(self.full.clone()),
@@ -90,6 +90,6 @@ mod tests {
         assert_eq!(domain("bit", "bit(3)"), Domain::Native("bit(3)".into()));
         assert!(matches!(domain("geometry", "geometry"), Domain::Unsupported(why) if why.contains("geometry")));
         let document = NativeType { name: "longtext".into(), is_json: true, ..NativeType::default() };
-        assert_eq!(document.domain(), Domain::Json);
+        assert_eq!(document.domain(), Domain::Json { nul: true });
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Decode, Encode, MySql, Row as _};
 
-use crate::model::{Column, Decimal, Domain, Json, Value, time};
+use crate::model::{Column, Decimal, Domain, Json, Type, Value, time};
 use crate::node::{Error, ErrorKind, Result};
 
 /// How a column's values travel.
@@ -33,6 +33,12 @@ pub enum Wire {
     Instant,
     Json,
     Uuid,
+    /// A uuid as its letters.
+    SpelledUuid,
+    /// A uuid as its 16 bytes.
+    UuidBytes,
+    /// A whole number in a decimal column.
+    Whole,
     Bits(usize),
     Unsupported,
 }
@@ -44,6 +50,9 @@ impl Wire {
     pub fn of(column: &Column) -> Wire {
         let native = column.native.as_str();
         match &column.domain {
+            Domain::Text { .. } if column.ty == Type::Uuid => Wire::SpelledUuid,
+            Domain::Bytes if column.ty == Type::Uuid => Wire::UuidBytes,
+            Domain::Decimal { .. } if column.ty == Type::Int => Wire::Whole,
             Domain::Bool => Wire::Bool,
             Domain::Int { .. } if native.starts_with("year") => Wire::Year,
             Domain::Int { unsigned, .. } => Wire::Int { unsigned: *unsigned },
@@ -62,7 +71,7 @@ impl Wire {
             Domain::Time { .. } => Wire::Time,
             Domain::Timestamp { .. } => Wire::Timestamp,
             Domain::Instant { .. } => Wire::Instant,
-            Domain::Json => Wire::Json,
+            Domain::Json { .. } => Wire::Json,
             Domain::Uuid => Wire::Uuid,
             Domain::Native(_) => match native.strip_prefix("bit(").and_then(|rest| rest.strip_suffix(')')) {
                 Some(length) => Wire::Bits(length.parse().unwrap_or(0)),
@@ -118,6 +127,9 @@ impl Wire {
                 let id = uuid::Uuid::parse_str(text()?).map_err(|_| "holds a uuid in an unknown form".to_owned())?;
                 Value::Uuid(*id.as_bytes())
             }
+            Wire::SpelledUuid => Value::spelled_uuid(text()?)?,
+            Wire::UuidBytes => Value::uuid_of_bytes(bytes)?,
+            Wire::Whole => Value::whole(&Decimal::parse(text()?).ok_or("holds a number in an unknown form")?)?,
             Wire::Bits(length) => {
                 let number = bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
                 Value::text(format!("{number:0length$b}"))
@@ -129,6 +141,8 @@ impl Wire {
     /// Adds the value as a parameter; `None` if the column would store something else, or nothing.
     fn add(&self, args: &mut Args, value: &Value) -> Option<()> {
         match (self, value) {
+            // A uuid or an address is assigned no number, be it NULL.
+            (Wire::Uuid | Wire::Text, Value::Null) => args.add(None::<&str>),
             (_, Value::Null) => args.add(None::<i64>),
             (Wire::Bool, Value::Bool(v)) => args.add(i8::from(*v)),
             (Wire::Int { .. }, Value::Int(v)) => args.add(*v),
@@ -152,7 +166,11 @@ impl Wire {
                 args.add(in_calendar(time::timestamp(*v).replace('T', " "))?)
             }
             (Wire::Json, Value::Json(v)) => args.add(v.as_str()),
-            (Wire::Uuid, Value::Uuid(v)) => args.add(uuid::Uuid::from_bytes(*v).hyphenated().to_string()),
+            (Wire::UuidBytes, Value::Uuid(v)) => args.add(&v[..]),
+            (Wire::Whole, Value::Int(_) | Value::Uint(_)) => args.add(value.to_string()),
+            (Wire::Uuid | Wire::SpelledUuid, Value::Uuid(v)) => {
+                args.add(uuid::Uuid::from_bytes(*v).hyphenated().to_string())
+            }
             (Wire::Bits(length), Value::Text(v)) if v.len() == *length => args.add(u64::from_str_radix(v, 2).ok()?),
             _ => return None,
         };
@@ -315,7 +333,7 @@ impl Args {
     pub fn sought(&mut self, column: &Column, wire: &Wire, value: &Value) -> &mut Args {
         self.size += value.weight();
         if column.domain.holds(value).is_err() || wire.add(self, value).is_none() {
-            self.add(None::<i64>);
+            let _ = wire.add(self, &Value::Null);
         }
         self
     }

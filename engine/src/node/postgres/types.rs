@@ -87,15 +87,16 @@ impl NativeType {
             "float4" => Domain::Float { bits: 32 },
             "float8" => Domain::Float { bits: 64 },
             "numeric" => numeric(self.modifier),
-            "text" => Domain::Text { max: None, padded: false },
-            "varchar" => Domain::Text { max: length, padded: false },
-            "bpchar" => Domain::Text { max: length, padded: true },
+            "text" => Domain::Text { max: None, padded: false, nul: false },
+            "varchar" => Domain::Text { max: length, padded: false, nul: false },
+            "bpchar" => Domain::Text { max: length, padded: true, nul: false },
             "bytea" => Domain::Bytes,
             "date" => Domain::Date,
             "time" => Domain::Time { digits },
             "timestamp" => Domain::Timestamp { digits },
             "timestamptz" => Domain::Instant { digits },
-            "json" | "jsonb" => Domain::Json,
+            "json" => Domain::Json { nul: true },
+            "jsonb" => Domain::Json { nul: false },
             "uuid" => Domain::Uuid,
             _ => native(),
         }
@@ -152,9 +153,12 @@ mod tests {
         assert!(matches!(rounding.domain(), Domain::Unsupported(why) if why.contains("numeric(3,-2)")));
         assert_eq!(
             builtin("varchar", 24, "character varying(20)").domain(),
-            Domain::Text { max: Some(20), padded: false }
+            Domain::Text { max: Some(20), padded: false, nul: false }
         );
-        assert_eq!(builtin("varchar", -1, "character varying").domain(), Domain::Text { max: None, padded: false });
+        assert_eq!(
+            builtin("varchar", -1, "character varying").domain(),
+            Domain::Text { max: None, padded: false, nul: false }
+        );
         assert_eq!(builtin("timestamptz", 3, "").domain(), Domain::Instant { digits: 3 });
         assert_eq!(builtin("time", -1, "").domain(), Domain::Time { digits: 6 });
     }

@@ -10,7 +10,7 @@ use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, Postgres};
 use sqlx::{Arguments, Encode, Row as _, ValueRef};
 
-use crate::model::{Column, Decimal, Domain, Json, Value};
+use crate::model::{Column, Decimal, Domain, Json, Type, Value};
 use crate::node::{Error, ErrorKind, Result};
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
@@ -39,6 +39,12 @@ pub enum Wire {
     Json,
     Jsonb,
     Uuid,
+    /// A uuid as its letters.
+    SpelledUuid,
+    /// A uuid as its 16 bytes.
+    UuidBytes,
+    /// A whole number in a numeric column.
+    Whole,
     /// Any other type, named as SQL writes it without length or precision: travels as text.
     Native(String),
 }
@@ -47,6 +53,9 @@ impl Wire {
     /// The form of a synced column. A column that cannot be carried is never asked for.
     pub fn of(column: &Column) -> Wire {
         match &column.domain {
+            Domain::Text { .. } if column.ty == Type::Uuid => Wire::SpelledUuid,
+            Domain::Bytes if column.ty == Type::Uuid => Wire::UuidBytes,
+            Domain::Decimal { .. } if column.ty == Type::Int => Wire::Whole,
             Domain::Bool => Wire::Bool,
             Domain::Int { unsigned: true, .. } => Wire::Oid,
             Domain::Int { bits: 16, .. } => Wire::Int2,
@@ -62,8 +71,8 @@ impl Wire {
             Domain::Time { .. } => Wire::Time,
             Domain::Timestamp { .. } => Wire::Timestamp,
             Domain::Instant { .. } => Wire::Timestamptz,
-            Domain::Json if column.native == "jsonb" => Wire::Jsonb,
-            Domain::Json => Wire::Json,
+            Domain::Json { .. } if column.native == "jsonb" => Wire::Jsonb,
+            Domain::Json { .. } => Wire::Json,
             Domain::Uuid => Wire::Uuid,
             Domain::Native(_) | Domain::Loose { .. } | Domain::Unsupported(_) => Wire::Native(column.native.clone()),
         }
@@ -79,10 +88,10 @@ impl Wire {
             Wire::Oid => ("oid", 26, 1028),
             Wire::Float4 => ("float4", 700, 1021),
             Wire::Float8 => ("float8", 701, 1022),
-            Wire::Numeric => ("numeric", 1700, 1231),
-            Wire::Text | Wire::Native(_) => ("text", 25, 1009),
+            Wire::Numeric | Wire::Whole => ("numeric", 1700, 1231),
+            Wire::Text | Wire::SpelledUuid | Wire::Native(_) => ("text", 25, 1009),
             Wire::Padded => ("bpchar", 1042, 1014),
-            Wire::Bytea => ("bytea", 17, 1001),
+            Wire::Bytea | Wire::UuidBytes => ("bytea", 17, 1001),
             Wire::Date => ("date", 1082, 1182),
             Wire::Time => ("time", 1083, 1183),
             Wire::Timestamp => ("timestamp", 1114, 1115),
@@ -162,7 +171,11 @@ impl Wire {
                 out.push(1);
                 out.extend_from_slice(v.as_str().as_bytes());
             }
-            (Wire::Uuid, Value::Uuid(v)) => out.extend_from_slice(v),
+            (Wire::Uuid | Wire::UuidBytes, Value::Uuid(v)) => out.extend_from_slice(v),
+            (Wire::SpelledUuid, Value::Uuid(v)) => {
+                out.extend_from_slice(uuid::Uuid::from_bytes(*v).hyphenated().to_string().as_bytes());
+            }
+            (Wire::Whole, Value::Int(_) | Value::Uint(_)) => return encode_numeric(&value.to_string(), out),
             _ => return false,
         }
         true
@@ -173,7 +186,7 @@ impl Wire {
         const VARCHAR: i64 = 1043;
         match self {
             Wire::Native(_) => is_enum,
-            Wire::Text if oid == VARCHAR => true,
+            Wire::Text | Wire::SpelledUuid if oid == VARCHAR => true,
             _ => oid == i64::from(self.element().1),
         }
     }
@@ -224,6 +237,9 @@ impl Wire {
                 _ => return Err("holds jsonb of an unknown version".to_owned()),
             },
             Wire::Uuid => Value::Uuid(fixed(bytes)?),
+            Wire::SpelledUuid => Value::spelled_uuid(text()?)?,
+            Wire::UuidBytes => Value::uuid_of_bytes(bytes)?,
+            Wire::Whole => Value::whole(&decode_numeric(bytes)?)?,
         })
     }
 
