@@ -623,3 +623,33 @@ async fn a_user_holds_a_history() {
     long.execute("COMMIT").await;
     cluster.settle().await;
 }
+
+/// PostgreSQL shows a table as empty to a snapshot that is older than a rewrite of it.
+#[tokio::test]
+async fn a_table_that_is_rewritten_while_it_is_read_is_not_taken_for_empty() {
+    for kinds in [BOTH_POSTGRES, &[Kind::Postgres, Kind::Sqlite]] {
+        let mut cluster = items(kinds, "[tables.items]").await;
+        cluster.run(0, "UPDATE items SET name = 'changed' WHERE id < 3; INSERT INTO items VALUES (4, 'new', 40)").await;
+        let meanwhile = async |cluster: &mut Cluster| {
+            let mut owner = cluster.nodes[0].database.user_as(As::Sync).await;
+            owner.execute("ALTER TABLE items ALTER COLUMN name TYPE text USING pg_catalog.btrim(name)").await;
+        };
+        cluster.sync_while("fetch", meanwhile).await;
+        cluster.settle().await;
+        cluster.holds("SELECT id, name FROM items ORDER BY id", &["1|changed", "2|changed", "3|three", "4|new"]).await;
+    }
+}
+
+/// Neither is one that another takes the place of, which is another table to its triggers too.
+#[tokio::test]
+async fn a_table_that_is_swapped_while_it_is_read_is_not_taken_for_empty() {
+    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'changed' WHERE id < 3").await;
+    let meanwhile = async |cluster: &mut Cluster| {
+        let swap = "CREATE TABLE other (LIKE items INCLUDING ALL); INSERT INTO other SELECT * FROM items; \
+                    BEGIN; ALTER TABLE items RENAME TO old; ALTER TABLE other RENAME TO items; COMMIT";
+        cluster.nodes[0].database.user_as(As::Sync).await.execute(swap).await;
+    };
+    cluster.sync_while("fetch", meanwhile).await;
+    assert_eq!(cluster.nodes[1].user.rows("SELECT id FROM items ORDER BY id").await.len(), 3);
+}

@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::drift::Fingerprint;
-use super::schema::get;
+use super::schema::{get, schema_of};
 use super::wire::{Args, Wire, read_mark};
 use super::{HISTORY, Phase, Postgres, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
@@ -67,6 +67,44 @@ impl Postgres {
         self.know_equalities(tables).await?;
         // The first query takes the snapshot.
         self.run("SELECT 1").await
+    }
+
+    /// Makes sure that the open snapshot shows a table as it is, and that it does until the snapshot is closed.
+    ///
+    /// To a snapshot that is older than the commit of a TRUNCATE, of a rewriting ALTER TABLE or of a swap by renaming, the
+    /// table that is there now is empty, although it never was. Queries look at the catalogue of the snapshot, and functions
+    /// at the present one.
+    pub(super) async fn find_shown(&mut self, table: &TableSpec) -> Result<()> {
+        if self.shown.contains(&table.index) {
+            return Ok(());
+        }
+        // Whoever reads holds this lock to the end anyway.
+        self.run(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", sql::table(table))).await?;
+        let mut args = Args::new();
+        args.add(schema_of(table).to_owned());
+        args.add(table.local.clone());
+        args.add(sql::table(table));
+        let rows = self
+            .fetch(
+                "WITH RECURSIVE now (oid) AS (SELECT pg_catalog.to_regclass($3::pg_catalog.text)::pg_catalog.oid), \
+                 parts (oid) AS ( \
+                     SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name \
+                     UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN parts p ON i.inhparent = p.oid \
+                 ) \
+                 SELECT (SELECT n.oid FROM now n) IN (SELECT p.oid FROM parts p) AND (SELECT pg_catalog.bool_and( \
+                     COALESCE(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid) = c.relfilenode \
+                     AND (NOT c.relispartition OR COALESCE(pg_catalog.pg_partition_root(c.oid) = (SELECT n.oid FROM now n), false))) \
+                     FROM parts p JOIN pg_catalog.pg_class c ON c.oid = p.oid)",
+                args,
+            )
+            .await?;
+        if get::<Option<bool>>(&rows[0], 0)? != Some(true) {
+            let name = table.full_name();
+            return Err(Error::new(ErrorKind::Drift, format!("the table {name} was rebuilt while it was read")));
+        }
+        self.shown.insert(table.index);
+        Ok(())
     }
 
     /// How tables differ from what the last install left, by table index.

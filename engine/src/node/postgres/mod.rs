@@ -89,6 +89,8 @@ struct Postgres {
     whole: Cut,
     /// Per table (schema, name): what writing it takes.
     targets: HashMap<(String, String), apply::Target>,
+    /// Tables that the open snapshot has been found to show as they are, by table index.
+    shown: HashSet<usize>,
     /// Per table, whether rows can be copied in, as far as this transaction has asked.
     copied: HashMap<(String, String), bool>,
     /// The tables whose triggers know that the next statement is Concord's own.
@@ -129,6 +131,7 @@ impl Postgres {
             complete: false,
             whole: Cut::START,
             targets: HashMap::new(),
+            shown: HashSet::new(),
             copied: HashMap::new(),
             announced: Vec::new(),
             as_user: false,
@@ -178,6 +181,7 @@ impl Postgres {
         self.open().await?;
         // From here on something may be open that has to be rolled back, whatever the outcome.
         self.phase = phase;
+        self.shown.clear();
         self.run(statements).await
     }
 
@@ -387,19 +391,27 @@ impl Node for Postgres {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        self.read_rows(table, keys, "").await
+        let rows = self.read_rows(table, keys, "").await?;
+        self.find_shown(table).await?;
+        Ok(rows)
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
+        // Here the rows are gone when they have been read.
+        self.find_shown(table).await?;
         self.scan_table(table, lots).await
     }
 
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
-        self.walk_rows(table, after, limit).await
+        let rows = self.walk_rows(table, after, limit).await?;
+        self.find_shown(table).await?;
+        Ok(rows)
     }
 
     async fn count(&mut self, table: &TableSpec) -> Result<u64> {
-        self.count_rows(table).await
+        let count = self.count_rows(table).await?;
+        self.find_shown(table).await?;
+        Ok(count)
     }
 
     async fn end_read(&mut self) -> Result<()> {
