@@ -135,17 +135,13 @@ fn play(folder: &Path, plugins: Option<&Path>) -> Result<u8> {
     for (place, (node, id, city)) in CHANGES.into_iter().enumerate() {
         let sql = format!("UPDATE customers SET city = '{city}' WHERE id = {id}");
         next_millisecond();
-        let database = if node == "one" { &one } else { &two };
-        database.execute(&sql, []).map_err(spoiled)?;
-        say(&format!("  {}. {node}: {sql}", place + 1))?;
+        change(if node == "one" { &one } else { &two }, place + 1, node, &sql)?;
     }
     say("\nBefore the sync (* differs):")?;
     customers(&one, &two)?.print()?;
 
     say("\nconcord sync")?;
-    let mut session = Session::new(Config::load(&folder.join("concord.toml"))?);
-    let (summary, conflicts) = block_on(async { Ok((session.sync().await?, session.conflicts(0).await?)) })?;
-    super::sync::print_carried(&summary)?;
+    let conflicts = sync(folder)?;
 
     let (first, second) = (rows(&one, CUSTOMERS)?, rows(&two, CUSTOMERS)?);
     say("\nAfter the sync:")?;
@@ -180,15 +176,12 @@ fn play(folder: &Path, plugins: Option<&Path>) -> Result<u8> {
 /// A table whose conflict a plugin decides: of two sales none may be forgotten.
 fn sell(folder: &Path) -> Result<u8> {
     let (one, two) = (open(folder, "one")?, open(folder, "two")?);
-    let before = || rows(&one, STOCK_ROWS).map(|rows| rows[1][1].parse::<i64>().unwrap_or_default());
-    let stood = before()?;
+    let stood: i64 = rows(&one, STOCK_ROWS)?[1][1].parse().unwrap_or_default();
     say("\n\nA plugin at work: both sell from the same stock of cheese.")?;
     for (place, (node, pieces)) in SALES.into_iter().enumerate() {
         let sql = format!("UPDATE stock SET pieces = pieces - {pieces} WHERE item = 'cheese'");
         next_millisecond();
-        let database = if node == "one" { &one } else { &two };
-        database.execute(&sql, []).map_err(spoiled)?;
-        say(&format!("  {}. {node}: {sql}", place + 1))?;
+        change(if node == "one" { &one } else { &two }, place + 1, node, &sql)?;
     }
     say("\nBefore the sync (* differs):")?;
     stock(&one, &two)?.print()?;
@@ -197,9 +190,7 @@ fn sell(folder: &Path) -> Result<u8> {
         "\nIf the latest change won, {first} pieces that were sold would be back. concord.toml says for this table:{STOCK_CONFIG}"
     ))?;
     say("concord sync")?;
-    let mut session = Session::new(Config::load(&folder.join("concord.toml"))?);
-    let (summary, conflicts) = block_on(async { Ok((session.sync().await?, session.conflicts(0).await?)) })?;
-    super::sync::print_carried(&summary)?;
+    let conflicts = sync(folder)?;
     say("\nAfter the sync:")?;
     stock(&one, &two)?.print()?;
     if let Some(conflict) = conflicts.iter().find(|conflict| conflict.table == "stock") {
@@ -213,6 +204,20 @@ fn sell(folder: &Path) -> Result<u8> {
     }
     say(&format!("\nBoth tables hold {stood} - {first} - {second} = {left} pieces."))?;
     Ok(DONE)
+}
+
+/// What a user of a database does, and tells.
+fn change(database: &Connection, place: usize, node: &str, sql: &str) -> Result<()> {
+    database.execute(sql, []).map_err(spoiled)?;
+    say(&format!("  {place}. {node}: {sql}"))
+}
+
+/// Syncs, as in a command of its own; what the journal then holds.
+fn sync(folder: &Path) -> Result<Vec<crate::sync::ConflictReport>> {
+    let mut session = Session::new(Config::load(&folder.join("concord.toml"))?);
+    let (summary, conflicts) = block_on(async { Ok((session.sync().await?, session.conflicts(0).await?)) })?;
+    super::sync::print_carried(&summary)?;
+    Ok(conflicts)
 }
 
 /// Writes the databases and their configuration; refuses to touch what is there.
