@@ -153,11 +153,12 @@ async fn create_postgres(server: &Server) -> String {
 /// as in other databases.
 async fn create_mariadb(server: &mariadb::Server) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("{}{}", server.prefix(), COUNT.fetch_add(1, Ordering::Relaxed));
     let mut admin = User::mariadb(&server.url(ADMIN, "mysql")).await.expect("the server takes connections");
+    let exact = if admin.is_mysql().await { "utf8mb4_0900_bin" } else { "utf8mb4_nopad_bin" };
     admin
         .execute(&format!(
-            "CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin; GRANT ALL ON {name}.* TO '{SYNC}'@'%';
+            "CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {exact}; GRANT ALL ON {name}.* TO '{SYNC}'@'%';
              GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO '{APP}'@'%'"
         ))
         .await;

@@ -2,6 +2,9 @@
 //!
 //! One server is shared by all tests of a process, each with a database of its own ([`Server::shared`]). Its time zone is one
 //! that shows when code relies on it, and its usual collation one that takes many texts for equal.
+//!
+//! `CONCORD_MYSQL_URL` names another server in its place, MySQL or MariaDB, by the URL of an account that may do everything
+//! ([`Server::at`]).
 
 use std::fs::{self, File};
 use std::io;
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::postgres::{ADMIN, APP, PASSWORD, PASSWORD_IN_URL, SYNC};
 use super::server::{copy, free_port, in_server_user, run, server_user};
-use super::{process, scratch};
+use super::{User, process, scratch};
 
 /// Nothing waits for the disk, and what a small server needs not is left out.
 const SETTINGS: &[(&str, &str)] = &[
@@ -40,7 +43,10 @@ const POLL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Server {
     data: PathBuf,
+    host: String,
     port: u16,
+    /// With what the names of databases begin.
+    prefix: String,
     settings: Vec<(String, String)>,
     process: Mutex<Option<Child>>,
 }
@@ -49,7 +55,29 @@ impl Server {
     /// The server that all tests of this process share.
     pub fn shared() -> Arc<Server> {
         static SHARED: OnceLock<Arc<Server>> = OnceLock::new();
-        Arc::clone(SHARED.get_or_init(|| Server::dedicated(&[])))
+        Arc::clone(SHARED.get_or_init(|| match std::env::var("CONCORD_MYSQL_URL") {
+            Ok(url) => Server::at(&url),
+            Err(_) => Server::dedicated(&[]),
+        }))
+    }
+
+    /// A server that runs already, by the URL of an account that may do everything. It gets the roles of the tests, which stay,
+    /// and databases of names that no other run has.
+    ///
+    /// Not to be called where a future is awaited.
+    pub fn at(url: &str) -> Arc<Server> {
+        let address = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
+        let address = address.split(['/', '?']).next().unwrap_or_default();
+        let (host, port) = address.split_once(':').unwrap_or((address, "3306"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut user = User::mariadb(url).await.unwrap_or_else(|error| panic!("CONCORD_MYSQL_URL: {error}"));
+            user.execute(&roles()).await;
+        });
+        let (data, process) = (scratch::folder().join("elsewhere"), Mutex::default());
+        let prefix = format!("concord_test_{}_", std::process::id());
+        let port = port.parse().expect("the port in CONCORD_MYSQL_URL is a number");
+        Arc::new(Server { data, host: host.to_owned(), port, prefix, settings: Vec::new(), process })
     }
 
     /// A server of its own, with settings beyond the usual. Stopped and removed when the last one lets go of it.
@@ -59,7 +87,9 @@ impl Server {
         let data = scratch::folder().join(format!("mariadb-{count}"));
         copy(template(), &data);
         let settings = SETTINGS.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let mut server = Server { data, port: 0, settings: settings.collect(), process: Mutex::new(None) };
+        let (host, prefix) = ("127.0.0.1".to_owned(), "test_".to_owned());
+        let mut server =
+            Server { data, host, port: 0, prefix, settings: settings.collect(), process: Mutex::new(None) };
         // Somebody else may take the port between looking and starting.
         for _ in 0..5 {
             server.port = free_port();
@@ -74,7 +104,12 @@ impl Server {
 
     /// The URL of a database for a role.
     pub fn url(&self, role: &str, database: &str) -> String {
-        format!("mariadb://{role}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
+        format!("mariadb://{role}:{PASSWORD_IN_URL}@{}:{}/{database}", self.host, self.port)
+    }
+
+    /// With what the names of its databases begin.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     pub fn port(&self) -> u16 {
@@ -162,16 +197,20 @@ fn template() -> &'static Path {
         install.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
         install.args(["--innodb-flush-method=nosync", "--innodb-log-file-size=32M", "--innodb-buffer-pool-size=16M"]);
         run(install, None);
-        let mut roles = String::new();
-        for role in [ADMIN, SYNC, APP] {
-            roles += &format!("CREATE USER IF NOT EXISTS '{role}'@'%' IDENTIFIED BY '{PASSWORD}';\n");
-        }
-        roles += &format!("GRANT ALL ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n");
-        fs::write(data.join("roles.sql"), roles).expect("root and the owner may write there");
+        fs::write(data.join("roles.sql"), roles()).expect("root and the owner may write there");
         std::fs::set_permissions(data.join("roles.sql"), std::os::unix::fs::PermissionsExt::from_mode(0o644))
             .expect("the file is ours");
         data
     })
+}
+
+/// The statements that make the roles of the tests.
+fn roles() -> String {
+    let mut roles = String::new();
+    for role in [ADMIN, SYNC, APP] {
+        roles += &format!("CREATE USER IF NOT EXISTS '{role}'@'%' IDENTIFIED BY '{PASSWORD}';\n");
+    }
+    roles + &format!("GRANT ALL ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n")
 }
 
 /// The server's program.

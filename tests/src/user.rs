@@ -31,11 +31,20 @@ impl User {
 
     /// Connects to any MySQL or MariaDB URL, as an application that quotes names and joins texts as standard SQL does.
     pub async fn mariadb(url: &str) -> Result<User, String> {
-        let mut connection = MySqlConnection::connect(url).await.map_err(|error| error.to_string())?;
-        let settings = "SET NAMES utf8mb4; SET SESSION time_zone = '+05:30', max_recursive_iterations = 100000, \
-                        sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES'";
-        sqlx::raw_sql(settings).execute(&mut connection).await.map_err(|error| error.to_string())?;
-        Ok(User::Mariadb(Box::new(connection)))
+        let connection = MySqlConnection::connect(url).await.map_err(|error| error.to_string())?;
+        let mut user = User::Mariadb(Box::new(connection));
+        let levels = if user.is_mysql().await { "cte_max_recursion_depth" } else { "max_recursive_iterations" };
+        let modes = "ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES";
+        user.try_execute(&format!(
+            "SET NAMES utf8mb4; SET SESSION time_zone = '+05:30', {levels} = 100000, sql_mode = '{modes}'"
+        ))
+        .await?;
+        Ok(user)
+    }
+
+    /// Whether the server is MySQL and not MariaDB, by its own version.
+    pub(crate) async fn is_mysql(&mut self) -> bool {
+        matches!(self, User::Mariadb(_)) && !self.cell("SELECT version()").await.contains("MariaDB")
     }
 
     /// Runs statements, separated by semicolons; panics if one fails.

@@ -1,6 +1,6 @@
 //! The harness keeps its own promises: nothing outlives a test, and users are told apart.
 
-use concord_tests::postgres::{APP, Server, Stop};
+use concord_tests::postgres::{ADMIN, APP, Server, Stop};
 use concord_tests::{As, Concord, Database, Kind, PATIENCE, User, wait_until};
 
 concord_tests::conformance! {
@@ -115,4 +115,25 @@ async fn nothing_outlives_a_killed_test() {
         .expect("the victim made a folder");
     let left = || std::fs::read_dir(&user_folder).expect("there").flatten().filter(|e| e.path().is_dir()).count();
     wait_until("the victim's folders to be gone", PATIENCE, async || (left() == 0).then_some(())).await;
+}
+
+/// A server that somebody else runs serves as well, given by its URL.
+#[tokio::test]
+async fn a_server_of_mysql_elsewhere() {
+    let (server, ours) = tokio::task::spawn_blocking(|| {
+        let server = concord_tests::mariadb::Server::dedicated(&[]);
+        let ours = concord_tests::mariadb::Server::at(&server.url(ADMIN, "mysql"));
+        (server, ours)
+    })
+    .await
+    .expect("it starts");
+    let database = Database::on_mariadb(&ours).await;
+    let name = database.user().await.cell("SELECT database()").await;
+    assert!(name.starts_with(&format!("concord_test_{}_", std::process::id())), "{name}");
+    let exact = "SELECT 'a' = 'a ' COLLATE utf8mb4_nopad_bin, @@collation_database";
+    assert_eq!(database.user().await.rows(exact).await, [[Some("0".into()), Some("utf8mb4_nopad_bin".into())]]);
+    drop(ours);
+    // It is left running.
+    database.user().await.cell("SELECT version()").await;
+    drop(server);
 }

@@ -2,7 +2,7 @@
 
 use concord::config::Config;
 use concord::sync::Session;
-use concord_tests::{As, Cluster, Kind, NAMES};
+use concord_tests::{As, Cluster, Database, Kind, NAMES, mariadb};
 
 const THREE: &[Kind] = &[Kind::Postgres, Kind::Postgres, Kind::Postgres];
 
@@ -152,4 +152,36 @@ async fn keys_that_can_collide_are_reported() {
     };
     let (warnings, problems) = check(mixed, one, "[tables.items]\nids = \"interleave\"\n").await;
     assert!(!warnings.contains("number `id`") && problems.is_empty(), "{warnings} {problems}");
+}
+
+/// On MariaDB the steps are the server's: what has to be set is told, and where it is set, keys begin beyond all there are.
+#[tokio::test]
+async fn a_server_that_counts_in_steps() {
+    let setup = |kind: Kind| match kind {
+        Kind::Mariadb => "CREATE TABLE items (id bigint AUTO_INCREMENT PRIMARY KEY, name text)".to_owned(),
+        _ => "CREATE TABLE items (id bigserial PRIMARY KEY, name text)".to_owned(),
+    };
+    let mut cluster =
+        Cluster::bare(&[Kind::Mariadb, Kind::Postgres], setup, "[tables.items]\nids = \"interleave\"\n").await;
+    let refused = cluster.try_install().await.expect_err("the shared server counts by one");
+    let told = "auto_increment_increment is 1 and auto_increment_offset is 1 for the whole server; let its administrator set \
+                auto_increment_increment = 2 and auto_increment_offset = 2";
+    assert!(refused.contains("at a that cannot be had for `id`: ") && refused.contains(told), "{refused}");
+    // The first node's numbers are even.
+    let steps = [("auto-increment-increment", "2"), ("auto-increment-offset", "2")];
+    let server = tokio::task::spawn_blocking(move || mariadb::Server::dedicated(&steps)).await.expect("it starts");
+    cluster.replace(0, Database::on_mariadb(&server).await).await;
+    cluster.run_as_owner(0, &setup(Kind::Mariadb)).await;
+    cluster.run(1, "INSERT INTO items VALUES (7001, 'old')").await;
+    let done = cluster.install().await;
+    assert!(done.iter().any(|line| line.contains("AUTO_INCREMENT counts in steps of 2 from 8002")), "{done:?}");
+    assert_eq!(cluster.install().await, Vec::<String>::new());
+    cluster.run(0, "INSERT INTO items (name) SELECT 'a' FROM seq_1_to_50").await;
+    cluster.run(1, "INSERT INTO items (name) SELECT 'b' FROM generate_series(1, 50)").await;
+    let summary = cluster.sync().await;
+    assert_eq!((summary.conflicts, summary.exit_code()), (0, 0));
+    let odd = "SELECT count(*), sum(id % 2) FROM items WHERE id > 7001 AND name";
+    for (name, row) in [("a", "50|0"), ("b", "50|50")] {
+        cluster.holds(&format!("{odd} = '{name}'"), &[row]).await;
+    }
 }

@@ -28,6 +28,7 @@ mod sync_setup;
 mod sync_uniques;
 mod sync_values;
 mod sync_waiting;
+mod sync_writers;
 mod values;
 mod verify;
 mod why;

@@ -1,8 +1,6 @@
 //! Users who write while Concord works, and transactions that take their time: no acknowledged write is lost, skipped,
 //! taken twice or overwritten unread.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use concord::sync::ParkedReport;
@@ -438,70 +436,6 @@ async fn an_orphaned_prepared_transaction() {
     cluster.run(0, "COMMIT PREPARED 'orphan'").await;
     cluster.settle().await;
     cluster.holds("SELECT amount FROM items ORDER BY id", &["11", "21", "43"]).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_writers() {
-    write_on_and_on(&[Kind::Postgres, Kind::Postgres, Kind::Sqlite], 20).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_writers_on_mariadb() {
-    write_on_and_on(&[Kind::Mariadb, Kind::Postgres, Kind::Sqlite], 10).await;
-}
-
-/// Eight writers at the first node and one at each other, while a session syncs on and on.
-async fn write_on_and_on(kinds: &[Kind], seconds: u64) {
-    let mut cluster = items(kinds, SUM).await;
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let (acknowledged, writing) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(true)));
-    let mut writers = Vec::new();
-    for writer in 0..10_i64 {
-        let at = usize::try_from((writer - 7).max(0)).expect("small");
-        let mut user = cluster.nodes[at].database.user().await;
-        let acknowledged = acknowledged.clone();
-        writers.push(tokio::spawn(async move {
-            let mut round = 0;
-            while Instant::now() < end {
-                round += 1;
-                let id = (round * 7 + writer) % 3 + 1;
-                // Every few rounds two rows at once, or one that was not there before.
-                let (sql, count) = match round % 5 {
-                    0 => {
-                        (format!("INSERT INTO items VALUES ({}, 'w{writer}', 1)", 1_000_000 * (writer + 1) + round), 1)
-                    }
-                    1 => (format!("UPDATE items SET amount = amount + 1 WHERE id IN ({id}, {}) ", id % 3 + 1), 2),
-                    _ => (format!("UPDATE items SET amount = amount + 1 WHERE id = {id}"), 1),
-                };
-                match user.try_execute(&sql).await {
-                    Ok(()) => drop(acknowledged.fetch_add(count, Ordering::SeqCst)),
-                    // Two writers of two rows each.
-                    Err(error) => {
-                        let error = error.to_lowercase();
-                        assert!(error.contains("deadlock") || error.contains("lock"), "{error}");
-                    }
-                }
-            }
-        }));
-    }
-    let mut session = cluster.session();
-    let still = writing.clone();
-    let syncing = tokio::spawn(async move {
-        let mut cycles = 0;
-        while still.load(Ordering::SeqCst) {
-            cycles += session.sync().await.expect("all are there").cycles;
-        }
-        cycles
-    });
-    for writer in writers {
-        writer.await.expect("a writer");
-    }
-    writing.store(false, Ordering::SeqCst);
-    let cycles = syncing.await.expect("the sync");
-    cluster.settle().await;
-    let total = 60 + acknowledged.load(Ordering::SeqCst);
-    assert!(total > 200 && cycles > 1, "{total} in {cycles} cycles proves nothing");
-    cluster.holds("SELECT sum(amount) FROM items", &[&total.to_string()]).await;
 }
 
 const THREE: &[Kind] = &[Kind::Sqlite, Kind::Sqlite, Kind::Postgres];

@@ -30,12 +30,14 @@ pub struct Part {
     pub default: Option<Preset>,
     /// Whether the database numbers rows by it.
     pub numbers: bool,
+    /// What the type forbids besides, and no other kind of database does.
+    pub limits: Option<String>,
 }
 
 /// How large values may be, where anything says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Of integers and floats.
+    /// Of floats, and of integers with their sign: one that has none takes the next wider with one, and the widest 65.
     pub bits: Option<u8>,
     /// Characters of a text.
     pub length: Option<u32>,
@@ -75,6 +77,13 @@ pub struct ReferencePart {
 pub struct Draft {
     pub statements: Vec<String>,
     pub notes: Vec<String>,
+}
+
+impl Part {
+    /// What is to be told of the column at another kind of database.
+    pub fn not_carried(&self) -> Option<String> {
+        Some(format!("column {}: {}", self.name, self.limits.as_ref()?))
+    }
 }
 
 impl Preset {
@@ -129,7 +138,11 @@ pub fn shape_of(domain: &Domain) -> (Type, Size) {
     let none = Size::default();
     match domain {
         Domain::Bool => (Type::Bool, none),
-        Domain::Int { bits, .. } => (Type::Int, Size { bits: Some(*bits), ..none }),
+        Domain::Int { bits: 64, unsigned: true } => (Type::Int, Size { bits: Some(65), ..none }),
+        Domain::Int { bits, unsigned } => {
+            let wider = if *unsigned { (bits + 1).next_power_of_two() } else { *bits };
+            (Type::Int, Size { bits: Some(wider), ..none })
+        }
         Domain::Float { bits } => (Type::Float, Size { bits: Some(*bits), ..none }),
         Domain::Decimal { limits } => (Type::Decimal, Size { digits: *limits, ..none }),
         Domain::Text { max, .. } => (Type::Text, Size { length: *max, ..none }),
@@ -148,6 +161,13 @@ pub fn shape_of(domain: &Domain) -> (Type, Size) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_without_a_sign_take_the_next_wider_type() {
+        let bits = |bits, unsigned| shape_of(&Domain::Int { bits, unsigned }).1.bits;
+        let wider = [(8, 16), (16, 32), (24, 32), (32, 64), (64, 65)];
+        assert!(wider.iter().all(|&(from, to)| bits(from, true) == Some(to) && bits(from, false) == Some(from)));
+    }
 
     #[test]
     fn defaults_that_can_be_carried() {

@@ -402,6 +402,33 @@ pub struct Numbered {
     pub by: String,
     /// Why it cannot be made to count in steps, with a remedy, if it cannot.
     pub obstacle: Option<String>,
+    /// The settings by which it counts, where they are those of the whole server and no node can make them.
+    pub server: Option<ServerSteps>,
+}
+
+/// How a whole server counts, which only its administrator sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSteps {
+    /// By how many, and from which number on.
+    pub step: i64,
+    pub first: i64,
+    /// What these two settings are called.
+    pub settings: [&'static str; 2],
+}
+
+impl ServerSteps {
+    /// Why the server does not count in steps of so many, all with this remainder, and what to set; `None` if it does.
+    pub fn obstacle(&self, step: i64, slot: i64) -> Option<String> {
+        let first = if slot == 0 { step } else { slot };
+        let [steps, start] = self.settings;
+        (self.step != step || self.first != first).then(|| {
+            format!(
+                "{steps} is {} and {start} is {} for the whole server; let its administrator set {steps} = {step} and {start} = \
+                 {first}, also in the file that the server starts with, and let applications connect anew",
+                self.step, self.first
+            )
+        })
+    }
 }
 
 /// How a node is to number rows: in steps as large as there are nodes.

@@ -49,7 +49,9 @@ pub(super) fn judge(config: &Config, index: usize, catalogues: &[(NodeId, Catalo
         let name = |node: NodeId| config.nodes[node.index()].name.as_str();
         if table.ids == Ids::Interleave {
             for counting in nodes {
-                if let Some(obstacle) = &counting.numbered.obstacle {
+                let (step, slot) = (config.nodes.len() as i64, counting.node.index() as i64);
+                let of_server = || counting.numbered.server.as_ref().and_then(|server| server.obstacle(step, slot));
+                if let Some(obstacle) = counting.numbered.obstacle.clone().or_else(of_server) {
                     let message = format!(
                         "`{}` is to be numbered in steps, and at {} that cannot be had for `{column}`: {obstacle}",
                         table.name,

@@ -31,6 +31,21 @@ const SQLITE: &str = "
         (2, 'Bob', NULL, -3, 1, NULL, NULL, NULL, NULL);
     INSERT INTO orders VALUES (7, 1, 1), (7, 2, 2)";
 
+const MARIADB: &str = "
+    CREATE TABLE customers (
+        id bigint AUTO_INCREMENT PRIMARY KEY, name varchar(40) NOT NULL DEFAULT 'nobody''s', code varchar(20) UNIQUE,
+        balance decimal(12,2) NOT NULL DEFAULT 0, open boolean NOT NULL DEFAULT true, born date,
+        at datetime(6) DEFAULT CURRENT_TIMESTAMP(6), raw longblob, ratio double, tiny tinyint unsigned, small smallint unsigned,
+        middle mediumint unsigned, whole int unsigned, big bigint unsigned, founded year, mood enum('sad', 'glad'),
+        shout varchar(40) AS (upper(name)) STORED, CHECK (balance >= -1000), KEY by_name (name, born));
+    CREATE TABLE orders (number integer, line integer, customer bigint NOT NULL, PRIMARY KEY (number, line),
+        FOREIGN KEY (customer) REFERENCES customers (id) ON DELETE CASCADE);
+    INSERT INTO customers (id, name, code, balance, open, born, at, raw, ratio, tiny, small, middle, whole, big, founded, mood)
+        VALUES (1, 'Ann', 'a', 1.50, false, '2000-02-29', '2024-01-01 12:00:00.123456', x'00ff', 0.1,
+            255, 65535, 16777215, 4294967295, 9223372036854775807, 2155, 'glad'),
+        (2, 'Bob', NULL, -3, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+    INSERT INTO orders VALUES (7, 1, 1), (7, 2, 2)";
+
 /// A filled database and an empty one, and the command between them.
 async fn scene(kinds: [Kind; 2], tables: &str) -> (Concord, Vec<Database>, Vec<User>) {
     let (mut databases, mut owners) = (Vec::new(), Vec::new());
@@ -41,7 +56,12 @@ async fn scene(kinds: [Kind; 2], tables: &str) -> (Concord, Vec<Database>, Vec<U
         owners.push(database.user_as(As::Sync).await);
         databases.push(database);
     }
-    owners[0].execute(if kinds[0] == Kind::Postgres { POSTGRES } else { SQLITE }).await;
+    let filled = match kinds[0] {
+        Kind::Postgres => POSTGRES,
+        Kind::Mariadb => MARIADB,
+        Kind::Sqlite => SQLITE,
+    };
+    owners[0].execute(filled).await;
     (Concord::new(&(text + tables)), databases, owners)
 }
 
@@ -60,6 +80,27 @@ async fn created(kinds: [Kind; 2], tables: &str) {
     assert_eq!(report["created"].as_array().map(Vec::len), Some(2), "{report}");
     let notes = report["created"].to_string().to_lowercase();
     assert!(notes.contains("check"), "{notes}");
+    if kinds[0] == Kind::Mariadb && kinds[1] != Kind::Mariadb {
+        assert!(
+            notes.contains("only the labels of enum('sad','glad')") && notes.contains("only 0 and the years"),
+            "{notes}"
+        );
+        // Numbers without a sign keep their whole range.
+        let most =
+            owners[1].rows("SELECT tiny, small, middle, whole, big, founded, mood FROM customers WHERE id = 1").await;
+        let most: Vec<&str> = most[0].iter().flatten().map(String::as_str).collect();
+        assert_eq!(most, ["255", "65535", "16777215", "4294967295", "9223372036854775807", "2155", "glad"]);
+    }
+    if kinds == [Kind::Mariadb, Kind::Postgres] {
+        owners[0].execute("UPDATE customers SET big = 18446744073709551615 WHERE id = 2").await;
+        concord.run(&["sync"]).await.ok();
+        assert_eq!(owners[1].cell("SELECT big FROM customers WHERE id = 2").await, "18446744073709551615");
+    }
+    if kinds[1] == Kind::Mariadb && kinds[0] != Kind::Mariadb {
+        // Texts are told apart as elsewhere.
+        owners[1].execute("INSERT INTO customers (id, name, code) VALUES (30, 'x', 'A'), (31, 'x', 'a ')").await;
+        owners[1].execute("DELETE FROM customers WHERE id IN (30, 31)").await;
+    }
     // The rows are all there, equal by what each database says of them.
     let same =
         "SELECT count(*), sum(id), CAST(round(sum(balance * 100)) AS integer), min(name), max(code) FROM customers";
@@ -106,6 +147,31 @@ async fn postgres_from_sqlite() {
 #[tokio::test]
 async fn sqlite_from_sqlite() {
     created([Kind::Sqlite, Kind::Sqlite], BOTH).await;
+}
+
+#[tokio::test]
+async fn mariadb_from_postgres() {
+    created([Kind::Postgres, Kind::Mariadb], BOTH).await;
+}
+
+#[tokio::test]
+async fn mariadb_from_sqlite() {
+    created([Kind::Sqlite, Kind::Mariadb], BOTH).await;
+}
+
+#[tokio::test]
+async fn mariadb_from_mariadb() {
+    created([Kind::Mariadb, Kind::Mariadb], BOTH).await;
+}
+
+#[tokio::test]
+async fn postgres_from_mariadb() {
+    created([Kind::Mariadb, Kind::Postgres], BOTH).await;
+}
+
+#[tokio::test]
+async fn sqlite_from_mariadb() {
+    created([Kind::Mariadb, Kind::Sqlite], BOTH).await;
 }
 
 /// Other names, and columns that do not live there.

@@ -2,6 +2,7 @@
 //! changed there, and carried back. What is to be read, and what waits or is refused, stands in `cases.txt`.
 
 mod cases;
+mod random;
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
 //! What a table is made of here, and the statements that make one from another database.
 
 use super::schema::one;
-use super::wire::string;
-use super::{MySql, Phase, quote};
+use super::wire::{string, text};
+use super::{MySql, Phase, quote, sql};
 use crate::model::Type;
-use crate::node::Result;
 use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
+use crate::node::{CatalogueColumn, Result};
 
 /// The scheme of this kind's URLs.
 const KIND: &str = "mysql";
@@ -41,7 +41,9 @@ impl MySql {
                 blueprint.notes.push(format!("column {}: {}", column.name, facts.extra));
             }
             let (ty, size) = shape_of(&column.domain);
+            let limits = limits(&column, &blueprint.key);
             blueprint.columns.push(Part {
+                limits,
                 numbers: facts.extra.contains("auto_increment"),
                 name: column.name,
                 native: column.native,
@@ -83,12 +85,18 @@ impl MySql {
                 on_update: string(row, 2)?,
             });
         }
+        // MySQL names each once in a database, MariaDB once in a table.
+        let own = if self.main()?.facts.maria { " AND c.TABLE_NAME = k.TABLE_NAME" } else { "" };
         let checks = self
             .main()?
             .fetch(
-                "SELECT k.CONSTRAINT_NAME FROM information_schema.TABLE_CONSTRAINTS k \
+                &format!(
+                    "SELECT k.CONSTRAINT_NAME, c.CHECK_CLAUSE FROM information_schema.TABLE_CONSTRAINTS k \
+                 LEFT JOIN information_schema.CHECK_CONSTRAINTS c ON c.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
+                    AND c.CONSTRAINT_NAME = k.CONSTRAINT_NAME{own} \
                  WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME = ? AND k.CONSTRAINT_TYPE = 'CHECK' \
-                 ORDER BY k.CONSTRAINT_NAME",
+                 ORDER BY k.CONSTRAINT_NAME"
+                ),
                 one(&catalogue.name),
             )
             .await?;
@@ -96,7 +104,7 @@ impl MySql {
             let name = string(row, 0)?;
             let is_json = blueprint.columns.iter().any(|part| part.ty == Type::Json && part.name == name);
             if !is_json {
-                blueprint.notes.push(format!("constraint {name}"));
+                blueprint.notes.push(format!("constraint {name}: CHECK ({})", text(row, 1).unwrap_or_default()));
             }
         }
         blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
@@ -105,10 +113,8 @@ impl MySql {
 
     /// The statements that make a table of this blueprint. Texts are told apart as other databases do.
     pub(super) fn write_draft(&self, blueprint: &Blueprint) -> Draft {
-        let collation = match self.main.as_ref().is_none_or(|main| main.facts.maria) {
-            true => "utf8mb4_nopad_bin",
-            false => "utf8mb4_0900_bin",
-        };
+        let maria = self.main.as_ref().is_none_or(|main| main.facts.maria);
+        let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
         let mut draft = Draft::default();
         let name = quote::ident(&blueprint.table);
         let mut lines = Vec::new();
@@ -121,6 +127,8 @@ impl MySql {
         for part in &blueprint.columns {
             let mut ty = match part.kind {
                 KIND => part.native.clone(),
+                // MySQL has no type for it.
+                _ if part.ty == Type::Uuid && !maria => "binary(16)".to_owned(),
                 _ => type_of(part, indexed(&part.name)),
             };
             if let (Type::Native(native), true) = (&part.ty, part.kind != KIND) {
@@ -133,6 +141,7 @@ impl MySql {
             if part.kind != KIND && part.ty == Type::Decimal && part.size.digits.is_none() {
                 draft.notes.push(format!("column {} holds 65 digits here, 30 of them after the point", part.name));
             }
+            draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
             let mut line = format!("{} {ty}", quote::ident(&part.name));
             match part.nullable && !blueprint.key.contains(&part.name) {
                 true => line += " NULL",
@@ -202,6 +211,19 @@ fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
     .filter(|_| !matches!(ty, Type::Json | Type::Bytes))
 }
 
+/// What a column of another kind of database would take and this one does not.
+fn limits(column: &CatalogueColumn, key: &[String]) -> Option<String> {
+    let native = column.native.as_str();
+    match native.split('(').next() {
+        Some("enum" | "set") => Some(format!("only the labels of {native}")),
+        Some("year") => Some("only 0 and the years 1901 to 2155".to_owned()),
+        _ if native.contains(sql::LENIENT) && key.contains(&column.name) => {
+            Some("texts that are one key here, such as 'a' and 'A', are several there".to_owned())
+        }
+        _ => None,
+    }
+}
+
 fn type_of(part: &Part, indexed: bool) -> String {
     match (&part.ty, part.size) {
         (Type::Bool, _) => "tinyint(1)".to_owned(),
@@ -210,6 +232,7 @@ fn type_of(part: &Part, indexed: bool) -> String {
             Some(16) => "smallint".to_owned(),
             Some(24) => "mediumint".to_owned(),
             Some(32) => "int".to_owned(),
+            Some(65) => "bigint unsigned".to_owned(),
             _ => "bigint".to_owned(),
         },
         (Type::Float, size) if size.bits == Some(32) => "float".to_owned(),

@@ -37,7 +37,7 @@ use self::connect::{Line, Place};
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
+    Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -224,6 +224,19 @@ impl Node for MySql {
     async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
         self.open().await?;
         self.read_last_number(table, column).await
+    }
+
+    async fn step_numbers(&mut self, table: &TableSpec, column: usize, steps: Steps) -> Result<Stepped> {
+        self.open().await?;
+        self.make_steps(table, column, steps).await
+    }
+
+    async fn restore_numbers(&mut self, keep: &[(&TableSpec, usize)]) -> Result<Vec<String>> {
+        self.open().await?;
+        if self.read_service_version().await?.is_some() {
+            self.forget_steps(keep).await?;
+        }
+        Ok(Vec::new())
     }
 
     async fn reset(&mut self) -> Result<()> {

@@ -236,16 +236,19 @@ impl MySql {
             columns.push(facts);
         }
         let numbered = columns.iter().filter(|facts| facts.extra.contains("auto_increment"));
-        let numbered = numbered.filter(|facts| key.contains(&facts.column.name)).map(|facts| Numbered {
-            column: facts.column.name.clone(),
-            by: format!("AUTO_INCREMENT of {name}"),
-            obstacle: Some(
-                "here steps are a setting of the whole server; let its administrator set auto_increment_increment to the \
-                 number of nodes and auto_increment_offset to this node's place"
-                    .to_owned(),
-            ),
-        });
-        let numbered = numbered.collect();
+        let mut numbered: Vec<Numbered> = numbered
+            .filter(|facts| key.contains(&facts.column.name))
+            .map(|facts| Numbered {
+                column: facts.column.name.clone(),
+                by: format!("AUTO_INCREMENT of {name}"),
+                obstacle: None,
+                server: None,
+            })
+            .collect();
+        if !numbered.is_empty() {
+            let server = self.read_server_steps().await?;
+            numbered.iter_mut().for_each(|numbered| numbered.server = Some(server.clone()));
+        }
         let edges = self.read_edges().await?;
         for foreign in self.main()?.fetch(FOREIGN, one(&name)).await? {
             refusals.push(format!(

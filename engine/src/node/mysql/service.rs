@@ -25,7 +25,7 @@ const ROWS: usize = 500;
 pub const LARGE: usize = 4 << 20;
 
 /// Name and columns of each service table.
-pub const TABLES: [(&str, &str); 10] = [
+pub const TABLES: [(&str, &str); 11] = [
     (
         "concord_node",
         "one TINYINT PRIMARY KEY DEFAULT 1, version BIGINT NOT NULL, sync LONGTEXT NOT NULL, node LONGTEXT NOT NULL, \
@@ -48,6 +48,7 @@ pub const TABLES: [(&str, &str); 10] = [
          PRIMARY KEY (name, target, mark, id)",
     ),
     ("concord_sample", "name VARCHAR(255) PRIMARY KEY, hash CHAR(64) NOT NULL, `key` LONGTEXT NOT NULL"),
+    ("concord_steps", "name VARCHAR(255) PRIMARY KEY, step BIGINT NOT NULL, slot BIGINT NOT NULL"),
     ("concord_load", "one TINYINT PRIMARY KEY DEFAULT 1, progress LONGTEXT NOT NULL"),
     (
         "concord_parked",

@@ -50,6 +50,7 @@ impl Postgres {
             obstacle: (!may).then(|| {
                 format!("it may not alter the sequence {sequence}; an administrator allows it by making {role} a member of its owner")
             }),
+            server: None,
         });
         Ok(numbered.collect())
     }

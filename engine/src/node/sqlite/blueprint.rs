@@ -63,6 +63,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             nullable: column.nullable,
             default,
             numbers,
+            limits: None,
         });
     }
     let mut statement =
@@ -142,6 +143,10 @@ pub(super) fn draft(blueprint: &Blueprint) -> Draft {
         };
         if part.kind != KIND && (part.size.length.is_some() || part.size.bits.is_some_and(|bits| bits < 64)) {
             draft.notes.push(format!("the limits of column {} ({}) are not enforced", part.name, part.native));
+        }
+        draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
+        if part.size.bits == Some(65) {
+            draft.notes.push(format!("column {} holds no number above {}", part.name, i64::MAX));
         }
         let mut line = format!("{} {ty}", quote::name(&part.name));
         // The key that SQLite numbers rows by.

@@ -148,6 +148,7 @@ impl Table {
                  inserts give the keys, such as uuids, or numbers of a range of the node's own"
                     .to_owned(),
             ),
+            server: None,
         }
         };
         columns.map(numbered).collect()

@@ -8,6 +8,7 @@ mod keys;
 mod mariadb;
 mod partitions;
 mod postgres;
+mod random;
 mod reactions;
 mod rows;
 mod sqlite;

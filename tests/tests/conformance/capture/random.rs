@@ -1,0 +1,100 @@
+//! Random changes of two tables, one of which refers to the other: whoever fetches the rows of a history's keys, and nothing else,
+//! holds what the tables hold. `CONCORD_OPERATIONS` makes it more of them.
+
+use std::collections::BTreeSet;
+
+use concord::model::Cut;
+use concord_tests::{Kind, Rng, Seed, conformance};
+
+use super::{Case, Content, content, key_text};
+
+conformance! {
+    every: [random_operations]
+    standard: []
+    sqlite: []
+    postgres: []
+    mariadb: []
+}
+
+/// How many are made before the histories are read.
+const ROUND: usize = 100;
+
+/// Few, so that changes meet.
+const KEYS: u64 = 30;
+
+const TABLES: &str = "CREATE TABLE parents (id integer PRIMARY KEY, name varchar(20) UNIQUE, amount integer NOT NULL);
+    CREATE TABLE children (id integer PRIMARY KEY, parent integer, above integer, amount integer NOT NULL,
+        FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE ON UPDATE CASCADE,
+        FOREIGN KEY (above) REFERENCES parents (id) ON DELETE SET NULL)";
+
+async fn random_operations(kind: Kind) {
+    let told = std::env::var("CONCORD_OPERATIONS");
+    let operations: usize = told.map_or(1_000, |text| text.parse().expect("CONCORD_OPERATIONS is a number"));
+    let seed = Seed::new(match kind {
+        Kind::Sqlite => "conformance::capture::random::sqlite::random_operations",
+        Kind::Postgres => "conformance::capture::random::postgres::random_operations",
+        Kind::Mariadb => "conformance::capture::random::mariadb::random_operations",
+    });
+    let mut rng = seed.rng(0);
+    let mut case = Case::new(kind, TABLES, &["parents", "children"]).await;
+    let mut held = [Content::new(), Content::new()];
+    let mut from = [Cut::START, Cut::START];
+    let (mut made, mut refused) = (0, 0);
+    while made < operations {
+        for _ in 0..ROUND {
+            // What a constraint forbids changes nothing.
+            refused += usize::from(case.user.try_execute(&operation(kind, &mut rng)).await.is_err());
+            if rng.chance(3) {
+                let (one, other) = (operation(kind, &mut rng), operation(kind, &mut rng));
+                let end = if rng.chance(50) { "COMMIT" } else { "ROLLBACK" };
+                for statement in ["BEGIN", &one, &other, end] {
+                    let _ = case.user.try_execute(statement).await;
+                }
+            }
+        }
+        made += ROUND;
+        case.node.begin_read(&case.specs).await.unwrap_or_else(|error| panic!("begin_read: {error}"));
+        for at in 0..2 {
+            let spec = &case.specs[at];
+            let page = case.node.entries(spec, &from[at], None, usize::MAX >> 1).await;
+            let page = page.unwrap_or_else(|error| panic!("entries of {}: {error}", spec.name));
+            let there = content(&mut case.observer, spec).await;
+            for key in page.entries.iter().map(|entry| key_text(&entry.key)).collect::<BTreeSet<_>>() {
+                match there.get(&key) {
+                    Some(row) => held[at].insert(key, row.clone()),
+                    None => held[at].remove(&key),
+                };
+            }
+            assert_eq!(held[at], there, "{} after {made} operations", spec.name);
+            from[at] = page.whole;
+        }
+        case.node.end_read().await.unwrap_or_else(|error| panic!("end_read: {error}"));
+    }
+    assert!(refused < made / 2, "{refused} of {made} operations changed nothing");
+}
+
+fn operation(kind: Kind, rng: &mut Rng) -> String {
+    let (a, b, c) = (1 + rng.below(KEYS), 1 + rng.below(KEYS), rng.below(1_000));
+    match rng.below(16) {
+        0 => format!("INSERT INTO parents VALUES ({a}, 'n{b}', {c})"),
+        1 => format!("INSERT INTO parents VALUES ({a}, NULL, {c}), ({}, NULL, {c}), ({}, 'm{c}', 1)", a + 40, a + 80),
+        2 | 3 => format!("INSERT INTO children VALUES ({c}, (SELECT min(id) FROM parents WHERE id >= {a}), NULL, {b})"),
+        4 => format!("UPDATE parents SET amount = amount + {b} WHERE id = {a}"),
+        5 => format!("UPDATE parents SET amount = amount + 1 WHERE id BETWEEN {a} AND {}", a + 3),
+        6 => format!("UPDATE parents SET id = {b} WHERE id = {a}"),
+        7 => format!("UPDATE children SET parent = (SELECT max(id) FROM parents WHERE id <= {a}) WHERE id % 30 = {b}"),
+        8 => format!("UPDATE children SET above = (SELECT min(id) FROM parents) WHERE id % 30 = {b}"),
+        9 => format!("DELETE FROM parents WHERE id = {a}"),
+        10 => format!("DELETE FROM children WHERE id % 50 = {b}"),
+        11 => format!("DELETE FROM parents WHERE id > {} AND id < {}", 40 + a, 40 + b),
+        12 => format!("UPDATE children SET id = id + 1000 WHERE id = {c}"),
+        13 => format!("INSERT INTO children SELECT id + 5000, id, id, {c} FROM parents WHERE id = {a}"),
+        _ => match (kind, rng.chance(50)) {
+            (Kind::Mariadb, true) => {
+                format!("INSERT INTO parents VALUES ({a}, 'n{b}', {c}) ON DUPLICATE KEY UPDATE amount = {c}")
+            }
+            (Kind::Mariadb | Kind::Sqlite, false) => format!("REPLACE INTO parents VALUES ({a}, 'n{b}', {c})"),
+            _ => format!("INSERT INTO parents VALUES ({a}, 'x{a}', {c}) ON CONFLICT (id) DO UPDATE SET amount = {c}"),
+        },
+    }
+}

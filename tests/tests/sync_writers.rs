@@ -1,0 +1,123 @@
+//! Eight users write at one node and one at each other, as fast as they can, while all are synced: nothing that was acknowledged
+//! is lost and nothing counts twice. `CONCORD_SECONDS` makes them write for longer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use concord_tests::{Cluster, Concord, Kind, NAMES, Seed};
+use tokio::task::JoinHandle;
+
+const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer NOT NULL DEFAULT 0);
+                     INSERT INTO items VALUES (1, 'one', 10), (2, 'two', 20), (3, 'three', 30)";
+
+const SUM: &str = "[tables.items]\nconflict = { sum = [\"amount\"] }\n";
+
+fn seconds(usual: u64) -> Duration {
+    let told = std::env::var("CONCORD_SECONDS");
+    Duration::from_secs(told.map_or(usual, |text| text.parse().expect("CONCORD_SECONDS is a number")))
+}
+
+/// Writers who count what was acknowledged.
+struct Writers {
+    tasks: Vec<JoinHandle<()>>,
+    acknowledged: Arc<AtomicI64>,
+    writing: Arc<AtomicBool>,
+}
+
+impl Writers {
+    async fn start(cluster: &Cluster, usual: u64) -> Writers {
+        let end = Instant::now() + seconds(usual);
+        let acknowledged = Arc::new(AtomicI64::new(0));
+        let mut tasks = Vec::new();
+        for writer in 0..10_i64 {
+            let at = usize::try_from((writer - 7).max(0)).expect("small");
+            let mut user = cluster.nodes[at].database.user().await;
+            let acknowledged = acknowledged.clone();
+            tasks.push(tokio::spawn(async move {
+                let mut round = 0;
+                while Instant::now() < end {
+                    round += 1;
+                    let id = (round * 7 + writer) % 3 + 1;
+                    // Every few rounds two rows at once, or one that was not there before.
+                    let (sql, count) = match round % 5 {
+                        0 => {
+                            let id = 1_000_000 * (writer + 1) + round;
+                            (format!("INSERT INTO items VALUES ({id}, 'w{writer}', 1)"), 1)
+                        }
+                        1 => (format!("UPDATE items SET amount = amount + 1 WHERE id IN ({id}, {}) ", id % 3 + 1), 2),
+                        _ => (format!("UPDATE items SET amount = amount + 1 WHERE id = {id}"), 1),
+                    };
+                    match user.try_execute(&sql).await {
+                        Ok(()) => drop(acknowledged.fetch_add(count, Ordering::SeqCst)),
+                        // Two writers of two rows each.
+                        Err(error) => {
+                            let error = error.to_lowercase();
+                            assert!(error.contains("deadlock") || error.contains("lock"), "{error}");
+                        }
+                    }
+                }
+            }));
+        }
+        Writers { tasks, acknowledged, writing: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Waits for the end of their time.
+    async fn finish(self) -> i64 {
+        for task in self.tasks {
+            task.await.expect("a writer");
+        }
+        self.writing.store(false, Ordering::SeqCst);
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+}
+
+async fn adds_up(cluster: &mut Cluster, acknowledged: i64) {
+    cluster.settle().await;
+    assert!(acknowledged > 140, "{acknowledged} changes prove nothing");
+    cluster.holds("SELECT sum(amount) FROM items", &[&(60 + acknowledged).to_string()]).await;
+}
+
+/// One session that syncs on and on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers() {
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Postgres, Kind::Sqlite], |_| ITEMS.to_owned(), SUM).await;
+    let writers = Writers::start(&cluster, 10).await;
+    let (mut session, writing) = (cluster.session(), writers.writing.clone());
+    let syncing = tokio::spawn(async move {
+        let mut cycles = 0;
+        while writing.load(Ordering::SeqCst) {
+            cycles += session.sync().await.expect("all are there").cycles;
+        }
+        cycles
+    });
+    let acknowledged = writers.finish().await;
+    let cycles = syncing.await.expect("the sync");
+    assert!(cycles > 1, "{cycles} cycles prove nothing");
+    adds_up(&mut cluster, acknowledged).await;
+}
+
+/// One command after the other, each killed at some moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_on_mariadb_while_syncs_are_killed() {
+    let seed = Seed::new("sync_writers::many_writers_on_mariadb_while_syncs_are_killed");
+    let mut rng = seed.rng(0);
+    let mut cluster = Cluster::new(&[Kind::Mariadb, Kind::Postgres, Kind::Sqlite], |_| ITEMS.to_owned(), SUM).await;
+    let mut text = "name = \"test\"\n".to_owned();
+    for (name, node) in NAMES.iter().zip(&cluster.nodes) {
+        text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
+    }
+    let concord = Concord::new(&(text + SUM));
+    let writers = Writers::start(&cluster, 4).await;
+    let mut killed = 0;
+    while writers.tasks.iter().any(|task| !task.is_finished()) {
+        let running = concord.start(&["sync"]);
+        // The moment is what is random here; nothing is waited for.
+        tokio::time::sleep(Duration::from_millis(200 + rng.below(1500))).await;
+        killed += u32::from(!running.kill().await.status.success());
+    }
+    let acknowledged = writers.finish().await;
+    eprintln!("{acknowledged} changes, {killed} syncs killed");
+    assert!(killed > 2, "{killed} kills prove nothing");
+    adds_up(&mut cluster, acknowledged).await;
+}
