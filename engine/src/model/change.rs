@@ -140,6 +140,17 @@ pub struct Parked {
     pub read: Cut,
 }
 
+impl Parked {
+    /// Whether it is the same version, parked at the same time.
+    pub fn is(&self, other: &Parked) -> bool {
+        let of = |parked: &Parked| (parked.since, parked.stamp, parked.standing_time);
+        of(self) == of(other)
+            && self.vector == other.vector
+            && self.standing == other.standing
+            && self.read == other.read
+    }
+}
+
 /// A version that lost a conflict, as the journal keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lost {

@@ -21,7 +21,7 @@ use self::obstacles::{Needs, Pending};
 use self::writes::Chunk;
 use super::{Constraint, Error, ErrorKind, Move, Node, Reason, Result};
 use crate::fault;
-use crate::model::{Key, ParkedCode, TableSpec};
+use crate::model::{Key, Parked, ParkedCode, TableSpec};
 
 /// Rows in one statement: few round trips, and not too much to undo when a row is refused. Other sizes were not measured.
 const CHUNK: usize = 5_000;
@@ -59,6 +59,24 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
         tokio::time::sleep(pause(attempt)).await;
         attempt += 1;
     }
+}
+
+/// Whether the same waits for keys (with the indexes of their tables) as when they were read. Positions have to be claimed.
+pub async fn waits_as_read(
+    node: &mut dyn Node,
+    specs: &[TableSpec],
+    read: &[(usize, &Key, Option<&Parked>)],
+) -> Result<bool> {
+    if read.is_empty() {
+        return Ok(true);
+    }
+    let now = node.waiting_now(specs).await?;
+    let now: HashMap<(usize, &Key), &Parked> = now.iter().map(|waits| ((waits.table, &waits.key), waits)).collect();
+    Ok(read.iter().all(|&(table, key, then)| match (then, now.get(&(table, key))) {
+        (None, None) => true,
+        (Some(then), Some(now)) => then.is(now),
+        _ => false,
+    }))
 }
 
 /// Grows with the attempts; the random half keeps two engines from meeting again.
@@ -108,7 +126,7 @@ impl<'a> Application<'a> {
     async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
         // Where no history is kept there are no positions, and no table for them.
-        if !claimed.is_empty() && !node.claim(&claimed).await? {
+        if !claimed.is_empty() && !(node.claim(&claimed).await? && self.waits_as_read(node, specs).await?) {
             node.rollback().await?;
             return Ok(Applied { overtaken: true, ..Applied::default() });
         }
@@ -143,6 +161,17 @@ impl<'a> Application<'a> {
             node.rollback().await?;
         }
         Ok(applied)
+    }
+
+    /// Whether the same waits for every key as when it was decided. Somebody who wrote it, or gave it up, has moved no position.
+    async fn waits_as_read(&self, node: &mut dyn Node, specs: &[TableSpec]) -> Result<bool> {
+        let mut read = Vec::new();
+        for table in &self.batch.tables {
+            // What never waits replaces nothing that does.
+            let decisions = table.decisions.iter().filter(|decision| decision.otherwise.is_some());
+            read.extend(decisions.map(|decision| (table.spec.index, &decision.key, decision.waiting.as_deref())));
+        }
+        waits_as_read(node, specs, &read).await
     }
 
     fn items(&self, table: usize, wanted: impl Fn(&Effect) -> bool) -> Vec<Item> {

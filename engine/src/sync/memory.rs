@@ -584,6 +584,11 @@ impl Node for Connection {
         }))
     }
 
+    async fn waiting_now(&mut self, _: &[TableSpec]) -> Result<Vec<Parked>> {
+        self.work()?;
+        Ok(self.database.lock().parked.values().cloned().collect())
+    }
+
     async fn savepoint(&mut self) -> Result<()> {
         let work = self.work()?.clone();
         self.saved.push(work);

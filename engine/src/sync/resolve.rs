@@ -294,7 +294,9 @@ impl Session {
         let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
         let writing = async {
             node.begin_apply(&specs).await?;
-            let fresh = node.claim(&stays).await? && {
+            let waits = [(lost.table, &lost.key, opened.parked(at, lost.table, &lost.key))];
+            let claimed = node.claim(&stays).await? && node::apply::waits_as_read(node, &specs, &waits).await?;
+            let fresh = claimed && {
                 node.write_as_user(&spec, &lost.key, local.as_ref()).await?;
                 node.unseen(&spec, read, &[&lost.key]).await?.is_empty()
             };

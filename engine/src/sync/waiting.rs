@@ -46,7 +46,9 @@ impl Session {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let giving_up = async {
                 node.begin_apply(&specs).await?;
-                if !node.claim(&stays).await? {
+                // Whoever wrote or dropped what waits moved none.
+                let read: Vec<_> = rows.iter().map(|row| (row.table, &row.key, Some(*row))).collect();
+                if !(node.claim(&stays).await? && node::apply::waits_as_read(node, &specs, &read).await?) {
                     node.rollback().await?;
                     return Ok(false);
                 }

@@ -1,12 +1,12 @@
 //! Writing: how many rows were really written and deleted, and which of them others have changed.
 
-use concord::model::{Cut, Key, Lost, NodeId, Row, TableSpec, Value};
-use concord::node::{Constraint, ErrorKind, Node, Sought, Sync, WriteMode};
+use concord::model::{Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector};
+use concord::node::{Constraint, ErrorKind, Move, Node, Sought, Sync, WriteMode};
 use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
     every: [
-        counts, counts_with_a_trigger, a_taken_value_is_told, every_version_that_lost_is_kept, where_unread_entries_were_purged_all_rows_count_as_changed,
+        counts, counts_with_a_trigger, what_waits_is_asked_for_again, a_taken_value_is_told, every_version_that_lost_is_kept, where_unread_entries_were_purged_all_rows_count_as_changed,
     ]
     standard: []
     sqlite: [counts_beside_an_ignoring_key]
@@ -95,6 +95,47 @@ async fn counted(kind: Kind, setup: &str) {
     let count = node.write(&[(&specs[0], &new, WriteMode::InsertOnly), (&specs[0], &old, WriteMode::UpdateOnly)]).await;
     assert_eq!(count.expect("a count"), 3);
     node.commit().await.expect("a commit");
+}
+
+/// Positions that are named for the first time are made, and what waits is what a snapshot shows that was opened just now.
+async fn what_waits_is_asked_for_again(kind: Kind) {
+    let database = Database::new(kind).await;
+    let (mut node, specs) = installed(&database, "CREATE TABLE items (id integer PRIMARY KEY, name text)").await;
+    let keys = [1, 2].map(|id| Key::from(vec![Value::Int(id)]));
+    let waits = |key: &Key| Parked {
+        table: 0,
+        key: key.clone(),
+        code: ParkedCode::Constraint,
+        message: "no".to_owned(),
+        since: 5,
+        vector: Vector::EMPTY,
+        stamp: Stamp { time: 4, node: NodeId(1) },
+        row: Some(vec![key[0].clone(), Value::text("x")].into()),
+        standing: Vector::EMPTY,
+        standing_time: i64::MIN,
+        read: Cut::through(3),
+    };
+    let first = Move { table: "items".into(), source: "there".into(), from: Cut::START, to: Cut::through(7).into() };
+    node.begin_apply(&specs).await.expect("a transaction");
+    assert!(node.claim(std::slice::from_ref(&first)).await.expect("an answer"));
+    assert_eq!(node.waiting_now(&specs).await.expect("an answer"), []);
+    node.park(&specs, &keys.each_ref().map(waits)).await.expect("they wait");
+    node.advance(std::slice::from_ref(&first)).await.expect("it moves");
+    node.commit().await.expect("a commit");
+    let mut other = database.node().await;
+    let opened = other.begin_read(&specs).await.expect("a snapshot");
+    other.end_read().await.expect("it ends");
+    other.begin_apply(&specs).await.expect("a transaction");
+    assert!(!other.claim(std::slice::from_ref(&first)).await.expect("an answer"));
+    let second = Move { from: Cut::through(7), ..first };
+    assert!(other.claim(std::slice::from_ref(&second)).await.expect("an answer"));
+    let waiting = other.waiting_now(&specs).await.expect("an answer");
+    assert_eq!((&waiting, waiting.len()), (&opened.parked, 2));
+    assert!(waiting.iter().all(|one| *one == waits(&one.key)), "{waiting:?}");
+    other.unpark(&specs[0], &[&keys[0]]).await.expect("it waits no longer");
+    let waiting = other.waiting_now(&specs).await.expect("an answer");
+    assert_eq!(waiting, [waits(&keys[1])]);
+    other.rollback().await.expect("it ends");
 }
 
 /// Another engine has carried and purged what this one has not read: nobody can tell any more which rows it was about.

@@ -191,18 +191,26 @@ impl MySql {
         // In one order everywhere, so that two engines do not wait for each other.
         let mut sorted: Vec<&Move> = moves.iter().collect();
         sorted.sort_by(|a, b| (&a.table, &a.source).cmp(&(&b.table, &b.source)));
-        for part in sorted.chunks(ROWS) {
-            let mut args = Args::new();
-            for step in part {
-                args.add(step.table.as_str()).add(step.source.as_str()).add(Cut::START.to_string());
+        let mut standing = self.lock_positions(&sorted).await?;
+        if standing.len() < moves.len() {
+            for part in sorted.chunks(ROWS) {
+                let mut args = Args::new();
+                for step in part {
+                    args.add(step.table.as_str()).add(step.source.as_str()).add(Cut::START.to_string());
+                }
+                let statement = format!(
+                    "INSERT INTO concord_position (name, source, cut) VALUES {} ON DUPLICATE KEY UPDATE name = VALUES(name)",
+                    marks(3, part.len())
+                );
+                self.main()?.execute(&statement, args).await?;
             }
-            let statement = format!(
-                "INSERT INTO concord_position (name, source, cut) VALUES {} ON DUPLICATE KEY UPDATE name = VALUES(name)",
-                marks(3, part.len())
-            );
-            self.main()?.execute(&statement, args).await?;
+            standing = self.lock_positions(&sorted).await?;
         }
-        let mut standing: HashMap<(String, String), Cut> = HashMap::new();
+        Ok(moves.iter().all(|step| standing.get(&(step.table.clone(), step.source.clone())) == Some(&step.from)))
+    }
+
+    async fn lock_positions(&mut self, sorted: &[&Move]) -> Result<HashMap<(String, String), Cut>> {
+        let mut standing = HashMap::new();
         for part in sorted.chunks(ROWS) {
             let mut args = Args::new();
             for step in part {
@@ -214,7 +222,7 @@ impl MySql {
                 standing.insert((string(&row, 0)?, string(&row, 1)?), parse(&string(&row, 2)?)?);
             }
         }
-        Ok(moves.iter().all(|step| standing.get(&(step.table.clone(), step.source.clone())) == Some(&step.from)))
+        Ok(standing)
     }
 
     pub(super) async fn move_positions(&mut self, moves: &[Move]) -> Result<()> {

@@ -440,6 +440,10 @@ impl Node for Postgres {
         self.claim_positions(moves).await
     }
 
+    async fn waiting_now(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
+        self.read_parked(tables).await
+    }
+
     async fn hurry(&mut self) -> Result<()> {
         self.run(apply::HURRY).await
     }

@@ -139,32 +139,38 @@ impl Postgres {
             return Ok(true);
         }
         let names = |of: fn(&Move) -> &String| moves.iter().map(|step| of(step).clone()).collect::<Vec<_>>();
-        let mut args = Args::new();
-        args.add(names(|step| &step.table)).add(names(|step| &step.source)).add(Cut::START.to_string());
-        self.fetch(
-            "INSERT INTO concord.position (\"table\", source, cut) SELECT m.t, m.s, $3 \
-             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS m (t, s) ORDER BY 1, 2 \
-             ON CONFLICT DO NOTHING",
-            args,
-        )
-        .await?;
-        let mut args = Args::new();
-        args.add(names(|step| &step.table)).add(names(|step| &step.source));
-        let rows = self
-            .fetch(
-                "SELECT p.\"table\", p.source, p.cut FROM concord.position p \
-                 WHERE (p.\"table\", p.source) IN (SELECT m.t, m.s \
-                    FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS m (t, s)) \
-                 ORDER BY 1, 2 FOR UPDATE",
+        let mut rows = self.lock_positions(names(|step| &step.table), names(|step| &step.source)).await?;
+        if rows.len() < moves.len() {
+            let mut args = Args::new();
+            args.add(names(|step| &step.table)).add(names(|step| &step.source)).add(Cut::START.to_string());
+            self.fetch(
+                "INSERT INTO concord.position (\"table\", source, cut) SELECT m.t, m.s, $3 \
+                 FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS m (t, s) ORDER BY 1, 2 \
+                 ON CONFLICT DO NOTHING",
                 args,
             )
             .await?;
+            rows = self.lock_positions(names(|step| &step.table), names(|step| &step.source)).await?;
+        }
         let mut standing = std::collections::HashMap::new();
         for row in &rows {
             let at: (String, String) = (get(row, 0)?, get(row, 1)?);
             standing.insert(at, parse::<Cut>(&get::<String>(row, 2)?)?);
         }
         Ok(moves.iter().all(|step| standing.get(&(step.table.clone(), step.source.clone())) == Some(&step.from)))
+    }
+
+    async fn lock_positions(&mut self, tables: Vec<String>, sources: Vec<String>) -> Result<Vec<PgRow>> {
+        let mut args = Args::new();
+        args.add(tables).add(sources);
+        self.fetch(
+            "SELECT p.\"table\", p.source, p.cut FROM concord.position p \
+             WHERE (p.\"table\", p.source) IN (SELECT m.t, m.s \
+                FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS m (t, s)) \
+             ORDER BY 1, 2 FOR UPDATE",
+            args,
+        )
+        .await
     }
 
     pub(super) async fn move_positions(&mut self, moves: &[Move]) -> Result<()> {

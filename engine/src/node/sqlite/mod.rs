@@ -438,6 +438,10 @@ impl Node for Sqlite {
         self.run(|node| service::claim(&node.db, moves))
     }
 
+    async fn waiting_now(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
+        self.run(|node| service::parked(&node.db, tables, &node.names))
+    }
+
     async fn savepoint(&mut self) -> Result<()> {
         // Whoever writes to other nodes meanwhile must not stand still for as long as this takes.
         tokio::task::yield_now().await;

@@ -1,6 +1,7 @@
 //! Two engines at work on one sync, of which neither knows what the other has just done.
 
 use super::*;
+use crate::sync::memory;
 
 /// What waits is given up by an engine that one node is away from, while another engine has brought something newer from there.
 #[test]
@@ -55,4 +56,65 @@ fn sums_of_what_two_engines_put_off_are_whole() {
     assert!(cluster.databases.iter().all(|database| database.lock().parked.len() == 1));
     cluster.block(cluster.session(SUM, 10).sync()).unwrap();
     assert_eq!(cluster.rows(), [[(1, 112)], [(1, 112)]]);
+}
+
+/// A cluster of two that prefers the first node, whose change waits at the second, and the second's state as an engine sees it
+/// that is about to write it there.
+fn waits_at_the_second() -> (Cluster, memory::State) {
+    let cluster = Cluster::new(2, &[(1, 100)]);
+    cluster.block(cluster.session(PREFER, 10).install()).unwrap();
+    cluster.databases[1].lock().refuses = Some(105);
+    assert!(cluster.databases[0].lock().write(1, Some(105), false));
+    cluster.block(cluster.session(PREFER, 10).sync()).unwrap();
+    let mut state = cluster.databases[1].lock();
+    state.refuses = None;
+    let seen = state.clone();
+    assert_eq!((seen.rows[&1], seen.parked.len()), (100, 1));
+    drop(state);
+    (cluster, seen)
+}
+
+const PREFER: &str = "{ prefer = [\"a\"] }";
+
+/// What waited was written by another engine, and a user has changed it since: it does not wait again as if nobody had seen it.
+#[test]
+fn what_another_engine_wrote_does_not_wait_again() {
+    let (cluster, seen) = waits_at_the_second();
+    cluster.block(cluster.session(PREFER, 10).sync()).unwrap();
+    assert!(cluster.databases[1].lock().write(1, Some(112), false));
+    cluster.databases[1].lock().shown.push_back(Some(seen));
+    let cycle = cluster.block(cluster.session(PREFER, 10).cycle()).unwrap();
+    assert!(cycle.overtaken && cluster.databases[1].lock().parked.is_empty(), "{cycle:?}");
+    cluster.block(cluster.session(PREFER, 10).sync()).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 112)], [(1, 112)]]);
+}
+
+/// What was given up neither waits again nor is written by an engine that has not seen that.
+#[test]
+fn what_was_given_up_does_not_come_back() {
+    let (cluster, seen) = waits_at_the_second();
+    assert_eq!(cluster.block(cluster.session(PREFER, 10).drop_parked(|_| true)).unwrap().len(), 1);
+    cluster.databases[1].lock().shown.push_back(Some(seen));
+    let cycle = cluster.block(cluster.session(PREFER, 10).cycle()).unwrap();
+    assert!(cycle.overtaken, "{cycle:?}");
+    cluster.block(cluster.session(PREFER, 10).sync()).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 100)], [(1, 100)]]);
+}
+
+/// What another engine has written, or given up, a moment ago is not said to have been given up.
+#[test]
+fn what_no_longer_waits_is_not_given_up() {
+    for dropped in [false, true] {
+        let (cluster, seen) = waits_at_the_second();
+        match dropped {
+            true => drop(cluster.block(cluster.session(PREFER, 10).drop_parked(|_| true)).unwrap()),
+            false => drop(cluster.block(cluster.session(PREFER, 10).sync()).unwrap()),
+        }
+        cluster.databases[1].lock().shown.push_back(Some(seen));
+        let given_up = cluster.block(cluster.session(PREFER, 10).drop_parked(|_| true));
+        assert!(matches!(given_up, Err(crate::error::Error::Stopped(_))), "{given_up:?}");
+        cluster.block(cluster.session(PREFER, 10).sync()).unwrap();
+        let expected = if dropped { 100 } else { 105 };
+        assert_eq!(cluster.rows(), [[(1, expected)], [(1, expected)]]);
+    }
 }
