@@ -183,14 +183,52 @@ async fn somebody_is_away(kinds: &[Kind]) {
     cluster.settle().await;
 }
 
-#[tokio::test]
-async fn the_command() {
-    let mut cluster = items_with(&[Kind::Postgres, Kind::Sqlite], "").await;
+/// The command, with a configuration for the cluster.
+fn command(cluster: &Cluster) -> Concord {
     let mut config = "name = \"test\"\n".to_owned();
     for (name, node) in NAMES.iter().zip(&cluster.nodes) {
         config += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
     }
-    let concord = Concord::new(&(config + "[tables.items]\n"));
+    Concord::new(&(config + "[tables.items]\n"))
+}
+
+/// A row that cannot be read is not taken for a deleted one, neither where it stands nor where it waits.
+#[tokio::test]
+async fn what_cannot_be_read_is_not_told_as_deleted() {
+    let sql =
+        "CREATE TABLE items (id integer PRIMARY KEY, number integer); INSERT INTO items VALUES (1, 5), (2, 5), (3, 5)";
+    let kinds = [Kind::Postgres, Kind::Sqlite];
+    let mut cluster = Cluster::new(&kinds, |_| sql.to_owned(), "[tables.items]\n").await;
+    let concord = command(&cluster);
+    cluster.run(1, "UPDATE items SET number = 'abc' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
+    for waits in [false, true] {
+        // Nobody remembers the deleted one once it is gone everywhere.
+        for (key, unread) in
+            [("1", true), ("2", false), ("3", false)].into_iter().filter(|(key, _)| !waits || *key != "2")
+        {
+            let told = why(&mut cluster, key).await;
+            let [version] = &told.versions[..] else { panic!("{told:?}") };
+            assert_eq!((version.unread, version.row.is_some()), (unread, key == "3"), "{told:?}");
+        }
+        let said = concord.run(&["why", "items", "1"]).await.expect(i32::from(waits));
+        assert!(said.says("changed at b") && !said.says("deleted at"), "{}", said.stdout);
+        if !waits {
+            cluster.sync().await;
+        }
+    }
+    cluster.leave(1);
+    let told = cluster.session().why("items", &["1".to_owned()]).await.expect("a table and a key");
+    let [version] = &told.versions[..] else { panic!("{told:?}") };
+    assert_eq!((version.node.as_deref(), version.unread), (Some("b"), true), "{told:?}");
+    cluster.back(1);
+    let said = concord.run(&["parked", "list"]).await.ok();
+    assert!(said.says("unread") && !said.says("delete"), "{}", said.stdout);
+}
+
+#[tokio::test]
+async fn the_command() {
+    let mut cluster = items_with(&[Kind::Postgres, Kind::Sqlite], "").await;
+    let concord = command(&cluster);
     cluster.later(0, "UPDATE items SET name = 'lost' WHERE id = 1").await;
     cluster.later(1, "UPDATE items SET name = 'won' WHERE id = 1").await;
     let said = concord.run(&["why", "items", "1"]).await.expect(1);

@@ -11,7 +11,7 @@ use super::report::{Table, ago, counted, cut, json, say};
 use super::sync::left_out;
 use super::{Global, Output, agreed, sync, with_session};
 use crate::error::{DONE, Error, Result};
-use crate::model::time;
+use crate::model::{ParkedCode, time};
 use crate::sync::{Away, Dropped, ParkedReport, Session, Summary};
 
 #[derive(Clone, Debug, Args)]
@@ -219,7 +219,11 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
     let now = time::now();
     let mut table = Table::new(&["node", "table", "key", "since", "from", "what", "why"]);
     for row in rows {
-        let what = if row.row.is_some() { "write" } else { "delete" };
+        let what = match &row.row {
+            _ if row.code == ParkedCode::Unreadable.as_str() => "unread",
+            Some(_) => "write",
+            None => "delete",
+        };
         let place = [row.node.clone(), row.table.clone(), row.key.to_string(), ago(row.since, now)];
         table.row(place.into_iter().chain([row.from.clone(), what.to_owned(), cut(&row.message, 300)]));
     }

@@ -91,7 +91,11 @@ fn origin(why: &Told) -> String {
 }
 
 fn written(version: &WhyVersion) -> String {
-    let what = if version.row.is_some() { "written" } else { "deleted" };
+    let what = match (&version.row, version.unread) {
+        (Some(_), _) => "written",
+        (None, true) => "changed",
+        (None, false) => "deleted",
+    };
     match (&version.node, version.written) {
         (Some(node), Some(time)) => format!("{what} at {node}, {}", instant(time)),
         _ => format!("{what} nobody knows where"),

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::opened::Opened;
 use super::table::Table;
 use crate::merge::{self, Delta, Version};
-use crate::model::{Cut, Dot, Entry, Key, NodeId, Op, Parked, Row, Stamp, Vector};
+use crate::model::{Cut, Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Row, Stamp, Vector};
 
 /// The versions of one key.
 #[derive(Debug, Default)]
@@ -45,6 +45,9 @@ pub struct Contender {
     gone: bool,
     /// Whether its node never took the row, so that what it has seen is nothing that it could pass on.
     hollow: bool,
+    /// Stands for an outcome that could not be found, since a version could not be read: until all that it has seen is there to
+    /// be weighed, nothing is decided. It is no version itself.
+    owed: bool,
 }
 
 /// The content of a version, as far as it was read.
@@ -60,7 +63,7 @@ pub enum Content {
 impl Contender {
     /// Whether it is a version of the row, and not only a place where the row could be.
     pub fn is_version(&self) -> bool {
-        !self.hollow
+        !self.hollow && !self.owed
     }
 
     /// Whether it has seen an entry of its own node's history.
@@ -168,18 +171,20 @@ impl Contest {
     /// Takes in what waits at a node: it is a version, and tells what the content that stands there has seen.
     pub fn wait(&mut self, node: NodeId, parked: &Parked) {
         self.remember(node, parked);
-        let content = match (&parked.row, parked.code) {
-            (_, crate::model::ParkedCode::Unreadable) => Content::Unread,
-            (Some(row), _) => Content::Row(Arc::new(row.clone())),
-            (None, _) => Content::Deleted,
+        let owed = parked.code == ParkedCode::Unreadable;
+        let content = match &parked.row {
+            _ if owed => Content::Unread,
+            Some(row) => Content::Row(Arc::new(row.clone())),
+            None => Content::Deleted,
         };
         self.versions.push(Contender {
             version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
             read: Some(Box::new(parked.read.clone())),
-            undecided: parked.code == crate::model::ParkedCode::Conflict,
+            undecided: parked.code == ParkedCode::Conflict,
             gone: false,
             hollow: false,
+            owed,
         });
     }
 
@@ -206,9 +211,19 @@ impl Contest {
     /// Everything that any of the versions has seen.
     pub fn seen(&self) -> Vector {
         let mut seen = Vector::EMPTY;
-        let versions = self.versions.iter().filter(|contender| contender.is_version());
+        let versions = self.versions.iter().filter(|contender| contender.owed || contender.is_version());
         versions.for_each(|contender| seen.join(&contender.version.vector));
         seen
+    }
+
+    /// An outcome that cannot be found yet, as what it came of is not all here.
+    pub fn owes(&self) -> Option<&Version> {
+        let mut owed = self.versions.iter().filter(|contender| contender.owed).map(|contender| &contender.version);
+        let is_here = |dot: &Dot| {
+            let mut versions = self.versions.iter().filter(|contender| contender.is_version());
+            versions.any(|contender| contender.version.vector.saw(dot))
+        };
+        owed.find(|version| !version.vector.dots().iter().all(is_here))
     }
 
     fn standing_mut(&mut self, node: NodeId) -> &mut Contender {
@@ -231,6 +246,7 @@ impl Contest {
                 undecided: false,
                 gone: false,
                 hollow: false,
+                owed: false,
             });
             self.versions.len() - 1
         });
@@ -322,7 +338,9 @@ impl Contest {
     pub fn tops(&self, table: &Table, opened: &Opened) -> Vec<usize> {
         let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
         if !table.makes_blindly() {
-            return merge::tops(&versions, table.tells_all());
+            let places: Vec<usize> = (0..versions.len()).filter(|&at| !self.versions[at].owed).collect();
+            let there: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
+            return merge::tops(&there, table.tells_all()).into_iter().map(|top| places[top]).collect();
         }
         let among = |left: &dyn Fn(&Contender) -> bool| {
             let places: Vec<usize> = (0..versions.len()).filter(|&at| left(&self.versions[at])).collect();

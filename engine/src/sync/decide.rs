@@ -201,6 +201,10 @@ impl Ready {
 /// their places.
 fn prepare(table: &Table, contest: &Contest, tops: &[usize], names: &[String]) -> Result<Ready, Box<Resolved>> {
     let mut seen = contest.seen();
+    if let Some(owed) = contest.owes() {
+        let why = format!("its content is at {}, which is away", names[owed.stamp.node.index()]);
+        return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, owed.stamp)));
+    }
     for &top in tops {
         let contender = &contest.versions[top];
         if let Content::Unreadable(why) = &contender.content {

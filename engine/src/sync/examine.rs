@@ -58,7 +58,9 @@ impl Session {
                 continue;
             }
             contest.close(&participants, table, opened);
-            if !table.relays() {
+            // What is added up says of each recorded change whether it went into what stands somewhere, also later, when that
+            // stands beside an outcome that waits.
+            if !table.relays() && !table.policy.merges() {
                 continue;
             }
             let disputed = contest.tops(table, opened).len() > 1;

@@ -203,13 +203,9 @@ fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Vec<(usiz
     for (at, Weighed { contest, tops, .. }) in contests.iter().enumerate() {
         for (place, contender) in contest.versions.iter().enumerate() {
             let version = &contender.version;
-            if contender.content != Content::Unread || !(everything || tops.contains(&place)) {
-                continue;
-            }
-            // What waits without content stands where it was read.
-            let from = if version.waiting { version.stamp.node } else { version.node };
-            if opened.is_present(from) {
-                wanted[from.index()].push((at, place));
+            let unread = contender.content == Content::Unread && !version.waiting;
+            if unread && (everything || tops.contains(&place)) && opened.is_present(version.node) {
+                wanted[version.node.index()].push((at, place));
             }
         }
     }

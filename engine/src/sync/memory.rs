@@ -177,7 +177,15 @@ impl State {
 
     /// What is there after a restore: no transaction that was open, and nothing in the way.
     pub fn restored(&self) -> State {
-        State { open: Vec::new(), locked: BTreeSet::new(), up: true, fuse: None, refuses: None, ..self.clone() }
+        State {
+            open: Vec::new(),
+            locked: BTreeSet::new(),
+            up: true,
+            fuse: None,
+            refuses: None,
+            unreadable: None,
+            ..self.clone()
+        }
     }
 
     fn cut(&self) -> Cut {

@@ -67,7 +67,7 @@ pub struct ParkedReport {
     /// Where the waiting version was written, and when.
     pub from: String,
     pub written: i64,
-    /// Absent if it is a delete.
+    /// Absent if it is a delete or, as `code` tells, could not be read.
     pub row: Option<Document>,
 }
 

@@ -12,6 +12,7 @@ mod journalling;
 mod loading;
 mod planning;
 mod restoring;
+mod unreadable;
 mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,7 +154,7 @@ impl Cluster {
             let mut state = database.lock();
             state.up = true;
             state.fuse = None;
-            state.refuses = None;
+            (state.refuses, state.unreadable) = (None, None);
             while !state.open.is_empty() {
                 state.commit(0);
             }
@@ -456,10 +457,12 @@ fn play(run: &mut Run) -> Result<(), String> {
             0..=54 => run.write(at),
             55..=62 => run.commit(at),
             63..=66 => {
-                // A constraint comes and goes.
+                // A constraint comes and goes, or what cannot be read does.
+                let reads = run.random.chance(50);
                 let mut state = run.cluster.databases[at].lock();
                 let value = state.rows.values().next().copied();
-                state.refuses = if state.refuses.is_none() { value } else { None };
+                let trouble = if reads { &mut state.unreadable } else { &mut state.refuses };
+                *trouble = if trouble.is_none() { value } else { None };
             }
             67..=68 => session = run.cluster.session(conflict, 1000),
             69..=70 => backups.push(Backup { at, state: run.cluster.databases[at].lock().clone() }),

@@ -41,6 +41,8 @@ pub struct WhyVersion {
     pub written: Option<i64>,
     /// Absent if it is a delete, or cannot be read now.
     pub row: Option<Document>,
+    /// Whether nobody can tell now what it holds, or whether it is a delete.
+    pub unread: bool,
 }
 
 /// What tells who wrote a row.
@@ -205,6 +207,10 @@ impl Account<'_> {
         }
     }
 
+    fn is_unread(&self, node: NodeId) -> bool {
+        matches!(self.rows[node.index()], None | Some(Found::Unreadable(_)))
+    }
+
     fn node(&self, node: NodeId, state: WhyState, reason: Option<String>) -> WhyNode {
         let unreadable = match &self.rows[node.index()] {
             Some(Found::Unreadable(why)) => Some(format!("the row cannot be read: {why}")),
@@ -234,20 +240,31 @@ impl Account<'_> {
 
     /// What entries and waiting rows tell.
     fn tell_history(&self, contest: &Contest, key: &Key, why: &mut Why) {
-        let tops = contest.tops(self.table, self.opened);
+        let mut tops = contest.tops(self.table, self.opened);
         let version = |&at: &usize| -> &Version { &contest.versions[at].version };
+        if let Some(owed) = contest.owes() {
+            tops.retain(|top| !owed.vector.includes(&version(top).vector));
+            why.versions.push(WhyVersion {
+                node: Some(self.names[owed.stamp.node.index()].clone()),
+                written: Some(owed.stamp.time),
+                row: None,
+                unread: true,
+            });
+        }
         for at in &tops {
             let Version { node, waiting, stamp, .. } = version(at);
-            let row = match (&contest.versions[*at].content, *waiting) {
-                (Content::Row(row), true) => Some(self.table.row_document(row)),
-                (_, true) => None,
-                (_, false) => self.standing(*node),
+            let content = &contest.versions[*at].content;
+            let (row, unread) = match (content, *waiting) {
+                (Content::Row(row), true) => (Some(self.table.row_document(row)), false),
+                (_, true) => (None, *content == Content::Unread),
+                (_, false) => (self.standing(*node), self.is_unread(*node)),
             };
             let known = stamp.time != i64::MIN;
             why.versions.push(WhyVersion {
                 node: known.then(|| self.names[stamp.node.index()].clone()),
                 written: known.then_some(stamp.time),
                 row,
+                unread,
             });
         }
         for node in self.nodes() {
@@ -295,6 +312,7 @@ impl Account<'_> {
             node: told.as_ref().map(|(stamp, _)| self.names[stamp.node.index()].clone()),
             written: told.as_ref().map(|(stamp, _)| stamp.time),
             row: self.standing(first),
+            unread: self.is_unread(first),
         });
         for node in self.nodes() {
             let same = match total {

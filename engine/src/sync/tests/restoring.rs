@@ -4,6 +4,7 @@
 //! remembered with the database it was written to.
 
 use super::*;
+use crate::model::ParkedCode;
 use crate::sync::memory::{State, identity};
 
 /// A database as it was put aside.
@@ -146,8 +147,15 @@ impl Run {
             return Err(format!("{} was restored, and its history was deleted", NAMES[at]));
         }
         drop(state);
+        // What could not be read until then waits for its node.
+        let waits = |id: &i64| {
+            self.cluster.databases.iter().any(|database| {
+                database.lock().parked.get(id).is_some_and(|parked| parked.code == ParkedCode::Unreadable)
+            })
+        };
         let mut others = self.cluster.rows();
         others.remove(at);
+        others.iter_mut().for_each(|rows| rows.retain(|(id, _)| !waits(id)));
         match others.iter().all(|rows| *rows == others[0]) {
             true => Ok(false),
             false => Err(format!("{} was restored, and the others differ: {others:?}", NAMES[at])),

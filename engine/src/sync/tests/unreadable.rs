@@ -1,0 +1,86 @@
+//! Rows that cannot be read for a while: what lies in doubt until then is decided afterwards, as if nothing had been.
+
+use super::*;
+use crate::model::Value;
+
+const A: &str = "{ prefer = [\"a\"] }";
+const B: &str = "{ prefer = [\"b\"] }";
+
+/// Two nodes change a row, of which the one's version cannot be read. Then it can, or its user writes another, while the other
+/// node may be away.
+#[test]
+fn a_conflict_with_what_cannot_be_read_is_decided_later() {
+    for policy in ["\"latest-wins\"", "\"earliest-wins\"", A, B] {
+        for nodes in [2, 3] {
+            for [b_first, again, away] in (0..8).map(|number| [1, 2, 4].map(|bit| number & bit != 0)) {
+                let what = format!("{policy} among {nodes}, b first: {b_first}, a again: {again}, b away: {away}");
+                let cluster = Cluster::new(nodes, &[(1, 1)]);
+                let sync = || cluster.block(cluster.session(policy, 10).sync());
+                cluster.block(cluster.session(policy, 10).install()).unwrap();
+                let write = |at: usize, value: i64| {
+                    time::pass(2_000_000);
+                    assert!(cluster.databases[at].lock().write(1, Some(value), false));
+                };
+                cluster.databases[0].lock().unreadable = Some(9);
+                for at in if b_first { [1, 0] } else { [0, 1] } {
+                    write(at, [9, 5][at]);
+                }
+                (0..2).for_each(|_| drop(sync().unwrap()));
+                assert_eq!(cluster.databases[1].lock().rows[&1], 5, "{what}");
+                cluster.databases[0].lock().unreadable = None;
+                if again {
+                    write(0, 7);
+                }
+                if away {
+                    cluster.databases[1].lock().up = false;
+                    (0..2).for_each(|_| drop(sync()));
+                    cluster.databases[1].lock().up = true;
+                }
+                (0..2).for_each(|_| drop(sync().unwrap()));
+                let a_wins = match policy {
+                    "\"latest-wins\"" => again || b_first,
+                    "\"earliest-wins\"" => !again && !b_first,
+                    policy => policy == A,
+                };
+                let own = if again { 7 } else { 9 };
+                let (won, lost) = if a_wins { (own, 5) } else { (5, own) };
+                assert_eq!(cluster.rows(), vec![vec![(1, won)]; nodes], "{what}");
+                for database in &cluster.databases {
+                    let state = database.lock();
+                    assert!(state.parked.is_empty(), "{what}");
+                    let told = |row: &[Value]| row[1] == Value::Int(lost);
+                    let told = state.journal.iter().any(|one| one.loser_row.as_deref().is_some_and(|row| told(row)));
+                    assert!(told, "{what}: {:?}", state.journal);
+                }
+            }
+        }
+    }
+}
+
+/// What had been added before is not added once more, where it is still told of.
+#[test]
+fn sums_of_what_cannot_be_read_are_whole() {
+    const SUM: &str = "{ sum = [\"value\"] }";
+    let cluster = Cluster::new(2, &[(1, 100)]);
+    let sync = || cluster.block(cluster.session(SUM, 10).sync()).unwrap();
+    cluster.block(cluster.session(SUM, 10).install()).unwrap();
+    let write = |at: usize, value: i64| assert!(cluster.databases[at].lock().write(1, Some(value), false));
+    write(0, 105);
+    let before = cluster.databases[0].lock().clone();
+    sync();
+    assert_eq!(cluster.databases[1].lock().rows[&1], 105);
+    {
+        // As where an engine ends before it purges.
+        let mut state = cluster.databases[0].lock();
+        (state.history, state.purged, state.kept) = (before.history, before.purged, before.kept);
+        state.unreadable = Some(110);
+    }
+    write(0, 110);
+    write(1, 108);
+    (0..2).for_each(|_| drop(sync()));
+    assert_eq!(cluster.databases[1].lock().parked.len(), 1);
+    cluster.databases[0].lock().unreadable = None;
+    (0..2).for_each(|_| drop(sync()));
+    assert_eq!(cluster.databases[0].lock().rows[&1], 113);
+    assert_eq!(cluster.databases[1].lock().rows[&1], 113);
+}
