@@ -126,7 +126,8 @@ impl<'a> Application<'a> {
     async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
         // Where no history is kept there are no positions, and no table for them.
-        if !claimed.is_empty() && !(node.claim(&claimed).await? && self.waits_as_read(node, specs).await?) {
+        let is_first = claimed.is_empty() || node.claim(&claimed).await? && self.waits_as_read(node, specs).await?;
+        if !is_first {
             node.rollback().await?;
             return Ok(Applied { overtaken: true, ..Applied::default() });
         }
