@@ -38,16 +38,13 @@ pub struct Contender {
     pub content: Content,
     /// Of what waits, up to where it has seen the history of the node where it waits.
     read: Option<Box<Cut>>,
-    /// One side of a conflict that nobody has decided: it has seen what its vector says, whatever its node has passed
-    /// since.
-    undecided: bool,
     /// Whether the last that its node's history tells is that the row was deleted.
     gone: bool,
     /// Whether its node never took the row, so that what it has seen is nothing that it could pass on.
     hollow: bool,
-    /// Stands for an outcome that could not be found, since a version could not be read: until all that it has seen is there to
-    /// be weighed, nothing is decided. It is no version itself.
-    owed: bool,
+    /// Stands for an outcome that was not found, and tells why: a version could not be read, or a person has to decide. Until all
+    /// that it has seen is there to be weighed, nothing is decided. It is no version itself.
+    owed: Option<Box<(ParkedCode, String)>>,
 }
 
 /// The content of a version, as far as it was read.
@@ -63,7 +60,7 @@ pub enum Content {
 impl Contender {
     /// Whether it is a version of the row, and not only a place where the row could be.
     pub fn is_version(&self) -> bool {
-        !self.hollow && !self.owed
+        !self.hollow && self.owed.is_none()
     }
 
     /// Whether it has seen an entry of its own node's history.
@@ -171,9 +168,10 @@ impl Contest {
     /// Takes in what waits at a node: it is a version, and tells what the content that stands there has seen.
     pub fn wait(&mut self, node: NodeId, parked: &Parked) {
         self.remember(node, parked);
-        let owed = parked.code == ParkedCode::Unreadable;
+        let is_owed = matches!(parked.code, ParkedCode::Unreadable | ParkedCode::Conflict);
+        let owed = is_owed.then(|| Box::new((parked.code, parked.message.clone())));
         let content = match &parked.row {
-            _ if owed => Content::Unread,
+            _ if is_owed => Content::Unread,
             Some(row) => Content::Row(Arc::new(row.clone())),
             None => Content::Deleted,
         };
@@ -181,7 +179,6 @@ impl Contest {
             version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
             read: Some(Box::new(parked.read.clone())),
-            undecided: parked.code == ParkedCode::Conflict,
             gone: false,
             hollow: false,
             owed,
@@ -211,19 +208,19 @@ impl Contest {
     /// Everything that any of the versions has seen.
     pub fn seen(&self) -> Vector {
         let mut seen = Vector::EMPTY;
-        let versions = self.versions.iter().filter(|contender| contender.owed || contender.is_version());
+        let versions = self.versions.iter().filter(|contender| contender.owed.is_some() || contender.is_version());
         versions.for_each(|contender| seen.join(&contender.version.vector));
         seen
     }
 
     /// An outcome that cannot be found yet, as what it came of is not all here.
-    pub fn owes(&self) -> Option<&Version> {
-        let mut owed = self.versions.iter().filter(|contender| contender.owed).map(|contender| &contender.version);
+    pub fn owes(&self) -> Option<(&Version, &(ParkedCode, String))> {
+        let mut owed = self.versions.iter().filter_map(|c| Some((&c.version, &**c.owed.as_ref()?)));
         let is_here = |dot: &Dot| {
             let mut versions = self.versions.iter().filter(|contender| contender.is_version());
             versions.any(|contender| contender.version.vector.saw(dot))
         };
-        owed.find(|version| !version.vector.dots().iter().all(is_here))
+        owed.find(|(version, _)| !version.vector.dots().iter().all(is_here))
     }
 
     fn standing_mut(&mut self, node: NodeId) -> &mut Contender {
@@ -243,10 +240,9 @@ impl Contest {
                 },
                 content: Content::Unread,
                 read: None,
-                undecided: false,
                 gone: false,
                 hollow: false,
-                owed: false,
+                owed: None,
             });
             self.versions.len() - 1
         });
@@ -262,9 +258,6 @@ impl Contest {
     /// passed went into the version that waits, if one does, and not into the one that stands beside it.
     fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
-        if contender.undecided {
-            return version.vector.saw(dot);
-        }
         version.vector.saw(dot)
             || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
             || (!version.behind && opened.passed(table.index, version.node, dot))
@@ -287,7 +280,7 @@ impl Contest {
                     contender.version.vector.add(*dot);
                 }
             }
-            for (source, mark, id, vector) in self.told.iter().filter(|_| !contender.undecided) {
+            for (source, mark, id, vector) in &self.told {
                 let node = contender.version.node;
                 let passed = || match node == *source {
                     true => contender.read_own(*mark, *id),
@@ -338,7 +331,7 @@ impl Contest {
     pub fn tops(&self, table: &Table, opened: &Opened) -> Vec<usize> {
         let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
         if !table.makes_blindly() {
-            let places: Vec<usize> = (0..versions.len()).filter(|&at| !self.versions[at].owed).collect();
+            let places: Vec<usize> = (0..versions.len()).filter(|&at| self.versions[at].owed.is_none()).collect();
             let there: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
             return merge::tops(&there, table.tells_all()).into_iter().map(|top| places[top]).collect();
         }

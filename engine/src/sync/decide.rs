@@ -202,8 +202,8 @@ impl Ready {
 fn prepare(table: &Table, contest: &Contest, tops: &[usize], names: &[String]) -> Result<Ready, Box<Resolved>> {
     let mut seen = contest.seen();
     if let Some(owed) = contest.owes() {
-        let why = format!("its content is at {}, which is away", names[owed.stamp.node.index()]);
-        return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, owed.stamp)));
+        let (version, (code, why)) = owed;
+        return Err(Box::new(parked(*code, why.clone(), seen, version.stamp)));
     }
     for &top in tops {
         let contender = &contest.versions[top];

@@ -204,10 +204,9 @@ impl Ruling<'_> {
                 });
                 let leading =
                     foreign.filter(|c| c.version.waiting || c.version.node != target).max_by_key(|c| c.version.stamp);
-                match leading {
-                    Some(leading) => (leading.content.shared(), leading.version.vector.clone(), leading.version.stamp),
-                    None => (None, resolved.vector.clone(), resolved.stamp),
-                }
+                let leading = leading.map(|leading| (leading.content.shared(), leading.version.stamp));
+                let (row, stamp) = leading.unwrap_or((None, resolved.stamp));
+                (row, resolved.vector.clone(), stamp)
             }
         };
         let vector = if self.table.policy.merges() { vector } else { self.read_of(target, &vector) };

@@ -242,7 +242,7 @@ impl Account<'_> {
     fn tell_history(&self, contest: &Contest, key: &Key, why: &mut Why) {
         let mut tops = contest.tops(self.table, self.opened);
         let version = |&at: &usize| -> &Version { &contest.versions[at].version };
-        if let Some(owed) = contest.owes() {
+        if let Some((owed, _)) = contest.owes() {
             tops.retain(|top| !owed.vector.includes(&version(top).vector));
             why.versions.push(WhyVersion {
                 node: Some(self.names[owed.stamp.node.index()].clone()),

@@ -84,3 +84,30 @@ fn sums_of_what_cannot_be_read_are_whole() {
     assert_eq!(cluster.databases[0].lock().rows[&1], 113);
     assert_eq!(cluster.databases[1].lock().rows[&1], 113);
 }
+
+/// What a person has to decide stays undecided, whoever is away, and the person's word goes for all.
+#[test]
+fn what_a_person_has_to_decide_is_not_decided_by_absence() {
+    for away in [vec![0], vec![1], vec![0, 1]] {
+        let cluster = Cluster::new(4, &[(1, 1)]);
+        let sync = || cluster.block(cluster.session("\"park\"", 10).sync()).unwrap();
+        cluster.block(cluster.session("\"park\"", 10).install()).unwrap();
+        for (at, value) in [(0, 9), (1, 5)] {
+            time::pass(2_000_000);
+            assert!(cluster.databases[at].lock().write(1, Some(value), false));
+        }
+        (0..2).for_each(|_| drop(sync()));
+        for up in [false, true] {
+            away.iter().for_each(|at: &usize| cluster.databases[*at].lock().up = up);
+            (0..2).for_each(|_| drop(sync()));
+            assert_eq!(cluster.rows(), [[(1, 9)], [(1, 5)], [(1, 1)], [(1, 1)]], "{away:?}, there: {up}");
+        }
+        let dropped = cluster.block(cluster.session("\"park\"", 10).drop_parked(|row| row.node == "b"));
+        assert_eq!(dropped.unwrap().len(), 1);
+        sync();
+        assert_eq!(cluster.rows(), vec![[(1, 5)]; 4], "{away:?}");
+        let state = cluster.databases[1].lock();
+        let lost: Vec<_> = state.journal.iter().map(|one| one.loser_row.clone().unwrap()[1].clone()).collect();
+        assert_eq!((lost, state.parked.len()), (vec![Value::Int(9)], 0));
+    }
+}
