@@ -8,6 +8,7 @@ use std::task::Poll;
 use super::*;
 use crate::model::NodeId;
 use crate::sync::load::{LoadOptions, Stage};
+use crate::sync::memory::State;
 
 /// Polls all in an order that the seed draws, so that a run can be had again.
 async fn until_one_ends<'a>(mut order: Random, mut all: Vec<Pin<Box<dyn Future<Output = ()> + 'a>>>) {
@@ -213,5 +214,32 @@ fn what_waited_is_not_overwritten_with_what_was_read_ahead() {
         assert_eq!(cluster.rows(), vec![vec![(1, 1), (2, 2), (3, 1)]; 2]);
         let written = cluster.databases[1].lock().writes;
         assert_eq!(written, 0, "snapshot {earlier} is the earlier one");
+    }
+}
+
+/// A load that knows only what was before another had let a node in does not let it in again: what users have done since stays.
+#[test]
+fn a_node_is_let_in_once() {
+    let options = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    for looks in 0..24 {
+        let mut cluster = Cluster::new(3, &[(1, 1), (2, 1), (3, 1)]);
+        cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+        let backup = cluster.databases[1].lock().clone();
+        assert!(cluster.databases[1].lock().write(3, Some(3), false));
+        cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+        *cluster.databases[1].lock() = backup;
+        let before: Vec<State> = cluster.databases.iter().map(|database| database.lock().clone()).collect();
+        let loaded = cluster.block(cluster.session("\"latest-wins\"", 10).load(&options, &mut |_| ())).unwrap();
+        assert_eq!(loaded.rejoined, ["b"]);
+        time::pass(2_000_000);
+        assert!(cluster.databases[1].lock().write_all(&[(1, Some(7)), (2, None)], false).is_some());
+        for (database, before) in cluster.databases.iter().zip(before) {
+            database.lock().shown = std::iter::repeat_n(Some(before), looks).collect();
+        }
+        // It may give up over what it is shown.
+        let _ended = cluster.block(cluster.session("\"latest-wins\"", 10).load(&options, &mut |_| ()));
+        cluster.databases.iter().for_each(|database| database.lock().shown.clear());
+        cluster.settle("\"latest-wins\"", 10).unwrap();
+        assert_eq!(cluster.rows(), vec![vec![(1, 7), (3, 3)]; 3], "after {looks} looks");
     }
 }
