@@ -320,6 +320,7 @@ impl Session {
         let mut ended = false;
         // Rows that are left are looked for anew after an interruption.
         let mut remember = deferred.is_empty();
+        let mut passed = None;
         while !ended || !again.is_empty() {
             let mut portion = Some(Portion {
                 table: leg.table,
@@ -329,6 +330,7 @@ impl Session {
                 stretch: (!ended).then(|| Stretch { after: after.clone(), limit }),
                 again: again.iter().map(|(key, _)| key.clone()).collect(),
                 empty: empty.to_vec(),
+                passed: passed.take(),
                 reader: reader.take(),
                 outcome: None,
             });
@@ -369,6 +371,7 @@ impl Session {
             }));
             remember &= deferred.is_empty();
             again = next;
+            passed = weighed.passed;
             stage.rows += weighed.rows;
             if let Some(rows) = (weighed.weight as u64).checked_div(weighed.rows).filter(|each| *each > 0) {
                 limit = (WEIGHT / usize::try_from(rows).unwrap_or(usize::MAX)).clamp(1, most);
