@@ -22,18 +22,19 @@ impl Session {
         loop {
             keep_one_each(deferred);
             let before = deferred.len();
-            *deferred = self.try_once(load, std::mem::take(deferred), loaded).await?;
+            *deferred = self.try_once(load, std::mem::take(deferred), false, loaded).await?;
             if deferred.is_empty() || deferred.len() >= before {
                 return Ok(());
             }
         }
     }
 
-    /// Tries each row once; those that are still refused.
-    async fn try_once(
+    /// Tries each row once; those that are still refused. With `last` what stands in their place is journalled where it does.
+    pub(super) async fn try_once(
         &mut self,
         load: &Load,
         mut deferred: Vec<Deferred>,
+        last: bool,
         loaded: &mut Loaded,
     ) -> Result<Vec<Deferred>> {
         let mut left: Vec<Deferred> = Vec::new();
@@ -53,6 +54,7 @@ impl Session {
                 stretch: None,
                 again: deferred[part].iter().map(|row| row.key.clone()).collect(),
                 empty: Vec::new(),
+                last,
                 passed: None,
                 reader: None,
                 outcome: None,

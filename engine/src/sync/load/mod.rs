@@ -207,6 +207,8 @@ impl Session {
             }
         }
         self.try_again(&load, &mut deferred, &mut loaded).await?;
+        // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
+        let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
         self.hand_over(&load, deferred, &mut loaded).await?;
         progress.end(self).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
@@ -330,6 +332,7 @@ impl Session {
                 stretch: (!ended).then(|| Stretch { after: after.clone(), limit }),
                 again: again.iter().map(|(key, _)| key.clone()).collect(),
                 empty: empty.to_vec(),
+                last: false,
                 passed: passed.take(),
                 reader: reader.take(),
                 outcome: None,

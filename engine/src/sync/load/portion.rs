@@ -39,6 +39,8 @@ pub struct Portion {
     pub again: Vec<Key>,
     /// Nodes that had no rows when the load came to the table.
     pub empty: Vec<NodeId>,
+    /// Whether what cannot be written now is handed to the sync, which tells no more what it replaces.
+    pub last: bool,
     /// The walker's turn before and after the portion before this one, if that passed it on.
     pub passed: Option<(Cut, Cut)>,
     pub reader: Option<Reader>,
@@ -295,6 +297,7 @@ impl Weighing<'_> {
                 }
             };
             any = true;
+            let (lost, lost_here) = if self.portion.last { (Vec::from_iter(lost), None) } else { (Vec::new(), lost) };
             let local = if form.lens.is_identity() { row } else { Arc::new(form.lens.to_local(&row)) };
             let effect = match form.spec.misfit(&local) {
                 Some((column, why)) => {
@@ -310,8 +313,8 @@ impl Weighing<'_> {
                 waiting: None,
                 touch: None,
                 otherwise: None,
-                lost: Vec::new(),
-                lost_here: lost,
+                lost,
+                lost_here,
                 lost_before: false,
             });
         }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::*;
 use crate::model::NodeId;
 use crate::sync::load::{LoadOptions, Stage};
-use crate::sync::memory::State;
+use crate::sync::memory::{State, number};
 use crate::sync::verify::{Repair, Verify};
 
 /// Polls all in an order that the seed draws, so that a run can be had again.
@@ -339,4 +339,31 @@ fn two_loads_do_not_exchange_rows() {
         cluster.databases.iter().for_each(|database| database.lock().shown.clear());
         assert_eq!(cluster.rows(), [[(1, 10)], [(1, 10)]], "after {looks} looks");
     }
+}
+
+/// What a load would replace and cannot yet is journalled before the load hands the row to the sync, which tells no more.
+#[test]
+fn what_loses_to_a_row_that_waits_is_in_the_journal() {
+    let cluster = Cluster::new(3, &[]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    for (at, value) in [(0, 10), (1, 20), (2, 30)] {
+        cluster.databases[at].lock().rows.insert(1, value);
+    }
+    cluster.databases[1].lock().refuses = Some(10);
+    let options = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    let loaded = cluster.block(cluster.session("\"latest-wins\"", 10).load(&options, &mut |_| ())).unwrap();
+    assert_eq!(loaded.tables[0].waiting, 1, "{loaded:?}");
+    assert_eq!(cluster.rows(), [[(1, 10)], [(1, 20)], [(1, 10)]]);
+    cluster.databases[1].lock().refuses = None;
+    cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 10)]; 3]);
+    let journalled: Vec<Vec<i64>> = cluster
+        .databases
+        .iter()
+        .map(|database| {
+            let state = database.lock();
+            state.journal.iter().filter_map(|lost| Some(number(&lost.loser_row.as_deref()?[1]))).collect()
+        })
+        .collect();
+    assert_eq!(journalled, [vec![], vec![20], vec![30]]);
 }
