@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     /// Points of other commands than those that run cycles, and of one kind of database.
-    const ELSEWHERE: [&str; 18] = [
+    const ELSEWHERE: [&str; 19] = [
         "mark-entries",
         "compare-open",
         "install-node",
@@ -47,6 +47,7 @@ mod tests {
         "load-part",
         "load-remembered",
         "rejoin-forgotten",
+        "rejoin-renew",
         "rejoin-renewed",
         "plan-checked",
         "resolve-checked",

@@ -117,14 +117,19 @@ pub trait Node: Send {
 
     /// Gives the node a new identity, as if Concord had just been installed there: what [`Node::reset`] does, and numbers of
     /// new entries that are above all that a former life of the database may have given out. Its positions begin with
-    /// `positions`: the table's shared name, the source, the cut.
-    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()>;
+    /// `positions`: the table's shared name, the source, the cut. `progress` is remembered as by [`Node::set_progress`].
+    ///
+    /// `false`, and nothing is done, if its identity is not `former`: somebody else was here.
+    async fn renew(&mut self, former: &str, positions: &[(String, String, Cut)], progress: &str) -> Result<bool>;
 
     /// Sets positions of which none stands or which stand at [`Cut::START`].
     async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()>;
 
     /// Forgets how far the history of the node of this name was applied here, and how far it has come in the history here.
-    async fn forget(&mut self, node: &str) -> Result<()>;
+    ///
+    /// `false`, and nothing is done, unless the positions stand where `seen` says, by the table's shared name: somebody else
+    /// was here.
+    async fn forget(&mut self, node: &str, seen: &[(String, Cut)]) -> Result<bool>;
 
     /// What a load remembers here about how far it has come, as it was left by [`Node::set_progress`].
     async fn progress(&mut self) -> Result<Option<String>>;

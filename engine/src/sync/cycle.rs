@@ -152,7 +152,10 @@ impl Session {
         };
         fault::point("read-done").await?;
         cycle.conflicts = outcomes.conflicts;
-        let batches = self.batches(&opened, outcomes);
+        let mut batches = self.batches(&opened, outcomes);
+        if let Some(portion) = portion {
+            self.take_portions_turn(portion, &opened, &mut batches);
+        }
         let whole = !cycle.more;
         self.apply(&mut opened, batches, &mut cycle).await?;
         fault::point("applied").await?;

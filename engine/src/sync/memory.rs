@@ -389,17 +389,23 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+    async fn renew(&mut self, former: &str, positions: &[(String, String, Cut)], progress: &str) -> Result<bool> {
+        self.pause().await;
+        self.call()?;
+        if self.database.lock().service.as_ref().is_none_or(|service| service.uuid != former) {
+            return Ok(false);
+        }
         self.reset().await?;
         {
             let mut state = self.database.lock();
             state.next_id += 1_000_000;
-            state.progress = None;
+            state.progress = Some(progress.to_owned());
             if let Some(service) = &mut state.service {
                 service.uuid = uuid::Uuid::new_v4().to_string();
             }
         }
-        self.start_at(positions).await
+        self.start_at(positions).await?;
+        Ok(true)
     }
 
     async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
@@ -414,12 +420,17 @@ impl Node for Connection {
         Ok(())
     }
 
-    async fn forget(&mut self, node: &str) -> Result<()> {
+    async fn forget(&mut self, node: &str, seen: &[(String, Cut)]) -> Result<bool> {
+        self.pause().await;
         self.call()?;
         let mut state = self.database.lock();
+        let stands = |table: &String| state.positions.get(&(table.clone(), node.to_owned())).map(|at| &at.cut);
+        if seen.iter().any(|(table, cut)| stands(table).unwrap_or(&Cut::START) != cut) {
+            return Ok(false);
+        }
         state.positions.retain(|(_, source), _| source != node);
         state.kept.retain(|(_, target, _)| target != node);
-        Ok(())
+        Ok(true)
     }
 
     async fn progress(&mut self) -> Result<Option<String>> {

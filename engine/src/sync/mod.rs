@@ -36,6 +36,7 @@ mod snapshots;
 mod status;
 mod table;
 mod tidy;
+mod turns;
 mod verify;
 mod waiting;
 mod watch;

@@ -13,6 +13,8 @@ pub struct Opened {
     pub present: Vec<Option<Presence>>,
     /// Up to where each target has applied each source, by table, target and source.
     positions: Vec<Vec<Vec<Position>>>,
+    /// The turns of settling rows of which no history tells, by table and node; see [`turns`](super::turns).
+    turns: Vec<Vec<Cut>>,
     /// Where those positions will stand once this cycle is applied, where they move.
     ahead: HashMap<(usize, NodeId, NodeId), Position>,
     /// Up to where each node's own history was read, by table and node.
@@ -60,6 +62,7 @@ impl Opened {
         Opened {
             present: (0..nodes).map(|_| None).collect(),
             positions: vec![vec![vec![Position::default(); nodes]; nodes]; tables],
+            turns: vec![vec![Cut::START; nodes]; tables],
             ahead: HashMap::new(),
             read: HashMap::new(),
             unproven: HashSet::new(),
@@ -87,6 +90,14 @@ impl Opened {
 
     pub fn set_position(&mut self, table: usize, target: NodeId, source: NodeId, position: Position) {
         self.positions[table][target.index()][source.index()] = position;
+    }
+
+    pub fn turn(&self, table: usize, node: NodeId) -> &Cut {
+        &self.turns[table][node.index()]
+    }
+
+    pub fn set_turn(&mut self, table: usize, node: NodeId, turn: Cut) {
+        self.turns[table][node.index()] = turn;
     }
 
     /// Whether the target has passed a change at the node where it was made.

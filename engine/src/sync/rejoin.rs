@@ -4,13 +4,35 @@
 //! Such a node begins a new life. Its own history is emptied, since its numbers may mean other changes elsewhere, and it
 //! stands at the present end of the others' histories. What it lacks, and what it holds that others lack, is found by
 //! comparing rows, which is what a load does next.
+//!
+//! Another load may do the same at the same time, and be ahead: what users have done to a node since it takes part again must
+//! not be forgotten once more. So each step is taken only where everything still stands as it was when the node was
+//! accused. A new life names the one it follows for as long as others may still have to forget that one.
 
+use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::restored::Restored;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, NodeId};
+
+/// How often the nodes are looked at anew because another engine lets nodes in as well.
+const ATTEMPTS: u32 = 8;
+
+/// What a node remembers in place of a load's progress from the beginning of a new life.
+#[derive(Serialize, Deserialize)]
+struct Renewed {
+    /// The installation that was there before.
+    follows: String,
+}
+
+/// The life of a node before it was looked at whether others accuse it.
+struct Life {
+    installation: String,
+    follows: Option<String>,
+}
 
 impl Session {
     /// The nodes that are left out because of what the service tables say against each other.
@@ -21,28 +43,69 @@ impl Session {
     }
 
     /// Lets these nodes take part again.
+    pub(super) async fn rejoin(&mut self, nodes: &[NodeId]) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let mut lives = Vec::with_capacity(nodes.len());
+            for &at in nodes {
+                lives.push(self.life(at).await?);
+            }
+            let left_out = self.left_out().await?;
+            if left_out.is_empty() {
+                return Ok(());
+            }
+            for at in left_out {
+                let Some(place) = nodes.iter().position(|node| *node == at) else { return Err(self.unreachable()) };
+                self.let_in(at, &lives[place]).await?;
+            }
+        }
+        Err(self.unreachable())
+    }
+
+    /// Which life a node has, and whether others may still have to forget the one before.
+    async fn life(&mut self, at: NodeId) -> Result<Life> {
+        let member = &mut self.members[at.index()];
+        let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
+        let doing = || Error::at(&member.name, "reading the service tables");
+        // In this order: where this life is there and says no more what it follows, others know of it.
+        let installation = node.service().await.map_err(doing())?.map(|service| service.uuid).unwrap_or_default();
+        let progress = node.progress().await.map_err(doing())?;
+        let renewed = progress.and_then(|text| serde_json::from_str::<Renewed>(&text).ok());
+        Ok(Life { installation, follows: renewed.map(|renewed| renewed.follows) })
+    }
+
+    /// Takes the steps by which a node comes to take part, as far as nobody else takes them.
     ///
     /// The node itself goes first: while others still remember its former life they accuse it, so that whoever breaks off
     /// here leaves it where it was. Rows that are read from now on hold everything before the positions it begins with.
-    pub(super) async fn rejoin(&mut self, nodes: &[NodeId]) -> Result<()> {
-        for &at in nodes {
+    async fn let_in(&mut self, at: NodeId, life: &Life) -> Result<()> {
+        let Some(restored) = self.members[at.index()].restored.clone() else { return Ok(()) };
+        let Restored { installation, former, positions: seen, .. } = restored;
+        if life.follows.is_none() || former != life.follows {
+            if installation != life.installation {
+                return Ok(());
+            }
             let positions = self.present_cuts(at).await?;
-            let name = self.names[at.index()].clone();
-            info!(node = %name, "A node begins a new life.");
             let member = &mut self.members[at.index()];
             let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
-            node.renew(&positions).await.map_err(Error::at(&member.name, "giving it a new identity"))?;
-            fault::point("rejoin-renewed").await?;
-            for member in self.members.iter_mut().filter(|member| member.id != at) {
-                let Some(node) = member.node.as_deref_mut() else { continue };
-                node.forget(&name).await.map_err(Error::at(&member.name, format!("forgetting `{name}`")))?;
-                fault::point("rejoin-forgotten").await?;
+            let renewed = serde_json::to_string(&Renewed { follows: installation.clone() });
+            let renewed = renewed.map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
+            fault::point("rejoin-renew").await?;
+            let done = node.renew(&installation, &positions, &renewed).await;
+            if !done.map_err(Error::at(&member.name, "giving it a new identity"))? {
+                return Ok(());
             }
+            info!(node = %member.name, "A node begins a new life.");
+            fault::point("rejoin-renewed").await?;
         }
-        match self.left_out().await?.is_empty() {
-            true => Ok(()),
-            false => Err(self.unreachable()),
+        let name = self.names[at.index()].clone();
+        for member in self.members.iter_mut().filter(|member| member.id != at) {
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let stood = seen.iter().filter(|(target, ..)| *target == member.id);
+            let stood: Vec<(String, Cut)> = stood.map(|(_, table, cut)| (table.clone(), cut.clone())).collect();
+            node.forget(&name, &stood).await.map_err(Error::at(&member.name, format!("forgetting `{name}`")))?;
+            fault::point("rejoin-forgotten").await?;
         }
+        Ok(())
     }
 
     /// The present end of every history that a node takes in.

@@ -23,8 +23,8 @@ pub struct Quarrel {
     pub accuser: NodeId,
     /// What is the matter with the accused.
     pub why: String,
-    /// Whether it is certain that another installation is there than was.
-    pub anew: bool,
+    /// The installation that was there, if it is certain that another one is there now, and that is all the matter.
+    pub former: Option<String>,
 }
 
 /// A node that is left out until those who accuse it are there and have nothing more to say against it.
@@ -32,6 +32,12 @@ pub struct Quarrel {
 pub struct Restored {
     pub why: String,
     accusers: Vec<NodeId>,
+    /// The installation that is accused.
+    pub installation: String,
+    /// The installation that was there, if nobody says more than that another one is there now.
+    pub former: Option<String>,
+    /// Where others' positions in its history stood: the target, the table's shared name, the cut.
+    pub positions: Vec<(NodeId, String, Cut)>,
 }
 
 /// How it began, where nothing tells more.
@@ -99,9 +105,9 @@ pub fn quarrels(looks: [&Opened; 3], names: &[String], tables: &[Table]) -> Vec<
                 let unproven = same && second.unproven.contains(&(table.index, target, source));
                 let pair = Pair { table, source, target, names };
                 if let Some(why) = pair.behind(first, &positions[1].cut) {
-                    quarrels.push(Quarrel { accused: target, accuser: source, why, anew: false });
+                    quarrels.push(Quarrel { accused: target, accuser: source, why, former: None });
                 } else if let Some(why) = pair.behind(second, &positions[2].cut).filter(|_| unproven) {
-                    quarrels.push(Quarrel { accused: target, accuser: source, why, anew: false });
+                    quarrels.push(Quarrel { accused: target, accuser: source, why, former: None });
                 } else if pair.is_ahead(first, second) || unproven {
                     quarrels.push(pair.lost(first, second));
                 }
@@ -160,15 +166,16 @@ impl Pair<'_> {
         let (table, target) = (&self.table.name, &self.names[self.target.index()]);
         let witness = &before.proven(self.table.index, self.target, self.source).witness;
         let installation = later.present[self.source.index()].as_ref().map(|source| &source.installation);
-        let anew = witness.as_ref().is_some_and(|witness| Some(&witness.installation) != installation);
-        let why = match anew {
+        let known = witness.as_ref().map(|witness| &witness.installation);
+        let former = known.filter(|known| Some(*known) != installation).cloned();
+        let why = match former.is_some() {
             true => format!(
                 "Concord was installed there anew, or its database is another one: {target} has applied changes of `{table}` \
                  from the former installation"
             ),
             false => format!("{PUT_BACK}: {target} has applied changes of `{table}` that it no longer has"),
         };
-        Quarrel { accused: self.source, accuser: self.target, why, anew }
+        Quarrel { accused: self.source, accuser: self.target, why, former }
     }
 }
 
@@ -186,9 +193,36 @@ fn culprits(mut quarrels: Vec<Quarrel>) -> Vec<(NodeId, Restored)> {
             return culprits;
         };
         let against = quarrels.iter().filter(|quarrel| quarrel.accused == worst);
-        let why = against.min_by_key(|quarrel| !quarrel.anew).map(|quarrel| quarrel.why.clone());
-        culprits.push((worst, Restored { why: why.unwrap_or_default(), accusers: accusers(worst) }));
+        let why = against.clone().min_by_key(|quarrel| quarrel.former.is_none()).map(|quarrel| quarrel.why.clone());
+        let mut formers = against.map(|quarrel| &quarrel.former);
+        let former = formers.next().cloned().flatten();
+        let former = former.filter(|former| formers.all(|other| other.as_ref() == Some(former)));
+        culprits.push((
+            worst,
+            Restored {
+                why: why.unwrap_or_default(),
+                accusers: accusers(worst),
+                installation: String::new(),
+                former,
+                positions: Vec::new(),
+            },
+        ));
         quarrels.retain(|quarrel| quarrel.accused != worst && quarrel.accuser != worst);
+    }
+}
+
+impl Restored {
+    /// Notes what is accused, as the look showed it with which the accusing began.
+    fn stood(&mut self, first: &Opened, node: NodeId, tables: &[Table]) {
+        if let Some(presence) = &first.present[node.index()] {
+            self.installation.clone_from(&presence.installation);
+        }
+        for table in tables.iter().filter(|table| table.is_source(node) && table.spec(node).is_some()) {
+            let targets = first.nodes().map(|(target, _)| target).filter(|&target| target != node);
+            let targets = targets.filter(|&target| table.is_target(target) && table.spec(target).is_some());
+            let standing = |target| (target, table.name.clone(), first.position(table.index, target, node).clone());
+            self.positions.extend(targets.map(standing));
+        }
     }
 }
 
@@ -204,7 +238,11 @@ impl Session {
             let second = self.look().await?;
             self.close().await;
             let first = std::mem::replace(&mut opened, self.look().await?);
-            found = quarrels([&first, &second, &opened], &self.names, &self.tables);
+            let quarrels = quarrels([&first, &second, &opened], &self.names, &self.tables);
+            found = culprits(quarrels);
+            for (node, restored) in &mut found {
+                restored.stood(&first, *node, &self.tables);
+            }
             opened.doubtful = true;
         }
         self.leave_out_restored(&mut opened, found, &known);
@@ -213,8 +251,7 @@ impl Session {
         Ok(opened)
     }
 
-    fn leave_out_restored(&mut self, opened: &mut Opened, quarrels: Vec<Quarrel>, known: &[Away]) {
-        let mut culprits = culprits(quarrels);
+    fn leave_out_restored(&mut self, opened: &mut Opened, mut culprits: Vec<(NodeId, Restored)>, known: &[Away]) {
         for member in &mut self.members {
             let found = culprits.iter().position(|(node, _)| *node == member.id);
             match found.map(|at| culprits.swap_remove(at).1) {
@@ -279,7 +316,7 @@ mod tests {
             accused: NodeId(accused),
             accuser: NodeId(accuser),
             why: String::new(),
-            anew: false,
+            former: None,
         };
         culprits(quarrels.iter().map(quarrel).collect()).into_iter().map(|(node, _)| node.0).collect()
     }

@@ -9,6 +9,7 @@ use super::attendance::{self, Away};
 use super::contest::Clock;
 use super::opened::{Opened, Presence};
 use super::session::Session;
+use super::turns::UNTOLD;
 use crate::config::OnSkew;
 use crate::error::Result;
 use crate::fault;
@@ -64,7 +65,9 @@ impl Session {
             }
             let named = |name: &str| self.names.iter().position(|known| known == name).map(|at| NodeId(at as u16));
             for (table, source, position) in state.positions {
-                if let Some(source) = named(&source) {
+                if source == UNTOLD {
+                    opened.set_turn(table, NodeId(at as u16), position.cut);
+                } else if let Some(source) = named(&source) {
                     opened.set_position(table, NodeId(at as u16), source, position);
                 }
             }

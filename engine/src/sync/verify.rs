@@ -40,7 +40,8 @@ const NARROWED: u64 = 100_000;
 /// How often a table is begun anew because a node came or went.
 const ATTEMPTS: u32 = 10;
 
-/// How often rows of a table that is compared are looked at again because users changed them before they were written.
+/// How often rows are looked at again because another engine, or a user where no history tells it, changed them before they were
+/// written.
 const AGAIN: u32 = 3;
 
 /// The memory that rows which are to be written may take at once, in bytes.
@@ -335,7 +336,7 @@ impl Session {
     /// beginning.
     async fn look_again(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<bool> {
         // Where no history follows, what has moved on is looked at once more.
-        let mut looks = if self.tables[task.table].compared { AGAIN } else { 0 };
+        let mut looks = AGAIN;
         let mut moved_on: Vec<Mend> = Vec::new();
         loop {
             if !self.look_once(task, keys, if looks > 0 { Some(&mut moved_on) } else { None }).await? {
@@ -390,7 +391,8 @@ impl Session {
             keys.append(&mut at_rest);
             if !mends.is_empty() {
                 let mut done = self.mend(task.table, &opened, mends).await?;
-                if let Some(moved_on) = moved_on.as_deref_mut() {
+                let follows = !self.tables[task.table].compared && !done.overtaken;
+                if let Some(moved_on) = moved_on.as_deref_mut().filter(|_| !follows) {
                     let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
                     moved_on.extend(gone.map(|(mend, ..)| mend));
                 }

@@ -1,11 +1,11 @@
 //! Empty, half-filled and differing nodes, while nobody writes.
 
 use super::{ALL, ITEMS, before, came, items, prefer};
-use concord::sync::LoadOptions;
+use concord::sync::{LoadOptions, Remedy};
 use concord_tests::{Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [only_one_way, some_tables, some_rows, renamed_and_omitted, a_trigger_changes_rows, operations_are_heeded, rows_that_do_not_fit_wait, before_an_install, a_dry_run_writes_nothing]
+    pairs: [only_one_way, some_tables, some_rows, renamed_and_omitted, a_trigger_changes_rows, operations_are_heeded, rows_that_do_not_fit_wait, what_loses_to_a_row_that_waits_is_kept, before_an_install, a_dry_run_writes_nothing]
     standard: [many_rows]
     many: []
     all: [empty_nodes, half_filled_nodes, a_preferred_node, the_later_row, what_nothing_decides,
@@ -287,6 +287,33 @@ async fn rows_that_do_not_fit_wait(kinds: &[Kind]) {
     cluster.run(1, "UPDATE items SET name = 'given up' WHERE id = 9").await;
     cluster.settle().await;
     cluster.holds(ALL, &["1|taken|1", "2|free|2", "9|given up|9"]).await;
+}
+
+/// The row that is replaced once the other can be written was in no history: only the load knows that it is going to lose.
+async fn what_loses_to_a_row_that_waits_is_kept(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "").await;
+    cluster.each_uninstalls().await;
+    cluster.run_as_owner(1, "CREATE UNIQUE INDEX names ON items (name)").await;
+    cluster.run(1, "INSERT INTO items VALUES (1, 'loses', 10), (9, 'taken', 9)").await;
+    cluster.run(0, "INSERT INTO items VALUES (1, 'taken', 1)").await;
+    cluster.install().await;
+    let loaded = cluster.load(&prefer("a")).await;
+    assert_eq!((loaded.tables[0].waiting, loaded.exit_code()), (1, 1), "{loaded:?}");
+    cluster.holds_at(1, ALL, &["1|loses|10", "9|taken|9"]).await;
+    let lost = async |cluster: &Cluster| -> Vec<String> {
+        let conflicts = cluster.session().conflicts(0).await.expect("the journal can be read");
+        let rows = conflicts.iter().filter_map(|one| one.loser_row.as_ref());
+        rows.map(|row| format!("{} {}", row["name"], row["amount"])).collect()
+    };
+    assert_eq!(lost(&cluster).await, ["\"loses\" 10"]);
+    cluster.run(1, "UPDATE items SET name = 'given up' WHERE id = 9").await;
+    cluster.settle().await;
+    cluster.holds(ALL, &["1|taken|1", "9|given up|9"]).await;
+    assert_eq!(lost(&cluster).await, ["\"loses\" 10"]);
+    let id = cluster.session().conflicts(0).await.expect("the journal can be read")[0].id.clone();
+    Box::pin(cluster.session().resolve(&id, &Remedy::Undo, false)).await.expect("nothing has changed since");
+    cluster.settle().await;
+    cluster.holds(ALL, &["1|loses|10", "9|given up|9"]).await;
 }
 
 async fn before_an_install(kinds: &[Kind]) {

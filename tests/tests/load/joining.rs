@@ -198,6 +198,87 @@ async fn coming_back_is_broken_off() {
     }
 }
 
+/// Two loads let a node in. The second has found it left out, and goes on when the first is done and users are at work there
+/// again: what they do is not forgotten.
+async fn another_load_was_faster(kind: Kind) {
+    let mut cluster = items(&[Kind::Sqlite, kind, Kind::Postgres], "").await;
+    at_work(&mut cluster).await;
+    let database = Database::new(kind).await;
+    database.user_as(As::Sync).await.execute(ITEMS).await;
+    cluster.replace(1, database).await;
+    cluster.install().await;
+    let mut session = cluster.session();
+    let options = prefer("a");
+    let mut deaf = |_: &concord::sync::Stage| ();
+    let load = Box::pin(session.load(&options, &mut deaf));
+    let loaded = cluster
+        .during("rejoin-renew", load, async |cluster| {
+            assert_eq!(cluster.load(&prefer("a")).await.rejoined, ["b"]);
+            cluster.run(1, "UPDATE items SET name = 'by a user' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
+        })
+        .await
+        .expect("everybody is there");
+    assert_eq!(loaded.exit_code(), 0, "{loaded:?}");
+    cluster.settle().await;
+    cluster.holds(ALL, &["1|by a user|1"]).await;
+}
+
+#[tokio::test]
+async fn another_load_was_faster_to_let_a_file_in() {
+    another_load_was_faster(Kind::Sqlite).await;
+}
+
+#[tokio::test]
+async fn another_load_was_faster_to_let_a_database_in() {
+    another_load_was_faster(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn another_load_was_faster_to_let_a_database_of_mariadb_in() {
+    another_load_was_faster(Kind::Mariadb).await;
+}
+
+/// The second load comes between two steps of the first and takes those that are left; the first, which goes on much later,
+/// does not forget what the others know of the new life.
+async fn another_load_takes_the_steps_that_are_left(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "").await;
+    at_work(&mut cluster).await;
+    restore(&mut cluster, async |cluster| {
+        cluster.run(1, "INSERT INTO items VALUES (4, 'lost', 4)").await;
+        cluster.settle().await;
+    })
+    .await;
+    let mut session = cluster.session();
+    let options = prefer("a");
+    let mut deaf = |_: &concord::sync::Stage| ();
+    let load = Box::pin(session.load(&options, &mut deaf));
+    let loaded = cluster
+        .during("rejoin-renewed", load, async |cluster| {
+            cluster.run(1, "UPDATE items SET name = 'in the new life' WHERE id = 1").await;
+            cluster.load(&prefer("a")).await;
+            cluster.run(1, "DELETE FROM items WHERE id = 2").await;
+            cluster.settle().await;
+            cluster.run(0, "UPDATE items SET amount = 44 WHERE id = 4").await;
+            cluster.run(1, "INSERT INTO items VALUES (5, 'later', 5)").await;
+        })
+        .await
+        .expect("everybody is there");
+    assert_eq!(loaded.exit_code(), 0, "{loaded:?}");
+    assert_eq!(loaded.away, [], "{loaded:?}");
+    cluster.settle().await;
+    cluster.holds(ALL, &["1|in the new life|1", "4|lost|44", "5|later|5"]).await;
+}
+
+#[tokio::test]
+async fn another_load_takes_the_steps_that_are_left_between_files() {
+    another_load_takes_the_steps_that_are_left(&[Kind::Sqlite, Kind::Sqlite, Kind::Sqlite]).await;
+}
+
+#[tokio::test]
+async fn another_load_takes_the_steps_that_are_left_among_all_kinds() {
+    another_load_takes_the_steps_that_are_left(&[Kind::Postgres, Kind::Sqlite, Kind::Mariadb]).await;
+}
+
 /// A table is added to the file, and taken out again.
 #[tokio::test]
 async fn a_table_comes_and_goes() {

@@ -1,12 +1,13 @@
 //! Users write while a load is at a given point: nothing of theirs is overwritten, and nothing waits needlessly.
 
-use super::{ALL, before, items};
-use concord::sync::LoadOptions;
+use super::{ALL, before, items, prefer};
+use concord::sync::{LoadOptions, Repair, Verify};
 use concord_tests::{Cluster, Kind};
 
 concord_tests::clusters! {
     pairs: [a_row_comes_where_it_is_missing, a_row_is_deleted_at_its_source, a_row_changes_at_its_source,
-            a_row_is_deleted_that_was_just_copied, another_engine_is_at_work, two_loads_at_once]
+            a_row_is_deleted_that_was_just_copied, another_engine_is_at_work, two_loads_at_once,
+            two_loads_that_prefer_different_nodes, a_comparison_mends_beside_a_load]
     many: []
     all: []
 }
@@ -94,5 +95,43 @@ async fn two_loads_at_once(kinds: &[Kind]) {
     one.unwrap_or_else(|error| panic!("load: {error}"));
     other.unwrap_or_else(|error| panic!("load: {error}"));
     cluster.holds("SELECT count(*) FROM items", &["3000"]).await;
+    cluster.settle().await;
+}
+
+const ONE_AND_ITS_LIKE: [(usize, &str); 2] =
+    [(0, "INSERT INTO items VALUES (1, 'of a', 1)"), (1, "INSERT INTO items VALUES (1, 'of b', 1)")];
+
+/// The second has done all its work between the look of the first and its writing.
+async fn two_loads_that_prefer_different_nodes(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "").await;
+    before(&mut cluster, &ONE_AND_ITS_LIKE).await;
+    cluster.sync().await;
+    // The first pass is that of the sync which goes before.
+    load_while(&mut cluster, "read-done@2", async |cluster| {
+        assert_eq!(cluster.load(&prefer("b")).await.exit_code(), 0);
+        cluster.holds(ALL, &["1|of b|1"]).await;
+    })
+    .await;
+    cluster.holds(ALL, &["1|of b|1"]).await;
+    let lost = cluster.session().conflicts(0).await.expect("the journal can be read");
+    assert_eq!(lost.len(), 1, "{lost:#?}");
+    cluster.settle().await;
+}
+
+async fn a_comparison_mends_beside_a_load(kinds: &[Kind]) {
+    let mut cluster = items(kinds, "").await;
+    before(&mut cluster, &ONE_AND_ITS_LIKE).await;
+    cluster.sync().await;
+    let mut session = cluster.session();
+    let how = Verify { repair: Repair::Mend, prefer: Some("a".to_owned()), ..Verify::default() };
+    let verified = cluster
+        .during("verify-mend", Box::pin(session.verify(&how)), async |cluster| {
+            assert_eq!(cluster.load(&prefer("b")).await.exit_code(), 0);
+        })
+        .await
+        .unwrap_or_else(|error| panic!("verify: {error}"));
+    let table = &verified.tables[0];
+    assert_eq!((verified.exit_code(), table.differences, table.moved_on), (0, 0, 0), "{verified:#?}");
+    cluster.holds(ALL, &["1|of b|1"]).await;
     cluster.settle().await;
 }

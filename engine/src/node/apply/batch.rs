@@ -49,7 +49,8 @@ pub struct Decision {
     pub touch: Option<i64>,
     /// What waits if the effect cannot be had; `None` if it is then just left, see [`Applied::left`].
     pub otherwise: Option<Otherwise>,
-    /// What lost elsewhere. It is kept whatever becomes of the effect: as soon as this node has seen it, nothing else tells.
+    /// What lost, elsewhere or here. It is kept whatever becomes of the effect: as soon as this node has seen it, nothing else
+    /// tells. What is just left because it is busy is looked at anew first.
     pub lost: Vec<Lost>,
     /// What stands here, if it loses. Where a user has replaced it meanwhile, it lost to nobody.
     pub lost_here: Option<Lost>,

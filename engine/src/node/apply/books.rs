@@ -22,6 +22,9 @@ impl Application<'_> {
                 }
                 match self.refused.get(&(at, number)) {
                     Some(reason) if decision.otherwise.is_none() => {
+                        if reason.code != ParkedCode::Busy {
+                            lost_again.extend(&decision.lost);
+                        }
                         applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));
                     }
                     Some(reason) => {

@@ -1,6 +1,9 @@
 //! What a load does to the service tables: how far it has come, and nodes that join or come back.
 
+use std::collections::HashMap;
+
 use super::schema::one;
+use super::service::parse;
 use super::wire::{Args, int, string};
 use super::{MySql, quote};
 use crate::model::Cut;
@@ -49,18 +52,36 @@ impl MySql {
         self.main()?.run("COMMIT").await
     }
 
-    pub(super) async fn forget_node(&mut self, node: &str) -> Result<()> {
+    pub(super) async fn forget_node(&mut self, node: &str, seen: &[(String, Cut)]) -> Result<bool> {
         self.begin_installing().await?;
         self.check_service().await?;
         self.main()?.run("START TRANSACTION").await?;
+        let stands = "SELECT name, cut FROM concord_position WHERE source = ? ORDER BY name FOR UPDATE";
+        let mut standing = HashMap::new();
+        for row in self.main()?.fetch(stands, one(node)).await? {
+            standing.insert(string(&row, 0)?, parse::<Cut>(&string(&row, 1)?)?);
+        }
+        if seen.iter().any(|(table, cut)| standing.get(table).unwrap_or(&Cut::START) != cut) {
+            self.main()?.run("ROLLBACK").await?;
+            return Ok(false);
+        }
         self.main()?.execute("DELETE FROM concord_position WHERE source = ?", one(node)).await?;
         self.main()?.execute("DELETE FROM concord_witness WHERE target = ?", one(node)).await?;
-        self.main()?.run("COMMIT").await
+        self.main()?.run("COMMIT").await?;
+        Ok(true)
     }
 
-    pub(super) async fn renew_all(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
+    pub(super) async fn renew_all(
+        &mut self,
+        former: &str,
+        positions: &[(String, String, Cut)],
+        progress: &str,
+    ) -> Result<bool> {
+        // Nobody else renews or installs while the lock is held, which is longer than a transaction here.
         self.begin_installing().await?;
-        self.check_service().await?;
+        if self.check_service().await?.uuid != former {
+            return Ok(false);
+        }
         // As for new histories: above whatever was given out before the clock showed this.
         for history in self.histories().await? {
             let last = self.drawn(&history).await?.unwrap_or(0);
@@ -76,8 +97,9 @@ impl MySql {
         self.main()?.execute("UPDATE concord_mark SET last = ?", args).await?;
         let uuid = uuid::Uuid::new_v4().hyphenated().to_string();
         self.main()?.execute("UPDATE concord_node SET uuid = ?", one(&uuid)).await?;
-        self.main()?.run("DELETE FROM concord_load").await?;
+        self.write_progress(Some(progress)).await?;
         self.put_positions(positions).await?;
-        self.main()?.run("COMMIT").await
+        self.main()?.run("COMMIT").await?;
+        Ok(true)
     }
 }

@@ -245,8 +245,8 @@ impl Node for MySql {
         done
     }
 
-    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
-        let done = self.renew_all(positions).await;
+    async fn renew(&mut self, former: &str, positions: &[(String, String, Cut)], progress: &str) -> Result<bool> {
+        let done = self.renew_all(former, positions, progress).await;
         self.close().await;
         done
     }
@@ -257,8 +257,8 @@ impl Node for MySql {
         done
     }
 
-    async fn forget(&mut self, node: &str) -> Result<()> {
-        let done = self.forget_node(node).await;
+    async fn forget(&mut self, node: &str, seen: &[(String, Cut)]) -> Result<bool> {
+        let done = self.forget_node(node, seen).await;
         self.close().await;
         done
     }

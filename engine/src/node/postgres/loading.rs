@@ -1,12 +1,15 @@
 //! What a load does to the service tables: how far it has come, and nodes that join or come back.
 
+use std::collections::HashMap;
+
 use super::capture;
 use super::install::{BEGIN, LOCK};
 use super::schema::get;
+use super::service::parse;
 use super::wire::Args;
 use super::{HISTORY, Phase, Postgres, quote};
 use crate::model::Cut;
-use crate::node::Result;
+use crate::node::{Result, Service};
 
 impl Postgres {
     pub(super) async fn read_progress(&mut self) -> Result<Option<String>> {
@@ -37,10 +40,11 @@ impl Postgres {
         }
     }
 
-    async fn begin_change(&mut self) -> Result<()> {
+    /// What is installed cannot become another until the change ends.
+    async fn begin_change(&mut self) -> Result<Service> {
         self.begin(Phase::Installing, BEGIN).await?;
         self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
-        self.check_service().await.map(drop)
+        self.check_service().await
     }
 
     async fn end_change(&mut self) -> Result<()> {
@@ -69,8 +73,18 @@ impl Postgres {
         self.end_change().await
     }
 
-    pub(super) async fn forget_node(&mut self, node: &str) -> Result<()> {
+    pub(super) async fn forget_node(&mut self, node: &str, seen: &[(String, Cut)]) -> Result<bool> {
         self.begin_change().await?;
+        let mut args = Args::new();
+        args.add(node);
+        let stands = "SELECT \"table\", cut FROM concord.position WHERE source = $1 ORDER BY 1 FOR UPDATE";
+        let mut standing = HashMap::new();
+        for row in self.fetch(stands, args).await? {
+            standing.insert(get::<String>(&row, 0)?, parse::<Cut>(&get::<String>(&row, 1)?)?);
+        }
+        if seen.iter().any(|(table, cut)| standing.get(table).unwrap_or(&Cut::START) != cut) {
+            return Ok(false);
+        }
         for statement in
             ["DELETE FROM concord.position WHERE source = $1", "DELETE FROM concord.witness WHERE target = $1"]
         {
@@ -78,11 +92,18 @@ impl Postgres {
             args.add(node);
             self.execute(statement, args).await?;
         }
-        self.end_change().await
+        self.end_change().await.map(|()| true)
     }
 
-    pub(super) async fn renew_all(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
-        self.begin_change().await?;
+    pub(super) async fn renew_all(
+        &mut self,
+        former: &str,
+        positions: &[(String, String, Cut)],
+        progress: &str,
+    ) -> Result<bool> {
+        if self.begin_change().await?.uuid != former {
+            return Ok(false);
+        }
         self.clear_histories().await?;
         for history in self.histories().await? {
             // As for a new history: above whatever was given out before the clock showed this.
@@ -99,7 +120,11 @@ impl Postgres {
             self.run(&format!("ALTER TABLE {history} ALTER COLUMN id RESTART WITH {start}")).await?;
         }
         self.run("UPDATE concord.node SET uuid = pg_catalog.gen_random_uuid(); DELETE FROM concord.load").await?;
+        let mut args = Args::new();
+        args.add(progress);
+        // Unlike the progress of a load, it has to be on the disk.
+        self.execute("INSERT INTO concord.load (progress) VALUES ($1)", args).await?;
         self.put_positions(positions).await?;
-        self.end_change().await
+        self.end_change().await.map(|()| true)
     }
 }

@@ -9,14 +9,14 @@ use crate::model::{Cut, time};
 use crate::node::{Error, ErrorKind, NOT_INSTALLED, Result};
 
 /// Runs work in a transaction of its own.
-pub(super) fn changing(db: &Connection, work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn changing<T>(db: &Connection, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let doing = || "changing the service tables";
     db.execute_batch("BEGIN IMMEDIATE").told(doing)?;
     let there = || {
         let state = service::read(db)?.ok_or_else(|| Error::new(ErrorKind::Service, NOT_INSTALLED))?;
         state.in_full().map(drop)
     };
-    let done = there().and_then(|()| work()).and_then(|()| db.execute_batch("COMMIT").told(doing));
+    let done = there().and_then(|()| work()).and_then(|done| db.execute_batch("COMMIT").told(doing).map(|()| done));
     if !db.is_autocommit() {
         db.execute_batch("ROLLBACK").told(doing)?;
     }
@@ -57,15 +57,28 @@ pub(super) fn start_at(db: &Connection, positions: &[(String, String, Cut)]) -> 
 }
 
 /// See [`crate::node::Node::forget`].
-pub(super) fn forget(db: &Connection, node: &str) -> Result<()> {
+pub(super) fn forget(db: &Connection, node: &str, seen: &[(String, Cut)]) -> Result<bool> {
     let doing = || "forgetting positions";
+    for (table, cut) in seen {
+        if service::position(db, table, node)?.unwrap_or(Cut::START) != *cut {
+            return Ok(false);
+        }
+    }
     db.execute("DELETE FROM concord_position WHERE source = ?1", [node]).told(doing)?;
     db.execute("DELETE FROM concord_witness WHERE target = ?1", [node]).told(doing)?;
-    Ok(())
+    Ok(true)
 }
 
 /// See [`crate::node::Node::renew`].
-pub(super) fn renew(db: &Connection, positions: &[(String, String, Cut)]) -> Result<()> {
+pub(super) fn renew(
+    db: &Connection,
+    former: &str,
+    positions: &[(String, String, Cut)],
+    progress: &str,
+) -> Result<bool> {
+    if service::read(db)?.is_none_or(|state| state.uuid != former) {
+        return Ok(false);
+    }
     install::reset_all(db)?;
     for name in service::installed(db)?.keys() {
         // Nobody writes a million entries a second for long, so this is above whatever a former life has given out.
@@ -76,6 +89,7 @@ pub(super) fn renew(db: &Connection, positions: &[(String, String, Cut)]) -> Res
     }
     let uuid = uuid::Uuid::new_v4().to_string();
     db.execute("UPDATE concord_node SET uuid = ?1", [uuid]).told(|| "writing who this is")?;
-    set_progress(db, None)?;
-    start_at(db, positions)
+    set_progress(db, Some(progress))?;
+    start_at(db, positions)?;
+    Ok(true)
 }

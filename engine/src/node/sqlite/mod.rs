@@ -294,16 +294,16 @@ impl Node for Sqlite {
         self.change(|node| install::reset(&node.db))
     }
 
-    async fn renew(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
-        self.change(|node| loading::changing(&node.db, || loading::renew(&node.db, positions)))
+    async fn renew(&mut self, former: &str, positions: &[(String, String, Cut)], progress: &str) -> Result<bool> {
+        self.change(|node| loading::changing(&node.db, || loading::renew(&node.db, former, positions, progress)))
     }
 
     async fn start_at(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
         self.change(|node| loading::changing(&node.db, || loading::start_at(&node.db, positions)))
     }
 
-    async fn forget(&mut self, name: &str) -> Result<()> {
-        self.change(|node| loading::changing(&node.db, || loading::forget(&node.db, name)))
+    async fn forget(&mut self, name: &str, seen: &[(String, Cut)]) -> Result<bool> {
+        self.change(|node| loading::changing(&node.db, || loading::forget(&node.db, name, seen)))
     }
 
     async fn progress(&mut self) -> Result<Option<String>> {

@@ -244,21 +244,26 @@ pub(super) fn purged_through(db: &Connection, table: &str) -> Result<Cut> {
         .map_or(Ok(Cut::START), |cut| parsed(&cut))
 }
 
+/// The position in a source's history of a table, if it has ever moved or was claimed.
+pub(super) fn position(db: &Connection, table: &str, source: &str) -> Result<Option<Cut>> {
+    let found: Option<String> = db
+        .prepare_cached("SELECT cut FROM concord_position WHERE name = ?1 AND source = ?2")
+        .and_then(|mut read| read.query_row([table, source], |row| row.get(0)).optional())
+        .told(|| "reading positions")?;
+    found.map(|text| parsed(&text)).transpose()
+}
+
 /// See [`crate::node::Node::claim`]; the write lock is held already.
 pub(super) fn claim(db: &Connection, moves: &[Move]) -> Result<bool> {
-    let doing = || "reading positions";
-    let mut read = db.prepare_cached("SELECT cut FROM concord_position WHERE name = ?1 AND source = ?2").told(doing)?;
     for step in moves {
-        let found: Option<String> =
-            read.query_row([&step.table, &step.source], |row| row.get(0)).optional().told(doing)?;
-        let stands = match found {
-            Some(text) => parsed(&text)?,
+        let stands = match position(db, &step.table, &step.source)? {
+            Some(cut) => cut,
             None => {
                 db.execute(
                     "INSERT INTO concord_position (name, source, cut) VALUES (?1, ?2, ?3)",
                     params![step.table, step.source, Cut::START.to_string()],
                 )
-                .told(doing)?;
+                .told(|| "reading positions")?;
                 Cut::START
             }
         };

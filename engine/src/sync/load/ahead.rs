@@ -9,6 +9,7 @@ use crate::model::{Cut, Key, NodeId, TableSpec};
 use crate::node::{self, Node, Walked};
 use crate::sync::opened::Opened;
 use crate::sync::table::Table;
+use crate::sync::turns::UNTOLD;
 
 /// More changes than this since a part was read, and it is read again.
 const CHANGES: usize = 10_000;
@@ -68,6 +69,20 @@ async fn read(node: &mut dyn Node, spec: &Arc<TableSpec>, after: Key, limit: usi
 }
 
 impl Ahead {
+    /// Whether rows were settled at the walker since, other than by the portion before, which was about other rows: `passed` is the
+    /// turn before and after it.
+    pub fn is_of_another_turn(&self, table: &Table, passed: Option<&(Cut, Cut)>, now: &Cut) -> bool {
+        let then = self.stood(table, UNTOLD);
+        then != now && !passed.is_some_and(|(from, to)| from == then && to == now)
+    }
+
+    /// The position in the history of this name when it was read.
+    fn stood(&self, table: &Table, source: &str) -> &Cut {
+        static START: Cut = Cut::START;
+        let mut known = self.state.positions.iter().filter(|(index, name, _)| *index == table.index && name == source);
+        known.next().map_or(&START, |(.., position)| &position.cut)
+    }
+
     /// The keys whose rows may have changed since: users did it, or Concord wrote what waited. `None` if that cannot be told
     /// from the snapshot that is open, or if it was Concord that may have changed others.
     pub async fn stale(
@@ -80,15 +95,10 @@ impl Ahead {
         names: &[String],
     ) -> node::Result<Option<HashSet<Key>>> {
         let Some(presence) = &opened.present[walker.index()] else { return Ok(None) };
-        static START: Cut = Cut::START;
-        let stood = |source: NodeId| {
-            let known = self.state.positions.iter();
-            let mut known = known.filter(|(index, name, _)| *index == table.index && *name == names[source.index()]);
-            known.next().map_or(&START, |(.., position)| &position.cut)
-        };
-        let moved = (0..names.len())
-            .map(|at| NodeId(at as u16))
-            .any(|source| source != walker && opened.position(table.index, walker, source) != stood(source));
+        let moved = (0..names.len()).map(|at| NodeId(at as u16)).any(|source| {
+            source != walker
+                && opened.position(table.index, walker, source) != self.stood(table, &names[source.index()])
+        });
         let purged = !self.whole.includes(&presence.purged[table.index]);
         if moved || purged || presence.installation != self.state.service.uuid {
             return Ok(None);

@@ -20,55 +20,57 @@ impl Session {
         loaded: &mut Loaded,
     ) -> Result<()> {
         loop {
-            // Several nodes may have refused the same row.
-            let mut known = HashSet::new();
-            deferred.retain(|row| known.insert((row.table, row.key.clone())));
+            keep_one_each(deferred);
             let before = deferred.len();
-            if before == 0 {
-                return Ok(());
-            }
-            let mut left: Vec<Deferred> = Vec::new();
-            let mut all = std::mem::take(deferred);
-            all.sort_by_key(|row| load.legs.iter().position(|leg| leg.table == row.table));
-            while let Some(first) = all.first() {
-                let table = first.table;
-                let end = all.iter().take(ROWS).position(|row| row.table != table).unwrap_or(all.len().min(ROWS));
-                let part: Vec<Deferred> = all.drain(..end).collect();
-                let holders: HashMap<&Key, NodeId> = part.iter().map(|row| (&row.key, row.holder)).collect();
-                let walker = part[0].holder;
-                let mut portion = Some(Portion {
-                    table,
-                    walker,
-                    rule: load.rule(self, table),
-                    condition: None,
-                    stretch: None,
-                    again: part.iter().map(|row| row.key.clone()).collect(),
-                    empty: Vec::new(),
-                    reader: None,
-                    outcome: None,
-                });
-                let Some((weighed, refused)) = self.weighed(&mut portion).await? else {
-                    left.extend(part);
-                    continue;
-                };
-                self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
-                let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
-                // What users are changing now is the sync's.
-                let refused = refused.into_iter().filter(|(.., reason)| reason.code != ParkedCode::Busy);
-                left.extend(refused.map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
-                left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred {
-                    table,
-                    key: key.clone(),
-                    holder: *at,
-                }));
-            }
-            let kinds: HashSet<(usize, &Key)> = left.iter().map(|row| (row.table, &row.key)).collect();
-            let stuck = kinds.len() >= before;
-            *deferred = left;
-            if stuck {
+            *deferred = self.try_once(load, std::mem::take(deferred), false, loaded).await?;
+            if deferred.is_empty() || deferred.len() >= before {
                 return Ok(());
             }
         }
+    }
+
+    /// Tries each row once; those that are still refused. With `last` what stands in their place is journalled where it does.
+    pub(super) async fn try_once(
+        &mut self,
+        load: &Load,
+        mut deferred: Vec<Deferred>,
+        last: bool,
+        loaded: &mut Loaded,
+    ) -> Result<Vec<Deferred>> {
+        let mut left: Vec<Deferred> = Vec::new();
+        keep_one_each(&mut deferred);
+        deferred.sort_by_key(|row| load.legs.iter().position(|leg| leg.table == row.table));
+        while let Some(first) = deferred.first() {
+            let table = first.table;
+            let other = deferred.iter().take(ROWS).position(|row| row.table != table);
+            let part = ..other.unwrap_or(deferred.len().min(ROWS));
+            let holders: HashMap<&Key, NodeId> = deferred[part].iter().map(|row| (&row.key, row.holder)).collect();
+            let walker = first.holder;
+            let mut portion = Some(Portion {
+                table,
+                walker,
+                rule: load.rule(self, table),
+                condition: None,
+                stretch: None,
+                again: deferred[part].iter().map(|row| row.key.clone()).collect(),
+                empty: Vec::new(),
+                last,
+                passed: None,
+                reader: None,
+                outcome: None,
+            });
+            // Where another engine is at work, the same rows are tried again.
+            let Some((weighed, refused)) = self.weighed(&mut portion).await? else { continue };
+            self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
+            let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
+            // What users are changing now is the sync's.
+            let refused = refused.into_iter().filter(|(.., reason)| reason.code != ParkedCode::Busy);
+            left.extend(refused.map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
+            left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred { table, key: key.clone(), holder: *at }));
+            deferred.drain(part);
+        }
+        keep_one_each(&mut left);
+        Ok(left)
     }
 
     /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
@@ -99,6 +101,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Several nodes may have refused the same row.
+fn keep_one_each(deferred: &mut Vec<Deferred>) {
+    let mut known = HashSet::new();
+    deferred.retain(|row| known.insert((row.table, row.key.clone())));
 }
 
 async fn touch(

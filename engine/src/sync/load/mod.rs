@@ -207,6 +207,8 @@ impl Session {
             }
         }
         self.try_again(&load, &mut deferred, &mut loaded).await?;
+        // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
+        let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
         self.hand_over(&load, deferred, &mut loaded).await?;
         progress.end(self).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
@@ -320,6 +322,7 @@ impl Session {
         let mut ended = false;
         // Rows that are left are looked for anew after an interruption.
         let mut remember = deferred.is_empty();
+        let mut passed = None;
         while !ended || !again.is_empty() {
             let mut portion = Some(Portion {
                 table: leg.table,
@@ -329,6 +332,8 @@ impl Session {
                 stretch: (!ended).then(|| Stretch { after: after.clone(), limit }),
                 again: again.iter().map(|(key, _)| key.clone()).collect(),
                 empty: empty.to_vec(),
+                last: false,
+                passed: passed.take(),
                 reader: reader.take(),
                 outcome: None,
             });
@@ -369,6 +374,7 @@ impl Session {
             }));
             remember &= deferred.is_empty();
             again = next;
+            passed = weighed.passed;
             stage.rows += weighed.rows;
             if let Some(rows) = (weighed.weight as u64).checked_div(weighed.rows).filter(|each| *each > 0) {
                 limit = (WEIGHT / usize::try_from(rows).unwrap_or(usize::MAX)).clamp(1, most);

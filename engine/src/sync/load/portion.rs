@@ -13,16 +13,18 @@ use tracing::debug;
 use super::ahead::Reader;
 use super::condition::Condition;
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, ParkedCode, Row, Value};
+use crate::model::{Cut, Key, NodeId, ParkedCode, Row, Value};
 use crate::node::WriteMode;
 use crate::node::apply::{Decision, Effect};
 use crate::sync::contest::Contests;
+use crate::sync::cycle::Batches;
 use crate::sync::decide::Outcomes;
 use crate::sync::examine::participants;
 use crate::sync::opened::Opened;
 use crate::sync::session::Session;
 use crate::sync::settle::{self, Rule, Settlement};
 use crate::sync::table::Table;
+use crate::sync::turns::Settles;
 
 /// A part of a table that is to be weighed in the next cycle.
 pub struct Portion {
@@ -37,6 +39,10 @@ pub struct Portion {
     pub again: Vec<Key>,
     /// Nodes that had no rows when the load came to the table.
     pub empty: Vec<NodeId>,
+    /// Whether what cannot be written now is handed to the sync, which tells no more what it replaces.
+    pub last: bool,
+    /// The walker's turn before and after the portion before this one, if that passed it on.
+    pub passed: Option<(Cut, Cut)>,
     pub reader: Option<Reader>,
     pub outcome: Option<Weighed>,
 }
@@ -67,6 +73,9 @@ pub struct Weighed {
     pub winners: HashMap<Key, NodeId>,
     /// Rows that cannot be read at a node.
     pub unreadable: Vec<(NodeId, Key)>,
+    pub settles: Settles,
+    /// The walker's turn before and after, if the portion passes it on.
+    pub passed: Option<(Cut, Cut)>,
 }
 
 /// The row of a key at a node.
@@ -77,6 +86,14 @@ enum Standing {
 }
 
 impl Session {
+    /// Lets what a portion wants written be written only in its turn.
+    pub(in crate::sync) fn take_portions_turn(&self, portion: &mut Portion, opened: &Opened, batches: &mut Batches) {
+        let Some(weighed) = &mut portion.outcome else { return };
+        let nodes = participants(&self.tables[portion.table], opened);
+        let next = self.take_turn(portion.table, &nodes, weighed.settles, opened, batches);
+        weighed.passed = next.map(|next| (opened.turn(portion.table, portion.walker).clone(), next));
+    }
+
     /// Weighs a portion in the snapshots that are open, and says what every node has to do about it.
     pub(in crate::sync) async fn weigh_portion(
         &mut self,
@@ -206,6 +223,8 @@ impl Session {
         let (Some(spec), Some(node)) = (table.spec(portion.walker), member.node.as_deref_mut()) else {
             return Ok((Vec::new(), HashSet::new()));
         };
+        let now = opened.turn(table.index, portion.walker);
+        let ahead = ahead.filter(|ahead| !ahead.is_of_another_turn(table, portion.passed.as_ref(), now));
         if let Some(ahead) = ahead {
             let stale = ahead.stale(node, spec, table, portion.walker, opened, &self.names).await;
             if let Some(stale) = stale.map_err(Error::at(&member.name, doing()))? {
@@ -246,7 +265,7 @@ impl Weighing<'_> {
             }
             return;
         }
-        let Some(settlement) = self.settle(&rows, weighed) else { return };
+        let Some((settlement, settles)) = self.settle(&rows, weighed) else { return };
         let winner = settlement.winner;
         let Some((_, winner_row)) = rows.iter().find(|(node, _)| *node == winner) else { return };
         let winner_row = winner_row.clone();
@@ -271,11 +290,14 @@ impl Weighing<'_> {
                     counted.0 += 1;
                     // Whether a trigger changed the row is only asked about rows that may be replaced; somebody else's new
                     // row is noticed all the same where changes are recorded.
-                    let ask = form.spec.captured && !form.spec.user_triggers.is_empty();
+                    // What another engine has copied there is to be replaced as well where rows differ.
+                    let ask =
+                        form.spec.captured && (!form.spec.user_triggers.is_empty() || settles == Settles::Differing);
                     (if ask { WriteMode::Upsert } else { WriteMode::InsertOnly }, None)
                 }
             };
             any = true;
+            let (lost, lost_here) = if self.portion.last { (Vec::from_iter(lost), None) } else { (Vec::new(), lost) };
             let local = if form.lens.is_identity() { row } else { Arc::new(form.lens.to_local(&row)) };
             let effect = match form.spec.misfit(&local) {
                 Some((column, why)) => {
@@ -291,18 +313,21 @@ impl Weighing<'_> {
                 waiting: None,
                 touch: None,
                 otherwise: None,
-                lost: Vec::new(),
-                lost_here: lost,
+                lost,
+                lost_here,
                 lost_before: false,
             });
+        }
+        if any && settles == Settles::Differing {
+            weighed.settles = settles;
         }
         if any && winner != self.portion.walker {
             weighed.winners.insert(key, winner);
         }
     }
 
-    /// Who is right; `None` if there is nothing to do or nobody can tell.
-    fn settle(&self, rows: &[(NodeId, Arc<Row>)], weighed: &mut Weighed) -> Option<Settlement> {
+    /// Who is right, and whether that had to be decided; `None` if there is nothing to do or nobody can tell.
+    fn settle(&self, rows: &[(NodeId, Arc<Row>)], weighed: &mut Weighed) -> Option<(Settlement, Settles)> {
         let (first, first_row) = rows.iter().find(|(node, _)| self.table.is_source(*node))?;
         let missing = rows.len() < self.everybody.len();
         let sources = || rows.iter().filter(|(node, _)| self.table.is_source(*node));
@@ -313,11 +338,12 @@ impl Weighing<'_> {
             let total = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
             // Among rows that are alike, one that has all columns is the best to copy.
             let best = sources().find(|(node, _)| total(node)).map_or(*first, |(node, _)| *node);
-            return missing.then(|| Settlement { winner: best, reason: "the row was missing".to_owned() });
+            let settlement = Settlement { winner: best, reason: "the row was missing".to_owned() };
+            return missing.then_some((settlement, Settles::Missing));
         }
         let borrowed: Vec<(NodeId, &Row)> = sources().map(|(node, row)| (*node, &**row)).collect();
         let settled = self.portion.rule.as_ref().and_then(|rule| rule.decide(self.table, &borrowed, self.names));
         weighed.undecided += u64::from(settled.is_none());
-        settled
+        settled.map(|settlement| (settlement, Settles::Differing))
     }
 }

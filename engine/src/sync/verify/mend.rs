@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::super::examine;
 use super::super::latest::{Latest, latest};
 use super::super::opened::Opened;
 use super::super::session::{Carried, Session};
 use super::super::settle::{self, Rule, Settlement};
 use super::super::table::Table;
+use super::super::turns::Settles;
 use super::compare::{Difference, Standing};
 use super::report::{Counted, Left};
 use crate::error::{Error, Result};
@@ -43,6 +45,8 @@ pub struct Done {
     pub disputed: u64,
     pub carried: Vec<Carried>,
     pub left: Vec<(Mend, Left, NodeId, String)>,
+    /// Whether another engine was at work on the table, so that all of them are left and to be looked at anew.
+    pub overtaken: bool,
 }
 
 /// How a difference is mended; otherwise why nobody can tell.
@@ -181,6 +185,16 @@ impl Session {
             }
             batches.push(batch);
         }
+        if !compared {
+            let replaces = |mend: &Mend| {
+                let stood = |node: &NodeId| mend.read.iter().any(|(at, row)| at == node && row.is_some());
+                mend.write.iter().any(|(node, _)| stood(node))
+            };
+            let settles = if mends.iter().any(replaces) { Settles::Differing } else { Settles::Missing };
+            let nodes = examine::participants(&self.tables[table], opened);
+            self.take_turn(table, &nodes, settles, opened, &mut batches);
+        }
+        let mut overtaken = None;
         let applying = join_all(self.members.iter_mut().zip(&batches).map(async |(member, batch)| {
             let (batch, node) = (batch.as_ref()?, member.node.as_deref_mut()?);
             Some((member.id, apply::apply(node, batch).await))
@@ -190,12 +204,7 @@ impl Session {
         for (node, result) in applying.into_iter().flatten() {
             let member = &mut self.members[node.index()];
             match result {
-                Ok(applied) if applied.overtaken => {
-                    for &at in &places[node.index()] {
-                        let why = "another engine has brought changes there in the meantime; run it again".to_owned();
-                        left.insert(at, (Left::MovedOn, node, why));
-                    }
-                }
+                Ok(applied) if applied.overtaken => overtaken = Some(node),
                 Ok(applied) => {
                     let (written, deleted) = (applied.written, applied.deleted);
                     if written + deleted > 0 {
@@ -223,6 +232,13 @@ impl Session {
         if let Some(error) = failed {
             return Err(error);
         }
+        if let Some(node) = overtaken {
+            // Also what was written elsewhere may be out of date already.
+            for at in 0..mends.len() {
+                let why = "another engine was at work there in the meantime; run it again".to_owned();
+                left.insert(at, (Left::MovedOn, node, why));
+            }
+        }
         let mended = (mends.len() - left.len()) as u64;
         let disputed =
             mends.iter().enumerate().filter(|(at, mend)| mend.disputed && !left.contains_key(at)).count() as u64;
@@ -230,7 +246,7 @@ impl Session {
             left.remove(&at).map(|(because, node, why): (Left, NodeId, String)| (mend, because, node, why))
         };
         let left = mends.into_iter().enumerate().filter_map(told).collect();
-        Ok(Done { mended, disputed, carried, left })
+        Ok(Done { mended, disputed, carried, left, overtaken: overtaken.is_some() })
     }
 
     /// What a node at which a row stood, or none, has to do to have this row, or none; otherwise why it cannot have it.
