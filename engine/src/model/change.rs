@@ -141,6 +141,11 @@ pub struct Parked {
 }
 
 impl Parked {
+    /// Whether it stands for an outcome that was not found, and not for a version that was.
+    pub fn is_owed(&self) -> bool {
+        matches!(self.code, ParkedCode::Unreadable | ParkedCode::Conflict)
+    }
+
     /// Whether it is the same version, parked at the same time.
     pub fn is(&self, other: &Parked) -> bool {
         let of = |parked: &Parked| (parked.since, parked.stamp, parked.standing_time);

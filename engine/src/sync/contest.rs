@@ -168,7 +168,7 @@ impl Contest {
     /// Takes in what waits at a node: it is a version, and tells what the content that stands there has seen.
     pub fn wait(&mut self, node: NodeId, parked: &Parked) {
         self.remember(node, parked);
-        let is_owed = matches!(parked.code, ParkedCode::Unreadable | ParkedCode::Conflict);
+        let is_owed = parked.is_owed();
         let owed = is_owed.then(|| Box::new((parked.code, parked.message.clone())));
         let content = match &parked.row {
             _ if is_owed => Content::Unread,

@@ -1,5 +1,6 @@
 //! Giving up a row that waits: what stands at its node counts, and goes to the others.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,8 +10,11 @@ use super::session::Session;
 use super::status::{ParkedReport, key_document};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Dot, Lost, NodeId, Parked, time};
+use crate::model::{Dot, Key, Lost, NodeId, Parked, Row, Stamp, time};
 use crate::node::{self, Move, Node, Note};
+
+/// Who wrote a version, and its row, as far as it can be read.
+type Version = (Stamp, Option<Row>);
 
 /// A row that no longer waits.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +30,15 @@ impl Session {
     pub async fn drop_parked(&mut self, chosen: impl Fn(&ParkedReport) -> bool) -> Result<Vec<Dropped>> {
         self.prepare().await?;
         let opened = self.open().await?;
+        let mut at_stake: HashMap<(NodeId, usize, Key), Vec<Version>> = HashMap::new();
+        for (at, presence) in opened.nodes() {
+            let all = presence.parked.iter().flat_map(|table| table.values());
+            let owed = all.filter(|row| row.is_owed() && chosen(&self.parked_report(at, row)));
+            for row in owed.collect::<Vec<&Parked>>() {
+                let versions = self.at_stake(&opened, at, row).await?;
+                at_stake.insert((at, row.table, row.key.clone()), versions);
+            }
+        }
         self.close().await;
         fault::point("drop-chosen").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
         let mut dropped = Vec::new();
@@ -54,7 +67,8 @@ impl Session {
                 }
                 for row in &rows {
                     let Some(spec) = specs.iter().find(|spec| spec.index == row.table) else { continue };
-                    give_up(node, spec, &specs, row, at).await?;
+                    let at_stake = at_stake.get(&(at, row.table, row.key.clone()));
+                    give_up(node, spec, &specs, row, at, at_stake.map_or(&[], Vec::as_slice)).await?;
                 }
                 node.commit().await.map(|()| true)
             };
@@ -87,6 +101,7 @@ async fn give_up(
     specs: &[crate::model::TableSpec],
     row: &Parked,
     at: NodeId,
+    at_stake: &[Version],
 ) -> node::Result<()> {
     // First that the waiting version was seen, then the change that replaces it.
     let last: Option<Dot> = row.vector.dots().iter().copied().filter(|dot| dot.node != at).max_by_key(|dot| dot.number);
@@ -105,18 +120,22 @@ async fn give_up(
         node.touch(spec, &row.key, None).await?;
     }
     node.unpark(spec, &[&row.key]).await?;
-    let lost = Lost {
-        id: format!("dropped-{}", uuid::Uuid::new_v4().simple()),
+    let id = format!("dropped-{}", uuid::Uuid::new_v4().simple());
+    let told = at_stake.iter().any(|(stamp, _)| *stamp == row.stamp);
+    let waited = (!told).then(|| (row.stamp, row.row.clone()));
+    let lost = at_stake.iter().cloned().chain(waited).map(|(stamp, content)| Lost {
+        id: id.clone(),
         table: row.table,
         key: row.key.clone(),
         decided: time::now(),
         winner: at,
         winner_time: time::now(),
         winner_row: None,
-        loser: row.stamp.node,
-        loser_time: row.stamp.time,
-        loser_row: row.row.clone().map(Arc::new),
+        loser: stamp.node,
+        loser_time: stamp.time,
+        loser_row: content.map(Arc::new),
         reason: format!("dropped by hand; it waited because: {}", row.message),
-    };
-    node.record(specs, &[&lost], false).await
+    });
+    let lost: Vec<Lost> = lost.collect();
+    node.record(specs, &lost.iter().collect::<Vec<_>>(), false).await
 }

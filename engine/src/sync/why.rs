@@ -12,7 +12,7 @@ use super::status::{ConflictReport, key_document};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::merge::Version;
-use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, Type, Value, value_from_json};
+use crate::model::{Key, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, value_from_json};
 use crate::node::Sought;
 
 /// What is known of a row.
@@ -140,6 +140,28 @@ impl Session {
             )));
         }
         Ok(why)
+    }
+
+    /// The versions that an outcome was to be found of which waits at a node, except for what stands there: who wrote each, and
+    /// its row, as far as it can be read. Asked while snapshots are open.
+    pub(super) async fn at_stake(
+        &mut self,
+        opened: &Opened,
+        at: NodeId,
+        waits: &Parked,
+    ) -> Result<Vec<(Stamp, Option<Row>)>> {
+        let Some(table) = self.tables.get(waits.table).cloned() else { return Ok(Vec::new()) };
+        let (mut contest, rows) = self.contest_of(opened, &table, &waits.key).await?;
+        contest.close(&participants(&table, opened), &table, opened);
+        let others = contest.tops(&table, opened).into_iter().map(|top| &contest.versions[top].version);
+        let others = others.filter(|version| version.node != at).map(|version| {
+            let row = match &rows[version.node.index()] {
+                Some(Found::Row(row)) => Some(row.clone()),
+                _ => None,
+            };
+            (version.stamp, row)
+        });
+        Ok(others.collect())
     }
 
     /// All versions of a key that anybody tells of, and the rows that stand, by node.
