@@ -309,6 +309,7 @@ impl Node for Connection {
             nullable,
             generated: false,
             lacks: None,
+            alike: None,
         };
         Ok(Some(Catalogue {
             schema: None,

@@ -1,7 +1,7 @@
 //! What a load does to the service tables: how far it has come, and nodes that join or come back.
 
 use super::capture;
-use super::install::{BEGIN, LOCK};
+use super::install::{LOCK, begin};
 use super::schema::get;
 use super::wire::Args;
 use super::{HISTORY, Phase, Postgres, quote};
@@ -38,7 +38,7 @@ impl Postgres {
     }
 
     async fn begin_change(&mut self) -> Result<()> {
-        self.begin(Phase::Installing, BEGIN).await?;
+        self.begin(Phase::Installing, &begin()).await?;
         self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
         self.check_service().await.map(drop)
     }
