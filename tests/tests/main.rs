@@ -8,6 +8,7 @@ mod harness;
 mod interleave;
 mod journal;
 mod load;
+mod locked;
 mod model;
 mod plan;
 mod plugins;

@@ -1,5 +1,6 @@
 //! Values arrive as they were written, bit by bit, read by the database that they arrived in; what cannot does not.
 
+use concord::sync::Verify;
 use concord_tests::{As, Cluster, Kind, NAMES};
 
 const PAIR: &[Kind] = &[Kind::Postgres, Kind::Sqlite];
@@ -415,4 +416,31 @@ async fn whatever_the_database_sets() {
     cluster.run(1, "INSERT INTO items VALUES ('::1', ARRAY['a', NULL, 'NULL'])").await;
     cluster.settle().await;
     cluster.holds("SELECT id, list[2] IS NULL, list[3] FROM items", &["::1|t|NULL"]).await;
+}
+
+/// SQLite and MariaDB keep no sign of zero. That is told, counts as the same value, and travels back only with the row.
+#[tokio::test]
+async fn a_negative_zero() {
+    for (to, arrived) in [(Kind::Sqlite, "0.0"), (Kind::Postgres, "-0"), (Kind::Mariadb, "0")] {
+        let setup = |_| {
+            "CREATE TABLE t (id integer PRIMARY KEY, n integer, v double precision); INSERT INTO t VALUES (1, 0, 0)"
+                .to_owned()
+        };
+        let mut cluster = Cluster::new(&[Kind::Postgres, to], setup, "[tables.t]").await;
+        let fits = cluster.session().check().await.expect("a look").tables.remove(0).fits;
+        let tells = |why: &str| why.contains("-0.0 arrives as 0.0");
+        let told = fits.iter().any(|fit| fit.to == "b" && fit.why.as_deref().is_some_and(tells));
+        assert_eq!(told, to != Kind::Postgres, "{fits:?}");
+        cluster.run(0, "UPDATE t SET v = '-0'").await;
+        cluster.sync().await;
+        cluster.holds_at(0, "SELECT v FROM t", &["-0"]).await;
+        cluster.holds_at(1, "SELECT v FROM t", &[arrived]).await;
+        cluster.quiet().await;
+        let verified = Box::pin(cluster.session().verify(&Verify::default())).await.expect("a comparison");
+        assert_eq!(verified.exit_code(), 0, "{verified:?}");
+        cluster.run(1, "UPDATE t SET n = 1").await;
+        cluster.sync().await;
+        cluster.holds_at(0, "SELECT n, v FROM t", &[if arrived == "-0" { "1|-0" } else { "1|0" }]).await;
+        cluster.quiet().await;
+    }
 }

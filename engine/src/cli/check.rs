@@ -69,7 +69,11 @@ fn print(checked: &Checked) -> Result<()> {
 /// What becomes of values that do not arrive as they are.
 fn told(fit: &Fit) -> Option<String> {
     let Fit { from, to, fit, why, .. } = fit;
-    let becomes = if *fit == "lossy" { "lossy" } else { "rows wait with" };
+    let becomes = match *fit {
+        "exact" => "exact, but",
+        "lossy" => "lossy",
+        _ => "rows wait with",
+    };
     Some(format!("{from} to {to}: {becomes} {}", why.as_ref()?))
 }
 

@@ -174,8 +174,9 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
         json(&Retried { sync: &summary, parked: &left })?;
     } else {
         sync::print_carried(&summary)?;
-        print(&left, "no rows wait any more")?;
-        left_out(&summary.away, &summary.stopped);
+        sync::print_held(&summary)?;
+        print(&left, if summary.away.is_empty() { "no rows wait any more" } else { "no rows wait elsewhere" })?;
+        sync::not_carried(&summary);
     }
     Ok(summary.exit_code())
 }
@@ -185,7 +186,10 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
         let chosen = drop.choice.waiting(session).await?;
         if chosen.is_empty() {
             let away = session.away();
-            left_out(&away, &[]);
+            if code(&away) != DONE {
+                let lines = away.iter().map(|away| format!("node `{}`: {}", away.node, away.why));
+                return Err(Error::Unreachable(lines.collect()));
+            }
             return Err(Error::Usage("no row that waits was chosen\n    see: concord parked list".to_owned()));
         }
         if !drop.yes && !drop.output.json {

@@ -12,7 +12,7 @@ use crate::sync::{Away, Carried, PlanFile, Stopped, Summary, VerifiedTable};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Carry changes until nothing is left, then exit",
-    long_about = "Carry changes between all nodes until nothing is left, then exit. Tables with mode = \"compare\" are compared, and what differs is mended. Exits with 1 if rows wait for a person or differ and nothing decides, and with 3 if a node could not be reached; the other nodes are synced all the same.",
+    long_about = "Carry changes between all nodes until nothing is left, then exit. Tables with mode = \"compare\" are compared, and what differs is mended. Exits with 1 if rows wait for a person or differ and nothing decides, and with 3 if a node could not be reached or a user held what was to be written locked; everything else is synced all the same. What users write meanwhile is carried too, but not for ever: what was there when it began is.",
     after_long_help = "Example:\n  concord sync\n  concord sync --json\n  concord sync --plan tonight.plan"
 )]
 pub struct Sync {
@@ -78,18 +78,29 @@ fn print(summary: &Summary) -> Result<()> {
     if summary.waiting > 0 {
         say(&format!("{} for a person; see: concord parked list", counted(summary.waiting, "row waits", "rows wait")))?;
     }
-    if summary.held > 0 {
-        say(&format!(
-            "{} locked by a user; a later sync brings them up to date",
-            counted(summary.held, "row is", "rows are")
-        ))?;
-    }
+    print_held(summary)?;
     print_compared(&summary.compared)?;
+    not_carried(summary);
+    Ok(())
+}
+
+/// Who took no part, and what was not carried, on stderr.
+pub(super) fn not_carried(summary: &Summary) {
     left_out(&summary.away, &summary.stopped);
     if let Some(failed) = &summary.failed {
         note(&format!("not everything was carried: {failed}"));
     }
-    Ok(())
+}
+
+/// What users kept from being written.
+pub(super) fn print_held(summary: &Summary) -> Result<()> {
+    match summary.held {
+        0 => Ok(()),
+        held => say(&format!(
+            "{} locked by a user; a later sync brings them up to date",
+            counted(held, "row is", "rows are")
+        )),
+    }
 }
 
 /// What a person has to know of tables that were compared.

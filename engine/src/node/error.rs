@@ -46,6 +46,10 @@ pub enum Constraint {
     Other,
 }
 
+/// What is told of something that somebody else holds locked, after its name.
+pub const HELD: &str =
+    "locked by somebody else, who did not give it free in time; run the command again when that transaction has ended";
+
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into() }
@@ -55,6 +59,22 @@ impl Error {
     pub fn while_doing(mut self, doing: impl fmt::Display) -> Error {
         self.message = format!("{doing}: {}", self.message);
         self
+    }
+
+    /// The same error, told with what more there is to say: "`message`; `more`".
+    pub fn with(mut self, more: impl fmt::Display) -> Error {
+        self.message = format!("{}; {more}", self.message);
+        self
+    }
+
+    /// The same error, told with what is locked if it is about a lock.
+    pub fn held_at(self, what: impl fmt::Display) -> Error {
+        if self.kind == ErrorKind::Locked { self.while_doing(what) } else { self }
+    }
+
+    /// Whether it is a lock that did not come free in time, so that trying again later may help.
+    pub fn is_held(&self) -> bool {
+        matches!(self.kind, ErrorKind::Locked | ErrorKind::Retry)
     }
 
     /// Whether the node is away for the time being, so that the others go on without it.

@@ -25,7 +25,7 @@ use crate::model::{
     TableSpec, Unique, Vector,
 };
 
-pub use error::{Constraint, Error, ErrorKind};
+pub use error::{Constraint, Error, ErrorKind, HELD};
 pub use registry::{Target, connect, kinds};
 pub use scan::{Lot, Lots, Scanned, lots};
 
@@ -470,6 +470,9 @@ pub struct CatalogueColumn {
     pub generated: bool,
     /// Which values other databases have in such a column and this one has not, beyond what the domain says, such as "NaN".
     pub lacks: Option<String>,
+    /// What becomes here of values that other databases have in such a column, where it counts as the same, such as "-0.0 arrives
+    /// as 0.0".
+    pub alike: Option<&'static str>,
 }
 
 /// A right that is missing.

@@ -1,6 +1,17 @@
-//! Waiting for a server's answer: as long as it is at work, and no longer.
+//! How long is waited: for a server's answer as long as it is at work, and for locks not long.
 
+use std::task::Poll;
 use std::time::{Duration, Instant};
+
+/// How long to wait for what somebody holds locked: as long as is usual there or, in a build with fault points, at most as many
+/// milliseconds as `CONCORD_PATIENCE` says.
+pub fn for_locks(usual: Duration) -> Duration {
+    #[cfg(feature = "faults")]
+    if let Some(most) = std::env::var("CONCORD_PATIENCE").ok().and_then(|most| most.parse().ok()) {
+        return usual.min(Duration::from_millis(most));
+    }
+    usual
+}
 
 /// What is known of a session that says nothing.
 #[derive(Clone, Copy)]
@@ -29,6 +40,10 @@ pub async fn patiently<T, A: Future<Output = Word>>(
             Word::AtWork => untold = None,
             Word::Untold if untold.get_or_insert_with(Instant::now).elapsed() < belief => {}
             Word::Untold | Word::Gone => {
+                // It may have come while that was asked.
+                if let Poll::Ready(answer) = futures::poll!(&mut answer) {
+                    return answer;
+                }
                 let why = "there was no answer, and the server is no longer at work on one or cannot be reached";
                 return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)));
             }
@@ -61,6 +76,16 @@ mod tests {
             let lost = tokio::time::timeout(Duration::from_secs(60), patiently(never(), silence, belief, ask)).await;
             assert!(matches!(lost, Ok(Err(sqlx::Error::Io(_)))) && asked.get() >= at_least, "{}", asked.get());
         }
+        // Who answers just then has answered.
+        let late = Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(())
+        });
+        let ask = async || {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Word::Gone
+        };
+        assert!(patiently(late, silence, belief, ask).await.is_ok());
         let answered = std::future::ready(Ok(7));
         assert_eq!(patiently(answered, silence, belief, || std::future::ready(Word::Gone)).await.unwrap(), 7);
     }

@@ -49,6 +49,12 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part, or a comparison that did not come to its end, and why.
     pub failed: Option<String>,
+    /// Whether trying again may help with what failed, because it is a matter of somebody's locks.
+    #[serde(skip)]
+    pub(crate) held_up: bool,
+    /// Whether all that was there when the run of cycles began has been read.
+    #[serde(skip)]
+    pub(crate) reached: bool,
     /// Whether rows that waited were tried in vain.
     #[serde(skip)]
     pub(crate) in_vain: bool,
@@ -224,12 +230,16 @@ impl Session {
         }))
         .await;
         let mut all: Pages = tables.iter().map(|_| (0..self.members.len()).map(|_| None).collect()).collect();
+        cycle.reached = true;
         for (at, result) in reading.into_iter().enumerate() {
             let Some(result) = result else { continue };
             let pages = result.map_err(Error::at(&self.members[at].name, "reading the history"))?;
             for (table, page) in pages {
                 cycle.entries += page.entries.len() as u64;
                 cycle.more |= page.is_partial();
+                // Who is met later has his own beginning.
+                let goal = self.goal.entry((table, NodeId(at as u16))).or_insert_with(|| page.visible().clone());
+                cycle.reached &= page.reaches(goal);
                 all[table][at] = Some(page);
             }
         }
@@ -410,6 +420,7 @@ impl Session {
                 }
                 Err(error) if error.is_absence() => member.leave(&error),
                 Err(error) => {
+                    cycle.held_up |= error.is_held();
                     // What the others took is theirs, and this node is tried again. Every report says why.
                     info!(node = %member.name, %error, "Nothing was written there.");
                     // If the catalogue changed between reading and writing, the next cycle looks again and says what.

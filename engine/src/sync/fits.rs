@@ -15,7 +15,7 @@ pub struct Fit {
     pub to: String,
     /// `exact`: each arrives as it is. `waits`: rows with some values wait. `lossy`: values are rounded or cut, as the file allows.
     pub fit: &'static str,
-    /// Which values, or what becomes of them.
+    /// Which values, or what becomes of them; with `exact` what becomes of some where it counts as the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -48,6 +48,9 @@ impl Table {
                         (Some(grain), "") => ("lossy", Some(grain)),
                         (Some(grain), waiting) => ("lossy", Some(format!("{grain}; rows wait with {waiting}"))),
                     };
+                    let alike = target.alike.filter(|_| source.alike != target.alike);
+                    let both = why.iter().map(String::as_str).chain(alike).collect::<Vec<_>>().join("; ");
+                    let why = Some(both).filter(|why| !why.is_empty());
                     fits.push(Fit { column: column.name.clone(), from: name(from), to: name(to), fit, why });
                 }
             }

@@ -317,6 +317,7 @@ impl Node for Connection {
             nullable,
             generated: false,
             lacks: None,
+            alike: None,
         };
         Ok(Some(Catalogue {
             schema: None,

@@ -31,6 +31,16 @@ impl Page {
         self.reach != Reach::Whole
     }
 
+    /// Everything that the snapshot shows in which the page was read.
+    pub fn visible(&self) -> &Cut {
+        &self.whole
+    }
+
+    /// Whether nothing before this cut is left to read behind the page.
+    pub fn reaches(&self, goal: &Cut) -> bool {
+        !self.is_partial() || self.cut().includes(goal)
+    }
+
     /// Whether the snapshot that the page was read in shows everything before a position.
     pub fn shows(&self, position: &Cut) -> bool {
         self.whole.includes(position)

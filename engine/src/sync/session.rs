@@ -1,5 +1,6 @@
 //! A session with the nodes of a sync: what is known of them and of the tables, and what a run of cycles did.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::{NodeId, TableSpec};
+use crate::model::{Cut, NodeId, TableSpec};
 use crate::node::{self, Node, Target};
 
 /// The nodes of a sync, connected as far as they can be reached.
@@ -27,6 +28,9 @@ pub struct Session {
     pub(super) tables: Vec<Table>,
     /// Entries read at once; lower than the configured number while rows are so large that memory would run out.
     pub(super) page: usize,
+    /// What the histories showed when the run of cycles began, by table and node: as soon as that is carried the run may end,
+    /// however fast users write.
+    pub(super) goal: HashMap<(usize, NodeId), Cut>,
     /// When the tables were taken from the service tables.
     pub(super) adopted: Option<Instant>,
     /// Whether this session has looked for purged entries yet.
@@ -68,6 +72,9 @@ pub struct Summary {
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part to the end, or a comparison that did not come to its end, and why.
     pub failed: Option<String>,
+    /// Whether trying again may help with that, because it is a matter of somebody's locks.
+    #[serde(skip)]
+    pub(super) held_up: bool,
 }
 
 /// What arrived at a node.
@@ -93,6 +100,7 @@ impl Session {
             names,
             tables: Vec::new(),
             page: config.defaults.batch,
+            goal: HashMap::new(),
             adopted: None,
             purged: false,
             tidied: None,
@@ -115,7 +123,7 @@ impl Session {
         let compared = match self.mend_compared().await {
             Ok(compared) => compared,
             Err(error) => {
-                self.told_as_failed(error, &mut summary.failed).await?;
+                summary.held_up |= self.told_as_failed(error, &mut summary.failed).await?;
                 summary.away = self.away();
                 return Ok(summary);
             }
@@ -130,9 +138,10 @@ impl Session {
         Ok(summary)
     }
 
-    /// Notes why a comparison did not come to its end, where that concerns a node or the moment; gives other errors back. What
-    /// the histories told has been carried, and is to be told whatever became of the comparison.
-    pub(super) async fn told_as_failed(&mut self, error: Error, failed: &mut Option<String>) -> Result<()> {
+    /// Notes why a comparison did not come to its end, where that concerns a node or the moment, and tells whether it is a matter
+    /// of somebody's locks; gives other errors back. What the histories told has been carried, and is to be told whatever became
+    /// of the comparison.
+    pub(super) async fn told_as_failed(&mut self, error: Error, failed: &mut Option<String>) -> Result<bool> {
         self.close().await;
         let told = match &error {
             Error::Node { .. } | Error::Stopped(_) => true,
@@ -143,8 +152,9 @@ impl Session {
         if !told {
             return Err(error);
         }
+        let held_up = matches!(&error, Error::Node { source, .. } if source.is_held());
         add_failure(failed, error.to_string());
-        Ok(())
+        Ok(held_up)
     }
 
     /// Carries what the histories tell: runs cycles until nothing is left to carry. What users write while it runs is carried
@@ -152,6 +162,7 @@ impl Session {
     /// run. Rows that wait are tried once in a session, and again when something changes on which they may depend.
     pub async fn carry(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
+        self.goal.clear();
         let (mut whole_cycles, mut failures) = (0, 0);
         loop {
             let cycle = self.cycle().await?;
@@ -161,7 +172,7 @@ impl Session {
             if failures >= 3 {
                 break;
             }
-            whole_cycles += u64::from(!cycle.more && !cycle.overtaken);
+            whole_cycles += u64::from(cycle.reached && !cycle.overtaken);
             if cycle.is_quiet() {
                 break;
             }
@@ -210,6 +221,7 @@ impl Summary {
         self.away = cycle.away.clone();
         self.stopped = cycle.stopped.clone();
         self.failed = cycle.failed.clone();
+        self.held_up = cycle.held_up;
         add_carried(&mut self.nodes, &cycle.carried);
         if cycle.entries > 0 {
             info!(entries = cycle.entries, conflicts = cycle.conflicts, "A cycle is done.");
@@ -236,15 +248,17 @@ impl Summary {
             away: later.away,
             stopped: later.stopped,
             failed: later.failed,
+            held_up: later.held_up,
             ..std::mem::take(self)
         };
     }
 
-    /// The code with which the command ends: something waits for a person, a node was away, or all is done.
+    /// The code with which the command ends: a node was away or held up by somebody's locks, something waits for a person, or all
+    /// is done.
     pub fn exit_code(&self) -> u8 {
-        if self.away.iter().any(|away| away.unreachable) {
+        if self.away.iter().any(|away| away.unreachable) || self.held > 0 || self.held_up {
             crate::error::UNREACHABLE
-        } else if self.waiting + self.held > 0
+        } else if self.waiting > 0
             || !self.stopped.is_empty()
             || !self.away.is_empty()
             || self.failed.is_some()

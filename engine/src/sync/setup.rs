@@ -290,7 +290,7 @@ impl Session {
                 fault::point("install-node").await?;
                 node.install(&sync, &specs).await
             };
-            let done = installing.await.map_err(Error::at(&member.name, "installing"))?;
+            let done = installing.await.map_err(Error::at(&member.name, after("installing", &lines)))?;
             lines.push(NodeLines { node: member.name.clone(), done });
         }
         self.interleave(&checked.interleaved, &mut lines).await?;
@@ -398,9 +398,18 @@ impl Session {
                 fault::point("remove-node").await?;
                 work(name.clone(), node).await
             };
-            lines.push(working.await.map_err(Error::at(name, doing))?);
+            lines.push(working.await.map_err(Error::at(name, after(doing, &lines)))?);
         }
         Ok(lines)
+    }
+}
+
+/// What is being done at one node after it was done at others, which stays.
+fn after(doing: &str, done: &[NodeLines]) -> String {
+    let nodes = done.iter().filter(|lines| !lines.done.is_empty()).map(|lines| format!("`{}`", lines.node));
+    match nodes.collect::<Vec<_>>().join(", ") {
+        nodes if nodes.is_empty() => doing.to_owned(),
+        nodes => format!("{doing} (done at {nodes})"),
     }
 }
 

@@ -6,12 +6,13 @@ use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
     every: [
-        counts, counts_with_a_trigger, what_waits_is_asked_for_again, a_taken_value_is_told, every_version_that_lost_is_kept, where_unread_entries_were_purged_all_rows_count_as_changed,
+        counts, counts_with_a_trigger, what_waits_is_asked_for_again, a_taken_value_is_told, every_version_that_lost_is_kept,
+        where_unread_entries_were_purged_all_rows_count_as_changed, what_was_changed_since_it_was_read_is_not_written,
     ]
     standard: []
     sqlite: [counts_beside_an_ignoring_key]
-    postgres: [counts_with_a_deferrable_key]
-    mariadb: [counts_beside_a_hashed_unique]
+    postgres: [counts_with_a_deferrable_key, what_is_compared_is_what_is_mended]
+    mariadb: [counts_beside_a_hashed_unique, what_is_compared_is_what_is_mended]
 }
 
 async fn counts(kind: Kind) {
@@ -203,4 +204,59 @@ async fn every_version_that_lost_is_kept(kind: Kind) {
     let mut kept = node.journal(&specs, Sought::All, 0).await.expect("a journal");
     kept.sort_by_key(|lost| (lost.loser, lost.loser_time));
     assert_eq!(kept, all);
+}
+
+/// Between reading and writing nothing is locked. What is done to the table then counts, and what changes nothing about it does not.
+async fn what_was_changed_since_it_was_read_is_not_written(kind: Kind) {
+    let database = Database::new(kind).await;
+    let setup = "CREATE TABLE swapped (id integer PRIMARY KEY, name text); CREATE TABLE items (id integer PRIMARY KEY, name text)";
+    let (mut node, specs) = installed(&database, setup).await;
+    let mut owner = database.user_as(As::Sync).await;
+    let same = match kind {
+        Kind::Sqlite => "VACUUM; ANALYZE",
+        Kind::Postgres => {
+            "VACUUM FULL items; ANALYZE items; GRANT SELECT ON items TO PUBLIC; CREATE INDEX by_name ON items (name)"
+        }
+        Kind::Mariadb => "OPTIMIZE TABLE items; ANALYZE TABLE items; CREATE INDEX by_name ON items (name(9))",
+    };
+    for (change, expected) in
+        [(same, None), ("ALTER TABLE items RENAME TO former; ALTER TABLE swapped RENAME TO items", Some("items"))]
+    {
+        node.begin_read(&specs).await.expect("a snapshot");
+        node.end_read().await.expect("it ends");
+        for statement in change.split("; ") {
+            owner.execute(statement).await;
+        }
+        let begun = node.begin_apply(&specs).await;
+        match expected {
+            None => begun.unwrap_or_else(|error| panic!("{change}: {error}")),
+            Some(word) => {
+                let error = begun.expect_err(change);
+                assert!(error.kind == ErrorKind::Drift && error.to_string().contains(word), "{change}: {error}");
+            }
+        }
+        node.rollback().await.expect("it ends");
+    }
+}
+
+/// The same where no history is kept. As long as it is written nobody changes it either.
+async fn what_is_compared_is_what_is_mended(kind: Kind) {
+    let database = Database::new(kind).await;
+    let mut owner = database.user_as(As::Sync).await;
+    owner.execute("CREATE TABLE items (id integer PRIMARY KEY, amount decimal(9, 2))").await;
+    let mut node = database.node().await;
+    let specs = vec![TableSpec { captured: false, ..spec(&mut *node, "items", 0).await }];
+    node.begin_scan(&specs).await.expect("a snapshot");
+    node.end_read().await.expect("it ends");
+    node.begin_mend(&specs).await.expect("nothing was changed");
+    let (wait, change) = match kind {
+        Kind::Mariadb => ("SET SESSION lock_wait_timeout = 0", "ALTER TABLE items MODIFY amount decimal(9, 0)"),
+        _ => ("SET lock_timeout = '10ms'", "ALTER TABLE items ALTER COLUMN amount TYPE decimal(9, 0)"),
+    };
+    owner.execute(wait).await;
+    owner.try_execute(change).await.expect_err("somebody is about to write to it");
+    node.rollback().await.expect("it ends");
+    owner.execute(change).await;
+    let error = node.begin_mend(&specs).await.expect_err("it would be rounded");
+    assert!(error.kind == ErrorKind::Drift && error.to_string().contains("items"), "{error}");
 }

@@ -8,11 +8,14 @@ use super::capture::{APPLYING, NOTHING, token};
 use super::schema::one;
 use super::service::{LARGE, marks, parse};
 use super::wire::{Args, Wire, int, number, text};
-use super::{MySql, Phase, quote, sql};
+use super::{MySql, Phase, connect, identity, quote, sql};
 use crate::model::{Column, Cut, Domain, Key, OnGone, Row, TableSpec, Value};
 use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Result, WriteMode};
 
-const BEGIN: &str = "SET SESSION innodb_lock_wait_timeout = 3, lock_wait_timeout = 3; START TRANSACTION READ WRITE";
+/// A former transaction may have waited less.
+fn begin(tables: &[TableSpec]) -> String {
+    format!("SET SESSION {}; START TRANSACTION READ WRITE{}", connect::waits(), identity::hold(tables))
+}
 
 /// Rows in one statement.
 const ROWS: usize = 1_000;
@@ -24,13 +27,14 @@ const PURGED: &str = "SELECT p.cut FROM concord_purged AS p WHERE p.name = ?";
 const FAIL: &str = "(SELECT 1 UNION ALL SELECT 2)";
 
 impl MySql {
-    pub(super) async fn open_apply(&mut self) -> Result<()> {
-        self.begin(Phase::Applying, BEGIN).await?;
+    pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin(Phase::Applying, &begin(tables)).await?;
         let names = self.names.clone();
         self.read_names().await?;
         if !names.is_empty() && names != self.names {
             return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
         }
+        self.refuse_others(tables, true).await?;
         // As a former transaction may have left it.
         if self.announced == NOTHING {
             self.tell_triggers(String::new()).await?;
@@ -40,9 +44,10 @@ impl MySql {
 
     /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for a
     /// user's; a list of no table tells triggers of users that it is not.
-    pub(super) async fn open_mend(&mut self) -> Result<()> {
-        self.begin(Phase::Applying, BEGIN).await?;
+    pub(super) async fn open_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.begin(Phase::Applying, &begin(tables)).await?;
         self.as_user = true;
+        self.refuse_others(tables, false).await?;
         self.tell_triggers(NOTHING.to_owned()).await
     }
 

@@ -1,5 +1,7 @@
 //! From a URL to a session whose settings are known, and what is asked over it.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::task::Poll;
@@ -11,11 +13,14 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::failure;
 use super::wire::{Args, number, text};
-use crate::node::patience::{Word, patiently};
+use crate::node::patience::{Word, for_locks, patiently};
 use crate::node::{Error, ErrorKind, Result};
 
 /// How long to wait for a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a statement waits for what somebody holds locked.
+const LOCKS: Duration = Duration::from_secs(3);
 
 /// After how long a silence it is asked whether a session is still at work.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -26,16 +31,26 @@ const BELIEF: Duration = Duration::from_secs(60);
 /// Statements with more parameters than this are seldom alike, and are prepared for one use.
 const LASTING: usize = 64;
 
+/// How many statements stay prepared. Positions stand in the texts of some, so new ones never end. Who gives up one at a time waits
+/// each time for the server to acknowledge that, about 40 ms over TCP, so all are given up at once.
+const PREPARED: usize = 250;
+
 /// What the URL may say after the question mark.
 const PARAMETERS: &[&str] =
     &["sslmode", "ssl-mode", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "socket"];
+
+/// The settings for that. MySQL counts whole seconds, from one on.
+pub fn waits() -> String {
+    let seconds = for_locks(LOCKS).as_secs().max(1);
+    format!("innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}")
+}
 
 /// Under which no value is rounded, cut or made up. Key 0 is a key like any other.
 pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";
 
 /// Everything that a value or a plan may depend on. Nothing waits long for what somebody holds locked.
 const SETTINGS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin; \
-    SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 3, lock_wait_timeout = 3, foreign_key_checks = 1, unique_checks = 1, autocommit = 1, \
+    SET SESSION time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, autocommit = 1, \
     sql_safe_updates = 0, sql_select_limit = 18446744073709551615, net_write_timeout = 600, net_read_timeout = 600; \
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION TRANSACTION READ WRITE";
 
@@ -73,6 +88,8 @@ pub struct Line {
     place: Place,
     id: i64,
     pub facts: Facts,
+    /// The statements that are prepared, by the hashes of their texts.
+    prepared: HashSet<u64>,
     /// Whatever transaction there was is gone, and nothing may be sent any more.
     pub broken: bool,
 }
@@ -103,7 +120,7 @@ impl Place {
         let mut options = MySqlConnectOptions::from_str(url)
             .map_err(|error| failure::error(error, false))?
             .disable_statement_logging()
-            .statement_cache_capacity(500)
+            .statement_cache_capacity(2 * PREPARED)
             .pipes_as_concat(false)
             .no_engine_substitution(false)
             .timezone(None)
@@ -147,7 +164,7 @@ impl Place {
 
     async fn open(&self) -> sqlx::Result<Line> {
         let mut connection = MySqlConnection::connect_with(&self.options).await?;
-        let settings = format!("{SETTINGS}; SET SESSION sql_mode = '{MODE}'");
+        let settings = format!("{SETTINGS}; SET SESSION sql_mode = '{MODE}', {}", waits());
         sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
         let row = sqlx::query(
             "SELECT VERSION(), CURRENT_USER(), USER(), COALESCE(DATABASE(), ''), CONNECTION_ID(), \
@@ -172,7 +189,7 @@ impl Place {
             sqlx::raw_sql(GIVE_UP).execute(&mut connection).await?;
         }
         let id = number(&row, 4).unwrap_or(0);
-        Ok(Line { connection, place: self.clone(), id, facts, broken: false })
+        Ok(Line { connection, place: self.clone(), id, facts, prepared: HashSet::new(), broken: false })
     }
 
     /// Whether the session of this number is at work.
@@ -242,6 +259,9 @@ impl Line {
     ) -> Result<()> {
         self.check(&args)?;
         let lasting = args.count() <= LASTING;
+        if lasting {
+            self.prepare(statement).await?;
+        }
         let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?).persistent(lasting);
         let mut rows = query.fetch(&mut self.connection);
         let failed = loop {
@@ -259,6 +279,9 @@ impl Line {
     pub async fn execute(&mut self, statement: &str, args: Args) -> Result<u64> {
         self.check(&args)?;
         let lasting = args.count() <= LASTING;
+        if lasting {
+            self.prepare(statement).await?;
+        }
         let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?).persistent(lasting);
         let result = wait(&self.place, self.id, query.execute(&mut self.connection)).await;
         result.map(|done| done.rows_affected()).map_err(|error| self.note(error))
@@ -269,6 +292,20 @@ impl Line {
         let running = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut self.connection);
         let result = wait(&self.place, self.id, running).await;
         result.map(drop).map_err(|error| self.note(error))
+    }
+
+    /// Makes room for one more prepared statement.
+    async fn prepare(&mut self, statement: &str) -> Result<()> {
+        let mut hasher = DefaultHasher::new();
+        statement.hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.prepared.len() >= PREPARED && !self.prepared.contains(&hash) {
+            self.prepared.clear();
+            let clearing = wait(&self.place, self.id, self.connection.clear_cached_statements()).await;
+            clearing.map_err(|error| self.note(error))?;
+        }
+        self.prepared.insert(hash);
+        Ok(())
     }
 
     /// A message that is too large would end the session.

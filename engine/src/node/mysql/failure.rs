@@ -2,7 +2,7 @@
 
 use sqlx::mysql::MySqlDatabaseError;
 
-use crate::node::{Constraint, Error, ErrorKind};
+use crate::node::{Constraint, Error, ErrorKind, HELD};
 
 /// A subquery gives two rows where one is wanted: how a statement of Concord's gives up, see `apply.rs`.
 pub const GUARD: u16 = 1242;
@@ -49,6 +49,7 @@ fn database(number: u16, message: &str, whole: bool) -> Error {
             Some((_, key)) => format!("another row has the same value of the unique index {key}"),
             None => "another row has the same value of a unique index".to_owned(),
         },
+        1205 | 3572 => HELD.to_owned(),
         1419 => "the server writes a binary log and lets nobody create triggers who is no administrator; as an administrator \
                  run SET GLOBAL log_bin_trust_function_creators = 1 (and put it into the server's settings), and then \
                  `concord install` once more"

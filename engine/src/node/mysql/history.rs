@@ -65,6 +65,8 @@ impl MySql {
         for _ in 0..ATTEMPTS {
             self.begin(Phase::Reading, SNAPSHOT).await?;
             let service = self.check_service().await?;
+            // Before the fingerprints: what is put in a table's place later is another than what is noted here.
+            self.note_identities(tables).await?;
             let now = self.fingerprints(tables).await?;
             let mut drifted = self.compare(tables, &now);
             let is_whole = |spec: &&TableSpec| {
@@ -115,7 +117,7 @@ impl MySql {
         for table in tables {
             self.main()?.fetch(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)), Args::new()).await?;
         }
-        Ok(())
+        self.note_identities(tables).await
     }
 
     /// The database's clock, µs UTC.
@@ -126,7 +128,7 @@ impl MySql {
     }
 
     /// How tables differ from what the last install left, by table index.
-    fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
+    pub(super) fn compare(&self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
         let mut drifted = Vec::new();
         for (table, now) in tables.iter().zip(now) {
             match self.fingerprints.get(&table.name) {

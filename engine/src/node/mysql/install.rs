@@ -4,6 +4,7 @@
 //! only when all of it is there, and an install that was broken off goes on where it was.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::capture::{self, Trigger};
 use super::drift::Fingerprint;
@@ -13,7 +14,11 @@ use super::wire::{Args, number, string};
 use super::{MySql, Phase, cascades, quote, sql};
 use crate::fault;
 use crate::model::TableSpec;
+use crate::node::patience::for_locks;
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+
+/// How long to wait for somebody who holds a table, or installs as well.
+const LOCKS: Duration = Duration::from_secs(10);
 
 /// What else may follow the columns of a table of Concord's.
 const KIND: &str = "ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
@@ -32,12 +37,14 @@ impl MySql {
         self.open().await?;
         self.phase = Phase::Installing;
         let lock = format!("concord {}", quote::digest(&self.main()?.facts.database));
-        let rows = self.main()?.fetch("SELECT CAST(GET_LOCK(?, 10) AS SIGNED)", one(&lock)).await?;
+        let seconds = for_locks(LOCKS).as_secs().max(1);
+        let get = format!("SELECT CAST(GET_LOCK(?, {seconds}) AS SIGNED)");
+        let rows = self.main()?.fetch(&get, one(&lock)).await?;
         if rows.first().and_then(|row| number(row, 0)) != Some(1) {
             let message = "another Concord is installing here; try again when it is done";
             return Err(Error::new(ErrorKind::Locked, message));
         }
-        self.main()?.run("SET SESSION lock_wait_timeout = 10").await
+        self.main()?.run(&format!("SET SESSION lock_wait_timeout = {seconds}")).await
     }
 
     pub(super) async fn install_all(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
@@ -206,7 +213,7 @@ impl MySql {
             if same.is_some_and(|there| is_as_wanted(there, trigger, &account)) {
                 continue;
             }
-            self.create_trigger(trigger, same.is_some()).await?;
+            self.create_trigger(trigger, same.copied()).await?;
             created = true;
         }
         for gone in own.iter().filter(|there| kept && wanted.iter().all(|trigger| trigger.name != there.name)) {
@@ -246,7 +253,7 @@ impl MySql {
             if same.is_some_and(|there| is_as_wanted(there, trigger, &account)) {
                 continue;
             }
-            self.create_trigger(trigger, same.is_some())
+            self.create_trigger(trigger, same.copied())
                 .await
                 .map_err(|error| error.while_doing(format!("creating triggers on {}", trigger.table)))?;
             done.push(format!("{}: created a trigger that records what its references change", trigger.table));
@@ -255,9 +262,14 @@ impl MySql {
     }
 
     /// Where the database cannot replace a trigger at a stroke, nobody writes to the table meanwhile.
-    async fn create_trigger(&mut self, trigger: &Trigger, exists: bool) -> Result<()> {
+    async fn create_trigger(&mut self, trigger: &Trigger, there: Option<&TriggerFacts>) -> Result<()> {
         let maria = self.main()?.facts.maria;
-        let alone = exists && !maria;
+        let moved = there.is_some_and(|there| there.table != trigger.table);
+        if moved {
+            // It went with its table, which another has taken the place of, and is none of that one's.
+            self.drop_trigger(&trigger.name).await?;
+        }
+        let alone = there.is_some() && !moved && !maria;
         if alone {
             self.main()?.run(&format!("LOCK TABLES {} WRITE", quote::ident(&trigger.table))).await?;
             self.drop_trigger(&trigger.name).await?;
@@ -344,7 +356,8 @@ impl MySql {
             return Ok(false);
         }
         for trigger in self.read_triggers().await?.iter().filter(|trigger| trigger.is_ours()) {
-            self.drop_trigger(&trigger.name).await?;
+            let doing = || format!("removing triggers from {}", trigger.table);
+            self.drop_trigger(&trigger.name).await.map_err(|error| error.while_doing(doing()))?;
         }
         if self.has_table("concord_installed").await? {
             for name in self.read_installed().await?.keys() {
@@ -393,7 +406,8 @@ impl MySql {
         let histories = self.histories().await?;
         self.main()?.run("START TRANSACTION").await?;
         for history in &histories {
-            self.main()?.run(&format!("DELETE FROM {}", quote::ident(history))).await?;
+            let emptied = self.main()?.run(&format!("DELETE FROM {}", quote::ident(history))).await;
+            emptied.map_err(|error| error.held_at(history))?;
         }
         for table in ["position", "purged", "witness", "parked", "sample"] {
             self.main()?.run(&format!("DELETE FROM concord_{table}")).await?;

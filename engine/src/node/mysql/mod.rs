@@ -11,6 +11,7 @@ mod connect;
 mod drift;
 mod failure;
 mod history;
+mod identity;
 mod install;
 mod loading;
 mod notes;
@@ -61,6 +62,8 @@ struct MySql {
     depth: usize,
     /// How each table was left by the last install, by its shared name, as the service tables say.
     fingerprints: HashMap<String, String>,
+    /// What each table was when it was read last, by table index, see `identity.rs`.
+    identities: HashMap<usize, String>,
     /// The sync's nodes as the service tables name them.
     names: Vec<String>,
     /// Whether all service tables are there that this Concord knows.
@@ -95,6 +98,7 @@ impl MySql {
             phase: Phase::Idle,
             depth: 0,
             fingerprints: HashMap::new(),
+            identities: HashMap::new(),
             names: Vec::new(),
             complete: false,
             stamp: 0,
@@ -167,6 +171,20 @@ impl MySql {
     }
 }
 
+/// The names of tables of which one is locked; nobody tells which.
+fn all(tables: &[TableSpec]) -> String {
+    let names: Vec<String> = tables.iter().take(3).map(TableSpec::full_name).collect();
+    names.join(", ") + if tables.len() > names.len() { ", …" } else { "" }
+}
+
+/// Statements that create something commit.
+fn by_halves(error: Error) -> Error {
+    match error.is_held() {
+        true => error.with("what was done until then stays, and the command goes on from there"),
+        false => error,
+    }
+}
+
 #[async_trait]
 impl Node for MySql {
     async fn probe(&mut self) -> Result<Probe> {
@@ -212,13 +230,13 @@ impl Node for MySql {
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let done = self.install_all(sync, tables).await;
         self.close().await;
-        done
+        done.map_err(by_halves)
     }
 
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;
-        done
+        done.map_err(by_halves)
     }
 
     async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
@@ -274,11 +292,11 @@ impl Node for MySql {
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
-        self.open_snapshot(tables).await
+        self.open_snapshot(tables).await.map_err(|error| error.held_at(all(tables)))
     }
 
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.open_scan(tables).await
+        self.open_scan(tables).await.map_err(|error| error.held_at(all(tables)))
     }
 
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
@@ -306,19 +324,19 @@ impl Node for MySql {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        self.read_rows(table, keys, "").await
+        self.read_rows(table, keys, "").await.map_err(|error| error.held_at(table.full_name()))
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
-        self.scan_table(table, lots).await
+        self.scan_table(table, lots).await.map_err(|error| error.held_at(table.full_name()))
     }
 
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
-        self.walk_rows(table, after, limit).await
+        self.walk_rows(table, after, limit).await.map_err(|error| error.held_at(table.full_name()))
     }
 
     async fn count(&mut self, table: &TableSpec) -> Result<u64> {
-        self.count_rows(table).await
+        self.count_rows(table).await.map_err(|error| error.held_at(table.full_name()))
     }
 
     async fn end_read(&mut self) -> Result<()> {
@@ -326,12 +344,12 @@ impl Node for MySql {
         Ok(())
     }
 
-    async fn begin_apply(&mut self, _tables: &[TableSpec]) -> Result<()> {
-        self.open_apply().await
+    async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_apply(tables).await.map_err(|error| error.held_at(all(tables)))
     }
 
-    async fn begin_mend(&mut self, _tables: &[TableSpec]) -> Result<()> {
-        self.open_mend().await
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open_mend(tables).await.map_err(|error| error.held_at(all(tables)))
     }
 
     async fn rows_now(
@@ -425,7 +443,7 @@ impl Node for MySql {
             None => self.delete_rows(&[(table, &[key])]).await,
         };
         self.as_user = false;
-        written.map(drop)
+        written.map(drop).map_err(|error| error.held_at(table.full_name()))
     }
 
     async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {

@@ -77,7 +77,8 @@ pub fn one(text: &str) -> Args {
 
 impl MySql {
     pub(super) async fn read_columns(&mut self, table: &str) -> Result<Vec<ColumnFacts>> {
-        let documents = match self.main()?.facts.maria {
+        let maria = self.main()?.facts.maria;
+        let documents = match maria {
             false => Vec::new(),
             true => {
                 let checks = "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
@@ -99,12 +100,15 @@ impl MySql {
                 scale: size(5),
                 digits: size(6).and_then(|digits| u8::try_from(digits).ok()),
             };
+            let is_float = maria && matches!(native.domain(), Domain::Float { .. });
             let generated = text(&row, 11).is_some_and(|expression| !expression.is_empty());
             columns.push(ColumnFacts {
                 column: CatalogueColumn {
                     name,
                     domain: native.domain(),
                     lacks: native.lacks(),
+                    // MariaDB stores what is written so as a zero without a sign.
+                    alike: is_float.then_some("-0.0 arrives as 0.0"),
                     native: native.full,
                     nullable: string(&row, 7)? == "YES",
                     generated,

@@ -2,7 +2,7 @@
 
 use super::schema::{get, schema_of};
 use super::wire::{Args, Wire};
-use super::{Phase, Postgres, capture, quote, sql};
+use super::{Phase, Postgres, capture, identity, quote, sql};
 use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
 use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
 
@@ -22,6 +22,8 @@ pub const HURRY: &str = "SET LOCAL lock_timeout = '50ms'";
 pub struct Target {
     /// The table's oid, by which its triggers know Concord's writes.
     oid: i64,
+    /// See `identity.rs`.
+    pub identity: Option<String>,
     /// Whether `ON CONFLICT` can use the key; it cannot use one that may be checked late.
     arbiter: bool,
 }
@@ -35,7 +37,7 @@ impl Target {
 
 impl Postgres {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.begin(Phase::Applying, BEGIN).await?;
+        self.begin(Phase::Applying, &format!("{BEGIN}; {}", identity::hold(tables))).await?;
         self.know_equalities(tables).await?;
         let names = self.names.clone();
         self.read_names().await?;
@@ -44,18 +46,20 @@ impl Postgres {
         }
         // A table that was rebuilt is another one to its triggers.
         self.targets.clear();
-        self.find_targets(tables.iter()).await
+        self.find_targets(tables.iter()).await?;
+        self.refuse_others(tables, true).await
     }
 
     /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for
     /// a user's; a list of no table tells triggers of users that it is not.
     pub(super) async fn open_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
-        let begin = format!("{BEGIN}; SET LOCAL concord.applying = ','");
+        let begin = format!("{BEGIN}; SET LOCAL concord.applying = ','; {}", identity::hold(tables));
         self.begin(Phase::Applying, &begin).await?;
         self.as_user = true;
         self.know_equalities(tables).await?;
         self.targets.clear();
-        self.find_targets(tables.iter()).await
+        self.find_targets(tables.iter()).await?;
+        self.refuse_others(tables, false).await
     }
 
     /// Learns what tables take that nobody has asked about in this transaction.
@@ -65,20 +69,20 @@ impl Postgres {
         if wanted.is_empty() {
             return Ok(());
         }
-        let mut args = Args::new();
+        let mut args = identity::args(wanted.iter().copied());
         args.add(wanted.iter().map(|spec| sql::table(spec)).collect::<Vec<_>>());
         // Indexes that `ON CONFLICT` can use, by the columns that they are over.
-        let rows = self
-            .fetch(
-                "SELECT t.place, pg_catalog.to_regclass(t.name)::pg_catalog.oid::pg_catalog.int8, \
-                     ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid \
-                         AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])) \
-                 FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, place) \
-                 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(t.name) AND i.indisunique \
-                     AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL",
-                args,
-            )
-            .await?;
+        let statement = format!(
+            "SELECT t.place, pg_catalog.to_regclass(t.quoted)::pg_catalog.oid::pg_catalog.int8, \
+                 ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid \
+                     AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])), {} \
+             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[]) WITH ORDINALITY \
+                 AS t (schema, name, quoted, place) \
+             LEFT JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(t.quoted) AND i.indisunique \
+                 AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL",
+            identity::identity("t.schema", "t.name")
+        );
+        let rows = self.fetch(statement, args).await?;
         for row in rows {
             let place: i64 = get(&row, 0)?;
             let spec = wanted[place as usize - 1];
@@ -88,7 +92,8 @@ impl Postgres {
             let columns: Vec<String> = get(&row, 2)?;
             let is_key =
                 columns.len() == spec.key.len() && spec.key_columns().all(|column| columns.contains(&column.name));
-            let target = self.targets.entry(name(spec)).or_insert(Target { oid, arbiter: false });
+            let identity = get(&row, 3)?;
+            let target = self.targets.entry(name(spec)).or_insert(Target { oid, identity, arbiter: false });
             target.arbiter |= is_key;
         }
         Ok(())

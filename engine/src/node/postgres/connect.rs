@@ -6,14 +6,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::failure;
-use crate::node::patience::{Word, patiently};
+use crate::node::patience::{Word, for_locks, patiently};
 use crate::node::{Error, ErrorKind, Result};
 
 /// How long to wait for a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a statement waits for what somebody holds locked.
+const LOCKS: Duration = Duration::from_secs(3);
 
 /// After how long a silence it is asked whether a session is still at work.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -51,7 +54,7 @@ const PARAMETERS: &[&str] = &[
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; \
     SET xmloption = 'content'; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET array_nulls = on; \
-    SET statement_timeout = 0; SET lock_timeout = '3s'; SET default_transaction_isolation = 'read committed'; \
+    SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'; \
     SET default_transaction_deferrable = off; SET jit = off; SET client_min_messages = error; \
     SET max_parallel_workers_per_gather = 0; \
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
@@ -125,7 +128,8 @@ impl Place {
             .persistent(false)
             .fetch_one(&mut connection)
             .await?;
-            sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
+            let settings = format!("{SETTINGS}; SET lock_timeout = {}", for_locks(LOCKS).as_millis());
+            sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
             Ok(Opening { path: row.try_get(0)?, pid: row.try_get(1)?, role: row.try_get(2)?, connection })
         };
         match tokio::time::timeout(PATIENCE, session).await {

@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgDatabaseError;
 
-use crate::node::{Constraint, Error, ErrorKind};
+use crate::node::{Constraint, Error, ErrorKind, HELD};
 
 /// The error without anything that could hold a value: PostgreSQL puts those into the detail and the context.
 pub fn error(error: sqlx::Error) -> Error {
@@ -41,7 +41,11 @@ fn database(error: &PgDatabaseError) -> Error {
         kind(code, error.message())
     };
     // Exceptions of users' triggers may say anything, and 22xxx quote the value.
-    let message = if kind == ErrorKind::Value { scrubbed(error.message()) } else { error.message().to_owned() };
+    let message = match kind {
+        ErrorKind::Value => scrubbed(error.message()),
+        ErrorKind::Locked => HELD.to_owned(),
+        _ => error.message().to_owned(),
+    };
     let place = match (error.constraint(), error.table(), error.column()) {
         (Some(constraint), Some(table), _) => format!(" (constraint {constraint} of {table})"),
         (None, Some(table), Some(column)) => format!(" (column {column} of {table})"),

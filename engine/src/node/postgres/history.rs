@@ -12,7 +12,7 @@ use sqlx::postgres::PgRow;
 use super::drift::Fingerprint;
 use super::schema::{get, schema_of};
 use super::wire::{Args, Wire, read_mark};
-use super::{HISTORY, Phase, Postgres, quote, sql, witness};
+use super::{HISTORY, Phase, Postgres, identity, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
 use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Result};
 
@@ -38,16 +38,16 @@ impl Postgres {
         let service = self.check_service().await?;
         let now = self.fingerprints(tables).await?;
         let drifted = self.compare(tables, &now);
-        let rows = self
-            .fetch(
-                "SELECT (EXTRACT (EPOCH FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, \
-                    pg_catalog.pg_snapshot_xmax(s)::pg_catalog.text::pg_catalog.int8, \
-                    ARRAY (SELECT x::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_snapshot_xip(s) AS x) \
-                 FROM pg_catalog.pg_current_snapshot() AS s",
-                Args::new(),
-            )
-            .await?;
+        let state = format!(
+            "SELECT (EXTRACT (EPOCH FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, \
+                pg_catalog.pg_snapshot_xmax(s)::pg_catalog.text::pg_catalog.int8, \
+                ARRAY (SELECT x::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_snapshot_xip(s) AS x), {} \
+             FROM pg_catalog.pg_current_snapshot() AS s",
+            identity::identities()
+        );
+        let rows = self.fetch(state, identity::args(tables.iter())).await?;
         let clock = get(&rows[0], 0)?;
+        self.note_identities(tables, get(&rows[0], 3)?);
         let next: i64 = get(&rows[0], 1)?;
         self.whole = Cut::new(next, get(&rows[0], 2)?);
         let witness::Remembered { positions, purged, kept } = self.read_positions(tables).await?;
@@ -66,7 +66,7 @@ impl Postgres {
         }
         self.know_equalities(tables).await?;
         // The first query takes the snapshot.
-        self.run("SELECT 1").await
+        self.read_identities(tables).await
     }
 
     /// Makes sure that the open snapshot shows a table as it is, and that it does until the snapshot is closed.
@@ -108,7 +108,7 @@ impl Postgres {
     }
 
     /// How tables differ from what the last install left, by table index.
-    fn compare(&mut self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
+    pub(super) fn compare(&mut self, tables: &[TableSpec], now: &[Fingerprint]) -> Vec<(usize, Drift)> {
         let mut drifted = Vec::new();
         self.widened.clear();
         for (table, now) in tables.iter().zip(now) {

@@ -1,6 +1,7 @@
 //! Creating, repairing and removing service tables, histories and triggers, each in one transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use sqlx::Row;
 
@@ -11,14 +12,22 @@ use super::wire::Args;
 use super::{HISTORY, Phase, Postgres, SERVICE, quote, sql};
 use crate::fault;
 use crate::model::TableSpec;
+use crate::node::patience::for_locks;
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
 
 /// What may not run at the same time takes this lock: the first bytes of "concord".
 pub(super) const LOCK: i64 = 0x0063_6f6e_636f_7264;
 
 /// Users wait behind whoever waits for a table lock, so nobody waits long.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
-                     SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = 'warning'";
+const LOCKS: Duration = Duration::from_secs(10);
+
+pub(super) fn begin() -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {}; SET LOCAL synchronous_commit = on; \
+         SET LOCAL client_min_messages = 'warning'",
+        for_locks(LOCKS).as_millis()
+    )
+}
 
 const SERVICE_TABLES: &[(&str, &str)] = &[
     (
@@ -66,7 +75,7 @@ struct Installed {
 impl Postgres {
     pub(super) async fn install_all(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         refuse_collisions(tables)?;
-        self.begin(Phase::Installing, BEGIN).await?;
+        self.begin(Phase::Installing, &begin()).await?;
         self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
         self.targets.clear();
         let mut done = Vec::new();
@@ -460,7 +469,7 @@ impl Postgres {
     }
 
     pub(super) async fn uninstall_all(&mut self) -> Result<bool> {
-        self.begin(Phase::Installing, BEGIN).await?;
+        self.begin(Phase::Installing, &begin()).await?;
         self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
         if self.read_service_version().await?.is_none() {
             return Ok(false);
@@ -503,7 +512,7 @@ impl Postgres {
     }
 
     pub(super) async fn reset_all(&mut self) -> Result<()> {
-        self.begin(Phase::Installing, BEGIN).await?;
+        self.begin(Phase::Installing, &begin()).await?;
         self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
         self.check_service().await?;
         self.clear_histories().await?;

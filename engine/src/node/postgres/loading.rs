@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::capture;
-use super::install::{BEGIN, LOCK};
+use super::install::{LOCK, begin};
 use super::schema::get;
 use super::service::parse;
 use super::wire::Args;
@@ -42,7 +42,7 @@ impl Postgres {
 
     /// What is installed cannot become another until the change ends.
     async fn begin_change(&mut self) -> Result<Service> {
-        self.begin(Phase::Installing, BEGIN).await?;
+        self.begin(Phase::Installing, &begin()).await?;
         self.run(&format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
         self.check_service().await
     }

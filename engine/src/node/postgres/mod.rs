@@ -13,6 +13,8 @@ mod drift;
 mod failure;
 mod gaps;
 mod history;
+mod holders;
+mod identity;
 mod install;
 mod journal;
 mod loading;
@@ -89,6 +91,8 @@ struct Postgres {
     whole: Cut,
     /// Per table (schema, name): what writing it takes.
     targets: HashMap<(String, String), apply::Target>,
+    /// What each table was when it was read last, by table index, see `identity.rs`.
+    identities: HashMap<usize, Option<String>>,
     /// Tables that the open snapshot has been found to show as they are, by table index.
     shown: HashSet<usize>,
     /// Per table, whether rows can be copied in, as far as this transaction has asked.
@@ -131,6 +135,7 @@ impl Postgres {
             complete: false,
             whole: Cut::START,
             targets: HashMap::new(),
+            identities: HashMap::new(),
             shown: HashSet::new(),
             copied: HashMap::new(),
             announced: Vec::new(),
@@ -298,13 +303,13 @@ impl Node for Postgres {
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let done = self.install_all(sync, tables).await;
         self.close().await;
-        done
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), true, done).await
     }
 
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;
-        done
+        self.with_holders(&[], true, done).await
     }
 
     async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
@@ -327,7 +332,7 @@ impl Node for Postgres {
     async fn reset(&mut self) -> Result<()> {
         let done = self.reset_all().await;
         self.close().await;
-        done
+        self.with_holders(&[], true, done).await
     }
 
     async fn renew(&mut self, former: &str, positions: &[(String, String, Cut)], progress: &str) -> Result<bool> {
@@ -359,11 +364,13 @@ impl Node for Postgres {
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
-        self.open_snapshot(tables).await
+        let opened = self.open_snapshot(tables).await;
+        self.with_holders(&[], false, opened).await
     }
 
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.open_scan(tables).await
+        let opened = self.open_scan(tables).await;
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), false, opened).await
     }
 
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
@@ -391,25 +398,30 @@ impl Node for Postgres {
         table: &TableSpec,
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
-        let rows = self.read_rows(table, keys, "").await?;
-        self.find_shown(table).await?;
+        let rows = self.read_rows(table, keys, "").await;
+        let rows = self.with_holders(&[table], false, rows).await?;
+        let shown = self.find_shown(table).await;
+        self.with_holders(&[table], false, shown).await?;
         Ok(rows)
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
         // Here the rows are gone when they have been read.
-        self.find_shown(table).await?;
+        let shown = self.find_shown(table).await;
+        self.with_holders(&[table], false, shown).await?;
         self.scan_table(table, lots).await
     }
 
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
-        let rows = self.walk_rows(table, after, limit).await?;
+        let rows = self.walk_rows(table, after, limit).await;
+        let rows = self.with_holders(&[table], false, rows).await?;
         self.find_shown(table).await?;
         Ok(rows)
     }
 
     async fn count(&mut self, table: &TableSpec) -> Result<u64> {
-        let count = self.count_rows(table).await?;
+        let count = self.count_rows(table).await;
+        let count = self.with_holders(&[table], false, count).await?;
         self.find_shown(table).await?;
         Ok(count)
     }
@@ -420,11 +432,13 @@ impl Node for Postgres {
     }
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.open_apply(tables).await
+        let opened = self.open_apply(tables).await;
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), false, opened).await
     }
 
     async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.open_mend(tables).await
+        let opened = self.open_mend(tables).await;
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), false, opened).await
     }
 
     async fn rows_now(
@@ -529,7 +543,7 @@ impl Node for Postgres {
             None => self.delete_rows(&[(table, &[key])]).await,
         };
         self.as_user = false;
-        written.map(drop)
+        written.map(drop).map_err(|error| error.held_at(table.full_name()))
     }
 
     async fn touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
@@ -585,7 +599,7 @@ impl Node for Postgres {
         };
         let done = done.await;
         self.close().await;
-        done
+        self.with_holders(&[], false, done).await
     }
 
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {

@@ -1,5 +1,6 @@
 //! Sequences behind the keys: which they are, where they stand, and that they count in steps.
 
+use super::install::begin;
 use super::schema::get;
 use super::wire::Args;
 use super::{Phase, Postgres, SERVICE, quote, sql};
@@ -22,10 +23,6 @@ const SEQUENCES: &str = "SELECT DISTINCT a.attname::pg_catalog.text, pg_catalog.
         JOIN pg_catalog.pg_class s ON s.relkind = 'S' AND s.oid IN (d.objid, d.refobjid) \
         JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
     WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped";
-
-/// What waits for a sequence that somebody alters waits for these.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'; \
-                     SET LOCAL synchronous_commit = on; SET LOCAL client_min_messages = 'warning'";
 
 impl Postgres {
     /// The sequences of these columns, each with whether it may be altered.
@@ -85,7 +82,8 @@ impl Postgres {
     }
 
     pub(super) async fn make_steps(&mut self, table: &TableSpec, column: usize, steps: Steps) -> Result<Stepped> {
-        self.begin(Phase::Installing, BEGIN).await?;
+        // What waits for a sequence that somebody alters waits for these.
+        self.begin(Phase::Installing, &begin()).await?;
         let Some(sequence) = self.sequence_of(table, column).await? else { return Ok(Stepped::default()) };
         let Steps { step, slot, above, anew } = steps;
         self.run(&format!(
@@ -139,7 +137,7 @@ impl Postgres {
     }
 
     pub(super) async fn restore_steps(&mut self, keep: &[(&TableSpec, usize)]) -> Result<Vec<String>> {
-        self.begin(Phase::Installing, BEGIN).await?;
+        self.begin(Phase::Installing, &begin()).await?;
         let mut kept = Vec::new();
         for (table, column) in keep {
             kept.extend(self.sequence_of(table, *column).await?);

@@ -413,6 +413,7 @@ fn column(row: &PgRow) -> Result<(CatalogueColumn, String)> {
         nullable: get(row, 1)?,
         generated: get(row, 2)?,
         lacks: None,
+        alike: None,
     };
     Ok((column, get(row, 3)?))
 }

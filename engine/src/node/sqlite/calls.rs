@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Sqlite;
 use super::failure::Told;
+use crate::node::patience::for_locks;
 use crate::node::{Error, ErrorKind, Result};
 
 /// How long a cycle waits for a lock that a user holds, before it goes on without this file until the next one.
@@ -33,7 +34,7 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 
 /// Tries again for so long while somebody else holds a lock. Other nodes get on meanwhile.
 pub(super) async fn patiently<T>(patience: Duration, mut work: impl FnMut() -> Result<T>) -> Result<T> {
-    let until = Instant::now() + patience;
+    let until = Instant::now() + for_locks(patience);
     loop {
         match blocking(&mut work) {
             Err(error) if error.kind == ErrorKind::Retry && Instant::now() < until => tokio::time::sleep(PAUSE).await,
@@ -102,7 +103,7 @@ impl Sqlite {
     /// Lets statements wait for locks for so long.
     pub(super) fn waiting<T>(&mut self, patience: Duration, work: impl FnOnce(&mut Sqlite) -> Result<T>) -> Result<T> {
         let doing = || "setting how long to wait for locks";
-        self.db.busy_timeout(patience).told(doing)?;
+        self.db.busy_timeout(for_locks(patience)).told(doing)?;
         let done = work(self);
         self.db.busy_timeout(BRIEFLY).told(doing)?;
         done

@@ -66,7 +66,9 @@ fn classified(code: &ffi::Error, message: Option<String>) -> Error {
         ErrorCode::DiskFull => "; make room on the disk",
         ErrorCode::SystemIoFailure => "; the disk is full or fails, which the system's log tells",
         ErrorCode::DatabaseCorrupt => "; run `PRAGMA integrity_check` and restore the file from a backup",
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "; another program holds the write lock of the file",
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            "; another program holds the write lock of the file: run the command again when it has given that up"
+        }
         ErrorCode::ReadOnly | ErrorCode::CannotOpen => {
             "; the file, its folder, and what lies beside it and ends in -wal or -shm must be readable and writable"
         }

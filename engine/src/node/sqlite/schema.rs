@@ -308,6 +308,7 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
                 nullable: table.is_nullable(at),
                 generated: field.generated,
                 lacks: types::lacks(&field.declared),
+                alike: types::alike(&field.declared, table.strict),
             })
             .collect(),
         key: table.key_names().map(str::to_owned).collect(),

@@ -87,6 +87,11 @@ pub(super) fn domain(declared: &str, strict: bool) -> Domain {
     Domain::Loose { affinity: affinity.word().to_owned(), accepts }
 }
 
+/// What becomes of values that count as the same here. Whole numbers are stored as integers, and those know no negative zero.
+pub(super) fn alike(declared: &str, strict: bool) -> Option<&'static str> {
+    matches!(Affinity::of(declared, strict), Affinity::Real).then_some("-0.0 arrives as 0.0")
+}
+
 /// Which values others have in such a column and SQLite has not.
 pub(super) fn lacks(declared: &str) -> Option<String> {
     let base = declared.split('(').next().unwrap_or_default().trim().to_ascii_uppercase();

@@ -403,6 +403,9 @@ impl Session {
             fault::point("load-part").await?;
             let outcome = portion.as_mut().and_then(|portion| portion.outcome.take());
             match (outcome, &cycle) {
+                (_, Cycle { failed: Some(why), held_up: true, .. }) if attempt >= ATTEMPTS => {
+                    return Err(Error::Unreachable(vec![why.clone()]));
+                }
                 (_, Cycle { failed: Some(why), .. }) if attempt >= ATTEMPTS => return Err(Error::Stopped(why.clone())),
                 (Some(weighed), Cycle { failed: None, overtaken: false, .. }) => {
                     let left = cycle.left.into_iter().map(|(node, _, key, reason)| (node, key, reason)).collect();

@@ -36,6 +36,9 @@ pub struct Carriage {
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part, and why.
     pub failed: Option<String>,
+    /// Whether trying again may help with that, because it is a matter of somebody's locks.
+    #[serde(skip)]
+    held_up: bool,
 }
 
 /// A row that is no longer what a plan saw.
@@ -91,6 +94,7 @@ impl Session {
             away: self.away(),
             stopped: self.stopped(),
             failed: cycle.failed,
+            held_up: cycle.held_up,
         })
     }
 
@@ -274,7 +278,7 @@ impl Session {
 impl Carriage {
     /// The code with which the command ends: not all was done, a node is away, or all is done.
     pub fn exit_code(&self) -> u8 {
-        if self.away.iter().any(|away| away.unreachable) {
+        if self.away.iter().any(|away| away.unreachable) || self.held_up {
             crate::error::UNREACHABLE
         } else if self.left + self.waiting > 0
             || !self.moved_on.is_empty()

@@ -1,0 +1,136 @@
+//! Every command beside a user who holds a table locked and does not let go: it says in a line what is locked at which node and
+//! what to do, ends with the code for what trying again may help with, and leaves nothing half done.
+
+use concord_tests::{As, Concord, Database, Kind, Output, User};
+
+/// How long Concord waits for a lock in these tests, ms.
+const PATIENCE: &str = "100";
+
+/// A node of some kind, whose table is locked, and another.
+struct Case {
+    kind: Kind,
+    databases: [Database; 2],
+    concord: Concord,
+    wrong: Vec<String>,
+}
+
+impl Case {
+    async fn new(kind: Kind) -> Case {
+        let databases = [Database::new(kind).await, Database::new(Kind::Sqlite).await];
+        for (database, check) in databases.iter().zip(["CHECK (amount < 100)", ""]) {
+            let sql = format!(
+                "CREATE TABLE items (id integer PRIMARY KEY, name varchar(20), amount integer {check});
+                 INSERT INTO items VALUES (1, 'one', 1), (2, 'two', 2)"
+            );
+            database.user_as(As::Sync).await.execute(&sql).await;
+        }
+        let [a, b] = &databases;
+        let mut concord = Concord::new(&format!(
+            "name = \"locked\"\n[nodes.a]\nurl = \"{}\"\n[nodes.b]\nurl = \"{}\"\n[tables.items]\n",
+            a.url(),
+            b.url()
+        ));
+        concord.env("CONCORD_PATIENCE", PATIENCE);
+        Case { kind, databases, concord, wrong: Vec::new() }
+    }
+
+    async fn user(&self, at: usize) -> User {
+        self.databases[at].user().await
+    }
+
+    async fn lock(&self) -> User {
+        let mut user = self.databases[0].user_as(As::Sync).await;
+        let lock = match self.kind {
+            Kind::Sqlite => "BEGIN EXCLUSIVE",
+            Kind::Postgres => "BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE",
+            Kind::Mariadb => "LOCK TABLES items WRITE",
+        };
+        user.execute(lock).await;
+        user
+    }
+
+    /// Ends with the code; with that for locks it says so.
+    async fn check(&mut self, arguments: &[&str], code: i32) -> Output {
+        let output = self.concord.run(arguments).await;
+        let parts: &[&str] = match self.kind {
+            Kind::Sqlite => &["write lock"],
+            Kind::Postgres => &[".items", "process "],
+            Kind::Mariadb => &["items"],
+        };
+        let told =
+            |line: &str| ["node `a`", "run the command again"].iter().chain(parts).all(|part| line.contains(part));
+        let all = [&output.stderr[..], &output.stdout].concat();
+        if output.status.code() != Some(code) || code == 3 && !all.lines().any(told) {
+            self.wrong.push(format!("{arguments:?}: {:?} instead of {code}\n{all}", output.status.code()));
+        }
+        output
+    }
+}
+
+async fn all_commands(kind: Kind) {
+    let mut case = Case::new(kind).await;
+    let lock = case.lock().await;
+    case.check(&["install"], 3).await;
+    drop(lock);
+    case.check(&["install"], 0).await;
+
+    // GIVEN a conflict, a row that waits and a change on its way
+    for at in 0..2 {
+        case.user(at).await.execute(&format!("UPDATE items SET name = 'from {at}' WHERE id = 1")).await;
+    }
+    case.user(1).await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
+    case.check(&["sync"], 1).await;
+    let conflicts = case.check(&["conflicts", "list", "--json"], 0).await.json();
+    let id = conflicts["conflicts"][0]["id"].as_str().expect("a conflict").to_owned();
+    case.user(1).await.execute("UPDATE items SET name = 'news' WHERE id = 2").await;
+
+    // WHEN the table is locked
+    let lock = case.lock().await;
+    // Files can be read all the same.
+    let reading = |code| if kind == Kind::Sqlite { code } else { 3 };
+    case.check(&["sync"], 3).await;
+    case.check(&["load", "--prefer", "b"], 3).await;
+    case.check(&["verify"], reading(0)).await;
+    case.check(&["verify", "--repair"], reading(0)).await;
+    case.check(&["plan"], reading(1)).await;
+    case.check(&["why", "items", "2"], reading(0)).await;
+    // Where nothing can be read at all, another node takes the row.
+    case.check(&["conflicts", "resolve", &id, "--undo"], if kind == Kind::Mariadb { 0 } else { 3 }).await;
+    case.check(&["parked", "retry"], 3).await;
+    case.check(&["parked", "drop", "--yes"], 3).await;
+    case.check(&["uninstall", "--yes"], 3).await;
+    drop(lock);
+
+    // THEN everything is as it was
+    let installed = case.check(&["install"], 0).await;
+    assert_eq!(installed.stdout, "a: already in place\nb: already in place\n", "{kind:?}");
+    case.check(&["sync"], 1).await;
+    // AND histories cannot be emptied while somebody writes to the one that is locked
+    let mut writer = case.databases[0].user_as(As::Sync).await;
+    let (begin, history) = match kind {
+        Kind::Sqlite => ("BEGIN EXCLUSIVE", ""),
+        Kind::Postgres => ("BEGIN", "; LOCK TABLE history_store.items IN ROW EXCLUSIVE MODE"),
+        Kind::Mariadb => ("", "LOCK TABLES history_store_items WRITE"),
+    };
+    writer.execute(&format!("{begin}{history}")).await;
+    case.check(&["reset", "--yes"], 3).await;
+    drop(writer);
+    case.check(&["reset", "--yes"], 0).await;
+    case.check(&["uninstall", "--yes"], 0).await;
+    assert!(case.wrong.is_empty(), "{kind:?}:\n{}", case.wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn all_commands_on_sqlite() {
+    all_commands(Kind::Sqlite).await;
+}
+
+#[tokio::test]
+async fn all_commands_on_postgres() {
+    all_commands(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn all_commands_on_mariadb() {
+    all_commands(Kind::Mariadb).await;
+}
