@@ -72,7 +72,7 @@ impl Error {
         if self.kind == ErrorKind::Locked { self.while_doing(what) } else { self }
     }
 
-    /// Whether it is a lock that did not come free in time, so that trying again later may help.
+    /// Whether it is a lock that did not come free in time, or room that is lacking, so that trying again later may help.
     pub fn is_held(&self) -> bool {
         matches!(self.kind, ErrorKind::Locked | ErrorKind::Retry)
     }

@@ -35,7 +35,8 @@ fn breakable(kind: Kind) -> String {
 async fn a_server_without_room() {
     let mut cluster = Cluster::new(KINDS, breakable, "[tables.items]").await;
     let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
-    for (round, code) in ["53100", "53200", "53400", "58030"].into_iter().enumerate() {
+    // What may pass by itself counts as a node that cannot be used now.
+    for (round, (code, ends)) in [("53100", 3), ("53200", 3), ("53400", 3), ("58030", 1)].into_iter().enumerate() {
         cluster.run(1, &format!("INSERT INTO items VALUES ({}, 'from b')", 100 + round)).await;
         owner.execute(&format!("INSERT INTO broken VALUES ('{code}')")).await;
         cluster.run(0, &format!("INSERT INTO items VALUES ({}, 'from a')", 200 + round)).await;
@@ -44,7 +45,7 @@ async fn a_server_without_room() {
         let summary = cluster.sync().await;
         let failed = summary.failed.clone().expect("b did not take its part");
         assert!(failed.starts_with("node `b`: ") && failed.contains(code), "{failed}");
-        assert_eq!((summary.exit_code(), summary.away.len(), summary.waiting), (1, 0, 0), "{summary:?}");
+        assert_eq!((summary.exit_code(), summary.away.len(), summary.waiting), (ends, 0, 0), "{summary:?}");
         assert_eq!(cluster.rows(1, "SELECT * FROM items ORDER BY id").await, before);
         for at in [0, 2] {
             let told =
