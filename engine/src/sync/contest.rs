@@ -359,7 +359,11 @@ impl Contest {
     /// Tells, once the contents are known, which nodes never took the row.
     pub fn find_hollow(&mut self) {
         for contender in &mut self.versions {
-            contender.hollow = !contender.version.waiting && contender.content == Content::Deleted && !contender.gone;
+            let version = &contender.version;
+            // Beside what waits, that tells of a delete whose entry may be purged.
+            let gone =
+                contender.gone || version.behind && version.vector.dots().iter().any(|dot| dot.node == version.node);
+            contender.hollow = !version.waiting && contender.content == Content::Deleted && !gone;
         }
     }
 
