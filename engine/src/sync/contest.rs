@@ -216,11 +216,13 @@ impl Contest {
     /// An outcome that cannot be found yet, as what it came of is not all here.
     pub fn owes(&self) -> Option<(&Version, &(ParkedCode, String))> {
         let mut owed = self.versions.iter().filter_map(|c| Some((&c.version, &**c.owed.as_ref()?)));
-        let is_here = |dot: &Dot| {
-            let mut versions = self.versions.iter().filter(|contender| contender.is_version());
-            versions.any(|contender| contender.version.vector.saw(dot))
-        };
-        owed.find(|(version, _)| !version.vector.dots().iter().all(is_here))
+        owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot)))
+    }
+
+    /// Whether a change went into a version that is there.
+    pub fn is_here(&self, dot: &Dot) -> bool {
+        let mut versions = self.versions.iter().filter(|contender| contender.is_version());
+        versions.any(|contender| contender.version.vector.saw(dot))
     }
 
     fn standing_mut(&mut self, node: NodeId) -> &mut Contender {

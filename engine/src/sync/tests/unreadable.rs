@@ -144,3 +144,36 @@ fn a_delete_is_weighed_against_what_could_not_be_read() {
         }
     }
 }
+
+/// What nobody can read is given up as that, and not as if it had been deleted.
+#[test]
+fn what_is_given_up_unread_is_told() {
+    for away in [false, true] {
+        let policy = if away { "\"park\"" } else { "\"latest-wins\"" };
+        let cluster = Cluster::new(3, &[(1, 1)]);
+        let sync = || cluster.block(cluster.session(policy, 10).sync()).unwrap();
+        cluster.block(cluster.session(policy, 10).install()).unwrap();
+        if !away {
+            cluster.databases[0].lock().unreadable = Some(9);
+        }
+        for (at, value) in [(0, 9), (1, 5), (2, 7)] {
+            time::pass(2_000_000);
+            assert!(cluster.databases[at].lock().write(1, Some(value), false));
+        }
+        (0..2).for_each(|_| drop(sync()));
+        cluster.databases[0].lock().up = !away;
+        let dropped = cluster.block(cluster.session(policy, 10).drop_parked(|row| row.node == "b")).unwrap();
+        assert_eq!(dropped.len(), 1);
+        {
+            let mut state = cluster.databases[0].lock();
+            (state.up, state.unreadable) = (true, None);
+        }
+        sync();
+        assert_eq!(cluster.rows(), vec![[(1, 5)]; 3]);
+        let state = cluster.databases[1].lock();
+        let told =
+            state.journal.iter().map(|lost| (lost.loser.0, lost.loser_row.is_some(), lost.reason.contains("unread")));
+        assert_eq!(told.collect::<BTreeSet<_>>(), BTreeSet::from([(0, false, true), (2, true, false)]), "{away}");
+        assert_eq!(state.journal.len(), 2, "{away}");
+    }
+}
