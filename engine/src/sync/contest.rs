@@ -216,11 +216,13 @@ impl Contest {
     /// An outcome that cannot be found yet, as what it came of is not all here.
     pub fn owes(&self) -> Option<(&Version, &(ParkedCode, String))> {
         let mut owed = self.versions.iter().filter_map(|c| Some((&c.version, &**c.owed.as_ref()?)));
-        let is_here = |dot: &Dot| {
-            let mut versions = self.versions.iter().filter(|contender| contender.is_version());
-            versions.any(|contender| contender.version.vector.saw(dot))
-        };
-        owed.find(|(version, _)| !version.vector.dots().iter().all(is_here))
+        owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot)))
+    }
+
+    /// Whether a change went into a version that is there.
+    pub fn is_here(&self, dot: &Dot) -> bool {
+        let mut versions = self.versions.iter().filter(|contender| contender.is_version());
+        versions.any(|contender| contender.version.vector.saw(dot))
     }
 
     fn standing_mut(&mut self, node: NodeId) -> &mut Contender {
@@ -359,7 +361,11 @@ impl Contest {
     /// Tells, once the contents are known, which nodes never took the row.
     pub fn find_hollow(&mut self) {
         for contender in &mut self.versions {
-            contender.hollow = !contender.version.waiting && contender.content == Content::Deleted && !contender.gone;
+            let version = &contender.version;
+            // Beside what waits, that tells of a delete whose entry may be purged.
+            let gone =
+                contender.gone || version.behind && version.vector.dots().iter().any(|dot| dot.node == version.node);
+            contender.hollow = !version.waiting && contender.content == Content::Deleted && !gone;
         }
     }
 

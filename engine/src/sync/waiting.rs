@@ -13,8 +13,15 @@ use crate::fault;
 use crate::model::{Dot, Key, Lost, NodeId, Parked, Row, Stamp, time};
 use crate::node::{self, Move, Node, Note};
 
-/// Who wrote a version, and its row, as far as it can be read.
-type Version = (Stamp, Option<Row>);
+/// A version that is given up with an outcome that waits.
+pub(super) struct AtStake {
+    /// Who wrote it.
+    pub stamp: Stamp,
+    /// `None` if it is a delete, or cannot be read.
+    pub row: Option<Row>,
+    /// Why it cannot be read.
+    pub unread: Option<String>,
+}
 
 /// A row that no longer waits.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +37,7 @@ impl Session {
     pub async fn drop_parked(&mut self, chosen: impl Fn(&ParkedReport) -> bool) -> Result<Vec<Dropped>> {
         self.prepare().await?;
         let opened = self.open().await?;
-        let mut at_stake: HashMap<(NodeId, usize, Key), Vec<Version>> = HashMap::new();
+        let mut at_stake: HashMap<(NodeId, usize, Key), Vec<AtStake>> = HashMap::new();
         for (at, presence) in opened.nodes() {
             let all = presence.parked.iter().flat_map(|table| table.values());
             let owed = all.filter(|row| row.is_owed() && chosen(&self.parked_report(at, row)));
@@ -101,7 +108,7 @@ async fn give_up(
     specs: &[crate::model::TableSpec],
     row: &Parked,
     at: NodeId,
-    at_stake: &[Version],
+    at_stake: &[AtStake],
 ) -> node::Result<()> {
     // First that the waiting version was seen, then the change that replaces it.
     let last: Option<Dot> = row.vector.dots().iter().copied().filter(|dot| dot.node != at).max_by_key(|dot| dot.number);
@@ -121,9 +128,10 @@ async fn give_up(
     }
     node.unpark(spec, &[&row.key]).await?;
     let id = format!("dropped-{}", uuid::Uuid::new_v4().simple());
-    let told = at_stake.iter().any(|(stamp, _)| *stamp == row.stamp);
-    let waited = (!told).then(|| (row.stamp, row.row.clone()));
-    let lost = at_stake.iter().cloned().chain(waited).map(|(stamp, content)| Lost {
+    let told = at_stake.iter().any(|version| version.stamp == row.stamp);
+    let waited = (!told).then(|| (row.stamp, row.row.clone(), None));
+    let at_stake = at_stake.iter().map(|one| (one.stamp, one.row.clone(), one.unread.as_deref()));
+    let lost = at_stake.chain(waited).map(|(stamp, content, unread)| Lost {
         id: id.clone(),
         table: row.table,
         key: row.key.clone(),
@@ -134,7 +142,10 @@ async fn give_up(
         loser: stamp.node,
         loser_time: stamp.time,
         loser_row: content.map(Arc::new),
-        reason: format!("dropped by hand; it waited because: {}", row.message),
+        reason: match unread {
+            Some(unread) => format!("given up by hand unread: {unread}"),
+            None => format!("dropped by hand; it waited because: {}", row.message),
+        },
     });
     let lost: Vec<Lost> = lost.collect();
     node.record(specs, &lost.iter().collect::<Vec<_>>(), false).await

@@ -10,6 +10,7 @@ use super::opened::Opened;
 use super::session::Session;
 use super::status::{ConflictReport, key_document};
 use super::table::Table;
+use super::waiting::AtStake;
 use crate::error::{Error, Result};
 use crate::merge::Version;
 use crate::model::{Key, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, value_from_json};
@@ -142,26 +143,32 @@ impl Session {
         Ok(why)
     }
 
-    /// The versions that an outcome was to be found of which waits at a node, except for what stands there: who wrote each, and
-    /// its row, as far as it can be read. Asked while snapshots are open.
-    pub(super) async fn at_stake(
-        &mut self,
-        opened: &Opened,
-        at: NodeId,
-        waits: &Parked,
-    ) -> Result<Vec<(Stamp, Option<Row>)>> {
+    /// The versions that an outcome was to be found of which waits at a node, except for what stands there, as far as they can
+    /// be read. Asked while snapshots are open.
+    pub(super) async fn at_stake(&mut self, opened: &Opened, at: NodeId, waits: &Parked) -> Result<Vec<AtStake>> {
         let Some(table) = self.tables.get(waits.table).cloned() else { return Ok(Vec::new()) };
         let (mut contest, rows) = self.contest_of(opened, &table, &waits.key).await?;
         contest.close(&participants(&table, opened), &table, opened);
         let others = contest.tops(&table, opened).into_iter().map(|top| &contest.versions[top].version);
         let others = others.filter(|version| version.node != at).map(|version| {
-            let row = match &rows[version.node.index()] {
-                Some(Found::Row(row)) => Some(row.clone()),
-                _ => None,
-            };
-            (version.stamp, row)
+            let (stamp, name) = (version.stamp, &self.names[version.node.index()]);
+            match &rows[version.node.index()] {
+                Some(Found::Row(row)) => AtStake { stamp, row: Some(row.clone()), unread: None },
+                Some(Found::Unreadable(why)) => {
+                    AtStake { stamp, row: None, unread: Some(format!("at {name} it cannot be read: {why}")) }
+                }
+                _ => AtStake { stamp, row: None, unread: None },
+            }
         });
-        Ok(others.collect())
+        let mut at_stake: Vec<AtStake> = others.collect();
+        for dot in waits.vector.dots().iter().filter(|dot| !contest.is_here(dot)) {
+            let stamp = Stamp { node: dot.node, ..waits.stamp };
+            if stamp != waits.stamp || waits.row.is_none() {
+                let unread = Some(format!("its content is at {}, which is away", self.names[dot.node.index()]));
+                at_stake.push(AtStake { stamp, row: None, unread });
+            }
+        }
+        Ok(at_stake)
     }
 
     /// All versions of a key that anybody tells of, and the rows that stand, by node.

@@ -117,3 +117,63 @@ fn what_a_person_has_to_decide_is_not_decided_by_absence() {
         }
     }
 }
+
+/// Where rows are not made by Concord, whoever deleted one still has a say when there is no entry of it left.
+#[test]
+fn a_delete_is_weighed_against_what_could_not_be_read() {
+    for operations in ["[\"update\", \"delete\"]", "[\"update\"]", "[\"delete\"]"] {
+        for (policy, deleted) in [(A, true), (B, false)] {
+            let what = format!("{operations}, {policy}");
+            let cluster = Cluster::new(2, &[(1, 1)]);
+            let settings = format!("{policy}\noperations = {operations}");
+            let sync = || cluster.block(cluster.session(&settings, 10).sync()).unwrap();
+            cluster.block(cluster.session(&settings, 10).install()).unwrap();
+            cluster.databases[1].lock().unreadable = Some(9);
+            for (at, value) in [(0, None), (1, Some(9))] {
+                time::pass(2_000_000);
+                assert!(cluster.databases[at].lock().write(1, value, false), "{what}");
+            }
+            sync();
+            assert!(cluster.databases.iter().all(|database| database.lock().history.is_empty()), "{what}");
+            assert_eq!(cluster.databases[0].lock().parked.len(), 1, "{what}");
+            cluster.databases[1].lock().unreadable = None;
+            (0..2).for_each(|_| drop(sync()));
+            assert!(cluster.databases.iter().all(|database| database.lock().parked.is_empty()), "{what}");
+            let stays = !deleted || !operations.contains("delete");
+            assert_eq!(cluster.rows(), [vec![], if stays { vec![(1, 9)] } else { vec![] }], "{what}");
+        }
+    }
+}
+
+/// What nobody can read is given up as that, and not as if it had been deleted.
+#[test]
+fn what_is_given_up_unread_is_told() {
+    for away in [false, true] {
+        let policy = if away { "\"park\"" } else { "\"latest-wins\"" };
+        let cluster = Cluster::new(3, &[(1, 1)]);
+        let sync = || cluster.block(cluster.session(policy, 10).sync()).unwrap();
+        cluster.block(cluster.session(policy, 10).install()).unwrap();
+        if !away {
+            cluster.databases[0].lock().unreadable = Some(9);
+        }
+        for (at, value) in [(0, 9), (1, 5), (2, 7)] {
+            time::pass(2_000_000);
+            assert!(cluster.databases[at].lock().write(1, Some(value), false));
+        }
+        (0..2).for_each(|_| drop(sync()));
+        cluster.databases[0].lock().up = !away;
+        let dropped = cluster.block(cluster.session(policy, 10).drop_parked(|row| row.node == "b")).unwrap();
+        assert_eq!(dropped.len(), 1);
+        {
+            let mut state = cluster.databases[0].lock();
+            (state.up, state.unreadable) = (true, None);
+        }
+        sync();
+        assert_eq!(cluster.rows(), vec![[(1, 5)]; 3]);
+        let state = cluster.databases[1].lock();
+        let told =
+            state.journal.iter().map(|lost| (lost.loser.0, lost.loser_row.is_some(), lost.reason.contains("unread")));
+        assert_eq!(told.collect::<BTreeSet<_>>(), BTreeSet::from([(0, false, true), (2, true, false)]), "{away}");
+        assert_eq!(state.journal.len(), 2, "{away}");
+    }
+}
