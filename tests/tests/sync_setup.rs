@@ -5,7 +5,7 @@ use concord_tests::{As, Cluster, Kind, NAMES};
 concord_tests::clusters! {
     pairs: [changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told, changes_of_a_table_that_leaves, rows_that_wait_of_a_table_that_leaves]
     standard: [one_table_under_two_names]
-    many: [changes_of_a_node_that_leaves, changes_of_a_node_that_leaves_are_not_taken_twice, rows_that_wait_of_a_node_that_leaves]
+    many: [changes_of_a_node_that_leaves, changes_of_a_node_that_leaves_are_not_taken_twice, conflicts_of_a_node_that_leaves, rows_that_wait_of_a_node_that_leaves]
     all: []
 }
 
@@ -79,6 +79,27 @@ async fn changes_of_a_node_that_leaves_are_not_taken_twice(kinds: &[Kind]) {
     cluster.install().await;
     cluster.settle().await;
     cluster.holds("SELECT n FROM counters ORDER BY id", &["5", "0"]).await;
+}
+
+/// A conflict that a person has to decide is one of each of its sides.
+async fn conflicts_of_a_node_that_leaves(kinds: &[Kind]) {
+    let setup =
+        |_| "CREATE TABLE names (id integer PRIMARY KEY, name text); INSERT INTO names VALUES (1, 'x')".to_owned();
+    let mut cluster = Cluster::new(kinds, setup, "[tables.names]\nconflict = \"park\"\n").await;
+    let last = kinds.len() - 1;
+    cluster.later(last, "UPDATE names SET name = 'first' WHERE id = 1").await;
+    cluster.later(0, "UPDATE names SET name = 'second' WHERE id = 1").await;
+    cluster.sync().await;
+    let left = cluster.nodes.pop().expect("a node");
+    let why = cluster.try_install().await.expect_err("one side of the conflict would be forgotten");
+    let told = format!("node `b`: 1 row waits there in `names` from `{}`, which is no longer in the file", NAMES[last]);
+    assert!(why.contains(&told), "{why}");
+    cluster.nodes.push(left);
+    cluster.session().drop_parked(|row| row.node == "a").await.expect("it can be given up");
+    cluster.settle().await;
+    let _left = cluster.nodes.pop();
+    cluster.install().await;
+    cluster.settle().await;
 }
 
 /// What waits from a node that leaves would be left out for ever, without anybody being told.

@@ -109,6 +109,11 @@ impl ParkedCode {
         }
     }
 
+    /// Whether what waits for it stands for an outcome that was not found.
+    pub fn is_owed(self) -> bool {
+        matches!(self, ParkedCode::Unreadable | ParkedCode::Conflict)
+    }
+
     pub fn parse(text: &str) -> Option<ParkedCode> {
         ParkedCode::ALL.into_iter().find(|code| code.as_str() == text)
     }
@@ -143,7 +148,7 @@ pub struct Parked {
 impl Parked {
     /// Whether it stands for an outcome that was not found, and not for a version that was.
     pub fn is_owed(&self) -> bool {
-        matches!(self.code, ParkedCode::Unreadable | ParkedCode::Conflict)
+        self.code.is_owed()
     }
 
     /// Whether it is the same version, parked at the same time.

@@ -88,6 +88,11 @@ impl Vector {
         text
     }
 
+    /// The nodes that the text kept in service tables names.
+    pub fn names(text: &str) -> impl Iterator<Item = &str> {
+        text.split(',').filter_map(|part| Some(part.rsplit_once(':')?.0))
+    }
+
     /// Reads the text kept in service tables. A node that is no longer in the sync counts as seen by all and is left
     /// out; anything else that does not parse is `None`.
     pub fn read(text: &str, names: &[String]) -> Option<Vector> {

@@ -16,6 +16,8 @@ mod registry;
 mod scan;
 mod sqlite;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 
 use self::blueprint::{Blueprint, Draft};
@@ -563,8 +565,20 @@ impl Drift {
 pub struct Ledger {
     /// Up to where it has applied each source: the table's shared name, the source's name, the cut.
     pub positions: Vec<(String, String, Cut)>,
-    /// How many rows wait, by the table's shared name and the node they came from.
-    pub parked: Vec<(String, String, u64)>,
+    /// How many rows wait, by the table's shared name and the nodes whose versions they are or stand for.
+    pub parked: BTreeMap<(String, BTreeSet<String>), u64>,
+}
+
+impl Ledger {
+    /// Counts a row that waits, from what is kept of it: its table, the node it came from, its code and its vector.
+    fn count_parked(&mut self, table: String, origin: String, code: &str, vector: &str) {
+        let mut origins = BTreeSet::from([origin]);
+        // What stands for several versions is a matter of all their nodes.
+        if ParkedCode::parse(code).is_some_and(ParkedCode::is_owed) {
+            origins.extend(Vector::names(vector).map(str::to_owned));
+        }
+        *self.parked.entry((table, origins)).or_default() += 1;
+    }
 }
 
 /// A page of a history.

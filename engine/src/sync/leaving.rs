@@ -118,11 +118,11 @@ impl Session {
             Some(_) => "is compared from now on",
         };
         let mut refusals = Vec::new();
-        for (table, origin, rows) in &former.ledger.parked {
+        for ((table, origins), rows) in &former.ledger.parked {
             let rows = counted(*rows, "row waits", "rows wait");
-            let why = match (dropped(table), gone(origin)) {
+            let why = match (dropped(table), origins.iter().find(|origin| gone(origin))) {
                 (true, _) => format!("{rows} there in `{table}`, which {}", how(table)),
-                (_, true) => format!("{rows} there in `{table}` from `{origin}`, which is no longer in the file"),
+                (_, Some(gone)) => format!("{rows} there in `{table}` from `{gone}`, which is no longer in the file"),
                 _ => continue,
             };
             refusals.push(format!(

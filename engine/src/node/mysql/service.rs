@@ -177,9 +177,9 @@ impl MySql {
         for row in self.main()?.fetch("SELECT name, source, cut FROM concord_position", Args::new()).await? {
             ledger.positions.push((string(&row, 0)?, string(&row, 1)?, parse::<Cut>(&string(&row, 2)?)?));
         }
-        let parked = "SELECT name, origin, COUNT(*) FROM concord_parked GROUP BY name, origin ORDER BY name, origin";
+        let parked = "SELECT name, origin, code, vector FROM concord_parked";
         for row in self.main()?.fetch(parked, Args::new()).await? {
-            ledger.parked.push((string(&row, 0)?, string(&row, 1)?, int(&row, 2)?.unsigned_abs()));
+            ledger.count_parked(string(&row, 0)?, string(&row, 1)?, &string(&row, 2)?, &string(&row, 3)?);
         }
         Ok(ledger)
     }

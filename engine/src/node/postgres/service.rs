@@ -127,9 +127,9 @@ impl Postgres {
         for row in self.fetch("SELECT \"table\", source, cut FROM concord.position", Args::new()).await? {
             ledger.positions.push((get(&row, 0)?, get(&row, 1)?, parse::<Cut>(&get::<String>(&row, 2)?)?));
         }
-        let statement = "SELECT \"table\", origin, pg_catalog.count(*) FROM concord.parked GROUP BY 1, 2 ORDER BY 1, 2";
+        let statement = "SELECT \"table\", origin, code, vector FROM concord.parked";
         for row in self.fetch(statement, Args::new()).await? {
-            ledger.parked.push((get(&row, 0)?, get(&row, 1)?, get::<i64>(&row, 2)?.unsigned_abs()));
+            ledger.count_parked(get(&row, 0)?, get(&row, 1)?, &get::<String>(&row, 2)?, &get::<String>(&row, 3)?);
         }
         Ok(ledger)
     }

@@ -221,12 +221,12 @@ pub(super) fn ledger(db: &Connection) -> Result<Ledger> {
         let text = |at| row.get::<_, String>(at).told(doing);
         ledger.positions.push((text(0)?, text(1)?, parsed(&text(2)?)?));
     }
-    let mut statement = db
-        .prepare_cached("SELECT name, origin, count(*) FROM concord_parked GROUP BY 1, 2 ORDER BY 1, 2")
-        .told(doing)?;
-    let read = |row: &DbRow<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()));
-    let parked = statement.query_map([], read).and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>());
-    ledger.parked = parked.told(doing)?;
+    let mut statement = db.prepare_cached("SELECT name, origin, code, vector FROM concord_parked").told(doing)?;
+    let mut rows = statement.query([]).told(doing)?;
+    while let Some(row) = rows.next().told(doing)? {
+        let text = |at| row.get::<_, String>(at).told(doing);
+        ledger.count_parked(text(0)?, text(1)?, &text(2)?, &text(3)?);
+    }
     Ok(ledger)
 }
 
