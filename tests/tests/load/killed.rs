@@ -121,7 +121,8 @@ async fn killed(kinds: &[Kind], test: &'static str) {
     let (mut dead, mut resumed, mut ended) = (0, 0, 0);
     let mut usual = Duration::from_millis(700);
     for attempt in 0..kills * (1 + SPARE) {
-        if dead == kills {
+        // Where all of them died before they had come anywhere, some more have to tell.
+        if dead >= kills && resumed > 0 {
             break;
         }
         let point =
@@ -149,7 +150,7 @@ async fn killed(kinds: &[Kind], test: &'static str) {
     let output = scene.concord.faults("").run(&["load", "--prefer", "a", "--json"]).await;
     assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
     resumed += u64::from(output.json()["resumed"].as_bool() == Some(true));
-    assert!(dead == kills && resumed > 0, "{dead} loads were killed, {ended} ended, {resumed} went on");
+    assert!(dead >= kills && resumed > 0, "{dead} loads were killed, {ended} ended, {resumed} went on");
     stop.store(true, Ordering::Relaxed);
     let mut written = Vec::new();
     while let Some(done) = writers.join_next().await {
