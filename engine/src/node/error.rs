@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::TableSpec;
+
 /// A failure at one database. The text says what was being done and what the database answered; it never contains a
 /// URL's password nor the values of a row.
 #[derive(Debug)]
@@ -70,6 +72,11 @@ impl Error {
     /// The same error, told with what is locked if it is about a lock.
     pub fn held_at(self, what: impl fmt::Display) -> Error {
         if self.kind == ErrorKind::Locked { self.while_doing(what) } else { self }
+    }
+
+    /// A table is not what it was when it was read.
+    pub fn changed(table: &TableSpec, what: &str) -> Error {
+        Error::new(ErrorKind::Drift, format!("the table {} was changed meanwhile{what}", table.full_name()))
     }
 
     /// Whether it is a lock that did not come free in time, or room that is lacking, so that trying again later may help.

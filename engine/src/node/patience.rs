@@ -77,15 +77,14 @@ mod tests {
             assert!(matches!(lost, Ok(Err(sqlx::Error::Io(_)))) && asked.get() >= at_least, "{}", asked.get());
         }
         // Who answers just then has answered.
-        let late = Box::pin(async {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            Ok(())
-        });
-        let ask = async || {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            Word::Gone
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let tell = std::cell::Cell::new(Some(tell));
+        let late = Box::pin(async { Ok(told.await.is_ok()) });
+        let ask = || {
+            assert!(tell.take().is_some_and(|tell| tell.send(()).is_ok()));
+            std::future::ready(Word::Gone)
         };
-        assert!(patiently(late, silence, belief, ask).await.is_ok());
+        assert!(patiently(late, silence, belief, ask).await.unwrap());
         let answered = std::future::ready(Ok(7));
         assert_eq!(patiently(answered, silence, belief, || std::future::ready(Word::Gone)).await.unwrap(), 7);
     }

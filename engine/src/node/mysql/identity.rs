@@ -6,7 +6,7 @@
 use super::wire::{Args, text};
 use super::{MySql, sql};
 use crate::model::TableSpec;
-use crate::node::{Error, ErrorKind, Result};
+use crate::node::{Error, Result};
 
 /// The columns and triggers of one table, a row each.
 const LOOK: &str = "(SELECT CONCAT_WS(' ', 'column', c.COLUMN_NAME, c.ORDINAL_POSITION, c.COLUMN_TYPE, c.IS_NULLABLE, \
@@ -68,18 +68,15 @@ impl MySql {
             .map(|(spec, _)| spec)
             .collect();
         let Some(first) = others.first() else { return Ok(()) };
-        let changed = |name: &TableSpec, what: &str| {
-            Error::new(ErrorKind::Drift, format!("the table {} was changed meanwhile{what}", name.full_name()))
-        };
         if !installed {
-            return Err(changed(first, ""));
+            return Err(Error::changed(first, ""));
         }
         let now = self.fingerprints(&others).await?;
         match self.compare(&others, &now).into_iter().next() {
             None => Ok(()),
             Some((index, drift)) => {
                 let table = others.iter().find(|spec| spec.index == index).unwrap_or(first);
-                Err(changed(table, &format!(": {}", drift.what)))
+                Err(Error::changed(table, &format!(": {}", drift.what)))
             }
         }
     }

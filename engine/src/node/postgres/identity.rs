@@ -4,7 +4,7 @@ use super::schema::{get, schema_of};
 use super::wire::Args;
 use super::{Postgres, sql};
 use crate::model::TableSpec;
-use crate::node::{Error, ErrorKind, Result};
+use crate::node::{Error, Result};
 
 /// A query for what is another text after whatever was done to the table of this name or put in its place; cheap enough to be
 /// asked with every batch. It is another as well after some things that do not matter, such as a GRANT.
@@ -67,18 +67,15 @@ impl Postgres {
         };
         let others: Vec<TableSpec> = tables.iter().filter(is_other).cloned().collect();
         let Some(first) = others.first() else { return Ok(()) };
-        let changed = |name: &TableSpec, what: &str| {
-            Error::new(ErrorKind::Drift, format!("the table {} was changed meanwhile{what}", name.full_name()))
-        };
         if !installed {
-            return Err(changed(first, ""));
+            return Err(Error::changed(first, ""));
         }
         let now = self.fingerprints(&others).await?;
         match self.compare(&others, &now).into_iter().next() {
             None => Ok(()),
             Some((index, drift)) => {
                 let table = others.iter().find(|spec| spec.index == index).unwrap_or(first);
-                Err(changed(table, &format!(": {}", drift.what)))
+                Err(Error::changed(table, &format!(": {}", drift.what)))
             }
         }
     }
