@@ -9,6 +9,7 @@ mod batch;
 mod books;
 mod looks;
 mod obstacles;
+mod place;
 mod writes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,6 +19,7 @@ use tracing::debug;
 
 pub use self::batch::{Applied, Batch, Decision, Effect, Otherwise, TableBatch};
 use self::obstacles::{Needs, Pending};
+pub use self::place::Place;
 use self::writes::Chunk;
 use super::{Constraint, Error, ErrorKind, Move, Node, Reason, Result};
 use crate::fault;
@@ -34,9 +36,14 @@ const ATTEMPTS: u32 = 6;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes a batch. A deadlock or a lost race for a lock is tried again with a growing, random pause, and warily: whatever
-/// somebody still holds up then is left to the next cycle.
-pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
+/// somebody still holds up then is left to the next cycle. `place` says whose turn it is.
+pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place) -> Result<Applied> {
     let specs: Vec<TableSpec> = batch.tables.iter().map(|table| (*table.spec).clone()).collect();
+    // Nothing is locked here while others are waited for.
+    if !place.comes().await {
+        place.pass_on(false);
+        return Ok(Applied { overtaken: true, ..Applied::default() });
+    }
     let start = Instant::now();
     let mut attempt = 1;
     loop {
@@ -46,7 +53,7 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch) -> Result<Applied> {
             true => node.begin_mend(&specs).await?,
             false => node.begin_apply(&specs).await?,
         }
-        let error = match Application::new(batch).run(node, &specs, attempt > 1).await {
+        let error = match Application::new(batch).run(node, &specs, attempt > 1, &mut place).await {
             Ok(applied) => return Ok(applied),
             Err(error) => error,
         };
@@ -123,10 +130,11 @@ impl<'a> Application<'a> {
     }
 
     /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds up are left to the next cycle.
-    async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool) -> Result<Applied> {
+    async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool, place: &mut Place) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
         // Where no history is kept there are no positions, and no table for them.
         let is_first = claimed.is_empty() || node.claim(&claimed).await? && self.waits_as_read(node, specs).await?;
+        place.pass_on(is_first);
         if !is_first {
             node.rollback().await?;
             return Ok(Applied { overtaken: true, ..Applied::default() });

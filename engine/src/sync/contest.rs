@@ -106,15 +106,20 @@ pub const LONG_BEFORE: i64 = 1_000_000;
 pub struct Clock {
     /// How far it is ahead of the engine's, µs.
     pub offset: i64,
-    /// What it showed when the snapshot was opened. Nothing that was read can be younger: a later time comes from a
+    /// What it showed when the snapshot was opened. Nothing that was read can be much younger: a later time comes from a
     /// clock that was put back since, and would win every conflict until then.
     pub shown: i64,
 }
 
+/// By how much an entry may be younger than what its node's clock showed to whoever read it, in µs: SQLite's times are rounded
+/// to milliseconds, and MariaDB's come from UUIDs, which run ahead where many are drawn. Of engines that read one after the
+/// other, one would count such an entry as older than the other does.
+const AHEAD: i64 = 1_000_000;
+
 impl Clock {
     /// A time by the node's clock as the engine's clock would have shown it.
     pub fn correct(&self, time: i64) -> i64 {
-        time.min(self.shown) - self.offset
+        time.min(self.shown.saturating_add(AHEAD)) - self.offset
     }
 }
 
@@ -135,8 +140,8 @@ impl Contest {
         let dot = match entry.arrival {
             None => {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
-                // Never before what it was made upon.
-                time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
+                // Never before what it was made upon. Nor after: who has passed that would take it for older.
+                time = clock.correct(entry.time).max(stamp.time);
                 *stamp = Stamp { time, node };
                 vector.add(dot);
                 own = table.makes_blindly().then_some(Own { dot, op: entry.op, time });
@@ -484,5 +489,24 @@ mod tests {
         told(&mut contest, 2, 60);
         let times = times(&mut contest, &Opened::new(3, 1));
         assert_eq!(times[1..], [60, 60]);
+    }
+
+    /// Two engines, of which one opened its snapshot just after a change and has read what was made upon another, count alike.
+    #[test]
+    fn a_change_is_as_young_to_whoever_reads_it() {
+        let entry =
+            |id, time| Entry { id, mark: id, op: Op::Update, time, key: Key::default(), arrival: None, images: None };
+        let read = |entries: &[(i64, i64)], shown| {
+            let mut contest = Contest::default();
+            for &(id, time) in entries {
+                contest.enter(NodeId(0), entry(id, time), &Clock { offset: 0, shown }, &table());
+            }
+            contest.standing(NodeId(0)).unwrap().version.stamp.time
+        };
+        let first = read(&[(6, 7_000), (7, 7_000)], 6_600);
+        let second = read(&[(7, 7_000)], 9_999);
+        assert_eq!((first, second), (7_000, 7_000));
+        // Unless the clock was put back.
+        assert_eq!(read(&[(7, 60_000_000)], 7_000), 7_000 + AHEAD);
     }
 }

@@ -21,7 +21,7 @@ use super::verify::{Verified, VerifiedTable};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, ParkedCode, Position, TableSpec, Witness};
-use crate::node::apply::{Applied, Batch, Decision, TableBatch};
+use crate::node::apply::{Applied, Batch, Decision, Place, TableBatch};
 use crate::node::{self, ErrorKind, Move, Reason, Refusal};
 
 /// What one cycle did.
@@ -163,7 +163,7 @@ impl Session {
             self.take_portions_turn(portion, &opened, &mut batches);
         }
         let whole = !cycle.more;
-        self.apply(&mut opened, batches, &mut cycle).await?;
+        self.apply(&mut opened, batches, cycle.conflicts > 0, &mut cycle).await?;
         fault::point("applied").await?;
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await?;
@@ -383,12 +383,21 @@ impl Session {
         })
     }
 
-    /// Writes every node's batch, each in one transaction, at the same time.
-    pub(super) async fn apply(&mut self, opened: &mut Opened, batches: Batches, cycle: &mut Cycle) -> Result<()> {
-        let applying = join_all(self.members.iter_mut().zip(batches).map(async |(member, batch)| {
+    /// Writes every node's batch, each in one transaction, at the same time. `in_line` if something was weighed that another
+    /// engine may have decided differently.
+    pub(super) async fn apply(
+        &mut self,
+        opened: &mut Opened,
+        batches: Batches,
+        in_line: bool,
+        cycle: &mut Cycle,
+    ) -> Result<()> {
+        let places = if in_line { Place::line(&batches) } else { Place::abreast(&batches) };
+        let members = self.members.iter_mut().zip(batches.into_iter().zip(places));
+        let applying = join_all(members.map(async |(member, (batch, place))| {
             let batch = batch?;
             let node = member.node.as_deref_mut()?;
-            let result = node::apply::apply(node, &batch).await;
+            let result = node::apply::apply(node, &batch, place).await;
             // Giving up so many rows takes a while, and nobody has to wait for it.
             tokio::task::spawn_blocking(move || drop(batch));
             Some((member.id, result))

@@ -26,7 +26,7 @@ use super::schedule::Schedule;
 use super::session::Session;
 use crate::config::Config;
 use crate::model::{Cut, EntryId, time};
-use crate::node::apply::{Batch, apply};
+use crate::node::apply::{Batch, Place, apply};
 use crate::node::{Error, ErrorKind, Move};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -702,7 +702,7 @@ fn a_batch_that_moves_nothing_gives_way_too() {
     let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut.into() };
     for (cut, overtaken) in [(Cut::START, false), (Cut::through(3), true)] {
         let batch = Batch { stays: vec![stays(cut)], ..Batch::default() };
-        assert_eq!(cluster.block(apply(&mut *node, &batch)).unwrap().overtaken, overtaken);
+        assert_eq!(cluster.block(apply(&mut *node, &batch, Place::default())).unwrap().overtaken, overtaken);
     }
 }
 

@@ -76,7 +76,7 @@ impl Session {
         let (batches, moved) = prepared?;
         let mut cycle = Cycle::default();
         fault::point("plan-checked").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
-        self.apply(&mut opened, batches, &mut cycle).await?;
+        self.apply(&mut opened, batches, true, &mut cycle).await?;
         let mut moved_on: Vec<(usize, Key, Vec<NodeId>)> =
             moved.into_iter().map(|((table, key), nodes)| (table, key, nodes)).collect();
         moved_on.sort_by_cached_key(|(table, key, _)| (*table, key_document(key).to_string()));

@@ -118,3 +118,35 @@ fn what_no_longer_waits_is_not_given_up() {
         assert_eq!(cluster.rows(), [[(1, expected)], [(1, expected)]]);
     }
 }
+
+/// A cluster of two with a conflict that two engines decide differently, as each has measured another error of a's clock: for the
+/// first, a's change is a second later, for the second, a second earlier.
+fn measured_differently() -> (Cluster, [memory::State; 2]) {
+    let cluster = Cluster::new(2, &[(1, 100)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+    assert!(cluster.databases[1].lock().write(1, Some(107), false));
+    time::pass(1_000_000);
+    assert!(cluster.databases[0].lock().write(1, Some(105), false));
+    let mut seen = [0, 1].map(|at: usize| cluster.databases[at].lock().clone());
+    seen[0].skew = 2_000_000;
+    (cluster, seen)
+}
+
+/// One engine's outcome is everybody's, whichever of two engines is the faster at which node.
+#[test]
+fn a_conflict_is_not_decided_by_another_engine_at_each_node() {
+    let (cluster, seen) = measured_differently();
+    // What the first decided was taken at a, and not yet at b.
+    cluster.databases[1].lock().changing = true;
+    cluster.block(cluster.session("\"latest-wins\"", 10).cycle()).unwrap();
+    cluster.databases[1].lock().changing = false;
+    assert_eq!(cluster.rows(), [[(1, 105)], [(1, 107)]]);
+    for (database, seen) in cluster.databases.iter().zip(seen) {
+        database.lock().shown.push_back(Some(seen));
+    }
+    let cycle = cluster.block(cluster.session("\"latest-wins\"", 10).cycle()).unwrap();
+    assert!(cycle.overtaken && cycle.conflicts == 1, "{cycle:?}");
+    cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 105)], [(1, 105)]]);
+}
