@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::contest::{Contest, Contests};
 use super::cycle::AllContests;
 use super::opened::Opened;
+use super::read;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -35,7 +36,8 @@ impl Session {
     /// be passed by now. Nor is it enough for a version that stands beside one that waits, or where a page was cut short,
     /// so that a row's content is younger than the entries that were read. Nor for a node that is told of a change which was
     /// made elsewhere than where anybody has read it: it may be the very node that others heard it from. For those keys all
-    /// entries are taken in.
+    /// entries are taken in. So they are of everything that is added up: whatever is refused or cannot be read waits, and beside it
+    /// only what is known now tells of each change whether it went into what stands.
     async fn examine_table(
         &mut self,
         table: usize,
@@ -52,23 +54,24 @@ impl Session {
             self.complete(table, node, opened, contests, all.as_ref().unwrap_or(&waiting)).await?;
         }
         let mut incomplete: Vec<Vec<Key>> = vec![Vec::new(); self.members.len()];
+        let adds_up = self.tables[table].policy.merges();
+        let cut_off: Vec<bool> =
+            participants.iter().map(|&node| adds_up && leaves_out(&self.tables[table], node, opened)).collect();
         for at in 0..contests.len() {
             let (table, Some((key, contest))) = (&self.tables[table], contests.get_index_mut(at)) else { continue };
             if is_settled(table, opened, key, contest, &targets) {
                 continue;
             }
             contest.close(&participants, table, opened);
-            // What is added up says of each recorded change whether it went into what stands somewhere, also later, when that
-            // stands beside an outcome that waits.
-            if !table.relays() && !table.policy.merges() {
+            if !table.relays() && !adds_up {
                 continue;
             }
             let disputed = contest.tops(table, opened).len() > 1;
             let hearsay = contest.seen();
             let hearsay = || hearsay.dots().iter().filter(|dot| !opened.was_read(table.index, dot));
-            for &node in &participants {
+            for (&node, cut_off) in participants.iter().zip(&cut_off) {
                 let may_have_heard = || hearsay().any(|dot| !contest.stands_for(node, dot, table, opened));
-                if disputed || may_have_heard() {
+                if disputed || *cut_off || may_have_heard() {
                     incomplete[node.index()].push(key.clone());
                 }
             }
@@ -131,6 +134,14 @@ pub(super) fn is_settled(table: &Table, opened: &Opened, key: &Key, contest: &Co
             opened.parked(target, table.index, key).is_none()
                 && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
         })
+}
+
+/// Whether a node keeps entries that a page leaves out, because all who take part have passed them.
+fn leaves_out(table: &Table, node: NodeId, opened: &Opened) -> bool {
+    let (Some(start), Some(presence)) = (read::start(table, node, opened), &opened.present[node.index()]) else {
+        return false;
+    };
+    !presence.purged[table.index].includes(&start)
 }
 
 /// The nodes that take part in a table.
