@@ -324,6 +324,32 @@ impl Contest {
             let latest = same.map(|other| other.stamp).max();
             self.versions[at].version.stamp = latest.unwrap_or(version.stamp);
         }
+        self.order_each_nodes();
+    }
+
+    /// Of versions that come of one node's changes, that of the later change is the later one. Of a change that was told of, the time
+    /// is as the clock of its node was measured then; of what was made upon it, as it is measured now.
+    fn order_each_nodes(&mut self) {
+        let number = |version: &Version| {
+            let own = version.vector.dots().iter().find(|dot| dot.node == version.stamp.node);
+            own.map_or(i64::MIN, |dot| dot.number)
+        };
+        let precedes = |one: &Version, other: &Version| {
+            one.stamp.node == other.stamp.node && number(one) < number(other) && one.stamp.time >= other.stamp.time
+        };
+        let versions = || self.versions.iter().map(|contender| &contender.version);
+        if !versions().any(|other| versions().any(|one| precedes(one, other))) {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.versions.len()).collect();
+        order.sort_by_key(|&at| number(&self.versions[at].version));
+        for (place, &at) in order.iter().enumerate() {
+            let version = &self.versions[at].version;
+            let before = order[..place].iter().map(|&at| &self.versions[at].version);
+            if let Some(time) = before.filter(|one| precedes(one, version)).map(|one| one.stamp.time).max() {
+                self.versions[at].version.stamp.time = time.saturating_add(1);
+            }
+        }
     }
 
     /// Whether the content that stands at a node has seen a change, also at nodes that have nothing new to say.
@@ -504,5 +530,17 @@ mod tests {
         assert_eq!((read(7_000, 6_600), read(7_000, 9_999)), (7_000, 7_000));
         // Unless the clock was put back.
         assert_eq!(read(60_000_000, 7_000), 7_000 + AHEAD);
+    }
+
+    /// Node 0 has made the row anew, and by what its clock is measured to be wrong now that would have been before.
+    #[test]
+    fn what_a_node_made_later_is_later() {
+        let mut contest = Contest::default();
+        told(&mut contest, 1, 60);
+        let entry =
+            Entry { id: 8, mark: 8, op: Op::Insert, time: 55, key: Key::default(), arrival: None, images: None };
+        contest.enter(NodeId(0), entry, &Clock { offset: 0, shown: i64::MAX }, &table());
+        let times = times(&mut contest, &Opened::new(3, 1));
+        assert_eq!(times[..2], [61, 60]);
     }
 }
