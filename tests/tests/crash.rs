@@ -242,7 +242,9 @@ async fn two_engines(kinds: &[Kind], test: &'static str) {
         let engines = [scene.concord.start(&["sync"]), scene.concord.start(&["sync"])];
         for engine in engines {
             let output = engine.wait().await;
-            assert!(output.status.success(), "round {round}: {output:?}");
+            // Users who change a row again and again keep it from being written in this run.
+            let held = output.status.code() == Some(3) && output.says("locked by users just now");
+            assert!(output.status.success() || held, "round {round}: {output:?}");
         }
     }
     scene.done.merge(writers.finish().await);

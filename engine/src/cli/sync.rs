@@ -97,8 +97,8 @@ pub(super) fn print_held(summary: &Summary) -> Result<()> {
     match summary.held {
         0 => Ok(()),
         held => say(&format!(
-            "{} locked by a user; a later sync brings them up to date",
-            counted(held, "row is", "rows are")
+            "{} changed or locked by users just now; a later sync decides about them",
+            counted(held, "row was", "rows were")
         )),
     }
 }

@@ -149,16 +149,16 @@ impl Session {
         let Some(table) = self.tables.get(waits.table).cloned() else { return Ok(Vec::new()) };
         let (mut contest, rows) = self.contest_of(opened, &table, &waits.key).await?;
         contest.close(&participants(&table, opened), &table, opened);
-        let others = contest.tops(&table, opened).into_iter().map(|top| &contest.versions[top].version);
-        let others = others.filter(|version| version.node != at).map(|version| {
-            let (stamp, name) = (version.stamp, &self.names[version.node.index()]);
-            match &rows[version.node.index()] {
-                Some(Found::Row(row)) => AtStake { stamp, row: Some(row.clone()), unread: None },
-                Some(Found::Unreadable(why)) => {
-                    AtStake { stamp, row: None, unread: Some(format!("at {name} it cannot be read: {why}")) }
-                }
-                _ => AtStake { stamp, row: None, unread: None },
-            }
+        let others = contest.tops(&table, opened).into_iter().map(|top| &contest.versions[top]);
+        let others = others.filter(|contender| contender.version.node != at).map(|contender| {
+            let (stamp, name) = (contender.version.stamp, &self.names[contender.version.node.index()]);
+            let (row, unread) = match &rows[contender.version.node.index()] {
+                _ if contender.version.waiting => (contender.content.row().cloned(), None),
+                Some(Found::Row(row)) => (Some(row.clone()), None),
+                Some(Found::Unreadable(why)) => (None, Some(format!("at {name} it cannot be read: {why}"))),
+                _ => (None, None),
+            };
+            AtStake { stamp, row, unread }
         });
         let mut at_stake: Vec<AtStake> = others.collect();
         for dot in waits.vector.dots().iter().filter(|dot| !contest.is_here(dot)) {

@@ -53,3 +53,24 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the last of three nodes is written, of which the second has nothing to do, by what becomes of the first.
+    async fn comes(first: impl FnOnce(Place)) -> bool {
+        let mut line = Place::line(&[Some(Batch::default()), None, Some(Batch::default())]);
+        let mut last = line.remove(2);
+        first(line.remove(0));
+        last.comes().await
+    }
+
+    #[tokio::test]
+    async fn whoever_is_overtaken_stops_those_behind_and_whoever_leaves_does_not() {
+        assert!(comes(|mut place| place.pass_on(true)).await);
+        assert!(!comes(|mut place| place.pass_on(false)).await);
+        assert!(comes(drop).await);
+        assert!(Place::default().comes().await);
+    }
+}

@@ -183,3 +183,33 @@ fn what_is_given_up_unread_is_told() {
         assert_eq!(state.journal.len(), 2, "{away}");
     }
 }
+
+/// Of a version that waits at one node and whose own node is away, the journal keeps what waits, and not what stands beside it.
+#[test]
+fn what_waits_elsewhere_is_kept_where_it_is_given_up() {
+    let cluster = Cluster::new(3, &[(1, 1)]);
+    let sync = || cluster.block(cluster.session("\"park\"", 10).sync());
+    cluster.block(cluster.session("\"park\"", 10).install()).unwrap();
+    let only_away = |away: usize| {
+        cluster.databases.iter().enumerate().for_each(|(at, database)| database.lock().up = at != away);
+    };
+    cluster.databases[2].lock().refuses = Some(5);
+    for (at, value) in [(1, 5), (0, 9)] {
+        time::pass(2_000_000);
+        assert!(cluster.databases[at].lock().write(1, Some(value), false));
+    }
+    for away in [0, 2] {
+        only_away(away);
+        drop(sync());
+    }
+    only_away(1);
+    let dropped = cluster.block(cluster.session("\"park\"", 10).drop_parked(|row| row.node == "a")).unwrap();
+    assert_eq!(dropped.len(), 1);
+    only_away(usize::MAX);
+    (0..2).for_each(|_| drop(sync().unwrap()));
+    assert_eq!(cluster.rows(), [[(1, 9)], [(1, 9)], [(1, 9)]]);
+    let state = cluster.databases[0].lock();
+    let told =
+        state.journal.iter().map(|one| (one.loser.0, one.loser_row.as_deref().map(|row| memory::number(&row[1]))));
+    assert_eq!(told.collect::<Vec<_>>(), [(1, Some(5))]);
+}
