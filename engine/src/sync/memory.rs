@@ -604,9 +604,11 @@ impl Node for Connection {
         }))
     }
 
-    async fn waiting_now(&mut self, _: &[TableSpec]) -> Result<Vec<Parked>> {
+    async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
         self.work()?;
-        Ok(self.database.lock().parked.values().cloned().collect())
+        let state = self.database.lock();
+        let keys = groups.iter().flat_map(|(_, keys)| *keys);
+        Ok(keys.filter_map(|key| state.parked.values().find(|waits| waits.key == **key).cloned()).collect())
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -438,8 +438,8 @@ impl Node for Sqlite {
         self.run(|node| service::claim(&node.db, moves))
     }
 
-    async fn waiting_now(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        self.run(|node| service::parked(&node.db, tables, &node.names))
+    async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+        self.run(|node| service::parked_of(&node.db, groups, &node.names))
     }
 
     async fn savepoint(&mut self) -> Result<()> {
