@@ -91,7 +91,8 @@ impl Session {
         }
         for (node, rows) in by_node {
             info!(node = %self.names[node.index()], rows = rows.len(), "Rows that cannot be copied wait.");
-            let specs = Session::specs(&self.tables, node);
+            let mut specs = Session::specs(&self.tables, node);
+            specs.retain(|spec| rows.iter().any(|(table, _)| *table == spec.index));
             let member = &mut self.members[node.index()];
             let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
             if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
