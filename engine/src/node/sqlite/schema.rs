@@ -404,3 +404,13 @@ pub(super) fn version(db: &Connection) -> Result<i64> {
         .and_then(|mut statement| statement.query_row(params![], |row| row.get(0)))
         .told(|| "reading the version of the catalogue")
 }
+
+/// What is another text after whatever was done to the table of this name, its indexes and its triggers, or put in its place. A
+/// VACUUM makes it another as well.
+pub(super) fn identity(db: &Connection, table: &str) -> Result<String> {
+    let doing = || format!("looking what `{table}` is");
+    let sql = "SELECT concat_ws(' ', type, name, rootpage, sql) FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE ORDER BY 1";
+    let mut statement = db.prepare_cached(sql).told(doing)?;
+    let facts = statement.query_map([table], |row| row.get::<_, String>(0)).told(doing)?;
+    Ok(facts.collect::<rusqlite::Result<Vec<String>>>().told(doing)?.join("\n"))
+}
