@@ -49,6 +49,11 @@ impl Case {
         user
     }
 
+    /// Lets go of it; whoever only closed the connection would not know when the server has noticed.
+    async fn unlock(&self, mut user: User) {
+        user.execute(if self.kind == Kind::Mariadb { "UNLOCK TABLES" } else { "ROLLBACK" }).await;
+    }
+
     /// Ends with the code; with that for locks it says so.
     async fn check(&mut self, arguments: &[&str], code: i32) -> Output {
         let output = self.concord.run(arguments).await;
@@ -71,7 +76,7 @@ async fn all_commands(kind: Kind) {
     let mut case = Case::new(kind).await;
     let lock = case.lock().await;
     case.check(&["install"], 3).await;
-    drop(lock);
+    case.unlock(lock).await;
     case.check(&["install"], 0).await;
 
     // GIVEN a conflict, a row that waits and a change on its way
@@ -99,7 +104,7 @@ async fn all_commands(kind: Kind) {
     case.check(&["parked", "retry"], 3).await;
     case.check(&["parked", "drop", "--yes"], 3).await;
     case.check(&["uninstall", "--yes"], 3).await;
-    drop(lock);
+    case.unlock(lock).await;
 
     // THEN everything is as it was
     let installed = case.check(&["install"], 0).await;
@@ -114,7 +119,7 @@ async fn all_commands(kind: Kind) {
     };
     writer.execute(&format!("{begin}{history}")).await;
     case.check(&["reset", "--yes"], 3).await;
-    drop(writer);
+    case.unlock(writer).await;
     case.check(&["reset", "--yes"], 0).await;
     case.check(&["uninstall", "--yes"], 0).await;
     assert!(case.wrong.is_empty(), "{kind:?}:\n{}", case.wrong.join("\n"));
@@ -133,4 +138,43 @@ async fn all_commands_on_postgres() {
 #[tokio::test]
 async fn all_commands_on_mariadb() {
     all_commands(Kind::Mariadb).await;
+}
+
+/// Rows that wait and conflicts are settled while another table is held up, such as by a change of its columns.
+async fn another_table(kind: Kind) {
+    let mut case = Case::new(kind).await;
+    for database in &case.databases {
+        database.user_as(As::Sync).await.execute("CREATE TABLE others (id integer PRIMARY KEY)").await;
+    }
+    let config = std::fs::read_to_string(case.concord.path("concord.toml")).expect("the configuration");
+    case.concord.write("concord.toml", &(config + "[tables.others]\n"));
+    case.check(&["install"], 0).await;
+    for at in 0..2 {
+        case.user(at).await.execute(&format!("UPDATE items SET name = 'from {at}' WHERE id = 1")).await;
+    }
+    case.user(1).await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
+    case.check(&["sync"], 1).await;
+    let conflicts = case.check(&["conflicts", "list", "--json"], 0).await.json();
+    let id = conflicts["conflicts"][0]["id"].as_str().expect("a conflict").to_owned();
+    let mut holder = case.databases[0].user_as(As::Sync).await;
+    holder
+        .execute(match kind {
+            Kind::Postgres => "BEGIN; LOCK TABLE others IN ACCESS EXCLUSIVE MODE",
+            _ => "LOCK TABLES others WRITE",
+        })
+        .await;
+    case.check(&["parked", "drop", "--yes"], 0).await;
+    case.check(&["conflicts", "resolve", &id, "--undo"], 0).await;
+    case.unlock(holder).await;
+    assert!(case.wrong.is_empty(), "{kind:?}:\n{}", case.wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn another_table_on_postgres() {
+    another_table(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn another_table_on_mariadb() {
+    another_table(Kind::Mariadb).await;
 }

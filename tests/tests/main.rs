@@ -10,6 +10,7 @@ mod journal;
 mod load;
 mod locked;
 mod model;
+mod parked;
 mod plan;
 mod plugins;
 mod resolve;

@@ -9,10 +9,10 @@ use serde_json::Value as Document;
 use super::conflicts::{code, known};
 use super::report::{Table, ago, counted, cut, json, say};
 use super::sync::left_out;
-use super::{Global, Output, agreed, sync, with_session};
-use crate::error::{DONE, Error, Result};
+use super::{Global, Output, agreed, note, sync, with_session};
+use crate::error::{ATTENTION, DONE, Error, Result, UNREACHABLE};
 use crate::model::{ParkedCode, time};
-use crate::sync::{Away, Dropped, ParkedReport, Session, Summary};
+use crate::sync::{Away, Dropped, ParkedReport, Session, Stopped, Summary};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Show, retry or drop rows that a node could not take")]
@@ -91,6 +91,8 @@ struct Report<'a> {
     parked: &'a [ParkedReport],
     /// Nodes that could not be asked.
     away: &'a [Away],
+    /// Tables that stand still, of which not all that waits may be told.
+    stopped: &'a [Stopped],
 }
 
 /// What `retry --json` tells.
@@ -140,6 +142,30 @@ impl Choice {
             && key.is_none_or(|key| key == its)
     }
 
+    /// A table that stands still is not written, so nothing of it can be given up.
+    fn refuse_what_stands_still(&self, chosen: &[ParkedReport], stopped: &[Stopped]) -> Result<()> {
+        let is_meant =
+            |table: &str| self.table.as_deref() == Some(table) || chosen.iter().any(|row| row.table == table);
+        match stopped.iter().find(|stopped| is_meant(&stopped.table)) {
+            None => Ok(()),
+            Some(Stopped { table, why }) => Err(Error::Stopped(format!(
+                "table `{table}` stands still: {why}\n    nothing was given up; rows of other tables can be, with --table"
+            ))),
+        }
+    }
+
+    /// Why no row is chosen: there may be some where nobody could look.
+    fn nothing_chosen(&self, away: &[Away], stopped: &[Stopped]) -> Error {
+        let is_meant = |away: &&Away| self.node.as_deref().is_none_or(|node| node == away.node);
+        let away: Vec<Away> = away.iter().filter(is_meant).cloned().collect();
+        if code(&away) == UNREACHABLE {
+            let lines = away.iter().map(|away| format!("node `{}`: {}", away.node, away.why));
+            return Error::Unreachable(lines.collect());
+        }
+        left_out(&away, stopped);
+        Error::Usage("no row that waits was chosen\n    see: concord parked list".to_owned())
+    }
+
     /// The chosen rows among those that wait.
     async fn waiting(&self, session: &mut Session) -> Result<Vec<ParkedReport>> {
         let key = self.check(session)?;
@@ -150,17 +176,20 @@ impl Choice {
 }
 
 fn run_list(global: &Global, list: &List) -> Result<u8> {
-    let (found, away) = with_session(global, async |session| {
+    let (found, away, stopped) = with_session(global, async |session| {
         let found = list.choice.waiting(session).await?;
-        Ok((found, session.away()))
+        Ok((found, session.away(), session.stopped()))
     })?;
     if list.output.json {
-        json(&Report { parked: &found, away: &away })?;
+        json(&Report { parked: &found, away: &away, stopped: &stopped })?;
     } else {
         print(&found, "no rows wait")?;
-        left_out(&away, &[]);
+        left_out(&away, &stopped);
     }
-    Ok(code(&away))
+    Ok(match code(&away) {
+        DONE if !stopped.is_empty() => ATTENTION,
+        code => code,
+    })
 }
 
 fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
@@ -184,13 +213,9 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
 fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
     let dropped = with_session(global, async |session| {
         let chosen = drop.choice.waiting(session).await?;
+        drop.choice.refuse_what_stands_still(&chosen, &session.stopped())?;
         if chosen.is_empty() {
-            let away = session.away();
-            if code(&away) != DONE {
-                let lines = away.iter().map(|away| format!("node `{}`: {}", away.node, away.why));
-                return Err(Error::Unreachable(lines.collect()));
-            }
-            return Err(Error::Usage("no row that waits was chosen\n    see: concord parked list".to_owned()));
+            return Err(drop.choice.nothing_chosen(&session.away(), &session.stopped()));
         }
         if !drop.yes && !drop.output.json {
             print(&chosen, "")?;
@@ -204,16 +229,23 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
         // What began to wait since, another version of the same row included, was not agreed to.
         let place = |row: &ParkedReport| (row.node.clone(), row.table.clone(), row.key.to_string());
         let shown: HashMap<_, _> = chosen.iter().map(|row| (place(row), row)).collect();
-        session.drop_parked(|row| shown.get(&place(row)) == Some(&row)).await.map(Some)
+        let dropped = session.drop_parked(|row| shown.get(&place(row)) == Some(&row)).await?;
+        Ok(Some((dropped, chosen.len(), session.away(), session.stopped())))
     })?;
-    let Some(dropped) = dropped else { return Ok(crate::error::ATTENTION) };
+    let Some((dropped, agreed, away, stopped)) = dropped else { return Ok(ATTENTION) };
     if drop.output.json {
         json(&Gone { dropped: &dropped })?;
     } else {
         let rows = counted(dropped.len() as u64, "version", "versions");
         say(&format!("{rows} given up; the next sync carries what stands at the nodes"))?;
     }
-    Ok(DONE)
+    if dropped.len() == agreed {
+        return Ok(DONE);
+    }
+    left_out(&away, &stopped);
+    let left = counted((agreed - dropped.len()) as u64, "version was", "versions were");
+    note(&format!("{left} not given up, as no longer what was shown; see: concord parked list"));
+    Ok(ATTENTION)
 }
 
 fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
@@ -226,6 +258,8 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
         let what = match &row.row {
             _ if row.code == ParkedCode::Unreadable.as_str() => "unread",
             Some(_) => "write",
+            // Nothing says of it which version is to stand.
+            None if row.code == ParkedCode::Conflict.as_str() => "undecided",
             None => "delete",
         };
         let place = [row.node.clone(), row.table.clone(), row.key.to_string(), ago(row.since, now)];

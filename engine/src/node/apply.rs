@@ -77,7 +77,12 @@ pub async fn waits_as_read(
     if read.is_empty() {
         return Ok(true);
     }
-    let now = node.waiting_now(specs).await?;
+    let keys_of =
+        |spec: &TableSpec| read.iter().filter(|(table, ..)| *table == spec.index).map(|(_, key, _)| *key).collect();
+    let groups: Vec<(&TableSpec, Vec<&Key>)> = specs.iter().map(|spec| (spec, keys_of(spec))).collect();
+    let groups: Vec<_> =
+        groups.iter().filter(|(_, keys)| !keys.is_empty()).map(|(spec, keys)| (*spec, &keys[..])).collect();
+    let now = node.waiting_now(&groups).await?;
     let now: HashMap<(usize, &Key), &Parked> = now.iter().map(|waits| ((waits.table, &waits.key), waits)).collect();
     Ok(read.iter().all(|&(table, key, then)| match (then, now.get(&(table, key))) {
         (None, None) => true,

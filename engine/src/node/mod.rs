@@ -217,8 +217,9 @@ pub trait Node: Send {
     /// where its `from` says. If not, another engine has been here and the batch must be given up.
     async fn claim(&mut self, moves: &[Move]) -> Result<bool>;
 
-    /// What waits in these tables, within the transaction that applies: once positions are claimed, nobody else changes it.
-    async fn waiting_now(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>>;
+    /// What waits of these keys, within the transaction that applies: once positions are claimed, nobody else changes it.
+    /// Groups as in [`Node::delete`].
+    async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>>;
 
     /// From here to the end of the transaction only a moment is waited for what somebody holds locked, before a statement
     /// fails as [`ErrorKind::Locked`]. Databases of which no part can be locked wait for nothing.

@@ -288,7 +288,8 @@ impl Session {
             return Err(Error::Usage(format!("the value of `{column}` does not fit {name}: it {why}")));
         }
         let stays: Vec<Move> = self.stays(opened, table, at).collect();
-        let (spec, specs) = (form.spec.clone(), Session::specs(&self.tables, at));
+        let specs = [(*form.spec).clone()];
+        let [spec] = &specs;
         fault::point("resolve-checked").await?;
         let member = &mut self.members[at.index()];
         let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
@@ -297,8 +298,8 @@ impl Session {
             let waits = [(lost.table, &lost.key, opened.parked(at, lost.table, &lost.key))];
             let claimed = node.claim(&stays).await? && node::apply::waits_as_read(node, &specs, &waits).await?;
             let fresh = claimed && {
-                node.write_as_user(&spec, &lost.key, local.as_ref()).await?;
-                node.unseen(&spec, read, &[&lost.key]).await?.is_empty()
+                node.write_as_user(spec, &lost.key, local.as_ref()).await?;
+                node.unseen(spec, read, &[&lost.key]).await?.is_empty()
             };
             if !fresh {
                 node.rollback().await?;

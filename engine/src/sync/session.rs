@@ -194,7 +194,7 @@ impl Session {
     }
 
     /// The tables that stand still, and why.
-    pub(super) fn stopped(&self) -> Vec<Stopped> {
+    pub fn stopped(&self) -> Vec<Stopped> {
         let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
         stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect()
     }

@@ -61,7 +61,9 @@ impl Session {
             // Whoever parked another version since has moved a position.
             let tables = self.tables.iter().filter(|table| rows.iter().any(|row| row.table == table.index));
             let stays: Vec<Move> = tables.flat_map(|table| self.stays(&opened, table, at)).collect();
-            let specs = Session::specs(&self.tables, at);
+            // Nobody is kept from giving up these rows by what is done to other tables.
+            let mut specs = Session::specs(&self.tables, at);
+            specs.retain(|spec| rows.iter().any(|row| row.table == spec.index));
             let member = &mut self.members[at.index()];
             let Some(node) = member.node.as_deref_mut() else { continue };
             let giving_up = async {

@@ -365,8 +365,8 @@ impl Node for MySql {
         self.claim_positions(moves).await
     }
 
-    async fn waiting_now(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        self.read_parked(tables).await
+    async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+        self.read_parked_of(groups).await
     }
 
     async fn hurry(&mut self) -> Result<()> {

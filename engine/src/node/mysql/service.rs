@@ -21,6 +21,9 @@ use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE
 /// Rows in one statement.
 const ROWS: usize = 500;
 
+/// What is kept of a row that waits.
+const PARKED: &str = "name, `key`, code, message, since, vector, time, origin, `row`, standing, standing_time, `read`";
+
 /// Bytes of parameters after which a statement takes no further row.
 pub const LARGE: usize = 4 << 20;
 
@@ -239,33 +242,72 @@ impl MySql {
     // ---- rows that wait ----
 
     pub(super) async fn read_parked(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        let statement = "SELECT name, `key`, code, message, since, vector, time, origin, `row`, standing, standing_time, \
-                         `read` FROM concord_parked ORDER BY since, name, hash";
+        let statement = format!("SELECT {PARKED} FROM concord_parked ORDER BY since, name, hash");
         let mut parked = Vec::new();
-        for row in self.main()?.fetch(statement, Args::new()).await? {
+        for row in self.main()?.fetch(&statement, Args::new()).await? {
             let name = string(&row, 0)?;
             let Some(table) = tables.iter().find(|table| table.name == name) else { continue };
-            let damaged = || damaged("parked", &name);
-            let Some(node) = self.node_id(&string(&row, 7)?) else {
-                warn!(table = name, "A row that waits came from a node that is no longer in the sync; it is left out.");
-                continue;
-            };
-            let vector = |at| -> Result<Vector> { Vector::read(&string(&row, at)?, &self.names).ok_or_else(damaged) };
-            parked.push(Parked {
-                table: table.index,
-                key: key_from_text(table, &string(&row, 1)?).ok_or_else(damaged)?,
-                code: ParkedCode::parse(&string(&row, 2)?).ok_or_else(damaged)?,
-                message: string(&row, 3)?,
-                since: int(&row, 4)?,
-                vector: vector(5)?,
-                stamp: Stamp { time: int(&row, 6)?, node },
-                row: row_column(table, &row, 8).map_err(|()| damaged())?,
-                standing: vector(9)?,
-                standing_time: int(&row, 10)?,
-                read: parse(&string(&row, 11)?)?,
-            });
+            parked.extend(self.parked_row(table, &row)?);
         }
         Ok(parked)
+    }
+
+    /// What waits of some keys.
+    pub(super) async fn read_parked_of(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+        let mut waiting = Vec::new();
+        // Mostly nothing waits, and no key need be named.
+        for part in groups.chunks(ROWS) {
+            let mut args = Args::new();
+            part.iter().for_each(|(table, _)| {
+                args.add(table.name.as_str());
+            });
+            let look = "(SELECT name FROM concord_parked WHERE name = ? LIMIT 1)";
+            let statement = vec![look; part.len()].join(" UNION ALL ");
+            for row in self.main()?.fetch(&statement, args).await? {
+                waiting.push(string(&row, 0)?);
+            }
+        }
+        let mut parked = Vec::new();
+        for (table, keys) in groups.iter().filter(|(table, _)| waiting.contains(&table.name)) {
+            for part in keys.chunks(ROWS) {
+                let mut args = one(&table.name);
+                for key in part {
+                    args.add(hash(table, key));
+                }
+                let list = vec!["?"; part.len()].join(", ");
+                let statement = format!("SELECT {PARKED} FROM concord_parked WHERE name = ? AND hash IN ({list})");
+                for row in self.main()?.fetch(&statement, args).await? {
+                    parked.extend(self.parked_row(table, &row)?);
+                }
+            }
+        }
+        Ok(parked)
+    }
+
+    /// A row of [`PARKED`]; `None` if it came from a node that is no longer there.
+    fn parked_row(&self, table: &TableSpec, row: &MySqlRow) -> Result<Option<Parked>> {
+        let damaged = || damaged("parked", &table.name);
+        let Some(node) = self.node_id(&string(row, 7)?) else {
+            warn!(
+                table = table.name,
+                "A row that waits came from a node that is no longer in the sync; it is left out."
+            );
+            return Ok(None);
+        };
+        let vector = |at| -> Result<Vector> { Vector::read(&string(row, at)?, &self.names).ok_or_else(damaged) };
+        Ok(Some(Parked {
+            table: table.index,
+            key: key_from_text(table, &string(row, 1)?).ok_or_else(damaged)?,
+            code: ParkedCode::parse(&string(row, 2)?).ok_or_else(damaged)?,
+            message: string(row, 3)?,
+            since: int(row, 4)?,
+            vector: vector(5)?,
+            stamp: Stamp { time: int(row, 6)?, node },
+            row: row_column(table, row, 8).map_err(|()| damaged())?,
+            standing: vector(9)?,
+            standing_time: int(row, 10)?,
+            read: parse(&string(row, 11)?)?,
+        }))
     }
 
     pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {

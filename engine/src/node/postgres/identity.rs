@@ -70,6 +70,17 @@ impl Postgres {
         if !installed {
             return Err(Error::changed(first, ""));
         }
+        // One without triggers is known by its place in the catalogue alone, with which the text begins.
+        let place = |identity: Option<&Option<String>>| {
+            identity.and_then(|text| text.as_deref()?.split(' ').next()).map(str::to_owned)
+        };
+        let is_exchanged = |spec: &&TableSpec| {
+            let target = self.targets.get(&(schema_of(spec).to_owned(), spec.local.clone()));
+            !spec.captured && place(self.identities.get(&spec.index)) != place(target.map(|target| &target.identity))
+        };
+        if let Some(exchanged) = others.iter().find(is_exchanged) {
+            return Err(Error::changed(exchanged, ": another has taken its place"));
+        }
         let now = self.fingerprints(&others).await?;
         match self.compare(&others, &now).into_iter().next() {
             None => Ok(()),

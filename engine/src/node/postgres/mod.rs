@@ -454,8 +454,8 @@ impl Node for Postgres {
         self.claim_positions(moves).await
     }
 
-    async fn waiting_now(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        self.read_parked(tables).await
+    async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+        self.read_parked_of(groups).await
     }
 
     async fn hurry(&mut self) -> Result<()> {

@@ -15,6 +15,10 @@ use crate::model::{
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
+/// What is kept of a row that waits.
+const PARKED: &str =
+    "\"table\", key, code, message, since, vector, time, origin, \"row\", standing, standing_time, read";
+
 impl Postgres {
     /// Whether there are service tables.
     async fn is_installed(&mut self) -> Result<bool> {
@@ -193,34 +197,63 @@ impl Postgres {
     // ---- rows that wait ----
 
     pub(super) async fn read_parked(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        let statement = "SELECT \"table\", key, code, message, since, vector, time, origin, \"row\", standing, standing_time, \
-                         read FROM concord.parked ORDER BY since, \"table\", hash";
+        let statement = format!("SELECT {PARKED} FROM concord.parked ORDER BY since, \"table\", hash");
         let mut parked = Vec::new();
         for row in self.fetch(statement, Args::new()).await? {
             let name: String = get(&row, 0)?;
             let Some(table) = tables.iter().find(|table| table.name == name) else { continue };
-            let damaged = || damaged("parked", &name);
-            let Some(node) = self.node_id(&get::<String>(&row, 7)?) else {
-                warn!(table = name, "A row that waits came from a node that is no longer in the sync; it is left out.");
-                continue;
-            };
-            let vector =
-                |at| -> Result<Vector> { Vector::read(&get::<String>(&row, at)?, &self.names).ok_or_else(damaged) };
-            parked.push(Parked {
-                table: table.index,
-                key: key_from_text(table, &get::<String>(&row, 1)?).ok_or_else(damaged)?,
-                code: ParkedCode::parse(&get::<String>(&row, 2)?).ok_or_else(damaged)?,
-                message: get(&row, 3)?,
-                since: get(&row, 4)?,
-                vector: vector(5)?,
-                stamp: Stamp { time: get(&row, 6)?, node },
-                row: row_column(table, &row, 8)?.map_err(|()| damaged())?,
-                standing: vector(9)?,
-                standing_time: get(&row, 10)?,
-                read: parse(&get::<String>(&row, 11)?)?,
-            });
+            parked.extend(self.parked_row(table, &row)?);
         }
         Ok(parked)
+    }
+
+    /// What waits of some keys.
+    pub(super) async fn read_parked_of(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+        let mut args = Args::new();
+        args.add(groups.iter().map(|(table, _)| table.name.as_str()).collect::<Vec<_>>());
+        // Mostly nothing waits, and no key need be named.
+        let waiting = "SELECT t FROM unnest($1::pg_catalog.text[]) AS t \
+                       WHERE (SELECT TRUE FROM concord.parked p WHERE p.\"table\" = t LIMIT 1)";
+        let waiting = self.fetch(waiting, args).await?;
+        let waiting = waiting.iter().map(|row| get(row, 0)).collect::<Result<Vec<String>>>()?;
+        let mut parked = Vec::new();
+        for (table, keys) in groups.iter().filter(|(table, _)| waiting.contains(&table.name)) {
+            let mut args = Args::new();
+            args.add(table.name.as_str()).add(keys.iter().map(|key| hash(table, key)).collect::<Vec<_>>());
+            let statement = format!(
+                "SELECT {PARKED} FROM concord.parked WHERE \"table\" = $1 AND hash = ANY ($2::pg_catalog.text[])"
+            );
+            for row in self.fetch(statement, args).await? {
+                parked.extend(self.parked_row(table, &row)?);
+            }
+        }
+        Ok(parked)
+    }
+
+    /// A row of [`PARKED`]; `None` if it came from a node that is no longer there.
+    fn parked_row(&self, table: &TableSpec, row: &PgRow) -> Result<Option<Parked>> {
+        let damaged = || damaged("parked", &table.name);
+        let Some(node) = self.node_id(&get::<String>(row, 7)?) else {
+            warn!(
+                table = table.name,
+                "A row that waits came from a node that is no longer in the sync; it is left out."
+            );
+            return Ok(None);
+        };
+        let vector = |at| -> Result<Vector> { Vector::read(&get::<String>(row, at)?, &self.names).ok_or_else(damaged) };
+        Ok(Some(Parked {
+            table: table.index,
+            key: key_from_text(table, &get::<String>(row, 1)?).ok_or_else(damaged)?,
+            code: ParkedCode::parse(&get::<String>(row, 2)?).ok_or_else(damaged)?,
+            message: get(row, 3)?,
+            since: get(row, 4)?,
+            vector: vector(5)?,
+            stamp: Stamp { time: get(row, 6)?, node },
+            row: row_column(table, row, 8)?.map_err(|()| damaged())?,
+            standing: vector(9)?,
+            standing_time: get(row, 10)?,
+            read: parse(&get::<String>(row, 11)?)?,
+        }))
     }
 
     pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {

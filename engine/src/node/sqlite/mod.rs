@@ -68,6 +68,8 @@ struct Sqlite {
     known: drift::Known,
     /// The version of the catalogue that the last snapshot saw.
     version: i64,
+    /// What the tables of which no history is kept were when they were read last, by table index.
+    scanned: HashMap<usize, String>,
     /// Whether what is written in the present transaction is recorded as a user's change.
     as_user: bool,
     /// Counts this connection's own commits.
@@ -92,6 +94,7 @@ impl Sqlite {
             last_before: HashMap::new(),
             known: drift::Known::new(),
             version: 0,
+            scanned: HashMap::new(),
             as_user: false,
             commits: 0,
         })
@@ -179,6 +182,27 @@ impl Sqlite {
 
     fn defer_references(&mut self) -> Result<()> {
         self.db.execute_batch("PRAGMA defer_foreign_keys = ON").told(|| "deferring references")
+    }
+
+    /// Takes note of what the tables are that are scanned now.
+    fn note_scanned(&mut self, specs: &[TableSpec]) -> Result<()> {
+        for spec in specs {
+            self.scanned.insert(spec.index, schema::identity(&self.db, &spec.local)?);
+        }
+        Ok(())
+    }
+
+    /// Fails unless the tables are what they were when they were scanned. Of tables that were not nothing was decided.
+    fn refuse_others(&self, specs: &[TableSpec]) -> Result<()> {
+        for spec in specs {
+            let read = self.scanned.get(&spec.index);
+            if let Some(read) = read
+                && *read != schema::identity(&self.db, &spec.local)?
+            {
+                return Err(Error::changed(spec, ""));
+            }
+        }
+        Ok(())
     }
 
     /// What has to be right before anything is written.
@@ -325,7 +349,7 @@ impl Node for Sqlite {
         self.begin("BEGIN", |node| node.opened(tables)).await
     }
 
-    async fn begin_scan(&mut self, _tables: &[TableSpec]) -> Result<()> {
+    async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
         let mode = self.reading(|node| {
             node.same_file()?;
             node.give_up();
@@ -334,9 +358,9 @@ impl Node for Sqlite {
         });
         match mode.await?.as_str() {
             // The first reading makes the snapshot.
-            "wal" => self.begin("BEGIN", |node| schema::version(&node.db).map(drop)).await,
+            "wal" => self.begin("BEGIN", |node| node.note_scanned(tables)).await,
             // Whoever reads makes writers wait, so nothing is left open between two calls.
-            _ => Ok(()),
+            _ => self.reading(|node| node.note_scanned(tables)).await,
         }
     }
 
@@ -419,10 +443,14 @@ impl Node for Sqlite {
         self.begin("BEGIN IMMEDIATE", |node| node.prepared(tables)).await
     }
 
-    async fn begin_mend(&mut self, _tables: &[TableSpec]) -> Result<()> {
+    async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.refuse_other_file()?;
         self.as_user = true;
-        self.begin("BEGIN IMMEDIATE", |node| node.defer_references()).await
+        self.begin("BEGIN IMMEDIATE", |node| {
+            node.refuse_others(tables)?;
+            node.defer_references()
+        })
+        .await
     }
 
     async fn rows_now(
@@ -438,8 +466,8 @@ impl Node for Sqlite {
         self.run(|node| service::claim(&node.db, moves))
     }
 
-    async fn waiting_now(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        self.run(|node| service::parked(&node.db, tables, &node.names))
+    async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+        self.run(|node| service::parked_of(&node.db, groups, &node.names))
     }
 
     async fn savepoint(&mut self) -> Result<()> {

@@ -318,23 +318,27 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
         user_triggers,
         partitioned: false,
         partitions: Vec::new(),
-        refusals: refusals(db, &table),
+        refusals: refusals(db, &table)?,
         numbered: table.numbered(),
         name: table.name,
     }))
 }
 
 /// Why the table cannot be synced, each with a remedy.
-fn refusals(db: &Connection, table: &Table) -> Vec<String> {
+fn refusals(db: &Connection, table: &Table) -> Result<Vec<String>> {
     let name = &table.name;
     let lower = name.to_ascii_lowercase();
     if lower.starts_with("sqlite_") || install::is_service_table(&lower) {
-        return vec![format!("`{name}` belongs to SQLite or to Concord itself; leave it out")];
+        return Ok(vec![format!("`{name}` belongs to SQLite or to Concord itself; leave it out")]);
     }
     match table.kind.as_str() {
         "table" => {}
-        "view" => return vec![format!("`{name}` is a view; sync the tables that it shows")],
-        _ => return vec![format!("`{name}` is a virtual table, which has no triggers; sync the table that feeds it")],
+        "view" => return Ok(vec![format!("`{name}` is a view; sync the tables that it shows")]),
+        _ => {
+            return Ok(vec![format!(
+                "`{name}` is a virtual table, which has no triggers; sync the table that feeds it"
+            )]);
+        }
     }
     let mut refusals = Vec::new();
     if table.key.is_empty() {
@@ -364,7 +368,7 @@ fn refusals(db: &Connection, table: &Table) -> Vec<String> {
             ));
         }
     }
-    for (trigger, sql, _) in user_triggers(db, name).unwrap_or_default() {
+    for (trigger, sql, _) in user_triggers(db, name).told(|| format!("reading the triggers of `{name}`"))? {
         if sql.split_whitespace().collect::<String>().to_ascii_uppercase().contains("RAISE(ROLLBACK") {
             refusals.push(format!(
                 "the trigger `{trigger}` of `{name}` ends whole transactions with RAISE(ROLLBACK), so that one row would \
@@ -391,7 +395,7 @@ fn refusals(db: &Connection, table: &Table) -> Vec<String> {
             ));
         }
     }
-    refusals
+    Ok(refusals)
 }
 
 /// A number that changes with every change of the catalogue.
@@ -399,4 +403,14 @@ pub(super) fn version(db: &Connection) -> Result<i64> {
     db.prepare_cached("PRAGMA schema_version")
         .and_then(|mut statement| statement.query_row(params![], |row| row.get(0)))
         .told(|| "reading the version of the catalogue")
+}
+
+/// What is another text after whatever was done to the table of this name, its indexes and its triggers, or put in its place. A
+/// VACUUM makes it another as well.
+pub(super) fn identity(db: &Connection, table: &str) -> Result<String> {
+    let doing = || format!("looking what `{table}` is");
+    let sql = "SELECT concat_ws(' ', type, name, rootpage, sql) FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE ORDER BY 1";
+    let mut statement = db.prepare_cached(sql).told(doing)?;
+    let facts = statement.query_map([table], |row| row.get::<_, String>(0)).told(doing)?;
+    Ok(facts.collect::<rusqlite::Result<Vec<String>>>().told(doing)?.join("\n"))
 }

@@ -382,33 +382,66 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
     let mut rows = statement.query([]).told(doing)?;
     let mut parked = Vec::new();
     while let Some(row) = rows.next().told(doing)? {
-        let text = |at| row.get::<_, String>(at).told(doing);
-        let Some(spec) = row.get::<_, String>(0).map(|name| specs.iter().find(|s| s.name == name)).told(doing)? else {
-            continue;
-        };
-        let Some(node) = node_named(names, &text(7)?) else {
-            warn!(
-                table = spec.name,
-                "A row that waits came from a node that is no longer in the sync; it is left out."
-            );
-            continue;
-        };
-        let content: Option<String> = row.get(8).told(doing)?;
-        parked.push(Parked {
-            table: spec.index,
-            key: key_from(spec, &text(1)?)?,
-            code: ParkedCode::parse(&text(2)?).ok_or_else(|| damaged("a row waits for an unknown reason"))?,
-            message: text(3)?,
-            since: row.get(4).told(doing)?,
-            vector: vector(&text(5)?, names)?,
-            stamp: Stamp { time: row.get(6).told(doing)?, node },
-            row: content.map(|content| values(&content, &shared_types(spec))).transpose()?,
-            standing: vector(&text(9)?, names)?,
-            standing_time: row.get(10).told(doing)?,
-            read: parsed(&text(11)?)?,
-        });
+        let name: String = row.get(0).told(doing)?;
+        if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
+            parked.extend(parked_row(row, spec, names)?);
+        }
     }
     Ok(parked)
+}
+
+/// What waits of some keys.
+pub(super) fn parked_of(db: &Connection, groups: &[(&TableSpec, &[&Key])], names: &[String]) -> Result<Vec<Parked>> {
+    let doing = || "reading what waits of some keys";
+    let mut parked = Vec::new();
+    for (spec, keys) in groups {
+        if !any_waits(db, spec)? {
+            continue;
+        }
+        let mut statement = db
+            .prepare_cached(
+                "SELECT name, key, code, message, since, vector, time, origin, row, standing, standing_time, read
+                 FROM concord_parked WHERE name = ?1 AND key = ?2",
+            )
+            .told(doing)?;
+        for key in *keys {
+            let mut rows = statement.query([&spec.name, &written_key(spec, key)]).told(doing)?;
+            if let Some(row) = rows.next().told(doing)? {
+                parked.extend(parked_row(row, spec, names)?);
+            }
+        }
+    }
+    Ok(parked)
+}
+
+/// A row that waits; `None` if it came from a node that is no longer there.
+fn parked_row(row: &rusqlite::Row<'_>, spec: &TableSpec, names: &[String]) -> Result<Option<Parked>> {
+    let doing = || "reading the rows that wait";
+    let text = |at| row.get::<_, String>(at).told(doing);
+    let Some(node) = node_named(names, &text(7)?) else {
+        warn!(table = spec.name, "A row that waits came from a node that is no longer in the sync; it is left out.");
+        return Ok(None);
+    };
+    let content: Option<String> = row.get(8).told(doing)?;
+    Ok(Some(Parked {
+        table: spec.index,
+        key: key_from(spec, &text(1)?)?,
+        code: ParkedCode::parse(&text(2)?).ok_or_else(|| damaged("a row waits for an unknown reason"))?,
+        message: text(3)?,
+        since: row.get(4).told(doing)?,
+        vector: vector(&text(5)?, names)?,
+        stamp: Stamp { time: row.get(6).told(doing)?, node },
+        row: content.map(|content| values(&content, &shared_types(spec))).transpose()?,
+        standing: vector(&text(9)?, names)?,
+        standing_time: row.get(10).told(doing)?,
+        read: parsed(&text(11)?)?,
+    }))
+}
+
+/// Whether anything waits in a table: mostly nothing does, and no key need be looked for.
+fn any_waits(db: &Connection, spec: &TableSpec) -> Result<bool> {
+    db.query_row("SELECT EXISTS (SELECT 1 FROM concord_parked WHERE name = ?1)", [&spec.name], |row| row.get(0))
+        .told(|| "looking for rows that wait")
 }
 
 pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parked: &[Parked]) -> Result<()> {
@@ -444,10 +477,7 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
 
 pub(super) fn unpark(db: &Connection, spec: &TableSpec, keys: &[&Key]) -> Result<()> {
     let doing = || "ending the waiting of rows";
-    let waits: bool = db
-        .query_row("SELECT EXISTS (SELECT 1 FROM concord_parked WHERE name = ?1)", [&spec.name], |row| row.get(0))
-        .told(doing)?;
-    if !waits {
+    if !any_waits(db, spec)? {
         return Ok(());
     }
     let mut write = db.prepare_cached("DELETE FROM concord_parked WHERE name = ?1 AND key = ?2").told(doing)?;

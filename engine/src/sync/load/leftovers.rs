@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::super::session::Session;
 use super::portion::Portion;
-use super::{Deferred, Leg, Load, Loaded, ROWS};
+use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS};
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, ParkedCode, TableSpec};
 use crate::node::{self, Node};
@@ -40,10 +40,11 @@ impl Session {
         let mut left: Vec<Deferred> = Vec::new();
         keep_one_each(&mut deferred);
         deferred.sort_by_key(|row| load.legs.iter().position(|leg| leg.table == row.table));
+        let mut most = ROWS;
         while let Some(first) = deferred.first() {
             let table = first.table;
-            let other = deferred.iter().take(ROWS).position(|row| row.table != table);
-            let part = ..other.unwrap_or(deferred.len().min(ROWS));
+            let other = deferred.iter().take(most).position(|row| row.table != table);
+            let part = ..other.unwrap_or(deferred.len().min(most));
             let holders: HashMap<&Key, NodeId> = deferred[part].iter().map(|row| (&row.key, row.holder)).collect();
             let walker = first.holder;
             let mut portion = Some(Portion {
@@ -59,8 +60,12 @@ impl Session {
                 reader: None,
                 outcome: None,
             });
-            // Where another engine is at work, the same rows are tried again.
-            let Some((weighed, refused)) = self.weighed(&mut portion).await? else { continue };
+            let Some((weighed, refused)) = self.weighed(&mut portion).await? else {
+                // Another engine is at work. Shorter parts are less in its way.
+                most = (most / 2).max(PROBE);
+                continue;
+            };
+            most = (most * 2).min(ROWS);
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
             // What users are changing now is the sync's.
@@ -91,7 +96,8 @@ impl Session {
         }
         for (node, rows) in by_node {
             info!(node = %self.names[node.index()], rows = rows.len(), "Rows that cannot be copied wait.");
-            let specs = Session::specs(&self.tables, node);
+            let mut specs = Session::specs(&self.tables, node);
+            specs.retain(|spec| rows.iter().any(|(table, _)| *table == spec.index));
             let member = &mut self.members[node.index()];
             let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
             if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {

@@ -342,6 +342,24 @@ fn two_loads_do_not_exchange_rows() {
     }
 }
 
+/// Rows that are tried again are tried in shorter parts beside an engine that is always quicker with long ones.
+#[test]
+fn what_is_left_is_tried_in_shorter_parts() {
+    let rows: Vec<(i64, i64)> = (1..=900).map(|id| (id, 1)).collect();
+    let cluster = Cluster::new(2, &[]);
+    cluster.block(cluster.session("\"latest-wins\"", 10_000).install()).unwrap();
+    cluster.databases[0].lock().rows.extend(rows.iter().copied());
+    {
+        let mut state = cluster.databases[1].lock();
+        (state.refuses, state.busy) = (Some(1), Some(500));
+    }
+    let options = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    let loaded = cluster.block(cluster.session("\"latest-wins\"", 10_000).load(&options, &mut |_| ())).unwrap();
+    assert_eq!(loaded.tables[0].waiting, 900, "{loaded:?}");
+    let overtakes = cluster.databases[1].lock().overtakes;
+    assert!((7..60).contains(&overtakes), "{overtakes}");
+}
+
 /// What a load would replace and cannot yet is journalled before the load hands the row to the sync, which tells no more.
 #[test]
 fn what_loses_to_a_row_that_waits_is_in_the_journal() {

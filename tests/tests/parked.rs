@@ -1,0 +1,74 @@
+//! `concord parked`: what it says of rows that wait where not everybody is there and where a table stands still.
+
+use concord_tests::{As, Concord, Database, Kind, Output};
+
+const NODES: [&str; 3] = ["a", "b", "c"];
+
+/// Three nodes, of which `a` takes no large amounts.
+async fn nodes() -> (Vec<Database>, Concord) {
+    let mut config = "name = \"parked\"\n".to_owned();
+    let mut databases = Vec::new();
+    for (name, check) in NODES.iter().zip(["CHECK (amount < 100)", "", ""]) {
+        let database = Database::new(Kind::Sqlite).await;
+        let setup = format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer {check}); INSERT INTO items VALUES (1, 'one', 1)"
+        );
+        database.user_as(As::Sync).await.execute(&setup).await;
+        config += &format!("[nodes.{name}]\nurl = \"${{NODE_{name}}}\"\n");
+        databases.push(database);
+    }
+    let mut concord = Concord::new(&format!("{config}[tables.items]\nconflict = \"park\"\n"));
+    for (name, database) in NODES.iter().zip(&databases) {
+        concord.env(&format!("NODE_{name}"), &database.url());
+    }
+    concord.run(&["install"]).await.ok();
+    (databases, concord)
+}
+
+async fn said(concord: &Concord, arguments: &[&str], code: i32, part: &str) -> Output {
+    let output = concord.run(arguments).await.expect(code);
+    assert!(output.says(part), "{arguments:?} does not say {part:?}: {output:?}");
+    output
+}
+
+/// Another may help only where a chosen node could not be looked at.
+#[tokio::test]
+async fn nothing_is_chosen_beside_a_node_that_is_away() {
+    let (_databases, mut concord) = nodes().await;
+    let drop = |node: &'static str| vec!["parked", "drop", "--yes", "--table", "items", "--key", "[7]", "--node", node];
+    concord.env("NODE_c", "sqlite:/nowhere/c.db");
+    said(&concord, &drop("c"), 3, "node `c`").await;
+    said(&concord, &drop("c")[..7], 3, "node `c`").await;
+    let output = said(&concord, &drop("a"), 2, "no row that waits was chosen").await;
+    assert!(!output.says("node `c`"), "{output:?}");
+    // To try again does not help where Concord is not installed.
+    let other = Database::new(Kind::Sqlite).await;
+    concord.env("NODE_c", &other.url());
+    let output = said(&concord, &drop("c"), 2, "no row that waits was chosen").await;
+    assert!(output.says("node `c` is left out"), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_stands_still_keeps_what_waits() {
+    let (databases, concord) = nodes().await;
+    databases[1].user().await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
+    for (database, name) in databases.iter().zip(["from a", "from b"]) {
+        database.user().await.execute(&format!("UPDATE items SET name = '{name}' WHERE id = 1")).await;
+    }
+    concord.run(&["sync"]).await.expect(1);
+    let list = said(&concord, &["parked", "list"], 0, "undecided").await;
+    assert!(list.says("write") && !list.says("delete"), "{list:?}");
+    // WHEN the table is no longer what `install` left
+    let mut owner = databases[0].user_as(As::Sync).await;
+    let trigger = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'items' ORDER BY name LIMIT 1";
+    let trigger = owner.cell(trigger).await;
+    owner.execute(&format!("DROP TRIGGER \"{trigger}\"")).await;
+    // THEN nothing of it is given up, and the reason is told
+    let why = "table `items` stands still: at a";
+    said(&concord, &["parked", "list"], 1, why).await;
+    said(&concord, &["parked", "drop", "--yes"], 1, why).await;
+    said(&concord, &["parked", "drop", "--yes", "--table", "items", "--key", "[7]"], 1, why).await;
+    concord.run(&["install"]).await.ok();
+    said(&concord, &["parked", "drop", "--yes", "--node", "a", "--table", "items", "--key", "[9]"], 0, "1 version")
+        .await;
+}
