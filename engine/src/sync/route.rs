@@ -28,8 +28,8 @@ impl Ruling<'_> {
         let standing = self.contest.standing(target);
         let (effect, unread) = self.unless_unread(target, self.effect(target, form));
         let hollow = standing.is_some_and(|contender| !contender.is_version());
-        let hollow = hollow && matches!(self.resolved.settled, Settled::Row { .. });
-        // Who takes nothing has nothing to tell either.
+        let hollow = hollow && !matches!(self.resolved.settled, Settled::Deleted);
+        // Who takes nothing has nothing to tell either, and nothing to wait for.
         let (effect, notes) = if hollow { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
         let losers = &self.resolved.losers;
         let here = losers.iter().copied().find(|&at| self.stands_at(target, at));

@@ -162,6 +162,19 @@ fn a_row_that_stands_after_all_is_weighed() {
     assert_eq!((case.values(), case.lost()), (vec![Some(4); 2], vec![(0, 5)]));
 }
 
+/// Who never had the row is no side of the conflict, and nothing waits there that could be given up for all.
+#[test]
+fn nothing_waits_where_a_row_is_absent() {
+    let case = Case::new(3, "\"park\"", UPDATES);
+    case.write(0, Some(2));
+    case.sync();
+    case.write(1, Some(3));
+    let summary = case.sync();
+    case.cluster.block(case.session().drop_parked(|row| row.node == "c")).unwrap();
+    case.sync();
+    assert_eq!((summary.waiting, case.values()), (2, vec![Some(2), Some(3), None]));
+}
+
 #[test]
 fn each_of_three_is_asked() {
     for (policy, winner, lost) in [("\"latest-wins\"", 3, vec![(1, 2)]), ("{ prefer = [\"c\"] }", 2, vec![(2, 3)])] {
