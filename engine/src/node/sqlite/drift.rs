@@ -56,18 +56,21 @@ pub(super) fn our_triggers(db: &Connection, name: &str) -> Result<BTreeMap<Strin
         "guard_after_update",
         "guard_after_delete",
     ];
+    // One look at the catalogue, which has no index by name.
+    let names = KINDS.map(|kind| capture::trigger_name(kind, name));
+    let doing = || "reading the triggers";
     let mut found = BTreeMap::new();
     let mut statement = db
-        .prepare_cached("SELECT sql, tbl_name, rowid FROM sqlite_schema WHERE type = 'trigger' AND name = ?1")
-        .told(|| "reading the triggers")?;
-    for kind in KINDS {
-        let trigger = capture::trigger_name(kind, name);
-        let mut rows = statement.query([&trigger]).told(|| "reading the triggers")?;
-        if let Some(row) = rows.next().told(|| "reading the triggers")? {
-            let read =
-                |row: &rusqlite::Row<'_>| Ok(Trigger { sql: row.get(0)?, table: row.get(1)?, place: row.get(2)? });
-            found.insert(trigger, read(row).told(|| "reading the triggers")?);
-        }
+        .prepare_cached(
+            "SELECT name, sql, tbl_name, rowid FROM sqlite_schema
+             WHERE type = 'trigger' AND name IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .told(doing)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(&names)).told(doing)?;
+    while let Some(row) = rows.next().told(doing)? {
+        let trigger =
+            Trigger { sql: row.get(1).told(doing)?, table: row.get(2).told(doing)?, place: row.get(3).told(doing)? };
+        found.insert(row.get(0).told(doing)?, trigger);
     }
     Ok(found)
 }

@@ -48,10 +48,7 @@ impl Table {
     /// The table or view of this name, whatever the case of its letters.
     pub(super) fn read(db: &Connection, name: &str) -> rusqlite::Result<Option<Table>> {
         let found = db
-            .prepare_cached(
-                "SELECT name, type, wr, strict FROM pragma_table_list
-                 WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
-            )?
+            .prepare_cached("SELECT name, type, wr, strict FROM pragma_table_list(?1) WHERE schema = 'main'")?
             .query_row([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
         let Some((name, kind, without_rowid, strict)): Option<(String, String, bool, bool)> = found else {
@@ -220,14 +217,16 @@ pub(super) fn user_triggers(db: &Connection, table: &str) -> rusqlite::Result<Ve
     .collect()
 }
 
-/// The references from `table`, or with `to` those to it, in names spelled as stored.
+/// The references from `table`, or with `to` those to it, in names spelled as stored. The text of a table that has any says so;
+/// to ask each of hundreds of tables for hundreds of them would take many seconds.
 pub(super) fn references(db: &Connection, table: &str, to: bool) -> rusqlite::Result<Vec<ForeignKey>> {
     let side = if to { "f.\"table\"" } else { "s.name" };
     let rows = db
         .prepare_cached(&format!(
             "SELECT s.name, f.id, f.\"table\", f.\"from\", f.\"to\", f.on_delete
              FROM sqlite_schema AS s, pragma_foreign_key_list(s.name, 'main') AS f
-             WHERE s.type = 'table' AND {side} = ?1 COLLATE NOCASE ORDER BY s.name, f.id, f.seq"
+             WHERE s.type = 'table' AND s.sql LIKE '%references%' AND {side} = ?1 COLLATE NOCASE
+             ORDER BY s.name, f.id, f.seq"
         ))?
         .query_map([table], |row| {
             Ok((
@@ -275,7 +274,7 @@ pub(super) fn references(db: &Connection, table: &str, to: bool) -> rusqlite::Re
 pub(super) fn followed_columns(db: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     db.prepare_cached(
         "SELECT DISTINCT f.\"to\" FROM sqlite_schema AS s, pragma_foreign_key_list(s.name, 'main') AS f
-         WHERE s.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE AND f.\"to\" IS NOT NULL
+         WHERE s.type = 'table' AND s.sql LIKE '%references%' AND f.\"table\" = ?1 COLLATE NOCASE AND f.\"to\" IS NOT NULL
            AND f.on_update NOT IN ('NO ACTION', 'RESTRICT')",
     )?
     .query_map([table], |row| row.get(0))?
