@@ -7,7 +7,9 @@ concord_tests::clusters! {
         other_names, a_schema_or_capitals, omitted_columns_survive, omitted_where_it_was_changed, from_one_node, from_is_not_undone,
         inserts_only, updates_only, without_deletes, several_tables_of_one_file, a_missing_column_is_named, a_generated_column_is_named,
     ]
-    many: [other_names_among_all, an_omitted_column_passes_by_nodes_without_it, from_one_node_to_all]
+    many: [
+        other_names_among_all, an_omitted_column_passes_by_nodes_without_it, a_delete_beats_a_change_without_a_column, from_one_node_to_all,
+    ]
     all: []
 }
 
@@ -135,6 +137,24 @@ async fn an_omitted_column_passes_by_nodes_without_it(kinds: &[Kind]) {
         cluster.holds_at(at, "SELECT * FROM items ORDER BY id", &["1|eins|changed", "2|two|NULL"]).await;
     }
     cluster.holds_at(last, "SELECT * FROM items ORDER BY id", &["1|eins", "2|two"]).await;
+    cluster.quiet().await;
+}
+
+/// What the last node changed loses to a delete. The other nodes still hold the row, with the column that the last lacks and without
+/// having heard of the delete, which must not make it count as unheard of.
+async fn a_delete_beats_a_change_without_a_column(kinds: &[Kind]) {
+    let last = kinds.len() - 1;
+    let setup =
+        "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
+    let mut cluster = odd(kinds, setup, "[tables.items.nodes.LAST]\nomit = [\"notes\"]").await;
+    cluster.install().await;
+    cluster.later(last, "UPDATE items SET name = 'eins'").await;
+    cluster.later(0, "DELETE FROM items WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.conflicts, 1);
+    for at in 0..last {
+        cluster.holds_at(at, "SELECT * FROM items", &["2|eins|NULL"]).await;
+    }
+    cluster.holds_at(last, "SELECT * FROM items", &["2|eins"]).await;
     cluster.quiet().await;
 }
 

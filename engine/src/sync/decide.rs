@@ -357,7 +357,12 @@ fn complete(
         let best = |&&one: &&&Contender| !holders.iter().any(|other| knows(other, one) && !knows(one, other));
         let known = holders.iter().find(best).copied();
         if let Some(known) = known {
-            unvouched.extend(seen.dots().iter().filter(lives_at).filter(|dot| !known.version.vector.saw(dot)));
+            // What is weighed with the column, a delete as well, wins or loses as a whole, and is known for what it did.
+            let weighed = |dot: &Dot| {
+                let knowing = tops.iter().map(|&top| &contest.versions[top]).filter(|top| has(top, column));
+                knowing.chain([known]).any(|contender| contender.version.vector.saw(dot))
+            };
+            unvouched.extend(seen.dots().iter().filter(lives_at).filter(|dot| !weighed(dot)));
         }
         let value = known.and_then(|contender| contender.content.row()).map(|row| row[column].clone());
         for (row, &top) in rows.iter_mut().zip(tops) {
