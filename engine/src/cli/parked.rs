@@ -203,7 +203,7 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
         json(&Retried { sync: &summary, parked: &left })?;
     } else {
         sync::print_carried(&summary)?;
-        sync::print_held(&summary)?;
+        sync::print_held(summary.held)?;
         print(&left, if summary.away.is_empty() { "no rows wait any more" } else { "no rows wait elsewhere" })?;
         sync::not_carried(&summary);
     }

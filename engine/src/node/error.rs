@@ -80,7 +80,7 @@ impl Error {
     }
 
     /// Whether it is a lock that did not come free in time, or room that is lacking, so that trying again later may help.
-    pub fn is_held(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         matches!(self.kind, ErrorKind::Locked | ErrorKind::Retry)
     }
 

@@ -177,14 +177,6 @@ fn all(tables: &[TableSpec]) -> String {
     names.join(", ") + if tables.len() > names.len() { ", …" } else { "" }
 }
 
-/// Statements that create something commit.
-fn by_halves(error: Error) -> Error {
-    match error.is_held() {
-        true => error.with("what was done until then stays, and the command goes on from there"),
-        false => error,
-    }
-}
-
 #[async_trait]
 impl Node for MySql {
     async fn probe(&mut self) -> Result<Probe> {
@@ -230,13 +222,13 @@ impl Node for MySql {
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let done = self.install_all(sync, tables).await;
         self.close().await;
-        done.map_err(by_halves)
+        done
     }
 
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;
-        done.map_err(by_halves)
+        done
     }
 
     async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
