@@ -23,7 +23,7 @@ deps-test: deps
 deps-lint: deps
 
 demo: deps
-	@CARGO=$(CARGO) scripts/demo
+	@CARGO="$(CARGO)" scripts/demo
 
 # The tests compile them by themselves.
 plugins: deps

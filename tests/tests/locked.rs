@@ -140,8 +140,8 @@ async fn all_commands_on_mariadb() {
     all_commands(Kind::Mariadb).await;
 }
 
-/// Rows that wait and conflicts are settled while another table is held up, such as by a change of its columns.
-async fn another_table(kind: Kind) {
+/// A node and another, with a conflict, a row that waits and a further table, and the conflict's id.
+async fn unsettled(kind: Kind) -> (Case, String) {
     let mut case = Case::new(kind).await;
     for database in &case.databases {
         database.user_as(As::Sync).await.execute("CREATE TABLE others (id integer PRIMARY KEY)").await;
@@ -156,25 +156,80 @@ async fn another_table(kind: Kind) {
     case.check(&["sync"], 1).await;
     let conflicts = case.check(&["conflicts", "list", "--json"], 0).await.json();
     let id = conflicts["conflicts"][0]["id"].as_str().expect("a conflict").to_owned();
+    (case, id)
+}
+
+/// Rows that wait and conflicts are settled while another table is held up, such as by a change of its columns. (On MariaDB not even a
+/// snapshot can be read then.)
+#[tokio::test]
+async fn another_table() {
+    let (mut case, id) = unsettled(Kind::Postgres).await;
     let mut holder = case.databases[0].user_as(As::Sync).await;
-    holder
-        .execute(match kind {
-            Kind::Postgres => "BEGIN; LOCK TABLE others IN ACCESS EXCLUSIVE MODE",
-            _ => "LOCK TABLES others WRITE",
-        })
-        .await;
+    holder.execute("BEGIN; LOCK TABLE others IN ACCESS EXCLUSIVE MODE").await;
     case.check(&["parked", "drop", "--yes"], 0).await;
     case.check(&["conflicts", "resolve", &id, "--undo"], 0).await;
     case.unlock(holder).await;
-    assert!(case.wrong.is_empty(), "{kind:?}:\n{}", case.wrong.join("\n"));
+    assert!(case.wrong.is_empty(), "{}", case.wrong.join("\n"));
 }
 
+/// Of several tables the one is named that is locked.
 #[tokio::test]
-async fn another_table_on_postgres() {
-    another_table(Kind::Postgres).await;
+async fn the_locked_one_of_several() {
+    let (case, _) = unsettled(Kind::Mariadb).await;
+    let mut holder = case.databases[0].user_as(As::Sync).await;
+    holder.execute("LOCK TABLES others WRITE").await;
+    case.user(1).await.execute("INSERT INTO others VALUES (1)").await;
+    let output = case.concord.run(&["sync"]).await;
+    let told = output.stderr.lines().any(|line| line.contains("others: locked") && !line.contains("items"));
+    assert!(output.status.code() == Some(3) && told, "{output:?}");
+    case.unlock(holder).await;
 }
 
+/// A plan is carried out beside a user who holds a row of it.
 #[tokio::test]
-async fn another_table_on_mariadb() {
-    another_table(Kind::Mariadb).await;
+async fn a_row_of_a_plan() {
+    let (mut case, _) = unsettled(Kind::Postgres).await;
+    case.user(1)
+        .await
+        .execute("UPDATE items SET name = 'news' WHERE id = 2; UPDATE items SET name = 'more' WHERE id = 1")
+        .await;
+    case.check(&["plan", "--out", "plan.json"], 1).await;
+    let mut holder = case.user(0).await;
+    holder.execute("BEGIN; SELECT 1 FROM items WHERE id = 2 FOR UPDATE").await;
+    let carried = case.concord.run(&["sync", "--plan", "plan.json", "--json"]).await;
+    assert_eq!((carried.status.code(), &carried.json()["held"]), (Some(3), &1.into()), "{carried:?}");
+    case.unlock(holder).await;
+    case.check(&["sync"], 1).await;
+    assert_eq!(case.user(0).await.cell("SELECT name FROM items WHERE id = 2").await, "news");
+    assert!(case.wrong.is_empty(), "{}", case.wrong.join("\n"));
+}
+
+/// Who stands still in the midst of it is told: another engine, and a transaction that was prepared and forgotten. Whoever is in
+/// nobody's way is not.
+#[tokio::test]
+async fn who_is_in_the_way() {
+    let (mut case, _) = unsettled(Kind::Postgres).await;
+    let mut other = case.databases[0].user_as(As::Sync).await;
+    case.user(1).await.execute("UPDATE items SET name = 'news' WHERE id = 2").await;
+    other.execute("BEGIN; SELECT 1 FROM concord.position FOR UPDATE").await;
+    let engine = other.cell("SELECT pg_backend_pid()").await;
+    let output = case.concord.run(&["sync"]).await;
+    let told = output.says("concord.position: locked") && output.says(&format!("in the way: process {engine} holds"));
+    assert!(output.status.code() == Some(3) && told, "{output:?}");
+    other.execute("ROLLBACK").await;
+    // Reading is kept from nobody by this lock.
+    other.execute("BEGIN; LOCK TABLE items IN SHARE MODE").await;
+    let mut owner = case.databases[0].user_as(As::Sync).await;
+    owner.execute("BEGIN; LOCK TABLE others IN ACCESS EXCLUSIVE MODE").await;
+    case.user(1).await.execute("INSERT INTO others VALUES (1)").await;
+    let output = case.concord.run(&["sync"]).await;
+    assert!(output.says("others") && !output.says(&format!("process {engine} ")), "{output:?}");
+    let name = format!("forgotten {engine}");
+    owner.execute(&format!("PREPARE TRANSACTION '{name}'")).await;
+    let output = case.concord.run(&["sync"]).await;
+    assert!(output.says(&format!("the prepared transaction '{name}' holds ")), "{output:?}");
+    owner.execute(&format!("ROLLBACK PREPARED '{name}'")).await;
+    other.execute("ROLLBACK").await;
+    case.check(&["sync"], 1).await;
+    assert!(case.wrong.is_empty(), "{}", case.wrong.join("\n"));
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use concord::config::Config;
 use concord::fault::{self, Faults};
 use concord::sync::Session;
-use concord_tests::{Kind, Rng, Seed, breaking_points};
+use concord_tests::{Kind, PATIENCE, Rng, Seed, breaking_points, wait_until};
 
 use super::scene::{self, Scene};
 
@@ -84,12 +84,8 @@ async fn engine(scene: &mut Scene, rng: &mut Rng) {
             let _ = session.cycle().await;
         }
     });
-    // Checked as rarely as a point looks for its file's end; the run goes on by itself meanwhile.
-    let vanish = async {
-        while !file.exists() {
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        }
-    };
+    // The run goes on by itself meanwhile, and mostly comes to its end.
+    let vanish = wait_until("the file or the end", 20 * PATIENCE, async || file.exists().then_some(()));
     tokio::select! {
         () = work => {}
         // It is dropped where it stands, with everything that it has begun.

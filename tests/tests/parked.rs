@@ -52,11 +52,11 @@ async fn nothing_is_chosen_beside_a_node_that_is_away() {
 async fn a_table_that_stands_still_keeps_what_waits() {
     let (databases, concord) = nodes().await;
     databases[1].user().await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
-    for (database, name) in databases.iter().zip(["from a", "from b"]) {
-        database.user().await.execute(&format!("UPDATE items SET name = '{name}' WHERE id = 1")).await;
+    for (database, sql) in databases.iter().zip(["DELETE FROM items", "UPDATE items SET amount = 2"]) {
+        database.user().await.execute(&format!("{sql} WHERE id = 1")).await;
     }
     concord.run(&["sync"]).await.expect(1);
-    let list = said(&concord, &["parked", "list"], 0, "undecided").await;
+    let list = said(&concord, &["parked", "list"], 0, "no row").await;
     assert!(list.says("write") && !list.says("delete"), "{list:?}");
     // WHEN the table is no longer what `install` left
     let mut owner = databases[0].user_as(As::Sync).await;

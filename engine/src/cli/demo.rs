@@ -176,7 +176,10 @@ fn play(folder: &Path, plugins: Option<&Path>) -> Result<u8> {
 /// A table whose conflict a plugin decides: of two sales none may be forgotten.
 fn sell(folder: &Path) -> Result<u8> {
     let (one, two) = (open(folder, "one")?, open(folder, "two")?);
-    let stood: i64 = rows(&one, STOCK_ROWS)?[1][1].parse().unwrap_or_default();
+    let stood = &rows(&one, STOCK_ROWS)?[1][1];
+    let stood: i64 = stood
+        .parse()
+        .map_err(|_| Error::Internal(format!("the stock of the demo is `{stood}`, which is no number")))?;
     say("\n\nA plugin at work: both sell from the same stock of cheese.")?;
     for (place, (node, pieces)) in SALES.into_iter().enumerate() {
         let sql = format!("UPDATE stock SET pieces = pieces - {pieces} WHERE item = 'cheese'");
@@ -228,7 +231,8 @@ fn set_up(folder: &Path, plugins: Option<&Path>) -> Result<()> {
         return Err(Error::Usage(format!("there is no {plugin}\n    `make plugins` makes it in target/plugins")));
     }
     std::fs::create_dir_all(folder).map_err(failed(folder.display()))?;
-    for name in ["concord.toml", "one.db", "two.db", "plugins"] {
+    let own = plugin.iter().map(|_| "plugins");
+    for name in ["concord.toml", "one.db", "two.db"].into_iter().chain(own) {
         if folder.join(name).exists() {
             let folder = folder.display();
             return Err(Error::Usage(format!(

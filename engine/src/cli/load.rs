@@ -14,7 +14,7 @@ use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Copy rows that are missing somewhere, and decide those that differ",
-    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached.",
+    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
     after_long_help = "Examples:\n  concord load\n  concord load --dry-run\n  concord load --prefer office\n  concord load --create --dry-run\n  concord load --table customers --where \"region = 'EU' and id >= 100\""
 )]
 pub struct Load {

@@ -50,7 +50,7 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  differences or conflicts are left for a person
   2  the command line, the configuration or a database's set-up must be corrected
-  3  a node could not be reached, or somebody held locked what was needed there; run the command again
+  3  a node could not be reached, or what was needed there was locked or lacked room; run the command again
   4  internal error";
 
 const HEADING: &str = "For every command";

@@ -203,7 +203,7 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
         json(&Retried { sync: &summary, parked: &left })?;
     } else {
         sync::print_carried(&summary)?;
-        sync::print_held(&summary)?;
+        sync::print_held(summary.held)?;
         print(&left, if summary.away.is_empty() { "no rows wait any more" } else { "no rows wait elsewhere" })?;
         sync::not_carried(&summary);
     }
@@ -258,8 +258,8 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
         let what = match &row.row {
             _ if row.code == ParkedCode::Unreadable.as_str() => "unread",
             Some(_) => "write",
-            // Nothing says of it which version is to stand.
-            None if row.code == ParkedCode::Conflict.as_str() => "undecided",
+            // One was deleted, or none is known that is to be told.
+            None if row.code == ParkedCode::Conflict.as_str() => "no row",
             None => "delete",
         };
         let place = [row.node.clone(), row.table.clone(), row.key.to_string(), ago(row.since, now)];

@@ -19,7 +19,7 @@ const WIDTH: usize = 60;
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Show what a sync would do now, row by row; write nothing",
-    long_about = "Show what `concord sync` would do now: for every table and node the rows that would be written and deleted, with the values before and after, the conflicts with their versions and the decision, and the rows that would wait for a person. Nothing is written anywhere. What only a database can tell, such as whether a constraint takes a row, shows when the plan is carried out.\n\nEverything that is pending is planned at once, so memory grows with it. Exits with 1 if rows would wait for a person, and with 3 if a node could not be reached; the plan is then one without it.",
+    long_about = "Show what `concord sync` would do now: for every table and node the rows that would be written and deleted, with the values before and after, the conflicts with their versions and the decision, and the rows that would wait for a person. Nothing is written anywhere. What only a database can tell, such as whether a constraint takes a row, shows when the plan is carried out.\n\nEverything that is pending is planned at once, so memory grows with it. Exits with 1 if rows would wait for a person, and with 3 if a node could not be reached, or was held up by locks or lack of room; the plan is then one without it.",
     after_long_help = "Example:\n  concord plan\n  concord plan --table customers --limit 0\n  concord plan --out tonight.plan; concord sync --plan tonight.plan"
 )]
 pub struct Plan {

@@ -12,7 +12,7 @@ use crate::sync::{Away, Carried, PlanFile, Stopped, Summary, VerifiedTable};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Carry changes until nothing is left, then exit",
-    long_about = "Carry changes between all nodes until nothing is left, then exit. Tables with mode = \"compare\" are compared, and what differs is mended. Exits with 1 if rows wait for a person or differ and nothing decides, and with 3 if a node could not be reached or a user held what was to be written locked; everything else is synced all the same. What users write meanwhile is carried too, but not for ever: what was there when it began is.",
+    long_about = "Carry changes between all nodes until nothing is left, then exit. Tables with mode = \"compare\" are compared, and what differs is mended. Exits with 1 if rows wait for a person or differ and nothing decides, and with 3 if a node could not be reached, or was held up by locks or lack of room; everything else is synced all the same. What users write meanwhile is carried too, but not for ever: what was there when it began is.",
     after_long_help = "Example:\n  concord sync\n  concord sync --json\n  concord sync --plan tonight.plan"
 )]
 pub struct Sync {
@@ -59,6 +59,7 @@ fn run_plan(global: &Global, sync: &Sync, path: &Path) -> Result<u8> {
         let writes = counted(done.left, "planned write was", "planned writes were");
         say(&format!("{writes} left to the next sync"))?;
     }
+    print_held(done.held)?;
     if done.waiting > 0 {
         say(&format!("{} for a person; see: concord parked list", counted(done.waiting, "row waits", "rows wait")))?;
     }
@@ -78,7 +79,7 @@ fn print(summary: &Summary) -> Result<()> {
     if summary.waiting > 0 {
         say(&format!("{} for a person; see: concord parked list", counted(summary.waiting, "row waits", "rows wait")))?;
     }
-    print_held(summary)?;
+    print_held(summary.held)?;
     print_compared(&summary.compared)?;
     not_carried(summary);
     Ok(())
@@ -93,8 +94,8 @@ pub(super) fn not_carried(summary: &Summary) {
 }
 
 /// What users kept from being written.
-pub(super) fn print_held(summary: &Summary) -> Result<()> {
-    match summary.held {
+pub(super) fn print_held(held: u64) -> Result<()> {
+    match held {
         0 => Ok(()),
         held => say(&format!(
             "{} changed or locked by users just now; a later sync decides about them",

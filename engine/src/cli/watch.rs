@@ -11,6 +11,7 @@ use super::{Global, block_on, load, note};
 use crate::config::duration;
 use crate::error::{DONE, Error, Result};
 use crate::model::time;
+use crate::node::without_holders;
 use crate::sync::{Away, Cycle, Session, Stopped};
 
 #[derive(Clone, Debug, Args)]
@@ -71,9 +72,11 @@ struct Teller {
 
 impl Teller {
     fn tell(&mut self, cycle: &Cycle) -> Result<()> {
-        let changed = self.away != cycle.away || self.stopped != cycle.stopped;
+        let away: Vec<Away> = cycle.away.iter().map(steady).collect();
+        let changed = self.away != away || self.stopped != cycle.stopped;
         // What fails again and again is told once.
-        let fails = cycle.failed.is_some() && self.failed != cycle.failed;
+        let failed = cycle.failed.as_deref().map(without_holders);
+        let fails = failed.is_some() && self.failed != failed;
         // So are differences that comparisons find and nothing decides.
         let differing = left_of(cycle);
         let differ = !cycle.compared.is_empty() && differing != self.differing;
@@ -98,14 +101,14 @@ impl Teller {
             }
         }
         self.started = true;
-        self.away.clone_from(&cycle.away);
+        self.away = away;
         self.stopped.clone_from(&cycle.stopped);
-        self.failed.clone_from(&cycle.failed);
+        self.failed = failed;
         Ok(())
     }
 
     fn tell_of_absence(&self, cycle: &Cycle) {
-        for away in cycle.away.iter().filter(|away| !self.away.contains(away)) {
+        for away in cycle.away.iter().filter(|away| !self.away.contains(&steady(away))) {
             note(&format!("{} node `{}` is left out: {}", clock(), away.node, away.why));
         }
         for before in self.away.iter().filter(|before| cycle.away.iter().all(|away| away.node != before.node)) {
@@ -118,6 +121,11 @@ impl Teller {
             note(&format!("{} table `{}` goes on", clock(), before.table));
         }
     }
+}
+
+/// Why a node is away without what is another each time.
+fn steady(away: &Away) -> Away {
+    Away { why: without_holders(&away.why), ..away.clone() }
 }
 
 /// `2024-05-31 09:05:00Z`, now.

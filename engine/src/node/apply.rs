@@ -114,6 +114,8 @@ struct Application<'a> {
     deleted_early: HashSet<usize>,
     written: u64,
     deleted: u64,
+    /// Those that a user holds locked.
+    held: HashSet<Item>,
     /// After an attempt that waited in vain: until when the rows are looked for that somebody holds up.
     wary: Option<Instant>,
 }
@@ -130,6 +132,7 @@ impl<'a> Application<'a> {
             deleted_early: HashSet::new(),
             written: 0,
             deleted: 0,
+            held: HashSet::new(),
             wary: None,
         }
     }
@@ -257,6 +260,7 @@ impl<'a> Application<'a> {
             };
             let message = format!("a user holds the row locked, or what it needs; {next}");
             self.refuse(item, ParkedCode::Busy, message);
+            self.held.insert(item);
         }
     }
 

@@ -48,6 +48,9 @@ pub enum Constraint {
     Other,
 }
 
+/// With what begins who is in the way, after "; ".
+pub(super) const IN_THE_WAY: &str = "in the way: ";
+
 /// What is told of something that somebody else holds locked, after its name.
 pub const HELD: &str =
     "locked by somebody else, who did not give it free in time; run the command again when that transaction has ended";
@@ -71,7 +74,12 @@ impl Error {
 
     /// The same error, told with what is locked if it is about a lock.
     pub fn held_at(self, what: impl fmt::Display) -> Error {
-        if self.kind == ErrorKind::Locked { self.while_doing(what) } else { self }
+        if self.is_lock() { self.while_doing(what) } else { self }
+    }
+
+    /// Whether it is a lock that did not come free in time, also where the whole transaction went with it.
+    pub fn is_lock(&self) -> bool {
+        self.kind == ErrorKind::Locked || self.kind == ErrorKind::Retry && self.message.starts_with(HELD)
     }
 
     /// A table is not what it was when it was read.
@@ -80,7 +88,7 @@ impl Error {
     }
 
     /// Whether it is a lock that did not come free in time, or room that is lacking, so that trying again later may help.
-    pub fn is_held(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         matches!(self.kind, ErrorKind::Locked | ErrorKind::Retry)
     }
 
@@ -102,3 +110,32 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A reason without those who hold or wait for a lock: they may be others each time that the same is told.
+pub fn without_holders(why: &str) -> String {
+    why.split("; ").filter(|part| !part.starts_with(IN_THE_WAY)).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_a_lock_can_be_left_out() {
+        let error = |processes: &str| {
+            Error::new(ErrorKind::Locked, HELD).held_at("items").with(format!("{IN_THE_WAY}{processes}")).to_string()
+        };
+        let (one, two) = (error("process 1 holds items, process 2 waits for items"), error("process 3 holds items"));
+        assert_ne!(one, two);
+        assert_eq!(without_holders(&one), without_holders(&two));
+        let both = |first: &str| format!("node `a`: {first}; node `b`: no");
+        assert_eq!(without_holders(&both(&one)), format!("node `a`: items: {HELD}; node `b`: no"));
+    }
+
+    #[test]
+    fn a_lock_is_told_with_its_table_where_the_transaction_went_with_it() {
+        let held = |kind, message: &str| Error::new(kind, message).held_at("items").to_string();
+        assert_eq!(held(ErrorKind::Retry, HELD), format!("items: {HELD}"));
+        assert_eq!(held(ErrorKind::Retry, "deadlock"), "deadlock");
+    }
+}

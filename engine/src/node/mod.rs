@@ -27,7 +27,8 @@ use crate::model::{
     TableSpec, Unique, Vector,
 };
 
-pub use error::{Constraint, Error, ErrorKind, HELD};
+use error::IN_THE_WAY;
+pub use error::{Constraint, Error, ErrorKind, HELD, without_holders};
 pub use registry::{Target, connect, kinds};
 pub use scan::{Lot, Lots, Scanned, lots};
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// milliseconds as `CONCORD_PATIENCE` says.
 pub fn for_locks(usual: Duration) -> Duration {
     #[cfg(feature = "faults")]
-    if let Some(most) = std::env::var("CONCORD_PATIENCE").ok().and_then(|most| most.parse().ok()) {
+    if let Ok(most) = std::env::var("CONCORD_PATIENCE") {
+        let most = most.parse().unwrap_or_else(|_| panic!("CONCORD_PATIENCE is `{most}`, and takes milliseconds"));
         return usual.min(Duration::from_millis(most));
     }
     usual

@@ -35,6 +35,9 @@ pub struct Cycle {
     pub waiting: u64,
     /// Rows that a user's transaction still keeps from being written at the end of the cycle.
     pub held: u64,
+    /// How many rows were so in this very cycle.
+    #[serde(skip)]
+    pub(crate) held_now: u64,
     /// Keys that were put off to the next cycle because users were changing them.
     pub busy: u64,
     /// Whether more is waiting to be read.
@@ -49,9 +52,9 @@ pub struct Cycle {
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part, or a comparison that did not come to its end, and why.
     pub failed: Option<String>,
-    /// Whether trying again may help with what failed, because it is a matter of somebody's locks.
+    /// Whether trying again may help with what failed, because it is a matter of locks, or of room on a disk or in memory.
     #[serde(skip)]
-    pub(crate) held_up: bool,
+    pub(crate) may_pass: bool,
     /// Whether all that was there when the run of cycles began has been read.
     #[serde(skip)]
     pub(crate) reached: bool,
@@ -429,7 +432,7 @@ impl Session {
                 }
                 Err(error) if error.is_absence() => member.leave(&error),
                 Err(error) => {
-                    cycle.held_up |= error.is_held();
+                    cycle.may_pass |= error.may_pass();
                     // What the others took is theirs, and this node is tried again. Every report says why.
                     info!(node = %member.name, %error, "Nothing was written there.");
                     // If the catalogue changed between reading and writing, the next cycle looks again and says what.
@@ -504,6 +507,7 @@ impl Cycle {
 
     fn count(&mut self, member: &Member, applied: &Applied) {
         self.wrote |= applied.committed;
+        self.held_now += applied.held;
         self.in_vain |= applied.refused.iter().any(|(_, refusal)| !refusal.new);
         for (_, refusal) in applied.refused.iter().filter(|(_, refusal)| refusal.new) {
             match refusal.reason.code {

@@ -58,7 +58,9 @@ impl Session {
                 self.let_in(at, &lives[place]).await?;
             }
         }
-        Err(self.unreachable())
+        Err(Error::Stopped(
+            "another engine lets nodes in at the same time; run `concord load` again when it has ended".to_owned(),
+        ))
     }
 
     /// Which life a node has, and whether others may still have to forget the one before.

@@ -72,9 +72,9 @@ pub struct Summary {
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part to the end, or a comparison that did not come to its end, and why.
     pub failed: Option<String>,
-    /// Whether trying again may help with that, because it is a matter of somebody's locks.
+    /// Whether trying again may help with that, because it is a matter of locks, or of room on a disk or in memory.
     #[serde(skip)]
-    pub(super) held_up: bool,
+    pub(super) may_pass: bool,
 }
 
 /// What arrived at a node.
@@ -123,7 +123,7 @@ impl Session {
         let compared = match self.mend_compared().await {
             Ok(compared) => compared,
             Err(error) => {
-                summary.held_up |= self.told_as_failed(error, &mut summary.failed).await?;
+                summary.may_pass |= self.told_as_failed(error, &mut summary.failed).await?;
                 summary.away = self.away();
                 return Ok(summary);
             }
@@ -138,8 +138,8 @@ impl Session {
         Ok(summary)
     }
 
-    /// Notes why a comparison did not come to its end, where that concerns a node or the moment, and tells whether it is a matter
-    /// of somebody's locks; gives other errors back. What the histories told has been carried, and is to be told whatever became
+    /// Notes why a comparison did not come to its end, where that concerns a node or the moment, and tells whether trying again may
+    /// help; gives other errors back. What the histories told has been carried, and is to be told whatever became
     /// of the comparison.
     pub(super) async fn told_as_failed(&mut self, error: Error, failed: &mut Option<String>) -> Result<bool> {
         self.close().await;
@@ -152,9 +152,9 @@ impl Session {
         if !told {
             return Err(error);
         }
-        let held_up = matches!(&error, Error::Node { source, .. } if source.is_held());
+        let may_pass = matches!(&error, Error::Node { source, .. } if source.may_pass());
         add_failure(failed, error.to_string());
-        Ok(held_up)
+        Ok(may_pass)
     }
 
     /// Carries what the histories tell: runs cycles until nothing is left to carry. What users write while it runs is carried
@@ -221,7 +221,7 @@ impl Summary {
         self.away = cycle.away.clone();
         self.stopped = cycle.stopped.clone();
         self.failed = cycle.failed.clone();
-        self.held_up = cycle.held_up;
+        self.may_pass = cycle.may_pass;
         add_carried(&mut self.nodes, &cycle.carried);
         if cycle.entries > 0 {
             info!(entries = cycle.entries, conflicts = cycle.conflicts, "A cycle is done.");
@@ -248,15 +248,15 @@ impl Summary {
             away: later.away,
             stopped: later.stopped,
             failed: later.failed,
-            held_up: later.held_up,
+            may_pass: later.may_pass,
             ..std::mem::take(self)
         };
     }
 
-    /// The code with which the command ends: a node was away or held up by somebody's locks, something waits for a person, or all
+    /// The code with which the command ends: a node was away or held up by locks or lack of room, something waits for a person, or all
     /// is done.
     pub fn exit_code(&self) -> u8 {
-        if self.away.iter().any(|away| away.unreachable) || self.held > 0 || self.held_up {
+        if self.away.iter().any(|away| away.unreachable) || self.held > 0 || self.may_pass {
             crate::error::UNREACHABLE
         } else if self.waiting > 0
             || !self.stopped.is_empty()

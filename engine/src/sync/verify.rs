@@ -335,7 +335,7 @@ impl Session {
     /// Looks keys up once more, and does about those that differ what is to be done; `false` if others are there than at the
     /// beginning.
     async fn look_again(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<bool> {
-        // Where no history follows, what has moved on is looked at once more.
+        // What has moved on meanwhile is looked at once more.
         let mut looks = AGAIN;
         let mut moved_on: Vec<Mend> = Vec::new();
         loop {

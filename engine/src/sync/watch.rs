@@ -48,8 +48,7 @@ impl Session {
                 match compared {
                     Ok(compared) => cycle.take(compared),
                     Err(error) => match self.told_as_failed(error, &mut cycle.failed).await {
-                        Ok(held_up) => {
-                            cycle.held_up |= held_up;
+                        Ok(_) => {
                             (cycle.away, cycle.stopped) = (self.away(), self.stopped());
                         }
                         Err(error) => done = Err(error),

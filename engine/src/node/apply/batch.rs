@@ -93,6 +93,8 @@ pub struct Applied {
     pub refused: Vec<(usize, Refusal)>,
     /// By table index: what could not be carried out and does not wait.
     pub left: Vec<(usize, Key, Reason)>,
+    /// How many of both a user holds locked.
+    pub held: u64,
     /// By table index: the keys that waited and no longer do.
     pub unparked: Vec<(usize, Key)>,
 }

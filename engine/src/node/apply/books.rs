@@ -9,7 +9,8 @@ use crate::node::{Node, Reason, Refusal, Result};
 impl Application<'_> {
     /// Everything that stands beside the rows: what waits, what lost, what was seen, and the positions.
     pub(super) async fn keep_books(self, node: &mut dyn Node, specs: &[TableSpec]) -> Result<Applied> {
-        let mut applied = Applied { written: self.written, deleted: self.deleted, ..Applied::default() };
+        let held = self.held.len() as u64;
+        let mut applied = Applied { written: self.written, deleted: self.deleted, held, ..Applied::default() };
         let mut park = Vec::new();
         let (mut lost, mut lost_again) = (Vec::new(), Vec::new());
         let mut noted = 0;

@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a statement waits for what somebody holds locked.
 const LOCKS: Duration = Duration::from_secs(3);
 
+/// The settings for that. MySQL counts whole seconds, from one on.
+pub fn waits() -> String {
+    let seconds = for_locks(LOCKS).as_secs().max(1);
+    format!("innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}")
+}
+
 /// After how long a silence it is asked whether a session is still at work.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -38,12 +44,6 @@ const PREPARED: usize = 250;
 /// What the URL may say after the question mark.
 const PARAMETERS: &[&str] =
     &["sslmode", "ssl-mode", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "socket"];
-
-/// The settings for that. MySQL counts whole seconds, from one on.
-pub fn waits() -> String {
-    let seconds = for_locks(LOCKS).as_secs().max(1);
-    format!("innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}")
-}
 
 /// Under which no value is rounded, cut or made up. Key 0 is a key like any other.
 pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";

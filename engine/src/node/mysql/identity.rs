@@ -3,7 +3,7 @@
 //! A trigger goes with its table when that is renamed, and there is only one of a name in a database. So a table that is recorded
 //! is known by its triggers. The others are known by their columns alone: what users do there is carried nowhere.
 
-use super::wire::{Args, text};
+use super::wire::{Args, int, string};
 use super::{MySql, sql};
 use crate::model::TableSpec;
 use crate::node::{Error, Result};
@@ -35,9 +35,9 @@ impl MySql {
             }
             let statement = vec![LOOK; part.len()].join(" UNION ALL ");
             for row in self.main()?.fetch(&statement, args).await? {
-                let place = super::wire::int(&row, 1)?;
+                let place = int(&row, 1)?;
                 if let Some(facts) = usize::try_from(place).ok().and_then(|place| facts.get_mut(place)) {
-                    facts.push(text(&row, 0).unwrap_or_default());
+                    facts.push(string(&row, 0)?);
                 }
             }
         }

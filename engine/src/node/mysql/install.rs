@@ -31,6 +31,14 @@ struct Installed {
     fingerprint: Fingerprint,
 }
 
+/// Statements that create something commit.
+fn by_halves(error: Error) -> Error {
+    match error.may_pass() {
+        true => error.with("what was done until then stays, and the command goes on from there"),
+        false => error,
+    }
+}
+
 impl MySql {
     /// Begins what may not run at the same time: the lock is the session's, and goes with it.
     pub(super) async fn begin_installing(&mut self) -> Result<()> {
@@ -50,6 +58,10 @@ impl MySql {
     pub(super) async fn install_all(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         refuse_collisions(tables)?;
         self.begin_installing().await?;
+        self.install_tables(sync, tables).await.map_err(by_halves)
+    }
+
+    async fn install_tables(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let mut done = Vec::new();
         self.create_service(sync, &mut done).await?;
         let installed = self.read_installed().await?;
@@ -352,6 +364,10 @@ impl MySql {
 
     pub(super) async fn uninstall_all(&mut self) -> Result<bool> {
         self.begin_installing().await?;
+        self.remove_all().await.map_err(by_halves)
+    }
+
+    async fn remove_all(&mut self) -> Result<bool> {
         if self.read_service_version().await?.is_none() && !self.has_traces().await? {
             return Ok(false);
         }

@@ -156,6 +156,37 @@ impl MySql {
         self.main()?.run(statements).await
     }
 
+    /// Tells with an error about a lock which table is locked. Nobody says so of a list of them; so each is asked for once more,
+    /// for a moment, and the transaction, which has just begun, is given up for that.
+    async fn with_locked<T>(&mut self, tables: &[TableSpec], done: Result<T>) -> Result<T> {
+        let error = match done {
+            Err(error) if error.is_lock() => error,
+            done => return done,
+        };
+        self.close().await;
+        let name = match tables {
+            [one] => one.full_name(),
+            // It is told all the same if nobody can be asked.
+            tables => self.first_locked(tables).await.ok().flatten().unwrap_or_else(|| all(tables)),
+        };
+        Err(error.held_at(name))
+    }
+
+    async fn first_locked(&mut self, tables: &[TableSpec]) -> Result<Option<String>> {
+        self.open().await?;
+        self.be_quick().await?;
+        let mut locked = None;
+        for table in tables {
+            let look = self.main()?.run(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table))).await;
+            if look.is_err_and(|error| error.is_lock()) {
+                locked = Some(table.full_name());
+                break;
+            }
+        }
+        self.main()?.run(&format!("SET SESSION {}", connect::waits())).await?;
+        Ok(locked)
+    }
+
     fn main(&mut self) -> Result<&mut Line> {
         let gone = || Error::new(ErrorKind::Lost, "the connection to the server is gone");
         self.main.as_mut().filter(|main| !main.broken).ok_or_else(gone)
@@ -171,18 +202,10 @@ impl MySql {
     }
 }
 
-/// The names of tables of which one is locked; nobody tells which.
+/// The names of tables of which one was locked.
 fn all(tables: &[TableSpec]) -> String {
     let names: Vec<String> = tables.iter().take(3).map(TableSpec::full_name).collect();
     names.join(", ") + if tables.len() > names.len() { ", …" } else { "" }
-}
-
-/// Statements that create something commit.
-fn by_halves(error: Error) -> Error {
-    match error.is_held() {
-        true => error.with("what was done until then stays, and the command goes on from there"),
-        false => error,
-    }
 }
 
 #[async_trait]
@@ -230,13 +253,13 @@ impl Node for MySql {
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let done = self.install_all(sync, tables).await;
         self.close().await;
-        done.map_err(by_halves)
+        done
     }
 
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;
-        done.map_err(by_halves)
+        done
     }
 
     async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
@@ -288,15 +311,17 @@ impl Node for MySql {
 
     async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
         self.open().await?;
-        self.write_progress(progress).await
+        self.write_progress(progress).await.map_err(|error| error.held_at("concord_load"))
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
-        self.open_snapshot(tables).await.map_err(|error| error.held_at(all(tables)))
+        let opened = self.open_snapshot(tables).await;
+        self.with_locked(tables, opened).await
     }
 
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.open_scan(tables).await.map_err(|error| error.held_at(all(tables)))
+        let opened = self.open_scan(tables).await;
+        self.with_locked(tables, opened).await
     }
 
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
@@ -345,11 +370,13 @@ impl Node for MySql {
     }
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.open_apply(tables).await.map_err(|error| error.held_at(all(tables)))
+        let opened = self.open_apply(tables).await;
+        self.with_locked(tables, opened).await
     }
 
     async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.open_mend(tables).await.map_err(|error| error.held_at(all(tables)))
+        let opened = self.open_mend(tables).await;
+        self.with_locked(tables, opened).await
     }
 
     async fn rows_now(
@@ -362,7 +389,7 @@ impl Node for MySql {
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
-        self.claim_positions(moves).await
+        self.claim_positions(moves).await.map_err(|error| error.held_at("concord_position"))
     }
 
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
@@ -433,7 +460,8 @@ impl Node for MySql {
     }
 
     async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
-        self.write_notes(table, notes).await
+        let history = || sql::history_name(&table.name);
+        self.write_notes(table, notes).await.map_err(|error| error.held_at(history()))
     }
 
     async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
@@ -451,7 +479,7 @@ impl Node for MySql {
     }
 
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
-        self.write_parked(tables, parked).await
+        self.write_parked(tables, parked).await.map_err(|error| error.held_at("concord_parked"))
     }
 
     async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
@@ -459,11 +487,11 @@ impl Node for MySql {
     }
 
     async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
-        self.write_journal(tables, lost, again).await
+        self.write_journal(tables, lost, again).await.map_err(|error| error.held_at("concord_journal"))
     }
 
     async fn advance(&mut self, moves: &[Move]) -> Result<()> {
-        self.move_positions(moves).await
+        self.move_positions(moves).await.map_err(|error| error.held_at("concord_position"))
     }
 
     async fn commit(&mut self) -> Result<()> {

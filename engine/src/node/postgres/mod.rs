@@ -40,6 +40,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection};
 
 use self::connect::Place;
+use self::holders::Lock;
 use self::wire::Args;
 use super::blueprint::{Blueprint, Draft};
 use super::{
@@ -303,13 +304,13 @@ impl Node for Postgres {
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let done = self.install_all(sync, tables).await;
         self.close().await;
-        self.with_holders(&tables.iter().collect::<Vec<_>>(), true, done).await
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Change, done).await
     }
 
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;
-        self.with_holders(&[], true, done).await
+        self.with_holders(&[], Lock::Change, done).await
     }
 
     async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
@@ -332,7 +333,7 @@ impl Node for Postgres {
     async fn reset(&mut self) -> Result<()> {
         let done = self.reset_all().await;
         self.close().await;
-        self.with_holders(&[], true, done).await
+        self.with_holders(&[], Lock::Change, done).await
     }
 
     async fn renew(&mut self, former: &str, positions: &[(String, String, Cut)], progress: &str) -> Result<bool> {
@@ -360,17 +361,17 @@ impl Node for Postgres {
 
     async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
         self.open().await?;
-        self.write_progress(progress).await
+        self.write_progress(progress).await.map_err(|error| error.held_at("concord.load"))
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         let opened = self.open_snapshot(tables).await;
-        self.with_holders(&[], false, opened).await
+        self.with_holders(&[], Lock::Read, opened).await
     }
 
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
         let opened = self.open_scan(tables).await;
-        self.with_holders(&tables.iter().collect::<Vec<_>>(), false, opened).await
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Read, opened).await
     }
 
     async fn entries(&mut self, table: &TableSpec, after: &Cut, through: Option<i64>, limit: usize) -> Result<Entries> {
@@ -399,29 +400,29 @@ impl Node for Postgres {
         keys: &[&Key],
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         let rows = self.read_rows(table, keys, "").await;
-        let rows = self.with_holders(&[table], false, rows).await?;
+        let rows = self.with_holders(&[table], Lock::Read, rows).await?;
         let shown = self.find_shown(table).await;
-        self.with_holders(&[table], false, shown).await?;
+        self.with_holders(&[table], Lock::Read, shown).await?;
         Ok(rows)
     }
 
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
         // Here the rows are gone when they have been read.
         let shown = self.find_shown(table).await;
-        self.with_holders(&[table], false, shown).await?;
+        self.with_holders(&[table], Lock::Read, shown).await?;
         self.scan_table(table, lots).await
     }
 
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
         let rows = self.walk_rows(table, after, limit).await;
-        let rows = self.with_holders(&[table], false, rows).await?;
+        let rows = self.with_holders(&[table], Lock::Read, rows).await?;
         self.find_shown(table).await?;
         Ok(rows)
     }
 
     async fn count(&mut self, table: &TableSpec) -> Result<u64> {
         let count = self.count_rows(table).await;
-        let count = self.with_holders(&[table], false, count).await?;
+        let count = self.with_holders(&[table], Lock::Read, count).await?;
         self.find_shown(table).await?;
         Ok(count)
     }
@@ -433,12 +434,12 @@ impl Node for Postgres {
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
         let opened = self.open_apply(tables).await;
-        self.with_holders(&tables.iter().collect::<Vec<_>>(), false, opened).await
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Read, opened).await
     }
 
     async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
         let opened = self.open_mend(tables).await;
-        self.with_holders(&tables.iter().collect::<Vec<_>>(), false, opened).await
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Read, opened).await
     }
 
     async fn rows_now(
@@ -451,7 +452,8 @@ impl Node for Postgres {
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
-        self.claim_positions(moves).await
+        let claimed = self.claim_positions(moves).await;
+        self.with_engines(claimed).await
     }
 
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
@@ -533,7 +535,8 @@ impl Node for Postgres {
     }
 
     async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
-        self.write_notes(table, notes).await
+        let history = || format!("{HISTORY}.{}", table.name);
+        self.write_notes(table, notes).await.map_err(|error| error.held_at(history()))
     }
 
     async fn write_as_user(&mut self, table: &TableSpec, key: &Key, row: Option<&Row>) -> Result<()> {
@@ -551,7 +554,7 @@ impl Node for Postgres {
     }
 
     async fn park(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
-        self.write_parked(tables, parked).await
+        self.write_parked(tables, parked).await.map_err(|error| error.held_at("concord.parked"))
     }
 
     async fn unpark(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<()> {
@@ -559,11 +562,11 @@ impl Node for Postgres {
     }
 
     async fn record(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
-        self.write_journal(tables, lost, again).await
+        self.write_journal(tables, lost, again).await.map_err(|error| error.held_at("concord.journal"))
     }
 
     async fn advance(&mut self, moves: &[Move]) -> Result<()> {
-        self.move_positions(moves).await
+        self.move_positions(moves).await.map_err(|error| error.held_at("concord.position"))
     }
 
     async fn commit(&mut self) -> Result<()> {
@@ -599,7 +602,7 @@ impl Node for Postgres {
         };
         let done = done.await;
         self.close().await;
-        self.with_holders(&[], false, done).await
+        self.with_holders(&[], Lock::Write, done).await
     }
 
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {

@@ -403,7 +403,7 @@ impl Session {
             fault::point("load-part").await?;
             let outcome = portion.as_mut().and_then(|portion| portion.outcome.take());
             match (outcome, &cycle) {
-                (_, Cycle { failed: Some(why), held_up: true, .. }) if attempt >= ATTEMPTS => {
+                (_, Cycle { failed: Some(why), may_pass: true, .. }) if attempt >= ATTEMPTS => {
                     return Err(Error::Unreachable(vec![why.clone()]));
                 }
                 (_, Cycle { failed: Some(why), .. }) if attempt >= ATTEMPTS => return Err(Error::Stopped(why.clone())),

@@ -28,6 +28,8 @@ pub struct Carriage {
     pub moved_on: Vec<MovedOn>,
     /// Rows that were left to the next sync, counted once for each node that would have taken them.
     pub left: u64,
+    /// How many of them a user holds locked.
+    pub held: u64,
     /// Rows that wait at its end, other than for the next sync.
     pub waiting: u64,
     /// Whether another engine was faster at some node, so that nothing was written there.
@@ -36,9 +38,9 @@ pub struct Carriage {
     pub stopped: Vec<Stopped>,
     /// Nodes that did not take their part, and why.
     pub failed: Option<String>,
-    /// Whether trying again may help with that, because it is a matter of somebody's locks.
+    /// Whether trying again may help with that, because it is a matter of locks, or of room on a disk or in memory.
     #[serde(skip)]
-    held_up: bool,
+    may_pass: bool,
 }
 
 /// A row that is no longer what a plan saw.
@@ -89,12 +91,13 @@ impl Session {
             moved_on: moved_on.collect(),
             nodes: cycle.carried,
             left: cycle.busy,
+            held: cycle.held_now,
             waiting: cycle.waiting,
             overtaken: cycle.overtaken,
             away: self.away(),
             stopped: self.stopped(),
             failed: cycle.failed,
-            held_up: cycle.held_up,
+            may_pass: cycle.may_pass,
         })
     }
 
@@ -276,9 +279,9 @@ impl Session {
 }
 
 impl Carriage {
-    /// The code with which the command ends: not all was done, a node is away, or all is done.
+    /// The code with which the command ends: a node was away or held up, not all was done, or all is done.
     pub fn exit_code(&self) -> u8 {
-        if self.away.iter().any(|away| away.unreachable) || self.held_up {
+        if self.away.iter().any(|away| away.unreachable) || self.held > 0 || self.may_pass {
             crate::error::UNREACHABLE
         } else if self.left + self.waiting > 0
             || !self.moved_on.is_empty()

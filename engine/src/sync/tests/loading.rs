@@ -314,7 +314,8 @@ fn engines_that_settle_by_different_rules_come_together() {
     }
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
-    assert!(unfinished * 4 <= runs, "{unfinished} of {runs} runs said that they have to be run again");
+    // One run that is replayed may be one that has to be run again.
+    assert!(runs < 40 || unfinished * 4 <= runs, "{unfinished} of {runs} runs said that they have to be run again");
 }
 
 /// The second has read some or all before the first wrote anything. More looks than these would be at a past that it has seen

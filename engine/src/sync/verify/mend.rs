@@ -146,7 +146,7 @@ fn known_rule(
 
 impl Session {
     /// Writes rows of a table where those stand that were read in the snapshots that `opened` tells of. A row that somebody has
-    /// changed since stays as it is, and so does all of a node to which another engine has brought something since.
+    /// changed since stays as it is, and so does everything at all nodes if another engine has brought something to one of them since.
     pub(super) async fn mend(&mut self, table: usize, opened: &Opened, mends: Vec<Mend>) -> Result<Done> {
         fault::point("verify-mend").await?;
         let compared = self.tables[table].compared;

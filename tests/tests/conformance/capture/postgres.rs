@@ -1,7 +1,7 @@
 //! What only PostgreSQL does: TRUNCATE, roles, and the settings of a session.
 
 use super::{Case, items, items_after, refused};
-use concord_tests::{As, Database, Kind, spec};
+use concord_tests::{As, Database, Kind, PATIENCE, spec, wait_until};
 
 concord_tests::conformance! {
     every: []
@@ -269,7 +269,10 @@ async fn other_schema(kind: Kind) {
 async fn transaction_time_is_not_the_time_of_the_change(kind: Kind) {
     let mut case = Case::new(kind, items(kind), &["items"]).await;
     case.change("BEGIN; SELECT now()").await;
-    case.observer.rows("SELECT pg_sleep(2.5)").await;
+    let begun = case.observer.cell("SELECT clock_timestamp()").await;
+    let is_old = format!("SELECT clock_timestamp() > '{begun}'::timestamptz + interval '2.5 s'");
+    wait_until("the transaction is old", PATIENCE, async || (case.observer.cell(&is_old).await == "t").then_some(()))
+        .await;
     case.start().await;
     case.change("UPDATE items SET amount = 0 WHERE id = 1; COMMIT").await;
     case.captured(&[("items", &["1"])]).await;
