@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use concord_tests::{As, Cluster, Kind};
+use concord_tests::mariadb::Server;
+use concord_tests::{As, Cluster, Database, Kind};
 
 const WITH_POSTGRES: &[Kind] = &[Kind::Mariadb, Kind::Postgres];
 
@@ -313,4 +314,31 @@ async fn a_row_that_a_user_holds() {
     user.execute("ROLLBACK").await;
     cluster.settle().await;
     cluster.holds("SELECT n FROM items ORDER BY id", &["7", "7"]).await;
+}
+
+/// Where a history stands is a parameter of what reads it. Otherwise each cycle would have its statements prepared, and others given
+/// up, for ever.
+#[tokio::test]
+async fn a_cycle_has_nothing_prepared_that_another_had_already() {
+    let server = Server::dedicated(&[]);
+    let mut cluster = Cluster::bare(&[], |_| String::new(), "[tables.t]").await;
+    for _ in 0..2 {
+        let database = Database::on_mariadb(&server).await;
+        let mut owner = database.user_as(As::Sync).await;
+        owner.execute("CREATE TABLE t (id integer PRIMARY KEY, n integer NOT NULL)").await;
+        cluster.add(database).await;
+    }
+    cluster.install().await;
+    let mut session = cluster.session();
+    let mut prepared = Vec::new();
+    for cycle in 0..5 {
+        for at in [0, 1] {
+            cluster.run(at, &format!("INSERT INTO t VALUES ({}, 0)", 2 * cycle + at)).await;
+            Box::pin(session.sync()).await.expect("both are there");
+        }
+        let count =
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Com_stmt_prepare'";
+        prepared.push(cluster.nodes[0].user.cell(count).await.parse::<u64>().expect("a number"));
+    }
+    assert_eq!(prepared[4], prepared[3], "{prepared:?}");
 }

@@ -31,8 +31,8 @@ const BELIEF: Duration = Duration::from_secs(60);
 /// Statements with more parameters than this are seldom alike, and are prepared for one use.
 const LASTING: usize = 64;
 
-/// How many statements stay prepared. Positions stand in the texts of some, so new ones never end. Who gives up one at a time waits
-/// each time for the server to acknowledge that, about 40 ms over TCP, so all are given up at once.
+/// How many statements stay prepared. Many tables have many, and lists of different lengths make more. Who gives up one at a time
+/// waits each time for the server to acknowledge that, about 40 ms over TCP, so all are given up at once.
 const PREPARED: usize = 250;
 
 /// What the URL may say after the question mark.

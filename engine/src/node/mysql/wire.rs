@@ -272,6 +272,47 @@ fn damaged(what: &str) -> Error {
     Error::new(ErrorKind::Service, format!("the service tables hold NULL in place of {what}; run `concord reset`"))
 }
 
+/// What a parameter takes on its way, in bytes: the driver's own hint is that of the reference.
+pub trait Weighed {
+    fn bytes(&self) -> usize;
+}
+
+macro_rules! weighed {
+    ($($number:ty)*) => {
+        $(impl Weighed for $number {
+            fn bytes(&self) -> usize {
+                size_of::<$number>()
+            }
+        })*
+    };
+}
+
+weighed!(i8 i64 u64 f32 f64);
+
+impl Weighed for &str {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Weighed for &[u8] {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Weighed for String {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl<T: Weighed> Weighed for Option<T> {
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, Weighed::bytes)
+    }
+}
+
 /// Parameters of one statement.
 #[derive(Default)]
 pub struct Args {
@@ -286,6 +327,14 @@ impl Args {
         Args::default()
     }
 
+    /// Adds several ordinary numbers.
+    pub fn all(&mut self, numbers: &[i64]) -> &mut Args {
+        for number in numbers {
+            self.add(*number);
+        }
+        self
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count
@@ -297,9 +346,9 @@ impl Args {
     }
 
     /// Adds an ordinary value.
-    pub fn add<'t, T: Encode<'t, MySql> + sqlx::Type<MySql>>(&mut self, value: T) -> &mut Args {
+    pub fn add<'t, T: Encode<'t, MySql> + sqlx::Type<MySql> + Weighed>(&mut self, value: T) -> &mut Args {
         self.count += 1;
-        self.size += 3 + value.size_hint();
+        self.size += 9 + value.bytes();
         if let Err(error) = self.arguments.add(value) {
             self.error.get_or_insert(Error::new(ErrorKind::Value, format!("too large for one statement: {error}")));
         }
@@ -308,7 +357,6 @@ impl Args {
 
     /// Adds a value of a column. One that the column would alter makes the statement fail.
     pub fn cell(&mut self, column: &Column, wire: &Wire, value: &Value) -> &mut Args {
-        self.size += value.weight();
         if wire.add(self, value).is_none() {
             let kind = value.kind();
             let message = format!("column {} ({}) cannot hold this {kind} as it is", column.name, column.native);
@@ -319,7 +367,6 @@ impl Args {
 
     /// Adds a value that is looked for. One that the column cannot hold becomes NULL, which equals nothing.
     pub fn sought(&mut self, column: &Column, wire: &Wire, value: &Value) -> &mut Args {
-        self.size += value.weight();
         if column.domain.holds(value).is_err() || wire.add(self, value).is_none() {
             let _ = wire.add(self, &Value::Null);
         }
@@ -337,6 +384,13 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_counted() {
+        let mut args = Args::new();
+        args.add(Some("x".repeat(1_000))).add("x".repeat(100).as_str()).add(None::<&str>).add(1i64);
+        assert!((1_108..1_200).contains(&args.size()), "{}", args.size());
+    }
 
     #[test]
     fn integers_of_every_width() {
