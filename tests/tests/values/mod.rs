@@ -2,6 +2,8 @@
 //! changed there, and carried back. What is to be read, and what waits or is refused, stands in `cases.txt`.
 
 mod cases;
+mod drawn;
+mod large;
 mod random;
 
 use std::collections::BTreeMap;
