@@ -14,7 +14,7 @@ use super::user::Text;
 use super::{As, Database, Kind, PATIENCE, User, guests, wait_until};
 
 /// The names of nodes, in the order of the file.
-pub const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 
 /// Databases of given kinds with the same tables, and the configuration that syncs them.
 pub struct Cluster {

@@ -1,6 +1,7 @@
 //! Keys that one node has and another cannot hold. Their rows wait, with the reason, and nothing else does; above all they are
 //! not taken for the key that a column would make of them.
 
+use concord::sync::LoadOptions;
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
@@ -170,4 +171,50 @@ async fn a_label_that_an_enum_lacks(kinds: &[Kind]) {
     }
     cluster.settle().await;
     cluster.holds("SELECT * FROM items ORDER BY id", &["good|newer", "odd|newer"]).await;
+}
+
+/// Keys that are no day and no time of a day: MariaDB and SQLite hold them, are loaded with them and go through them in their
+/// order; at PostgreSQL they wait.
+#[tokio::test]
+async fn days_of_no_calendar_and_spans() {
+    const KINDS: &[Kind] = &[Kind::Mariadb, Kind::Mariadb, Kind::Sqlite, Kind::Postgres];
+    let setup = |_| "CREATE TABLE items (d date NOT NULL, t time NOT NULL, name text, PRIMARY KEY (d, t))".to_owned();
+    let rows = "SELECT concat(d, ' ', t, ' ', name) FROM items ORDER BY d, t";
+    let mut cluster = Cluster::bare(KINDS, setup, "[tables.items]").await;
+    cluster.run(0, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ALLOW_INVALID_DATES')").await;
+    cluster
+        .run(
+            0,
+            "INSERT INTO items VALUES ('0000-00-00', '00:00:00', 'a'), ('2024-00-00', '-00:00:01', 'b'), \
+             ('2024-02-31', '838:59:59', 'c'), ('2024-02-29', '12:00:00', 'd')",
+        )
+        .await;
+    cluster.install().await;
+    cluster.load(&LoadOptions::default()).await;
+    let of = |names: [&str; 4]| {
+        let keys = ["0000-00-00 00:00:00", "2024-00-00 -00:00:01", "2024-02-29 12:00:00", "2024-02-31 838:59:59"];
+        keys.iter().zip(names).map(|(key, name)| format!("{key} {name}")).collect::<Vec<_>>()
+    };
+    let holds = async |cluster: &mut Cluster, names: [&str; 4]| {
+        let expected = of(names);
+        for at in 0..3 {
+            let rows =
+                if at == 2 { rows.replace("concat(", "(").replace(", ' ', ", " || ' ' || ") } else { rows.to_owned() };
+            assert_eq!(cluster.rows(at, &rows).await, expected, "{at}");
+        }
+        cluster.holds_at(3, "SELECT name FROM items", &[names[2]]).await;
+        assert_eq!(cluster.waiting().await.len(), 3, "{:?}", cluster.reasons("d").await);
+    };
+    cluster.sync().await;
+    holds(&mut cluster, ["a", "b", "d", "c"]).await;
+    cluster.run(1, "UPDATE items SET name = upper(name)").await;
+    cluster.sync().await;
+    holds(&mut cluster, ["A", "B", "D", "C"]).await;
+    cluster.run(2, "UPDATE items SET name = name || '2'").await;
+    cluster.sync().await;
+    holds(&mut cluster, ["A2", "B2", "D2", "C2"]).await;
+    cluster.quiet().await;
+    cluster.run(1, "DELETE FROM items WHERE name <> 'D2'").await;
+    settled(&mut cluster).await;
+    cluster.holds("SELECT name FROM items", &["D2"]).await;
 }

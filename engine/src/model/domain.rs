@@ -50,7 +50,10 @@ impl fmt::Display for Type {
 /// The set of values that one column stores without changing them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Domain {
-    Bool,
+    /// Some take other numbers than 0 and 1 besides, each as the integer that it is.
+    Bool {
+        numbers: bool,
+    },
     Int {
         bits: u8,
         unsigned: bool,
@@ -69,16 +72,22 @@ pub enum Domain {
         nul: bool,
     },
     Bytes,
-    Date,
-    /// `digits` of a second, 0 to 6; likewise below.
+    /// Some take days that no calendar has, such as 0000-00-00; likewise below.
+    Date {
+        zeros: bool,
+    },
+    /// `digits` of a second, 0 to 6; likewise below. Some take spans below zero and beyond a day.
     Time {
         digits: u8,
+        spans: bool,
     },
     Timestamp {
         digits: u8,
+        zeros: bool,
     },
     Instant {
         digits: u8,
+        zeros: bool,
     },
     /// Not all take the letter NUL in their texts.
     Json {
@@ -102,20 +111,20 @@ pub enum Domain {
 #[error("{0}")]
 pub struct Misfit(pub String);
 
-/// The years that every calendar in use here can write as four digits.
-const CALENDAR: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+/// The years 0 to 9999, which are written with four digits.
+const CALENDAR: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
 
 impl Domain {
     /// The type in which the column's values travel, unless other columns decide (see [`Type::shared`]).
     fn strict_type(&self) -> Option<Type> {
         Some(match self {
-            Domain::Bool => Type::Bool,
+            Domain::Bool { .. } => Type::Bool,
             Domain::Int { .. } => Type::Int,
             Domain::Float { .. } => Type::Float,
             Domain::Decimal { .. } => Type::Decimal,
             Domain::Text { .. } => Type::Text,
             Domain::Bytes => Type::Bytes,
-            Domain::Date => Type::Date,
+            Domain::Date { .. } => Type::Date,
             Domain::Time { .. } => Type::Time,
             Domain::Timestamp { .. } => Type::Timestamp,
             Domain::Instant { .. } => Type::Instant,
@@ -195,10 +204,22 @@ impl Domain {
                     _ => Ok(()),
                 }
             }
-            (Domain::Time { digits }, Value::Time(v)) => fits_digits(*v, *digits),
-            (Domain::Timestamp { digits }, Value::Timestamp(v)) | (Domain::Instant { digits }, Value::Instant(v)) => {
-                if matches!(*v, i64::MAX | i64::MIN) { Ok(()) } else { fits_digits(*v, *digits) }
+            (Domain::Bool { numbers: false }, Value::Int(v)) => {
+                no(format!("is {v}, a number other than 0 and 1, and the column holds boolean"))
             }
+            (Domain::Date { zeros: false }, Value::Date(v)) if time::is_no_day(*v) => {
+                no(format!("is {value}, which is no day of the calendar"))
+            }
+            (Domain::Time { spans: false, .. }, Value::Time(v)) if !(0..=time::DAY).contains(v) => {
+                no(format!("is {value}, a span and no time of a day"))
+            }
+            (Domain::Time { digits, .. }, Value::Time(v)) => fits_digits(*v, *digits),
+            (Domain::Timestamp { digits, zeros }, Value::Timestamp(v))
+            | (Domain::Instant { digits, zeros }, Value::Instant(v)) => match *v {
+                i64::MAX | i64::MIN => Ok(()),
+                v if !zeros && time::is_of_no_day(v) => no(format!("is {value}, which is on no day of the calendar")),
+                v => fits_digits(v, *digits),
+            },
             (Domain::Json { nul: false }, Value::Json(v)) if has_nul(v.as_str()) => {
                 no("contains a NUL character, which the column cannot store".to_owned())
             }
@@ -239,16 +260,21 @@ fn fits_loosely(affinity: &str, value: &Value) -> Result<(), Misfit> {
             }
         }
         Value::Date(v) if time::parse_date(&time::date(*v)) != Some(*v) => no("lies outside the calendar".to_owned()),
-        Value::Timestamp(v) | Value::Instant(v) if !matches!(*v, i64::MAX | i64::MIN) && !CALENDAR.contains(v) => {
-            no("lies outside the years 1 to 9999".to_owned())
+        Value::Timestamp(v) | Value::Instant(v)
+            if !matches!(*v, i64::MAX | i64::MIN) && !CALENDAR.contains(v) && !time::is_of_no_day(*v) =>
+        {
+            no("lies outside the years 0 to 9999".to_owned())
         }
         _ => Ok(()),
     }
 }
 
 impl Type {
-    /// Whether a value is of this type. NULL is of every type.
+    /// Whether a value is of this type. NULL is of every type; numbers that are neither true nor false are of the type of booleans.
     pub fn has(&self, value: &Value) -> bool {
+        if let (Type::Bool, Value::Int(v)) = (self, value) {
+            return !(0..=1).contains(v);
+        }
         matches!(
             (self, value),
             (_, Value::Null)
@@ -346,18 +372,44 @@ mod tests {
         let json = |text: &str| Value::Json(super::super::value::Json::new(text));
         assert!(documents.holds(&json(r#""a\u0000""#)).is_err() && documents.holds(&json(r#""a\\\u0000""#)).is_err());
         assert!(documents.holds(&json(r#""a\\u0000""#)).is_ok());
-        assert!(Domain::Timestamp { digits: 3 }.holds(&Value::Timestamp(1_000)).is_ok());
-        assert!(Domain::Timestamp { digits: 3 }.holds(&Value::Timestamp(1_001)).is_err());
+        assert!(Domain::Timestamp { digits: 3, zeros: false }.holds(&Value::Timestamp(1_000)).is_ok());
+        assert!(Domain::Timestamp { digits: 3, zeros: false }.holds(&Value::Timestamp(1_001)).is_err());
         assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.1)).is_err());
         assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.5)).is_ok());
-        assert!(Domain::Bool.holds(&Value::Int(1)).is_err());
+        for numbers in [true, false] {
+            let truth = Domain::Bool { numbers };
+            assert!(truth.holds(&Value::Bool(true)).is_ok() && truth.holds(&Value::Int(1)).is_err());
+            assert_eq!(truth.holds(&Value::Int(2)).is_ok(), numbers);
+        }
+    }
+
+    #[test]
+    fn what_only_some_databases_have_is_told() {
+        let (no_day, micros) =
+            (time::parse_date("2024-00-00").unwrap(), time::parse_timestamp("0000-00-00 00:00:01").unwrap());
+        let why = |domain: Domain, value: Value| domain.holds(&value).unwrap_err().0;
+        assert_eq!(
+            why(Domain::Date { zeros: false }, Value::Date(no_day)),
+            "is 2024-00-00, which is no day of the calendar"
+        );
+        for zeros in [true, false] {
+            assert_eq!(Domain::Date { zeros }.holds(&Value::Date(no_day)).is_ok(), zeros);
+            assert_eq!(Domain::Timestamp { digits: 0, zeros }.holds(&Value::Timestamp(micros)).is_ok(), zeros);
+            assert_eq!(Domain::Instant { digits: 0, zeros }.holds(&Value::Instant(micros)).is_ok(), zeros);
+            assert!(Domain::Timestamp { digits: 0, zeros }.holds(&Value::Timestamp(micros + 1)).is_err());
+        }
+        let span = |spans| Domain::Time { digits: 0, spans };
+        assert_eq!(why(span(false), Value::Time(-1_000_000)), "is -00:00:01, a span and no time of a day");
+        assert!(
+            span(true).holds(&Value::Time(-1_000_000)).is_ok() && span(false).holds(&Value::Time(time::DAY)).is_ok()
+        );
     }
 
     #[test]
     fn strict_columns_decide_and_loose_ones_follow() {
         let integer = Domain::Loose { affinity: "INTEGER".into(), accepts: vec![Type::Int, Type::Bool] };
         let text = Domain::Loose { affinity: "TEXT".into(), accepts: vec![Type::Text, Type::Instant] };
-        let instant = Domain::Instant { digits: 6 };
+        let instant = Domain::Instant { digits: 6, zeros: false };
         let shared = |domains: Vec<&Domain>| {
             Type::shared(domains.into_iter().enumerate().map(|(n, d)| (format!("column {n}"), d)).collect::<Vec<_>>())
         };

@@ -36,7 +36,9 @@ impl Grain {
     fn of(domain: &Domain) -> Option<Grain> {
         match domain {
             Domain::Decimal { limits: Some((_, scale)) } => Some(Grain::Scale(*scale)),
-            Domain::Time { digits } | Domain::Timestamp { digits } | Domain::Instant { digits } if *digits < 6 => {
+            Domain::Time { digits, .. } | Domain::Timestamp { digits, .. } | Domain::Instant { digits, .. }
+                if *digits < 6 =>
+            {
                 Some(Grain::Seconds(*digits))
             }
             Domain::Float { bits: 32 } => Some(Grain::Single),
@@ -71,7 +73,8 @@ impl Grain {
         };
         match (self, value) {
             (Grain::Scale(scale), Value::Decimal(number)) => Value::Decimal(rounded(number, scale as usize)),
-            (Grain::Seconds(digits), Value::Time(micros)) => Value::Time(cut(micros, digits)),
+            // Of a span below zero the digits are cut off as of any other.
+            (Grain::Seconds(digits), Value::Time(micros)) => Value::Time(micros.signum() * cut(micros.abs(), digits)),
             (Grain::Seconds(digits), Value::Timestamp(micros)) => Value::Timestamp(cut(micros, digits)),
             (Grain::Seconds(digits), Value::Instant(micros)) => Value::Instant(cut(micros, digits)),
             (Grain::Single, Value::Float(number)) => Value::Float(f64::from(number as f32)),
@@ -125,6 +128,9 @@ fn rounded(number: Decimal, scale: usize) -> Decimal {
     let sign = if negative && !is_zero { "-" } else { "" };
     Decimal::parse(&format!("{sign}{whole}{fraction}")).unwrap_or(number)
 }
+
+/// What the columns of some databases hold in place of a day.
+const NO_DAYS: &str = "days of no calendar such as 0000-00-00";
 
 /// Values of one column that another does not hold as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,12 +197,26 @@ impl Domain {
             (Domain::Json { nul: true }, Domain::Json { nul: false }) => {
                 misfits.push(never("texts with the letter NUL".to_owned()));
             }
-            (Domain::Time { digits: from }, Domain::Time { digits })
-            | (Domain::Timestamp { digits: from }, Domain::Timestamp { digits })
-            | (Domain::Instant { digits: from }, Domain::Instant { digits })
-                if from > digits =>
-            {
-                misfits.push(cut(format!("more than {digits} digits of a second")));
+            (Domain::Bool { numbers: true }, Domain::Bool { numbers: false }) => {
+                misfits.push(never("numbers other than 0 and 1".to_owned()));
+            }
+            (Domain::Date { zeros: true }, Domain::Date { zeros: false }) => misfits.push(never(NO_DAYS.to_owned())),
+            (Domain::Time { digits: from, spans: also }, Domain::Time { digits, spans }) => {
+                if from > digits {
+                    misfits.push(cut(format!("more than {digits} digits of a second")));
+                }
+                if *also && !spans {
+                    misfits.push(never("spans below 0 and above 24:00".to_owned()));
+                }
+            }
+            (Domain::Timestamp { digits: from, zeros: also }, Domain::Timestamp { digits, zeros })
+            | (Domain::Instant { digits: from, zeros: also }, Domain::Instant { digits, zeros }) => {
+                if from > digits {
+                    misfits.push(cut(format!("more than {digits} digits of a second")));
+                }
+                if *also && !zeros {
+                    misfits.push(never(NO_DAYS.to_owned()));
+                }
             }
             (Domain::Loose { .. }, Domain::Loose { .. }) => {}
             (Domain::Loose { .. }, to) => {
@@ -225,9 +245,11 @@ impl Domain {
             Domain::Float { .. } => Domain::Float { bits: 64 },
             Domain::Decimal { .. } => Domain::Decimal { limits: None },
             Domain::Text { .. } => Domain::Text { max: None, padded: false, nul: true },
-            Domain::Time { .. } => Domain::Time { digits: 6 },
-            Domain::Timestamp { .. } => Domain::Timestamp { digits: 6 },
-            Domain::Instant { .. } => Domain::Instant { digits: 6 },
+            Domain::Bool { .. } => Domain::Bool { numbers: true },
+            Domain::Date { .. } => Domain::Date { zeros: true },
+            Domain::Time { .. } => Domain::Time { digits: 6, spans: true },
+            Domain::Timestamp { .. } => Domain::Timestamp { digits: 6, zeros: true },
+            Domain::Instant { .. } => Domain::Instant { digits: 6, zeros: true },
             _ => return None,
         })
     }
@@ -261,6 +283,9 @@ mod tests {
         }
         assert_eq!(Grain::Seconds(3).apply(Value::Timestamp(-1)), Value::Timestamp(-1_000));
         assert_eq!(Grain::Seconds(0).apply(Value::Instant(i64::MAX)), Value::Instant(i64::MAX));
+        assert_eq!(Grain::Seconds(0).apply(Value::Time(-1_500_000)), Value::Time(-1_000_000));
+        let on_no_day = |text| Value::Timestamp(crate::model::time::parse_timestamp(text).unwrap());
+        assert_eq!(Grain::Seconds(1).apply(on_no_day("2024-00-00 01:02:03.45")), on_no_day("2024-00-00 01:02:03.4"));
         assert_eq!(Grain::Single.apply(Value::Float(0.1)), Value::Float(f64::from(0.1f32)));
         let short = Grain::Text { characters: Some(3), trimmed: true };
         assert_eq!(short.apply(Value::text("äö üx")), Value::text("äö"));
@@ -273,7 +298,7 @@ mod tests {
         let money = |scale| Domain::Decimal { limits: Some((12, scale)) };
         assert_eq!(common(&[money(4), Domain::Decimal { limits: None }, money(2)]), Some(Grain::Scale(2)));
         assert_eq!(common(&[money(2), money(2)]), None);
-        let instant = |digits| Domain::Instant { digits };
+        let instant = |digits| Domain::Instant { digits, zeros: false };
         assert_eq!(common(&[instant(6), instant(0), instant(3)]), Some(Grain::Seconds(0)));
         assert_eq!(common(&[instant(6), instant(6)]), None);
         let text = |max, padded| Domain::Text { max, padded, nul: true };
@@ -299,6 +324,13 @@ mod tests {
         assert!(money.misfits(&any).is_empty() && money.misfits(&money).is_empty());
         let text = |max, padded| Domain::Text { max, padded, nul: true };
         assert_eq!(text(None, false).misfits(&text(Some(3), true)).len(), 2);
+        let span = |spans| Domain::Time { digits: 0, spans };
+        assert_eq!(told(&span(true), &span(false)), ["spans below 0 and above 24:00"]);
+        assert!(span(false).misfits(&span(true)).is_empty() && span(true).misfits(&span(true)).is_empty());
+        let truth = |numbers| Domain::Bool { numbers };
+        assert_eq!(told(&truth(true), &truth(false)), ["numbers other than 0 and 1"]);
+        let day = |zeros| Domain::Timestamp { digits: 0, zeros };
+        assert_eq!(told(&day(true), &day(false)), [NO_DAYS]);
         let loose = Domain::Loose { affinity: "TEXT".into(), accepts: Vec::new() };
         assert_eq!(
             told(&loose, &text(Some(3), false)),

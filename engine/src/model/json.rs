@@ -67,6 +67,7 @@ pub fn value_from_json(ty: &Type, document: &Document) -> Option<Value> {
     Some(match (ty, document) {
         (_, Document::Null) => Value::Null,
         (Type::Bool, Document::Bool(v)) | (Type::Any, Document::Bool(v)) => Value::Bool(*v),
+        (Type::Bool, Document::Number(v)) => Value::Int(v.as_i64().filter(|v| !(0..=1).contains(v))?),
         (Type::Int | Type::Any, Document::Number(v)) => match v.as_i64() {
             Some(v) => Value::Int(v),
             None => Value::Uint(v.as_u64()?),
@@ -147,6 +148,12 @@ mod tests {
             (-700_000..2_000_000i32).prop_map(|v| (Type::Date, Value::Date(v))),
             (-60_000_000_000_000_000..200_000_000_000_000_000i64).prop_map(|v| (Type::Instant, Value::Instant(v))),
             any::<[u8; 16]>().prop_map(|v| (Type::Uuid, Value::Uuid(v))),
+            (2..=127i64).prop_map(|v| (Type::Bool, Value::Int(v))),
+            (-time::LONGEST..=time::LONGEST).prop_map(|v| (Type::Time, Value::Time(v))),
+            (0..13, 0..32).prop_map(|(month, day)| {
+                let text = format!("2023-{month:02}-{day:02} 01:02:03");
+                (Type::Timestamp, Value::Timestamp(time::parse_timestamp(&text).unwrap()))
+            }),
         ]
     }
 

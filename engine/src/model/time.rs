@@ -1,4 +1,7 @@
 //! Dates and times as text, and back. Microseconds since 1970; the extremes of each type are the infinities.
+//!
+//! MySQL and MariaDB keep days that no calendar has, such as 0000-00-00 and 2024-02-31, and a time there is a span. Such days
+//! are numbered from [`NO_DAY`] on, below every day that any database has, so that times of day can be added as to others.
 
 use std::fmt;
 
@@ -12,7 +15,27 @@ pub fn date(days: i32) -> String {
     text(|out| write_date(out, days))
 }
 
-/// `09:05:00` with up to six digits of a second where they are not zero. 24:00:00 exists in PostgreSQL.
+/// The first number of a day that no calendar has. Its microseconds are numbers of 64 bits too.
+const NO_DAY: i32 = -106_751_991;
+
+/// The longest span that is a time, in microseconds: 838:59:59.999999, as in MariaDB.
+pub const LONGEST: i64 = 839 * 3_600_000_000 - 1;
+
+/// The longest time of a day, in microseconds: 24:00:00, as in PostgreSQL.
+pub const DAY: i64 = 86_400_000_000;
+
+/// Whether days since 1970 stand for a day that no calendar has.
+pub fn is_no_day(days: i32) -> bool {
+    (NO_DAY..NO_DAY + (10_000 << 9)).contains(&days)
+}
+
+/// The same of microseconds since 1970.
+pub fn is_of_no_day(micros: i64) -> bool {
+    i32::try_from(micros.div_euclid(DAY)).is_ok_and(is_no_day)
+}
+
+/// `09:05:00` with up to six digits of a second where they are not zero. Spans below zero or beyond a day have a sign and more
+/// hours.
 pub fn time_of_day(micros: i64) -> String {
     text(|out| write_time_of_day(out, micros))
 }
@@ -40,8 +63,9 @@ pub fn write_date(out: &mut impl fmt::Write, days: i32) -> fmt::Result {
     match days {
         i32::MAX => out.write_str("infinity"),
         i32::MIN => out.write_str("-infinity"),
-        _ if ORDINARY.contains(&days) => {
-            let (year, month, day) = civil(days);
+        _ if ORDINARY.contains(&days) || is_no_day(days) => {
+            let code = days.wrapping_sub(NO_DAY) as u32;
+            let (year, month, day) = if is_no_day(days) { (code >> 9, code >> 5 & 15, code & 31) } else { civil(days) };
             let mut digits = Digits::default();
             digits.two(year / 100).two(year % 100).one(b'-').two(month).one(b'-').two(day);
             out.write_str(digits.as_str())
@@ -55,9 +79,17 @@ pub fn write_date(out: &mut impl fmt::Write, days: i32) -> fmt::Result {
 
 /// As [`time_of_day`], into a text that is being written.
 pub fn write_time_of_day(out: &mut impl fmt::Write, micros: i64) -> fmt::Result {
-    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000) as u32);
-    let Ok(seconds) = u32::try_from(seconds) else { return write!(out, "{micros} µs from midnight") };
+    if micros.unsigned_abs() > LONGEST.unsigned_abs() {
+        return write!(out, "{micros} µs from midnight");
+    }
+    let (seconds, fraction) = ((micros.abs() / 1_000_000) as u32, (micros.abs() % 1_000_000) as u32);
     let mut digits = Digits::default();
+    if micros < 0 {
+        digits.one(b'-');
+    }
+    if seconds >= 360_000 {
+        digits.one(b'0' + (seconds / 360_000) as u8);
+    }
     digits.two(seconds / 3600).one(b':').two(seconds / 60 % 60).one(b':').two(seconds % 60);
     if fraction > 0 {
         digits.one(b'.').two(fraction / 10_000).two(fraction / 100 % 100).two(fraction % 100);
@@ -84,7 +116,7 @@ fn civil(days: i32) -> (u32, u32, u32) {
 /// each conflict's reason.
 #[derive(Default)]
 struct Digits {
-    text: [u8; 16],
+    text: [u8; 20],
     length: usize,
 }
 
@@ -134,16 +166,38 @@ pub fn parse_date(text: &str) -> Option<i32> {
         "infinity" => Some(i32::MAX),
         "-infinity" => Some(i32::MIN),
         _ => {
-            let date: NaiveDate = text.parse().ok()?;
+            let Ok(date) = text.parse::<NaiveDate>() else { return parse_no_day(text) };
             i32::try_from(date.signed_duration_since(EPOCH).num_days()).ok()
         }
     }
 }
 
-/// Takes `HH:MM`, `HH:MM:SS` and `HH:MM:SS.f…`; more than six digits of a second are refused unless zero.
+/// A day that no calendar has, written as others are.
+fn parse_no_day(text: &str) -> Option<i32> {
+    let (year, rest) = text.split_once('-')?;
+    let (month, day) = rest.split_once('-')?;
+    let part = |text: &str, digits: usize, most: i32| {
+        let plain = text.len() == digits && text.bytes().all(|digit| digit.is_ascii_digit());
+        text.parse::<i32>().ok().filter(|number| plain && *number <= most)
+    };
+    Some(NO_DAY + (part(year, 4, 9_999)? << 9 | part(month, 2, 12)? << 5 | part(day, 2, 31)?))
+}
+
+/// Takes `HH:MM`, `HH:MM:SS` and `HH:MM:SS.f…`, up to [`LONGEST`] with or without a sign; more than six digits of a second are
+/// refused unless zero.
 pub fn parse_time(text: &str) -> Option<i64> {
     if text.strip_prefix("24:00").is_some_and(|rest| rest.bytes().all(|b| matches!(b, b':' | b'0' | b'.'))) {
-        return Some(86_400_000_000);
+        return Some(DAY);
+    }
+    let (hours, rest) = text.split_once(':')?;
+    let (sign, digits) = hours.strip_prefix('-').map_or((1, hours), |digits| (-1, digits));
+    if sign < 0 || digits.len() > 2 || digits > "23" {
+        // What is within the hour is read as at the beginning of a day.
+        let plain = (2..=3).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let within = if plain && rest.len() >= 5 { parse_time(&format!("00:{rest}"))? } else { return None };
+        let micros = digits.parse::<i64>().ok()? * 3_600_000_000 + within;
+        // Zero has no sign.
+        return (micros <= LONGEST && (micros > 0 || sign > 0)).then_some(sign * micros);
     }
     let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"));
     let since = time.ok()?.signed_duration_since(NaiveTime::MIN);
@@ -178,6 +232,9 @@ pub fn parse_instant(text: &str) -> Option<i64> {
         };
         let local = parse_timestamp(text[..sign].trim_end())?;
         let offset = minutes * 60_000_000;
+        if is_of_no_day(local) && offset != 0 {
+            return None;
+        }
         return Some(if text.as_bytes()[sign] == b'-' { local + offset } else { local - offset });
     }
     parse_timestamp(text)
@@ -217,6 +274,22 @@ mod tests {
         }
 
         #[test]
+        fn spans_and_days_of_no_calendar_round_trip(
+            span in -LONGEST..=LONGEST, year in 0..10_000, month in 0..13, day in 0..32, time in 0..DAY
+        ) {
+            prop_assert_eq!(parse_time(&time_of_day(span)), Some(span));
+            let text = format!("{year:04}-{month:02}-{day:02}");
+            let days = parse_date(&text).unwrap();
+            prop_assert_eq!(date(days), text.clone());
+            let known = NaiveDate::from_ymd_opt(year, month as u32, day as u32);
+            prop_assert_eq!(is_no_day(days), known.is_none());
+            let micros = i64::from(days) * DAY + time;
+            prop_assert_eq!(parse_timestamp(&timestamp(micros)), Some(micros));
+            prop_assert_eq!(parse_instant(&instant(micros)), Some(micros));
+            prop_assert_eq!(is_of_no_day(micros), known.is_none());
+        }
+
+        #[test]
         fn texts_round_trip(micros in -60_000_000_000_000_000i64..200_000_000_000_000_000) {
             prop_assert_eq!(parse_timestamp(&timestamp(micros)), Some(micros));
             prop_assert_eq!(parse_instant(&instant(micros)), Some(micros));
@@ -235,6 +308,24 @@ mod tests {
         assert_eq!((date(*ORDINARY.start()).as_str(), date(*ORDINARY.end()).as_str()), ("0000-01-01", "9999-12-31"));
         assert_eq!(time_of_day(86_400_000_000), "24:00:00");
         assert_eq!(time_of_day(86_399_999_999), "23:59:59.999999");
+        assert_eq!((time_of_day(-1), time_of_day(-LONGEST)), ("-00:00:00.000001".into(), "-838:59:59.999999".into()));
+        assert_eq!(parse_time("838:59:59.999999"), Some(LONGEST));
+        for text in ["839:00:00", "-00:00:00", "1000:00:00", "25:00", "-1:00:00", "24:60:00", "+24:00:01", "024:0:00"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn days_of_no_calendar_stand_below_all_others() {
+        assert!(
+            parse_date("0000-00-00") < parse_date("2024-00-00") && parse_date("2024-00-00") < parse_date("2024-02-31")
+        );
+        assert!(parse_date("9999-11-31").unwrap() < -2_500_000);
+        for text in ["2024-13-00", "2024-00-32", "24-00-00", "02024-00-00", "2024-0-0", "-2024-00-00"] {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
+        assert_eq!(parse_instant("0000-00-00 00:00:00+02"), None);
+        assert!(!is_of_no_day(i64::MIN) && !is_of_no_day(i64::MAX) && !is_no_day(i32::MIN));
     }
 
     #[test]
@@ -246,7 +337,7 @@ mod tests {
             assert_eq!(parse_instant(text), Some(noon), "{text}");
         }
         assert_eq!(parse_timestamp("2024-05-31 12:00:00+02"), None);
-        assert_eq!(parse_timestamp("2024-02-30"), None);
+        assert_eq!(parse_timestamp("2024-02-32"), None);
         assert_eq!(parse_time("12:00:00.1234567"), None);
         assert_eq!(parse_timestamp("infinity"), Some(i64::MAX));
         assert_eq!(timestamp(-1), "1969-12-31 23:59:59.999999");

@@ -20,9 +20,10 @@ pub enum Value {
     Decimal(Decimal),
     Text(Box<str>),
     Bytes(Box<[u8]>),
-    /// Days since 1970-01-01; `i32::MAX` and `i32::MIN` are infinity and -infinity.
+    /// Days since 1970-01-01; `i32::MAX` and `i32::MIN` are infinity and -infinity. What no calendar has, such as 0000-00-00, has
+    /// numbers below all others (see [`time::is_no_day`](super::time::is_no_day)); so have times of such days.
     Date(i32),
-    /// Microseconds since midnight.
+    /// Microseconds since midnight; spans of less than nothing or more than a day are of this kind as well.
     Time(i64),
     /// Microseconds since 1970-01-01 00:00 on a wall clock in no particular zone; the extremes are the infinities.
     Timestamp(i64),

@@ -137,7 +137,7 @@ fn literal_end(rest: &str) -> Option<usize> {
 pub fn shape_of(domain: &Domain) -> (Type, Size) {
     let none = Size::default();
     match domain {
-        Domain::Bool => (Type::Bool, none),
+        Domain::Bool { .. } => (Type::Bool, none),
         Domain::Int { bits: 64, unsigned: true } => (Type::Int, Size { bits: Some(65), ..none }),
         Domain::Int { bits, unsigned } => {
             let wider = if *unsigned { (bits + 1).next_power_of_two() } else { *bits };
@@ -147,7 +147,7 @@ pub fn shape_of(domain: &Domain) -> (Type, Size) {
         Domain::Decimal { limits } => (Type::Decimal, Size { digits: *limits, ..none }),
         Domain::Text { max, .. } => (Type::Text, Size { length: *max, ..none }),
         Domain::Bytes => (Type::Bytes, none),
-        Domain::Date => (Type::Date, none),
+        Domain::Date { .. } => (Type::Date, none),
         Domain::Time { .. } => (Type::Time, none),
         Domain::Timestamp { .. } => (Type::Timestamp, none),
         Domain::Instant { .. } => (Type::Instant, none),

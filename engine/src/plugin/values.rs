@@ -1,9 +1,7 @@
 //! Values on their way into a plugin and back.
 
 use super::bindings::concord::plugin::types as wit;
-use crate::model::{Decimal, Json, Row, Type, Value};
-
-const DAY: i64 = 86_400_000_000;
+use crate::model::{Decimal, Json, Row, Type, Value, time};
 
 /// A value as the interface has it.
 pub(super) fn to_wit(value: &Value) -> wit::Value {
@@ -45,8 +43,8 @@ fn from_wit(value: wit::Value) -> Result<Value, String> {
         wit::Value::Text(v) => Value::text(v),
         wit::Value::Bytes(v) => Value::Bytes(v.into()),
         wit::Value::Date(v) => Value::Date(v),
-        wit::Value::Time(v) if (0..=DAY).contains(&v) => Value::Time(v),
-        wit::Value::Time(v) => return Err(format!("is no time of day: {v} µs")),
+        wit::Value::Time(v) if v.unsigned_abs() <= time::LONGEST.unsigned_abs() => Value::Time(v),
+        wit::Value::Time(v) => return Err(format!("is no time: {v} µs")),
         wit::Value::Timestamp(v) => Value::Timestamp(v),
         wit::Value::Instant(v) => Value::Instant(v),
         wit::Value::Json(v) => match serde_json::from_str::<serde::de::IgnoredAny>(&v) {
@@ -100,7 +98,7 @@ mod tests {
             text(Type::Any),
             prop::collection::vec(any::<u8>(), 0..40).prop_map(|v| (Type::Bytes, Value::Bytes(v.into()))),
             any::<i32>().prop_map(|v| (Type::Date, Value::Date(v))),
-            (0..=DAY).prop_map(|v| (Type::Time, Value::Time(v))),
+            (-time::LONGEST..=time::LONGEST).prop_map(|v| (Type::Time, Value::Time(v))),
             any::<i64>().prop_map(|v| (Type::Timestamp, Value::Timestamp(v))),
             any::<i64>().prop_map(|v| (Type::Instant, Value::Instant(v))),
             "[0-9]{1,30}|\\{\"[a-z]*\": [0-9]{1,3}\\.0+\\}".prop_filter_map("JSON", |v| {
@@ -132,7 +130,7 @@ mod tests {
             why(Type::Decimal, wit::Value::Decimal("1e5".into())),
             format!("{value}is no decimal number: `1e5`")
         );
-        assert_eq!(why(Type::Time, wit::Value::Time(-1)), format!("{value}is no time of day: -1 µs"));
+        assert_eq!(why(Type::Time, wit::Value::Time(i64::MIN)), format!("{value}is no time: {} µs", i64::MIN));
         assert!(why(Type::Json, wit::Value::Json("{".into())).starts_with(&format!("{value}is no JSON: ")));
         assert_eq!(why(Type::Uuid, wit::Value::Uuid("x".into())), format!("{value}is no uuid: `x`"));
         assert_eq!(

@@ -434,13 +434,15 @@ impl MySql {
     pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         let history = sql::history(table);
         let mut conditions = sql::beyond(read);
-        conditions.push("h.mark IS NULL".to_owned());
-        let any: Vec<String> = conditions
-            .iter()
-            .map(|condition| format!("EXISTS (SELECT 1 FROM {history} AS h WHERE {condition})"))
-            .collect();
+        conditions.push(sql::unmarked());
+        let (mut any, mut args) = (Vec::new(), Args::new());
+        for (condition, marks) in &conditions {
+            any.push(format!("EXISTS (SELECT 1 FROM {history} AS h WHERE {condition})"));
+            args.all(marks);
+        }
         let statement = format!("SELECT {}, ({PURGED})", any.join(" OR "));
-        let rows = self.side().await?.fetch(&statement, one(&table.name)).await?;
+        args.add(table.name.as_str());
+        let rows = self.side().await?.fetch(&statement, args).await?;
         let is_all = |row: Option<&MySqlRow>, at| -> Result<bool> {
             let purged = row.and_then(|row| text(row, at)).map(|cut| parse::<Cut>(&cut)).transpose()?;
             Ok(purged.is_some_and(|purged| !read.includes(&purged)))
@@ -460,11 +462,13 @@ impl MySql {
             .map(|(column, name)| sql::outgoing(column, &format!("h.{name}")))
             .collect();
         let mut new: HashSet<Key> = HashSet::new();
-        for condition in &conditions {
+        for (condition, marks) in &conditions {
             let statement = format!("SELECT {} FROM {history} AS h WHERE {condition}", columns.join(", "));
+            let mut args = Args::new();
+            args.all(marks);
             self.side()
                 .await?
-                .stream(&statement, Args::new(), |row| {
+                .stream(&statement, args, |row| {
                     let key: std::result::Result<Key, String> =
                         wires.iter().enumerate().map(|(at, wire)| wire.read(&row, at)).collect();
                     new.extend(key.ok());
@@ -526,9 +530,7 @@ impl MySql {
         let ids: Vec<i64> = found.keys().copied().collect();
         for part in ids.chunks(sql::KEYS) {
             let mut args = Args::new();
-            part.iter().for_each(|id| {
-                args.add(*id);
-            });
+            args.all(part);
             let list = vec!["?"; part.len()].join(", ");
             let statement = format!("SELECT h.id FROM {history} AS h WHERE h.id IN ({list})");
             for row in self.side().await?.fetch(&statement, args).await? {

@@ -37,16 +37,17 @@ const BELIEF: Duration = Duration::from_secs(60);
 /// Statements with more parameters than this are seldom alike, and are prepared for one use.
 const LASTING: usize = 64;
 
-/// How many statements stay prepared. Positions stand in the texts of some, so new ones never end. Who gives up one at a time waits
-/// each time for the server to acknowledge that, about 40 ms over TCP, so all are given up at once.
+/// How many statements stay prepared. Many tables have many, and lists of different lengths make more. Who gives up one at a time
+/// waits each time for the server to acknowledge that, about 40 ms over TCP, so all are given up at once.
 const PREPARED: usize = 250;
 
 /// What the URL may say after the question mark.
 const PARAMETERS: &[&str] =
     &["sslmode", "ssl-mode", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "socket"];
 
-/// Under which no value is rounded, cut or made up. Key 0 is a key like any other.
-pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";
+/// Under which no value is rounded, cut or made up. Key 0 is a key like any other; so is a day that another session has stored
+/// although no calendar has it.
+pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
 
 /// Everything that a value or a plan may depend on. Nothing waits long for what somebody holds locked.
 const SETTINGS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin; \

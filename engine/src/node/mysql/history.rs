@@ -233,16 +233,18 @@ impl MySql {
         Ok(true)
     }
 
-    /// The entries of a table beyond a cut that the snapshot shows, as queries of which no two give the same one. `what` is
-    /// what is asked of an entry `h`.
-    fn beyond(&self, table: &str, after: &Cut, what: &str, condition: &str, rest: &str) -> Vec<String> {
-        let history = quote::ident(&sql::history_name(table));
+    /// Which entries of a table the snapshot shows beyond a cut, up to the mark `through`, as conditions of which no two hold
+    /// of the same one.
+    fn beyond(&self, after: &Cut, through: i64) -> Vec<sql::Bound> {
         let mut conditions = sql::beyond(after);
-        if !after.contains_all(self.stamp) {
-            conditions.push("h.mark IS NULL".to_owned());
+        for (condition, marks) in &mut conditions {
+            *condition += " AND h.mark <= ?";
+            marks.push(through);
         }
-        let query = |beyond: String| format!("(SELECT {what} FROM {history} AS h WHERE {beyond}{condition}{rest})");
-        conditions.into_iter().map(query).collect()
+        if self.stamp <= through && !after.contains_all(self.stamp) {
+            conditions.push(sql::unmarked());
+        }
+        conditions
     }
 
     pub(super) async fn read_entries(
@@ -257,14 +259,26 @@ impl MySql {
         // One more than asked for tells whether there are more.
         let limited = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let columns = EntryColumns::of(table, self.stamp);
-        let rest = format!(" ORDER BY h.mark, h.id LIMIT {limited}");
-        let stamped = format!(" AND COALESCE(h.mark, {}) <= {through}", self.stamp);
-        let queries = self.beyond(&table.name, after, &columns.select, &stamped, &rest);
-        let statement = format!("{} ORDER BY entry_mark, entry_id LIMIT {limited}", queries.join(" UNION ALL "));
+        let (mut queries, mut args) = (Vec::new(), Args::new());
+        for (condition, marks) in self.beyond(after, through) {
+            let (what, history) = (&columns.select, sql::history(table));
+            queries.push(format!(
+                "(SELECT {what} FROM {history} AS h WHERE {condition} ORDER BY h.mark, h.id LIMIT {limited})"
+            ));
+            args.all(&marks);
+        }
+        // What has no mark here has the last.
+        let statement = match &queries[..] {
+            [query] => query.clone(),
+            queries => format!(
+                "{} ORDER BY entry_mark IS NULL, entry_mark, entry_id LIMIT {limited}",
+                queries.join(" UNION ALL ")
+            ),
+        };
         let names = self.names.clone();
         let (mut entries, mut more) = (Vec::new(), false);
         self.main()?
-            .stream(&statement, Args::new(), |row| {
+            .stream(&statement, args, |row| {
                 more = entries.len() == limit;
                 if !more {
                     entries.push(columns.read(&names, &row)?);
@@ -276,10 +290,12 @@ impl MySql {
     }
 
     pub(super) async fn count_entries(&mut self, table: &str, after: &Cut, origin: Option<&str>) -> Result<u64> {
-        let condition = if origin.is_some() { " AND h.origin = ?" } else { "" };
-        let queries = self.beyond(table, after, "COUNT(*)", condition, "");
-        let mut args = Args::new();
-        for _ in &queries {
+        let mine = if origin.is_some() { " AND h.origin = ?" } else { "" };
+        let history = quote::ident(&sql::history_name(table));
+        let (mut queries, mut args) = (Vec::new(), Args::new());
+        for (condition, marks) in self.beyond(after, i64::MAX) {
+            queries.push(format!("(SELECT COUNT(*) FROM {history} AS h WHERE {condition}{mine})"));
+            args.all(&marks);
             origin.into_iter().for_each(|origin| {
                 args.add(origin);
             });
@@ -348,24 +364,28 @@ impl MySql {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
-        let passed = sql::passed(through);
+        let (passed, bounds) = sql::passed(through);
+        let args = || {
+            let mut args = Args::new();
+            args.all(&bounds);
+            args
+        };
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
         let history = sql::history(table);
         self.begin(Phase::Purging, "START TRANSACTION").await?;
         let some = format!("SELECT 1 FROM {history} AS h WHERE {passed}{mine} LIMIT 1");
-        if self.main()?.fetch(&some, Args::new()).await?.is_empty() {
+        if self.main()?.fetch(&some, args()).await?.is_empty() {
             return Ok(0);
         }
         self.remember(table, through, witnesses).await?;
-        let mut args = one(&table.name);
-        args.add(through.to_string());
+        let mut known = one(&table.name);
+        known.add(through.to_string());
         let statement = format!(
             "INSERT INTO concord_purged (name, cut) VALUES {} ON DUPLICATE KEY UPDATE cut = VALUES(cut)",
             marks(2, 1)
         );
-        self.main()?.execute(&statement, args).await?;
-        let gone =
-            self.main()?.execute(&format!("DELETE h FROM {history} AS h WHERE {passed}{mine}"), Args::new()).await?;
+        self.main()?.execute(&statement, known).await?;
+        let gone = self.main()?.execute(&format!("DELETE h FROM {history} AS h WHERE {passed}{mine}"), args()).await?;
         self.main()?.run("COMMIT").await?;
         self.phase = Phase::Idle;
         Ok(gone)
@@ -399,18 +419,18 @@ struct EntryColumns<'a> {
     keys: Vec<(&'a Column, Wire)>,
     images: Vec<(&'a Column, Wire)>,
     select: String,
+    /// The mark of what the snapshot shows without one.
+    stamp: i64,
 }
 
 /// Where the key begins in a result.
 const KEY: usize = 8;
 
 impl<'a> EntryColumns<'a> {
-    /// `stamp` is the mark of what the snapshot shows without one.
     fn of(table: &'a TableSpec, stamp: i64) -> EntryColumns<'a> {
         let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
-        let mut select = format!(
-            "h.id AS entry_id, COALESCE(h.mark, {stamp}) AS entry_mark, h.op, h.time, h.origin, h.number, h.dot, h.vector"
-        );
+        let mut select =
+            "h.id AS entry_id, h.mark AS entry_mark, h.op, h.time, h.origin, h.number, h.dot, h.vector".to_owned();
         for ((column, _), name) in keys.iter().zip(sql::history_keys(table)) {
             select += &format!(", {}", sql::outgoing(column, &format!("h.{name}")));
         }
@@ -424,7 +444,7 @@ impl<'a> EntryColumns<'a> {
                 select += &format!(", {}", sql::outgoing(column, &format!("h.{name}")));
             }
         }
-        EntryColumns { keys, images, select }
+        EntryColumns { keys, images, select, stamp }
     }
 
     fn read(&self, names: &[String], row: &sqlx::mysql::MySqlRow) -> Result<Entry> {
@@ -454,7 +474,7 @@ impl<'a> EntryColumns<'a> {
         let op = Op::from_letter(&string(row, 2)?);
         Ok(Entry {
             id: int(row, 0)?,
-            mark: int(row, 1)?,
+            mark: number(row, 1).unwrap_or(self.stamp),
             op: op.ok_or_else(|| damaged("its operation is unknown".to_owned()))?,
             time: int(row, 3)?,
             key,

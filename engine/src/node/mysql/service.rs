@@ -333,7 +333,15 @@ impl MySql {
                      standing, standing_time, `read`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     args,
                 )
-                .await?;
+                .await
+                .map_err(|error| match error.kind {
+                    ErrorKind::Value => {
+                        let key = key_text(table, &one.key);
+                        let kept = format!("the row {key} of {} is refused and cannot be kept for later", table.full_name());
+                        Error::new(error.kind, format!("{kept}: {error}; raise that and run it again"))
+                    }
+                    _ => error,
+                })?;
         }
         Ok(())
     }

@@ -137,34 +137,50 @@ pub fn of_keys(args: &mut Args, spec: &TableSpec, keys: &[&Key]) -> String {
     among(args, &columns, keys.iter().map(|key| &key[..]))
 }
 
+/// A condition on an entry `h`, with its parameters: marks as literals would make each cycle's statements new ones, to be
+/// prepared anew.
+pub type Bound = (String, Vec<i64>);
+
+/// Entries that have no mark yet.
+pub fn unmarked() -> Bound {
+    ("h.mark IS NULL".to_owned(), Vec::new())
+}
+
+fn list(marks: &[i64]) -> String {
+    vec!["?"; marks.len()].join(", ")
+}
+
 /// The condition that an entry `h` lies beyond a cut, as separate conditions no two of which hold at once, each a range of
 /// the index by mark. Entries that have no mark yet are in none of them.
-pub fn beyond(cut: &Cut) -> Vec<String> {
+pub fn beyond(cut: &Cut) -> Vec<Bound> {
     let divided: Vec<i64> = cut.inside().iter().map(|(mark, _)| *mark).collect();
-    let list = |marks: &[i64]| marks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let open: Vec<i64> = cut.open().iter().copied().filter(|mark| !divided.contains(mark)).collect();
     let mut parts = Vec::new();
     if !open.is_empty() {
-        parts.push(format!("h.mark IN ({})", list(&open)));
+        parts.push((format!("h.mark IN ({})", list(&open)), open));
     }
-    let mut rest = format!("h.mark >= {}", cut.next());
+    let mut rest = "h.mark >= ?".to_owned();
     if !divided.is_empty() {
         rest += &format!(" AND h.mark NOT IN ({})", list(&divided));
     }
-    parts.push(rest);
-    parts.extend(cut.inside().iter().map(|(mark, last)| format!("h.mark = {mark} AND h.id > {last}")));
+    parts.push((rest, [&[cut.next()], &divided[..]].concat()));
+    let inside = cut.inside().iter();
+    parts.extend(inside.map(|(mark, last)| ("h.mark = ? AND h.id > ?".to_owned(), vec![*mark, *last])));
     parts
 }
 
 /// The condition that an entry `h` lies before a cut.
-pub fn passed(cut: &Cut) -> String {
-    let open = cut.open().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut parts = vec![match open.as_str() {
-        "" => format!("h.mark < {}", cut.next()),
-        open => format!("h.mark < {} AND h.mark NOT IN ({open})", cut.next()),
+pub fn passed(cut: &Cut) -> Bound {
+    let mut marks = [&[cut.next()], cut.open()].concat();
+    let mut parts = vec![match cut.open() {
+        [] => "(h.mark < ?)".to_owned(),
+        open => format!("(h.mark < ? AND h.mark NOT IN ({}))", list(open)),
     }];
-    parts.extend(cut.inside().iter().map(|(mark, last)| format!("h.mark = {mark} AND h.id <= {last}")));
-    format!("({})", parts.into_iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" OR "))
+    for (mark, last) in cut.inside() {
+        parts.push("(h.mark = ? AND h.id <= ?)".to_owned());
+        marks.extend([mark, last]);
+    }
+    (format!("({})", parts.join(" OR ")), marks)
 }
 
 #[cfg(test)]
@@ -177,16 +193,15 @@ mod tests {
         assert_eq!(
             beyond(&cut),
             [
-                "h.mark IN (4)",
-                "h.mark >= 9 AND h.mark NOT IN (6, 12)",
-                "h.mark = 6 AND h.id > 30",
-                "h.mark = 12 AND h.id > 70"
+                ("h.mark IN (?)".to_owned(), vec![4]),
+                ("h.mark >= ? AND h.mark NOT IN (?, ?)".to_owned(), vec![9, 6, 12]),
+                ("h.mark = ? AND h.id > ?".to_owned(), vec![6, 30]),
+                ("h.mark = ? AND h.id > ?".to_owned(), vec![12, 70])
             ]
         );
-        assert_eq!(
-            passed(&cut),
-            "((h.mark < 9 AND h.mark NOT IN (4, 6)) OR (h.mark = 6 AND h.id <= 30) OR (h.mark = 12 AND h.id <= 70))"
-        );
-        assert_eq!(beyond(&Cut::START), ["h.mark >= 0"]);
+        let either =
+            "((h.mark < ? AND h.mark NOT IN (?, ?)) OR (h.mark = ? AND h.id <= ?) OR (h.mark = ? AND h.id <= ?))";
+        assert_eq!(passed(&cut), (either.to_owned(), vec![9, 4, 6, 6, 30, 12, 70]));
+        assert_eq!(beyond(&Cut::START), [("h.mark >= ?".to_owned(), vec![0])]);
     }
 }

@@ -27,7 +27,7 @@ impl NativeType {
         match self.name.as_str() {
             _ if self.is_json => Domain::Json { nul: true },
             // What drivers take for a boolean, and what BOOLEAN is short for.
-            "tinyint" if self.full == "tinyint(1)" => Domain::Bool,
+            "tinyint" if self.full == "tinyint(1)" => Domain::Bool { numbers: true },
             "tinyint" => int(8),
             "smallint" => int(16),
             "mediumint" => int(24),
@@ -41,10 +41,10 @@ impl NativeType {
             "varchar" => text(self.length, false),
             "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" => text(None, false),
             "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Domain::Bytes,
-            "date" => Domain::Date,
-            "time" => Domain::Time { digits },
-            "datetime" => Domain::Timestamp { digits },
-            "timestamp" => Domain::Instant { digits },
+            "date" => Domain::Date { zeros: true },
+            "time" => Domain::Time { digits, spans: true },
+            "datetime" => Domain::Timestamp { digits, zeros: true },
+            "timestamp" => Domain::Instant { digits, zeros: true },
             "json" => Domain::Json { nul: true },
             "uuid" => Domain::Uuid,
             // The same words as PostgreSQL's.
@@ -67,7 +67,7 @@ impl NativeType {
             "enum" | "set" => "labels that the column has not".to_owned(),
             "binary" => format!("values of more or fewer than {} bytes", self.length.unwrap_or(1)),
             "varbinary" => bytes(self.length.unwrap_or(0).into()),
-            "date" | "datetime" => "days outside the years 1 to 9999".to_owned(),
+            "date" | "datetime" => "days outside the years 0 to 9999".to_owned(),
             "timestamp" => "times before 1970 or after 2038".to_owned(),
             _ => return None,
         })
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn types_become_domains() {
-        assert_eq!(domain("tinyint", "tinyint(1)"), Domain::Bool);
+        assert_eq!(domain("tinyint", "tinyint(1)"), Domain::Bool { numbers: true });
         assert_eq!(domain("tinyint", "tinyint(4)"), Domain::Int { bits: 8, unsigned: false });
         assert_eq!(domain("bigint", "bigint(20) unsigned"), Domain::Int { bits: 64, unsigned: true });
         assert_eq!(domain("bit", "bit(3)"), Domain::Native("bit(3)".into()));

@@ -98,7 +98,7 @@ fn random(column: &Column) -> Option<String> {
             let digits = (*precision).min(12);
             format!("{} / 1e{}", next(10i64.pow(digits)), scale.saturating_sub(precision - digits))
         }
-        Domain::Date => format!("DATE_ADD('1000-01-01', INTERVAL {} DAY)", next(3_000_000)),
+        Domain::Date { .. } => format!("DATE_ADD('1000-01-01', INTERVAL {} DAY)", next(3_000_000)),
         Domain::Timestamp { .. } => format!("DATE_ADD('1000-01-01', INTERVAL {} SECOND)", next(200_000_000_000)),
         Domain::Instant { .. } => format!("FROM_UNIXTIME(1 + {})", next(2_000_000_000)),
         _ => return None,

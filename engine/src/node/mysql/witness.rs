@@ -28,10 +28,7 @@ impl MySql {
         for (index, (table, ids)) in tables {
             for part in ids.chunks(sql::KEYS) {
                 let mut args = Args::new();
-                args.add(stamp);
-                part.iter().for_each(|id| {
-                    args.add(*id);
-                });
+                args.add(stamp).all(part);
                 let list = vec!["?"; part.len()].join(", ");
                 let statement = format!(
                     "SELECT COALESCE(h.mark, ?), h.id, h.time FROM {} AS h WHERE h.id IN ({list})",
@@ -58,16 +55,15 @@ impl MySql {
         for target in targets {
             let own = || witnesses.iter().filter(|(name, _)| *name == target);
             let mut args = Args::new();
-            args.add(table.name.as_str()).add(target);
+            let (passed, marks) = sql::passed(through);
+            args.add(table.name.as_str()).add(target).all(&marks);
             let mut keep = String::new();
             for (_, entry) in own() {
                 args.add(entry.mark).add(entry.id);
                 keep += " AND NOT (h.mark = ? AND h.id = ?)";
             }
-            let statement = format!(
-                "DELETE h FROM concord_witness AS h WHERE h.name = ? AND h.target = ? AND {}{keep}",
-                sql::passed(through)
-            );
+            let statement =
+                format!("DELETE h FROM concord_witness AS h WHERE h.name = ? AND h.target = ? AND {passed}{keep}");
             self.main()?.execute(&statement, args).await?;
             for (_, entry) in own() {
                 let mut args = Args::new();

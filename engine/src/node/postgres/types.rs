@@ -79,7 +79,7 @@ impl NativeType {
         // A negative modifier means the full six digits.
         let digits = u8::try_from(self.modifier).map_or(6, |digits| digits.min(6));
         match self.name.as_str() {
-            "bool" => Domain::Bool,
+            "bool" => Domain::Bool { numbers: false },
             "int2" => Domain::Int { bits: 16, unsigned: false },
             "int4" => Domain::Int { bits: 32, unsigned: false },
             "int8" => Domain::Int { bits: 64, unsigned: false },
@@ -91,10 +91,10 @@ impl NativeType {
             "varchar" => Domain::Text { max: length, padded: false, nul: false },
             "bpchar" => Domain::Text { max: length, padded: true, nul: false },
             "bytea" => Domain::Bytes,
-            "date" => Domain::Date,
-            "time" => Domain::Time { digits },
-            "timestamp" => Domain::Timestamp { digits },
-            "timestamptz" => Domain::Instant { digits },
+            "date" => Domain::Date { zeros: false },
+            "time" => Domain::Time { digits, spans: false },
+            "timestamp" => Domain::Timestamp { digits, zeros: false },
+            "timestamptz" => Domain::Instant { digits, zeros: false },
             "json" => Domain::Json { nul: true },
             "jsonb" => Domain::Json { nul: false },
             "uuid" => Domain::Uuid,
@@ -159,8 +159,8 @@ mod tests {
             builtin("varchar", -1, "character varying").domain(),
             Domain::Text { max: None, padded: false, nul: false }
         );
-        assert_eq!(builtin("timestamptz", 3, "").domain(), Domain::Instant { digits: 3 });
-        assert_eq!(builtin("time", -1, "").domain(), Domain::Time { digits: 6 });
+        assert_eq!(builtin("timestamptz", 3, "").domain(), Domain::Instant { digits: 3, zeros: false });
+        assert_eq!(builtin("time", -1, "").domain(), Domain::Time { digits: 6, spans: false });
     }
 
     #[test]

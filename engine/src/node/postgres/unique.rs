@@ -139,7 +139,7 @@ impl Movable {
         };
         // Of a value that is worked out, or a condition, nobody knows which of its columns it turns upon.
         let behind = |truth: &str, value: &dyn Fn(usize) -> Option<String>| -> Vec<String> {
-            let is_bool = |at: usize| table.columns[at].domain == Domain::Bool;
+            let is_bool = |at: usize| matches!(table.columns[at].domain, Domain::Bool { .. });
             let moved = |&at: &usize| if is_bool(at) { Some(set(at, truth)) } else { value(at) };
             self.behind.iter().filter(|&&at| !refers(at)).filter_map(moved).collect()
         };
@@ -202,7 +202,7 @@ fn random(column: &Column) -> Option<String> {
                 shift
             )
         }
-        Domain::Date => {
+        Domain::Date { .. } => {
             format!("('0001-01-01'::pg_catalog.date OPERATOR(pg_catalog.+) {}::pg_catalog.int4)", times("300000"))
         }
         Domain::Time { .. } => format!(

@@ -10,7 +10,7 @@ use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, Postgres};
 use sqlx::{Arguments, Encode, Row as _, ValueRef};
 
-use crate::model::{Column, Decimal, Domain, Json, Type, Value};
+use crate::model::{Column, Decimal, Domain, Json, Type, Value, time};
 use crate::node::{Error, ErrorKind, Result};
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
@@ -56,7 +56,7 @@ impl Wire {
             Domain::Text { .. } if column.ty == Type::Uuid => Wire::SpelledUuid,
             Domain::Bytes if column.ty == Type::Uuid => Wire::UuidBytes,
             Domain::Decimal { .. } if column.ty == Type::Int => Wire::Whole,
-            Domain::Bool => Wire::Bool,
+            Domain::Bool { .. } => Wire::Bool,
             Domain::Int { unsigned: true, .. } => Wire::Oid,
             Domain::Int { bits: 16, .. } => Wire::Int2,
             Domain::Int { bits: 32, .. } => Wire::Int4,
@@ -67,7 +67,7 @@ impl Wire {
             Domain::Text { padded: true, .. } => Wire::Padded,
             Domain::Text { .. } => Wire::Text,
             Domain::Bytes => Wire::Bytea,
-            Domain::Date => Wire::Date,
+            Domain::Date { .. } => Wire::Date,
             Domain::Time { .. } => Wire::Time,
             Domain::Timestamp { .. } => Wire::Timestamp,
             Domain::Instant { .. } => Wire::Timestamptz,
@@ -140,7 +140,7 @@ impl Wire {
             (Wire::Int4, Value::Int(v)) => narrow!(v, i32),
             (Wire::Oid, Value::Int(v)) => narrow!(v, u32),
             (Wire::Int8, Value::Int(v)) => out.extend_from_slice(&v.to_be_bytes()),
-            (Wire::Time, Value::Time(v)) => out.extend_from_slice(&v.to_be_bytes()),
+            (Wire::Time, Value::Time(v)) if (0..=time::DAY).contains(v) => out.extend_from_slice(&v.to_be_bytes()),
             (Wire::Float4, Value::Float(v)) => out.extend_from_slice(&(*v as f32).to_be_bytes()),
             (Wire::Float8, Value::Float(v)) => out.extend_from_slice(&v.to_be_bytes()),
             (Wire::Numeric, Value::Decimal(v)) => return encode_numeric(v.as_str(), out),

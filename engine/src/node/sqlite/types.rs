@@ -98,7 +98,7 @@ pub(super) fn lacks(declared: &str) -> Option<String> {
     match Affinity::of(declared, false) {
         Affinity::Real => Some("NaN".to_owned()),
         _ if base.starts_with("DATE") || base.starts_with("TIMESTAMP") => {
-            Some("days outside the years 1 to 9999".to_owned())
+            Some("days outside the years 0 to 9999".to_owned())
         }
         _ => None,
     }
@@ -115,7 +115,7 @@ pub(super) fn decode(ty: &Type, cell: ValueRef<'_>) -> Result<Value, String> {
         (Type::Text | Type::Native(_) | Type::Any, ValueRef::Text(v)) => Value::text(text(v)?),
         (Type::Bytes | Type::Any, ValueRef::Blob(v)) => Value::Bytes(v.into()),
         (Type::Bool, ValueRef::Integer(v @ (0 | 1))) => Value::Bool(v == 1),
-        (Type::Bool, ValueRef::Integer(_)) => return Err("holds a number other than 0 and 1".to_owned()),
+        (Type::Bool, ValueRef::Integer(v)) => Value::Int(v),
         (Type::Decimal, ValueRef::Integer(v)) => Value::Decimal(Decimal::from_unscaled(v.into(), 0)),
         (Type::Decimal, ValueRef::Real(v)) => {
             Value::Decimal(shortest(v).ok_or_else(|| "holds an infinity".to_owned())?)

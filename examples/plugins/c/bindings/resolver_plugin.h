@@ -57,6 +57,7 @@ typedef struct concord_plugin_types_value_t {
 } concord_plugin_types_value_t;
 
 #define CONCORD_PLUGIN_TYPES_VALUE_NULL 0
+// Columns of booleans may hold other numbers in MySQL and SQLite, which come as `integer`.
 #define CONCORD_PLUGIN_TYPES_VALUE_BOOLEAN 1
 // Any integer that fits.
 #define CONCORD_PLUGIN_TYPES_VALUE_INTEGER 2
@@ -68,9 +69,10 @@ typedef struct concord_plugin_types_value_t {
 #define CONCORD_PLUGIN_TYPES_VALUE_DECIMAL 5
 #define CONCORD_PLUGIN_TYPES_VALUE_TEXT 6
 #define CONCORD_PLUGIN_TYPES_VALUE_BYTES 7
-// Days since 1970-01-01. The largest and the smallest number are the infinities that some databases have.
+// Days since 1970-01-01. The largest and the smallest number are the infinities that some databases have. What no
+// calendar has, such as 0000-00-00 of MySQL, is -106751991 + year * 512 + month * 32 + day.
 #define CONCORD_PLUGIN_TYPES_VALUE_DATE 8
-// Microseconds since midnight, 0 to 86400000000.
+// Microseconds since midnight, 0 to 86400000000. A time of MySQL may be a span of up to 839 hours, also below 0.
 #define CONCORD_PLUGIN_TYPES_VALUE_TIME 9
 // Microseconds since 1970-01-01 00:00 on a wall clock in no particular zone. The extremes are the infinities.
 #define CONCORD_PLUGIN_TYPES_VALUE_TIMESTAMP 10
