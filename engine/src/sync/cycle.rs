@@ -150,7 +150,8 @@ impl Session {
                 self.close().await;
                 debug!(page = smaller, "Rows are large; reading fewer at once.");
                 self.page = smaller;
-                cycle.more = true;
+                // Nothing has arrived.
+                (cycle.more, cycle.reached) = (true, false);
                 self.leave_out(&mut cycle);
                 return Ok(cycle);
             }

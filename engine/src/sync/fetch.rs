@@ -27,7 +27,7 @@ const PROBE: usize = 16;
 const ABREAST: usize = 2;
 
 /// The memory that the rows of one cycle may take, in bytes. Larger pages are read again in parts.
-const ROWS_LIMIT: usize = 48 << 20;
+pub(super) const ROWS_LIMIT: usize = 48 << 20;
 
 /// A contest whose versions are known, with those that are left and the key that it is about.
 pub(super) struct Weighed {
@@ -70,7 +70,7 @@ impl Session {
         opened: &Arc<Opened>,
         all: AllContests,
     ) -> Result<std::result::Result<Outcomes, usize>> {
-        let deciding = match self.start_deciding(opened, all, ROWS_LIMIT, false).await? {
+        let deciding = match self.start_deciding(opened, all, self.rows_limit, false).await? {
             Ok(deciding) => deciding,
             Err(smaller) => return Ok(Err(smaller)),
         };

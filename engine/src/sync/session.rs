@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::attendance::{Away, Member};
 use super::cycle::Cycle;
+use super::fetch::ROWS_LIMIT;
 use super::plugins::Plugins;
 use super::schedule::Schedule;
 use super::table::Table;
@@ -28,6 +29,8 @@ pub struct Session {
     pub(super) tables: Vec<Table>,
     /// Entries read at once; lower than the configured number while rows are so large that memory would run out.
     pub(super) page: usize,
+    /// The memory that the rows of one cycle may take, in bytes.
+    pub(super) rows_limit: usize,
     /// What the histories showed when the run of cycles began, by table and node: as soon as that is carried the run may end,
     /// however fast users write.
     pub(super) goal: HashMap<(usize, NodeId), Cut>,
@@ -100,6 +103,7 @@ impl Session {
             names,
             tables: Vec::new(),
             page: config.defaults.batch,
+            rows_limit: ROWS_LIMIT,
             goal: HashMap::new(),
             adopted: None,
             purged: false,

@@ -816,3 +816,17 @@ fn who_went_back_is_told_from_who_lost_a_history() {
     assert_eq!(cycle.away.iter().map(|away| away.node.as_str()).collect::<Vec<_>>(), ["b"], "{:?}", cycle.away);
     assert!(cycle.away[0].why.contains("a knows that it had applied more changes of `t`"), "{:?}", cycle.away);
 }
+
+/// A sync does not end while it is still finding out how many of them fit into the memory.
+#[test]
+fn rows_that_are_large_arrive_in_one_run() {
+    let cluster = Cluster::new(2, &[]);
+    cluster.block(cluster.session("\"latest-wins\"", 1000).install()).unwrap();
+    for id in 0..40 {
+        assert!(cluster.databases[0].lock().write(id, Some(id), false));
+    }
+    let mut session = cluster.session("\"latest-wins\"", 1000);
+    session.rows_limit = 150;
+    cluster.block(session.sync()).unwrap();
+    assert_eq!(cluster.rows()[1].len(), 40);
+}
