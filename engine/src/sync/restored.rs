@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use futures::future::join_all;
-use tracing::warn;
+use tracing::info;
 
 use super::attendance::Away;
 use super::opened::Opened;
@@ -268,7 +268,7 @@ impl Session {
             let away =
                 Away { node: member.name.clone(), why: format!("{}; {REMEDY}", restored.why), unreachable: false };
             if !known.contains(&away) {
-                warn!(node = %member.name, why = %away.why, "A node is left out.");
+                info!(node = %member.name, why = %away.why, "A node is left out.");
             }
             member.away = Some(away);
             opened.present[member.id.index()] = None;
