@@ -364,9 +364,15 @@ impl Contest {
     pub fn tops(&self, table: &Table, opened: &Opened) -> Vec<usize> {
         let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
         if !table.makes_blindly() {
-            let places: Vec<usize> = (0..versions.len()).filter(|&at| self.versions[at].owed.is_none()).collect();
+            let mut places: Vec<usize> = (0..versions.len()).filter(|&at| self.versions[at].owed.is_none()).collect();
+            // Of equals the one stands for all that has every column.
+            let total = |at: usize| table.form(versions[at].node).is_some_and(|form| form.lens.is_total());
+            places.sort_by_key(|&at| !(versions[at].waiting || total(at)));
             let there: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
-            return merge::tops(&there, table.tells_all()).into_iter().map(|top| places[top]).collect();
+            let mut tops: Vec<usize> =
+                merge::tops(&there, table.tells_all()).into_iter().map(|top| places[top]).collect();
+            tops.sort_unstable();
+            return tops;
         }
         let among = |left: &dyn Fn(&Contender) -> bool| {
             let places: Vec<usize> = (0..versions.len()).filter(|&at| left(&self.versions[at])).collect();

@@ -228,7 +228,8 @@ fn prepare(table: &Table, contest: &Contest, tops: &[usize], names: &[String]) -
         // Who passes a row on without some of its columns cannot vouch for what others changed in them.
         let speakers: Vec<NodeId> = contest.versions.iter().map(|contender| contender.version.node).collect();
         let mut own = Vector::EMPTY;
-        seen.dots().iter().filter(|dot| speakers.contains(&dot.node)).for_each(|dot| own.add(*dot));
+        let known = |dot: &&Dot| speakers.contains(&dot.node) || went(contest, tops, dot);
+        seen.dots().iter().filter(known).for_each(|dot| own.add(*dot));
         seen = own;
     }
     let deltas = if tops.len() == 1 { Vec::new() } else { contest.deltas.clone() };
@@ -345,9 +346,11 @@ fn complete(
     by_age.sort_by_key(|contender| std::cmp::Reverse(contender.version.stamp));
     let mut unknown = Vec::new();
     let mut unvouched = Vec::new();
-    for column in
-        (0..table.columns.len()).filter(|&column| tops.iter().any(|&top| !has(&contest.versions[top], column)))
-    {
+    // Who has no row lacks no column of it.
+    let lacks = |top: usize, column: usize| {
+        contest.versions[top].content.row().is_some() && !has(&contest.versions[top], column)
+    };
+    for column in (0..table.columns.len()).filter(|&column| tops.iter().any(|&top| lacks(top, column))) {
         // Whoever is away may have the column.
         let lives_at = |dot: &&Dot| table.form(dot.node).is_none_or(|form| form.lens.has(column));
         let knows = |a: &Contender, b: &Contender| {
@@ -357,10 +360,10 @@ fn complete(
         let best = |&&one: &&&Contender| !holders.iter().any(|other| knows(other, one) && !knows(one, other));
         let known = holders.iter().find(best).copied();
         if let Some(known) = known {
-            // What is weighed with the column, a delete as well, wins or loses as a whole, and is known for what it did.
+            // What is weighed with the column, or as a delete, wins or loses as a whole, and is known for what it did.
             let weighed = |dot: &Dot| {
                 let knowing = tops.iter().map(|&top| &contest.versions[top]).filter(|top| has(top, column));
-                knowing.chain([known]).any(|contender| contender.version.vector.saw(dot))
+                knowing.chain([known]).any(|contender| contender.version.vector.saw(dot)) || went(contest, tops, dot)
             };
             unvouched.extend(seen.dots().iter().filter(lives_at).filter(|dot| !weighed(dot)));
         }
@@ -375,6 +378,12 @@ fn complete(
         }
     }
     (rows, unknown, unvouched)
+}
+
+/// Whether a change went into a delete that is weighed: there is no column of which it is not known what became.
+fn went(contest: &Contest, tops: &[usize], dot: &Dot) -> bool {
+    let deleted = tops.iter().map(|&top| &contest.versions[top]).filter(|top| top.content == Content::Deleted);
+    deleted.into_iter().any(|top| top.version.vector.saw(dot))
 }
 
 /// Whether an id is one that [`conflict_id`] makes: a number and a digest. Others begin with what they come of, and those of
