@@ -70,6 +70,17 @@ impl Case {
         }
         output
     }
+
+    /// Makes a conflict, whose id it gives, and a row that waits.
+    async fn left_undone(&mut self) -> String {
+        for at in 0..2 {
+            self.user(at).await.execute(&format!("UPDATE items SET name = 'from {at}' WHERE id = 1")).await;
+        }
+        self.user(1).await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
+        self.check(&["sync"], 1).await;
+        let conflicts = self.check(&["conflicts", "list", "--json"], 0).await.json();
+        conflicts["conflicts"][0]["id"].as_str().expect("a conflict").to_owned()
+    }
 }
 
 async fn all_commands(kind: Kind) {
@@ -80,13 +91,7 @@ async fn all_commands(kind: Kind) {
     case.check(&["install"], 0).await;
 
     // GIVEN a conflict, a row that waits and a change on its way
-    for at in 0..2 {
-        case.user(at).await.execute(&format!("UPDATE items SET name = 'from {at}' WHERE id = 1")).await;
-    }
-    case.user(1).await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
-    case.check(&["sync"], 1).await;
-    let conflicts = case.check(&["conflicts", "list", "--json"], 0).await.json();
-    let id = conflicts["conflicts"][0]["id"].as_str().expect("a conflict").to_owned();
+    let id = case.left_undone().await;
     case.user(1).await.execute("UPDATE items SET name = 'news' WHERE id = 2").await;
 
     // WHEN the table is locked
@@ -149,13 +154,7 @@ async fn unsettled(kind: Kind) -> (Case, String) {
     let config = std::fs::read_to_string(case.concord.path("concord.toml")).expect("the configuration");
     case.concord.write("concord.toml", &(config + "[tables.others]\n"));
     case.check(&["install"], 0).await;
-    for at in 0..2 {
-        case.user(at).await.execute(&format!("UPDATE items SET name = 'from {at}' WHERE id = 1")).await;
-    }
-    case.user(1).await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
-    case.check(&["sync"], 1).await;
-    let conflicts = case.check(&["conflicts", "list", "--json"], 0).await.json();
-    let id = conflicts["conflicts"][0]["id"].as_str().expect("a conflict").to_owned();
+    let id = case.left_undone().await;
     (case, id)
 }
 
