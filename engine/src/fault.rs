@@ -17,9 +17,9 @@
 //! `action@N` acts at the N-th pass only, counted from 1; otherwise every pass acts.
 
 #[cfg(not(feature = "faults"))]
-pub use absent::{Fault, blocking_point, point};
+pub use absent::{Fault, blocking_point, carried, point};
 #[cfg(feature = "faults")]
-pub use present::{Action, BadFault, Fault, Faults, Rule, blocking_point, clear, passes, point, scoped, set};
+pub use present::{Action, BadFault, Fault, Faults, Rule, blocking_point, carried, clear, passes, point, scoped, set};
 
 #[cfg(not(feature = "faults"))]
 mod absent {
@@ -37,6 +37,12 @@ mod absent {
     #[inline(always)]
     pub fn blocking_point(_name: &str) -> Result<(), Fault> {
         Ok(())
+    }
+
+    /// The work as it is, in a build without faults.
+    #[inline(always)]
+    pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+        work
     }
 }
 
@@ -172,8 +178,19 @@ mod present {
         locked(&GLOBAL).passes(point)
     }
 
+    /// Takes the rules that hold here along to another task.
+    pub fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+        let scope = SCOPE.try_with(Arc::clone).ok();
+        async move {
+            match scope {
+                Some(scope) => scoped(scope, work).await,
+                None => work.await,
+            }
+        }
+    }
+
     /// Runs `work` under rules of its own, so that tests in one process do not disturb each other. Tasks that `work`
-    /// spawns are outside.
+    /// spawns are outside, but for what is [`carried`].
     pub async fn scoped<T>(faults: Arc<Mutex<Faults>>, work: impl Future<Output = T>) -> T {
         SCOPE.scope(faults, work).await
     }

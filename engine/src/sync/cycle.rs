@@ -218,19 +218,25 @@ impl Session {
         let (tables, limit) = (&self.tables, self.page);
         let reading = join_all(self.members.iter_mut().map(async |member| {
             let presence = opened.present[member.id.index()].as_ref()?;
-            let node = member.node.as_deref_mut()?;
-            let starts: Vec<(usize, &TableSpec, Cut)> = tables
+            let shared_marks = presence.shared_marks;
+            let (read, starts): (Vec<usize>, Vec<(Arc<TableSpec>, Cut)>) = tables
                 .iter()
                 .filter_map(|table| {
-                    Some((table.index, &**table.spec(member.id)?, read::start(table, member.id, opened)?))
+                    let start = read::start(table, member.id, opened)?;
+                    Some((table.index, (table.spec(member.id)?.clone(), start)))
                 })
-                .collect();
-            let wanted: Vec<(&TableSpec, Cut)> = starts.iter().map(|(_, spec, cut)| (*spec, cut.clone())).collect();
-            let reading = async {
-                fault::point("read").await?;
-                read::pages(node, &wanted, presence.shared_marks, limit).await
+                .unzip();
+            let pages = match fault::point("read").await {
+                Ok(()) => {
+                    member
+                        .apart(move |node| {
+                            Box::pin(async move { read::pages(node, &starts, shared_marks, limit).await })
+                        })
+                        .await?
+                }
+                Err(fault) => Err(fault.into()),
             };
-            Some(reading.await.map(|pages| starts.iter().map(|(table, ..)| *table).zip(pages).collect::<Vec<_>>()))
+            Some(pages.map(|pages| read.into_iter().zip(pages).collect::<Vec<_>>()))
         }))
         .await;
         let mut all: Pages = tables.iter().map(|_| (0..self.members.len()).map(|_| None).collect()).collect();
@@ -399,12 +405,16 @@ impl Session {
         let places = if in_line { Place::line(&batches) } else { Place::abreast(&batches) };
         let members = self.members.iter_mut().zip(batches.into_iter().zip(places));
         let applying = join_all(members.map(async |(member, (batch, place))| {
-            let batch = batch?;
-            let node = member.node.as_deref_mut()?;
-            let result = node::apply::apply(node, &batch, place).await;
-            // Giving up so many rows takes a while, and nobody has to wait for it.
-            tokio::task::spawn_blocking(move || drop(batch));
-            Some((member.id, result))
+            let (id, batch) = (member.id, batch?);
+            let applying = member.apart(move |node| {
+                Box::pin(async move {
+                    let result = node::apply::apply(node, &batch, place).await;
+                    // Giving up so many rows takes a while, and nobody has to wait for it.
+                    tokio::task::spawn_blocking(move || drop(batch));
+                    result
+                })
+            });
+            Some((id, applying.await?))
         }))
         .await;
         for (node, result) in applying.into_iter().flatten() {

@@ -156,10 +156,16 @@ impl Session {
             if places.is_empty() {
                 return None;
             }
-            let (form, reader) = (tables[table].form(member.id)?, member.node.as_deref_mut()?);
-            let keys: Vec<&Key> = places.iter().map(|(at, _)| &known[*at].key).collect();
+            let form = tables[table].form(member.id)?;
+            let keys: Vec<Key> = places.iter().map(|(at, _)| known[*at].key.clone()).collect();
             let rows = match fault::point("fetch").await {
-                Ok(()) => reader.rows(&form.spec, &keys).await,
+                Ok(()) => {
+                    let spec = form.spec.clone();
+                    let reading = member.apart(move |node| {
+                        Box::pin(async move { node.rows(&spec, &keys.iter().collect::<Vec<_>>()).await })
+                    });
+                    reading.await?
+                }
                 Err(fault) => Err(fault.into()),
             };
             let doing = || format!("reading rows of {}", form.spec.full_name());

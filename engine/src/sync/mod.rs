@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`Session::round`](cycle): it is the way of a change, step by step.
 
+mod apart;
 mod asked;
 mod attendance;
 mod compared;

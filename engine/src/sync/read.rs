@@ -1,5 +1,7 @@
 //! What is new at each node since the others last applied it.
 
+use std::sync::Arc;
+
 use super::opened::Opened;
 use super::table::Table;
 use crate::model::{Cut, Entry, EntryId, NodeId, TableSpec};
@@ -99,7 +101,7 @@ pub fn start(table: &Table, source: NodeId, opened: &Opened) -> Option<Cut> {
 /// Tables that record images are read whole: every change of such a row has to be at hand to be counted.
 pub async fn pages(
     node: &mut dyn Node,
-    tables: &[(&TableSpec, Cut)],
+    tables: &[(Arc<TableSpec>, Cut)],
     shared_marks: bool,
     limit: usize,
 ) -> node::Result<Vec<Page>> {
@@ -135,9 +137,9 @@ pub async fn pages(
 /// The pages that need not hold all there is, with their tables.
 fn divisible<'a>(
     pages: &'a mut [Page],
-    tables: &'a [(&'a TableSpec, Cut)],
+    tables: &'a [(Arc<TableSpec>, Cut)],
 ) -> impl Iterator<Item = (&'a mut Page, &'a TableSpec)> {
-    let all = pages.iter_mut().zip(tables).map(|(page, (spec, _))| (page, *spec));
+    let all = pages.iter_mut().zip(tables).map(|(page, (spec, _))| (page, &**spec));
     all.filter(|(_, spec)| spec.images.is_empty())
 }
 

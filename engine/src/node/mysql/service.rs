@@ -65,7 +65,7 @@ pub const TABLES: [(&str, &str); 11] = [
         "number BIGINT AUTO_INCREMENT PRIMARY KEY, id VARCHAR(255) NOT NULL, loser VARCHAR(255) NOT NULL, \
          name VARCHAR(255) NOT NULL, `key` LONGTEXT NOT NULL, decided BIGINT NOT NULL, winner VARCHAR(255) NOT NULL, \
          winner_time BIGINT NOT NULL, winner_row LONGTEXT, loser_time BIGINT NOT NULL, loser_row LONGTEXT, \
-         reason LONGTEXT NOT NULL",
+         reason LONGTEXT NOT NULL, INDEX (decided)",
     ),
 ];
 

@@ -62,6 +62,10 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Tells each session that nothing of the journal is old enough to go, for next to nothing: entries come as they are decided.
+const JOURNAL_INDEX: &str =
+    "CREATE INDEX journal_decided ON concord.journal USING brin (decided) WITH (autosummarize = on)";
+
 /// A table as it was installed.
 struct Installed {
     local: String,
@@ -117,6 +121,10 @@ impl Postgres {
                 self.run(&format!("CREATE TABLE {SERVICE}.{name} ({columns})")).await?;
                 done.push(format!("created {SERVICE}.{name}"));
             }
+        }
+        let rows = self.fetch_text("SELECT pg_catalog.to_regclass($1) IS NOT NULL", "concord.journal_decided").await?;
+        if !get::<bool>(&rows[0], 0)? {
+            self.run(JOURNAL_INDEX).await?;
         }
         let column =
             "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1) AND attname = 'witness'";

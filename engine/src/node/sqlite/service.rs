@@ -129,6 +129,8 @@ pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<bool> {
     for (_, sql) in TABLES {
         db.execute_batch(&sql.replacen("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1)).told(doing)?;
     }
+    // Each session asks whether something is old enough to go.
+    db.execute_batch("CREATE INDEX IF NOT EXISTS concord_journal_decided ON concord_journal (decided)").told(doing)?;
     let extends: bool = db
         .query_row("SELECT count(*) = 0 FROM pragma_table_info('concord_position') WHERE name = 'witness'", [], |row| {
             row.get(0)

@@ -318,8 +318,7 @@ fn engines_that_settle_by_different_rules_come_together() {
     assert!(runs < 40 || unfinished * 4 <= runs, "{unfinished} of {runs} runs said that they have to be run again");
 }
 
-/// The second has read some or all before the first wrote anything. More looks than these would be at a past that it has seen
-/// to be over.
+/// The second has read some or all before the first wrote anything.
 #[test]
 fn two_loads_do_not_exchange_rows() {
     for looks in 0..16 {

@@ -1,0 +1,36 @@
+//! Work at a node in a task of its own: what is read of several nodes is taken in by several processors.
+
+use std::panic::resume_unwind;
+
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+
+use super::attendance::Member;
+use crate::fault;
+use crate::node::{self, ErrorKind, Node};
+
+impl Member {
+    /// Works with the node, if it is there, in a task of its own. Whoever stops waiting cuts the work off, and the connection
+    /// with it.
+    pub(super) async fn apart<T: Send + 'static>(
+        &mut self,
+        work: impl for<'a> FnOnce(&'a mut dyn Node) -> BoxFuture<'a, node::Result<T>> + Send + 'static,
+    ) -> Option<node::Result<T>> {
+        let mut node = self.node.take()?;
+        let mut task = JoinSet::new();
+        task.spawn(fault::carried(async move {
+            let done = work(&mut *node).await;
+            (node, done)
+        }));
+        match task.join_next().await? {
+            Ok((node, done)) => {
+                self.node = Some(node);
+                Some(done)
+            }
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Some(Err(node::Error::new(ErrorKind::Lost, "the engine is ending"))),
+            },
+        }
+    }
+}
