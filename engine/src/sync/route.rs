@@ -75,10 +75,12 @@ impl Ruling<'_> {
         self.resolved.vector.dots().iter().all(|dot| self.knows(target, dot))
     }
 
-    /// Whether a node that has seen everything holds what was decided differently nevertheless.
+    /// Whether a node that has seen everything holds what was decided differently nevertheless, or what has lost: where columns
+    /// are omitted the outcome may vouch for no more than a loser has seen.
     fn differs(&self, target: NodeId) -> bool {
         let Ruling { contest, resolved, .. } = self;
-        resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
+        resolved.losers.iter().any(|&at| self.stands_at(target, at))
+            || resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
     }
 
     fn effect(&self, target: NodeId, form: &Form) -> Effect {
