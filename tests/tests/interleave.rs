@@ -61,6 +61,8 @@ async fn nobody_draws_what_another_draws() {
 async fn put_back_when_it_is_no_longer_wanted() {
     let mut cluster = Cluster::new(&THREE[..2], setup, TABLES).await;
     assert_eq!(increments(&mut cluster, 0).await, ["2", "2"]);
+    cluster.run(1, "INSERT INTO items (name) SELECT 'b' FROM generate_series(1, 3)").await;
+    cluster.sync().await;
     cluster.configure("[tables.items]\nids = \"interleave\"\n[tables.parts]\n");
     let done = cluster.install().await;
     assert!(done.iter().any(|line| line.contains("counts by 7 again")), "{done:?}");
@@ -73,6 +75,8 @@ async fn put_back_when_it_is_no_longer_wanted() {
     for at in 0..2 {
         assert_eq!(increments(&mut cluster, at).await, ["1", "7"]);
     }
+    // Not what the other node has drawn.
+    cluster.run(0, "INSERT INTO items (name) SELECT 'a' FROM generate_series(1, 5)").await;
     assert!(!cluster.session().uninstall().await.expect("nothing is left").iter().any(|node| !node.done.is_empty()));
 }
 

@@ -9,7 +9,8 @@ use tracing::info;
 
 use super::restored::Restored;
 use super::session::Session;
-use super::table::Table;
+use super::shape;
+use super::table::{Form, Table};
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::model::NodeId;
@@ -146,7 +147,7 @@ impl Session {
                 .filter(|table| table.index == known.index)
                 .for_each(|table| table.clone_from(&known));
         }
-        self.look_up(&fit.iter().map(|(at, _)| *at).collect::<Vec<_>>()).await;
+        self.look_up(&fit).await;
         Ok(())
     }
 
@@ -240,16 +241,21 @@ impl Session {
     }
 
     /// Finds every table at these nodes. A table that is not what it was stands still.
-    async fn look_up(&mut self, nodes: &[usize]) {
+    async fn look_up(&mut self, nodes: &[(usize, Service)]) {
         let (tables, config) = (&self.tables, &self.config);
-        let members = self.members.iter_mut().enumerate().filter(|(at, _)| nodes.contains(at));
-        let looking = join_all(members.map(async |(at, member)| {
+        let members = self.members.iter_mut().enumerate().filter_map(|(at, member)| {
+            let (_, service) = nodes.iter().find(|(known, _)| *known == at)?;
+            Some((at, member, service))
+        });
+        let looking = join_all(members.map(async |(at, member, service)| {
             let mut found = Vec::with_capacity(tables.len());
             for table in tables.iter().filter(|table| !table.compared) {
                 let part = &config.tables[table.index];
                 let local = &part.nodes[at].table;
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
-                    Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue),
+                    Ok(Some(catalogue)) => {
+                        table.form_at(part, member.id, &catalogue).and_then(|form| as_installed(form, service))
+                    }
                     Ok(None) => Err(format!("there is no table `{local}`")),
                     Err(error) => {
                         member.leave(&error.while_doing(format!("looking up `{local}`")));
@@ -284,6 +290,18 @@ impl Session {
             true => Error::Unreachable(lines),
             false => Error::Refused(lines),
         }
+    }
+}
+
+/// Refuses a form with other columns than were installed: what stands in one that comes to live there has missed all changes, and
+/// what is changed in one that goes would be passed over.
+fn as_installed(form: Form, service: &Service) -> std::result::Result<Form, String> {
+    let kept = service.tables.iter().find(|(name, _)| *name == form.spec.name);
+    match (kept.and_then(|(_, kept)| shape::omitted(kept)), shape::omitted(&form.spec.shape)) {
+        (Some(was), Some(is)) if was != is => {
+            Err(format!("it was installed with omit = {was:?}, and the file has omit = {is:?}"))
+        }
+        _ => Ok(form),
     }
 }
 

@@ -135,6 +135,8 @@ pub struct Resolved {
     pub taken: Option<usize>,
     /// The places of the versions that lost, with content of their own.
     pub losers: Vec<usize>,
+    /// Their rows, with columns that do not live where they stand.
+    pub lost: Vec<Option<Arc<Row>>>,
     pub conflict: bool,
     /// Whether nodes that have seen the same hold what was decided differently.
     pub rivals: bool,
@@ -271,10 +273,9 @@ fn resolve(
         Settled::Deleted => rows[place].is_some(),
         Settled::Parked(..) => false,
     };
-    let losers = if outcome.conflict {
-        (0..tops.len()).filter(|&place| Some(place) != taken && lost(place)).map(|place| tops[place]).collect()
-    } else {
-        Vec::new()
+    let lost: Vec<usize> = match outcome.conflict {
+        true => (0..tops.len()).filter(|&place| Some(place) != taken && lost(place)).collect(),
+        false => Vec::new(),
     };
     let journals = outcome.conflict || table.deletes_blindly() && matches!(settled, Settled::Deleted);
     Resolved {
@@ -283,7 +284,8 @@ fn resolve(
         stamp: outcome.stamp,
         taken: taken.map(|place| tops[place]),
         id: if journals { conflict_id(table, key, contest, tops, names) } else { String::new() },
-        losers,
+        losers: lost.iter().map(|&place| tops[place]).collect(),
+        lost: lost.iter().map(|&place| rows[place].clone()).collect(),
         conflict: outcome.conflict,
         rivals: rivals(table, contest, tops),
         reason: outcome.reason,
@@ -305,6 +307,7 @@ fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolv
         stamp,
         taken: None,
         losers: Vec::new(),
+        lost: Vec::new(),
         conflict: false,
         rivals: false,
         reason: why.into(),
@@ -321,11 +324,12 @@ fn same_but(a: &Row, b: &Row, but: &[usize]) -> bool {
 /// the columns that none has; and the changes that these rows cannot vouch for, because what they did to such a column is
 /// not known here.
 ///
-/// Of several versions that have a column the one counts that knows most of the nodes where it lives. How young a version
-/// is says nothing: its last change may come from a node without the column.
-fn complete(
+/// Of several versions that have a column one counts that knows all that was done to it before the version which lacks it, and of
+/// these the one that knows most of the nodes where it lives. How young a version is says nothing: its last change may come from a
+/// node without the column.
+fn complete<'c>(
     table: &Table,
-    contest: &Contest,
+    contest: &'c Contest,
     tops: &[usize],
     seen: &Vector,
 ) -> (Vec<Option<Arc<Row>>>, Vec<usize>, Vec<Dot>) {
@@ -342,7 +346,7 @@ fn complete(
     if tops.iter().all(total) {
         return (rows, Vec::new(), Vec::new());
     }
-    let mut by_age: Vec<&Contender> = contest.versions.iter().filter(|c| c.content.row().is_some()).collect();
+    let mut by_age: Vec<&'c Contender> = contest.versions.iter().filter(|c| c.content.row().is_some()).collect();
     by_age.sort_by_key(|contender| std::cmp::Reverse(contender.version.stamp));
     let mut unknown = Vec::new();
     let mut unvouched = Vec::new();
@@ -356,24 +360,35 @@ fn complete(
         let knows = |a: &Contender, b: &Contender| {
             b.version.vector.dots().iter().filter(lives_at).all(|dot| a.version.vector.saw(dot))
         };
-        let holders: Vec<&Contender> = by_age.iter().copied().filter(|contender| has(contender, column)).collect();
-        let best = |&&one: &&&Contender| !holders.iter().any(|other| knows(other, one) && !knows(one, other));
-        let known = holders.iter().find(best).copied();
-        if let Some(known) = known {
+        let holders: Vec<&'c Contender> = by_age.iter().copied().filter(|contender| has(contender, column)).collect();
+        let best = |among: &[&'c Contender]| {
+            let best = |one: &&&Contender| !among.iter().any(|other| knows(other, one) && !knows(one, other));
+            among.iter().find(best).copied()
+        };
+        // Whoever has not seen what was done to the column before the version cannot speak for it, if somebody else can.
+        let known_to = |top: usize| {
+            let able: Vec<&Contender> =
+                holders.iter().copied().filter(|holder| knows(holder, &contest.versions[top])).collect();
+            best(&able).or_else(|| best(&holders))
+        };
+        let taken: Vec<Option<&Contender>> =
+            tops.iter().map(|&top| if lacks(top, column) { known_to(top) } else { None }).collect();
+        if !holders.is_empty() {
             // What is weighed with the column, or as a delete, wins or loses as a whole, and is known for what it did.
             let weighed = |dot: &Dot| {
                 let knowing = tops.iter().map(|&top| &contest.versions[top]).filter(|top| has(top, column));
-                knowing.chain([known]).any(|contender| contender.version.vector.saw(dot)) || went(contest, tops, dot)
+                knowing.chain(taken.iter().copied().flatten()).any(|contender| contender.version.vector.saw(dot))
+                    || went(contest, tops, dot)
             };
             unvouched.extend(seen.dots().iter().filter(lives_at).filter(|dot| !weighed(dot)));
         }
-        let value = known.and_then(|contender| contender.content.row()).map(|row| row[column].clone());
-        for (row, &top) in rows.iter_mut().zip(tops) {
-            if let (Some(row), false) = (row, has(&contest.versions[top], column)) {
-                Arc::make_mut(row)[column] = value.clone().unwrap_or(Value::Null);
+        for ((row, &top), known) in rows.iter_mut().zip(tops).zip(&taken) {
+            if let (Some(row), true) = (row, lacks(top, column)) {
+                let value = known.and_then(|known| known.content.row()).map(|row| row[column].clone());
                 if value.is_none() && !unknown.contains(&column) {
                     unknown.push(column);
                 }
+                Arc::make_mut(row)[column] = value.unwrap_or(Value::Null);
             }
         }
     }

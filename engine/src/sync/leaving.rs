@@ -2,6 +2,7 @@
 //! that have to be recorded in another way.
 
 use super::session::Session;
+use super::shape;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::model::{Cut, NodeId, TableSpec};
@@ -52,6 +53,20 @@ impl Session {
         let ours = |service: &Service| service.sync == self.config.name && service.node == member.name;
         let Some(service) = service.filter(ours) else { return Ok(None) };
         let mut specs = Session::specs(&self.tables, member.id);
+        for spec in &specs {
+            let kept = service.tables.iter().find(|(name, _)| *name == spec.name);
+            let was = kept.and_then(|(_, kept)| shape::omitted(kept)).unwrap_or_default();
+            let is = shape::omitted(&spec.shape).unwrap_or_default();
+            for column in was.iter().filter(|column| !is.contains(column)) {
+                warnings.push(format!(
+                    "node `{}`: `{column}` of `{name}` lives there from now on, and what stands in it has missed all changes: before \
+                     anybody writes to its rows there, run `concord verify --repair --table {name} --prefer NODE` with a node whose \
+                     rows are right",
+                    member.name,
+                    name = spec.name
+                ));
+            }
+        }
         specs.retain(|spec| spec.captured && service.tables.iter().any(|(name, _)| *name == spec.name));
         let opening = async { Ok::<_, node::Error>((node.begin_read(&specs).await?, node.ledger().await?)) };
         let (opened, ledger) = match opening.await {

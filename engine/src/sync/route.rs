@@ -75,10 +75,18 @@ impl Ruling<'_> {
         self.resolved.vector.dots().iter().all(|dot| self.knows(target, dot))
     }
 
-    /// Whether a node that has seen everything holds what was decided differently nevertheless.
+    /// Whether a node that has seen everything holds what was decided differently nevertheless, or what was weighed and is not the
+    /// outcome: where columns are omitted that may vouch for no more than one of those has seen.
     fn differs(&self, target: NodeId) -> bool {
-        let Ruling { contest, resolved, .. } = self;
-        resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
+        let Ruling { contest, tops, resolved, .. } = self;
+        let is_outcome = |at: usize| match (&resolved.settled, &contest.versions[at].content) {
+            (Settled::Row { row, .. }, Content::Row(own)) => row == own,
+            (Settled::Row { .. }, _) => false,
+            (Settled::Deleted, content) => content.row().is_none(),
+            (Settled::Parked(..), _) => true,
+        };
+        tops.len() > 1 && tops.iter().any(|&at| self.stands_at(target, at) && !is_outcome(at))
+            || resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
     }
 
     fn effect(&self, target: NodeId, form: &Form) -> Effect {
@@ -288,7 +296,10 @@ impl Ruling<'_> {
             winner_row,
             loser: loser.version.stamp.node,
             loser_time: loser.version.stamp.time,
-            loser_row: loser.content.shared(),
+            loser_row: match resolved.losers.iter().position(|&lost| lost == at) {
+                Some(place) => resolved.lost[place].clone(),
+                None => loser.content.shared(),
+            },
             reason: resolved.reason.clone().into_owned(),
         }
     }

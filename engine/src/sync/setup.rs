@@ -198,7 +198,7 @@ impl Session {
                         missing = true;
                         let message = format!("there is no table `{}` at {}", part.table, member.name);
                         let help = format!(
-                            "create it there; if it has another name, add: [tables.{}.nodes.{}] table = \"…\"",
+                            "create it there, or, if it is there, let Concord read it; if it has another name, add: [tables.{}.nodes.{}] table = \"…\"",
                             config.name, member.name
                         );
                         checked.problems.push(self.config.diagnostic(&part.place, message, help).to_string());

@@ -25,6 +25,9 @@ struct Kept {
     /// To what values are brought, by column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     grains: Vec<(String, Grain)>,
+    /// The columns that do not live at the node where this is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    omits: Option<Vec<String>>,
 }
 
 impl Kept {
@@ -111,11 +114,15 @@ impl Table {
 
     /// The shape as text, see [`TableSpec::shape`].
     pub fn kept(&self) -> String {
+        self.kept_without(None)
+    }
+
+    fn kept_without(&self, omits: Option<Vec<String>>) -> String {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
         let names = |places: &[usize]| places.iter().map(|&place| self.columns[place].name.clone()).collect();
         let images = names(self.policy.recorded());
         let grains = self.columns.iter().filter_map(|column| Some((column.name.clone(), column.grain?))).collect();
-        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains }).unwrap_or_default()
+        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains, omits }).unwrap_or_default()
     }
 
     /// Whether a history made for the shape that was kept cannot serve this one, because its entries lack columns.
@@ -231,6 +238,7 @@ impl Table {
             return Err(format!("its key is no longer ({})", self.key_names()));
         }
         let images = self.policy.recorded().iter().filter_map(place).collect();
+        let omits = self.columns.iter().map(|column| &column.name).filter(|name| names.omits(name)).cloned().collect();
         let spec = TableSpec {
             index: self.index,
             name: self.name.clone(),
@@ -245,7 +253,7 @@ impl Table {
             partitioned: catalogue.partitioned,
             captured: self.is_source(node),
             images,
-            shape: self.kept(),
+            shape: self.kept_without(Some(omits)),
             columns,
         };
         let grains = self.columns.iter().enumerate().filter_map(|(place, column)| Some((place, column.grain?)));
@@ -256,6 +264,11 @@ impl Table {
     fn key_names(&self) -> String {
         self.key.iter().map(|&place| self.columns[place].name.as_str()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The columns that did not live at a node when it was installed, by the shape that is kept there; `None` if it does not tell.
+pub fn omitted(kept: &str) -> Option<Vec<String>> {
+    serde_json::from_str::<Kept>(kept).ok()?.omits
 }
 
 /// Names as SQL compares them where nobody quoted them: the file need not repeat the catalogue's case.

@@ -11,8 +11,8 @@ use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use super::failure;
 use super::wire::{Args, number, text};
+use super::{failure, quote};
 use crate::node::patience::{Word, for_locks, patiently};
 use crate::node::{Error, ErrorKind, Result};
 
@@ -150,8 +150,9 @@ impl Place {
                     error => failure::error(error, false),
                 };
                 let help = match error.kind {
-                    ErrorKind::Login => "; check the user, the password and the database in the node's url",
-                    _ => "",
+                    ErrorKind::Login => "; check the user, the password and the database in the node's url".to_owned(),
+                    ErrorKind::Rights => self.admission(&error.to_string()),
+                    _ => String::new(),
                 };
                 let text = format!("cannot connect to the server at {}: {error}{help}", self.shown);
                 Err(Error::new(error.kind, text))
@@ -161,6 +162,15 @@ impl Place {
                 format!("the server at {} did not answer within {} s", self.shown, PATIENCE.as_secs()),
             )),
         }
+    }
+
+    /// What lets an account into the database that has no right on it at all. Which account that is the server says.
+    fn admission(&self, refusal: &str) -> String {
+        let after = refusal.split_once(" for user ").map(|(_, rest)| rest);
+        let account = after.and_then(|rest| rest.split_once(" to database ")).map(|(account, _)| account);
+        let (Some(account), Some(database)) = (account, self.options.get_database()) else { return String::new() };
+        let database = quote::ident(database);
+        format!("; an administrator lets it in with: GRANT SELECT ON {database}.* TO {account};")
     }
 
     async fn open(&self) -> sqlx::Result<Line> {

@@ -1,9 +1,23 @@
 //! What the account may not do and needs to.
 
+use std::collections::HashSet;
+
 use super::wire::{Args, string, text};
-use super::{MySql, quote};
+use super::{MySql, quote, service, sql};
 use crate::model::{OnGone, TableSpec};
 use crate::node::{MissingRight, Result, Writes};
+
+/// What is done to service tables, and the right that it takes.
+const ON_SERVICE: [(&str, &str); 8] = [
+    ("CREATE", "create"),
+    ("DROP", "drop"),
+    ("ALTER", "alter"),
+    ("INDEX", "index"),
+    ("SELECT", "read"),
+    ("INSERT", "insert into"),
+    ("UPDATE", "update"),
+    ("DELETE", "delete from"),
+];
 
 /// A right that is needed on a table, and what it is for.
 struct Wanted {
@@ -45,12 +59,9 @@ impl MySql {
             }
             wanted.extend(Wanted::of_referring(table));
         }
-        let service = [
-            ("CREATE", "create service tables"),
-            ("DROP", "drop service tables"),
-            ("ALTER", "alter service tables"),
-            ("INDEX", "index service tables"),
-        ];
+        let histories = tables.iter().filter(|table| table.captured).map(|table| sql::history_name(&table.name));
+        let service: Vec<String> =
+            service::TABLES.iter().map(|(name, _)| (*name).to_owned()).chain(histories).collect();
         self.missing_of(&service, wanted).await
     }
 
@@ -71,8 +82,9 @@ impl MySql {
         self.missing_of(&[], wanted).await
     }
 
-    /// Those of the rights that the account has not: to the database, with what each is for, and to tables.
-    async fn missing_of(&mut self, service: &[(&str, &str)], wanted: Vec<Wanted>) -> Result<Vec<MissingRight>> {
+    /// Those of the rights that the account has not: to all of the service tables, of which some may be still to be made, and to
+    /// tables of users.
+    async fn missing_of(&mut self, service: &[String], wanted: Vec<Wanted>) -> Result<Vec<MissingRight>> {
         let (database, account) = {
             let facts = &self.main()?.facts;
             (facts.database.clone(), facts.account.clone())
@@ -87,15 +99,27 @@ impl MySql {
         let everywhere = self.privileges("USER_PRIVILEGES", None).await?;
         let here = self.privileges("SCHEMA_PRIVILEGES", None).await?;
         let has = |right: &str| everywhere.iter().chain(&here).any(|held| held == right);
-        let lacking = service.iter().filter(|(right, _)| !has(right));
-        let mut missing: Vec<MissingRight> = lacking
-            .map(|(right, what)| MissingRight {
-                what: format!("{what} in {database}"),
-                grant: format!("GRANT {right} ON {}.* TO {to};", quote::ident(&database)),
-            })
-            .collect();
+        let mut missing = Vec::new();
+        let mut lacking = HashSet::new();
+        let on_service = if service.is_empty() { &[][..] } else { &ON_SERVICE[..] };
+        for &(right, what) in on_service.iter().filter(|(right, _)| !has(right)) {
+            for table in service {
+                if !self.privileges("TABLE_PRIVILEGES", Some(table)).await?.iter().any(|held| held == right) {
+                    lacking.insert(right);
+                    missing.push(MissingRight {
+                        what: format!("{what} service tables in {database}"),
+                        grant: format!("GRANT {right} ON {}.* TO {to};", quote::ident(&database)),
+                    });
+                    break;
+                }
+            }
+        }
         for Wanted { table, right, what } in wanted {
-            if has(right) || self.privileges("TABLE_PRIVILEGES", Some(&table)).await?.iter().any(|held| held == right) {
+            // What is granted on all tables is so on this one.
+            if has(right) || lacking.contains(right) {
+                continue;
+            }
+            if self.privileges("TABLE_PRIVILEGES", Some(&table)).await?.iter().any(|held| held == right) {
                 continue;
             }
             let grant = format!("GRANT {right} ON {}.{} TO {to};", quote::ident(&database), quote::ident(&table));

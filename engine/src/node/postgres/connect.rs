@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
-use super::failure;
+use super::{failure, quote};
 use crate::node::patience::{Word, for_locks, patiently};
 use crate::node::{Error, ErrorKind, Result};
 
@@ -141,8 +141,14 @@ impl Place {
                     error => failure::error(error),
                 };
                 let help = match error.kind {
-                    ErrorKind::Login => "; check the user, the password and the database in the node's url",
-                    _ => "",
+                    ErrorKind::Login => "; check the user, the password and the database in the node's url".to_owned(),
+                    ErrorKind::Rights => {
+                        let role = self.options.get_username();
+                        let database = quote::ident(self.options.get_database().unwrap_or(role));
+                        let role = quote::ident(role);
+                        format!("; an administrator lets it in with: GRANT CONNECT ON DATABASE {database} TO {role};")
+                    }
+                    _ => String::new(),
                 };
                 let text = format!("cannot connect to PostgreSQL at {}: {error}{help}", self.shown);
                 Err(Error::new(error.kind, text))

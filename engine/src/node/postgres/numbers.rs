@@ -24,6 +24,20 @@ const SEQUENCES: &str = "SELECT DISTINCT a.attname::pg_catalog.text, pg_catalog.
         JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
     WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped";
 
+/// What asks for the greatest number in a column that a sequence numbers, for each such column.
+const NUMBERED_BY: &str = "SELECT DISTINCT \
+        pg_catalog.format('SELECT pg_catalog.max(%I)::pg_catalog.int8 FROM %I.%I', a.attname, n.nspname, t.relname) \
+    FROM pg_catalog.pg_attribute a \
+        JOIN pg_catalog.pg_class t ON t.oid = a.attrelid AND t.relkind IN ('r', 'p') \
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+        LEFT JOIN pg_catalog.pg_attrdef v ON v.adrelid = a.attrelid AND v.adnum = a.attnum \
+        JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+            AND ((d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'i' \
+                    AND d.objid = pg_catalog.to_regclass($1) AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum) \
+                OR (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = v.oid \
+                    AND d.refobjid = pg_catalog.to_regclass($1))) \
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND pg_catalog.has_table_privilege(t.oid, 'SELECT')";
+
 impl Postgres {
     /// The sequences of these columns, each with whether it may be altered.
     async fn sequences(&mut self, oid: i64, columns: &[String]) -> Result<Vec<(String, String, bool)>> {
@@ -168,9 +182,32 @@ impl Postgres {
                 continue;
             }
             self.run(&format!("ALTER SEQUENCE IF EXISTS {sequence} INCREMENT BY {former}")).await?;
+            self.pass_over(&sequence).await?;
             self.fetch_text("DELETE FROM concord.sequence WHERE name = $1", &sequence).await?;
             done.push(format!("{sequence} counts by {former} again"));
         }
         Ok(done)
+    }
+
+    /// Lets a sequence go on beyond the rows that are there, of which those that came from other nodes lie in its way once it counts
+    /// as before.
+    async fn pass_over(&mut self, sequence: &str) -> Result<()> {
+        let mut greatest = 0;
+        for row in self.fetch_text(NUMBERED_BY, sequence).await? {
+            let query: String = get(&row, 0)?;
+            greatest = get::<Option<i64>>(&self.fetch(query, Args::new()).await?[0], 0)?.unwrap_or(0).max(greatest);
+        }
+        if greatest <= 0 || greatest <= self.last_drawn(sequence).await? {
+            return Ok(());
+        }
+        let mut args = Args::new();
+        args.add(sequence).add(greatest);
+        self.fetch(
+            "SELECT pg_catalog.setval(seqrelid::pg_catalog.regclass, $2) FROM pg_catalog.pg_sequence \
+             WHERE seqrelid = pg_catalog.to_regclass($1) AND seqincrement > 0 AND $2 <= seqmax",
+            args,
+        )
+        .await
+        .map(drop)
     }
 }
