@@ -75,10 +75,19 @@ impl Ruling<'_> {
         self.resolved.vector.dots().iter().all(|dot| self.knows(target, dot))
     }
 
-    /// Whether a node that has seen everything holds what was decided differently nevertheless, or what was weighed and is not the
-    /// outcome: where columns are omitted that may vouch for no more than one of those has seen.
+    /// Whether a node that has seen everything holds what was decided differently nevertheless.
     fn differs(&self, target: NodeId) -> bool {
+        let Ruling { contest, resolved, .. } = self;
+        resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
+    }
+
+    /// Whether what stands at a node was weighed and is not the outcome. Where columns are omitted, that may vouch for no more than
+    /// such a row has seen.
+    fn has_lost(&self, target: NodeId) -> bool {
         let Ruling { contest, tops, resolved, .. } = self;
+        if resolved.taken.is_some_and(|taken| self.stands_at(target, taken)) {
+            return false;
+        }
         let is_outcome = |at: usize| match (&resolved.settled, &contest.versions[at].content) {
             (Settled::Row { row, .. }, Content::Row(own)) => row == own,
             (Settled::Row { .. }, _) => false,
@@ -86,14 +95,13 @@ impl Ruling<'_> {
             (Settled::Parked(..), _) => true,
         };
         tops.len() > 1 && tops.iter().any(|&at| self.stands_at(target, at) && !is_outcome(at))
-            || resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
     }
 
     fn effect(&self, target: NodeId, form: &Form) -> Effect {
         let Ruling { contest, resolved, .. } = self;
         let taken = resolved.taken.map(|at| &contest.versions[at]);
         let is_taken = taken.is_some_and(|taken| taken.version.node == target && !taken.version.waiting);
-        if is_taken || (self.knows_all(target) && !self.differs(target)) {
+        if is_taken || (self.knows_all(target) && !self.differs(target) && !self.has_lost(target)) {
             return Effect::Keep;
         }
         let stands = contest.standing(target).map(|contender| &contender.content);
@@ -235,8 +243,8 @@ impl Ruling<'_> {
         // By the change that stands, others see what the outcome was.
         let winner = dots().find(|dot| dot.node == resolved.stamp.node);
         let last = dots().filter(untold).max_by_key(|dot| dot.number);
-        let Some(named) = (if last.is_some() { winner.or(last) } else { winner.filter(|_| self.differs(target)) })
-        else {
+        let differs = || self.differs(target) || relays && self.knows_all(target) && self.has_lost(target);
+        let Some(named) = (if last.is_some() { winner.or(last) } else { winner.filter(|_| differs()) }) else {
             return Vec::new();
         };
         let deleted = matches!(resolved.settled, Settled::Deleted);
