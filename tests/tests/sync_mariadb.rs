@@ -183,6 +183,37 @@ async fn what_may_be_lost_is_rounded_once() {
     }
 }
 
+/// A row with letters that its column has not waits alone. MySQL refuses every statement with such letters, were it only to look
+/// for them.
+#[tokio::test]
+async fn letters_that_a_column_has_not_hold_up_nobody() {
+    let setup = |kind: Kind| {
+        let [latin, basic] = match kind {
+            Kind::Mariadb => [" CHARACTER SET latin1", " CHARACTER SET utf8mb3"],
+            _ => ["", ""],
+        };
+        format!("CREATE TABLE t (code varchar(20){latin} PRIMARY KEY, seat varchar(20){basic} UNIQUE)")
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.t]").await;
+    cluster.run(0, "INSERT INTO t VALUES ('?', 's1'), ('b', 's2')").await;
+    cluster.settle().await;
+    cluster
+        .run(
+            1,
+            "INSERT INTO t VALUES ('漢', 's3'), ('c', '😀'), ('d', 's4'); UPDATE t SET seat = 'x' WHERE code = '?';
+             UPDATE t SET seat = 's1' WHERE code = 'b'; UPDATE t SET seat = 's2' WHERE code = '?'",
+        )
+        .await;
+    assert_eq!(cluster.sync().await.failed, None);
+    let mut waiting = cluster.waiting().await;
+    waiting.sort();
+    assert_eq!(waiting, ["a t [\"c\"] value", "a t [\"漢\"] value"], "{:?}", cluster.reasons("a").await);
+    cluster.holds_at(0, "SELECT code, seat FROM t ORDER BY code", &["?|s2", "b|s1", "d|s4"]).await;
+    cluster.run(1, "DELETE FROM t WHERE code = '漢'; UPDATE t SET seat = 's5' WHERE code = 'c'").await;
+    cluster.settle().await;
+    cluster.holds_at(0, "SELECT code, seat FROM t ORDER BY code", &["?|s2", "b|s1", "c|s5", "d|s4"]).await;
+}
+
 /// MySQL has no uuids of its own: there they are 16 bytes, in keys as well. Letters may spell what is none, so they are no key.
 #[tokio::test]
 async fn uuids_that_are_bytes_are_keys() {

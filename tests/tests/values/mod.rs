@@ -87,7 +87,7 @@ async fn travel(kinds: &[Kind; 2]) {
     let keys: Vec<String> = arrived.iter().map(|row| row.key.to_string()).collect();
     cluster.run(1, &format!("UPDATE t SET n = n + 1 WHERE id IN ({})", keys.join(", "))).await;
     let summary = cluster.sync().await;
-    assert!(summary.away.is_empty() && summary.stopped.is_empty(), "{summary:?}");
+    assert!(summary.away.is_empty() && summary.stopped.is_empty() && summary.failed.is_none(), "{summary:?}");
     compare(&mut cluster, 0, &arrived, |row| row.case.at(from).read(), &mut wrong).await;
     let back = format!("SELECT count(*) FROM t WHERE n = 1 AND id IN ({})", keys.join(", "));
     cluster.holds_at(0, &back, &[&keys.len().to_string()]).await;

@@ -149,7 +149,9 @@ impl MySql {
                 Some(_) if part.numbers => {}
                 Some(preset) => match preset_sql(preset, &part.ty) {
                     // To MySQL a default of such a type is an expression.
-                    Some(preset) if ty.contains("text") => line += &format!(" DEFAULT ({preset})"),
+                    Some(sql) if ty.contains("text") => {
+                        line += &format!(" DEFAULT ({})", unescaped(preset).unwrap_or(sql));
+                    }
                     Some(preset) => line += &format!(" DEFAULT {preset}"),
                     None => draft.notes.push(format!("the default of column {}", part.name)),
                 },
@@ -229,6 +231,14 @@ fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
         },
     })
     .filter(|_| !matches!(ty, Type::Json | Type::Bytes))
+}
+
+/// A text as an expression without quotes in it: MySQL keeps them with a backslash, and a session for which that escapes nothing can
+/// write to the table no more.
+fn unescaped(preset: &Preset) -> Option<String> {
+    let Preset::Text(text) = preset else { return None };
+    let hex = || text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    text.contains(['\'', '\\']).then(|| format!("CONVERT(UNHEX('{}') USING utf8mb4)", hex()))
 }
 
 /// What a column of another kind of database would take and this one does not.
