@@ -184,7 +184,7 @@ async fn what_may_be_lost_is_rounded_once() {
 }
 
 /// A row with letters that its column has not waits alone. MySQL refuses every statement with such letters, were it only to look
-/// for them.
+/// for them, and MariaDB some.
 #[tokio::test]
 async fn letters_that_a_column_has_not_hold_up_nobody() {
     let setup = |kind: Kind| {

@@ -96,6 +96,12 @@ pub async fn known() -> Vec<Class> {
             if class.shown[at] == "json_compact(v)" {
                 "replace(replace(v, ': ', ':'), ', ', ',')".clone_into(&mut class.shown[at]);
             }
+            for case in &mut class.values {
+                // What is both too long and not to be cut there is one of the two.
+                if class.name == "tinytext" && matches!(&case.0[at], Cell::Waits(why) if why.contains("string value")) {
+                    case.0[at] = Cell::Waits("Data too long".to_owned());
+                }
+            }
             if class.name == "json keeps big numbers" {
                 let beyond = |case: &&mut Case| case.0[at].read().is_some_and(|read| read.starts_with("0."));
                 for case in class.values.iter_mut().filter(beyond) {

@@ -86,8 +86,9 @@ fn kind(number: u16) -> ErrorKind {
         1216 | 1217 | 1451 | 1452 => ErrorKind::Constraint(Constraint::Reference),
         // NOT NULL, CHECK, no default, a trigger's own error, references that would make duplicates.
         1048 | 1364 | 1442 | 1526 | 1644 | 1761 | 1762 | 3819 | 4025 => ErrorKind::Constraint(Constraint::Other),
-        1118 | 1153 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1406 | 1411 | 1426 | 1690 | 3140 | 3141 | 3150
-        | 3151 | 3156 | 3157 | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => ErrorKind::Value,
+        // Also: a text and a column of which neither can be written in the other's letters.
+        1267 | 1118 | 1153 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1406 | 1411 | 1426 | 1690 | 3140 | 3141
+        | 3150 | 3151 | 3156 | 3157 | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => ErrorKind::Value,
         // The transaction is gone. Also: the table was changed since the snapshot; there is no room now.
         1020 | 1021 | 1037 | 1038 | 1041 | 1114 | 1206 | 1213 | 1317 | 1412 | 1613 | 1614 | 1615 | 1969 | 3024 => {
             ErrorKind::Retry

@@ -103,7 +103,10 @@ impl MySql {
         let mut found = Vec::new();
         for unique in &table.uniques {
             let Some(own) = table.told_by(unique) else { continue };
-            let equal = |at: &usize| format!("{} = ?", quote::of("t", &table.columns[*at].name));
+            let equal = |at: &usize| {
+                let column = &table.columns[*at];
+                format!("{} = {}", quote::of("t", &column.name), sql::mark(column))
+            };
             let keys: Vec<String> =
                 table.key_columns().map(|column| sql::outgoing(column, &quote::of("t", &column.name))).collect();
             let query = format!(
@@ -146,7 +149,7 @@ impl MySql {
     }
 }
 
-/// The halves of a part for which MySQL has refused a statement because a column has not the letters of one of its texts. That one
+/// The halves of a part for which the server has refused a statement because a column has not the letters of one of its texts. That one
 /// is in nobody's way.
 fn halves<T>(part: &[T]) -> impl Iterator<Item = &[T]> {
     let (first, second) = part.split_at(part.len() / 2);

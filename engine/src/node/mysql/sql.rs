@@ -66,8 +66,9 @@ pub fn is_lenient(column: &Column) -> bool {
     matches!(column.domain, crate::model::Domain::Text { .. }) && column.native.contains(LENIENT)
 }
 
-/// A parameter that is compared with a column. MySQL refuses a statement for one letter that the column's character set has not.
-fn mark(column: &Column) -> String {
+/// A parameter that is compared with a column. MySQL refuses a statement for one letter that the column's character set has not,
+/// MariaDB a condition that the two differ.
+pub fn mark(column: &Column) -> String {
     let collation = column.native.split_once(LENIENT).filter(|_| is_lenient(column)).map(|(_, collation)| collation);
     match collation.and_then(|collation| Some((collation, collation.split_once('_')?.0))) {
         Some((collation, charset)) if !["utf8mb4", "uca1400"].contains(&charset) => {
