@@ -59,7 +59,9 @@ async fn nobody_draws_what_another_draws() {
 
 #[tokio::test]
 async fn put_back_when_it_is_no_longer_wanted() {
-    let mut cluster = Cluster::new(&THREE[..2], setup, TABLES).await;
+    // What is made of a number is none.
+    let code = "ALTER TABLE items ADD code text DEFAULT 'C' || currval('items_id_seq'::regclass)";
+    let mut cluster = Cluster::new(&THREE[..2], |kind| format!("{}; {code}", setup(kind)), TABLES).await;
     assert_eq!(increments(&mut cluster, 0).await, ["2", "2"]);
     cluster.run(1, "INSERT INTO items (name) SELECT 'b' FROM generate_series(1, 3)").await;
     cluster.sync().await;

@@ -13,7 +13,10 @@ const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text);
 const DAY: i64 = 86_400_000_000;
 
 concord_tests::clusters! {
-    pairs: [old_conflicts_are_forgotten, a_part_at_a_time, many_at_once_are_told_as_few]
+    pairs: [
+        old_conflicts_are_forgotten, a_part_at_a_time, many_at_once_are_told_as_few,
+        a_conflict_of_two_nodes_leaves_no_entries
+    ]
     many: []
     all: []
 }
@@ -79,6 +82,16 @@ async fn a_part_at_a_time(kinds: &[Kind]) {
         assert!(gone.len() > 2 || left.iter().all(|one| one.key != serde_json::json!([3])), "the oldest goes first");
     }
     assert_eq!((gone, kept(&cluster).await), (vec![1, 1, 1, 1, 0, 0], 1));
+}
+
+/// Positions tell all: an entry would be read, passed and purged for nothing.
+async fn a_conflict_of_two_nodes_leaves_no_entries(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| ITEMS.to_owned(), "[tables.items]\n").await;
+    cluster.later(0, "UPDATE items SET name = 'first'").await;
+    cluster.later(1, "UPDATE items SET name = 'second'").await;
+    let mut session = cluster.session();
+    let (first, second) = (session.cycle().await.expect("a cycle"), session.cycle().await.expect("a cycle"));
+    assert_eq!((first.conflicts, second.entries, second.wrote), (3, 0, false), "{second:?}");
 }
 
 /// So many that they are written in another way: with one deleted here, text that is hard to write down, and NULL.

@@ -23,6 +23,7 @@ mod sync_mapping;
 mod sync_mariadb;
 mod sync_misfits;
 mod sync_odd_keys;
+mod sync_omitted;
 mod sync_omitting;
 mod sync_races;
 mod sync_references;

@@ -10,6 +10,9 @@ use super::report::say;
 use crate::config::{new_nodes, template};
 use crate::error::{DONE, Error, Result};
 
+/// With what URLs of databases begin, and hardly any folder.
+const SCHEMES: [&str; 5] = ["sqlite:", "postgres:", "postgresql:", "mysql:", "mariadb:"];
+
 /// Write a commented concord.toml for given databases.
 #[derive(Args)]
 #[command(
@@ -51,6 +54,13 @@ pub fn run(new: &New) -> Result<u8> {
 
 /// Writes the file and returns what to tell the user.
 fn write(new: &New) -> Result<String> {
+    // It may hold a password, so it is not repeated.
+    if SCHEMES.iter().any(|scheme| new.dir.to_string_lossy().starts_with(scheme)) {
+        return Err(Error::Usage(
+            "the first word is the folder that concord.toml goes into, and the URLs follow: concord new shop URL URL"
+                .to_owned(),
+        ));
+    }
     let dir = std::path::absolute(&new.dir).map_err(|why| failed("finding", &new.dir, &why))?;
     let mut given: Vec<(Option<String>, String)> = Vec::new();
     for node in &new.nodes {
@@ -149,6 +159,15 @@ mod tests {
         let again = write(&command).unwrap_err();
         assert_eq!(again.exit_code(), crate::error::USAGE);
         assert!(again.to_string().contains("exists already"), "{again}");
+    }
+
+    #[test]
+    fn a_url_is_no_folder() {
+        let refused =
+            write(&new(Path::new("mysql://sync:secret@db/shop"), &["sqlite:a.db", "sqlite:b.db"], &[])).unwrap_err();
+        assert_eq!(refused.exit_code(), crate::error::USAGE);
+        let told = refused.to_string();
+        assert!(told.contains("the folder") && !told.contains("secret"), "{told}");
     }
 
     #[test]

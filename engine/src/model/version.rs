@@ -69,6 +69,11 @@ impl Vector {
         }
     }
 
+    /// Leaves out changes.
+    pub fn retain(&mut self, keep: impl FnMut(&Dot) -> bool) {
+        self.0.retain(keep);
+    }
+
     /// Adds everything `other` has seen.
     pub fn join(&mut self, other: &Vector) {
         for dot in &other.0 {

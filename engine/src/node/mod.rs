@@ -521,6 +521,13 @@ pub struct Service {
     pub tables: Vec<(String, String)>,
 }
 
+impl Service {
+    /// The shape with which a table was installed.
+    pub fn shape(&self, table: &str) -> Option<&str> {
+        self.tables.iter().find(|(name, _)| name == table).map(|(_, shape)| shape.as_str())
+    }
+}
+
 /// The state of a node in a snapshot.
 #[derive(Clone, Debug)]
 pub struct Opened {

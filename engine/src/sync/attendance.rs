@@ -10,7 +10,7 @@ use tracing::info;
 use super::restored::Restored;
 use super::session::Session;
 use super::shape;
-use super::table::{Form, Table};
+use super::table::Table;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::model::NodeId;
@@ -253,9 +253,12 @@ impl Session {
                 let part = &config.tables[table.index];
                 let local = &part.nodes[at].table;
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
-                    Ok(Some(catalogue)) => {
-                        table.form_at(part, member.id, &catalogue).and_then(|form| as_installed(form, service))
-                    }
+                    Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue).and_then(|form| {
+                        match shape::omits_otherwise(service.shape(&table.name), &form.spec) {
+                            Some(why) => Err(why),
+                            None => Ok(form),
+                        }
+                    }),
                     Ok(None) => Err(format!("there is no table `{local}`")),
                     Err(error) => {
                         member.leave(&error.while_doing(format!("looking up `{local}`")));
@@ -290,18 +293,6 @@ impl Session {
             true => Error::Unreachable(lines),
             false => Error::Refused(lines),
         }
-    }
-}
-
-/// Refuses a form with other columns than were installed: what stands in one that comes to live there has missed all changes, and
-/// what is changed in one that goes would be passed over.
-fn as_installed(form: Form, service: &Service) -> std::result::Result<Form, String> {
-    let kept = service.tables.iter().find(|(name, _)| *name == form.spec.name);
-    match (kept.and_then(|(_, kept)| shape::omitted(kept)), shape::omitted(&form.spec.shape)) {
-        (Some(was), Some(is)) if was != is => {
-            Err(format!("it was installed with omit = {was:?}, and the file has omit = {is:?}"))
-        }
-        _ => Ok(form),
     }
 }
 

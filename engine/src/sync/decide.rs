@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tracing::debug;
 
 use super::asked;
+use super::complete::{Completed, complete, went};
 use super::contest::{Contender, Content, Contest};
 use super::examine::targets;
 use super::fetch::Weighed;
@@ -14,7 +15,7 @@ use super::opened::Opened;
 use super::route::Ruling;
 use super::table::Table;
 use crate::merge::{self, Candidate, Delta, Verdict};
-use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, time, write_json};
+use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Vector, time, write_json};
 use crate::node::apply::Decision;
 
 /// What deciding takes besides the contests.
@@ -124,19 +125,23 @@ impl Outcomes {
     }
 }
 
+/// Why a version lost that the outcome has seen.
+const PASSED_OVER: &str = "the latest of a column that does not live where the row was changed last";
+
 /// What a key becomes, everywhere.
 #[derive(Debug)]
 pub struct Resolved {
     pub settled: Settled,
     /// Everything that went into it.
     pub vector: Vector,
+    /// What versions have seen besides, of which it is not known what became of it: whoever lacks that lacks the outcome, and
+    /// whoever has the outcome has not seen it.
+    pub unvouched: Vec<Dot>,
     pub stamp: Stamp,
     /// The place of the version taken, if it was taken as it is.
     pub taken: Option<usize>,
-    /// The places of the versions that lost, with content of their own.
-    pub losers: Vec<usize>,
-    /// Their rows, with columns that do not live where they stand.
-    pub lost: Vec<Option<Arc<Row>>>,
+    /// The versions that lost, with content of their own.
+    pub losers: Vec<Loser>,
     pub conflict: bool,
     /// Whether nodes that have seen the same hold what was decided differently.
     pub rivals: bool,
@@ -145,6 +150,15 @@ pub struct Resolved {
     pub decided: i64,
     /// Names what is journalled, alike at all nodes.
     pub id: String,
+}
+
+/// A version that lost.
+#[derive(Debug)]
+pub struct Loser {
+    /// Its place in the contest.
+    pub at: usize,
+    /// Its row, with the columns that do not live at its node as far as they are known.
+    pub row: Option<Arc<Row>>,
 }
 
 #[derive(Debug, Clone)]
@@ -169,11 +183,12 @@ fn account(table: usize, key: &Key, contest: &Contest, tops: &[usize], resolved:
         let Contender { version, content, .. } = &contest.versions[top];
         Side { stamp: version.stamp, holder: version.node, waiting: version.waiting, row: content.shared() }
     };
+    let besides = resolved.losers.iter().map(|loser| &loser.at).filter(|at| !tops.contains(at));
     Some(Account {
         table,
         key: key.clone(),
         id: resolved.id.clone(),
-        versions: tops.iter().map(side).collect(),
+        versions: tops.iter().chain(besides).map(side).collect(),
         taken: resolved.taken.and_then(|taken| tops.iter().position(|&top| top == taken)),
         settled: resolved.settled.clone(),
         reason: resolved.reason.clone().into_owned(),
@@ -186,8 +201,12 @@ pub(super) struct Ready {
     rows: Vec<Option<Arc<Row>>>,
     /// Columns that none of them knows.
     unknown: Vec<usize>,
+    /// The places of versions that are replaced, with a column of theirs that is not in what replaces them.
+    passed_over: Vec<(usize, usize)>,
     /// What goes into the outcome.
     seen: Vector,
+    /// See [`Resolved::unvouched`].
+    unvouched: Vec<Dot>,
     /// The recorded changes, with their times.
     pub deltas: Vec<(Delta, i64)>,
 }
@@ -220,22 +239,15 @@ fn prepare(table: &Table, contest: &Contest, tops: &[usize], names: &[String]) -
             return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, stamp)));
         }
     }
-    let (rows, unknown, unvouched) = complete(table, contest, tops, &seen);
-    if !unvouched.is_empty() {
-        let mut vouched = Vector::EMPTY;
-        seen.dots().iter().filter(|dot| !unvouched.contains(dot)).for_each(|dot| vouched.add(*dot));
-        seen = vouched;
-    }
+    let Completed { rows, unknown, passed_over, mut unvouched } = complete(table, contest, tops, &seen);
     if !unknown.is_empty() {
         // Who passes a row on without some of its columns cannot vouch for what others changed in them.
-        let speakers: Vec<NodeId> = contest.versions.iter().map(|contender| contender.version.node).collect();
-        let mut own = Vector::EMPTY;
-        let known = |dot: &&Dot| speakers.contains(&dot.node) || went(contest, tops, dot);
-        seen.dots().iter().filter(known).for_each(|dot| own.add(*dot));
-        seen = own;
+        let speaks = |dot: &Dot| contest.versions.iter().any(|contender| contender.version.node == dot.node);
+        unvouched.extend(seen.dots().iter().filter(|dot| !speaks(dot) && !went(contest, tops, dot)));
     }
+    seen.retain(|dot| !unvouched.contains(dot));
     let deltas = if tops.len() == 1 { Vec::new() } else { contest.deltas.clone() };
-    Ok(Ready { rows, unknown, seen, deltas })
+    Ok(Ready { rows, unknown, passed_over, seen, unvouched, deltas })
 }
 
 /// Decides a contest. `asked` is the verdict of whoever was asked about it, and its reason.
@@ -251,7 +263,7 @@ fn resolve(
     let candidates = ready.candidates(contest, tops);
     let deltas: Vec<Delta> = ready.deltas.iter().map(|(delta, _)| delta.clone()).collect();
     let outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
-    let Ready { rows, unknown, .. } = ready;
+    let Ready { rows, unknown, passed_over, unvouched, .. } = ready;
     let (settled, taken) = match outcome.verdict {
         Verdict::Take(place) => {
             let settled = match &rows[place] {
@@ -268,27 +280,42 @@ fn resolve(
         merge::Policy::Sum(columns) if taken.is_none() => columns,
         _ => &[],
     };
-    let lost = |place: usize| match &settled {
-        Settled::Row { row, .. } => !rows[place].as_deref().is_some_and(|own| same_but(own, row, merged_columns)),
-        Settled::Deleted => rows[place].is_some(),
-        Settled::Parked(..) => false,
-    };
-    let lost: Vec<usize> = match outcome.conflict {
-        true => (0..tops.len()).filter(|&place| Some(place) != taken && lost(place)).collect(),
-        false => Vec::new(),
-    };
-    let journals = outcome.conflict || table.deletes_blindly() && matches!(settled, Settled::Deleted);
+    let mut losers: Vec<Loser> = Vec::new();
+    if outcome.conflict {
+        let lost = |row: Option<&Row>| match &settled {
+            Settled::Row { row: winner, .. } => !row.is_some_and(|row| same_but(row, winner, merged_columns)),
+            Settled::Deleted => row.is_some(),
+            Settled::Parked(..) => false,
+        };
+        let places = (0..tops.len()).filter(|&place| Some(place) != taken && lost(rows[place].as_deref()));
+        losers.extend(places.map(|place| Loser { at: tops[place], row: rows[place].clone() }));
+    }
+    for (at, column) in passed_over {
+        let row = contest.versions[at].content.shared();
+        let value = || row.as_deref().map(|row| &row[column]);
+        let lost = match &settled {
+            Settled::Row { row: winner, .. } => value() != Some(&winner[column]),
+            Settled::Deleted => true,
+            Settled::Parked(..) => false,
+        };
+        if lost && losers.iter().all(|loser| loser.at != at) {
+            losers.push(Loser { at, row });
+        }
+    }
+    let apart = !outcome.conflict && !losers.is_empty();
+    let conflict = outcome.conflict || apart;
+    let journals = conflict || table.deletes_blindly() && matches!(settled, Settled::Deleted);
     Resolved {
         settled,
         vector: outcome.vector,
+        unvouched,
         stamp: outcome.stamp,
         taken: taken.map(|place| tops[place]),
         id: if journals { conflict_id(table, key, contest, tops, names) } else { String::new() },
-        losers: lost.iter().map(|&place| tops[place]).collect(),
-        lost: lost.iter().map(|&place| rows[place].clone()).collect(),
-        conflict: outcome.conflict,
+        losers,
+        conflict,
         rivals: rivals(table, contest, tops),
-        reason: outcome.reason,
+        reason: if apart { PASSED_OVER.into() } else { outcome.reason },
         decided: time::now(),
     }
 }
@@ -304,10 +331,10 @@ fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolv
     Resolved {
         settled: Settled::Parked(code, why.clone()),
         vector,
+        unvouched: Vec::new(),
         stamp,
         taken: None,
         losers: Vec::new(),
-        lost: Vec::new(),
         conflict: false,
         rivals: false,
         reason: why.into(),
@@ -318,87 +345,6 @@ fn parked(code: ParkedCode, why: String, vector: Vector, stamp: Stamp) -> Resolv
 
 fn same_but(a: &Row, b: &Row, but: &[usize]) -> bool {
     a.iter().zip(b.iter()).enumerate().all(|(at, (a, b))| but.contains(&at) || a == b)
-}
-
-/// The rows of the versions, with columns that do not live at a version's node taken from another version that has them;
-/// the columns that none has; and the changes that these rows cannot vouch for, because what they did to such a column is
-/// not known here.
-///
-/// Of several versions that have a column one counts that knows all that was done to it before the version which lacks it, and of
-/// these the one that knows most of the nodes where it lives. How young a version is says nothing: its last change may come from a
-/// node without the column.
-fn complete<'c>(
-    table: &Table,
-    contest: &'c Contest,
-    tops: &[usize],
-    seen: &Vector,
-) -> (Vec<Option<Arc<Row>>>, Vec<usize>, Vec<Dot>) {
-    let content = |at: usize| contest.versions[at].content.shared();
-    let mut rows: Vec<Option<Arc<Row>>> = tops.iter().map(|&top| content(top)).collect();
-    let has = |contender: &Contender, column: usize| {
-        // What waits was completed when it was decided.
-        contender.version.waiting || table.form(contender.version.node).is_some_and(|form| form.lens.has(column))
-    };
-    let total = |&top: &usize| {
-        let version = &contest.versions[top].version;
-        version.waiting || table.form(version.node).is_some_and(|form| form.lens.is_total())
-    };
-    if tops.iter().all(total) {
-        return (rows, Vec::new(), Vec::new());
-    }
-    let mut by_age: Vec<&'c Contender> = contest.versions.iter().filter(|c| c.content.row().is_some()).collect();
-    by_age.sort_by_key(|contender| std::cmp::Reverse(contender.version.stamp));
-    let mut unknown = Vec::new();
-    let mut unvouched = Vec::new();
-    // Who has no row lacks no column of it.
-    let lacks = |top: usize, column: usize| {
-        contest.versions[top].content.row().is_some() && !has(&contest.versions[top], column)
-    };
-    for column in (0..table.columns.len()).filter(|&column| tops.iter().any(|&top| lacks(top, column))) {
-        // Whoever is away may have the column.
-        let lives_at = |dot: &&Dot| table.form(dot.node).is_none_or(|form| form.lens.has(column));
-        let knows = |a: &Contender, b: &Contender| {
-            b.version.vector.dots().iter().filter(lives_at).all(|dot| a.version.vector.saw(dot))
-        };
-        let holders: Vec<&'c Contender> = by_age.iter().copied().filter(|contender| has(contender, column)).collect();
-        let best = |among: &[&'c Contender]| {
-            let best = |one: &&&Contender| !among.iter().any(|other| knows(other, one) && !knows(one, other));
-            among.iter().find(best).copied()
-        };
-        // Whoever has not seen what was done to the column before the version cannot speak for it, if somebody else can.
-        let known_to = |top: usize| {
-            let able: Vec<&Contender> =
-                holders.iter().copied().filter(|holder| knows(holder, &contest.versions[top])).collect();
-            best(&able).or_else(|| best(&holders))
-        };
-        let taken: Vec<Option<&Contender>> =
-            tops.iter().map(|&top| if lacks(top, column) { known_to(top) } else { None }).collect();
-        if !holders.is_empty() {
-            // What is weighed with the column, or as a delete, wins or loses as a whole, and is known for what it did.
-            let weighed = |dot: &Dot| {
-                let knowing = tops.iter().map(|&top| &contest.versions[top]).filter(|top| has(top, column));
-                knowing.chain(taken.iter().copied().flatten()).any(|contender| contender.version.vector.saw(dot))
-                    || went(contest, tops, dot)
-            };
-            unvouched.extend(seen.dots().iter().filter(lives_at).filter(|dot| !weighed(dot)));
-        }
-        for ((row, &top), known) in rows.iter_mut().zip(tops).zip(&taken) {
-            if let (Some(row), true) = (row, lacks(top, column)) {
-                let value = known.and_then(|known| known.content.row()).map(|row| row[column].clone());
-                if value.is_none() && !unknown.contains(&column) {
-                    unknown.push(column);
-                }
-                Arc::make_mut(row)[column] = value.unwrap_or(Value::Null);
-            }
-        }
-    }
-    (rows, unknown, unvouched)
-}
-
-/// Whether a change went into a delete that is weighed: there is no column of which it is not known what became.
-fn went(contest: &Contest, tops: &[usize], dot: &Dot) -> bool {
-    let deleted = tops.iter().map(|&top| &contest.versions[top]).filter(|top| top.content == Content::Deleted);
-    deleted.into_iter().any(|top| top.version.vector.saw(dot))
 }
 
 /// Whether an id is one that [`conflict_id`] makes: a number and a digest. Others begin with what they come of, and those of

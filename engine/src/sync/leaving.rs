@@ -54,8 +54,7 @@ impl Session {
         let Some(service) = service.filter(ours) else { return Ok(None) };
         let mut specs = Session::specs(&self.tables, member.id);
         for spec in &specs {
-            let kept = service.tables.iter().find(|(name, _)| *name == spec.name);
-            let was = kept.and_then(|(_, kept)| shape::omitted(kept)).unwrap_or_default();
+            let was = service.shape(&spec.name).and_then(shape::omitted).unwrap_or_default();
             let is = shape::omitted(&spec.shape).unwrap_or_default();
             for column in was.iter().filter(|column| !is.contains(column)) {
                 warnings.push(format!(
@@ -67,7 +66,7 @@ impl Session {
                 ));
             }
         }
-        specs.retain(|spec| spec.captured && service.tables.iter().any(|(name, _)| *name == spec.name));
+        specs.retain(|spec| spec.captured && service.shape(&spec.name).is_some());
         let opening = async { Ok::<_, node::Error>((node.begin_read(&specs).await?, node.ledger().await?)) };
         let (opened, ledger) = match opening.await {
             Ok(opened) => opened,
@@ -98,16 +97,29 @@ impl Session {
         Ok(Some(Former { service, ledger, specs }))
     }
 
-    /// Tables whose history has to be made anew while it still holds changes.
+    /// Tables whose history has to be made anew, or will tell less, while it still holds changes.
     async fn recorded_anew(&mut self, at: usize, former: &Former) -> Result<Vec<String>> {
         let mut refusals = Vec::new();
         for spec in &former.specs {
-            let kept = former.service.tables.iter().find(|(name, _)| *name == spec.name);
-            if !kept.is_some_and(|(_, kept)| self.tables[spec.index].needs_new_history(kept)) {
+            let Some(kept) = former.service.shape(&spec.name) else { continue };
+            let was = shape::omitted(kept).unwrap_or_default();
+            let goes = shape::omitted(&spec.shape).and_then(|is| is.into_iter().find(|column| !was.contains(column)));
+            let anew = self.tables[spec.index].needs_new_history(kept);
+            if !anew && goes.is_none() {
                 continue;
             }
             let left = self.count(at, &spec.name, &Cut::START, None).await?;
-            if left > 0 {
+            if left > 0
+                && let (false, Some(column)) = (anew, goes)
+            {
+                refusals.push(format!(
+                    "node `{}`: `{column}` of `{}` does not live there in this file, and {} made there may not have arrived everywhere; \
+                     run `concord sync` with the former `omit` first",
+                    self.names[at],
+                    spec.name,
+                    counted(left, "change", "changes")
+                ));
+            } else if left > 0 {
                 refusals.push(format!(
                     "node `{}`: `{}` has to be recorded in another way now, and {} recorded in the former way may not have \
                      arrived everywhere; run `concord sync` with the former key and policy first, or `concord reset` with \

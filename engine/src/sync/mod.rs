@@ -6,6 +6,7 @@ mod apart;
 mod asked;
 mod attendance;
 mod compared;
+mod complete;
 mod contest;
 mod create;
 mod cycle;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::contest::{Content, Contest, LONG_BEFORE, Unread};
-use super::decide::{Resolved, Settled};
+use super::decide::{Loser, Resolved, Settled};
 use super::opened::Opened;
 use super::table::{Form, Table};
-use crate::model::{Dot, Images, Key, Lost, NodeId, ParkedCode, Stamp, Vector};
+use crate::model::{Dot, Images, Key, Lost, NodeId, ParkedCode, Row, Stamp, Vector};
 use crate::node::apply::{Decision, Effect, Otherwise};
 use crate::node::{Note, WriteMode};
 
@@ -32,10 +32,10 @@ impl Ruling<'_> {
         // Who takes nothing has nothing to tell either, and nothing to wait for.
         let (effect, notes) = if hollow { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
         let losers = &self.resolved.losers;
-        let here = losers.iter().copied().find(|&at| self.stands_at(target, at));
-        let elsewhere = losers.iter().copied().filter(|&at| Some(at) != here);
-        let lost: Vec<Lost> = elsewhere.map(|at| self.journalled(at)).collect();
-        let lost_here = here.map(|at| self.journalled(at));
+        let (here, elsewhere): (Vec<&Loser>, Vec<&Loser>) =
+            losers.iter().partition(|loser| self.stands_at(target, loser.at));
+        let lost: Vec<Lost> = elsewhere.into_iter().map(|loser| self.journalled(loser.at, loser.row.clone())).collect();
+        let lost_here = here.first().map(|loser| self.journalled(loser.at, loser.row.clone()));
         let lost_here = match &effect {
             // It is weighed before it loses.
             _ if unread.is_some() => None,
@@ -61,6 +61,7 @@ impl Ruling<'_> {
             // has taken.
             lost_before: self.resolved.rivals
                 || self.contest.versions.iter().any(|c| c.version.waiting)
+                || !self.resolved.unvouched.is_empty()
                 || self.knows_all(target),
         })
     }
@@ -72,21 +73,14 @@ impl Ruling<'_> {
 
     /// Whether what stands at a node has seen everything that went into the outcome.
     fn knows_all(&self, target: NodeId) -> bool {
-        self.resolved.vector.dots().iter().all(|dot| self.knows(target, dot))
+        let mut dots = self.resolved.vector.dots().iter().chain(&self.resolved.unvouched);
+        dots.all(|dot| self.knows(target, dot))
     }
 
-    /// Whether a node that has seen everything holds what was decided differently nevertheless, or what was weighed and is not the
-    /// outcome: where columns are omitted that may vouch for no more than one of those has seen.
+    /// Whether a node that has seen everything holds what was decided differently nevertheless.
     fn differs(&self, target: NodeId) -> bool {
-        let Ruling { contest, tops, resolved, .. } = self;
-        let is_outcome = |at: usize| match (&resolved.settled, &contest.versions[at].content) {
-            (Settled::Row { row, .. }, Content::Row(own)) => row == own,
-            (Settled::Row { .. }, _) => false,
-            (Settled::Deleted, content) => content.row().is_none(),
-            (Settled::Parked(..), _) => true,
-        };
-        tops.len() > 1 && tops.iter().any(|&at| self.stands_at(target, at) && !is_outcome(at))
-            || resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
+        let Ruling { contest, resolved, .. } = self;
+        resolved.rivals && contest.standing(target).is_some_and(|c| c.version.stamp.node != resolved.stamp.node)
     }
 
     fn effect(&self, target: NodeId, form: &Form) -> Effect {
@@ -104,8 +98,12 @@ impl Ruling<'_> {
             Settled::Deleted if operations.delete => Effect::Delete,
             Settled::Deleted => Effect::Keep,
             Settled::Row { row, unknown } => {
-                if unknown.is_empty() && stands.and_then(Content::row).is_some_and(|standing| standing == &**row) {
-                    return Effect::Keep;
+                let mut row = row.clone();
+                if let Some(standing) = stands.and_then(Content::row) {
+                    unknown.iter().for_each(|&column| Arc::make_mut(&mut row)[column] = standing[column].clone());
+                    if (0..row.len()).all(|column| standing[column] == row[column] || !form.lens.has(column)) {
+                        return Effect::Keep;
+                    }
                 }
                 let mode = match (operations.insert, operations.update) {
                     (true, true) => WriteMode::Upsert,
@@ -113,10 +111,6 @@ impl Ruling<'_> {
                     (false, true) => WriteMode::UpdateOnly,
                     (false, false) => return Effect::Keep,
                 };
-                let mut row = row.clone();
-                if let Some(base) = stands.and_then(Content::row) {
-                    unknown.iter().for_each(|&column| Arc::make_mut(&mut row)[column] = base[column].clone());
-                }
                 let local = if form.lens.is_identity() { row } else { Arc::new(form.lens.to_local(&row)) };
                 match form.spec.misfit(&local) {
                     Some((column, why)) => {
@@ -167,7 +161,7 @@ impl Ruling<'_> {
     fn lost_blindly(&self, target: NodeId) -> Option<Lost> {
         let Ruling { table, contest, resolved, .. } = self;
         let own = (0..contest.versions.len()).find(|&at| self.stands_at(target, at))?;
-        if !table.deletes_blindly() || resolved.losers.contains(&own) {
+        if !table.deletes_blindly() || resolved.losers.iter().any(|loser| loser.at == own) {
             return None;
         }
         let (version, content) = (&contest.versions[own].version, &contest.versions[own].content);
@@ -182,7 +176,7 @@ impl Ruling<'_> {
                 "deleted elsewhere; `operations` carries no updates, so it may have been changed here unknown to who \
                      deleted it"
                     .to_owned(),
-            ..self.journalled(own)
+            ..self.journalled(own, content.shared())
         })
     }
 
@@ -279,7 +273,7 @@ impl Ruling<'_> {
 
     /// What the journal keeps of the version at this place. Every node that takes the outcome keeps what lost, whether it held it
     /// or not: once its positions have moved, it counts as seen, and if the node that holds it fails now, nothing tells later.
-    fn journalled(&self, at: usize) -> Lost {
+    fn journalled(&self, at: usize, loser_row: Option<Arc<Row>>) -> Lost {
         let Ruling { table, key, contest, resolved, .. } = self;
         let loser = &contest.versions[at];
         let winner_row = match &resolved.settled {
@@ -296,10 +290,7 @@ impl Ruling<'_> {
             winner_row,
             loser: loser.version.stamp.node,
             loser_time: loser.version.stamp.time,
-            loser_row: match resolved.losers.iter().position(|&lost| lost == at) {
-                Some(place) => resolved.lost[place].clone(),
-                None => loser.content.shared(),
-            },
+            loser_row,
             reason: resolved.reason.clone().into_owned(),
         }
     }

@@ -266,6 +266,16 @@ impl Table {
     }
 }
 
+/// Why a table cannot be synced at a node where another `omit` was installed, by the shape that is kept there: what stands in a column
+/// that comes to live there has missed all changes, and what is changed in one that goes would be passed over.
+pub fn omits_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
+    let kept = kept.filter(|kept| *kept != spec.shape)?;
+    let (was, is) = (omitted(kept)?, omitted(&spec.shape)?);
+    (was != is).then(|| {
+        format!("it was installed with omit = {was:?}, and this file, which may be the older one, has omit = {is:?}")
+    })
+}
+
 /// The columns that did not live at a node when it was installed, by the shape that is kept there; `None` if it does not tell.
 pub fn omitted(kept: &str) -> Option<Vec<String>> {
     serde_json::from_str::<Kept>(kept).ok()?.omits

@@ -9,6 +9,7 @@ use super::attendance::{self, Away};
 use super::contest::Clock;
 use super::opened::{Opened, Presence};
 use super::session::Session;
+use super::shape;
 use super::turns::UNTOLD;
 use crate::config::OnSkew;
 use crate::error::Result;
@@ -51,6 +52,16 @@ impl Session {
             if let Some(why) = attendance::misfit(&self.config.name, &self.names, at, Some(&state.service)) {
                 member.leave_out(why);
                 continue;
+            }
+            // So may a table.
+            for table in &mut self.tables {
+                let installed = state.service.shape(&table.name);
+                if let Some(why) =
+                    table.spec(NodeId(at as u16)).and_then(|spec| shape::omits_otherwise(installed, spec))
+                {
+                    table.stop(&self.members[at].name, &why);
+                    self.members[at].prepared = false;
+                }
             }
             // Within the error of the measurement a clock counts as right: noise must not decide conflicts.
             let (middle, error) = (before + (after - before) / 2, (after - before) / 2 + 1_000);

@@ -36,7 +36,8 @@ const NUMBERED_BY: &str = "SELECT DISTINCT \
                     AND d.objid = pg_catalog.to_regclass($1) AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum) \
                 OR (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = v.oid \
                     AND d.refobjid = pg_catalog.to_regclass($1))) \
-    WHERE a.attnum > 0 AND NOT a.attisdropped AND pg_catalog.has_table_privilege(t.oid, 'SELECT')";
+    WHERE a.attnum > 0 AND NOT a.attisdropped \
+        AND a.atttypid = ANY (ARRAY['int2', 'int4', 'int8']::pg_catalog.regtype[]) AND pg_catalog.has_table_privilege(t.oid, 'SELECT')";
 
 impl Postgres {
     /// The sequences of these columns, each with whether it may be altered.

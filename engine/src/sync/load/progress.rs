@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{Leg, LoadOptions};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, key_value_from_json, key_value_to_json};
+use crate::model::{Key, NodeId, key_value_from_json, key_value_to_json};
 use crate::sync::session::Session;
 
 /// What tells a load from others: one that is called in another way, or that finds other databases, begins anew.
@@ -35,6 +35,9 @@ impl Progress {
         }
         for table in session.tables.iter().filter(|table| !table.compared) {
             text += &format!("\n{} {}", table.name, table.kept());
+            // A row that was copied without a column is not copied again for it.
+            let shapes = (0..session.names.len()).filter_map(|at| Some(table.spec(NodeId(at as u16))?.shape.as_str()));
+            text += &shapes.collect::<String>();
         }
         let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(Progress { mark })

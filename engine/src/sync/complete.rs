@@ -1,0 +1,93 @@
+//! Completing rows of nodes where not every column lives.
+
+use std::sync::Arc;
+
+use super::contest::{Content, Contest};
+use super::table::Table;
+use crate::model::{Dot, Row, Value, Vector};
+
+/// What [`complete`] finds.
+pub(super) struct Completed {
+    /// The rows of the versions that are left, in their order.
+    pub rows: Vec<Option<Arc<Row>>>,
+    /// The columns that nobody here has.
+    pub unknown: Vec<usize>,
+    /// The places of versions which these rows have seen, each with a column whose value there is not in the rows.
+    pub passed_over: Vec<(usize, usize)>,
+    /// The changes that the rows cannot vouch for, because what they did to such a column is not known here.
+    pub unvouched: Vec<Dot>,
+}
+
+/// Completes the versions that are left, whose places are `tops`: columns that do not live at a version's node are taken from
+/// another version that has them. `seen` is what all versions together have seen.
+///
+/// Of several versions that have a column, each takes it from one that knows all that it knows itself of the nodes where the column
+/// lives, if there is one, and among those from one that knows most of them. How young a version is says nothing: its last change
+/// may come from a node without the column.
+pub(super) fn complete(table: &Table, contest: &Contest, tops: &[usize], seen: &Vector) -> Completed {
+    let versions = &contest.versions;
+    let mut rows: Vec<Option<Arc<Row>>> = tops.iter().map(|&top| versions[top].content.shared()).collect();
+    let has = |at: usize, column: usize| {
+        let version = &versions[at].version;
+        // What waits was completed when it was decided.
+        version.waiting || table.form(version.node).is_some_and(|form| form.lens.has(column))
+    };
+    // Who has no row lacks no column of it.
+    let lacks = |top: usize, column: usize| versions[top].content.row().is_some() && !has(top, column);
+    let (mut unknown, mut passed_over, mut unvouched) = (Vec::new(), Vec::new(), Vec::new());
+    let total = |&top: &usize| {
+        let version = &versions[top].version;
+        version.waiting || table.form(version.node).is_some_and(|form| form.lens.is_total())
+    };
+    if tops.iter().all(total) {
+        return Completed { rows, unknown, passed_over, unvouched };
+    }
+    let mut by_age: Vec<usize> = (0..versions.len()).filter(|&at| versions[at].content.row().is_some()).collect();
+    by_age.sort_by_key(|&at| std::cmp::Reverse(versions[at].version.stamp));
+    for column in (0..table.columns.len()).filter(|&column| tops.iter().any(|&top| lacks(top, column))) {
+        // Whoever is away may have the column.
+        let lives_at = |dot: &&Dot| table.form(dot.node).is_none_or(|form| form.lens.has(column));
+        let saw = |at: usize, dot: &Dot| versions[at].version.vector.saw(dot);
+        let knows = |at: usize, other: usize| {
+            versions[other].version.vector.dots().iter().filter(lives_at).all(|dot| saw(at, dot))
+        };
+        let vector = |at: usize| &versions[at].version.vector;
+        let replaces = |one: usize, other: usize| {
+            let later = || vector(one).includes(vector(other)) && !vector(other).includes(vector(one));
+            knows(one, other) && (!knows(other, one) || later())
+        };
+        let holders: Vec<usize> = by_age.iter().copied().filter(|&at| has(at, column)).collect();
+        // What is weighed with the column wins or loses as a whole.
+        let mut weighed: Vec<usize> = tops.iter().copied().filter(|&top| has(top, column)).collect();
+        for (row, &top) in rows.iter_mut().zip(tops) {
+            let Some(row) = row.as_mut().filter(|_| lacks(top, column)) else { continue };
+            let able: Vec<usize> = holders.iter().copied().filter(|&at| knows(at, top)).collect();
+            let able = if able.is_empty() { &holders } else { &able };
+            let best = |&&one: &&usize| !able.iter().any(|&other| replaces(other, one));
+            let known = able.iter().find(best).copied();
+            let value = known.and_then(|at| versions[at].content.row()).map(|row| row[column].clone());
+            if value.is_none() && !unknown.contains(&column) {
+                unknown.push(column);
+            }
+            Arc::make_mut(row)[column] = value.unwrap_or(Value::Null);
+            weighed.extend(known);
+        }
+        if holders.is_empty() {
+            continue;
+        }
+        let is_open =
+            |dot: &&Dot| lives_at(dot) && !weighed.iter().any(|&at| saw(at, dot)) && !went(contest, tops, dot);
+        // What stands here besides is replaced as well. Whoever is away is weighed when he comes back.
+        let over = |&at: &usize| versions[at].version.vector.dots().iter().any(|dot| is_open(&dot));
+        let over: Vec<usize> = holders.iter().copied().filter(over).collect();
+        unvouched.extend(seen.dots().iter().filter(is_open).filter(|dot| !over.iter().any(|&at| saw(at, dot))));
+        passed_over.extend(over.iter().map(|&at| (at, column)));
+    }
+    Completed { rows, unknown, passed_over, unvouched }
+}
+
+/// Whether a change went into a delete that is weighed: there is no column of which it is not known what became.
+pub(super) fn went(contest: &Contest, tops: &[usize], dot: &Dot) -> bool {
+    let deleted = tops.iter().map(|&top| &contest.versions[top]).filter(|top| top.content == Content::Deleted);
+    deleted.into_iter().any(|top| top.version.vector.saw(dot))
+}
