@@ -155,7 +155,7 @@ async fn create_mariadb(server: &mariadb::Server) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("{}{}", server.prefix(), COUNT.fetch_add(1, Ordering::Relaxed));
     let mut admin = User::mariadb(&server.url(ADMIN, "mysql")).await.expect("the server takes connections");
-    let exact = if admin.is_mysql().await { "utf8mb4_0900_bin" } else { "utf8mb4_nopad_bin" };
+    let exact = if admin.is_mysql() { "utf8mb4_0900_bin" } else { "utf8mb4_nopad_bin" };
     admin
         .execute(&format!(
             "CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {exact}; GRANT ALL ON {name}.* TO '{SYNC}'@'%';

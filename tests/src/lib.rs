@@ -11,6 +11,7 @@ mod faults;
 pub mod guests;
 mod kind;
 pub mod mariadb;
+mod mysql;
 pub mod postgres;
 mod process;
 mod proxy;

@@ -39,6 +39,11 @@ const SETTINGS: &[(&str, &str)] = &[
 const START: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 
+/// Whether the server that all tests share is MySQL, for what only one of the two has.
+pub async fn is_mysql() -> bool {
+    tokio::task::spawn_blocking(Server::shared).await.expect("the server starts").mysql
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -48,6 +53,8 @@ pub struct Server {
     /// With what the names of databases begin.
     prefix: String,
     settings: Vec<(String, String)>,
+    /// Whether it is MySQL and not MariaDB.
+    mysql: bool,
     process: Mutex<Option<Child>>,
 }
 
@@ -70,14 +77,15 @@ impl Server {
         let address = address.split(['/', '?']).next().unwrap_or_default();
         let (host, port) = address.split_once(':').unwrap_or((address, "3306"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
+        let mysql = runtime.block_on(async {
             let mut user = User::mariadb(url).await.unwrap_or_else(|error| panic!("CONCORD_MYSQL_URL: {error}"));
             user.execute(&roles()).await;
+            user.is_mysql()
         });
         let (data, process) = (scratch::folder().join("elsewhere"), Mutex::default());
         let prefix = format!("concord_test_{}_", std::process::id());
         let port = port.parse().expect("the port in CONCORD_MYSQL_URL is a number");
-        Arc::new(Server { data, host: host.to_owned(), port, prefix, settings: Vec::new(), process })
+        Arc::new(Server { data, host: host.to_owned(), port, prefix, settings: Vec::new(), mysql, process })
     }
 
     /// A server of its own, with settings beyond the usual. Stopped and removed when the last one lets go of it.
@@ -88,8 +96,15 @@ impl Server {
         copy(template(), &data);
         let settings = SETTINGS.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let (host, prefix) = ("127.0.0.1".to_owned(), "test_".to_owned());
-        let mut server =
-            Server { data, host, port: 0, prefix, settings: settings.collect(), process: Mutex::new(None) };
+        let mut server = Server {
+            data,
+            host,
+            port: 0,
+            prefix,
+            settings: settings.collect(),
+            mysql: false,
+            process: Mutex::new(None),
+        };
         // Somebody else may take the port between looking and starting.
         for _ in 0..5 {
             server.port = free_port();

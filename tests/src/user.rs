@@ -1,11 +1,14 @@
 //! An application's connection to a database: what users do, behind Concord's back.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Decode, MySql, Row, Type, ValueRef};
+
+use super::mysql;
 
 /// A cell as text, `None` for NULL. Floats and the like are spelled as the database spells them; bytes of SQLite as
 /// `x'…'`.
@@ -16,7 +19,15 @@ pub enum User {
     // On a thread of its own while it waits for a lock, so that the test goes on.
     Sqlite(Arc<Mutex<rusqlite::Connection>>),
     Postgres(Box<PgConnection>),
-    Mariadb(Box<MySqlConnection>),
+    /// MariaDB, or MySQL in its place.
+    Mariadb(Box<MySqlConnection>, Server),
+}
+
+/// Which server a [`User::Mariadb`] speaks to, by the server's own version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Mariadb,
+    Mysql,
 }
 
 impl User {
@@ -32,8 +43,12 @@ impl User {
     /// Connects to any MySQL or MariaDB URL, as an application that quotes names and joins texts as standard SQL does.
     pub async fn mariadb(url: &str) -> Result<User, String> {
         let connection = MySqlConnection::connect(url).await.map_err(|error| error.to_string())?;
-        let mut user = User::Mariadb(Box::new(connection));
-        let levels = if user.is_mysql().await { "cte_max_recursion_depth" } else { "max_recursive_iterations" };
+        let mut user = User::Mariadb(Box::new(connection), Server::Mariadb);
+        let is_mysql = !user.cell("SELECT version()").await.contains("MariaDB");
+        if let (User::Mariadb(_, server), true) = (&mut user, is_mysql) {
+            *server = Server::Mysql;
+        }
+        let levels = if is_mysql { "cte_max_recursion_depth" } else { "max_recursive_iterations" };
         let modes = "ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES";
         user.try_execute(&format!(
             "SET NAMES utf8mb4; SET SESSION time_zone = '+05:30', {levels} = 100000, sql_mode = '{modes}'"
@@ -42,9 +57,14 @@ impl User {
         Ok(user)
     }
 
-    /// Whether the server is MySQL and not MariaDB, by its own version.
-    pub(crate) async fn is_mysql(&mut self) -> bool {
-        matches!(self, User::Mariadb(_)) && !self.cell("SELECT version()").await.contains("MariaDB")
+    /// Whether the server is MySQL and not MariaDB.
+    pub fn is_mysql(&self) -> bool {
+        matches!(self, User::Mariadb(_, Server::Mysql))
+    }
+
+    /// Statements as the server takes them.
+    fn spelled<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        if self.is_mysql() { mysql::spelled(sql) } else { Cow::Borrowed(sql) }
     }
 
     /// Runs statements, separated by semicolons; panics if one fails.
@@ -61,6 +81,7 @@ impl User {
     /// Runs statements; fails with the database's message. On PostgreSQL several statements in one call are one
     /// transaction unless they say otherwise.
     pub async fn try_execute(&mut self, sql: &str) -> Result<(), String> {
+        let sql = &*self.spelled(sql);
         match self {
             User::Sqlite(connection) => {
                 let sql = sql.to_owned();
@@ -70,7 +91,7 @@ impl User {
                 let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut **connection).await;
                 ran.map(drop).map_err(|error| error.to_string())
             }
-            User::Mariadb(connection) => {
+            User::Mariadb(connection, _) => {
                 // Nothing behind the last semicolon would be a statement, and an error.
                 let sql = sql.trim_end().trim_end_matches(';');
                 if sql.is_empty() {
@@ -96,6 +117,7 @@ impl User {
 
     /// The rows of one query, or the database's message.
     pub async fn try_rows(&mut self, sql: &str) -> Result<Vec<Vec<Text>>, String> {
+        let sql = &*self.spelled(sql);
         match self {
             User::Sqlite(connection) => {
                 let sql = sql.to_owned();
@@ -117,7 +139,7 @@ impl User {
                     .await
                     .map_err(|error| error.to_string())
             }
-            User::Mariadb(connection) => {
+            User::Mariadb(connection, _) => {
                 let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch(&mut **connection);
                 rows.map_ok(|row: MySqlRow| (0..row.len()).map(|at| mariadb_text(&row, at)).collect())
                     .try_collect()

@@ -340,12 +340,22 @@ pub async fn add(user: &mut User, key: u64, by: i64, done: &mut Done) {
 pub async fn put(user: &mut User, at: usize, key: u64, rng: &mut Rng, done: &mut Done) {
     let body = format!("{} {:016x}", NAMES[at], rng.next());
     let known = match user {
-        User::Mariadb(_) => "ON DUPLICATE KEY UPDATE body = VALUES(body)",
+        User::Mariadb(..) => "ON DUPLICATE KEY UPDATE body = VALUES(body)",
         User::Sqlite(_) | User::Postgres(_) => "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
     };
     let upsert = format!("INSERT INTO notes VALUES ({key}, '{body}') {known}");
     user.execute(&upsert).await;
     done.last.insert((at, key), Some(body));
+}
+
+/// Deletes a note; whether it was there.
+async fn remove(user: &mut User, key: u64) -> bool {
+    if user.is_mysql() {
+        // It tells nothing of what it deletes.
+        user.execute(&format!("DELETE FROM notes WHERE id = {key}; SET @gone = ROW_COUNT()")).await;
+        return user.cell("SELECT @gone").await == "1";
+    }
+    !user.rows(&format!("DELETE FROM notes WHERE id = {key} RETURNING id")).await.is_empty()
 }
 
 /// One random change by a user of the node at this place.
@@ -355,8 +365,7 @@ pub async fn write(user: &mut User, at: usize, rng: &mut Rng, done: &mut Done) {
         0..5 => add(user, key, 1 + rng.below(9) as i64, done).await,
         5..8 => put(user, at, key, rng, done).await,
         _ => {
-            let gone = user.rows(&format!("DELETE FROM notes WHERE id = {key} RETURNING id")).await;
-            if !gone.is_empty() {
+            if remove(user, key).await {
                 done.last.insert((at, key), None);
             }
         }

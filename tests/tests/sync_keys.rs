@@ -1,6 +1,6 @@
 //! Whatever identifies a row: several columns, text, uuids, columns in any place, and keys that change.
 
-use concord_tests::{Cluster, Kind};
+use concord_tests::{Cluster, Kind, mariadb};
 
 concord_tests::clusters! {
     pairs: [
@@ -49,6 +49,9 @@ async fn text(kinds: &[Kind]) {
 }
 
 async fn uuid(kinds: &[Kind]) {
+    if kinds.contains(&Kind::Mariadb) && mariadb::is_mysql().await {
+        return; // It has no such type; `sync_mariadb::uuids_that_are_bytes_are_keys` is about what stands for it.
+    }
     let setup = |kind| match kind {
         Kind::Sqlite => "CREATE TABLE items (name text, id uuid PRIMARY KEY NOT NULL)".to_owned(),
         Kind::Postgres | Kind::Mariadb => "CREATE TABLE items (name text, id uuid PRIMARY KEY)".to_owned(),

@@ -89,9 +89,10 @@ pub enum Domain {
         digits: u8,
         zeros: bool,
     },
-    /// Not all take the letter NUL in their texts.
+    /// Not all take the letter NUL in their texts. To some the numbers are `binary`: 64-bit integers and floats of 8 bytes.
     Json {
         nul: bool,
+        binary: bool,
     },
     Uuid,
     /// A type that travels as text to columns of the same native type, and nowhere else.
@@ -220,9 +221,15 @@ impl Domain {
                 v if !zeros && time::is_of_no_day(v) => no(format!("is {value}, which is on no day of the calendar")),
                 v => fits_digits(v, *digits),
             },
-            (Domain::Json { nul: false }, Value::Json(v)) if has_nul(v.as_str()) => {
+            (Domain::Json { nul: false, .. }, Value::Json(v)) if has_nul(v.as_str()) => {
                 no("contains a NUL character, which the column cannot store".to_owned())
             }
+            (Domain::Json { binary: true, .. }, Value::Json(v)) => match v.beyond_binary() {
+                Some(number) => {
+                    no(format!("contains {number}, which is neither a 64-bit integer nor exact as a float"))
+                }
+                None => Ok(()),
+            },
             (Domain::Loose { affinity, .. }, value) => fits_loosely(affinity, value),
             (Domain::Unsupported(why), _) => no(why.clone()),
             (Domain::Native(_), Value::Text(_)) => Ok(()),
@@ -368,7 +375,7 @@ mod tests {
         assert!(name.holds(&Value::text("abcd")).is_err() && name.holds(&Value::text("a ")).is_err());
         assert!(Domain::Text { max: None, padded: false, nul: false }.holds(&Value::text("a\0")).is_err());
         assert!(Domain::Text { max: None, padded: false, nul: true }.holds(&Value::text("a\0")).is_ok());
-        let documents = Domain::Json { nul: false };
+        let documents = Domain::Json { nul: false, binary: false };
         let json = |text: &str| Value::Json(super::super::value::Json::new(text));
         assert!(documents.holds(&json(r#""a\u0000""#)).is_err() && documents.holds(&json(r#""a\\\u0000""#)).is_err());
         assert!(documents.holds(&json(r#""a\\u0000""#)).is_ok());
@@ -417,7 +424,7 @@ mod tests {
         assert_eq!(shared(vec![&text, &text]), Ok(Type::Any));
         assert!(shared(vec![&text, &integer]).unwrap_err().contains("column 1 turns values into INTEGER"));
         assert!(shared(vec![&instant, &integer]).unwrap_err().contains("column 1 does not keep instant"));
-        assert!(shared(vec![&instant, &Domain::Json { nul: true }]).is_err());
+        assert!(shared(vec![&instant, &Domain::Json { nul: true, binary: false }]).is_err());
         let spelled = Domain::Text { max: Some(36), padded: true, nul: false };
         assert_eq!(shared(vec![&spelled, &Domain::Uuid, &Domain::Bytes]), Ok(Type::Uuid));
         assert_eq!(shared(vec![&spelled, &spelled]), Ok(Type::Text));

@@ -194,8 +194,13 @@ impl Domain {
                     misfits.push(cut("texts that end in blanks".to_owned()));
                 }
             }
-            (Domain::Json { nul: true }, Domain::Json { nul: false }) => {
-                misfits.push(never("texts with the letter NUL".to_owned()));
+            (Domain::Json { nul: from_nul, binary: from }, Domain::Json { nul, binary }) => {
+                if *from_nul && !nul {
+                    misfits.push(never("texts with the letter NUL".to_owned()));
+                }
+                if *binary && !from {
+                    misfits.push(never("numbers beyond 64-bit integers and floats of 8 bytes".to_owned()));
+                }
             }
             (Domain::Bool { numbers: true }, Domain::Bool { numbers: false }) => {
                 misfits.push(never("numbers other than 0 and 1".to_owned()));

@@ -267,6 +267,23 @@ impl Json {
         &self.0
     }
 
+    /// A number that is neither a 64-bit integer nor exact as a float of 8 bytes, if there is one.
+    pub fn beyond_binary(&self) -> Option<String> {
+        let document = serde_json::from_str::<serde_json::Value>(&self.0).ok()?;
+        let mut left = vec![&document];
+        while let Some(document) = left.pop() {
+            match document {
+                serde_json::Value::Object(members) => left.extend(members.values()),
+                serde_json::Value::Array(items) => left.extend(items),
+                serde_json::Value::Number(number) if !is_binary(&number.to_string()) => {
+                    return Some(number.to_string());
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// Members sorted, no white space, numbers in one spelling. Text that is not JSON stands for itself.
     pub fn canonical(&self) -> Cow<'_, str> {
         match serde_json::from_str::<serde_json::Value>(&self.0) {
@@ -309,6 +326,11 @@ fn canonical_json(document: &serde_json::Value, out: &mut String) {
         serde_json::Value::Number(number) => *out += &canonical_number(&number.to_string()),
         scalar => *out += &scalar.to_string(),
     }
+}
+
+fn is_binary(number: &str) -> bool {
+    let same = |float: f64| float.is_finite() && canonical_number(&format!("{float:e}")) == canonical_number(number);
+    number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() || number.parse().is_ok_and(same)
 }
 
 /// `digits` and a power of ten, so that `1`, `1.0` and `10e-1` are one number.
@@ -365,6 +387,22 @@ mod tests {
         assert_ne!(json("9007199254740993"), json("9007199254740992"));
         assert_ne!(json("[1,2]"), json("[2,1]"));
         assert_eq!(json("100"), json("1e2"));
+    }
+
+    #[test]
+    fn numbers_of_documents_that_are_neither_integers_nor_floats() {
+        let beyond = |text: &str| Json::new(text).beyond_binary();
+        assert_eq!(
+            beyond(r#"{"a": [-9223372036854775808, 18446744073709551615, 0.1, -0.0, 1.50, 1e22, 5e-324]}"#),
+            None
+        );
+        assert_eq!(beyond(r#"{"9.99999999999999999": "9.99999999999999999"}"#), None);
+        for number in ["18446744073709551617", "0.1234567890123456789", "9007199254740993.0", "1e400"] {
+            assert_eq!(
+                beyond(&format!("[1, {{\"a\": {number}}}]")).map(|found| found.to_lowercase().replace('+', "")),
+                Some(number.to_owned())
+            );
+        }
     }
 
     #[test]

@@ -231,7 +231,7 @@ mod tests {
                         name: columns[shared].name.clone(),
                         shared,
                         native: String::new(),
-                        domain: Domain::Json { nul: true },
+                        domain: Domain::Json { nul: true, binary: false },
                         ty: columns[shared].ty.clone(),
                         nullable: true,
                     })

@@ -3,7 +3,7 @@
 use super::schema::one;
 use super::wire::{string, text};
 use super::{MySql, Phase, quote, sql};
-use crate::model::Type;
+use crate::model::{Domain, Type};
 use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
 use crate::node::{CatalogueColumn, Result};
 
@@ -23,16 +23,11 @@ impl MySql {
                 blueprint.notes.push(format!("column {} is computed", column.name));
                 continue;
             }
-            // MariaDB writes defaults as expressions, MySQL as their values unless they are marked.
-            let default = facts.default.filter(|text| text != "NULL");
-            let bare = default.as_deref().map(|text| match text.to_ascii_lowercase().trim_end_matches("()") {
-                lower if lower.starts_with("current_timestamp") => "CURRENT_TIMESTAMP".to_owned(),
-                _ => text.to_owned(),
-            });
-            let quoted = |text: &String| facts.extra.is_empty() && Preset::parse(text).is_none();
-            let preset = bare.as_ref().and_then(|text| match quoted(text) && !text.contains(['(', '`', '\'']) {
-                true => Some(Preset::Text(text.clone())),
-                false => Preset::parse(text),
+            let default = facts.default.filter(|text| !self.maria || text != "NULL");
+            let is_value = !self.maria && !facts.extra.contains("DEFAULT_GENERATED");
+            let preset = default.as_deref().and_then(|text| match is_value {
+                true => value(text, &column.domain),
+                false => expression(text),
             });
             if let (Some(text), None) = (&default, &preset) {
                 blueprint.notes.push(format!("the default of column {}: {text}", column.name));
@@ -113,7 +108,7 @@ impl MySql {
 
     /// The statements that make a table of this blueprint. Texts are told apart as other databases do.
     pub(super) fn write_draft(&self, blueprint: &Blueprint) -> Draft {
-        let maria = self.main.as_ref().is_none_or(|main| main.facts.maria);
+        let maria = self.maria;
         let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
         let mut draft = Draft::default();
         let name = quote::ident(&blueprint.table);
@@ -153,6 +148,10 @@ impl MySql {
             match &part.default {
                 Some(_) if part.numbers => {}
                 Some(preset) => match preset_sql(preset, &part.ty) {
+                    // To MySQL a default of such a type is an expression.
+                    Some(sql) if ty.contains("text") => {
+                        line += &format!(" DEFAULT ({})", unescaped(preset).unwrap_or(sql));
+                    }
                     Some(preset) => line += &format!(" DEFAULT {preset}"),
                     None => draft.notes.push(format!("the default of column {}", part.name)),
                 },
@@ -197,6 +196,29 @@ impl MySql {
     }
 }
 
+/// A default as MariaDB writes it, and MySQL where it says so.
+fn expression(text: &str) -> Option<Preset> {
+    if text.to_ascii_lowercase().starts_with("current_timestamp") {
+        return Some(Preset::Now);
+    }
+    // Such as _utf8mb4\'none\'.
+    let literal = text.strip_prefix('_').and_then(|text| text.split_once("\\'")?.1.strip_suffix("\\'"));
+    match literal {
+        Some(literal) if !literal.contains(['\\', '\'']) => Some(Preset::Text(literal.to_owned())),
+        Some(_) => None,
+        None => Preset::parse(text),
+    }
+}
+
+/// A default that MySQL tells as its value.
+fn value(text: &str, domain: &Domain) -> Option<Preset> {
+    match shape_of(domain).0 {
+        Type::Bool | Type::Int | Type::Float | Type::Decimal => Preset::parse(text),
+        Type::Bytes | Type::Native(_) => None,
+        _ => Some(Preset::Text(text.to_owned())),
+    }
+}
+
 fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
     Some(match preset {
         Preset::Number(number) if *ty == Type::Bool => i8::from(number != "0").to_string(),
@@ -209,6 +231,14 @@ fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
         },
     })
     .filter(|_| !matches!(ty, Type::Json | Type::Bytes))
+}
+
+/// A text as an expression without quotes in it: MySQL keeps them with a backslash, and a session for which that escapes nothing can
+/// write to the table no more.
+fn unescaped(preset: &Preset) -> Option<String> {
+    let Preset::Text(text) = preset else { return None };
+    let hex = || text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    text.contains(['\'', '\\']).then(|| format!("CONVERT(UNHEX('{}') USING utf8mb4)", hex()))
 }
 
 /// What a column of another kind of database would take and this one does not.
@@ -255,5 +285,37 @@ fn type_of(part: &Part, indexed: bool) -> String {
         (Type::Json, _) => "json".to_owned(),
         (Type::Uuid, _) => "uuid".to_owned(),
         (Type::Native(_) | Type::Any, _) => "longtext".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_as_each_server_tells_them() {
+        let text = |text: &str| Some(Preset::Text(text.to_owned()));
+        let number = |text: &str| Some(Preset::Number(text.to_owned()));
+        for (told, preset) in [
+            ("'it''s'", text("it's")),
+            ("current_timestamp(6)", Some(Preset::Now)),
+            (r"_utf8mb4\'none\'", text("none")),
+            (r"_utf8mb4\'it\\\'s\'", None),
+            (r"concat(_utf8mb4\'a\',_utf8mb4\'b\')", None),
+            ("uuid()", None),
+        ] {
+            assert_eq!(expression(told), preset, "{told}");
+        }
+        let words = Domain::Text { max: Some(40), padded: false, nul: true };
+        let whole = Domain::Int { bits: 32, unsigned: false };
+        for (told, domain, preset) in [
+            ("nobody's", &words, text("nobody's")),
+            ("NULL", &words, text("NULL")),
+            ("3", &words, text("3")),
+            ("3", &whole, number("3")),
+            ("0x6162", &Domain::Bytes, None),
+        ] {
+            assert_eq!(value(told, domain), preset, "{told}");
+        }
     }
 }

@@ -202,8 +202,9 @@ impl MySql {
         let before = done.len();
         let wanted = if spec.captured { capture::triggers(spec, login) } else { Vec::new() };
         let there = self.read_triggers().await?;
+        // Whatever else has one of these names is in the way.
         let own = |trigger: &&TriggerFacts| {
-            trigger.is_ours() && ["i", "u", "d"].iter().any(|letter| trigger.name == capture::name(letter, &spec.name))
+            ["i", "u", "d"].iter().any(|letter| trigger.name == capture::name(letter, &spec.name))
         };
         let own: Vec<&TriggerFacts> = there.iter().filter(own).collect();
         let history = sql::history(spec);
@@ -228,7 +229,9 @@ impl MySql {
             self.create_trigger(trigger, same.copied()).await?;
             created = true;
         }
-        for gone in own.iter().filter(|there| kept && wanted.iter().all(|trigger| trigger.name != there.name)) {
+        let unwanted =
+            |there: &TriggerFacts| there.is_ours() && wanted.iter().all(|trigger| trigger.name != there.name);
+        for gone in own.iter().filter(|there| kept && unwanted(there)) {
             self.drop_trigger(&gone.name).await?;
             created = true;
         }
@@ -251,12 +254,11 @@ impl MySql {
         let there = self.read_triggers().await?;
         let there: Vec<&TriggerFacts> = there
             .iter()
-            .filter(|trigger| {
-                trigger.is_ours()
-                    && (trigger.name.starts_with("concord_cd_") || trigger.name.starts_with("concord_cu_"))
-            })
+            .filter(|trigger| trigger.name.starts_with("concord_cd_") || trigger.name.starts_with("concord_cu_"))
             .collect();
-        for gone in there.iter().filter(|there| wanted.iter().all(|trigger| trigger.name != there.name)) {
+        let unwanted =
+            |there: &TriggerFacts| there.is_ours() && wanted.iter().all(|trigger| trigger.name != there.name);
+        for gone in there.iter().filter(|there| unwanted(there)) {
             self.drop_trigger(&gone.name).await?;
             done.push(format!("removed a trigger from {}, whose references change nothing any more", gone.table));
         }

@@ -58,6 +58,8 @@ struct MySql {
     main: Option<Line>,
     side: Option<Line>,
     phase: Phase,
+    /// Whether the server that was connected to last is MariaDB, which is known without a session.
+    maria: bool,
     /// How many savepoints there are.
     depth: usize,
     /// How each table was left by the last install, by its shared name, as the service tables say.
@@ -96,6 +98,7 @@ impl MySql {
             main: None,
             side: None,
             phase: Phase::Idle,
+            maria: false,
             depth: 0,
             fingerprints: HashMap::new(),
             identities: HashMap::new(),
@@ -117,7 +120,9 @@ impl MySql {
         if self.main.as_ref().is_none_or(|main| main.broken) {
             self.main = None;
             self.announced.clear();
-            self.main = Some(self.place.connect().await?);
+            let main = self.place.connect().await?;
+            self.maria = main.facts.maria;
+            self.main = Some(main);
         }
         Ok(())
     }

@@ -72,7 +72,8 @@ impl MySql {
             );
             let given = rows.iter().enumerate().filter(|(_, row)| own.iter().all(|&at| !row[at].is_null()));
             let given: Vec<(usize, &&Row)> = given.collect();
-            for part in given.chunks(ROWS) {
+            let mut parts: Vec<&[(usize, &&Row)]> = given.chunks(ROWS).rev().collect();
+            while let Some(part) = parts.pop() {
                 let mut args = Args::new();
                 for (number, row) in part {
                     args.add(*number as i64);
@@ -81,7 +82,14 @@ impl MySql {
                     }
                 }
                 let statement = vec![query.as_str(); part.len()].join(" UNION ALL ");
-                for row in self.main()?.fetch(&statement, args).await? {
+                let told = match self.main()?.fetch(&statement, args).await {
+                    Err(error) if error.kind == ErrorKind::Value => {
+                        parts.extend(halves(part));
+                        continue;
+                    }
+                    told => told?,
+                };
+                for row in told {
                     let row = int(&row, 0)? as usize;
                     found.push(Obstacle { row, constraint: reference.name.clone(), holder: None });
                 }
@@ -95,7 +103,10 @@ impl MySql {
         let mut found = Vec::new();
         for unique in &table.uniques {
             let Some(own) = table.told_by(unique) else { continue };
-            let equal = |at: &usize| format!("{} = ?", quote::of("t", &table.columns[*at].name));
+            let equal = |at: &usize| {
+                let column = &table.columns[*at];
+                format!("{} = {}", quote::of("t", &column.name), sql::mark(column))
+            };
             let keys: Vec<String> =
                 table.key_columns().map(|column| sql::outgoing(column, &quote::of("t", &column.name))).collect();
             let query = format!(
@@ -107,7 +118,8 @@ impl MySql {
             );
             let given = rows.iter().enumerate().filter(|(_, row)| own.iter().all(|&at| !row[at].is_null()));
             let given: Vec<(usize, &&Row)> = given.collect();
-            for part in given.chunks(ROWS) {
+            let mut parts: Vec<&[(usize, &&Row)]> = given.chunks(ROWS).rev().collect();
+            while let Some(part) = parts.pop() {
                 let mut args = Args::new();
                 for (number, row) in part {
                     args.add(*number as i64);
@@ -116,7 +128,14 @@ impl MySql {
                     }
                 }
                 let statement = vec![query.as_str(); part.len()].join(" UNION ALL ");
-                for row in self.main()?.fetch(&statement, args).await? {
+                let told = match self.main()?.fetch(&statement, args).await {
+                    Err(error) if error.kind == ErrorKind::Value => {
+                        parts.extend(halves(part));
+                        continue;
+                    }
+                    told => told?,
+                };
+                for row in told {
                     let holder: std::result::Result<Key, String> =
                         table.key.iter().enumerate().map(|(n, &at)| wires[at].read(&row, n + 1)).collect();
                     let holder = holder
@@ -128,4 +147,11 @@ impl MySql {
         }
         Ok(found)
     }
+}
+
+/// The halves of a part for which the server has refused a statement because a column has not the letters of one of its texts. That one
+/// is in nobody's way.
+fn halves<T>(part: &[T]) -> impl Iterator<Item = &[T]> {
+    let (first, second) = part.split_at(part.len() / 2);
+    [second, first].into_iter().filter(move |half| !half.is_empty() && half.len() < part.len())
 }

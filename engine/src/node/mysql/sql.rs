@@ -66,6 +66,18 @@ pub fn is_lenient(column: &Column) -> bool {
     matches!(column.domain, crate::model::Domain::Text { .. }) && column.native.contains(LENIENT)
 }
 
+/// A parameter that is compared with a column. MySQL refuses a statement for one letter that the column's character set has not,
+/// MariaDB a condition that the two differ.
+pub fn mark(column: &Column) -> String {
+    let collation = column.native.split_once(LENIENT).filter(|_| is_lenient(column)).map(|(_, collation)| collation);
+    match collation.and_then(|collation| Some((collation, collation.split_once('_')?.0))) {
+        Some((collation, charset)) if !["utf8mb4", "uca1400"].contains(&charset) => {
+            format!("CONVERT(CONVERT(? USING utf8mb4) USING {charset}) COLLATE {collation}")
+        }
+        _ => "?".to_owned(),
+    }
+}
+
 /// A text such that only equal ones are equal.
 pub fn exact(expression: &str) -> String {
     format!("CAST(CONVERT({expression} USING utf8mb4) AS BINARY)")
@@ -95,7 +107,7 @@ pub fn matching<'v>(
             let mut marks = Vec::new();
             for key in keys.clone() {
                 args.sought(column, wire, &key[0]);
-                marks.push("?");
+                marks.push(mark(column));
             }
             if marks.is_empty() { "NULL".to_owned() } else { marks.join(", ") }
         };
@@ -112,7 +124,7 @@ pub fn matching<'v>(
         let mut parts = Vec::new();
         for (((column, name), wire), value) in columns.iter().zip(&wires).zip(key) {
             args.sought(column, wire, value);
-            parts.push(format!("{name} = ?"));
+            parts.push(format!("{name} = {}", mark(column)));
             if is_lenient(column) {
                 args.sought(column, wire, value);
                 parts.push(format!("{} = {}", exact(name), exact("?")));

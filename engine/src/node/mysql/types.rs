@@ -25,7 +25,7 @@ impl NativeType {
         let text = |max, padded| Domain::Text { max, padded, nul: true };
         let digits = self.digits.unwrap_or(0);
         match self.name.as_str() {
-            _ if self.is_json => Domain::Json { nul: true },
+            _ if self.is_json => Domain::Json { nul: true, binary: false },
             // What drivers take for a boolean, and what BOOLEAN is short for.
             "tinyint" if self.full == "tinyint(1)" => Domain::Bool { numbers: true },
             "tinyint" => int(8),
@@ -45,7 +45,8 @@ impl NativeType {
             "time" => Domain::Time { digits, spans: true },
             "datetime" => Domain::Timestamp { digits, zeros: true },
             "timestamp" => Domain::Instant { digits, zeros: true },
-            "json" => Domain::Json { nul: true },
+            // MySQL's own, in which numbers are no texts.
+            "json" => Domain::Json { nul: true, binary: true },
             "uuid" => Domain::Uuid,
             // The same words as PostgreSQL's.
             "bit" => Domain::Native(self.full.clone()),
@@ -90,6 +91,7 @@ mod tests {
         assert_eq!(domain("bit", "bit(3)"), Domain::Native("bit(3)".into()));
         assert!(matches!(domain("geometry", "geometry"), Domain::Unsupported(why) if why.contains("geometry")));
         let document = NativeType { name: "longtext".into(), is_json: true, ..NativeType::default() };
-        assert_eq!(document.domain(), Domain::Json { nul: true });
+        assert_eq!(document.domain(), Domain::Json { nul: true, binary: false });
+        assert_eq!(domain("json", "json"), Domain::Json { nul: true, binary: true });
     }
 }

@@ -95,8 +95,8 @@ impl NativeType {
             "time" => Domain::Time { digits, spans: false },
             "timestamp" => Domain::Timestamp { digits, zeros: false },
             "timestamptz" => Domain::Instant { digits, zeros: false },
-            "json" => Domain::Json { nul: true },
-            "jsonb" => Domain::Json { nul: false },
+            "json" => Domain::Json { nul: true, binary: false },
+            "jsonb" => Domain::Json { nul: false, binary: false },
             "uuid" => Domain::Uuid,
             _ => native(),
         }

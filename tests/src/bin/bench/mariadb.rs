@@ -161,7 +161,7 @@ enum Rows {
 impl Rows {
     async fn read(user: &mut User) -> Rows {
         match user {
-            User::Mariadb(_) => {
+            User::Mariadb(..) => {
                 let rows = user.rows("SELECT * FROM accounts WHERE id % 2 = 0").await.into_iter();
                 Rows::Mariadb(rows.map(|row| row.into_iter().flatten().collect()).collect())
             }
@@ -173,7 +173,7 @@ impl Rows {
     async fn write(&self, user: &mut User) -> f64 {
         match (self, user) {
             (Rows::Postgres(rows), user) => raw::write(user, rows, &[]).await,
-            (Rows::Mariadb(rows), User::Mariadb(connection)) => upsert(connection, rows).await,
+            (Rows::Mariadb(rows), User::Mariadb(connection, _)) => upsert(connection, rows).await,
             (Rows::Mariadb(_), _) => panic!("these are rows of MariaDB"),
         }
     }

@@ -68,7 +68,7 @@ pub async fn write(user: &mut User, rows: &Rows, gone: &[i64]) -> f64 {
 fn connection(user: &mut User) -> &mut PgConnection {
     match user {
         User::Postgres(connection) => connection,
-        User::Sqlite(_) | User::Mariadb(_) => panic!("this is about PostgreSQL"),
+        User::Sqlite(_) | User::Mariadb(..) => panic!("this is about PostgreSQL"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What only MySQL and MariaDB do: statements of their own, sessions that lie about the time, and references that fire no
 //! triggers.
 
-use concord_tests::mariadb::Server;
-use concord_tests::{As, Database, Kind, User};
+use concord_tests::mariadb::{Server, is_mysql};
+use concord_tests::{As, Database, Kind, Text, User};
 
 use super::{Case, items, items_after, items_touched, refused};
 
@@ -85,9 +85,10 @@ async fn text_keys(kind: Kind) {
 
 /// For the database it is the same key; elsewhere each is another.
 async fn keys_that_are_taken_for_equal(kind: Kind) {
+    let unpadded = if is_mysql().await { "utf8mb4_0900_ai_ci" } else { "utf8mb4_unicode_nopad_ci" };
     for ty in [
         "varchar(20) COLLATE utf8mb4_general_ci",
-        "varchar(20) COLLATE utf8mb4_unicode_nopad_ci",
+        &format!("varchar(20) COLLATE {unpadded}"),
         "char(20) CHARACTER SET latin1 COLLATE latin1_german2_ci",
     ] {
         let setup = format!(
@@ -119,12 +120,16 @@ async fn key_that_changes_its_case(kind: Kind) {
 /// Whatever the session says, the time is the server's and every row is entered.
 async fn hostile_session(kind: Kind) {
     let mut case = Case::new(kind, items(kind), &["items"]).await;
+    let mysql = case.user.is_mysql();
     for (id, settings) in [
         "timestamp = 86400, time_zone = '+13:00'",
         "sql_mode = 'ANSI,TRADITIONAL,NO_BACKSLASH_ESCAPES,HIGH_NOT_PRECEDENCE,NO_UNSIGNED_SUBTRACTION,IGNORE_SPACE'",
         "sql_mode = '', character_set_client = latin1, collation_connection = latin1_german2_ci",
-        "sql_mode = 'ORACLE', sql_safe_updates = 1, sql_select_limit = 1, insert_id = 2",
-        "tx_isolation = 'SERIALIZABLE', foreign_key_checks = 0, unique_checks = 0, div_precision_increment = 0",
+        // Such modes are MariaDB's alone.
+        if mysql { "sql_mode = 'REAL_AS_FLOAT'" } else { "sql_mode = 'ORACLE'" },
+        "sql_safe_updates = 1, sql_select_limit = 1, insert_id = 2",
+        "TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "foreign_key_checks = 0, unique_checks = 0, div_precision_increment = 0",
         "auto_increment_increment = 7, auto_increment_offset = 3, sql_auto_is_null = 1",
     ]
     .into_iter()
@@ -157,12 +162,22 @@ async fn cascades_into_keys(kind: Kind) {
                  CREATE TABLE b (a integer, n integer, PRIMARY KEY (a, n), FOREIGN KEY (a) REFERENCES a (id) ON UPDATE CASCADE ON DELETE CASCADE);
                  CREATE TABLE c (a integer, n integer, m integer PRIMARY KEY,
                                  FOREIGN KEY (a, n) REFERENCES b (a, n) ON UPDATE CASCADE ON DELETE SET NULL);
-                 INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (1, 1), (1, 2), (2, 1); INSERT INTO c VALUES (1, 1, 7), (2, 1, 8)";
+                 INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (1, 1), (2, 1); INSERT INTO c VALUES (1, 1, 7), (2, 1, 8)";
     let mut case = Case::new(kind, setup, &["a", "b", "c"]).await;
+    // MySQL 9.7 refuses that for a second row of b, with or without triggers.
+    if !case.user.is_mysql() {
+        case.change("INSERT INTO b VALUES (1, 2)").await;
+        case.captured(&[("b", &["1/2"])]).await;
+        case.change("UPDATE a SET id = 4 WHERE id = 1").await;
+        case.captured(&[("a", &["1", "4"]), ("b", &["1/1", "1/2", "4/1", "4/2"]), ("c", &["7"])]).await;
+        case.touched(&[("b", &["1/2"])]);
+        case.change("UPDATE a SET id = 1 WHERE id = 4; DELETE FROM b WHERE n = 2").await;
+        case.captured(&[("a", &["1", "4"]), ("b", &["1/1", "4/1", "4/2"]), ("c", &["7"])]).await;
+    }
     case.change("UPDATE a SET id = 5 WHERE id = 1").await;
-    case.captured(&[("a", &["1", "5"]), ("b", &["1/1", "1/2", "5/1", "5/2"]), ("c", &["7"])]).await;
+    case.captured(&[("a", &["1", "5"]), ("b", &["1/1", "5/1"]), ("c", &["7"])]).await;
     case.change("DELETE FROM a WHERE id = 5").await;
-    case.captured(&[("a", &["5"]), ("b", &["5/1", "5/2"]), ("c", &["7"])]).await;
+    case.captured(&[("a", &["5"]), ("b", &["5/1"]), ("c", &["7"])]).await;
 }
 
 async fn cascades_through_tables_that_nobody_syncs(kind: Kind) {
@@ -173,8 +188,22 @@ async fn cascades_through_tables_that_nobody_syncs(kind: Kind) {
     let mut case = Case::new(kind, setup, &["c"]).await;
     case.change("DELETE FROM a WHERE id = 1").await;
     case.captured(&[("c", &["1", "2"])]).await;
+    // Where MySQL checks references above InnoDB, what they do by themselves is left out when a row is replaced by one of its key.
+    let kept =
+        case.user.is_mysql() && case.user.rows("SHOW VARIABLES LIKE 'innodb_native_foreign_keys'").await == off();
     case.change("REPLACE INTO a VALUES (2)").await;
-    case.captured(&[("c", &["3"])]).await;
+    match kept {
+        true => {
+            case.touched(&[("c", &["3"])]);
+            case.captured(&[]).await;
+        }
+        false => case.captured(&[("c", &["3"])]).await,
+    }
+}
+
+/// The answer about a setting of MySQL's that is off.
+fn off() -> [[Text; 2]; 1] {
+    [["innodb_native_foreign_keys", "OFF"].map(|cell| Some(cell.to_owned()))]
 }
 
 async fn a_tree_of_many_levels(kind: Kind) {
@@ -222,16 +251,21 @@ async fn partitions(kind: Kind) {
 }
 
 async fn what_cannot_be_captured(kind: Kind) {
-    for (setup, table) in [
-        ("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = MyISAM", "t"),
+    let of_mariadb = [
         ("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = Aria", "t"),
         ("CREATE TABLE t (id integer PRIMARY KEY) WITH SYSTEM VERSIONING", "t"),
+        ("CREATE SEQUENCE s", "s"),
+    ];
+    let of_mysql = [("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = Memory", "t")];
+    let own = if is_mysql().await { &of_mysql[..] } else { &of_mariadb };
+    let both = [
+        ("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = MyISAM", "t"),
         ("CREATE TABLE t (id integer)", "t"),
         ("CREATE TABLE t (id integer UNIQUE)", "t"),
         ("CREATE TABLE t (name varchar(99), PRIMARY KEY (name(3)))", "t"),
         ("CREATE TABLE t (id integer PRIMARY KEY); CREATE VIEW v AS SELECT * FROM t", "v"),
-        ("CREATE SEQUENCE s", "s"),
-    ] {
+    ];
+    for &(setup, table) in both.iter().chain(own) {
         assert!(refused(kind, setup, table).await, "{setup}");
     }
 }
@@ -248,6 +282,12 @@ async fn odd_names_of_mysql(kind: Kind) {
 }
 
 async fn native_keys(kind: Kind) {
+    if is_mysql().await {
+        let setup = "CREATE TABLE e (mood enum('sad', 'glad'), n integer, PRIMARY KEY (mood)); INSERT INTO e VALUES ('sad', 1), ('glad', 1)";
+        let mut case = Case::new(kind, setup, &["e"]).await;
+        case.change("UPDATE e SET n = 2 WHERE mood = 'glad'").await;
+        return case.captured(&[("e", &["glad"])]).await;
+    }
     let setup = "CREATE TABLE e (mood enum('sad', 'glad'), id uuid, n integer, PRIMARY KEY (mood, id));
                  INSERT INTO e VALUES ('sad', '0e37df36-f698-11e6-8dd4-cb9ced3df976', 1), ('glad', '0e37df36-f698-11e6-8dd4-cb9ced3df976', 1)";
     let mut case = Case::new(kind, setup, &["e"]).await;
@@ -303,7 +343,8 @@ async fn a_child_that_the_snapshot_does_not_show(kind: Kind) {
                  CREATE TABLE c (id integer PRIMARY KEY, b integer REFERENCES b (id) ON DELETE CASCADE);
                  INSERT INTO a VALUES (1)";
     let mut case = Case::new(kind, setup, &["a", "b", "c"]).await;
-    case.change("SET SESSION tx_isolation = 'REPEATABLE-READ'; START TRANSACTION WITH CONSISTENT SNAPSHOT").await;
+    case.change("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        .await;
     let mut other = case.database.user().await;
     other.execute("INSERT INTO b VALUES (1, 1); INSERT INTO c VALUES (1, 1)").await;
     case.start().await;

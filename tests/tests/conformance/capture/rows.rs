@@ -2,6 +2,7 @@
 
 use super::{Case, items, items_after, items_touched};
 use concord_tests::Kind;
+use concord_tests::mariadb::is_mysql;
 
 concord_tests::conformance! {
     every: [insert, multi_row_insert, insert_select, insert_with_default_key, insert_returning, update_one, update_many, update_all, update_by_subquery, update_noop, update_of_nothing, update_to_null_and_back, delete_one, delete_many, delete_all, delete_of_nothing, write_through_a_view, quiet]
@@ -31,6 +32,9 @@ async fn insert_with_default_key(kind: Kind) {
 
 async fn insert_returning(kind: Kind) {
     let mut case = Case::new(kind, items(kind), &["items"]).await;
+    if case.user.is_mysql() {
+        return; // It has no such clause.
+    }
     let returned = case.user.rows("INSERT INTO items (name) VALUES ('six') RETURNING id").await;
     assert_eq!(returned, [[Some("6".to_owned())]]);
     case.captured(&[("items", &["6"])]).await;
@@ -86,8 +90,8 @@ async fn update_from(kind: Kind) {
 }
 
 async fn update_by_subquery(kind: Kind) {
-    let sql = "UPDATE items SET name = 'largest' WHERE amount = (SELECT max(amount) FROM items)";
-    items_after(kind, sql, &["5"]).await;
+    let largest = format!("(SELECT max(amount) FROM {})", itself(kind).await);
+    items_after(kind, &format!("UPDATE items SET name = 'largest' WHERE amount = {largest}"), &["5"]).await;
 }
 
 async fn update_noop(kind: Kind) {
@@ -111,7 +115,16 @@ async fn delete_one(kind: Kind) {
 }
 
 async fn delete_many(kind: Kind) {
-    items_after(kind, "DELETE FROM items WHERE id IN (SELECT id FROM items WHERE amount < 30)", &["1", "2"]).await;
+    let few = format!("(SELECT id FROM {} WHERE amount < 30)", itself(kind).await);
+    items_after(kind, &format!("DELETE FROM items WHERE id IN {few}"), &["1", "2"]).await;
+}
+
+/// The table where a statement that writes it reads it: MySQL wants that hidden.
+async fn itself(kind: Kind) -> &'static str {
+    match kind == Kind::Mariadb && is_mysql().await {
+        true => "(SELECT * FROM items) AS itself",
+        false => "items",
+    }
 }
 
 /// SQLite empties a table at a stroke when it has no trigger.
