@@ -3,6 +3,7 @@
 //! `sync` is the engine: [`sync::Session`] connects to the nodes of a [`config::Config`] and runs cycles. ARCHITECTURE.md
 //! draws the whole.
 
+pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod error;

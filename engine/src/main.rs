@@ -1,9 +1,11 @@
 //! The `concord` command: see [`concord::cli`].
 
-/// Rows are many small values, made by one thread and often given up by another, which this allocator is made for.
+use concord::allocator::{self, Allocator};
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> std::process::ExitCode {
+    allocator::give_back_soon();
     concord::cli::main()
 }

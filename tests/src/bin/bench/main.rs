@@ -18,6 +18,7 @@ mod verify;
 
 use std::path::PathBuf;
 
+use concord::allocator::{self, Allocator};
 use report::Report;
 
 const USAGE: &str = "usage: bench [--only NAME] [--rounds N] [--quick] [--json FILE] [--set NAME=VALUE]
@@ -99,9 +100,10 @@ impl Run {
 
 /// That of the command.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() {
+    allocator::give_back_soon();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, config] = &arguments[..]
         && [memory::SYNC, memory::VERIFY].contains(&flag.as_str())
