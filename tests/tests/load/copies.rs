@@ -361,3 +361,29 @@ async fn behind_a_key_that_is_no_text() {
     cluster.settle().await;
     cluster.holds("SELECT count(*), sum(n) FROM names", &["550|125476"]).await;
 }
+
+/// What was copied without a column is not passed over when the column is to come along.
+#[tokio::test]
+async fn one_that_broke_off_begins_anew_where_a_column_is_no_longer_omitted() {
+    let table = "CREATE TABLE items (id integer PRIMARY KEY, name text)";
+    let omitting = "[tables.items]\n[tables.items.nodes.b]\nomit = [\"name\"]\n";
+    let kinds = [Kind::Sqlite, Kind::Sqlite, Kind::Sqlite];
+    let mut cluster = Cluster::new(&kinds, |_| table.to_owned(), omitting).await;
+    let rows: Vec<String> = (1..=1_200).map(|id| format!("({id}, 'name {id}')")).collect();
+    let rows = format!("INSERT INTO items VALUES {}", rows.join(", "));
+    before(&mut cluster, &[(0, &rows), (2, &rows)]).await;
+    // All rows of the first node were gone through, and some of the last.
+    let faults = "load-part=error@5".parse().expect("the rule is one");
+    let mut session = cluster.session();
+    let options = prefer("a");
+    let mut deaf = |_: &concord::sync::Stage| ();
+    let load = Box::pin(session.load(&options, &mut deaf));
+    let faults = std::sync::Arc::new(std::sync::Mutex::new(faults));
+    concord::fault::scoped(faults, load).await.expect_err("it is broken off");
+    drop(session);
+    cluster.holds_at(1, "SELECT count(*), count(name) FROM items", &["1200|0"]).await;
+    cluster.configure("[tables.items]\n");
+    cluster.install().await;
+    assert!(!cluster.load(&options).await.resumed, "it began anew");
+    cluster.holds("SELECT count(*) FROM items WHERE name = 'name ' || id", &["1200"]).await;
+}
