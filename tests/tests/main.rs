@@ -24,7 +24,6 @@ mod sync_mariadb;
 mod sync_misfits;
 mod sync_odd_keys;
 mod sync_omitted;
-mod sync_omitting;
 mod sync_races;
 mod sync_references;
 mod sync_restored;

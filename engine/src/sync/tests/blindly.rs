@@ -1,8 +1,13 @@
 //! Tables in which inserts are not carried: a row that is made where none stands has seen nothing of those that others have
 //! under its key.
 
-use super::*;
-use crate::model::Lost;
+use std::collections::BTreeSet;
+
+use super::cluster::{Cluster, later};
+use super::random::{Random, seeds};
+use crate::model::{Lost, time};
+use crate::sync::memory::number;
+use crate::sync::session::Session;
 
 const UPDATES: &str = "operations = [\"update\", \"delete\"]";
 
@@ -43,7 +48,7 @@ impl Case {
 
     /// What the journals keep, alike at whatever nodes: who won, and the value that lost.
     fn lost(&self) -> Vec<(u16, i64)> {
-        let value = |lost: &Lost| lost.loser_row.as_ref().map_or(0, |row| super::super::memory::number(&row[1]));
+        let value = |lost: &Lost| lost.loser_row.as_ref().map_or(0, |row| number(&row[1]));
         let mut kept = BTreeSet::new();
         for database in &self.cluster.databases {
             let journal = database.lock().journal.clone();

@@ -1,6 +1,9 @@
 //! Two engines at work on one sync, of which neither knows what the other has just done.
 
-use super::*;
+use super::cluster::Cluster;
+use crate::model::{Cut, time};
+use crate::node::Move;
+use crate::node::apply::{Batch, Place, apply};
 use crate::sync::memory;
 
 /// What waits is given up by an engine that one node is away from, while another engine has brought something newer from there.
@@ -149,4 +152,16 @@ fn a_conflict_is_not_decided_by_another_engine_at_each_node() {
     assert!(cycle.overtaken && cycle.conflicts == 1, "{cycle:?}");
     cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
     assert_eq!(cluster.rows(), [[(1, 105)], [(1, 105)]]);
+}
+
+/// What waits is tried again without anything new: another engine may have brought something newer meanwhile.
+#[test]
+fn a_batch_that_moves_nothing_gives_way_too() {
+    let cluster = Cluster::new(2, &[]);
+    let mut node = cluster.databases[0].connect().unwrap();
+    let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut.into() };
+    for (cut, overtaken) in [(Cut::START, false), (Cut::through(3), true)] {
+        let batch = Batch { stays: vec![stays(cut)], ..Batch::default() };
+        assert_eq!(cluster.block(apply(&mut *node, &batch, Place::default())).unwrap().overtaken, overtaken);
+    }
 }

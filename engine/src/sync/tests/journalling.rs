@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::memory::number;
-use super::*;
+use super::cluster::Cluster;
+use crate::model::time;
+use crate::sync::memory::number;
 
 /// What goes wrong at one node in the sync that decides.
 #[derive(Clone, Copy, Debug)]

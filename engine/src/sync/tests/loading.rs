@@ -5,8 +5,10 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::*;
-use crate::model::NodeId;
+use super::cluster::{Cluster, NAMES};
+use super::random::{Random, seeds};
+use super::reference::{Run, Write};
+use crate::model::{NodeId, time};
 use crate::sync::load::{LoadOptions, Stage};
 use crate::sync::memory::{State, number};
 use crate::sync::verify::{Repair, Verify};

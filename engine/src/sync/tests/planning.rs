@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::plan::{Change, Plan, PlanFile, Wish};
-use super::{Cluster, Run, SECOND, seeds};
-use crate::sync::memory::State;
+use super::cluster::{Cluster, NAMES, later};
+use super::random::seeds;
+use super::reference::Run;
+use crate::sync::memory::{SECOND, State};
+use crate::sync::plan::{Change, Plan, PlanFile, Wish};
 
 const ALL: Wish = Wish { table: None, limit: 0, file: true };
 
@@ -91,7 +93,7 @@ impl Cluster {
         let mut all: Vec<BTreeMap<i64, i64>> =
             self.databases.iter().map(|database| database.lock().rows.clone()).collect();
         for row in &plan.rows {
-            let at = super::NAMES.iter().position(|name| *name == row.node).unwrap();
+            let at = NAMES.iter().position(|name| *name == row.node).unwrap();
             let key = row.key[0].as_i64().unwrap();
             assert_eq!(row.table, if key >= SECOND { "u" } else { "t" });
             let value = row.after.as_ref().map(|row| row["value"].as_i64().unwrap());
@@ -217,7 +219,7 @@ fn conflict_planned() -> (Cluster, PlanFile) {
     let cluster = Cluster::new(2, &[(1, 1)]);
     cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
     cluster.databases[0].lock().write(1, Some(2), false);
-    super::later();
+    later();
     cluster.databases[1].lock().write(1, Some(3), false);
     let (plan, file) = cluster.block(cluster.session("\"latest-wins\"", 10).plan(&ALL)).unwrap();
     assert_eq!((plan.conflict_count, plan.conflicts[0].winner.as_deref()), (1, Some("b")));

@@ -3,9 +3,11 @@
 //! Whether anything was lost that others know of is told from outside of Concord: every entry that there ever was is
 //! remembered with the database it was written to.
 
-use super::*;
-use crate::model::ParkedCode;
+use super::cluster::{Cluster, NAMES};
+use super::reference::Run;
+use crate::model::{Cut, EntryId, ParkedCode};
 use crate::sync::memory::{State, identity};
+use crate::sync::session::Session;
 
 /// A database as it was put aside.
 pub struct Backup {
@@ -161,4 +163,26 @@ impl Run {
             false => Err(format!("{} was restored, and the others differ: {others:?}", NAMES[at])),
         }
     }
+}
+
+/// Of what a target had applied the source has purged some and not all: its witness is gone because it went on, not because
+/// the source was put back.
+#[test]
+fn who_went_back_is_told_from_who_lost_a_history() {
+    let cluster = Cluster::new(3, &[(1, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    let mut session = cluster.session("\"latest-wins\"", 10);
+    let source = ("t".to_owned(), "a".to_owned());
+    cluster.databases[0].lock().write(1, Some(2), false);
+    cluster.block(session.sync()).unwrap();
+    let former = cluster.databases[1].lock().positions[&source].clone();
+    let purged = cluster.databases[0].lock().purged.clone();
+    cluster.databases[0].lock().write(1, Some(3), false);
+    cluster.block(session.sync()).unwrap();
+    // As if the last node were behind, so that only what it has passed had been purged.
+    cluster.databases[1].lock().positions.insert(source, former);
+    cluster.databases[0].lock().purged = purged;
+    let cycle = cluster.block(session.cycle()).unwrap();
+    assert_eq!(cycle.away.iter().map(|away| away.node.as_str()).collect::<Vec<_>>(), ["b"], "{:?}", cycle.away);
+    assert!(cycle.away[0].why.contains("a knows that it had applied more changes of `t`"), "{:?}", cycle.away);
 }

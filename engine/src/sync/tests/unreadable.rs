@@ -1,7 +1,9 @@
 //! Rows that cannot be read for a while: what lies in doubt until then is decided afterwards, as if nothing had been.
 
-use super::*;
-use crate::model::Value;
+use std::collections::BTreeSet;
+
+use super::cluster::{Cluster, NAMES};
+use crate::model::{Value, time};
 use crate::sync::memory;
 
 const A: &str = "{ prefer = [\"a\"] }";

@@ -1,7 +1,7 @@
 //! Comparing while another engine carries: the snapshots of two nodes are not of one moment, and what one shows already and
 //! the other not yet is no difference.
 
-use super::*;
+use super::cluster::Cluster;
 use crate::sync::memory::State;
 use crate::sync::verify::Verify;
 

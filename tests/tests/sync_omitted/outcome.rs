@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use concord_tests::{As, Cluster, Kind, NAMES, Rng, Seed};
+use concord_tests::{Cluster, NAMES, Rng};
 
-/// How many runs each policy gets, unless `CONCORD_ROUNDS` says otherwise.
-const ROUNDS: u64 = 6;
+use super::{agreed, lacking, rounds};
 
 /// The columns that a node may lack.
 const COLUMNS: [&str; 2] = ["notes", "place"];
@@ -45,21 +44,15 @@ impl Round {
     }
 
     async fn over(policy: &'static str, lacks: Vec<Vec<&'static str>>, strict: Option<usize>) -> Round {
-        let mut tables = format!("[tables.items]\nconflict = {policy}\n");
-        for (name, lacks) in NAMES.iter().zip(&lacks).filter(|(_, lacks)| !lacks.is_empty()) {
-            tables += &format!("[tables.items.nodes.{name}]\nomit = {lacks:?}\n");
-        }
-        let cluster = Cluster::bare(&vec![Kind::Sqlite; lacks.len()], |_| String::new(), &tables).await;
-        for (at, lacks) in lacks.iter().enumerate() {
+        let table = |at: usize| {
             let mut sql =
                 "CREATE TABLE items (id integer PRIMARY KEY, amount integer NOT NULL DEFAULT 0, name text".to_owned();
-            for column in COLUMNS.iter().filter(|column| !lacks.contains(column)) {
+            for column in COLUMNS.iter().filter(|column| !lacks[at].contains(column)) {
                 sql += &format!(", {column} text");
             }
-            sql += if strict == Some(at) { ", CHECK (name NOT LIKE 'x%'))" } else { ")" };
-            cluster.nodes[at].database.user_as(As::Sync).await.execute(&sql).await;
-        }
-        cluster.install().await;
+            sql + if strict == Some(at) { ", CHECK (name NOT LIKE 'x%'))" } else { ")" }
+        };
+        let cluster = lacking(policy, &lacks, table).await;
         let trace = std::env::var("CONCORD_TRACE").is_ok();
         let mut round = Round { cluster, policy, lacks, strict, totals: [0; 3], trace };
         if policy == SUM {
@@ -163,25 +156,28 @@ impl Round {
         }
     }
 
-    async fn check(&mut self, seed: &str) {
-        let what = format!("{seed}: {}, lacking {:?}, strict {:?}", self.policy, self.lacks, self.strict);
-        assert_eq!(self.cluster.waiting().await, [""; 0], "{what}");
+    async fn check(&mut self) -> Result<(), String> {
+        let what = format!("{}, lacking {:?}, strict {:?}", self.policy, self.lacks, self.strict);
+        let waiting = self.cluster.waiting().await;
+        if !waiting.is_empty() {
+            return Err(format!("{what}: {waiting:?} still wait"));
+        }
         for column in ["amount", "name", COLUMNS[0], COLUMNS[1]] {
-            let mut found = BTreeSet::new();
-            for at in (0..self.lacks.len()).filter(|&at| !self.lacks[at].contains(&column)).collect::<Vec<_>>() {
-                found.insert(self.cluster.rows(at, &format!("SELECT id, {column} FROM items ORDER BY id")).await);
-            }
-            assert!(found.len() <= 1, "{what}: {column} differs: {found:?}");
+            let having = (0..self.lacks.len()).filter(|&at| !self.lacks[at].contains(&column));
+            let agreed = agreed(&mut self.cluster, column, having).await;
+            agreed.map_err(|why| format!("{what}: {column} differs: {why}"))?;
         }
         if self.policy == SUM {
-            let expected: Vec<String> = self.totals.iter().map(u64::to_string).collect();
-            let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+            let expected = self.totals.map(|total| total.to_string());
             for (at, name) in NAMES.iter().enumerate().take(self.lacks.len()) {
                 let rows = self.cluster.rows(at, "SELECT amount FROM items ORDER BY id").await;
-                assert_eq!(rows, expected, "{what}: at {name}");
+                if rows != expected {
+                    return Err(format!("{what}: {name} has {rows:?} and not {expected:?}"));
+                }
             }
         }
         self.cluster.quiet().await;
+        Ok(())
     }
 }
 
@@ -204,7 +200,7 @@ async fn who_lost_takes_what_won() {
     round.sync().await;
     [1, 2, 4].iter().for_each(|&at| round.cluster.back(at));
     round.sync().await;
-    round.check("who lost").await;
+    assert_eq!(round.check().await, Ok(()));
 }
 
 /// Of two that hold the same change and lack a column each, the one is completed from the other, and not from whoever has the column
@@ -225,7 +221,7 @@ async fn a_column_comes_from_who_changed_it() {
         [0, 1, 3].iter().for_each(|&at| round.cluster.back(at));
         round.sync().await;
         round.totals = [5, 0, 0];
-        round.check("a column").await;
+        assert_eq!(round.check().await, Ok(()));
         let row = [format!("{name}|{place}")];
         assert_eq!(round.cluster.rows(0, "SELECT name, place FROM items WHERE id = 0").await, row, "{policy}");
         let kept = "SELECT count(*) FROM concord_journal WHERE loser_row LIKE '%n2%'";
@@ -233,84 +229,38 @@ async fn a_column_comes_from_who_changed_it() {
     }
 }
 
-/// What an engine with another file than was installed would pass over, or take for what it is not, stands still until it is said.
-#[tokio::test]
-async fn a_column_comes_and_goes_with_an_install() {
-    const ALL: &str = "[tables.items]\n";
-    const LESS: &str = "[tables.items]\n[tables.items.nodes.c]\nomit = [\"notes\"]";
-    let table = |_| "CREATE TABLE items (id integer PRIMARY KEY, name text, notes text)".to_owned();
-    let mut cluster = Cluster::new(&[Kind::Sqlite; 3], table, LESS).await;
-    cluster.run(0, "INSERT INTO items VALUES (1, 'v1', 'n1')").await;
-    cluster.sync().await;
-    for (other, same, missed) in [(ALL, LESS, "n1"), (LESS, ALL, "n2")] {
-        cluster.configure(other);
-        cluster.run(0, "UPDATE items SET notes = 'n' || (substr(notes, 2) + 1)").await;
-        let summary = cluster.sync().await;
-        assert!(summary.stopped.iter().any(|stopped| stopped.why.contains("omit")), "{:?}", summary.stopped);
-        cluster.holds_at(1, "SELECT notes FROM items", &[missed]).await;
-        cluster.configure(same);
-        let mut running = cluster.session();
-        assert_eq!(running.sync().await.expect("a sync").stopped, []);
-        cluster.configure(ALL);
-        let (_, warnings) = cluster.session().install().await.expect("nothing stands in the way");
-        // Who runs already has the older file.
-        let stopped = running.sync().await.expect("a sync").stopped;
-        assert_eq!(stopped.iter().any(|stopped| stopped.why.contains("omit")), same == LESS, "{stopped:?}");
-        let told = warnings.iter().any(|line| line.contains("`notes`") && line.contains("verify --repair"));
-        assert_eq!(told, other == ALL, "{warnings:?}");
-    }
-}
-
-/// A change of the column would be passed over.
-#[tokio::test]
-async fn no_column_goes_before_its_changes_have_arrived() {
-    let table = |_| "CREATE TABLE items (id integer PRIMARY KEY, notes text)".to_owned();
-    let mut cluster = Cluster::new(&[Kind::Sqlite; 2], table, "[tables.items]\n").await;
-    cluster.run(1, "INSERT INTO items VALUES (1, 'n1')").await;
-    cluster.configure("[tables.items]\n[tables.items.nodes.b]\nomit = [\"notes\"]");
-    let refused = cluster.session().install().await.expect_err("something stands in the way").to_string();
-    assert!(refused.contains("`notes` of `items`") && refused.contains("former `omit`"), "{refused}");
-    cluster.configure("[tables.items]\n");
-    cluster.sync().await;
-    cluster.configure("[tables.items]\n[tables.items.nodes.b]\nomit = [\"notes\"]");
-    cluster.session().install().await.expect("nothing stands in the way");
-}
-
-async fn rounds(policy: &'static str, test: &'static str) {
-    let seed = Seed::new(test);
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let count = number("CONCORD_ROUNDS").unwrap_or(ROUNDS);
-    let only: Option<u64> = number("CONCORD_ROUND");
-    for at in (0..count).filter(|at| only.is_none_or(|only| only == *at)) {
-        let mut rng = seed.rng(at);
-        let mut round = Round::new(policy, &mut rng).await;
-        round.play(&mut rng).await;
-        round.release(&mut rng).await;
-        round.check(&format!("seed {} round {at}", seed.value())).await;
-    }
+async fn round(policy: &'static str, rng: &mut Rng) -> Result<(), String> {
+    let mut round = Round::new(policy, rng).await;
+    round.play(rng).await;
+    round.release(rng).await;
+    round.check().await
 }
 
 #[tokio::test]
 async fn the_latest_wins() {
-    rounds("\"latest-wins\"", "sync_omitting::the_latest_wins").await;
+    rounds("sync_omitted::outcome::the_latest_wins", async |rng: &mut Rng| round("\"latest-wins\"", rng).await).await;
 }
 
 #[tokio::test]
 async fn the_earliest_wins() {
-    rounds("\"earliest-wins\"", "sync_omitting::the_earliest_wins").await;
+    rounds("sync_omitted::outcome::the_earliest_wins", async |rng: &mut Rng| round("\"earliest-wins\"", rng).await)
+        .await;
 }
 
 #[tokio::test]
 async fn a_node_is_preferred() {
-    rounds("{ prefer = [\"b\"] }", "sync_omitting::a_node_is_preferred").await;
+    rounds("sync_omitted::outcome::a_node_is_preferred", async |rng: &mut Rng| {
+        round("{ prefer = [\"b\"] }", rng).await
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn amounts_are_summed() {
-    rounds(SUM, "sync_omitting::amounts_are_summed").await;
+    rounds("sync_omitted::outcome::amounts_are_summed", async |rng: &mut Rng| round(SUM, rng).await).await;
 }
 
 #[tokio::test]
 async fn a_person_decides() {
-    rounds(PARK, "sync_omitting::a_person_decides").await;
+    rounds("sync_omitted::outcome::a_person_decides", async |rng: &mut Rng| round(PARK, rng).await).await;
 }

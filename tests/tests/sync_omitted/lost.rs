@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use concord_tests::{As, Cluster, Kind, NAMES, Rng, Seed};
+use concord_tests::{Cluster, Rng};
 
-/// How many runs each policy gets, unless `CONCORD_ROUNDS` says otherwise.
-const ROUNDS: u64 = 5;
+use super::{agreed, lacking, rounds};
 
 /// Databases of which some lack the column `notes`, and what their users have done.
 struct Case {
@@ -22,18 +21,14 @@ struct Case {
 
 impl Case {
     async fn new(policy: &str, count: usize, without: Vec<usize>, changes: bool) -> Case {
-        let mut tables = format!("[tables.items]\nconflict = {policy}\n");
-        for &at in &without {
-            tables += &format!("[tables.items.nodes.{}]\nomit = [\"notes\"]\n", NAMES[at]);
-        }
-        let cluster = Cluster::bare(&vec![Kind::Sqlite; count], |_| String::new(), &tables).await;
-        for (at, node) in cluster.nodes.iter().enumerate() {
+        let lacks: Vec<Vec<&str>> =
+            (0..count).map(|at| if without.contains(&at) { vec!["notes"] } else { Vec::new() }).collect();
+        let table = |at| {
             let notes = if without.contains(&at) { "" } else { ", notes text" };
             let rows = if changes { "; INSERT INTO items (id, name) VALUES (0, 'v'), (1, 'v')" } else { "" };
-            let sql = format!("CREATE TABLE items (id integer PRIMARY KEY, name text{notes}){rows}");
-            node.database.user_as(As::Sync).await.execute(&sql).await;
-        }
-        cluster.install().await;
+            format!("CREATE TABLE items (id integer PRIMARY KEY, name text{notes}){rows}")
+        };
+        let cluster = lacking(policy, &lacks, table).await;
         Case { cluster, without, away: BTreeSet::new(), changes, written: Vec::new() }
     }
 
@@ -57,28 +52,12 @@ impl Case {
         self.cluster.later(at, &sql).await;
     }
 
-    /// What all who have it hold, if those who are there hold the same.
-    async fn agreed(&mut self, columns: &str, who: impl Fn(&Case, usize) -> bool) -> Result<BTreeSet<String>, String> {
-        let mut found: Option<Vec<String>> = None;
-        for (at, name) in NAMES.iter().enumerate().take(self.cluster.nodes.len()) {
-            if self.away.contains(&at) || !who(self, at) {
-                continue;
-            }
-            let rows = self.cluster.rows(at, &format!("SELECT id, {columns} FROM items ORDER BY id")).await;
-            match &found {
-                Some(found) if *found != rows => {
-                    return Err(format!("{name} has {rows:?} and not {found:?}"));
-                }
-                _ => found = Some(rows),
-            }
-        }
-        Ok(found.unwrap_or_default().into_iter().collect())
-    }
-
     async fn sync(&mut self) -> Result<BTreeSet<String>, String> {
         self.cluster.sync().await;
-        let names = self.agreed("name", |_, _| true).await?;
-        let notes = self.agreed("notes", |case, at| !case.without.contains(&at)).await?;
+        let count = self.cluster.nodes.len();
+        let there = (0..count).filter(|at| !self.away.contains(at));
+        let names = agreed(&mut self.cluster, "name", there.clone()).await?;
+        let notes = agreed(&mut self.cluster, "notes", there.filter(|at| !self.without.contains(at))).await?;
         Ok(names.into_iter().chain(notes).collect())
     }
 
@@ -128,29 +107,20 @@ async fn round(policy: &str, rng: &mut Rng) -> Result<(), String> {
     Ok(())
 }
 
-async fn rounds(policy: &str, test: &'static str) {
-    let seed = Seed::new(test);
-    let count = std::env::var("CONCORD_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
-    let mut failures = Vec::new();
-    for at in 0..count {
-        failures.extend(round(policy, &mut seed.rng(at)).await.err().map(|why| format!("run {at}: {why}")));
-    }
-    assert!(failures.is_empty(), "{} of {count} runs went wrong\n{}", failures.len(), failures.join("\n"));
-}
-
 #[tokio::test]
 async fn the_latest_wins() {
-    rounds("\"latest-wins\"", "sync_omitted::the_latest_wins").await;
+    rounds("sync_omitted::lost::the_latest_wins", async |rng: &mut Rng| round("\"latest-wins\"", rng).await).await;
 }
 
 #[tokio::test]
 async fn the_earliest_wins() {
-    rounds("\"earliest-wins\"", "sync_omitted::the_earliest_wins").await;
+    rounds("sync_omitted::lost::the_earliest_wins", async |rng: &mut Rng| round("\"earliest-wins\"", rng).await).await;
 }
 
 #[tokio::test]
 async fn a_node_is_preferred() {
-    rounds("{ prefer = [\"b\"] }", "sync_omitted::a_node_is_preferred").await;
+    rounds("sync_omitted::lost::a_node_is_preferred", async |rng: &mut Rng| round("{ prefer = [\"b\"] }", rng).await)
+        .await;
 }
 
 /// The first of three lacks the column, and has heard of a note that the second wrote; the third has written another.

@@ -1,0 +1,61 @@
+//! When a sync ends, and what it says of what it could not do.
+
+use super::cluster::Cluster;
+
+/// A sync that users keep busy ends all the same, and says what it could not write.
+#[test]
+fn a_row_that_is_held_to_the_end_of_a_busy_sync_is_told() {
+    let cluster = Cluster::new(2, &[(1, 1), (2, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    cluster.databases[0].lock().write(1, Some(2), false);
+    cluster.databases[1].lock().write(1, Some(3), true);
+    let mut session = cluster.session("\"latest-wins\"", 1000);
+    let writing = async {
+        for value in 2.. {
+            cluster.databases[0].lock().write(2, Some(value), false);
+            tokio::task::yield_now().await;
+        }
+    };
+    let summary = cluster.block(async {
+        tokio::select! { summary = session.sync() => summary.unwrap(), () = writing => unreachable!() }
+    });
+    assert_eq!((summary.cycles, summary.held, summary.exit_code()), (5, 1, crate::error::UNREACHABLE), "{summary:?}");
+    cluster.databases[1].lock().commit(0);
+    assert_eq!(cluster.block(session.sync()).unwrap().exit_code(), crate::error::DONE);
+}
+
+/// Users who write faster than pages are read do not keep a sync from its end, and what was there at its beginning has arrived.
+#[test]
+fn a_sync_ends_although_users_write_faster_than_it_reads() {
+    let rows: Vec<(i64, i64)> = (1..30).map(|id| (id, 1)).collect();
+    let cluster = Cluster::new(2, &rows);
+    cluster.block(cluster.session("\"latest-wins\"", 50).install()).unwrap();
+    (1..20).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(2), false)));
+    let mut session = cluster.session("\"latest-wins\"", 50);
+    let writing = async {
+        for value in 3..5_000 {
+            (20..30).for_each(|id| _ = cluster.databases[0].lock().write(id, Some(value), false));
+            tokio::task::yield_now().await;
+        }
+    };
+    let summary = cluster.block(async {
+        tokio::select! { summary = session.sync() => summary.unwrap(), () = writing => panic!("it goes on") }
+    });
+    assert_eq!(summary.exit_code(), crate::error::DONE, "{summary:?}");
+    let arrived = cluster.databases[1].lock().rows.range(..20).all(|(_, value)| *value == 2);
+    assert!(arrived && !cluster.databases[0].lock().history.is_empty());
+}
+
+/// A sync does not end while it is still finding out how many of them fit into the memory.
+#[test]
+fn rows_that_are_large_arrive_in_one_run() {
+    let cluster = Cluster::new(2, &[]);
+    cluster.block(cluster.session("\"latest-wins\"", 1000).install()).unwrap();
+    for id in 0..40 {
+        assert!(cluster.databases[0].lock().write(id, Some(id), false));
+    }
+    let mut session = cluster.session("\"latest-wins\"", 1000);
+    session.rows_limit = 150;
+    cluster.block(session.sync()).unwrap();
+    assert_eq!(cluster.rows()[1].len(), 40);
+}

@@ -1,0 +1,50 @@
+//! Tables of which some nodes omit columns.
+
+mod installing;
+mod lost;
+mod outcome;
+
+use concord_tests::{As, Cluster, Kind, NAMES, Rng, Seed};
+
+/// How many rounds each policy gets, unless `CONCORD_ROUNDS` says otherwise.
+const ROUNDS: u64 = 6;
+
+/// Plays rounds, or the one that `CONCORD_ROUND` names; each says what went wrong.
+async fn rounds(test: &'static str, mut round: impl AsyncFnMut(&mut Rng) -> Result<(), String>) {
+    let seed = Seed::new(test);
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let count = number("CONCORD_ROUNDS").unwrap_or(ROUNDS);
+    let only = number("CONCORD_ROUND");
+    let mut failures = Vec::new();
+    for at in (0..count).filter(|at| only.is_none_or(|only| only == *at)) {
+        failures.extend(round(&mut seed.rng(at)).await.err().map(|why| format!("round {at}: {why}")));
+    }
+    assert!(failures.is_empty(), "{} of {count} rounds went wrong\n{}", failures.len(), failures.join("\n"));
+}
+
+/// As many nodes, each with its table `items`, which lacks these columns there.
+async fn lacking(policy: &str, lacks: &[Vec<&str>], table: impl Fn(usize) -> String) -> Cluster {
+    let mut tables = format!("[tables.items]\nconflict = {policy}\n");
+    for (name, lacks) in NAMES.iter().zip(lacks).filter(|(_, lacks)| !lacks.is_empty()) {
+        tables += &format!("[tables.items.nodes.{name}]\nomit = {lacks:?}\n");
+    }
+    let cluster = Cluster::bare(&vec![Kind::Sqlite; lacks.len()], |_| String::new(), &tables).await;
+    for (at, node) in cluster.nodes.iter().enumerate() {
+        node.database.user_as(As::Sync).await.execute(&table(at)).await;
+    }
+    cluster.install().await;
+    cluster
+}
+
+/// What all of these hold of a column, if they hold the same.
+async fn agreed(cluster: &mut Cluster, column: &str, who: impl Iterator<Item = usize>) -> Result<Vec<String>, String> {
+    let mut found: Option<Vec<String>> = None;
+    for at in who {
+        let rows = cluster.rows(at, &format!("SELECT id, {column} FROM items ORDER BY id")).await;
+        match &found {
+            Some(found) if *found != rows => return Err(format!("{} has {rows:?} and not {found:?}", NAMES[at])),
+            _ => found = Some(rows),
+        }
+    }
+    Ok(found.unwrap_or_default())
+}
