@@ -244,10 +244,12 @@ fn unescaped(preset: &Preset) -> Option<String> {
 /// What a column of another kind of database would take and this one does not.
 fn limits(column: &CatalogueColumn, key: &[String]) -> Option<String> {
     let native = column.native.as_str();
+    let is_lenient = matches!(column.domain, Domain::Text { .. })
+        && column.collation.as_deref().is_some_and(|collation| !sql::is_exact(collation));
     match native.split('(').next() {
         Some("enum" | "set") => Some(format!("only the labels of {native}")),
         Some("year") => Some("only 0 and the years 1901 to 2155".to_owned()),
-        _ if native.contains(sql::LENIENT) && key.contains(&column.name) => {
+        _ if is_lenient && key.contains(&column.name) => {
             Some("texts that are one key here, such as 'a' and 'A', are several there".to_owned())
         }
         _ => None,

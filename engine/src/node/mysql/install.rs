@@ -326,7 +326,7 @@ impl MySql {
                 return Err(Error::new(ErrorKind::Drift, message));
             };
             columns += &format!(", {name} {}", facts.column.native);
-            if let (Some(charset), Some(collation)) = (&facts.charset, &facts.collation) {
+            if let (Some(charset), Some(collation)) = (&facts.charset, &facts.column.collation) {
                 columns += &format!(" CHARACTER SET {charset} COLLATE {collation}");
             }
             columns += " NULL DEFAULT NULL";
