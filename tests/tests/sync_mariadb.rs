@@ -289,6 +289,24 @@ async fn a_key_that_cannot_stand_there_comes_and_goes() {
     }
 }
 
+/// A trigger that happens to have a name of Concord's is its owner's.
+#[tokio::test]
+async fn a_users_trigger_by_a_name_of_concords_stays() {
+    let setup = |kind: Kind| {
+        let trigger = match kind {
+            Kind::Mariadb => {
+                "CREATE TRIGGER concord_i_t AFTER INSERT ON t FOR EACH ROW INSERT INTO log VALUES (NEW.id)"
+            }
+            _ => "",
+        };
+        format!("CREATE TABLE t (id integer PRIMARY KEY); CREATE TABLE log (n integer); {trigger}")
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.t]\nfrom = \"b\"").await;
+    cluster.run(1, "INSERT INTO t VALUES (7)").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT n FROM log", &["7"]).await;
+}
+
 /// MySQL has no uuids of its own: there they are 16 bytes, in keys as well. Letters may spell what is none, so they are no key.
 #[tokio::test]
 async fn uuids_that_are_bytes_are_keys() {

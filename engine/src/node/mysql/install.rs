@@ -209,7 +209,9 @@ impl MySql {
         let own: Vec<&TriggerFacts> = there.iter().filter(own).collect();
         let history = sql::history(spec);
         if !kept {
-            for trigger in &own {
+            let ours =
+                |there: &&&TriggerFacts| there.is_ours() || wanted.iter().any(|trigger| trigger.name == there.name);
+            for trigger in own.iter().filter(ours) {
                 self.drop_trigger(&trigger.name).await?;
             }
             self.replace_history(spec, &layout, exists).await?;
