@@ -21,6 +21,7 @@ pub async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
             name: column.name.clone(),
             shared,
             native: column.native.clone(),
+            collation: column.collation.clone(),
             domain: column.domain.clone(),
             ty: travelling(&column.name, &column.domain),
             nullable: column.nullable,

@@ -50,6 +50,8 @@ pub struct Column {
     pub shared: usize,
     /// The type in the database's own words.
     pub native: String,
+    /// By what it compares texts, in those words too, where the database's SQL has to say so.
+    pub collation: Option<String>,
     pub domain: Domain,
     /// The type in which its values travel.
     pub ty: Type,

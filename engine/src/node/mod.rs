@@ -468,6 +468,8 @@ pub struct Stepped {
 pub struct CatalogueColumn {
     pub name: String,
     pub native: String,
+    /// See [`Column`](crate::model::Column).
+    pub collation: Option<String>,
     pub domain: Domain,
     pub nullable: bool,
     /// Computed by the database: never read, never written.

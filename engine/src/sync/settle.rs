@@ -231,6 +231,7 @@ mod tests {
                         name: columns[shared].name.clone(),
                         shared,
                         native: String::new(),
+                        collation: None,
                         domain: Domain::Json { nul: true, binary: false },
                         ty: columns[shared].ty.clone(),
                         nullable: true,

@@ -226,6 +226,7 @@ impl Table {
                 name: found.name.clone(),
                 shared,
                 native: found.native.clone(),
+                collation: found.collation.clone(),
                 domain: found.domain.clone(),
                 ty: column.ty.clone(),
                 nullable: found.nullable,

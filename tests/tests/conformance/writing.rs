@@ -1,7 +1,7 @@
 //! Writing: how many rows were really written and deleted, and which of them others have changed.
 
-use concord::model::{Cut, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector};
-use concord::node::{Constraint, ErrorKind, Move, Node, Sought, Sync, WriteMode};
+use concord::model::{Cut, Dot, Images, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector};
+use concord::node::{Constraint, ErrorKind, Move, Node, Note, Sought, Sync, WriteMode};
 use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
@@ -13,7 +13,7 @@ concord_tests::conformance! {
     standard: []
     sqlite: [counts_beside_an_ignoring_key]
     postgres: [counts_with_a_deferrable_key, a_target_that_was_exchanged_is_not_written]
-    mariadb: [counts_beside_a_hashed_unique]
+    mariadb: [counts_beside_a_hashed_unique, what_no_entry_can_hold]
 }
 
 async fn counts(kind: Kind) {
@@ -101,6 +101,35 @@ async fn counted(kind: Kind, setup: &str) {
     let count = node.write(&[(&specs[0], &new, WriteMode::InsertOnly), (&specs[0], &old, WriteMode::UpdateOnly)]).await;
     assert_eq!(count.expect("a count"), 3);
     node.commit().await.expect("a commit");
+}
+
+/// An entry about a key that could never stand here is left out, alone, and one about an image that cannot be held is an error.
+async fn what_no_entry_can_hold(kind: Kind) {
+    let database = Database::new(kind).await;
+    let setup = "CREATE TABLE items (code varchar(20) CHARACTER SET latin1 PRIMARY KEY, n tinyint)";
+    database.user_as(As::Sync).await.execute(setup).await;
+    let mut node = database.node().await;
+    let specs = vec![TableSpec { images: vec![1], ..spec(&mut *node, "items", 0).await }];
+    install(&mut *node, &specs).await;
+    let note = |code: &str, n: i64| Note {
+        key: vec![Value::text(code)].into(),
+        deleted: false,
+        dot: Dot { node: NodeId(1), number: 3, mark: 3 },
+        vector: Vector::EMPTY,
+        stamp: Stamp { time: 4, node: NodeId(1) },
+        images: Some(Images { before: None, after: Some(vec![Value::Int(n)].into()) }),
+    };
+    let notes = [("漢", 1), ("a", 1), ("b", 2), ("字", 1_000), ("c", 3), ("漢字", 4)].map(|(code, n)| note(code, n));
+    node.begin_apply(&specs).await.expect("a transaction");
+    node.note(&specs[0], &notes.iter().collect::<Vec<_>>()).await.expect("they are entered");
+    let error = node.note(&specs[0], &[&note("d", 1_000)]).await.expect_err("a tinyint is smaller");
+    assert_eq!(error.kind, ErrorKind::Value, "{error}");
+    node.commit().await.expect("a commit");
+    let mut owner = database.user_as(As::Sync).await;
+    let entered = owner.rows("SELECT k1, new_0 FROM history_store_items ORDER BY id").await;
+    let entered: Vec<String> =
+        entered.iter().map(|row| row.iter().flatten().cloned().collect::<Vec<_>>().join("|")).collect();
+    assert_eq!(entered, ["a|1", "b|2", "c|3"]);
 }
 
 /// Positions that are named for the first time are made, and what waits of the keys asked for is what a snapshot shows that was

@@ -37,13 +37,14 @@ const MARIADB: &str = "
         balance decimal(12,2) NOT NULL DEFAULT 0, open boolean NOT NULL DEFAULT true, born date,
         at datetime(6) DEFAULT CURRENT_TIMESTAMP(6), raw longblob, ratio double, tiny tinyint unsigned, small smallint unsigned,
         note text DEFAULT ('its'), middle mediumint unsigned, whole int unsigned, big bigint unsigned, founded year, mood enum('sad', 'glad'),
+        due datetime DEFAULT (CURRENT_TIMESTAMP + INTERVAL 1 DAY), data json,
         shout varchar(40) AS (upper(name)) STORED, CHECK (balance >= -1000), KEY by_name (name, born));
     CREATE TABLE orders (number integer, line integer, customer bigint NOT NULL, PRIMARY KEY (number, line),
         FOREIGN KEY (customer) REFERENCES customers (id) ON DELETE CASCADE);
-    INSERT INTO customers (id, name, code, balance, open, born, at, raw, ratio, tiny, small, middle, whole, big, founded, mood)
+    INSERT INTO customers (id, name, code, balance, open, born, at, raw, ratio, tiny, small, middle, whole, big, founded, mood, data)
         VALUES (1, 'Ann', 'a', 1.50, false, '2000-02-29', '2024-01-01 12:00:00.123456', x'00ff', 0.1,
-            255, 65535, 16777215, 4294967295, 9223372036854775807, 2155, 'glad'),
-        (2, 'Bob', NULL, -3, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+            255, 65535, 16777215, 4294967295, 9223372036854775807, 2155, 'glad', '{\"a\": 1}'),
+        (2, 'Bob', NULL, -3, true, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     INSERT INTO orders VALUES (7, 1, 1), (7, 2, 2)";
 
 /// A filled database and an empty one, and the command between them.
@@ -80,6 +81,9 @@ async fn created(kinds: [Kind; 2], tables: &str) {
     assert_eq!(report["created"].as_array().map(Vec::len), Some(2), "{report}");
     let notes = report["created"].to_string().to_lowercase();
     assert!(notes.contains("check"), "{notes}");
+    if kinds[0] == Kind::Mariadb {
+        assert!(notes.contains("the default of column due"), "{notes}");
+    }
     if kinds[0] == Kind::Mariadb && kinds[1] != Kind::Mariadb {
         assert!(
             notes.contains("only the labels of enum('sad','glad')") && notes.contains("only 0 and the years"),

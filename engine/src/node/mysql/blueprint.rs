@@ -120,13 +120,14 @@ impl MySql {
                 || blueprint.references.iter().any(|reference| reference.columns.contains(column))
         };
         for part in &blueprint.columns {
-            let mut ty = match part.kind {
-                KIND => part.native.clone(),
-                // MySQL has no type for it.
-                _ if part.ty == Type::Uuid && !maria => "binary(16)".to_owned(),
-                _ => type_of(part, indexed(&part.name)),
+            let native = native_type(part, maria);
+            let is_foreign = native.is_none();
+            let mut ty = match native {
+                Some(native) => native,
+                None if part.ty == Type::Uuid && !maria => "binary(16)".to_owned(),
+                None => type_of(part, indexed(&part.name)),
             };
-            if let (Type::Native(native), true) = (&part.ty, part.kind != KIND) {
+            if let (Type::Native(native), true) = (&part.ty, is_foreign) {
                 draft.notes.push(format!("column {} holds {native}, which travels as text", part.name));
                 ty = "longtext".to_owned();
             }
@@ -198,7 +199,7 @@ impl MySql {
 
 /// A default as MariaDB writes it, and MySQL where it says so.
 fn expression(text: &str) -> Option<Preset> {
-    if text.to_ascii_lowercase().starts_with("current_timestamp") {
+    if is_now(text) {
         return Some(Preset::Now);
     }
     // Such as _utf8mb4\'none\'.
@@ -208,6 +209,14 @@ fn expression(text: &str) -> Option<Preset> {
         Some(_) => None,
         None => Preset::parse(text),
     }
+}
+
+/// Such as `current_timestamp(6)`, and nothing that is worked out from it.
+fn is_now(text: &str) -> bool {
+    let folded = text.to_ascii_lowercase();
+    let Some(rest) = folded.strip_prefix("current_timestamp") else { return false };
+    let digits = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    rest.is_empty() || digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// A default that MySQL tells as its value.
@@ -244,13 +253,27 @@ fn unescaped(preset: &Preset) -> Option<String> {
 /// What a column of another kind of database would take and this one does not.
 fn limits(column: &CatalogueColumn, key: &[String]) -> Option<String> {
     let native = column.native.as_str();
+    let is_lenient = matches!(column.domain, Domain::Text { .. })
+        && column.collation.as_deref().is_some_and(|collation| !sql::is_exact(collation));
     match native.split('(').next() {
         Some("enum" | "set") => Some(format!("only the labels of {native}")),
         Some("year") => Some("only 0 and the years 1901 to 2155".to_owned()),
-        _ if native.contains(sql::LENIENT) && key.contains(&column.name) => {
+        _ if is_lenient && key.contains(&column.name) => {
             Some("texts that are one key here, such as 'a' and 'A', are several there".to_owned())
         }
         _ => None,
+    }
+}
+
+/// The type as the other database has it, if that is of this kind and this one has the type too.
+fn native_type(part: &Part, maria: bool) -> Option<String> {
+    match &part.ty {
+        _ if part.kind != KIND => None,
+        // MariaDB tells the text that it is, and the check that makes it a document apart.
+        Type::Json => Some("json".to_owned()),
+        Type::Uuid if !maria => None,
+        Type::Native(name) if !maria && name.starts_with("inet") => None,
+        _ => Some(part.native.clone()),
     }
 }
 
@@ -293,6 +316,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn types_that_the_other_server_has_not() {
+        let part = |native: &str, domain: &Domain| {
+            let (ty, size) = shape_of(domain);
+            Part {
+                name: "c".to_owned(),
+                native: native.to_owned(),
+                kind: KIND,
+                ty,
+                size,
+                nullable: true,
+                default: None,
+                numbers: false,
+                limits: None,
+            }
+        };
+        let document = part("longtext", &Domain::Json { nul: true, binary: false });
+        let (id, address) = (part("uuid", &Domain::Uuid), part("inet6", &Domain::Native("inet6".to_owned())));
+        let kept = |part: &Part, maria| native_type(part, maria).unwrap_or_default();
+        assert_eq!([&document, &id, &address].map(|part| kept(part, true)), ["json", "uuid", "inet6"]);
+        assert_eq!([&document, &id, &address].map(|part| kept(part, false)), ["json", "", ""]);
+    }
+
+    #[test]
     fn defaults_as_each_server_tells_them() {
         let text = |text: &str| Some(Preset::Text(text.to_owned()));
         let number = |text: &str| Some(Preset::Number(text.to_owned()));
@@ -302,6 +348,10 @@ mod tests {
             (r"_utf8mb4\'none\'", text("none")),
             (r"_utf8mb4\'it\\\'s\'", None),
             (r"concat(_utf8mb4\'a\',_utf8mb4\'b\')", None),
+            ("current_timestamp()", Some(Preset::Now)),
+            ("CURRENT_TIMESTAMP", Some(Preset::Now)),
+            ("current_timestamp() + interval 1 day", None),
+            ("current_timestamp(6) - interval (1) day", None),
             ("uuid()", None),
         ] {
             assert_eq!(expression(told), preset, "{told}");

@@ -121,7 +121,7 @@ impl MySql {
         for (at, facts) in self.read_columns(&spec.local).await?.into_iter().enumerate() {
             let column = facts.column;
             let mut details = format!("{} {}", at + 1, column.native);
-            if let Some(collation) = &facts.collation {
+            if let Some(collation) = &column.collation {
                 details += &format!(" {collation}");
             }
             if !column.nullable {

@@ -7,7 +7,10 @@ use crate::node::{Constraint, Error, ErrorKind, HELD};
 /// A subquery gives two rows where one is wanted: how a statement of Concord's gives up, see `apply.rs`.
 pub const GUARD: u16 = 1242;
 
-/// How MySQL says that a text cannot be written in a character set, with the text or without.
+/// How MariaDB says that a text cannot be written in a character set, in a statement that writes, with the letter.
+const CHARSET_OF_LETTER: u16 = 1977;
+
+/// How MySQL says it, with the text or without.
 const CHARSET_OF_TEXT: u16 = 3854;
 const CHARSET_OF_PARAMETER: u16 = 3988;
 
@@ -54,7 +57,7 @@ fn database(number: u16, message: &str, whole: bool) -> Error {
             None => "another row has the same value of a unique index".to_owned(),
         },
         1205 | 3572 => HELD.to_owned(),
-        CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
+        CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
             "Incorrect string value: a text has letters that the character set of its column has not".to_owned()
         }
         1419 => "the server writes a binary log and lets nobody create triggers who is no administrator; as an administrator \
@@ -86,9 +89,11 @@ fn kind(number: u16) -> ErrorKind {
         1216 | 1217 | 1451 | 1452 => ErrorKind::Constraint(Constraint::Reference),
         // NOT NULL, CHECK, no default, a trigger's own error, references that would make duplicates.
         1048 | 1364 | 1442 | 1526 | 1644 | 1761 | 1762 | 3819 | 4025 => ErrorKind::Constraint(Constraint::Other),
-        // Also: a text and a column of which neither can be written in the other's letters.
-        1267 | 1118 | 1153 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1406 | 1411 | 1426 | 1690 | 3140 | 3141
-        | 3150 | 3151 | 3156 | 3157 | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => ErrorKind::Value,
+        // Also: texts and a column of which neither can be written in the other's letters.
+        1267 | 1270 | 1271 | 1118 | 1153 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1406 | 1411 | 1426 | 1690
+        | 3140 | 3141 | 3150 | 3151 | 3156 | 3157 | CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
+            ErrorKind::Value
+        }
         // The transaction is gone. Also: the table was changed since the snapshot; there is no room now.
         1020 | 1021 | 1037 | 1038 | 1041 | 1114 | 1206 | 1213 | 1317 | 1412 | 1613 | 1614 | 1615 | 1969 | 3024 => {
             ErrorKind::Retry
@@ -115,6 +120,7 @@ mod tests {
             (1452, ErrorKind::Constraint(Constraint::Reference)),
             (1644, ErrorKind::Constraint(Constraint::Other)),
             (1406, ErrorKind::Value),
+            (1271, ErrorKind::Value),
             (CHARSET_OF_PARAMETER, ErrorKind::Value),
             (1213, ErrorKind::Retry),
             (1205, ErrorKind::Locked),
@@ -141,6 +147,8 @@ mod tests {
             "Incorrect integer value for column `d`.`t`.`n` at row 1 [1366]"
         );
         assert!(!shown(CHARSET_OF_TEXT, "Cannot convert string 'canary' from utf8mb4 to latin1").contains("canary"));
+        let letter = "Cannot convert 'utf8mb4' character 0xE6BCA2 to 'latin1'";
+        assert!(!shown(CHARSET_OF_LETTER, letter).contains("E6BCA2"));
         assert_eq!(
             shown(1292, "Truncated incorrect DOUBLE value: 'canary'"),
             "Truncated incorrect DOUBLE value [1292]"

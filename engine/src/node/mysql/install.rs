@@ -209,7 +209,9 @@ impl MySql {
         let own: Vec<&TriggerFacts> = there.iter().filter(own).collect();
         let history = sql::history(spec);
         if !kept {
-            for trigger in &own {
+            let ours =
+                |there: &&&TriggerFacts| there.is_ours() || wanted.iter().any(|trigger| trigger.name == there.name);
+            for trigger in own.iter().filter(ours) {
                 self.drop_trigger(&trigger.name).await?;
             }
             self.replace_history(spec, &layout, exists).await?;
@@ -326,7 +328,7 @@ impl MySql {
                 return Err(Error::new(ErrorKind::Drift, message));
             };
             columns += &format!(", {name} {}", facts.column.native);
-            if let (Some(charset), Some(collation)) = (&facts.charset, &facts.collation) {
+            if let (Some(charset), Some(collation)) = (&facts.charset, &facts.column.collation) {
                 columns += &format!(" CHARACTER SET {charset} COLLATE {collation}");
             }
             columns += " NULL DEFAULT NULL";

@@ -10,67 +10,84 @@ use crate::node::{Error, ErrorKind, Note, Result};
 const ROWS: usize = 1_000;
 
 impl MySql {
+    /// Leaves out those of rows that could never stand here, as nobody asks for them: what the server calls no value of a key is
+    /// found by halving.
     pub(super) async fn write_notes(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
-        let wires: Vec<Wire> = table.key_columns().map(Wire::of).collect();
-        let images: Vec<(&Column, Wire)> = table.image_columns().map(|column| (column, Wire::of(column))).collect();
-        let mut names = "op, time, origin, number, dot, vector".to_owned();
-        for name in sql::history_keys(table) {
-            names += &format!(", {name}");
-        }
-        if !images.is_empty() {
-            names += ", before_, after_";
-        }
-        for at in 0..images.len() {
-            let (old, new) = sql::image_columns(at);
-            names += &format!(", {old}, {new}");
-        }
-        let width = names.split(", ").count();
-        // Nobody asks for a row that could never stand here.
         let notes: Vec<&Note> = notes.iter().copied().filter(|note| sql::can_hold(table, &note.key)).collect();
-        let mut notes = notes.into_iter().peekable();
-        while notes.peek().is_some() {
-            let (mut args, mut count) = (Args::new(), 0);
-            while count < ROWS && args.size() < LARGE {
-                let Some(note) = notes.next() else { break };
-                count += 1;
-                args.add(if note.deleted { "D" } else { "U" })
-                    .add(note.stamp.time)
-                    .add(self.node_name(note.dot.node)?)
-                    .add(note.dot.number)
-                    .add(note.dot.mark)
-                    .add(self.vector_text(&note.vector)?);
-                for ((column, wire), value) in table.key_columns().zip(&wires).zip(note.key.iter()) {
-                    args.cell(column, wire, value);
-                }
-                if images.is_empty() {
-                    continue;
-                }
-                let (before, after) = match &note.images {
-                    None => (None, None),
-                    Some(images) => (images.before.as_ref(), images.after.as_ref()),
-                };
-                for side in [before, after] {
-                    args.add(note.images.as_ref().map(|_| i8::from(side.is_some())));
-                }
-                for (at, (column, wire)) in images.iter().enumerate() {
-                    for side in [before, after] {
-                        args.cell(column, wire, side.map_or(&Value::Null, |row| &row[at]));
-                    }
-                }
+        let form = Form::of(table);
+        let mut left = vec![&notes[..]];
+        while let Some(notes) = left.pop() {
+            let (args, count) = self.note_args(&form, notes)?;
+            if count == 0 {
+                continue;
             }
-            let statement = format!("INSERT INTO {} ({names}) VALUES {}", sql::history(table), marks(width, count));
-            self.main()?.execute(&statement, args).await?;
+            let (lot, rest) = notes.split_at(count);
+            left.push(rest);
+            match self.main()?.execute(&form.insert(count), args).await {
+                Err(error) if error.kind == ErrorKind::Value => match lot {
+                    [note] if !self.takes_key(&form, &note.key).await? => {}
+                    [_] => return Err(error),
+                    lot => {
+                        let (first, second) = lot.split_at(count / 2);
+                        left.extend([second, first]);
+                    }
+                },
+                written => drop(written?),
+            }
         }
         Ok(())
     }
 
+    /// The parameters of one statement, and for how many of the notes.
+    fn note_args(&self, form: &Form<'_>, notes: &[&Note]) -> Result<(Args, usize)> {
+        let (mut args, mut count) = (Args::new(), 0);
+        for note in notes.iter().take(ROWS) {
+            if args.size() >= LARGE {
+                break;
+            }
+            count += 1;
+            args.add(if note.deleted { "D" } else { "U" })
+                .add(note.stamp.time)
+                .add(self.node_name(note.dot.node)?)
+                .add(note.dot.number)
+                .add(note.dot.mark)
+                .add(self.vector_text(&note.vector)?);
+            form.add_key(&mut args, &note.key);
+            form.add_images(&mut args, note);
+        }
+        Ok((args, count))
+    }
+
+    /// Whether the history takes a key, whatever else an entry holds.
+    async fn takes_key(&mut self, form: &Form<'_>, key: &Key) -> Result<bool> {
+        let mut args = Args::new();
+        form.add_key(&mut args, key);
+        let statement = format!(
+            "INSERT INTO {} (op, time, {}) VALUES ('D', 0, {})",
+            sql::history(form.table),
+            form.key_names.join(", "),
+            vec!["?"; key.len()].join(", ")
+        );
+        let line = self.main()?;
+        line.run("SAVEPOINT concord_key").await?;
+        let taken = match line.execute(&statement, args).await {
+            Err(error) if error.kind == ErrorKind::Value => false,
+            written => written? > 0,
+        };
+        line.run("ROLLBACK TO SAVEPOINT concord_key; RELEASE SAVEPOINT concord_key").await?;
+        Ok(taken)
+    }
+
     pub(super) async fn write_touch(&mut self, table: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
-        if !sql::can_hold(table, key) {
+        let impossible = || {
             let why = format!(
                 "no row of this key can stand in {}, so nothing there could count instead; change or delete it where it is",
                 table.full_name()
             );
-            return Err(Error::new(ErrorKind::Value, why));
+            Error::new(ErrorKind::Value, why)
+        };
+        if !sql::can_hold(table, key) {
+            return Err(impossible());
         }
         let time = match since {
             Some(since) => since,
@@ -96,7 +113,8 @@ impl MySql {
             "INSERT INTO {history} ({names}) SELECT {values} FROM {} AS t WHERE {condition}",
             sql::table(table)
         );
-        if self.main()?.execute(&statement, args).await? > 0 {
+        let explained = |error: Error| if error.kind == ErrorKind::Value { impossible() } else { error };
+        if self.main()?.execute(&statement, args).await.map_err(explained)? > 0 {
             return Ok(());
         }
         let mut args = Args::new();
@@ -111,6 +129,62 @@ impl MySql {
             vec!["?"; key.len()].join(", "),
             images.1
         );
-        self.main()?.execute(&statement, args).await.map(drop)
+        self.main()?.execute(&statement, args).await.map(drop).map_err(explained)
+    }
+}
+
+/// How the notes of a table stand in its history.
+struct Form<'t> {
+    table: &'t TableSpec,
+    keys: Vec<(&'t Column, Wire)>,
+    key_names: Vec<String>,
+    images: Vec<(&'t Column, Wire)>,
+}
+
+impl<'t> Form<'t> {
+    fn of(table: &'t TableSpec) -> Form<'t> {
+        Form {
+            table,
+            keys: table.key_columns().map(|column| (column, Wire::of(column))).collect(),
+            key_names: sql::history_keys(table).collect(),
+            images: table.image_columns().map(|column| (column, Wire::of(column))).collect(),
+        }
+    }
+
+    /// The statement that enters so many.
+    fn insert(&self, count: usize) -> String {
+        let mut names = ["op", "time", "origin", "number", "dot", "vector"].map(str::to_owned).to_vec();
+        names.extend_from_slice(&self.key_names);
+        if !self.images.is_empty() {
+            names.extend(["before_", "after_"].map(str::to_owned));
+        }
+        for at in 0..self.images.len() {
+            names.extend(<[String; 2]>::from(sql::image_columns(at)));
+        }
+        format!("INSERT INTO {} ({}) VALUES {}", sql::history(self.table), names.join(", "), marks(names.len(), count))
+    }
+
+    fn add_key(&self, args: &mut Args, key: &Key) {
+        for ((column, wire), value) in self.keys.iter().zip(key.iter()) {
+            args.cell(column, wire, value);
+        }
+    }
+
+    fn add_images(&self, args: &mut Args, note: &Note) {
+        if self.images.is_empty() {
+            return;
+        }
+        let sides = match &note.images {
+            None => [None, None],
+            Some(images) => [images.before.as_ref(), images.after.as_ref()],
+        };
+        for side in sides {
+            args.add(note.images.as_ref().map(|_| i8::from(side.is_some())));
+        }
+        for (at, (column, wire)) in self.images.iter().enumerate() {
+            for side in sides {
+                args.cell(column, wire, side.map_or(&Value::Null, |row| &row[at]));
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What stands in the way of rows: others that hold their unique values, and rows they refer to that are not there.
 
+use sqlx::mysql::MySqlRow;
+
 use super::wire::{Args, Wire, int};
 use super::{MySql, quote, sql};
 use crate::model::{Column, Key, Row, TableSpec};
@@ -70,29 +72,16 @@ impl MySql {
                 quote::ident(&reference.referenced_table),
                 same.join(" AND ")
             );
-            let given = rows.iter().enumerate().filter(|(_, row)| own.iter().all(|&at| !row[at].is_null()));
-            let given: Vec<(usize, &&Row)> = given.collect();
-            let mut parts: Vec<&[(usize, &&Row)]> = given.chunks(ROWS).rev().collect();
-            while let Some(part) = parts.pop() {
-                let mut args = Args::new();
-                for (number, row) in part {
-                    args.add(*number as i64);
-                    for &at in &own {
-                        args.sought(&table.columns[at], &wires[at], &row[at]);
-                    }
+            let ask = |args: &mut Args, number: usize, row: &Row| {
+                args.add(number as i64);
+                for &at in &own {
+                    args.sought(&table.columns[at], &wires[at], &row[at]);
                 }
-                let statement = vec![query.as_str(); part.len()].join(" UNION ALL ");
-                let told = match self.main()?.fetch(&statement, args).await {
-                    Err(error) if error.kind == ErrorKind::Value => {
-                        parts.extend(halves(part));
-                        continue;
-                    }
-                    told => told?,
-                };
-                for row in told {
-                    let row = int(&row, 0)? as usize;
-                    found.push(Obstacle { row, constraint: reference.name.clone(), holder: None });
-                }
+                query.clone()
+            };
+            for row in self.ask_about(&given(rows, &own), ask).await? {
+                let row = int(&row, 0)? as usize;
+                found.push(Obstacle { row, constraint: reference.name.clone(), holder: None });
             }
         }
         Ok(found)
@@ -103,55 +92,65 @@ impl MySql {
         let mut found = Vec::new();
         for unique in &table.uniques {
             let Some(own) = table.told_by(unique) else { continue };
-            let equal = |at: &usize| {
-                let column = &table.columns[*at];
-                format!("{} = {}", quote::of("t", &column.name), sql::mark(column))
-            };
             let keys: Vec<String> =
                 table.key_columns().map(|column| sql::outgoing(column, &quote::of("t", &column.name))).collect();
-            let query = format!(
-                "SELECT CAST(? AS SIGNED) AS n, {} FROM {} AS t WHERE {} AND NOT ({})",
-                keys.join(", "),
-                sql::table(table),
-                own.iter().map(equal).collect::<Vec<_>>().join(" AND "),
-                table.key.iter().map(equal).collect::<Vec<_>>().join(" AND ")
-            );
-            let given = rows.iter().enumerate().filter(|(_, row)| own.iter().all(|&at| !row[at].is_null()));
-            let given: Vec<(usize, &&Row)> = given.collect();
-            let mut parts: Vec<&[(usize, &&Row)]> = given.chunks(ROWS).rev().collect();
-            while let Some(part) = parts.pop() {
-                let mut args = Args::new();
-                for (number, row) in part {
-                    args.add(*number as i64);
-                    for &at in own.iter().chain(&table.key) {
-                        args.sought(&table.columns[at], &wires[at], &row[at]);
-                    }
-                }
-                let statement = vec![query.as_str(); part.len()].join(" UNION ALL ");
-                let told = match self.main()?.fetch(&statement, args).await {
-                    Err(error) if error.kind == ErrorKind::Value => {
-                        parts.extend(halves(part));
-                        continue;
-                    }
-                    told => told?,
+            let ask = |args: &mut Args, number: usize, row: &Row| {
+                args.add(number as i64);
+                let mut equal = |at: &usize| {
+                    let column = &table.columns[*at];
+                    sql::equal(args, column, &quote::of("t", &column.name), &wires[*at], &row[*at])
                 };
-                for row in told {
-                    let holder: std::result::Result<Key, String> =
-                        table.key.iter().enumerate().map(|(n, &at)| wires[at].read(&row, n + 1)).collect();
-                    let holder = holder
-                        .map_err(|why| Error::new(ErrorKind::Other, format!("a key of {} {why}", table.full_name())))?;
-                    let row = int(&row, 0)? as usize;
-                    found.push(Obstacle { row, constraint: unique.name.clone(), holder: Some(holder) });
-                }
+                let values: Vec<String> = own.iter().map(&mut equal).collect();
+                let key: Vec<String> = table.key.iter().map(&mut equal).collect();
+                format!(
+                    "SELECT CAST(? AS SIGNED) AS n, {} FROM {} AS t WHERE {} AND NOT ({})",
+                    keys.join(", "),
+                    sql::table(table),
+                    values.join(" AND "),
+                    key.join(" AND ")
+                )
+            };
+            for row in self.ask_about(&given(rows, &own), ask).await? {
+                let holder: std::result::Result<Key, String> =
+                    table.key.iter().enumerate().map(|(n, &at)| wires[at].read(&row, n + 1)).collect();
+                let holder = holder
+                    .map_err(|why| Error::new(ErrorKind::Other, format!("a key of {} {why}", table.full_name())))?;
+                let row = int(&row, 0)? as usize;
+                found.push(Obstacle { row, constraint: unique.name.clone(), holder: Some(holder) });
             }
         }
         Ok(found)
     }
+
+    /// Asks a query about each row, given by its number. One for which the server refuses the statement, because a column has not the
+    /// letters of one of its texts, is in nobody's way: it is found by halving, and left out.
+    async fn ask_about(
+        &mut self,
+        rows: &[(usize, &Row)],
+        query: impl Fn(&mut Args, usize, &Row) -> String,
+    ) -> Result<Vec<MySqlRow>> {
+        let mut told = Vec::new();
+        let mut parts: Vec<&[(usize, &Row)]> = rows.chunks(ROWS).rev().collect();
+        while let Some(part) = parts.pop() {
+            let mut args = Args::new();
+            let queries: Vec<String> = part.iter().map(|(number, row)| query(&mut args, *number, row)).collect();
+            match self.main()?.fetch(&queries.join(" UNION ALL "), args).await {
+                Err(error) if error.kind == ErrorKind::Value => match part {
+                    [_] => {}
+                    part => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                },
+                answer => told.extend(answer?),
+            }
+        }
+        Ok(told)
+    }
 }
 
-/// The halves of a part for which the server has refused a statement because a column has not the letters of one of its texts. That one
-/// is in nobody's way.
-fn halves<T>(part: &[T]) -> impl Iterator<Item = &[T]> {
-    let (first, second) = part.split_at(part.len() / 2);
-    [second, first].into_iter().filter(move |half| !half.is_empty() && half.len() < part.len())
+/// The rows that have a value in all of these columns, with their numbers.
+fn given<'r>(rows: &[&'r Row], columns: &[usize]) -> Vec<(usize, &'r Row)> {
+    let rows = rows.iter().copied().enumerate();
+    rows.filter(|(_, row)| columns.iter().all(|&at| !row[at].is_null())).collect()
 }

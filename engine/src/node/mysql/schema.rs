@@ -3,14 +3,13 @@
 use super::cascades::{Action, Edge};
 use super::types::NativeType;
 use super::wire::{Args, number, raw, string, text};
-use super::{MySql, capture, quote, sql};
+use super::{MySql, capture, quote};
 use crate::model::{Domain, ForeignKey, OnGone, Unique};
 use crate::node::{Catalogue, CatalogueColumn, Numbered, Result};
 
 /// A column as the catalogue has it.
 pub struct ColumnFacts {
     pub column: CatalogueColumn,
-    pub collation: Option<String>,
     pub charset: Option<String>,
     /// Such as `auto_increment`.
     pub extra: String,
@@ -111,11 +110,11 @@ impl MySql {
                     // MariaDB stores what is written so as a zero without a sign.
                     alike: is_float.then_some("-0.0 arrives as 0.0"),
                     native: native.full,
+                    collation: text(&row, 9),
                     nullable: string(&row, 7)? == "YES",
                     generated,
                 },
                 charset: text(&row, 8),
-                collation: text(&row, 9),
                 extra: text(&row, 10).unwrap_or_default(),
                 default: text(&row, 12),
             });
@@ -214,14 +213,14 @@ impl MySql {
         let Some(row) = found.first() else { return Ok(None) };
         let (name, kind, engine) = (string(row, 0)?, string(row, 1)?, string(row, 2)?);
         let mut refusals = refusals(&name, &kind, &engine);
-        let facts = self.read_columns(&name).await?;
+        let columns = self.read_columns(&name).await?;
         let mut key = Vec::new();
         let mut uniques = Vec::new();
         for index in self.read_indexes(&name).await?.into_iter().filter(|index| index.unique) {
             let names: Option<Vec<String>> = index.columns.iter().cloned().collect();
             let names = names.filter(|_| index.whole);
             let nullable =
-                |name: &String| facts.iter().any(|facts| facts.column.name == *name && facts.column.nullable);
+                |name: &String| columns.iter().any(|facts| facts.column.name == *name && facts.column.nullable);
             match names {
                 Some(names) if key.is_empty() && !names.iter().any(nullable) => key = names,
                 names => uniques.push(Unique { name: index.name, columns: names.unwrap_or_default() }),
@@ -233,12 +232,13 @@ impl MySql {
                 quote::ident(&name)
             ));
         }
-        let mut columns = Vec::new();
-        for mut facts in facts {
-            if key.contains(&facts.column.name) {
-                refusals.extend(key_refusal(&name, &mut facts));
+        for ColumnFacts { column, .. } in &columns {
+            if column.generated && key.contains(&column.name) {
+                refusals.push(format!(
+                    "{name}: key column {} is computed by the database and cannot be written; give the table another key",
+                    column.name
+                ));
             }
-            columns.push(facts);
         }
         let numbered = columns.iter().filter(|facts| facts.extra.contains("auto_increment"));
         let mut numbered: Vec<Numbered> = numbered
@@ -312,24 +312,6 @@ fn refusals(name: &str, kind: &str, engine: &str) -> Vec<String> {
         other => refusals.push(format!("{name} is a {} and no table", other.to_lowercase())),
     }
     refusals
-}
-
-/// Why a column cannot identify rows, if it cannot. A text column that takes different texts for equal, such as those that differ
-/// in case or in blanks at the end, says so in its type.
-fn key_refusal(table: &str, facts: &mut ColumnFacts) -> Option<String> {
-    let (name, native) = (facts.column.name.clone(), facts.column.native.clone());
-    if facts.column.generated {
-        return Some(format!(
-            "{table}: key column {name} is computed by the database and cannot be written; give the table another key"
-        ));
-    }
-    let collation = facts.collation.as_deref()?;
-    let is_label = native.starts_with("enum") || native.starts_with("set");
-    let is_exact = collation.contains("nopad_bin") || collation == "utf8mb4_0900_bin" || collation == "binary";
-    if matches!(facts.column.domain, Domain::Text { .. }) && !is_label && !is_exact {
-        facts.column.native = format!("{native}{}{collation}", sql::LENIENT);
-    }
-    None
 }
 
 fn reference(edge: &Edge) -> ForeignKey {

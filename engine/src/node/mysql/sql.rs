@@ -2,7 +2,7 @@
 
 use super::quote;
 use super::wire::{Args, Wire};
-use crate::model::{Column, Cut, Key, TableSpec, Value};
+use crate::model::{Column, Cut, Domain, Key, TableSpec, Value};
 
 /// Keys in one statement: few enough that the server looks each of them up.
 pub const KEYS: usize = 500;
@@ -51,31 +51,57 @@ pub fn wires(spec: &TableSpec) -> Vec<Wire> {
 /// How a column comes back as it is.
 pub fn outgoing(column: &Column, name: &str) -> String {
     match &column.domain {
-        crate::model::Domain::Uuid | crate::model::Domain::Native(_) if !column.native.starts_with("bit") => {
+        Domain::Uuid | Domain::Native(_) if !column.native.starts_with("bit") => {
             format!("CAST({name} AS CHAR)")
         }
         _ => name.to_owned(),
     }
 }
 
-/// What the type of a column says that takes different texts for equal.
-pub const LENIENT: &str = " COLLATE ";
+/// Whether a column holds texts as they come, rather than labels.
+fn is_text(column: &Column) -> bool {
+    let is_label = column.native.starts_with("enum") || column.native.starts_with("set");
+    matches!(column.domain, Domain::Text { .. }) && !is_label
+}
 
-/// Whether keys that the column calls equal may be different texts.
+/// Whether a collation takes different texts for different.
+pub fn is_exact(collation: &str) -> bool {
+    collation.contains("nopad_bin") || collation == "utf8mb4_0900_bin" || collation == "binary"
+}
+
+/// Whether texts that the column calls equal may be different ones, such as in case or in blanks at the end.
 pub fn is_lenient(column: &Column) -> bool {
-    matches!(column.domain, crate::model::Domain::Text { .. }) && column.native.contains(LENIENT)
+    is_text(column) && column.collation.as_deref().is_some_and(|collation| !is_exact(collation))
+}
+
+/// The collation and the character set of a column that cannot hold every letter.
+fn narrow(column: &Column) -> Option<(&str, &str)> {
+    let collation = column.collation.as_deref().filter(|_| is_text(column))?;
+    let (charset, _) = collation.split_once('_')?;
+    (!["utf8mb4", "uca1400"].contains(&charset)).then_some((collation, charset))
 }
 
 /// A parameter that is compared with a column. MySQL refuses a statement for one letter that the column's character set has not,
-/// MariaDB a condition that the two differ.
-pub fn mark(column: &Column) -> String {
-    let collation = column.native.split_once(LENIENT).filter(|_| is_lenient(column)).map(|(_, collation)| collation);
-    match collation.and_then(|collation| Some((collation, collation.split_once('_')?.0))) {
-        Some((collation, charset)) if !["utf8mb4", "uca1400"].contains(&charset) => {
+/// MariaDB a condition that the two differ. Such a letter becomes another instead.
+fn mark(column: &Column) -> String {
+    match narrow(column) {
+        Some((collation, charset)) => {
             format!("CONVERT(CONVERT(? USING utf8mb4) USING {charset}) COLLATE {collation}")
         }
-        _ => "?".to_owned(),
+        None => "?".to_owned(),
     }
+}
+
+/// The condition that a column has a value, by what the server takes for equal; adds the parameters. A text with letters that the
+/// column's character set has not equals nothing.
+pub fn equal(args: &mut Args, column: &Column, name: &str, wire: &Wire, value: &Value) -> String {
+    let mark = mark(column);
+    args.sought(column, wire, value);
+    if narrow(column).is_none() {
+        return format!("{name} = {mark}");
+    }
+    args.sought(column, wire, value).sought(column, wire, value);
+    format!("({name} = {mark} AND {} = {})", exact(&mark), exact("?"))
 }
 
 /// A text such that only equal ones are equal.
@@ -101,8 +127,11 @@ pub fn matching<'v>(
     exactly: bool,
 ) -> String {
     let wires: Vec<Wire> = columns.iter().map(|(column, _)| Wire::of(column)).collect();
-    let is_lenient = |column: &Column| exactly && is_lenient(column);
-    if let ([(column, name)], [wire]) = (columns, &wires[..]) {
+    // What equals it to the server, or became so on its way, may be another text.
+    let is_doubtful = |column: &Column| is_lenient(column) || narrow(column).is_some();
+    if let ([(column, name)], [wire]) = (columns, &wires[..])
+        && (exactly || narrow(column).is_none())
+    {
         let list = |args: &mut Args| {
             let mut marks = Vec::new();
             for key in keys.clone() {
@@ -112,7 +141,7 @@ pub fn matching<'v>(
             if marks.is_empty() { "NULL".to_owned() } else { marks.join(", ") }
         };
         let mut condition = format!("{name} IN ({})", list(args));
-        if is_lenient(column) {
+        if exactly && is_doubtful(column) {
             let binary: Vec<String> = keys.clone().map(|_| exact("?")).collect();
             list(args);
             condition += &format!(" AND {} IN ({})", exact(name), binary.join(", "));
@@ -123,9 +152,13 @@ pub fn matching<'v>(
     for key in keys {
         let mut parts = Vec::new();
         for (((column, name), wire), value) in columns.iter().zip(&wires).zip(key) {
+            if !exactly {
+                parts.push(equal(args, column, name, wire, value));
+                continue;
+            }
             args.sought(column, wire, value);
             parts.push(format!("{name} = {}", mark(column)));
-            if is_lenient(column) {
+            if is_doubtful(column) {
                 args.sought(column, wire, value);
                 parts.push(format!("{} = {}", exact(name), exact("?")));
             }

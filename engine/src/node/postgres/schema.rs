@@ -409,6 +409,7 @@ fn column(row: &PgRow) -> Result<(CatalogueColumn, String)> {
     let column = CatalogueColumn {
         name: get(row, 0)?,
         native,
+        collation: None,
         domain,
         nullable: get(row, 1)?,
         generated: get(row, 2)?,

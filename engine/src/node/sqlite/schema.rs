@@ -303,6 +303,7 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
             .map(|(at, field)| CatalogueColumn {
                 name: field.name.clone(),
                 native: field.declared.clone(),
+                collation: None,
                 domain: types::domain(&field.declared, table.strict),
                 nullable: table.is_nullable(at),
                 generated: field.generated,

@@ -27,6 +27,7 @@ impl Node for Connection {
         let column = |name: &str, nullable| CatalogueColumn {
             name: name.to_owned(),
             native: "integer".into(),
+            collation: None,
             domain: crate::model::Domain::Int { bits: 64, unsigned: false },
             nullable,
             generated: false,

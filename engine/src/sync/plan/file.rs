@@ -311,7 +311,7 @@ fn seal(plan: &Header, rows: &[WrittenRow]) -> String {
 
 /// A digest of all that decisions about a table at a node depend on.
 pub(super) fn shape(table: &Table, spec: &TableSpec) -> String {
-    let columns = spec.columns.iter().map(|column| (&column.name, column.shared, &column.native));
+    let columns = spec.columns.iter().map(|column| (&column.name, column.shared, &column.native, &column.collation));
     let text = format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {} {:?}",
         table.columns,

@@ -136,6 +136,7 @@ async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
             name: column.name.clone(),
             shared,
             native: column.native.clone(),
+            collation: column.collation.clone(),
             domain: column.domain.clone(),
             ty: Type::Any,
             nullable: column.nullable,
