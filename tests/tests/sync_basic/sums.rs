@@ -1,7 +1,7 @@
 //! `sum`: what every change added is counted once, whoever was away and whatever was repeated.
 
 use super::{items, items_with};
-use concord_tests::Kind;
+use concord_tests::{Cluster, Kind};
 
 concord_tests::clusters! {
     pairs: [
@@ -126,4 +126,42 @@ async fn latest_wins_does_not_add() {
     }
     cluster.settle().await;
     cluster.holds(ROW, &["one|15"]).await;
+}
+
+/// Changes are counted whose values a node could not store: a row that does not fit waits there and holds up no other, and one that
+/// fits in the end arrives.
+async fn a_column_that_is_smaller_than_the_others(kind: Kind) {
+    let setup = |of: Kind| {
+        let ty = if of == Kind::Sqlite { "integer" } else { "smallint" };
+        format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, amount {ty} NOT NULL); INSERT INTO items VALUES (1, 10), (2, 20)"
+        )
+    };
+    let kinds = [kind, Kind::Sqlite, Kind::Sqlite];
+    let mut cluster = Cluster::new(&kinds, setup, &format!("[tables.items]\n{SUM}\n")).await;
+    let all = "SELECT id, amount FROM items ORDER BY id";
+    cluster.run(1, "UPDATE items SET amount = amount + 100000 WHERE id = 1").await;
+    cluster.run(2, "UPDATE items SET amount = amount + 1 WHERE id = 2").await;
+    cluster.sync().await;
+    cluster.holds_at(0, all, &["1|10", "2|21"]).await;
+    assert_eq!(cluster.waiting().await, ["a items [1] value"]);
+    cluster.run(0, "UPDATE items SET amount = amount + 3 WHERE id = 1").await;
+    cluster.run(2, "UPDATE items SET amount = amount - 90000 WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds(all, &["1|10013", "2|21"]).await;
+    cluster.run(1, "UPDATE items SET amount = amount + 100000 WHERE id = 2").await;
+    cluster.run(0, "UPDATE items SET amount = amount + 5 WHERE id = 2").await;
+    cluster.run(1, "UPDATE items SET amount = amount - 99999 WHERE id = 2").await;
+    cluster.settle().await;
+    cluster.holds(all, &["1|10013", "2|27"]).await;
+}
+
+#[tokio::test]
+async fn a_column_of_postgresql_that_is_smaller_than_the_others() {
+    a_column_that_is_smaller_than_the_others(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_column_of_mariadb_that_is_smaller_than_the_others() {
+    a_column_that_is_smaller_than_the_others(Kind::Mariadb).await;
 }

@@ -1,10 +1,12 @@
 //! What is written beside the rows: what waits, what lost, what was seen, and the positions.
 
+use std::borrow::Cow;
+
 use tracing::warn;
 
 use super::{Application, Applied, Decision, Effect, Otherwise, TableBatch};
 use crate::model::{Parked, ParkedCode, TableSpec, time};
-use crate::node::{Node, Reason, Refusal, Result};
+use crate::node::{Node, Note, Reason, Refusal, Result};
 
 impl Application<'_> {
     /// Everything that stands beside the rows: what waits, what lost, what was seen, and the positions.
@@ -15,7 +17,7 @@ impl Application<'_> {
         let (mut lost, mut lost_again) = (Vec::new(), Vec::new());
         let mut noted = 0;
         for (at, table) in self.batch.tables.iter().enumerate() {
-            let mut notes = Vec::new();
+            let mut notes: Vec<Cow<'_, Note>> = Vec::new();
             let mut unpark = Vec::new();
             for (number, decision) in table.decisions.iter().enumerate() {
                 if decision.touch.is_some() {
@@ -48,14 +50,15 @@ impl Application<'_> {
                         if new {
                             // Changes that have to be counted one by one are told all the same: whoever takes what waits
                             // here may have no other way to hear of each.
-                            notes.extend(decision.notes.iter().filter(|note| note.images.is_some()));
+                            let counted = decision.notes.iter().filter(|note| note.images.is_some());
+                            notes.extend(counted.filter(|note| fits(&table.spec, note)).map(Cow::Borrowed));
                             park.push(waits);
                         }
                     }
                     None => {
                         let lost = if decision.lost_before { &mut lost_again } else { &mut lost };
                         lost.extend(decision.lost.iter().chain(&decision.lost_here));
-                        notes.extend(&decision.notes);
+                        notes.extend(decision.notes.iter().map(|note| fitting(&table.spec, note)));
                         if decision.waiting.is_some() {
                             applied.unparked.push((table.spec.index, decision.key.clone()));
                             unpark.push(&decision.key);
@@ -65,7 +68,7 @@ impl Application<'_> {
             }
             if !notes.is_empty() {
                 noted += notes.len();
-                node.note(&table.spec, &notes).await?;
+                node.note(&table.spec, &notes.iter().map(Cow::as_ref).collect::<Vec<_>>()).await?;
             }
             if !unpark.is_empty() {
                 node.unpark(&table.spec, &unpark).await?;
@@ -93,6 +96,19 @@ impl Application<'_> {
             || noted + park.len() + lost.len() + lost_again.len() + applied.unparked.len() + self.batch.moves.len() > 0;
         Ok(applied)
     }
+}
+
+/// Whether the node's history can hold the values before and after a change, which may come from a wider column.
+fn fits(spec: &TableSpec, note: &Note) -> bool {
+    let sides = note.images.iter().flat_map(|images| [&images.before, &images.after]).flatten();
+    let mut values = sides.flat_map(|side| spec.image_columns().zip(side.iter()));
+    values.all(|(column, value)| column.domain.holds(value).is_ok())
+}
+
+/// The note as the node's history can hold it. Without the values it still tells that the change was seen, whose sum is part of the
+/// row that stands there.
+fn fitting<'n>(spec: &TableSpec, note: &'n Note) -> Cow<'n, Note> {
+    if fits(spec, note) { Cow::Borrowed(note) } else { Cow::Owned(Note { images: None, ..note.clone() }) }
 }
 
 fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Option<Parked> {
