@@ -12,12 +12,18 @@ const ROUNDS: u64 = 6;
 /// Plays rounds, or the one that `CONCORD_ROUND` names; each says what went wrong.
 async fn rounds(test: &'static str, mut round: impl AsyncFnMut(&mut Rng) -> Result<(), String>) {
     let seed = Seed::new(test);
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let count = number("CONCORD_ROUNDS").unwrap_or(ROUNDS);
-    let only = number("CONCORD_ROUND");
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is {text:?} and no number")))
+    };
+    let played = match number("CONCORD_ROUND") {
+        Some(only) => only..only + 1,
+        None => 0..number("CONCORD_ROUNDS").unwrap_or(ROUNDS),
+    };
+    let count = played.clone().count();
     let mut failures = Vec::new();
-    for at in (0..count).filter(|at| only.is_none_or(|only| only == *at)) {
-        failures.extend(round(&mut seed.rng(at)).await.err().map(|why| format!("round {at}: {why}")));
+    for at in played {
+        failures.extend(round(&mut seed.rng(at)).await.err().map(|why| format!("CONCORD_ROUND={at}: {why}")));
     }
     assert!(failures.is_empty(), "{} of {count} rounds went wrong\n{}", failures.len(), failures.join("\n"));
 }

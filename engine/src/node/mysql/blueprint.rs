@@ -148,6 +148,10 @@ impl MySql {
             }
             match &part.default {
                 Some(_) if part.numbers => {}
+                // It is written as text, and the column takes bytes.
+                Some(_) if part.ty == Type::Uuid && !maria => {
+                    draft.notes.push(format!("the default of column {}", part.name));
+                }
                 Some(preset) => match preset_sql(preset, &part.ty) {
                     // To MySQL a default of such a type is an expression.
                     Some(sql) if ty.contains("text") => {

@@ -349,10 +349,7 @@ impl MySql {
     }
 
     async fn remove_table(&mut self, shared: &str) -> Result<()> {
-        for letter in ["i", "u", "d"] {
-            self.drop_trigger(&capture::name(letter, shared)).await?;
-        }
-        // What records cascades into it must not write to what is gone.
+        // Also what records cascades into it, which must not write to what is gone.
         let history = quote::ident(&sql::history_name(shared));
         for trigger in self.read_triggers().await?.iter().filter(|trigger| trigger.is_ours()) {
             if trigger.body.contains(&history) {

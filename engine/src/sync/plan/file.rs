@@ -311,7 +311,10 @@ fn seal(plan: &Header, rows: &[WrittenRow]) -> String {
 
 /// A digest of all that decisions about a table at a node depend on.
 pub(super) fn shape(table: &Table, spec: &TableSpec) -> String {
-    let columns = spec.columns.iter().map(|column| (&column.name, column.shared, &column.native, &column.collation));
+    let columns = spec.columns.iter().map(|column| {
+        let collation = column.collation.iter().map(|collation| format!(" COLLATE {collation}"));
+        (&column.name, column.shared, column.native.clone() + &collation.collect::<String>())
+    });
     let text = format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {} {:?}",
         table.columns,
