@@ -1,6 +1,6 @@
 //! What has to be refused before anything is changed, and what one row may not hold up.
 
-use concord_tests::{As, Cluster, Kind, NAMES};
+use concord_tests::{As, Cluster, Concord, Database, Kind, NAMES};
 
 concord_tests::clusters! {
     pairs: [changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told, changes_of_a_table_that_leaves, rows_that_wait_of_a_table_that_leaves]
@@ -276,4 +276,25 @@ async fn an_unlogged_table_is_refused() {
     let cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], setup, "[tables.items]").await;
     let why = cluster.try_install().await.expect_err("its rows may go without a trace");
     assert!(why.contains("public.items is unlogged") && why.contains("\"public\".\"items\" SET LOGGED"), "{why}");
+}
+
+/// A row with letters that its encoding has not could neither be written there nor wait.
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused() {
+    let (database, file) = (Database::new(Kind::Postgres).await, Database::new(Kind::Sqlite).await);
+    let url = database.url();
+    let (server, name) = url.rsplit_once('/').expect("a URL ends with the database");
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let narrow = format!("{name}_{}", encoding.to_lowercase());
+        let create =
+            format!("CREATE DATABASE {narrow} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'");
+        database.user_as(As::Admin).await.execute(&create).await;
+        let concord = Concord::new(&format!(
+            "name = \"narrow\"\n[nodes.a]\nurl = \"{server}/{narrow}\"\n[nodes.b]\nurl = \"{}\"\n[tables.items]\n",
+            file.url()
+        ));
+        let refused = concord.run(&["check"]).await.expect(2);
+        assert!(refused.says(&format!("has the encoding {encoding}")), "{refused:?}");
+        assert!(refused.says("ENCODING 'UTF8'"), "{refused:?}");
+    }
 }

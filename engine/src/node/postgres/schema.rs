@@ -164,14 +164,11 @@ impl Postgres {
             }
         }
         let encoding: String = get(row, 6)?;
-        match encoding.as_str() {
-            "UTF8" => {}
-            "SQL_ASCII" => refusals.push(
-                "the database has the encoding SQL_ASCII, which says nothing about its text; convert it to UTF8"
-                    .to_owned(),
-            ),
-            _ => warnings
-                .push(format!("the database has the encoding {encoding}: rows with characters it lacks will wait")),
+        if encoding != "UTF8" {
+            refusals.push(format!(
+                "the database has the encoding {encoding}, in which what other nodes may hold cannot be written, nor looked for, nor kept \
+                 until somebody decides; move its tables into one that was created with ENCODING 'UTF8' (pg_dump, createdb, psql)"
+            ));
         }
         let (oid, may_ask): (i64, bool) = (get(row, 7)?, get(row, 9)?);
         let identity = if may_ask {
