@@ -67,6 +67,8 @@ const MISFITS: &[([&str; 2], &str, &str)] = &[
     (["text", "char(5)"], "'a'", "'a  '"),
     (["text", "numeric(8,2)"], "'0.13'", "'0.125'"),
     (["text", "timestamptz(0)"], "'2024-01-01 00:00:01+00:00'", "'2024-01-01 00:00:00.500000+00:00'"),
+    // Before the first day of PostgreSQL.
+    (["date", "date"], "'2020-01-01'", "'-5000-01-01'"),
 ];
 
 #[tokio::test]

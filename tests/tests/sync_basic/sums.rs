@@ -165,3 +165,24 @@ async fn a_column_of_postgresql_that_is_smaller_than_the_others() {
 async fn a_column_of_mariadb_that_is_smaller_than_the_others() {
     a_column_that_is_smaller_than_the_others(Kind::Mariadb).await;
 }
+
+/// What is no number is in nobody's way: the row waits where the database has nothing like it, and the others go on.
+#[tokio::test]
+async fn what_is_no_number_holds_up_nobody() {
+    let kinds = [Kind::Mariadb, Kind::Postgres, Kind::Sqlite];
+    let setup = |of: Kind| {
+        let ty = if of == Kind::Sqlite { "text" } else { "numeric(12,2)" };
+        format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, amount {ty} NOT NULL); INSERT INTO items VALUES (1, 10), (2, 20)"
+        )
+    };
+    let mut cluster = Cluster::new(&kinds, setup, &format!("[tables.items]\n{SUM}\n")).await;
+    cluster.run(1, "UPDATE items SET amount = 'NaN' WHERE id = 1; UPDATE items SET amount = 21 WHERE id = 2").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT amount FROM items WHERE id = 2", &["21.00"]).await;
+    cluster.run(1, "UPDATE items SET amount = 11 WHERE id = 1; UPDATE items SET amount = 22 WHERE id = 2").await;
+    cluster.settle().await;
+    for at in [0, 1] {
+        cluster.holds_at(at, "SELECT amount FROM items ORDER BY id", &["11.00", "22.00"]).await;
+    }
+}

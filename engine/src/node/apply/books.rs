@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tracing::warn;
 
 use super::{Application, Applied, Decision, Effect, Otherwise, TableBatch};
-use crate::model::{Parked, ParkedCode, TableSpec, time};
+use crate::model::{Parked, ParkedCode, TableSpec, Value, time};
 use crate::node::{Node, Note, Reason, Refusal, Result};
 
 impl Application<'_> {
@@ -102,7 +102,16 @@ impl Application<'_> {
 fn fits(spec: &TableSpec, note: &Note) -> bool {
     let sides = note.images.iter().flat_map(|images| [&images.before, &images.after]).flatten();
     let mut values = sides.flat_map(|side| spec.image_columns().zip(side.iter()));
-    values.all(|(column, value)| column.domain.holds(value).is_ok())
+    values.all(|(column, value)| is_finite(value) && column.domain.holds(value).is_ok())
+}
+
+/// Not every database has the others, and nothing can be counted of them.
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Float(value) => value.is_finite(),
+        Value::Decimal(value) => value.is_finite(),
+        _ => true,
+    }
 }
 
 /// The note as the node's history can hold it. Without the values it still tells that the change was seen, whose sum is part of the

@@ -32,7 +32,10 @@ pub fn image_columns(column: &Column) -> (String, String) {
 /// Whether a row of this key could stand in the table. A key that no column can hold is nobody's, and must not find the row
 /// that it would be cut, padded or rounded to.
 pub fn can_hold(spec: &TableSpec, key: &[Value]) -> bool {
-    spec.key_columns().zip(key).all(|(column, value)| column.domain.holds(value).is_ok())
+    let mut scratch = Vec::new();
+    spec.key_columns()
+        .zip(key)
+        .all(|(column, value)| column.domain.holds(value).is_ok() && Wire::of(column).encode(value, &mut scratch))
 }
 
 /// Keys as a table `u (k1, k2, …, n)`, n counting from 1; adds the parameters. What a column cannot hold is NULL there.

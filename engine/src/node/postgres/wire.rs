@@ -17,6 +17,10 @@ use crate::node::{Error, ErrorKind, Result};
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
+/// What the server takes, from 4714 BC on. It refuses a whole statement for another one, were it only to look for it.
+const DAYS: std::ops::Range<i32> = -2_451_545..2_145_031_949;
+const MICROS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+
 /// The form in which the values of one column travel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wire {
@@ -125,7 +129,7 @@ impl Wire {
     }
 
     /// Appends a value in binary form; `false` if it is of another kind than the column.
-    fn encode(&self, value: &Value, out: &mut Vec<u8>) -> bool {
+    pub fn encode(&self, value: &Value, out: &mut Vec<u8>) -> bool {
         macro_rules! narrow {
             ($v:expr, $t:ty) => {
                 match <$t>::try_from(*$v) {
@@ -149,7 +153,7 @@ impl Wire {
             (Wire::Date, Value::Date(v)) => {
                 let days = match *v {
                     i32::MAX | i32::MIN => Some(*v),
-                    days => days.checked_sub(EPOCH_DAYS),
+                    days => days.checked_sub(EPOCH_DAYS).filter(|days| DAYS.contains(days)),
                 };
                 match days {
                     Some(days) => out.extend_from_slice(&days.to_be_bytes()),
@@ -159,7 +163,7 @@ impl Wire {
             (Wire::Timestamp, Value::Timestamp(v)) | (Wire::Timestamptz, Value::Instant(v)) => {
                 let micros = match *v {
                     i64::MAX | i64::MIN => Some(*v),
-                    micros => micros.checked_sub(EPOCH_MICROS),
+                    micros => micros.checked_sub(EPOCH_MICROS).filter(|micros| MICROS.contains(micros)),
                 };
                 match micros {
                     Some(micros) => out.extend_from_slice(&micros.to_be_bytes()),
@@ -601,7 +605,7 @@ mod tests {
         }
 
         #[test]
-        fn times_keep_every_microsecond(micros in -8_000_000_000_000_000_000i64..9_000_000_000_000_000_000) {
+        fn times_keep_every_microsecond(micros in -210_000_000_000_000_000i64..9_000_000_000_000_000_000) {
             let value = Value::Instant(micros);
             prop_assert_eq!(round_trip(&Wire::Timestamptz, &value), value);
         }
@@ -627,6 +631,12 @@ mod tests {
             assert_eq!(back.as_str(), text);
         }
         assert!(!Wire::Timestamp.encode(&Value::Timestamp(i64::MIN + 1), &mut Vec::new()));
+        let day = |year, month, day| chrono::NaiveDate::from_ymd_opt(year, month, day).unwrap().to_epoch_days();
+        assert!(Wire::Date.encode(&Value::Date(day(-4713, 11, 24)), &mut Vec::new()));
+        assert!(!Wire::Date.encode(&Value::Date(day(-4713, 11, 23)), &mut Vec::new()));
+        let micros = |days: i32| i64::from(days) * 86_400_000_000;
+        assert!(Wire::Timestamp.encode(&Value::Timestamp(micros(day(-4713, 11, 24))), &mut Vec::new()));
+        assert!(!Wire::Timestamp.encode(&Value::Timestamp(micros(day(-4713, 11, 24)) - 1), &mut Vec::new()));
         assert!(!Wire::Int2.encode(&Value::Int(40_000), &mut Vec::new()));
         assert!(!Wire::Int4.encode(&Value::text("4"), &mut Vec::new()));
         assert!(Wire::Timestamp.decode(&(i64::MAX - 1).to_be_bytes()).is_err());

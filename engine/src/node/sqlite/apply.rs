@@ -328,7 +328,14 @@ pub(super) fn note(db: &Connection, plan: &Plan, spec: &TableSpec, names: &[Stri
             bind(&mut write, at, spec, column, types::encode_key(column, value))?;
         }
         if !spec.images.is_empty() {
-            bind_images(&mut write, 7 + spec.key.len(), spec, note.images.as_ref())?;
+            // What a column of another database held, this one might store as something else.
+            let images = note.images.as_ref().filter(|images| {
+                let mut sides = [&images.before, &images.after].into_iter().flatten();
+                sides.all(|side| {
+                    spec.image_columns().zip(side).all(|(column, value)| types::encode(column, value).is_ok())
+                })
+            });
+            bind_images(&mut write, 7 + spec.key.len(), spec, images)?;
         }
         write.raw_execute().told(doing)?;
     }
