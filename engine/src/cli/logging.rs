@@ -27,3 +27,12 @@ fn level(global: &Global) -> &'static str {
         _ => "debug",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Without its feature `ansi` the library panics on a terminal, or complains in a release build.
+    #[test]
+    fn a_terminal_gets_colours() {
+        drop(tracing_subscriber::fmt().with_ansi(true).finish());
+    }
+}
