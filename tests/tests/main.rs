@@ -32,6 +32,7 @@ mod sync_uniques;
 mod sync_values;
 mod sync_waiting;
 mod sync_writers;
+mod terminal;
 mod values;
 mod verify;
 mod why;

@@ -68,7 +68,7 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
                 progress.tell(&format!("{doing}{} at {}", stage.table, stage.node), stage.rows, stage.total);
             };
             let loaded = block_on(async { Session::new(config).load(&options, &mut told).await });
-            progress.end();
+            drop(progress);
             loaded?
         }
     };
