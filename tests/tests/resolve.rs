@@ -53,7 +53,8 @@ async fn undone_and_redone(kinds: &[Kind]) {
     let word = journal.iter().find(|one| one.id == done.id).expect("it is kept");
     assert_eq!((word.resolves(), word.loser.as_str()), (Some(id.as_str()), NAMES[kinds.len() - 1]));
     let again = resolve(&cluster, &id, Remedy::Undo).await.expect_err("the row is what lost, and no longer what won");
-    assert!(again.0.contains("is now") && again.1 == 1, "{again:?}");
+    let hint = format!("`concord conflicts resolve {} --undo` takes that back", done.id);
+    assert!(again.0.contains("is now") && again.0.contains(&hint) && again.1 == 1, "{again:?}");
     let back = resolve(&cluster, &done.id, Remedy::Undo).await.expect("it stands as it was written");
     assert_ne!(back.id, done.id);
     assert_eq!(cluster.settle().await.conflicts, 0);

@@ -261,8 +261,16 @@ impl Session {
             };
             if !same {
                 let now = standing.row.as_ref().map_or("deleted".to_owned(), |row| table.row_document(row).to_string());
+                let how = match case.overturned {
+                    0 => "add --force to overwrite that".to_owned(),
+                    last => format!(
+                        "this decision was overturned before, see {id}.{last}: `concord conflicts resolve {id}.{last} --undo` \
+                         takes that back, and --force overwrites what stands",
+                        id = first.id
+                    ),
+                };
                 return Err(Error::Stopped(format!(
-                    "the row was changed since: at `{name}` it is now {now}\n    add --force to overwrite that"
+                    "the row was changed since: at `{name}` it is now {now}\n    {how}"
                 )));
             }
         }
