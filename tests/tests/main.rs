@@ -26,6 +26,7 @@ mod sync_odd_keys;
 mod sync_omitted;
 mod sync_races;
 mod sync_references;
+mod sync_reshaped;
 mod sync_restored;
 mod sync_setup;
 mod sync_uniques;

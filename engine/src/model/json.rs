@@ -23,14 +23,19 @@ pub fn write_json(values: &[Value], out: &mut Vec<u8>) {
     for value in values {
         out.push(separator);
         separator = b',';
-        if let Err(error) = serde_json::to_writer(&mut *out, &Told(value)) {
-            unreachable!("no value is without a JSON form: {error}");
-        }
+        write_value(value, out);
     }
     if values.is_empty() {
         out.push(separator);
     }
     out.push(b']');
+}
+
+/// Appends a value as [`value_to_json`] has it.
+pub fn write_value(value: &Value, out: &mut Vec<u8>) {
+    if let Err(error) = serde_json::to_writer(out, &Told(value)) {
+        unreachable!("no value is without a JSON form: {error}");
+    }
 }
 
 /// A value on its way into a document.

@@ -7,6 +7,7 @@ mod cut;
 mod domain;
 mod fit;
 mod json;
+mod kept;
 mod position;
 mod table;
 pub mod time;
@@ -21,6 +22,7 @@ pub use fit::{Beyond, Grain};
 pub use json::{
     key_value_from_json, key_value_to_json, row_from_json, row_to_json, value_from_json, value_to_json, write_json,
 };
+pub use kept::KeptRow;
 pub use position::{EntryId, Position, Witness};
 pub use table::{Column, ForeignKey, OnGone, TableSpec, Unique};
 pub use value::{Decimal, Json, Key, Row, Value};

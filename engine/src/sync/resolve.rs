@@ -82,7 +82,11 @@ impl Session {
             return Err(Error::Internal("a node that is there was not asked".to_owned()));
         };
         let after = match chosen {
-            Chosen::Version(row) => row.as_deref().cloned(),
+            Chosen::Version(None, _) => None,
+            Chosen::Version(Some(row), unknown) => {
+                let stands = before.as_deref().or(first.winner_row.as_deref().map(|row| &**row));
+                Some(with_known(&row, unknown, stands))
+            }
             Chosen::Columns(None) => None,
             Chosen::Columns(Some(columns)) => Some(filled(
                 &self.tables[table],
@@ -97,6 +101,20 @@ impl Session {
                 self.names[at.index()]
             )));
         }
+        let operations = self.tables[table].operations;
+        let (carried, what) = match (before, &after) {
+            (None, _) => (operations.insert, "inserts"),
+            (Some(_), Some(_)) => (operations.update, "updates"),
+            (Some(_), None) => (operations.delete, "deletes"),
+        };
+        if !carried {
+            return Err(Error::Usage(format!(
+                "`operations` of `{}` carries no {what}, so what is written at `{}` would stay there; write the row by hand \
+                 wherever it is to be so",
+                self.tables[table].name,
+                self.names[at.index()]
+            )));
+        }
         let lost = Lost {
             id: format!("{}.{}", first.id, case.overturned + 1),
             table,
@@ -105,9 +123,11 @@ impl Session {
             winner: at,
             winner_time: time::now(),
             winner_row: after.clone().map(Arc::new),
+            winner_unknown: Vec::new(),
             loser: first.winner,
             loser_time: first.winner_time,
             loser_row: before.clone().map(Arc::new),
+            loser_unknown: Vec::new(),
             reason: format!("resolved by hand: overturns the decision of {}", first.id),
         };
         self.write_resolved(&opened, at, &lost, read, after.as_ref()).await?;
@@ -167,7 +187,7 @@ impl Session {
         let losers = || case.lost.iter().map(|lost| name(lost.loser)).collect::<Vec<_>>();
         match remedy {
             Remedy::Undo => match &case.lost[..] {
-                [lost] => Ok(Chosen::Version(lost.loser_row.clone())),
+                [lost] => Ok(Chosen::Version(lost.loser_row.clone(), lost.loser_unknown.clone())),
                 _ => Err(Error::Usage(format!(
                     "several versions lost this conflict, those of {}; say which: --take NODE",
                     losers().join(", ")
@@ -177,10 +197,10 @@ impl Session {
                 // Of several the one that was written last.
                 let lost = case.lost.iter().filter(|lost| name(lost.loser) == node).max_by_key(|lost| lost.loser_time);
                 if let Some(lost) = lost {
-                    return Ok(Chosen::Version(lost.loser_row.clone()));
+                    return Ok(Chosen::Version(lost.loser_row.clone(), lost.loser_unknown.clone()));
                 }
                 if name(first.winner) == node {
-                    return Ok(Chosen::Version(first.winner_row.clone()));
+                    return Ok(Chosen::Version(first.winner_row.clone(), first.winner_unknown.clone()));
                 }
                 Err(Error::Usage(format!(
                     "`{node}` had no version of its own in this conflict; those that had: {}, {}",
@@ -255,7 +275,8 @@ impl Session {
             let same = match (&standing.row, outcome) {
                 (None, None) => true,
                 (Some(row), Some(outcome)) => {
-                    (0..table.columns.len()).all(|column| !form.lens.has(column) || row[column] == outcome[column])
+                    let told = |column: &usize| form.lens.has(*column) && !first.winner_unknown.contains(column);
+                    (0..table.columns.len()).filter(told).all(|column| row[column] == outcome[column])
                 }
                 _ => false,
             };
@@ -337,8 +358,20 @@ async fn give_up(node: &mut dyn Node, name: &str) -> Result<()> {
 }
 
 enum Chosen {
-    Version(Option<Arc<Row>>),
+    /// With the columns of which it does not tell.
+    Version(Option<Arc<Row>>, Vec<usize>),
     Columns(Option<Map<String, Document>>),
+}
+
+/// A version, with what stands in the columns of which it does not tell.
+fn with_known(row: &Row, unknown: Vec<usize>, standing: Option<&[Value]>) -> Row {
+    let mut row = row.clone();
+    for column in unknown {
+        if let Some(standing) = standing {
+            row[column] = standing[column].clone();
+        }
+    }
+    row
 }
 
 /// A whole row of the columns that a person gave, and of what stands in the others.

@@ -194,6 +194,11 @@ pub fn lost(
         Some(Value::Timestamp(micros) | Value::Instant(micros)) => *micros,
         _ => time::now(),
     };
+    // Both are as they stand at their nodes.
+    let unknown = |node: NodeId| match table.form(node) {
+        Some(form) => (0..table.columns.len()).filter(|place| !form.lens.has(*place)).collect(),
+        None => Vec::new(),
+    };
     Lost {
         id: format!("{cause}-{digest}"),
         table: table.index,
@@ -202,9 +207,11 @@ pub fn lost(
         winner: settlement.winner,
         winner_time: when(winner_row),
         winner_row: Some(winner_row.clone()),
+        winner_unknown: unknown(settlement.winner),
         loser,
         loser_time: when(loser_row),
         loser_row: Some(loser_row.clone()),
+        loser_unknown: unknown(loser),
         reason: format!("{cause}: {}", settlement.reason),
     }
 }

@@ -192,7 +192,13 @@ impl Session {
 
     pub(super) fn conflict_report(&self, lost: Lost) -> ConflictReport {
         let table = &self.tables[lost.table];
-        let row = |row: &Option<Arc<Row>>| row.as_deref().map(|row| table.row_document(row));
+        let row = |row: &Option<Arc<Row>>, unknown: &[usize]| {
+            let mut row = row.as_deref().map(|row| table.row_document(row));
+            if let Some(Document::Object(members)) = &mut row {
+                members.retain(|name, _| !unknown.iter().any(|&place| table.columns[place].name == *name));
+            }
+            row
+        };
         ConflictReport {
             id: lost.id.clone(),
             table: table.name.clone(),
@@ -200,10 +206,10 @@ impl Session {
             decided: lost.decided,
             winner: self.names[lost.winner.index()].clone(),
             winner_time: lost.winner_time,
-            winner_row: row(&lost.winner_row),
+            winner_row: row(&lost.winner_row, &lost.winner_unknown),
             loser: self.names[lost.loser.index()].clone(),
             loser_time: lost.loser_time,
-            loser_row: row(&lost.loser_row),
+            loser_row: row(&lost.loser_row, &lost.loser_unknown),
             reason: lost.reason,
         }
     }

@@ -141,9 +141,11 @@ async fn give_up(
         winner: at,
         winner_time: time::now(),
         winner_row: None,
+        winner_unknown: Vec::new(),
         loser: stamp.node,
         loser_time: stamp.time,
         loser_row: content.map(Arc::new),
+        loser_unknown: Vec::new(),
         reason: match unread {
             Some(unread) => format!("given up by hand unread: {unread}"),
             None => format!("dropped by hand; it waited because: {}", row.message),

@@ -172,9 +172,13 @@ struct WrittenLost {
     winner: String,
     winner_time: i64,
     winner_row: Option<Map<String, Document>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    winner_unknown: Vec<String>,
     loser: String,
     loser_time: i64,
     loser_row: Option<Map<String, Document>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    loser_unknown: Vec<String>,
     reason: String,
 }
 
@@ -443,6 +447,14 @@ impl Scribe<'_> {
         }
     }
 
+    fn columns_named(&self, places: &[usize]) -> Vec<String> {
+        places.iter().map(|&place| self.table.columns[place].name.clone()).collect()
+    }
+
+    fn columns_at(&self, names: &[String]) -> Option<Vec<usize>> {
+        names.iter().map(|name| self.table.columns.iter().position(|column| column.name == *name)).collect()
+    }
+
     fn write_lost(&self, lost: &Lost) -> WrittenLost {
         let row = |row: &Option<Arc<Row>>| row.as_deref().map(|row| self.shared(row));
         WrittenLost {
@@ -451,9 +463,11 @@ impl Scribe<'_> {
             winner: self.names[lost.winner.index()].clone(),
             winner_time: lost.winner_time,
             winner_row: row(&lost.winner_row),
+            winner_unknown: self.columns_named(&lost.winner_unknown),
             loser: self.names[lost.loser.index()].clone(),
             loser_time: lost.loser_time,
             loser_row: row(&lost.loser_row),
+            loser_unknown: self.columns_named(&lost.loser_unknown),
             reason: lost.reason.clone(),
         }
     }
@@ -544,9 +558,11 @@ impl Scribe<'_> {
             winner: self.node(&lost.winner)?,
             winner_time: lost.winner_time,
             winner_row: self.read_shared(&lost.winner_row)?,
+            winner_unknown: self.columns_at(&lost.winner_unknown)?,
             loser: self.node(&lost.loser)?,
             loser_time: lost.loser_time,
             loser_row: self.read_shared(&lost.loser_row)?,
+            loser_unknown: self.columns_at(&lost.loser_unknown)?,
             reason: lost.reason.clone(),
         })
     }

@@ -296,6 +296,8 @@ impl Session {
                 node,
                 &own,
             );
+            // What is written is whole.
+            lost.winner_unknown.clear();
             lost.winner_row = winner_row;
             lost
         });
