@@ -8,7 +8,7 @@ use super::super::session::Session;
 use super::portion::Portion;
 use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS};
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, ParkedCode, TableSpec};
+use crate::model::{Key, NodeId, TableSpec};
 use crate::node::{self, Node};
 
 impl Session {
@@ -68,9 +68,8 @@ impl Session {
             most = (most * 2).min(ROWS);
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
-            // What users are changing now is the sync's.
-            let refused = refused.into_iter().filter(|(.., reason)| reason.code != ParkedCode::Busy);
-            left.extend(refused.map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
+            // No history tells of what users hold up.
+            left.extend(refused.into_iter().map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
             left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred { table, key: key.clone(), holder: *at }));
             deferred.drain(part);
         }

@@ -50,6 +50,9 @@ const ATTEMPTS: u32 = 8;
 /// what is on its way then is carried to everybody by the sync.
 const LOOKS: u32 = 4;
 
+/// Rows of one leg that are left because users hold them up: beyond, it is the table that is held up.
+const MOST_BUSY: usize = 1_000;
+
 /// What to load, and how.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -189,6 +192,10 @@ impl Session {
             loaded.rejoined = absent.iter().map(|node| self.names[node.index()].clone()).collect();
             progress = Progress::new(self, options).await?;
         }
+        if begun.is_none() {
+            // What an earlier load has left at some node is not to be taken for this one's.
+            progress.end(self).await?;
+        }
         loaded.resumed = begun.is_some();
         let (first, mut after) = begun.unwrap_or((0, None));
         let mut deferred = Vec::new();
@@ -319,6 +326,7 @@ impl Session {
         };
         let (mut limit, mut most) = (PROBE, ROWS);
         let mut again: Vec<(Key, u32)> = Vec::new();
+        let mut busy = 0;
         let mut ended = false;
         // Rows that are left are looked for anew after an interruption.
         let mut remember = deferred.is_empty();
@@ -356,16 +364,25 @@ impl Session {
             }
             self.count_up(leg, &weighed, &left, loaded);
             for (node, key, reason) in left {
-                if reason.code == ParkedCode::Busy {
-                    let looks = looks(&key) + 1;
-                    if looks < LOOKS {
-                        next.push((key, looks));
-                    }
-                } else {
-                    let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
-                    debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
-                    deferred.push(Deferred { table: leg.table, key, holder });
+                let looks = looks(&key) + 1;
+                let is_busy = reason.code == ParkedCode::Busy;
+                if is_busy && looks < LOOKS {
+                    next.push((key, looks));
+                    continue;
                 }
+                busy += usize::from(is_busy);
+                if busy > MOST_BUSY {
+                    return Err(Error::Unreachable(vec![format!(
+                        "node `{}`: more than {MOST_BUSY} rows of `{}` could not be written, as {}\n    run `concord load` again \
+                         when that is over; it goes on where it was",
+                        self.names[node.index()],
+                        self.tables[leg.table].name,
+                        reason.message
+                    )]));
+                }
+                let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
+                debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
+                deferred.push(Deferred { table: leg.table, key, holder });
             }
             deferred.extend(weighed.unreadable.iter().map(|(holder, key)| Deferred {
                 table: leg.table,
