@@ -387,3 +387,16 @@ async fn one_that_broke_off_begins_anew_where_a_column_is_no_longer_omitted() {
     assert!(!cluster.load(&options).await.resumed, "it began anew");
     cluster.holds("SELECT count(*) FROM items WHERE name = 'name ' || id", &["1200"]).await;
 }
+
+/// Who only follows takes what the source has, also where its own row cannot be read.
+#[tokio::test]
+async fn a_follower_whose_row_cannot_be_read() {
+    let kinds = [Kind::Postgres, Kind::Sqlite];
+    let mut cluster = items(&kinds, "from = \"a\"").await;
+    let here = "INSERT INTO items VALUES (1, 'one', 1), (2, 'two', 2)";
+    let there = "INSERT INTO items VALUES (1, 'one', 'no number'), (3, 'own', 'no number')";
+    before(&mut cluster, &[(0, here), (1, there)]).await;
+    cluster.load(&LoadOptions::default()).await;
+    cluster.holds_at(1, "SELECT * FROM items WHERE id < 3 ORDER BY id", &["1|one|1", "2|two|2"]).await;
+    cluster.holds_at(1, "SELECT amount FROM items WHERE id = 3", &["no number"]).await;
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::part::read_part;
 use super::{Leg, Load, LoadedNode, PROBE, ROWS, Stage, WEIGHT};
 use crate::error::{Error, Result};
 use crate::fault;
@@ -116,7 +117,7 @@ impl Session {
             return Err(self.unreachable());
         };
         let doing = || format!("reading rows of {}", form.spec.full_name());
-        let rows = node.walk(&form.spec, after, limit).await.map_err(Error::at(&member.name, doing()))?;
+        let rows = read_part(node, &form.spec, after, limit).await.map_err(Error::at(&member.name, doing()))?;
         Ok(rows.into_iter().map(|(key, row)| (key, row.map(|row| form.lens.to_shared(row)))).collect())
     }
 

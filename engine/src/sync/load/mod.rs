@@ -9,6 +9,7 @@ mod ahead;
 mod compare;
 mod condition;
 mod leftovers;
+mod part;
 mod portion;
 mod progress;
 

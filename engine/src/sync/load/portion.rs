@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::ahead::Reader;
 use super::condition::Condition;
+use super::part::read_part;
 use crate::error::{Error, Result};
 use crate::model::{Cut, Key, NodeId, ParkedCode, Row, Value};
 use crate::node::WriteMode;
@@ -231,7 +232,7 @@ impl Session {
                 return Ok((ahead.rows, stale));
             }
         }
-        let rows = node.walk(spec, stretch.after.as_ref(), stretch.limit).await;
+        let rows = read_part(node, spec, stretch.after.as_ref(), stretch.limit).await;
         Ok((rows.map_err(Error::at(&member.name, doing()))?, HashSet::new()))
     }
 }
@@ -252,17 +253,20 @@ impl Weighing<'_> {
         for (node, standing) in here {
             match standing {
                 Standing::Row(row) => rows.push((node, row)),
-                Standing::Unreadable(why) => unreadable = Some((node, why)),
+                Standing::Unreadable(why) => {
+                    unreadable = unreadable.filter(|(known, _)| table.is_source(*known)).or(Some((node, why)));
+                }
             }
         }
         if self.portion.condition.as_ref().is_some_and(|condition| !rows.iter().any(|(_, row)| condition.holds(row))) {
             return;
         }
         if let Some((node, why)) = unreadable {
-            if table.is_source(node) {
-                debug!(node = %self.names[node.index()], why, "A row cannot be read.");
-                weighed.unreadable.push((node, key));
-            }
+            debug!(node = %self.names[node.index()], why, "A row cannot be read.");
+            // Who only follows takes what the sync carries in place of such a row.
+            let mut holders = std::iter::once(node).chain(rows.iter().map(|(node, _)| *node));
+            let holder = holders.find(|node| table.is_source(*node));
+            weighed.unreadable.extend(holder.map(|holder| (holder, key)));
             return;
         }
         let Some((settlement, settles)) = self.settle(&rows, weighed) else { return };
