@@ -99,8 +99,8 @@ pub fn value_from_json(ty: &Type, document: &Document) -> Option<Value> {
     })
 }
 
-/// A value of a key as JSON. Where columns bind no type a key may hold what its column's type does not; then it says so, lest
-/// it be read back as the value that is spelled alike.
+/// A value of a key or an image as JSON. Where columns bind no type it may be none of its column's; then it says so, lest it be
+/// read back as the value that is spelled alike.
 pub fn key_value_to_json(ty: &Type, value: &Value) -> Document {
     let document = value_to_json(value);
     if ty.has(value) { document } else { Document::Object(Map::from_iter([(AS_IT_IS.to_owned(), document)])) }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Document};
 
 use super::opened::Opened;
 use super::session::Session;
-use super::status::{ConflictReport, key_document};
+use super::status::ConflictReport;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -115,7 +115,7 @@ impl Session {
         Ok(ResolvedReport {
             id: lost.id,
             table: table.name.clone(),
-            key: key_document(&key),
+            key: table.key_document(&key),
             node: self.names[at.index()].clone(),
             before: before.as_ref().map(|row| table.row_document(row)),
             after: after.as_ref().map(|row| table.row_document(row)),
@@ -367,7 +367,7 @@ fn filled(table: &Table, key: &Key, columns: &Map<String, Document>, standing: O
     }
     let of_key: Key = table.key.iter().map(|&place| row[place].clone()).collect();
     if of_key != *key {
-        let (given, meant) = (key_document(&of_key), key_document(key));
+        let (given, meant) = (table.key_document(&of_key), table.key_document(key));
         return Err(Error::Usage(format!("the key of the row is {given}, and the conflict is about {meant}")));
     }
     Ok(row.into())

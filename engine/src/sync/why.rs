@@ -8,12 +8,12 @@ use super::contest::{Content, Contest};
 use super::examine::participants;
 use super::opened::Opened;
 use super::session::Session;
-use super::status::{ConflictReport, key_document};
+use super::status::ConflictReport;
 use super::table::Table;
 use super::waiting::AtStake;
 use crate::error::{Error, Result};
 use crate::merge::Version;
-use crate::model::{Key, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, value_from_json};
+use crate::model::{Key, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, key_value_from_json, value_from_json};
 use crate::node::Sought;
 
 /// What is known of a row.
@@ -116,7 +116,7 @@ impl Session {
         let decided = !contest.seen().is_empty();
         let mut why = Why {
             table: table.name.clone(),
-            key: key_document(&key),
+            key: table.key_document(&key),
             versions: Vec::new(),
             known_from: KnownFrom::History,
             nodes: Vec::new(),
@@ -413,8 +413,7 @@ fn read_key(table: &Table, parts: &[String]) -> Result<Key> {
             return Err(wrong(format!("{text} has {} values", values.len())));
         }
         let read = columns.iter().zip(&values).map(|(column, value)| {
-            value_from_json(&column.ty, value)
-                .filter(|value| !value.is_null())
+            key_value_from_json(&column.ty, value)
                 .ok_or_else(|| wrong(format!("{value} is no {} for `{}`", column.ty, column.name)))
         });
         return read.collect();
@@ -442,7 +441,7 @@ fn read_key(table: &Table, parts: &[String]) -> Result<Key> {
 fn value_of(ty: &Type, text: &str) -> Option<Value> {
     let plain = Document::String(text.to_owned());
     let document = || serde_json::from_str::<Document>(text).ok().filter(|document| !document.is_null());
-    let of_document = || document().and_then(|document| value_from_json(ty, &document));
+    let of_document = || document().and_then(|document| key_value_from_json(ty, &document));
     match ty {
         // Where a column takes anything, what looks like a number is one; text in quotes is text all the same.
         Type::Any | Type::Bytes => of_document().or_else(|| value_from_json(ty, &plain)),
