@@ -11,7 +11,7 @@ use super::status::ConflictReport;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json};
+use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json, written_value_from_json};
 use crate::node::{self, Move, Node, Sought};
 
 /// What a row is to become.
@@ -382,6 +382,20 @@ fn given(ty: &Type, document: &Document) -> Option<Value> {
             value_from_json(ty, document).or_else(|| number.as_f64().map(Value::Float))
         }
         (Type::Decimal, Document::Number(number)) => value_from_json(ty, &Document::String(number.to_string())),
-        _ => value_from_json(ty, document),
+        _ => written_value_from_json(ty, document),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_given_as_json_has_to_be_json() {
+        for ty in [Type::Json, Type::Any] {
+            assert!(given(&ty, &json!({"json": "[1]"})).is_some());
+            assert_eq!(given(&ty, &json!({"json": "no json"})), None);
+        }
     }
 }

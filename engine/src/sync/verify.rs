@@ -119,7 +119,10 @@ impl Session {
         let prefer = how.prefer.as_deref().map(|name| self.node_called(name)).transpose()?;
         let mut wanted: Vec<usize> = Vec::new();
         for name in &how.tables {
-            wanted.push(self.table_called(name)?);
+            let table = self.table_called(name)?;
+            if !wanted.contains(&table) {
+                wanted.push(table);
+            }
         }
         if wanted.is_empty() {
             wanted = (0..self.tables.len()).collect();
