@@ -7,11 +7,11 @@ use serde_json::{Map, Value as Document};
 
 use super::opened::Opened;
 use super::session::Session;
-use super::status::{ConflictReport, key_document};
+use super::status::ConflictReport;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json};
+use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json, written_value_from_json};
 use crate::node::{self, Move, Node, Sought};
 
 /// What a row is to become.
@@ -135,7 +135,7 @@ impl Session {
         Ok(ResolvedReport {
             id: lost.id,
             table: table.name.clone(),
-            key: key_document(&key),
+            key: table.key_document(&key),
             node: self.names[at.index()].clone(),
             before: before.as_ref().map(|row| table.row_document(row)),
             after: after.as_ref().map(|row| table.row_document(row)),
@@ -400,7 +400,7 @@ fn filled(table: &Table, key: &Key, columns: &Map<String, Document>, standing: O
     }
     let of_key: Key = table.key.iter().map(|&place| row[place].clone()).collect();
     if of_key != *key {
-        let (given, meant) = (key_document(&of_key), key_document(key));
+        let (given, meant) = (table.key_document(&of_key), table.key_document(key));
         return Err(Error::Usage(format!("the key of the row is {given}, and the conflict is about {meant}")));
     }
     Ok(row.into())
@@ -415,6 +415,20 @@ fn given(ty: &Type, document: &Document) -> Option<Value> {
             value_from_json(ty, document).or_else(|| number.as_f64().map(Value::Float))
         }
         (Type::Decimal, Document::Number(number)) => value_from_json(ty, &Document::String(number.to_string())),
-        _ => value_from_json(ty, document),
+        _ => written_value_from_json(ty, document),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_given_as_json_has_to_be_json() {
+        for ty in [Type::Json, Type::Any] {
+            assert!(given(&ty, &json!({"json": "[1]"})).is_some());
+            assert_eq!(given(&ty, &json!({"json": "no json"})), None);
+        }
     }
 }

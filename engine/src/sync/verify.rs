@@ -119,7 +119,10 @@ impl Session {
         let prefer = how.prefer.as_deref().map(|name| self.node_called(name)).transpose()?;
         let mut wanted: Vec<usize> = Vec::new();
         for name in &how.tables {
-            wanted.push(self.table_called(name)?);
+            let table = self.table_called(name)?;
+            if !wanted.contains(&table) {
+                wanted.push(table);
+            }
         }
         if wanted.is_empty() {
             wanted = (0..self.tables.len()).collect();
@@ -348,7 +351,7 @@ impl Session {
             looks -= 1;
             keys = Vec::with_capacity(moved_on.len());
             for mend in moved_on.drain(..) {
-                task.report.take_back(&mend.key, &mend.counted, &self.names);
+                task.report.take_back(&self.tables[task.table], &mend.key, &mend.counted, &self.names);
                 keys.push(mend.key);
             }
         }
@@ -396,7 +399,7 @@ impl Session {
                     let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
                     moved_on.extend(gone.map(|(mend, ..)| mend));
                 }
-                task.report.take(done, &self.names, task.how.limit);
+                task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
             }
         }
         Ok(true)
@@ -420,7 +423,7 @@ impl Session {
                     continue;
                 }
                 match mend::mend(table, &difference, task.prefer, &self.names) {
-                    Err(why) => task.report.leave(&difference.key, Left::Undecided, None, why, task.how.limit),
+                    Err(why) => task.report.leave(table, &difference.key, Left::Undecided, None, why, task.how.limit),
                     Ok(mend) => match task.plan.as_deref_mut() {
                         Some(plan) => plan.add(table, &self.names, &mend)?,
                         None if task.how.repair == Repair::Foresee => task.report.foresee(&mend, &self.names),

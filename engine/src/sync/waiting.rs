@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::session::Session;
-use super::status::{ParkedReport, key_document};
+use super::status::ParkedReport;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Dot, Key, Lost, NodeId, Parked, Row, Stamp, time};
@@ -97,7 +97,7 @@ impl Session {
             dropped.extend(rows.iter().map(|row| Dropped {
                 node: member.name.clone(),
                 table: self.tables[row.table].name.clone(),
-                key: key_document(&row.key),
+                key: self.tables[row.table].key_document(&row.key),
             }));
         }
         Ok(dropped)
