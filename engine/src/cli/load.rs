@@ -141,6 +141,7 @@ fn print(loaded: &Loaded) -> Result<()> {
             rows.print()?;
         }
         (false, false) => rows.print()?,
+    loaded.numbered.iter().for_each(|line| note(line));
     }
     for table in &loaded.tables {
         if let (true, Some(rule)) = (table.nodes.iter().any(|node| node.replaced > 0), &table.rule) {

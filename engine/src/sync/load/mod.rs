@@ -74,6 +74,8 @@ pub struct Loaded {
     /// Nodes that had been left out and take part again.
     pub rejoined: Vec<String>,
     pub tables: Vec<LoadedTable>,
+    /// Which keys count on beyond what nodes that take part again had drawn before, a line each.
+    pub numbered: Vec<String>,
     /// Tables that need no load, because they are kept in step by comparison.
     pub compared: Vec<String>,
     /// What the sync carried before and after.
@@ -211,6 +213,9 @@ impl Session {
         let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
         self.hand_over(&load, deferred, &mut loaded).await?;
         progress.end(self).await?;
+        if !absent.is_empty() {
+            loaded.numbered = self.count_on().await;
+        }
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
         let last = self.carry().await?;
