@@ -231,7 +231,7 @@ impl Node for MySql {
     }
 
     fn draft(&self, blueprint: &Blueprint) -> Draft {
-        self.write_draft(blueprint)
+        blueprint::draft(blueprint, self.maria)
     }
 
     async fn build(&mut self, statements: &[String]) -> Result<()> {
