@@ -49,9 +49,15 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
         restart: load.restart,
     };
     let config = read(global)?;
-    let created = if load.create { block_on(create(&config, load.dry_run))? } else { Vec::new() };
-    if !load.output.json {
-        tell(&created, load.dry_run)?;
+    Session::new(config.clone()).accepts(&options)?;
+    let mut created = Vec::new();
+    if load.create {
+        let made = block_on(create(&config, load.dry_run, load.output.json, &mut created));
+        // What was made before is told anyhow.
+        if made.is_err() && load.output.json && !load.dry_run {
+            created.iter().try_for_each(|table| tell(table, false, true))?;
+        }
+        made?;
     }
     // What is not there cannot be compared. And where every table is compared, the next sync copies their rows.
     let compared = load.create && !config.keeps_histories();
@@ -90,27 +96,38 @@ struct Report<'a> {
 }
 
 /// Creates what is missing and installs, so that changes are recorded before anything is copied.
-async fn create(config: &Config, dry: bool) -> Result<Vec<Created>> {
-    let created = Session::new(config.clone()).create_missing(dry).await?;
+async fn create(config: &Config, dry: bool, json: bool, created: &mut Vec<Created>) -> Result<()> {
+    let mut told = Ok(());
+    let mut hear = |table: Created| {
+        if !json && told.is_ok() {
+            told = tell(&table, dry, false);
+        }
+        created.push(table);
+    };
+    let made = Session::new(config.clone()).create_missing(dry, &mut hear).await;
+    told?;
+    made?;
     if !dry {
         Session::new(config.clone()).install().await?;
     }
-    Ok(created)
+    Ok(())
 }
 
-fn tell(created: &[Created], dry: bool) -> Result<()> {
-    for table in created {
-        if dry {
+/// `aside`: what the command says belongs to somebody else.
+fn tell(table: &Created, dry: bool, aside: bool) -> Result<()> {
+    let line = format!("{}: created {} as it is at {}", table.node, table.table, table.from);
+    match (dry, aside) {
+        (true, _) => {
             say(&format!("-- at {}, from {}", table.node, table.from))?;
             table.statements.iter().try_for_each(|statement| say(&format!("{statement};")))?;
-        } else {
-            say(&format!("{}: created {} as it is at {}", table.node, table.table, table.from))?;
         }
-        for line in &table.notes {
-            match dry {
-                true => say(&format!("-- not carried: {line}"))?,
-                false => note(&format!("{}: {}: not carried: {line}", table.node, table.table)),
-            }
+        (false, false) => say(&line)?,
+        (false, true) => note(&line),
+    }
+    for line in &table.notes {
+        match dry {
+            true => say(&format!("-- not carried: {line}"))?,
+            false => note(&format!("{}: {}: not carried: {line}", table.node, table.table)),
         }
     }
     Ok(())
@@ -124,6 +141,7 @@ fn print(loaded: &Loaded) -> Result<()> {
             false => format!("node `{node}` had been left out; it takes part again"),
         });
     }
+    loaded.numbered.iter().for_each(|line| note(line));
     if loaded.resumed {
         note("went on where an earlier load had been interrupted");
     }

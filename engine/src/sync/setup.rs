@@ -110,6 +110,10 @@ impl Session {
             self.tables = tables;
             self.check_rights(&mut checked).await?;
         }
+        // What may not be read has been told.
+        if checked.problems.is_empty() {
+            checked.problems = self.out_of_numbers(&checked.interleaved).await?;
+        }
         Ok(checked)
     }
 

@@ -231,7 +231,7 @@ impl Session {
         let found = self.tables.iter().find(|table| table.name == name);
         found.map(|table| table.index).ok_or_else(|| {
             let names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
-            Error::Usage(format!("no table is called `{name}`\n    tables of this sync: {}", names.join(", ")))
+            no_table_called(name, &names)
         })
     }
 
@@ -470,4 +470,8 @@ fn comparable_nodes(table: &Table, opened: &Opened) -> Option<Vec<NodeId>> {
     let nodes = super::examine::participants(table, opened);
     let enough = nodes.len() > 1 && table.from.is_none_or(|from| nodes.contains(&from));
     enough.then_some(nodes)
+}
+
+pub(super) fn no_table_called(name: &str, names: &[&str]) -> Error {
+    Error::Usage(format!("no table is called `{name}`\n    tables of this sync: {}", names.join(", ")))
 }

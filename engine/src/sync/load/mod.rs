@@ -30,6 +30,7 @@ use super::order;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped, Summary};
 use super::settle::Rule;
+use super::verify::no_table_called;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, ParkedCode, TableSpec};
@@ -77,6 +78,8 @@ pub struct Loaded {
     pub resumed: bool,
     /// Nodes that had been left out and take part again.
     pub rejoined: Vec<String>,
+    /// Which keys count on beyond what nodes that take part again had drawn before, a line each.
+    pub numbered: Vec<String>,
     pub tables: Vec<LoadedTable>,
     /// Tables that need no load, because they are kept in step by comparison.
     pub compared: Vec<String>,
@@ -154,8 +157,8 @@ impl Load {
 impl Session {
     /// Copies rows that are missing somewhere and decides those that differ. `told` hears now and then how far it is.
     pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
+        self.accepts(options)?;
         let prefer = self.preferred(options)?;
-        options.tables.iter().try_for_each(|table| self.needs_history(table))?;
         self.prepare().await?;
         let absent = self.left_out().await?;
         self.everybody_but(&absent)?;
@@ -218,6 +221,9 @@ impl Session {
         // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
         let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
         self.hand_over(&load, deferred, &mut loaded).await?;
+        if !absent.is_empty() {
+            loaded.numbered = self.count_on().await;
+        }
         progress.end(self).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
@@ -226,6 +232,26 @@ impl Session {
         loaded.away = self.away();
         loaded.stopped = self.stopped();
         Ok(loaded)
+    }
+
+    /// Fails if something is asked for that the file alone shows to be wrong.
+    pub fn accepts(&self, options: &LoadOptions) -> Result<()> {
+        self.preferred(options)?;
+        let names: Vec<&str> = self.config.tables.iter().map(|table| table.name.as_str()).collect();
+        for name in &options.tables {
+            if !names.contains(&name.as_str()) {
+                return Err(no_table_called(name, &names));
+            }
+            self.needs_history(name)?;
+        }
+        match &options.condition {
+            Some(_) if !self.config.keeps_histories() => Err(Error::Usage(
+                "--where says which rows are loaded, and every table is kept in step by comparison, which needs no load\n    \
+                 leave it out"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn preferred(&self, options: &LoadOptions) -> Result<Option<NodeId>> {
