@@ -182,6 +182,17 @@ pub fn differing(table: &Table, a: (NodeId, &Row), b: (NodeId, &Row)) -> Vec<usi
     pairs.filter(|&place| whole || one.lens.has(place) && other.lens.has(place)).collect()
 }
 
+/// Whether no two of these rows differ.
+pub fn all_alike(table: &Table, rows: &[(NodeId, &Row)]) -> bool {
+    let total = |node: NodeId| table.form(node).is_some_and(|form| form.lens.is_total());
+    let alike = |one: &(NodeId, &Row), other: &(NodeId, &Row)| differing(table, *one, *other).is_empty();
+    match rows.iter().find(|(node, _)| total(*node)) {
+        // What is like a row with all columns is like all others that are.
+        Some(whole) => rows.iter().all(|other| other.0 == whole.0 || alike(whole, other)),
+        None => rows.iter().enumerate().all(|(at, one)| rows[at + 1..].iter().all(|other| alike(one, other))),
+    }
+}
+
 /// The shared row that a target is to have: the winner's, with columns that do not live there from the target's own row,
 /// or else from the first node that has them.
 pub fn completed(table: &Table, winner: NodeId, rows: &[(NodeId, Arc<Row>)], target: NodeId) -> Option<Arc<Row>> {

@@ -400,3 +400,24 @@ async fn a_follower_whose_row_cannot_be_read() {
     cluster.holds_at(1, "SELECT * FROM items WHERE id < 3 ORDER BY id", &["1|one|1", "2|two|2"]).await;
     cluster.holds_at(1, "SELECT amount FROM items WHERE id = 3", &["no number"]).await;
 }
+
+/// The others agree about columns that the preferred node lacks, also where it is the first of the file.
+#[tokio::test]
+async fn columns_that_the_preferred_node_lacks() {
+    let kinds = [Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
+    let table = "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer NOT NULL DEFAULT 0)";
+    let config = "[tables.items]\n[tables.items.nodes.a]\nomit = [\"name\"]\n";
+    let mut cluster = Cluster::new(&kinds, |_| table.to_owned(), config).await;
+    let rows = |name: &str, amount: u8| {
+        format!("INSERT INTO items VALUES (1, '{name}', 1), (2, '{name}', {amount}), (3, 'alike', 3)")
+    };
+    before(&mut cluster, &[(0, &rows("hidden", 7)), (1, &rows("b", 2)), (2, &rows("c", 2))]).await;
+    cluster.load(&prefer("a")).await;
+    for at in [1, 2] {
+        cluster.holds_at(at, ALL, &["1|b|1", "2|b|7", "3|alike|3"]).await;
+    }
+    cluster.holds_at(0, "SELECT name FROM items WHERE id < 3", &["hidden", "hidden"]).await;
+    let lost = cluster.session().conflicts(0).await.expect("a journal");
+    let told = |one: &&concord::sync::ConflictReport| one.loser == "c" && one.reason.contains("`name`");
+    assert_eq!(lost.iter().filter(told).count(), 2, "{lost:?}");
+}

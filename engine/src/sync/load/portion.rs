@@ -269,15 +269,20 @@ impl Weighing<'_> {
             weighed.unreadable.extend(holder.map(|holder| (holder, key)));
             return;
         }
-        let Some((settlement, settles)) = self.settle(&rows, weighed) else { return };
+        let Some((mut settlement, settles)) = self.settle(&rows, weighed) else { return };
         let winner = settlement.winner;
+        let whole = match (settles, &self.portion.rule) {
+            (Settles::Differing, Some(rule)) => settle::whole(rule, table, &mut settlement, &rows, self.names),
+            _ => None,
+        };
         let Some((_, winner_row)) = rows.iter().find(|(node, _)| *node == winner) else { return };
         let winner_row = winner_row.clone();
         let mut any = false;
         for &target in self.everybody.iter().filter(|&&node| node != winner && table.is_target(node)) {
             let Some(form) = table.form(target) else { continue };
             let own = rows.iter().find(|(node, _)| *node == target).map(|(_, row)| row);
-            let Some(row) = settle::completed(table, winner, &rows, target) else { continue };
+            let row = whole.clone().or_else(|| settle::completed(table, winner, &rows, target));
+            let Some(row) = row else { continue };
             let counted = weighed.written.entry(target).or_default();
             let (mode, lost) = match own {
                 Some(own) => {
@@ -286,7 +291,11 @@ impl Weighing<'_> {
                         continue;
                     }
                     counted.1 += 1;
-                    let lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
+                    let mut lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
+                    if let Some(whole) = &whole {
+                        lost.winner_row = Some(whole.clone());
+                        lost.winner_unknown.clear();
+                    }
                     (WriteMode::Upsert, Some(lost))
                 }
                 None if !table.operations.insert => continue,
@@ -332,14 +341,12 @@ impl Weighing<'_> {
 
     /// Who is right, and whether that had to be decided; `None` if there is nothing to do or nobody can tell.
     fn settle(&self, rows: &[(NodeId, Arc<Row>)], weighed: &mut Weighed) -> Option<(Settlement, Settles)> {
-        let (first, first_row) = rows.iter().find(|(node, _)| self.table.is_source(*node))?;
+        let (first, _) = rows.iter().find(|(node, _)| self.table.is_source(*node))?;
         let missing = rows.len() < self.everybody.len();
         let sources = || rows.iter().filter(|(node, _)| self.table.is_source(*node));
-        let alike = |(node, row): &(NodeId, Arc<Row>)| {
-            node == first || settle::differing(self.table, (*first, first_row), (*node, row)).is_empty()
-        };
-        if rows.iter().all(alike) {
-            let total = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
+        let total = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
+        let all: Vec<(NodeId, &Row)> = rows.iter().map(|(node, row)| (*node, &**row)).collect();
+        if settle::all_alike(self.table, &all) {
             // Among rows that are alike, one that has all columns is the best to copy.
             let best = sources().find(|(node, _)| total(node)).map_or(*first, |(node, _)| *node);
             let settlement = Settlement { winner: best, reason: "the row was missing".to_owned() };
