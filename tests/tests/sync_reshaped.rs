@@ -76,9 +76,8 @@ async fn a_row_waits_while_a_column_goes(kinds: &[Kind]) {
 /// Under another key it would not be found again.
 async fn a_row_waits_while_the_key_changes(kinds: &[Kind]) {
     let mut cluster = waiting(kinds).await;
-    let last = kinds.len() - 1;
-    for at in 0..=last {
-        match kinds[at] {
+    for (at, kind) in kinds.iter().enumerate() {
+        match kind {
             Kind::Sqlite => {
                 let anew = "ALTER TABLE items RENAME TO former;
                             CREATE TABLE items (id integer NOT NULL, extra varchar(20), name varchar(20) NOT NULL, PRIMARY KEY (id, name));
