@@ -153,6 +153,7 @@ fn print(loaded: &Loaded) -> Result<()> {
     }
     match (rows.is_empty(), would) {
         (true, true) => say("there is nothing to copy")?,
+        (true, false) if loaded.tables.iter().any(|table| table.together > 0) => {}
         (true, false) => say("nothing to copy")?,
         (false, true) => {
             say("would be copied and replaced:")?;
@@ -171,6 +172,10 @@ fn print(loaded: &Loaded) -> Result<()> {
                 "{}: {rows} and nothing says which are right: --prefer NODE, or `updated` in [tables.{0}]",
                 table.table
             ))?;
+        }
+        if table.together > 0 {
+            let rows = counted(table.together, "row", "rows");
+            say(&format!("{}: {rows} could not be written one by one and came together, with the sync", table.table))?;
         }
         if table.waiting > 0 {
             let rows = counted(table.waiting, "row waits", "rows wait");

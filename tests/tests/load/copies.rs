@@ -421,3 +421,19 @@ async fn columns_that_the_preferred_node_lacks() {
     let told = |one: &&concord::sync::ConflictReport| one.loser == "c" && one.reason.contains("`name`");
     assert_eq!(lost.iter().filter(told).count(), 2, "{lost:?}");
 }
+
+/// Rows that refer to each other can only be written together, which is the sync's. They do not wait then.
+#[tokio::test]
+async fn rows_in_a_circle() {
+    let tables = "CREATE TABLE teams (id integer PRIMARY KEY, lead integer NOT NULL REFERENCES staff (id) DEFERRABLE INITIALLY DEFERRED);
+                  CREATE TABLE staff (id integer PRIMARY KEY, team integer NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED)";
+    let kinds = [Kind::Sqlite, Kind::Sqlite];
+    let mut cluster = Cluster::new(&kinds, |_| tables.to_owned(), "[tables.teams]\n[tables.staff]\n").await;
+    let rows = "BEGIN; INSERT INTO teams VALUES (1, 11), (2, 12); INSERT INTO staff VALUES (11, 1), (12, 2); COMMIT";
+    before(&mut cluster, &[(0, rows)]).await;
+    let loaded = cluster.load(&LoadOptions::default()).await;
+    let told: Vec<_> = loaded.tables.iter().map(|table| (table.waiting, table.together)).collect();
+    assert_eq!((told, loaded.exit_code()), (vec![(0, 2), (0, 2)], 0), "{loaded:?}");
+    cluster.settle().await;
+    cluster.holds("SELECT (SELECT count(*) FROM teams), (SELECT count(*) FROM staff)", &["2|2"]).await;
+}

@@ -80,16 +80,12 @@ impl Session {
     /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
     /// is not taken, and is tried again like any other. It counts as made when the load began: what users have done since to
     /// the same key elsewhere is later.
-    pub(super) async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
+    pub(super) async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>) -> Result<HashSet<(usize, Key)>> {
         let mut by_node: HashMap<NodeId, Vec<(usize, Key)>> = HashMap::new();
         let mut seen = HashSet::new();
         for row in deferred {
             let rows = by_node.entry(row.holder).or_default();
             if seen.insert((row.table, row.key.clone())) {
-                let name = &self.tables[row.table].name;
-                if let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) {
-                    table.waiting += 1;
-                }
                 rows.push((row.table, row.key));
             }
         }
@@ -102,6 +98,25 @@ impl Session {
             if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
                 writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Tells of the rows that were handed over, after the sync has been at them: which wait, and how many came together.
+    pub(super) async fn count_handed(&mut self, handed: HashSet<(usize, Key)>, loaded: &mut Loaded) -> Result<()> {
+        if handed.is_empty() {
+            return Ok(());
+        }
+        self.prepare().await?;
+        let opened = self.open().await?;
+        self.close().await;
+        for (table, key) in handed {
+            let name = &self.tables[table].name;
+            let Some(told) = loaded.tables.iter_mut().find(|told| told.table == *name) else { continue };
+            match opened.nodes().any(|(node, _)| opened.parked(node, table, &key).is_some()) {
+                true => told.waiting += 1,
+                false => told.together += 1,
             }
         }
         Ok(())

@@ -97,6 +97,8 @@ pub struct LoadedTable {
     pub nodes: Vec<LoadedNode>,
     /// Rows that could not be copied or read, and wait now: see `concord parked list`.
     pub waiting: u64,
+    /// Rows that could not be written one by one, such as those that refer to each other, and came with the sync.
+    pub together: u64,
     /// Rows that differ and that nothing decides.
     pub undecided: u64,
     /// How rows that differ are decided, if that is said anywhere.
@@ -220,7 +222,7 @@ impl Session {
         self.try_again(&load, &mut deferred, &mut loaded).await?;
         // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
         let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
-        self.hand_over(&load, deferred, &mut loaded).await?;
+        let handed = self.hand_over(&load, deferred).await?;
         if !absent.is_empty() {
             loaded.numbered = self.count_on().await;
         }
@@ -229,6 +231,7 @@ impl Session {
         self.schedule = Schedule::default();
         let last = self.carry().await?;
         loaded.sync.extend(last);
+        self.count_handed(handed, &mut loaded).await?;
         loaded.away = self.away();
         loaded.stopped = self.stopped();
         Ok(loaded)
