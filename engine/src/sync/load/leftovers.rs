@@ -8,7 +8,7 @@ use super::super::session::Session;
 use super::portion::Portion;
 use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS};
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, TableSpec};
+use crate::model::{Key, NodeId, ParkedCode, TableSpec};
 use crate::node::{self, Node};
 
 impl Session {
@@ -68,9 +68,12 @@ impl Session {
             most = (most * 2).min(ROWS);
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
-            // No history tells of what users hold up.
-            left.extend(refused.into_iter().map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
-            left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred { table, key: key.clone(), holder: *at }));
+            left.extend(refused.into_iter().map(|(node, key, reason)| {
+                let held = (reason.code == ParkedCode::Busy).then_some((node, reason.message));
+                Deferred { table, holder: holder(&key), key, held }
+            }));
+            let unreadable = weighed.unreadable.iter();
+            left.extend(unreadable.map(|(at, key)| Deferred { table, key: key.clone(), holder: *at, held: None }));
             deferred.drain(part);
         }
         keep_one_each(&mut left);
@@ -123,9 +126,10 @@ impl Session {
     }
 }
 
-/// Several nodes may have refused the same row.
+/// Several nodes may have refused the same row. Where one of them was held up, it is not done with by what the sync makes of it.
 fn keep_one_each(deferred: &mut Vec<Deferred>) {
     let mut known = HashSet::new();
+    deferred.sort_by_key(|row| row.held.is_none());
     deferred.retain(|row| known.insert((row.table, row.key.clone())));
 }
 

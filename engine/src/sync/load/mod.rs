@@ -139,6 +139,8 @@ struct Deferred {
     key: Key,
     /// Where the row stands that was to be written.
     holder: NodeId,
+    /// Where users hold it up, and how.
+    held: Option<(NodeId, String)>,
 }
 
 /// What a load has to know throughout.
@@ -220,11 +222,21 @@ impl Session {
             }
         }
         self.try_again(&load, &mut deferred, &mut loaded).await?;
+        for _ in 1..LOOKS {
+            if deferred.iter().any(|row| row.held.is_some()) {
+                deferred = self.try_once(&load, deferred, false, &mut loaded).await?;
+            }
+        }
         // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
         let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
-        let handed = self.hand_over(&load, deferred).await?;
+        let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
+        let handed = self.hand_over(&load, refused).await?;
         if !absent.is_empty() {
             loaded.numbered = self.count_on().await;
+        }
+        // No history tells of them, and as changes of who holds them they might win over what users are about to do.
+        if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
+            return Err(self.held_up(*node, row.table, held.len(), why));
         }
         progress.end(self).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
@@ -402,22 +414,18 @@ impl Session {
                 }
                 busy += usize::from(is_busy);
                 if busy > MOST_BUSY {
-                    return Err(Error::Unreachable(vec![format!(
-                        "node `{}`: more than {MOST_BUSY} rows of `{}` could not be written, as {}\n    run `concord load` again \
-                         when that is over; it goes on where it was",
-                        self.names[node.index()],
-                        self.tables[leg.table].name,
-                        reason.message
-                    )]));
+                    return Err(self.held_up(node, leg.table, busy, &reason.message));
                 }
                 let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
                 debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
-                deferred.push(Deferred { table: leg.table, key, holder });
+                let held = is_busy.then_some((node, reason.message));
+                deferred.push(Deferred { table: leg.table, key, holder, held });
             }
             deferred.extend(weighed.unreadable.iter().map(|(holder, key)| Deferred {
                 table: leg.table,
                 key: key.clone(),
                 holder: *holder,
+                held: None,
             }));
             remember &= deferred.is_empty();
             again = next;
@@ -497,6 +505,23 @@ impl Session {
         let opened = self.look().await?;
         self.close().await;
         Ok(opened.present.iter().map(|presence| Some(presence.as_ref()?.clock.shown)).collect())
+    }
+
+    /// Rows are locked, or were changed at each look. Progress stays before them.
+    fn held_up(&self, node: NodeId, table: usize, rows: usize, why: &str) -> Error {
+        let number = match rows {
+            1 => "1 row".to_owned(),
+            2..=MOST_BUSY => format!("{rows} rows"),
+            _ => format!("more than {MOST_BUSY} rows"),
+        };
+        // What follows is about the next cycle, which there is none of.
+        let why = why.split_once(';').map_or(why, |(why, _)| why);
+        Error::Unreachable(vec![format!(
+            "node `{}`: {number} of `{}` could not be written: {why}\n    run `concord load` again when that is over; it goes on \
+             where it was",
+            self.names[node.index()],
+            self.tables[table].name,
+        )])
     }
 
     async fn count_rows(&mut self, leg: Leg) -> Result<u64> {

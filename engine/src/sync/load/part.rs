@@ -62,7 +62,7 @@ mod tests {
     fn a_part_ends_where_rows_are_large() {
         const MIB: usize = 1 << 20;
         assert_eq!(read(20_000, |_| 100), (20_000, 20));
-        assert_eq!(read(PROBE, |_| 100), (PROBE, 4));
+        assert_eq!(read(PROBE, |_| 100), (PROBE, 3));
         assert_eq!(read(1, |_| 100), (1, 1));
         // Nobody knows how large rows are before the first are there.
         assert_eq!(read(PROBE, |_| 10 * MIB), (FIRST, 1));
