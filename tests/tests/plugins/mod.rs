@@ -3,6 +3,7 @@
 mod c;
 mod commands;
 mod hostile;
+mod judging;
 mod merge_fields;
 mod python;
 mod resolving;
