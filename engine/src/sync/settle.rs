@@ -248,6 +248,7 @@ mod tests {
             key: vec![0],
             policy,
             resolver: None,
+            subsets: Vec::new(),
             operations: Operations::ALL,
             updated,
             from: from.map(NodeId),
