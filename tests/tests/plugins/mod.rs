@@ -2,6 +2,7 @@
 
 mod c;
 mod commands;
+mod filtering;
 mod hostile;
 mod judging;
 mod merge_fields;
