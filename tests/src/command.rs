@@ -1,6 +1,7 @@
 //! The `concord` command as a process of its own: run, interrupted, paused and killed.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, process, wait_until};
+use super::{PATIENCE, process, terminal, wait_until};
 
 /// A folder with a `concord.toml`, in which commands are run.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct Output {
 pub struct Running {
     child: Child,
     line: String,
+    keyboard: Option<File>,
     stdout: Arc<Mutex<Vec<u8>>>,
     stderr: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
@@ -90,21 +92,42 @@ impl Concord {
 
     /// Starts a command and returns at once.
     pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.env("NO_COLOR", "1").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = self.spawn(command, arguments);
+        let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
+        running.collect(stdout.expect("stdout is a pipe"), Arc::clone(&running.stdout));
+        running.collect(stderr.expect("stderr is a pipe"), Arc::clone(&running.stderr));
+        running
+    }
+
+    /// The same on a terminal of so many columns. What is shown there is told as what was said on stdout.
+    pub fn start_on_terminal(&self, columns: u16, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.env_remove("NO_COLOR").env("TERM", "xterm");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let ours = terminal::give(&mut command, columns).expect("the system has terminals to give");
+        let mut running = self.spawn(command, arguments);
+        running.collect(ours.try_clone().expect("a file of ours"), Arc::clone(&running.stdout));
+        running.keyboard = Some(ours);
+        running
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(executable());
         command.args(arguments).current_dir(self.folder.path());
         // Neither the person's settings nor the test's own faults.
-        command.env_remove("CONCORD_FAULT").env_remove("RUST_LOG").env("NO_COLOR", "1");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env_remove("CONCORD_FAULT").env_remove("RUST_LOG");
+        command
+    }
+
+    fn spawn(&self, mut command: Command, arguments: &[&str]) -> Running {
         process::restrict(&mut command, self.largest_file);
         let line = format!("concord {}", arguments.join(" "));
-        let mut child = process::spawn(command, libc::SIGKILL).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let child = process::spawn(command, libc::SIGKILL).unwrap_or_else(|error| panic!("{line}: {error}"));
         let (stdout, stderr) = (Arc::default(), Arc::default());
-        let readers = vec![
-            collect(child.stdout.take().expect("stdout is a pipe"), Arc::clone(&stdout)),
-            collect(child.stderr.take().expect("stderr is a pipe"), Arc::clone(&stderr)),
-        ];
-        Running { child, line, stdout, stderr, readers, timeout: self.timeout }
+        Running { child, line, keyboard: None, stdout, stderr, readers: Vec::new(), timeout: self.timeout }
     }
 }
 
@@ -116,6 +139,16 @@ impl Running {
     /// Sends a signal, such as `libc::SIGTERM`.
     pub fn signal(&self, signal: i32) {
         process::signal(self.child.id(), signal);
+    }
+
+    /// Types on the terminal on which the command was started, `\n` for return and `\x03` for Ctrl-C.
+    pub fn enter(&self, keys: &str) {
+        let mut keyboard = self.keyboard.as_ref().expect("it was started on a terminal");
+        keyboard.write_all(keys.as_bytes()).expect("the terminal is ours");
+    }
+
+    fn collect(&mut self, from: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) {
+        self.readers.push(collect(from, into));
     }
 
     /// What was said so far.

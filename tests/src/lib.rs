@@ -19,6 +19,7 @@ mod scratch;
 mod seed;
 mod server;
 mod shape;
+mod terminal;
 mod user;
 mod wait;
 

@@ -1,8 +1,8 @@
 //! `ids = "interleave"`: nodes number new rows in steps of their own, so that no two draw the same key.
 
 use concord::config::Config;
-use concord::sync::Session;
-use concord_tests::{As, Cluster, Database, Kind, NAMES, mariadb};
+use concord::sync::{LoadOptions, Session};
+use concord_tests::{As, Cluster, Database, Kind, NAMES, mariadb, postgres};
 
 const THREE: &[Kind] = &[Kind::Postgres, Kind::Postgres, Kind::Postgres];
 
@@ -125,6 +125,53 @@ async fn what_is_out_of_step_is_put_right() {
     assert!(next > 10000 && next % 2 == 1, "{next}");
 }
 
+/// A database that was put back draws no number that it had drawn before.
+#[tokio::test]
+async fn what_was_put_back_counts_on() {
+    let server = postgres::Server::dedicated(&[]);
+    let mut cluster = Cluster::bare(&THREE[..2], setup, "[tables.items]\nids = \"interleave\"\n").await;
+    let database = Database::on(&server).await;
+    database.user_as(As::Sync).await.execute(&setup(Kind::Postgres)).await;
+    cluster.replace(1, database).await;
+    cluster.install().await;
+    cluster.run(1, "INSERT INTO items (name) VALUES ('before')").await;
+    cluster.settle().await;
+    cluster.disconnect(1).await;
+    server.put_aside();
+    cluster.reconnect(1).await;
+    cluster.run(1, "INSERT INTO items (name) SELECT 'lost' FROM generate_series(1, 5)").await;
+    cluster.settle().await;
+    let drawn: i64 = cluster.rows(0, "SELECT max(id) FROM items").await[0].parse().expect("a number");
+    cluster.disconnect(1).await;
+    server.put_back();
+    cluster.reconnect(1).await;
+    let loaded = cluster.load(&LoadOptions::default()).await;
+    assert_eq!(loaded.rejoined, ["b"]);
+    assert!(loaded.numbered.len() == 1 && loaded.numbered[0].contains("b: items: "), "{:?}", loaded.numbered);
+    cluster.run(1, "INSERT INTO items (name) VALUES ('after')").await;
+    let next: i64 = cluster.rows(1, "SELECT id FROM items WHERE name = 'after'").await[0].parse().expect("a number");
+    assert!(next > drawn && next % 2 == 1, "{next} after {drawn}");
+    assert_eq!(cluster.install().await, Vec::<String>::new());
+}
+
+/// A number at the end of what a column holds leaves no room for others, which is told before anything is changed.
+#[tokio::test]
+async fn where_no_room_is_left_nothing_is_installed() {
+    let tables = "[tables.items]\nids = \"interleave\"\n";
+    let narrow = |_: Kind| "CREATE TABLE items (id serial PRIMARY KEY, name text)".to_owned();
+    let wide = |_: Kind| "CREATE TABLE items (id bigserial PRIMARY KEY, name text)".to_owned();
+    for (setup, most) in [(narrow as fn(Kind) -> String, "2147483647"), (wide, "9223372036854775807")] {
+        let mut cluster = Cluster::bare(&THREE[..2], setup, tables).await;
+        cluster.run(1, &format!("INSERT INTO items VALUES ({most}, 'the last')")).await;
+        let why = cluster.try_install().await.expect_err("there is no room");
+        assert!(why.contains(&format!("`id` has come to {most} at b and ends at {most} at a")), "{why}");
+        assert!(why.contains("give the row with that number another"), "{why}");
+        assert_eq!(cluster.rows(0, "SELECT to_regnamespace('concord') IS NULL").await, ["t"]);
+        cluster.run(1, "DELETE FROM items").await;
+        cluster.install().await;
+    }
+}
+
 #[tokio::test]
 async fn keys_that_can_collide_are_reported() {
     let check = async |kinds: &[Kind], setup: fn(Kind) -> String, tables: &str| {
@@ -186,6 +233,11 @@ async fn a_server_that_counts_in_steps() {
     cluster.run(1, "INSERT INTO items (name) SELECT 'b' FROM generate_series(1, 50)").await;
     let summary = cluster.sync().await;
     assert_eq!((summary.conflicts, summary.exit_code()), (0, 0));
+    // All numbers of such a column are too near to its end.
+    cluster.run_as_owner(0, "CREATE TABLE small (id tinyint AUTO_INCREMENT PRIMARY KEY)").await;
+    cluster.run_as_owner(1, "CREATE TABLE small (id smallserial PRIMARY KEY)").await;
+    let small = session_of(&cluster, 2, "[tables.small]\nids = \"interleave\"\n").check().await.expect("a look");
+    assert!(small.problems.iter().any(|problem| problem.contains("ends at 127 at a")), "{:?}", small.problems);
     let odd = "SELECT count(*), sum(id % 2) FROM items WHERE id > 7001 AND name";
     for (name, row) in [("a", "50|0"), ("b", "50|50")] {
         cluster.holds(&format!("{odd} = '{name}'"), &[row]).await;

@@ -1,6 +1,6 @@
 //! `concord plan` writes nothing and says what a sync does; `sync --plan` does what it says.
 
-use concord::sync::{Carriage, Plan, PlanFile, Wish};
+use concord::sync::{Carriage, Plan, PlanFile, WhyState, Wish};
 use concord_tests::{Cluster, Concord, Kind, NAMES};
 use serde_json::json;
 
@@ -238,4 +238,37 @@ async fn the_command() {
     assert!(said.says("Make a new plan"), "{}", said.stderr);
     let said = concord.run(&["plan", "--table", "itms"]).await.expect(2);
     assert!(said.says("items"), "{}", said.stderr);
+}
+
+/// A key that SQLite keeps in a column of another type: it waits where it does not fit, and neither the plan nor a person takes it
+/// for the key that is spelled alike.
+#[tokio::test]
+async fn keys_that_only_one_node_can_have() {
+    let kinds = [Kind::Sqlite, Kind::Postgres];
+    for (types, good, odd, told) in [
+        (["text", "text"], "'a'", "x'ff'", json!([{"raw": {"hex": "ff"}}])),
+        (["text", "numeric"], "'1.5'", "'1.50'", json!([{"raw": "1.50"}])),
+        (["text", "text"], "'a'", "NULL", json!([null])),
+    ] {
+        let setup = |kind| {
+            let ty = types[usize::from(kind != Kind::Sqlite)];
+            format!("CREATE TABLE items (id {ty} PRIMARY KEY, name text)")
+        };
+        let mut cluster = Cluster::new(&kinds, setup, "[tables.items]\n").await;
+        cluster.run(0, &format!("INSERT INTO items VALUES ({good}, 'good')")).await;
+        cluster.settle().await;
+        cluster.run(0, &format!("UPDATE items SET name = 'new'; INSERT INTO items VALUES ({odd}, 'odd')")).await;
+        // Once as it is new, and once as it waits.
+        for _ in 0..2 {
+            let (planned, file) = plan(&mut cluster).await;
+            assert!(planned.rows.iter().any(|row| row.key == told), "{:?}", planned.rows);
+            carry_out(&cluster, &file).await;
+            cluster.holds_at(1, "SELECT name FROM items", &["new"]).await;
+            let parked = cluster.session().parked().await.expect("a list");
+            assert_eq!(parked.iter().map(|row| &row.key).collect::<Vec<_>>(), [&told]);
+        }
+        let why = Box::pin(cluster.session().why("items", &[told.to_string()])).await.expect("what waits is known");
+        assert_eq!(why.key, told);
+        assert!(why.nodes.iter().any(|node| node.state == WhyState::Waits), "{why:?}");
+    }
 }

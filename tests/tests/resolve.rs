@@ -10,7 +10,9 @@ const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text, rati
 const ALL: &str = "SELECT id, name FROM items ORDER BY id";
 
 concord_tests::clusters! {
-    pairs: [deletes_come_and_go, a_row_is_given, who_changes_it_meanwhile_is_not_overwritten]
+    pairs: [
+        deletes_come_and_go, a_row_is_given, who_changes_it_meanwhile_is_not_overwritten, what_would_not_be_carried_is_refused,
+    ]
     many: [several_losers]
     all: [undone_and_redone, what_moved_on_is_left]
 }
@@ -53,11 +55,24 @@ async fn undone_and_redone(kinds: &[Kind]) {
     let word = journal.iter().find(|one| one.id == done.id).expect("it is kept");
     assert_eq!((word.resolves(), word.loser.as_str()), (Some(id.as_str()), NAMES[kinds.len() - 1]));
     let again = resolve(&cluster, &id, Remedy::Undo).await.expect_err("the row is what lost, and no longer what won");
-    assert!(again.0.contains("is now") && again.1 == 1, "{again:?}");
+    let hint = format!("`concord conflicts resolve {} --undo` takes that back", done.id);
+    assert!(again.0.contains("is now") && again.0.contains(&hint) && again.1 == 1, "{again:?}");
     let back = resolve(&cluster, &done.id, Remedy::Undo).await.expect("it stands as it was written");
     assert_ne!(back.id, done.id);
     assert_eq!(cluster.settle().await.conflicts, 0);
     cluster.holds(ALL, &["1|won", "2|two"]).await;
+}
+
+async fn what_would_not_be_carried_is_refused(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| ITEMS.to_owned(), "[tables.items]\noperations = [\"insert\"]\n").await;
+    cluster.run(0, "INSERT INTO items VALUES (3, 'here', 1)").await;
+    cluster.later(1, "INSERT INTO items VALUES (3, 'there', 1)").await;
+    cluster.sync().await;
+    let id = the_conflict(&cluster).await;
+    let refused = Box::pin(cluster.session().resolve(&id, &Remedy::Row(None), true)).await.expect_err("no deletes");
+    let refused = refused.to_string();
+    assert!(refused.contains("`operations` of `items` carries no deletes"), "{refused}");
+    cluster.quiet().await;
 }
 
 async fn deletes_come_and_go(kinds: &[Kind]) {

@@ -307,6 +307,31 @@ async fn a_users_trigger_by_a_name_of_concords_stays() {
     cluster.holds_at(0, "SELECT n FROM log", &["7"]).await;
 }
 
+/// Whatever number a user's trigger refuses a row with, the others are written.
+#[tokio::test]
+async fn a_row_that_a_users_trigger_refuses_holds_up_nobody() {
+    let setup = |kind: Kind| {
+        let trigger = match kind {
+            Kind::Mariadb => {
+                "CREATE TABLE two (n integer); INSERT INTO two VALUES (1), (2);
+                 CREATE TRIGGER picky BEFORE INSERT ON t FOR EACH ROW
+                 IF NEW.id = 2 THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001, MESSAGE_TEXT = 'not two';
+                 ELSEIF NEW.id = 3 THEN SIGNAL SQLSTATE '02000';
+                 ELSEIF NEW.id = 4 THEN SELECT n INTO @found FROM two;
+                 END IF"
+            }
+            _ => "",
+        };
+        format!("CREATE TABLE t (id integer PRIMARY KEY); {trigger}")
+    };
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.t]\nfrom = \"b\"").await;
+    cluster.run(1, "INSERT INTO t SELECT generate_series(1, 5)").await;
+    let summary = cluster.sync().await;
+    assert_eq!((summary.waiting, summary.failed), (3, None));
+    assert!(cluster.reasons("a").await.iter().any(|why| why.contains("not two [30001]")));
+    cluster.holds_at(0, "SELECT id FROM t ORDER BY id", &["1", "5"]).await;
+}
+
 /// MySQL has no uuids of its own: there they are 16 bytes, in keys as well. Letters may spell what is none, so they are no key.
 #[tokio::test]
 async fn uuids_that_are_bytes_are_keys() {

@@ -239,18 +239,28 @@ fn side_by_side(one: &ConflictReport) -> Table {
     let mut rows = Table::new(&["", "column", &won, &lost]);
     rows.row(["", "(written)", &time::instant(one.winner_time), &time::instant(one.loser_time)]);
     let (winner, loser) = (one.winner_row.as_ref(), one.loser_row.as_ref());
-    let Some(columns) = winner.or(loser).and_then(Document::as_object) else {
+    let mut told: Vec<&String> = Vec::new();
+    for row in [winner, loser].into_iter().flatten().filter_map(Document::as_object) {
+        told.extend(row.keys().filter(|column| !told.contains(column)).collect::<Vec<_>>());
+    }
+    if told.is_empty() {
         rows.row(["", "", "(deleted)", "(deleted)"]);
         return rows;
-    };
+    }
     // What a person gave up lost to what stands there, whatever that is.
     let absent = if one.id.starts_with("dropped-") { "(what stands there)" } else { "(deleted)" };
     let text = |row: Option<&Document>, column: &str| match row {
-        Some(row) => row.get(column).map(cell).unwrap_or_default(),
+        // It does not live at that node, or was added since.
+        Some(row) => row.get(column).map_or_else(|| "–".to_owned(), cell),
         None => absent.to_owned(),
     };
-    for column in columns.keys() {
-        let differs = winner.map(|row| row.get(column)) != loser.map(|row| row.get(column));
+    for column in told {
+        let differs = match (winner, loser) {
+            (Some(winner), Some(loser)) => {
+                matches!((winner.get(column), loser.get(column)), (Some(winner), Some(loser)) if winner != loser)
+            }
+            _ => true,
+        };
         let mark = if differs { "*" } else { "" };
         rows.row([mark, column, &cut(&text(winner, column), 60), &cut(&text(loser, column), 60)]);
     }

@@ -53,9 +53,15 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
         refilter: load.refilter,
     };
     let config = read(global)?;
-    let created = if load.create { block_on(create(&config, load.dry_run))? } else { Vec::new() };
-    if !load.output.json {
-        tell(&created, load.dry_run)?;
+    Session::new(config.clone()).accepts(&options)?;
+    let mut created = Vec::new();
+    if load.create {
+        let made = block_on(create(&config, load.dry_run, load.output.json, &mut created));
+        // What was made before is told anyhow.
+        if made.is_err() && load.output.json && !load.dry_run {
+            created.iter().try_for_each(|table| tell(table, false, true))?;
+        }
+        made?;
     }
     // What is not there cannot be compared. And where every table is compared, the next sync copies their rows.
     let compared = load.create && !config.keeps_histories();
@@ -72,7 +78,7 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
                 progress.tell(&format!("{doing}{} at {}", stage.table, stage.node), stage.rows, stage.total);
             };
             let loaded = block_on(async { Session::new(config).load(&options, &mut told).await });
-            progress.end();
+            drop(progress);
             loaded?
         }
     };
@@ -94,27 +100,38 @@ struct Report<'a> {
 }
 
 /// Creates what is missing and installs, so that changes are recorded before anything is copied.
-async fn create(config: &Config, dry: bool) -> Result<Vec<Created>> {
-    let created = Session::new(config.clone()).create_missing(dry).await?;
+async fn create(config: &Config, dry: bool, json: bool, created: &mut Vec<Created>) -> Result<()> {
+    let mut told = Ok(());
+    let mut hear = |table: Created| {
+        if !json && told.is_ok() {
+            told = tell(&table, dry, false);
+        }
+        created.push(table);
+    };
+    let made = Session::new(config.clone()).create_missing(dry, &mut hear).await;
+    told?;
+    made?;
     if !dry {
         Session::new(config.clone()).install().await?;
     }
-    Ok(created)
+    Ok(())
 }
 
-fn tell(created: &[Created], dry: bool) -> Result<()> {
-    for table in created {
-        if dry {
+/// `aside`: what the command says belongs to somebody else.
+fn tell(table: &Created, dry: bool, aside: bool) -> Result<()> {
+    let line = format!("{}: created {} as it is at {}", table.node, table.table, table.from);
+    match (dry, aside) {
+        (true, _) => {
             say(&format!("-- at {}, from {}", table.node, table.from))?;
             table.statements.iter().try_for_each(|statement| say(&format!("{statement};")))?;
-        } else {
-            say(&format!("{}: created {} as it is at {}", table.node, table.table, table.from))?;
         }
-        for line in &table.notes {
-            match dry {
-                true => say(&format!("-- not carried: {line}"))?,
-                false => note(&format!("{}: {}: not carried: {line}", table.node, table.table)),
-            }
+        (false, false) => say(&line)?,
+        (false, true) => note(&line),
+    }
+    for line in &table.notes {
+        match dry {
+            true => say(&format!("-- not carried: {line}"))?,
+            false => note(&format!("{}: {}: not carried: {line}", table.node, table.table)),
         }
     }
     Ok(())
@@ -128,6 +145,7 @@ fn print(loaded: &Loaded) -> Result<()> {
             false => format!("node `{node}` had been left out; it takes part again"),
         });
     }
+    loaded.numbered.iter().for_each(|line| note(line));
     if loaded.resumed {
         note("went on where an earlier load had been interrupted");
     }
@@ -143,6 +161,7 @@ fn print(loaded: &Loaded) -> Result<()> {
     }
     match (rows.is_empty(), would) {
         (true, true) => say("there is nothing to copy")?,
+        (true, false) if loaded.tables.iter().any(|table| table.together > 0) => {}
         (true, false) => say("nothing to copy")?,
         (false, true) => {
             say("would be copied and replaced:")?;
@@ -161,6 +180,10 @@ fn print(loaded: &Loaded) -> Result<()> {
                 "{}: {rows} and nothing says which are right: --prefer NODE, or `updated` in [tables.{0}]",
                 table.table
             ))?;
+        }
+        if table.together > 0 {
+            let rows = counted(table.together, "row", "rows");
+            say(&format!("{}: {rows} could not be written one by one and came together, with the sync", table.table))?;
         }
         if table.waiting > 0 {
             let rows = counted(table.waiting, "row waits", "rows wait");

@@ -5,14 +5,15 @@ use std::io::{IsTerminal, stderr};
 use tracing_subscriber::EnvFilter;
 
 use super::Global;
+use super::progress::messages;
 
 /// Starts logging. Only Concord's own messages grow with `-v`: what drivers log may contain statements.
 pub fn start(global: &Global) {
     let filter = EnvFilter::new(format!("off,concord={}", level(global)));
     let start = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(messages)
+        .with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()))
         .with_target(global.verbose > 1)
         .try_init();
     // A program that uses this library may have a logger already.

@@ -203,7 +203,7 @@ pub fn complain(error: &Error) {
 
 /// One message on stderr. A closed stderr is nobody's concern.
 fn note(message: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{message}");
+    let _ = writeln!(progress::messages(), "{message}");
 }
 
 /// Runs `work` on a runtime of its own, as commands that speak to databases do.

@@ -237,7 +237,9 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
         json(&Gone { dropped: &dropped })?;
     } else {
         let rows = counted(dropped.len() as u64, "version", "versions");
-        say(&format!("{rows} given up; the next sync carries what stands at the nodes"))?;
+        say(&format!(
+            "{rows} given up; what stands there counts as the latest change, and is carried if changes made there are"
+        ))?;
     }
     if dropped.len() == agreed {
         return Ok(DONE);

@@ -1,7 +1,6 @@
 //! `concord verify`: compares all rows, and mends what differs.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,9 +9,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value as Document;
 
+use super::progress::Line;
 use super::report::{Table, cell, count, counted, cut, json, say};
 use super::sync::left_out;
-use super::{Global, Output, note, with_session};
+use super::{Global, Output, with_session};
 use crate::error::Result;
 use crate::sync::{Example, Progress, Repair, Session, Verified, VerifiedTable};
 
@@ -80,63 +80,25 @@ fn compare(global: &Global, verify: &Verify) -> Result<Verified> {
         progress: Arc::default(),
     };
     with_session(global, async |session: &mut Session| {
-        let shown = Shown::new(how.progress.clone(), global.quiet);
+        let (mut line, begun) = (Line::new(global.quiet), Instant::now());
         let comparing = session.verify(&how);
         tokio::pin!(comparing);
         loop {
-            match tokio::time::timeout(shown.every(), &mut comparing).await {
-                Ok(done) => {
-                    shown.clear();
-                    return done;
-                }
-                Err(_) => shown.show(),
+            match tokio::time::timeout(line.every(), &mut comparing).await {
+                Ok(done) => return done,
+                Err(_) => line.show(|| told_of(&how.progress, begun.elapsed())),
             }
         }
     })
 }
 
-/// Tells on stderr how far it has come: in place on a terminal, now and then a line elsewhere.
-struct Shown {
-    progress: Arc<Progress>,
-    start: Instant,
-    terminal: bool,
-    quiet: bool,
-}
-
-impl Shown {
-    fn new(progress: Arc<Progress>, quiet: bool) -> Shown {
-        Shown { progress, start: Instant::now(), terminal: std::io::stderr().is_terminal(), quiet }
-    }
-
-    fn every(&self) -> Duration {
-        if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) }
-    }
-
-    fn show(&self) {
-        if self.quiet {
-            return;
-        }
-        let rows = self.progress.rows.load(Ordering::Relaxed);
-        let rate = rows as f64 / self.start.elapsed().as_secs_f64().max(0.001);
-        let text = format!(
-            "table {} of {}: {} read at all nodes, {} a second",
-            self.progress.table.load(Ordering::Relaxed),
-            self.progress.tables.load(Ordering::Relaxed),
-            counted(rows, "row", "rows"),
-            count(rate as u64)
-        );
-        match self.terminal {
-            // A closed stderr is nobody's concern.
-            true => drop(write!(std::io::stderr(), "\r\x1b[K{text}")),
-            false => note(&text),
-        }
-    }
-
-    fn clear(&self) {
-        if self.terminal && !self.quiet {
-            drop(write!(std::io::stderr(), "\r\x1b[K"));
-        }
-    }
+/// How far it has come, and the same in fewer words.
+fn told_of(progress: &Progress, spent: Duration) -> Vec<String> {
+    let rows = progress.rows.load(Ordering::Relaxed);
+    let (table, tables) = (progress.table.load(Ordering::Relaxed), progress.tables.load(Ordering::Relaxed));
+    let begin = format!("table {table} of {tables}: {} read", counted(rows, "row", "rows"));
+    let rate = count((rows as f64 / spent.as_secs_f64().max(0.001)) as u64);
+    vec![format!("{begin} at all nodes, {rate} a second"), begin]
 }
 
 /// What was found of a table; `out` is the file to which it was written how to mend it.

@@ -110,6 +110,7 @@ fn state(node: &WhyNode) -> String {
         WhyState::Waits => node.since.map_or("waits".to_owned(), |since| format!("waits since {}", instant(since))),
         WhyState::Undecided => "undecided".to_owned(),
         WhyState::Differs => "differs".to_owned(),
+        WhyState::Unreadable => "unreadable".to_owned(),
     }
 }
 

@@ -181,9 +181,12 @@ pub struct Lost {
     pub winner: NodeId,
     pub winner_time: i64,
     pub winner_row: Option<Arc<Row>>,
+    /// The columns of which that row does not tell.
+    pub winner_unknown: Vec<usize>,
     pub loser: NodeId,
     pub loser_time: i64,
     pub loser_row: Option<Arc<Row>>,
+    pub loser_unknown: Vec<usize>,
     /// The policy and, in words, why.
     pub reason: String,
 }

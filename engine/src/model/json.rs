@@ -23,14 +23,19 @@ pub fn write_json(values: &[Value], out: &mut Vec<u8>) {
     for value in values {
         out.push(separator);
         separator = b',';
-        if let Err(error) = serde_json::to_writer(&mut *out, &Told(value)) {
-            unreachable!("no value is without a JSON form: {error}");
-        }
+        write_value(value, out);
     }
     if values.is_empty() {
         out.push(separator);
     }
     out.push(b']');
+}
+
+/// Appends a value as [`value_to_json`] has it.
+pub fn write_value(value: &Value, out: &mut Vec<u8>) {
+    if let Err(error) = serde_json::to_writer(out, &Told(value)) {
+        unreachable!("no value is without a JSON form: {error}");
+    }
 }
 
 /// A value on its way into a document.
@@ -87,10 +92,10 @@ pub fn value_from_json(ty: &Type, document: &Document) -> Option<Value> {
             }
         }
         (Type::Bytes | Type::Any, Document::Object(members)) if members.contains_key("hex") => {
-            let hex = members["hex"].as_str()?;
-            let bytes =
-                hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-            Value::Bytes(bytes.collect::<Option<_>>()?)
+            let digits = members["hex"].as_str()?.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8));
+            let digits = digits.collect::<Option<Vec<u8>>>()?;
+            let (pairs, []) = digits.as_chunks::<2>() else { return None };
+            Value::Bytes(pairs.iter().map(|[high, low]| high << 4 | low).collect())
         }
         (Type::Json | Type::Any, Document::Object(members)) if members.contains_key("json") => {
             Value::Json(Json::new(members["json"].as_str()?))
@@ -99,8 +104,13 @@ pub fn value_from_json(ty: &Type, document: &Document) -> Option<Value> {
     })
 }
 
-/// A value of a key as JSON. Where columns bind no type a key may hold what its column's type does not; then it says so, lest
-/// it be read back as the value that is spelled alike.
+/// [`value_from_json`] for what a person wrote: nobody has looked yet whether a JSON document is one.
+pub fn written_value_from_json(ty: &Type, document: &Document) -> Option<Value> {
+    value_from_json(ty, document).filter(|value| !matches!(value, Value::Json(json) if !json.is_json()))
+}
+
+/// A value of a key or an image as JSON. Where columns bind no type it may be none of its column's; then it says so, lest it be
+/// read back as the value that is spelled alike.
 pub fn key_value_to_json(ty: &Type, value: &Value) -> Document {
     let document = value_to_json(value);
     if ty.has(value) { document } else { Document::Object(Map::from_iter([(AS_IT_IS.to_owned(), document)])) }
@@ -157,6 +167,21 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn what_a_person_wrote_as_json_has_to_be_json() {
+        let read = |text: &str| {
+            [Type::Json, Type::Any]
+                .map(|ty| written_value_from_json(&ty, &serde_json::json!({ "json": text })).is_some())
+        };
+        let deep = "[".repeat(500) + &"]".repeat(500);
+        for text in ["null", " {\"a\": [1e999, \"\\ud800\"]} ", &deep] {
+            assert_eq!(read(text), [true; 2], "{text}");
+        }
+        for text in ["", "no json", "{}{}", "'a'", "[1,]"] {
+            assert_eq!(read(text), [false; 2], "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn values_survive_the_text_of_a_document((ty, value) in values()) {
@@ -171,6 +196,21 @@ mod tests {
                 let text = key_value_to_json(&ty, &value).to_string();
                 let back = key_value_from_json(&ty, &serde_json::from_str(&text).unwrap());
                 prop_assert_eq!(back, Some(value), "{} as {}", text, ty);
+            }
+        }
+
+        #[test]
+        fn bytes_are_pairs_of_digits(text in "[0-9a-fA-F]{0,8}") {
+            let read = |text: &str| value_from_json(&Type::Bytes, &serde_json::json!({ "hex": text }));
+            match text.len() % 2 {
+                0 => {
+                    let back = value_to_json(&read(&text).unwrap());
+                    prop_assert_eq!(back, serde_json::json!({ "hex": text.to_lowercase() }));
+                }
+                _ => prop_assert_eq!(read(&text), None),
+            }
+            for other in ["+f", "-1", " 1", "0x", "é"] {
+                prop_assert_eq!(read(&format!("{text}{other}")), None);
             }
         }
 

@@ -18,6 +18,8 @@ pub struct TableSpec {
     /// The local table name as the catalogue spells it.
     pub local: String,
     pub columns: Vec<Column>,
+    /// The names of all columns of the shared row, also of those that do not live here.
+    pub layout: Vec<String>,
     /// Positions in `columns` of the key, in the key's shared order, which is alike at all nodes.
     pub key: Vec<usize>,
     /// Unique constraints and indexes besides the key.
@@ -110,6 +112,7 @@ impl TableSpec {
             schema: None,
             local: name.to_owned(),
             columns: Vec::new(),
+            layout: Vec::new(),
             key: Vec::new(),
             uniques: Vec::new(),
             references: refers_to.map(reference).collect(),

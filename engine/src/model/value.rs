@@ -267,6 +267,11 @@ impl Json {
         &self.0
     }
 
+    /// Whether the text is JSON, for what no database has looked at.
+    pub fn is_json(&self) -> bool {
+        serde_json::from_str::<serde::de::IgnoredAny>(&self.0).is_ok()
+    }
+
     /// A number that is neither a 64-bit integer nor exact as a float of 8 bytes, if there is one.
     pub fn beyond_binary(&self) -> Option<String> {
         let document = serde_json::from_str::<serde_json::Value>(&self.0).ok()?;

@@ -1,6 +1,6 @@
 //! What a table is made of, in no database's words: how `load --create` carries a table from one node to another.
 
-use crate::model::{Domain, Type};
+use crate::model::{Domain, Type, Value, time};
 
 /// A table that exists at one node or is to be made at another.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,8 @@ pub enum Preset {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexPart {
     pub name: String,
+    /// Whether other tables there may have an index of this name too.
+    pub of_table: bool,
     pub unique: bool,
     pub columns: Vec<String>,
 }
@@ -70,12 +72,16 @@ pub struct ReferencePart {
     /// Such as `CASCADE`; `NO ACTION` unless anything is said.
     pub on_delete: String,
     pub on_update: String,
+    /// Whether the other table refers to this one as well and is made after it.
+    pub later: bool,
 }
 
 /// The statements that make a table, and what they leave out.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     pub statements: Vec<String>,
+    /// What is left to be run once the tables are there that this one refers to.
+    pub links: Vec<String>,
     pub notes: Vec<String>,
 }
 
@@ -83,6 +89,46 @@ impl Part {
     /// What is to be told of the column at another kind of database.
     pub fn not_carried(&self) -> Option<String> {
         Some(format!("column {}: {}", self.name, self.limits.as_ref()?))
+    }
+
+    /// The default for another kind of database whose column `takes` certain values, a time in the words in which values travel;
+    /// `None` also if there is one that cannot be carried.
+    pub fn preset(&self, takes: impl Fn(&Value) -> bool) -> Option<Preset> {
+        let preset = self.default.clone()?;
+        let read: fn(&str) -> Option<Value> = match self.ty {
+            Type::Date => |text| time::parse_date(text).map(Value::Date),
+            Type::Time => |text| time::parse_time(text).map(Value::Time),
+            Type::Timestamp => |text| time::parse_timestamp(text).map(Value::Timestamp),
+            Type::Instant => |text| time::parse_instant(text).map(Value::Instant),
+            _ => return Some(preset),
+        };
+        match preset {
+            Preset::Text(text) => read(&text).filter(takes).map(|value| Preset::Text(value.to_string())),
+            Preset::Now => Some(Preset::Now),
+            _ => None,
+        }
+    }
+}
+
+impl Blueprint {
+    /// Whether a number without a sign, of 64 bits, has to be of a type that counts and refers: it numbers rows, tells them apart,
+    /// or refers to such a column.
+    pub fn has_to_count(&self, part: &Part) -> bool {
+        let refers = || self.references.iter().any(|reference| reference.columns.contains(&part.name));
+        part.size.bits == Some(65) && (part.numbers || self.key.contains(&part.name) || refers())
+    }
+
+    /// The table's name without its schema.
+    pub fn bare_name(&self) -> &str {
+        self.table.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The name of an index where no two tables may have an index of one name, nor a table and an index.
+    pub fn name_of(&self, index: &IndexPart) -> String {
+        match index.of_table {
+            true => format!("{}_{}_idx", self.bare_name(), index.name),
+            false => index.name.clone(),
+        }
     }
 }
 
@@ -192,5 +238,31 @@ mod tests {
         ] {
             assert_eq!(Preset::parse(sql), preset, "{sql}");
         }
+    }
+
+    #[test]
+    fn times_are_told_in_the_words_in_which_they_travel() {
+        let part = |ty: Type, default: Preset| Part {
+            name: "c".to_owned(),
+            native: String::new(),
+            kind: "sqlite",
+            ty,
+            size: Size::default(),
+            nullable: true,
+            default: Some(default),
+            numbers: false,
+            limits: None,
+        };
+        let carried = |ty, text: &str| match part(ty, Preset::Text(text.to_owned())).preset(|_| true) {
+            Some(Preset::Text(text)) => text,
+            _ => "nothing".to_owned(),
+        };
+        assert_eq!(carried(Type::Instant, "2024-02-29 12:00:00+02"), "2024-02-29 10:00:00+00:00");
+        assert_eq!(carried(Type::Timestamp, "2024-02-29 12:00"), "2024-02-29 12:00:00");
+        assert_eq!(carried(Type::Date, "tomorrow"), "nothing");
+        assert_eq!(carried(Type::Text, "tomorrow"), "tomorrow");
+        assert_eq!(part(Type::Date, Preset::Number("0".to_owned())).preset(|_| true), None);
+        assert_eq!(part(Type::Date, Preset::Text("2024-02-29".to_owned())).preset(|_| false), None);
+        assert_eq!(part(Type::Time, Preset::Now).preset(|_| false), Some(Preset::Now));
     }
 }

@@ -100,8 +100,12 @@ pub trait Node: Send {
     /// Removes every trace of Concord; `false` if there was none.
     async fn uninstall(&mut self) -> Result<bool>;
 
-    /// The greatest number that stands in a column, by its place, or that whatever counts for it has drawn; 0 if there is none.
-    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64>;
+    /// How far the numbers of a column, by its place, have come: the greatest that stands there or that whatever counts for it has
+    /// drawn, 0 if there is none. And how far they can go.
+    async fn numbers(&mut self, table: &TableSpec, column: usize) -> Result<Numbers>;
+
+    /// The greatest number with this remainder that stands in a column; 0 if there is none.
+    async fn greatest_in(&mut self, table: &TableSpec, column: usize, step: i64, slot: i64) -> Result<i64>;
 
     /// Makes whatever draws the column's values count in steps, and remembers how it counted before, for
     /// [`Node::restore_numbers`] and [`Node::uninstall`]. Nothing is done where that is so already, or where nothing counts.
@@ -443,6 +447,27 @@ impl ServerSteps {
     }
 }
 
+/// How far a column's numbers have come, and the greatest that the column and whatever counts for it take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    pub last: i64,
+    pub most: i64,
+}
+
+impl Numbers {
+    /// Where nothing but the column's type sets an end.
+    pub fn within(domain: &Domain, last: i64) -> Numbers {
+        let most = match domain {
+            Domain::Int { bits, unsigned } if *bits < 64 => (1 << (bits - u8::from(!unsigned))) - 1,
+            Domain::Decimal { limits: Some((digits, scale)) } => {
+                10i64.checked_pow(digits.saturating_sub(*scale)).map_or(i64::MAX, |end| end - 1)
+            }
+            _ => i64::MAX,
+        };
+        Numbers { last, most }
+    }
+}
+
 /// How a node is to number rows: in steps as large as there are nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
@@ -451,6 +476,8 @@ pub struct Steps {
     pub slot: i64,
     /// The next number is greater than this.
     pub above: i64,
+    /// The greatest with this remainder that stands anywhere: a node that was put back draws no number twice.
+    pub own: i64,
     /// Whether to start above anew, although the steps are the same already.
     pub anew: bool,
 }

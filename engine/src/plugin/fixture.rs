@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Document};
 
 use super::resolver::{Change, Dispute, Resolution, Side};
 use super::shape::{Facts, Shape, ShapeColumn};
-use crate::model::{Key, Row, Type, Value, row_to_json, value_from_json};
+use crate::model::{Key, Row, Type, Value, row_to_json, written_value_from_json};
 
 /// One file: a table, what the plugin is told about it, and conflicts with their answers.
 #[derive(Debug)]
@@ -187,7 +187,7 @@ fn row(shape: &Shape, members: &Map<String, Document>) -> Result<Row, String> {
     let value = |column: &ShapeColumn| {
         let document = members.get(&column.name).unwrap_or(&Document::Null);
         let wrong = || format!("{document} is no {} for `{}`", column.ty, column.name);
-        value_from_json(&column.ty, document).ok_or_else(wrong)
+        written_value_from_json(&column.ty, document).ok_or_else(wrong)
     };
     shape.columns.iter().map(value).collect()
 }

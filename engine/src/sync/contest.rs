@@ -228,6 +228,14 @@ impl Contest {
         self.own.retain(|own| own.dot.node != node);
     }
 
+    /// The columns of which the version at this place does not tell by itself.
+    pub fn untold(&self, at: usize, table: &Table) -> Vec<usize> {
+        let version = &self.versions[at].version;
+        // What waits was completed when it was decided.
+        let form = table.form(version.node).filter(|form| !version.waiting && !form.lens.is_total());
+        form.map_or(Vec::new(), |form| (0..table.columns.len()).filter(|&column| !form.lens.has(column)).collect())
+    }
+
     /// Everything that any of the versions has seen.
     pub fn seen(&self) -> Vector {
         let mut seen = Vector::EMPTY;

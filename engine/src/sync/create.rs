@@ -24,8 +24,8 @@ pub struct Created {
 
 impl Session {
     /// Creates the tables that the file names and that are missing at a node, in the shape that they have at the first node
-    /// which has them. With `dry` nothing is done. Tables that are referred to come first.
-    pub async fn create_missing(&mut self, dry: bool) -> Result<Vec<Created>> {
+    /// which has them; `told` hears of each as soon as it is there. With `dry` nothing is done. Tables that are referred to come first.
+    pub async fn create_missing(&mut self, dry: bool, told: &mut (dyn FnMut(Created) + Send)) -> Result<()> {
         self.connect().await;
         if self.members.iter().any(|member| member.node.is_none()) {
             return Err(self.unreachable());
@@ -51,36 +51,45 @@ impl Session {
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
-        let mut created = Vec::new();
-        for index in parents_first(&tables, &blueprints) {
-            let Some(source) = blueprints[index].iter().position(Option::is_some) else { continue };
-            let missing = (0..self.members.len()).filter(|&at| blueprints[index][at].is_none());
-            for at in missing {
-                let Some(blueprint) = &blueprints[index][source] else { continue };
-                let mut wanted = carried(blueprint, &tables, index, source, at);
-                let member = &mut self.members[at];
-                let Some(node) = member.node.as_deref_mut() else { continue };
-                let draft = node.draft(&wanted);
-                wanted.notes.extend(draft.notes);
-                if !dry {
-                    let building = node.build(&draft.statements).await;
-                    building.map_err(Error::at(&member.name, format!("creating `{}`", wanted.table)))?;
+        for group in parents_first(&tables, &blueprints) {
+            for at in 0..self.members.len() {
+                let mut left: Vec<usize> =
+                    group.iter().copied().filter(|&index| blueprints[index][at].is_none()).collect();
+                let mut links = Vec::new();
+                left.reverse();
+                while let Some(index) = left.pop() {
+                    let Some(source) = blueprints[index].iter().position(Option::is_some) else { continue };
+                    let Some(blueprint) = &blueprints[index][source] else { continue };
+                    let mut wanted = carried(blueprint, &tables, index, source, at, &left);
+                    let member = &mut self.members[at];
+                    let Some(node) = member.node.as_deref_mut() else { continue };
+                    let mut draft = node.draft(&wanted);
+                    wanted.notes.extend(draft.notes);
+                    // Tables that refer to each other are tied together when the last of them is there.
+                    links.append(&mut draft.links);
+                    if left.is_empty() {
+                        draft.statements.append(&mut links);
+                    }
+                    if !dry {
+                        let building = node.build(&draft.statements).await;
+                        building.map_err(Error::at(&member.name, format!("creating `{}`", wanted.table)))?;
+                    }
+                    told(Created {
+                        node: self.names[at].clone(),
+                        table: wanted.table,
+                        from: self.names[source].clone(),
+                        statements: draft.statements,
+                        notes: wanted.notes,
+                    });
                 }
-                created.push(Created {
-                    node: self.names[at].clone(),
-                    table: wanted.table,
-                    from: self.names[source].clone(),
-                    statements: draft.statements,
-                    notes: wanted.notes,
-                });
             }
         }
-        Ok(created)
+        Ok(())
     }
 }
 
-/// The places of the tables, those that others refer to first.
-fn parents_first(tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) -> Vec<usize> {
+/// The places of the tables, those that others refer to first and those that refer to each other together.
+fn parents_first(tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) -> Vec<Vec<usize>> {
     let specs: Vec<TableSpec> = tables
         .iter()
         .zip(blueprints)
@@ -92,7 +101,7 @@ fn parents_first(tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) 
             TableSpec::bare(index, &table.name, parents.map(|parent| tables[parent].name.as_str()))
         })
         .collect();
-    order::parents_first(&specs.iter().collect::<Vec<_>>()).into_iter().flatten().collect()
+    order::parents_first(&specs.iter().collect::<Vec<_>>())
 }
 
 /// The synced table that a node knows by a local name.
@@ -101,8 +110,15 @@ fn place(tables: &[TableConfig], node: usize, local: &str) -> Option<usize> {
     tables.iter().position(|table| bare(&table.nodes[node].table) == bare(local))
 }
 
-/// The blueprint of a table at one node in the words of another.
-fn carried(blueprint: &Blueprint, tables: &[TableConfig], index: usize, source: usize, target: usize) -> Blueprint {
+/// The blueprint of a table at one node in the words of another, where some tables are still to be made.
+fn carried(
+    blueprint: &Blueprint,
+    tables: &[TableConfig],
+    index: usize,
+    source: usize,
+    target: usize,
+    later: &[usize],
+) -> Blueprint {
     let (from, to) = (&tables[index].nodes[source], &tables[index].nodes[target]);
     let mut wanted = Blueprint { table: to.table.clone(), notes: blueprint.notes.clone(), ..Blueprint::default() };
     for part in &blueprint.columns {
@@ -130,6 +146,7 @@ fn carried(blueprint: &Blueprint, tables: &[TableConfig], index: usize, source: 
                 columns: all(&reference.columns)?,
                 table: to.table.clone(),
                 referenced,
+                later: later.contains(&parent),
                 ..reference.clone()
             })
         });

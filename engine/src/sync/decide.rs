@@ -167,6 +167,8 @@ pub struct Loser {
     pub at: usize,
     /// Its row, with the columns that do not live at its node as far as they are known.
     pub row: Option<Arc<Row>>,
+    /// Those that are not known.
+    pub unknown: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -294,12 +296,12 @@ fn resolve(
     let (settled, taken) = match outcome.verdict {
         Verdict::Take(place) => {
             let settled = match &rows[place] {
-                Some(row) => Settled::Row { row: row.clone(), unknown },
+                Some(row) => Settled::Row { row: row.clone(), unknown: unknown.clone() },
                 None => Settled::Deleted,
             };
             (settled, Some(place))
         }
-        Verdict::Merge(row) => (Settled::Row { row: Arc::new(row), unknown }, None),
+        Verdict::Merge(row) => (Settled::Row { row: Arc::new(row), unknown: unknown.clone() }, None),
         Verdict::Delete => (Settled::Deleted, None),
         Verdict::Park(why) => (Settled::Parked(ParkedCode::Conflict, why), None),
     };
@@ -315,7 +317,8 @@ fn resolve(
             Settled::Parked(..) => false,
         };
         let places = (0..tops.len()).filter(|&place| Some(place) != taken && lost(rows[place].as_deref()));
-        losers.extend(places.map(|place| Loser { at: tops[place], row: rows[place].clone() }));
+        let loser = |place: usize| Loser { at: tops[place], row: rows[place].clone(), unknown: unknown.clone() };
+        losers.extend(places.map(loser));
     }
     for (at, column) in passed_over {
         let row = contest.versions[at].content.shared();
@@ -326,7 +329,7 @@ fn resolve(
             Settled::Parked(..) => false,
         };
         if lost && losers.iter().all(|loser| loser.at != at) {
-            losers.push(Loser { at, row });
+            losers.push(Loser { at, row, unknown: contest.untold(at, table) });
         }
     }
     let apart = !outcome.conflict && !losers.is_empty();

@@ -108,6 +108,17 @@ impl Session {
             if !anew && goes.is_none() {
                 continue;
             }
+            let wait = former.ledger.parked.iter().filter(|((table, _), _)| *table == spec.name);
+            let wait: u64 = wait.map(|(_, rows)| rows).sum();
+            if wait > 0 && self.tables[spec.index].had_another_key(kept) {
+                refusals.push(format!(
+                    "node `{name}`: {rows} there in `{table}`, which has another key now; with the former key, let them arrive with \
+                     `concord sync` or give them up with `concord parked drop --node {name} --table {table}`",
+                    name = self.names[at],
+                    rows = counted(wait, "row waits", "rows wait"),
+                    table = spec.name
+                ));
+            }
             let left = self.count(at, &spec.name, &Cut::START, None).await?;
             if left > 0
                 && let (false, Some(column)) = (anew, goes)

@@ -6,7 +6,7 @@ use super::table::Table;
 use crate::config::{Config, Ids, Mode, TableConfig};
 use crate::error::{Error, Result};
 use crate::model::NodeId;
-use crate::node::{Catalogue, Numbered, Steps};
+use crate::node::{Catalogue, Numbered, Numbers, Steps};
 
 /// How many numbers a node may draw between the look at it and the change of it without any node's having to be changed
 /// again. What is passed over once is lost to nobody.
@@ -125,17 +125,119 @@ impl Session {
         Ok(())
     }
 
-    /// Every node's numbers are beyond all that stand anywhere or were drawn before the last node was changed.
-    async fn interleave_column(&mut self, table: usize, column: usize, lines: &mut [NodeLines]) -> Result<()> {
+    /// The columns whose numbers would have to go on beyond what some node can hold, each with what to do.
+    pub(super) async fn out_of_numbers(&mut self, numbered: &[(usize, Vec<usize>)]) -> Result<Vec<String>> {
         let step = self.members.len() as i64;
+        let mut problems = Vec::new();
+        for (table, columns) in numbered {
+            for &column in columns {
+                let reaches = self.reaches(*table, column).await?;
+                let furthest = reaches.iter().max_by_key(|(_, reach)| reach.last);
+                let narrowest = reaches.iter().min_by_key(|(_, reach)| reach.most);
+                let Some(((far, Numbers { last, .. }), (narrow, Numbers { most, .. }))) = furthest.zip(narrowest)
+                else {
+                    continue;
+                };
+                if last.checked_add(MARGIN + step).is_some_and(|next| next <= *most) {
+                    continue;
+                }
+                let config = &self.config.tables[self.tables[*table].index];
+                let message = format!(
+                    "`{}` is to be numbered in steps, beyond all numbers that there are, and `{}` has come to {last} at {} and ends \
+                     at {most} at {}",
+                    config.name,
+                    self.tables[*table].columns[column].name,
+                    self.names[far.index()],
+                    self.names[narrow.index()]
+                );
+                let help = format!(
+                    "give the row with that number another if it stands apart from all others, or make the column wider at every \
+                     node, such as bigint (its sequence too), or set ids = \"unchanged\" in [tables.{}]",
+                    config.name
+                );
+                problems.push(self.config.diagnostic(&config.place, message, help).to_string());
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Lets nodes that were let in again count on beyond what they had drawn before they were put back, which by now stands there
+    /// once more. What was done, or stands in the way, a line each.
+    pub(super) async fn count_on(&mut self) -> Vec<String> {
+        match self.try_count_on().await {
+            Ok(lines) => lines,
+            Err(error) => vec![format!("keys may be drawn twice until `concord install` is run: {error}")],
+        }
+    }
+
+    async fn try_count_on(&mut self) -> Result<Vec<String>> {
+        let mut numbered = Vec::new();
+        for (place, table) in self.tables.iter().enumerate() {
+            let config = &self.config.tables[table.index];
+            if config.ids != Ids::Interleave || table.compared {
+                continue;
+            }
+            let mut catalogues = Vec::new();
+            for member in &mut self.members {
+                let local = &config.nodes[member.id.index()].table;
+                let Some(node) = member.node.as_deref_mut() else { continue };
+                let found = node.catalogue(local).await;
+                let found = found.map_err(Error::at(&member.name, format!("looking up `{local}`")))?;
+                catalogues.extend(found.map(|catalogue| (member.id, catalogue)));
+            }
+            numbered.extend(table.interleaved(config, &catalogues).map(|columns| (place, columns)));
+        }
+        let problems = self.out_of_numbers(&numbered).await?;
+        if !problems.is_empty() {
+            return Err(Error::Refused(problems));
+        }
+        let mut lines: Vec<NodeLines> =
+            self.names.iter().map(|name| NodeLines { node: name.clone(), done: Vec::new() }).collect();
+        for (table, columns) in &numbered {
+            for &column in columns {
+                self.interleave_column(*table, column, &mut lines).await?;
+            }
+        }
+        let told = lines.iter().flat_map(|node| node.done.iter().map(|line| format!("{}: {line}", node.node)));
+        Ok(told.collect())
+    }
+
+    /// How far a column's numbers have come at each node, and can go.
+    async fn reaches(&mut self, table: usize, column: usize) -> Result<Vec<(NodeId, Numbers)>> {
         let tables = &self.tables;
-        let mut last = 0;
+        let mut reaches = Vec::new();
         for member in &mut self.members {
             let Some((spec, node)) = tables[table].spec(member.id).zip(member.node.as_deref_mut()) else { continue };
             let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
-            let greatest = node.last_number(spec, place).await;
-            last = last.max(greatest.map_err(Error::at(&member.name, "looking for the greatest key"))?);
+            let reach = node.numbers(spec, place).await;
+            reaches.push((member.id, reach.map_err(Error::at(&member.name, "looking for the greatest key"))?));
         }
+        Ok(reaches)
+    }
+
+    /// The greatest number that stands anywhere, of those that each node draws.
+    async fn greatest_of_each(&mut self, table: usize, column: usize) -> Result<Vec<i64>> {
+        let step = self.members.len() as i64;
+        let tables = &self.tables;
+        let mut greatest = vec![0; self.members.len()];
+        for member in &mut self.members {
+            let Some((spec, node)) = tables[table].spec(member.id).zip(member.node.as_deref_mut()) else { continue };
+            let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
+            for (slot, greatest) in (0..).zip(&mut greatest) {
+                let found = node.greatest_in(spec, place, step, slot).await;
+                *greatest = found.map_err(Error::at(&member.name, "looking for the greatest key"))?.max(*greatest);
+            }
+        }
+        Ok(greatest)
+    }
+
+    /// Every node's numbers are beyond all that stand anywhere or were drawn before the last node was changed.
+    async fn interleave_column(&mut self, table: usize, column: usize, lines: &mut [NodeLines]) -> Result<()> {
+        let step = self.members.len() as i64;
+        let reaches = self.reaches(table, column).await?;
+        let greatest = self.greatest_of_each(table, column).await?;
+        let mut last = reaches.iter().map(|(_, reach)| reach.last).max().unwrap_or(0).max(0);
+        let tables = &self.tables;
         for round in 0..ROUNDS {
             let mut drawn = last;
             let above = last.saturating_add(MARGIN);
@@ -144,7 +246,8 @@ impl Session {
                     continue;
                 };
                 let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
-                let steps = Steps { step, slot: member.id.index() as i64, above, anew: round > 0 };
+                let own = greatest[member.id.index()];
+                let steps = Steps { step, slot: member.id.index() as i64, above, own, anew: round > 0 };
                 let stepped = node.step_numbers(spec, place, steps).await;
                 let stepped = stepped.map_err(Error::at(&member.name, "making keys count in steps"))?;
                 drawn = drawn.max(stepped.last.filter(|_| round == 0).unwrap_or(last));

@@ -13,7 +13,6 @@ use super::attendance::Away;
 use super::decide::is_conflict_id;
 use super::plugins::{facts, shape};
 use super::session::Session;
-use super::status::key_document;
 use crate::error::{Error, Result};
 use crate::model::{Key, Lost, NodeId, Row};
 use crate::node::Sought;
@@ -205,7 +204,7 @@ impl Session {
         };
         (parked.is_some() || now != conflict.became).then(|| Difference {
             id: conflict.id,
-            key: key_document(&conflict.key),
+            key: table.key_document(&conflict.key),
             decided: conflict.decided,
             was: conflict.became.as_deref().map(document),
             reason: conflict.reason,

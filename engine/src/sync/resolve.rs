@@ -7,11 +7,11 @@ use serde_json::{Map, Value as Document};
 
 use super::opened::Opened;
 use super::session::Session;
-use super::status::{ConflictReport, key_document};
+use super::status::ConflictReport;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json};
+use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json, written_value_from_json};
 use crate::node::{self, Move, Node, Sought};
 
 /// What a row is to become.
@@ -82,7 +82,11 @@ impl Session {
             return Err(Error::Internal("a node that is there was not asked".to_owned()));
         };
         let after = match chosen {
-            Chosen::Version(row) => row.as_deref().cloned(),
+            Chosen::Version(None, _) => None,
+            Chosen::Version(Some(row), unknown) => {
+                let stands = before.as_deref().or(first.winner_row.as_deref().map(|row| &**row));
+                Some(with_known(&row, unknown, stands))
+            }
             Chosen::Columns(None) => None,
             Chosen::Columns(Some(columns)) => Some(filled(
                 &self.tables[table],
@@ -97,6 +101,20 @@ impl Session {
                 self.names[at.index()]
             )));
         }
+        let operations = self.tables[table].operations;
+        let (carried, what) = match (before, &after) {
+            (None, _) => (operations.insert, "inserts"),
+            (Some(_), Some(_)) => (operations.update, "updates"),
+            (Some(_), None) => (operations.delete, "deletes"),
+        };
+        if !carried {
+            return Err(Error::Usage(format!(
+                "`operations` of `{}` carries no {what}, so what is written at `{}` would stay there; write the row by hand \
+                 wherever it is to be so",
+                self.tables[table].name,
+                self.names[at.index()]
+            )));
+        }
         let lost = Lost {
             id: format!("{}.{}", first.id, case.overturned + 1),
             table,
@@ -105,9 +123,11 @@ impl Session {
             winner: at,
             winner_time: time::now(),
             winner_row: after.clone().map(Arc::new),
+            winner_unknown: Vec::new(),
             loser: first.winner,
             loser_time: first.winner_time,
             loser_row: before.clone().map(Arc::new),
+            loser_unknown: Vec::new(),
             reason: format!("resolved by hand: overturns the decision of {}", first.id),
         };
         self.write_resolved(&opened, at, &lost, read, after.as_ref()).await?;
@@ -115,7 +135,7 @@ impl Session {
         Ok(ResolvedReport {
             id: lost.id,
             table: table.name.clone(),
-            key: key_document(&key),
+            key: table.key_document(&key),
             node: self.names[at.index()].clone(),
             before: before.as_ref().map(|row| table.row_document(row)),
             after: after.as_ref().map(|row| table.row_document(row)),
@@ -167,7 +187,7 @@ impl Session {
         let losers = || case.lost.iter().map(|lost| name(lost.loser)).collect::<Vec<_>>();
         match remedy {
             Remedy::Undo => match &case.lost[..] {
-                [lost] => Ok(Chosen::Version(lost.loser_row.clone())),
+                [lost] => Ok(Chosen::Version(lost.loser_row.clone(), lost.loser_unknown.clone())),
                 _ => Err(Error::Usage(format!(
                     "several versions lost this conflict, those of {}; say which: --take NODE",
                     losers().join(", ")
@@ -177,10 +197,10 @@ impl Session {
                 // Of several the one that was written last.
                 let lost = case.lost.iter().filter(|lost| name(lost.loser) == node).max_by_key(|lost| lost.loser_time);
                 if let Some(lost) = lost {
-                    return Ok(Chosen::Version(lost.loser_row.clone()));
+                    return Ok(Chosen::Version(lost.loser_row.clone(), lost.loser_unknown.clone()));
                 }
                 if name(first.winner) == node {
-                    return Ok(Chosen::Version(first.winner_row.clone()));
+                    return Ok(Chosen::Version(first.winner_row.clone(), first.winner_unknown.clone()));
                 }
                 Err(Error::Usage(format!(
                     "`{node}` had no version of its own in this conflict; those that had: {}, {}",
@@ -255,14 +275,23 @@ impl Session {
             let same = match (&standing.row, outcome) {
                 (None, None) => true,
                 (Some(row), Some(outcome)) => {
-                    (0..table.columns.len()).all(|column| !form.lens.has(column) || row[column] == outcome[column])
+                    let told = |column: &usize| form.lens.has(*column) && !first.winner_unknown.contains(column);
+                    (0..table.columns.len()).filter(told).all(|column| row[column] == outcome[column])
                 }
                 _ => false,
             };
             if !same {
                 let now = standing.row.as_ref().map_or("deleted".to_owned(), |row| table.row_document(row).to_string());
+                let how = match case.overturned {
+                    0 => "add --force to overwrite that".to_owned(),
+                    last => format!(
+                        "this decision was overturned before, see {id}.{last}: `concord conflicts resolve {id}.{last} --undo` \
+                         takes that back, and --force overwrites what stands",
+                        id = first.id
+                    ),
+                };
                 return Err(Error::Stopped(format!(
-                    "the row was changed since: at `{name}` it is now {now}\n    add --force to overwrite that"
+                    "the row was changed since: at `{name}` it is now {now}\n    {how}"
                 )));
             }
         }
@@ -329,8 +358,20 @@ async fn give_up(node: &mut dyn Node, name: &str) -> Result<()> {
 }
 
 enum Chosen {
-    Version(Option<Arc<Row>>),
+    /// With the columns of which it does not tell.
+    Version(Option<Arc<Row>>, Vec<usize>),
     Columns(Option<Map<String, Document>>),
+}
+
+/// A version, with what stands in the columns of which it does not tell.
+fn with_known(row: &Row, unknown: Vec<usize>, standing: Option<&[Value]>) -> Row {
+    let mut row = row.clone();
+    for column in unknown {
+        if let Some(standing) = standing {
+            row[column] = standing[column].clone();
+        }
+    }
+    row
 }
 
 /// A whole row of the columns that a person gave, and of what stands in the others.
@@ -359,7 +400,7 @@ fn filled(table: &Table, key: &Key, columns: &Map<String, Document>, standing: O
     }
     let of_key: Key = table.key.iter().map(|&place| row[place].clone()).collect();
     if of_key != *key {
-        let (given, meant) = (key_document(&of_key), key_document(key));
+        let (given, meant) = (table.key_document(&of_key), table.key_document(key));
         return Err(Error::Usage(format!("the key of the row is {given}, and the conflict is about {meant}")));
     }
     Ok(row.into())
@@ -374,6 +415,20 @@ fn given(ty: &Type, document: &Document) -> Option<Value> {
             value_from_json(ty, document).or_else(|| number.as_f64().map(Value::Float))
         }
         (Type::Decimal, Document::Number(number)) => value_from_json(ty, &Document::String(number.to_string())),
-        _ => value_from_json(ty, document),
+        _ => written_value_from_json(ty, document),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_given_as_json_has_to_be_json() {
+        for ty in [Type::Json, Type::Any] {
+            assert!(given(&ty, &json!({"json": "[1]"})).is_some());
+            assert_eq!(given(&ty, &json!({"json": "no json"})), None);
+        }
     }
 }

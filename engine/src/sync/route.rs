@@ -47,8 +47,11 @@ impl Ruling<'_> {
         let losers = &self.resolved.losers;
         let (here, elsewhere): (Vec<&Loser>, Vec<&Loser>) =
             losers.iter().partition(|loser| self.stands_at(target, loser.at));
-        let lost: Vec<Lost> = elsewhere.into_iter().map(|loser| self.journalled(loser.at, loser.row.clone())).collect();
-        let lost_here = here.first().map(|loser| self.journalled(loser.at, loser.row.clone()));
+        let lost: Vec<Lost> = elsewhere
+            .into_iter()
+            .map(|loser| self.journalled(loser.at, loser.row.clone(), loser.unknown.clone()))
+            .collect();
+        let lost_here = here.first().map(|loser| self.journalled(loser.at, loser.row.clone(), loser.unknown.clone()));
         let lost_here = match &effect {
             // It is weighed before it loses.
             _ if unread.is_some() => None,
@@ -219,7 +222,7 @@ impl Ruling<'_> {
                 "deleted elsewhere; `operations` carries no updates, so it may have been changed here unknown to who \
                      deleted it"
                     .to_owned(),
-            ..self.journalled(own, content.shared())
+            ..self.journalled(own, content.shared(), contest.untold(own, table))
         })
     }
 
@@ -316,12 +319,12 @@ impl Ruling<'_> {
 
     /// What the journal keeps of the version at this place. Every node that takes the outcome keeps what lost, whether it held it
     /// or not: once its positions have moved, it counts as seen, and if the node that holds it fails now, nothing tells later.
-    fn journalled(&self, at: usize, loser_row: Option<Arc<Row>>) -> Lost {
+    fn journalled(&self, at: usize, loser_row: Option<Arc<Row>>, loser_unknown: Vec<usize>) -> Lost {
         let Ruling { table, key, contest, resolved, .. } = self;
         let loser = &contest.versions[at];
-        let winner_row = match &resolved.settled {
-            Settled::Row { row, .. } => Some(row.clone()),
-            _ => None,
+        let (winner_row, winner_unknown) = match &resolved.settled {
+            Settled::Row { row, unknown } => (Some(row.clone()), unknown.clone()),
+            _ => (None, Vec::new()),
         };
         Lost {
             id: resolved.id.clone(),
@@ -331,9 +334,11 @@ impl Ruling<'_> {
             winner: resolved.stamp.node,
             winner_time: resolved.stamp.time,
             winner_row,
+            winner_unknown,
             loser: loser.version.stamp.node,
             loser_time: loser.version.stamp.time,
             loser_row,
+            loser_unknown,
             reason: resolved.reason.clone().into_owned(),
         }
     }

@@ -99,6 +99,35 @@ impl Rule {
     }
 }
 
+/// The winner's row with the columns that do not live there. Where those who have such a column differ in it, the rule decides
+/// about it among them, as it does about rows, and the reason says so; `None` if the winner has all columns.
+pub fn whole(
+    rule: &Rule,
+    table: &Table,
+    settlement: &mut Settlement,
+    rows: &[(NodeId, Arc<Row>)],
+    names: &[String],
+) -> Option<Arc<Row>> {
+    let lens = &table.form(settlement.winner)?.lens;
+    let (_, own) = rows.iter().find(|(node, _)| *node == settlement.winner)?;
+    if lens.is_total() {
+        return None;
+    }
+    let mut row = (**own).clone();
+    for place in (0..table.columns.len()).filter(|place| !lens.has(*place)) {
+        let has = |node: NodeId| table.form(node).is_some_and(|form| form.lens.has(place));
+        let holders: Vec<(NodeId, &Row)> =
+            rows.iter().filter(|(node, _)| has(*node)).map(|(node, row)| (*node, &**row)).collect();
+        let Some(settled) = rule.decide(table, &holders, names) else { continue };
+        let (_, taken) = holders.iter().find(|(node, _)| *node == settled.winner)?;
+        row[place] = taken[place].clone();
+        if holders.iter().any(|(_, other)| other[place] != row[place]) {
+            settlement.reason += &format!("; `{}`: {}", table.columns[place].name, settled.reason);
+        }
+    }
+    Some(Arc::new(row))
+}
+
 /// The node whose row is the latest by a column, unless the column tells nothing. Of equal ones the first counts.
 fn latest<'a>(table: &Table, place: usize, rows: &[(NodeId, &'a Row)]) -> Option<(NodeId, &'a Value)> {
     let lives = |node: NodeId| table.form(node).is_some_and(|form| form.lens.has(place));
@@ -153,6 +182,17 @@ pub fn differing(table: &Table, a: (NodeId, &Row), b: (NodeId, &Row)) -> Vec<usi
     pairs.filter(|&place| whole || one.lens.has(place) && other.lens.has(place)).collect()
 }
 
+/// Whether no two of these rows differ.
+pub fn all_alike(table: &Table, rows: &[(NodeId, &Row)]) -> bool {
+    let total = |node: NodeId| table.form(node).is_some_and(|form| form.lens.is_total());
+    let alike = |one: &(NodeId, &Row), other: &(NodeId, &Row)| differing(table, *one, *other).is_empty();
+    match rows.iter().find(|(node, _)| total(*node)) {
+        // What is like a row with all columns is like all others that are.
+        Some(whole) => rows.iter().all(|other| other.0 == whole.0 || alike(whole, other)),
+        None => rows.iter().enumerate().all(|(at, one)| rows[at + 1..].iter().all(|other| alike(one, other))),
+    }
+}
+
 /// The shared row that a target is to have: the winner's, with columns that do not live there from the target's own row,
 /// or else from the first node that has them.
 pub fn completed(table: &Table, winner: NodeId, rows: &[(NodeId, Arc<Row>)], target: NodeId) -> Option<Arc<Row>> {
@@ -194,6 +234,11 @@ pub fn lost(
         Some(Value::Timestamp(micros) | Value::Instant(micros)) => *micros,
         _ => time::now(),
     };
+    // Both are as they stand at their nodes.
+    let unknown = |node: NodeId| match table.form(node) {
+        Some(form) => (0..table.columns.len()).filter(|place| !form.lens.has(*place)).collect(),
+        None => Vec::new(),
+    };
     Lost {
         id: format!("{cause}-{digest}"),
         table: table.index,
@@ -202,9 +247,11 @@ pub fn lost(
         winner: settlement.winner,
         winner_time: when(winner_row),
         winner_row: Some(winner_row.clone()),
+        winner_unknown: unknown(settlement.winner),
         loser,
         loser_time: when(loser_row),
         loser_row: Some(loser_row.clone()),
+        loser_unknown: unknown(loser),
         reason: format!("{cause}: {}", settlement.reason),
     }
 }
@@ -315,6 +362,28 @@ mod tests {
         let rows = [(NodeId(0), Arc::new(full)), (NodeId(1), Arc::new(bare))];
         assert_eq!(*completed(&table, NodeId(1), &rows, NodeId(0)).unwrap(), row(Some(7), "kept"));
         assert_eq!(*completed(&table, NodeId(1), &rows, NodeId(2)).unwrap(), row(Some(7), "kept"));
+    }
+
+    #[test]
+    fn columns_that_the_winner_lacks_are_decided_among_those_who_have_them() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let rows = [(0, row(Some(5), "first")), (1, row(Some(9), "")), (2, row(Some(7), "later"))];
+        let rows = rows.map(|(node, row)| (NodeId(node), Arc::new(row)));
+        let whole = |updated: Option<usize>, winner: u16, rows: &[(NodeId, Arc<Row>)]| {
+            let table = table(Policy::LatestWins, None, updated, Some(2));
+            let rule = Rule::of(&table, Some(NodeId(winner))).unwrap();
+            let mut settlement = Settlement { winner: NodeId(winner), reason: "why".to_owned() };
+            let row = whole(&rule, &table, &mut settlement, rows, &names);
+            (row.map(|row| (*row).clone()), settlement.reason)
+        };
+        let (taken, why) = whole(Some(1), 1, &rows);
+        assert_eq!(taken, Some(row(Some(9), "later")));
+        assert!(why.starts_with("why; `name`: `at` is the latest at c"), "{why}");
+        let (taken, why) = whole(None, 1, &rows);
+        assert_eq!(taken, Some(row(Some(9), "first")));
+        assert_eq!(why, "why; `name`: nothing else tells; a stands first in the file");
+        assert_eq!(whole(Some(1), 0, &rows), (None, "why".to_owned()));
+        assert_eq!(whole(Some(1), 1, &rows[..2]), (Some(row(Some(9), "first")), "why".to_owned()));
     }
 
     #[test]

@@ -113,6 +113,10 @@ impl Session {
                 checked.problems.extend(self.moved_filters().await?);
             }
         }
+        // What may not be read has been told.
+        if checked.problems.is_empty() {
+            checked.problems = self.out_of_numbers(&checked.interleaved).await?;
+        }
         Ok(checked)
     }
 

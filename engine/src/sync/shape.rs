@@ -139,6 +139,12 @@ impl Table {
         parse(kept) != parse(&self.kept())
     }
 
+    /// Whether the table had another key in the shape that was kept, so that rows which wait are found no more.
+    pub fn had_another_key(&self, kept: &str) -> bool {
+        let parse = |text: &str| serde_json::from_str::<Kept>(text).ok().map(|kept| kept.key);
+        parse(kept) != parse(&self.kept())
+    }
+
     /// The shape that the nodes' tables share, and every node's form; or everything that stands in the way.
     pub fn agreed(
         config: &Config,
@@ -271,6 +277,7 @@ impl Table {
             captured: self.is_source(node),
             images,
             shape: self.kept_at(Some(omits), self.subset(node).map(|subset| subset.mark.clone())),
+            layout: self.columns.iter().map(|column| column.name.clone()).collect(),
             columns,
         };
         let grains = self.columns.iter().enumerate().filter_map(|(place, column)| Some((place, column.grain?)));

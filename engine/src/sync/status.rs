@@ -14,7 +14,9 @@ use super::read;
 use super::session::{Session, Stopped};
 use super::table::Table;
 use crate::error::Result;
-use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, ParkedCode, Row, row_to_json, time, value_to_json};
+use crate::model::{
+    Cut, Entry, Key, Lost, NodeId, Parked, ParkedCode, Row, Type, key_value_to_json, row_to_json, time,
+};
 use crate::node::{self, Node, Sought};
 
 /// How things stand.
@@ -192,18 +194,24 @@ impl Session {
 
     pub(super) fn conflict_report(&self, lost: Lost) -> ConflictReport {
         let table = &self.tables[lost.table];
-        let row = |row: &Option<Arc<Row>>| row.as_deref().map(|row| table.row_document(row));
+        let row = |row: &Option<Arc<Row>>, unknown: &[usize]| {
+            let mut row = row.as_deref().map(|row| table.row_document(row));
+            if let Some(Document::Object(members)) = &mut row {
+                members.retain(|name, _| !unknown.iter().any(|&place| table.columns[place].name == *name));
+            }
+            row
+        };
         ConflictReport {
             id: lost.id.clone(),
             table: table.name.clone(),
-            key: key_document(&lost.key),
+            key: table.key_document(&lost.key),
             decided: lost.decided,
             winner: self.names[lost.winner.index()].clone(),
             winner_time: lost.winner_time,
-            winner_row: row(&lost.winner_row),
+            winner_row: row(&lost.winner_row, &lost.winner_unknown),
             loser: self.names[lost.loser.index()].clone(),
             loser_time: lost.loser_time,
-            loser_row: row(&lost.loser_row),
+            loser_row: row(&lost.loser_row, &lost.loser_unknown),
             reason: lost.reason,
         }
     }
@@ -227,7 +235,7 @@ impl Session {
         ParkedReport {
             node: self.names[node.index()].clone(),
             table: table.name.clone(),
-            key: key_document(&parked.key),
+            key: table.key_document(&parked.key),
             code: parked.code.as_str(),
             message: parked.message.clone(),
             since: parked.since,
@@ -277,11 +285,14 @@ impl Table {
     pub(super) fn row_document(&self, row: &Row) -> Document {
         row_to_json(self.columns.iter().map(|column| column.name.as_str()), row)
     }
-}
 
-/// A key as reports show it and commands take it: an array.
-pub(super) fn key_document(key: &Key) -> Document {
-    Document::Array(key.iter().map(value_to_json).collect())
+    /// A key as reports show it and commands take it: an array.
+    pub(super) fn key_document(&self, key: &Key) -> Document {
+        // Of a table that stands still the shape may not be known.
+        let ty = |at: usize| self.key.get(at).and_then(|&place| self.columns.get(place)).map(|column| &column.ty);
+        let value = |(at, value)| key_value_to_json(ty(at).unwrap_or(&Type::Any), value);
+        Document::Array(key.iter().enumerate().map(value).collect())
+    }
 }
 
 impl Status {

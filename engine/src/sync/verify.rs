@@ -119,7 +119,10 @@ impl Session {
         let prefer = how.prefer.as_deref().map(|name| self.node_called(name)).transpose()?;
         let mut wanted: Vec<usize> = Vec::new();
         for name in &how.tables {
-            wanted.push(self.table_called(name)?);
+            let table = self.table_called(name)?;
+            if !wanted.contains(&table) {
+                wanted.push(table);
+            }
         }
         if wanted.is_empty() {
             wanted = (0..self.tables.len()).collect();
@@ -228,7 +231,7 @@ impl Session {
         let found = self.tables.iter().find(|table| table.name == name);
         found.map(|table| table.index).ok_or_else(|| {
             let names: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).collect();
-            Error::Usage(format!("no table is called `{name}`\n    tables of this sync: {}", names.join(", ")))
+            no_table_called(name, &names)
         })
     }
 
@@ -352,7 +355,7 @@ impl Session {
             looks -= 1;
             keys = Vec::with_capacity(moved_on.len());
             for mend in moved_on.drain(..) {
-                task.report.take_back(&mend.key, &mend.counted, &self.names);
+                task.report.take_back(&self.tables[task.table], &mend.key, &mend.counted, &self.names);
                 keys.push(mend.key);
             }
         }
@@ -400,7 +403,7 @@ impl Session {
                     let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
                     moved_on.extend(gone.map(|(mend, ..)| mend));
                 }
-                task.report.take(done, &self.names, task.how.limit);
+                task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
             }
         }
         Ok(true)
@@ -425,7 +428,7 @@ impl Session {
                     continue;
                 }
                 match mend::mend(table, &difference, task.prefer, &self.names) {
-                    Err(why) => task.report.leave(&difference.key, Left::Undecided, None, why, task.how.limit),
+                    Err(why) => task.report.leave(table, &difference.key, Left::Undecided, None, why, task.how.limit),
                     Ok(mend) => match task.plan.as_deref_mut() {
                         Some(plan) => plan.add(table, &self.names, &mend)?,
                         None if task.how.repair == Repair::Foresee => task.report.foresee(&mend, &self.names),
@@ -472,4 +475,8 @@ fn comparable_nodes(table: &Table, opened: &Opened) -> Option<Vec<NodeId>> {
     let nodes = super::examine::participants(table, opened);
     let enough = nodes.len() > 1 && table.from.is_none_or(|from| nodes.contains(&from));
     enough.then_some(nodes)
+}
+
+pub(super) fn no_table_called(name: &str, names: &[&str]) -> Error {
+    Error::Usage(format!("no table is called `{name}`\n    tables of this sync: {}", names.join(", ")))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::session::Session;
-use super::status::{ParkedReport, key_document};
+use super::status::ParkedReport;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Dot, Key, Lost, NodeId, Parked, Row, Stamp, time};
@@ -97,7 +97,7 @@ impl Session {
             dropped.extend(rows.iter().map(|row| Dropped {
                 node: member.name.clone(),
                 table: self.tables[row.table].name.clone(),
-                key: key_document(&row.key),
+                key: self.tables[row.table].key_document(&row.key),
             }));
         }
         Ok(dropped)
@@ -141,9 +141,11 @@ async fn give_up(
         winner: at,
         winner_time: time::now(),
         winner_row: None,
+        winner_unknown: Vec::new(),
         loser: stamp.node,
         loser_time: stamp.time,
         loser_row: content.map(Arc::new),
+        loser_unknown: Vec::new(),
         reason: match unread {
             Some(unread) => format!("given up by hand unread: {unread}"),
             None => format!("dropped by hand; it waited because: {}", row.message),

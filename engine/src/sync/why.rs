@@ -10,13 +10,14 @@ use super::contest::{Content, Contest};
 use super::examine::participants;
 use super::opened::Opened;
 use super::session::Session;
-use super::status::{ConflictReport, key_document};
+use super::settle;
+use super::status::ConflictReport;
 use super::subset::Belongs;
 use super::table::Table;
 use super::waiting::AtStake;
 use crate::error::{Error, Result};
 use crate::merge::Version;
-use crate::model::{Key, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, value_from_json};
+use crate::model::{Key, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, key_value_from_json, value_from_json};
 use crate::node::Sought;
 
 /// What is known of a row.
@@ -92,6 +93,8 @@ pub enum WhyState {
     Undecided,
     /// Its row is another, and nothing tells why.
     Differs,
+    /// Its row cannot be read, and nothing tells whether it is the present one.
+    Unreadable,
 }
 
 impl Session {
@@ -120,7 +123,7 @@ impl Session {
         let decided = !contest.seen().is_empty();
         let mut why = Why {
             table: table.name.clone(),
-            key: key_document(&key),
+            key: table.key_document(&key),
             versions: Vec::new(),
             known_from: KnownFrom::History,
             nodes: Vec::new(),
@@ -296,18 +299,6 @@ impl Account<'_> {
         all.filter(|node| self.rows[node.index()].is_some())
     }
 
-    /// Whether a node's row is this one, in the columns that live there; a delete leaves none.
-    fn has(&self, node: NodeId, row: Option<&Row>) -> bool {
-        match (&self.rows[node.index()], row) {
-            (Some(Found::Row(own)), Some(row)) => {
-                let lives = |place: usize| self.table.form(node).is_none_or(|form| form.lens.has(place));
-                (0..row.len()).all(|place| !lives(place) || own[place] == row[place])
-            }
-            (Some(Found::None), None) => true,
-            _ => false,
-        }
-    }
-
     /// What entries and waiting rows tell.
     fn tell_history(&self, contest: &Contest, key: &Key, why: &mut Why) {
         let mut tops = contest.tops(self.table, self.opened);
@@ -366,13 +357,14 @@ impl Account<'_> {
     /// What is left where no entry tells anything: the rows themselves, and the journal's newest conflict.
     fn tell_rows(&self, told: Option<(Stamp, Option<&Row>)>, why: &mut Why) {
         let whole = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
-        let Some(first) = self.nodes().find(whole).or(self.nodes().next()) else { return };
+        let read = || self.nodes().filter(|node| !self.is_unread(*node));
+        let Some(first) = read().find(whole).or(read().next()).or(self.nodes().next()) else { return };
         let row = match &self.rows[first.index()] {
             Some(Found::Row(row)) => Some(row),
             _ => None,
         };
-        let total = whole(&first);
-        let told = told.filter(|(_, told)| total && *told == row);
+        let tells = whole(&first) && !self.is_unread(first);
+        let told = told.filter(|(_, told)| tells && *told == row);
         why.known_from = match (&told, self.last_purged()) {
             (Some(_), _) => KnownFrom::Journal,
             (None, Some(time)) => KnownFrom::Purged(time),
@@ -385,11 +377,14 @@ impl Account<'_> {
             unread: self.is_unread(first),
         });
         for node in self.nodes() {
-            let same = match total {
-                true => self.has(node, row),
-                false => true,
+            let same = match (row, &self.rows[node.index()]) {
+                (Some(row), Some(Found::Row(own))) => {
+                    settle::differing(self.table, (first, row), (node, own)).is_empty()
+                }
+                (row, own) => row.is_none() == (*own == Some(Found::None)),
             };
             why.nodes.push(match same {
+                _ if self.is_unread(node) => self.node(node, WhyState::Unreadable, None),
                 true => self.node(node, WhyState::Current, None),
                 false => {
                     let reason = format!(
@@ -454,8 +449,7 @@ fn read_key(table: &Table, parts: &[String]) -> Result<Key> {
             return Err(wrong(format!("{text} has {} values", values.len())));
         }
         let read = columns.iter().zip(&values).map(|(column, value)| {
-            value_from_json(&column.ty, value)
-                .filter(|value| !value.is_null())
+            key_value_from_json(&column.ty, value)
                 .ok_or_else(|| wrong(format!("{value} is no {} for `{}`", column.ty, column.name)))
         });
         return read.collect();
@@ -483,7 +477,7 @@ fn read_key(table: &Table, parts: &[String]) -> Result<Key> {
 fn value_of(ty: &Type, text: &str) -> Option<Value> {
     let plain = Document::String(text.to_owned());
     let document = || serde_json::from_str::<Document>(text).ok().filter(|document| !document.is_null());
-    let of_document = || document().and_then(|document| value_from_json(ty, &document));
+    let of_document = || document().and_then(|document| key_value_from_json(ty, &document));
     match ty {
         // Where a column takes anything, what looks like a number is one; text in quotes is text all the same.
         Type::Any | Type::Bytes => of_document().or_else(|| value_from_json(ty, &plain)),

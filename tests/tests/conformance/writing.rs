@@ -231,9 +231,11 @@ async fn every_version_that_lost_is_kept(kind: Kind) {
         winner: NodeId(1),
         winner_time: 8,
         winner_row: None,
+        winner_unknown: Vec::new(),
         loser: NodeId(loser),
         loser_time: time,
         loser_row: None,
+        loser_unknown: Vec::new(),
         reason: "why".to_owned(),
     };
     let all = [lost(0, 1), lost(0, 2), lost(1, 2)];

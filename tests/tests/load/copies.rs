@@ -387,3 +387,53 @@ async fn one_that_broke_off_begins_anew_where_a_column_is_no_longer_omitted() {
     assert!(!cluster.load(&options).await.resumed, "it began anew");
     cluster.holds("SELECT count(*) FROM items WHERE name = 'name ' || id", &["1200"]).await;
 }
+
+/// Who only follows takes what the source has, also where its own row cannot be read.
+#[tokio::test]
+async fn a_follower_whose_row_cannot_be_read() {
+    let kinds = [Kind::Postgres, Kind::Sqlite];
+    let mut cluster = items(&kinds, "from = \"a\"").await;
+    let here = "INSERT INTO items VALUES (1, 'one', 1), (2, 'two', 2)";
+    let there = "INSERT INTO items VALUES (1, 'one', 'no number'), (3, 'own', 'no number')";
+    before(&mut cluster, &[(0, here), (1, there)]).await;
+    cluster.load(&LoadOptions::default()).await;
+    cluster.holds_at(1, "SELECT * FROM items WHERE id < 3 ORDER BY id", &["1|one|1", "2|two|2"]).await;
+    cluster.holds_at(1, "SELECT amount FROM items WHERE id = 3", &["no number"]).await;
+}
+
+/// The others agree about columns that the preferred node lacks, also where it is the first of the file.
+#[tokio::test]
+async fn columns_that_the_preferred_node_lacks() {
+    let kinds = [Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
+    let table = "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer NOT NULL DEFAULT 0)";
+    let config = "[tables.items]\n[tables.items.nodes.a]\nomit = [\"name\"]\n";
+    let mut cluster = Cluster::new(&kinds, |_| table.to_owned(), config).await;
+    let rows = |name: &str, amount: u8| {
+        format!("INSERT INTO items VALUES (1, '{name}', 1), (2, '{name}', {amount}), (3, 'alike', 3)")
+    };
+    before(&mut cluster, &[(0, &rows("hidden", 7)), (1, &rows("b", 2)), (2, &rows("c", 2))]).await;
+    cluster.load(&prefer("a")).await;
+    for at in [1, 2] {
+        cluster.holds_at(at, ALL, &["1|b|1", "2|b|7", "3|alike|3"]).await;
+    }
+    cluster.holds_at(0, "SELECT name FROM items WHERE id < 3", &["hidden", "hidden"]).await;
+    let lost = cluster.session().conflicts(0).await.expect("a journal");
+    let told = |one: &&concord::sync::ConflictReport| one.loser == "c" && one.reason.contains("`name`");
+    assert_eq!(lost.iter().filter(told).count(), 2, "{lost:?}");
+}
+
+/// Rows that refer to each other can only be written together, which is the sync's. They do not wait then.
+#[tokio::test]
+async fn rows_in_a_circle() {
+    let tables = "CREATE TABLE teams (id integer PRIMARY KEY, lead integer NOT NULL REFERENCES staff (id) DEFERRABLE INITIALLY DEFERRED);
+                  CREATE TABLE staff (id integer PRIMARY KEY, team integer NOT NULL REFERENCES teams (id) DEFERRABLE INITIALLY DEFERRED)";
+    let kinds = [Kind::Sqlite, Kind::Sqlite];
+    let mut cluster = Cluster::new(&kinds, |_| tables.to_owned(), "[tables.teams]\n[tables.staff]\n").await;
+    let rows = "BEGIN; INSERT INTO teams VALUES (1, 11), (2, 12); INSERT INTO staff VALUES (11, 1), (12, 2); COMMIT";
+    before(&mut cluster, &[(0, rows)]).await;
+    let loaded = cluster.load(&LoadOptions::default()).await;
+    let told: Vec<_> = loaded.tables.iter().map(|table| (table.waiting, table.together)).collect();
+    assert_eq!((told, loaded.exit_code()), (vec![(0, 2), (0, 2)], 0), "{loaded:?}");
+    cluster.settle().await;
+    cluster.holds("SELECT (SELECT count(*) FROM teams), (SELECT count(*) FROM staff)", &["2|2"]).await;
+}

@@ -49,6 +49,15 @@ const MARIADB: &str = "
 
 /// A filled database and an empty one, and the command between them.
 async fn scene(kinds: [Kind; 2], tables: &str) -> (Concord, Vec<Database>, Vec<User>) {
+    let filled = match kinds[0] {
+        Kind::Postgres => POSTGRES,
+        Kind::Mariadb => MARIADB,
+        Kind::Sqlite => SQLITE,
+    };
+    scene_of(kinds, filled, tables).await
+}
+
+async fn scene_of(kinds: [Kind; 2], filled: &str, tables: &str) -> (Concord, Vec<Database>, Vec<User>) {
     let (mut databases, mut owners) = (Vec::new(), Vec::new());
     let mut text = "name = \"create\"\n".to_owned();
     for (name, kind) in ["a", "b"].into_iter().zip(kinds) {
@@ -57,11 +66,6 @@ async fn scene(kinds: [Kind; 2], tables: &str) -> (Concord, Vec<Database>, Vec<U
         owners.push(database.user_as(As::Sync).await);
         databases.push(database);
     }
-    let filled = match kinds[0] {
-        Kind::Postgres => POSTGRES,
-        Kind::Mariadb => MARIADB,
-        Kind::Sqlite => SQLITE,
-    };
     owners[0].execute(filled).await;
     (Concord::new(&(text + tables)), databases, owners)
 }
@@ -200,4 +204,107 @@ async fn a_table_that_is_nowhere_is_told() {
         scene([Kind::Sqlite, Kind::Sqlite], "[tables.customers]\n[tables.costumers]\n").await;
     let output = concord.run(&["load", "--create"]).await.expect(2);
     assert!(output.says("there is no table `costumers` at any node"), "{output:?}");
+}
+
+/// Keys without a sign, indexes of one name at two tables, tables that refer to each other, and defaults that only one kind takes.
+#[tokio::test]
+async fn what_is_peculiar_to_mariadb() {
+    let filled = "
+        CREATE TABLE a (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, b bigint unsigned, big bigint unsigned,
+            made datetime NOT NULL DEFAULT '2024-02-29 12:00:00', seen timestamp NOT NULL DEFAULT '2024-02-29 12:00:00', KEY b (b));
+        CREATE TABLE b (id bigint unsigned PRIMARY KEY, a bigint unsigned, KEY a (a), KEY b (id, a),
+            FOREIGN KEY (a) REFERENCES a (id));
+        CREATE TABLE c (id integer PRIMARY KEY, a bigint unsigned, KEY a (a));
+        ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b (id);
+        SET SESSION sql_mode = '';
+        ALTER TABLE c ADD never datetime DEFAULT '0000-00-00 00:00:00';
+        INSERT INTO a (id, big) VALUES (1, 18446744073709551615); INSERT INTO b VALUES (1, 1)";
+    let tables = "[tables.a]\n[tables.b]\n[tables.c]\n";
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let tables = match kind {
+            Kind::Postgres => tables.to_owned(),
+            _ => tables.replace("[tables.a]", "[tables.a]\nnodes.b.omit = [\"big\"]"),
+        };
+        let (concord, _databases, mut owners) = scene_of([Kind::Mariadb, kind], filled, &tables).await;
+        let output = concord.run(&["load", "--create"]).await.ok();
+        assert!(output.says("created a as it is at a"), "{output:?}");
+        assert_eq!(owners[1].cell("SELECT count(*) FROM a JOIN b ON b.a = a.id").await, "1");
+        assert!(owners[1].try_execute("UPDATE a SET b = 7").await.is_err() || kind == Kind::Sqlite);
+        if kind == Kind::Postgres {
+            assert!(output.says("column id holds no number above 9223372036854775807"), "{output:?}");
+            assert!(output.says("the default of column never"), "{output:?}");
+            owners[1].execute("INSERT INTO a (id, b) VALUES (9, 1)").await;
+            assert_eq!(owners[1].cell("SELECT count(*) FROM a WHERE made = '2024-02-29 12:00'").await, "2");
+            assert_eq!(owners[1].cell("SELECT big FROM a WHERE id = 1").await, "18446744073709551615");
+        }
+    }
+}
+
+/// What MariaDB cannot index, or hold in a row, and defaults that it does not read.
+#[tokio::test]
+async fn what_mariadb_has_no_room_for() {
+    let wide: String = (0..5).map(|at| format!(", wide{at} varchar(4000)")).collect();
+    let filled = format!(
+        "CREATE TABLE a (id integer PRIMARY KEY, b integer, code varchar(1000) UNIQUE, searched varchar(2000){wide},
+            ends timestamptz DEFAULT 'infinity', began timestamptz DEFAULT '2024-02-29 12:00:00+02', clock time DEFAULT now());
+         CREATE INDEX by_searched ON a (searched);
+         CREATE TABLE b (k varchar(500), l varchar(600), a integer REFERENCES a, m integer, PRIMARY KEY (k, l), UNIQUE (m));
+         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b (m);
+         INSERT INTO a (id, code, searched, clock, ends) VALUES (1, 'x', repeat('y', 2000), '12:00', NULL);
+         INSERT INTO b VALUES ('k', 'l', 1, 1)"
+    );
+    let (concord, _databases, mut owners) =
+        scene_of([Kind::Postgres, Kind::Mariadb], &filled, "[tables.a]\n[tables.b]\n").await;
+    let output = concord.run(&["load", "--create"]).await.ok();
+    for line in [
+        "column code holds at most 768 characters here",
+        "index by_searched, which would be longer than 3072 bytes",
+        "column l holds at most 384 characters here",
+        "the default of column ends",
+        "the default of column clock",
+        "the length of column wide",
+    ] {
+        assert!(output.says(line), "{line}: {output:?}");
+    }
+    assert_eq!(owners[1].cell("SELECT count(*) FROM a JOIN b ON b.a = a.id").await, "1");
+    owners[1].execute("INSERT INTO a (id) VALUES (2)").await;
+    assert_eq!(
+        owners[1].cell("SELECT ends IS NULL AND unix_timestamp(began) = 1709200800 FROM a WHERE id = 2").await,
+        "1"
+    );
+    assert!(owners[1].try_execute("UPDATE a SET b = 7").await.is_err());
+}
+
+/// What was made is told, also where something fails later.
+#[tokio::test]
+async fn what_was_created_before_a_failure_is_told() {
+    let (concord, _databases, mut owners) = scene([Kind::Postgres, Kind::Postgres], BOTH).await;
+    owners[1].execute("CREATE TYPE orders AS ENUM ('x')").await;
+    let output = concord.run(&["load", "--create"]).await;
+    assert!(output.says("created customers as it is at a") && output.says("not carried: "), "{output:?}");
+    assert!(output.says("creating `orders`"), "{output:?}");
+    owners[1].execute("DROP TABLE customers").await;
+    let output = concord.run(&["load", "--create", "--json"]).await;
+    assert!(output.says("created customers as it is at a"), "{output:?}");
+}
+
+/// What is asked for is looked at before anything is created, also where every table is compared.
+#[tokio::test]
+async fn what_is_asked_wrongly_creates_nothing() {
+    let compared = "[tables.customers]\nmode = \"compare\"\nfrom = \"a\"\n";
+    for tables in ["[tables.customers]\n", compared] {
+        let (concord, _databases, mut owners) = scene([Kind::Sqlite, Kind::Sqlite], tables).await;
+        for (arguments, why) in [
+            (["--prefer", "nosuch"], "no node is called `nosuch`"),
+            (["--table", "nosuch"], "no table is called `nosuch`"),
+        ] {
+            let output = concord.run(&["load", "--create", arguments[0], arguments[1]]).await.expect(2);
+            assert!(output.says(why), "{output:?}");
+        }
+        if tables == compared {
+            let output = concord.run(&["load", "--create", "--where", "gar bage"]).await.expect(2);
+            assert!(output.says("--where"), "{output:?}");
+        }
+        assert!(owners[1].try_rows("SELECT * FROM customers").await.is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! The first copy, and the way back of nodes that were left out.
 
+mod broken_off;
 mod copies;
 mod copying;
 mod creating;

@@ -293,3 +293,16 @@ async fn other_spellings_are_no_difference() {
         assert_eq!(verified.tables[0].on_their_way, 0);
     }
 }
+
+/// SQLite takes any number of rows whose key is NULL, also as many as there are nodes.
+#[tokio::test]
+async fn rows_without_a_key() {
+    let setup = |_: Kind| "CREATE TABLE t (k text PRIMARY KEY, n bigint); INSERT INTO t VALUES ('a', 1)".to_owned();
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Sqlite], setup, "[tables.t]\n").await;
+    for count in 1..=3 {
+        cluster.run(0, &format!("INSERT INTO t VALUES (NULL, {count}); DELETE FROM history_store_t")).await;
+        let found = verify(&cluster, Verify::default()).await;
+        assert_eq!(told(&found.tables[0]), ["[null] missing b unreadable a"], "{count}");
+        assert_eq!(found.exit_code(), 1);
+    }
+}

@@ -191,6 +191,29 @@ async fn columns_come_from_where_they_live() {
     cluster.holds_at(1, ALL, &["1|1", "2|20", "3|3", "4|4", "5|5"]).await;
 }
 
+/// What the preferred node lacks is decided among those who have it; nothing is left that differs and counts as mended.
+#[tokio::test]
+async fn columns_that_the_preferred_node_lacks_are_decided_among_the_others() {
+    let setup = |kind: Kind| match kind {
+        Kind::Postgres | Kind::Mariadb => table(kind),
+        Kind::Sqlite => "CREATE TABLE t (id bigint PRIMARY KEY, n bigint NOT NULL);
+             INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)"
+            .to_owned(),
+    };
+    let config = "[tables.t]\n[tables.t.nodes.c]\nomit = [\"name\"]\n";
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Postgres, Kind::Sqlite], setup, config).await;
+    cluster.run(1, "UPDATE t SET name = 'other' WHERE id = 2").await;
+    cluster.run(2, "UPDATE t SET n = 20 WHERE id = 2").await;
+    forget(&mut cluster).await;
+    assert_eq!(numbers(&verify(&cluster, mending(Some("c"))).await), ([1, 1, 0, 0, 0], 0));
+    for at in [0, 1] {
+        cluster.holds_at(at, "SELECT name, n FROM t WHERE id = 2", &["differs|20"]).await;
+    }
+    assert_eq!(numbers(&verify(&cluster, Verify::default()).await), ([0, 0, 0, 0, 0], 0));
+    let lost = cluster.session().conflicts(0).await.unwrap();
+    assert!(lost.iter().any(|lost| lost.reason.contains("--prefer c; `name`: nothing else tells; a")), "{lost:?}");
+}
+
 /// A plan is written, edited, and carried out as far as the rows are still those that it was made of.
 #[tokio::test]
 async fn plans_can_be_edited_and_do_what_they_say() {

@@ -3,7 +3,7 @@
 use super::schema::one;
 use super::wire::{string, text};
 use super::{MySql, Phase, quote, sql};
-use crate::model::{Domain, Type};
+use crate::model::{Domain, Type, Value, time};
 use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
 use crate::node::{CatalogueColumn, Result};
 
@@ -12,6 +12,11 @@ const KIND: &str = "mysql";
 
 /// Characters of a text that has to be told apart by an index and says nothing of its length. The index takes 3,072 bytes.
 const INDEXED: u32 = 255;
+
+/// The bytes that a key and a row may have, those of long texts left out, and what a letter takes.
+const KEY_BYTES: u32 = 3_072;
+const ROW_BYTES: u32 = 65_000;
+const LETTER: u32 = 4;
 
 impl MySql {
     pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
@@ -53,7 +58,8 @@ impl MySql {
             let columns: Option<Vec<String>> = index.columns.iter().cloned().collect();
             match columns.filter(|_| index.whole) {
                 Some(columns) if !(index.unique && columns == blueprint.key) => {
-                    blueprint.indexes.push(IndexPart { name: index.name, unique: index.unique, columns });
+                    let (name, unique) = (index.name, index.unique);
+                    blueprint.indexes.push(IndexPart { name, of_table: true, unique, columns });
                 }
                 Some(_) => {}
                 None => blueprint.notes.push(format!("index {} (of expressions or of parts of columns)", index.name)),
@@ -78,6 +84,7 @@ impl MySql {
                 referenced: reference.referenced_columns.clone(),
                 on_delete: string(row, 1)?,
                 on_update: string(row, 2)?,
+                later: false,
             });
         }
         // MySQL names each once in a database, MariaDB once in a table.
@@ -106,98 +113,200 @@ impl MySql {
         Ok(Some(blueprint))
     }
 
-    /// The statements that make a table of this blueprint. Texts are told apart as other databases do.
-    pub(super) fn write_draft(&self, blueprint: &Blueprint) -> Draft {
-        let maria = self.maria;
-        let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
-        let mut draft = Draft::default();
-        let name = quote::ident(&blueprint.table);
-        let mut lines = Vec::new();
-        let indexed = |column: &String| {
-            let own = |index: &&IndexPart| index.columns.contains(column);
-            blueprint.key.contains(column)
-                || blueprint.indexes.iter().any(|index| own(&index))
-                || blueprint.references.iter().any(|reference| reference.columns.contains(column))
-        };
-        for part in &blueprint.columns {
-            let native = native_type(part, maria);
-            let is_foreign = native.is_none();
-            let mut ty = match native {
-                Some(native) => native,
-                None if part.ty == Type::Uuid && !maria => "binary(16)".to_owned(),
-                None => type_of(part, indexed(&part.name)),
-            };
-            if let (Type::Native(native), true) = (&part.ty, is_foreign) {
-                draft.notes.push(format!("column {} holds {native}, which travels as text", part.name));
-                ty = "longtext".to_owned();
-            }
-            if part.kind != KIND && part.ty == Type::Text && part.size.length.is_none() && indexed(&part.name) {
-                draft.notes.push(format!("column {} holds at most {INDEXED} characters here", part.name));
-            }
-            if part.kind != KIND && part.ty == Type::Decimal && part.size.digits.is_none() {
-                draft.notes.push(format!("column {} holds 65 digits here, 30 of them after the point", part.name));
-            }
-            draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
-            let mut line = format!("{} {ty}", quote::ident(&part.name));
-            match part.nullable && !blueprint.key.contains(&part.name) {
-                true => line += " NULL",
-                false => line += " NOT NULL",
-            }
-            if part.numbers && blueprint.key.first() == Some(&part.name) {
-                line += " AUTO_INCREMENT";
-            }
-            match &part.default {
-                Some(_) if part.numbers => {}
-                // It is written as text, and the column takes bytes.
-                Some(_) if part.ty == Type::Uuid && !maria => {
-                    draft.notes.push(format!("the default of column {}", part.name));
-                }
-                Some(preset) => match preset_sql(preset, &part.ty) {
-                    // To MySQL a default of such a type is an expression.
-                    Some(sql) if ty.contains("text") => {
-                        line += &format!(" DEFAULT ({})", unescaped(preset).unwrap_or(sql));
-                    }
-                    Some(preset) => line += &format!(" DEFAULT {preset}"),
-                    None => draft.notes.push(format!("the default of column {}", part.name)),
-                },
-                None => {}
-            }
-            lines.push(line);
-        }
-        lines.push(format!("PRIMARY KEY ({})", quote::idents(blueprint.key.iter().map(String::as_str))));
-        for index in &blueprint.indexes {
-            let unique = if index.unique { "UNIQUE " } else { "" };
-            lines.push(format!(
-                "{unique}KEY {} ({})",
-                quote::ident(&quote::fitting("", &index.name)),
-                quote::idents(index.columns.iter().map(String::as_str))
-            ));
-        }
-        for reference in &blueprint.references {
-            let table = reference.table.rsplit_once('.').map_or(reference.table.as_str(), |(_, table)| table);
-            lines.push(format!(
-                "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
-                quote::idents(reference.columns.iter().map(String::as_str)),
-                quote::ident(table),
-                quote::idents(reference.referenced.iter().map(String::as_str)),
-                reference.on_delete,
-                reference.on_update
-            ));
-        }
-        draft.statements.push(format!(
-            "CREATE TABLE {name} (\n  {}\n) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {collation}",
-            lines.join(",\n  ")
-        ));
-        draft
-    }
-
     pub(super) async fn run_statements(&mut self, statements: &[String]) -> Result<()> {
         self.open().await?;
         self.phase = Phase::Installing;
-        for statement in statements {
-            self.main()?.run(statement).await?;
+        for (at, statement) in statements.iter().enumerate() {
+            let done = self.main()?.run(statement).await;
+            done.map_err(|error| match at {
+                0 => error,
+                // What was done cannot be undone here.
+                _ => {
+                    error.with(format!("the statements before are done; what is left: {}", statements[at..].join("; ")))
+                }
+            })?;
         }
         Ok(())
+    }
+}
+
+/// The statements that make a table of this blueprint. Texts are told apart as other databases do.
+pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
+    let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
+    let mut draft = Draft::default();
+    let name = quote::ident(&blueprint.table);
+    let mut lines = Vec::new();
+    let (types, indexes) = types_of(blueprint, maria, &mut draft.notes);
+    for (part, ty) in blueprint.columns.iter().zip(types) {
+        if part.kind != KIND && part.ty == Type::Decimal && part.size.digits.is_none() {
+            draft.notes.push(format!("column {} holds 65 digits here, 30 of them after the point", part.name));
+        }
+        draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
+        let mut line = format!("{} {ty}", quote::ident(&part.name));
+        match part.nullable && !blueprint.key.contains(&part.name) {
+            true => line += " NULL",
+            false => line += " NOT NULL",
+        }
+        if part.numbers && blueprint.key.first() == Some(&part.name) {
+            line += " AUTO_INCREMENT";
+        }
+        let preset = if part.kind == KIND { part.default.clone() } else { part.preset(takes) };
+        if preset.is_none() && part.default.is_some() {
+            draft.notes.push(format!("the default of column {}", part.name));
+        }
+        match &preset {
+            Some(_) if part.numbers => {}
+            // It is written as text, and the column takes bytes.
+            Some(_) if part.ty == Type::Uuid && !maria => {
+                draft.notes.push(format!("the default of column {}", part.name));
+            }
+            Some(preset) => match preset_sql(preset, &part.ty) {
+                // To MySQL a default of such a type is an expression.
+                Some(sql) if ty.contains("text") => {
+                    line += &format!(" DEFAULT ({})", unescaped(preset).unwrap_or(sql));
+                }
+                Some(preset) => line += &format!(" DEFAULT {preset}"),
+                None => draft.notes.push(format!("the default of column {}", part.name)),
+            },
+            None => {}
+        }
+        lines.push(line);
+    }
+    lines.push(format!("PRIMARY KEY ({})", quote::idents(blueprint.key.iter().map(String::as_str))));
+    for index in indexes {
+        let unique = if index.unique { "UNIQUE " } else { "" };
+        lines.push(format!(
+            "{unique}KEY {} ({})",
+            quote::ident(&quote::fitting("", &index.name)),
+            quote::idents(index.columns.iter().map(String::as_str))
+        ));
+    }
+    for reference in &blueprint.references {
+        let table = reference.table.rsplit_once('.').map_or(reference.table.as_str(), |(_, table)| table);
+        let link = format!(
+            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+            quote::idents(reference.columns.iter().map(String::as_str)),
+            quote::ident(table),
+            quote::idents(reference.referenced.iter().map(String::as_str)),
+            reference.on_delete,
+            reference.on_update
+        );
+        match reference.later {
+            true => draft.links.push(format!("ALTER TABLE {name} ADD {link}")),
+            false => lines.push(link),
+        }
+    }
+    draft.statements.push(format!(
+        "CREATE TABLE {name} (\n  {}\n) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {collation}",
+        lines.join(",\n  ")
+    ));
+    draft
+}
+
+/// The types of the columns, and the indexes that can be made over them. What is too long for a key or a row is shortened, and told.
+fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, notes: &mut Vec<String>) -> (Vec<String>, Vec<&'a IndexPart>) {
+    let is_in = |columns: &[String], part: &Part| columns.contains(&part.name);
+    // Where two values may not be one: a longer one waits. Other indexes only make searches quick.
+    let mut strict: Vec<&[String]> = vec![&blueprint.key];
+    strict.extend(blueprint.indexes.iter().filter(|index| index.unique).map(|index| &index.columns[..]));
+    strict.extend(blueprint.references.iter().map(|reference| &reference.columns[..]));
+    let mut types: Vec<String> = Vec::new();
+    for part in &blueprint.columns {
+        let indexed = strict.iter().any(|columns| is_in(columns, part))
+            || blueprint.indexes.iter().any(|index| is_in(&index.columns, part));
+        let native = native_type(part, maria);
+        types.push(match (&part.ty, native) {
+            (_, Some(native)) => native,
+            (Type::Uuid, None) if !maria => "binary(16)".to_owned(),
+            (Type::Native(native), None) => {
+                notes.push(format!("column {} holds {native}, which travels as text", part.name));
+                "longtext".to_owned()
+            }
+            (_, None) => type_of(part, indexed),
+        });
+        if part.kind != KIND && part.ty == Type::Text && part.size.length.is_none() && indexed {
+            notes.push(format!("column {} holds at most {INDEXED} characters here", part.name));
+        }
+    }
+    for columns in strict {
+        let mut places: Vec<usize> =
+            (0..types.len()).filter(|&place| is_in(columns, &blueprint.columns[place])).collect();
+        // Whoever needs little leaves more to the others.
+        places.sort_by_key(|&place| (!is_fixed(&types[place]), width(&types[place])));
+        let mut left = KEY_BYTES;
+        for (at, &place) in places.iter().enumerate() {
+            let share = left / (places.len() - at) as u32;
+            if width(&types[place]) > share && !is_fixed(&types[place]) {
+                let (name, letter) =
+                    if types[place].starts_with("varbinary") { ("varbinary", 1) } else { ("varchar", LETTER) };
+                types[place] = format!("{name}({})", share / letter);
+                let what = if letter == 1 { "bytes" } else { "characters" };
+                notes.push(format!(
+                    "column {} holds at most {} {what} here, because no key may be longer than {KEY_BYTES} bytes",
+                    blueprint.columns[place].name,
+                    share / letter
+                ));
+            }
+            left = left.saturating_sub(width(&types[place]));
+        }
+    }
+    let mut indexes = Vec::new();
+    for index in &blueprint.indexes {
+        let parts = types.iter().zip(&blueprint.columns).filter(|(_, part)| is_in(&index.columns, part));
+        match parts.map(|(ty, _)| width(ty)).sum::<u32>() <= KEY_BYTES {
+            true => indexes.push(index),
+            false => notes.push(format!("index {}, which would be longer than {KEY_BYTES} bytes", index.name)),
+        }
+    }
+    // What no index needs may lie outside the row.
+    let mut free: Vec<usize> = (0..types.len())
+        .filter(|&place| {
+            let part = &blueprint.columns[place];
+            let strict = is_in(&blueprint.key, part)
+                || blueprint.references.iter().any(|reference| is_in(&reference.columns, part));
+            !strict && !indexes.iter().any(|index| is_in(&index.columns, part)) && !is_fixed(&types[place])
+        })
+        .collect();
+    free.sort_by_key(|&place| width(&types[place]));
+    while types.iter().map(|ty| width(ty)).sum::<u32>() > ROW_BYTES {
+        let Some(place) = free.pop() else { break };
+        let part = &blueprint.columns[place];
+        notes.push(format!(
+            "the length of column {} ({}), because no row may be longer than {ROW_BYTES} bytes",
+            part.name, types[place]
+        ));
+        types[place] = if types[place].starts_with("varbinary") { "longblob" } else { "longtext" }.to_owned();
+    }
+    (types, indexes)
+}
+
+/// Whether a type cannot be made shorter.
+fn is_fixed(ty: &str) -> bool {
+    !ty.starts_with("varchar(") && !ty.starts_with("varbinary(")
+}
+
+/// The bytes that a column of this type takes in a key and in a row, or more.
+fn width(ty: &str) -> u32 {
+    let (name, rest) = ty.split_once('(').unwrap_or((ty, ""));
+    let size: u32 = rest.split([')', ',']).next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    match name {
+        "varchar" | "char" => size.saturating_mul(LETTER),
+        "varbinary" | "binary" => size,
+        "decimal" => 30,
+        _ => 16,
+    }
+}
+
+/// Whether a column holds a time of another kind of database.
+fn takes(value: &Value) -> bool {
+    let ordinary = -354_285..=2_932_896;
+    let of = |micros: &i64| ordinary.contains(&micros.div_euclid(time::DAY));
+    match value {
+        Value::Date(days) => ordinary.contains(&i64::from(*days)),
+        Value::Timestamp(micros) => of(micros),
+        // `timestamp` is a number of seconds, of 31 bits and not zero.
+        Value::Instant(micros) => (1_000_000..=2_147_483_647_999_999).contains(micros),
+        _ => true,
     }
 }
 
@@ -236,6 +345,8 @@ fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
     Some(match preset {
         Preset::Number(number) if *ty == Type::Bool => i8::from(number != "0").to_string(),
         Preset::Number(number) => number.clone(),
+        // The session's zone is this one, and not every server reads a zone.
+        Preset::Text(text) if *ty == Type::Instant => quote::literal(text.strip_suffix("+00:00").unwrap_or(text)),
         Preset::Text(text) => quote::literal(text),
         Preset::Bool(value) => i8::from(*value).to_string(),
         Preset::Now => match ty {
@@ -371,5 +482,17 @@ mod tests {
         ] {
             assert_eq!(value(told, domain), preset, "{told}");
         }
+    }
+
+    #[test]
+    fn what_a_type_takes_in_a_key() {
+        let widths = ["varchar(20)", "varbinary(20)", "decimal(65,30)", "bigint unsigned", "char(36)"].map(width);
+        assert_eq!(widths, [80, 20, 30, 16, 144]);
+    }
+
+    #[test]
+    fn times_that_columns_take() {
+        assert!(takes(&Value::Date(-354_285)) && !takes(&Value::Date(-354_286)) && !takes(&Value::Date(i32::MAX)));
+        assert!(!takes(&Value::Instant(0)) && !takes(&Value::Instant(i64::MAX)) && takes(&Value::Instant(1_000_000)));
     }
 }

@@ -18,7 +18,7 @@ const CHARSET_OF_PARAMETER: u16 = 3988;
 pub fn error(error: sqlx::Error, whole: bool) -> Error {
     match error {
         sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
-            Some(error) => database(error.number(), error.message(), whole),
+            Some(error) => database(error.number(), error.code(), error.message(), whole),
             None => Error::new(ErrorKind::Other, "the database reported an error that cannot be read"),
         },
         sqlx::Error::Io(error) => Error::new(ErrorKind::Lost, format!("the connection broke: {error}")),
@@ -43,12 +43,13 @@ pub fn error(error: sqlx::Error, whole: bool) -> Error {
     }
 }
 
-fn database(number: u16, message: &str, whole: bool) -> Error {
-    let kind = match kind(number) {
+fn database(number: u16, state: Option<&str>, message: &str, whole: bool) -> Error {
+    let kind = match kind(number, state) {
         ErrorKind::Locked if whole => ErrorKind::Retry,
         kind => kind,
     };
     let text = match number {
+        _ if is_users_own(state) => message.to_owned(),
         GUARD => "another row holds the same value of a unique index, or a key that this database takes for the same \
                   (as when one ends in blanks)"
             .to_owned(),
@@ -83,12 +84,33 @@ fn scrubbed(message: &str) -> String {
     }
 }
 
-fn kind(number: u16) -> ErrorKind {
+/// Whether a user's trigger refuses the row, with whatever number it likes: servers leave the class to them.
+fn is_users_own(state: Option<&str>) -> bool {
+    state.is_some_and(|state| state.starts_with("45"))
+}
+
+/// What the class of the SQLSTATE adds to the number: users' triggers may fail in ways that no list of numbers knows.
+fn kind(number: u16, state: Option<&str>) -> ErrorKind {
+    if is_users_own(state) {
+        return ErrorKind::Constraint(Constraint::Other);
+    }
+    match (kind_of(number), state.and_then(|state| state.get(..2))) {
+        (ErrorKind::Other, Some("22")) => ErrorKind::Value,
+        (ErrorKind::Other, Some("02" | "21" | "23" | "44")) => ErrorKind::Constraint(Constraint::Other),
+        (kind, _) => kind,
+    }
+}
+
+fn kind_of(number: u16) -> ErrorKind {
     match number {
         1022 | 1062 | 1169 | 1569 | 1586 | 1859 | GUARD => ErrorKind::Constraint(Constraint::Unique),
         1216 | 1217 | 1451 | 1452 => ErrorKind::Constraint(Constraint::Reference),
         // NOT NULL, CHECK, no default, a trigger's own error, references that would make duplicates.
         1048 | 1364 | 1442 | 1526 | 1644 | 1761 | 1762 | 3819 | 4025 => ErrorKind::Constraint(Constraint::Other),
+        // In a user's trigger: SELECT INTO that finds several rows, CASE without a branch, a procedure that calls itself.
+        1172 | 1339 | 1456 => ErrorKind::Constraint(Constraint::Other),
+        // A value that an index over an expression does not take, or not so many of.
+        3751 | 3752 | 3903..=3908 => ErrorKind::Value,
         // Also: texts and a column of which neither can be written in the other's letters.
         1267 | 1270 | 1271 | 1118 | 1153 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1406 | 1411 | 1426 | 1690
         | 3140 | 3141 | 3150 | 3151 | 3156 | 3157 | CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
@@ -130,14 +152,39 @@ mod tests {
             (1927, ErrorKind::Lost),
             (1064, ErrorKind::Other),
         ] {
-            assert_eq!(kind(number), expected, "{number}");
+            assert_eq!(kind(number, Some("HY000")), expected, "{number}");
         }
-        assert_eq!(database(1205, "Lock wait timeout exceeded", true).kind, ErrorKind::Retry);
+        assert_eq!(database(1205, None, "Lock wait timeout exceeded", true).kind, ErrorKind::Retry);
+    }
+
+    #[test]
+    fn what_a_users_trigger_fails_with_is_about_a_row() {
+        let other = ErrorKind::Constraint(Constraint::Other);
+        for (number, state, expected) in [
+            (30001, "45000", other),
+            (1205, "45000", other),
+            (1643, "02000", other),
+            (1172, "42000", other),
+            (1339, "20000", other),
+            (1365, "22012", ErrorKind::Value),
+            (1441, "22008", ErrorKind::Value),
+            (3752, "HY000", ErrorKind::Value),
+            (3903, "22018", ErrorKind::Value),
+            (3907, "HY000", ErrorKind::Value),
+        ] {
+            let error = database(number, Some(state), "no more than ten", false);
+            assert_eq!(error.kind, expected, "{number}");
+            assert_eq!(error.to_string(), format!("no more than ten [{number}]"));
+        }
+        // The number says more than the class.
+        assert_eq!(kind(1062, Some("23000")), ErrorKind::Constraint(Constraint::Unique));
+        assert_eq!(kind(1136, Some("21S01")), ErrorKind::Drift);
+        assert_eq!(kind(1064, Some("42000")), ErrorKind::Other);
     }
 
     #[test]
     fn values_are_taken_out_of_messages() {
-        let shown = |number, message| database(number, message, false).to_string();
+        let shown = |number, message| database(number, None, message, false).to_string();
         assert_eq!(
             shown(1062, "Duplicate entry 'canary for key 'x'' for key 'name'"),
             "another row has the same value of the unique index 'name' [1062]"

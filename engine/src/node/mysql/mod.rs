@@ -37,8 +37,8 @@ use async_trait::async_trait;
 use self::connect::{Line, Place};
 use super::blueprint::{Blueprint, Draft};
 use super::{
-    Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
+    Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Numbers, Obstacle, Opened,
+    Probe, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -231,7 +231,7 @@ impl Node for MySql {
     }
 
     fn draft(&self, blueprint: &Blueprint) -> Draft {
-        self.write_draft(blueprint)
+        blueprint::draft(blueprint, self.maria)
     }
 
     async fn build(&mut self, statements: &[String]) -> Result<()> {
@@ -267,9 +267,15 @@ impl Node for MySql {
         done
     }
 
-    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+    async fn numbers(&mut self, table: &TableSpec, column: usize) -> Result<Numbers> {
         self.open().await?;
-        self.read_last_number(table, column).await
+        let last = self.read_greatest(table, column, None).await?;
+        Ok(Numbers::within(&table.columns[column].domain, last))
+    }
+
+    async fn greatest_in(&mut self, table: &TableSpec, column: usize, step: i64, slot: i64) -> Result<i64> {
+        self.open().await?;
+        self.read_greatest(table, column, Some((step, slot))).await
     }
 
     async fn step_numbers(&mut self, table: &TableSpec, column: usize, steps: Steps) -> Result<Stepped> {

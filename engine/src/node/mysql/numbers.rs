@@ -22,18 +22,29 @@ impl MySql {
         })
     }
 
-    /// See [`crate::node::Node::last_number`]. What was drawn and stands nowhere is not told for certain, and need not be: the
-    /// numbers of a table go on from the greatest that stands in it.
-    pub(super) async fn read_last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+    /// The greatest number that stands in a column, of all or of those with this remainder. What was drawn and stands nowhere is
+    /// not told for certain, and need not be: the numbers of a table go on from the greatest that stands in it.
+    pub(super) async fn read_greatest(
+        &mut self,
+        table: &TableSpec,
+        column: usize,
+        of: Option<(i64, i64)>,
+    ) -> Result<i64> {
         let name = quote::ident(&table.columns[column].name);
-        let statement = format!("SELECT COALESCE(CAST(MAX({name}) AS SIGNED), 0) FROM {}", sql::table(table));
+        let of = of.map_or(String::new(), |(step, slot)| format!(" WHERE {name} > 0 AND {name} % {step} = {slot}"));
+        let statement = format!(
+            "SELECT COALESCE(CAST(LEAST(MAX({name}), {}) AS SIGNED), 0) FROM {}{of}",
+            i64::MAX,
+            sql::table(table)
+        );
         let rows = self.main()?.fetch(&statement, Args::new()).await?;
         Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0))
     }
 
-    /// See [`crate::node::Node::step_numbers`]. The server counts in these steps already, which was checked before.
+    /// See [`crate::node::Node::step_numbers`]. The server counts in these steps already, which was checked before. And it counts on
+    /// from whatever stands in the table, so a database that was put back draws nothing twice once it has the others' rows.
     pub(super) async fn make_steps(&mut self, table: &TableSpec, column: usize, steps: Steps) -> Result<Stepped> {
-        let Steps { step, slot, above, anew } = steps;
+        let Steps { step, slot, above, anew, .. } = steps;
         let counts = "SELECT 1 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
                       AND COLUMN_NAME = ? AND EXTRA LIKE '%auto_increment%'";
         let mut args = Args::new();
@@ -48,7 +59,7 @@ impl MySql {
         if known == Some((step, slot)) && !anew {
             return Ok(Stepped::default());
         }
-        let last = self.read_last_number(table, column).await?;
+        let last = self.read_greatest(table, column, None).await?;
         let least = last.max(above).saturating_add(1);
         let first = least.saturating_add((slot - least).rem_euclid(step));
         // The server never goes back below what stands in the table.
@@ -56,7 +67,7 @@ impl MySql {
         let mut args = Args::new();
         args.add(table.name.as_str()).add(step).add(slot);
         self.main()?.execute("REPLACE INTO concord_steps (name, step, slot) VALUES (?, ?, ?)", args).await?;
-        let last = self.read_last_number(table, column).await?;
+        let last = self.read_greatest(table, column, None).await?;
         let done = format!("{}: AUTO_INCREMENT counts in steps of {step} from {first}", table.name);
         Ok(Stepped { last: Some(last), done: Some(done) })
     }

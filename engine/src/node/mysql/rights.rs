@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::wire::{Args, string, text};
+use super::wire::{Args, number, string, text};
 use super::{MySql, quote, service, sql};
 use crate::model::{OnGone, TableSpec};
 use crate::node::{MissingRight, Result, Writes};
@@ -62,7 +62,37 @@ impl MySql {
         let histories = tables.iter().filter(|table| table.captured).map(|table| sql::history_name(&table.name));
         let service: Vec<String> =
             service::TABLES.iter().map(|(name, _)| (*name).to_owned()).chain(histories).collect();
-        self.missing_of(&service, wanted).await
+        let mut missing = self.missing_of(&service, wanted).await?;
+        if !self.has_role().await? && self.is_kept_from_triggers(tables).await? {
+            missing.push(MissingRight {
+                what: "create triggers, because the server writes a binary log and lets nobody do so who is no administrator \
+                       (put the setting into the file that the server starts with as well)"
+                    .to_owned(),
+                grant: "SET GLOBAL log_bin_trust_function_creators = 1;".to_owned(),
+            });
+        }
+        Ok(missing)
+    }
+
+    /// Whether triggers are to be created and the binary log is in the way.
+    async fn is_kept_from_triggers(&mut self, tables: &[TableSpec]) -> Result<bool> {
+        let triggers = self.read_triggers().await?;
+        let has_own =
+            |table: &TableSpec| triggers.iter().any(|trigger| trigger.table == table.local && trigger.is_ours());
+        if tables.iter().all(|table| !table.captured || has_own(table)) {
+            return Ok(false);
+        }
+        let settings = "SELECT CAST(@@global.log_bin AND NOT @@global.log_bin_trust_function_creators AS SIGNED)";
+        let rows = self.main()?.fetch(settings, Args::new()).await?;
+        let asks = rows.first().and_then(|row| number(row, 0)) == Some(1);
+        let mut held = self.privileges("USER_PRIVILEGES", None).await?.into_iter();
+        Ok(asks && !held.any(|right| right == "SUPER" || right == "BINLOG ADMIN"))
+    }
+
+    /// Rights that come by a role are not listed: whoever has one is asked to try.
+    async fn has_role(&mut self) -> Result<bool> {
+        let roles = self.main()?.fetch("SELECT CURRENT_ROLE()", Args::new()).await?;
+        Ok(roles.first().and_then(|row| text(row, 0)).is_some_and(|role| !role.is_empty() && role != "NONE"))
     }
 
     pub(super) async fn read_missing_rights_to_compare(
@@ -91,9 +121,7 @@ impl MySql {
         };
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         let to = format!("{}@{}", quoted(user), quoted(host));
-        // Rights that come by a role are not listed: whoever has one is asked to try.
-        let roles = self.main()?.fetch("SELECT CURRENT_ROLE()", Args::new()).await?;
-        if roles.first().and_then(|row| text(row, 0)).is_some_and(|role| !role.is_empty() && role != "NONE") {
+        if self.has_role().await? {
             return Ok(Vec::new());
         }
         let everywhere = self.privileges("USER_PRIVILEGES", None).await?;

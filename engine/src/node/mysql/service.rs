@@ -1,7 +1,6 @@
 //! What Concord remembers in the database: who it is, positions, rows that wait, and the journal.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
@@ -13,8 +12,8 @@ use super::schema::one;
 use super::wire::{Args, int, number, string, text};
 use super::witness::Remembered;
 use crate::model::{
-    Cut, EntryId, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
-    key_value_from_json, key_value_to_json, value_from_json, write_json,
+    Cut, EntryId, KeptRow, Key, Lost, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector,
+    key_value_from_json, key_value_to_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service, Sought};
 
@@ -294,20 +293,28 @@ impl MySql {
             );
             return Ok(None);
         };
+        let Some(key) = key_from_text(table, &string(row, 1)?) else {
+            warn!(
+                table = table.name,
+                "A row waits under another key than the table has now; it is left out until the table has its former key."
+            );
+            return Ok(None);
+        };
         let vector = |at| -> Result<Vector> { Vector::read(&string(row, at)?, &self.names).ok_or_else(damaged) };
-        Ok(Some(Parked {
+        let parked = Parked {
             table: table.index,
-            key: key_from_text(table, &string(row, 1)?).ok_or_else(damaged)?,
+            key,
             code: ParkedCode::parse(&string(row, 2)?).ok_or_else(damaged)?,
             message: string(row, 3)?,
             since: int(row, 4)?,
             vector: vector(5)?,
             stamp: Stamp { time: int(row, 6)?, node },
-            row: row_column(table, row, 8).map_err(|()| damaged())?,
+            row: None,
             standing: vector(9)?,
             standing_time: int(row, 10)?,
             read: parse(&string(row, 11)?)?,
-        }))
+        };
+        parked.with_row(table, text(row, 8).as_deref()).map(Some).ok_or_else(damaged)
     }
 
     pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
@@ -323,7 +330,7 @@ impl MySql {
                 .add(self.vector_text(&one.vector)?)
                 .add(one.stamp.time)
                 .add(self.node_name(one.stamp.node)?)
-                .add(one.row.as_ref().map(|row| json_text(row)))
+                .add(one.row.as_ref().map(|row| table.keep(row, &[])))
                 .add(self.vector_text(&one.standing)?)
                 .add(one.standing_time)
                 .add(one.read.to_string());
@@ -384,9 +391,9 @@ impl MySql {
                     .add(one.decided)
                     .add(self.node_name(one.winner)?)
                     .add(one.winner_time)
-                    .add(one.winner_row.as_deref().map(|row| json_text(row)))
+                    .add(one.winner_row.as_deref().map(|row| table.keep(row, &one.winner_unknown)))
                     .add(one.loser_time)
-                    .add(one.loser_row.as_deref().map(|row| json_text(row)))
+                    .add(one.loser_row.as_deref().map(|row| table.keep(row, &one.loser_unknown)))
                     .add(one.reason.replace('\0', "\u{FFFD}"));
             }
             let statement = format!(
@@ -488,18 +495,25 @@ impl MySql {
             let name = string(row, 2)?;
             let damaged = || damaged("journal", &name);
             let table = tables.iter().find(|table| table.name == name).ok_or_else(damaged)?;
+            // An entry of a table that had another key is kept, but cannot be told.
+            let Some(key) = key_from_text(table, &string(row, 3)?) else { continue };
             let node = |at| -> Result<NodeId> { self.node_id(&string(row, at)?).ok_or_else(damaged) };
+            let kept = |at| kept_column(table, row, at).map_err(|()| damaged());
+            let (winner_row, winner_unknown) = KeptRow::parts(kept(7)?);
+            let (loser_row, loser_unknown) = KeptRow::parts(kept(9)?);
             lost.push(Lost {
                 id: string(row, 0)?,
                 table: table.index,
-                key: key_from_text(table, &string(row, 3)?).ok_or_else(damaged)?,
+                key,
                 decided: int(row, 4)?,
                 winner: node(5)?,
                 winner_time: int(row, 6)?,
-                winner_row: row_column(table, row, 7).map_err(|()| damaged())?.map(Arc::new),
+                winner_row,
+                winner_unknown,
                 loser: node(1)?,
                 loser_time: int(row, 8)?,
-                loser_row: row_column(table, row, 9).map_err(|()| damaged())?.map(Arc::new),
+                loser_row,
+                loser_unknown,
                 reason: string(row, 10)?,
             });
         }
@@ -558,13 +572,6 @@ fn damaged(what: &str, table: &str) -> Error {
     )
 }
 
-/// Values as a JSON array.
-fn json_text(values: &[Value]) -> String {
-    let mut out = Vec::new();
-    write_json(values, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 pub fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
     let cells: Vec<Document> = serde_json::from_str(text).ok()?;
     if cells.len() != table.key.len() {
@@ -591,15 +598,7 @@ pub fn hash(table: &TableSpec, key: &[Value]) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn row_column(table: &TableSpec, row: &MySqlRow, at: usize) -> std::result::Result<Option<Row>, ()> {
+fn kept_column(table: &TableSpec, row: &MySqlRow, at: usize) -> std::result::Result<Option<KeptRow>, ()> {
     let Some(text) = text(row, at) else { return Ok(None) };
-    let Ok(cells) = serde_json::from_str::<Vec<Document>>(&text) else { return Err(()) };
-    let mut types = vec![&Type::Any; cells.len()];
-    for column in &table.columns {
-        if let Some(ty) = types.get_mut(column.shared) {
-            *ty = &column.ty;
-        }
-    }
-    let row: Option<Row> = types.iter().zip(&cells).map(|(ty, cell)| value_from_json(ty, cell)).collect();
-    row.map(Some).ok_or(())
+    table.kept(&text).map(Some).ok_or(())
 }

@@ -3,7 +3,7 @@
 use super::schema::get;
 use super::wire::Args;
 use super::{Phase, Postgres, quote};
-use crate::model::Type;
+use crate::model::{Domain, Type, Value};
 use crate::node::Result;
 use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
 
@@ -77,7 +77,8 @@ impl Postgres {
             )
             .await?;
         for row in &indexes {
-            let index = IndexPart { name: get(row, 0)?, unique: get(row, 1)?, columns: get(row, 3)? };
+            let (name, unique, columns) = (get(row, 0)?, get(row, 1)?, get(row, 3)?);
+            let index = IndexPart { name, of_table: false, unique, columns };
             if !get::<bool>(row, 2)? {
                 blueprint
                     .notes
@@ -108,6 +109,7 @@ impl Postgres {
                     referenced: reference.referenced_columns.clone(),
                     on_delete: action(&get::<String>(row, 3)?).to_owned(),
                     on_update: action(&get::<String>(row, 4)?).to_owned(),
+                    later: false,
                 }),
                 _ => blueprint.notes.push(format!("constraint {name}: {}", get::<String>(row, 2)?)),
             }
@@ -124,6 +126,10 @@ impl Postgres {
         for part in &blueprint.columns {
             let mut ty = match part.kind {
                 KIND => part.native.clone(),
+                _ if blueprint.has_to_count(part) => {
+                    draft.notes.push(format!("column {} holds no number above {}", part.name, i64::MAX));
+                    "bigint".to_owned()
+                }
                 _ => type_of(part),
             };
             if let (Type::Native(native), true) = (&part.ty, part.kind != KIND) {
@@ -138,9 +144,15 @@ impl Postgres {
             if !part.nullable || blueprint.key.contains(&part.name) {
                 line += " NOT NULL";
             }
-            match &part.default {
-                Some(preset) if !part.numbers => line += &format!(" DEFAULT {}", preset_sql(preset, &part.ty)),
-                _ => {}
+            let preset = match part.kind {
+                KIND => part.default.clone(),
+                _ => part.preset(|value| takes(&part.ty, value)),
+            };
+            match preset {
+                _ if part.numbers => {}
+                Some(preset) => line += &format!(" DEFAULT {}", preset_sql(&preset, &part.ty)),
+                None if part.default.is_some() => draft.notes.push(format!("the default of column {}", part.name)),
+                None => {}
             }
             lines.push(line);
         }
@@ -150,12 +162,13 @@ impl Postgres {
             let unique = if index.unique { "UNIQUE " } else { "" };
             draft.statements.push(format!(
                 "CREATE {unique}INDEX {} ON {name} ({})",
-                quote::ident(&quote::fitting("", &index.name)),
+                quote::ident(&quote::fitting("", &blueprint.name_of(index))),
                 quote::idents(index.columns.iter().map(String::as_str))
             ));
         }
         for reference in &blueprint.references {
-            draft.statements.push(format!(
+            let place = if reference.later { &mut draft.links } else { &mut draft.statements };
+            place.push(format!(
                 "ALTER TABLE {name} ADD FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
                 quote::idents(reference.columns.iter().map(String::as_str)),
                 named(&reference.table),
@@ -195,6 +208,17 @@ fn action(letter: &str) -> &'static str {
         "r" => "RESTRICT",
         _ => "NO ACTION",
     }
+}
+
+/// Whether a column of this type holds a time of another kind of database.
+fn takes(ty: &Type, value: &Value) -> bool {
+    let domain = match ty {
+        Type::Date => Domain::Date { zeros: false },
+        Type::Time => Domain::Time { digits: 6, spans: false },
+        Type::Timestamp => Domain::Timestamp { digits: 6, zeros: false },
+        _ => Domain::Instant { digits: 6, zeros: false },
+    };
+    domain.holds(value).is_ok()
 }
 
 fn preset_sql(preset: &Preset, ty: &Type) -> String {

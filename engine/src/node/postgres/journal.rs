@@ -1,12 +1,10 @@
 //! The journal: what lost, in Concord's own table.
 
-use std::sync::Arc;
-
 use super::schema::get;
-use super::service::{damaged, key_from_text, key_text, row_column, row_text, table_at};
+use super::service::{damaged, kept_column, key_from_text, key_text, table_at};
 use super::wire::Args;
 use super::{Postgres, copy};
-use crate::model::{Lost, NodeId, TableSpec, Value};
+use crate::model::{KeptRow, Lost, NodeId, Row, TableSpec, Value};
 use crate::node::{Error, ErrorKind, Result, Sought};
 
 /// Entries in one statement: the server keeps a statement's rows in `work_mem` (4 MiB unless configured) and
@@ -94,18 +92,25 @@ impl Postgres {
             let name: String = get(row, 2)?;
             let damaged = || damaged("journal", &name);
             let table = tables.iter().find(|table| table.name == name).ok_or_else(damaged)?;
+            // An entry of a table that had another key is kept, but cannot be told.
+            let Some(key) = key_from_text(table, &get::<String>(row, 3)?) else { continue };
             let node = |at| -> Result<NodeId> { self.node_id(&get::<String>(row, at)?).ok_or_else(damaged) };
+            let kept = |at| kept_column(table, row, at)?.map_err(|()| damaged());
+            let (winner_row, winner_unknown) = KeptRow::parts(kept(7)?);
+            let (loser_row, loser_unknown) = KeptRow::parts(kept(9)?);
             lost.push(Lost {
                 id: get(row, 0)?,
                 table: table.index,
-                key: key_from_text(table, &get::<String>(row, 3)?).ok_or_else(damaged)?,
+                key,
                 decided: get(row, 4)?,
                 winner: node(5)?,
                 winner_time: get(row, 6)?,
-                winner_row: row_column(table, row, 7)?.map_err(|()| damaged())?.map(Arc::new),
+                winner_row,
+                winner_unknown,
                 loser: node(1)?,
                 loser_time: get(row, 8)?,
-                loser_row: row_column(table, row, 9)?.map_err(|()| damaged())?.map(Arc::new),
+                loser_row,
+                loser_unknown,
                 reason: get(row, 10)?,
             });
         }
@@ -132,6 +137,10 @@ struct Entry<'a> {
 impl Entry<'_> {
     const TEXTS: usize = 8;
 
+    fn row(&self, row: Option<&Row>, unknown: &[usize], out: &mut Vec<u8>) -> bool {
+        row.map(|row| self.table.keep_into(row, unknown, out)).is_some()
+    }
+
     /// The text of a column, by its place; `false` if it has none.
     fn text(&self, at: usize, out: &mut Vec<u8>) -> bool {
         let lost = self.lost;
@@ -141,8 +150,8 @@ impl Entry<'_> {
             2 => &self.table.name,
             3 => &self.winner,
             4 => &key_text(self.table, &lost.key),
-            5 => return row_text(lost.winner_row.as_deref(), out),
-            6 => return row_text(lost.loser_row.as_deref(), out),
+            5 => return self.row(lost.winner_row.as_deref(), &lost.winner_unknown, out),
+            6 => return self.row(lost.loser_row.as_deref(), &lost.loser_unknown, out),
             _ => &lost.reason.replace('\0', "\u{FFFD}"),
         };
         out.extend_from_slice(text.as_bytes());

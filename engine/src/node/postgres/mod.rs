@@ -44,8 +44,8 @@ use self::holders::Lock;
 use self::wire::Args;
 use super::blueprint::{Blueprint, Draft};
 use super::{
-    Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Obstacle, Opened, Probe,
-    Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
+    Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Numbers, Obstacle, Opened,
+    Probe, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -313,9 +313,14 @@ impl Node for Postgres {
         self.with_holders(&[], Lock::Change, done).await
     }
 
-    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+    async fn numbers(&mut self, table: &TableSpec, column: usize) -> Result<Numbers> {
         self.open().await?;
-        self.read_last_number(table, column).await
+        self.read_numbers(table, column).await
+    }
+
+    async fn greatest_in(&mut self, table: &TableSpec, column: usize, step: i64, slot: i64) -> Result<i64> {
+        self.open().await?;
+        self.read_greatest(table, column, Some((step, slot))).await
     }
 
     async fn step_numbers(&mut self, table: &TableSpec, column: usize, steps: Steps) -> Result<Stepped> {

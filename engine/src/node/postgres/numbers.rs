@@ -5,7 +5,7 @@ use super::schema::get;
 use super::wire::Args;
 use super::{Phase, Postgres, SERVICE, quote, sql};
 use crate::model::TableSpec;
-use crate::node::{Error, ErrorKind, Numbered, Result, Stepped, Steps};
+use crate::node::{Error, ErrorKind, Numbered, Numbers, Result, Stepped, Steps};
 
 /// Remembers how sequences counted before. It is there only where some were changed.
 pub(super) const TABLE: &str = "sequence";
@@ -85,22 +85,40 @@ impl Postgres {
         get(&self.fetch(last, Args::new()).await?[0], 0)
     }
 
-    pub(super) async fn read_last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+    pub(super) async fn read_numbers(&mut self, table: &TableSpec, column: usize) -> Result<Numbers> {
+        let greatest = self.read_greatest(table, column, None).await?;
+        let mut reach = Numbers::within(&table.columns[column].domain, greatest);
+        if let Some(sequence) = self.sequence_of(table, column).await? {
+            let end =
+                "SELECT seqmax FROM pg_catalog.pg_sequence WHERE seqrelid = pg_catalog.to_regclass($1)::pg_catalog.oid";
+            reach.most = reach.most.min(get(&self.fetch_text(end, &sequence).await?[0], 0)?);
+            reach.last = greatest.max(self.last_drawn(&sequence).await?);
+        }
+        Ok(reach)
+    }
+
+    /// The greatest number that stands in a column, of all or of those with this remainder.
+    pub(super) async fn read_greatest(
+        &mut self,
+        table: &TableSpec,
+        column: usize,
+        of: Option<(i64, i64)>,
+    ) -> Result<i64> {
         let name = quote::ident(&table.columns[column].name);
-        let greatest =
-            format!("SELECT coalesce(pg_catalog.max({name}), 0)::pg_catalog.int8 FROM {}", sql::table(table));
-        let greatest: i64 = get(&self.fetch(greatest, Args::new()).await?[0], 0)?;
-        Ok(match self.sequence_of(table, column).await? {
-            Some(sequence) => greatest.max(self.last_drawn(&sequence).await?),
-            None => greatest,
-        })
+        let of = of.map_or(String::new(), |(step, slot)| format!(" WHERE {name} > 0 AND {name} % {step} = {slot}"));
+        let greatest = format!(
+            "SELECT least(coalesce(pg_catalog.max({name}), 0), {})::pg_catalog.int8 FROM {}{of}",
+            i64::MAX,
+            sql::table(table)
+        );
+        get(&self.fetch(greatest, Args::new()).await?[0], 0)
     }
 
     pub(super) async fn make_steps(&mut self, table: &TableSpec, column: usize, steps: Steps) -> Result<Stepped> {
         // What waits for a sequence that somebody alters waits for these.
         self.begin(Phase::Installing, &begin()).await?;
         let Some(sequence) = self.sequence_of(table, column).await? else { return Ok(Stepped::default()) };
-        let Steps { step, slot, above, anew } = steps;
+        let Steps { step, slot, above, own, anew } = steps;
         self.run(&format!(
             "CREATE TABLE IF NOT EXISTS {SERVICE}.{TABLE} (name text PRIMARY KEY, former int8 NOT NULL, \
              step int8 NOT NULL, slot int8 NOT NULL)"
@@ -116,9 +134,9 @@ impl Postgres {
         let known = self.fetch_text("SELECT step, slot FROM concord.sequence WHERE name = $1", &sequence).await?;
         let known = known.first().map(|row| Ok::<_, Error>((get::<i64>(row, 0)?, get::<i64>(row, 1)?))).transpose()?;
         let drawn = self.last_drawn(&sequence).await?;
-        // Whoever has set it since may have put it out of step.
-        let in_step =
-            known == Some((step, slot)) && former == step && self.next_of(&sequence).await?.rem_euclid(step) == slot;
+        // Whoever has set it since may have put it out of step, and a backup knows nothing of what was drawn later.
+        let next = self.next_of(&sequence).await?;
+        let in_step = known == Some((step, slot)) && former == step && next.rem_euclid(step) == slot && next > own;
         if in_step && !anew {
             return Ok(Stepped::default());
         }

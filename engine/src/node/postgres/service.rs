@@ -10,8 +10,8 @@ use super::wire::Args;
 use super::witness::{Remembered, WRITTEN, Written};
 use super::{Postgres, SERVICE};
 use crate::model::{
-    Cut, Key, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector, key_value_from_json,
-    key_value_to_json, value_from_json, write_json,
+    Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, key_value_from_json,
+    key_value_to_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
@@ -240,20 +240,29 @@ impl Postgres {
             );
             return Ok(None);
         };
+        let Some(key) = key_from_text(table, &get::<String>(row, 1)?) else {
+            warn!(
+                table = table.name,
+                "A row waits under another key than the table has now; it is left out until the table has its former key."
+            );
+            return Ok(None);
+        };
         let vector = |at| -> Result<Vector> { Vector::read(&get::<String>(row, at)?, &self.names).ok_or_else(damaged) };
-        Ok(Some(Parked {
+        let parked = Parked {
             table: table.index,
-            key: key_from_text(table, &get::<String>(row, 1)?).ok_or_else(damaged)?,
+            key,
             code: ParkedCode::parse(&get::<String>(row, 2)?).ok_or_else(damaged)?,
             message: get(row, 3)?,
             since: get(row, 4)?,
             vector: vector(5)?,
             stamp: Stamp { time: get(row, 6)?, node },
-            row: row_column(table, row, 8)?.map_err(|()| damaged())?,
+            row: None,
             standing: vector(9)?,
             standing_time: get(row, 10)?,
             read: parse(&get::<String>(row, 11)?)?,
-        }))
+        };
+        let content = get::<Option<String>>(row, 8)?;
+        parked.with_row(table, content.as_deref()).map(Some).ok_or_else(damaged)
     }
 
     pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
@@ -270,7 +279,7 @@ impl Postgres {
                 Some(one.message.replace('\0', "\u{FFFD}")),
                 Some(self.vector_text(&one.vector)?),
                 Some(self.node_name(one.stamp.node)?),
-                one.row.as_ref().map(|row| json_text(row)),
+                one.row.as_ref().map(|row| table.keep(row, &[])),
                 Some(self.vector_text(&one.standing)?),
                 Some(one.read.to_string()),
             ];
@@ -349,18 +358,6 @@ pub(super) fn damaged(what: &str, table: &str) -> Error {
     )
 }
 
-/// Values as a JSON array.
-fn json_text(values: &[Value]) -> String {
-    let mut out = Vec::new();
-    write_json(values, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// A row in the shared shape; `false` for none.
-pub(super) fn row_text(row: Option<&Row>, out: &mut Vec<u8>) -> bool {
-    row.map(|row| write_json(row, out)).is_some()
-}
-
 pub(super) fn key_from_text(table: &TableSpec, text: &str) -> Option<Key> {
     let cells: Vec<Document> = serde_json::from_str(text).ok()?;
     if cells.len() != table.key.len() {
@@ -387,15 +384,11 @@ fn hash(table: &TableSpec, key: &[Value]) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn row_column(table: &TableSpec, row: &PgRow, at: usize) -> Result<std::result::Result<Option<Row>, ()>> {
+pub(super) fn kept_column(
+    table: &TableSpec,
+    row: &PgRow,
+    at: usize,
+) -> Result<std::result::Result<Option<KeptRow>, ()>> {
     let Some(text) = get::<Option<String>>(row, at)? else { return Ok(Ok(None)) };
-    let Ok(cells) = serde_json::from_str::<Vec<Document>>(&text) else { return Ok(Err(())) };
-    let mut types = vec![&Type::Any; cells.len()];
-    for column in &table.columns {
-        if let Some(ty) = types.get_mut(column.shared) {
-            *ty = &column.ty;
-        }
-    }
-    let row: Option<Row> = types.iter().zip(&cells).map(|(ty, cell)| value_from_json(ty, cell)).collect();
-    Ok(row.map(Some).ok_or(()))
+    Ok(table.kept(&text).map(Some).ok_or(()))
 }

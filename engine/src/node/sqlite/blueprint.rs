@@ -85,7 +85,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
                         true => format!("{}_{}", table.name, columns.join("_")),
                         false => index,
                     };
-                    blueprint.indexes.push(IndexPart { name, unique, columns });
+                    blueprint.indexes.push(IndexPart { name, of_table: false, unique, columns });
                 }
             }
             _ => blueprint.notes.push(format!("index {index} (of expressions or of a part of the rows)")),
@@ -109,6 +109,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             referenced: reference.referenced_columns.clone(),
             on_delete,
             on_update,
+            later: false,
         });
     }
     let sql = table.sql.to_ascii_uppercase();
@@ -157,8 +158,12 @@ pub(super) fn draft(blueprint: &Blueprint) -> Draft {
         if !part.nullable || blueprint.key.contains(&part.name) {
             line += " NOT NULL";
         }
-        if let Some(preset) = part.default.as_ref().filter(|_| !part.numbers) {
-            line += &format!(" DEFAULT {}", preset_sql(preset, &part.ty));
+        let preset = if part.kind == KIND { part.default.clone() } else { part.preset(|_| true) };
+        match preset {
+            _ if part.numbers => {}
+            Some(preset) => line += &format!(" DEFAULT {}", preset_sql(&preset, &part.ty)),
+            None if part.default.is_some() => draft.notes.push(format!("the default of column {}", part.name)),
+            None => {}
         }
         if part.numbers && sole_key != Some(&part.name) {
             draft.notes.push(format!("column {} is not numbered by itself", part.name));
@@ -183,7 +188,7 @@ pub(super) fn draft(blueprint: &Blueprint) -> Draft {
         let unique = if index.unique { "UNIQUE " } else { "" };
         draft.statements.push(format!(
             "CREATE {unique}INDEX {} ON {} ({})",
-            quote::name(&index.name),
+            quote::name(&blueprint.name_of(index)),
             quote::name(table),
             quote::names(index.columns.iter().map(String::as_str))
         ));
@@ -197,6 +202,7 @@ fn preset_sql(preset: &Preset, ty: &Type) -> String {
         Preset::Text(text) => format!("'{}'", text.replace('\'', "''")),
         Preset::Bool(value) => i32::from(*value).to_string(),
         Preset::Now if *ty == Type::Date => "CURRENT_DATE".to_owned(),
+        Preset::Now if *ty == Type::Time => "CURRENT_TIME".to_owned(),
         Preset::Now => "CURRENT_TIMESTAMP".to_owned(),
     }
 }
@@ -232,4 +238,18 @@ pub(super) fn build(db: &Connection, statements: &[String]) -> Result<()> {
         db.execute_batch("ROLLBACK").told(doing)?;
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_of_times() {
+        let now = |ty| preset_sql(&Preset::Now, &ty);
+        assert_eq!(
+            [Type::Date, Type::Time, Type::Instant].map(now),
+            ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"]
+        );
+    }
 }

@@ -1,13 +1,11 @@
 //! The journal: what lost, in Concord's own table.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, params};
 use serde_json::Value as Document;
 
 use super::failure::Told;
-use super::service::{key_from, name_of, node_named, shared_types, spec_at, values, written, written_key};
-use crate::model::{Lost, Row, TableSpec};
+use super::service::{kept, key_from, name_of, node_named, spec_at, written_key};
+use crate::model::{KeptRow, Lost, TableSpec};
 use crate::node::{Result, Sought};
 
 pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], lost: &[&Lost]) -> Result<()> {
@@ -29,10 +27,10 @@ pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], los
                 lost.decided,
                 name_of(names, lost.winner)?,
                 lost.winner_time,
-                lost.winner_row.as_deref().map(|row| written(row)),
+                lost.winner_row.as_deref().map(|row| spec.keep(row, &lost.winner_unknown)),
                 name_of(names, lost.loser)?,
                 lost.loser_time,
-                lost.loser_row.as_deref().map(|row| written(row)),
+                lost.loser_row.as_deref().map(|row| spec.keep(row, &lost.loser_unknown)),
                 lost.reason,
             ])
             .told(doing)?;
@@ -109,21 +107,27 @@ pub(super) fn journal(
         let spec = row.get::<_, String>(0).map(|name| specs.iter().find(|spec| spec.name == name)).told(doing)?;
         let nodes = (node_named(names, &text(4)?), node_named(names, &text(7)?));
         let (Some(spec), (Some(winner), Some(loser))) = (spec, nodes) else { continue };
-        let content = |at| -> Result<Option<Arc<Row>>> {
+        // An entry of a table that had another key is kept, but cannot be told.
+        let Ok(key) = key_from(spec, &text(2)?) else { continue };
+        let content = |at| -> Result<Option<KeptRow>> {
             let content: Option<String> = row.get(at).told(doing)?;
-            content.map(|content| values(&content, &shared_types(spec)).map(Arc::new)).transpose()
+            content.map(|content| kept(spec, &content)).transpose()
         };
+        let (winner_row, winner_unknown) = KeptRow::parts(content(6)?);
+        let (loser_row, loser_unknown) = KeptRow::parts(content(9)?);
         journal.push(Lost {
             id: text(1)?,
             table: spec.index,
-            key: key_from(spec, &text(2)?)?,
+            key,
             decided: row.get(3).told(doing)?,
             winner,
             winner_time: row.get(5).told(doing)?,
-            winner_row: content(6)?,
+            winner_row,
+            winner_unknown,
             loser,
             loser_time: row.get(8).told(doing)?,
-            loser_row: content(9)?,
+            loser_row,
+            loser_unknown,
             reason: text(10)?,
         });
     }

@@ -44,7 +44,7 @@ use self::plan::Plan;
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED,
-    Node, Note, Obstacle, Opened, Probe, Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
+    Node, Note, Numbers, Obstacle, Opened, Probe, Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec, time};
 
@@ -304,10 +304,18 @@ impl Node for Sqlite {
         self.change(|node| install::uninstall(&node.db))
     }
 
-    async fn last_number(&mut self, table: &TableSpec, column: usize) -> Result<i64> {
+    async fn numbers(&mut self, table: &TableSpec, column: usize) -> Result<Numbers> {
+        let last = self.greatest_in(table, column, 1, 0).await?;
+        Ok(Numbers::within(&table.columns[column].domain, last))
+    }
+
+    async fn greatest_in(&mut self, table: &TableSpec, column: usize, step: i64, slot: i64) -> Result<i64> {
         let (local, column) = (quote::name(&table.local), quote::name(&table.columns[column].name));
         self.run(|node| {
-            let sql = format!("SELECT coalesce(max({column}), 0) FROM {local} WHERE typeof({column}) = 'integer'");
+            let sql = format!(
+                "SELECT coalesce(max({column}), 0) FROM {local} \
+                 WHERE typeof({column}) = 'integer' AND {column} > 0 AND {column} % {step} = {slot}"
+            );
             node.db
                 .query_row(&sql, [], |row| row.get(0))
                 .told(|| format!("looking for the greatest {column} of {local}"))

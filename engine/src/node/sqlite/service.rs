@@ -10,8 +10,8 @@ use super::drift::Shape;
 use super::failure::{Told, damaged};
 use super::install::refuse_newer;
 use crate::model::{
-    Column, Cut, Key, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
-    key_value_from_json, key_value_to_json, value_from_json, write_json,
+    Column, Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector,
+    key_value_from_json, key_value_to_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
 
@@ -293,13 +293,6 @@ pub(super) fn advance(db: &Connection, moves: &[Move]) -> Result<()> {
 
 // ---- rows and keys as text ----
 
-/// Values as a JSON array.
-pub(super) fn written(values: &[Value]) -> String {
-    let mut out = Vec::new();
-    write_json(values, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 /// A key as text, the same for keys that are equal: a decimal may be spelled in several ways.
 pub(super) fn written_key(spec: &TableSpec, key: &[Value]) -> String {
     let plain = |(column, value): (&Column, &Value)| match value {
@@ -324,24 +317,9 @@ fn unreadable() -> Error {
     damaged("a row that waits or is journalled cannot be read")
 }
 
-/// The inverse of [`written`]; `types` in order, [`Type::Any`] beyond them.
-pub(super) fn values(text: &str, types: &[&Type]) -> Result<Row> {
-    let Ok(Document::Array(documents)) = serde_json::from_str(text) else { return Err(unreadable()) };
-    let value = |(at, document): (usize, &Document)| {
-        let ty = types.get(at).copied().unwrap_or(&Type::Any);
-        value_from_json(ty, document).or_else(|| value_from_json(&Type::Any, document))
-    };
-    documents.iter().enumerate().map(value).collect::<Option<Row>>().ok_or_else(unreadable)
-}
-
-/// The types of the shared row, as far as this node's columns tell them.
-pub(super) fn shared_types(spec: &TableSpec) -> Vec<&Type> {
-    let width = spec.columns.iter().map(|column| column.shared + 1).max().unwrap_or(0);
-    let mut types = vec![&Type::Any; width];
-    for column in &spec.columns {
-        types[column.shared] = &column.ty;
-    }
-    types
+/// A row that was kept, see [`TableSpec::keep`].
+pub(super) fn kept(spec: &TableSpec, text: &str) -> Result<KeptRow> {
+    spec.kept(text).ok_or_else(unreadable)
 }
 
 pub(super) fn node_named(names: &[String], name: &str) -> Option<NodeId> {
@@ -424,20 +402,28 @@ fn parked_row(row: &rusqlite::Row<'_>, spec: &TableSpec, names: &[String]) -> Re
         warn!(table = spec.name, "A row that waits came from a node that is no longer in the sync; it is left out.");
         return Ok(None);
     };
+    let Ok(key) = key_from(spec, &text(1)?) else {
+        warn!(
+            table = spec.name,
+            "A row waits under another key than the table has now; it is left out until the table has its former key."
+        );
+        return Ok(None);
+    };
     let content: Option<String> = row.get(8).told(doing)?;
-    Ok(Some(Parked {
+    let parked = Parked {
         table: spec.index,
-        key: key_from(spec, &text(1)?)?,
+        key,
         code: ParkedCode::parse(&text(2)?).ok_or_else(|| damaged("a row waits for an unknown reason"))?,
         message: text(3)?,
         since: row.get(4).told(doing)?,
         vector: vector(&text(5)?, names)?,
         stamp: Stamp { time: row.get(6).told(doing)?, node },
-        row: content.map(|content| values(&content, &shared_types(spec))).transpose()?,
+        row: None,
         standing: vector(&text(9)?, names)?,
         standing_time: row.get(10).told(doing)?,
         read: parsed(&text(11)?)?,
-    }))
+    };
+    parked.with_row(spec, content.as_deref()).map(Some).ok_or_else(unreadable)
 }
 
 /// Whether anything waits in a table: mostly nothing does, and no key need be looked for.
@@ -467,7 +453,7 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
                 vector_text(&row.vector, names)?,
                 row.stamp.time,
                 name_of(names, row.stamp.node)?,
-                row.row.as_deref().map(written),
+                row.row.as_deref().map(|content| spec.keep(content, &[])),
                 vector_text(&row.standing, names)?,
                 row.standing_time,
                 row.read.to_string(),

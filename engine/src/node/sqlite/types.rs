@@ -127,7 +127,7 @@ pub(super) fn decode(ty: &Type, cell: ValueRef<'_>) -> Result<Value, String> {
         (Type::Instant, ValueRef::Text(v)) => parsed(time::parse_instant(text(v)?).map(Value::Instant))?,
         (Type::Json, ValueRef::Text(v)) => {
             let v = text(v)?;
-            parsed(serde_json::from_str::<serde::de::IgnoredAny>(v).ok().map(|_| Value::Json(Json::new(v))))?
+            parsed(Some(Json::new(v)).filter(Json::is_json).map(Value::Json))?
         }
         (Type::Json, ValueRef::Integer(v)) => Value::Json(Json::new(v.to_string())),
         (Type::Json, ValueRef::Real(v)) if v.is_finite() => Value::Json(Json::new(format!("{v:?}"))),

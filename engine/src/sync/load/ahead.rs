@@ -1,5 +1,6 @@
 //! Reading the next part of a table while the last one is written, over a connection of its own.
 
+use super::part::read_part;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ async fn read(node: &mut dyn Node, spec: &Arc<TableSpec>, after: Key, limit: usi
     let reading = async {
         let state = node.begin_read(std::slice::from_ref(spec)).await?;
         let whole = node.entries(spec, &Cut::START, None, 0).await?.whole;
-        let rows = node.walk(spec, Some(&after), limit).await?;
+        let rows = read_part(node, spec, Some(&after), limit).await?;
         Ok(Ahead { after, rows, whole, state })
     };
     let read = reading.await;

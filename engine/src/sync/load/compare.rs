@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::part::read_part;
 use super::{Leg, Load, LoadedNode, PROBE, ROWS, Stage, WEIGHT};
 use crate::error::{Error, Result};
 use crate::fault;
@@ -120,7 +121,7 @@ impl Session {
             return Err(self.unreachable());
         };
         let doing = || format!("reading rows of {}", form.spec.full_name());
-        let rows = node.walk(&form.spec, after, limit).await.map_err(Error::at(&member.name, doing()))?;
+        let rows = read_part(node, &form.spec, after, limit).await.map_err(Error::at(&member.name, doing()))?;
         Ok(rows.into_iter().map(|(key, row)| (key, row.map(|row| form.lens.to_shared(row)))).collect())
     }
 
@@ -217,8 +218,7 @@ impl Session {
                     *compared.removed.entry(*node).or_default() += 1;
                 }
             }
-            let first = all[0];
-            if all.iter().all(|one| settle::differing(&table, first, *one).is_empty()) {
+            if settle::all_alike(&table, &all) {
                 continue;
             }
             compared.differing += 1;

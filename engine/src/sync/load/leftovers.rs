@@ -69,10 +69,12 @@ impl Session {
             most = (most * 2).min(ROWS);
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
-            // What users are changing now is the sync's.
-            let refused = refused.into_iter().filter(|(.., reason)| reason.code != ParkedCode::Busy);
-            left.extend(refused.map(|(_, key, _)| Deferred { table, holder: holder(&key), key }));
-            left.extend(weighed.unreadable.iter().map(|(at, key)| Deferred { table, key: key.clone(), holder: *at }));
+            left.extend(refused.into_iter().map(|(node, key, reason)| {
+                let held = (reason.code == ParkedCode::Busy).then_some((node, reason.message));
+                Deferred { table, holder: holder(&key), key, held }
+            }));
+            let unreadable = weighed.unreadable.iter();
+            left.extend(unreadable.map(|(at, key)| Deferred { table, key: key.clone(), holder: *at, held: None }));
             deferred.drain(part);
         }
         keep_one_each(&mut left);
@@ -82,16 +84,12 @@ impl Session {
     /// Hands what could not be written over to the sync: the row becomes a change of the node where it stands, waits where it
     /// is not taken, and is tried again like any other. It counts as made when the load began: what users have done since to
     /// the same key elsewhere is later.
-    pub(super) async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>, loaded: &mut Loaded) -> Result<()> {
+    pub(super) async fn hand_over(&mut self, load: &Load, deferred: Vec<Deferred>) -> Result<HashSet<(usize, Key)>> {
         let mut by_node: HashMap<NodeId, Vec<(usize, Key)>> = HashMap::new();
         let mut seen = HashSet::new();
         for row in deferred {
             let rows = by_node.entry(row.holder).or_default();
             if seen.insert((row.table, row.key.clone())) {
-                let name = &self.tables[row.table].name;
-                if let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) {
-                    table.waiting += 1;
-                }
                 rows.push((row.table, row.key));
             }
         }
@@ -106,13 +104,33 @@ impl Session {
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));
             }
         }
+        Ok(seen)
+    }
+
+    /// Tells of the rows that were handed over, after the sync has been at them: which wait, and how many came together.
+    pub(super) async fn count_handed(&mut self, handed: HashSet<(usize, Key)>, loaded: &mut Loaded) -> Result<()> {
+        if handed.is_empty() {
+            return Ok(());
+        }
+        self.prepare().await?;
+        let opened = self.open().await?;
+        self.close().await;
+        for (table, key) in handed {
+            let name = &self.tables[table].name;
+            let Some(told) = loaded.tables.iter_mut().find(|told| told.table == *name) else { continue };
+            match opened.nodes().any(|(node, _)| opened.parked(node, table, &key).is_some()) {
+                true => told.waiting += 1,
+                false => told.together += 1,
+            }
+        }
         Ok(())
     }
 }
 
-/// Several nodes may have refused the same row.
+/// Several nodes may have refused the same row. Where one of them was held up, it is not done with by what the sync makes of it.
 fn keep_one_each(deferred: &mut Vec<Deferred>) {
     let mut known = HashSet::new();
+    deferred.sort_by_key(|row| row.held.is_none());
     deferred.retain(|row| known.insert((row.table, row.key.clone())));
 }
 

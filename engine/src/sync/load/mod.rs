@@ -9,6 +9,7 @@ mod ahead;
 mod compare;
 mod condition;
 mod leftovers;
+mod part;
 mod portion;
 mod progress;
 mod refilter;
@@ -30,6 +31,7 @@ use super::order;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped, Summary};
 use super::settle::Rule;
+use super::verify::no_table_called;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, ParkedCode, TableSpec};
@@ -50,6 +52,9 @@ const ATTEMPTS: u32 = 8;
 /// How often a key with changes on their way is looked at again. After the first time everything older has arrived, so
 /// what is on its way then is carried to everybody by the sync.
 const LOOKS: u32 = 4;
+
+/// Rows of one leg that are left because users hold them up: beyond, it is the table that is held up.
+const MOST_BUSY: usize = 1_000;
 
 /// What to load, and how.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +81,8 @@ pub struct Loaded {
     pub resumed: bool,
     /// Nodes that had been left out and take part again.
     pub rejoined: Vec<String>,
+    /// Which keys count on beyond what nodes that take part again had drawn before, a line each.
+    pub numbered: Vec<String>,
     pub tables: Vec<LoadedTable>,
     /// Tables that need no load, because they are kept in step by comparison.
     pub compared: Vec<String>,
@@ -93,6 +100,8 @@ pub struct LoadedTable {
     pub nodes: Vec<LoadedNode>,
     /// Rows that could not be copied or read, and wait now: see `concord parked list`.
     pub waiting: u64,
+    /// Rows that could not be written one by one, such as those that refer to each other, and came with the sync.
+    pub together: u64,
     /// Rows that differ and that nothing decides.
     pub undecided: u64,
     /// How rows that differ are decided, if that is said anywhere.
@@ -135,6 +144,8 @@ struct Deferred {
     key: Key,
     /// Where the row stands that was to be written.
     holder: NodeId,
+    /// Where users hold it up, and how.
+    held: Option<(NodeId, String)>,
 }
 
 /// What a load has to know throughout.
@@ -156,8 +167,8 @@ impl Load {
 impl Session {
     /// Copies rows that are missing somewhere and decides those that differ. `told` hears now and then how far it is.
     pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
+        self.accepts(options)?;
         let prefer = self.preferred(options)?;
-        options.tables.iter().try_for_each(|table| self.needs_history(table))?;
         self.begin_refilter(options)?;
         self.prepare().await?;
         self.may_refilter(options)?;
@@ -198,6 +209,10 @@ impl Session {
             loaded.rejoined = absent.iter().map(|node| self.names[node.index()].clone()).collect();
             progress = Progress::new(self, options).await?;
         }
+        if begun.is_none() {
+            // What an earlier load has left at some node is not to be taken for this one's.
+            progress.end(self).await?;
+        }
         loaded.resumed = begun.is_some();
         let (first, mut after) = begun.unwrap_or((0, None));
         let mut deferred = Vec::new();
@@ -216,18 +231,52 @@ impl Session {
             }
         }
         self.try_again(&load, &mut deferred, &mut loaded).await?;
+        for _ in 1..LOOKS {
+            if deferred.iter().any(|row| row.held.is_some()) {
+                deferred = self.try_once(&load, deferred, false, &mut loaded).await?;
+            }
+        }
         // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
         let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
-        self.hand_over(&load, deferred, &mut loaded).await?;
+        let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
+        let handed = self.hand_over(&load, refused).await?;
+        if !absent.is_empty() {
+            loaded.numbered = self.count_on().await;
+        }
+        // No history tells of them, and as changes of who holds them they might win over what users are about to do.
+        if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
+            return Err(self.held_up(*node, row.table, held.len(), why));
+        }
         progress.end(self).await?;
         self.keep_filters(false).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
         let last = self.carry().await?;
         loaded.sync.extend(last);
+        self.count_handed(handed, &mut loaded).await?;
         loaded.away = self.away();
         loaded.stopped = self.stopped();
         Ok(loaded)
+    }
+
+    /// Fails if something is asked for that the file alone shows to be wrong.
+    pub fn accepts(&self, options: &LoadOptions) -> Result<()> {
+        self.preferred(options)?;
+        let names: Vec<&str> = self.config.tables.iter().map(|table| table.name.as_str()).collect();
+        for name in &options.tables {
+            if !names.contains(&name.as_str()) {
+                return Err(no_table_called(name, &names));
+            }
+            self.needs_history(name)?;
+        }
+        match &options.condition {
+            Some(_) if !self.config.keeps_histories() => Err(Error::Usage(
+                "--where says which rows are loaded, and every table is kept in step by comparison, which needs no load\n    \
+                 leave it out"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn preferred(&self, options: &LoadOptions) -> Result<Option<NodeId>> {
@@ -329,6 +378,7 @@ impl Session {
         };
         let (mut limit, mut most) = (PROBE, ROWS);
         let mut again: Vec<(Key, u32)> = Vec::new();
+        let mut busy = 0;
         let mut ended = false;
         // Rows that are left are looked for anew after an interruption.
         let mut remember = deferred.is_empty();
@@ -367,21 +417,26 @@ impl Session {
             }
             self.count_up(leg, &weighed, &left, loaded);
             for (node, key, reason) in left {
-                if reason.code == ParkedCode::Busy {
-                    let looks = looks(&key) + 1;
-                    if looks < LOOKS {
-                        next.push((key, looks));
-                    }
-                } else {
-                    let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
-                    debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
-                    deferred.push(Deferred { table: leg.table, key, holder });
+                let looks = looks(&key) + 1;
+                let is_busy = reason.code == ParkedCode::Busy;
+                if is_busy && looks < LOOKS {
+                    next.push((key, looks));
+                    continue;
                 }
+                busy += usize::from(is_busy);
+                if busy > MOST_BUSY {
+                    return Err(self.held_up(node, leg.table, busy, &reason.message));
+                }
+                let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
+                debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
+                let held = is_busy.then_some((node, reason.message));
+                deferred.push(Deferred { table: leg.table, key, holder, held });
             }
             deferred.extend(weighed.unreadable.iter().map(|(holder, key)| Deferred {
                 table: leg.table,
                 key: key.clone(),
                 holder: *holder,
+                held: None,
             }));
             remember &= deferred.is_empty();
             again = next;
@@ -466,6 +521,23 @@ impl Session {
         let opened = self.look().await?;
         self.close().await;
         Ok(opened.present.iter().map(|presence| Some(presence.as_ref()?.clock.shown)).collect())
+    }
+
+    /// Rows are locked, or were changed at each look. Progress stays before them.
+    fn held_up(&self, node: NodeId, table: usize, rows: usize, why: &str) -> Error {
+        let number = match rows {
+            1 => "1 row".to_owned(),
+            2..=MOST_BUSY => format!("{rows} rows"),
+            _ => format!("more than {MOST_BUSY} rows"),
+        };
+        // What follows is about the next cycle, which there is none of.
+        let why = why.split_once(';').map_or(why, |(why, _)| why);
+        Error::Unreachable(vec![format!(
+            "node `{}`: {number} of `{}` could not be written: {why}\n    run `concord load` again when that is over; it goes on \
+             where it was",
+            self.names[node.index()],
+            self.tables[table].name,
+        )])
     }
 
     async fn count_rows(&mut self, leg: Leg) -> Result<u64> {

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::ahead::Reader;
 use super::condition::Condition;
+use super::part::read_part;
 use crate::error::{Error, Result};
 use crate::model::{Cut, Key, Lost, NodeId, ParkedCode, Row, Value};
 use crate::node::WriteMode;
@@ -95,6 +96,8 @@ struct Settled {
     key: Key,
     rows: Vec<(NodeId, Arc<Row>)>,
     row: Arc<Row>,
+    /// The row, where it is made of those of several nodes.
+    whole: Option<Arc<Row>>,
     settlement: Settlement,
     settles: Settles,
 }
@@ -273,7 +276,7 @@ impl Session {
                 return Ok((ahead.rows, stale));
             }
         }
-        let rows = node.walk(spec, stretch.after.as_ref(), stretch.limit).await;
+        let rows = read_part(node, spec, stretch.after.as_ref(), stretch.limit).await;
         Ok((rows.map_err(Error::at(&member.name, doing()))?, HashSet::new()))
     }
 }
@@ -300,28 +303,35 @@ impl Weighing<'_> {
         for (node, standing) in here {
             match standing {
                 Standing::Row(row) => rows.push((node, row)),
-                Standing::Unreadable(why) => unreadable = Some((node, why)),
+                Standing::Unreadable(why) => {
+                    unreadable = unreadable.filter(|(known, _)| table.is_source(*known)).or(Some((node, why)));
+                }
             }
         }
         if self.condition.is_some_and(|condition| !rows.iter().any(|(_, row)| condition.holds(row))) {
             return None;
         }
         if let Some((node, why)) = unreadable {
-            if table.is_source(node) {
-                debug!(node = %self.names[node.index()], why, "A row cannot be read.");
-                weighed.unreadable.push((node, key));
-            }
+            debug!(node = %self.names[node.index()], why, "A row cannot be read.");
+            // Who only follows takes what the sync carries in place of such a row.
+            let mut holders = std::iter::once(node).chain(rows.iter().map(|(node, _)| *node));
+            let holder = holders.find(|node| table.is_source(*node));
+            weighed.unreadable.extend(holder.map(|holder| (holder, key)));
             return None;
         }
-        let (settlement, settles) = self.settle(&rows, weighed)?;
+        let (mut settlement, settles) = self.settle(&rows, weighed)?;
+        let whole = match (settles, self.rule) {
+            (Settles::Differing, Some(rule)) => settle::whole(rule, table, &mut settlement, &rows, self.names),
+            _ => None,
+        };
         let row = rows.iter().find(|(node, _)| *node == settlement.winner)?.1.clone();
-        Some(Settled { key, rows, row, settlement, settles })
+        Some(Settled { key, rows, row, whole, settlement, settles })
     }
 
     /// What is to be done about a key at each node, and where its row belongs, by node.
     fn weigh(&self, settled: Settled, places: &[Belongs], weighed: &mut Weighed, outcomes: &mut Outcomes) {
         let table = self.table;
-        let Settled { key, rows, row: winner_row, settlement, settles } = settled;
+        let Settled { key, rows, row: winner_row, whole, settlement, settles } = settled;
         let winner = settlement.winner;
         let of = |node: NodeId| rows.iter().find(|(at, _)| *at == node).map(|(_, row)| row);
         let belongs = |node: NodeId| places.get(node.index()).unwrap_or(&Belongs::Inside);
@@ -363,7 +373,8 @@ impl Weighing<'_> {
                     continue;
                 }
             }
-            let Some(row) = settle::completed(table, winner, &rows, target) else { continue };
+            let row = whole.clone().or_else(|| settle::completed(table, winner, &rows, target));
+            let Some(row) = row else { continue };
             let counted = weighed.written.entry(target).or_default();
             let (mode, lost) = match own {
                 Some(own) => {
@@ -372,7 +383,11 @@ impl Weighing<'_> {
                         continue;
                     }
                     counted.replaced += 1;
-                    let lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
+                    let mut lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
+                    if let Some(whole) = &whole {
+                        lost.winner_row = Some(whole.clone());
+                        lost.winner_unknown.clear();
+                    }
                     (WriteMode::Upsert, Some(lost))
                 }
                 None if !table.operations.insert => continue,
@@ -408,14 +423,12 @@ impl Weighing<'_> {
 
     /// Who is right, and whether that had to be decided; `None` if there is nothing to do or nobody can tell.
     fn settle(&self, rows: &[(NodeId, Arc<Row>)], weighed: &mut Weighed) -> Option<(Settlement, Settles)> {
-        let (first, first_row) = rows.iter().find(|(node, _)| self.table.is_source(*node))?;
+        let (first, _) = rows.iter().find(|(node, _)| self.table.is_source(*node))?;
         let missing = rows.len() < self.everybody.len();
         let sources = || rows.iter().filter(|(node, _)| self.table.is_source(*node));
-        let alike = |(node, row): &(NodeId, Arc<Row>)| {
-            node == first || settle::differing(self.table, (*first, first_row), (*node, row)).is_empty()
-        };
-        if rows.iter().all(alike) {
-            let total = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
+        let total = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
+        let all: Vec<(NodeId, &Row)> = rows.iter().map(|(node, row)| (*node, &**row)).collect();
+        if settle::all_alike(self.table, &all) {
             // Among rows that are alike, one that has all columns is the best to copy.
             let best = sources().find(|(node, _)| total(node)).map_or(*first, |(node, _)| *node);
             let settlement = Settlement { winner: best, reason: "the row was missing".to_owned() };

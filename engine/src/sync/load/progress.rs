@@ -36,7 +36,7 @@ impl Progress {
             text += &service.map(|service| format!(" {}", service.uuid)).unwrap_or_default();
         }
         for table in session.tables.iter().filter(|table| !table.compared) {
-            text += &format!("\n{} {}", table.name, table.kept());
+            text += &format!("\n{} {} {:?}", table.name, table.kept(), (table.from, table.operations, table.updated));
             // A row that was copied without a column is not copied again for it.
             let shapes = (0..session.names.len()).filter_map(|at| Some(table.spec(NodeId(at as u16))?.shape.as_str()));
             text += &shapes.collect::<String>();

@@ -12,7 +12,7 @@ use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 use crate::node::blueprint::{Blueprint, Draft};
 use crate::node::{
     Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
-    Opened, Probe, Result, Room, Scanned, Service, Sought, Sync, Walked, WriteMode, Writes,
+    Numbers, Opened, Probe, Result, Room, Scanned, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 
 #[async_trait]
@@ -91,8 +91,13 @@ impl Node for Connection {
         Ok(self.database.lock().service.take().is_some())
     }
 
-    async fn last_number(&mut self, _: &TableSpec, _: usize) -> Result<i64> {
-        Ok(self.database.lock().rows.keys().last().copied().unwrap_or(0))
+    async fn numbers(&mut self, table: &TableSpec, column: usize) -> Result<Numbers> {
+        let last = self.greatest_in(table, column, 1, 0).await?;
+        Ok(Numbers { last, most: i64::MAX })
+    }
+
+    async fn greatest_in(&mut self, _: &TableSpec, _: usize, step: i64, slot: i64) -> Result<i64> {
+        Ok(self.database.lock().rows.keys().rev().copied().find(|number| number % step == slot).unwrap_or(0))
     }
 
     async fn reset(&mut self) -> Result<()> {

@@ -17,7 +17,6 @@ use crate::sync::attendance::Away;
 use crate::sync::cycle::{Batches, Cycle};
 use crate::sync::opened::Opened;
 use crate::sync::session::{Carried, Session, Stopped};
-use crate::sync::status::key_document;
 use crate::sync::{order, read};
 
 /// What carrying out a plan did.
@@ -81,10 +80,10 @@ impl Session {
         self.apply(&mut opened, batches, true, &mut cycle).await?;
         let mut moved_on: Vec<(usize, Key, Vec<NodeId>)> =
             moved.into_iter().map(|((table, key), nodes)| (table, key, nodes)).collect();
-        moved_on.sort_by_cached_key(|(table, key, _)| (*table, key_document(key).to_string()));
+        moved_on.sort_by_cached_key(|(table, key, _)| (*table, self.tables[*table].key_document(key).to_string()));
         let moved_on = moved_on.into_iter().map(|(table, key, nodes)| MovedOn {
             table: self.tables[table].name.clone(),
-            key: key_document(&key),
+            key: self.tables[table].key_document(&key),
             changed_at: nodes.iter().map(|node| self.names[node.index()].clone()).collect(),
         });
         Ok(Carriage {
@@ -148,7 +147,7 @@ impl Session {
             if waits.map(|waits| waiting_text(waits, &self.names)) != row.waits {
                 return Err(file.refuse(format!(
                     "the row {} of `{}` waits at node `{}` otherwise than when the plan was made",
-                    key_document(&decision.key),
+                    table.key_document(&decision.key),
                     row.table,
                     row.node
                 )));

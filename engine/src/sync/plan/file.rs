@@ -14,7 +14,7 @@ use super::Draft;
 use crate::error::{Error, Result};
 use crate::model::{
     Cut, Dot, Images, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
-    time, value_from_json, value_to_json,
+    key_value_from_json, key_value_to_json, time, value_from_json, value_to_json,
 };
 use crate::node::apply::{Decision, Effect, Otherwise};
 use crate::node::{Move, Note, WriteMode};
@@ -172,9 +172,13 @@ struct WrittenLost {
     winner: String,
     winner_time: i64,
     winner_row: Option<Map<String, Document>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    winner_unknown: Vec<String>,
     loser: String,
     loser_time: i64,
     loser_row: Option<Map<String, Document>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    loser_unknown: Vec<String>,
     reason: String,
 }
 
@@ -401,7 +405,7 @@ impl Scribe<'_> {
         let mut written = WrittenRow {
             node: node.to_owned(),
             table: self.table.name.clone(),
-            key: decision.key.iter().map(value_to_json).collect(),
+            key: documents(self.key_types(), &decision.key),
             change,
             row: row.map(|row| local(row)),
             why,
@@ -432,7 +436,7 @@ impl Scribe<'_> {
     fn write_note(&self, note: &Note) -> WrittenNote {
         let mut dot = Vector::EMPTY;
         dot.add(note.dot);
-        let image = |row: &Option<Row>| row.as_ref().map(|row| row.iter().map(value_to_json).collect());
+        let image = |row: &Option<Row>| row.as_ref().map(|row| documents(self.image_types(), row));
         WrittenNote {
             deleted: note.deleted,
             dot: dot.write(self.names),
@@ -443,6 +447,14 @@ impl Scribe<'_> {
         }
     }
 
+    fn columns_named(&self, places: &[usize]) -> Vec<String> {
+        places.iter().map(|&place| self.table.columns[place].name.clone()).collect()
+    }
+
+    fn columns_at(&self, names: &[String]) -> Option<Vec<usize>> {
+        names.iter().map(|name| self.table.columns.iter().position(|column| column.name == *name)).collect()
+    }
+
     fn write_lost(&self, lost: &Lost) -> WrittenLost {
         let row = |row: &Option<Arc<Row>>| row.as_deref().map(|row| self.shared(row));
         WrittenLost {
@@ -451,9 +463,11 @@ impl Scribe<'_> {
             winner: self.names[lost.winner.index()].clone(),
             winner_time: lost.winner_time,
             winner_row: row(&lost.winner_row),
+            winner_unknown: self.columns_named(&lost.winner_unknown),
             loser: self.names[lost.loser.index()].clone(),
             loser_time: lost.loser_time,
             loser_row: row(&lost.loser_row),
+            loser_unknown: self.columns_named(&lost.loser_unknown),
             reason: lost.reason.clone(),
         }
     }
@@ -461,8 +475,7 @@ impl Scribe<'_> {
     /// The decision that was written; `None` if it cannot be one of this table and these nodes. What waits at the node is
     /// left to the caller.
     pub(super) fn read(&self, written: &WrittenRow) -> Option<Decision> {
-        let types = self.table.key.iter().map(|&place| &self.table.columns[place].ty);
-        let key: Key = values(types, &written.key)?;
+        let key: Key = values(self.key_types(), &written.key)?;
         let row = match &written.row {
             Some(members) => Some(Arc::new(row_of(
                 self.spec.columns.iter().map(|column| (column.name.as_str(), &column.ty)),
@@ -505,6 +518,14 @@ impl Scribe<'_> {
         })
     }
 
+    fn key_types(&self) -> impl ExactSizeIterator<Item = &Type> {
+        self.table.key.iter().map(|&place| &self.table.columns[place].ty)
+    }
+
+    fn image_types(&self) -> impl ExactSizeIterator<Item = &Type> {
+        self.spec.image_columns().map(|column| &column.ty)
+    }
+
     fn node(&self, name: &str) -> Option<NodeId> {
         self.names.iter().position(|known| known == name).map(|at| NodeId(at as u16))
     }
@@ -517,7 +538,7 @@ impl Scribe<'_> {
 
     fn read_note(&self, key: &Key, note: &WrittenNote) -> Option<Note> {
         let image = |row: &Option<Vec<Document>>| match row {
-            Some(row) => values(self.spec.image_columns().map(|column| &column.ty), row).map(Some),
+            Some(row) => values(self.image_types(), row).map(Some),
             None => Some(None),
         };
         let images = match &note.images {
@@ -544,9 +565,11 @@ impl Scribe<'_> {
             winner: self.node(&lost.winner)?,
             winner_time: lost.winner_time,
             winner_row: self.read_shared(&lost.winner_row)?,
+            winner_unknown: self.columns_at(&lost.winner_unknown)?,
             loser: self.node(&lost.loser)?,
             loser_time: lost.loser_time,
             loser_row: self.read_shared(&lost.loser_row)?,
+            loser_unknown: self.columns_at(&lost.loser_unknown)?,
             reason: lost.reason.clone(),
         })
     }
@@ -567,9 +590,103 @@ pub(in crate::sync) fn row_of<'a>(
     columns.map(|(name, ty)| value_from_json(ty, members.get(name)?)).collect()
 }
 
+/// The values of a key or an image, which may be of other types than those of their columns.
+fn documents<'a>(types: impl Iterator<Item = &'a Type>, values: &[Value]) -> Vec<Document> {
+    types.zip(values).map(|(ty, value)| key_value_to_json(ty, value)).collect()
+}
+
+/// The inverse of [`documents`].
 fn values<'a>(types: impl ExactSizeIterator<Item = &'a Type>, documents: &[Document]) -> Option<Row> {
     if types.len() != documents.len() {
         return None;
     }
-    types.zip(documents).map(|(ty, document)| value_from_json(ty, document)).collect()
+    types.zip(documents).map(|(ty, document)| key_value_from_json(ty, document)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Operations;
+    use crate::merge::Policy;
+    use crate::model::{Column, Domain};
+    use crate::sync::lens::Lens;
+    use crate::sync::table::{Form, SharedColumn};
+
+    /// What SQLite keeps in columns of other types is read back as what it is, not as what is spelled alike.
+    #[test]
+    fn keys_and_images_keep_values_of_other_types() {
+        let columns = [("id", Type::Decimal), ("n", Type::Int)];
+        let spec = TableSpec {
+            columns: (0..columns.len())
+                .map(|shared| Column {
+                    name: columns[shared].0.to_owned(),
+                    shared,
+                    native: String::new(),
+                    collation: None,
+                    domain: Domain::Json { nul: true, binary: false },
+                    ty: columns[shared].1.clone(),
+                    nullable: true,
+                })
+                .collect(),
+            key: vec![0],
+            images: vec![1],
+            ..TableSpec::bare(0, "t", std::iter::empty())
+        };
+        let shared =
+            columns.iter().map(|(name, ty)| SharedColumn { name: (*name).into(), ty: ty.clone(), grain: None });
+        let table = Table {
+            index: 0,
+            name: "t".into(),
+            columns: shared.collect(),
+            key: vec![0],
+            policy: Policy::LatestWins,
+            resolver: None,
+            subsets: Vec::new(),
+            operations: Operations::ALL,
+            updated: None,
+            from: None,
+            compared: false,
+            forms: vec![Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec.clone()) })],
+            stopped: None,
+        };
+        let names = ["a".to_owned()];
+        let scribe = Scribe { names: &names, table: &table, spec: &spec };
+        let decimal = Value::Decimal(crate::model::Decimal::parse("1.5").unwrap());
+        let bytes = Value::Bytes(vec![0xff].into());
+        for (key, image) in [(decimal, Value::Int(7)), (Value::text("1.5"), Value::text("7")), (bytes.clone(), bytes)] {
+            let key: Key = vec![key].into();
+            let (dot, stamp) = (Dot { node: NodeId(0), number: 1, mark: 1 }, Stamp { time: 1, node: NodeId(0) });
+            let mut vector = Vector::EMPTY;
+            vector.add(dot);
+            let images = Images { before: Some(vec![image].into()), after: None };
+            let decision = Decision {
+                key: key.clone(),
+                effect: Effect::Keep,
+                notes: vec![Note {
+                    key: key.clone(),
+                    deleted: false,
+                    dot,
+                    vector: vector.clone(),
+                    stamp,
+                    images: Some(images.clone()),
+                }],
+                waiting: None,
+                touch: None,
+                otherwise: Some(Otherwise {
+                    vector: vector.clone(),
+                    stamp,
+                    row: None,
+                    standing: vector,
+                    standing_time: 1,
+                }),
+                lost: Vec::new(),
+                lost_here: None,
+                lost_before: true,
+            };
+            let text = serde_json::to_string(&scribe.write("a", &decision)).unwrap();
+            let written: WrittenRow = serde_json::from_str(&text).unwrap();
+            let read = scribe.read(&written).unwrap_or_else(|| panic!("it is not read back: {text}"));
+            assert_eq!((&read.key, read.notes[0].images.as_ref()), (&key, Some(&images)), "{text}");
+        }
+    }
 }

@@ -21,7 +21,6 @@ use super::decide::{Account, Outcomes, Settled};
 use super::opened::Opened;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped};
-use super::status::key_document;
 use super::table::Table;
 use super::verify::VerifiedTable;
 use crate::error::{Error, Result};
@@ -379,7 +378,7 @@ impl At<'_> {
         PlannedRow {
             table: self.table.name.clone(),
             node: self.names[self.node.index()].clone(),
-            key: key_document(&decision.key),
+            key: self.table.key_document(&decision.key),
             change,
             from: self.names[stamp.node.index()].clone(),
             written: stamp.time,
@@ -460,7 +459,7 @@ fn planned_conflict(account: &Account, table: &Table, names: &[String]) -> Plann
     PlannedConflict {
         id: account.id.clone(),
         table: table.name.clone(),
-        key: key_document(&account.key),
+        key: table.key_document(&account.key),
         versions: versions.collect(),
         winner: account.taken.map(|taken| names[account.versions[taken].stamp.node.index()].clone()),
         row: match &account.settled {

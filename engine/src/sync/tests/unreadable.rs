@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::{Cluster, NAMES};
 use crate::model::{Value, time};
-use crate::sync::memory;
+use crate::sync::{WhyState, memory};
 
 const A: &str = "{ prefer = [\"a\"] }";
 const B: &str = "{ prefer = [\"b\"] }";
@@ -214,4 +214,26 @@ fn what_waits_elsewhere_is_kept_where_it_is_given_up() {
     let told =
         state.journal.iter().map(|one| (one.loser.0, one.loser_row.as_deref().map(|row| memory::number(&row[1]))));
     assert_eq!(told.collect::<Vec<_>>(), [(1, Some(5))]);
+}
+
+/// A row that one node has and cannot be read is no row that is missing there, and what the others have is told.
+#[test]
+fn why_goes_by_a_row_that_was_read() {
+    for unreadable in [vec![0], vec![1], vec![0, 2], vec![0, 1, 2]] {
+        let cluster = Cluster::new(3, &[(1, 5)]);
+        cluster.block(cluster.session(A, 10).install()).unwrap();
+        for &at in &unreadable {
+            cluster.databases[at].lock().unreadable = Some(5);
+        }
+        let told = cluster.block(cluster.session(A, 10).why("t", &["1".to_owned()])).unwrap();
+        let state = |at| if unreadable.contains(&at) { WhyState::Unreadable } else { WhyState::Current };
+        let states: Vec<WhyState> = told.nodes.iter().map(|node| node.state).collect();
+        assert_eq!(states, [0, 1, 2].map(state), "{told:?}");
+        let [version] = &told.versions[..] else { panic!("{told:?}") };
+        assert_eq!((version.unread, version.row.is_none()), (unreadable.len() == 3, unreadable.len() == 3), "{told:?}");
+        for node in told.nodes.iter().filter(|node| node.state == WhyState::Unreadable) {
+            assert!(node.reason.as_deref().is_some_and(|why| why.starts_with("the row cannot be read: ")), "{told:?}");
+        }
+        assert_eq!(told.exit_code(), 1);
+    }
 }

@@ -95,18 +95,18 @@ impl Session {
                         as_read.push(mend);
                     } else {
                         let why = "what stands there is not what the plan was made of".to_owned();
-                        report.leave(&mend.key, Left::MovedOn, None, why, limit);
+                        report.leave(&self.tables[table], &mend.key, Left::MovedOn, None, why, limit);
                     }
                 }
             }
             self.close().await;
             let done = self.mend(table, &opened, as_read).await?;
-            report.take(done, &self.names, limit);
+            report.take(&self.tables[table], done, &self.names, limit);
             return Ok(());
         }
         for mend in mends.drain(..) {
             let why = "another engine is at work on this table; run it again".to_owned();
-            report.leave(&mend.key, Left::MovedOn, None, why, limit);
+            report.leave(&self.tables[table], &mend.key, Left::MovedOn, None, why, limit);
         }
         Ok(())
     }

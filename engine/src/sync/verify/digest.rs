@@ -346,6 +346,8 @@ pub fn unlike(measure: &Measure, all: Vec<Narrow>) -> Vec<Key> {
         key: Key,
         /// By class: the hash that every node with the class has to have, and how many have it.
         hashes: Vec<(u128, usize)>,
+        /// Whose row came last.
+        last: Option<NodeId>,
         alike: bool,
     }
     let mut seen: HashMap<u128, Seen> = HashMap::new();
@@ -354,8 +356,11 @@ pub fn unlike(measure: &Measure, all: Vec<Narrow>) -> Vec<Key> {
             let row = seen.entry(key_hash).or_insert_with(|| Seen {
                 key,
                 hashes: vec![(0, 0); measure.classes.len()],
+                last: None,
                 alike: true,
             });
+            // Of several rows of one key nobody can tell which is the one that other nodes have.
+            row.alike &= row.last.replace(ruler.node) != Some(ruler.node);
             for (&class, hash) in ruler.classes.iter().zip(hashes) {
                 let Some(hash) = hash else { continue };
                 let (known, count) = &mut row.hashes[class];
@@ -433,5 +438,20 @@ mod tests {
         let mut sums = [Sums::new(&measure, A, &[], &lens()), Sums::new(&measure, B, &[], &lens())];
         sums.iter_mut().for_each(|sums| sums.take(Err((row(&[1]), "odd".to_owned()))));
         assert_eq!(differing(&measure, &sums).len(), 1);
+    }
+
+    /// SQLite takes several rows whose key is NULL: as many as there are nodes do not stand for one row at each.
+    #[test]
+    fn rows_of_one_key_at_one_node_are_not_those_of_several_nodes() {
+        let measure = measure();
+        let selection = Arc::new(Selection(vec![u64::MAX; PARTS / 64]));
+        let key: Row = vec![Value::Null].into();
+        for scanned in
+            [Err((key.clone(), "odd".to_owned())), Ok(vec![Value::Null, Value::Int(5), Value::Int(6)].into())]
+        {
+            let mut all = [A, B].map(|node| Narrow::new(&measure, node, &[], &lens(), &selection));
+            (0..2).for_each(|_| all[0].take(scanned.clone()));
+            assert_eq!(unlike(&measure, all.into()), std::slice::from_ref(&key), "{scanned:?}");
+        }
     }
 }

@@ -85,14 +85,6 @@ pub fn mend(
             write.push((*node, Some(row)));
         }
     }
-    if write.is_empty() {
-        let columns: Vec<&str> = difference.columns.iter().map(|&at| table.columns[at].name.as_str()).collect();
-        return Err(format!(
-            "{} does not have all of the columns that differ ({}); prefer a node that has",
-            names[settlement.winner.index()],
-            columns.join(", ")
-        ));
-    }
     let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
     Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed, counted: Counted::default() })
 }
@@ -113,7 +105,8 @@ fn settlement(
             Err(_) => {}
         }
     }
-    Ok((known_rule(table, difference, rows, prefer, names)?, None, false))
+    let (settlement, whole) = known_rule(table, difference, rows, prefer, names)?;
+    Ok((settlement, whole, false))
 }
 
 fn known_rule(
@@ -122,21 +115,26 @@ fn known_rule(
     rows: &[(NodeId, Arc<Row>)],
     prefer: Option<NodeId>,
     names: &[String],
-) -> std::result::Result<Settlement, String> {
+) -> std::result::Result<(Settlement, Option<Arc<Row>>), String> {
     if let Some(from) = table.from {
-        return Ok(Settlement { winner: from, reason: format!("the table comes from {} alone", names[from.index()]) });
+        let reason = format!("the table comes from {} alone", names[from.index()]);
+        return Ok((Settlement { winner: from, reason }, None));
     }
     if difference.differing.is_empty() {
         let Some((winner, _)) = rows.first() else { return Err("no node has the row any more".to_owned()) };
-        return Ok(Settlement { winner: *winner, reason: "the row was missing elsewhere".to_owned() });
+        return Ok((Settlement { winner: *winner, reason: "the row was missing elsewhere".to_owned() }, None));
     }
     // Whoever differs from nobody lacks the columns that it is about.
-    let rows: Vec<(NodeId, &Row)> = rows
+    let differing: Vec<(NodeId, &Row)> = rows
         .iter()
         .filter(|(node, _)| difference.differing.contains(node))
         .map(|(node, row)| (*node, &**row))
         .collect();
-    let settled = Rule::of(table, prefer).and_then(|rule| rule.decide(table, &rows, names));
+    let settled = Rule::of(table, prefer).and_then(|rule| {
+        let mut settlement = rule.decide(table, &differing, names)?;
+        let whole = settle::whole(&rule, table, &mut settlement, rows, names);
+        Some((settlement, whole))
+    });
     settled.ok_or_else(|| {
         format!(
             "nothing tells whose row is right: pass --prefer NODE, or name a column in the file that tells when a row was \
@@ -298,6 +296,8 @@ impl Session {
                 node,
                 &own,
             );
+            // What is written is whole.
+            lost.winner_unknown.clear();
             lost.winner_row = winner_row;
             lost
         });

@@ -1,7 +1,7 @@
 //! A plan of what would be mended, in a file: one JSON document a line, first what it is, then a line for each key. A person
 //! can read it, delete lines, and change what is to be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Document};
 use tempfile::NamedTempFile;
+use twox_hash::XxHash3_128;
 
 use super::super::settle::Settlement;
 use super::super::table::Table;
 use super::mend::Mend;
 use super::report::Counted;
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, Row, Type, Value, value_from_json, value_to_json};
+use crate::model::{Key, NodeId, Row, Type, Value, value_to_json, write_canonical, written_value_from_json};
 
 const FORMAT: &str = "concord verify plan 1";
 
@@ -123,13 +124,16 @@ pub struct PlanReader {
     path: PathBuf,
     lines: BufReader<File>,
     number: usize,
+    /// By table and a hash of the key: the line.
+    seen: HashMap<(usize, u128), usize>,
 }
 
 impl PlanReader {
     /// Opens a plan; refuses one that was made for another sync or for other nodes.
     pub fn open(path: &Path, sync: &str, nodes: &[String]) -> Result<PlanReader> {
         let file = File::open(path).map_err(|why| cannot(path, "read", &why.to_string()))?;
-        let mut reader = PlanReader { path: path.to_owned(), lines: BufReader::new(file), number: 0 };
+        let mut reader =
+            PlanReader { path: path.to_owned(), lines: BufReader::new(file), number: 0, seen: HashMap::new() };
         let text = reader.next_text()?.unwrap_or_default();
         let head: Option<Head> = serde_json::from_str(&text).ok();
         match head {
@@ -176,6 +180,13 @@ impl PlanReader {
             return Err(self.wrong(&format!("no table is called `{}`", line.table)));
         };
         let found = mend(table, names, &line).map_err(|why| self.wrong(&why))?;
+        // Whichever comes last would be what stands, and both would count as written.
+        let mut key = Vec::new();
+        found.key.iter().for_each(|value| write_canonical(value, &mut key));
+        if let Some(line) = self.seen.insert((table.index, XxHash3_128::oneshot(&key)), self.number) {
+            let what = format!("line {line} is about this key of `{}` already; delete one of them", table.name);
+            return Err(self.wrong(&what));
+        }
         Ok(Some((table.index, found)))
     }
 }
@@ -243,5 +254,27 @@ fn row(
 
 /// A value of this type and no other.
 fn value_of(ty: &Type, document: &Document) -> Option<Value> {
-    value_from_json(ty, document).filter(|value| ty.has(value))
+    written_value_from_json(ty, document).filter(|value| ty.has(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_of_their_type_and_what_they_say() {
+        for (ty, document) in [(Type::Json, json!({"json": "{}"})), (Type::Bytes, json!({"hex": "0aFF"}))] {
+            assert!(value_of(&ty, &document).is_some(), "{document}");
+        }
+        for (ty, document) in [
+            (Type::Json, json!({"json": "no json"})),
+            (Type::Any, json!({"json": "no json"})),
+            (Type::Bytes, json!({"hex": "abc"})),
+            (Type::Bytes, json!({"hex": "+f"})),
+            (Type::Int, json!("6")),
+        ] {
+            assert_eq!(value_of(&ty, &document), None, "{document}");
+        }
+    }
 }

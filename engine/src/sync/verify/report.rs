@@ -7,7 +7,6 @@ use serde_json::Value as Document;
 
 use super::super::attendance::Away;
 use super::super::session::{Carried, Stopped, add_carried};
-use super::super::status::key_document;
 use super::super::table::Table;
 use super::compare::{Allowed, Difference, Standing};
 use super::mend::{Done, Mend};
@@ -178,31 +177,36 @@ impl VerifiedTable {
             Standing::Odd(why) => Some((name(node.index()).to_owned(), why.clone())),
             _ => None,
         });
-        self.examples.push(Example { key: key_document(&difference.key), nodes, columns, unreadable: odd.collect() });
+        self.examples.push(Example {
+            key: table.key_document(&difference.key),
+            nodes,
+            columns,
+            unreadable: odd.collect(),
+        });
         counted
     }
 
     /// Undoes what [`VerifiedTable::add`] did about a key, because it is looked at anew.
-    pub fn take_back(&mut self, key: &Key, counted: &Counted, names: &[String]) {
+    pub fn take_back(&mut self, table: &Table, key: &Key, counted: &Counted, names: &[String]) {
         self.differences -= 1;
         self.allowed.subtract(counted.allowed);
         for (node, kind) in &counted.kinds {
             let line = self.nodes.iter_mut().find(|line| line.node == names[node.index()]);
             line.into_iter().for_each(|line| *line.counter(kind) -= 1);
         }
-        let key = key_document(key);
+        let key = table.key_document(key);
         self.examples.retain(|example| example.key != key);
     }
 
     /// Counts a key that was not mended; tells it while there are fewer than `limit`.
-    pub fn leave(&mut self, key: &Key, because: Left, node: Option<String>, why: String, limit: usize) {
+    pub fn leave(&mut self, table: &Table, key: &Key, because: Left, node: Option<String>, why: String, limit: usize) {
         *match because {
             Left::MovedOn => &mut self.moved_on,
             Left::Undecided => &mut self.undecided,
             Left::Refused => &mut self.refused,
         } += 1;
         if self.left.len() < limit {
-            self.left.push(LeftAlone { key: key_document(key), because, node, why });
+            self.left.push(LeftAlone { key: table.key_document(key), because, node, why });
         }
     }
 
@@ -216,12 +220,12 @@ impl VerifiedTable {
     }
 
     /// Takes in what became of rows that were to be written.
-    pub fn take(&mut self, done: Done, names: &[String], limit: usize) {
+    pub fn take(&mut self, table: &Table, done: Done, names: &[String], limit: usize) {
         self.mended += done.mended;
         self.disputed += done.disputed;
         add_carried(&mut self.carried, &done.carried);
         for (mend, because, node, why) in done.left {
-            self.leave(&mend.key, because, Some(names[node.index()].clone()), why, limit);
+            self.leave(table, &mend.key, because, Some(names[node.index()].clone()), why, limit);
         }
     }
 

@@ -362,12 +362,20 @@ async fn a_binary_log(_: Kind) {
     let spec = concord_tests::spec(&mut *node, "items", 0).await;
     let nodes = ["here", "there"].map(str::to_owned).to_vec();
     let sync = concord::node::Sync { name: "test".into(), nodes, node: "here".into() };
+    let lacking = node.missing_rights(std::slice::from_ref(&spec)).await.expect("a look");
+    let [right] = &lacking[..] else { panic!("{lacking:?}") };
+    assert_eq!(right.grant, "SET GLOBAL log_bin_trust_function_creators = 1;");
+    assert!(right.what.contains("binary log"), "{right:?}");
     let why =
         node.install(&sync, std::slice::from_ref(&spec)).await.expect_err("triggers may not be created").to_string();
     assert!(why.contains("log_bin_trust_function_creators = 1") && why.contains("`concord install`"), "{why}");
     let mut admin = database.user_as(As::Admin).await;
     admin.execute("SET GLOBAL log_bin_trust_function_creators = 1").await;
-    node.install(&sync, &[spec]).await.expect("the install is taken up again");
+    assert_eq!(node.missing_rights(std::slice::from_ref(&spec)).await.expect("a look"), []);
+    node.install(&sync, std::slice::from_ref(&spec)).await.expect("the install is taken up again");
+    // What is there already needs no creating.
+    admin.execute("SET GLOBAL log_bin_trust_function_creators = 0").await;
+    assert_eq!(node.missing_rights(&[spec]).await.expect("a look"), []);
     assert_eq!(node.probe().await.expect("an answer").refusals, [] as [String; 0]);
     admin.execute("SET GLOBAL binlog_format = STATEMENT").await;
     let refusals = database.node().await.probe().await.expect("an answer").refusals;

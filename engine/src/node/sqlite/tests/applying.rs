@@ -339,6 +339,7 @@ async fn waiting_rows_and_the_journal_are_kept() {
     spec.columns[1].ty = Type::Instant;
     // The second shared column does not live here.
     spec.columns[1].shared = 2;
+    spec.layout.insert(1, "name".into());
     bench.install().await;
     let decimal = |text: &str| Value::Decimal(crate::model::Decimal::parse(text).unwrap());
     let mut vector = Vector::EMPTY;
@@ -370,9 +371,11 @@ async fn waiting_rows_and_the_journal_are_kept() {
         winner: NodeId(0),
         winner_time: 10,
         winner_row: None,
+        winner_unknown: Vec::new(),
         loser: NodeId(1),
         loser_time: 9,
         loser_row: Some(std::sync::Arc::new(row([decimal("1.5"), Value::Null, Value::Null]))),
+        loser_unknown: vec![1],
         reason: "latest wins".into(),
     };
     bench.node.record(&bench.specs, &[&lost("a", 1), &lost("b", 2)], false).await.unwrap();
