@@ -214,8 +214,8 @@ impl Contest {
     pub fn untold(&self, at: usize, table: &Table) -> Vec<usize> {
         let version = &self.versions[at].version;
         // What waits was completed when it was decided.
-        let form = table.form(version.node).filter(|form| !version.waiting && !form.lens.is_total());
-        form.map_or(Vec::new(), |form| (0..table.columns.len()).filter(|&column| !form.lens.has(column)).collect())
+        let form = table.form(version.node).filter(|_| !version.waiting);
+        form.map_or(Vec::new(), |form| form.lens.missing())
     }
 
     /// Everything that any of the versions has seen.

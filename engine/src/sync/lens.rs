@@ -42,6 +42,11 @@ impl Lens {
         self.shared.contains(&shared)
     }
 
+    /// The columns of the shared row that do not live at the node.
+    pub fn missing(&self) -> Vec<usize> {
+        (0..self.width).filter(|shared| !self.has(*shared)).collect()
+    }
+
     /// Whether every shared column lives at the node.
     pub fn is_total(&self) -> bool {
         self.shared.len() == self.width

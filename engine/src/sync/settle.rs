@@ -235,10 +235,7 @@ pub fn lost(
         _ => time::now(),
     };
     // Both are as they stand at their nodes.
-    let unknown = |node: NodeId| match table.form(node) {
-        Some(form) => (0..table.columns.len()).filter(|place| !form.lens.has(*place)).collect(),
-        None => Vec::new(),
-    };
+    let unknown = |node: NodeId| table.form(node).map_or(Vec::new(), |form| form.lens.missing());
     Lost {
         id: format!("{cause}-{digest}"),
         table: table.index,
