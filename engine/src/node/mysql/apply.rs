@@ -434,7 +434,7 @@ impl MySql {
     pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         let history = sql::history(table);
         let mut conditions = sql::beyond(read);
-        conditions.push(sql::unmarked());
+        conditions.extend(sql::unmarked());
         let (mut any, mut args) = (Vec::new(), Args::new());
         for (condition, marks) in &conditions {
             any.push(format!("EXISTS (SELECT 1 FROM {history} AS h WHERE {condition})"));
@@ -517,8 +517,11 @@ impl MySql {
             .map(|(column, name)| sql::outgoing(column, &format!("h.{name}")))
             .collect();
         let mut found: HashMap<i64, Key> = HashMap::new();
-        let statement =
-            format!("SELECT h.id, {} FROM {history} AS h WHERE h.mark IS NULL AND h.origin IS NULL", names.join(", "));
+        let statement = format!(
+            "SELECT h.id, {} FROM {history} AS h WHERE {} AND h.origin IS NULL",
+            names.join(", "),
+            sql::is_unmarked("h.mark")
+        );
         let wanted: HashSet<&Key> = keys.iter().copied().collect();
         for row in self.main()?.fetch(&statement, Args::new()).await? {
             let key: std::result::Result<Key, String> =

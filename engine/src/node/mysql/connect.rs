@@ -34,12 +34,13 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// For how long a server is believed to be at work that says no more than that it takes no connection now.
 const BELIEF: Duration = Duration::from_secs(60);
 
-/// Statements with more parameters than this are seldom alike, and are prepared for one use.
-const LASTING: usize = 64;
-
 /// How many statements stay prepared. Many tables have many, and lists of different lengths make more. Who gives up one at a time
-/// waits each time for the server to acknowledge that, about 40 ms over TCP, so all are given up at once.
+/// waits each time for the server to acknowledge that, about 40 ms over TCP (the driver leaves Nagle's algorithm on), so all are
+/// given up at once.
 const PREPARED: usize = 250;
+
+/// How many parameters they may have in all: the server keeps some hundred bytes for each.
+const MARKS: usize = 100_000;
 
 /// What the URL may say after the question mark.
 const PARAMETERS: &[&str] =
@@ -91,6 +92,8 @@ pub struct Line {
     pub facts: Facts,
     /// The statements that are prepared, by the hashes of their texts.
     prepared: HashSet<u64>,
+    /// How many parameters these have.
+    parameters: usize,
     /// Whatever transaction there was is gone, and nothing may be sent any more.
     pub broken: bool,
 }
@@ -200,7 +203,7 @@ impl Place {
             sqlx::raw_sql(GIVE_UP).execute(&mut connection).await?;
         }
         let id = number(&row, 4).unwrap_or(0);
-        Ok(Line { connection, place: self.clone(), id, facts, prepared: HashSet::new(), broken: false })
+        Ok(Line { connection, place: self.clone(), id, facts, prepared: HashSet::new(), parameters: 0, broken: false })
     }
 
     /// Whether the session of this number is at work.
@@ -269,11 +272,8 @@ impl Line {
         mut take: impl FnMut(MySqlRow) -> Result<()> + Send,
     ) -> Result<()> {
         self.check(&args)?;
-        let lasting = args.count() <= LASTING;
-        if lasting {
-            self.prepare(statement).await?;
-        }
-        let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?).persistent(lasting);
+        self.prepare(statement, args.count()).await?;
+        let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?);
         let mut rows = query.fetch(&mut self.connection);
         let failed = loop {
             match wait(&self.place, self.id, rows.try_next()).await {
@@ -289,11 +289,8 @@ impl Line {
     /// Runs one statement that gives no rows; how many it found or changed.
     pub async fn execute(&mut self, statement: &str, args: Args) -> Result<u64> {
         self.check(&args)?;
-        let lasting = args.count() <= LASTING;
-        if lasting {
-            self.prepare(statement).await?;
-        }
-        let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?).persistent(lasting);
+        self.prepare(statement, args.count()).await?;
+        let query = sqlx::query_with(AssertSqlSafe(statement), args.finish()?);
         let result = wait(&self.place, self.id, query.execute(&mut self.connection)).await;
         result.map(|done| done.rows_affected()).map_err(|error| self.note(error))
     }
@@ -306,16 +303,21 @@ impl Line {
     }
 
     /// Makes room for one more prepared statement.
-    async fn prepare(&mut self, statement: &str) -> Result<()> {
+    async fn prepare(&mut self, statement: &str, parameters: usize) -> Result<()> {
         let mut hasher = DefaultHasher::new();
         statement.hash(&mut hasher);
         let hash = hasher.finish();
-        if self.prepared.len() >= PREPARED && !self.prepared.contains(&hash) {
+        if self.prepared.contains(&hash) {
+            return Ok(());
+        }
+        if self.prepared.len() >= PREPARED || self.parameters + parameters > MARKS {
             self.prepared.clear();
+            self.parameters = 0;
             let clearing = wait(&self.place, self.id, self.connection.clear_cached_statements()).await;
             clearing.map_err(|error| self.note(error))?;
         }
         self.prepared.insert(hash);
+        self.parameters += parameters;
         Ok(())
     }
 

@@ -152,16 +152,18 @@ impl MySql {
         let mut unmarked: Vec<(&TableSpec, Vec<(i64, i64)>)> = Vec::new();
         for table in tables {
             let mut entries = Vec::new();
-            let statement = format!(
-                "SELECT h.id, h.time FROM {} AS h WHERE h.mark IS NULL ORDER BY h.id LIMIT {AT_ONCE}",
-                sql::history(table)
-            );
-            self.main()?
-                .stream(&statement, Args::new(), |row| {
-                    entries.push((int(&row, 0)?, int(&row, 1)?));
-                    Ok(())
-                })
-                .await?;
+            for (condition, _) in sql::unmarked() {
+                let statement = format!(
+                    "SELECT h.id, h.time FROM {} AS h WHERE {condition} ORDER BY h.id LIMIT {AT_ONCE}",
+                    sql::history(table)
+                );
+                self.main()?
+                    .stream(&statement, Args::new(), |row| {
+                        entries.push((int(&row, 0)?, int(&row, 1)?));
+                        Ok(())
+                    })
+                    .await?;
+            }
             if !entries.is_empty() {
                 unmarked.push((table, entries));
             }
@@ -211,8 +213,12 @@ impl MySql {
                         args.add(*first).add(*last);
                     }
                     let either = vec!["id BETWEEN ? AND ?"; part.len()].join(" OR ");
-                    let statement =
-                        format!("UPDATE {} SET mark = ? WHERE mark IS NULL AND ({either})", sql::history(table));
+                    // By the other index it would come by entries of users that are not committed, and wait.
+                    let statement = format!(
+                        "UPDATE {} FORCE INDEX (PRIMARY) SET mark = ? WHERE {} AND ({either})",
+                        sql::history(table),
+                        sql::is_unmarked("mark")
+                    );
                     found += side.execute(&statement, args).await?;
                 }
             }
@@ -239,10 +245,10 @@ impl MySql {
         let mut conditions = sql::beyond(after);
         for (condition, marks) in &mut conditions {
             *condition += " AND h.mark <= ?";
-            marks.push(through);
+            marks.push(through.min(sql::NO_MARK - 1));
         }
         if self.stamp <= through && !after.contains_all(self.stamp) {
-            conditions.push(sql::unmarked());
+            conditions.extend(sql::unmarked());
         }
         conditions
     }
@@ -396,11 +402,14 @@ impl MySql {
         let mut pulse = 0u64;
         for table in tables {
             // More than these are read with the next cycle anyway.
+            let history = sql::history(table);
+            let newest = sql::unmarked().map(|(condition, _)| {
+                format!("(SELECT h.id FROM {history} AS h WHERE {condition} ORDER BY h.id DESC LIMIT 100)")
+            });
             let statement = format!(
-                "SELECT COALESCE(CAST(SUM(n.id) AS SIGNED), 0), COUNT(*), \
-                    (SELECT COALESCE(MAX(id), 0) FROM {history}) \
-                 FROM (SELECT id FROM {history} WHERE mark IS NULL ORDER BY id DESC LIMIT 100) AS n",
-                history = sql::history(table)
+                "SELECT COALESCE(CAST(SUM(n.id) AS SIGNED), 0), COUNT(*), (SELECT COALESCE(MAX(id), 0) FROM {history}) \
+                 FROM ({}) AS n",
+                newest.join(" UNION ALL ")
             );
             let rows = self.main()?.fetch(&statement, Args::new()).await?;
             for row in &rows {
@@ -429,8 +438,10 @@ const KEY: usize = 8;
 impl<'a> EntryColumns<'a> {
     fn of(table: &'a TableSpec, stamp: i64) -> EntryColumns<'a> {
         let keys: Vec<_> = table.key_columns().map(|column| (column, Wire::of(column))).collect();
-        let mut select =
-            "h.id AS entry_id, h.mark AS entry_mark, h.op, h.time, h.origin, h.number, h.dot, h.vector".to_owned();
+        let mut select = format!(
+            "h.id AS entry_id, NULLIF(h.mark, {}) AS entry_mark, h.op, h.time, h.origin, h.number, h.dot, h.vector",
+            sql::NO_MARK
+        );
         for ((column, _), name) in keys.iter().zip(sql::history_keys(table)) {
             select += &format!(", {}", sql::outgoing(column, &format!("h.{name}")));
         }

@@ -310,7 +310,10 @@ impl MySql {
         let start = last.saturating_add(1).max(self.clock().await?);
         self.main()?
             .run(&format!("CREATE TABLE {} ({layout}) {KIND} AUTO_INCREMENT = {start}", quote::ident(&history)))
-            .await
+            .await?;
+        // Not a part of the layout: a history made without it is as good, and is to be kept.
+        let default = format!("ALTER COLUMN mark SET DEFAULT {}", sql::NO_MARK);
+        self.main()?.run(&format!("ALTER TABLE {} {default}", quote::ident(&history))).await
     }
 
     /// The history's columns with the types of those that they stand for.

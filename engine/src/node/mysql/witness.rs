@@ -31,7 +31,8 @@ impl MySql {
                 args.add(stamp).all(part);
                 let list = vec!["?"; part.len()].join(", ");
                 let statement = format!(
-                    "SELECT COALESCE(h.mark, ?), h.id, h.time FROM {} AS h WHERE h.id IN ({list})",
+                    "SELECT COALESCE(NULLIF(h.mark, {}), ?), h.id, h.time FROM {} AS h WHERE h.id IN ({list})",
+                    sql::NO_MARK,
                     sql::history(table)
                 );
                 for row in self.main()?.fetch(&statement, args).await? {

@@ -14,6 +14,7 @@ concord_tests::conformance! {
     mariadb: [
         on_duplicate_key, replace, replace_by_another_unique, insert_ignore, update_ignore, multi_table_statements,
         load_data, text_keys, keys_that_are_taken_for_equal, key_that_changes_its_case, hostile_session, the_marker_cannot_be_forged,
+        a_history_of_an_older_install,
         cascades_into_keys, cascades_through_tables_that_nobody_syncs, a_tree_of_many_levels, set_null_far_below,
         references_unchecked, partitions, what_cannot_be_captured, odd_names_of_mysql, native_keys, generated_columns,
         no_rights_on_service_tables, a_transaction_that_commits_late, a_child_that_the_snapshot_does_not_show, rows_that_go_without_a_trace, a_binary_log,
@@ -154,6 +155,29 @@ async fn the_marker_cannot_be_forged(kind: Kind) {
     case.captured(&[("items", &["1"])]).await;
     case.change("SET @concord_applying = 5.5; UPDATE items SET amount = 0 WHERE id = 2").await;
     case.captured(&[("items", &["2"])]).await;
+    // Nor by one whose name begins as Concord's does, with an @ after it.
+    let name = case.observer.cell("SELECT substring_index(user(), '@', 1)").await;
+    let mut admin = case.database.user_as(As::Admin).await;
+    admin
+        .execute(&format!("CREATE USER '{name}@x'@'%' IDENTIFIED BY 'other'; GRANT ALL ON *.* TO '{name}@x'@'%'"))
+        .await;
+    let url = case.database.url();
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let (_, place) = rest.rsplit_once('@').expect("a user");
+    case.user = User::mariadb(&format!("{scheme}://{name}%40x:other@{place}")).await.expect("the server lets it in");
+    case.change(&format!("SET @concord_applying = x'{token}'; UPDATE items SET amount = 1 WHERE id = 3")).await;
+    case.captured(&[("items", &["3"])]).await;
+    admin.execute(&format!("DROP USER '{name}@x'@'%'")).await;
+}
+
+/// Where NULL stands in place of the marks that entries do not have yet; some have what stands there now.
+async fn a_history_of_an_older_install(kind: Kind) {
+    let mut case = Case::new(kind, items(kind), &["items"]).await;
+    let older = "ALTER TABLE history_store_items ALTER COLUMN mark SET DEFAULT NULL";
+    case.change("UPDATE items SET amount = 0 WHERE id = 1").await;
+    case.observer.execute(older).await;
+    case.change("UPDATE items SET amount = 0 WHERE id = 2").await;
+    case.captured(&[("items", &["1", "2"])]).await;
 }
 
 /// A reference is part of the key, so that the row becomes another when what it refers to does.
