@@ -39,7 +39,7 @@ const BELIEF: Duration = Duration::from_secs(60);
 /// given up at once.
 const PREPARED: usize = 250;
 
-/// How many parameters they may have in all: the server keeps some hundred bytes for each.
+/// How many parameters they may have in all: MariaDB keeps about 500 bytes for each.
 const MARKS: usize = 100_000;
 
 /// What the URL may say after the question mark.
