@@ -520,7 +520,7 @@ impl MySql {
         let statement = format!(
             "SELECT h.id, {} FROM {history} AS h WHERE {} AND h.origin IS NULL",
             names.join(", "),
-            sql::is_unmarked("h.mark")
+            sql::is_unmarked()
         );
         let wanted: HashSet<&Key> = keys.iter().copied().collect();
         for row in self.main()?.fetch(&statement, Args::new()).await? {

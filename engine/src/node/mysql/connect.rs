@@ -40,7 +40,7 @@ const BELIEF: Duration = Duration::from_secs(60);
 const PREPARED: usize = 250;
 
 /// How many parameters they may have in all: MariaDB keeps about 500 bytes for each.
-const MARKS: usize = 100_000;
+const PREPARED_PARAMETERS: usize = 100_000;
 
 /// What the URL may say after the question mark.
 const PARAMETERS: &[&str] =
@@ -310,7 +310,7 @@ impl Line {
         if self.prepared.contains(&hash) {
             return Ok(());
         }
-        if self.prepared.len() >= PREPARED || self.parameters + parameters > MARKS {
+        if self.prepared.len() >= PREPARED || self.parameters + parameters > PREPARED_PARAMETERS {
             self.prepared.clear();
             self.parameters = 0;
             let clearing = wait(&self.place, self.id, self.connection.clear_cached_statements()).await;

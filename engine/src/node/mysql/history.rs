@@ -164,6 +164,7 @@ impl MySql {
                     })
                     .await?;
             }
+            entries.sort_unstable();
             if !entries.is_empty() {
                 unmarked.push((table, entries));
             }
@@ -212,12 +213,12 @@ impl MySql {
                     for (first, last) in part {
                         args.add(*first).add(*last);
                     }
-                    let either = vec!["id BETWEEN ? AND ?"; part.len()].join(" OR ");
+                    let either = vec!["h.id BETWEEN ? AND ?"; part.len()].join(" OR ");
                     // By the other index it would come by entries of users that are not committed, and wait.
                     let statement = format!(
-                        "UPDATE {} FORCE INDEX (PRIMARY) SET mark = ? WHERE {} AND ({either})",
+                        "UPDATE {} AS h FORCE INDEX (PRIMARY) SET h.mark = ? WHERE {} AND ({either})",
                         sql::history(table),
-                        sql::is_unmarked("mark")
+                        sql::is_unmarked()
                     );
                     found += side.execute(&statement, args).await?;
                 }
@@ -245,7 +246,7 @@ impl MySql {
         let mut conditions = sql::beyond(after);
         for (condition, marks) in &mut conditions {
             *condition += " AND h.mark <= ?";
-            marks.push(through.min(sql::NO_MARK - 1));
+            marks.push(through);
         }
         if self.stamp <= through && !after.contains_all(self.stamp) {
             conditions.extend(sql::unmarked());
@@ -391,7 +392,9 @@ impl MySql {
             marks(2, 1)
         );
         self.main()?.execute(&statement, known).await?;
-        let gone = self.main()?.execute(&format!("DELETE h FROM {history} AS h WHERE {passed}{mine}"), args()).await?;
+        // MySQL goes through a small history whole, and would come by entries of users that are not committed, and wait.
+        let statement = format!("DELETE h FROM {history} AS h FORCE INDEX (by_mark) WHERE {passed}{mine}");
+        let gone = self.main()?.execute(&statement, args()).await?;
         self.main()?.run("COMMIT").await?;
         self.phase = Phase::Idle;
         Ok(gone)

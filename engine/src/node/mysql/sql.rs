@@ -187,8 +187,9 @@ pub fn of_keys(args: &mut Args, spec: &TableSpec, keys: &[&Key]) -> String {
 pub type Bound = (String, Vec<i64>);
 
 /// What stands in place of the mark of an entry that has none yet: a mark can take its place where it lies, while one in place of
-/// NULL makes the row longer, and takes the server more than twice as long. Histories made before hold NULL.
-pub const NO_MARK: i64 = i64::MAX;
+/// NULL makes the row longer, and takes the server more than twice as long. Histories made before hold NULL. Both come before
+/// all marks in the index: who deletes by it also locks what comes after, and would wait for entries that are not committed.
+pub const NO_MARK: i64 = -1;
 
 /// Entries that have no mark yet, as conditions no two of which hold at once, each one place in the index by mark. What the
 /// database holds is a constant, so that it knows how few there are.
@@ -196,9 +197,10 @@ pub fn unmarked() -> [Bound; 2] {
     ["h.mark IS NULL".to_owned(), format!("h.mark = {NO_MARK}")].map(|condition| (condition, Vec::new()))
 }
 
-/// The condition that an entry has no mark yet, where it is found by something else.
-pub fn is_unmarked(mark: &str) -> String {
-    format!("({mark} IS NULL OR {mark} = {NO_MARK})")
+/// The same as one condition, for entries that are found by something else.
+pub fn is_unmarked() -> String {
+    let [(null, _), (number, _)] = unmarked();
+    format!("({null} OR {number})")
 }
 
 fn list(marks: &[i64]) -> String {
@@ -206,7 +208,7 @@ fn list(marks: &[i64]) -> String {
 }
 
 /// The condition that an entry `h` lies beyond a cut, as separate conditions no two of which hold at once, each a range of
-/// the index by mark. The one for later marks may hold of entries that have none yet.
+/// the index by mark. Entries that have no mark yet are in none of them.
 pub fn beyond(cut: &Cut) -> Vec<Bound> {
     let divided: Vec<i64> = cut.inside().iter().map(|(mark, _)| *mark).collect();
     let open: Vec<i64> = cut.open().iter().copied().filter(|mark| !divided.contains(mark)).collect();
@@ -228,8 +230,8 @@ pub fn beyond(cut: &Cut) -> Vec<Bound> {
 pub fn passed(cut: &Cut) -> Bound {
     let mut marks = [&[cut.next()], cut.open()].concat();
     let mut parts = vec![match cut.open() {
-        [] => "(h.mark < ?)".to_owned(),
-        open => format!("(h.mark < ? AND h.mark NOT IN ({}))", list(open)),
+        [] => format!("(h.mark > {NO_MARK} AND h.mark < ?)"),
+        open => format!("(h.mark > {NO_MARK} AND h.mark < ? AND h.mark NOT IN ({}))", list(open)),
     }];
     for (mark, last) in cut.inside() {
         parts.push("(h.mark = ? AND h.id <= ?)".to_owned());
@@ -254,8 +256,8 @@ mod tests {
                 ("h.mark = ? AND h.id > ?".to_owned(), vec![12, 70])
             ]
         );
-        let either =
-            "((h.mark < ? AND h.mark NOT IN (?, ?)) OR (h.mark = ? AND h.id <= ?) OR (h.mark = ? AND h.id <= ?))";
+        let either = "((h.mark > -1 AND h.mark < ? AND h.mark NOT IN (?, ?)) \
+             OR (h.mark = ? AND h.id <= ?) OR (h.mark = ? AND h.id <= ?))";
         assert_eq!(passed(&cut), (either.to_owned(), vec![9, 4, 6, 6, 30, 12, 70]));
         assert_eq!(beyond(&Cut::START), [("h.mark >= ?".to_owned(), vec![0])]);
     }

@@ -17,7 +17,7 @@ concord_tests::conformance! {
         a_history_of_an_older_install,
         cascades_into_keys, cascades_through_tables_that_nobody_syncs, a_tree_of_many_levels, set_null_far_below,
         references_unchecked, partitions, what_cannot_be_captured, odd_names_of_mysql, native_keys, generated_columns,
-        no_rights_on_service_tables, a_transaction_that_commits_late, a_child_that_the_snapshot_does_not_show, rows_that_go_without_a_trace, a_binary_log,
+        no_rights_on_service_tables, a_transaction_that_commits_late, a_purge_beside_an_open_transaction, a_child_that_the_snapshot_does_not_show, rows_that_go_without_a_trace, a_binary_log,
     ]
 }
 
@@ -358,6 +358,22 @@ async fn a_transaction_that_commits_late(kind: Kind) {
     case.captured(&[]).await;
     late.execute("COMMIT").await;
     case.captured(&[("items", &["1", "3"])]).await;
+}
+
+/// What goes is found without a look at entries that are not committed, which are locked.
+async fn a_purge_beside_an_open_transaction(kind: Kind) {
+    let mut case = Case::new(kind, items(kind), &["items"]).await;
+    case.change("UPDATE items SET amount = 0 WHERE id = 1").await;
+    case.node.begin_read(&case.specs).await.expect("a snapshot");
+    let page = case.node.entries(&case.specs[0], &case.from[0], None, 10).await.expect("entries");
+    case.node.end_read().await.expect("the end of it");
+    let mut late = case.database.user().await;
+    late.execute("START TRANSACTION; UPDATE items SET amount = 0 WHERE id = 2").await;
+    let gone = case.node.purge(&case.specs[0], &page.whole, true, &[]).await.expect("a purge that waits for nobody");
+    assert_eq!(gone, 1);
+    case.start().await;
+    late.execute("COMMIT").await;
+    case.captured(&[("items", &["2"])]).await;
 }
 
 /// A row came under its parent after the transaction that deletes the parent took its snapshot: it goes with it.
