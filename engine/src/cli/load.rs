@@ -14,8 +14,8 @@ use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Copy rows that are missing somewhere, and decide those that differ",
-    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
-    after_long_help = "Examples:\n  concord load\n  concord load --dry-run\n  concord load --prefer office\n  concord load --create --dry-run\n  concord load --table customers --where \"region = 'EU' and id >= 100\""
+    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nTo a node with a filter come just those rows that belong there. Rows that stand where they do not belong stay, unless --refilter says to remove them; that is what a table needs whose filters have changed in the file.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
+    after_long_help = "Examples:\n  concord load\n  concord load --dry-run\n  concord load --prefer office\n  concord load --create --dry-run\n  concord load --refilter --table customers\n  concord load --table customers --where \"region = 'EU' and id >= 100\""
 )]
 pub struct Load {
     /// The node whose rows count where rows differ
@@ -36,6 +36,9 @@ pub struct Load {
     /// Begin anew instead of going on where an interrupted load was
     #[arg(long)]
     pub restart: bool,
+    /// Remove rows from nodes where they do not belong by the file's filters, and go by these filters from then on
+    #[arg(long)]
+    pub refilter: bool,
     #[command(flatten)]
     pub output: Output,
 }
@@ -47,6 +50,7 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
         condition: load.condition.clone(),
         dry_run: load.dry_run,
         restart: load.restart,
+        refilter: load.refilter,
     };
     let config = read(global)?;
     Session::new(config.clone()).accepts(&options)?;
@@ -145,10 +149,14 @@ fn print(loaded: &Loaded) -> Result<()> {
     if loaded.resumed {
         note("went on where an earlier load had been interrupted");
     }
-    let mut rows = Table::new(&["table", "node", ">copied", ">replaced"]);
+    let removes = loaded.tables.iter().flat_map(|table| &table.nodes).any(|node| node.removed > 0);
+    let heads = ["table", "node", ">copied", ">replaced", ">removed"];
+    let mut rows = Table::new(if removes { &heads } else { &heads[..4] });
     for table in &loaded.tables {
         for node in &table.nodes {
-            rows.row([table.table.clone(), node.node.clone(), count(node.copied), count(node.replaced)]);
+            let mut cells = vec![table.table.clone(), node.node.clone(), count(node.copied), count(node.replaced)];
+            cells.extend(removes.then(|| count(node.removed)));
+            rows.row(cells);
         }
     }
     match (rows.is_empty(), would) {

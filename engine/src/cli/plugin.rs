@@ -368,10 +368,14 @@ fn used(config: &Config) -> Vec<(String, PathBuf, Limits)> {
     let mut names: Vec<&str> = config
         .tables
         .iter()
-        .filter_map(|table| match &table.conflict {
-            Conflict::Plugin(used) => Some(used.name.as_str()),
-            _ => None,
+        .flat_map(|table| {
+            let resolver = match &table.conflict {
+                Conflict::Plugin(used) => Some(used),
+                _ => None,
+            };
+            resolver.into_iter().chain(table.nodes.iter().filter_map(|part| part.filter.as_ref()))
         })
+        .map(|used| used.name.as_str())
         .collect();
     names.sort_unstable();
     names.dedup();

@@ -12,6 +12,7 @@ mod defaults;
 mod diagnostic;
 pub mod duration;
 mod expand;
+mod filter;
 mod nearest;
 mod nodes;
 mod plugins;
@@ -122,6 +123,8 @@ pub struct TableNode {
     pub columns: Vec<Rename>,
     /// Shared columns that do not live here.
     pub omit: Vec<Named>,
+    /// The plugin that says which rows belong here; all if there is none.
+    pub filter: Option<PluginUse>,
 }
 
 /// A column's two names.

@@ -75,6 +75,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path, tables: &[TableConfig], pr
         if let Conflict::Plugin(plugin) = &table.conflict {
             used.push(plugin);
         }
+        used.extend(table.nodes.iter().filter_map(|part| part.filter.as_ref()));
     }
     let named = root.text("plugins", "\"plugins\"", problems);
     if let (None, None, Some(first)) = (&named, root.field("plugins", problems.source), used.first()) {

@@ -7,11 +7,11 @@ use super::nearest;
 use super::section::{Field, Named, Problems, Section, shown};
 use super::{
     Conflict, Defaults, Ids, Mode, NodeConfig, Operations, Rename, TableConfig, TableNode, compare, conflict, defaults,
+    filter,
 };
 use crate::model::NodeId;
 
-const PLUGINS: &str =
-    "this version has no filters and mappings by plugins yet; `columns` renames and `omit` leaves columns out";
+const MAPPINGS: &str = "this version has no mappings by plugins yet; `columns` renames and `omit` leaves columns out";
 
 /// All tables in the order of the file. Every table gets a part for each of `names`.
 pub(super) fn read(
@@ -75,7 +75,12 @@ fn table(
                 names.first().map_or("office", String::as_str)
             )),
             "prefer" | "sum" => Some(format!("write conflict = {{ {key} = […] }}")),
-            "filter" | "mapping" => Some(PLUGINS.to_owned()),
+            "filter" => Some(format!(
+                "it says which rows belong at one node: [tables.{}.nodes.{}]",
+                shown(field.name),
+                names.first().map_or("office", String::as_str)
+            )),
+            "mapping" => Some(MAPPINGS.to_owned()),
             "resolver" | "plugin" => Some("write conflict = { plugin = \"…\" }".to_owned()),
             _ if nearest::nearest(key, known).is_some() => None,
             _ => schema_hints.get(key).cloned(),
@@ -131,6 +136,7 @@ fn table(
         let [conflict, operations, ids] = &places;
         compare::judge(&table, &why, bare, conflict.as_ref(), operations.as_ref(), ids.as_ref(), problems);
     }
+    filter::judge(&table, names, problems);
     Some(table)
 }
 
@@ -161,6 +167,7 @@ fn table_nodes(
             place: table.key.clone(),
             columns: Vec::new(),
             omit: Vec::new(),
+            filter: None,
         })
         .collect();
     let Some(field) = section.field("nodes", problems.source) else { return parts };
@@ -181,9 +188,10 @@ fn table_nodes(
 
 fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut Problems<'_>) -> TableNode {
     section.only(
-        &["table", "columns", "omit"],
+        &["table", "columns", "omit", "filter"],
         &|key| match key {
-            "filter" | "mapping" => Some(PLUGINS.to_owned()),
+            "mapping" => Some(MAPPINGS.to_owned()),
+            "plugin" | "where" => Some("write filter = { plugin = \"…\" }".to_owned()),
             "mode" | "conflict" | "from" | "operations" | "updated" | "lossy" => {
                 Some(format!("it holds for all nodes: put it in [tables.{}]", shown(table)))
             }
@@ -206,6 +214,7 @@ fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut P
         place: section.place.clone(),
         columns,
         omit,
+        filter: filter::read(section, problems),
     }
 }
 

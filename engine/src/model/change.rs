@@ -84,10 +84,14 @@ pub enum ParkedCode {
     Conflict,
     /// The row could not be read at its node.
     Unreadable,
+    /// The node's filter failed, so that nobody knows whether the row belongs there.
+    Filter,
+    /// The row does not belong at the node by its filter, and stays there until another has it.
+    Outside,
 }
 
 impl ParkedCode {
-    pub const ALL: [ParkedCode; 7] = [
+    pub const ALL: [ParkedCode; 9] = [
         ParkedCode::Busy,
         ParkedCode::Constraint,
         ParkedCode::Value,
@@ -95,6 +99,8 @@ impl ParkedCode {
         ParkedCode::Altered,
         ParkedCode::Conflict,
         ParkedCode::Unreadable,
+        ParkedCode::Filter,
+        ParkedCode::Outside,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -106,6 +112,8 @@ impl ParkedCode {
             ParkedCode::Altered => "altered",
             ParkedCode::Conflict => "conflict",
             ParkedCode::Unreadable => "unreadable",
+            ParkedCode::Filter => "filter",
+            ParkedCode::Outside => "outside",
         }
     }
 

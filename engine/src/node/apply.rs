@@ -116,6 +116,8 @@ struct Application<'a> {
     deleted: u64,
     /// Those that a user holds locked.
     held: HashSet<Item>,
+    /// Those that become changes of their own, and are locked.
+    touched: HashSet<Item>,
     /// After an attempt that waited in vain: until when the rows are looked for that somebody holds up.
     wary: Option<Instant>,
 }
@@ -133,6 +135,7 @@ impl<'a> Application<'a> {
             written: 0,
             deleted: 0,
             held: HashSet::new(),
+            touched: HashSet::new(),
             wary: None,
         }
     }
@@ -168,6 +171,7 @@ impl<'a> Application<'a> {
             self.delete_group(node, group).await?;
         }
         self.retry_stuck(node).await?;
+        self.hold_what_is_touched(node).await?;
         fault::point("apply-written").await?;
         let applied = self.keep_books(node, specs).await?;
         if applied.committed {

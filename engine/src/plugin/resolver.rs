@@ -6,24 +6,19 @@ use super::bindings::concord::plugin::types as wit;
 use super::bindings::exports::concord::plugin::resolver as guest;
 use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
-use super::limits::{BATCH, BATCH_WEIGHT, FAILURES};
+use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::schema::misfits;
+use super::part::{Part, ask_all};
 use super::shape::{Facts, Shape};
-use super::state::Who;
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{Key, Row, Value};
 
 /// A resolver, opened for one table.
 #[derive(Debug)]
 pub struct Resolver {
-    plugin: Arc<Plugin>,
-    shape: Shape,
-    context: wit::Context,
-    who: Who,
+    part: Part,
     recorded: Vec<usize>,
     running: Mutex<Option<Open>>,
-    spent: Mutex<Spent>,
 }
 
 /// An instance that was opened.
@@ -89,23 +84,8 @@ impl Resolver {
     /// Opens the role for a table: checks the configuration (a JSON object) against the plugin's schema, and what the
     /// plugin wants to be told.
     pub fn open(plugin: Arc<Plugin>, shape: Shape, config: &str, facts: &Facts) -> Result<Resolver, Failure> {
-        let of_table = |failure: Failure| failure.of(Role::Resolver, &shape.name);
-        plugin.expect(Role::Resolver).map_err(of_table)?;
-        let problems = misfits(plugin.schema.as_ref(), config);
-        if !problems.is_empty() {
-            let message = format!("its configuration does not fit: {}", problems.join("; "));
-            return Err(of_table(Failure::new(&plugin.name, "config", message)));
-        }
-        let who = Who { plugin: plugin.name.clone(), role: Some(Role::Resolver), table: Some(shape.name.clone()) };
-        let mut resolver = Resolver {
-            context: shape.context(config, facts),
-            plugin,
-            who,
-            shape,
-            recorded: Vec::new(),
-            running: Mutex::new(None),
-            spent: Mutex::new(Spent::default()),
-        };
+        let part = Part::new(plugin, Role::Resolver, shape, config, facts)?;
+        let mut resolver = Resolver { part, recorded: Vec::new(), running: Mutex::new(None) };
         let (open, recorded) = on_own_thread(|| resolver.start())?;
         resolver.recorded = recorded;
         resolver.running = Mutex::new(Some(open));
@@ -113,12 +93,12 @@ impl Resolver {
     }
 
     pub fn plugin(&self) -> &Plugin {
-        &self.plugin
+        &self.part.plugin
     }
 
     /// What the file says to the plugin, as a JSON object.
     pub fn config(&self) -> &str {
-        &self.context.config
+        &self.part.context.config
     }
 
     /// The places of the columns whose values before and after each change the resolver wants to see, in its order.
@@ -128,7 +108,7 @@ impl Resolver {
 
     /// What was used up so far, to open it not counted.
     pub fn spent(&self) -> Spent {
-        *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.part.spent()
     }
 
     /// Decides each dispute. One that cannot be decided is a failure of its own; the others go on.
@@ -136,48 +116,7 @@ impl Resolver {
     /// Blocks, and may take as long as the limits allow.
     pub fn resolve(&self, disputes: &[Dispute<'_>]) -> Vec<Result<Resolution, Failure>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut answers = Vec::with_capacity(disputes.len());
-        let mut rest = disputes;
-        while !rest.is_empty() {
-            let (batch, others) = rest.split_at(batch_of(rest));
-            rest = others;
-            match self.ask(&mut running, batch) {
-                Ok(all) => answers.extend(all),
-                Err(failure) if batch.len() == 1 => answers.push(Err(failure)),
-                // Which one it was shows when each is asked about alone.
-                Err(_) => self.ask_each(&mut running, batch, &mut answers),
-            }
-        }
-        answers
-    }
-
-    fn ask_each(
-        &self,
-        running: &mut Option<Open>,
-        batch: &[Dispute<'_>],
-        answers: &mut Vec<Result<Resolution, Failure>>,
-    ) {
-        let mut failures = 0;
-        let mut last: Option<Failure> = None;
-        for dispute in batch {
-            if let Some(last) = last.as_ref().filter(|_| failures >= FAILURES) {
-                let message =
-                    format!("it failed {failures} times in succession and is not asked any more: {}", last.message);
-                answers.push(Err(Failure { message: message.into(), ..last.clone() }));
-                continue;
-            }
-            match self.ask(running, std::slice::from_ref(dispute)) {
-                Ok(all) => {
-                    failures = 0;
-                    answers.extend(all);
-                }
-                Err(failure) => {
-                    failures += 1;
-                    last = Some(failure.clone());
-                    answers.push(Err(failure));
-                }
-            }
-        }
+        ask_all(disputes, batch_of, |batch| self.ask(&mut running, batch))
     }
 
     /// One call. An answer for each dispute, or what went wrong with the call as a whole.
@@ -193,10 +132,10 @@ impl Resolver {
         let conflicts: Vec<guest::Conflict> = batch.iter().map(conflict).collect();
         let before = open.running.spent;
         let Open { running: instance, guest } = &mut open;
-        let said =
-            instance.call(&self.plugin.limits, batch.len(), "resolve", |store| guest.call_resolve(store, &conflicts));
-        self.count(before, open.running.spent);
-        let said = said.map_err(|failure| failure.of(Role::Resolver, &self.shape.name))?;
+        let said = instance
+            .call(&self.part.plugin.limits, batch.len(), "resolve", |store| guest.call_resolve(store, &conflicts));
+        self.part.count(before, open.running.spent);
+        let said = said.map_err(|failure| self.part.of(failure))?;
         if said.len() != batch.len() {
             let message = format!("it gave {} answers to {} conflicts", said.len(), batch.len());
             return Err(self.fails("answer", message));
@@ -214,7 +153,7 @@ impl Resolver {
         dispute: &Dispute<'_>,
     ) -> Result<Resolution, Failure> {
         match answer {
-            Err(problem) => Err(self.problem(problem)),
+            Err(problem) => Err(self.part.problem("resolve", problem)),
             Ok(guest::Resolution::Take(at)) if (at as usize) < dispute.versions.len() => {
                 Ok(Resolution::Take(at as usize))
             }
@@ -222,9 +161,9 @@ impl Resolver {
                 Err(self.fails("answer", format!("it took version {at} of {}, counted from 0", dispute.versions.len())))
             }
             Ok(guest::Resolution::Merged(row)) => {
-                let columns = self.shape.columns.iter().map(|column| (column.name.as_str(), &column.ty));
+                let columns = self.part.shape.columns.iter().map(|column| (column.name.as_str(), &column.ty));
                 let row = row_from_wit(row, columns).map_err(|why| self.fails("answer", why))?;
-                let same = self.shape.key.iter().zip(dispute.key.iter()).all(|(&place, key)| row[place] == *key);
+                let same = self.part.shape.key.iter().zip(dispute.key.iter()).all(|(&place, key)| row[place] == *key);
                 match same {
                     true => Ok(Resolution::Merged(row)),
                     false => Err(self.fails("answer", "it changed the key of the row".to_owned())),
@@ -243,24 +182,22 @@ impl Resolver {
         let (open, recorded) = self.start()?;
         match recorded == self.recorded {
             true => Ok(open),
-            false => Err(self.fails("open", "it does not want the same columns as before".to_owned()).calling("open")),
+            false => Err(self.part.fails("open", "open", "it does not want the same columns as before".to_owned())),
         }
     }
 
     fn start(&self) -> Result<(Open, Vec<usize>), Failure> {
-        let of_table = |failure: Failure| failure.of(Role::Resolver, &self.shape.name);
-        let drifted =
-            |why: wasmtime::Error| of_table(Failure::new(&self.plugin.name, "role", told(&format!("{why:#}"), 300)));
-        let indices = guest::GuestIndices::new(&self.plugin.pre).map_err(drifted)?;
-        let mut running = Running::start(&self.plugin, &self.who).map_err(of_table)?;
-        let guest = running.guest(|store, instance| indices.load(store, instance)).map_err(drifted)?;
-        let said = running.call(&self.plugin.limits, 1, "open", |store| guest.call_open(store, &self.context));
-        let needs = said.map_err(of_table)?.map_err(|problem| self.problem(problem).calling("open"))?;
+        let part = &self.part;
+        let indices = guest::GuestIndices::new(&part.plugin.pre).map_err(|why| part.drifted(&why))?;
+        let mut running = Running::start(&part.plugin, &part.who).map_err(|failure| part.of(failure))?;
+        let guest = running.guest(|store, instance| indices.load(store, instance)).map_err(|why| part.drifted(&why))?;
+        let said = running.call(&part.plugin.limits, 1, "open", |store| guest.call_open(store, &part.context));
+        let needs = said.map_err(|failure| part.of(failure))?.map_err(|problem| part.problem("open", problem))?;
         let mut recorded = Vec::new();
         for name in needs.recorded {
-            let wrong = match self.shape.place(&name) {
+            let wrong = match part.shape.place(&name) {
                 None => "which the table does not have",
-                Some(place) if self.shape.key.contains(&place) => "which is part of the key and never changes",
+                Some(place) if part.shape.key.contains(&place) => "which is part of the key and never changes",
                 Some(place) if recorded.contains(&place) => "and does so twice",
                 Some(place) => {
                     recorded.push(place);
@@ -268,29 +205,14 @@ impl Resolver {
                 }
             };
             let message = format!("it wants to see the changes of `{}`, {wrong}", told(&name, 60));
-            return Err(self.fails("open", message).calling("open"));
+            return Err(part.fails("open", "open", message));
         }
         running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
         Ok((Open { running, guest }, recorded))
     }
 
     fn fails(&self, code: &str, message: String) -> Failure {
-        Failure::new(&self.plugin.name, code, message).of(Role::Resolver, &self.shape.name).calling("resolve")
-    }
-
-    fn problem(&self, problem: wit::Problem) -> Failure {
-        let column = problem.column.map(|column| format!("`{}`: ", told(&column, 60))).unwrap_or_default();
-        let failure = self.fails(&told(&problem.code, 60), format!("{column}{}", told(&problem.message, 500)));
-        Failure { hint: problem.hint.map(|hint| told(&hint, 500).into()), ..failure }
-    }
-
-    fn count(&self, before: Spent, after: Spent) {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        spent.calls += after.calls - before.calls;
-        spent.rows += after.rows - before.rows;
-        spent.fuel += after.fuel - before.fuel;
-        spent.time += after.time.saturating_sub(before.time);
-        spent.memory = spent.memory.max(after.memory);
+        self.part.fails("resolve", code, message)
     }
 }
 

@@ -13,7 +13,7 @@ use super::shape;
 use super::table::Table;
 use crate::config::Mode;
 use crate::error::{Error, Result};
-use crate::model::NodeId;
+use crate::model::{NodeId, TableSpec};
 use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
 
 /// How often what stands still or does not fit is looked at again.
@@ -242,7 +242,7 @@ impl Session {
 
     /// Finds every table at these nodes. A table that is not what it was stands still.
     async fn look_up(&mut self, nodes: &[(usize, Service)]) {
-        let (tables, config) = (&self.tables, &self.config);
+        let (tables, config, refilters) = (&self.tables, &self.config, &self.refilters);
         let members = self.members.iter_mut().enumerate().filter_map(|(at, member)| {
             let (_, service) = nodes.iter().find(|(known, _)| *known == at)?;
             Some((at, member, service))
@@ -254,7 +254,7 @@ impl Session {
                 let local = &part.nodes[at].table;
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
                     Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue).and_then(|form| {
-                        match shape::omits_otherwise(service.shape(&table.name), &form.spec) {
+                        match installed_otherwise(service.shape(&table.name), &form.spec, refilters) {
                             Some(why) => Err(why),
                             None => Ok(form),
                         }
@@ -315,6 +315,14 @@ pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&S
             names.join(", ")
         )
     })
+}
+
+/// Why a table stands still because it was installed at a node in another way than the file describes. Of those that are being
+/// refiltered somebody is about to see to it that rows are where they belong.
+pub(super) fn installed_otherwise(kept: Option<&str>, spec: &TableSpec, refiltered: &[String]) -> Option<String> {
+    let filters = || shape::filters_otherwise(kept, spec).filter(|_| !refiltered.contains(&spec.name));
+    let told = |why| format!("{why}; run `concord load --refilter --table {}`", spec.name);
+    shape::omits_otherwise(kept, spec).or_else(|| filters().map(told))
 }
 
 /// Whether somebody who fails in this way may come back by himself. A file that is no database does not become one by waiting.

@@ -40,8 +40,13 @@ pub struct Contender {
     read: Option<Box<Cut>>,
     /// Whether the last that its node's history tells is that the row was deleted.
     gone: bool,
-    /// Whether its node never took the row, so that what it has seen is nothing that it could pass on.
+    /// Whether its node never took the row, or gave it up because it does not belong there, so that what it has seen is nothing
+    /// that it could pass on.
     hollow: bool,
+    /// What was passed at its node while no row belonged there.
+    heard: Vector,
+    /// Whether it stands beside what waits, and content of its own node stood there when that came to wait.
+    stood: bool,
     /// Stands for an outcome that was not found, and tells why: a version could not be read, or a person has to decide. Until all
     /// that it has seen is there to be weighed, nothing is decided. It is no version itself.
     owed: Option<Box<(ParkedCode, String)>>,
@@ -61,6 +66,11 @@ impl Contender {
     /// Whether it is a version of the row, and not only a place where the row could be.
     pub fn is_version(&self) -> bool {
         !self.hollow && self.owed.is_none()
+    }
+
+    /// Whether its node has no row because none belongs there, as far as anybody knows: what was passed there went into nothing.
+    pub fn is_outside(&self, table: &Table) -> bool {
+        self.hollow && table.has_subsets()
     }
 
     /// Whether it has seen an entry of its own node's history.
@@ -131,7 +141,12 @@ impl Contest {
     /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, table: &Table) {
         let standing = self.standing_mut(node);
-        standing.gone = entry.op == Op::Delete;
+        standing.gone = match entry.op {
+            Op::Delete => true,
+            Op::Insert => false,
+            // A row that is not there was not updated, but asserted anew beside a delete that was under way.
+            Op::Update => standing.gone && entry.arrival.is_none(),
+        };
         let behind = standing.version.behind;
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
@@ -186,6 +201,8 @@ impl Contest {
             read: Some(Box::new(parked.read.clone())),
             gone: false,
             hollow: false,
+            heard: Vector::EMPTY,
+            stood: false,
             owed,
         });
     }
@@ -194,6 +211,7 @@ impl Contest {
     pub fn remember(&mut self, node: NodeId, parked: &Parked) {
         let standing = self.standing_mut(node);
         standing.version.behind = true;
+        standing.stood = parked.standing.dots().iter().any(|dot| dot.node == node);
         standing.version.vector.join(&parked.standing);
         let stamp = &mut standing.version.stamp;
         if parked.standing_time > stamp.time {
@@ -206,7 +224,7 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
-        standing.gone = false;
+        (standing.gone, standing.stood) = (false, false);
         self.own.retain(|own| own.dot.node != node);
     }
 
@@ -230,6 +248,16 @@ impl Contest {
     pub fn owes(&self) -> Option<(&Version, &(ParkedCode, String))> {
         let mut owed = self.versions.iter().filter_map(|c| Some((&c.version, &**c.owed.as_ref()?)));
         owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot)))
+    }
+
+    /// The same where nobody is away: what a node has given up is in what others have, whether or not they know of it any more.
+    pub fn owes_what_is_left(&self, table: &Table) -> Option<(&Version, &(ParkedCode, String))> {
+        let given_up = |dot: &Dot| {
+            let standing = self.standing(dot.node);
+            standing.is_some_and(|contender| contender.is_outside(table) && contender.version.vector.saw(dot))
+        };
+        let mut owed = self.versions.iter().filter_map(|c| Some((&c.version, &**c.owed.as_ref()?)));
+        owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot) || given_up(dot)))
     }
 
     /// Whether a change went into a version that is there.
@@ -257,6 +285,8 @@ impl Contest {
                 read: None,
                 gone: false,
                 hollow: false,
+                heard: Vector::EMPTY,
+                stood: false,
                 owed: None,
             });
             self.versions.len() - 1
@@ -275,7 +305,7 @@ impl Contest {
         let version = &contender.version;
         version.vector.saw(dot)
             || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
-            || (!version.behind && opened.passed(table.index, version.node, dot))
+            || (!version.behind && !contender.is_outside(table) && opened.passed(table.index, version.node, dot))
     }
 
     /// Brings what stands at the other nodes that take part into the contest, and makes each version's vector say
@@ -299,9 +329,10 @@ impl Contest {
                 let node = contender.version.node;
                 let passed = || match node == *source {
                     true => contender.read_own(*mark, *id),
-                    // Who lacks columns has not passed on all that it was told of.
+                    // Who lacks columns, or rows, has not passed on all that it was told of.
                     false => {
-                        table.form(*source).is_none_or(|form| form.lens.is_total())
+                        table.subset(*source).is_none()
+                            && table.form(*source).is_none_or(|form| form.lens.is_total())
                             && opened.position(table.index, node, *source).contains(*mark, *id)
                     }
                 };
@@ -311,12 +342,17 @@ impl Contest {
                 }
             }
         }
+        // Where a row may be missing without having been deleted, who has one is not as young as a delete that he passed.
+        let alike = |one: &Contender, other: &Contender| !table.has_subsets() || one.gone == other.gone;
         // Content whose change is long purged, or was passed on by positions alone, is as young as the youngest change
         // that it has seen.
         for at in 0..self.versions.len() {
             let version = &self.versions[at].version;
             if version.stamp.time == i64::MIN {
-                let within = self.versions.iter().filter(|other| version.vector.includes(&other.version.vector));
+                let within = self
+                    .versions
+                    .iter()
+                    .filter(|other| version.vector.includes(&other.version.vector) && alike(&self.versions[at], other));
                 let latest = within.map(|other| other.version.stamp).max_by_key(|stamp| stamp.time);
                 self.versions[at].version.stamp = latest.unwrap_or(version.stamp);
             }
@@ -326,9 +362,9 @@ impl Contest {
         for at in 0..self.versions.len() {
             let version = &self.versions[at].version;
             let same =
-                self.versions.iter().map(|other| &other.version).filter(|other| {
-                    other.vector == version.vector && (other.decided_alike(version) || !table.tells_all())
-                });
+                self.versions.iter().filter(|other| alike(&self.versions[at], other)).map(|other| &other.version);
+            let same = same
+                .filter(|other| other.vector == version.vector && (other.decided_alike(version) || !table.tells_all()));
             let latest = same.map(|other| other.stamp).max();
             self.versions[at].version.stamp = latest.unwrap_or(version.stamp);
         }
@@ -371,7 +407,7 @@ impl Contest {
     /// The places of the versions that no other has seen, once the contest is closed.
     pub fn tops(&self, table: &Table, opened: &Opened) -> Vec<usize> {
         let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
-        if !table.makes_blindly() {
+        if !table.may_lack_rows() {
             let mut places: Vec<usize> = (0..versions.len()).filter(|&at| self.versions[at].owed.is_none()).collect();
             // Of equals the one stands for all that has every column.
             let total = |at: usize| table.form(versions[at].node).is_some_and(|form| form.lens.is_total());
@@ -383,7 +419,9 @@ impl Contest {
             return tops;
         }
         let among = |left: &dyn Fn(&Contender) -> bool| {
-            let places: Vec<usize> = (0..versions.len()).filter(|&at| left(&self.versions[at])).collect();
+            let mut places: Vec<usize> = (0..versions.len()).filter(|&at| left(&self.versions[at])).collect();
+            // Of equals one stands for all that can be read.
+            places.sort_by_key(|&at| matches!(self.versions[at].content, Content::Unreadable(_)));
             let left: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
             let told = left.iter().any(|version| !version.vector.is_empty());
             (told, merge::tops(&left, false).into_iter().map(|top| places[top]).collect::<Vec<usize>>())
@@ -395,7 +433,7 @@ impl Contest {
             contender.is_version() && (stands || !self.came_and_went(version.node, table, opened))
         };
         match among(&lasts) {
-            (true, tops) => tops,
+            (told, tops) if told || table.has_subsets() && !tops.is_empty() => tops,
             _ => match among(&Contender::is_version).1 {
                 tops if tops.is_empty() => merge::tops(&versions, false),
                 tops => tops,
@@ -403,20 +441,94 @@ impl Contest {
         }
     }
 
-    /// Tells, once the contents are known, which nodes never took the row.
-    pub fn find_hollow(&mut self) {
+    /// Tells, once the contents are known, which nodes never took the row, or gave it up because it does not belong there.
+    pub fn find_hollow(&mut self, table: &Table) {
         for contender in &mut self.versions {
-            let version = &contender.version;
+            let version = &mut contender.version;
             // Beside what waits, that tells of a delete whose entry may be purged.
-            let gone =
-                contender.gone || version.behind && version.vector.dots().iter().any(|dot| dot.node == version.node);
-            contender.hollow = !version.waiting && contender.content == Content::Deleted && !gone;
+            let stood = match table.has_subsets() {
+                true => contender.stood,
+                false => version.behind && version.vector.dots().iter().any(|dot| dot.node == version.node),
+            };
+            let may_lack = table.may_lack_it(version.node);
+            let is_absent = !version.waiting && contender.content == Content::Deleted;
+            contender.hollow = may_lack && is_absent && !contender.gone && !stood;
+            if contender.hollow && table.has_subsets() {
+                // What was passed there went into nothing that could have seen it.
+                let node = version.node;
+                contender.heard = version.vector.clone();
+                version.vector.retain(|dot| dot.node == node);
+            }
         }
+    }
+
+    /// The same where it is of use, of contents that were filled in.
+    pub fn find_absent(&mut self, table: &Table) {
+        if table.has_subsets() {
+            self.find_hollow(table);
+        }
+    }
+
+    /// Fills in what stands at a node, as far as it is known.
+    pub fn fill(&mut self, node: NodeId, content: Option<Content>) {
+        if let Some(content) = content {
+            self.standing_mut(node).content = content;
+        }
+    }
+
+    /// Whether a node at which no row belongs has heard of changes that are not in this, as it may have given up the row for one: it is
+    /// not to have it back without them.
+    pub fn has_heard_more(&self, node: NodeId, vector: &Vector) -> bool {
+        let heard = self.standing(node).into_iter().flat_map(|contender| contender.heard.dots());
+        heard.filter(|dot| dot.node != node).any(|dot| !vector.saw(dot))
+    }
+
+    /// A change of a node that has given up the row, of which nobody here knows what became.
+    pub fn taken_away(&self, table: &Table) -> Option<Dot> {
+        let outside = self.versions.iter().filter(|contender| contender.is_outside(table));
+        let mut own = outside.flat_map(|contender| contender.version.vector.dots());
+        own.find(|dot| !self.is_here(dot)).copied()
+    }
+
+    /// A time before all changes that are told of: when a row was written of which nobody knows more than that all have it.
+    pub fn before_all(&self) -> i64 {
+        let stamps =
+            self.versions.iter().map(|contender| contender.version.stamp.time).filter(|time| *time != i64::MIN);
+        let first = stamps.chain(self.own.iter().map(|own| own.time)).min();
+        first.map_or(i64::MIN, |first| first - LONG_BEFORE)
+    }
+
+    /// Whether a node is about to hear that another has its change.
+    pub fn is_answered(&self, node: NodeId, table: &Table, opened: &Opened) -> bool {
+        self.told.iter().any(|(source, mark, id, vector)| {
+            *source != node
+                && vector.dots().iter().any(|dot| dot.node == node)
+                && !opened.position(table.index, node, *source).contains(*mark, *id)
+        })
+    }
+
+    /// Whether anybody who is there has a version of the row, or keeps the place of one.
+    pub fn is_about_something(&self) -> bool {
+        self.versions.iter().any(|contender| contender.is_version() || contender.owed.is_some())
+    }
+
+    /// Whether it is clear before anything is known of the contents which version is left: nobody deleted anything, and a node that
+    /// takes all rows has seen what anybody has.
+    pub fn is_plain(&self, table: &Table) -> bool {
+        let has_seen_all = |one: &&Contender| {
+            let mut all = self.versions.iter();
+            all.all(|other| one.version.vector.includes(&other.version.vector))
+        };
+        let mut whole = self.versions.iter().filter(|contender| table.subset(contender.version.node).is_none());
+        !self.versions.iter().any(|contender| contender.gone) && whole.any(|contender| has_seen_all(&contender))
     }
 
     /// What a user of `maker` did first of all that `node` has not heard of, if that made a row: whoever made it saw no row,
     /// and so nothing of the one that stands at `node`.
     pub fn made_blindly(&self, node: NodeId, maker: NodeId, table: &Table, opened: &Opened) -> Option<&Own> {
+        if !table.is_blind(maker) {
+            return None;
+        }
         let heard = |dot: &Dot| {
             opened.passed(table.index, node, dot)
                 || self.standing(node).is_some_and(|contender| contender.version.vector.saw(dot))
@@ -427,12 +539,29 @@ impl Contest {
 
     /// Whether all that is new to the others of a node is a row that is gone again.
     fn came_and_went(&self, maker: NodeId, table: &Table, opened: &Opened) -> bool {
+        if !table.is_blind(maker) {
+            return false;
+        }
         let own = self.own.iter().filter(|own| own.dot.node == maker);
         let Some(last) = own.max_by_key(|own| own.dot.number).filter(|own| own.op == Op::Delete) else { return false };
-        let mut others = self.versions.iter().map(|contender| contender.version.node).filter(|&node| node != maker);
-        others.all(|node| {
-            opened.passed(table.index, node, &last.dot) || self.made_blindly(node, maker, table, opened).is_some()
-        })
+        // Who has no row has nothing to lose, and whoever has heard of it and has one has kept it.
+        let counts = |other: &&Contender| !other.is_outside(table) && other.version.node != maker;
+        let has_kept = |other: &Contender| {
+            table.has_subsets() && other.content.row().is_some() && other.version.vector.saw(&last.dot)
+        };
+        let mut others = self.versions.iter().filter(counts).peekable();
+        (others.peek().is_some() || !table.has_subsets())
+            && others.all(|other| {
+                let node = other.version.node;
+                if other.version.waiting && table.has_subsets() {
+                    // What came of the row may wait.
+                    let mut own = self.own.iter().filter(|own| own.dot.node == maker);
+                    return has_kept(other) || !own.any(|own| other.version.vector.saw(&own.dot));
+                }
+                opened.passed(table.index, node, &last.dot)
+                    || has_kept(other)
+                    || self.made_blindly(node, maker, table, opened).is_some()
+            })
     }
 
     /// How the content of `node` stands to the outcome of a contest of which `tops` are left.
@@ -489,6 +618,7 @@ mod tests {
             key: vec![0],
             policy: Policy::LatestWins,
             resolver: None,
+            subsets: Vec::new(),
             operations: Operations::ALL,
             updated: None,
             from: None,

@@ -68,10 +68,16 @@ impl Facts {
         let mut outcomes = Outcomes::new(self.names.len(), self.tables.len());
         let (index, table) = (table, &self.tables[table]);
         let targets = targets(table, &self.opened);
+        let everybody = self.opened.present.iter().all(Option::is_some);
         let mut decided: Vec<(Weighed, Resolved)> = Vec::with_capacity(contests.len());
         let mut ready: Vec<(Weighed, Ready)> = Vec::with_capacity(contests.len());
         for weighed in contests {
-            match prepare(table, &weighed.contest, &weighed.tops, &self.names) {
+            // Where nobody who is there has the row, or deleted it, it is a matter of those who are away.
+            let contest = &weighed.contest;
+            if table.has_subsets() && !contest.is_about_something() && contest.taken_away(table).is_none() {
+                continue;
+            }
+            match prepare(table, &weighed.contest, &weighed.tops, &self.names, everybody) {
                 Ok(prepared) => ready.push((weighed, prepared)),
                 Err(resolved) => decided.push((weighed, *resolved)),
             }
@@ -85,7 +91,8 @@ impl Facts {
             let resolved = resolve(table, key, contest, tops, &self.names, prepared, asked);
             decided.push((weighed, resolved));
         }
-        for (Weighed { key, contest, tops, put_off }, resolved) in decided {
+        let places = table.place(decided.iter().map(|(_, resolved)| resolved));
+        for ((Weighed { key, contest, tops, put_off }, resolved), places) in decided.into_iter().zip(places) {
             outcomes.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
             if resolved.conflict {
                 debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
@@ -94,7 +101,8 @@ impl Facts {
                 }
             }
             let (contest, resolved, opened) = (&contest, &resolved, &*self.opened);
-            let ruling = Ruling { table, key: &key, contest, tops: &tops, resolved, opened };
+            let places = &places[..];
+            let ruling = Ruling { table, key: &key, contest, tops: &tops, resolved, places, opened };
             for &target in targets.iter().filter(|target| !put_off.contains(target)) {
                 if let Some(form) = table.form(target) {
                     outcomes.decisions[target.index()][index].extend(ruling.at(target, form));
@@ -221,12 +229,27 @@ impl Ready {
 }
 
 /// Completes the contents of the versions that are left, which were read; or says why nothing can be decided. `tops` are
-/// their places.
-fn prepare(table: &Table, contest: &Contest, tops: &[usize], names: &[String]) -> Result<Ready, Box<Resolved>> {
+/// their places; `everybody` if no node is away.
+fn prepare(
+    table: &Table,
+    contest: &Contest,
+    tops: &[usize],
+    names: &[String],
+    everybody: bool,
+) -> Result<Ready, Box<Resolved>> {
     let mut seen = contest.seen();
-    if let Some(owed) = contest.owes() {
+    // Where everybody is here there is nobody to wait for.
+    let owed = if everybody { contest.owes_what_is_left(table) } else { contest.owes() };
+    if let Some(owed) = owed {
         let (version, (code, why)) = owed;
         return Err(Box::new(parked(*code, why.clone(), seen, version.stamp)));
+    }
+    if let Some(dot) = contest.taken_away(table).filter(|_| !everybody) {
+        let node = &names[dot.node.index()];
+        let why = format!("what {node} made of it did not belong there and went to nodes that are away");
+        let stamp = contest.standing(dot.node).map_or(Stamp { time: i64::MIN, node: dot.node }, |c| c.version.stamp);
+        seen.add(dot);
+        return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, stamp)));
     }
     for &top in tops {
         let contender = &contest.versions[top];
@@ -264,7 +287,11 @@ fn resolve(
 ) -> Resolved {
     let candidates = ready.candidates(contest, tops);
     let deltas: Vec<Delta> = ready.deltas.iter().map(|(delta, _)| delta.clone()).collect();
-    let outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
+    let mut outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
+    if outcome.stamp.time == i64::MIN && table.has_subsets() {
+        // It is told beside what came and went elsewhere, and must not pass for as young as that.
+        outcome.stamp.time = contest.before_all();
+    }
     let Ready { rows, unknown, passed_over, unvouched, .. } = ready;
     let (settled, taken) = match outcome.verdict {
         Verdict::Take(place) => {

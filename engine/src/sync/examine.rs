@@ -66,7 +66,8 @@ impl Session {
             if !table.relays() && !adds_up {
                 continue;
             }
-            let disputed = contest.tops(table, opened).len() > 1;
+            // Who has no row mostly speaks for none, whatever was passed there; which nodes these are shows later.
+            let disputed = contest.tops(table, opened).len() > 1 || table.has_subsets() && !contest.is_plain(table);
             let hearsay = contest.seen();
             let hearsay = || hearsay.dots().iter().filter(|dot| !opened.was_read(table.index, dot));
             for (&node, cut_off) in participants.iter().zip(&cut_off) {
@@ -131,7 +132,10 @@ pub(super) fn is_settled(table: &Table, opened: &Opened, key: &Key, contest: &Co
     !contest.may_differ(table)
         && targets.iter().all(|&target| {
             let sees = |dot: &Dot| contest.stands_for(target, dot, table, opened);
-            opened.parked(target, table.index, key).is_none()
+            // What does not belong where it was changed stays there until others have it.
+            let waits_for_others = table.subset(target).is_some() && contest.is_answered(target, table, opened);
+            !waits_for_others
+                && opened.parked(target, table.index, key).is_none()
                 && contest.versions.iter().all(|contender| contender.version.vector.dots().iter().all(sees))
         })
 }

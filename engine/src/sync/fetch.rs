@@ -108,9 +108,9 @@ impl Session {
                 }
                 let before = (fetched.rows, fetched.weight);
                 self.fetch(table, opened, &mut slice, &mut fetched).await?;
-                if facts.tables[table].makes_blindly() {
+                if facts.tables[table].may_lack_rows() {
                     for Weighed { contest, tops, .. } in &mut slice {
-                        contest.find_hollow();
+                        contest.find_hollow(&facts.tables[table]);
                         *tops = contest.tops(&facts.tables[table], opened);
                     }
                 }
@@ -205,7 +205,7 @@ fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Vec<(usiz
     // Columns that do not live at a winner's node come from the others, or stay what they are.
     let everything = !participants(table, opened).iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()))
             // Nor may who is to replace it have seen what stands.
-            || table.makes_blindly() || table.deletes_blindly();
+            || table.may_lack_rows() || table.deletes_blindly();
     for (at, Weighed { contest, tops, .. }) in contests.iter().enumerate() {
         for (place, contender) in contest.versions.iter().enumerate() {
             let version = &contender.version;

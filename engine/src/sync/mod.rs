@@ -36,6 +36,7 @@ mod setup;
 mod shape;
 mod snapshots;
 mod status;
+mod subset;
 mod table;
 mod tidy;
 mod turns;

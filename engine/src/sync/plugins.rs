@@ -3,16 +3,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
+use super::subset::Subset;
 use super::table::SharedColumn;
 use crate::config::{Config, PluginUse};
-use crate::plugin::{Facts, Failure, Host, Lock, Plugin, Resolver, Shape, ShapeColumn};
+use crate::plugin::{Facts, Failure, Filter, Host, Lock, Plugin, Resolver, Shape, ShapeColumn};
 
 /// The plugins of a session, each loaded when it is first needed.
 #[derive(Debug, Default)]
 pub struct Plugins {
     lock: Option<Lock>,
     loaded: HashMap<String, Arc<Plugin>>,
+    /// Filters that are no plugins.
+    #[cfg(test)]
+    pub native: HashMap<String, Native>,
 }
+
+/// A filter that is made of what the file says to it.
+#[cfg(test)]
+type Native = fn(&str) -> Arc<dyn super::subset::Judge>;
 
 /// The file that pins plugins, beside the configuration file.
 pub(crate) const LOCK: &str = "concord.lock";
@@ -29,6 +39,25 @@ impl Plugins {
     ) -> Result<Arc<Resolver>, Failure> {
         let plugin = self.plugin(config, &used.name)?;
         Resolver::open(plugin, shape(table, columns, key), &used.config, &facts(config)).map(Arc::new)
+    }
+
+    /// Opens a filter for a table of this shape.
+    pub fn subset(
+        &mut self,
+        config: &Config,
+        table: &str,
+        columns: &[SharedColumn],
+        key: &[usize],
+        used: &PluginUse,
+    ) -> Result<Subset, Failure> {
+        #[cfg(test)]
+        if let Some(native) = self.native.get(&used.name) {
+            return Ok(Subset { judge: native(&used.config), mark: mark("", &used.config) });
+        }
+        let plugin = self.plugin(config, &used.name)?;
+        let mark = mark(&plugin.digest, &used.config);
+        let filter = Filter::open(plugin, shape(table, columns, key), &used.config, &facts(config))?;
+        Ok(Subset { judge: Arc::new(filter), mark })
     }
 
     /// The plugin of this name, if it is the one that is pinned.
@@ -55,6 +84,12 @@ impl Plugins {
         self.loaded.insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
     }
+}
+
+/// What tells a filter from others: the plugin's file, and what it is told.
+fn mark(plugin: &str, config: &str) -> String {
+    let digest = Sha256::digest(format!("{plugin}\n{config}"));
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A table as plugins are told of it.

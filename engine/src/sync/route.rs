@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::contest::{Content, Contest, LONG_BEFORE, Unread};
 use super::decide::{Loser, Resolved, Settled};
 use super::opened::Opened;
+use super::subset::{self, Belongs};
 use super::table::{Form, Table};
 use crate::model::{Dot, Images, Key, Lost, NodeId, ParkedCode, Row, Stamp, Vector};
 use crate::node::apply::{Decision, Effect, Otherwise};
@@ -18,6 +19,8 @@ pub struct Ruling<'a> {
     /// The places of the versions that are left.
     pub tops: &'a [usize],
     pub resolved: &'a Resolved,
+    /// Where the outcome belongs, by node; at all where there is none.
+    pub places: &'a [Belongs],
     pub opened: &'a Opened,
 }
 
@@ -27,10 +30,20 @@ impl Ruling<'_> {
         let parked = self.opened.parked(target, self.table.index, self.key);
         let standing = self.contest.standing(target);
         let (effect, unread) = self.unless_unread(target, self.effect(target, form));
-        let hollow = standing.is_some_and(|contender| !contender.is_version());
-        let hollow = hollow && !matches!(self.resolved.settled, Settled::Deleted);
+        let outside = self.is_outside(target);
+        let settled = &self.resolved.settled;
+        let takes_nothing = match outside {
+            true => {
+                let may_come = matches!(settled, Settled::Row { .. } | Settled::Parked(ParkedCode::Unreadable, _));
+                !may_come || matches!(effect, Effect::Keep)
+            }
+            false => {
+                let hollow = standing.is_some_and(|contender| !contender.is_version());
+                hollow && !matches!(settled, Settled::Deleted)
+            }
+        };
         // Who takes nothing has nothing to tell either, and nothing to wait for.
-        let (effect, notes) = if hollow { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
+        let (effect, notes) = if takes_nothing { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
         let losers = &self.resolved.losers;
         let (here, elsewhere): (Vec<&Loser>, Vec<&Loser>) =
             losers.iter().partition(|loser| self.stands_at(target, loser.at));
@@ -51,8 +64,9 @@ impl Ruling<'_> {
             key: self.key.clone(),
             otherwise: Some(self.otherwise(
                 target,
-                standing.map_or(Vector::EMPTY, |contender| contender.version.vector.clone()),
-                standing.map_or(i64::MIN, |contender| contender.version.stamp.time),
+                // Where no row belongs none speaks beside what waits.
+                standing.filter(|_| !outside).map_or(Vector::EMPTY, |contender| contender.version.vector.clone()),
+                standing.filter(|_| !outside).map_or(i64::MIN, |contender| contender.version.stamp.time),
             )),
             effect,
             notes,
@@ -67,6 +81,27 @@ impl Ruling<'_> {
                 || !self.resolved.unvouched.is_empty()
                 || self.knows_all(target),
         })
+    }
+
+    /// Whether no row stands at a node because none belongs there, as far as anybody knows.
+    fn is_outside(&self, target: NodeId) -> bool {
+        self.contest.standing(target).is_some_and(|contender| contender.is_outside(self.table))
+    }
+
+    /// What becomes of a row that does not belong at a node: it goes, without being deleted anywhere else.
+    fn removal(&self, target: NodeId) -> Effect {
+        let standing = self.contest.standing(target).map(|contender| &contender.content);
+        let is_outcome = |content: &Content| match (content, &self.resolved.settled) {
+            (Content::Row(own), Settled::Row { row, .. }) => own == row,
+            _ => false,
+        };
+        match standing {
+            None | Some(Content::Deleted) => Effect::Keep,
+            Some(_) if subset::may_go(self.contest, self.places, target) => Effect::Delete,
+            // Until somebody tells that he has it.
+            Some(content) if is_outcome(content) => Effect::Keep,
+            Some(_) => Effect::Park(ParkedCode::Outside, subset::LAST.to_owned()),
+        }
     }
 
     /// Whether the content that stands at a node has seen a change.
@@ -89,8 +124,16 @@ impl Ruling<'_> {
     fn effect(&self, target: NodeId, form: &Form) -> Effect {
         let Ruling { contest, resolved, .. } = self;
         let taken = resolved.taken.map(|at| &contest.versions[at]);
+        match self.places.get(target.index()) {
+            Some(Belongs::Outside) => return self.removal(target),
+            Some(Belongs::Unknown(why)) => return Effect::Park(ParkedCode::Filter, why.clone()),
+            Some(Belongs::Inside) | None => {}
+        }
+        if self.is_outside(target) && contest.has_heard_more(target, &resolved.vector) {
+            return Effect::Keep;
+        }
         let is_taken = taken.is_some_and(|taken| taken.version.node == target && !taken.version.waiting);
-        if is_taken || (self.knows_all(target) && !self.differs(target)) {
+        if is_taken || (self.knows_all(target) && !self.differs(target) && !self.is_outside(target)) {
             return Effect::Keep;
         }
         let stands = contest.standing(target).map(|contender| &contender.content);

@@ -100,7 +100,8 @@ impl Schedule {
             for entry in entries.iter().filter(|_| *waiting == table.index) {
                 if let Some(wait) = waits.get_mut(&entry.key) {
                     wait.mentioned = true;
-                    wait.due |= concerns(entry, *node);
+                    // Somebody else may have it now.
+                    wait.due |= concerns(entry, *node) || wait.code == ParkedCode::Outside;
                 }
             }
         }
@@ -218,6 +219,7 @@ mod tests {
             key: Vec::new(),
             policy: crate::merge::Policy::LatestWins,
             resolver: None,
+            subsets: Vec::new(),
             operations: crate::config::Operations::ALL,
             updated: None,
             from: None,

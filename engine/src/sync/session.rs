@@ -43,6 +43,8 @@ pub struct Session {
     /// Which rows that wait were tried already.
     pub(super) schedule: Schedule,
     pub(super) plugins: Plugins,
+    /// Tables whose rows are being moved to where the filters of the file say, although others may be installed.
+    pub(super) refilters: Vec<String>,
     pub(super) connector: Connector,
 }
 
@@ -110,6 +112,7 @@ impl Session {
             tidied: None,
             schedule: Schedule::default(),
             plugins: Plugins::default(),
+            refilters: Vec::new(),
             connector,
             config,
         }
@@ -208,7 +211,10 @@ impl Table {
     /// The table stands still until somebody sees to it.
     pub(super) fn stop(&mut self, node: &str, what: &str) {
         if self.stopped.is_none() {
-            let why = format!("at {node}: {what}; run `concord install` once the tables of all nodes agree again");
+            let why = match what.contains("; run `concord ") {
+                true => format!("at {node}: {what}"),
+                false => format!("at {node}: {what}; run `concord install` once the tables of all nodes agree again"),
+            };
             info!(table = %self.name, %why, "A table stands still.");
             self.stopped = Some(why);
         }

@@ -292,6 +292,7 @@ mod tests {
             key: vec![0],
             policy,
             resolver: None,
+            subsets: Vec::new(),
             operations: Operations::ALL,
             updated,
             from: from.map(NodeId),

@@ -109,6 +109,9 @@ impl Session {
         if tables.len() == self.config.tables.len() {
             self.tables = tables;
             self.check_rights(&mut checked).await?;
+            if checked.installs {
+                checked.problems.extend(self.moved_filters().await?);
+            }
         }
         // What may not be read has been told.
         if checked.problems.is_empty() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lens::Lens;
 use super::plugins::Plugins;
 use super::settle;
+use super::subset::Subset;
 use super::table::{Form, SharedColumn, Table};
 use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
 use crate::merge::Policy;
@@ -28,6 +29,9 @@ struct Kept {
     /// The columns that do not live at the node where this is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     omits: Option<Vec<String>>,
+    /// What tells by which filter rows were brought to the node where this is kept, see [`Subset::mark`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filter: Option<String>,
 }
 
 impl Kept {
@@ -76,6 +80,7 @@ impl Table {
         let table = &config.tables[index];
         let Some((columns, key)) = Kept::read(kept) else { return Ok(None) };
         let (policy, resolver) = policy(config, table, &columns, &key, plugins)?;
+        let subsets = subsets(config, table, &columns, &key, &policy, plugins)?;
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
         Ok(Some(Table {
             index,
@@ -83,6 +88,7 @@ impl Table {
             key,
             policy,
             resolver,
+            subsets,
             operations: table.operations,
             updated: table.updated.as_ref().and_then(|named| place(&named.name)),
             from: table.from,
@@ -102,6 +108,7 @@ impl Table {
             key: Vec::new(),
             policy: built_in(&table.conflict, &[]).unwrap_or(Policy::LatestWins),
             resolver: None,
+            subsets: Vec::new(),
             operations: table.operations,
             updated: None,
             from: table.from,
@@ -114,15 +121,16 @@ impl Table {
 
     /// The shape as text, see [`TableSpec::shape`].
     pub fn kept(&self) -> String {
-        self.kept_without(None)
+        self.kept_at(None, None)
     }
 
-    fn kept_without(&self, omits: Option<Vec<String>>) -> String {
+    fn kept_at(&self, omits: Option<Vec<String>>, filter: Option<String>) -> String {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
         let names = |places: &[usize]| places.iter().map(|&place| self.columns[place].name.clone()).collect();
         let images = names(self.policy.recorded());
         let grains = self.columns.iter().filter_map(|column| Some((column.name.clone(), column.grain?))).collect();
-        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains, omits }).unwrap_or_default()
+        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains, omits, filter })
+            .unwrap_or_default()
     }
 
     /// Whether a history made for the shape that was kept cannot serve this one, because its entries lack columns.
@@ -189,12 +197,20 @@ impl Table {
                 return Err(problems);
             }
         };
+        let subsets = match subsets(config, table, &columns, &key, &policy, plugins) {
+            Ok(subsets) => subsets,
+            Err(problem) => {
+                problems.push(*problem);
+                return Err(problems);
+            }
+        };
         everywhere(config, table, &columns, &policy, &mut problems);
         let mut agreed = Table {
             index,
             name: table.name.clone(),
             policy,
             resolver,
+            subsets,
             operations: table.operations,
             updated,
             from: table.from,
@@ -260,7 +276,7 @@ impl Table {
             partitioned: catalogue.partitioned,
             captured: self.is_source(node),
             images,
-            shape: self.kept_without(Some(omits)),
+            shape: self.kept_at(Some(omits), self.subset(node).map(|subset| subset.mark.clone())),
             layout: self.columns.iter().map(|column| column.name.clone()).collect(),
             columns,
         };
@@ -282,6 +298,32 @@ pub fn omits_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
     (was != is).then(|| {
         format!("it was installed with omit = {was:?}, and this file, which may be the older one, has omit = {is:?}")
     })
+}
+
+/// Why a table cannot be synced at a node to which rows were brought by another filter, by the shape that is kept there: what is in
+/// the file now says otherwise which rows belong there, and nobody has looked at them yet.
+pub fn filters_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
+    let filter = |text: &str| serde_json::from_str::<Kept>(text).ok().map(|kept| kept.filter);
+    let (was, is) = (filter(kept?)?, filter(&spec.shape)?);
+    let what = match (was, is) {
+        (was, is) if was == is => return None,
+        (Some(was), _) if was == REFILTERED => "a load that was to move rows by another filter has not come to its end",
+        (None, _) => "this file has a filter there, and rows were brought there without one",
+        (_, None) => "this file has no filter there, and rows were brought there by one",
+        _ => "the filter there is another in this file than the one by which rows were brought there",
+    };
+    Some(what.to_owned())
+}
+
+/// What is kept in place of a filter's mark while rows are moved by another.
+const REFILTERED: &str = "refiltered";
+
+/// The shape to be kept while the rows of a node are moved by another filter: nobody goes on with the former one or the new one
+/// until that is done.
+pub fn refiltered(shape: &str) -> String {
+    let kept: Option<Kept> = serde_json::from_str(shape).ok();
+    let kept = kept.map(|kept| Kept { filter: Some(REFILTERED.to_owned()), ..kept });
+    kept.and_then(|kept| serde_json::to_string(&kept).ok()).unwrap_or_else(|| shape.to_owned())
 }
 
 /// The columns that did not live at a node when it was installed, by the shape that is kept there; `None` if it does not tell.
@@ -331,6 +373,37 @@ fn policy(
         }
         conflict => Ok((built_in(conflict, columns).unwrap_or(Policy::LatestWins), None)),
     }
+}
+
+/// Which rows belong at each node.
+fn subsets(
+    config: &Config,
+    table: &TableConfig,
+    columns: &[SharedColumn],
+    key: &[usize],
+    policy: &Policy,
+    plugins: &mut Plugins,
+) -> Result<Vec<Option<Subset>>, Box<Diagnostic>> {
+    let mut subsets = Vec::with_capacity(table.nodes.len());
+    for part in &table.nodes {
+        let Some(used) = &part.filter else {
+            subsets.push(None);
+            continue;
+        };
+        let refuse = |why: String, help: &str| Box::new(config.diagnostic(&used.place, why, help));
+        if policy.merges() {
+            let why = format!(
+                "the resolver of `{}` is told what each change did, and where a row does not belong nobody can tell what a new \
+                 one adds to",
+                table.name
+            );
+            return Err(refuse(why, "remove `filter`, or let another policy decide"));
+        }
+        let subset = plugins.subset(config, &table.name, columns, key, used);
+        subsets.push(Some(subset.map_err(|why| refuse(why.to_string(), ""))?));
+    }
+    // Where there is no filter nothing is looked up.
+    Ok(if subsets.iter().any(Option::is_some) { subsets } else { Vec::new() })
 }
 
 /// The policy that decides without a plugin, if none is named.

@@ -9,7 +9,6 @@ use super::attendance::{self, Away};
 use super::contest::Clock;
 use super::opened::{Opened, Presence};
 use super::session::Session;
-use super::shape;
 use super::turns::UNTOLD;
 use crate::config::OnSkew;
 use crate::error::Result;
@@ -56,8 +55,9 @@ impl Session {
             // So may a table.
             for table in &mut self.tables {
                 let installed = state.service.shape(&table.name);
+                let spec = table.spec(NodeId(at as u16));
                 if let Some(why) =
-                    table.spec(NodeId(at as u16)).and_then(|spec| shape::omits_otherwise(installed, spec))
+                    spec.and_then(|spec| attendance::installed_otherwise(installed, spec, &self.refilters))
                 {
                     table.stop(&self.members[at].name, &why);
                     self.members[at].prepared = false;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lens::Lens;
+use super::subset::Subset;
 use crate::config::Operations;
 use crate::merge::Policy;
 use crate::model::{Grain, NodeId, TableSpec, Type};
@@ -20,6 +21,8 @@ pub struct Table {
     pub policy: Policy,
     /// Who is asked where the policy says so.
     pub resolver: Option<Arc<Resolver>>,
+    /// Which rows belong at each node, by [`NodeId`]; all where there is none.
+    pub subsets: Vec<Option<Subset>>,
     pub operations: Operations,
     /// The place of the column that tells when a row was last changed, if one is named.
     pub updated: Option<usize>,
@@ -65,15 +68,30 @@ impl Table {
     }
 
     /// Whether a node can hear of a change from another node than the one that made it, so that entries have to tell
-    /// where they come from.
+    /// where they come from. They also have to tell what came to a node with a filter and what left it.
     pub fn relays(&self) -> bool {
-        self.from.is_none() && self.forms.len() > 2
+        self.from.is_none() && (self.forms.len() > 2 || self.has_subsets())
     }
 
-    /// Whether a row may be made where none stands although others have it, because inserts are not carried: whoever makes
-    /// it has seen nothing of theirs, whatever was passed there.
+    /// Whether a row may be made where none stands although others have it, because inserts are not carried or it does not
+    /// belong there: whoever makes it has seen nothing of theirs, whatever was passed there.
     pub fn makes_blindly(&self) -> bool {
-        self.from.is_none() && !self.operations.insert
+        self.from.is_none() && (!self.operations.insert || self.has_subsets())
+    }
+
+    /// Whether whoever makes a row at a node may have been kept from seeing one that stands elsewhere.
+    pub fn is_blind(&self, maker: NodeId) -> bool {
+        self.makes_blindly() && (!self.operations.insert || self.subset(maker).is_some())
+    }
+
+    /// Whether some node may be without a row that nobody has deleted.
+    pub fn may_lack_rows(&self) -> bool {
+        self.makes_blindly() || self.has_subsets()
+    }
+
+    /// Whether this node may be without a row that nobody has deleted, so that its having none says nothing.
+    pub fn may_lack_it(&self, node: NodeId) -> bool {
+        self.from.is_none() && !self.operations.insert || self.subset(node).is_some()
     }
 
     /// Whether a row may be deleted by somebody to whom changes of it were not carried.
@@ -84,7 +102,10 @@ impl Table {
     /// Whether every node takes everything, and writes down what it took.
     pub fn tells_all(&self) -> bool {
         let total = |form: &Form| form.lens.is_total();
-        self.relays() && self.operations == Operations::ALL && self.forms.iter().flatten().all(total)
+        self.relays()
+            && self.operations == Operations::ALL
+            && !self.has_subsets()
+            && self.forms.iter().flatten().all(total)
     }
 
     /// The form at a node, unless the node is away or the table stands still.

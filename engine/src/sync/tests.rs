@@ -7,6 +7,7 @@ mod clocks;
 mod cluster;
 mod ending;
 mod engines;
+mod filters;
 mod journalling;
 mod loading;
 mod planning;

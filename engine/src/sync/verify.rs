@@ -279,8 +279,10 @@ impl Session {
         task.nodes = nodes;
         let seed = u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default());
         let measure = Arc::new(Measure::of(table, &task.nodes, seed));
-        let takers =
-            task.nodes.iter().filter_map(|&node| Some((node, Sums::new(&measure, node, &table.form(node)?.lens))));
+        let takers = task
+            .nodes
+            .iter()
+            .filter_map(|&node| Some((node, Sums::new(&measure, node, &table.subsets, &table.form(node)?.lens))));
         let takers = takers.collect();
         let sums = self.pass(task.table, takers, &task.how.progress.rows).await?;
         self.close().await;
@@ -328,7 +330,9 @@ impl Session {
             return Ok(None);
         }
         let selection = Arc::new(Selection::of(parts));
-        let taker = |&node: &NodeId| Some((node, Narrow::new(measure, node, &table.form(node)?.lens, &selection)));
+        let taker = |&node: &NodeId| {
+            Some((node, Narrow::new(measure, node, &table.subsets, &table.form(node)?.lens, &selection)))
+        };
         let takers = task.nodes.iter().filter_map(taker).collect();
         let narrow = self.pass(task.table, takers, &task.how.progress.rows).await?;
         self.close().await;
@@ -413,9 +417,10 @@ impl Session {
         while !keys.is_empty() && weight < MENDS_LIMIT {
             let standing = self.standing_rows(task.table, &task.nodes, keys, &mut step).await?;
             let table = &self.tables[task.table];
-            for (key, standing) in keys.drain(..standing.len()).zip(standing) {
+            let places = compare::places(table, &standing).await?;
+            for ((key, standing), places) in keys.drain(..standing.len()).zip(standing).zip(places) {
                 let mut allowed = Allowed::default();
-                let found = compare(table, key, standing, &mut allowed);
+                let found = compare(table, key, standing, &places, &mut allowed);
                 task.report.allowed.add(allowed);
                 let Some(difference) = found else { continue };
                 let counted = task.report.add(table, &self.names, &difference, allowed, task.how.limit);

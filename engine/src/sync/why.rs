@@ -1,5 +1,7 @@
 //! Where a row's present value comes from, and where it stands: from histories, positions, waiting rows and journals.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value as Document};
 
@@ -10,6 +12,7 @@ use super::opened::Opened;
 use super::session::Session;
 use super::settle;
 use super::status::ConflictReport;
+use super::subset::Belongs;
 use super::table::Table;
 use super::waiting::AtStake;
 use crate::error::{Error, Result};
@@ -109,6 +112,7 @@ impl Session {
         let (mut contest, rows) = looked?;
         let participants = participants(&table, &opened);
         contest.close(&participants, &table, &opened);
+        contest.find_absent(&table);
         let lost: Vec<_> = self
             .journals(Some(&table.name), Sought::Key(&key), 0)
             .await?
@@ -135,6 +139,7 @@ impl Session {
                 youngest.map(|lost| (Stamp { time: lost.winner_time, node: lost.winner }, lost.winner_row.as_deref()));
             account.tell_rows(told, &mut why);
         }
+        tell_subsets(&table, &rows, &mut why).await?;
         why.lost = lost.into_iter().map(|lost| self.conflict_report(lost)).collect();
         let unknown = !decided && why.lost.is_empty() && rows.iter().flatten().all(|row| *row == Found::None);
         if unknown && why.away.is_empty() {
@@ -152,6 +157,7 @@ impl Session {
         let Some(table) = self.tables.get(waits.table).cloned() else { return Ok(Vec::new()) };
         let (mut contest, rows) = self.contest_of(opened, &table, &waits.key).await?;
         contest.close(&participants(&table, opened), &table, opened);
+        contest.find_absent(&table);
         let others = contest.tops(&table, opened).into_iter().map(|top| &contest.versions[top]);
         let others = others.filter(|contender| contender.version.node != at).map(|contender| {
             let (stamp, name) = (contender.version.stamp, &self.names[contender.version.node.index()]);
@@ -202,8 +208,33 @@ impl Session {
                 Some(Err(why)) => Found::Unreadable(why),
             }));
         }
+        if table.has_subsets() {
+            for (at, found) in rows.iter().enumerate() {
+                contest.fill(NodeId(at as u16), found.as_ref().map(Found::content));
+            }
+        }
         Ok((contest, rows))
     }
+}
+
+/// Nothing is amiss where a row is not because it does not belong there.
+async fn tell_subsets(table: &Table, rows: &[Option<Found>], why: &mut Why) -> Result<()> {
+    let row = |at: usize| match &rows[at] {
+        Some(Found::Row(row)) => Some(Arc::new(row.clone())),
+        _ => None,
+    };
+    let whole = (0..rows.len()).filter(|at| table.subset(NodeId(*at as u16)).is_none()).find_map(row);
+    let Some(row) = whole.or_else(|| (0..rows.len()).find_map(row)) else { return Ok(()) };
+    let nodes: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].is_some()).collect();
+    for (at, told) in nodes.into_iter().zip(&mut why.nodes) {
+        let node = NodeId(at as u16);
+        let Some(subset) = table.subset(node).filter(|_| rows[at] == Some(Found::None)) else { continue };
+        if table.belong_apart(node, vec![row.clone()]).await?.contains(&Belongs::Outside) {
+            told.state = WhyState::Apart;
+            told.reason = Some(format!("it does not belong there by the node's filter, {}", subset.judge.told()));
+        }
+    }
+    Ok(())
 }
 
 /// What stands at a node, in the shared shape.
@@ -220,6 +251,16 @@ struct Account<'a> {
     names: &'a [String],
     /// By node; `None` where nobody is.
     rows: &'a [Option<Found>],
+}
+
+impl Found {
+    fn content(&self) -> Content {
+        match self {
+            Found::None => Content::Deleted,
+            Found::Row(row) => Content::Row(Arc::new(row.clone())),
+            Found::Unreadable(why) => Content::Unreadable(why.as_str().into()),
+        }
+    }
 }
 
 impl Account<'_> {

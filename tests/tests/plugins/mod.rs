@@ -2,7 +2,9 @@
 
 mod c;
 mod commands;
+mod filtering;
 mod hostile;
+mod judging;
 mod merge_fields;
 mod python;
 mod resolving;

@@ -20,7 +20,7 @@ impl Application<'_> {
             let mut notes: Vec<Cow<'_, Note>> = Vec::new();
             let mut unpark = Vec::new();
             for (number, decision) in table.decisions.iter().enumerate() {
-                if decision.touch.is_some() {
+                if self.touched.contains(&(at, number)) {
                     node.touch(&table.spec, &decision.key, decision.touch).await?;
                 }
                 match self.refused.get(&(at, number)) {

@@ -31,6 +31,35 @@ impl Application<'_> {
         Ok(self.refused.len() > before)
     }
 
+    /// Locks the rows that are to become changes of their own, and finds those that are still what was read. A user who is
+    /// changing such a row has drawn the number of his change already: what is asserted beside him would pass for later, and for
+    /// having seen it. His change is weighed in its stead.
+    pub(super) async fn hold_what_is_touched(&mut self, node: &mut dyn Node) -> Result<()> {
+        for (at, table) in self.batch.tables.iter().enumerate() {
+            let TableBatch { spec, read, decisions, .. } = table;
+            for (number, decision) in decisions.iter().enumerate().filter(|(_, decision)| decision.touch.is_some()) {
+                let key = [&decision.key];
+                node.savepoint().await?;
+                match node.rows_now(spec, &key, true).await {
+                    Ok(_) => node.release().await?,
+                    Err(error) if self.is_about_rows(&error) => {
+                        node.undo().await?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+                let unseen = match read {
+                    Some(read) => node.unseen(spec, read, &key).await?,
+                    None => Vec::new(),
+                };
+                if unseen.is_empty() {
+                    self.touched.insert((at, number));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether rows that were not there to be deleted may have been inserted by somebody who has not committed yet.
     pub(super) async fn may_be_coming(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
         for table in tables_of(chunk) {

@@ -1,6 +1,7 @@
 //! Comparing before anything is written: what would be copied, and what nobody could decide.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::part::read_part;
 use super::{Leg, Load, LoadedNode, PROBE, ROWS, Stage, WEIGHT};
@@ -10,6 +11,7 @@ use crate::model::{Key, NodeId, Row, Value, write_json};
 use crate::sync::load::Loaded;
 use crate::sync::session::Session;
 use crate::sync::settle;
+use crate::sync::subset::Belongs;
 
 /// Rows that differ of which so many are looked at twice and named.
 const EXAMPLES: usize = 1_000;
@@ -25,6 +27,8 @@ struct Compared {
     missing: HashMap<NodeId, u64>,
     /// Rows that differ, by the node that would be given another one.
     replaced: HashMap<NodeId, u64>,
+    /// Rows that do not belong where they stand, by node.
+    removed: HashMap<NodeId, u64>,
     differing: u64,
     examples: Vec<Key>,
     undecided: u64,
@@ -183,6 +187,14 @@ impl Session {
         for &other in &others {
             rows.push(self.found(leg.table, other, &keys).await?);
         }
+        // Where rows belong is a matter of the walker's, which is as good as any other that is alike.
+        let mut places: HashMap<NodeId, Vec<Belongs>> = HashMap::new();
+        for &node in others.iter().chain([&leg.walker]).filter(|node| table.subset(**node).is_some()) {
+            let read = walked.iter().filter_map(|(_, row)| row.as_ref().ok()).cloned().map(Arc::new).collect();
+            let mut belong = table.belong_apart(node, read).await?.into_iter();
+            let each = walked.iter().map(|(_, row)| row.as_ref().ok().and_then(|_| belong.next()).unwrap_or_default());
+            places.insert(node, each.collect());
+        }
         let rule = load.rule(self, leg.table);
         let condition = load.conditions.get(&leg.table);
         for (at, (key, row)) in walked.iter().enumerate() {
@@ -196,8 +208,14 @@ impl Session {
             }
             all.sort_by_key(|(node, _)| *node);
             for &other in others.iter().filter(|&&other| table.is_target(other) && table.operations.insert) {
-                if !all.iter().any(|(node, _)| *node == other) {
+                let outside = places.get(&other).is_some_and(|places| places[at] == Belongs::Outside);
+                if !outside && !all.iter().any(|(node, _)| *node == other) {
                     *compared.missing.entry(other).or_default() += 1;
+                }
+            }
+            for (node, _) in all.iter().filter(|(node, _)| load.refilter && table.is_target(*node)) {
+                if places.get(node).is_some_and(|places| places[at] == Belongs::Outside) {
+                    *compared.removed.entry(*node).or_default() += 1;
                 }
             }
             if settle::all_alike(&table, &all) {
@@ -281,6 +299,7 @@ fn nodes(names: &[String], compared: &Compared) -> Vec<LoadedNode> {
         node: name.clone(),
         copied: of(&compared.missing, at),
         replaced: of(&compared.replaced, at),
+        removed: of(&compared.removed, at),
     });
-    all.filter(|node| node.copied + node.replaced > 0).collect()
+    all.filter(|node| node.copied + node.replaced + node.removed > 0).collect()
 }

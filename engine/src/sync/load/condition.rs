@@ -354,6 +354,7 @@ mod tests {
             key: vec![0],
             policy: Policy::LatestWins,
             resolver: None,
+            subsets: Vec::new(),
             operations: Operations::ALL,
             updated: None,
             from: None,

@@ -56,6 +56,7 @@ impl Session {
                 again: deferred[part].iter().map(|row| row.key.clone()).collect(),
                 empty: Vec::new(),
                 last,
+                refilter: load.refilter,
                 passed: None,
                 reader: None,
                 outcome: None,

@@ -12,6 +12,7 @@ mod leftovers;
 mod part;
 mod portion;
 mod progress;
+mod refilter;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct LoadOptions {
     pub dry_run: bool,
     /// Begin anew, whatever an earlier load has done.
     pub restart: bool,
+    /// Remove rows where they do not belong, and from then on go by the filters of the file.
+    pub refilter: bool,
 }
 
 /// What a load did.
@@ -111,6 +114,8 @@ pub struct LoadedNode {
     pub node: String,
     pub copied: u64,
     pub replaced: u64,
+    /// Rows that did not belong there.
+    pub removed: u64,
 }
 
 /// How far a load has come, for whoever looks on.
@@ -146,6 +151,7 @@ struct Deferred {
 /// What a load has to know throughout.
 struct Load {
     prefer: Option<NodeId>,
+    refilter: bool,
     conditions: HashMap<usize, Arc<Condition>>,
     legs: Vec<Leg>,
     /// When it began, by the clock of each node.
@@ -163,7 +169,9 @@ impl Session {
     pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
         self.accepts(options)?;
         let prefer = self.preferred(options)?;
+        self.begin_refilter(options)?;
         self.prepare().await?;
+        self.may_refilter(options)?;
         let absent = self.left_out().await?;
         self.everybody_but(&absent)?;
         let mut load = self.plan_load(options, prefer)?;
@@ -183,6 +191,7 @@ impl Session {
             loaded.stopped = self.stopped();
             return Ok(loaded);
         }
+        self.keep_filters(true).await?;
         load.since = self.clocks().await?;
         self.schedule = Schedule::default();
         loaded.sync = self.carry().await?;
@@ -239,6 +248,7 @@ impl Session {
             return Err(self.held_up(*node, row.table, held.len(), why));
         }
         progress.end(self).await?;
+        self.keep_filters(false).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
         let last = self.carry().await?;
@@ -337,7 +347,7 @@ impl Session {
                 legs.extend(walkers.filter(|_| chosen(&table.name)).map(|walker| Leg { table: index, walker }));
             }
         }
-        Ok(Load { prefer, conditions, legs, since: Vec::new() })
+        Ok(Load { prefer, refilter: options.refilter, conditions, legs, since: Vec::new() })
     }
 
     /// Goes through a table at one node, from behind a key.
@@ -383,6 +393,7 @@ impl Session {
                 again: again.iter().map(|(key, _)| key.clone()).collect(),
                 empty: empty.to_vec(),
                 last: false,
+                refilter: load.refilter,
                 passed: passed.take(),
                 reader: reader.take(),
                 outcome: None,
@@ -482,11 +493,15 @@ impl Session {
         let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) else { return };
         table.rows += weighed.rows;
         table.undecided += weighed.undecided;
-        for (node, (copied, replaced)) in &weighed.written {
-            let missed = left.iter().filter(|(at, ..)| at == node).count() as u64;
-            let copied_less = missed.min(*copied);
-            let (copied, replaced) = (copied - copied_less, replaced - (missed - copied_less).min(*replaced));
-            if copied + replaced == 0 {
+        for (node, written) in &weighed.written {
+            let mut missed = left.iter().filter(|(at, ..)| at == node).count() as u64;
+            let mut less = |count: u64| {
+                let done = count.saturating_sub(missed);
+                missed -= count - done;
+                done
+            };
+            let (copied, replaced, removed) = (less(written.created), less(written.replaced), less(written.removed));
+            if copied + replaced + removed == 0 {
                 continue;
             }
             let name = &self.names[node.index()];
@@ -494,8 +509,9 @@ impl Session {
                 Some(known) => {
                     known.copied += copied;
                     known.replaced += replaced;
+                    known.removed += removed;
                 }
-                None => table.nodes.push(LoadedNode { node: name.clone(), copied, replaced }),
+                None => table.nodes.push(LoadedNode { node: name.clone(), copied, replaced, removed }),
             }
         }
     }

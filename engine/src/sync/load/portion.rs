@@ -14,7 +14,7 @@ use super::ahead::Reader;
 use super::condition::Condition;
 use super::part::read_part;
 use crate::error::{Error, Result};
-use crate::model::{Cut, Key, NodeId, ParkedCode, Row, Value};
+use crate::model::{Cut, Key, Lost, NodeId, ParkedCode, Row, Value};
 use crate::node::WriteMode;
 use crate::node::apply::{Decision, Effect};
 use crate::sync::contest::Contests;
@@ -24,6 +24,7 @@ use crate::sync::examine::participants;
 use crate::sync::opened::Opened;
 use crate::sync::session::Session;
 use crate::sync::settle::{self, Rule, Settlement};
+use crate::sync::subset::Belongs;
 use crate::sync::table::Table;
 use crate::sync::turns::Settles;
 
@@ -42,6 +43,8 @@ pub struct Portion {
     pub empty: Vec<NodeId>,
     /// Whether what cannot be written now is handed to the sync, which tells no more what it replaces.
     pub last: bool,
+    /// Whether rows are removed where they do not belong.
+    pub refilter: bool,
     /// The walker's turn before and after the portion before this one, if that passed it on.
     pub passed: Option<(Cut, Cut)>,
     pub reader: Option<Reader>,
@@ -66,8 +69,8 @@ pub struct Weighed {
     pub weight: usize,
     /// Keys that were left to the sync, to be looked at once more.
     pub again: Vec<Key>,
-    /// By node: rows created and rows replaced.
-    pub written: HashMap<NodeId, (u64, u64)>,
+    /// By node: what was written there.
+    pub written: HashMap<NodeId, Written>,
     /// Rows that differ and that nothing decides.
     pub undecided: u64,
     /// Where the row stands that was to be written, for keys whose row is not the walker's.
@@ -77,6 +80,26 @@ pub struct Weighed {
     pub settles: Settles,
     /// The walker's turn before and after, if the portion passes it on.
     pub passed: Option<(Cut, Cut)>,
+}
+
+/// What a portion writes at a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    pub created: u64,
+    pub replaced: u64,
+    /// Rows that do not belong there.
+    pub removed: u64,
+}
+
+/// A key about which something may have to be done, and whose row is right.
+struct Settled {
+    key: Key,
+    rows: Vec<(NodeId, Arc<Row>)>,
+    row: Arc<Row>,
+    /// The row, where it is made of those of several nodes.
+    whole: Option<Arc<Row>>,
+    settlement: Settlement,
+    settles: Settles,
 }
 
 /// The row of a key at a node.
@@ -155,8 +178,18 @@ impl Session {
             }
         }
         self.look_up_rows(&table, &everybody, &keys, &mut standing).await?;
-        let weighing = Weighing { table: &table, portion, everybody: &everybody, names: &self.names };
+        let weighing = Weighing {
+            table: &table,
+            rule: portion.rule.as_ref(),
+            condition: portion.condition.as_deref(),
+            walker: portion.walker,
+            last: portion.last,
+            refilter: portion.refilter,
+            everybody: &everybody,
+            names: &self.names,
+        };
         let mut standing: Vec<_> = standing.into_iter().map(Vec::into_iter).collect();
+        let mut settled = Vec::new();
         for (at, key) in keys.into_iter().enumerate() {
             let mut here: Vec<(NodeId, Standing)> = Vec::with_capacity(everybody.len());
             for &node in &everybody {
@@ -165,10 +198,21 @@ impl Session {
             // It was dealt with there. But of the nodes that lacked it one may have failed, when it had come to the others.
             let undecided = weighed.undecided;
             let met_before = at < walked && here.iter().any(|(node, _)| before.contains(node));
-            weighing.weigh(key, here, &mut weighed, &mut outcomes);
+            settled.extend(weighing.settled(key, here, &mut weighed));
             if met_before {
                 weighed.undecided = undecided;
             }
+        }
+        let mut places: Vec<Vec<Belongs>> = vec![Vec::new(); settled.len()];
+        if table.has_subsets() {
+            for at in 0..self.names.len() {
+                let rows = settled.iter().map(|one| one.row.clone()).collect();
+                let belong = table.belong_apart(NodeId(at as u16), rows).await?;
+                places.iter_mut().zip(belong).for_each(|(places, place)| places.push(place));
+            }
+        }
+        for (one, places) in settled.into_iter().zip(places) {
+            weighing.weigh(one, &places, &mut weighed, &mut outcomes);
         }
         portion.outcome = Some(weighed);
         Ok(outcomes)
@@ -240,13 +284,19 @@ impl Session {
 /// What weighing one key takes.
 struct Weighing<'a> {
     table: &'a Table,
-    portion: &'a Portion,
+    rule: Option<&'a Rule>,
+    condition: Option<&'a Condition>,
+    /// See [`Portion`].
+    walker: NodeId,
+    last: bool,
+    refilter: bool,
     everybody: &'a [NodeId],
     names: &'a [String],
 }
 
 impl Weighing<'_> {
-    fn weigh(&self, key: Key, here: Vec<(NodeId, Standing)>, weighed: &mut Weighed, outcomes: &mut Outcomes) {
+    /// Whose row of a key is right; `None` if there is nothing to do about it.
+    fn settled(&self, key: Key, here: Vec<(NodeId, Standing)>, weighed: &mut Weighed) -> Option<Settled> {
         let table = self.table;
         let mut rows: Vec<(NodeId, Arc<Row>)> = Vec::with_capacity(here.len());
         let mut unreadable = None;
@@ -258,8 +308,8 @@ impl Weighing<'_> {
                 }
             }
         }
-        if self.portion.condition.as_ref().is_some_and(|condition| !rows.iter().any(|(_, row)| condition.holds(row))) {
-            return;
+        if self.condition.is_some_and(|condition| !rows.iter().any(|(_, row)| condition.holds(row))) {
+            return None;
         }
         if let Some((node, why)) = unreadable {
             debug!(node = %self.names[node.index()], why, "A row cannot be read.");
@@ -267,20 +317,62 @@ impl Weighing<'_> {
             let mut holders = std::iter::once(node).chain(rows.iter().map(|(node, _)| *node));
             let holder = holders.find(|node| table.is_source(*node));
             weighed.unreadable.extend(holder.map(|holder| (holder, key)));
-            return;
+            return None;
         }
-        let Some((mut settlement, settles)) = self.settle(&rows, weighed) else { return };
-        let winner = settlement.winner;
-        let whole = match (settles, &self.portion.rule) {
+        let (mut settlement, settles) = self.settle(&rows, weighed)?;
+        let whole = match (settles, self.rule) {
             (Settles::Differing, Some(rule)) => settle::whole(rule, table, &mut settlement, &rows, self.names),
             _ => None,
         };
-        let Some((_, winner_row)) = rows.iter().find(|(node, _)| *node == winner) else { return };
-        let winner_row = winner_row.clone();
+        let row = rows.iter().find(|(node, _)| *node == settlement.winner)?.1.clone();
+        Some(Settled { key, rows, row, whole, settlement, settles })
+    }
+
+    /// What is to be done about a key at each node, and where its row belongs, by node.
+    fn weigh(&self, settled: Settled, places: &[Belongs], weighed: &mut Weighed, outcomes: &mut Outcomes) {
+        let table = self.table;
+        let Settled { key, rows, row: winner_row, whole, settlement, settles } = settled;
+        let winner = settlement.winner;
+        let of = |node: NodeId| rows.iter().find(|(at, _)| *at == node).map(|(_, row)| row);
+        let belongs = |node: NodeId| places.get(node.index()).unwrap_or(&Belongs::Inside);
+        // Nobody gives a row up before another has it who keeps it.
+        let is_kept = |but: NodeId| {
+            let mut others = self.everybody.iter().filter(|&&node| node != but && *belongs(node) == Belongs::Inside);
+            others.any(|&node| of(node) == Some(&winner_row))
+        };
         let mut any = false;
+        if self.refilter {
+            for &target in self.everybody.iter().filter(|&&node| table.is_target(node)) {
+                let Some(own) = of(target).filter(|_| *belongs(target) == Belongs::Outside) else { continue };
+                if !is_kept(target) {
+                    let comes = |node: &NodeId| *belongs(*node) == Belongs::Inside && table.is_target(*node);
+                    if self.everybody.iter().any(comes) {
+                        weighed.again.push(key.clone());
+                    }
+                    continue;
+                }
+                weighed.written.entry(target).or_default().removed += 1;
+                let differs = !settle::differing(table, (winner, &winner_row), (target, own)).is_empty();
+                let lost = differs.then(|| settle::lost("load", table, &key, &settlement, &winner_row, target, own));
+                any = true;
+                outcomes.decisions[target.index()][table.index].push(decision(&key, Effect::Delete, Vec::new(), lost));
+            }
+        }
         for &target in self.everybody.iter().filter(|&&node| node != winner && table.is_target(node)) {
             let Some(form) = table.form(target) else { continue };
-            let own = rows.iter().find(|(node, _)| *node == target).map(|(_, row)| row);
+            let own = of(target);
+            match belongs(target) {
+                Belongs::Inside => {}
+                // What stands there is replaced like any other unless it goes.
+                Belongs::Outside if own.is_none() || self.refilter => continue,
+                Belongs::Outside => {}
+                Belongs::Unknown(_) if own.is_some() => continue,
+                Belongs::Unknown(why) => {
+                    let effect = Effect::Park(ParkedCode::Filter, why.clone());
+                    outcomes.decisions[target.index()][table.index].push(decision(&key, effect, Vec::new(), None));
+                    continue;
+                }
+            }
             let row = whole.clone().or_else(|| settle::completed(table, winner, &rows, target));
             let Some(row) = row else { continue };
             let counted = weighed.written.entry(target).or_default();
@@ -290,7 +382,7 @@ impl Weighing<'_> {
                     if same || !table.operations.update {
                         continue;
                     }
-                    counted.1 += 1;
+                    counted.replaced += 1;
                     let mut lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
                     if let Some(whole) = &whole {
                         lost.winner_row = Some(whole.clone());
@@ -300,7 +392,7 @@ impl Weighing<'_> {
                 }
                 None if !table.operations.insert => continue,
                 None => {
-                    counted.0 += 1;
+                    counted.created += 1;
                     // Whether a trigger changed the row is only asked about rows that may be replaced; somebody else's new
                     // row is noticed all the same where changes are recorded.
                     // What another engine has copied there is to be replaced as well where rows differ.
@@ -310,7 +402,7 @@ impl Weighing<'_> {
                 }
             };
             any = true;
-            let (lost, lost_here) = if self.portion.last { (Vec::from_iter(lost), None) } else { (Vec::new(), lost) };
+            let (lost, lost_here) = if self.last { (Vec::from_iter(lost), None) } else { (Vec::new(), lost) };
             let local = if form.lens.is_identity() { row } else { Arc::new(form.lens.to_local(&row)) };
             let effect = match form.spec.misfit(&local) {
                 Some((column, why)) => {
@@ -319,22 +411,12 @@ impl Weighing<'_> {
                 }
                 None => Effect::Write(local, mode),
             };
-            outcomes.decisions[target.index()][table.index].push(Decision {
-                key: key.clone(),
-                effect,
-                notes: Vec::new(),
-                waiting: None,
-                touch: None,
-                otherwise: None,
-                lost,
-                lost_here,
-                lost_before: false,
-            });
+            outcomes.decisions[target.index()][table.index].push(decision(&key, effect, lost, lost_here));
         }
         if any && settles == Settles::Differing {
             weighed.settles = settles;
         }
-        if any && winner != self.portion.walker {
+        if any && winner != self.walker {
             weighed.winners.insert(key, winner);
         }
     }
@@ -350,11 +432,27 @@ impl Weighing<'_> {
             // Among rows that are alike, one that has all columns is the best to copy.
             let best = sources().find(|(node, _)| total(node)).map_or(*first, |(node, _)| *node);
             let settlement = Settlement { winner: best, reason: "the row was missing".to_owned() };
-            return missing.then_some((settlement, Settles::Missing));
+            let looks = missing || self.refilter && self.table.has_subsets();
+            return looks.then_some((settlement, Settles::Missing));
         }
         let borrowed: Vec<(NodeId, &Row)> = sources().map(|(node, row)| (*node, &**row)).collect();
-        let settled = self.portion.rule.as_ref().and_then(|rule| rule.decide(self.table, &borrowed, self.names));
+        let settled = self.rule.and_then(|rule| rule.decide(self.table, &borrowed, self.names));
         weighed.undecided += u64::from(settled.is_none());
         settled.map(|settlement| (settlement, Settles::Differing))
+    }
+}
+
+/// What a node has to do about a row of which no history tells.
+fn decision(key: &Key, effect: Effect, lost: Vec<Lost>, lost_here: Option<Lost>) -> Decision {
+    Decision {
+        key: key.clone(),
+        effect,
+        notes: Vec::new(),
+        waiting: None,
+        touch: None,
+        otherwise: None,
+        lost,
+        lost_here,
+        lost_before: false,
     }
 }

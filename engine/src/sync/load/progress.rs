@@ -27,7 +27,9 @@ struct Kept {
 
 impl Progress {
     pub async fn new(session: &mut Session, options: &LoadOptions) -> Result<Progress> {
-        let mut text = format!("{:?} {:?} {:?} {:?}", session.names, options.prefer, options.tables, options.condition);
+        let (tables, condition) = (&options.tables, &options.condition);
+        let mut text = format!("{:?} {:?} {tables:?} {condition:?}", session.names, options.prefer);
+        text += if options.refilter { " refilter" } else { "" };
         for member in &mut session.members {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;

@@ -309,10 +309,13 @@ impl Node for Connection {
         &mut self,
         _: &TableSpec,
         keys: &[&Key],
-        _: bool,
+        hold: bool,
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         let written = self.work()?.rows.clone();
-        let state = self.database.lock();
+        let mut state = self.database.lock();
+        if hold {
+            state.locked.extend(keys.iter().map(|key| number(&key[0])));
+        }
         let stands = |id: &i64| written.get(id).copied().unwrap_or_else(|| state.rows.get(id).copied());
         Ok(keys.iter().map(|key| number(&key[0])).map(|id| stands(&id).map(|value| Ok(row(id, value)))).collect())
     }

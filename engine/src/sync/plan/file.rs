@@ -331,7 +331,7 @@ pub(super) fn shape(table: &Table, spec: &TableSpec) -> String {
         columns.collect::<Vec<_>>()
     );
     let asked = table.resolver.as_ref().map(|resolver| (&resolver.plugin().digest, resolver.config()));
-    seal_of((text, asked))
+    seal_of((text, asked, table.subsets.iter().flatten().map(|subset| subset.mark.as_str()).collect::<Vec<_>>()))
 }
 
 /// What tells one waiting version from another.
@@ -641,6 +641,7 @@ mod tests {
             key: vec![0],
             policy: Policy::LatestWins,
             resolver: None,
+            subsets: Vec::new(),
             operations: Operations::ALL,
             updated: None,
             from: None,

@@ -369,6 +369,10 @@ impl At<'_> {
             (_, Some(waiting)) if is_retry(decision) => {
                 Some(format!("has waited and is tried again: {}", waiting.message))
             }
+            // The outcome is a row, and what stands here is to go.
+            (Effect::Delete, _) if decision.otherwise.as_ref().is_some_and(|otherwise| otherwise.row.is_some()) => {
+                Some("it does not belong here by this node's filter, and is deleted nowhere else".to_owned())
+            }
             _ => unreadable,
         };
         PlannedRow {

@@ -35,14 +35,14 @@ impl Cluster {
     }
 
     pub fn session_with(&self, defaults: &str, conflict: &str, batch: usize) -> Session {
-        let mut text = format!("name = \"model\"\n[defaults]\n{defaults}\nbatch = {batch}\n");
+        let mut text = format!("name = \"model\"\nplugins = \"plugins\"\n[defaults]\n{defaults}\nbatch = {batch}\n");
         for name in &NAMES[..self.databases.len()] {
             text += &format!("[nodes.{name}]\nurl = \"sqlite:/{name}.db\"\n");
         }
         text += &format!("[tables.t]\nconflict = {conflict}\n[tables.u]\n");
         let config = Config::parse(Path::new("model.toml"), text, &|_| None).unwrap();
         let databases = self.databases.clone();
-        Session::with_connector(
+        let mut session = Session::with_connector(
             config,
             Arc::new(move |target| {
                 let at = NAMES.iter().position(|name| target.to_string().ends_with(&format!("{name}.db")));
@@ -51,7 +51,9 @@ impl Cluster {
                     async move { database.ok_or_else(|| Error::new(ErrorKind::Other, "no such database"))?.connect() },
                 )
             }),
-        )
+        );
+        session.plugins.native.insert("remainder".to_owned(), super::filters::remainder);
+        session
     }
 
     /// For looking into one seed: CONCORD_TRACE=1 CONCORD_SEED=….

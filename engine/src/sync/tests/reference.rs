@@ -40,6 +40,8 @@ pub struct Write {
     pub number: i64,
     /// No other write to the key has the same.
     pub value: Option<i64>,
+    /// Whether no row stood where it was made.
+    pub made: bool,
     /// The places in the list of the key's writes of those that it has certainly seen: earlier ones at its node, the one
     /// that stood there, and all that these had seen. Who deleted a row that is not there nobody can tell.
     pub seen: BTreeSet<usize>,
@@ -62,6 +64,8 @@ pub struct Run {
     pub late: u64,
     /// Whether time stands still: where it jumps while clocks are measured, nobody knows what they showed.
     pub still: bool,
+    /// How the first table is configured, if that is another than the kind says.
+    pub settings: Option<&'static str>,
 }
 
 impl Run {
@@ -91,11 +95,23 @@ impl Run {
             committed: i64::MIN,
             number: 0,
             value: Some(value),
+            made: true,
             seen: BTreeSet::new(),
         };
         let written = rows.iter().map(|(id, value)| (*id, vec![first(*value)])).collect();
         let totals = vec![100; keys as usize];
-        Run { random, kind, cluster, totals, made: Vec::new(), written, restored: false, late: 15, still: false }
+        Run {
+            random,
+            kind,
+            cluster,
+            totals,
+            made: Vec::new(),
+            written,
+            restored: false,
+            late: 15,
+            still: false,
+            settings: None,
+        }
     }
 
     /// Whether the values of a row are added up.
@@ -105,6 +121,7 @@ impl Run {
 
     pub fn conflict(&self) -> &'static str {
         match self.kind {
+            _ if self.settings.is_some() => self.settings.unwrap_or_default(),
             Kind::Sum => "{ sum = [\"value\"] }",
             Kind::Latest => "\"latest-wins\"",
             Kind::Earliest => "\"earliest-wins\"",
@@ -154,7 +171,15 @@ impl Run {
                 seen.extend(&written[place].seen);
             }
             let committed = if late { i64::MAX } else { now };
-            written.push(Write { at: Some(at), time: now, committed, number: entry.id, value, seen });
+            written.push(Write {
+                at: Some(at),
+                time: now,
+                committed,
+                number: entry.id,
+                value,
+                made: before.is_none(),
+                seen,
+            });
         }
     }
 
@@ -217,7 +242,11 @@ impl Run {
         if self.is_summed(id) {
             return vec![Some(self.totals[id as usize])];
         }
-        let written = &self.written[&id];
+        self.expected_of(id, &self.written[&id])
+    }
+
+    /// The same if just these writes had been made.
+    pub fn expected_of(&self, id: i64, written: &[Write]) -> Vec<Option<i64>> {
         let known = (self.kind == Kind::Latest || id >= SECOND) && !self.restored;
         let tops = written.iter().enumerate().filter(|(at, _)| !written.iter().any(|write| write.seen.contains(at)));
         let latest = written.iter().map(|write| write.time).max().unwrap_or(i64::MIN).saturating_sub(TOLERANCE);

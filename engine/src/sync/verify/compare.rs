@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::super::settle;
+use super::super::subset::Belongs;
 use super::super::table::Table;
+use crate::error::Result;
 use crate::model::{Key, NodeId, Row};
 
 /// What stands at a node for a key.
@@ -44,7 +46,7 @@ pub struct Difference {
     pub standing: Vec<(NodeId, Standing)>,
     /// Nodes that lack the row.
     pub missing: Vec<NodeId>,
-    /// Targets of a one-way table that have a row which its source has not.
+    /// Targets of a one-way table that have a row which its source has not, and nodes where a row does not belong that another has.
     pub extra: Vec<NodeId>,
     /// Nodes whose row has other values than another's; of a one-way table, than the source's.
     pub differing: Vec<NodeId>,
@@ -76,11 +78,34 @@ impl Allowed {
     }
 }
 
+/// Where the rows of keys belong, by key and node: what stands at a node that takes all, or at the first that has it, tells.
+pub async fn places(table: &Table, standing: &[Vec<(NodeId, Standing)>]) -> Result<Vec<Vec<Belongs>>> {
+    let mut places = vec![Vec::new(); standing.len()];
+    if !table.has_subsets() {
+        return Ok(places);
+    }
+    let telling = |standing: &Vec<(NodeId, Standing)>| {
+        let rows = || standing.iter().filter_map(|(node, stands)| Some((*node, stands.row()?.clone())));
+        let whole = rows().find(|(node, _)| table.subset(*node).is_none());
+        whole.or_else(|| rows().next()).map(|(_, row)| row)
+    };
+    let told: Vec<Option<Arc<Row>>> = standing.iter().map(telling).collect();
+    for at in 0..table.subsets.len() {
+        let rows = told.iter().flatten().cloned().collect();
+        let mut belong = table.belong_apart(NodeId(at as u16), rows).await?.into_iter();
+        for (places, told) in places.iter_mut().zip(&told) {
+            places.push(told.as_ref().and_then(|_| belong.next()).unwrap_or_default());
+        }
+    }
+    Ok(places)
+}
+
 /// How the rows of a key differ, if they do other than the table's operations allow.
 pub fn compare(
     table: &Table,
     key: Key,
     standing: Vec<(NodeId, Standing)>,
+    places: &[Belongs],
     allowed: &mut Allowed,
 ) -> Option<Difference> {
     let mut difference = Difference {
@@ -94,8 +119,9 @@ pub fn compare(
     };
     match table.from {
         Some(from) => difference.one_way(table, from),
-        None => difference.two_way(table),
+        None => difference.two_way(table, places),
     }
+    difference.leave_out(places);
     let operations = table.operations;
     let let_be = |ok: bool, nodes: &mut Vec<NodeId>, count: &mut u64| {
         if ok {
@@ -143,9 +169,32 @@ impl Difference {
         self.tidy();
     }
 
-    fn two_way(&mut self, table: &Table) {
-        let rows: Vec<(NodeId, &Row)> =
-            self.standing.iter().filter_map(|(node, stands)| Some((*node, &**stands.row()?))).collect();
+    /// What filters say about what was found: of a row that does not belong at a node nothing is missing there, and if another has it
+    /// which keeps it, it is too many.
+    fn leave_out(&mut self, places: &[Belongs]) {
+        let place = |node: &NodeId| places.get(node.index()).unwrap_or(&Belongs::Inside);
+        self.missing.retain(|node| *place(node) == Belongs::Inside);
+        let has = |(_, stands): &&(NodeId, Standing)| *stands != Standing::Absent;
+        let is_kept = self.standing.iter().filter(has).any(|(node, _)| *place(node) == Belongs::Inside);
+        if is_kept {
+            let strays = self.standing.iter().filter(has).filter(|(node, _)| *place(node) == Belongs::Outside);
+            self.extra.extend(strays.map(|(node, _)| *node));
+            let extra = &self.extra;
+            self.differing.retain(|node| !extra.contains(node));
+        }
+        self.tidy();
+    }
+
+    fn two_way(&mut self, table: &Table, places: &[Belongs]) {
+        let counts = |node: &NodeId| places.get(node.index()) != Some(&Belongs::Outside);
+        let any = self.standing.iter().any(|(node, stands)| counts(node) && stands.row().is_some());
+        let rows: Vec<(NodeId, &Row)> = self
+            .standing
+            .iter()
+            // What does not belong where it stands is no side in it where others have the row.
+            .filter(|(node, _)| !any || counts(node))
+            .filter_map(|(node, stands)| Some((*node, &**stands.row()?)))
+            .collect();
         for (at, a) in rows.iter().enumerate() {
             for b in &rows[at + 1..] {
                 let columns = settle::differing(table, *a, *b);

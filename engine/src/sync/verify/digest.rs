@@ -10,9 +10,13 @@ use std::sync::Arc;
 use twox_hash::XxHash3_128;
 
 use super::super::lens::Lens;
+use super::super::subset::{Judge, Subset};
 use super::super::table::Table;
-use crate::model::{Key, NodeId, write_canonical};
+use crate::model::{Key, NodeId, Row, write_canonical};
 use crate::node::Scanned;
+
+/// Rows that a filter is asked about at once.
+const ASKED: usize = 1_000;
 
 /// Into so many parts the keys of a table are divided by their hash.
 const PARTS: usize = 1 << 16;
@@ -22,6 +26,7 @@ const PARTS: usize = 1 << 16;
 pub struct Class {
     /// Places in the shared row, without the key's.
     columns: Vec<usize>,
+    /// Where some have filters, of each two a row counts if it belongs at the other. What one node holds alone does not belong there.
     nodes: Vec<NodeId>,
 }
 
@@ -37,6 +42,9 @@ pub struct Measure {
 impl Measure {
     /// For the rows of these nodes.
     pub fn of(table: &Table, nodes: &[NodeId], seed: u64) -> Measure {
+        if table.has_subsets() {
+            return Measure { key: table.key.clone(), classes: parts(table, nodes), seed };
+        }
         let mut classes = vec![Class { columns: Vec::new(), nodes: nodes.to_vec() }];
         for column in (0..table.columns.len()).filter(|column| !table.key.contains(column)) {
             let has = |node: &&NodeId| table.form(**node).is_some_and(|form| form.lens.has(column));
@@ -53,10 +61,38 @@ impl Measure {
         Measure { key: table.key.clone(), classes, seed }
     }
 
+    /// Whether the class is that of rows which do not belong at their node.
+    fn is_astray(&self, class: usize) -> bool {
+        self.classes[class].nodes.len() == 1 && class > 0
+    }
+
     fn hash(&self, bytes: &[u8]) -> u128 {
         XxHash3_128::oneshot_with_seed(self.seed, bytes)
     }
 }
+
+/// How the rows of nodes are compared of which some have filters: those that hold all with each other, and each of the others with
+/// one of these; if there is none, each two of them, and each by itself.
+fn parts(table: &Table, nodes: &[NodeId]) -> Vec<Class> {
+    let columns: Vec<usize> = (0..table.columns.len()).filter(|column| !table.key.contains(column)).collect();
+    let class = |nodes: Vec<NodeId>| Class { columns: columns.clone(), nodes };
+    let (mut whole, parts): (Vec<NodeId>, Vec<NodeId>) = nodes.iter().partition(|node| table.subset(**node).is_none());
+    whole.sort_by_key(|node| Some(*node) != table.from);
+    match whole.first() {
+        Some(&first) => {
+            let pairs: Vec<Class> = parts.into_iter().map(|part| class(vec![first, part])).collect();
+            std::iter::once(class(whole)).chain(pairs).collect()
+        }
+        None => {
+            let pairs = parts.iter().enumerate();
+            let pairs = pairs.flat_map(|(at, one)| parts[at + 1..].iter().map(move |other| vec![*one, *other]));
+            pairs.chain(parts.iter().map(|part| vec![*part])).map(class).collect()
+        }
+    }
+}
+
+/// Which rows count in a class: those that belong by this filter, or those that do not.
+type Mask = Option<(Arc<dyn Judge>, bool)>;
 
 /// Takes the measure of one node's rows.
 struct Ruler {
@@ -65,27 +101,67 @@ struct Ruler {
     lens: Lens,
     /// The places of the node's classes.
     classes: Vec<usize>,
+    /// By these classes.
+    masks: Vec<Mask>,
     buffer: Vec<u8>,
-    hashes: Vec<u128>,
+    /// By these classes; none where the row does not count.
+    hashes: Vec<Option<u128>>,
 }
 
 impl Ruler {
-    fn new(measure: &Arc<Measure>, node: NodeId, lens: &Lens) -> Ruler {
+    fn new(measure: &Arc<Measure>, node: NodeId, subsets: &[Option<Subset>], lens: &Lens) -> Ruler {
         let classes = measure.classes.iter().enumerate().filter(|(_, class)| class.nodes.contains(&node));
+        let judge = |node: NodeId| Some(Arc::clone(&subsets.get(node.index())?.as_ref()?.judge));
+        let mask = |class: &Class| match class.nodes[..] {
+            _ if subsets.is_empty() => None,
+            [one] => judge(one).map(|judge| (judge, false)),
+            [one, other] => judge(if one == node { other } else { one }).map(|judge| (judge, true)),
+            _ => None,
+        };
         Ruler {
             measure: measure.clone(),
             node,
             lens: lens.clone(),
+            masks: classes.clone().map(|(_, class)| mask(class)).collect(),
             classes: classes.map(|(at, _)| at).collect(),
             buffer: Vec::new(),
             hashes: Vec::new(),
         }
     }
 
-    /// The hash of the key, and the key if it is `wanted`; the hashes of the row for each of the node's classes are left in
-    /// `hashes`.
-    fn apply(&mut self, scanned: Scanned, wanted: impl FnOnce(u128) -> bool) -> (u128, Option<Key>) {
-        let Ruler { measure, lens, classes, buffer, hashes, node } = self;
+    fn is_masked(&self) -> bool {
+        self.masks.iter().any(Option::is_some)
+    }
+
+    /// For each row in which of the node's classes it counts. What nobody can tell counts as if it belonged; the second look sees to
+    /// it.
+    fn count_in(&self, scanned: &[Scanned]) -> Vec<Vec<bool>> {
+        let mut counts = vec![vec![true; self.classes.len()]; scanned.len()];
+        let read: Vec<(usize, Row)> = scanned
+            .iter()
+            .enumerate()
+            .filter_map(|(at, scanned)| Some((at, self.lens.to_shared(scanned.as_ref().ok()?.clone()))))
+            .collect();
+        let rows: Vec<&Row> = read.iter().map(|(_, row)| row).collect();
+        for (class, mask) in self.masks.iter().enumerate() {
+            let Some((judge, wanted)) = mask else { continue };
+            for ((at, _), answer) in read.iter().zip(judge.judge(&rows)) {
+                counts[*at][class] = answer.unwrap_or(true) == *wanted;
+            }
+        }
+        counts
+    }
+
+    /// The hash of the key, and the key if it is `wanted`; the hashes of the row for each of the node's classes in which it counts
+    /// are left in `hashes`.
+    fn apply(&mut self, scanned: Scanned, counts: &[bool], wanted: impl FnOnce(u128) -> bool) -> (u128, Option<Key>) {
+        let found = self.measured(scanned, wanted);
+        self.hashes.iter_mut().zip(counts).filter(|(_, counts)| !**counts).for_each(|(hash, _)| *hash = None);
+        found
+    }
+
+    fn measured(&mut self, scanned: Scanned, wanted: impl FnOnce(u128) -> bool) -> (u128, Option<Key>) {
+        let Ruler { measure, lens, classes, buffer, hashes, node, .. } = self;
         hashes.clear();
         buffer.clear();
         match scanned {
@@ -97,7 +173,7 @@ impl Ruler {
                 for &class in &*classes {
                     buffer.truncate(end);
                     measure.classes[class].columns.iter().for_each(|&at| write_canonical(&row[at], buffer));
-                    hashes.push(measure.hash(buffer));
+                    hashes.push(Some(measure.hash(buffer)));
                 }
                 let key = wanted(key_hash).then(|| measure.key.iter().map(|&at| row[at].clone()).collect());
                 (key_hash, key)
@@ -109,7 +185,7 @@ impl Ruler {
                 buffer.extend_from_slice(b"\xFFodd");
                 buffer.extend_from_slice(&node.0.to_le_bytes());
                 let hash = measure.hash(buffer);
-                hashes.extend(classes.iter().map(|_| hash));
+                hashes.extend(classes.iter().map(|_| Some(hash)));
                 (key_hash, wanted(key_hash).then_some(key))
             }
         }
@@ -123,6 +199,9 @@ fn part_of(key_hash: u128) -> usize {
 /// What takes in the rows of one node.
 pub trait Taker: Send + 'static {
     fn take(&mut self, scanned: Scanned);
+
+    /// There are no more.
+    fn end(&mut self);
 }
 
 /// The sums of one node.
@@ -132,14 +211,16 @@ pub struct Sums {
     sums: Vec<Vec<u128>>,
     /// Rows in each part.
     counts: Vec<u32>,
+    /// Rows about which a filter is to be asked.
+    pending: Vec<Scanned>,
     pub rows: u64,
 }
 
 impl Sums {
-    pub fn new(measure: &Arc<Measure>, node: NodeId, lens: &Lens) -> Sums {
-        let ruler = Ruler::new(measure, node, lens);
+    pub fn new(measure: &Arc<Measure>, node: NodeId, subsets: &[Option<Subset>], lens: &Lens) -> Sums {
+        let ruler = Ruler::new(measure, node, subsets, lens);
         let sums = ruler.classes.iter().map(|_| vec![0; PARTS]).collect();
-        Sums { ruler, sums, counts: vec![0; PARTS], rows: 0 }
+        Sums { ruler, sums, counts: vec![0; PARTS], pending: Vec::new(), rows: 0 }
     }
 
     fn sum(&self, class: usize, part: usize) -> Option<u128> {
@@ -148,15 +229,33 @@ impl Sums {
     }
 }
 
-impl Taker for Sums {
-    fn take(&mut self, scanned: Scanned) {
-        let (key_hash, _) = self.ruler.apply(scanned, |_| false);
+impl Sums {
+    fn add(&mut self, scanned: Scanned, counts: &[bool]) {
+        let (key_hash, _) = self.ruler.apply(scanned, counts, |_| false);
         let part = part_of(key_hash);
         for (sums, hash) in self.sums.iter_mut().zip(&self.ruler.hashes) {
-            sums[part] = sums[part].wrapping_add(*hash);
+            sums[part] = sums[part].wrapping_add(hash.unwrap_or(0));
         }
         self.counts[part] = self.counts[part].saturating_add(1);
         self.rows += 1;
+    }
+}
+
+impl Taker for Sums {
+    fn take(&mut self, scanned: Scanned) {
+        if !self.ruler.is_masked() {
+            return self.add(scanned, &[]);
+        }
+        self.pending.push(scanned);
+        if self.pending.len() >= ASKED {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        let counts = self.ruler.count_in(&pending);
+        pending.into_iter().zip(counts).for_each(|(scanned, counts)| self.add(scanned, &counts));
     }
 }
 
@@ -166,7 +265,9 @@ pub fn differing(measure: &Measure, all: &[Sums]) -> Vec<(usize, u64)> {
         (0..measure.classes.len()).any(|class| {
             let mut sums = all.iter().filter_map(|own| own.sum(class, *part));
             let first = sums.next();
-            sums.any(|sum| Some(sum) != first)
+            // Of what is to be nowhere there is nothing to compare with.
+            let astray = measure.is_astray(class) && first.is_some_and(|sum| sum != 0);
+            astray || sums.any(|sum| Some(sum) != first)
         })
     };
     let rows = |part: usize| all.iter().map(|own| u64::from(own.counts[part])).sum();
@@ -188,26 +289,54 @@ impl Selection {
     }
 }
 
+/// A row: the hash of its key, the key, and its hashes by the node's classes.
+type Measured = (u128, Key, Box<[Option<u128>]>);
+
 /// The rows of one node in some parts: the key, and the hashes by the node's classes.
 pub struct Narrow {
     ruler: Ruler,
     selection: Arc<Selection>,
-    rows: Vec<(u128, Key, Box<[u128]>)>,
+    rows: Vec<Measured>,
+    /// Rows about which a filter is to be asked.
+    pending: Vec<Scanned>,
 }
 
 impl Narrow {
-    pub fn new(measure: &Arc<Measure>, node: NodeId, lens: &Lens, selection: &Arc<Selection>) -> Narrow {
-        Narrow { ruler: Ruler::new(measure, node, lens), selection: selection.clone(), rows: Vec::new() }
+    pub fn new(
+        measure: &Arc<Measure>,
+        node: NodeId,
+        subsets: &[Option<Subset>],
+        lens: &Lens,
+        selection: &Arc<Selection>,
+    ) -> Narrow {
+        let ruler = Ruler::new(measure, node, subsets, lens);
+        Narrow { ruler, selection: selection.clone(), rows: Vec::new(), pending: Vec::new() }
+    }
+
+    fn add(&mut self, scanned: Scanned, counts: &[bool]) {
+        let selection = &self.selection;
+        let (key_hash, key) = self.ruler.apply(scanned, counts, |key_hash| selection.has(part_of(key_hash)));
+        if let Some(key) = key {
+            self.rows.push((key_hash, key, self.ruler.hashes.as_slice().into()));
+        }
     }
 }
 
 impl Taker for Narrow {
     fn take(&mut self, scanned: Scanned) {
-        let selection = &self.selection;
-        let (key_hash, key) = self.ruler.apply(scanned, |key_hash| selection.has(part_of(key_hash)));
-        if let Some(key) = key {
-            self.rows.push((key_hash, key, self.ruler.hashes.as_slice().into()));
+        if !self.ruler.is_masked() {
+            return self.add(scanned, &[]);
         }
+        self.pending.push(scanned);
+        if self.pending.len() >= ASKED {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        let counts = self.ruler.count_in(&pending);
+        pending.into_iter().zip(counts).for_each(|(scanned, counts)| self.add(scanned, &counts));
     }
 }
 
@@ -233,6 +362,7 @@ pub fn unlike(measure: &Measure, all: Vec<Narrow>) -> Vec<Key> {
             // Of several rows of one key nobody can tell which is the one that other nodes have.
             row.alike &= row.last.replace(ruler.node) != Some(ruler.node);
             for (&class, hash) in ruler.classes.iter().zip(hashes) {
+                let Some(hash) = hash else { continue };
                 let (known, count) = &mut row.hashes[class];
                 row.alike &= *count == 0 || *known == hash;
                 (*known, *count) = (hash, *count + 1);
@@ -240,8 +370,10 @@ pub fn unlike(measure: &Measure, all: Vec<Narrow>) -> Vec<Key> {
         }
     }
     let whole = |row: &Seen| {
-        let complete = |(class, (_, count)): (&Class, &(u128, usize))| *count == class.nodes.len();
-        row.alike && measure.classes.iter().zip(&row.hashes).all(complete)
+        let complete = |(at, (class, (_, count))): (usize, (&Class, &(u128, usize)))| {
+            *count == 0 && at > 0 || *count == class.nodes.len() && !measure.is_astray(at)
+        };
+        row.alike && measure.classes.iter().zip(&row.hashes).enumerate().all(complete)
     };
     seen.into_values().filter(|row| !whole(row)).map(|row| row.key).collect()
 }
@@ -271,14 +403,14 @@ mod tests {
     fn compared(a: &[&[i64]], b: &[&[i64]]) -> Vec<Key> {
         let measure = measure();
         let sums = |node, rows: &[&[i64]]| {
-            let mut sums = Sums::new(&measure, node, &lens());
+            let mut sums = Sums::new(&measure, node, &[], &lens());
             rows.iter().for_each(|cells| sums.take(Ok(row(cells))));
             sums
         };
         let parts = differing(&measure, &[sums(A, a), sums(B, b)]);
         let selection = Arc::new(Selection::of(&parts));
         let narrow = |node, rows: &[&[i64]]| {
-            let mut narrow = Narrow::new(&measure, node, &lens(), &selection);
+            let mut narrow = Narrow::new(&measure, node, &[], &lens(), &selection);
             rows.iter().for_each(|cells| narrow.take(Ok(row(cells))));
             narrow
         };
@@ -303,7 +435,7 @@ mod tests {
     #[test]
     fn rows_that_cannot_be_read_are_like_no_other() {
         let measure = measure();
-        let mut sums = [Sums::new(&measure, A, &lens()), Sums::new(&measure, B, &lens())];
+        let mut sums = [Sums::new(&measure, A, &[], &lens()), Sums::new(&measure, B, &[], &lens())];
         sums.iter_mut().for_each(|sums| sums.take(Err((row(&[1]), "odd".to_owned()))));
         assert_eq!(differing(&measure, &sums).len(), 1);
     }
@@ -317,7 +449,7 @@ mod tests {
         for scanned in
             [Err((key.clone(), "odd".to_owned())), Ok(vec![Value::Null, Value::Int(5), Value::Int(6)].into())]
         {
-            let mut all = [A, B].map(|node| Narrow::new(&measure, node, &lens(), &selection));
+            let mut all = [A, B].map(|node| Narrow::new(&measure, node, &[], &lens(), &selection));
             (0..2).for_each(|_| all[0].take(scanned.clone()));
             assert_eq!(unlike(&measure, all.into()), std::slice::from_ref(&key), "{scanned:?}");
         }

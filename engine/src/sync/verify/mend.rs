@@ -63,6 +63,8 @@ pub fn mend(
     }
     let rows: Vec<(NodeId, Arc<Row>)> =
         difference.standing.iter().filter_map(|(node, stands)| Some((*node, stands.row()?.clone()))).collect();
+    // What is not to stand anywhere is nobody's to copy.
+    let rows: Vec<_> = rows.into_iter().filter(|(node, _)| !difference.extra.contains(node)).collect();
     let (settlement, whole, disputed) = settlement(table, difference, &rows, prefer, names)?;
     let mut write = Vec::new();
     for &node in &difference.extra {

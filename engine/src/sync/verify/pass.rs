@@ -44,6 +44,7 @@ impl Session {
                     })?;
                     progress.fetch_add(rows, Ordering::Relaxed);
                 }
+                taker.end();
                 Ok::<T, node::Error>(taker)
             });
             reading.push(async move { (id, reader.await, taking.await) });

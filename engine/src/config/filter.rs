@@ -1,0 +1,78 @@
+//! `filter = { plugin = … }`: which rows belong at a node.
+
+use super::diagnostic::Show;
+use super::plugins::{self, PluginUse};
+use super::section::{Problems, Section, shown};
+use super::{Conflict, Mode, Operations, TableConfig};
+
+/// The section's `filter`, if it has one.
+pub(super) fn read(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<PluginUse> {
+    let field = section.field("filter", problems.source)?;
+    if field.item.as_table_like().is_none() {
+        section.wrong_type(
+            &field,
+            "a section that names a plugin",
+            "{ plugin = \"cel\", where = \"region == 'EU'\" }",
+            problems,
+        );
+        return None;
+    }
+    let filter = Section::open(&field, format!("`filter` of {}", section.title), section.show, problems)?;
+    if filter.field("plugin", problems.source).is_none() {
+        let help = "for example: filter = { plugin = \"cel\", where = \"region == 'EU'\" }";
+        problems.add(&field.value, section.show, "`filter` names no plugin", help);
+        return None;
+    }
+    plugins::read_use(&filter, problems)
+}
+
+/// Refuses filters where they cannot keep what they promise.
+pub(super) fn judge(table: &TableConfig, names: &[String], problems: &mut Problems<'_>) {
+    let title = format!("[tables.{}]", shown(&table.name));
+    let filtered = table.nodes.iter().filter_map(|part| Some((part, part.filter.as_ref()?)));
+    for (part, filter) in filtered.clone() {
+        let node = names.get(part.node.index()).map_or("", String::as_str);
+        let (what, help) = match () {
+            () if table.mode == Mode::Compare => (
+                format!(
+                    "{title} is compared, and which rows belong at a node only a history can tell from those that were deleted"
+                ),
+                "remove `filter`, or let triggers record the changes: remove `mode`",
+            ),
+            () if table.from == Some(part.node) => (
+                format!(
+                    "rows of {title} come from `{node}` and are never brought there, so there is nothing to filter"
+                ),
+                "put the filter at a node that takes the rows",
+            ),
+            () if table.operations != Operations::ALL => (
+                format!("{title} does not carry all operations, and which rows belong at a node changes with each"),
+                "remove `filter`, or `operations`",
+            ),
+            () if matches!(table.conflict, Conflict::Sum(_)) => (
+                format!(
+                    "{title} adds up changes, and where a row does not belong nobody can tell what a new one adds to"
+                ),
+                "remove `filter`, or let another policy decide",
+            ),
+            () => continue,
+        };
+        problems.add(&filter.place, Show::Line, what, help);
+    }
+    if filtered.clone().next().is_none() {
+        return;
+    }
+    for column in table.nodes.iter().flat_map(|part| &part.omit) {
+        let what = format!("`{}` is left out at a node, and {title} has filters", shown(&column.name));
+        let help = "where rows come and go, nobody may be left who has the column: remove `omit`, or `filter`";
+        problems.add(&column.place, Show::Line, what, help);
+    }
+    let takes = |at: usize| table.from.is_none_or(|from| from.index() != at);
+    let everywhere = table.nodes.iter().enumerate().all(|(at, part)| part.filter.is_some() || !takes(at));
+    if let (true, None, Some((_, first))) = (everywhere, table.from, filtered.clone().next()) {
+        let what = format!(
+            "every node of {title} has a filter: a row that belongs at none of them stays where it was changed last, and waits"
+        );
+        problems.warn(&first.place, Show::Line, what, "leave one node without a filter, so that it holds all rows");
+    }
+}

@@ -1,0 +1,192 @@
+//! Nodes that hold a part of the rows: every node ends with just those rows of the whole that belong there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value as Document;
+
+use super::cluster::NAMES;
+use super::random::seeds;
+use super::reference::{Kind, Run, Write};
+use crate::model::{ParkedCode, Row};
+use crate::plugin::Failure;
+use crate::sync::memory::{SECOND, number};
+use crate::sync::subset::Judge;
+
+/// Values with one of these remainders, divided by 3, belong.
+#[derive(Debug, Clone)]
+pub struct Remainder(BTreeSet<i64>);
+
+impl Remainder {
+    pub fn takes(&self, value: i64) -> bool {
+        self.0.contains(&value.rem_euclid(3))
+    }
+
+    fn text(&self) -> String {
+        format!("filter = {{ plugin = \"remainder\", is = {:?} }}", self.0.iter().collect::<Vec<_>>())
+    }
+}
+
+impl Judge for Remainder {
+    fn judge(&self, rows: &[&Row]) -> Vec<Result<bool, Failure>> {
+        rows.iter().map(|row| Ok(self.takes(number(&row[1])))).collect()
+    }
+
+    fn told(&self) -> String {
+        "a remainder".to_owned()
+    }
+}
+
+pub fn remainder(config: &str) -> Arc<dyn Judge> {
+    let config: Document = serde_json::from_str(config).unwrap();
+    let is = config["is"].as_array().unwrap().iter().map(|one| one.as_i64().unwrap());
+    Arc::new(Remainder(is.collect()))
+}
+
+/// A policy, and a filter for nodes that have one.
+fn settings(policy: &str, filters: &[Option<Remainder>]) -> &'static str {
+    let mut text = policy.to_owned();
+    for (name, filter) in NAMES.iter().zip(filters) {
+        if let Some(filter) = filter {
+            text += &format!("\n[tables.t.nodes.{name}]\n{}", filter.text());
+        }
+    }
+    text.leak()
+}
+
+fn run(seed: u64) -> Result<(), String> {
+    let mut run = Run::new(seed);
+    let count = run.cluster.databases.len();
+    if run.kind == Kind::Sum {
+        run.kind = Kind::Latest;
+    }
+    let mut filters: Vec<Option<Remainder>> = Vec::new();
+    for _ in 0..count {
+        let few = (0..3).filter(|_| run.random.chance(50)).collect();
+        filters.push(run.random.chance(60).then_some(Remainder(few)));
+    }
+    run.settings = Some(settings(run.conflict(), &filters));
+    let (kind, settings) = (run.kind, run.conflict());
+    play(&mut run, &filters).map_err(|what| format!("seed {seed} ({kind:?}, {count} nodes): {what}\n{settings}"))
+}
+
+fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
+    let conflict = run.conflict();
+    // What is there from the start is where it belongs.
+    let inside = |at: usize, value: i64| filters[at].as_ref().is_none_or(|filter| filter.takes(value));
+    for (at, database) in run.cluster.databases.iter().enumerate() {
+        let last = |value: i64| at == 0 && (0..filters.len()).all(|at| !inside(at, value));
+        database.lock().rows.retain(|id, value| *id >= SECOND || inside(at, *value) || last(*value));
+    }
+    run.cluster.block(run.cluster.session(conflict, 1000).install()).map_err(|error| error.to_string())?;
+    let mut session = run.cluster.session(conflict, 1000);
+    let trace = std::env::var("CONCORD_TRACE").is_ok();
+    for _ in 0..3 + run.random.below(60) {
+        if trace {
+            run.cluster.show();
+        }
+        let at = run.random.below(run.cluster.databases.len() as u64) as usize;
+        match run.random.below(100) {
+            0..=54 => run.write(at),
+            55..=62 => run.commit(at),
+            63..=66 => {
+                let reads = run.random.chance(50);
+                let mut state = run.cluster.databases[at].lock();
+                let value = state.rows.values().next().copied();
+                let trouble = if reads { &mut state.unreadable } else { &mut state.refuses };
+                *trouble = if trouble.is_none() { value } else { None };
+            }
+            67..=68 => session = run.cluster.session(conflict, 1000),
+            _ => run.cycles(&mut session)?,
+        }
+    }
+    let few = 1 + run.random.below(4) as usize;
+    run.cluster.settle(conflict, few)?;
+    check(run, filters)
+}
+
+/// What a row may be in the end. What was made at a node where none stood, and deleted there, may have been nothing to others who
+/// had the row.
+fn expected(run: &Run, id: i64, filters: &[Option<Remainder>]) -> Vec<Option<i64>> {
+    let mut expected = run.expected(id);
+    if id >= SECOND {
+        return expected;
+    }
+    let written = run.written[&id].clone();
+    for (end, delete) in written.iter().enumerate().filter(|(_, write)| write.value.is_none()) {
+        let here = |write: &&Write| write.at == delete.at;
+        let Some(at) = delete.at.filter(|at| filters[*at].is_some()) else { continue };
+        let begun = written[..end].iter().rposition(|write| write.at == Some(at) && write.made);
+        // Several such rows may have come and gone.
+        for begin in written[..end].iter().enumerate().filter(|(_, write)| here(write) && write.made).map(|(at, _)| at)
+        {
+            let Some(_) = begun else { continue };
+            let within = |place: usize| (begin..=end).contains(&place) && written[place].at == Some(at);
+            let left: Vec<Write> = (0..written.len())
+                .filter(|place| !within(*place))
+                .map(|place| {
+                    let kept = |seen: &&usize| !within(**seen);
+                    let renumbered = |seen: &usize| seen - (0..*seen).filter(|place| within(*place)).count();
+                    Write {
+                        seen: written[place].seen.iter().filter(kept).map(renumbered).collect(),
+                        ..written[place].clone()
+                    }
+                })
+                .collect();
+            expected.extend(run.expected_of(id, &left));
+        }
+    }
+    expected
+}
+
+/// Everybody holds what belongs there.
+fn check(run: &Run, filters: &[Option<Remainder>]) -> Result<(), String> {
+    let rows = run.cluster.rows();
+    for id in run.written.keys() {
+        let inside =
+            |at: usize, value: i64| *id >= SECOND || filters[at].as_ref().is_none_or(|filter| filter.takes(value));
+        let here: Vec<Option<i64>> =
+            rows.iter().map(|rows| rows.iter().find(|(key, _)| key == id).map(|(_, value)| *value)).collect();
+        let value = here.iter().flatten().next().copied();
+        let expected = expected(run, *id, filters);
+        if !expected.contains(&value) {
+            return Err(format!("row {id} is {here:?} and should be one of {expected:?}: {:?}", run.written[id]));
+        }
+        let Some(value) = value else { continue };
+        let homeless = (0..here.len()).all(|at| !inside(at, value));
+        for (at, stands) in here.iter().enumerate() {
+            let right = match stands {
+                None => !inside(at, value),
+                Some(stands) => *stands == value && (inside(at, value) || homeless),
+            };
+            if !right {
+                return Err(format!("row {id} is {here:?}, which is wrong at {}: {:?}", NAMES[at], run.written[id]));
+            }
+        }
+        for database in &run.cluster.databases {
+            if let Some(parked) = database.lock().parked.get(id)
+                && !(homeless && parked.code == ParkedCode::Outside)
+            {
+                return Err(format!("row {id} waits: {parked:?}"));
+            }
+        }
+    }
+    let writes = || -> u64 { run.cluster.databases.iter().map(|database| database.lock().writes).sum() };
+    let before = writes();
+    let mut session = run.cluster.session(run.conflict(), 1000);
+    let cycle = run.cluster.block(session.cycle()).map_err(|error| error.to_string())?;
+    if cycle.wrote || writes() != before {
+        return Err(format!("a sync at rest wrote something: {cycle:?}"));
+    }
+    match run.cluster.databases.iter().find(|database| !database.lock().history.is_empty()) {
+        Some(database) => Err(format!("kept for nobody: {:?}", database.lock().history)),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn every_node_ends_with_what_belongs_there() {
+    let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed).err()).collect();
+    let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
+}
