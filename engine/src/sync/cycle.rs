@@ -163,11 +163,13 @@ impl Session {
         fault::point("read-done").await?;
         cycle.conflicts = outcomes.conflicts;
         let mut batches = self.batches(&opened, outcomes);
+        let mut in_line = cycle.conflicts > 0;
         if let Some(portion) = portion {
             self.take_portions_turn(portion, &opened, &mut batches);
+            in_line |= portion.removes();
         }
         let whole = !cycle.more;
-        self.apply(&mut opened, batches, cycle.conflicts > 0, &mut cycle).await?;
+        self.apply(&mut opened, batches, in_line, &mut cycle).await?;
         fault::point("applied").await?;
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await?;

@@ -51,6 +51,13 @@ pub struct Portion {
     pub outcome: Option<Weighed>,
 }
 
+impl Portion {
+    /// Whether rows go that are kept elsewhere. Of two loads whose turns cross each could have taken the row that the other keeps.
+    pub fn removes(&self) -> bool {
+        self.outcome.iter().flat_map(|weighed| weighed.written.values()).any(|written| written.removed > 0)
+    }
+}
+
 /// Rows behind a key, in the walker's order.
 #[derive(Clone, Debug)]
 pub struct Stretch {
@@ -185,6 +192,9 @@ impl Session {
             walker: portion.walker,
             last: portion.last,
             refilter: portion.refilter,
+            in_step: everybody
+                .windows(2)
+                .all(|two| opened.turn(table.index, two[0]) == opened.turn(table.index, two[1])),
             everybody: &everybody,
             names: &self.names,
         };
@@ -290,6 +300,9 @@ struct Weighing<'a> {
     walker: NodeId,
     last: bool,
     refilter: bool,
+    /// Whether all snapshots are of one turn. A load that settles is at work between them otherwise, and may have taken the row
+    /// from where it is seen to be kept.
+    in_step: bool,
     everybody: &'a [NodeId],
     names: &'a [String],
 }
@@ -340,10 +353,15 @@ impl Weighing<'_> {
             let mut others = self.everybody.iter().filter(|&&node| node != but && *belongs(node) == Belongs::Inside);
             others.any(|&node| of(node) == Some(&winner_row))
         };
-        let mut any = false;
+        let (mut any, mut removes) = (false, false);
         if self.refilter {
             for &target in self.everybody.iter().filter(|&&node| table.is_target(node)) {
                 let Some(own) = of(target).filter(|_| *belongs(target) == Belongs::Outside) else { continue };
+                if !self.in_step {
+                    weighed.again.push(key.clone());
+                    removes = true;
+                    break;
+                }
                 if !is_kept(target) {
                     let comes = |node: &NodeId| *belongs(*node) == Belongs::Inside && table.is_target(*node);
                     if self.everybody.iter().any(comes) {
@@ -354,7 +372,8 @@ impl Weighing<'_> {
                 weighed.written.entry(target).or_default().removed += 1;
                 let differs = !settle::differing(table, (winner, &winner_row), (target, own)).is_empty();
                 let lost = differs.then(|| settle::lost("load", table, &key, &settlement, &winner_row, target, own));
-                any = true;
+                // By another load's filters the row may be about to go from where it is kept.
+                (any, removes) = (true, true);
                 outcomes.decisions[target.index()][table.index].push(decision(&key, Effect::Delete, Vec::new(), lost));
             }
         }
@@ -413,8 +432,8 @@ impl Weighing<'_> {
             };
             outcomes.decisions[target.index()][table.index].push(decision(&key, effect, lost, lost_here));
         }
-        if any && settles == Settles::Differing {
-            weighed.settles = settles;
+        if any && settles == Settles::Differing || removes {
+            weighed.settles = Settles::Differing;
         }
         if any && winner != self.walker {
             weighed.winners.insert(key, winner);
