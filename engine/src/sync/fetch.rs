@@ -119,7 +119,7 @@ impl Session {
                 }
                 let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
                 step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
-                if facts.tables[table].resolver.is_some() {
+                if facts.tables[table].resolver.is_some() || facts.tables[table].has_subsets() {
                     // A plugin takes its time, and nobody's snapshot is to stay open for it.
                     let facts = Arc::clone(&facts);
                     asked.push(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
