@@ -97,6 +97,10 @@ pub trait Node: Send {
     /// line each, empty when everything was in place.
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>>;
 
+    /// Keeps another shape beside these tables, by shared name, all or none; whatever else is installed stays. What is not
+    /// installed is passed over.
+    async fn keep_shapes(&mut self, shapes: &[(String, String)]) -> Result<()>;
+
     /// Removes every trace of Concord; `false` if there was none.
     async fn uninstall(&mut self) -> Result<bool>;
 

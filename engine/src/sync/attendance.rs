@@ -252,11 +252,12 @@ impl Session {
             for table in tables.iter().filter(|table| !table.compared) {
                 let part = &config.tables[table.index];
                 let local = &part.nodes[at].table;
+                let kept = service.shape(&table.name);
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
                     Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue).and_then(|form| {
-                        match installed_otherwise(service.shape(&table.name), &form.spec, refilters) {
+                        match installed_otherwise(kept, &form.spec, refilters) {
                             Some(why) => Err(why),
-                            None => Ok(form),
+                            None => Ok((form, kept.and_then(shape::filter).is_some())),
                         }
                     }),
                     Ok(None) => Err(format!("there is no table `{local}`")),
@@ -272,7 +273,13 @@ impl Session {
             let member = &mut self.members[at];
             for (table, found) in self.tables.iter_mut().filter(|table| !table.compared).zip(found) {
                 match found {
-                    Ok(form) => table.forms[at] = Some(form),
+                    Ok((form, was_filtered)) => {
+                        table.forms[at] = Some(form);
+                        let node = NodeId(at as u16);
+                        if was_filtered && table.subset(node).is_none() && table.takes_rows(node) {
+                            table.lacks_rows_still(node);
+                        }
+                    }
                     Err(why) => table.stop(&member.name, &why),
                 }
             }

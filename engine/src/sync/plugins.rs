@@ -52,10 +52,10 @@ impl Plugins {
     ) -> Result<Subset, Failure> {
         #[cfg(test)]
         if let Some(native) = self.native.get(&used.name) {
-            return Ok(Subset { judge: native(&used.config), mark: mark("", &used.config) });
+            return Ok(Subset { judge: native(&used.config), mark: Some(mark("", &used.config)) });
         }
         let plugin = self.plugin(config, &used.name)?;
-        let mark = mark(&plugin.digest, &used.config);
+        let mark = Some(mark(&plugin.digest, &used.config));
         let filter = Filter::open(plugin, shape(table, columns, key), &used.config, &facts(config))?;
         Ok(Subset { judge: Arc::new(filter), mark })
     }

@@ -8,6 +8,7 @@ use super::attendance::{Away, Member};
 use super::fits::Fit;
 use super::numbers;
 use super::session::Session;
+use super::shape;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -110,7 +111,7 @@ impl Session {
             self.tables = tables;
             self.check_rights(&mut checked).await?;
             if checked.installs {
-                checked.problems.extend(self.moved_filters().await?);
+                checked.warnings.extend(self.moved_filters().await?);
             }
         }
         // What may not be read has been told.
@@ -290,9 +291,16 @@ impl Session {
         let (name, nodes) = (self.config.name.clone(), self.names.clone());
         let mut lines = Vec::new();
         for member in &mut self.members {
-            let specs = Session::specs(&self.tables, member.id);
+            let mut specs = Session::specs(&self.tables, member.id);
             let sync = node::Sync { name: name.clone(), nodes: nodes.clone(), node: member.name.clone() };
             let Some(node) = member.node.as_deref_mut() else { continue };
+            let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
+            // Rows stay where another filter brought them, whatever is installed beside them.
+            for spec in &mut specs {
+                if let Some(kept) = service.as_ref().and_then(|service| service.shape(&spec.name)) {
+                    spec.shape = shape::with_filter(&spec.shape, shape::filter(kept));
+                }
+            }
             let installing = async {
                 fault::point("install-node").await?;
                 node.install(&sync, &specs).await

@@ -276,7 +276,7 @@ impl Table {
             partitioned: catalogue.partitioned,
             captured: self.is_source(node),
             images,
-            shape: self.kept_at(Some(omits), self.subset(node).map(|subset| subset.mark.clone())),
+            shape: self.kept_at(Some(omits), self.subset(node).and_then(|subset| subset.mark.clone())),
             layout: self.columns.iter().map(|column| column.name.clone()).collect(),
             columns,
         };
@@ -303,8 +303,8 @@ pub fn omits_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
 /// Why a table cannot be synced at a node to which rows were brought by another filter, by the shape that is kept there: what is in
 /// the file now says otherwise which rows belong there, and nobody has looked at them yet.
 pub fn filters_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
-    let filter = |text: &str| serde_json::from_str::<Kept>(text).ok().map(|kept| kept.filter);
-    let (was, is) = (filter(kept?)?, filter(&spec.shape)?);
+    let kept = kept.filter(|kept| *kept != spec.shape)?;
+    let (was, is) = (filter(kept), filter(&spec.shape));
     let what = match (was, is) {
         (was, is) if was == is => return None,
         (Some(was), _) if was == REFILTERED => "a load that was to move rows by another filter has not come to its end",
@@ -316,13 +316,17 @@ pub fn filters_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String>
 }
 
 /// What is kept in place of a filter's mark while rows are moved by another.
-const REFILTERED: &str = "refiltered";
+pub const REFILTERED: &str = "refiltered";
 
-/// The shape to be kept while the rows of a node are moved by another filter: nobody goes on with the former one or the new one
-/// until that is done.
-pub fn refiltered(shape: &str) -> String {
+/// What tells by which filter rows were brought to a node, by the shape that is kept there.
+pub fn filter(kept: &str) -> Option<String> {
+    serde_json::from_str::<Kept>(kept).ok()?.filter
+}
+
+/// A shape as if rows had been brought to its node by this filter.
+pub fn with_filter(shape: &str, filter: Option<String>) -> String {
     let kept: Option<Kept> = serde_json::from_str(shape).ok();
-    let kept = kept.map(|kept| Kept { filter: Some(REFILTERED.to_owned()), ..kept });
+    let kept = kept.map(|kept| Kept { filter, ..kept });
     kept.and_then(|kept| serde_json::to_string(&kept).ok()).unwrap_or_else(|| shape.to_owned())
 }
 

@@ -37,8 +37,23 @@ impl Judge for Filter {
 #[derive(Clone, Debug)]
 pub struct Subset {
     pub judge: Arc<dyn Judge>,
-    /// A digest of the plugin and of what the file says to it: rows that were judged by another may be at the wrong place.
-    pub mark: String,
+    /// A digest of the plugin and of what the file says to it: rows that were judged by another may be at the wrong place. None
+    /// where a filter was taken away.
+    pub mark: Option<String>,
+}
+
+/// Where a filter was taken away: all rows belong there, but until they have been brought there that one is missing says nothing.
+#[derive(Debug)]
+struct Everything;
+
+impl Judge for Everything {
+    fn judge(&self, rows: &[&Row]) -> Vec<std::result::Result<bool, Failure>> {
+        vec![Ok(true); rows.len()]
+    }
+
+    fn told(&self) -> String {
+        "a filter that was taken away".to_owned()
+    }
 }
 
 /// Where a row stands to a node's filter.
@@ -73,6 +88,12 @@ impl Table {
         self.subsets.get(node.index())?.as_ref()
     }
 
+    /// Rows are yet to be brought to a node of which its former filter kept them away.
+    pub(super) fn lacks_rows_still(&mut self, node: NodeId) {
+        self.subsets.resize_with(self.forms.len(), || None);
+        self.subsets[node.index()] = Some(Subset { judge: Arc::new(Everything), mark: None });
+    }
+
     /// Where these rows stand to a node's filter. Blocks.
     pub fn belong(&self, node: NodeId, rows: &[&Row]) -> Vec<Belongs> {
         match self.subset(node) {
@@ -94,15 +115,15 @@ impl Table {
 
     /// Where the outcomes of contests belong, by contest and node. Blocks.
     pub(super) fn place<'a>(&self, outcomes: impl Iterator<Item = &'a Resolved>) -> Vec<Vec<Belongs>> {
+        if !self.has_subsets() {
+            return vec![Vec::new(); outcomes.count()];
+        }
         let rows: Vec<Option<&Row>> = outcomes
             .map(|resolved| match &resolved.settled {
                 Settled::Row { row, .. } => Some(&**row),
                 Settled::Deleted | Settled::Parked(..) => None,
             })
             .collect();
-        if !self.has_subsets() {
-            return vec![Vec::new(); rows.len()];
-        }
         let asked: Vec<&Row> = rows.iter().flatten().copied().collect();
         let mut places = vec![Vec::with_capacity(self.subsets.len()); rows.len()];
         for at in 0..self.subsets.len() {

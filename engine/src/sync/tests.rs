@@ -13,6 +13,7 @@ mod loading;
 mod planning;
 mod random;
 mod reference;
+mod refiltering;
 mod restoring;
 mod taking_part;
 mod unreadable;

@@ -28,6 +28,18 @@ impl MySql {
         .map(drop)
     }
 
+    pub(super) async fn write_shapes(&mut self, shapes: &[(String, String)]) -> Result<()> {
+        self.begin_installing().await?;
+        self.check_service().await?;
+        self.main()?.run("START TRANSACTION").await?;
+        for (table, shape) in shapes {
+            let mut args = one(shape);
+            args.add(table.as_str());
+            self.main()?.execute("UPDATE concord_installed SET shape = ? WHERE name = ?", args).await?;
+        }
+        self.main()?.run("COMMIT").await
+    }
+
     async fn put_positions(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
         for (table, source, cut) in positions {
             let mut args = one(table);

@@ -261,6 +261,12 @@ impl Node for MySql {
         done
     }
 
+    async fn keep_shapes(&mut self, shapes: &[(String, String)]) -> Result<()> {
+        let done = self.write_shapes(shapes).await;
+        self.close().await;
+        done
+    }
+
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;

@@ -53,6 +53,16 @@ impl Postgres {
         Ok(())
     }
 
+    pub(super) async fn write_shapes(&mut self, shapes: &[(String, String)]) -> Result<()> {
+        self.begin_change().await?;
+        for (table, shape) in shapes {
+            let mut args = Args::new();
+            args.add(table.as_str()).add(shape.as_str());
+            self.execute("UPDATE concord.installed SET shape = $2 WHERE \"table\" = $1", args).await?;
+        }
+        self.end_change().await
+    }
+
     async fn put_positions(&mut self, positions: &[(String, String, Cut)]) -> Result<()> {
         for (table, source, cut) in positions {
             let mut args = Args::new();

@@ -307,6 +307,12 @@ impl Node for Postgres {
         self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Change, done).await
     }
 
+    async fn keep_shapes(&mut self, shapes: &[(String, String)]) -> Result<()> {
+        let done = self.write_shapes(shapes).await;
+        self.close().await;
+        done
+    }
+
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;

@@ -43,6 +43,15 @@ pub(super) fn set_progress(db: &Connection, progress: Option<&str>) -> Result<()
     .told(doing)
 }
 
+/// See [`crate::node::Node::keep_shapes`].
+pub(super) fn keep_shapes(db: &Connection, shapes: &[(String, String)]) -> Result<()> {
+    for (table, shape) in shapes {
+        db.execute("UPDATE concord_installed SET shape = ?2 WHERE name = ?1", [table, shape])
+            .told(|| "writing what is installed")?;
+    }
+    Ok(())
+}
+
 /// See [`crate::node::Node::start_at`].
 pub(super) fn start_at(db: &Connection, positions: &[(String, String, Cut)]) -> Result<()> {
     for (table, source, cut) in positions {

@@ -298,6 +298,10 @@ impl Node for Sqlite {
         self.change(|node| install::install(&node.db, sync, tables))
     }
 
+    async fn keep_shapes(&mut self, shapes: &[(String, String)]) -> Result<()> {
+        self.change(|node| loading::changing(&node.db, || loading::keep_shapes(&node.db, shapes)))
+    }
+
     async fn uninstall(&mut self) -> Result<bool> {
         // A statement that was not finished would keep the file in its journal mode.
         self.db.flush_prepared_statement_cache();

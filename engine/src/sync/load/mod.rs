@@ -171,7 +171,7 @@ impl Session {
         let prefer = self.preferred(options)?;
         self.begin_refilter(options)?;
         self.prepare().await?;
-        self.may_refilter(options)?;
+        self.may_refilter()?;
         let absent = self.left_out().await?;
         self.everybody_but(&absent)?;
         let mut load = self.plan_load(options, prefer)?;

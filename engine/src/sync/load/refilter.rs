@@ -1,12 +1,14 @@
 //! Moving rows by filters that are others now: until that is done nobody goes on with the former filters or with the new ones.
 
 use super::LoadOptions;
+use crate::config::Operations;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::TableSpec;
 use crate::node;
 use crate::sync::session::Session;
 use crate::sync::shape;
+use crate::sync::table::{Form, Table};
 
 impl Session {
     /// Notes which tables are to be gone through although other filters are installed.
@@ -25,14 +27,28 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses where anything else stands in the way, since what is installed is written anew.
-    pub(super) fn may_refilter(&self, options: &LoadOptions) -> Result<()> {
-        match self.stopped().into_iter().next() {
-            Some(stopped) if options.refilter => Err(Error::Refused(vec![format!(
-                "table `{}` stands still: {}; nothing is refiltered until that is seen to",
+    /// Refuses where a table that is to be gone through stands still for another reason than its filters.
+    pub(super) fn may_refilter(&self) -> Result<()> {
+        let mut stopped = self.stopped().into_iter();
+        if let Some(stopped) = stopped.find(|stopped| self.refilters.contains(&stopped.table)) {
+            return Err(Error::Refused(vec![format!(
+                "table `{}` stands still: {}; its rows are not moved until that is seen to",
                 stopped.table, stopped.why
+            )]));
+        }
+        // While a node is known to lack rows, what goes for filters goes for it.
+        let lacks = |table: &&Table| table.subsets.iter().flatten().any(|subset| subset.mark.is_none());
+        let total = |form: &Form| form.lens.is_total();
+        let suits = |table: &&Table| {
+            !table.policy.merges() && table.operations == Operations::ALL && table.forms.iter().flatten().all(total)
+        };
+        match self.tables.iter().filter(lacks).find(|table| !suits(table)) {
+            Some(table) => Err(Error::Refused(vec![format!(
+                "table `{}`: where a filter is taken away all columns and operations are to be carried and no changes added up until \
+                 its rows are there; take the filter away first, and change `operations`, `omit` or `conflict` when that is done",
+                table.name
             )])),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -42,28 +58,21 @@ impl Session {
         if self.refilters.is_empty() {
             return Ok(());
         }
-        let (name, nodes) = (self.config.name.clone(), self.names.clone());
         for member in &mut self.members {
-            let mut specs = Session::specs(&self.tables, member.id);
             let Some(node) = member.node.as_deref_mut() else { continue };
             let doing = || Error::at(&member.name, "noting by which filter rows were moved");
             let Some(service) = node.service().await.map_err(doing())? else { continue };
-            let mut any = false;
-            for spec in &mut specs {
-                let kept = service.shape(&spec.name).unwrap_or_default();
-                let is_other =
-                    self.refilters.contains(&spec.name) && shape::filters_otherwise(Some(kept), spec).is_some();
-                spec.shape = match (is_other, moving) {
-                    (false, _) => kept.to_owned(),
-                    (true, true) => shape::refiltered(&spec.shape),
-                    (true, false) => std::mem::take(&mut spec.shape),
-                };
-                any |= spec.shape != kept;
+            let mut shapes = Vec::new();
+            for spec in Session::specs(&self.tables, member.id) {
+                let Some(kept) = service.shape(&spec.name) else { continue };
+                if self.refilters.contains(&spec.name) && shape::filters_otherwise(Some(kept), &spec).is_some() {
+                    let filter = if moving { Some(shape::REFILTERED.to_owned()) } else { shape::filter(&spec.shape) };
+                    shapes.push((spec.name, shape::with_filter(kept, filter)));
+                }
             }
-            if any {
-                let sync = node::Sync { name: name.clone(), nodes: nodes.clone(), node: member.name.clone() };
+            if !shapes.is_empty() {
                 fault::point("refilter-noted").await.map_err(node::Error::from).map_err(doing())?;
-                node.install(&sync, &specs).await.map_err(doing())?;
+                node.keep_shapes(&shapes).await.map_err(doing())?;
             }
         }
         Ok(())

@@ -77,7 +77,15 @@ impl Node for Connection {
     }
 
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
-        self.database.lock().service = Some(Service {
+        let mut state = self.database.lock();
+        for (index, name) in
+            ["t", "u"].into_iter().enumerate().filter(|(_, name)| !tables.iter().any(|t| t.name == *name))
+        {
+            state.history.retain(|entry| table_of(&entry.key) != index);
+            state.positions.retain(|(table, _), _| table != name);
+            state.parked.retain(|_, row| row.table != index);
+        }
+        state.service = Some(Service {
             sync: sync.name.clone(),
             node: sync.node.clone(),
             nodes: sync.nodes.clone(),
@@ -85,6 +93,18 @@ impl Node for Connection {
             tables: tables.iter().map(|table| (table.name.clone(), table.shape.clone())).collect(),
         });
         Ok(Vec::new())
+    }
+
+    async fn keep_shapes(&mut self, shapes: &[(String, String)]) -> Result<()> {
+        self.call()?;
+        let mut state = self.database.lock();
+        let Some(service) = &mut state.service else { return Ok(()) };
+        for (name, kept) in &mut service.tables {
+            if let Some((_, shape)) = shapes.iter().find(|(table, _)| table == name) {
+                kept.clone_from(shape);
+            }
+        }
+        Ok(())
     }
 
     async fn uninstall(&mut self) -> Result<bool> {

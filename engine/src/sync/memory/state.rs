@@ -23,7 +23,7 @@ pub struct State {
     pub kept: Vec<(usize, String, EntryId)>,
     pub parked: BTreeMap<i64, Parked>,
     pub journal: Vec<Lost>,
-    pub(super) service: Option<Service>,
+    pub service: Option<Service>,
     pub(super) progress: Option<String>,
     /// Whether the node can be reached.
     pub up: bool,

@@ -331,7 +331,9 @@ pub(super) fn shape(table: &Table, spec: &TableSpec) -> String {
         columns.collect::<Vec<_>>()
     );
     let asked = table.resolver.as_ref().map(|resolver| (&resolver.plugin().digest, resolver.config()));
-    seal_of((text, asked, table.subsets.iter().flatten().map(|subset| subset.mark.as_str()).collect::<Vec<_>>()))
+    let filters: Vec<&str> = table.subsets.iter().flatten().filter_map(|subset| subset.mark.as_deref()).collect();
+    // Plans of tables without filters go on as before.
+    if filters.is_empty() { seal_of((text, asked)) } else { seal_of((text, asked, filters)) }
 }
 
 /// What tells one waiting version from another.
