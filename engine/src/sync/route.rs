@@ -34,7 +34,11 @@ impl Ruling<'_> {
         let settled = &self.resolved.settled;
         let takes_nothing = match outside {
             true => {
-                let may_come = matches!(settled, Settled::Row { .. } | Settled::Parked(ParkedCode::Unreadable, _));
+                let may_come = match settled {
+                    Settled::Row { .. } | Settled::Parked(ParkedCode::Unreadable, _) => true,
+                    Settled::Parked(..) => subset::is_last(self.contest, target),
+                    Settled::Deleted => false,
+                };
                 !may_come || matches!(effect, Effect::Keep)
             }
             false => {
@@ -96,6 +100,9 @@ impl Ruling<'_> {
             _ => false,
         };
         match standing {
+            None | Some(Content::Deleted) if subset::is_last(self.contest, target) => {
+                Effect::Park(ParkedCode::Outside, subset::LAST.to_owned())
+            }
             None | Some(Content::Deleted) => Effect::Keep,
             Some(_) if subset::may_go(self.contest, self.places, target) => Effect::Delete,
             // Until somebody tells that he has it.

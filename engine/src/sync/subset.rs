@@ -140,7 +140,8 @@ impl Table {
 pub const LAST: &str =
     "it does not belong here by this node's filter, and stays until another node has what takes its place";
 
-/// Whether a node may remove what stands there: another has it and keeps it, or has what has seen it.
+/// Whether a node may remove what stands there: at another stands the same and stays, or what has seen it. What waits elsewhere may
+/// yet turn out not to belong there; once it is taken, the node is told (`Contest::is_answered`).
 ///
 /// Of several that have the same and do not want it the first in the order of the file keeps it, so that they do not rely on each
 /// other.
@@ -150,12 +151,24 @@ pub fn may_go(contest: &Contest, places: &[Belongs], target: NodeId) -> bool {
     let belongs = |node: NodeId| places.get(node.index()) != Some(&Belongs::Outside);
     contest.versions.iter().any(|other: &Contender| {
         let node = other.version.node;
-        let there = match other.version.waiting {
-            // What waits where it does not belong may be all that is left of it.
-            true => belongs(node),
-            false => node != target && other.content != Content::Unread,
-        };
         let newer = !own.includes(&other.version.vector);
-        there && other.is_version() && other.version.vector.includes(own) && (newer || belongs(node) || node < target)
+        node != target
+            && stands(other)
+            && other.version.vector.includes(own)
+            && (newer || belongs(node) || node < target)
     })
+}
+
+/// Whether what waits at a node is all that is left of it, as far as anybody knows who is there.
+pub fn is_last(contest: &Contest, target: NodeId) -> bool {
+    let mut waiting = contest.versions.iter().filter(|one| one.version.waiting && one.is_version());
+    waiting.find(|one| one.version.node == target).is_some_and(|last| {
+        let mut standing = contest.versions.iter().filter(|other| stands(other));
+        !standing.any(|other| other.version.vector.includes(&last.version.vector))
+    })
+}
+
+/// Whether it is a version that stands somewhere.
+fn stands(contender: &Contender) -> bool {
+    !contender.version.waiting && contender.is_version() && contender.content != Content::Unread
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value as Document;
 
-use super::cluster::NAMES;
+use super::cluster::{Cluster, NAMES};
 use super::random::seeds;
 use super::reference::{Kind, Run, Write};
 use crate::model::{ParkedCode, Row};
@@ -13,23 +14,47 @@ use crate::plugin::Failure;
 use crate::sync::memory::{SECOND, number};
 use crate::sync::subset::Judge;
 
-/// Values with one of these remainders, divided by 3, belong.
+thread_local! {
+    /// The nodes whose filters fail for now, a bit for each. A test has a thread of its own, but its filters may be asked on others.
+    static FAILING: Arc<AtomicU64> = Arc::default();
+}
+
+/// Lets the filters of these nodes fail, and no others.
+pub fn fail(nodes: u64) {
+    FAILING.with(|failing| failing.store(nodes, Ordering::Relaxed));
+}
+
+/// Values with one of these remainders, divided by 3, belong at this node.
 #[derive(Debug, Clone)]
-pub struct Remainder(BTreeSet<i64>);
+pub struct Remainder {
+    at: usize,
+    is: BTreeSet<i64>,
+    failing: Arc<AtomicU64>,
+}
 
 impl Remainder {
+    fn new(at: usize, is: impl IntoIterator<Item = i64>) -> Remainder {
+        Remainder { at, is: is.into_iter().collect(), failing: FAILING.with(Arc::clone) }
+    }
+
     pub fn takes(&self, value: i64) -> bool {
-        self.0.contains(&value.rem_euclid(3))
+        self.is.contains(&value.rem_euclid(3))
     }
 
     fn text(&self) -> String {
-        format!("filter = {{ plugin = \"remainder\", is = {:?} }}", self.0.iter().collect::<Vec<_>>())
+        let is: Vec<_> = self.is.iter().collect();
+        format!("filter = {{ plugin = \"remainder\", at = {}, is = {is:?} }}", self.at)
     }
 }
 
 impl Judge for Remainder {
     fn judge(&self, rows: &[&Row]) -> Vec<Result<bool, Failure>> {
-        rows.iter().map(|row| Ok(self.takes(number(&row[1])))).collect()
+        let fails = self.failing.load(Ordering::Relaxed) >> self.at & 1 == 1;
+        let judged = |row: &&Row| match fails {
+            true => Err(Failure::new("remainder", "judge", "it fails for a while".to_owned())),
+            false => Ok(self.takes(number(&row[1]))),
+        };
+        rows.iter().map(judged).collect()
     }
 
     fn told(&self) -> String {
@@ -40,7 +65,7 @@ impl Judge for Remainder {
 pub fn remainder(config: &str) -> Arc<dyn Judge> {
     let config: Document = serde_json::from_str(config).unwrap();
     let is = config["is"].as_array().unwrap().iter().map(|one| one.as_i64().unwrap());
-    Arc::new(Remainder(is.collect()))
+    Arc::new(Remainder::new(config["at"].as_u64().unwrap() as usize, is))
 }
 
 /// A policy, and a filter for nodes that have one.
@@ -61,9 +86,9 @@ fn run(seed: u64) -> Result<(), String> {
         run.kind = Kind::Latest;
     }
     let mut filters: Vec<Option<Remainder>> = Vec::new();
-    for _ in 0..count {
-        let few = (0..3).filter(|_| run.random.chance(50)).collect();
-        filters.push(run.random.chance(60).then_some(Remainder(few)));
+    for at in 0..count {
+        let few: Vec<i64> = (0..3).filter(|_| run.random.chance(50)).collect();
+        filters.push(run.random.chance(60).then(|| Remainder::new(at, few)));
     }
     run.settings = Some(settings(run.conflict(), &filters));
     let (kind, settings) = (run.kind, run.conflict());
@@ -72,6 +97,7 @@ fn run(seed: u64) -> Result<(), String> {
 
 fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
     let conflict = run.conflict();
+    fail(0);
     // What is there from the start is where it belongs.
     let inside = |at: usize, value: i64| filters[at].as_ref().is_none_or(|filter| filter.takes(value));
     for (at, database) in run.cluster.databases.iter().enumerate() {
@@ -189,4 +215,61 @@ fn every_node_ends_with_what_belongs_there() {
     let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed).err()).collect();
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
+}
+
+/// Two nodes with filters of multiples of three and one that takes all, which hold a row that the first then moves out of its
+/// filter, while the filter of the second fails. The third may be away.
+fn moved(policy: &str, away: bool) -> (Cluster, &'static str) {
+    fail(1 << 1);
+    let multiples = |at| Some(Remainder::new(at, [0]));
+    let settings = settings(policy, &[multiples(0), multiples(1)]);
+    let cluster = Cluster::new(3, &[(1, 3)]);
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    assert!(cluster.databases[0].lock().write(1, Some(4), false));
+    cluster.databases[2].lock().up = !away;
+    (0..2).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+    assert_eq!(cluster.databases[1].lock().parked[&1].code, ParkedCode::Filter);
+    (cluster, settings)
+}
+
+/// The node where it waits may find that it does not belong there, or be reset.
+#[test]
+fn nobody_gives_up_what_only_waits_elsewhere() {
+    for (policy, other) in [("\"latest-wins\"", None), ("\"park\"", Some(7))] {
+        let (cluster, settings) = moved(policy, true);
+        let sync = || (0..2).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+        assert_eq!(cluster.rows()[0], [(1, 4)], "{policy}");
+        fail(0);
+        if let Some(value) = other {
+            assert!(cluster.databases[2].lock().write(1, Some(value), false));
+        } else {
+            sync();
+        }
+        cluster.databases[2].lock().up = true;
+        sync();
+        let stands = match other {
+            None => [vec![], vec![], vec![(1, 4)]],
+            // A person is to decide, and has both.
+            Some(value) => [vec![(1, 4)], vec![(1, 3)], vec![(1, value)]],
+        };
+        assert_eq!(cluster.rows(), stands, "{policy}");
+    }
+}
+
+/// As nobody knows whether those who have it come back.
+#[test]
+fn what_waits_where_it_does_not_belong_waits_for_those_who_have_it() {
+    let (cluster, settings) = moved("\"latest-wins\"", false);
+    let sync = || (0..2).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+    assert_eq!(cluster.rows(), [vec![], vec![(1, 3)], vec![(1, 4)]]);
+    cluster.databases[1].lock().rows.remove(&1);
+    fail(0);
+    cluster.databases[2].lock().up = false;
+    sync();
+    let waits = cluster.databases[1].lock().parked.get(&1).cloned().expect("what waited");
+    assert_eq!((waits.code, waits.row.map(|row| number(&row[1]))), (ParkedCode::Outside, Some(4)));
+    cluster.databases[2].lock().up = true;
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![], vec![(1, 4)]]);
+    assert!(cluster.databases[1].lock().parked.is_empty());
 }
