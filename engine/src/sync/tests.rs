@@ -15,6 +15,7 @@ mod random;
 mod reference;
 mod refiltering;
 mod restoring;
+mod subsets;
 mod taking_part;
 mod unreadable;
 mod verifying;

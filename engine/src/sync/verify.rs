@@ -420,7 +420,7 @@ impl Session {
             let places = compare::places(table, &standing).await?;
             for ((key, standing), places) in keys.drain(..standing.len()).zip(standing).zip(places) {
                 let mut allowed = Allowed::default();
-                let found = compare(table, key, standing, &places, &mut allowed);
+                let found = compare(table, key, standing, places, &mut allowed);
                 task.report.allowed.add(allowed);
                 let Some(difference) = found else { continue };
                 let counted = task.report.add(table, &self.names, &difference, allowed, task.how.limit);

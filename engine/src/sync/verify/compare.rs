@@ -46,7 +46,8 @@ pub struct Difference {
     pub standing: Vec<(NodeId, Standing)>,
     /// Nodes that lack the row.
     pub missing: Vec<NodeId>,
-    /// Targets of a one-way table that have a row which its source has not, and nodes where a row does not belong that another has.
+    /// Targets of a one-way table that have a row which its source has not, and nodes where a row does not belong that another has;
+    /// where rows differ the latter depends on which of them is right, see [`Difference::may_go`].
     pub extra: Vec<NodeId>,
     /// Nodes whose row has other values than another's; of a one-way table, than the source's.
     pub differing: Vec<NodeId>,
@@ -54,6 +55,7 @@ pub struct Difference {
     pub columns: Vec<usize>,
     /// Nodes whose row cannot be read.
     pub odd: Vec<NodeId>,
+    pub places: Places,
 }
 
 /// How many differences there are that nothing is to be done about, because the table's `operations` leave them alone.
@@ -78,26 +80,24 @@ impl Allowed {
     }
 }
 
-/// Where the rows of keys belong, by key and node: what stands at a node that takes all, or at the first that has it, tells.
-pub async fn places(table: &Table, standing: &[Vec<(NodeId, Standing)>]) -> Result<Vec<Vec<Belongs>>> {
-    let mut places = vec![Vec::new(); standing.len()];
+/// Whose rows of a key were judged, and where each belongs, by node.
+pub type Places = Vec<(NodeId, Vec<Belongs>)>;
+
+/// Where all rows of keys belong, by key.
+pub async fn places(table: &Table, standing: &[Vec<(NodeId, Standing)>]) -> Result<Vec<Places>> {
     if !table.has_subsets() {
-        return Ok(places);
+        return Ok(vec![Places::new(); standing.len()]);
     }
-    let telling = |standing: &Vec<(NodeId, Standing)>| {
-        let rows = || standing.iter().filter_map(|(node, stands)| Some((*node, stands.row()?.clone())));
-        let whole = rows().find(|(node, _)| table.subset(*node).is_none());
-        whole.or_else(|| rows().next()).map(|(_, row)| row)
-    };
-    let told: Vec<Option<Arc<Row>>> = standing.iter().map(telling).collect();
+    let rows: Vec<Arc<Row>> = standing.iter().flatten().filter_map(|(_, stands)| stands.row().cloned()).collect();
+    let mut answers = Vec::with_capacity(table.subsets.len());
     for at in 0..table.subsets.len() {
-        let rows = told.iter().flatten().cloned().collect();
-        let mut belong = table.belong_apart(NodeId(at as u16), rows).await?.into_iter();
-        for (places, told) in places.iter_mut().zip(&told) {
-            places.push(told.as_ref().and_then(|_| belong.next()).unwrap_or_default());
-        }
+        answers.push(table.belong_apart(NodeId(at as u16), rows.clone()).await?.into_iter());
     }
-    Ok(places)
+    let of_key = |standing: &Vec<(NodeId, Standing)>| {
+        let holders = standing.iter().filter(|(_, stands)| stands.row().is_some());
+        holders.map(|(node, _)| (*node, answers.iter_mut().filter_map(Iterator::next).collect())).collect()
+    };
+    Ok(standing.iter().map(of_key).collect())
 }
 
 /// How the rows of a key differ, if they do other than the table's operations allow.
@@ -105,7 +105,7 @@ pub fn compare(
     table: &Table,
     key: Key,
     standing: Vec<(NodeId, Standing)>,
-    places: &[Belongs],
+    places: Places,
     allowed: &mut Allowed,
 ) -> Option<Difference> {
     let mut difference = Difference {
@@ -116,12 +116,13 @@ pub fn compare(
         columns: Vec::new(),
         odd: standing.iter().filter(|(_, stands)| matches!(stands, Standing::Odd(_))).map(|(node, _)| *node).collect(),
         standing,
+        places,
     };
     match table.from {
         Some(from) => difference.one_way(table, from),
-        None => difference.two_way(table, places),
+        None => difference.two_way(table),
     }
-    difference.leave_out(places);
+    difference.leave_out(table.from);
     let operations = table.operations;
     let let_be = |ok: bool, nodes: &mut Vec<NodeId>, count: &mut u64| {
         if ok {
@@ -169,32 +170,44 @@ impl Difference {
         self.tidy();
     }
 
-    /// What filters say about what was found: of a row that does not belong at a node nothing is missing there, and if another has it
-    /// which keeps it, it is too many.
-    fn leave_out(&mut self, places: &[Belongs]) {
-        let place = |node: &NodeId| places.get(node.index()).unwrap_or(&Belongs::Inside);
-        self.missing.retain(|node| *place(node) == Belongs::Inside);
+    /// Where the row of a node belongs; what was not judged belongs everywhere.
+    pub fn place(&self, of: NodeId, node: NodeId) -> &Belongs {
+        let own = self.places.iter().find(|(at, _)| *at == of);
+        own.and_then(|(_, places)| places.get(node.index())).unwrap_or(&Belongs::Inside)
+    }
+
+    /// Whether what stands at a node where the row of `winner` does not belong may be removed: another holds that row and keeps it,
+    /// because it belongs there or because it is the last.
+    pub fn may_go(&self, winner: NodeId, node: NodeId) -> bool {
+        let (Some(own), Some(right)) = (self.at(node), self.at(winner)) else { return false };
+        let keeps = |other: NodeId| *self.place(winner, other) == Belongs::Inside || other == winner && own != right;
+        let mut others = self.standing.iter().filter(|(other, stands)| *other != node && stands == right);
+        *own != Standing::Absent && others.any(|(other, _)| keeps(*other))
+    }
+
+    /// What filters say about what was found: where a row does not belong it is not missing, and it is too many if another has it
+    /// which keeps it. Of rows that differ any may turn out to be right.
+    fn leave_out(&mut self, from: Option<NodeId>) {
+        let holders = self.places.iter().map(|(node, _)| *node);
+        let sides: Vec<NodeId> = holders.filter(|node| from.is_none_or(|from| from == *node)).collect();
+        let Some(&first) = sides.first() else { return };
+        let alike = from.is_some() || self.differing.is_empty();
+        let mut missing = std::mem::take(&mut self.missing);
+        missing.retain(|node| sides.iter().all(|of| *self.place(*of, *node) == Belongs::Inside));
+        self.missing = missing;
         let has = |(_, stands): &&(NodeId, Standing)| *stands != Standing::Absent;
-        let is_kept = self.standing.iter().filter(has).any(|(node, _)| *place(node) == Belongs::Inside);
-        if is_kept {
-            let strays = self.standing.iter().filter(has).filter(|(node, _)| *place(node) == Belongs::Outside);
-            self.extra.extend(strays.map(|(node, _)| *node));
-            let extra = &self.extra;
-            self.differing.retain(|node| !extra.contains(node));
+        if alike && self.standing.iter().filter(has).any(|(node, _)| *self.place(first, *node) == Belongs::Inside) {
+            let strays = self.standing.iter().filter(has).map(|(node, _)| *node);
+            let strays: Vec<NodeId> = strays.filter(|node| *self.place(first, *node) == Belongs::Outside).collect();
+            self.differing.retain(|node| !strays.contains(node));
+            self.extra.extend(strays);
         }
         self.tidy();
     }
 
-    fn two_way(&mut self, table: &Table, places: &[Belongs]) {
-        let counts = |node: &NodeId| places.get(node.index()) != Some(&Belongs::Outside);
-        let any = self.standing.iter().any(|(node, stands)| counts(node) && stands.row().is_some());
-        let rows: Vec<(NodeId, &Row)> = self
-            .standing
-            .iter()
-            // What does not belong where it stands is no side in it where others have the row.
-            .filter(|(node, _)| !any || counts(node))
-            .filter_map(|(node, stands)| Some((*node, &**stands.row()?)))
-            .collect();
+    fn two_way(&mut self, table: &Table) {
+        let held = self.standing.iter().filter_map(|(node, stands)| Some((*node, &**stands.row()?)));
+        let rows: Vec<(NodeId, &Row)> = held.collect();
         for (at, a) in rows.iter().enumerate() {
             for b in &rows[at + 1..] {
                 let columns = settle::differing(table, *a, *b);

@@ -10,6 +10,7 @@ use super::super::latest::{Latest, latest};
 use super::super::opened::Opened;
 use super::super::session::{Carried, Session};
 use super::super::settle::{self, Rule, Settlement};
+use super::super::subset::Belongs;
 use super::super::table::Table;
 use super::super::turns::Settles;
 use super::compare::{Difference, Standing};
@@ -66,18 +67,30 @@ pub fn mend(
     // What is not to stand anywhere is nobody's to copy.
     let rows: Vec<_> = rows.into_iter().filter(|(node, _)| !difference.extra.contains(node)).collect();
     let (settlement, whole, disputed) = settlement(table, difference, &rows, prefer, names)?;
+    let winner = settlement.winner;
     let mut write = Vec::new();
-    for &node in &difference.extra {
-        write.push((node, None));
-    }
     for (node, stands) in &difference.standing {
-        let wanted = difference.missing.contains(node) || difference.differing.contains(node);
-        if !wanted || *node == settlement.winner && whole.is_none() {
+        if difference.extra.contains(node) {
+            write.push((*node, None));
+            continue;
+        }
+        match difference.place(winner, *node) {
+            Belongs::Inside => {}
+            Belongs::Unknown(_) if difference.at(winner) == Some(stands) => continue,
+            Belongs::Unknown(why) => return Err(not_judged(&names[node.index()], why)),
+            Belongs::Outside => {
+                write.extend(difference.may_go(winner, *node).then_some((*node, None)));
+                continue;
+            }
+        }
+        // Which nodes lack a row of which others have another version is known now.
+        let wanted = table.has_subsets() || difference.missing.contains(node) || difference.differing.contains(node);
+        if !wanted || *node == winner && whole.is_none() {
             continue;
         }
         let row = match &whole {
             Some(row) => Some(row.clone()),
-            None => settle::completed(table, settlement.winner, &rows, *node),
+            None => settle::completed(table, winner, &rows, *node),
         };
         let Some(row) = row else { continue };
         let changes = stands.row().is_none_or(|own| !settle::differing(table, (*node, own), (*node, &row)).is_empty());
@@ -87,6 +100,11 @@ pub fn mend(
     }
     let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
     Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed, counted: Counted::default() })
+}
+
+/// In words, that a filter failed.
+pub fn not_judged(node: &str, why: &str) -> String {
+    format!("nothing tells whether the row belongs at {node}: {why}")
 }
 
 /// Whose row is taken; the row, where it is made of those of several nodes; and whether it was disputed.
@@ -284,9 +302,13 @@ impl Session {
         let of = |rows: &[(NodeId, Option<Arc<Row>>)], at: NodeId| {
             rows.iter().find(|(node, _)| *node == at).and_then(|(_, row)| row.clone())
         };
-        let winner_row = of(&mend.write, node);
+        // Where the row does not belong, what is right stands elsewhere.
+        let is_written = |at: &NodeId| mend.write.iter().any(|(node, _)| node == at);
+        let stays = |row: &Arc<Row>| mend.read.iter().any(|(at, own)| own.as_ref() == Some(row) && !is_written(at));
+        let winner_row = of(&mend.write, node).or_else(|| of(&mend.read, mend.settlement.winner).filter(stays));
         // Without a history nobody can tell what lost from what was merely behind; there is no journal of that.
-        let lost = of(&mend.read, node).filter(|_| !table.compared).map(|own| {
+        let stood = of(&mend.read, node).filter(|_| !table.compared);
+        let lost = stood.filter(|own| winner_row.as_ref() != Some(own)).map(|own| {
             let mut lost = settle::lost(
                 "verify",
                 table,

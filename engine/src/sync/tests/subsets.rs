@@ -1,0 +1,107 @@
+//! What commands make of rows that do not belong everywhere.
+
+use super::cluster::Cluster;
+use super::filters::fail;
+use crate::sync::verify::{Left, Repair, Verified, Verify};
+
+const LATEST: &str = "\"latest-wins\"";
+
+/// With such filters at nodes: values with these remainders, divided by 3, belong there.
+fn filtered(filters: &[(&str, usize, &[i64])]) -> String {
+    let filter = |(name, at, is): &(&str, usize, &[i64])| {
+        format!("\n[tables.t.nodes.{name}]\nfilter = {{ plugin = \"remainder\", at = {at}, is = {is:?} }}")
+    };
+    LATEST.to_owned() + &filters.iter().map(filter).collect::<String>()
+}
+
+/// Nodes with these filters and this under the key 1, as it came about without any history.
+fn standing(settings: &str, values: &[Option<i64>]) -> Cluster {
+    fail(0);
+    let cluster = Cluster::new(values.len(), &[]);
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    stand(&cluster, values);
+    cluster
+}
+
+fn stand(cluster: &Cluster, values: &[Option<i64>]) {
+    for (database, value) in cluster.databases.iter().zip(values) {
+        database.lock().rows = value.iter().map(|value| (1, *value)).collect();
+    }
+}
+
+/// What stands under the key 1.
+fn values(cluster: &Cluster) -> Vec<Option<i64>> {
+    cluster.databases.iter().map(|database| database.lock().rows.get(&1).copied()).collect()
+}
+
+fn verify(cluster: &Cluster, settings: &str, prefer: Option<&str>) -> Verified {
+    let how = Verify { repair: Repair::Mend, prefer: prefer.map(str::to_owned), ..Verify::default() };
+    cluster.block(cluster.session(settings, 10).verify(&how)).unwrap()
+}
+
+/// Also where one of them does not belong where the other stands: that would take the decision away from the rule.
+#[test]
+fn rows_that_differ_are_mended_by_the_rule_and_then_judged() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    for (values_before, prefer, after) in [
+        ([Some(4), Some(3)], None, [Some(4), Some(3)]),
+        ([Some(4), Some(3)], Some("a"), [Some(4), None]),
+        ([Some(4), Some(3)], Some("b"), [Some(3), Some(3)]),
+        ([Some(3), Some(4)], None, [Some(3), Some(4)]),
+        ([Some(3), Some(4)], Some("a"), [Some(3), Some(3)]),
+    ] {
+        let cluster = standing(&settings, &values_before);
+        let verified = verify(&cluster, &settings, prefer);
+        let table = &verified.tables[0];
+        let told = (table.differences, table.undecided, verified.exit_code());
+        assert_eq!(values(&cluster), after, "{values_before:?} {prefer:?}");
+        assert_eq!(told, if prefer.is_some() { (1, 0, 0) } else { (1, 1, 1) }, "{values_before:?} {prefer:?}");
+        assert_eq!((table.nodes[0].differing, table.nodes[1].differing, table.nodes[1].extra), (1, 1, 0));
+        let lost: Vec<_> = cluster.databases.iter().flat_map(|database| database.lock().journal.clone()).collect();
+        assert_eq!(lost.len(), usize::from(prefer.is_some()), "{lost:?}");
+        assert!(lost.iter().all(|lost| lost.winner_row.is_some()), "{lost:?}");
+    }
+}
+
+/// What wins goes from where it does not belong once another has it that keeps it, and the last of it goes from nowhere.
+#[test]
+fn nothing_is_removed_that_nobody_keeps() {
+    let settings = filtered(&[("a", 0, &[0]), ("b", 1, &[0, 1]), ("c", 2, &[1])]);
+    for (before, prefer, once, twice) in [
+        // It belongs at `b` and `c`, and comes to both.
+        ([Some(4), Some(3), None], "a", [Some(4), Some(4), Some(4)], [None, Some(4), Some(4)]),
+        // It belongs nowhere.
+        ([Some(5), Some(3), Some(4)], "a", [Some(5), None, None], [Some(5), None, None]),
+        ([Some(3), Some(4), None], "b", [None, Some(4), Some(4)], [None, Some(4), Some(4)]),
+        ([Some(3), Some(4), Some(4)], "a", [Some(3), Some(3), None], [Some(3), Some(3), None]),
+    ] {
+        let cluster = standing(&settings, &before);
+        verify(&cluster, &settings, Some(prefer));
+        assert_eq!(values(&cluster), once, "{before:?} {prefer}");
+        verify(&cluster, &settings, Some(prefer));
+        assert_eq!(values(&cluster), twice, "{before:?} {prefer}");
+        let verified = verify(&cluster, &settings, None);
+        assert_eq!(verified.exit_code(), 0, "{before:?} {prefer}: {verified:?}");
+    }
+    // Rows that are alike need no rule.
+    let cluster = standing(&settings, &[Some(4), Some(4), Some(4)]);
+    assert_eq!(verify(&cluster, &settings, None).tables[0].nodes[0].extra, 1);
+    assert_eq!(values(&cluster), [None, Some(4), Some(4)]);
+    assert!(cluster.databases[0].lock().journal.is_empty());
+}
+
+/// Whoever wins, nobody knows whether it belongs at `b`.
+#[test]
+fn what_cannot_be_judged_is_not_mended() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    let cluster = standing(&settings, &[Some(4), Some(3)]);
+    fail(1 << 1);
+    let verified = verify(&cluster, &settings, Some("a"));
+    fail(0);
+    let left = &verified.tables[0].left[0];
+    assert_eq!(
+        (verified.tables[0].undecided, left.because, values(&cluster)),
+        (1, Left::Undecided, vec![Some(4), Some(3)])
+    );
+    assert!(left.why.contains("it fails for a while"), "{left:?}");
+}
