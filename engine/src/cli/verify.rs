@@ -202,7 +202,12 @@ fn remarks(table: &VerifiedTable, out: Option<&Path>) -> Vec<String> {
     add(table.mended, "row is", "rows are", "mended");
     add(table.disputed, "row was", "rows were", "equally late elsewhere, and decided by the table's policy");
     add(table.moved_on, "row was", "rows were", "changed or held in the meantime and left alone; run it again");
-    add(table.undecided, "row was", "rows were", "left alone because nothing tells whose is right");
+    add(
+        table.undecided,
+        "row was",
+        "rows were",
+        "left alone because nothing tells whose is right, or where it belongs",
+    );
     add(table.refused, "row was", "rows were", "not taken by a node");
     if let Some(file) = out.filter(|_| table.differences > table.undecided) {
         lines.push(format!("written to {}; to do it: concord verify --plan {0}", file.display()));

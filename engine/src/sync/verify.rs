@@ -424,10 +424,13 @@ impl Session {
                 task.report.allowed.add(allowed);
                 let Some(difference) = found else { continue };
                 let counted = task.report.add(table, &self.names, &difference, allowed, task.how.limit);
-                if task.how.repair == Repair::Tell {
+                let unjudged = difference.unjudged.first();
+                let unjudged = unjudged.map(|(node, why)| mend::not_judged(&self.names[node.index()], why));
+                if task.how.repair == Repair::Tell && unjudged.is_none() {
                     continue;
                 }
-                match mend::mend(table, &difference, task.prefer, &self.names) {
+                let mended = unjudged.map_or_else(|| mend::mend(table, &difference, task.prefer, &self.names), Err);
+                match mended {
                     Err(why) => task.report.leave(table, &difference.key, Left::Undecided, None, why, task.how.limit),
                     Ok(mend) => match task.plan.as_deref_mut() {
                         Some(plan) => plan.add(table, &self.names, &mend)?,

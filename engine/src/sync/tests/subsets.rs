@@ -105,3 +105,24 @@ fn what_cannot_be_judged_is_not_mended() {
     );
     assert!(left.why.contains("it fails for a while"), "{left:?}");
 }
+
+/// A difference that nobody looks into is none that is not there.
+#[test]
+fn where_a_filter_fails_nobody_says_that_nothing_is_missing() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    for repair in [Repair::Tell, Repair::Mend] {
+        let cluster = standing(&settings, &[Some(4), None]);
+        fail(1 << 1);
+        let how = Verify { repair, ..Verify::default() };
+        let verified = cluster.block(cluster.session(&settings, 10).verify(&how)).unwrap();
+        fail(0);
+        let table = &verified.tables[0];
+        assert_eq!((table.undecided, table.nodes[1].missing, verified.exit_code()), (1, 0, 1), "{table:?}");
+        assert_eq!(table.examples[0].nodes["b"], "unjudged");
+        assert!(
+            table.left[0].why.contains("at b: ") && table.left[0].why.contains("it fails for a while"),
+            "{table:?}"
+        );
+        assert_eq!(values(&cluster), [Some(4), None]);
+    }
+}

@@ -55,6 +55,8 @@ pub struct Difference {
     pub columns: Vec<usize>,
     /// Nodes whose row cannot be read.
     pub odd: Vec<NodeId>,
+    /// Nodes without the row of which nobody knows whether they lack it, and why the filter does not tell.
+    pub unjudged: Vec<(NodeId, String)>,
     pub places: Places,
 }
 
@@ -116,6 +118,7 @@ pub fn compare(
         columns: Vec::new(),
         odd: standing.iter().filter(|(_, stands)| matches!(stands, Standing::Odd(_))).map(|(node, _)| *node).collect(),
         standing,
+        unjudged: Vec::new(),
         places,
     };
     match table.from {
@@ -143,7 +146,7 @@ pub fn compare(
         difference.columns.clear();
     }
     let any = [&difference.missing, &difference.extra, &difference.differing, &difference.odd];
-    any.iter().any(|nodes| !nodes.is_empty()).then_some(difference)
+    (any.iter().any(|nodes| !nodes.is_empty()) || !difference.unjudged.is_empty()).then_some(difference)
 }
 
 impl Difference {
@@ -193,6 +196,11 @@ impl Difference {
         let Some(&first) = sides.first() else { return };
         let alike = from.is_some() || self.differing.is_empty();
         let mut missing = std::mem::take(&mut self.missing);
+        for node in missing.iter().filter(|_| alike) {
+            if let Belongs::Unknown(why) = self.place(first, *node).clone() {
+                self.unjudged.push((*node, why));
+            }
+        }
         missing.retain(|node| sides.iter().all(|of| *self.place(*of, *node) == Belongs::Inside));
         self.missing = missing;
         let has = |(_, stands): &&(NodeId, Standing)| *stands != Standing::Absent;

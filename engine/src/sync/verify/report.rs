@@ -48,7 +48,7 @@ pub struct VerifiedTable {
     pub carried: Vec<Carried>,
     /// Keys that were changed by somebody in the meantime, and were left alone.
     pub moved_on: u64,
-    /// Keys of which nothing tells whose row is right.
+    /// Keys of which nothing tells whose row is right, or at which a filter failed.
     pub undecided: u64,
     /// Keys whose rows a node would not take.
     pub refused: u64,
@@ -75,7 +75,7 @@ pub struct VerifiedNode {
 #[derive(Clone, Debug, Serialize)]
 pub struct Example {
     pub key: Document,
-    /// By node: `missing`, `extra`, `differing` or `unreadable`; nodes of which there is nothing to say are left out.
+    /// By node: `missing`, `extra`, `differing`, `unreadable`, or `unjudged` where a filter failed; nodes of which there is nothing to say are left out.
     pub nodes: BTreeMap<String, &'static str>,
     /// By column and node: the values, where they differ.
     pub columns: BTreeMap<String, BTreeMap<String, Document>>,
@@ -165,6 +165,7 @@ impl VerifiedTable {
         if self.examples.len() >= limit {
             return counted;
         }
+        nodes.extend(difference.unjudged.iter().map(|(node, _)| (name(node.index()).to_owned(), "unjudged")));
         let mut columns = BTreeMap::new();
         for &column in &difference.columns {
             let held = |(node, stands): &(NodeId, Standing)| {
