@@ -385,10 +385,19 @@ impl Weighing<'_> {
                 // What stands there is replaced like any other unless it goes.
                 Belongs::Outside if own.is_none() || self.refilter => continue,
                 Belongs::Outside => {}
-                Belongs::Unknown(_) if own.is_some() => continue,
                 Belongs::Unknown(why) => {
-                    let effect = Effect::Park(ParkedCode::Filter, why.clone());
-                    outcomes.decisions[target.index()][table.index].push(decision(&key, effect, Vec::new(), None));
+                    let differs = own
+                        .is_none_or(|own| !settle::differing(table, (winner, &winner_row), (target, own)).is_empty());
+                    // Nobody knows either whether what stands there is to stay.
+                    if differs || self.refilter {
+                        let lost = own.filter(|_| differs && self.last);
+                        let lost =
+                            lost.map(|own| settle::lost("load", table, &key, &settlement, &winner_row, target, own));
+                        let effect = Effect::Park(ParkedCode::Filter, why.clone());
+                        let decision = decision(&key, effect, Vec::from_iter(lost), None);
+                        outcomes.decisions[target.index()][table.index].push(decision);
+                        any = true;
+                    }
                     continue;
                 }
             }

@@ -2,6 +2,8 @@
 
 use super::cluster::Cluster;
 use super::filters::fail;
+use crate::model::ParkedCode;
+use crate::sync::load::LoadOptions;
 use crate::sync::verify::{Left, Repair, Verified, Verify};
 
 const LATEST: &str = "\"latest-wins\"";
@@ -124,5 +126,29 @@ fn where_a_filter_fails_nobody_says_that_nothing_is_missing() {
             "{table:?}"
         );
         assert_eq!(values(&cluster), [Some(4), None]);
+    }
+}
+
+/// It waits like a row that cannot be read.
+#[test]
+fn where_a_filter_fails_a_load_leaves_the_row_to_the_sync() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    for (before, refilter) in [([Some(6), Some(3)], false), ([Some(4), None], false), ([Some(4), Some(4)], true)] {
+        let cluster = standing(if refilter { LATEST } else { &settings }, &before);
+        let options = LoadOptions { prefer: Some("a".to_owned()), refilter, ..LoadOptions::default() };
+        fail(1 << 1);
+        let load = || cluster.block(cluster.session(&settings, 10).load(&options, &mut |_| ())).unwrap();
+        let loaded = load();
+        assert_eq!((loaded.tables[0].waiting, loaded.exit_code()), (1, 1), "{before:?} {loaded:?}");
+        assert_eq!(values(&cluster), before);
+        let waits = cluster.databases[1].lock().parked[&1].clone();
+        assert!(waits.code == ParkedCode::Filter && waits.message.contains("it fails for a while"), "{waits:?}");
+        fail(0);
+        cluster.block(cluster.session(&settings, 10).sync()).unwrap();
+        assert!(cluster.databases[1].lock().parked.is_empty());
+        let after = if before[0] == Some(6) { [Some(6); 2] } else { [Some(4), None] };
+        assert_eq!(values(&cluster), after, "{before:?}");
+        let lost = cluster.databases[1].lock().journal.iter().filter(|lost| lost.loser_row.is_some()).count();
+        assert_eq!(lost, usize::from(before == [Some(6), Some(3)]), "{before:?}");
     }
 }
