@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Document};
 use super::opened::Opened;
 use super::session::Session;
 use super::status::ConflictReport;
+use super::subset::Belongs;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -74,9 +75,10 @@ impl Session {
         let looked = self.standing(&opened, table, &key).await;
         self.close().await;
         let standing = looked?;
-        let at = self.where_to_write(&opened, table)?;
+        let at = self.where_to_write(&opened, table, &standing)?;
         if !force {
-            self.refuse_what_moved_on(&opened, &case, &standing)?;
+            let places = self.places_of(table, first.winner_row.as_ref()).await?;
+            self.refuse_what_moved_on(&opened, &case, &standing, &places)?;
         }
         let Some(Standing { row: before, read }) = &standing[at.index()] else {
             return Err(Error::Internal("a node that is there was not asked".to_owned()));
@@ -242,24 +244,54 @@ impl Session {
         Ok(all)
     }
 
-    /// The first node that is there, from which the table is carried, and where all its columns live.
-    fn where_to_write(&self, opened: &Opened, table: usize) -> Result<NodeId> {
+    /// The first node that is there, from which the table is carried, and where all its columns live. Where rows are hidden by
+    /// filters it is one that has the row, or else one that would have it: whoever makes a row anew has seen nothing of the others'.
+    fn where_to_write(&self, opened: &Opened, table: usize, standing: &[Option<Standing>]) -> Result<NodeId> {
         let table = &self.tables[table];
+        let name = &table.name;
         if let Some(why) = &table.stopped {
-            return Err(Error::Stopped(format!("table `{}` stands still: {why}", table.name)));
+            return Err(Error::Stopped(format!("table `{name}` stands still: {why}")));
         }
         let fits = |node: &NodeId| {
             table.is_source(*node) && table.form(*node).is_some_and(|form| form.lens.is_total() && form.spec.captured)
         };
-        opened.nodes().map(|(node, _)| node).find(fits).ok_or_else(|| {
-            let name = &table.name;
-            Error::Stopped(format!(
+        let nodes: Vec<NodeId> = opened.nodes().map(|(node, _)| node).filter(fits).collect();
+        let Some(first) = nodes.first() else {
+            return Err(Error::Stopped(format!(
                 "no node that is there has all columns of `{name}` and passes its changes on; write the row by hand"
+            )));
+        };
+        if !table.has_subsets() {
+            return Ok(*first);
+        }
+        let has_it = |node: &&NodeId| standing[node.index()].as_ref().is_some_and(|standing| standing.row.is_some());
+        let takes_all = |node: &&NodeId| table.subset(**node).is_none();
+        nodes.iter().find(has_it).or_else(|| nodes.iter().find(takes_all)).copied().ok_or_else(|| {
+            Error::Stopped(format!(
+                "no node that is there has the row or takes all rows of `{name}`, so it would be made anew where nothing is known of \
+                 what others did to it\n    if that is meant, insert the row by hand where it belongs"
             ))
         })
     }
 
-    fn refuse_what_moved_on(&self, opened: &Opened, case: &Case, standing: &[Option<Standing>]) -> Result<()> {
+    /// Where a row belongs, by node.
+    async fn places_of(&self, table: usize, row: Option<&Arc<Row>>) -> Result<Vec<Belongs>> {
+        let mut places = Vec::with_capacity(self.names.len());
+        for at in 0..self.names.len() {
+            let rows = row.into_iter().cloned().collect();
+            places.extend(self.tables[table].belong_apart(NodeId(at as u16), rows).await?);
+        }
+        Ok(places)
+    }
+
+    /// Refuses if something else stands anywhere than what the conflict made of the row, which belongs at these places.
+    fn refuse_what_moved_on(
+        &self,
+        opened: &Opened,
+        case: &Case,
+        standing: &[Option<Standing>],
+        places: &[Belongs],
+    ) -> Result<()> {
         let first = &case.lost[0];
         let table = &self.tables[first.table];
         let outcome = first.winner_row.as_deref();
@@ -274,6 +306,16 @@ impl Session {
             let (Some(standing), Some(form)) = (standing, table.form(node)) else { continue };
             let same = match (&standing.row, outcome) {
                 (None, None) => true,
+                (None, Some(_)) => match places.get(at) {
+                    Some(Belongs::Outside) => true,
+                    Some(Belongs::Unknown(why)) => {
+                        return Err(Error::Stopped(format!(
+                            "nothing tells whether the row was deleted at `{name}` or does not belong there: {why}\n    add --force \
+                             to write all the same"
+                        )));
+                    }
+                    Some(Belongs::Inside) | None => false,
+                },
                 (Some(row), Some(outcome)) => {
                     let told = |column: &usize| form.lens.has(*column) && !first.winner_unknown.contains(column);
                     (0..table.columns.len()).filter(told).all(|column| row[column] == outcome[column])

@@ -1,9 +1,10 @@
 //! What commands make of rows that do not belong everywhere.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, later};
 use super::filters::fail;
 use crate::model::ParkedCode;
 use crate::sync::load::LoadOptions;
+use crate::sync::resolve::Remedy;
 use crate::sync::verify::{Left, Repair, Verified, Verify};
 
 const LATEST: &str = "\"latest-wins\"";
@@ -151,4 +152,66 @@ fn where_a_filter_fails_a_load_leaves_the_row_to_the_sync() {
         let lost = cluster.databases[1].lock().journal.iter().filter(|lost| lost.loser_row.is_some()).count();
         assert_eq!(lost, usize::from(before == [Some(6), Some(3)]), "{before:?}");
     }
+}
+
+fn sync(cluster: &Cluster, settings: &str) {
+    (0..2).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+}
+
+fn write(cluster: &Cluster, at: usize, value: Option<i64>) {
+    assert!(cluster.databases[at].lock().write(1, value, false));
+    later();
+}
+
+/// A conflict in which the later of two versions has won, between the nodes of these places.
+fn decided(
+    settings: &str,
+    nodes: usize,
+    earlier: (usize, Option<i64>),
+    last: (usize, Option<i64>),
+) -> (Cluster, String) {
+    fail(0);
+    let cluster = Cluster::new(nodes, &[(1, 3)]);
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    write(&cluster, earlier.0, earlier.1);
+    write(&cluster, last.0, last.1);
+    sync(&cluster, settings);
+    let id = cluster.databases.iter().find_map(|database| Some(database.lock().journal.first()?.id.clone())).unwrap();
+    (cluster, id)
+}
+
+#[test]
+fn a_decision_is_overturned_where_the_row_stands() {
+    let settings = filtered(&[("a", 0, &[0])]);
+    let (cluster, id) = decided(&settings, 3, (1, Some(4)), (2, Some(5)));
+    assert_eq!(values(&cluster), [None, Some(5), Some(5)]);
+    let resolve = || cluster.block(cluster.session(&settings, 10).resolve(&id, &Remedy::Undo, false));
+    fail(1);
+    let error = resolve().unwrap_err().to_string();
+    assert!(error.contains("it fails for a while"), "{error}");
+    fail(0);
+    assert_eq!(resolve().unwrap().node, "b");
+    sync(&cluster, &settings);
+    assert_eq!(values(&cluster), [None, Some(4), Some(4)]);
+    // What was made where it was hidden came after the decision.
+    let (cluster, id) = decided(&settings, 3, (1, Some(4)), (2, Some(5)));
+    write(&cluster, 0, Some(6));
+    let error = cluster.block(cluster.session(&settings, 10).resolve(&id, &Remedy::Undo, false)).unwrap_err();
+    assert!(error.to_string().contains("the row was changed since: at `a`"), "{error}");
+}
+
+/// It would be a new row that has seen nothing of the delete.
+#[test]
+fn a_deleted_row_is_not_made_anew_where_others_are_hidden() {
+    let settings = filtered(&[("a", 0, &[0]), ("b", 1, &[0])]);
+    let (cluster, id) = decided(&settings, 2, (0, Some(6)), (1, None));
+    assert_eq!(values(&cluster), [None, None]);
+    let error = cluster.block(cluster.session(&settings, 10).resolve(&id, &Remedy::Undo, false)).unwrap_err();
+    assert!(error.to_string().contains("insert the row by hand where it belongs"), "{error}");
+    let settings = filtered(&[("a", 0, &[0])]);
+    let (cluster, id) = decided(&settings, 2, (0, Some(6)), (1, None));
+    let resolved = cluster.block(cluster.session(&settings, 10).resolve(&id, &Remedy::Undo, false)).unwrap();
+    assert_eq!(resolved.node, "b");
+    sync(&cluster, &settings);
+    assert_eq!(values(&cluster), [Some(6), Some(6)]);
 }
