@@ -1,16 +1,20 @@
 //! Giving up a row that waits: what stands at its node counts, and goes to the others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value as Document;
 
+use super::examine::participants;
+use super::opened::Opened;
 use super::session::Session;
 use super::status::ParkedReport;
+use super::subset;
+use super::why::Found;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Dot, Key, Lost, NodeId, Parked, Row, Stamp, time};
+use crate::model::{Dot, Key, Lost, NodeId, Parked, Row, Stamp, TableSpec, time};
 use crate::node::{self, Move, Node, Note};
 
 /// A version that is given up with an outcome that waits.
@@ -33,7 +37,8 @@ pub struct Dropped {
 
 impl Session {
     /// Gives up what `chosen` picks. What stands at the node becomes a change made now that has seen what waited, so that the
-    /// next cycle carries it everywhere; what waited goes to the journal.
+    /// next cycle carries it everywhere; what waited goes to the journal. Where nothing stands because nothing was ever taken, or
+    /// because it does not belong there, nothing is said to anybody; what waits there and stands nowhere is not given up.
     pub async fn drop_parked(&mut self, chosen: impl Fn(&ParkedReport) -> bool) -> Result<Vec<Dropped>> {
         self.prepare().await?;
         let opened = self.open().await?;
@@ -46,7 +51,9 @@ impl Session {
                 at_stake.insert((at, row.table, row.key.clone()), versions);
             }
         }
+        let alone = self.all_alone(&opened, &chosen).await;
         self.close().await;
+        let alone = alone?;
         fault::point("drop-chosen").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
         let mut dropped = Vec::new();
         for (at, presence) in opened.nodes() {
@@ -76,8 +83,11 @@ impl Session {
                 }
                 for row in &rows {
                     let Some(spec) = specs.iter().find(|spec| spec.index == row.table) else { continue };
-                    let at_stake = at_stake.get(&(at, row.table, row.key.clone()));
-                    give_up(node, spec, &specs, row, at, at_stake.map_or(&[], Vec::as_slice)).await?;
+                    let place = (at, row.table, row.key.clone());
+                    if !alone.contains(&place) {
+                        assert_standing(node, spec, row, at).await?;
+                    }
+                    give_up(node, spec, &specs, row, at, at_stake.get(&place).map_or(&[], Vec::as_slice)).await?;
                 }
                 node.commit().await.map(|()| true)
             };
@@ -102,19 +112,56 @@ impl Session {
         }
         Ok(dropped)
     }
+
+    /// Those of the rows that are to be given up which wait alone.
+    async fn all_alone(
+        &mut self,
+        opened: &Opened,
+        chosen: &impl Fn(&ParkedReport) -> bool,
+    ) -> Result<HashSet<(NodeId, usize, Key)>> {
+        let mut alone = HashSet::new();
+        for (at, presence) in opened.nodes() {
+            let all = presence.parked.iter().flat_map(|table| table.values());
+            for row in all.filter(|row| chosen(&self.parked_report(at, row))).collect::<Vec<&Parked>>() {
+                if self.waits_alone(opened, at, row).await? {
+                    alone.insert((at, row.table, row.key.clone()));
+                }
+            }
+        }
+        Ok(alone)
+    }
+
+    /// Whether what waits at a node stands beside nothing, and that says nothing. Fails if it is all that is left of it.
+    async fn waits_alone(&mut self, opened: &Opened, at: NodeId, waits: &Parked) -> Result<bool> {
+        let found = self.tables.get(waits.table).filter(|table| table.may_lack_it(at) && table.form(at).is_some());
+        let Some(table) = found.cloned() else { return Ok(false) };
+        let (mut contest, rows) = self.contest_of(opened, &table, &waits.key).await?;
+        for (node, found) in rows.iter().enumerate() {
+            contest.fill(NodeId(node as u16), found.as_ref().map(Found::content));
+        }
+        contest.close(&participants(&table, opened), &table, opened);
+        contest.find_hollow(&table);
+        let is_alone = contest.standing(at).is_some_and(|standing| !standing.is_version());
+        if is_alone && subset::is_last(&contest, at) {
+            let (key, name) = (table.key_document(&waits.key), &self.names[at.index()]);
+            return Err(Error::Stopped(format!(
+                "node `{name}`: what waits of the row {key} of `{}` stands at no node that is there, so it would be lost; nothing was \
+                 given up\n    let the node take it, or bring back the nodes that have it; see: concord parked list",
+                table.name
+            )));
+        }
+        Ok(is_alone)
+    }
 }
 
-async fn give_up(
-    node: &mut dyn Node,
-    spec: &crate::model::TableSpec,
-    specs: &[crate::model::TableSpec],
-    row: &Parked,
-    at: NodeId,
-    at_stake: &[AtStake],
-) -> node::Result<()> {
-    // First that the waiting version was seen, then the change that replaces it.
+/// Makes what stands beside what waits a change that replaces it.
+async fn assert_standing(node: &mut dyn Node, spec: &TableSpec, row: &Parked, at: NodeId) -> node::Result<()> {
+    if !spec.captured {
+        return Ok(());
+    }
+    // First that the waiting version was seen.
     let last: Option<Dot> = row.vector.dots().iter().copied().filter(|dot| dot.node != at).max_by_key(|dot| dot.number);
-    if let Some(dot) = last.filter(|_| spec.captured) {
+    if let Some(dot) = last {
         let note = Note {
             key: row.key.clone(),
             deleted: row.row.is_none(),
@@ -125,9 +172,18 @@ async fn give_up(
         };
         node.note(spec, &[&note]).await?;
     }
-    if spec.captured {
-        node.touch(spec, &row.key, None).await?;
-    }
+    node.touch(spec, &row.key, None).await
+}
+
+/// Takes what waits away, and journals it.
+async fn give_up(
+    node: &mut dyn Node,
+    spec: &TableSpec,
+    specs: &[TableSpec],
+    row: &Parked,
+    at: NodeId,
+    at_stake: &[AtStake],
+) -> node::Result<()> {
     node.unpark(spec, &[&row.key]).await?;
     let id = format!("dropped-{}", uuid::Uuid::new_v4().simple());
     let told = at_stake.iter().any(|version| version.stamp == row.stamp);

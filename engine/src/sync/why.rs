@@ -180,8 +180,13 @@ impl Session {
         Ok(at_stake)
     }
 
-    /// All versions of a key that anybody tells of, and the rows that stand, by node.
-    async fn contest_of(&mut self, opened: &Opened, table: &Table, key: &Key) -> Result<(Contest, Vec<Option<Found>>)> {
+    /// All versions of a key that anybody tells of, and the rows that stand, by node. Asked while snapshots are open.
+    pub(super) async fn contest_of(
+        &mut self,
+        opened: &Opened,
+        table: &Table,
+        key: &Key,
+    ) -> Result<(Contest, Vec<Option<Found>>)> {
         let mut contest = Contest::default();
         let mut rows = Vec::with_capacity(self.members.len());
         for (node, presence) in opened.nodes() {
@@ -239,7 +244,7 @@ async fn tell_subsets(table: &Table, rows: &[Option<Found>], why: &mut Why) -> R
 
 /// What stands at a node, in the shared shape.
 #[derive(Clone, Debug, PartialEq)]
-enum Found {
+pub(super) enum Found {
     None,
     Row(Row),
     Unreadable(String),
@@ -254,7 +259,7 @@ struct Account<'a> {
 }
 
 impl Found {
-    fn content(&self) -> Content {
+    pub(super) fn content(&self) -> Content {
         match self {
             Found::None => Content::Deleted,
             Found::Row(row) => Content::Row(Arc::new(row.clone())),

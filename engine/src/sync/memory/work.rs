@@ -45,7 +45,7 @@ impl Work {
             let entry = Entry {
                 id: state.next_id,
                 mark,
-                op: Op::Update,
+                op: if image.is_some() { Op::Update } else { Op::Delete },
                 time: since.unwrap_or_else(|| state.clock()),
                 key: key(id),
                 arrival: None,

@@ -215,3 +215,61 @@ fn a_deleted_row_is_not_made_anew_where_others_are_hidden() {
     sync(&cluster, &settings);
     assert_eq!(values(&cluster), [Some(6), Some(6)]);
 }
+
+#[test]
+fn what_waits_beside_nothing_is_given_up_there_alone() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    fail(0);
+    let cluster = Cluster::new(2, &[]);
+    cluster.block(cluster.session(&settings, 10).install()).unwrap();
+    cluster.databases[1].lock().refuses = Some(6);
+    write(&cluster, 0, Some(6));
+    sync(&cluster, &settings);
+    assert_eq!(cluster.databases[1].lock().parked.len(), 1);
+    assert_eq!(cluster.block(cluster.session(&settings, 10).drop_parked(|_| true)).unwrap().len(), 1);
+    sync(&cluster, &settings);
+    assert_eq!(values(&cluster), [Some(6), None]);
+    let state = cluster.databases[1].lock();
+    assert!(state.parked.is_empty() && state.journal.iter().any(|lost| lost.id.starts_with("dropped-")));
+}
+
+/// What stands beside it is what a person wants.
+#[test]
+fn what_waits_beside_a_row_or_a_delete_is_replaced_by_it() {
+    let settings = filtered(&[("b", 1, &[0])]).replace(LATEST, "\"park\"");
+    for value in [Some(9), None] {
+        fail(0);
+        let cluster = Cluster::new(2, &[(1, 3)]);
+        cluster.block(cluster.session(&settings, 10).install()).unwrap();
+        write(&cluster, 0, Some(6));
+        write(&cluster, 1, value);
+        sync(&cluster, &settings);
+        assert_eq!(values(&cluster), [Some(6), value]);
+        cluster.block(cluster.session(&settings, 10).drop_parked(|row| row.node == "b")).unwrap();
+        sync(&cluster, &settings);
+        assert_eq!(values(&cluster), [value; 2]);
+    }
+}
+
+#[test]
+fn the_last_that_waits_is_not_given_up() {
+    let settings = filtered(&[("a", 0, &[0]), ("b", 1, &[0])]);
+    fail(1 << 1);
+    let cluster = Cluster::new(3, &[(1, 3)]);
+    cluster.block(cluster.session(&settings, 10).install()).unwrap();
+    write(&cluster, 0, Some(4));
+    sync(&cluster, &settings);
+    cluster.databases[1].lock().rows.remove(&1);
+    fail(0);
+    cluster.databases[2].lock().up = false;
+    sync(&cluster, &settings);
+    let drop = || cluster.block(cluster.session(&settings, 10).drop_parked(|row| row.node == "b"));
+    let error = drop().unwrap_err();
+    assert!(error.to_string().contains("it would be lost; nothing was given up"), "{error}");
+    assert_eq!(cluster.databases[1].lock().parked.len(), 1);
+    cluster.databases[2].lock().up = true;
+    assert_eq!(drop().unwrap().len(), 1);
+    sync(&cluster, &settings);
+    assert_eq!(values(&cluster), [None, None, Some(4)]);
+    assert!(cluster.databases[1].lock().parked.is_empty());
+}
