@@ -30,7 +30,7 @@ use crate::model::{
 use error::IN_THE_WAY;
 pub use error::{Constraint, Error, ErrorKind, HELD, without_holders};
 pub use registry::{Target, connect, kinds};
-pub use scan::{Lot, Lots, Scanned, lots};
+pub use scan::{LOT, Lot, Lots, Scanned, lots};
 
 /// The layout of the service tables that this build writes. A database with a higher one was installed by a newer
 /// Concord and is refused.

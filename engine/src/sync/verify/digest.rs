@@ -12,11 +12,8 @@ use twox_hash::XxHash3_128;
 use super::super::lens::Lens;
 use super::super::subset::{Judge, Subset};
 use super::super::table::Table;
-use crate::model::{Key, NodeId, Row, write_canonical};
-use crate::node::Scanned;
-
-/// Rows that a filter is asked about at once.
-const ASKED: usize = 1_000;
+use crate::model::{Key, NodeId, Row, Value, write_canonical};
+use crate::node::{LOT, Scanned};
 
 /// Into so many parts the keys of a table are divided by their hash.
 const PARTS: usize = 1 << 16;
@@ -95,10 +92,13 @@ fn parts(table: &Table, nodes: &[NodeId]) -> Vec<Class> {
 type Mask = Option<(Arc<dyn Judge>, bool)>;
 
 /// Takes the measure of one node's rows.
-struct Ruler {
+pub struct Ruler {
     measure: Arc<Measure>,
     node: NodeId,
     lens: Lens,
+    /// Rows in the shared shape about which filters are to be asked, and their size in bytes.
+    pending: Vec<Scanned>,
+    weight: usize,
     /// The places of the node's classes.
     classes: Vec<usize>,
     /// By these classes.
@@ -122,6 +122,8 @@ impl Ruler {
             measure: measure.clone(),
             node,
             lens: lens.clone(),
+            pending: Vec::new(),
+            weight: 0,
             masks: classes.clone().map(|(_, class)| mask(class)).collect(),
             classes: classes.map(|(at, _)| at).collect(),
             buffer: Vec::new(),
@@ -137,15 +139,11 @@ impl Ruler {
     /// it.
     fn count_in(&self, scanned: &[Scanned]) -> Vec<Vec<bool>> {
         let mut counts = vec![vec![true; self.classes.len()]; scanned.len()];
-        let read: Vec<(usize, Row)> = scanned
-            .iter()
-            .enumerate()
-            .filter_map(|(at, scanned)| Some((at, self.lens.to_shared(scanned.as_ref().ok()?.clone()))))
-            .collect();
-        let rows: Vec<&Row> = read.iter().map(|(_, row)| row).collect();
+        let readable = scanned.iter().enumerate().filter_map(|(at, scanned)| Some((at, scanned.as_ref().ok()?)));
+        let (places, rows): (Vec<usize>, Vec<&Row>) = readable.unzip();
         for (class, mask) in self.masks.iter().enumerate() {
             let Some((judge, wanted)) = mask else { continue };
-            for ((at, _), answer) in read.iter().zip(judge.judge(&rows)) {
+            for (at, answer) in places.iter().zip(judge.judge(&rows)) {
                 counts[*at][class] = answer.unwrap_or(true) == *wanted;
             }
         }
@@ -161,12 +159,11 @@ impl Ruler {
     }
 
     fn measured(&mut self, scanned: Scanned, wanted: impl FnOnce(u128) -> bool) -> (u128, Option<Key>) {
-        let Ruler { measure, lens, classes, buffer, hashes, node, .. } = self;
+        let Ruler { measure, classes, buffer, hashes, node, .. } = self;
         hashes.clear();
         buffer.clear();
         match scanned {
-            Ok(local) => {
-                let row = lens.to_shared(local);
+            Ok(row) => {
                 measure.key.iter().for_each(|&at| write_canonical(&row[at], buffer));
                 let key_hash = measure.hash(buffer);
                 let end = buffer.len();
@@ -198,10 +195,32 @@ fn part_of(key_hash: u128) -> usize {
 
 /// What takes in the rows of one node.
 pub trait Taker: Send + 'static {
-    fn take(&mut self, scanned: Scanned);
+    fn ruler(&mut self) -> &mut Ruler;
+
+    /// Measures a row in the shared shape, which counts in these of the node's classes.
+    fn add(&mut self, scanned: Scanned, counts: &[bool]);
+
+    fn take(&mut self, scanned: Scanned) {
+        let ruler = self.ruler();
+        let scanned = scanned.map(|local| ruler.lens.to_shared(local));
+        if !ruler.is_masked() {
+            return self.add(scanned, &[]);
+        }
+        ruler.weight += scanned.iter().flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
+        ruler.pending.push(scanned);
+        if ruler.weight >= LOT {
+            self.end();
+        }
+    }
 
     /// There are no more.
-    fn end(&mut self);
+    fn end(&mut self) {
+        let ruler = self.ruler();
+        ruler.weight = 0;
+        let pending = std::mem::take(&mut ruler.pending);
+        let counts = ruler.count_in(&pending);
+        pending.into_iter().zip(counts).for_each(|(scanned, counts)| self.add(scanned, &counts));
+    }
 }
 
 /// The sums of one node.
@@ -211,8 +230,6 @@ pub struct Sums {
     sums: Vec<Vec<u128>>,
     /// Rows in each part.
     counts: Vec<u32>,
-    /// Rows about which a filter is to be asked.
-    pending: Vec<Scanned>,
     pub rows: u64,
 }
 
@@ -220,7 +237,7 @@ impl Sums {
     pub fn new(measure: &Arc<Measure>, node: NodeId, subsets: &[Option<Subset>], lens: &Lens) -> Sums {
         let ruler = Ruler::new(measure, node, subsets, lens);
         let sums = ruler.classes.iter().map(|_| vec![0; PARTS]).collect();
-        Sums { ruler, sums, counts: vec![0; PARTS], pending: Vec::new(), rows: 0 }
+        Sums { ruler, sums, counts: vec![0; PARTS], rows: 0 }
     }
 
     fn sum(&self, class: usize, part: usize) -> Option<u128> {
@@ -229,7 +246,11 @@ impl Sums {
     }
 }
 
-impl Sums {
+impl Taker for Sums {
+    fn ruler(&mut self) -> &mut Ruler {
+        &mut self.ruler
+    }
+
     fn add(&mut self, scanned: Scanned, counts: &[bool]) {
         let (key_hash, _) = self.ruler.apply(scanned, counts, |_| false);
         let part = part_of(key_hash);
@@ -238,24 +259,6 @@ impl Sums {
         }
         self.counts[part] = self.counts[part].saturating_add(1);
         self.rows += 1;
-    }
-}
-
-impl Taker for Sums {
-    fn take(&mut self, scanned: Scanned) {
-        if !self.ruler.is_masked() {
-            return self.add(scanned, &[]);
-        }
-        self.pending.push(scanned);
-        if self.pending.len() >= ASKED {
-            self.end();
-        }
-    }
-
-    fn end(&mut self) {
-        let pending = std::mem::take(&mut self.pending);
-        let counts = self.ruler.count_in(&pending);
-        pending.into_iter().zip(counts).for_each(|(scanned, counts)| self.add(scanned, &counts));
     }
 }
 
@@ -297,8 +300,6 @@ pub struct Narrow {
     ruler: Ruler,
     selection: Arc<Selection>,
     rows: Vec<Measured>,
-    /// Rows about which a filter is to be asked.
-    pending: Vec<Scanned>,
 }
 
 impl Narrow {
@@ -310,7 +311,13 @@ impl Narrow {
         selection: &Arc<Selection>,
     ) -> Narrow {
         let ruler = Ruler::new(measure, node, subsets, lens);
-        Narrow { ruler, selection: selection.clone(), rows: Vec::new(), pending: Vec::new() }
+        Narrow { ruler, selection: selection.clone(), rows: Vec::new() }
+    }
+}
+
+impl Taker for Narrow {
+    fn ruler(&mut self) -> &mut Ruler {
+        &mut self.ruler
     }
 
     fn add(&mut self, scanned: Scanned, counts: &[bool]) {
@@ -319,24 +326,6 @@ impl Narrow {
         if let Some(key) = key {
             self.rows.push((key_hash, key, self.ruler.hashes.as_slice().into()));
         }
-    }
-}
-
-impl Taker for Narrow {
-    fn take(&mut self, scanned: Scanned) {
-        if !self.ruler.is_masked() {
-            return self.add(scanned, &[]);
-        }
-        self.pending.push(scanned);
-        if self.pending.len() >= ASKED {
-            self.end();
-        }
-    }
-
-    fn end(&mut self) {
-        let pending = std::mem::take(&mut self.pending);
-        let counts = self.ruler.count_in(&pending);
-        pending.into_iter().zip(counts).for_each(|(scanned, counts)| self.add(scanned, &counts));
     }
 }
 
@@ -380,8 +369,10 @@ pub fn unlike(measure: &Measure, all: Vec<Narrow>) -> Vec<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
-    use crate::model::{Row, Value};
+    use crate::plugin::Failure;
 
     const A: NodeId = NodeId(0);
     const B: NodeId = NodeId(1);
@@ -453,5 +444,32 @@ mod tests {
             (0..2).for_each(|_| all[0].take(scanned.clone()));
             assert_eq!(unlike(&measure, all.into()), std::slice::from_ref(&key), "{scanned:?}");
         }
+    }
+    /// Everything belongs there; knows how much it was shown at once, in bytes.
+    #[derive(Debug, Default)]
+    struct Weighed(AtomicUsize);
+
+    impl Judge for Weighed {
+        fn judge(&self, rows: &[&Row]) -> Vec<std::result::Result<bool, Failure>> {
+            let shown = rows.iter().flat_map(|row| row.iter()).map(Value::weight).sum();
+            self.0.fetch_max(shown, Ordering::Relaxed);
+            vec![Ok(true); rows.len()]
+        }
+
+        fn told(&self) -> String {
+            "scales".to_owned()
+        }
+    }
+
+    #[test]
+    fn filters_are_asked_about_no_more_than_fits_into_memory() {
+        let judge = Arc::new(Weighed::default());
+        let subsets = [None, Some(Subset { judge: judge.clone(), mark: None })];
+        let mut sums = Sums::new(&measure(), A, &subsets, &lens());
+        let large = |id: i64| vec![Value::Int(id), Value::text("x".repeat(100 << 10)), Value::Null].into();
+        (0..100).for_each(|id| sums.take(Ok(large(id))));
+        sums.end();
+        let shown = judge.0.load(Ordering::Relaxed);
+        assert!(sums.rows == 100 && shown > LOT / 2 && shown < 2 * LOT, "{shown} bytes");
     }
 }
