@@ -1,6 +1,6 @@
 //! Filters that are others now: what `load --refilter` moves, and what it leaves as it is.
 
-use super::cluster::{Cluster, later};
+use super::cluster::{Cluster, NAMES, later};
 use super::random::{Random, seeds};
 use crate::error::Result;
 use crate::sync::load::{LoadOptions, Loaded};
@@ -11,7 +11,8 @@ const PLAIN: &str = "\"latest-wins\"";
 
 /// Only multiples of three belong there.
 fn filtered(table: &str, node: &str) -> String {
-    format!("\n[tables.{table}.nodes.{node}]\nfilter = {{ plugin = \"remainder\", is = [0] }}")
+    let at = NAMES.iter().position(|name| *name == node).unwrap();
+    format!("\n[tables.{table}.nodes.{node}]\nfilter = {{ plugin = \"remainder\", at = {at}, is = [0] }}")
 }
 
 /// Nodes that are installed and at rest, with a row of each table that belongs at a node with a filter and one that does not.
