@@ -39,7 +39,7 @@ pub struct Contender {
     /// Of what waits, up to where it has seen the history of the node where it waits.
     read: Option<Box<Cut>>,
     /// Whether the last that its node's history tells is that the row was deleted.
-    gone: bool,
+    gone: Option<Gone>,
     /// Whether its node never took the row, or gave it up because it does not belong there, so that what it has seen is nothing
     /// that it could pass on.
     hollow: bool,
@@ -50,6 +50,22 @@ pub struct Contender {
     /// Stands for an outcome that was not found, and tells why: a version could not be read, or a person has to decide. Until all
     /// that it has seen is there to be weighed, nothing is decided. It is no version itself.
     owed: Option<Box<(ParkedCode, String)>>,
+}
+
+/// A delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    /// Made by a user of the node.
+    Here(Dot),
+    /// Taken from another node.
+    Elsewhere,
+}
+
+impl Gone {
+    /// Whether it was made while something was decided that has seen this and no more.
+    fn is_unknown_to(self, seen: &Vector) -> bool {
+        matches!(self, Gone::Here(dot) if !seen.saw(&dot))
+    }
 }
 
 /// The content of a version, as far as it was read.
@@ -141,11 +157,14 @@ impl Contest {
     /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, table: &Table) {
         let standing = self.standing_mut(node);
-        standing.gone = match entry.op {
-            Op::Delete => true,
-            Op::Insert => false,
+        standing.gone = match (entry.op, &entry.arrival) {
+            (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
+            (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
+            (Op::Insert, None) => None,
             // A row that is not there was not updated, but asserted anew beside a delete that was under way.
-            Op::Update => standing.gone && entry.arrival.is_none(),
+            (Op::Update, None) => standing.gone,
+            // Nor is it back by what was decided beside such a delete.
+            (_, Some(arrival)) => standing.gone.filter(|gone| gone.is_unknown_to(&arrival.vector)),
         };
         let behind = standing.version.behind;
         let stamp = &mut standing.version.stamp;
@@ -199,7 +218,7 @@ impl Contest {
             version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
             content,
             read: Some(Box::new(parked.read.clone())),
-            gone: false,
+            gone: None,
             hollow: false,
             heard: Vector::EMPTY,
             stood: false,
@@ -224,7 +243,7 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
-        (standing.gone, standing.stood) = (false, false);
+        (standing.gone, standing.stood) = (None, false);
         self.own.retain(|own| own.dot.node != node);
     }
 
@@ -283,7 +302,7 @@ impl Contest {
                 },
                 content: Content::Unread,
                 read: None,
-                gone: false,
+                gone: None,
                 hollow: false,
                 heard: Vector::EMPTY,
                 stood: false,
@@ -343,7 +362,8 @@ impl Contest {
             }
         }
         // Where a row may be missing without having been deleted, who has one is not as young as a delete that he passed.
-        let alike = |one: &Contender, other: &Contender| !table.has_subsets() || one.gone == other.gone;
+        let alike =
+            |one: &Contender, other: &Contender| !table.has_subsets() || one.gone.is_some() == other.gone.is_some();
         // Content whose change is long purged, or was passed on by positions alone, is as young as the youngest change
         // that it has seen.
         for at in 0..self.versions.len() {
@@ -452,7 +472,7 @@ impl Contest {
             };
             let may_lack = table.may_lack_it(version.node);
             let is_absent = !version.waiting && contender.content == Content::Deleted;
-            contender.hollow = may_lack && is_absent && !contender.gone && !stood;
+            contender.hollow = may_lack && is_absent && contender.gone.is_none() && !stood;
             if contender.hollow && table.has_subsets() {
                 // What was passed there went into nothing that could have seen it.
                 let node = version.node;
@@ -520,7 +540,8 @@ impl Contest {
             all.all(|other| one.version.vector.includes(&other.version.vector))
         };
         let mut whole = self.versions.iter().filter(|contender| table.subset(contender.version.node).is_none());
-        !self.versions.iter().any(|contender| contender.gone) && whole.any(|contender| has_seen_all(&contender))
+        !self.versions.iter().any(|contender| contender.gone.is_some())
+            && whole.any(|contender| has_seen_all(&contender))
     }
 
     /// What a user of `maker` did first of all that `node` has not heard of, if that made a row: whoever made it saw no row,
@@ -529,12 +550,20 @@ impl Contest {
         if !table.is_blind(maker) {
             return None;
         }
+        let standing = self.standing(node);
+        // What was passed went into what waits there.
+        let passes = !table.has_subsets() || standing.is_none_or(|contender| !contender.version.behind);
         let heard = |dot: &Dot| {
-            opened.passed(table.index, node, dot)
-                || self.standing(node).is_some_and(|contender| contender.version.vector.saw(dot))
+            passes && opened.passed(table.index, node, dot)
+                || standing.is_some_and(|contender| contender.version.vector.saw(dot))
         };
         let unheard = self.own.iter().filter(|own| own.dot.node == maker && !heard(&own.dot));
-        unheard.min_by_key(|own| own.dot.number).filter(|own| own.op == Op::Insert)
+        let first = unheard.min_by_key(|own| own.dot.number).filter(|own| own.op == Op::Insert)?;
+        // What is owed tells of what came before it, and may be no more in any history.
+        let owed = self.versions.iter().filter(|contender| contender.owed.is_some() && table.has_subsets());
+        let mut told = owed.flat_map(|contender| contender.version.vector.dots());
+        let is_before = |dot: &Dot| dot.node == maker && dot.number < first.dot.number && !heard(dot);
+        (!told.any(is_before)).then_some(first)
     }
 
     /// Whether all that is new to the others of a node is a row that is gone again.
@@ -554,9 +583,10 @@ impl Contest {
             && others.all(|other| {
                 let node = other.version.node;
                 if other.version.waiting && table.has_subsets() {
-                    // What came of the row may wait.
+                    // What came of the row may wait. If that is nothing, nobody has it.
                     let mut own = self.own.iter().filter(|own| own.dot.node == maker);
-                    return has_kept(other) || !own.any(|own| other.version.vector.saw(&own.dot));
+                    let is_nothing = other.owed.is_none() && other.content == Content::Deleted;
+                    return is_nothing || has_kept(other) || !own.any(|own| other.version.vector.saw(&own.dot));
                 }
                 opened.passed(table.index, node, &last.dot)
                     || has_kept(other)
@@ -583,10 +613,11 @@ impl Contest {
         };
         let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
         let successors: Vec<(usize, &Contender)> = successors.collect();
-        // What was weighed itself, or what came after it, lost knowingly.
-        if tops.contains(&own)
-            || successors.iter().any(|(at, other)| tops.contains(at) || other.version.vector.saw(&made.dot))
-        {
+        // What was weighed itself, or what came after it, lost knowingly. So did what was deleted by somebody who had it.
+        let is_done = |(at, other): &(usize, &Contender)| {
+            tops.contains(at) || other.version.vector.saw(&made.dot) || other.content == Content::Deleted
+        };
+        if tops.contains(&own) || successors.iter().any(is_done) {
             return Unread::Seen;
         }
         if !successors.is_empty() {

@@ -123,9 +123,11 @@ fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
                 *trouble = if trouble.is_none() { value } else { None };
             }
             67..=68 => session = run.cluster.session(conflict, 1000),
+            69..=72 => fail(FAILING.with(|failing| failing.load(Ordering::Relaxed)) ^ 1 << at),
             _ => run.cycles(&mut session)?,
         }
     }
+    fail(0);
     let few = 1 + run.random.below(4) as usize;
     run.cluster.settle(conflict, few)?;
     check(run, filters)
@@ -215,6 +217,13 @@ fn every_node_ends_with_what_belongs_there() {
     let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed).err()).collect();
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
+}
+
+/// Rows that were made anew, deleted again and again where others are hidden, and waited meanwhile.
+#[test]
+fn rows_that_come_and_go_while_something_waits() {
+    let failures: Vec<String> = [1207, 1478, 4255, 5231].into_iter().filter_map(|seed| run(seed).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Two nodes with filters of multiples of three and one that takes all, which hold a row that the first then moves out of its
