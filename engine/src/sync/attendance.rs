@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
 use tracing::info;
 
+use super::load::Refilters;
 use super::restored::Restored;
 use super::session::Session;
 use super::shape;
@@ -17,7 +18,7 @@ use crate::model::{NodeId, TableSpec};
 use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
 
 /// How often what stands still or does not fit is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long the others wait for a node that did not answer the last time either, when it is tried again and while that goes
 /// on.
@@ -102,9 +103,10 @@ impl Session {
         self.connect().await;
         let stands_still = self.tables.iter().any(|table| table.stopped.is_some() && !table.compared);
         let mut before = Vec::new();
-        if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= LOOK_AGAIN) {
+        if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= self.look_again) {
             // Somebody may have seen to it.
             before = std::mem::take(&mut self.tables);
+            self.refilters.leave_out(before.iter().filter(|table| table.stopped.is_some()));
             self.members.iter_mut().for_each(|member| member.prepared = false);
         }
         if !self.config.keeps_histories() {
@@ -255,7 +257,7 @@ impl Session {
                 let kept = service.shape(&table.name);
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
                     Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue).and_then(|form| {
-                        match installed_otherwise(kept, &form.spec, refilters) {
+                        match installed_otherwise(kept, table, &form.spec, refilters) {
                             Some(why) => Err(why),
                             None => Ok((form, kept.and_then(shape::filter).is_some())),
                         }
@@ -326,8 +328,13 @@ pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&S
 
 /// Why a table stands still because it was installed at a node in another way than the file describes. Of those that are being
 /// refiltered somebody is about to see to it that rows are where they belong.
-pub(super) fn installed_otherwise(kept: Option<&str>, spec: &TableSpec, refiltered: &[String]) -> Option<String> {
-    let filters = || shape::filters_otherwise(kept, spec).filter(|_| !refiltered.contains(&spec.name));
+pub(super) fn installed_otherwise(
+    kept: Option<&str>,
+    table: &Table,
+    spec: &TableSpec,
+    refilters: &Refilters,
+) -> Option<String> {
+    let filters = || shape::filters_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
     let told = |why| format!("{why}; run `concord load --refilter --table {}`", spec.name);
     shape::omits_otherwise(kept, spec).or_else(|| filters().map(told))
 }

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use serde::Serialize;
 use tracing::info;
 
-use super::attendance::{Away, Member};
+use super::attendance::{Away, LOOK_AGAIN, Member};
 use super::cycle::Cycle;
 use super::fetch::ROWS_LIMIT;
+use super::load::Refilters;
 use super::plugins::Plugins;
 use super::schedule::Schedule;
 use super::table::Table;
@@ -43,8 +44,9 @@ pub struct Session {
     /// Which rows that wait were tried already.
     pub(super) schedule: Schedule,
     pub(super) plugins: Plugins,
-    /// Tables whose rows are being moved to where the filters of the file say, although others may be installed.
-    pub(super) refilters: Vec<String>,
+    pub(super) refilters: Refilters,
+    /// How often what stands still is looked at again.
+    pub(super) look_again: Duration,
     pub(super) connector: Connector,
 }
 
@@ -112,7 +114,8 @@ impl Session {
             tidied: None,
             schedule: Schedule::default(),
             plugins: Plugins::default(),
-            refilters: Vec::new(),
+            refilters: Refilters::default(),
+            look_again: LOOK_AGAIN,
             connector,
             config,
         }

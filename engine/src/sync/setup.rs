@@ -298,7 +298,7 @@ impl Session {
             // Rows stay where another filter brought them, whatever is installed beside them.
             for spec in &mut specs {
                 if let Some(kept) = service.as_ref().and_then(|service| service.shape(&spec.name)) {
-                    spec.shape = shape::with_filter(&spec.shape, shape::filter(kept));
+                    spec.shape = shape::with_filter(&spec.shape, shape::installed_beside(shape::filter(kept)));
                 }
             }
             let installing = async {

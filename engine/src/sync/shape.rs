@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::lens::Lens;
 use super::plugins::Plugins;
@@ -307,7 +308,9 @@ pub fn filters_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String>
     let (was, is) = (filter(kept), filter(&spec.shape));
     let what = match (was, is) {
         (was, is) if was == is => return None,
-        (Some(was), _) if was == REFILTERED => "a load that was to move rows by another filter has not come to its end",
+        (Some(was), _) if was.starts_with(REFILTERED) => {
+            "a load that was to move rows by another filter has not come to its end"
+        }
         (None, _) => "this file has a filter there, and rows were brought there without one",
         (_, None) => "this file has no filter there, and rows were brought there by one",
         _ => "the filter there is another in this file than the one by which rows were brought there",
@@ -315,8 +318,22 @@ pub fn filters_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String>
     Some(what.to_owned())
 }
 
-/// What is kept in place of a filter's mark while rows are moved by another.
+/// What is kept in place of a filter's mark while rows are moved by others, followed by what [`moving`] tells of these.
 pub const REFILTERED: &str = "refiltered";
+
+/// What is kept beside a table while its rows are moved by the filters of this file: what bears it was moved by no others since.
+pub fn moving(table: &Table) -> String {
+    let marks =
+        (0..).zip(&table.subsets).filter_map(|(at, subset): (usize, _)| Some((at, subset.as_ref()?.mark.as_ref()?)));
+    let digest = Sha256::digest(format!("{:?}", marks.collect::<Vec<_>>()));
+    digest.iter().take(8).fold(format!("{REFILTERED} "), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// What is kept in place of a mark where a table is installed: it stays, but nobody knows what was done meanwhile to a table
+/// whose rows are being moved.
+pub fn installed_beside(mark: Option<String>) -> Option<String> {
+    mark.map(|mark| if mark.starts_with(REFILTERED) { REFILTERED.to_owned() } else { mark })
+}
 
 /// What tells by which filter rows were brought to a node, by the shape that is kept there.
 pub fn filter(kept: &str) -> Option<String> {

@@ -56,9 +56,8 @@ impl Session {
             for table in &mut self.tables {
                 let installed = state.service.shape(&table.name);
                 let spec = table.spec(NodeId(at as u16));
-                if let Some(why) =
-                    spec.and_then(|spec| attendance::installed_otherwise(installed, spec, &self.refilters))
-                {
+                let otherwise = |spec: &_| attendance::installed_otherwise(installed, table, spec, &self.refilters);
+                if let Some(why) = spec.and_then(|spec| otherwise(spec)) {
                     table.stop(&self.members[at].name, &why);
                     self.members[at].prepared = false;
                 }

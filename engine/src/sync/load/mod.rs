@@ -25,6 +25,7 @@ use self::condition::Condition;
 pub(super) use self::portion::Portion;
 use self::portion::{Stretch, Weighed};
 use self::progress::Progress;
+pub(super) use self::refilter::Refilters;
 use super::attendance::Away;
 use super::cycle::Cycle;
 use super::order;
@@ -211,7 +212,7 @@ impl Session {
         }
         if begun.is_none() {
             // What an earlier load has left at some node is not to be taken for this one's.
-            progress.end(self).await?;
+            Progress::end(self).await?;
         }
         loaded.resumed = begun.is_some();
         let (first, mut after) = begun.unwrap_or((0, None));
@@ -223,7 +224,8 @@ impl Session {
                 empty = self.empty_at(leg.table).await?;
             }
             if !empty.contains(&leg.walker) {
-                self.walk_leg(&load, leg, after.take(), &empty, &progress, &mut deferred, &mut loaded, told).await?;
+                self.walk_leg(&load, leg, after.take(), &empty, &mut progress, &mut deferred, &mut loaded, told)
+                    .await?;
             }
             let last_of_table = load.legs.get(at + 1).is_none_or(|next| next.table != leg.table);
             if last_of_table {
@@ -247,7 +249,7 @@ impl Session {
         if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
             return Err(self.held_up(*node, row.table, held.len(), why));
         }
-        progress.end(self).await?;
+        Progress::end(self).await?;
         self.keep_filters(false).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
@@ -358,12 +360,13 @@ impl Session {
         leg: Leg,
         mut after: Option<Key>,
         empty: &[NodeId],
-        progress: &Progress,
+        progress: &mut Progress,
         deferred: &mut Vec<Deferred>,
         loaded: &mut Loaded,
         told: &mut (dyn FnMut(&Stage) + Send),
     ) -> Result<()> {
         if self.tables[leg.table].form(leg.walker).is_none() {
+            progress.leave_out();
             return Ok(());
         }
         let total = self.count_rows(leg).await?;
@@ -406,6 +409,9 @@ impl Session {
                 limit = limit.min(most);
                 continue;
             };
+            if self.tables[leg.table].form(leg.walker).is_none() {
+                progress.leave_out();
+            }
             most = (most * 2).min(ROWS);
             let looks = |key: &Key| again.iter().find(|(known, _)| known == key).map_or(0, |(_, looks)| *looks);
             let mut next: Vec<(Key, u32)> = Vec::new();

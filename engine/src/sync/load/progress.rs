@@ -13,6 +13,8 @@ use crate::sync::session::Session;
 /// What tells a load from others: one that is called in another way, or that finds other databases, begins anew.
 pub struct Progress {
     mark: String,
+    /// Whether something was left out that nobody would come back to.
+    gaps: bool,
 }
 
 /// What is kept.
@@ -42,7 +44,7 @@ impl Progress {
             text += &shapes.collect::<String>();
         }
         let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Progress { mark })
+        Ok(Progress { mark, gaps: false })
     }
 
     /// Where an interrupted load goes on: the place in the list of legs, and the key behind which.
@@ -77,8 +79,16 @@ impl Progress {
         Ok(found)
     }
 
+    /// What stands still is not gone through. Whoever goes on is to begin before it.
+    pub fn leave_out(&mut self) {
+        self.gaps = true;
+    }
+
     /// Everything up to here is committed everywhere.
     pub async fn reached(&self, session: &mut Session, leg: Leg, after: Option<&Key>) -> Result<()> {
+        if self.gaps {
+            return Ok(());
+        }
         let table = &session.tables[leg.table];
         let types = table.key.iter().map(|&column| &table.columns[column].ty);
         let kept = Kept {
@@ -96,7 +106,7 @@ impl Progress {
     }
 
     /// Nothing is to be gone on with.
-    pub async fn end(&self, session: &mut Session) -> Result<()> {
+    pub async fn end(session: &mut Session) -> Result<()> {
         for member in &mut session.members {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let doing = || Error::at(&member.name, "forgetting how far the load was");

@@ -1,6 +1,7 @@
 //! Moving rows by filters that are others now: until that is done nobody goes on with the former filters or with the new ones.
 
 use super::LoadOptions;
+use super::progress::Progress;
 use crate::config::Operations;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -9,6 +10,27 @@ use crate::node;
 use crate::sync::session::Session;
 use crate::sync::shape;
 use crate::sync::table::{Form, Table};
+
+/// Tables whose rows are being moved to where the filters of the file say, although others may be installed.
+#[derive(Default)]
+pub(in crate::sync) struct Refilters {
+    tables: Vec<String>,
+    /// Whether that is noted beside them. Where something else is noted then, somebody else moves the rows, or may have put others there.
+    noted: bool,
+}
+
+impl Refilters {
+    /// Whether it is this load that moves the rows of a table, by the shape that is kept at a node.
+    pub fn moves(&self, table: &Table, kept: Option<&str>) -> bool {
+        let is_ours = || kept.and_then(shape::filter) == Some(shape::moving(table));
+        self.tables.contains(&table.name) && (!self.noted || is_ours())
+    }
+
+    /// What has stood still may have been passed over, and is left to the next load.
+    pub fn leave_out<'a>(&mut self, stopped: impl Iterator<Item = &'a Table>) {
+        stopped.for_each(|stopped| self.tables.retain(|table| *table != stopped.name));
+    }
+}
 
 impl Session {
     /// Notes which tables are to be gone through although other filters are installed.
@@ -20,17 +42,18 @@ impl Session {
             let why = "--refilter is about all rows of a table, and --where leaves some out\n    leave one of them out";
             return Err(Error::Usage(why.to_owned()));
         }
-        self.refilters = match options.tables.is_empty() {
+        let tables = match options.tables.is_empty() {
             true => self.config.tables.iter().map(|table| table.name.clone()).collect(),
             false => options.tables.clone(),
         };
+        self.refilters = Refilters { tables, noted: false };
         Ok(())
     }
 
     /// Refuses where a table that is to be gone through stands still for another reason than its filters.
     pub(super) fn may_refilter(&self) -> Result<()> {
         let mut stopped = self.stopped().into_iter();
-        if let Some(stopped) = stopped.find(|stopped| self.refilters.contains(&stopped.table)) {
+        if let Some(stopped) = stopped.find(|stopped| self.refilters.tables.contains(&stopped.table)) {
             return Err(Error::Refused(vec![format!(
                 "table `{}` stands still: {}; its rows are not moved until that is seen to",
                 stopped.table, stopped.why
@@ -55,26 +78,42 @@ impl Session {
     /// Keeps beside the tables that are refiltered which filters are theirs now; while `moving`, that it is none of those that
     /// anybody may go by.
     pub(super) async fn keep_filters(&mut self, moving: bool) -> Result<()> {
-        if self.refilters.is_empty() {
+        if self.refilters.tables.is_empty() {
             return Ok(());
         }
+        let mut noting = Vec::new();
         for member in &mut self.members {
             let Some(node) = member.node.as_deref_mut() else { continue };
-            let doing = || Error::at(&member.name, "noting by which filter rows were moved");
-            let Some(service) = node.service().await.map_err(doing())? else { continue };
+            let reading = Error::at(&member.name, "reading by which filter rows were moved");
+            let Some(service) = node.service().await.map_err(reading)? else { continue };
             let mut shapes = Vec::new();
-            for spec in Session::specs(&self.tables, member.id) {
-                let Some(kept) = service.shape(&spec.name) else { continue };
-                if self.refilters.contains(&spec.name) && shape::filters_otherwise(Some(kept), &spec).is_some() {
-                    let filter = if moving { Some(shape::REFILTERED.to_owned()) } else { shape::filter(&spec.shape) };
-                    shapes.push((spec.name, shape::with_filter(kept, filter)));
+            for table in &self.tables {
+                let Some(spec) = table.spec(member.id) else { continue };
+                let Some(kept) = service.shape(&table.name) else { continue };
+                if shape::filters_otherwise(Some(kept), spec).is_none() || !self.refilters.moves(table, Some(kept)) {
+                    continue;
+                }
+                let filter = if moving { Some(shape::moving(table)) } else { shape::filter(&spec.shape) };
+                if filter != shape::filter(kept) {
+                    shapes.push((table.name.clone(), shape::with_filter(kept, filter)));
                 }
             }
             if !shapes.is_empty() {
-                fault::point("refilter-noted").await.map_err(node::Error::from).map_err(doing())?;
-                node.keep_shapes(&shapes).await.map_err(doing())?;
+                noting.push((member.id, shapes));
             }
         }
+        if moving && !noting.is_empty() {
+            // What a load has reached before others moved the rows is to be gone through again.
+            Progress::end(self).await?;
+        }
+        for (at, shapes) in noting {
+            let member = &mut self.members[at.index()];
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let doing = || Error::at(&member.name, "noting by which filter rows were moved");
+            fault::point("refilter-noted").await.map_err(node::Error::from).map_err(doing())?;
+            node.keep_shapes(&shapes).await.map_err(doing())?;
+        }
+        self.refilters.noted = true;
         Ok(())
     }
 

@@ -85,11 +85,12 @@ impl Node for Connection {
             state.positions.retain(|(table, _), _| table != name);
             state.parked.retain(|_, row| row.table != index);
         }
+        let known = state.service.take().map(|service| service.uuid);
         state.service = Some(Service {
             sync: sync.name.clone(),
             node: sync.node.clone(),
             nodes: sync.nodes.clone(),
-            uuid: uuid::Uuid::new_v4().to_string(),
+            uuid: known.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             tables: tables.iter().map(|table| (table.name.clone(), table.shape.clone())).collect(),
         });
         Ok(Vec::new())

@@ -1,9 +1,11 @@
 //! Filters that are others now: what `load --refilter` moves, and what it leaves as it is.
 
+use std::time::Duration;
+
 use super::cluster::{Cluster, NAMES, later};
 use super::random::{Random, seeds};
 use crate::error::Result;
-use crate::sync::load::{LoadOptions, Loaded};
+use crate::sync::load::{LoadOptions, Loaded, Stage};
 use crate::sync::memory::number;
 use crate::sync::shape;
 
@@ -28,9 +30,42 @@ fn install(cluster: &Cluster, settings: &str) -> Result<Vec<String>> {
 }
 
 async fn refilter(cluster: &Cluster, settings: &str, tables: &[&str]) -> Result<Loaded> {
+    refilter_telling(cluster, settings, tables, &mut |_| ()).await
+}
+
+/// The same, for whoever does something meanwhile. What stands still is looked at again without waiting.
+async fn refilter_telling(
+    cluster: &Cluster,
+    settings: &str,
+    tables: &[&str],
+    told: &mut (dyn FnMut(&Stage) + Send),
+) -> Result<Loaded> {
     let tables = tables.iter().map(|table| (*table).to_owned()).collect();
     let options = LoadOptions { refilter: true, tables, ..LoadOptions::default() };
-    cluster.session(settings, 100).load(&options, &mut |_| ()).await
+    let mut session = cluster.session(settings, 100);
+    session.look_again = Duration::ZERO;
+    session.load(&options, told).await
+}
+
+/// Whether rows are where a file says, as far as what is kept at the nodes tells.
+fn is_moved(cluster: &Cluster, settings: &str) -> bool {
+    cluster.block(cluster.session(settings, 100).sync()).unwrap().stopped.is_empty()
+}
+
+/// A load that is broken off in the leg of `u` at this node, because the first node is lost.
+fn broken_off(cluster: &Cluster, settings: &str, node: &str) {
+    let mut lose = |stage: &Stage| {
+        if !stage.comparing && (&stage.table[..], &stage.node[..]) == ("u", node) {
+            cluster.databases[0].lock().up = false;
+        }
+    };
+    assert!(cluster.block(refilter_telling(cluster, settings, &[], &mut lose)).is_err());
+    cluster.databases[0].lock().up = true;
+}
+
+/// Lets others do something at a moment in which a load is at work.
+fn apart(work: impl FnOnce() + Send) {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap());
 }
 
 /// What each node has under a key.
@@ -65,6 +100,83 @@ fn what_stood_still_during_the_load_has_not_been_moved() {
 }
 
 #[test]
+fn what_stood_still_for_a_while_has_not_been_moved() {
+    let settings = format!("{PLAIN}{}", filtered("t", "b"));
+    for is_broken_off in [false, true] {
+        let cluster = installed(2, PLAIN);
+        for database in &cluster.databases {
+            let mut state = database.lock();
+            state.rows.insert(5, 1);
+            state.stride = Some(1);
+        }
+        let mut meanwhile = |stage: &Stage| {
+            let mut state = cluster.databases[0].lock();
+            if stage.comparing {
+                return;
+            }
+            state.drift = (stage.table == "t").then(|| "a column was added".to_owned());
+            state.up &= !(is_broken_off && (&stage.table[..], &stage.node[..]) == ("u", "b"));
+        };
+        match cluster.block(refilter_telling(&cluster, &settings, &[], &mut meanwhile)) {
+            Ok(loaded) => {
+                assert!(loaded.stopped[0].why.contains("concord load --refilter"), "{:?}", loaded.stopped);
+                assert!(!is_broken_off && !is_moved(&cluster, &settings));
+            }
+            Err(error) => assert!(is_broken_off, "{error}"),
+        }
+        assert_eq!(values(&cluster, 5), [Some(1); 2]);
+        cluster.databases[0].lock().up = true;
+        cluster.block(refilter(&cluster, &settings, &[])).unwrap();
+        assert_eq!(values(&cluster, 5), [Some(1), None], "broken off: {is_broken_off}");
+        assert!(is_moved(&cluster, &settings));
+    }
+}
+
+/// After the load has gone through the table, or after it was broken off then.
+#[test]
+fn what_others_did_to_a_table_meanwhile_is_gone_through_again() {
+    let settings = format!("{PLAIN}{}", filtered("t", "b"));
+    let installs = |cluster: &Cluster| {
+        // As where the table was created anew.
+        cluster.databases[1].lock().rows.insert(1, 1);
+        install(cluster, &settings).unwrap();
+    };
+    let loads = |cluster: &Cluster| drop(cluster.block(refilter(cluster, PLAIN, &["t"])).unwrap());
+    let begins_to_load = |cluster: &Cluster| {
+        cluster.databases[0].lock().write(1, Some(4), false);
+        let mut lose = |_: &Stage| cluster.databases[0].lock().up = false;
+        assert!(cluster.block(refilter_telling(cluster, PLAIN, &["t"], &mut lose)).is_err());
+        cluster.databases[0].lock().up = true;
+    };
+    let all: [(&str, &(dyn Fn(&Cluster) + Sync)); 3] =
+        [("installs", &installs), ("loads", &loads), ("begins to load", &begins_to_load)];
+    for (name, others) in all {
+        for is_broken_off in [false, true] {
+            let cluster = installed(2, PLAIN);
+            if is_broken_off {
+                broken_off(&cluster, &settings, "a");
+                assert_eq!(values(&cluster, 1)[1], None);
+                others(&cluster);
+            } else {
+                let mut others = Some(others);
+                let mut meanwhile = |stage: &Stage| {
+                    if let Some(others) = others.take_if(|_| !stage.comparing && stage.table == "u") {
+                        apart(|| others(&cluster));
+                    }
+                };
+                let loaded = cluster.block(refilter_telling(&cluster, &settings, &[], &mut meanwhile)).unwrap();
+                assert!(loaded.stopped[0].why.contains("concord load --refilter"), "{name}: {:?}", loaded.stopped);
+                assert!(!is_moved(&cluster, &settings), "{name}");
+            }
+            assert!(values(&cluster, 1)[1].is_some(), "{name}");
+            cluster.block(refilter(&cluster, &settings, &[])).unwrap();
+            assert_eq!(values(&cluster, 1)[1], None, "{name}, broken off: {is_broken_off}");
+            assert!(is_moved(&cluster, &settings));
+        }
+    }
+}
+
+#[test]
 fn tables_whose_filters_change_together_are_refiltered_one_by_one() {
     let cluster = installed(2, PLAIN);
     let settings = format!("{PLAIN}{}{}", filtered("t", "b"), filtered("u", "b"));
@@ -80,7 +192,7 @@ fn tables_whose_filters_change_together_are_refiltered_one_by_one() {
 fn install_goes_on_and_leaves_it_to_the_load_to_move_rows() {
     let cluster = installed(2, PLAIN);
     let settings = format!("{PLAIN}{}", filtered("t", "b"));
-    let is_moved = |settings: &str| cluster.block(cluster.session(settings, 100).sync()).unwrap().stopped.is_empty();
+    let is_moved = |settings: &str| is_moved(&cluster, settings);
     let warnings = install(&cluster, &settings).unwrap();
     assert!(warnings.iter().any(|warning| warning.contains("concord load --refilter --table t")), "{warnings:?}");
     assert!(!is_moved(&settings) && is_moved(PLAIN));
