@@ -118,7 +118,7 @@ impl Session {
     ) -> Result<Vec<crate::node::Walked>> {
         let member = &mut self.members[at.index()];
         let (Some(node), Some(form)) = (member.node.as_deref_mut(), self.tables[table].form(at)) else {
-            return Err(self.unreachable());
+            return Err(self.not_there(table));
         };
         let doing = || format!("reading rows of {}", form.spec.full_name());
         let rows = read_part(node, &form.spec, after, limit).await.map_err(Error::at(&member.name, doing()))?;
@@ -129,7 +129,7 @@ impl Session {
     async fn found(&mut self, table: usize, at: NodeId, keys: &[&Key]) -> Result<Vec<Option<Row>>> {
         let member = &mut self.members[at.index()];
         let (Some(node), Some(form)) = (member.node.as_deref_mut(), self.tables[table].form(at)) else {
-            return Err(self.unreachable());
+            return Err(self.not_there(table));
         };
         let doing = || format!("reading rows of {}", form.spec.full_name());
         let rows = node.rows(&form.spec, keys).await.map_err(Error::at(&member.name, doing()))?;

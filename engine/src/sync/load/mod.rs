@@ -297,6 +297,15 @@ impl Session {
         }
     }
 
+    /// Why a table cannot be read: it stands still since a moment ago, or its node is away.
+    fn not_there(&self, table: usize) -> Error {
+        let table = &self.tables[table];
+        match &table.stopped {
+            Some(why) => Error::Stopped(format!("table `{}` stands still: {why}", table.name)),
+            None => self.unreachable(),
+        }
+    }
+
     /// Which tables are gone through where: tables that others refer to first, and nodes in the order of the file.
     fn plan_load(&self, options: &LoadOptions, prefer: Option<NodeId>) -> Result<Load> {
         options.tables.iter().try_for_each(|name| self.table_called(name).map(drop))?;
@@ -550,7 +559,7 @@ impl Session {
         self.look().await?;
         let member = &mut self.members[leg.walker.index()];
         let (Some(node), Some(spec)) = (member.node.as_deref_mut(), self.tables[leg.table].spec(leg.walker)) else {
-            return Err(self.unreachable());
+            return Err(self.not_there(leg.table));
         };
         let total = node.count(spec).await.map_err(Error::at(&member.name, "counting rows"))?;
         self.close().await;

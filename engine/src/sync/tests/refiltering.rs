@@ -132,6 +132,15 @@ fn what_stood_still_for_a_while_has_not_been_moved() {
     }
 }
 
+#[test]
+fn what_comes_to_stand_still_while_it_is_compared_is_named() {
+    let settings = format!("{PLAIN}{}", filtered("t", "b"));
+    let cluster = installed(2, PLAIN);
+    let mut drift = |_: &Stage| cluster.databases[0].lock().drift = Some("a column was added".to_owned());
+    let error = cluster.block(refilter_telling(&cluster, &settings, &[], &mut drift)).unwrap_err();
+    assert!(error.to_string().contains("table `t` stands still: at a: a column was added"), "{error}");
+}
+
 /// After the load has gone through the table, or after it was broken off then.
 #[test]
 fn what_others_did_to_a_table_meanwhile_is_gone_through_again() {
