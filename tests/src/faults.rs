@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     /// Points of other commands than those that run cycles, and of one kind of database.
-    const ELSEWHERE: [&str; 19] = [
+    const ELSEWHERE: [&str; 20] = [
         "mark-entries",
         "compare-open",
         "install-node",
@@ -46,6 +46,7 @@ mod tests {
         "load-compare",
         "load-part",
         "load-remembered",
+        "refilter-noted",
         "rejoin-forgotten",
         "rejoin-renew",
         "rejoin-renewed",
