@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value as Document;
 
-use super::cluster::{Cluster, NAMES};
+use super::cluster::{Cluster, NAMES, later};
 use super::random::seeds;
 use super::reference::{Kind, Run, Write};
 use crate::model::{ParkedCode, Row};
@@ -281,4 +281,31 @@ fn what_waits_where_it_does_not_belong_waits_for_those_who_have_it() {
     sync();
     assert_eq!(cluster.rows(), [vec![], vec![], vec![(1, 4)]]);
     assert!(cluster.databases[1].lock().parked.is_empty());
+}
+
+/// Also if what lost against it was made blindly, at a node that has taken it already.
+#[test]
+fn a_delete_of_a_row_is_one_wherever_it_stands() {
+    fail(0);
+    let settings = settings("\"latest-wins\"", &[Some(Remainder::new(0, [0])), None, Some(Remainder::new(2, [2]))]);
+    let cluster = Cluster::new(3, &[]);
+    cluster.databases[1].lock().rows.insert(1, 4);
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    let cycles_without = |nodes: &[usize]| {
+        nodes.iter().for_each(|&at| cluster.databases[at].lock().changing = true);
+        (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).cycle()).unwrap()));
+        nodes.iter().for_each(|&at| cluster.databases[at].lock().changing = false);
+    };
+    later();
+    assert!(cluster.databases[2].lock().write(1, Some(5), false));
+    cycles_without(&[0]);
+    assert_eq!(cluster.rows(), [vec![], vec![(1, 5)], vec![(1, 5)]]);
+    assert!(cluster.databases[0].lock().write(1, Some(3), false));
+    later();
+    assert!(cluster.databases[2].lock().write(1, None, false));
+    cycles_without(&[1, 2]);
+    assert_eq!(cluster.rows(), [vec![], vec![(1, 5)], vec![]]);
+    let sync = || (0..2).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![], vec![]]);
 }
