@@ -8,6 +8,7 @@ mod judging;
 mod merge_fields;
 mod python;
 mod resolving;
+mod subsets_killed;
 
 use std::sync::Arc;
 

@@ -220,6 +220,11 @@ impl Filter for Hostile {
             "too-many" => return std::iter::repeat_n(Ok(Verdict::Keep), rows.len() + 1).collect(),
             _ => {}
         }
+        if let Some(letters) = attack.strip_prefix("begins-") {
+            // Well-behaved: rows that begin with one of these letters belong.
+            let belongs = |row: Row| matches!(&row[..], [Value::Text(text)] if text.starts_with(|first| letters.contains(first)));
+            return rows.into_iter().map(|row| Ok(if belongs(row) { Verdict::Keep } else { Verdict::Drop })).collect();
+        }
         let verdict = |row: Row| {
             if !matches!(&row[..], [Value::Text(text)] if text == "poison") {
                 return Ok(Verdict::Keep);
