@@ -229,8 +229,17 @@ fn what_waits_beside_nothing_is_given_up_there_alone() {
     assert_eq!(cluster.block(cluster.session(&settings, 10).drop_parked(|_| true)).unwrap().len(), 1);
     sync(&cluster, &settings);
     assert_eq!(values(&cluster), [Some(6), None]);
-    let state = cluster.databases[1].lock();
-    assert!(state.parked.is_empty() && state.journal.iter().any(|lost| lost.id.starts_with("dropped-")));
+    {
+        let mut state = cluster.databases[1].lock();
+        assert!(state.parked.is_empty() && state.journal.iter().any(|lost| lost.id.starts_with("dropped-")));
+        state.refuses = None;
+    }
+    // That it lacks the row is no secret.
+    let told = Verify { repair: Repair::Tell, ..Verify::default() };
+    let verified = cluster.block(cluster.session(&settings, 10).verify(&told)).unwrap();
+    assert_eq!(verified.tables[0].nodes[1].missing, 1, "{verified:?}");
+    cluster.block(cluster.session(&settings, 10).load(&LoadOptions::default(), &mut |_| ())).unwrap();
+    assert_eq!(values(&cluster), [Some(6); 2]);
 }
 
 /// What stands beside it is what a person wants.

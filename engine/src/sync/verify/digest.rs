@@ -445,6 +445,7 @@ mod tests {
             assert_eq!(unlike(&measure, all.into()), std::slice::from_ref(&key), "{scanned:?}");
         }
     }
+
     /// Everything belongs there; knows how much it was shown at once, in bytes.
     #[derive(Debug, Default)]
     struct Weighed(AtomicUsize);
