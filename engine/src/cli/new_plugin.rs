@@ -54,6 +54,7 @@ const RUST: &[Template] = &[
     ("concord/wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
     ("concord/plugins/sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml"), &[]),
     ("concord/plugins/sdk/src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs"), &[]),
+    ("concord/plugins/sdk/src/filter.rs", include_str!("../../../plugins/sdk/src/filter.rs"), &[]),
     ("concord/plugins/sdk/src/inside.rs", include_str!("../../../plugins/sdk/src/inside.rs"), &[]),
     ("concord/plugins/sdk/src/resolver.rs", include_str!("../../../plugins/sdk/src/resolver.rs"), &[]),
     ("concord/plugins/sdk/src/value.rs", include_str!("../../../plugins/sdk/src/value.rs"), &[]),

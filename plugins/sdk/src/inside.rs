@@ -4,12 +4,21 @@ use std::sync::Once;
 
 mod words {
     wit_bindgen::generate!({
-        inline: "package concord:words; world words { import concord:plugin/types@0.1.0; import concord:plugin/log@0.1.0; }",
+        inline: "package concord:words; world words {
+            import concord:plugin/types@0.1.0;
+            import concord:plugin/log@0.1.0;
+            export concord:plugin/describe@0.1.0;
+        }",
         path: "../../wit",
         world: "concord:words/words",
         generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "concord_plugin::inside",
+        export_macro_name: "export_describe",
     });
 }
+
+pub use words::*;
 
 pub use words::concord::plugin::log::{Level, log};
 pub use words::concord::plugin::types::{Column, Context, Problem, Row, Table, Value};

@@ -1,4 +1,33 @@
-//! What plugins of Concord in Rust are written with. A whole plugin:
+//! What plugins of Concord in Rust are written with. A whole filter:
+//!
+//! ```ignore
+//! use concord_plugin::*;
+//!
+//! struct Germany;
+//!
+//! impl Plugin for Germany {
+//!     const NAME: &str = "germany";
+//!     const SUMMARY: &str = "Rows of Germany belong at the node";
+//! }
+//!
+//! impl Filter for Germany {
+//!     fn open(_: &Context) -> Result<Self, Problem> {
+//!         Ok(Germany)
+//!     }
+//!
+//!     fn columns(&self) -> Vec<String> {
+//!         vec!["country".to_owned()]
+//!     }
+//!
+//!     fn keeps(&self, row: &[Value]) -> Result<bool, Problem> {
+//!         Ok(row[0].as_text() == Some("DE"))
+//!     }
+//! }
+//!
+//! filter!(Germany);
+//! ```
+//!
+//! And a whole resolver:
 //!
 //! ```ignore
 //! use concord_plugin::*;
@@ -27,11 +56,13 @@
 //!
 //! A panic is no answer: it costs the instance, and the row waits for a person. Answer a [`Problem`] instead.
 
+pub mod filter;
 #[doc(hidden)]
 pub mod inside;
 pub mod resolver;
 pub mod value;
 
+pub use filter::Filter;
 pub use inside::{Column, Context, Kind, Level, Problem, Row, Table, Value, log};
 pub use resolver::{Change, Conflict, Resolution, Resolver, Version};
 
@@ -47,6 +78,32 @@ pub trait Plugin {
     const SUMMARY: &str;
     /// The JSON Schema of its configuration; empty if it takes none.
     const CONFIG_SCHEMA: &str = "";
+}
+
+/// Exports a type in one or more roles: `plugin!(Region: filter, resolver)`.
+#[macro_export]
+macro_rules! plugin {
+    ($plugin:ty: $($role:ident),+) => {
+        const _: () = {
+            struct Exported;
+
+            impl $crate::inside::exports::concord::plugin::describe::Guest for Exported {
+                fn describe() -> $crate::inside::exports::concord::plugin::describe::Description {
+                    $crate::silence();
+                    $crate::inside::exports::concord::plugin::describe::Description {
+                        name: <$plugin as $crate::Plugin>::NAME.to_owned(),
+                        version: <$plugin as $crate::Plugin>::VERSION.to_owned(),
+                        summary: <$plugin as $crate::Plugin>::SUMMARY.to_owned(),
+                        config_schema: <$plugin as $crate::Plugin>::CONFIG_SCHEMA.to_owned(),
+                        facts: Vec::new(),
+                    }
+                }
+            }
+
+            $crate::inside::export_describe!(Exported with_types_in $crate::inside);
+        };
+        $($crate::$role!(role $plugin);)+
+    };
 }
 
 /// A problem with this code and message.

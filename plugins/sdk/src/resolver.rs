@@ -2,12 +2,10 @@
 
 mod world {
     wit_bindgen::generate!({
+        inline: "package concord:roles; world resolver { export concord:plugin/resolver@0.1.0; }",
         path: "../../wit",
-        world: "resolver-plugin",
-        with: {
-            "concord:plugin/types@0.1.0": crate::inside::generated::types,
-            "concord:plugin/log@0.1.0": crate::inside::generated::log,
-        },
+        world: "concord:roles/resolver",
+        with: { "concord:plugin/types@0.1.0": crate::inside::generated::types },
         pub_export_macro: true,
         default_bindings_module: "concord_plugin::resolver",
         export_macro_name: "export_resolver",
@@ -39,45 +37,39 @@ pub trait Resolver: Sized + 'static {
 #[macro_export]
 macro_rules! resolver {
     ($plugin:ty) => {
-        struct Exported;
+        $crate::plugin!($plugin: resolver);
+    };
+    (role $plugin:ty) => {
+        const _: () = {
+            struct Exported;
 
-        ::std::thread_local! {
-            static OPENED: ::std::cell::RefCell<Option<$plugin>> = const { ::std::cell::RefCell::new(None) };
-        }
+            ::std::thread_local! {
+                static OPENED: ::std::cell::RefCell<Option<$plugin>> = const { ::std::cell::RefCell::new(None) };
+            }
 
-        impl $crate::resolver::exports::concord::plugin::describe::Guest for Exported {
-            fn describe() -> $crate::resolver::exports::concord::plugin::describe::Description {
-                $crate::silence();
-                $crate::resolver::exports::concord::plugin::describe::Description {
-                    name: <$plugin as $crate::Plugin>::NAME.to_owned(),
-                    version: <$plugin as $crate::Plugin>::VERSION.to_owned(),
-                    summary: <$plugin as $crate::Plugin>::SUMMARY.to_owned(),
-                    config_schema: <$plugin as $crate::Plugin>::CONFIG_SCHEMA.to_owned(),
-                    facts: Vec::new(),
+            impl $crate::resolver::exports::concord::plugin::resolver::Guest for Exported {
+                fn open(context: $crate::Context) -> Result<$crate::resolver::Needs, $crate::Problem> {
+                    $crate::silence();
+                    let opened = <$plugin as $crate::Resolver>::open(&context)?;
+                    let needs = $crate::resolver::Needs {
+                        recorded: $crate::Resolver::recorded(&opened),
+                        facts: Vec::new(),
+                    };
+                    OPENED.set(Some(opened));
+                    Ok(needs)
+                }
+
+                fn resolve(conflicts: Vec<$crate::Conflict>) -> Vec<Result<$crate::Resolution, $crate::Problem>> {
+                    OPENED.with_borrow(|opened| match opened {
+                        Some(opened) => {
+                            conflicts.iter().map(|conflict| $crate::Resolver::resolve(opened, conflict)).collect()
+                        }
+                        None => panic!("asked before it was opened"),
+                    })
                 }
             }
-        }
 
-        impl $crate::resolver::exports::concord::plugin::resolver::Guest for Exported {
-            fn open(context: $crate::Context) -> Result<$crate::resolver::Needs, $crate::Problem> {
-                $crate::silence();
-                let opened = <$plugin as $crate::Resolver>::open(&context)?;
-                let needs = $crate::resolver::Needs {
-                    recorded: $crate::Resolver::recorded(&opened),
-                    facts: Vec::new(),
-                };
-                OPENED.set(Some(opened));
-                Ok(needs)
-            }
-
-            fn resolve(conflicts: Vec<$crate::Conflict>) -> Vec<Result<$crate::Resolution, $crate::Problem>> {
-                OPENED.with_borrow(|opened| match opened {
-                    Some(opened) => conflicts.iter().map(|conflict| $crate::Resolver::resolve(opened, conflict)).collect(),
-                    None => panic!("asked before it was opened"),
-                })
-            }
-        }
-
-        $crate::resolver::export_resolver!(Exported with_types_in $crate::resolver);
+            $crate::resolver::export_resolver!(Exported with_types_in $crate::resolver);
+        };
     };
 }

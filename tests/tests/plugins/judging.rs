@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use concord::model::Row;
-use concord::plugin::{Failure, Filter, Limits};
+use concord::plugin::{Failure, Filter, Limits, Role};
 
 use super::{facts, items, load, row};
 
@@ -90,4 +90,14 @@ fn what_fails_again_and_again_is_not_asked_any_more() {
         .map(|answer| answer.as_ref().expect_err("none is judged").message.contains("is not asked any more"))
         .collect();
     assert_eq!(told, [[false; 8].as_slice(), [true; 4].as_slice()].concat());
+}
+
+#[test]
+fn a_plugin_may_play_two_roles() {
+    let roles = |name: &str| load(name, Limits::default()).expect(name).roles;
+    assert_eq!(roles("twofold"), [Role::Filter, Role::Resolver]);
+    assert_eq!(roles("longest"), [Role::Resolver]);
+    let filter = Filter::open(Arc::new(load("twofold", tight()).expect("a plugin")), items(), "{}", &facts());
+    let answers = judge(&filter.expect("a filter"), &["good", ""]);
+    assert_eq!(answers, [Ok(true), Ok(false)]);
 }
