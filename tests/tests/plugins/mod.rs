@@ -7,6 +7,7 @@ mod hostile;
 mod judging;
 mod merge_fields;
 mod python;
+mod region;
 mod resolving;
 mod subsets_killed;
 
