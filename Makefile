@@ -31,6 +31,7 @@ plugins: deps
 
 test: deps-test
 	$(CARGO) test --workspace
+	$(CARGO) test --locked --manifest-path plugins/Cargo.toml --target-dir target/plugins
 
 bench: deps-test
 	$(CARGO) run --release --package concord-tests --bin bench
@@ -40,5 +41,6 @@ lint: deps-lint
 	$(CARGO) fmt --all --check --manifest-path plugins/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --package concord -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --manifest-path plugins/Cargo.toml --target-dir target/plugins -- -D warnings
 	scripts/lint-sources
 	scripts/lint-dependencies

@@ -139,7 +139,7 @@ impl Resolver for Hostile {
             "alternating" => return conflicts.iter().map(|_| Ok(Resolution::Take(CALLS.get() % 2))).collect(),
             "growing" => return conflicts.iter().map(grown).collect(),
             "latest" => return conflicts.iter().map(|conflict| Ok(Resolution::Take(conflict.latest))).collect(),
-            "third-call" if CALLS.get() % 3 == 0 => panic!("the third call"),
+            "third-call" if CALLS.get().is_multiple_of(3) => panic!("the third call"),
             "first-call" if CALLS.get() == 1 => panic!("the first call"),
             "log-flood" | "log-long" | "log-control" => break_down(&attack),
             _ => {}
