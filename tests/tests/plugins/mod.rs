@@ -1,6 +1,7 @@
 //! Plugins, compiled from source: what hostile ones come to, and that the good ones do what they say.
 
 mod c;
+mod cel;
 mod commands;
 mod filtering;
 mod hostile;

@@ -1,0 +1,349 @@
+//! From text to an expression whose names are resolved, and from a row to whether it holds.
+
+use std::sync::Arc;
+
+use common_expression::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+use common_expression::common::types::CelBool;
+use common_expression::{Context, Env, ExecutionError, Value as Outcome};
+use concord_plugin::{Column, Kind, Problem, Table, Value, problem};
+
+use crate::cell::{self, Cells};
+use crate::decimal;
+
+/// The name under which an expression has the row.
+const ROW: &str = "row";
+
+pub struct Expression {
+    tree: IdedExpr,
+    source: String,
+    env: Arc<Env>,
+    /// The columns that it mentions. Their cells are what it is asked about.
+    pub columns: Vec<Column>,
+}
+
+impl Expression {
+    /// Refuses what cannot be parsed, and what mentions what is not there.
+    pub fn compile(source: &str, table: &Table) -> Result<Expression, Problem> {
+        let mut env = Env::stdlib();
+        decimal::declare(&mut env).map_err(|why| problem("declaration", why.to_string()))?;
+        let mut tree = env.parser().parse(source).map_err(|why| syntax(&why))?;
+        let env = Arc::new(env);
+        let mut names = Names {
+            table,
+            columns: Vec::new(),
+            bound: Vec::new(),
+            decimals: false,
+            nothing: Context::with_env(env.clone()),
+        };
+        names.resolve(&mut tree)?;
+        let Names { columns, decimals, .. } = names;
+        if decimals || columns.iter().any(|column| matches!(column.kind(), Kind::Decimal | Kind::Any)) {
+            compare_exactly(&mut tree);
+        }
+        Ok(Expression { tree, source: source.to_owned(), env, columns })
+    }
+
+    /// Whether it is true of a row, given as the cells of its columns.
+    pub fn holds(&self, row: &[Value]) -> Result<bool, Problem> {
+        let cell = |(value, column): (_, &Column)| {
+            cell::value(value).map_err(|why| Problem {
+                column: Some(column.name.clone()),
+                ..problem("value", format!("`{}` {why}", column.name))
+            })
+        };
+        let cells = Cells(row.iter().zip(&self.columns).map(cell).collect::<Result<_, _>>()?);
+        let mut context = Context::with_env(self.env.clone());
+        context.set_variable_resolver(&cells);
+        match Outcome::resolve_val(&self.tree, &context) {
+            Ok(outcome) => match outcome.downcast_ref::<CelBool>() {
+                Some(answer) => Ok(*answer.inner()),
+                None => {
+                    let kind = outcome.get_type().name();
+                    Err(problem("not-boolean", format!("`keep` is neither true nor false, but of type {kind}")))
+                }
+            },
+            Err(why) => Err(self.failed(&why, row)),
+        }
+    }
+
+    /// Why it failed, without the values of the row, which are nobody else's business.
+    fn failed(&self, why: &ExecutionError, row: &[Value]) -> Problem {
+        let (code, message) = match why {
+            ExecutionError::NoSuchKey(key) if self.source.contains(key.as_str()) => {
+                ("no-such-key", format!("`keep` asks for `{key}`, which is not there"))
+            }
+            ExecutionError::NoSuchKey(_) => ("no-such-key", "`keep` asks for a key that is not there".to_owned()),
+            ExecutionError::IndexOutOfBounds(_) => {
+                ("no-such-key", "`keep` asks for an element that is not there".to_owned())
+            }
+            ExecutionError::NoSuchOverload(why) => {
+                let function = why.function().trim_matches(['_', '@']);
+                ("kind", format!("`keep` cannot do `{function}` with {}", why.argument_types().join(" and ")))
+            }
+            ExecutionError::UnexpectedType { got, want } => ("kind", format!("`keep` has {got} where it takes {want}")),
+            ExecutionError::UnsupportedBinaryOperator(operator, ..) => {
+                ("kind", format!("`keep` cannot do `{operator}` with these kinds of values"))
+            }
+            ExecutionError::Overflow(operator, ..) => ("overflow", format!("what `{operator}` gives is too large")),
+            ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+                ("division-by-zero", "`keep` divides by zero".to_owned())
+            }
+            ExecutionError::FunctionError { function, .. } => {
+                ("function", format!("`{function}` cannot make anything of what it is given"))
+            }
+            _ => ("failed", "`keep` cannot be told".to_owned()),
+        };
+        let empty = row.iter().zip(&self.columns).find(|(value, _)| value.is_null());
+        let hint =
+            empty.map(|(_, Column { name, .. })| format!("`{name}` is NULL here; ask `row.{name} != null && …` first"));
+        Problem { hint, ..problem(code, message) }
+    }
+}
+
+fn syntax(why: &common_expression::ParseErrors) -> Problem {
+    let Some(first) = why.errors.first() else { return problem("syntax", "it is no expression") };
+    let (line, column) = first.pos;
+    problem("syntax", format!("`keep` cannot be read at line {line}, column {column}: {}", first.msg))
+}
+
+/// Resolves the names in an expression.
+struct Names<'a> {
+    table: &'a Table,
+    columns: Vec<Column>,
+    /// The variables of the comprehensions around, the innermost last.
+    bound: Vec<String>,
+    /// Whether it makes decimals.
+    decimals: bool,
+    /// Where there are functions and types, and no variables.
+    nothing: Context<'static, 'static>,
+}
+
+impl Names<'_> {
+    /// Puts the names of cells in the place of columns, and refuses what is not there.
+    fn resolve(&mut self, node: &mut IdedExpr) -> Result<(), Problem> {
+        if let Some(name) = column_of(&node.expr)? {
+            node.expr = Expr::Ident(cell::name(self.place(name)?));
+            return Ok(());
+        }
+        if self.is_free(node) && self.ask(node).is_ok() {
+            // The name of a type.
+            return Ok(());
+        }
+        match &mut node.expr {
+            Expr::Ident(name) if name.starts_with('@') || self.bound.contains(name) => Ok(()),
+            Expr::Ident(name) => Err(self.unknown(name)),
+            Expr::Call(call) => self.resolve_call(call),
+            Expr::Comprehension(loops) => {
+                self.resolve(&mut loops.iter_range)?;
+                self.resolve(&mut loops.accu_init)?;
+                let before = self.bound.len();
+                for name in [Some(&loops.iter_var), loops.iter_var2.as_ref()].into_iter().flatten() {
+                    if name == ROW {
+                        return Err(problem("name", "`row` is the row, and no name for anything else"));
+                    }
+                    self.bound.push(name.clone());
+                }
+                [&mut loops.loop_cond, &mut loops.loop_step, &mut loops.result]
+                    .into_iter()
+                    .try_for_each(|part| self.resolve(part))?;
+                self.bound.truncate(before);
+                Ok(())
+            }
+            expr => children(expr).into_iter().try_for_each(|child| self.resolve(child)),
+        }
+    }
+
+    fn resolve_call(&mut self, call: &mut CallExpr) -> Result<(), Problem> {
+        call.args.iter_mut().try_for_each(|arg| self.resolve(arg))?;
+        self.fits(call)?;
+        let is_function =
+            call.func_name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !call.func_name.starts_with('_');
+        if !is_function {
+            return Ok(());
+        }
+        self.decimals |= call.func_name == "decimal";
+        // Called without arguments, a function that is there only complains of them.
+        let mut bare = CallExpr { args: Vec::new(), ..call.clone() };
+        if let Some(target) = &mut call.target {
+            if self.is_free(target) && self.knows(&bare) {
+                // It is called by its whole name, such as `optional.of`.
+                return Ok(());
+            }
+            self.resolve(target)?;
+            bare.target = Some(Box::new(IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Null) }));
+        }
+        if self.knows(&bare) {
+            return Ok(());
+        }
+        Err(problem("unknown-function", format!("there is no function `{}`", call.func_name)))
+    }
+
+    fn knows(&self, call: &CallExpr) -> bool {
+        let call = IdedExpr { id: 0, expr: Expr::Call(call.clone()) };
+        !matches!(self.ask(&call), Err(ExecutionError::UndeclaredReference(_)))
+    }
+
+    /// What an expression comes to where there is no row.
+    fn ask(&self, node: &IdedExpr) -> Result<(), ExecutionError> {
+        Outcome::resolve_val(node, &self.nothing).map(|_| ())
+    }
+
+    /// Whether it is a name, perhaps with points in it, and not one that is bound here.
+    fn is_free(&self, node: &IdedExpr) -> bool {
+        match &node.expr {
+            Expr::Ident(name) => name != ROW && !name.starts_with('@') && !self.bound.contains(name),
+            Expr::Select(select) => !select.test && self.is_free(&select.operand),
+            _ => false,
+        }
+    }
+
+    /// The place of a column among those that are mentioned.
+    fn place(&mut self, name: &str) -> Result<usize, Problem> {
+        if let Some(place) = self.columns.iter().position(|column| column.name == name) {
+            return Ok(place);
+        }
+        let Some(column) = self.table.columns.iter().find(|column| column.name == name) else {
+            return Err(Problem {
+                column: Some(name.to_owned()),
+                hint: Some(self.hint()),
+                ..problem("unknown-column", format!("`{}` has no such column", self.table.name))
+            });
+        };
+        self.columns.push(column.clone());
+        Ok(self.columns.len() - 1)
+    }
+
+    fn unknown(&self, name: &str) -> Problem {
+        match self.table.columns.iter().any(|column| column.name == name) {
+            true => Problem {
+                hint: Some(format!("write `row.{name}`")),
+                ..problem("unknown-name", format!("`{name}` is a column, which stands behind `row.`"))
+            },
+            false => Problem {
+                hint: Some(self.hint()),
+                ..problem("unknown-name", format!("`{name}` is nothing that `keep` could mean"))
+            },
+        }
+    }
+
+    fn hint(&self) -> String {
+        let names: Vec<&str> = self.table.columns.iter().map(|column| column.name.as_str()).collect();
+        format!("it has: {}", names.join(", "))
+    }
+
+    /// Refuses to compare a column with what it can never be: CEL would call that unequal of every row.
+    fn fits(&self, call: &CallExpr) -> Result<(), Problem> {
+        if decimal::exact(&call.func_name).is_none() {
+            return Ok(());
+        }
+        let [a, b] = &call.args[..] else { return Ok(()) };
+        for (one, other) in [(a, b), (b, a)] {
+            let Expr::Ident(name) = &one.expr else { continue };
+            let Some(column) = cell::place(name).and_then(|place| self.columns.get(place)) else { continue };
+            let others = match &other.expr {
+                Expr::List(list) if call.func_name == operators::IN => &list.elements[..],
+                _ => std::slice::from_ref(other),
+            };
+            for other in others {
+                let Expr::Literal(literal) = &other.expr else { continue };
+                if !may_be(column.kind(), literal) && (call.func_name != operators::IN || std::ptr::eq(one, a)) {
+                    let times = matches!(column.kind(), Kind::Date | Kind::Timestamp | Kind::Instant);
+                    return Err(Problem {
+                        column: Some(column.name.clone()),
+                        hint: times.then(|| "write timestamp('2024-01-31T00:00:00Z')".to_owned()),
+                        ..problem(
+                            "kind",
+                            format!("its values are of kind {}, and never {}", column.kind, kind_of(literal)),
+                        )
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The column that an expression is: `row.name` or `row['name']`.
+fn column_of(expr: &Expr) -> Result<Option<&str>, Problem> {
+    let is_row = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == ROW);
+    match expr {
+        Expr::Select(select) if is_row(&select.operand) => match select.test {
+            false => Ok(Some(&select.field)),
+            true => Err(Problem {
+                hint: Some(format!("ask `row.{} != null`", select.field)),
+                ..problem("has", "every row has all columns")
+            }),
+        },
+        Expr::Call(call) if call.func_name == operators::INDEX => match &call.args[..] {
+            [row, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }] if is_row(row) => {
+                Ok(Some(name.inner()))
+            }
+            _ => Ok(None),
+        },
+        Expr::Ident(name) if name == ROW => {
+            Err(problem("row", "`row` stands before a column: `row.name` or `row['its name']`"))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn children(expr: &mut Expr) -> Vec<&mut IdedExpr> {
+    match expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+        Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),
+        Expr::Comprehension(loops) => {
+            let loops = &mut **loops;
+            vec![
+                &mut loops.iter_range,
+                &mut loops.accu_init,
+                &mut loops.loop_cond,
+                &mut loops.loop_step,
+                &mut loops.result,
+            ]
+        }
+        Expr::List(list) => list.elements.iter_mut().collect(),
+        Expr::Map(map) => map.entries.iter_mut().flat_map(|entry| entry_parts(&mut entry.expr)).collect(),
+        Expr::Select(select) => vec![&mut select.operand],
+        Expr::Struct(made) => made.entries.iter_mut().flat_map(|entry| entry_parts(&mut entry.expr)).collect(),
+    }
+}
+
+fn entry_parts(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
+    match entry {
+        EntryExpr::StructField(field) => vec![&mut field.value],
+        EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
+    }
+}
+
+/// Compares by functions that know decimals.
+fn compare_exactly(node: &mut IdedExpr) {
+    if let Expr::Call(call) = &mut node.expr
+        && let Some(exact) = decimal::exact(&call.func_name)
+    {
+        exact.clone_into(&mut call.func_name);
+    }
+    children(&mut node.expr).into_iter().for_each(compare_exactly);
+}
+
+fn may_be(kind: Kind, literal: &LiteralValue) -> bool {
+    use LiteralValue::*;
+    match kind {
+        Kind::Any | Kind::Json => true,
+        _ if matches!(literal, Null) => true,
+        Kind::Boolean => matches!(literal, Boolean(_)),
+        Kind::Integer | Kind::Float | Kind::Decimal => matches!(literal, Int(_) | UInt(_) | Double(_)),
+        Kind::Text | Kind::Uuid | Kind::Native => matches!(literal, String(_)),
+        Kind::Bytes => matches!(literal, Bytes(_)),
+        Kind::Date | Kind::Time | Kind::Timestamp | Kind::Instant => false,
+    }
+}
+
+fn kind_of(literal: &LiteralValue) -> &'static str {
+    match literal {
+        LiteralValue::Boolean(_) => "true or false",
+        LiteralValue::Bytes(_) => "bytes",
+        LiteralValue::Double(_) | LiteralValue::Int(_) | LiteralValue::UInt(_) => "a number",
+        LiteralValue::Null => "null",
+        LiteralValue::String(_) => "a text",
+    }
+}

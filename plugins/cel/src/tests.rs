@@ -1,0 +1,294 @@
+//! What becomes of expressions and rows.
+
+use concord_plugin::{Column, Table, Value};
+
+use crate::expression::Expression;
+
+const COLUMNS: [(&str, &str); 15] = [
+    ("id", "integer"),
+    ("country", "text"),
+    ("total", "decimal"),
+    ("weight", "float"),
+    ("active", "boolean"),
+    ("born", "date"),
+    ("opens", "time"),
+    ("local", "timestamp"),
+    ("made", "instant"),
+    ("doc", "json"),
+    ("uid", "uuid"),
+    ("raw", "bytes"),
+    ("loose", "any"),
+    ("order no", "integer"),
+    ("net", "inet"),
+];
+
+fn table() -> Table {
+    let column = |(name, kind): (&str, &str)| Column {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        key: name == "id",
+        facts: Vec::new(),
+    };
+    Table { name: "orders".to_owned(), columns: COLUMNS.map(column).into() }
+}
+
+fn refused(source: &str) -> String {
+    let problem = Expression::compile(source, &table()).err().unwrap_or_else(|| panic!("{source} is taken"));
+    let hint = problem.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{}: {}{hint}", problem.code, problem.message)
+}
+
+/// What comes of a row in which these columns are not NULL.
+fn judged(source: &str, cells: &[(&str, Value)]) -> Result<bool, String> {
+    let keep = Expression::compile(source, &table()).unwrap_or_else(|why| panic!("{source}: {why:?}"));
+    let cell = |column: &Column| {
+        let found = cells.iter().find(|(name, _)| *name == column.name);
+        found.map_or(Value::Null, |(_, value)| value.clone())
+    };
+    let row: Vec<Value> = keep.columns.iter().map(cell).collect();
+    keep.holds(&row).map_err(|problem| {
+        let hint = problem.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}: {}{hint}", problem.code, problem.message)
+    })
+}
+
+#[track_caller]
+fn all_hold(cells: &[(&str, Value)], sources: &[&str]) {
+    for source in sources {
+        assert_eq!(judged(source, cells), Ok(true), "{source}");
+    }
+}
+
+fn decimal(text: &str) -> Value {
+    Value::Decimal(text.to_owned())
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_its_place() {
+    let told = |source: &str| refused(source).chars().take(80).collect::<String>();
+    assert!(told("row.country == ").starts_with("syntax: `keep` cannot be read at line 1, column 16: Syntax error: "));
+    assert!(told("row.country ==\n 'DE' &&& true").starts_with("syntax: `keep` cannot be read at line 2, column 9: "));
+    assert!(told("row.country == 'DE").starts_with("syntax: `keep` cannot be read at line 1, column 16: "));
+    assert!(told("").starts_with("syntax: "));
+}
+
+#[test]
+fn what_is_not_there_is_refused() {
+    let has =
+        "it has: id, country, total, weight, active, born, opens, local, made, doc, uid, raw, loose, order no, net";
+    assert_eq!(refused("row.contry == 'DE'"), format!("unknown-column: `orders` has no such column; {has}"));
+    assert_eq!(refused("row['x'] == 1"), format!("unknown-column: `orders` has no such column; {has}"));
+    assert_eq!(
+        refused("country == 'DE'"),
+        "unknown-name: `country` is a column, which stands behind `row.`; write `row.country`"
+    );
+    assert_eq!(
+        refused("this.country == 'DE'"),
+        format!("unknown-name: `this` is nothing that `keep` could mean; {has}")
+    );
+    assert_eq!(refused("row.country.beginsWith('D')"), "unknown-function: there is no function `beginsWith`");
+    assert_eq!(refused("now() > row.made"), "unknown-function: there is no function `now`");
+    assert_eq!(refused("row.id.now() > 1"), "unknown-function: there is no function `now`");
+    assert_eq!(refused("has(row.country)"), "has: every row has all columns; ask `row.country != null`");
+    for bare in ["size(row) > 1", "'id' in row", "row[row.country] == 1", "row.?id.hasValue()", "row == row"] {
+        assert!(refused(bare).starts_with("row: `row` stands before a column"), "{bare}: {}", refused(bare));
+    }
+    assert!(refused("[1].exists(row, row > 0)").starts_with("name: "));
+    assert!(refused("[1].exists(x, y > 0)").starts_with("unknown-name: `y`"));
+    assert!(refused("[1].exists(x, x > 0) && x > 0").starts_with("unknown-name: `x`"));
+}
+
+#[test]
+fn what_can_never_be_equal_is_refused() {
+    assert_eq!(refused("row.country == 5"), "kind: its values are of kind text, and never a number");
+    assert_eq!(
+        refused("row.made > '2024-01-01'"),
+        "kind: its values are of kind instant, and never a text; write timestamp('2024-01-31T00:00:00Z')"
+    );
+    assert!(refused("'x' != row.total").starts_with("kind: "));
+    assert!(refused("row.active == 1").starts_with("kind: "));
+    assert!(refused("row.id in [1, 'x']").starts_with("kind: "));
+    all_hold(&[("doc", Value::Json("[1]".into())), ("loose", text("x"))], &["1 in row.doc", "row.loose != 1"]);
+}
+
+#[test]
+fn only_what_is_mentioned_is_asked_for() {
+    let keep = Expression::compile("row.total > 1 && row['order no'] == 7 && row.total < 9", &table()).unwrap();
+    let names: Vec<&str> = keep.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["total", "order no"]);
+    assert_eq!(Expression::compile("true", &table()).unwrap().columns.len(), 0);
+}
+
+#[test]
+fn values_are_what_they_are_in_the_database() {
+    let cells = [
+        ("id", Value::Integer(i64::MIN)),
+        ("order no", Value::Unsigned(u64::MAX)),
+        ("country", text("Österreich")),
+        ("weight", Value::Float(0.1)),
+        ("active", Value::Boolean(true)),
+        ("uid", Value::Uuid("6ba7b810-9dad-11d1-80b4-00c04fd430c8".into())),
+        ("raw", Value::Bytes(vec![0, 255])),
+        ("net", text("10.0.0.0/8")),
+    ];
+    all_hold(
+        &cells,
+        &[
+            "row.id == -9223372036854775808",
+            "row['order no'] == 18446744073709551615u",
+            "row['order no'] > row.id",
+            "row.country.startsWith('Ö') && row.country.size() == 10 && row.country in ['Österreich', 'Deutschland']",
+            "row.country.matches('^[A-ZÖ][a-z]+$')",
+            "row.weight == 0.1 && row.weight < 1",
+            "row.active && row.active == true && !(row.active == false)",
+            "row.uid == '6ba7b810-9dad-11d1-80b4-00c04fd430c8'",
+            "row.raw == b'\\x00\\xff' && row.raw.size() == 2",
+            "row.net.startsWith('10.')",
+            "row.total == null && row.doc == null && row.country != null",
+            "type(row.id) == int && type(row.country) == string",
+            "[1, 2].exists(x, x > 1) && ['a'].all(country, country != row.country)",
+            "optional.of(row.id).hasValue()",
+        ],
+    );
+}
+
+#[test]
+fn times_are_timestamps_and_durations() {
+    let cells = [
+        ("born", Value::Date(19_783)),
+        ("opens", Value::Time(9 * 3_600_000_000)),
+        ("local", Value::Timestamp(1_709_294_400_000_001)),
+        ("made", Value::Instant(1_709_294_400_000_000)),
+    ];
+    all_hold(
+        &cells,
+        &[
+            "row.born == timestamp('2024-03-01T00:00:00Z')",
+            "row.opens == duration('9h') && row.opens > duration('8h59m')",
+            "row.local > row.made && row.local - row.made < duration('1ms')",
+            "row.made == timestamp('2024-03-01T13:00:00+01:00')",
+            "row.made.getFullYear() == 2024 && row.made.getHours('Europe/Berlin') == 13",
+        ],
+    );
+    let ends =
+        [("born", Value::Date(i32::MAX)), ("made", Value::Instant(i64::MIN)), ("local", Value::Timestamp(i64::MAX))];
+    all_hold(
+        &ends,
+        &[
+            "row.born > timestamp('9999-12-31T00:00:00Z')",
+            "row.made < timestamp('0001-01-01T00:00:00Z')",
+            "row.local == row.born",
+        ],
+    );
+    assert_eq!(
+        judged("row.local + duration('1h') > row.born", &ends),
+        Err("overflow: what `add` gives is too large".into())
+    );
+    let zero = [("born", Value::Date(-106_751_991))];
+    assert_eq!(judged("row.born == null", &zero), Err("value: `born` holds a date that is in no calendar".into()));
+}
+
+#[test]
+fn decimals_are_compared_exactly_on_either_side() {
+    all_hold(
+        &[("total", decimal("100.10"))],
+        &[
+            "row.total > 100",
+            "100 < row.total",
+            "row.total >= 100u",
+            "row.total == 100.1",
+            "100.1 == row.total",
+            "row.total <= 100.1",
+            "100.1 >= row.total",
+            "!(row.total != 100.1)",
+            "row.total in [1, 100.1]",
+            "row.total == decimal('100.1')",
+            "decimal('100.1000000000000000000001') > row.total",
+            "row.total > decimal(100)",
+            "double(row.total) / 2.0 == 50.05",
+            "string(row.total) == '100.1'",
+            "[100.1] == [row.total]",
+            "100 in [row.total] == false",
+            "[row.total].exists(x, 100 < x)",
+            "row.total < 1.0 / 0.0",
+            "-1.0 / 0.0 < row.total",
+        ],
+    );
+    let large = "123456789012345678901234567890.000000000000000000000000000001";
+    all_hold(
+        &[("total", decimal(large))],
+        &[
+            "row.total > decimal('123456789012345678901234567890')",
+            "row.total > 18446744073709551615u",
+            "row.total != decimal('123456789012345678901234567890.000000000000000000000000000002')",
+        ],
+    );
+    all_hold(
+        &[("total", decimal("-0.00"))],
+        &["row.total == 0", "row.total == -0.0", "row.total > -0.001", "0 == row.total"],
+    );
+    all_hold(
+        &[("total", decimal("-12.5"))],
+        &["row.total < -12", "row.total > -13", "-12.4 > row.total", "row.total < 0.1"],
+    );
+    all_hold(&[("total", decimal("NaN"))], &["row.total != row.total"]);
+    all_hold(&[("total", decimal("Infinity"))], &["row.total > 1"]);
+    all_hold(&[("loose", decimal("7"))], &["7 == row.loose", "row.loose in [7]", "7 in [row.loose]"]);
+    let sum = judged("row.total + 1 > 2", &[("total", decimal("1"))]);
+    assert!(sum.as_ref().is_err_and(|why| why.starts_with("kind: ")), "{sum:?}");
+    let nan = judged("row.total > 1", &[("total", decimal("NaN"))]);
+    assert!(nan.as_ref().is_err_and(|why| why.starts_with("kind: ")), "{nan:?}");
+}
+
+#[test]
+fn json_is_looked_into() {
+    let doc = r#"{"city": "Wien", "tags": ["a", "b"], "n": 9007199254740993, "u": 18446744073709551615, "f": 0.5, "big": 1e30, "no": null}"#;
+    all_hold(
+        &[("doc", Value::Json(doc.into()))],
+        &[
+            "row.doc.city == 'Wien' && row.doc['city'] == 'Wien'",
+            "'b' in row.doc.tags && row.doc.tags[0] == 'a' && row.doc.tags.exists(tag, tag > 'a')",
+            "row.doc.n == 9007199254740993 && row.doc.n != 9007199254740992",
+            "row.doc.u == 18446744073709551615u && row.doc.u != 18446744073709551614u && row.doc.f == 0.5 && row.doc.big > 1e29",
+            "has(row.doc.city) && !has(row.doc.street) && row.doc.no == null",
+            "row.doc.?street.orValue('none') == 'none'",
+        ],
+    );
+    assert_eq!(
+        judged("row.doc.street == 'x'", &[("doc", Value::Json(doc.into()))]),
+        Err("no-such-key: `keep` asks for `street`, which is not there".into())
+    );
+    let wrong = judged("row.doc == null", &[("doc", Value::Json("[".into()))]);
+    assert_eq!(wrong, Err("value: `doc` holds JSON that cannot be read".into()));
+}
+
+#[test]
+fn what_fails_is_no_answer() {
+    assert_eq!(
+        judged("row.id > 5", &[]),
+        Err("kind: `keep` cannot do `>` with null_type and int; `id` is NULL here; ask `row.id != null && …` first"
+            .into())
+    );
+    assert_eq!(judged("row.id != null && row.id > 5", &[]), Ok(false));
+    let id = [("id", Value::Integer(i64::MAX))];
+    assert_eq!(judged("row.id", &id), Err("not-boolean: `keep` is neither true nor false, but of type int".into()));
+    assert_eq!(judged("1 / (row.id - row.id) == 1", &id), Err("division-by-zero: `keep` divides by zero".into()));
+    assert_eq!(judged("row.id + 1 > 0", &id), Err("overflow: what `add` gives is too large".into()));
+    assert_eq!(
+        judged("[1][row.id] == 1", &id),
+        Err("no-such-key: `keep` asks for an element that is not there".into())
+    );
+    let named = judged("{'a': 1}[row.country] == 1", &[("country", text("secret"))]);
+    assert_eq!(named, Err("no-such-key: `keep` asks for a key that is not there".into()));
+    let function = judged("timestamp(row.country) == row.made", &[("country", text("secret"))]);
+    assert!(
+        function.as_ref().is_err_and(|why| why.starts_with("function: `timestamp`") && !why.contains("secret")),
+        "{function:?}"
+    );
+    // What is beside it may make it matter no more.
+    assert_eq!(judged("row.id / 0 == 1 || row.id > 0", &id), Ok(true));
+}

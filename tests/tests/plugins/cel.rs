@@ -1,0 +1,128 @@
+//! The filter `cel`: which rows move, what it refuses, and what it costs.
+
+use std::sync::Arc;
+
+use concord::model::{Decimal, Json, Row, Type, Value};
+use concord::plugin::{Failure, Filter, Limits, Plugin, Shape, ShapeColumn};
+use concord_tests::{Cluster, Kind};
+
+use super::{facts, load};
+
+const ALL: &str = "SELECT id, country, total FROM orders ORDER BY id";
+
+#[tokio::test]
+async fn rows_come_in_and_go_out_and_one_that_fails_waits() {
+    let setup = |_| {
+        "CREATE TABLE orders (id integer PRIMARY KEY, country text, total numeric(10, 2));
+         INSERT INTO orders VALUES (1, 'DE', 200), (2, 'DE', 150.5)"
+            .to_owned()
+    };
+    let tables =
+        "[tables.orders.nodes.b]\nfilter = { plugin = \"cel\", keep = \"row.country == 'DE' && row.total > 100\" }\n";
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], setup, tables).await;
+    cluster.pin(&["cel"]);
+    cluster.install().await;
+    cluster.later(0, "INSERT INTO orders VALUES (3, 'DE', 100), (4, 'DE', 100.01), (5, 'FR', 500)").await;
+    cluster.sync().await;
+    cluster.holds_at(1, ALL, &["1|DE|200", "2|DE|150.5", "4|DE|100.01"]).await;
+    cluster
+        .later(0, "UPDATE orders SET total = 99.99 WHERE id = 1; UPDATE orders SET country = 'DE' WHERE id = 5")
+        .await;
+    cluster.sync().await;
+    cluster.holds_at(1, ALL, &["2|DE|150.5", "4|DE|100.01", "5|DE|500"]).await;
+    cluster.quiet().await;
+    // What fails waits, and its neighbours go on.
+    cluster
+        .later(0, "UPDATE orders SET total = NULL WHERE id = 2; UPDATE orders SET total = 7 WHERE id = 4; UPDATE orders SET total = 101 WHERE id = 1")
+        .await;
+    assert_eq!(cluster.sync().await.waiting, 1);
+    cluster.holds_at(1, ALL, &["1|DE|101", "2|DE|150.5", "5|DE|500"]).await;
+    let told = "plugin `cel`, filter of `orders`, judge: `keep` cannot do `>` with null_type and int (kind); \
+        `total` is NULL here; ask `row.total != null && …` first";
+    assert_eq!(cluster.reasons("b").await, [told]);
+    cluster.later(0, "UPDATE orders SET total = 5 WHERE id = 2").await;
+    assert_eq!(cluster.sync().await.waiting, 0);
+    cluster.holds_at(1, ALL, &["1|DE|101", "5|DE|500"]).await;
+    cluster.quiet().await;
+}
+
+fn orders() -> Shape {
+    let columns = [
+        ("id", Type::Int),
+        ("country", Type::Text),
+        ("total", Type::Decimal),
+        ("made", Type::Instant),
+        ("doc", Type::Json),
+    ];
+    let columns = columns.map(|(name, ty)| ShapeColumn { name: name.to_owned(), ty });
+    Shape { name: "orders".to_owned(), columns: columns.into(), key: vec![0] }
+}
+
+fn cel() -> Arc<Plugin> {
+    Arc::new(load("cel", Limits::default()).expect("the plugin"))
+}
+
+fn open(cel: &Arc<Plugin>, keep: &str) -> Result<Filter, Failure> {
+    let config = serde_json::json!({ "keep": keep }).to_string();
+    Filter::open(cel.clone(), orders(), &config, &facts())
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_any_row() {
+    let cel = cel();
+    let said = |keep: &str| open(&cel, keep).expect_err(keep).to_string();
+    let told = said("row.country == 'DE' &&");
+    assert!(told.contains("open: `keep` cannot be read at line 1, column 23: "), "{told}");
+    assert_eq!(
+        said("row.contry == 'DE'"),
+        "plugin `cel`, filter of `orders`, open: `contry`: `orders` has no such column (unknown-column); \
+         it has: id, country, total, made, doc"
+    );
+    let told = said(&format!("{}true{}", "(".repeat(5_000), ")".repeat(5_000)));
+    assert!(told.contains("Recursion limit of 96 exceeded"), "{told}");
+    let told = said("");
+    assert!(told.contains("its configuration does not fit: `keep`"), "{told}");
+}
+
+#[test]
+fn the_stack_holds_as_deep_as_an_expression_goes() {
+    let cel = cel();
+    let nested = |levels: usize| format!("{}row.id{} > 0", "(1 + ".repeat(levels), ")".repeat(levels));
+    let most = (1..200).rev().find(|&levels| open(&cel, &nested(levels)).is_ok()).expect("one");
+    assert!(most > 20, "{most}");
+    let filter = open(&cel, &nested(most)).expect("a filter");
+    let row: Row = vec![Value::Int(1), Value::Null, Value::Null, Value::Null, Value::Null].into();
+    assert_eq!(filter.judge(&[&row]), [Ok(true)], "{most} levels");
+}
+
+/// A load asks about all rows of a table.
+#[test]
+fn many_rows_stay_far_within_the_limits() {
+    let row = |id: i64| -> Row {
+        vec![
+            Value::Int(id),
+            Value::text(if id % 2 == 0 { "DE" } else { "FR" }),
+            Value::Decimal(Decimal::parse("1234.50").expect("a number")),
+            Value::Instant(1_720_000_000_000_000),
+            Value::Json(Json::new(r#"{"tags": ["x", "y", "abc"], "n": 1}"#)),
+        ]
+        .into()
+    };
+    let cel = cel();
+    let rows: Vec<Row> = (0..50_000).map(row).collect();
+    let rows: Vec<&Row> = rows.iter().collect();
+    for keep in [
+        "row.id % 2 == 0",
+        "row.country == 'DE' && row.total > 100",
+        "row.country in ['DE', 'AT', 'CH'] && row.total > 100.5 && row.made >= timestamp('2024-01-01T00:00:00Z')
+            && has(row.doc.tags) && row.doc.tags.exists(tag, tag.startsWith('a'))",
+    ] {
+        let filter = open(&cel, keep).expect(keep);
+        let answers = filter.judge(&rows);
+        assert!(answers.iter().enumerate().all(|(at, answer)| *answer == Ok(at % 2 == 0)), "{keep}");
+        let spent = filter.spent();
+        let (fuel, time) = (spent.fuel / 50_000, spent.time / 50_000);
+        println!("{fuel} of fuel and {time:?} for a row, {} KiB: {keep}", spent.memory >> 10);
+        assert!(fuel < 200_000 && spent.memory < 32 << 20, "{keep}: {spent:?}");
+    }
+}
