@@ -14,8 +14,12 @@ use serde_json::Value as Document;
 
 use crate::decimal::Decimal;
 
-/// The cells of one row. An expression has them as `@0`, `@1` and so on, which nobody can write.
-pub struct Cells<'a>(pub Vec<Box<dyn Val + 'a>>);
+/// What an expression is evaluated with. It has the cells of the row as `@0`, `@1` and so on, and its constants as `@c0`, `@c1`,
+/// which nobody can write.
+pub struct Cells<'a> {
+    pub row: Vec<Box<dyn Val + 'a>>,
+    pub constants: &'a [Box<dyn Val>],
+}
 
 /// The name of a cell in a resolved expression.
 pub fn name(place: usize) -> String {
@@ -27,9 +31,18 @@ pub fn place(name: &str) -> Option<usize> {
     name.strip_prefix('@')?.parse().ok()
 }
 
+/// The name of a constant in a resolved expression.
+pub fn constant(place: usize) -> String {
+    format!("@c{place}")
+}
+
 impl VariableResolver for Cells<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        Some(CowVal::Borrowed(self.0.get(place(variable)?)?.as_ref()))
+        let value = match variable.strip_prefix("@c") {
+            Some(place) => self.constants.get(place.parse::<usize>().ok()?)?.as_ref(),
+            None => self.row.get(place(variable)?)?.as_ref(),
+        };
+        Some(CowVal::Borrowed(value))
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use common_expression::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 use common_expression::common::types::CelBool;
+use common_expression::common::value::Val;
 use common_expression::{Context, Env, ExecutionError, Value as Outcome};
 use concord_plugin::{Column, Kind, Problem, Table, Value, problem};
 
 use crate::cell::{self, Cells};
-use crate::decimal;
+use crate::{constant, decimal};
 
 /// The name under which an expression has the row.
 const ROW: &str = "row";
@@ -17,6 +18,7 @@ pub struct Expression {
     tree: IdedExpr,
     source: String,
     env: Arc<Env>,
+    constants: Vec<Box<dyn Val>>,
     /// The columns that it mentions. Their cells are what it is asked about.
     pub columns: Vec<Column>,
 }
@@ -25,7 +27,9 @@ impl Expression {
     /// Refuses what cannot be parsed, and what mentions what is not there.
     pub fn compile(source: &str, table: &Table) -> Result<Expression, Problem> {
         let mut env = Env::stdlib();
-        decimal::declare(&mut env).map_err(|why| problem("declaration", why.to_string()))?;
+        decimal::declare(&mut env)
+            .and_then(|()| constant::declare(&mut env))
+            .map_err(|why| problem("declaration", why.to_string()))?;
         let mut tree = env.parser().parse(source).map_err(|why| syntax(&why))?;
         let env = Arc::new(env);
         let mut names = Names {
@@ -36,11 +40,13 @@ impl Expression {
             nothing: Context::with_env(env.clone()),
         };
         names.resolve(&mut tree)?;
-        let Names { columns, decimals, .. } = names;
+        let Names { columns, decimals, nothing, .. } = names;
         if decimals || columns.iter().any(|column| matches!(column.kind(), Kind::Decimal | Kind::Any)) {
             compare_exactly(&mut tree);
         }
-        Ok(Expression { tree, source: source.to_owned(), env, columns })
+        let mut constants = Vec::new();
+        constant::fold(&mut tree, &nothing, &mut constants)?;
+        Ok(Expression { tree, source: source.to_owned(), env, constants, columns })
     }
 
     /// Whether it is true of a row, given as the cells of its columns.
@@ -51,7 +57,8 @@ impl Expression {
                 ..problem("value", format!("`{}` {why}", column.name))
             })
         };
-        let cells = Cells(row.iter().zip(&self.columns).map(cell).collect::<Result<_, _>>()?);
+        let row_cells = row.iter().zip(&self.columns).map(cell).collect::<Result<_, _>>()?;
+        let cells = Cells { row: row_cells, constants: &self.constants };
         let mut context = Context::with_env(self.env.clone());
         context.set_variable_resolver(&cells);
         match Outcome::resolve_val(&self.tree, &context) {
@@ -287,7 +294,8 @@ fn column_of(expr: &Expr) -> Result<Option<&str>, Problem> {
     }
 }
 
-fn children(expr: &mut Expr) -> Vec<&mut IdedExpr> {
+/// The parts of an expression.
+pub fn children(expr: &mut Expr) -> Vec<&mut IdedExpr> {
     match expr {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
         Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).collect(),

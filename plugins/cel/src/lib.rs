@@ -1,6 +1,7 @@
 //! Keeps the rows for which an expression of the Common Expression Language is true. See README.md.
 
 mod cell;
+mod constant;
 mod decimal;
 mod expression;
 #[cfg(test)]

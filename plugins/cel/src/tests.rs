@@ -116,6 +116,36 @@ fn what_can_never_be_equal_is_refused() {
 }
 
 #[test]
+fn what_is_the_same_for_every_row_is_read_at_once() {
+    assert!(refused("row.made > timestamp('2024-13-01T00:00:00Z')").starts_with("constant: `timestamp` is given what"));
+    assert!(refused("row.active || row.opens > duration('soon')").starts_with("constant: `duration` is given what"));
+    assert!(refused("row.total in [1, decimal('1e5')]").starts_with("constant: `decimal` is given what"));
+    assert!(refused("row.country.matches('(')").starts_with("pattern: regex parse error"));
+    let cells = [("country", text("DE")), ("total", decimal("1.5")), ("doc", Value::Json(r#"["^D"]"#.into()))];
+    all_hold(
+        &cells,
+        &[
+            "row.country.matches('^(DE|AT)$') && matches(row.country, 'E$') && !row.country.matches('^E')",
+            "'abc'.matches('b') && row.country.matches(row.doc[0])",
+            "1 == decimal('1') && decimal('1') in [1, 2] && !(1 < decimal('0.5'))",
+            "row.total in [1, decimal('1.50')] && row.country in ['DE', 'AT'] && !(row.country in [])",
+            "['A', 'D'].exists(letter, row.country.startsWith(letter)) && {'DE': 1}[row.country] == 1",
+        ],
+    );
+    let kind = judged("row.country.matches('^D')", &[]).unwrap_err();
+    assert!(
+        kind.starts_with("kind: `keep` cannot do `matches` with null_type and pattern; `country` is NULL"),
+        "{kind}"
+    );
+    // What only fails is left to the rows that come to it.
+    assert_eq!(judged("row.country == 'DE' || 1 / 0 == 1", &cells), Ok(true));
+    assert_eq!(
+        judged("row.country != 'DE' || 1 / 0 == 1", &cells),
+        Err("division-by-zero: `keep` divides by zero".into())
+    );
+}
+
+#[test]
 fn only_what_is_mentioned_is_asked_for() {
     let keep = Expression::compile("row.total > 1 && row['order no'] == 7 && row.total < 9", &table()).unwrap();
     let names: Vec<&str> = keep.columns.iter().map(|column| column.name.as_str()).collect();

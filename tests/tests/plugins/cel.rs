@@ -113,6 +113,7 @@ fn many_rows_stay_far_within_the_limits() {
     let rows: Vec<&Row> = rows.iter().collect();
     for keep in [
         "row.id % 2 == 0",
+        "row.country.matches('^D\\\\w+$')",
         "row.country == 'DE' && row.total > 100",
         "row.country in ['DE', 'AT', 'CH'] && row.total > 100.5 && row.made >= timestamp('2024-01-01T00:00:00Z')
             && has(row.doc.tags) && row.doc.tags.exists(tag, tag.startsWith('a'))",
@@ -123,6 +124,6 @@ fn many_rows_stay_far_within_the_limits() {
         let spent = filter.spent();
         let (fuel, time) = (spent.fuel / 50_000, spent.time / 50_000);
         println!("{fuel} of fuel and {time:?} for a row, {} KiB: {keep}", spent.memory >> 10);
-        assert!(fuel < 200_000 && spent.memory < 32 << 20, "{keep}: {spent:?}");
+        assert!(fuel < 80_000 && spent.memory < 32 << 20, "{keep}: {spent:?}");
     }
 }
