@@ -157,8 +157,8 @@ fn what_others_did_to_a_table_meanwhile_is_gone_through_again() {
         assert!(cluster.block(refilter_telling(cluster, PLAIN, &["t"], &mut lose)).is_err());
         cluster.databases[0].lock().up = true;
     };
-    let all: [(&str, &(dyn Fn(&Cluster) + Sync)); 3] =
-        [("installs", &installs), ("loads", &loads), ("begins to load", &begins_to_load)];
+    type Others<'a> = &'a (dyn Fn(&Cluster) + Sync);
+    let all: [(&str, Others); 3] = [("installs", &installs), ("loads", &loads), ("begins to load", &begins_to_load)];
     for (name, others) in all {
         for is_broken_off in [false, true] {
             let cluster = installed(2, PLAIN);
