@@ -89,6 +89,11 @@ impl Contender {
         self.hollow && table.has_subsets()
     }
 
+    /// Whether the row was deleted at its node, which has a filter: of what was passed since nobody knows whether it was anything to it.
+    fn is_deleted_apart(&self, table: &Table) -> bool {
+        self.gone.is_some() && table.subset(self.version.node).is_some()
+    }
+
     /// Whether it has seen an entry of its own node's history.
     fn read_own(&self, mark: i64, id: i64) -> bool {
         self.read.as_ref().is_none_or(|read| read.contains(mark, id))
@@ -440,8 +445,9 @@ impl Contest {
         }
         let among = |left: &dyn Fn(&Contender) -> bool| {
             let mut places: Vec<usize> = (0..versions.len()).filter(|&at| left(&self.versions[at])).collect();
-            // Of equals one stands for all that can be read.
-            places.sort_by_key(|&at| matches!(self.versions[at].content, Content::Unreadable(_)));
+            // Of equals one stands for all that can be read, and was surely made after the others.
+            let odds = |one: &Contender| (one.is_deleted_apart(table), matches!(one.content, Content::Unreadable(_)));
+            places.sort_by_key(|&at| odds(&self.versions[at]));
             let left: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
             let told = left.iter().any(|version| !version.vector.is_empty());
             (told, merge::tops(&left, false).into_iter().map(|top| places[top]).collect::<Vec<usize>>())
@@ -608,8 +614,9 @@ impl Contest {
                 && other.is_version()
                 && vector.includes(&version.vector)
                 && !version.vector.includes(vector)
-                && self.made_blindly(node, other.version.node, table, opened).is_none()
-                && other.version.node != made.dot.node
+                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets()
+                    || self.made_blindly(node, other.version.node, table, opened).is_none()
+                        && other.version.node != made.dot.node)
         };
         let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
         let successors: Vec<(usize, &Contender)> = successors.collect();
@@ -617,7 +624,12 @@ impl Contest {
         let is_done = |(at, other): &(usize, &Contender)| {
             tops.contains(at) || other.version.vector.saw(&made.dot) || other.content == Content::Deleted
         };
-        if tops.contains(&own) || successors.iter().any(is_done) {
+        // What waits anywhere was weighed for it, too.
+        let waits_for_it = |(at, other): (usize, &Contender)| {
+            let version_waits = other.version.waiting && other.is_version() && table.has_subsets();
+            version_waits && tops.contains(&at) && other.version.vector.includes(&version.vector)
+        };
+        if tops.contains(&own) || successors.iter().any(is_done) || self.versions.iter().enumerate().any(waits_for_it) {
             return Unread::Seen;
         }
         if !successors.is_empty() {

@@ -99,14 +99,15 @@ impl Ruling<'_> {
             (Content::Row(own), Settled::Row { row, .. }) => own == row,
             _ => false,
         };
+        let waits = self.opened.parked(target, self.table.index, self.key).is_some();
         match standing {
             None | Some(Content::Deleted) if subset::is_last(self.contest, target) => {
                 Effect::Park(ParkedCode::Outside, subset::LAST.to_owned())
             }
             None | Some(Content::Deleted) => Effect::Keep,
             Some(_) if subset::may_go(self.contest, self.places, target) => Effect::Delete,
-            // Until somebody tells that he has it.
-            Some(content) if is_outcome(content) => Effect::Keep,
+            // Until somebody tells that he has it. Beside what waits that may have been told already, if there is nothing to tell him.
+            Some(content) if is_outcome(content) && !(waits && self.knows_all(target)) => Effect::Keep,
             Some(_) => Effect::Park(ParkedCode::Outside, subset::LAST.to_owned()),
         }
     }

@@ -64,8 +64,9 @@ impl Schedule {
         self.waits.retain(|(node, table), _| tables[*table].spec(*node).is_some());
         for ((node, table), waits) in &mut self.waits {
             waits.retain(|key, wait| {
-                // What could not be read may be read where somebody came; busy rows are a matter of every cycle.
-                let news = somebody_came && wait.code == ParkedCode::Unreadable;
+                // Where somebody came, what could not be read may be read, and what belongs elsewhere may be there; busy rows are a
+                // matter of every cycle.
+                let news = somebody_came && matches!(wait.code, ParkedCode::Unreadable | ParkedCode::Outside);
                 !news && opened.parked(*node, *table, key).is_some_and(|parked| parked.code != ParkedCode::Busy)
             });
             for wait in waits.values_mut() {

@@ -257,6 +257,7 @@ fn a_plan_of_something_else_is_refused_before_anything_is_touched() {
     cluster.databases[0].lock().drift = Some("a trigger is missing".to_owned());
     refused(&mut cluster.session("\"latest-wins\"", 10), "stands still");
     cluster.databases[0].lock().drift = None;
+    cluster.databases[0].lock().service = None;
     cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
     refused(&mut cluster.session("\"latest-wins\"", 10), "another database");
 }
