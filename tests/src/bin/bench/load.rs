@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use concord::sync::LoadOptions;
 use concord_tests::{As, Database, User};
-use rusqlite::Connection;
 
 use super::Run;
+use super::files;
 use super::place;
 use super::report::Target;
 
@@ -72,7 +72,7 @@ pub async fn run(run: &mut Run) {
     let file = folder.path().join("source.db");
     let url = |file: &Path| format!("sqlite:{}", file.display());
     if run.wants(MIXED) || run.wants(SQLITE) {
-        fill(&file, rows);
+        files::create(&file, rows);
     }
     if run.wants(MIXED) {
         let server = run.server().await;
@@ -101,8 +101,8 @@ pub async fn run(run: &mut Run) {
         for round in 0..=run.rounds.min(ROUNDS) {
             let folder = place::folder();
             let (target, bare) = (folder.path().join("target.db"), folder.path().join("bare.db"));
-            fill(&target, 0);
-            fill(&bare, 0);
+            files::create(&target, 0);
+            files::create(&bare, 0);
             let config = place::config([url(&file), url(&target)].into_iter());
             place::install(&config).await;
             let (mut ours, mut theirs) = ((0.0, 0.0), 0.0);
@@ -115,7 +115,7 @@ pub async fn run(run: &mut Run) {
             }
             let count = |file: &Path| -> (i64, i64) {
                 let sum = "SELECT count(*), sum(id * length(payload)) FROM accounts";
-                open(file).query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows are counted")
+                files::open(file).query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows are counted")
             };
             assert_eq!(count(&file), count(&target));
             rounds.add(round, ours, theirs);
@@ -194,29 +194,9 @@ async fn same(a: &Database, b: &Database) {
     assert_eq!(sums[0], sums[1]);
 }
 
-fn open(file: &Path) -> Connection {
-    let connection = Connection::open(file).expect("the file opens");
-    let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000; \
-                    PRAGMA cache_size = -32768";
-    connection.execute_batch(settings).expect("settings are taken");
-    connection
-}
-
-fn fill(file: &Path, rows: i64) {
-    let table = "CREATE TABLE accounts (id integer PRIMARY KEY, name text, balance numeric(12,2), updated_at timestamptz, \
-                 payload text)";
-    open(file)
-        .execute_batch(&format!(
-            "{table}; INSERT INTO accounts WITH RECURSIVE n (v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < \
-             {rows}) SELECT v, 'name ' || v, v * 7919 % 1000000 / 100.0, '2026-01-01 00:00:00Z', printf('%0100d', v) \
-             FROM n WHERE v <= {rows}"
-        ))
-        .expect("rows are inserted");
-}
-
 fn attach(source: &Path, target: &Path) -> f64 {
     let start = Instant::now();
-    let connection = open(target);
+    let connection = files::open(target);
     connection.execute("ATTACH ?1 AS source", [source.display().to_string()]).expect("a file is attached");
     connection.execute("INSERT INTO main.accounts SELECT * FROM source.accounts", []).expect("rows are copied");
     start.elapsed().as_secs_f64()

@@ -9,6 +9,7 @@ mod latency;
 mod load;
 mod mariadb;
 mod memory;
+mod mixed;
 mod place;
 mod plugins;
 mod raw;
@@ -134,7 +135,7 @@ fn main() {
     runtime.block_on(async {
         Box::pin(carry::run(&mut run)).await;
         Box::pin(plugins::run(&mut run)).await;
-        Box::pin(files::run(&mut run)).await;
+        Box::pin(mixed::run(&mut run)).await;
         Box::pin(mariadb::run(&mut run)).await;
         Box::pin(capture::run(&mut run)).await;
         Box::pin(memory::run(&mut run)).await;

@@ -1,21 +1,17 @@
-//! MariaDB to MariaDB, and between MariaDB and PostgreSQL: time of a sync by time of a raw write of the same rows, and what
-//! capture costs.
+//! What capture costs the users of MariaDB, what a sync to it takes of memory, and the fastest ordinary way to write rows into it.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use concord_tests::mariadb::Server;
-use concord_tests::{As, Database, Kind, User};
+use concord_tests::{As, Database, User};
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlConnection;
 
 use super::Run;
 use super::report::Target;
-use super::{memory, place, raw};
+use super::{memory, place};
 
-const BOTH: &str = "sync: MariaDB to MariaDB";
-const FROM_POSTGRES: &str = "sync: PostgreSQL to MariaDB";
-const TO_POSTGRES: &str = "sync: MariaDB to PostgreSQL";
 const BULK: &str = "capture: a MariaDB user's bulk UPDATE, CPU";
 const MEMORY: &str = "memory: pending changes, PostgreSQL to MariaDB";
 
@@ -35,17 +31,10 @@ const COLUMNS: &str =
 /// Rows in one statement of the raw write.
 const CHUNK: usize = 1_000;
 
+/// Rows as texts.
+pub type Rows = Vec<Vec<String>>;
+
 pub async fn run(run: &mut Run) {
-    for (name, kinds) in [
-        (BOTH, [Kind::Mariadb, Kind::Mariadb]),
-        (FROM_POSTGRES, [Kind::Postgres, Kind::Mariadb]),
-        (TO_POSTGRES, [Kind::Mariadb, Kind::Postgres]),
-    ] {
-        if run.wants(name) {
-            let rounds = carried(run, kinds).await;
-            run.report.ratio(name, Target::AtMost(2.0), "s", rounds);
-        }
-    }
     if run.wants(BULK) {
         let mut rounds = Vec::new();
         for round in 0..=run.rounds {
@@ -55,32 +44,28 @@ pub async fn run(run: &mut Run) {
         run.report.ratio(BULK, Target::AtMost(2.7), "s", rounds);
     }
     if run.wants(MEMORY) {
-        let [from, to] = [database(run, Kind::Postgres).await, database(run, Kind::Mariadb).await];
-        create(&from, "accounts", 0).await;
+        let [from, to] = [Database::on(&run.server().await).await, database().await];
+        place::create(&from, "accounts", 0).await;
         create(&to, "accounts", 0).await;
         let config = place::config([from.url(), to.url()].into_iter());
         place::install(&config).await;
         let pending = run.sizes.pending[0];
         place::insert(&mut from.user().await, "accounts", 1, pending).await;
-        settle(&from).await;
+        place::settle(&from).await;
         memory::measure(run, memory::SYNC, MEMORY, pending, &config).await;
     }
 }
 
-async fn database(run: &Run, kind: Kind) -> Database {
+/// On a server for all workloads, started on first use.
+pub async fn database() -> Database {
     static SERVER: OnceLock<Arc<Server>> = OnceLock::new();
-    if kind == Kind::Postgres {
-        return Database::on(&run.server().await).await;
-    }
     let start = || Arc::clone(SERVER.get_or_init(|| Server::dedicated(SETTINGS)));
     let server = tokio::task::spawn_blocking(start).await.expect("MariaDB starts");
     Database::on_mariadb(&server).await
 }
 
-async fn create(database: &Database, table: &str, rows: i64) {
-    if database.kind() == Kind::Postgres {
-        return place::create(database, table, rows).await;
-    }
+/// A table of the usual columns with rows 1 to `rows`.
+pub async fn create(database: &Database, table: &str, rows: i64) {
     let mut owner = database.user_as(As::Sync).await;
     owner
         .execute(&format!(
@@ -92,22 +77,17 @@ async fn create(database: &Database, table: &str, rows: i64) {
         .await;
 }
 
-fn change(kind: Kind, table: &str, version: usize) -> String {
-    match kind {
-        Kind::Postgres => place::change(table, version, "id % 2 = 0"),
-        _ => format!(
-            "UPDATE {table} SET name = concat('name ', id, '/{version}'), balance = balance + 1.01, \
-             updated_at = updated_at + INTERVAL 1 HOUR, payload = concat(repeat(md5(concat(id, '/{version}')), 3), 'abcd') \
-             WHERE id % 2 = 0"
-        ),
-    }
+/// The statement that gives every column but the key of every second row a value it never had.
+pub fn change(table: &str, version: usize) -> String {
+    format!(
+        "UPDATE {table} SET name = concat('name ', id, '/{version}'), balance = balance + 1.01, \
+         updated_at = updated_at + INTERVAL 1 HOUR, payload = concat(repeat(md5(concat(id, '/{version}')), 3), 'abcd') \
+         WHERE id % 2 = 0"
+    )
 }
 
-async fn settle(database: &Database) {
-    if database.kind() == Kind::Postgres {
-        return place::settle(database).await;
-    }
-    // Waits until what was written is where it belongs.
+/// Waits until what was written is where it belongs.
+pub async fn settle(database: &Database) {
     let mut admin = database.user_as(As::Admin).await;
     admin
         .execute(
@@ -123,68 +103,16 @@ async fn settle(database: &Database) {
     admin.execute("SET GLOBAL innodb_max_dirty_pages_pct = 90").await;
 }
 
-/// Changes every second row at the first of two nodes, and carries them.
-async fn carried(run: &Run, kinds: [Kind; 2]) -> Vec<(f64, f64)> {
-    let nodes = [database(run, kinds[0]).await, database(run, kinds[1]).await];
-    // What the raw write takes its rows from, and where it writes them, both without triggers.
-    let (origin, bare) = (database(run, kinds[1]).await, database(run, kinds[1]).await);
-    for database in nodes.iter().chain([&origin, &bare]) {
-        create(database, "accounts", run.sizes.rows).await;
-    }
-    let config = place::config(nodes.iter().map(Database::url));
-    place::install(&config).await;
-    let (mut user, mut reader) = (nodes[0].user().await, origin.user().await);
-    let mut rounds = Vec::new();
-    for round in 0..=run.rounds {
-        user.execute(&change(kinds[0], "accounts", round)).await;
-        reader.execute(&change(kinds[1], "accounts", round)).await;
-        let rows = Rows::read(&mut reader).await;
-        let (mut ours, mut theirs) = (0.0, 0.0);
-        for turn in 0..2 {
-            settle(&nodes[0]).await;
-            settle(&nodes[1]).await;
-            if turn == round % 2 {
-                ours = place::sync(&config).await.0;
-            } else {
-                theirs = rows.write(&mut bare.user().await).await;
-            }
-        }
-        let sum = "SELECT count(*), sum(balance) FROM accounts";
-        let [a, b] = [user.rows(sum).await, nodes[1].user().await.rows(sum).await];
-        assert_eq!(a, b, "the nodes differ");
-        rounds.extend((round > 0).then_some((ours, theirs)));
-    }
-    rounds
+/// Every second row.
+pub async fn read(database: &Database) -> Rows {
+    let rows = database.user().await.rows("SELECT * FROM accounts WHERE id % 2 = 0").await.into_iter();
+    rows.map(|row| row.into_iter().flatten().collect()).collect()
 }
 
-/// The rows of a raw write, as its database has them.
-enum Rows {
-    Postgres(raw::Rows),
-    Mariadb(Vec<Vec<String>>),
-}
-
-impl Rows {
-    async fn read(user: &mut User) -> Rows {
-        match user {
-            User::Mariadb(..) => {
-                let rows = user.rows("SELECT * FROM accounts WHERE id % 2 = 0").await.into_iter();
-                Rows::Mariadb(rows.map(|row| row.into_iter().flatten().collect()).collect())
-            }
-            _ => Rows::Postgres(raw::read(user, "id % 2 = 0").await),
-        }
-    }
-
-    /// As fast as an ordinary program writes them, in one transaction; how many seconds it took.
-    async fn write(&self, user: &mut User) -> f64 {
-        match (self, user) {
-            (Rows::Postgres(rows), user) => raw::write(user, rows, &[]).await,
-            (Rows::Mariadb(rows), User::Mariadb(connection, _)) => upsert(connection, rows).await,
-            (Rows::Mariadb(_), _) => panic!("these are rows of MariaDB"),
-        }
-    }
-}
-
-async fn upsert(connection: &mut MySqlConnection, rows: &[Vec<String>]) -> f64 {
+/// Prepared upserts of many rows in one transaction; how many seconds it took.
+pub async fn write(database: &Database, rows: &Rows) -> f64 {
+    let mut user = database.user().await;
+    let connection = connection(&mut user);
     let start = Instant::now();
     sqlx::raw_sql("START TRANSACTION").execute(&mut *connection).await.expect("a transaction begins");
     for chunk in rows.chunks(CHUNK) {
@@ -206,10 +134,16 @@ async fn upsert(connection: &mut MySqlConnection, rows: &[Vec<String>]) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
+fn connection(user: &mut User) -> &mut MySqlConnection {
+    match user {
+        User::Mariadb(connection, _) => connection,
+        User::Sqlite(_) | User::Postgres(_) => panic!("this is about MariaDB"),
+    }
+}
+
 /// Fresh tables for every round: what an UPDATE leaves behind makes the next one dearer.
 async fn bulk(run: &Run, round: usize) -> (f64, f64) {
-    let database = database(run, Kind::Mariadb).await;
-    let other = self::database(run, Kind::Mariadb).await;
+    let [database, other] = [database().await, database().await];
     for (database, table) in [(&database, "accounts"), (&database, "bare"), (&other, "accounts")] {
         create(database, table, run.sizes.rows).await;
     }
@@ -222,7 +156,7 @@ async fn bulk(run: &Run, round: usize) -> (f64, f64) {
         settle(&database).await;
         let which = (turn + round) % 2;
         let before = cpu(&thread);
-        user.execute(&change(Kind::Mariadb, ["accounts", "bare"][which], 1)).await;
+        user.execute(&change(["accounts", "bare"][which], 1)).await;
         used[which] = cpu(&thread) - before;
     }
     (used[0], used[1])

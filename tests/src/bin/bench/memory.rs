@@ -5,6 +5,7 @@ use std::process::Command;
 use concord_tests::Database;
 
 use super::Run;
+use super::files;
 use super::place::{self, Nodes};
 use super::report::Target;
 use super::verify;
@@ -50,13 +51,8 @@ pub async fn run(run: &mut Run) {
         let file = folder.path().join("a.db");
         let database = Database::on(&server).await;
         place::create(&database, "accounts", 0).await;
-        let source = rusqlite::Connection::open(&file).expect("the file opens");
-        source
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 10000; CREATE TABLE accounts (id integer PRIMARY KEY, \
-                 name text, balance numeric(12,2), updated_at timestamptz, payload text)",
-            )
-            .expect("a table is created");
+        files::create(&file, 0);
+        let source = files::open(&file);
         let config = place::config([format!("sqlite:{}", file.display()), database.url()].into_iter());
         place::install(&config).await;
         let mut first = 1;
