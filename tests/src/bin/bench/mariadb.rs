@@ -1,10 +1,11 @@
 //! What capture costs the users of MariaDB, what a sync to it takes of memory, and the fastest ordinary way to write rows into it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use concord_tests::mariadb::Server;
-use concord_tests::{As, Database, User};
+use concord_tests::{As, Database, Rng, User};
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlConnection;
 
@@ -13,6 +14,7 @@ use super::report::Target;
 use super::{memory, place};
 
 const BULK: &str = "capture: a MariaDB user's bulk UPDATE, CPU";
+const SINGLE: &str = "capture: single-row transactions on MariaDB, 4 clients";
 const MEMORY: &str = "memory: pending changes, PostgreSQL to MariaDB";
 
 /// The harness spares the disk; whoever measures must not.
@@ -31,6 +33,8 @@ const COLUMNS: &str =
 /// Rows in one statement of the raw write.
 const CHUNK: usize = 1_000;
 
+const CLIENTS: usize = 4;
+
 /// Rows as texts.
 pub type Rows = Vec<Vec<String>>;
 
@@ -42,6 +46,10 @@ pub async fn run(run: &mut Run) {
             rounds.extend((round > 0).then_some(pair));
         }
         run.report.ratio(BULK, Target::AtMost(2.7), "s", rounds);
+    }
+    if run.wants(SINGLE) {
+        let rounds = single(run).await;
+        run.report.ratio(SINGLE, Target::AtLeast(0.75), "/s", rounds);
     }
     if run.wants(MEMORY) {
         let [from, to] = [Database::on(&run.server().await).await, database().await];
@@ -167,4 +175,69 @@ fn cpu(thread: &str) -> f64 {
     let account = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("the session's thread is there");
     let nanoseconds = account.split_whitespace().next().and_then(|first| first.parse::<f64>().ok());
     nanoseconds.expect("the scheduler keeps accounts") / 1e9
+}
+
+/// Clients of a table with capture, and of one without.
+async fn single(run: &Run) -> Vec<(f64, f64)> {
+    let [database, other] = [database().await, database().await];
+    for (database, table) in [(&database, "accounts"), (&database, "bare"), (&other, "accounts")] {
+        create(database, table, run.sizes.rows).await;
+    }
+    let config = place::config([database.url(), other.url()].into_iter());
+    place::install(&config).await;
+    let rows = run.sizes.rows;
+    let tables = ["accounts", "bare"].map(|name| Table { name, rows, last: AtomicI64::new(rows) });
+    let duration = Duration::from_secs(run.sizes.seconds.into());
+    let mut rounds = Vec::new();
+    for round in 0..=run.rounds {
+        let mut rates = [0.0, 0.0];
+        for turn in 0..2 {
+            settle(&database).await;
+            let which = (turn + round) % 2;
+            rates[which] = rate(&database, &tables[which], duration).await;
+        }
+        rounds.extend((round > 0).then_some((rates[0], rates[1])));
+        // What was captured is carried, so that the history is as short in every round.
+        place::sync(&config).await;
+    }
+    rounds
+}
+
+struct Table {
+    name: &'static str,
+    /// How many it was created with.
+    rows: i64,
+    /// The greatest key that was given away.
+    last: AtomicI64,
+}
+
+/// Transactions in a second, of all clients.
+async fn rate(database: &Database, table: &Table, duration: Duration) -> f64 {
+    let mut users = Vec::new();
+    for _ in 0..CLIENTS {
+        users.push(database.user().await);
+    }
+    let start = Instant::now();
+    let clients = (0..).zip(&mut users).map(|(seed, user)| client(connection(user), table, seed, start + duration));
+    let done: u64 = futures::future::join_all(clients).await.into_iter().sum();
+    done as f64 / start.elapsed().as_secs_f64()
+}
+
+/// By turns updates any of the first rows and inserts one, each in a transaction, until it is time; how many it committed.
+async fn client(connection: &mut MySqlConnection, table: &Table, seed: u64, until: Instant) -> u64 {
+    let Table { name, rows, last } = table;
+    let update = format!("UPDATE {name} SET balance = balance + 0.01, updated_at = now(6) WHERE id = ?");
+    let insert = format!("INSERT INTO {name} VALUES (?, 'a new name', 100.01, now(6), repeat('payload ', 12))");
+    let mut random = Rng::new(seed);
+    let mut done = 0;
+    while Instant::now() < until {
+        let (statement, id) = match done % 2 {
+            0 => (&update, 1 + (random.next() % *rows as u64) as i64),
+            _ => (&insert, 1 + last.fetch_add(1, Ordering::Relaxed)),
+        };
+        let query = sqlx::query(AssertSqlSafe(&**statement)).bind(id);
+        query.execute(&mut *connection).await.expect("a row is written");
+        done += 1;
+    }
+    done
 }
