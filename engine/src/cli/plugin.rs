@@ -10,11 +10,10 @@ use super::new_plugin::{self, NewPlugin};
 use super::replay::{self, Replay};
 use super::report::{Table, counted, json, say};
 use super::{Global, Output, load};
-use crate::config::{Config, Conflict};
+use crate::config::Config;
 use crate::error::{ATTENTION, DONE, Error, Result, USAGE};
 use crate::plugin::fixture::{Answer, Fixture};
-use crate::plugin::{Failure, Host, Limits, Lock, Plugin, Resolver, Role, broken, componentize};
-use crate::sync::LOCK;
+use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Plugin, Resolver, Role, broken, componentize};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Look at plugins, pin them, and test them")]
@@ -254,14 +253,14 @@ fn build(args: &Build) -> Result<u8> {
 
 /// What came of one fixture.
 #[derive(Serialize)]
-struct Tested {
-    fixture: String,
+pub(super) struct Tested {
+    pub fixture: String,
     conflicts: usize,
     /// For each conflict, the mean.
     fuel: u64,
     /// The most in use, in bytes.
     memory: usize,
-    failures: Vec<String>,
+    pub failures: Vec<String>,
 }
 
 fn test(args: &Test) -> Result<u8> {
@@ -296,7 +295,7 @@ fn test(args: &Test) -> Result<u8> {
     Ok(if tested.iter().all(|one| one.failures.is_empty()) { DONE } else { ATTENTION })
 }
 
-fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Tested {
+pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Tested {
     let mut tested = Tested {
         fixture: fixture.name.clone(),
         conflicts: fixture.conflicts.len(),
@@ -343,7 +342,7 @@ fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Tested {
     tested
 }
 
-fn host() -> Result<Host> {
+pub(super) fn host() -> Result<Host> {
     Host::shared().map_err(Error::Internal)
 }
 
@@ -365,20 +364,7 @@ pub(super) fn name_of(file: &std::path::Path) -> Result<String> {
 
 /// The plugins that tables use, each once, with their files and limits.
 fn used(config: &Config) -> Vec<(String, PathBuf, Limits)> {
-    let mut names: Vec<&str> = config
-        .tables
-        .iter()
-        .flat_map(|table| {
-            let resolver = match &table.conflict {
-                Conflict::Plugin(used) => Some(used),
-                _ => None,
-            };
-            resolver.into_iter().chain(table.nodes.iter().filter_map(|part| part.filter.as_ref()))
-        })
-        .map(|used| used.name.as_str())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
     let folder = config.plugins.folder.clone().unwrap_or_default();
-    names.into_iter().map(|name| (name.to_owned(), Plugin::file(&folder, name), config.plugins.limits(name))).collect()
+    let names = config.plugins_used().into_iter();
+    names.map(|name| (name.to_owned(), Plugin::file(&folder, name), config.plugins.limits(name))).collect()
 }

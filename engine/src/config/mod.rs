@@ -206,6 +206,21 @@ impl Config {
         self.source.diagnostic(place, show, message.as_ref(), help.as_ref())
     }
 
+    /// The names of the plugins that tables use, each once.
+    pub fn plugins_used(&self) -> Vec<&str> {
+        let uses = self.tables.iter().flat_map(|table| {
+            let resolver = match &table.conflict {
+                Conflict::Plugin(used) => Some(used),
+                _ => None,
+            };
+            resolver.into_iter().chain(table.nodes.iter().filter_map(|part| part.filter.as_ref()))
+        });
+        let mut names: Vec<&str> = uses.map(|used| used.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Whether any table is kept in step by triggers, so that the nodes need service tables.
     pub fn keeps_histories(&self) -> bool {
         self.tables.iter().any(|table| table.mode == Mode::Triggers)

@@ -70,9 +70,21 @@ impl Plugin {
     /// The order of the checks: file and its size, digest, decoding and compiling, imports, roles, the start of an instance,
     /// its description, the schema of its configuration.
     pub fn load(host: &Host, file: &Path, name: &str, limits: Limits, pin: Option<&Pin>) -> Result<Plugin, Failure> {
+        let bytes = read(file, &limits).map_err(|(message, hint)| Failure::new(name, "file", message).hint(hint))?;
+        Plugin::of_bytes(host, &bytes, file, name, limits, pin)
+    }
+
+    /// The same for what `file` holds, or is to hold.
+    pub fn of_bytes(
+        host: &Host,
+        bytes: &[u8],
+        file: &Path,
+        name: &str,
+        limits: Limits,
+        pin: Option<&Pin>,
+    ) -> Result<Plugin, Failure> {
         let fail = |code: &str, message: String| Failure::new(name, code, message);
-        let bytes = read(file, &limits).map_err(|(message, hint)| fail("file", message).hint(hint))?;
-        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if let Some(pin) = pin.filter(|pin| pin.sha256 != digest) {
             let message = format!(
                 "{} is not the file that concord.lock names: its sha256 is {digest}, and that of version {} is {}",
@@ -83,7 +95,7 @@ impl Plugin {
             return Err(fail("digest", message)
                 .hint("put that file back, or run `concord plugin lock` if it was meant to change"));
         }
-        let component = decode(host, &bytes, file).map_err(|(message, hint)| fail("decode", message).hint(hint))?;
+        let component = decode(host, bytes, file).map_err(|(message, hint)| fail("decode", message).hint(hint))?;
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(&host.engine).map(|(import, _)| import.to_owned()).collect();
         allowed(&imports).map_err(|(message, hint)| fail("import", message).hint(hint))?;

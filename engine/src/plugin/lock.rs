@@ -6,6 +6,9 @@ use toml_edit::Document;
 
 use super::load::{Plugin, is_name};
 
+/// The file, beside the configuration file.
+pub const LOCK: &str = "concord.lock";
+
 /// The pins of a sync's plugins, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {

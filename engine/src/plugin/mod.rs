@@ -37,6 +37,6 @@ pub use instance::Spent;
 pub use laws::{Law, broken};
 pub use limits::{Limit, Limits};
 pub use load::{Description, Plugin, is_name};
-pub use lock::{Lock, Pin};
+pub use lock::{LOCK, Lock, Pin};
 pub use resolver::{Change, Dispute, Resolution, Resolver, Side};
 pub use shape::{Facts, Shape, ShapeColumn};

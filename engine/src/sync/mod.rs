@@ -51,7 +51,6 @@ pub use cycle::Cycle;
 pub use fits::Fit;
 pub use load::{LoadOptions, Loaded, LoadedNode, LoadedTable, Stage};
 pub use plan::{Carriage, Change, Counts, MovedOn, Plan, PlanFile, PlannedConflict, PlannedRow, PlannedVersion, Wish};
-pub(crate) use plugins::LOCK;
 pub use replay::{Difference, Replay};
 pub use resolve::{Remedy, ResolvedReport};
 pub use session::{Carried, Connector, Session, Stopped, Summary};

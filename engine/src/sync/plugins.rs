@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::subset::Subset;
 use super::table::SharedColumn;
 use crate::config::{Config, PluginUse};
-use crate::plugin::{Facts, Failure, Filter, Host, Lock, Plugin, Resolver, Shape, ShapeColumn};
+use crate::plugin::{Facts, Failure, Filter, Host, LOCK, Lock, Plugin, Resolver, Shape, ShapeColumn};
 
 /// The plugins of a session, each loaded when it is first needed.
 #[derive(Debug, Default)]
@@ -23,9 +23,6 @@ pub struct Plugins {
 /// A filter that is made of what the file says to it.
 #[cfg(test)]
 type Native = fn(&str) -> Arc<dyn super::subset::Judge>;
-
-/// The file that pins plugins, beside the configuration file.
-pub(crate) const LOCK: &str = "concord.lock";
 
 impl Plugins {
     /// Opens a resolver for a table of this shape.
