@@ -4,6 +4,7 @@
 //! draws the whole.
 
 pub mod allocator;
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -2,6 +2,7 @@
 //!
 //! Reports go to stdout, as tables or with `--json` as one JSON document; everything else goes to stderr.
 
+pub mod bundle;
 pub mod check;
 pub mod conflicts;
 pub mod demo;
@@ -94,6 +95,7 @@ pub enum Command {
     Reset(reset::Reset),
     Uninstall(uninstall::Uninstall),
     Plugin(plugin::Plugins),
+    Bundle(bundle::Bundles),
     Demo(demo::Demo),
 }
 
@@ -146,6 +148,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Reset(reset) => reset::run(&cli.global, &reset),
         Command::Uninstall(uninstall) => uninstall::run(&cli.global, &uninstall),
         Command::Plugin(plugins) => plugin::run(&cli.global, &plugins),
+        Command::Bundle(bundles) => bundle::run(&cli.global, &bundles),
         Command::Demo(demo) => demo::run(&demo),
     }
 }
@@ -237,7 +240,8 @@ mod tests {
             command.get_subcommands().for_each(walk);
         }
         let all = [
-            check::Check::augment_args as fn(clap::Command) -> clap::Command,
+            bundle::Bundles::augment_args as fn(clap::Command) -> clap::Command,
+            check::Check::augment_args,
             conflicts::Conflicts::augment_args,
             demo::Demo::augment_args,
             install::Install::augment_args,

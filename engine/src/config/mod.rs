@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing in here can print a password, neither a URL's nor one that stands in a misspelled key.
 
+mod bundles;
 mod compare;
 mod conflict;
 mod defaults;
@@ -35,6 +36,7 @@ use crate::node::Target;
 use diagnostic::{Show, Source};
 use section::{Problems, Section, shown};
 
+pub use bundles::SigningKey;
 pub use compare::Mode;
 pub use conflict::Conflict;
 pub use defaults::{Defaults, Ids, OnSkew};
@@ -59,6 +61,8 @@ pub struct Config {
     /// In the order of the file. At least one.
     pub tables: Vec<TableConfig>,
     pub plugins: Plugins,
+    /// Whose bundles are taken; anybody's if there are none.
+    pub signing_keys: Vec<SigningKey>,
     /// What is allowed but unwise, such as a password in the file.
     pub warnings: Vec<Diagnostic>,
     source: Source,
@@ -145,6 +149,11 @@ const ADD_NODE: &str =
 impl Config {
     /// Reads and checks the file, with placeholders filled in from the environment. Speaks to no database.
     pub fn load(path: &Path) -> Result<Config, Error> {
+        Config::parse(path, Config::text(path)?, &|name| std::env::var_os(name))
+    }
+
+    /// The text of the file, of which nothing is checked yet.
+    pub fn text(path: &Path) -> Result<String, Error> {
         let file = path.display().to_string();
         let refuse = |message: &str, help: &str| Error::Config(vec![Diagnostic::of_file(&file, message, help)]);
         let bytes = std::fs::read(path).map_err(|why| match why.kind() {
@@ -154,11 +163,10 @@ impl Config {
             _ if path.is_dir() => refuse("this is a folder", "name the file in it: -c DIR/concord.toml"),
             _ => refuse(&format!("cannot be read: {why}"), "check its permissions"),
         })?;
-        let text = String::from_utf8(bytes).map_err(|why| {
+        String::from_utf8(bytes).map_err(|why| {
             let line = why.as_bytes()[..why.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
             refuse(&format!("line {line} is not valid UTF-8"), "save the file as UTF-8")
-        })?;
-        Config::parse(path, text, &|name| std::env::var_os(name))
+        })
     }
 
     /// Checks the text of the file at `path`, with variables from `lookup`.
@@ -255,7 +263,7 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
     let root = Section::root(root, source);
     let folder = folder(path);
     root.only(
-        &["name", "plugins", "nodes", "defaults", "limits", "tables"],
+        &["name", "plugins", "bundles", "nodes", "defaults", "limits", "tables"],
         &|key| match key {
             "conflict" | "max_skew" | "on_skew" | "batch" => Some("it belongs in the section [defaults]".to_owned()),
             _ => None,
@@ -297,6 +305,7 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
             .map_or_else(Vec::new, |section| tables::read(&section, &defaults, &nodes, &names, problems)),
     };
     let plugins = plugins::read(&root, &folder, &tables, problems);
+    let signing_keys = bundles::read(&root, problems);
     if let Some(section) = &settings {
         defaults::warn_of_idle(section, &tables, problems);
     }
@@ -307,6 +316,7 @@ fn read(path: &Path, root: &toml_edit::Table, lookup: Lookup<'_>, problems: &mut
         defaults,
         tables,
         plugins,
+        signing_keys,
         warnings: Vec::new(),
         source: source.clone(),
     })
