@@ -1,5 +1,6 @@
 //! Plugins, compiled from source: what hostile ones come to, and that the good ones do what they say.
 
+mod bundles;
 mod c;
 mod cel;
 mod commands;

@@ -1,0 +1,227 @@
+//! Bundles on their way from who packs them to a sync.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use concord_tests::{Concord, Output, guests};
+
+const CONFIG: &str = "# Ours.\nname = \"shop\" # short\n\n[nodes.office]\nurl = \"sqlite:a.db\"\n\n[nodes.branch]\nurl = \"sqlite:b.db\"\n";
+
+const MANIFEST: &str = r#"name = "web-shop"
+version = "1.0.0"
+summary = "Stock and texts of a shop, changed in several places"
+concord = ">=0.1, <0.2"
+
+[parameters.items]
+type = "text"
+about = "the table of what is sold"
+default = "items"
+
+# What everybody sold is taken off.
+[tables."{items}"]
+conflict = { plugin = "merge-fields", fields = { stock = "sum", note = "latest" } }
+"#;
+
+const FILE: &str = "web-shop-1.0.0.concord";
+
+/// A folder with a sync without tables, and the folder of a bundle in it.
+fn folder() -> Concord {
+    let mut concord = Concord::new(CONFIG);
+    concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
+    concord.write("bundle/bundle.toml", MANIFEST);
+    concord.write("bundle/README.md", "# For shops\n");
+    copy(&guests::plugins().join("merge-fields.wasm"), &concord.path("bundle/plugins/merge-fields.wasm"));
+    for case in std::fs::read_dir(guests::root().join("plugins/merge-fields/fixtures")).unwrap().flatten() {
+        copy(&case.path(), &concord.path("bundle/fixtures/merge-fields").join(case.file_name()));
+    }
+    concord
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    std::fs::copy(from, to).unwrap();
+}
+
+fn ended(output: &Output, code: i32) -> &str {
+    assert_eq!(output.status.code(), Some(code), "{}{}", output.stdout, output.stderr);
+    &output.stdout
+}
+
+async fn packed() -> Concord {
+    let concord = folder();
+    assert!(ended(&concord.run(&["bundle", "pack", "bundle"]).await, 0).starts_with("wrote web-shop-1.0.0.concord"));
+    concord
+}
+
+/// What a command refused, with nothing of the sync touched.
+async fn refused(concord: &Concord, args: &[&str]) -> String {
+    let before = read(concord, "concord.toml");
+    let said = concord.run(args).await;
+    ended(&said, 2);
+    assert_eq!(read(concord, "concord.toml"), before);
+    assert!(!concord.path("concord.lock").exists() && !concord.path("plugins").exists(), "{}", said.stderr);
+    said.stderr
+}
+
+fn read(concord: &Concord, file: &str) -> String {
+    std::fs::read_to_string(concord.path(file)).unwrap()
+}
+
+#[tokio::test]
+async fn a_bundle_is_packed_checked_added_and_settles_a_conflict() {
+    let concord = packed().await;
+    let said = concord.run(&["bundle", "check", FILE]).await;
+    let told = ended(&said, 0);
+    assert!(told.contains("signature                 none") && told.contains("8 good"), "{told}");
+    let said = concord.run(&["bundle", "check", "bundle", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    assert_eq!((&report["bundle"], &report["sha256"]), (&"web-shop".into(), &serde_json::Value::Null));
+
+    let said = concord.run(&["bundle", "add", FILE]).await;
+    let told = ended(&said, 0);
+    assert!(told.contains("nothing vouches for who made it"), "{told}");
+    assert!(told.contains("1 table added to concord.toml: items\nnext: concord check"), "{told}");
+    let expected = format!(
+        "{}\n# bundle web-shop 1.0.0: from here to its end `concord bundle add` wrote it\n\
+         # What everybody sold is taken off.\n[tables.items]\n\
+         conflict = {{ plugin = \"merge-fields\", fields = {{ stock = \"sum\", note = \"latest\" }} }}\n\
+         # end of bundle web-shop\n",
+        CONFIG.replace("# short\n", "# short\nplugins = \"plugins\"\n")
+    );
+    assert_eq!(read(&concord, "concord.toml"), expected);
+    assert_eq!(read(&concord, "concord.lock"), guests::lock(&["merge-fields"]));
+    // Once more changes nothing.
+    let said = concord.run(&["bundle", "add", FILE, "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    assert_eq!((&report["changed"], &report["plugins"][0]["written"]), (&false.into(), &false.into()));
+    assert_eq!(read(&concord, "concord.toml"), expected);
+
+    for file in ["a.db", "b.db"] {
+        let made = rusqlite::Connection::open(concord.path(file)).unwrap();
+        made.execute_batch(
+            "CREATE TABLE items (id integer PRIMARY KEY, note text, stock integer); INSERT INTO items VALUES (1, 'x', 10)",
+        )
+        .unwrap();
+    }
+    ended(&concord.run(&["check"]).await, 0);
+    ended(&concord.run(&["install"]).await, 0);
+    for (file, sold) in [("a.db", 3), ("b.db", 4)] {
+        let user = rusqlite::Connection::open(concord.path(file)).unwrap();
+        user.execute("UPDATE items SET stock = stock - ?1", [sold]).unwrap();
+    }
+    ended(&concord.run(&["sync"]).await, 0);
+    for file in ["a.db", "b.db"] {
+        let user = rusqlite::Connection::open(concord.path(file)).unwrap();
+        assert_eq!(user.query_row("SELECT stock FROM items", [], |row| row.get(0)), Ok(3), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_changes_nothing() {
+    let concord = packed().await;
+    // A byte of the file is another one.
+    let bytes = std::fs::read(concord.path(FILE)).unwrap();
+    for at in [1, bytes.len() / 2, bytes.len() - 1] {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        std::fs::write(concord.path("flipped.concord"), flipped).unwrap();
+        refused(&concord, &["bundle", "add", "flipped.concord"]).await;
+    }
+    let said = refused(&concord, &["bundle", "add", FILE, "--set", "itms=x"]).await;
+    assert!(said.contains("no parameter `itms`; it takes items"), "{said}");
+    let said = refused(&concord, &["bundle", "add", "nowhere.concord"]).await;
+    assert!(said.contains("there is no nowhere.concord"), "{said}");
+    // A table of the same name, and a file that would not be valid.
+    concord.write("concord.toml", &format!("{CONFIG}[tables.items]\n"));
+    let said = refused(&concord, &["bundle", "add", FILE]).await;
+    assert!(said.contains("the table `items` is configured already"), "{said}");
+    concord.write("concord.toml", &format!("{CONFIG}[tables.other.nodes.office]\ntable = \"goods\"\n"));
+    let said = refused(&concord, &["bundle", "add", FILE, "--set", "items=goods"]).await;
+    assert!(said.contains("nothing was changed") && said.contains("both the table `goods`"), "{said}");
+    // Another plugin of that name.
+    concord.write("concord.toml", CONFIG);
+    concord.write("plugins/merge-fields.wasm", "mine");
+    let said = concord.run(&["bundle", "add", FILE]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("another plugin `merge-fields`"), "{}", said.stderr);
+    assert_eq!(
+        (read(&concord, "plugins/merge-fields.wasm"), read(&concord, "concord.toml")),
+        ("mine".into(), CONFIG.into())
+    );
+}
+
+#[tokio::test]
+async fn another_version_or_setting_of_a_bundle_is_not_put_beside_it() {
+    let concord = packed().await;
+    ended(&concord.run(&["bundle", "add", FILE]).await, 0);
+    let before = read(&concord, "concord.toml");
+    let said = concord.run(&["bundle", "add", FILE, "--set", "items=goods"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("concord.toml:11: the bundle `web-shop` is in it already"), "{}", said.stderr);
+    assert_eq!(read(&concord, "concord.toml"), before);
+}
+
+#[tokio::test]
+async fn what_was_interrupted_is_done_again() {
+    for point in ["bundle-plugins-written", "bundle-plugins-pinned"] {
+        let mut concord = packed().await;
+        concord.faults(&format!("{point}=abort"));
+        let said = concord.run(&["bundle", "add", FILE]).await;
+        assert_ne!(said.status.code(), Some(0));
+        assert_eq!(read(&concord, "concord.toml"), CONFIG, "{point}");
+        concord.faults("");
+        ended(&concord.run(&["bundle", "add", FILE]).await, 0);
+        ended(&concord.run(&["plugin", "check"]).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn only_bundles_by_a_known_key_are_taken_where_keys_are_named() {
+    let concord = packed().await;
+    let sign = |pair: &minisign::KeyPair, bytes: &[u8]| {
+        minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(bytes), Some("web-shop"), None).unwrap().into_string()
+    };
+    let [ours, theirs] = [(); 2].map(|()| minisign::KeyPair::generate_unencrypted_keypair().unwrap());
+    let bytes = std::fs::read(concord.path(FILE)).unwrap();
+    concord.write("concord.toml", &format!("{CONFIG}[bundles]\nkeys = [\"{}\"]\n", ours.pk.to_base64()));
+    let beside = format!("{FILE}.minisig");
+    let said = refused(&concord, &["bundle", "add", FILE]).await;
+    assert!(said.contains("bears no signature"), "{said}");
+    concord.write(&beside, &sign(&theirs, &bytes));
+    let said = refused(&concord, &["bundle", "add", FILE]).await;
+    assert!(said.contains("another key made it"), "{said}");
+    concord.write(&beside, &sign(&ours, b"something else"));
+    refused(&concord, &["bundle", "add", FILE]).await;
+    let said = refused(&concord, &["bundle", "add", "bundle"]).await;
+    assert!(said.contains("only signed bundles are taken here"), "{said}");
+    concord.write(&beside, &sign(&ours, &bytes));
+    let key = ours.pk.to_base64();
+    let told = concord.run(&["bundle", "check", FILE, "--key", &key]).await;
+    assert!(ended(&told, 0).contains("good, by RW"), "{}", told.stdout);
+    let said = concord.run(&["bundle", "add", FILE, "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    assert_eq!(report["signed_by"], key);
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_not_right_is_told_by_its_steps() {
+    let concord = folder();
+    let case = read(&concord, "bundle/fixtures/merge-fields/latest.json");
+    concord.write("bundle/fixtures/merge-fields/latest.json", &case.replacen("\"stock\": ", "\"stock\": 1", 1));
+    concord.write("bundle/bundle.toml", &MANIFEST.replace("conflict =", "from = \"office\"\nconflict ="));
+    let said = concord.run(&["bundle", "check", "bundle"]).await;
+    let told = ended(&said, 2);
+    assert!(told.contains("plugin merge-fields") && told.contains("tables                    FAILED"), "{told}");
+    assert!(told.contains("no node is called `office`"), "{told}");
+    ended(&concord.run(&["bundle", "pack", "bundle"]).await, 2);
+    assert!(!concord.path(FILE).exists());
+    concord.write("bundle/plugins/other.wasm", "mine");
+    concord.write("bundle/bundle.toml", MANIFEST);
+    let said = concord.run(&["bundle", "pack", "bundle"]).await;
+    ended(&said, 2);
+    assert!(said.stdout.contains("none of its tables uses the plugin `other`"), "{}", said.stdout);
+    concord.write("bundle/src/lib.rs", "mine");
+    let said = concord.run(&["bundle", "check", "bundle"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("`src/lib.rs` is no file of a bundle"), "{}", said.stderr);
+}
