@@ -122,9 +122,8 @@ impl Manifest {
 
     /// Fails unless the tables use these plugins and no others.
     fn compare_plugins(&self, used: &[&str]) -> Result<(), String> {
-        match used.iter().find(|name| !self.plugins.contains_key(**name)) {
-            Some(missing) => return Err(format!("its tables use the plugin `{missing}`, which is not in it")),
-            None => {}
+        if let Some(missing) = used.iter().find(|name| !self.plugins.contains_key(**name)) {
+            return Err(format!("its tables use the plugin `{missing}`, which is not in it"));
         }
         match self.plugins.keys().find(|name| !used.contains(&name.as_str())) {
             Some(idle) => Err(format!("none of its tables uses the plugin `{idle}`")),

@@ -207,7 +207,13 @@ async fn only_bundles_by_a_known_key_are_taken_where_keys_are_named() {
 async fn a_bundle_that_is_not_right_is_told_by_its_steps() {
     let concord = folder();
     let case = read(&concord, "bundle/fixtures/merge-fields/latest.json");
-    concord.write("bundle/fixtures/merge-fields/latest.json", &case.replacen("\"stock\": ", "\"stock\": 1", 1));
+    concord.write(
+        "bundle/fixtures/merge-fields/latest.json",
+        &case.replacen("\"take\": \"office\"", "\"take\": \"branch\"", 1),
+    );
+    let said = concord.run(&["bundle", "check", "bundle"]).await;
+    let told = ended(&said, 1);
+    assert!(told.contains("fixtures of merge-fields  FAILED") && told.contains("latest: conflict 2"), "{told}");
     concord.write("bundle/bundle.toml", &MANIFEST.replace("conflict =", "from = \"office\"\nconflict ="));
     let said = concord.run(&["bundle", "check", "bundle"]).await;
     let told = ended(&said, 2);
