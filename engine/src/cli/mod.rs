@@ -21,6 +21,7 @@ pub mod reset;
 pub mod status;
 pub mod stop;
 pub mod sync;
+mod test_plugin;
 pub mod uninstall;
 pub mod verify;
 pub mod watch;

@@ -1,7 +1,6 @@
-//! `concord plugin`: looking at plugins, pinning them, and testing them.
+//! `concord plugin`: looking at plugins, pinning them, and making them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -9,11 +8,11 @@ use serde::Serialize;
 use super::new_plugin::{self, NewPlugin};
 use super::replay::{self, Replay};
 use super::report::{Table, counted, json, say};
+use super::test_plugin::{self, TestPlugin};
 use super::{Global, Output, load};
 use crate::config::Config;
-use crate::error::{ATTENTION, DONE, Error, Result, USAGE};
-use crate::plugin::fixture::{Answer, Fixture};
-use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Plugin, Resolver, Role, broken, componentize};
+use crate::error::{DONE, Error, Result, USAGE};
+use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Plugin, Role, componentize};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Look at plugins, pin them, and test them")]
@@ -47,13 +46,7 @@ pub enum PluginCommand {
                            target/wasm32-unknown-unknown/release/longest.wasm --output plugins/longest.wasm"
     )]
     Build(Build),
-    #[command(
-        about = "Ask a plugin about the cases in its fixtures, and try the laws of its role",
-        long_about = "Ask the compiled plugin about every case in a folder of fixtures, compare its answers with those that stand there, \
-                      and try on every case whether the laws hold that engines rely on. Tells fuel and memory.",
-        after_long_help = "Example:\n  concord plugin test plugins/merge-fields.wasm --fixtures merge-fields/fixtures"
-    )]
-    Test(Test),
+    Test(TestPlugin),
     New(NewPlugin),
     Replay(Replay),
 }
@@ -86,18 +79,6 @@ pub struct Build {
     pub role: Option<Role>,
 }
 
-#[derive(Clone, Debug, Args)]
-pub struct Test {
-    /// The file of the plugin
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// The folder of its fixtures, files of JSON
-    #[arg(long, value_name = "FOLDER", default_value = "fixtures")]
-    pub fixtures: PathBuf,
-    #[command(flatten)]
-    pub output: Output,
-}
-
 fn role(text: &str) -> std::result::Result<Role, String> {
     let names = || Role::ALL.map(|role| role.as_str()).join(", ");
     Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| format!("roles are {}", names()))
@@ -108,7 +89,7 @@ pub fn run(global: &Global, plugins: &Plugins) -> Result<u8> {
         PluginCommand::Check(args) => check(global, args),
         PluginCommand::Lock(args) => lock(global, args),
         PluginCommand::Build(args) => build(args),
-        PluginCommand::Test(args) => test(args),
+        PluginCommand::Test(args) => test_plugin::run(args),
         PluginCommand::New(args) => new_plugin::run(args),
         PluginCommand::Replay(args) => replay::run(global, args),
     }
@@ -249,97 +230,6 @@ fn build(args: &Build) -> Result<u8> {
     let roles = plugin.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" and ");
     say(&format!("{} is the plugin {name} {}, a {roles}", args.output.display(), plugin.description.version))?;
     Ok(DONE)
-}
-
-/// What came of one fixture.
-#[derive(Serialize)]
-pub(super) struct Tested {
-    pub fixture: String,
-    conflicts: usize,
-    /// For each conflict, the mean.
-    fuel: u64,
-    /// The most in use, in bytes.
-    memory: usize,
-    pub failures: Vec<String>,
-}
-
-fn test(args: &Test) -> Result<u8> {
-    let name = name_of(&args.file)?;
-    let fixtures = Fixture::all(&args.fixtures).map_err(Error::Usage)?;
-    if fixtures.is_empty() {
-        return Err(Error::Usage(format!(
-            "{} holds no fixtures; they are files of JSON, which docs/src/plugins.md describes",
-            args.fixtures.display()
-        )));
-    }
-    let plugin = Plugin::load(&host()?, &args.file, &name, Limits::default(), None);
-    let plugin = Arc::new(plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?);
-    let tested: Vec<Tested> = fixtures.iter().map(|fixture| tried(&plugin, fixture)).collect();
-    if args.output.json {
-        json(&tested)?;
-    } else {
-        let mut table = Table::new(&["fixture", ">conflicts", ">fuel each", ">KiB", "result"]);
-        for one in &tested {
-            let result = if one.failures.is_empty() { "good" } else { "FAILED" };
-            let [conflicts, fuel, kib] =
-                [one.conflicts as u64, one.fuel, one.memory as u64 >> 10].map(|n| n.to_string());
-            table.row([one.fixture.clone(), conflicts, fuel, kib, result.to_owned()]);
-        }
-        table.print()?;
-        for one in &tested {
-            for failure in &one.failures {
-                say(&format!("\n{}: {failure}", one.fixture))?;
-            }
-        }
-    }
-    Ok(if tested.iter().all(|one| one.failures.is_empty()) { DONE } else { ATTENTION })
-}
-
-pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Tested {
-    let mut tested = Tested {
-        fixture: fixture.name.clone(),
-        conflicts: fixture.conflicts.len(),
-        fuel: 0,
-        memory: 0,
-        failures: Vec::new(),
-    };
-    let opened = Resolver::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
-    let resolver = match (opened, &fixture.refuses) {
-        (Err(failure), Some(code)) if *failure.code == **code => return tested,
-        (Err(failure), _) => {
-            tested.failures.push(failure.to_string());
-            return tested;
-        }
-        (Ok(_), Some(code)) => {
-            tested.failures.push(format!("it was to refuse its configuration as `{code}`, and took it"));
-            return tested;
-        }
-        (Ok(resolver), None) => resolver,
-    };
-    let conflicts: Vec<_> = fixture.conflicts.iter().map(|conflict| conflict.recorded(resolver.recorded())).collect();
-    let answers = resolver.resolve(&conflicts.iter().map(|conflict| conflict.dispute()).collect::<Vec<_>>());
-    for (at, (conflict, answer)) in fixture.conflicts.iter().zip(&answers).enumerate() {
-        let is = match answer {
-            Ok(resolution) => Answer::Resolution(resolution.clone()),
-            Err(failure) => Answer::Problem(failure.code.to_string()),
-        };
-        if is != conflict.answer {
-            let [is, was] = [&is, &conflict.answer].map(|answer| answer.told(&fixture.shape, conflict));
-            let why = answer.as_ref().err().map(|failure| format!("\n  because: {failure}")).unwrap_or_default();
-            tested.failures.push(format!("conflict {}:\n  answer   {is}\n  expected {was}{why}", at + 1));
-        }
-    }
-    let spent = resolver.spent();
-    tested.fuel = spent.fuel.checked_div(spent.rows).unwrap_or(0);
-    tested.memory = spent.memory;
-    match broken(plugin, fixture, &answers) {
-        Ok(broken) => {
-            let told = broken.iter().map(|(law, at)| format!("conflict {} breaks a law: {}", at + 1, law.as_str()));
-            tested.failures.extend(told);
-        }
-        Err(failure) => tested.failures.push(failure.to_string()),
-    }
-    tested
 }
 
 pub(super) fn host() -> Result<Host> {

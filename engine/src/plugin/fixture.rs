@@ -1,15 +1,17 @@
-//! Fixtures: cases with the answers that a resolver has to give, as files of JSON beside a plugin.
+//! Fixtures: cases with the answers that a resolver or filter has to give, as files of JSON beside a plugin.
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Document};
 
+use super::failure::Role;
+use super::load::Plugin;
 use super::resolver::{Change, Dispute, Resolution, Side};
 use super::shape::{Facts, Shape, ShapeColumn};
 use crate::model::{Key, Row, Type, Value, row_to_json, written_value_from_json};
 
-/// One file: a table, what the plugin is told about it, and conflicts with their answers.
+/// One file: a table, what the plugin is told about it, and conflicts or rows with their answers.
 #[derive(Debug)]
 pub struct Fixture {
     /// The file's name without its ending.
@@ -20,7 +22,28 @@ pub struct Fixture {
     pub config: String,
     /// The code with which it refuses to be opened, if it has to.
     pub refuses: Option<String>,
+    /// The names of the columns that a filter has to ask for, if it matters.
+    pub columns: Option<Vec<String>>,
     pub conflicts: Vec<Conflict>,
+    pub rows: Vec<Judged>,
+    role: Option<Role>,
+}
+
+/// A row, and whether it belongs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    pub row: Row,
+    pub answer: Verdict,
+}
+
+/// What a fixture expects of a filter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Keep,
+    Drop,
+    /// A failure with this code.
+    Problem(String),
 }
 
 /// A conflict, and what becomes of it.
@@ -53,7 +76,7 @@ pub struct Recorded {
     pub seen_by: Vec<usize>,
 }
 
-/// What a fixture expects.
+/// What a fixture expects of a resolver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     Resolution(Resolution),
@@ -72,9 +95,30 @@ struct File {
     #[serde(default)]
     config: Map<String, Document>,
     #[serde(default)]
+    role: Option<FileRole>,
+    #[serde(default)]
     refuses: Option<String>,
     #[serde(default)]
+    columns: Option<Vec<String>>,
+    #[serde(default)]
     conflicts: Vec<FileConflict>,
+    #[serde(default)]
+    rows: Vec<FileRow>,
+}
+
+/// The roles that have cases.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileRole {
+    Filter,
+    Resolver,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRow {
+    row: Map<String, Document>,
+    answer: Verdict,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +189,7 @@ impl Fixture {
 
     pub fn parse(name: &str, text: &str) -> Result<Fixture, String> {
         let file: File = serde_json::from_str(text).map_err(|why| why.to_string())?;
+        let role = file.role()?;
         let mut columns = Vec::new();
         for (name, kind) in file.table.columns {
             let kind = kind.as_str().ok_or_else(|| format!("the kind of column `{name}` is no text"))?;
@@ -162,14 +207,60 @@ impl Fixture {
         for (at, conflict) in file.conflicts.into_iter().enumerate() {
             conflicts.push(conflict.read(&shape, &file.nodes).map_err(|why| format!("conflict {}: {why}", at + 1))?);
         }
+        let mut rows = Vec::new();
+        for (at, FileRow { row: members, answer }) in file.rows.into_iter().enumerate() {
+            let row = row(&shape, &members).map_err(|why| format!("row {}: {why}", at + 1))?;
+            rows.push(Judged { row, answer });
+        }
+        if let Some(unknown) = file.columns.iter().flatten().find(|name| shape.place(name).is_none()) {
+            return Err(format!("there is no column `{unknown}` to ask for"));
+        }
         Ok(Fixture {
             name: name.to_owned(),
             shape,
             facts: Facts { sync: "fixture".to_owned(), nodes: file.nodes },
             config: Document::Object(file.config).to_string(),
             refuses: file.refuses,
+            columns: file.columns,
             conflicts,
+            rows,
+            role,
         })
+    }
+
+    /// The role in which a plugin is asked; or in words why that cannot be known.
+    pub fn role(&self, plugin: &Plugin) -> Result<Role, String> {
+        match self.role {
+            Some(role) => Ok(role),
+            None if [Role::Filter, Role::Resolver].iter().all(|role| plugin.roles.contains(role)) => {
+                let which = "`role` has to say for which of them this is, \"filter\" or \"resolver\"";
+                Err(format!("`{}` is a filter and a resolver; {which}", plugin.name))
+            }
+            None if plugin.roles.contains(&Role::Filter) => Ok(Role::Filter),
+            None => Ok(Role::Resolver),
+        }
+    }
+}
+
+impl File {
+    /// That of its cases, or the one that it names.
+    fn role(&self) -> Result<Option<Role>, String> {
+        let said = self.role.map(|role| match role {
+            FileRole::Filter => Role::Filter,
+            FileRole::Resolver => Role::Resolver,
+        });
+        let shown = match (self.conflicts.is_empty(), self.rows.is_empty() && self.columns.is_none()) {
+            (false, false) => return Err("conflicts are for a resolver, rows and columns for a filter".to_owned()),
+            (false, true) => Some(Role::Resolver),
+            (true, false) => Some(Role::Filter),
+            (true, true) => None,
+        };
+        match (said, shown) {
+            (Some(said), Some(shown)) if said != shown => {
+                Err(format!("its role is {said}, and its cases are for a {shown}"))
+            }
+            _ => Ok(said.or(shown)),
+        }
     }
 }
 
@@ -292,6 +383,13 @@ impl Answer {
     }
 }
 
+impl Verdict {
+    /// In the words of a fixture's file.
+    pub fn told(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// The row that an answer comes to; `None` where it is deleted or left to a person.
 pub(super) fn outcome<'a>(conflict: &'a Conflict, resolution: &'a Resolution) -> Option<&'a [Value]> {
     match resolution {
@@ -340,5 +438,33 @@ mod tests {
         assert_eq!(why(r#"{"take": "office"}"#, r#"{"take": "attic"}"#), "conflict 1: there is no version of `attic`");
         assert!(why(r#""nodes""#, r#""node""#).contains("unknown field `node`"));
         assert_eq!(why(r#"["id"]"#, "[]"), "the table has no key");
+    }
+    #[test]
+    fn rows_are_for_a_filter() {
+        let file = r#"{
+            "table": {"name": "items", "columns": {"id": "integer", "note": "text"}, "key": ["id"]},
+            "columns": ["note"],
+            "rows": [
+                {"row": {"id": 1, "note": "a"}, "answer": "keep"},
+                {"row": {"id": 2}, "answer": {"problem": "null"}}
+            ]
+        }"#;
+        let fixture = Fixture::parse("x", file).unwrap();
+        assert_eq!(fixture.role, Some(Role::Filter));
+        let second = &fixture.rows[1];
+        assert_eq!(
+            (&second.row[..], second.answer.told().as_str()),
+            (&[Value::Int(2), Value::Null][..], r#"{"problem":"null"}"#)
+        );
+        let why = |from: &str, to: &str| Fixture::parse("x", &file.replace(from, to)).unwrap_err();
+        assert_eq!(why(r#""id": 2"#, r#""no": 2"#), "row 2: there is no column `no`");
+        assert_eq!(why(r#"["note"]"#, r#"["not"]"#), "there is no column `not` to ask for");
+        assert!(why(r#""keep""#, r#""keeps""#).starts_with("unknown variant `keeps`"));
+        let other = why(r#""rows""#, r#""role": "resolver", "rows""#);
+        assert_eq!(other, "its role is resolver, and its cases are for a filter");
+        assert!(why(r#""rows""#, r#""role": "mapping", "rows""#).starts_with("unknown variant `mapping`"));
+        let both = FILE.replace(r#""nodes""#, r#""rows": [{"row": {"id": 1}, "answer": "drop"}], "nodes""#);
+        let why = Fixture::parse("x", &both).unwrap_err();
+        assert_eq!(why, "conflicts are for a resolver, rows and columns for a filter");
     }
 }

@@ -1,21 +1,27 @@
-//! The laws of a resolver, tried on the conflicts of a fixture.
+//! The laws of a role, tried on the cases of a fixture.
 
 use std::sync::Arc;
 
 use super::failure::Failure;
+use super::filter::Filter;
 use super::fixture::{Conflict, Fixture, Version, outcome};
 use super::load::Plugin;
 use super::resolver::{Resolution, Resolver};
+use crate::model::Row;
 
-/// What holds for every resolver, or several engines could not agree.
+/// What holds for every plugin, or several engines could not agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Law {
-    /// The answer to a conflict depends on nothing that was asked before or beside it.
+    /// The answer to a case depends on nothing that was asked before or beside it.
     Alone,
-    /// It does not depend on the order of the versions.
+    /// A resolver's does not depend on the order of the versions.
     Order,
     /// Versions that all are as the outcome stay as they are.
     Rest,
+    /// A filter's answer does not depend on the order of the rows.
+    Rows,
+    /// It is the same whenever it is asked for.
+    Again,
 }
 
 impl Law {
@@ -24,13 +30,15 @@ impl Law {
             Law::Alone => "an answer depends on what was asked before or beside it",
             Law::Order => "an answer depends on the order of the versions",
             Law::Rest => "what was decided is decided otherwise when it is asked about again",
+            Law::Rows => "an answer depends on the order of the rows",
+            Law::Again => "an answer is another one when it is asked for again",
         }
     }
 }
 
 type Answers = Vec<Result<Resolution, Failure>>;
 
-/// The laws that a plugin breaks, with the number of the first conflict that shows it, counted from 0. `answers` are those
+/// The laws that a resolver breaks, with the number of the first conflict that shows it, counted from 0. `answers` are those
 /// to the conflicts of the fixture, asked together.
 pub fn broken(plugin: &Arc<Plugin>, fixture: &Fixture, answers: &Answers) -> Result<Vec<(Law, usize)>, Failure> {
     let open = || Resolver::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
@@ -67,13 +75,53 @@ pub fn broken(plugin: &Arc<Plugin>, fixture: &Fixture, answers: &Answers) -> Res
             _ => found.push((Law::Rest, at)),
         }
     }
-    // The first conflict tells most.
-    found.sort_by_key(|(law, at)| (*law as usize, *at));
-    found.dedup_by_key(|(law, _)| *law);
-    Ok(found)
+    Ok(first(found))
 }
 
-fn same(one: Option<&Result<Resolution, Failure>>, other: Option<&Result<Resolution, Failure>>) -> bool {
+/// The laws that a filter breaks, with the number of the first row that shows it, counted from 0. `answers` are those to
+/// the rows of the fixture, asked together.
+pub fn broken_by_filter(
+    plugin: &Arc<Plugin>,
+    fixture: &Fixture,
+    answers: &[Result<bool, Failure>],
+) -> Result<Vec<(Law, usize)>, Failure> {
+    let open = || Filter::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
+    let rows: Vec<&Row> = fixture.rows.iter().map(|judged| &judged.row).collect();
+    let mut found = Vec::new();
+    // Each alone, by an instance that was asked nothing else.
+    for (at, row) in rows.iter().enumerate() {
+        if !same(open()?.judge(&[row]).first(), answers.get(at)) {
+            found.push((Law::Alone, at));
+        }
+    }
+    // In the other order and in this one, so that also a single row stands at two places.
+    let mirrored: Vec<&Row> = rows.iter().rev().chain(&rows).copied().collect();
+    let judged = open()?.judge(&mirrored);
+    for (at, answer) in answers.iter().enumerate() {
+        let places = [rows.len() - 1 - at, rows.len() + at];
+        if places.iter().any(|&place| !same(judged.get(place), Some(answer))) {
+            found.push((Law::Rows, at));
+        }
+    }
+    let again = open()?;
+    again.judge(&rows);
+    let judged = again.judge(&rows);
+    for (at, answer) in answers.iter().enumerate() {
+        if !same(judged.get(at), Some(answer)) {
+            found.push((Law::Again, at));
+        }
+    }
+    Ok(first(found))
+}
+
+/// Of each law the first case that breaks it, which tells most.
+fn first(mut found: Vec<(Law, usize)>) -> Vec<(Law, usize)> {
+    found.sort_by_key(|(law, at)| (*law as usize, *at));
+    found.dedup_by_key(|(law, _)| *law);
+    found
+}
+
+fn same<A: PartialEq>(one: Option<&Result<A, Failure>>, other: Option<&Result<A, Failure>>) -> bool {
     match (one, other) {
         (Some(Err(one)), Some(Err(other))) => one.code == other.code,
         (one, other) => one == other,

@@ -5,7 +5,7 @@ use concord_tests::{Concord, Output, guests};
 const CONFIG: &str = "name = \"shop\"\nplugins = \"plugins\"\n[nodes.office]\nurl = \"sqlite:a.db\"\n[nodes.branch]\nurl = \"sqlite:b.db\"\n";
 
 /// A folder with these tables in its file, and `merge-fields` among its plugins.
-fn folder(tables: &str) -> Concord {
+pub(super) fn folder(tables: &str) -> Concord {
     let mut concord = Concord::new(&format!("{CONFIG}{tables}"));
     concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
     std::fs::create_dir(concord.path("plugins")).unwrap();
@@ -13,12 +13,12 @@ fn folder(tables: &str) -> Concord {
     concord
 }
 
-fn put(concord: &Concord, name: &str) {
+pub(super) fn put(concord: &Concord, name: &str) {
     let file = format!("{name}.wasm");
     std::fs::copy(guests::plugins().join(&file), concord.path("plugins").join(&file)).unwrap();
 }
 
-fn ended(output: &Output, code: i32) -> &str {
+pub(super) fn ended(output: &Output, code: i32) -> &str {
     assert_eq!(output.status.code(), Some(code), "{}{}", output.stdout, output.stderr);
     &output.stdout
 }

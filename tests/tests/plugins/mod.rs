@@ -5,6 +5,7 @@ mod c;
 mod cel;
 mod commands;
 mod filtering;
+mod fixtures;
 mod hostile;
 mod judging;
 mod merge_fields;

@@ -215,8 +215,13 @@ impl Filter for Hostile {
 
     fn judge(rows: Vec<Row>) -> Vec<Result<Verdict, Problem>> {
         let attack = attack();
+        CALLS.set(CALLS.get() + 1);
+        let keep = |keep: bool| Ok(if keep { Verdict::Keep } else { Verdict::Drop });
         match attack.as_str() {
             "none" => return Vec::new(),
+            "alternating" => return rows.iter().map(|_| keep(CALLS.get() % 2 == 1)).collect(),
+            "first" => return (0..rows.len()).map(|at| keep(at == 0)).collect(),
+            "beside" => return rows.iter().map(|_| keep(rows.len() > 1)).collect(),
             "too-many" => return std::iter::repeat_n(Ok(Verdict::Keep), rows.len() + 1).collect(),
             _ => {}
         }

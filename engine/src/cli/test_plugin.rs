@@ -1,0 +1,194 @@
+//! `concord plugin test`: what a plugin answers to the cases of its fixtures, and whether it keeps the laws of its role.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Output;
+use super::plugin::{host, name_of};
+use super::report::{Table, json, say};
+use crate::error::{ATTENTION, DONE, Error, Result};
+use crate::model::row_to_json;
+use crate::plugin::fixture::{Answer, Fixture, Verdict};
+use crate::plugin::{Failure, Filter, Law, Limits, Plugin, Resolver, Role, Spent, broken, broken_by_filter};
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    about = "Ask a plugin about the cases in its fixtures, and try the laws of its role",
+    long_about = "Ask the compiled plugin about every case in a folder of fixtures, conflicts of a resolver or rows of a filter, compare \
+                  its answers with those that stand there, and try on every case whether the laws hold that engines rely on. Tells \
+                  fuel and memory.",
+    after_long_help = "Example:\n  concord plugin test plugins/merge-fields.wasm --fixtures merge-fields/fixtures"
+)]
+pub struct TestPlugin {
+    /// The file of the plugin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The folder of its fixtures, files of JSON
+    #[arg(long, value_name = "FOLDER", default_value = "fixtures")]
+    pub fixtures: PathBuf,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What came of one fixture.
+#[derive(Serialize)]
+pub(super) struct Tested {
+    fixture: String,
+    role: &'static str,
+    conflicts: usize,
+    rows: usize,
+    /// For each case, the mean.
+    fuel: u64,
+    /// The most in use, in bytes.
+    memory: usize,
+    failures: Vec<String>,
+}
+
+pub fn run(args: &TestPlugin) -> Result<u8> {
+    let name = name_of(&args.file)?;
+    let fixtures = Fixture::all(&args.fixtures).map_err(Error::Usage)?;
+    if fixtures.is_empty() {
+        return Err(Error::Usage(format!(
+            "{} holds no fixtures; they are files of JSON, which docs/src/plugins.md describes",
+            args.fixtures.display()
+        )));
+    }
+    let plugin = Plugin::load(&host()?, &args.file, &name, Limits::default(), None);
+    let plugin = Arc::new(plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?);
+    let mut tested = Vec::new();
+    for fixture in &fixtures {
+        let role = fixture.role(&plugin);
+        let role = role.map_err(|why| Error::Usage(format!("the fixture `{}`: {why}", fixture.name)))?;
+        tested.push(tried(&plugin, fixture, role));
+    }
+    if args.output.json {
+        json(&tested)?;
+    } else {
+        let mut table = Table::new(&["fixture", ">cases", ">fuel each", ">KiB", "result"]);
+        for one in &tested {
+            let result = if one.failures.is_empty() { "good" } else { "FAILED" };
+            let cases = (one.conflicts + one.rows) as u64;
+            let [cases, fuel, kib] = [cases, one.fuel, one.memory as u64 >> 10].map(|n| n.to_string());
+            table.row([one.fixture.clone(), cases, fuel, kib, result.to_owned()]);
+        }
+        table.print()?;
+        for one in &tested {
+            for failure in &one.failures {
+                say(&format!("\n{}: {failure}", one.fixture))?;
+            }
+        }
+    }
+    Ok(if tested.iter().all(|one| one.failures.is_empty()) { DONE } else { ATTENTION })
+}
+
+pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) -> Tested {
+    let mut tested = Tested {
+        fixture: fixture.name.clone(),
+        role: role.as_str(),
+        conflicts: fixture.conflicts.len(),
+        rows: fixture.rows.len(),
+        fuel: 0,
+        memory: 0,
+        failures: Vec::new(),
+    };
+    let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
+    if role == Role::Filter {
+        if let Some(filter) = tested.opened(Filter::open(plugin.clone(), shape, config, facts), fixture) {
+            tested.judges(plugin, &filter, fixture);
+        }
+    } else if let Some(resolver) = tested.opened(Resolver::open(plugin.clone(), shape, config, facts), fixture) {
+        tested.resolves(plugin, &resolver, fixture);
+    }
+    tested
+}
+
+impl Tested {
+    /// What went wrong, each with the name of the fixture.
+    pub(super) fn told(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|failure| format!("{}: {failure}", self.fixture))
+    }
+
+    /// The role, if it was opened and had to be.
+    fn opened<T>(&mut self, opened: std::result::Result<T, Failure>, fixture: &Fixture) -> Option<T> {
+        match (opened, &fixture.refuses) {
+            (Ok(role), None) => return Some(role),
+            (Err(failure), Some(code)) if *failure.code == **code => {}
+            (Err(failure), _) => self.failures.push(failure.to_string()),
+            (Ok(_), Some(code)) => {
+                self.failures.push(format!("it was to refuse its configuration as `{code}`, and took it"));
+            }
+        }
+        None
+    }
+
+    fn resolves(&mut self, plugin: &Arc<Plugin>, resolver: &Resolver, fixture: &Fixture) {
+        let conflicts: Vec<_> =
+            fixture.conflicts.iter().map(|conflict| conflict.recorded(resolver.recorded())).collect();
+        let answers = resolver.resolve(&conflicts.iter().map(|conflict| conflict.dispute()).collect::<Vec<_>>());
+        for (at, (conflict, answer)) in fixture.conflicts.iter().zip(&answers).enumerate() {
+            let is = match answer {
+                Ok(resolution) => Answer::Resolution(resolution.clone()),
+                Err(failure) => Answer::Problem(failure.code.to_string()),
+            };
+            if is != conflict.answer {
+                let [is, was] = [&is, &conflict.answer].map(|answer| answer.told(&fixture.shape, conflict));
+                self.differs(&format!("conflict {}", at + 1), &is, &was, answer.as_ref().err());
+            }
+        }
+        self.spent(resolver.spent());
+        self.breaks("conflict", broken(plugin, fixture, &answers));
+    }
+
+    fn judges(&mut self, plugin: &Arc<Plugin>, filter: &Filter, fixture: &Fixture) {
+        let names = || fixture.shape.columns.iter().map(|column| column.name.as_str());
+        if let Some(expected) = &fixture.columns {
+            // In which order it asks is its own affair.
+            let told = |mut places: Vec<&str>| {
+                places.sort_unstable();
+                places.join(", ")
+            };
+            let is = told(filter.wanted().iter().filter_map(|&at| names().nth(at)).collect());
+            let was = told(expected.iter().map(String::as_str).collect());
+            if is != was {
+                self.differs("columns", &is, &was, None);
+            }
+        }
+        let answers = filter.judge(&fixture.rows.iter().map(|judged| &judged.row).collect::<Vec<_>>());
+        for (at, (judged, answer)) in fixture.rows.iter().zip(&answers).enumerate() {
+            let is = match answer {
+                Ok(true) => Verdict::Keep,
+                Ok(false) => Verdict::Drop,
+                Err(failure) => Verdict::Problem(failure.code.to_string()),
+            };
+            if is != judged.answer {
+                let case = format!("row {}, {}", at + 1, row_to_json(names(), &judged.row));
+                self.differs(&case, &is.told(), &judged.answer.told(), answer.as_ref().err());
+            }
+        }
+        self.spent(filter.spent());
+        self.breaks("row", broken_by_filter(plugin, fixture, &answers));
+    }
+
+    fn differs(&mut self, case: &str, is: &str, was: &str, why: Option<&Failure>) {
+        let why = why.map(|failure| format!("\n  because: {failure}")).unwrap_or_default();
+        self.failures.push(format!("{case}:\n  answer   {is}\n  expected {was}{why}"));
+    }
+
+    fn spent(&mut self, spent: Spent) {
+        self.fuel = spent.fuel.checked_div(spent.rows).unwrap_or(0);
+        self.memory = spent.memory;
+    }
+
+    fn breaks(&mut self, case: &str, laws: std::result::Result<Vec<(Law, usize)>, Failure>) {
+        match laws {
+            Ok(broken) => {
+                let told = broken.iter().map(|(law, at)| format!("{case} {} breaks a law: {}", at + 1, law.as_str()));
+                self.failures.extend(told);
+            }
+            Err(failure) => self.failures.push(failure.to_string()),
+        }
+    }
+}
