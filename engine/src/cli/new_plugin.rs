@@ -17,17 +17,27 @@ pub enum Language {
     C,
 }
 
+/// The roles that there are examples of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Begun {
+    Resolver,
+    Filter,
+}
+
 #[derive(Clone, Debug, Args)]
 #[command(
-    about = "Begin a plugin: write a folder with a resolver that works, its fixtures, and how to build and test it",
-    long_about = "Write a folder with a resolver that works, its fixtures, and a README that says how to build and test it. The folder \
-                  stands by itself: what it takes of Concord is in it.",
-    after_long_help = "Example:\n  concord plugin new cheapest --lang rust"
+    about = "Begin a plugin: write a folder with one that works, its fixtures, and how to build and test it",
+    long_about = "Write a folder with a resolver or filter that works, its fixtures, and a README that says how to build and test it. \
+                  The folder stands by itself: what it takes of Concord is in it.",
+    after_long_help = "Example:\n  concord plugin new cheapest --lang rust\n  concord plugin new branch-only --role filter"
 )]
 pub struct NewPlugin {
     /// Its name: lower-case letters, digits and hyphens
     #[arg(value_name = "NAME")]
     pub name: String,
+    /// What it is to serve; a filter is there in Rust
+    #[arg(long, value_enum, default_value_t = Begun::Resolver)]
+    pub role: Begun,
     /// The language to write it in
     #[arg(long = "lang", value_enum, default_value_t = Language::Rust)]
     pub language: Language,
@@ -42,15 +52,35 @@ type Template = (&'static str, &'static str, &'static [(&'static str, &'static s
 /// Stands for the name in templates.
 const NAME: &str = "{name}";
 
-const RUST: &[Template] = &[
+const RUST_RESOLVER: &[Template] = &[
     ("Cargo.toml", RUST_CARGO, &[]),
-    ("README.md", RUST_README, &[]),
+    ("README.md", RUST_README, &[("{begins}", RESOLVER_BEGINS)]),
     (
         "src/lib.rs",
         include_str!("../../../examples/plugins/longest/src/lib.rs"),
         &[("\"longest\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
     ),
     ("fixtures/{name}.json", include_str!("../../../examples/plugins/longest/fixtures/longest.json"), &[]),
+];
+
+const RUST_FILTER: &[Template] = &[
+    ("Cargo.toml", RUST_CARGO, &[("A resolver", "A filter")]),
+    ("README.md", RUST_README, &[("A resolver", "A filter"), ("{begins}", FILTER_BEGINS)]),
+    (
+        "src/lib.rs",
+        include_str!("../../../examples/plugins/region/src/lib.rs"),
+        &[("\"region\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
+    ),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/region/fixtures/region.json"), &[]),
+    (
+        "fixtures/refused-column.json",
+        include_str!("../../../examples/plugins/region/fixtures/refused-column.json"),
+        &[],
+    ),
+];
+
+/// What every plugin in Rust takes of Concord.
+const RUST_SDK: &[Template] = &[
     ("concord/wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
     ("concord/plugins/sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml"), &[]),
     ("concord/plugins/sdk/src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs"), &[]),
@@ -104,10 +134,7 @@ strip = "debuginfo"
 
 const RUST_README: &str = r#"# {name}
 
-A resolver for Concord, in Rust. To begin with it takes the version with the longest text in a column, which the configuration
-names:
-
-    conflict = { plugin = "{name}", column = "note" }
+A resolver for Concord, in Rust. {begins}
 
 Write your own rule in `src/lib.rs`, and what it has to answer in `fixtures`. It takes Rust and its target for WebAssembly, which
 `rustup target add wasm32-unknown-unknown` adds. In this folder:
@@ -118,6 +145,17 @@ Write your own rule in `src/lib.rs`, and what it has to answer in `fixtures`. It
 
 `concord/wit/plugin.wit` describes every word of the interface.
 "#;
+
+const RESOLVER_BEGINS: &str = r#"To begin with it takes the version with the longest text in a column, which the configuration
+names:
+
+    conflict = { plugin = "{name}", column = "note" }"#;
+
+const FILTER_BEGINS: &str = r#"To begin with it keeps the rows with one of some texts in a column, both of which the
+configuration names:
+
+    [tables.customers.nodes.branch]
+    filter = { plugin = "{name}", column = "country", values = ["DE", "AT"] }"#;
 
 const PYTHON: &[Template] = &[
     (
@@ -180,12 +218,18 @@ pub fn run(args: &NewPlugin) -> Result<u8> {
     if folder.exists() {
         return Err(Error::Usage(format!("{} is there already; take another name, or --at", folder.display())));
     }
-    let templates = match args.language {
-        Language::Rust => RUST,
-        Language::Python => PYTHON,
-        Language::C => C,
+    let templates: &[&[Template]] = match (args.language, args.role) {
+        (Language::Rust, Begun::Resolver) => &[RUST_RESOLVER, RUST_SDK],
+        (Language::Rust, Begun::Filter) => &[RUST_FILTER, RUST_SDK],
+        (Language::Python, Begun::Resolver) => &[PYTHON],
+        (Language::C, Begun::Resolver) => &[C],
+        (Language::Python | Language::C, Begun::Filter) => {
+            let why = "a filter is there in Rust alone, --lang rust; in another language it is made from the world \
+                       `filter-plugin` of wit/plugin.wit";
+            return Err(Error::Usage(why.to_owned()));
+        }
     };
-    for (file, text, places) in templates {
+    for (file, text, places) in templates.iter().copied().flatten() {
         let path = folder.join(named(file, name));
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|why| failed(parent, why))?;

@@ -172,20 +172,27 @@ async fn conflicts_of_the_past_are_told_as_another_plugin_would_end_them() {
     assert!(said.stderr.contains("no table is called `others`"), "{}", said.stderr);
 }
 
-/// A plugin that was begun in Rust is compiled with what the plugins here are compiled with.
-#[tokio::test]
-async fn a_plugin_in_rust_is_begun_built_and_tested() {
-    let concord = folder("");
-    assert!(ended(&concord.run(&["plugin", "new", "my-rule"]).await, 0).starts_with("wrote ./my-rule"));
-    let here = concord.path("my-rule");
+/// Makes the plugin that was begun in Rust, with what the plugins here are compiled with; what the commands say of it.
+async fn built(concord: &Concord, name: &str) -> (String, String) {
+    let here = concord.path(name);
     std::fs::copy(guests::root().join("plugins/Cargo.lock"), here.join("Cargo.lock")).unwrap();
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.current_dir(&here).args(["build", "--quiet", "--offline", "--release", "--target", "wasm32-unknown-unknown"]);
     guests::said(cargo.env("CARGO_TARGET_DIR", guests::plugins().join("begun")));
-    let module = guests::plugins().join("begun/wasm32-unknown-unknown/release/my_rule.wasm").display().to_string();
-    let said = concord.run(&["plugin", "build", &module, "--output", "my-rule/my-rule.wasm"]).await;
-    assert_eq!(ended(&said, 0), "my-rule/my-rule.wasm is the plugin my-rule 0.1.0, a resolver\n");
-    ended(&concord.run(&["plugin", "test", "my-rule/my-rule.wasm", "--fixtures", "my-rule/fixtures"]).await, 0);
+    let module = format!("begun/wasm32-unknown-unknown/release/{}.wasm", name.replace('-', "_"));
+    let module = guests::plugins().join(module).display().to_string();
+    let (output, fixtures) = (format!("{name}/{name}.wasm"), format!("{name}/fixtures"));
+    let built = concord.run(&["plugin", "build", &module, "--output", &output]).await;
+    let tested = concord.run(&["plugin", "test", &output, "--fixtures", &fixtures]).await;
+    (ended(&built, 0).to_owned(), ended(&tested, 0).to_owned())
+}
+
+#[tokio::test]
+async fn a_plugin_in_rust_is_begun_built_and_tested() {
+    let concord = folder("");
+    assert!(ended(&concord.run(&["plugin", "new", "my-rule"]).await, 0).starts_with("wrote ./my-rule"));
+    let (said, _) = built(&concord, "my-rule").await;
+    assert_eq!(said, "my-rule/my-rule.wasm is the plugin my-rule 0.1.0, a resolver\n");
     // Nothing is written over.
     let said = concord.run(&["plugin", "new", "my-rule", "--lang", "c"]).await;
     ended(&said, 2);
@@ -193,6 +200,23 @@ async fn a_plugin_in_rust_is_begun_built_and_tested() {
     let said = concord.run(&["plugin", "new", "My rule"]).await;
     ended(&said, 2);
     assert!(said.stderr.contains("no name of a plugin"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn a_filter_in_rust_is_begun_built_and_tested() {
+    let concord = folder("");
+    ended(&concord.run(&["plugin", "new", "my-part", "--role", "filter"]).await, 0);
+    let readme = std::fs::read_to_string(concord.path("my-part/README.md")).unwrap();
+    assert!(readme.contains("A filter for Concord") && readme.contains("plugin = \"my-part\", column"), "{readme}");
+    let (said, tested) = built(&concord, "my-part").await;
+    assert_eq!(said, "my-part/my-part.wasm is the plugin my-part 0.1.0, a filter\n");
+    assert!(tested.contains("my-part ") && tested.contains("refused-column "), "{tested}");
+    for language in ["python", "c"] {
+        let said = concord.run(&["plugin", "new", "other", "--role", "filter", "--lang", language]).await;
+        ended(&said, 2);
+        assert!(said.stderr.contains("a filter is there in Rust alone, --lang rust"), "{}", said.stderr);
+        assert!(!concord.path("other").exists());
+    }
 }
 
 #[tokio::test]
