@@ -13,7 +13,7 @@ use super::{Global, Output, note};
 use crate::bundle::{Addition, Bundle, Given, Signature, write_whole};
 use crate::config::{Config, SigningKey};
 use crate::error::{ATTENTION, DONE, Error, Result, USAGE};
-use crate::plugin::{Host, LOCK, Limits, Plugin, Role};
+use crate::plugin::{Host, LOCK, Limits, Plugin};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Pack bundles of plugins and settings, check them, and add them to a sync")]
