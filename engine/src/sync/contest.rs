@@ -1,5 +1,7 @@
 //! All versions of one key, from all nodes: what a decision is made of.
 
+mod blind;
+
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -548,94 +550,6 @@ impl Contest {
         let mut whole = self.versions.iter().filter(|contender| table.subset(contender.version.node).is_none());
         !self.versions.iter().any(|contender| contender.gone.is_some())
             && whole.any(|contender| has_seen_all(&contender))
-    }
-
-    /// What a user of `maker` did first of all that `node` has not heard of, if that made a row: whoever made it saw no row,
-    /// and so nothing of the one that stands at `node`.
-    pub fn made_blindly(&self, node: NodeId, maker: NodeId, table: &Table, opened: &Opened) -> Option<&Own> {
-        if !table.is_blind(maker) {
-            return None;
-        }
-        let standing = self.standing(node);
-        // What was passed went into what waits there.
-        let passes = !table.has_subsets() || standing.is_none_or(|contender| !contender.version.behind);
-        let heard = |dot: &Dot| {
-            passes && opened.passed(table.index, node, dot)
-                || standing.is_some_and(|contender| contender.version.vector.saw(dot))
-        };
-        let unheard = self.own.iter().filter(|own| own.dot.node == maker && !heard(&own.dot));
-        let first = unheard.min_by_key(|own| own.dot.number).filter(|own| own.op == Op::Insert)?;
-        // What is owed tells of what came before it, and may be no more in any history.
-        let owed = self.versions.iter().filter(|contender| contender.owed.is_some() && table.has_subsets());
-        let mut told = owed.flat_map(|contender| contender.version.vector.dots());
-        let is_before = |dot: &Dot| dot.node == maker && dot.number < first.dot.number && !heard(dot);
-        (!told.any(is_before)).then_some(first)
-    }
-
-    /// Whether all that is new to the others of a node is a row that is gone again.
-    fn came_and_went(&self, maker: NodeId, table: &Table, opened: &Opened) -> bool {
-        if !table.is_blind(maker) {
-            return false;
-        }
-        let own = self.own.iter().filter(|own| own.dot.node == maker);
-        let Some(last) = own.max_by_key(|own| own.dot.number).filter(|own| own.op == Op::Delete) else { return false };
-        // Who has no row has nothing to lose, and whoever has heard of it and has one has kept it.
-        let counts = |other: &&Contender| !other.is_outside(table) && other.version.node != maker;
-        let has_kept = |other: &Contender| {
-            table.has_subsets() && other.content.row().is_some() && other.version.vector.saw(&last.dot)
-        };
-        let mut others = self.versions.iter().filter(counts).peekable();
-        (others.peek().is_some() || !table.has_subsets())
-            && others.all(|other| {
-                let node = other.version.node;
-                if other.version.waiting && table.has_subsets() {
-                    // What came of the row may wait. If that is nothing, nobody has it.
-                    let mut own = self.own.iter().filter(|own| own.dot.node == maker);
-                    let is_nothing = other.owed.is_none() && other.content == Content::Deleted;
-                    return is_nothing || has_kept(other) || !own.any(|own| other.version.vector.saw(&own.dot));
-                }
-                opened.passed(table.index, node, &last.dot)
-                    || has_kept(other)
-                    || self.made_blindly(node, maker, table, opened).is_some()
-            })
-    }
-
-    /// How the content of `node` stands to the outcome of a contest of which `tops` are left.
-    pub fn unread(&self, node: NodeId, tops: &[usize], table: &Table, opened: &Opened) -> Unread {
-        let makers = tops.iter().map(|&top| self.versions[top].version.node).filter(|&maker| maker != node);
-        let made = makers.filter_map(|maker| self.made_blindly(node, maker, table, opened));
-        let Some(made) = made.max_by_key(|own| own.time) else { return Unread::Seen };
-        let place = |node: NodeId| self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
-        let Some(own) = place(node) else { return Unread::Seen };
-        let version = &self.versions[own].version;
-        let replaces = |other: &Contender| {
-            let vector = &other.version.vector;
-            !other.version.waiting
-                && other.is_version()
-                && vector.includes(&version.vector)
-                && !version.vector.includes(vector)
-                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets()
-                    || self.made_blindly(node, other.version.node, table, opened).is_none()
-                        && other.version.node != made.dot.node)
-        };
-        let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
-        let successors: Vec<(usize, &Contender)> = successors.collect();
-        // What was weighed itself, or what came after it, lost knowingly. So did what was deleted by somebody who had it.
-        let is_done = |(at, other): &(usize, &Contender)| {
-            tops.contains(at) || other.version.vector.saw(&made.dot) || other.content == Content::Deleted
-        };
-        // What waits anywhere was weighed for it, too.
-        let waits_for_it = |(at, other): (usize, &Contender)| {
-            let version_waits = other.version.waiting && other.is_version() && table.has_subsets();
-            version_waits && tops.contains(&at) && other.version.vector.includes(&version.vector)
-        };
-        if tops.contains(&own) || successors.iter().any(is_done) || self.versions.iter().enumerate().any(waits_for_it) {
-            return Unread::Seen;
-        }
-        if !successors.is_empty() {
-            return Unread::Superseded;
-        }
-        Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
     }
 
     /// Whether what stands at some of its nodes may have been decided differently, by nodes that have seen the same.
