@@ -221,8 +221,9 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
             print(&chosen, "")?;
         }
         let rows = counted(chosen.len() as u64, "version that waits is", "versions that wait are");
-        let what =
-            format!("{rows} given up and kept in the journal; the rows that stand at the nodes go to the others.");
+        let what = format!(
+            "{rows} given up and kept in the journal; what stands at the nodes goes to the others, and where nothing stands, so does that."
+        );
         if !agreed(&what, drop.yes)? {
             return Ok(None);
         }

@@ -12,14 +12,14 @@ pub(super) fn read(section: &Section<'_>, problems: &mut Problems<'_>) -> Option
         section.wrong_type(
             &field,
             "a section that names a plugin",
-            "{ plugin = \"cel\", where = \"region == 'EU'\" }",
+            "{ plugin = \"cel\", keep = \"row.region == 'EU'\" }",
             problems,
         );
         return None;
     }
     let filter = Section::open(&field, format!("`filter` of {}", section.title), section.show, problems)?;
     if filter.field("plugin", problems.source).is_none() {
-        let help = "for example: filter = { plugin = \"cel\", where = \"region == 'EU'\" }";
+        let help = "for example: filter = { plugin = \"cel\", keep = \"row.region == 'EU'\" }";
         problems.add(&field.value, section.show, "`filter` names no plugin", help);
         return None;
     }

@@ -213,10 +213,9 @@ impl Session {
                     *compared.missing.entry(other).or_default() += 1;
                 }
             }
+            let is_outside = |node: &NodeId| places.get(node).is_some_and(|places| places[at] == Belongs::Outside);
             for (node, _) in all.iter().filter(|(node, _)| load.refilter && table.is_target(*node)) {
-                if places.get(node).is_some_and(|places| places[at] == Belongs::Outside) {
-                    *compared.removed.entry(*node).or_default() += 1;
-                }
+                *compared.removed.entry(*node).or_default() += u64::from(is_outside(node));
             }
             if settle::all_alike(&table, &all) {
                 continue;

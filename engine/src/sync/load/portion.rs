@@ -353,41 +353,42 @@ impl Weighing<'_> {
             let mut others = self.everybody.iter().filter(|&&node| node != but && *belongs(node) == Belongs::Inside);
             others.any(|&node| of(node) == Some(&winner_row))
         };
+        let differs =
+            |node: NodeId, own: &Row| !settle::differing(table, (winner, &winner_row), (node, own)).is_empty();
         let (mut any, mut removes) = (false, false);
-        if self.refilter {
-            for &target in self.everybody.iter().filter(|&&node| table.is_target(node)) {
-                let Some(own) = of(target).filter(|_| *belongs(target) == Belongs::Outside) else { continue };
-                if !self.in_step {
-                    weighed.again.push(key.clone());
-                    removes = true;
-                    break;
-                }
-                if !is_kept(target) {
-                    let comes = |node: &NodeId| *belongs(*node) == Belongs::Inside && table.is_target(*node);
-                    if self.everybody.iter().any(comes) {
-                        weighed.again.push(key.clone());
-                    }
-                    continue;
-                }
-                weighed.written.entry(target).or_default().removed += 1;
-                let differs = !settle::differing(table, (winner, &winner_row), (target, own)).is_empty();
-                let lost = differs.then(|| settle::lost("load", table, &key, &settlement, &winner_row, target, own));
-                // By another load's filters the row may be about to go from where it is kept.
-                (any, removes) = (true, true);
-                outcomes.decisions[target.index()][table.index].push(decision(&key, Effect::Delete, Vec::new(), lost));
+        for &target in self.everybody.iter().filter(|&&node| table.is_target(node)) {
+            let Some(own) = of(target).filter(|_| *belongs(target) == Belongs::Outside) else { continue };
+            let differs = differs(target, own);
+            // What is right may stay where it does not belong, unless it is moved. What is not right goes, as by a sync.
+            if !differs && !self.refilter {
+                continue;
             }
+            if !self.in_step {
+                weighed.again.push(key.clone());
+                removes = true;
+                break;
+            }
+            if !is_kept(target) {
+                let comes = |node: &NodeId| *belongs(*node) == Belongs::Inside && table.is_target(*node);
+                if self.everybody.iter().any(comes) {
+                    weighed.again.push(key.clone());
+                }
+                continue;
+            }
+            weighed.written.entry(target).or_default().removed += 1;
+            let lost = differs.then(|| settle::lost("load", table, &key, &settlement, &winner_row, target, own));
+            // By another load's filters the row may be about to go from where it is kept.
+            (any, removes) = (true, true);
+            outcomes.decisions[target.index()][table.index].push(decision(&key, Effect::Delete, Vec::new(), lost));
         }
         for &target in self.everybody.iter().filter(|&&node| node != winner && table.is_target(node)) {
             let Some(form) = table.form(target) else { continue };
             let own = of(target);
             match belongs(target) {
                 Belongs::Inside => {}
-                // What stands there is replaced like any other unless it goes.
-                Belongs::Outside if own.is_none() || self.refilter => continue,
-                Belongs::Outside => {}
+                Belongs::Outside => continue,
                 Belongs::Unknown(why) => {
-                    let differs = own
-                        .is_none_or(|own| !settle::differing(table, (winner, &winner_row), (target, own)).is_empty());
+                    let differs = own.is_none_or(|own| differs(target, own));
                     // Nobody knows either whether what stands there is to stay.
                     if differs || self.refilter {
                         let lost = own.filter(|_| differs && self.last);

@@ -37,6 +37,37 @@ fn values(cluster: &Cluster) -> Vec<Option<i64>> {
     cluster.databases.iter().map(|database| database.lock().rows.get(&1).copied()).collect()
 }
 
+/// What one node is to see no other may bring there, also not in place of a row that it has.
+#[test]
+fn a_load_replaces_no_row_by_one_that_does_not_belong() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    for (values_before, prefer, after) in [
+        ([Some(4), Some(3)], "a", [Some(4), None]),
+        ([Some(4), Some(3)], "b", [Some(3), Some(3)]),
+        ([Some(3), Some(4)], "b", [Some(4), Some(4)]),
+        ([Some(4), Some(4)], "a", [Some(4), Some(4)]),
+    ] {
+        let cluster = standing(&settings, &values_before);
+        let options = LoadOptions { prefer: Some(prefer.to_owned()), ..LoadOptions::default() };
+        let loaded = cluster.block(cluster.session(&settings, 10).load(&options, &mut |_| ())).unwrap();
+        assert_eq!(values(&cluster), after, "{values_before:?} {prefer}");
+        let replaced: Vec<i64> = cluster
+            .databases
+            .iter()
+            .flat_map(|database| database.lock().journal.clone())
+            .map(|lost| crate::sync::memory::number(&lost.loser_row.unwrap()[1]))
+            .collect();
+        let lost = if values_before[0] == values_before[1] {
+            Vec::new()
+        } else {
+            vec![values_before[usize::from(prefer == "a")].unwrap()]
+        };
+        assert_eq!(replaced, lost);
+        let removed: u64 = loaded.tables[0].nodes.iter().map(|node| node.removed).sum();
+        assert_eq!(removed, u64::from(after[1].is_none()));
+    }
+}
+
 fn verify(cluster: &Cluster, settings: &str, prefer: Option<&str>) -> Verified {
     let how = Verify { repair: Repair::Mend, prefer: prefer.map(str::to_owned), ..Verify::default() };
     cluster.block(cluster.session(settings, 10).verify(&how)).unwrap()
