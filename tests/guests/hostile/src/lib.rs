@@ -227,7 +227,8 @@ impl Filter for Hostile {
         }
         if let Some(letters) = attack.strip_prefix("begins-") {
             // Well-behaved: rows that begin with one of these letters belong.
-            let belongs = |row: Row| matches!(&row[..], [Value::Text(text)] if text.starts_with(|first| letters.contains(first)));
+            let belongs =
+                |row: Row| matches!(&row[..], [Value::Text(text)] if text.starts_with(|first| letters.contains(first)));
             return rows.into_iter().map(|row| Ok(if belongs(row) { Verdict::Keep } else { Verdict::Drop })).collect();
         }
         let verdict = |row: Row| {
