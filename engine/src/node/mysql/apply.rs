@@ -1,10 +1,10 @@
 //! Writing: rows by key in few statements, and the looks that keep users' changes from being overwritten unread.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sqlx::mysql::MySqlRow;
 
-use super::capture::{APPLYING, NOTHING, token};
+use super::capture::{APPLYING, NOTHING, own, token};
 use super::schema::one;
 use super::service::{LARGE, marks, parse};
 use super::wire::{Args, Wire, int, number, text};
@@ -34,10 +34,11 @@ impl MySql {
         if !names.is_empty() && names != self.names {
             return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
         }
+        self.read_proof().await?;
         self.refuse_others(tables, true).await?;
         // As a former transaction may have left it.
         if self.announced == NOTHING {
-            self.tell_triggers(String::new()).await?;
+            self.tell_triggers(BTreeSet::new(), "").await?;
         }
         Ok(())
     }
@@ -48,7 +49,7 @@ impl MySql {
         self.begin(Phase::Applying, &begin(tables)).await?;
         self.as_user = true;
         self.refuse_others(tables, false).await?;
-        self.tell_triggers(NOTHING.to_owned()).await
+        self.tell_triggers(BTreeSet::new(), NOTHING).await
     }
 
     pub(super) async fn be_quick(&mut self) -> Result<()> {
@@ -64,17 +65,23 @@ impl MySql {
         if self.as_user && self.announced == NOTHING {
             return Ok(());
         }
-        let mut tokens: Vec<String> = tables.filter(|_| !self.as_user).map(|spec| token(&spec.name)).collect();
-        tokens.sort_unstable();
-        tokens.dedup();
-        self.tell_triggers(tokens.concat()).await
+        let names = tables.filter(|_| !self.as_user).map(|spec| spec.name.clone()).collect();
+        self.tell_triggers(names, "").await
     }
 
-    async fn tell_triggers(&mut self, announced: String) -> Result<()> {
-        if announced != self.announced {
-            self.main()?.run(&format!("SET {APPLYING} = {}", quote::literal(&announced))).await?;
-            self.announced = announced;
+    /// Which tables are Concord's from here on; `nothing` stands for none.
+    async fn tell_triggers(&mut self, names: BTreeSet<String>, nothing: &'static str) -> Result<()> {
+        let tokens: String = names.iter().map(|name| token(name)).collect();
+        let announced = if names.is_empty() { nothing.to_owned() } else { tokens };
+        if announced == self.announced {
+            return Ok(());
         }
+        let proof = if names.is_empty() { 0 } else { self.proof()? };
+        let mut sets = vec![format!("{APPLYING} = {}", quote::literal(&announced))];
+        sets.extend(self.owned.difference(&names).map(|name| format!("{} = NULL", own(name))));
+        sets.extend(names.iter().map(|name| format!("{} = {proof}", own(name))));
+        self.main()?.run(&format!("SET {}", sets.join(", "))).await?;
+        (self.announced, self.owned) = (announced, names);
         Ok(())
     }
 

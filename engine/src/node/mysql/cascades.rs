@@ -53,7 +53,7 @@ enum Fate {
 }
 
 /// The triggers of all tables from which references lead to captured ones.
-pub fn triggers(edges: &[Edge], captured: &[&TableSpec], login: &str) -> Result<Vec<Trigger>> {
+pub fn triggers(edges: &[Edge], captured: &[&TableSpec], proof: i64) -> Result<Vec<Trigger>> {
     let captured: HashMap<&str, &TableSpec> = captured.iter().map(|spec| (spec.local.as_str(), *spec)).collect();
     let mut roots: Vec<&str> = edges.iter().map(|edge| edge.parent.as_str()).collect();
     roots.sort_unstable();
@@ -63,7 +63,7 @@ pub fn triggers(edges: &[Edge], captured: &[&TableSpec], login: &str) -> Result<
         for (letter, event, fate) in
             [("cd", "BEFORE DELETE", Fate::Deleted), ("cu", "BEFORE UPDATE", Fate::Changed(None))]
         {
-            let mut way = Way { edges, captured: &captured, login, ways: 0 };
+            let mut way = Way { edges, captured: &captured, proof, ways: 0 };
             let statements = way.from(root, &fate, &Step::Root)?;
             if !statements.is_empty() {
                 let body = capture::timed(&format!("DECLARE concord_n BIGINT DEFAULT 0; {statements}"));
@@ -111,7 +111,7 @@ enum Step<'a> {
 struct Way<'a> {
     edges: &'a [Edge],
     captured: &'a HashMap<&'a str, &'a TableSpec>,
-    login: &'a str,
+    proof: i64,
     ways: usize,
 }
 
@@ -208,7 +208,7 @@ impl Way<'_> {
     }
 
     fn record(&self, spec: &TableSpec, alias: &str, fate: &Fate, from: &str, condition: &str) -> String {
-        let recorded = capture::is_recorded(&spec.name, self.login);
+        let recorded = capture::is_recorded(&spec.name, self.proof);
         let from = format!("{from} WHERE {condition} AND {recorded}");
         let old = |column: &Column| quote::of(alias, &column.name);
         let Fate::Changed(Some(changed)) = fate else {
@@ -262,7 +262,7 @@ mod tests {
     fn every_level_is_looked_at_only_if_the_one_above_has_rows() {
         let edges = [edge("b", "a", Action::Cascade, Action::Refuse), edge("c", "b", Action::Cascade, Action::Refuse)];
         let spec = TableSpec::bare(0, "c", std::iter::empty());
-        let triggers = triggers(&edges, &[&spec], "sync").unwrap();
+        let triggers = triggers(&edges, &[&spec], 7).unwrap();
         let names: Vec<_> = triggers.iter().map(|trigger| (trigger.table.as_str(), trigger.event)).collect();
         assert_eq!(names, [("a", "BEFORE DELETE"), ("b", "BEFORE DELETE")]);
         let body = &triggers[0].body;
@@ -276,7 +276,7 @@ mod tests {
     fn a_circle_ends_where_the_server_ends_it() {
         let edges = [edge("tree", "tree", Action::Cascade, Action::Refuse)];
         let spec = TableSpec::bare(0, "tree", std::iter::empty());
-        let triggers = triggers(&edges, &[&spec], "sync").unwrap();
+        let triggers = triggers(&edges, &[&spec], 7).unwrap();
         assert_eq!(triggers[0].body.matches("INSERT INTO").count(), DEEPEST);
     }
 }

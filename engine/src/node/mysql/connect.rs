@@ -75,8 +75,6 @@ pub struct Facts {
     pub maria: bool,
     /// The account that rights are given to.
     pub account: String,
-    /// The name that was logged in with, without the host.
-    pub login: String,
     pub database: String,
     /// The largest message that the server takes, in bytes.
     pub packet: usize,
@@ -181,7 +179,7 @@ impl Place {
         let settings = format!("{SETTINGS}; SET SESSION sql_mode = '{MODE}', {}", waits());
         sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
         let row = sqlx::query(
-            "SELECT VERSION(), CURRENT_USER(), USER(), COALESCE(DATABASE(), ''), CONNECTION_ID(), \
+            "SELECT VERSION(), CURRENT_USER(), COALESCE(DATABASE(), ''), CONNECTION_ID(), \
                 CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_rollback_on_timeout AS SIGNED)",
         )
         .persistent(false)
@@ -189,20 +187,18 @@ impl Place {
         .await?;
         let said = |at| text(&row, at).unwrap_or_default();
         let version = said(0);
-        let user = said(2);
         let facts = Facts {
             maria: version.contains("MariaDB"),
             version,
             account: said(1),
-            login: user.rsplit_once('@').map_or(user.clone(), |(name, _)| name.to_owned()),
-            database: said(3),
-            packet: usize::try_from(number(&row, 5).unwrap_or(0)).unwrap_or(0),
-            whole: number(&row, 6) == Some(1),
+            database: said(2),
+            packet: usize::try_from(number(&row, 4).unwrap_or(0)).unwrap_or(0),
+            whole: number(&row, 5) == Some(1),
         };
         if facts.maria {
             sqlx::raw_sql(GIVE_UP).execute(&mut connection).await?;
         }
-        let id = number(&row, 4).unwrap_or(0);
+        let id = number(&row, 3).unwrap_or(0);
         Ok(Line { connection, place: self.clone(), id, facts, prepared: HashSet::new(), parameters: 0, broken: false })
     }
 

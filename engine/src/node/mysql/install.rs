@@ -70,14 +70,14 @@ impl MySql {
             self.remove_table(name).await.map_err(|error| error.while_doing(doing()))?;
             done.push(format!("{name}: removed its triggers, history and positions"));
         }
-        let login = self.main()?.facts.login.clone();
+        let proof = self.proof()?;
         let edges = self.read_edges().await?;
         let captured: Vec<&TableSpec> = tables.iter().filter(|spec| spec.captured).collect();
-        let cascades = cascades::triggers(&edges, &captured, &login)?;
+        let cascades = cascades::triggers(&edges, &captured, proof)?;
         let mut changed: Vec<&TableSpec> = Vec::new();
         for spec in tables {
             let doing = || format!("creating triggers on {}", spec.full_name());
-            let other = self.install_table(spec, installed.get(&spec.name), &login, &mut done).await;
+            let other = self.install_table(spec, installed.get(&spec.name), proof, &mut done).await;
             if other.map_err(|error| error.while_doing(doing()))? {
                 changed.push(spec);
             }
@@ -148,6 +148,7 @@ impl MySql {
         let mut args = Args::new();
         args.add(self.clock().await?);
         self.main()?.execute("INSERT IGNORE INTO concord_mark (one, last) VALUES (1, ?)", args).await?;
+        self.draw_proof().await?;
         if known.is_none() || self.names != sync.nodes {
             let mut args = Args::new();
             args.add(SERVICE_VERSION)
@@ -166,6 +167,15 @@ impl MySql {
             self.names.clone_from(&sync.nodes);
         }
         Ok(())
+    }
+
+    /// Once, so that triggers stay what they are.
+    async fn draw_proof(&mut self) -> Result<()> {
+        let drawn = uuid::Uuid::new_v4().as_u128() as i64 >> 1;
+        let mut args = Args::new();
+        args.add(drawn);
+        self.main()?.execute("INSERT IGNORE INTO concord_own (one, proof) VALUES (1, ?)", args).await?;
+        self.read_proof().await
     }
 
     async fn read_installed(&mut self) -> Result<BTreeMap<String, Installed>> {
@@ -190,7 +200,7 @@ impl MySql {
         &mut self,
         spec: &TableSpec,
         old: Option<&Installed>,
-        login: &str,
+        proof: i64,
         done: &mut Vec<String>,
     ) -> Result<bool> {
         let layout = self.layout(spec).await?;
@@ -200,7 +210,7 @@ impl MySql {
         let altered = drift.as_ref().is_some_and(|drift| drift.dropped);
         let kept = exists && !altered && old.is_some_and(|old| old.layout == layout);
         let before = done.len();
-        let wanted = if spec.captured { capture::triggers(spec, login) } else { Vec::new() };
+        let wanted = if spec.captured { capture::triggers(spec, proof) } else { Vec::new() };
         let there = self.read_triggers().await?;
         // Whatever else has one of these names is in the way.
         let own = |trigger: &&TriggerFacts| {

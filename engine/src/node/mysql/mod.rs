@@ -30,7 +30,7 @@ mod walk;
 mod wire;
 mod witness;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 
@@ -74,6 +74,10 @@ struct MySql {
     stamp: i64,
     /// The tables whose triggers know that the next statement is Concord's own.
     announced: String,
+    /// The same tables by their shared names.
+    owned: BTreeSet<String>,
+    /// What shows the triggers that a change is Concord's own.
+    proof: Option<i64>,
     /// Whether what is written next is a user's change, of which no trigger is told.
     as_user: bool,
     /// Whether a table has a unique index over values of any length, by its local name, as this transaction knows.
@@ -106,6 +110,8 @@ impl MySql {
             complete: false,
             stamp: 0,
             announced: String::new(),
+            owned: BTreeSet::new(),
+            proof: None,
             as_user: false,
             hashed: HashMap::new(),
             lenient: HashSet::new(),
@@ -119,7 +125,7 @@ impl MySql {
         }
         if self.main.as_ref().is_none_or(|main| main.broken) {
             self.main = None;
-            self.announced.clear();
+            self.forget_announced();
             let main = self.place.connect().await?;
             self.maria = main.facts.maria;
             self.main = Some(main);
@@ -149,8 +155,14 @@ impl MySql {
         };
         if !keep {
             self.main = None;
-            self.announced.clear();
+            self.forget_announced();
         }
+    }
+
+    /// What triggers were told went with the session.
+    fn forget_announced(&mut self) {
+        self.announced.clear();
+        self.owned.clear();
     }
 
     /// Starts a transaction with these statements.

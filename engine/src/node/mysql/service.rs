@@ -27,12 +27,13 @@ const PARKED: &str = "name, `key`, code, message, since, vector, time, origin, `
 pub const LARGE: usize = 4 << 20;
 
 /// Name and columns of each service table.
-pub const TABLES: [(&str, &str); 11] = [
+pub const TABLES: [(&str, &str); 12] = [
     (
         "concord_node",
         "one TINYINT PRIMARY KEY DEFAULT 1, version BIGINT NOT NULL, sync LONGTEXT NOT NULL, node LONGTEXT NOT NULL, \
          nodes LONGTEXT NOT NULL, uuid CHAR(36) NOT NULL",
     ),
+    ("concord_own", "one TINYINT PRIMARY KEY DEFAULT 1, proof BIGINT NOT NULL"),
     ("concord_mark", "one TINYINT PRIMARY KEY DEFAULT 1, last BIGINT NOT NULL"),
     (
         "concord_installed",
@@ -130,6 +131,17 @@ impl MySql {
         let row = rows.first().ok_or_else(not_installed)?;
         self.names = names(&string(row, 0)?)?;
         Ok(())
+    }
+
+    /// What shows triggers that a change is Concord's own.
+    pub(super) async fn read_proof(&mut self) -> Result<()> {
+        let rows = self.main()?.fetch("SELECT proof FROM concord_own", Args::new()).await?;
+        self.proof = rows.first().map(|row| int(row, 0)).transpose()?;
+        self.proof().map(drop)
+    }
+
+    pub(super) fn proof(&self) -> Result<i64> {
+        self.proof.ok_or_else(|| Error::new(ErrorKind::Service, "concord_own is empty; run `concord install`"))
     }
 
     /// The node's place in the order of the sync.
