@@ -11,7 +11,7 @@ use super::sync::left_out;
 use super::{Global, Output, with_session};
 use crate::error::{ATTENTION, DONE, Error, Result, UNREACHABLE};
 use crate::model::time;
-use crate::sync::{Away, ConflictReport, Remedy};
+use crate::sync::{Away, ConflictReport, Remedy, Stopped};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Show what lost in conflicts and why, and overturn decisions")]
@@ -91,6 +91,8 @@ struct Report<'a> {
     conflicts: &'a [ConflictReport],
     /// Nodes whose journals could not be read.
     away: &'a [Away],
+    /// Tables that stand still.
+    stopped: &'a [Stopped],
 }
 
 pub fn run(global: &Global, conflicts: &Conflicts) -> Result<u8> {
@@ -101,13 +103,15 @@ pub fn run(global: &Global, conflicts: &Conflicts) -> Result<u8> {
     }
 }
 
-/// The newest conflicts, and the nodes that were not asked.
-fn read(global: &Global, table: Option<&str>, limit: usize) -> Result<(Vec<ConflictReport>, Vec<Away>)> {
+/// The newest conflicts, the nodes that were not asked, and the tables that stand still.
+fn read(global: &Global, table: Option<&str>, limit: usize) -> Result<(Vec<ConflictReport>, Vec<Away>, Vec<Stopped>)> {
     with_session(global, async |session| {
         if let Some(table) = table {
             known(table, "table", session.config.tables.iter().map(|table| table.name.as_str()))?;
         }
-        Ok((session.conflicts_of(table, limit).await?, session.away()))
+        let found = session.conflicts_of(table, limit).await?;
+        let stopped = session.stopped().into_iter().filter(|stopped| table.is_none_or(|table| stopped.table == table));
+        Ok((found, session.away(), stopped.collect()))
     })
 }
 
@@ -120,20 +124,20 @@ pub(super) fn known<'a>(name: &str, what: &str, names: impl Iterator<Item = &'a 
     Err(Error::Usage(format!("no {what} is called `{name}`\n    {what}s of this sync: {}", names.join(", "))))
 }
 
-/// The exit code of a report that nodes may be missing from.
-pub(super) fn code(away: &[Away]) -> u8 {
+/// The exit code of a report that nodes may be missing from, and in which tables may stand still.
+pub(super) fn code(away: &[Away], stopped: &[Stopped]) -> u8 {
     match away {
-        [] => DONE,
         _ if away.iter().any(|away| away.unreachable) => UNREACHABLE,
+        [] if stopped.is_empty() => DONE,
         _ => ATTENTION,
     }
 }
 
 fn run_list(global: &Global, list: &List) -> Result<u8> {
-    let (found, away) = read(global, list.table.as_deref(), list.limit)?;
+    let (found, away, stopped) = read(global, list.table.as_deref(), list.limit)?;
     if list.output.json {
-        json(&Report { conflicts: &found, away: &away })?;
-        return Ok(code(&away));
+        json(&Report { conflicts: &found, away: &away, stopped: &stopped })?;
+        return Ok(code(&away, &stopped));
     }
     if found.is_empty() {
         say("no conflicts")?;
@@ -145,8 +149,8 @@ fn run_list(global: &Global, list: &List) -> Result<u8> {
         }
         rows.print()?;
     }
-    left_out(&away, &[]);
-    Ok(code(&away))
+    left_out(&away, &stopped);
+    Ok(code(&away, &stopped))
 }
 
 fn run_resolve(global: &Global, resolve: &Resolve) -> Result<u8> {
@@ -184,13 +188,15 @@ fn read_row(path: &Path) -> Result<Option<Map<String, Document>>> {
 }
 
 fn run_show(global: &Global, show: &Show) -> Result<u8> {
-    let (mut found, away) =
-        with_session(global, async |session| Ok((session.conflicts_called(&show.id).await?, session.away())))?;
+    let (mut found, away, stopped) = with_session(global, async |session| {
+        let found = session.conflicts_called(&show.id).await?;
+        Ok((found, session.away(), session.stopped()))
+    })?;
     // What a person said about a conflict is told with it.
     let of = |one: &ConflictReport| one.resolves().unwrap_or(&one.id).to_owned();
     found.sort_by_key(|one| one.resolves().is_some());
     let Some(first) = found.first() else {
-        left_out(&away, &[]);
+        left_out(&away, &stopped);
         return Err(Error::Usage(format!(
             "no conflict has an id that begins with `{}`\n    see: concord conflicts list",
             show.id
@@ -210,8 +216,8 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         )));
     }
     if show.output.json {
-        json(&Report { conflicts: &found, away: &away })?;
-        return Ok(code(&away));
+        json(&Report { conflicts: &found, away: &away, stopped: &stopped })?;
+        return Ok(code(&away, &stopped));
     }
     say(&format!("conflict {}: table {}, key {}", first.id, first.table, first.key))?;
     say(&format!("decided {}: {}", instant(first.decided), first.reason))?;
@@ -228,8 +234,8 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         say(&format!("\n{} at {}: {} ({})", instant(one.decided), one.winner, one.reason, one.id))?;
         side_by_side(one).print()?;
     }
-    left_out(&away, &[]);
-    Ok(code(&away))
+    left_out(&away, &stopped);
+    Ok(code(&away, &stopped))
 }
 
 /// The columns of both rows; those that differ are marked.

@@ -158,7 +158,7 @@ impl Choice {
     fn nothing_chosen(&self, away: &[Away], stopped: &[Stopped]) -> Error {
         let is_meant = |away: &&Away| self.node.as_deref().is_none_or(|node| node == away.node);
         let away: Vec<Away> = away.iter().filter(is_meant).cloned().collect();
-        if code(&away) == UNREACHABLE {
+        if code(&away, &[]) == UNREACHABLE {
             let lines = away.iter().map(|away| format!("node `{}`: {}", away.node, away.why));
             return Error::Unreachable(lines.collect());
         }
@@ -186,10 +186,7 @@ fn run_list(global: &Global, list: &List) -> Result<u8> {
         print(&found, "no rows wait")?;
         left_out(&away, &stopped);
     }
-    Ok(match code(&away) {
-        DONE if !stopped.is_empty() => ATTENTION,
-        code => code,
-    })
+    Ok(code(&away, &stopped))
 }
 
 fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {

@@ -60,7 +60,7 @@ pub fn run(global: &Global, args: &Replay) -> Result<u8> {
         }
         left_out(&replay.away, &[]);
     }
-    Ok(match code(&replay.away) {
+    Ok(match code(&replay.away, &[]) {
         DONE if !replay.differences.is_empty() => ATTENTION,
         code => code,
     })

@@ -257,10 +257,12 @@ impl Session {
                 let kept = service.shape(&table.name);
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
                     Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue).and_then(|form| {
-                        match installed_otherwise(kept, table, &form.spec, refilters) {
-                            Some(why) => Err(why),
-                            None => Ok((form, kept.and_then(shape::filter).is_some())),
-                        }
+                        let otherwise = match installed_otherwise(kept, table, &form.spec, refilters) {
+                            Some(Otherwise::Omits(why)) => return Err(why),
+                            Some(Otherwise::Filters(why)) => Some(why),
+                            None => None,
+                        };
+                        Ok((form, kept.and_then(shape::filter).is_some(), otherwise))
                     }),
                     Ok(None) => Err(format!("there is no table `{local}`")),
                     Err(error) => {
@@ -275,8 +277,9 @@ impl Session {
             let member = &mut self.members[at];
             for (table, found) in self.tables.iter_mut().filter(|table| !table.compared).zip(found) {
                 match found {
-                    Ok((form, was_filtered)) => {
+                    Ok((form, was_filtered, otherwise)) => {
                         table.forms[at] = Some(form);
+                        otherwise.iter().for_each(|why| table.stop_for_filters(&member.name, why));
                         let node = NodeId(at as u16);
                         if was_filtered && table.subset(node).is_none() && table.takes_rows(node) {
                             table.lacks_rows_still(node);
@@ -326,6 +329,12 @@ pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&S
     })
 }
 
+/// In what a table was installed at a node in another way than the file describes, in words.
+pub(super) enum Otherwise {
+    Omits(String),
+    Filters(String),
+}
+
 /// Why a table stands still because it was installed at a node in another way than the file describes. Of those that are being
 /// refiltered somebody is about to see to it that rows are where they belong.
 pub(super) fn installed_otherwise(
@@ -333,10 +342,10 @@ pub(super) fn installed_otherwise(
     table: &Table,
     spec: &TableSpec,
     refilters: &Refilters,
-) -> Option<String> {
+) -> Option<Otherwise> {
     let filters = || shape::filters_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
-    let told = |why| format!("{why}; run `concord load --refilter --table {}`", spec.name);
-    shape::omits_otherwise(kept, spec).or_else(|| filters().map(told))
+    let told = |why| Otherwise::Filters(format!("{why}; run `concord load --refilter --table {}`", spec.name));
+    shape::omits_otherwise(kept, spec).map(Otherwise::Omits).or_else(|| filters().map(told))
 }
 
 /// Whether somebody who fails in this way may come back by himself. A file that is no database does not become one by waiting.

@@ -581,6 +581,7 @@ mod tests {
             from: None,
             forms: vec![None, None, None],
             stopped: None,
+            filtered_otherwise: None,
             compared: false,
             columns: Vec::new(),
         }

@@ -146,7 +146,7 @@ impl Session {
 
     /// The one conflict whose id begins so.
     async fn case(&mut self, id: &str) -> Result<Case> {
-        let all = self.journals(None, Sought::Id(id), 0).await?;
+        let all = self.report(async |session| session.journals(None, Sought::Id(id), 0).await).await?;
         let away = || match self.away().as_slice() {
             [] => String::new(),
             away => {

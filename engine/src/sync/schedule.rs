@@ -227,6 +227,7 @@ mod tests {
             compared: false,
             forms: vec![Some(Form { lens: Lens::new(&spec, 0), spec: Arc::new(spec) })],
             stopped: None,
+            filtered_otherwise: None,
         }
     }
 

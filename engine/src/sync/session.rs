@@ -205,14 +205,38 @@ impl Session {
 
     /// The tables that stand still, and why.
     pub fn stopped(&self) -> Vec<Stopped> {
-        let stopped = self.tables.iter().filter_map(|table| Some((table, table.stopped.clone()?)));
+        let why = |table: &Table| table.stopped.clone().or(table.filtered_otherwise.clone());
+        let stopped = self.tables.iter().filter_map(|table| Some((table, why(table)?)));
         stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect()
+    }
+
+    /// Makes a report that only reads, and tells as well of tables which stand still for their filters alone.
+    pub(super) async fn report<T>(&mut self, make: impl AsyncFnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let stands_still = |table: &&mut Table| table.filtered_otherwise.is_some();
+        self.tables.iter_mut().filter(stands_still).for_each(|table| table.stopped = None);
+        let made = make(self).await;
+        for table in self.tables.iter_mut().filter(stands_still) {
+            table.stopped = table.stopped.take().or_else(|| table.filtered_otherwise.clone());
+        }
+        made
     }
 }
 
 impl Table {
+    /// The table stands still until rows were moved by its filters.
+    pub(super) fn stop_for_filters(&mut self, node: &str, what: &str) {
+        if self.stopped.is_none() && self.filtered_otherwise.is_none() {
+            self.stop(node, what);
+            self.filtered_otherwise.clone_from(&self.stopped);
+        }
+    }
+
     /// The table stands still until somebody sees to it.
     pub(super) fn stop(&mut self, node: &str, what: &str) {
+        if self.filtered_otherwise.take().is_some() {
+            // It is no longer known how it looks there.
+            self.stopped = None;
+        }
         if self.stopped.is_none() {
             let why = match what.contains("; run `concord ") {
                 true => format!("at {node}: {what}"),

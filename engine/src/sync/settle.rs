@@ -299,6 +299,7 @@ mod tests {
             compared: false,
             forms: vec![form(None), form(without), form(None)],
             stopped: None,
+            filtered_otherwise: None,
             columns,
         }
     }

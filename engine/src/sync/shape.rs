@@ -96,6 +96,7 @@ impl Table {
             compared: false,
             forms: vec![None; config.nodes.len()],
             stopped: None,
+            filtered_otherwise: None,
             columns,
         }))
     }
@@ -116,6 +117,7 @@ impl Table {
             compared: true,
             forms: vec![None; config.nodes.len()],
             stopped: None,
+            filtered_otherwise: None,
             columns: Vec::new(),
         }
     }
@@ -218,6 +220,7 @@ impl Table {
             compared: table.mode == Mode::Compare,
             forms: vec![None; config.nodes.len()],
             stopped: None,
+            filtered_otherwise: None,
             key,
             columns,
         };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures::future::join_all;
 use tracing::{info, warn};
 
-use super::attendance::{self, Away};
+use super::attendance::{self, Away, Otherwise};
 use super::contest::Clock;
 use super::opened::{Opened, Presence};
 use super::session::Session;
@@ -57,10 +57,15 @@ impl Session {
                 let installed = state.service.shape(&table.name);
                 let spec = table.spec(NodeId(at as u16));
                 let otherwise = |spec: &_| attendance::installed_otherwise(installed, table, spec, &self.refilters);
-                if let Some(why) = spec.and_then(|spec| otherwise(spec)) {
-                    table.stop(&self.members[at].name, &why);
-                    self.members[at].prepared = false;
+                let name = &self.members[at].name;
+                match spec.and_then(|spec| otherwise(spec)) {
+                    // A report is made of it all the same.
+                    None => continue,
+                    Some(Otherwise::Filters(_)) if table.filtered_otherwise.is_some() => continue,
+                    Some(Otherwise::Filters(why)) => table.stop_for_filters(name, &why),
+                    Some(Otherwise::Omits(why)) => table.stop(name, &why),
                 }
+                self.members[at].prepared = false;
             }
             // Within the error of the measurement a clock counts as right: noise must not decide conflicts.
             let (middle, error) = (before + (after - before) / 2, (after - before) / 2 + 1_000);

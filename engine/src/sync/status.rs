@@ -105,6 +105,13 @@ impl Session {
             (status.away, status.stopped) = (self.away(), self.stopped());
             return Ok(status);
         }
+        self.report(async |session| session.tell_status(&mut status).await).await?;
+        status.away = self.away();
+        status.stopped = self.stopped();
+        Ok(status)
+    }
+
+    async fn tell_status(&mut self, status: &mut Status) -> Result<()> {
         let opened = self.open().await?;
         for member in &mut self.members {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
@@ -137,9 +144,7 @@ impl Session {
                 }
             }
         }
-        status.away = self.away();
-        status.stopped = self.stopped();
-        Ok(status)
+        Ok(())
     }
 
     /// The newest `limit` conflicts in the journals of all nodes that can be reached; 0 is all. A conflict that several nodes
@@ -152,14 +157,14 @@ impl Session {
     pub async fn conflicts_of(&mut self, table: Option<&str>, limit: usize) -> Result<Vec<ConflictReport>> {
         table.map_or(Ok(()), |table| self.needs_history(table))?;
         self.prepare().await?;
-        let all = self.journals(table, Sought::All, limit).await?;
+        let all = self.report(async |session| session.journals(table, Sought::All, limit).await).await?;
         Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
     }
 
     /// The conflicts whose id begins so, whatever their table.
     pub async fn conflicts_called(&mut self, id: &str) -> Result<Vec<ConflictReport>> {
         self.prepare().await?;
-        let all = self.journals(None, Sought::Id(id), 0).await?;
+        let all = self.report(async |session| session.journals(None, Sought::Id(id), 0).await).await?;
         Ok(all.into_iter().map(|lost| self.conflict_report(lost)).collect())
     }
 
@@ -219,7 +224,7 @@ impl Session {
     /// All rows that wait anywhere, oldest first, without those that only wait for the next cycle.
     pub async fn parked(&mut self) -> Result<Vec<ParkedReport>> {
         self.prepare().await?;
-        let opened = self.open().await?;
+        let opened = self.report(async |session| session.open().await).await?;
         self.close().await;
         let mut reports: Vec<ParkedReport> = Vec::new();
         for (node, presence) in opened.nodes() {

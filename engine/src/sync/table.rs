@@ -34,6 +34,8 @@ pub struct Table {
     pub forms: Vec<Option<Form>>,
     /// Why the table stands still, if it does.
     pub stopped: Option<String>,
+    /// Why it stands still for its filters alone: its forms are right then, so that reports can tell of it.
+    pub filtered_otherwise: Option<String>,
 }
 
 /// A table at one node.

@@ -102,11 +102,16 @@ impl Session {
     pub async fn why(&mut self, table: &str, key: &[String]) -> Result<Why> {
         self.needs_history(table)?;
         self.prepare().await?;
+        self.report(async |session| session.tell_why(table, key).await).await
+    }
+
+    async fn tell_why(&mut self, table: &str, key: &[String]) -> Result<Why> {
         let Some(table) = self.tables.iter().find(|known| known.name == table).cloned() else {
             return Err(Error::Usage(format!("no table is called `{table}`")));
         };
         let key = read_key(&table, key)?;
         let opened = self.open().await?;
+        let stopped = self.stopped().into_iter().find(|stopped| stopped.table == table.name).map(|stopped| stopped.why);
         let looked = self.contest_of(&opened, &table, &key).await;
         self.close().await;
         let (mut contest, rows) = looked?;
@@ -129,7 +134,7 @@ impl Session {
             nodes: Vec::new(),
             lost: Vec::new(),
             away: self.away(),
-            stopped: table.stopped.clone(),
+            stopped,
         };
         if decided {
             account.tell_history(&contest, &key, &mut why);

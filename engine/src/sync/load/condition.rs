@@ -361,6 +361,7 @@ mod tests {
             compared: false,
             forms: Vec::new(),
             stopped: None,
+            filtered_otherwise: None,
         }
     }
 

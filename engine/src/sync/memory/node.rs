@@ -529,8 +529,10 @@ impl Node for Connection {
         Ok(self.database.lock().journal.len() as u64)
     }
 
-    async fn journal(&mut self, _: &[TableSpec], _: Sought<'_>, _: usize) -> Result<Vec<Lost>> {
-        Ok(self.database.lock().journal.clone())
+    async fn journal(&mut self, tables: &[TableSpec], _: Sought<'_>, _: usize) -> Result<Vec<Lost>> {
+        let mut journal = self.database.lock().journal.clone();
+        journal.retain(|lost| tables.iter().any(|table| table.index == lost.table));
+        Ok(journal)
     }
 
     async fn trim_journal(&mut self, before: i64, most: usize) -> Result<u64> {

@@ -650,6 +650,7 @@ mod tests {
             compared: false,
             forms: vec![Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec.clone()) })],
             stopped: None,
+            filtered_otherwise: None,
         };
         let names = ["a".to_owned()];
         let scribe = Scribe { names: &names, table: &table, spec: &spec };

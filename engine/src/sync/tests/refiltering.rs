@@ -220,6 +220,48 @@ fn install_goes_on_and_leaves_it_to_the_load_to_move_rows() {
     }
 }
 
+/// What is known of it is no less true.
+#[test]
+fn reports_tell_of_a_table_that_stands_still_for_its_filters() {
+    let former = format!("{PLAIN}{}", filtered("t", "b"));
+    let other = former.replace("is = [0]", "is = [0, 1]");
+    let cluster = installed(2, &former);
+    for (at, value) in [(0, 6), (1, 9)] {
+        cluster.databases[at].lock().write(3, Some(value), false);
+        later();
+    }
+    cluster.block(cluster.session(&former, 100).sync()).unwrap();
+    cluster.databases[1].lock().refuses = Some(12);
+    cluster.databases[0].lock().write(3, Some(12), false);
+    cluster.block(cluster.session(&former, 100).sync()).unwrap();
+    cluster.databases[0].lock().write(5, Some(6), false);
+    for settings in [&other, PLAIN, &former] {
+        let mut session = cluster.session(settings, 100);
+        let conflicts = cluster.block(session.conflicts(0)).unwrap();
+        assert_eq!((conflicts.len(), conflicts[0].table.as_str()), (1, "t"), "{settings}");
+        assert_eq!(cluster.block(session.conflicts_called(&conflicts[0].id)).unwrap().len(), 1);
+        assert_eq!(cluster.block(session.parked()).unwrap().len(), 1);
+        let status = cluster.block(session.status()).unwrap();
+        let lines = status.tables.iter().filter(|line| line.table == "t");
+        let counts: Vec<_> = lines.map(|line| (line.pending, line.parked)).collect();
+        assert_eq!(counts, [(1, 0), (0, 1)], "{settings}");
+        let why = cluster.block(session.why("t", &["3".to_owned()])).unwrap();
+        assert_eq!((why.nodes.len(), why.lost.len()), (2, 1), "{settings}");
+        let stands_still = settings != former;
+        assert_eq!((why.stopped.is_some(), session.stopped().len()), (stands_still, usize::from(stands_still)));
+        assert_eq!(status.stopped.len(), usize::from(stands_still));
+        // It is carried no more than before.
+        cluster.block(session.sync()).unwrap();
+        assert_eq!(values(&cluster, 5)[1].is_some(), !stands_still);
+    }
+    // What was changed besides may be read no more.
+    cluster.databases[1].lock().drift = Some("a column was added".to_owned());
+    let mut session = cluster.session(&other, 100);
+    let status = cluster.block(session.status()).unwrap();
+    assert!(status.stopped[0].why.contains("a column was added"), "{:?}", status.stopped);
+    assert!(cluster.block(session.conflicts(0)).unwrap().is_empty());
+}
+
 #[test]
 fn a_row_made_where_one_was_hidden_is_weighed_when_the_filter_goes() {
     let settings = format!("{PLAIN}{}", filtered("t", "a"));
