@@ -1,17 +1,20 @@
 //! Comparing before anything is written: what would be copied, and what nobody could decide.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::time::Duration;
 
 use super::part::read_part;
+use super::portion::{Standing, Weighed, Weighing};
 use super::{Leg, Load, LoadedNode, PROBE, ROWS, Stage, WEIGHT};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, Row, Value, write_json};
+use crate::node::apply::Effect;
+use crate::sync::cycle::Cycle;
+use crate::sync::decide::Outcomes;
 use crate::sync::load::Loaded;
 use crate::sync::session::Session;
 use crate::sync::settle;
-use crate::sync::subset::Belongs;
 
 /// Rows that differ of which so many are looked at twice and named.
 const EXAMPLES: usize = 1_000;
@@ -19,19 +22,19 @@ const EXAMPLES: usize = 1_000;
 /// Of these so many are shown.
 const SHOWN: usize = 5;
 
+/// How often the nodes are looked at again while another engine is at work between the looks.
+const LOOKS: u32 = 20;
+
 /// What comparing a table came to.
 #[derive(Default)]
 struct Compared {
     rows: u64,
-    /// Rows that are missing, by node.
-    missing: HashMap<NodeId, u64>,
-    /// Rows that differ, by the node that would be given another one.
-    replaced: HashMap<NodeId, u64>,
-    /// Rows that do not belong where they stand, by node.
-    removed: HashMap<NodeId, u64>,
     differing: u64,
     examples: Vec<Key>,
-    undecided: u64,
+    /// What the load would make of it.
+    weighed: Weighed,
+    /// Rows that would wait.
+    waiting: u64,
 }
 
 /// Two nodes and the columns in which their rows of a key differ.
@@ -53,9 +56,17 @@ impl Session {
             if compared.differing == 0 {
                 continue;
             }
-            // What was merely on its way has arrived by then.
-            self.carry().await?;
-            let left = self.differences(table, &compared.examples).await?;
+            let mut examples = compared.examples.clone();
+            match load.on_their_way.get(table) {
+                // What was merely on its way has arrived by then.
+                None => drop(self.carry().await?),
+                // It was changed since.
+                Some(_) => {
+                    let now = self.on_their_way().await?;
+                    examples.retain(|key| !now[table].contains(key));
+                }
+            }
+            let left = self.differences(table, &examples).await?;
             let count = compared.differing - (compared.examples.len() - left.len()) as u64;
             if count > 0 {
                 found.push((table, count, left));
@@ -92,10 +103,35 @@ impl Session {
             let name = &self.tables[table].name;
             let Some(report) = loaded.tables.iter_mut().find(|known| known.table == *name) else { continue };
             report.rows = compared.rows;
-            report.undecided = compared.undecided;
-            report.nodes = nodes(&self.names, &compared);
+            report.undecided = compared.weighed.undecided;
+            report.waiting = compared.waiting;
+            report.on_their_way = load.on_their_way[table].len() as u64;
+            report.nodes = nodes(&self.names, &compared.weighed);
         }
         Ok(())
+    }
+
+    /// The keys, by table, about which something is on its way or waits, so that the next sync decides about them.
+    pub(super) async fn on_their_way(&mut self) -> Result<Vec<HashSet<Key>>> {
+        let page = std::mem::replace(&mut self.page, usize::MAX);
+        let mut found = Ok(None);
+        for look in 0..LOOKS {
+            tokio::time::sleep(Duration::from_millis(10) * look).await;
+            found = self.weigh(&mut Cycle::default(), &[]).await;
+            self.close().await;
+            if !matches!(found, Ok(None)) {
+                break;
+            }
+        }
+        self.page = page;
+        let Some((_, contests)) = found? else {
+            return Err(Error::Stopped(
+                "another engine is carrying changes all the time, so what is compared is out of date at once; stop it \
+                 (`concord watch`) or try again"
+                    .to_owned(),
+            ));
+        };
+        Ok(contests.into_iter().map(|contests| contests.into_keys().collect()).collect())
     }
 
     /// At how many nodes a table has rows.
@@ -125,15 +161,16 @@ impl Session {
         Ok(rows.into_iter().map(|(key, row)| (key, row.map(|row| form.lens.to_shared(row)))).collect())
     }
 
-    /// The rows of keys at a node, in the shared shape; what cannot be read counts as not there.
-    async fn found(&mut self, table: usize, at: NodeId, keys: &[&Key]) -> Result<Vec<Option<Row>>> {
+    /// The rows of keys at a node, in the shared shape.
+    async fn found(&mut self, table: usize, at: NodeId, keys: &[&Key]) -> Result<Vec<Option<Standing>>> {
         let member = &mut self.members[at.index()];
         let (Some(node), Some(form)) = (member.node.as_deref_mut(), self.tables[table].form(at)) else {
             return Err(self.not_there(table));
         };
         let doing = || format!("reading rows of {}", form.spec.full_name());
         let rows = node.rows(&form.spec, keys).await.map_err(Error::at(&member.name, doing()))?;
-        Ok(rows.into_iter().map(|row| row.and_then(|row| row.ok()).map(|row| form.lens.to_shared(row))).collect())
+        let shared = |row: std::result::Result<Row, String>| Standing::of(row.map(|row| form.lens.to_shared(row)));
+        Ok(rows.into_iter().map(|row| row.map(shared)).collect())
     }
 
     /// Goes through a table at every node that has a say, a part in each snapshot.
@@ -177,68 +214,57 @@ impl Session {
     ) -> Result<()> {
         let table = self.tables[leg.table].clone();
         let keys: Vec<&Key> = walked.iter().map(|(key, _)| key).collect();
-        let others: Vec<NodeId> = self
-            .members
-            .iter()
-            .map(|member| member.id)
-            .filter(|&node| node != leg.walker && table.form(node).is_some())
-            .collect();
-        let mut rows: Vec<Vec<Option<Row>>> = Vec::new();
-        for &other in &others {
-            rows.push(self.found(leg.table, other, &keys).await?);
+        let everybody: Vec<NodeId> = self.members.iter().map(|member| member.id).collect();
+        let everybody: Vec<NodeId> = everybody.into_iter().filter(|&node| table.form(node).is_some()).collect();
+        let mut rows = Vec::new();
+        for &other in everybody.iter().filter(|&&node| node != leg.walker) {
+            rows.push((other, self.found(leg.table, other, &keys).await?.into_iter()));
         }
-        // Where rows belong is a matter of the walker's, which is as good as any other that is alike.
-        let mut places: HashMap<NodeId, Vec<Belongs>> = HashMap::new();
-        for &node in others.iter().chain([&leg.walker]).filter(|node| table.subset(**node).is_some()) {
-            let read = walked.iter().filter_map(|(_, row)| row.as_ref().ok()).cloned().map(Arc::new).collect();
-            let mut belong = table.belong_apart(node, read).await?.into_iter();
-            let each = walked.iter().map(|(_, row)| row.as_ref().ok().and_then(|_| belong.next()).unwrap_or_default());
-            places.insert(node, each.collect());
-        }
-        let rule = load.rule(self, leg.table);
-        let condition = load.conditions.get(&leg.table);
-        for (at, (key, row)) in walked.iter().enumerate() {
-            let Ok(row) = row else { continue };
-            let mut all: Vec<(NodeId, &Row)> = vec![(leg.walker, row)];
-            let found = others.iter().zip(&rows).filter_map(|(&other, rows)| Some((other, rows[at].as_ref()?)));
-            all.extend(found);
-            let met_before = all[1..].iter().any(|(node, _)| before.iter().any(|leg| leg.walker == *node));
-            if met_before || condition.is_some_and(|condition| !all.iter().any(|(_, row)| condition.holds(row))) {
+        let (rule, condition) = (load.rule(self, leg.table), load.conditions.get(&leg.table));
+        let weighing = Weighing {
+            table: &table,
+            rule: rule.as_ref(),
+            condition: condition.map(|condition| &**condition),
+            walker: leg.walker,
+            last: false,
+            refilter: load.refilter,
+            in_step: true,
+            dry: true,
+            everybody: &everybody,
+            names: &self.names,
+        };
+        let mut settled = Vec::new();
+        for (key, row) in walked {
+            let mut here = vec![(leg.walker, Standing::of(row))];
+            here.extend(rows.iter_mut().filter_map(|(other, rows)| Some((*other, rows.next()??))));
+            let met_before = here[1..].iter().any(|(node, _)| before.iter().any(|leg| leg.walker == *node));
+            let is_on_its_way = load.on_their_way.get(leg.table).is_some_and(|keys| keys.contains(&key));
+            if met_before || is_on_its_way {
                 continue;
             }
-            all.sort_by_key(|(node, _)| *node);
-            for &other in others.iter().filter(|&&other| table.is_target(other) && table.operations.insert) {
-                let outside = places.get(&other).is_some_and(|places| places[at] == Belongs::Outside);
-                if !outside && !all.iter().any(|(node, _)| *node == other) {
-                    *compared.missing.entry(other).or_default() += 1;
-                }
-            }
-            let is_outside = |node: &NodeId| places.get(node).is_some_and(|places| places[at] == Belongs::Outside);
-            for (node, _) in all.iter().filter(|(node, _)| load.refilter && table.is_target(*node)) {
-                *compared.removed.entry(*node).or_default() += u64::from(is_outside(node));
-            }
-            if settle::all_alike(&table, &all) {
+            here.sort_by_key(|(node, _)| *node);
+            let all: Vec<(NodeId, &Row)> = here.iter().filter_map(|(node, row)| Some((*node, row.row()?))).collect();
+            if condition.is_some_and(|condition| !all.iter().any(|(_, row)| condition.holds(row))) {
                 continue;
             }
-            compared.differing += 1;
-            if compared.examples.len() < EXAMPLES {
-                compared.examples.push(key.clone());
-            }
-            let sources: Vec<(NodeId, &Row)> = all.iter().copied().filter(|(node, _)| table.is_source(*node)).collect();
-            match rule.as_ref().and_then(|rule| rule.decide(&table, &sources, &self.names)) {
-                None => compared.undecided += 1,
-                Some(settlement) => {
-                    let Some(winner) = all.iter().find(|(node, _)| *node == settlement.winner).copied() else {
-                        continue;
-                    };
-                    for one in all.iter().filter(|(node, _)| table.is_target(*node) && table.operations.update) {
-                        if !settle::differing(&table, winner, *one).is_empty() {
-                            *compared.replaced.entry(one.0).or_default() += 1;
-                        }
-                    }
+            if !settle::all_alike(&table, &all) {
+                compared.differing += 1;
+                if compared.examples.len() < EXAMPLES {
+                    compared.examples.push(key.clone());
                 }
             }
+            let unreadable = compared.weighed.unreadable.len();
+            settled.extend(weighing.settled(key, here, &mut compared.weighed));
+            compared.waiting += (compared.weighed.unreadable.len() - unreadable) as u64;
         }
+        let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
+        weighing.weigh_all(settled, &mut compared.weighed, &mut outcomes).await?;
+        let decisions = outcomes.decisions.iter().flatten().flatten();
+        let waits = decisions.filter(|decision| matches!(decision.effect, Effect::Park(..)));
+        compared.waiting += waits.map(|decision| &decision.key).collect::<HashSet<_>>().len() as u64;
+        // These are for whoever writes.
+        compared.weighed.unreadable.clear();
+        compared.weighed.winners.clear();
         Ok(())
     }
 
@@ -257,7 +283,7 @@ impl Session {
         let mut left = Vec::new();
         for (at, key) in keys.into_iter().enumerate() {
             let here: Vec<(NodeId, &Row)> =
-                nodes.iter().zip(&rows).filter_map(|(&node, rows)| Some((node, rows[at].as_ref()?))).collect();
+                nodes.iter().zip(&rows).filter_map(|(&node, rows)| Some((node, rows[at].as_ref()?.row()?))).collect();
             let pairs =
                 here.iter().enumerate().flat_map(|(at, one)| here[at + 1..].iter().map(move |other| (*one, *other)));
             let mut differing = pairs.map(|(one, other)| (one.0, other.0, settle::differing(&shape, one, other)));
@@ -292,13 +318,11 @@ fn by_table(legs: &[Leg]) -> Vec<(usize, Vec<Leg>)> {
     tables
 }
 
-fn nodes(names: &[String], compared: &Compared) -> Vec<LoadedNode> {
-    let of = |counts: &HashMap<NodeId, u64>, at: usize| counts.get(&NodeId(at as u16)).copied().unwrap_or(0);
-    let all = names.iter().enumerate().map(|(at, name)| LoadedNode {
-        node: name.clone(),
-        copied: of(&compared.missing, at),
-        replaced: of(&compared.replaced, at),
-        removed: of(&compared.removed, at),
+fn nodes(names: &[String], weighed: &Weighed) -> Vec<LoadedNode> {
+    let all = names.iter().enumerate().map(|(at, name)| {
+        let written = weighed.written.get(&NodeId(at as u16)).copied().unwrap_or_default();
+        let (copied, replaced, removed) = (written.created, written.replaced, written.removed);
+        LoadedNode { node: name.clone(), copied, replaced, removed }
     });
     all.filter(|node| node.copied + node.replaced + node.removed > 0).collect()
 }

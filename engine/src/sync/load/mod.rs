@@ -14,7 +14,7 @@ mod portion;
 mod progress;
 mod refilter;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -101,6 +101,8 @@ pub struct LoadedTable {
     pub nodes: Vec<LoadedNode>,
     /// Rows that could not be copied or read, and wait now: see `concord parked list`.
     pub waiting: u64,
+    /// Rows that a dry run leaves to the sync, which would come first; see `concord plan`.
+    pub on_their_way: u64,
     /// Rows that could not be written one by one, such as those that refer to each other, and came with the sync.
     pub together: u64,
     /// Rows that differ and that nothing decides.
@@ -157,6 +159,8 @@ struct Load {
     legs: Vec<Leg>,
     /// When it began, by the clock of each node.
     since: Vec<Option<i64>>,
+    /// Keys, by table, about which the sync decides that comes first; empty once it has.
+    on_their_way: Vec<HashSet<Key>>,
 }
 
 impl Load {
@@ -186,12 +190,24 @@ impl Session {
                 loaded.tables.push(LoadedTable { table: name.clone(), rule, ..LoadedTable::default() });
             }
         }
+        if options.dry_run || options.refilter {
+            load.on_their_way = match absent.is_empty() {
+                true => self.on_their_way().await?,
+                // Nobody knows before they take part again.
+                false => vec![HashSet::new(); self.tables.len()],
+            };
+        }
         if options.dry_run {
             self.compare_all(&load, &mut loaded, told).await?;
             loaded.rejoined = absent.iter().map(|node| self.names[node.index()].clone()).collect();
             loaded.stopped = self.stopped();
             return Ok(loaded);
         }
+        if options.refilter && absent.is_empty() {
+            // What is refused is to leave everything to the former filters.
+            self.refuse_undecided(&load, told).await?;
+        }
+        load.on_their_way.clear();
         self.keep_filters(true).await?;
         load.since = self.clocks().await?;
         self.schedule = Schedule::default();
@@ -358,7 +374,7 @@ impl Session {
                 legs.extend(walkers.filter(|_| chosen(&table.name)).map(|walker| Leg { table: index, walker }));
             }
         }
-        Ok(Load { prefer, refilter: options.refilter, conditions, legs, since: Vec::new() })
+        Ok(Load { prefer, refilter: options.refilter, conditions, legs, since: Vec::new(), on_their_way: Vec::new() })
     }
 
     /// Goes through a table at one node, from behind a key.

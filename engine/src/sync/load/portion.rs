@@ -99,7 +99,7 @@ pub struct Written {
 }
 
 /// A key about which something may have to be done, and whose row is right.
-struct Settled {
+pub(super) struct Settled {
     key: Key,
     rows: Vec<(NodeId, Arc<Row>)>,
     row: Arc<Row>,
@@ -111,9 +111,25 @@ struct Settled {
 
 /// The row of a key at a node.
 #[derive(Clone)]
-enum Standing {
+pub(super) enum Standing {
     Row(Arc<Row>),
     Unreadable(String),
+}
+
+impl Standing {
+    pub fn of(row: std::result::Result<Row, String>) -> Standing {
+        match row {
+            Ok(row) => Standing::Row(Arc::new(row)),
+            Err(why) => Standing::Unreadable(why),
+        }
+    }
+
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Standing::Row(row) => Some(row),
+            Standing::Unreadable(_) => None,
+        }
+    }
 }
 
 impl Session {
@@ -156,10 +172,8 @@ impl Session {
                 if stale.contains(&key) || on_its_way(&key) {
                     weighed.again.push(key);
                 } else if !waits(&key) {
-                    standing[portion.walker.index()].push(Some(match row {
-                        Ok(row) => Standing::Row(Arc::new(form.lens.to_shared(row))),
-                        Err(why) => Standing::Unreadable(why),
-                    }));
+                    let standing = &mut standing[portion.walker.index()];
+                    standing.push(Some(Standing::of(row.map(|row| form.lens.to_shared(row)))));
                     keys.push(key);
                 }
             }
@@ -192,6 +206,7 @@ impl Session {
             walker: portion.walker,
             last: portion.last,
             refilter: portion.refilter,
+            dry: false,
             in_step: everybody
                 .windows(2)
                 .all(|two| opened.turn(table.index, two[0]) == opened.turn(table.index, two[1])),
@@ -213,17 +228,7 @@ impl Session {
                 weighed.undecided = undecided;
             }
         }
-        let mut places: Vec<Vec<Belongs>> = vec![Vec::new(); settled.len()];
-        if table.has_subsets() {
-            for at in 0..self.names.len() {
-                let rows = settled.iter().map(|one| one.row.clone()).collect();
-                let belong = table.belong_apart(NodeId(at as u16), rows).await?;
-                places.iter_mut().zip(belong).for_each(|(places, place)| places.push(place));
-            }
-        }
-        for (one, places) in settled.into_iter().zip(places) {
-            weighing.weigh(one, &places, &mut weighed, &mut outcomes);
-        }
+        weighing.weigh_all(settled, &mut weighed, &mut outcomes).await?;
         portion.outcome = Some(weighed);
         Ok(outcomes)
     }
@@ -251,12 +256,8 @@ impl Session {
             }))
             .await;
         for (node, form, rows) in reading.into_iter().flatten() {
-            standing[node.index()].extend(rows?.into_iter().map(|row| {
-                row.map(|row| match row {
-                    Ok(row) => Standing::Row(Arc::new(form.lens.to_shared(row))),
-                    Err(why) => Standing::Unreadable(why),
-                })
-            }));
+            let shared = |row: std::result::Result<Row, String>| Standing::of(row.map(|row| form.lens.to_shared(row)));
+            standing[node.index()].extend(rows?.into_iter().map(|row| row.map(shared)));
         }
         Ok(())
     }
@@ -292,24 +293,26 @@ impl Session {
 }
 
 /// What weighing one key takes.
-struct Weighing<'a> {
-    table: &'a Table,
-    rule: Option<&'a Rule>,
-    condition: Option<&'a Condition>,
+pub(super) struct Weighing<'a> {
+    pub table: &'a Table,
+    pub rule: Option<&'a Rule>,
+    pub condition: Option<&'a Condition>,
     /// See [`Portion`].
-    walker: NodeId,
-    last: bool,
-    refilter: bool,
+    pub walker: NodeId,
+    pub last: bool,
+    pub refilter: bool,
     /// Whether all snapshots are of one turn. A load that settles is at work between them otherwise, and may have taken the row
     /// from where it is seen to be kept.
-    in_step: bool,
-    everybody: &'a [NodeId],
-    names: &'a [String],
+    pub in_step: bool,
+    /// Whether nothing is written, so that nobody looks again at what would have come to a node.
+    pub dry: bool,
+    pub everybody: &'a [NodeId],
+    pub names: &'a [String],
 }
 
 impl Weighing<'_> {
     /// Whose row of a key is right; `None` if there is nothing to do about it.
-    fn settled(&self, key: Key, here: Vec<(NodeId, Standing)>, weighed: &mut Weighed) -> Option<Settled> {
+    pub fn settled(&self, key: Key, here: Vec<(NodeId, Standing)>, weighed: &mut Weighed) -> Option<Settled> {
         let table = self.table;
         let mut rows: Vec<(NodeId, Arc<Row>)> = Vec::with_capacity(here.len());
         let mut unreadable = None;
@@ -341,6 +344,22 @@ impl Weighing<'_> {
         Some(Settled { key, rows, row, whole, settlement, settles })
     }
 
+    /// What is to be done about keys at each node.
+    pub async fn weigh_all(&self, settled: Vec<Settled>, weighed: &mut Weighed, outcomes: &mut Outcomes) -> Result<()> {
+        let mut places: Vec<Vec<Belongs>> = vec![Vec::new(); settled.len()];
+        if self.table.has_subsets() {
+            for at in 0..self.names.len() {
+                let rows = settled.iter().map(|one| one.row.clone()).collect();
+                let belong = self.table.belong_apart(NodeId(at as u16), rows).await?;
+                places.iter_mut().zip(belong).for_each(|(places, place)| places.push(place));
+            }
+        }
+        for (one, places) in settled.into_iter().zip(places) {
+            self.weigh(one, &places, weighed, outcomes);
+        }
+        Ok(())
+    }
+
     /// What is to be done about a key at each node, and where its row belongs, by node.
     fn weigh(&self, settled: Settled, places: &[Belongs], weighed: &mut Weighed, outcomes: &mut Outcomes) {
         let table = self.table;
@@ -370,10 +389,13 @@ impl Weighing<'_> {
             }
             if !is_kept(target) {
                 let comes = |node: &NodeId| *belongs(*node) == Belongs::Inside && table.is_target(*node);
-                if self.everybody.iter().any(comes) {
+                let comes = self.everybody.iter().any(comes);
+                if comes && !self.dry {
                     weighed.again.push(key.clone());
                 }
-                continue;
+                if !(comes && self.dry) {
+                    continue;
+                }
             }
             weighed.written.entry(target).or_default().removed += 1;
             let lost = differs.then(|| settle::lost("load", table, &key, &settlement, &winner_row, target, own));

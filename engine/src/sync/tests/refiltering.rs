@@ -153,7 +153,7 @@ fn what_others_did_to_a_table_meanwhile_is_gone_through_again() {
     let loads = |cluster: &Cluster| drop(cluster.block(refilter(cluster, PLAIN, &["t"])).unwrap());
     let begins_to_load = |cluster: &Cluster| {
         cluster.databases[0].lock().write(1, Some(4), false);
-        let mut lose = |_: &Stage| cluster.databases[0].lock().up = false;
+        let mut lose = |stage: &Stage| cluster.databases[0].lock().up &= stage.comparing;
         assert!(cluster.block(refilter_telling(cluster, PLAIN, &["t"], &mut lose)).is_err());
         cluster.databases[0].lock().up = true;
     };
@@ -260,6 +260,27 @@ fn reports_tell_of_a_table_that_stands_still_for_its_filters() {
     let status = cluster.block(session.status()).unwrap();
     assert!(status.stopped[0].why.contains("a column was added"), "{:?}", status.stopped);
     assert!(cluster.block(session.conflicts(0)).unwrap().is_empty());
+}
+
+/// Also where it is another table whose rows differ, and where changes are pending.
+#[test]
+fn a_load_that_is_refused_leaves_everything_to_the_former_filters() {
+    let settings = format!("{PLAIN}{}", filtered("t", "b"));
+    for differs in [1, 1001] {
+        let cluster = installed(2, PLAIN);
+        cluster.databases[1].lock().rows.insert(differs, 5);
+        cluster.databases[0].lock().write(3, Some(4), false);
+        let error = cluster.block(refilter(&cluster, &settings, &[])).unwrap_err().to_string();
+        assert!(error.contains("1 row differs") && error.contains("nothing was written"), "{error}");
+        assert_eq!(values(&cluster, 3), [Some(4), Some(3)]);
+        assert!(is_moved(&cluster, PLAIN));
+        assert_eq!(values(&cluster, 3), [Some(4); 2]);
+    }
+    // What is only on its way is no difference.
+    let cluster = installed(2, PLAIN);
+    cluster.databases[0].lock().write(3, Some(4), false);
+    cluster.block(refilter(&cluster, &settings, &[])).unwrap();
+    assert_eq!((values(&cluster, 1), values(&cluster, 3)), (vec![Some(1), None], vec![Some(4), None]));
 }
 
 #[test]

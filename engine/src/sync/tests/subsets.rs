@@ -68,6 +68,48 @@ fn a_load_replaces_no_row_by_one_that_does_not_belong() {
     }
 }
 
+/// Rows that belong nowhere, that nobody can judge, that belong elsewhere alone, and that are to be replaced and removed.
+#[test]
+fn a_dry_run_tells_what_the_load_would_do() {
+    let everywhere = [("a", 0, &[0][..]), ("b", 1, &[0, 1])];
+    let one = [("b", 1, &[0][..])];
+    let cases: [(&[_], _, _, _); 8] = [
+        (&everywhere, [Some(5), Some(5)], true, 0),
+        (&everywhere, [Some(4), Some(4)], true, 0),
+        (&everywhere, [Some(4), None], true, 0),
+        (&one, [Some(4), Some(4)], true, 1 << 1),
+        (&one, [Some(6), Some(3)], false, 1 << 1),
+        (&one, [Some(4), Some(3)], true, 0),
+        (&one, [Some(4), Some(3)], false, 0),
+        (&one, [None, Some(4)], true, 0),
+    ];
+    for (filters, before, refilter, failing) in cases {
+        let settings = filtered(filters);
+        let cluster = standing(if refilter { LATEST } else { &settings }, &before);
+        fail(failing);
+        let load = |dry_run| {
+            let options = LoadOptions { prefer: Some("a".to_owned()), refilter, dry_run, ..LoadOptions::default() };
+            let loaded = cluster.block(cluster.session(&settings, 10).load(&options, &mut |_| ())).unwrap();
+            let mut nodes = loaded.tables[0].nodes.clone();
+            nodes.sort_by(|one, other| one.node.cmp(&other.node));
+            (nodes, loaded.tables[0].waiting, loaded.exit_code())
+        };
+        let foreseen = load(true);
+        assert_eq!(values(&cluster), before);
+        let done = load(false);
+        fail(0);
+        assert_eq!(foreseen, done, "{filters:?} {before:?} {refilter}");
+    }
+    // What is on its way is the sync's.
+    let settings = filtered(&one);
+    let cluster = standing(LATEST, &[Some(3), Some(3)]);
+    write(&cluster, 0, Some(4));
+    let options = LoadOptions { refilter: true, dry_run: true, ..LoadOptions::default() };
+    let loaded = cluster.block(cluster.session(&settings, 10).load(&options, &mut |_| ())).unwrap();
+    let told = &loaded.tables[0];
+    assert_eq!((&told.nodes[..], told.undecided, told.on_their_way, loaded.exit_code()), (&[][..], 0, 1, 0));
+}
+
 fn verify(cluster: &Cluster, settings: &str, prefer: Option<&str>) -> Verified {
     let how = Verify { repair: Repair::Mend, prefer: prefer.map(str::to_owned), ..Verify::default() };
     cluster.block(cluster.session(settings, 10).verify(&how)).unwrap()
