@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::progress::Progress;
 use super::report::{Table, count, counted, json, say};
-use super::sync::left_out;
+use super::sync::{left_out, print_carried, print_held};
 use super::{Global, Output, block_on, load as read, note};
 use crate::config::{Config, Mode};
 use crate::error::{DONE, Result};
@@ -164,10 +164,14 @@ fn print(loaded: &Loaded) -> Result<()> {
         (true, false) if loaded.tables.iter().any(|table| table.together > 0) => {}
         (true, false) => say("nothing to copy")?,
         (false, true) => {
-            say("would be copied and replaced:")?;
+            say(if removes { "would be copied, replaced and removed:" } else { "would be copied and replaced:" })?;
             rows.print()?;
         }
         (false, false) => rows.print()?,
+    }
+    if !loaded.sync.nodes.is_empty() || loaded.sync.conflicts > 0 {
+        say("the sync before and after carried what histories tell:")?;
+        print_carried(&loaded.sync)?;
     }
     for table in &loaded.tables {
         if let (true, Some(rule)) = (table.nodes.iter().any(|node| node.replaced > 0), &table.rule) {
@@ -185,11 +189,26 @@ fn print(loaded: &Loaded) -> Result<()> {
             let rows = counted(table.together, "row", "rows");
             say(&format!("{}: {rows} could not be written one by one and came together, with the sync", table.table))?;
         }
+        if table.on_their_way > 0 {
+            let rows = counted(table.on_their_way, "row is", "rows are");
+            say(&format!("{}: {rows} left to the sync, which would come first; see: concord plan", table.table))?;
+        }
         if table.waiting > 0 {
-            let rows = counted(table.waiting, "row waits", "rows wait");
-            say(&format!("{}: {rows}; see: concord parked list", table.table))?;
+            let rows = counted(
+                table.waiting,
+                if would { "row would wait" } else { "row waits" },
+                if would { "rows would wait" } else { "rows wait" },
+            );
+            let see = if would { "" } else { "; see: concord parked list" };
+            say(&format!("{}: {rows}{see}", table.table))?;
         }
     }
+    let told: u64 = loaded.tables.iter().map(|table| table.waiting).sum();
+    if loaded.sync.waiting > told {
+        let rows = counted(loaded.sync.waiting, "row waits", "rows wait");
+        say(&format!("{rows} for a person in all, also since before; see: concord parked list"))?;
+    }
+    print_held(loaded.sync.held)?;
     if !loaded.compared.is_empty() {
         note(&format!("no load is needed of {}: `concord sync` compares and copies", loaded.compared.join(", ")));
     }
