@@ -113,6 +113,7 @@ fn summary(counts: &Counts) -> String {
         (counts.delete, "to delete"),
         (counts.same, "there already"),
         (counts.wait, "to wait for a person"),
+        (counts.later, "for a later sync to decide"),
     ];
     let mut parts: Vec<String> = parts
         .iter()
@@ -146,6 +147,7 @@ fn line(row: &PlannedRow) -> String {
         Change::Delete => ('-', all(&before)),
         Change::Same => ('=', "as it stands".to_owned()),
         Change::Wait => ('?', "waits".to_owned()),
+        Change::Later => ('?', "is decided by a later sync".to_owned()),
     };
     let reason = row.reason.as_ref().map_or(String::new(), |why| format!("; {}", cut(why, 300)));
     let text = format!("{sign} {} {what}  (from {}, {}{reason})", row.key, row.from, instant(row.written));

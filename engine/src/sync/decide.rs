@@ -35,6 +35,8 @@ pub struct Outcomes {
     pub conflicts: u64,
     /// The conflicts themselves, if they are wanted.
     pub accounts: Vec<Account>,
+    /// If these are wanted, what a later cycle makes of rows that stay until another node has taken them, by node and table.
+    pub leaving: Vec<(NodeId, usize, Decision)>,
 }
 
 /// A conflict, and what became of it.
@@ -108,6 +110,10 @@ impl Facts {
                     outcomes.decisions[target.index()][index].extend(ruling.at(target, form));
                 }
             }
+            if self.accounts {
+                let leaving = ruling.leaving(&targets).into_iter();
+                outcomes.leaving.extend(leaving.map(|(node, decision)| (node, index, decision)));
+            }
         }
         outcomes
     }
@@ -116,7 +122,12 @@ impl Facts {
 impl Outcomes {
     pub fn new(nodes: usize, tables: usize) -> Outcomes {
         let empty = || (0..tables).map(|_| Vec::new()).collect();
-        Outcomes { decisions: (0..nodes).map(|_| empty()).collect(), conflicts: 0, accounts: Vec::new() }
+        Outcomes {
+            decisions: (0..nodes).map(|_| empty()).collect(),
+            conflicts: 0,
+            accounts: Vec::new(),
+            leaving: Vec::new(),
+        }
     }
 
     /// Makes room for what so many contests of a table come to. There are as many as changes, and each is moved.
@@ -127,6 +138,7 @@ impl Outcomes {
     pub fn extend(&mut self, more: Outcomes) {
         self.conflicts += more.conflicts;
         self.accounts.extend(more.accounts);
+        self.leaving.extend(more.leaving);
         for (tables, more) in self.decisions.iter_mut().zip(more.decisions) {
             tables.iter_mut().zip(more).for_each(|(decisions, more)| decisions.extend(more));
         }

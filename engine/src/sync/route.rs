@@ -87,6 +87,35 @@ impl Ruling<'_> {
         })
     }
 
+    /// What is to become of the row at nodes where it does not belong, once others have taken it from there.
+    pub fn leaving(&self, targets: &[NodeId]) -> Vec<(NodeId, Decision)> {
+        let belongs = |node: &NodeId, place: &Belongs| self.places.get(node.index()) == Some(place);
+        let takes = |node: &NodeId| {
+            let decision = self.table.form(*node).and_then(|form| self.at(*node, form));
+            belongs(node, &Belongs::Inside) && decision.is_some_and(|own| matches!(own.effect, Effect::Write(..)))
+        };
+        let stays = |node: &&NodeId| {
+            let stands = self.contest.standing(**node).is_some_and(|standing| standing.content.row().is_some());
+            belongs(node, &Belongs::Outside) && stands && !subset::may_go(self.contest, self.places, **node)
+        };
+        let staying: Vec<NodeId> = targets.iter().filter(stays).copied().collect();
+        if staying.is_empty() || !targets.iter().any(takes) {
+            return Vec::new();
+        }
+        let decision = |node: NodeId| Decision {
+            key: self.key.clone(),
+            effect: Effect::Delete,
+            notes: Vec::new(),
+            waiting: None,
+            touch: None,
+            otherwise: Some(self.otherwise(node, Vector::EMPTY, i64::MIN)),
+            lost: Vec::new(),
+            lost_here: None,
+            lost_before: false,
+        };
+        staying.into_iter().map(|node| (node, decision(node))).collect()
+    }
+
     /// Whether no row stands at a node because none belongs there, as far as anybody knows.
     fn is_outside(&self, target: NodeId) -> bool {
         self.contest.standing(target).is_some_and(|contender| contender.is_outside(self.table))

@@ -144,7 +144,7 @@ impl Session {
                 youngest.map(|lost| (Stamp { time: lost.winner_time, node: lost.winner }, lost.winner_row.as_deref()));
             account.tell_rows(told, &mut why);
         }
-        tell_subsets(&table, &rows, &mut why).await?;
+        tell_subsets(&table, &rows, decided, &mut why).await?;
         why.lost = lost.into_iter().map(|lost| self.conflict_report(lost)).collect();
         let unknown = !decided && why.lost.is_empty() && rows.iter().flatten().all(|row| *row == Found::None);
         if unknown && why.away.is_empty() {
@@ -227,21 +227,54 @@ impl Session {
     }
 }
 
-/// Nothing is amiss where a row is not because it does not belong there.
-async fn tell_subsets(table: &Table, rows: &[Option<Found>], why: &mut Why) -> Result<()> {
+/// Tells what filters say: nothing is amiss where a row is not because it does not belong there, and something may be where it stands
+/// nevertheless.
+async fn tell_subsets(table: &Table, rows: &[Option<Found>], decided: bool, why: &mut Why) -> Result<()> {
+    if !table.has_subsets() {
+        return Ok(());
+    }
+    let nodes: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].is_some()).collect();
     let row = |at: usize| match &rows[at] {
         Some(Found::Row(row)) => Some(Arc::new(row.clone())),
         _ => None,
     };
-    let whole = (0..rows.len()).filter(|at| table.subset(NodeId(*at as u16)).is_none()).find_map(row);
-    let Some(row) = whole.or_else(|| (0..rows.len()).find_map(row)) else { return Ok(()) };
-    let nodes: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].is_some()).collect();
+    let current = nodes.iter().zip(&why.nodes).filter(|(_, told)| told.state == WhyState::Current).map(|(at, _)| *at);
+    let whole = nodes.iter().copied().filter(|at| table.subset(NodeId(*at as u16)).is_none());
+    let Some(row) = current.chain(whole).find_map(row).or_else(|| nodes.iter().copied().find_map(row)) else {
+        return Ok(());
+    };
+    let mut places = Vec::with_capacity(rows.len());
+    for at in 0..rows.len() {
+        places.extend(table.belong_apart(NodeId(at as u16), vec![row.clone()]).await?);
+    }
+    let kept = nodes.iter().zip(&why.nodes).any(|(at, told)| told.row.is_some() && places[*at] == Belongs::Inside);
+    let belongs_nowhere = places.iter().all(|place| *place == Belongs::Outside);
     for (at, told) in nodes.into_iter().zip(&mut why.nodes) {
-        let node = NodeId(at as u16);
-        let Some(subset) = table.subset(node).filter(|_| rows[at] == Some(Found::None)) else { continue };
-        if table.belong_apart(node, vec![row.clone()]).await?.contains(&Belongs::Outside) {
-            told.state = WhyState::Apart;
-            told.reason = Some(format!("it does not belong there by the node's filter, {}", subset.judge.told()));
+        let Some(subset) = table.subset(NodeId(at as u16)) else { continue };
+        let filter = subset.judge.told();
+        let stands = rows[at] != Some(Found::None);
+        match (&places[at], told.state) {
+            (Belongs::Inside, _) | (_, WhyState::Waits | WhyState::Undecided | WhyState::Unreadable) => {}
+            (Belongs::Outside, WhyState::Current | WhyState::Differs | WhyState::OnItsWay) if !stands => {
+                told.state = WhyState::Apart;
+                told.reason = Some(format!("it does not belong there by the node's filter, {filter}"));
+            }
+            (Belongs::Outside, WhyState::Current) => {
+                let what = match (belongs_nowhere, kept, decided) {
+                    (true, ..) => "it belongs at no node by their filters, and stays where it is",
+                    (false, true, false) => {
+                        told.state = WhyState::Differs;
+                        "it does not belong there by the node's filter, and no change of it is on its way: `concord verify --repair` \
+                         removes it there"
+                    }
+                    (false, ..) => "it does not belong there by the node's filter, and goes once another node has it",
+                };
+                told.reason = Some(what.to_owned());
+            }
+            (Belongs::Unknown(why), WhyState::Differs | WhyState::OnItsWay) if !stands => {
+                told.reason = Some(format!("nothing tells whether it belongs there: {why}"));
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -367,8 +400,11 @@ impl Account<'_> {
     /// What is left where no entry tells anything: the rows themselves, and the journal's newest conflict.
     fn tell_rows(&self, told: Option<(Stamp, Option<&Row>)>, why: &mut Why) {
         let whole = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
+        // That a node with a filter has none says nothing of the others'.
+        let says_nothing = |node: &NodeId| self.table.subset(*node).is_some() && self.standing(*node).is_none();
         let read = || self.nodes().filter(|node| !self.is_unread(*node));
-        let Some(first) = read().find(whole).or(read().next()).or(self.nodes().next()) else { return };
+        let told_by = read().find(|node| whole(node) && !says_nothing(node));
+        let Some(first) = told_by.or(read().find(whole)).or(read().next()).or(self.nodes().next()) else { return };
         let row = match &self.rows[first.index()] {
             Some(Found::Row(row)) => Some(row),
             _ => None,

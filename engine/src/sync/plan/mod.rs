@@ -77,6 +77,8 @@ pub struct Counts {
     pub same: u64,
     /// Rows that would wait for a person.
     pub wait: u64,
+    /// Rows about which the cycle after it decides, once what stands there is weighed as well.
+    pub later: u64,
     /// Of all of these, rows that wait there already and would be tried again.
     pub retry: u64,
 }
@@ -110,6 +112,8 @@ pub enum Change {
     /// Written again as it is.
     Same,
     Wait,
+    /// Decided by the cycle after it.
+    Later,
 }
 
 /// A conflict, and what the rule makes of it.
@@ -251,6 +255,11 @@ impl Session {
         if !further.is_empty() {
             self.close().await;
             return Ok(Drafted::Foreseen(further));
+        }
+        for (node, table, decision) in std::mem::take(&mut outcomes.leaving).into_iter().filter(|_| !wish.file) {
+            let decisions = &mut outcomes.decisions[node.index()][table];
+            decisions.retain(|known| known.key != decision.key);
+            decisions.push(decision);
         }
         let accounts = std::mem::take(&mut outcomes.accounts);
         cycle.conflicts = outcomes.conflicts;
@@ -397,6 +406,7 @@ type Standing = Option<std::result::Result<Row, String>>;
 fn change(decision: &Decision, standing: &Standing) -> Option<Change> {
     match (&decision.effect, standing) {
         (Effect::Keep, _) => None,
+        (Effect::Park(ParkedCode::Busy, _), _) => Some(Change::Later),
         (Effect::Park(..), _) => Some(Change::Wait),
         (Effect::Delete, None) => None,
         (Effect::Delete, Some(_)) => Some(Change::Delete),
@@ -421,13 +431,14 @@ impl Counts {
             Change::Delete => &mut self.delete,
             Change::Same => &mut self.same,
             Change::Wait => &mut self.wait,
+            Change::Later => &mut self.later,
         } += 1;
         self.retry += u64::from(retry);
     }
 
     /// All rows that something is done about.
     pub fn all(&self) -> u64 {
-        self.insert + self.update + self.delete + self.same + self.wait
+        self.insert + self.update + self.delete + self.same + self.wait + self.later
     }
 }
 

@@ -108,7 +108,7 @@ impl Cluster {
                 (Change::Delete, None) => {
                     all[at].remove(&key);
                 }
-                (Change::Wait, None) => {}
+                (Change::Wait | Change::Later, None) => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -4,8 +4,10 @@ use super::cluster::{Cluster, later};
 use super::filters::fail;
 use crate::model::ParkedCode;
 use crate::sync::load::LoadOptions;
+use crate::sync::plan::{Change, Wish};
 use crate::sync::resolve::Remedy;
 use crate::sync::verify::{Left, Repair, Verified, Verify};
+use crate::sync::why::{Why, WhyState};
 
 const LATEST: &str = "\"latest-wins\"";
 
@@ -354,4 +356,75 @@ fn the_last_that_waits_is_not_given_up() {
     sync(&cluster, &settings);
     assert_eq!(values(&cluster), [None, None, Some(4)]);
     assert!(cluster.databases[1].lock().parked.is_empty());
+}
+
+fn why(cluster: &Cluster, settings: &str) -> Why {
+    cluster.block(cluster.session(settings, 10).why("t", &["1".to_owned()])).unwrap()
+}
+
+/// Whichever node comes first in the file.
+#[test]
+fn why_tells_where_a_row_does_not_belong() {
+    use WhyState::{Apart, Current, Differs};
+    let one = |name, at| filtered(&[(name, at, &[0][..])]);
+    let both = filtered(&[("a", 0, &[0]), ("b", 1, &[0])]);
+    for (settings, standing_there, states, words, code) in [
+        (one("a", 0), [None, Some(4)], [Apart, Current], "does not belong there", 0),
+        (one("b", 1), [Some(4), None], [Current, Apart], "does not belong there", 0),
+        (one("a", 0), [None, Some(3)], [Differs, Current], "it is another than at b", 1),
+        (one("b", 1), [Some(4), Some(4)], [Current, Differs], "`concord verify --repair` removes it there", 1),
+        (one("a", 0), [Some(4), Some(4)], [Differs, Current], "`concord verify --repair` removes it there", 1),
+        (both, [Some(4), None], [Current, Apart], "it belongs at no node by their filters", 0),
+    ] {
+        let cluster = standing(&settings, &standing_there);
+        let told = why(&cluster, &settings);
+        assert_eq!([told.nodes[0].state, told.nodes[1].state], states, "{settings} {standing_there:?}");
+        let reasons: Vec<&str> = told.nodes.iter().filter_map(|node| node.reason.as_deref()).collect();
+        assert!(reasons.iter().any(|reason| reason.contains(words)), "{settings} {standing_there:?}: {reasons:?}");
+        assert_eq!(told.exit_code(), code);
+        assert_eq!(
+            told.versions[0].row.as_ref().map(|row| &row["value"]),
+            Some(&standing_there[usize::from(standing_there[0].is_none())].unwrap().into())
+        );
+        if code == 1 {
+            verify(&cluster, &settings, None);
+            assert_eq!(why(&cluster, &settings).exit_code(), 0);
+        }
+    }
+    // What a change is about is on its way.
+    let settings = one("b", 1);
+    let cluster = standing(&settings, &[Some(3), Some(3)]);
+    write(&cluster, 1, Some(4));
+    let told = why(&cluster, &settings);
+    assert_eq!([told.nodes[0].state, told.nodes[1].state], [WhyState::OnItsWay, Current]);
+    assert!(told.nodes[1].reason.as_ref().is_some_and(|why| why.contains("goes once another node has it")), "{told:?}");
+    sync(&cluster, &settings);
+    assert_eq!(values(&cluster), [Some(4), None]);
+    assert_eq!(why(&cluster, &settings).nodes[1].state, Apart);
+}
+
+#[test]
+fn a_plan_tells_what_leaves_its_own_node_and_what_a_later_cycle_decides() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    let plan = |cluster: &Cluster, file| {
+        let wish = Wish { table: None, limit: 0, file };
+        cluster.block(cluster.session(&settings, 10).plan(&wish)).unwrap().0
+    };
+    let told = |cluster: &Cluster, file| -> Vec<(String, Change)> {
+        plan(cluster, file).rows.into_iter().map(|row| (row.node, row.change)).collect()
+    };
+    let at = |node: &str, change| (node.to_owned(), change);
+    let cluster = standing(&settings, &[Some(3), Some(3)]);
+    write(&cluster, 1, Some(4));
+    assert_eq!(told(&cluster, false), [at("a", Change::Update), at("b", Change::Delete)]);
+    // A file is one cycle's.
+    assert_eq!(told(&cluster, true), [at("a", Change::Update)]);
+    sync(&cluster, &settings);
+    assert_eq!((values(&cluster), told(&cluster, false)), (vec![Some(4), None], Vec::new()));
+    write(&cluster, 1, Some(6));
+    for file in [false, true] {
+        let plan = plan(&cluster, file);
+        assert!(plan.counts.iter().all(|counts| counts.wait == 0) && plan.exit_code() == 0, "{file} {plan:?}");
+    }
+    assert_eq!(told(&cluster, true), [at("a", Change::Later)]);
 }
