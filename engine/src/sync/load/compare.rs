@@ -57,15 +57,12 @@ impl Session {
                 continue;
             }
             let mut examples = compared.examples.clone();
-            match load.on_their_way.get(table) {
-                // What was merely on its way has arrived by then.
-                None => drop(self.carry().await?),
-                // It was changed since.
-                Some(_) => {
-                    let now = self.on_their_way().await?;
-                    examples.retain(|key| !now[table].contains(key));
-                }
+            // What was merely on its way has arrived by then. What waits is the sync's.
+            if load.on_their_way.is_empty() {
+                self.carry().await?;
             }
+            let now = self.on_their_way().await?;
+            examples.retain(|key| !now[table].contains(key));
             let left = self.differences(table, &examples).await?;
             let count = compared.differing - (compared.examples.len() - left.len()) as u64;
             if count > 0 {
@@ -124,14 +121,19 @@ impl Session {
             }
         }
         self.page = page;
-        let Some((_, contests)) = found? else {
+        let Some((opened, contests)) = found? else {
             return Err(Error::Stopped(
                 "another engine is carrying changes all the time, so what is compared is out of date at once; stop it \
                  (`concord watch`) or try again"
                     .to_owned(),
             ));
         };
-        Ok(contests.into_iter().map(|contests| contests.into_keys().collect()).collect())
+        let mut keys: Vec<HashSet<Key>> = contests.into_iter().map(|contests| contests.into_keys().collect()).collect();
+        for (_, presence) in opened.nodes() {
+            // Also what was tried in vain and rests.
+            keys.iter_mut().zip(&presence.parked).for_each(|(keys, parked)| keys.extend(parked.keys().cloned()));
+        }
+        Ok(keys)
     }
 
     /// At how many nodes a table has rows.

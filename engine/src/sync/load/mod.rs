@@ -191,11 +191,7 @@ impl Session {
             }
         }
         if options.dry_run || options.refilter {
-            load.on_their_way = match absent.is_empty() {
-                true => self.on_their_way().await?,
-                // Nobody knows before they take part again.
-                false => vec![HashSet::new(); self.tables.len()],
-            };
+            load.on_their_way = self.on_their_way().await?;
         }
         if options.dry_run {
             self.compare_all(&load, &mut loaded, told).await?;
@@ -203,7 +199,7 @@ impl Session {
             loaded.stopped = self.stopped();
             return Ok(loaded);
         }
-        if options.refilter && absent.is_empty() {
+        if options.refilter {
             // What is refused is to leave everything to the former filters.
             self.refuse_undecided(&load, told).await?;
         }

@@ -395,3 +395,19 @@ fn what_loses_to_a_row_that_waits_is_in_the_journal() {
         .collect();
     assert_eq!(journalled, [vec![], vec![20], vec![30]]);
 }
+
+/// The sync decides about it, and whoever is asked.
+#[test]
+fn what_waits_is_no_difference_that_keeps_a_load_from_the_rest() {
+    let cluster = Cluster::new(2, &[(1, 1), (2, 2)]);
+    let park = "\"park\"";
+    cluster.block(cluster.session(park, 100).install()).unwrap();
+    for (at, database) in cluster.databases.iter().enumerate() {
+        assert!(database.lock().write(1, Some(5 + at as i64), false));
+    }
+    cluster.block(cluster.session(park, 100).sync()).unwrap();
+    cluster.databases[1].lock().rows.remove(&2);
+    let options = LoadOptions::default();
+    let loaded = cluster.block(cluster.session(park, 100).load(&options, &mut |_| ())).unwrap();
+    assert_eq!((cluster.databases[1].lock().rows.get(&2), loaded.sync.waiting), (Some(&2), 2));
+}
