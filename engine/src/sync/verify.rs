@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::compare::Allowed;
+use self::report::Counted;
 pub use self::report::{Example, Left, LeftAlone, Verified, VerifiedNode, VerifiedTable};
 
 use self::compare::compare;
 use self::digest::{Measure, Narrow, Selection, Sums};
-use self::mend::Mend;
+use self::mend::{Done, Mend};
 use self::plan::PlanWriter;
 use super::attendance::Away;
 use super::opened::Opened;
@@ -392,26 +393,49 @@ impl Session {
                     at_rest.push(key);
                 }
             }
-            let mends = self.tell_differences(task, &mut at_rest).await?;
+            let mends = self.tell_differences(task, &mut at_rest, true).await?;
             self.close().await;
             // Memory was too small for the others.
             keys.append(&mut at_rest);
             if !mends.is_empty() {
+                let mut stays: Vec<Key> = mends.iter().filter(|mend| mend.stays).map(|mend| mend.key.clone()).collect();
                 let mut done = self.mend(task.table, &opened, mends).await?;
+                stays.retain(|key| done.left.iter().all(|(mend, ..)| mend.key != *key));
                 let follows = !self.tables[task.table].compared && !done.overtaken;
                 if let Some(moved_on) = moved_on.as_deref_mut().filter(|_| !follows) {
                     let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
                     moved_on.extend(gone.map(|(mend, ..)| mend));
                 }
                 task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
+                self.remove_what_stayed(task, stays).await?;
             }
         }
         Ok(true)
     }
 
-    /// Compares the rows of keys that are at rest, tells how they differ, and gives back what is to be written about it. Keys
-    /// for which there is no memory are left in the list.
-    async fn tell_differences(&mut self, task: &mut Task<'_>, keys: &mut Vec<Key>) -> Result<Vec<Mend>> {
+    /// Removes what does not belong where it stands, now that other nodes have it. What is not at rest is left to the next comparison.
+    async fn remove_what_stayed(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<()> {
+        while !keys.is_empty() {
+            let Some(opened) = self.open_together(task.table, &task.nodes).await? else { return Ok(()) };
+            let restless = self.restless(task.table, &task.nodes, &opened, &keys).await?;
+            keys.retain(|key| !restless.waiting.contains(key) && !restless.moving.contains(key));
+            let mends = self.tell_differences(task, &mut keys, false).await?;
+            self.close().await;
+            if mends.is_empty() {
+                continue;
+            }
+            let done = self.mend(task.table, &opened, mends).await?;
+            // They were counted when others had come to have them.
+            task.report.mended -= done.left.len() as u64;
+            let done = Done { mended: 0, disputed: 0, ..done };
+            task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
+        }
+        Ok(())
+    }
+
+    /// Compares the rows of keys that are at rest, tells how they differ unless that was told, and gives back what is to be written
+    /// about it. Keys for which there is no memory are left in the list.
+    async fn tell_differences(&mut self, task: &mut Task<'_>, keys: &mut Vec<Key>, tells: bool) -> Result<Vec<Mend>> {
         let (mut mends, mut weight) = (Vec::new(), 0);
         let mut step = Session::first_step();
         while !keys.is_empty() && weight < MENDS_LIMIT {
@@ -421,9 +445,15 @@ impl Session {
             for ((key, standing), places) in keys.drain(..standing.len()).zip(standing).zip(places) {
                 let mut allowed = Allowed::default();
                 let found = compare(table, key, standing, places, &mut allowed);
-                task.report.allowed.add(allowed);
-                let Some(difference) = found else { continue };
-                let counted = task.report.add(table, &self.names, &difference, allowed, task.how.limit);
+                let told = tells.then_some(&mut *task.report);
+                let Some(difference) = found else {
+                    told.into_iter().for_each(|report| report.allowed.add(allowed));
+                    continue;
+                };
+                let counted = told.map_or_else(Counted::default, |report| {
+                    report.allowed.add(allowed);
+                    report.add(table, &self.names, &difference, allowed, task.how.limit)
+                });
                 let unjudged = difference.unjudged.first();
                 let unjudged = unjudged.map(|(node, why)| mend::not_judged(&self.names[node.index()], why));
                 if task.how.repair == Repair::Tell && unjudged.is_none() {

@@ -33,6 +33,8 @@ pub struct Mend {
     pub settlement: Settlement,
     /// Whether another row was as good and lost by the table's policy alone, without a journal that would tell.
     pub disputed: bool,
+    /// Whether a row that does not belong where it stands is to go once this is written, so that another node has it.
+    pub stays: bool,
     /// As what the key was counted, if it was compared just now.
     pub counted: Counted,
 }
@@ -69,6 +71,7 @@ pub fn mend(
     let (settlement, whole, disputed) = settlement(table, difference, &rows, prefer, names)?;
     let winner = settlement.winner;
     let mut write = Vec::new();
+    let mut stays = false;
     for (node, stands) in &difference.standing {
         if difference.extra.contains(node) {
             write.push((*node, None));
@@ -79,7 +82,9 @@ pub fn mend(
             Belongs::Unknown(_) if difference.at(winner) == Some(stands) => continue,
             Belongs::Unknown(why) => return Err(not_judged(&names[node.index()], why)),
             Belongs::Outside => {
-                write.extend(difference.may_go(winner, *node).then_some((*node, None)));
+                let goes = difference.may_go(winner, *node);
+                stays |= !goes && stands.row().is_some();
+                write.extend(goes.then_some((*node, None)));
                 continue;
             }
         }
@@ -99,7 +104,8 @@ pub fn mend(
         }
     }
     let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
-    Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed, counted: Counted::default() })
+    let stays = stays && write.iter().any(|(_, row)| row.is_some());
+    Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed, stays, counted: Counted::default() })
 }
 
 /// In words, that a filter failed.

@@ -220,7 +220,7 @@ fn mend(table: &Table, names: &[String], line: &Line) -> std::result::Result<Men
         return Err(format!("`write` names {}, and `read` does not tell what stood there", names[node.index()]));
     }
     let settlement = Settlement { winner: node(&line.from)?, reason: line.why.clone() };
-    Ok(Mend { key, read, write, settlement, disputed: false, counted: Counted::default() })
+    Ok(Mend { key, read, write, settlement, disputed: false, stays: false, counted: Counted::default() })
 }
 
 /// A row of the columns that live at a node, all of them.
