@@ -10,7 +10,7 @@ concord_tests::clusters! {
     pairs: [
         rows_move_out_of_a_subset_and_back, what_leaves_the_subset_by_its_own_node_goes_on, a_delete_in_the_subset_is_one_everywhere,
         a_row_made_where_another_is_hidden_is_a_conflict, a_child_waits_for_a_parent_outside,
-        a_parent_stays_while_children_need_it, rows_are_moved_by_another_filter, a_row_that_cannot_be_judged_waits,
+        a_parent_stays_while_children_need_it, what_would_take_others_along_goes_once_these_have_gone, rows_are_moved_by_another_filter, a_row_that_cannot_be_judged_waits,
     ]
     many: [nobody_loses_what_moves_while_nodes_are_away]
     all: []
@@ -134,6 +134,39 @@ async fn a_parent_stays_while_children_need_it(kinds: &[Kind]) {
     settled(&mut cluster).await;
     cluster.holds_at(1, ALL, &["1|one"]).await;
     cluster.holds_at(0, ALL, &["1|one", "2|poison"]).await;
+}
+
+/// What is said then is what helps: dropping what waits would undo the change at every node.
+async fn what_would_take_others_along_goes_once_these_have_gone(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, note text);
+         CREATE TABLE parts (id integer PRIMARY KEY, note text, item integer REFERENCES items (id) ON DELETE CASCADE);
+         INSERT INTO items VALUES (1, 'one'), (2, 'two');
+         INSERT INTO parts VALUES (1, 'fine', 1), (2, 'fine', 2)"
+            .to_owned()
+    };
+    let tables = format!("{}[tables.parts]\n", filtered(2, "drop"));
+    let mut cluster = Cluster::bare(kinds, setup, &tables).await;
+    cluster.pin(&["hostile"]);
+    cluster.install().await;
+    cluster.later(0, "UPDATE items SET note = 'poison'").await;
+    assert_eq!(cluster.sync().await.waiting, 2);
+    let told = "rows of parts refer to it here and would be deleted or changed with it; change those first, or give their table a \
+                filter here that lets them go first";
+    assert_eq!(cluster.reasons("b").await, [told; 2]);
+    cluster.later(0, "DELETE FROM parts WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.waiting, 1);
+    cluster.holds_at(1, ALL, &["2|two"]).await;
+    let filters = filtered(2, "drop");
+    cluster.configure(&format!("{filters}{}", filters.replace("items", "parts")));
+    let options = LoadOptions { refilter: true, ..LoadOptions::default() };
+    cluster.session().load(&options, &mut |_| ()).await.expect("they are there");
+    cluster.later(0, "UPDATE parts SET note = 'poison'").await;
+    settled(&mut cluster).await;
+    cluster.holds_at(1, ALL, &[]).await;
+    cluster.holds_at(1, "SELECT id FROM parts", &[]).await;
+    cluster.holds_at(0, ALL, &["1|poison", "2|poison"]).await;
+    cluster.holds_at(0, "SELECT id FROM parts", &["2"]).await;
 }
 
 /// Items, and parts that refer to them.

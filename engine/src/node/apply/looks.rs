@@ -214,8 +214,14 @@ impl Application<'_> {
                         "rows of {} refer to it here and would be deleted or changed with it; change those first",
                         referring(spec)
                     );
-                    if self.batch.tables[table].upon.is_none() {
-                        message += ", or keep this row with `concord parked drop`";
+                    let decision = self.decision(item);
+                    match &decision.otherwise {
+                        _ if self.batch.tables[table].upon.is_some() => {}
+                        // It is deleted nowhere else, and what stands here is not to come back there.
+                        Some(otherwise) if otherwise.row.is_some() => {
+                            message += ", or give their table a filter here that lets them go first";
+                        }
+                        _ => message += ", or undo the delete everywhere with `concord parked drop`",
                     }
                     self.refuse(item, ParkedCode::Referred, message);
                 }
