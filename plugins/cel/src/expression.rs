@@ -100,9 +100,30 @@ impl Expression {
             }
             _ => ("failed", "`keep` cannot be told".to_owned()),
         };
-        let empty = row.iter().zip(&self.columns).find(|(value, _)| value.is_null());
-        let hint =
-            empty.map(|(_, Column { name, .. })| format!("`{name}` is NULL here; ask `row.{name} != null && …` first"));
+        // Of a column that has nothing to do with it nobody wants to hear.
+        let is_given = |kind: &str| match why {
+            ExecutionError::NoSuchOverload(why) => why.argument_types().iter().any(|given| given == kind),
+            ExecutionError::UnexpectedType { got, .. } => *got == kind,
+            _ => false,
+        };
+        let first = |is: fn(&Value) -> bool| {
+            let found = row.iter().zip(&self.columns).find(|(value, _)| is(value));
+            found.map(|(_, Column { name, .. })| name)
+        };
+        let is_nan = |value: &Value| match value {
+            Value::Decimal(number) => number == "NaN",
+            Value::Float(number) => number.is_nan(),
+            _ => false,
+        };
+        let empty = first(Value::is_null).filter(|_| is_given("null_type"));
+        let nan = first(is_nan).filter(|_| is_given("double"));
+        let hint = match (empty, nan) {
+            (Some(name), _) => Some(format!("`{name}` is NULL here; ask `row.{name} != null && …` first")),
+            (None, Some(name)) => {
+                Some(format!("`{name}` is NaN here, which is in no order; ask `row.{name} == row.{name} && …` first"))
+            }
+            (None, None) => None,
+        };
         Problem { hint, ..problem(code, message) }
     }
 }
