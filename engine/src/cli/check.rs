@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::report::{Table, counted, json, say};
+use super::report::{Table, counted, cut, json, say};
 use super::{Global, Output, with_session};
 use crate::error::Result;
 use crate::sync::{Checked, Fit};
@@ -44,6 +44,9 @@ fn print(checked: &Checked) -> Result<()> {
     for table in &checked.tables {
         let mode = if table.mode == "compare" { "compared, " } else { "" };
         say(&format!("\ntable {}: {mode}key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
+        for filter in &table.filters {
+            say(&format!("  at {}: filter {} {}", filter.node, filter.plugin, cut(&filter.config.to_string(), 300)))?;
+        }
         let mut columns = Table::new(&["  column", "travels as", "between the nodes"]);
         for (name, ty) in &table.columns {
             let fits: Vec<&Fit> = table.fits.iter().filter(|fit| fit.column == *name).collect();

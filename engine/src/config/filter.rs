@@ -67,12 +67,4 @@ pub(super) fn judge(table: &TableConfig, names: &[String], problems: &mut Proble
         let help = "where rows come and go, nobody may be left who has the column: remove `omit`, or `filter`";
         problems.add(&column.place, Show::Line, what, help);
     }
-    let takes = |at: usize| table.from.is_none_or(|from| from.index() != at);
-    let everywhere = table.nodes.iter().enumerate().all(|(at, part)| part.filter.is_some() || !takes(at));
-    if let (true, None, Some((_, first))) = (everywhere, table.from, filtered.clone().next()) {
-        let what = format!(
-            "every node of {title} has a filter: a row that belongs at none of them stays where it was changed last, and waits"
-        );
-        problems.warn(&first.place, Show::Line, what, "leave one node without a filter, so that it holds all rows");
-    }
 }

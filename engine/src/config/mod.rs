@@ -14,7 +14,7 @@ mod diagnostic;
 pub mod duration;
 mod expand;
 mod filter;
-mod nearest;
+pub(crate) mod nearest;
 mod nodes;
 mod plugins;
 mod secret;

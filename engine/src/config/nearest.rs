@@ -26,7 +26,7 @@ pub(super) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// "did you mean `a`?" if a name is near, and the list of them all.
-pub(super) fn suggestion<'a>(name: &str, names: impl IntoIterator<Item = &'a str> + Clone, what: &str) -> String {
+pub(crate) fn suggestion<'a>(name: &str, names: impl IntoIterator<Item = &'a str> + Clone, what: &str) -> String {
     let all = one_of(names.clone());
     if names.clone().into_iter().count() == 1 {
         return format!("{what}: {all}");

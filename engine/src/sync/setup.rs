@@ -10,6 +10,7 @@ use super::numbers;
 use super::session::Session;
 use super::shape;
 use super::table::Table;
+use crate::config::TableConfig;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{NodeId, OnGone};
@@ -55,8 +56,19 @@ pub struct CheckedTable {
     /// Shared column names with the type in which their values travel.
     pub columns: Vec<(String, String)>,
     pub conflict: String,
+    /// Which rows belong at nodes that hold a part of them.
+    pub filters: Vec<CheckedFilter>,
     /// How the values of each column fare between each two nodes.
     pub fits: Vec<Fit>,
+}
+
+/// The filter of a node.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckedFilter {
+    pub node: String,
+    pub plugin: String,
+    /// What the file says to it.
+    pub config: serde_json::Value,
 }
 
 /// What was done at one node.
@@ -103,6 +115,7 @@ impl Session {
                 key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
                 columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
                 conflict: told(table),
+                filters: self.filters_of(table),
                 fits,
             });
             self.warn_of(table, &mut checked.warnings);
@@ -231,7 +244,24 @@ impl Session {
         Ok(agreed)
     }
 
+    fn filters_of(&self, table: &Table) -> Vec<CheckedFilter> {
+        let parts = self.config.tables[table.index].nodes.iter().zip(&self.names);
+        let filters = parts.filter_map(|(part, node)| {
+            let used = part.filter.as_ref()?;
+            let config = serde_json::from_str(&used.config).unwrap_or_default();
+            Some(CheckedFilter { node: node.clone(), plugin: used.name.clone(), config })
+        });
+        filters.collect()
+    }
+
     fn warn_of(&self, table: &Table, warnings: &mut Vec<String>) {
+        if table.from.is_none() && !table.subsets.is_empty() && table.subsets.iter().all(Option::is_some) {
+            warnings.push(format!(
+                "table `{}`: every node has a filter, and a row that belongs at none of them stays where it was changed last; leave \
+                 one node without a filter, so that it holds all rows",
+                table.name
+            ));
+        }
         for (at, name) in self.names.iter().enumerate() {
             let node = NodeId(at as u16);
             let Some(spec) = table.spec(node).filter(|_| table.takes_rows(node)) else { continue };
@@ -244,10 +274,20 @@ impl Session {
                 ));
             }
             for key in &spec.referenced {
-                let synced = self.config.tables.iter().any(|other| {
+                let found = self.config.tables.iter().find(|other| {
                     let local = &other.nodes[at].table;
                     *local == key.table || local.rsplit('.').next() == Some(&key.table)
                 });
+                let synced = found.is_some();
+                let comes = |other: &&TableConfig| other.nodes[at].filter.is_none() && other.from != Some(node);
+                if let Some(other) = found.filter(|other| table.subset(node).is_some() && comes(other)) {
+                    warnings.push(format!(
+                        "node `{name}`: `{}` refers to `{}`, of which a filter keeps rows away there, and has no filter there itself: \
+                         what refers to a row that is kept away waits there for as long as it is; give `{0}` a filter there that keeps \
+                         no such rows, or take the foreign key away there",
+                        other.name, table.name
+                    ));
+                }
                 if key.on_delete != OnGone::Refuse && !synced {
                     warnings.push(format!(
                         "node `{name}`: `{}` refers to {} and follows its deletes, and is not synced; a delete that arrives \
@@ -296,13 +336,22 @@ impl Session {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
             // Rows stay where another filter brought them, whatever is installed beside them.
+            let mut marks = Vec::new();
             for spec in &mut specs {
                 if let Some(kept) = service.as_ref().and_then(|service| service.shape(&spec.name)) {
-                    spec.shape = shape::with_filter(&spec.shape, shape::installed_beside(shape::filter(kept)));
+                    let mark = shape::installed_beside(shape::filter(kept));
+                    spec.shape = shape::with_filter(&spec.shape, mark.clone());
+                    if mark != shape::filter(kept) {
+                        marks.push((spec.name.clone(), shape::with_filter(kept, mark)));
+                    }
                 }
             }
             let installing = async {
                 fault::point("install-node").await?;
+                // Of itself that is no other shape.
+                if !marks.is_empty() {
+                    node.keep_shapes(&marks).await?;
+                }
                 node.install(&sync, &specs).await
             };
             let done = installing.await.map_err(Error::at(&member.name, after("installing", &lines)))?;

@@ -3,6 +3,7 @@
 //! tables that do not fit into them.
 
 mod blindly;
+mod checking;
 mod clocks;
 mod cluster;
 mod ending;
