@@ -206,7 +206,7 @@ fn print(loaded: &Loaded) -> Result<()> {
     let told: u64 = loaded.tables.iter().map(|table| table.waiting).sum();
     if loaded.sync.waiting > told {
         let rows = counted(loaded.sync.waiting, "row waits", "rows wait");
-        say(&format!("{rows} for a person in all, also since before; see: concord parked list"))?;
+        say(&format!("{rows} for a person; see: concord parked list"))?;
     }
     print_held(loaded.sync.held)?;
     if !loaded.compared.is_empty() {

@@ -254,6 +254,16 @@ async fn tell_subsets(table: &Table, rows: &[Option<Found>], decided: bool, why:
         let filter = subset.judge.told();
         let stands = rows[at] != Some(Found::None);
         match (&places[at], told.state) {
+            (Belongs::Inside, WhyState::Differs | WhyState::OnItsWay)
+                if !stands && table.filtered_otherwise.is_some() =>
+            {
+                told.reason =
+                    Some("it belongs there by this file's filter, by which no rows were moved yet".to_owned());
+            }
+            (Belongs::Outside, WhyState::Current) if stands && table.filtered_otherwise.is_some() => {
+                let what = "it does not belong there by this file's filter, by which no rows were moved yet";
+                told.reason = Some(what.to_owned());
+            }
             (Belongs::Inside, _) | (_, WhyState::Waits | WhyState::Undecided | WhyState::Unreadable) => {}
             (Belongs::Outside, WhyState::Current | WhyState::Differs | WhyState::OnItsWay) if !stands => {
                 told.state = WhyState::Apart;

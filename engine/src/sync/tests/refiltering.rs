@@ -226,6 +226,7 @@ fn reports_tell_of_a_table_that_stands_still_for_its_filters() {
     let former = format!("{PLAIN}{}", filtered("t", "b"));
     let other = former.replace("is = [0]", "is = [0, 1]");
     let cluster = installed(2, &former);
+    cluster.databases[0].lock().write(7, Some(7), false);
     for (at, value) in [(0, 6), (1, 9)] {
         cluster.databases[at].lock().write(3, Some(value), false);
         later();
@@ -247,6 +248,11 @@ fn reports_tell_of_a_table_that_stands_still_for_its_filters() {
         assert_eq!(counts, [(1, 0), (0, 1)], "{settings}");
         let why = cluster.block(session.why("t", &["3".to_owned()])).unwrap();
         assert_eq!((why.nodes.len(), why.lost.len()), (2, 1), "{settings}");
+        if settings == &other {
+            let hidden = cluster.block(session.why("t", &["7".to_owned()])).unwrap();
+            let reason = hidden.nodes[1].reason.as_deref();
+            assert_eq!(reason, Some("it belongs there by this file's filter, by which no rows were moved yet"));
+        }
         let stands_still = settings != former;
         assert_eq!((why.stopped.is_some(), session.stopped().len()), (stands_still, usize::from(stands_still)));
         assert_eq!(status.stopped.len(), usize::from(stands_still));

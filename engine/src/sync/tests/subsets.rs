@@ -147,7 +147,7 @@ fn nothing_is_removed_that_nobody_keeps() {
     let settings = filtered(&[("a", 0, &[0]), ("b", 1, &[0, 1]), ("c", 2, &[1])]);
     for (before, prefer, once, twice) in [
         // It belongs at `b` and `c`, and comes to both.
-        ([Some(4), Some(3), None], "a", [Some(4), Some(4), Some(4)], [None, Some(4), Some(4)]),
+        ([Some(4), Some(3), None], "a", [None, Some(4), Some(4)], [None, Some(4), Some(4)]),
         // It belongs nowhere.
         ([Some(5), Some(3), Some(4)], "a", [Some(5), None, None], [Some(5), None, None]),
         ([Some(3), Some(4), None], "b", [None, Some(4), Some(4)], [None, Some(4), Some(4)]),
@@ -161,6 +161,16 @@ fn nothing_is_removed_that_nobody_keeps() {
         let verified = verify(&cluster, &settings, None);
         assert_eq!(verified.exit_code(), 0, "{before:?} {prefer}: {verified:?}");
     }
+    // It takes one comparison, and is one difference.
+    let one = filtered(&[("b", 1, &[0])]);
+    let cluster = standing(&one, &[None, Some(4)]);
+    let table = &verify(&cluster, &one, None).tables[0];
+    assert_eq!(
+        (table.differences, table.mended, table.examples.len(), values(&cluster)),
+        (1, 1, 1, vec![Some(4), None])
+    );
+    let told: Vec<_> = table.carried.iter().map(|one| (&one.node[..], one.written, one.deleted)).collect();
+    assert_eq!(told, [("a", 1, 0), ("b", 0, 1)]);
     // Rows that are alike need no rule.
     let cluster = standing(&settings, &[Some(4), Some(4), Some(4)]);
     assert_eq!(verify(&cluster, &settings, None).tables[0].nodes[0].extra, 1);
