@@ -248,7 +248,7 @@ fn reports_tell_of_a_table_that_stands_still_for_its_filters() {
         assert_eq!(counts, [(1, 0), (0, 1)], "{settings}");
         let why = cluster.block(session.why("t", &["3".to_owned()])).unwrap();
         assert_eq!((why.nodes.len(), why.lost.len()), (2, 1), "{settings}");
-        if settings == &other {
+        if settings == other {
             let hidden = cluster.block(session.why("t", &["7".to_owned()])).unwrap();
             let reason = hidden.nodes[1].reason.as_deref();
             assert_eq!(reason, Some("it belongs there by this file's filter, by which no rows were moved yet"));
