@@ -127,3 +127,26 @@ macro_rules! of_each {
 }
 
 of_each!(Postgres: postgres Mariadb: mariadb);
+
+/// It ends with 1 for what waited before it, and says so.
+#[tokio::test]
+async fn what_its_sync_did_and_what_waits_is_told() {
+    let databases = [Database::new(Kind::Sqlite).await, Database::new(Kind::Sqlite).await];
+    for database in &databases {
+        let tables = "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one')";
+        database.user_as(As::Sync).await.execute(tables).await;
+    }
+    let [a, b] = databases.each_ref().map(Database::url);
+    let nodes = format!("name = \"told\"\n[nodes.a]\nurl = \"{a}\"\n[nodes.b]\nurl = \"{b}\"\n");
+    let concord = Concord::new(&format!("{nodes}[tables.items]\nconflict = \"park\"\n"));
+    concord.run(&["install"]).await.ok();
+    for (at, database) in databases.iter().enumerate() {
+        let update = format!("UPDATE items SET name = '{at}' WHERE id = 1");
+        database.user_as(As::Sync).await.execute(&update).await;
+    }
+    concord.run(&["sync"]).await.expect(1);
+    databases[0].user_as(As::Sync).await.execute("INSERT INTO items VALUES (2, 'two')").await;
+    let output = concord.run(&["load"]).await.expect(1);
+    assert!(output.says("the sync before and after carried what histories tell:"), "{output:?}");
+    assert!(output.says("2 rows wait for a person; see: concord parked list"), "{output:?}");
+}
