@@ -17,7 +17,7 @@ deps:
 	@scripts/need --manual cargo "https://rustup.rs"
 
 deps-test: deps
-	@scripts/need postgres:postgresql mariadbd:mariadb-server mariadb-install-db:mariadb-server clang:clang wasm-ld:lld python3:python3
+	@scripts/need postgres:postgresql mariadbd:mariadb-server mariadb-install-db:mariadb-server clang:clang wasm-ld:lld python3:python3 node:nodejs npm:npm
 	@python3 -c 'import ensurepip, venv' || scripts/need venv:python3-venv
 
 deps-lint: deps

@@ -13,6 +13,7 @@ mod python;
 mod region;
 mod resolving;
 mod subsets_killed;
+mod typescript;
 
 use std::sync::Arc;
 

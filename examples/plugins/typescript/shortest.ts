@@ -1,0 +1,63 @@
+// A resolver that takes the version with the shortest text in a column, which the configuration names.
+import type { Conflict, Needs, Resolution, Result, Version } from 'concord:plugin/resolver@0.1.0';
+import type { Context, Problem } from 'concord:plugin/types@0.1.0';
+
+let place = 0;
+
+export const describe: typeof import('concord:plugin/describe@0.1.0') = {
+  describe() {
+    const schema = {
+      type: 'object',
+      additionalProperties: false,
+      required: ['column'],
+      properties: { column: { type: 'string' } },
+    };
+    return {
+      name: 'shortest',
+      version: '0.1.0',
+      summary: 'The version with the shortest text in a column wins',
+      configSchema: JSON.stringify(schema),
+      facts: [],
+    };
+  },
+};
+
+export const resolver: typeof import('concord:plugin/resolver@0.1.0') = {
+  open(context: Context): Needs {
+    const { column } = JSON.parse(context.config) as { column: string };
+    place = context.table.columns.findIndex((known) => known.name === column);
+    if (place < 0) {
+      const problem: Problem = { code: 'unknown-column', message: `\`${context.table.name}\` has no such column`, column };
+      throw problem;
+    }
+    return { recorded: [], facts: [] };
+  },
+
+  resolve(conflicts: Conflict[]): Result<Resolution, Problem>[] {
+    return conflicts.map((conflict) => ({ tag: 'ok', val: { tag: 'take', val: shortest(conflict) } }));
+  },
+};
+
+function shortest(conflict: Conflict): number {
+  let best = 0;
+  conflict.versions.forEach((_, at) => {
+    if (comesBefore(conflict, at, best)) best = at;
+  });
+  return best;
+}
+
+// Of equals the latest: nobody's place in the list may matter.
+function comesBefore(conflict: Conflict, one: number, other: number): boolean {
+  const first = conflict.versions[one]!;
+  const second = conflict.versions[other]!;
+  if (length(first) !== length(second)) return length(first) < length(second);
+  // 64 bits: a `bigint`, which is compared exactly.
+  if (first.time !== second.time) return first.time > second.time;
+  return one === conflict.latest;
+}
+
+// In characters, not in the units of UTF-16 that `length` counts; a row without the text, or no row at all, has the shortest.
+function length(version: Version): number {
+  const value = version.row?.[place];
+  return value?.tag === 'text' ? [...value.val].length : 0;
+}
