@@ -15,6 +15,8 @@ pub enum Language {
     Rust,
     Python,
     C,
+    #[value(name = "typescript", alias = "ts")]
+    TypeScript,
 }
 
 /// The roles that there are examples of.
@@ -206,6 +208,43 @@ const C: &[Template] = &[
     ("plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
 ];
 
+const TYPESCRIPT: &[Template] = &[
+    (
+        "README.md",
+        include_str!("../../../examples/plugins/typescript/README.md"),
+        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm")],
+    ),
+    ("plugin.ts", include_str!("../../../examples/plugins/typescript/shortest.ts"), &[("'shortest'", "'{name}'")]),
+    (
+        "build",
+        include_str!("../../../examples/plugins/typescript/build"),
+        &[
+            ("../../../wit", "wit"),
+            ("shortest.js", "plugin.js"),
+            ("shortest.ts", "plugin.ts"),
+            ("shortest.wasm", "{name}.wasm"),
+        ],
+    ),
+    (
+        "package.json",
+        include_str!("../../../examples/plugins/typescript/package.json"),
+        &[("\"shortest\"", "\"{name}\"")],
+    ),
+    (
+        "package-lock.json",
+        include_str!("../../../examples/plugins/typescript/package-lock.json"),
+        &[("\"shortest\"", "\"{name}\"")],
+    ),
+    (
+        "tsconfig.json",
+        include_str!("../../../examples/plugins/typescript/tsconfig.json"),
+        &[("shortest.ts", "plugin.ts")],
+    ),
+    (".gitignore", include_str!("../../../examples/plugins/typescript/.gitignore"), &[]),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/typescript/fixtures/shortest.json"), &[]),
+    ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+];
+
 pub fn run(args: &NewPlugin) -> Result<u8> {
     let name = &args.name;
     if !is_name(name) {
@@ -223,7 +262,8 @@ pub fn run(args: &NewPlugin) -> Result<u8> {
         (Language::Rust, Begun::Filter) => &[RUST_FILTER, RUST_SDK],
         (Language::Python, Begun::Resolver) => &[PYTHON],
         (Language::C, Begun::Resolver) => &[C],
-        (Language::Python | Language::C, Begun::Filter) => {
+        (Language::TypeScript, Begun::Resolver) => &[TYPESCRIPT],
+        (Language::Python | Language::C | Language::TypeScript, Begun::Filter) => {
             let why = "a filter is there in Rust alone, --lang rust; in another language it is made from the world \
                        `filter-plugin` of wit/plugin.wit";
             return Err(Error::Usage(why.to_owned()));
