@@ -136,6 +136,37 @@ impl Domain {
         })
     }
 
+    /// The type in which the column's values travel by themselves, where no column of another node has a say: as SQLite's are
+    /// declared. None if they cannot travel, or would be turned into something else.
+    pub fn own_type(&self) -> Option<Type> {
+        let Domain::Loose { affinity, accepts } = self else { return self.strict_type() };
+        match affinity.as_str() {
+            "TEXT" => Some(Type::Text),
+            "BLOB" if accepts.contains(&Type::Text) => Some(Type::Any),
+            _ => accepts.first().cloned(),
+        }
+    }
+
+    /// A column that holds every value of a type.
+    pub fn of(ty: &Type) -> Domain {
+        match ty {
+            Type::Bool => Domain::Bool { numbers: true },
+            Type::Int => Domain::Int { bits: 64, unsigned: true },
+            Type::Float => Domain::Float { bits: 64 },
+            Type::Decimal => Domain::Decimal { limits: None },
+            Type::Text => Domain::Text { max: None, padded: false, nul: true },
+            Type::Bytes => Domain::Bytes,
+            Type::Date => Domain::Date { zeros: true },
+            Type::Time => Domain::Time { digits: 6, spans: true },
+            Type::Timestamp => Domain::Timestamp { digits: 6, zeros: true },
+            Type::Instant => Domain::Instant { digits: 6, zeros: true },
+            Type::Json => Domain::Json { nul: true, binary: false },
+            Type::Uuid => Domain::Uuid,
+            Type::Native(name) => Domain::Native(name.clone()),
+            Type::Any => Domain::Loose { affinity: "BLOB".to_owned(), accepts: Vec::new() },
+        }
+    }
+
     /// Whether the column holds values of a type that other columns have and it has not: whole numbers beyond 64 bits, uuids as 36
     /// letters or 16 bytes. What else stands there is unreadable.
     pub fn poses_as(&self, ty: &Type) -> bool {
@@ -277,6 +308,23 @@ fn fits_loosely(affinity: &str, value: &Value) -> Result<(), Misfit> {
 }
 
 impl Type {
+    /// All but those of a database's own.
+    pub const PLAIN: [Type; 13] = [
+        Type::Bool,
+        Type::Int,
+        Type::Float,
+        Type::Decimal,
+        Type::Text,
+        Type::Bytes,
+        Type::Date,
+        Type::Time,
+        Type::Timestamp,
+        Type::Instant,
+        Type::Json,
+        Type::Uuid,
+        Type::Any,
+    ];
+
     /// Whether a value is of this type. NULL is of every type; numbers that are neither true nor false are of the type of booleans.
     pub fn has(&self, value: &Value) -> bool {
         if let (Type::Bool, Value::Int(v)) = (self, value) {

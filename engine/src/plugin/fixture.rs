@@ -265,9 +265,7 @@ impl File {
 }
 
 fn type_of(kind: &str) -> Type {
-    use Type::*;
-    let known = [Bool, Int, Float, Decimal, Text, Bytes, Date, Time, Timestamp, Instant, Json, Uuid, Any];
-    known.into_iter().find(|ty| ty.to_string() == kind).unwrap_or_else(|| Native(kind.to_owned()))
+    Type::PLAIN.into_iter().find(|ty| ty.to_string() == kind).unwrap_or_else(|| Type::Native(kind.to_owned()))
 }
 
 /// A row; columns that are not named are NULL.
