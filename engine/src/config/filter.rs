@@ -7,23 +7,7 @@ use super::{Conflict, Mode, Operations, TableConfig};
 
 /// The section's `filter`, if it has one.
 pub(super) fn read(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<PluginUse> {
-    let field = section.field("filter", problems.source)?;
-    if field.item.as_table_like().is_none() {
-        section.wrong_type(
-            &field,
-            "a section that names a plugin",
-            "{ plugin = \"cel\", keep = \"row.region == 'EU'\" }",
-            problems,
-        );
-        return None;
-    }
-    let filter = Section::open(&field, format!("`filter` of {}", section.title), section.show, problems)?;
-    if filter.field("plugin", problems.source).is_none() {
-        let help = "for example: filter = { plugin = \"cel\", keep = \"row.region == 'EU'\" }";
-        problems.add(&field.value, section.show, "`filter` names no plugin", help);
-        return None;
-    }
-    plugins::read_use(&filter, problems)
+    plugins::read_role(section, "filter", "{ plugin = \"cel\", keep = \"row.region == 'EU'\" }", problems)
 }
 
 /// Refuses filters where they cannot keep what they promise.

@@ -14,6 +14,7 @@ mod diagnostic;
 pub mod duration;
 mod expand;
 mod filter;
+mod mapping;
 pub(crate) mod nearest;
 mod nodes;
 mod plugins;
@@ -129,6 +130,8 @@ pub struct TableNode {
     pub omit: Vec<Named>,
     /// The plugin that says which rows belong here; all if there is none.
     pub filter: Option<PluginUse>,
+    /// The plugin that makes shared rows of the table's and back; they are alike if there is none.
+    pub mapping: Option<PluginUse>,
 }
 
 /// A column's two names.
@@ -221,7 +224,7 @@ impl Config {
                 Conflict::Plugin(used) => Some(used),
                 _ => None,
             };
-            resolver.into_iter().chain(table.nodes.iter().filter_map(|part| part.filter.as_ref()))
+            resolver.into_iter().chain(table.nodes.iter().flat_map(TableNode::plugins))
         });
         let mut names: Vec<&str> = uses.map(|used| used.name.as_str()).collect();
         names.sort_unstable();
@@ -249,6 +252,11 @@ impl TableNode {
     /// The shared name of a local column.
     pub fn shared<'a>(&'a self, local: &'a str) -> &'a str {
         self.columns.iter().find(|rename| rename.local == local).map_or(local, |rename| &rename.shared)
+    }
+
+    /// The plugins that have a part here.
+    pub fn plugins(&self) -> impl Iterator<Item = &PluginUse> {
+        self.filter.iter().chain(&self.mapping)
     }
 
     /// Whether the shared column does not live here.

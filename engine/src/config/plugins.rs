@@ -9,7 +9,7 @@ use toml_edit::{Item, TableLike, Value};
 use super::diagnostic::{Place, Show};
 use super::nearest;
 use super::section::{Problems, Section, shown};
-use super::{Conflict, TableConfig};
+use super::{Conflict, TableConfig, TableNode};
 use crate::plugin::{Limits, is_name};
 
 /// The plugins of a sync.
@@ -44,6 +44,27 @@ impl Plugins {
     }
 }
 
+/// The plugin that plays this role by a section of its name, if there is one.
+pub(super) fn read_role(
+    section: &Section<'_>,
+    role: &str,
+    example: &str,
+    problems: &mut Problems<'_>,
+) -> Option<PluginUse> {
+    let field = section.field(role, problems.source)?;
+    if field.item.as_table_like().is_none() {
+        section.wrong_type(&field, "a section that names a plugin", example, problems);
+        return None;
+    }
+    let part = Section::open(&field, format!("`{role}` of {}", section.title), section.show, problems)?;
+    if part.field("plugin", problems.source).is_none() {
+        let help = format!("for example: {role} = {example}");
+        problems.add(&field.value, section.show, format!("`{role}` names no plugin"), help);
+        return None;
+    }
+    read_use(&part, problems)
+}
+
 /// The plugin that a section names, with everything else that stands there for its configuration.
 pub(super) fn read_use(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<PluginUse> {
     let name = section.text("plugin", "\"merge-fields\"", problems)?;
@@ -75,7 +96,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path, tables: &[TableConfig], pr
         if let Conflict::Plugin(plugin) = &table.conflict {
             used.push(plugin);
         }
-        used.extend(table.nodes.iter().filter_map(|part| part.filter.as_ref()));
+        used.extend(table.nodes.iter().flat_map(TableNode::plugins));
     }
     let named = root.text("plugins", "\"plugins\"", problems);
     if let (None, None, Some(first)) = (&named, root.field("plugins", problems.source), used.first()) {

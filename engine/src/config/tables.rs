@@ -7,11 +7,9 @@ use super::nearest;
 use super::section::{Field, Named, Problems, Section, shown};
 use super::{
     Conflict, Defaults, Ids, Mode, NodeConfig, Operations, Rename, TableConfig, TableNode, compare, conflict, defaults,
-    filter,
+    filter, mapping,
 };
 use crate::model::NodeId;
-
-const MAPPINGS: &str = "this version has no mappings by plugins yet; `columns` renames and `omit` leaves columns out";
 
 /// All tables in the order of the file. Every table gets a part for each of `names`.
 pub(super) fn read(
@@ -75,12 +73,11 @@ fn table(
                 names.first().map_or("office", String::as_str)
             )),
             "prefer" | "sum" => Some(format!("write conflict = {{ {key} = […] }}")),
-            "filter" => Some(format!(
-                "it says which rows belong at one node: [tables.{}.nodes.{}]",
+            "filter" | "mapping" => Some(format!(
+                "it is about the rows of one node: [tables.{}.nodes.{}]",
                 shown(field.name),
                 names.first().map_or("office", String::as_str)
             )),
-            "mapping" => Some(MAPPINGS.to_owned()),
             "resolver" | "plugin" => Some("write conflict = { plugin = \"…\" }".to_owned()),
             _ if nearest::nearest(key, known).is_some() => None,
             _ => schema_hints.get(key).cloned(),
@@ -137,6 +134,7 @@ fn table(
         compare::judge(&table, &why, bare, conflict.as_ref(), operations.as_ref(), ids.as_ref(), problems);
     }
     filter::judge(&table, names, problems);
+    mapping::judge(&table, problems);
     Some(table)
 }
 
@@ -168,6 +166,7 @@ fn table_nodes(
             columns: Vec::new(),
             omit: Vec::new(),
             filter: None,
+            mapping: None,
         })
         .collect();
     let Some(field) = section.field("nodes", problems.source) else { return parts };
@@ -188,9 +187,8 @@ fn table_nodes(
 
 fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut Problems<'_>) -> TableNode {
     section.only(
-        &["table", "columns", "omit", "filter"],
+        &["table", "columns", "omit", "filter", "mapping"],
         &|key| match key {
-            "mapping" => Some(MAPPINGS.to_owned()),
             "plugin" | "where" => Some("write filter = { plugin = \"…\" }".to_owned()),
             "mode" | "conflict" | "from" | "operations" | "updated" | "lossy" => {
                 Some(format!("it holds for all nodes: put it in [tables.{}]", shown(table)))
@@ -215,6 +213,7 @@ fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut P
         columns,
         omit,
         filter: filter::read(section, problems),
+        mapping: mapping::read(section, problems),
     }
 }
 

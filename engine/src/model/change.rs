@@ -86,12 +86,14 @@ pub enum ParkedCode {
     Unreadable,
     /// The node's filter failed, so that nobody knows whether the row belongs there.
     Filter,
+    /// The node's mapping failed, so that nobody knows what the row is to be there.
+    Mapping,
     /// The row does not belong at the node by its filter, and stays there until another has it.
     Outside,
 }
 
 impl ParkedCode {
-    pub const ALL: [ParkedCode; 9] = [
+    pub const ALL: [ParkedCode; 10] = [
         ParkedCode::Busy,
         ParkedCode::Constraint,
         ParkedCode::Value,
@@ -100,6 +102,7 @@ impl ParkedCode {
         ParkedCode::Conflict,
         ParkedCode::Unreadable,
         ParkedCode::Filter,
+        ParkedCode::Mapping,
         ParkedCode::Outside,
     ];
 
@@ -113,6 +116,7 @@ impl ParkedCode {
             ParkedCode::Conflict => "conflict",
             ParkedCode::Unreadable => "unreadable",
             ParkedCode::Filter => "filter",
+            ParkedCode::Mapping => "mapping",
             ParkedCode::Outside => "outside",
         }
     }

@@ -42,7 +42,7 @@ impl TableSpec {
     pub fn keep_into(&self, row: &[Value], unknown: &[usize], out: &mut Vec<u8>) {
         out.push(b'{');
         let mut separator = false;
-        for (place, (name, value)) in self.layout.iter().zip(row).enumerate() {
+        for (place, ((name, _), value)) in self.layout.iter().zip(row).enumerate() {
             if unknown.contains(&place) {
                 continue;
             }
@@ -60,18 +60,12 @@ impl TableSpec {
 
     /// The inverse of [`keep`](Self::keep); `None` if the text is no row.
     pub fn kept(&self, text: &str) -> Option<KeptRow> {
-        let mut types = vec![&Type::Any; self.layout.len()];
-        for column in &self.columns {
-            if let Some(ty) = types.get_mut(column.shared) {
-                *ty = &column.ty;
-            }
-        }
         // Its type may have been another then.
         let value = |ty, cell| value_from_json(ty, cell).or_else(|| value_from_json(&Type::Any, cell));
         match serde_json::from_str(text).ok()? {
             Document::Object(members) => {
                 let mut unknown = Vec::new();
-                let row: Row = (self.layout.iter().zip(types).enumerate())
+                let row: Row = (self.layout.iter().enumerate())
                     .map(|(place, (name, ty))| match members.get(name) {
                         Some(cell) => value(ty, cell),
                         None => {
@@ -84,8 +78,9 @@ impl TableSpec {
                 Some(KeptRow { row, unknown, told_more })
             }
             // As they were kept before they had names.
-            Document::Array(cells) if cells.len() == types.len() => {
-                let row = types.into_iter().zip(&cells).map(|(ty, cell)| value(ty, cell)).collect::<Option<Row>>()?;
+            Document::Array(cells) if cells.len() == self.layout.len() => {
+                let types = self.layout.iter().map(|(_, ty)| ty);
+                let row = types.zip(&cells).map(|(ty, cell)| value(ty, cell)).collect::<Option<Row>>()?;
                 Some(KeptRow { row, unknown: Vec::new(), told_more: false })
             }
             _ => None,
@@ -118,7 +113,7 @@ mod tests {
     use crate::model::{Cut, NodeId, Stamp, Vector};
 
     fn spec(names: &[&str]) -> TableSpec {
-        let layout = names.iter().map(|name| (*name).to_owned()).collect();
+        let layout = names.iter().map(|name| ((*name).to_owned(), Type::Any)).collect();
         TableSpec { layout, ..TableSpec::bare(0, "t", std::iter::empty()) }
     }
 

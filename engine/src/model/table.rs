@@ -6,7 +6,7 @@ use super::value::{Key, Row, Value};
 /// One synced table at one node: its local names, and the shape in which its rows are read and written there.
 ///
 /// Rows at this node are lists of values in the order of `columns`. Columns stand in the order of the shared row;
-/// those that do not live at this node are left out.
+/// those that do not live at this node are left out. Where a mapping makes the shared row, they are all columns of the table.
 #[derive(Clone, Debug)]
 pub struct TableSpec {
     /// The table's place in the configuration file, alike at all nodes.
@@ -18,8 +18,8 @@ pub struct TableSpec {
     /// The local table name as the catalogue spells it.
     pub local: String,
     pub columns: Vec<Column>,
-    /// The names of all columns of the shared row, also of those that do not live here.
-    pub layout: Vec<String>,
+    /// The names and types of all columns of the shared row, also of those that do not live here.
+    pub layout: Vec<(String, Type)>,
     /// Positions in `columns` of the key, in the key's shared order, which is alike at all nodes.
     pub key: Vec<usize>,
     /// Unique constraints and indexes besides the key.
@@ -48,8 +48,8 @@ pub struct TableSpec {
 pub struct Column {
     /// The local name as the catalogue spells it.
     pub name: String,
-    /// Its place in the shared row.
-    pub shared: usize,
+    /// Its place in the shared row, if it stands there as it is: none where a mapping makes something of it.
+    pub shared: Option<usize>,
     /// The type in the database's own words.
     pub native: String,
     /// By what it compares texts, in those words too, where the database's SQL has to say so.

@@ -49,7 +49,7 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place) -> Resu
     loop {
         fault::point("apply-begin").await?;
         // Where beginning takes a lock, it has been waited for as long as is worth it.
-        match batch.is_bare() {
+        match batch.bare {
             true => node.begin_mend(&specs).await?,
             false => node.begin_apply(&specs).await?,
         }
@@ -258,9 +258,9 @@ impl<'a> Application<'a> {
     /// Rows that somebody holds up are a matter of the next cycle, or without a history, of the next comparison.
     fn put_off(&mut self, items: &[Item]) {
         for &item in items {
-            let next = match self.batch.tables[item.0].upon {
-                None => "decided in the next cycle",
-                Some(_) => "run it again",
+            let next = match self.batch.bare {
+                false => "decided in the next cycle",
+                true => "run it again",
             };
             let message = format!("a user holds the row locked, or what it needs; {next}");
             self.refuse(item, ParkedCode::Busy, message);

@@ -244,7 +244,7 @@ impl Session {
 
     /// Finds every table at these nodes. A table that is not what it was stands still.
     async fn look_up(&mut self, nodes: &[(usize, Service)]) {
-        let (tables, config, refilters) = (&self.tables, &self.config, &self.refilters);
+        let (tables, config) = (&self.tables, &self.config);
         let members = self.members.iter_mut().enumerate().filter_map(|(at, member)| {
             let (_, service) = nodes.iter().find(|(known, _)| *known == at)?;
             Some((at, member, service))
@@ -252,18 +252,9 @@ impl Session {
         let looking = join_all(members.map(async |(at, member, service)| {
             let mut found = Vec::with_capacity(tables.len());
             for table in tables.iter().filter(|table| !table.compared) {
-                let part = &config.tables[table.index];
-                let local = &part.nodes[at].table;
-                let kept = service.shape(&table.name);
+                let local = &config.tables[table.index].nodes[at].table;
                 found.push(match member.node.as_deref_mut()?.catalogue(local).await {
-                    Ok(Some(catalogue)) => table.form_at(part, member.id, &catalogue).and_then(|form| {
-                        let otherwise = match installed_otherwise(kept, table, &form.spec, refilters) {
-                            Some(Otherwise::Omits(why)) => return Err(why),
-                            Some(Otherwise::Filters(why)) => Some(why),
-                            None => None,
-                        };
-                        Ok((form, kept.and_then(shape::filter).is_some(), otherwise))
-                    }),
+                    Ok(Some(catalogue)) => Ok(catalogue),
                     Ok(None) => Err(format!("there is no table `{local}`")),
                     Err(error) => {
                         member.leave(&error.while_doing(format!("looking up `{local}`")));
@@ -271,12 +262,22 @@ impl Session {
                     }
                 });
             }
-            Some((at, found))
+            Some((at, service, found))
         }));
-        for (at, found) in looking.await.into_iter().flatten() {
+        for (at, service, found) in looking.await.into_iter().flatten() {
             let member = &mut self.members[at];
             for (table, found) in self.tables.iter_mut().filter(|table| !table.compared).zip(found) {
-                match found {
+                let kept = service.shape(&table.name);
+                let form = found.and_then(|catalogue| {
+                    let form = table.form_at(&self.config, member.id, &catalogue, &mut self.plugins)?;
+                    let otherwise = match installed_otherwise(kept, table, &form.spec, &self.refilters) {
+                        Some(Otherwise::Omits(why)) => return Err(why),
+                        Some(Otherwise::Filters(why)) => Some(why),
+                        None => None,
+                    };
+                    Ok((form, kept.is_some_and(|kept| shape::marks(kept).filter.is_some()), otherwise))
+                });
+                match form {
                     Ok((form, was_filtered, otherwise)) => {
                         table.forms[at] = Some(form);
                         otherwise.iter().for_each(|why| table.stop_for_filters(&member.name, why));
@@ -343,7 +344,7 @@ pub(super) fn installed_otherwise(
     spec: &TableSpec,
     refilters: &Refilters,
 ) -> Option<Otherwise> {
-    let filters = || shape::filters_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
+    let filters = || shape::brought_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
     let told = |why| Otherwise::Filters(format!("{why}; run `concord load --refilter --table {}`", spec.name));
     shape::omits_otherwise(kept, spec).map(Otherwise::Omits).or_else(|| filters().map(told))
 }

@@ -2,7 +2,7 @@
 //!
 //! They are compared and mended as `verify --repair` does it, under the rules of the file. Since no history tells what was
 //! changed, their shape is looked up anew for each comparison, their snapshots need no service tables, and whoever writes makes
-//! sure of the row that stands there ([`TableBatch::upon`](crate::node::apply::TableBatch::upon)).
+//! sure of the row that stands there ([`Decision::upon`](crate::node::apply::Decision::upon)).
 
 use futures::future::join_all;
 

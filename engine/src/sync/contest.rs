@@ -576,6 +576,7 @@ mod tests {
             policy: Policy::LatestWins,
             resolver: None,
             subsets: Vec::new(),
+            mappings: Vec::new(),
             operations: Operations::ALL,
             updated: None,
             from: None,

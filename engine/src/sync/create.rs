@@ -51,6 +51,21 @@ impl Session {
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
+        let reshaped = tables.iter().zip(&blueprints).filter(|(table, found)| {
+            found.iter().any(Option::is_none) && table.nodes.iter().any(|part| part.mapping.is_some())
+        });
+        let problems: Vec<String> = reshaped
+            .map(|(table, _)| {
+                let name = &table.name;
+                format!(
+                    "{}: `{name}` is missing at a node, and a mapping gives it another shape at one; create it by hand",
+                    self.config.at(&table.place)
+                )
+            })
+            .collect();
+        if !problems.is_empty() {
+            return Err(Error::Refused(problems));
+        }
         for group in parents_first(&tables, &blueprints) {
             for at in 0..self.members.len() {
                 let mut left: Vec<usize> =

@@ -365,7 +365,7 @@ impl Session {
             let stays: Vec<Move> = self.stays(opened, table, node).filter(|stay| !moves(stay)).collect();
             batch.stays.extend(stays);
             let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
-            batch.tables.push(TableBatch { spec: spec.clone(), read, decisions, upon: None });
+            batch.tables.push(TableBatch { spec: spec.clone(), read, decisions });
         }
         if batch.moves.is_empty() && batch.tables.is_empty() {
             return None;

@@ -11,6 +11,7 @@ use super::complete::{Completed, complete, went};
 use super::contest::{Contender, Content, Contest};
 use super::examine::targets;
 use super::fetch::Weighed;
+use super::mapped::{Current, localized};
 use super::opened::Opened;
 use super::route::Ruling;
 use super::table::Table;
@@ -94,7 +95,10 @@ impl Facts {
             decided.push((weighed, resolved));
         }
         let places = table.place(decided.iter().map(|(_, resolved)| resolved));
-        for ((Weighed { key, contest, tops, put_off }, resolved), places) in decided.into_iter().zip(places) {
+        let mut unmapped: Vec<Vec<(Decision, Current)>> = self.names.iter().map(|_| Vec::new()).collect();
+        for ((mut weighed, resolved), places) in decided.into_iter().zip(places) {
+            let mut current: Vec<Current> = targets.iter().map(|&target| weighed.current(target)).collect();
+            let Weighed { key, contest, tops, put_off, .. } = weighed;
             outcomes.conflicts += u64::from(resolved.conflict && !resolved.losers.is_empty());
             if resolved.conflict {
                 debug!(table = %table.name, reason = %resolved.reason, "A conflict is decided.");
@@ -105,15 +109,22 @@ impl Facts {
             let (contest, resolved, opened) = (&contest, &resolved, &*self.opened);
             let places = &places[..];
             let ruling = Ruling { table, key: &key, contest, tops: &tops, resolved, places, opened };
-            for &target in targets.iter().filter(|target| !put_off.contains(target)) {
-                if let Some(form) = table.form(target) {
-                    outcomes.decisions[target.index()][index].extend(ruling.at(target, form));
+            for (&target, current) in targets.iter().zip(&mut current).filter(|(target, _)| !put_off.contains(target)) {
+                let Some(form) = table.form(target) else { continue };
+                let decision = ruling.at(target, form);
+                match form.lens.is_mapped() {
+                    true => unmapped[target.index()].extend(decision.map(|decision| (decision, current.take()))),
+                    false => outcomes.decisions[target.index()][index].extend(decision),
                 }
             }
             if self.accounts {
                 let leaving = ruling.leaving(&targets).into_iter();
                 outcomes.leaving.extend(leaving.map(|(node, decision)| (node, index, decision)));
             }
+        }
+        for (&target, form) in targets.iter().filter_map(|target| Some((target, table.form(*target)?))) {
+            let decisions = std::mem::take(&mut unmapped[target.index()]);
+            outcomes.decisions[target.index()][index].extend(localized(form, decisions));
         }
         outcomes
     }

@@ -10,12 +10,13 @@ use super::contest::{Content, Contest, Contests};
 use super::cycle::AllContests;
 use super::decide::{Facts, Outcomes};
 use super::examine::{is_settled, participants, targets};
+use super::mapped::Current;
 use super::opened::Opened;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, NodeId, Value};
+use crate::model::{Key, NodeId, Row, Value};
 
 /// Contests whose rows are asked for at once, at most.
 const FETCH: usize = 2_000;
@@ -37,6 +38,14 @@ pub(super) struct Weighed {
     pub tops: Vec<usize>,
     /// Nodes where it waits and is not to be tried now.
     pub put_off: Vec<NodeId>,
+    /// What stands at nodes where a plugin maps, which has to see what it is to write over.
+    pub current: Vec<(NodeId, Current)>,
+}
+
+impl Weighed {
+    pub fn current(&mut self, node: NodeId) -> Current {
+        self.current.iter_mut().find(|(at, _)| *at == node).and_then(|(_, current)| current.take())
+    }
 }
 
 /// How much was read so far.
@@ -119,7 +128,7 @@ impl Session {
                 }
                 let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
                 step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
-                if facts.tables[table].resolver.is_some() || facts.tables[table].has_subsets() {
+                if facts.tables[table].asks_plugins() {
                     // A plugin takes its time, and nobody's snapshot is to stay open for it.
                     let facts = Arc::clone(&facts);
                     asked.push(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
@@ -153,11 +162,16 @@ impl Session {
         let wanted = wanted(&self.tables[table], opened, contests);
         let (tables, known) = (&self.tables, &*contests);
         let reading = join_all(self.members.iter_mut().zip(wanted).map(async |(member, places)| {
-            if places.is_empty() {
+            let form = tables[table].form(member.id)?;
+            // Whoever is written to through a plugin: it is to see what stands.
+            let all = form.lens.is_mapped() && tables[table].is_target(member.id);
+            if places.is_empty() && !all {
                 return None;
             }
-            let form = tables[table].form(member.id)?;
-            let keys: Vec<Key> = places.iter().map(|(at, _)| known[*at].key.clone()).collect();
+            let keys: Vec<Key> = match all {
+                true => known.iter().map(|weighed| weighed.key.clone()).collect(),
+                false => places.iter().map(|(at, _)| known[*at].key.clone()).collect(),
+            };
             let rows = match fault::point("fetch").await {
                 Ok(()) => {
                     let spec = form.spec.clone();
@@ -169,24 +183,46 @@ impl Session {
                 Err(fault) => Err(fault.into()),
             };
             let doing = || format!("reading rows of {}", form.spec.full_name());
-            Some((form, places, rows.map_err(|error| Error::at(&member.name, doing())(error))))
+            let mut rows = match rows {
+                Ok(rows) => rows,
+                Err(error) => return Some(Err(Error::at(&member.name, doing())(error))),
+            };
+            let mut current = Vec::new();
+            if all {
+                current = rows.iter().map(current_of).collect();
+                rows = places.iter().map(|(at, _)| rows[*at].take()).collect();
+            }
+            let rows = form.lens.share_apart(rows, Option::as_mut).await;
+            Some(Ok((member.id, places, rows, current)))
         }))
         .await;
-        for (form, places, rows) in reading.into_iter().flatten() {
+        for read in reading.into_iter().flatten() {
+            let (node, places, rows, current) = read?;
             fetched.rows += places.len();
-            for ((at, version), row) in places.into_iter().zip(rows?) {
+            for ((at, version), row) in places.into_iter().zip(rows) {
                 contests[at].contest.versions[version].content = match row {
                     None => Content::Deleted,
                     Some(Err(why)) => Content::Unreadable(why.into()),
                     Some(Ok(row)) => {
                         fetched.weight += row.iter().map(Value::weight).sum::<usize>();
-                        Content::Row(Arc::new(form.lens.to_shared(row)))
+                        Content::Row(Arc::new(row))
                     }
                 };
+            }
+            for (weighed, current) in contests.iter_mut().zip(current) {
+                if let Some(Ok(row)) = &current {
+                    fetched.weight += row.iter().map(Value::weight).sum::<usize>();
+                }
+                weighed.current.push((node, current));
             }
         }
         Ok(())
     }
+}
+
+/// A row as it was read, for whoever is to see it.
+fn current_of(row: &Option<std::result::Result<Row, String>>) -> Current {
+    row.as_ref().map(|row| row.as_ref().map(|row| Arc::new(row.clone())).map_err(Clone::clone))
 }
 
 /// The contests of a table that are about something, with the versions that are left of each.
@@ -195,7 +231,7 @@ fn unsettled(table: &Table, opened: &Opened, contests: Contests) -> impl Iterato
     let about = move |(key, contest): &(Key, Contest)| !is_settled(table, opened, key, contest, &targets);
     contests.into_iter().filter(about).map(|(key, contest)| {
         let tops = contest.tops(table, opened);
-        Weighed { key, contest, tops, put_off: Vec::new() }
+        Weighed { key, contest, tops, put_off: Vec::new(), current: Vec::new() }
     })
 }
 

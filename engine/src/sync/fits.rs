@@ -21,13 +21,14 @@ pub struct Fit {
 }
 
 impl Table {
-    /// All columns, from each node that has one to each other.
+    /// All columns, from each node that has one to each other. What becomes of values in a mapping only the plugin knows.
     pub(super) fn fits(&self, config: &Config, catalogues: &[(NodeId, Catalogue)]) -> Vec<Fit> {
         let mut fits = Vec::new();
         for column in &self.columns {
             let found = |(node, catalogue): &'_ (NodeId, Catalogue)| -> Option<(NodeId, CatalogueColumn)> {
-                let spec = self.spec(*node)?;
-                let own = spec.columns.iter().find(|own| self.columns[own.shared].name == column.name)?;
+                let form = self.form(*node).filter(|form| !form.lens.is_mapped())?;
+                let is_own = |shared: usize| self.columns[shared].name == column.name;
+                let own = form.spec.columns.iter().find(|own| own.shared.is_some_and(is_own))?;
                 Some((*node, catalogue.columns.iter().find(|other| other.name == own.name)?.clone()))
             };
             let columns: Vec<(NodeId, CatalogueColumn)> = catalogues.iter().filter_map(found).collect();

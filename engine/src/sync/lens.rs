@@ -1,29 +1,61 @@
-//! The built-in mapping: renamed columns, and columns that do not live at a node.
+//! How the rows of a node become shared ones and back: renamed columns, and columns that do not live at a node; and before that
+//! whatever a plugin makes of the node's table.
 //!
-//! A lens has two directions (Foster et al. 2007): `to_shared` gets the shared row out of a local one; `to_local` puts a
-//! shared row back, and sees the row that stands there now so that what the shared row lacks survives.
+//! A lens has two directions (Foster et al. 2007): `get` makes the shared row of a local one; `put` puts a shared row back. A
+//! plugin also sees the row that stands there now, so that what the shared row lacks survives; elsewhere such columns are not
+//! written.
 
-use crate::model::{Grain, Row, TableSpec, Value};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use super::mapped::Reshape;
+use crate::model::{Grain, Key, Row, TableSpec, Value};
+use crate::node::Scanned;
+use crate::plugin::Put;
 
 /// The lens of one table at one node.
 #[derive(Clone, Debug)]
 pub struct Lens {
-    /// For each local column its place in the shared row.
+    /// For each local column, or column that the mapping makes, its place in the shared row.
     shared: Vec<usize>,
     width: usize,
     identity: bool,
     /// Places of the shared row whose values are brought to what all nodes keep.
     grains: Vec<(usize, Grain)>,
+    mapping: Option<Mapped>,
+}
+
+/// A mapping in use.
+#[derive(Clone, Debug)]
+struct Mapped {
+    reshape: Arc<dyn Reshape>,
+    /// The places of the key in the node's own rows.
+    key: Vec<usize>,
 }
 
 impl Lens {
     pub fn new(spec: &TableSpec, width: usize) -> Lens {
-        Lens::of(spec.columns.iter().map(|column| column.shared).collect(), width)
+        Lens::of(spec.columns.iter().filter_map(|column| column.shared).collect(), width)
     }
 
     pub(super) fn of(shared: Vec<usize>, width: usize) -> Lens {
         let identity = shared.len() == width && shared.iter().enumerate().all(|(local, &shared)| local == shared);
-        Lens { shared, width, identity, grains: Vec::new() }
+        Lens { shared, width, identity, grains: Vec::new(), mapping: None }
+    }
+
+    /// One behind a mapping, of which each column has its place in the shared row.
+    pub(super) fn behind(reshape: Arc<dyn Reshape>, spec: &TableSpec, shared: Vec<usize>, width: usize) -> Lens {
+        let mapping = Some(Mapped { reshape, key: spec.key.clone() });
+        Lens { identity: false, mapping, ..Lens::of(shared, width) }
+    }
+
+    /// Whether a plugin maps: what it takes to do so may fail, and takes its time.
+    pub fn is_mapped(&self) -> bool {
+        self.mapping.is_some()
+    }
+
+    pub fn mapping(&self) -> Option<&dyn Reshape> {
+        self.mapping.as_ref().map(|mapping| &*mapping.reshape)
     }
 
     /// The same, which brings the values of some places of the shared row to what all nodes keep.
@@ -52,8 +84,9 @@ impl Lens {
         self.shared.len() == self.width
     }
 
-    /// The shared row of a local one; columns that do not live here are NULL, see [`Lens::has`].
-    pub fn to_shared(&self, local: Row) -> Row {
+    /// The shared row of a local one, or of what a mapping made of it; columns that do not live here are NULL, see
+    /// [`Lens::has`].
+    pub fn get(&self, local: Row) -> Row {
         let mut row: Vec<Value> = match self.identity {
             true if self.grains.is_empty() => return local,
             true => local.into(),
@@ -71,9 +104,84 @@ impl Lens {
         row.into()
     }
 
-    /// The local row of a shared one.
-    pub fn to_local(&self, row: &Row) -> Row {
+    /// The local row of a shared one, or what a mapping has to make it of.
+    pub fn put(&self, row: &Row) -> Row {
         self.shared.iter().map(|&place| row[place].clone()).collect()
+    }
+
+    /// Brings rows that were read at the node into the shared shape. Of one that has none it is told why. Blocks where a plugin
+    /// maps.
+    pub fn share<'a>(&self, rows: impl Iterator<Item = &'a mut Result<Row, String>>) {
+        let Some(mapping) = &self.mapping else {
+            rows.flatten().for_each(|row| *row = self.get(std::mem::take(row)));
+            return;
+        };
+        let rows: Vec<&mut Result<Row, String>> = rows.filter(|row| row.is_ok()).collect();
+        let locals: Vec<&Row> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
+        let made = mapping.reshape.to_shared(&locals);
+        for (row, made) in rows.into_iter().zip(made) {
+            *row = made.map(|made| self.get(made)).map_err(|failure| failure.to_string());
+        }
+    }
+
+    /// The same for whoever may not block: the rows of some items.
+    pub async fn share_apart<T: Send + 'static>(
+        &self,
+        mut items: Vec<T>,
+        row: fn(&mut T) -> Option<&mut Result<Row, String>>,
+    ) -> Vec<T> {
+        if !self.is_mapped() || items.is_empty() {
+            self.share(items.iter_mut().filter_map(row));
+            return items;
+        }
+        let lens = self.clone();
+        let sharing = tokio::task::spawn_blocking(move || {
+            lens.share(items.iter_mut().filter_map(row));
+            items
+        });
+        sharing.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+
+    /// The same for rows of a scan. Blocks.
+    pub fn share_scanned(&self, scanned: Vec<Scanned>) -> Vec<Scanned> {
+        let Some(mapping) = &self.mapping else {
+            return scanned.into_iter().map(|scanned| scanned.map(|local| self.get(local))).collect();
+        };
+        let key = |local: &Row| -> Key { mapping.key.iter().map(|&at| local[at].clone()).collect() };
+        let keys: Vec<Key> = scanned.iter().map(|one| one.as_ref().map_or_else(|(key, _)| key.clone(), key)).collect();
+        let mut rows: Vec<Result<Row, String>> = scanned.into_iter().map(|one| one.map_err(|(_, why)| why)).collect();
+        self.share(rows.iter_mut());
+        rows.into_iter().zip(keys).map(|(row, key)| row.map_err(|why| (key, why))).collect()
+    }
+
+    /// The node's own rows of shared ones that are put where others stand, or none; or why there is none. Blocks.
+    pub fn localize(&self, puts: &[Put<'_>]) -> Vec<Result<Row, String>> {
+        let narrow: Vec<Row> = puts.iter().map(|put| self.put(put.shared)).collect();
+        let Some(mapping) = &self.mapping else { return narrow.into_iter().map(Ok).collect() };
+        let asked: Vec<Put<'_>> =
+            narrow.iter().zip(puts).map(|(shared, put)| Put { shared, current: put.current }).collect();
+        let locals = mapping.reshape.to_local(&asked);
+        let locals: Vec<Result<Row, String>> =
+            locals.into_iter().map(|local| local.map_err(|failure| failure.to_string())).collect();
+        // What was put has to be what is got: or the node would hold what nobody decided, and tell nobody.
+        let mut back = locals.clone();
+        self.share(back.iter_mut());
+        let judged = |((local, back), put): ((Result<Row, String>, Result<Row, String>), &Put<'_>)| {
+            let (local, back) = (local?, back);
+            let other = match &back {
+                Ok(back) => self.shared.iter().position(|&place| back[place] != put.shared[place]),
+                Err(why) => return Err(format!("what was made of it for this node cannot be mapped back: {why}")),
+            };
+            match other {
+                None => Ok(local),
+                Some(at) => Err(format!(
+                    "{} does not give back what was put: `{}` would be another",
+                    mapping.reshape.told(),
+                    mapping.reshape.shape().columns[at].name
+                )),
+            }
+        };
+        locals.into_iter().zip(back).zip(puts).map(judged).collect()
     }
 }
 
@@ -86,7 +194,7 @@ mod tests {
         for shared in [vec![0, 1], vec![1, 0]] {
             let lens = Lens::of(shared.clone(), 2).with_grains([(1, Grain::Seconds(0))].into_iter());
             let local: Row = shared.iter().map(|_| Value::Timestamp(1_500_000)).collect();
-            assert_eq!(*lens.to_shared(local), [Value::Timestamp(1_500_000), Value::Timestamp(1_000_000)]);
+            assert_eq!(*lens.get(local), [Value::Timestamp(1_500_000), Value::Timestamp(1_000_000)]);
         }
     }
 
@@ -94,9 +202,9 @@ mod tests {
     fn what_was_put_is_what_is_got() {
         let lens = Lens::of(vec![2, 0], 3);
         let local: Row = vec![Value::Int(3), Value::Int(1)].into();
-        let shared = lens.to_shared(local.clone());
+        let shared = lens.get(local.clone());
         assert_eq!(*shared, [Value::Int(1), Value::Null, Value::Int(3)]);
-        assert_eq!(lens.to_local(&shared), local);
+        assert_eq!(lens.put(&shared), local);
         assert!(lens.has(2) && !lens.has(1) && !lens.is_total() && !lens.is_identity());
     }
 }

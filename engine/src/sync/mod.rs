@@ -18,6 +18,7 @@ mod latest;
 mod leaving;
 mod lens;
 mod load;
+mod mapped;
 mod numbers;
 mod opened;
 mod order;

@@ -107,7 +107,11 @@ impl Session {
             let mut keep = Vec::new();
             for (table, columns) in numbered {
                 let Some(spec) = tables[*table].spec(member.id) else { continue };
-                let places = spec.columns.iter().enumerate().filter(|(_, column)| columns.contains(&column.shared));
+                let places = spec
+                    .columns
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, column)| column.shared.is_some_and(|shared| columns.contains(&shared)));
                 keep.extend(places.map(|(place, _)| (&**spec, place)));
             }
             let Some(node) = member.node.as_deref_mut() else { continue };
@@ -208,7 +212,7 @@ impl Session {
         let mut reaches = Vec::new();
         for member in &mut self.members {
             let Some((spec, node)) = tables[table].spec(member.id).zip(member.node.as_deref_mut()) else { continue };
-            let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
+            let Some(place) = spec.columns.iter().position(|known| known.shared == Some(column)) else { continue };
             let reach = node.numbers(spec, place).await;
             reaches.push((member.id, reach.map_err(Error::at(&member.name, "looking for the greatest key"))?));
         }
@@ -222,7 +226,7 @@ impl Session {
         let mut greatest = vec![0; self.members.len()];
         for member in &mut self.members {
             let Some((spec, node)) = tables[table].spec(member.id).zip(member.node.as_deref_mut()) else { continue };
-            let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
+            let Some(place) = spec.columns.iter().position(|known| known.shared == Some(column)) else { continue };
             for (slot, greatest) in (0..).zip(&mut greatest) {
                 let found = node.greatest_in(spec, place, step, slot).await;
                 *greatest = found.map_err(Error::at(&member.name, "looking for the greatest key"))?.max(*greatest);
@@ -245,7 +249,7 @@ impl Session {
                 let Some((spec, node)) = tables[table].spec(member.id).zip(member.node.as_deref_mut()) else {
                     continue;
                 };
-                let Some(place) = spec.columns.iter().position(|known| known.shared == column) else { continue };
+                let Some(place) = spec.columns.iter().position(|known| known.shared == Some(column)) else { continue };
                 let own = greatest[member.id.index()];
                 let steps = Steps { step, slot: member.id.index() as i64, above, own, anew: round > 0 };
                 let stepped = node.step_numbers(spec, place, steps).await;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::mapped::Reshape;
 use super::subset::Subset;
 use super::table::SharedColumn;
 use crate::config::{Config, PluginUse, nearest};
-use crate::plugin::{Facts, Failure, Filter, Host, LOCK, Lock, Plugin, Resolver, Shape, ShapeColumn};
+use crate::plugin::{Facts, Failure, Filter, Host, LOCK, Lock, Mapping, Plugin, Resolver, Shape, ShapeColumn};
 
 /// The plugins of a session, each loaded when it is first needed.
 #[derive(Debug, Default)]
@@ -19,7 +20,14 @@ pub struct Plugins {
     /// Filters that are no plugins.
     #[cfg(test)]
     pub native: HashMap<String, Native>,
+    /// Mappings that are none.
+    #[cfg(test)]
+    pub native_mappings: HashMap<String, NativeMapping>,
 }
+
+/// A mapping that is made of a node's table and of what the file says to it.
+#[cfg(test)]
+type NativeMapping = fn(Shape, &str) -> Arc<dyn Reshape>;
 
 /// A filter that is made of what the file says to it.
 #[cfg(test)]
@@ -56,6 +64,25 @@ impl Plugins {
         let mark = Some(mark(&plugin.digest, &used.config));
         let filter = Filter::open(plugin, shape(table, columns, key), &used.config, &facts(config))?;
         Ok(Subset { judge: Arc::new(filter), mark })
+    }
+
+    /// Opens a mapping for a node's own table.
+    pub fn mapping(&mut self, config: &Config, local: Shape, used: &PluginUse) -> Result<Arc<dyn Reshape>, Failure> {
+        #[cfg(test)]
+        if let Some(native) = self.native_mappings.get(&used.name) {
+            return Ok(native(local, &used.config));
+        }
+        let plugin = self.plugin(config, &used.name)?;
+        Ok(Arc::new(Mapping::open(plugin, local, &used.config, &facts(config))?))
+    }
+
+    /// What tells a mapping from others.
+    pub fn mapping_mark(&mut self, config: &Config, used: &PluginUse) -> Result<String, Failure> {
+        #[cfg(test)]
+        if self.native_mappings.contains_key(&used.name) {
+            return Ok(mark("", &used.config));
+        }
+        Ok(mark(&self.plugin(config, &used.name)?.digest, &used.config))
     }
 
     /// The plugin of this name, if it is the one that is pinned.
@@ -101,7 +128,7 @@ fn others(folder: &Path, name: &str) -> String {
     }
 }
 
-/// What tells a filter from others: the plugin's file, and what it is told.
+/// What tells a filter or mapping from others: the plugin's file, and what it is told.
 fn mark(plugin: &str, config: &str) -> String {
     let digest = Sha256::digest(format!("{plugin}\n{config}"));
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()

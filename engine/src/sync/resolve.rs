@@ -13,6 +13,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json, written_value_from_json};
+use crate::node::apply::Effect;
 use crate::node::{self, Move, Node, Sought};
 
 /// What a row is to become.
@@ -51,6 +52,8 @@ struct Case {
 /// The row that stands, in the shared shape; columns that do not live at the node are NULL.
 struct Standing {
     row: Option<Row>,
+    /// The same in the node's own shape.
+    current: Option<Arc<Row>>,
     /// Up to where the node's own history was read.
     read: Cut,
 }
@@ -80,9 +83,10 @@ impl Session {
             let places = self.places_of(table, first.winner_row.as_ref()).await?;
             self.refuse_what_moved_on(&opened, &case, &standing, &places)?;
         }
-        let Some(Standing { row: before, read }) = &standing[at.index()] else {
+        let Some(stands) = &standing[at.index()] else {
             return Err(Error::Internal("a node that is there was not asked".to_owned()));
         };
+        let before = &stands.row;
         let after = match chosen {
             Chosen::Version(None, _) => None,
             Chosen::Version(Some(row), unknown) => {
@@ -132,7 +136,7 @@ impl Session {
             loser_unknown: Vec::new(),
             reason: format!("resolved by hand: overturns the decision of {}", first.id),
         };
-        self.write_resolved(&opened, at, &lost, read, after.as_ref()).await?;
+        self.write_resolved(&opened, at, &lost, stands, after.as_ref()).await?;
         let table = &self.tables[table];
         Ok(ResolvedReport {
             id: lost.id,
@@ -224,22 +228,24 @@ impl Session {
                 continue;
             };
             let looking = async {
-                let row = node.rows(&form.spec, &[key]).await?.into_iter().next().flatten();
+                let rows = node.rows(&form.spec, &[key]).await?;
+                let current = rows.iter().flatten().flatten().next().cloned().map(Arc::new);
+                let row = form.lens.share_apart(rows, Option::as_mut).await.into_iter().next().flatten();
                 let read = match form.spec.captured {
                     true => node.entries(&form.spec, &Cut::START, None, 1).await?.whole,
                     false => Cut::START,
                 };
-                Ok((row, read))
+                Ok((row, current, read))
             };
-            let (row, read) = looking.await.map_err(Error::at(&member.name, "reading the row"))?;
+            let (row, current, read) = looking.await.map_err(Error::at(&member.name, "reading the row"))?;
             let row = match row {
                 Some(Err(why)) => {
                     return Err(Error::Stopped(format!("node `{}`: the row cannot be read: {why}", member.name)));
                 }
-                Some(Ok(row)) => Some(form.lens.to_shared(row)),
+                Some(Ok(row)) => Some(row),
                 None => None,
             };
-            all.push(Some(Standing { row, read }));
+            all.push(Some(Standing { row, current, read }));
         }
         Ok(all)
     }
@@ -346,18 +352,25 @@ impl Session {
         opened: &Opened,
         at: NodeId,
         lost: &Lost,
-        read: &Cut,
+        standing: &Standing,
         row: Option<&Row>,
     ) -> Result<()> {
         let table = &self.tables[lost.table];
         let Some(form) = table.form(at) else {
             return Err(Error::Internal("a table was lost on the way".to_owned()));
         };
-        let local = row.map(|row| form.lens.to_local(row));
-        if let Some((column, why)) = local.as_ref().and_then(|local| form.spec.misfit(local)) {
-            let name = form.spec.full_name();
-            return Err(Error::Usage(format!("the value of `{column}` does not fit {name}: it {why}")));
-        }
+        let read = &standing.read;
+        let local = match row {
+            None => None,
+            Some(row) => {
+                let current = standing.current.clone().map(Ok);
+                match form.write_apart(Arc::new(row.clone()), current).await {
+                    Effect::Write(local, _) => Some(local),
+                    Effect::Park(_, why) => return Err(Error::Usage(why)),
+                    Effect::Keep | Effect::Delete => None,
+                }
+            }
+        };
         let stays: Vec<Move> = self.stays(opened, table, at).collect();
         let specs = [(*form.spec).clone()];
         let [spec] = &specs;
@@ -369,7 +382,7 @@ impl Session {
             let waits = [(lost.table, &lost.key, opened.parked(at, lost.table, &lost.key))];
             let claimed = node.claim(&stays).await? && node::apply::waits_as_read(node, &specs, &waits).await?;
             let fresh = claimed && {
-                node.write_as_user(spec, &lost.key, local.as_ref()).await?;
+                node.write_as_user(spec, &lost.key, local.as_deref()).await?;
                 node.unseen(spec, read, &[&lost.key]).await?.is_empty()
             };
             if !fresh {

@@ -80,6 +80,7 @@ impl Ruling<'_> {
             lost_here,
             // What waits is weighed again and again, and so is what it is weighed against. So is, where others failed, what this node
             // has taken.
+            upon: None,
             lost_before: self.resolved.rivals
                 || self.contest.versions.iter().any(|c| c.version.waiting)
                 || !self.resolved.unvouched.is_empty()
@@ -112,6 +113,7 @@ impl Ruling<'_> {
             lost: Vec::new(),
             lost_here: None,
             lost_before: false,
+            upon: None,
         };
         staying.into_iter().map(|node| (node, decision(node))).collect()
     }
@@ -194,17 +196,7 @@ impl Ruling<'_> {
                     (false, true) => WriteMode::UpdateOnly,
                     (false, false) => return Effect::Keep,
                 };
-                let local = if form.lens.is_identity() { row } else { Arc::new(form.lens.to_local(&row)) };
-                match form.spec.misfit(&local) {
-                    Some((column, why)) => {
-                        let table = form.spec.full_name();
-                        Effect::Park(
-                            ParkedCode::Value,
-                            format!("the value of `{column}` does not fit {table}: it {why}"),
-                        )
-                    }
-                    None => Effect::Write(local, mode),
-                }
+                form.write(row, mode)
             }
         }
     }

@@ -221,6 +221,7 @@ mod tests {
             policy: crate::merge::Policy::LatestWins,
             resolver: None,
             subsets: Vec::new(),
+            mappings: Vec::new(),
             operations: crate::config::Operations::ALL,
             updated: None,
             from: None,

@@ -273,7 +273,7 @@ mod tests {
                 columns: places
                     .map(|shared| Column {
                         name: columns[shared].name.clone(),
-                        shared,
+                        shared: Some(shared),
                         native: String::new(),
                         collation: None,
                         domain: Domain::Json { nul: true, binary: false },
@@ -293,6 +293,7 @@ mod tests {
             policy,
             resolver: None,
             subsets: Vec::new(),
+            mappings: Vec::new(),
             operations: Operations::ALL,
             updated,
             from: from.map(NodeId),

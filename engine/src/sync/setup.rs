@@ -231,8 +231,9 @@ impl Session {
             }
             match Table::agreed(&self.config, index, &catalogues, &mut self.plugins) {
                 Ok(table) => {
-                    numbers::judge(&self.config, index, &catalogues, checked);
-                    if let Some(places) = table.interleaved(config, &catalogues) {
+                    let seen = table.seen(&catalogues);
+                    numbers::judge(&self.config, index, &seen, checked);
+                    if let Some(places) = table.interleaved(config, &seen) {
                         checked.interleaved.push((index, places));
                     }
                     let fits = table.fits(&self.config, &catalogues);
@@ -339,10 +340,10 @@ impl Session {
             let mut marks = Vec::new();
             for spec in &mut specs {
                 if let Some(kept) = service.as_ref().and_then(|service| service.shape(&spec.name)) {
-                    let mark = shape::installed_beside(shape::filter(kept));
-                    spec.shape = shape::with_filter(&spec.shape, mark.clone());
-                    if mark != shape::filter(kept) {
-                        marks.push((spec.name.clone(), shape::with_filter(kept, mark)));
+                    let (before, mark) = (shape::marks(kept), shape::installed_beside(shape::marks(kept)));
+                    spec.shape = shape::with_marks(&spec.shape, mark.clone());
+                    if mark != before {
+                        marks.push((spec.name.clone(), shape::with_marks(kept, mark)));
                     }
                 }
             }

@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::lens::Lens;
+use super::mapped::Reshape;
 use super::plugins::Plugins;
 use super::settle;
 use super::subset::Subset;
 use super::table::{Form, SharedColumn, Table};
-use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
+use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig, TableNode};
 use crate::merge::Policy;
 use crate::model::{Column, Domain, Grain, NodeId, TableSpec, Type};
-use crate::node::Catalogue;
-use crate::plugin::Resolver;
+use crate::node::{Catalogue, CatalogueColumn, Numbered};
+use crate::plugin::{Resolver, Shape, ShapeColumn};
 
 /// The shared shape as it is kept beside every installed table, so that it stays what it was while nodes are away.
 #[derive(Serialize, Deserialize)]
@@ -33,6 +34,9 @@ struct Kept {
     /// What tells by which filter rows were brought to the node where this is kept, see [`Subset::mark`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filter: Option<String>,
+    /// What tells through which mapping they were brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mapping: Option<String>,
 }
 
 impl Kept {
@@ -60,13 +64,10 @@ fn type_text(ty: &Type) -> String {
 }
 
 fn type_of(text: &str) -> Option<Type> {
-    use Type::*;
-    if let Some(name) = text.strip_prefix(NATIVE) {
-        return Some(Native(name.to_owned()));
+    match text.strip_prefix(NATIVE) {
+        Some(name) => Some(Type::Native(name.to_owned())),
+        None => Type::PLAIN.into_iter().find(|ty| ty.to_string() == text),
     }
-    [Bool, Int, Float, Decimal, Text, Bytes, Date, Time, Timestamp, Instant, Json, Uuid, Any]
-        .into_iter()
-        .find(|ty| ty.to_string() == text)
 }
 
 impl Table {
@@ -82,6 +83,7 @@ impl Table {
         let Some((columns, key)) = Kept::read(kept) else { return Ok(None) };
         let (policy, resolver) = policy(config, table, &columns, &key, plugins)?;
         let subsets = subsets(config, table, &columns, &key, &policy, plugins)?;
+        let mappings = mappings(config, table, &policy, plugins)?;
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
         Ok(Some(Table {
             index,
@@ -90,6 +92,7 @@ impl Table {
             policy,
             resolver,
             subsets,
+            mappings,
             operations: table.operations,
             updated: table.updated.as_ref().and_then(|named| place(&named.name)),
             from: table.from,
@@ -111,6 +114,7 @@ impl Table {
             policy: built_in(&table.conflict, &[]).unwrap_or(Policy::LatestWins),
             resolver: None,
             subsets: Vec::new(),
+            mappings: Vec::new(),
             operations: table.operations,
             updated: None,
             from: table.from,
@@ -124,15 +128,15 @@ impl Table {
 
     /// The shape as text, see [`TableSpec::shape`].
     pub fn kept(&self) -> String {
-        self.kept_at(None, None)
+        self.kept_at(None, Marks::default())
     }
 
-    fn kept_at(&self, omits: Option<Vec<String>>, filter: Option<String>) -> String {
+    fn kept_at(&self, omits: Option<Vec<String>>, Marks { filter, mapping }: Marks) -> String {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
         let names = |places: &[usize]| places.iter().map(|&place| self.columns[place].name.clone()).collect();
         let images = names(self.policy.recorded());
         let grains = self.columns.iter().filter_map(|column| Some((column.name.clone(), column.grain?))).collect();
-        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains, omits, filter })
+        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains, omits, filter, mapping })
             .unwrap_or_default()
     }
 
@@ -157,6 +161,23 @@ impl Table {
     ) -> Result<Table, Vec<Diagnostic>> {
         let table = &config.tables[index];
         let mut problems = Vec::new();
+        let mut reshapes = Vec::with_capacity(catalogues.len());
+        let mut seen: Vec<(NodeId, Catalogue)> = Vec::with_capacity(catalogues.len());
+        for (node, catalogue) in catalogues {
+            match reshape(config, table, *node, catalogue, plugins) {
+                Ok(reshape) => {
+                    seen.push((*node, reshape.as_deref().map_or(catalogue.clone(), |made| mapped(catalogue, made))));
+                    reshapes.push(reshape);
+                }
+                Err(why) => {
+                    let used = table.nodes[node.index()].mapping.as_ref().map_or(&table.place, |used| &used.place);
+                    problems.push(config.diagnostic(used, why, ""));
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         for (node, catalogue) in catalogues {
             let place = &table.nodes[node.index()].place;
             for refusal in &catalogue.refusals {
@@ -165,9 +186,9 @@ impl Table {
                 problems.push(config.diagnostic(place, message, ""));
             }
         }
-        let mut columns = shared_columns(config, table, catalogues, &mut problems);
-        let key = shared_key(config, table, catalogues, &columns, &mut problems);
-        allow_losses(config, table, catalogues, &key, &mut columns, &mut problems);
+        let mut columns = shared_columns(config, table, &seen, &mut problems);
+        let key = shared_key(config, table, &seen, &columns, &mut problems);
+        allow_losses(config, table, &seen, &key, &mut columns, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -207,6 +228,13 @@ impl Table {
                 return Err(problems);
             }
         };
+        let mappings = match mappings(config, table, &policy, plugins) {
+            Ok(mappings) => mappings,
+            Err(problem) => {
+                problems.push(*problem);
+                return Err(problems);
+            }
+        };
         everywhere(config, table, &columns, &policy, &mut problems);
         let mut agreed = Table {
             index,
@@ -214,6 +242,7 @@ impl Table {
             policy,
             resolver,
             subsets,
+            mappings,
             operations: table.operations,
             updated,
             from: table.from,
@@ -224,8 +253,8 @@ impl Table {
             key,
             columns,
         };
-        for (node, catalogue) in catalogues {
-            match agreed.form_at(table, *node, catalogue) {
+        for ((node, catalogue), reshape) in catalogues.iter().zip(reshapes) {
+            match agreed.form_with(table, *node, catalogue, reshape) {
                 Ok(form) => agreed.forms[node.index()] = Some(form),
                 Err(why) => problems.push(config.diagnostic(&table.nodes[node.index()].place, why, "")),
             }
@@ -234,31 +263,36 @@ impl Table {
     }
 
     /// The table's form at a node, from what the node's catalogue says now; or in words what is not as it was.
-    pub fn form_at(&self, config: &TableConfig, node: NodeId, catalogue: &Catalogue) -> Result<Form, String> {
+    pub fn form_at(
+        &self,
+        config: &Config,
+        node: NodeId,
+        catalogue: &Catalogue,
+        plugins: &mut Plugins,
+    ) -> Result<Form, String> {
+        let table = &config.tables[self.index];
+        let reshape = reshape(config, table, node, catalogue, plugins);
+        let reshape = reshape.map_err(|why| format!("{why}; run `concord check` once that is seen to"))?;
+        self.form_with(table, node, catalogue, reshape)
+    }
+
+    /// The same, where it is known what a mapping makes of the node's table.
+    fn form_with(
+        &self,
+        config: &TableConfig,
+        node: NodeId,
+        catalogue: &Catalogue,
+        reshape: Option<Arc<dyn Reshape>>,
+    ) -> Result<Form, String> {
         if let Some(refusal) = catalogue.refusals.first() {
             return Err(refusal.clone());
         }
         let names = &config.nodes[node.index()];
-        let mut columns = Vec::new();
-        for (shared, column) in self.columns.iter().enumerate() {
-            if names.omits(&column.name) {
-                continue;
-            }
-            let local = names.local(&column.name);
-            let Some(found) = catalogue.columns.iter().find(|c| same_name(&c.name, local) && !c.generated) else {
-                return Err(format!("column `{local}` is missing"));
-            };
-            columns.push(Column {
-                name: found.name.clone(),
-                shared,
-                native: found.native.clone(),
-                collation: found.collation.clone(),
-                domain: found.domain.clone(),
-                ty: column.ty.clone(),
-                nullable: found.nullable,
-            });
-        }
-        let place = |shared: &usize| columns.iter().position(|column| column.shared == *shared);
+        let (columns, behind) = match &reshape {
+            None => (self.columns_at(names, catalogue)?, Vec::new()),
+            Some(reshape) => self.columns_before(names, catalogue, &**reshape)?,
+        };
+        let place = |shared: &usize| columns.iter().position(|column| column.shared == Some(*shared));
         let key: Option<Vec<usize>> = self.key.iter().map(place).collect();
         let key = key.ok_or("a column of the key is omitted")?;
         if key.len() != catalogue.key.len() || !key.iter().all(|&at| catalogue.key.contains(&columns[at].name)) {
@@ -280,17 +314,165 @@ impl Table {
             partitioned: catalogue.partitioned,
             captured: self.is_source(node),
             images,
-            shape: self.kept_at(Some(omits), self.subset(node).and_then(|subset| subset.mark.clone())),
-            layout: self.columns.iter().map(|column| column.name.clone()).collect(),
+            shape: self.kept_at(Some(omits), self.marks(node)),
+            layout: self.columns.iter().map(|column| (column.name.clone(), column.ty.clone())).collect(),
             columns,
         };
         let grains = self.columns.iter().enumerate().filter_map(|(place, column)| Some((place, column.grain?)));
-        let lens = Lens::new(&spec, self.columns.len()).with_grains(grains);
-        Ok(Form { lens, spec: Arc::new(spec) })
+        let lens = match reshape {
+            None => Lens::new(&spec, self.columns.len()),
+            Some(reshape) => Lens::behind(reshape, &spec, behind, self.columns.len()),
+        };
+        Ok(Form { lens: lens.with_grains(grains), spec: Arc::new(spec) })
+    }
+
+    /// The columns of a node's table that are those of the shared row.
+    fn columns_at(&self, names: &TableNode, catalogue: &Catalogue) -> Result<Vec<Column>, String> {
+        let mut columns = Vec::new();
+        for (shared, column) in self.columns.iter().enumerate() {
+            if names.omits(&column.name) {
+                continue;
+            }
+            let local = names.local(&column.name);
+            let Some(found) = catalogue.columns.iter().find(|c| same_name(&c.name, local) && !c.generated) else {
+                return Err(format!("column `{local}` is missing"));
+            };
+            columns.push(column_of(found, Some(shared), column.ty.clone()));
+        }
+        Ok(columns)
+    }
+
+    /// All columns of a node's table that a mapping is told of, and for each column that it makes of them its place in the shared
+    /// row.
+    fn columns_before(
+        &self,
+        names: &TableNode,
+        catalogue: &Catalogue,
+        reshape: &dyn Reshape,
+    ) -> Result<(Vec<Column>, Vec<usize>), String> {
+        let mut behind = Vec::new();
+        for made in &reshape.shape().columns {
+            let name = names.shared(&made.name);
+            let Some(place) = self.columns.iter().position(|column| same_name(&column.name, name)) else {
+                return Err(format!("its mapping makes a column `{}`, which `{}` has not", made.name, self.name));
+            };
+            let shared = &self.columns[place];
+            if names.omits(&shared.name) {
+                return Err(format!(
+                    "its mapping makes a column `{}`, and `omit` leaves it out; let one of them do without it",
+                    made.name
+                ));
+            }
+            if shared.ty != made.ty {
+                return Err(format!(
+                    "its mapping makes `{}` of {}, and it is {} among the nodes; let the mapping answer that kind",
+                    made.name, made.ty, shared.ty
+                ));
+            }
+            behind.push(place);
+        }
+        let lacks = |(place, column): &(usize, &SharedColumn)| !names.omits(&column.name) && !behind.contains(place);
+        if let Some((_, column)) = self.columns.iter().enumerate().find(lacks) {
+            return Err(format!("its mapping makes no column `{}`", names.local(&column.name)));
+        }
+        let of_key = |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, made)| behind[made]);
+        let columns = told(catalogue).enumerate().map(|(at, (column, ty))| column_of(column, of_key(at), ty));
+        Ok((columns.collect(), behind))
+    }
+
+    /// The nodes' tables as the others see them.
+    pub fn seen(&self, catalogues: &[(NodeId, Catalogue)]) -> Vec<(NodeId, Catalogue)> {
+        let seen = |(node, catalogue): &(NodeId, Catalogue)| {
+            let reshape = self.form(*node).and_then(|form| form.lens.mapping());
+            (*node, reshape.map_or_else(|| catalogue.clone(), |reshape| mapped(catalogue, reshape)))
+        };
+        catalogues.iter().map(seen).collect()
+    }
+
+    /// How rows are to be brought to a node by the file.
+    fn marks(&self, node: NodeId) -> Marks {
+        Marks {
+            filter: self.subset(node).and_then(|subset| subset.mark.clone()),
+            mapping: self.mappings.get(node.index()).cloned().flatten(),
+        }
     }
 
     fn key_names(&self) -> String {
         self.key.iter().map(|&place| self.columns[place].name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn column_of(found: &CatalogueColumn, shared: Option<usize>, ty: Type) -> Column {
+    Column {
+        name: found.name.clone(),
+        shared,
+        native: found.native.clone(),
+        collation: found.collation.clone(),
+        domain: found.domain.clone(),
+        ty,
+        nullable: found.nullable,
+    }
+}
+
+/// The columns of a node's table of which a mapping is told, each with the type of its values. What a database computes is left
+/// out, and what cannot be carried: both stay what they are.
+fn told(catalogue: &Catalogue) -> impl Iterator<Item = (&CatalogueColumn, Type)> {
+    let columns = catalogue.columns.iter().filter(|column| !column.generated);
+    columns.filter_map(|column| Some((column, column.domain.own_type()?)))
+}
+
+/// What a mapping makes of a node's table, if there is one.
+fn reshape(
+    config: &Config,
+    table: &TableConfig,
+    node: NodeId,
+    catalogue: &Catalogue,
+    plugins: &mut Plugins,
+) -> Result<Option<Arc<dyn Reshape>>, String> {
+    // What the table is refused for is told elsewhere.
+    let Some(used) = table.nodes[node.index()].mapping.as_ref().filter(|_| catalogue.refusals.is_empty()) else {
+        return Ok(None);
+    };
+    let columns: Vec<ShapeColumn> =
+        told(catalogue).map(|(column, ty)| ShapeColumn { name: column.name.clone(), ty }).collect();
+    let place = |name: &String| columns.iter().position(|column| column.name == *name);
+    let key: Option<Vec<usize>> = catalogue.key.iter().map(place).collect();
+    let local = &table.nodes[node.index()].table;
+    let Some(key) = key.filter(|key| !key.is_empty()) else {
+        return Err(format!(
+            "`{local}` at {} has no key to identify rows by that a mapping could be told: add a primary key over columns of plain types",
+            config.nodes[node.index()].name
+        ));
+    };
+    let shape = Shape { name: table.name.clone(), columns, key };
+    plugins.mapping(config, shape, used).map(Some).map_err(|failure| failure.to_string())
+}
+
+/// A node's table as the other nodes see it behind a mapping.
+fn mapped(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
+    let shape = reshape.shape();
+    let native = format!("made by {}", reshape.told());
+    let column = |column: &ShapeColumn| CatalogueColumn {
+        name: column.name.clone(),
+        native: native.clone(),
+        collation: None,
+        domain: Domain::of(&column.ty),
+        nullable: true,
+        generated: false,
+        lacks: None,
+        alike: None,
+    };
+    let made =
+        |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, place)| &shape.columns[place].name);
+    let numbered = catalogue.numbered.iter().filter_map(|numbered| {
+        let at = told(catalogue).position(|(column, _)| column.name == numbered.column)?;
+        Some(Numbered { column: made(at)?.clone(), ..numbered.clone() })
+    });
+    Catalogue {
+        columns: shape.columns.iter().map(column).collect(),
+        key: reshape.key().iter().map(|&(_, place)| shape.columns[place].name.clone()).collect(),
+        numbered: numbered.collect(),
+        ..catalogue.clone()
     }
 }
 
@@ -304,49 +486,89 @@ pub fn omits_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
     })
 }
 
-/// Why a table cannot be synced at a node to which rows were brought by another filter, by the shape that is kept there: what is in
-/// the file now says otherwise which rows belong there, and nobody has looked at them yet.
-pub fn filters_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
+/// How rows were brought to a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// What tells by which filter.
+    pub filter: Option<String>,
+    /// What tells through which mapping.
+    pub mapping: Option<String>,
+}
+
+impl Marks {
+    /// Both, of which those that are to become others are marked as being moved.
+    pub fn moving(self, to: &Marks, table: &Table) -> Marks {
+        let mark = |was: Option<String>, is: &Option<String>| if was == *is { was } else { Some(moving(table)) };
+        Marks { filter: mark(self.filter, &to.filter), mapping: mark(self.mapping, &to.mapping) }
+    }
+
+    /// Whether rows are being moved as this file says.
+    pub fn are_moved_by(&self, table: &Table) -> bool {
+        let moving = Some(moving(table));
+        self.filter == moving || self.mapping == moving
+    }
+}
+
+/// Why a table cannot be synced at a node to which rows were brought by another filter or through another mapping, by the shape that
+/// is kept there: what is in the file now says otherwise which rows belong there, or what they are, and nobody has looked at them yet.
+pub fn brought_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
     let kept = kept.filter(|kept| *kept != spec.shape)?;
-    let (was, is) = (filter(kept), filter(&spec.shape));
+    let (was, is) = (marks(kept), marks(&spec.shape));
+    let is_moving = |mark: &Option<String>| mark.as_ref().is_some_and(|mark| mark.starts_with(REFILTERED));
     let what = match (was, is) {
         (was, is) if was == is => return None,
-        (Some(was), _) if was.starts_with(REFILTERED) => {
+        (was, is) if is_moving(&was.filter) && was.filter != is.filter => {
             "a load that was to move rows by another filter has not come to its end"
         }
-        (None, _) => "this file has a filter there, and rows were brought there without one",
-        (_, None) => "this file has no filter there, and rows were brought there by one",
-        _ => "the filter there is another in this file than the one by which rows were brought there",
+        (was, _) if is_moving(&was.mapping) => {
+            "a load that was to bring rows in step through another mapping has not come to its end"
+        }
+        (was, is) if was.filter != is.filter => match (was.filter, is.filter) {
+            (None, _) => "this file has a filter there, and rows were brought there without one",
+            (_, None) => "this file has no filter there, and rows were brought there by one",
+            _ => "the filter there is another in this file than the one by which rows were brought there",
+        },
+        (Marks { mapping: None, .. }, _) => "this file has a mapping there, and rows were brought there without one",
+        (_, Marks { mapping: None, .. }) => "this file has no mapping there, and rows were brought there through one",
+        _ => "the mapping there is another in this file than the one through which rows were brought there",
     };
     Some(what.to_owned())
 }
 
-/// What is kept in place of a filter's mark while rows are moved by others, followed by what [`moving`] tells of these.
+/// What is kept in place of the mark of a filter or mapping while rows are moved by others, followed by what [`moving`] tells of these.
 pub const REFILTERED: &str = "refiltered";
 
-/// What is kept beside a table while its rows are moved by the filters of this file: what bears it was moved by no others since.
+/// What is kept beside a table while its rows are moved by the filters and mappings of this file: what bears it was moved by no others
+/// since.
 pub fn moving(table: &Table) -> String {
     let marks =
         (0..).zip(&table.subsets).filter_map(|(at, subset): (usize, _)| Some((at, subset.as_ref()?.mark.as_ref()?)));
-    let digest = Sha256::digest(format!("{:?}", marks.collect::<Vec<_>>()));
+    let mappings = (0..).zip(&table.mappings).filter_map(|(at, mark): (usize, _)| Some((at, mark.as_ref()?)));
+    let mut text = format!("{:?}", marks.collect::<Vec<_>>());
+    if !table.mappings.is_empty() {
+        text += &format!("{:?}", mappings.collect::<Vec<_>>());
+    }
+    let digest = Sha256::digest(text);
     digest.iter().take(8).fold(format!("{REFILTERED} "), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// What is kept in place of a mark where a table is installed: it stays, but nobody knows what was done meanwhile to a table
 /// whose rows are being moved.
-pub fn installed_beside(mark: Option<String>) -> Option<String> {
-    mark.map(|mark| if mark.starts_with(REFILTERED) { REFILTERED.to_owned() } else { mark })
+pub fn installed_beside(marks: Marks) -> Marks {
+    let beside = |mark: String| if mark.starts_with(REFILTERED) { REFILTERED.to_owned() } else { mark };
+    Marks { filter: marks.filter.map(beside), mapping: marks.mapping.map(beside) }
 }
 
-/// What tells by which filter rows were brought to a node, by the shape that is kept there.
-pub fn filter(kept: &str) -> Option<String> {
-    serde_json::from_str::<Kept>(kept).ok()?.filter
+/// How rows were brought to a node, by the shape that is kept there.
+pub fn marks(kept: &str) -> Marks {
+    let kept = serde_json::from_str::<Kept>(kept).ok();
+    kept.map_or_else(Marks::default, |kept| Marks { filter: kept.filter, mapping: kept.mapping })
 }
 
-/// A shape as if rows had been brought to its node by this filter.
-pub fn with_filter(shape: &str, filter: Option<String>) -> String {
+/// A shape as if rows had been brought to its node so.
+pub fn with_marks(shape: &str, Marks { filter, mapping }: Marks) -> String {
     let kept: Option<Kept> = serde_json::from_str(shape).ok();
-    let kept = kept.map(|kept| Kept { filter, ..kept });
+    let kept = kept.map(|kept| Kept { filter, mapping, ..kept });
     kept.and_then(|kept| serde_json::to_string(&kept).ok()).unwrap_or_else(|| shape.to_owned())
 }
 
@@ -428,6 +650,32 @@ fn subsets(
     }
     // Where there is no filter nothing is looked up.
     Ok(if subsets.iter().any(Option::is_some) { subsets } else { Vec::new() })
+}
+
+/// What tells the mapping at each node from others.
+fn mappings(
+    config: &Config,
+    table: &TableConfig,
+    policy: &Policy,
+    plugins: &mut Plugins,
+) -> Result<Vec<Option<String>>, Box<Diagnostic>> {
+    let mut marks = Vec::with_capacity(table.nodes.len());
+    for part in &table.nodes {
+        let Some(used) = &part.mapping else {
+            marks.push(None);
+            continue;
+        };
+        let refuse = |why: String, help: &str| Box::new(config.diagnostic(&used.place, why, help));
+        if !policy.recorded().is_empty() {
+            let why = format!(
+                "the conflicts of `{}` are decided by what each change did, and a node with a mapping records that of columns of its own",
+                table.name
+            );
+            return Err(refuse(why, "remove `mapping`, or let another policy decide"));
+        }
+        marks.push(Some(plugins.mapping_mark(config, used).map_err(|why| refuse(why.to_string(), ""))?));
+    }
+    Ok(if marks.iter().any(Option::is_some) { marks } else { Vec::new() })
 }
 
 /// The policy that decides without a plugin, if none is named.

@@ -23,6 +23,8 @@ pub struct Table {
     pub resolver: Option<Arc<Resolver>>,
     /// Which rows belong at each node, by [`NodeId`]; all where there is none.
     pub subsets: Vec<Option<Subset>>,
+    /// What tells the mapping at each node from others, by [`NodeId`]; none where no plugin maps.
+    pub mappings: Vec<Option<String>>,
     pub operations: Operations,
     /// The place of the column that tells when a row was last changed, if one is named.
     pub updated: Option<usize>,
@@ -84,6 +86,11 @@ impl Table {
     /// Whether whoever makes a row at a node may have been kept from seeing one that stands elsewhere.
     pub fn is_blind(&self, maker: NodeId) -> bool {
         self.makes_blindly() && (!self.operations.insert || self.subset(maker).is_some())
+    }
+
+    /// Whether deciding about its rows takes a plugin, and the time that it takes.
+    pub fn asks_plugins(&self) -> bool {
+        self.resolver.is_some() || self.has_subsets() || !self.mappings.is_empty()
     }
 
     /// Whether some node may be without a row that nobody has deleted.

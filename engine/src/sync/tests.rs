@@ -11,6 +11,7 @@ mod engines;
 mod filters;
 mod journalling;
 mod loading;
+mod mapping;
 mod planning;
 mod random;
 mod reference;

@@ -441,8 +441,10 @@ impl Session {
         while !keys.is_empty() && weight < MENDS_LIMIT {
             let standing = self.standing_rows(task.table, &task.nodes, keys, &mut step).await?;
             let table = &self.tables[task.table];
+            let (standing, locals): (Vec<_>, Vec<_>) = standing.into_iter().map(|one| (one.rows, one.locals)).unzip();
             let places = compare::places(table, &standing).await?;
-            for ((key, standing), places) in keys.drain(..standing.len()).zip(standing).zip(places) {
+            let standing = standing.into_iter().zip(locals);
+            for ((key, (standing, locals)), places) in keys.drain(..standing.len()).zip(standing).zip(places) {
                 let mut allowed = Allowed::default();
                 let found = compare(table, key, standing, places, &mut allowed);
                 let told = tells.then_some(&mut *task.report);
@@ -468,7 +470,7 @@ impl Session {
                         None => {
                             let rows = mend.write.iter().filter_map(|(_, row)| row.as_ref());
                             weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
-                            mends.push(Mend { counted, ..mend });
+                            mends.push(Mend { counted, locals, ..mend });
                         }
                     },
                 }

@@ -212,9 +212,10 @@ impl Session {
                 }
             }
             let found = node.rows(&form.spec, &[key]).await.map_err(Error::at(&member.name, "reading the row"))?;
+            let found = form.lens.share_apart(found, Option::as_mut).await;
             rows.push(Some(match found.into_iter().next().flatten() {
                 None => Found::None,
-                Some(Ok(row)) => Found::Row(form.lens.to_shared(row)),
+                Some(Ok(row)) => Found::Row(row),
                 Some(Err(why)) => Found::Unreadable(why),
             }));
         }

@@ -15,6 +15,8 @@ pub struct Batch {
     pub tables: Vec<TableBatch>,
     /// Indexes into `tables`, parents before children; tables that refer to each other stand together.
     pub order: Vec<Vec<usize>>,
+    /// Whether it is about tables that are compared, of which nothing is kept.
+    pub bare: bool,
 }
 
 /// The part of a [`Batch`] that concerns one table.
@@ -24,16 +26,6 @@ pub struct TableBatch {
     /// Up to where this node's own history was read, if it has one: what lies beyond was not seen by the decisions.
     pub read: Option<Cut>,
     pub decisions: Vec<Decision>,
-    /// Where no history is kept: for each decision the row that was read here, in the node's own shape. Where another stands now,
-    /// somebody has been there since, and the row is left as it is.
-    pub upon: Option<Vec<Option<Arc<Row>>>>,
-}
-
-impl Batch {
-    /// Whether it is about tables of which no history is kept.
-    pub fn is_bare(&self) -> bool {
-        self.tables.iter().any(|table| table.upon.is_some())
-    }
 }
 
 /// What becomes of one key at one node.
@@ -56,6 +48,9 @@ pub struct Decision {
     pub lost_here: Option<Lost>,
     /// Whether the journal may tell of it already.
     pub lost_before: bool,
+    /// Where no history tells what users do, and it matters: the row that was read here, in the node's own shape, or that there was
+    /// none. Where another stands now somebody has been there since, and it is left as it is.
+    pub upon: Option<Option<Arc<Row>>>,
 }
 
 #[derive(Debug)]

@@ -104,17 +104,17 @@ impl Application<'_> {
     /// read.
     pub(super) async fn refuse_what_is_another(&mut self, node: &mut dyn Node) -> Result<()> {
         for table in 0..self.batch.tables.len() {
-            let TableBatch { spec, upon: Some(upon), .. } = &self.batch.tables[table] else { continue };
+            let spec = &self.batch.tables[table].spec;
             let items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
-            let items = items.into_iter().filter(|item| !self.is_out(*item));
+            let items = items.into_iter().filter(|item| self.decision(*item).upon.is_some() && !self.is_out(*item));
             // What is not there cannot be held, and is not overwritten if somebody creates it.
-            let (there, absent): (Vec<Item>, Vec<Item>) = items.partition(|item| upon[item.1].is_some());
+            let (there, absent): (Vec<Item>, Vec<Item>) = items.partition(|item| !self.is_upon_nothing(*item));
             for (chunk, hold) in
                 there.chunks(CHUNK).map(|chunk| (chunk, true)).chain(absent.chunks(CHUNK).map(|chunk| (chunk, false)))
             {
                 let now = node.rows_now(spec, &self.keys_of(chunk, table), hold).await?;
                 for (&item, row) in chunk.iter().zip(now) {
-                    let same = match (&row, &upon[item.1]) {
+                    let same = match (&row, self.decision(item).upon.as_ref().and_then(Option::as_ref)) {
                         (None, None) => true,
                         (Some(Ok(row)), Some(read)) => *row == **read,
                         _ => false,
@@ -128,14 +128,17 @@ impl Application<'_> {
         Ok(())
     }
 
+    /// Whether it was decided upon there being no row.
+    fn is_upon_nothing(&self, item: Item) -> bool {
+        matches!(self.decision(item).upon, Some(None))
+    }
+
     /// Refuses the rows that somebody holds locked, so that nothing else waits for them.
     pub(super) async fn refuse_what_is_locked(&mut self, node: &mut dyn Node) -> Result<()> {
         for table in 0..self.batch.tables.len() {
             let mut items = self.items(table, |effect| matches!(effect, Effect::Write(..) | Effect::Delete));
-            if let Some(upon) = &self.batch.tables[table].upon {
-                // Whoever only inserts may have no right to lock.
-                items.retain(|item| upon[item.1].is_some());
-            }
+            // Whoever only inserts may have no right to lock.
+            items.retain(|item| !self.is_upon_nothing(*item));
             for chunk in items.chunks(CHUNK) {
                 let items = self.by_key(chunk, table);
                 let keys: Vec<&Key> = items.keys().copied().collect();
@@ -164,16 +167,16 @@ impl Application<'_> {
         let before = self.refused.len();
         for table in tables_of(chunk) {
             let spec = &self.batch.tables[table].spec;
-            let bare = self.batch.tables[table].upon.is_some();
+            let upon = chunk.iter().any(|item| item.0 == table && self.decision(*item).upon.is_some());
             let silent = spec.user_triggers.is_empty();
-            if silent && (all || !bare) {
+            if silent && (all || !upon) {
                 continue;
             }
             let items = self.by_key(chunk, table);
             // A row that may only be created, or only be replaced, may rightly stand there differently, unless it is held.
-            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| bare || *mode == WriteMode::Upsert);
+            let written = self.rows_of(chunk, table).into_iter().filter(|(_, mode)| upon || *mode == WriteMode::Upsert);
             let rows: Vec<&Row> = written.map(|(row, _)| row).collect();
-            let altered = match bare {
+            let altered = match upon {
                 true => altered_since(node, spec, &rows).await?,
                 false => node.altered(spec, &rows).await?,
             };
@@ -182,12 +185,12 @@ impl Application<'_> {
                 // Where a row was not written that may only be created, another can stand there. If it was a trigger
                 // after all, the next look shows it.
                 let created = || matches!(self.decision(item).effect, Effect::Write(_, WriteMode::InsertOnly));
-                if silent || bare && !all && column != ABSENT && created() {
+                if silent || upon && !all && column != ABSENT && created() {
                     self.refuse(item, ParkedCode::Busy, MOVED_ON.to_owned());
                     continue;
                 }
                 let mut message = altered_by(spec, &column);
-                if !bare {
+                if !self.batch.bare {
                     message += ", then `concord parked retry`";
                 }
                 self.refuse(item, ParkedCode::Altered, message);
@@ -216,7 +219,7 @@ impl Application<'_> {
                     );
                     let decision = self.decision(item);
                     match &decision.otherwise {
-                        _ if self.batch.tables[table].upon.is_some() => {}
+                        _ if self.batch.bare => {}
                         // It is deleted nowhere else, and what stands here is not to come back there.
                         Some(otherwise) if otherwise.row.is_some() => {
                             message += ", or give their table a filter here that lets them go first";

@@ -183,10 +183,10 @@ impl<'a> Application<'a> {
         for table in tables_of(items) {
             // Of a row that may only be created, or only be replaced, nobody knows whether it will be written at all, unless it
             // was looked at.
-            let looked_at = self.batch.tables[table].upon.is_some();
             let rows = items.iter().filter(|item| item.0 == table);
             let rows = rows.filter_map(|&item| self.row(item).map(|(row, mode)| (item, row, mode)));
-            let rows = rows.filter(|(.., mode)| looked_at || *mode == WriteMode::Upsert);
+            let looked_at = |item: &Item| self.decision(*item).upon.is_some();
+            let rows = rows.filter(|(item, _, mode)| looked_at(item) || *mode == WriteMode::Upsert);
             let rows: Vec<(Item, &Row)> = rows.map(|(item, row, _)| (item, row)).collect();
             for part in rows.chunks(CHUNK) {
                 let rows: Vec<&Row> = part.iter().map(|(_, row)| *row).collect();

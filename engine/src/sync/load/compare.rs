@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::part::read_part;
-use super::portion::{Standing, Weighed, Weighing};
+use super::portion::{self, Standing, Weighed, Weighing};
 use super::{Leg, Load, LoadedNode, PROBE, ROWS, Stage, WEIGHT};
 use crate::error::{Error, Result};
 use crate::fault;
@@ -153,14 +153,15 @@ impl Session {
         at: NodeId,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<crate::node::Walked>> {
+    ) -> Result<Vec<(Key, Standing)>> {
         let member = &mut self.members[at.index()];
         let (Some(node), Some(form)) = (member.node.as_deref_mut(), self.tables[table].form(at)) else {
             return Err(self.not_there(table));
         };
         let doing = || format!("reading rows of {}", form.spec.full_name());
         let rows = read_part(node, &form.spec, after, limit).await.map_err(Error::at(&member.name, doing()))?;
-        Ok(rows.into_iter().map(|(key, row)| (key, row.map(|row| form.lens.to_shared(row)))).collect())
+        let (keys, rows): (Vec<Key>, Vec<_>) = rows.into_iter().map(|(key, row)| (key, Some(row))).unzip();
+        Ok(keys.into_iter().zip(portion::standing(form, rows).await.into_iter().flatten()).collect())
     }
 
     /// The rows of keys at a node, in the shared shape.
@@ -171,8 +172,7 @@ impl Session {
         };
         let doing = || format!("reading rows of {}", form.spec.full_name());
         let rows = node.rows(&form.spec, keys).await.map_err(Error::at(&member.name, doing()))?;
-        let shared = |row: std::result::Result<Row, String>| Standing::of(row.map(|row| form.lens.to_shared(row)));
-        Ok(rows.into_iter().map(|row| row.map(shared)).collect())
+        Ok(portion::standing(form, rows).await)
     }
 
     /// Goes through a table at every node that has a say, a part in each snapshot.
@@ -193,7 +193,8 @@ impl Session {
                 let walked = self.walk(leg.table, leg.walker, after.as_ref(), limit).await?;
                 let Some((last, _)) = walked.last() else { break };
                 after = Some(last.clone());
-                let weight: usize = walked.iter().flat_map(|(_, row)| row.iter().flatten().map(Value::weight)).sum();
+                let weight: usize =
+                    walked.iter().flat_map(|(_, row)| row.row().into_iter().flatten().map(Value::weight)).sum();
                 stage.rows += walked.len() as u64;
                 limit = (WEIGHT / (weight / walked.len()).max(1)).clamp(1, ROWS);
                 self.compare_part(load, *leg, &legs[..place], walked, &mut compared).await?;
@@ -211,7 +212,7 @@ impl Session {
         load: &Load,
         leg: Leg,
         before: &[Leg],
-        walked: Vec<crate::node::Walked>,
+        walked: Vec<(Key, Standing)>,
         compared: &mut Compared,
     ) -> Result<()> {
         let table = self.tables[leg.table].clone();
@@ -237,7 +238,7 @@ impl Session {
         };
         let mut settled = Vec::new();
         for (key, row) in walked {
-            let mut here = vec![(leg.walker, Standing::of(row))];
+            let mut here = vec![(leg.walker, row)];
             here.extend(rows.iter_mut().filter_map(|(other, rows)| Some((*other, rows.next()??))));
             let met_before = here[1..].iter().any(|(node, _)| before.iter().any(|leg| leg.walker == *node));
             let is_on_its_way = load.on_their_way.get(leg.table).is_some_and(|keys| keys.contains(&key));

@@ -21,11 +21,12 @@ use crate::sync::contest::Contests;
 use crate::sync::cycle::Batches;
 use crate::sync::decide::Outcomes;
 use crate::sync::examine::participants;
+use crate::sync::mapped::{Current, localized_apart};
 use crate::sync::opened::Opened;
 use crate::sync::session::Session;
 use crate::sync::settle::{self, Rule, Settlement};
 use crate::sync::subset::Belongs;
-use crate::sync::table::Table;
+use crate::sync::table::{Form, Table};
 use crate::sync::turns::Settles;
 
 /// A part of a table that is to be weighed in the next cycle.
@@ -98,6 +99,9 @@ pub struct Written {
     pub removed: u64,
 }
 
+/// The rows of a key that stand at nodes where a plugin maps, in their own shape.
+type Locals = Vec<(NodeId, Arc<Row>)>;
+
 /// A key about which something may have to be done, and whose row is right.
 pub(super) struct Settled {
     key: Key,
@@ -107,29 +111,43 @@ pub(super) struct Settled {
     whole: Option<Arc<Row>>,
     settlement: Settlement,
     settles: Settles,
+    locals: Locals,
 }
 
 /// The row of a key at a node.
 #[derive(Clone)]
 pub(super) enum Standing {
-    Row(Arc<Row>),
+    /// In the shared shape, and in the node's own where a plugin maps.
+    Row(Arc<Row>, Option<Arc<Row>>),
     Unreadable(String),
 }
 
 impl Standing {
-    pub fn of(row: std::result::Result<Row, String>) -> Standing {
-        match row {
-            Ok(row) => Standing::Row(Arc::new(row)),
-            Err(why) => Standing::Unreadable(why),
-        }
-    }
-
     pub fn row(&self) -> Option<&Row> {
         match self {
-            Standing::Row(row) => Some(row),
+            Standing::Row(row, _) => Some(row),
             Standing::Unreadable(_) => None,
         }
     }
+}
+
+/// Rows that were read at a node. Of those that a plugin is to see before it writes over them, the node's own are kept.
+pub(super) async fn standing(
+    form: &Form,
+    rows: Vec<Option<std::result::Result<Row, String>>>,
+) -> Vec<Option<Standing>> {
+    let local = |row: &Option<_>| match row {
+        Some(Ok(row)) if form.lens.is_mapped() => Some(Arc::new(Row::clone(row))),
+        _ => None,
+    };
+    let locals: Vec<Option<Arc<Row>>> = rows.iter().map(local).collect();
+    let standing = |(row, local): (Option<_>, _)| {
+        row.map(|row| match row {
+            Ok(row) => Standing::Row(Arc::new(row), local),
+            Err(why) => Standing::Unreadable(why),
+        })
+    };
+    form.lens.share_apart(rows, Option::as_mut).await.into_iter().zip(locals).map(standing).collect()
 }
 
 impl Session {
@@ -165,6 +183,7 @@ impl Session {
             let (rows, stale) = self.stretch(portion, &table, opened, &stretch).await?;
             weighed.rows = rows.len() as u64;
             weighed.last = rows.last().map(|(key, _)| key.clone());
+            let mut walked = Vec::new();
             for (key, row) in rows {
                 if let Ok(row) = &row {
                     weighed.weight += row.iter().map(Value::weight).sum::<usize>();
@@ -172,11 +191,11 @@ impl Session {
                 if stale.contains(&key) || on_its_way(&key) {
                     weighed.again.push(key);
                 } else if !waits(&key) {
-                    let standing = &mut standing[portion.walker.index()];
-                    standing.push(Some(Standing::of(row.map(|row| form.lens.to_shared(row)))));
+                    walked.push(Some(row));
                     keys.push(key);
                 }
             }
+            standing[portion.walker.index()] = self::standing(form, walked).await;
             if let (Some(reader), Some(last)) = (&mut portion.reader, &weighed.last) {
                 reader.start(form.spec.clone(), last.clone(), stretch.limit);
             }
@@ -252,12 +271,17 @@ impl Session {
                 let wanted: Vec<&Key> = wanted.iter().collect();
                 let rows = reader.rows(&form.spec, &wanted).await;
                 let doing = || format!("reading rows of {}", form.spec.full_name());
-                Some((member.id, form, rows.map_err(|error| Error::at(&member.name, doing())(error))))
+                Some((
+                    member.id,
+                    match rows {
+                        Ok(rows) => Ok(self::standing(form, rows).await),
+                        Err(error) => Err(Error::at(&member.name, doing())(error)),
+                    },
+                ))
             }))
             .await;
-        for (node, form, rows) in reading.into_iter().flatten() {
-            let shared = |row: std::result::Result<Row, String>| Standing::of(row.map(|row| form.lens.to_shared(row)));
-            standing[node.index()].extend(rows?.into_iter().map(|row| row.map(shared)));
+        for (node, rows) in reading.into_iter().flatten() {
+            standing[node.index()].extend(rows?);
         }
         Ok(())
     }
@@ -315,10 +339,14 @@ impl Weighing<'_> {
     pub fn settled(&self, key: Key, here: Vec<(NodeId, Standing)>, weighed: &mut Weighed) -> Option<Settled> {
         let table = self.table;
         let mut rows: Vec<(NodeId, Arc<Row>)> = Vec::with_capacity(here.len());
+        let mut locals = Locals::new();
         let mut unreadable = None;
         for (node, standing) in here {
             match standing {
-                Standing::Row(row) => rows.push((node, row)),
+                Standing::Row(row, local) => {
+                    rows.push((node, row));
+                    locals.extend(local.map(|local| (node, local)));
+                }
                 Standing::Unreadable(why) => {
                     unreadable = unreadable.filter(|(known, _)| table.is_source(*known)).or(Some((node, why)));
                 }
@@ -341,7 +369,7 @@ impl Weighing<'_> {
             _ => None,
         };
         let row = rows.iter().find(|(node, _)| *node == settlement.winner)?.1.clone();
-        Some(Settled { key, rows, row, whole, settlement, settles })
+        Some(Settled { key, rows, row, whole, settlement, settles, locals })
     }
 
     /// What is to be done about keys at each node.
@@ -354,16 +382,29 @@ impl Weighing<'_> {
                 places.iter_mut().zip(belong).for_each(|(places, place)| places.push(place));
             }
         }
+        let mut unmapped: Vec<Vec<(Decision, Current)>> = self.names.iter().map(|_| Vec::new()).collect();
         for (one, places) in settled.into_iter().zip(places) {
-            self.weigh(one, &places, weighed, outcomes);
+            self.weigh(one, &places, weighed, outcomes, &mut unmapped);
+        }
+        for (at, decisions) in unmapped.into_iter().enumerate().filter(|(_, decisions)| !decisions.is_empty()) {
+            let Some(form) = self.table.form(NodeId(at as u16)) else { continue };
+            outcomes.decisions[at][self.table.index].extend(localized_apart(form, decisions).await);
         }
         Ok(())
     }
 
     /// What is to be done about a key at each node, and where its row belongs, by node.
-    fn weigh(&self, settled: Settled, places: &[Belongs], weighed: &mut Weighed, outcomes: &mut Outcomes) {
+    /// What is to be written through a plugin is left to that, in `unmapped`.
+    fn weigh(
+        &self,
+        settled: Settled,
+        places: &[Belongs],
+        weighed: &mut Weighed,
+        outcomes: &mut Outcomes,
+        unmapped: &mut [Vec<(Decision, Current)>],
+    ) {
         let table = self.table;
-        let Settled { key, rows, row: winner_row, whole, settlement, settles } = settled;
+        let Settled { key, rows, row: winner_row, whole, settlement, settles, mut locals } = settled;
         let winner = settlement.winner;
         let of = |node: NodeId| rows.iter().find(|(at, _)| *at == node).map(|(_, row)| row);
         let belongs = |node: NodeId| places.get(node.index()).unwrap_or(&Belongs::Inside);
@@ -454,15 +495,14 @@ impl Weighing<'_> {
             };
             any = true;
             let (lost, lost_here) = if self.last { (Vec::from_iter(lost), None) } else { (Vec::new(), lost) };
-            let local = if form.lens.is_identity() { row } else { Arc::new(form.lens.to_local(&row)) };
-            let effect = match form.spec.misfit(&local) {
-                Some((column, why)) => {
-                    let table = form.spec.full_name();
-                    Effect::Park(ParkedCode::Value, format!("the value of `{column}` does not fit {table}: it {why}"))
-                }
-                None => Effect::Write(local, mode),
-            };
-            outcomes.decisions[target.index()][table.index].push(decision(&key, effect, lost, lost_here));
+            let decision = decision(&key, form.write(row, mode), lost, lost_here);
+            if form.lens.is_mapped() {
+                let current =
+                    locals.iter().position(|(node, _)| *node == target).map(|at| Ok(locals.swap_remove(at).1));
+                unmapped[target.index()].push((decision, current));
+            } else {
+                outcomes.decisions[target.index()][table.index].push(decision);
+            }
         }
         if any && settles == Settles::Differing || removes {
             weighed.settles = Settles::Differing;
@@ -505,5 +545,6 @@ fn decision(key: &Key, effect: Effect, lost: Vec<Lost>, lost_here: Option<Lost>)
         lost,
         lost_here,
         lost_before: false,
+        upon: None,
     }
 }

@@ -160,7 +160,7 @@ impl Session {
                         true => self.read_then(file, at, &row.table)?,
                         false => None,
                     };
-                    batch.tables.push(TableBatch { spec: spec.clone(), read, decisions: vec![decision], upon: None });
+                    batch.tables.push(TableBatch { spec: spec.clone(), read, decisions: vec![decision] });
                 }
             }
         }

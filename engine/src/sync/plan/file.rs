@@ -317,7 +317,11 @@ fn seal(plan: &Header, rows: &[WrittenRow]) -> String {
 pub(super) fn shape(table: &Table, spec: &TableSpec) -> String {
     let columns = spec.columns.iter().map(|column| {
         let collation = column.collation.iter().map(|collation| format!(" COLLATE {collation}"));
-        (&column.name, column.shared, column.native.clone() + &collation.collect::<String>())
+        (
+            &column.name,
+            column.shared.map_or(-1, |place| place as i64),
+            column.native.clone() + &collation.collect::<String>(),
+        )
     });
     let text = format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {} {:?}",
@@ -332,8 +336,13 @@ pub(super) fn shape(table: &Table, spec: &TableSpec) -> String {
     );
     let asked = table.resolver.as_ref().map(|resolver| (&resolver.plugin().digest, resolver.config()));
     let filters: Vec<&str> = table.subsets.iter().flatten().filter_map(|subset| subset.mark.as_deref()).collect();
-    // Plans of tables without filters go on as before.
-    if filters.is_empty() { seal_of((text, asked)) } else { seal_of((text, asked, filters)) }
+    let mappings: Vec<&str> = table.mappings.iter().flatten().map(String::as_str).collect();
+    // Plans of tables without filters and mappings go on as before.
+    match (filters.is_empty(), mappings.is_empty()) {
+        (true, true) => seal_of((text, asked)),
+        (false, true) => seal_of((text, asked, filters)),
+        (_, false) => seal_of((text, asked, filters, mappings)),
+    }
 }
 
 /// What tells one waiting version from another.
@@ -401,7 +410,7 @@ impl Scribe<'_> {
             }
         };
         let Otherwise { vector, stamp, row: version, standing, standing_time } = decision.otherwise.as_ref()?;
-        let is_identity = self.spec.columns.iter().enumerate().all(|(at, column)| column.shared == at)
+        let is_identity = self.spec.columns.iter().enumerate().all(|(at, column)| column.shared == Some(at))
             && self.spec.columns.len() == self.table.columns.len();
         let as_written = is_identity && version.is_some() && version.as_deref() == row.map(|row| &**row);
         let mut written = WrittenRow {
@@ -517,6 +526,7 @@ impl Scribe<'_> {
                 None => None,
             },
             lost_before: true,
+            upon: None,
         })
     }
 
@@ -622,7 +632,7 @@ mod tests {
             columns: (0..columns.len())
                 .map(|shared| Column {
                     name: columns[shared].0.to_owned(),
-                    shared,
+                    shared: Some(shared),
                     native: String::new(),
                     collation: None,
                     domain: Domain::Json { nul: true, binary: false },
@@ -644,6 +654,7 @@ mod tests {
             policy: Policy::LatestWins,
             resolver: None,
             subsets: Vec::new(),
+            mappings: Vec::new(),
             operations: Operations::ALL,
             updated: None,
             from: None,
@@ -685,6 +696,7 @@ mod tests {
                 lost: Vec::new(),
                 lost_here: None,
                 lost_before: true,
+                upon: None,
             };
             let text = serde_json::to_string(&scribe.write("a", &decision)).unwrap();
             let written: WrittenRow = serde_json::from_str(&text).unwrap();

@@ -338,33 +338,49 @@ impl At<'_> {
         for decisions in part.decisions.chunks(LOOK) {
             let keys: Vec<&Key> = decisions.iter().map(|decision| &decision.key).collect();
             let standing = node.rows(&part.spec, &keys).await?;
+            let mut shown = Vec::new();
+            let (mut before, mut after): (Vec<Standing>, Vec<Standing>) = (Vec::new(), Vec::new());
             for (decision, standing) in decisions.iter().zip(standing) {
                 let (Some(change), Some(otherwise)) = (change(decision, &standing), &decision.otherwise) else {
                     continue;
                 };
                 counts.count(change, is_retry(decision));
-                if limit == 0 || rows.len() < limit {
-                    rows.push(self.planned(decision, otherwise.stamp, change, standing));
+                if limit == 0 || rows.len() + shown.len() < limit {
+                    shown.push((decision, otherwise.stamp, change));
+                    before.push(standing);
+                    after.push(match &decision.effect {
+                        Effect::Write(row, _) => Some(Ok((**row).clone())),
+                        _ => None,
+                    });
                 }
             }
+            if let Some(form) = self.table.form(self.node) {
+                before = form.lens.share_apart(before, Option::as_mut).await;
+                after = form.lens.share_apart(after, Option::as_mut).await;
+            }
+            let shown = shown.into_iter().zip(before.into_iter().zip(after));
+            rows.extend(shown.map(|((decision, stamp, change), rows)| self.planned(decision, stamp, change, rows)));
         }
         Ok((counts, rows))
     }
 
-    fn planned(&self, decision: &Decision, stamp: Stamp, change: Change, standing: Standing) -> PlannedRow {
+    /// What becomes of a row, by the rows before and after in the shared shape.
+    fn planned(
+        &self,
+        decision: &Decision,
+        stamp: Stamp,
+        change: Change,
+        (before, after): (Standing, Standing),
+    ) -> PlannedRow {
         let columns = || self.table.columns.iter().enumerate();
         let lens = self.table.form(self.node).map(|form| &form.lens);
         let lives = |column: usize| lens.is_none_or(|lens| lens.has(column));
-        let shared = |local: Row| lens.map_or(local.clone(), |lens| lens.to_shared(local));
-        let (before, unreadable) = match standing {
+        let (before, unreadable) = match before {
             None => (None, None),
-            Some(Ok(row)) => (Some(shared(row)), None),
+            Some(Ok(row)) => (Some(row), None),
             Some(Err(why)) => (None, Some(format!("what stands there cannot be read: {why}"))),
         };
-        let after = match &decision.effect {
-            Effect::Write(row, _) => Some(shared((**row).clone())),
-            _ => None,
-        };
+        let after = after.and_then(std::result::Result::ok);
         let document = |row: &Row| {
             let members = columns().filter(|(at, _)| lives(*at));
             Document::Object(members.map(|(at, c)| (c.name.clone(), value_to_json(&row[at]))).collect())

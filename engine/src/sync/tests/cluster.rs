@@ -53,6 +53,7 @@ impl Cluster {
             }),
         );
         session.plugins.native.insert("remainder".to_owned(), super::filters::remainder);
+        session.plugins.native_mappings.insert("times".to_owned(), super::mapping::times);
         session
     }
 

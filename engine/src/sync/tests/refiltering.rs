@@ -7,7 +7,7 @@ use super::random::{Random, seeds};
 use crate::error::Result;
 use crate::sync::load::{LoadOptions, Loaded, Stage};
 use crate::sync::memory::number;
-use crate::sync::shape;
+use crate::sync::shape::{self, Marks};
 
 const PLAIN: &str = "\"latest-wins\"";
 
@@ -209,7 +209,8 @@ fn install_goes_on_and_leaves_it_to_the_load_to_move_rows() {
     for (settings, hidden) in [(PLAIN, Some(1)), (&settings, None)] {
         if let Some(service) = &mut cluster.databases[1].lock().service {
             for (_, kept) in service.tables.iter_mut().filter(|(name, _)| name == "t") {
-                *kept = shape::with_filter(kept, Some(shape::REFILTERED.to_owned()));
+                let marks = Marks { filter: Some(shape::REFILTERED.to_owned()), ..Marks::default() };
+                *kept = shape::with_marks(kept, marks);
             }
         }
         install(&cluster, settings).unwrap();

@@ -85,14 +85,15 @@ impl Session {
             while !rest.is_empty() {
                 let standing = self.standing_rows(table, &nodes, rest, &mut step).await?;
                 rest = &rest[standing.len()..];
-                for (mend, standing) in left.by_ref().zip(standing) {
+                for (mend, stands) in left.by_ref().zip(standing) {
+                    let standing = &stands.rows;
                     let same = mend
                         .read
                         .iter()
                         .all(|(node, row)| standing.iter().any(|(at, stands)| at == node && stands.is(row.as_deref())));
                     let moving = restless.moving.contains(&mend.key) || restless.waiting.contains(&mend.key);
                     if same && !moving {
-                        as_read.push(mend);
+                        as_read.push(Mend { locals: stands.locals, ..mend });
                     } else {
                         let why = "what stands there is not what the plan was made of".to_owned();
                         report.leave(&self.tables[table], &mend.key, Left::MovedOn, None, why, limit);

@@ -96,7 +96,7 @@ pub struct Ruler {
     measure: Arc<Measure>,
     node: NodeId,
     lens: Lens,
-    /// Rows in the shared shape about which filters are to be asked, and their size in bytes.
+    /// Rows as they were read which plugins are to map or judge, and their size in bytes.
     pending: Vec<Scanned>,
     weight: usize,
     /// The places of the node's classes.
@@ -131,8 +131,9 @@ impl Ruler {
         }
     }
 
-    fn is_masked(&self) -> bool {
-        self.masks.iter().any(Option::is_some)
+    /// Whether plugins are asked about the rows.
+    fn asks(&self) -> bool {
+        self.lens.is_mapped() || self.masks.iter().any(Option::is_some)
     }
 
     /// For each row in which of the node's classes it counts. What nobody can tell counts as if it belonged; the second look sees to
@@ -202,8 +203,8 @@ pub trait Taker: Send + 'static {
 
     fn take(&mut self, scanned: Scanned) {
         let ruler = self.ruler();
-        let scanned = scanned.map(|local| ruler.lens.to_shared(local));
-        if !ruler.is_masked() {
+        if !ruler.asks() {
+            let scanned = scanned.map(|local| ruler.lens.get(local));
             return self.add(scanned, &[]);
         }
         ruler.weight += scanned.iter().flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
@@ -217,7 +218,7 @@ pub trait Taker: Send + 'static {
     fn end(&mut self) {
         let ruler = self.ruler();
         ruler.weight = 0;
-        let pending = std::mem::take(&mut ruler.pending);
+        let pending = ruler.lens.share_scanned(std::mem::take(&mut ruler.pending));
         let counts = ruler.count_in(&pending);
         pending.into_iter().zip(counts).for_each(|(scanned, counts)| self.add(scanned, &counts));
     }

@@ -13,7 +13,7 @@ use super::super::session::Session;
 use super::compare::Standing;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, NodeId, Value};
+use crate::model::{Key, NodeId, Row, Value};
 
 /// Keys that are looked up in the same snapshots, at most.
 pub(super) const TOGETHER: usize = 10_000;
@@ -30,6 +30,13 @@ const LOOKS: u32 = 50;
 
 /// The pause between two of those.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The rows of a key, by node.
+pub struct Stands {
+    pub rows: Vec<(NodeId, Standing)>,
+    /// The rows at nodes where a plugin maps, in their own shape.
+    pub locals: Vec<(NodeId, Arc<Row>)>,
+}
 
 /// What stands between two keys and a comparison.
 #[derive(Default)]
@@ -118,7 +125,7 @@ impl Session {
         nodes: &[NodeId],
         keys: &[Key],
         step: &mut usize,
-    ) -> Result<Vec<Vec<(NodeId, Standing)>>> {
+    ) -> Result<Vec<Stands>> {
         let keys: Vec<&Key> = keys.iter().take((*step).max(1)).collect();
         let tables = &self.tables;
         let asked = &keys;
@@ -127,23 +134,33 @@ impl Session {
             let (form, node) = (tables[table].form(member.id)?, member.node.as_deref_mut()?);
             let rows = node.rows(&form.spec, asked).await;
             let doing = format!("reading rows of {}", form.spec.full_name());
-            Some((member.id, form, rows.map_err(Error::at(&member.name, doing))))
+            let rows = match rows.map_err(Error::at(&member.name, doing)) {
+                Ok(rows) => rows,
+                Err(error) => return Some((member.id, Err(error))),
+            };
+            let local = |row: &Option<_>| match row {
+                Some(Ok(row)) if form.lens.is_mapped() => Some(Arc::new(Row::clone(row))),
+                _ => None,
+            };
+            let locals: Vec<Option<Arc<Row>>> = rows.iter().map(local).collect();
+            let rows = form.lens.share_apart(rows, Option::as_mut).await;
+            Some((member.id, Ok(rows.into_iter().zip(locals).collect::<Vec<_>>())))
         }));
-        let mut standing: Vec<Vec<(NodeId, Standing)>> = keys.iter().map(|_| Vec::with_capacity(nodes.len())).collect();
+        let empty = |_| Stands { rows: Vec::with_capacity(nodes.len()), locals: Vec::new() };
+        let mut standing: Vec<Stands> = keys.iter().map(empty).collect();
         let mut weight = 0;
-        for (node, form, rows) in reading.await.into_iter().flatten() {
-            for (all, row) in standing.iter_mut().zip(rows?) {
-                all.push((
-                    node,
-                    match row {
-                        None => Standing::Absent,
-                        Some(Err(why)) => Standing::Odd(why),
-                        Some(Ok(row)) => {
-                            weight += row.iter().map(Value::weight).sum::<usize>();
-                            Standing::Row(Arc::new(form.lens.to_shared(row)))
-                        }
-                    },
-                ));
+        for (node, rows) in reading.await.into_iter().flatten() {
+            for (all, (row, local)) in standing.iter_mut().zip(rows?) {
+                let stands = match row {
+                    None => Standing::Absent,
+                    Some(Err(why)) => Standing::Odd(why),
+                    Some(Ok(row)) => {
+                        weight += row.iter().map(Value::weight).sum::<usize>();
+                        Standing::Row(Arc::new(row))
+                    }
+                };
+                all.rows.push((node, stands));
+                all.locals.extend(local.map(|local| (node, local)));
             }
         }
         let each = (weight / keys.len().max(1)).max(1);

@@ -7,6 +7,7 @@ use futures::future::join_all;
 
 use super::super::examine;
 use super::super::latest::{Latest, latest};
+use super::super::mapped::localized_apart;
 use super::super::opened::Opened;
 use super::super::session::{Carried, Session};
 use super::super::settle::{self, Rule, Settlement};
@@ -27,6 +28,8 @@ pub struct Mend {
     pub key: Key,
     /// What stands at the nodes, in the shared shape; `None` where there is no row.
     pub read: Vec<(NodeId, Option<Arc<Row>>)>,
+    /// What stands at nodes where a plugin maps, in their own shape.
+    pub locals: Vec<(NodeId, Arc<Row>)>,
     /// What is to stand there; nodes at which nothing is to change are left out.
     pub write: Vec<(NodeId, Option<Arc<Row>>)>,
     /// Whose row is taken, and why.
@@ -105,7 +108,8 @@ pub fn mend(
     }
     let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
     let stays = stays && write.iter().any(|(_, row)| row.is_some());
-    Ok(Mend { key: difference.key.clone(), read, write, settlement, disputed, stays, counted: Counted::default() })
+    let (key, counted) = (difference.key.clone(), Counted::default());
+    Ok(Mend { key, read, locals: Vec::new(), write, settlement, disputed, stays, counted })
 }
 
 /// In words, that a filter failed.
@@ -198,14 +202,23 @@ impl Session {
         for (node, decisions) in decisions.into_iter().enumerate() {
             let mut tables: Vec<Vec<Decision>> = (0..self.tables.len()).map(|_| Vec::new()).collect();
             let any = !decisions.is_empty();
-            tables[table] = decisions;
             let id = NodeId(node as u16);
+            tables[table] = match self.tables[table].form(id).filter(|form| form.lens.is_mapped()) {
+                Some(form) => {
+                    let current = |at: &usize| mends[*at].locals.iter().find(|(at, _)| *at == id);
+                    let current = places[node].iter().map(|at| current(at).map(|(_, row)| Ok(row.clone())));
+                    localized_apart(form, decisions.into_iter().zip(current).collect()).await
+                }
+                None => decisions,
+            };
             let mut batch = any.then(|| self.batch(id, tables, opened)).flatten();
             if let (Some(batch), Some(form)) = (&mut batch, self.tables[table].form(id).filter(|_| compared)) {
                 let stood =
                     |at: &usize| mends[*at].read.iter().find(|(at, _)| *at == id).and_then(|(_, row)| row.as_deref());
-                let upon = places[node].iter().map(|at| Some(Arc::new(form.lens.to_local(stood(at)?)))).collect();
-                batch.tables.iter_mut().for_each(|part| part.upon = Some(Vec::clone(&upon)));
+                batch.bare = true;
+                for (decision, at) in batch.tables.iter_mut().flat_map(|part| &mut part.decisions).zip(&places[node]) {
+                    decision.upon = Some(stood(at).map(|row| Arc::new(form.lens.put(row))));
+                }
             }
             batches.push(batch);
         }
@@ -286,20 +299,15 @@ impl Session {
             return Err(format!("the table is not there at {}", self.names[node.index()]));
         };
         let Some(row) = row else { return Ok(Effect::Delete) };
-        let local = form.lens.to_local(row);
-        match form.spec.misfit(&local) {
-            Some((column, why)) => {
-                Err(format!("the value of `{column}` does not fit {}: it {why}", form.spec.full_name()))
-            }
-            None => {
-                let mode = match (table.compared, stood) {
-                    (false, _) => WriteMode::Upsert,
-                    // Nobody can lock a row that is not there: one that is created meanwhile stays.
-                    (true, None) => WriteMode::InsertOnly,
-                    (true, Some(_)) => WriteMode::UpdateOnly,
-                };
-                Ok(Effect::Write(Arc::new(local), mode))
-            }
+        let mode = match (table.compared, stood) {
+            (false, _) => WriteMode::Upsert,
+            // Nobody can lock a row that is not there: one that is created meanwhile stays.
+            (true, None) => WriteMode::InsertOnly,
+            (true, Some(_)) => WriteMode::UpdateOnly,
+        };
+        match form.write(Arc::new(row.clone()), mode) {
+            Effect::Park(_, why) => Err(why),
+            effect => Ok(effect),
         }
     }
 
@@ -339,6 +347,7 @@ impl Session {
             lost: Vec::new(),
             lost_here: lost,
             lost_before: false,
+            upon: None,
         }
     }
 }

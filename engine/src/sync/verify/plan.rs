@@ -220,7 +220,8 @@ fn mend(table: &Table, names: &[String], line: &Line) -> std::result::Result<Men
         return Err(format!("`write` names {}, and `read` does not tell what stood there", names[node.index()]));
     }
     let settlement = Settlement { winner: node(&line.from)?, reason: line.why.clone() };
-    Ok(Mend { key, read, write, settlement, disputed: false, stays: false, counted: Counted::default() })
+    let (locals, counted) = (Vec::new(), Counted::default());
+    Ok(Mend { key, read, locals, write, settlement, disputed: false, stays: false, counted })
 }
 
 /// A row of the columns that live at a node, all of them.

@@ -338,8 +338,9 @@ async fn waiting_rows_and_the_journal_are_kept() {
     spec.columns[0].ty = Type::Decimal;
     spec.columns[1].ty = Type::Instant;
     // The second shared column does not live here.
-    spec.columns[1].shared = 2;
-    spec.layout.insert(1, "name".into());
+    spec.columns[1].shared = Some(2);
+    spec.layout =
+        [("id", Type::Decimal), ("name", Type::Any), ("at", Type::Instant)].map(|(name, ty)| (name.into(), ty)).into();
     bench.install().await;
     let decimal = |text: &str| Value::Decimal(crate::model::Decimal::parse(text).unwrap());
     let mut vector = Vector::EMPTY;

@@ -134,7 +134,7 @@ async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         .enumerate()
         .map(|(shared, column)| Column {
             name: column.name.clone(),
-            shared,
+            shared: Some(shared),
             native: column.native.clone(),
             collation: column.collation.clone(),
             domain: column.domain.clone(),
@@ -149,7 +149,7 @@ async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         schema: None,
         local: catalogue.name,
         key: catalogue.key.iter().map(at).collect(),
-        layout: columns.iter().map(|column| column.name.clone()).collect(),
+        layout: columns.iter().map(|column| (column.name.clone(), Type::Any)).collect(),
         columns,
         uniques: catalogue.uniques,
         references: catalogue.references,

@@ -1,0 +1,156 @@
+//! Mappings by plugins: what crosses the lens of a node whose table has another shape, and what is written there.
+//!
+//! A mapping stands before the built-in lens: it makes rows of the node's own table into rows of another shape, which takes the
+//! place of the node's table wherever the shared shape is put together; renaming and omitting go on from there. So everything
+//! behind the lens knows shared rows alone, and everything before it the node's own.
+//!
+//! Rows are mapped when they have been read, and what is to be written when it has been decided: no transaction writes and nothing is
+//! locked while a plugin runs. The row that is to be overwritten is read in the snapshot of the decision, so whatever a user does to it
+//! from then on is noticed as ever: where the node records changes by an entry beyond what was read, which is looked for once the row is
+//! locked; elsewhere by reading the row again, locked, before it is written ([`Decision::upon`]).
+
+use std::fmt::Debug;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use super::table::Form;
+use crate::model::{ParkedCode, Row};
+use crate::node::WriteMode;
+use crate::node::apply::{Decision, Effect};
+use crate::plugin::{Failure, Mapping, Put, Shape};
+
+/// Makes rows of one node's table into rows of another shape with the same key, and back.
+pub trait Reshape: Debug + Send + Sync {
+    /// What it makes.
+    fn shape(&self) -> &Shape;
+
+    /// For each column of the key, in the order of the node's: its place in the node's table, and in the shape.
+    fn key(&self) -> &[(usize, usize)];
+
+    /// An answer for each row. Blocks.
+    fn to_shared(&self, locals: &[&Row]) -> Vec<std::result::Result<Row, Failure>>;
+
+    /// The same.
+    fn to_local(&self, puts: &[Put<'_>]) -> Vec<std::result::Result<Row, Failure>>;
+
+    /// In words.
+    fn told(&self) -> String;
+}
+
+impl Reshape for Mapping {
+    fn shape(&self) -> &Shape {
+        Mapping::shape(self)
+    }
+
+    fn key(&self) -> &[(usize, usize)] {
+        Mapping::key(self)
+    }
+
+    fn to_shared(&self, locals: &[&Row]) -> Vec<std::result::Result<Row, Failure>> {
+        Mapping::to_shared(self, locals)
+    }
+
+    fn to_local(&self, puts: &[Put<'_>]) -> Vec<std::result::Result<Row, Failure>> {
+        Mapping::to_local(self, puts)
+    }
+
+    fn told(&self) -> String {
+        format!("plugin `{}`", self.plugin().name)
+    }
+}
+
+/// The row that stands at a node, in its own shape, as it was read; or why it cannot be read.
+pub type Current = Option<std::result::Result<Arc<Row>, String>>;
+
+impl Form {
+    /// What it takes to write a shared row here. Where a plugin maps, the row stays what it is until it is [`localized`].
+    pub fn write(&self, row: Arc<Row>, mode: WriteMode) -> Effect {
+        let local = match () {
+            () if self.lens.is_mapped() => return Effect::Write(row, mode),
+            () if self.lens.is_identity() => row,
+            () => Arc::new(self.lens.put(&row)),
+        };
+        self.fitting(local, mode)
+    }
+
+    /// The same for a single row, whose place is known to be the node's to fill, and for whoever may not block.
+    pub async fn write_apart(&self, row: Arc<Row>, current: Current) -> Effect {
+        if !self.lens.is_mapped() {
+            return self.write(row, WriteMode::Upsert);
+        }
+        let form = self.clone();
+        let mapping = tokio::task::spawn_blocking(move || match form.localize(&[(row, current)]).pop() {
+            Some(Ok(local)) => form.fitting(Arc::new(local), WriteMode::Upsert),
+            Some(Err(why)) => Effect::Park(ParkedCode::Mapping, why),
+            None => Effect::Keep,
+        });
+        mapping.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+
+    /// The node's own rows of those that are to be written over what stands; or why there is none. Blocks.
+    fn localize(&self, rows: &[(Arc<Row>, Current)]) -> Vec<std::result::Result<Row, String>> {
+        let puts = rows.iter().filter_map(|(shared, current)| match current {
+            None => Some(Put { shared, current: None }),
+            Some(Ok(current)) => Some(Put { shared, current: Some(current) }),
+            Some(Err(_)) => None,
+        });
+        let puts: Vec<Put<'_>> = puts.collect();
+        let mut made = self.lens.localize(&puts).into_iter();
+        let each = rows.iter().map(|(_, current)| match current {
+            Some(Err(why)) => Err(format!("what stands here cannot be read, and would be lost: {why}")),
+            None | Some(Ok(_)) => made.next().unwrap_or_else(|| Err("it was not mapped".to_owned())),
+        });
+        each.collect()
+    }
+
+    fn fitting(&self, local: Arc<Row>, mode: WriteMode) -> Effect {
+        match self.spec.misfit(&local) {
+            Some((column, why)) => {
+                let table = self.spec.full_name();
+                Effect::Park(ParkedCode::Value, format!("the value of `{column}` does not fit {table}: it {why}"))
+            }
+            None => Effect::Write(local, mode),
+        }
+    }
+}
+
+/// Decisions at a node where a plugin maps, with what stands there: rows that are to be written are made the node's own. Blocks.
+pub fn localized(form: &Form, decisions: Vec<(Decision, Current)>) -> Vec<Decision> {
+    let write = |(decision, current): &'_ (Decision, Current)| match &decision.effect {
+        Effect::Write(row, _) => Some((row.clone(), current.clone())),
+        _ => None,
+    };
+    let writes: Vec<(Arc<Row>, Current)> = decisions.iter().filter_map(write).collect();
+    let mut made = form.localize(&writes).into_iter();
+    let mut done = Vec::with_capacity(decisions.len());
+    for (mut decision, current) in decisions {
+        if let Effect::Write(_, mode) = decision.effect
+            && let Some(local) = made.next()
+        {
+            decision.effect = match local {
+                Err(why) => Effect::Park(ParkedCode::Mapping, why),
+                Ok(local) if form.spec.captured => form.fitting(Arc::new(local), mode),
+                // No entry tells what a user did meanwhile, and what is not there cannot be locked.
+                Ok(local) => {
+                    let current = current.and_then(Result::ok);
+                    let effect = match (mode, &current) {
+                        (WriteMode::InsertOnly, Some(_)) | (WriteMode::UpdateOnly, None) => Effect::Keep,
+                        (_, None) => form.fitting(Arc::new(local), WriteMode::InsertOnly),
+                        (_, Some(_)) => form.fitting(Arc::new(local), WriteMode::UpdateOnly),
+                    };
+                    decision.upon = Some(current);
+                    effect
+                }
+            };
+        }
+        done.push(decision);
+    }
+    done
+}
+
+/// The same for whoever may not block.
+pub async fn localized_apart(form: &Form, decisions: Vec<(Decision, Current)>) -> Vec<Decision> {
+    let form = form.clone();
+    let mapping = tokio::task::spawn_blocking(move || localized(&form, decisions));
+    mapping.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+}
