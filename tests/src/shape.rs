@@ -19,7 +19,7 @@ pub async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         .enumerate()
         .map(|(shared, column)| Column {
             name: column.name.clone(),
-            shared,
+            shared: Some(shared),
             native: column.native.clone(),
             collation: column.collation.clone(),
             domain: column.domain.clone(),

@@ -14,7 +14,7 @@ use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Copy rows that are missing somewhere, and decide those that differ",
-    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nTo a node with a filter come just those rows that belong there. Rows that stand where they do not belong stay, unless --refilter says to remove them; that is what a table needs whose filters have changed in the file.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
+    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nTo a node with a filter come just those rows that belong there. Rows that stand where they do not belong stay, unless --refilter says to remove them; that is what a table needs whose filters have changed in the file. A table whose mappings have changed needs --refilter as well: all its rows are gone through by the new ones.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
     after_long_help = "Examples:\n  concord load\n  concord load --dry-run\n  concord load --prefer office\n  concord load --create --dry-run\n  concord load --refilter --table customers\n  concord load --table customers --where \"region = 'EU' and id >= 100\""
 )]
 pub struct Load {
@@ -36,7 +36,8 @@ pub struct Load {
     /// Begin anew instead of going on where an interrupted load was
     #[arg(long)]
     pub restart: bool,
-    /// Remove rows from nodes where they do not belong by the file's filters, and go by these filters from then on
+    /// Remove rows from nodes where they do not belong by the file's filters, and go by these filters, and by the file's mappings, from
+    /// then on
     #[arg(long)]
     pub refilter: bool,
     #[command(flatten)]

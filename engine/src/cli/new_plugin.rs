@@ -24,20 +24,21 @@ pub enum Language {
 pub enum Begun {
     Resolver,
     Filter,
+    Mapping,
 }
 
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Begin a plugin: write a folder with one that works, its fixtures, and how to build and test it",
-    long_about = "Write a folder with a resolver or filter that works, its fixtures, and a README that says how to build and test it. \
+    long_about = "Write a folder with a resolver, filter or mapping that works, its fixtures, and a README that says how to build and test it. \
                   The folder stands by itself: what it takes of Concord is in it.",
-    after_long_help = "Example:\n  concord plugin new cheapest --lang rust\n  concord plugin new branch-only --role filter"
+    after_long_help = "Example:\n  concord plugin new cheapest --lang rust\n  concord plugin new branch-only --role filter\n  concord plugin new old-shape --role mapping"
 )]
 pub struct NewPlugin {
     /// Its name: lower-case letters, digits and hyphens
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// What it is to serve; a filter is there in Rust
+    /// What it is to serve; a filter or mapping is there in Rust
     #[arg(long, value_enum, default_value_t = Begun::Resolver)]
     pub role: Begun,
     /// The language to write it in
@@ -81,6 +82,22 @@ const RUST_FILTER: &[Template] = &[
     ),
 ];
 
+const RUST_MAPPING: &[Template] = &[
+    ("Cargo.toml", RUST_CARGO, &[("A resolver", "A mapping")]),
+    ("README.md", RUST_README, &[("A resolver", "A mapping"), ("{begins}", MAPPING_BEGINS)]),
+    (
+        "src/lib.rs",
+        include_str!("../../../examples/plugins/reshape/src/lib.rs"),
+        &[("\"reshape\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
+    ),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/reshape/fixtures/reshape.json"), &[]),
+    (
+        "fixtures/refused-column.json",
+        include_str!("../../../examples/plugins/reshape/fixtures/refused-column.json"),
+        &[],
+    ),
+];
+
 /// What every plugin in Rust takes of Concord.
 const RUST_SDK: &[Template] = &[
     ("concord/wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
@@ -88,6 +105,7 @@ const RUST_SDK: &[Template] = &[
     ("concord/plugins/sdk/src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs"), &[]),
     ("concord/plugins/sdk/src/filter.rs", include_str!("../../../plugins/sdk/src/filter.rs"), &[]),
     ("concord/plugins/sdk/src/inside.rs", include_str!("../../../plugins/sdk/src/inside.rs"), &[]),
+    ("concord/plugins/sdk/src/mapping.rs", include_str!("../../../plugins/sdk/src/mapping.rs"), &[]),
     ("concord/plugins/sdk/src/resolver.rs", include_str!("../../../plugins/sdk/src/resolver.rs"), &[]),
     ("concord/plugins/sdk/src/value.rs", include_str!("../../../plugins/sdk/src/value.rs"), &[]),
 ];
@@ -158,6 +176,12 @@ configuration names:
 
     [tables.customers.nodes.branch]
     filter = { plugin = "{name}", column = "country", values = ["DE", "AT"] }"#;
+
+const MAPPING_BEGINS: &str = r#"To begin with it makes one name of a first and a last one, and units of
+cents, in columns that the configuration names:
+
+    [tables.customers.nodes.branch]
+    mapping = { plugin = "{name}", name = "name", first = "first_name", last = "last_name", cents = ["balance"] }"#;
 
 const PYTHON: &[Template] = &[
     (
@@ -260,13 +284,17 @@ pub fn run(args: &NewPlugin) -> Result<u8> {
     let templates: &[&[Template]] = match (args.language, args.role) {
         (Language::Rust, Begun::Resolver) => &[RUST_RESOLVER, RUST_SDK],
         (Language::Rust, Begun::Filter) => &[RUST_FILTER, RUST_SDK],
+        (Language::Rust, Begun::Mapping) => &[RUST_MAPPING, RUST_SDK],
         (Language::Python, Begun::Resolver) => &[PYTHON],
         (Language::C, Begun::Resolver) => &[C],
         (Language::TypeScript, Begun::Resolver) => &[TYPESCRIPT],
-        (Language::Python | Language::C | Language::TypeScript, Begun::Filter) => {
-            let why = "a filter is there in Rust alone, --lang rust; in another language it is made from the world \
-                       `filter-plugin` of wit/plugin.wit";
-            return Err(Error::Usage(why.to_owned()));
+        (Language::Python | Language::C | Language::TypeScript, Begun::Filter | Begun::Mapping) => {
+            let role = if args.role == Begun::Filter { "filter" } else { "mapping" };
+            let why = format!(
+                "a {role} is there in Rust alone, --lang rust; in another language it is made from the world `{role}-plugin` of \
+                 wit/plugin.wit"
+            );
+            return Err(Error::Usage(why));
         }
     };
     for (file, text, places) in templates.iter().copied().flatten() {

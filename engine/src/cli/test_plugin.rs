@@ -10,14 +10,17 @@ use super::Output;
 use super::plugin::{host, name_of};
 use super::report::{Table, json, say};
 use crate::error::{ATTENTION, DONE, Error, Result};
-use crate::model::row_to_json;
+use crate::model::{Row, row_to_json};
 use crate::plugin::fixture::{Answer, Fixture, Verdict};
-use crate::plugin::{Failure, Filter, Law, Limits, Plugin, Resolver, Role, Spent, broken, broken_by_filter};
+use crate::plugin::{
+    Failure, Filter, Law, Limits, Mapping, Plugin, Resolver, Role, Shape, Spent, broken, broken_by_filter,
+    broken_by_mapping, mapped,
+};
 
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Ask a plugin about the cases in its fixtures, and try the laws of its role",
-    long_about = "Ask the compiled plugin about every case in a folder of fixtures, conflicts of a resolver or rows of a filter, compare \
+    long_about = "Ask the compiled plugin about every case in a folder of fixtures, conflicts of a resolver or rows of a filter or mapping, compare \
                   its answers with those that stand there, and try on every case whether the laws hold that engines rely on. Tells \
                   fuel and memory.",
     after_long_help = "Example:\n  concord plugin test plugins/merge-fields.wasm --fixtures merge-fields/fixtures"
@@ -89,18 +92,28 @@ pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) -> Test
         fixture: fixture.name.clone(),
         role: role.as_str(),
         conflicts: fixture.conflicts.len(),
-        rows: fixture.rows.len(),
+        rows: fixture.rows.len() + fixture.locals.len() + fixture.puts.len(),
         fuel: 0,
         memory: 0,
         failures: Vec::new(),
     };
     let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
-    if role == Role::Filter {
-        if let Some(filter) = tested.opened(Filter::open(plugin.clone(), shape, config, facts), fixture) {
-            tested.judges(plugin, &filter, fixture);
+    match role {
+        Role::Filter => {
+            if let Some(filter) = tested.opened(Filter::open(plugin.clone(), shape, config, facts), fixture) {
+                tested.judges(plugin, &filter, fixture);
+            }
         }
-    } else if let Some(resolver) = tested.opened(Resolver::open(plugin.clone(), shape, config, facts), fixture) {
-        tested.resolves(plugin, &resolver, fixture);
+        Role::Mapping => {
+            if let Some(mapping) = tested.opened(Mapping::open(plugin.clone(), shape, config, facts), fixture) {
+                tested.maps(plugin, &mapping, fixture);
+            }
+        }
+        Role::Resolver => {
+            if let Some(resolver) = tested.opened(Resolver::open(plugin.clone(), shape, config, facts), fixture) {
+                tested.resolves(plugin, &resolver, fixture);
+            }
+        }
     }
     tested
 }
@@ -139,7 +152,7 @@ impl Tested {
             }
         }
         self.spent(resolver.spent());
-        self.breaks("conflict", broken(plugin, fixture, &answers));
+        self.breaks(|at| format!("conflict {}", at + 1), broken(plugin, fixture, &answers));
     }
 
     fn judges(&mut self, plugin: &Arc<Plugin>, filter: &Filter, fixture: &Fixture) {
@@ -169,7 +182,37 @@ impl Tested {
             }
         }
         self.spent(filter.spent());
-        self.breaks("row", broken_by_filter(plugin, fixture, &answers));
+        self.breaks(|at| format!("row {}", at + 1), broken_by_filter(plugin, fixture, &answers));
+    }
+
+    fn maps(&mut self, plugin: &Arc<Plugin>, mapping: &Mapping, fixture: &Fixture) {
+        let Some(made) = &fixture.made else { return };
+        if mapping.shape() != made {
+            // Rows of one shape are none of another.
+            return self.differs("shape", &shape_told(mapping.shape()), &shape_told(made), None);
+        }
+        let (locals, puts): (Vec<_>, Vec<_>) = (fixture.locals.iter().collect(), fixture.puts.iter().collect());
+        let answers = mapped(mapping, &locals, &puts);
+        let case = |at: usize| match at.checked_sub(locals.len()) {
+            None => format!("local {}", at + 1),
+            Some(put) => format!("put {}", put + 1),
+        };
+        for (at, (one, answer)) in locals.iter().chain(&puts).zip(&answers).enumerate() {
+            let is = answer.clone().map_err(|failure| failure.code.to_string());
+            if is != one.answer {
+                let shape = if at < locals.len() { made } else { &fixture.shape };
+                let told = |made: &std::result::Result<Row, String>| match made {
+                    Ok(row) => {
+                        let names = shape.columns.iter().map(|column| column.name.as_str());
+                        serde_json::json!({"row": row_to_json(names, row)}).to_string()
+                    }
+                    Err(code) => serde_json::json!({"problem": code}).to_string(),
+                };
+                self.differs(&case(at), &told(&is), &told(&one.answer), answer.as_ref().err());
+            }
+        }
+        self.spent(mapping.spent());
+        self.breaks(case, broken_by_mapping(plugin, fixture, &answers));
     }
 
     fn differs(&mut self, case: &str, is: &str, was: &str, why: Option<&Failure>) {
@@ -182,13 +225,22 @@ impl Tested {
         self.memory = spent.memory;
     }
 
-    fn breaks(&mut self, case: &str, laws: std::result::Result<Vec<(Law, usize)>, Failure>) {
+    fn breaks(&mut self, case: impl Fn(usize) -> String, laws: std::result::Result<Vec<(Law, usize)>, Failure>) {
         match laws {
             Ok(broken) => {
-                let told = broken.iter().map(|(law, at)| format!("{case} {} breaks a law: {}", at + 1, law.as_str()));
+                let told = broken.iter().map(|(law, at)| format!("{} breaks a law: {}", case(*at), law.as_str()));
                 self.failures.extend(told);
             }
             Err(failure) => self.failures.push(failure.to_string()),
         }
     }
+}
+
+/// Columns with their kinds, those of the key marked.
+fn shape_told(shape: &Shape) -> String {
+    let column = |(at, column): (usize, &crate::plugin::ShapeColumn)| {
+        let key = if shape.key.contains(&at) { " (key)" } else { "" };
+        format!("{} {}{key}", column.name, column.ty)
+    };
+    shape.columns.iter().enumerate().map(column).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! Fixtures: cases with the answers that a resolver or filter has to give, as files of JSON beside a plugin.
+//! Fixtures: cases with the answers that a plugin has to give in one of its roles, as files of JSON beside it.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use super::resolver::{Change, Dispute, Resolution, Side};
 use super::shape::{Facts, Shape, ShapeColumn};
 use crate::model::{Key, Row, Type, Value, row_to_json, written_value_from_json};
 
-/// One file: a table, what the plugin is told about it, and conflicts or rows with their answers.
+/// One file: a table, what the plugin is told about it, and conflicts or rows with their answers. For a mapping the table is the
+/// node's own.
 #[derive(Debug)]
 pub struct Fixture {
     /// The file's name without its ending.
@@ -26,7 +27,21 @@ pub struct Fixture {
     pub columns: Option<Vec<String>>,
     pub conflicts: Vec<Conflict>,
     pub rows: Vec<Judged>,
+    /// What a mapping has to make of the table.
+    pub made: Option<Shape>,
+    pub locals: Vec<Mapped>,
+    pub puts: Vec<Mapped>,
     role: Option<Role>,
+}
+
+/// A row that a mapping is asked about, and what it makes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapped {
+    pub row: Row,
+    /// What stands at the node where the row is put, if any row does.
+    pub current: Option<Row>,
+    /// The row, or the code of a failure.
+    pub answer: Result<Row, String>,
 }
 
 /// A row, and whether it belongs.
@@ -104,14 +119,50 @@ struct File {
     conflicts: Vec<FileConflict>,
     #[serde(default)]
     rows: Vec<FileRow>,
+    #[serde(default)]
+    shape: Option<FileShape>,
+    #[serde(default)]
+    locals: Vec<FileLocal>,
+    #[serde(default)]
+    puts: Vec<FilePut>,
 }
 
-/// The roles that have cases.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum FileRole {
     Filter,
+    Mapping,
     Resolver,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileShape {
+    columns: Map<String, Document>,
+    key: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLocal {
+    local: Map<String, Document>,
+    answer: FileMade,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePut {
+    shared: Map<String, Document>,
+    #[serde(default)]
+    current: Option<Map<String, Document>>,
+    answer: FileMade,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum FileMade {
+    Row(Map<String, Document>),
+    Problem(String),
 }
 
 #[derive(Deserialize)]
@@ -190,19 +241,9 @@ impl Fixture {
     pub fn parse(name: &str, text: &str) -> Result<Fixture, String> {
         let file: File = serde_json::from_str(text).map_err(|why| why.to_string())?;
         let role = file.role()?;
-        let mut columns = Vec::new();
-        for (name, kind) in file.table.columns {
-            let kind = kind.as_str().ok_or_else(|| format!("the kind of column `{name}` is no text"))?;
-            columns.push(ShapeColumn { name, ty: type_of(kind) });
-        }
-        let mut shape = Shape { name: file.table.name, columns, key: Vec::new() };
-        for column in &file.table.key {
-            let place = shape.place(column).ok_or_else(|| format!("there is no column `{column}` for the key"))?;
-            shape.key.push(place);
-        }
-        if shape.key.is_empty() {
-            return Err("the table has no key".to_owned());
-        }
+        let name_of_table = file.table.name.clone();
+        let shape = shape_of(file.table.name, file.table.columns, &file.table.key)?;
+        let made = file.shape.map(|made| shape_of(name_of_table, made.columns, &made.key)).transpose()?;
         let mut conflicts = Vec::new();
         for (at, conflict) in file.conflicts.into_iter().enumerate() {
             conflicts.push(conflict.read(&shape, &file.nodes).map_err(|why| format!("conflict {}: {why}", at + 1))?);
@@ -211,6 +252,17 @@ impl Fixture {
         for (at, FileRow { row: members, answer }) in file.rows.into_iter().enumerate() {
             let row = row(&shape, &members).map_err(|why| format!("row {}: {why}", at + 1))?;
             rows.push(Judged { row, answer });
+        }
+        let (mut locals, mut puts) = (Vec::new(), Vec::new());
+        if let Some(made) = &made {
+            for (at, one) in file.locals.into_iter().enumerate() {
+                locals.push(one.read(&shape, made).map_err(|why| format!("local {}: {why}", at + 1))?);
+            }
+            for (at, one) in file.puts.into_iter().enumerate() {
+                puts.push(one.read(&shape, made).map_err(|why| format!("put {}: {why}", at + 1))?);
+            }
+        } else if !file.locals.is_empty() || !file.puts.is_empty() {
+            return Err("`shape` has to say what the mapping makes of the table".to_owned());
         }
         if let Some(unknown) = file.columns.iter().flatten().find(|name| shape.place(name).is_none()) {
             return Err(format!("there is no column `{unknown}` to ask for"));
@@ -224,20 +276,22 @@ impl Fixture {
             columns: file.columns,
             conflicts,
             rows,
+            made,
+            locals,
+            puts,
             role,
         })
     }
 
     /// The role in which a plugin is asked; or in words why that cannot be known.
     pub fn role(&self, plugin: &Plugin) -> Result<Role, String> {
-        match self.role {
-            Some(role) => Ok(role),
-            None if [Role::Filter, Role::Resolver].iter().all(|role| plugin.roles.contains(role)) => {
-                let which = "`role` has to say for which of them this is, \"filter\" or \"resolver\"";
-                Err(format!("`{}` is a filter and a resolver; {which}", plugin.name))
+        match (self.role, &plugin.roles[..]) {
+            (Some(role), _) | (None, &[role]) => Ok(role),
+            (None, roles) => {
+                let all = roles.iter().map(Role::as_str).collect::<Vec<_>>();
+                let which = format!("`role` has to say for which of them this is: {}", all.join(", "));
+                Err(format!("`{}` is a {}; {which}", plugin.name, all.join(" and ")))
             }
-            None if plugin.roles.contains(&Role::Filter) => Ok(Role::Filter),
-            None => Ok(Role::Resolver),
         }
     }
 }
@@ -247,13 +301,22 @@ impl File {
     fn role(&self) -> Result<Option<Role>, String> {
         let said = self.role.map(|role| match role {
             FileRole::Filter => Role::Filter,
+            FileRole::Mapping => Role::Mapping,
             FileRole::Resolver => Role::Resolver,
         });
-        let shown = match (self.conflicts.is_empty(), self.rows.is_empty() && self.columns.is_none()) {
-            (false, false) => return Err("conflicts are for a resolver, rows and columns for a filter".to_owned()),
-            (false, true) => Some(Role::Resolver),
-            (true, false) => Some(Role::Filter),
-            (true, true) => None,
+        let mut roles = Vec::new();
+        roles.extend((!self.conflicts.is_empty()).then_some(Role::Resolver));
+        roles.extend((!self.rows.is_empty() || self.columns.is_some()).then_some(Role::Filter));
+        let maps = self.shape.is_some() || !self.locals.is_empty() || !self.puts.is_empty();
+        roles.extend(maps.then_some(Role::Mapping));
+        let shown = match roles[..] {
+            [] => None,
+            [role] => Some(role),
+            _ => {
+                let why =
+                    "conflicts are for a resolver, rows and columns for a filter, shape, locals and puts for a mapping";
+                return Err(why.to_owned());
+            }
         };
         match (said, shown) {
             (Some(said), Some(shown)) if said != shown => {
@@ -268,6 +331,22 @@ fn type_of(kind: &str) -> Type {
     Type::PLAIN.into_iter().find(|ty| ty.to_string() == kind).unwrap_or_else(|| Type::Native(kind.to_owned()))
 }
 
+fn shape_of(name: String, columns: Map<String, Document>, key: &[String]) -> Result<Shape, String> {
+    let mut shape = Shape { name, columns: Vec::new(), key: Vec::new() };
+    for (name, kind) in columns {
+        let kind = kind.as_str().ok_or_else(|| format!("the kind of column `{name}` is no text"))?;
+        shape.columns.push(ShapeColumn { ty: type_of(kind), name });
+    }
+    for column in key {
+        let place = shape.place(column).ok_or_else(|| format!("there is no column `{column}` for the key"))?;
+        shape.key.push(place);
+    }
+    if shape.key.is_empty() {
+        return Err("the table has no key".to_owned());
+    }
+    Ok(shape)
+}
+
 /// A row; columns that are not named are NULL.
 fn row(shape: &Shape, members: &Map<String, Document>) -> Result<Row, String> {
     if let Some(unknown) = members.keys().find(|name| shape.place(name).is_none()) {
@@ -279,6 +358,28 @@ fn row(shape: &Shape, members: &Map<String, Document>) -> Result<Row, String> {
         written_value_from_json(&column.ty, document).ok_or_else(wrong)
     };
     shape.columns.iter().map(value).collect()
+}
+
+impl FileMade {
+    fn read(self, shape: &Shape) -> Result<Result<Row, String>, String> {
+        match self {
+            FileMade::Row(members) => row(shape, &members).map(Ok),
+            FileMade::Problem(code) => Ok(Err(code)),
+        }
+    }
+}
+
+impl FileLocal {
+    fn read(self, own: &Shape, made: &Shape) -> Result<Mapped, String> {
+        Ok(Mapped { row: row(own, &self.local)?, current: None, answer: self.answer.read(made)? })
+    }
+}
+
+impl FilePut {
+    fn read(self, own: &Shape, made: &Shape) -> Result<Mapped, String> {
+        let current = self.current.map(|members| row(own, &members)).transpose()?;
+        Ok(Mapped { row: row(made, &self.shared)?, current, answer: self.answer.read(own)? })
+    }
 }
 
 impl FileConflict {
@@ -460,9 +561,30 @@ mod tests {
         assert!(why(r#""keep""#, r#""keeps""#).starts_with("unknown variant `keeps`"));
         let other = why(r#""rows""#, r#""role": "resolver", "rows""#);
         assert_eq!(other, "its role is resolver, and its cases are for a filter");
-        assert!(why(r#""rows""#, r#""role": "mapping", "rows""#).starts_with("unknown variant `mapping`"));
+        assert!(why(r#""rows""#, r#""role": "map", "rows""#).starts_with("unknown variant `map`"));
         let both = FILE.replace(r#""nodes""#, r#""rows": [{"row": {"id": 1}, "answer": "drop"}], "nodes""#);
         let why = Fixture::parse("x", &both).unwrap_err();
-        assert_eq!(why, "conflicts are for a resolver, rows and columns for a filter");
+        assert!(why.starts_with("conflicts are for a resolver, rows and columns for a filter, "), "{why}");
+    }
+
+    #[test]
+    fn what_a_mapping_makes_is_told_beforehand() {
+        let file = r#"{
+            "table": {"name": "items", "columns": {"id": "integer", "cents": "integer"}, "key": ["id"]},
+            "shape": {"columns": {"id": "integer", "price": "decimal"}, "key": ["id"]},
+            "locals": [{"local": {"id": 1, "cents": 250}, "answer": {"row": {"id": 1, "price": "2.50"}}}],
+            "puts": [
+                {"shared": {"id": 1, "price": "0.001"}, "current": {"id": 1, "cents": 3}, "answer": {"problem": "small"}}
+            ]
+        }"#;
+        let fixture = Fixture::parse("x", file).unwrap();
+        assert_eq!(fixture.role, Some(Role::Mapping));
+        assert_eq!(fixture.puts[0].current.as_deref(), Some(&[Value::Int(1), Value::Int(3)][..]));
+        assert_eq!(fixture.puts[0].answer, Err("small".to_owned()));
+        let why = |from: &str, to: &str| Fixture::parse("x", &file.replace(from, to)).unwrap_err();
+        assert_eq!(why(r#""cents": 250"#, r#""price": 250"#), "local 1: there is no column `price`");
+        assert_eq!(why(r#""price": "0.001""#, r#""price": "x""#), "put 1: \"x\" is no decimal for `price`");
+        let shape = r#""shape": {"columns": {"id": "integer", "price": "decimal"}, "key": ["id"]},"#;
+        assert_eq!(why(shape, ""), "`shape` has to say what the mapping makes of the table");
     }
 }

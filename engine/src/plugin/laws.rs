@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::filter::Filter;
-use super::fixture::{Conflict, Fixture, Version, outcome};
+use super::fixture::{Conflict, Fixture, Mapped, Version, outcome};
 use super::load::Plugin;
+use super::mapping::{Mapping, Put};
 use super::resolver::{Resolution, Resolver};
 use crate::model::Row;
 
@@ -18,10 +19,14 @@ pub enum Law {
     Order,
     /// Versions that all are as the outcome stay as they are.
     Rest,
-    /// A filter's answer does not depend on the order of the rows.
+    /// Nor does one about a row on the order of the rows.
     Rows,
     /// It is the same whenever it is asked for.
     Again,
+    /// What a mapping puts at a node is what it gets from there.
+    Put,
+    /// Putting back what it got changes nothing.
+    Got,
 }
 
 impl Law {
@@ -32,6 +37,8 @@ impl Law {
             Law::Rest => "what was decided is decided otherwise when it is asked about again",
             Law::Rows => "an answer depends on the order of the rows",
             Law::Again => "an answer is another one when it is asked for again",
+            Law::Put => "what was put is not what is got",
+            Law::Got => "putting back what was got changes the row",
         }
     }
 }
@@ -112,6 +119,70 @@ pub fn broken_by_filter(
         }
     }
     Ok(first(found))
+}
+
+/// The laws that a mapping breaks, with the number of the first row that shows it, counted from 0 through `locals` and `puts` of the
+/// fixture. `answers` are those to both, asked together.
+pub fn broken_by_mapping(
+    plugin: &Arc<Plugin>,
+    fixture: &Fixture,
+    answers: &[Result<Row, Failure>],
+) -> Result<Vec<(Law, usize)>, Failure> {
+    let open = || Mapping::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
+    let (locals, puts) = (fixture.locals.iter().collect::<Vec<_>>(), fixture.puts.iter().collect::<Vec<_>>());
+    let mut found = Vec::new();
+    let differ = |law: Law, again: &[Result<Row, Failure>]| {
+        let other = |at: &usize| !same(again.get(*at), answers.get(*at));
+        (0..answers.len()).filter(other).map(|at| (law, at)).collect::<Vec<_>>()
+    };
+    let mut alone = Vec::new();
+    for local in &locals {
+        alone.extend(mapped(&open()?, &[local], &[]));
+    }
+    for put in &puts {
+        alone.extend(mapped(&open()?, &[], &[put]));
+    }
+    found.extend(differ(Law::Alone, &alone));
+    let (back, puts_back) =
+        (locals.iter().rev().copied().collect::<Vec<_>>(), puts.iter().rev().copied().collect::<Vec<_>>());
+    let mut mirrored = mapped(&open()?, &back, &puts_back);
+    let mut of_puts = mirrored.split_off(locals.len().min(mirrored.len()));
+    mirrored.reverse();
+    of_puts.reverse();
+    mirrored.extend(of_puts);
+    found.extend(differ(Law::Rows, &mirrored));
+    let again = open()?;
+    mapped(&again, &locals, &puts);
+    found.extend(differ(Law::Again, &mapped(&again, &locals, &puts)));
+    let lens = open()?;
+    for (at, answer) in answers.iter().enumerate() {
+        let Ok(answer) = answer else { continue };
+        let to_local = |shared: &Row, current: Option<&Row>| lens.to_local(&[Put { shared, current }]).pop();
+        match at.checked_sub(locals.len()) {
+            None => {
+                if to_local(answer, Some(&locals[at].row)) != Some(Ok(locals[at].row.clone())) {
+                    found.push((Law::Got, at));
+                }
+            }
+            Some(put) => {
+                // Also where nothing stands, if it can be put there.
+                let made = [Some(answer.clone()), to_local(&puts[put].row, None).and_then(Result::ok)];
+                let got = |local: &Row| lens.to_shared(&[local]).pop() == Some(Ok(puts[put].row.clone()));
+                if !made.iter().flatten().all(got) {
+                    found.push((Law::Put, at));
+                }
+            }
+        }
+    }
+    Ok(first(found))
+}
+
+/// The answers of a mapping to rows of both directions.
+pub fn mapped(mapping: &Mapping, locals: &[&Mapped], puts: &[&Mapped]) -> Vec<Result<Row, Failure>> {
+    let mut answers = mapping.to_shared(&locals.iter().map(|local| &local.row).collect::<Vec<_>>());
+    let asked: Vec<Put<'_>> = puts.iter().map(|put| Put { shared: &put.row, current: put.current.as_ref() }).collect();
+    answers.extend(mapping.to_local(&asked));
+    answers
 }
 
 /// Of each law the first case that breaks it, which tells most.

@@ -35,7 +35,7 @@ pub use engine::Host;
 pub use failure::{Failure, Role};
 pub use filter::Filter;
 pub use instance::Spent;
-pub use laws::{Law, broken, broken_by_filter};
+pub use laws::{Law, broken, broken_by_filter, broken_by_mapping, mapped};
 pub use limits::{Limit, Limits};
 pub use load::{Description, Plugin, is_name};
 pub use lock::{LOCK, Lock, Pin};

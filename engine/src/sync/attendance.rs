@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
 use tracing::info;
 
+use super::brought;
 use super::load::Refilters;
 use super::restored::Restored;
 use super::session::Session;
@@ -275,7 +276,7 @@ impl Session {
                         Some(Otherwise::Filters(why)) => Some(why),
                         None => None,
                     };
-                    Ok((form, kept.is_some_and(|kept| shape::marks(kept).filter.is_some()), otherwise))
+                    Ok((form, kept.is_some_and(|kept| brought::marks(kept).filter.is_some()), otherwise))
                 });
                 match form {
                     Ok((form, was_filtered, otherwise)) => {
@@ -344,7 +345,7 @@ pub(super) fn installed_otherwise(
     spec: &TableSpec,
     refilters: &Refilters,
 ) -> Option<Otherwise> {
-    let filters = || shape::brought_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
+    let filters = || brought::brought_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
     let told = |why| Otherwise::Filters(format!("{why}; run `concord load --refilter --table {}`", spec.name));
     shape::omits_otherwise(kept, spec).map(Otherwise::Omits).or_else(|| filters().map(told))
 }

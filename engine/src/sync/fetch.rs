@@ -43,8 +43,10 @@ pub(super) struct Weighed {
 }
 
 impl Weighed {
+    /// What stands at such a node. Of what was not read nobody may think that there is none.
     pub fn current(&mut self, node: NodeId) -> Current {
-        self.current.iter_mut().find(|(at, _)| *at == node).and_then(|(_, current)| current.take())
+        let read = self.current.iter_mut().find(|(at, _)| *at == node);
+        read.map_or_else(|| Some(Err("nobody has read it".to_owned())), |(_, current)| current.take())
     }
 }
 

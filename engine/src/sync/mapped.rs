@@ -13,11 +13,13 @@ use std::fmt::Debug;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use super::plugins::Plugins;
 use super::table::Form;
-use crate::model::{ParkedCode, Row};
-use crate::node::WriteMode;
+use crate::config::{Config, TableConfig};
+use crate::model::{Domain, NodeId, ParkedCode, Row, Type};
 use crate::node::apply::{Decision, Effect};
-use crate::plugin::{Failure, Mapping, Put, Shape};
+use crate::node::{Catalogue, CatalogueColumn, Numbered, WriteMode};
+use crate::plugin::{Failure, Mapping, Put, Shape, ShapeColumn};
 
 /// Makes rows of one node's table into rows of another shape with the same key, and back.
 pub trait Reshape: Debug + Send + Sync {
@@ -56,6 +58,68 @@ impl Reshape for Mapping {
 
     fn told(&self) -> String {
         format!("plugin `{}`", self.plugin().name)
+    }
+}
+
+/// The columns of a node's table of which a mapping is told, each with the type of its values. What a database computes is left
+/// out, and what cannot be carried: both stay what they are.
+pub fn told(catalogue: &Catalogue) -> impl Iterator<Item = (&CatalogueColumn, Type)> {
+    let columns = catalogue.columns.iter().filter(|column| !column.generated);
+    columns.filter_map(|column| Some((column, column.domain.own_type()?)))
+}
+
+/// What a mapping makes of a node's table, if there is one.
+pub fn reshape(
+    config: &Config,
+    table: &TableConfig,
+    node: NodeId,
+    catalogue: &Catalogue,
+    plugins: &mut Plugins,
+) -> Result<Option<Arc<dyn Reshape>>, String> {
+    // What the table is refused for is told elsewhere.
+    let Some(used) = table.nodes[node.index()].mapping.as_ref().filter(|_| catalogue.refusals.is_empty()) else {
+        return Ok(None);
+    };
+    let columns: Vec<ShapeColumn> =
+        told(catalogue).map(|(column, ty)| ShapeColumn { name: column.name.clone(), ty }).collect();
+    let place = |name: &String| columns.iter().position(|column| column.name == *name);
+    let key: Option<Vec<usize>> = catalogue.key.iter().map(place).collect();
+    let local = &table.nodes[node.index()].table;
+    let Some(key) = key.filter(|key| !key.is_empty()) else {
+        return Err(format!(
+            "`{local}` at {} has no key to identify rows by that a mapping could be told: add a primary key over columns of plain types",
+            config.nodes[node.index()].name
+        ));
+    };
+    let shape = Shape { name: table.name.clone(), columns, key };
+    plugins.mapping(config, shape, used).map(Some).map_err(|failure| failure.to_string())
+}
+
+/// A node's table as the other nodes see it behind a mapping.
+pub fn seen_behind(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
+    let shape = reshape.shape();
+    let native = format!("made by {}", reshape.told());
+    let column = |column: &ShapeColumn| CatalogueColumn {
+        name: column.name.clone(),
+        native: native.clone(),
+        collation: None,
+        domain: Domain::of(&column.ty),
+        nullable: true,
+        generated: false,
+        lacks: None,
+        alike: None,
+    };
+    let made =
+        |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, place)| &shape.columns[place].name);
+    let numbered = catalogue.numbered.iter().filter_map(|numbered| {
+        let at = told(catalogue).position(|(column, _)| column.name == numbered.column)?;
+        Some(Numbered { column: made(at)?.clone(), ..numbered.clone() })
+    });
+    Catalogue {
+        columns: shape.columns.iter().map(column).collect(),
+        key: reshape.key().iter().map(|&(_, place)| shape.columns[place].name.clone()).collect(),
+        numbered: numbered.collect(),
+        ..catalogue.clone()
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::attendance::{Away, Member};
+use super::brought;
 use super::fits::Fit;
 use super::numbers;
 use super::session::Session;
-use super::shape;
 use super::table::Table;
 use crate::config::TableConfig;
 use crate::error::{Error, Result};
@@ -340,10 +340,10 @@ impl Session {
             let mut marks = Vec::new();
             for spec in &mut specs {
                 if let Some(kept) = service.as_ref().and_then(|service| service.shape(&spec.name)) {
-                    let (before, mark) = (shape::marks(kept), shape::installed_beside(shape::marks(kept)));
-                    spec.shape = shape::with_marks(&spec.shape, mark.clone());
+                    let (before, mark) = (brought::marks(kept), brought::installed_beside(brought::marks(kept)));
+                    spec.shape = brought::with_marks(&spec.shape, mark.clone());
                     if mark != before {
-                        marks.push((spec.name.clone(), shape::with_marks(kept, mark)));
+                        marks.push((spec.name.clone(), brought::with_marks(kept, mark)));
                     }
                 }
             }

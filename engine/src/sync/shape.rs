@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::brought::Marks;
 use super::lens::Lens;
-use super::mapped::Reshape;
+use super::mapped::{Reshape, reshape, seen_behind, told};
 use super::plugins::Plugins;
 use super::settle;
 use super::subset::Subset;
@@ -14,12 +14,12 @@ use super::table::{Form, SharedColumn, Table};
 use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig, TableNode};
 use crate::merge::Policy;
 use crate::model::{Column, Domain, Grain, NodeId, TableSpec, Type};
-use crate::node::{Catalogue, CatalogueColumn, Numbered};
-use crate::plugin::{Resolver, Shape, ShapeColumn};
+use crate::node::{Catalogue, CatalogueColumn};
+use crate::plugin::Resolver;
 
 /// The shared shape as it is kept beside every installed table, so that it stays what it was while nodes are away.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
     columns: Vec<(String, String)>,
     key: Vec<String>,
     /// Columns recorded before and after each change.
@@ -33,10 +33,10 @@ struct Kept {
     omits: Option<Vec<String>>,
     /// What tells by which filter rows were brought to the node where this is kept, see [`Subset::mark`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    filter: Option<String>,
+    pub filter: Option<String>,
     /// What tells through which mapping they were brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    mapping: Option<String>,
+    pub mapping: Option<String>,
 }
 
 impl Kept {
@@ -166,7 +166,10 @@ impl Table {
         for (node, catalogue) in catalogues {
             match reshape(config, table, *node, catalogue, plugins) {
                 Ok(reshape) => {
-                    seen.push((*node, reshape.as_deref().map_or(catalogue.clone(), |made| mapped(catalogue, made))));
+                    seen.push((
+                        *node,
+                        reshape.as_deref().map_or(catalogue.clone(), |made| seen_behind(catalogue, made)),
+                    ));
                     reshapes.push(reshape);
                 }
                 Err(why) => {
@@ -384,7 +387,7 @@ impl Table {
     pub fn seen(&self, catalogues: &[(NodeId, Catalogue)]) -> Vec<(NodeId, Catalogue)> {
         let seen = |(node, catalogue): &(NodeId, Catalogue)| {
             let reshape = self.form(*node).and_then(|form| form.lens.mapping());
-            (*node, reshape.map_or_else(|| catalogue.clone(), |reshape| mapped(catalogue, reshape)))
+            (*node, reshape.map_or_else(|| catalogue.clone(), |reshape| seen_behind(catalogue, reshape)))
         };
         catalogues.iter().map(seen).collect()
     }
@@ -414,68 +417,6 @@ fn column_of(found: &CatalogueColumn, shared: Option<usize>, ty: Type) -> Column
     }
 }
 
-/// The columns of a node's table of which a mapping is told, each with the type of its values. What a database computes is left
-/// out, and what cannot be carried: both stay what they are.
-fn told(catalogue: &Catalogue) -> impl Iterator<Item = (&CatalogueColumn, Type)> {
-    let columns = catalogue.columns.iter().filter(|column| !column.generated);
-    columns.filter_map(|column| Some((column, column.domain.own_type()?)))
-}
-
-/// What a mapping makes of a node's table, if there is one.
-fn reshape(
-    config: &Config,
-    table: &TableConfig,
-    node: NodeId,
-    catalogue: &Catalogue,
-    plugins: &mut Plugins,
-) -> Result<Option<Arc<dyn Reshape>>, String> {
-    // What the table is refused for is told elsewhere.
-    let Some(used) = table.nodes[node.index()].mapping.as_ref().filter(|_| catalogue.refusals.is_empty()) else {
-        return Ok(None);
-    };
-    let columns: Vec<ShapeColumn> =
-        told(catalogue).map(|(column, ty)| ShapeColumn { name: column.name.clone(), ty }).collect();
-    let place = |name: &String| columns.iter().position(|column| column.name == *name);
-    let key: Option<Vec<usize>> = catalogue.key.iter().map(place).collect();
-    let local = &table.nodes[node.index()].table;
-    let Some(key) = key.filter(|key| !key.is_empty()) else {
-        return Err(format!(
-            "`{local}` at {} has no key to identify rows by that a mapping could be told: add a primary key over columns of plain types",
-            config.nodes[node.index()].name
-        ));
-    };
-    let shape = Shape { name: table.name.clone(), columns, key };
-    plugins.mapping(config, shape, used).map(Some).map_err(|failure| failure.to_string())
-}
-
-/// A node's table as the other nodes see it behind a mapping.
-fn mapped(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
-    let shape = reshape.shape();
-    let native = format!("made by {}", reshape.told());
-    let column = |column: &ShapeColumn| CatalogueColumn {
-        name: column.name.clone(),
-        native: native.clone(),
-        collation: None,
-        domain: Domain::of(&column.ty),
-        nullable: true,
-        generated: false,
-        lacks: None,
-        alike: None,
-    };
-    let made =
-        |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, place)| &shape.columns[place].name);
-    let numbered = catalogue.numbered.iter().filter_map(|numbered| {
-        let at = told(catalogue).position(|(column, _)| column.name == numbered.column)?;
-        Some(Numbered { column: made(at)?.clone(), ..numbered.clone() })
-    });
-    Catalogue {
-        columns: shape.columns.iter().map(column).collect(),
-        key: reshape.key().iter().map(|&(_, place)| shape.columns[place].name.clone()).collect(),
-        numbered: numbered.collect(),
-        ..catalogue.clone()
-    }
-}
-
 /// Why a table cannot be synced at a node where another `omit` was installed, by the shape that is kept there: what stands in a column
 /// that comes to live there has missed all changes, and what is changed in one that goes would be passed over.
 pub fn omits_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
@@ -484,92 +425,6 @@ pub fn omits_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
     (was != is).then(|| {
         format!("it was installed with omit = {was:?}, and this file, which may be the older one, has omit = {is:?}")
     })
-}
-
-/// How rows were brought to a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// What tells by which filter.
-    pub filter: Option<String>,
-    /// What tells through which mapping.
-    pub mapping: Option<String>,
-}
-
-impl Marks {
-    /// Both, of which those that are to become others are marked as being moved.
-    pub fn moving(self, to: &Marks, table: &Table) -> Marks {
-        let mark = |was: Option<String>, is: &Option<String>| if was == *is { was } else { Some(moving(table)) };
-        Marks { filter: mark(self.filter, &to.filter), mapping: mark(self.mapping, &to.mapping) }
-    }
-
-    /// Whether rows are being moved as this file says.
-    pub fn are_moved_by(&self, table: &Table) -> bool {
-        let moving = Some(moving(table));
-        self.filter == moving || self.mapping == moving
-    }
-}
-
-/// Why a table cannot be synced at a node to which rows were brought by another filter or through another mapping, by the shape that
-/// is kept there: what is in the file now says otherwise which rows belong there, or what they are, and nobody has looked at them yet.
-pub fn brought_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String> {
-    let kept = kept.filter(|kept| *kept != spec.shape)?;
-    let (was, is) = (marks(kept), marks(&spec.shape));
-    let is_moving = |mark: &Option<String>| mark.as_ref().is_some_and(|mark| mark.starts_with(REFILTERED));
-    let what = match (was, is) {
-        (was, is) if was == is => return None,
-        (was, is) if is_moving(&was.filter) && was.filter != is.filter => {
-            "a load that was to move rows by another filter has not come to its end"
-        }
-        (was, _) if is_moving(&was.mapping) => {
-            "a load that was to bring rows in step through another mapping has not come to its end"
-        }
-        (was, is) if was.filter != is.filter => match (was.filter, is.filter) {
-            (None, _) => "this file has a filter there, and rows were brought there without one",
-            (_, None) => "this file has no filter there, and rows were brought there by one",
-            _ => "the filter there is another in this file than the one by which rows were brought there",
-        },
-        (Marks { mapping: None, .. }, _) => "this file has a mapping there, and rows were brought there without one",
-        (_, Marks { mapping: None, .. }) => "this file has no mapping there, and rows were brought there through one",
-        _ => "the mapping there is another in this file than the one through which rows were brought there",
-    };
-    Some(what.to_owned())
-}
-
-/// What is kept in place of the mark of a filter or mapping while rows are moved by others, followed by what [`moving`] tells of these.
-pub const REFILTERED: &str = "refiltered";
-
-/// What is kept beside a table while its rows are moved by the filters and mappings of this file: what bears it was moved by no others
-/// since.
-pub fn moving(table: &Table) -> String {
-    let marks =
-        (0..).zip(&table.subsets).filter_map(|(at, subset): (usize, _)| Some((at, subset.as_ref()?.mark.as_ref()?)));
-    let mappings = (0..).zip(&table.mappings).filter_map(|(at, mark): (usize, _)| Some((at, mark.as_ref()?)));
-    let mut text = format!("{:?}", marks.collect::<Vec<_>>());
-    if !table.mappings.is_empty() {
-        text += &format!("{:?}", mappings.collect::<Vec<_>>());
-    }
-    let digest = Sha256::digest(text);
-    digest.iter().take(8).fold(format!("{REFILTERED} "), |text, byte| text + &format!("{byte:02x}"))
-}
-
-/// What is kept in place of a mark where a table is installed: it stays, but nobody knows what was done meanwhile to a table
-/// whose rows are being moved.
-pub fn installed_beside(marks: Marks) -> Marks {
-    let beside = |mark: String| if mark.starts_with(REFILTERED) { REFILTERED.to_owned() } else { mark };
-    Marks { filter: marks.filter.map(beside), mapping: marks.mapping.map(beside) }
-}
-
-/// How rows were brought to a node, by the shape that is kept there.
-pub fn marks(kept: &str) -> Marks {
-    let kept = serde_json::from_str::<Kept>(kept).ok();
-    kept.map_or_else(Marks::default, |kept| Marks { filter: kept.filter, mapping: kept.mapping })
-}
-
-/// A shape as if rows had been brought to its node so.
-pub fn with_marks(shape: &str, Marks { filter, mapping }: Marks) -> String {
-    let kept: Option<Kept> = serde_json::from_str(shape).ok();
-    let kept = kept.map(|kept| Kept { filter, mapping, ..kept });
-    kept.and_then(|kept| serde_json::to_string(&kept).ok()).unwrap_or_else(|| shape.to_owned())
 }
 
 /// The columns that did not live at a node when it was installed, by the shape that is kept there; `None` if it does not tell.

@@ -54,16 +54,66 @@
 //! resolver!(Longest);
 //! ```
 //!
+//! And a whole mapping, of a node that keeps prices in cents:
+//!
+//! ```ignore
+//! use concord_plugin::*;
+//!
+//! struct Cents {
+//!     columns: Vec<Column>,
+//!     price: usize,
+//! }
+//!
+//! impl Plugin for Cents {
+//!     const NAME: &str = "cents";
+//!     const SUMMARY: &str = "Prices are cents at the node and whole elsewhere";
+//! }
+//!
+//! impl Mapping for Cents {
+//!     fn open(context: &Context) -> Result<Self, Problem> {
+//!         let price = context.place("price")?;
+//!         Ok(Cents { columns: context.table.columns.clone(), price })
+//!     }
+//!
+//!     fn columns(&self) -> Vec<Column> {
+//!         self.columns.clone()
+//!     }
+//!
+//!     fn to_shared(&self, local: &[Value]) -> Result<Row, Problem> {
+//!         let mut row = local.to_vec();
+//!         if let Value::Integer(cents) = local[self.price] {
+//!             if cents % 100 != 0 {
+//!                 return Err(problem("part", "it is no whole price"));
+//!             }
+//!             row[self.price] = Value::Integer(cents / 100);
+//!         }
+//!         Ok(row)
+//!     }
+//!
+//!     fn to_local(&self, shared: &[Value], _: Option<&[Value]>) -> Result<Row, Problem> {
+//!         let mut row = shared.to_vec();
+//!         if let Value::Integer(price) = shared[self.price] {
+//!             row[self.price] = Value::Integer(price.checked_mul(100).ok_or(problem("large", "it is too large"))?);
+//!         }
+//!         Ok(row)
+//!     }
+//! }
+//!
+//! mapping!(Cents);
+//! ```
+//!
 //! A panic is no answer: it costs the instance, and the row waits for a person. Answer a [`Problem`] instead.
 
 pub mod filter;
 #[doc(hidden)]
 pub mod inside;
+pub mod mapping;
 pub mod resolver;
 pub mod value;
 
 pub use filter::Filter;
 pub use inside::{Column, Context, Kind, Level, Problem, Row, Table, Value, log};
+pub use mapping::Mapping;
 pub use resolver::{Change, Conflict, Resolution, Resolver, Version};
 
 #[doc(hidden)]

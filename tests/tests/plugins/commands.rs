@@ -118,7 +118,8 @@ async fn answers_are_compared_and_laws_are_tried() {
 #[tokio::test]
 async fn the_fixtures_of_our_own_plugins_hold() {
     let concord = folder("");
-    for source in ["plugins/cel", "plugins/merge-fields", "examples/plugins/longest", "examples/plugins/region"] {
+    let examples = ["longest", "region", "reshape"].map(|name| format!("examples/plugins/{name}"));
+    for source in ["plugins/cel", "plugins/merge-fields"].into_iter().chain(examples.iter().map(String::as_str)) {
         let name = source.rsplit('/').next().unwrap();
         let plugin = guests::plugins().join(format!("{name}.wasm")).display().to_string();
         let fixtures = format!("{}/../{source}/fixtures", env!("CARGO_MANIFEST_DIR"));
@@ -217,6 +218,17 @@ async fn a_filter_in_rust_is_begun_built_and_tested() {
         assert!(said.stderr.contains("a filter is there in Rust alone, --lang rust"), "{}", said.stderr);
         assert!(!concord.path("other").exists());
     }
+}
+
+#[tokio::test]
+async fn a_mapping_in_rust_is_begun_built_and_tested() {
+    let concord = folder("");
+    ended(&concord.run(&["plugin", "new", "my-shape", "--role", "mapping"]).await, 0);
+    let readme = std::fs::read_to_string(concord.path("my-shape/README.md")).unwrap();
+    assert!(readme.contains("A mapping for Concord") && readme.contains("plugin = \"my-shape\", name"), "{readme}");
+    let (said, tested) = built(&concord, "my-shape").await;
+    assert_eq!(said, "my-shape/my-shape.wasm is the plugin my-shape 0.1.0, a mapping\n");
+    assert!(tested.contains("my-shape ") && tested.contains("refused-column "), "{tested}");
 }
 
 #[tokio::test]

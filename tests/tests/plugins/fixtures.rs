@@ -48,13 +48,15 @@ async fn answers_about_rows_are_compared() {
     assert!(said.contains("columns:\n  answer   note\n  expected id, note\n"), "{said}");
 }
 
+/// The laws that it breaks by what a test of it says.
+async fn broken(fixture: &str, attack: &str) -> Vec<String> {
+    let (said, _) = tested(&fixture.replace("ATTACK", attack), 1).await;
+    let laws = said.lines().filter_map(|line| line.split_once(" breaks a law: ").map(|(_, law)| law.to_owned()));
+    laws.collect()
+}
+
 #[tokio::test]
 async fn laws_of_a_filter_are_tried() {
-    let broken = async |fixture: &str, attack: &str| {
-        let (said, _) = tested(&fixture.replace("ATTACK", attack), 1).await;
-        let laws = said.lines().filter_map(|line| line.split_once(" breaks a law: ").map(|(_, law)| law.to_owned()));
-        laws.collect::<Vec<_>>()
-    };
     assert_eq!(broken(ONE, "alternating").await, ["an answer is another one when it is asked for again"]);
     assert_eq!(broken(ONE, "first").await, ["an answer depends on the order of the rows"]);
     let beside = "an answer depends on what was asked before or beside it";
@@ -74,8 +76,46 @@ async fn a_refusal_says_of_which_role() {
     let (said, _) = tested(&refuses(r#""role": "filter","#).replace("open-refuse", "good"), 1).await;
     assert!(said.contains("it was to refuse its configuration as `no-thanks`, and took it"), "{said}");
     let (_, said) = tested(&refuses(""), 2).await;
-    let told = "the fixture `case`: `hostile` is a filter and a resolver; `role` has to say for which of them this is";
+    let told = "the fixture `case`: `hostile` is a filter and mapping and resolver; `role` has to say for which of them this is";
     assert!(said.contains(told), "{said}");
+}
+
+const MAPS: &str = r#"{
+    "table": {"name": "items", "columns": {"id": "integer", "note": "text", "stock": "integer"}, "key": ["id"]},
+    "config": {"attack": "ATTACK"},
+    "shape": {"columns": {"id": "integer", "note": "text", "stock": "integer"}, "key": ["id"]},
+    "locals": [{"local": {"id": 1, "note": "poison"}, "answer": {"row": {"id": 1, "note": "poison"}}}],
+    "puts": [
+        {"shared": {"id": 1, "note": "good"}, "answer": {"row": {"id": 1, "note": "good"}}},
+        {"shared": {"id": 2, "note": "poison"}, "answer": {"row": {"id": 2, "note": "poison"}}}
+    ]
+}"#;
+
+#[tokio::test]
+async fn answers_of_a_mapping_are_compared_and_laws_are_tried() {
+    let (said, _) = tested(&MAPS.replace("ATTACK", "good"), 0).await;
+    assert!(said.contains("good"), "{said}");
+    let (said, _) = tested(&MAPS.replace("ATTACK", "local-problem"), 1).await;
+    let wrong = "put 2:\n  answer   {\"problem\":\"bad-note\"}\n  expected {\"row\":{\"id\":2,\"note\":\"poison\",\"stock\":null}}";
+    assert!(said.contains(wrong), "{said}");
+    let (said, _) = tested(&MAPS.replace("ATTACK", "make-twice"), 1).await;
+    assert!(said.contains("it makes two columns `NOTE`"), "{said}");
+    let other = MAPS.replace("ATTACK", "good").replacen(
+        "\"stock\": \"integer\"}, \"key\": [\"id\"]},\n    \"locals",
+        "\"stock\": \"text\"}, \"key\": [\"id\"]},\n    \"locals",
+        1,
+    );
+    let (said, _) = tested(&other, 1).await;
+    assert!(said.contains("shape:\n  answer   id integer (key), note text, stock integer"), "{said}");
+    assert_eq!(
+        broken(MAPS, "local-lawless").await,
+        ["what was put is not what is got", "putting back what was got changes the row"]
+    );
+    let alternating = broken(MAPS, "local-alternating").await;
+    assert!(
+        alternating.iter().any(|law| law == "an answer is another one when it is asked for again"),
+        "{alternating:?}"
+    );
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::TableSpec;
 use crate::node;
+use crate::sync::brought;
 use crate::sync::session::Session;
-use crate::sync::shape;
 use crate::sync::table::{Form, Table};
 
 /// Tables whose rows are being moved to where the filters of the file say, although others may be installed.
@@ -22,7 +22,7 @@ pub(in crate::sync) struct Refilters {
 impl Refilters {
     /// Whether it is this load that moves the rows of a table, by the shape that is kept at a node.
     pub fn moves(&self, table: &Table, kept: Option<&str>) -> bool {
-        let is_ours = || kept.is_some_and(|kept| shape::marks(kept).are_moved_by(table));
+        let is_ours = || kept.is_some_and(|kept| brought::marks(kept).are_moved_by(table));
         self.tables.contains(&table.name) && (!self.noted || is_ours())
     }
 
@@ -90,13 +90,13 @@ impl Session {
             for table in &self.tables {
                 let Some(spec) = table.spec(member.id) else { continue };
                 let Some(kept) = service.shape(&table.name) else { continue };
-                if shape::brought_otherwise(Some(kept), spec).is_none() || !self.refilters.moves(table, Some(kept)) {
+                if brought::brought_otherwise(Some(kept), spec).is_none() || !self.refilters.moves(table, Some(kept)) {
                     continue;
                 }
-                let (was, is) = (shape::marks(kept), shape::marks(&spec.shape));
+                let (was, is) = (brought::marks(kept), brought::marks(&spec.shape));
                 let marks = if moving { was.clone().moving(&is, table) } else { is };
                 if marks != was {
-                    shapes.push((table.name.clone(), shape::with_marks(kept, marks)));
+                    shapes.push((table.name.clone(), brought::with_marks(kept, marks)));
                 }
             }
             if !shapes.is_empty() {
@@ -127,7 +127,7 @@ impl Session {
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
             let Some(service) = service.filter(|service| service.sync == self.config.name) else { continue };
             for spec in &specs {
-                if let Some(why) = shape::brought_otherwise(service.shape(&spec.name), spec) {
+                if let Some(why) = brought::brought_otherwise(service.shape(&spec.name), spec) {
                     problems.push(format!(
                         "node `{}`: `{}`: {why}; run `concord load --refilter --table {}`",
                         member.name, spec.name, spec.name

@@ -21,7 +21,7 @@ use super::decide::{Account, Outcomes, Settled};
 use super::opened::Opened;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped};
-use super::table::Table;
+use super::table::{Form, Table};
 use super::verify::VerifiedTable;
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, value_to_json};
@@ -208,6 +208,9 @@ impl Session {
         self.schedule = Schedule::default();
         self.prepare().await?;
         self.enough()?;
+        if wish.file {
+            self.refuse_what_nobody_records()?;
+        }
         let page = std::mem::replace(&mut self.page, usize::MAX);
         let mut looks = 0;
         let mut foreseen: Vec<Foreseen> = Vec::new();
@@ -270,6 +273,21 @@ impl Session {
         let plan = plan?;
         let file = wish.file.then(|| Written::new(self, &draft).bytes());
         Ok(Drafted::Plan(Box::new(plan), file))
+    }
+
+    /// A plan that is carried out later relies on histories to tell what was changed since.
+    fn refuse_what_nobody_records(&self) -> Result<()> {
+        let is_mapped = |form: &Form| form.lens.is_mapped() && !form.spec.captured;
+        let silent = |table: &Table| table.forms.iter().position(|form| form.as_ref().is_some_and(is_mapped));
+        match self.tables.iter().find_map(|table| Some((table, silent(table)?))) {
+            None => Ok(()),
+            Some((table, at)) => Err(Error::Usage(format!(
+                "`{}` has a mapping at `{node}`, which takes rows and records no changes, so nothing would tell whether the rows \
+                 that the plan was made upon are still there\n    `concord plan` without --out tells what a sync would do",
+                table.name,
+                node = self.names[at]
+            ))),
+        }
     }
 
     /// What the batches come to, compared with what stands at the nodes.

@@ -277,4 +277,13 @@ fn a_plan_tells_shared_rows_and_what_cannot_be_put() {
     let (plan, _) = cluster.block(cluster.session(MAPPED, 10).plan(&wish)).unwrap();
     let told = serde_json::to_string(&plan).unwrap();
     assert!(told.contains(r#""after":{"id":1,"value":5}"#) && told.contains("it is unlucky"), "{told}");
+    // Whoever carries one out later relies on entries.
+    let one_way = format!("\"latest-wins\"\nfrom = \"a\"{}", MAPPED.trim_start_matches("\"latest-wins\""));
+    for (settings, refused) in [(MAPPED, false), (&one_way, true)] {
+        let cluster = installed(2, settings);
+        write(&cluster, 0, 1, 5);
+        let wish = Wish { file: true, ..wish.clone() };
+        let planned = cluster.block(cluster.session(settings, 10).plan(&wish));
+        assert_eq!(planned.is_err_and(|why| why.to_string().contains("records no changes")), refused);
+    }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::cluster::{Cluster, NAMES, later};
 use super::random::{Random, seeds};
 use crate::error::Result;
+use crate::sync::brought::{self, Marks};
 use crate::sync::load::{LoadOptions, Loaded, Stage};
 use crate::sync::memory::number;
-use crate::sync::shape::{self, Marks};
 
 const PLAIN: &str = "\"latest-wins\"";
 
@@ -209,8 +209,8 @@ fn install_goes_on_and_leaves_it_to_the_load_to_move_rows() {
     for (settings, hidden) in [(PLAIN, Some(1)), (&settings, None)] {
         if let Some(service) = &mut cluster.databases[1].lock().service {
             for (_, kept) in service.tables.iter_mut().filter(|(name, _)| name == "t") {
-                let marks = Marks { filter: Some(shape::REFILTERED.to_owned()), ..Marks::default() };
-                *kept = shape::with_marks(kept, marks);
+                let marks = Marks { filter: Some(brought::REFILTERED.to_owned()), ..Marks::default() };
+                *kept = brought::with_marks(kept, marks);
             }
         }
         install(&cluster, settings).unwrap();

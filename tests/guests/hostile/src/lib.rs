@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 
 use concord::plugin::log::{Level, log};
-use concord::plugin::types::{Context, Problem, Row, Table, Value};
+use concord::plugin::types::{Column, Context, Problem, Row, Table, Value};
 use exports::concord::plugin::describe::{Description, Guest as Describe};
 use exports::concord::plugin::filter::{Guest as Filter, Verdict};
 use exports::concord::plugin::mapping::{Guest as Mapping, Put};
@@ -252,16 +252,68 @@ impl Filter for Hostile {
 impl Mapping for Hostile {
     fn open(context: Context) -> Result<Table, Problem> {
         open(&context)?;
-        Ok(context.table)
+        let mut table = context.table;
+        let named =
+            |name: &str, kind: &str| Column { name: name.into(), kind: kind.into(), key: false, facts: Vec::new() };
+        match attack().as_str() {
+            "make-no-key" => table.columns[0].key = false,
+            "make-two-keys" => table.columns[1].key = true,
+            "make-other-key" => table.columns[0].kind = "text".into(),
+            "make-twice" => table.columns.push(named("NOTE", "text")),
+            "make-kind" => table.columns.push(named("price", "money")),
+            "make-nameless" => table.columns.push(named("", "text")),
+            "make-nothing" => table.columns.clear(),
+            _ => {}
+        }
+        Ok(table)
     }
 
     fn to_shared(locals: Vec<Row>) -> Vec<Result<Row, Problem>> {
-        locals.into_iter().map(Ok).collect()
+        match attack().strip_prefix("shared-") {
+            Some(attack) => mapped(attack, locals),
+            None => locals.into_iter().map(Ok).collect(),
+        }
     }
 
     fn to_local(puts: Vec<Put>) -> Vec<Result<Row, Problem>> {
-        puts.into_iter().map(|put| Ok(put.shared)).collect()
+        let rows: Vec<Row> = puts.into_iter().map(|put| put.shared).collect();
+        match attack().strip_prefix("local-") {
+            Some(attack) => mapped(attack, rows),
+            None => rows.into_iter().map(Ok).collect(),
+        }
     }
+}
+
+/// Rows as they are, but for those that are poison.
+fn mapped(attack: &str, rows: Vec<Row>) -> Vec<Result<Row, Problem>> {
+    CALLS.set(CALLS.get() + 1);
+    match attack {
+        "none" => return Vec::new(),
+        "too-many" => return std::iter::repeat_n(Ok(rows[0].clone()), rows.len() + 1).collect(),
+        "alternating" if CALLS.get().is_multiple_of(2) => {
+            return rows.iter().map(|_| Err(problem("even", "an even call"))).collect();
+        }
+        "swapped" => return rows.into_iter().rev().map(Ok).collect(),
+        _ => {}
+    }
+    let one = |mut row: Row| {
+        if !matches!(&row[1], Value::Text(text) if text == "poison") {
+            return Ok(row);
+        }
+        match attack {
+            "problem" => return Err(problem("bad-note", "the note is poison")),
+            "short" => row.truncate(2),
+            "long" => row.push(Value::Null),
+            "key" => row[0] = Value::Integer(-1),
+            "null-key" => row[0] = Value::Null,
+            "kind" => row[2] = Value::Text("many".into()),
+            "other-value" => row[1] = Value::Other(("point".into(), "1,2".into())),
+            "lawless" => row[1] = Value::Text("cured".into()),
+            how => break_down(how),
+        }
+        Ok(row)
+    };
+    rows.into_iter().map(one).collect()
 }
 
 export!(Hostile);
