@@ -126,8 +126,9 @@ async fn rows_that_are_there_are_loaded_and_compared(kinds: &[Kind]) {
     cluster.install().await;
     let prefer = Some("a".to_owned());
     let loaded = cluster.load(&LoadOptions { prefer: prefer.clone(), ..LoadOptions::default() }).await;
-    let written: Vec<(&str, u64, u64)> =
+    let mut written: Vec<(&str, u64, u64)> =
         loaded.tables[0].nodes.iter().map(|node| (node.node.as_str(), node.copied, node.replaced)).collect();
+    written.sort_unstable();
     assert_eq!(written, [("a", 1, 0), ("b", 0, 1)]);
     let rows = ["1|Ada|Lovelace|100|same", "2|Bob|Loon|200|other", "3|A|C|1|NULL"];
     cluster.holds_at(1, KUNDEN, &rows).await;
@@ -183,8 +184,11 @@ async fn what_does_not_fit_together_is_told(kinds: &[Kind]) {
         cluster.configure(&MAPPED.replace(from, to));
         cluster.try_install().await.expect_err("it does not fit")
     };
-    let told = said("cents = [\"cents\"], ", "").await;
-    assert!(told.contains("holds integer") && told.contains("made by plugin `reshape`"), "{told}");
+    // SQLite's column would take whole numbers as well.
+    if kinds[0] == Kind::Postgres {
+        let told = said("cents = [\"cents\"], ", "").await;
+        assert!(told.contains("holds integer") && told.contains("made by plugin `reshape`"), "{told}");
+    }
     let told = said("first = \"vorname\"", "first = \"forename\"").await;
     assert!(told.contains("`forename`: `people` has no such column (unknown-column)"), "{told}");
     let told = said(", own = [\"memo\"]", "").await;
