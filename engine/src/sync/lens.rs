@@ -166,22 +166,24 @@ impl Lens {
         // What was put has to be what is got: or the node would hold what nobody decided, and tell nobody.
         let mut back = locals.clone();
         self.share(back.iter_mut());
-        let judged = |((local, back), put): ((Result<Row, String>, Result<Row, String>), &Put<'_>)| {
-            let (local, back) = (local?, back);
-            let other = match &back {
-                Ok(back) => self.shared.iter().position(|&place| back[place] != put.shared[place]),
-                Err(why) => return Err(format!("what was made of it for this node cannot be mapped back: {why}")),
-            };
-            match other {
-                None => Ok(local),
-                Some(at) => Err(format!(
-                    "{} does not give back what was put: `{}` would be another",
-                    mapping.reshape.told(),
-                    mapping.reshape.shape().columns[at].name
-                )),
+        let judged = locals.into_iter().zip(back).zip(puts).map(|((local, back), put)| {
+            let local = local?;
+            self.is_what_was_put(mapping, &back, put.shared)?;
+            Ok(local)
+        });
+        judged.collect()
+    }
+
+    fn is_what_was_put(&self, mapping: &Mapped, got: &Result<Row, String>, put: &Row) -> Result<(), String> {
+        let got =
+            got.as_ref().map_err(|why| format!("what was made of it for this node cannot be mapped back: {why}"))?;
+        match self.shared.iter().position(|&place| got[place] != put[place]) {
+            None => Ok(()),
+            Some(at) => {
+                let (told, name) = (mapping.reshape.told(), &mapping.reshape.shape().columns[at].name);
+                Err(format!("{told} does not give back what was put: `{name}` would be another"))
             }
-        };
-        locals.into_iter().zip(back).zip(puts).map(judged).collect()
+        }
     }
 }
 
