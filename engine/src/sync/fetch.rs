@@ -194,6 +194,7 @@ impl Session {
                 current = rows.iter().map(current_of).collect();
                 rows = places.iter().map(|(at, _)| rows[*at].take()).collect();
             }
+            // Which versions are left turns upon the rows, so a plugin maps them while the snapshots are open; those lock nothing.
             let rows = form.lens.share_apart(rows, Option::as_mut).await;
             Some(Ok((member.id, places, rows, current)))
         }))
