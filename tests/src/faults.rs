@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     /// Points of other commands than those that run cycles, and of one kind of database.
-    const ELSEWHERE: [&str; 20] = [
+    const ELSEWHERE: [&str; 22] = [
         "mark-entries",
         "compare-open",
         "install-node",
@@ -43,6 +43,8 @@ mod tests {
         "uninstall-commit",
         "drop-chosen",
         "remove-node",
+        "bundle-plugins-pinned",
+        "bundle-plugins-written",
         "load-compare",
         "load-part",
         "load-remembered",
