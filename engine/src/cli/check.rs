@@ -44,8 +44,10 @@ fn print(checked: &Checked) -> Result<()> {
     for table in &checked.tables {
         let mode = if table.mode == "compare" { "compared, " } else { "" };
         say(&format!("\ntable {}: {mode}key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
-        for filter in &table.filters {
-            say(&format!("  at {}: filter {} {}", filter.node, filter.plugin, cut(&filter.config.to_string(), 300)))?;
+        for (role, used) in [("filter", &table.filters), ("mapping", &table.mappings)] {
+            for used in used {
+                say(&format!("  at {}: {role} {} {}", used.node, used.plugin, cut(&used.config.to_string(), 300)))?;
+            }
         }
         let mut columns = Table::new(&["  column", "travels as", "between the nodes"]);
         for (name, ty) in &table.columns {

@@ -204,6 +204,14 @@ fn print(loaded: &Loaded) -> Result<()> {
             say(&format!("{}: {rows}{see}", table.table))?;
         }
     }
+    for table in loaded.tables.iter().filter(|table| table.passed_over > 0) {
+        let rows = counted(table.passed_over, "row waits and was", "rows wait and were");
+        say(&format!(
+            "{}: {rows} passed over, and may differ now through the other mapping; settle what waits (concord parked list), then: \
+             concord verify --repair --table {0}",
+            table.table
+        ))?;
+    }
     let told: u64 = loaded.tables.iter().map(|table| table.waiting).sum();
     if loaded.sync.waiting > told {
         let rows = counted(loaded.sync.waiting, "row waits", "rows wait");

@@ -109,6 +109,10 @@ impl Facts {
             let (contest, resolved, opened) = (&contest, &resolved, &*self.opened);
             let places = &places[..];
             let ruling = Ruling { table, key: &key, contest, tops: &tops, resolved, places, opened };
+            if self.accounts {
+                let leaving = ruling.leaving(&targets, &current).into_iter();
+                outcomes.leaving.extend(leaving.map(|(node, decision)| (node, index, decision)));
+            }
             for (&target, current) in targets.iter().zip(&mut current).filter(|(target, _)| !put_off.contains(target)) {
                 let Some(form) = table.form(target) else { continue };
                 let decision = ruling.at(target, form);
@@ -116,10 +120,6 @@ impl Facts {
                     true => unmapped[target.index()].extend(decision.map(|decision| (decision, current.take()))),
                     false => outcomes.decisions[target.index()][index].extend(decision),
                 }
-            }
-            if self.accounts {
-                let leaving = ruling.leaving(&targets).into_iter();
-                outcomes.leaving.extend(leaving.map(|(node, decision)| (node, index, decision)));
             }
         }
         for (&target, form) in targets.iter().filter_map(|target| Some((target, table.form(*target)?))) {

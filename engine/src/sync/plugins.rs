@@ -130,7 +130,10 @@ fn others(folder: &Path, name: &str) -> String {
 
 /// What tells a filter or mapping from others: the plugin's file, and what it is told.
 fn mark(plugin: &str, config: &str) -> String {
-    let digest = Sha256::digest(format!("{plugin}\n{config}"));
+    // The order in which the file says it does not matter.
+    let mut said: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
+    said.sort_all_objects();
+    let digest = Sha256::digest(format!("{plugin}\n{said}"));
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -142,4 +145,17 @@ pub(super) fn shape(table: &str, columns: &[SharedColumn], key: &[usize]) -> Sha
 
 pub(super) fn facts(config: &Config) -> Facts {
     Facts { sync: config.name.clone(), nodes: config.node_names() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_in_another_order_is_the_same() {
+        let first = mark("a", r#"{"x": 1, "y": {"b": [2, 1], "a": 3}}"#);
+        assert_eq!(first, mark("a", r#"{"y": {"a": 3, "b": [2, 1]}, "x": 1}"#));
+        assert_ne!(first, mark("a", r#"{"x": 1, "y": {"b": [1, 2], "a": 3}}"#));
+        assert_ne!(first, mark("b", r#"{"x": 1, "y": {"b": [2, 1], "a": 3}}"#));
+    }
 }

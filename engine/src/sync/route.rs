@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::contest::{Content, Contest, LONG_BEFORE, Unread};
 use super::decide::{Loser, Resolved, Settled};
+use super::mapped::{Current, localized};
 use super::opened::Opened;
 use super::subset::{self, Belongs};
 use super::table::{Form, Table};
@@ -78,9 +79,9 @@ impl Ruling<'_> {
             touch: unread.and_then(|unread| self.age(target, unread)),
             lost,
             lost_here,
+            upon: None,
             // What waits is weighed again and again, and so is what it is weighed against. So is, where others failed, what this node
             // has taken.
-            upon: None,
             lost_before: self.resolved.rivals
                 || self.contest.versions.iter().any(|c| c.version.waiting)
                 || !self.resolved.unvouched.is_empty()
@@ -88,19 +89,28 @@ impl Ruling<'_> {
         })
     }
 
-    /// What is to become of the row at nodes where it does not belong, once others have taken it from there.
-    pub fn leaving(&self, targets: &[NodeId]) -> Vec<(NodeId, Decision)> {
+    /// What is to become of the row at nodes where it does not belong, once others have taken it from there. `current` is what
+    /// stands at each target, where a plugin maps.
+    pub fn leaving(&self, targets: &[NodeId], current: &[Current]) -> Vec<(NodeId, Decision)> {
         let belongs = |node: &NodeId, place: &Belongs| self.places.get(node.index()) == Some(place);
-        let takes = |node: &NodeId| {
-            let decision = self.table.form(*node).and_then(|form| self.at(*node, form));
-            belongs(node, &Belongs::Inside) && decision.is_some_and(|own| matches!(own.effect, Effect::Write(..)))
+        let writes = |(node, current): (&NodeId, &Current)| {
+            let form = self.table.form(*node)?;
+            let decision = self.at(*node, form)?;
+            let written = match form.lens.is_mapped() {
+                true => localized(form, vec![(decision, current.clone())]).pop()?,
+                false => decision,
+            };
+            Some(matches!(written.effect, Effect::Write(..)))
+        };
+        let takes = |(node, current): (&NodeId, &Current)| {
+            belongs(node, &Belongs::Inside) && writes((node, current)) == Some(true)
         };
         let stays = |node: &&NodeId| {
             let stands = self.contest.standing(**node).is_some_and(|standing| standing.content.row().is_some());
             belongs(node, &Belongs::Outside) && stands && !subset::may_go(self.contest, self.places, **node)
         };
         let staying: Vec<NodeId> = targets.iter().filter(stays).copied().collect();
-        if staying.is_empty() || !targets.iter().any(takes) {
+        if staying.is_empty() || !targets.iter().zip(current).any(takes) {
             return Vec::new();
         }
         let decision = |node: NodeId| Decision {

@@ -10,7 +10,7 @@ use super::fits::Fit;
 use super::numbers;
 use super::session::Session;
 use super::table::Table;
-use crate::config::TableConfig;
+use crate::config::{PluginUse, TableConfig, TableNode};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{NodeId, OnGone};
@@ -57,14 +57,16 @@ pub struct CheckedTable {
     pub columns: Vec<(String, String)>,
     pub conflict: String,
     /// Which rows belong at nodes that hold a part of them.
-    pub filters: Vec<CheckedFilter>,
+    pub filters: Vec<UsedPlugin>,
+    /// What makes the shared rows of nodes whose tables have another shape.
+    pub mappings: Vec<UsedPlugin>,
     /// How the values of each column fare between each two nodes.
     pub fits: Vec<Fit>,
 }
 
-/// The filter of a node.
+/// The plugin that serves a role at a node.
 #[derive(Clone, Debug, Serialize)]
-pub struct CheckedFilter {
+pub struct UsedPlugin {
     pub node: String,
     pub plugin: String,
     /// What the file says to it.
@@ -115,7 +117,8 @@ impl Session {
                 key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
                 columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
                 conflict: told(table),
-                filters: self.filters_of(table),
+                filters: self.used_at(table, |part| part.filter.as_ref()),
+                mappings: self.used_at(table, |part| part.mapping.as_ref()),
                 fits,
             });
             self.warn_of(table, &mut checked.warnings);
@@ -245,14 +248,15 @@ impl Session {
         Ok(agreed)
     }
 
-    fn filters_of(&self, table: &Table) -> Vec<CheckedFilter> {
+    /// The plugins that the file names at the nodes of a table, for one role.
+    fn used_at(&self, table: &Table, role: impl Fn(&TableNode) -> Option<&PluginUse>) -> Vec<UsedPlugin> {
         let parts = self.config.tables[table.index].nodes.iter().zip(&self.names);
-        let filters = parts.filter_map(|(part, node)| {
-            let used = part.filter.as_ref()?;
+        let used = parts.filter_map(|(part, node)| {
+            let used = role(part)?;
             let config = serde_json::from_str(&used.config).unwrap_or_default();
-            Some(CheckedFilter { node: node.clone(), plugin: used.name.clone(), config })
+            Some(UsedPlugin { node: node.clone(), plugin: used.name.clone(), config })
         });
-        filters.collect()
+        used.collect()
     }
 
     fn warn_of(&self, table: &Table, warnings: &mut Vec<String>) {

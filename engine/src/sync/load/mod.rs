@@ -91,6 +91,9 @@ pub struct Loaded {
     pub sync: Summary,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
+    /// The keys that were passed over, by table: several nodes may have their rows.
+    #[serde(skip)]
+    pub(crate) passed_over: HashSet<(usize, Key)>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -105,6 +108,8 @@ pub struct LoadedTable {
     pub on_their_way: u64,
     /// Rows that could not be written one by one, such as those that refer to each other, and came with the sync.
     pub together: u64,
+    /// Rows that wait somewhere and were left as they are, although a mapping may have made others of them.
+    pub passed_over: u64,
     /// Rows that differ and that nothing decides.
     pub undecided: u64,
     /// How rows that differ are decided, if that is said anywhere.
@@ -520,6 +525,8 @@ impl Session {
         let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) else { return };
         table.rows += weighed.rows;
         table.undecided += weighed.undecided;
+        let passed_over = weighed.passed_over.iter().map(|key| (leg.table, key.clone()));
+        table.passed_over += passed_over.filter(|key| loaded.passed_over.insert(key.clone())).count() as u64;
         for (node, written) in &weighed.written {
             let mut missed = left.iter().filter(|(at, ..)| at == node).count() as u64;
             let mut less = |count: u64| {
@@ -606,7 +613,7 @@ impl Session {
 impl Loaded {
     /// The code with which the command ends.
     pub fn exit_code(&self) -> u8 {
-        let undecided = self.tables.iter().any(|table| table.undecided + table.waiting > 0);
+        let undecided = self.tables.iter().any(|table| table.undecided + table.waiting + table.passed_over > 0);
         match self.sync.exit_code() {
             crate::error::DONE if undecided || !self.stopped.is_empty() => crate::error::ATTENTION,
             code => code,

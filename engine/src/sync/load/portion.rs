@@ -85,6 +85,8 @@ pub struct Weighed {
     pub winners: HashMap<Key, NodeId>,
     /// Rows that cannot be read at a node.
     pub unreadable: Vec<(NodeId, Key)>,
+    /// Keys that wait somewhere, and so were left to the sync, although a mapping may have made other rows of theirs.
+    pub passed_over: Vec<Key>,
     pub settles: Settles,
     /// The walker's turn before and after, if the portion passes it on.
     pub passed: Option<(Cut, Cut)>,
@@ -177,6 +179,7 @@ impl Session {
         let everybody = participants(&table, opened);
         let on_its_way = |key: &Key| contested.contains_key(key);
         let waits = |key: &Key| everybody.iter().any(|&node| opened.parked(node, table.index, key).is_some());
+        let is_remapped = portion.refilter && !table.mappings.is_empty();
         let mut keys: Vec<Key> = Vec::new();
         let mut standing: Vec<Vec<Option<Standing>>> = vec![Vec::new(); self.members.len()];
         if let Some(stretch) = portion.stretch.clone() {
@@ -193,6 +196,8 @@ impl Session {
                 } else if !waits(&key) {
                     walked.push(Some(row));
                     keys.push(key);
+                } else if is_remapped {
+                    weighed.passed_over.push(key);
                 }
             }
             standing[portion.walker.index()] = self::standing(form, walked).await;
@@ -212,7 +217,7 @@ impl Session {
         }
         for key in std::mem::take(&mut portion.again) {
             match () {
-                () if waits(&key) => {}
+                () if waits(&key) => weighed.passed_over.extend(is_remapped.then_some(key)),
                 () if on_its_way(&key) => weighed.again.push(key),
                 () => keys.push(key),
             }

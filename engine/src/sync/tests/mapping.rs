@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::cluster::{Cluster, later};
 use crate::model::{ParkedCode, Row, Value};
 use crate::plugin::{Failure, Put, Shape};
-use crate::sync::Wish;
 use crate::sync::load::LoadOptions;
 use crate::sync::mapped::Reshape;
 use crate::sync::memory::number;
 use crate::sync::verify::{Repair, Verify};
+use crate::sync::{Change, Wish};
 
 /// At the node a row holds so many times as much, and what is left of it is the node's own affair.
 #[derive(Debug)]
@@ -266,6 +266,39 @@ fn another_mapping_stands_still_until_rows_are_gone_through() {
     for (told, what) in told.iter().zip(["without one", "is another in this file", "through one"]) {
         assert!(told.contains(what) && told.ends_with("run `concord load --refilter --table t`"), "{told}");
     }
+}
+
+/// What waits is the sync's, which knows nothing of another mapping.
+#[test]
+fn rows_that_wait_are_not_passed_over_in_silence() {
+    let cluster = installed(3, MAPPED);
+    write(&cluster, 1, 1, 500);
+    sync(&cluster, MAPPED);
+    write(&cluster, 0, 1, UNLUCKY);
+    write(&cluster, 0, 2, 7);
+    sync(&cluster, MAPPED);
+    assert_eq!(waits(&cluster, 1, 1).0, ParkedCode::Mapping);
+    let ten = MAPPED.replace("100", "10");
+    let options = LoadOptions { refilter: true, prefer: Some("b".to_owned()), ..LoadOptions::default() };
+    let loaded = cluster.block(cluster.session(&ten, 10).load(&options, &mut |_| ())).unwrap();
+    assert_eq!((loaded.tables[0].passed_over, loaded.exit_code()), (1, crate::error::ATTENTION));
+    assert_eq!(cluster.rows()[0], [(1, UNLUCKY), (2, 70)]);
+}
+
+/// Nobody gives up a row for a node whose mapping will not take it.
+#[test]
+fn a_plan_lets_nothing_go_for_what_cannot_be_put() {
+    let settings = format!("{MAPPED}\n[tables.t.nodes.a]\nfilter = {{ plugin = \"remainder\", at = 1, is = [0] }}");
+    let cluster = installed(2, &settings);
+    write(&cluster, 0, 1, 6);
+    sync(&cluster, &settings);
+    write(&cluster, 0, 1, UNLUCKY);
+    let wish = Wish { table: None, limit: 0, file: false };
+    let (plan, _) = cluster.block(cluster.session(&settings, 10).plan(&wish)).unwrap();
+    let told: Vec<_> = plan.rows.iter().map(|row| (row.node.as_str(), row.change)).collect();
+    assert_eq!(told, [("b", Change::Wait)]);
+    sync(&cluster, &settings);
+    assert_eq!(cluster.rows()[0], [(1, UNLUCKY)]);
 }
 
 #[test]
