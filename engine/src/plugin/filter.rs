@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{Part, ask_all};
+use super::part::{self, Part, ask_all};
 use super::shape::{Facts, Shape};
 use super::values::row_to_wit;
 use crate::model::{Row, Value};
@@ -21,17 +21,7 @@ pub struct Filter {
     running: Mutex<Option<Open>>,
 }
 
-/// An instance that was opened.
-struct Open {
-    running: Running,
-    guest: guest::Guest,
-}
-
-impl std::fmt::Debug for Open {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.running.fmt(f)
-    }
-}
+type Open = part::Open<guest::Guest>;
 
 impl Filter {
     /// Opens the role for a table: checks the configuration (a JSON object) against the plugin's schema, and the columns that

@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{Part, ask_all};
+use super::part::{self, Part, ask_all};
 use super::shape::{Facts, Shape, ShapeColumn};
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{Row, Type, Value};
@@ -32,17 +32,7 @@ struct Made {
     key: Vec<(usize, usize)>,
 }
 
-/// An instance that was opened.
-struct Open {
-    running: Running,
-    guest: guest::Guest,
-}
-
-impl std::fmt::Debug for Open {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.running.fmt(f)
-    }
-}
+type Open = part::Open<guest::Guest>;
 
 /// A shared row on its way to the node.
 #[derive(Clone, Copy, Debug)]

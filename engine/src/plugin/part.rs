@@ -4,12 +4,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bindings::concord::plugin::types as wit;
 use super::failure::{Failure, Role, told};
-use super::instance::Spent;
+use super::instance::{Running, Spent};
 use super::limits::FAILURES;
 use super::load::Plugin;
 use super::schema::misfits;
 use super::shape::{Facts, Shape};
 use super::state::Who;
+
+/// An instance in which a role was opened, with what the role exports.
+pub(super) struct Open<Guest> {
+    pub running: Running,
+    pub guest: Guest,
+}
+
+impl<Guest> std::fmt::Debug for Open<Guest> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.running.fmt(f)
+    }
+}
 
 /// A part that a plugin plays for one table.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{Part, ask_all};
+use super::part::{self, Part, ask_all};
 use super::shape::{Facts, Shape};
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{Key, Row, Value};
@@ -21,17 +21,7 @@ pub struct Resolver {
     running: Mutex<Option<Open>>,
 }
 
-/// An instance that was opened.
-struct Open {
-    running: Running,
-    guest: guest::Guest,
-}
-
-impl std::fmt::Debug for Open {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.running.fmt(f)
-    }
-}
+type Open = part::Open<guest::Guest>;
 
 /// Versions of one row that have not seen each other.
 #[derive(Clone, Debug)]

@@ -113,6 +113,7 @@ impl Session {
         let page = std::mem::replace(&mut self.page, usize::MAX);
         let mut found = Ok(None);
         for look in 0..LOOKS {
+            // Of what another engine does between the looks nothing tells when it is done.
             tokio::time::sleep(Duration::from_millis(10) * look).await;
             found = self.weigh(&mut Cycle::default(), &[]).await;
             self.close().await;
