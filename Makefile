@@ -30,8 +30,8 @@ plugins: deps
 	$(CARGO) run --quiet --package concord-tests --bin plugins
 
 test: deps-test
-	$(CARGO) test --workspace
-	$(CARGO) test --locked --manifest-path plugins/Cargo.toml --target-dir target/plugins
+	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test --no-fail-fast --locked --manifest-path plugins/Cargo.toml --target-dir target/plugins
 
 bench: deps-test
 	$(CARGO) run --release --package concord-tests --bin bench
