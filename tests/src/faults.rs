@@ -33,9 +33,11 @@ mod tests {
 
     use super::*;
 
-    /// Points of other commands than those that run cycles, and of one kind of database.
-    const ELSEWHERE: [&str; 22] = [
+    /// Points of other commands than those that run cycles, of one kind of database, and of many rows.
+    const ELSEWHERE: [&str; 24] = [
         "mark-entries",
+        "early-begin",
+        "early-write",
         "compare-open",
         "install-node",
         "install-commit",

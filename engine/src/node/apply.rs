@@ -7,6 +7,7 @@
 
 mod batch;
 mod books;
+pub mod early;
 mod looks;
 mod obstacles;
 mod place;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 pub use self::batch::{Applied, Batch, Decision, Effect, Otherwise, TableBatch};
+use self::early::{Begun, Early};
 use self::obstacles::{Needs, Pending};
 pub use self::place::Place;
 use self::writes::Chunk;
@@ -36,8 +38,8 @@ const ATTEMPTS: u32 = 6;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes a batch. A deadlock or a lost race for a lock is tried again with a growing, random pause, and warily: whatever
-/// somebody still holds up then is left to the next cycle. `place` says whose turn it is.
-pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place) -> Result<Applied> {
+/// somebody still holds up then is left to the next cycle. `place` says whose turn it is, and `early` what was written already.
+pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place, early: Early) -> Result<Applied> {
     let specs: Vec<TableSpec> = batch.tables.iter().map(|table| (*table.spec).clone()).collect();
     // Nothing is locked here while others are waited for.
     if !place.comes().await {
@@ -45,15 +47,26 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place) -> Resu
         return Ok(Applied { overtaken: true, ..Applied::default() });
     }
     let start = Instant::now();
-    let mut attempt = 1;
+    let (mut attempt, mut begun) = match early {
+        Early::Nothing => (1, None),
+        Early::Warily => (2, None),
+        Early::Begun(begun) if begun.fits(batch) => (1, Some(begun)),
+        Early::Begun(_) => {
+            node.rollback().await?;
+            (1, None)
+        }
+        Early::Failed(error) => return Err(error),
+    };
     loop {
         fault::point("apply-begin").await?;
+        let begun = begun.take();
         // Where beginning takes a lock, it has been waited for as long as is worth it.
         match batch.bare {
+            _ if begun.is_some() => {}
             true => node.begin_mend(&specs).await?,
             false => node.begin_apply(&specs).await?,
         }
-        let error = match Application::new(batch).run(node, &specs, attempt > 1, &mut place).await {
+        let error = match Application::new(batch, begun).run(node, &specs, attempt > 1, &mut place).await {
             Ok(applied) => return Ok(applied),
             Err(error) => error,
         };
@@ -120,10 +133,12 @@ struct Application<'a> {
     touched: HashSet<Item>,
     /// After an attempt that waited in vain: until when the rows are looked for that somebody holds up.
     wary: Option<Instant>,
+    /// What was written in the same transaction before.
+    begun: Option<Begun>,
 }
 
 impl<'a> Application<'a> {
-    fn new(batch: &'a Batch) -> Self {
+    fn new(batch: &'a Batch, begun: Option<Begun>) -> Self {
         Application {
             batch,
             refused: HashMap::new(),
@@ -132,11 +147,12 @@ impl<'a> Application<'a> {
             needs: Needs::default(),
             pending: None,
             deleted_early: HashSet::new(),
-            written: 0,
+            written: begun.as_ref().map_or(0, |begun| begun.written),
             deleted: 0,
             held: HashSet::new(),
             touched: HashSet::new(),
             wary: None,
+            begun,
         }
     }
 
@@ -144,7 +160,8 @@ impl<'a> Application<'a> {
     async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool, place: &mut Place) -> Result<Applied> {
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
         // Where no history is kept there are no positions, and no table for them.
-        let is_first = claimed.is_empty() || node.claim(&claimed).await? && self.waits_as_read(node, specs).await?;
+        let is_claimed = self.begun.is_some() || claimed.is_empty() || node.claim(&claimed).await?;
+        let is_first = is_claimed && (claimed.is_empty() || self.waits_as_read(node, specs).await?);
         place.pass_on(is_first);
         if !is_first {
             node.rollback().await?;
@@ -195,9 +212,12 @@ impl<'a> Application<'a> {
         waits_as_read(node, specs, &read).await
     }
 
+    /// Those of a table that are not carried out yet.
     fn items(&self, table: usize, wanted: impl Fn(&Effect) -> bool) -> Vec<Item> {
+        let done = self.begun.as_ref().map(|begun| begun.of(self.batch.tables[table].spec.index)).unwrap_or_default();
         let decisions = self.batch.tables[table].decisions.iter().enumerate();
-        decisions.filter(|(_, decision)| wanted(&decision.effect)).map(|(number, _)| (table, number)).collect()
+        let left = decisions.filter(|(number, _)| !done.get(*number).is_some_and(|done| *done));
+        left.filter(|(_, decision)| wanted(&decision.effect)).map(|(number, _)| (table, number)).collect()
     }
 
     fn decision(&self, item: Item) -> &'a Decision {

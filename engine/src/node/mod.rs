@@ -643,6 +643,13 @@ pub struct Move {
     pub to: Position,
 }
 
+impl Move {
+    /// Whether both are about the same position.
+    pub fn is_of(&self, other: &Move) -> bool {
+        self.table == other.table && self.source == other.source
+    }
+}
+
 /// An entry for a change made elsewhere, see [`crate::model::Arrival`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {

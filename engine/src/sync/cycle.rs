@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::attendance::{Away, Member};
 use super::contest::Contests;
 use super::decide::Outcomes;
+use super::early::Writing;
 use super::load::Portion;
 use super::opened::Opened;
 use super::order;
@@ -21,6 +22,7 @@ use super::verify::{Verified, VerifiedTable};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, ParkedCode, Position, TableSpec, Witness};
+use crate::node::apply::early::Early;
 use crate::node::apply::{Applied, Batch, Decision, Place, TableBatch};
 use crate::node::{self, ErrorKind, Move, Reason, Refusal};
 
@@ -133,8 +135,9 @@ impl Session {
 
     /// One round among those who are there.
     ///
-    /// Everything up to the batches is computed from what one snapshot of each node showed, and nothing is locked while
-    /// it is. Each batch is one transaction, which looks again before it writes.
+    /// Everything up to the batches is computed from what one snapshot of each node showed. Each batch is one transaction,
+    /// which looks again before it writes. Nothing is locked while there is something to weigh; where one node alone has
+    /// news, the others' transactions begin while it is still read.
     async fn round(&mut self, portion: &mut Option<Portion>) -> Result<Cycle> {
         let mut cycle = Cycle::default();
         let Some((opened, contests)) = self.weigh(&mut cycle, &[]).await? else { return Ok(cycle) };
@@ -144,8 +147,10 @@ impl Session {
             _ => None,
         };
         let shared = Arc::new(opened);
-        let mut outcomes = match self.decide(&shared, contests).await? {
-            Ok(outcomes) => outcomes,
+        // What a load brings besides is not decided yet.
+        let early = portion.is_none();
+        let (mut outcomes, writing) = match self.decide(&shared, contests, early).await? {
+            Ok(decided) => decided,
             Err(smaller) => {
                 self.close().await;
                 debug!(page = smaller, "Rows are large; reading fewer at once.");
@@ -169,7 +174,7 @@ impl Session {
             in_line |= portion.removes();
         }
         let whole = !cycle.more;
-        self.apply(&mut opened, batches, in_line, &mut cycle).await?;
+        self.apply(&mut opened, batches, writing, in_line, &mut cycle).await?;
         fault::point("applied").await?;
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await?;
@@ -347,21 +352,11 @@ impl Session {
 
     /// One node's share of the work, with the positions that go with it.
     pub(super) fn batch(&self, node: NodeId, tables: Vec<Vec<Decision>>, opened: &Opened) -> Option<Batch> {
-        let moves: Vec<Move> = opened
-            .moves(node)
-            .map(|(table, source, from, to)| Move {
-                table: self.tables[table].name.clone(),
-                source: self.names[source.index()].clone(),
-                from: from.clone(),
-                to: to.clone(),
-            })
-            .collect();
-        let mut batch = Batch { moves, ..Batch::default() };
+        let mut batch = Batch { moves: self.moves(opened, node), ..Batch::default() };
         for (index, decisions) in tables.into_iter().enumerate() {
             let table = &self.tables[index];
             let Some(spec) = table.spec(node).filter(|_| !decisions.is_empty()) else { continue };
-            let moves =
-                |stay: &Move| batch.moves.iter().any(|step| step.table == stay.table && step.source == stay.source);
+            let moves = |stay: &Move| batch.moves.iter().any(|step| step.is_of(stay));
             let stays: Vec<Move> = self.stays(opened, table, node).filter(|stay| !moves(stay)).collect();
             batch.stays.extend(stays);
             let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
@@ -373,6 +368,17 @@ impl Session {
         let specs: Vec<&TableSpec> = batch.tables.iter().map(|table| &*table.spec).collect();
         batch.order = order::parents_first(&specs);
         Some(batch)
+    }
+
+    /// The steps of a node's positions that are planned.
+    pub(super) fn moves(&self, opened: &Opened, node: NodeId) -> Vec<Move> {
+        let step = |(table, source, from, to): (usize, NodeId, &Cut, &Position)| Move {
+            table: self.tables[table].name.clone(),
+            source: self.names[source.index()].clone(),
+            from: from.clone(),
+            to: to.clone(),
+        };
+        opened.moves(node).map(step).collect()
     }
 
     /// A node's positions in a table, as steps that stay where they are: whoever claims them finds out whether another engine has
@@ -395,22 +401,43 @@ impl Session {
         })
     }
 
-    /// Writes every node's batch, each in one transaction, at the same time. `in_line` if something was weighed that another
-    /// engine may have decided differently.
+    /// Writes every node's batch, each in one transaction, at the same time, and goes on where one was begun early. `in_line` if
+    /// something was weighed that another engine may have decided differently.
     pub(super) async fn apply(
         &mut self,
         opened: &mut Opened,
         batches: Batches,
+        writing: Writing,
         in_line: bool,
         cycle: &mut Cycle,
     ) -> Result<()> {
+        let writing = match in_line {
+            // Nobody is to be claimed out of turn.
+            true => {
+                self.stop_writing(writing).await;
+                Writing::default()
+            }
+            false => writing,
+        };
+        let writers = writing.into_writers(self.members.len());
         let places = if in_line { Place::line(&batches) } else { Place::abreast(&batches) };
-        let members = self.members.iter_mut().zip(batches.into_iter().zip(places));
-        let applying = join_all(members.map(async |(member, (batch, place))| {
-            let (id, batch) = (member.id, batch?);
+        let members = self.members.iter_mut().zip(batches.into_iter().zip(places)).zip(writers);
+        let applying = join_all(members.map(async |((member, (batch, place)), writer)| {
+            let early = match writer {
+                Some(writer) => member.take_back(writer).await,
+                None => Early::Nothing,
+            };
+            let id = member.id;
+            let Some(batch) = batch else {
+                if let Early::Begun(_) = early {
+                    let undone = member.apart(|node| Box::pin(async move { node.rollback().await })).await?;
+                    return Some((id, undone.map(|()| Applied::default())));
+                }
+                return None;
+            };
             let applying = member.apart(move |node| {
                 Box::pin(async move {
-                    let result = node::apply::apply(node, &batch, place).await;
+                    let result = node::apply::apply(node, &batch, place, early).await;
                     // Giving up so many rows takes a while, and nobody has to wait for it.
                     tokio::task::spawn_blocking(move || drop(batch));
                     result

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::contest::{Content, Contest, Contests};
 use super::cycle::AllContests;
 use super::decide::{Facts, Outcomes};
+use super::early::Writing;
 use super::examine::{is_settled, participants, targets};
 use super::mapped::Current;
 use super::opened::Opened;
@@ -65,38 +66,51 @@ pub(super) struct Deciding {
 }
 
 impl Deciding {
-    pub(super) async fn finish(mut self) -> Outcomes {
+    pub(super) async fn finish(mut self, writing: &mut Writing) -> Outcomes {
         for last in self.last {
             self.outcomes.extend(finished(last).await);
+            writing.tell(&self.outcomes);
         }
+        writing.end();
         self.outcomes
     }
 }
 
 impl Session {
     /// Decides all contests, with the rows that this needs from the snapshots that the entries came from. `Err` holds a
-    /// smaller page size if the rows would take too much memory.
+    /// smaller page size if the rows would take too much memory. What can be written early is, with `early`.
     pub(super) async fn decide(
         &mut self,
         opened: &Arc<Opened>,
         all: AllContests,
-    ) -> Result<std::result::Result<Outcomes, usize>> {
-        let deciding = match self.start_deciding(opened, all, self.rows_limit, false).await? {
-            Ok(deciding) => deciding,
-            Err(smaller) => return Ok(Err(smaller)),
+        early: bool,
+    ) -> Result<std::result::Result<(Outcomes, Writing), usize>> {
+        let mut writing = if early { self.start_writing(opened, &all) } else { Writing::default() };
+        let deciding = match self.start_deciding(opened, all, self.rows_limit, false, &mut writing).await {
+            Ok(Ok(deciding)) => deciding,
+            Ok(Err(smaller)) => {
+                self.stop_writing(writing).await;
+                return Ok(Err(smaller));
+            }
+            Err(error) => {
+                self.stop_writing(writing).await;
+                return Err(error);
+            }
         };
         self.close().await;
-        Ok(Ok(deciding.finish().await))
+        let outcomes = deciding.finish(&mut writing).await;
+        Ok(Ok((outcomes, writing)))
     }
 
     /// The same without end of the snapshots: what is still being decided needs them no more. `most` bounds the memory that
-    /// the rows take, in bytes; `accounts` asks for an account of every conflict.
+    /// the rows take, in bytes; `accounts` asks for an account of every conflict. `writing` is told what is decided.
     pub(super) async fn start_deciding(
         &mut self,
         opened: &Arc<Opened>,
         all: AllContests,
         most: usize,
         accounts: bool,
+        writing: &mut Writing,
     ) -> Result<std::result::Result<Deciding, usize>> {
         let facts = Facts { tables: self.tables.clone(), names: self.names.clone(), opened: opened.clone(), accounts };
         let facts = Arc::new(facts);
@@ -138,12 +152,14 @@ impl Session {
                 }
                 if slice.len() <= PROBE {
                     outcomes.extend(facts.decide(table, slice));
+                    writing.tell(&outcomes);
                     continue;
                 }
                 if deciding.len() == ABREAST
                     && let Some(first) = deciding.pop_front()
                 {
                     outcomes.extend(finished(first).await);
+                    writing.tell(&outcomes);
                 }
                 let facts = Arc::clone(&facts);
                 deciding.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));

@@ -12,6 +12,7 @@ mod contest;
 mod create;
 mod cycle;
 mod decide;
+mod early;
 mod examine;
 mod fetch;
 mod fits;

@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::attendance::{Away, LOOK_AGAIN, Member};
 use super::cycle::Cycle;
+use super::early::FEW;
 use super::fetch::ROWS_LIMIT;
 use super::load::Refilters;
 use super::plugins::Plugins;
@@ -32,6 +33,8 @@ pub struct Session {
     pub(super) page: usize,
     /// The memory that the rows of one cycle may take, in bytes.
     pub(super) rows_limit: usize,
+    /// Where fewer rows than this have changed, none is written before all are read.
+    pub(super) few: usize,
     /// What the histories showed when the run of cycles began, by table and node: as soon as that is carried the run may end,
     /// however fast users write.
     pub(super) goal: HashMap<(usize, NodeId), Cut>,
@@ -108,6 +111,7 @@ impl Session {
             tables: Vec::new(),
             page: config.defaults.batch,
             rows_limit: ROWS_LIMIT,
+            few: FEW,
             goal: HashMap::new(),
             adopted: None,
             purged: false,

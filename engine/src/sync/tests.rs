@@ -6,6 +6,7 @@ mod blindly;
 mod checking;
 mod clocks;
 mod cluster;
+mod early;
 mod ending;
 mod engines;
 mod filters;

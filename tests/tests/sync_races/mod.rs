@@ -1,6 +1,7 @@
 //! Users who write while Concord works, and transactions that take their time: no acknowledged write is lost, skipped,
 //! taken twice or overwritten unread.
 
+mod early;
 mod late;
 mod locks;
 mod meanwhile;

@@ -15,6 +15,7 @@ use crate::node::Move;
 use crate::node::apply::{Batch, Effect, TableBatch};
 use crate::sync::attendance::Away;
 use crate::sync::cycle::{Batches, Cycle};
+use crate::sync::early::Writing;
 use crate::sync::opened::Opened;
 use crate::sync::session::{Carried, Session, Stopped};
 use crate::sync::{order, read};
@@ -77,7 +78,7 @@ impl Session {
         let (batches, moved) = prepared?;
         let mut cycle = Cycle::default();
         fault::point("plan-checked").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
-        self.apply(&mut opened, batches, true, &mut cycle).await?;
+        self.apply(&mut opened, batches, Writing::default(), true, &mut cycle).await?;
         let mut moved_on: Vec<(usize, Key, Vec<NodeId>)> =
             moved.into_iter().map(|((table, key), nodes)| (table, key, nodes)).collect();
         moved_on.sort_by_cached_key(|(table, key, _)| (*table, self.tables[*table].key_document(key).to_string()));

@@ -18,6 +18,7 @@ use self::file::Written;
 use super::attendance::Away;
 use super::cycle::{Batches, Cycle, Foreseen};
 use super::decide::{Account, Outcomes, Settled};
+use super::early::Writing;
 use super::opened::Opened;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped};
@@ -246,10 +247,11 @@ impl Session {
         let mut cycle = Cycle::default();
         let Some((opened, contests)) = self.weigh(&mut cycle, foreseen).await? else { return Ok(Drafted::Overtaken) };
         let shared = Arc::new(opened);
-        let Ok(deciding) = self.start_deciding(&shared, contests, usize::MAX, true).await? else {
+        let Ok(deciding) = self.start_deciding(&shared, contests, usize::MAX, true, &mut Writing::default()).await?
+        else {
             return Err(Error::Internal("a plan has no pages".to_owned()));
         };
-        let mut outcomes = deciding.finish().await;
+        let mut outcomes = deciding.finish(&mut Writing::default()).await;
         let Some(opened) = Arc::into_inner(shared) else {
             return Err(Error::Internal("deciding goes on after its end".to_owned()));
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::model::time;
 use crate::node::{Error, ErrorKind};
+use crate::sync::early::FEW;
 use crate::sync::memory::Database;
 use crate::sync::session::Session;
 
@@ -17,6 +18,8 @@ pub fn names() -> Vec<String> {
 
 pub struct Cluster {
     pub databases: Vec<Database>,
+    /// From how many changed rows on sessions write early.
+    pub few: usize,
 }
 
 impl Cluster {
@@ -27,7 +30,7 @@ impl Cluster {
             state.up = true;
             state.rows = rows.iter().copied().collect();
         }
-        Cluster { databases }
+        Cluster { databases, few: FEW }
     }
 
     pub fn session(&self, conflict: &str, batch: usize) -> Session {
@@ -52,6 +55,7 @@ impl Cluster {
                 )
             }),
         );
+        session.few = self.few;
         session.plugins.native.insert("remainder".to_owned(), super::filters::remainder);
         session.plugins.native_mappings.insert("times".to_owned(), super::mapping::times);
         session

@@ -3,6 +3,7 @@
 use super::cluster::Cluster;
 use crate::model::{Cut, time};
 use crate::node::Move;
+use crate::node::apply::early::Early;
 use crate::node::apply::{Batch, Place, apply};
 use crate::sync::memory;
 
@@ -162,6 +163,9 @@ fn a_batch_that_moves_nothing_gives_way_too() {
     let stays = |cut: Cut| Move { table: "t".into(), source: "b".into(), from: cut.clone(), to: cut.into() };
     for (cut, overtaken) in [(Cut::START, false), (Cut::through(3), true)] {
         let batch = Batch { stays: vec![stays(cut)], ..Batch::default() };
-        assert_eq!(cluster.block(apply(&mut *node, &batch, Place::default())).unwrap().overtaken, overtaken);
+        assert_eq!(
+            cluster.block(apply(&mut *node, &batch, Place::default(), Early::Nothing)).unwrap().overtaken,
+            overtaken
+        );
     }
 }

@@ -92,7 +92,7 @@ impl Loads {
             state.up = run.random.chance(95);
             state.fuse = run.random.chance(15).then(|| run.random.below(120) as u32);
         }
-        let cluster = Cluster { databases: run.cluster.databases.clone() };
+        let cluster = Cluster { databases: run.cluster.databases.clone(), few: run.cluster.few };
         let mut session = cluster.session(conflict, 1 + run.random.below(5) as usize);
         let mut other = cluster.session(conflict, 1000);
         let (others, other_loads) = (run.random.below(3), run.random.chance(30));

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, ParkedCode, Row};
 use crate::node::WriteMode;
+use crate::node::apply::early::Early;
 use crate::node::apply::{self, Decision, Effect, Place};
 
 /// What is to be written about one key, and what it was decided upon.
@@ -234,7 +235,7 @@ impl Session {
         let mut overtaken = None;
         let applying = join_all(self.members.iter_mut().zip(&batches).map(async |(member, batch)| {
             let (batch, node) = (batch.as_ref()?, member.node.as_deref_mut()?);
-            Some((member.id, apply::apply(node, batch, Place::default()).await))
+            Some((member.id, apply::apply(node, batch, Place::default(), Early::Nothing).await))
         }))
         .await;
         let mut failed = None;

@@ -1,0 +1,200 @@
+//! Rows that are written at their targets while those behind them are still being read. Where one node alone has news there is
+//! nothing to weigh, so what was decided stands whatever follows; see [`early`](crate::node::apply::early).
+
+use std::collections::HashSet;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use super::attendance::Member;
+use super::contest::Contests;
+use super::cycle::AllContests;
+use super::decide::Outcomes;
+use super::opened::Opened;
+use super::session::Session;
+use super::table::Table;
+use crate::fault;
+use crate::model::NodeId;
+use crate::node::apply::early::{self, Beginning, Early, Next, Ready};
+use crate::node::apply::{Decision, Effect};
+use crate::node::{self, Node, WriteMode};
+
+/// Fewer rows than this are written as soon as they are read anyway.
+pub(super) const FEW: usize = 4_000;
+
+/// What is being written early, by node.
+#[derive(Default)]
+pub(super) struct Writing(Vec<Option<Writer>>);
+
+/// A node at which rows are being written; it is back when that has come to its end.
+struct Writer {
+    rows: UnboundedSender<Next>,
+    task: JoinSet<(Box<dyn Node>, Early)>,
+    /// By table: its place among those that may be written early, and how many of its decisions were looked at.
+    tables: Vec<Option<(usize, usize)>>,
+}
+
+impl Writing {
+    /// Passes on what was decided since.
+    pub fn tell(&mut self, outcomes: &Outcomes) {
+        for (writer, decided) in self.0.iter_mut().zip(&outcomes.decisions) {
+            let Some(writer) = writer else { continue };
+            for (known, decisions) in writer.tables.iter_mut().zip(decided) {
+                let Some((table, known)) = known else { continue };
+                for (number, decision) in decisions.iter().enumerate().skip(*known) {
+                    if let Some(row) = ready(*table, number, decision) {
+                        // Who has given up tells so at the end.
+                        let _ = writer.rows.send(Next::Row(row));
+                    }
+                }
+                *known = decisions.len();
+            }
+        }
+    }
+
+    /// There is nothing more to come.
+    pub fn end(&self) {
+        for writer in self.0.iter().flatten() {
+            let _ = writer.rows.send(Next::End);
+        }
+    }
+}
+
+/// The row of a decision of which everything is known.
+fn ready(table: usize, number: usize, decision: &Decision) -> Option<Ready> {
+    let Decision { key, effect: Effect::Write(row, WriteMode::Upsert), waiting: None, touch: None, upon: None, .. } =
+        decision
+    else {
+        return None;
+    };
+    Some(Ready { table, number, key: key.clone(), row: row.clone() })
+}
+
+/// The node whose versions alone are left, so that rows are read nowhere else, and the tables that they are of; `None` if there
+/// are several, or a row waits.
+fn only_source(tables: &[Table], opened: &Opened, all: &AllContests) -> Option<(NodeId, HashSet<usize>)> {
+    let mut source = None;
+    let mut about = HashSet::new();
+    for (table, contests) in tables.iter().zip(all).filter(|(_, contests)| !contests.is_empty()) {
+        about.insert(table.index);
+        for contest in contests.values() {
+            let [top] = contest.tops(table, opened)[..] else { return None };
+            let node = contest.versions[top].version.node;
+            let waits = contest.versions.iter().any(|contender| contender.version.waiting);
+            if waits || *source.get_or_insert(node) != node {
+                return None;
+            }
+        }
+    }
+    Some((source?, about))
+}
+
+/// Whether what becomes of a row is known as soon as it is read.
+fn is_plain(table: &Table) -> bool {
+    let total = table.forms.iter().flatten().all(|form| form.lens.is_total() && !form.lens.is_mapped());
+    total && table.stopped.is_none() && !table.asks_plugins() && !table.may_lack_rows() && !table.deletes_blindly()
+}
+
+impl Session {
+    /// Begins to write early at every node where that can be done. The nodes are away until [`Session::stop_writing`], or
+    /// until they are written.
+    pub(super) fn start_writing(&mut self, opened: &Opened, all: &AllContests) -> Writing {
+        if all.iter().map(|contests| contests.len()).sum::<usize>() < self.few {
+            return Writing::default();
+        }
+        let plain = |(table, contests): (&Table, &Contests)| contests.is_empty() || is_plain(table);
+        if !self.tables.iter().zip(all).all(plain) {
+            return Writing::default();
+        }
+        let Some((source, tables)) = only_source(&self.tables, opened, all) else { return Writing::default() };
+        let nodes: Vec<NodeId> = self.members.iter().map(|member| member.id).collect();
+        let beginnings: Vec<Option<Beginning>> = nodes
+            .into_iter()
+            .map(|node| (node != source && opened.is_present(node)).then(|| self.beginning(opened, node, &tables))?)
+            .collect();
+        let writers = self.members.iter_mut().zip(beginnings).map(|(member, beginning)| {
+            let beginning = beginning?;
+            let mut tables = vec![None; all.len()];
+            for (place, (spec, _)) in beginning.tables.iter().enumerate() {
+                tables[spec.index] = Some((place, 0));
+            }
+            let mut node = member.node.take()?;
+            let (rows, coming) = unbounded_channel();
+            let mut task = JoinSet::new();
+            task.spawn(fault::carried(async move {
+                let early = early::write(&mut *node, beginning, coming).await;
+                (node, early)
+            }));
+            Some(Writer { rows, task, tables })
+        });
+        Writing(writers.collect())
+    }
+
+    /// What is known of a node before the first row; `None` if nothing can be written there early.
+    fn beginning(&self, opened: &Opened, node: NodeId, tables: &HashSet<usize>) -> Option<Beginning> {
+        // Rows that refer to others may have to wait for them, and what triggers do is to be looked at.
+        let writable = |table: &&Table| {
+            tables.contains(&table.index)
+                && table.is_target(node)
+                && table.spec(node).is_some_and(|spec| spec.references.is_empty() && spec.user_triggers.is_empty())
+        };
+        let tables: Vec<&Table> = self.tables.iter().filter(writable).collect();
+        if tables.is_empty() {
+            return None;
+        }
+        let mut claimed = self.moves(opened, node);
+        for table in &tables {
+            let stays = self.stays(opened, table, node);
+            let stays: Vec<_> = stays.filter(|stay| !claimed.iter().any(|step| step.is_of(stay))).collect();
+            claimed.extend(stays);
+        }
+        let with_read = tables.into_iter().filter_map(|table| {
+            let spec = table.spec(node)?;
+            let read = spec.captured.then(|| opened.read_cut(table.index, node)).flatten();
+            Some(((**spec).clone(), read))
+        });
+        Some(Beginning { tables: with_read.collect(), claimed })
+    }
+
+    /// Undoes what was written early; the nodes are back.
+    pub(super) async fn stop_writing(&mut self, writing: Writing) {
+        for (member, writer) in self.members.iter_mut().zip(writing.0) {
+            let Some(Writer { rows, task, .. }) = writer else { continue };
+            drop(rows);
+            let undone = match member.take_back(task).await {
+                Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await,
+                Early::Failed(error) => Some(Err(error)),
+                Early::Nothing | Early::Warily => None,
+            };
+            if let Some(Err(error)) = undone.filter(|undone| undone.as_ref().is_err_and(node::Error::is_absence)) {
+                member.leave(&error);
+            }
+        }
+    }
+}
+
+impl Writing {
+    /// Those who write, by node.
+    pub(super) fn into_writers(self, nodes: usize) -> Vec<Option<JoinSet<(Box<dyn Node>, Early)>>> {
+        let mut writers: Vec<_> = self.0.into_iter().map(|writer| writer.map(|writer| writer.task)).collect();
+        writers.resize_with(nodes, || None);
+        writers
+    }
+}
+
+impl Member {
+    /// Waits until what was written early has come to its end. Whoever stops waiting cuts it off, and the connection with it.
+    pub(super) async fn take_back(&mut self, mut task: JoinSet<(Box<dyn Node>, Early)>) -> Early {
+        match task.join_next().await {
+            Some(Ok((node, early))) => {
+                self.node = Some(node);
+                early
+            }
+            Some(Err(error)) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Early::Nothing,
+            },
+            None => Early::Nothing,
+        }
+    }
+}

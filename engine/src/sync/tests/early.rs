@@ -1,0 +1,94 @@
+//! Rows that are written while others are still being read.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::cluster::Cluster;
+use crate::model::{Key, Value, time};
+use crate::node::apply::early::{self, Beginning, Early, Next, Ready};
+use crate::sync::session::Session;
+
+const ROWS: i64 = 40;
+
+/// Two nodes, at the first of which rows are new.
+fn changed() -> Cluster {
+    let mut cluster = Cluster::new(2, &[]);
+    cluster.few = 1;
+    cluster.block(session(&cluster).install()).unwrap();
+    (0..ROWS).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(id), false)));
+    cluster
+}
+
+fn session(cluster: &Cluster) -> Session {
+    cluster.session("\"latest-wins\"", 1000)
+}
+
+/// Wherever the source breaks, nothing is left of what was written before.
+#[test]
+fn what_was_written_early_is_undone_if_the_rest_cannot_be_read() {
+    let mut undone = 0;
+    for calls in 0..80 {
+        let cluster = changed();
+        let mut session = session(&cluster);
+        cluster.databases[0].lock().fuse = Some(calls);
+        let cycle = cluster.block(session.cycle());
+        let broke = cluster.databases[0].lock().fuse.is_none();
+        let arrived = cluster.rows()[1].len();
+        if broke && arrived == 0 && cluster.databases[1].lock().tries > 0 {
+            undone += 1;
+        }
+        assert!(arrived == 0 || arrived == ROWS as usize, "after {calls} calls: {cycle:?}");
+        cluster.databases[0].lock().fuse = None;
+        cluster.block(session.sync()).unwrap();
+        assert_eq!(cluster.rows()[1], cluster.rows()[0], "after {calls} calls");
+    }
+    assert!(undone > 0, "nothing was ever written early");
+}
+
+/// A change that the snapshot did not show is a matter of the next cycle, and not written over.
+#[test]
+fn what_a_user_changed_meanwhile_is_not_overwritten_early() {
+    let cluster = changed();
+    cluster.block(session(&cluster).sync()).unwrap();
+    (0..ROWS).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(100 + id), false)));
+    let before = cluster.databases[1].lock().clone();
+    time::pass(2_000_000);
+    assert!(cluster.databases[1].lock().write(7, Some(1000), false));
+    cluster.databases[1].lock().shown.push_back(Some(before));
+    let mut session = session(&cluster);
+    let cycle = cluster.block(session.cycle()).unwrap();
+    assert_eq!((cycle.busy, cluster.rows()[1][7]), (1, (7, 1000)), "{cycle:?}");
+    cluster.block(session.sync()).unwrap();
+    assert_eq!(cluster.rows()[0][7], (7, 1000));
+    assert_eq!(cluster.rows()[1], cluster.rows()[0]);
+}
+
+/// One row that is refused keeps nobody else back.
+#[test]
+fn a_row_that_is_refused_waits_although_others_were_written_early() {
+    let cluster = changed();
+    cluster.databases[1].lock().refuses = Some(30);
+    let summary = cluster.block(session(&cluster).sync()).unwrap();
+    assert_eq!((summary.parked, summary.waiting), (1, 1), "{summary:?}");
+    assert_eq!(cluster.rows()[1].len(), ROWS as usize - 1);
+}
+
+/// A source that is slow does not keep users of the target waiting.
+#[test]
+fn what_was_written_early_is_let_go_if_nothing_follows() {
+    let cluster = changed();
+    let mut session = session(&cluster);
+    cluster.block(session.sync()).unwrap();
+    let spec = session.tables[0].spec(session.members[1].id).unwrap().clone();
+    let mut node = cluster.databases[1].connect().unwrap();
+    let (rows, coming) = unbounded_channel();
+    let key: Key = vec![Value::Int(1)].into();
+    let row = Arc::new(vec![Value::Int(1), Value::Int(55)].into());
+    rows.send(Next::Row(Ready { table: 0, number: 0, key, row })).unwrap();
+    let beginning = Beginning { tables: vec![((*spec).clone(), None)], claimed: Vec::new() };
+    let early = cluster.block(early::write(&mut *node, beginning, coming));
+    assert!(matches!(early, Early::Nothing), "{early:?}");
+    drop(rows);
+    assert!(cluster.databases[1].lock().write(1, Some(56), false));
+}
