@@ -29,6 +29,9 @@ pub trait Reshape: Debug + Send + Sync {
     /// For each column of the key, in the order of the node's: its place in the node's table, and in the shape.
     fn key(&self) -> &[(usize, usize)];
 
+    /// Columns of the shape that always hold what a column of the node's table holds, by their places in both.
+    fn copies(&self) -> &[(usize, usize)];
+
     /// An answer for each row. Blocks.
     fn to_shared(&self, locals: &[&Row]) -> Vec<std::result::Result<Row, Failure>>;
 
@@ -46,6 +49,10 @@ impl Reshape for Mapping {
 
     fn key(&self) -> &[(usize, usize)] {
         Mapping::key(self)
+    }
+
+    fn copies(&self) -> &[(usize, usize)] {
+        Mapping::copies(self)
     }
 
     fn to_shared(&self, locals: &[&Row]) -> Vec<std::result::Result<Row, Failure>> {

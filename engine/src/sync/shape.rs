@@ -83,7 +83,7 @@ impl Table {
         let Some((columns, key)) = Kept::read(kept) else { return Ok(None) };
         let (policy, resolver) = policy(config, table, &columns, &key, plugins)?;
         let subsets = subsets(config, table, &columns, &key, &policy, plugins)?;
-        let mappings = mappings(config, table, &policy, plugins)?;
+        let mappings = mappings(config, table, plugins)?;
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
         Ok(Some(Table {
             index,
@@ -231,7 +231,7 @@ impl Table {
                 return Err(problems);
             }
         };
-        let mappings = match mappings(config, table, &policy, plugins) {
+        let mappings = match mappings(config, table, plugins) {
             Ok(mappings) => mappings,
             Err(problem) => {
                 problems.push(*problem);
@@ -301,7 +301,10 @@ impl Table {
         if key.len() != catalogue.key.len() || !key.iter().all(|&at| catalogue.key.contains(&columns[at].name)) {
             return Err(format!("its key is no longer ({})", self.key_names()));
         }
-        let images = self.policy.recorded().iter().filter_map(place).collect();
+        let images = match &reshape {
+            None => self.policy.recorded().iter().filter_map(place).collect(),
+            Some(reshape) => self.images_before(&**reshape, &behind)?,
+        };
         let omits = self.columns.iter().map(|column| &column.name).filter(|name| names.omits(name)).cloned().collect();
         let spec = TableSpec {
             index: self.index,
@@ -381,6 +384,22 @@ impl Table {
         let of_key = |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, made)| behind[made]);
         let columns = told(catalogue).enumerate().map(|(at, (column, ty))| column_of(column, of_key(at), ty));
         Ok((columns.collect(), behind))
+    }
+
+    /// The node's own columns in which the recorded ones stand. Entries tell two values of a column and no row that could be mapped,
+    /// and what is told of others' changes is written down in the same columns: so they have to be copies.
+    fn images_before(&self, reshape: &dyn Reshape, behind: &[usize]) -> Result<Vec<usize>, String> {
+        let image = |&shared: &usize| {
+            let copy = reshape.copies().iter().find(|&&(_, made)| behind[made] == shared);
+            copy.map(|&(own, _)| own).ok_or_else(|| {
+                format!(
+                    "its mapping does not say that `{}` is a copy of a column of the node, and the conflicts of `{}` are decided by what \
+                     each change did to it; let the mapping tell so (`copy-of`), or remove `mapping`, or let another policy decide",
+                    self.columns[shared].name, self.name
+                )
+            })
+        };
+        self.policy.recorded().iter().map(image).collect()
     }
 
     /// The nodes' tables as the others see them.
@@ -511,7 +530,6 @@ fn subsets(
 fn mappings(
     config: &Config,
     table: &TableConfig,
-    policy: &Policy,
     plugins: &mut Plugins,
 ) -> Result<Vec<Option<String>>, Box<Diagnostic>> {
     let mut marks = Vec::with_capacity(table.nodes.len());
@@ -520,15 +538,8 @@ fn mappings(
             marks.push(None);
             continue;
         };
-        let refuse = |why: String, help: &str| Box::new(config.diagnostic(&used.place, why, help));
-        if !policy.recorded().is_empty() {
-            let why = format!(
-                "the conflicts of `{}` are decided by what each change did, and a node with a mapping records that of columns of its own",
-                table.name
-            );
-            return Err(refuse(why, "remove `mapping`, or let another policy decide"));
-        }
-        marks.push(Some(plugins.mapping_mark(config, used).map_err(|why| refuse(why.to_string(), ""))?));
+        let mark = plugins.mapping_mark(config, used);
+        marks.push(Some(mark.map_err(|why| Box::new(config.diagnostic(&used.place, why.to_string(), "")))?));
     }
     Ok(if marks.iter().any(Option::is_some) { marks } else { Vec::new() })
 }

@@ -68,6 +68,12 @@ impl Column {
             _ => Kind::Native,
         }
     }
+
+    /// The same, which a mapping makes of a column of the node's table without changing a value, in either direction. What each change
+    /// did is recorded in such columns alone, so sums take it.
+    pub fn copy_of(self, own: &str) -> Column {
+        Column { facts: vec![("copy-of".to_owned(), own.to_owned())], ..self }
+    }
 }
 
 /// Lets a panic leave its message in Concord's log, since all that WebAssembly tells of it is that it happened.

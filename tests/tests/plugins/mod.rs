@@ -8,6 +8,7 @@ mod filtering;
 mod fixtures;
 mod hostile;
 mod judging;
+mod mapped_sums;
 mod mapping;
 mod merge_fields;
 mod python;

@@ -40,6 +40,10 @@ impl Reshape for Times {
         &[(0, 0)]
     }
 
+    fn copies(&self) -> &[(usize, usize)] {
+        &[]
+    }
+
     fn to_shared(&self, locals: &[&Row]) -> Vec<Result<Row, Failure>> {
         let shared = |local: &&Row| match number(&local[1]).rem_euclid(self.by) {
             ODD => Err(self.fails("it is odd")),
