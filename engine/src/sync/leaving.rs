@@ -56,7 +56,9 @@ impl Session {
         for spec in &specs {
             let was = service.shape(&spec.name).and_then(shape::omitted).unwrap_or_default();
             let is = shape::omitted(&spec.shape).unwrap_or_default();
-            for column in was.iter().filter(|column| !is.contains(column)) {
+            let shared = &self.tables[spec.index].columns;
+            let lives = |column: &&String| !is.contains(column) && shared.iter().any(|known| known.name == **column);
+            for column in was.iter().filter(lives) {
                 warnings.push(format!(
                     "node `{}`: `{column}` of `{name}` lives there from now on, and what stands in it has missed all changes: before \
                      anybody writes to its rows there, run `concord verify --repair --table {name} --prefer NODE` with a node whose \

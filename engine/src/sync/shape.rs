@@ -415,8 +415,13 @@ impl Table {
     fn marks(&self, node: NodeId) -> Marks {
         Marks {
             filter: self.subset(node).and_then(|subset| subset.mark.clone()),
-            mapping: self.mappings.get(node.index()).cloned().flatten(),
+            mapping: self.mapping_mark(node).cloned(),
         }
+    }
+
+    /// What tells the mapping at a node from others, if there is one.
+    pub fn mapping_mark(&self, node: NodeId) -> Option<&String> {
+        self.mappings.get(node.index()).and_then(Option::as_ref)
     }
 
     fn key_names(&self) -> String {
@@ -616,6 +621,15 @@ fn shared_columns(
                 Some(column) => {
                     let who = format!("`{}` of `{}` at {node_name} ({})", column.name, catalogue.name, column.native);
                     domains.push((who, &column.domain));
+                }
+                None if here.mapping.is_some() => {
+                    let message = format!("the mapping of `{}` at {node_name} makes no column `{local}`", table.name);
+                    let help = format!(
+                        "let it make one, or, if `{name}` is not to live there, add to [tables.{}.nodes.{node_name}]: omit = \
+                         [\"{name}\"]; if it makes one of another name: columns = {{ {name} = \"…\" }}",
+                        table.name
+                    );
+                    problems.push(config.diagnostic(&here.place, message, help));
                 }
                 None => {
                     let message = format!("`{}` has no column `{local}` at {node_name}", table.name);
