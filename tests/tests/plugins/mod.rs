@@ -4,6 +4,7 @@ mod bundles;
 mod c;
 mod cel;
 mod commands;
+mod filtered_and_mapped;
 mod filtering;
 mod fixtures;
 mod hostile;
