@@ -11,7 +11,7 @@ use super::load::{Plugin, on_own_thread};
 use super::part::{self, Part, ask_all};
 use super::shape::{Facts, Shape, ShapeColumn};
 use super::values::{row_from_wit, row_to_wit};
-use crate::model::{Row, Type, Value};
+use crate::model::{KeyRule, Row, Type, Value};
 
 const TO_SHARED: &str = "to-shared";
 const TO_LOCAL: &str = "to-local";
@@ -30,12 +30,17 @@ struct Made {
     shape: Shape,
     /// For each column of the key, in the order of the node's: its place in the node's table, and in the shape.
     key: Vec<(usize, usize)>,
+    /// For each of these: by what rule its values are others in the shape.
+    rules: Vec<Option<KeyRule>>,
     /// Columns of the shape that hold what a column of the node's table holds, by their places in both.
     copies: Vec<(usize, usize)>,
 }
 
 /// The fact by which a plugin tells that.
 const COPY_OF: &str = "copy-of";
+
+/// The fact by which it tells how it makes other values of a column of the key.
+const KEY_RULE: &str = "key-rule";
 
 type Open = part::Open<guest::Guest>;
 
@@ -68,6 +73,11 @@ impl Mapping {
     /// For each column of the key, in the order of the node's: its place in the node's table, and in the shape.
     pub fn key(&self) -> &[(usize, usize)] {
         &self.made.key
+    }
+
+    /// For each column of [`Mapping::key`]: by what rule its values are others in the shape.
+    pub fn rules(&self) -> &[Option<KeyRule>] {
+        &self.made.rules
     }
 
     /// Columns of the shape that hold what a column of the node's table holds, by their places in the node's table and in the shape.
@@ -166,12 +176,18 @@ impl Mapping {
 
     /// Whether both rows have the same key, and the same in columns that are told to be copies.
     fn keeps(&self, function: &'static str, local: &Row, shared: &Row) -> Result<(), Failure> {
-        let Made { key, copies, shape } = &self.made;
-        let other = |pairs: &[(usize, usize)]| pairs.iter().copied().find(|&(at, place)| local[at] != shared[place]);
-        if other(key).is_some() {
-            return Err(self.part.fails(function, "answer", "it changed the key of the row".to_owned()));
+        let Made { key, rules, copies, shape } = &self.made;
+        for (&(at, place), rule) in key.iter().zip(rules) {
+            let why = match rule.as_ref().map(|rule| rule.to_shared(&local[at])) {
+                None if local[at] == shared[place] => continue,
+                Some(Ok(told)) if told == shared[place] => continue,
+                None => "it changed the key of the row".to_owned(),
+                Some(Ok(_)) => "it makes another key of the row than its rule does".to_owned(),
+                Some(Err(why)) => why,
+            };
+            return Err(self.part.fails(function, "answer", why));
         }
-        if let Some((at, place)) = other(copies) {
+        if let Some((at, place)) = copies.iter().copied().find(|&(at, place)| local[at] != shared[place]) {
             let (own, made) = (&self.part.shape.columns[at].name, &shape.columns[place].name);
             let why = format!("`{made}` is another than `{own}`, of which it said that it is a copy");
             return Err(self.part.fails(function, "answer", why));
@@ -201,13 +217,13 @@ fn start(part: &Part) -> Result<(Open, Made), Failure> {
 }
 
 const KEEPS_KEY: &str = "in this version a mapping leaves the key as it is: answer the columns of the node's key, with their kinds \
-                         and their values; their names may be others";
+                         and their values, or tell the rule by which it makes others (`key-rule`); their names may be others";
 
 impl Made {
     /// What a plugin says that it makes of a node's table; or why that is no table with the same key, and what to do.
     fn of(local: &Shape, table: wit::Table) -> Result<Made, (String, &'static str)> {
         let mut shape = Shape { name: local.name.clone(), columns: Vec::new(), key: Vec::new() };
-        let (mut marked, mut copies) = (Vec::new(), Vec::new());
+        let (mut marked, mut copies, mut ruled) = (Vec::new(), Vec::new(), Vec::new());
         for column in table.columns {
             let name = told(&column.name, 60);
             if column.name.is_empty() || column.name.chars().any(char::is_control) {
@@ -227,6 +243,11 @@ impl Made {
             if column.key {
                 marked.push(shape.columns.len());
             }
+            if let Some((_, text)) = column.facts.iter().find(|(fact, _)| fact == KEY_RULE) {
+                let rule = rule(text, &ty, column.key);
+                let rule = rule.map_err(|why| (format!("of the column `{name}` it tells a rule, and {why}"), RULES))?;
+                ruled.push((shape.columns.len(), rule));
+            }
             if let Some((_, own)) = column.facts.iter().find(|(fact, _)| fact == COPY_OF) {
                 let at = copy(local, own, &ty).map_err(|why| (format!("it makes `{name}` a copy of {why}"), COPIES))?;
                 if copies.iter().any(|&(known, _)| known == at) {
@@ -238,7 +259,23 @@ impl Made {
         }
         let key = same_key(local, &shape, &marked)?;
         shape.key = key.iter().map(|&(_, place)| place).collect();
-        Ok(Made { shape, key, copies })
+        let rule = |place: usize| ruled.iter().find(|(at, _)| *at == place).map(|(_, rule)| rule.clone());
+        let rules = key.iter().map(|&(_, place)| rule(place)).collect();
+        Ok(Made { shape, key, rules, copies })
+    }
+}
+
+const RULES: &str = "`key-rule` is for a column of the key, and one of the two in wit/plugin.wit";
+
+/// The rule that a plugin tells of a column of this type; or what is wrong with it.
+fn rule(text: &str, ty: &Type, is_key: bool) -> Result<KeyRule, String> {
+    let rule: KeyRule = serde_json::from_str(text).map_err(|why| told(&format!("it is none: {why}"), 200))?;
+    let fits = matches!((&rule, ty), (KeyRule::Spread { .. }, Type::Int) | (KeyRule::Prefix { .. }, Type::Text));
+    match rule.wrong() {
+        Some(why) => Err(told(&why, 200)),
+        None if !is_key => Err("it is no column of the key".to_owned()),
+        None if !fits => Err(format!("it holds {ty}, for which the rule is not")),
+        None => Ok(rule),
     }
 }
 

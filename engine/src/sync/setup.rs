@@ -236,6 +236,7 @@ impl Session {
                 Ok(table) => {
                     let seen = table.seen(&catalogues);
                     numbers::judge(&self.config, index, &seen, checked);
+                    numbers::judge_own(&self.config, &table, &catalogues, checked);
                     if let Some(places) = table.interleaved(config, &seen) {
                         checked.interleaved.push((index, places));
                     }

@@ -13,7 +13,7 @@ use super::subset::Subset;
 use super::table::{Form, SharedColumn, Table};
 use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig, TableNode};
 use crate::merge::Policy;
-use crate::model::{Column, Domain, Grain, NodeId, TableSpec, Type};
+use crate::model::{Column, Domain, Grain, KeyRule, NodeId, TableSpec, Type, Value};
 use crate::node::{Catalogue, CatalogueColumn};
 use crate::plugin::Resolver;
 
@@ -262,6 +262,7 @@ impl Table {
                 Err(why) => problems.push(config.diagnostic(&table.nodes[node.index()].place, why, "")),
             }
         }
+        agreed.keys_that_meet(config, &mut problems);
         if problems.is_empty() { Ok(agreed) } else { Err(problems) }
     }
 
@@ -301,6 +302,16 @@ impl Table {
         if key.len() != catalogue.key.len() || !key.iter().all(|&at| catalogue.key.contains(&columns[at].name)) {
             return Err(format!("its key is no longer ({})", self.key_names()));
         }
+        let keys = reshape.as_deref().map_or_else(Vec::new, |reshape| self.key_rules(reshape, &behind));
+        let whole =
+            key.iter().zip(&keys).filter(|(_, rule)| matches!(rule, Some(KeyRule::Spread { .. }))).map(|(at, _)| *at);
+        if let Some(column) = whole.map(|at| &columns[at]).find(|column| column.domain.holds(&Value::Int(-1)).is_err())
+        {
+            return Err(format!(
+                "`{}` holds no numbers below 0, under which the rows of other nodes would be kept; let it be signed",
+                column.name
+            ));
+        }
         let images = match &reshape {
             None => self.policy.recorded().iter().filter_map(place).collect(),
             Some(reshape) => self.images_before(&**reshape, &behind)?,
@@ -312,6 +323,7 @@ impl Table {
             schema: catalogue.schema.clone(),
             local: catalogue.name.clone(),
             key,
+            keys,
             uniques: catalogue.uniques.clone(),
             references: catalogue.references.clone(),
             referenced: catalogue.referenced.clone(),
@@ -384,6 +396,49 @@ impl Table {
         let of_key = |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, made)| behind[made]);
         let columns = told(catalogue).enumerate().map(|(at, (column, ty))| column_of(column, of_key(at), ty));
         Ok((columns.collect(), behind))
+    }
+
+    /// By what rules the columns of the key have other values among the nodes.
+    fn key_rules(&self, reshape: &dyn Reshape, behind: &[usize]) -> Vec<Option<KeyRule>> {
+        let rules = || reshape.key().iter().zip(reshape.rules());
+        let rule =
+            |&shared: &usize| rules().find(|((_, made), _)| behind[*made] == shared).and_then(|(_, rule)| rule.clone());
+        match rules().any(|(_, rule)| rule.is_some()) {
+            true => self.key.iter().map(rule).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// What two nodes make the same keys of, although these are of two rows.
+    fn keys_that_meet(&self, config: &Config, problems: &mut Vec<Diagnostic>) {
+        let table = &config.tables[self.index];
+        let forms = self.forms.iter().enumerate().filter_map(|(at, form)| Some((NodeId(at as u16), form.as_ref()?)));
+        let forms: Vec<(NodeId, &Form)> = forms.collect();
+        for (at, &(one, form)) in forms.iter().enumerate() {
+            for &(other, other_form) in &forms[at + 1..] {
+                let rule = |form: &Form, at: usize| form.spec.keys.get(at).cloned().flatten();
+                let meet = (0..self.key.len()).find(|&at| match (rule(form, at), rule(other_form, at)) {
+                    (None, None) => false,
+                    (Some(rule), Some(other)) => !rule.suits(&other),
+                    // Who only takes rows may take their keys as they are shared.
+                    (Some(_), None) => self.is_source(other),
+                    (None, Some(_)) => self.is_source(one),
+                });
+                if let Some(at) = meet {
+                    let name = |node: NodeId| &config.nodes[node.index()].name;
+                    let message = format!(
+                        "`{}` of `{}` is a key that each node makes for itself, and the mappings at {} and {} make no one key space of it",
+                        self.columns[self.key[at]].name,
+                        self.name,
+                        name(one),
+                        name(other)
+                    );
+                    let help = "give every node the mapping, all with the same `of` and each with another `slot`, or each with the \
+                                prefixes of all others";
+                    problems.push(config.diagnostic(&table.nodes[other.index()].place, message, help));
+                }
+            }
+        }
     }
 
     /// The node's own columns in which the recorded ones stand. Entries tell two values of a column and no row that could be mapped,

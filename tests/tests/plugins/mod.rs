@@ -9,6 +9,7 @@ mod filtering;
 mod fixtures;
 mod hostile;
 mod judging;
+mod key_prefix;
 mod mapped_sums;
 mod mapping;
 mod merge_fields;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cluster::{Cluster, later};
-use crate::model::{ParkedCode, Row, Value};
+use crate::model::{KeyRule, ParkedCode, Row, Value};
 use crate::plugin::{Failure, Put, Shape};
 use crate::sync::load::LoadOptions;
 use crate::sync::mapped::Reshape;
@@ -38,6 +38,10 @@ impl Reshape for Times {
 
     fn key(&self) -> &[(usize, usize)] {
         &[(0, 0)]
+    }
+
+    fn rules(&self) -> &[Option<KeyRule>] {
+        &[None]
     }
 
     fn copies(&self) -> &[(usize, usize)] {
