@@ -106,7 +106,7 @@ impl Session {
             let Some(kept) = former.service.shape(&spec.name) else { continue };
             let was = shape::omitted(kept).unwrap_or_default();
             let goes = shape::omitted(&spec.shape).and_then(|is| is.into_iter().find(|column| !was.contains(column)));
-            let anew = self.tables[spec.index].needs_new_history(kept);
+            let anew = shape::needs_new_history(kept, &spec.shape);
             if !anew && goes.is_none() {
                 continue;
             }
@@ -135,7 +135,7 @@ impl Session {
             } else if left > 0 {
                 refusals.push(format!(
                     "node `{}`: `{}` has to be recorded in another way now, and {} recorded in the former way may not have \
-                     arrived everywhere; run `concord sync` with the former key and policy first, or `concord reset` with \
+                     arrived everywhere; run `concord sync` with the former key, policy and mapping first, or `concord reset` with \
                      them to give those changes up",
                     self.names[at],
                     spec.name,

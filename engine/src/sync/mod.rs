@@ -15,6 +15,7 @@ mod decide;
 mod examine;
 mod fetch;
 mod fits;
+mod form;
 mod latest;
 mod leaving;
 mod lens;

@@ -70,16 +70,15 @@ async fn settled(cluster: &mut Cluster) {
 
 async fn what_both_call_one_is_two_rows(kinds: &[Kind]) {
     let mut cluster = two(kinds).await;
-    for at in 0..2 {
-        let name = NAMES[at];
+    for (at, name) in NAMES.iter().enumerate().take(2) {
         cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{name} one'), ('{name} two')")).await;
     }
     settled(&mut cluster).await;
     cluster.holds_at(0, CUSTOMERS, &["-3|b two", "-2|b one", "1|a one", "2|a two"]).await;
     cluster.holds_at(1, CUSTOMERS, &["-3|a two", "-2|a one", "1|b one", "2|b two"]).await;
     // The numbers of both go on.
-    for at in 0..2 {
-        cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{} three')", NAMES[at])).await;
+    for (at, name) in NAMES.iter().enumerate().take(2) {
+        cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{name} three')")).await;
     }
     settled(&mut cluster).await;
     cluster.holds_at(0, "SELECT id FROM customers ORDER BY id", &["-4", "-3", "-2", "1", "2", "3"]).await;
@@ -89,10 +88,8 @@ async fn what_both_call_one_is_two_rows(kinds: &[Kind]) {
 
 async fn changes_and_deletes_find_their_rows(kinds: &[Kind]) {
     let mut cluster = two(kinds).await;
-    for at in 0..2 {
-        cluster
-            .run(at, &format!("INSERT INTO customers (name) VALUES ('{}'), ('{} goes')", NAMES[at], NAMES[at]))
-            .await;
+    for (at, name) in NAMES.iter().enumerate().take(2) {
+        cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{name}'), ('{name} goes')")).await;
     }
     settled(&mut cluster).await;
     // Each changes its own and the other's, and deletes the other's.
@@ -114,9 +111,9 @@ async fn changes_and_deletes_find_their_rows(kinds: &[Kind]) {
 
 async fn references_follow(kinds: &[Kind]) {
     let mut cluster = two(kinds).await;
-    for at in 0..2 {
-        cluster.run(at, "INSERT INTO customers (name) VALUES ('mine')".replace("mine", NAMES[at]).as_str()).await;
-        cluster.run(at, &format!("INSERT INTO orders (customer_id, note) VALUES (1, 'of {}')", NAMES[at])).await;
+    for (at, name) in NAMES.iter().enumerate().take(2) {
+        cluster.run(at, "INSERT INTO customers (name) VALUES ('mine')".replace("mine", name).as_str()).await;
+        cluster.run(at, &format!("INSERT INTO orders (customer_id, note) VALUES (1, 'of {name}')")).await;
     }
     settled(&mut cluster).await;
     cluster.run(0, "INSERT INTO orders (customer_id, note) VALUES (-2, 'of b by a')").await;
@@ -154,8 +151,8 @@ async fn a_conflict_is_told_and_overturned(kinds: &[Kind]) {
 async fn rows_that_are_there_are_loaded_and_compared(kinds: &[Kind]) {
     let mut cluster = Cluster::bare(kinds, setup, &tables(2, 3)).await;
     cluster.pin(&["key-prefix"]);
-    for at in 0..2 {
-        cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{0} one'), ('{0} two')", NAMES[at])).await;
+    for (at, name) in NAMES.iter().enumerate().take(2) {
+        cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{name} one'), ('{name} two')")).await;
         cluster.run(at, "INSERT INTO orders (customer_id, note) VALUES (2, 'x')").await;
     }
     cluster.install().await;
@@ -206,8 +203,8 @@ async fn texts_have_prefixes(kinds: &[Kind]) {
     let mut cluster = Cluster::bare(kinds, setup, &tables).await;
     cluster.pin(&["key-prefix"]);
     cluster.install().await;
-    for at in 0..2 {
-        cluster.run(at, &format!("INSERT INTO codes VALUES ('x', 'of {0}'), ('y', 'of {0}')", NAMES[at])).await;
+    for (at, name) in NAMES.iter().enumerate().take(2) {
+        cluster.run(at, &format!("INSERT INTO codes VALUES ('x', 'of {name}'), ('y', 'of {name}')")).await;
     }
     settled(&mut cluster).await;
     let all = "SELECT code, note FROM codes ORDER BY code";
@@ -238,8 +235,8 @@ async fn rows_of_many_nodes_stay_apart(kinds: &[Kind]) {
     for round in 0..3 {
         let away = round % kinds.len();
         cluster.leave(away);
-        for at in 0..kinds.len() {
-            cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{} {round}')", NAMES[at])).await;
+        for (at, name) in NAMES.iter().enumerate().take(kinds.len()) {
+            cluster.run(at, &format!("INSERT INTO customers (name) VALUES ('{name} {round}')")).await;
             cluster.run(at, &format!("INSERT INTO orders (customer_id, note) VALUES ({}, '{round}')", round + 1)).await;
         }
         cluster.sync().await;
@@ -249,11 +246,41 @@ async fn rows_of_many_nodes_stay_apart(kinds: &[Kind]) {
     let count = (3 * kinds.len()).to_string();
     cluster.holds("SELECT count(*) FROM customers", &[&count]).await;
     cluster.holds("SELECT count(*) FROM orders JOIN customers ON customer_id = customers.id", &[&count]).await;
-    for at in 0..kinds.len() {
-        let own = (0..3).map(|round| format!("{}|{} {round}", round + 1, NAMES[at])).collect::<Vec<_>>();
+    for (at, name) in NAMES.iter().enumerate().take(kinds.len()) {
+        let own = (0..3).map(|round| format!("{}|{name} {round}", round + 1)).collect::<Vec<_>>();
         let rows = cluster.rows(at, "SELECT id, name FROM customers WHERE id > 0 ORDER BY id").await;
         assert_eq!(rows, own);
     }
+}
+
+/// A plan is of shared keys, and is carried out under each node's own.
+#[tokio::test]
+async fn a_plan_is_carried_out() {
+    let mut text = format!("name = \"shop\"\nplugins = \"{}\"\n", guests::plugins().display());
+    let (mut databases, mut users): (Vec<Database>, Vec<User>) = Default::default();
+    for (at, kind) in [Kind::Postgres, Kind::Mariadb].into_iter().enumerate() {
+        let database = Database::new(kind).await;
+        database.user_as(As::Sync).await.execute(&setup(kind)).await;
+        text += &format!("[nodes.{}]\nurl = \"{}\"\n", NAMES[at], database.url());
+        users.push(database.user().await);
+        databases.push(database);
+    }
+    let mut concord = Concord::new(&(text + &tables(2, 2)));
+    concord.write("concord.lock", &guests::lock(&["key-prefix"]));
+    concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
+    concord.run(&["install"]).await.ok();
+    for (user, name) in users.iter_mut().zip(NAMES) {
+        user.execute(&format!("INSERT INTO customers (name) VALUES ('{name}')")).await;
+        user.execute("INSERT INTO orders (customer_id) VALUES (1)").await;
+    }
+    let told = concord.run(&["plan", "--json", "--out", "my.plan"]).await.ok().json();
+    assert_eq!(told["rows"][0]["key"], serde_json::json!([3]), "{told}");
+    concord.run(&["sync", "--plan", "my.plan"]).await.ok();
+    for user in &mut users {
+        let rows = user.rows("SELECT id, customer_id FROM orders ORDER BY id").await;
+        assert_eq!(rows, [-2, 1].map(|key| vec![Some(key.to_string()), Some(key.to_string())]));
+    }
+    concord.run(&["verify"]).await.ok();
 }
 
 /// SQLite goes on from the greatest number, which is below 0 where only others' rows stand.

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use concord::sync::LoadOptions;
 use concord_tests::{As, Cluster, Concord, Database, Kind, NAMES, POINTS, Seed, User, guests};
 
 const SUM: &str = "{ sum = [\"stock\"] }";
@@ -34,7 +35,7 @@ async fn shop(kinds: &[Kind], conflict: &str) -> Cluster {
 
 /// What stands at every node, by `id|name|stock`.
 async fn holds(cluster: &mut Cluster, rows: &[&str]) {
-    for at in 0..cluster.nodes.len() {
+    for (at, name) in NAMES.iter().enumerate().take(cluster.nodes.len()) {
         let said = match at {
             0 => cluster.rows(0, "SELECT id, name, stock FROM items ORDER BY id").await,
             _ => {
@@ -42,7 +43,7 @@ async fn holds(cluster: &mut Cluster, rows: &[&str]) {
                 rows.iter().map(|row| row.replacen("|", "#", 1).replacen("|", " ", 1).replacen("#", "|", 1)).collect()
             }
         };
-        assert_eq!(said, rows, "at {}", NAMES[at]);
+        assert_eq!(said, rows, "at {name}");
     }
 }
 
@@ -172,6 +173,40 @@ async fn killed_at_every_point_every_change_counts_once() {
         assert_eq!(echo["nodes"], serde_json::json!([]), "killed at `{point}`: rows were carried at rest");
     }
     assert!(dead as usize > POINTS.len() / 2, "{dead} engines were killed");
+}
+
+/// A history tells nothing of a column that it has not recorded.
+#[tokio::test]
+async fn a_copy_of_another_column_is_recorded_once_all_has_arrived() {
+    for kinds in [[Kind::Postgres, Kind::Sqlite], [Kind::Sqlite, Kind::Mariadb], [Kind::Sqlite, Kind::Postgres]] {
+        let former = tables(2, SUM).replace("[\"memo\"]", "[\"memo\", \"lager\"]");
+        let mut cluster = Cluster::bare(&kinds, |_| String::new(), &former).await;
+        for (at, sql) in [ITEMS.to_owned(), WARE.replace("memo text,", "memo text, lager bigint,")].iter().enumerate() {
+            cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
+        }
+        cluster.pin(&["reshape"]);
+        cluster.install().await;
+        cluster.run(0, "INSERT INTO items VALUES (1, 'Ada Lovelace', 10)").await;
+        cluster.sync().await;
+        cluster.run(1, "UPDATE ware SET bestand = bestand + 1, lager = 100").await;
+        let other = tables(2, SUM).replace("[\"memo\"]", "[\"memo\", \"bestand\"]");
+        let other = other.replace("stock = \"bestand\"", "stock = \"lager\"");
+        cluster.configure(&other);
+        let told = cluster.try_install().await.expect_err("a change has not arrived");
+        assert!(told.contains("`items` has to be recorded in another way now, and 1 change"), "{told}");
+        cluster.configure(&former);
+        cluster.sync().await;
+        cluster.holds_at(0, "SELECT stock FROM items", &["11"]).await;
+        cluster.configure(&other);
+        cluster.install().await;
+        let options = LoadOptions { refilter: true, prefer: Some("b".to_owned()), ..LoadOptions::default() };
+        cluster.load(&options).await;
+        cluster.later(0, "UPDATE items SET stock = stock + 5").await;
+        cluster.later(1, "UPDATE ware SET lager = lager - 1").await;
+        cluster.sync().await;
+        cluster.holds_at(0, "SELECT stock FROM items", &["104"]).await;
+        cluster.holds_at(1, "SELECT bestand, lager FROM ware", &["11|104"]).await;
+    }
 }
 
 #[tokio::test]
