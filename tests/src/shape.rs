@@ -36,6 +36,7 @@ pub async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         schema: catalogue.schema.clone(),
         local: catalogue.name.clone(),
         key: catalogue.key.iter().map(position).collect(),
+        keys: Vec::new(),
         layout: columns.iter().map(|column| (column.name.clone(), column.ty.clone())).collect(),
         uniques: catalogue.uniques.clone(),
         references: catalogue.references.clone(),

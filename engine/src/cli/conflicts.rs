@@ -262,9 +262,7 @@ fn side_by_side(one: &ConflictReport) -> Table {
     };
     for column in told {
         let differs = match (winner, loser) {
-            (Some(winner), Some(loser)) => {
-                matches!((winner.get(column), loser.get(column)), (Some(winner), Some(loser)) if winner != loser)
-            }
+            (Some(_), Some(_)) => one.differing.contains(column),
             _ => true,
         };
         let mark = if differs { "*" } else { "" };
@@ -287,17 +285,18 @@ mod tests {
             decided: 0,
             winner: "office".into(),
             winner_time: 0,
-            winner_row: Some(json!({"id": 1, "name": "a"})),
+            winner_row: Some(json!({"id": 1, "name": "a", "price": "1"})),
             loser: "branch".into(),
             loser_time: 0,
-            loser_row: Some(json!({"id": 1, "name": "b"})),
+            loser_row: Some(json!({"id": 1, "name": "b", "price": "1.00"})),
             reason: String::new(),
+            differing: vec!["name".into()],
         };
         let marked = |text: String| text.lines().filter(|line| line.starts_with('*')).count();
         assert_eq!(marked(side_by_side(&one).to_string()), 1);
         one.loser_row = None;
         let text = side_by_side(&one).to_string();
-        assert!(marked(text.clone()) == 2 && text.contains("(deleted)"), "{text}");
+        assert!(marked(text.clone()) == 3 && text.contains("(deleted)"), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod domain;
 mod fit;
 mod json;
 mod kept;
+mod keys;
 mod position;
 mod table;
 pub mod time;
@@ -24,6 +25,7 @@ pub use json::{
     written_value_from_json,
 };
 pub use kept::KeptRow;
+pub use keys::{KeyRule, shared_key};
 pub use position::{EntryId, Position, Witness};
 pub use table::{Column, ForeignKey, OnGone, TableSpec, Unique};
 pub use value::{Decimal, Json, Key, Row, Value};

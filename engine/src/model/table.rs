@@ -1,6 +1,7 @@
 //! A synced table as one node has it.
 
 use super::domain::{Domain, Type};
+use super::keys::{KeyRule, local_key, shared_key};
 use super::value::{Key, Row, Value};
 
 /// One synced table at one node: its local names, and the shape in which its rows are read and written there.
@@ -22,6 +23,8 @@ pub struct TableSpec {
     pub layout: Vec<(String, Type)>,
     /// Positions in `columns` of the key, in the key's shared order, which is alike at all nodes.
     pub key: Vec<usize>,
+    /// By what rules the values of these columns are other ones among the nodes; empty if they are the same.
+    pub keys: Vec<Option<KeyRule>>,
     /// Unique constraints and indexes besides the key.
     pub uniques: Vec<Unique>,
     /// References from this table, whether or not the other table is synced.
@@ -114,6 +117,7 @@ impl TableSpec {
             columns: Vec::new(),
             layout: Vec::new(),
             key: Vec::new(),
+            keys: Vec::new(),
             uniques: Vec::new(),
             references: refers_to.map(reference).collect(),
             referenced: Vec::new(),
@@ -147,6 +151,16 @@ impl TableSpec {
     /// The key of a local row.
     pub fn key_of(&self, row: &[Value]) -> Key {
         self.key.iter().map(|&at| row[at].clone()).collect()
+    }
+
+    /// A key of this node's as all nodes know it; or why it is none.
+    pub fn shared_key(&self, local: Key) -> Result<Key, String> {
+        shared_key(&self.keys, local)
+    }
+
+    /// The key that a shared one has here; or why it can have none.
+    pub fn local_key(&self, shared: &Key) -> Result<Key, String> {
+        local_key(&self.keys, shared.clone())
     }
 
     /// The first value of a local row that its column would not store as it is: the column's name and the reason.

@@ -13,6 +13,7 @@ mod mysql;
 mod patience;
 mod postgres;
 mod registry;
+mod rekeyed;
 mod scan;
 mod sqlite;
 
@@ -422,6 +423,8 @@ pub struct Numbered {
     pub by: String,
     /// Why it cannot be made to count in steps, with a remedy, if it cannot.
     pub obstacle: Option<String>,
+    /// Whether the next number is one more than the greatest that stands there, even if that is below 0.
+    pub from_the_greatest: bool,
     /// The settings by which it counts, where they are those of the whole server and no node can make them.
     pub server: Option<ServerSteps>,
 }

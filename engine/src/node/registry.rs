@@ -1,5 +1,6 @@
 //! The kinds of database there are.
 
+use super::rekeyed::Rekeyed;
 use super::{Error, ErrorKind, Node, Result};
 
 /// Where a node is: the URL from the configuration file. Shows no password, in any form of printing.
@@ -24,7 +25,7 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
 pub async fn connect(target: &Target) -> Result<Box<dyn Node>> {
     let scheme = target.0.split(':').next().unwrap_or_default();
     match KINDS.iter().find(|(schemes, _)| schemes.contains(&scheme)) {
-        Some((_, connect)) => connect(&target.0).await,
+        Some((_, connect)) => Ok(Box::new(Rekeyed(connect(&target.0).await?))),
         None => Err(Error::new(ErrorKind::Other, format!("no kind of database answers to `{scheme}:`"))),
     }
 }

@@ -11,7 +11,7 @@ use super::load::{Plugin, on_own_thread};
 use super::part::{self, Part, ask_all};
 use super::shape::{Facts, Shape, ShapeColumn};
 use super::values::{row_from_wit, row_to_wit};
-use crate::model::{Row, Type, Value};
+use crate::model::{KeyRule, Row, Type, Value};
 
 const TO_SHARED: &str = "to-shared";
 const TO_LOCAL: &str = "to-local";
@@ -30,7 +30,17 @@ struct Made {
     shape: Shape,
     /// For each column of the key, in the order of the node's: its place in the node's table, and in the shape.
     key: Vec<(usize, usize)>,
+    /// For each of these: by what rule its values are others in the shape.
+    rules: Vec<Option<KeyRule>>,
+    /// Columns of the shape that hold what a column of the node's table holds, by their places in both.
+    copies: Vec<(usize, usize)>,
 }
+
+/// The fact by which a plugin tells that.
+const COPY_OF: &str = "copy-of";
+
+/// The fact by which it tells how it makes other values of a column of the key.
+const KEY_RULE: &str = "key-rule";
 
 type Open = part::Open<guest::Guest>;
 
@@ -65,6 +75,16 @@ impl Mapping {
         &self.made.key
     }
 
+    /// For each column of [`Mapping::key`]: by what rule its values are others in the shape.
+    pub fn rules(&self) -> &[Option<KeyRule>] {
+        &self.made.rules
+    }
+
+    /// Columns of the shape that hold what a column of the node's table holds, by their places in the node's table and in the shape.
+    pub fn copies(&self) -> &[(usize, usize)] {
+        &self.made.copies
+    }
+
     /// What was used up so far, to open it not counted.
     pub fn spent(&self) -> Spent {
         self.part.spent()
@@ -85,7 +105,7 @@ impl Mapping {
             })?;
             let judged = |(answer, local): (_, &&Row)| {
                 let row = self.row(TO_SHARED, answer, &self.made.shape)?;
-                self.same_key(TO_SHARED, local, &row)?;
+                self.keeps(TO_SHARED, local, &row)?;
                 Ok(row)
             };
             Ok(said.into_iter().zip(batch).map(judged).collect())
@@ -109,7 +129,7 @@ impl Mapping {
             })?;
             let judged = |(answer, put): (_, &Put<'_>)| {
                 let row = self.row(TO_LOCAL, answer, &self.part.shape)?;
-                self.same_key(TO_LOCAL, &row, put.shared)?;
+                self.keeps(TO_LOCAL, &row, put.shared)?;
                 Ok(row)
             };
             Ok(said.into_iter().zip(batch).map(judged).collect())
@@ -154,11 +174,25 @@ impl Mapping {
         row_from_wit(row, columns).map_err(|why| self.part.fails(function, "answer", why))
     }
 
-    fn same_key(&self, function: &'static str, local: &Row, shared: &Row) -> Result<(), Failure> {
-        match self.made.key.iter().all(|&(at, place)| local[at] == shared[place]) {
-            true => Ok(()),
-            false => Err(self.part.fails(function, "answer", "it changed the key of the row".to_owned())),
+    /// Whether both rows have the same key, and the same in columns that are told to be copies.
+    fn keeps(&self, function: &'static str, local: &Row, shared: &Row) -> Result<(), Failure> {
+        let Made { key, rules, copies, shape } = &self.made;
+        for (&(at, place), rule) in key.iter().zip(rules) {
+            let why = match rule.as_ref().map(|rule| rule.to_shared(&local[at])) {
+                None if local[at] == shared[place] => continue,
+                Some(Ok(told)) if told == shared[place] => continue,
+                None => "it changed the key of the row".to_owned(),
+                Some(Ok(_)) => "it makes another key of the row than its rule does".to_owned(),
+                Some(Err(why)) => why,
+            };
+            return Err(self.part.fails(function, "answer", why));
         }
+        if let Some((at, place)) = copies.iter().copied().find(|&(at, place)| local[at] != shared[place]) {
+            let (own, made) = (&self.part.shape.columns[at].name, &shape.columns[place].name);
+            let why = format!("`{made}` is another than `{own}`, of which it said that it is a copy");
+            return Err(self.part.fails(function, "answer", why));
+        }
+        Ok(())
     }
 
     /// A new instance in place of one that broke down. It has to make what the first one made.
@@ -183,13 +217,13 @@ fn start(part: &Part) -> Result<(Open, Made), Failure> {
 }
 
 const KEEPS_KEY: &str = "in this version a mapping leaves the key as it is: answer the columns of the node's key, with their kinds \
-                         and their values; their names may be others";
+                         and their values, or tell the rule by which it makes others (`key-rule`); their names may be others";
 
 impl Made {
     /// What a plugin says that it makes of a node's table; or why that is no table with the same key, and what to do.
     fn of(local: &Shape, table: wit::Table) -> Result<Made, (String, &'static str)> {
         let mut shape = Shape { name: local.name.clone(), columns: Vec::new(), key: Vec::new() };
-        let mut marked = Vec::new();
+        let (mut marked, mut copies, mut ruled) = (Vec::new(), Vec::new(), Vec::new());
         for column in table.columns {
             let name = told(&column.name, 60);
             if column.name.is_empty() || column.name.chars().any(char::is_control) {
@@ -209,11 +243,51 @@ impl Made {
             if column.key {
                 marked.push(shape.columns.len());
             }
+            if let Some((_, text)) = column.facts.iter().find(|(fact, _)| fact == KEY_RULE) {
+                let rule = rule(text, &ty, column.key);
+                let rule = rule.map_err(|why| (format!("of the column `{name}` it tells a rule, and {why}"), RULES))?;
+                ruled.push((shape.columns.len(), rule));
+            }
+            if let Some((_, own)) = column.facts.iter().find(|(fact, _)| fact == COPY_OF) {
+                let at = copy(local, own, &ty).map_err(|why| (format!("it makes `{name}` a copy of {why}"), COPIES))?;
+                if copies.iter().any(|&(known, _)| known == at) {
+                    return Err((format!("it makes two copies of `{}`", local.columns[at].name), COPIES));
+                }
+                copies.push((at, shape.columns.len()));
+            }
             shape.columns.push(ShapeColumn { name: column.name, ty });
         }
         let key = same_key(local, &shape, &marked)?;
         shape.key = key.iter().map(|&(_, place)| place).collect();
-        Ok(Made { shape, key })
+        let rule = |place: usize| ruled.iter().find(|(at, _)| *at == place).map(|(_, rule)| rule.clone());
+        let rules = key.iter().map(|&(_, place)| rule(place)).collect();
+        Ok(Made { shape, key, rules, copies })
+    }
+}
+
+const RULES: &str = "`key-rule` is for a column of the key, and one of the two in wit/plugin.wit";
+
+/// The rule that a plugin tells of a column of this type; or what is wrong with it.
+fn rule(text: &str, ty: &Type, is_key: bool) -> Result<KeyRule, String> {
+    let rule: KeyRule = serde_json::from_str(text).map_err(|why| told(&format!("it is none: {why}"), 200))?;
+    let fits = matches!((&rule, ty), (KeyRule::Spread { .. }, Type::Int) | (KeyRule::Prefix { .. }, Type::Text));
+    match rule.wrong() {
+        Some(why) => Err(told(&why, 200)),
+        None if !is_key => Err("it is no column of the key".to_owned()),
+        None if !fits => Err(format!("it holds {ty}, for which the rule is not")),
+        None => Ok(rule),
+    }
+}
+
+const COPIES: &str = "`copy-of` names a column of the node's table that has the same values, of the same kind";
+
+/// The place of the column of which one of this type is said to be a copy; or what it is instead.
+fn copy(local: &Shape, own: &str, ty: &Type) -> Result<usize, String> {
+    let name = told(own, 60);
+    let at = local.place(own).ok_or_else(|| format!("`{name}`, which the node's table has not"))?;
+    match &local.columns[at].ty {
+        held if held == ty => Ok(at),
+        held => Err(format!("`{name}`, which holds {held} and not {ty}")),
     }
 }
 
@@ -286,15 +360,16 @@ mod tests {
         Shape { name: "items".to_owned(), columns: columns.into(), key: vec![1, 0] }
     }
 
-    /// `name:kind`, with a `*` if it belongs to the key.
+    /// `name:kind`, with a `*` if it belongs to the key, and `=own` if it is a copy of that column.
     fn made(columns: &[&str]) -> Result<Made, String> {
         let column = |text: &&str| {
             let (name, kind) = text.split_once(':').unwrap();
+            let (kind, copy_of) = kind.split_once('=').map_or((kind, None), |(kind, own)| (kind, Some(own)));
             wit::Column {
                 name: name.trim_end_matches('*').to_owned(),
                 kind: kind.to_owned(),
                 key: name.ends_with('*'),
-                facts: Vec::new(),
+                facts: copy_of.map(|own| (COPY_OF.to_owned(), own.to_owned())).into_iter().collect(),
             }
         };
         let table = wit::Table { name: "items".to_owned(), columns: columns.iter().map(column).collect() };
@@ -318,6 +393,17 @@ mod tests {
             why(&["nr*:text", "branch*:text"]),
             "in the key it makes `nr` of text, and `nr` of the node holds integer"
         );
+    }
+
+    #[test]
+    fn a_copy_is_of_one_column_of_its_kind() {
+        let copies =
+            |columns: &[&str]| made(&[&["nr*:integer", "branch*:text"], columns].concat()).map(|made| made.copies);
+        assert_eq!(copies(&["from:inet=net", "number:integer=nr"]).unwrap(), [(2, 2), (0, 3)]);
+        let why = |columns: &[&str]| copies(columns).unwrap_err();
+        assert_eq!(why(&["a:text=lost"]), "it makes `a` a copy of `lost`, which the node's table has not");
+        assert_eq!(why(&["a:text=nr"]), "it makes `a` a copy of `nr`, which holds integer and not text");
+        assert_eq!(why(&["a:inet=net", "b:inet=net"]), "it makes two copies of `net`");
     }
 
     #[test]

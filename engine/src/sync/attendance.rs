@@ -269,6 +269,10 @@ impl Session {
             let member = &mut self.members[at];
             for (table, found) in self.tables.iter_mut().filter(|table| !table.compared).zip(found) {
                 let kept = service.shape(&table.name);
+                let remapped = nodes.iter().find(|(at, service)| {
+                    let kept = service.shape(&table.name).map(brought::marks);
+                    kept.is_some_and(|kept| kept.mapping.as_ref() != table.mapping_mark(NodeId(*at as u16)))
+                });
                 let form = found.and_then(|catalogue| {
                     let form = table.form_at(&self.config, member.id, &catalogue, &mut self.plugins)?;
                     let otherwise = match installed_otherwise(kept, table, &form.spec, &self.refilters) {
@@ -286,6 +290,16 @@ impl Session {
                         if was_filtered && table.subset(node).is_none() && table.takes_rows(node) {
                             table.lacks_rows_still(node);
                         }
+                    }
+                    // Of another mapping the columns that were agreed on know nothing yet.
+                    Err(why) if remapped.is_some() && !why.contains("; run `concord ") => {
+                        let there = remapped.map_or("", |(at, _)| self.names[*at].as_str());
+                        let remedy = format!(
+                            "{why}; the mapping at {there} is another in this file, and may make other columns; run `concord install`, and \
+                             then `concord load --refilter --table {} --prefer NODE`",
+                            table.name
+                        );
+                        table.stop(&member.name, &remedy);
                     }
                     Err(why) => table.stop(&member.name, &why),
                 }
@@ -346,7 +360,7 @@ pub(super) fn installed_otherwise(
     refilters: &Refilters,
 ) -> Option<Otherwise> {
     let filters = || brought::brought_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
-    let told = |why| Otherwise::Filters(format!("{why}; run `concord load --refilter --table {}`", spec.name));
+    let told = |why| Otherwise::Filters(format!("{why}; {}", brought::remedy(kept, table, spec)));
     shape::omits_otherwise(kept, spec).map(Otherwise::Omits).or_else(|| filters().map(told))
 }
 

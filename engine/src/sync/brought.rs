@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::settle::Rule;
 use super::shape::Kept;
 use super::table::Table;
 use crate::model::TableSpec;
@@ -54,6 +55,13 @@ pub fn brought_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String>
         _ => "the mapping there is another in this file than the one through which rows were brought there",
     };
     Some(what.to_owned())
+}
+
+/// What is to be done about it. Through another mapping rows that agreed may differ, so that something has to decide.
+pub fn remedy(kept: Option<&str>, table: &Table, spec: &TableSpec) -> String {
+    let is_remapped = kept.is_some_and(|kept| marks(kept).mapping != marks(&spec.shape).mapping);
+    let undecided = is_remapped && Rule::of(table, None).is_none();
+    format!("run `concord load --refilter --table {}{}`", spec.name, if undecided { " --prefer NODE" } else { "" })
 }
 
 /// What is kept in place of the mark of a filter or mapping while rows are moved by others, followed by what [`moving`] tells of these.

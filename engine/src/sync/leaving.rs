@@ -56,7 +56,9 @@ impl Session {
         for spec in &specs {
             let was = service.shape(&spec.name).and_then(shape::omitted).unwrap_or_default();
             let is = shape::omitted(&spec.shape).unwrap_or_default();
-            for column in was.iter().filter(|column| !is.contains(column)) {
+            let shared = &self.tables[spec.index].columns;
+            let lives = |column: &&String| !is.contains(column) && shared.iter().any(|known| known.name == **column);
+            for column in was.iter().filter(lives) {
                 warnings.push(format!(
                     "node `{}`: `{column}` of `{name}` lives there from now on, and what stands in it has missed all changes: before \
                      anybody writes to its rows there, run `concord verify --repair --table {name} --prefer NODE` with a node whose \
@@ -104,7 +106,7 @@ impl Session {
             let Some(kept) = former.service.shape(&spec.name) else { continue };
             let was = shape::omitted(kept).unwrap_or_default();
             let goes = shape::omitted(&spec.shape).and_then(|is| is.into_iter().find(|column| !was.contains(column)));
-            let anew = self.tables[spec.index].needs_new_history(kept);
+            let anew = shape::needs_new_history(kept, &spec.shape);
             if !anew && goes.is_none() {
                 continue;
             }
@@ -133,7 +135,7 @@ impl Session {
             } else if left > 0 {
                 refusals.push(format!(
                     "node `{}`: `{}` has to be recorded in another way now, and {} recorded in the former way may not have \
-                     arrived everywhere; run `concord sync` with the former key and policy first, or `concord reset` with \
+                     arrived everywhere; run `concord sync` with the former key, policy and mapping first, or `concord reset` with \
                      them to give those changes up",
                     self.names[at],
                     spec.name,

@@ -9,7 +9,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::mapped::Reshape;
-use crate::model::{Grain, Key, Row, TableSpec, Value};
+use crate::model::{Grain, Key, KeyRule, Row, TableSpec, Value, shared_key};
 use crate::node::Scanned;
 use crate::plugin::Put;
 
@@ -29,8 +29,9 @@ pub struct Lens {
 #[derive(Clone, Debug)]
 struct Mapped {
     reshape: Arc<dyn Reshape>,
-    /// The places of the key in the node's own rows.
+    /// The places of the key in the node's own rows, and by what rules it is another among the nodes.
     key: Vec<usize>,
+    keys: Vec<Option<KeyRule>>,
 }
 
 impl Lens {
@@ -45,7 +46,7 @@ impl Lens {
 
     /// One behind a mapping, of which each column has its place in the shared row.
     pub(super) fn behind(reshape: Arc<dyn Reshape>, spec: &TableSpec, shared: Vec<usize>, width: usize) -> Lens {
-        let mapping = Some(Mapped { reshape, key: spec.key.clone() });
+        let mapping = Some(Mapped { reshape, key: spec.key.clone(), keys: spec.keys.clone() });
         Lens { identity: false, mapping, ..Lens::of(shared, width) }
     }
 
@@ -148,8 +149,16 @@ impl Lens {
             return scanned.into_iter().map(|scanned| scanned.map(|local| self.get(local))).collect();
         };
         let key = |local: &Row| -> Key { mapping.key.iter().map(|&at| local[at].clone()).collect() };
-        let keys: Vec<Key> = scanned.iter().map(|one| one.as_ref().map_or_else(|(key, _)| key.clone(), key)).collect();
-        let mut rows: Vec<Result<Row, String>> = scanned.into_iter().map(|one| one.map_err(|(_, why)| why)).collect();
+        let local = |one: &Scanned| one.as_ref().map_or_else(|(key, _)| key.clone(), key);
+        // Where the key cannot be shared, the row cannot either, which says so.
+        let shared = |local: Key| shared_key(&mapping.keys, local.clone()).map_err(|why| (local, why));
+        let keys: Vec<Result<Key, (Key, String)>> = scanned.iter().map(|one| shared(local(one))).collect();
+        let rows = scanned.into_iter().zip(&keys).map(|(one, key)| match key {
+            Ok(_) => one.map_err(|(_, why)| why),
+            Err((_, why)) => Err(why.clone()),
+        });
+        let mut rows: Vec<Result<Row, String>> = rows.collect();
+        let keys: Vec<Key> = keys.into_iter().map(|key| key.unwrap_or_else(|(local, _)| local)).collect();
         self.share(rows.iter_mut());
         rows.into_iter().zip(keys).map(|(row, key)| row.map_err(|why| (key, why))).collect()
     }

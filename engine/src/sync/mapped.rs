@@ -16,18 +16,24 @@ use std::sync::Arc;
 use super::plugins::Plugins;
 use super::table::Form;
 use crate::config::{Config, TableConfig};
-use crate::model::{Domain, NodeId, ParkedCode, Row, Type};
+use crate::model::{Domain, KeyRule, NodeId, ParkedCode, Row, Type};
 use crate::node::apply::{Decision, Effect};
 use crate::node::{Catalogue, CatalogueColumn, Numbered, WriteMode};
 use crate::plugin::{Failure, Mapping, Put, Shape, ShapeColumn};
 
-/// Makes rows of one node's table into rows of another shape with the same key, and back.
+/// Makes rows of one node's table into rows of another shape with the same key, or one by a rule, and back.
 pub trait Reshape: Debug + Send + Sync {
     /// What it makes.
     fn shape(&self) -> &Shape;
 
     /// For each column of the key, in the order of the node's: its place in the node's table, and in the shape.
     fn key(&self) -> &[(usize, usize)];
+
+    /// For each of these: by what rule its values are others in the shape.
+    fn rules(&self) -> &[Option<KeyRule>];
+
+    /// Columns of the shape that always hold what a column of the node's table holds, by their places in both.
+    fn copies(&self) -> &[(usize, usize)];
 
     /// An answer for each row. Blocks.
     fn to_shared(&self, locals: &[&Row]) -> Vec<std::result::Result<Row, Failure>>;
@@ -46,6 +52,14 @@ impl Reshape for Mapping {
 
     fn key(&self) -> &[(usize, usize)] {
         Mapping::key(self)
+    }
+
+    fn rules(&self) -> &[Option<KeyRule>] {
+        Mapping::rules(self)
+    }
+
+    fn copies(&self) -> &[(usize, usize)] {
+        Mapping::copies(self)
     }
 
     fn to_shared(&self, locals: &[&Row]) -> Vec<std::result::Result<Row, Failure>> {
@@ -111,8 +125,11 @@ pub fn seen_behind(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
     };
     let made =
         |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, place)| &shape.columns[place].name);
+    // Numbers that each node has for itself collide with nobody's.
+    let is_ruled =
+        |at: usize| reshape.key().iter().zip(reshape.rules()).any(|(&(own, _), rule)| own == at && rule.is_some());
     let numbered = catalogue.numbered.iter().filter_map(|numbered| {
-        let at = told(catalogue).position(|(column, _)| column.name == numbered.column)?;
+        let at = told(catalogue).position(|(column, _)| column.name == numbered.column).filter(|at| !is_ruled(*at))?;
         Some(Numbered { column: made(at)?.clone(), ..numbered.clone() })
     });
     Catalogue {

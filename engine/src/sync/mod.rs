@@ -16,6 +16,7 @@ mod early;
 mod examine;
 mod fetch;
 mod fits;
+mod form;
 mod latest;
 mod leaving;
 mod lens;

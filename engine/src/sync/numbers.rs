@@ -5,7 +5,7 @@ use super::setup::{Checked, NodeLines};
 use super::table::Table;
 use crate::config::{Config, Ids, Mode, TableConfig};
 use crate::error::{Error, Result};
-use crate::model::NodeId;
+use crate::model::{KeyRule, NodeId};
 use crate::node::{Catalogue, Numbered, Numbers, Steps};
 
 /// How many numbers a node may draw between the look at it and the change of it without any node's having to be changed
@@ -76,6 +76,29 @@ pub(super) fn judge(config: &Config, index: usize, catalogues: &[(NodeId, Catalo
             table.name,
             each.join(", ")
         ));
+    }
+}
+
+/// Warns of nodes that number rows of their own, and may begin among those of others: where rows that others made are kept below 0,
+/// and the next number is one more than the greatest.
+pub(super) fn judge_own(config: &Config, table: &Table, catalogues: &[(NodeId, Catalogue)], checked: &mut Checked) {
+    for (node, catalogue) in catalogues {
+        let Some(spec) = table.spec(*node).filter(|_| table.takes_rows(*node)) else { continue };
+        let ruled = spec.key_columns().zip(&spec.keys).filter(|(_, rule)| matches!(rule, Some(KeyRule::Spread { .. })));
+        let counts = |name: &str| {
+            let numbered = catalogue.numbered.iter().find(|numbered| numbered.column == name);
+            numbered.is_some_and(|numbered| numbered.from_the_greatest)
+        };
+        for (column, _) in ruled.filter(|(column, _)| counts(&column.name)) {
+            checked.warnings.push(format!(
+                "node `{}`: {} numbers `{}` by one from the greatest there is, and rows of other nodes have numbers below 0 there: while \
+                 it has no rows of its own it would go on among theirs; declare it INTEGER PRIMARY KEY AUTOINCREMENT, or insert the \
+                 first row with a number",
+                config.nodes[node.index()].name,
+                spec.full_name(),
+                column.name
+            ));
+        }
     }
 }
 

@@ -236,6 +236,7 @@ impl Session {
                 Ok(table) => {
                     let seen = table.seen(&catalogues);
                     numbers::judge(&self.config, index, &seen, checked);
+                    numbers::judge_own(&self.config, &table, &catalogues, checked);
                     if let Some(places) = table.interleaved(config, &seen) {
                         checked.interleaved.push((index, places));
                     }
@@ -277,6 +278,21 @@ impl Session {
                     spec.full_name(),
                     spec.user_triggers.join(", ")
                 ));
+            }
+            if let Some(reshape) = table.form(node).and_then(|form| form.lens.mapping()) {
+                let made = |name: &str| reshape.shape().columns.iter().any(|made| made.name.eq_ignore_ascii_case(name));
+                let copied = |at: usize| reshape.copies().iter().any(|(own, _)| *own == at);
+                let unmade = spec.columns.iter().enumerate().filter(|(at, column)| {
+                    !column.nullable && !spec.key.contains(at) && !made(&column.name) && !copied(*at)
+                });
+                for (_, column) in unmade {
+                    warnings.push(format!(
+                        "node `{name}`: `{}` of {} takes no NULL, and the mapping makes no column of it: a row that is new there waits, \
+                         whatever the column's default, unless the plugin puts a value there",
+                        column.name,
+                        spec.full_name()
+                    ));
+                }
             }
             for key in &spec.referenced {
                 let found = self.config.tables.iter().find(|other| {

@@ -1,20 +1,19 @@
-//! What a table looks like: the shape that all nodes share, and each node's own form of it.
+//! What a table looks like: the shape that all nodes share, as it is agreed on and as it is kept.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::brought::Marks;
-use super::lens::Lens;
-use super::mapped::{Reshape, reshape, seen_behind, told};
+use super::mapped::{reshape, seen_behind};
 use super::plugins::Plugins;
 use super::settle;
 use super::subset::Subset;
 use super::table::{Form, SharedColumn, Table};
-use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig, TableNode};
+use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
 use crate::merge::Policy;
-use crate::model::{Column, Domain, Grain, NodeId, TableSpec, Type};
-use crate::node::{Catalogue, CatalogueColumn};
+use crate::model::{Domain, Grain, NodeId, TableSpec, Type};
+use crate::node::Catalogue;
 use crate::plugin::Resolver;
 
 /// The shared shape as it is kept beside every installed table, so that it stays what it was while nodes are away.
@@ -25,6 +24,9 @@ pub(super) struct Kept {
     /// Columns recorded before and after each change.
     #[serde(default)]
     images: Vec<String>,
+    /// Under what names they are recorded at the node where this is kept, if a mapping makes them of other columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    own_images: Vec<String>,
     /// To what values are brought, by column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     grains: Vec<(String, Grain)>,
@@ -83,7 +85,7 @@ impl Table {
         let Some((columns, key)) = Kept::read(kept) else { return Ok(None) };
         let (policy, resolver) = policy(config, table, &columns, &key, plugins)?;
         let subsets = subsets(config, table, &columns, &key, &policy, plugins)?;
-        let mappings = mappings(config, table, &policy, plugins)?;
+        let mappings = mappings(config, table, plugins)?;
         let place = |name: &String| columns.iter().position(|column| column.name == *name);
         Ok(Some(Table {
             index,
@@ -128,22 +130,32 @@ impl Table {
 
     /// The shape as text, see [`TableSpec::shape`].
     pub fn kept(&self) -> String {
-        self.kept_at(None, Marks::default())
+        self.kept_at(None, Marks::default(), Vec::new())
     }
 
-    fn kept_at(&self, omits: Option<Vec<String>>, Marks { filter, mapping }: Marks) -> String {
+    /// The same as it is kept at a node: with the columns that do not live there, how rows are brought there, and under what names a
+    /// mapping lets it record the columns of which it records anything.
+    pub(super) fn kept_at(
+        &self,
+        omits: Option<Vec<String>>,
+        Marks { filter, mapping }: Marks,
+        own_images: Vec<String>,
+    ) -> String {
         let columns = self.columns.iter().map(|column| (column.name.clone(), type_text(&column.ty))).collect();
         let names = |places: &[usize]| places.iter().map(|&place| self.columns[place].name.clone()).collect();
         let images = names(self.policy.recorded());
         let grains = self.columns.iter().filter_map(|column| Some((column.name.clone(), column.grain?))).collect();
-        serde_json::to_string(&Kept { columns, key: names(&self.key), images, grains, omits, filter, mapping })
-            .unwrap_or_default()
-    }
-
-    /// Whether a history made for the shape that was kept cannot serve this one, because its entries lack columns.
-    pub fn needs_new_history(&self, kept: &str) -> bool {
-        let parse = |text: &str| serde_json::from_str::<Kept>(text).ok().map(|kept| (kept.key, kept.images));
-        parse(kept) != parse(&self.kept())
+        serde_json::to_string(&Kept {
+            columns,
+            key: names(&self.key),
+            images,
+            own_images,
+            grains,
+            omits,
+            filter,
+            mapping,
+        })
+        .unwrap_or_default()
     }
 
     /// Whether the table had another key in the shape that was kept, so that rows which wait are found no more.
@@ -231,7 +243,7 @@ impl Table {
                 return Err(problems);
             }
         };
-        let mappings = match mappings(config, table, &policy, plugins) {
+        let mappings = match mappings(config, table, plugins) {
             Ok(mappings) => mappings,
             Err(problem) => {
                 problems.push(*problem);
@@ -262,158 +274,44 @@ impl Table {
                 Err(why) => problems.push(config.diagnostic(&table.nodes[node.index()].place, why, "")),
             }
         }
+        agreed.keys_that_meet(config, &mut problems);
         if problems.is_empty() { Ok(agreed) } else { Err(problems) }
     }
 
-    /// The table's form at a node, from what the node's catalogue says now; or in words what is not as it was.
-    pub fn form_at(
-        &self,
-        config: &Config,
-        node: NodeId,
-        catalogue: &Catalogue,
-        plugins: &mut Plugins,
-    ) -> Result<Form, String> {
+    /// What two nodes make the same keys of, although these are of two rows.
+    fn keys_that_meet(&self, config: &Config, problems: &mut Vec<Diagnostic>) {
         let table = &config.tables[self.index];
-        let reshape = reshape(config, table, node, catalogue, plugins);
-        let reshape = reshape.map_err(|why| format!("{why}; run `concord check` once that is seen to"))?;
-        self.form_with(table, node, catalogue, reshape)
-    }
-
-    /// The same, where it is known what a mapping makes of the node's table.
-    fn form_with(
-        &self,
-        config: &TableConfig,
-        node: NodeId,
-        catalogue: &Catalogue,
-        reshape: Option<Arc<dyn Reshape>>,
-    ) -> Result<Form, String> {
-        if let Some(refusal) = catalogue.refusals.first() {
-            return Err(refusal.clone());
-        }
-        let names = &config.nodes[node.index()];
-        let (columns, behind) = match &reshape {
-            None => (self.columns_at(names, catalogue)?, Vec::new()),
-            Some(reshape) => self.columns_before(names, catalogue, &**reshape)?,
-        };
-        let place = |shared: &usize| columns.iter().position(|column| column.shared == Some(*shared));
-        let key: Option<Vec<usize>> = self.key.iter().map(place).collect();
-        let key = key.ok_or("a column of the key is omitted")?;
-        if key.len() != catalogue.key.len() || !key.iter().all(|&at| catalogue.key.contains(&columns[at].name)) {
-            return Err(format!("its key is no longer ({})", self.key_names()));
-        }
-        let images = self.policy.recorded().iter().filter_map(place).collect();
-        let omits = self.columns.iter().map(|column| &column.name).filter(|name| names.omits(name)).cloned().collect();
-        let spec = TableSpec {
-            index: self.index,
-            name: self.name.clone(),
-            schema: catalogue.schema.clone(),
-            local: catalogue.name.clone(),
-            key,
-            uniques: catalogue.uniques.clone(),
-            references: catalogue.references.clone(),
-            referenced: catalogue.referenced.clone(),
-            user_triggers: catalogue.user_triggers.clone(),
-            partitions: catalogue.partitions.clone(),
-            partitioned: catalogue.partitioned,
-            captured: self.is_source(node),
-            images,
-            shape: self.kept_at(Some(omits), self.marks(node)),
-            layout: self.columns.iter().map(|column| (column.name.clone(), column.ty.clone())).collect(),
-            columns,
-        };
-        let grains = self.columns.iter().enumerate().filter_map(|(place, column)| Some((place, column.grain?)));
-        let lens = match reshape {
-            None => Lens::new(&spec, self.columns.len()),
-            Some(reshape) => Lens::behind(reshape, &spec, behind, self.columns.len()),
-        };
-        Ok(Form { lens: lens.with_grains(grains), spec: Arc::new(spec) })
-    }
-
-    /// The columns of a node's table that are those of the shared row.
-    fn columns_at(&self, names: &TableNode, catalogue: &Catalogue) -> Result<Vec<Column>, String> {
-        let mut columns = Vec::new();
-        for (shared, column) in self.columns.iter().enumerate() {
-            if names.omits(&column.name) {
-                continue;
+        let forms = self.forms.iter().enumerate().filter_map(|(at, form)| Some((NodeId(at as u16), form.as_ref()?)));
+        let forms: Vec<(NodeId, &Form)> = forms.collect();
+        for (at, &(one, form)) in forms.iter().enumerate() {
+            for &(other, other_form) in &forms[at + 1..] {
+                let rule = |form: &Form, at: usize| form.spec.keys.get(at).cloned().flatten();
+                let meet = (0..self.key.len()).find(|&at| match (rule(form, at), rule(other_form, at)) {
+                    (None, None) => false,
+                    (Some(rule), Some(other)) => !rule.suits(&other),
+                    // Who only takes rows may take their keys as they are shared.
+                    (Some(_), None) => self.is_source(other),
+                    (None, Some(_)) => self.is_source(one),
+                });
+                if let Some(at) = meet {
+                    let name = |node: NodeId| &config.nodes[node.index()].name;
+                    let message = format!(
+                        "`{}` of `{}` is a key that each node makes for itself, and the mappings at {} and {} make no one key space of it",
+                        self.columns[self.key[at]].name,
+                        self.name,
+                        name(one),
+                        name(other)
+                    );
+                    let help = "give every node the mapping, all with the same `of` and each with another `slot`, or each with the \
+                                prefixes of all others";
+                    problems.push(config.diagnostic(&table.nodes[other.index()].place, message, help));
+                }
             }
-            let local = names.local(&column.name);
-            let Some(found) = catalogue.columns.iter().find(|c| same_name(&c.name, local) && !c.generated) else {
-                return Err(format!("column `{local}` is missing"));
-            };
-            columns.push(column_of(found, Some(shared), column.ty.clone()));
-        }
-        Ok(columns)
-    }
-
-    /// All columns of a node's table that a mapping is told of, and for each column that it makes of them its place in the shared
-    /// row.
-    fn columns_before(
-        &self,
-        names: &TableNode,
-        catalogue: &Catalogue,
-        reshape: &dyn Reshape,
-    ) -> Result<(Vec<Column>, Vec<usize>), String> {
-        let mut behind = Vec::new();
-        for made in &reshape.shape().columns {
-            let name = names.shared(&made.name);
-            let Some(place) = self.columns.iter().position(|column| same_name(&column.name, name)) else {
-                return Err(format!("its mapping makes a column `{}`, which `{}` has not", made.name, self.name));
-            };
-            let shared = &self.columns[place];
-            if names.omits(&shared.name) {
-                return Err(format!(
-                    "its mapping makes a column `{}`, and `omit` leaves it out; let one of them do without it",
-                    made.name
-                ));
-            }
-            if shared.ty != made.ty {
-                return Err(format!(
-                    "its mapping makes `{}` of {}, and it is {} among the nodes; let the mapping answer that kind",
-                    made.name, made.ty, shared.ty
-                ));
-            }
-            behind.push(place);
-        }
-        let lacks = |(place, column): &(usize, &SharedColumn)| !names.omits(&column.name) && !behind.contains(place);
-        if let Some((_, column)) = self.columns.iter().enumerate().find(lacks) {
-            return Err(format!("its mapping makes no column `{}`", names.local(&column.name)));
-        }
-        let of_key = |at: usize| reshape.key().iter().find(|(own, _)| *own == at).map(|&(_, made)| behind[made]);
-        let columns = told(catalogue).enumerate().map(|(at, (column, ty))| column_of(column, of_key(at), ty));
-        Ok((columns.collect(), behind))
-    }
-
-    /// The nodes' tables as the others see them.
-    pub fn seen(&self, catalogues: &[(NodeId, Catalogue)]) -> Vec<(NodeId, Catalogue)> {
-        let seen = |(node, catalogue): &(NodeId, Catalogue)| {
-            let reshape = self.form(*node).and_then(|form| form.lens.mapping());
-            (*node, reshape.map_or_else(|| catalogue.clone(), |reshape| seen_behind(catalogue, reshape)))
-        };
-        catalogues.iter().map(seen).collect()
-    }
-
-    /// How rows are to be brought to a node by the file.
-    fn marks(&self, node: NodeId) -> Marks {
-        Marks {
-            filter: self.subset(node).and_then(|subset| subset.mark.clone()),
-            mapping: self.mappings.get(node.index()).cloned().flatten(),
         }
     }
 
-    fn key_names(&self) -> String {
+    pub(super) fn key_names(&self) -> String {
         self.key.iter().map(|&place| self.columns[place].name.as_str()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-fn column_of(found: &CatalogueColumn, shared: Option<usize>, ty: Type) -> Column {
-    Column {
-        name: found.name.clone(),
-        shared,
-        native: found.native.clone(),
-        collation: found.collation.clone(),
-        domain: found.domain.clone(),
-        ty,
-        nullable: found.nullable,
     }
 }
 
@@ -432,8 +330,15 @@ pub fn omitted(kept: &str) -> Option<Vec<String>> {
     serde_json::from_str::<Kept>(kept).ok()?.omits
 }
 
+/// Whether a history made for the shape that was kept cannot serve this one, because its entries lack columns.
+pub fn needs_new_history(kept: &str, shape: &str) -> bool {
+    let parse =
+        |text: &str| serde_json::from_str::<Kept>(text).ok().map(|kept| (kept.key, kept.images, kept.own_images));
+    parse(kept) != parse(shape)
+}
+
 /// Names as SQL compares them where nobody quoted them: the file need not repeat the catalogue's case.
-fn same_name(a: &str, b: &str) -> bool {
+pub(super) fn same_name(a: &str, b: &str) -> bool {
     a == b || a.eq_ignore_ascii_case(b)
 }
 
@@ -511,7 +416,6 @@ fn subsets(
 fn mappings(
     config: &Config,
     table: &TableConfig,
-    policy: &Policy,
     plugins: &mut Plugins,
 ) -> Result<Vec<Option<String>>, Box<Diagnostic>> {
     let mut marks = Vec::with_capacity(table.nodes.len());
@@ -520,15 +424,8 @@ fn mappings(
             marks.push(None);
             continue;
         };
-        let refuse = |why: String, help: &str| Box::new(config.diagnostic(&used.place, why, help));
-        if !policy.recorded().is_empty() {
-            let why = format!(
-                "the conflicts of `{}` are decided by what each change did, and a node with a mapping records that of columns of its own",
-                table.name
-            );
-            return Err(refuse(why, "remove `mapping`, or let another policy decide"));
-        }
-        marks.push(Some(plugins.mapping_mark(config, used).map_err(|why| refuse(why.to_string(), ""))?));
+        let mark = plugins.mapping_mark(config, used);
+        marks.push(Some(mark.map_err(|why| Box::new(config.diagnostic(&used.place, why.to_string(), "")))?));
     }
     Ok(if marks.iter().any(Option::is_some) { marks } else { Vec::new() })
 }
@@ -605,6 +502,15 @@ fn shared_columns(
                 Some(column) => {
                     let who = format!("`{}` of `{}` at {node_name} ({})", column.name, catalogue.name, column.native);
                     domains.push((who, &column.domain));
+                }
+                None if here.mapping.is_some() => {
+                    let message = format!("the mapping of `{}` at {node_name} makes no column `{local}`", table.name);
+                    let help = format!(
+                        "let it make one, or, if `{name}` is not to live there, add to [tables.{}.nodes.{node_name}]: omit = \
+                         [\"{name}\"]; if it makes one of another name: columns = {{ {name} = \"…\" }}",
+                        table.name
+                    );
+                    problems.push(config.diagnostic(&here.place, message, help));
                 }
                 None => {
                     let message = format!("`{}` has no column `{local}` at {node_name}", table.name);

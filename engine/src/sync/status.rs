@@ -88,6 +88,9 @@ pub struct ConflictReport {
     pub loser_time: i64,
     pub loser_row: Option<Document>,
     pub reason: String,
+    /// The columns of which both rows tell, and in which they differ; equal values may be written differently.
+    #[serde(skip)]
+    pub differing: Vec<String>,
 }
 
 impl Session {
@@ -206,7 +209,17 @@ impl Session {
             }
             row
         };
+        let known = |place: &usize| !lost.winner_unknown.contains(place) && !lost.loser_unknown.contains(place);
+        let differing = match (&lost.winner_row, &lost.loser_row) {
+            (Some(winner), Some(loser)) => {
+                let places = (0..table.columns.len()).filter(known);
+                let places = places.filter(|&place| winner.get(place) != loser.get(place));
+                places.map(|place| table.columns[place].name.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
         ConflictReport {
+            differing,
             id: lost.id.clone(),
             table: table.name.clone(),
             key: table.key_document(&lost.key),

@@ -68,6 +68,17 @@ impl Column {
             _ => Kind::Native,
         }
     }
+
+    /// The same, a column of the key, of whose values a mapping makes others by this rule, see `wit/plugin.wit`.
+    pub fn key_rule(self, rule: String) -> Column {
+        Column { facts: vec![("key-rule".to_owned(), rule)], ..self }
+    }
+
+    /// The same, which a mapping makes of a column of the node's table without changing a value, in either direction. What each change
+    /// did is recorded in such columns alone, so sums take it.
+    pub fn copy_of(self, own: &str) -> Column {
+        Column { facts: vec![("copy-of".to_owned(), own.to_owned())], ..self }
+    }
 }
 
 /// Lets a panic leave its message in Concord's log, since all that WebAssembly tells of it is that it happened.

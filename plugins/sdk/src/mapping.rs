@@ -29,7 +29,7 @@ pub trait Mapping: Sized + 'static {
     fn open(context: &Context) -> Result<Self, Problem>;
 
     /// The columns that [`Mapping::to_shared`] makes. Those of the key are those of the node's table, of the same kinds and with the
-    /// same values; their names may be others.
+    /// same values, or others by a rule that Concord applies as well ([`Column::key_rule`]); their names may be others.
     fn columns(&self) -> Vec<Column>;
 
     /// The shared row of a local one. A problem makes this row wait.

@@ -119,7 +119,10 @@ async fn answers_are_compared_and_laws_are_tried() {
 async fn the_fixtures_of_our_own_plugins_hold() {
     let concord = folder("");
     let examples = ["longest", "region", "reshape"].map(|name| format!("examples/plugins/{name}"));
-    for source in ["plugins/cel", "plugins/merge-fields"].into_iter().chain(examples.iter().map(String::as_str)) {
+    for source in ["plugins/cel", "plugins/key-prefix", "plugins/merge-fields"]
+        .into_iter()
+        .chain(examples.iter().map(String::as_str))
+    {
         let name = source.rsplit('/').next().unwrap();
         let plugin = guests::plugins().join(format!("{name}.wasm")).display().to_string();
         let fixtures = format!("{}/../{source}/fixtures", env!("CARGO_MANIFEST_DIR"));

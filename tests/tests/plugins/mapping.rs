@@ -5,10 +5,10 @@ use concord::sync::{LoadOptions, Repair, Verify};
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: []
-    standard: [
+    pairs: [
         rows_are_mapped_both_ways, what_a_user_writes_meanwhile_is_not_lost, what_cannot_be_mapped_waits,
         rows_that_are_there_are_loaded_and_compared, another_mapping_stands_still, what_does_not_fit_together_is_told,
+        what_a_mapping_takes_away_is_installed, what_the_node_alone_must_fill_is_warned_of,
     ]
     many: []
     all: []
@@ -66,6 +66,12 @@ async fn rows_are_mapped_both_ways(kinds: &[Kind]) {
     let lost = cluster.session().conflicts(10).await.expect("the journal");
     let told = serde_json::to_string(&lost).expect("JSON");
     assert!(told.contains(r#""name":"Ada Lovelace""#) && told.contains(r#""balance":"0.07""#), "{told}");
+    // The same balance, however many digits it is written with.
+    cluster.later(1, "UPDATE kunden SET memo = 'x' WHERE nr = 1").await;
+    cluster.later(0, "UPDATE people SET name = 'Ada Byron' WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.conflicts, 1);
+    let lost = cluster.session().conflicts(1).await.expect("the journal");
+    assert_eq!(lost[0].differing, ["name"], "{lost:?}");
     cluster.later(1, "DELETE FROM kunden WHERE nr = 2").await;
     cluster.sync().await;
     cluster.holds_at(0, "SELECT id FROM people ORDER BY id", &["1", "3"]).await;
@@ -164,7 +170,7 @@ async fn another_mapping_stands_still(kinds: &[Kind]) {
     let summary = cluster.sync().await;
     let told = &summary.stopped[0].why;
     let what = "the mapping there is another in this file than the one through which rows were brought there; run `concord load \
-                --refilter --table people`";
+                --refilter --table people --prefer NODE`";
     assert!(told.ends_with(what), "{told}");
     cluster.later(0, "INSERT INTO people VALUES (2, 'Bob Loon', 2)").await;
     cluster.sync().await;
@@ -193,10 +199,48 @@ async fn what_does_not_fit_together_is_told(kinds: &[Kind]) {
     assert!(told.contains("`forename`: `people` has no such column (unknown-column)"), "{told}");
     let told = said(", own = [\"memo\"]", "").await;
     assert!(told.contains("has no column `memo` at a"), "{told}");
+    let told = said("cents = [\"cents\"], own = [\"memo\"]", "own = [\"memo\", \"cents\"]").await;
+    assert!(told.contains("the mapping of `people` at b makes no column `cents`"), "{told}");
+    assert!(told.contains("let it make one") && !told.contains("`kunden`"), "{told}");
     let told = said("balance = \"cents\" }", "balance = \"cents\" }\nomit = [\"name\"]").await;
     assert!(told.contains("its mapping makes a column `name`, and `omit` leaves it out"), "{told}");
     let told = said("plugin = \"reshape\", name", "plugin = \"region\", name").await;
     assert!(told.contains("does not name it"), "{told}");
+}
+
+/// A column of the others' goes with the mapping that made it.
+async fn what_a_mapping_takes_away_is_installed(kinds: &[Kind]) {
+    let with_memo = MAPPED.replace(", own = [\"memo\"]", "") + "[tables.people.nodes.a]\nomit = [\"memo\"]\n";
+    let mut cluster = people(kinds, &with_memo).await;
+    cluster.install().await;
+    cluster.run(0, "INSERT INTO people VALUES (1, 'Ada Lovelace', 1)").await;
+    cluster.sync().await;
+    cluster.configure(MAPPED);
+    let what = "the mapping at b is another in this file, and may make other columns; run `concord install`, and then `concord load \
+                --refilter --table people --prefer NODE`";
+    let told = cluster.sync().await.stopped;
+    assert!(told[0].why.ends_with(what), "{told:?}");
+    let (_, warned) = cluster.session().install().await.expect("everybody is there");
+    assert!(!warned.iter().any(|line| line.contains("lives there")), "{warned:?}");
+    let options = LoadOptions { refilter: true, prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    cluster.load(&options).await;
+    cluster.run(1, "UPDATE kunden SET cents = 200").await;
+    assert_eq!(cluster.sync().await.stopped, []);
+    cluster.holds_at(0, "SELECT id FROM people WHERE balance = 2", &["1"]).await;
+}
+
+async fn what_the_node_alone_must_fill_is_warned_of(kinds: &[Kind]) {
+    let mut cluster = people(kinds, MAPPED).await;
+    let stern = "DROP TABLE kunden; CREATE TABLE kunden (memo text NOT NULL DEFAULT 'none', nr bigint PRIMARY KEY, nachname text, \
+                 vorname text, cents bigint NOT NULL)";
+    cluster.nodes[1].database.user_as(As::Sync).await.execute(stern).await;
+    let checked = cluster.session().check().await.expect("everybody is there");
+    let warned = checked.warnings.iter().filter(|line| line.contains("takes no NULL")).collect::<Vec<_>>();
+    assert!(warned.len() == 1 && warned[0].starts_with("node `b`: `memo` of "), "{warned:?}");
+    cluster.install().await;
+    cluster.run(0, "INSERT INTO people VALUES (1, 'Ada Lovelace', 1)").await;
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, ["b people [1] constraint"]);
 }
 
 #[tokio::test]

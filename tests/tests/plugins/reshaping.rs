@@ -80,6 +80,7 @@ fn whatever_goes_wrong_is_no_answer() {
     assert_eq!(poisoned("short"), "answer: a row of 2 values, and the table has 3 columns");
     assert_eq!(poisoned("long"), "answer: a row of 4 values, and the table has 3 columns");
     assert_eq!(poisoned("key"), "answer: it changed the key of the row");
+    assert_eq!(poisoned("uncopied"), "answer: `stock` is another than `stock`, of which it said that it is a copy");
     assert_eq!(poisoned("null-key"), "answer: it changed the key of the row");
     assert_eq!(poisoned("kind"), "answer: the value of `stock` is text, and the column holds integer");
     assert!(poisoned("other-value").starts_with("answer: the value of `note` is of a kind that is not known here"));

@@ -1,5 +1,5 @@
-//! The engine is killed again and again while rows move between nodes that hold a part of them: in the end each node holds what
-//! belongs there, and nothing that was written has gone silently.
+//! The engine is killed again and again while rows move between nodes that hold a part of them, whose tables may have another shape:
+//! in the end each node holds what belongs there, and nothing that was written has gone silently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
@@ -33,6 +33,8 @@ struct Scene {
     observers: Vec<User>,
     /// The node that holds all rows.
     whole: usize,
+    /// Whether a plugin maps where a note is kept in two columns, which is at every node but that one.
+    mapped: bool,
     written: Vec<Written>,
     /// By key: what stood when everything was at rest.
     rested: BTreeMap<u64, String>,
@@ -43,7 +45,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(whole: usize) -> Scene {
+    async fn new(whole: usize, mapped: bool) -> Scene {
         let mut text =
             format!("name = \"subsets\"\nplugins = \"{}\"\n[defaults]\nbatch = 3\n", guests::plugins().display());
         let (mut databases, mut users, mut observers) = (Vec::new(), Vec::new(), Vec::new());
@@ -52,6 +54,11 @@ impl Scene {
             let database = Database::new(kind).await;
             let mut owner = database.user_as(As::Sync).await;
             owner.execute("CREATE TABLE items (id bigint PRIMARY KEY, note varchar(40) NOT NULL)").await;
+            owner
+                .execute(
+                    "CREATE TABLE ware (own varchar(9), nr bigint PRIMARY KEY, second varchar(40), first varchar(40))",
+                )
+                .await;
             text += &format!("[nodes.{}]\nurl = \"{}\"\n", NAMES[at], database.url());
             if at != whole {
                 let attack = format!("begins-{}", FILTERS[at]);
@@ -59,33 +66,70 @@ impl Scene {
                     "[tables.items.nodes.{}]\nfilter = {{ plugin = \"hostile\", attack = \"{attack}\" }}\n",
                     NAMES[at]
                 );
+                if mapped {
+                    filters += "table = \"ware\"\ncolumns = { id = \"nr\" }\n\
+                                mapping = { plugin = \"reshape\", name = \"note\", first = \"first\", last = \"second\", own = [\"own\"] }\n";
+                }
             }
             users.push(database.user().await);
             observers.push(owner);
             databases.push(database);
         }
         let mut concord = Concord::new(&(text + &filters));
-        concord.write("concord.lock", &guests::lock(&["hostile"]));
+        concord.write("concord.lock", &guests::lock(&["hostile", "reshape"]));
         concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
         concord.run(&["install"]).await.ok();
         let (rested, last, before) = Default::default();
-        Scene { concord, _databases: databases, users, observers, whole, written: Vec::new(), rested, last, before }
+        Scene {
+            concord,
+            _databases: databases,
+            users,
+            observers,
+            whole,
+            mapped,
+            written: Vec::new(),
+            rested,
+            last,
+            before,
+        }
+    }
+
+    /// Whether a node keeps its notes in two columns.
+    fn is_mapped(&self, at: usize) -> bool {
+        self.mapped && at != self.whole
+    }
+
+    /// What to read there: keys and notes, the latter perhaps in two columns.
+    fn reading(&self, at: usize) -> &'static str {
+        if self.is_mapped(at) { "SELECT nr, first, second FROM ware" } else { "SELECT id, note FROM items" }
     }
 
     /// A user of a node makes, changes or deletes a row, or deletes it and makes it anew.
     async fn write(&mut self, at: usize, rng: &mut Rng) {
         let key = 1 + rng.below(KEYS);
-        let stands = self.users[at].rows(&format!("SELECT note FROM items WHERE id = {key}")).await;
-        let stands = stands.into_iter().next().and_then(|mut row| row.remove(0));
+        let is_mapped = self.is_mapped(at);
+        let (table, id) = if is_mapped { ("ware", "nr") } else { ("items", "id") };
+        let reading = format!("{} WHERE {id} = {key}", self.reading(at));
+        let stands = self.users[at].rows(&reading).await;
+        let stands = stands.into_iter().next().and_then(whole_row).map(|(_, note)| note);
         let sort = *rng.pick(&["a", "b", "c", "x", "n"]);
         let note = format!("{sort}{} of {}", self.written.len(), NAMES[at]);
-        let delete = format!("DELETE FROM items WHERE id = {key}");
-        let insert = format!("INSERT INTO items VALUES ({key}, '{note}')");
+        let delete = format!("DELETE FROM {table} WHERE {id} = {key}");
+        let (insert, update) = match note.rsplit_once(' ') {
+            Some((first, second)) if is_mapped => (
+                format!("INSERT INTO ware VALUES ('own', {key}, '{second}', '{first}')"),
+                format!("UPDATE ware SET first = '{first}', second = '{second}' WHERE nr = {key}"),
+            ),
+            _ => (
+                format!("INSERT INTO items VALUES ({key}, '{note}')"),
+                format!("UPDATE items SET note = '{note}' WHERE id = {key}"),
+            ),
+        };
         let what = rng.below(10);
         let (sql, left) = match &stands {
             Some(_) if what < 3 => (delete, None),
             Some(_) if what < 5 => (format!("{delete}; {insert}"), Some(note)),
-            Some(_) => (format!("UPDATE items SET note = '{note}' WHERE id = {key}"), Some(note)),
+            Some(_) => (update, Some(note)),
             None if what < 7 => (insert, Some(note)),
             None => return,
         };
@@ -111,9 +155,8 @@ impl Scene {
     }
 
     async fn rows(&mut self, at: usize) -> BTreeMap<u64, String> {
-        let rows = self.observers[at].rows("SELECT id, note FROM items").await;
-        let row = |mut row: Vec<Text>| Some((row[0].as_deref()?.parse().ok()?, row.remove(1)?));
-        rows.into_iter().filter_map(row).collect()
+        let reading = self.reading(at);
+        self.observers[at].rows(reading).await.into_iter().filter_map(whole_row).collect()
     }
 
     /// Brings everything to rest, and checks what must be true then.
@@ -153,11 +196,26 @@ impl Scene {
     }
 }
 
+/// A key and a note, which may stand in several columns.
+fn whole_row(mut row: Vec<Text>) -> Option<(u64, String)> {
+    let note: Option<Vec<String>> = row.split_off(1).into_iter().collect();
+    Some((row[0].as_deref()?.parse().ok()?, note?.join(" ")))
+}
+
 #[tokio::test]
 async fn each_node_ends_with_what_belongs_there() {
-    let seed = Seed::new("plugins::subsets_killed::each_node_ends_with_what_belongs_there");
+    killed("plugins::subsets_killed::each_node_ends_with_what_belongs_there", false).await;
+}
+
+#[tokio::test]
+async fn each_node_of_another_shape_ends_with_what_belongs_there() {
+    killed("plugins::subsets_killed::each_node_of_another_shape_ends_with_what_belongs_there", true).await;
+}
+
+async fn killed(test: &'static str, mapped: bool) {
+    let seed = Seed::new(test);
     let mut rng = seed.rng(0);
-    let mut scene = Scene::new(rng.below(KINDS.len() as u64) as usize).await;
+    let mut scene = Scene::new(rng.below(KINDS.len() as u64) as usize, mapped).await;
     let whole = NAMES[scene.whole];
     let mut dead = 0;
     for rest in 0..RESTS {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tracing::warn;
 
 use super::{Application, Applied, Decision, Effect, Otherwise, TableBatch};
-use crate::model::{Parked, ParkedCode, TableSpec, Value, time};
+use crate::model::{Lost, Parked, ParkedCode, TableSpec, Value, time};
 use crate::node::{Node, Note, Reason, Refusal, Result};
 
 impl Application<'_> {
@@ -15,6 +15,8 @@ impl Application<'_> {
         let mut applied = Applied { written: self.written, deleted: self.deleted, held, ..Applied::default() };
         let mut park = Vec::new();
         let (mut lost, mut lost_again) = (Vec::new(), Vec::new());
+        // What is going to lose, although nothing can take its place yet.
+        let mut losing: Vec<Lost> = Vec::new();
         let mut noted = 0;
         for (at, table) in self.batch.tables.iter().enumerate() {
             let mut notes: Vec<Cow<'_, Note>> = Vec::new();
@@ -26,7 +28,10 @@ impl Application<'_> {
                 match self.refused.get(&(at, number)) {
                     Some(reason) if decision.otherwise.is_none() => {
                         if reason.code != ParkedCode::Busy {
-                            lost_again.extend(&decision.lost);
+                            losing.extend(decision.lost.iter().map(|lost| Lost {
+                                reason: format!("{}; it stays until the other row can be written here", lost.reason),
+                                ..lost.clone()
+                            }));
                         }
                         applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));
                     }
@@ -77,6 +82,7 @@ impl Application<'_> {
         if !park.is_empty() {
             node.park(specs, &park).await?;
         }
+        lost_again.extend(&losing);
         for (lost, again) in [(&lost, false), (&lost_again, true)] {
             if !lost.is_empty() {
                 node.record(specs, lost, again).await?;

@@ -2,7 +2,7 @@
 
 use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
 use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
-use crate::node::{Node, Result, WriteMode};
+use crate::node::{Error, ErrorKind, Node, Result, WriteMode};
 
 /// Why a row is left alone of which no history tells.
 const MOVED_ON: &str = "somebody has changed the row here since it was read";
@@ -241,7 +241,9 @@ fn referring(spec: &TableSpec) -> String {
 
 /// See [`Node::altered`], where no history tells what triggers did.
 async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
-    let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+    let keys: std::result::Result<Vec<Key>, String> =
+        rows.iter().map(|row| spec.shared_key(spec.key_of(row))).collect();
+    let keys = keys.map_err(|why| Error::new(ErrorKind::Other, why))?;
     let standing = node.rows_now(spec, &keys.iter().collect::<Vec<_>>(), false).await?;
     let mut altered = Vec::new();
     for ((row, key), stands) in rows.iter().zip(keys).zip(standing) {

@@ -246,6 +246,7 @@ impl MySql {
             .map(|facts| Numbered {
                 column: facts.column.name.clone(),
                 by: format!("AUTO_INCREMENT of {name}"),
+                from_the_greatest: false,
                 obstacle: None,
                 server: None,
             })

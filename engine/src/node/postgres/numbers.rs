@@ -59,6 +59,7 @@ impl Postgres {
         let numbered = self.sequences(oid, key).await?.into_iter().map(|(column, sequence, may)| Numbered {
             column,
             by: format!("the sequence {sequence}"),
+            from_the_greatest: false,
             obstacle: (!may).then(|| {
                 format!("it may not alter the sequence {sequence}; an administrator allows it by making {role} a member of its owner")
             }),

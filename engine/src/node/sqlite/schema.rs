@@ -140,6 +140,7 @@ impl Table {
             Numbered {
             column: column.to_owned(),
             by: "the rowid".to_owned(),
+            from_the_greatest: !self.sql.to_ascii_uppercase().contains("AUTOINCREMENT"),
             obstacle: Some(
                 "SQLite numbers rows by one from the greatest there is, and cannot be made to count in steps; let whoever \
                  inserts give the keys, such as uuids, or numbers of a range of the node's own"

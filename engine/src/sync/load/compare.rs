@@ -1,10 +1,10 @@
 //! Comparing before anything is written: what would be copied, and what nobody could decide.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::part::read_part;
-use super::portion::{self, Standing, Weighed, Weighing};
+use super::portion::{self, Standing, Weighed, Weighing, Written};
 use super::{Leg, Load, LoadedNode, PROBE, ROWS, Stage, WEIGHT};
 use crate::error::{Error, Result};
 use crate::fault;
@@ -33,6 +33,8 @@ struct Compared {
     examples: Vec<Key>,
     /// What the load would make of it.
     weighed: Weighed,
+    /// By node: what it would write there.
+    written: HashMap<NodeId, Written>,
     /// Rows that would wait.
     waiting: u64,
 }
@@ -103,7 +105,7 @@ impl Session {
             report.undecided = compared.weighed.undecided;
             report.waiting = compared.waiting;
             report.on_their_way = load.on_their_way[table].len() as u64;
-            report.nodes = nodes(&self.names, &compared.weighed);
+            report.nodes = nodes(&self.names, &compared.written);
         }
         Ok(())
     }
@@ -263,12 +265,21 @@ impl Session {
         }
         let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
         weighing.weigh_all(settled, &mut compared.weighed, &mut outcomes).await?;
-        let decisions = outcomes.decisions.iter().flatten().flatten();
-        let waits = decisions.filter(|decision| matches!(decision.effect, Effect::Park(..)));
-        compared.waiting += waits.map(|decision| &decision.key).collect::<HashSet<_>>().len() as u64;
-        // These are for whoever writes.
-        compared.weighed.unreadable.clear();
-        compared.weighed.winners.clear();
+        let decisions = outcomes.decisions.iter().enumerate().flat_map(|(at, tables)| {
+            let node = NodeId(at as u16);
+            tables.iter().flatten().map(move |decision| (node, decision))
+        });
+        let waits = decisions.filter(|(_, decision)| matches!(decision.effect, Effect::Park(..)));
+        let waits: Vec<(NodeId, &Key)> = waits.map(|(node, decision)| (node, &decision.key)).collect();
+        compared.waiting += waits.iter().map(|(_, key)| *key).collect::<HashSet<_>>().len() as u64;
+        for (node, written) in compared.weighed.done(waits.into_iter()) {
+            let all = compared.written.entry(node).or_default();
+            all.created += written.created;
+            all.replaced += written.replaced;
+            all.removed += written.removed;
+        }
+        // Of these only the sums are of use; others are for whoever writes.
+        compared.weighed = Weighed { undecided: compared.weighed.undecided, ..Weighed::default() };
         Ok(())
     }
 
@@ -322,9 +333,9 @@ fn by_table(legs: &[Leg]) -> Vec<(usize, Vec<Leg>)> {
     tables
 }
 
-fn nodes(names: &[String], weighed: &Weighed) -> Vec<LoadedNode> {
+fn nodes(names: &[String], written: &HashMap<NodeId, Written>) -> Vec<LoadedNode> {
     let all = names.iter().enumerate().map(|(at, name)| {
-        let written = weighed.written.get(&NodeId(at as u16)).copied().unwrap_or_default();
+        let written = written.get(&NodeId(at as u16)).copied().unwrap_or_default();
         let (copied, replaced, removed) = (written.created, written.replaced, written.removed);
         LoadedNode { node: name.clone(), copied, replaced, removed }
     });

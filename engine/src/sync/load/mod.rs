@@ -23,7 +23,7 @@ use tracing::debug;
 use self::ahead::Reader;
 use self::condition::Condition;
 pub(super) use self::portion::Portion;
-use self::portion::{Stretch, Weighed};
+use self::portion::{Stretch, Weighed, Written};
 use self::progress::Progress;
 pub(super) use self::refilter::Refilters;
 use super::attendance::Away;
@@ -527,17 +527,9 @@ impl Session {
         table.undecided += weighed.undecided;
         let passed_over = weighed.passed_over.iter().map(|key| (leg.table, key.clone()));
         table.passed_over += passed_over.filter(|key| loaded.passed_over.insert(key.clone())).count() as u64;
-        for (node, written) in &weighed.written {
-            let mut missed = left.iter().filter(|(at, ..)| at == node).count() as u64;
-            let mut less = |count: u64| {
-                let done = count.saturating_sub(missed);
-                missed -= count - done;
-                done
-            };
-            let (copied, replaced, removed) = (less(written.created), less(written.replaced), less(written.removed));
-            if copied + replaced + removed == 0 {
-                continue;
-            }
+        let done = weighed.done(left.iter().map(|(node, key, _)| (*node, key)));
+        for (node, written) in done.into_iter().filter(|(_, written)| *written != Written::default()) {
+            let Written { created: copied, replaced, removed } = written;
             let name = &self.names[node.index()];
             match table.nodes.iter_mut().find(|known| known.node == *name) {
                 Some(known) => {

@@ -79,6 +79,8 @@ pub struct Weighed {
     pub again: Vec<Key>,
     /// By node: what was written there.
     pub written: HashMap<NodeId, Written>,
+    /// What is done about keys at nodes where no new row is made of them.
+    pub apart: HashMap<(NodeId, Key), Does>,
     /// Rows that differ and that nothing decides.
     pub undecided: u64,
     /// Where the row stands that was to be written, for keys whose row is not the walker's.
@@ -93,12 +95,39 @@ pub struct Weighed {
 }
 
 /// What a portion writes at a node.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     pub created: u64,
     pub replaced: u64,
     /// Rows that do not belong there.
     pub removed: u64,
+}
+
+/// What a portion does about a key at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    Replaces,
+    Removes,
+    /// It is only told why it waits.
+    Nothing,
+}
+
+impl Weighed {
+    /// What was written at each node, but for what had to be left.
+    pub fn done<'a>(&self, left: impl Iterator<Item = (NodeId, &'a Key)>) -> HashMap<NodeId, Written> {
+        let mut done = self.written.clone();
+        for (node, key) in left {
+            let Some(written) = done.get_mut(&node) else { continue };
+            let count = match self.apart.get(&(node, key.clone())) {
+                None => &mut written.created,
+                Some(Does::Replaces) => &mut written.replaced,
+                Some(Does::Removes) => &mut written.removed,
+                Some(Does::Nothing) => continue,
+            };
+            *count = count.saturating_sub(1);
+        }
+        done
+    }
 }
 
 /// The rows of a key that stand at nodes where a plugin maps, in their own shape.
@@ -179,7 +208,7 @@ impl Session {
         let everybody = participants(&table, opened);
         let on_its_way = |key: &Key| contested.contains_key(key);
         let waits = |key: &Key| everybody.iter().any(|&node| opened.parked(node, table.index, key).is_some());
-        let is_remapped = portion.refilter && !table.mappings.is_empty();
+        let is_remapped = portion.refilter && self.refilters.remaps(&table);
         let mut keys: Vec<Key> = Vec::new();
         let mut standing: Vec<Vec<Option<Standing>>> = vec![Vec::new(); self.members.len()];
         if let Some(stretch) = portion.stretch.clone() {
@@ -444,6 +473,7 @@ impl Weighing<'_> {
                 }
             }
             weighed.written.entry(target).or_default().removed += 1;
+            weighed.apart.insert((target, key.clone()), Does::Removes);
             let lost = differs.then(|| settle::lost("load", table, &key, &settlement, &winner_row, target, own));
             // By another load's filters the row may be about to go from where it is kept.
             (any, removes) = (true, true);
@@ -462,6 +492,7 @@ impl Weighing<'_> {
                         let lost = own.filter(|_| differs && self.last);
                         let lost =
                             lost.map(|own| settle::lost("load", table, &key, &settlement, &winner_row, target, own));
+                        weighed.apart.insert((target, key.clone()), Does::Nothing);
                         let effect = Effect::Park(ParkedCode::Filter, why.clone());
                         let decision = decision(&key, effect, Vec::from_iter(lost), None);
                         outcomes.decisions[target.index()][table.index].push(decision);
@@ -480,6 +511,7 @@ impl Weighing<'_> {
                         continue;
                     }
                     counted.replaced += 1;
+                    weighed.apart.insert((target, key.clone()), Does::Replaces);
                     let mut lost = settle::lost("load", table, &key, &settlement, &winner_row, target, own);
                     if let Some(whole) = &whole {
                         lost.winner_row = Some(whole.clone());

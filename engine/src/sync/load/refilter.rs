@@ -15,6 +15,8 @@ use crate::sync::table::{Form, Table};
 #[derive(Default)]
 pub(in crate::sync) struct Refilters {
     tables: Vec<String>,
+    /// Those of them to which rows are brought through another mapping at some node, or through none any more.
+    remapped: Vec<String>,
     /// Whether that is noted beside them. Where something else is noted then, somebody else moves the rows, or may have put others there.
     noted: bool,
 }
@@ -24,6 +26,11 @@ impl Refilters {
     pub fn moves(&self, table: &Table, kept: Option<&str>) -> bool {
         let is_ours = || kept.is_some_and(|kept| brought::marks(kept).are_moved_by(table));
         self.tables.contains(&table.name) && (!self.noted || is_ours())
+    }
+
+    /// Whether the shared rows of a table may be others than they were.
+    pub fn remaps(&self, table: &Table) -> bool {
+        self.remapped.contains(&table.name)
     }
 
     /// What has stood still may have been passed over, and is left to the next load.
@@ -46,7 +53,7 @@ impl Session {
             true => self.config.tables.iter().map(|table| table.name.clone()).collect(),
             false => options.tables.clone(),
         };
-        self.refilters = Refilters { tables, noted: false };
+        self.refilters = Refilters { tables, ..Refilters::default() };
         Ok(())
     }
 
@@ -81,7 +88,7 @@ impl Session {
         if self.refilters.tables.is_empty() {
             return Ok(());
         }
-        let mut noting = Vec::new();
+        let (mut noting, mut remapped) = (Vec::new(), Vec::new());
         for member in &mut self.members {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let reading = Error::at(&member.name, "reading by which filter rows were moved");
@@ -94,6 +101,9 @@ impl Session {
                     continue;
                 }
                 let (was, is) = (brought::marks(kept), brought::marks(&spec.shape));
+                if was.mapping != is.mapping {
+                    remapped.push(table.name.clone());
+                }
                 let marks = if moving { was.clone().moving(&is, table) } else { is };
                 if marks != was {
                     shapes.push((table.name.clone(), brought::with_marks(kept, marks)));
@@ -103,6 +113,7 @@ impl Session {
                 noting.push((member.id, shapes));
             }
         }
+        self.refilters.remapped.extend(remapped);
         if moving && !noting.is_empty() {
             // What a load has reached before others moved the rows is to be gone through again.
             Progress::end(self).await?;
@@ -127,11 +138,10 @@ impl Session {
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
             let Some(service) = service.filter(|service| service.sync == self.config.name) else { continue };
             for spec in &specs {
-                if let Some(why) = brought::brought_otherwise(service.shape(&spec.name), spec) {
-                    problems.push(format!(
-                        "node `{}`: `{}`: {why}; run `concord load --refilter --table {}`",
-                        member.name, spec.name, spec.name
-                    ));
+                let kept = service.shape(&spec.name);
+                if let Some(why) = brought::brought_otherwise(kept, spec) {
+                    let remedy = brought::remedy(kept, &self.tables[spec.index], spec);
+                    problems.push(format!("node `{}`: `{}`: {why}; {remedy}", member.name, spec.name));
                 }
             }
         }

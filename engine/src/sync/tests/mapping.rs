@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cluster::{Cluster, later};
-use crate::model::{ParkedCode, Row, Value};
+use crate::model::{KeyRule, ParkedCode, Row, Value};
 use crate::plugin::{Failure, Put, Shape};
 use crate::sync::load::LoadOptions;
 use crate::sync::mapped::Reshape;
@@ -38,6 +38,14 @@ impl Reshape for Times {
 
     fn key(&self) -> &[(usize, usize)] {
         &[(0, 0)]
+    }
+
+    fn rules(&self) -> &[Option<KeyRule>] {
+        &[None]
+    }
+
+    fn copies(&self) -> &[(usize, usize)] {
+        &[]
     }
 
     fn to_shared(&self, locals: &[&Row]) -> Vec<Result<Row, Failure>> {
@@ -264,7 +272,10 @@ fn another_mapping_stands_still_until_rows_are_gone_through() {
         assert_eq!(cluster.databases[1].lock().rows[&1], 500);
     }
     for (told, what) in told.iter().zip(["without one", "is another in this file", "through one"]) {
-        assert!(told.contains(what) && told.ends_with("run `concord load --refilter --table t`"), "{told}");
+        assert!(
+            told.contains(what) && told.ends_with("run `concord load --refilter --table t --prefer NODE`"),
+            "{told}"
+        );
     }
 }
 
@@ -280,9 +291,33 @@ fn rows_that_wait_are_not_passed_over_in_silence() {
     assert_eq!(waits(&cluster, 1, 1).0, ParkedCode::Mapping);
     let ten = MAPPED.replace("100", "10");
     let options = LoadOptions { refilter: true, prefer: Some("b".to_owned()), ..LoadOptions::default() };
-    let loaded = cluster.block(cluster.session(&ten, 10).load(&options, &mut |_| ())).unwrap();
-    assert_eq!((loaded.tables[0].passed_over, loaded.exit_code()), (1, crate::error::ATTENTION));
-    assert_eq!(cluster.rows()[0], [(1, UNLUCKY), (2, 70)]);
+    // Another mapping, and none any more.
+    for (settings, shared) in [(ten.as_str(), 70), ("\"latest-wins\"", 700)] {
+        cluster.databases[1].lock().refuses = Some(UNLUCKY);
+        let loaded = cluster.block(cluster.session(settings, 10).load(&options, &mut |_| ())).unwrap();
+        assert_eq!((loaded.tables[0].passed_over, loaded.exit_code()), (1, crate::error::ATTENTION), "{settings}");
+        assert_eq!(cluster.rows()[0], [(1, UNLUCKY), (2, shared)]);
+    }
+}
+
+/// Rows that wait are neither copied nor replaced, and others are; nor has lost what they are to replace.
+#[test]
+fn a_load_tells_what_it_wrote_where_rows_cannot_be_put() {
+    let cluster = installed(2, MAPPED);
+    cluster.databases[0].lock().rows = [(1, 5), (2, UNLUCKY), (3, 6), (4, 7)].into();
+    cluster.databases[1].lock().rows = [(1, 400), (2, 300)].into();
+    for dry_run in [true, false] {
+        let options = LoadOptions { dry_run, prefer: Some("a".to_owned()), ..LoadOptions::default() };
+        let loaded = cluster.block(cluster.session(MAPPED, 10).load(&options, &mut |_| ())).unwrap();
+        let told = &loaded.tables[0];
+        let nodes: Vec<_> = told.nodes.iter().map(|node| (node.node.as_str(), node.copied, node.replaced)).collect();
+        assert_eq!((nodes, told.waiting), (vec![("b", 2, 1)], 1), "dry: {dry_run}");
+    }
+    assert_eq!(cluster.rows()[1], [(1, 500), (2, 300), (3, 600), (4, 700)]);
+    let journal = cluster.databases[1].lock().journal.clone();
+    let told = |id: i64| journal.iter().find(|lost| number(&lost.key[0]) == id).map(|lost| lost.reason.as_str());
+    assert_eq!(told(1), Some("load: --prefer a"));
+    assert_eq!(told(2), Some("load: --prefer a; it stays until the other row can be written here"));
 }
 
 /// Nobody gives up a row for a node whose mapping will not take it.

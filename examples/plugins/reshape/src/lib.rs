@@ -62,7 +62,7 @@ impl Mapping for Reshape {
             } else if config.cents.contains(&column.name) {
                 columns.push((shared(&column.name, "decimal"), Source::Cents(at)));
             } else if at != last && !config.own.contains(&column.name) {
-                columns.push((column.clone(), Source::Same(at)));
+                columns.push((column.clone().copy_of(&column.name), Source::Same(at)));
             }
         }
         Ok(Reshape { columns, first, last, width: context.table.columns.len() })

@@ -263,6 +263,7 @@ impl Mapping for Hostile {
             "make-kind" => table.columns.push(named("price", "money")),
             "make-nameless" => table.columns.push(named("", "text")),
             "make-nothing" => table.columns.clear(),
+            how if how.ends_with("-uncopied") => table.columns[2].facts.push(("copy-of".into(), "stock".into())),
             _ => {}
         }
         Ok(table)
@@ -308,6 +309,7 @@ fn mapped(attack: &str, rows: Vec<Row>) -> Vec<Result<Row, Problem>> {
             "null-key" => row[0] = Value::Null,
             "kind" => row[2] = Value::Text("many".into()),
             "other-value" => row[1] = Value::Other(("point".into(), "1,2".into())),
+            "uncopied" => row[2] = Value::Integer(7),
             "lawless" => row[1] = Value::Text("cured".into()),
             how => break_down(how),
         }

@@ -149,6 +149,7 @@ async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         schema: None,
         local: catalogue.name,
         key: catalogue.key.iter().map(at).collect(),
+        keys: Vec::new(),
         layout: columns.iter().map(|column| (column.name.clone(), Type::Any)).collect(),
         columns,
         uniques: catalogue.uniques,
