@@ -118,8 +118,11 @@ async fn answers_are_compared_and_laws_are_tried() {
 #[tokio::test]
 async fn the_fixtures_of_our_own_plugins_hold() {
     let concord = folder("");
-    let examples = ["longest", "region", "reshape"].map(|name| format!("examples/plugins/{name}"));
-    for source in ["plugins/cel", "plugins/merge-fields"].into_iter().chain(examples.iter().map(String::as_str)) {
+    let examples = ["longest", "region", "full-name"].map(|name| format!("examples/plugins/{name}"));
+    for source in ["plugins/cel", "plugins/merge-fields", "plugins/reshape"]
+        .into_iter()
+        .chain(examples.iter().map(String::as_str))
+    {
         let name = source.rsplit('/').next().unwrap();
         let plugin = guests::plugins().join(format!("{name}.wasm")).display().to_string();
         let fixtures = format!("{}/../{source}/fixtures", env!("CARGO_MANIFEST_DIR"));

@@ -14,6 +14,7 @@ mod mapping;
 mod merge_fields;
 mod python;
 mod region;
+mod reshape;
 mod reshaping;
 mod resolving;
 mod subsets_killed;
