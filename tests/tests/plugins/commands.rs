@@ -119,7 +119,7 @@ async fn answers_are_compared_and_laws_are_tried() {
 async fn the_fixtures_of_our_own_plugins_hold() {
     let concord = folder("");
     let examples = ["longest", "region", "full-name"].map(|name| format!("examples/plugins/{name}"));
-    for source in ["plugins/cel", "plugins/merge-fields", "plugins/reshape"]
+    for source in ["plugins/cel", "plugins/merge-fields", "plugins/redact", "plugins/reshape"]
         .into_iter()
         .chain(examples.iter().map(String::as_str))
     {

@@ -13,6 +13,7 @@ mod mapped_sums;
 mod mapping;
 mod merge_fields;
 mod python;
+mod redact;
 mod region;
 mod reshape;
 mod reshaping;

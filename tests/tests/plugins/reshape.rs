@@ -120,25 +120,24 @@ async fn what_would_not_come_back_waits(kinds: &[Kind]) {
     cluster.quiet().await;
 }
 
+/// Tests between databases of two kinds.
 macro_rules! between {
-    ($($name:ident: $kinds:expr;)*) => {
+    ($tests:tt $($name:ident: $kinds:tt;)*) => {
         $(mod $name {
-            use concord_tests::Kind::*;
-
-            #[tokio::test]
-            async fn columns_of_another_shape_are_one_row() {
-                Box::pin(super::columns_of_another_shape_are_one_row(&$kinds)).await;
-            }
-
-            #[tokio::test]
-            async fn what_would_not_come_back_waits() {
-                Box::pin(super::what_would_not_come_back_waits(&$kinds)).await;
-            }
+            $crate::plugins::reshape::between!(@each $kinds $tests);
+        })*
+    };
+    (@each [$one:ident, $other:ident] [$($test:ident),* $(,)?]) => {
+        $(#[tokio::test]
+        async fn $test() {
+            Box::pin(super::$test(&[concord_tests::Kind::$one, concord_tests::Kind::$other])).await;
         })*
     };
 }
+pub(super) use between;
 
 between! {
+    [columns_of_another_shape_are_one_row, what_would_not_come_back_waits]
     postgres_mariadb: [Postgres, Mariadb];
     mariadb_postgres: [Mariadb, Postgres];
     mariadb_sqlite: [Mariadb, Sqlite];
