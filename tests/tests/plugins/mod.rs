@@ -20,6 +20,7 @@ mod reshaping;
 mod resolving;
 mod subsets_killed;
 mod typescript;
+mod web_shop;
 
 use std::sync::Arc;
 
