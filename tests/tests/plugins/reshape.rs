@@ -2,7 +2,7 @@
 
 use concord::error::DONE;
 use concord::sync::Verify;
-use concord_tests::{As, Cluster, Kind};
+use concord_tests::{As, Cluster, Kind, Seed};
 
 const TABLES: &str = r#"[tables.customers.nodes.b]
 table = "kunden"
@@ -120,6 +120,103 @@ async fn what_would_not_come_back_waits(kinds: &[Kind]) {
     cluster.quiet().await;
 }
 
+/// What users write at either side at random, also what the other cannot hold; once nothing of that is left both hold the same.
+async fn random_changes_come_to_the_same(kinds: &[Kind]) {
+    let seed = Seed::new("random_changes_come_to_the_same");
+    let mut rng = seed.rng(0);
+    let mut cluster = customers(kinds).await;
+    for _ in 0..60 {
+        let (at, id) = (rng.below(2) as usize, 1 + rng.below(6));
+        let sql = match (at, rng.below(8)) {
+            (0, 0) => format!("DELETE FROM customers WHERE id = {id}"),
+            (_, 0) => format!("DELETE FROM kunden WHERE nr = {id}"),
+            (0, 1 | 2) => {
+                let (name, zip) = (rng.pick(&["Ada L", "Bob van L", "Cher"]), rng.pick(&["1", "1 2"]));
+                format!(
+                    "DELETE FROM customers WHERE id = {id}; INSERT INTO customers VALUES
+                     ({id}, '{name}', '{zip}', 'a b', 1.25, 'active', true, 'a@x', NULL, 'DE')"
+                )
+            }
+            (_, 1 | 2) => {
+                let (stand, mail) = (rng.pick(&["A", "N", "G", "X"]), rng.pick(&["a@x", "A@x"]));
+                format!(
+                    "DELETE FROM kunden WHERE nr = {id}; INSERT INTO kunden VALUES
+                     ({id}, 'Ada', 'van L', '1 a', 5, '{stand}', 'J', '{mail}', '', 'mine', 'Nord')"
+                )
+            }
+            (0, _) => {
+                let set = [
+                    "name = 'Eve'",
+                    "name = NULL",
+                    "zip = '7', city = NULL",
+                    "zip = NULL",
+                    "balance = balance * 2",
+                    "balance = 0.001",
+                    "status = 'closed'",
+                    "status = 'active'",
+                    "status = 'lost'",
+                    "email = 'B@x'",
+                    "email = 'b@x'",
+                    "phone = ''",
+                    "phone = '1'",
+                    "phone = NULL",
+                    "country = 'FR'",
+                    "country = 'DE'",
+                    "active = false",
+                ];
+                format!("UPDATE customers SET {} WHERE id = {id}", rng.pick(&set))
+            }
+            _ => {
+                let set = [
+                    "vorname = 'Mary Ann'",
+                    "nachname = NULL",
+                    "ort = NULL",
+                    "ort = '2 c d'",
+                    "saldo_cent = saldo_cent + 1",
+                    "stand = 'N'",
+                    "stand = 'G'",
+                    "stand = 'X'",
+                    "aktiv = 'N'",
+                    "aktiv = 'x'",
+                    "email = 'C@X'",
+                    "telefon = '2'",
+                    "telefon = ''",
+                    "memo = 'm'",
+                ];
+                format!("UPDATE kunden SET {} WHERE nr = {id}", rng.pick(&set))
+            }
+        };
+        cluster.later(at, &sql).await;
+        if rng.chance(30) {
+            cluster.sync().await;
+        }
+    }
+    cluster.sync().await;
+    // WHEN nothing is left that one of them cannot hold
+    cluster.later(1, "UPDATE kunden SET stand = 'A', aktiv = 'J'").await;
+    cluster
+        .later(0, "UPDATE customers SET zip = '1', balance = 1, status = 'active', email = 'a@x', phone = NULL, country = 'DE'")
+        .await;
+    for _ in 0..3 {
+        cluster.sync().await;
+    }
+    assert_eq!(cluster.waiting().await, [""; 0]);
+    let verified = cluster.session().verify(&Verify::default()).await.expect("a comparison");
+    assert_eq!((verified.exit_code(), verified.tables[0].differences), (DONE, 0), "{verified:?}");
+    // THEN both hold the same, each in its way
+    let here = cluster.rows(0, "SELECT id, name, status, phone FROM customers ORDER BY id").await;
+    let there = cluster.rows(1, "SELECT nr, vorname, nachname, stand, telefon FROM kunden ORDER BY nr").await;
+    let shared = |row: &String| {
+        let [id, first, last, state, phone] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let name = [first, last].into_iter().filter(|part| *part != "NULL").collect::<Vec<_>>().join(" ");
+        let name = if name.is_empty() { "NULL" } else { &name };
+        let status = if state == "G" { "closed" } else { "active" };
+        format!("{id}|{name}|{status}|{}", if phone.is_empty() { "NULL" } else { phone })
+    };
+    assert_eq!(here, there.iter().map(shared).collect::<Vec<_>>());
+    cluster.quiet().await;
+}
+
 /// Tests between databases of two kinds.
 macro_rules! between {
     ($tests:tt $($name:ident: $kinds:tt;)*) => {
@@ -137,7 +234,7 @@ macro_rules! between {
 pub(super) use between;
 
 between! {
-    [columns_of_another_shape_are_one_row, what_would_not_come_back_waits]
+    [columns_of_another_shape_are_one_row, what_would_not_come_back_waits, random_changes_come_to_the_same]
     postgres_mariadb: [Postgres, Mariadb];
     mariadb_postgres: [Mariadb, Postgres];
     mariadb_sqlite: [Mariadb, Sqlite];
