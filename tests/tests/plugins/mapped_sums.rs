@@ -34,7 +34,7 @@ async fn shop(kinds: &[Kind], conflict: &str) -> Cluster {
 
 /// What stands at every node, by `id|name|stock`.
 async fn holds(cluster: &mut Cluster, rows: &[&str]) {
-    for at in 0..cluster.nodes.len() {
+    for (at, name) in NAMES.iter().enumerate().take(cluster.nodes.len()) {
         let said = match at {
             0 => cluster.rows(0, "SELECT id, name, stock FROM items ORDER BY id").await,
             _ => {
@@ -42,7 +42,7 @@ async fn holds(cluster: &mut Cluster, rows: &[&str]) {
                 rows.iter().map(|row| row.replacen("|", "#", 1).replacen("|", " ", 1).replacen("#", "|", 1)).collect()
             }
         };
-        assert_eq!(said, rows, "at {}", NAMES[at]);
+        assert_eq!(said, rows, "at {name}");
     }
 }
 
