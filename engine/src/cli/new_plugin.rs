@@ -87,13 +87,13 @@ const RUST_MAPPING: &[Template] = &[
     ("README.md", RUST_README, &[("A resolver", "A mapping"), ("{begins}", MAPPING_BEGINS)]),
     (
         "src/lib.rs",
-        include_str!("../../../examples/plugins/reshape/src/lib.rs"),
-        &[("\"reshape\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
+        include_str!("../../../examples/plugins/full-name/src/lib.rs"),
+        &[("\"full-name\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
     ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/reshape/fixtures/reshape.json"), &[]),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/full-name/fixtures/full-name.json"), &[]),
     (
         "fixtures/refused-column.json",
-        include_str!("../../../examples/plugins/reshape/fixtures/refused-column.json"),
+        include_str!("../../../examples/plugins/full-name/fixtures/refused-column.json"),
         &[],
     ),
 ];

@@ -336,6 +336,14 @@ fn folder(path: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
+/// Whether a line may be what the file says to a plugin, which may be a secret.
+fn tells_a_plugin(section: &str, line: &str) -> bool {
+    let has = |text: &str, words: &[&str]| {
+        text.lines().next().is_some_and(|first| words.iter().any(|word| first.contains(word)))
+    };
+    has(section, &["conflict", "filter", "mapping"]) || has(line, &["plugin"])
+}
+
 /// A file that is not TOML.
 fn syntax(source: &Source, why: &toml_edit::TomlError) -> Diagnostic {
     let place = source.place(why.span().unwrap_or(0..0));
@@ -343,9 +351,10 @@ fn syntax(source: &Source, why: &toml_edit::TomlError) -> Diagnostic {
     let last_section = before.lines().rfind(|line| line.trim_start().starts_with('[')).unwrap_or_default();
     let line = &source.text[before.rfind('\n').map_or(0, |at| at + 1)..];
     let section = if line.trim_start().starts_with('[') { line } else { last_section };
-    // Where quotes do not match nobody can tell values from keys, so lines that may hold a URL are not shown.
+    // Where quotes do not match nobody can tell values from keys, so lines that may hold a URL or a plugin's secret are not shown.
     let show = match section.trim_start() {
         _ if source.text.contains("\"\"\"") || source.text.contains("'''") => Show::Nothing,
+        section if section.starts_with("[tables.") && tells_a_plugin(section, line) => Show::Start,
         section if section.starts_with("[tables.") || section.starts_with("[defaults]") => Show::Line,
         _ => Show::Start,
     };

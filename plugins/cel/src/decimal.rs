@@ -1,4 +1,4 @@
-//! Decimal numbers, which CEL does not have: compared with all numbers, and exactly.
+//! Decimal numbers, which CEL does not have: compared and calculated with all numbers, and exactly.
 
 use std::any::Any;
 use std::cmp::Ordering;
@@ -10,6 +10,7 @@ use common_expression::common::types::{
 };
 use common_expression::common::value::{CowVal, StaticVal, Val};
 use common_expression::{DeclarationError, Env, ExecutionError};
+use concord_plugin::value::{align, parse_decimal, write_decimal};
 
 /// A finite number, of as many digits as it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +130,17 @@ pub fn exact(operator: &str) -> Option<&'static str> {
     })
 }
 
-/// Declares what [`exact`] names, and `decimal`, `double` and `string` of decimals.
+/// The function that does what an operator does with numbers, for decimals on either side.
+pub fn calculated(operator: &str) -> Option<&'static str> {
+    Some(match operator {
+        operators::ADD => "@plus",
+        operators::SUBSTRACT => "@minus",
+        operators::MULTIPLY => "@times",
+        _ => return None,
+    })
+}
+
+/// Declares what [`exact`] and [`calculated`] name, and `decimal`, `double` and `string` of decimals.
 pub fn declare(env: &mut Env) -> Result<(), DeclarationError> {
     let two = || vec![DYN_TYPE, DYN_TYPE];
     env.add_overload("@equals", "exactly_equals", two(), |args| Ok(bool(same(&args))))?;
@@ -139,6 +150,9 @@ pub fn declare(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_overload("@greater", "exactly_greater", two(), |args| Ok(bool(order(">", &args)?.is_gt())))?;
     env.add_overload("@at_least", "exactly_at_least", two(), |args| Ok(bool(order(">=", &args)?.is_ge())))?;
     env.add_overload("@among", "exactly_among", two(), |args| Ok(bool(among(&args)?)))?;
+    env.add_overload("@plus", "exactly_plus", two(), |args| calculate("+", &args))?;
+    env.add_overload("@minus", "exactly_minus", two(), |args| calculate("-", &args))?;
+    env.add_overload("@times", "exactly_times", two(), |args| calculate("*", &args))?;
     env.add_overload("decimal", "string_to_decimal", vec![STRING_TYPE], |args| {
         let text = args[0].downcast_ref::<CelString<'_>>().map(CelString::inner);
         let number = text.and_then(Decimal::parse);
@@ -192,6 +206,44 @@ fn among(args: &[CowVal<'_, '_>]) -> Result<bool, ExecutionError> {
         }
     }
     Ok(false)
+}
+
+/// What two numbers come to, of which one is a decimal; of anything else what CEL says.
+fn calculate<'b, 'v>(operator: &str, args: &[CowVal<'b, 'v>]) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let (a, b) = (args[0].as_ref(), args[1].as_ref());
+    let is_decimal = |value: &dyn Val| value.downcast_ref::<Decimal>().is_some();
+    if !is_decimal(a) && !is_decimal(b) {
+        let told = match operator {
+            "+" => a.as_adder().map(|a| a.add(b)),
+            "-" => a.as_subtractor().map(|a| a.sub(b)),
+            _ => a.as_multiplier().map(|a| a.mul(b)),
+        };
+        return Ok(CowVal::Owned(told.ok_or_else(|| unlike(operator, a, b))??.into_owned()));
+    }
+    let (Some(one), Some(other)) = (digits(a), digits(b)) else { return Err(unlike(operator, a, b)) };
+    let number = match operator {
+        "*" => one.0.checked_mul(other.0).map(|number| (number, one.1 + other.1)),
+        _ => align(one, other).and_then(|(one, other, scale)| {
+            let number = if operator == "+" { one.checked_add(other) } else { one.checked_sub(other) };
+            Some((number?, scale))
+        }),
+    };
+    let number = number.and_then(|(number, scale)| Decimal::parse(&write_decimal(number, scale)));
+    number.map(CowVal::owned).ok_or_else(|| ExecutionError::function_error(operator, "it has too many digits"))
+}
+
+/// A number as a whole one, and how many of its digits stand after the point.
+fn digits(value: &dyn Val) -> Option<(i128, usize)> {
+    let text = if let Some(value) = value.downcast_ref::<Decimal>() {
+        value.to_string()
+    } else if let Some(value) = value.downcast_ref::<CelInt>() {
+        value.inner().to_string()
+    } else if let Some(value) = value.downcast_ref::<CelUInt>() {
+        value.inner().to_string()
+    } else {
+        value.downcast_ref::<CelDouble>()?.inner().to_string()
+    };
+    parse_decimal(&text)
 }
 
 fn unlike(operator: &str, a: &dyn Val, b: &dyn Val) -> ExecutionError {

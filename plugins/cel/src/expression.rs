@@ -1,39 +1,59 @@
-//! From text to an expression whose names are resolved, and from a row to whether it holds.
+//! From text to an expression whose names are resolved, and from rows to what it comes to.
 
 use std::sync::Arc;
 
 use common_expression::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 use common_expression::common::types::CelBool;
 use common_expression::common::value::Val;
-use common_expression::{Context, Env, ExecutionError, Value as Outcome};
+use common_expression::{Context, Env, ExecutionError, Value as Outcome, extensions};
 use concord_plugin::{Column, Kind, Problem, Table, Value, problem};
 
 use crate::cell::{self, Cells};
 use crate::{constant, decimal};
 
-/// The name under which an expression has the row.
-const ROW: &str = "row";
+/// A row that an expression has, by the name under which it has it.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    pub name: &'static str,
+    pub table: &'a Table,
+}
 
 pub struct Expression {
+    /// Where the configuration has it.
+    pub at: String,
     tree: IdedExpr,
     source: String,
     env: Arc<Env>,
     constants: Vec<Box<dyn Val>>,
     /// The columns that it mentions. Their cells are what it is asked about.
-    pub columns: Vec<Column>,
+    pub columns: Vec<Mentioned>,
+}
+
+/// A column in an expression.
+#[derive(Clone)]
+pub struct Mentioned {
+    /// The place of its row among the scopes.
+    pub scope: usize,
+    /// Its own place in the row.
+    pub place: usize,
+    pub column: Column,
+    /// How it is written.
+    written: String,
 }
 
 impl Expression {
     /// Refuses what cannot be parsed, and what mentions what is not there.
-    pub fn compile(source: &str, table: &Table) -> Result<Expression, Problem> {
+    pub fn compile(at: &str, source: &str, scopes: &[Scope<'_>]) -> Result<Expression, Problem> {
         let mut env = Env::stdlib();
         decimal::declare(&mut env)
             .and_then(|()| constant::declare(&mut env))
+            .and_then(|()| env.add_extension(extensions::strings))
             .map_err(|why| problem("declaration", why.to_string()))?;
-        let mut tree = env.parser().parse(source).map_err(|why| syntax(&why))?;
+        let mut tree = env.parser().parse(source).map_err(|why| syntax(at, &why))?;
         let env = Arc::new(env);
         let mut names = Names {
-            table,
+            at,
+            scopes,
             columns: Vec::new(),
             bound: Vec::new(),
             decimals: false,
@@ -41,64 +61,79 @@ impl Expression {
         };
         names.resolve(&mut tree)?;
         let Names { columns, decimals, nothing, .. } = names;
-        if decimals || columns.iter().any(|column| matches!(column.kind(), Kind::Decimal | Kind::Any)) {
+        if decimals || columns.iter().any(|one| matches!(one.column.kind(), Kind::Decimal | Kind::Any)) {
             compare_exactly(&mut tree);
         }
         let mut constants = Vec::new();
         constant::fold(&mut tree, &nothing, &mut constants)?;
-        Ok(Expression { tree, source: source.to_owned(), env, constants, columns })
+        Ok(Expression { at: at.to_owned(), tree, source: source.to_owned(), env, constants, columns })
+    }
+
+    /// The column that it is, if it is nothing else.
+    pub fn bare(&self) -> Option<&Mentioned> {
+        match &self.tree.expr {
+            Expr::Ident(name) => self.columns.get(cell::place(name)?),
+            _ => None,
+        }
     }
 
     /// Whether it is true of a row, given as the cells of its columns.
     pub fn holds(&self, row: &[Value]) -> Result<bool, Problem> {
-        let cell = |(value, column): (_, &Column)| {
-            cell::value(value).map_err(|why| Problem {
-                column: Some(column.name.clone()),
-                ..problem("value", format!("`{}` {why}", column.name))
-            })
-        };
-        let row_cells = row.iter().zip(&self.columns).map(cell).collect::<Result<_, _>>()?;
+        self.come_to(&row.iter().collect::<Vec<_>>(), |outcome| match outcome.downcast_ref::<CelBool>() {
+            Some(answer) => Ok(*answer.inner()),
+            None => {
+                let kind = outcome.get_type().name();
+                let message = format!("`{}` is neither true nor false, but of type {kind}", self.at);
+                Err(problem("not-boolean", message))
+            }
+        })
+    }
+
+    /// What is made of what it comes to, given the cells of its columns.
+    pub fn come_to<T>(&self, row: &[&Value], then: impl FnOnce(&dyn Val) -> Result<T, Problem>) -> Result<T, Problem> {
+        let mut row_cells = Vec::with_capacity(row.len());
+        for (value, Mentioned { column: Column { name, .. }, .. }) in row.iter().zip(&self.columns) {
+            row_cells.push(cell::value(value).map_err(|why| Problem {
+                column: Some(name.clone()),
+                ..problem("value", format!("`{name}` {why}"))
+            })?);
+        }
         let cells = Cells { row: row_cells, constants: &self.constants };
         let mut context = Context::with_env(self.env.clone());
         context.set_variable_resolver(&cells);
         match Outcome::resolve_val(&self.tree, &context) {
-            Ok(outcome) => match outcome.downcast_ref::<CelBool>() {
-                Some(answer) => Ok(*answer.inner()),
-                None => {
-                    let kind = outcome.get_type().name();
-                    Err(problem("not-boolean", format!("`keep` is neither true nor false, but of type {kind}")))
-                }
-            },
+            Ok(outcome) => then(outcome.as_ref()),
             Err(why) => Err(self.failed(&why, row)),
         }
     }
 
     /// Why it failed, without the values of the row, which are nobody else's business.
-    fn failed(&self, why: &ExecutionError, row: &[Value]) -> Problem {
+    fn failed(&self, why: &ExecutionError, row: &[&Value]) -> Problem {
+        let at = &self.at;
         let (code, message) = match why {
             ExecutionError::NoSuchKey(key) if self.source.contains(key.as_str()) => {
-                ("no-such-key", format!("`keep` asks for `{key}`, which is not there"))
+                ("no-such-key", format!("`{at}` asks for `{key}`, which is not there"))
             }
-            ExecutionError::NoSuchKey(_) => ("no-such-key", "`keep` asks for a key that is not there".to_owned()),
+            ExecutionError::NoSuchKey(_) => ("no-such-key", format!("`{at}` asks for a key that is not there")),
             ExecutionError::IndexOutOfBounds(_) => {
-                ("no-such-key", "`keep` asks for an element that is not there".to_owned())
+                ("no-such-key", format!("`{at}` asks for an element that is not there"))
             }
             ExecutionError::NoSuchOverload(why) => {
                 let function = why.function().trim_matches(['_', '@']);
-                ("kind", format!("`keep` cannot do `{function}` with {}", why.argument_types().join(" and ")))
+                ("kind", format!("`{at}` cannot do `{function}` with {}", why.argument_types().join(" and ")))
             }
-            ExecutionError::UnexpectedType { got, want } => ("kind", format!("`keep` has {got} where it takes {want}")),
+            ExecutionError::UnexpectedType { got, want } => ("kind", format!("`{at}` has {got} where it takes {want}")),
             ExecutionError::UnsupportedBinaryOperator(operator, ..) => {
-                ("kind", format!("`keep` cannot do `{operator}` with these kinds of values"))
+                ("kind", format!("`{at}` cannot do `{operator}` with these kinds of values"))
             }
             ExecutionError::Overflow(operator, ..) => ("overflow", format!("what `{operator}` gives is too large")),
             ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
-                ("division-by-zero", "`keep` divides by zero".to_owned())
+                ("division-by-zero", format!("`{at}` divides by zero"))
             }
             ExecutionError::FunctionError { function, .. } => {
                 ("function", format!("`{function}` cannot make anything of what it is given"))
             }
-            _ => ("failed", "`keep` cannot be told".to_owned()),
+            _ => ("failed", format!("`{at}` cannot be told")),
         };
         // Of a column that has nothing to do with it nobody wants to hear.
         let is_given = |kind: &str| match why {
@@ -108,7 +143,7 @@ impl Expression {
         };
         let first = |is: fn(&Value) -> bool| {
             let found = row.iter().zip(&self.columns).find(|(value, _)| is(value));
-            found.map(|(_, Column { name, .. })| name)
+            found.map(|(_, one)| (&one.column.name, &one.written))
         };
         let is_nan = |value: &Value| match value {
             Value::Decimal(number) => number == "NaN",
@@ -118,9 +153,9 @@ impl Expression {
         let empty = first(Value::is_null).filter(|_| is_given("null_type"));
         let nan = first(is_nan).filter(|_| is_given("double"));
         let hint = match (empty, nan) {
-            (Some(name), _) => Some(format!("`{name}` is NULL here; ask `row.{name} != null && …` first")),
-            (None, Some(name)) => {
-                Some(format!("`{name}` is NaN here, which is in no order; ask `row.{name} == row.{name} && …` first"))
+            (Some((name, written)), _) => Some(format!("`{name}` is NULL here; ask `{written} != null && …` first")),
+            (None, Some((name, written))) => {
+                Some(format!("`{name}` is NaN here, which is in no order; ask `{written} == {written} && …` first"))
             }
             (None, None) => None,
         };
@@ -128,16 +163,17 @@ impl Expression {
     }
 }
 
-fn syntax(why: &common_expression::ParseErrors) -> Problem {
+fn syntax(at: &str, why: &common_expression::ParseErrors) -> Problem {
     let Some(first) = why.errors.first() else { return problem("syntax", "it is no expression") };
     let (line, column) = first.pos;
-    problem("syntax", format!("`keep` cannot be read at line {line}, column {column}: {}", first.msg))
+    problem("syntax", format!("`{at}` cannot be read at line {line}, column {column}: {}", first.msg))
 }
 
 /// Resolves the names in an expression.
 struct Names<'a> {
-    table: &'a Table,
-    columns: Vec<Column>,
+    at: &'a str,
+    scopes: &'a [Scope<'a>],
+    columns: Vec<Mentioned>,
     /// The variables of the comprehensions around, the innermost last.
     bound: Vec<String>,
     /// Whether it makes decimals.
@@ -149,8 +185,8 @@ struct Names<'a> {
 impl Names<'_> {
     /// Puts the names of cells in the place of columns, and refuses what is not there.
     fn resolve(&mut self, node: &mut IdedExpr) -> Result<(), Problem> {
-        if let Some(name) = column_of(&node.expr)? {
-            node.expr = Expr::Ident(cell::name(self.place(name)?));
+        if let Some((scope, name)) = self.column_of(&node.expr)? {
+            node.expr = Expr::Ident(cell::name(self.place(scope, &name)?));
             return Ok(());
         }
         if self.is_free(node) && self.ask(node).is_ok() {
@@ -166,8 +202,8 @@ impl Names<'_> {
                 self.resolve(&mut loops.accu_init)?;
                 let before = self.bound.len();
                 for name in [Some(&loops.iter_var), loops.iter_var2.as_ref()].into_iter().flatten() {
-                    if name == ROW {
-                        return Err(problem("name", "`row` is the row, and no name for anything else"));
+                    if self.scope(name).is_some() {
+                        return Err(problem("name", format!("`{name}` is the row, and no name for anything else")));
                     }
                     self.bound.push(name.clone());
                 }
@@ -219,44 +255,75 @@ impl Names<'_> {
     /// Whether it is a name, perhaps with points in it, and not one that is bound here.
     fn is_free(&self, node: &IdedExpr) -> bool {
         match &node.expr {
-            Expr::Ident(name) => name != ROW && !name.starts_with('@') && !self.bound.contains(name),
+            Expr::Ident(name) => self.scope(name).is_none() && !name.starts_with('@') && !self.bound.contains(name),
             Expr::Select(select) => !select.test && self.is_free(&select.operand),
             _ => false,
         }
     }
 
+    /// The place of a row by its name.
+    fn scope(&self, name: &str) -> Option<usize> {
+        self.scopes.iter().position(|scope| scope.name == name)
+    }
+
+    /// The column that an expression is: `row.name` or `row['name']`.
+    fn column_of(&self, expr: &Expr) -> Result<Option<(usize, String)>, Problem> {
+        let row = |node: &IdedExpr| match &node.expr {
+            Expr::Ident(name) => self.scope(name),
+            _ => None,
+        };
+        match expr {
+            Expr::Select(select) => match row(&select.operand) {
+                Some(scope) if select.test => Err(Problem {
+                    hint: Some(format!("ask `{}.{} != null`", self.scopes[scope].name, select.field)),
+                    ..problem("has", "every row has all columns")
+                }),
+                scope => Ok(scope.map(|scope| (scope, select.field.clone()))),
+            },
+            Expr::Call(call) if call.func_name == operators::INDEX => match &call.args[..] {
+                [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }] => {
+                    Ok(row(of).map(|scope| (scope, name.inner().to_owned())))
+                }
+                _ => Ok(None),
+            },
+            Expr::Ident(name) if self.scope(name).is_some() => {
+                Err(problem("row", format!("`{name}` stands before a column: `{name}.name` or `{name}['its name']`")))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The place of a column among those that are mentioned.
-    fn place(&mut self, name: &str) -> Result<usize, Problem> {
-        if let Some(place) = self.columns.iter().position(|column| column.name == name) {
+    fn place(&mut self, scope: usize, name: &str) -> Result<usize, Problem> {
+        let is_it = |one: &Mentioned| one.scope == scope && one.column.name == name;
+        if let Some(place) = self.columns.iter().position(is_it) {
             return Ok(place);
         }
-        let Some(column) = self.table.columns.iter().find(|column| column.name == name) else {
+        let Scope { name: row, table } = self.scopes[scope];
+        let Some(place) = table.columns.iter().position(|column| column.name == name) else {
             return Err(Problem {
                 column: Some(name.to_owned()),
-                hint: Some(self.hint()),
-                ..problem("unknown-column", format!("`{}` has no such column", self.table.name))
+                hint: Some(hint(table)),
+                ..problem("unknown-column", format!("`{}` has no such column", table.name))
             });
         };
-        self.columns.push(column.clone());
+        let written = format!("{row}.{name}");
+        self.columns.push(Mentioned { scope, place, column: table.columns[place].clone(), written });
         Ok(self.columns.len() - 1)
     }
 
     fn unknown(&self, name: &str) -> Problem {
-        match self.table.columns.iter().any(|column| column.name == name) {
-            true => Problem {
-                hint: Some(format!("write `row.{name}`")),
-                ..problem("unknown-name", format!("`{name}` is a column, which stands behind `row.`"))
+        let is_column = |scope: &&Scope<'_>| scope.table.columns.iter().any(|column| column.name == name);
+        match self.scopes.iter().find(is_column) {
+            Some(Scope { name: row, .. }) => Problem {
+                hint: Some(format!("write `{row}.{name}`")),
+                ..problem("unknown-name", format!("`{name}` is a column, which stands behind `{row}.`"))
             },
-            false => Problem {
-                hint: Some(self.hint()),
-                ..problem("unknown-name", format!("`{name}` is nothing that `keep` could mean"))
+            None => Problem {
+                hint: Some(hint(self.scopes[0].table)),
+                ..problem("unknown-name", format!("`{name}` is nothing that `{}` could mean", self.at))
             },
         }
-    }
-
-    fn hint(&self) -> String {
-        let names: Vec<&str> = self.table.columns.iter().map(|column| column.name.as_str()).collect();
-        format!("it has: {}", names.join(", "))
     }
 
     /// Refuses to compare a column with what it can never be: CEL would call that unequal of every row.
@@ -267,7 +334,9 @@ impl Names<'_> {
         let [a, b] = &call.args[..] else { return Ok(()) };
         for (one, other) in [(a, b), (b, a)] {
             let Expr::Ident(name) = &one.expr else { continue };
-            let Some(column) = cell::place(name).and_then(|place| self.columns.get(place)) else { continue };
+            let Some(Mentioned { column, .. }) = cell::place(name).and_then(|place| self.columns.get(place)) else {
+                continue;
+            };
             let others = match &other.expr {
                 Expr::List(list) if call.func_name == operators::IN => &list.elements[..],
                 _ => std::slice::from_ref(other),
@@ -291,28 +360,9 @@ impl Names<'_> {
     }
 }
 
-/// The column that an expression is: `row.name` or `row['name']`.
-fn column_of(expr: &Expr) -> Result<Option<&str>, Problem> {
-    let is_row = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == ROW);
-    match expr {
-        Expr::Select(select) if is_row(&select.operand) => match select.test {
-            false => Ok(Some(&select.field)),
-            true => Err(Problem {
-                hint: Some(format!("ask `row.{} != null`", select.field)),
-                ..problem("has", "every row has all columns")
-            }),
-        },
-        Expr::Call(call) if call.func_name == operators::INDEX => match &call.args[..] {
-            [row, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }] if is_row(row) => {
-                Ok(Some(name.inner()))
-            }
-            _ => Ok(None),
-        },
-        Expr::Ident(name) if name == ROW => {
-            Err(problem("row", "`row` stands before a column: `row.name` or `row['its name']`"))
-        }
-        _ => Ok(None),
-    }
+fn hint(table: &Table) -> String {
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    format!("it has: {}", names.join(", "))
 }
 
 /// The parts of an expression.
@@ -344,10 +394,10 @@ fn entry_parts(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
     }
 }
 
-/// Compares by functions that know decimals.
+/// Compares and calculates by functions that know decimals.
 fn compare_exactly(node: &mut IdedExpr) {
     if let Expr::Call(call) = &mut node.expr
-        && let Some(exact) = decimal::exact(&call.func_name)
+        && let Some(exact) = decimal::exact(&call.func_name).or_else(|| decimal::calculated(&call.func_name))
     {
         exact.clone_into(&mut call.func_name);
     }

@@ -1,15 +1,17 @@
-//! Keeps the rows for which an expression of the Common Expression Language is true. See README.md.
+//! Keeps the rows for which an expression of the Common Expression Language is true, and makes rows by such expressions. See README.md.
 
 mod cell;
 mod constant;
 mod decimal;
 mod expression;
+mod mapping;
+mod outcome;
 #[cfg(test)]
 mod tests;
 
-use concord_plugin::{Context, Filter, Plugin, Problem, Value};
+use concord_plugin::{Context, Filter, Plugin, Problem, Value, problem};
 
-use expression::Expression;
+use expression::{Expression, Scope};
 
 struct Cel {
     keep: Expression,
@@ -17,23 +19,30 @@ struct Cel {
 
 #[derive(serde::Deserialize)]
 struct Config {
-    keep: String,
+    keep: Option<String>,
+    #[serde(flatten)]
+    others: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Plugin for Cel {
     const NAME: &str = "cel";
-    const SUMMARY: &str = "Rows for which an expression in CEL is true belong at the node";
+    const SUMMARY: &str = "Expressions in CEL say which rows belong at a node, or what is made of them";
     const CONFIG_SCHEMA: &str = include_str!("../config.schema.json");
 }
 
 impl Filter for Cel {
     fn open(context: &Context) -> Result<Self, Problem> {
         let config: Config = context.config()?;
-        Ok(Cel { keep: Expression::compile(&config.keep, &context.table)? })
+        if let Some((name, _)) = config.others.iter().next() {
+            return Err(problem("config", format!("`{name}` is for a mapping, and a filter takes `keep` alone")));
+        }
+        let keep = config.keep.ok_or_else(|| problem("config", "there is no `keep`, which says what belongs"))?;
+        let row = Scope { name: "row", table: &context.table };
+        Ok(Cel { keep: Expression::compile("keep", &keep, &[row])? })
     }
 
     fn columns(&self) -> Vec<String> {
-        self.keep.columns.iter().map(|column| column.name.clone()).collect()
+        self.keep.columns.iter().map(|one| one.column.name.clone()).collect()
     }
 
     fn keeps(&self, row: &[Value]) -> Result<bool, Problem> {
@@ -41,4 +50,5 @@ impl Filter for Cel {
     }
 }
 
-concord_plugin::filter!(Cel);
+concord_plugin::plugin!(Cel: filter);
+concord_plugin::mapping!(role mapping::Made);

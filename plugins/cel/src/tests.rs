@@ -1,8 +1,9 @@
 //! What becomes of expressions and rows.
 
-use concord_plugin::{Column, Table, Value};
+use concord_plugin::{Column, Context, Mapping, Problem, Table, Value};
 
-use crate::expression::Expression;
+use crate::expression::{Expression, Mentioned, Scope};
+use crate::mapping::Made;
 
 const COLUMNS: [(&str, &str); 15] = [
     ("id", "integer"),
@@ -32,17 +33,21 @@ fn table() -> Table {
     Table { name: "orders".to_owned(), columns: COLUMNS.map(column).into() }
 }
 
+fn compile(source: &str) -> Result<Expression, Problem> {
+    Expression::compile("keep", source, &[Scope { name: "row", table: &table() }])
+}
+
 fn refused(source: &str) -> String {
-    let problem = Expression::compile(source, &table()).err().unwrap_or_else(|| panic!("{source} is taken"));
+    let problem = compile(source).err().unwrap_or_else(|| panic!("{source} is taken"));
     let hint = problem.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     format!("{}: {}{hint}", problem.code, problem.message)
 }
 
 /// What comes of a row in which these columns are not NULL.
 fn judged(source: &str, cells: &[(&str, Value)]) -> Result<bool, String> {
-    let keep = Expression::compile(source, &table()).unwrap_or_else(|why| panic!("{source}: {why:?}"));
-    let cell = |column: &Column| {
-        let found = cells.iter().find(|(name, _)| *name == column.name);
+    let keep = compile(source).unwrap_or_else(|why| panic!("{source}: {why:?}"));
+    let cell = |one: &Mentioned| {
+        let found = cells.iter().find(|(name, _)| *name == one.column.name);
         found.map_or(Value::Null, |(_, value)| value.clone())
     };
     let row: Vec<Value> = keep.columns.iter().map(cell).collect();
@@ -147,10 +152,10 @@ fn what_is_the_same_for_every_row_is_read_at_once() {
 
 #[test]
 fn only_what_is_mentioned_is_asked_for() {
-    let keep = Expression::compile("row.total > 1 && row['order no'] == 7 && row.total < 9", &table()).unwrap();
-    let names: Vec<&str> = keep.columns.iter().map(|column| column.name.as_str()).collect();
+    let keep = compile("row.total > 1 && row['order no'] == 7 && row.total < 9").unwrap();
+    let names: Vec<&str> = keep.columns.iter().map(|one| one.column.name.as_str()).collect();
     assert_eq!(names, ["total", "order no"]);
-    assert_eq!(Expression::compile("true", &table()).unwrap().columns.len(), 0);
+    assert_eq!(compile("true").unwrap().columns.len(), 0);
 }
 
 #[test]
@@ -268,8 +273,6 @@ fn decimals_are_compared_exactly_on_either_side() {
     all_hold(&[("total", decimal("NaN"))], &["row.total != row.total"]);
     all_hold(&[("total", decimal("Infinity"))], &["row.total > 1"]);
     all_hold(&[("loose", decimal("7"))], &["7 == row.loose", "row.loose in [7]", "7 in [row.loose]"]);
-    let sum = judged("row.total + 1 > 2", &[("total", decimal("1"))]);
-    assert!(sum.as_ref().is_err_and(|why| why.starts_with("kind: ")), "{sum:?}");
     let nan = judged("row.total > 1", &[("total", decimal("NaN"))]);
     // What is NULL beside it is no reason, whatever fails.
     let hint = "; `total` is NaN here, which is in no order; ask `row.total == row.total && …` first";
@@ -279,6 +282,27 @@ fn decimals_are_compared_exactly_on_either_side() {
     let zero = judged("row.country == null && 1 / (row.id - row.id) == 1", &[("id", Value::Integer(1))]);
     assert_eq!(zero, Err("division-by-zero: `keep` divides by zero".into()));
     assert_eq!(judged("row.total == row.total && row.total > 1", &[("total", decimal("NaN"))]), Ok(false));
+}
+
+#[test]
+fn decimals_are_calculated_exactly_on_either_side() {
+    let tenth = [("total", decimal("0.10")), ("id", Value::Integer(7)), ("country", Value::Text("D".to_owned()))];
+    let held = [
+        "row.total + 0.2 == 0.3",
+        "1 - row.total == 0.9",
+        "2 * row.total * row.total == 0.02",
+        "row.total - row.id == -6.9",
+        "string(row.total * 10) == '1'",
+        "row.country + 'E' == 'DE' && row.id + 1 == 8 && row.id * 2 - 1 == 13 && decimal('1') == 1",
+    ];
+    all_hold(&tenth, &held);
+    let large = [("total", decimal(&"9".repeat(38)))];
+    let why = "function: `*` cannot make anything of what it is given";
+    assert_eq!(judged("row.total * 10 > 0", &large), Err(why.into()));
+    for unlike in ["row.country + row.total == 1", "row.total - row.country == 1", "row.total * null == 1"] {
+        let said = judged(unlike, &tenth);
+        assert!(said.as_ref().is_err_and(|why| why.starts_with("kind: ")), "{unlike}: {said:?}");
+    }
 }
 
 #[test]
@@ -328,4 +352,22 @@ fn what_fails_is_no_answer() {
     );
     // What is beside it may make it matter no more.
     assert_eq!(judged("row.id / 0 == 1 || row.id > 0", &id), Ok(true));
+}
+
+/// Sums take these and no others.
+#[test]
+fn a_column_alone_both_ways_is_said_to_be_a_copy() {
+    let config = r#"{"shared": {"nr": {"is": "row.id"}, "sum": {"is": "row.total"}, "land": {"is": "row.country"}},
+        "local": {"id": "row.nr", "total": "row.sum", "country": "row.land.trim()"}}"#;
+    let context = Context { table: table(), config: config.to_owned(), facts: Vec::new() };
+    let columns = Made::open(&context).expect("a mapping").columns();
+    let of = |name: &str| {
+        let column = columns.iter().find(|column| column.name == name).expect(name);
+        column.facts.first().map(|(fact, own)| format!("{fact} {own}"))
+    };
+    assert_eq!(
+        ["nr", "sum", "weight"].map(of),
+        ["copy-of id", "copy-of total", "copy-of weight"].map(|one| Some(one.to_owned()))
+    );
+    assert_eq!(of("land"), None);
 }

@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use crate::Value;
+use serde_json::Value as Document;
+
+use crate::{Kind, Value};
 
 impl Value {
     pub fn is_null(&self) -> bool {
@@ -31,6 +33,28 @@ impl Value {
         match i64::try_from(number) {
             Ok(number) => Some(Value::Integer(number)),
             Err(_) => u64::try_from(number).ok().map(Value::Unsigned),
+        }
+    }
+
+    /// A value of this kind as a configuration writes it. Texts stand for values of all kinds, since the names in an object are texts.
+    /// `None` for what is no value of the kind, and for kinds that nobody writes down.
+    pub fn from_json(document: &Document, kind: Kind) -> Option<Value> {
+        let text = match document {
+            Document::String(text) => text.clone(),
+            Document::Number(number) => number.to_string(),
+            Document::Bool(truth) => truth.to_string(),
+            Document::Null | Document::Array(_) | Document::Object(_) => return None,
+        };
+        let whole = || text.parse().ok().and_then(Value::from_integer);
+        match kind {
+            Kind::Boolean if !document.is_number() => text.parse().ok().map(Value::Boolean),
+            Kind::Integer => whole(),
+            Kind::Decimal => parse_decimal(&text).map(|(number, scale)| Value::Decimal(write_decimal(number, scale))),
+            Kind::Float => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float),
+            Kind::Any if document.is_number() => whole(),
+            Kind::Text | Kind::Native | Kind::Any if document.is_string() => Some(Value::Text(text)),
+            Kind::Uuid if document.is_string() => Some(Value::Uuid(text.to_lowercase())),
+            _ => None,
         }
     }
 
@@ -67,10 +91,15 @@ impl Value {
 /// A plain decimal number: its digits as a whole number, and how many of them stand after the point. `None` for what is
 /// no number or has more digits than are counted here.
 pub fn parse_decimal(text: &str) -> Option<(i128, usize)> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (sign, unsigned) = text.strip_prefix('-').map_or((1, text), |unsigned| (-1, unsigned));
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let fraction = fraction.trim_end_matches('0');
-    let number: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let digits = format!("{whole}{fraction}");
+    // `parse` would take another sign.
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i128 = digits.parse().ok()?;
     Some((sign * number, fraction.len()))
 }
 

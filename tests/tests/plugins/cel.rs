@@ -1,11 +1,12 @@
-//! The filter `cel`: which rows move, what it refuses, and what it costs.
+//! The filter `cel`: which rows move, what it refuses, and what it costs; and the mapping: what rows become, and what waits.
 
 use std::sync::Arc;
 
 use concord::model::{Decimal, Json, Row, Type, Value};
 use concord::plugin::{Failure, Filter, Limits, Plugin, Shape, ShapeColumn};
-use concord_tests::{Cluster, Kind};
+use concord_tests::{As, Cluster, Kind};
 
+use super::reshape::between;
 use super::{facts, load};
 
 const ALL: &str = "SELECT id, country, total FROM orders ORDER BY id";
@@ -44,6 +45,75 @@ async fn rows_come_in_and_go_out_and_one_that_fails_waits() {
     assert_eq!(cluster.sync().await.waiting, 0);
     cluster.holds_at(1, ALL, &["1|DE|101", "5|DE|500"]).await;
     cluster.quiet().await;
+}
+
+const MAPPED: &str = r#"[tables.people.nodes.b]
+table = "kunden"
+
+[tables.people.nodes.b.mapping]
+plugin = "cel"
+own = ["memo"]
+
+[tables.people.nodes.b.mapping.shared]
+id = { is = "row.nr" }
+name = { kind = "text", is = "row.first + ' ' + row.last" }
+discount = { kind = "decimal", is = "row.percent == null ? null : row.percent * 0.01" }
+active = { kind = "boolean", is = "row.state > 0" }
+
+[tables.people.nodes.b.mapping.local]
+nr = "row.id"
+first = "row.name.split(' ', 2)[0]"
+last = "row.name.split(' ', 2)[1]"
+percent = "row.discount == null ? null : row.discount * 100"
+state = "row.active ? (current.state != null && current.state > 0 ? current.state : 1) : 0"
+"#;
+
+async fn expressions_make_rows_both_ways(kinds: &[Kind]) {
+    let mut cluster = Cluster::bare(kinds, |_| String::new(), MAPPED).await;
+    let tables = [
+        "CREATE TABLE people (id bigint PRIMARY KEY, name varchar(80), discount numeric(8,5), active boolean)",
+        "CREATE TABLE kunden (nr bigint PRIMARY KEY, first varchar(40), last varchar(40), percent numeric(6,2), state bigint, memo varchar(20))",
+    ];
+    for (at, sql) in tables.into_iter().enumerate() {
+        cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
+    }
+    cluster.pin(&["cel"]);
+    cluster.install().await;
+    cluster.later(0, "INSERT INTO people VALUES (1, 'Bob van Loon', 0.125, true)").await;
+    cluster.later(1, "INSERT INTO kunden VALUES (2, 'Mary Ann', 'Evans', NULL, 7, 'ours')").await;
+    cluster.sync().await;
+    let kunden = "SELECT nr, first, last, state, memo FROM kunden ORDER BY nr";
+    cluster.holds_at(1, kunden, &["1|Bob|van Loon|1|NULL", "2|Mary Ann|Evans|7|ours"]).await;
+    cluster.holds_at(1, "SELECT nr FROM kunden WHERE percent = 12.5", &["1"]).await;
+    cluster
+        .holds_at(0, "SELECT id, name FROM people WHERE active ORDER BY id", &["1|Bob van Loon", "2|Mary Ann Evans"])
+        .await;
+    cluster.later(0, "UPDATE people SET discount = 0.05 WHERE id = 2").await;
+    cluster.sync().await;
+    cluster.holds_at(1, kunden, &["1|Bob|van Loon|1|NULL", "2|Mary Ann|Evans|7|ours"]).await;
+    cluster.holds_at(1, "SELECT nr FROM kunden WHERE percent = 5", &["2"]).await;
+    cluster.quiet().await;
+    // What comes to nothing waits, on either side, and its neighbours go on.
+    cluster.later(0, "UPDATE people SET name = 'Cher' WHERE id = 1").await;
+    cluster.later(1, "UPDATE kunden SET last = NULL WHERE nr = 2").await;
+    cluster.later(1, "INSERT INTO kunden VALUES (3, 'Eve', 'B', 1, 0, NULL)").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT id, name FROM people WHERE NOT active", &["3|Eve B"]).await;
+    assert_eq!(cluster.waiting().await, ["a people [2] unreadable", "b people [1] mapping"]);
+    let told =
+        "plugin `cel`, mapping of `people`, to-local: `local.last` asks for an element that is not there (no-such-key)";
+    assert_eq!(cluster.reasons("b").await, [told]);
+    cluster.later(0, "UPDATE people SET name = 'Cher ' WHERE id = 1").await;
+    cluster.later(1, "UPDATE kunden SET last = '' WHERE nr = 2").await;
+    assert_eq!(cluster.sync().await.waiting, 0);
+    cluster.holds_at(1, "SELECT first FROM kunden WHERE last = '' ORDER BY nr", &["Cher", "Mary Ann"]).await;
+    cluster.quiet().await;
+}
+
+between! {
+    [expressions_make_rows_both_ways]
+    postgres_mariadb: [Postgres, Mariadb];
+    mariadb_postgres: [Mariadb, Postgres];
 }
 
 fn orders() -> Shape {

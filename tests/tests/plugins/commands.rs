@@ -118,8 +118,8 @@ async fn answers_are_compared_and_laws_are_tried() {
 #[tokio::test]
 async fn the_fixtures_of_our_own_plugins_hold() {
     let concord = folder("");
-    let examples = ["longest", "region", "reshape"].map(|name| format!("examples/plugins/{name}"));
-    for source in ["plugins/cel", "plugins/key-prefix", "plugins/merge-fields"]
+    let examples = ["longest", "region", "full-name"].map(|name| format!("examples/plugins/{name}"));
+    for source in ["plugins/cel", "plugins/key-prefix", "plugins/merge-fields", "plugins/redact", "plugins/reshape"]
         .into_iter()
         .chain(examples.iter().map(String::as_str))
     {

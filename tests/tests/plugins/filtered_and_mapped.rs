@@ -23,7 +23,7 @@ fn part(node: &str, letters: &str) -> String {
 table = \"ware\"
 columns = {{ id = \"nr\", price = \"cents\" }}
 filter = {{ plugin = \"hostile\", attack = \"begins-{letters}\" }}
-mapping = {{ plugin = \"reshape\", name = \"note\", first = \"vorn\", last = \"hinten\", cents = [\"cents\"], own = [\"memo\"] }}
+mapping = {{ plugin = \"full-name\", name = \"note\", first = \"vorn\", last = \"hinten\", cents = [\"cents\"], own = [\"memo\"] }}
 "
     )
 }
@@ -38,7 +38,7 @@ async fn parts(kinds: &[Kind], tables: &str) -> Cluster {
         };
         cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
     }
-    cluster.pin(&["hostile", "reshape"]);
+    cluster.pin(&["hostile", "full-name"]);
     cluster.install().await;
     cluster
 }

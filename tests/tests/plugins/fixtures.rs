@@ -118,6 +118,56 @@ async fn answers_of_a_mapping_are_compared_and_laws_are_tried() {
     );
 }
 
+/// That of a resolver of which no other case tells: its two conflicts are asked about together, and each alone.
+#[tokio::test]
+async fn a_resolver_that_looks_beside_a_conflict_is_found_out() {
+    let conflict = |id: u32| {
+        format!(
+            r#"{{"versions": [{{"node": "branch", "time": 1, "row": {{"id": {id}, "note": "a"}}}},
+               {{"node": "office", "time": 2, "row": {{"id": {id}, "note": "b"}}}}], "answer": {{"take": "office"}}}}"#
+        )
+    };
+    let file = |attack: &str| {
+        format!(
+            r#"{{"table": {{"name": "items", "columns": {{"id": "integer", "note": "text"}}, "key": ["id"]}},
+               "nodes": ["office", "branch"], "config": {{"attack": "{attack}"}}, "conflicts": [{}, {}]}}"#,
+            conflict(1),
+            conflict(2)
+        )
+    };
+    assert!(tested(&file("latest"), 0).await.0.contains("good"));
+    let laws = broken(&file("beside"), "").await;
+    assert!(laws.contains(&"an answer depends on what was asked before or beside it".to_owned()), "{laws:?}");
+}
+
+/// Each law by somebody who breaks it and no other, as far as that can be.
+#[tokio::test]
+async fn each_law_of_a_mapping_is_tried() {
+    let alone = "an answer depends on what was asked before or beside it";
+    let order = "an answer depends on the order of the rows";
+    let again = "an answer is another one when it is asked for again";
+    let two = MAPS.replace(
+        "\"locals\": [",
+        r#""locals": [{"local": {"id": 9, "note": "x"}, "answer": {"row": {"id": 9, "note": "x"}}}, "#,
+    );
+    let (put, got) = ("what was put is not what is got", "putting back what was got changes the row");
+    // Lenses are tried on one row at a time.
+    assert_eq!(broken(&two, "shared-beside").await, [alone, put]);
+    assert_eq!(broken(MAPS, "local-beside").await, [alone, got]);
+    assert_eq!(broken(&two, "shared-first").await, [alone, order]);
+    assert_eq!(broken(MAPS, "local-first").await, [alone, order]);
+    assert!(broken(MAPS, "shared-alternating").await.contains(&again.to_owned()));
+    // What stands there stays, so nothing that is put upon another row is got.
+    let upon = MAPS.replace(
+        r#"{"shared": {"id": 1, "note": "good"}, "#,
+        r#"{"shared": {"id": 1, "note": "good"}, "current": {"id": 1, "note": "other"}, "#,
+    );
+    assert_eq!(broken(&upon, "local-stubborn").await, [put]);
+    // Two rows of the node are one elsewhere, and come back as one of them.
+    let loud = MAPS.replace(r#"{"local": {"id": 1, "note": "poison"}, "#, r#"{"local": {"id": 1, "note": "POISON"}, "#);
+    assert_eq!(broken(&loud, "shared-lower").await, [got]);
+}
+
 #[tokio::test]
 async fn the_report_names_the_role() {
     let concord = folder("");

@@ -17,7 +17,7 @@ fn tables(nodes: usize, conflict: &str) -> String {
     for name in &NAMES[1..nodes] {
         text += &format!(
             "[tables.items.nodes.{name}]\ntable = \"ware\"\ncolumns = {{ id = \"nr\", stock = \"bestand\" }}\n\
-             mapping = {{ plugin = \"reshape\", name = \"name\", first = \"vorname\", last = \"nachname\", own = [\"memo\"] }}\n"
+             mapping = {{ plugin = \"full-name\", name = \"name\", first = \"vorname\", last = \"nachname\", own = [\"memo\"] }}\n"
         );
     }
     text
@@ -28,7 +28,7 @@ async fn shop(kinds: &[Kind], conflict: &str) -> Cluster {
     for at in 0..kinds.len() {
         cluster.nodes[at].database.user_as(As::Sync).await.execute(if at == 0 { ITEMS } else { WARE }).await;
     }
-    cluster.pin(&["reshape", "merge-fields"]);
+    cluster.pin(&["full-name", "merge-fields"]);
     cluster.install().await;
     cluster
 }
@@ -134,7 +134,7 @@ async fn killed_at_every_point_every_change_counts_once() {
         databases.push(database);
     }
     let mut concord = Concord::new(&(text + &tables(kinds.len(), SUM)));
-    concord.write("concord.lock", &guests::lock(&["reshape"]));
+    concord.write("concord.lock", &guests::lock(&["full-name"]));
     concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
     concord.run(&["install"]).await.ok();
     let mut sums = [0; KEYS as usize];

@@ -21,7 +21,7 @@ const MAPPED: &str = "[tables.people]
 [tables.people.nodes.b]
 table = \"kunden\"
 columns = { id = \"nr\", balance = \"cents\" }
-mapping = { plugin = \"reshape\", name = \"name\", first = \"vorname\", last = \"nachname\", cents = [\"cents\"], own = [\"memo\"] }
+mapping = { plugin = \"full-name\", name = \"name\", first = \"vorname\", last = \"nachname\", cents = [\"cents\"], own = [\"memo\"] }
 ";
 
 async fn people(kinds: &[Kind], tables: &str) -> Cluster {
@@ -33,7 +33,7 @@ async fn people(kinds: &[Kind], tables: &str) -> Cluster {
     for (at, sql) in tables.into_iter().enumerate() {
         cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
     }
-    cluster.pin(&["reshape"]);
+    cluster.pin(&["full-name"]);
     cluster
 }
 
@@ -114,7 +114,8 @@ async fn what_cannot_be_mapped_waits(kinds: &[Kind]) {
     assert_eq!((summary.waiting, summary.exit_code()), (1, ATTENTION));
     cluster.holds_at(1, KUNDEN, &["2|Bob|Loon|100|NULL"]).await;
     assert_eq!(cluster.waiting().await, ["b people [1] mapping"]);
-    let told = "plugin `reshape`, mapping of `people`, to-local: `cents`: the node keeps whole cents (part-of-a-cent)";
+    let told =
+        "plugin `full-name`, mapping of `people`, to-local: `cents`: the node keeps whole cents (part-of-a-cent)";
     assert_eq!(cluster.reasons("b").await, [told]);
     cluster.later(0, "UPDATE people SET balance = 0.05 WHERE id = 1").await;
     cluster.sync().await;
@@ -193,7 +194,7 @@ async fn what_does_not_fit_together_is_told(kinds: &[Kind]) {
     // SQLite's column would take whole numbers as well.
     if kinds[0] == Kind::Postgres {
         let told = said("cents = [\"cents\"], ", "").await;
-        assert!(told.contains("holds integer") && told.contains("made by plugin `reshape`"), "{told}");
+        assert!(told.contains("holds integer") && told.contains("made by plugin `full-name`"), "{told}");
     }
     let told = said("first = \"vorname\"", "first = \"forename\"").await;
     assert!(told.contains("`forename`: `people` has no such column (unknown-column)"), "{told}");
@@ -204,7 +205,7 @@ async fn what_does_not_fit_together_is_told(kinds: &[Kind]) {
     assert!(told.contains("let it make one") && !told.contains("`kunden`"), "{told}");
     let told = said("balance = \"cents\" }", "balance = \"cents\" }\nomit = [\"name\"]").await;
     assert!(told.contains("its mapping makes a column `name`, and `omit` leaves it out"), "{told}");
-    let told = said("plugin = \"reshape\", name", "plugin = \"region\", name").await;
+    let told = said("plugin = \"full-name\", name", "plugin = \"region\", name").await;
     assert!(told.contains("does not name it"), "{told}");
 }
 

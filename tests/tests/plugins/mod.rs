@@ -14,11 +14,14 @@ mod mapped_sums;
 mod mapping;
 mod merge_fields;
 mod python;
+mod redact;
 mod region;
+mod reshape;
 mod reshaping;
 mod resolving;
 mod subsets_killed;
 mod typescript;
+mod web_shop;
 
 use std::sync::Arc;
 

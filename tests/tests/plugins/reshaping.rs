@@ -126,7 +126,7 @@ fn the_example_keeps_what_it_is_not_told() {
     let columns = columns.map(|(name, ty)| ShapeColumn { name: name.to_owned(), ty });
     let local = Shape { name: "people".to_owned(), columns: columns.into(), key: vec![0] };
     let config = r#"{"name": "name", "first": "first", "last": "last", "cents": ["cents"], "own": ["memo"]}"#;
-    let plugin = Arc::new(load("reshape", Limits::default()).expect("a plugin"));
+    let plugin = Arc::new(load("full-name", Limits::default()).expect("a plugin"));
     let mapping = Mapping::open(plugin, local, config, &facts()).expect("a mapping");
     let made: Vec<(&str, &Type)> = mapping.shape().columns.iter().map(|one| (one.name.as_str(), &one.ty)).collect();
     assert_eq!(made, [("nr", &Type::Int), ("name", &Type::Text), ("cents", &Type::Decimal)]);

@@ -68,7 +68,7 @@ impl Scene {
                 );
                 if mapped {
                     filters += "table = \"ware\"\ncolumns = { id = \"nr\" }\n\
-                                mapping = { plugin = \"reshape\", name = \"note\", first = \"first\", last = \"second\", own = [\"own\"] }\n";
+                                mapping = { plugin = \"full-name\", name = \"note\", first = \"first\", last = \"second\", own = [\"own\"] }\n";
                 }
             }
             users.push(database.user().await);
@@ -76,7 +76,7 @@ impl Scene {
             databases.push(database);
         }
         let mut concord = Concord::new(&(text + &filters));
-        concord.write("concord.lock", &guests::lock(&["hostile", "reshape"]));
+        concord.write("concord.lock", &guests::lock(&["hostile", "full-name"]));
         concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
         concord.run(&["install"]).await.ok();
         let (rested, last, before) = Default::default();

@@ -138,6 +138,12 @@ impl Resolver for Hostile {
             "shared" => return shared(),
             "alternating" => return conflicts.iter().map(|_| Ok(Resolution::Take(CALLS.get() % 2))).collect(),
             "growing" => return conflicts.iter().map(grown).collect(),
+            "beside" => {
+                // Of several the latest, of one the other.
+                let several = conflicts.len() > 1;
+                let take = |conflict: &Conflict| Ok(Resolution::Take((conflict.latest + u32::from(!several)) % 2));
+                return conflicts.iter().map(take).collect();
+            }
             "latest" => return conflicts.iter().map(|conflict| Ok(Resolution::Take(conflict.latest))).collect(),
             "third-call" if CALLS.get().is_multiple_of(3) => panic!("the third call"),
             "first-call" if CALLS.get() == 1 => panic!("the first call"),
@@ -271,18 +277,30 @@ impl Mapping for Hostile {
 
     fn to_shared(locals: Vec<Row>) -> Vec<Result<Row, Problem>> {
         match attack().strip_prefix("shared-") {
+            Some("lower") => locals.into_iter().map(|row| Ok(lower(row))).collect(),
             Some(attack) => mapped(attack, locals),
             None => locals.into_iter().map(Ok).collect(),
         }
     }
 
     fn to_local(puts: Vec<Put>) -> Vec<Result<Row, Problem>> {
+        if attack() == "local-stubborn" {
+            // What stands there stays, whatever is put.
+            return puts.into_iter().map(|put| Ok(put.current.unwrap_or(put.shared))).collect();
+        }
         let rows: Vec<Row> = puts.into_iter().map(|put| put.shared).collect();
         match attack().strip_prefix("local-") {
             Some(attack) => mapped(attack, rows),
             None => rows.into_iter().map(Ok).collect(),
         }
     }
+}
+
+fn lower(mut row: Row) -> Row {
+    if let Value::Text(note) = &mut row[1] {
+        note.make_ascii_lowercase();
+    }
+    row
 }
 
 /// Rows as they are, but for those that are poison.
@@ -295,6 +313,14 @@ fn mapped(attack: &str, rows: Vec<Row>) -> Vec<Result<Row, Problem>> {
             return rows.iter().map(|_| Err(problem("even", "an even call"))).collect();
         }
         "swapped" => return rows.into_iter().rev().map(Ok).collect(),
+        "first" | "beside" => {
+            let is_taken = |at: usize| if attack == "first" { at == 0 } else { rows.len() > 1 };
+            let answer = |(at, row): (usize, &Row)| match is_taken(at) {
+                true => Ok(row.clone()),
+                false => Err(problem("place", "it stands elsewhere")),
+            };
+            return rows.iter().enumerate().map(answer).collect();
+        }
         _ => {}
     }
     let one = |mut row: Row| {

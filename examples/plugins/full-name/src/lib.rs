@@ -16,7 +16,7 @@ struct Config {
     own: Vec<String>,
 }
 
-struct Reshape {
+struct FullName {
     /// The shared columns, and what each is made of.
     columns: Vec<(Column, Source)>,
     first: usize,
@@ -33,8 +33,8 @@ enum Source {
     Cents(usize),
 }
 
-impl Plugin for Reshape {
-    const NAME: &str = "reshape";
+impl Plugin for FullName {
+    const NAME: &str = "full-name";
     const SUMMARY: &str = "A name in two columns is shared as one, and cents as units";
     const CONFIG_SCHEMA: &str = r#"{
         "type": "object", "additionalProperties": false, "required": ["name", "first", "last"],
@@ -46,7 +46,7 @@ impl Plugin for Reshape {
     }"#;
 }
 
-impl Mapping for Reshape {
+impl Mapping for FullName {
     fn open(context: &Context) -> Result<Self, Problem> {
         let config: Config = context.config()?;
         let (first, last) = (context.place(&config.first)?, context.place(&config.last)?);
@@ -65,7 +65,7 @@ impl Mapping for Reshape {
                 columns.push((column.clone().copy_of(&column.name), Source::Same(at)));
             }
         }
-        Ok(Reshape { columns, first, last, width: context.table.columns.len() })
+        Ok(FullName { columns, first, last, width: context.table.columns.len() })
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -104,7 +104,7 @@ impl Mapping for Reshape {
     }
 }
 
-impl Reshape {
+impl FullName {
     /// The two parts of a name, or the one that is there.
     fn name(&self, local: &[Value]) -> Value {
         match (local[self.first].as_text(), local[self.last].as_text()) {
@@ -142,4 +142,4 @@ fn wrong(column: &str, code: &str, message: &str) -> Problem {
     Problem { column: Some(column.to_owned()), ..problem(code, message) }
 }
 
-mapping!(Reshape);
+mapping!(FullName);

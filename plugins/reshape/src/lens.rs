@@ -1,0 +1,228 @@
+//! What is made of single columns, and its inverse.
+
+use concord_plugin::{Kind, Value};
+
+use crate::number::{self, Factor};
+
+/// Some columns of the node, and the shared ones that are made of them.
+pub struct Part {
+    /// Places in the node's row.
+    pub local: Vec<usize>,
+    /// Places in the shared row.
+    pub shared: Vec<usize>,
+    pub lens: Lens,
+}
+
+pub enum Lens {
+    /// Several texts are shared as one.
+    Join(Cuts),
+    /// One text is shared as several.
+    Split(Cuts),
+    /// The node has no such column: what it would hold in all rows.
+    Constant(Value),
+    Single(Single),
+}
+
+/// How one text is several.
+pub struct Cuts {
+    pub separator: String,
+    pub parts: usize,
+    /// Whether the first part takes what is left, and not the last.
+    pub first_takes_rest: bool,
+}
+
+/// A column that is shared as one.
+pub struct Single {
+    pub change: Change,
+    /// What is shared where the node holds NULL.
+    pub default: Option<Value>,
+    /// What the node holds where NULL is shared.
+    pub empty: Option<Value>,
+}
+
+pub enum Change {
+    Same,
+    Values(Values),
+    /// Multiplied on its way to the others. The kinds are those of the node and of the others.
+    Unit(Factor, Kind, Kind),
+    Case(Case),
+}
+
+/// Values that have other names elsewhere.
+pub struct Values {
+    /// The node's, and what each is shared as.
+    pub there: Vec<(Value, Value)>,
+    /// Shared ones, and what the node is to hold for each.
+    pub back: Vec<(Value, Value)>,
+    /// Whether all others are the same everywhere.
+    pub others: bool,
+}
+
+pub struct Case {
+    pub upper: bool,
+    /// How the node holds what comes from elsewhere, if not as it comes.
+    pub stored_upper: Option<bool>,
+}
+
+/// Why a value cannot be mapped.
+#[derive(Debug)]
+pub struct Fault {
+    pub code: &'static str,
+    pub message: &'static str,
+}
+
+const fn fault(code: &'static str, message: &'static str) -> Fault {
+    Fault { code, message }
+}
+
+impl Part {
+    /// The shared values of a row of the node.
+    pub fn get(&self, local: &[Value]) -> Result<Vec<Value>, Fault> {
+        let own = self.local.iter().map(|&at| &local[at]);
+        Ok(match &self.lens {
+            Lens::Join(cuts) => vec![cuts.join(own)],
+            Lens::Split(cuts) => cuts.split(&local[self.local[0]]),
+            Lens::Constant(value) => vec![value.clone()],
+            Lens::Single(single) => vec![single.get(&local[self.local[0]])?],
+        })
+    }
+
+    /// What the node is to hold for shared values.
+    pub fn put(&self, shared: &[Value]) -> Result<Vec<Value>, Fault> {
+        Ok(match &self.lens {
+            Lens::Join(cuts) => cuts.split(&shared[0]),
+            Lens::Split(cuts) => vec![cuts.join(shared.iter())],
+            Lens::Constant(_) => Vec::new(),
+            Lens::Single(single) => vec![single.put(&shared[0])?],
+        })
+    }
+}
+
+impl Lens {
+    /// Said of a value that would be another when it is got back.
+    pub fn not_back(&self) -> Fault {
+        match self {
+            Lens::Join(_) | Lens::Split(_) => {
+                fault("parts", "it cannot be told from the node's one text where its parts begin and end")
+            }
+            Lens::Constant(_) => fault("constant", "the node can hold only rows with the one value that is configured"),
+            Lens::Single(Single { change: Change::Case(_), .. }) => {
+                fault("case", "it has letters of a case in which the node shares none")
+            }
+            Lens::Single(_) => fault("not-back", "what the node would hold for it is shared as another value"),
+        }
+    }
+}
+
+impl Cuts {
+    fn join<'a>(&self, parts: impl Iterator<Item = &'a Value>) -> Value {
+        let parts: Vec<&str> = parts.filter_map(Value::as_text).collect();
+        if parts.is_empty() { Value::Null } else { Value::Text(parts.join(&self.separator)) }
+    }
+
+    fn split(&self, text: &Value) -> Vec<Value> {
+        let mut parts: Vec<&str> = match text.as_text() {
+            None => Vec::new(),
+            Some(text) if self.first_takes_rest => text.rsplitn(self.parts, &self.separator).collect(),
+            Some(text) => text.splitn(self.parts, &self.separator).collect(),
+        };
+        if self.first_takes_rest {
+            parts.reverse();
+        }
+        let mut values: Vec<Value> = parts.into_iter().map(|part| Value::Text(part.to_owned())).collect();
+        values.resize(self.parts, Value::Null);
+        values
+    }
+}
+
+impl Single {
+    fn get(&self, local: &Value) -> Result<Value, Fault> {
+        if local.is_null() {
+            return Ok(self.default.clone().unwrap_or(Value::Null));
+        }
+        if self.empty.as_ref().is_some_and(|empty| empty.same(local)) {
+            return Ok(Value::Null);
+        }
+        self.change.get(local)
+    }
+
+    fn put(&self, shared: &Value) -> Result<Value, Fault> {
+        if shared.is_null() {
+            return match (&self.empty, &self.default) {
+                (Some(empty), _) => Ok(empty.clone()),
+                (None, None) => Ok(Value::Null),
+                (None, Some(_)) => Err(fault("null", "it is NULL, which the node shares as its default")),
+            };
+        }
+        let made = self.change.put(shared);
+        let is_default = self.default.as_ref().is_some_and(|default| default.same(shared));
+        // A default that no value of the node stands for is NULL there.
+        let comes_back = |made: &Value| self.get(made).is_ok_and(|got| got.same(shared));
+        if is_default && !made.as_ref().is_ok_and(comes_back) { Ok(Value::Null) } else { made }
+    }
+}
+
+impl Change {
+    fn get(&self, local: &Value) -> Result<Value, Fault> {
+        match self {
+            Change::Same => Ok(local.clone()),
+            Change::Values(values) => values.get(local),
+            Change::Unit(factor, _, shared) => unit(factor.times(local), *shared),
+            Change::Case(case) => Ok(written(local, Some(case.upper))),
+        }
+    }
+
+    fn put(&self, shared: &Value) -> Result<Value, Fault> {
+        match self {
+            Change::Same => Ok(shared.clone()),
+            Change::Values(values) => values.put(shared),
+            Change::Unit(factor, local, _) => unit(factor.inverse().times(shared), *local),
+            Change::Case(case) => Ok(written(shared, case.stored_upper)),
+        }
+    }
+}
+
+impl Values {
+    fn get(&self, local: &Value) -> Result<Value, Fault> {
+        match found(&self.there, local) {
+            Some(shared) => Ok(shared.clone()),
+            None if self.others => Ok(local.clone()),
+            None => Err(fault("unknown-value", "the node holds a value that `values` does not name")),
+        }
+    }
+
+    fn put(&self, shared: &Value) -> Result<Value, Fault> {
+        match found(&self.back, shared) {
+            Some(local) => Ok(local.clone()),
+            None if self.others => Ok(shared.clone()),
+            None => Err(fault("unknown-value", "it is nothing that `values` makes of a value of the node")),
+        }
+    }
+}
+
+pub fn found<'a>(pairs: &'a [(Value, Value)], wanted: &Value) -> Option<&'a Value> {
+    pairs.iter().find(|(value, _)| value.same(wanted)).map(|(_, other)| other)
+}
+
+fn written(value: &Value, upper: Option<bool>) -> Value {
+    match (value.as_text(), upper) {
+        (Some(text), Some(true)) => Value::Text(text.to_uppercase()),
+        (Some(text), Some(false)) => Value::Text(text.to_lowercase()),
+        _ => value.clone(),
+    }
+}
+
+/// A number that was calculated, as a value of this kind.
+fn unit(number: Result<(i128, usize), number::Why>, kind: Kind) -> Result<Value, Fault> {
+    const LARGE: Fault = fault("too-large", "it has more digits than can be calculated with, or than an integer holds");
+    match (number, kind) {
+        (Ok((number, 0)), Kind::Integer) => Value::from_integer(number).ok_or(LARGE),
+        (Ok(_) | Err(number::Why::Endless), Kind::Integer) => {
+            Err(fault("part", "it comes to no whole number, and integers are held there"))
+        }
+        (Ok((number, scale)), _) => Ok(Value::Decimal(concord_plugin::value::write_decimal(number, scale))),
+        (Err(number::Why::TooLarge), _) => Err(LARGE),
+        (Err(number::Why::Endless), _) => Err(fault("endless", "divided, it has endless digits after the point")),
+        (Err(number::Why::NoNumber), _) => Err(fault("no-number", "it is no number to calculate with")),
+    }
+}
