@@ -12,6 +12,7 @@
 mod bindings;
 mod build;
 mod engine;
+mod exact;
 mod failure;
 mod filter;
 pub mod fixture;
