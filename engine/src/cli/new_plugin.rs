@@ -17,6 +17,8 @@ pub enum Language {
     C,
     #[value(name = "typescript", alias = "ts")]
     TypeScript,
+    #[value(name = "javascript", alias = "js")]
+    JavaScript,
 }
 
 /// The roles that there are examples of.
@@ -183,11 +185,14 @@ cents, in columns that the configuration names:
     [tables.customers.nodes.branch]
     mapping = { plugin = "{name}", name = "name", first = "first_name", last = "last_name", cents = ["balance"] }"#;
 
+/// The examples share their fixtures; what is begun has its own.
+const OWN_FIXTURES: (&str, &str) = (" --fixtures ../shortest", "");
+
 const PYTHON: &[Template] = &[
     (
         "README.md",
         include_str!("../../../examples/plugins/python/README.md"),
-        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm")],
+        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm"), OWN_FIXTURES],
     ),
     ("plugin.py", include_str!("../../../examples/plugins/python/shortest.py"), &[("\"shortest\"", "\"{name}\"")]),
     (
@@ -200,7 +205,7 @@ const PYTHON: &[Template] = &[
             ("shortest.wasm", "{name}.wasm"),
         ],
     ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/python/fixtures/shortest.json"), &[]),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/shortest/shortest.json"), &[]),
     ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
 ];
 
@@ -214,6 +219,7 @@ const C: &[Template] = &[
             ("shortest.wasm", "{name}.wasm"),
             ("shortest.c", "plugin.c"),
             ("`wit/plugin.wit`", "`plugin.wit`"),
+            OWN_FIXTURES,
             ("; they come with Concord, and a test sees to it that they are up to date", ""),
         ],
     ),
@@ -228,7 +234,7 @@ const C: &[Template] = &[
         include_str!("../../../examples/plugins/c/build"),
         &[("shortest-core.wasm", "{name}-core.wasm"), ("shortest.c", "plugin.c")],
     ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/c/fixtures/shortest.json"), &[]),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/shortest/shortest.json"), &[]),
     ("plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
 ];
 
@@ -236,7 +242,7 @@ const TYPESCRIPT: &[Template] = &[
     (
         "README.md",
         include_str!("../../../examples/plugins/typescript/README.md"),
-        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm")],
+        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm"), OWN_FIXTURES],
     ),
     ("plugin.ts", include_str!("../../../examples/plugins/typescript/shortest.ts"), &[("'shortest'", "'{name}'")]),
     (
@@ -265,7 +271,34 @@ const TYPESCRIPT: &[Template] = &[
         &[("shortest.ts", "plugin.ts")],
     ),
     (".gitignore", include_str!("../../../examples/plugins/typescript/.gitignore"), &[]),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/typescript/fixtures/shortest.json"), &[]),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/shortest/shortest.json"), &[]),
+    ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+];
+
+const JAVASCRIPT: &[Template] = &[
+    (
+        "README.md",
+        include_str!("../../../examples/plugins/javascript/README.md"),
+        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm"), OWN_FIXTURES],
+    ),
+    ("plugin.js", include_str!("../../../examples/plugins/javascript/shortest.js"), &[("'shortest'", "'{name}'")]),
+    (
+        "build",
+        include_str!("../../../examples/plugins/javascript/build"),
+        &[("../../../wit", "wit"), ("shortest.js", "plugin.js"), ("shortest.wasm", "{name}.wasm")],
+    ),
+    (
+        "package.json",
+        include_str!("../../../examples/plugins/javascript/package.json"),
+        &[("\"shortest\"", "\"{name}\"")],
+    ),
+    (
+        "package-lock.json",
+        include_str!("../../../examples/plugins/javascript/package-lock.json"),
+        &[("\"shortest\"", "\"{name}\"")],
+    ),
+    (".gitignore", include_str!("../../../examples/plugins/javascript/.gitignore"), &[]),
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/shortest/shortest.json"), &[]),
     ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
 ];
 
@@ -288,7 +321,11 @@ pub fn run(args: &NewPlugin) -> Result<u8> {
         (Language::Python, Begun::Resolver) => &[PYTHON],
         (Language::C, Begun::Resolver) => &[C],
         (Language::TypeScript, Begun::Resolver) => &[TYPESCRIPT],
-        (Language::Python | Language::C | Language::TypeScript, Begun::Filter | Begun::Mapping) => {
+        (Language::JavaScript, Begun::Resolver) => &[JAVASCRIPT],
+        (
+            Language::Python | Language::C | Language::TypeScript | Language::JavaScript,
+            Begun::Filter | Begun::Mapping,
+        ) => {
             let role = if args.role == Begun::Filter { "filter" } else { "mapping" };
             let why = format!(
                 "a {role} is there in Rust alone, --lang rust; in another language it is made from the world `{role}-plugin` of \

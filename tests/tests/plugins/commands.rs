@@ -255,6 +255,24 @@ async fn a_plugin_in_python_is_begun() {
     assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
 }
 
+/// As that in Python; `make languages` builds and tests the example.
+#[tokio::test]
+async fn a_plugin_in_javascript_is_begun() {
+    let concord = folder("");
+    ended(&concord.run(&["plugin", "new", "my-rule", "--lang", "js"]).await, 0);
+    let read = |file: &str| std::fs::read_to_string(concord.path("my-rule").join(file)).expect("a file");
+    let example = guests::root().join("examples/plugins/javascript/shortest.js");
+    let example = std::fs::read_to_string(example).expect("the example").replace("'shortest'", "'my-rule'");
+    assert_eq!(read("plugin.js"), example);
+    for file in ["README.md", "build", "package.json", "package-lock.json"] {
+        assert!(!read(file).contains("shortest.") && !read(file).contains("\"shortest\""), "{file}: {}", read(file));
+    }
+    assert!(
+        read("README.md").contains("plugin test my-rule.wasm\n") && read("build").contains("-w wit -n resolver-plugin")
+    );
+    assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
+}
+
 #[tokio::test]
 async fn the_demo_shows_a_plugin_at_work() {
     let concord = folder("");

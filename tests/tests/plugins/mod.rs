@@ -1,5 +1,6 @@
 //! Plugins, compiled from source: what hostile ones come to, and that the good ones do what they say.
 
+mod attacks;
 mod bundles;
 mod c;
 mod cel;
@@ -8,12 +9,15 @@ mod filtering;
 mod fixtures;
 mod hostile;
 mod judging;
+mod languages;
+mod laws;
 mod mapping;
 mod merge_fields;
-mod python;
+mod old;
 mod region;
 mod reshaping;
 mod resolving;
+mod rounding;
 mod subsets_killed;
 mod typescript;
 
