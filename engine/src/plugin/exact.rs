@@ -56,3 +56,33 @@ impl Part {
 /// What to do about a tool that rounds.
 const INSTEAD: &str =
     "make the plugin with componentize-js, where they are exact, or keep such numbers out of what it sees";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_known_by_what_it_leaves() {
+        let (mark, name) = ROUNDING;
+        let made = [b"anything ".as_slice(), mark, b" else"].concat();
+        let by = |bytes: &[u8], exports: &[&str]| rounding_tool(bytes, exports.iter().map(|name| (*name).to_owned()));
+        assert_eq!(by(&made, &["memory", "init"]), Some(name));
+        // Each of the two may be there by chance.
+        assert_eq!(by(&made, &["memory"]), None);
+        assert_eq!(by(b"anything else", &["init"]), None);
+    }
+
+    #[test]
+    fn floats_count_exactly_up_to_some_number() {
+        let edge = 1 << 53;
+        for v in [0, edge, -edge] {
+            assert!(!is_wide(&Value::Int(v)) && !is_wide(&Value::Instant(v)), "{v}");
+            assert_eq!(v as f64 as i64, v);
+        }
+        for v in [edge + 1, -edge - 1, i64::MIN, i64::MAX] {
+            assert!([Value::Int(v), Value::Time(v), Value::Timestamp(v), Value::Instant(v)].iter().all(is_wide), "{v}");
+        }
+        assert!(is_wide(&Value::Uint(u64::MAX)) && !is_wide(&Value::Date(i32::MAX)));
+        assert!(!is_wide(&Value::Float(f64::MAX)) && !is_wide(&Value::Null));
+    }
+}
