@@ -5,8 +5,8 @@ use super::load::Plugin;
 use super::part::Part;
 use crate::model::Value;
 
-/// Up to here, above and below 0, a float counts exactly.
-const EXACT: u64 = 1 << 53;
+/// Up to here, above and below 0, a float stands for one integer alone: the next one may be what became of a larger one.
+const EXACT: u64 = (1 << 53) - 1;
 
 /// What a tool leaves in every component that it makes, and its name.
 const ROUNDING: (&[u8], &str) = (b"componentize_qjs_runtime.wasm", "componentize-qjs");
@@ -31,7 +31,7 @@ impl Plugin {
     /// What there is to say of a plugin that can be used, but not for everything.
     pub fn warning(&self) -> Option<String> {
         let tool = self.rounds?;
-        let why = "integers beyond 2^53 would be rounded in it, so rows with such are kept from it and wait";
+        let why = "integers beyond 2^53 - 1 would be rounded in it, so rows with such are kept from it and wait";
         Some(format!("plugin `{}` was made by {tool}: {why}; {INSTEAD}", self.name))
     }
 }
@@ -45,7 +45,8 @@ impl Part {
     ) -> Result<(), Failure> {
         match self.plugin.rounds {
             Some(tool) if values.any(is_wide) => {
-                let message = format!("the row holds an integer beyond 2^53, and {tool}, which made it, rounds those");
+                let message =
+                    format!("the row holds an integer beyond 2^53 - 1, and {tool}, which made it, rounds those");
                 Err(self.fails(function, "rounds", message).hint(INSTEAD))
             }
             _ => Ok(()),
@@ -74,11 +75,12 @@ mod tests {
 
     #[test]
     fn floats_count_exactly_up_to_some_number() {
-        let edge = 1 << 53;
+        let edge = (1 << 53) - 1;
         for v in [0, edge, -edge] {
             assert!(!is_wide(&Value::Int(v)) && !is_wide(&Value::Instant(v)), "{v}");
             assert_eq!(v as f64 as i64, v);
         }
+        assert_eq!((edge + 2) as f64 as i64, edge + 1, "which is why that is not trusted");
         for v in [edge + 1, -edge - 1, i64::MIN, i64::MAX] {
             assert!([Value::Int(v), Value::Time(v), Value::Timestamp(v), Value::Instant(v)].iter().all(is_wide), "{v}");
         }

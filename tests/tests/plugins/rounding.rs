@@ -7,7 +7,7 @@ use concord::plugin::{Failure, Filter, Limits, Mapping, Plugin, Put, Resolution,
 
 use super::{Cases, facts, items, load, row};
 
-const WIDE: i64 = (1 << 53) + 1;
+const WIDE: i64 = 1 << 53;
 
 fn rounding() -> Arc<Plugin> {
     let mut plugin = load("mirror", Limits::default()).expect("a plugin");
@@ -15,7 +15,7 @@ fn rounding() -> Arc<Plugin> {
     plugin.rounds = Some("some-tool");
     let warning = plugin.warning().expect("a warning");
     assert!(
-        warning.starts_with("plugin `mirror` was made by some-tool: integers beyond 2^53 would be rounded"),
+        warning.starts_with("plugin `mirror` was made by some-tool: integers beyond 2^53 - 1 would be rounded"),
         "{warning}"
     );
     Arc::new(plugin)
@@ -24,7 +24,7 @@ fn rounding() -> Arc<Plugin> {
 #[track_caller]
 fn told(failure: &Failure, function: &str) {
     let said = failure.to_string();
-    let why = "the row holds an integer beyond 2^53, and some-tool, which made it, rounds those (rounds); make the plugin with";
+    let why = "the row holds an integer beyond 2^53 - 1, and some-tool, which made it, rounds those (rounds); make the plugin with";
     assert!(said.starts_with(&format!("plugin `mirror`, {function}: {why}")), "{said}");
 }
 
@@ -36,7 +36,7 @@ fn a_resolver_is_not_asked_about_it_and_does_not_answer_it() {
     cases.0[2].2 = row(2, "wide", -WIDE);
     cases.0[3].2 = row(3, "wide", i64::MIN);
     // One more than this is one too many.
-    cases.0[4].2 = row(4, "more", 1 << 53);
+    cases.0[4].2 = row(4, "more", WIDE - 1);
     let answers = resolver.resolve(&cases.disputes());
     for at in [1, 5] {
         assert_eq!(answers[at], Ok(Resolution::Merged(row(at as i64, "good", 2))));
@@ -50,7 +50,7 @@ fn a_resolver_is_not_asked_about_it_and_does_not_answer_it() {
 #[test]
 fn neither_is_a_mapping() {
     let mapping = Mapping::open(rounding(), items(), "{}", &facts()).expect("a mapping");
-    let rows = [row(1, "good", 1 << 53), row(2, "wide", WIDE), row(WIDE, "its key", 1)];
+    let rows = [row(1, "good", WIDE - 1), row(2, "wide", WIDE), row(WIDE, "its key", 1)];
     let to_shared = mapping.to_shared(&rows.iter().collect::<Vec<_>>());
     assert_eq!(to_shared[0], Ok(rows[0].clone()));
     to_shared[1..].iter().for_each(|one| told(one.as_ref().expect_err("it is wide"), "mapping of `items`, to-shared"));
