@@ -40,7 +40,13 @@ impl Example {
 
     /// The example itself, made as its README says.
     pub fn plugin(&self) -> PathBuf {
-        self.made(&self.folder(), "shortest")
+        self.made(&self.folder(), "shortest", &[])
+    }
+
+    /// Another example in the folder, a filter or mapping.
+    #[cfg(feature = "languages")]
+    pub fn other(&self, name: &str, role: &str) -> PathBuf {
+        self.made(&self.folder(), name, &[name, role])
     }
 
     /// The mirror: the example with another source, in a copy of its folder.
@@ -59,12 +65,12 @@ impl Example {
             copied(&self.folder(), &copy, self.source);
             put(&guests::root().join("tests/guests/mirror").join(self.mirror), &copy.join(self.source));
         }
-        self.made(&copy, "mirror")
+        self.made(&copy, "mirror", &[])
     }
 
     /// Makes a plugin of what is in a folder. No two builds of some languages are alike and each has to be compiled anew, so one
     /// that was made of the same is kept.
-    pub fn made(&self, folder: &Path, name: &str) -> PathBuf {
+    fn made(&self, folder: &Path, name: &str, which: &[&str]) -> PathBuf {
         let plugins = guests::plugins().join("languages").join(self.name);
         std::fs::create_dir_all(&plugins).expect("a folder");
         let (plugin, note) = (plugins.join(format!("{name}.wasm")), plugins.join(format!("{name}.made-of")));
@@ -86,7 +92,7 @@ impl Example {
             let tools = guests::said(Command::new(guests::root().join("scripts").join(script)).arg(tool));
             build.arg(tools.trim());
         }
-        guests::said(build.arg(&draft).env("PYTHONDONTWRITEBYTECODE", "1"));
+        guests::said(build.arg(&draft).args(which).env("PYTHONDONTWRITEBYTECODE", "1"));
         if self.module {
             let module = std::fs::read(&draft).expect("a module");
             let component = componentize(&module, Some(Role::Resolver)).unwrap_or_else(|why| panic!("{why}"));

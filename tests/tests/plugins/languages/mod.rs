@@ -20,6 +20,23 @@ pub use making::{Example, Made};
 
 use super::{Cases, facts, items};
 
+const PYTHON: Example = Example {
+    name: "python",
+    source: "shortest.py",
+    mirror: "mirror.py",
+    tools: Some(["from-pip", "componentize-py"]),
+    module: false,
+};
+
+#[cfg(feature = "languages")]
+const JAVASCRIPT: Example = Example {
+    name: "javascript",
+    source: "shortest.js",
+    mirror: "mirror.js",
+    tools: Some(["from-npm", "javascript"]),
+    module: false,
+};
+
 /// What makes plugins of TypeScript, for other tests as well.
 pub const TYPESCRIPT: Example = Example {
     name: "typescript",
@@ -81,13 +98,7 @@ languages! {
     /// What was built against 0.1.0 of the interface goes on working.
     old: Made::Kept("tests/guests/old/mirror.wasm");
     c: Made::As(Example { name: "c", source: "shortest.c", mirror: "mirror.c", tools: None, module: true });
-    python: Made::As(Example {
-        name: "python",
-        source: "shortest.py",
-        mirror: "mirror.py",
-        tools: Some(["from-pip", "componentize-py"]),
-        module: false,
-    });
+    python: Made::As(PYTHON);
     typescript: Made::As(TYPESCRIPT);
     #[cfg(feature = "languages")]
     cpp: Made::As(Example {
@@ -122,13 +133,7 @@ languages! {
         module: true,
     });
     #[cfg(feature = "languages")]
-    javascript: Made::As(Example {
-        name: "javascript",
-        source: "shortest.js",
-        mirror: "mirror.js",
-        tools: Some(["from-npm", "javascript"]),
-        module: false,
-    });
+    javascript: Made::As(JAVASCRIPT);
 }
 
 /// Fuel is what counts here: a machine may be slow.
@@ -235,15 +240,32 @@ fn many_calls_are_answered(made: Made) {
 async fn the_example_does_what_its_readme_says(made: Made) {
     // Those in Rust are tested with the plugins that come with Concord.
     let Made::As(example) = made else { return };
-    let plugin = example.plugin();
+    let said = tested(&example.plugin(), "shortest", "examples/plugins/shortest").await;
+    assert!(said.contains("The version with the shortest text in a column wins"), "{said}");
+}
+
+/// Filters and mappings, which go by the fixtures of those in Rust.
+#[cfg(feature = "languages")]
+#[tokio::test]
+async fn other_roles_do_what_those_in_rust_do() {
+    for example in [PYTHON, JAVASCRIPT] {
+        for (name, role) in [("region", "filter"), ("reshape", "mapping")] {
+            let said = tested(&example.other(name, role), name, &format!("examples/plugins/{name}/fixtures")).await;
+            assert!(said.contains(role), "{said}");
+        }
+    }
+}
+
+/// What `concord plugin check` says of a plugin that keeps its fixtures.
+async fn tested(plugin: &Path, name: &str, fixtures: &str) -> String {
     // It is compiled here, with time enough; the command finds it done.
-    loaded(&plugin, "shortest", Limits::default()).unwrap_or_else(|why| panic!("{why}"));
+    loaded(plugin, name, Limits::default()).unwrap_or_else(|why| panic!("{why}"));
     let plugin = plugin.display().to_string();
     let mut folder = Concord::new("");
     folder.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
-    let said = folder.run(&["plugin", "check", &plugin]).await;
-    assert!(said.says("The version with the shortest text in a column wins"), "{}{}", said.stdout, said.stderr);
-    let fixtures = guests::root().join("examples/plugins/shortest").display().to_string();
+    let said = folder.run(&["plugin", "check", &plugin]).await.ok();
+    let fixtures = guests::root().join(fixtures).display().to_string();
     let tested = folder.run(&["plugin", "test", &plugin, "--fixtures", &fixtures]).await;
     assert_eq!(tested.status.code(), Some(0), "{}{}", tested.stdout, tested.stderr);
+    said.stdout
 }
