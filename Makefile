@@ -2,12 +2,13 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo plugins test bench lint deps deps-test deps-lint
+.PHONY: help demo plugins test languages bench lint deps deps-test deps-languages deps-lint
 
 help:
 	@echo "make demo    SQLite tables, changed on both sides, brought into agreement; one by a plugin"
 	@echo "make plugins the plugins in plugins/, compiled to target/plugins"
 	@echo "make test    all tests, on private database servers"
+	@echo "make languages  the plugins in C++, Zig, Go, AssemblyScript and JavaScript, built from source and tested"
 	@echo "make bench   measurements in release, written to target/bench.json"
 	@echo "make lint    format, clippy, licences and sources of the dependencies"
 
@@ -18,6 +19,11 @@ deps:
 
 deps-test: deps
 	@scripts/need postgres:postgresql mariadbd:mariadb-server mariadb-install-db:mariadb-server clang:clang wasm-ld:lld python3:python3 node:nodejs npm:npm
+	@python3 -c 'import ensurepip, venv' || scripts/need venv:python3-venv
+
+# Compilers come as packages of Python and npm, into folders of their own under target.
+deps-languages: deps
+	@scripts/need clang:clang wasm-ld:lld python3:python3 node:nodejs npm:npm
 	@python3 -c 'import ensurepip, venv' || scripts/need venv:python3-venv
 
 deps-lint: deps
@@ -32,6 +38,9 @@ plugins: deps
 test: deps-test
 	$(CARGO) test --workspace --no-fail-fast
 	$(CARGO) test --no-fail-fast --locked --manifest-path plugins/Cargo.toml --target-dir target/plugins
+
+languages: deps-languages
+	$(CARGO) test --package concord-tests --features languages --test main -- plugins::languages
 
 bench: deps-test
 	$(CARGO) run --release --package concord-tests --bin bench

@@ -17,6 +17,8 @@ pub enum Language {
     C,
     #[value(name = "typescript", alias = "ts")]
     TypeScript,
+    #[value(name = "javascript", alias = "js")]
+    JavaScript,
 }
 
 /// The roles that there are examples of.
@@ -25,6 +27,25 @@ pub enum Begun {
     Resolver,
     Filter,
     Mapping,
+}
+
+impl Begun {
+    fn as_str(self) -> &'static str {
+        match self {
+            Begun::Resolver => "resolver",
+            Begun::Filter => "filter",
+            Begun::Mapping => "mapping",
+        }
+    }
+
+    /// What it does to begin with, in a README.
+    fn begins(self) -> &'static str {
+        match self {
+            Begun::Resolver => RESOLVER_BEGINS,
+            Begun::Filter => FILTER_BEGINS,
+            Begun::Mapping => MAPPING_BEGINS,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -38,7 +59,7 @@ pub struct NewPlugin {
     /// Its name: lower-case letters, digits and hyphens
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// What it is to serve; a filter or mapping is there in Rust
+    /// What it is to serve; a filter or mapping is there in Rust, Python and JavaScript
     #[arg(long, value_enum, default_value_t = Begun::Resolver)]
     pub role: Begun,
     /// The language to write it in
@@ -55,52 +76,12 @@ type Template = (&'static str, &'static str, &'static [(&'static str, &'static s
 /// Stands for the name in templates.
 const NAME: &str = "{name}";
 
-const RUST_RESOLVER: &[Template] = &[
+const WIT: &str = include_str!("../../../wit/plugin.wit");
+
+const RUST: &[Template] = &[
     ("Cargo.toml", RUST_CARGO, &[]),
-    ("README.md", RUST_README, &[("{begins}", RESOLVER_BEGINS)]),
-    (
-        "src/lib.rs",
-        include_str!("../../../examples/plugins/longest/src/lib.rs"),
-        &[("\"longest\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
-    ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/longest/fixtures/longest.json"), &[]),
-];
-
-const RUST_FILTER: &[Template] = &[
-    ("Cargo.toml", RUST_CARGO, &[("A resolver", "A filter")]),
-    ("README.md", RUST_README, &[("A resolver", "A filter"), ("{begins}", FILTER_BEGINS)]),
-    (
-        "src/lib.rs",
-        include_str!("../../../examples/plugins/region/src/lib.rs"),
-        &[("\"region\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
-    ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/region/fixtures/region.json"), &[]),
-    (
-        "fixtures/refused-column.json",
-        include_str!("../../../examples/plugins/region/fixtures/refused-column.json"),
-        &[],
-    ),
-];
-
-const RUST_MAPPING: &[Template] = &[
-    ("Cargo.toml", RUST_CARGO, &[("A resolver", "A mapping")]),
-    ("README.md", RUST_README, &[("A resolver", "A mapping"), ("{begins}", MAPPING_BEGINS)]),
-    (
-        "src/lib.rs",
-        include_str!("../../../examples/plugins/full-name/src/lib.rs"),
-        &[("\"full-name\"", "\"{name}\""), ("; docs/src/plugins.md builds it step by step", "")],
-    ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/full-name/fixtures/full-name.json"), &[]),
-    (
-        "fixtures/refused-column.json",
-        include_str!("../../../examples/plugins/full-name/fixtures/refused-column.json"),
-        &[],
-    ),
-];
-
-/// What every plugin in Rust takes of Concord.
-const RUST_SDK: &[Template] = &[
-    ("concord/wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+    ("README.md", RUST_README, &[]),
+    ("concord/wit/plugin.wit", WIT, &[]),
     ("concord/plugins/sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml"), &[]),
     ("concord/plugins/sdk/src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs"), &[]),
     ("concord/plugins/sdk/src/filter.rs", include_str!("../../../plugins/sdk/src/filter.rs"), &[]),
@@ -110,10 +91,51 @@ const RUST_SDK: &[Template] = &[
     ("concord/plugins/sdk/src/value.rs", include_str!("../../../plugins/sdk/src/value.rs"), &[]),
 ];
 
+const STEPS: (&str, &str) = ("; docs/src/plugins.md builds it step by step", "");
+
+const RUST_RESOLVER: Template = (
+    "src/lib.rs",
+    include_str!("../../../examples/plugins/longest/src/lib.rs"),
+    &[("\"longest\"", "\"{name}\""), STEPS],
+);
+
+const RUST_FILTER: Template =
+    ("src/lib.rs", include_str!("../../../examples/plugins/region/src/lib.rs"), &[("\"region\"", "\"{name}\""), STEPS]);
+
+const RUST_MAPPING: Template = (
+    "src/lib.rs",
+    include_str!("../../../examples/plugins/full-name/src/lib.rs"),
+    &[("\"full-name\"", "\"{name}\""), STEPS],
+);
+
+const LONGEST_FIXTURES: &[Template] =
+    &[("fixtures/{name}.json", include_str!("../../../examples/plugins/longest/fixtures/longest.json"), &[])];
+
+const SHORTEST_FIXTURES: &[Template] =
+    &[("fixtures/{name}.json", include_str!("../../../examples/plugins/shortest/shortest.json"), &[])];
+
+const FILTER_FIXTURES: &[Template] = &[
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/region/fixtures/region.json"), &[]),
+    (
+        "fixtures/refused-column.json",
+        include_str!("../../../examples/plugins/region/fixtures/refused-column.json"),
+        &[],
+    ),
+];
+
+const MAPPING_FIXTURES: &[Template] = &[
+    ("fixtures/{name}.json", include_str!("../../../examples/plugins/full-name/fixtures/full-name.json"), &[]),
+    (
+        "fixtures/refused-column.json",
+        include_str!("../../../examples/plugins/full-name/fixtures/refused-column.json"),
+        &[],
+    ),
+];
+
 /// The workspace has what the SDK takes from that of Concord.
 const RUST_CARGO: &str = r#"[package]
 name = "{name}"
-description = "A resolver for Concord"
+description = "A {role} for Concord"
 version.workspace = true
 edition.workspace = true
 rust-version.workspace = true
@@ -154,7 +176,7 @@ strip = "debuginfo"
 
 const RUST_README: &str = r#"# {name}
 
-A resolver for Concord, in Rust. {begins}
+A {role} for Concord, in Rust. {begins}
 
 Write your own rule in `src/lib.rs`, and what it has to answer in `fixtures`. It takes Rust and its target for WebAssembly, which
 `rustup target add wasm32-unknown-unknown` adds. In this folder:
@@ -166,7 +188,7 @@ Write your own rule in `src/lib.rs`, and what it has to answer in `fixtures`. It
 `concord/wit/plugin.wit` describes every word of the interface.
 "#;
 
-const RESOLVER_BEGINS: &str = r#"To begin with it takes the version with the longest text in a column, which the configuration
+const RESOLVER_BEGINS: &str = r#"To begin with it takes the version with the {which} text in a column, which the configuration
 names:
 
     conflict = { plugin = "{name}", column = "note" }"#;
@@ -183,26 +205,55 @@ cents, in columns that the configuration names:
     [tables.customers.nodes.branch]
     mapping = { plugin = "{name}", name = "name", first = "first_name", last = "last_name", cents = ["balance"] }"#;
 
+/// The examples are a resolver and share its fixtures; what is begun has its own.
+const OWN_FIXTURES: (&str, &str) = (" --fixtures ../shortest", "");
+const SHORTEST: (&str, &str) = (
+    "It takes the version with the shortest text in a column, which the configuration names:\n\n    conflict = { plugin = \
+     \"shortest\", column = \"note\" }",
+    "{begins}",
+);
+
+const PYTHON_BESIDE: (&str, &str) = (
+    "A filter and a mapping stand beside it, `region.py` and `full_name.py`: `./build TOOLS FILE region filter` and `./build TOOLS FILE full_name mapping`\nmake plugins of them, whose fixtures are those of `../region` and `../full-name`.\n\n",
+    "",
+);
+
 const PYTHON: &[Template] = &[
     (
         "README.md",
         include_str!("../../../examples/plugins/python/README.md"),
-        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm")],
+        &[
+            ("# A resolver in", "# A {role} in"),
+            SHORTEST,
+            PYTHON_BESIDE,
+            ("shortest.wasm", "{name}.wasm"),
+            OWN_FIXTURES,
+        ],
     ),
-    ("plugin.py", include_str!("../../../examples/plugins/python/shortest.py"), &[("\"shortest\"", "\"{name}\"")]),
     (
         "build",
         include_str!("../../../examples/plugins/python/build"),
         &[
             ("../../../wit", "wit"),
-            ("componentize shortest", "componentize plugin"),
+            (",\n# the third another module and the fourth its role.", "."),
+            ("\"${4:-resolver}-plugin\"", "{role}-plugin"),
+            ("\"${3:-shortest}\"", "plugin"),
+            ("${3:-shortest}.wasm", "{name}.wasm"),
             ("shortest.py", "plugin.py"),
             ("shortest.wasm", "{name}.wasm"),
         ],
     ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/python/fixtures/shortest.json"), &[]),
-    ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+    ("wit/plugin.wit", WIT, &[]),
 ];
+
+const PYTHON_RESOLVER: Template =
+    ("plugin.py", include_str!("../../../examples/plugins/python/shortest.py"), &[("\"shortest\"", "\"{name}\"")]);
+
+const PYTHON_FILTER: Template =
+    ("plugin.py", include_str!("../../../examples/plugins/python/region.py"), &[("\"region\"", "\"{name}\"")]);
+
+const PYTHON_MAPPING: Template =
+    ("plugin.py", include_str!("../../../examples/plugins/python/full_name.py"), &[("\"full-name\"", "\"{name}\"")]);
 
 const C: &[Template] = &[
     (
@@ -214,6 +265,7 @@ const C: &[Template] = &[
             ("shortest.wasm", "{name}.wasm"),
             ("shortest.c", "plugin.c"),
             ("`wit/plugin.wit`", "`plugin.wit`"),
+            OWN_FIXTURES,
             ("; they come with Concord, and a test sees to it that they are up to date", ""),
         ],
     ),
@@ -228,15 +280,14 @@ const C: &[Template] = &[
         include_str!("../../../examples/plugins/c/build"),
         &[("shortest-core.wasm", "{name}-core.wasm"), ("shortest.c", "plugin.c")],
     ),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/c/fixtures/shortest.json"), &[]),
-    ("plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+    ("plugin.wit", WIT, &[]),
 ];
 
 const TYPESCRIPT: &[Template] = &[
     (
         "README.md",
         include_str!("../../../examples/plugins/typescript/README.md"),
-        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm")],
+        &[("\"shortest\"", "\"{name}\""), ("shortest.wasm", "{name}.wasm"), OWN_FIXTURES],
     ),
     ("plugin.ts", include_str!("../../../examples/plugins/typescript/shortest.ts"), &[("'shortest'", "'{name}'")]),
     (
@@ -265,9 +316,61 @@ const TYPESCRIPT: &[Template] = &[
         &[("shortest.ts", "plugin.ts")],
     ),
     (".gitignore", include_str!("../../../examples/plugins/typescript/.gitignore"), &[]),
-    ("fixtures/{name}.json", include_str!("../../../examples/plugins/typescript/fixtures/shortest.json"), &[]),
-    ("wit/plugin.wit", include_str!("../../../wit/plugin.wit"), &[]),
+    ("wit/plugin.wit", WIT, &[]),
 ];
+
+const JAVASCRIPT_BESIDE: (&str, &str) = (
+    "A filter and a mapping stand beside it, `region.js` and `full_name.js`: `./build TOOLS FILE region filter` and `./build TOOLS FILE full_name mapping`\nmake plugins of them, whose fixtures are those of `../region` and `../full-name`.\n\n",
+    "",
+);
+
+const JAVASCRIPT: &[Template] = &[
+    (
+        "README.md",
+        include_str!("../../../examples/plugins/javascript/README.md"),
+        &[
+            ("# A resolver in", "# A {role} in"),
+            SHORTEST,
+            JAVASCRIPT_BESIDE,
+            ("shortest.wasm", "{name}.wasm"),
+            OWN_FIXTURES,
+        ],
+    ),
+    (
+        "build",
+        include_str!("../../../examples/plugins/javascript/build"),
+        &[
+            ("../../../wit", "wit"),
+            ("; the third another module, and the fourth its role", ""),
+            ("\"${4:-resolver}-plugin\"", "{role}-plugin"),
+            ("\"${3:-shortest}.js\"", "plugin.js"),
+            ("${3:-shortest}.wasm", "{name}.wasm"),
+            ("shortest.js", "plugin.js"),
+            ("shortest.wasm", "{name}.wasm"),
+        ],
+    ),
+    (
+        "package.json",
+        include_str!("../../../examples/plugins/javascript/package.json"),
+        &[("\"shortest\"", "\"{name}\"")],
+    ),
+    (
+        "package-lock.json",
+        include_str!("../../../examples/plugins/javascript/package-lock.json"),
+        &[("\"shortest\"", "\"{name}\"")],
+    ),
+    (".gitignore", include_str!("../../../examples/plugins/javascript/.gitignore"), &[]),
+    ("wit/plugin.wit", WIT, &[]),
+];
+
+const JAVASCRIPT_RESOLVER: Template =
+    ("plugin.js", include_str!("../../../examples/plugins/javascript/shortest.js"), &[("'shortest'", "'{name}'")]);
+
+const JAVASCRIPT_FILTER: Template =
+    ("plugin.js", include_str!("../../../examples/plugins/javascript/region.js"), &[("'region'", "'{name}'")]);
+
+const JAVASCRIPT_MAPPING: Template =
+    ("plugin.js", include_str!("../../../examples/plugins/javascript/full_name.js"), &[("'full-name'", "'{name}'")]);
 
 pub fn run(args: &NewPlugin) -> Result<u8> {
     let name = &args.name;
@@ -281,29 +384,35 @@ pub fn run(args: &NewPlugin) -> Result<u8> {
     if folder.exists() {
         return Err(Error::Usage(format!("{} is there already; take another name, or --at", folder.display())));
     }
+    use Begun::{Filter, Mapping, Resolver};
     let templates: &[&[Template]] = match (args.language, args.role) {
-        (Language::Rust, Begun::Resolver) => &[RUST_RESOLVER, RUST_SDK],
-        (Language::Rust, Begun::Filter) => &[RUST_FILTER, RUST_SDK],
-        (Language::Rust, Begun::Mapping) => &[RUST_MAPPING, RUST_SDK],
-        (Language::Python, Begun::Resolver) => &[PYTHON],
-        (Language::C, Begun::Resolver) => &[C],
-        (Language::TypeScript, Begun::Resolver) => &[TYPESCRIPT],
-        (Language::Python | Language::C | Language::TypeScript, Begun::Filter | Begun::Mapping) => {
-            let role = if args.role == Begun::Filter { "filter" } else { "mapping" };
+        (Language::Rust, Resolver) => &[RUST, &[RUST_RESOLVER], LONGEST_FIXTURES],
+        (Language::Rust, Filter) => &[RUST, &[RUST_FILTER], FILTER_FIXTURES],
+        (Language::Rust, Mapping) => &[RUST, &[RUST_MAPPING], MAPPING_FIXTURES],
+        (Language::Python, Resolver) => &[PYTHON, &[PYTHON_RESOLVER], SHORTEST_FIXTURES],
+        (Language::Python, Filter) => &[PYTHON, &[PYTHON_FILTER], FILTER_FIXTURES],
+        (Language::Python, Mapping) => &[PYTHON, &[PYTHON_MAPPING], MAPPING_FIXTURES],
+        (Language::JavaScript, Resolver) => &[JAVASCRIPT, &[JAVASCRIPT_RESOLVER], SHORTEST_FIXTURES],
+        (Language::JavaScript, Filter) => &[JAVASCRIPT, &[JAVASCRIPT_FILTER], FILTER_FIXTURES],
+        (Language::JavaScript, Mapping) => &[JAVASCRIPT, &[JAVASCRIPT_MAPPING], MAPPING_FIXTURES],
+        (Language::C, Resolver) => &[C, SHORTEST_FIXTURES],
+        (Language::TypeScript, Resolver) => &[TYPESCRIPT, SHORTEST_FIXTURES],
+        (Language::C | Language::TypeScript, role) => {
+            let role = role.as_str();
             let why = format!(
-                "a {role} is there in Rust alone, --lang rust; in another language it is made from the world `{role}-plugin` of \
-                 wit/plugin.wit"
+                "a {role} is there in Rust, Python and JavaScript, such as --lang rust; in another language it is made from the \
+                 world `{role}-plugin` of wit/plugin.wit"
             );
             return Err(Error::Usage(why));
         }
     };
     for (file, text, places) in templates.iter().copied().flatten() {
-        let path = folder.join(named(file, name));
+        let path = folder.join(named(file, args));
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|why| failed(parent, why))?;
         }
         let text = places.iter().fold((*text).to_owned(), |text, (from, to)| text.replace(from, to));
-        std::fs::write(&path, named(&text, name)).map_err(|why| failed(&path, why))?;
+        std::fs::write(&path, named(&text, args)).map_err(|why| failed(&path, why))?;
         if *file == "build" {
             make_executable(&path).map_err(|why| failed(&path, why))?;
         }
@@ -312,9 +421,13 @@ pub fn run(args: &NewPlugin) -> Result<u8> {
     Ok(DONE)
 }
 
-/// A template with the name in it, and what a compiler makes of the name.
-fn named(text: &str, name: &str) -> String {
-    text.replace(NAME, name).replace("{module}", &name.replace('-', "_"))
+/// A template with the name in it, what a compiler makes of the name, and the role.
+fn named(text: &str, args: &NewPlugin) -> String {
+    let (role, begins) = (args.role.as_str(), args.role.begins());
+    // The example in Rust was there first.
+    let which = if args.language == Language::Rust { "longest" } else { "shortest" };
+    let text = text.replace("{begins}", begins).replace("{which}", which).replace("{role}", role);
+    text.replace(NAME, &args.name).replace("{module}", &args.name.replace('-', "_"))
 }
 
 #[cfg(unix)]

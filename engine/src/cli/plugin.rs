@@ -106,6 +106,8 @@ struct Looked {
     sha256: Option<String>,
     /// Whether concord.lock names this very file; absent without a configuration.
     pinned: Option<bool>,
+    /// What it cannot be used for.
+    warning: Option<String>,
     problem: Option<String>,
 }
 
@@ -144,6 +146,9 @@ fn check(global: &Global, args: &Check) -> Result<u8> {
             table.row([one.plugin.clone(), text(&one.version), one.roles.join(", "), digest, text(&one.summary)]);
         }
         table.print()?;
+        for warning in all.iter().filter_map(|one| one.warning.as_ref()) {
+            say(&format!("warning: {warning}"))?;
+        }
         for problem in all.iter().filter_map(|one| one.problem.as_ref()) {
             say(&format!("problem: {problem}"))?;
         }
@@ -160,6 +165,7 @@ fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failu
         roles: Vec::new(),
         sha256: None,
         pinned: None,
+        warning: None,
         problem: None,
     };
     match plugin {
@@ -167,6 +173,7 @@ fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failu
             looked.version = Some(plugin.description.version.clone());
             looked.summary = Some(plugin.description.summary.clone());
             looked.roles = plugin.roles.iter().map(|role| role.as_str()).collect();
+            looked.warning = plugin.warning();
             looked.sha256 = Some(plugin.digest);
         }
         Err(failure) => looked.problem = Some(failure.to_string()),

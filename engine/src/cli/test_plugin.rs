@@ -1,10 +1,11 @@
 //! `concord plugin test`: what a plugin answers to the cases of its fixtures, and whether it keeps the laws of its role.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
+use tracing::warn;
 
 use super::Output;
 use super::plugin::{host, name_of};
@@ -14,14 +15,15 @@ use crate::model::{Row, row_to_json};
 use crate::plugin::fixture::{Answer, Fixture, Verdict};
 use crate::plugin::{
     Failure, Filter, Law, Limits, Mapping, Plugin, Resolver, Role, Shape, Spent, broken, broken_by_filter,
-    broken_by_mapping, mapped,
+    broken_by_mapping, mapped, smallest, written,
 };
 
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Ask a plugin about the cases in its fixtures, and try the laws of its role",
     long_about = "Ask the compiled plugin about every case in a folder of fixtures, conflicts of a resolver or rows of a filter or mapping, compare \
-                  its answers with those that stand there, and try on every case whether the laws hold that engines rely on. Tells \
+                  its answers with those that stand there, and try on every case whether the laws hold that engines rely on. Where one is \
+                  broken, the smallest case that breaks it is written as a fixture. Tells \
                   fuel and memory.",
     after_long_help = "Example:\n  concord plugin test plugins/merge-fields.wasm --fixtures merge-fields/fixtures"
 )]
@@ -32,6 +34,9 @@ pub struct TestPlugin {
     /// The folder of its fixtures, files of JSON
     #[arg(long, value_name = "FOLDER", default_value = "fixtures")]
     pub fixtures: PathBuf,
+    /// Where the smallest cases that break a law are written, as fixtures [default: `broken` in the folder of the fixtures]
+    #[arg(long, value_name = "FOLDER")]
+    pub broken: Option<PathBuf>,
     #[command(flatten)]
     pub output: Output,
 }
@@ -48,6 +53,11 @@ pub(super) struct Tested {
     /// The most in use, in bytes.
     memory: usize,
     failures: Vec<String>,
+    /// The laws that it breaks.
+    #[serde(skip)]
+    laws: Vec<Law>,
+    /// The files of the smallest cases that break them.
+    broken: Vec<PathBuf>,
 }
 
 pub fn run(args: &TestPlugin) -> Result<u8> {
@@ -61,11 +71,19 @@ pub fn run(args: &TestPlugin) -> Result<u8> {
     }
     let plugin = Plugin::load(&host()?, &args.file, &name, Limits::default(), None);
     let plugin = Arc::new(plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?);
+    if let Some(warning) = plugin.warning() {
+        warn!("{warning}");
+    }
     let mut tested = Vec::new();
     for fixture in &fixtures {
         let role = fixture.role(&plugin);
         let role = role.map_err(|why| Error::Usage(format!("the fixture `{}`: {why}", fixture.name)))?;
-        tested.push(tried(&plugin, fixture, role));
+        let mut one = tried(&plugin, fixture, role);
+        for law in std::mem::take(&mut one.laws) {
+            let folder = args.broken.clone().unwrap_or_else(|| args.fixtures.join("broken"));
+            one.broken.push(write_smallest(&plugin, fixture, role, law, &folder)?);
+        }
+        tested.push(one);
     }
     if args.output.json {
         json(&tested)?;
@@ -82,9 +100,26 @@ pub fn run(args: &TestPlugin) -> Result<u8> {
             for failure in &one.failures {
                 say(&format!("\n{}: {failure}", one.fixture))?;
             }
+            for file in &one.broken {
+                say(&format!("\n{}: the smallest case that breaks it is {}", one.fixture, file.display()))?;
+            }
         }
     }
     Ok(if tested.iter().all(|one| one.failures.is_empty()) { DONE } else { ATTENTION })
+}
+
+/// Writes the smallest fixture that breaks a law like this one does; its file.
+fn write_smallest(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role, law: Law, folder: &Path) -> Result<PathBuf> {
+    let file = folder.join(format!("{}-{}.json", fixture.name, law.name()));
+    let failed = |why: std::io::Error| {
+        let message = format!("{} cannot be written: {why}; check its permissions, or take --broken", file.display());
+        Error::Usage(message)
+    };
+    let text = written(plugin, &smallest(plugin, fixture, law), role, law);
+    let text = text.map_err(|failure| Error::Refused(vec![failure.to_string()]))?;
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    std::fs::write(&file, text).map_err(failed)?;
+    Ok(file)
 }
 
 pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) -> Tested {
@@ -96,6 +131,8 @@ pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) -> Test
         fuel: 0,
         memory: 0,
         failures: Vec::new(),
+        laws: Vec::new(),
+        broken: Vec::new(),
     };
     let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
     match role {
@@ -142,10 +179,7 @@ impl Tested {
             fixture.conflicts.iter().map(|conflict| conflict.recorded(resolver.recorded())).collect();
         let answers = resolver.resolve(&conflicts.iter().map(|conflict| conflict.dispute()).collect::<Vec<_>>());
         for (at, (conflict, answer)) in fixture.conflicts.iter().zip(&answers).enumerate() {
-            let is = match answer {
-                Ok(resolution) => Answer::Resolution(resolution.clone()),
-                Err(failure) => Answer::Problem(failure.code.to_string()),
-            };
+            let is = Answer::of(answer);
             if is != conflict.answer {
                 let [is, was] = [&is, &conflict.answer].map(|answer| answer.told(&fixture.shape, conflict));
                 self.differs(&format!("conflict {}", at + 1), &is, &was, answer.as_ref().err());
@@ -171,11 +205,7 @@ impl Tested {
         }
         let answers = filter.judge(&fixture.rows.iter().map(|judged| &judged.row).collect::<Vec<_>>());
         for (at, (judged, answer)) in fixture.rows.iter().zip(&answers).enumerate() {
-            let is = match answer {
-                Ok(true) => Verdict::Keep,
-                Ok(false) => Verdict::Drop,
-                Err(failure) => Verdict::Problem(failure.code.to_string()),
-            };
+            let is = Verdict::of(answer);
             if is != judged.answer {
                 let case = format!("row {}, {}", at + 1, row_to_json(names(), &judged.row));
                 self.differs(&case, &is.told(), &judged.answer.told(), answer.as_ref().err());
@@ -230,6 +260,7 @@ impl Tested {
             Ok(broken) => {
                 let told = broken.iter().map(|(law, at)| format!("{} breaks a law: {}", case(*at), law.as_str()));
                 self.failures.extend(told);
+                self.laws = broken.into_iter().map(|(law, _)| law).collect();
             }
             Err(failure) => self.failures.push(failure.to_string()),
         }

@@ -8,6 +8,9 @@ use super::failure::Role;
 /// The interface that roles are served by.
 const INTERFACE: &str = include_str!("../../../wit/plugin.wit");
 
+/// What stands for the first preview of WASI in a component: adapter.wat tells.
+const ADAPTER: &[u8] = include_bytes!("adapter.bin");
+
 /// Makes a component of a core module that was compiled with bindings for an interface. The bindings of Rust's `wit-bindgen` leave
 /// a note in the module of the interface that it serves; where there is none, as those of C leave none, it is that of `role`.
 /// Fails, in words, if neither is there or the module does not serve it.
@@ -28,6 +31,7 @@ pub fn componentize(module: &[u8], role: Option<Role>) -> Result<Vec<u8>, String
         }
     }
     let encoder = ComponentEncoder::default().validate(true).module(&module);
+    let encoder = encoder.and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", ADAPTER));
     encoder.and_then(|mut encoder| encoder.encode()).map_err(|why| match role {
         Some(role) => format!("it is no {role}: {why:#}"),
         None => format!("{why:#}"),
@@ -46,6 +50,33 @@ fn note(module: &mut Vec<u8>, role: Role) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_adapter_is_what_it_is_made_of() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plugin");
+        let made = wat::parse_file(folder.join("adapter.wat")).unwrap();
+        if std::env::var_os("CONCORD_RENEW_BINDINGS").is_some() {
+            std::fs::write(folder.join("adapter.bin"), &made).unwrap();
+        }
+        assert!(std::fs::read(folder.join("adapter.bin")).unwrap() == made, "adapter.wat says how to make it anew");
+    }
+
+    /// As a compiler makes it that cannot do without: nothing of WASI is left for the host.
+    #[test]
+    fn the_first_preview_of_wasi_is_inside() {
+        let text = r#"(module
+            (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8))
+            (func (export "concord:plugin/describe@0.1.0#describe") (result i32) (i32.const 0))
+            (func (export "concord:plugin/filter@0.1.0#open") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0))
+            (func (export "concord:plugin/filter@0.1.0#judge") (param i32 i32) (result i32) (i32.const 0)))"#;
+        let component = componentize(&wat::parse_str(text).unwrap(), Some(Role::Filter)).unwrap();
+        let engine = wasmtime::Engine::default();
+        let component = wasmtime::component::Component::from_binary(&engine, &component).unwrap();
+        let imports: Vec<_> = component.component_type().imports(&engine).map(|(name, _)| name.to_owned()).collect();
+        assert!(imports.iter().all(|import| import.starts_with("concord:plugin/")), "{imports:?}");
+    }
 
     #[test]
     fn what_is_no_module_is_told() {

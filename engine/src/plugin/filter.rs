@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{self, Part, ask_all};
+use super::part::{self, Part};
 use super::shape::{Facts, Shape};
 use super::values::row_to_wit;
 use crate::model::{Row, Value};
@@ -60,7 +60,8 @@ impl Filter {
     pub fn judge(&self, rows: &[&Row]) -> Vec<Result<bool, Failure>> {
         let shown: Vec<Row> = rows.iter().map(|row| self.wanted.iter().map(|&at| row[at].clone()).collect()).collect();
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        ask_all(&shown, batch_of, |batch| self.ask(&mut running, batch))
+        let exact = |row: &Row| self.part.exact("judge", row.iter());
+        self.part.ask_all(&shown, batch_of, exact, |batch| self.ask(&mut running, batch))
     }
 
     /// One call. An answer for each row, or what went wrong with the call as a whole.

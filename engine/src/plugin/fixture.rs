@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Document};
 
-use super::failure::Role;
+use super::failure::{Failure, Role};
 use super::load::Plugin;
 use super::resolver::{Change, Dispute, Resolution, Side};
 use super::shape::{Facts, Shape, ShapeColumn};
@@ -13,7 +13,7 @@ use crate::model::{Key, Row, Type, Value, row_to_json, written_value_from_json};
 
 /// One file: a table, what the plugin is told about it, and conflicts or rows with their answers. For a mapping the table is the
 /// node's own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fixture {
     /// The file's name without its ending.
     pub name: String,
@@ -467,15 +467,26 @@ impl Conflict {
 }
 
 impl Answer {
+    /// What a resolver answered.
+    pub fn of(answer: &Result<Resolution, Failure>) -> Answer {
+        match answer {
+            Ok(resolution) => Answer::Resolution(resolution.clone()),
+            Err(failure) => Answer::Problem(failure.code.to_string()),
+        }
+    }
+
     /// In the words of a fixture's file.
     pub fn told(&self, shape: &Shape, conflict: &Conflict) -> String {
+        self.document(shape, conflict).to_string()
+    }
+
+    pub(super) fn document(&self, shape: &Shape, conflict: &Conflict) -> Document {
         let names = || shape.columns.iter().map(|column| column.name.as_str());
-        let one =
-            |name: &str, value: Document| Document::Object(Map::from_iter([(name.to_owned(), value)])).to_string();
+        let one = |name: &str, value: Document| Document::Object(Map::from_iter([(name.to_owned(), value)]));
         match self {
             Answer::Resolution(Resolution::Take(at)) => one("take", conflict.versions[*at].node.as_str().into()),
             Answer::Resolution(Resolution::Merged(row)) => one("merged", row_to_json(names(), row)),
-            Answer::Resolution(Resolution::Delete) => "\"delete\"".to_owned(),
+            Answer::Resolution(Resolution::Delete) => "delete".into(),
             Answer::Resolution(Resolution::Park(why)) => one("park", why.as_str().into()),
             Answer::Problem(code) => one("problem", code.as_str().into()),
         }
@@ -483,6 +494,15 @@ impl Answer {
 }
 
 impl Verdict {
+    /// What a filter answered.
+    pub fn of(answer: &Result<bool, Failure>) -> Verdict {
+        match answer {
+            Ok(true) => Verdict::Keep,
+            Ok(false) => Verdict::Drop,
+            Err(failure) => Verdict::Problem(failure.code.to_string()),
+        }
+    }
+
     /// In the words of a fixture's file.
     pub fn told(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::failure::Failure;
+use super::failure::{Failure, Role};
 use super::filter::Filter;
 use super::fixture::{Conflict, Fixture, Mapped, Version, outcome};
 use super::load::Plugin;
 use super::mapping::{Mapping, Put};
 use super::resolver::{Resolution, Resolver};
-use crate::model::Row;
+use super::shape::Shape;
+use crate::model::{Row, Type, Value};
 
 /// What holds for every plugin, or several engines could not agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Law {
     Put,
     /// Putting back what it got changes nothing.
     Got,
+    /// An integer that no float holds is not rounded to one that some float does.
+    Exact,
 }
 
 impl Law {
@@ -39,11 +42,49 @@ impl Law {
             Law::Again => "an answer is another one when it is asked for again",
             Law::Put => "what was put is not what is got",
             Law::Got => "putting back what was got changes the row",
+            Law::Exact => "an integer beyond 2^53 is rounded, as where integers are floats",
+        }
+    }
+
+    /// In a word, for names of files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Law::Alone => "alone",
+            Law::Order => "order",
+            Law::Rest => "rest",
+            Law::Rows => "rows",
+            Law::Again => "again",
+            Law::Put => "put",
+            Law::Got => "got",
+            Law::Exact => "exact",
         }
     }
 }
 
 type Answers = Vec<Result<Resolution, Failure>>;
+
+/// The laws that a plugin breaks in the role that a fixture is for, with the number of the first case that shows it.
+pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(Law, usize)>, Failure> {
+    let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
+    match fixture.role(plugin).map_err(|why| Failure::new(&plugin.name, "fixture", why))? {
+        Role::Filter => {
+            let filter = Filter::open(Arc::clone(plugin), shape, config, facts)?;
+            let answers = filter.judge(&fixture.rows.iter().map(|judged| &judged.row).collect::<Vec<_>>());
+            broken_by_filter(plugin, fixture, &answers)
+        }
+        Role::Mapping => {
+            let mapping = Mapping::open(Arc::clone(plugin), shape, config, facts)?;
+            let (locals, puts) = (fixture.locals.iter().collect::<Vec<_>>(), fixture.puts.iter().collect::<Vec<_>>());
+            broken_by_mapping(plugin, fixture, &mapped(&mapping, &locals, &puts))
+        }
+        Role::Resolver => {
+            let resolver = Resolver::open(Arc::clone(plugin), shape, config, facts)?;
+            let asked: Vec<_> = fixture.conflicts.iter().map(|one| one.recorded(resolver.recorded())).collect();
+            let answers = resolver.resolve(&asked.iter().map(Conflict::dispute).collect::<Vec<_>>());
+            broken(plugin, fixture, &answers)
+        }
+    }
+}
 
 /// The laws that a resolver breaks, with the number of the first conflict that shows it, counted from 0. `answers` are those
 /// to the conflicts of the fixture, asked together.
@@ -80,6 +121,18 @@ pub fn broken(plugin: &Arc<Plugin>, fixture: &Fixture, answers: &Answers) -> Res
         match ask(&rest, &settled) {
             Some(Ok(again)) if outcome(&settled, &again) == Some(row) => {}
             _ => found.push((Law::Rest, at)),
+        }
+    }
+    for (at, conflict) in conflicts.iter().enumerate() {
+        let Some(wide) = conflict.versions.iter().find_map(|version| widened(version.row.as_ref()?, &fixture.shape))
+        else {
+            continue;
+        };
+        let all_wide = settled(conflict, &wide);
+        if let Some(Ok(answer)) = ask(&rest, &all_wide)
+            && outcome(&all_wide, &answer).is_some_and(|row| rounded(&wide, row))
+        {
+            found.push((Law::Exact, at));
         }
     }
     Ok(first(found))
@@ -163,6 +216,13 @@ pub fn broken_by_mapping(
                 if to_local(answer, Some(&locals[at].row)) != Some(Ok(locals[at].row.clone())) {
                     found.push((Law::Got, at));
                 }
+                let Some(wide) = widened(&locals[at].row, &fixture.shape) else { continue };
+                if let Some(Ok(shared)) = lens.to_shared(&[&wide]).pop()
+                    && let Some(Ok(back)) = to_local(&shared, Some(&wide))
+                    && rounded(&wide, &back)
+                {
+                    found.push((Law::Exact, at));
+                }
             }
             Some(put) => {
                 // Also where nothing stands, if it can be put there.
@@ -171,10 +231,35 @@ pub fn broken_by_mapping(
                 if !made.iter().flatten().all(got) {
                     found.push((Law::Put, at));
                 }
+                let Some(wide) = widened(&puts[put].row, lens.shape()) else { continue };
+                if let Some(Ok(local)) = to_local(&wide, puts[put].current.as_ref())
+                    && let Some(Ok(back)) = lens.to_shared(&[&local]).pop()
+                    && rounded(&wide, &back)
+                {
+                    found.push((Law::Exact, at));
+                }
             }
         }
     }
     Ok(first(found))
+}
+
+/// As good as no other number comes out as what a float makes of this one.
+const WIDE: i64 = 1_234_567_890_123_456_789;
+
+/// The row with an integer that no float holds in each column of integers but those of the key; `None` if there is none.
+fn widened(row: &Row, shape: &Shape) -> Option<Row> {
+    let wide = |(at, value): (usize, &Value)| match value {
+        Value::Int(_) if shape.columns[at].ty == Type::Int && !shape.key.contains(&at) => Value::Int(WIDE),
+        other => other.clone(),
+    };
+    let widened: Row = row.iter().enumerate().map(wide).collect();
+    (widened != *row).then_some(widened)
+}
+
+/// Whether an integer became what a float makes of it.
+fn rounded(was: &[Value], is: &[Value]) -> bool {
+    was.contains(&Value::Int(WIDE)) && is.contains(&Value::Int(WIDE as f64 as i64))
 }
 
 /// The answers of a mapping to rows of both directions.
@@ -227,7 +312,7 @@ fn back(answer: Resolution, versions: usize) -> Resolution {
 }
 
 /// The conflict as it would be asked about if every version were already as it was decided.
-fn settled(conflict: &Conflict, row: &[crate::model::Value]) -> Conflict {
+fn settled(conflict: &Conflict, row: &[Value]) -> Conflict {
     let version = |version: &Version| Version { row: Some(row.into()), ..version.clone() };
     Conflict { versions: conflict.versions.iter().map(version).collect(), changes: Vec::new(), ..conflict.clone() }
 }

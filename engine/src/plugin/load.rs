@@ -8,6 +8,7 @@ use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::exports::concord::plugin::{describe, filter, mapping, resolver};
 use super::engine::Host;
+use super::exact::rounding_tool;
 use super::failure::{Failure, Role, told};
 use super::instance::Running;
 use super::limits::Limits;
@@ -33,6 +34,8 @@ pub struct Plugin {
     pub description: Description,
     pub roles: Vec<Role>,
     pub limits: Limits,
+    /// The tool that made it, if that is one in which integers beyond 2^53 are rounded without a word.
+    pub rounds: Option<&'static str>,
     pub(super) schema: Option<Schema>,
     pub(super) pre: InstancePre<State>,
     pub(super) host: Host,
@@ -104,6 +107,11 @@ impl Plugin {
             .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
             .map(|(export, _)| export.to_owned())
             .collect();
+        let functions = ty
+            .exports(&host.engine)
+            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
+            .map(|(export, _)| export.to_owned());
+        let rounds = rounding_tool(bytes, functions);
         let roles = roles(&exports).map_err(|(message, hint)| fail("role", message).hint(hint))?;
         let pre = host.linker.instantiate_pre(&component).map_err(|why| {
             let message = format!("it does not fit the interface: {}", told(&format!("{why:#}"), 300));
@@ -129,6 +137,7 @@ impl Plugin {
             description: Description { version: String::new(), summary: String::new(), config_schema: String::new() },
             roles,
             limits,
+            rounds,
             schema: None,
             pre,
             host: host.clone(),

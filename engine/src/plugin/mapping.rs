@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{self, Part, ask_all};
+use super::part::{self, Part};
 use super::shape::{Facts, Shape, ShapeColumn};
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{KeyRule, Row, Type, Value};
@@ -96,7 +96,8 @@ impl Mapping {
     pub fn to_shared(&self, locals: &[&Row]) -> Vec<Result<Row, Failure>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let weight = |local: &&Row| weight(local);
-        ask_all(locals, batches(weight), |batch| {
+        let exact = |local: &&Row| self.part.exact(TO_SHARED, local.iter());
+        self.part.ask_all(locals, batches(weight), exact, |batch| {
             let rows: Vec<wit::Row> = batch.iter().map(|row| row_to_wit(row)).collect();
             let said = self.ask(&mut running, TO_SHARED, batch.len(), |open| {
                 let Open { running, guest } = open;
@@ -116,7 +117,11 @@ impl Mapping {
     pub fn to_local(&self, puts: &[Put<'_>]) -> Vec<Result<Row, Failure>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let weight = |put: &Put<'_>| weight(put.shared) + put.current.map_or(0, weight);
-        ask_all(puts, batches(weight), |batch| {
+        let exact = |put: &Put<'_>| {
+            let current = put.current.into_iter().flat_map(|row| row.iter());
+            self.part.exact(TO_LOCAL, put.shared.iter().chain(current))
+        };
+        self.part.ask_all(puts, batches(weight), exact, |batch| {
             let put = |put: &Put<'_>| guest::Put {
                 shared: row_to_wit(put.shared),
                 current: put.current.map(|row| row_to_wit(row)),
@@ -171,7 +176,9 @@ impl Mapping {
     ) -> Result<Row, Failure> {
         let row = answer.map_err(|problem| self.part.problem(function, problem))?;
         let columns = shape.columns.iter().map(|column| (column.name.as_str(), &column.ty));
-        row_from_wit(row, columns).map_err(|why| self.part.fails(function, "answer", why))
+        let row = row_from_wit(row, columns).map_err(|why| self.part.fails(function, "answer", why))?;
+        self.part.exact(function, row.iter())?;
+        Ok(row)
     }
 
     /// Whether both rows have the same key, and the same in columns that are told to be copies.

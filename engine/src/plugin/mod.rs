@@ -12,6 +12,7 @@
 mod bindings;
 mod build;
 mod engine;
+mod exact;
 mod failure;
 mod filter;
 pub mod fixture;
@@ -25,10 +26,12 @@ mod part;
 mod resolver;
 mod schema;
 mod shape;
+mod shrink;
 mod state;
 #[cfg(test)]
 mod tests;
 mod values;
+mod written;
 
 pub use build::componentize;
 pub use engine::Host;
@@ -42,3 +45,5 @@ pub use lock::{LOCK, Lock, Pin};
 pub use mapping::{Mapping, Put};
 pub use resolver::{Change, Dispute, Resolution, Resolver, Side};
 pub use shape::{Facts, Shape, ShapeColumn};
+pub use shrink::smallest;
+pub use written::written;

@@ -2,14 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::warn;
+
 use super::bindings::concord::plugin::types as wit;
 use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::FAILURES;
 use super::load::Plugin;
 use super::schema::misfits;
-use super::shape::{Facts, Shape};
+use super::shape::{Facts, Shape, ShapeColumn};
 use super::state::Who;
+use crate::model::Type;
 
 /// An instance in which a role was opened, with what the role exports.
 pub(super) struct Open<Guest> {
@@ -43,6 +46,11 @@ impl Part {
         if !problems.is_empty() {
             let message = format!("its configuration does not fit: {}", problems.join("; "));
             return Err(of_table(Failure::new(&plugin.name, "config", message)));
+        }
+        // What other columns hold is seldom so large.
+        let may_be = |column: &ShapeColumn| matches!(column.ty, Type::Int | Type::Any);
+        if let Some(warning) = plugin.warning().filter(|_| shape.columns.iter().any(may_be)) {
+            warn!(table = %shape.name, "{warning}");
         }
         let who = Who { plugin: plugin.name.clone(), role: Some(role), table: Some(shape.name.clone()) };
         Ok(Part { context: shape.context(config, facts), plugin, shape, who, role, spent: Mutex::default() })
@@ -85,9 +93,32 @@ impl Part {
     }
 }
 
+impl Part {
+    /// An answer for each item, as [`ask_all`] gets them. What holds an integer that the plugin would round is not shown to it.
+    pub fn ask_all<I, A>(
+        &self,
+        items: &[I],
+        size: impl Fn(&[I]) -> usize,
+        exact: impl Fn(&I) -> Result<(), Failure>,
+        mut ask: impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,
+    ) -> Vec<Result<A, Failure>> {
+        if self.plugin.rounds.is_none() {
+            return ask_all(items, size, ask);
+        }
+        let mut answers = Vec::with_capacity(items.len());
+        for shown in items.chunk_by(|one, other| exact(one).is_ok() && exact(other).is_ok()) {
+            match shown.first().map(&exact) {
+                Some(Err(failure)) => answers.push(Err(failure)),
+                _ => answers.extend(ask_all(shown, &size, &mut ask)),
+            }
+        }
+        answers
+    }
+}
+
 /// An answer for each item. `size` says how many items, at least one, make one call. Where a call fails as a whole each of
 /// its items is asked about alone, to find out which it was.
-pub(super) fn ask_all<I, A>(
+fn ask_all<I, A>(
     items: &[I],
     size: impl Fn(&[I]) -> usize,
     mut ask: impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,

@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{self, Part, ask_all};
+use super::part::{self, Part};
 use super::shape::{Facts, Shape};
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{Key, Row, Value};
@@ -106,7 +106,8 @@ impl Resolver {
     /// Blocks, and may take as long as the limits allow.
     pub fn resolve(&self, disputes: &[Dispute<'_>]) -> Vec<Result<Resolution, Failure>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        ask_all(disputes, batch_of, |batch| self.ask(&mut running, batch))
+        let exact = |dispute: &Dispute<'_>| self.part.exact("resolve", shown(dispute));
+        self.part.ask_all(disputes, batch_of, exact, |batch| self.ask(&mut running, batch))
     }
 
     /// One call. An answer for each dispute, or what went wrong with the call as a whole.
@@ -153,6 +154,7 @@ impl Resolver {
             Ok(guest::Resolution::Merged(row)) => {
                 let columns = self.part.shape.columns.iter().map(|column| (column.name.as_str(), &column.ty));
                 let row = row_from_wit(row, columns).map_err(|why| self.fails("answer", why))?;
+                self.part.exact("resolve", row.iter())?;
                 let same = self.part.shape.key.iter().zip(dispute.key.iter()).all(|(&place, key)| row[place] == *key);
                 match same {
                     true => Ok(Resolution::Merged(row)),
@@ -204,6 +206,13 @@ impl Resolver {
     fn fails(&self, code: &str, message: String) -> Failure {
         self.part.fails("resolve", code, message)
     }
+}
+
+/// All that a plugin sees of a dispute.
+fn shown<'a>(dispute: &'a Dispute<'_>) -> impl Iterator<Item = &'a Value> {
+    let rows = dispute.versions.iter().map(|version| version.row);
+    let changes = dispute.changes.iter().flat_map(|change| [change.before, change.after]);
+    rows.chain(changes).chain([dispute.base]).flatten().flat_map(|row| row.iter()).chain(dispute.key.iter())
 }
 
 /// How many of these, at least one, make one call.

@@ -138,6 +138,55 @@ fn nobody_waits_for_a_clock_that_stands_still() {
     }
 }
 
+/// What is said of a filter that does one thing when it is started, and another when it is to describe itself.
+fn described(start: &str, describe: &str) -> String {
+    let module = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (func $deep (call $deep))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8))
+            (func $start {start})
+            (start $start)
+            (func (export "concord:plugin/describe@0.1.0#describe") (result i32) {describe} (i32.const 0))
+            (func (export "concord:plugin/filter@0.1.0#open") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0))
+            (func (export "concord:plugin/filter@0.1.0#judge") (param i32 i32) (result i32) (i32.const 0)))"#
+    );
+    let bytes = componentize(&wat::parse_str(module).unwrap(), Some(Role::Filter)).unwrap();
+    let limits = Limits { memory: 1 << 20, fuel: 100_000, fuel_per_row: 1, ..Limits::default() };
+    let loaded = Plugin::of_bytes(&host(), &bytes, &PathBuf::from("x.wasm"), "x", limits, None);
+    loaded.unwrap_err().to_string()
+}
+
+/// No sync begins with such a plugin, and none is the worse for it.
+#[test]
+fn what_is_done_before_anything_was_asked_is_bounded_and_told() {
+    for (attack, told) in [
+        (
+            "(loop (br 0))",
+            "it used up its 100001 instructions of fuel (fuel); raise `fuel` in [limits.x] if it needs them",
+        ),
+        ("(call $deep)", "its calls go too deep (stack)"),
+        (
+            "(loop (drop (memory.grow (i32.const 1))) (br 0))",
+            "it asked for more than 1 MiB of memory (memory); raise `memory` in [limits.x] if it needs that",
+        ),
+        ("(unreachable)", "it gave up (trap)"),
+        ("(drop (i32.load (i32.const -4)))", "it broke down (wasm trap: out of bounds memory access) (trap)"),
+        ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", "it broke down (wasm trap: integer divide by zero) (trap)"),
+    ] {
+        assert_eq!(described(attack, ""), format!("plugin `x`, start: {told}"), "{attack}");
+        assert_eq!(described("", attack), format!("plugin `x`, describe: {told}"), "{attack}");
+    }
+    // A description that lies nowhere, and one without end.
+    let nowhere = "(return (i32.const -8))";
+    let endless = "(i32.store (i32.const 0) (i32.const 8)) (i32.store (i32.const 4) (i32.const -1))";
+    for (attack, told) in [(nowhere, "pointer not aligned"), (endless, "out of bounds")] {
+        let said = described("", attack);
+        assert!(said.starts_with("plugin `x`, describe: it broke down (") && said.ends_with(" (trap)"), "{said}");
+        assert!(said.contains("out of bounds") || said.contains(told), "{said}");
+    }
+}
+
 #[test]
 fn what_a_start_may_use_up_is_bounded() {
     let module = |body: &str| format!("(component (core module $m {body}) (core instance (instantiate $m)))");

@@ -215,10 +215,10 @@ async fn a_filter_in_rust_is_begun_built_and_tested() {
     let (said, tested) = built(&concord, "my-part").await;
     assert_eq!(said, "my-part/my-part.wasm is the plugin my-part 0.1.0, a filter\n");
     assert!(tested.contains("my-part ") && tested.contains("refused-column "), "{tested}");
-    for language in ["python", "c"] {
+    for language in ["typescript", "c"] {
         let said = concord.run(&["plugin", "new", "other", "--role", "filter", "--lang", language]).await;
         ended(&said, 2);
-        assert!(said.stderr.contains("a filter is there in Rust alone, --lang rust"), "{}", said.stderr);
+        assert!(said.stderr.contains("a filter is there in Rust, Python and JavaScript"), "{}", said.stderr);
         assert!(!concord.path("other").exists());
     }
 }
@@ -252,10 +252,57 @@ async fn a_plugin_in_python_is_begun() {
     let read = |file: &str| std::fs::read_to_string(concord.path("my-rule").join(file)).expect("a file");
     assert!(read("plugin.py").contains("d.Description(\"my-rule\", "), "{}", read("plugin.py"));
     let build = read("build");
-    assert!(build.contains("-d \"$here/wit\"") && build.contains("componentize plugin "), "{build}");
+    assert!(build.contains("-d \"$here/wit\" -w resolver-plugin componentize plugin "), "{build}");
     assert!(build.contains("$here/my-rule.wasm") && !build.contains("shortest"), "{build}");
     assert!(!read("README.md").contains("shortest.") && read("README.md").contains("plugin test my-rule.wasm"));
     assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
+}
+
+/// As that in Python; `make languages` builds and tests the example.
+#[tokio::test]
+async fn a_plugin_in_javascript_is_begun() {
+    let concord = folder("");
+    ended(&concord.run(&["plugin", "new", "my-rule", "--lang", "js"]).await, 0);
+    let read = |file: &str| std::fs::read_to_string(concord.path("my-rule").join(file)).expect("a file");
+    let example = guests::root().join("examples/plugins/javascript/shortest.js");
+    let example = std::fs::read_to_string(example).expect("the example").replace("'shortest'", "'my-rule'");
+    assert_eq!(read("plugin.js"), example);
+    for file in ["README.md", "build", "package.json", "package-lock.json"] {
+        assert!(!read(file).contains("shortest.") && !read(file).contains("\"shortest\""), "{file}: {}", read(file));
+    }
+    assert!(
+        read("README.md").contains("plugin test my-rule.wasm\n") && read("build").contains("-w wit -n resolver-plugin")
+    );
+    assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
+}
+
+/// They are those of `examples` as well, which `make languages` builds and tests by the same fixtures.
+#[tokio::test]
+async fn filters_and_mappings_in_other_languages_are_begun() {
+    let concord = folder("");
+    for (language, ending) in [("python", "py"), ("javascript", "js")] {
+        for (role, example) in [("filter", "region"), ("mapping", "reshape")] {
+            let name = format!("my-{role}-{ending}");
+            ended(&concord.run(&["plugin", "new", &name, "--lang", language, "--role", role]).await, 0);
+            let read = |file: &str| std::fs::read_to_string(concord.path(&name).join(file)).expect("a file");
+            let source = guests::root().join(format!("examples/plugins/{language}/{example}.{ending}"));
+            let source = std::fs::read_to_string(source).expect("the example");
+            let called = |quote: char| (format!("{quote}{example}{quote}"), format!("{quote}{name}{quote}"));
+            let (from, to) = called(if ending == "py" { '"' } else { '\'' });
+            assert_eq!(read(&format!("plugin.{ending}")), source.replace(&from, &to));
+            let readme = read("README.md");
+            assert!(readme.starts_with(&format!("# A {role} in ")), "{readme}");
+            assert!(readme.contains(&format!("{role} = {{ plugin = \"{name}\", ")), "{readme}");
+            assert!(
+                !readme.contains("shortest") && !readme.contains("region.") && !readme.contains("{role}"),
+                "{readme}"
+            );
+            let build = read("build");
+            assert!(build.contains(&format!("{role}-plugin")) && build.contains("/my-"), "{build}");
+            assert!(!build.contains("shortest") && !build.contains("resolver") && !build.contains("third"), "{build}");
+            assert!(concord.path(&name).join("fixtures/refused-column.json").exists());
+        }
+    }
 }
 
 #[tokio::test]

@@ -184,7 +184,7 @@ async fn a_copy_of_another_column_is_recorded_once_all_has_arrived() {
         for (at, sql) in [ITEMS.to_owned(), WARE.replace("memo text,", "memo text, lager bigint,")].iter().enumerate() {
             cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
         }
-        cluster.pin(&["reshape"]);
+        cluster.pin(&["full-name"]);
         cluster.install().await;
         cluster.run(0, "INSERT INTO items VALUES (1, 'Ada Lovelace', 10)").await;
         cluster.sync().await;

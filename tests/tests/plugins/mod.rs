@@ -1,5 +1,6 @@
 //! Plugins, compiled from source: what hostile ones come to, and that the good ones do what they say.
 
+mod attacks;
 mod bundles;
 mod c;
 mod cel;
@@ -10,15 +11,18 @@ mod fixtures;
 mod hostile;
 mod judging;
 mod key_prefix;
+mod languages;
+mod laws;
 mod mapped_sums;
 mod mapping;
 mod merge_fields;
-mod python;
+mod old;
 mod redact;
 mod region;
 mod reshape;
 mod reshaping;
 mod resolving;
+mod rounding;
 mod subsets_killed;
 mod typescript;
 mod web_shop;

@@ -15,6 +15,13 @@ use exports::concord::plugin::filter::{Guest as Filter, Verdict};
 use exports::concord::plugin::mapping::{Guest as Mapping, Put};
 use exports::concord::plugin::resolver::{Conflict, Guest as Resolver, Needs, Resolution};
 
+#[link(wasm_import_module = "concord:plugin/log@0.1.0")]
+unsafe extern "C" {
+    /// What the bindings call, for whoever does not keep to its rules.
+    #[link_name = "log"]
+    fn log_as_it_is(level: i32, text: *const u8, length: usize);
+}
+
 struct Hostile;
 
 thread_local! {
@@ -73,6 +80,10 @@ fn break_down(how: &str) {
         "log-flood" => (0..5_000).for_each(|n| log(Level::Info, &format!("line {n}"))),
         "log-long" => log(Level::Info, &"x".repeat(1 << 20)),
         "log-control" => log(Level::Info, "one\nERROR forged\u{1b}[31m"),
+        "log-nowhere" => unsafe { log_as_it_is(1, black_box((usize::MAX - 8) as *const u8), 64) },
+        "log-giant" => unsafe { log_as_it_is(1, black_box(std::ptr::dangling()), usize::MAX) },
+        "log-invalid" => unsafe { log_as_it_is(1, [0xff_u8, 0xfe].as_ptr(), 2) },
+        "log-level" => unsafe { log_as_it_is(9, b"a line".as_ptr(), 6) },
         "log-endless" => loop {
             log(Level::Debug, "again");
         },
@@ -135,6 +146,12 @@ impl Resolver for Hostile {
             "too-few" => return conflicts[1..].iter().map(|_| Ok(Resolution::Take(0))).collect(),
             "too-many" => return std::iter::repeat_n(Ok(Resolution::Take(0)), conflicts.len() + 1).collect(),
             "giant" => return vec![Ok(Resolution::Park("x".repeat(100 << 20)))],
+            "endless-answers" => {
+                let mut answers: Vec<Result<Resolution, Problem>> = Vec::new();
+                loop {
+                    answers.push(Ok(Resolution::Park("again".into())));
+                }
+            }
             "shared" => return shared(),
             "alternating" => return conflicts.iter().map(|_| Ok(Resolution::Take(CALLS.get() % 2))).collect(),
             "growing" => return conflicts.iter().map(grown).collect(),
@@ -144,6 +161,8 @@ impl Resolver for Hostile {
                 let take = |conflict: &Conflict| Ok(Resolution::Take((conflict.latest + u32::from(!several)) % 2));
                 return conflicts.iter().map(take).collect();
             }
+            "odd-order" => return conflicts.iter().map(odd).collect(),
+            "rounding" => return conflicts.iter().map(rounded).collect(),
             "latest" => return conflicts.iter().map(|conflict| Ok(Resolution::Take(conflict.latest))).collect(),
             "third-call" if CALLS.get().is_multiple_of(3) => panic!("the third call"),
             "first-call" if CALLS.get() == 1 => panic!("the first call"),
@@ -171,6 +190,26 @@ fn grown(conflict: &Conflict) -> Result<Resolution, Problem> {
         note.push('x');
     }
     Ok(Resolution::Merged(row))
+}
+
+/// The latest version, but the first where some note has a `q` and there are three.
+fn odd(conflict: &Conflict) -> Result<Resolution, Problem> {
+    let notes = conflict.versions.iter().filter_map(|version| version.row.as_ref()).flatten();
+    let odd = notes.into_iter().any(|value| matches!(value, Value::Text(text) if text.contains('q')));
+    Ok(Resolution::Take(if odd && conflict.versions.len() > 2 { 0 } else { conflict.latest }))
+}
+
+fn rounding(value: Value) -> Value {
+    match value {
+        Value::Integer(number) => Value::Integer(number as f64 as i64),
+        other => other,
+    }
+}
+
+/// The latest version, as where integers are floats.
+fn rounded(conflict: &Conflict) -> Result<Resolution, Problem> {
+    let row = conflict.versions[conflict.latest as usize].row.clone().expect("a row");
+    Ok(Resolution::Merged(row.into_iter().map(rounding).collect()))
 }
 
 fn poisoned(attack: &str, conflict: Conflict) -> Result<Resolution, Problem> {
@@ -312,6 +351,7 @@ fn mapped(attack: &str, rows: Vec<Row>) -> Vec<Result<Row, Problem>> {
         "alternating" if CALLS.get().is_multiple_of(2) => {
             return rows.iter().map(|_| Err(problem("even", "an even call"))).collect();
         }
+        "rounding" => return rows.into_iter().map(|row| Ok(row.into_iter().map(rounding).collect())).collect(),
         "swapped" => return rows.into_iter().rev().map(Ok).collect(),
         "first" | "beside" => {
             let is_taken = |at: usize| if attack == "first" { at == 0 } else { rows.len() > 1 };

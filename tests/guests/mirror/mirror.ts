@@ -1,4 +1,4 @@
-// A resolver that answers the latest version as it came, or does what the version's note says.
+// A resolver in TypeScript that answers the latest version as it came, or does what the version's note says.
 import type { Conflict, Resolution, Result } from 'concord:plugin/resolver@0.1.0';
 import type { Context, Problem, Value } from 'concord:plugin/types@0.1.0';
 
@@ -8,7 +8,7 @@ export const describe: typeof import('concord:plugin/describe@0.1.0') = {
   describe: () => ({
     name: 'mirror',
     version: '0.1.0',
-    summary: 'The latest version as it is',
+    summary: 'What it is given, as it is',
     configSchema: '{"type": "object"}',
     facts: [],
   }),
@@ -32,6 +32,8 @@ function answer(conflict: Conflict): Result<Resolution, Problem> {
   if (note === 'problem') return { tag: 'err', val: problem };
   if (note === 'error') throw new Error('an error on purpose');
   if (note === 'problem, thrown') throw problem;
+  if (note === 'endless') for (;;);
+  if (note === 'memory') for (const kept: Uint8Array[] = []; ; ) kept.push(new Uint8Array(1 << 20).fill(1));
   return { tag: 'ok', val: { tag: 'merged', val: row.map(note === 'more' ? more : copy) } };
 }
 
