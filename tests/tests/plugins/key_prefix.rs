@@ -145,6 +145,15 @@ async fn a_conflict_is_told_and_overturned(kinds: &[Kind]) {
     cluster.sync().await;
     cluster.holds_at(0, CUSTOMERS, &["-2|by a"]).await;
     cluster.holds_at(1, CUSTOMERS, &["1|by a"]).await;
+    // A delete that lost deletes the row after all, under whatever key.
+    cluster.later(1, "DELETE FROM customers WHERE id = 1").await;
+    cluster.later(0, "UPDATE customers SET name = 'kept' WHERE id = -2").await;
+    cluster.sync().await;
+    cluster.holds_at(1, CUSTOMERS, &["1|kept"]).await;
+    let lost = cluster.session().conflicts(1).await.expect("the journal");
+    cluster.session().resolve(&lost[0].id, &Remedy::Undo, false).await.expect("it is as it was");
+    cluster.sync().await;
+    cluster.holds(CUSTOMERS, &[]).await;
     cluster.quiet().await;
 }
 
