@@ -262,6 +262,30 @@ async fn rows_of_many_nodes_stay_apart(kinds: &[Kind]) {
     }
 }
 
+/// Whoever was away hears of the others' changes from a node that calls the row otherwise.
+#[tokio::test]
+async fn what_is_relayed_is_of_the_same_row() {
+    let kinds = [Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
+    let sums = "[tables.customers]\nconflict = { sum = [\"stock\"] }\n".to_owned() + &tables(3, 3);
+    let mut cluster = nodes(&kinds, &sums).await;
+    cluster.run(0, "INSERT INTO customers (name, stock) VALUES ('one', 10)").await;
+    cluster.sync().await;
+    for away in 0..3 {
+        cluster.leave(away);
+        for _ in 0..2 {
+            for at in 0..3 {
+                cluster.run(at, "UPDATE customers SET stock = stock + 1").await;
+            }
+            cluster.sync().await;
+        }
+        cluster.back(away);
+    }
+    cluster.sync().await;
+    cluster.holds("SELECT stock FROM customers", &["28"]).await;
+    assert_eq!(cluster.waiting().await, [""; 0]);
+    cluster.quiet().await;
+}
+
 /// A plan is of shared keys, and is carried out under each node's own.
 #[tokio::test]
 async fn a_plan_is_carried_out() {
