@@ -282,6 +282,16 @@ async fn what_is_relayed_is_of_the_same_row() {
     }
     cluster.sync().await;
     cluster.holds("SELECT stock FROM customers", &["28"]).await;
+    // Of the second's change the third hears from the first alone.
+    cluster.leave(2);
+    cluster.run(1, "UPDATE customers SET stock = stock + 100").await;
+    cluster.sync().await;
+    cluster.leave(1);
+    cluster.back(2);
+    cluster.sync().await;
+    cluster.holds("SELECT stock FROM customers", &["128"]).await;
+    cluster.back(1);
+    cluster.sync().await;
     assert_eq!(cluster.waiting().await, [""; 0]);
     cluster.quiet().await;
 }
