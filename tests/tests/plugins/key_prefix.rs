@@ -145,6 +145,15 @@ async fn a_conflict_is_told_and_overturned(kinds: &[Kind]) {
     cluster.sync().await;
     cluster.holds_at(0, CUSTOMERS, &["-2|by a"]).await;
     cluster.holds_at(1, CUSTOMERS, &["1|by a"]).await;
+    // A delete that lost deletes the row after all, under whatever key.
+    cluster.later(1, "DELETE FROM customers WHERE id = 1").await;
+    cluster.later(0, "UPDATE customers SET name = 'kept' WHERE id = -2").await;
+    cluster.sync().await;
+    cluster.holds_at(1, CUSTOMERS, &["1|kept"]).await;
+    let lost = cluster.session().conflicts(1).await.expect("the journal");
+    cluster.session().resolve(&lost[0].id, &Remedy::Undo, false).await.expect("it is as it was");
+    cluster.sync().await;
+    cluster.holds(CUSTOMERS, &[]).await;
     cluster.quiet().await;
 }
 
@@ -251,6 +260,40 @@ async fn rows_of_many_nodes_stay_apart(kinds: &[Kind]) {
         let rows = cluster.rows(at, "SELECT id, name FROM customers WHERE id > 0 ORDER BY id").await;
         assert_eq!(rows, own);
     }
+}
+
+/// Whoever was away hears of the others' changes from a node that calls the row otherwise.
+#[tokio::test]
+async fn what_is_relayed_is_of_the_same_row() {
+    let kinds = [Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
+    let sums = "[tables.customers]\nconflict = { sum = [\"stock\"] }\n".to_owned() + &tables(3, 3);
+    let mut cluster = nodes(&kinds, &sums).await;
+    cluster.run(0, "INSERT INTO customers (name, stock) VALUES ('one', 10)").await;
+    cluster.sync().await;
+    for away in 0..3 {
+        cluster.leave(away);
+        for _ in 0..2 {
+            for at in 0..3 {
+                cluster.run(at, "UPDATE customers SET stock = stock + 1").await;
+            }
+            cluster.sync().await;
+        }
+        cluster.back(away);
+    }
+    cluster.sync().await;
+    cluster.holds("SELECT stock FROM customers", &["28"]).await;
+    // Of the second's change the third hears from the first alone.
+    cluster.leave(2);
+    cluster.run(1, "UPDATE customers SET stock = stock + 100").await;
+    cluster.sync().await;
+    cluster.leave(1);
+    cluster.back(2);
+    cluster.sync().await;
+    cluster.holds("SELECT stock FROM customers", &["128"]).await;
+    cluster.back(1);
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, [""; 0]);
+    cluster.quiet().await;
 }
 
 /// A plan is of shared keys, and is carried out under each node's own.
