@@ -26,10 +26,13 @@ pub(super) const FEW: usize = 4_000;
 #[derive(Default)]
 pub(super) struct Writing(Vec<Option<Writer>>);
 
+/// Gives the node back, with what came of it.
+pub(super) type Task = JoinSet<(Box<dyn Node>, Early)>;
+
 /// A node at which rows are being written; it is back when that has come to its end.
 struct Writer {
     rows: UnboundedSender<Next>,
-    task: JoinSet<(Box<dyn Node>, Early)>,
+    task: Task,
     /// By table: its place among those that may be written early, and how many of its decisions were looked at.
     tables: Vec<Option<(usize, usize)>>,
 }
@@ -175,7 +178,7 @@ impl Session {
 
 impl Writing {
     /// Those who write, by node.
-    pub(super) fn into_writers(self, nodes: usize) -> Vec<Option<JoinSet<(Box<dyn Node>, Early)>>> {
+    pub(super) fn into_writers(self, nodes: usize) -> Vec<Option<Task>> {
         let mut writers: Vec<_> = self.0.into_iter().map(|writer| writer.map(|writer| writer.task)).collect();
         writers.resize_with(nodes, || None);
         writers
@@ -184,7 +187,7 @@ impl Writing {
 
 impl Member {
     /// Waits until what was written early has come to its end. Whoever stops waiting cuts it off, and the connection with it.
-    pub(super) async fn take_back(&mut self, mut task: JoinSet<(Box<dyn Node>, Early)>) -> Early {
+    pub(super) async fn take_back(&mut self, mut task: Task) -> Early {
         match task.join_next().await {
             Some(Ok((node, early))) => {
                 self.node = Some(node);
