@@ -106,7 +106,13 @@ typedef struct concord_plugin_types_column_t {
   resolver_plugin_string_t   kind;
   // Whether it is part of the key that identifies a row.
   bool   key;
-  // Room for what later versions tell about a column, by name.
+  // More about a column, by name. In 0.1.0 a mapping may answer `copy-of`: the name of the column of the node's table
+  // whose values this one has, of the same kind and always the same in both directions. What is recorded of each
+  // change, for sums and for resolvers that ask for it, has to be such a column. Of a column of the key it may answer
+  // `key-rule`: how its values are others in the shape, as a JSON object. `{"spread": {"of": 4, "slot": 1}}`: whole
+  // numbers from 0 on are 4 times as much and 1 more, and those below 0 are, counted downwards from -1, what is not
+  // made so, in its order. `{"prefix": {"own": "A:", "others": ["B:"]}}`: texts begin with `A:` besides, but for those
+  // that begin with `B:`, which are the same. Rows have to have the keys that the rule makes.
   resolver_plugin_list_tuple2_string_string_t   facts;
 } concord_plugin_types_column_t;
 

@@ -199,7 +199,13 @@ type Column struct {
 Kind string
 // Whether it is part of the key that identifies a row.
 Key bool
-// Room for what later versions tell about a column, by name.
+// More about a column, by name. In 0.1.0 a mapping may answer `copy-of`: the name of the column of the node's table
+// whose values this one has, of the same kind and always the same in both directions. What is recorded of each
+// change, for sums and for resolvers that ask for it, has to be such a column. Of a column of the key it may answer
+// `key-rule`: how its values are others in the shape, as a JSON object. `{"spread": {"of": 4, "slot": 1}}`: whole
+// numbers from 0 on are 4 times as much and 1 more, and those below 0 are, counted downwards from -1, what is not
+// made so, in its order. `{"prefix": {"own": "A:", "others": ["B:"]}}`: texts begin with `A:` besides, but for those
+// that begin with `B:`, which are the same. Rows have to have the keys that the rule makes.
 Facts []witTypes.Tuple2[string, string]
 }
 
