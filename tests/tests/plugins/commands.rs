@@ -281,11 +281,11 @@ async fn a_plugin_in_javascript_is_begun() {
 async fn filters_and_mappings_in_other_languages_are_begun() {
     let concord = folder("");
     for (language, ending) in [("python", "py"), ("javascript", "js")] {
-        for (role, example) in [("filter", "region"), ("mapping", "reshape")] {
+        for (role, example, file) in [("filter", "region", "region"), ("mapping", "full-name", "full_name")] {
             let name = format!("my-{role}-{ending}");
             ended(&concord.run(&["plugin", "new", &name, "--lang", language, "--role", role]).await, 0);
             let read = |file: &str| std::fs::read_to_string(concord.path(&name).join(file)).expect("a file");
-            let source = guests::root().join(format!("examples/plugins/{language}/{example}.{ending}"));
+            let source = guests::root().join(format!("examples/plugins/{language}/{file}.{ending}"));
             let source = std::fs::read_to_string(source).expect("the example");
             let called = |quote: char| (format!("{quote}{example}{quote}"), format!("{quote}{name}{quote}"));
             let (from, to) = called(if ending == "py" { '"' } else { '\'' });
