@@ -54,6 +54,17 @@ impl Filter {
         self.part.spent()
     }
 
+    /// What broke it before counts no more.
+    pub fn begin_round(&self) {
+        self.part.begin_round();
+    }
+
+    /// Its functions that broke at everything that they were asked since the round began, and are not asked any more: the last
+    /// failure of each.
+    pub fn gave_up(&self) -> Vec<Failure> {
+        self.part.gave_up()
+    }
+
     /// Whether each row, in the shared shape, belongs. One that cannot be judged is a failure of its own; the others go on.
     ///
     /// Blocks, and may take as long as the limits allow.
@@ -61,7 +72,7 @@ impl Filter {
         let shown: Vec<Row> = rows.iter().map(|row| self.wanted.iter().map(|&at| row[at].clone()).collect()).collect();
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let exact = |row: &Row| self.part.exact("judge", row.iter());
-        self.part.ask_all(&shown, batch_of, exact, |batch| self.ask(&mut running, batch))
+        self.part.ask_all("judge", &shown, batch_of, exact, |batch| self.ask(&mut running, batch))
     }
 
     /// One call. An answer for each row, or what went wrong with the call as a whole.

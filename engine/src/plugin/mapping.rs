@@ -13,7 +13,8 @@ use super::shape::{Facts, Shape, ShapeColumn};
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{KeyRule, Row, Type, Value};
 
-const TO_SHARED: &str = "to-shared";
+/// The function that makes shared rows.
+pub const TO_SHARED: &str = "to-shared";
 const TO_LOCAL: &str = "to-local";
 
 /// A mapping, opened for one table at one node.
@@ -90,6 +91,17 @@ impl Mapping {
         self.part.spent()
     }
 
+    /// What broke it before counts no more.
+    pub fn begin_round(&self) {
+        self.part.begin_round();
+    }
+
+    /// Its functions that broke at everything that they were asked since the round began, and are not asked any more: the last
+    /// failure of each.
+    pub fn gave_up(&self) -> Vec<Failure> {
+        self.part.gave_up()
+    }
+
     /// The shared row of each local one. One that cannot be mapped is a failure of its own; the others go on.
     ///
     /// Blocks, and may take as long as the limits allow.
@@ -97,7 +109,7 @@ impl Mapping {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let weight = |local: &&Row| weight(local);
         let exact = |local: &&Row| self.part.exact(TO_SHARED, local.iter());
-        self.part.ask_all(locals, batches(weight), exact, |batch| {
+        self.part.ask_all(TO_SHARED, locals, batches(weight), exact, |batch| {
             let rows: Vec<wit::Row> = batch.iter().map(|row| row_to_wit(row)).collect();
             let said = self.ask(&mut running, TO_SHARED, batch.len(), |open| {
                 let Open { running, guest } = open;
@@ -121,7 +133,7 @@ impl Mapping {
             let current = put.current.into_iter().flat_map(|row| row.iter());
             self.part.exact(TO_LOCAL, put.shared.iter().chain(current))
         };
-        self.part.ask_all(puts, batches(weight), exact, |batch| {
+        self.part.ask_all(TO_LOCAL, puts, batches(weight), exact, |batch| {
             let put = |put: &Put<'_>| guest::Put {
                 shared: row_to_wit(put.shared),
                 current: put.current.map(|row| row_to_wit(row)),

@@ -42,7 +42,7 @@ pub use laws::{Law, broken, broken_by_filter, broken_by_mapping, mapped};
 pub use limits::{Limit, Limits};
 pub use load::{Description, Plugin, is_name};
 pub use lock::{LOCK, Lock, Pin};
-pub use mapping::{Mapping, Put};
+pub use mapping::{Mapping, Put, TO_SHARED};
 pub use resolver::{Change, Dispute, Resolution, Resolver, Side};
 pub use shape::{Facts, Shape, ShapeColumn};
 pub use shrink::smallest;

@@ -35,6 +35,19 @@ pub(super) struct Part {
     pub who: Who,
     role: Role,
     spent: Mutex<Spent>,
+    /// By function, since [`Part::begin_round`].
+    tallies: Mutex<Vec<(&'static str, Tally)>>,
+}
+
+/// How a function has fared in a round.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    /// Whether it gave an answer, be it a problem.
+    answered: bool,
+    /// Rows that broke it, each asked about alone.
+    broken: usize,
+    /// Why it is not asked any more: it answered nothing and broke [`FAILURES`] times.
+    gave_up: Option<Failure>,
 }
 
 impl Part {
@@ -53,7 +66,15 @@ impl Part {
             warn!(table = %shape.name, "{warning}");
         }
         let who = Who { plugin: plugin.name.clone(), role: Some(role), table: Some(shape.name.clone()) };
-        Ok(Part { context: shape.context(config, facts), plugin, shape, who, role, spent: Mutex::default() })
+        Ok(Part {
+            context: shape.context(config, facts),
+            plugin,
+            shape,
+            who,
+            role,
+            spent: Mutex::default(),
+            tallies: Mutex::default(),
+        })
     }
 
     /// The failure, as one of this part.
@@ -93,73 +114,127 @@ impl Part {
     }
 }
 
+/// How it fares with what it is asked.
 impl Part {
-    /// An answer for each item, as [`ask_all`] gets them. What holds an integer that the plugin would round is not shown to it.
+    /// What broke it before counts no more.
+    pub fn begin_round(&self) {
+        self.tallies().clear();
+    }
+
+    /// Its functions that are not asked any more in this round, since they break at whatever they are asked: the last failure of each.
+    pub fn gave_up(&self) -> Vec<Failure> {
+        self.tallies().iter().filter_map(|(_, tally)| tally.gave_up.clone()).collect()
+    }
+
+    fn tallies(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, Tally)>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tally<T>(&self, function: &'static str, change: impl FnOnce(&mut Tally) -> T) -> T {
+        let mut tallies = self.tallies();
+        let at = tallies.iter().position(|(known, _)| *known == function).unwrap_or_else(|| {
+            tallies.push((function, Tally::default()));
+            tallies.len() - 1
+        });
+        change(&mut tallies[at].1)
+    }
+
+    /// One row has broken it.
+    fn broke(&self, function: &'static str, failure: &Failure) {
+        self.tally(function, |tally| {
+            tally.broken += 1;
+            if !tally.answered && tally.broken >= FAILURES && tally.gave_up.is_none() {
+                let (broken, last) = (tally.broken, &failure.message);
+                let message =
+                    format!("it failed at all {broken} rows it was asked about and is not asked any more: {last}");
+                tally.gave_up = Some(Failure { message: message.into(), ..failure.clone() });
+            }
+        });
+    }
+
+    /// An answer for each item. `size` says how many items, at least one, make one call. Where a call fails as a whole each of
+    /// its items is asked about alone, to find out which it was. What holds an integer that the plugin would round is not shown
+    /// to it.
     pub fn ask_all<I, A>(
         &self,
+        function: &'static str,
         items: &[I],
         size: impl Fn(&[I]) -> usize,
         exact: impl Fn(&I) -> Result<(), Failure>,
         mut ask: impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,
     ) -> Vec<Result<A, Failure>> {
-        if self.plugin.rounds.is_none() {
-            return ask_all(items, size, ask);
-        }
         let mut answers = Vec::with_capacity(items.len());
+        if self.plugin.rounds.is_none() {
+            self.ask_parts(function, items, &size, &mut ask, &mut answers);
+            return answers;
+        }
         for shown in items.chunk_by(|one, other| exact(one).is_ok() && exact(other).is_ok()) {
             match shown.first().map(&exact) {
                 Some(Err(failure)) => answers.push(Err(failure)),
-                _ => answers.extend(ask_all(shown, &size, &mut ask)),
+                _ => self.ask_parts(function, shown, &size, &mut ask, &mut answers),
             }
         }
         answers
     }
-}
 
-/// An answer for each item. `size` says how many items, at least one, make one call. Where a call fails as a whole each of
-/// its items is asked about alone, to find out which it was.
-fn ask_all<I, A>(
-    items: &[I],
-    size: impl Fn(&[I]) -> usize,
-    mut ask: impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,
-) -> Vec<Result<A, Failure>> {
-    let mut answers = Vec::with_capacity(items.len());
-    let mut rest = items;
-    while !rest.is_empty() {
-        let (batch, others) = rest.split_at(size(rest));
-        rest = others;
-        match ask(batch) {
-            Ok(all) => answers.extend(all),
-            Err(failure) if batch.len() == 1 => answers.push(Err(failure)),
-            Err(_) => ask_each(batch, &mut ask, &mut answers),
+    fn ask_parts<I, A>(
+        &self,
+        function: &'static str,
+        items: &[I],
+        size: &impl Fn(&[I]) -> usize,
+        ask: &mut impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,
+        answers: &mut Vec<Result<A, Failure>>,
+    ) {
+        let mut rest = items;
+        while !rest.is_empty() {
+            if let Some(failure) = self.tally(function, |tally| tally.gave_up.clone()) {
+                answers.extend(rest.iter().map(|_| Err(failure.clone())));
+                return;
+            }
+            let (batch, others) = rest.split_at(size(rest));
+            rest = others;
+            match ask(batch) {
+                Ok(all) => {
+                    self.tally(function, |tally| tally.answered = true);
+                    answers.extend(all);
+                }
+                Err(failure) if batch.len() == 1 => {
+                    self.broke(function, &failure);
+                    answers.push(Err(failure));
+                }
+                Err(_) => self.ask_each(function, batch, ask, answers),
+            }
         }
     }
-    answers
-}
 
-fn ask_each<I, A>(
-    batch: &[I],
-    ask: &mut impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,
-    answers: &mut Vec<Result<A, Failure>>,
-) {
-    let mut failures = 0;
-    let mut last: Option<Failure> = None;
-    for item in batch {
-        if let Some(last) = last.as_ref().filter(|_| failures >= FAILURES) {
-            let message =
-                format!("it failed {failures} times in succession and is not asked any more: {}", last.message);
-            answers.push(Err(Failure { message: message.into(), ..last.clone() }));
-            continue;
-        }
-        match ask(std::slice::from_ref(item)) {
-            Ok(all) => {
-                failures = 0;
-                answers.extend(all);
+    fn ask_each<I, A>(
+        &self,
+        function: &'static str,
+        batch: &[I],
+        ask: &mut impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,
+        answers: &mut Vec<Result<A, Failure>>,
+    ) {
+        let mut failures = 0;
+        let mut last: Option<Failure> = None;
+        for item in batch {
+            if let Some(last) = last.as_ref().filter(|_| failures >= FAILURES) {
+                let message =
+                    format!("it failed {failures} times in succession and is not asked any more: {}", last.message);
+                answers.push(Err(Failure { message: message.into(), ..last.clone() }));
+                continue;
             }
-            Err(failure) => {
-                failures += 1;
-                last = Some(failure.clone());
-                answers.push(Err(failure));
+            match ask(std::slice::from_ref(item)) {
+                Ok(all) => {
+                    failures = 0;
+                    self.tally(function, |tally| tally.answered = true);
+                    answers.extend(all);
+                }
+                Err(failure) => {
+                    failures += 1;
+                    self.broke(function, &failure);
+                    last = Some(failure.clone());
+                    answers.push(Err(failure));
+                }
             }
         }
     }

@@ -101,13 +101,24 @@ impl Resolver {
         self.part.spent()
     }
 
+    /// What broke it before counts no more.
+    pub fn begin_round(&self) {
+        self.part.begin_round();
+    }
+
+    /// Its functions that broke at everything that they were asked since the round began, and are not asked any more: the last
+    /// failure of each.
+    pub fn gave_up(&self) -> Vec<Failure> {
+        self.part.gave_up()
+    }
+
     /// Decides each dispute. One that cannot be decided is a failure of its own; the others go on.
     ///
     /// Blocks, and may take as long as the limits allow.
     pub fn resolve(&self, disputes: &[Dispute<'_>]) -> Vec<Result<Resolution, Failure>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let exact = |dispute: &Dispute<'_>| self.part.exact("resolve", shown(dispute));
-        self.part.ask_all(disputes, batch_of, exact, |batch| self.ask(&mut running, batch))
+        self.part.ask_all("resolve", disputes, batch_of, exact, |batch| self.ask(&mut running, batch))
     }
 
     /// One call. An answer for each dispute, or what went wrong with the call as a whole.

@@ -140,6 +140,7 @@ impl Session {
     /// news, the others' transactions begin while it is still read.
     async fn round(&mut self, portion: &mut Option<Portion>) -> Result<Cycle> {
         let mut cycle = Cycle::default();
+        self.tables.iter().for_each(Table::begin_round);
         let Some((opened, contests)) = self.weigh(&mut cycle, &[]).await? else { return Ok(cycle) };
         let besides = match portion {
             // What was not read yet may be about the very rows.
@@ -161,6 +162,13 @@ impl Session {
                 return Ok(cycle);
             }
         };
+        // What a load has at hand it leaves to the sync where a plugin fails.
+        if portion.is_none() && self.stop_for_plugins(&outcomes.gave_up) {
+            self.stop_writing(writing).await;
+            (cycle.more, cycle.reached) = (true, false);
+            self.leave_out(&mut cycle);
+            return Ok(cycle);
+        }
         outcomes.extend(besides.unwrap_or_else(|| Outcomes::new(0, 0)));
         let Some(mut opened) = Arc::into_inner(shared) else {
             return Err(Error::Internal("deciding goes on after its end".to_owned()));

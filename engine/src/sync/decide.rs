@@ -18,6 +18,7 @@ use super::table::Table;
 use crate::merge::{self, Candidate, Delta, Verdict};
 use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Vector, time, write_json};
 use crate::node::apply::Decision;
+use crate::plugin::Failure;
 
 /// What deciding takes besides the contests.
 pub struct Facts {
@@ -38,6 +39,8 @@ pub struct Outcomes {
     pub accounts: Vec<Account>,
     /// If these are wanted, what a later cycle makes of rows that stay until another node has taken them, by node and table.
     pub leaving: Vec<(NodeId, usize, Decision)>,
+    /// What became of plugins that broke at every row that did not wait yet, by table. Nothing of these tables is to be done.
+    pub gave_up: Vec<(usize, Failure)>,
 }
 
 /// A conflict, and what became of it.
@@ -138,6 +141,7 @@ impl Outcomes {
             conflicts: 0,
             accounts: Vec::new(),
             leaving: Vec::new(),
+            gave_up: Vec::new(),
         }
     }
 
@@ -150,6 +154,7 @@ impl Outcomes {
         self.conflicts += more.conflicts;
         self.accounts.extend(more.accounts);
         self.leaving.extend(more.leaving);
+        self.gave_up.extend(more.gave_up);
         for (tables, more) in self.decisions.iter_mut().zip(more.decisions) {
             tables.iter_mut().zip(more).for_each(|(decisions, more)| decisions.extend(more));
         }

@@ -18,6 +18,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, Row, Value};
+use crate::plugin::TO_SHARED;
 
 /// Contests whose rows are asked for at once, at most.
 const FETCH: usize = 2_000;
@@ -44,6 +45,11 @@ pub(super) struct Weighed {
 }
 
 impl Weighed {
+    /// Whether it waits somewhere.
+    fn waits(&self) -> bool {
+        self.contest.versions.iter().any(|contender| contender.version.waiting)
+    }
+
     /// What stands at such a node. Of what was not read nobody may think that there is none.
     pub fn current(&mut self, node: NodeId) -> Current {
         let read = self.current.iter_mut().find(|(at, _)| *at == node);
@@ -63,6 +69,9 @@ struct Fetched {
 pub(super) struct Deciding {
     outcomes: Outcomes,
     last: VecDeque<JoinHandle<Outcomes>>,
+    /// Those about which a plugin was asked before, mostly in vain, by table: that is not to keep it from answering the others.
+    waiting: Vec<(usize, Vec<Weighed>)>,
+    facts: Arc<Facts>,
 }
 
 impl Deciding {
@@ -70,6 +79,14 @@ impl Deciding {
         for last in self.last {
             self.outcomes.extend(finished(last).await);
             writing.tell(&self.outcomes);
+        }
+        let tables = self.facts.tables.iter().filter(|table| table.asks_plugins());
+        let gave_up = tables.flat_map(|table| table.gave_up().into_iter().map(|failure| (table.index, failure)));
+        // What reading came to was noted when it was so far.
+        self.outcomes.gave_up.extend(gave_up.filter(|(_, failure)| failure.function != Some(TO_SHARED)));
+        for (table, waiting) in self.waiting {
+            let facts = Arc::clone(&self.facts);
+            self.outcomes.extend(finished(tokio::task::spawn_blocking(move || facts.decide(table, waiting))).await);
         }
         writing.end();
         self.outcomes
@@ -117,59 +134,64 @@ impl Session {
         let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
         let mut deciding: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
         let mut asked: Vec<JoinHandle<Outcomes>> = Vec::new();
+        let mut waiting = Vec::new();
         let mut fetched = Fetched::default();
         for (table, contests) in all.into_iter().enumerate() {
             outcomes.expect(table, contests.len());
-            let mut left = unsettled(&facts.tables[table], opened, contests);
+            let asks_plugins = facts.tables[table].asks_plugins();
+            let lots = lots(&facts.tables[table], opened, contests);
             let mut step = PROBE;
-            loop {
-                let mut slice: Vec<Weighed> = left.by_ref().take(step).collect();
-                if slice.is_empty() {
-                    break;
+            for (lot, mut left) in lots.into_iter().enumerate() {
+                if lot > 0 {
+                    outcomes.gave_up.extend(facts.tables[table].gave_up().into_iter().map(|failure| (table, failure)));
                 }
-                for weighed in &mut slice {
-                    let off = |node: &NodeId| self.schedule.puts_off(*node, table, &weighed.key);
-                    weighed.put_off = opened.nodes().map(|(node, _)| node).filter(off).collect();
-                }
-                let before = (fetched.rows, fetched.weight);
-                self.fetch(table, opened, &mut slice, &mut fetched).await?;
-                if facts.tables[table].may_lack_rows() {
-                    for Weighed { contest, tops, .. } in &mut slice {
-                        contest.find_hollow(&facts.tables[table]);
-                        *tops = contest.tops(&facts.tables[table], opened);
+                loop {
+                    let mut slice: Vec<Weighed> = left.by_ref().take(step).collect();
+                    if slice.is_empty() {
+                        break;
                     }
-                }
-                if fetched.weight > most && self.page > 1 && fetched.rows < self.page {
-                    return Ok(Err((fetched.rows * 3 / 4).max(1).min(self.page - 1)));
-                }
-                let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
-                step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
-                if facts.tables[table].asks_plugins() {
-                    // A plugin takes its time, and nobody's snapshot is to stay open for it.
+                    for weighed in &mut slice {
+                        let off = |node: &NodeId| self.schedule.puts_off(*node, table, &weighed.key);
+                        weighed.put_off = opened.nodes().map(|(node, _)| node).filter(off).collect();
+                    }
+                    let before = (fetched.rows, fetched.weight);
+                    self.fetch(table, opened, &mut slice, &mut fetched).await?;
+                    if fetched.weight > most && self.page > 1 && fetched.rows < self.page {
+                        return Ok(Err((fetched.rows * 3 / 4).max(1).min(self.page - 1)));
+                    }
+                    let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
+                    step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
+                    if asks_plugins && lot > 0 {
+                        waiting.push((table, slice));
+                        continue;
+                    }
+                    if asks_plugins {
+                        // A plugin takes its time, and nobody's snapshot is to stay open for it.
+                        let facts = Arc::clone(&facts);
+                        asked.push(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
+                        continue;
+                    }
+                    if slice.len() <= PROBE {
+                        outcomes.extend(facts.decide(table, slice));
+                        writing.tell(&outcomes);
+                        continue;
+                    }
+                    if deciding.len() == ABREAST
+                        && let Some(first) = deciding.pop_front()
+                    {
+                        outcomes.extend(finished(first).await);
+                        writing.tell(&outcomes);
+                    }
                     let facts = Arc::clone(&facts);
-                    asked.push(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
-                    continue;
+                    deciding.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
                 }
-                if slice.len() <= PROBE {
-                    outcomes.extend(facts.decide(table, slice));
-                    writing.tell(&outcomes);
-                    continue;
-                }
-                if deciding.len() == ABREAST
-                    && let Some(first) = deciding.pop_front()
-                {
-                    outcomes.extend(finished(first).await);
-                    writing.tell(&outcomes);
-                }
-                let facts = Arc::clone(&facts);
-                deciding.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
             }
         }
         deciding.extend(asked);
-        Ok(Ok(Deciding { outcomes, last: deciding }))
+        Ok(Ok(Deciding { outcomes, last: deciding, waiting, facts }))
     }
 
-    /// Fetches the rows that deciding some contests of a table needs.
+    /// Fetches the rows that deciding some contests of a table needs, and says which versions are left in the light of them.
     async fn fetch(
         &mut self,
         table: usize,
@@ -235,6 +257,12 @@ impl Session {
                 weighed.current.push((node, current));
             }
         }
+        if self.tables[table].may_lack_rows() {
+            for Weighed { contest, tops, .. } in contests {
+                contest.find_hollow(&self.tables[table]);
+                *tops = contest.tops(&self.tables[table], opened);
+            }
+        }
         Ok(())
     }
 }
@@ -244,14 +272,23 @@ fn current_of(row: &Option<std::result::Result<Row, String>>) -> Current {
     row.as_ref().map(|row| row.as_ref().map(|row| Arc::new(row.clone())).map_err(Clone::clone))
 }
 
-/// The contests of a table that are about something, with the versions that are left of each.
-fn unsettled(table: &Table, opened: &Opened, contests: Contests) -> impl Iterator<Item = Weighed> {
+/// Contests that are taken one after the other.
+type Lot<'a> = Box<dyn Iterator<Item = Weighed> + Send + 'a>;
+
+/// The contests of a table that are about something, with the versions that are left of each. Where plugins are asked, what
+/// waits makes a lot of its own, the second.
+fn lots<'a>(table: &'a Table, opened: &'a Opened, contests: Contests) -> Vec<Lot<'a>> {
     let targets = targets(table, opened);
     let about = move |(key, contest): &(Key, Contest)| !is_settled(table, opened, key, contest, &targets);
-    contests.into_iter().filter(about).map(|(key, contest)| {
+    let all = contests.into_iter().filter(about).map(|(key, contest)| {
         let tops = contest.tops(table, opened);
         Weighed { key, contest, tops, put_off: Vec::new(), current: Vec::new() }
-    })
+    });
+    if !table.asks_plugins() {
+        return vec![Box::new(all)];
+    }
+    let (waiting, new): (Vec<Weighed>, Vec<Weighed>) = all.partition(Weighed::waits);
+    vec![Box::new(new.into_iter()), Box::new(waiting.into_iter())]
 }
 
 /// Which rows are needed, by node: the places of contests and of the versions in them.

@@ -43,6 +43,13 @@ pub trait Reshape: Debug + Send + Sync {
 
     /// In words.
     fn told(&self) -> String;
+
+    /// See [`Table::gave_up`](super::table::Table::gave_up).
+    fn begin_round(&self) {}
+
+    fn gave_up(&self) -> Vec<Failure> {
+        Vec::new()
+    }
 }
 
 impl Reshape for Mapping {
@@ -72,6 +79,14 @@ impl Reshape for Mapping {
 
     fn told(&self) -> String {
         format!("plugin `{}`", self.plugin().name)
+    }
+
+    fn begin_round(&self) {
+        Mapping::begin_round(self);
+    }
+
+    fn gave_up(&self) -> Vec<Failure> {
+        Mapping::gave_up(self)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::attendance::{Away, LOOK_AGAIN, Member};
 use super::cycle::Cycle;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{Cut, NodeId, TableSpec};
 use crate::node::{self, Node, Target};
+use crate::plugin::Failure;
 
 /// The nodes of a sync, connected as far as they can be reached.
 pub struct Session {
@@ -214,6 +215,12 @@ impl Session {
         stopped.map(|(table, why)| Stopped { table: table.name.clone(), why }).collect()
     }
 
+    /// Stops the tables whose plugins gave up. Whether there are any.
+    pub(super) fn stop_for_plugins(&mut self, gave_up: &[(usize, Failure)]) -> bool {
+        gave_up.iter().for_each(|(table, failure)| self.tables[*table].stop_for_plugin(failure));
+        !gave_up.is_empty()
+    }
+
     /// Makes a report that only reads, and tells as well of tables which stand still for their filters alone.
     pub(super) async fn report<T>(&mut self, make: impl AsyncFnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let stands_still = |table: &&mut Table| table.filtered_otherwise.is_some();
@@ -233,6 +240,18 @@ impl Table {
             self.stop(node, what);
             self.filtered_otherwise.clone_from(&self.stopped);
         }
+    }
+
+    /// The table stands still until its plugin is another, or it is tried again.
+    fn stop_for_plugin(&mut self, failure: &Failure) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let why = format!(
+            "{failure}; put it right, or take it out of the file; all its rows are there yet, and each sync tries again"
+        );
+        warn!(table = %self.name, %why, "A table stands still.");
+        self.stopped = Some(why);
     }
 
     /// The table stands still until somebody sees to it.

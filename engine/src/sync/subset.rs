@@ -21,6 +21,13 @@ pub trait Judge: Debug + Send + Sync {
 
     /// In words, for whoever asks why a row is not there.
     fn told(&self) -> String;
+
+    /// See [`Table::gave_up`].
+    fn begin_round(&self) {}
+
+    fn gave_up(&self) -> Vec<Failure> {
+        Vec::new()
+    }
 }
 
 impl Judge for Filter {
@@ -30,6 +37,14 @@ impl Judge for Filter {
 
     fn told(&self) -> String {
         format!("plugin `{}`", self.plugin().name)
+    }
+
+    fn begin_round(&self) {
+        Filter::begin_round(self);
+    }
+
+    fn gave_up(&self) -> Vec<Failure> {
+        Filter::gave_up(self)
     }
 }
 

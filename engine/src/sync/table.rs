@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::lens::Lens;
+use super::mapped::Reshape;
 use super::subset::Subset;
 use crate::config::Operations;
 use crate::merge::Policy;
 use crate::model::{Grain, NodeId, TableSpec, Type};
-use crate::plugin::Resolver;
+use crate::plugin::{Failure, Resolver};
 
 /// One table of the sync.
 #[derive(Clone, Debug)]
@@ -91,6 +92,22 @@ impl Table {
     /// Whether deciding about its rows takes a plugin, and the time that it takes.
     pub fn asks_plugins(&self) -> bool {
         self.resolver.is_some() || self.has_subsets() || !self.mappings.is_empty()
+    }
+
+    /// What broke its plugins in former rounds counts no more.
+    pub fn begin_round(&self) {
+        self.resolver.iter().for_each(|resolver| resolver.begin_round());
+        self.subsets.iter().flatten().for_each(|subset| subset.judge.begin_round());
+        self.forms.iter().flatten().filter_map(|form| form.lens.mapping()).for_each(Reshape::begin_round);
+    }
+
+    /// What became of plugins that broke at everything that they were asked in this round, and are not asked any more. No row is to
+    /// wait for that about which nobody was asked: the table stands still.
+    pub fn gave_up(&self) -> Vec<Failure> {
+        let resolver = self.resolver.iter().flat_map(|resolver| resolver.gave_up());
+        let judges = self.subsets.iter().flatten().flat_map(|subset| subset.judge.gave_up());
+        let mappings = self.forms.iter().flatten().filter_map(|form| form.lens.mapping());
+        resolver.chain(judges).chain(mappings.flat_map(Reshape::gave_up)).collect()
     }
 
     /// Whether some node may be without a row that nobody has deleted.

@@ -8,6 +8,7 @@ mod commands;
 mod filtered_and_mapped;
 mod filtering;
 mod fixtures;
+mod giving_up;
 mod hostile;
 mod judging;
 mod key_prefix;

@@ -245,6 +245,7 @@ impl Session {
     /// One attempt among those who are there.
     async fn draft(&mut self, wish: &Wish, foreseen: &[Foreseen]) -> Result<Drafted> {
         let mut cycle = Cycle::default();
+        self.tables.iter().for_each(Table::begin_round);
         let Some((opened, contests)) = self.weigh(&mut cycle, foreseen).await? else { return Ok(Drafted::Overtaken) };
         let shared = Arc::new(opened);
         let Ok(deciding) = self.start_deciding(&shared, contests, usize::MAX, true, &mut Writing::default()).await?
@@ -255,6 +256,11 @@ impl Session {
         let Some(opened) = Arc::into_inner(shared) else {
             return Err(Error::Internal("deciding goes on after its end".to_owned()));
         };
+        if self.stop_for_plugins(&outcomes.gave_up) {
+            self.close().await;
+            // The same without the tables that stand still now.
+            return Ok(Drafted::Foreseen(Vec::new()));
+        }
         // A file holds what one cycle does.
         let further = if wish.file { Vec::new() } else { further(&outcomes, foreseen) };
         if !further.is_empty() {
