@@ -189,7 +189,10 @@ impl Session {
         if cycle.is_quiet() {
             self.tidy(Instant::now()).await;
         }
-        self.page = (self.page * 2).min(self.config.defaults.batch);
+        // Twice as many of such rows would be read in vain.
+        if self.weight <= self.rows_limit / 2 {
+            self.page = (self.page * 2).min(self.config.defaults.batch);
+        }
         self.leave_out(&mut cycle);
         Ok(cycle)
     }

@@ -187,6 +187,7 @@ impl Session {
                 }
             }
         }
+        self.weight = fetched.weight;
         deciding.extend(asked);
         Ok(Ok(Deciding { outcomes, last: deciding, waiting, facts }))
     }

@@ -34,6 +34,8 @@ pub struct Session {
     pub(super) page: usize,
     /// The memory that the rows of one cycle may take, in bytes.
     pub(super) rows_limit: usize,
+    /// The memory that the rows of the last cycle took, in bytes.
+    pub(super) weight: usize,
     /// Where fewer rows than this have changed, none is written before all are read.
     pub(super) few: usize,
     /// What the histories showed when the run of cycles began, by table and node: as soon as that is carried the run may end,
@@ -112,6 +114,7 @@ impl Session {
             tables: Vec::new(),
             page: config.defaults.batch,
             rows_limit: ROWS_LIMIT,
+            weight: 0,
             few: FEW,
             goal: HashMap::new(),
             adopted: None,

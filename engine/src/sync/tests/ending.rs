@@ -59,3 +59,22 @@ fn rows_that_are_large_arrive_in_one_run() {
     cluster.block(session.sync()).unwrap();
     assert_eq!(cluster.rows()[1].len(), 40);
 }
+
+/// Once it is known how large they are, no more are read than fit.
+#[test]
+fn large_rows_are_not_read_in_vain_again_and_again() {
+    let cluster = Cluster::new(2, &[]);
+    cluster.block(cluster.session("\"latest-wins\"", 1000).install()).unwrap();
+    (0..400).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(id), false)));
+    let mut session = cluster.session("\"latest-wins\"", 1000);
+    session.rows_limit = 1500;
+    let mut in_vain = 0;
+    loop {
+        let cycle = cluster.block(session.cycle()).unwrap();
+        in_vain += u32::from(cycle.more && !cycle.wrote);
+        if cycle.is_quiet() {
+            break;
+        }
+    }
+    assert_eq!((in_vain, cluster.rows()[1].len()), (1, 400));
+}
