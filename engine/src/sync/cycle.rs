@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::attendance::{Away, Member};
 use super::contest::Contests;
 use super::decide::Outcomes;
-use super::early::Writing;
+use super::early::{Writer, Writing};
 use super::load::Portion;
 use super::opened::Opened;
 use super::order;
@@ -435,16 +435,21 @@ impl Session {
         let members = self.members.iter_mut().zip(batches.into_iter().zip(places)).zip(writers);
         let applying = join_all(members.map(async |((member, (batch, place)), writer)| {
             let early = match writer {
-                Some(writer) => member.take_back(writer).await,
+                Some(Writer { rows, task, .. }) => {
+                    let early = member.take_back(task).await;
+                    drop(rows);
+                    early
+                }
                 None => Early::Nothing,
             };
             let id = member.id;
             let Some(batch) = batch else {
-                if let Early::Begun(_) = early {
-                    let undone = member.apart(|node| Box::pin(async move { node.rollback().await })).await?;
-                    return Some((id, undone.map(|()| Applied::default())));
-                }
-                return None;
+                let undone = match early {
+                    Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await?,
+                    Early::Failed(error) => Err(error),
+                    Early::Nothing | Early::Warily => return None,
+                };
+                return Some((id, undone.map(|()| Applied::default())));
             };
             let applying = member.apart(move |node| {
                 Box::pin(async move {

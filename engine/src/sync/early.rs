@@ -30,10 +30,11 @@ pub(super) struct Writing(Vec<Option<Writer>>);
 pub(super) type Task = JoinSet<(Box<dyn Node>, Early)>;
 
 /// A node at which rows are being written; it is back when that has come to its end.
-struct Writer {
-    rows: UnboundedSender<Next>,
-    task: Task,
-    /// By table: its place among those that may be written early, and how many of its decisions were looked at.
+pub(super) struct Writer {
+    /// Whoever lets go of this wants nothing of what was written.
+    pub rows: UnboundedSender<Next>,
+    pub task: Task,
+    /// By table: its place in [`Beginning::tables`], and how many of its decisions were looked at.
     tables: Vec<Option<(usize, usize)>>,
 }
 
@@ -109,11 +110,11 @@ impl Session {
         if !self.tables.iter().zip(all).all(plain) {
             return Writing::default();
         }
-        let Some((source, tables)) = only_source(&self.tables, opened, all) else { return Writing::default() };
+        let Some((source, about)) = only_source(&self.tables, opened, all) else { return Writing::default() };
         let nodes: Vec<NodeId> = self.members.iter().map(|member| member.id).collect();
         let beginnings: Vec<Option<Beginning>> = nodes
             .into_iter()
-            .map(|node| (node != source && opened.is_present(node)).then(|| self.beginning(opened, node, &tables))?)
+            .map(|node| (node != source && opened.is_present(node)).then(|| self.beginning(opened, node, &about))?)
             .collect();
         let writers = self.members.iter_mut().zip(beginnings).map(|(member, beginning)| {
             let beginning = beginning?;
@@ -133,16 +134,18 @@ impl Session {
         Writing(writers.collect())
     }
 
-    /// What is known of a node before the first row; `None` if nothing can be written there early.
-    fn beginning(&self, opened: &Opened, node: NodeId, tables: &HashSet<usize>) -> Option<Beginning> {
-        // Rows that refer to others may have to wait for them, and what triggers do is to be looked at.
+    /// What is known of a node before the first row; `None` if nothing is to be written there early. `about` are the tables in
+    /// which something has changed.
+    fn beginning(&self, opened: &Opened, node: NodeId, about: &HashSet<usize>) -> Option<Beginning> {
+        let written = |table: &&Table| about.contains(&table.index) && table.is_target(node);
+        let tables: Vec<&Table> =
+            self.tables.iter().filter(written).filter(|table| table.spec(node).is_some()).collect();
+        // Rows that refer to others may have to wait for them, and what triggers do is to be looked at. While such rows are read
+        // nothing could be written, and all else would stay locked.
         let writable = |table: &&Table| {
-            tables.contains(&table.index)
-                && table.is_target(node)
-                && table.spec(node).is_some_and(|spec| spec.references.is_empty() && spec.user_triggers.is_empty())
+            table.spec(node).is_some_and(|spec| spec.references.is_empty() && spec.user_triggers.is_empty())
         };
-        let tables: Vec<&Table> = self.tables.iter().filter(writable).collect();
-        if tables.is_empty() {
+        if tables.is_empty() || !tables.iter().all(writable) {
             return None;
         }
         let mut claimed = self.moves(opened, node);
@@ -161,9 +164,10 @@ impl Session {
 
     /// Undoes what was written early; the nodes are back.
     pub(super) async fn stop_writing(&mut self, writing: Writing) {
-        for (member, writer) in self.members.iter_mut().zip(writing.0) {
-            let Some(Writer { rows, task, .. }) = writer else { continue };
-            drop(rows);
+        // All are told before one is waited for.
+        let tasks: Vec<Option<Task>> = writing.0.into_iter().map(|writer| writer.map(|writer| writer.task)).collect();
+        for (member, task) in self.members.iter_mut().zip(tasks) {
+            let Some(task) = task else { continue };
             let undone = match member.take_back(task).await {
                 Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await,
                 Early::Failed(error) => Some(Err(error)),
@@ -178,10 +182,9 @@ impl Session {
 
 impl Writing {
     /// Those who write, by node.
-    pub(super) fn into_writers(self, nodes: usize) -> Vec<Option<Task>> {
-        let mut writers: Vec<_> = self.0.into_iter().map(|writer| writer.map(|writer| writer.task)).collect();
-        writers.resize_with(nodes, || None);
-        writers
+    pub(super) fn into_writers(mut self, nodes: usize) -> Vec<Option<Writer>> {
+        self.0.resize_with(nodes, || None);
+        self.0
     }
 }
 

@@ -5,12 +5,12 @@
 //! the batch is then applied as if nothing had been.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::debug;
 
-use super::{Batch, CHUNK};
+use super::{Batch, CHUNK, TableBatch};
 use crate::fault;
 use crate::model::{Cut, Key, Row, TableSpec};
 use crate::node::{Error, ErrorKind, Move, Node, Result, WriteMode};
@@ -18,10 +18,14 @@ use crate::node::{Error, ErrorKind, Move, Node, Result, WriteMode};
 /// How long what was written so far stays locked while nothing follows: users wait for it, and a source may be slow.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// The same in all: a source may send a little now and then.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(1);
+
 /// What is known before the first row.
 #[derive(Debug)]
 pub struct Beginning {
-    /// The tables that may be written early, with up to where the node's own history was read.
+    /// The tables that the batch may write, with up to where the node's own history was read. They are held and looked at once,
+    /// before the first row.
     pub tables: Vec<(TableSpec, Option<Cut>)>,
     /// What the batch will claim: the positions that move, and those that stay.
     pub claimed: Vec<Move>,
@@ -31,7 +35,7 @@ pub struct Beginning {
 #[derive(Debug)]
 pub enum Next {
     Row(Ready),
-    /// There are no more. Whoever leaves without saying so wants nothing of it.
+    /// There are no more. Whoever leaves before all of them are written wants nothing of it.
     End,
 }
 
@@ -70,10 +74,11 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Whether it has claimed all that the batch does.
+    /// Whether it has claimed all that the batch does, and holds all tables that the batch writes.
     pub(super) fn fits(&self, batch: &Batch) -> bool {
         let known = |step: &Move| self.claimed.iter().any(|claimed| claimed.is_of(step) && claimed.from == step.from);
-        batch.moves.iter().chain(&batch.stays).all(known)
+        let held = |table: &TableBatch| self.done.iter().any(|(index, _)| *index == table.spec.index);
+        batch.moves.iter().chain(&batch.stays).all(known) && batch.tables.iter().all(held)
     }
 
     /// Which decisions about a table are carried out, by their places; there may be more.
@@ -90,6 +95,9 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
     }
     // Nothing is locked before there is something to write.
     let Some(Next::Row(first)) = rows.recv().await else { return Early::Nothing };
+    if rows.is_closed() {
+        return Early::Nothing;
+    }
     let specs: Vec<TableSpec> = beginning.tables.iter().map(|(spec, _)| spec.clone()).collect();
     let begun = async {
         fault::point("early-begin").await?;
@@ -104,7 +112,8 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
         }
         Ok(None) => Early::Nothing,
         Err(error) => {
-            debug!(%error, "What was written early is undone.");
+            // The error may be about a row, and its text hold values of it.
+            debug!(kind = ?error.kind, "What was written early is undone.");
             match error.kind {
                 ErrorKind::Retry | ErrorKind::Locked => Early::Warily,
                 _ => Early::Nothing,
@@ -130,11 +139,15 @@ async fn write_all(
     let mut done: Vec<(usize, Vec<bool>)> = beginning.tables.iter().map(|(spec, _)| (spec.index, Vec::new())).collect();
     let mut written = 0;
     let mut next = Some(first);
+    let mut patience = PATIENCE_IN_ALL;
     loop {
         let mut lot: Vec<Ready> = next.take().into_iter().collect();
         let mut ended = false;
         if lot.is_empty() {
-            match tokio::time::timeout(PATIENCE, rows.recv()).await {
+            let start = Instant::now();
+            let coming = tokio::time::timeout(PATIENCE.min(patience), rows.recv()).await;
+            patience = patience.saturating_sub(start.elapsed());
+            match coming {
                 Ok(Some(Next::Row(row))) => lot.push(row),
                 Ok(Some(Next::End)) => ended = true,
                 Ok(None) => return Ok(None),
@@ -150,6 +163,9 @@ async fn write_all(
                 Ok(Next::End) => ended = true,
                 Err(_) => break,
             }
+        }
+        if rows.is_closed() {
+            return Ok(None);
         }
         for (table, (spec, read)) in beginning.tables.iter().enumerate() {
             let of_table: Vec<&Ready> = lot.iter().filter(|ready| ready.table == table).collect();

@@ -1,6 +1,7 @@
 //! Rows that are written while others are still being read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -80,15 +81,65 @@ fn what_was_written_early_is_let_go_if_nothing_follows() {
     let cluster = changed();
     let mut session = session(&cluster);
     cluster.block(session.sync()).unwrap();
-    let spec = session.tables[0].spec(session.members[1].id).unwrap().clone();
     let mut node = cluster.databases[1].connect().unwrap();
     let (rows, coming) = unbounded_channel();
-    let key: Key = vec![Value::Int(1)].into();
-    let row = Arc::new(vec![Value::Int(1), Value::Int(55)].into());
-    rows.send(Next::Row(Ready { table: 0, number: 0, key, row })).unwrap();
-    let beginning = Beginning { tables: vec![((*spec).clone(), None)], claimed: Vec::new() };
-    let early = cluster.block(early::write(&mut *node, beginning, coming));
+    rows.send(row(1)).unwrap();
+    let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
     assert!(matches!(early, Early::Nothing), "{early:?}");
     drop(rows);
     assert!(cluster.databases[1].lock().write(1, Some(56), false));
+}
+
+/// Nor does one that sends a little now and then.
+#[test]
+fn what_was_written_early_is_let_go_if_the_rest_is_long_in_coming() {
+    let cluster = changed();
+    let mut session = session(&cluster);
+    cluster.block(session.sync()).unwrap();
+    let mut node = cluster.databases[1].connect().unwrap();
+    let (rows, coming) = unbounded_channel();
+    let slowly = async {
+        for number in 1..30 {
+            rows.send(row(number)).unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let early = cluster.block(async {
+        tokio::select! {
+            early = early::write(&mut *node, beginning(&session), coming) => early,
+            () = slowly => panic!("it waits for ever"),
+        }
+    });
+    assert!(matches!(early, Early::Nothing), "{early:?}");
+    assert!(cluster.databases[1].lock().write(1, Some(56), false));
+}
+
+/// What was decided before the source broke is not written for nothing.
+#[test]
+fn nothing_more_is_written_early_once_nobody_wants_it() {
+    let cluster = changed();
+    let mut session = session(&cluster);
+    cluster.block(session.sync()).unwrap();
+    let mut node = cluster.databases[1].connect().unwrap();
+    let (rows, coming) = unbounded_channel();
+    (0..20_000).for_each(|number| rows.send(row(number)).unwrap());
+    drop(rows);
+    let tries = cluster.databases[1].lock().tries;
+    let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
+    assert!(matches!(early, Early::Nothing), "{early:?}");
+    assert_eq!(cluster.databases[1].lock().tries, tries);
+}
+
+/// What the second node is to know before the first row.
+fn beginning(session: &Session) -> Beginning {
+    let spec = session.tables[0].spec(session.members[1].id).unwrap();
+    Beginning { tables: vec![((**spec).clone(), None)], claimed: Vec::new() }
+}
+
+/// A row that is ready to be written.
+fn row(number: usize) -> Next {
+    let id = number as i64;
+    let key: Key = vec![Value::Int(id)].into();
+    let row = Arc::new(vec![Value::Int(id), Value::Int(55)].into());
+    Next::Row(Ready { table: 0, number, key, row })
 }
