@@ -210,7 +210,8 @@ impl MySql {
         let altered = drift.as_ref().is_some_and(|drift| drift.dropped);
         let kept = exists && !altered && old.is_some_and(|old| old.layout == layout);
         let before = done.len();
-        let wanted = if spec.captured { capture::triggers(spec, proof) } else { Vec::new() };
+        let drawn = self.main()?.facts.maria;
+        let wanted = if spec.captured { capture::triggers(spec, proof, drawn) } else { Vec::new() };
         let there = self.read_triggers().await?;
         // Whatever else has one of these names is in the way.
         let own = |trigger: &&TriggerFacts| {
@@ -230,6 +231,9 @@ impl MySql {
                 true if altered => format!("{}: replaced {history}, because it was altered", spec.name),
                 true => format!("{}: replaced {history}, because its key or images are others now", spec.name),
             });
+        }
+        if drawn && kept && spec.captured && self.draw_times(spec).await? {
+            done.push(format!("{}: made {history} draw the times of its entries", spec.name));
         }
         let mut created = false;
         let account = self.main()?.facts.account.clone();
@@ -323,7 +327,22 @@ impl MySql {
             .await?;
         // Not a part of the layout: a history made without it is as good, and is to be kept.
         let default = format!("ALTER COLUMN mark SET DEFAULT {}", sql::NO_MARK);
-        self.main()?.run(&format!("ALTER TABLE {} {default}", quote::ident(&history))).await
+        self.main()?.run(&format!("ALTER TABLE {} {default}", quote::ident(&history))).await?;
+        if self.main()?.facts.maria {
+            self.draw_times(spec).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the history draw the times of entries by itself, also one that was made before it did; whether it did not yet.
+    async fn draw_times(&mut self, spec: &TableSpec) -> Result<bool> {
+        let columns = self.read_columns(&sql::history_name(&spec.name)).await?;
+        if columns.iter().any(|facts| facts.column.name == "time" && facts.default.is_some()) {
+            return Ok(false);
+        }
+        let default = format!("ALTER COLUMN time SET DEFAULT ({})", capture::DRAWN);
+        self.main()?.run(&format!("ALTER TABLE {} {default}", sql::history(spec))).await?;
+        Ok(true)
     }
 
     /// The history's columns with the types of those that they stand for.
