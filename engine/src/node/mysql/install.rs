@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::capture::{self, Trigger};
 use super::drift::Fingerprint;
 use super::schema::{ColumnFacts, TriggerFacts, one};
-use super::service::TABLES;
+use super::service::{TABLES, VERSION};
 use super::wire::{Args, number, string};
 use super::{MySql, Phase, cascades, quote, sql};
 use crate::fault;
 use crate::model::TableSpec;
 use crate::node::patience::for_locks;
-use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+use crate::node::{Error, ErrorKind, Result, Sync};
 
 /// How long to wait for somebody who holds a table, or installs as well.
 const LOCKS: Duration = Duration::from_secs(10);
@@ -149,9 +149,9 @@ impl MySql {
         args.add(self.clock().await?);
         self.main()?.execute("INSERT IGNORE INTO concord_mark (one, last) VALUES (1, ?)", args).await?;
         self.draw_proof().await?;
-        if known.is_none() || self.names != sync.nodes {
+        if known.is_none() || existing != Some(VERSION) || self.names != sync.nodes {
             let mut args = Args::new();
-            args.add(SERVICE_VERSION)
+            args.add(VERSION)
                 .add(sync.name.as_str())
                 .add(sync.node.as_str())
                 .add(serde_json::json!(sync.nodes).to_string())
@@ -321,6 +321,7 @@ impl MySql {
         let history = sql::history_name(&spec.name);
         let last = if exists { self.drawn(&history).await?.unwrap_or(0) } else { 0 };
         self.main()?.run(&format!("DROP TABLE IF EXISTS {}", quote::ident(&history))).await?;
+        self.main()?.execute("DELETE FROM concord_marked WHERE name = ?", one(&spec.name)).await?;
         let start = last.saturating_add(1).max(self.clock().await?);
         self.main()?
             .run(&format!("CREATE TABLE {} ({layout}) {KIND} AUTO_INCREMENT = {start}", quote::ident(&history)))
@@ -389,7 +390,7 @@ impl MySql {
             }
         }
         self.main()?.run(&format!("DROP TABLE IF EXISTS {history}")).await?;
-        for table in ["position", "purged", "witness", "parked", "sample", "installed"] {
+        for table in ["position", "purged", "witness", "marked", "parked", "sample", "installed"] {
             self.main()?.execute(&format!("DELETE FROM concord_{table} WHERE name = ?"), one(shared)).await?;
         }
         Ok(())
@@ -458,7 +459,7 @@ impl MySql {
             let emptied = self.main()?.run(&format!("DELETE FROM {}", quote::ident(history))).await;
             emptied.map_err(|error| error.held_at(history))?;
         }
-        for table in ["position", "purged", "witness", "parked", "sample"] {
+        for table in ["position", "purged", "witness", "marked", "parked", "sample"] {
             self.main()?.run(&format!("DELETE FROM concord_{table}")).await?;
         }
         self.main()?.run("COMMIT").await
