@@ -458,7 +458,7 @@ impl ClusterNode {
         for name in self.observer.rows(tables).await.into_iter().flatten().flatten() {
             let table = format!("`{}`", name.replace('`', "``"));
             let sum = match name.as_str() {
-                "concord_mark" | "concord_sample" => continue,
+                "concord_mark" | "concord_marked" | "concord_sample" => continue,
                 name if name.starts_with("history_store_") => format!(
                     "SELECT concat_ws(' ', count(*), sum(id), sum(crc32(concat_ws(' ', id, op, time, origin, vector)))) FROM {table}"
                 ),

@@ -151,6 +151,10 @@ pub trait Node: Send {
 
     // ---- reading ----
 
+    /// How many entries are read at once from here on, at most, of all tables. Where entries are numbered when they are read, so
+    /// many may share a number.
+    fn take_at_once(&mut self, _entries: usize) {}
+
     /// Opens a snapshot and reads the state of the service tables in it. Blocks no user and is not blocked.
     ///
     /// `tables` are those that take part here. Their drift is judged in the same snapshot.

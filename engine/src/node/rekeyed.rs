@@ -259,6 +259,10 @@ impl Node for Rekeyed {
         self.0.set_progress(progress).await
     }
 
+    fn take_at_once(&mut self, entries: usize) {
+        self.0.take_at_once(entries);
+    }
+
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         self.0.begin_read(tables).await
     }

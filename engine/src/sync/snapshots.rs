@@ -19,13 +19,14 @@ use crate::node::ErrorKind;
 impl Session {
     /// Opens the snapshots, each as soon as its node can.
     pub(super) async fn look(&mut self) -> Result<Opened> {
-        let tables = &self.tables;
+        let (tables, page) = (&self.tables, self.page);
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
             let before = time::now();
             let node = member.node.as_deref_mut()?;
             let opening = async {
                 fault::point("open").await?;
+                node.take_at_once(page);
                 node.begin_read(&specs).await
             };
             Some((opening.await, before, time::now()))

@@ -441,7 +441,7 @@ impl MySql {
     pub(super) async fn find_unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
         let history = sql::history(table);
         let mut conditions = sql::beyond(read);
-        conditions.extend(sql::unmarked());
+        conditions.extend(self.unmarked_beyond(table, read));
         let (mut any, mut args) = (Vec::new(), Args::new());
         for (condition, marks) in &conditions {
             any.push(format!("EXISTS (SELECT 1 FROM {history} AS h WHERE {condition})"));

@@ -212,18 +212,18 @@ impl Way<'_> {
         let from = format!("{from} WHERE {condition} AND {recorded}");
         let old = |column: &Column| quote::of(alias, &column.name);
         let Fate::Changed(Some(changed)) = fate else {
-            return format!("{}; ", capture::insert(spec, "D", &old, Some(&old), None, Some(&from)));
+            return format!("{}; ", capture::insert_from(spec, "D", &old, Some(&old), None, &from));
         };
         let new =
             |column: &Column| changed.get(&column.name).cloned().unwrap_or_else(|| quote::of(alias, &column.name));
         if spec.key_columns().any(|column| changed.contains_key(&column.name)) {
             format!(
                 "{}; {}; ",
-                capture::insert(spec, "D", &old, Some(&old), None, Some(&from)),
-                capture::insert(spec, "I", &new, None, Some(&new), Some(&from))
+                capture::insert_from(spec, "D", &old, Some(&old), None, &from),
+                capture::insert_from(spec, "I", &new, None, Some(&new), &from)
             )
         } else {
-            format!("{}; ", capture::insert(spec, "U", &old, Some(&old), Some(&new), Some(&from)))
+            format!("{}; ", capture::insert_from(spec, "U", &old, Some(&old), Some(&new), &from))
         }
     }
 }

@@ -140,7 +140,9 @@ impl MySql {
             print.add("partition", partition, "");
         }
         for column in self.read_columns(&sql::history_name(&spec.name)).await? {
-            print.add("history", column.column.name, column.column.native);
+            // Triggers that leave the time to the history would enter none.
+            let drawn = if column.column.name == "time" && column.default.is_some() { " drawn" } else { "" };
+            print.add("history", column.column.name, column.column.native + drawn);
         }
         let mut names = super::schema::one(&spec.local);
         names.add(sql::history_name(&spec.name));

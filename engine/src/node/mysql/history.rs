@@ -1,18 +1,12 @@
 //! Reading: the snapshot, the entries in it, the present rows; and what becomes of entries afterwards.
 //!
-//! InnoDB tells nobody which transactions a snapshot sees, and numbers are given out long before they are committed. So an
-//! entry gets its mark when it is read. The engine opens a snapshot; what it sees without a mark is given the next one in a
-//! short transaction of its own, over a second session, by exact id. That transaction locks nothing but these entries,
-//! which nobody else writes. Before, it locks the number of the last mark and compares it with what the snapshot saw: if
-//! another engine has given out marks since, the snapshot is opened anew. So all entries with a mark up to the new one are
-//! visible in the snapshot, and every other entry, whenever it commits, gets a later mark: the cut is "every mark below
-//! `next`", and nothing is ever open. The snapshot itself still shows the entries without a mark, and is told which it is.
-//! Where there are many, they are given several marks, so that they can be carried in parts, and the snapshot is opened anew.
+//! The snapshot shows entries that have no mark yet, which are given theirs as it is opened (`marks.rs`). It goes on showing
+//! them without one, and is told which it is.
 
 use super::capture;
 use super::drift::Fingerprint;
+use super::marks::{self, Kept};
 use super::schema::one;
-use super::service::marks;
 use super::wire::{Args, Wire, int, number, string, text};
 use super::{MySql, Phase, SNAPSHOT, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
@@ -20,45 +14,6 @@ use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Result};
 
 /// How often a snapshot is opened anew because another engine gave out marks meanwhile.
 const ATTEMPTS: usize = 20;
-
-/// Stretches of ids in one statement.
-const STRETCHES: usize = 500;
-
-/// Ids without a gap between them, the first and the last.
-type Stretch = (i64, i64);
-
-/// Entries that are given marks in one transaction, of each table.
-const AT_ONCE: usize = 200_000;
-
-/// Entries that share a mark, about. A cycle that does not take all there is divides between marks.
-const BLOCK: usize = 1_000;
-
-/// The times at which the next mark begins: where there are many entries, of whatever tables, those of one time go together,
-/// as what one transaction wrote was mostly written at one time.
-fn borders<'a>(entries: impl Iterator<Item = &'a (i64, i64)>) -> Vec<i64> {
-    let mut times: Vec<i64> = entries.map(|(_, time)| *time).collect();
-    times.sort_unstable();
-    let mut borders: Vec<i64> = times.chunks(BLOCK).skip(1).map(|block| block[0]).collect();
-    borders.dedup();
-    borders
-}
-
-/// The entries of a table, in the order of their ids, by the marks they get. Marks rise with the ids, whatever the clock did.
-fn marked(entries: &[(i64, i64)], first: i64, borders: &[i64]) -> Vec<(i64, Vec<Stretch>)> {
-    let mut marked: Vec<(i64, Vec<Stretch>)> = Vec::new();
-    for &(id, time) in entries {
-        let mark = first + borders.partition_point(|border| *border <= time) as i64;
-        let same = marked.last_mut().filter(|(last, _)| *last >= mark);
-        match same {
-            None => marked.push((mark, vec![(id, id)])),
-            Some((_, stretches)) => match stretches.last_mut() {
-                Some((_, end)) if *end + 1 == id => *end = id,
-                _ => stretches.push((id, id)),
-            },
-        }
-    }
-    marked
-}
 
 impl MySql {
     pub(super) async fn open_snapshot(&mut self, tables: &[TableSpec]) -> Result<Opened> {
@@ -141,106 +96,7 @@ impl MySql {
         drifted
     }
 
-    /// Gives the entries that the snapshot shows without a mark the next one. `false` if another engine came first, or if there
-    /// are so many that they got several, which only another snapshot shows.
-    async fn give_marks(&mut self, tables: &[&TableSpec]) -> Result<bool> {
-        let rows = self.main()?.fetch("SELECT last FROM concord_mark", Args::new()).await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| Error::new(ErrorKind::Service, "concord_mark is empty; run `concord install`"))?;
-        let last = int(row, 0)?;
-        let mut unmarked: Vec<(&TableSpec, Vec<(i64, i64)>)> = Vec::new();
-        for table in tables {
-            let mut entries = Vec::new();
-            for (condition, _) in sql::unmarked() {
-                let statement = format!(
-                    "SELECT h.id, h.time FROM {} AS h WHERE {condition} ORDER BY h.id LIMIT {AT_ONCE}",
-                    sql::history(table)
-                );
-                self.main()?
-                    .stream(&statement, Args::new(), |row| {
-                        entries.push((int(&row, 0)?, int(&row, 1)?));
-                        Ok(())
-                    })
-                    .await?;
-            }
-            entries.sort_unstable();
-            if !entries.is_empty() {
-                unmarked.push((table, entries));
-            }
-        }
-        self.stamp = last;
-        if unmarked.is_empty() {
-            return Ok(true);
-        }
-        // By the clock, so that a database that was put back does not give out again what it gave out before.
-        let first = self.clock().await?.max(last + 1);
-        let borders = borders(unmarked.iter().flat_map(|(_, entries)| entries));
-        crate::fault::point("mark-entries").await?;
-        let mark = first + borders.len() as i64;
-        let done = self.write_marks(&unmarked, first, &borders, last, mark).await;
-        if done.is_err() {
-            // What has been marked so far must not be kept by what that session begins next.
-            self.side = None;
-        }
-        if !done? {
-            return Ok(false);
-        }
-        self.stamp = mark;
-        let is_all = unmarked.iter().all(|(_, entries)| entries.len() < AT_ONCE);
-        Ok(borders.is_empty() && is_all)
-    }
-
-    /// Whether the last mark was still the one that the snapshot saw, so that the entries have their marks now.
-    async fn write_marks(
-        &mut self,
-        unmarked: &[(&TableSpec, Vec<(i64, i64)>)],
-        first: i64,
-        borders: &[i64],
-        last: i64,
-        mark: i64,
-    ) -> Result<bool> {
-        let side = self.side().await?;
-        side.run("START TRANSACTION").await?;
-        let standing = side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
-        let mut done = standing.first().and_then(|row| number(row, 0)) == Some(last);
-        for (table, entries) in unmarked.iter().filter(|_| done) {
-            let mut found = 0;
-            for (mark, stretches) in marked(entries, first, borders) {
-                for part in stretches.chunks(STRETCHES) {
-                    let mut args = Args::new();
-                    args.add(mark);
-                    for (first, last) in part {
-                        args.add(*first).add(*last);
-                    }
-                    let either = vec!["h.id BETWEEN ? AND ?"; part.len()].join(" OR ");
-                    // By the other index it would come by entries of users that are not committed, and wait.
-                    let statement = format!(
-                        "UPDATE {} AS h FORCE INDEX (PRIMARY) SET h.mark = ? WHERE {} AND ({either})",
-                        sql::history(table),
-                        sql::is_unmarked()
-                    );
-                    found += side.execute(&statement, args).await?;
-                }
-            }
-            // Somebody has emptied the history.
-            if found != entries.len() as u64 {
-                done = false;
-                break;
-            }
-        }
-        if !done {
-            side.run("ROLLBACK").await?;
-            return Ok(false);
-        }
-        let mut args = Args::new();
-        args.add(mark);
-        side.execute("UPDATE concord_mark SET last = ?", args).await?;
-        side.run("COMMIT").await?;
-        Ok(true)
-    }
-
-    /// Which entries of a table the snapshot shows beyond a cut, up to the mark `through`, as conditions of which no two hold
+    /// Which entries with a mark the snapshot shows beyond a cut, up to the mark `through`, as conditions of which no two hold
     /// of the same one.
     fn beyond(&self, after: &Cut, through: i64) -> Vec<sql::Bound> {
         let mut conditions = sql::beyond(after);
@@ -248,10 +104,15 @@ impl MySql {
             *condition += " AND h.mark <= ?";
             marks.push(through);
         }
-        if self.stamp <= through && !after.contains_all(self.stamp) {
-            conditions.extend(sql::unmarked());
-        }
         conditions
+    }
+
+    /// The same of what it shows without a mark, which has the last.
+    fn beyond_unmarked(&self, table: &str, after: &Cut, through: i64) -> Vec<sql::Bound> {
+        match self.stamp <= through && !after.contains_all(self.stamp) {
+            true => self.shown_unmarked(table),
+            false => Vec::new(),
+        }
     }
 
     pub(super) async fn read_entries(
@@ -266,33 +127,43 @@ impl MySql {
         // One more than asked for tells whether there are more.
         let limited = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let columns = EntryColumns::of(table, self.stamp);
+        let (what, history) = (&columns.select, sql::history(table));
         let (mut queries, mut args) = (Vec::new(), Args::new());
         for (condition, marks) in self.beyond(after, through) {
-            let (what, history) = (&columns.select, sql::history(table));
             queries.push(format!(
                 "(SELECT {what} FROM {history} AS h WHERE {condition} ORDER BY h.mark, h.id LIMIT {limited})"
             ));
             args.all(&marks);
         }
-        // What has no mark here has the last.
         let statement = match &queries[..] {
             [query] => query.clone(),
-            queries => format!(
-                "{} ORDER BY entry_mark IS NULL, entry_mark, entry_id LIMIT {limited}",
-                queries.join(" UNION ALL ")
-            ),
+            queries => {
+                format!("{} ORDER BY entry_mark, entry_id LIMIT {limited}", queries.join(" UNION ALL "))
+            }
         };
+        let mut statements = vec![(statement, args)];
+        for (condition, ids) in self.beyond_unmarked(&table.name, after, through) {
+            let mut args = Args::new();
+            args.all(&ids);
+            let query = format!("SELECT {what} FROM {history} AS h WHERE {condition} ORDER BY h.id LIMIT {limited}");
+            statements.push((query, args));
+        }
         let names = self.names.clone();
         let (mut entries, mut more) = (Vec::new(), false);
-        self.main()?
-            .stream(&statement, args, |row| {
-                more = entries.len() == limit;
-                if !more {
-                    entries.push(columns.read(&names, &row)?);
-                }
-                Ok(())
-            })
-            .await?;
+        for (statement, args) in statements {
+            if more {
+                break;
+            }
+            self.main()?
+                .stream(&statement, args, |row| {
+                    more |= entries.len() == limit;
+                    if !more {
+                        entries.push(columns.read(&names, &row)?);
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
         Ok(Entries { entries, whole, more })
     }
 
@@ -300,7 +171,8 @@ impl MySql {
         let mine = if origin.is_some() { " AND h.origin = ?" } else { "" };
         let history = quote::ident(&sql::history_name(table));
         let (mut queries, mut args) = (Vec::new(), Args::new());
-        for (condition, marks) in self.beyond(after, i64::MAX) {
+        let unmarked = self.beyond_unmarked(table, after, i64::MAX);
+        for (condition, marks) in self.beyond(after, i64::MAX).into_iter().chain(unmarked) {
             queries.push(format!("(SELECT COUNT(*) FROM {history} AS h WHERE {condition}{mine})"));
             args.all(&marks);
             origin.into_iter().for_each(|origin| {
@@ -380,21 +252,50 @@ impl MySql {
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
         let history = sql::history(table);
         self.begin(Phase::Purging, "START TRANSACTION").await?;
+        let (whole, rest): (Vec<Kept>, Vec<Kept>) =
+            self.claim_stretches(table).await?.into_iter().partition(|kept| through.contains_all(kept.mark));
+        for kept in &rest {
+            marks::write_mark(self.main()?, &history, kept.mark, kept.ids).await?;
+        }
+        let is_kept = !whole.is_empty() || !rest.is_empty();
+        if is_kept {
+            self.main()?.execute("DELETE FROM concord_marked WHERE name = ?", one(&table.name)).await?;
+        }
         let some = format!("SELECT 1 FROM {history} AS h WHERE {passed}{mine} LIMIT 1");
-        if self.main()?.fetch(&some, args()).await?.is_empty() {
+        if whole.is_empty() && self.main()?.fetch(&some, args()).await?.is_empty() {
+            if is_kept {
+                self.main()?.run("COMMIT").await?;
+                self.phase = Phase::Idle;
+            }
             return Ok(0);
+        }
+        for kept in &whole {
+            // What is remembered of them is looked for by mark.
+            for (_, witness) in witnesses.iter().filter(|(_, witness)| witness.mark == kept.mark) {
+                let (first, last) = kept.ids;
+                if (first..=last).contains(&witness.id) {
+                    marks::write_mark(self.main()?, &history, kept.mark, (witness.id, witness.id)).await?;
+                }
+            }
         }
         self.remember(table, through, witnesses).await?;
         let mut known = one(&table.name);
         known.add(through.to_string());
         let statement = format!(
             "INSERT INTO concord_purged (name, cut) VALUES {} ON DUPLICATE KEY UPDATE cut = VALUES(cut)",
-            marks(2, 1)
+            super::service::marks(2, 1)
         );
         self.main()?.execute(&statement, known).await?;
+        let mut gone = 0;
+        for kept in &whole {
+            gone += marks::delete_stretch(self.main()?, &history, kept.ids, mine).await?;
+            if !arrivals {
+                marks::write_mark(self.main()?, &history, kept.mark, kept.ids).await?;
+            }
+        }
         // MySQL goes through a small history whole, and would come by entries of users that are not committed, and wait.
         let statement = format!("DELETE h FROM {history} AS h FORCE INDEX (by_mark) WHERE {passed}{mine}");
-        let gone = self.main()?.execute(&statement, args()).await?;
+        gone += self.main()?.execute(&statement, args()).await?;
         self.main()?.run("COMMIT").await?;
         self.phase = Phase::Idle;
         Ok(gone)
@@ -406,15 +307,21 @@ impl MySql {
         for table in tables {
             // More than these are read with the next cycle anyway.
             let history = sql::history(table);
+            // What has a mark was read already, whether or not it holds it.
+            let known = "SELECT 1 FROM concord_marked AS m WHERE m.name = ? AND h.id BETWEEN m.first AND m.last";
             let newest = sql::unmarked().map(|(condition, _)| {
-                format!("(SELECT h.id FROM {history} AS h WHERE {condition} ORDER BY h.id DESC LIMIT 100)")
+                format!(
+                    "(SELECT h.id FROM {history} AS h WHERE {condition} AND NOT EXISTS ({known}) ORDER BY h.id DESC LIMIT 100)"
+                )
             });
             let statement = format!(
                 "SELECT COALESCE(CAST(SUM(n.id) AS SIGNED), 0), COUNT(*), (SELECT COALESCE(MAX(id), 0) FROM {history}) \
                  FROM ({}) AS n",
                 newest.join(" UNION ALL ")
             );
-            let rows = self.main()?.fetch(&statement, Args::new()).await?;
+            let mut args = one(&table.name);
+            args.add(table.name.as_str());
+            let rows = self.main()?.fetch(&statement, args).await?;
             for row in &rows {
                 for at in 0..3 {
                     let number = number(row, at).unwrap_or(0).cast_unsigned();
@@ -515,24 +422,5 @@ impl<'a> EntryColumns<'a> {
             before: if before == 1 { Some(side(0)?) } else { None },
             after: if after == 1 { Some(side(1)?) } else { None },
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_rise_with_the_ids_and_part_at_times() {
-        let entries: Vec<(i64, i64)> = (0..2_500).map(|n| (10 + n + i64::from(n >= 100), n / 10)).collect();
-        let borders = borders(entries.iter());
-        assert_eq!(borders, [100, 200]);
-        let marked = marked(&entries, 7, &borders);
-        let shape: Vec<_> = marked.iter().map(|(mark, stretches)| (*mark, stretches.clone())).collect();
-        assert_eq!(shape, [(7, vec![(10, 109), (111, 1_010)]), (8, vec![(1_011, 2_010)]), (9, vec![(2_011, 2_510)])]);
-        // A clock that was put back.
-        let back = [(1, 500), (2, 50), (3, 150)];
-        assert_eq!(super::marked(&back, 7, &[100, 200]), [(9, vec![(1, 3)])]);
-        assert!(super::borders([(1, 5); 3_000].iter()).len() <= 1);
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::capture::{self, Trigger};
 use super::drift::Fingerprint;
 use super::schema::{ColumnFacts, TriggerFacts, one};
-use super::service::TABLES;
+use super::service::{TABLES, VERSION};
 use super::wire::{Args, number, string};
 use super::{MySql, Phase, cascades, quote, sql};
 use crate::fault;
 use crate::model::TableSpec;
 use crate::node::patience::for_locks;
-use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+use crate::node::{Error, ErrorKind, Result, Sync};
 
 /// How long to wait for somebody who holds a table, or installs as well.
 const LOCKS: Duration = Duration::from_secs(10);
@@ -149,9 +149,9 @@ impl MySql {
         args.add(self.clock().await?);
         self.main()?.execute("INSERT IGNORE INTO concord_mark (one, last) VALUES (1, ?)", args).await?;
         self.draw_proof().await?;
-        if known.is_none() || self.names != sync.nodes {
+        if known.is_none() || existing != Some(VERSION) || self.names != sync.nodes {
             let mut args = Args::new();
-            args.add(SERVICE_VERSION)
+            args.add(VERSION)
                 .add(sync.name.as_str())
                 .add(sync.node.as_str())
                 .add(serde_json::json!(sync.nodes).to_string())
@@ -210,7 +210,8 @@ impl MySql {
         let altered = drift.as_ref().is_some_and(|drift| drift.dropped);
         let kept = exists && !altered && old.is_some_and(|old| old.layout == layout);
         let before = done.len();
-        let wanted = if spec.captured { capture::triggers(spec, proof) } else { Vec::new() };
+        let drawn = self.main()?.facts.maria;
+        let wanted = if spec.captured { capture::triggers(spec, proof, drawn) } else { Vec::new() };
         let there = self.read_triggers().await?;
         // Whatever else has one of these names is in the way.
         let own = |trigger: &&TriggerFacts| {
@@ -230,6 +231,9 @@ impl MySql {
                 true if altered => format!("{}: replaced {history}, because it was altered", spec.name),
                 true => format!("{}: replaced {history}, because its key or images are others now", spec.name),
             });
+        }
+        if drawn && kept && spec.captured && self.draw_times(spec).await? {
+            done.push(format!("{}: made {history} draw the times of its entries", spec.name));
         }
         let mut created = false;
         let account = self.main()?.facts.account.clone();
@@ -317,13 +321,29 @@ impl MySql {
         let history = sql::history_name(&spec.name);
         let last = if exists { self.drawn(&history).await?.unwrap_or(0) } else { 0 };
         self.main()?.run(&format!("DROP TABLE IF EXISTS {}", quote::ident(&history))).await?;
+        self.main()?.execute("DELETE FROM concord_marked WHERE name = ?", one(&spec.name)).await?;
         let start = last.saturating_add(1).max(self.clock().await?);
         self.main()?
             .run(&format!("CREATE TABLE {} ({layout}) {KIND} AUTO_INCREMENT = {start}", quote::ident(&history)))
             .await?;
         // Not a part of the layout: a history made without it is as good, and is to be kept.
         let default = format!("ALTER COLUMN mark SET DEFAULT {}", sql::NO_MARK);
-        self.main()?.run(&format!("ALTER TABLE {} {default}", quote::ident(&history))).await
+        self.main()?.run(&format!("ALTER TABLE {} {default}", quote::ident(&history))).await?;
+        if self.main()?.facts.maria {
+            self.draw_times(spec).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the history draw the times of entries by itself, also one that was made before it did; whether it did not yet.
+    async fn draw_times(&mut self, spec: &TableSpec) -> Result<bool> {
+        let columns = self.read_columns(&sql::history_name(&spec.name)).await?;
+        if columns.iter().any(|facts| facts.column.name == "time" && facts.default.is_some()) {
+            return Ok(false);
+        }
+        let default = format!("ALTER COLUMN time SET DEFAULT ({})", capture::DRAWN);
+        self.main()?.run(&format!("ALTER TABLE {} {default}", sql::history(spec))).await?;
+        Ok(true)
     }
 
     /// The history's columns with the types of those that they stand for.
@@ -370,7 +390,7 @@ impl MySql {
             }
         }
         self.main()?.run(&format!("DROP TABLE IF EXISTS {history}")).await?;
-        for table in ["position", "purged", "witness", "parked", "sample", "installed"] {
+        for table in ["position", "purged", "witness", "marked", "parked", "sample", "installed"] {
             self.main()?.execute(&format!("DELETE FROM concord_{table} WHERE name = ?"), one(shared)).await?;
         }
         Ok(())
@@ -439,7 +459,7 @@ impl MySql {
             let emptied = self.main()?.run(&format!("DELETE FROM {}", quote::ident(history))).await;
             emptied.map_err(|error| error.held_at(history))?;
         }
-        for table in ["position", "purged", "witness", "parked", "sample"] {
+        for table in ["position", "purged", "witness", "marked", "parked", "sample"] {
             self.main()?.run(&format!("DELETE FROM concord_{table}")).await?;
         }
         self.main()?.run("COMMIT").await

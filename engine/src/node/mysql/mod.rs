@@ -1,6 +1,6 @@
 //! MySQL, 8.0.19 and newer, and MariaDB, 10.7 and newer. What differs between them is chosen by the server's version.
 //!
-//! An entry gets its mark when it is read, so that one that is committed late is found whenever it is (`history.rs`).
+//! An entry gets its mark when it is read, so that one that is committed late is found whenever it is (`marks.rs`).
 //! Triggers record keys as they change (`capture.rs`), and what references do without firing any (`cascades.rs`).
 
 mod apply;
@@ -14,6 +14,7 @@ mod history;
 mod identity;
 mod install;
 mod loading;
+mod marks;
 mod notes;
 mod numbers;
 mod obstacles;
@@ -35,6 +36,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use async_trait::async_trait;
 
 use self::connect::{Line, Place};
+use self::marks::Given;
 use super::blueprint::{Blueprint, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Numbers, Obstacle, Opened,
@@ -72,6 +74,10 @@ struct MySql {
     complete: bool,
     /// The last mark that was given to what the snapshot sees.
     stamp: i64,
+    /// Which entries have it only by their ids, see `marks.rs`; `None` if the entries themselves say.
+    given: Option<Given>,
+    /// How many entries a cycle takes.
+    lot: usize,
     /// The tables whose triggers know that the next statement is Concord's own.
     announced: String,
     /// The same tables by their shared names.
@@ -109,6 +115,8 @@ impl MySql {
             names: Vec::new(),
             complete: false,
             stamp: 0,
+            given: None,
+            lot: 0,
             announced: String::new(),
             owned: BTreeSet::new(),
             proof: None,
@@ -341,6 +349,10 @@ impl Node for MySql {
     async fn set_progress(&mut self, progress: Option<&str>) -> Result<()> {
         self.open().await?;
         self.write_progress(progress).await.map_err(|error| error.held_at("concord_load"))
+    }
+
+    fn take_at_once(&mut self, entries: usize) {
+        self.lot = entries;
     }
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {

@@ -1,5 +1,7 @@
 //! The catalogue: what a table is made of, what refers to it, and what the user may not do.
 
+use std::collections::HashMap;
+
 use super::cascades::{Action, Edge};
 use super::types::NativeType;
 use super::wire::{Args, number, raw, string, text};
@@ -54,12 +56,14 @@ const INDEXES: &str = "SELECT INDEX_NAME, CAST(NON_UNIQUE AS SIGNED), COLUMN_NAM
     ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX";
 
 const REFERENCES: &str = "SELECT k.CONSTRAINT_NAME, k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_SCHEMA, \
-        k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE \
-    FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r \
-        ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME \
-        AND r.TABLE_NAME = k.TABLE_NAME \
-    WHERE k.TABLE_SCHEMA = DATABASE() AND r.CONSTRAINT_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL \
+        k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME \
+    FROM information_schema.KEY_COLUMN_USAGE k \
+    WHERE k.TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL \
     ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION";
+
+/// What becomes of rows that refer to others. Asked for by itself: to join the two MariaDB looks into all databases.
+const RULES: &str = "SELECT TABLE_NAME, CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE \
+    FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE()";
 
 /// Keys of other databases that refer into this one.
 const FOREIGN: &str = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE \
@@ -147,8 +151,17 @@ impl MySql {
     pub(super) async fn read_edges(&mut self) -> Result<Vec<Edge>> {
         let mut edges: Vec<Edge> = Vec::new();
         let database = self.main()?.facts.database.clone();
+        let mut rules = HashMap::new();
+        for row in self.main()?.fetch(RULES, Args::new()).await? {
+            let actions = (Action::parse(&string(&row, 2)?), Action::parse(&string(&row, 3)?));
+            rules.insert((string(&row, 0)?, string(&row, 1)?), actions);
+        }
+        if rules.is_empty() {
+            return Ok(edges);
+        }
         for row in self.main()?.fetch(REFERENCES, Args::new()).await? {
             let (name, child) = (string(&row, 0)?, string(&row, 1)?);
+            let Some(&(on_delete, on_update)) = rules.get(&(child.clone(), name.clone())) else { continue };
             let (own, other) = (string(&row, 2)?, string(&row, 5)?);
             let schema = string(&row, 3)?;
             let mut parent = string(&row, 4)?;
@@ -166,8 +179,8 @@ impl MySql {
                     columns: vec![own],
                     parent,
                     referenced: vec![other],
-                    on_delete: Action::parse(&string(&row, 6)?),
-                    on_update: Action::parse(&string(&row, 7)?),
+                    on_delete,
+                    on_update,
                 }),
             }
         }

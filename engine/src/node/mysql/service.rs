@@ -17,6 +17,10 @@ use crate::model::{
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service, Sought};
 
+/// The layout of the service tables. One more since entries may have a mark that they do not hold: who knows nothing of that
+/// would give them another.
+pub const VERSION: i64 = SERVICE_VERSION + 1;
+
 /// Rows in one statement.
 const ROWS: usize = 500;
 
@@ -27,7 +31,7 @@ const PARKED: &str = "name, `key`, code, message, since, vector, time, origin, `
 pub const LARGE: usize = 4 << 20;
 
 /// Name and columns of each service table.
-pub const TABLES: [(&str, &str); 12] = [
+pub const TABLES: [(&str, &str); 13] = [
     (
         "concord_node",
         "one TINYINT PRIMARY KEY DEFAULT 1, version BIGINT NOT NULL, sync LONGTEXT NOT NULL, node LONGTEXT NOT NULL, \
@@ -35,6 +39,10 @@ pub const TABLES: [(&str, &str); 12] = [
     ),
     ("concord_own", "one TINYINT PRIMARY KEY DEFAULT 1, proof BIGINT NOT NULL"),
     ("concord_mark", "one TINYINT PRIMARY KEY DEFAULT 1, last BIGINT NOT NULL"),
+    (
+        "concord_marked",
+        "name VARCHAR(255), first BIGINT, last BIGINT NOT NULL, mark BIGINT NOT NULL, PRIMARY KEY (name, first)",
+    ),
     (
         "concord_installed",
         "name VARCHAR(255) PRIMARY KEY, local LONGTEXT NOT NULL, layout LONGTEXT NOT NULL, shape LONGTEXT NOT NULL, \
@@ -110,7 +118,9 @@ impl MySql {
         }
         let rows = self.main()?.fetch("SELECT version, sync, node, uuid, nodes FROM concord_node", Args::new()).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        refuse_newer(int(row, 0)?)?;
+        let version = int(row, 0)?;
+        refuse_newer(version)?;
+        self.complete &= version == VERSION;
         self.names = names(&string(row, 4)?)?;
         let (sync, node, uuid) = (string(row, 1)?, string(row, 2)?, string(row, 3)?);
         let (mut tables, mut fingerprints) = (Vec::new(), HashMap::new());
@@ -544,12 +554,12 @@ fn not_installed() -> Error {
 }
 
 fn refuse_newer(version: i64) -> Result<()> {
-    match version > SERVICE_VERSION {
+    match version > VERSION {
         false => Ok(()),
         true => Err(Error::new(
             ErrorKind::Service,
             format!(
-                "a newer Concord installed the service tables here (version {version}, this one knows {SERVICE_VERSION}); \
+                "a newer Concord installed the service tables here (version {version}, this one knows {VERSION}); \
                  use that one"
             ),
         )),
