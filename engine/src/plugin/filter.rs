@@ -54,9 +54,13 @@ impl Filter {
         self.part.spent()
     }
 
-    /// What broke it before counts no more.
+    /// From here on it is not asked any more once it breaks at whatever it is asked. What broke it before counts no more.
     pub fn begin_round(&self) {
         self.part.begin_round();
+    }
+
+    pub fn end_round(&self) {
+        self.part.end_round();
     }
 
     /// Its functions that broke at everything that they were asked since the round began, and are not asked any more: the last

@@ -35,8 +35,8 @@ pub(super) struct Part {
     pub who: Who,
     role: Role,
     spent: Mutex<Spent>,
-    /// By function, since [`Part::begin_round`].
-    tallies: Mutex<Vec<(&'static str, Tally)>>,
+    /// By function, while a round lasts.
+    tallies: Mutex<Option<Vec<(&'static str, Tally)>>>,
 }
 
 /// How a function has fared in a round.
@@ -116,27 +116,33 @@ impl Part {
 
 /// How it fares with what it is asked.
 impl Part {
-    /// What broke it before counts no more.
+    /// From here on it is not asked any more once it breaks at whatever it is asked. What broke it before counts no more.
     pub fn begin_round(&self) {
-        self.tallies().clear();
+        *self.tallies() = Some(Vec::new());
+    }
+
+    pub fn end_round(&self) {
+        *self.tallies() = None;
     }
 
     /// Its functions that are not asked any more in this round, since they break at whatever they are asked: the last failure of each.
     pub fn gave_up(&self) -> Vec<Failure> {
-        self.tallies().iter().filter_map(|(_, tally)| tally.gave_up.clone()).collect()
+        self.tallies().iter().flatten().filter_map(|(_, tally)| tally.gave_up.clone()).collect()
     }
 
-    fn tallies(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, Tally)>> {
+    fn tallies(&self) -> std::sync::MutexGuard<'_, Option<Vec<(&'static str, Tally)>>> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tally<T>(&self, function: &'static str, change: impl FnOnce(&mut Tally) -> T) -> T {
+    /// `None` outside of rounds.
+    fn tally<T>(&self, function: &'static str, change: impl FnOnce(&mut Tally) -> T) -> Option<T> {
         let mut tallies = self.tallies();
+        let tallies = tallies.as_mut()?;
         let at = tallies.iter().position(|(known, _)| *known == function).unwrap_or_else(|| {
             tallies.push((function, Tally::default()));
             tallies.len() - 1
         });
-        change(&mut tallies[at].1)
+        Some(change(&mut tallies[at].1))
     }
 
     /// One row has broken it.
@@ -187,7 +193,7 @@ impl Part {
     ) {
         let mut rest = items;
         while !rest.is_empty() {
-            if let Some(failure) = self.tally(function, |tally| tally.gave_up.clone()) {
+            if let Some(failure) = self.tally(function, |tally| tally.gave_up.clone()).flatten() {
                 answers.extend(rest.iter().map(|_| Err(failure.clone())));
                 return;
             }

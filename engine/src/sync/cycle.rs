@@ -117,7 +117,13 @@ impl Session {
         self.enough()?;
         let mut looked_again = false;
         loop {
-            match self.round(portion).await {
+            // What a load has at hand it leaves to the sync where a plugin fails.
+            if portion.is_none() {
+                self.tables.iter().for_each(Table::begin_round);
+            }
+            let done = self.round(portion).await;
+            self.tables.iter().for_each(Table::end_round);
+            match done {
                 Err(error) => {
                     // A snapshot that stays open would hold back what the databases clean up.
                     self.close().await;
@@ -140,7 +146,6 @@ impl Session {
     /// news, the others' transactions begin while it is still read.
     async fn round(&mut self, portion: &mut Option<Portion>) -> Result<Cycle> {
         let mut cycle = Cycle::default();
-        self.tables.iter().for_each(Table::begin_round);
         let Some((opened, contests)) = self.weigh(&mut cycle, &[]).await? else { return Ok(cycle) };
         let besides = match portion {
             // What was not read yet may be about the very rows.
@@ -162,8 +167,7 @@ impl Session {
                 return Ok(cycle);
             }
         };
-        // What a load has at hand it leaves to the sync where a plugin fails.
-        if portion.is_none() && self.stop_for_plugins(&outcomes.gave_up) {
+        if self.stop_for_plugins(&outcomes.gave_up) {
             self.stop_writing(writing).await;
             (cycle.more, cycle.reached) = (true, false);
             self.leave_out(&mut cycle);

@@ -47,6 +47,8 @@ pub trait Reshape: Debug + Send + Sync {
     /// See [`Table::gave_up`](super::table::Table::gave_up).
     fn begin_round(&self) {}
 
+    fn end_round(&self) {}
+
     fn gave_up(&self) -> Vec<Failure> {
         Vec::new()
     }
@@ -83,6 +85,10 @@ impl Reshape for Mapping {
 
     fn begin_round(&self) {
         Mapping::begin_round(self);
+    }
+
+    fn end_round(&self) {
+        Mapping::end_round(self);
     }
 
     fn gave_up(&self) -> Vec<Failure> {

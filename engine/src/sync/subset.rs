@@ -25,6 +25,8 @@ pub trait Judge: Debug + Send + Sync {
     /// See [`Table::gave_up`].
     fn begin_round(&self) {}
 
+    fn end_round(&self) {}
+
     fn gave_up(&self) -> Vec<Failure> {
         Vec::new()
     }
@@ -41,6 +43,10 @@ impl Judge for Filter {
 
     fn begin_round(&self) {
         Filter::begin_round(self);
+    }
+
+    fn end_round(&self) {
+        Filter::end_round(self);
     }
 
     fn gave_up(&self) -> Vec<Failure> {

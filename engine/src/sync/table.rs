@@ -94,11 +94,17 @@ impl Table {
         self.resolver.is_some() || self.has_subsets() || !self.mappings.is_empty()
     }
 
-    /// What broke its plugins in former rounds counts no more.
+    /// From here on plugins are not asked any more once they break at whatever they are asked.
     pub fn begin_round(&self) {
         self.resolver.iter().for_each(|resolver| resolver.begin_round());
         self.subsets.iter().flatten().for_each(|subset| subset.judge.begin_round());
         self.forms.iter().flatten().filter_map(|form| form.lens.mapping()).for_each(Reshape::begin_round);
+    }
+
+    pub fn end_round(&self) {
+        self.resolver.iter().for_each(|resolver| resolver.end_round());
+        self.subsets.iter().flatten().for_each(|subset| subset.judge.end_round());
+        self.forms.iter().flatten().filter_map(|form| form.lens.mapping()).for_each(Reshape::end_round);
     }
 
     /// What became of plugins that broke at everything that they were asked in this round, and are not asked any more. No row is to
