@@ -216,7 +216,10 @@ impl Session {
         let mut looks = 0;
         let mut foreseen: Vec<Foreseen> = Vec::new();
         let planned = loop {
-            match self.draft(wish, &foreseen).await {
+            self.tables.iter().for_each(Table::begin_round);
+            let drafted = self.draft(wish, &foreseen).await;
+            self.tables.iter().for_each(Table::end_round);
+            match drafted {
                 Ok(Drafted::Plan(plan, file)) => break Ok((*plan, file)),
                 Ok(Drafted::Foreseen(further)) => foreseen.extend(further),
                 Ok(Drafted::Overtaken) if looks < LOOKS => {
@@ -245,7 +248,6 @@ impl Session {
     /// One attempt among those who are there.
     async fn draft(&mut self, wish: &Wish, foreseen: &[Foreseen]) -> Result<Drafted> {
         let mut cycle = Cycle::default();
-        self.tables.iter().for_each(Table::begin_round);
         let Some((opened, contests)) = self.weigh(&mut cycle, foreseen).await? else { return Ok(Drafted::Overtaken) };
         let shared = Arc::new(opened);
         let Ok(deciding) = self.start_deciding(&shared, contests, usize::MAX, true, &mut Writing::default()).await?
