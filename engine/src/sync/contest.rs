@@ -42,10 +42,13 @@ pub struct Contender {
     read: Option<Box<Cut>>,
     /// Whether the last that its node's history tells is that the row was deleted.
     gone: Option<Gone>,
+    /// The number of the change by which a user made the row where others may have been hidden. What was passed there until then
+    /// went into nothing, and what came to it since, entries tell.
+    made: Option<i64>,
     /// Whether its node never took the row, or gave it up because it does not belong there, so that what it has seen is nothing
     /// that it could pass on.
     hollow: bool,
-    /// What was passed at its node while no row belonged there.
+    /// What was passed at its node, and may have gone into nothing as no row belonged there or a user made one.
     heard: Vector,
     /// Whether it stands beside what waits, and content of its own node stood there when that came to wait.
     stood: bool,
@@ -94,6 +97,32 @@ impl Contender {
     /// Whether the row was deleted at its node, which has a filter: of what was passed since nobody knows whether it was anything to it.
     fn is_deleted_apart(&self, table: &Table) -> bool {
         self.gone.is_some() && table.subset(self.version.node).is_some()
+    }
+
+    /// Whether what its node has passed went into it. Where rows may be hidden that may have been before it was there, and what came
+    /// to it since is told.
+    fn counts_passed(&self, table: &Table) -> bool {
+        self.made.is_none() && !self.waits_apart(table)
+    }
+
+    /// Whether what an entry of its own node's history tells went into it.
+    fn counts_told(&self, id: i64, table: &Table) -> bool {
+        self.made.is_none_or(|made| made < id) && !self.waits_apart(table)
+    }
+
+    /// Whether it waits where rows may be hidden: all that went into it is in its vector.
+    fn waits_apart(&self, table: &Table) -> bool {
+        self.version.waiting && table.subset(self.version.node).is_some()
+    }
+
+    /// Takes in that a user made the row where others may be hidden. Whoever did that has not seen what came there and was removed
+    /// again without being deleted.
+    fn make(&mut self, dot: Dot) {
+        let Version { node, vector, .. } = &mut self.version;
+        if self.gone.is_none() && !vector.saw(&dot) {
+            vector.retain(|dot| dot.node == *node);
+        }
+        self.made = Some(dot.number);
     }
 
     /// Whether it has seen an entry of its own node's history.
@@ -164,6 +193,9 @@ impl Contest {
     /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, table: &Table) {
         let standing = self.standing_mut(node);
+        if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
+            standing.make(Dot { node, number: entry.id, mark: entry.mark });
+        }
         standing.gone = match (entry.op, &entry.arrival) {
             (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
@@ -226,6 +258,7 @@ impl Contest {
             content,
             read: Some(Box::new(parked.read.clone())),
             gone: None,
+            made: None,
             hollow: false,
             heard: Vector::EMPTY,
             stood: false,
@@ -250,7 +283,7 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
-        (standing.gone, standing.stood) = (None, false);
+        (standing.gone, standing.made, standing.stood) = (None, None, false);
         self.own.retain(|own| own.dot.node != node);
     }
 
@@ -310,6 +343,7 @@ impl Contest {
                 content: Content::Unread,
                 read: None,
                 gone: None,
+                made: None,
                 hollow: false,
                 heard: Vector::EMPTY,
                 stood: false,
@@ -331,7 +365,10 @@ impl Contest {
         let version = &contender.version;
         version.vector.saw(dot)
             || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
-            || (!version.behind && !contender.is_outside(table) && opened.passed(table.index, version.node, dot))
+            || (!version.behind
+                && contender.counts_passed(table)
+                && !contender.is_outside(table)
+                && opened.passed(table.index, version.node, dot))
     }
 
     /// Brings what stands at the other nodes that take part into the contest, and makes each version's vector say
@@ -347,6 +384,9 @@ impl Contest {
         dots.dedup();
         for contender in &mut self.versions {
             for dot in &dots {
+                if contender.made.is_some() && opened.passed(table.index, contender.version.node, dot) {
+                    contender.heard.add(*dot);
+                }
                 if Contest::saw(contender, dot, table, opened) {
                     contender.version.vector.add(*dot);
                 }
@@ -354,10 +394,11 @@ impl Contest {
             for (source, mark, id, vector) in &self.told {
                 let node = contender.version.node;
                 let passed = || match node == *source {
-                    true => contender.read_own(*mark, *id),
+                    true => contender.read_own(*mark, *id) && contender.counts_told(*id, table),
                     // Who lacks columns, or rows, has not passed on all that it was told of.
                     false => {
-                        table.subset(*source).is_none()
+                        contender.counts_passed(table)
+                            && table.subset(*source).is_none()
                             && table.form(*source).is_none_or(|form| form.lens.is_total())
                             && opened.position(table.index, node, *source).contains(*mark, *id)
                     }
@@ -484,7 +525,7 @@ impl Contest {
             if contender.hollow && table.has_subsets() {
                 // What was passed there went into nothing that could have seen it.
                 let node = version.node;
-                contender.heard = version.vector.clone();
+                contender.heard.join(&version.vector);
                 version.vector.retain(|dot| dot.node == node);
             }
         }

@@ -1,7 +1,7 @@
 //! Rows made by somebody from whom others of the same key are hidden: what that says about these, and what became of them.
 
 use super::{Contender, Content, Contest, Gone, LONG_BEFORE, Own, Unread};
-use crate::model::{Dot, NodeId, Op};
+use crate::model::{Dot, NodeId, Op, Vector};
 use crate::sync::opened::Opened;
 use crate::sync::table::Table;
 
@@ -58,9 +58,16 @@ impl Contest {
 
     /// How the content of `node` stands to the outcome of a contest of which `tops` are left.
     pub fn unread(&self, node: NodeId, tops: &[usize], table: &Table, opened: &Opened) -> Unread {
-        let makers = tops.iter().map(|&top| self.versions[top].version.node).filter(|&maker| maker != node);
-        let made = makers.filter_map(|maker| self.made_blindly(node, maker, table, opened));
-        let Some(made) = made.max_by_key(|own| own.time) else { return Unread::Seen };
+        // Others may have what was made by now, from a node that had nothing to weigh against it.
+        let is_left = |own: &Own| {
+            let mut tops = tops.iter().map(|&top| &self.versions[top].version);
+            tops.any(|version| version.node == own.dot.node || version.vector.saw(&own.dot))
+        };
+        let mut makers: Vec<NodeId> = self.own.iter().map(|own| own.dot.node).filter(|&maker| maker != node).collect();
+        makers.sort_unstable();
+        makers.dedup();
+        let made = makers.into_iter().filter_map(|maker| self.made_blindly(node, maker, table, opened));
+        let Some(made) = made.filter(|own| is_left(own)).max_by_key(|own| own.time) else { return Unread::Seen };
         let place = |node: NodeId| self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
         let Some(own) = place(node) else { return Unread::Seen };
         let version = &self.versions[own].version;
@@ -72,7 +79,8 @@ impl Contest {
                 && !version.vector.includes(vector)
                 && (other.gone == Some(Gone::Elsewhere) && table.has_subsets()
                     || self.made_blindly(node, other.version.node, table, opened).is_none()
-                        && other.version.node != made.dot.node)
+                        && other.version.node != made.dot.node
+                        && vector.dots().iter().any(|dot| !version.vector.saw(dot) && !self.comes_of(dot, &made.dot)))
         };
         let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
         let successors: Vec<(usize, &Contender)> = successors.collect();
@@ -80,10 +88,16 @@ impl Contest {
         let is_done = |(at, other): &(usize, &Contender)| {
             tops.contains(at) || other.version.vector.saw(&made.dot) || other.content == Content::Deleted
         };
-        // What waits anywhere was weighed for it, too.
+        // What waits anywhere was weighed for it, too, if it has seen more than what was made here and elsewhere without it.
+        let tells =
+            |dot: &Dot| !self.comes_of(dot, &made.dot) && self.made_blindly(node, dot.node, table, opened).is_none();
         let waits_for_it = |(at, other): (usize, &Contender)| {
-            let version_waits = other.version.waiting && other.is_version() && table.has_subsets();
-            version_waits && tops.contains(&at) && other.version.vector.includes(&version.vector)
+            let vector = &other.version.vector;
+            other.version.waiting
+                && other.is_version()
+                && table.has_subsets()
+                && vector.includes(&version.vector)
+                && (tops.contains(&at) || vector.saw(&made.dot) && vector.dots().iter().any(tells))
         };
         if tops.contains(&own) || successors.iter().any(is_done) || self.versions.iter().enumerate().any(waits_for_it) {
             return Unread::Seen;
@@ -92,5 +106,13 @@ impl Contest {
             return Unread::Superseded;
         }
         Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
+    }
+
+    /// Whether a change is one that was made blindly, or was made at its node upon that.
+    fn comes_of(&self, dot: &Dot, made: &Dot) -> bool {
+        let is_upon = |(source, _, id, vector): &(NodeId, i64, i64, Vector)| {
+            *source == dot.node && *id < dot.number && vector.saw(made)
+        };
+        dot.node == made.node || self.told.iter().any(is_upon)
     }
 }

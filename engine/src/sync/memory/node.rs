@@ -197,7 +197,7 @@ impl Node for Connection {
         let table = |name: &str| tables.iter().find(|table| table.name == name).map(|table| table.index);
         let opened = Opened {
             service,
-            clock: state.clock(),
+            clock: state.clock_as_measured(),
             shared_marks: true,
             positions: state
                 .positions

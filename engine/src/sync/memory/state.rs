@@ -31,6 +31,8 @@ pub struct State {
     pub fuse: Option<u32>,
     /// The error of the clock, µs.
     pub skew: i64,
+    /// By how much, at most, the clock seems to be off besides to whoever opens a snapshot, another time each, µs.
+    pub unsteady: u64,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
     /// Rows with this value cannot be read.
@@ -61,6 +63,12 @@ pub struct State {
 impl State {
     pub(super) fn clock(&self) -> i64 {
         crate::model::time::now() + self.skew
+    }
+
+    /// The clock as a snapshot shows it.
+    pub(super) fn clock_as_measured(&self) -> i64 {
+        let noise = (self.pace >> 32) % (2 * self.unsteady + 1);
+        self.clock() + noise as i64 - self.unsteady as i64
     }
 
     /// A user sets or deletes rows in one transaction that commits now, or is left open. Nobody else may write a row

@@ -292,6 +292,36 @@ fn what_waits_where_it_does_not_belong_waits_for_those_who_have_it() {
     assert!(cluster.databases[1].lock().parked.is_empty());
 }
 
+/// The row was made without knowing of others, but won against the last of them, and that waits where it was to go.
+#[test]
+fn a_delete_of_what_has_won_is_one_where_it_waits() {
+    fail(0);
+    let settings = settings("\"latest-wins\"", &[Some(Remainder::new(0, [1])), Some(Remainder::new(1, [0, 1]))]);
+    let cluster = Cluster::new(3, &[]);
+    cluster.databases[1..].iter().for_each(|database| database.lock().rows = [(1, 3)].into());
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+    let write = |at: usize, value| {
+        later();
+        assert!(cluster.databases[at].lock().write(1, value, false));
+    };
+    write(1, Some(7));
+    write(0, Some(4));
+    cluster.databases[2].lock().up = false;
+    fail(1 << 1);
+    sync();
+    assert_eq!(cluster.databases[1].lock().parked[&1].code, ParkedCode::Filter);
+    assert_eq!(cluster.rows(), [vec![(1, 4)], vec![(1, 7)], vec![(1, 3)]]);
+    write(0, None);
+    cluster.databases[2].lock().up = true;
+    fail(0);
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![], vec![]]);
+    let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+    let lost: BTreeSet<i64> = journals.filter_map(|lost| Some(number(&lost.loser_row?[1]))).collect();
+    assert!(lost.contains(&7), "{lost:?}");
+}
+
 /// Also if what lost against it was made blindly, at a node that has taken it already.
 #[test]
 fn a_delete_of_a_row_is_one_wherever_it_stands() {

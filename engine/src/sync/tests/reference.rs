@@ -88,6 +88,8 @@ impl Run {
             let most = if random.chance(50) { 500 } else { 30_000_000 };
             state.skew = random.below(2 * most + 1) as i64 - most as i64;
             state.pace = random.next();
+            // Writes follow each other faster than that.
+            state.unsteady = 300;
         }
         let first = |value| Write {
             at: None,

@@ -1,9 +1,12 @@
 //! What commands make of rows that do not belong everywhere.
 
+use std::collections::BTreeSet;
+
 use super::cluster::{Cluster, later};
 use super::filters::fail;
 use crate::model::ParkedCode;
 use crate::sync::load::LoadOptions;
+use crate::sync::memory::number;
 use crate::sync::plan::{Change, Wish};
 use crate::sync::resolve::Remedy;
 use crate::sync::verify::{Left, Repair, Verified, Verify};
@@ -57,7 +60,7 @@ fn a_load_replaces_no_row_by_one_that_does_not_belong() {
             .databases
             .iter()
             .flat_map(|database| database.lock().journal.clone())
-            .map(|lost| crate::sync::memory::number(&lost.loser_row.unwrap()[1]))
+            .map(|lost| number(&lost.loser_row.unwrap()[1]))
             .collect();
         let lost = if values_before[0] == values_before[1] {
             Vec::new()
@@ -437,4 +440,78 @@ fn a_plan_tells_what_leaves_its_own_node_and_what_a_later_cycle_decides() {
         assert!(plan.counts.iter().all(|counts| counts.wait == 0) && plan.exit_code() == 0, "{file} {plan:?}");
     }
     assert_eq!(told(&cluster, true), [at("a", Change::Later)]);
+}
+
+/// What journals keep of rows that lost.
+fn lost(cluster: &Cluster) -> BTreeSet<i64> {
+    let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+    journals.filter_map(|lost| Some(number(&lost.loser_row?[1]))).collect()
+}
+
+/// Also where a third node has taken the row before the one that holds the hidden one comes back.
+#[test]
+fn a_row_that_was_hidden_from_a_later_one_is_weighed_against_it() {
+    let settings = filtered(&[("a", 0, &[0, 1]), ("c", 2, &[1])]);
+    // Before that node comes back, the row went to another, and was changed there.
+    for (hidden, came, last) in
+        [(Some(5), true, 4), (None, true, 4), (None, false, 4), (Some(5), true, 7), (None, true, 7)]
+    {
+        fail(0);
+        let cluster = Cluster::new(3, &[]);
+        if hidden.is_none() {
+            cluster.databases[1].lock().rows.insert(1, 5);
+        }
+        cluster.block(cluster.session(&settings, 10).install()).unwrap();
+        if hidden.is_some() {
+            // It goes from there to the only node where it belongs.
+            write(&cluster, 0, hidden);
+            sync(&cluster, &settings);
+        }
+        assert_eq!(values(&cluster), [None, Some(5), None]);
+        write(&cluster, 2, Some(4));
+        cluster.databases[1].lock().up = false;
+        if came {
+            sync(&cluster, &settings);
+            assert_eq!(values(&cluster), [Some(4), Some(5), Some(4)]);
+        }
+        if last != 4 {
+            write(&cluster, 0, Some(last));
+        }
+        cluster.databases[1].lock().up = true;
+        (0..3).for_each(|_| sync(&cluster, &settings));
+        assert_eq!(values(&cluster), [Some(last); 3]);
+        assert_eq!(lost(&cluster), [5].into(), "{hidden:?} {came} {last}");
+    }
+}
+
+/// Where a row that came and went still waits, that says nothing about one that was hidden from it.
+#[test]
+fn a_row_that_came_and_went_takes_no_hidden_one_with_it_silently() {
+    for (at, first, hidden) in [(0, None, 5), (1, Some(4), 5)] {
+        let settings = filtered(&[("a", 0, &[0, 1]), ("c", 2, &[1]), ("d", 3, &[1])]);
+        fail(0);
+        let cluster = Cluster::new(5, &[]);
+        cluster.block(cluster.session(&settings, 10).install()).unwrap();
+        // Nothing is purged.
+        cluster.databases[4].lock().up = false;
+        if first.is_some() {
+            write(&cluster, at, first);
+            sync(&cluster, &settings);
+        }
+        write(&cluster, at, Some(hidden));
+        sync(&cluster, &settings);
+        assert_eq!(values(&cluster), [None, Some(hidden), None, None, None]);
+        cluster.databases[1].lock().up = false;
+        fail(1 << 3);
+        write(&cluster, 2, Some(7));
+        sync(&cluster, &settings);
+        write(&cluster, 2, None);
+        fail(0);
+        cluster.databases[1].lock().up = true;
+        cluster.databases[4].lock().up = true;
+        (0..3).for_each(|_| sync(&cluster, &settings));
+        assert!(cluster.databases.iter().all(|database| database.lock().parked.is_empty()));
+        let stands = values(&cluster) == [None, Some(hidden), None, None, Some(hidden)];
+        assert!(stands || lost(&cluster).contains(&hidden), "{first:?}: {:?}", values(&cluster));
+    }
 }
