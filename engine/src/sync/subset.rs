@@ -175,6 +175,8 @@ pub fn may_go(contest: &Contest, places: &[Belongs], target: NodeId) -> bool {
         let newer = !own.includes(&other.version.vector);
         node != target
             && stands(other)
+            // What was made and deleted elsewhere without knowing of it takes nobody's place.
+            && other.content != Content::Deleted
             && other.version.vector.includes(own)
             && (newer || belongs(node) || node < target)
     })

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use tracing::warn;
 
-use super::{Application, Applied, Decision, Effect, Otherwise, TableBatch};
+use super::{Application, Applied, Decision, Otherwise, TableBatch};
 use crate::model::{Lost, Parked, ParkedCode, TableSpec, Value, time};
 use crate::node::{Node, Note, Reason, Refusal, Result};
 
@@ -36,12 +36,8 @@ impl Application<'_> {
                         applied.left.push((table.spec.index, decision.key.clone(), reason.clone()));
                     }
                     Some(reason) => {
-                        // What is refused is decided again.
-                        lost_again.extend(&decision.lost);
-                        // Where that is known beforehand, it is left out of the decision.
-                        if reason.code != ParkedCode::Busy || matches!(decision.effect, Effect::Park(..)) {
-                            lost_again.extend(&decision.lost_here);
-                        }
+                        // What is refused is decided again, but what waits then counts as having won against what stands here.
+                        lost_again.extend(decision.lost.iter().chain(&decision.lost_here));
                         let Some(waits) = parked(table, decision, reason) else { continue };
                         let same = |old: &Parked| {
                             old.vector == waits.vector

@@ -79,7 +79,7 @@ fn settings(policy: &str, filters: &[Option<Remainder>]) -> &'static str {
     text.leak()
 }
 
-fn run(seed: u64) -> Result<(), String> {
+fn run(seed: u64, look: impl Fn(&Run, &[Option<Remainder>]) -> Result<(), String>) -> Result<(), String> {
     let mut run = Run::new(seed);
     let count = run.cluster.databases.len();
     if run.kind == Kind::Sum {
@@ -92,7 +92,8 @@ fn run(seed: u64) -> Result<(), String> {
     }
     run.settings = Some(settings(run.conflict(), &filters));
     let (kind, settings) = (run.kind, run.conflict());
-    play(&mut run, &filters).map_err(|what| format!("seed {seed} ({kind:?}, {count} nodes): {what}\n{settings}"))
+    let told = |what| format!("seed {seed} ({kind:?}, {count} nodes): {what}\n{settings}");
+    play(&mut run, &filters).and_then(|()| look(&run, &filters)).map_err(told)
 }
 
 fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
@@ -129,8 +130,7 @@ fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
     }
     fail(0);
     let few = 1 + run.random.below(4) as usize;
-    run.cluster.settle(conflict, few)?;
-    check(run, filters)
+    run.cluster.settle(conflict, few)
 }
 
 /// What a row may be in the end. What was made at a node where none stood, and deleted there, may have been nothing to others who
@@ -220,9 +220,36 @@ fn check(run: &Run, filters: &[Option<Remainder>]) -> Result<(), String> {
     }
 }
 
+/// What nobody has seen who wrote later either stands in the end or is in a journal.
+fn check_journals(run: &Run, _: &[Option<Remainder>]) -> Result<(), String> {
+    let rows = run.cluster.rows();
+    for (id, written) in &run.written {
+        let stands: Vec<i64> = rows.iter().flatten().filter(|(key, _)| key == id).map(|(_, value)| *value).collect();
+        let journals = run.cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+        let journals = journals.filter(|lost| number(&lost.key[0]) == *id);
+        let lost: Vec<Option<i64>> = journals.map(|lost| lost.loser_row.map(|row| number(&row[1]))).collect();
+        for (place, write) in written.iter().enumerate().filter(|(_, write)| write.at.is_some()) {
+            let Some(value) = write.value else { continue };
+            let is_over = written.iter().any(|other| other.seen.contains(&place));
+            if !is_over && !stands.contains(&value) && !lost.contains(&Some(value)) && !lost.contains(&None) {
+                return Err(format!("row {id} is {stands:?}, and {write:?} went silently: {written:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "a row made where others are hidden still takes the place of one of these if its maker is away then, as in seeds 89 and 200"]
+fn nothing_goes_silently() {
+    let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed, check_journals).err()).collect();
+    let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
+}
+
 #[test]
 fn every_node_ends_with_what_belongs_there() {
-    let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed).err()).collect();
+    let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed, check).err()).collect();
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
 }
@@ -230,8 +257,10 @@ fn every_node_ends_with_what_belongs_there() {
 /// Rows that were made anew, deleted again and again where others are hidden, and waited meanwhile.
 #[test]
 fn rows_that_come_and_go_while_something_waits() {
-    let failures: Vec<String> =
-        [1207, 1478, 3204, 3240, 3571, 3608, 4255, 5231, 6967].into_iter().filter_map(|seed| run(seed).err()).collect();
+    let failures: Vec<String> = [1207, 1478, 3204, 3240, 3571, 3608, 4255, 5231, 6967]
+        .into_iter()
+        .filter_map(|seed| run(seed, check).err())
+        .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
