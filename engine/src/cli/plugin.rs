@@ -12,6 +12,7 @@ use super::test_plugin::{self, TestPlugin};
 use super::{Global, Output, load};
 use crate::config::Config;
 use crate::error::{DONE, Error, Result, USAGE};
+use crate::files::{alone_at, write_whole};
 use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Plugin, Role, componentize};
 
 #[derive(Clone, Debug, Args)]
@@ -196,7 +197,7 @@ pub(super) fn pin(config: &Config) -> Result<(Lock, Lock)> {
     let mut new = Lock::default();
     new.set(&plugins);
     if new != old {
-        std::fs::write(&path, new.write()).map_err(|why| {
+        write_whole(&path, new.write().as_bytes()).map_err(|why| {
             Error::Usage(format!("{} cannot be written: {why}; check its permissions", path.display()))
         })?;
     }
@@ -204,6 +205,7 @@ pub(super) fn pin(config: &Config) -> Result<(Lock, Lock)> {
 }
 
 fn lock(global: &Global, args: &LockArgs) -> Result<u8> {
+    let _alone = alone_at(&global.config);
     let config = load(global)?;
     let path = config.folder().join(LOCK);
     let (old, new) = pin(&config)?;

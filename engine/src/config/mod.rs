@@ -219,13 +219,7 @@ impl Config {
 
     /// The names of the plugins that tables use, each once.
     pub fn plugins_used(&self) -> Vec<&str> {
-        let uses = self.tables.iter().flat_map(|table| {
-            let resolver = match &table.conflict {
-                Conflict::Plugin(used) => Some(used),
-                _ => None,
-            };
-            resolver.into_iter().chain(table.nodes.iter().flat_map(TableNode::plugins))
-        });
+        let uses = self.tables.iter().flat_map(TableConfig::plugins);
         let mut names: Vec<&str> = uses.map(|used| used.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
@@ -240,6 +234,17 @@ impl Config {
     /// Whether any table is kept in step by comparison.
     pub fn compares(&self) -> bool {
         self.tables.iter().any(|table| table.mode == Mode::Compare)
+    }
+}
+
+impl TableConfig {
+    /// The plugins that have a part in it, at whatever nodes.
+    pub fn plugins(&self) -> impl Iterator<Item = &PluginUse> {
+        let resolver = match &self.conflict {
+            Conflict::Plugin(used) => Some(used),
+            _ => None,
+        };
+        resolver.into_iter().chain(self.nodes.iter().flat_map(TableNode::plugins))
     }
 }
 
