@@ -30,7 +30,7 @@ use crate::plugin::{Failure, Host, Limits, Plugin};
 pub use contents::Contents;
 pub use manifest::{Kind, Manifest, Parameter, Setting};
 pub use pack::pack;
-pub use place::Addition;
+pub use place::{Addition, misfits};
 pub use signature::Signature;
 pub use unpack::unpack;
 

@@ -8,11 +8,11 @@ use toml_edit::Document;
 
 use super::part::{self, Part};
 use super::{Bundle, sha256};
-use crate::config::{Config, TableConfig};
+use crate::config::{Config, PluginUse, TableConfig};
 use crate::error::{Error, Result};
-use crate::files::{Alone, alone_at, write_new, write_whole};
 use crate::fault;
-use crate::plugin::{Host, LOCK, Lock, Plugin};
+use crate::files::{Alone, alone_at, write_new, write_whole};
+use crate::plugin::{Host, LOCK, Lock, Plugin, Role};
 
 /// What adding a bundle comes to. Nothing is written before [`Addition::carry_out`].
 #[derive(Debug)]
@@ -70,6 +70,16 @@ impl Addition {
         let before = Config::text(path)?;
         let shown = path.display();
         let former = Part::of(name, &before).map_err(|why| refused(format!("{shown}:{why}")))?;
+        let is_there = |Part { line, .. }: &Part| {
+            refused(format!(
+                "{shown}:{line}: the bundle `{name}` is in it already, of another version or with other settings; --replace puts \
+                 this in its place, down to `# end of bundle {name}`, and with it what was changed there by hand"
+            ))
+        };
+        let version = manifest.version.to_string();
+        if let Some(former) = former.as_ref().filter(|former| former.version != version && !replace) {
+            return Err(is_there(former));
+        }
         let mut given = given.to_vec();
         if let Some(former) = former.as_ref().filter(|_| replace) {
             let kept = former.set.iter().filter(|(name, _)| manifest.parameters.contains_key(name));
@@ -85,13 +95,10 @@ impl Addition {
         let (nodes, present) = names(path, &others)?;
         let settings = manifest.settings(&given, &nodes).map_err(Error::Refused)?;
         let (sections, tables) = manifest.sections(&settings).map_err(refused)?;
-        let part = part::written(name, &manifest.version.to_string(), &given, &sections);
+        let part = part::written(name, &version, &given, &sections);
         let is_known = former.as_ref().is_some_and(|former| before[former.at.clone()] == part);
-        if let Some(Part { line, .. }) = former.as_ref().filter(|_| !is_known && !replace) {
-            return Err(refused(format!(
-                "{shown}:{line}: the bundle `{name}` is in it already, of another version or with other settings; --replace puts \
-                 this in its place, down to `# end of bundle {name}`, and with it what was changed there by hand"
-            )));
+        if let Some(former) = former.as_ref().filter(|_| !is_known && !replace) {
+            return Err(is_there(former));
         }
         let doubles = tables.iter().filter(|table| present.contains(table)).map(|table| {
             format!("{shown}: the table `{table}` is configured already; remove its section, or leave the bundle")
@@ -128,6 +135,7 @@ impl Addition {
                 Err(why) => problems.push(why),
             }
         }
+        problems.extend(misfits(&config, loaded.iter()));
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
@@ -201,9 +209,20 @@ fn with_folder(mut text: String) -> String {
     text
 }
 
+/// What tables ask of plugins that those cannot do, as far as it can be told without the tables.
+pub fn misfits<'a>(config: &Config, plugins: impl Iterator<Item = &'a Plugin>) -> Vec<String> {
+    let plugins: Vec<&Plugin> = plugins.collect();
+    let uses = config.tables.iter().flat_map(|table| table.plugins().map(move |used| (table, used)));
+    let misfit = |(table, (role, used)): (&TableConfig, (Role, &PluginUse))| {
+        let plugin = plugins.iter().find(|plugin| plugin.name == used.name)?;
+        Some(plugin.fits(role, &table.name, &used.config).err()?.to_string())
+    };
+    uses.filter_map(misfit).collect()
+}
+
 /// Whether a table has a use for the plugin of this name.
 fn uses(table: &TableConfig, name: &str) -> bool {
-    table.plugins().any(|used| used.name == name)
+    table.plugins().any(|(_, used)| used.name == name)
 }
 
 /// Where a plugin goes. Another one of its name is replaced if that was said, and no table but the bundle's, such as `other`, is

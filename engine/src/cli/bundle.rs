@@ -10,7 +10,7 @@ use super::plugin::host;
 use super::report::{Table, counted, json, say};
 use super::test_plugin::tried;
 use super::{Global, Output, note};
-use crate::bundle::{Addition, Bundle, Given, Signature};
+use crate::bundle::{Addition, Bundle, Given, Signature, misfits};
 use crate::config::{Config, SigningKey};
 use crate::error::{ATTENTION, DONE, Error, Result, USAGE};
 use crate::files::write_whole;
@@ -99,7 +99,9 @@ fn setting(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 fn key(text: &str) -> std::result::Result<SigningKey, String> {
-    SigningKey::parse(text).ok_or_else(|| "it is no public key of minisign, RW and 54 more characters".to_owned())
+    SigningKey::parse(text).ok_or_else(|| {
+        "it is no public key of minisign, RW and 54 more characters, the second line of the file of the key".to_owned()
+    })
 }
 
 pub fn run(global: &Global, bundles: &Bundles) -> Result<u8> {
@@ -216,20 +218,27 @@ fn examine(bundle: &Bundle, set: &[(String, String)]) -> Result<Checked> {
         Step::good("manifest", format!("{} {}, for this Concord", manifest.name, manifest.version)),
     ];
     let host = host()?;
+    let mut loaded = Vec::new();
     for name in manifest.plugins.keys() {
         match bundle.load(&host, name, Limits::default()) {
             Ok(plugin) => {
                 let roles = plugin.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" and ");
                 let result = format!("{}, a {roles}, sha256 {}…", plugin.description.version, &plugin.digest[..12]);
                 steps.push(Step::good(format!("plugin {name}"), result));
-                steps.push(fixtures(bundle, plugin));
+                let plugin = Arc::new(plugin);
+                steps.push(fixtures(bundle, &plugin));
+                loaded.push(plugin);
             }
             Err(failure) => steps.push(Step::bad(format!("plugin {name}"), vec![failure.to_string()], USAGE)),
         }
     }
-    steps.push(match manifest.try_settings(set) {
-        Ok(()) => Step::good("tables", "good"),
-        Err(problems) => Step::bad("tables", problems, USAGE),
+    let problems = match manifest.try_settings(set) {
+        Ok(config) => misfits(&config, loaded.iter().map(Arc::as_ref)),
+        Err(problems) => problems,
+    };
+    steps.push(match problems.is_empty() {
+        true => Step::good("tables", "good"),
+        false => Step::bad("tables", problems, USAGE),
     });
     Ok(Checked {
         bundle: manifest.name.clone(),
@@ -240,7 +249,7 @@ fn examine(bundle: &Bundle, set: &[(String, String)]) -> Result<Checked> {
     })
 }
 
-fn fixtures(bundle: &Bundle, plugin: Plugin) -> Step {
+fn fixtures(bundle: &Bundle, plugin: &Arc<Plugin>) -> Step {
     let step = format!("fixtures of {}", plugin.name);
     let fixtures = match bundle.fixtures(&plugin.name) {
         Ok(fixtures) => fixtures,
@@ -249,11 +258,10 @@ fn fixtures(bundle: &Bundle, plugin: Plugin) -> Step {
     if fixtures.is_empty() {
         return Step::good(step, "none, so nothing was asked");
     }
-    let plugin = Arc::new(plugin);
     let mut failures = Vec::new();
     for fixture in &fixtures {
-        match fixture.role(&plugin) {
-            Ok(role) => failures.extend(tried(&plugin, fixture, role).told()),
+        match fixture.role(plugin) {
+            Ok(role) => failures.extend(tried(plugin, fixture, role).told()),
             Err(why) => failures.push(format!("{}: {why}", fixture.name)),
         }
     }

@@ -232,10 +232,11 @@ fn build(args: &Build) -> Result<u8> {
     let shown = args.module.display();
     let module = std::fs::read(&args.module).map_err(|why| Error::Usage(format!("{shown} cannot be read: {why}")))?;
     let component = componentize(&module, args.role).map_err(|why| Error::Usage(format!("{shown}: {why}")))?;
-    std::fs::write(&args.output, component)
-        .map_err(|why| Error::Usage(format!("{} cannot be written: {why}", args.output.display())))?;
-    let plugin = Plugin::load(&host()?, &args.output, &name, Limits::default(), None);
+    // What is no plugin takes the place of none.
+    let plugin = Plugin::of_bytes(&host()?, &component, &args.output, &name, Limits::default(), None);
     let plugin = plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?;
+    write_whole(&args.output, &component)
+        .map_err(|why| Error::Usage(format!("{} cannot be written: {why}", args.output.display())))?;
     let roles = plugin.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" and ");
     say(&format!("{} is the plugin {name} {}, a {roles}", args.output.display(), plugin.description.version))?;
     Ok(DONE)
@@ -254,10 +255,20 @@ pub(super) fn name_of(file: &std::path::Path) -> Result<String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match file.extension().is_some_and(|extension| extension == "wasm") && crate::plugin::is_name(&name) {
         true => Ok(name),
-        false => Err(Error::Usage(format!(
-            "{} is no name of a plugin's file: lower-case letters, digits and hyphens, and .wasm",
-            file.display()
-        ))),
+        false => {
+            let near = name.to_ascii_lowercase().replace('_', "-");
+            let help = match crate::plugin::is_name(&near) {
+                // Cargo names modules so.
+                true if near != name => format!(
+                    "; such as {near}.wasm, which `concord plugin build {} --output {near}.wasm` makes of a module",
+                    file.display()
+                ),
+                true => format!("; such as {near}.wasm"),
+                false => String::new(),
+            };
+            let message = "is no name of a plugin's file: lower-case letters, digits and hyphens, and .wasm";
+            Err(Error::Usage(format!("{} {message}{help}", file.display())))
+        }
     }
 }
 

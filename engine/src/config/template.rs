@@ -158,6 +158,9 @@ const TABLE_OPTIONS: &str = "
 # [tables.accounts]
 # conflict = { sum = [\"balance\"] }           # what every node added to these columns is added up
 #
+# [tables.stock]                           # a plugin decides, from a folder that is named at the top: plugins = \"plugins\"
+# conflict = { plugin = \"merge-fields\", fields = { amount = \"sum\" } }
+#
 # [tables.rates]
 # from = \"office\"                            # one way: only this node's changes are carried
 # operations = [\"insert\", \"update\"]          # deletes stay where they were made

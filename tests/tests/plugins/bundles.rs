@@ -288,7 +288,8 @@ async fn only_bundles_by_a_known_key_are_taken_where_keys_are_named() {
     let said = refused(&concord, &["bundle", "add", FILE]).await;
     assert!(said.contains("another key made it"), "{said}");
     concord.write(&beside, &sign(&ours, b"something else"));
-    refused(&concord, &["bundle", "add", FILE]).await;
+    let said = refused(&concord, &["bundle", "add", FILE]).await;
+    assert!(said.contains("is not that key's of this file"), "{said}");
     let said = refused(&concord, &["bundle", "add", "bundle"]).await;
     assert!(said.contains("only signed bundles are taken here"), "{said}");
     concord.write(&beside, &sign(&ours, &bytes));
@@ -315,7 +316,26 @@ async fn a_bundle_that_is_not_right_is_told_by_its_steps() {
     let said = concord.run(&["bundle", "check", "bundle"]).await;
     let told = ended(&said, 2);
     assert!(told.contains("plugin merge-fields") && told.contains("tables                    FAILED"), "{told}");
-    assert!(told.contains("no node is called `office`"), "{told}");
+    assert!(told.contains("no node is called `office`") && told.contains("[parameters.branch]"), "{told}");
+    // What the plugin does not take, and what it is not for.
+    concord.write("bundle/bundle.toml", &MANIFEST.replace("{ plugin", "{ filds = 1, plugin"));
+    let said = concord.run(&["bundle", "check", "bundle"]).await;
+    assert!(ended(&said, 2).contains("`filds` cannot stand here; what can: "), "{}", said.stdout);
+    ended(&concord.run(&["bundle", "add", "bundle"]).await, 2);
+    assert_eq!(read(&concord, "concord.toml"), CONFIG);
+    let filter = MANIFEST.replace(
+        "[tables.\"{items}\"]\nconflict",
+        "[parameters.here]\ntype = \"node\"\nabout = \"it\"\n\
+                                   [tables.\"{items}\".nodes.\"{here}\"]\nfilter",
+    );
+    concord.write("bundle/bundle.toml", &filter);
+    let said = concord.run(&["bundle", "check", "bundle"]).await;
+    assert!(
+        ended(&said, 2).contains("it is no filter, but a resolver (role); a resolver is named in"),
+        "{}",
+        said.stdout
+    );
+    concord.write("bundle/bundle.toml", &MANIFEST.replace("conflict =", "from = \"office\"\nconflict ="));
     ended(&concord.run(&["bundle", "pack", "bundle"]).await, 2);
     assert!(!concord.path(FILE).exists());
     concord.write("bundle/plugins/other.wasm", "mine");
