@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod fault;
+pub mod files;
 pub mod merge;
 pub mod model;
 pub mod node;

@@ -45,7 +45,7 @@ mod tests {
         "uninstall-commit",
         "drop-chosen",
         "remove-node",
-        "bundle-plugins-pinned",
+        "bundle-half-told",
         "bundle-plugins-written",
         "load-compare",
         "load-part",

@@ -10,6 +10,7 @@
 mod contents;
 mod manifest;
 mod pack;
+mod part;
 mod place;
 mod settings;
 mod signature;
@@ -29,7 +30,7 @@ use crate::plugin::{Failure, Host, Limits, Plugin};
 pub use contents::Contents;
 pub use manifest::{Kind, Manifest, Parameter, Setting};
 pub use pack::pack;
-pub use place::{Addition, write_whole};
+pub use place::{Addition, misfits};
 pub use signature::Signature;
 pub use unpack::unpack;
 

@@ -1,17 +1,18 @@
 //! Adding a bundle to a sync: worked out first, then written.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use toml_edit::Document;
 
+use super::part::{self, Part};
 use super::{Bundle, sha256};
-use crate::config::Config;
+use crate::config::{Config, PluginUse, TableConfig};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::plugin::{Host, LOCK, Lock, Plugin};
+use crate::files::{Alone, alone_at, write_new, write_whole};
+use crate::plugin::{Host, LOCK, Lock, Plugin, Role};
 
 /// What adding a bundle comes to. Nothing is written before [`Addition::carry_out`].
 #[derive(Debug)]
@@ -23,8 +24,14 @@ pub struct Addition {
     pub tables: Vec<String>,
     /// Whether the file has these very tables of this bundle already.
     pub is_known: bool,
+    /// The version in whose place this one comes.
+    pub replaced: Option<String>,
     lock: Option<String>,
+    /// The file as it was read, and as it becomes.
+    before: String,
     text: String,
+    /// Nobody else writes what was read until this is carried out.
+    _alone: Alone,
 }
 
 /// A plugin and where it goes.
@@ -36,6 +43,8 @@ pub struct Placed {
     pub file: PathBuf,
     /// `None` if that very file lies there already.
     bytes: Option<Vec<u8>>,
+    /// Whether it comes in the place of another one.
+    over: bool,
 }
 
 impl Placed {
@@ -45,47 +54,68 @@ impl Placed {
 }
 
 impl Addition {
-    /// Works out what the file at `path` becomes, and refuses what does not fit into it: all of it, or nothing.
-    pub fn prepare(bundle: &Bundle, host: &Host, path: &Path, given: &[(String, String)]) -> Result<Addition> {
+    /// Works out what the file at `path` becomes, and refuses what does not fit into it: all of it, or nothing. With `replace`
+    /// it comes in the place of whatever version of the bundle is there, set as that was where nothing else is `given`.
+    pub fn prepare(
+        bundle: &Bundle,
+        host: &Host,
+        path: &Path,
+        given: &[(String, String)],
+        replace: bool,
+    ) -> Result<Addition> {
+        let alone = alone_at(path);
         let manifest = &bundle.manifest;
         let name = &manifest.name;
         let refused = |why: String| Error::Refused(vec![why]);
         let before = Config::text(path)?;
-        let (nodes, present) = names(path, &before)?;
-        let settings = manifest.settings(given, &nodes).map_err(Error::Refused)?;
-        let (sections, tables) = manifest.sections(&settings).map_err(refused)?;
-        let part = format!(
-            "# bundle {name} {}: from here to its end `concord bundle add` wrote it\n{sections}# end of bundle {name}\n",
-            manifest.version
-        );
-        let is_known = before.contains(&part);
-        let text = if is_known {
-            before
-        } else {
-            let shown = path.display();
-            if let Some(at) = before.lines().position(|line| line.starts_with(&format!("# bundle {name} "))) {
-                return Err(refused(format!(
-                    "{shown}:{}: the bundle `{name}` is in it already, of another version or with other settings; remove that \
-                     part, down to `# end of bundle {name}`, and add it again",
-                    at + 1
-                )));
-            }
-            let doubles: Vec<String> = tables
-                .iter()
-                .filter(|table| present.contains(table))
-                .map(|table| {
-                    format!(
-                        "{shown}: the table `{table}` is configured already; remove its section, or leave the bundle"
-                    )
-                })
-                .collect();
-            if !doubles.is_empty() {
-                return Err(Error::Refused(doubles));
-            }
-            let before = if manifest.plugins.is_empty() { before } else { with_folder(before) };
-            let newline = if before.ends_with('\n') || before.is_empty() { "" } else { "\n" };
-            format!("{before}{newline}\n{part}")
+        let shown = path.display();
+        let former = Part::of(name, &before).map_err(|why| refused(format!("{shown}:{why}")))?;
+        let is_there = |Part { line, .. }: &Part| {
+            refused(format!(
+                "{shown}:{line}: the bundle `{name}` is in it already, of another version or with other settings; --replace puts \
+                 this in its place, down to `# end of bundle {name}`, and with it what was changed there by hand"
+            ))
         };
+        let version = manifest.version.to_string();
+        if let Some(former) = former.as_ref().filter(|former| former.version != version && !replace) {
+            return Err(is_there(former));
+        }
+        let mut given = given.to_vec();
+        if let Some(former) = former.as_ref().filter(|_| replace) {
+            let kept = former.set.iter().filter(|(name, _)| manifest.parameters.contains_key(name));
+            let kept: Vec<_> = kept.filter(|(name, _)| given.iter().all(|(other, _)| other != name)).cloned().collect();
+            given.extend(kept);
+        }
+        // As they stand in the manifest, in whatever order they were said.
+        given.sort_by_key(|(name, _)| manifest.parameters.keys().position(|known| known == name));
+        let others = match &former {
+            Some(former) => format!("{}{}", &before[..former.at.start], &before[former.at.end..]),
+            None => before.clone(),
+        };
+        let (nodes, present) = names(path, &others)?;
+        let settings = manifest.settings(&given, &nodes).map_err(Error::Refused)?;
+        let (sections, tables) = manifest.sections(&settings).map_err(refused)?;
+        let part = part::written(name, &version, &given, &sections);
+        let is_known = former.as_ref().is_some_and(|former| before[former.at.clone()] == part);
+        if let Some(former) = former.as_ref().filter(|_| !is_known && !replace) {
+            return Err(is_there(former));
+        }
+        let doubles = tables.iter().filter(|table| present.contains(table)).map(|table| {
+            format!("{shown}: the table `{table}` is configured already; remove its section, or leave the bundle")
+        });
+        let doubles: Vec<String> = doubles.collect();
+        if !doubles.is_empty() {
+            return Err(Error::Refused(doubles));
+        }
+        let text = match &former {
+            _ if is_known => before.clone(),
+            Some(former) => format!("{}{part}{}", &before[..former.at.start], &before[former.at.end..]),
+            None => {
+                let newline = if before.ends_with('\n') || before.is_empty() { "" } else { "\n" };
+                format!("{before}{newline}\n{part}")
+            }
+        };
+        let text = if is_known || manifest.plugins.is_empty() { text } else { with_folder(text) };
         let config = Config::parse(path, text.clone(), &|name| std::env::var_os(name)).map_err(|why| {
             refused(format!(
                 "with the tables of `{name}` the configuration would not be valid, and nothing was changed:\n{why}"
@@ -96,7 +126,8 @@ impl Addition {
         let (mut loaded, mut plugins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for name in manifest.plugins.keys() {
             let placed = bundle.load(host, name, config.plugins.limits(name)).map_err(|failure| failure.to_string());
-            match placed.and_then(|plugin| Ok((place(bundle, &plugin, &folder, &lock)?, plugin))) {
+            let other = config.tables.iter().find(|table| !tables.contains(&table.name) && uses(table, name));
+            match placed.and_then(|plugin| Ok((place(bundle, &plugin, &folder, &lock, replace, other)?, plugin))) {
                 Ok((placed, plugin)) => {
                     plugins.push(placed);
                     loaded.push(plugin);
@@ -104,33 +135,52 @@ impl Addition {
                 Err(why) => problems.push(why),
             }
         }
+        problems.extend(misfits(&config, loaded.iter()));
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
         let mut pinned = lock;
         let lock = pinned.set(&loaded.iter().collect::<Vec<_>>()).then(|| pinned.write());
-        Ok(Addition { config, plugins, tables, is_known, lock, text })
+        let replaced = former.filter(|_| !is_known).map(|former| former.version);
+        Ok(Addition { config, plugins, tables, is_known, replaced, lock, before, text, _alone: alone })
     }
 
     /// Writes what is not there yet. The configuration comes last, so that whatever stops this half-way leaves a sync that works
-    /// as before, and it can be done again.
+    /// as before; where plugins are replaced the pins do, and until then the tables that use them stand still. It can be done
+    /// again.
     pub fn carry_out(&self) -> Result<()> {
+        let replaces = self.plugins.iter().any(|plugin| plugin.over);
         for plugin in &self.plugins {
             let Some(bytes) = &plugin.bytes else { continue };
             if let Some(folder) = plugin.file.parent() {
                 fs::create_dir_all(folder).map_err(|why| unwritable(folder, &why))?;
             }
-            write(&plugin.file, bytes, false)?;
+            let write = if plugin.over { write_whole } else { write_new };
+            write(&plugin.file, bytes).map_err(|why| unwritable(&plugin.file, &why))?;
         }
         fault::blocking_point("bundle-plugins-written")?;
-        if let Some(text) = &self.lock {
-            write_whole(&self.config.folder().join(LOCK), text.as_bytes())?;
+        if replaces { self.configure() } else { self.pin() }?;
+        fault::blocking_point("bundle-half-told")?;
+        if replaces { self.pin() } else { self.configure() }
+    }
+
+    fn pin(&self) -> Result<()> {
+        let Some(text) = &self.lock else { return Ok(()) };
+        let path = self.config.folder().join(LOCK);
+        write_whole(&path, text.as_bytes()).map_err(|why| unwritable(&path, &why))
+    }
+
+    fn configure(&self) -> Result<()> {
+        if self.is_known {
+            return Ok(());
         }
-        fault::blocking_point("bundle-plugins-pinned")?;
-        if !self.is_known {
-            write_whole(&self.config.path, self.text.as_bytes())?;
+        let path = &self.config.path;
+        // Whoever edits it waits for nobody.
+        if Config::text(path)? != self.before {
+            let why = format!("{} was changed meanwhile, and is left as it is; add the bundle again", path.display());
+            return Err(Error::Refused(vec![why]));
         }
-        Ok(())
+        write_whole(path, self.text.as_bytes()).map_err(|why| unwritable(path, &why))
     }
 }
 
@@ -159,69 +209,58 @@ fn with_folder(mut text: String) -> String {
     text
 }
 
-/// Where a plugin goes, unless another one of its name is there.
-fn place(bundle: &Bundle, plugin: &Plugin, folder: &Path, lock: &Lock) -> std::result::Result<Placed, String> {
+/// What tables ask of plugins that those cannot do, as far as it can be told without the tables.
+pub fn misfits<'a>(config: &Config, plugins: impl Iterator<Item = &'a Plugin>) -> Vec<String> {
+    let plugins: Vec<&Plugin> = plugins.collect();
+    let uses = config.tables.iter().flat_map(|table| table.plugins().map(move |used| (table, used)));
+    let misfit = |(table, (role, used)): (&TableConfig, (Role, &PluginUse))| {
+        let plugin = plugins.iter().find(|plugin| plugin.name == used.name)?;
+        Some(plugin.fits(role, &table.name, &used.config).err()?.to_string())
+    };
+    uses.filter_map(misfit).collect()
+}
+
+/// Whether a table has a use for the plugin of this name.
+fn uses(table: &TableConfig, name: &str) -> bool {
+    table.plugins().any(|(_, used)| used.name == name)
+}
+
+/// Where a plugin goes. Another one of its name is replaced if that was said, and no table but the bundle's, such as `other`, is
+/// in need of it.
+fn place(
+    bundle: &Bundle,
+    plugin: &Plugin,
+    folder: &Path,
+    lock: &Lock,
+    replace: bool,
+    other: Option<&TableConfig>,
+) -> std::result::Result<Placed, String> {
     let name = &plugin.name;
     let file = Plugin::file(folder, name);
     let shown = file.display();
-    let another = |where_: String| {
-        format!(
-            "{where_} another plugin `{name}` than the bundle brings, and a sync has one of a name; see which of the two the tables need"
-        )
-    };
-    if lock.pin(name).is_some_and(|pin| pin.sha256 != plugin.digest) {
-        return Err(another(format!("{LOCK} pins")));
-    }
-    let bytes = match fs::read(&file) {
-        Ok(there) if sha256(&there) == plugin.digest => None,
-        Ok(_) => return Err(another(format!("{shown} is"))),
-        Err(why) if why.kind() == ErrorKind::NotFound => bundle.contents.plugin(name).map(<[u8]>::to_vec),
+    let bytes = bundle.contents.plugin(name).map(<[u8]>::to_vec);
+    let (is, bytes) = match fs::read(&file) {
+        Ok(there) if sha256(&there) == plugin.digest => (None, None),
+        Ok(_) => (Some(format!("{shown} is")), bytes),
+        Err(why) if why.kind() == ErrorKind::NotFound => (None, bytes),
         Err(why) => return Err(format!("{shown} cannot be read: {why}; check its permissions")),
     };
+    let pinned = lock.pin(name).filter(|pin| pin.sha256 != plugin.digest).map(|_| format!("{LOCK} pins"));
+    let over = match (pinned.or(is), other) {
+        (None, _) => false,
+        (Some(_), None) if replace => true,
+        (Some(there), other) => {
+            let help = match other {
+                Some(table) => format!("`{}`, which is no table of the bundle, uses it as well", table.name),
+                None => "--replace puts that of the bundle in its place".to_owned(),
+            };
+            return Err(format!(
+                "{there} another plugin `{name}` than the bundle brings, and a sync has one of a name; {help}"
+            ));
+        }
+    };
     let version = plugin.description.version.clone();
-    Ok(Placed { name: name.clone(), version, sha256: plugin.digest.clone(), file, bytes })
-}
-
-/// Writes a file that is whole at every moment, in place of one of the same name; where that is a link, in the place it
-/// leads to. Owner and permissions stay.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    write(path, bytes, true)
-}
-
-fn write(path: &Path, bytes: &[u8], over: bool) -> Result<()> {
-    let failed = |why: std::io::Error| unwritable(path, &why);
-    let path = if over { path.canonicalize().unwrap_or_else(|_| path.to_owned()) } else { path.to_owned() };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut draft = draft_of(&path, folder).map_err(failed)?;
-    draft.write_all(bytes).map_err(failed)?;
-    draft.as_file().sync_all().map_err(failed)?;
-    match over {
-        true => draft.persist(&path).map_err(|why| failed(why.error))?,
-        false => draft.persist_noclobber(&path).map_err(|why| failed(why.error))?,
-    };
-    Ok(())
-}
-
-/// A file with the owner and permissions of the one in whose place it comes, or those that anybody's files have.
-#[cfg(unix)]
-fn draft_of(path: &Path, folder: &Path) -> std::io::Result<NamedTempFile> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-    let Ok(old) = fs::metadata(path) else {
-        return tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder);
-    };
-    // Until it is as the old one nobody else may look into it: there may be passwords in it.
-    let draft = NamedTempFile::new_in(folder)?;
-    let new = draft.as_file().metadata()?;
-    if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-        fchown(draft.as_file(), Some(old.uid()), Some(old.gid()))?;
-    }
-    draft.as_file().set_permissions(old.permissions())?;
-    Ok(draft)
-}
-
-#[cfg(not(unix))]
-fn draft_of(_: &Path, folder: &Path) -> std::io::Result<NamedTempFile> {
-    NamedTempFile::new_in(folder)
+    Ok(Placed { name: name.clone(), version, sha256: plugin.digest.clone(), file, bytes, over })
 }
 
 fn unwritable(path: &Path, why: &std::io::Error) -> Error {

@@ -86,8 +86,8 @@ impl Manifest {
     }
 
     /// Tries the settings in a sync that was made up for it, with samples where nothing is said; and whether the plugins of
-    /// the bundle are those that the tables use.
-    pub fn try_settings(&self, given: &[(String, String)]) -> Result<(), Vec<String>> {
+    /// the bundle are those that the tables use. The sync.
+    pub fn try_settings(&self, given: &[(String, String)]) -> Result<Config, Vec<String>> {
         let mut nodes = Vec::new();
         let mut said = given.to_vec();
         for (name, parameter) in &self.parameters {
@@ -115,9 +115,16 @@ impl Manifest {
         let (sections, _) = self.sections(&settings).map_err(|why| vec![why])?;
         let nodes: String = nodes.iter().map(|node| format!("nodes.{node}.url = \"sqlite:{node}.db\"\n")).collect();
         let text = format!("name = \"trial\"\nplugins = \"plugins\"\n{nodes}{sections}");
-        let config = Config::parse(Path::new("the tables of bundle.toml"), text, &|_| None)
-            .map_err(|why| vec![format!("in a sync that was made up to try it: {why}")])?;
-        self.compare_plugins(&config.plugins_used()).map_err(|why| vec![why])
+        let config = Config::parse(Path::new("the tables of bundle.toml"), text, &|_| None).map_err(|why| {
+            let why = why.to_string();
+            let help = match why.contains("no node is called") {
+                true => "\n    a bundle names a node by a parameter: [parameters.branch] of the type \"node\", and \"{branch}\" in the tables",
+                false => "",
+            };
+            vec![format!("in a sync that was made up to try it: {why}{help}")]
+        })?;
+        self.compare_plugins(&config.plugins_used()).map_err(|why| vec![why])?;
+        Ok(config)
     }
 
     /// Fails unless the tables use these plugins and no others.

@@ -54,13 +54,21 @@ impl Given {
         let read = file.take(LARGEST).read_to_string(&mut text);
         let signature = read.ok().and_then(|_| minisign_verify::Signature::decode(&text).ok());
         let signature = signature.ok_or_else(|| format!("{} is no signature of minisign", path.display()))?;
-        match keys.iter().find(|key| key.key.verify(bytes, &signature, true).is_ok()) {
-            Some(key) => {
-                let comment = signature.trusted_comment().chars().filter(|c| !c.is_control()).take(200).collect();
+        let tried: Vec<_> = keys.iter().map(|key| (key, key.key.verify(bytes, &signature, true))).collect();
+        match tried.iter().find(|(_, tried)| tried.is_ok()) {
+            Some((key, _)) => {
+                // minisign puts tabs between what it tells.
+                let plain = |c: char| if c.is_control() { ' ' } else { c };
+                let comment = signature.trusted_comment().chars().map(plain).take(200).collect();
                 Ok(Signature::Good { key: key.text.clone(), comment })
             }
+            None if tried.iter().all(|(_, tried)| matches!(tried, Err(minisign_verify::Error::UnexpectedKeyId))) => {
+                let why = "another key made it than those that are trusted here";
+                Err(format!("the signature {} is not taken: {why}", path.display()))
+            }
             None => Err(format!(
-                "the signature {} is not of this file and one of the keys: another key made it, or the file was changed",
+                "the signature {} is not taken: it names a key that is trusted here, but is not that key's of this file as it is; \
+                 the file or the signature was changed, or it is that of another version",
                 path.display()
             )),
         }

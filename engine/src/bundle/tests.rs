@@ -241,11 +241,13 @@ fn a_signature_is_of_this_file_and_one_of_the_keys() {
     let keys = [SigningKey::parse(KEY).unwrap()];
     assert_eq!(
         at(b"test", Some(SIGNATURE), &keys),
-        Ok(Signature::Good { key: KEY.to_owned(), comment: "timestamp:1633700835file:testprehashed".to_owned() })
+        Ok(Signature::Good { key: KEY.to_owned(), comment: "timestamp:1633700835 file:test prehashed".to_owned() })
     );
     assert!(at(b"tesu", Some(SIGNATURE), &keys).unwrap_err().contains("was changed"));
     let other = SigningKey::parse(&KEY.replace("GFO3", "GFO4")).unwrap();
-    assert!(at(b"test", Some(SIGNATURE), &[other]).unwrap_err().contains("another key"));
+    assert!(at(b"test", Some(SIGNATURE), &[other]).unwrap_err().contains("is not that key's of this file"));
+    let stranger = SigningKey::parse(&KEY.replace("RWQf6L", "RWQf6M")).unwrap();
+    assert!(at(b"test", Some(SIGNATURE), &[stranger]).unwrap_err().contains("another key made it"));
     // The comment is signed as well.
     assert!(at(b"test", Some(&SIGNATURE.replace("file:test", "file:best")), &keys).is_err());
     assert!(at(b"test", Some("hello"), &keys).unwrap_err().contains("is no signature"));
@@ -315,7 +317,8 @@ fn a_setting_that_is_a_parameter_alone_takes_its_type() {
 
 #[test]
 fn settings_are_tried_in_a_sync_that_was_made_up() {
-    let tried = |from: &str, to: &str| manifest(from, to).unwrap().try_settings(&[]).map_err(|all| all.join("; "));
+    let tried =
+        |from: &str, to: &str| manifest(from, to).unwrap().try_settings(&[]).map(|_| ()).map_err(|all| all.join("; "));
     assert_eq!(tried("1.2.0", "1.2.0"), Ok(()));
     let why = |from: &str, to: &str| tried(from, to).unwrap_err();
     assert!(why("prefer =", "prefre =").contains("unknown key `prefre`"));

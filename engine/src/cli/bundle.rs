@@ -10,9 +10,10 @@ use super::plugin::host;
 use super::report::{Table, counted, json, say};
 use super::test_plugin::tried;
 use super::{Global, Output, note};
-use crate::bundle::{Addition, Bundle, Given, Signature, write_whole};
+use crate::bundle::{Addition, Bundle, Given, Signature, misfits};
 use crate::config::{Config, SigningKey};
 use crate::error::{ATTENTION, DONE, Error, Result, USAGE};
+use crate::files::write_whole;
 use crate::plugin::{Host, LOCK, Limits, Plugin};
 
 #[derive(Clone, Debug, Args)]
@@ -42,7 +43,9 @@ pub enum BundleCommand {
         about = "Add a bundle's plugins and tables to the configuration",
         long_about = "Put a bundle's plugins into the folder of plugins, pin them in concord.lock, and add its tables at the end of the \
                       configuration. All of it or nothing: what is there already is never overwritten, and the file must be valid with \
-                      the tables in it. Where the configuration has keys in [bundles], one of them must have signed the bundle.",
+                      the tables in it. Where the configuration has keys in [bundles], one of them must have signed the bundle. With \
+                      --replace it comes in the place of another version of itself, set as that one was where --set says nothing \
+                      else; what was changed by hand between its two lines in the file goes.",
         after_long_help = "Example:\n  concord bundle add web-shop-1.0.0.concord --set branch=berlin"
     )]
     Add(Add),
@@ -83,6 +86,9 @@ pub struct Add {
     /// What a parameter of the bundle is here; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
+    /// Take the place of another version of the bundle, and of its plugins
+    #[arg(long)]
+    pub replace: bool,
     #[command(flatten)]
     pub report: Output,
 }
@@ -93,7 +99,9 @@ fn setting(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 fn key(text: &str) -> std::result::Result<SigningKey, String> {
-    SigningKey::parse(text).ok_or_else(|| "it is no public key of minisign, RW and 54 more characters".to_owned())
+    SigningKey::parse(text).ok_or_else(|| {
+        "it is no public key of minisign, RW and 54 more characters, the second line of the file of the key".to_owned()
+    })
 }
 
 pub fn run(global: &Global, bundles: &Bundles) -> Result<u8> {
@@ -188,7 +196,8 @@ fn pack(args: &Pack) -> Result<u8> {
     let manifest = &bundle.manifest;
     let usual = || PathBuf::from(format!("{}-{}.concord", manifest.name, manifest.version));
     let file = args.output.clone().unwrap_or_else(usual);
-    write_whole(&file, &bytes)?;
+    write_whole(&file, &bytes)
+        .map_err(|why| Error::Usage(format!("{} cannot be written: {why}; check its permissions", file.display())))?;
     checked.file = Some(file.display().to_string());
     if args.report.json {
         return checked.tell(args.report);
@@ -209,20 +218,27 @@ fn examine(bundle: &Bundle, set: &[(String, String)]) -> Result<Checked> {
         Step::good("manifest", format!("{} {}, for this Concord", manifest.name, manifest.version)),
     ];
     let host = host()?;
+    let mut loaded = Vec::new();
     for name in manifest.plugins.keys() {
         match bundle.load(&host, name, Limits::default()) {
             Ok(plugin) => {
                 let roles = plugin.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" and ");
                 let result = format!("{}, a {roles}, sha256 {}…", plugin.description.version, &plugin.digest[..12]);
                 steps.push(Step::good(format!("plugin {name}"), result));
-                steps.push(fixtures(bundle, plugin));
+                let plugin = Arc::new(plugin);
+                steps.push(fixtures(bundle, &plugin));
+                loaded.push(plugin);
             }
             Err(failure) => steps.push(Step::bad(format!("plugin {name}"), vec![failure.to_string()], USAGE)),
         }
     }
-    steps.push(match manifest.try_settings(set) {
-        Ok(()) => Step::good("tables", "good"),
-        Err(problems) => Step::bad("tables", problems, USAGE),
+    let problems = match manifest.try_settings(set) {
+        Ok(config) => misfits(&config, loaded.iter().map(Arc::as_ref)),
+        Err(problems) => problems,
+    };
+    steps.push(match problems.is_empty() {
+        true => Step::good("tables", "good"),
+        false => Step::bad("tables", problems, USAGE),
     });
     Ok(Checked {
         bundle: manifest.name.clone(),
@@ -233,7 +249,7 @@ fn examine(bundle: &Bundle, set: &[(String, String)]) -> Result<Checked> {
     })
 }
 
-fn fixtures(bundle: &Bundle, plugin: Plugin) -> Step {
+fn fixtures(bundle: &Bundle, plugin: &Arc<Plugin>) -> Step {
     let step = format!("fixtures of {}", plugin.name);
     let fixtures = match bundle.fixtures(&plugin.name) {
         Ok(fixtures) => fixtures,
@@ -242,11 +258,10 @@ fn fixtures(bundle: &Bundle, plugin: Plugin) -> Step {
     if fixtures.is_empty() {
         return Step::good(step, "none, so nothing was asked");
     }
-    let plugin = Arc::new(plugin);
     let mut failures = Vec::new();
     for fixture in &fixtures {
-        match fixture.role(&plugin) {
-            Ok(role) => failures.extend(tried(&plugin, fixture, role).told()),
+        match fixture.role(plugin) {
+            Ok(role) => failures.extend(tried(plugin, fixture, role).told()),
             Err(why) => failures.push(format!("{}: {why}", fixture.name)),
         }
     }
@@ -268,6 +283,8 @@ struct Added {
     tables: Vec<String>,
     /// Whether the configuration was changed.
     changed: bool,
+    /// The version of the bundle that was there before.
+    replaced: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -287,7 +304,7 @@ fn add(global: &Global, args: &Add) -> Result<u8> {
     let bundle = given.open().map_err(refused)?;
     bundle.manifest.try_settings(&args.set).map_err(Error::Refused)?;
     let host: Host = host()?;
-    let addition = Addition::prepare(&bundle, &host, path, &args.set)?;
+    let addition = Addition::prepare(&bundle, &host, path, &args.set, args.replace)?;
     addition.carry_out()?;
     let manifest = &bundle.manifest;
     let added = Added {
@@ -311,6 +328,7 @@ fn add(global: &Global, args: &Add) -> Result<u8> {
             .collect(),
         tables: addition.tables.clone(),
         changed: !addition.is_known,
+        replaced: addition.replaced.clone(),
     };
     if !global.quiet {
         for warning in &addition.config.warnings {
@@ -327,7 +345,11 @@ fn add(global: &Global, args: &Add) -> Result<u8> {
         let done = if plugin.written { "written to" } else { "is already" };
         say(&format!("plugin {} {} {done} {}, and pinned in {LOCK}", plugin.plugin, plugin.version, plugin.file))?;
     }
-    let done = if added.changed { "added to" } else { "already in" };
+    let done = match &added.replaced {
+        Some(version) => format!("in the place of {} {version} in", added.bundle),
+        None if added.changed => "added to".to_owned(),
+        None => "already in".to_owned(),
+    };
     let tables = counted(added.tables.len() as u64, "table", "tables");
     say(&format!("{tables} {done} {}: {}", path.display(), added.tables.join(", ")))?;
     say("next: concord check, then concord install")?;

@@ -38,7 +38,7 @@ use crate::config::{self, Config};
 use crate::error::{DONE, Error, Result, USAGE};
 use crate::sync::Session;
 
-/// Keeps PostgreSQL and SQLite databases that are all written to in agreement.
+/// Keeps PostgreSQL, MySQL, MariaDB and SQLite databases that are all written to in agreement.
 #[derive(Debug, Parser)]
 #[command(name = "concord", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {

@@ -12,6 +12,7 @@ use super::test_plugin::{self, TestPlugin};
 use super::{Global, Output, load};
 use crate::config::Config;
 use crate::error::{DONE, Error, Result, USAGE};
+use crate::files::{alone_at, write_whole};
 use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Plugin, Role, componentize};
 
 #[derive(Clone, Debug, Args)]
@@ -196,7 +197,7 @@ pub(super) fn pin(config: &Config) -> Result<(Lock, Lock)> {
     let mut new = Lock::default();
     new.set(&plugins);
     if new != old {
-        std::fs::write(&path, new.write()).map_err(|why| {
+        write_whole(&path, new.write().as_bytes()).map_err(|why| {
             Error::Usage(format!("{} cannot be written: {why}; check its permissions", path.display()))
         })?;
     }
@@ -204,6 +205,7 @@ pub(super) fn pin(config: &Config) -> Result<(Lock, Lock)> {
 }
 
 fn lock(global: &Global, args: &LockArgs) -> Result<u8> {
+    let _alone = alone_at(&global.config);
     let config = load(global)?;
     let path = config.folder().join(LOCK);
     let (old, new) = pin(&config)?;
@@ -230,10 +232,11 @@ fn build(args: &Build) -> Result<u8> {
     let shown = args.module.display();
     let module = std::fs::read(&args.module).map_err(|why| Error::Usage(format!("{shown} cannot be read: {why}")))?;
     let component = componentize(&module, args.role).map_err(|why| Error::Usage(format!("{shown}: {why}")))?;
-    std::fs::write(&args.output, component)
-        .map_err(|why| Error::Usage(format!("{} cannot be written: {why}", args.output.display())))?;
-    let plugin = Plugin::load(&host()?, &args.output, &name, Limits::default(), None);
+    // What is no plugin takes the place of none.
+    let plugin = Plugin::of_bytes(&host()?, &component, &args.output, &name, Limits::default(), None);
     let plugin = plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?;
+    write_whole(&args.output, &component)
+        .map_err(|why| Error::Usage(format!("{} cannot be written: {why}", args.output.display())))?;
     let roles = plugin.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" and ");
     say(&format!("{} is the plugin {name} {}, a {roles}", args.output.display(), plugin.description.version))?;
     Ok(DONE)
@@ -252,10 +255,20 @@ pub(super) fn name_of(file: &std::path::Path) -> Result<String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match file.extension().is_some_and(|extension| extension == "wasm") && crate::plugin::is_name(&name) {
         true => Ok(name),
-        false => Err(Error::Usage(format!(
-            "{} is no name of a plugin's file: lower-case letters, digits and hyphens, and .wasm",
-            file.display()
-        ))),
+        false => {
+            let near = name.to_ascii_lowercase().replace('_', "-");
+            let help = match crate::plugin::is_name(&near) {
+                // Cargo names modules so.
+                true if near != name => format!(
+                    "; such as {near}.wasm, which `concord plugin build {} --output {near}.wasm` makes of a module",
+                    file.display()
+                ),
+                true => format!("; such as {near}.wasm"),
+                false => String::new(),
+            };
+            let message = "is no name of a plugin's file: lower-case letters, digits and hyphens, and .wasm";
+            Err(Error::Usage(format!("{} {message}{help}", file.display())))
+        }
     }
 }
 

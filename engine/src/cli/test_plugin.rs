@@ -15,7 +15,7 @@ use crate::model::{Row, row_to_json};
 use crate::plugin::fixture::{Answer, Fixture, Verdict};
 use crate::plugin::{
     Failure, Filter, Law, Limits, Mapping, Plugin, Resolver, Role, Shape, Spent, broken, broken_by_filter,
-    broken_by_mapping, mapped, smallest, written,
+    broken_by_mapping, course, failures, mapped, smallest, varied, written,
 };
 
 #[derive(Clone, Debug, Args)]
@@ -53,9 +53,11 @@ pub(super) struct Tested {
     /// The most in use, in bytes.
     memory: usize,
     failures: Vec<String>,
-    /// The laws that it breaks.
+    /// What is no failure, and good to know.
+    notes: Vec<String>,
+    /// The laws that it breaks, with the fixture that has the case.
     #[serde(skip)]
-    laws: Vec<Law>,
+    laws: Vec<(Law, Fixture)>,
     /// The files of the smallest cases that break them.
     broken: Vec<PathBuf>,
 }
@@ -79,9 +81,9 @@ pub fn run(args: &TestPlugin) -> Result<u8> {
         let role = fixture.role(&plugin);
         let role = role.map_err(|why| Error::Usage(format!("the fixture `{}`: {why}", fixture.name)))?;
         let mut one = tried(&plugin, fixture, role);
-        for law in std::mem::take(&mut one.laws) {
+        for (law, fixture) in std::mem::take(&mut one.laws) {
             let folder = args.broken.clone().unwrap_or_else(|| args.fixtures.join("broken"));
-            one.broken.push(write_smallest(&plugin, fixture, role, law, &folder)?);
+            one.broken.push(write_smallest(&plugin, &fixture, role, law, &folder)?);
         }
         tested.push(one);
     }
@@ -99,6 +101,9 @@ pub fn run(args: &TestPlugin) -> Result<u8> {
         for one in &tested {
             for failure in &one.failures {
                 say(&format!("\n{}: {failure}", one.fixture))?;
+            }
+            for told in &one.notes {
+                say(&format!("\n{}: note: {told}", one.fixture))?;
             }
             for file in &one.broken {
                 say(&format!("\n{}: the smallest case that breaks it is {}", one.fixture, file.display()))?;
@@ -131,6 +136,7 @@ pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) -> Test
         fuel: 0,
         memory: 0,
         failures: Vec::new(),
+        notes: Vec::new(),
         laws: Vec::new(),
         broken: Vec::new(),
     };
@@ -152,6 +158,7 @@ pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) -> Test
             }
         }
     }
+    tested.varies(plugin, fixture, role);
     tested
 }
 
@@ -166,7 +173,12 @@ impl Tested {
         match (opened, &fixture.refuses) {
             (Ok(role), None) => return Some(role),
             (Err(failure), Some(code)) if *failure.code == **code => {}
-            (Err(failure), _) => self.failures.push(failure.to_string()),
+            (Err(failure), Some(code)) => {
+                let is = &failure.code;
+                self.failures
+                    .push(format!("it was to refuse its configuration as `{code}`, and did as `{is}`: {failure}"));
+            }
+            (Err(failure), None) => self.failures.push(failure.to_string()),
             (Ok(_), Some(code)) => {
                 self.failures.push(format!("it was to refuse its configuration as `{code}`, and took it"));
             }
@@ -186,7 +198,8 @@ impl Tested {
             }
         }
         self.spent(resolver.spent());
-        self.breaks(|at| format!("conflict {}", at + 1), broken(plugin, fixture, &answers));
+        let laws = broken(plugin, fixture, &answers);
+        self.breaks(plugin, fixture, |at| format!("conflict {}", at + 1), laws);
     }
 
     fn judges(&mut self, plugin: &Arc<Plugin>, filter: &Filter, fixture: &Fixture) {
@@ -212,7 +225,8 @@ impl Tested {
             }
         }
         self.spent(filter.spent());
-        self.breaks(|at| format!("row {}", at + 1), broken_by_filter(plugin, fixture, &answers));
+        let laws = broken_by_filter(plugin, fixture, &answers);
+        self.breaks(plugin, fixture, |at| format!("row {}", at + 1), laws);
     }
 
     fn maps(&mut self, plugin: &Arc<Plugin>, mapping: &Mapping, fixture: &Fixture) {
@@ -242,7 +256,8 @@ impl Tested {
             }
         }
         self.spent(mapping.spent());
-        self.breaks(case, broken_by_mapping(plugin, fixture, &answers));
+        let laws = broken_by_mapping(plugin, fixture, &answers);
+        self.breaks(plugin, fixture, case, laws);
     }
 
     fn differs(&mut self, case: &str, is: &str, was: &str, why: Option<&Failure>) {
@@ -255,14 +270,39 @@ impl Tested {
         self.memory = spent.memory;
     }
 
-    fn breaks(&mut self, case: impl Fn(usize) -> String, laws: std::result::Result<Vec<(Law, usize)>, Failure>) {
+    /// Tells the laws that are broken and are not told yet.
+    fn breaks(
+        &mut self,
+        plugin: &Arc<Plugin>,
+        fixture: &Fixture,
+        case: impl Fn(usize) -> String,
+        laws: std::result::Result<Vec<(Law, usize)>, Failure>,
+    ) {
         match laws {
             Ok(broken) => {
-                let told = broken.iter().map(|(law, at)| format!("{} breaks a law: {}", case(*at), law.as_str()));
-                self.failures.extend(told);
-                self.laws = broken.into_iter().map(|(law, _)| law).collect();
+                for (law, at) in broken {
+                    if self.laws.iter().all(|(known, _)| *known != law) {
+                        let course = course(plugin, fixture, law, at).unwrap_or_default();
+                        self.failures.push(format!("{} breaks a law: {}{course}", case(at), law.as_str()));
+                        self.laws.push((law, fixture.clone()));
+                    }
+                }
             }
             Err(failure) => self.failures.push(failure.to_string()),
+        }
+    }
+
+    /// Tries the laws on the cases in forms that nobody wrote down.
+    fn varies(&mut self, plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) {
+        let Some(varied) = varied(fixture, role).filter(|_| fixture.refuses.is_none()) else { return };
+        // It may refuse a table of another shape.
+        let Ok(laws) = crate::plugin::tried(plugin, &varied.fixture) else { return };
+        let told = |at: usize| varied.told.get(at).cloned().unwrap_or_default();
+        self.breaks(plugin, &varied.fixture, told, Ok(laws));
+        let failed = failures(plugin, &varied.fixture).unwrap_or_default();
+        let broke_down = failed.into_iter().find(|(_, failure)| *failure.code == *"trap");
+        if let Some((at, failure)) = broke_down.filter(|_| self.failures.is_empty()) {
+            self.notes.push(format!("{}: {failure}", told(at)));
         }
     }
 }

@@ -33,6 +33,7 @@ use toml_edit::Document;
 use crate::error::Error;
 use crate::model::NodeId;
 use crate::node::Target;
+use crate::plugin::Role;
 
 use diagnostic::{Show, Source};
 use section::{Problems, Section, shown};
@@ -219,14 +220,8 @@ impl Config {
 
     /// The names of the plugins that tables use, each once.
     pub fn plugins_used(&self) -> Vec<&str> {
-        let uses = self.tables.iter().flat_map(|table| {
-            let resolver = match &table.conflict {
-                Conflict::Plugin(used) => Some(used),
-                _ => None,
-            };
-            resolver.into_iter().chain(table.nodes.iter().flat_map(TableNode::plugins))
-        });
-        let mut names: Vec<&str> = uses.map(|used| used.name.as_str()).collect();
+        let uses = self.tables.iter().flat_map(TableConfig::plugins);
+        let mut names: Vec<&str> = uses.map(|(_, used)| used.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -243,6 +238,20 @@ impl Config {
     }
 }
 
+impl TableConfig {
+    /// The plugins that have a part in it, at whatever nodes.
+    pub fn plugins(&self) -> impl Iterator<Item = (Role, &PluginUse)> {
+        let resolver = match &self.conflict {
+            Conflict::Plugin(used) => Some((Role::Resolver, used)),
+            _ => None,
+        };
+        resolver.into_iter().chain(self.nodes.iter().flat_map(|node| {
+            let filter = node.filter.iter().map(|used| (Role::Filter, used));
+            filter.chain(node.mapping.iter().map(|used| (Role::Mapping, used)))
+        }))
+    }
+}
+
 impl TableNode {
     /// The local name of a shared column.
     pub fn local<'a>(&'a self, shared: &'a str) -> &'a str {
@@ -252,11 +261,6 @@ impl TableNode {
     /// The shared name of a local column.
     pub fn shared<'a>(&'a self, local: &'a str) -> &'a str {
         self.columns.iter().find(|rename| rename.local == local).map_or(local, |rename| &rename.shared)
-    }
-
-    /// The plugins that have a part here.
-    pub fn plugins(&self) -> impl Iterator<Item = &PluginUse> {
-        self.filter.iter().chain(&self.mapping)
     }
 
     /// Whether the shared column does not live here.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Document};
 use toml_edit::{Item, TableLike, Value};
 
+use super::TableConfig;
 use super::diagnostic::{Place, Show};
 use super::nearest;
 use super::section::{Problems, Section, shown};
-use super::{Conflict, TableConfig, TableNode};
 use crate::plugin::{Limits, is_name};
 
 /// The plugins of a sync.
@@ -91,13 +91,7 @@ pub(super) fn read_use(section: &Section<'_>, problems: &mut Problems<'_>) -> Op
 
 /// The folder and the limits. `tables` are the sections that may use plugins.
 pub(super) fn read(root: &Section<'_>, folder: &Path, tables: &[TableConfig], problems: &mut Problems<'_>) -> Plugins {
-    let mut used: Vec<&PluginUse> = Vec::new();
-    for table in tables {
-        if let Conflict::Plugin(plugin) = &table.conflict {
-            used.push(plugin);
-        }
-        used.extend(table.nodes.iter().flat_map(TableNode::plugins));
-    }
+    let used: Vec<&PluginUse> = tables.iter().flat_map(TableConfig::plugins).map(|(_, used)| used).collect();
     let named = root.text("plugins", "\"plugins\"", problems);
     if let (None, None, Some(first)) = (&named, root.field("plugins", problems.source), used.first()) {
         let help = "name the folder of its file at the top: plugins = \"plugins\"";

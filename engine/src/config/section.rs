@@ -100,7 +100,12 @@ impl<'a> Section<'a> {
     /// Refuses every key that is not one of `known`. `advice` has a word to say about some of them.
     pub fn only(&self, known: &[&str], advice: &dyn Fn(&str) -> Option<String>, problems: &mut Problems<'_>) {
         for field in self.fields(problems.source).iter().filter(|field| !known.contains(&field.name)) {
+            let misplaced = || {
+                (field.name == "plugins")
+                    .then(|| "it stands at the top of the file, before the first section".to_owned())
+            };
             let help = advice(field.name)
+                .or_else(misplaced)
                 .unwrap_or_else(|| nearest::suggestion(field.name, known.iter().copied(), "what can stand here"));
             // The value of a misspelled key may be anything, a password too.
             problems.add(

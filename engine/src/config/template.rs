@@ -157,6 +157,7 @@ const TABLE_OPTIONS: &str = "
 #
 # [tables.accounts]
 # conflict = { sum = [\"balance\"] }           # what every node added to these columns is added up
+# or { plugin = \"NAME\", … }: a plugin decides; its folder is named at the top of the file, plugins = \"plugins\"
 #
 # [tables.rates]
 # from = \"office\"                            # one way: only this node's changes are carried

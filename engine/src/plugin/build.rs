@@ -1,5 +1,6 @@
 //! From what a compiler makes to a component.
 
+use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
 use wit_parser::Resolve;
 
@@ -20,6 +21,12 @@ pub fn componentize(module: &[u8], role: Option<Role>) -> Result<Vec<u8>, String
         Some([b'\0', b'a', b's', b'm', ..]) => return Err("it is a component already".to_owned()),
         _ => return Err("it is no WebAssembly".to_owned()),
     }
+    if is_program(module) {
+        let help = "compile it as a library, in Rust crate-type = [\"cdylib\"] for wasm32-unknown-unknown";
+        return Err(format!(
+            "it is a program, which exports `_start`, and a plugin is called function by function; {help}"
+        ));
+    }
     let (noted, _) = metadata::decode(module).map_err(|why| format!("{why:#}"))?;
     let mut module = module.to_owned();
     match (noted, role) {
@@ -27,7 +34,9 @@ pub fn componentize(module: &[u8], role: Option<Role>) -> Result<Vec<u8>, String
         (Some(_), Some(_)) => return Err("it says itself what it serves; leave --role out".to_owned()),
         (None, Some(role)) => note(&mut module, role)?,
         (None, None) => {
-            return Err("it does not say what it serves; name its role with --role, such as --role resolver".to_owned());
+            let help = "one in Rust says it with `resolver!`, `filter!` or `mapping!`; for one in C name its role with --role, such as \
+                        --role resolver";
+            return Err(format!("it does not say what it serves; {help}"));
         }
     }
     let encoder = ComponentEncoder::default().validate(true).module(&module);
@@ -36,6 +45,15 @@ pub fn componentize(module: &[u8], role: Option<Role>) -> Result<Vec<u8>, String
         Some(role) => format!("it is no {role}: {why:#}"),
         None => format!("{why:#}"),
     })
+}
+
+/// Whether a module is one that runs from beginning to end, as commands of WASI do.
+fn is_program(module: &[u8]) -> bool {
+    let mut exports = Parser::new(0).parse_all(module).filter_map(|part| match part {
+        Ok(Payload::ExportSection(exports)) => Some(exports),
+        _ => None,
+    });
+    exports.next().is_some_and(|exports| exports.into_iter().flatten().any(|export| export.name == "_start"))
 }
 
 /// Notes in the module that it serves a role.
@@ -84,6 +102,8 @@ mod tests {
         assert_eq!(componentize(b"hello", None), Err("it is no WebAssembly".to_owned()));
         assert_eq!(why("(component)", None), "it is a component already");
         assert!(why("(module)", None).contains("--role"));
+        let program = r#"(module (func (export "_start")))"#;
+        assert!([None, Some(Role::Filter)].iter().all(|role| why(program, *role).starts_with("it is a program")));
         let foreign = r#"(module (import "env" "f" (func)))"#;
         let why = why(foreign, Some(Role::Resolver));
         assert!(why.contains("it is no resolver") && why.contains("env"), "{why}");

@@ -20,6 +20,15 @@ impl Role {
             Role::Resolver => "resolver",
         }
     }
+
+    /// Where a plugin that plays it is named.
+    pub(super) fn place(&self) -> &'static str {
+        match self {
+            Role::Filter => "a filter is named in [tables.TABLE.nodes.NODE], filter = { plugin = \"…\" }",
+            Role::Mapping => "a mapping is named in [tables.TABLE.nodes.NODE], mapping = { plugin = \"…\" }",
+            Role::Resolver => "a resolver is named in [tables.TABLE], conflict = { plugin = \"…\" }",
+        }
+    }
 }
 
 impl fmt::Display for Role {

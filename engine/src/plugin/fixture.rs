@@ -225,7 +225,10 @@ impl Fixture {
     /// Reads all fixtures of a folder, in the order of their names; or in words what is wrong with one.
     pub fn all(folder: &Path) -> Result<Vec<Fixture>, String> {
         let shown = folder.display();
-        let entries = std::fs::read_dir(folder).map_err(|why| format!("{shown} cannot be read: {why}"))?;
+        let entries = std::fs::read_dir(folder).map_err(|why| match why.kind() {
+            std::io::ErrorKind::NotADirectory => format!("{shown} is no folder; fixtures are the files of a folder"),
+            _ => format!("{shown} cannot be read: {why}"),
+        })?;
         let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         files.sort();
@@ -354,7 +357,18 @@ fn row(shape: &Shape, members: &Map<String, Document>) -> Result<Row, String> {
     }
     let value = |column: &ShapeColumn| {
         let document = members.get(&column.name).unwrap_or(&Document::Null);
-        let wrong = || format!("{document} is no {} for `{}`", column.ty, column.name);
+        let wrong = || match &column.ty {
+            // What nobody knows may be a database's own, whose values are texts; mostly it is misspelled.
+            Type::Native(kind) => {
+                let plain = Type::PLAIN.iter().map(|ty| format!("`{ty}`")).collect::<Vec<_>>().join(", ");
+                format!(
+                    "{document} is no text, and `{kind}`, the kind of `{}`, would be a database's own, which is told as text; the \
+                     others are {plain}",
+                    column.name
+                )
+            }
+            ty => format!("{document} is no {ty} for `{}`", column.name),
+        };
         written_value_from_json(&column.ty, document).ok_or_else(wrong)
     };
     shape.columns.iter().map(value).collect()
@@ -392,7 +406,13 @@ impl FileConflict {
         for version in self.versions {
             versions.push(Version { node: version.node, time: version.time, row: some(version.row)? });
         }
-        versions.sort_by(|a, b| (&a.node, a.time).cmp(&(&b.node, b.time)));
+        versions.sort_by(|a, b| a.node.cmp(&b.node));
+        if let Some(pair) = versions.windows(2).find(|pair| pair[0].node == pair[1].node) {
+            return Err(format!("there are two versions of `{}`, and a node has one", pair[0].node));
+        }
+        if let Some(version) = versions.iter().find(|version| !nodes.is_empty() && !nodes.contains(&version.node)) {
+            return Err(format!("`{}` is not among the `nodes` of the fixture, {}", version.node, nodes.join(", ")));
+        }
         let place = |node: &str| {
             let found = versions.iter().position(|version| version.node == node);
             found.ok_or_else(|| format!("there is no version of `{node}`"))
@@ -413,17 +433,28 @@ impl FileConflict {
         };
         let with_row = versions.iter().find_map(|version| version.row.as_ref());
         let with_row = with_row.ok_or("all versions are deleted, which is no conflict")?;
-        let key: Key = shape.key.iter().map(|&at| with_row[at].clone()).collect();
-        // At equal times the node that stands first counts as the later, as in a sync.
-        let rank = |version: &Version| nodes.iter().position(|node| *node == version.node).unwrap_or(usize::MAX);
-        let by_age = |at: &usize| (versions[*at].time, std::cmp::Reverse(rank(&versions[*at])));
-        let latest = (0..versions.len()).max_by_key(by_age).unwrap_or(0);
+        let key_of = |row: &Row| shape.key.iter().map(|&at| row[at].clone()).collect::<Key>();
+        let key = key_of(with_row);
+        if versions.iter().flat_map(|version| &version.row).any(|row| key_of(row) != key) {
+            return Err("its versions have different keys, and are of different rows".to_owned());
+        }
+        let (latest, latest_row) = latest(&versions, nodes);
         let start = match &self.start {
             Some(node) => place(node)?,
-            None => (0..versions.len()).filter(|&at| versions[at].row.is_some()).max_by_key(by_age).unwrap_or(latest),
+            None => latest_row,
         };
         Ok(Conflict { key, versions, latest, start, changes, answer })
     }
+}
+
+/// The places of the version that was written last, and of the last one with a row. At equal times the node that stands first
+/// counts as the later, as in a sync.
+pub(super) fn latest(versions: &[Version], nodes: &[String]) -> (usize, usize) {
+    let rank = |version: &Version| nodes.iter().position(|node| *node == version.node).unwrap_or(usize::MAX);
+    let by_age = |at: &usize| (versions[*at].time, std::cmp::Reverse(rank(&versions[*at])));
+    let latest = (0..versions.len()).max_by_key(by_age).unwrap_or(0);
+    let with_row = (0..versions.len()).filter(|&at| versions[at].row.is_some()).max_by_key(by_age);
+    (latest, with_row.unwrap_or(latest))
 }
 
 impl Conflict {
@@ -557,7 +588,18 @@ mod tests {
         assert_eq!(why(r#"{"take": "office"}"#, r#"{"take": "attic"}"#), "conflict 1: there is no version of `attic`");
         assert!(why(r#""nodes""#, r#""node""#).contains("unknown field `node`"));
         assert_eq!(why(r#"["id"]"#, "[]"), "the table has no key");
+        let office = r#""office", "time": 5, "row""#;
+        assert!(
+            why(office, &office.replace("office", "branch"))
+                .starts_with("conflict 1: there are two versions of `branch`")
+        );
+        assert!(why(r#"["office", "branch"]"#, r#"["office"]"#).contains("`branch` is not among the `nodes`"));
+        let both = why("\"row\": null", r#""row": {"id": 2}"#);
+        assert_eq!(both, "conflict 1: its versions have different keys, and are of different rows");
+        let kind = why(r#""stock": "integer""#, r#""stock": "int""#);
+        assert!(kind.contains("3 is no text") && kind.contains("`integer`"), "{kind}");
     }
+
     #[test]
     fn rows_are_for_a_filter() {
         let file = r#"{

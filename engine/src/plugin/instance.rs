@@ -117,6 +117,9 @@ fn explained(plugin: &str, error: &wasmtime::Error, store: &Store<State>, limits
         Some(trap) => {
             let words = store.data().last_words().map(|words| format!(": {words}")).unwrap_or_default();
             match trap {
+                Trap::UnreachableCodeReached if words.is_empty() => fail("trap", "it gave up".to_owned()).hint(
+                    "it did not say why; if its tool took the standard error away (componentize-py -s), leave it that",
+                ),
                 Trap::UnreachableCodeReached => fail("trap", format!("it gave up{words}")),
                 trap => fail("trap", format!("it broke down ({trap}){words}")),
             }

@@ -9,7 +9,7 @@ use super::load::Plugin;
 use super::mapping::{Mapping, Put};
 use super::resolver::{Resolution, Resolver};
 use super::shape::Shape;
-use crate::model::{Row, Type, Value};
+use crate::model::{Row, Type, Value, row_to_json};
 
 /// What holds for every plugin, or several engines could not agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Law {
 type Answers = Vec<Result<Resolution, Failure>>;
 
 /// The laws that a plugin breaks in the role that a fixture is for, with the number of the first case that shows it.
-pub(super) fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(Law, usize)>, Failure> {
+pub fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(Law, usize)>, Failure> {
     let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
     match fixture.role(plugin).map_err(|why| Failure::new(&plugin.name, "fixture", why))? {
         Role::Filter => {
@@ -260,6 +260,66 @@ fn widened(row: &Row, shape: &Shape) -> Option<Row> {
 /// Whether an integer became what a float makes of it.
 fn rounded(was: &[Value], is: &[Value]) -> bool {
     was.contains(&Value::Int(WIDE)) && is.contains(&Value::Int(WIDE as f64 as i64))
+}
+
+/// What becomes of a row on its way there and back, where the two ways of a mapping do not fit each other.
+pub fn course(plugin: &Arc<Plugin>, fixture: &Fixture, law: Law, at: usize) -> Option<String> {
+    let (shape, shared) = (&fixture.shape, fixture.made.as_ref()?);
+    let lens = Mapping::open(Arc::clone(plugin), shape.clone(), &fixture.config, &fixture.facts).ok()?;
+    let told = |shape: &Shape, row: &Row| {
+        row_to_json(shape.columns.iter().map(|column| column.name.as_str()), row).to_string()
+    };
+    let answered = |shape: &Shape, answer: &Result<Row, Failure>| match answer {
+        Ok(row) => told(shape, row),
+        Err(failure) => failure.to_string(),
+    };
+    let to_local = |shared: &Row, current: Option<&Row>| lens.to_local(&[Put { shared, current }]).pop();
+    match law {
+        Law::Got => {
+            let local = &fixture.locals.get(at)?.row;
+            let got = lens.to_shared(&[local]).pop()?.ok()?;
+            let back = answered(shape, &to_local(&got, Some(local))?);
+            Some(format!("\n  local    {}\n  is got   {}\n  put back {back}", told(shape, local), told(shared, &got)))
+        }
+        Law::Put => {
+            let put = fixture.puts.get(at.checked_sub(fixture.locals.len())?)?;
+            [put.current.as_ref(), None].into_iter().find_map(|current| {
+                let local = to_local(&put.row, current)?.ok()?;
+                let got = lens.to_shared(&[&local]).pop()?;
+                let differs = got.as_ref() != Ok(&put.row);
+                let (put, local, got) = (told(shared, &put.row), told(shape, &local), answered(shared, &got));
+                differs.then(|| format!("\n  put      {put}\n  becomes  {local}\n  is got   {got}"))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What a plugin fails at among the cases of a fixture, each with the case's number as laws count them; or that it does not
+/// answer at all.
+pub fn failures(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(usize, Failure)>, Failure> {
+    let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
+    let failed: Vec<Option<Failure>> =
+        match fixture.role(plugin).map_err(|why| Failure::new(&plugin.name, "fixture", why))? {
+            Role::Filter => {
+                let filter = Filter::open(Arc::clone(plugin), shape, config, facts)?;
+                let rows: Vec<&Row> = fixture.rows.iter().map(|judged| &judged.row).collect();
+                filter.judge(&rows).into_iter().map(Result::err).collect()
+            }
+            Role::Mapping => {
+                let mapping = Mapping::open(Arc::clone(plugin), shape, config, facts)?;
+                let (locals, puts) =
+                    (fixture.locals.iter().collect::<Vec<_>>(), fixture.puts.iter().collect::<Vec<_>>());
+                mapped(&mapping, &locals, &puts).into_iter().map(Result::err).collect()
+            }
+            Role::Resolver => {
+                let resolver = Resolver::open(Arc::clone(plugin), shape, config, facts)?;
+                let asked: Vec<_> = fixture.conflicts.iter().map(|one| one.recorded(resolver.recorded())).collect();
+                let answers = resolver.resolve(&asked.iter().map(Conflict::dispute).collect::<Vec<_>>());
+                answers.into_iter().map(Result::err).collect()
+            }
+        };
+    Ok(failed.into_iter().enumerate().filter_map(|(at, failed)| Some((at, failed?))).collect())
 }
 
 /// The answers of a mapping to rows of both directions.

@@ -176,7 +176,8 @@ impl Plugin {
             return Ok(());
         }
         let can = self.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(" and ");
-        Err(Failure::new(&self.name, "role", format!("it is no {role}, but a {can}")))
+        let hints: Vec<&str> = self.roles.iter().map(|role| role.place()).collect();
+        Err(Failure::new(&self.name, "role", format!("it is no {role}, but a {can}")).hint(hints.join("; ")))
     }
 }
 
@@ -194,7 +195,10 @@ type Why = (String, String);
 fn read(file: &Path, limits: &Limits) -> Result<Vec<u8>, Why> {
     let shown = file.display();
     let unreadable = |why: std::io::Error| match why.kind() {
-        std::io::ErrorKind::NotFound => (format!("there is no file {shown}"), "put the component there".to_owned()),
+        std::io::ErrorKind::NotFound => {
+            let hint = "`concord plugin build`, or the tool of its language, makes it of what was written";
+            (format!("there is no file {shown}"), hint.to_owned())
+        }
         _ => (format!("{shown} cannot be read: {why}"), "check its permissions".to_owned()),
     };
     let size = std::fs::metadata(file).map_err(unreadable)?.len();
@@ -265,8 +269,11 @@ fn roles(exports: &[String]) -> Result<Vec<Role>, Why> {
     }
     let has = |name: &str| ours.iter().any(|(interface, _)| *interface == name);
     let roles: Vec<Role> = Role::ALL.into_iter().filter(|role| has(role.as_str())).collect();
-    let hint =
-        || "export `describe` and at least one of `filter`, `mapping` and `resolver` (wit/plugin.wit)".to_owned();
+    let hint = || {
+        "export `describe` and at least one of `filter`, `mapping` and `resolver` (wit/plugin.wit); in Rust the macro of that name \
+         does, at the end of src/lib.rs"
+            .to_owned()
+    };
     if roles.is_empty() {
         let list = if exports.is_empty() { "nothing".to_owned() } else { told(&exports.join(", "), 200) };
         return Err((format!("it plays no role: it exports {list}"), hint()));

@@ -31,6 +31,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod values;
+mod vary;
 mod written;
 
 pub use build::componentize;
@@ -38,7 +39,7 @@ pub use engine::Host;
 pub use failure::{Failure, Role};
 pub use filter::Filter;
 pub use instance::Spent;
-pub use laws::{Law, broken, broken_by_filter, broken_by_mapping, mapped};
+pub use laws::{Law, broken, broken_by_filter, broken_by_mapping, course, failures, mapped, tried};
 pub use limits::{Limit, Limits};
 pub use load::{Description, Plugin, is_name};
 pub use lock::{LOCK, Lock, Pin};
@@ -46,4 +47,5 @@ pub use mapping::{Mapping, Put, TO_SHARED};
 pub use resolver::{Change, Dispute, Resolution, Resolver, Side};
 pub use shape::{Facts, Shape, ShapeColumn};
 pub use shrink::smallest;
+pub use vary::{Varied, varied};
 pub use written::written;

@@ -50,16 +50,25 @@ struct Tally {
     gave_up: Option<Failure>,
 }
 
+impl Plugin {
+    /// Fails unless the plugin plays this role, and the configuration (a JSON object) fits the schema that it describes. That is all that can
+    /// be told before the table is known.
+    pub fn fits(&self, role: Role, table: &str, config: &str) -> Result<(), Failure> {
+        let of_table = |failure: Failure| failure.of(role, table);
+        self.expect(role).map_err(of_table)?;
+        let problems = misfits(self.schema.as_ref(), config);
+        if !problems.is_empty() {
+            let message = format!("its configuration does not fit: {}", problems.join("; "));
+            return Err(of_table(Failure::new(&self.name, "config", message)));
+        }
+        Ok(())
+    }
+}
+
 impl Part {
     /// Checks that the plugin plays this role, and the configuration (a JSON object) against its schema.
     pub fn new(plugin: Arc<Plugin>, role: Role, shape: Shape, config: &str, facts: &Facts) -> Result<Part, Failure> {
-        let of_table = |failure: Failure| failure.of(role, &shape.name);
-        plugin.expect(role).map_err(of_table)?;
-        let problems = misfits(plugin.schema.as_ref(), config);
-        if !problems.is_empty() {
-            let message = format!("its configuration does not fit: {}", problems.join("; "));
-            return Err(of_table(Failure::new(&plugin.name, "config", message)));
-        }
+        plugin.fits(role, &shape.name, config)?;
         // What other columns hold is seldom so large.
         let may_be = |column: &ShapeColumn| matches!(column.ty, Type::Int | Type::Any);
         if let Some(warning) = plugin.warning().filter(|_| shape.columns.iter().any(may_be)) {

@@ -3,10 +3,14 @@
 use std::fmt;
 
 use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value as Document;
 
 /// What a configuration has to look like.
-pub(super) struct Schema(Validator);
+pub(super) struct Schema {
+    validator: Validator,
+    document: Document,
+}
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,22 +30,54 @@ impl Schema {
         let document: Document =
             serde_json::from_str(text).map_err(|why| format!("the schema of its configuration is no JSON: {why}"))?;
         match jsonschema::draft202012::new(&document) {
-            Ok(validator) => Ok(Some(Schema(validator))),
-            Err(why) => Err(format!("the schema of its configuration is no JSON Schema: {why}")),
+            Ok(validator) => Ok(Some(Schema { validator, document })),
+            Err(why) => {
+                let place = within(&why.instance_path().to_string());
+                Err(format!("the schema of its configuration is no JSON Schema: {place}{why}"))
+            }
         }
     }
 
     /// What is wrong with a configuration, in words.
     pub fn problems(&self, config: &Document) -> Vec<String> {
         let told = |problem: jsonschema::ValidationError<'_>| {
-            let at = problem.instance_path().to_string();
-            match at.as_str() {
-                "" => problem.to_string(),
-                at => format!("`{}`: {problem}", at.trim_start_matches('/').replace('/', ".")),
+            let place = within(&problem.instance_path().to_string());
+            match problem.kind() {
+                ValidationErrorKind::AdditionalProperties { unexpected } => {
+                    let known = self.known_beside(&problem.schema_path().to_string());
+                    format!("{place}{} cannot stand here{known}", quoted(unexpected.iter().map(String::as_str)))
+                }
+                ValidationErrorKind::Required { property } => match property.as_str() {
+                    Some(name) => format!("{place}`{name}` is missing"),
+                    None => format!("{place}{problem}"),
+                },
+                _ => format!("{place}{problem}"),
             }
         };
-        self.0.iter_errors(config).take(TOLD).map(told).collect()
+        self.validator.iter_errors(config).take(TOLD).map(told).collect()
     }
+
+    /// What can stand where the rule at this place of the schema found something else, as far as that is known.
+    fn known_beside(&self, rule: &str) -> String {
+        let parent = rule.rsplit_once('/').and_then(|(parent, _)| self.document.pointer(parent));
+        match parent.and_then(|parent| parent.get("properties")?.as_object()) {
+            Some(known) if known.is_empty() => ", nor can anything else".to_owned(),
+            Some(known) => format!("; what can: {}", quoted(known.keys().map(String::as_str))),
+            None => String::new(),
+        }
+    }
+}
+
+/// A place in a document, before what there is to say about it.
+fn within(path: &str) -> String {
+    match path {
+        "" => String::new(),
+        path => format!("`{}`: ", path.trim_start_matches('/').replace('/', ".")),
+    }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// What is wrong with the configuration of a plugin that describes this schema.
@@ -72,12 +108,16 @@ mod tests {
         let schema = schema.unwrap();
         assert_eq!(misfits(schema.as_ref(), r#"{"n": 5, "how": "a"}"#), Vec::<String>::new());
         let said = misfits(schema.as_ref(), r#"{"n": "x", "hwo": 1}"#).join("; ");
-        assert!(said.contains("`n`: \"x\" is not of type \"integer\"") && said.contains("'hwo'"), "{said}");
+        assert!(said.contains("`n`: \"x\" is not of type \"integer\""), "{said}");
+        // Whoever misspells a key is told what there is.
+        assert!(said.contains("`hwo` cannot stand here; what can: `n`, `how`"), "{said}");
+        assert_eq!(misfits(schema.as_ref(), "{}"), ["`n` is missing"]);
         assert!(misfits(schema.as_ref(), r#"{"n": 1.5}"#)[0].contains("1.5"));
         assert_eq!(misfits(None, "{}"), Vec::<String>::new());
         assert_eq!(misfits(None, r#"{"a": 1}"#), ["`a`: the plugin takes no configuration"]);
         assert!(Schema::parse("{").unwrap_err().contains("no JSON"));
-        assert!(Schema::parse(r#"{"type": "thing"}"#).unwrap_err().contains("no JSON Schema"));
+        let why = Schema::parse(r#"{"properties": {"n": {"type": "thing"}}}"#).unwrap_err();
+        assert!(why.contains("no JSON Schema: `properties.n.type`: "), "{why}");
         assert!(Schema::parse("").unwrap().is_none());
     }
 

@@ -161,9 +161,106 @@ async fn another_version_or_setting_of_a_bundle_is_not_put_beside_it() {
     assert_eq!(read(&concord, "concord.toml"), before);
 }
 
+/// The next version of the bundle, with other settings and another file of its plugin.
+fn renew(concord: &Concord) {
+    let manifest = MANIFEST.replace("1.0.0", "1.1.0").replace(", note = \"latest\"", "");
+    concord.write("bundle/bundle.toml", &manifest);
+    let mut plugin = std::fs::read(guests::plugins().join("merge-fields.wasm")).unwrap();
+    // A section of its own, which means nothing.
+    plugin.extend(b"\0\x05\x04more");
+    std::fs::write(concord.path("bundle/plugins/merge-fields.wasm"), plugin).unwrap();
+}
+
+#[tokio::test]
+async fn another_version_takes_the_place_of_the_one_that_is_there() {
+    let concord = packed().await;
+    ended(&concord.run(&["bundle", "add", FILE, "--set", "items=goods"]).await, 0);
+    let before = read(&concord, "concord.toml") + "[tables.others]\n# last\n";
+    concord.write("concord.toml", &before);
+    renew(&concord);
+    let said = concord.run(&["bundle", "add", "bundle"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("concord.toml:11: ") && said.stderr.contains("--replace"), "{}", said.stderr);
+
+    let said = concord.run(&["bundle", "add", "bundle", "--replace"]).await;
+    let told = ended(&said, 0);
+    assert!(told.contains("1 table in the place of web-shop 1.0.0 in concord.toml: goods"), "{told}");
+    let expected = before.replace("web-shop 1.0.0", "web-shop 1.1.0").replace(", note = \"latest\"", "");
+    assert_eq!(read(&concord, "concord.toml"), expected);
+    assert_eq!(
+        std::fs::read(concord.path("plugins/merge-fields.wasm")).unwrap(),
+        std::fs::read(concord.path("bundle/plugins/merge-fields.wasm")).unwrap()
+    );
+    ended(&concord.run(&["plugin", "check"]).await, 0);
+    let said = concord.run(&["bundle", "add", "bundle", "--replace", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    assert_eq!((&report["changed"], &report["replaced"]), (&false.into(), &serde_json::Value::Null));
+    // Settings are what they were but for those that are said now.
+    ended(&concord.run(&["bundle", "add", "bundle", "--replace", "--set", "items=wares"]).await, 0);
+    let expected = expected.replace("goods", "wares");
+    assert_eq!(read(&concord, "concord.toml"), expected);
+}
+
+#[tokio::test]
+async fn a_plugin_that_others_use_is_not_replaced() {
+    let concord = packed().await;
+    ended(&concord.run(&["bundle", "add", FILE]).await, 0);
+    let own = "[tables.own]\nconflict = { plugin = \"merge-fields\", fields = { n = \"sum\" } }\n";
+    let before = read(&concord, "concord.toml") + own;
+    concord.write("concord.toml", &before);
+    renew(&concord);
+    let said = concord.run(&["bundle", "add", "bundle", "--replace"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("`own`, which is no table of the bundle, uses it as well"), "{}", said.stderr);
+    assert_eq!(read(&concord, "concord.toml"), before);
+    ended(&concord.run(&["plugin", "check"]).await, 0);
+}
+
+#[tokio::test]
+async fn what_was_replaced_by_half_runs_nothing() {
+    for point in ["bundle-plugins-written", "bundle-half-told"] {
+        let mut concord = packed().await;
+        ended(&concord.run(&["bundle", "add", FILE]).await, 0);
+        renew(&concord);
+        concord.faults(&format!("{point}=abort"));
+        let said = concord.run(&["bundle", "add", "bundle", "--replace"]).await;
+        assert_ne!(said.status.code(), Some(0));
+        concord.faults("");
+        let said = concord.run(&["plugin", "check"]).await;
+        assert!(ended(&said, 2).contains("is not the file that concord.lock names"), "{point}: {}", said.stdout);
+        ended(&concord.run(&["bundle", "add", "bundle", "--replace"]).await, 0);
+        ended(&concord.run(&["plugin", "check"]).await, 0);
+        assert!(read(&concord, "concord.toml").contains("web-shop 1.1.0"), "{point}");
+    }
+}
+
+#[tokio::test]
+async fn bundles_that_are_added_at_once_are_all_added() {
+    let concord = Concord::new(CONFIG);
+    let names: Vec<String> = (0..6).map(|n| format!("part-{n}")).collect();
+    for name in &names {
+        let manifest = format!(
+            "name = \"{name}\"\nversion = \"1.0.0\"\nsummary = \"A table\"\nconcord = \"*\"\n[tables.{name}]\n"
+        );
+        concord.write(&format!("{name}/bundle.toml"), &manifest);
+        concord.write(&format!("{name}/README.md"), "One table.\n");
+    }
+    let adding = names.iter().map(|name| {
+        let concord = &concord;
+        async move { concord.run(&["bundle", "add", name]).await }
+    });
+    for said in futures::future::join_all(adding).await {
+        ended(&said, 0);
+    }
+    let text = read(&concord, "concord.toml");
+    for name in &names {
+        assert!(text.contains(&format!("[tables.{name}]")), "{name} is missing:\n{text}");
+    }
+}
+
 #[tokio::test]
 async fn what_was_interrupted_is_done_again() {
-    for point in ["bundle-plugins-written", "bundle-plugins-pinned"] {
+    for point in ["bundle-plugins-written", "bundle-half-told"] {
         let mut concord = packed().await;
         concord.faults(&format!("{point}=abort"));
         let said = concord.run(&["bundle", "add", FILE]).await;
@@ -191,7 +288,8 @@ async fn only_bundles_by_a_known_key_are_taken_where_keys_are_named() {
     let said = refused(&concord, &["bundle", "add", FILE]).await;
     assert!(said.contains("another key made it"), "{said}");
     concord.write(&beside, &sign(&ours, b"something else"));
-    refused(&concord, &["bundle", "add", FILE]).await;
+    let said = refused(&concord, &["bundle", "add", FILE]).await;
+    assert!(said.contains("is not that key's of this file"), "{said}");
     let said = refused(&concord, &["bundle", "add", "bundle"]).await;
     assert!(said.contains("only signed bundles are taken here"), "{said}");
     concord.write(&beside, &sign(&ours, &bytes));
@@ -218,7 +316,26 @@ async fn a_bundle_that_is_not_right_is_told_by_its_steps() {
     let said = concord.run(&["bundle", "check", "bundle"]).await;
     let told = ended(&said, 2);
     assert!(told.contains("plugin merge-fields") && told.contains("tables                    FAILED"), "{told}");
-    assert!(told.contains("no node is called `office`"), "{told}");
+    assert!(told.contains("no node is called `office`") && told.contains("[parameters.branch]"), "{told}");
+    // What the plugin does not take, and what it is not for.
+    concord.write("bundle/bundle.toml", &MANIFEST.replace("{ plugin", "{ filds = 1, plugin"));
+    let said = concord.run(&["bundle", "check", "bundle"]).await;
+    assert!(ended(&said, 2).contains("`filds` cannot stand here; what can: "), "{}", said.stdout);
+    ended(&concord.run(&["bundle", "add", "bundle"]).await, 2);
+    assert_eq!(read(&concord, "concord.toml"), CONFIG);
+    let filter = MANIFEST.replace(
+        "[tables.\"{items}\"]\nconflict",
+        "[parameters.here]\ntype = \"node\"\nabout = \"it\"\n\
+                                   [tables.\"{items}\".nodes.\"{here}\"]\nfilter",
+    );
+    concord.write("bundle/bundle.toml", &filter);
+    let said = concord.run(&["bundle", "check", "bundle"]).await;
+    assert!(
+        ended(&said, 2).contains("it is no filter, but a resolver (role); a resolver is named in"),
+        "{}",
+        said.stdout
+    );
+    concord.write("bundle/bundle.toml", &MANIFEST.replace("conflict =", "from = \"office\"\nconflict ="));
     ended(&concord.run(&["bundle", "pack", "bundle"]).await, 2);
     assert!(!concord.path(FILE).exists());
     concord.write("bundle/plugins/other.wasm", "mine");

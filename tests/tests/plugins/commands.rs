@@ -72,6 +72,12 @@ async fn what_a_compiler_made_becomes_a_plugin() {
     let said = concord.run(&["plugin", "build", &module, "--output", "plugins/friendly.wasm"]).await;
     ended(&said, 2);
     assert!(said.stderr.contains("calls itself `hostile`"), "{}", said.stderr);
+    assert!(!concord.path("plugins/friendly.wasm").exists(), "what is refused is not left there");
+    // Who forgets to make a component of what cargo made.
+    std::fs::copy(&module, concord.path("my_rule.wasm")).unwrap();
+    let said = concord.run(&["plugin", "test", "my_rule.wasm"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("`concord plugin build my_rule.wasm --output my-rule.wasm`"), "{}", said.stderr);
 }
 
 /// A case about the column `note`, in which the later version is expected.
@@ -112,6 +118,31 @@ async fn answers_are_compared_and_laws_are_tried() {
     assert!(said.contains("what was decided is decided otherwise when it is asked about again"), "{said}");
     let said = tested("open-refuse", 1).await;
     assert!(said.contains("this table is not to my liking (no-thanks)"), "{said}");
+}
+
+/// Of cases that nobody wrote: two versions that are equally good.
+#[tokio::test]
+async fn laws_are_tried_beyond_the_cases_of_a_fixture() {
+    let concord = folder("");
+    put(&concord, "hostile");
+    let alike = CASE.replace("\"o\"", "\"b\"").replace("\"take\": \"office\"", "\"take\": \"branch\"");
+    concord.write("fixtures/case.json", &alike.replace("ATTACK", "good"));
+    let said = concord.run(&["plugin", "test", "plugins/hostile.wasm"]).await;
+    let law =
+        "conflict 1 with the same `note` in all versions breaks a law: an answer depends on the order of the versions";
+    assert!(ended(&said, 1).contains(law), "{}", said.stdout);
+    assert!(concord.path("fixtures/broken/case-order.json").exists());
+}
+
+#[tokio::test]
+async fn a_refusal_for_another_reason_is_told() {
+    let concord = folder("");
+    put(&concord, "hostile");
+    let refuses = CASE.split("\"conflicts\"").next().unwrap().replace("ATTACK", "open-refuse");
+    concord.write("fixtures/case.json", &format!("{refuses}\"role\": \"resolver\", \"refuses\": \"unknown-column\"}}"));
+    let said = concord.run(&["plugin", "test", "plugins/hostile.wasm"]).await;
+    let told = "it was to refuse its configuration as `unknown-column`, and did as `no-thanks`: ";
+    assert!(ended(&said, 1).contains(told), "{}", said.stdout);
 }
 
 /// What is said to authors holds for what comes with Concord.

@@ -84,7 +84,10 @@ fn a_problem_that_is_thrown_where_one_is_answered_is_an_error() {
     let answers = mirror.resolve(&Cases::of(&["good", "problem, thrown", "good"]).disputes());
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     let said = answers[1].as_ref().expect_err("a problem").to_string();
-    assert_eq!(said, "plugin `mirror`, resolver of `items`, resolve: it gave up (trap)");
+    assert!(
+        said.starts_with("plugin `mirror`, resolver of `items`, resolve: it gave up (trap); it did not say why"),
+        "{said}"
+    );
 }
 
 /// At run time it would be rounded without a word.
