@@ -47,6 +47,41 @@ async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
 }
 
 #[tokio::test]
+async fn plugins_that_are_named_are_pinned_and_the_others_stay_as_they_are() {
+    let other = "[tables.others]\nconflict = { plugin = \"longest\", column = \"note\" }\n";
+    let concord = folder(&format!("{MERGE}{other}"));
+    put(&concord, "longest");
+    let pins = || std::fs::read_to_string(concord.path("concord.lock")).unwrap_or_default();
+    assert_eq!(ended(&concord.run(&["plugin", "lock", "longest"]).await, 0), "pinned longest\n");
+    assert!(pins().contains("\"longest\"") && !pins().contains("\"merge-fields\""), "{}", pins());
+    assert_eq!(ended(&concord.run(&["plugin", "lock", "merge-fields", "longest"]).await, 0), "pinned merge-fields\n");
+    let pinned = pins();
+    // What has become of others is not looked at.
+    std::fs::write(concord.path("plugins/longest.wasm"), "hello").unwrap();
+    let said = concord.run(&["plugin", "lock", "merge-fields"]).await;
+    assert_eq!((ended(&said, 0), pins()), ("merge-fields: pinned as it is\n", pinned));
+    let said = concord.run(&["plugin", "lock", "merge-feild"]).await;
+    ended(&said, 2);
+    let told = "no table uses a plugin `merge-feild`; did you mean `merge-fields`? plugins in use: `longest` or `merge-fields`";
+    assert!(said.stderr.contains(told), "{}", said.stderr);
+    let said = folder("[tables.items]\n").run(&["plugin", "lock", "longest"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("no table uses a plugin") && !said.stderr.contains("in use"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn where_a_plugin_is_missing_the_one_that_was_meant_is_told() {
+    let concord = folder(&MERGE.replace("merge-fields", "merge-feilds"));
+    put(&concord, "longest");
+    let told = "did you mean `merge-fields`? plugins there: `longest` or `merge-fields`";
+    let said = concord.run(&["plugin", "lock"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("merge-feilds.wasm") && said.stderr.contains(told), "{}", said.stderr);
+    let said = concord.run(&["plugin", "check"]).await;
+    assert!(ended(&said, 2).contains(told), "{}", said.stdout);
+}
+
+#[tokio::test]
 async fn files_are_looked_at_without_a_configuration() {
     let concord = folder("");
     std::fs::write(concord.path("plugins/other.wasm"), b"hello").unwrap();
