@@ -141,7 +141,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
             std::fs::read_dir(folder.join(inside)).unwrap_or_else(|why| panic!("{}: {why}", folder.display()));
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), inside.join(entry.file_name()));
-            let of_tools = ["node_modules", "generated", "__pycache__", ".zig-cache"].map(Some);
+            let of_tools = ["node_modules", "generated", "generated.js", "__pycache__", ".zig-cache"].map(Some);
             if of_tools.contains(&name.to_str()) || path.extension().is_some_and(|extension| extension == "wasm") {
                 continue;
             }
