@@ -120,7 +120,7 @@ fn play(folder: &Path, plugins: Option<&Path>) -> Result<u8> {
     say("Two databases, `one` and `two`, each with the same table of ten customers.\n")?;
     if plugins.is_some() {
         say("concord plugin lock")?;
-        let (_, pinned) = super::plugin::pin(&Config::load(&folder.join("concord.toml"))?)?;
+        let (_, pinned) = super::plugin::pin(&Config::load(&folder.join("concord.toml"))?, &[])?;
         pinned.pins.iter().try_for_each(|pin| say(&format!("pinned {}", pin.name)))?;
         say("")?;
     }

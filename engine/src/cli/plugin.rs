@@ -10,10 +10,10 @@ use super::replay::{self, Replay};
 use super::report::{Table, counted, json, say};
 use super::test_plugin::{self, TestPlugin};
 use super::{Global, Output, load};
-use crate::config::Config;
+use crate::config::{Config, nearest};
 use crate::error::{DONE, Error, Result, USAGE};
 use crate::files::{alone_at, write_whole};
-use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Plugin, Role, componentize};
+use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Pin, Plugin, Role, componentize};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Look at plugins, pin them, and test them")]
@@ -33,9 +33,9 @@ pub enum PluginCommand {
     Check(Check),
     #[command(
         about = "Pin the plugins that the configuration uses, as they are now",
-        long_about = "Write concord.lock beside the configuration: the SHA-256 of every plugin in use. Only what is pinned runs. Keep \
-                      the file with the configuration.",
-        after_long_help = "Example:\n  concord plugin lock"
+        long_about = "Write concord.lock beside the configuration: the SHA-256 of every plugin in use, or anew of those that are named. \
+                      Only what is pinned runs. Keep the file with the configuration.",
+        after_long_help = "Example:\n  concord plugin lock\n  concord plugin lock merge-fields"
     )]
     Lock(LockArgs),
     #[command(
@@ -63,6 +63,9 @@ pub struct Check {
 
 #[derive(Clone, Debug, Args)]
 pub struct LockArgs {
+    /// Those to pin, of the plugins in use; the others stay as they are
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
     #[command(flatten)]
     pub output: Output,
 }
@@ -118,10 +121,10 @@ fn check(global: &Global, args: &Check) -> Result<u8> {
     if args.files.is_empty() {
         let config = load(global)?;
         let lock = read_lock(&config)?;
-        for (name, file, limits) in used(&config) {
-            let pin = lock.pin(&name);
-            let plugin = Plugin::load(&host, &file, &name, limits, pin);
-            let mut looked = looked(name, file, plugin);
+        for name in config.plugins_used() {
+            let pin = lock.pin(name);
+            let plugin = in_use(&host, &config, name, pin);
+            let mut looked = looked(name.to_owned(), file_of(&config, name), plugin);
             looked.pinned = Some(pin.is_some() && looked.problem.is_none());
             if pin.is_none() && looked.problem.is_none() {
                 looked.problem = Some(format!("{LOCK} does not name it; `concord plugin lock` pins it as it is"));
@@ -182,19 +185,32 @@ fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failu
     looked
 }
 
-/// Pins the plugins that a configuration uses to what lies there now: the lock file before and after.
-pub(super) fn pin(config: &Config) -> Result<(Lock, Lock)> {
+/// Pins plugins that a configuration uses to what lies there now: those of these names and, without names, all. The lock file before
+/// and after.
+pub(super) fn pin(config: &Config, names: &[String]) -> Result<(Lock, Lock)> {
+    let used = config.plugins_used();
+    if let Some(name) = names.iter().find(|name| !used.contains(&name.as_str())) {
+        let why = match used.is_empty() {
+            true => "no table uses a plugin".to_owned(),
+            false => {
+                let help = nearest::suggestion(name, used.iter().copied(), "plugins in use");
+                format!("no table uses a plugin `{name}`; {help}")
+            }
+        };
+        return Err(Error::Usage(why));
+    }
     let host = host()?;
     let path = config.folder().join(LOCK);
     let old = read_lock(config)?;
-    let load = |(name, file, limits): (String, PathBuf, Limits)| Plugin::load(&host, &file, &name, limits, None);
-    let plugins: Vec<std::result::Result<Plugin, Failure>> = used(config).into_iter().map(load).collect();
+    let meant = |name: &&str| names.is_empty() || names.iter().any(|meant| meant == name);
+    let load = |name: &str| in_use(&host, config, name, None);
+    let plugins: Vec<std::result::Result<Plugin, Failure>> = used.into_iter().filter(meant).map(load).collect();
     let problems: Vec<String> = plugins.iter().filter_map(|plugin| Some(plugin.as_ref().err()?.to_string())).collect();
     if !problems.is_empty() {
         return Err(Error::Refused(problems));
     }
     let plugins: Vec<&Plugin> = plugins.iter().flatten().collect();
-    let mut new = Lock::default();
+    let mut new = if names.is_empty() { Lock::default() } else { old.clone() };
     new.set(&plugins);
     if new != old {
         write_whole(&path, new.write().as_bytes()).map_err(|why| {
@@ -208,13 +224,16 @@ fn lock(global: &Global, args: &LockArgs) -> Result<u8> {
     let _alone = alone_at(&global.config);
     let config = load(global)?;
     let path = config.folder().join(LOCK);
-    let (old, new) = pin(&config)?;
+    let (old, new) = pin(&config, &args.names)?;
     let changed: Vec<&str> =
         new.pins.iter().filter(|pin| old.pin(&pin.name) != Some(*pin)).map(|pin| pin.name.as_str()).collect();
     if args.output.json {
         json(&serde_json::json!({ "file": path.display().to_string(), "pinned": changed, "all": new.pins.len() }))?;
     } else if new == old {
-        say("everything is pinned as it is")?;
+        match &args.names[..] {
+            [] => say("everything is pinned as it is")?,
+            names => say(&format!("{}: pinned as it is", names.join(", ")))?,
+        }
     } else {
         for name in &changed {
             say(&format!("pinned {name}"))?;
@@ -272,9 +291,12 @@ pub(super) fn name_of(file: &std::path::Path) -> Result<String> {
     }
 }
 
-/// The plugins that tables use, each once, with their files and limits.
-fn used(config: &Config) -> Vec<(String, PathBuf, Limits)> {
-    let folder = config.plugins.folder.clone().unwrap_or_default();
-    let names = config.plugins_used().into_iter();
-    names.map(|name| (name.to_owned(), Plugin::file(&folder, name), config.plugins.limits(name))).collect()
+/// Loads a plugin that the configuration uses.
+fn in_use(host: &Host, config: &Config, name: &str, pin: Option<&Pin>) -> std::result::Result<Plugin, Failure> {
+    config.plugins.file(name)?;
+    Plugin::load(host, &file_of(config, name), name, config.plugins.limits(name), pin)
+}
+
+fn file_of(config: &Config, name: &str) -> PathBuf {
+    Plugin::file(&config.plugins.folder.clone().unwrap_or_default(), name)
 }

@@ -10,7 +10,7 @@ use super::TableConfig;
 use super::diagnostic::{Place, Show};
 use super::nearest;
 use super::section::{Problems, Section, shown};
-use crate::plugin::{Limits, is_name};
+use crate::plugin::{Failure, Limits, Plugin, is_name};
 
 /// The plugins of a sync.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -41,6 +41,33 @@ impl Plugins {
     /// What a plugin may use up.
     pub fn limits(&self, name: &str) -> Limits {
         self.limits.get(name).copied().unwrap_or_default()
+    }
+
+    /// The file of a plugin, if the configuration says where plugins lie. Fails if there is none in that folder, and then tells the
+    /// name that was probably meant.
+    pub fn file(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let file = Plugin::file(folder, name);
+        match file.exists() {
+            true => Ok(Some(file)),
+            false => {
+                let message = format!("there is no file {}", file.display());
+                Err(Failure::new(name, "file", message).hint(others(folder, name)))
+            }
+        }
+    }
+}
+
+/// What to do about a plugin that is not in the folder.
+fn others(folder: &Path, name: &str) -> String {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_plugin = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "wasm");
+    let names = files.map(|file| file.path()).filter(is_plugin);
+    let mut names: Vec<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    match &names[..] {
+        [] => "put the plugin there".to_owned(),
+        names => nearest::suggestion(name, names.iter().map(String::as_str), "plugins there"),
     }
 }
 

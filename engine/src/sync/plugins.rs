@@ -1,7 +1,6 @@
 //! The plugins that the tables of a session use: loaded once, opened for each table.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -9,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::mapped::Reshape;
 use super::subset::Subset;
 use super::table::SharedColumn;
-use crate::config::{Config, PluginUse, nearest};
+use crate::config::{Config, PluginUse};
 use crate::plugin::{Facts, Failure, Filter, Host, LOCK, Lock, Mapping, Plugin, Resolver, Shape, ShapeColumn};
 
 /// The plugins of a session, each loaded when it is first needed.
@@ -96,11 +95,7 @@ impl Plugins {
             None => Lock::read(&config.folder().join(LOCK)).map_err(|why| fail("lock", why))?,
         };
         let lock = self.lock.insert(lock);
-        let folder = config.plugins.folder.as_ref();
-        let file = folder.map(|folder| Plugin::file(folder, name));
-        if let (Some(folder), Some(file)) = (folder, file.as_ref().filter(|file| !file.exists())) {
-            return Err(fail("file", format!("there is no file {}", file.display())).hint(others(folder, name)));
-        }
+        let file = config.plugins.file(name)?;
         let Some(pin) = lock.pin(name) else {
             let hint = "look at it with `concord plugin check`, and pin it with `concord plugin lock`";
             return Err(fail("lock", format!("{LOCK} does not name it")).hint(hint));
@@ -112,19 +107,6 @@ impl Plugins {
         let plugin = Arc::new(Plugin::load(&host, &file, name, config.plugins.limits(name), Some(pin))?);
         self.loaded.insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
-    }
-}
-
-/// What to do about a plugin that is not in the folder.
-fn others(folder: &Path, name: &str) -> String {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_plugin = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "wasm");
-    let names = files.map(|file| file.path()).filter(is_plugin);
-    let mut names: Vec<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-    names.sort();
-    match &names[..] {
-        [] => "put the plugin there".to_owned(),
-        names => nearest::suggestion(name, names.iter().map(String::as_str), "plugins there"),
     }
 }
 

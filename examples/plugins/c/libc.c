@@ -1,11 +1,11 @@
-// The few functions of a C library that the bindings want. A plugin computes an answer and keeps nothing, so memory is one
-// stretch that is begun anew after each answer.
+// The few functions of a C library that the bindings want. A plugin computes an answer and keeps nothing but what it learnt when it
+// was opened, so memory is one stretch, all of which behind that is begun anew after each answer.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 extern uint8_t __heap_base;
-static uintptr_t used;
+static uintptr_t used, kept;
 
 void *malloc(size_t size) {
     if (used == 0) used = (uintptr_t)&__heap_base;
@@ -19,6 +19,10 @@ void *malloc(size_t size) {
 }
 
 void free(void *block) { (void)block; }
+
+void keep(void) { kept = used; }
+
+void forget(void) { used = kept; }
 
 void *realloc(void *old, size_t size) {
     void *block = malloc(size);
@@ -52,14 +56,4 @@ size_t strlen(const char *text) {
     size_t size = 0;
     while (text[size]) size++;
     return size;
-}
-
-// Stands for an object file that says what the module serves; `concord plugin build --role` says it instead.
-void __component_type_object_force_link_resolver_plugin(void) {}
-
-// Called by the host once it has read the answers, in place of what the bindings would do.
-__attribute__((__export_name__("cabi_post_concord:plugin/resolver@0.1.0#resolve"))) void
-__wasm_export_exports_concord_plugin_resolver_resolve_post_return(uint8_t *answers) {
-    (void)answers;
-    used = 0;
 }

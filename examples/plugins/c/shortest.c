@@ -1,15 +1,8 @@
 // A resolver that takes the version with the shortest text in a column, which the configuration names.
 #include "resolver_plugin.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 typedef resolver_plugin_string_t text;
-
-// What may lie in constants is not freed: see libc.c.
-static text constant(const char *chars) { return (text){(uint8_t *)chars, strlen(chars)}; }
-
-static bool same(text one, text other) { return one.len == other.len && memcmp(one.ptr, other.ptr, one.len) == 0; }
+#include "plugin.h"
 
 static size_t place;
 
@@ -22,35 +15,11 @@ void exports_concord_plugin_describe_describe(exports_concord_plugin_describe_de
                                           " \"properties\": {\"column\": {\"type\": \"string\"}}}");
 }
 
-static bool problem(concord_plugin_types_problem_t *problem, const char *code, const char *message) {
-    memset(problem, 0, sizeof *problem);
-    problem->code = constant(code);
-    problem->message = constant(message);
-    return false;
-}
-
-// The text in {"column":"…"}, which by the schema is all that can be there; false if it is written with escapes.
-static bool named(text config, text *column) {
-    size_t quotes = 0;
-    for (size_t at = 0; at < config.len; at++) {
-        if (config.ptr[at] == '\\') return false;
-        if (config.ptr[at] != '"') continue;
-        if (++quotes == 3) column->ptr = config.ptr + at + 1;
-        if (quotes == 4) column->len = (size_t)(config.ptr + at - column->ptr);
-    }
-    return quotes == 4;
-}
-
 bool exports_concord_plugin_resolver_open(exports_concord_plugin_resolver_context_t *context,
                                           exports_concord_plugin_resolver_needs_t *needs,
                                           exports_concord_plugin_resolver_problem_t *why) {
     memset(needs, 0, sizeof *needs);
-    text column;
-    if (!named(context->config, &column)) return problem(why, "column-name", "the name of the column needs no escapes");
-    for (place = 0; place < context->table.columns.len; place++) {
-        if (same(context->table.columns.ptr[place].name, column)) return true;
-    }
-    return problem(why, "unknown-column", "the table has no such column");
+    return place_of(context, configured(context->config, "column").ptr[0], &place, why);
 }
 
 // In characters; a row without the text, or no row at all, has the shortest.
@@ -75,8 +44,7 @@ static bool before(const exports_concord_plugin_resolver_conflict_t *conflict, s
 void exports_concord_plugin_resolver_resolve(exports_concord_plugin_resolver_list_conflict_t *conflicts,
                                              exports_concord_plugin_resolver_list_result_resolution_problem_t *answers) {
     answers->len = conflicts->len;
-    answers->ptr = malloc(answers->len * sizeof *answers->ptr);
-    if (!answers->ptr) abort();
+    answers->ptr = reserve(answers->len * sizeof *answers->ptr);
     for (size_t at = 0; at < conflicts->len; at++) {
         const exports_concord_plugin_resolver_conflict_t *conflict = &conflicts->ptr[at];
         size_t shortest = 0;

@@ -41,7 +41,9 @@ export const mapping = {
       if (at === places[0]) return [{ column: { ...column, name, kind: 'text' }, ...named(...places) }];
       if (cents.includes(column.name)) return [{ column: { ...column, kind: 'decimal' }, ...counted(at, column.name) }];
       if (at === places[1] || own.includes(column.name)) return [];
-      return [{ column, shared: (local) => local[at], put: (value, row) => (row[at] = value) }];
+      // That it is always the same as the node's column is said, as a mapping may.
+      const copy = { ...column, facts: [['copy-of', column.name]] };
+      return [{ column: copy, shared: (local) => local[at], put: (value, row) => (row[at] = value) }];
     });
     return { name: table.name, columns: columns.map(({ column }) => column) };
   },

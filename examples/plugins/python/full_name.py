@@ -43,6 +43,8 @@ class Mapping(exports.Mapping):
             elif column.name in cents:
                 columns.append((t.Column(column.name, "decimal", column.key, []), Cents(at, column.name)))
             elif at != last and column.name not in own:
+                # That it is always the same as the node's column is said, as a mapping may.
+                column.facts = [("copy-of", column.name)]
                 columns.append((column, Same(at)))
         return t.Table(context.table.name, [column for column, _ in columns])
 

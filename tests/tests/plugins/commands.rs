@@ -47,6 +47,41 @@ async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
 }
 
 #[tokio::test]
+async fn plugins_that_are_named_are_pinned_and_the_others_stay_as_they_are() {
+    let other = "[tables.others]\nconflict = { plugin = \"longest\", column = \"note\" }\n";
+    let concord = folder(&format!("{MERGE}{other}"));
+    put(&concord, "longest");
+    let pins = || std::fs::read_to_string(concord.path("concord.lock")).unwrap_or_default();
+    assert_eq!(ended(&concord.run(&["plugin", "lock", "longest"]).await, 0), "pinned longest\n");
+    assert!(pins().contains("\"longest\"") && !pins().contains("\"merge-fields\""), "{}", pins());
+    assert_eq!(ended(&concord.run(&["plugin", "lock", "merge-fields", "longest"]).await, 0), "pinned merge-fields\n");
+    let pinned = pins();
+    // What has become of others is not looked at.
+    std::fs::write(concord.path("plugins/longest.wasm"), "hello").unwrap();
+    let said = concord.run(&["plugin", "lock", "merge-fields"]).await;
+    assert_eq!((ended(&said, 0), pins()), ("merge-fields: pinned as it is\n", pinned));
+    let said = concord.run(&["plugin", "lock", "merge-feild"]).await;
+    ended(&said, 2);
+    let told = "no table uses a plugin `merge-feild`; did you mean `merge-fields`? plugins in use: `longest` or `merge-fields`";
+    assert!(said.stderr.contains(told), "{}", said.stderr);
+    let said = folder("[tables.items]\n").run(&["plugin", "lock", "longest"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("no table uses a plugin") && !said.stderr.contains("in use"), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn where_a_plugin_is_missing_the_one_that_was_meant_is_told() {
+    let concord = folder(&MERGE.replace("merge-fields", "merge-feilds"));
+    put(&concord, "longest");
+    let told = "did you mean `merge-fields`? plugins there: `longest` or `merge-fields`";
+    let said = concord.run(&["plugin", "lock"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("merge-feilds.wasm") && said.stderr.contains(told), "{}", said.stderr);
+    let said = concord.run(&["plugin", "check"]).await;
+    assert!(ended(&said, 2).contains(told), "{}", said.stdout);
+}
+
+#[tokio::test]
 async fn files_are_looked_at_without_a_configuration() {
     let concord = folder("");
     std::fs::write(concord.path("plugins/other.wasm"), b"hello").unwrap();
@@ -246,12 +281,6 @@ async fn a_filter_in_rust_is_begun_built_and_tested() {
     let (said, tested) = built(&concord, "my-part").await;
     assert_eq!(said, "my-part/my-part.wasm is the plugin my-part 0.1.0, a filter\n");
     assert!(tested.contains("my-part ") && tested.contains("refused-column "), "{tested}");
-    for language in ["typescript", "c"] {
-        let said = concord.run(&["plugin", "new", "other", "--role", "filter", "--lang", language]).await;
-        ended(&said, 2);
-        assert!(said.stderr.contains("a filter is there in Rust, Python and JavaScript"), "{}", said.stderr);
-        assert!(!concord.path("other").exists());
-    }
 }
 
 #[tokio::test]
@@ -266,13 +295,21 @@ async fn a_mapping_in_rust_is_begun_built_and_tested() {
 }
 
 #[tokio::test]
-async fn a_plugin_in_c_is_begun_built_and_tested() {
+async fn plugins_in_c_are_begun_built_and_tested() {
     let concord = folder("");
-    ended(&concord.run(&["plugin", "new", "my-rule", "--lang", "c", "--at", "plugins"]).await, 0);
-    guests::said(&mut std::process::Command::new(concord.path("plugins/my-rule/build")));
-    let (module, output) = ("plugins/my-rule/my-rule-core.wasm", "my-rule.wasm");
-    ended(&concord.run(&["plugin", "build", module, "--role", "resolver", "--output", output]).await, 0);
-    ended(&concord.run(&["plugin", "test", output, "--fixtures", "plugins/my-rule/fixtures"]).await, 0);
+    for (role, name) in [("resolver", "my-rule"), ("filter", "my-part"), ("mapping", "my-shape")] {
+        ended(&concord.run(&["plugin", "new", name, "--lang", "c", "--role", role, "--at", "plugins"]).await, 0);
+        let here = |file: &str| format!("plugins/{name}/{file}");
+        let readme = std::fs::read_to_string(concord.path(&here("README.md"))).unwrap();
+        let command = format!("concord plugin build {name}-core.wasm --role {role} --output {name}.wasm\n");
+        assert!(readme.contains(&command) && readme.contains("`plugin.c` is the plugin"), "{readme}");
+        guests::said(&mut std::process::Command::new(concord.path(&here("build"))));
+        let (module, output) = (here(&format!("{name}-core.wasm")), format!("{name}.wasm"));
+        let said = concord.run(&["plugin", "build", &module, "--role", role, "--output", &output]).await;
+        assert_eq!(ended(&said, 0), format!("{name}.wasm is the plugin {name} 0.1.0, a {role}\n"));
+        let said = concord.run(&["plugin", "test", &output, "--fixtures", &here("fixtures")]).await;
+        assert!(ended(&said, 0).contains(&format!("{name} ")), "{}", said.stdout);
+    }
 }
 
 /// It is that of `examples`, which is built and tested, but for names and places.
@@ -307,33 +344,38 @@ async fn a_plugin_in_javascript_is_begun() {
     assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
 }
 
-/// They are those of `examples` as well, which `make languages` builds and tests by the same fixtures.
+/// They are those of `examples` as well, which are built and tested by the same fixtures: in C above, in others by `make languages`.
 #[tokio::test]
 async fn filters_and_mappings_in_other_languages_are_begun() {
     let concord = folder("");
-    for (language, ending) in [("python", "py"), ("javascript", "js")] {
+    for (language, ending, quote) in
+        [("python", "py", '"'), ("javascript", "js", '\''), ("typescript", "ts", '\''), ("c", "c", '"')]
+    {
         for (role, example, file) in [("filter", "region", "region"), ("mapping", "full-name", "full_name")] {
             let name = format!("my-{role}-{ending}");
             ended(&concord.run(&["plugin", "new", &name, "--lang", language, "--role", role]).await, 0);
             let read = |file: &str| std::fs::read_to_string(concord.path(&name).join(file)).expect("a file");
             let source = guests::root().join(format!("examples/plugins/{language}/{file}.{ending}"));
             let source = std::fs::read_to_string(source).expect("the example");
-            let called = |quote: char| (format!("{quote}{example}{quote}"), format!("{quote}{name}{quote}"));
-            let (from, to) = called(if ending == "py" { '"' } else { '\'' });
-            assert_eq!(read(&format!("plugin.{ending}")), source.replace(&from, &to));
+            let called = |name: &str| format!("{quote}{name}{quote}");
+            assert_eq!(read(&format!("plugin.{ending}")), source.replace(&called(example), &called(&name)));
             let readme = read("README.md");
             assert!(readme.starts_with(&format!("# A {role} in ")), "{readme}");
             assert!(readme.contains(&format!("{role} = {{ plugin = \"{name}\", ")), "{readme}");
-            assert!(
-                !readme.contains("shortest") && !readme.contains("region.") && !readme.contains("{role}"),
-                "{readme}"
-            );
+            for other in ["shortest", "region.", "resolver", "full_name", "../", "{role}"] {
+                assert!(!readme.contains(other), "{other} in {readme}");
+            }
             let build = read("build");
-            assert!(build.contains(&format!("{role}-plugin")) && build.contains("/my-"), "{build}");
-            assert!(!build.contains("shortest") && !build.contains("resolver") && !build.contains("third"), "{build}");
+            let world = if language == "c" { format!("bindings/{role}_plugin.c") } else { format!("{role}-plugin") };
+            assert!(build.contains(&world) && build.contains(&format!("/{name}")), "{build}");
+            for other in ["shortest", "resolver", "every-role", "third", "../"] {
+                assert!(!build.contains(other), "{other} in {build}");
+            }
             assert!(concord.path(&name).join("fixtures/refused-column.json").exists());
         }
     }
+    let compiled = std::fs::read_to_string(concord.path("my-mapping-ts/tsconfig.json")).expect("a file");
+    assert!(compiled.contains("\"files\": [\"plugin.ts\", \"generated/types/mapping-plugin.d.ts\"]"), "{compiled}");
 }
 
 #[tokio::test]

@@ -59,7 +59,9 @@ async fn it_is_begun_with_the_example() {
     let example = std::fs::read_to_string(example).expect("the example").replace("'shortest'", "'my-rule'");
     assert_eq!(read("plugin.ts"), example);
     for file in ["README.md", "build", "package.json", "package-lock.json", "tsconfig.json"] {
-        assert!(!read(file).contains("shortest.") && !read(file).contains("\"shortest\""), "{file}: {}", read(file));
+        for other in ["shortest.", "\"shortest\"", "region", "full_name", "every-role"] {
+            assert!(!read(file).contains(other), "{other} in {file}: {}", read(file));
+        }
     }
     assert!(read("README.md").contains("plugin test my-rule.wasm"), "{}", read("README.md"));
     assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());

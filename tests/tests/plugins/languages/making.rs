@@ -40,13 +40,12 @@ impl Example {
 
     /// The example itself, made as its README says.
     pub fn plugin(&self) -> PathBuf {
-        self.made(&self.folder(), "shortest", &[])
+        self.made(&self.folder(), "shortest", None)
     }
 
-    /// Another example in the folder, a filter or mapping.
-    #[cfg(feature = "languages")]
-    pub fn other(&self, name: &str, role: &str) -> PathBuf {
-        self.made(&self.folder(), name, &[name, role])
+    /// Another example in the folder, of that name: a filter or mapping.
+    pub fn other(&self, name: &str, source: &str, role: Role) -> PathBuf {
+        self.made(&self.folder(), name, Some((source, role)))
     }
 
     /// The mirror: the example with another source, in a copy of its folder.
@@ -58,26 +57,24 @@ impl Example {
         {
             let _lock = locked(&copies.join(".copying"));
             // Others take the bindings of C from its folder, which lies beside theirs.
-            copied(&guests::root().join("examples/plugins/c/bindings"), &copies.join("c/bindings"), "");
-            copied(&guests::root().join("examples/plugins/c/include"), &copies.join("c/include"), "");
-            put(&guests::root().join("examples/plugins/c/libc.c"), &copies.join("c/libc.c"));
+            copied(&of_c(), &copies.join("c"), "shortest.c");
             // Another test may be building there: its source stays the mirror all the time.
             copied(&self.folder(), &copy, self.source);
             put(&guests::root().join("tests/guests/mirror").join(self.mirror), &copy.join(self.source));
         }
-        self.made(&copy, "mirror", &[])
+        self.made(&copy, "mirror", None)
     }
 
     /// Makes a plugin of what is in a folder. No two builds of some languages are alike and each has to be compiled anew, so one
     /// that was made of the same is kept.
-    fn made(&self, folder: &Path, name: &str, which: &[&str]) -> PathBuf {
+    fn made(&self, folder: &Path, name: &str, other: Option<(&str, Role)>) -> PathBuf {
         let plugins = guests::plugins().join("languages").join(self.name);
         std::fs::create_dir_all(&plugins).expect("a folder");
         let (plugin, note) = (plugins.join(format!("{name}.wasm")), plugins.join(format!("{name}.made-of")));
         let _lock = locked(&plugins.join(".making"));
         let mut of = std::fs::read(guests::root().join("wit/plugin.wit")).expect("the interface");
-        for file in ["libc.c", "bindings/resolver_plugin.c"] {
-            of.extend(std::fs::read(guests::root().join("examples/plugins/c").join(file)).expect("the bindings of C"));
+        for file in ["libc.c", "roles/resolver.c", "bindings/resolver_plugin.c"] {
+            of.extend(std::fs::read(of_c().join(file)).expect("the bindings of C"));
         }
         for file in files(folder) {
             of.extend(std::fs::read(folder.join(file)).expect("a source"));
@@ -86,22 +83,38 @@ impl Example {
             return plugin;
         }
         let draft = plugins.join(format!("{name}.draft"));
-        let mut build = Command::new("sh");
-        build.arg(folder.join("build"));
-        if let Some([script, tool]) = self.tools {
-            let tools = guests::said(Command::new(guests::root().join("scripts").join(script)).arg(tool));
-            build.arg(tools.trim());
+        let mut build = self.build(folder);
+        build.arg(&draft);
+        if let Some((source, role)) = other {
+            build.args([source, role.as_str()]);
         }
-        guests::said(build.arg(&draft).args(which).env("PYTHONDONTWRITEBYTECODE", "1"));
+        guests::said(&mut build);
         if self.module {
             let module = std::fs::read(&draft).expect("a module");
-            let component = componentize(&module, Some(Role::Resolver)).unwrap_or_else(|why| panic!("{why}"));
+            let component = componentize(&module, Some(other.map_or(Role::Resolver, |(_, role)| role)))
+                .unwrap_or_else(|why| panic!("{why}"));
             std::fs::write(&draft, component).expect("the component is written");
         }
         std::fs::rename(&draft, &plugin).expect("the plugin is put there");
         std::fs::write(&note, of).expect("the note is written");
         plugin
     }
+
+    /// `build` in a folder, with the language's tools.
+    pub fn build(&self, folder: &Path) -> Command {
+        let mut build = Command::new("sh");
+        build.arg(folder.join("build")).env("PYTHONDONTWRITEBYTECODE", "1");
+        if let Some([script, tool]) = self.tools {
+            let tools = guests::said(Command::new(guests::root().join("scripts").join(script)).arg(tool));
+            build.arg(tools.trim());
+        }
+        build
+    }
+}
+
+/// The folder of the example in C.
+fn of_c() -> PathBuf {
+    guests::root().join("examples/plugins/c")
 }
 
 impl Made {
@@ -128,7 +141,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
             std::fs::read_dir(folder.join(inside)).unwrap_or_else(|why| panic!("{}: {why}", folder.display()));
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), inside.join(entry.file_name()));
-            let of_tools = ["node_modules", "generated", "__pycache__", ".zig-cache"].map(Some);
+            let of_tools = ["node_modules", "generated", "generated.js", "__pycache__", ".zig-cache"].map(Some);
             if of_tools.contains(&name.to_str()) || path.extension().is_some_and(|extension| extension == "wasm") {
                 continue;
             }

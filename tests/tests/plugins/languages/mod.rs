@@ -12,13 +12,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use concord::model::{Key, Row, Value};
-use concord::plugin::{Dispute, Failure, Limits, Plugin, Resolution, Resolver, Shape, Side};
+use concord::model::{Key, Row, Type, Value};
+use concord::plugin::{
+    Dispute, Failure, Limits, Mapping, Plugin, Resolution, Resolver, Role, Shape, ShapeColumn, Side,
+};
 use concord_tests::{Concord, guests};
 
 pub use making::{Example, Made};
 
 use super::{Cases, facts, items};
+
+/// What makes plugins of C, for other tests as well.
+pub const C: Example = Example { name: "c", source: "shortest.c", mirror: "mirror.c", tools: None, module: true };
 
 const PYTHON: Example = Example {
     name: "python",
@@ -97,7 +102,7 @@ languages! {
     rust: Made::InRust;
     /// What was built against 0.1.0 of the interface goes on working.
     old: Made::Kept("tests/guests/old/mirror.wasm");
-    c: Made::As(Example { name: "c", source: "shortest.c", mirror: "mirror.c", tools: None, module: true });
+    c: Made::As(C);
     python: Made::As(PYTHON);
     typescript: Made::As(TYPESCRIPT);
     #[cfg(feature = "languages")]
@@ -245,13 +250,56 @@ async fn the_example_does_what_its_readme_says(made: Made) {
 }
 
 /// Filters and mappings, which go by the fixtures of those in Rust.
+#[tokio::test]
+async fn other_roles_in_c_do_what_those_in_rust_do() {
+    as_in_rust(C).await;
+}
+
 #[cfg(feature = "languages")]
 #[tokio::test]
 async fn other_roles_do_what_those_in_rust_do() {
-    for example in [PYTHON, JAVASCRIPT] {
-        for (name, source, role) in [("region", "region", "filter"), ("full-name", "full_name", "mapping")] {
-            let said = tested(&example.other(source, role), name, &format!("examples/plugins/{name}/fixtures")).await;
-            assert!(said.contains(role), "{said}");
+    for example in [PYTHON, JAVASCRIPT, TYPESCRIPT] {
+        as_in_rust(example).await;
+    }
+}
+
+async fn as_in_rust(example: Example) {
+    let filter = example.other("region", "region", Role::Filter);
+    let said = tested(&filter, "region", "examples/plugins/region/fixtures").await;
+    assert!(said.contains("filter"), "{said}");
+    let mapping = example.other("full-name", "full_name", Role::Mapping);
+    let said = tested(&mapping, "full-name", "examples/plugins/full-name/fixtures").await;
+    assert!(said.contains("mapping"), "{said}");
+    let (this, rust) = (full_name(&mapping), full_name(&Plugin::file(&guests::plugins(), "full-name")));
+    assert_eq!((this.shape(), this.copies()), (rust.shape(), rust.copies()));
+    assert_eq!(this.copies(), [(0, 0), (4, 3)], "{}: sums are made of copies", example.name);
+}
+
+/// The mapping of a table with a column for each thing that it does.
+fn full_name(file: &Path) -> Mapping {
+    let plugin = loaded(file, "full-name", limits()).expect("a plugin");
+    let columns =
+        [("nr", Type::Int), ("first", Type::Text), ("last", Type::Text), ("due", Type::Int), ("stock", Type::Int)];
+    let columns = columns.map(|(name, ty)| ShapeColumn { name: name.to_owned(), ty });
+    let shape = Shape { name: "customers".to_owned(), columns: columns.into(), key: vec![0] };
+    let config = r#"{"name": "name", "first": "first", "last": "last", "cents": ["due"]}"#;
+    Mapping::open(Arc::new(plugin), shape, config, &facts()).expect("a mapping")
+}
+
+/// What `concord plugin new` begins is the example, but for names and places: those are right if it can be built.
+#[cfg(feature = "languages")]
+#[tokio::test]
+async fn what_is_begun_is_built() {
+    for example in [PYTHON, JAVASCRIPT, TYPESCRIPT] {
+        for role in ["filter", "mapping"] {
+            let mut folder = Concord::new("");
+            folder.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
+            folder.run(&["plugin", "new", "begun", "--lang", example.name, "--role", role]).await.ok();
+            guests::said(&mut example.build(&folder.path("begun")));
+            let (plugin, fixtures) = ("begun/begun.wasm", "begun/fixtures");
+            loaded(&folder.path(plugin), "begun", Limits::default()).unwrap_or_else(|why| panic!("{why}"));
+            let said = folder.run(&["plugin", "test", plugin, "--fixtures", fixtures]).await;
+            assert_eq!(said.status.code(), Some(0), "{} {role}: {}{}", example.name, said.stdout, said.stderr);
         }
     }
 }
