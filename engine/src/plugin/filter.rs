@@ -1,6 +1,6 @@
 //! The role that says which rows belong at a node.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::bindings::concord::plugin::types as wit;
 use super::bindings::exports::concord::plugin::filter as guest;
@@ -8,9 +8,9 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{self, Part};
+use super::part::{self, Instances, Part};
 use super::shape::{Facts, Shape};
-use super::values::row_to_wit;
+use super::values::to_wit;
 use crate::model::{Row, Value};
 
 /// A filter, opened for one table.
@@ -18,7 +18,7 @@ use crate::model::{Row, Value};
 pub struct Filter {
     part: Part,
     wanted: Vec<usize>,
-    running: Mutex<Option<Open>>,
+    instances: Instances<Open>,
 }
 
 type Open = part::Open<guest::Guest>;
@@ -28,11 +28,8 @@ impl Filter {
     /// the plugin wants to see.
     pub fn open(plugin: Arc<Plugin>, shape: Shape, config: &str, facts: &Facts) -> Result<Filter, Failure> {
         let part = Part::new(plugin, Role::Filter, shape, config, facts)?;
-        let mut filter = Filter { part, wanted: Vec::new(), running: Mutex::new(None) };
-        let (open, wanted) = on_own_thread(|| filter.start())?;
-        filter.wanted = wanted;
-        filter.running = Mutex::new(Some(open));
-        Ok(filter)
+        let (open, wanted) = on_own_thread(|| start(&part))?;
+        Ok(Filter { part, wanted, instances: Instances::new(open) })
     }
 
     pub fn plugin(&self) -> &Plugin {
@@ -73,19 +70,23 @@ impl Filter {
     ///
     /// Blocks, and may take as long as the limits allow.
     pub fn judge(&self, rows: &[&Row]) -> Vec<Result<bool, Failure>> {
-        let shown: Vec<Row> = rows.iter().map(|row| self.wanted.iter().map(|&at| row[at].clone()).collect()).collect();
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let exact = |row: &Row| self.part.exact("judge", row.iter());
-        self.part.ask_all("judge", &shown, batch_of, exact, |batch| self.ask(&mut running, batch))
+        let mut running = self.instances.free();
+        let exact = |row: &&Row| self.part.exact("judge", self.shown(row));
+        self.part.ask_all("judge", rows, |rows| self.batch_of(rows), exact, |batch| self.ask(&mut running, batch))
+    }
+
+    /// What the plugin sees of a row.
+    fn shown<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Value> {
+        self.wanted.iter().map(|&at| &row[at])
     }
 
     /// One call. An answer for each row, or what went wrong with the call as a whole.
-    fn ask(&self, running: &mut Option<Open>, batch: &[Row]) -> Result<Vec<Result<bool, Failure>>, Failure> {
+    fn ask(&self, running: &mut Option<Open>, batch: &[&Row]) -> Result<Vec<Result<bool, Failure>>, Failure> {
         let mut open = match running.take() {
             Some(open) => open,
             None => self.reopen()?,
         };
-        let rows: Vec<wit::Row> = batch.iter().map(|row| row_to_wit(row)).collect();
+        let rows: Vec<wit::Row> = batch.iter().map(|row| self.shown(row).map(to_wit).collect()).collect();
         let before = open.running.spent;
         let Open { running: instance, guest } = &mut open;
         let said =
@@ -116,43 +117,42 @@ impl Filter {
 
     /// A new instance in place of one that broke down. It has to want what the first one wanted.
     fn reopen(&self) -> Result<Open, Failure> {
-        let (open, wanted) = self.start()?;
+        let (open, wanted) = start(&self.part)?;
         match wanted == self.wanted {
             true => Ok(open),
             false => Err(self.part.fails("open", "open", "it does not want the same columns as before".to_owned())),
         }
     }
 
-    fn start(&self) -> Result<(Open, Vec<usize>), Failure> {
-        let part = &self.part;
-        let indices = guest::GuestIndices::new(&part.plugin.pre).map_err(|why| part.drifted(&why))?;
-        let mut running = Running::start(&part.plugin, &part.who).map_err(|failure| part.of(failure))?;
-        let guest = running.guest(|store, instance| indices.load(store, instance)).map_err(|why| part.drifted(&why))?;
-        let said = running.call(&part.plugin.limits, 1, "open", |store| guest.call_open(store, &part.context));
-        let names = said.map_err(|failure| part.of(failure))?.map_err(|problem| part.problem("open", problem))?;
-        let mut wanted = Vec::new();
-        for name in names {
-            let wrong = match part.shape.place(&name) {
-                None => "which the table does not have",
-                Some(place) if wanted.contains(&place) => "and does so twice",
-                Some(place) => {
-                    wanted.push(place);
-                    continue;
-                }
-            };
-            return Err(part.fails("open", "open", format!("it wants to see `{}`, {wrong}", told(&name, 60))));
-        }
-        running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
-        Ok((Open { running, guest }, wanted))
+    /// How many of these, at least one, make one call.
+    fn batch_of(&self, rows: &[&Row]) -> usize {
+        let mut weight = 0;
+        let fits = |row: &&&Row| {
+            weight += self.shown(row).map(Value::weight).sum::<usize>();
+            weight <= BATCH_WEIGHT
+        };
+        rows.iter().take(BATCH).take_while(fits).count().max(1)
     }
 }
 
-/// How many of these, at least one, make one call.
-fn batch_of(rows: &[Row]) -> usize {
-    let mut weight = 0;
-    let fits = |row: &&Row| {
-        weight += row.iter().map(Value::weight).sum::<usize>();
-        weight <= BATCH_WEIGHT
-    };
-    rows.iter().take(BATCH).take_while(fits).count().max(1)
+fn start(part: &Part) -> Result<(Open, Vec<usize>), Failure> {
+    let indices = guest::GuestIndices::new(&part.plugin.pre).map_err(|why| part.drifted(&why))?;
+    let mut running = Running::start(&part.plugin, &part.who).map_err(|failure| part.of(failure))?;
+    let guest = running.guest(|store, instance| indices.load(store, instance)).map_err(|why| part.drifted(&why))?;
+    let said = running.call(&part.plugin.limits, 1, "open", |store| guest.call_open(store, &part.context));
+    let names = said.map_err(|failure| part.of(failure))?.map_err(|problem| part.problem("open", problem))?;
+    let mut wanted = Vec::new();
+    for name in names {
+        let wrong = match part.shape.place(&name) {
+            None => "which the table does not have",
+            Some(place) if wanted.contains(&place) => "and does so twice",
+            Some(place) => {
+                wanted.push(place);
+                continue;
+            }
+        };
+        return Err(part.fails("open", "open", format!("it wants to see `{}`, {wrong}", told(&name, 60))));
+    }
+    running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
+    Ok((Open { running, guest }, wanted))
 }

@@ -26,6 +26,9 @@ pub(super) const BATCH: usize = 1_000;
 /// What the rows of one call may weigh in bytes, before one more row makes a call of its own.
 pub(super) const BATCH_WEIGHT: usize = 8 << 20;
 
+/// Instances of one role that are asked at the same time, at most.
+pub(super) const ABREAST: usize = 2;
+
 /// Core instances, memories and tables of one component: interpreters are made of several.
 pub(super) const INSTANCES: usize = 64;
 pub(super) const MEMORIES: usize = 16;

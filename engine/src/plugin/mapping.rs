@@ -1,6 +1,6 @@
 //! The role that turns the rows of one node's table into rows of the shape that all nodes share, and back.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::bindings::concord::plugin::types as wit;
 use super::bindings::exports::concord::plugin::mapping as guest;
@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{self, Part};
+use super::part::{self, Instances, Part};
 use super::shape::{Facts, Shape, ShapeColumn};
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{KeyRule, Row, Type, Value};
@@ -22,7 +22,7 @@ const TO_LOCAL: &str = "to-local";
 pub struct Mapping {
     part: Part,
     made: Made,
-    running: Mutex<Option<Open>>,
+    instances: Instances<Open>,
 }
 
 /// What it makes of the node's table.
@@ -59,7 +59,7 @@ impl Mapping {
     pub fn open(plugin: Arc<Plugin>, local: Shape, config: &str, facts: &Facts) -> Result<Mapping, Failure> {
         let part = Part::new(plugin, Role::Mapping, local, config, facts)?;
         let (open, made) = on_own_thread(|| start(&part))?;
-        Ok(Mapping { part, made, running: Mutex::new(Some(open)) })
+        Ok(Mapping { part, made, instances: Instances::new(open) })
     }
 
     pub fn plugin(&self) -> &Plugin {
@@ -110,7 +110,7 @@ impl Mapping {
     ///
     /// Blocks, and may take as long as the limits allow.
     pub fn to_shared(&self, locals: &[&Row]) -> Vec<Result<Row, Failure>> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.instances.free();
         let weight = |local: &&Row| weight(local);
         let exact = |local: &&Row| self.part.exact(TO_SHARED, local.iter());
         self.part.ask_all(TO_SHARED, locals, batches(weight), exact, |batch| {
@@ -131,7 +131,7 @@ impl Mapping {
 
     /// The local row of each that is to be put. As [`Mapping::to_shared`].
     pub fn to_local(&self, puts: &[Put<'_>]) -> Vec<Result<Row, Failure>> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.instances.free();
         let weight = |put: &Put<'_>| weight(put.shared) + put.current.map_or(0, weight);
         let exact = |put: &Put<'_>| {
             let current = put.current.into_iter().flat_map(|row| row.iter());

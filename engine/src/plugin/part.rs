@@ -1,13 +1,14 @@
 //! What all roles have in common: a part that a plugin plays for one table.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tracing::warn;
 
 use super::bindings::concord::plugin::types as wit;
 use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
-use super::limits::FAILURES;
+use super::limits::{ABREAST, FAILURES};
 use super::load::Plugin;
 use super::schema::misfits;
 use super::shape::{Facts, Shape, ShapeColumn};
@@ -23,6 +24,34 @@ pub(super) struct Open<Guest> {
 impl<Guest> std::fmt::Debug for Open<Guest> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.running.fmt(f)
+    }
+}
+
+/// The instances in which a role is open: a second one only once two ask at the same time. Which of them answers makes no difference.
+#[derive(Debug)]
+pub(super) struct Instances<Open> {
+    /// `None` before it is started, and after it broke down.
+    all: [Mutex<Option<Open>>; ABREAST],
+    waiting: AtomicUsize,
+}
+
+impl<Open> Instances<Open> {
+    pub fn new(first: Open) -> Instances<Open> {
+        let mut first = Some(first);
+        Instances { all: std::array::from_fn(|_| Mutex::new(first.take())), waiting: AtomicUsize::new(0) }
+    }
+
+    /// One that nobody else is asking. Blocks until there is one.
+    pub fn free(&self) -> MutexGuard<'_, Option<Open>> {
+        for instance in &self.all {
+            match instance.try_lock() {
+                Ok(free) => return free,
+                Err(TryLockError::Poisoned(free)) => return free.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        let next = self.waiting.fetch_add(1, Ordering::Relaxed) % ABREAST;
+        self.all[next].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -252,5 +281,36 @@ impl Part {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_instance_is_there_for_whoever_asks_meanwhile() {
+        let instances = Instances::new(1);
+        assert_eq!(*instances.free(), Some(1));
+        let first = instances.free();
+        let mut second = instances.free();
+        assert_eq!((*first, *second), (Some(1), None), "the second is yet to be started");
+        *second = Some(2);
+        drop(first);
+        assert_eq!(*instances.free(), Some(1), "one that is started, and not a third");
+        let first = instances.free();
+        drop(second);
+        assert_eq!((*first, *instances.free()), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn whoever_comes_while_all_are_asked_gets_the_one_that_is_free_next() {
+        let instances = Instances::new(1);
+        let (first, second) = (instances.free(), instances.free());
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..4).map(|_| scope.spawn(|| drop(instances.free()))).collect();
+            drop((first, second));
+            waiting.into_iter().for_each(|waiting| waiting.join().expect("nobody waits for ever"));
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! The role that decides conflicts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::bindings::concord::plugin::types as wit;
 use super::bindings::exports::concord::plugin::resolver as guest;
@@ -8,7 +8,7 @@ use super::failure::{Failure, Role, told};
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
-use super::part::{self, Part};
+use super::part::{self, Instances, Part};
 use super::shape::{Facts, Shape};
 use super::values::{row_from_wit, row_to_wit};
 use crate::model::{Key, Row, Value};
@@ -18,7 +18,7 @@ use crate::model::{Key, Row, Value};
 pub struct Resolver {
     part: Part,
     recorded: Vec<usize>,
-    running: Mutex<Option<Open>>,
+    instances: Instances<Open>,
 }
 
 type Open = part::Open<guest::Guest>;
@@ -75,11 +75,8 @@ impl Resolver {
     /// plugin wants to be told.
     pub fn open(plugin: Arc<Plugin>, shape: Shape, config: &str, facts: &Facts) -> Result<Resolver, Failure> {
         let part = Part::new(plugin, Role::Resolver, shape, config, facts)?;
-        let mut resolver = Resolver { part, recorded: Vec::new(), running: Mutex::new(None) };
-        let (open, recorded) = on_own_thread(|| resolver.start())?;
-        resolver.recorded = recorded;
-        resolver.running = Mutex::new(Some(open));
-        Ok(resolver)
+        let (open, recorded) = on_own_thread(|| start(&part))?;
+        Ok(Resolver { part, recorded, instances: Instances::new(open) })
     }
 
     pub fn plugin(&self) -> &Plugin {
@@ -120,7 +117,7 @@ impl Resolver {
     ///
     /// Blocks, and may take as long as the limits allow.
     pub fn resolve(&self, disputes: &[Dispute<'_>]) -> Vec<Result<Resolution, Failure>> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.instances.free();
         let exact = |dispute: &Dispute<'_>| self.part.exact("resolve", shown(dispute));
         self.part.ask_all("resolve", disputes, batch_of, exact, |batch| self.ask(&mut running, batch))
     }
@@ -186,41 +183,40 @@ impl Resolver {
 
     /// A new instance in place of one that broke down. It has to want what the first one wanted.
     fn reopen(&self) -> Result<Open, Failure> {
-        let (open, recorded) = self.start()?;
+        let (open, recorded) = start(&self.part)?;
         match recorded == self.recorded {
             true => Ok(open),
             false => Err(self.part.fails("open", "open", "it does not want the same columns as before".to_owned())),
         }
     }
 
-    fn start(&self) -> Result<(Open, Vec<usize>), Failure> {
-        let part = &self.part;
-        let indices = guest::GuestIndices::new(&part.plugin.pre).map_err(|why| part.drifted(&why))?;
-        let mut running = Running::start(&part.plugin, &part.who).map_err(|failure| part.of(failure))?;
-        let guest = running.guest(|store, instance| indices.load(store, instance)).map_err(|why| part.drifted(&why))?;
-        let said = running.call(&part.plugin.limits, 1, "open", |store| guest.call_open(store, &part.context));
-        let needs = said.map_err(|failure| part.of(failure))?.map_err(|problem| part.problem("open", problem))?;
-        let mut recorded = Vec::new();
-        for name in needs.recorded {
-            let wrong = match part.shape.place(&name) {
-                None => "which the table does not have",
-                Some(place) if part.shape.key.contains(&place) => "which is part of the key and never changes",
-                Some(place) if recorded.contains(&place) => "and does so twice",
-                Some(place) => {
-                    recorded.push(place);
-                    continue;
-                }
-            };
-            let message = format!("it wants to see the changes of `{}`, {wrong}", told(&name, 60));
-            return Err(part.fails("open", "open", message));
-        }
-        running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
-        Ok((Open { running, guest }, recorded))
-    }
-
     fn fails(&self, code: &str, message: String) -> Failure {
         self.part.fails("resolve", code, message)
     }
+}
+
+fn start(part: &Part) -> Result<(Open, Vec<usize>), Failure> {
+    let indices = guest::GuestIndices::new(&part.plugin.pre).map_err(|why| part.drifted(&why))?;
+    let mut running = Running::start(&part.plugin, &part.who).map_err(|failure| part.of(failure))?;
+    let guest = running.guest(|store, instance| indices.load(store, instance)).map_err(|why| part.drifted(&why))?;
+    let said = running.call(&part.plugin.limits, 1, "open", |store| guest.call_open(store, &part.context));
+    let needs = said.map_err(|failure| part.of(failure))?.map_err(|problem| part.problem("open", problem))?;
+    let mut recorded = Vec::new();
+    for name in needs.recorded {
+        let wrong = match part.shape.place(&name) {
+            None => "which the table does not have",
+            Some(place) if part.shape.key.contains(&place) => "which is part of the key and never changes",
+            Some(place) if recorded.contains(&place) => "and does so twice",
+            Some(place) => {
+                recorded.push(place);
+                continue;
+            }
+        };
+        let message = format!("it wants to see the changes of `{}`, {wrong}", told(&name, 60));
+        return Err(part.fails("open", "open", message));
+    }
+    running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
+    Ok((Open { running, guest }, recorded))
 }
 
 /// All that a plugin sees of a dispute.

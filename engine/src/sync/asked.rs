@@ -9,7 +9,6 @@ use crate::plugin::{Change, Dispute, Failure, Resolution, Resolver, Side};
 /// A contest that somebody is asked about, with what it takes to understand the answer.
 struct Question<'a> {
     at: usize,
-    dispute: Dispute<'a>,
     candidates: Vec<Candidate<'a>>,
     /// For each version as the plugin counts them its place among the candidates.
     order: Vec<usize>,
@@ -22,15 +21,14 @@ pub(super) fn ask(
     contests: &[(Weighed, Ready)],
     names: &[String],
 ) -> Vec<Option<(Verdict, String)>> {
-    let questions: Vec<Question<'_>> = contests
+    let (questions, disputes): (Vec<Question<'_>>, Vec<Dispute<'_>>) = contests
         .iter()
         .enumerate()
         .filter_map(|(at, (weighed, ready))| {
             let candidates = ready.candidates(&weighed.contest, &weighed.tops);
             merge::is_conflict(policy, &candidates).then(|| question(at, weighed, ready, candidates, names))
         })
-        .collect();
-    let disputes: Vec<Dispute<'_>> = questions.iter().map(|question| question.dispute.clone()).collect();
+        .unzip();
     let answers = resolver.resolve(&disputes);
     let mut verdicts: Vec<Option<(Verdict, String)>> = contests.iter().map(|_| None).collect();
     for (question, answer) in questions.iter().zip(answers) {
@@ -45,7 +43,7 @@ fn question<'a>(
     ready: &'a Ready,
     candidates: Vec<Candidate<'a>>,
     names: &'a [String],
-) -> Question<'a> {
+) -> (Question<'a>, Dispute<'a>) {
     let name = |node: NodeId| names[node.index()].as_str();
     let stamp = |place: usize| candidates[place].version.stamp;
     let mut order: Vec<usize> = (0..candidates.len()).collect();
@@ -84,7 +82,7 @@ fn question<'a>(
         base,
         changes,
     };
-    Question { at, dispute, candidates, order }
+    (Question { at, candidates, order }, dispute)
 }
 
 impl Question<'_> {

@@ -230,8 +230,9 @@ impl Session {
             };
             let mut current = Vec::new();
             if all {
-                current = rows.iter().map(current_of).collect();
-                rows = places.iter().map(|(at, _)| rows[*at].take()).collect();
+                let wanted = places.iter().map(|(at, _)| rows[*at].clone()).collect();
+                current = rows.into_iter().map(current_of).collect();
+                rows = wanted;
             }
             // Which versions are left turns upon the rows, so a plugin maps them while the snapshots are open; those lock nothing.
             let rows = form.lens.share_apart(rows, Option::as_mut).await;
@@ -269,8 +270,8 @@ impl Session {
 }
 
 /// A row as it was read, for whoever is to see it.
-fn current_of(row: &Option<std::result::Result<Row, String>>) -> Current {
-    row.as_ref().map(|row| row.as_ref().map(|row| Arc::new(row.clone())).map_err(Clone::clone))
+fn current_of(row: Option<std::result::Result<Row, String>>) -> Current {
+    row.map(|row| row.map(Arc::new))
 }
 
 /// Contests that are taken one after the other.

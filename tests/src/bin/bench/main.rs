@@ -2,6 +2,7 @@
 //!
 //! What is measured, and why so, stands in docs/benchmarks.md.
 
+mod asked;
 mod capture;
 mod carry;
 mod files;
@@ -55,6 +56,8 @@ pub struct Sizes {
     pub seconds: u32,
     /// How many commits are watched.
     pub commits: usize,
+    /// Rows about which plugins are asked by themselves.
+    pub asked: usize,
 }
 
 impl Sizes {
@@ -66,6 +69,7 @@ impl Sizes {
         few: 1_000,
         seconds: 5,
         commits: 100,
+        asked: 10_000,
     };
     const QUICK: Sizes = Sizes {
         rows: 4_000,
@@ -75,6 +79,7 @@ impl Sizes {
         few: 100,
         seconds: 1,
         commits: 10,
+        asked: 1_000,
     };
 }
 
@@ -135,6 +140,7 @@ fn main() {
     runtime.block_on(async {
         Box::pin(carry::run(&mut run)).await;
         Box::pin(plugins::run(&mut run)).await;
+        asked::run(&mut run);
         Box::pin(mixed::run(&mut run)).await;
         Box::pin(mariadb::run(&mut run)).await;
         Box::pin(capture::run(&mut run)).await;
