@@ -1,6 +1,7 @@
 //! Rows made by somebody from whom others of the same key are hidden: what that says about these, and what became of them.
 
 use super::{Contender, Content, Contest, Gone, LONG_BEFORE, Own, Unread};
+use crate::merge::Version;
 use crate::model::{Dot, NodeId, Op, Vector};
 use crate::sync::opened::Opened;
 use crate::sync::table::Table;
@@ -71,6 +72,7 @@ impl Contest {
         let place = |node: NodeId| self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
         let Some(own) = place(node) else { return Unread::Seen };
         let version = &self.versions[own].version;
+        let own_dot = version.vector.dots().iter().find(|dot| dot.node == node);
         let replaces = |other: &Contender| {
             let vector = &other.version.vector;
             !other.version.waiting
@@ -80,7 +82,8 @@ impl Contest {
                 && (other.gone == Some(Gone::Elsewhere) && table.has_subsets()
                     || self.made_blindly(node, other.version.node, table, opened).is_none()
                         && other.version.node != made.dot.node
-                        && vector.dots().iter().any(|dot| !version.vector.saw(dot) && !self.comes_of(dot, &made.dot)))
+                        && (vector.dots().iter().any(|dot| !version.vector.saw(dot) && !self.comes_of(dot, &made.dot))
+                            || own_dot.is_some_and(|own| self.took_in(other, own, table))))
         };
         let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
         let successors: Vec<(usize, &Contender)> = successors.collect();
@@ -106,6 +109,13 @@ impl Contest {
             return Unread::Superseded;
         }
         Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
+    }
+
+    /// Whether a change of another node went into what stands somewhere, and was not just passed there.
+    fn took_in(&self, contender: &Contender, dot: &Dot, table: &Table) -> bool {
+        let Version { node, vector, .. } = &contender.version;
+        let mut told = self.told.iter().filter(|(source, ..)| source == node);
+        vector.saw(dot) && (table.subset(*node).is_none() || told.any(|(_, _, _, vector)| vector.saw(dot)))
     }
 
     /// Whether a change is one that was made blindly, or was made at its node upon that.
