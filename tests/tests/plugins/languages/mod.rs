@@ -207,10 +207,10 @@ fn an_error_concerns_its_row_alone(made: Made) {
     let answers = asked.resolve(&Cases::of(&["good", "error", "good"]).disputes());
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     let said = answers[1].as_ref().expect_err("an error").to_string();
-    assert!(said.starts_with(&format!("{ASKED}resolve: it gave up")) && said.ends_with(" (trap)"), "{said}");
+    assert!(said.starts_with(&format!("{ASKED}resolve: it gave up")) && said.contains(" (trap)"), "{said}");
     assert_eq!(noted(&asked, "good"), "good 9007199254740993", "the next batch");
     let failure = mirror(made, limits(), items(), "{\"opened\": \"error\"}").expect_err("an error").to_string();
-    assert!(failure.starts_with(&format!("{ASKED}open: it gave up")) && failure.ends_with(" (trap)"), "{failure}");
+    assert!(failure.starts_with(&format!("{ASKED}open: it gave up")) && failure.contains(" (trap)"), "{failure}");
 }
 
 fn what_has_no_end_is_stopped(made: Made) {
