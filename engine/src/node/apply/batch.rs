@@ -44,7 +44,7 @@ pub struct Decision {
     /// What lost, elsewhere or here. It is kept whatever becomes of the effect: as soon as this node has seen it, nothing else
     /// tells. What is just left because it is busy is looked at anew first.
     pub lost: Vec<Lost>,
-    /// What stands here, if it loses. Where a user has replaced it meanwhile, it lost to nobody.
+    /// What stands here, if it loses. It is kept also where the row is busy: what waits then counts as having won against it.
     pub lost_here: Option<Lost>,
     /// Whether the journal may tell of it already.
     pub lost_before: bool,

@@ -257,7 +257,7 @@ fn every_node_ends_with_what_belongs_there() {
 /// Rows that were made anew, deleted again and again where others are hidden, and waited meanwhile.
 #[test]
 fn rows_that_come_and_go_while_something_waits() {
-    let failures: Vec<String> = [1207, 1478, 3204, 3240, 3571, 3608, 4255, 5231, 6967]
+    let failures: Vec<String> = [1207, 1478, 2321, 2931, 2968, 3204, 3240, 3571, 3608, 4255, 5231, 6967]
         .into_iter()
         .filter_map(|seed| run(seed, check).err())
         .collect();
@@ -349,6 +349,25 @@ fn a_delete_of_what_has_won_is_one_where_it_waits() {
     let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
     let lost: BTreeSet<i64> = journals.filter_map(|lost| Some(number(&lost.loser_row?[1]))).collect();
     assert!(lost.contains(&7), "{lost:?}");
+}
+
+/// What was made and deleted elsewhere, where it is hidden, does not have what it is.
+#[test]
+fn the_last_of_a_row_stays_whatever_came_and_went_elsewhere() {
+    fail(0);
+    let settings = settings("\"latest-wins\"", &[Some(Remainder::new(0, [0])), Some(Remainder::new(1, [0]))]);
+    let cluster = Cluster::new(2, &[(1, 3)]);
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+    assert!(cluster.databases[1].lock().write(1, Some(4), false));
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![(1, 4)]]);
+    for value in [Some(6), Some(9), None] {
+        later();
+        assert!(cluster.databases[0].lock().write(1, value, false));
+    }
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![(1, 4)]]);
 }
 
 /// Also if what lost against it was made blindly, at a node that has taken it already.

@@ -15,6 +15,8 @@ enum Trouble {
     Refuses(i64),
     /// Its user changes the row after it was read, and the connections of all others break at this call.
     IsAlone(u32),
+    /// Its user has locked the row and lets it go again, and the connections of all others break at this call.
+    IsHeld(u32),
 }
 
 /// How many nodes, which of them has trouble, and how many entries are read at once.
@@ -38,16 +40,18 @@ fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble, page: usiz
     match trouble {
         Trouble::Breaks(fuse) => cluster.databases[node].lock().fuse = Some(fuse),
         Trouble::Refuses(value) => cluster.databases[node].lock().refuses = Some(value),
-        Trouble::IsAlone(fuse) => {
+        Trouble::IsAlone(_) => {
             let mut state = cluster.databases[node].lock();
             let before = state.clone();
             state.shown.push_back(Some(before));
             time::pass(2_000_000);
             assert!(state.write(1, Some(MEANWHILE), false));
-            drop(state);
-            let others = cluster.databases.iter().enumerate().filter(|(at, _)| *at != node);
-            others.for_each(|(_, database)| database.lock().fuse = Some(fuse));
         }
+        Trouble::IsHeld(_) => assert!(cluster.databases[node].lock().write(1, Some(MEANWHILE), true)),
+    }
+    if let Trouble::IsAlone(fuse) | Trouble::IsHeld(fuse) = trouble {
+        let others = cluster.databases.iter().enumerate().filter(|(at, _)| *at != node);
+        others.for_each(|(_, database)| database.lock().fuse = Some(fuse));
     }
     // Whatever it says: it may have lost the node at once.
     let _ended = cluster.block(cluster.session(policy, page).sync());
@@ -56,6 +60,7 @@ fn outcome(policy: &str, count: usize, node: usize, trouble: Trouble, page: usiz
         state.fuse = None;
         state.refuses = None;
         state.shown.clear();
+        state.open.clear();
     }
     cluster.block(cluster.session(policy, page).sync()).unwrap();
     let rows = cluster.rows();
@@ -91,6 +96,20 @@ fn what_loses_is_kept_where_only_a_node_commits_that_a_user_has_changed() {
                 let values = (10..10 + count as i64).chain([MEANWHILE]);
                 let lost: BTreeSet<i64> = values.filter(|value| *value != won && *value != replaced).collect();
                 let kept: BTreeSet<i64> = kept.into_iter().filter(|value| *value != replaced).collect();
+                assert_eq!(kept, lost, "{policy} of {count}, {node} {trouble:?}: {won} stands");
+            }
+        }
+    }
+}
+
+/// What waits there then has won against what stands there, and nothing else tells of that.
+#[test]
+fn what_loses_is_kept_where_only_a_node_commits_that_a_user_has_locked() {
+    for policy in ["\"latest-wins\"", "\"earliest-wins\"", "{ prefer = [\"b\"] }"] {
+        for (count, node, page) in RUNS {
+            for trouble in (0..40).map(Trouble::IsHeld) {
+                let (won, kept) = outcome(policy, count, node, trouble, page);
+                let lost: BTreeSet<i64> = (10..10 + count as i64).filter(|value| *value != won).collect();
                 assert_eq!(kept, lost, "{policy} of {count}, {node} {trouble:?}: {won} stands");
             }
         }
