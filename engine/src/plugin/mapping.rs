@@ -91,19 +91,9 @@ impl Mapping {
         self.part.spent()
     }
 
-    /// From here on it is not asked any more once it breaks at whatever it is asked. What broke it before counts no more.
-    pub fn begin_round(&self) {
-        self.part.begin_round();
-    }
-
-    pub fn end_round(&self) {
-        self.part.end_round();
-    }
-
-    /// Its functions that broke at everything that they were asked since the round began, and are not asked any more: the last
-    /// failure of each.
-    pub fn gave_up(&self) -> Vec<Failure> {
-        self.part.gave_up()
+    /// How it fares with what it is asked.
+    pub fn part(&self) -> &Part {
+        &self.part
     }
 
     /// The shared row of each local one. One that cannot be mapped is a failure of its own; the others go on.

@@ -44,6 +44,7 @@ pub use limits::{Limit, Limits};
 pub use load::{Description, Plugin, is_name};
 pub use lock::{LOCK, Lock, Pin};
 pub use mapping::{Mapping, Put, TO_SHARED};
+pub use part::Part;
 pub use resolver::{Change, Dispute, Resolution, Resolver, Side};
 pub use shape::{Facts, Shape, ShapeColumn};
 pub use shrink::smallest;

@@ -57,11 +57,11 @@ impl<Open> Instances<Open> {
 
 /// A part that a plugin plays for one table.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub plugin: Arc<Plugin>,
-    pub shape: Shape,
-    pub context: wit::Context,
-    pub who: Who,
+pub struct Part {
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) shape: Shape,
+    pub(super) context: wit::Context,
+    pub(super) who: Who,
     role: Role,
     spent: Mutex<Spent>,
     /// By function, while a round lasts.
@@ -96,7 +96,13 @@ impl Plugin {
 
 impl Part {
     /// Checks that the plugin plays this role, and the configuration (a JSON object) against its schema.
-    pub fn new(plugin: Arc<Plugin>, role: Role, shape: Shape, config: &str, facts: &Facts) -> Result<Part, Failure> {
+    pub(super) fn new(
+        plugin: Arc<Plugin>,
+        role: Role,
+        shape: Shape,
+        config: &str,
+        facts: &Facts,
+    ) -> Result<Part, Failure> {
         plugin.fits(role, &shape.name, config)?;
         // What other columns hold is seldom so large.
         let may_be = |column: &ShapeColumn| matches!(column.ty, Type::Int | Type::Any);
@@ -116,21 +122,21 @@ impl Part {
     }
 
     /// The failure, as one of this part.
-    pub fn of(&self, failure: Failure) -> Failure {
+    pub(super) fn of(&self, failure: Failure) -> Failure {
         failure.of(self.role, &self.shape.name)
     }
 
     /// A component that is not what it was when it was loaded.
-    pub fn drifted(&self, why: &wasmtime::Error) -> Failure {
+    pub(super) fn drifted(&self, why: &wasmtime::Error) -> Failure {
         self.of(Failure::new(&self.plugin.name, "role", told(&format!("{why:#}"), 300)))
     }
 
-    pub fn fails(&self, function: &'static str, code: &str, message: String) -> Failure {
+    pub(super) fn fails(&self, function: &'static str, code: &str, message: String) -> Failure {
         self.of(Failure::new(&self.plugin.name, code, message)).calling(function)
     }
 
     /// What the plugin declared.
-    pub fn problem(&self, function: &'static str, problem: wit::Problem) -> Failure {
+    pub(super) fn problem(&self, function: &'static str, problem: wit::Problem) -> Failure {
         let column = problem.column.map(|column| format!("`{}`: ", told(&column, 60))).unwrap_or_default();
         let message = format!("{column}{}", told(&problem.message, 500));
         let failure = self.fails(function, &told(&problem.code, 60), message);
@@ -138,11 +144,11 @@ impl Part {
     }
 
     /// What was used up so far, to open it not counted.
-    pub fn spent(&self) -> Spent {
+    pub(super) fn spent(&self) -> Spent {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn count(&self, before: Spent, after: Spent) {
+    pub(super) fn count(&self, before: Spent, after: Spent) {
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         spent.calls += after.calls - before.calls;
         spent.rows += after.rows - before.rows;
@@ -199,7 +205,7 @@ impl Part {
     /// An answer for each item. `size` says how many items, at least one, make one call. Where a call fails as a whole each of
     /// its items is asked about alone, to find out which it was. What holds an integer that the plugin would round is not shown
     /// to it.
-    pub fn ask_all<I, A>(
+    pub(super) fn ask_all<I, A>(
         &self,
         function: &'static str,
         items: &[I],

@@ -19,7 +19,7 @@ use crate::config::{Config, TableConfig};
 use crate::model::{Domain, KeyRule, NodeId, ParkedCode, Row, Type};
 use crate::node::apply::{Decision, Effect};
 use crate::node::{Catalogue, CatalogueColumn, Numbered, WriteMode};
-use crate::plugin::{Failure, Mapping, Put, Shape, ShapeColumn};
+use crate::plugin::{Failure, Mapping, Part, Put, Shape, ShapeColumn};
 
 /// Makes rows of one node's table into rows of another shape with the same key, or one by a rule, and back.
 pub trait Reshape: Debug + Send + Sync {
@@ -44,13 +44,9 @@ pub trait Reshape: Debug + Send + Sync {
     /// In words.
     fn told(&self) -> String;
 
-    /// See [`Table::gave_up`](super::table::Table::gave_up).
-    fn begin_round(&self) {}
-
-    fn end_round(&self) {}
-
-    fn gave_up(&self) -> Vec<Failure> {
-        Vec::new()
+    /// The plugin's part that it is, if it is one.
+    fn part(&self) -> Option<&Part> {
+        None
     }
 }
 
@@ -83,16 +79,8 @@ impl Reshape for Mapping {
         format!("plugin `{}`", self.plugin().name)
     }
 
-    fn begin_round(&self) {
-        Mapping::begin_round(self);
-    }
-
-    fn end_round(&self) {
-        Mapping::end_round(self);
-    }
-
-    fn gave_up(&self) -> Vec<Failure> {
-        Mapping::gave_up(self)
+    fn part(&self) -> Option<&Part> {
+        Some(Mapping::part(self))
     }
 }
 

@@ -12,7 +12,7 @@ use super::decide::{Resolved, Settled};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::model::{NodeId, Row};
-use crate::plugin::{Failure, Filter};
+use crate::plugin::{Failure, Filter, Part};
 
 /// Says of rows in the shared shape whether they belong at a node: an answer for each, which depends on that row alone.
 pub trait Judge: Debug + Send + Sync {
@@ -22,13 +22,9 @@ pub trait Judge: Debug + Send + Sync {
     /// In words, for whoever asks why a row is not there.
     fn told(&self) -> String;
 
-    /// See [`Table::gave_up`].
-    fn begin_round(&self) {}
-
-    fn end_round(&self) {}
-
-    fn gave_up(&self) -> Vec<Failure> {
-        Vec::new()
+    /// The plugin's part that it is, if it is one.
+    fn part(&self) -> Option<&Part> {
+        None
     }
 }
 
@@ -41,16 +37,8 @@ impl Judge for Filter {
         format!("plugin `{}`", self.plugin().name)
     }
 
-    fn begin_round(&self) {
-        Filter::begin_round(self);
-    }
-
-    fn end_round(&self) {
-        Filter::end_round(self);
-    }
-
-    fn gave_up(&self) -> Vec<Failure> {
-        Filter::gave_up(self)
+    fn part(&self) -> Option<&Part> {
+        Some(Filter::part(self))
     }
 }
 

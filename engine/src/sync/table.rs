@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::lens::Lens;
-use super::mapped::Reshape;
 use super::subset::Subset;
 use crate::config::Operations;
 use crate::merge::Policy;
 use crate::model::{Grain, NodeId, TableSpec, Type};
-use crate::plugin::{Failure, Resolver};
+use crate::plugin::{Failure, Part, Resolver};
 
 /// One table of the sync.
 #[derive(Clone, Debug)]
@@ -94,26 +93,27 @@ impl Table {
         self.resolver.is_some() || self.has_subsets() || !self.mappings.is_empty()
     }
 
+    /// What plugins do for the table.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        let resolver = self.resolver.iter().map(|resolver| resolver.part());
+        let judges = self.subsets.iter().flatten().filter_map(|subset| subset.judge.part());
+        let mappings = self.forms.iter().flatten().filter_map(|form| form.lens.mapping()?.part());
+        resolver.chain(judges).chain(mappings)
+    }
+
     /// From here on plugins are not asked any more once they break at whatever they are asked.
     pub fn begin_round(&self) {
-        self.resolver.iter().for_each(|resolver| resolver.begin_round());
-        self.subsets.iter().flatten().for_each(|subset| subset.judge.begin_round());
-        self.forms.iter().flatten().filter_map(|form| form.lens.mapping()).for_each(Reshape::begin_round);
+        self.parts().for_each(Part::begin_round);
     }
 
     pub fn end_round(&self) {
-        self.resolver.iter().for_each(|resolver| resolver.end_round());
-        self.subsets.iter().flatten().for_each(|subset| subset.judge.end_round());
-        self.forms.iter().flatten().filter_map(|form| form.lens.mapping()).for_each(Reshape::end_round);
+        self.parts().for_each(Part::end_round);
     }
 
     /// What became of plugins that broke at everything that they were asked in this round, and are not asked any more. No row is to
     /// wait for that about which nobody was asked: the table stands still.
     pub fn gave_up(&self) -> Vec<Failure> {
-        let resolver = self.resolver.iter().flat_map(|resolver| resolver.gave_up());
-        let judges = self.subsets.iter().flatten().flat_map(|subset| subset.judge.gave_up());
-        let mappings = self.forms.iter().flatten().filter_map(|form| form.lens.mapping());
-        resolver.chain(judges).chain(mappings.flat_map(Reshape::gave_up)).collect()
+        self.parts().flat_map(Part::gave_up).collect()
     }
 
     /// Whether some node may be without a row that nobody has deleted.
