@@ -35,6 +35,11 @@ impl Vector {
     /// Nothing beyond what every node has passed.
     pub const EMPTY: Vector = Vector(Vec::new());
 
+    /// This change and no more.
+    pub fn of(dot: Dot) -> Vector {
+        Vector(vec![dot])
+    }
+
     /// The last dots, in the order of their nodes.
     pub fn dots(&self) -> &[Dot] {
         &self.0

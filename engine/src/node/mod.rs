@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use self::blueprint::{Blueprint, Draft};
 
 use crate::model::{
-    Cut, Domain, Dot, Entry, EntryId, ForeignKey, Images, Key, Lost, Parked, ParkedCode, Position, Row, Stamp,
+    Cut, Domain, Dot, Entry, EntryId, ForeignKey, Images, Key, Lost, Op, Parked, ParkedCode, Position, Row, Stamp,
     TableSpec, Unique, Vector,
 };
 
@@ -661,8 +661,10 @@ impl Move {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
     pub key: Key,
-    pub deleted: bool,
+    /// An insert if the row begins here, where it may be missing without having been deleted.
+    pub op: Op,
     pub dot: Dot,
+    /// Empty if this tells that the row was made by that change where others of its key may have been hidden.
     pub vector: Vector,
     pub stamp: Stamp,
     pub images: Option<Images>,

@@ -1,15 +1,20 @@
 //! All versions of one key, from all nodes: what a decision is made of.
 
 mod blind;
+mod contender;
 
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+pub use blind::{LONG_BEFORE, Unread};
+use contender::Gone;
+pub use contender::{Contender, Content};
+
 use super::opened::Opened;
 use super::table::Table;
 use crate::merge::{self, Delta, Version};
-use crate::model::{Cut, Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Row, Stamp, Vector};
+use crate::model::{Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Stamp, Vector};
 
 /// The versions of one key.
 #[derive(Debug, Default)]
@@ -28,140 +33,12 @@ pub struct Contest {
 /// What a user did.
 #[derive(Debug)]
 pub struct Own {
+    /// Whose entry tells of it.
+    teller: NodeId,
     dot: Dot,
     op: Op,
     time: i64,
 }
-
-/// A version, and how it is to be judged.
-#[derive(Debug)]
-pub struct Contender {
-    pub version: Version,
-    pub content: Content,
-    /// Of what waits, up to where it has seen the history of the node where it waits.
-    read: Option<Box<Cut>>,
-    /// Whether the last that its node's history tells is that the row was deleted.
-    gone: Option<Gone>,
-    /// The number of the change by which a user made the row where others may have been hidden. What was passed there until then
-    /// went into nothing, and what came to it since, entries tell.
-    made: Option<i64>,
-    /// Whether its node never took the row, or gave it up because it does not belong there, so that what it has seen is nothing
-    /// that it could pass on.
-    hollow: bool,
-    /// What was passed at its node, and may have gone into nothing as no row belonged there or a user made one.
-    heard: Vector,
-    /// Whether it stands beside what waits, and content of its own node stood there when that came to wait.
-    stood: bool,
-    /// Stands for an outcome that was not found, and tells why: a version could not be read, or a person has to decide. Until all
-    /// that it has seen is there to be weighed, nothing is decided. It is no version itself.
-    owed: Option<Box<(ParkedCode, String)>>,
-}
-
-/// A delete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gone {
-    /// Made by a user of the node.
-    Here(Dot),
-    /// Taken from another node.
-    Elsewhere,
-}
-
-impl Gone {
-    /// Whether it was made while something was decided that has seen this and no more.
-    fn is_unknown_to(self, seen: &Vector) -> bool {
-        matches!(self, Gone::Here(dot) if !seen.saw(&dot))
-    }
-}
-
-/// The content of a version, as far as it was read.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Content {
-    Unread,
-    Row(Arc<Row>),
-    Deleted,
-    /// The node cannot give the row in a form that can be carried.
-    Unreadable(Box<str>),
-}
-
-impl Contender {
-    /// Whether it is a version of the row, and not only a place where the row could be.
-    pub fn is_version(&self) -> bool {
-        !self.hollow && self.owed.is_none()
-    }
-
-    /// Whether its node has no row because none belongs there, as far as anybody knows: what was passed there went into nothing.
-    pub fn is_outside(&self, table: &Table) -> bool {
-        self.hollow && table.has_subsets()
-    }
-
-    /// Whether the row was deleted at its node, which has a filter: of what was passed since nobody knows whether it was anything to it.
-    fn is_deleted_apart(&self, table: &Table) -> bool {
-        self.gone.is_some() && table.subset(self.version.node).is_some()
-    }
-
-    /// Whether what its node has passed went into it. Where rows may be hidden that may have been before it was there, and what came
-    /// to it since is told.
-    fn counts_passed(&self, table: &Table) -> bool {
-        self.made.is_none() && !self.waits_apart(table)
-    }
-
-    /// Whether what an entry of its own node's history tells went into it.
-    fn counts_told(&self, id: i64, table: &Table) -> bool {
-        self.made.is_none_or(|made| made < id) && !self.waits_apart(table)
-    }
-
-    /// Whether it waits where rows may be hidden: all that went into it is in its vector.
-    fn waits_apart(&self, table: &Table) -> bool {
-        self.version.waiting && table.subset(self.version.node).is_some()
-    }
-
-    /// Takes in that a user made the row where others may be hidden. Whoever did that has not seen what came there and was removed
-    /// again without being deleted.
-    fn make(&mut self, dot: Dot) {
-        let Version { node, vector, .. } = &mut self.version;
-        if self.gone.is_none() && !vector.saw(&dot) {
-            vector.retain(|dot| dot.node == *node);
-        }
-        self.made = Some(dot.number);
-    }
-
-    /// Whether it has seen an entry of its own node's history.
-    fn read_own(&self, mark: i64, id: i64) -> bool {
-        self.read.as_ref().is_none_or(|read| read.contains(mark, id))
-    }
-}
-
-impl Content {
-    pub fn row(&self) -> Option<&Row> {
-        match self {
-            Content::Row(row) => Some(row),
-            _ => None,
-        }
-    }
-
-    /// The row for whoever keeps it.
-    pub fn shared(&self) -> Option<Arc<Row>> {
-        match self {
-            Content::Row(row) => Some(row.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// How the content of a node stands to what is to take its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// It was seen, or weighed.
-    Seen,
-    /// It was not; a later one of another node is to be weighed in its place.
-    Superseded,
-    /// It was not, and is to be weighed as written at this time.
-    Since(i64),
-}
-
-/// By how much a row of unknown age counts as older than one that was made without it, in µs: more than by what clocks are
-/// measured wrong.
-pub const LONG_BEFORE: i64 = 1_000_000;
 
 /// How the clock of a node is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +73,7 @@ impl Contest {
         if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
             standing.make(Dot { node, number: entry.id, mark: entry.mark });
         }
+        let was_gone = standing.gone.is_some();
         standing.gone = match (entry.op, &entry.arrival) {
             (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
@@ -209,7 +87,8 @@ impl Contest {
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
         let mut time = entry.time;
-        let (mut told, mut own) = (None, None);
+        let mut told = None;
+        let own;
         let dot = match entry.arrival {
             None => {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
@@ -217,10 +96,15 @@ impl Contest {
                 time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
                 *stamp = Stamp { time, node };
                 vector.add(dot);
-                own = table.makes_blindly().then_some(Own { dot, op: entry.op, time });
+                own = table.makes_blindly().then_some(Own { teller: node, dot, op: entry.op, time });
                 dot
             }
             Some(arrival) => {
+                let is_made = arrival.vector.is_empty() && table.has_subsets();
+                if entry.op == Op::Insert && !behind && !was_gone {
+                    standing.begun = Some(entry.id);
+                    *vector = Vector::EMPTY;
+                }
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
                 if !behind {
@@ -230,6 +114,7 @@ impl Contest {
                     }
                     vector.join(&all);
                 }
+                own = is_made.then_some(Own { teller: node, dot: arrival.dot, op: Op::Insert, time });
                 told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
@@ -253,17 +138,10 @@ impl Contest {
             Some(row) => Content::Row(Arc::new(row.clone())),
             None => Content::Deleted,
         };
-        self.versions.push(Contender {
-            version: Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp },
-            content,
-            read: Some(Box::new(parked.read.clone())),
-            gone: None,
-            made: None,
-            hollow: false,
-            heard: Vector::EMPTY,
-            stood: false,
-            owed,
-        });
+        let version =
+            Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp };
+        let read = Some(Box::new(parked.read.clone()));
+        self.versions.push(Contender { read, owed, ..Contender::new(version, content) });
     }
 
     /// What the content that stands beside a waiting version has seen.
@@ -283,8 +161,8 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
-        (standing.gone, standing.made, standing.stood) = (None, None, false);
-        self.own.retain(|own| own.dot.node != node);
+        (standing.gone, standing.made, standing.begun, standing.stood) = (None, None, None, false);
+        self.own.retain(|own| own.teller != node);
     }
 
     /// The columns of which the version at this place does not tell by itself.
@@ -332,23 +210,9 @@ impl Contest {
                 // Left to itself a list makes room for four, and there are as many contests as changes.
                 self.versions.reserve_exact(2);
             }
-            self.versions.push(Contender {
-                version: Version {
-                    node,
-                    waiting: false,
-                    behind: false,
-                    vector: Vector::EMPTY,
-                    stamp: Stamp { time: i64::MIN, node },
-                },
-                content: Content::Unread,
-                read: None,
-                gone: None,
-                made: None,
-                hollow: false,
-                heard: Vector::EMPTY,
-                stood: false,
-                owed: None,
-            });
+            let stamp = Stamp { time: i64::MIN, node };
+            let version = Version { node, waiting: false, behind: false, vector: Vector::EMPTY, stamp };
+            self.versions.push(Contender::new(version, Content::Unread));
             self.versions.len() - 1
         });
         &mut self.versions[at]
@@ -364,7 +228,9 @@ impl Contest {
     fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
         version.vector.saw(dot)
-            || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
+            || (version.node == dot.node
+                && contender.begun.is_none_or(|begun| begun < dot.number)
+                && contender.read_own(dot.mark, dot.number))
             || (!version.behind
                 && contender.counts_passed(table)
                 && !contender.is_outside(table)
@@ -607,7 +473,7 @@ mod tests {
     use super::*;
     use crate::config::Operations;
     use crate::merge::Policy;
-    use crate::model::Arrival;
+    use crate::model::{Arrival, Cut};
 
     fn table() -> Table {
         Table {

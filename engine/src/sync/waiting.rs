@@ -14,7 +14,7 @@ use super::subset;
 use super::why::Found;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Dot, Key, Lost, NodeId, Parked, Row, Stamp, TableSpec, time};
+use crate::model::{Dot, Key, Lost, NodeId, Op, Parked, Row, Stamp, TableSpec, time};
 use crate::node::{self, Move, Node, Note};
 
 /// A version that is given up with an outcome that waits.
@@ -164,7 +164,7 @@ async fn assert_standing(node: &mut dyn Node, spec: &TableSpec, row: &Parked, at
     if let Some(dot) = last {
         let note = Note {
             key: row.key.clone(),
-            deleted: row.row.is_none(),
+            op: if row.row.is_some() { Op::Update } else { Op::Delete },
             dot,
             vector: row.vector.clone(),
             stamp: row.stamp,

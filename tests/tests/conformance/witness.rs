@@ -1,7 +1,7 @@
 //! Witnesses: a history knows the entries that it gave out, also those that were purged, as long as others need them to
 //! see that it is the history whose changes they have applied.
 
-use concord::model::{Cut, Dot, Entry, EntryId, NodeId, Stamp, TableSpec, Value, Vector};
+use concord::model::{Cut, Dot, Entry, EntryId, NodeId, Op, Stamp, TableSpec, Value, Vector};
 use concord::node::{Node, Note, Sync};
 use concord_tests::{As, Database, Kind, User, spec};
 
@@ -115,7 +115,7 @@ async fn an_engine_that_fell_behind_forgets_nothing(kind: Kind) {
     let dot = Dot { node: NodeId(1), number: 7, mark: 7 };
     let note = Note {
         key: vec![Value::Int(9)].into(),
-        deleted: false,
+        op: Op::Update,
         dot,
         vector: Vector::EMPTY,
         stamp: Stamp { time: 1, node: NodeId(1) },

@@ -1,6 +1,8 @@
 //! Writing: how many rows were really written and deleted, and which of them others have changed.
 
-use concord::model::{Cut, Dot, Images, Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector};
+use concord::model::{
+    Cut, Dot, Images, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector,
+};
 use concord::node::{Constraint, ErrorKind, Move, Node, Note, Sought, Sync, WriteMode};
 use concord_tests::{As, Database, Kind, spec};
 
@@ -113,7 +115,7 @@ async fn what_no_entry_can_hold(kind: Kind) {
     install(&mut *node, &specs).await;
     let note = |code: &str, n: i64| Note {
         key: vec![Value::text(code)].into(),
-        deleted: false,
+        op: Op::Update,
         dot: Dot { node: NodeId(1), number: 3, mark: 3 },
         vector: Vector::EMPTY,
         stamp: Stamp { time: 4, node: NodeId(1) },

@@ -46,7 +46,7 @@ impl MySql {
                 break;
             }
             count += 1;
-            args.add(if note.deleted { "D" } else { "U" })
+            args.add(note.op.letter())
                 .add(note.stamp.time)
                 .add(self.node_name(note.dot.node)?)
                 .add(note.dot.number)

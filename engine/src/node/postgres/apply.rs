@@ -453,7 +453,7 @@ impl Postgres {
         let mut names =
             vec!["op".to_owned(), "\"time\"".into(), "origin".into(), "number".into(), "mark".into(), "vector".into()];
         let mut casts = vec!["$1::pg_catalog.text[]".to_owned()];
-        args.add(notes.iter().map(|note| if note.deleted { "D" } else { "U" }).collect::<Vec<_>>());
+        args.add(notes.iter().map(|note| note.op.letter()).collect::<Vec<_>>());
         let mut add = |args: &Args, ty: &str| casts.push(format!("${}::pg_catalog.{ty}[]", args.count()));
         args.add(notes.iter().map(|note| note.stamp.time).collect::<Vec<_>>());
         add(&args, "int8");

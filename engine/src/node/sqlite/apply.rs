@@ -313,12 +313,7 @@ pub(super) fn note(db: &Connection, plan: &Plan, spec: &TableSpec, names: &[Stri
         db.prepare_cached(&format!("INSERT INTO {} ({columns}) VALUES ({marks})", plan.history)).told(doing)?;
     // Nobody asks for a row that could never stand here.
     for note in notes.iter().filter(|note| history::can_hold(spec, &note.key)) {
-        let op = match &note.images {
-            _ if note.deleted => Op::Delete,
-            Some(Images { before: None, .. }) => Op::Insert,
-            _ => Op::Update,
-        };
-        write.raw_bind_parameter(1, op.letter()).told(doing)?;
+        write.raw_bind_parameter(1, note.op.letter()).told(doing)?;
         write.raw_bind_parameter(2, note.stamp.time).told(doing)?;
         write.raw_bind_parameter(3, service::name_of(names, note.dot.node)?).told(doing)?;
         write.raw_bind_parameter(4, note.dot.number).told(doing)?;

@@ -1,10 +1,26 @@
 //! Rows made by somebody from whom others of the same key are hidden: what that says about these, and what became of them.
 
-use super::{Contender, Content, Contest, Gone, LONG_BEFORE, Own, Unread};
+use super::contender::Gone;
+use super::{Contender, Content, Contest, Own};
 use crate::merge::Version;
 use crate::model::{Dot, NodeId, Op, Vector};
 use crate::sync::opened::Opened;
 use crate::sync::table::Table;
+
+/// How the content of a node stands to what is to take its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It was seen, or weighed.
+    Seen,
+    /// It was not; a later one of another node is to be weighed in its place.
+    Superseded,
+    /// It was not, and is to be weighed as written at this time.
+    Since(i64),
+}
+
+/// By how much a row of unknown age counts as older than one that was made without it, in µs: more than by what clocks are
+/// measured wrong.
+pub const LONG_BEFORE: i64 = 1_000_000;
 
 impl Contest {
     /// What a user of `maker` did first of all that `node` has not heard of, if that made a row: whoever made it saw no row,
@@ -27,6 +43,12 @@ impl Contest {
         let mut told = owed.flat_map(|contender| contender.version.vector.dots());
         let is_before = |dot: &Dot| dot.node == maker && dot.number < first.dot.number && !heard(dot);
         (!told.any(is_before)).then_some(first)
+    }
+
+    /// The rows that users made where others may be hidden, as far as anybody tells: with the time.
+    pub fn all_made_blindly<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = (Dot, i64)> + 'a {
+        let own = self.own.iter().filter(|own| own.op == Op::Insert && table.is_blind(own.dot.node));
+        own.map(|own| (own.dot, own.time))
     }
 
     /// Whether all that is new to the others of a node is a row that is gone again.

@@ -32,10 +32,9 @@ impl Work {
         }
         for note in self.notes {
             state.next_id += 1;
-            let Note { key, deleted, dot, vector, stamp, images } = note;
+            let Note { key, op, dot, vector, stamp, images } = note;
             // As a real node would: through the text that is kept.
             let vector = Vector::read(&vector.write(names), names).unwrap();
-            let op = if deleted { Op::Delete } else { Op::Update };
             let id = state.next_id;
             state.enter(Entry { id, mark, op, time: stamp.time, key, arrival: Some(Arrival { dot, vector }), images });
         }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::Draft;
 use crate::error::{Error, Result};
 use crate::model::{
-    Cut, Dot, Images, Key, Lost, NodeId, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
+    Cut, Dot, Images, Key, Lost, NodeId, Op, Parked, ParkedCode, Position, Row, Stamp, TableSpec, Type, Value, Vector,
     key_value_from_json, key_value_to_json, time, value_from_json, value_to_json,
 };
 use crate::node::apply::{Decision, Effect, Otherwise};
@@ -155,7 +155,7 @@ struct WrittenVersion {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenNote {
-    deleted: bool,
+    op: Op,
     dot: String,
     vector: String,
     node: String,
@@ -445,12 +445,10 @@ impl Scribe<'_> {
     }
 
     fn write_note(&self, note: &Note) -> WrittenNote {
-        let mut dot = Vector::EMPTY;
-        dot.add(note.dot);
         let image = |row: &Option<Row>| row.as_ref().map(|row| documents(self.image_types(), row));
         WrittenNote {
-            deleted: note.deleted,
-            dot: dot.write(self.names),
+            op: note.op,
+            dot: Vector::of(note.dot).write(self.names),
             vector: note.vector.write(self.names),
             node: self.names[note.stamp.node.index()].clone(),
             time: note.stamp.time,
@@ -560,7 +558,7 @@ impl Scribe<'_> {
         let dot: Dot = *Vector::read(&note.dot, self.names)?.dots().first()?;
         Some(Note {
             key: key.clone(),
-            deleted: note.deleted,
+            op: note.op,
             dot,
             vector: Vector::read(&note.vector, self.names)?,
             stamp: Stamp { time: note.time, node: self.node(&note.node)? },
@@ -670,15 +668,14 @@ mod tests {
         for (key, image) in [(decimal, Value::Int(7)), (Value::text("1.5"), Value::text("7")), (bytes.clone(), bytes)] {
             let key: Key = vec![key].into();
             let (dot, stamp) = (Dot { node: NodeId(0), number: 1, mark: 1 }, Stamp { time: 1, node: NodeId(0) });
-            let mut vector = Vector::EMPTY;
-            vector.add(dot);
+            let vector = Vector::of(dot);
             let images = Images { before: Some(vec![image].into()), after: None };
             let decision = Decision {
                 key: key.clone(),
                 effect: Effect::Keep,
                 notes: vec![Note {
                     key: key.clone(),
-                    deleted: false,
+                    op: Op::Update,
                     dot,
                     vector: vector.clone(),
                     stamp,

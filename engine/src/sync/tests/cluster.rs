@@ -94,13 +94,14 @@ impl Cluster {
                 })
                 .collect();
             eprintln!(
-                "{name}: {:?} skew {} refuses {:?}\n   history {:#?}\n   open {:?}\n   parked {parked:#?}\n   positions {:?}",
+                "{name}: {:?} skew {} refuses {:?}\n   history {:#?}\n   open {:?}\n   parked {parked:#?}\n   positions {:?}\n   journal {:?}",
                 state.rows,
                 state.skew,
                 state.refuses,
                 state.history.iter().map(entry).collect::<Vec<_>>(),
                 state.open.iter().map(|(_, e, v)| (entry(e), v)).collect::<Vec<_>>(),
-                state.positions
+                state.positions,
+                state.journal.iter().map(|lost| (&lost.key, &lost.loser_row, &lost.reason)).collect::<Vec<_>>()
             );
         }
         eprintln!("--------");

@@ -287,9 +287,9 @@ async fn notes_come_back_as_arrivals() {
     let mut vector = Vector::EMPTY;
     vector.add(dot);
     vector.add(Dot { node: NodeId(0), number: 3, mark: 3 });
-    let note = |id: &str, deleted, images| Note {
+    let note = |id: &str, op, images| Note {
         key: Box::new([text(id)]),
-        deleted,
+        op,
         dot,
         vector: vector.clone(),
         stamp: Stamp { time: 123_456_789, node: NodeId(2) },
@@ -297,9 +297,9 @@ async fn notes_come_back_as_arrivals() {
     };
     let image = |value| Some(row([value]));
     let notes = [
-        note("k", false, Some(Images { before: None, after: image(Value::Null) })),
-        note("k", false, Some(Images { before: image(Value::Null), after: image(int(2)) })),
-        note("l", true, None),
+        note("k", Op::Insert, Some(Images { before: None, after: image(Value::Null) })),
+        note("k", Op::Update, Some(Images { before: image(Value::Null), after: image(int(2)) })),
+        note("l", Op::Delete, None),
     ];
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.note(&bench.specs[0], &notes.iter().collect::<Vec<_>>()).await.unwrap();

@@ -1,0 +1,145 @@
+//! One version of a key among those that a decision is made of, and what tells how it is to be judged.
+
+use std::sync::Arc;
+
+use crate::merge::Version;
+use crate::model::{Cut, Dot, ParkedCode, Row, Vector};
+use crate::sync::table::Table;
+
+/// A version, and how it is to be judged.
+#[derive(Debug)]
+pub struct Contender {
+    pub version: Version,
+    pub content: Content,
+    /// Of what waits, up to where it has seen the history of the node where it waits.
+    pub(super) read: Option<Box<Cut>>,
+    /// Whether the last that its node's history tells is that the row was deleted.
+    pub(super) gone: Option<Gone>,
+    /// The number of the change by which a user made the row where others may have been hidden. What was passed there until then
+    /// went into nothing, and what came to it since, entries tell.
+    pub(super) made: Option<i64>,
+    /// The id of the entry by which the row began at its node: what was there before it had given up.
+    pub(super) begun: Option<i64>,
+    /// Whether its node never took the row, or gave it up because it does not belong there, so that what it has seen is nothing
+    /// that it could pass on.
+    pub(super) hollow: bool,
+    /// What was passed at its node, and may have gone into nothing as no row belonged there or a user made one.
+    pub(super) heard: Vector,
+    /// Whether it stands beside what waits, and content of its own node stood there when that came to wait.
+    pub(super) stood: bool,
+    /// Stands for an outcome that was not found, and tells why: a version could not be read, or a person has to decide. Until all
+    /// that it has seen is there to be weighed, nothing is decided. It is no version itself.
+    pub(super) owed: Option<Box<(ParkedCode, String)>>,
+}
+
+/// A delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// Made by a user of the node.
+    Here(Dot),
+    /// Taken from another node.
+    Elsewhere,
+}
+
+impl Gone {
+    /// Whether it was made while something was decided that has seen this and no more.
+    pub(super) fn is_unknown_to(self, seen: &Vector) -> bool {
+        matches!(self, Gone::Here(dot) if !seen.saw(&dot))
+    }
+}
+
+/// The content of a version, as far as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Unread,
+    Row(Arc<Row>),
+    Deleted,
+    /// The node cannot give the row in a form that can be carried.
+    Unreadable(Box<str>),
+}
+
+impl Contender {
+    /// Of which no more is known.
+    pub fn new(version: Version, content: Content) -> Contender {
+        Contender {
+            version,
+            content,
+            read: None,
+            gone: None,
+            made: None,
+            begun: None,
+            hollow: false,
+            heard: Vector::EMPTY,
+            stood: false,
+            owed: None,
+        }
+    }
+
+    /// Whether it is a version of the row, and not only a place where the row could be.
+    pub fn is_version(&self) -> bool {
+        !self.hollow && self.owed.is_none()
+    }
+
+    /// Whether its node has no row because none belongs there, as far as anybody knows: what was passed there went into nothing.
+    pub fn is_outside(&self, table: &Table) -> bool {
+        self.hollow && table.has_subsets()
+    }
+
+    /// Whether the row was deleted at its node, which has a filter: of what was passed since nobody knows whether it was anything to it.
+    pub(super) fn is_deleted_apart(&self, table: &Table) -> bool {
+        self.gone.is_some() && table.subset(self.version.node).is_some()
+    }
+
+    /// Whether what its node has passed went into it. Where rows may be hidden that may have been before it was there, and what came
+    /// to it since is told.
+    pub(super) fn counts_passed(&self, table: &Table) -> bool {
+        self.began().is_none() && !self.waits_apart(table)
+    }
+
+    /// The id of the entry by which the row began at its node, if others may have been hidden then or it had given up one.
+    fn began(&self) -> Option<i64> {
+        self.made.max(self.begun)
+    }
+
+    /// Whether what an entry of its own node's history tells went into it.
+    pub(super) fn counts_told(&self, id: i64, table: &Table) -> bool {
+        self.began().is_none_or(|began| began < id) && !self.waits_apart(table)
+    }
+
+    /// Whether it waits where rows may be hidden: all that went into it is in its vector.
+    fn waits_apart(&self, table: &Table) -> bool {
+        self.version.waiting && table.subset(self.version.node).is_some()
+    }
+
+    /// Takes in that a user made the row where others may be hidden. Whoever did that has not seen what came there and was removed
+    /// again without being deleted.
+    pub(super) fn make(&mut self, dot: Dot) {
+        let Version { node, vector, .. } = &mut self.version;
+        if self.gone.is_none() && !vector.saw(&dot) {
+            vector.retain(|dot| dot.node == *node);
+        }
+        self.made = Some(dot.number);
+    }
+
+    /// Whether it has seen an entry of its own node's history.
+    pub(super) fn read_own(&self, mark: i64, id: i64) -> bool {
+        self.read.as_ref().is_none_or(|read| read.contains(mark, id))
+    }
+}
+
+impl Content {
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Content::Row(row) => Some(row),
+            _ => None,
+        }
+    }
+
+    /// The row for whoever keeps it.
+    pub fn shared(&self) -> Option<Arc<Row>> {
+        match self {
+            Content::Row(row) => Some(row.clone()),
+            _ => None,
+        }
+    }
+}
