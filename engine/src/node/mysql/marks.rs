@@ -264,9 +264,9 @@ impl MySql {
     /// snapshot saw.
     async fn keep_stretches(&mut self, given: &Given, last: i64, mark: i64) -> Result<bool> {
         let side = self.side().await?;
-        side.run("START TRANSACTION").await?;
-        let standing = side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
-        let mut done = standing.first().and_then(|row| number(row, 0)) == Some(last);
+        if !begin(side, last).await? {
+            return take_back(side).await;
+        }
         for (name, stretches) in given.iter().filter(|(_, stretches)| !stretches.is_empty()) {
             let (mut rows, mut ends) = (Args::new(), Args::new());
             for (first, last) in stretches {
@@ -279,9 +279,8 @@ impl MySql {
             let there = side.fetch(&there, ends).await?;
             let ends: usize = stretches.iter().map(|(first, last)| if first == last { 1 } else { 2 }).sum();
             // Else somebody has emptied the history.
-            done &= there.first().and_then(|row| number(row, 0)) == i64::try_from(ends).ok();
-            if !done {
-                break;
+            if there.first().and_then(|row| number(row, 0)) != i64::try_from(ends).ok() {
+                return take_back(side).await;
             }
             let statement = format!(
                 "INSERT INTO concord_marked (name, first, last, mark) VALUES {}",
@@ -289,15 +288,7 @@ impl MySql {
             );
             side.execute(&statement, rows).await?;
         }
-        if !done {
-            side.run("ROLLBACK").await?;
-            return Ok(false);
-        }
-        let mut args = Args::new();
-        args.add(mark);
-        side.execute("UPDATE concord_mark SET last = ?", args).await?;
-        side.run("COMMIT").await?;
-        Ok(true)
+        finish(side, mark).await
     }
 
     /// Writes the marks of all stretches into the entries.
@@ -373,10 +364,10 @@ impl MySql {
         mark: i64,
     ) -> Result<bool> {
         let side = self.side().await?;
-        side.run("START TRANSACTION").await?;
-        let standing = side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
-        let mut done = standing.first().and_then(|row| number(row, 0)) == Some(last);
-        for (table, entries) in unmarked.iter().filter(|_| done) {
+        if !begin(side, last).await? {
+            return take_back(side).await;
+        }
+        for (table, entries) in unmarked {
             let mut found = 0;
             for (mark, stretches) in marked(entries, first, borders) {
                 for part in stretches.chunks(STRETCHES) {
@@ -397,20 +388,33 @@ impl MySql {
             }
             // Somebody has emptied the history.
             if found != entries.len() as u64 {
-                done = false;
-                break;
+                return take_back(side).await;
             }
         }
-        if !done {
-            side.run("ROLLBACK").await?;
-            return Ok(false);
-        }
-        let mut args = Args::new();
-        args.add(mark);
-        side.execute("UPDATE concord_mark SET last = ?", args).await?;
-        side.run("COMMIT").await?;
-        Ok(true)
+        finish(side, mark).await
     }
+}
+
+/// Begins the transaction that gives marks; whether the last mark is still this one.
+async fn begin(side: &mut Line, last: i64) -> Result<bool> {
+    side.run("START TRANSACTION").await?;
+    let standing = side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
+    Ok(standing.first().and_then(|row| number(row, 0)) == Some(last))
+}
+
+/// Gives no marks.
+async fn take_back(side: &mut Line) -> Result<bool> {
+    side.run("ROLLBACK").await?;
+    Ok(false)
+}
+
+/// Gives the marks, of which this is the last.
+async fn finish(side: &mut Line, mark: i64) -> Result<bool> {
+    let mut args = Args::new();
+    args.add(mark);
+    side.execute("UPDATE concord_mark SET last = ?", args).await?;
+    side.run("COMMIT").await?;
+    Ok(true)
 }
 
 #[cfg(test)]
