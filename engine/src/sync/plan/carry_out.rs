@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::LOOKS;
-use super::file::{PlanFile, Scribe, WrittenNode, shape, waiting_text};
+use super::file::{PlanFile, WrittenNode, shape, waiting_text};
+use super::row::Scribe;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Cut, Key, NodeId, ParkedCode, TableSpec};

@@ -5,6 +5,7 @@
 
 mod carry_out;
 mod file;
+mod row;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
