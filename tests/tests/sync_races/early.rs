@@ -17,10 +17,10 @@ concord_tests::clusters! {
 }
 
 /// More than are written as soon as they are read anyway.
-const ROWS: u32 = 5_000;
+pub(super) const ROWS: u32 = 5_000;
 
 /// What the first node alone has changed.
-async fn many(kinds: &[Kind]) -> Cluster {
+pub(super) async fn many(kinds: &[Kind]) -> Cluster {
     let mut cluster = items(kinds, "[tables.items]").await;
     change_many(&mut cluster).await;
     cluster
@@ -32,9 +32,9 @@ async fn change_many(cluster: &mut Cluster) {
     cluster.run(0, "UPDATE items SET name = 'engine' WHERE id = 1").await;
 }
 
-const TOTAL: &str = "SELECT count(*), sum(amount) FROM items";
+pub(super) const TOTAL: &str = "SELECT count(*), sum(amount) FROM items";
 
-async fn holds_all(cluster: &mut Cluster) {
+pub(super) async fn holds_all(cluster: &mut Cluster) {
     let sum: u64 = 60 + (110..110 + u64::from(ROWS)).sum::<u64>();
     cluster.holds(TOTAL, &[&format!("{}|{sum}", ROWS + 3)]).await;
 }
