@@ -118,6 +118,8 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
             debug!(kind = ?error.kind, "What was written early is undone.");
             match error.kind {
                 ErrorKind::Retry | ErrorKind::Locked => Early::Warily(since.elapsed()),
+                // Whoever falls silent or away is not waited for a second time.
+                _ if error.is_absence() => Early::Failed(error),
                 _ => Early::Nothing,
             }
         }

@@ -150,6 +150,31 @@ fn what_was_waited_for_early_counts() {
     assert!(tries(Duration::ZERO) > Some(1));
 }
 
+/// A target whose connection breaks is left to the next cycle, and not waited for a second time.
+#[test]
+fn a_target_that_breaks_is_left() {
+    let mut broken = 0;
+    for calls in 0..20 {
+        let cluster = changed();
+        let mut session = session(&cluster);
+        cluster.block(session.sync()).unwrap();
+        let mut node = cluster.databases[1].connect().unwrap();
+        let (rows, coming) = unbounded_channel();
+        (0..20).for_each(|number| rows.send(row(number)).unwrap());
+        rows.send(Next::End).unwrap();
+        cluster.databases[1].lock().fuse = Some(calls);
+        let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
+        match cluster.databases[1].lock().fuse {
+            Some(_) => assert!(matches!(early, Early::Begun(_)), "after {calls} calls: {early:?}"),
+            None => {
+                assert!(matches!(&early, Early::Failed(error) if error.is_absence()), "after {calls} calls: {early:?}");
+                broken += 1;
+            }
+        }
+    }
+    assert!((2..20).contains(&broken), "{broken}");
+}
+
 /// What the second node is to know before the first row.
 fn beginning(session: &Session) -> Beginning {
     let spec = session.tables[0].spec(session.members[1].id).unwrap();
