@@ -1,5 +1,7 @@
 //! Networks, other engines and the database's own rules in the way of rows that are written early.
 
+use std::time::{Duration, Instant};
+
 use concord::sync::Summary;
 use concord_tests::{Cluster, Concord, Kind, Mode, NAMES, PATIENCE, wait_until};
 
@@ -56,7 +58,9 @@ async fn a_network_to_the_source_falls_silent_while_rows_are_written_early() {
         cluster.way(0);
         let silence = async |cluster: &mut Cluster| cluster.way(0).set(Mode::Stalled);
         let afterwards = async |cluster: &mut Cluster| {
+            let start = Instant::now();
             cluster.later(1, "UPDATE items SET name = 'user'").await;
+            assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
             cluster.way(0).cut();
             cluster.way(0).set(Mode::Open);
         };

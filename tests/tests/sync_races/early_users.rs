@@ -25,57 +25,57 @@ pub(super) async fn changed_everywhere(kinds: &[Kind], tables: &str) -> Cluster 
     cluster
 }
 
-fn rules(text: &str) -> Faults {
-    text.parse().expect("a list of rules")
-}
-
 /// Syncs with everything read before the first row is written, so that nobody is waited for; how often rows were tried that were not
 /// written early.
 pub(super) async fn sync_at_leisure(cluster: &mut Cluster) -> (Summary, u64) {
-    let [first, told] = ["first", "told"].map(|name| cluster.file(name));
-    let pause = |point: &str, file: &std::path::Path| format!("{point}=pause:{}@1", file.display());
-    let faults = Arc::new(Mutex::new(rules(&[pause("early-write", &first), pause("read-done", &told)].join(","))));
-    let mut session = cluster.session();
-    let working = Box::pin(fault::scoped(Arc::clone(&faults), session.sync()));
-    let acting = async {
-        for file in [&first, &told] {
-            wait_until("all to be read", PATIENCE, async || file.exists().then_some(())).await;
-        }
-        for file in [first, told] {
-            std::fs::remove_file(file).expect("it is there");
-        }
-    };
-    let summary = futures::join!(working, acting).0.expect("all are there");
-    let tries = faults.lock().expect("nobody panics with it").passes("apply-attempt");
-    (summary, tries)
+    once_all_is_read(cluster, "", async |_| ()).await
 }
 
-/// Syncs. When everything is read, and some of it is written at the second node and the rest is not, `meanwhile` happens; once
-/// the rest is being written, `afterwards`.
+/// The same. When some of it is written at the second node and the rest is not, `meanwhile` happens; once the rest is being
+/// written, `afterwards`.
 pub(super) async fn sync_around_a_part(
     cluster: &mut Cluster,
     meanwhile: impl AsyncFnOnce(&mut Cluster),
     afterwards: impl AsyncFnOnce(&mut Cluster),
 ) -> Summary {
-    let [first, told, second] = ["first", "told", "second"].map(|name| cluster.file(name));
-    let pause = |point: &str, file: &std::path::Path| format!("{point}=pause:{}@1", file.display());
-    let faults = Arc::new(Mutex::new(rules(&[pause("early-write", &first), pause("read-done", &told)].join(","))));
+    let part = cluster.file("part");
+    let acting = async |cluster: &mut Cluster| {
+        wait_until("a part to be written", PATIENCE, async || part.exists().then_some(())).await;
+        meanwhile(cluster).await;
+        std::fs::remove_file(&part).expect("it is there");
+        afterwards(cluster).await;
+    };
+    once_all_is_read(cluster, &pause("early-write", &part), acting).await.0
+}
+
+/// Syncs, with these rules and `acting` beside it once everything is read; also how often rows were tried from then on.
+async fn once_all_is_read(cluster: &mut Cluster, then: &str, acting: impl AsyncFnOnce(&mut Cluster)) -> (Summary, u64) {
+    let [writing, read] = ["writing", "read"].map(|name| cluster.file(name));
+    let first = [pause("early-write", &writing), pause("read-done", &read)].join(",");
+    let faults = Arc::new(Mutex::new(rules(&first)));
     let mut session = cluster.session();
     let working = Box::pin(fault::scoped(Arc::clone(&faults), session.sync()));
     let acting = async {
-        for file in [&first, &told] {
+        for file in [&writing, &read] {
             wait_until("all to be read", PATIENCE, async || file.exists().then_some(())).await;
         }
-        *faults.lock().expect("nobody panics with it") = rules(&pause("early-write", &second));
-        for file in [first, told] {
+        *faults.lock().expect("nobody panics with it") = rules(then);
+        for file in [writing, read] {
             std::fs::remove_file(file).expect("it is there");
         }
-        wait_until("a part to be written", PATIENCE, async || second.exists().then_some(())).await;
-        meanwhile(cluster).await;
-        std::fs::remove_file(&second).expect("it is there");
-        afterwards(cluster).await;
+        acting(cluster).await;
     };
-    futures::join!(working, acting).0.expect("the others go on")
+    let summary = futures::join!(working, acting).0.expect("the others go on");
+    let tries = faults.lock().expect("nobody panics with it").passes("apply-attempt");
+    (summary, tries)
+}
+
+fn rules(text: &str) -> Faults {
+    text.parse().expect("a list of rules")
+}
+
+fn pause(point: &str, file: &std::path::Path) -> String {
+    format!("{point}=pause:{}@1", file.display())
 }
 
 /// Rows of the second node that nobody holds locked.
