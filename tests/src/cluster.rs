@@ -11,7 +11,7 @@ use concord::node::{self, ErrorKind, Target};
 use concord::sync::{LoadOptions, Loaded, Session, Summary};
 
 use super::user::Text;
-use super::{As, Database, Kind, PATIENCE, User, guests, wait_until};
+use super::{As, Database, Kind, PATIENCE, Proxy, User, guests, wait_until};
 
 /// The names of nodes, in the order of the file.
 pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -33,6 +33,8 @@ pub struct ClusterNode {
     up: Arc<AtomicBool>,
     /// As whom Concord connects.
     role: As,
+    /// By which way, if not straight.
+    way: Option<Proxy>,
     /// Looks at the database and never writes.
     observer: User,
 }
@@ -83,6 +85,12 @@ impl Cluster {
         self.nodes[at].role = role;
     }
 
+    /// The way by which Concord reaches a node from now on, which can be blocked.
+    pub fn way(&mut self, at: usize) -> &Proxy {
+        let ClusterNode { database, way, .. } = &mut self.nodes[at];
+        way.get_or_insert_with(|| Proxy::to(database))
+    }
+
     /// Adds a database as the last node; its place.
     pub async fn add(&mut self, database: Database) -> usize {
         self.nodes.push(ClusterNode::new(database).await);
@@ -118,7 +126,8 @@ impl Cluster {
             path = self.file("test.toml");
         }
         for (name, node) in NAMES.iter().zip(&self.nodes) {
-            text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url_as(node.role));
+            let url = node.way.as_ref().map_or_else(|| node.database.url_as(node.role), |way| way.url().to_owned());
+            text += &format!("[nodes.{name}]\nurl = \"{url}\"\n");
         }
         text += &self.config;
         match Config::parse(&path, text, &|_| None) {
@@ -419,7 +428,7 @@ impl Cluster {
 impl ClusterNode {
     async fn new(database: Database) -> ClusterNode {
         let (user, observer) = (database.user().await, database.user_as(As::Sync).await);
-        ClusterNode { database, user, up: Arc::new(AtomicBool::new(true)), role: As::Sync, observer }
+        ClusterNode { database, user, up: Arc::new(AtomicBool::new(true)), role: As::Sync, way: None, observer }
     }
 
     /// Something that is another after every write to any table, by table.

@@ -1,4 +1,4 @@
-//! A way to a PostgreSQL server that can be cut, blocked and opened again, as a network does it.
+//! A way to a server that can be cut, blocked and opened again, as a network does it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

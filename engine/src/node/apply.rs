@@ -46,10 +46,13 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place, early: 
         place.pass_on(false);
         return Ok(Applied { overtaken: true, ..Applied::default() });
     }
-    let start = Instant::now();
+    let mut start = Instant::now();
     let (mut attempt, mut begun) = match early {
         Early::Nothing => (1, None),
-        Early::Warily => (2, None),
+        Early::Warily(waited) => {
+            start = start.checked_sub(waited).unwrap_or(start);
+            (2, None)
+        }
         Early::Begun(begun) if begun.fits(batch) => (1, Some(begun)),
         Early::Begun(_) => {
             node.rollback().await?;

@@ -451,7 +451,7 @@ impl Session {
                 let undone = match early {
                     Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await?,
                     Early::Failed(error) => Err(error),
-                    Early::Nothing | Early::Warily => return None,
+                    Early::Nothing | Early::Warily(_) => return None,
                 };
                 return Some((id, undone.map(|()| Applied::default())));
             };

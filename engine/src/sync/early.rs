@@ -171,7 +171,7 @@ impl Session {
             let undone = match member.take_back(task).await {
                 Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await,
                 Early::Failed(error) => Some(Err(error)),
-                Early::Nothing | Early::Warily => None,
+                Early::Nothing | Early::Warily(_) => None,
             };
             if let Some(Err(error)) = undone.filter(|undone| undone.as_ref().is_err_and(node::Error::is_absence)) {
                 member.leave(&error);

@@ -2,6 +2,8 @@
 //! taken twice or overwritten unread.
 
 mod early;
+mod early_trouble;
+mod early_users;
 mod late;
 mod locks;
 mod meanwhile;

@@ -54,10 +54,11 @@ pub struct Ready {
 /// What came of it.
 #[derive(Debug, Default)]
 pub enum Early {
-    /// No transaction is open; `warily` if somebody was waited for in vain.
+    /// No transaction is open.
     #[default]
     Nothing,
-    Warily,
+    /// Nor is there one: somebody was waited for in vain, for so long.
+    Warily(Duration),
     /// The transaction is open.
     Begun(Begun),
     /// There is no use in trying the rest.
@@ -106,7 +107,8 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
     if let Err(error) = begun.await {
         return Early::Failed(error);
     }
-    let early = match write_all(node, &beginning, first, &mut rows).await {
+    let mut since = Instant::now();
+    let early = match write_all(node, &beginning, first, &mut rows, &mut since).await {
         Ok(Some((done, written))) => {
             return Early::Begun(Begun { claimed: beginning.claimed, done, written });
         }
@@ -115,7 +117,9 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
             // The error may be about a row, and its text hold values of it.
             debug!(kind = ?error.kind, "What was written early is undone.");
             match error.kind {
-                ErrorKind::Retry | ErrorKind::Locked => Early::Warily,
+                ErrorKind::Retry | ErrorKind::Locked => Early::Warily(since.elapsed()),
+                // Whoever falls silent or away is not waited for a second time.
+                _ if error.is_absence() => Early::Failed(error),
                 _ => Early::Nothing,
             }
         }
@@ -126,12 +130,13 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
     }
 }
 
-/// `None` if something was out of the ordinary.
+/// `None` if something was out of the ordinary. `since` is when the last of what could fail was begun.
 async fn write_all(
     node: &mut dyn Node,
     beginning: &Beginning,
     first: Ready,
     rows: &mut UnboundedReceiver<Next>,
+    since: &mut Instant,
 ) -> Result<Option<(Vec<(usize, Vec<bool>)>, u64)>> {
     if !node.claim(&beginning.claimed).await? {
         return Ok(None);
@@ -173,6 +178,7 @@ async fn write_all(
                 continue;
             }
             fault::point("early-write").await?;
+            *since = Instant::now();
             let rows: Vec<&Row> = of_table.iter().map(|ready| &*ready.row).collect();
             let count = node.write(&[(spec, &rows[..], WriteMode::Upsert)]).await?;
             if count != rows.len() as u64 {

@@ -347,6 +347,10 @@ impl Node for Connection {
         let mut state = self.database.lock();
         // This is done in the present, and nobody looks at the past afterwards.
         state.shown.clear();
+        if let Some(times) = &mut state.held {
+            *times += 1;
+            return Err(Error::new(ErrorKind::Locked, crate::node::HELD));
+        }
         if overtaken {
             state.overtakes += 1;
             // Not for ever: a test has to come to its end.

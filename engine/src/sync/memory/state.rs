@@ -35,6 +35,8 @@ pub struct State {
     pub unsteady: u64,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
+    /// How often positions were claimed in vain, if another engine holds them.
+    pub held: Option<u32>,
     /// Rows with this value cannot be read.
     pub unreadable: Option<i64>,
     /// Whoever reads more rows than this by their keys is overtaken by another engine.
@@ -150,6 +152,7 @@ impl State {
             up: true,
             fuse: None,
             refuses: None,
+            held: None,
             unreadable: None,
             ..self.clone()
         }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::cluster::Cluster;
-use crate::model::{Key, Value, time};
+use crate::model::{Cut, Key, Value, time};
 use crate::node::apply::early::{self, Beginning, Early, Next, Ready};
+use crate::node::apply::{self, Batch, Place};
+use crate::node::{ErrorKind, Move};
 use crate::sync::session::Session;
 
 const ROWS: i64 = 40;
@@ -128,6 +130,49 @@ fn nothing_more_is_written_early_once_nobody_wants_it() {
     let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
     assert!(matches!(early, Early::Nothing), "{early:?}");
     assert_eq!(cluster.databases[1].lock().tries, tries);
+}
+
+/// The other nodes wait for the end of the cycle, so who was waited for early is not waited for as long once more.
+#[test]
+fn what_was_waited_for_early_counts() {
+    let tries = |waited: Duration| {
+        let cluster = changed();
+        let mut node = cluster.databases[1].connect().unwrap();
+        cluster.databases[1].lock().held = Some(0);
+        let step = Move { table: "items".to_owned(), source: "a".to_owned(), from: Cut::START, to: Cut::START.into() };
+        let batch = Batch { moves: vec![step], ..Batch::default() };
+        let applying = apply::apply(&mut *node, &batch, Place::default(), Early::Warily(waited));
+        let error = cluster.block(applying).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Locked);
+        cluster.databases[1].lock().held
+    };
+    assert_eq!(tries(Duration::from_secs(6)), Some(1));
+    assert!(tries(Duration::ZERO) > Some(1));
+}
+
+/// A target whose connection breaks is left to the next cycle, and not waited for a second time.
+#[test]
+fn a_target_that_breaks_is_left() {
+    let mut broken = 0;
+    for calls in 0..20 {
+        let cluster = changed();
+        let mut session = session(&cluster);
+        cluster.block(session.sync()).unwrap();
+        let mut node = cluster.databases[1].connect().unwrap();
+        let (rows, coming) = unbounded_channel();
+        (0..20).for_each(|number| rows.send(row(number)).unwrap());
+        rows.send(Next::End).unwrap();
+        cluster.databases[1].lock().fuse = Some(calls);
+        let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
+        match cluster.databases[1].lock().fuse {
+            Some(_) => assert!(matches!(early, Early::Begun(_)), "after {calls} calls: {early:?}"),
+            None => {
+                assert!(matches!(&early, Early::Failed(error) if error.is_absence()), "after {calls} calls: {early:?}");
+                broken += 1;
+            }
+        }
+    }
+    assert!((2..20).contains(&broken), "{broken}");
 }
 
 /// What the second node is to know before the first row.
