@@ -15,7 +15,7 @@ use super::session::Session;
 use super::table::Table;
 use crate::fault;
 use crate::model::NodeId;
-use crate::node::apply::early::{self, Beginning, Early, Next, Ready};
+use crate::node::apply::early::{self, Beginning, Early, Next, Ready, STEP};
 use crate::node::apply::{Decision, Effect};
 use crate::node::{self, Node, WriteMode};
 
@@ -159,7 +159,7 @@ impl Session {
             let read = spec.captured.then(|| opened.read_cut(table.index, node)).flatten();
             Some(((**spec).clone(), read))
         });
-        Some(Beginning { tables: with_read.collect(), claimed })
+        Some(Beginning { step: STEP.min(self.few).max(1), tables: with_read.collect(), claimed })
     }
 
     /// Undoes what was written early; the nodes are back.

@@ -21,9 +21,15 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// The same in all: a source may send a little now and then.
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(1);
 
+/// Rows are written in multiples of so many as long as more follow: a statement for another number of rows is another one, that
+/// MySQL and MariaDB would have to prepare first.
+pub const STEP: usize = 1_000;
+
 /// What is known before the first row.
 #[derive(Debug)]
 pub struct Beginning {
+    /// In multiples of how many rows to write, [`STEP`] or fewer.
+    pub step: usize,
     /// The tables that the batch may write, with up to where the node's own history was read. They are held and looked at once,
     /// before the first row.
     pub tables: Vec<(TableSpec, Option<Cut>)>,
@@ -143,31 +149,36 @@ async fn write_all(
     }
     let mut done: Vec<(usize, Vec<bool>)> = beginning.tables.iter().map(|(spec, _)| (spec.index, Vec::new())).collect();
     let mut written = 0;
-    let mut next = Some(first);
+    let mut left = vec![first];
     let mut patience = PATIENCE_IN_ALL;
     loop {
-        let mut lot: Vec<Ready> = next.take().into_iter().collect();
+        let mut lot = std::mem::take(&mut left);
         let mut ended = false;
-        if lot.is_empty() {
-            let start = Instant::now();
-            let coming = tokio::time::timeout(PATIENCE.min(patience), rows.recv()).await;
-            patience = patience.saturating_sub(start.elapsed());
-            match coming {
-                Ok(Some(Next::Row(row))) => lot.push(row),
-                Ok(Some(Next::End)) => ended = true,
-                Ok(None) => return Ok(None),
+        while lot.len() < CHUNK && !ended {
+            let next = match rows.try_recv() {
+                Ok(next) => next,
+                Err(_) if lot.len() >= beginning.step => break,
                 Err(_) => {
-                    debug!("Rows come too slowly to keep what they are written to locked.");
-                    return Ok(None);
+                    let start = Instant::now();
+                    let coming = tokio::time::timeout(PATIENCE.min(patience), rows.recv()).await;
+                    patience = patience.saturating_sub(start.elapsed());
+                    match coming {
+                        Ok(Some(next)) => next,
+                        Ok(None) => return Ok(None),
+                        Err(_) => {
+                            debug!("Rows come too slowly to keep what they are written to locked.");
+                            return Ok(None);
+                        }
+                    }
                 }
+            };
+            match next {
+                Next::Row(row) => lot.push(row),
+                Next::End => ended = true,
             }
         }
-        while lot.len() < CHUNK && !ended {
-            match rows.try_recv() {
-                Ok(Next::Row(row)) => lot.push(row),
-                Ok(Next::End) => ended = true,
-                Err(_) => break,
-            }
+        if !ended {
+            left = lot.split_off(lot.len() - lot.len() % beginning.step);
         }
         if rows.is_closed() {
             return Ok(None);

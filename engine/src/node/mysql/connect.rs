@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use super::wire::{Args, number, text};
+use super::wire::{Args, text};
 use super::{failure, quote};
 use crate::node::patience::{Word, for_locks, patiently};
 use crate::node::{Error, ErrorKind, Result};
@@ -59,6 +59,10 @@ const SETTINGS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin; \
 /// An engine that stands still or cannot be reached any more must not hold locks and snapshots for ever. MySQL knows no such
 /// setting.
 const GIVE_UP: &str = "SET SESSION idle_transaction_timeout = 300, idle_write_transaction_timeout = 60";
+
+/// What is to be known of a session.
+const FACTS: &str = "SELECT VERSION(), CURRENT_USER(), COALESCE(DATABASE(), ''), CONNECTION_ID(), \
+    CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_rollback_on_timeout AS SIGNED)";
 
 /// A URL, understood. Prints no password, in any form.
 #[derive(Clone)]
@@ -176,15 +180,9 @@ impl Place {
 
     async fn open(&self) -> sqlx::Result<Line> {
         let mut connection = MySqlConnection::connect_with(&self.options).await?;
-        let settings = format!("{SETTINGS}; SET SESSION sql_mode = '{MODE}', {}", waits());
-        sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
-        let row = sqlx::query(
-            "SELECT VERSION(), CURRENT_USER(), COALESCE(DATABASE(), ''), CONNECTION_ID(), \
-                CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_rollback_on_timeout AS SIGNED)",
-        )
-        .persistent(false)
-        .fetch_one(&mut connection)
-        .await?;
+        // As text and in one round trip: where a prepared statement is closed, what is sent next waits, see `PREPARED`.
+        let opening = format!("{SETTINGS}; SET SESSION sql_mode = '{MODE}', {}; {FACTS}", waits());
+        let row = sqlx::raw_sql(AssertSqlSafe(opening)).fetch_one(&mut connection).await?;
         let said = |at| text(&row, at).unwrap_or_default();
         let version = said(0);
         let facts = Facts {
@@ -192,13 +190,13 @@ impl Place {
             version,
             account: said(1),
             database: said(2),
-            packet: usize::try_from(number(&row, 4).unwrap_or(0)).unwrap_or(0),
-            whole: number(&row, 5) == Some(1),
+            packet: said(4).parse().unwrap_or(0),
+            whole: said(5) == "1",
         };
         if facts.maria {
             sqlx::raw_sql(GIVE_UP).execute(&mut connection).await?;
         }
-        let id = number(&row, 3).unwrap_or(0);
+        let id = said(3).parse().unwrap_or(0);
         Ok(Line { connection, place: self.clone(), id, facts, prepared: HashSet::new(), parameters: 0, broken: false })
     }
 

@@ -116,6 +116,33 @@ fn what_was_written_early_is_let_go_if_the_rest_is_long_in_coming() {
     assert!(cluster.databases[1].lock().write(1, Some(56), false));
 }
 
+/// Rows that come in small lots are gathered, so that statements are of the same length.
+#[test]
+fn rows_that_come_a_few_at_a_time_are_written_in_whole_steps() {
+    let cluster = changed();
+    let mut session = session(&cluster);
+    cluster.block(session.sync()).unwrap();
+    let mut node = cluster.databases[1].connect().unwrap();
+    let (rows, coming) = unbounded_channel();
+    let tries = cluster.databases[1].lock().tries;
+    let beginning = Beginning { step: 10, ..beginning(&session) };
+    let (early, ()) = cluster.block(async {
+        tokio::join!(early::write(&mut *node, beginning, coming), async {
+            for number in 0..15 {
+                rows.send(row(number)).unwrap();
+                for _ in 0..200 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            rows.send(Next::End).unwrap();
+        })
+    });
+    assert!(matches!(early, Early::Begun(_)), "{early:?}");
+    assert_eq!(cluster.databases[1].lock().tries, tries + 2);
+    cluster.block(node.commit()).unwrap();
+    assert!((0..15).all(|id| cluster.rows()[1][id as usize] == (id, 55)));
+}
+
 /// What was decided before the source broke is not written for nothing.
 #[test]
 fn nothing_more_is_written_early_once_nobody_wants_it() {
@@ -178,7 +205,7 @@ fn a_target_that_breaks_is_left() {
 /// What the second node is to know before the first row.
 fn beginning(session: &Session) -> Beginning {
     let spec = session.tables[0].spec(session.members[1].id).unwrap();
-    Beginning { tables: vec![((**spec).clone(), None)], claimed: Vec::new() }
+    Beginning { step: 1, tables: vec![((**spec).clone(), None)], claimed: Vec::new() }
 }
 
 /// A row that is ready to be written.
