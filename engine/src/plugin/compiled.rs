@@ -54,7 +54,10 @@ impl Compiled {
         let path = self.folder.join(format!("{}.cwasm", name(engine, digest)));
         if path.is_file() {
             // SAFETY: nobody but this user can write to the folder, where files are whole at every moment and never written to again.
-            match unsafe { Component::deserialize_file(engine, &path) } {
+            let mapped = unsafe { Component::deserialize_file(engine, &path) };
+            // Some file systems hold nothing that may be run where it lies.
+            let loaded = mapped.or_else(|_| unsafe { Component::deserialize(engine, fs::read(&path)?) });
+            match loaded {
                 Ok(component) => {
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     used(&path);
