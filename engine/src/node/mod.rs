@@ -206,6 +206,12 @@ pub trait Node: Send {
     /// Closes the snapshot.
     async fn end_read(&mut self) -> Result<()>;
 
+    /// Gives the open snapshot away: what is returned reads rows in it ([`Node::rows`]) until its own [`Node::end_read`], while this
+    /// node writes over another connection. `None`, and all is as before, where a database cannot be read while it is written.
+    fn give_snapshot(&mut self) -> Option<Box<dyn Node>> {
+        None
+    }
+
     // ---- applying ----
 
     /// Begins the transaction that applies a batch: READ COMMITTED where there are isolation levels, with the write

@@ -312,6 +312,10 @@ impl Node for Rekeyed {
         self.0.waiting_now(groups).await
     }
 
+    fn give_snapshot(&mut self) -> Option<Box<dyn Node>> {
+        Some(Box::new(Rekeyed(self.0.give_snapshot()?)))
+    }
+
     async fn hurry(&mut self) -> Result<()> {
         self.0.hurry().await
     }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use tracing::debug;
-use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel};
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, OptLevel};
 
 use super::bindings::concord::plugin::log;
+use super::compiled::Compiled;
 use super::limits::{STACK, TICK};
 use super::state::{self, State};
 
@@ -16,7 +17,7 @@ use super::state::{self, State};
 pub struct Host {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
-    cache: Option<Cache>,
+    compiled: Option<Compiled>,
 }
 
 impl std::fmt::Debug for Host {
@@ -41,17 +42,17 @@ impl Host {
 
     /// A host that keeps compiled code in `cache`, a folder that becomes private to the user.
     pub fn new(cache: Option<&Path>) -> Result<Host, String> {
-        let cache = cache.and_then(|folder| match private_cache(folder) {
-            Ok(cache) => Some(cache),
+        let compiled = cache.and_then(|folder| match Compiled::within(folder) {
+            Ok(compiled) => Some(compiled),
             Err(why) => {
                 debug!(folder = %folder.display(), %why, "Compiled plugins are not kept.");
                 None
             }
         });
-        Host::with_cache(cache).map_err(|why| format!("the WebAssembly engine does not start: {why:#}"))
+        Host::with(compiled).map_err(|why| format!("the WebAssembly engine does not start: {why:#}"))
     }
 
-    fn with_cache(cache: Option<Cache>) -> wasmtime::Result<Host> {
+    fn with(compiled: Option<Compiled>) -> wasmtime::Result<Host> {
         let mut config = Config::new();
         config
             .consume_fuel(true)
@@ -61,8 +62,7 @@ impl Host {
             .cranelift_nan_canonicalization(true)
             .wasm_relaxed_simd(false)
             .max_wasm_stack(STACK)
-            .concurrency_support(false)
-            .cache(cache.clone());
+            .concurrency_support(false);
         // The stack of asynchronous calls has to hold that of WebAssembly, also where none is made.
         config.async_stack_size(STACK + (1 << 20));
         let engine = Engine::new(&config)?;
@@ -71,12 +71,20 @@ impl Host {
         state::forbid_waiting(&mut linker)?;
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
         tick(&engine)?;
-        Ok(Host { engine, linker, cache })
+        Ok(Host { engine, linker, compiled })
+    }
+
+    /// The component of these bytes, which have this digest.
+    pub(super) fn component(&self, bytes: &[u8], digest: &str) -> wasmtime::Result<Component> {
+        match &self.compiled {
+            Some(compiled) => compiled.component(&self.engine, bytes, digest),
+            None => Component::from_binary(&self.engine, bytes),
+        }
     }
 
     /// How many components came out of the folder of compiled code, and how many had to be compiled.
     pub fn cached(&self) -> Option<(usize, usize)> {
-        self.cache.as_ref().map(|cache| (cache.cache_hits(), cache.cache_misses()))
+        self.compiled.as_ref().map(Compiled::counted)
     }
 }
 
@@ -100,19 +108,4 @@ fn cache_folder() -> Option<PathBuf> {
         let home = || variable("HOME").map(|home| home.join(".cache"));
         variable("XDG_CACHE_HOME").or_else(home).map(|cache| cache.join("concord"))
     })
-}
-
-/// The folder as a cache that only this user can write: what lies in it is run as it is.
-fn private_cache(folder: &Path) -> Result<Cache, String> {
-    let plugins = folder.join("plugins");
-    std::fs::create_dir_all(&plugins).map_err(|why| why.to_string())?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Fails where the folder is somebody else's.
-        std::fs::set_permissions(&plugins, std::fs::Permissions::from_mode(0o700)).map_err(|why| why.to_string())?;
-    }
-    let mut config = CacheConfig::new();
-    config.with_directory(&plugins);
-    Cache::new(config).map_err(|why| format!("{why:#}"))
 }

@@ -98,7 +98,8 @@ impl Plugin {
             return Err(fail("digest", message)
                 .hint("put that file back, or run `concord plugin lock` if it was meant to change"));
         }
-        let component = decode(host, bytes, file).map_err(|(message, hint)| fail("decode", message).hint(hint))?;
+        let component =
+            decode(host, bytes, &digest, file).map_err(|(message, hint)| fail("decode", message).hint(hint))?;
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(&host.engine).map(|(import, _)| import.to_owned()).collect();
         allowed(&imports).map_err(|(message, hint)| fail("import", message).hint(hint))?;
@@ -211,7 +212,7 @@ fn read(file: &Path, limits: &Limits) -> Result<Vec<u8>, Why> {
     std::fs::read(file).map_err(unreadable)
 }
 
-fn decode(host: &Host, bytes: &[u8], file: &Path) -> Result<Component, Why> {
+fn decode(host: &Host, bytes: &[u8], digest: &str, file: &Path) -> Result<Component, Why> {
     let shown = file.display();
     match bytes.get(..8) {
         Some([b'\0', b'a', b's', b'm', 1, 0, 0, 0]) => {
@@ -222,7 +223,7 @@ fn decode(host: &Host, bytes: &[u8], file: &Path) -> Result<Component, Why> {
         // Compiled code is never taken from others: to load it is to run it.
         _ => return Err((format!("{shown} is no WebAssembly"), "a plugin is a component, a .wasm file".to_owned())),
     }
-    Component::from_binary(&host.engine, bytes).map_err(|why| {
+    host.component(bytes, digest).map_err(|why| {
         (format!("{shown} cannot be compiled: {}", told(&format!("{why:#}"), 300)), "build it again".to_owned())
     })
 }

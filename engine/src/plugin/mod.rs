@@ -11,6 +11,7 @@
 
 mod bindings;
 mod build;
+mod compiled;
 mod engine;
 mod exact;
 mod failure;

@@ -202,20 +202,3 @@ fn what_a_start_may_use_up_is_bounded() {
         "(component (core module $m (memory 10)) (core instance (instantiate $m)) (core instance (instantiate $m)))";
     assert!(start(two).contains("no more memory"));
 }
-
-#[test]
-fn compiled_code_is_kept_in_a_folder_of_our_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = component("(component (core module (func (export \"f\"))))");
-    for (hits, misses) in [(0, 1), (1, 0)] {
-        let host = Host::new(Some(folder.path())).unwrap();
-        Component::from_binary(&host.engine, &bytes).unwrap();
-        assert_eq!(host.cached(), Some((hits, misses)));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(folder.path().join("plugins")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
-    }
-}

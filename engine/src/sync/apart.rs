@@ -16,21 +16,36 @@ impl Member {
         &mut self,
         work: impl for<'a> FnOnce(&'a mut dyn Node) -> BoxFuture<'a, node::Result<T>> + Send + 'static,
     ) -> Option<node::Result<T>> {
-        let mut node = self.node.take()?;
-        let mut task = JoinSet::new();
-        task.spawn(fault::carried(async move {
-            let done = work(&mut *node).await;
-            (node, done)
-        }));
-        match task.join_next().await? {
-            Ok((node, done)) => {
-                self.node = Some(node);
-                Some(done)
-            }
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => Some(Err(node::Error::new(ErrorKind::Lost, "the engine is ending"))),
-            },
+        apart(&mut self.node, work).await
+    }
+
+    /// The same with what reads rows in the node's snapshot.
+    pub(super) async fn reading_apart<T: Send + 'static>(
+        &mut self,
+        work: impl for<'a> FnOnce(&'a mut dyn Node) -> BoxFuture<'a, node::Result<T>> + Send + 'static,
+    ) -> Option<node::Result<T>> {
+        apart(if self.reader.is_some() { &mut self.reader } else { &mut self.node }, work).await
+    }
+}
+
+async fn apart<T: Send + 'static>(
+    place: &mut Option<Box<dyn Node>>,
+    work: impl for<'a> FnOnce(&'a mut dyn Node) -> BoxFuture<'a, node::Result<T>> + Send + 'static,
+) -> Option<node::Result<T>> {
+    let mut node = place.take()?;
+    let mut task = JoinSet::new();
+    task.spawn(fault::carried(async move {
+        let done = work(&mut *node).await;
+        (node, done)
+    }));
+    match task.join_next().await? {
+        Ok((node, done)) => {
+            *place = Some(node);
+            Some(done)
         }
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Some(Err(node::Error::new(ErrorKind::Lost, "the engine is ending"))),
+        },
     }
 }

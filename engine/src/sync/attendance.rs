@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub id: NodeId,
     pub name: String,
     pub node: Option<Box<dyn Node>>,
+    /// What reads rows in its snapshot while it is being written.
+    pub reader: Option<Box<dyn Node>>,
     /// Whether the tables were looked up since it was connected.
     pub prepared: bool,
     /// Whether its clock was off when it was looked at last.
@@ -380,6 +382,7 @@ impl Member {
             restored: None,
             away: None,
             connecting: None,
+            reader: None,
             rests_until: None,
         }
     }

@@ -350,6 +350,10 @@ impl Session {
     /// Closes the snapshots. A node that breaks here has told everything that was asked of it.
     pub(super) async fn close(&mut self) {
         join_all(self.members.iter_mut().map(async |member| {
+            if let Some(mut reader) = member.reader.take() {
+                // Whatever it breaks at, nothing more is asked of it.
+                let _ = reader.end_read().await;
+            }
             if let Some(node) = member.node.as_deref_mut()
                 && let Err(error) = node.end_read().await
             {
@@ -439,8 +443,8 @@ impl Session {
         let members = self.members.iter_mut().zip(batches.into_iter().zip(places)).zip(writers);
         let applying = join_all(members.map(async |((member, (batch, place)), writer)| {
             let early = match writer {
-                Some(Writer { rows, task, .. }) => {
-                    let early = member.take_back(task).await;
+                Some(Writer { rows, task, apart, .. }) => {
+                    let early = member.take_back(task, apart).await;
                     drop(rows);
                     early
                 }

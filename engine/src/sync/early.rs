@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tracing::debug;
 
 use super::attendance::Member;
 use super::contest::Contests;
@@ -34,13 +35,23 @@ pub(super) struct Writer {
     /// Whoever lets go of this wants nothing of what was written.
     pub rows: UnboundedSender<Next>,
     pub task: Task,
+    /// Whether its rows are read over another connection.
+    pub apart: bool,
     /// By table: its place in [`Beginning::tables`], and how many of its decisions were looked at.
     tables: Vec<Option<(usize, usize)>>,
 }
 
 impl Writing {
-    /// Passes on what was decided since.
+    /// Whether nothing is written early anywhere.
+    pub fn is_idle(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// Passes on what was decided since. Once a conflict was met that only rows showed, all is written in line.
     pub fn tell(&mut self, outcomes: &Outcomes) {
+        if outcomes.conflicts > 0 {
+            return;
+        }
         for (writer, decided) in self.0.iter_mut().zip(&outcomes.decisions) {
             let Some(writer) = writer else { continue };
             for (known, decisions) in writer.tables.iter_mut().zip(decided) {
@@ -93,10 +104,17 @@ fn only_source(tables: &[Table], opened: &Opened, all: &AllContests) -> Option<(
     Some((source?, about))
 }
 
-/// Whether what becomes of a row is known as soon as it is read.
+/// Whether what becomes of a row is known as soon as it is read, there and where [`is_read`].
 fn is_plain(table: &Table) -> bool {
-    let total = table.forms.iter().flatten().all(|form| form.lens.is_total() && !form.lens.is_mapped());
-    total && table.stopped.is_none() && !table.asks_plugins() && !table.may_lack_rows() && !table.deletes_blindly()
+    let total = table.forms.iter().flatten().all(|form| form.lens.is_total());
+    let blind = table.from.is_none() && !table.operations.insert || table.deletes_blindly();
+    total && table.stopped.is_none() && !blind
+}
+
+/// Whether rows of a table are read at a node although none is left there: whether a row is there at all matters where rows may be
+/// missing, and a plugin is to see what it is put over.
+fn is_read(table: &Table, node: NodeId) -> bool {
+    table.has_subsets() || table.is_target(node) && table.form(node).is_some_and(|form| form.lens.is_mapped())
 }
 
 impl Session {
@@ -116,11 +134,16 @@ impl Session {
             .into_iter()
             .map(|node| (node != source && opened.is_present(node)).then(|| self.beginning(opened, node, &about))?)
             .collect();
+        let tables = &self.tables;
         let writers = self.members.iter_mut().zip(beginnings).map(|(member, beginning)| {
             let beginning = beginning?;
-            let mut tables = vec![None; all.len()];
+            let mut known = vec![None; all.len()];
             for (place, (spec, _)) in beginning.tables.iter().enumerate() {
-                tables[spec.index] = Some((place, 0));
+                known[spec.index] = Some((place, 0));
+            }
+            let apart = about.iter().any(|&table| is_read(&tables[table], member.id));
+            if apart {
+                member.reader = Some(member.node.as_mut()?.give_snapshot()?);
             }
             let mut node = member.node.take()?;
             let (rows, coming) = unbounded_channel();
@@ -129,7 +152,7 @@ impl Session {
                 let early = early::write(&mut *node, beginning, coming).await;
                 (node, early)
             }));
-            Some(Writer { rows, task, tables })
+            Some(Writer { rows, task, apart, tables: known })
         });
         Writing(writers.collect())
     }
@@ -165,10 +188,11 @@ impl Session {
     /// Undoes what was written early; the nodes are back.
     pub(super) async fn stop_writing(&mut self, writing: Writing) {
         // All are told before one is waited for.
-        let tasks: Vec<Option<Task>> = writing.0.into_iter().map(|writer| writer.map(|writer| writer.task)).collect();
+        let tasks: Vec<_> =
+            writing.0.into_iter().map(|writer| writer.map(|writer| (writer.task, writer.apart))).collect();
         for (member, task) in self.members.iter_mut().zip(tasks) {
-            let Some(task) = task else { continue };
-            let undone = match member.take_back(task).await {
+            let Some((task, apart)) = task else { continue };
+            let undone = match member.take_back(task, apart).await {
                 Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await,
                 Early::Failed(error) => Some(Err(error)),
                 Early::Nothing | Early::Warily(_) => None,
@@ -190,11 +214,18 @@ impl Writing {
 
 impl Member {
     /// Waits until what was written early has come to its end. Whoever stops waiting cuts it off, and the connection with it.
-    pub(super) async fn take_back(&mut self, mut task: Task) -> Early {
+    /// `apart` if that was another connection, without which the node is there all the same.
+    pub(super) async fn take_back(&mut self, mut task: Task, apart: bool) -> Early {
         match task.join_next().await {
             Some(Ok((node, early))) => {
                 self.node = Some(node);
-                early
+                match early {
+                    Early::Failed(error) if apart => {
+                        debug!(node = %self.name, kind = ?error.kind, "What is written early takes a second connection.");
+                        Early::Nothing
+                    }
+                    early => early,
+                }
             }
             Some(Err(error)) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

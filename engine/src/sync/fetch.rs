@@ -133,7 +133,7 @@ impl Session {
         let facts = Arc::new(facts);
         let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
         let mut deciding: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
-        let mut asked: Vec<JoinHandle<Outcomes>> = Vec::new();
+        let mut asked: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
         let mut waiting = Vec::new();
         let mut fetched = Fetched::default();
         for (table, contests) in all.into_iter().enumerate() {
@@ -168,7 +168,14 @@ impl Session {
                     if asks_plugins {
                         // A plugin takes its time, and nobody's snapshot is to stay open for it.
                         let facts = Arc::clone(&facts);
-                        asked.push(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
+                        asked.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
+                        // What has been answered meanwhile is of use to those who write already.
+                        while !writing.is_idle()
+                            && let Some(first) = asked.pop_front_if(|first| first.is_finished())
+                        {
+                            outcomes.extend(finished(first).await);
+                            writing.tell(&outcomes);
+                        }
                         continue;
                     }
                     if slice.len() <= PROBE {
@@ -216,7 +223,7 @@ impl Session {
             let rows = match fault::point("fetch").await {
                 Ok(()) => {
                     let spec = form.spec.clone();
-                    let reading = member.apart(move |node| {
+                    let reading = member.reading_apart(move |node| {
                         Box::pin(async move { node.rows(&spec, &keys.iter().collect::<Vec<_>>()).await })
                     });
                     reading.await?

@@ -23,6 +23,8 @@ impl Session {
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let specs = Session::specs(tables, member.id);
             let before = time::now();
+            // Left over where somebody stopped waiting.
+            member.reader = None;
             let node = member.node.as_deref_mut()?;
             let opening = async {
                 fault::point("open").await?;

@@ -5,6 +5,7 @@ mod bundles;
 mod c;
 mod cel;
 mod commands;
+mod early;
 mod filtered_and_mapped;
 mod filtering;
 mod fixtures;

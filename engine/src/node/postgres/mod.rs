@@ -33,6 +33,7 @@ mod wire;
 mod witness;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -105,7 +106,14 @@ struct Postgres {
     /// Keys of the last write that need not look as they were written, by table index.
     lenient: HashSet<(usize, Key)>,
     pulse: history::Pulse,
+    /// Where the session comes back that a snapshot was given away with.
+    returned: Returned,
+    /// Whether that is where this one's goes at its end.
+    is_lent: bool,
 }
+
+/// A session that nobody uses, and the server's process that serves it.
+type Returned = Arc<Mutex<Option<(PgConnection, i32)>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -143,6 +151,8 @@ impl Postgres {
             as_user: false,
             lenient: HashSet::new(),
             pulse: history::Pulse::default(),
+            returned: Returned::default(),
+            is_lent: false,
         }
     }
 
@@ -150,6 +160,10 @@ impl Postgres {
     async fn open(&mut self) -> Result<()> {
         if self.phase != Phase::Idle {
             self.close().await;
+        }
+        // It knows the statements that are asked again and again.
+        if let Some((session, pid)) = self.returned.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            (self.session, self.pid) = (Some(session), pid);
         }
         if self.session.is_none() {
             let opening = self.place.connect().await?;
@@ -440,7 +454,33 @@ impl Node for Postgres {
 
     async fn end_read(&mut self) -> Result<()> {
         self.close().await;
+        if self.is_lent && !self.stale {
+            let session = self.session.take().map(|session| (session, self.pid));
+            *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = session;
+        }
         Ok(())
+    }
+
+    fn give_snapshot(&mut self) -> Option<Box<dyn Node>> {
+        if self.phase != Phase::Reading || self.aborted {
+            return None;
+        }
+        let session = self.session.take()?;
+        self.phase = Phase::Idle;
+        Some(Box::new(Postgres {
+            session: Some(session),
+            phase: Phase::Reading,
+            pid: self.pid,
+            role: self.role.clone(),
+            path: self.path.clone(),
+            equalities: self.equalities.clone(),
+            enums: self.enums.clone(),
+            whole: self.whole.clone(),
+            shown: std::mem::take(&mut self.shown),
+            returned: Arc::clone(&self.returned),
+            is_lent: true,
+            ..Postgres::new(self.place.clone())
+        }))
     }
 
     async fn begin_apply(&mut self, tables: &[TableSpec]) -> Result<()> {

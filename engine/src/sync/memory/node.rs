@@ -307,6 +307,16 @@ impl Node for Connection {
         self.call()
     }
 
+    fn give_snapshot(&mut self) -> Option<Box<dyn Node>> {
+        // Who is overtaken learns it by what is read over the same connection.
+        if self.database.lock().busy.is_some() {
+            return None;
+        }
+        let mut reader = Connection::new(self.database.clone());
+        reader.snapshot = Some(self.snapshot.take()?);
+        Some(Box::new(reader))
+    }
+
     async fn begin_apply(&mut self, _: &[TableSpec]) -> Result<()> {
         self.call()?;
         if self.database.lock().changing {

@@ -22,7 +22,7 @@ struct Times {
 const ODD: i64 = 99;
 
 /// Values that cannot be put, and that come back as others.
-const UNLUCKY: i64 = 13;
+pub const UNLUCKY: i64 = 13;
 const LAWLESS: i64 = 66;
 
 impl Times {

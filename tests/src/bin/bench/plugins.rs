@@ -105,8 +105,7 @@ pub async fn run(run: &mut Run) {
     }
 }
 
-/// A table with triggers of users is not written while others are read, and neither is one of which plugins are asked: a trigger that
-/// never fires shows how much of what plugins cost is that.
+/// A table with triggers of users is not written while others are read: a trigger that never fires shows what that is worth.
 const NEVER_FIRES: [&str; 2] = [
     "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
     "CREATE TRIGGER never AFTER TRUNCATE ON accounts EXECUTE FUNCTION nothing()",
