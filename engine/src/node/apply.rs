@@ -58,7 +58,7 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place, early: 
             node.rollback().await?;
             (1, None)
         }
-        Early::Failed(error) => return Err(error),
+        Early::Unbegun(error) | Early::Failed(error) => return Err(error),
     };
     loop {
         fault::point("apply-begin").await?;

@@ -38,8 +38,12 @@ impl Compiled {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
+            let others_may_write = fs::metadata(&folder)?.permissions().mode() & 0o022 != 0;
             // Fails where the folder is somebody else's.
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+            for file in fs::read_dir(&folder)?.filter(|_| others_may_write) {
+                fs::remove_file(file?.path())?;
+            }
         }
         Ok(Compiled { folder, hits: Arc::default(), misses: Arc::default() })
     }
@@ -152,6 +156,17 @@ mod tests {
             let mode = fs::metadata(folder.path().join("plugins")).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o700);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_may_have_put_there_is_not_taken() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        load(folder.path(), "one");
+        fs::set_permissions(folder.path().join("plugins"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(load(folder.path(), "one"), (0, 1));
+        assert_eq!(load(folder.path(), "one"), (1, 0));
     }
 
     #[test]

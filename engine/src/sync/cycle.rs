@@ -454,7 +454,7 @@ impl Session {
             let Some(batch) = batch else {
                 let undone = match early {
                     Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await?,
-                    Early::Failed(error) => Err(error),
+                    Early::Unbegun(error) | Early::Failed(error) => Err(error),
                     Early::Nothing | Early::Warily(_) => return None,
                 };
                 return Some((id, undone.map(|()| Applied::default())));

@@ -194,7 +194,7 @@ impl Session {
             let Some((task, apart)) = task else { continue };
             let undone = match member.take_back(task, apart).await {
                 Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await,
-                Early::Failed(error) => Some(Err(error)),
+                Early::Unbegun(error) | Early::Failed(error) => Some(Err(error)),
                 Early::Nothing | Early::Warily(_) => None,
             };
             if let Some(Err(error)) = undone.filter(|undone| undone.as_ref().is_err_and(node::Error::is_absence)) {
@@ -220,7 +220,7 @@ impl Member {
             Some(Ok((node, early))) => {
                 self.node = Some(node);
                 match early {
-                    Early::Failed(error) if apart => {
+                    Early::Unbegun(error) if apart => {
                         debug!(node = %self.name, kind = ?error.kind, "What is written early takes a second connection.");
                         Early::Nothing
                     }

@@ -67,6 +67,8 @@ pub enum Early {
     Warily(Duration),
     /// The transaction is open.
     Begun(Begun),
+    /// It could not be begun.
+    Unbegun(Error),
     /// There is no use in trying the rest.
     Failed(Error),
 }
@@ -111,7 +113,7 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
         node.begin_apply(&specs).await
     };
     if let Err(error) = begun.await {
-        return Early::Failed(error);
+        return Early::Unbegun(error);
     }
     let mut since = Instant::now();
     let early = match write_all(node, &beginning, first, &mut rows, &mut since).await {

@@ -187,8 +187,8 @@ fn what_was_written_early_is_let_go_if_the_rest_is_long_in_coming() {
 /// Rows that come in small lots are gathered, so that statements are of the same length.
 #[test]
 fn rows_that_come_a_few_at_a_time_are_written_in_whole_steps() {
-    let cluster = changed();
-    let mut session = session(&cluster);
+    let cluster = changed(PLAIN);
+    let mut session = session(&cluster, PLAIN);
     cluster.block(session.sync()).unwrap();
     let mut node = cluster.databases[1].connect().unwrap();
     let (rows, coming) = unbounded_channel();
