@@ -68,25 +68,81 @@ struct Fetched {
 /// Contests of which the last are still being decided.
 pub(super) struct Deciding {
     outcomes: Outcomes,
-    last: VecDeque<JoinHandle<Outcomes>>,
+    /// Tasks that only compute, at most [`ABREAST`].
+    computing: VecDeque<JoinHandle<Outcomes>>,
+    /// Tasks that ask plugins.
+    asking: VecDeque<JoinHandle<Outcomes>>,
     /// Those about which a plugin was asked before, mostly in vain, by table: that is not to keep it from answering the others.
     waiting: Vec<(usize, Vec<Weighed>)>,
     facts: Arc<Facts>,
 }
 
 impl Deciding {
-    pub(super) async fn finish(mut self, writing: &mut Writing) -> Outcomes {
-        for last in self.last {
-            self.outcomes.extend(finished(last).await);
+    fn new(facts: Facts, outcomes: Outcomes) -> Deciding {
+        Deciding {
+            outcomes,
+            computing: VecDeque::new(),
+            asking: VecDeque::new(),
+            waiting: Vec::new(),
+            facts: Arc::new(facts),
+        }
+    }
+
+    /// Decides contests of a table whose rows are there: at once, beside what is read next, or, if a plugin is asked about them `again`,
+    /// after all others.
+    async fn add(&mut self, table: usize, contests: Vec<Weighed>, again: bool, writing: &mut Writing) {
+        let asks_plugins = self.facts.tables[table].asks_plugins();
+        if asks_plugins && again {
+            self.waiting.push((table, contests));
+        } else if asks_plugins {
+            // A plugin takes its time, and nobody's snapshot is to stay open for it.
+            self.asking.push_back(self.begun(table, contests));
+            // What has been answered meanwhile is of use to those who write already.
+            while !writing.is_idle()
+                && let Some(first) = self.asking.pop_front_if(|first| first.is_finished())
+            {
+                self.take(first, writing).await;
+            }
+        } else if contests.len() <= PROBE {
+            self.outcomes.extend(self.facts.decide(table, contests));
             writing.tell(&self.outcomes);
+        } else {
+            if self.computing.len() == ABREAST
+                && let Some(first) = self.computing.pop_front()
+            {
+                self.take(first, writing).await;
+            }
+            self.computing.push_back(self.begun(table, contests));
+        }
+    }
+
+    fn begun(&self, table: usize, contests: Vec<Weighed>) -> JoinHandle<Outcomes> {
+        let facts = Arc::clone(&self.facts);
+        tokio::task::spawn_blocking(move || facts.decide(table, contests))
+    }
+
+    async fn take(&mut self, task: JoinHandle<Outcomes>, writing: &mut Writing) {
+        self.outcomes.extend(finished(task).await);
+        writing.tell(&self.outcomes);
+    }
+
+    /// Before what waits is read: what reading that comes to stops no table.
+    fn note_what_gave_up(&mut self, table: usize) {
+        let failures = self.facts.tables[table].gave_up().into_iter();
+        self.outcomes.gave_up.extend(failures.map(|failure| (table, failure)));
+    }
+
+    pub(super) async fn finish(mut self, writing: &mut Writing) -> Outcomes {
+        while let Some(first) = self.computing.pop_front().or_else(|| self.asking.pop_front()) {
+            self.take(first, writing).await;
         }
         let tables = self.facts.tables.iter().filter(|table| table.asks_plugins());
         let gave_up = tables.flat_map(|table| table.gave_up().into_iter().map(|failure| (table.index, failure)));
         // What reading came to was noted when it was so far.
         self.outcomes.gave_up.extend(gave_up.filter(|(_, failure)| failure.function != Some(TO_SHARED)));
-        for (table, waiting) in self.waiting {
-            let facts = Arc::clone(&self.facts);
-            self.outcomes.extend(finished(tokio::task::spawn_blocking(move || facts.decide(table, waiting))).await);
+        for (table, waiting) in std::mem::take(&mut self.waiting) {
+            let task = self.begun(table, waiting);
+            self.outcomes.extend(finished(task).await);
         }
         writing.end();
         self.outcomes
@@ -130,20 +186,17 @@ impl Session {
         writing: &mut Writing,
     ) -> Result<std::result::Result<Deciding, usize>> {
         let facts = Facts { tables: self.tables.clone(), names: self.names.clone(), opened: opened.clone(), accounts };
-        let facts = Arc::new(facts);
-        let mut outcomes = Outcomes::new(self.members.len(), self.tables.len());
-        let mut deciding: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
-        let mut asked: VecDeque<JoinHandle<Outcomes>> = VecDeque::new();
-        let mut waiting = Vec::new();
+        let mut deciding = Deciding::new(facts, Outcomes::new(self.members.len(), self.tables.len()));
+        let facts = Arc::clone(&deciding.facts);
         let mut fetched = Fetched::default();
         for (table, contests) in all.into_iter().enumerate() {
-            outcomes.expect(table, contests.len());
-            let asks_plugins = facts.tables[table].asks_plugins();
+            deciding.outcomes.expect(table, contests.len());
             let lots = lots(&facts.tables[table], opened, contests);
             let mut step = PROBE;
             for (lot, mut left) in lots.into_iter().enumerate() {
-                if lot > 0 {
-                    outcomes.gave_up.extend(facts.tables[table].gave_up().into_iter().map(|failure| (table, failure)));
+                let again = lot > 0;
+                if again {
+                    deciding.note_what_gave_up(table);
                 }
                 loop {
                     let mut slice: Vec<Weighed> = left.by_ref().take(step).collect();
@@ -161,42 +214,12 @@ impl Session {
                     }
                     let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
                     step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
-                    if asks_plugins && lot > 0 {
-                        waiting.push((table, slice));
-                        continue;
-                    }
-                    if asks_plugins {
-                        // A plugin takes its time, and nobody's snapshot is to stay open for it.
-                        let facts = Arc::clone(&facts);
-                        asked.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
-                        // What has been answered meanwhile is of use to those who write already.
-                        while !writing.is_idle()
-                            && let Some(first) = asked.pop_front_if(|first| first.is_finished())
-                        {
-                            outcomes.extend(finished(first).await);
-                            writing.tell(&outcomes);
-                        }
-                        continue;
-                    }
-                    if slice.len() <= PROBE {
-                        outcomes.extend(facts.decide(table, slice));
-                        writing.tell(&outcomes);
-                        continue;
-                    }
-                    if deciding.len() == ABREAST
-                        && let Some(first) = deciding.pop_front()
-                    {
-                        outcomes.extend(finished(first).await);
-                        writing.tell(&outcomes);
-                    }
-                    let facts = Arc::clone(&facts);
-                    deciding.push_back(tokio::task::spawn_blocking(move || facts.decide(table, slice)));
+                    deciding.add(table, slice, again, writing).await;
                 }
             }
         }
         self.weight = fetched.weight;
-        deciding.extend(asked);
-        Ok(Ok(Deciding { outcomes, last: deciding, waiting, facts }))
+        Ok(Ok(deciding))
     }
 
     /// Fetches the rows that deciding some contests of a table needs, and says which versions are left in the light of them.
