@@ -31,18 +31,20 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Keeps it in a folder within this one, which becomes private to the user.
+    /// Keeps it in a folder within this one, which is private to the user. Fails if there is one that others may write to.
     pub fn within(folder: &Path) -> std::io::Result<Compiled> {
-        let folder = folder.join("plugins");
-        fs::create_dir_all(&folder)?;
+        let folder = folder.join("compiled");
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(&folder)?;
         #[cfg(unix)]
         {
-            use std::os::unix::fs::PermissionsExt;
-            let others_may_write = fs::metadata(&folder)?.permissions().mode() & 0o022 != 0;
-            // Fails where the folder is somebody else's.
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-            for file in fs::read_dir(&folder)?.filter(|_| others_may_write) {
-                fs::remove_file(file?.path())?;
+            use std::os::unix::fs::MetadataExt;
+            let known = fs::metadata(&folder)?;
+            let own = tempfile::tempfile_in(&folder)?.metadata()?.uid();
+            if known.uid() != own || known.mode() & 0o022 != 0 {
+                return Err(std::io::Error::other("others may write to it; delete it, so that it is made anew"));
             }
         }
         Ok(Compiled { folder, hits: Arc::default(), misses: Arc::default() })
@@ -83,8 +85,11 @@ impl Compiled {
     /// Deletes what nobody has used for long.
     fn tidy(&self) {
         for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            // Or what somebody did not come to end.
+            let name = file.file_name();
+            let is_ours = name.to_str().is_some_and(|name| name.ends_with(".cwasm") || name.starts_with(".tmp"));
             let age = file.metadata().and_then(|known| known.modified()).map(age);
-            if age.is_ok_and(|age| age > OLD) {
+            if is_ours && age.is_ok_and(|age| age > OLD) {
                 // Whoever has mapped it keeps it.
                 let _ = fs::remove_file(file.path());
             }
@@ -132,7 +137,7 @@ mod tests {
     const COMPONENT: &str = "(component (core module (func (export \"f\"))))";
 
     fn kept(folder: &Path) -> Vec<PathBuf> {
-        let files = fs::read_dir(folder.join("plugins")).unwrap();
+        let files = fs::read_dir(folder.join("compiled")).unwrap();
         files.map(|file| file.unwrap().path()).collect()
     }
 
@@ -153,7 +158,7 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(folder.path().join("plugins")).unwrap().permissions().mode();
+            let mode = fs::metadata(folder.path().join("compiled")).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o700);
         }
     }
@@ -164,9 +169,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         load(folder.path(), "one");
-        fs::set_permissions(folder.path().join("plugins"), fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(load(folder.path(), "one"), (0, 1));
-        assert_eq!(load(folder.path(), "one"), (1, 0));
+        let mode = |mode| {
+            fs::set_permissions(folder.path().join("compiled"), fs::Permissions::from_mode(mode)).unwrap();
+            Host::new(Some(folder.path())).unwrap().cached()
+        };
+        assert_eq!((mode(0o777), mode(0o720), mode(0o750)), (None, None, Some((0, 0))));
     }
 
     #[test]

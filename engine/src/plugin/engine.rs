@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tracing::debug;
+use tracing::warn;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, OptLevel};
 
@@ -40,12 +40,12 @@ impl Host {
         SHARED.set(Ok(self)).is_ok()
     }
 
-    /// A host that keeps compiled code in `cache`, a folder that becomes private to the user.
+    /// A host that keeps compiled code in `cache`, in a folder that is private to the user.
     pub fn new(cache: Option<&Path>) -> Result<Host, String> {
         let compiled = cache.and_then(|folder| match Compiled::within(folder) {
             Ok(compiled) => Some(compiled),
             Err(why) => {
-                debug!(folder = %folder.display(), %why, "Compiled plugins are not kept.");
+                warn!(folder = %folder.display(), %why, "Compiled plugins are not kept.");
                 None
             }
         });

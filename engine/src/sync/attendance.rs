@@ -33,6 +33,8 @@ pub(super) struct Member {
     pub node: Option<Box<dyn Node>>,
     /// What reads rows in its snapshot while it is being written.
     pub reader: Option<Box<dyn Node>>,
+    /// Whether a second connection was refused since it was connected.
+    pub is_alone: bool,
     /// Whether the tables were looked up since it was connected.
     pub prepared: bool,
     /// Whether its clock was off when it was looked at last.
@@ -65,7 +67,7 @@ impl Session {
             if member.node.is_some() || member.rests_until.is_some_and(|until| Instant::now() < until) {
                 return;
             }
-            member.prepared = false;
+            (member.prepared, member.is_alone) = (false, false);
             let begun = member.connecting.is_some();
             let attempt = member.connecting.get_or_insert_with(|| {
                 // A task of its own: proving who one is takes both sides some time.
@@ -203,9 +205,11 @@ impl Session {
     /// no two would be left.
     pub(super) fn do_without(&mut self, error: Error) -> Result<()> {
         let Error::Node { node, doing, source } = &error else { return Err(error) };
-        let Some(at) = self.members.iter().position(|member| member.name == *node && member.node.is_some()) else {
-            return Err(error);
-        };
+        let Some(at) = self.members.iter().position(|member| member.name == *node) else { return Err(error) };
+        // Its other connection may have told before.
+        if self.members[at].node.is_none() {
+            return self.enough().map_err(|_| error);
+        }
         // Where nobody goes on without it, there is no use in leaving it out.
         if !is_unreachable(source.kind) && !self.enough_among(|other| other != at) {
             return Err(error);
@@ -383,6 +387,7 @@ impl Member {
             away: None,
             connecting: None,
             reader: None,
+            is_alone: false,
             rests_until: None,
         }
     }

@@ -101,7 +101,7 @@ impl Contest {
             }
             Some(arrival) => {
                 let is_made = arrival.vector.is_empty() && table.has_subsets();
-                if entry.op == Op::Insert && !behind && !was_gone {
+                if entry.op == Op::Insert && !behind && !was_gone && table.subset(node).is_some() {
                     standing.begun = Some(entry.id);
                     *vector = Vector::EMPTY;
                 }

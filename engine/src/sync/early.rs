@@ -143,6 +143,9 @@ impl Session {
             }
             let apart = about.iter().any(|&table| is_read(&tables[table], member.id));
             if apart {
+                if member.is_alone {
+                    return None;
+                }
                 member.reader = Some(member.node.as_mut()?.give_snapshot()?);
             }
             let mut node = member.node.take()?;
@@ -222,6 +225,8 @@ impl Member {
                 match early {
                     Early::Unbegun(error) if apart => {
                         debug!(node = %self.name, kind = ?error.kind, "What is written early takes a second connection.");
+                        // It may have been waited for.
+                        self.is_alone = true;
                         Early::Nothing
                     }
                     early => early,

@@ -113,6 +113,8 @@ pub async fn write(node: &mut dyn Node, beginning: Beginning, mut rows: Unbounde
         node.begin_apply(&specs).await
     };
     if let Err(error) = begun.await {
+        // Whatever that comes to, nothing was written.
+        let _ = node.rollback().await;
         return Early::Unbegun(error);
     }
     let mut since = Instant::now();

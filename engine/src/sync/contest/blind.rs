@@ -101,7 +101,7 @@ impl Contest {
                 && other.is_version()
                 && vector.includes(&version.vector)
                 && !version.vector.includes(vector)
-                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets()
+                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets() && self.took_row(other, own_dot)
                     || self.made_blindly(node, other.version.node, table, opened).is_none()
                         && other.version.node != made.dot.node
                         && (vector.dots().iter().any(|dot| !version.vector.saw(dot) && !self.comes_of(dot, &made.dot))
@@ -131,6 +131,11 @@ impl Contest {
             return Unread::Superseded;
         }
         Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
+    }
+
+    /// Whether what was deleted at a node may have been the row of which this is the last change that is told.
+    fn took_row(&self, contender: &Contender, own: Option<&Dot>) -> bool {
+        contender.begun.is_none() || own.is_some_and(|own| contender.version.vector.saw(own))
     }
 
     /// Whether a change of another node went into what stands somewhere, and was not just passed there.

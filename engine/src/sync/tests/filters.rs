@@ -411,6 +411,29 @@ fn a_hidden_row_is_weighed_also_where_the_maker_of_another_is_away() {
     assert_eq!(lost(&cluster), [5].into());
 }
 
+/// The third node took what was made, and then that it was deleted, which says nothing of the row that was hidden.
+#[test]
+fn a_hidden_row_is_weighed_also_against_a_delete_of_another() {
+    for away in [false, true] {
+        let (cluster, settings) = nodes(&[Some(&[0]), Some(&[0]), None], &[None, None, Some(5)]);
+        let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+        cluster.databases[2].lock().up = false;
+        for value in [Some(3), None] {
+            later();
+            assert!(cluster.databases[1].lock().write(1, value, false));
+            sync();
+            assert_eq!(cluster.rows()[0].first().copied(), value.map(|value| (1, value)));
+        }
+        cluster.databases[2].lock().up = true;
+        cluster.databases[1].lock().up = !away;
+        sync();
+        cluster.databases[1].lock().up = true;
+        sync();
+        let stands = cluster.rows()[2].contains(&(1, 5));
+        assert!(stands || lost(&cluster).contains(&5), "{:?}", cluster.rows());
+    }
+}
+
 /// The row that was made cannot be read for a while, and waits beside the one that was hidden from its maker.
 #[test]
 fn a_hidden_row_is_weighed_also_where_another_waits_beside_it() {
