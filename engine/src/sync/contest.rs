@@ -33,8 +33,6 @@ pub struct Contest {
 /// What a user did.
 #[derive(Debug)]
 pub struct Own {
-    /// Whose entry tells of it.
-    teller: NodeId,
     dot: Dot,
     op: Op,
     time: i64,
@@ -73,7 +71,6 @@ impl Contest {
         if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
             standing.make(Dot { node, number: entry.id, mark: entry.mark });
         }
-        let was_gone = standing.gone.is_some();
         standing.gone = match (entry.op, &entry.arrival) {
             (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
@@ -87,8 +84,7 @@ impl Contest {
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
         let mut time = entry.time;
-        let mut told = None;
-        let own;
+        let (mut told, mut own) = (None, None);
         let dot = match entry.arrival {
             None => {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
@@ -96,15 +92,10 @@ impl Contest {
                 time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
                 *stamp = Stamp { time, node };
                 vector.add(dot);
-                own = table.makes_blindly().then_some(Own { teller: node, dot, op: entry.op, time });
+                own = table.makes_blindly().then_some(Own { dot, op: entry.op, time });
                 dot
             }
             Some(arrival) => {
-                let is_made = arrival.vector.is_empty() && table.has_subsets();
-                if entry.op == Op::Insert && !behind && !was_gone && table.subset(node).is_some() {
-                    standing.begun = Some(entry.id);
-                    *vector = Vector::EMPTY;
-                }
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
                 if !behind {
@@ -114,7 +105,6 @@ impl Contest {
                     }
                     vector.join(&all);
                 }
-                own = is_made.then_some(Own { teller: node, dot: arrival.dot, op: Op::Insert, time });
                 told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
@@ -161,8 +151,8 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
-        (standing.gone, standing.made, standing.begun, standing.stood) = (None, None, None, false);
-        self.own.retain(|own| own.teller != node);
+        (standing.gone, standing.made, standing.stood) = (None, None, false);
+        self.own.retain(|own| own.dot.node != node);
     }
 
     /// The columns of which the version at this place does not tell by itself.
@@ -228,9 +218,7 @@ impl Contest {
     fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
         version.vector.saw(dot)
-            || (version.node == dot.node
-                && contender.begun.is_none_or(|begun| begun < dot.number)
-                && contender.read_own(dot.mark, dot.number))
+            || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
             || (!version.behind
                 && contender.counts_passed(table)
                 && !contender.is_outside(table)

@@ -45,12 +45,6 @@ impl Contest {
         (!told.any(is_before)).then_some(first)
     }
 
-    /// The rows that users made where others may be hidden, as far as anybody tells: with the time.
-    pub fn all_made_blindly<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = (Dot, i64)> + 'a {
-        let own = self.own.iter().filter(|own| own.op == Op::Insert && table.is_blind(own.dot.node));
-        own.map(|own| (own.dot, own.time))
-    }
-
     /// Whether all that is new to the others of a node is a row that is gone again.
     pub(super) fn came_and_went(&self, maker: NodeId, table: &Table, opened: &Opened) -> bool {
         if !table.is_blind(maker) {
@@ -101,7 +95,7 @@ impl Contest {
                 && other.is_version()
                 && vector.includes(&version.vector)
                 && !version.vector.includes(vector)
-                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets() && self.took_row(other, own_dot)
+                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets()
                     || self.made_blindly(node, other.version.node, table, opened).is_none()
                         && other.version.node != made.dot.node
                         && (vector.dots().iter().any(|dot| !version.vector.saw(dot) && !self.comes_of(dot, &made.dot))
@@ -131,11 +125,6 @@ impl Contest {
             return Unread::Superseded;
         }
         Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
-    }
-
-    /// Whether what was deleted at a node may have been the row of which this is the last change that is told.
-    fn took_row(&self, contender: &Contender, own: Option<&Dot>) -> bool {
-        contender.begun.is_none() || own.is_some_and(|own| contender.version.vector.saw(own))
     }
 
     /// Whether a change of another node went into what stands somewhere, and was not just passed there.
