@@ -11,7 +11,7 @@ use concord::node::{self, ErrorKind, Target};
 use concord::sync::{LoadOptions, Loaded, Session, Summary};
 
 use super::user::Text;
-use super::{As, Database, Kind, PATIENCE, Proxy, User, guests, wait_until};
+use super::{As, Concord, Database, Kind, PATIENCE, Proxy, User, guests, wait_until};
 
 /// The names of nodes, in the order of the file.
 pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -68,6 +68,15 @@ impl Cluster {
         }
         let folder = tempfile::Builder::new().prefix("concord-").tempdir().expect("a temporary folder");
         Cluster { nodes, config: tables.to_owned(), folder, plugins: false }
+    }
+
+    /// The command, in a folder of its own, with the databases' own URLs and this part after the nodes.
+    pub fn command(&self, tables: &str) -> Concord {
+        let mut text = "name = \"test\"\n".to_owned();
+        for (name, node) in NAMES.iter().zip(&self.nodes) {
+            text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
+        }
+        Concord::new(&(text + tables))
     }
 
     /// Puts another part after the nodes into the configuration.

@@ -1,7 +1,7 @@
 //! `concord plan` writes nothing and says what a sync does; `sync --plan` does what it says.
 
 use concord::sync::{Carriage, Plan, PlanFile, WhyState, Wish};
-use concord_tests::{Cluster, Concord, Kind, NAMES};
+use concord_tests::{Cluster, Kind, NAMES};
 use serde_json::json;
 
 const ITEMS: &str =
@@ -203,11 +203,7 @@ async fn whoever_is_away_is_left_for_later(kinds: &[Kind]) {
 #[tokio::test]
 async fn the_command() {
     let mut cluster = items(&[Kind::Postgres, Kind::Sqlite]).await;
-    let mut config = "name = \"test\"\n".to_owned();
-    for (name, node) in NAMES.iter().zip(&cluster.nodes) {
-        config += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
-    }
-    let concord = Concord::new(&(config + "[tables.items]\n"));
+    let concord = cluster.command("[tables.items]\n");
     let said = concord.run(&["plan"]).await.ok();
     assert_eq!(said.stdout, "nothing to carry\n");
     cluster.run(0, "UPDATE items SET amount = amount + 1").await;

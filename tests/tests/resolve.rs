@@ -1,7 +1,7 @@
 //! `concord conflicts resolve`: a decision is overturned by a new, ordinary change.
 
 use concord::sync::{Remedy, ResolvedReport};
-use concord_tests::{Cluster, Concord, Kind, NAMES};
+use concord_tests::{Cluster, Kind, NAMES};
 use serde_json::json;
 
 const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text, ratio double precision);
@@ -160,11 +160,7 @@ async fn several_losers(kinds: &[Kind]) {
 #[tokio::test]
 async fn the_command() {
     let (mut cluster, id) = decided(&[Kind::Postgres, Kind::Sqlite]).await;
-    let mut config = "name = \"test\"\n".to_owned();
-    for (name, node) in NAMES.iter().zip(&cluster.nodes) {
-        config += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
-    }
-    let concord = Concord::new(&(config + "[tables.items]\n"));
+    let concord = cluster.command("[tables.items]\n");
     concord.write("row.json", "{\"name\": \"x\",");
     for (arguments, why) in [
         (&["--row", "row.json"][..], "row.json:1:"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use concord_tests::{Cluster, Concord, Kind, NAMES, Seed};
+use concord_tests::{Cluster, Kind, Seed};
 use tokio::task::JoinHandle;
 
 const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer NOT NULL DEFAULT 0);
@@ -103,11 +103,7 @@ async fn many_writers_on_mariadb_while_syncs_are_killed() {
     let seed = Seed::new("sync_writers::many_writers_on_mariadb_while_syncs_are_killed");
     let mut rng = seed.rng(0);
     let mut cluster = Cluster::new(&[Kind::Mariadb, Kind::Postgres, Kind::Sqlite], |_| ITEMS.to_owned(), SUM).await;
-    let mut text = "name = \"test\"\n".to_owned();
-    for (name, node) in NAMES.iter().zip(&cluster.nodes) {
-        text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
-    }
-    let concord = Concord::new(&(text + SUM));
+    let concord = cluster.command(SUM);
     let writers = Writers::start(&cluster, 4).await;
     let mut killed = 0;
     while writers.tasks.iter().any(|task| !task.is_finished()) {

@@ -1,7 +1,7 @@
 //! `concord why`: who wrote a row, what lost against it, and where it stands, in every state that a row can be in.
 
 use concord::sync::{KnownFrom, Why, WhyState};
-use concord_tests::{As, Cluster, Concord, Kind, NAMES};
+use concord_tests::{As, Cluster, Kind, NAMES};
 use serde_json::json;
 
 const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text);
@@ -183,15 +183,6 @@ async fn somebody_is_away(kinds: &[Kind]) {
     cluster.settle().await;
 }
 
-/// The command, with a configuration for the cluster.
-fn command(cluster: &Cluster) -> Concord {
-    let mut config = "name = \"test\"\n".to_owned();
-    for (name, node) in NAMES.iter().zip(&cluster.nodes) {
-        config += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
-    }
-    Concord::new(&(config + "[tables.items]\n"))
-}
-
 /// A row that cannot be read is not taken for a deleted one, neither where it stands nor where it waits.
 #[tokio::test]
 async fn what_cannot_be_read_is_not_told_as_deleted() {
@@ -199,7 +190,7 @@ async fn what_cannot_be_read_is_not_told_as_deleted() {
         "CREATE TABLE items (id integer PRIMARY KEY, number integer); INSERT INTO items VALUES (1, 5), (2, 5), (3, 5)";
     let kinds = [Kind::Postgres, Kind::Sqlite];
     let mut cluster = Cluster::new(&kinds, |_| sql.to_owned(), "[tables.items]\n").await;
-    let concord = command(&cluster);
+    let concord = cluster.command("[tables.items]\n");
     cluster.run(1, "UPDATE items SET number = 'abc' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
     for waits in [false, true] {
         // Nobody remembers the deleted one once it is gone everywhere.
@@ -228,7 +219,7 @@ async fn what_cannot_be_read_is_not_told_as_deleted() {
 #[tokio::test]
 async fn the_command() {
     let mut cluster = items_with(&[Kind::Postgres, Kind::Sqlite], "").await;
-    let concord = command(&cluster);
+    let concord = cluster.command("[tables.items]\n");
     cluster.later(0, "UPDATE items SET name = 'lost' WHERE id = 1").await;
     cluster.later(1, "UPDATE items SET name = 'won' WHERE id = 1").await;
     let said = concord.run(&["why", "items", "1"]).await.expect(1);

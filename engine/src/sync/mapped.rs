@@ -5,9 +5,10 @@
 //! behind the lens knows shared rows alone, and everything before it the node's own.
 //!
 //! Rows are mapped when they have been read, and what is to be written when it has been decided: nothing that is locked waits for a
-//! plugin, but for what is written early, which is let go after a moment. The row that is to be overwritten is read in the snapshot of the decision, so whatever a user does to it
-//! from then on is noticed as ever: where the node records changes by an entry beyond what was read, which is looked for once the row is
-//! locked; elsewhere by reading the row again, locked, before it is written ([`Decision::upon`]).
+//! plugin, but for what is written early, which is let go after a moment. The row that is to be overwritten is read in the snapshot of
+//! the decision, so whatever a user does to it from then on is noticed as ever: where the node records changes by an entry beyond what
+//! was read, which is looked for once the row is locked; elsewhere by reading the row again, locked, before it is written
+//! ([`Decision::upon`]).
 
 use std::fmt::Debug;
 use std::panic::resume_unwind;

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use concord_tests::{Cluster, Concord, Kind, NAMES, PATIENCE};
+use concord_tests::{Cluster, Kind, PATIENCE};
 
 use super::{BOTH_POSTGRES, ITEMS, WITH_MARIADB, items, losers};
 
@@ -140,11 +140,7 @@ async fn stopped_while_rows_are_written_early(kinds: &[Kind]) {
 async fn killed_while_rows_are_written_early(kinds: &[Kind]) {
     let mut cluster = items(kinds, "[tables.items]").await;
     change_many(&mut cluster).await;
-    let mut config = "name = \"test\"\n".to_owned();
-    for (name, node) in NAMES.iter().zip(&cluster.nodes) {
-        config += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
-    }
-    let mut concord = Concord::new(&(config + "[tables.items]\n"));
+    let mut concord = cluster.command("[tables.items]\n");
     let points = ["early-begin", "early-write", "apply-begin", "apply-before-commit", "apply-after-commit"];
     for (round, point) in points.into_iter().enumerate() {
         cluster.run(0, "UPDATE items SET amount = amount + 1 WHERE id < 50000").await;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use concord::sync::Summary;
-use concord_tests::{Cluster, Concord, Kind, Mode, NAMES, PATIENCE, wait_until};
+use concord_tests::{Cluster, Kind, Mode, PATIENCE, wait_until};
 
 use super::early::{ROWS, TOTAL, holds_all, many};
 use super::early_users::{changed_everywhere, free_and_written, sync_around_a_part, sync_at_leisure};
@@ -77,7 +77,7 @@ async fn a_network_to_the_source_falls_silent_while_rows_are_written_early() {
 async fn two_engines_write_the_same_rows_early() {
     for kinds in [BOTH_POSTGRES, WITH_MARIADB] {
         let mut cluster = many(kinds).await;
-        let mut other = command(&cluster);
+        let mut other = cluster.command("[tables.items]\n");
         other.env("CONCORD_PATIENCE", "100");
         let meanwhile = async |_: &mut Cluster| {
             let output = other.run(&["sync"]).await.expect(3);
@@ -98,21 +98,12 @@ async fn two_engines_write_the_same_rows_early() {
     }
 }
 
-/// The command for a cluster.
-fn command(cluster: &Cluster) -> Concord {
-    let mut config = "name = \"test\"\n".to_owned();
-    for (name, node) in NAMES.iter().zip(&cluster.nodes) {
-        config += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());
-    }
-    Concord::new(&(config + "[tables.items]\n"))
-}
-
 /// The engine is killed while the server still lets it wait for a user.
 #[tokio::test]
 async fn killed_while_rows_written_early_wait_for_a_user() {
     for kinds in [BOTH_POSTGRES, WITH_MARIADB] {
         let mut cluster = changed_everywhere(kinds, "[tables.items]").await;
-        let mut concord = command(&cluster);
+        let mut concord = cluster.command("[tables.items]\n");
         let [writing, told] = ["writing", "told"].map(|name| cluster.file(name));
         let rules = format!("early-write=pause:{},read-done=pause:{}", writing.display(), told.display());
         let running = concord.faults(&rules).start(&["sync"]);

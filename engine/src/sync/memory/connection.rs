@@ -41,6 +41,7 @@ impl Connection {
         if let Some(left) = &mut state.fuse {
             if *left == 0 {
                 state.fuse = None;
+                state.up &= !state.dies;
                 return Err(Error::new(ErrorKind::Lost, "broken"));
             }
             *left -= 1;

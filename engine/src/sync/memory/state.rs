@@ -29,6 +29,8 @@ pub struct State {
     pub up: bool,
     /// After so many calls the connection breaks; a commit may still have happened.
     pub fuse: Option<u32>,
+    /// Whether all connections break then, and nobody can be reached.
+    pub dies: bool,
     /// The error of the clock, µs.
     pub skew: i64,
     /// By how much, at most, the clock seems to be off besides to whoever opens a snapshot, another time each, µs.
@@ -151,6 +153,7 @@ impl State {
             locked: BTreeSet::new(),
             up: true,
             fuse: None,
+            dies: false,
             refuses: None,
             held: None,
             unreadable: None,

@@ -10,7 +10,7 @@ use super::mapping::UNLUCKY;
 use crate::model::{Cut, Key, Value, time};
 use crate::node::apply::early::{self, Beginning, Early, Next, Ready};
 use crate::node::apply::{self, Batch, Place};
-use crate::node::{ErrorKind, Move};
+use crate::node::{ErrorKind, Move, Node};
 use crate::sync::session::Session;
 
 const ROWS: i64 = 40;
@@ -85,6 +85,39 @@ fn what_was_written_early_is_undone_if_what_stands_cannot_be_read() {
     }
 }
 
+/// Nor do others feel it, also where both of its connections break.
+#[test]
+fn others_go_on_without_a_target_that_breaks_while_it_is_read_and_written() {
+    for table in TABLES {
+        for calls in 0..80 {
+            let mut cluster = Cluster::new(3, &[]);
+            cluster.few = 1;
+            cluster.block(session(&cluster, table).install()).unwrap();
+            (0..ROWS).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(VALUE + id), false)));
+            let mut state = cluster.databases[1].lock();
+            (state.fuse, state.dies) = (Some(calls), true);
+            drop(state);
+            let cycle = cluster.block(session(&cluster, table).cycle());
+            assert!(cycle.is_ok(), "after {calls} calls, {table}: {cycle:?}");
+        }
+    }
+}
+
+/// It may be that a server waits long before it refuses.
+#[test]
+fn a_second_connection_is_not_asked_for_again_where_it_was_refused() {
+    let table = TABLES[1];
+    let cluster = changed(table);
+    let mut session = session(&cluster, table);
+    cluster.databases[1].lock().changing = true;
+    let _ = cluster.block(session.cycle());
+    cluster.databases[1].lock().changing = false;
+    let tries = || cluster.databases[1].lock().tries;
+    let before = tries();
+    cluster.block(session.cycle()).unwrap();
+    assert_eq!((cluster.rows()[1].len(), tries() - before), (ROWS as usize, 1));
+}
+
 /// A change that the snapshot did not show is a matter of the next cycle, and not written over.
 #[test]
 fn what_a_user_changed_meanwhile_is_not_overwritten_early() {
@@ -148,13 +181,10 @@ fn a_row_that_is_refused_waits_although_others_were_written_early() {
 /// A source that is slow does not keep users of the target waiting.
 #[test]
 fn what_was_written_early_is_let_go_if_nothing_follows() {
-    let cluster = changed(PLAIN);
-    let mut session = session(&cluster, PLAIN);
-    cluster.block(session.sync()).unwrap();
-    let mut node = cluster.databases[1].connect().unwrap();
+    let Target { cluster, mut node, beginning } = target();
     let (rows, coming) = unbounded_channel();
     rows.send(row(1)).unwrap();
-    let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
+    let early = cluster.block(early::write(&mut *node, beginning, coming));
     assert!(matches!(early, Early::Nothing), "{early:?}");
     drop(rows);
     assert!(cluster.databases[1].lock().write(1, Some(56), false));
@@ -163,10 +193,7 @@ fn what_was_written_early_is_let_go_if_nothing_follows() {
 /// Nor does one that sends a little now and then.
 #[test]
 fn what_was_written_early_is_let_go_if_the_rest_is_long_in_coming() {
-    let cluster = changed(PLAIN);
-    let mut session = session(&cluster, PLAIN);
-    cluster.block(session.sync()).unwrap();
-    let mut node = cluster.databases[1].connect().unwrap();
+    let Target { cluster, mut node, beginning } = target();
     let (rows, coming) = unbounded_channel();
     let slowly = async {
         for number in 1..30 {
@@ -176,7 +203,7 @@ fn what_was_written_early_is_let_go_if_the_rest_is_long_in_coming() {
     };
     let early = cluster.block(async {
         tokio::select! {
-            early = early::write(&mut *node, beginning(&session), coming) => early,
+            early = early::write(&mut *node, beginning, coming) => early,
             () = slowly => panic!("it waits for ever"),
         }
     });
@@ -187,13 +214,10 @@ fn what_was_written_early_is_let_go_if_the_rest_is_long_in_coming() {
 /// Rows that come in small lots are gathered, so that statements are of the same length.
 #[test]
 fn rows_that_come_a_few_at_a_time_are_written_in_whole_steps() {
-    let cluster = changed(PLAIN);
-    let mut session = session(&cluster, PLAIN);
-    cluster.block(session.sync()).unwrap();
-    let mut node = cluster.databases[1].connect().unwrap();
+    let Target { cluster, mut node, beginning } = target();
     let (rows, coming) = unbounded_channel();
     let tries = cluster.databases[1].lock().tries;
-    let beginning = Beginning { step: 10, ..beginning(&session) };
+    let beginning = Beginning { step: 10, ..beginning };
     let (early, ()) = cluster.block(async {
         tokio::join!(early::write(&mut *node, beginning, coming), async {
             for number in 0..15 {
@@ -214,15 +238,12 @@ fn rows_that_come_a_few_at_a_time_are_written_in_whole_steps() {
 /// What was decided before the source broke is not written for nothing.
 #[test]
 fn nothing_more_is_written_early_once_nobody_wants_it() {
-    let cluster = changed(PLAIN);
-    let mut session = session(&cluster, PLAIN);
-    cluster.block(session.sync()).unwrap();
-    let mut node = cluster.databases[1].connect().unwrap();
+    let Target { cluster, mut node, beginning } = target();
     let (rows, coming) = unbounded_channel();
     (0..20_000).for_each(|number| rows.send(row(number)).unwrap());
     drop(rows);
     let tries = cluster.databases[1].lock().tries;
-    let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
+    let early = cluster.block(early::write(&mut *node, beginning, coming));
     assert!(matches!(early, Early::Nothing), "{early:?}");
     assert_eq!(cluster.databases[1].lock().tries, tries);
 }
@@ -250,15 +271,12 @@ fn what_was_waited_for_early_counts() {
 fn a_target_that_breaks_is_left() {
     let mut broken = 0;
     for calls in 0..20 {
-        let cluster = changed(PLAIN);
-        let mut session = session(&cluster, PLAIN);
-        cluster.block(session.sync()).unwrap();
-        let mut node = cluster.databases[1].connect().unwrap();
+        let Target { cluster, mut node, beginning } = target();
         let (rows, coming) = unbounded_channel();
         (0..20).for_each(|number| rows.send(row(number)).unwrap());
         rows.send(Next::End).unwrap();
         cluster.databases[1].lock().fuse = Some(calls);
-        let early = cluster.block(early::write(&mut *node, beginning(&session), coming));
+        let early = cluster.block(early::write(&mut *node, beginning, coming));
         match cluster.databases[1].lock().fuse {
             Some(_) => assert!(matches!(early, Early::Begun(_)), "after {calls} calls: {early:?}"),
             None => {
@@ -273,10 +291,21 @@ fn a_target_that_breaks_is_left() {
     assert!((2..20).contains(&broken), "{broken}");
 }
 
-/// What the second node is to know before the first row.
-fn beginning(session: &Session) -> Beginning {
+/// A node that has all rows, and what it is to know before the first that is written.
+struct Target {
+    cluster: Cluster,
+    node: Box<dyn Node>,
+    beginning: Beginning,
+}
+
+fn target() -> Target {
+    let cluster = changed(PLAIN);
+    let mut session = session(&cluster, PLAIN);
+    cluster.block(session.sync()).unwrap();
+    let node = cluster.databases[1].connect().unwrap();
     let spec = session.tables[0].spec(session.members[1].id).unwrap();
-    Beginning { step: 1, tables: vec![((**spec).clone(), None)], claimed: Vec::new() }
+    let beginning = Beginning { step: 1, tables: vec![((**spec).clone(), None)], claimed: Vec::new() };
+    Target { cluster, node, beginning }
 }
 
 /// A row that is ready to be written.
