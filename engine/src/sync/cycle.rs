@@ -298,7 +298,7 @@ impl Session {
         for table in &self.tables {
             for (at, page) in pages[table.index].iter().enumerate() {
                 let (source, Some(page)) = (NodeId(at as u16), page) else { continue };
-                opened.set_read(table.index, source, page.cut());
+                opened.set_read(table.index, source, page.cut(), page.visible().clone());
                 for &target in &present {
                     if target == source || !table.is_target(target) || table.spec(target).is_none() {
                         continue;
@@ -379,7 +379,8 @@ impl Session {
             let stays: Vec<Move> = self.stays(opened, table, node).filter(|stay| !moves(stay)).collect();
             batch.stays.extend(stays);
             let read = spec.captured.then(|| opened.read_cut(index, node)).flatten();
-            batch.tables.push(TableBatch { spec: spec.clone(), read, decisions });
+            let weighed = read.as_ref().and_then(|_| opened.visible_cut(index, node));
+            batch.tables.push(TableBatch { spec: spec.clone(), read, weighed, decisions });
         }
         if batch.moves.is_empty() && batch.tables.is_empty() {
             return None;

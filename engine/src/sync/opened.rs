@@ -17,8 +17,8 @@ pub struct Opened {
     turns: Vec<Vec<Cut>>,
     /// Where those positions will stand once this cycle is applied, where they move.
     ahead: HashMap<(usize, NodeId, NodeId), Position>,
-    /// Up to where each node's own history was read, by table and node.
-    read: HashMap<(usize, NodeId), Cut>,
+    /// Up to where each node's own history was read, by table and node, and what the snapshot shows of it.
+    read: HashMap<(usize, NodeId), (Cut, Cut)>,
     /// Positions, by table, target and source, whose witness the source's snapshot does not know.
     pub unproven: HashSet<(usize, NodeId, NodeId)>,
     /// Whether what the snapshots say against each other may come of their being taken one after the other.
@@ -105,19 +105,25 @@ impl Opened {
         self.position(table, target, dot.node).contains(dot.mark, dot.number)
     }
 
-    /// Notes up to where a node's history was read in this cycle.
-    pub fn set_read(&mut self, table: usize, node: NodeId, cut: Cut) {
-        self.read.insert((table, node), cut);
+    /// Notes up to where a node's history was read in this cycle, and all that is visible of it.
+    pub fn set_read(&mut self, table: usize, node: NodeId, cut: Cut, visible: Cut) {
+        self.read.insert((table, node), (cut, visible));
     }
 
     /// Up to where a node's history was read in this cycle, if anybody takes the table from there.
     pub fn read_cut(&self, table: usize, node: NodeId) -> Option<Cut> {
-        self.read.get(&(table, node)).cloned()
+        self.read.get(&(table, node)).map(|(cut, _)| cut.clone())
+    }
+
+    /// All that is visible of a node's history in this cycle. Where that is more than was read, all visible entries of the keys that are
+    /// decided about were taken in.
+    pub fn visible_cut(&self, table: usize, node: NodeId) -> Option<Cut> {
+        self.read.get(&(table, node)).map(|(_, visible)| visible.clone())
     }
 
     /// Whether a change was read in this cycle where it was made, or before, by everybody who takes part.
     pub fn was_read(&self, table: usize, dot: &Dot) -> bool {
-        self.read.get(&(table, dot.node)).is_some_and(|cut| cut.contains(dot.mark, dot.number))
+        self.read.get(&(table, dot.node)).is_some_and(|(cut, _)| cut.contains(dot.mark, dot.number))
     }
 
     /// What every target of a table has passed of a source's history; `None` while one of them is away.

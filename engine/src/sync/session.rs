@@ -23,6 +23,9 @@ use crate::model::{Cut, NodeId, TableSpec};
 use crate::node::{self, Node, Target};
 use crate::plugin::Failure;
 
+/// By how much more entries may be read in a run than there were at its start, before it comes to an end whatever is still written.
+const LATER: u64 = 8;
+
 /// The nodes of a sync, connected as far as they can be reached.
 pub struct Session {
     pub config: Config,
@@ -38,7 +41,7 @@ pub struct Session {
     pub(super) weight: usize,
     /// Where fewer rows than this have changed, none is written before all are read.
     pub(super) few: usize,
-    /// What the histories showed when the run of cycles began, by table and node: as soon as that is carried the run may end,
+    /// What the histories showed when a turn of the run's cycles began, by table and node: as soon as that is read the turn ends,
     /// however fast users write.
     pub(super) goal: HashMap<(usize, NodeId), Cut>,
     /// When the tables were taken from the service tables.
@@ -176,12 +179,16 @@ impl Session {
     }
 
     /// Carries what the histories tell: runs cycles until nothing is left to carry. What users write while it runs is carried
-    /// too, but not for ever: once everything that was there at the start has arrived, what comes later is left to the next
-    /// run. Rows that wait are tried once in a session, and again when something changes on which they may depend.
+    /// too, but not for ever: what is there at the start is read to its end, then what is there by then, and after the fifth time
+    /// what comes later is left to the next run. A cycle writes what the next has to read, so it cannot be the first. Where users write
+    /// faster than is read, there is more each time, which [`LATER`] bounds. Rows that wait are tried once in a session, and again when something changes on which they may depend.
     pub async fn carry(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
         self.goal.clear();
-        let (mut whole_cycles, mut failures) = (0, 0);
+        let (mut ends, mut failures) = (0, 0);
+        // How many entries may be read until each cycle counts.
+        let mut most = u64::MAX;
+        let mut entries: u64 = 0;
         loop {
             let cycle = self.cycle().await?;
             summary.add(&cycle);
@@ -190,11 +197,13 @@ impl Session {
             if failures >= 3 {
                 break;
             }
-            whole_cycles += u64::from(cycle.reached && !cycle.overtaken);
-            if cycle.is_quiet() {
-                break;
+            entries += cycle.entries;
+            if !cycle.overtaken && (cycle.reached || entries > most) {
+                ends += 1;
+                most = most.min(entries.saturating_mul(LATER));
+                self.goal.clear();
             }
-            if whole_cycles >= 5 {
+            if cycle.is_quiet() || ends >= 5 {
                 break;
             }
         }

@@ -25,6 +25,8 @@ pub struct TableBatch {
     pub spec: Arc<TableSpec>,
     /// Up to where this node's own history was read, if it has one: what lies beyond was not seen by the decisions.
     pub read: Option<Cut>,
+    /// Up to where all that the history tells of the keys in question was weighed: not less than what was read.
+    pub weighed: Option<Cut>,
     pub decisions: Vec<Decision>,
 }
 

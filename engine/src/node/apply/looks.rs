@@ -36,7 +36,7 @@ impl Application<'_> {
     /// having seen it. His change is weighed in its stead.
     pub(super) async fn hold_what_is_touched(&mut self, node: &mut dyn Node) -> Result<()> {
         for (at, table) in self.batch.tables.iter().enumerate() {
-            let TableBatch { spec, read, decisions, .. } = table;
+            let TableBatch { spec, weighed, decisions, .. } = table;
             for (number, decision) in decisions.iter().enumerate().filter(|(_, decision)| decision.touch.is_some()) {
                 let key = [&decision.key];
                 node.savepoint().await?;
@@ -48,8 +48,10 @@ impl Application<'_> {
                     }
                     Err(error) => return Err(error),
                 }
-                let unseen = match read {
-                    Some(read) => node.unseen(spec, read, &key).await?,
+                // What lies beyond the page was weighed as well. Were it to keep the row from being touched, nobody would know in the next
+                // cycle that what is put off was made blindly.
+                let unseen = match weighed {
+                    Some(weighed) => node.unseen(spec, weighed, &key).await?,
                     None => Vec::new(),
                 };
                 if unseen.is_empty() {

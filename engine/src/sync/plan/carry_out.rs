@@ -162,7 +162,12 @@ impl Session {
                         true => self.read_then(file, at, &row.table)?,
                         false => None,
                     };
-                    batch.tables.push(TableBatch { spec: spec.clone(), read, decisions: vec![decision] });
+                    batch.tables.push(TableBatch {
+                        spec: spec.clone(),
+                        weighed: read.clone(),
+                        read,
+                        decisions: vec![decision],
+                    });
                 }
             }
         }

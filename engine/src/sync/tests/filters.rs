@@ -374,6 +374,67 @@ fn the_last_of_a_row_stays_whatever_came_and_went_elsewhere() {
     assert_eq!(cluster.rows(), [vec![], vec![(1, 4)]]);
 }
 
+/// Nodes with these filters and rows at the start, of the one key 1.
+fn nodes(filters: &[Option<&[i64]>], rows: &[Option<i64>]) -> (Cluster, &'static str) {
+    fail(0);
+    let judge = |(at, filter): (usize, &Option<&[i64]>)| Some(Remainder::new(at, filter.as_ref()?.iter().copied()));
+    let filters: Vec<Option<Remainder>> = filters.iter().enumerate().map(judge).collect();
+    let settings = settings("\"latest-wins\"", &filters);
+    let cluster = Cluster::new(rows.len(), &[]);
+    for (database, row) in cluster.databases.iter().zip(rows) {
+        database.lock().rows.extend(row.map(|value| (1, value)));
+    }
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    (cluster, settings)
+}
+
+fn lost(cluster: &Cluster) -> BTreeSet<i64> {
+    let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+    journals.filter_map(|lost| Some(number(&lost.loser_row?[1]))).collect()
+}
+
+/// The node holds more that the third has not read than goes into a cycle, so that what it was told of the row is beyond the page.
+#[test]
+fn a_hidden_row_is_weighed_also_where_its_node_is_read_in_parts() {
+    let (cluster, settings) = nodes(&[Some(&[0]), None, Some(&[1])], &[None, None, None]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 3).sync())));
+    let write = |node: usize, key: i64, value: i64| {
+        later();
+        assert!(cluster.databases[node].lock().write(key, Some(value), false));
+    };
+    write(0, 1, 3);
+    sync();
+    cluster.databases[2].lock().up = false;
+    (2..9).for_each(|key| write(1, key, 5));
+    write(0, 1, 5);
+    sync();
+    assert_eq!(cluster.rows()[0], []);
+    write(0, 1, 6);
+    cluster.databases[2].lock().up = true;
+    sync();
+    assert_eq!(cluster.rows()[0], [(1, 6)]);
+    assert_eq!(cluster.rows()[1][0], (1, 6));
+    assert_eq!(lost(&cluster), [5].into());
+}
+
+/// Rows that are weighed in turn, and removed where they do not belong once that is told, make more entries than go into the cycles that
+/// carry what was there at the start.
+#[test]
+fn a_run_carries_what_it_writes_itself() {
+    let (cluster, settings) = nodes(&[Some(&[0]), None, Some(&[1])], &[None, None, None]);
+    let write = |node: usize, value: i64| {
+        (1..=20).for_each(|key| {
+            later();
+            assert!(cluster.databases[node].lock().write(key, Some(value), false));
+        });
+    };
+    write(1, 5);
+    cluster.block(cluster.session(settings, 3).sync()).unwrap();
+    write(0, 8);
+    cluster.block(cluster.session(settings, 3).sync()).unwrap();
+    assert_eq!(cluster.rows(), [vec![], (1..=20).map(|key| (key, 8)).collect(), vec![]]);
+}
+
 /// Also if what lost against it was made blindly, at a node that has taken it already.
 #[test]
 fn a_delete_of_a_row_is_one_wherever_it_stands() {

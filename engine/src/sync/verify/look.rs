@@ -81,7 +81,7 @@ impl Session {
             if targets.any(|&target| !whole.includes(opened.position(table.index, target, source))) {
                 return Ok(false);
             }
-            opened.set_read(table.index, source, whole);
+            opened.set_read(table.index, source, whole.clone(), whole);
         }
         Ok(true)
     }
