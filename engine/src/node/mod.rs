@@ -586,9 +586,10 @@ impl Move {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
     pub key: Key,
-    /// What it was here.
+    /// An insert if the row begins here, where it may be missing without having been deleted.
     pub op: Op,
     pub dot: Dot,
+    /// Empty if this tells that the row was made by that change where others of its key may have been hidden.
     pub vector: Vector,
     pub stamp: Stamp,
     pub images: Option<Images>,

@@ -28,6 +28,9 @@ pub struct Contest {
     told: Vec<(NodeId, i64, i64, Vector)>,
     /// The changes that users made, for tables in which rows are made blindly.
     own: Vec<Own>,
+    /// The rows that users made where others may have been hidden, as those tell who took them: the node that keeps the entry,
+    /// the change, and its time.
+    made: Vec<(NodeId, Dot, i64)>,
 }
 
 /// What a user did.
@@ -71,6 +74,7 @@ impl Contest {
         if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
             standing.make(Dot { node, number: entry.id, mark: entry.mark });
         }
+        let was_gone = standing.gone.is_some();
         standing.gone = match (entry.op, &entry.arrival) {
             (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
@@ -96,6 +100,11 @@ impl Contest {
                 dot
             }
             Some(arrival) => {
+                let is_made = arrival.vector.is_empty() && table.has_subsets();
+                if entry.op == Op::Insert && !behind && !was_gone && table.subset(node).is_some() {
+                    standing.begun = Some(entry.id);
+                    *vector = Vector::EMPTY;
+                }
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
                 if !behind {
@@ -105,6 +114,7 @@ impl Contest {
                     }
                     vector.join(&all);
                 }
+                self.made.extend(is_made.then_some((node, arrival.dot, time)));
                 told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
@@ -151,8 +161,9 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
-        (standing.gone, standing.made, standing.stood) = (None, None, false);
+        (standing.gone, standing.made, standing.begun, standing.stood) = (None, None, None, false);
         self.own.retain(|own| own.dot.node != node);
+        self.made.retain(|(teller, ..)| *teller != node);
     }
 
     /// The columns of which the version at this place does not tell by itself.
@@ -218,7 +229,9 @@ impl Contest {
     fn saw(contender: &Contender, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let version = &contender.version;
         version.vector.saw(dot)
-            || (version.node == dot.node && contender.read_own(dot.mark, dot.number))
+            || (version.node == dot.node
+                && contender.begun.is_none_or(|begun| begun < dot.number)
+                && contender.read_own(dot.mark, dot.number))
             || (!version.behind
                 && contender.counts_passed(table)
                 && !contender.is_outside(table)

@@ -48,7 +48,13 @@ impl Ruling<'_> {
             }
         };
         // Who takes nothing has nothing to tell either, and nothing to wait for.
-        let (effect, notes) = if takes_nothing { (Effect::Keep, Vec::new()) } else { (effect, self.notes(target)) };
+        let (effect, notes) = match takes_nothing {
+            true => (Effect::Keep, Vec::new()),
+            false => {
+                let notes = self.notes(target, &effect);
+                (effect, notes)
+            }
+        };
         let losers = &self.resolved.losers;
         let (here, elsewhere): (Vec<&Loser>, Vec<&Loser>) =
             losers.iter().partition(|loser| self.stands_at(target, loser.at));
@@ -214,17 +220,25 @@ impl Ruling<'_> {
     /// Puts off what would take the place of a row that it was made without, so that this row is weighed first.
     fn unless_unread(&self, target: NodeId, effect: Effect) -> (Effect, Option<Unread>) {
         let Ruling { table, contest, tops, resolved, opened, .. } = self;
-        if !table.makes_blindly() || !matches!(effect, Effect::Write(..) | Effect::Delete) {
+        // Once what waits for it has told that it is new, nothing else tells.
+        let waits = table.has_subsets() && matches!(effect, Effect::Park(..));
+        if !table.makes_blindly() || !(waits || matches!(effect, Effect::Write(..) | Effect::Delete)) {
             return (effect, None);
         }
         let stands = contest.standing(target).is_some_and(|contender| contender.content != Content::Deleted);
         let winner = resolved.taken.map(|taken| contest.versions[taken].version.node);
         let is_made = winner.is_some_and(|winner| contest.made_blindly(target, winner, table, opened).is_some());
         match contest.unread(target, tops, table, opened) {
+            _ if !waits && contest.made_away(target, tops, &resolved.vector, table, opened).is_some() => {
+                let why = "another row of the same key was made at a node that is away, and nobody else knows whether the one that \
+                           stands here was known there; decided when that node is back";
+                (Effect::Park(ParkedCode::Unreadable, why.to_owned()), None)
+            }
             Unread::Seen => (effect, None),
             // Nobody but its own node ever had what was deleted.
             _ if matches!(resolved.settled, Settled::Deleted) && is_made => (Effect::Keep, None),
             _ if !stands => (effect, None),
+            unread if waits => (effect, Some(unread)),
             unread => {
                 let why = "another row of the same key was inserted elsewhere without knowing of the one that stands here; \
                            decided in the next cycle";
@@ -301,7 +315,7 @@ impl Ruling<'_> {
     }
 
     /// The entries that tell other nodes what the target has now seen, where its positions do not say it.
-    fn notes(&self, target: NodeId) -> Vec<Note> {
+    fn notes(&self, target: NodeId, effect: &Effect) -> Vec<Note> {
         let Ruling { table, key, contest, resolved, opened, .. } = self;
         if matches!(resolved.settled, Settled::Parked(..)) {
             return Vec::new();
@@ -318,7 +332,12 @@ impl Ruling<'_> {
         else {
             return Vec::new();
         };
-        let op = if matches!(resolved.settled, Settled::Deleted) { Op::Delete } else { Op::Update };
+        let stands = || contest.standing(target).is_none_or(|contender| contender.content != Content::Deleted);
+        let op = match (&resolved.settled, effect) {
+            (Settled::Deleted, _) => Op::Delete,
+            (_, Effect::Write(..)) if table.subset(target).is_some() && !stands() => Op::Insert,
+            _ => Op::Update,
+        };
         let note = |dot: Dot, vector: Vector, stamp: Stamp, images: Option<Images>| Note {
             key: (*key).clone(),
             op,
@@ -345,7 +364,26 @@ impl Ruling<'_> {
             }
             None => notes.push(note(named, resolved.vector.clone(), resolved.stamp, None)),
         }
+        self.tell_made(op, &mut notes, untold);
         notes
+    }
+
+    /// Tells by which changes the row was made where others may have been hidden. Whoever has one of these is not to take it for seen,
+    /// also where its maker is away.
+    fn tell_made(&self, op: Op, notes: &mut Vec<Note>, untold: impl Fn(&Dot) -> bool) {
+        let Ruling { table, key, contest, resolved, .. } = self;
+        if !table.has_subsets() {
+            return;
+        }
+        let is_new = |(dot, _): &(Dot, i64)| resolved.vector.saw(dot) && untold(dot);
+        let mut made: Vec<(Dot, i64)> = contest.all_made_blindly(table).filter(is_new).collect();
+        made.sort_unstable_by_key(|(dot, _)| (dot.node, dot.number));
+        made.dedup_by_key(|(dot, _)| *dot);
+        let note = |(dot, time): (Dot, i64)| {
+            let stamp = Stamp { time, node: dot.node };
+            Note { key: (*key).clone(), op, dot, vector: Vector::EMPTY, stamp, images: None }
+        };
+        notes.splice(0..0, made.into_iter().map(note));
     }
 
     /// Whether the version at this place is what stands at a node.

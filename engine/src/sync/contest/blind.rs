@@ -29,13 +29,7 @@ impl Contest {
         if !table.is_blind(maker) {
             return None;
         }
-        let standing = self.standing(node);
-        // What was passed went into what waits there.
-        let passes = !table.has_subsets() || standing.is_none_or(|contender| !contender.version.behind);
-        let heard = |dot: &Dot| {
-            passes && opened.passed(table.index, node, dot)
-                || standing.is_some_and(|contender| contender.version.vector.saw(dot))
-        };
+        let heard = |dot: &Dot| self.has_heard(node, dot, table, opened);
         let unheard = self.own.iter().filter(|own| own.dot.node == maker && !heard(&own.dot));
         let first = unheard.min_by_key(|own| own.dot.number).filter(|own| own.op == Op::Insert)?;
         // What is owed tells of what came before it, and may be no more in any history.
@@ -43,6 +37,66 @@ impl Contest {
         let mut told = owed.flat_map(|contender| contender.version.vector.dots());
         let is_before = |dot: &Dot| dot.node == maker && dot.number < first.dot.number && !heard(dot);
         (!told.any(is_before)).then_some(first)
+    }
+
+    /// Whether a change went into what stands at a node, or was passed there before it stood.
+    fn has_heard(&self, node: NodeId, dot: &Dot, table: &Table, opened: &Opened) -> bool {
+        let standing = self.standing(node);
+        // What was passed went into what waits there.
+        let passes = !table.has_subsets() || standing.is_none_or(|contender| !contender.version.behind);
+        passes && opened.passed(table.index, node, dot)
+            || standing.is_some_and(|contender| contender.version.vector.saw(dot))
+    }
+
+    /// The rows that users made where others may be hidden, as far as anybody tells: by which change, and when.
+    pub fn all_made_blindly<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = (Dot, i64)> + 'a {
+        let own = self.own.iter().filter(|own| own.op == Op::Insert && table.is_blind(own.dot.node));
+        own.map(|own| (own.dot, own.time)).chain(self.made.iter().map(|(_, dot, time)| (*dot, *time)))
+    }
+
+    /// A change in an outcome by which the row was made at a node that is away. Only its own history tells whether whoever made it
+    /// knew the one that stands at `node`, and this has not been weighed against it.
+    pub fn made_away(
+        &self,
+        node: NodeId,
+        tops: &[usize],
+        outcome: &Vector,
+        table: &Table,
+        opened: &Opened,
+    ) -> Option<Dot> {
+        let place = self.versions.iter().position(|c| c.version.node == node && !c.version.waiting)?;
+        let standing = &self.versions[place];
+        if !table.has_subsets()
+            || tops.contains(&place)
+            || !matches!(standing.content, Content::Row(_) | Content::Unreadable(_))
+        {
+            return None;
+        }
+        // What is owed here may be owed for this, and those who told may have forgotten it.
+        let owed = self.versions.iter().filter(|one| one.version.node == node && one.owed.is_some());
+        let told = owed.flat_map(|one| one.version.vector.dots()).chain(self.made.iter().map(|(_, dot, _)| dot));
+        // Who takes all rows had this one.
+        let is_weighed = |dot: &Dot| {
+            self.versions.iter().any(|other| {
+                let Version { node: at, waiting, behind, vector, .. } = &other.version;
+                *at != node
+                    && !waiting
+                    && !behind
+                    && other.is_version()
+                    && table.subset(*at).is_none()
+                    && vector.includes(&standing.version.vector)
+                    && vector.saw(dot)
+            })
+        };
+        let is_unknown = |dot: &&Dot| {
+            dot.node != node
+                && !(opened.is_present(dot.node) && table.form(dot.node).is_some())
+                && table.is_blind(dot.node)
+                && outcome.saw(dot)
+                && !self.has_heard(node, dot, table, opened)
+                && !is_weighed(dot)
+        };
+        told.filter(is_unknown).min().copied()
     }
 
     /// Whether all that is new to the others of a node is a row that is gone again.
@@ -95,11 +149,12 @@ impl Contest {
                 && other.is_version()
                 && vector.includes(&version.vector)
                 && !version.vector.includes(vector)
-                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets()
+                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets() && self.took_row(other, own_dot)
                     || self.made_blindly(node, other.version.node, table, opened).is_none()
                         && other.version.node != made.dot.node
                         && (vector.dots().iter().any(|dot| !version.vector.saw(dot) && !self.comes_of(dot, &made.dot))
-                            || own_dot.is_some_and(|own| self.took_in(other, own, table))))
+                            || own_dot.is_some_and(|own| self.took_in(other, own, table)))
+                    || own_dot.is_some_and(|own| self.was_told_since(other, own)))
         };
         let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
         let successors: Vec<(usize, &Contender)> = successors.collect();
@@ -125,6 +180,19 @@ impl Contest {
             return Unread::Superseded;
         }
         Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
+    }
+
+    /// Whether what was deleted at a node may have been the row of which this is the last change that is told.
+    fn took_row(&self, contender: &Contender, own: Option<&Dot>) -> bool {
+        contender.begun.is_none() || own.is_some_and(|own| contender.version.vector.saw(own))
+    }
+
+    /// Whether a row that was made at a node was weighed there against a change later.
+    fn was_told_since(&self, contender: &Contender, dot: &Dot) -> bool {
+        let is_since = |(source, _, id, vector): &(NodeId, i64, i64, Vector)| {
+            *source == contender.version.node && contender.made.is_some_and(|made| made < *id) && vector.saw(dot)
+        };
+        self.told.iter().any(is_since)
     }
 
     /// Whether a change of another node went into what stands somewhere, and was not just passed there.

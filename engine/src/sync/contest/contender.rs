@@ -18,6 +18,8 @@ pub struct Contender {
     /// The number of the change by which a user made the row where others may have been hidden. What was passed there until then
     /// went into nothing, and what came to it since, entries tell.
     pub(super) made: Option<i64>,
+    /// The id of the entry by which the row began at its node: what was there before it had given up.
+    pub(super) begun: Option<i64>,
     /// Whether its node never took the row, or gave it up because it does not belong there, so that what it has seen is nothing
     /// that it could pass on.
     pub(super) hollow: bool,
@@ -65,6 +67,7 @@ impl Contender {
             read: None,
             gone: None,
             made: None,
+            begun: None,
             hollow: false,
             heard: Vector::EMPTY,
             stood: false,
@@ -90,12 +93,17 @@ impl Contender {
     /// Whether what its node has passed went into it. Where rows may be hidden that may have been before it was there, and what came
     /// to it since is told.
     pub(super) fn counts_passed(&self, table: &Table) -> bool {
-        self.made.is_none() && !self.waits_apart(table)
+        self.began().is_none() && !self.waits_apart(table)
+    }
+
+    /// The id of the entry by which the row began at its node, if others may have been hidden then or it had given up one.
+    fn began(&self) -> Option<i64> {
+        self.made.max(self.begun)
     }
 
     /// Whether what an entry of its own node's history tells went into it.
     pub(super) fn counts_told(&self, id: i64, table: &Table) -> bool {
-        self.made.is_none_or(|made| made < id) && !self.waits_apart(table)
+        self.began().is_none_or(|began| began < id) && !self.waits_apart(table)
     }
 
     /// Whether it waits where rows may be hidden: all that went into it is in its vector.
