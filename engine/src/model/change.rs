@@ -75,6 +75,8 @@ pub struct Images {
 pub enum ParkedCode {
     /// A user changed the row here after it was read; decided in the next cycle.
     Busy,
+    /// What stands here is to be weighed against it first, as it was made without knowing of that; decided in the next cycle.
+    Unweighed,
     /// The database refused the row.
     Constraint,
     /// A value does not fit its column.
@@ -96,8 +98,9 @@ pub enum ParkedCode {
 }
 
 impl ParkedCode {
-    pub const ALL: [ParkedCode; 10] = [
+    pub const ALL: [ParkedCode; 11] = [
         ParkedCode::Busy,
+        ParkedCode::Unweighed,
         ParkedCode::Constraint,
         ParkedCode::Value,
         ParkedCode::Referred,
@@ -112,6 +115,7 @@ impl ParkedCode {
     pub fn as_str(self) -> &'static str {
         match self {
             ParkedCode::Busy => "busy",
+            ParkedCode::Unweighed => "unweighed",
             ParkedCode::Constraint => "constraint",
             ParkedCode::Value => "value",
             ParkedCode::Referred => "referred",
@@ -122,6 +126,11 @@ impl ParkedCode {
             ParkedCode::Mapping => "mapping",
             ParkedCode::Outside => "outside",
         }
+    }
+
+    /// Whether what waits for it waits for the next cycle alone, and is nobody's business.
+    pub fn is_passing(self) -> bool {
+        matches!(self, ParkedCode::Busy | ParkedCode::Unweighed)
     }
 
     /// Whether what waits for it stands for an outcome that was not found.

@@ -80,7 +80,7 @@ impl Contest {
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
             (Op::Insert, None) => None,
             // A row that is not there was not updated, but asserted anew beside a delete that was under way.
-            (Op::Update, None) => standing.gone,
+            (Op::Update, None) => standing.gone.filter(|gone| matches!(gone, Gone::Here(_))),
             // Nor is it back by what was decided beside such a delete.
             (_, Some(arrival)) => standing.gone.filter(|gone| gone.is_unknown_to(&arrival.vector)),
         };
@@ -141,7 +141,8 @@ impl Contest {
         let version =
             Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp };
         let read = Some(Box::new(parked.read.clone()));
-        self.versions.push(Contender { read, owed, ..Contender::new(version, content) });
+        let unweighed = parked.code == ParkedCode::Unweighed;
+        self.versions.push(Contender { read, owed, unweighed, ..Contender::new(version, content) });
     }
 
     /// What the content that stands beside a waiting version has seen.
@@ -541,6 +542,23 @@ mod tests {
         assert_eq!((read(7_000, 6_600), read(7_000, 9_999)), (7_000, 7_000));
         // Unless the clock was put back.
         assert_eq!(read(60_000_000, 7_000), 7_000 + AHEAD);
+    }
+
+    /// What was taken as a delete and asserted since is not deleted.
+    #[test]
+    fn a_row_that_is_asserted_after_a_delete_from_elsewhere_stands() {
+        let mut contest = Contest::default();
+        let mut enter = |id, op, arrival| {
+            let entry = Entry { id, mark: id, op, time: id, key: Key::default(), arrival, images: None };
+            contest.enter(NodeId(1), entry, &Clock { offset: 0, shown: i64::MAX }, &table());
+            contest.standing(NodeId(1)).unwrap().gone
+        };
+        let dot = Dot { node: NodeId(0), number: 7, mark: 7 };
+        assert!(enter(1, Op::Delete, Some(Arrival { dot, vector: Vector::of(dot) })).is_some());
+        assert!(enter(2, Op::Update, None).is_none());
+        // Beside one that was made here the row is only asserted for others.
+        assert!(enter(3, Op::Delete, None).is_some());
+        assert!(enter(4, Op::Update, None).is_some());
     }
 
     /// Node 0 has made the row anew, and by what its clock is measured to be wrong now that would have been before.

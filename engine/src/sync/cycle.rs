@@ -21,7 +21,7 @@ use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, ParkedCode, Position, TableSpec, Witness};
+use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, Position, TableSpec, Witness};
 use crate::node::apply::early::Early;
 use crate::node::apply::{Applied, Batch, Decision, Place, TableBatch};
 use crate::node::{self, ErrorKind, Move, Reason, Refusal};
@@ -489,7 +489,7 @@ impl Session {
                             cycle.unsettled.insert(*table);
                             match presence.parked[*table].get_mut(key) {
                                 Some(parked) => parked.code = reason.code,
-                                None if reason.code == ParkedCode::Busy => cycle.held += 1,
+                                None if reason.code.is_passing() => cycle.held += 1,
                                 None => cycle.waiting += 1,
                             }
                         }
@@ -507,8 +507,8 @@ impl Session {
             }
         }
         for parked in opened.nodes().flat_map(|(_, presence)| presence.parked.iter().flat_map(HashMap::values)) {
-            cycle.waiting += u64::from(parked.code != ParkedCode::Busy);
-            cycle.held += u64::from(parked.code == ParkedCode::Busy);
+            cycle.waiting += u64::from(!parked.code.is_passing());
+            cycle.held += u64::from(parked.code.is_passing());
             cycle.unsettled.insert(parked.table);
         }
         Ok(())
@@ -575,9 +575,9 @@ impl Cycle {
         self.held_now += applied.held;
         self.in_vain |= applied.refused.iter().any(|(_, refusal)| !refusal.new);
         for (_, refusal) in applied.refused.iter().filter(|(_, refusal)| refusal.new) {
-            match refusal.reason.code {
-                ParkedCode::Busy => self.busy += 1,
-                _ => self.parked += 1,
+            match refusal.reason.code.is_passing() {
+                true => self.busy += 1,
+                false => self.parked += 1,
             }
         }
         if applied.written + applied.deleted > 0 {

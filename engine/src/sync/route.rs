@@ -226,23 +226,24 @@ impl Ruling<'_> {
             return (effect, None);
         }
         let stands = contest.standing(target).is_some_and(|contender| contender.content != Content::Deleted);
-        let winner = resolved.taken.map(|taken| contest.versions[taken].version.node);
-        let is_made = winner.is_some_and(|winner| contest.made_blindly(target, winner, table, opened).is_some());
+        let is_made =
+            resolved.taken.is_some() && contest.made_blindly(target, resolved.stamp.node, table, opened).is_some();
         match contest.unread(target, tops, table, opened) {
-            _ if !waits && contest.made_away(target, tops, &resolved.vector, table, opened).is_some() => {
-                let why = "another row of the same key was made at a node that is away, and nobody else knows whether the one that \
-                           stands here was known there; decided when that node is back";
-                (Effect::Park(ParkedCode::Unreadable, why.to_owned()), None)
-            }
             Unread::Seen => (effect, None),
             // Nobody but its own node ever had what was deleted.
             _ if matches!(resolved.settled, Settled::Deleted) && is_made => (Effect::Keep, None),
             _ if !stands => (effect, None),
+            Unread::Unknown if waits => (effect, None),
+            Unread::Unknown => {
+                let why = "another row of the same key was made at a node that is away, and nobody else knows whether the one that \
+                           stands here was known there; decided when that node is back";
+                (Effect::Park(ParkedCode::Unreadable, why.to_owned()), None)
+            }
             unread if waits => (effect, Some(unread)),
             unread => {
                 let why = "another row of the same key was inserted elsewhere without knowing of the one that stands here; \
                            decided in the next cycle";
-                (Effect::Park(ParkedCode::Busy, why.to_owned()), Some(unread))
+                (Effect::Park(ParkedCode::Unweighed, why.to_owned()), Some(unread))
             }
         }
     }
@@ -252,7 +253,7 @@ impl Ruling<'_> {
         let offset = self.opened.present[target.index()].as_ref().map_or(0, |presence| presence.clock.offset);
         match unread {
             Unread::Since(time) => Some(time + offset),
-            Unread::Seen | Unread::Superseded => None,
+            Unread::Seen | Unread::Superseded | Unread::Unknown => None,
         }
     }
 

@@ -14,9 +14,7 @@ use super::read;
 use super::session::{Session, Stopped};
 use super::table::Table;
 use crate::error::Result;
-use crate::model::{
-    Cut, Entry, Key, Lost, NodeId, Parked, ParkedCode, Row, Type, key_value_to_json, row_to_json, time,
-};
+use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, Row, Type, key_value_to_json, row_to_json, time};
 use crate::node::{self, Node, Sought};
 
 /// How things stand.
@@ -242,7 +240,7 @@ impl Session {
         let mut reports: Vec<ParkedReport> = Vec::new();
         for (node, presence) in opened.nodes() {
             let rows = presence.parked.iter().flat_map(|table| table.values());
-            reports.extend(rows.filter(|row| row.code != ParkedCode::Busy).map(|row| self.parked_report(node, row)));
+            reports.extend(rows.filter(|row| !row.code.is_passing()).map(|row| self.parked_report(node, row)));
         }
         reports.sort_by(|a, b| (a.since, &a.node, &a.table).cmp(&(b.since, &b.node, &b.table)));
         Ok(reports)
@@ -276,7 +274,7 @@ async fn lines(
     let mut lines = Vec::new();
     for table in tables.iter().filter(|table| !table.compared) {
         let Some(spec) = table.spec(at) else { continue };
-        let parked = presence.parked[table.index].values().filter(|row| row.code != ParkedCode::Busy).count() as u64;
+        let parked = presence.parked[table.index].values().filter(|row| !row.code.is_passing()).count() as u64;
         let mut line = TableStatus {
             table: table.name.clone(),
             node: names[at.index()].clone(),

@@ -391,7 +391,7 @@ impl Account<'_> {
                 (_, Some(parked)) if parked.code == ParkedCode::Conflict => {
                     self.node(node, WhyState::Undecided, Some(parked.message.clone()))
                 }
-                (_, Some(parked)) if parked.code != ParkedCode::Busy => {
+                (_, Some(parked)) if !parked.code.is_passing() => {
                     self.node(node, WhyState::Waits, Some(parked.message.clone()))
                 }
                 ([_], _) if current => self.node(node, WhyState::Current, None),

@@ -87,7 +87,7 @@ impl Application<'_> {
         if !self.batch.moves.is_empty() {
             node.advance(&self.batch.moves).await?;
         }
-        let told = |refusal: &&(usize, Refusal)| refusal.1.new && refusal.1.reason.code != ParkedCode::Busy;
+        let told = |refusal: &&(usize, Refusal)| refusal.1.new && !refusal.1.reason.code.is_passing();
         for (table, refusal) in applied.refused.iter().filter(told) {
             // The reason may hold values of the row, and is for those who may see them.
             let table = self.batch.tables.iter().find(|batch| batch.spec.index == *table);
@@ -95,7 +95,8 @@ impl Application<'_> {
             warn!(table, code = refusal.reason.code.as_str(), "A row waits; `concord parked list` tells why.");
         }
         applied.committed = applied.written + applied.deleted > 0
-            || noted + park.len() + lost.len() + lost_again.len() + applied.unparked.len() + self.batch.moves.len() > 0;
+            || noted + park.len() + lost.len() + lost_again.len() + applied.unparked.len() > 0
+            || self.batch.moves.len() + self.touched.len() > 0;
         Ok(applied)
     }
 }

@@ -16,11 +16,24 @@ pub enum Unread {
     Superseded,
     /// It was not, and is to be weighed as written at this time.
     Since(i64),
+    /// That is known only to a node that is away.
+    Unknown,
 }
 
 /// By how much a row of unknown age counts as older than one that was made without it, in µs: more than by what clocks are
 /// measured wrong.
 pub const LONG_BEFORE: i64 = 1_000_000;
+
+/// A row that a user made where others may be hidden: by which change, and when.
+struct Made {
+    dot: Dot,
+    time: i64,
+}
+
+/// Whether a node at which rows may be hidden is not there to tell what was known to its users.
+fn is_away(node: NodeId, table: &Table, opened: &Opened) -> bool {
+    table.is_blind(node) && !(opened.is_present(node) && table.form(node).is_some())
+}
 
 impl Contest {
     /// What a user of `maker` did first of all that `node` has not heard of, if that made a row: whoever made it saw no row,
@@ -54,49 +67,22 @@ impl Contest {
         own.map(|own| (own.dot, own.time)).chain(self.made.iter().map(|(_, dot, time)| (*dot, *time)))
     }
 
-    /// A change in an outcome by which the row was made at a node that is away. Only its own history tells whether whoever made it
-    /// knew the one that stands at `node`, and this has not been weighed against it.
-    pub fn made_away(
-        &self,
-        node: NodeId,
-        tops: &[usize],
-        outcome: &Vector,
-        table: &Table,
-        opened: &Opened,
-    ) -> Option<Dot> {
-        let place = self.versions.iter().position(|c| c.version.node == node && !c.version.waiting)?;
-        let standing = &self.versions[place];
-        if !table.has_subsets()
-            || tops.contains(&place)
-            || !matches!(standing.content, Content::Row(_) | Content::Unreadable(_))
-        {
-            return None;
-        }
-        // What is owed here may be owed for this, and those who told may have forgotten it.
-        let owed = self.versions.iter().filter(|one| one.version.node == node && one.owed.is_some());
-        let told = owed.flat_map(|one| one.version.vector.dots()).chain(self.made.iter().map(|(_, dot, _)| dot));
-        // Who takes all rows had this one.
-        let is_weighed = |dot: &Dot| {
-            self.versions.iter().any(|other| {
-                let Version { node: at, waiting, behind, vector, .. } = &other.version;
-                *at != node
-                    && !waiting
-                    && !behind
-                    && other.is_version()
-                    && table.subset(*at).is_none()
-                    && vector.includes(&standing.version.vector)
-                    && vector.saw(dot)
-            })
+    /// Rows that went into what is left and were made at nodes that are away, as those tell who took them, and were not heard of at
+    /// `node`. Only their makers' histories would tell whether what stands there was known to them.
+    fn made_away(&self, node: NodeId, tops: &[usize], table: &Table, opened: &Opened) -> impl Iterator<Item = Made> {
+        let is_new = move |made: &Made| {
+            made.dot.node != node
+                && is_away(made.dot.node, table, opened)
+                && self.is_left(&made.dot, tops)
+                && !self.has_heard(node, &made.dot, table, opened)
         };
-        let is_unknown = |dot: &&Dot| {
-            dot.node != node
-                && !(opened.is_present(dot.node) && table.form(dot.node).is_some())
-                && table.is_blind(dot.node)
-                && outcome.saw(dot)
-                && !self.has_heard(node, dot, table, opened)
-                && !is_weighed(dot)
-        };
-        told.filter(is_unknown).min().copied()
+        self.made.iter().map(|(_, dot, time)| Made { dot: *dot, time: *time }).filter(is_new)
+    }
+
+    /// Whether a change went into what is left. Others may have what was made by now, from a node that had nothing to weigh against it.
+    fn is_left(&self, dot: &Dot, tops: &[usize]) -> bool {
+        let mut tops = tops.iter().map(|&top| &self.versions[top].version);
+        tops.any(|version| version.node == dot.node || version.vector.saw(dot))
     }
 
     /// Whether all that is new to the others of a node is a row that is gone again.
@@ -129,19 +115,62 @@ impl Contest {
 
     /// How the content of `node` stands to the outcome of a contest of which `tops` are left.
     pub fn unread(&self, node: NodeId, tops: &[usize], table: &Table, opened: &Opened) -> Unread {
-        // Others may have what was made by now, from a node that had nothing to weigh against it.
-        let is_left = |own: &Own| {
-            let mut tops = tops.iter().map(|&top| &self.versions[top].version);
-            tops.any(|version| version.node == own.dot.node || version.vector.saw(&own.dot))
-        };
+        let place = self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
+        let Some(own) = place else { return Unread::Seen };
         let mut makers: Vec<NodeId> = self.own.iter().map(|own| own.dot.node).filter(|&maker| maker != node).collect();
         makers.sort_unstable();
         makers.dedup();
         let made = makers.into_iter().filter_map(|maker| self.made_blindly(node, maker, table, opened));
-        let Some(made) = made.filter(|own| is_left(own)).max_by_key(|own| own.time) else { return Unread::Seen };
-        let place = |node: NodeId| self.versions.iter().position(|c| c.version.node == node && !c.version.waiting);
-        let Some(own) = place(node) else { return Unread::Seen };
+        let made = made.filter(|made| self.is_left(&made.dot, tops)).max_by_key(|made| made.time);
+        let unread = match made {
+            Some(Own { dot, time, .. }) => {
+                self.unread_beside(own, &Made { dot: *dot, time: *time }, tops, table, opened)
+            }
+            // It was put off for that, and what it came of may be purged, but somebody held the row.
+            None => match self.versions.iter().find(|one| one.version.node == node && one.unweighed) {
+                Some(waiting) if !tops.contains(&own) => self.since(own, waiting.version.stamp.time),
+                _ => Unread::Seen,
+            },
+        };
+        let is_unknown = |made: Made| {
+            self.unread_beside(own, &made, tops, table, opened) != Unread::Seen
+                && !self.is_weighed(own, &made.dot, table)
+        };
+        match unread {
+            Unread::Seen if self.made_away(node, tops, table, opened).any(is_unknown) => Unread::Unknown,
+            unread => unread,
+        }
+    }
+
+    /// The same, where this was made without knowing of the content, which is that of the version at the place `own`.
+    fn unread_beside(&self, own: usize, made: &Made, tops: &[usize], table: &Table, opened: &Opened) -> Unread {
+        match self.unread_if(own, made, tops, table, opened, &|_| false) {
+            Unread::Seen => Unread::Seen,
+            // What somebody did who is away may have been done to what was made, or to this.
+            _ if table.has_subsets()
+                && self.unread_if(own, made, tops, table, opened, &|dot| is_away(dot.node, table, opened))
+                    == Unread::Seen =>
+            {
+                Unread::Unknown
+            }
+            unread => unread,
+        }
+    }
+
+    /// The same, where changes of which nobody knows upon what they were made count as made upon the content if they are `known`.
+    fn unread_if(
+        &self,
+        own: usize,
+        made: &Made,
+        tops: &[usize],
+        table: &Table,
+        opened: &Opened,
+        known: &dyn Fn(&Dot) -> bool,
+    ) -> Unread {
         let version = &self.versions[own].version;
+        let node = version.node;
+        let may_come_of = |dot: &Dot| table.has_subsets() && is_away(dot.node, table, opened) && !known(dot);
+        let comes_of = |dot: &Dot| self.comes_of(dot, &made.dot) || may_come_of(dot);
         let own_dot = version.vector.dots().iter().find(|dot| dot.node == node);
         let replaces = |other: &Contender| {
             let vector = &other.version.vector;
@@ -149,12 +178,15 @@ impl Contest {
                 && other.is_version()
                 && vector.includes(&version.vector)
                 && !version.vector.includes(vector)
-                && (other.gone == Some(Gone::Elsewhere) && table.has_subsets() && self.took_row(other, own_dot)
+                && (other.gone == Some(Gone::Elsewhere)
+                    && table.has_subsets()
+                    && (self.took_row(other, own_dot)
+                        || vector.dots().iter().any(|dot| !version.vector.saw(dot) && known(dot)))
                     || self.made_blindly(node, other.version.node, table, opened).is_none()
                         && other.version.node != made.dot.node
-                        && (vector.dots().iter().any(|dot| !version.vector.saw(dot) && !self.comes_of(dot, &made.dot))
+                        && (vector.dots().iter().any(|dot| !version.vector.saw(dot) && !comes_of(dot))
                             || own_dot.is_some_and(|own| self.took_in(other, own, table)))
-                    || own_dot.is_some_and(|own| self.was_told_since(other, own)))
+                    || self.was_told_since(other, &version.vector))
         };
         let successors = self.versions.iter().enumerate().filter(|(_, other)| replaces(other));
         let successors: Vec<(usize, &Contender)> = successors.collect();
@@ -163,8 +195,7 @@ impl Contest {
             tops.contains(at) || other.version.vector.saw(&made.dot) || other.content == Content::Deleted
         };
         // What waits anywhere was weighed for it, too, if it has seen more than what was made here and elsewhere without it.
-        let tells =
-            |dot: &Dot| !self.comes_of(dot, &made.dot) && self.made_blindly(node, dot.node, table, opened).is_none();
+        let tells = |dot: &Dot| !comes_of(dot) && self.made_blindly(node, dot.node, table, opened).is_none();
         let waits_for_it = |(at, other): (usize, &Contender)| {
             let vector = &other.version.vector;
             other.version.waiting
@@ -179,20 +210,41 @@ impl Contest {
         if !successors.is_empty() {
             return Unread::Superseded;
         }
-        Unread::Since(Some(version.stamp.time).filter(|time| *time != i64::MIN).unwrap_or(made.time - LONG_BEFORE))
+        self.since(own, made.time)
+    }
+
+    /// What stands is to be weighed, and is older than what was made then without it, if nobody knows its age.
+    fn since(&self, own: usize, made: i64) -> Unread {
+        let time = self.versions[own].version.stamp.time;
+        Unread::Since(Some(time).filter(|time| *time != i64::MIN).unwrap_or(made - LONG_BEFORE))
+    }
+
+    /// Whether a node that takes all rows, and so had this one, has taken a change that was made without it.
+    fn is_weighed(&self, own: usize, dot: &Dot, table: &Table) -> bool {
+        let stands = &self.versions[own].version;
+        self.versions.iter().any(|other| {
+            let Version { node, waiting, behind, vector, .. } = &other.version;
+            *node != stands.node
+                && !waiting
+                && !behind
+                && other.is_version()
+                && table.subset(*node).is_none()
+                && vector.includes(&stands.vector)
+                && vector.saw(dot)
+        })
     }
 
     /// Whether what was deleted at a node may have been the row of which this is the last change that is told.
     fn took_row(&self, contender: &Contender, own: Option<&Dot>) -> bool {
-        contender.begun.is_none() || own.is_some_and(|own| contender.version.vector.saw(own))
+        contender.began().is_none() || own.is_some_and(|own| contender.version.vector.saw(own))
     }
 
-    /// Whether a row that was made at a node was weighed there against a change later.
-    fn was_told_since(&self, contender: &Contender, dot: &Dot) -> bool {
+    /// Whether a row that was made at a node was weighed there later, against all that this has seen.
+    fn was_told_since(&self, contender: &Contender, seen: &Vector) -> bool {
         let is_since = |(source, _, id, vector): &(NodeId, i64, i64, Vector)| {
-            *source == contender.version.node && contender.made.is_some_and(|made| made < *id) && vector.saw(dot)
+            *source == contender.version.node && contender.made.is_some_and(|made| made < *id) && vector.includes(seen)
         };
-        self.told.iter().any(is_since)
+        !seen.is_empty() && self.told.iter().any(is_since)
     }
 
     /// Whether a change of another node went into what stands somewhere, and was not just passed there.

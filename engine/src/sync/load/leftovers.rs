@@ -8,7 +8,7 @@ use super::super::session::Session;
 use super::portion::Portion;
 use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS};
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, ParkedCode, TableSpec};
+use crate::model::{Key, NodeId, TableSpec};
 use crate::node::{self, Node};
 
 impl Session {
@@ -70,7 +70,7 @@ impl Session {
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
             left.extend(refused.into_iter().map(|(node, key, reason)| {
-                let held = (reason.code == ParkedCode::Busy).then_some((node, reason.message));
+                let held = reason.code.is_passing().then_some((node, reason.message));
                 Deferred { table, holder: holder(&key), key, held }
             }));
             let unreadable = weighed.unreadable.iter();

@@ -35,7 +35,7 @@ use super::settle::Rule;
 use super::verify::no_table_called;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, NodeId, ParkedCode, TableSpec};
+use crate::model::{Key, NodeId, TableSpec};
 use crate::node;
 
 /// Rows of a part at most.
@@ -450,7 +450,7 @@ impl Session {
             self.count_up(leg, &weighed, &left, loaded);
             for (node, key, reason) in left {
                 let looks = looks(&key) + 1;
-                let is_busy = reason.code == ParkedCode::Busy;
+                let is_busy = reason.code.is_passing();
                 if is_busy && looks < LOOKS {
                     next.push((key, looks));
                     continue;

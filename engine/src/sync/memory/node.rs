@@ -344,6 +344,10 @@ impl Node for Connection {
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         let written = self.work()?.rows.clone();
         let mut state = self.database.lock();
+        if hold && state.holds > 0 {
+            state.holds -= 1;
+            return Err(Error::new(ErrorKind::Locked, "somebody holds the row"));
+        }
         if hold {
             state.locked.extend(keys.iter().map(|key| number(&key[0])));
         }

@@ -39,6 +39,8 @@ pub struct State {
     pub refuses: Option<i64>,
     /// How often positions were claimed in vain, if another engine holds them.
     pub held: Option<u32>,
+    /// How often more somebody holds what is to be locked, who changes nothing.
+    pub holds: u32,
     /// Rows with this value cannot be read.
     pub unreadable: Option<i64>,
     /// Whoever reads more rows than this by their keys is overtaken by another engine.

@@ -26,7 +26,7 @@ use super::session::{Session, Stopped};
 use super::table::{Form, Table};
 use super::verify::VerifiedTable;
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, ParkedCode, Row, Stamp, value_to_json};
+use crate::model::{Key, NodeId, Row, Stamp, value_to_json};
 use crate::node::apply::{Decision, Effect, TableBatch};
 use crate::node::{Node, WriteMode};
 
@@ -451,7 +451,7 @@ type Standing = Option<std::result::Result<Row, String>>;
 fn change(decision: &Decision, standing: &Standing) -> Option<Change> {
     match (&decision.effect, standing) {
         (Effect::Keep, _) => None,
-        (Effect::Park(ParkedCode::Busy, _), _) => Some(Change::Later),
+        (Effect::Park(code, _), _) if code.is_passing() => Some(Change::Later),
         (Effect::Park(..), _) => Some(Change::Wait),
         (Effect::Delete, None) => None,
         (Effect::Delete, Some(_)) => Some(Change::Delete),
@@ -464,7 +464,7 @@ fn change(decision: &Decision, standing: &Standing) -> Option<Change> {
 
 /// Whether it is what waits for a person there already.
 fn is_retry(decision: &Decision) -> bool {
-    let waits = decision.waiting.as_deref().filter(|parked| parked.code != ParkedCode::Busy);
+    let waits = decision.waiting.as_deref().filter(|parked| !parked.code.is_passing());
     waits.zip(decision.otherwise.as_ref()).is_some_and(|(parked, otherwise)| parked.vector == otherwise.vector)
 }
 

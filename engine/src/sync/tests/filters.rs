@@ -232,7 +232,7 @@ fn check_journals(run: &Run, _: &[Option<Remainder>]) -> Result<(), String> {
         let journals = run.cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
         let journals = journals.filter(|lost| number(&lost.key[0]) == *id);
         let lost: Vec<Option<i64>> = journals.map(|lost| lost.loser_row.map(|row| number(&row[1]))).collect();
-        for (place, write) in written.iter().enumerate().filter(|(_, write)| write.at.is_some()) {
+        for (place, write) in written.iter().enumerate() {
             let Some(value) = write.value else { continue };
             let is_over = written.iter().any(|other| other.seen.contains(&place));
             if !is_over && !stands.contains(&value) && !lost.contains(&Some(value)) && !lost.contains(&None) {
@@ -476,6 +476,61 @@ fn a_hidden_row_is_weighed_also_against_a_delete_of_another() {
         let stands = cluster.rows()[2].contains(&(1, 5));
         assert!(stands || lost(&cluster).contains(&5), "{:?}", cluster.rows());
     }
+}
+
+/// Who took the delete had made a row as well, and neither was the one that was hidden.
+#[test]
+fn a_hidden_row_is_weighed_also_against_a_delete_that_a_maker_of_another_took() {
+    let (cluster, settings) = nodes(&[Some(&[0]), Some(&[0]), None], &[None, None, Some(5)]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    cluster.databases[2].lock().up = false;
+    later();
+    assert!(cluster.databases[0].lock().write(1, Some(3), false));
+    later();
+    assert!(cluster.databases[1].lock().write(1, Some(6), false));
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 6)], vec![(1, 6)], vec![(1, 5)]]);
+    later();
+    assert!(cluster.databases[0].lock().write(1, None, false));
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![], vec![(1, 5)]]);
+    cluster.databases[2].lock().up = true;
+    sync();
+    assert!(cluster.rows()[2] == [(1, 5)] || lost(&cluster).contains(&5), "{:?}", cluster.rows());
+}
+
+/// The row that was made was changed at a third node, which is away: nobody knows whether the hidden one was known there.
+#[test]
+fn a_hidden_row_is_weighed_also_where_who_changed_another_is_away() {
+    let (cluster, settings) = nodes(&[Some(&[0]), Some(&[0]), Some(&[0]), None], &[None, None, None, Some(5)]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    cluster.databases[3].lock().up = false;
+    for (node, value) in [(0, 3), (1, 6)] {
+        later();
+        assert!(cluster.databases[node].lock().write(1, Some(value), false));
+        sync();
+    }
+    cluster.databases[1].lock().up = false;
+    cluster.databases[3].lock().up = true;
+    sync();
+    assert_eq!((cluster.rows()[2][0], cluster.rows()[3][0]), ((1, 6), (1, 5)));
+    cluster.databases[1].lock().up = true;
+    sync();
+    assert_eq!(cluster.rows()[3], [(1, 6)]);
+    assert_eq!(lost(&cluster), [5].into());
+}
+
+/// Somebody has locked the hidden row without changing it.
+#[test]
+fn a_hidden_row_that_is_held_is_weighed_afterwards() {
+    let (cluster, settings) = nodes(&[Some(&[0]), None], &[None, Some(5)]);
+    later();
+    assert!(cluster.databases[0].lock().write(1, Some(6), false));
+    cluster.databases[1].lock().holds = 2;
+    (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    assert_eq!(cluster.databases[1].lock().holds, 0);
+    assert_eq!(cluster.rows(), [vec![(1, 6)], vec![(1, 6)]]);
+    assert_eq!(lost(&cluster), [5].into());
 }
 
 /// The row that was made cannot be read for a while, and waits beside the one that was hidden from its maker.
