@@ -277,6 +277,11 @@ impl Contest {
                 }
             }
         }
+        self.date(table);
+    }
+
+    /// How young versions are of which no entry tells it any more.
+    fn date(&mut self, table: &Table) {
         // Where a row may be missing without having been deleted, who has one is not as young as a delete that he passed.
         let alike =
             |one: &Contender, other: &Contender| !table.has_subsets() || one.gone.is_some() == other.gone.is_some();
@@ -380,6 +385,19 @@ impl Contest {
 
     /// Tells, once the contents are known, which nodes never took the row, or gave it up because it does not belong there.
     pub fn find_hollow(&mut self, table: &Table) {
+        // Entries of changes made elsewhere are kept for longer than those of users: the row came after the delete.
+        let is_back = |one: &Contender| {
+            one.gone == Some(Gone::Elsewhere)
+                && !one.version.waiting
+                && matches!(one.content, Content::Row(_) | Content::Unreadable(_))
+        };
+        let mut back = false;
+        self.versions.iter_mut().filter(|one| table.has_subsets() && is_back(one)).for_each(|one| {
+            (one.gone, back) = (None, true);
+        });
+        if back {
+            self.date(table);
+        }
         for contender in &mut self.versions {
             let version = &mut contender.version;
             // Beside what waits, that tells of a delete whose entry may be purged.
