@@ -23,12 +23,21 @@ pub fn alone_at(path: &Path) -> Alone {
 /// Writes a file that is whole at every moment, in place of one of the same name; where that is a link, in the place it
 /// leads to. Owner and permissions stay.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    written(&path, bytes)?.persist(&path).map_err(|why| why.error)?;
-    Ok(())
+    write_whole_if(path, bytes, || true).map(drop)
 }
 
-/// The same, but fails if there is a file of that name.
+/// The same, but only if `is_as_read` says so once all else is done; whether it did. Whoever edits a file by hand waits for nobody.
+pub fn write_whole_if(path: &Path, bytes: &[u8], is_as_read: impl FnOnce() -> bool) -> Result<bool> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let draft = written(&path, bytes)?;
+    let is_as_read = is_as_read();
+    if is_as_read {
+        draft.persist(&path).map_err(|why| why.error)?;
+    }
+    Ok(is_as_read)
+}
+
+/// As [`write_whole`], but fails if there is a file of that name.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     written(path, bytes)?.persist_noclobber(path).map_err(|why| why.error)?;
     Ok(())

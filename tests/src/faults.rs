@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     /// Points of other commands than those that run cycles, of one kind of database, and of many rows.
-    const ELSEWHERE: [&str; 24] = [
+    const ELSEWHERE: [&str; 25] = [
         "mark-entries",
         "early-begin",
         "early-write",
@@ -47,6 +47,7 @@ mod tests {
         "remove-node",
         "bundle-half-told",
         "bundle-plugins-written",
+        "lock-write",
         "load-compare",
         "load-part",
         "load-remembered",

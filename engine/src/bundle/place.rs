@@ -11,7 +11,7 @@ use super::{Bundle, sha256};
 use crate::config::{Config, PluginUse, TableConfig};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::files::{Alone, alone_at, write_new, write_whole};
+use crate::files::{Alone, alone_at, write_new, write_whole, write_whole_if};
 use crate::plugin::{Host, LOCK, Lock, Plugin, Role};
 
 /// What adding a bundle comes to. Nothing is written before [`Addition::carry_out`].
@@ -26,7 +26,9 @@ pub struct Addition {
     pub is_known: bool,
     /// The version in whose place this one comes.
     pub replaced: Option<String>,
-    lock: Option<String>,
+    /// The pins as they were read, and as they become if that is anything new.
+    pinned: Lock,
+    lock: Option<Lock>,
     /// The file as it was read, and as it becomes.
     before: String,
     text: String,
@@ -139,10 +141,11 @@ impl Addition {
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
-        let mut pinned = lock;
-        let lock = pinned.set(&loaded.iter().collect::<Vec<_>>()).then(|| pinned.write());
+        let pinned = lock.clone();
+        let mut lock = lock;
+        let lock = lock.set(&loaded.iter().collect::<Vec<_>>()).then_some(lock);
         let replaced = former.filter(|_| !is_known).map(|former| former.version);
-        Ok(Addition { config, plugins, tables, is_known, replaced, lock, before, text, _alone: alone })
+        Ok(Addition { config, plugins, tables, is_known, replaced, pinned, lock, before, text, _alone: alone })
     }
 
     /// Writes what is not there yet. The configuration comes last, so that whatever stops this half-way leaves a sync that works
@@ -165,9 +168,9 @@ impl Addition {
     }
 
     fn pin(&self) -> Result<()> {
-        let Some(text) = &self.lock else { return Ok(()) };
+        let Some(lock) = &self.lock else { return Ok(()) };
         let path = self.config.folder().join(LOCK);
-        write_whole(&path, text.as_bytes()).map_err(|why| unwritable(&path, &why))
+        replace(&path, &lock.write(), || Lock::read(&path).as_ref() == Ok(&self.pinned))
     }
 
     fn configure(&self) -> Result<()> {
@@ -175,13 +178,17 @@ impl Addition {
             return Ok(());
         }
         let path = &self.config.path;
-        // Whoever edits it waits for nobody.
-        if Config::text(path)? != self.before {
-            let why = format!("{} was changed meanwhile, and is left as it is; add the bundle again", path.display());
-            return Err(Error::Refused(vec![why]));
-        }
-        write_whole(path, self.text.as_bytes()).map_err(|why| unwritable(path, &why))
+        replace(path, &self.text, || Config::text(path).is_ok_and(|text| text == self.before))
     }
+}
+
+/// Writes a file in place of what was read of it, and refuses if something else is there now.
+fn replace(path: &Path, text: &str, is_as_read: impl FnOnce() -> bool) -> Result<()> {
+    if write_whole_if(path, text.as_bytes(), is_as_read).map_err(|why| unwritable(path, &why))? {
+        return Ok(());
+    }
+    let why = format!("{} was changed meanwhile, and is left as it is; add the bundle again", path.display());
+    Err(Error::Refused(vec![why]))
 }
 
 /// The names of the nodes and tables of a file that may not be whole: a sync may have no tables before a bundle brings them.

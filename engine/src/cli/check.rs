@@ -10,7 +10,7 @@ use crate::sync::{Checked, Fit};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Check configuration, connections, rights, tables and types; change nothing",
-    long_about = "Check the configuration, the connections, rights, tables and types of all nodes. Nothing is changed. Missing rights are printed as the statements that grant them.",
+    long_about = "Check the configuration, the connections, rights, tables and types of all nodes, and try filters and mappings on some rows of each. Nothing is changed. Missing rights are printed as the statements that grant them.",
     after_long_help = "Example:\n  concord check\n  concord check -c shop/concord.toml --json"
 )]
 pub struct Check {
@@ -46,7 +46,12 @@ fn print(checked: &Checked) -> Result<()> {
         say(&format!("\ntable {}: {mode}key ({}), conflicts: {}", table.table, table.key.join(", "), table.conflict))?;
         for (role, used) in [("filter", &table.filters), ("mapping", &table.mappings)] {
             for used in used {
-                say(&format!("  at {}: {role} {} {}", used.node, used.plugin, cut(&used.config.to_string(), 300)))?;
+                let config = cut(&used.config.to_string(), 300);
+                let tried = match used.tried {
+                    0 => "no row to try it on".to_owned(),
+                    rows => format!("tried on {}", counted(rows, "row", "rows")),
+                };
+                say(&format!("  at {}: {role} {} {config}, {tried}", used.node, used.plugin))?;
             }
         }
         let mut columns = Table::new(&["  column", "travels as", "between the nodes"]);

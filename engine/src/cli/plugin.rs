@@ -12,7 +12,8 @@ use super::test_plugin::{self, TestPlugin};
 use super::{Global, Output, load};
 use crate::config::{Config, nearest};
 use crate::error::{DONE, Error, Result, USAGE};
-use crate::files::{alone_at, write_whole};
+use crate::fault;
+use crate::files::{alone_at, write_whole, write_whole_if};
 use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Pin, Plugin, Role, componentize};
 
 #[derive(Clone, Debug, Args)]
@@ -213,9 +214,15 @@ pub(super) fn pin(config: &Config, names: &[String]) -> Result<(Lock, Lock)> {
     let mut new = if names.is_empty() { Lock::default() } else { old.clone() };
     new.set(&plugins);
     if new != old {
-        write_whole(&path, new.write().as_bytes()).map_err(|why| {
+        fault::blocking_point("lock-write")?;
+        let is_as_read = || Lock::read(&path).as_ref() == Ok(&old);
+        let written = write_whole_if(&path, new.write().as_bytes(), is_as_read).map_err(|why| {
             Error::Usage(format!("{} cannot be written: {why}; check its permissions", path.display()))
         })?;
+        if !written {
+            let why = format!("{} was changed meanwhile, and is left as it is; pin again", path.display());
+            return Err(Error::Refused(vec![why]));
+        }
     }
     Ok((old, new))
 }

@@ -139,10 +139,15 @@ pub(super) fn print(table: &VerifiedTable, out: Option<&Path>) -> Result<()> {
 /// A difference in one line: `[7] differing: name office 'x', branch 'y'`.
 fn told(example: &Example) -> String {
     let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (node, kind) in &example.nodes {
-        kinds.entry(kind).or_default().push(node);
-    }
     let mut parts: Vec<String> = Vec::new();
+    for (node, kind) in &example.nodes {
+        match example.filters.get(node) {
+            Some(filter) => {
+                parts.push(format!("{kind} at {node}: it does not belong there by the node's filter, {filter}"))
+            }
+            None => kinds.entry(kind).or_default().push(node),
+        }
+    }
     for (kind, nodes) in &kinds {
         match *kind {
             "differing" => {}
@@ -213,4 +218,23 @@ fn remarks(table: &VerifiedTable, out: Option<&Path>) -> Vec<String> {
         lines.push(format!("written to {}; to do it: concord verify --plan {0}", file.display()));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extra_row_is_told_with_the_filter_that_says_so() {
+        let nodes = [("a", "extra"), ("b", "extra"), ("c", "missing")];
+        let example = Example {
+            key: serde_json::json!([7]),
+            nodes: nodes.map(|(node, kind)| (node.to_owned(), kind)).into(),
+            filters: [("b".to_owned(), "plugin `cel`".to_owned())].into(),
+            columns: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+        };
+        let filtered = "extra at b: it does not belong there by the node's filter, plugin `cel`";
+        assert_eq!(told(&example), format!("[7] {filtered}; extra at a; missing at c"));
+    }
 }

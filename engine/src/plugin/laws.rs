@@ -351,7 +351,7 @@ fn agree(conflict: &Conflict, one: &Resolution, other: &Resolution) -> bool {
 }
 
 /// The same conflict with its versions the other way round.
-fn mirrored(conflict: &Conflict) -> Conflict {
+pub(super) fn mirrored(conflict: &Conflict) -> Conflict {
     let last = conflict.versions.len() - 1;
     let mut mirrored = conflict.clone();
     mirrored.versions.reverse();

@@ -4,7 +4,8 @@
 //! where a text is empty or has several words. Answers are expected of none of these cases.
 
 use super::failure::Role;
-use super::fixture::{Conflict, Fixture, Judged, Mapped, latest};
+use super::fixture::{Conflict, Fixture, Judged, Mapped, Version, latest};
+use super::laws::mirrored;
 use super::shape::{Shape, ShapeColumn};
 use crate::model::{Row, Type, Value};
 
@@ -45,28 +46,35 @@ impl Varied {
         if marked {
             self.fixture.shape.columns.push(ShapeColumn { name: MARK.to_owned(), ty: Type::Text });
         }
-        // What was done in each change would have to be varied as well.
-        for (at, conflict) in conflicts.iter().enumerate().filter(|(_, conflict)| conflict.changes.is_empty()) {
+        for (at, conflict) in conflicts.iter().enumerate() {
             let mut conflict = conflict.clone();
             if marked {
-                // So that versions are told apart which are alike otherwise.
-                for version in &mut conflict.versions {
-                    let mark = Value::text(version.node.as_str());
-                    version.row = version.row.take().map(|row| row.into_iter().chain([mark.clone()]).collect());
-                }
+                mark(&mut conflict);
+            }
+            let of = |what: &str| format!("conflict {} with {what}", at + 1);
+            if !conflict.changes.is_empty() {
+                self.conflict(renamed(&conflict, &self.fixture.facts.nodes), of("its nodes the other way round"));
+                self.conflict(
+                    tied(&conflict, &self.fixture.facts.nodes),
+                    of("the same time in all versions and changes"),
+                );
             }
             for &(place, ref name) in &columns {
                 let first = conflict.versions.iter().find_map(|version| Some(version.row.as_ref()?[place].clone()));
+                let before = conflict.changes.first().and_then(|change| change.before.as_ref());
+                let without = before.map(|row| row[place].clone()).filter(|base| !base.is_null());
+                if let Some(base) = without.filter(|_| follows(&conflict, place)) {
+                    let mut varied = conflict.clone();
+                    values(&mut varied, place).filter(|value| **value == base).for_each(|value| *value = Value::Null);
+                    self.conflict(varied, of(&format!("no `{name}` to begin with")));
+                }
                 for (value, what) in [(first, "the same"), (Some(Value::Null), "no")] {
                     let mut varied = conflict.clone();
-                    let rows = varied.versions.iter_mut().filter_map(|version| version.row.as_mut());
-                    rows.for_each(|row| row[place] = value.clone().unwrap_or(Value::Null));
-                    self.conflict(varied.clone(), format!("conflict {} with {what} `{name}` in all versions", at + 1));
-                    let time = varied.versions[0].time;
-                    varied.versions.iter_mut().for_each(|version| version.time = time);
-                    (varied.latest, varied.start) = latest(&varied.versions, &self.fixture.facts.nodes);
-                    let told = format!("conflict {} with {what} `{name}` and the same time in all versions", at + 1);
-                    self.conflict(varied, told);
+                    let value = value.unwrap_or(Value::Null);
+                    values(&mut varied, place).for_each(|old| *old = value.clone());
+                    let tied = tied(&varied, &self.fixture.facts.nodes);
+                    self.conflict(varied, of(&format!("{what} `{name}` in all versions")));
+                    self.conflict(tied, of(&format!("{what} `{name}` and the same time in all versions")));
                 }
             }
         }
@@ -110,6 +118,84 @@ impl Varied {
             self.told.push(told);
         }
     }
+}
+
+/// All values of a column: in the versions, and before and after each change, so that what is done to all alike leaves a conflict
+/// of which the changes still tell how its versions came about.
+fn values(conflict: &mut Conflict, place: usize) -> impl Iterator<Item = &mut Value> {
+    let versions = conflict.versions.iter_mut().map(|version| &mut version.row);
+    let changes = conflict.changes.iter_mut().flat_map(|change| [&mut change.before, &mut change.after]);
+    versions.chain(changes).flatten().map(move |row| &mut row[place])
+}
+
+/// Adds a column by which versions are told apart that are alike otherwise: each has the name of the node that changed it last, which
+/// is its own where no changes tell.
+fn mark(conflict: &mut Conflict) {
+    let name = |node: &str| Value::text(node);
+    let last = |at: usize| conflict.changes.iter().rfind(|change| change.seen_by.contains(&at));
+    let own = |(at, version): (usize, &Version)| match last(at) {
+        Some(change) => name(&change.node),
+        None if conflict.changes.is_empty() => name(&version.node),
+        None => Value::Null,
+    };
+    let marks: Vec<Value> = conflict.versions.iter().enumerate().map(own).collect();
+    for (version, mark) in conflict.versions.iter_mut().zip(marks) {
+        version.row = version.row.take().map(|row| with(row, mark));
+    }
+    let mut changed: Vec<String> = Vec::new();
+    for change in &mut conflict.changes {
+        let before = if changed.contains(&change.node) { name(&change.node) } else { Value::Null };
+        change.before = change.before.take().map(|row| with(row, before));
+        change.after = change.after.take().map(|row| with(row, name(&change.node)));
+        changed.push(change.node.clone());
+    }
+}
+
+fn with(row: Row, value: Value) -> Row {
+    row.into_iter().chain([value]).collect()
+}
+
+/// The same with one time for all that was done. A change stays before another that was made on it, and so does where a sum starts
+/// from, if changes tell of it: of other versions some may be missing.
+fn tied(conflict: &Conflict, nodes: &[String]) -> Conflict {
+    let mut tied = conflict.clone();
+    let time = tied.versions[0].time;
+    tied.versions.iter_mut().for_each(|version| version.time = time);
+    tied.changes.iter_mut().for_each(|change| change.time = time);
+    let start = tied.start;
+    (tied.latest, tied.start) = latest(&tied.versions, nodes);
+    if !tied.changes.is_empty() {
+        tied.start = start;
+    }
+    tied
+}
+
+/// The same conflict, had each thing been done at the node that stands as far from the other end by its name.
+fn renamed(conflict: &Conflict, nodes: &[String]) -> Conflict {
+    let names: Vec<String> = conflict.versions.iter().map(|version| version.node.clone()).collect();
+    let last = names.len() - 1;
+    let other = |node: &mut String| {
+        if let Some(at) = names.iter().position(|name| name == node) {
+            node.clone_from(&names[last - at]);
+        }
+    };
+    // Versions stand in the order of their nodes.
+    let mut renamed = mirrored(conflict);
+    renamed.versions.iter_mut().for_each(|version| other(&mut version.node));
+    renamed.changes.iter_mut().for_each(|change| other(&mut change.node));
+    renamed.latest = latest(&renamed.versions, nodes).0;
+    renamed
+}
+
+/// Whether each version has in a column what the last change did that it has seen, as where nothing is added up: then any value may
+/// be another one, if it is so wherever it stands.
+fn follows(conflict: &Conflict, place: usize) -> bool {
+    let of = |row: &Option<Row>| row.as_ref().map(|row| row[place].clone());
+    let base = conflict.changes.first().map(|change| of(&change.before));
+    conflict.versions.iter().enumerate().all(|(at, version)| {
+        let last = conflict.changes.iter().rfind(|change| change.seen_by.contains(&at));
+        last.map(|change| of(&change.after)).or(base.clone()) == Some(of(&version.row))
+    })
 }
 
 /// A column that only varied cases have.

@@ -178,6 +178,13 @@ impl Form {
         mapping.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
     }
 
+    /// [`Form::localize`] for whoever may not block.
+    pub(super) async fn localize_apart(&self, rows: Vec<(Arc<Row>, Current)>) -> Vec<std::result::Result<Row, String>> {
+        let form = self.clone();
+        let mapping = tokio::task::spawn_blocking(move || form.localize(&rows));
+        mapping.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+
     /// The node's own rows of those that are to be written over what stands; or why there is none. Blocks.
     fn localize(&self, rows: &[(Arc<Row>, Current)]) -> Vec<std::result::Result<Row, String>> {
         let puts = rows.iter().filter_map(|(shared, current)| match current {

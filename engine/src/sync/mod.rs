@@ -43,6 +43,7 @@ mod status;
 mod subset;
 mod table;
 mod tidy;
+mod trial;
 mod turns;
 mod verify;
 mod waiting;

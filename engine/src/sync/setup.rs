@@ -71,6 +71,9 @@ pub struct UsedPlugin {
     pub plugin: String,
     /// What the file says to it.
     pub config: serde_json::Value,
+    /// Rows on which it was tried, and how many of them it fails at; a mapping both ways.
+    pub tried: u64,
+    pub failed: u64,
 }
 
 /// What was done at one node.
@@ -90,8 +93,17 @@ fn told(table: &Table) -> String {
 }
 
 impl Session {
-    /// Looks at the connections, rights, tables and types of all nodes. Changes nothing.
+    /// Looks at the connections, rights, tables and types of all nodes, and tries filters and mappings on some rows. Changes nothing.
     pub async fn check(&mut self) -> Result<Checked> {
+        let mut checked = self.check_untried().await?;
+        if checked.problems.is_empty() && checked.away.is_empty() {
+            self.try_plugins(&mut checked).await?;
+        }
+        Ok(checked)
+    }
+
+    /// The same without trying anything.
+    async fn check_untried(&mut self) -> Result<Checked> {
         let mut checked = Checked { installs: self.config.keeps_histories(), ..Checked::default() };
         self.connect().await;
         let probes = self.probe(&mut checked).await?;
@@ -255,7 +267,7 @@ impl Session {
         let used = parts.filter_map(|(part, node)| {
             let used = role(part)?;
             let config = serde_json::from_str(&used.config).unwrap_or_default();
-            Some(UsedPlugin { node: node.clone(), plugin: used.name.clone(), config })
+            Some(UsedPlugin { node: node.clone(), plugin: used.name.clone(), config, tried: 0, failed: 0 })
         });
         used.collect()
     }
@@ -403,7 +415,7 @@ impl Session {
 
     /// What `check` found, if nothing stands in the way.
     async fn checked(&mut self) -> Result<Checked> {
-        let checked = self.check().await?;
+        let checked = self.check_untried().await?;
         if self.members.iter().any(|member| member.away.is_some()) {
             return Err(self.unreachable());
         }

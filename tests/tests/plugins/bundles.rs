@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use concord_tests::{Concord, Output, guests};
+use concord_tests::{Concord, Output, PATIENCE, guests, wait_until};
 
 const CONFIG: &str = "# Ours.\nname = \"shop\" # short\n\n[nodes.office]\nurl = \"sqlite:a.db\"\n\n[nodes.branch]\nurl = \"sqlite:b.db\"\n";
 
@@ -255,6 +255,40 @@ async fn bundles_that_are_added_at_once_are_all_added() {
     let text = read(&concord, "concord.toml");
     for name in &names {
         assert!(text.contains(&format!("[tables.{name}]")), "{name} is missing:\n{text}");
+    }
+}
+
+/// Whoever edits a file takes no lock, and neither does what puts one back as it was in a repository.
+#[tokio::test]
+async fn what_is_edited_while_a_bundle_is_added_is_not_lost() {
+    let edited = format!("{CONFIG}[tables.mine]\n");
+    let pins = "version = 1\n# Mine.\n[[plugin]]\nname = \"mine\"\nversion = \"1\"\nsha256 = \"".to_owned()
+        + &"0".repeat(64)
+        + "\"\n";
+    for (point, args, file, text) in [
+        ("bundle-plugins-written", &["bundle", "add", FILE][..], "concord.toml", &edited),
+        ("bundle-plugins-written", &["bundle", "add", FILE], "concord.lock", &pins),
+        ("bundle-half-told", &["bundle", "add", FILE], "concord.toml", &edited),
+        ("lock-write", &["plugin", "lock"], "concord.lock", &pins),
+    ] {
+        let mut concord = packed().await;
+        if args[0] == "plugin" {
+            ended(&concord.run(&["bundle", "add", FILE]).await, 0);
+            std::fs::remove_file(concord.path("concord.lock")).unwrap();
+        }
+        let paused = concord.path("paused");
+        let running = concord.faults(&format!("{point}=pause:{}", paused.display())).start(args);
+        wait_until(point, PATIENCE, async || paused.exists().then_some(())).await;
+        concord.write(file, text);
+        std::fs::remove_file(&paused).unwrap();
+        let said = running.wait().await;
+        ended(&said, 2);
+        assert!(said.stderr.contains(&format!("{file} was changed meanwhile")), "{}", said.stderr);
+        assert_eq!(&read(&concord, file), text, "{point}");
+        concord.faults("");
+        ended(&concord.run(args).await, 0);
+        assert!(args[0] == "plugin" || read(&concord, file).contains("mine"), "{}", read(&concord, file));
+        ended(&concord.run(&["plugin", "check"]).await, 0);
     }
 }
 

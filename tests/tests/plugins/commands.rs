@@ -378,6 +378,25 @@ async fn filters_and_mappings_in_other_languages_are_begun() {
     assert!(compiled.contains("\"files\": [\"plugin.ts\", \"generated/types/mapping-plugin.d.ts\"]"), "{compiled}");
 }
 
+/// What is built is to be found by no `git add .`, whether or not the folder is in a repository.
+#[tokio::test]
+async fn what_is_built_in_a_folder_that_was_begun_is_no_source() {
+    let concord = folder("");
+    for (language, built) in [
+        ("rust", &["target/", "*.wasm"][..]),
+        ("python", &["venv/", "__pycache__/", "*.wasm"]),
+        ("c", &["*.wasm"]),
+        ("typescript", &["node_modules/", "*.wasm", "generated/"]),
+        ("javascript", &["node_modules/", "*.wasm", "generated.js"]),
+    ] {
+        let name = format!("in-{language}");
+        ended(&concord.run(&["plugin", "new", &name, "--lang", language]).await, 0);
+        let ignored = std::fs::read_to_string(concord.path(&name).join(".gitignore")).unwrap_or_default();
+        let ignored: Vec<&str> = ignored.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(ignored, built, "{language}");
+    }
+}
+
 #[tokio::test]
 async fn the_demo_shows_a_plugin_at_work() {
     let concord = folder("");

@@ -105,6 +105,36 @@ async fn of_rows_that_are_judged_by_their_neighbours_two_are_left() {
     assert!(again(&concord).await.contains(&"an answer depends on what was asked before or beside it".to_owned()));
 }
 
+/// What was done in each change is told as well, and goes with what is varied.
+#[tokio::test]
+async fn conflicts_of_which_changes_are_told_are_varied_too() {
+    let row = |stock: i64, note: &str| json!({"id": 1, "note": note, "stock": stock, "place": "here"});
+    let change = |node: &str, time: i64, after: i64| {
+        let (before, after) = (json!({"stock": 100}), json!({"stock": after}));
+        json!({"node": node, "time": time, "before": before, "after": after, "seen_by": [node]})
+    };
+    let conflict = json!({
+        "versions": [
+            {"node": "a", "time": 8, "row": row(101, "one")},
+            {"node": "b", "time": 9, "row": row(90, "other")},
+        ],
+        "changes": [change("a", 8, 101), change("b", 9, 90)],
+        "answer": {"take": "b"},
+    });
+    let fixture = json!({"table": table(), "nodes": ["a", "b"], "conflicts": [conflict]});
+    for (attack, varied) in [
+        ("odd-names", "its nodes the other way round"),
+        ("odd-times", "the same time in all versions and changes"),
+        ("odd-nulls", "no `stock` to begin with"),
+    ] {
+        let (concord, told, smallest) = broken(attack, "order", &fixture).await;
+        let law = "an answer depends on the order of the versions";
+        assert!(told.contains(&format!("conflict 1 with {varied} breaks a law: {law}\n")), "{told}");
+        assert_eq!(smallest["conflicts"][0]["changes"].as_array().map(Vec::len), Some(2), "{smallest}");
+        assert_eq!(again(&concord).await, [law]);
+    }
+}
+
 #[tokio::test]
 async fn it_is_written_where_it_is_wanted() {
     let concord = folder("");

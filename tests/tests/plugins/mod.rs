@@ -26,6 +26,7 @@ mod reshaping;
 mod resolving;
 mod rounding;
 mod subsets_killed;
+mod trial;
 mod typescript;
 mod web_shop;
 

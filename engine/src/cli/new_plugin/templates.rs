@@ -98,6 +98,7 @@ macro_rules! beside {
 const RUST: &[Template] = &[
     ("Cargo.toml", RUST_CARGO, &[]),
     ("README.md", RUST_README, &[]),
+    (".gitignore", RUST_IGNORED, &[]),
     ("concord/wit/plugin.wit", WIT, &[]),
     ("concord/plugins/sdk/Cargo.toml", text!("plugins/sdk/Cargo.toml"), &[]),
     ("concord/plugins/sdk/src/lib.rs", text!("plugins/sdk/src/lib.rs"), &[]),
@@ -159,6 +160,17 @@ codegen-units = 1
 strip = "debuginfo"
 "#;
 
+const RUST_IGNORED: &str = "# What cargo makes, and the plugin.\ntarget/\n*.wasm\n";
+
+const PYTHON_IGNORED: &str =
+    "# What the tools are in, what Python makes, and the plugin.\nvenv/\n__pycache__/\n*.wasm\n";
+
+const C_IGNORED: &str = "# What the build makes, and the plugin.\n*.wasm\n";
+
+/// What is made of examples is left out by the repository.
+const PLUGIN_IGNORED: (&str, &str) =
+    ("put here.\nnode_modules/\n", "put here, and the plugin.\nnode_modules/\n*.wasm\n");
+
 const RUST_README: &str = r#"# {name}
 
 A {role} for Concord, in Rust. {begins}
@@ -192,6 +204,7 @@ const PYTHON: &[Template] = &[
             ("shortest.wasm", "{name}.wasm"),
         ],
     ),
+    (".gitignore", PYTHON_IGNORED, &[]),
     ("wit/plugin.wit", WIT, &[]),
 ];
 
@@ -241,6 +254,7 @@ const C: &[Template] = &[
             ("${3:-resolver}", "{role}"),
         ],
     ),
+    (".gitignore", C_IGNORED, &[]),
     ("plugin.wit", WIT, &[]),
 ];
 
@@ -292,7 +306,7 @@ const TYPESCRIPT: &[Template] = &[
         example!("typescript/tsconfig.json"),
         &[("\"shortest.ts\", \"region.ts\", \"full_name.ts\"", "\"plugin.ts\""), ("every-role", "{role}-plugin")],
     ),
-    (".gitignore", example!("typescript/.gitignore"), &[]),
+    (".gitignore", example!("typescript/.gitignore"), &[PLUGIN_IGNORED]),
     ("wit/plugin.wit", WIT, &[]),
 ];
 
@@ -325,7 +339,7 @@ const JAVASCRIPT: &[Template] = &[
     ),
     ("package.json", example!("javascript/package.json"), &[("\"shortest\"", "\"{name}\"")]),
     ("package-lock.json", example!("javascript/package-lock.json"), &[("\"shortest\"", "\"{name}\"")]),
-    (".gitignore", example!("javascript/.gitignore"), &[]),
+    (".gitignore", example!("javascript/.gitignore"), &[PLUGIN_IGNORED]),
     ("wit/plugin.wit", WIT, &[]),
 ];
 

@@ -1,8 +1,10 @@
 //! The looks that keep what others do from being overwritten or taken along.
 
+use std::collections::BTreeSet;
+
 use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
 use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
-use crate::node::{Error, ErrorKind, Node, Result, WriteMode};
+use crate::node::{Constraint, Error, ErrorKind, Node, Result, WriteMode};
 
 /// Why a row is left alone of which no history tells.
 const MOVED_ON: &str = "somebody has changed the row here since it was read";
@@ -217,16 +219,13 @@ impl Application<'_> {
                 if let Some(&item) = items.get(&key) {
                     let mut message = format!(
                         "rows of {} refer to it here and would be deleted or changed with it; change those first",
-                        referring(spec)
+                        referring(spec, |on_delete| on_delete != OnGone::Refuse)
                     );
-                    let decision = self.decision(item);
-                    match &decision.otherwise {
+                    match self.is_removal(item) {
                         _ if self.batch.bare => {}
-                        // It is deleted nowhere else, and what stands here is not to come back there.
-                        Some(otherwise) if otherwise.row.is_some() => {
-                            message += ", or give their table a filter here that lets them go first";
-                        }
-                        _ => message += ", or undo the delete everywhere with `concord parked drop`",
+                        // What stands here is not to come back elsewhere.
+                        true => message += LET_GO,
+                        false => message += ", or undo the delete everywhere with `concord parked drop`",
                     }
                     self.refuse(item, ParkedCode::Referred, message);
                 }
@@ -234,11 +233,32 @@ impl Application<'_> {
         }
         Ok(self.refused.len() > before)
     }
+
+    /// Whether a row goes because it does not belong here, and is deleted nowhere else.
+    fn is_removal(&self, item: Item) -> bool {
+        let decision = self.decision(item);
+        matches!(decision.effect, Effect::Delete)
+            && decision.otherwise.as_ref().is_some_and(|otherwise| otherwise.row.is_some())
+    }
+
+    /// What helps where the database keeps a row that does not belong here, because others refer to it.
+    pub(super) fn lets_go(&self, item: Item, error: &Error) -> Option<String> {
+        let is_kept = error.kind == ErrorKind::Constraint(Constraint::Reference) && self.is_removal(item);
+        let tables = referring(&self.batch.tables[item.0].spec, |on_delete| on_delete == OnGone::Refuse);
+        (is_kept && !tables.is_empty()).then(|| {
+            format!("rows of {tables} refer to it and keep it, although it does not belong here by this node's filter; change those first{LET_GO}")
+        })
+    }
 }
 
-fn referring(spec: &TableSpec) -> String {
-    let tables = spec.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse).map(|key| key.table.as_str());
-    tables.collect::<Vec<_>>().join(", ")
+/// By what a row goes that does not belong at a node, once nothing there refers to it.
+const LET_GO: &str = ", or give their table a filter here that lets them go first";
+
+/// The tables that refer to this one, and do so when a row of it is deleted, each once.
+fn referring(spec: &TableSpec, when_deleted: impl Fn(OnGone) -> bool) -> String {
+    let keys = spec.referenced.iter().filter(|key| when_deleted(key.on_delete));
+    let tables: BTreeSet<&str> = keys.map(|key| key.table.as_str()).collect();
+    tables.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// See [`Node::altered`], where no history tells what triggers did.

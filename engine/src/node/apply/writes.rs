@@ -290,6 +290,9 @@ impl<'a> Application<'a> {
         }
         for &item in items {
             let mut reason = Reason::of(error);
+            if let Some(help) = self.lets_go(item, error) {
+                reason.message = format!("{help}: {}", reason.message);
+            }
             if let Some(need) = self.needs.reason(item).filter(|_| items.len() > 1) {
                 let rows = items.len();
                 let message = format!("{}; {rows} rows that need each other cannot be written: {error}", need.message);

@@ -176,7 +176,10 @@ fn nothing_is_removed_that_nobody_keeps() {
     assert_eq!(told, [("a", 1, 0), ("b", 0, 1)]);
     // Rows that are alike need no rule.
     let cluster = standing(&settings, &[Some(4), Some(4), Some(4)]);
-    assert_eq!(verify(&cluster, &settings, None).tables[0].nodes[0].extra, 1);
+    let table = &verify(&cluster, &settings, None).tables[0];
+    assert_eq!(table.nodes[0].extra, 1);
+    let filters: Vec<_> = table.examples[0].filters.iter().map(|(node, filter)| (&node[..], &filter[..])).collect();
+    assert_eq!(filters, [("a", "a remainder")]);
     assert_eq!(values(&cluster), [None, Some(4), Some(4)]);
     assert!(cluster.databases[0].lock().journal.is_empty());
 }

@@ -49,6 +49,8 @@ pub struct Difference {
     /// Targets of a one-way table that have a row which its source has not, and nodes where a row does not belong that another has;
     /// where rows differ the latter depends on which of them is right, see [`Difference::may_go`].
     pub extra: Vec<NodeId>,
+    /// Those of them where it is the node's filter that says so.
+    pub strays: Vec<NodeId>,
     /// Nodes whose row has other values than another's; of a one-way table, than the source's.
     pub differing: Vec<NodeId>,
     /// Places of the columns in which they differ.
@@ -114,6 +116,7 @@ pub fn compare(
         key,
         missing: Vec::new(),
         extra: Vec::new(),
+        strays: Vec::new(),
         differing: Vec::new(),
         columns: Vec::new(),
         odd: standing.iter().filter(|(_, stands)| matches!(stands, Standing::Odd(_))).map(|(node, _)| *node).collect(),
@@ -208,7 +211,8 @@ impl Difference {
             let strays = self.standing.iter().filter(has).map(|(node, _)| *node);
             let strays: Vec<NodeId> = strays.filter(|node| *self.place(first, *node) == Belongs::Outside).collect();
             self.differing.retain(|node| !strays.contains(node));
-            self.extra.extend(strays);
+            self.extra.extend(&strays);
+            self.strays = strays;
         }
         self.tidy();
     }

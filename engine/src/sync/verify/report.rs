@@ -77,6 +77,8 @@ pub struct Example {
     pub key: Document,
     /// By node: `missing`, `extra`, `differing`, `unreadable`, or `unjudged` where a filter failed; nodes of which there is nothing to say are left out.
     pub nodes: BTreeMap<String, &'static str>,
+    /// By node with an `extra` row that does not belong there: the node's filter, in words.
+    pub filters: BTreeMap<String, String>,
     /// By column and node: the values, where they differ.
     pub columns: BTreeMap<String, BTreeMap<String, Document>>,
     /// By node: why a row cannot be read.
@@ -178,9 +180,13 @@ impl VerifiedTable {
             Standing::Odd(why) => Some((name(node.index()).to_owned(), why.clone())),
             _ => None,
         });
+        let strays = difference.strays.iter().filter(|node| difference.extra.contains(node));
+        let filters =
+            strays.filter_map(|node| Some((name(node.index()).to_owned(), table.subset(*node)?.judge.told())));
         self.examples.push(Example {
             key: table.key_document(&difference.key),
             nodes,
+            filters: filters.collect(),
             columns,
             unreadable: odd.collect(),
         });

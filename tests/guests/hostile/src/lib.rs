@@ -132,6 +132,7 @@ impl Resolver for Hostile {
             "record-key" => vec!["id".into()],
             "record-twice" => vec!["note".into(), "note".into()],
             "record-changing" if CALLS.get() > 0 => vec!["note".into()],
+            "odd-names" | "odd-times" | "odd-nulls" => vec!["stock".into()],
             "record" => vec!["stock".into(), "note".into()],
             _ => Vec::new(),
         };
@@ -162,6 +163,9 @@ impl Resolver for Hostile {
                 return conflicts.iter().map(take).collect();
             }
             "odd-order" => return conflicts.iter().map(odd).collect(),
+            "odd-names" | "odd-times" | "odd-nulls" => {
+                return conflicts.iter().map(|conflict| odd_by_changes(&attack, conflict)).collect();
+            }
             "rounding" => return conflicts.iter().map(rounded).collect(),
             "latest" => return conflicts.iter().map(|conflict| Ok(Resolution::Take(conflict.latest))).collect(),
             "third-call" if CALLS.get().is_multiple_of(3) => panic!("the third call"),
@@ -197,6 +201,17 @@ fn odd(conflict: &Conflict) -> Result<Resolution, Problem> {
     let notes = conflict.versions.iter().filter_map(|version| version.row.as_ref()).flatten();
     let odd = notes.into_iter().any(|value| matches!(value, Value::Text(text) if text.contains('q')));
     Ok(Resolution::Take(if odd && conflict.versions.len() > 2 { 0 } else { conflict.latest }))
+}
+
+/// The latest version, but the first where there is something about the changes that is rare.
+fn odd_by_changes(attack: &str, conflict: &Conflict) -> Result<Resolution, Problem> {
+    let changes = &conflict.changes;
+    let odd = match attack {
+        "odd-names" => changes.windows(2).any(|pair| pair[0].node > pair[1].node),
+        "odd-times" => changes.windows(2).any(|pair| pair[0].time == pair[1].time),
+        _ => conflict.base.iter().flatten().any(|value| matches!(value, Value::Null)) && changes.len() > 1,
+    };
+    Ok(Resolution::Take(if odd { 0 } else { conflict.latest }))
 }
 
 fn rounding(value: Value) -> Value {
