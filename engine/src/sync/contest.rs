@@ -562,6 +562,31 @@ mod tests {
         assert_eq!(read(60_000_000, 7_000), 7_000 + AHEAD);
     }
 
+    /// The entry by which it was made anew is purged, and that of the delete before is not, as it tells of a change made elsewhere.
+    #[test]
+    fn a_row_that_stands_is_younger_than_a_delete_that_is_still_told_of() {
+        let mut table = table();
+        table.lacks_rows_still(NodeId(2));
+        let mut contest = Contest::default();
+        let dot = |node, number| Dot { node: NodeId(node), number, mark: number };
+        let mut enter = |node, op, time, dot: Dot, vector: Vector| {
+            let arrival = Some(Arrival { dot, vector });
+            let entry = Entry { id: 3, mark: 3, op, time, key: Key::default(), arrival, images: None };
+            contest.enter(NodeId(node), entry, &Clock { offset: 0, shown: i64::MAX }, &table);
+        };
+        let (deleted, made) = (dot(1, 1), dot(2, 9));
+        let mut both = Vector::of(deleted);
+        both.add(made);
+        enter(2, Op::Delete, 10, deleted, Vector::of(deleted));
+        enter(1, Op::Update, 50, made, both);
+        contest.close(&[1, 2].map(NodeId), &table, &Opened::new(3, 1));
+        let row = Content::Row(Arc::new(Vec::new().into()));
+        [1, 2].map(NodeId).into_iter().for_each(|node| contest.fill(node, Some(row.clone())));
+        contest.find_hollow(&table);
+        let stamps = [1, 2].map(|node| contest.standing(NodeId(node)).unwrap().version.stamp);
+        assert_eq!((stamps[0].time, stamps[0]), (50, stamps[1]));
+    }
+
     /// What was taken as a delete and asserted since is not deleted.
     #[test]
     fn a_row_that_is_asserted_after_a_delete_from_elsewhere_stands() {

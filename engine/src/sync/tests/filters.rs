@@ -520,6 +520,26 @@ fn a_hidden_row_is_weighed_also_where_who_changed_another_is_away() {
     assert_eq!(lost(&cluster), [5].into());
 }
 
+/// What was deleted elsewhere is what stands here, and not what was made without knowing of it by who took the delete.
+#[test]
+fn a_delete_counts_also_where_a_maker_of_another_row_took_it() {
+    let (cluster, settings) = nodes(&[Some(&[2]), None, Some(&[0])], &[Some(5), Some(5), None]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    cluster.databases[1].lock().up = false;
+    later();
+    assert!(cluster.databases[2].lock().write(1, Some(6), false));
+    later();
+    assert!(cluster.databases[0].lock().write(1, None, false));
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![(1, 5)], vec![]]);
+    cluster.databases[0].lock().up = false;
+    cluster.databases[1].lock().up = true;
+    sync();
+    cluster.databases[0].lock().up = true;
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![], vec![]]);
+}
+
 /// Somebody has locked the hidden row without changing it.
 #[test]
 fn a_hidden_row_that_is_held_is_weighed_afterwards() {
