@@ -243,7 +243,9 @@ impl Ruling<'_> {
             unread => {
                 let why = "another row of the same key was inserted elsewhere without knowing of the one that stands here; \
                            decided in the next cycle";
-                (Effect::Park(ParkedCode::Unweighed, why.to_owned()), Some(unread))
+                // What has a later one in its place is not to be weighed for itself.
+                let code = if unread == Unread::Superseded { ParkedCode::Busy } else { ParkedCode::Unweighed };
+                (Effect::Park(code, why.to_owned()), Some(unread))
             }
         }
     }
