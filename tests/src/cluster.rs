@@ -70,6 +70,13 @@ impl Cluster {
         Cluster { nodes, config: tables.to_owned(), folder, plugins: false }
     }
 
+    /// Runs a statement at each node that makes a table there.
+    pub async fn create(&self, tables: &[&str]) {
+        for (node, sql) in self.nodes.iter().zip(tables) {
+            node.database.user_as(As::Sync).await.execute(sql).await;
+        }
+    }
+
     /// The command, in a folder of its own, with the databases' own URLs and this part after the nodes.
     pub fn command(&self, tables: &str) -> Concord {
         let mut text = "name = \"test\"\n".to_owned();

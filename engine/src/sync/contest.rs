@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-pub use blind::{LONG_BEFORE, Unread};
+pub use blind::{LONG_BEFORE, Made, Unread};
 use contender::Gone;
 pub use contender::{Contender, Content};
 
@@ -28,9 +28,8 @@ pub struct Contest {
     told: Vec<(NodeId, i64, i64, Vector)>,
     /// The changes that users made, for tables in which rows are made blindly.
     own: Vec<Own>,
-    /// The rows that users made where others may have been hidden, as those tell who took them: the node that keeps the entry,
-    /// the change, and its time.
-    made: Vec<(NodeId, Dot, i64)>,
+    /// The rows that users made where others may have been hidden, as those tell who took them, with the node that keeps the entry.
+    made: Vec<(NodeId, Made)>,
 }
 
 /// What a user did.
@@ -39,6 +38,12 @@ pub struct Own {
     dot: Dot,
     op: Op,
     time: i64,
+}
+
+impl Own {
+    fn made(&self) -> Made {
+        Made { dot: self.dot, time: self.time }
+    }
 }
 
 /// How the clock of a node is to be read.
@@ -114,7 +119,7 @@ impl Contest {
                     }
                     vector.join(&all);
                 }
-                self.made.extend(is_made.then_some((node, arrival.dot, time)));
+                self.made.extend(is_made.then_some((node, Made { dot: arrival.dot, time })));
                 told = Some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
@@ -164,7 +169,7 @@ impl Contest {
         standing.version.stamp = Stamp { time: i64::MIN, node };
         (standing.gone, standing.made, standing.begun, standing.stood) = (None, None, None, false);
         self.own.retain(|own| own.dot.node != node);
-        self.made.retain(|(teller, ..)| *teller != node);
+        self.made.retain(|(teller, _)| *teller != node);
     }
 
     /// The columns of which the version at this place does not tell by itself.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::contest::{Content, Contest, LONG_BEFORE, Unread};
+use super::contest::{Content, Contest, LONG_BEFORE, Made, Unread};
 use super::decide::{Loser, Resolved, Settled};
 use super::mapped::{Current, localized};
 use super::opened::Opened;
@@ -48,13 +48,8 @@ impl Ruling<'_> {
             }
         };
         // Who takes nothing has nothing to tell either, and nothing to wait for.
-        let (effect, notes) = match takes_nothing {
-            true => (Effect::Keep, Vec::new()),
-            false => {
-                let notes = self.notes(target, &effect);
-                (effect, notes)
-            }
-        };
+        let effect = if takes_nothing { Effect::Keep } else { effect };
+        let notes = if takes_nothing { Vec::new() } else { self.notes(target, &effect) };
         let losers = &self.resolved.losers;
         let (here, elsewhere): (Vec<&Loser>, Vec<&Loser>) =
             losers.iter().partition(|loser| self.stands_at(target, loser.at));
@@ -378,11 +373,11 @@ impl Ruling<'_> {
         if !table.has_subsets() {
             return;
         }
-        let is_new = |(dot, _): &(Dot, i64)| resolved.vector.saw(dot) && untold(dot);
-        let mut made: Vec<(Dot, i64)> = contest.all_made_blindly(table).filter(is_new).collect();
-        made.sort_unstable_by_key(|(dot, _)| (dot.node, dot.number));
-        made.dedup_by_key(|(dot, _)| *dot);
-        let note = |(dot, time): (Dot, i64)| {
+        let is_new = |made: &Made| resolved.vector.saw(&made.dot) && untold(&made.dot);
+        let mut made: Vec<Made> = contest.all_made_blindly(table).filter(is_new).collect();
+        made.sort_unstable_by_key(|made| (made.dot.node, made.dot.number));
+        made.dedup_by_key(|made| made.dot);
+        let note = |Made { dot, time }: Made| {
             let stamp = Stamp { time, node: dot.node };
             Note { key: (*key).clone(), op, dot, vector: Vector::EMPTY, stamp, images: None }
         };

@@ -23,7 +23,7 @@ use crate::model::{Cut, NodeId, TableSpec};
 use crate::node::{self, Node, Target};
 use crate::plugin::Failure;
 
-/// By how much more entries may be read in a run than there were at its start, before it comes to an end whatever is still written.
+/// How many times as many entries as there were at its start may be read in a run, before it comes to an end whatever is still written.
 const LATER: u64 = 8;
 
 /// The nodes of a sync, connected as far as they can be reached.
@@ -181,7 +181,8 @@ impl Session {
     /// Carries what the histories tell: runs cycles until nothing is left to carry. What users write while it runs is carried
     /// too, but not for ever: what is there at the start is read to its end, then what is there by then, and after the fifth time
     /// what comes later is left to the next run. A cycle writes what the next has to read, so it cannot be the first. Where users write
-    /// faster than is read, there is more each time, which [`LATER`] bounds. Rows that wait are tried once in a session, and again when something changes on which they may depend.
+    /// faster than is read, there is more each time, which [`LATER`] bounds. Rows that wait are tried once in a session, and again
+    /// when something changes on which they may depend.
     pub async fn carry(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
         self.goal.clear();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use concord::model::{Decimal, Json, Row, Type, Value};
 use concord::plugin::{Failure, Filter, Limits, Plugin, Shape, ShapeColumn};
-use concord_tests::{As, Cluster, Kind};
+use concord_tests::{Cluster, Kind};
 
 use super::reshape::between;
 use super::{facts, load};
@@ -74,9 +74,7 @@ async fn expressions_make_rows_both_ways(kinds: &[Kind]) {
         "CREATE TABLE people (id bigint PRIMARY KEY, name varchar(80), discount numeric(8,5), active boolean)",
         "CREATE TABLE kunden (nr bigint PRIMARY KEY, first varchar(40), last varchar(40), percent numeric(6,2), state bigint, memo varchar(20))",
     ];
-    for (at, sql) in tables.into_iter().enumerate() {
-        cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
-    }
+    cluster.create(&tables).await;
     cluster.pin(&["cel"]);
     cluster.install().await;
     cluster.later(0, "INSERT INTO people VALUES (1, 'Bob van Loon', 0.125, true)").await;

@@ -30,9 +30,7 @@ async fn people(kinds: &[Kind], tables: &str) -> Cluster {
         "CREATE TABLE people (id bigint PRIMARY KEY, name text, balance numeric(12,3))",
         "CREATE TABLE kunden (memo text, nr bigint PRIMARY KEY, nachname text, vorname text, cents bigint)",
     ];
-    for (at, sql) in tables.into_iter().enumerate() {
-        cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
-    }
+    cluster.create(&tables).await;
     cluster.pin(&["full-name"]);
     cluster
 }

@@ -2,7 +2,7 @@
 
 use concord::error::DONE;
 use concord::sync::Verify;
-use concord_tests::{As, Cluster, Kind, Seed};
+use concord_tests::{Cluster, Kind, Seed};
 
 const TABLES: &str = r#"[tables.customers.nodes.b]
 table = "kunden"
@@ -36,9 +36,7 @@ async fn customers(kinds: &[Kind]) -> Cluster {
          stand varchar(1), aktiv varchar(1), email varchar(40), telefon varchar(20) NOT NULL, memo varchar(40),
          filiale varchar(20) NOT NULL)",
     ];
-    for (at, sql) in tables.into_iter().enumerate() {
-        cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
-    }
+    cluster.create(&tables).await;
     cluster.pin(&["reshape"]);
     cluster.install().await;
     cluster

@@ -95,9 +95,7 @@ async fn a_mapping_is_tried_both_ways(kinds: &[Kind]) {
         "CREATE TABLE people (id bigint PRIMARY KEY, name varchar(80))",
         "CREATE TABLE kunden (nr bigint PRIMARY KEY, first varchar(40), last varchar(40))",
     ];
-    for (at, sql) in tables.into_iter().enumerate() {
-        cluster.nodes[at].database.user_as(As::Sync).await.execute(sql).await;
-    }
+    cluster.create(&tables).await;
     cluster.pin(&["cel"]);
     cluster.reconnect(0).await;
     cluster.reconnect(1).await;

@@ -25,9 +25,10 @@ pub enum Unread {
 pub const LONG_BEFORE: i64 = 1_000_000;
 
 /// A row that a user made where others may be hidden: by which change, and when.
-struct Made {
-    dot: Dot,
-    time: i64,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Made {
+    pub dot: Dot,
+    pub time: i64,
 }
 
 /// Whether a node at which rows may be hidden is not there to tell what was known to its users.
@@ -61,10 +62,10 @@ impl Contest {
             || standing.is_some_and(|contender| contender.version.vector.saw(dot))
     }
 
-    /// The rows that users made where others may be hidden, as far as anybody tells: by which change, and when.
-    pub fn all_made_blindly<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = (Dot, i64)> + 'a {
+    /// The rows that users made where others may be hidden, as far as anybody tells.
+    pub fn all_made_blindly<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Made> + 'a {
         let own = self.own.iter().filter(|own| own.op == Op::Insert && table.is_blind(own.dot.node));
-        own.map(|own| (own.dot, own.time)).chain(self.made.iter().map(|(_, dot, time)| (*dot, *time)))
+        own.map(Own::made).chain(self.made.iter().map(|(_, made)| *made))
     }
 
     /// Rows that went into what is left and were made at nodes that are away, as those tell who took them, and were not heard of at
@@ -76,7 +77,7 @@ impl Contest {
                 && self.is_left(&made.dot, tops)
                 && !self.has_heard(node, &made.dot, table, opened)
         };
-        self.made.iter().map(|(_, dot, time)| Made { dot: *dot, time: *time }).filter(is_new)
+        self.made.iter().map(|(_, made)| *made).filter(is_new)
     }
 
     /// Whether a change went into what is left. Others may have what was made by now, from a node that had nothing to weigh against it.
@@ -123,9 +124,7 @@ impl Contest {
         let made = makers.into_iter().filter_map(|maker| self.made_blindly(node, maker, table, opened));
         let made = made.filter(|made| self.is_left(&made.dot, tops)).max_by_key(|made| made.time);
         let unread = match made {
-            Some(Own { dot, time, .. }) => {
-                self.unread_beside(own, &Made { dot: *dot, time: *time }, tops, table, opened)
-            }
+            Some(made) => self.unread_beside(own, &made.made(), tops, table, opened),
             // It was put off for that, and what it came of may be purged, but somebody held the row.
             None => match self.versions.iter().find(|one| one.version.node == node && one.unweighed) {
                 Some(waiting) if !tops.contains(&own) => self.since(own, waiting.version.stamp.time),
