@@ -256,7 +256,7 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
     let mut table = Table::new(&["node", "table", "key", "since", "from", "what", "why"]);
     for row in rows {
         let what = match &row.row {
-            _ if row.code == ParkedCode::Unreadable.as_str() => "unread",
+            _ if [ParkedCode::Unreadable, ParkedCode::Unheard].map(ParkedCode::as_str).contains(&row.code) => "unread",
             Some(_) => "write",
             // One was deleted, or none is known that is to be told.
             None if row.code == ParkedCode::Conflict.as_str() => "no row",

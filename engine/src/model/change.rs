@@ -89,6 +89,8 @@ pub enum ParkedCode {
     Conflict,
     /// The row could not be read at its node.
     Unreadable,
+    /// Only a node that is away knows whether what stands here is to be weighed against it first.
+    Unheard,
     /// The node's filter failed, so that nobody knows whether the row belongs there.
     Filter,
     /// The node's mapping failed, so that nobody knows what the row is to be there.
@@ -98,7 +100,7 @@ pub enum ParkedCode {
 }
 
 impl ParkedCode {
-    pub const ALL: [ParkedCode; 11] = [
+    pub const ALL: [ParkedCode; 12] = [
         ParkedCode::Busy,
         ParkedCode::Unweighed,
         ParkedCode::Constraint,
@@ -107,6 +109,7 @@ impl ParkedCode {
         ParkedCode::Altered,
         ParkedCode::Conflict,
         ParkedCode::Unreadable,
+        ParkedCode::Unheard,
         ParkedCode::Filter,
         ParkedCode::Mapping,
         ParkedCode::Outside,
@@ -122,6 +125,7 @@ impl ParkedCode {
             ParkedCode::Altered => "altered",
             ParkedCode::Conflict => "conflict",
             ParkedCode::Unreadable => "unreadable",
+            ParkedCode::Unheard => "unheard",
             ParkedCode::Filter => "filter",
             ParkedCode::Mapping => "mapping",
             ParkedCode::Outside => "outside",
@@ -135,7 +139,7 @@ impl ParkedCode {
 
     /// Whether what waits for it stands for an outcome that was not found.
     pub fn is_owed(self) -> bool {
-        matches!(self, ParkedCode::Unreadable | ParkedCode::Conflict)
+        matches!(self, ParkedCode::Unreadable | ParkedCode::Unheard | ParkedCode::Conflict)
     }
 
     pub fn parse(text: &str) -> Option<ParkedCode> {

@@ -134,6 +134,8 @@ struct Application<'a> {
     held: HashSet<Item>,
     /// Those that become changes of their own, and are locked.
     touched: HashSet<Item>,
+    /// Those that were to, and could not be locked.
+    untouched: HashSet<Item>,
     /// After an attempt that waited in vain: until when the rows are looked for that somebody holds up.
     wary: Option<Instant>,
     /// What was written in the same transaction before.
@@ -154,6 +156,7 @@ impl<'a> Application<'a> {
             deleted: 0,
             held: HashSet::new(),
             touched: HashSet::new(),
+            untouched: HashSet::new(),
             wary: None,
             begun,
         }

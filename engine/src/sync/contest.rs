@@ -137,7 +137,9 @@ impl Contest {
     pub fn wait(&mut self, node: NodeId, parked: &Parked) {
         self.remember(node, parked);
         let is_owed = parked.is_owed();
-        let owed = is_owed.then(|| Box::new((parked.code, parked.message.clone())));
+        // Elsewhere there is nothing to be weighed first.
+        let code = if parked.code == ParkedCode::Unheard { ParkedCode::Unreadable } else { parked.code };
+        let owed = is_owed.then(|| Box::new((code, parked.message.clone())));
         let content = match &parked.row {
             _ if is_owed => Content::Unread,
             Some(row) => Content::Row(Arc::new(row.clone())),
@@ -146,8 +148,7 @@ impl Contest {
         let version =
             Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp };
         let read = Some(Box::new(parked.read.clone()));
-        let unweighed = parked.code == ParkedCode::Unweighed;
-        self.versions.push(Contender { read, owed, unweighed, ..Contender::new(version, content) });
+        self.versions.push(Contender { read, owed, code: Some(parked.code), ..Contender::new(version, content) });
     }
 
     /// What the content that stands beside a waiting version has seen.

@@ -223,17 +223,24 @@ impl Ruling<'_> {
         let stands = contest.standing(target).is_some_and(|contender| contender.content != Content::Deleted);
         let is_made =
             resolved.taken.is_some() && contest.made_blindly(target, resolved.stamp.node, table, opened).is_some();
+        let unheard = || {
+            let why = "another row of the same key was made at a node that is away, and nobody else knows whether the one that \
+                       stands here was known there; decided when that node is back";
+            (Effect::Park(ParkedCode::Unheard, why.to_owned()), None)
+        };
+        let is_unheard =
+            || opened.parked(target, table.index, self.key).is_some_and(|it| it.code == ParkedCode::Unheard);
+        let is_last = || resolved.taken.is_some_and(|at| self.waits_at(target, at));
         match contest.unread(target, tops, table, opened) {
+            // Nor does anything else tell that it is to be weighed, where nothing was decided.
+            Unread::Seen if matches!(effect, Effect::Park(ParkedCode::Unreadable, _)) && is_unheard() => unheard(),
             Unread::Seen => (effect, None),
             // Nobody but its own node ever had what was deleted.
             _ if matches!(resolved.settled, Settled::Deleted) && is_made => (Effect::Keep, None),
             _ if !stands => (effect, None),
-            Unread::Unknown if waits => (effect, None),
-            Unread::Unknown => {
-                let why = "another row of the same key was made at a node that is away, and nobody else knows whether the one that \
-                           stands here was known there; decided when that node is back";
-                (Effect::Park(ParkedCode::Unreadable, why.to_owned()), None)
-            }
+            // What waits at this node alone is not to be forgotten for that.
+            Unread::Unknown if waits && is_last() => (effect, None),
+            Unread::Unknown => unheard(),
             unread if waits => (effect, Some(unread)),
             unread => {
                 let why = "another row of the same key was inserted elsewhere without knowing of the one that stands here; \
@@ -382,6 +389,12 @@ impl Ruling<'_> {
             Note { key: (*key).clone(), op, dot, vector: Vector::EMPTY, stamp, images: None }
         };
         notes.splice(0..0, made.into_iter().map(note));
+    }
+
+    /// Whether the version at this place waits at a node.
+    fn waits_at(&self, target: NodeId, at: usize) -> bool {
+        let version = &self.contest.versions[at].version;
+        version.node == target && version.waiting
     }
 
     /// Whether the version at this place is what stands at a node.

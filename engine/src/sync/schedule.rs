@@ -66,7 +66,8 @@ impl Schedule {
             waits.retain(|key, wait| {
                 // Where somebody came, what could not be read may be read, and what belongs elsewhere may be there; busy rows are a
                 // matter of every cycle.
-                let news = somebody_came && matches!(wait.code, ParkedCode::Unreadable | ParkedCode::Outside);
+                let news = somebody_came
+                    && matches!(wait.code, ParkedCode::Unreadable | ParkedCode::Unheard | ParkedCode::Outside);
                 !news && opened.parked(*node, *table, key).is_some_and(|parked| !parked.code.is_passing())
             });
             for wait in waits.values_mut() {

@@ -38,7 +38,10 @@ impl Application<'_> {
                     Some(reason) => {
                         // What is refused is decided again, but what waits then counts as having won against what stands here.
                         lost_again.extend(decision.lost.iter().chain(&decision.lost_here));
-                        let Some(waits) = parked(table, decision, reason) else { continue };
+                        let untouched = self.untouched.contains(&(at, number));
+                        // Whatever else it waits for, nothing else would tell that what stands is to be weighed first.
+                        let code = if untouched { ParkedCode::Unweighed } else { reason.code };
+                        let Some(waits) = parked(table, decision, code, reason) else { continue };
                         let same = |old: &Parked| {
                             old.vector == waits.vector
                                 && old.code == waits.code
@@ -123,13 +126,13 @@ fn fitting<'n>(spec: &TableSpec, note: &'n Note) -> Cow<'n, Note> {
     if fits(spec, note) { Cow::Borrowed(note) } else { Cow::Owned(Note { images: None, ..note.clone() }) }
 }
 
-fn parked(table: &TableBatch, decision: &Decision, reason: &Reason) -> Option<Parked> {
+fn parked(table: &TableBatch, decision: &Decision, code: ParkedCode, reason: &Reason) -> Option<Parked> {
     let Otherwise { vector, stamp, row, standing, standing_time } = decision.otherwise.as_ref()?;
     Some(Parked {
         table: table.spec.index,
         read: table.read.clone().unwrap_or_default(),
         key: decision.key.clone(),
-        code: reason.code,
+        code,
         message: reason.message.clone(),
         since: time::now(),
         vector: vector.clone(),

@@ -44,8 +44,10 @@ impl Application<'_> {
                 node.savepoint().await?;
                 match node.rows_now(spec, &key, true).await {
                     Ok(_) => node.release().await?,
-                    Err(error) if self.is_about_rows(&error) => {
+                    // What is owed tells of nothing else, so the whole batch is left to the next cycle.
+                    Err(error) if self.is_about_rows(&error) && !self.is_owed((at, number)) => {
                         node.undo().await?;
+                        self.untouched.insert((at, number));
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -62,6 +64,11 @@ impl Application<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what is going to wait stands for an outcome that was not found.
+    fn is_owed(&self, item: Item) -> bool {
+        self.refused.get(&item).is_some_and(|reason| reason.code.is_owed())
     }
 
     /// Whether rows that were not there to be deleted may have been inserted by somebody who has not committed yet.

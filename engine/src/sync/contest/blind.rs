@@ -3,7 +3,7 @@
 use super::contender::Gone;
 use super::{Contender, Content, Contest, Own};
 use crate::merge::Version;
-use crate::model::{Dot, NodeId, Op, Vector};
+use crate::model::{Dot, NodeId, Op, ParkedCode, Vector};
 use crate::sync::opened::Opened;
 use crate::sync::table::Table;
 
@@ -72,12 +72,44 @@ impl Contest {
     /// `node`. Only their makers' histories would tell whether what stands there was known to them.
     fn made_away(&self, node: NodeId, tops: &[usize], table: &Table, opened: &Opened) -> impl Iterator<Item = Made> {
         let is_new = move |made: &Made| {
-            made.dot.node != node
-                && is_away(made.dot.node, table, opened)
-                && self.is_left(&made.dot, tops)
-                && !self.has_heard(node, &made.dot, table, opened)
+            is_away(made.dot.node, table, opened) && self.is_new(&made.dot, node, tops, table, opened)
         };
         self.made.iter().map(|(_, made)| *made).filter(is_new)
+    }
+
+    /// Whether a change of another node went into what is left, and `node` has not heard of it.
+    fn is_new(&self, dot: &Dot, node: NodeId, tops: &[usize], table: &Table, opened: &Opened) -> bool {
+        dot.node != node && self.is_left(dot, tops) && !self.has_heard(node, dot, table, opened)
+    }
+
+    /// What was put off at a node so that what stands there, which is the version at the place `own`, is weighed first, unless that was
+    /// done: once it is a change of its own, whoever has seen that has weighed it.
+    fn put_off(&self, own: usize, why: ParkedCode, tops: &[usize]) -> Option<&Version> {
+        let node = self.versions[own].version.node;
+        let mut versions = self.versions.iter();
+        let waiting = versions.find(|one| one.version.node == node && one.code == Some(why))?;
+        let is_since = |dot: &Dot| dot.node == node && !waiting.read_own(dot.mark, dot.number);
+        let has_seen = |&top: &usize| top == own || self.versions[top].version.vector.dots().iter().any(is_since);
+        (!tops.iter().any(has_seen)).then_some(&waiting.version)
+    }
+
+    /// How what stands is to be judged beside what was put off until a node is back. What told by whom that was made may be purged by now.
+    fn unheard(&self, own: usize, tops: &[usize], table: &Table, opened: &Opened) -> Unread {
+        let Some(waiting) = self.put_off(own, ParkedCode::Unheard, tops) else { return Unread::Seen };
+        let stands = &self.versions[own].version;
+        let is_new = |dot: &Dot| self.is_new(dot, stands.node, tops, table, opened);
+        // Whoever is back tells what he knew when he changed it, if that was others alone that are not known here.
+        let is_upon = |change: &Dot| {
+            let before =
+                |(source, _, id, _): &&(NodeId, i64, i64, Vector)| *source == change.node && *id < change.number;
+            let mut told = self.told.iter().filter(before).flat_map(|(.., vector)| vector.dots());
+            told.any(|dot| dot.node != change.node && is_new(dot))
+        };
+        let mut changes = waiting.vector.dots().iter().filter(|dot| is_new(dot));
+        if changes.clone().any(|change| is_away(change.node, table, opened)) {
+            return Unread::Unknown;
+        }
+        if changes.any(is_upon) { self.since(own, waiting.stamp.time) } else { Unread::Seen }
     }
 
     /// Whether a change went into what is left. Others may have what was made by now, from a node that had nothing to weigh against it.
@@ -126,9 +158,9 @@ impl Contest {
         let unread = match made {
             Some(made) => self.unread_beside(own, &made.made(), tops, table, opened),
             // It was put off for that, and what it came of may be purged, but somebody held the row.
-            None => match self.versions.iter().find(|one| one.version.node == node && one.unweighed) {
-                Some(waiting) if !tops.contains(&own) => self.since(own, waiting.version.stamp.time),
-                _ => Unread::Seen,
+            None => match self.put_off(own, ParkedCode::Unweighed, tops) {
+                Some(waiting) => self.since(own, waiting.stamp.time),
+                None => self.unheard(own, tops, table, opened),
             },
         };
         let is_unknown = |made: Made| {

@@ -27,8 +27,8 @@ pub struct Contender {
     pub(super) heard: Vector,
     /// Whether it stands beside what waits, and content of its own node stood there when that came to wait.
     pub(super) stood: bool,
-    /// Whether it waits for what stands beside it to be weighed.
-    pub(super) unweighed: bool,
+    /// Of what waits, why.
+    pub(super) code: Option<ParkedCode>,
     /// Stands for an outcome that was not found, and tells why: a version could not be read, or a person has to decide. Until all
     /// that it has seen is there to be weighed, nothing is decided. It is no version itself.
     pub(super) owed: Option<Box<(ParkedCode, String)>>,
@@ -73,7 +73,7 @@ impl Contender {
             hollow: false,
             heard: Vector::EMPTY,
             stood: false,
-            unweighed: false,
+            code: None,
             owed: None,
         }
     }

@@ -268,7 +268,11 @@ impl Session {
         for part in &mut batch.tables {
             for decision in &mut part.decisions {
                 let Some(nodes) = moved.get(&(part.spec.index, decision.key.clone())) else { continue };
-                if matches!(decision.effect, Effect::Keep) {
+                // What waits for another row to be weighed first is decided later anyway.
+                if matches!(
+                    decision.effect,
+                    Effect::Keep | Effect::Park(ParkedCode::Unweighed | ParkedCode::Unheard, _)
+                ) {
                     continue;
                 }
                 if nodes.contains(&node) {

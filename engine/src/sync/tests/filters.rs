@@ -455,6 +455,73 @@ fn a_hidden_row_is_weighed_also_where_the_maker_of_another_is_away() {
     assert_eq!(lost(&cluster), [5].into());
 }
 
+/// Nothing can be written to the node that has the hidden row while the maker is there, and the entries of all others are purged.
+#[test]
+fn a_hidden_row_is_weighed_also_where_the_maker_of_another_comes_and_goes() {
+    for (changed, count) in [(false, 5), (true, 5), (true, 4)] {
+        let filters: &[Option<&[i64]>] = &[Some(&[0]), Some(&[0]), Some(&[0]), None, None];
+        let (cluster, settings) = nodes(&filters[..count], &[None, None, None, Some(5), None][..count]);
+        let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+        let up = |nodes: &[usize], up: bool| nodes.iter().for_each(|&node| cluster.databases[node].lock().up = up);
+        let code = |node: usize| cluster.databases[node].lock().parked.get(&1).map(|parked| parked.code);
+        let waits = || {
+            sync();
+            assert_eq!((code(3), &cluster.rows()[3][..]), (Some(ParkedCode::Unheard), &[(1, 5)][..]), "{changed}");
+        };
+        up(if count == 5 { &[3, 4] } else { &[3] }, false);
+        let makers: &[(usize, i64)] = if changed { &[(0, 3), (1, 6)] } else { &[(1, 6)] };
+        for (node, value) in makers {
+            later();
+            assert!(cluster.databases[*node].lock().write(1, Some(*value), false));
+            sync();
+        }
+        up(&[1], false);
+        up(&[3], true);
+        waits();
+        up(&[1], true);
+        cluster.databases[3].lock().changing = true;
+        (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).cycle())));
+        cluster.databases[3].lock().changing = false;
+        up(&[1], false);
+        waits();
+        // Nor where nobody is there who has any of it.
+        up(&[0, 2], false);
+        if count == 5 {
+            up(&[4], true);
+            waits();
+            assert_eq!(code(4), Some(ParkedCode::Unreadable));
+        }
+        up(&[0, 2], true);
+        waits();
+        up(&[1], true);
+        sync();
+        assert_eq!(cluster.rows(), vec![vec![(1, 6)]; count], "{changed}");
+        assert_eq!(lost(&cluster), [5].into(), "{changed}");
+    }
+}
+
+/// Whoever made the row had the other and deleted it, which is told once he is back.
+#[test]
+fn what_was_known_to_a_maker_who_was_away_has_lost_to_nobody() {
+    let (cluster, settings) = nodes(&[Some(&[0]), Some(&[2]), None], &[None, Some(5), Some(5)]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    let up = |node: usize, up: bool| cluster.databases[node].lock().up = up;
+    up(2, false);
+    for value in [None, Some(3)] {
+        later();
+        assert!(cluster.databases[1].lock().write(1, value, false));
+    }
+    sync();
+    up(1, false);
+    up(2, true);
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 3)], vec![], vec![(1, 5)]]);
+    up(1, true);
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 3)], vec![], vec![(1, 3)]]);
+    assert_eq!(lost(&cluster), [].into());
+}
+
 /// The third node took what was made, and then that it was deleted, which says nothing of the row that was hidden.
 #[test]
 fn a_hidden_row_is_weighed_also_against_a_delete_of_another() {
@@ -551,6 +618,71 @@ fn a_hidden_row_that_is_held_is_weighed_afterwards() {
     assert_eq!(cluster.databases[1].lock().holds, 0);
     assert_eq!(cluster.rows(), [vec![(1, 6)], vec![(1, 6)]]);
     assert_eq!(lost(&cluster), [5].into());
+}
+
+/// The same where the filter of its node fails meanwhile, so that what takes its place waits for that as well.
+#[test]
+fn a_hidden_row_that_is_held_is_weighed_also_where_a_filter_fails() {
+    let (cluster, settings) = nodes(&[Some(&[0]), Some(&[0, 2])], &[None, Some(5)]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    later();
+    assert!(cluster.databases[0].lock().write(1, Some(6), false));
+    cluster.databases[1].lock().holds = 2;
+    fail(1 << 1);
+    sync();
+    assert_eq!(cluster.databases[1].lock().holds, 0);
+    assert_eq!(cluster.databases[1].lock().parked[&1].code, ParkedCode::Filter);
+    fail(0);
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 6)], vec![(1, 6)]]);
+    assert_eq!(lost(&cluster), [5].into());
+}
+
+/// The same where what takes its place is up to a person, and so waits for an outcome.
+#[test]
+fn a_hidden_row_that_is_held_is_weighed_also_where_a_person_decides() {
+    fail(0);
+    let filters = [Some(Remainder::new(0, [0])), None, Some(Remainder::new(2, [0]))];
+    let settings = settings("\"park\"", &filters);
+    let cluster = Cluster::new(3, &[]);
+    cluster.databases[1].lock().rows.insert(1, 5);
+    cluster.block(cluster.session(settings, 10).install()).unwrap();
+    for (node, value) in [(0, 6), (2, 9)] {
+        later();
+        assert!(cluster.databases[node].lock().write(1, Some(value), false));
+    }
+    cluster.databases[1].lock().holds = 6;
+    (0..6).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+    assert_eq!(cluster.databases[1].lock().holds, 0);
+    assert_eq!(cluster.rows(), [vec![(1, 6)], vec![(1, 5)], vec![(1, 9)]]);
+    cluster.block(cluster.session(settings, 10).drop_parked(|row| row.node == "a")).unwrap();
+    (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
+    assert_eq!((cluster.rows(), lost(&cluster)), (vec![vec![(1, 6)]; 3], [5, 9].into()));
+}
+
+/// Others have decided about it, and it could not be told of there.
+#[test]
+fn a_hidden_row_is_weighed_once() {
+    for others in [&[Some(&[0][..])][..], &[Some(&[0][..]), Some(&[1][..])], &[Some(&[0][..]), None]] {
+        let (filters, mut rows) = ([others, &[None]].concat(), vec![None; others.len()]);
+        rows.push(Some(5));
+        let (cluster, settings) = nodes(&filters, &rows);
+        let last = others.len();
+        let cycle = || drop(cluster.block(cluster.session(settings, 10).cycle()).unwrap());
+        later();
+        assert!(cluster.databases[0].lock().write(1, Some(6), false));
+        cycle();
+        assert_eq!(cluster.databases[last].lock().parked[&1].code, ParkedCode::Unweighed);
+        cluster.databases[last].lock().changing = true;
+        (0..3).for_each(|_| cycle());
+        cluster.databases[last].lock().changing = false;
+        (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+        assert_eq!(cluster.rows()[last], [(1, 6)], "{others:?}");
+        let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+        let of_hidden = journals.filter(|lost| lost.loser_row.as_ref().is_some_and(|row| number(&row[1]) == 5));
+        let conflicts: BTreeSet<String> = of_hidden.map(|lost| lost.id).collect();
+        assert_eq!(conflicts.len(), 1, "{others:?}");
+    }
 }
 
 /// The row that was made cannot be read for a while, and waits beside the one that was hidden from its maker.
