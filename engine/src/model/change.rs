@@ -89,7 +89,7 @@ pub enum ParkedCode {
     Conflict,
     /// The row could not be read at its node.
     Unreadable,
-    /// Only a node that is away knows whether what stands here is to be weighed against it first.
+    /// The same, but what stands here is to be weighed against it first unless a node that is away tells that it was known there.
     Unheard,
     /// The node's filter failed, so that nobody knows whether the row belongs there.
     Filter,

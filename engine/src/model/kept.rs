@@ -97,9 +97,11 @@ impl Parked {
         let Some(text) = text else { return Some(self) };
         let kept = spec.kept(text)?;
         if kept.told_more || !kept.unknown.is_empty() {
-            if !self.is_owed() {
-                self.code = ParkedCode::Unreadable;
-            }
+            self.code = match self.code {
+                ParkedCode::Unweighed => ParkedCode::Unheard,
+                code if code.is_owed() => code,
+                _ => ParkedCode::Unreadable,
+            };
             self.message += "; its table had other columns then, and not all that went into it is here";
         }
         self.row = Some(kept.row);
@@ -168,6 +170,9 @@ mod tests {
         for names in [&["id", "a", "b"][..], &["id"], &["id", "b"]] {
             assert!(read(names).is_owed() && read(names).message.starts_with("no; "), "{names:?}");
         }
+        // What that was put off for is remembered.
+        let put_off = Parked { code: ParkedCode::Unweighed, ..parked.clone() };
+        assert_eq!(put_off.with_row(&spec(&["id"]), Some(&text)).expect("a row").code, ParkedCode::Unheard);
         assert_eq!(parked.clone().with_row(&spec(&["id"]), None), Some(parked));
     }
 }

@@ -134,7 +134,7 @@ struct Application<'a> {
     held: HashSet<Item>,
     /// Those that become changes of their own, and are locked.
     touched: HashSet<Item>,
-    /// Those that were to, and could not be locked.
+    /// Those that were to, and could not be locked, or have been changed since.
     untouched: HashSet<Item>,
     /// After an attempt that waited in vain: until when the rows are looked for that somebody holds up.
     wary: Option<Instant>,

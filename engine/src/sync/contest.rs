@@ -370,6 +370,11 @@ impl Contest {
             // Of equals one stands for all that can be read, and was surely made after the others.
             let odds = |one: &Contender| (one.is_deleted_apart(table), matches!(one.content, Content::Unreadable(_)));
             places.sort_by_key(|&at| odds(&self.versions[at]));
+            // Also one that waits: what it has seen of the delete came to nothing.
+            let apart = |at: usize| self.versions[at].is_deleted_apart(table);
+            let alike = |one: usize, other: usize| versions[one].vector == versions[other].vector;
+            let stand: Vec<usize> = places.iter().copied().filter(|&at| !apart(at)).collect();
+            places.retain(|&at| !(apart(at) && stand.iter().any(|&other| alike(at, other))));
             let left: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
             let told = left.iter().any(|version| !version.vector.is_empty());
             (told, merge::tops(&left, false).into_iter().map(|top| places[top]).collect::<Vec<usize>>())

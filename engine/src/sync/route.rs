@@ -228,11 +228,13 @@ impl Ruling<'_> {
                        stands here was known there; decided when that node is back";
             (Effect::Park(ParkedCode::Unheard, why.to_owned()), None)
         };
-        let is_unheard =
-            || opened.parked(target, table.index, self.key).is_some_and(|it| it.code == ParkedCode::Unheard);
+        let is_unheard = || {
+            opened.parked(target, table.index, self.key).is_some_and(|waits| waits.code == ParkedCode::Unheard)
+                || stands && contest.is_made_blindly(target, table, opened)
+        };
         let is_last = || resolved.taken.is_some_and(|at| self.waits_at(target, at));
         match contest.unread(target, tops, table, opened) {
-            // Nor does anything else tell that it is to be weighed, where nothing was decided.
+            // Where nothing was decided, nothing else is going to tell that it is to be weighed.
             Unread::Seen if matches!(effect, Effect::Park(ParkedCode::Unreadable, _)) && is_unheard() => unheard(),
             Unread::Seen => (effect, None),
             // Nobody but its own node ever had what was deleted.

@@ -38,9 +38,12 @@ impl Application<'_> {
                     Some(reason) => {
                         // What is refused is decided again, but what waits then counts as having won against what stands here.
                         lost_again.extend(decision.lost.iter().chain(&decision.lost_here));
-                        let untouched = self.untouched.contains(&(at, number));
                         // Whatever else it waits for, nothing else would tell that what stands is to be weighed first.
-                        let code = if untouched { ParkedCode::Unweighed } else { reason.code };
+                        let code = match self.untouched.contains(&(at, number)) {
+                            true if reason.code.is_owed() => ParkedCode::Unheard,
+                            true => ParkedCode::Unweighed,
+                            false => reason.code,
+                        };
                         let Some(waits) = parked(table, decision, code, reason) else { continue };
                         let same = |old: &Parked| {
                             old.vector == waits.vector

@@ -44,8 +44,7 @@ impl Application<'_> {
                 node.savepoint().await?;
                 match node.rows_now(spec, &key, true).await {
                     Ok(_) => node.release().await?,
-                    // What is owed tells of nothing else, so the whole batch is left to the next cycle.
-                    Err(error) if self.is_about_rows(&error) && !self.is_owed((at, number)) => {
+                    Err(error) if self.is_about_rows(&error) => {
                         node.undo().await?;
                         self.untouched.insert((at, number));
                         continue;
@@ -58,17 +57,11 @@ impl Application<'_> {
                     Some(weighed) => node.unseen(spec, weighed, &key).await?,
                     None => Vec::new(),
                 };
-                if unseen.is_empty() {
-                    self.touched.insert((at, number));
-                }
+                let done = if unseen.is_empty() { &mut self.touched } else { &mut self.untouched };
+                done.insert((at, number));
             }
         }
         Ok(())
-    }
-
-    /// Whether what is going to wait stands for an outcome that was not found.
-    fn is_owed(&self, item: Item) -> bool {
-        self.refused.get(&item).is_some_and(|reason| reason.code.is_owed())
     }
 
     /// Whether rows that were not there to be deleted may have been inserted by somebody who has not committed yet.

@@ -297,7 +297,7 @@ impl Line {
     }
 
     /// Makes room for one more prepared statement.
-    async fn prepare(&mut self, statement: &str, parameters: usize) -> Result<()> {
+    pub async fn prepare(&mut self, statement: &str, parameters: usize) -> Result<()> {
         let mut hasher = DefaultHasher::new();
         statement.hash(&mut hasher);
         let hash = hasher.finish();

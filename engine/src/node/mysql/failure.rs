@@ -58,6 +58,7 @@ fn database(number: u16, state: Option<&str>, message: &str, whole: bool) -> Err
             None => "another row has the same value of a unique index".to_owned(),
         },
         1205 | 3572 => HELD.to_owned(),
+        1021 | 1114 => format!("{message}; make room on the server's disk"),
         CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
             "Incorrect string value: a text has letters that the character set of its column has not".to_owned()
         }
@@ -180,6 +181,12 @@ mod tests {
         assert_eq!(kind(1062, Some("23000")), ErrorKind::Constraint(Constraint::Unique));
         assert_eq!(kind(1136, Some("21S01")), ErrorKind::Drift);
         assert_eq!(kind(1064, Some("42000")), ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let error = database(1114, Some("HY000"), "The table 't' is full", false);
+        assert_eq!(error.to_string(), "The table 't' is full; make room on the server's disk [1114]");
     }
 
     #[test]

@@ -69,9 +69,11 @@ impl MySql {
 
 /// Sends the rows of a query; fails if nobody takes them.
 async fn scan(line: &mut Line, statement: &str, reader: &Reader<'_>, lots: &Lots) -> Result<()> {
+    // Closed at the end it would hold up what is sent next.
+    line.prepare(statement, 0).await?;
     let whole = line.facts.whole;
     let (connection, place, id) = line.parts();
-    let mut found = sqlx::query(AssertSqlSafe(statement)).persistent(false).fetch(connection);
+    let mut found = sqlx::query(AssertSqlSafe(statement)).fetch(connection);
     let (mut rows, mut size): (Vec<Scanned>, usize) = (Vec::new(), 0);
     while let Some(row) = wait(place, id, found.try_next()).await.map_err(|error| failure::error(error, whole))? {
         let (key, row) = reader.read(&row);

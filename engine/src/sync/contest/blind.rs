@@ -53,6 +53,12 @@ impl Contest {
         (!told.any(is_before)).then_some(first)
     }
 
+    /// Whether anybody made a row so.
+    pub fn is_made_blindly(&self, node: NodeId, table: &Table, opened: &Opened) -> bool {
+        let mut makers = self.own.iter().map(|own| own.dot.node);
+        makers.any(|maker| maker != node && self.made_blindly(node, maker, table, opened).is_some())
+    }
+
     /// Whether a change went into what stands at a node, or was passed there before it stood.
     fn has_heard(&self, node: NodeId, dot: &Dot, table: &Table, opened: &Opened) -> bool {
         let standing = self.standing(node);
@@ -98,7 +104,8 @@ impl Contest {
         let Some(waiting) = self.put_off(own, ParkedCode::Unheard, tops) else { return Unread::Seen };
         let stands = &self.versions[own].version;
         let is_new = |dot: &Dot| self.is_new(dot, stands.node, tops, table, opened);
-        // Whoever is back tells what he knew when he changed it, if that was others alone that are not known here.
+        // Whoever is back tells what he knew when he changed it, if that was others alone that are not known here. Of whom nothing is told
+        // any more, he was there before, and what he told is why it waits.
         let is_upon = |change: &Dot| {
             let before =
                 |(source, _, id, _): &&(NodeId, i64, i64, Vector)| *source == change.node && *id < change.number;
@@ -109,7 +116,11 @@ impl Contest {
         if changes.clone().any(|change| is_away(change.node, table, opened)) {
             return Unread::Unknown;
         }
-        if changes.any(is_upon) { self.since(own, waiting.stamp.time) } else { Unread::Seen }
+        let is_told = |change: &Dot| self.own.iter().any(|own| own.dot.node == change.node);
+        match changes.any(|change| is_upon(change) || !is_told(change)) {
+            true => self.since(own, waiting.stamp.time),
+            false => Unread::Seen,
+        }
     }
 
     /// Whether a change went into what is left. Others may have what was made by now, from a node that had nothing to weigh against it.
@@ -201,7 +212,17 @@ impl Contest {
         let version = &self.versions[own].version;
         let node = version.node;
         let may_come_of = |dot: &Dot| table.has_subsets() && is_away(dot.node, table, opened) && !known(dot);
-        let comes_of = |dot: &Dot| self.comes_of(dot, &made.dot) || may_come_of(dot);
+        let blindly = self.all_made_blindly(table).map(|made| made.dot).filter(|dot| {
+            let first = self.made_blindly(node, dot.node, table, opened);
+            dot.node != node && first.is_some_and(|first| first.dot.number <= dot.number)
+        });
+        // Nothing that went into what was put off had seen it, although who made what of that may be purged.
+        let put_off = self.put_off(own, ParkedCode::Unweighed, tops).into_iter();
+        let blindly: Vec<Dot> = blindly
+            .chain(put_off.flat_map(|waiting| waiting.vector.dots().iter().copied()))
+            .chain([made.dot])
+            .collect();
+        let comes_of = |dot: &Dot| blindly.iter().any(|made| self.comes_of(dot, made)) || may_come_of(dot);
         let own_dot = version.vector.dots().iter().find(|dot| dot.node == node);
         let replaces = |other: &Contender| {
             let vector = &other.version.vector;
@@ -225,15 +246,18 @@ impl Contest {
         let is_done = |(at, other): &(usize, &Contender)| {
             tops.contains(at) || other.version.vector.saw(&made.dot) || other.content == Content::Deleted
         };
-        // What waits anywhere was weighed for it, too, if it has seen more than what was made here and elsewhere without it.
+        // What waits anywhere was weighed for it, too, if it has seen more than what was made here and elsewhere without it, but not what
+        // waits for just that.
         let tells = |dot: &Dot| !comes_of(dot) && self.made_blindly(node, dot.node, table, opened).is_none();
         let waits_for_it = |(at, other): (usize, &Contender)| {
             let vector = &other.version.vector;
             other.version.waiting
+                && other.code != Some(ParkedCode::Unweighed)
                 && other.is_version()
                 && table.has_subsets()
                 && vector.includes(&version.vector)
-                && (tops.contains(&at) || vector.saw(&made.dot) && vector.dots().iter().any(tells))
+                && (other.version.node == node && tops.contains(&at)
+                    || vector.saw(&made.dot) && vector.dots().iter().any(tells))
         };
         if tops.contains(&own) || successors.iter().any(is_done) || self.versions.iter().enumerate().any(waits_for_it) {
             return Unread::Seen;

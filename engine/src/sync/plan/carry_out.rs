@@ -268,12 +268,11 @@ impl Session {
         for part in &mut batch.tables {
             for decision in &mut part.decisions {
                 let Some(nodes) = moved.get(&(part.spec.index, decision.key.clone())) else { continue };
-                // What waits for another row to be weighed first is decided later anyway.
-                if matches!(
-                    decision.effect,
-                    Effect::Keep | Effect::Park(ParkedCode::Unweighed | ParkedCode::Unheard, _)
-                ) {
-                    continue;
+                // What waits for an outcome is no version, and what waits for another row to be weighed first is decided later anyway.
+                match decision.effect {
+                    Effect::Keep | Effect::Park(ParkedCode::Unweighed, _) => continue,
+                    Effect::Park(code, _) if code.is_owed() => continue,
+                    _ => {}
                 }
                 if nodes.contains(&node) {
                     // What a user has replaced here meanwhile lost to nobody.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::Value as Document;
 
 use super::cluster::{Cluster, NAMES, later};
-use super::random::seeds;
+use super::random::{Random, seeds};
 use super::reference::{Kind, Run, Write};
 use crate::model::{ParkedCode, Row};
 use crate::plugin::Failure;
@@ -80,6 +80,15 @@ fn settings(policy: &str, filters: &[Option<Remainder>]) -> &'static str {
 }
 
 fn run(seed: u64, look: impl Fn(&Run, &[Option<Remainder>]) -> Result<(), String>) -> Result<(), String> {
+    run_among(seed, None, look)
+}
+
+/// The same, where somebody holds rows locked now and then, as drawn from another sequence.
+fn run_among(
+    seed: u64,
+    users: Option<Random>,
+    look: impl Fn(&Run, &[Option<Remainder>]) -> Result<(), String>,
+) -> Result<(), String> {
     let mut run = Run::new(seed);
     if seed % 2 == 1 {
         // Whatever is new is written early.
@@ -97,10 +106,10 @@ fn run(seed: u64, look: impl Fn(&Run, &[Option<Remainder>]) -> Result<(), String
     run.settings = Some(settings(run.conflict(), &filters));
     let (kind, settings) = (run.kind, run.conflict());
     let told = |what| format!("seed {seed} ({kind:?}, {count} nodes): {what}\n{settings}");
-    play(&mut run, &filters).and_then(|()| look(&run, &filters)).map_err(told)
+    play(&mut run, users, &filters).and_then(|()| look(&run, &filters)).map_err(told)
 }
 
-fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
+fn play(run: &mut Run, mut users: Option<Random>, filters: &[Option<Remainder>]) -> Result<(), String> {
     let conflict = run.conflict();
     fail(0);
     // What is there from the start is where it belongs.
@@ -116,7 +125,13 @@ fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
         if trace {
             run.cluster.show();
         }
-        let at = run.random.below(run.cluster.databases.len() as u64) as usize;
+        let count = run.cluster.databases.len() as u64;
+        if let Some(users) = &mut users
+            && users.chance(15)
+        {
+            run.cluster.databases[users.below(count) as usize].lock().holds = users.below(8) as u32;
+        }
+        let at = run.random.below(count) as usize;
         match run.random.below(100) {
             0..=54 => run.write(at),
             55..=62 => run.commit(at),
@@ -133,6 +148,7 @@ fn play(run: &mut Run, filters: &[Option<Remainder>]) -> Result<(), String> {
         }
     }
     fail(0);
+    run.cluster.databases.iter().for_each(|database| database.lock().holds = 0);
     let few = 1 + run.random.below(4) as usize;
     run.cluster.settle(conflict, few)
 }
@@ -245,7 +261,8 @@ fn check_journals(run: &Run, _: &[Option<Remainder>]) -> Result<(), String> {
 
 #[test]
 fn nothing_goes_silently() {
-    let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed, check_journals).err()).collect();
+    let failures: Vec<String> =
+        seeds(1_000).filter_map(|seed| run_among(seed, Some(Random(seed)), check_journals).err()).collect();
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
 }
@@ -255,6 +272,16 @@ fn every_node_ends_with_what_belongs_there() {
     let failures: Vec<String> = seeds(1_000).filter_map(|seed| run(seed, check).err()).collect();
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
+}
+
+/// Rows that somebody holds, or that wait for a filter, while others under their keys are made, deleted and passed.
+#[test]
+fn nothing_goes_silently_while_rows_are_held() {
+    let failures: Vec<String> = [1427, 2302, 2483, 3190, 3592]
+        .into_iter()
+        .filter_map(|seed| run_among(seed, Some(Random(seed)), check_journals).err())
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Rows that were made anew, deleted again and again where others are hidden, and waited meanwhile.
@@ -522,6 +549,39 @@ fn what_was_known_to_a_maker_who_was_away_has_lost_to_nobody() {
     assert_eq!(lost(&cluster), [].into());
 }
 
+/// What was made has moved to a node that is away, so that nothing can be decided at first, and its maker's entries are purged by the time
+/// that nothing could be written to the node with the hidden row.
+#[test]
+fn a_hidden_row_is_weighed_also_where_another_has_moved_on() {
+    for goes in [false, true] {
+        let (cluster, settings) = nodes(&[Some(&[0]), Some(&[0, 1]), None], &[None, None, Some(5)]);
+        let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+        let up = |node: usize, up: bool| cluster.databases[node].lock().up = up;
+        up(2, false);
+        for value in [6, 7] {
+            later();
+            assert!(cluster.databases[0].lock().write(1, Some(value), false));
+            sync();
+        }
+        assert_eq!(cluster.rows(), [vec![], vec![(1, 7)], vec![(1, 5)]]);
+        up(1, false);
+        up(2, true);
+        sync();
+        up(1, true);
+        if goes {
+            up(0, false);
+            sync();
+            up(0, true);
+        }
+        cluster.databases[2].lock().changing = true;
+        drop(cluster.block(cluster.session(settings, 10).cycle()));
+        cluster.databases[2].lock().changing = false;
+        sync();
+        assert_eq!(cluster.rows()[1..], [[(1, 7)], [(1, 7)]], "{goes}");
+        assert_eq!(lost(&cluster), [5].into(), "{goes}");
+    }
+}
+
 /// The third node took what was made, and then that it was deleted, which says nothing of the row that was hidden.
 #[test]
 fn a_hidden_row_is_weighed_also_against_a_delete_of_another() {
@@ -651,13 +711,17 @@ fn a_hidden_row_that_is_held_is_weighed_also_where_a_person_decides() {
         later();
         assert!(cluster.databases[node].lock().write(1, Some(value), false));
     }
+    // Nothing else waits for that.
+    assert!(cluster.databases[0].lock().write(2, Some(6), false));
     cluster.databases[1].lock().holds = 6;
+    drop(cluster.block(cluster.session(settings, 10).sync()).unwrap());
+    assert_eq!(cluster.rows()[1], [(1, 5), (2, 6)]);
     (0..6).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
     assert_eq!(cluster.databases[1].lock().holds, 0);
-    assert_eq!(cluster.rows(), [vec![(1, 6)], vec![(1, 5)], vec![(1, 9)]]);
+    assert_eq!(cluster.rows(), [[(1, 6), (2, 6)], [(1, 5), (2, 6)], [(1, 9), (2, 6)]]);
     cluster.block(cluster.session(settings, 10).drop_parked(|row| row.node == "a")).unwrap();
     (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync()).unwrap()));
-    assert_eq!((cluster.rows(), lost(&cluster)), (vec![vec![(1, 6)]; 3], [5, 9].into()));
+    assert_eq!((cluster.rows(), lost(&cluster)), (vec![vec![(1, 6), (2, 6)]; 3], [5, 9].into()));
 }
 
 /// Others have decided about it, and it could not be told of there.

@@ -1,13 +1,13 @@
 //! Plans against random states: a plan writes nothing, carrying it out does what it says, and what users have changed since
 //! is neither overwritten nor lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::cluster::{Cluster, NAMES, later};
 use super::random::seeds;
 use super::reference::Run;
-use crate::sync::memory::{SECOND, State};
+use crate::sync::memory::{SECOND, State, number};
 use crate::sync::plan::{Change, Plan, PlanFile, Wish};
 
 const ALL: Wish = Wish { table: None, limit: 0, file: true };
@@ -239,6 +239,33 @@ fn who_lost_in_a_plan_is_in_the_journal_although_the_winner_moved_on() {
     let journal = cluster.databases[0].lock().journal.clone();
     assert_eq!(journal.len(), 1, "{journal:?}");
     assert_eq!(journal[0].loser_row.as_ref().unwrap()[1], crate::model::Value::Int(2));
+}
+
+/// One version cannot be read, so the plan has no outcome, and another was written since: all three are weighed later.
+#[test]
+fn what_a_plan_could_not_decide_is_not_decided_by_it() {
+    for (policy, stands) in [("\"latest-wins\"", 7), ("\"earliest-wins\"", 9)] {
+        let cluster = Cluster::new(3, &[(1, 1)]);
+        cluster.block(cluster.session(policy, 10).install()).unwrap();
+        for (node, value) in [(2, 9), (0, 3)] {
+            later();
+            cluster.databases[node].lock().write(1, Some(value), false);
+        }
+        cluster.databases[0].lock().unreadable = Some(3);
+        let (_, file) = cluster.block(cluster.session(policy, 10).plan(&ALL)).unwrap();
+        let file = PlanFile::parse(Path::new("test.plan"), &file.unwrap()).unwrap();
+        later();
+        cluster.databases[1].lock().write(1, Some(7), false);
+        cluster.block(cluster.session(policy, 10).carry_out(&file)).unwrap();
+        cluster.databases[0].lock().unreadable = None;
+        cluster.block(cluster.session(policy, 10).sync()).unwrap();
+        let rows = cluster.rows();
+        assert_eq!(rows, vec![vec![(1, stands)]; 3], "{policy}");
+        let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+        let lost = journals.map(|lost| number(&lost.loser_row.expect("a row that lost")[1]));
+        let lost: BTreeSet<i64> = lost.collect();
+        assert_eq!(lost, [3, 7, 9].into_iter().filter(|value| *value != stands).collect(), "{policy}");
+    }
 }
 
 #[test]
