@@ -234,9 +234,13 @@ impl Ruling<'_> {
         };
         let is_last = || resolved.taken.is_some_and(|at| self.waits_at(target, at));
         match contest.unread(target, tops, table, opened) {
-            // Where nothing was decided, nothing else is going to tell that it is to be weighed.
-            Unread::Seen if matches!(effect, Effect::Park(ParkedCode::Unreadable, _)) && is_unheard() => unheard(),
-            Unread::Seen => (effect, None),
+            Unread::Seen => match effect {
+                // Where nothing was decided, nothing else is going to tell that it is to be weighed.
+                Effect::Park(ParkedCode::Unreadable, why) if is_unheard() => {
+                    (Effect::Park(ParkedCode::Unheard, why), None)
+                }
+                effect => (effect, None),
+            },
             // Nobody but its own node ever had what was deleted.
             _ if matches!(resolved.settled, Settled::Deleted) && is_made => (Effect::Keep, None),
             _ if !stands => (effect, None),

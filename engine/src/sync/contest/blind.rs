@@ -94,7 +94,8 @@ impl Contest {
         let node = self.versions[own].version.node;
         let mut versions = self.versions.iter();
         let waiting = versions.find(|one| one.version.node == node && one.code == Some(why))?;
-        let is_since = |dot: &Dot| dot.node == node && !waiting.read_own(dot.mark, dot.number);
+        let knew = |dot: &Dot| waiting.read_own(dot.mark, dot.number) || waiting.version.vector.saw(dot);
+        let is_since = |dot: &Dot| dot.node == node && !knew(dot);
         let has_seen = |&top: &usize| top == own || self.versions[top].version.vector.dots().iter().any(is_since);
         (!tops.iter().any(has_seen)).then_some(&waiting.version)
     }
