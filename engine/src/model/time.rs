@@ -4,6 +4,7 @@
 //! are numbered from [`NO_DAY`] on, below every day that any database has, so that times of day can be added as to others.
 
 use std::fmt;
+use std::time::Instant;
 
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
 
@@ -243,22 +244,70 @@ pub fn parse_instant(text: &str) -> Option<i64> {
 /// The local clock, in microseconds since 1970. Only for records that people read and for measuring other clocks; order
 /// between changes comes from the databases' clocks.
 pub fn now() -> i64 {
-    let now = chrono::Utc::now().timestamp_micros();
     #[cfg(test)]
-    let now = now + PASSED.get();
-    now
+    return tested::now();
+    #[cfg(not(test))]
+    chrono::Utc::now().timestamp_micros()
+}
+
+/// The present, for whoever waits for a while to pass.
+pub fn moment() -> Instant {
+    #[cfg(test)]
+    return tested::moment();
+    #[cfg(not(test))]
+    Instant::now()
 }
 
 #[cfg(test)]
-thread_local! {
-    /// How much time more than the real one has passed for this thread.
-    static PASSED: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
-}
+pub use tested::{pass, step};
 
-/// Lets time pass, in microseconds, for tests that have no time to wait.
+/// Time as tests want it.
 #[cfg(test)]
-pub fn pass(micros: i64) {
-    PASSED.set(PASSED.get() + micros);
+mod tested {
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
+    /// A clock that does not depend on how fast the machine is.
+    #[derive(Clone, Copy)]
+    struct Own {
+        began: Instant,
+        /// How much passed since, µs.
+        passed: u64,
+        /// How much passes whenever somebody looks, µs.
+        step: u64,
+    }
+
+    thread_local! {
+        /// How much time more than what clocks tell has passed for this thread.
+        static PASSED: Cell<i64> = const { Cell::new(0) };
+        /// The thread's own clock, if it has one.
+        static OWN: Cell<Option<Own>> = const { Cell::new(None) };
+    }
+
+    /// Lets time pass, in microseconds, for tests that have no time to wait.
+    pub fn pass(micros: i64) {
+        PASSED.set(PASSED.get() + micros);
+    }
+
+    /// Gives this thread a clock of its own, on which so many microseconds pass whenever somebody looks, and no others.
+    pub fn step(micros: u64) {
+        OWN.set(Some(Own { began: Instant::now(), passed: 0, step: micros }));
+        PASSED.set(0);
+    }
+
+    fn own() -> Option<Own> {
+        OWN.set(OWN.get().map(|own| Own { passed: own.passed + own.step, ..own }));
+        OWN.get()
+    }
+
+    pub fn now() -> i64 {
+        let of_machine = || chrono::Utc::now().timestamp_micros();
+        own().map_or_else(of_machine, |own| 1_800_000_000_000_000 + own.passed as i64) + PASSED.get()
+    }
+
+    pub fn moment() -> Instant {
+        own().map_or_else(Instant::now, |own| own.began + Duration::from_micros(own.passed))
+    }
 }
 
 #[cfg(test)]

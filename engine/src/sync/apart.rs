@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 
 use futures::future::BoxFuture;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::attendance::Member;
 use crate::fault;
@@ -26,6 +26,20 @@ impl Member {
     ) -> Option<node::Result<T>> {
         apart(if self.reader.is_some() { &mut self.reader } else { &mut self.node }, work).await
     }
+}
+
+/// Work that blocks, or takes a processor for a while, on a thread for such.
+pub(super) fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    #[cfg(test)]
+    if let Some(turns) = super::memory::turns() {
+        return tokio::spawn(async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            work()
+        });
+    }
+    tokio::task::spawn_blocking(work)
 }
 
 async fn apart<T: Send + 'static>(

@@ -15,7 +15,7 @@ use super::shape;
 use super::table::Table;
 use crate::config::Mode;
 use crate::error::{Error, Result};
-use crate::model::{NodeId, TableSpec};
+use crate::model::{NodeId, TableSpec, time};
 use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
 
 /// How often what stands still or does not fit is looked at again.
@@ -64,7 +64,7 @@ impl Session {
         let targets = self.config.nodes.iter().map(|node| node.target.clone());
         let connector = &self.connector;
         join_all(self.members.iter_mut().zip(targets).map(async |(member, target)| {
-            if member.node.is_some() || member.rests_until.is_some_and(|until| Instant::now() < until) {
+            if member.node.is_some() || member.rests_until.is_some_and(|until| time::moment() < until) {
                 return;
             }
             (member.prepared, member.is_alone) = (false, false);
@@ -108,7 +108,8 @@ impl Session {
         self.connect().await;
         let stands_still = self.tables.iter().any(|table| table.stopped.is_some() && !table.compared);
         let mut before = Vec::new();
-        if stands_still && self.adopted.is_none_or(|adopted| adopted.elapsed() >= self.look_again) {
+        if stands_still && self.adopted.is_none_or(|adopted| time::moment().duration_since(adopted) >= self.look_again)
+        {
             // Somebody may have seen to it.
             before = std::mem::take(&mut self.tables);
             self.refilters.leave_out(before.iter().filter(|table| table.stopped.is_some()));
@@ -167,7 +168,7 @@ impl Session {
         if self.tables.is_empty() {
             let tables = 0..self.config.tables.len();
             self.tables = tables.map(|index| Table::to_be_compared(&self.config, index)).collect();
-            self.adopted = Some(Instant::now());
+            self.adopted = Some(time::moment());
         }
     }
 
@@ -245,7 +246,7 @@ impl Session {
             tables.push(table);
         }
         self.tables = tables;
-        self.adopted = Some(Instant::now());
+        self.adopted = Some(time::moment());
         Ok(())
     }
 
@@ -413,7 +414,7 @@ impl Member {
         self.node = None;
         self.prepared = false;
         let unreachable = is_unreachable(kind);
-        self.rests_until = (!unreachable).then(|| Instant::now() + LOOK_AGAIN);
+        self.rests_until = (!unreachable).then(|| time::moment() + LOOK_AGAIN);
         let away = Away { node: self.name.clone(), why, unreachable };
         if self.away.as_ref() != Some(&away) {
             // Every report names it; at the level of warnings it would be said twice.

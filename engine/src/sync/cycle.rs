@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::future::join_all;
 use serde::Serialize;
@@ -21,7 +20,7 @@ use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, Position, TableSpec, Witness};
+use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, Position, TableSpec, Witness, time};
 use crate::node::apply::early::Early;
 use crate::node::apply::{Applied, Batch, Decision, Place, TableBatch};
 use crate::node::{self, ErrorKind, Move, Reason, Refusal};
@@ -191,7 +190,7 @@ impl Session {
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await?;
         if cycle.is_quiet() {
-            self.tidy(Instant::now()).await;
+            self.tidy(time::moment()).await;
         }
         // Twice as many of such rows would be read in vain.
         if self.weight <= self.rows_limit / 2 {
@@ -217,7 +216,7 @@ impl Session {
             return Ok(None);
         }
         self.plan_positions(&mut opened, &pages);
-        self.schedule.look(&self.tables, &opened, &pages, Instant::now());
+        self.schedule.look(&self.tables, &opened, &pages, time::moment());
         let partial = partial_pages(&pages);
         let mut contests = self.gather(&opened, pages);
         for touched in foreseen {
@@ -480,7 +479,7 @@ impl Session {
                     let left = std::mem::take(&mut applied.left).into_iter();
                     cycle.left.extend(left.map(|(table, key, reason)| (node, table, key, reason)));
                     cycle.count(member, &applied);
-                    self.schedule.tried(&self.tables, node, &applied, Instant::now());
+                    self.schedule.tried(&self.tables, node, &applied, time::moment());
                     if let Some(presence) = &mut opened.present[node.index()] {
                         for (table, key) in &applied.unparked {
                             presence.parked[*table].remove(key);

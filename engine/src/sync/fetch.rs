@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio::task::JoinHandle;
 
+use super::apart::blocking;
 use super::contest::{Content, Contest, Contests};
 use super::cycle::AllContests;
 use super::decide::{Facts, Outcomes};
@@ -118,7 +119,7 @@ impl Deciding {
 
     fn begun(&self, table: usize, contests: Vec<Weighed>) -> JoinHandle<Outcomes> {
         let facts = Arc::clone(&self.facts);
-        tokio::task::spawn_blocking(move || facts.decide(table, contests))
+        blocking(move || facts.decide(table, contests))
     }
 
     async fn take(&mut self, task: JoinHandle<Outcomes>, writing: &mut Writing) {

@@ -8,6 +8,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use super::apart::blocking;
 use super::mapped::Reshape;
 use crate::model::{Grain, Key, KeyRule, Row, TableSpec, Value, shared_key};
 use crate::node::Scanned;
@@ -136,7 +137,7 @@ impl Lens {
             return items;
         }
         let lens = self.clone();
-        let sharing = tokio::task::spawn_blocking(move || {
+        let sharing = blocking(move || {
             lens.share(items.iter_mut().filter_map(row));
             items
         });

@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use super::apart::blocking;
 use super::plugins::Plugins;
 use super::table::Form;
 use crate::config::{Config, TableConfig};
@@ -170,7 +171,7 @@ impl Form {
             return self.write(row, WriteMode::Upsert);
         }
         let form = self.clone();
-        let mapping = tokio::task::spawn_blocking(move || match form.localize(&[(row, current)]).pop() {
+        let mapping = blocking(move || match form.localize(&[(row, current)]).pop() {
             Some(Ok(local)) => form.fitting(Arc::new(local), WriteMode::Upsert),
             Some(Err(why)) => Effect::Park(ParkedCode::Mapping, why),
             None => Effect::Keep,
@@ -181,7 +182,7 @@ impl Form {
     /// [`Form::localize`] for whoever may not block.
     pub(super) async fn localize_apart(&self, rows: Vec<(Arc<Row>, Current)>) -> Vec<std::result::Result<Row, String>> {
         let form = self.clone();
-        let mapping = tokio::task::spawn_blocking(move || form.localize(&rows));
+        let mapping = blocking(move || form.localize(&rows));
         mapping.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
     }
 
@@ -249,6 +250,6 @@ pub fn localized(form: &Form, decisions: Vec<(Decision, Current)>) -> Vec<Decisi
 /// The same for whoever may not block.
 pub async fn localized_apart(form: &Form, decisions: Vec<(Decision, Current)>) -> Vec<Decision> {
     let form = form.clone();
-    let mapping = tokio::task::spawn_blocking(move || localized(&form, decisions));
+    let mapping = blocking(move || localized(&form, decisions));
     mapping.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }

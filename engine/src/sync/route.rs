@@ -291,13 +291,16 @@ impl Ruling<'_> {
     }
 
     /// A vector without changes of the target beyond its page. They were looked up because their key was in question, and the
-    /// outcome is not written over them: they are decided about again, and have not lost yet.
+    /// outcome is not written over them: they are decided about again, and have not lost yet. Those that what was taken had seen
+    /// itself stay: they are no rivals of it, and who could tell may be away then.
     fn read_of(&self, target: NodeId, vector: &Vector) -> Vector {
         let read = self.opened.read_cut(self.table.index, target);
-        let mut kept = Vector::EMPTY;
+        let taken = self.resolved.taken.map(|at| &self.contest.versions[at].version.vector);
         let known =
             |dot: &&Dot| dot.node != target || read.as_ref().is_none_or(|read| read.contains(dot.mark, dot.number));
-        vector.dots().iter().filter(known).for_each(|dot| kept.add(*dot));
+        let seen = taken.into_iter().flat_map(|taken| taken.dots()).filter(|dot| dot.node == target);
+        let mut kept = Vector::EMPTY;
+        vector.dots().iter().filter(known).chain(seen).for_each(|dot| kept.add(*dot));
         kept
     }
 

@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::apart::blocking;
 use super::contest::{Contender, Content, Contest};
 use super::decide::{Resolved, Settled};
 use super::table::Table;
@@ -115,7 +116,7 @@ impl Table {
     pub async fn belong_apart(&self, node: NodeId, rows: Vec<Arc<Row>>) -> Result<Vec<Belongs>> {
         let Some(subset) = self.subset(node) else { return Ok(vec![Belongs::Inside; rows.len()]) };
         let judge = Arc::clone(&subset.judge);
-        let judging = tokio::task::spawn_blocking(move || {
+        let judging = blocking(move || {
             let rows: Vec<&Row> = rows.iter().map(|row| &**row).collect();
             judge.judge(&rows).into_iter().map(Belongs::of).collect()
         });

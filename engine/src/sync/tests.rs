@@ -13,6 +13,7 @@ mod filters;
 mod journalling;
 mod loading;
 mod mapping;
+mod paging;
 mod planning;
 mod random;
 mod reference;

@@ -10,6 +10,7 @@ use super::cycle::Cycle;
 use super::schedule::Schedule;
 use super::session::Session;
 use crate::error::{Error, Result};
+use crate::model::time;
 
 /// How often the nodes are asked whether anything was written. The question is cheap (see [`crate::node::Node::pulse`]).
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,7 +31,7 @@ impl Session {
         mut report: impl FnMut(&Cycle),
     ) -> Result<()> {
         tokio::pin!(stop);
-        self.schedule = Schedule::by_the_clock(Instant::now().into_std());
+        self.schedule = Schedule::by_the_clock(time::moment());
         let mut pause = every;
         let histories = self.config.keeps_histories();
         let mut due = self.config.compares().then(Instant::now);

@@ -6,6 +6,7 @@ mod node;
 mod state;
 mod work;
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -23,6 +24,25 @@ pub struct Database {
     pub state: Arc<Mutex<State>>,
     /// Whether a transaction that applies is open: there is one at a time.
     applying: Arc<AtomicBool>,
+}
+
+thread_local! {
+    /// Draws for how many turns of others the thread's engines wait for work that blocks, and for how many at most. Without it other
+    /// threads do that work, and what happens meanwhile is never the same.
+    static TURNS: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// Lets work that blocks take as long as this seed has it, at most so many turns.
+pub fn take_turns(seed: u64, most: u64) {
+    TURNS.set(Some((seed, most)));
+}
+
+/// For how many turns the next work is waited for.
+pub fn turns() -> Option<u64> {
+    let (seed, most) = TURNS.get()?;
+    let drawn = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    TURNS.set(Some((drawn, most)));
+    Some((drawn >> 32) % (most + 1))
 }
 
 pub fn number(value: &Value) -> i64 {

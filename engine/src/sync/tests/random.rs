@@ -74,9 +74,13 @@ fn play(run: &mut Run) -> Result<(), String> {
     run.check()
 }
 
+/// What the environment asks for.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// How many random runs; CONCORD_RUNS asks for more, CONCORD_SEED for one.
 pub fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("CONCORD_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("CONCORD_RUNS").unwrap_or(usual),

@@ -5,12 +5,12 @@
 //! is only known that the nodes come together at something that was written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cluster::Cluster;
-use super::random::Random;
+use super::random::{Random, number};
 use crate::model::{EntryId, time};
-use crate::sync::memory::SECOND;
+use crate::sync::memory::{self, SECOND};
 use crate::sync::schedule::Schedule;
 use crate::sync::session::Session;
 
@@ -70,6 +70,11 @@ pub struct Run {
 
 impl Run {
     pub fn new(seed: u64) -> Run {
+        // What else would depend on how busy the machine is: how much time passes meanwhile, and how long threads keep others waiting.
+        let mut machine = Random(!seed ^ number("CONCORD_BUSY").unwrap_or(0) << 32);
+        time::step(1 << machine.below(13));
+        let most = [0, 10, 100, 500][machine.below(4) as usize];
+        memory::take_turns(machine.next(), most);
         let mut random = Random(seed);
         let kind = match random.below(10) {
             0..=3 => Kind::Sum,
@@ -209,7 +214,7 @@ impl Run {
         }
         if self.random.chance(20) {
             *session = self.cluster.session(self.conflict(), 1 + self.random.below(4) as usize);
-            session.schedule = Schedule::by_the_clock(Instant::now());
+            session.schedule = Schedule::by_the_clock(time::moment());
         }
         session.schedule.pass(Duration::from_secs(self.random.below(8)));
         // An engine that lost a connection reports it or leaves the node out; either is fine here.

@@ -1,8 +1,9 @@
 //! When rows that wait are tried again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cluster::Cluster;
+use crate::model::time;
 use crate::sync::schedule::Schedule;
 use crate::sync::session::Session;
 
@@ -13,7 +14,7 @@ fn refused() -> (Cluster, Session) {
     cluster.databases[1].lock().refuses = Some(7);
     cluster.databases[0].lock().write(2, Some(7), false);
     let mut session = cluster.session("\"latest-wins\"", 10);
-    session.schedule = Schedule::by_the_clock(Instant::now());
+    session.schedule = Schedule::by_the_clock(time::moment());
     assert_eq!(tried(&cluster, &mut session), (1, 1));
     (cluster, session)
 }
@@ -104,7 +105,7 @@ fn busy_rows_are_not_put_off() {
     let cluster = Cluster::new(2, &[(1, 1)]);
     cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
     let mut session = cluster.session("\"latest-wins\"", 10);
-    session.schedule = Schedule::by_the_clock(Instant::now());
+    session.schedule = Schedule::by_the_clock(time::moment());
     cluster.databases[0].lock().write(1, Some(2), false);
     cluster.databases[1].lock().write(1, Some(3), true);
     for _ in 0..3 {
