@@ -150,7 +150,10 @@ impl Contest {
                     // What came of the row may wait. If that is nothing, nobody has it.
                     let mut own = self.own.iter().filter(|own| own.dot.node == maker);
                     let is_nothing = other.owed.is_none() && other.content == Content::Deleted;
-                    return is_nothing || has_kept(other) || !own.any(|own| other.version.vector.saw(&own.dot));
+                    let vector = &other.version.vector;
+                    // Who deleted it may have had just what waits.
+                    let had = self.standing(maker).is_some_and(|deleted| deleted.version.vector.includes(vector));
+                    return is_nothing || has_kept(other) || !had && !own.any(|own| vector.saw(&own.dot));
                 }
                 opened.passed(table.index, node, &last.dot)
                     || has_kept(other)

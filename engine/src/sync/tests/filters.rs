@@ -582,6 +582,28 @@ fn a_hidden_row_is_weighed_also_where_another_has_moved_on() {
     }
 }
 
+/// The filter of a node fails, so that the row waits there, and whoever else has it is away.
+#[test]
+fn a_delete_is_one_also_of_what_waits_elsewhere() {
+    let (cluster, settings) = nodes(&[None, Some(&[0, 1, 2]), Some(&[])], &[Some(5), Some(5), None]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    let write = |node: usize, value| {
+        later();
+        assert!(cluster.databases[node].lock().write(1, value, false));
+    };
+    fail(1 << 2);
+    write(0, Some(6));
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 6)], vec![(1, 6)], vec![]]);
+    cluster.databases[0].lock().up = false;
+    write(1, None);
+    sync();
+    cluster.databases[0].lock().up = true;
+    fail(0);
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![], vec![]]);
+}
+
 /// The third node took what was made, and then that it was deleted, which says nothing of the row that was hidden.
 #[test]
 fn a_hidden_row_is_weighed_also_against_a_delete_of_another() {
