@@ -15,6 +15,8 @@ pub enum Op {
     Insert,
     Update,
     Delete,
+    /// Nothing: Concord tells of a change that was passed where no row stood, and none was to.
+    Pass,
 }
 
 impl Op {
@@ -24,6 +26,7 @@ impl Op {
             Op::Insert => "I",
             Op::Update => "U",
             Op::Delete => "D",
+            Op::Pass => "P",
         }
     }
 
@@ -32,6 +35,7 @@ impl Op {
             "I" => Op::Insert,
             "U" => Op::Update,
             "D" => Op::Delete,
+            "P" => Op::Pass,
             _ => return None,
         })
     }

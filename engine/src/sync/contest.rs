@@ -76,6 +76,8 @@ impl Contest {
     /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, table: &Table) {
         let standing = self.standing_mut(node);
+        // It was under way then, and has not seen that, although it was begun before.
+        let is_beside = entry.op == Op::Pass && standing.is_made();
         if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
             standing.make(Dot { node, number: entry.id, mark: entry.mark });
         }
@@ -85,7 +87,7 @@ impl Contest {
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
             (Op::Insert, None) => None,
             // A row that is not there was not updated, but asserted anew beside a delete that was under way.
-            (Op::Update, None) => standing.gone.filter(|gone| matches!(gone, Gone::Here(_))),
+            (Op::Update | Op::Pass, None) => standing.gone.filter(|gone| matches!(gone, Gone::Here(_))),
             // Nor is it back by what was decided beside such a delete.
             (_, Some(arrival)) => standing.gone.filter(|gone| gone.is_unknown_to(&arrival.vector)),
         };
@@ -112,7 +114,7 @@ impl Contest {
                 }
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
-                if !behind {
+                if !behind && !is_beside {
                     // What came out may be older than what lost.
                     if entry.time > stamp.time || all.includes(vector) {
                         *stamp = Stamp { time: entry.time, node: arrival.dot.node };
@@ -120,7 +122,7 @@ impl Contest {
                     vector.join(&all);
                 }
                 self.made.extend(is_made.then_some((node, Made { dot: arrival.dot, time })));
-                told = Some((node, entry.mark, entry.id, all));
+                told = (!is_beside).then_some((node, entry.mark, entry.id, all));
                 arrival.dot
             }
         };

@@ -350,6 +350,7 @@ impl Ruling<'_> {
         let op = match (&resolved.settled, effect) {
             (Settled::Deleted, _) => Op::Delete,
             (_, Effect::Write(..)) if table.subset(target).is_some() && !stands() => Op::Insert,
+            (_, Effect::Keep) if table.subset(target).is_some() && !stands() => Op::Pass,
             _ => Op::Update,
         };
         let note = |dot: Dot, vector: Vector, stamp: Stamp, images: Option<Images>| Note {

@@ -114,6 +114,11 @@ impl Contender {
         self.version.waiting && table.subset(self.version.node).is_some()
     }
 
+    /// Whether the last that is told is of a row that a user made where others may be hidden.
+    pub(super) fn is_made(&self) -> bool {
+        self.made.is_some() && self.gone.is_none()
+    }
+
     /// Takes in that a user made the row where others may be hidden. Whoever did that has not seen what came there and was removed
     /// again without being deleted.
     pub(super) fn make(&mut self, dot: Dot) {

@@ -422,3 +422,35 @@ fn a_delete_of_a_row_is_one_wherever_it_stands() {
     sync();
     assert_eq!(cluster.rows(), [vec![], vec![], vec![]]);
 }
+
+/// The other row was passed at the maker's node, as not belonging there, while what was made was under way.
+#[test]
+fn a_row_has_not_seen_what_was_passed_while_it_was_made() {
+    for changed in [false, true] {
+        let (cluster, settings) = nodes(&[Some(&[0]), None, Some(&[2])], &[Some(3), Some(3), None]);
+        let sync = || drop(cluster.block(cluster.session(settings, 10).sync()).unwrap());
+        let write = |node: usize, value: Option<i64>, late: bool| {
+            later();
+            assert!(cluster.databases[node].lock().write(1, value, late));
+        };
+        // So that entries are kept.
+        cluster.databases[1].lock().up = false;
+        write(0, None, false);
+        sync();
+        write(0, Some(6), true);
+        write(2, Some(5), false);
+        sync();
+        assert_eq!(cluster.rows(), [vec![], vec![(1, 3)], vec![(1, 5)]]);
+        cluster.databases[0].lock().commit(0);
+        if changed {
+            write(0, Some(9), false);
+        }
+        sync();
+        cluster.databases[1].lock().up = true;
+        sync();
+        let (left, gone) = if changed { (9, 5) } else { (5, 6) };
+        let at = |value: i64| if value == left { vec![(1, value)] } else { vec![] };
+        assert_eq!(cluster.rows(), [at(9), vec![(1, left)], at(5)], "{changed}");
+        assert!(lost(&cluster).contains(&gone), "{changed}: {:?}", lost(&cluster));
+    }
+}
