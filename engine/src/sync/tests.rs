@@ -22,6 +22,7 @@ mod refiltering;
 mod restoring;
 mod subsets;
 mod taking_part;
+mod unheard;
 mod unreadable;
 mod verifying;
 mod waiting;

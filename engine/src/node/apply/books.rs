@@ -55,10 +55,11 @@ impl Application<'_> {
                         let refusal = Refusal { key: waits.key.clone(), reason: reason.clone(), new };
                         applied.refused.push((table.spec.index, refusal));
                         if new {
-                            // Changes that have to be counted one by one are told all the same: whoever takes what waits
-                            // here may have no other way to hear of each.
-                            let counted = decision.notes.iter().filter(|note| note.images.is_some());
-                            notes.extend(counted.filter(|note| fits(&table.spec, note)).map(Cow::Borrowed));
+                            // Changes that have to be counted one by one, and by which rows were made, are told all the same:
+                            // whoever takes what waits here may have no other way to hear of each.
+                            let told = |note: &&Note| note.images.is_some() || note.vector.is_empty();
+                            let told = decision.notes.iter().filter(told);
+                            notes.extend(told.filter(|note| fits(&table.spec, note)).map(Cow::Borrowed));
                             park.push(waits);
                         }
                     }

@@ -117,7 +117,7 @@ impl Contest {
         if changes.clone().any(|change| is_away(change.node, table, opened)) {
             return Unread::Unknown;
         }
-        let is_told = |change: &Dot| self.own.iter().any(|own| own.dot.node == change.node);
+        let is_told = |change: &Dot| self.own.iter().any(|own| own.dot == *change);
         match changes.any(|change| is_upon(change) || !is_told(change)) {
             true => self.since(own, waiting.stamp.time),
             false => Unread::Seen,

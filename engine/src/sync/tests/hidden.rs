@@ -8,7 +8,7 @@ use crate::model::ParkedCode;
 use crate::sync::memory::number;
 
 /// Nodes with these filters and rows at the start, of the one key 1.
-fn nodes(filters: &[Option<&[i64]>], rows: &[Option<i64>]) -> (Cluster, &'static str) {
+pub fn nodes(filters: &[Option<&[i64]>], rows: &[Option<i64>]) -> (Cluster, &'static str) {
     fail(0);
     let judge = |(at, filter): (usize, &Option<&[i64]>)| Some(Remainder::new(at, filter.as_ref()?.iter().copied()));
     let filters: Vec<Option<Remainder>> = filters.iter().enumerate().map(judge).collect();
@@ -21,7 +21,7 @@ fn nodes(filters: &[Option<&[i64]>], rows: &[Option<i64>]) -> (Cluster, &'static
     (cluster, settings)
 }
 
-fn lost(cluster: &Cluster) -> BTreeSet<i64> {
+pub fn lost(cluster: &Cluster) -> BTreeSet<i64> {
     let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
     journals.filter_map(|lost| Some(number(&lost.loser_row?[1]))).collect()
 }
@@ -453,4 +453,25 @@ fn a_row_has_not_seen_what_was_passed_while_it_was_made() {
         assert_eq!(cluster.rows(), [at(9), vec![(1, left)], at(5)], "{changed}");
         assert!(lost(&cluster).contains(&gone), "{changed}: {:?}", lost(&cluster));
     }
+}
+
+/// Whoever has it waiting tells by which change it was made, as who has taken it does.
+#[test]
+fn a_hidden_row_is_weighed_also_where_another_only_waits_while_its_maker_is_away() {
+    let (cluster, settings) = nodes(&[Some(&[2]), None, None], &[None, Some(4), None]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    cluster.databases[1].lock().up = false;
+    cluster.databases[2].lock().refuses = Some(5);
+    later();
+    assert!(cluster.databases[0].lock().write(1, Some(5), false));
+    sync();
+    cluster.databases[0].lock().up = false;
+    cluster.databases[1].lock().up = true;
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 5)], vec![(1, 4)], vec![]]);
+    cluster.databases[0].lock().up = true;
+    cluster.databases[2].lock().refuses = None;
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 5)], vec![(1, 5)], vec![(1, 5)]]);
+    assert_eq!(lost(&cluster), [4].into());
 }
