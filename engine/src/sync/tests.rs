@@ -10,6 +10,7 @@ mod early;
 mod ending;
 mod engines;
 mod filters;
+mod held;
 mod hidden;
 mod journalling;
 mod loading;

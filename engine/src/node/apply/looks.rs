@@ -261,6 +261,13 @@ fn referring(spec: &TableSpec, when_deleted: impl Fn(OnGone) -> bool) -> String 
     tables.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// [`Node::touch`] of a row that is locked first. A user who is changing it has drawn the number of his change already: beside him the
+/// touch would pass for later, and for having seen it.
+pub async fn touch_locked(node: &mut dyn Node, spec: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+    node.rows_now(spec, &[key], true).await?;
+    node.touch(spec, key, since).await
+}
+
 /// See [`Node::altered`], where no history tells what triggers did.
 async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
     let keys: std::result::Result<Vec<Key>, String> =

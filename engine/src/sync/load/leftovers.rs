@@ -9,7 +9,7 @@ use super::portion::Portion;
 use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS};
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, TableSpec};
-use crate::node::{self, Node};
+use crate::node::{self, ErrorKind, Node};
 
 impl Session {
     /// Tries rows that could not be written once more, for as long as that helps: a row that they refer to may have come.
@@ -99,8 +99,11 @@ impl Session {
             specs.retain(|spec| rows.iter().any(|(table, _)| *table == spec.index));
             let member = &mut self.members[node.index()];
             let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
-            if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
+            if let Err((table, error)) = touch(writer, &specs, &rows, load.since[node.index()]).await {
                 writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
+                if error.kind == ErrorKind::Locked {
+                    return Err(self.held_up(node, table, 1, &error.to_string()));
+                }
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));
             }
         }
@@ -134,17 +137,19 @@ fn keep_one_each(deferred: &mut Vec<Deferred>) {
     deferred.retain(|row| known.insert((row.table, row.key.clone())));
 }
 
+/// Fails with the table that it was about.
 async fn touch(
     node: &mut dyn Node,
     specs: &[TableSpec],
     rows: &[(usize, Key)],
     since: Option<i64>,
-) -> node::Result<()> {
-    node.begin_apply(specs).await?;
+) -> std::result::Result<(), (usize, node::Error)> {
+    let first = rows.first().map_or(0, |(table, _)| *table);
+    node.begin_apply(specs).await.map_err(|error| (first, error))?;
     for (table, key) in rows {
         if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
-            node.touch(spec, key, since).await?;
+            node::apply::touch_locked(node, spec, key, since).await.map_err(|error| (*table, error))?;
         }
     }
-    node.commit().await
+    node.commit().await.map_err(|error| (first, error))
 }

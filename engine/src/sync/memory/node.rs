@@ -344,8 +344,10 @@ impl Node for Connection {
     ) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
         let written = self.work()?.rows.clone();
         let mut state = self.database.lock();
-        if hold && state.holds > 0 {
-            state.holds -= 1;
+        let is_open = |id: i64| state.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
+        let open = hold && keys.iter().any(|key| is_open(number(&key[0])));
+        if open || hold && state.holds > 0 {
+            state.holds -= u32::from(!open);
             return Err(Error::new(ErrorKind::Locked, "somebody holds the row"));
         }
         if hold {
