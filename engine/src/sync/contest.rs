@@ -76,8 +76,9 @@ impl Contest {
     /// there: entries about changes made elsewhere then tell of what waits, and what stands is known from the waiting row.
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, table: &Table) {
         let standing = self.standing_mut(node);
-        // It was under way then, and has not seen that, although it was begun before.
-        let is_beside = entry.op == Op::Pass && standing.is_made();
+        // What was under way then has not seen it, although it was begun before. Nor has what stands beside what waits.
+        let only_waits = || entry.arrival.as_ref().is_some_and(|arrival| arrival.vector.is_empty());
+        let is_beside = entry.op == Op::Pass && (standing.is_made() || only_waits());
         if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
             standing.make(Dot { node, number: entry.id, mark: entry.mark });
         }
@@ -298,10 +299,11 @@ impl Contest {
         for at in 0..self.versions.len() {
             let version = &self.versions[at].version;
             if version.stamp.time == i64::MIN {
-                let within = self
-                    .versions
-                    .iter()
-                    .filter(|other| version.vector.includes(&other.version.vector) && alike(&self.versions[at], other));
+                let is_within = |other: &&Contender| {
+                    other.tells_when_made(version)
+                        || version.vector.includes(&other.version.vector) && alike(&self.versions[at], other)
+                };
+                let within = self.versions.iter().filter(is_within);
                 let latest = within.map(|other| other.version.stamp).max_by_key(|stamp| stamp.time);
                 self.versions[at].version.stamp = latest.unwrap_or(version.stamp);
             }

@@ -180,7 +180,11 @@ impl Ruling<'_> {
             Some(Belongs::Inside) | None => {}
         }
         if self.is_outside(target) && contest.has_heard_more(target, &resolved.vector) {
-            return Effect::Keep;
+            let why = "the row was given up here for a change that is known only at nodes that are away; decided when they are back";
+            return match &resolved.settled {
+                Settled::Row { .. } => Effect::Park(ParkedCode::Filter, why.to_owned()),
+                _ => Effect::Keep,
+            };
         }
         let is_taken = taken.is_some_and(|taken| taken.version.node == target && !taken.version.waiting);
         if is_taken || (self.knows_all(target) && !self.differs(target) && !self.is_outside(target)) {
@@ -221,8 +225,10 @@ impl Ruling<'_> {
             return (effect, None);
         }
         let stands = contest.standing(target).is_some_and(|contender| contender.content != Content::Deleted);
-        let is_made =
-            resolved.taken.is_some() && contest.made_blindly(target, resolved.stamp.node, table, opened).is_some();
+        let maker = resolved.stamp.node;
+        let was_only_there = resolved.taken.is_some()
+            && contest.made_blindly(target, maker, table, opened).is_some()
+            && !contest.took_others_place(maker);
         let unheard = || {
             let why = "another row of the same key was made at a node that is away, and nobody else knows whether the one that \
                        stands here was known there; decided when that node is back";
@@ -242,7 +248,7 @@ impl Ruling<'_> {
                 effect => (effect, None),
             },
             // Nobody but its own node ever had what was deleted.
-            _ if matches!(resolved.settled, Settled::Deleted) && is_made => (Effect::Keep, None),
+            _ if matches!(resolved.settled, Settled::Deleted) && was_only_there => (Effect::Keep, None),
             _ if !stands => (effect, None),
             // What waits at this node alone is not to be forgotten for that.
             Unread::Unknown if waits && is_last() => (effect, None),

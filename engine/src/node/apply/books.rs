@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tracing::warn;
 
 use super::{Application, Applied, Decision, Otherwise, TableBatch};
-use crate::model::{Lost, Parked, ParkedCode, TableSpec, Value, time};
+use crate::model::{Lost, Op, Parked, ParkedCode, TableSpec, Value, time};
 use crate::node::{Node, Note, Reason, Refusal, Result};
 
 impl Application<'_> {
@@ -57,9 +57,10 @@ impl Application<'_> {
                         if new {
                             // Changes that have to be counted one by one, and by which rows were made, are told all the same:
                             // whoever takes what waits here may have no other way to hear of each.
-                            let told = |note: &&Note| note.images.is_some() || note.vector.is_empty();
-                            let told = decision.notes.iter().filter(told);
-                            notes.extend(told.filter(|note| fits(&table.spec, note)).map(Cow::Borrowed));
+                            let counted = decision.notes.iter().filter(|note| note.images.is_some());
+                            notes.extend(counted.filter(|note| fits(&table.spec, note)).map(Cow::Borrowed));
+                            let made = decision.notes.iter().filter(|note| note.vector.is_empty()).cloned();
+                            notes.extend(made.map(|note| Cow::Owned(Note { op: Op::Pass, ..note })));
                             park.push(waits);
                         }
                     }

@@ -137,6 +137,9 @@ impl Contest {
         }
         let own = self.own.iter().filter(|own| own.dot.node == maker);
         let Some(last) = own.max_by_key(|own| own.dot.number).filter(|own| own.op == Op::Delete) else { return false };
+        if self.took_others_place(maker) {
+            return false;
+        }
         // Who has no row has nothing to lose, and whoever has heard of it and has one has kept it.
         let counts = |other: &&Contender| !other.is_outside(table) && other.version.node != maker;
         let has_kept = |other: &Contender| {
@@ -159,6 +162,15 @@ impl Contest {
                     || has_kept(other)
                     || self.made_blindly(node, maker, table, opened).is_some()
             })
+    }
+
+    /// Whether the row that was made at a node was weighed against others, and stood in their place there until it was deleted.
+    pub fn took_others_place(&self, maker: NodeId) -> bool {
+        let Some(deleted) = self.standing(maker) else { return false };
+        let (Some(made), Some(Gone::Here(gone))) = (deleted.made, deleted.gone) else { return false };
+        self.told.iter().any(|(source, _, id, vector)| {
+            *source == maker && (made..gone.number).contains(id) && vector.dots().iter().any(|dot| dot.node != maker)
+        })
     }
 
     /// How the content of `node` stands to the outcome of a contest of which `tops` are left.

@@ -129,6 +129,14 @@ impl Contender {
         self.made = Some(dot.number);
     }
 
+    /// Whether it stands for an outcome that was not found, and the latest of what that is to come of is the last change of this version's
+    /// own node.
+    pub(super) fn tells_when_made(&self, version: &Version) -> bool {
+        let Version { vector, stamp, .. } = &self.version;
+        let mut own = version.vector.dots().iter().filter(|dot| dot.node == version.node);
+        self.owed.is_some() && stamp.node == version.node && own.any(|dot| vector.dots().contains(dot))
+    }
+
     /// Whether it has seen an entry of its own node's history.
     pub(super) fn read_own(&self, mark: i64, id: i64) -> bool {
         self.read.as_ref().is_none_or(|read| read.contains(mark, id))

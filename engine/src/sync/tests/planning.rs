@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::cluster::{Cluster, NAMES, later};
+use super::hidden::{lost, nodes};
 use super::random::seeds;
 use super::reference::Run;
 use crate::sync::memory::{SECOND, State, number};
@@ -311,4 +312,28 @@ fn a_broken_or_edited_plan_is_refused_with_its_place() {
     refused("{}", "this is no plan");
     // What a formatter does to it is nobody's harm.
     PlanFile::parse(Path::new("x"), text.replace("\":", "\" : ").as_bytes()).unwrap();
+}
+
+/// At the node where no row belongs the plan writes nothing, but tells that the other change was passed there.
+#[test]
+fn what_a_user_made_since_has_not_seen_what_a_plan_passes() {
+    let (cluster, settings) = nodes(&[Some(&[0]), None, None], &[Some(3), Some(3), Some(3)]);
+    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    let write = |node: usize, value| {
+        later();
+        assert!(cluster.databases[node].lock().write(1, value, false));
+    };
+    cluster.databases[2].lock().up = false;
+    write(0, None);
+    sync();
+    assert_eq!(cluster.rows()[..2], [vec![], vec![]]);
+    write(1, Some(5));
+    cluster.databases[2].lock().up = true;
+    let (_, file) = cluster.block(cluster.session(settings, 10).plan(&ALL)).unwrap();
+    let file = PlanFile::parse(Path::new("test.plan"), &file.unwrap()).unwrap();
+    write(0, Some(6));
+    cluster.block(cluster.session(settings, 10).carry_out(&file)).unwrap();
+    sync();
+    assert_eq!(cluster.rows(), [[(1, 6)], [(1, 6)], [(1, 6)]]);
+    assert!(lost(&cluster).contains(&5), "{:?}", lost(&cluster));
 }

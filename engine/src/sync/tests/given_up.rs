@@ -1,0 +1,32 @@
+//! Rows that a node gave up by its filter, for changes that are away when others come.
+
+use super::cluster::later;
+use super::hidden::nodes;
+
+/// The node has to wait with what comes then, as it does not know what becomes of it beside the change for which it gave up the row.
+#[test]
+fn what_comes_after_a_row_was_given_up_is_not_passed() {
+    for (count, last) in [(3, &[0, 1][..]), (4, &[0, 1, 3]), (4, &[0, 1]), (4, &[1, 3]), (4, &[])] {
+        let filters: &[Option<&[i64]>] = &[None, None, Some(&[0, 1]), None];
+        let (cluster, settings) = nodes(&filters[..count], &[Some(4); 4][..count]);
+        let with = |there: &[usize]| {
+            (0..count).for_each(|node| cluster.databases[node].lock().up = there.contains(&node));
+            drop(cluster.block(cluster.session(settings, 10).sync()));
+        };
+        let write = |node: usize, value| {
+            later();
+            assert!(cluster.databases[node].lock().write(1, Some(value), false));
+        };
+        write(1, 5);
+        with(&[1, 2]);
+        assert_eq!(cluster.rows()[2], []);
+        write(0, 6);
+        with(&[0, 2]);
+        assert_eq!(cluster.rows()[2], []);
+        assert_eq!(cluster.databases[2].lock().parked.len(), 1);
+        with(last);
+        (0..3).for_each(|_| with(&[0, 1, 2, 3]));
+        assert_eq!(cluster.rows(), vec![vec![(1, 6)]; count], "{last:?}");
+        assert!(cluster.databases.iter().all(|database| database.lock().parked.is_empty()));
+    }
+}
