@@ -15,7 +15,7 @@ pub enum Op {
     Insert,
     Update,
     Delete,
-    /// Nothing: Concord tells of a change that was passed where no row stood, and none was to, or that only waits.
+    /// No change of the row: Concord tells that one was passed where no row stood, or only waits.
     Pass,
 }
 
@@ -95,7 +95,8 @@ pub enum ParkedCode {
     Unreadable,
     /// The same, but what stands here is to be weighed against it first unless a node that is away tells that it was known there.
     Unheard,
-    /// The node's filter failed, or gave the row up for a change that is away now, so that nobody knows whether the row belongs there.
+    /// The node's filter failed, so that nobody knows whether the row belongs there. Or another change was passed there which is away now, so
+    /// that nobody knows whether this one is the later.
     Filter,
     /// The node's mapping failed, so that nobody knows what the row is to be there.
     Mapping,

@@ -20,7 +20,7 @@ use tracing::debug;
 
 pub use self::batch::{Applied, Batch, Decision, Effect, Otherwise, TableBatch};
 use self::early::{Begun, Early};
-pub use self::looks::touch_locked;
+pub use self::looks::lock_and_touch;
 use self::obstacles::{Needs, Pending};
 pub use self::place::Place;
 use self::writes::Chunk;

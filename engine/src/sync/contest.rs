@@ -30,6 +30,8 @@ pub struct Contest {
     own: Vec<Own>,
     /// The rows that users made where others may have been hidden, as those tell who took them, with the node that keeps the entry.
     made: Vec<(NodeId, Made)>,
+    /// The entries, by their ids, with which nodes tell that their own row won against others.
+    won: Vec<(NodeId, i64)>,
 }
 
 /// What a user did.
@@ -86,6 +88,8 @@ impl Contest {
         standing.gone = match (entry.op, &entry.arrival) {
             (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
+            // It tells of what only waits.
+            (Op::Pass, Some(arrival)) if arrival.vector.is_empty() => standing.gone,
             (Op::Insert, None) => None,
             // A row that is not there was not updated, but asserted anew beside a delete that was under way.
             (Op::Update | Op::Pass, None) => standing.gone.filter(|gone| matches!(gone, Gone::Here(_))),
@@ -113,6 +117,7 @@ impl Contest {
                     standing.begun = Some(entry.id);
                     *vector = Vector::EMPTY;
                 }
+                let has_won = arrival.dot.node == node && table.makes_blindly() && !is_made;
                 let mut all = arrival.vector;
                 all.add(arrival.dot);
                 if !behind && !is_beside {
@@ -122,6 +127,7 @@ impl Contest {
                     }
                     vector.join(&all);
                 }
+                self.won.extend(has_won.then_some((node, entry.id)));
                 self.made.extend(is_made.then_some((node, Made { dot: arrival.dot, time })));
                 told = (!is_beside).then_some((node, entry.mark, entry.id, all));
                 arrival.dot
@@ -174,6 +180,7 @@ impl Contest {
         (standing.gone, standing.made, standing.begun, standing.stood) = (None, None, None, false);
         self.own.retain(|own| own.dot.node != node);
         self.made.retain(|(teller, _)| *teller != node);
+        self.won.retain(|(teller, _)| *teller != node);
     }
 
     /// The columns of which the version at this place does not tell by itself.
@@ -451,6 +458,13 @@ impl Contest {
     pub fn has_heard_more(&self, node: NodeId, vector: &Vector) -> bool {
         let heard = self.standing(node).into_iter().flat_map(|contender| contender.heard.dots());
         heard.filter(|dot| dot.node != node).any(|dot| !vector.saw(dot))
+    }
+
+    /// What was passed at a node at which no row belongs, without its own changes.
+    pub fn heard_at(&self, node: NodeId) -> Vector {
+        let mut heard = self.standing(node).map_or(Vector::EMPTY, |contender| contender.heard.clone());
+        heard.retain(|dot| dot.node != node);
+        heard
     }
 
     /// A change of a node that has given up the row, of which nobody here knows what became.

@@ -70,8 +70,12 @@ impl Ruling<'_> {
             key: self.key.clone(),
             otherwise: Some(self.otherwise(
                 target,
-                // Where no row belongs none speaks beside what waits.
-                standing.filter(|_| !outside).map_or(Vector::EMPTY, |contender| contender.version.vector.clone()),
+                // Where no row belongs none speaks beside what waits, but it is not forgotten for which changes the row went.
+                match standing {
+                    Some(_) if outside && matches!(settled, Settled::Row { .. }) => self.contest.heard_at(target),
+                    Some(contender) if !outside => contender.version.vector.clone(),
+                    _ => Vector::EMPTY,
+                },
                 standing.filter(|_| !outside).map_or(i64::MIN, |contender| contender.version.stamp.time),
             )),
             effect,
@@ -180,7 +184,7 @@ impl Ruling<'_> {
             Some(Belongs::Inside) | None => {}
         }
         if self.is_outside(target) && contest.has_heard_more(target, &resolved.vector) {
-            let why = "the row was given up here for a change that is known only at nodes that are away; decided when they are back";
+            let why = "another change of the row was passed here, which only nodes that are away know; decided when they are back";
             return match &resolved.settled {
                 Settled::Row { .. } => Effect::Park(ParkedCode::Filter, why.to_owned()),
                 _ => Effect::Keep,

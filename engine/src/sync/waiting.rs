@@ -15,7 +15,7 @@ use super::why::Found;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Dot, Key, Lost, NodeId, Op, Parked, Row, Stamp, TableSpec, time};
-use crate::node::{self, ErrorKind, Move, Node, Note};
+use crate::node::{self, Move, Node, Note};
 
 /// A version that is given up with an outcome that waits.
 pub(super) struct AtStake {
@@ -101,7 +101,7 @@ impl Session {
                 }
                 Err(error) => {
                     node.rollback().await.map_err(Error::at(&member.name, "giving rows up"))?;
-                    if error.kind == ErrorKind::Locked {
+                    if error.is_lock() {
                         return Err(Error::Unreachable(vec![format!(
                             "node `{}`: a user is changing a row beside which one waits ({error}); nothing was given up there\n    run \
                              it again when that is over",
@@ -179,7 +179,7 @@ async fn assert_standing(node: &mut dyn Node, spec: &TableSpec, row: &Parked, at
         };
         node.note(spec, &[&note]).await?;
     }
-    node::apply::touch_locked(node, spec, &row.key, None).await
+    node::apply::lock_and_touch(node, spec, &row.key, None).await
 }
 
 /// Takes what waits away, and journals it.

@@ -263,7 +263,7 @@ fn referring(spec: &TableSpec, when_deleted: impl Fn(OnGone) -> bool) -> String 
 
 /// [`Node::touch`] of a row that is locked first. A user who is changing it has drawn the number of his change already: beside him the
 /// touch would pass for later, and for having seen it.
-pub async fn touch_locked(node: &mut dyn Node, spec: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
+pub async fn lock_and_touch(node: &mut dyn Node, spec: &TableSpec, key: &Key, since: Option<i64>) -> Result<()> {
     node.rows_now(spec, &[key], true).await?;
     node.touch(spec, key, since).await
 }

@@ -42,14 +42,16 @@ impl MySql {
         Ok(!self.main()?.fetch(&statement, args).await?.is_empty())
     }
 
-    /// Whether the last that is known of a row is that somebody deleted it, or that it was not there.
+    /// Whether the last that is known of a row is that somebody deleted it. What was only passed says nothing about it.
     async fn was_deleted(&mut self, spec: &TableSpec, key: &Key) -> Result<bool> {
         let mut args = Args::new();
         let condition = sql::of_keys(&mut args, spec, &[key]);
-        let statement =
-            format!("SELECT h.op FROM {} AS h WHERE {condition} ORDER BY h.id DESC LIMIT 1", sql::history(spec));
+        let statement = format!(
+            "SELECT h.op FROM {} AS h WHERE {condition} AND h.op <> 'P' ORDER BY h.id DESC LIMIT 1",
+            sql::history(spec)
+        );
         let rows = self.main()?.fetch(&statement, args).await?;
-        Ok(rows.first().and_then(|row| text(row, 0)).is_some_and(|op| op == "D" || op == "P"))
+        Ok(rows.first().and_then(|row| text(row, 0)).is_some_and(|op| op == "D"))
     }
 
     /// Keeps the key of a row that nobody is about to delete: it is locked until the key is kept, and whoever deletes it for

@@ -164,13 +164,11 @@ impl Contest {
             })
     }
 
-    /// Whether the row that was made at a node was weighed against others, and stood in their place there until it was deleted.
+    /// Whether the row that was made at a node won against others, and stood in their place there until it was deleted.
     pub fn took_others_place(&self, maker: NodeId) -> bool {
         let Some(deleted) = self.standing(maker) else { return false };
         let (Some(made), Some(Gone::Here(gone))) = (deleted.made, deleted.gone) else { return false };
-        self.told.iter().any(|(source, _, id, vector)| {
-            *source == maker && (made..gone.number).contains(id) && vector.dots().iter().any(|dot| dot.node != maker)
-        })
+        self.won.iter().any(|(teller, id)| *teller == maker && (made..gone.number).contains(id))
     }
 
     /// How the content of `node` stands to the outcome of a contest of which `tops` are left.

@@ -9,7 +9,7 @@ use super::portion::Portion;
 use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS};
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, TableSpec};
-use crate::node::{self, ErrorKind, Node};
+use crate::node::{self, Node};
 
 impl Session {
     /// Tries rows that could not be written once more, for as long as that helps: a row that they refer to may have come.
@@ -101,7 +101,7 @@ impl Session {
             let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
             if let Err((table, error)) = touch(writer, &specs, &rows, load.since[node.index()]).await {
                 writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
-                if error.kind == ErrorKind::Locked {
+                if error.is_lock() {
                     return Err(self.held_up(node, table, 1, &error.to_string()));
                 }
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));
@@ -148,7 +148,7 @@ async fn touch(
     node.begin_apply(specs).await.map_err(|error| (first, error))?;
     for (table, key) in rows {
         if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
-            node::apply::touch_locked(node, spec, key, since).await.map_err(|error| (*table, error))?;
+            node::apply::lock_and_touch(node, spec, key, since).await.map_err(|error| (*table, error))?;
         }
     }
     node.commit().await.map_err(|error| (first, error))

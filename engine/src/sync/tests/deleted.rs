@@ -43,3 +43,54 @@ fn what_won_and_was_deleted_is_deleted_everywhere() {
         }
     }
 }
+
+/// Who only changed what was made has not weighed it against what is hidden.
+#[test]
+fn what_was_changed_and_deleted_came_and_went() {
+    let (cluster, settings) = nodes(&[Some(&[0]), Some(&[0]), None], &[None, None, Some(5)]);
+    let sync = || (0..2).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    let write = |node: usize, value: Option<i64>| {
+        later();
+        assert!(cluster.databases[node].lock().write(1, value, false));
+    };
+    let up = |node: usize, up: bool| cluster.databases[node].lock().up = up;
+    up(2, false);
+    write(0, Some(6));
+    sync();
+    write(1, Some(9));
+    sync();
+    write(0, None);
+    up(1, false);
+    up(2, true);
+    sync();
+    assert_eq!(cluster.rows()[2], [(1, 5)]);
+    up(1, true);
+    sync();
+    assert_eq!(cluster.rows(), [vec![], vec![], vec![(1, 5)]]);
+    assert_eq!(lost(&cluster), [].into());
+}
+
+/// A node that has taken a delete goes on knowing that while something else waits there.
+#[test]
+fn a_delete_stays_one_beside_what_waits() {
+    let (cluster, settings) = nodes(&[None, None, Some(&[0, 1]), Some(&[0])], &[Some(4), Some(4), Some(4), None]);
+    let with = |there: &[usize]| {
+        (0..4).for_each(|node| cluster.databases[node].lock().up = there.contains(&node));
+        (0..2).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
+    };
+    let write = |node: usize, value: Option<i64>| {
+        later();
+        assert!(cluster.databases[node].lock().write(1, value, false));
+    };
+    write(1, None);
+    with(&[1, 2, 3]);
+    cluster.databases[2].lock().refuses = Some(6);
+    write(3, Some(6));
+    with(&[2, 3]);
+    write(3, None);
+    with(&[2, 3]);
+    with(&[0, 2]);
+    cluster.databases[2].lock().refuses = None;
+    with(&[0, 1, 2, 3]);
+    assert_eq!(cluster.rows(), [[], [], [], []]);
+}
