@@ -67,6 +67,13 @@ pub struct Arrival {
     pub vector: Vector,
 }
 
+impl Arrival {
+    /// Whether it tells only that the row was made by that change, where others of its key may have been hidden.
+    pub fn tells_who_made(&self) -> bool {
+        self.vector.is_empty()
+    }
+}
+
 /// The recorded columns of a row before and after one change; `None` where there was no row.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Images {

@@ -589,10 +589,17 @@ pub struct Note {
     /// An insert if the row begins here, where it may be missing without having been deleted.
     pub op: Op,
     pub dot: Dot,
-    /// Empty if this tells that the row was made by that change where others of its key may have been hidden.
+    /// Empty if this tells only that the row was made by that change, see [`Arrival::tells_who_made`](crate::model::Arrival::tells_who_made).
     pub vector: Vector,
     pub stamp: Stamp,
     pub images: Option<Images>,
+}
+
+impl Note {
+    /// See [`Arrival::tells_who_made`](crate::model::Arrival::tells_who_made).
+    pub fn tells_who_made(&self) -> bool {
+        self.vector.is_empty()
+    }
 }
 
 /// Which rows a write may create and replace.

@@ -14,7 +14,7 @@ pub use contender::{Contender, Content};
 use super::opened::Opened;
 use super::table::Table;
 use crate::merge::{self, Delta, Version};
-use crate::model::{Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Stamp, Vector};
+use crate::model::{Arrival, Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Stamp, Vector};
 
 /// The versions of one key.
 #[derive(Debug, Default)]
@@ -79,8 +79,9 @@ impl Contest {
     pub fn enter(&mut self, node: NodeId, entry: Entry, clock: &Clock, table: &Table) {
         let standing = self.standing_mut(node);
         // What was under way then has not seen it, although it was begun before. Nor has what stands beside what waits.
-        let only_waits = || entry.arrival.as_ref().is_some_and(|arrival| arrival.vector.is_empty());
-        let is_beside = entry.op == Op::Pass && (standing.is_made() || only_waits());
+        let is_passed = entry.op == Op::Pass;
+        let only_waits = is_passed && entry.arrival.as_ref().is_some_and(Arrival::tells_who_made);
+        let is_beside = only_waits || is_passed && standing.is_made();
         if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
             standing.make(Dot { node, number: entry.id, mark: entry.mark });
         }
@@ -88,8 +89,7 @@ impl Contest {
         standing.gone = match (entry.op, &entry.arrival) {
             (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
             (Op::Delete, Some(_)) => Some(Gone::Elsewhere),
-            // It tells of what only waits.
-            (Op::Pass, Some(arrival)) if arrival.vector.is_empty() => standing.gone,
+            _ if only_waits => standing.gone,
             (Op::Insert, None) => None,
             // A row that is not there was not updated, but asserted anew beside a delete that was under way.
             (Op::Update | Op::Pass, None) => standing.gone.filter(|gone| matches!(gone, Gone::Here(_))),
@@ -112,7 +112,7 @@ impl Contest {
                 dot
             }
             Some(arrival) => {
-                let is_made = arrival.vector.is_empty() && table.has_subsets();
+                let is_made = arrival.tells_who_made() && table.has_subsets();
                 if entry.op == Op::Insert && !behind && !was_gone && table.subset(node).is_some() {
                     standing.begun = Some(entry.id);
                     *vector = Vector::EMPTY;
@@ -456,8 +456,7 @@ impl Contest {
     /// Whether a node at which no row belongs has heard of changes that are not in this, as it may have given up the row for one: it is
     /// not to have it back without them.
     pub fn has_heard_more(&self, node: NodeId, vector: &Vector) -> bool {
-        let heard = self.standing(node).into_iter().flat_map(|contender| contender.heard.dots());
-        heard.filter(|dot| dot.node != node).any(|dot| !vector.saw(dot))
+        !self.heard_at(node).dots().iter().all(|dot| vector.saw(dot))
     }
 
     /// What was passed at a node at which no row belongs, without its own changes.
@@ -522,7 +521,7 @@ mod tests {
     use super::*;
     use crate::config::Operations;
     use crate::merge::Policy;
-    use crate::model::{Arrival, Cut};
+    use crate::model::Cut;
 
     fn table() -> Table {
         Table {

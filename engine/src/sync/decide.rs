@@ -267,34 +267,35 @@ fn prepare(
 ) -> Result<Ready, Box<Resolved>> {
     let mut seen = contest.seen();
     // What waits for the outcome keeps when the latest was made, which may be told nowhere else by then.
-    let latest = |known: Stamp| {
+    let waits = |code, why, seen, known: Stamp| {
         let stamps = tops.iter().map(|&top| contest.versions[top].version.stamp);
-        stamps.fold(known, |latest, stamp| if stamp.time > latest.time { stamp } else { latest })
+        let latest = stamps.fold(known, |latest, stamp| if stamp.time > latest.time { stamp } else { latest });
+        Err(Box::new(parked(code, why, seen, latest)))
     };
     // Where everybody is here there is nobody to wait for.
     let owed = if everybody { contest.owes_what_is_left(table) } else { contest.owes() };
     if let Some(owed) = owed {
         let (version, (code, why)) = owed;
-        return Err(Box::new(parked(*code, why.clone(), seen, latest(version.stamp))));
+        return waits(*code, why.clone(), seen, version.stamp);
     }
     if let Some(dot) = contest.taken_away(table).filter(|_| !everybody) {
         let node = &names[dot.node.index()];
         let why = format!("what {node} made of it did not belong there and went to nodes that are away");
         let stamp = contest.standing(dot.node).map_or(Stamp { time: i64::MIN, node: dot.node }, |c| c.version.stamp);
         seen.add(dot);
-        return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, latest(stamp))));
+        return waits(ParkedCode::Unreadable, why, seen, stamp);
     }
     for &top in tops {
         let contender = &contest.versions[top];
         if let Content::Unreadable(why) = &contender.content {
             let stamp = Stamp { time: contender.version.stamp.time, node: contender.version.node };
             let why = format!("at {} it cannot be read: {why}", names[stamp.node.index()]);
-            return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, latest(stamp))));
+            return waits(ParkedCode::Unreadable, why, seen, stamp);
         }
         if contender.content == Content::Unread {
             let stamp = contender.version.stamp;
             let why = format!("its content is at {}, which is away", names[stamp.node.index()]);
-            return Err(Box::new(parked(ParkedCode::Unreadable, why, seen, latest(stamp))));
+            return waits(ParkedCode::Unreadable, why, seen, stamp);
         }
     }
     let Completed { rows, unknown, passed_over, mut unvouched } = complete(table, contest, tops, &seen);

@@ -64,13 +64,10 @@ impl Schedule {
         self.waits.retain(|(node, table), _| tables[*table].spec(*node).is_some());
         for ((node, table), waits) in &mut self.waits {
             waits.retain(|key, wait| {
-                // Where somebody came, what could not be read may be read, what belongs elsewhere may be there, and what was passed may be
-                // known; busy rows are a matter of every cycle.
-                let away = matches!(
-                    wait.code,
-                    ParkedCode::Unreadable | ParkedCode::Unheard | ParkedCode::Outside | ParkedCode::Filter
-                );
-                let news = somebody_came && away;
+                // Where somebody came, what could not be read may be read, and what belongs elsewhere may be there; busy rows are a
+                // matter of every cycle.
+                let news = somebody_came
+                    && matches!(wait.code, ParkedCode::Unreadable | ParkedCode::Unheard | ParkedCode::Outside);
                 !news && opened.parked(*node, *table, key).is_some_and(|parked| !parked.code.is_passing())
             });
             for wait in waits.values_mut() {

@@ -59,7 +59,7 @@ impl Application<'_> {
                             // whoever takes what waits here may have no other way to hear of each.
                             let counted = decision.notes.iter().filter(|note| note.images.is_some());
                             notes.extend(counted.filter(|note| fits(&table.spec, note)).map(Cow::Borrowed));
-                            let made = decision.notes.iter().filter(|note| note.vector.is_empty()).cloned();
+                            let made = decision.notes.iter().filter(|note| note.tells_who_made()).cloned();
                             notes.extend(made.map(|note| Cow::Owned(Note { op: Op::Pass, ..note })));
                             park.push(waits);
                         }

@@ -99,10 +99,14 @@ impl Session {
             specs.retain(|spec| rows.iter().any(|(table, _)| *table == spec.index));
             let member = &mut self.members[node.index()];
             let Some(writer) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
-            if let Err((table, error)) = touch(writer, &specs, &rows, load.since[node.index()]).await {
+            if let Err(error) = touch(writer, &specs, &rows, load.since[node.index()]).await {
                 writer.rollback().await.map_err(Error::at(&member.name, "handing rows over"))?;
                 if error.is_lock() {
-                    return Err(self.held_up(node, table, 1, &error.to_string()));
+                    return Err(Error::Unreachable(vec![format!(
+                        "node `{}`: a row that is to be handed over to the sync is held up: {error}\n    run `concord load` again when \
+                         that is over; it goes on where it was",
+                        member.name
+                    )]));
                 }
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));
             }
@@ -137,19 +141,17 @@ fn keep_one_each(deferred: &mut Vec<Deferred>) {
     deferred.retain(|row| known.insert((row.table, row.key.clone())));
 }
 
-/// Fails with the table that it was about.
 async fn touch(
     node: &mut dyn Node,
     specs: &[TableSpec],
     rows: &[(usize, Key)],
     since: Option<i64>,
-) -> std::result::Result<(), (usize, node::Error)> {
-    let first = rows.first().map_or(0, |(table, _)| *table);
-    node.begin_apply(specs).await.map_err(|error| (first, error))?;
+) -> node::Result<()> {
+    node.begin_apply(specs).await?;
     for (table, key) in rows {
         if let Some(spec) = specs.iter().find(|spec| spec.index == *table && spec.captured) {
-            node::apply::lock_and_touch(node, spec, key, since).await.map_err(|error| (*table, error))?;
+            node::apply::lock_and_touch(node, spec, key, since).await?;
         }
     }
-    node.commit().await.map_err(|error| (first, error))
+    node.commit().await
 }

@@ -550,7 +550,7 @@ impl Session {
     }
 
     /// Rows are locked, or were changed at each look. Progress stays before them.
-    pub(super) fn held_up(&self, node: NodeId, table: usize, rows: usize, why: &str) -> Error {
+    fn held_up(&self, node: NodeId, table: usize, rows: usize, why: &str) -> Error {
         let number = match rows {
             1 => "1 row".to_owned(),
             2..=MOST_BUSY => format!("{rows} rows"),

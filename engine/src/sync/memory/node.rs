@@ -346,8 +346,11 @@ impl Node for Connection {
         let mut state = self.database.lock();
         let is_open = |id: i64| state.open.iter().any(|(_, entry, _)| number(&entry.key[0]) == id);
         let open = hold && keys.iter().any(|key| is_open(number(&key[0])));
-        if open || hold && state.holds > 0 {
-            state.holds -= u32::from(!open);
+        let held = hold && !open && state.holds > 0;
+        if held {
+            state.holds -= 1;
+        }
+        if open || held {
             return Err(Error::new(ErrorKind::Locked, "somebody holds the row"));
         }
         if hold {

@@ -1,7 +1,7 @@
 //! Rows that are put off beside a hidden one, which is known only to their maker, who changes them once more before it is weighed.
 
 use super::cluster::{Cluster, later};
-use super::hidden::{lost, nodes};
+use super::hidden::{lost, moved_on, nodes};
 use crate::model::ParkedCode;
 
 /// The maker changes the row once more, of which the first change is purged, and all syncs go on.
@@ -41,21 +41,6 @@ fn a_hidden_row_is_weighed_also_where_another_waits_with_other_columns_and_is_ch
 
 #[test]
 fn a_hidden_row_is_weighed_also_where_another_has_moved_on_and_is_changed() {
-    let (cluster, settings) = nodes(&[Some(&[0]), Some(&[0, 1]), None], &[None, None, Some(5)]);
-    let sync = || (0..3).for_each(|_| drop(cluster.block(cluster.session(settings, 10).sync())));
-    let up = |node: usize, up: bool| cluster.databases[node].lock().up = up;
-    up(2, false);
-    for value in [6, 7] {
-        later();
-        assert!(cluster.databases[0].lock().write(1, Some(value), false));
-        sync();
-    }
-    up(1, false);
-    up(2, true);
-    sync();
-    up(1, true);
-    cluster.databases[2].lock().changing = true;
-    drop(cluster.block(cluster.session(settings, 10).cycle()));
-    cluster.databases[2].lock().changing = false;
+    let (cluster, settings) = moved_on(false);
     change_once_more(&cluster, settings, 2);
 }

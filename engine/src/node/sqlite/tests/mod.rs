@@ -214,8 +214,9 @@ impl Replica {
                 }
                 let fits = match entry.op {
                     Op::Insert => images.before.is_none() && images.after.is_some(),
-                    Op::Update | Op::Pass => images.before.is_some() && images.after.is_some(),
+                    Op::Update => images.before.is_some() && images.after.is_some(),
                     Op::Delete => images.before.is_some() && images.after.is_none(),
+                    Op::Pass => false,
                 };
                 if !fits {
                     return Err(format!("images do not fit: {entry:?}"));
