@@ -49,3 +49,34 @@ fn an_old_row_does_not_come_back_where_it_was_given_up() {
     with(&[0, 1, 2]);
     assert_eq!(cluster.rows(), [vec![], vec![(1, 5)], vec![(1, 5)]]);
 }
+
+/// Where nothing stands because the row was given up, that is no delete, and the row comes when it is known what became of it.
+#[test]
+fn what_waits_for_a_change_that_is_away_may_be_given_up() {
+    for there in [&[0, 2][..], &[0, 1, 2]] {
+        for next in [&[][..], &[0, 1], &[0, 2], &[1, 2]] {
+            let (cluster, settings) = nodes(&[None, None, Some(&[0, 1])], &[Some(4); 3]);
+            let up = |there: &[usize]| {
+                (0..3).for_each(|node| cluster.databases[node].lock().up = there.contains(&node));
+            };
+            let with = |there: &[usize]| {
+                up(there);
+                drop(cluster.block(cluster.session(settings, 10).sync()));
+            };
+            let write = |node: usize, value| {
+                later();
+                assert!(cluster.databases[node].lock().write(1, Some(value), false));
+            };
+            write(1, 5);
+            with(&[1, 2]);
+            write(0, 6);
+            with(&[0, 2]);
+            up(there);
+            let dropped = cluster.block(cluster.session(settings, 10).drop_parked(|_| true)).unwrap();
+            assert_eq!(dropped.len(), 1);
+            with(next);
+            (0..3).for_each(|_| with(&[0, 1, 2]));
+            assert_eq!(cluster.rows(), [[(1, 6)], [(1, 6)], [(1, 6)]], "{there:?} {next:?}");
+        }
+    }
+}
