@@ -3,7 +3,7 @@
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits]
+    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along]
     standard: [two_tables_in_a_circle]
     many: []
     all: [parents_then_children]
@@ -322,4 +322,62 @@ async fn a_reference_from_a_table_that_is_not_synced() {
     cluster.run(1, "DELETE FROM orders").await;
     cluster.settle().await;
     cluster.holds("SELECT id FROM customers", &["2"]).await;
+}
+
+/// Parents with a value that is theirs alone, and children.
+fn families(value: &str, action: &str) -> String {
+    format!(
+        "CREATE TABLE parents (id integer PRIMARY KEY, mail varchar(50) {value} UNIQUE);
+         CREATE TABLE children (id integer PRIMARY KEY, parent integer NOT NULL,
+             FOREIGN KEY (parent) REFERENCES parents (id) {action});
+         INSERT INTO parents VALUES (1, 'a'), (2, 'b'), (3, 'c');
+         INSERT INTO children VALUES (10, 1), (20, 2)"
+    )
+}
+
+const FAMILIES: &str = "[tables.children]\n[tables.parents]";
+
+/// Neither can be first: the new row wants the mail of the old one, which the child has to leave before it can go.
+async fn a_parent_with_a_unique_value_takes_another_key(kinds: &[Kind]) {
+    for value in ["", "NOT NULL"] {
+        let mut cluster = Cluster::new(kinds, |_| families(value, "ON UPDATE CASCADE"), FAMILIES).await;
+        cluster.run(0, "UPDATE parents SET id = 100 WHERE id = 1; UPDATE parents SET mail = 'd' WHERE id = 3").await;
+        cluster.run(1, "UPDATE parents SET id = 200 WHERE id = 2; INSERT INTO children VALUES (21, 200)").await;
+        let summary = cluster.sync().await;
+        assert_eq!(summary.waiting, 0, "{:?}", cluster.reasons("b").await);
+        cluster.settle().await;
+        // Each takes the key that the next one leaves.
+        cluster.run(0, "UPDATE parents SET id = 3000 WHERE id = 3; UPDATE parents SET id = 3 WHERE id = 200").await;
+        cluster.run(0, "UPDATE parents SET id = 200 WHERE id = 100").await;
+        cluster.settle().await;
+        cluster.holds("SELECT * FROM parents ORDER BY id", &["3|b", "200|a", "3000|d"]).await;
+        cluster.holds("SELECT * FROM children ORDER BY id", &["10|200", "20|3", "21|3"]).await;
+    }
+}
+
+/// It stepped aside for nothing, and is as it was.
+async fn a_parent_that_has_to_stay_keeps_its_unique_value(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| families("", "ON UPDATE CASCADE"), FAMILIES).await;
+    cluster.run(1, "INSERT INTO children VALUES (11, 1)").await;
+    cluster.run(0, "UPDATE parents SET id = 100 WHERE id = 1; UPDATE parents SET id = 200 WHERE id = 2").await;
+    cluster.sync().await;
+    cluster.holds_at(1, "SELECT * FROM parents ORDER BY id", &["1|a", "3|c", "200|b"]).await;
+    cluster.holds_at(1, "SELECT * FROM children ORDER BY id", &["10|1", "11|1", "20|200"]).await;
+    cluster.quiet().await;
+    cluster.run(1, "UPDATE children SET parent = 3 WHERE id = 11").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM parents ORDER BY id", &["3|c", "100|a", "200|b"]).await;
+    cluster.holds("SELECT * FROM children ORDER BY id", &["10|100", "11|3", "20|200"]).await;
+}
+
+async fn a_unique_value_of_a_parent_that_takes_its_children_along(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| families("NOT NULL", "ON DELETE CASCADE"), FAMILIES).await;
+    let change =
+        "DELETE FROM parents WHERE id = 1; INSERT INTO parents VALUES (9, 'a'); INSERT INTO children VALUES (90, 9)";
+    cluster.run(0, change).await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.waiting, 0, "{:?}", cluster.reasons("b").await);
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM parents ORDER BY id", &["2|b", "3|c", "9|a"]).await;
+    cluster.holds("SELECT * FROM children ORDER BY id", &["20|2", "90|9"]).await;
 }

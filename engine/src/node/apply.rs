@@ -8,6 +8,7 @@
 mod batch;
 mod books;
 pub mod early;
+mod knots;
 mod looks;
 mod obstacles;
 mod place;
@@ -343,7 +344,7 @@ impl<'a> Application<'a> {
         let mut chunks = self.chunks(items);
         chunks.reverse();
         while let Some(mut chunk) = chunks.pop() {
-            chunk.retain(|item| !self.refused.contains_key(item));
+            chunk.retain(|item| !self.is_out(*item));
             if chunk.is_empty() {
                 continue;
             }
@@ -414,7 +415,7 @@ impl<'a> Application<'a> {
             let (writes, deletes) = stuck.into_keys().partition(is_write);
             self.write_chunks(node, vec![Chunk::of(writes)]).await?;
             self.delete_chunks(node, deletes).await?;
-            if self.stuck.len() >= before {
+            if self.stuck.len() >= before && !self.untie(node).await? {
                 self.refused.extend(std::mem::take(&mut self.stuck));
                 return Ok(());
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
 use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
-use crate::node::{Constraint, Error, ErrorKind, Node, Result, WriteMode};
+use crate::node::{Constraint, Error, ErrorKind, Node, Reason, Result, WriteMode};
 
 /// Why a row is left alone of which no history tells.
 const MOVED_ON: &str = "somebody has changed the row here since it was read";
@@ -205,7 +205,7 @@ impl Application<'_> {
 
     /// Refuses deletes that would take rows along which nobody asked to delete; whether there was any.
     pub(super) async fn refuse_what_is_referred(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
-        let before = self.refused.len();
+        let mut any = false;
         let going = self.key_groups(chunk);
         let going: Vec<_> = going.iter().map(|(spec, keys)| (*spec, &keys[..])).collect();
         for table in tables_of(chunk) {
@@ -217,6 +217,7 @@ impl Application<'_> {
             let keys: Vec<&Key> = items.keys().copied().collect();
             for key in node.still_referred(spec, &keys, &going).await? {
                 if let Some(&item) = items.get(&key) {
+                    any = true;
                     let mut message = format!(
                         "rows of {} refer to it here and would be deleted or changed with it; change those first",
                         referring(spec, |on_delete| on_delete != OnGone::Refuse)
@@ -227,11 +228,12 @@ impl Application<'_> {
                         true => message += LET_GO,
                         false => message += ", or undo the delete everywhere with `concord parked drop`",
                     }
-                    self.refuse(item, ParkedCode::Referred, message);
+                    // What refers to it may be gone, or refer to another row, when the batch is done.
+                    self.give_up(item, Reason { code: ParkedCode::Referred, message, unique: false });
                 }
             }
         }
-        Ok(self.refused.len() > before)
+        Ok(any)
     }
 
     /// Whether a row goes because it does not belong here, and is deleted nowhere else.

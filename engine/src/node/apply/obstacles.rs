@@ -7,7 +7,7 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
 
 use super::writes::{Chunk, is_unique};
-use super::{Application, CHUNK, Item, tables_of};
+use super::{Application, CHUNK, Effect, Item, tables_of};
 use crate::model::{ForeignKey, Key, ParkedCode, Row, TableSpec, key_value_to_json};
 use crate::node::{Error, Node, Obstacle, Reason, Result, WriteMode};
 
@@ -19,6 +19,8 @@ pub(super) struct Needs {
     of: HashMap<Item, Vec<(Item, Arc<Reason>)>>,
     /// The same from the other side.
     by: HashMap<Item, Vec<Item>>,
+    /// A row, and one that is to go and holds a unique value which it wants.
+    going: Vec<(Item, Item)>,
     /// Rows that need each other in a circle have a number in common.
     circles: HashMap<Item, usize>,
     numbers: usize,
@@ -35,6 +37,12 @@ impl Needs {
             needs.push((other, reason));
             self.by.entry(other).or_default().push(item);
         }
+    }
+
+    /// The rows that hang together, two and two.
+    pub fn pairs(&self) -> impl Iterator<Item = (Item, Item)> {
+        let needed = self.of.iter().flat_map(|(item, needs)| needs.iter().map(|(other, _)| (*item, *other)));
+        needed.chain(self.going.iter().copied())
     }
 
     /// The rows that need this one, and what to say if it is not written.
@@ -73,7 +81,7 @@ impl Needs {
     }
 
     /// Puts rows behind those that they need, and those of a circle side by side.
-    fn sort(&mut self, items: &mut Vec<Item>) {
+    pub fn sort(&mut self, items: &mut Vec<Item>) {
         if self.of.is_empty() {
             return;
         }
@@ -147,13 +155,17 @@ impl<'a> Application<'a> {
         }
         let mut within: HashSet<Item> = chunk.items.iter().copied().collect();
         let mut blocked: Vec<(Item, Reason)> = Vec::new();
+        let mut blocking: Vec<(Item, Key)> = Vec::new();
         let mut asking = chunk.items.clone();
         while !asking.is_empty() {
             let mut beyond = false;
             for (item, obstacle) in self.find_obstacles(node, &asking).await? {
                 match self.meaning(item, &obstacle) {
                     Meaning::Unknown => continue,
-                    Meaning::Blocked => blocked.push((item, self.describe(item, &obstacle))),
+                    Meaning::Blocked => {
+                        blocked.push((item, self.describe(item, &obstacle)));
+                        blocking.extend(obstacle.holder.map(|holder| (item, holder)));
+                    }
                     Meaning::Needs(other) => {
                         beyond |= !within.contains(&other);
                         let reason = self.describe(item, &obstacle);
@@ -165,6 +177,7 @@ impl<'a> Application<'a> {
             asking = if beyond { chunk.join(left) } else { Vec::new() };
             within.extend(&asking);
         }
+        self.find_going(&blocking);
         for (item, reason) in blocked {
             // Of several reasons the first is told.
             if !self.is_out(item) {
@@ -176,6 +189,18 @@ impl<'a> Application<'a> {
             self.needs.sort(&mut chunk.items);
         }
         Ok(learned)
+    }
+
+    /// Takes note of those rows in the way of others that are still to be deleted.
+    fn find_going(&mut self, blocking: &[(Item, Key)]) {
+        let items: Vec<Item> = blocking.iter().map(|(item, _)| *item).collect();
+        for table in tables_of(&items) {
+            let deletes = self.items(table, |effect| matches!(effect, Effect::Delete));
+            let going: HashMap<&Key, Item> = deletes.iter().map(|&item| (&self.decision(item).key, item)).collect();
+            let pairs = blocking.iter().filter(|(item, _)| item.0 == table);
+            let pairs = pairs.filter_map(|(item, holder)| Some((*item, *going.get(holder)?)));
+            self.needs.going.extend(pairs);
+        }
     }
 
     async fn find_obstacles(&self, node: &mut dyn Node, items: &[Item]) -> Result<Vec<(Item, Obstacle)>> {

@@ -167,7 +167,7 @@ impl<'a> Application<'a> {
         Ok(Outcome::Written)
     }
 
-    async fn write_items(&self, node: &mut dyn Node, items: &[Item]) -> Result<u64> {
+    pub(super) async fn write_items(&self, node: &mut dyn Node, items: &[Item]) -> Result<u64> {
         let mut written = 0;
         let size = if self.belong_together(items) { items.len() } else { CHUNK };
         for items in items.chunks(size) {
@@ -243,7 +243,7 @@ impl<'a> Application<'a> {
     }
 
     /// Moves unique values of rows that are written next out of each other's way.
-    async fn make_room(&self, node: &mut dyn Node, items: &[Item], room: Room) -> Result<()> {
+    pub(super) async fn make_room(&self, node: &mut dyn Node, items: &[Item], room: Room) -> Result<()> {
         for table in tables_of(items) {
             // A row that may only be created is not written where it stands, and would stay as it was moved.
             let rows = self.rows_of(items, table).into_iter().filter(|(_, mode)| *mode != WriteMode::InsertOnly);
