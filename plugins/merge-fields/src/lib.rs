@@ -6,6 +6,8 @@ mod rule;
 mod sum;
 mod text;
 
+use std::cmp::{Ordering, Reverse};
+
 use concord_plugin::{Change, Conflict, Context, Plugin, Problem, Resolution, Resolver, Row, Value, Version, problem};
 
 use rule::{Config, Part, Rule};
@@ -71,12 +73,17 @@ impl Part {
                     self.columns.iter().for_each(|&at| row[at] = preferred[at].clone());
                 }
             }
-            Rule::Max => extreme(conflict, column, row, std::cmp::Ordering::Greater),
-            Rule::Min => extreme(conflict, column, row, std::cmp::Ordering::Less),
+            Rule::Max | Rule::Min => {
+                let (code, wanted) = match self.rule {
+                    Rule::Max => ("max", Ordering::Greater),
+                    _ => ("min", Ordering::Less),
+                };
+                row[column] = extreme(conflict, column, wanted).map_err(|why| self.says(code, why))?;
+            }
             Rule::Union => {
                 // By age: nobody's place in the list may matter.
                 let mut versions: Vec<&Version> = conflict.versions.iter().collect();
-                versions.sort_by_key(|version| (std::cmp::Reverse(version.time), &version.node));
+                versions.sort_by_key(|version| (Reverse(version.time), &version.node));
                 let values = versions.into_iter().filter_map(|version| Some(&version.row.as_ref()?[column]));
                 row[column] = json::union(values).map_err(|why| self.says("union", why))?;
             }
@@ -116,12 +123,42 @@ impl Part {
     }
 }
 
-/// The largest or the smallest of the versions' values; NULL is neither.
-fn extreme(conflict: &Conflict, column: usize, row: &mut Row, wanted: std::cmp::Ordering) {
-    let rows = conflict.versions.iter().filter_map(|version| version.row.as_ref());
-    for value in rows.map(|other| &other[column]).filter(|value| !value.is_null()) {
-        if row[column].is_null() || value.order(&row[column]) == Some(wanted) {
-            row[column] = value.clone();
+/// The largest or the smallest of the versions' values; NULL is neither. Of equal ones that are written differently, such as 5 and
+/// 5.0, it is the latest version's, or else the youngest: nobody's place in the list may matter.
+fn extreme(conflict: &Conflict, column: usize, wanted: Ordering) -> Result<Value, String> {
+    let latest = &conflict.versions[conflict.latest as usize].node;
+    let mut versions: Vec<&Version> = conflict.versions.iter().collect();
+    versions.sort_by_key(|version| (version.node != *latest, Reverse(version.time), &version.node));
+    let values = versions.into_iter().filter_map(|version| Some(&version.row.as_ref()?[column]));
+    let mut best: Option<&Value> = None;
+    for value in values.filter(|value| !value.is_null()) {
+        let Some(so_far) = best else {
+            best = Some(value);
+            continue;
+        };
+        match value.order(so_far) {
+            Some(order) if order == wanted => best = Some(value),
+            Some(_) => {}
+            None if value.same(so_far) => {}
+            None => return Err(format!("there is no order between {} and {}", kind(so_far), kind(value))),
         }
+    }
+    Ok(best.cloned().unwrap_or(Value::Null))
+}
+
+/// What a value is, for messages.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NULL",
+        Value::Boolean(_) | Value::Integer(_) | Value::Unsigned(_) | Value::Float(_) | Value::Decimal(_) => "a number",
+        Value::Text(_) => "a text",
+        Value::Bytes(_) => "bytes",
+        Value::Date(_) => "a date",
+        Value::Time(_) => "a time",
+        Value::Timestamp(_) => "a timestamp",
+        Value::Instant(_) => "an instant",
+        Value::Json(_) => "a JSON document",
+        Value::Uuid(_) => "a uuid",
+        Value::Other(_) => "a value of an unknown kind",
     }
 }

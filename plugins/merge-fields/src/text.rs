@@ -13,16 +13,25 @@ struct Edit<'a> {
     lines: Vec<&'a str>,
 }
 
-/// The text with all that the versions did to the base. NULL is an empty text, unless all are NULL.
+/// The text with all that the versions did to the base. A base of NULL is an empty text; what became NULL has no lines to merge.
 pub fn merge(base: Option<&Value>, versions: &[&Value]) -> Result<Value, String> {
     let Some(first) = versions.first() else { return Ok(Value::Null) };
     if versions.iter().all(|version| version.same(first)) {
         return Ok((*first).clone());
     }
-    let base = text(base.ok_or("what it was before is not known")?)?;
+    let base = base.ok_or("what it was before is not known")?;
+    // A version that left it alone has no say, so that NULL stays NULL.
+    let changed: Vec<&Value> = versions.iter().copied().filter(|version| !version.same(base)).collect();
+    if changed.iter().any(|version| version.is_null()) {
+        return match changed.iter().all(|version| version.is_null()) {
+            true => Ok(Value::Null),
+            false => Err("it was set to NULL and changed besides".to_owned()),
+        };
+    }
+    let base = text(base)?;
     let base: Vec<&str> = base.split('\n').collect();
     let mut edits: Vec<Edit<'_>> = Vec::new();
-    for version in versions {
+    for version in changed {
         edits.extend(edits_of(&base, text(version)?)?);
     }
     edits.sort();

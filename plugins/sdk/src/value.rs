@@ -1,6 +1,8 @@
 //! Values: looking into them, and comparing them by meaning.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::mem::discriminant;
 
 use serde_json::Value as Document;
 
@@ -58,23 +60,25 @@ impl Value {
         }
     }
 
-    /// Which of two values of a kind is the larger: numbers by value, texts by their code points, times by time. `None` if
-    /// they are of different kinds or of one without order.
+    /// Which of two values is the larger: numbers of all kinds by value, to the last digit, texts by their code points, times by
+    /// time. Infinities are the ends of the numbers and NaN is above all of them, as in PostgreSQL; booleans are 0 and 1, since
+    /// columns of them may hold other numbers. `None` if there is no order between the two, as between a text and a number.
     pub fn order(&self, other: &Value) -> Option<Ordering> {
         Some(match (self, other) {
-            (Value::Boolean(a), Value::Boolean(b)) => a.cmp(b),
-            (Value::Float(a), Value::Float(b)) => a.total_cmp(b),
-            (Value::Decimal(a), Value::Decimal(b)) => decimals(a, b)?,
+            (Value::Float(a), Value::Float(b)) => a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())),
             (Value::Text(a), Value::Text(b)) => a.cmp(b),
             (Value::Date(a), Value::Date(b)) => a.cmp(b),
             (Value::Time(a), Value::Time(b))
             | (Value::Timestamp(a), Value::Timestamp(b))
             | (Value::Instant(a), Value::Instant(b)) => a.cmp(b),
-            (a, b) => a.as_integer()?.cmp(&b.as_integer()?),
+            (a, b) => match (a.as_integer(), b.as_integer()) {
+                (Some(a), Some(b)) => a.cmp(&b),
+                _ => decimals(&written(a)?, &written(b)?)?,
+            },
         })
     }
 
-    /// Whether two values mean the same: `1.0` and `1.00` do.
+    /// Whether two values mean the same: `1.0` and `1.00` do. Values of different kinds never do.
     pub fn same(&self, other: &Value) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,
@@ -82,8 +86,10 @@ impl Value {
             (Value::Json(a), Value::Json(b)) | (Value::Uuid(a), Value::Uuid(b)) => a == b,
             (Value::Other(a), Value::Other(b)) => a == b,
             (Value::Decimal(a), Value::Decimal(b)) if a == b => true,
-            (Value::Float(a), Value::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
-            (a, b) => a.order(b) == Some(Ordering::Equal),
+            (a, b) => {
+                let are_integers = a.as_integer().is_some() && b.as_integer().is_some();
+                (are_integers || discriminant(a) == discriminant(b)) && a.order(b) == Some(Ordering::Equal)
+            }
         }
     }
 }
@@ -119,7 +125,117 @@ pub fn align(a: (i128, usize), b: (i128, usize)) -> Option<(i128, i128, usize)> 
     Some((raise(a)?, raise(b)?, scale))
 }
 
+/// A number as a decimal has it. All digits of the very number that a float's bits stand for: at most 1074 after the point.
+fn written(number: &Value) -> Option<Cow<'_, str>> {
+    Some(match number {
+        Value::Boolean(truth) => Cow::Borrowed(if *truth { "1" } else { "0" }),
+        Value::Integer(number) => Cow::Owned(number.to_string()),
+        Value::Unsigned(number) => Cow::Owned(number.to_string()),
+        Value::Decimal(text) => Cow::Borrowed(text),
+        Value::Float(number) if number.is_finite() => Cow::Owned(format!("{number:.1074}")),
+        Value::Float(number) if number.is_nan() => Cow::Borrowed("NaN"),
+        Value::Float(number) => Cow::Borrowed(if *number > 0.0 { "Infinity" } else { "-Infinity" }),
+        _ => return None,
+    })
+}
+
+/// By the digits, since a decimal may have more of them than any integer here.
 fn decimals(a: &str, b: &str) -> Option<Ordering> {
-    let (a, b, _) = align(parse_decimal(a)?, parse_decimal(b)?)?;
-    Some(a.cmp(&b))
+    let ((a, a_whole, a_fraction), (b, b_whole, b_fraction)) = (parts(a)?, parts(b)?);
+    let sizes = (a_whole.len(), a_whole, a_fraction).cmp(&(b_whole.len(), b_whole, b_fraction));
+    Some(a.cmp(&b).then(if a < 0 { sizes.reverse() } else { sizes }))
+}
+
+/// On which side of zero a number lies, at 2 and beyond if it is none with digits; and its digits before and after the point,
+/// without zeros that carry no meaning.
+fn parts(text: &str) -> Option<(i8, &str, &str)> {
+    match text {
+        "-Infinity" => return Some((-2, "", "")),
+        "Infinity" => return Some((2, "", "")),
+        "NaN" => return Some((3, "", "")),
+        _ => {}
+    }
+    let (side, unsigned) = text.strip_prefix('-').map_or((1, text), |unsigned| (-1, unsigned));
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let are_digits = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !(are_digits(whole) && are_digits(fraction)) || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    Some((if whole.is_empty() && fraction.is_empty() { 0 } else { side }, whole, fraction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Value {
+        Value::Decimal(text.to_owned())
+    }
+
+    #[test]
+    fn numbers_of_all_kinds_have_one_order() {
+        let long = "9".repeat(60);
+        // Each line is one number, and they rise.
+        let rising = [
+            vec![decimal("-Infinity"), Value::Float(f64::NEG_INFINITY)],
+            vec![decimal(&format!("-{long}.5"))],
+            vec![decimal(&format!("-{long}"))],
+            vec![Value::Integer(i64::MIN), Value::Float(-9_223_372_036_854_775_808.0)],
+            vec![Value::Integer(-5), Value::Float(-5.0), decimal("-5.00")],
+            vec![Value::Float(-4.5), decimal("-4.5")],
+            vec![Value::Integer(0), Value::Float(-0.0), Value::Float(0.0), decimal("-0.0"), Value::Boolean(false)],
+            vec![Value::Float(f64::from_bits(1))],
+            vec![decimal("0.09")],
+            vec![decimal("0.1")],
+            vec![Value::Float(0.1)],
+            vec![Value::Integer(1), decimal("01.0"), Value::Boolean(true)],
+            vec![Value::Float(4.5), decimal("4.50")],
+            vec![Value::Integer(9)],
+            vec![Value::Integer(10)],
+            vec![Value::Float(9_007_199_254_740_992.0), decimal("9007199254740992")],
+            vec![Value::Integer(9_007_199_254_740_993)],
+            vec![Value::Integer(i64::MAX)],
+            vec![Value::Float(9_223_372_036_854_775_808.0), Value::Unsigned(1 << 63)],
+            vec![decimal(&long), decimal(&format!("{long}.000"))],
+            vec![decimal(&format!("{long}.5"))],
+            vec![Value::Float(f64::MAX)],
+            vec![Value::Float(f64::INFINITY), decimal("Infinity")],
+            vec![Value::Float(f64::NAN), Value::Float(-f64::NAN), decimal("NaN")],
+        ];
+        for (at, some) in rising.iter().enumerate() {
+            for (to, others) in rising.iter().enumerate() {
+                for (one, other) in some.iter().flat_map(|one| others.iter().map(move |other| (one, other))) {
+                    assert_eq!(one.order(other), Some(at.cmp(&to)), "{one:?} {other:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_of_another_kind_has_no_order_or_is_another_value() {
+        let (five, text) = (Value::Integer(5), Value::Text("5".to_owned()));
+        for (one, other) in [
+            (&five, &text),
+            (&five, &Value::Null),
+            (&five, &Value::Time(5)),
+            (&five, &decimal("five")),
+            (&five, &decimal("5e1")),
+            (&five, &decimal("")),
+            (&text, &Value::Boolean(true)),
+            (&Value::Instant(5), &Value::Timestamp(5)),
+            (&Value::Bytes(vec![5]), &Value::Bytes(vec![6])),
+        ] {
+            assert_eq!((one.order(other), other.order(one)), (None, None), "{one:?} {other:?}");
+        }
+        assert!(
+            !five.same(&Value::Float(5.0))
+                && !five.same(&decimal("5"))
+                && !Value::Integer(1).same(&Value::Boolean(true))
+        );
+        assert!(five.same(&Value::Unsigned(5)) && decimal("1.0").same(&decimal("1.00")) && !five.same(&text));
+        assert!(Value::Float(f64::NAN).same(&Value::Float(-f64::NAN)) && Value::Float(0.0).same(&Value::Float(-0.0)));
+        let long = "9".repeat(60);
+        assert!(decimal(&long).same(&decimal(&format!("0{long}.0"))) && decimal("NaN").same(&decimal("NaN")));
+    }
 }
