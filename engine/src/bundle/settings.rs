@@ -155,7 +155,7 @@ struct Filler<'a> {
 }
 
 impl Filler<'_> {
-    /// A text with everything filled in. Braces around anything but the name of a parameter stand for themselves.
+    /// A text with everything filled in. Braces around what could be no name of a parameter stand for themselves.
     fn text(&mut self, text: &str) -> Result<String, String> {
         let mut filled = String::new();
         let mut rest = text;
