@@ -107,7 +107,7 @@ pub enum Domain {
     Unsupported(String),
 }
 
-/// Why a value does not fit a column. Reads after "the value … ".
+/// Why a value does not fit a column. Reads after "it …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Misfit(pub String);
@@ -190,12 +190,12 @@ impl Domain {
                 } else {
                     (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1)
                 };
-                if (min..=max).contains(&v) { Ok(()) } else { no(format!("{v} lies outside {min} to {max}")) }
+                if (min..=max).contains(&v) { Ok(()) } else { no(format!("is {v}, outside {min} to {max}")) }
             }
             (Domain::Int { bits: 64, unsigned: true }, Value::Uint(_)) => Ok(()),
-            (Domain::Int { .. }, Value::Uint(v)) => no(format!("{v} is above what the column holds")),
+            (Domain::Int { .. }, Value::Uint(v)) => no(format!("is {v}, above what the column holds")),
             (Domain::Float { bits: 32 }, Value::Float(v)) if f64::from(*v as f32) != *v && !v.is_nan() => {
-                no(format!("{v} is not exact as a 4-byte float"))
+                no(format!("is {v}, not exact as a 4-byte float"))
             }
             (Domain::Decimal { limits }, Value::Decimal(v)) => {
                 let Some((precision, scale)) = limits else { return Ok(()) };
@@ -203,21 +203,25 @@ impl Domain {
                     return if v.as_str() == "NaN" {
                         Ok(())
                     } else {
-                        no(format!("{} needs a column without a precision", v.as_str()))
+                        no(format!("is {}, which needs a column without a precision", v.as_str()))
                     };
                 }
                 let (_, whole, fraction) = v.parts();
                 if fraction.len() > *scale as usize {
-                    return no(format!("{} has more than {scale} digits after the point", v.as_str()));
+                    return no(format!("is {}, with more than {scale} digits after the point", v.as_str()));
                 }
                 if whole.len() > precision.saturating_sub(*scale) as usize {
-                    return no(format!("{} has more than {} digits before the point", v.as_str(), precision - scale));
+                    return no(format!(
+                        "is {}, with more than {} digits before the point",
+                        v.as_str(),
+                        precision - scale
+                    ));
                 }
                 Ok(())
             }
             (Domain::Decimal { limits: Some((precision, 0)) }, Value::Int(_) | Value::Uint(_)) => {
                 match value.to_string().trim_start_matches('-').len() > *precision as usize {
-                    true => no(format!("{value} has more than {precision} digits before the point")),
+                    true => no(format!("is {value}, with more than {precision} digits before the point")),
                     false => Ok(()),
                 }
             }
@@ -262,7 +266,7 @@ impl Domain {
                 None => Ok(()),
             },
             (Domain::Loose { affinity, .. }, value) => fits_loosely(affinity, value),
-            (Domain::Unsupported(why), _) => no(why.clone()),
+            (Domain::Unsupported(why), _) => no(format!("cannot be stored: {why}")),
             (Domain::Native(_), Value::Text(_)) => Ok(()),
             (domain, value) => match domain.strict_type() {
                 Some(ty) if ty.has(value) => Ok(()),
@@ -287,14 +291,18 @@ fn fits_digits(micros: i64, digits: u8) -> Result<(), Misfit> {
 fn fits_loosely(affinity: &str, value: &Value) -> Result<(), Misfit> {
     let no = |why: String| Err(Misfit(why));
     match value {
-        Value::Uint(v) => no(format!("{v} is above what SQLite's 64-bit integers hold")),
+        Value::Uint(v) => no(format!("is {v}, above what SQLite's 64-bit integers hold")),
         Value::Float(v) if v.is_nan() => no("is NaN, which SQLite stores as NULL".to_owned()),
         Value::Decimal(v) if affinity == "NUMERIC" => {
             let (_, whole, fraction) = v.parts();
-            if !v.is_finite() || whole.len() + fraction.len() > 15 {
-                no(format!("{} has more digits than a NUMERIC column of SQLite keeps", v.as_str()))
-            } else {
+            // It keeps whole numbers of 64 bits as such, and everything else as floats.
+            let is_integer = v.unscaled(0).is_some_and(|whole| i64::try_from(whole).is_ok());
+            if is_integer || (v.is_finite() && whole.len() + fraction.len() <= 15) {
                 Ok(())
+            } else if v.is_finite() {
+                no(format!("is {}, with more digits than a NUMERIC column of SQLite keeps", v.as_str()))
+            } else {
+                no(format!("is {}, which a NUMERIC column of SQLite does not keep", v.as_str()))
             }
         }
         Value::Date(v) if time::parse_date(&time::date(*v)) != Some(*v) => no("lies outside the calendar".to_owned()),
@@ -458,6 +466,42 @@ mod tests {
         assert!(
             span(true).holds(&Value::Time(-1_000_000)).is_ok() && span(false).holds(&Value::Time(time::DAY)).is_ok()
         );
+    }
+
+    #[test]
+    fn numeric_columns_of_sqlite_keep_whole_numbers_of_64_bits() {
+        let numeric = Domain::Loose { affinity: "NUMERIC".into(), accepts: vec![Type::Decimal] };
+        for kept in ["9007199254740993", "-9223372036854775808", "9223372036854775807.00", "1234567890123.45", "-0.5"] {
+            assert_eq!(numeric.holds(&decimal(kept)), Ok(()), "{kept}");
+        }
+        for digits in ["9223372036854775808", "9007199254740993.5", "12345678901234.56"] {
+            let why = format!("is {digits}, with more digits than a NUMERIC column of SQLite keeps");
+            assert_eq!(numeric.holds(&decimal(digits)), Err(Misfit(why)));
+        }
+        assert!(numeric.holds(&decimal("NaN")).is_err() && numeric.holds(&decimal("-Infinity")).is_err());
+    }
+
+    /// They are told behind "it".
+    #[test]
+    fn reasons_read_as_sentences() {
+        let why = |domain: Domain, value: Value| domain.holds(&value).unwrap_err().0;
+        let money = || Domain::Decimal { limits: Some((5, 2)) };
+        let whole = Domain::Decimal { limits: Some((2, 0)) };
+        let int = |bits, unsigned| Domain::Int { bits, unsigned };
+        let loose = Domain::Loose { affinity: "INTEGER".into(), accepts: vec![Type::Int] };
+        for (told, reason) in [
+            (why(int(8, false), Value::Int(128)), "is 128, outside -128 to 127"),
+            (why(int(64, false), Value::Uint(1 << 63)), "is 9223372036854775808, above what the column holds"),
+            (why(Domain::Float { bits: 32 }, Value::Float(0.1)), "is 0.1, not exact as a 4-byte float"),
+            (why(money(), decimal("Infinity")), "is Infinity, which needs a column without a precision"),
+            (why(money(), decimal("0.005")), "is 0.005, with more than 2 digits after the point"),
+            (why(money(), decimal("1000")), "is 1000, with more than 3 digits before the point"),
+            (why(whole, Value::Int(-100)), "is -100, with more than 2 digits before the point"),
+            (why(Domain::Unsupported("no".into()), Value::Int(1)), "cannot be stored: no"),
+            (why(loose, Value::Uint(1 << 63)), "is 9223372036854775808, above what SQLite's 64-bit integers hold"),
+        ] {
+            assert_eq!(told, reason);
+        }
     }
 
     #[test]
