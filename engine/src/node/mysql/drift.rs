@@ -85,7 +85,12 @@ impl Fingerprint {
                 "column" => {
                     let without_number =
                         |details: &str| details.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
-                    format!("column {name} was {} and is {}", without_number(details), without_number(now))
+                    match (without_number(details), without_number(now)) {
+                        (then, now) if then == now => {
+                            format!("column {name} now stands at another place among the columns")
+                        }
+                        (then, now) => format!("column {name} was {then} and is {now}"),
+                    }
                 }
                 "trigger" => format!("the body or the owner of trigger {name} was changed"),
                 "setting" => "its key, its images or its direction were configured otherwise".to_owned(),
@@ -228,6 +233,9 @@ mod tests {
         assert_eq!(told(&now), Some(("the history lacks its column k1".into(), false, true)));
         let now = [left[0], left[1], left[2], left[3], ["reference that acts", "f of t", ""]];
         assert_eq!(told(&now), Some(("reference that acts f of t was added".into(), true, false)));
+        let now = [left[0], ["column", "name", "3 varchar(9)"], left[2], left[3]];
+        let moved = "column name now stands at another place among the columns";
+        assert_eq!(told(&now), Some((moved.into(), false, false)));
         assert_eq!(told(&[]), Some(("the table is gone".into(), true, true)));
     }
 }

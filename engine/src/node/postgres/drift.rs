@@ -180,7 +180,10 @@ impl Fingerprint {
                 "column" => {
                     let without_number =
                         |details: &str| details.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
-                    format!("column {name} was {} and is {}", without_number(details), without_number(now))
+                    match (without_number(details), without_number(now)) {
+                        (then, now) if then == now => format!("column {name} was made anew"),
+                        (then, now) => format!("column {name} was {then} and is {now}"),
+                    }
                 }
                 "function" => format!("the body or the owner of function {HISTORY}.{name} was changed"),
                 "trigger" if now.starts_with('D') => format!("trigger {name} is disabled"),
@@ -270,6 +273,8 @@ mod tests {
                 "trigger !concord_u is disabled",
             ]
         );
+        let [then, now] = ["2 text", "3 text"].map(|details| print(&[["column", "name", details]]));
+        assert_eq!(then.differences(&now), ["column name was made anew"]);
         assert_eq!(before.differences(&print(&[["role", "x", ""]])), ["the table is gone"]);
     }
 
