@@ -32,6 +32,8 @@ pub struct Part {
     pub numbers: bool,
     /// What the type forbids besides, and no other kind of database does.
     pub limits: Option<String>,
+    /// Why no value of the column can be carried, if none can.
+    pub unsupported: Option<String>,
 }
 
 /// How large values may be, where anything says so.
@@ -43,6 +45,8 @@ pub struct Size {
     pub length: Option<u32>,
     /// Digits of a decimal, and how many of them stand after the point.
     pub digits: Option<(u32, u32)>,
+    /// Digits of a second.
+    pub seconds: Option<u8>,
 }
 
 /// A default that every database understands.
@@ -83,6 +87,8 @@ pub struct Draft {
     /// What is left to be run once the tables are there that this one refers to.
     pub links: Vec<String>,
     pub notes: Vec<String>,
+    /// Why no table can be made that could be synced, a line each.
+    pub problems: Vec<String>,
 }
 
 impl Part {
@@ -116,6 +122,34 @@ impl Blueprint {
     pub fn has_to_count(&self, part: &Part) -> bool {
         let refers = || self.references.iter().any(|reference| reference.columns.contains(&part.name));
         part.size.bits == Some(65) && (part.numbers || self.key.contains(&part.name) || refers())
+    }
+
+    /// Why no table can be made here: a column is of a type that only the database has which it comes from.
+    pub fn without_type(&self, part: &Part, here: &str) -> String {
+        let what = if let Type::Native(name) = &part.ty { name } else { &part.native };
+        let help = match self.key.contains(&part.name) {
+            true => ", and a key cannot be left out: give it another type where it is",
+            false => ": name it in `omit` for this node",
+        };
+        format!("column {} holds {what}, which no column of {here} can{help}", part.name)
+    }
+
+    /// Why no table can be made here: names that the database would cut or refuse. `own` are the table's own name and its schema's.
+    pub fn too_long(&self, own: &[&str], length: fn(&str) -> usize, most: usize, of: &str) -> Vec<String> {
+        let problem = |what: String, name: &str, option: &str| {
+            (length(name) > most).then(|| {
+                let length = length(name);
+                format!(
+                    "{what} has {length} {of}, and names have at most {most} there: give it another with `{option}`"
+                )
+            })
+        };
+        let own = own.iter().filter_map(|name| problem(format!("the name {name}"), name, "table"));
+        let columns = self.columns.iter();
+        own.chain(
+            columns.filter_map(|part| problem(format!("the name of column {}", part.name), &part.name, "columns")),
+        )
+        .collect()
     }
 
     /// The table's name without its schema.
@@ -179,6 +213,17 @@ fn literal_end(rest: &str) -> Option<usize> {
     None
 }
 
+/// How many bits a type of fixed length has: both servers have it under one name, so that it is the only one of a database's own
+/// which goes to another kind.
+pub fn bits_of(native: &str) -> Option<u32> {
+    native.strip_prefix("bit(")?.strip_suffix(')')?.parse().ok()
+}
+
+/// Why no value of a column can be carried, if none can.
+pub fn unsupported(domain: &Domain) -> Option<String> {
+    if let Domain::Unsupported(why) = domain { Some(why.clone()) } else { None }
+}
+
 /// The type and size of what a column holds. Of a column that takes several types the first counts.
 pub fn shape_of(domain: &Domain) -> (Type, Size) {
     let none = Size::default();
@@ -194,9 +239,9 @@ pub fn shape_of(domain: &Domain) -> (Type, Size) {
         Domain::Text { max, .. } => (Type::Text, Size { length: *max, ..none }),
         Domain::Bytes => (Type::Bytes, none),
         Domain::Date { .. } => (Type::Date, none),
-        Domain::Time { .. } => (Type::Time, none),
-        Domain::Timestamp { .. } => (Type::Timestamp, none),
-        Domain::Instant { .. } => (Type::Instant, none),
+        Domain::Time { digits, .. } => (Type::Time, Size { seconds: Some(*digits), ..none }),
+        Domain::Timestamp { digits, .. } => (Type::Timestamp, Size { seconds: Some(*digits), ..none }),
+        Domain::Instant { digits, .. } => (Type::Instant, Size { seconds: Some(*digits), ..none }),
         Domain::Json { .. } => (Type::Json, none),
         Domain::Uuid => (Type::Uuid, none),
         Domain::Native(name) | Domain::Unsupported(name) => (Type::Native(name.clone()), none),
@@ -213,6 +258,11 @@ mod tests {
         let bits = |bits, unsigned| shape_of(&Domain::Int { bits, unsigned }).1.bits;
         let wider = [(8, 16), (16, 32), (24, 32), (32, 64), (64, 65)];
         assert!(wider.iter().all(|&(from, to)| bits(from, true) == Some(to) && bits(from, false) == Some(from)));
+    }
+
+    #[test]
+    fn bits_of_a_fixed_number() {
+        assert_eq!(["bit(3)", "bit varying(3)", "bit(3)[]", "bit"].map(bits_of), [Some(3), None, None, None]);
     }
 
     #[test]
@@ -252,6 +302,7 @@ mod tests {
             default: Some(default),
             numbers: false,
             limits: None,
+            unsupported: None,
         };
         let carried = |ty, text: &str| match part(ty, Preset::Text(text.to_owned())).preset(|_| true) {
             Some(Preset::Text(text)) => text,

@@ -66,7 +66,23 @@ impl Session {
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
-        for group in parents_first(&tables, &blueprints) {
+        for (at, created) in self.planned(&tables, &blueprints)? {
+            let member = &mut self.members[at];
+            if !dry {
+                let Some(node) = member.node.as_deref_mut() else { continue };
+                let building = node.build(&created.statements).await;
+                building.map_err(Error::at(&member.name, format!("creating `{}`", created.table)))?;
+            }
+            told(created);
+        }
+        Ok(())
+    }
+
+    /// What is to be created, in this order, each with the place of its node; or why no table can be made that could be synced. All is
+    /// looked at before anything is done.
+    fn planned(&self, tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) -> Result<Vec<(usize, Created)>> {
+        let (mut planned, mut problems) = (Vec::new(), Vec::new());
+        for group in parents_first(tables, blueprints) {
             for at in 0..self.members.len() {
                 let mut left: Vec<usize> =
                     group.iter().copied().filter(|&index| blueprints[index][at].is_none()).collect();
@@ -75,31 +91,34 @@ impl Session {
                 while let Some(index) = left.pop() {
                     let Some(source) = blueprints[index].iter().position(Option::is_some) else { continue };
                     let Some(blueprint) = &blueprints[index][source] else { continue };
-                    let mut wanted = carried(blueprint, &tables, index, source, at, &left);
-                    let member = &mut self.members[at];
-                    let Some(node) = member.node.as_deref_mut() else { continue };
+                    let mut wanted = carried(blueprint, tables, index, source, at, &left);
+                    let Some(node) = self.members[at].node.as_deref() else { continue };
                     let mut draft = node.draft(&wanted);
                     wanted.notes.extend(draft.notes);
+                    let parts = [source, at].map(|node| &tables[index].nodes[node]);
+                    let names = [source, at].map(|node| self.names[node].as_str());
+                    let lines = not_carried(blueprint, parts, names).into_iter().chain(draft.problems);
+                    let (place, name) = (self.config.at(&tables[index].place), &tables[index].name);
+                    problems.extend(
+                        lines.map(|line| format!("{place}: `{name}` cannot be created at {}: {line}", names[1])),
+                    );
                     // Tables that refer to each other are tied together when the last of them is there.
                     links.append(&mut draft.links);
                     if left.is_empty() {
                         draft.statements.append(&mut links);
                     }
-                    if !dry {
-                        let building = node.build(&draft.statements).await;
-                        building.map_err(Error::at(&member.name, format!("creating `{}`", wanted.table)))?;
-                    }
-                    told(Created {
+                    let created = Created {
                         node: self.names[at].clone(),
                         table: wanted.table,
                         from: self.names[source].clone(),
                         statements: draft.statements,
                         notes: wanted.notes,
-                    });
+                    };
+                    planned.push((at, created));
                 }
             }
         }
-        Ok(())
+        if problems.is_empty() { Ok(planned) } else { Err(Error::Refused(problems)) }
     }
 }
 
@@ -136,7 +155,7 @@ fn carried(
 ) -> Blueprint {
     let (from, to) = (&tables[index].nodes[source], &tables[index].nodes[target]);
     let mut wanted = Blueprint { table: to.table.clone(), notes: blueprint.notes.clone(), ..Blueprint::default() };
-    for part in &blueprint.columns {
+    for part in blueprint.columns.iter().filter(|part| part.unsupported.is_none()) {
         if let Some(name) = renamed(from, to, &part.name) {
             let mut part = part.clone();
             part.name = name;
@@ -171,6 +190,21 @@ fn carried(
         }
     }
     wanted
+}
+
+/// Columns of a table at one node of which no value can be carried, unless the file lets them live neither there nor at the other.
+fn not_carried(blueprint: &Blueprint, parts: [&TableNode; 2], names: [&str; 2]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for part in &blueprint.columns {
+        let Some(why) = &part.unsupported else { continue };
+        let shared = parts[0].shared(&part.name);
+        let lives = parts.iter().zip(names).filter(|(here, _)| !here.omits(shared)).map(|(_, name)| name);
+        let lives: Vec<&str> = lives.collect();
+        if !lives.is_empty() {
+            lines.push(format!("column {shared}, which the file lets live at {}: {why}", lives.join(" and ")));
+        }
+    }
+    lines
 }
 
 /// A column's name at another node; `None` if it does not live there.

@@ -275,6 +275,151 @@ async fn what_mariadb_has_no_room_for() {
     assert!(owners[1].try_execute("UPDATE a SET b = 7").await.is_err());
 }
 
+/// A name that the other database would cut or refuse is told before anything is created; with another name there the table is made.
+#[tokio::test]
+async fn names_that_are_too_long_create_nothing() {
+    let (wide, long) = ("名".repeat(22), "n".repeat(65));
+    for (kinds, name, limit) in [
+        ([Kind::Mariadb, Kind::Postgres], &wide, "has 66 bytes, and names have at most 63 there"),
+        ([Kind::Sqlite, Kind::Postgres], &long, "has 65 bytes, and names have at most 63 there"),
+        ([Kind::Sqlite, Kind::Mariadb], &long, "has 65 characters, and names have at most 64 there"),
+    ] {
+        let filled = format!(
+            "CREATE TABLE \"{name}\" (id integer PRIMARY KEY);
+             CREATE TABLE plain (id integer PRIMARY KEY);
+             CREATE TABLE columned (id integer PRIMARY KEY, \"{name}\" integer, \"{name}s\" integer);
+             INSERT INTO columned VALUES (1, 2, 3)"
+        );
+        let tables = format!("[tables.plain]\n[tables.\"{name}\"]\n[tables.columned]\n");
+        let (concord, _databases, mut owners) = scene_of(kinds, &filled, &tables).await;
+        let output = concord.run(&["load", "--create"]).await.expect(2);
+        for line in [
+            format!("`{name}` cannot be created at b: the name {name} {limit}"),
+            format!("`columned` cannot be created at b: the name of column {name} {limit}"),
+            format!("the name of column {name}s has "),
+        ] {
+            assert!(output.says(&line), "{line}: {output:?}");
+        }
+        assert!(owners[1].try_rows("SELECT * FROM plain").await.is_err());
+        let renamed = format!(
+            "[tables.\"{name}\"]\nnodes.b.table = \"short\"\n\
+             [tables.columned]\nnodes.b.columns = {{ \"{name}\" = \"one\", \"{name}s\" = \"other\" }}\n"
+        );
+        let (concord, _databases, mut owners) = scene_of(kinds, &filled, &renamed).await;
+        concord.run(&["load", "--create"]).await.ok();
+        assert_eq!(owners[1].cell("SELECT other FROM columned").await, "3");
+    }
+}
+
+/// MariaDB names a reference after its table, where that leaves room.
+#[tokio::test]
+async fn references_of_tables_with_long_names() {
+    let [one, other] = ["a", "b"].map(|last| format!("{}{last}", "n".repeat(60)));
+    let filled = format!(
+        "CREATE TABLE p (id integer PRIMARY KEY, c integer);
+         CREATE TABLE {one} (id integer PRIMARY KEY, p integer REFERENCES p, q integer REFERENCES p);
+         CREATE TABLE {other} (id integer PRIMARY KEY, p integer REFERENCES p);
+         ALTER TABLE p ADD FOREIGN KEY (c) REFERENCES {one};
+         INSERT INTO p VALUES (1, NULL);
+         INSERT INTO {one} VALUES (1, 1, 1);
+         INSERT INTO {other} VALUES (1, 1)"
+    );
+    let tables = format!("[tables.{one}]\n[tables.{other}]\n[tables.p]\n");
+    let (concord, _databases, mut owners) = scene_of([Kind::Postgres, Kind::Mariadb], &filled, &tables).await;
+    concord.run(&["load", "--create"]).await.ok();
+    for refused in [
+        format!("INSERT INTO {one} VALUES (2, 9, 1)"),
+        format!("INSERT INTO {one} VALUES (2, 1, 9)"),
+        format!("INSERT INTO {other} VALUES (2, 9)"),
+        "UPDATE p SET c = 9".to_owned(),
+    ] {
+        assert!(owners[1].try_execute(&refused).await.is_err(), "{refused}");
+    }
+    owners[1].execute(&format!("INSERT INTO {one} VALUES (2, 1, 1)")).await;
+    concord.run(&["sync"]).await.ok();
+    assert_eq!(owners[0].cell(&format!("SELECT count(*) FROM {one}")).await, "2");
+}
+
+/// Whatever is written to a table that was made fits the one that it was made from.
+#[tokio::test]
+async fn times_are_no_finer_than_where_they_come_from() {
+    let mariadb = "CREATE TABLE t (id integer PRIMARY KEY, at timestamp NULL,
+        seen datetime(3) DEFAULT CURRENT_TIMESTAMP(3), clock time)";
+    let postgres =
+        "CREATE TABLE t (id integer PRIMARY KEY, at timestamptz(0), seen timestamptz(3) DEFAULT now(), clock time(0))";
+    for (kinds, filled) in [([Kind::Mariadb, Kind::Postgres], mariadb), ([Kind::Postgres, Kind::Mariadb], postgres)] {
+        let (concord, _databases, mut owners) = scene_of(kinds, filled, "[tables.t]\n").await;
+        concord.run(&["load", "--create"]).await.ok();
+        owners[1]
+            .execute(
+                "INSERT INTO t (id, at, clock) VALUES (1, '2024-01-01 12:00:00.7', '10:00:00.7');
+                 INSERT INTO t (id, seen) VALUES (2, '2024-01-01 12:00:00.123456')",
+            )
+            .await;
+        concord.run(&["sync"]).await.ok();
+        assert_eq!(owners[0].cell("SELECT count(*) FROM t WHERE seen IS NOT NULL").await, "2");
+    }
+    let (concord, _databases, _owners) = scene_of([Kind::Mariadb, Kind::Sqlite], mariadb, "[tables.t]\n").await;
+    let output = concord.run(&["load", "--create"]).await.ok();
+    assert!(output.says("the limits of column seen (datetime(3)) are not enforced"), "{output:?}");
+}
+
+/// A column that no column of another kind can hold is told before anything is created; without it the table is made.
+#[tokio::test]
+async fn types_of_one_kind_alone_create_nothing() {
+    let filled = "
+        CREATE TYPE mood AS ENUM ('sad', 'glad');
+        CREATE TABLE plain (id integer PRIMARY KEY);
+        CREATE TABLE t (id integer PRIMARY KEY, mood mood, address inet, many integer[], span interval, bits bit varying(9),
+            clock timetz, costs money);
+        INSERT INTO t VALUES (1, 'glad', '10.0.0.1', '{1,2}', '1 day', B'101', '12:00+02', 1)";
+    let omitted = "[tables.plain]\n[tables.t]\nnodes.a.omit = [\"costs\"]\n\
+         nodes.b.omit = [\"mood\", \"address\", \"many\", \"span\", \"bits\", \"clock\", \"costs\"]\n";
+    for (kind, here) in [(Kind::Mariadb, "M"), (Kind::Sqlite, "SQLite")] {
+        let (concord, _databases, mut owners) =
+            scene_of([Kind::Postgres, kind], filled, "[tables.plain]\n[tables.t]\n").await;
+        for arguments in [&["load", "--create"][..], &["load", "--create", "--dry-run"]] {
+            let output = concord.run(arguments).await.expect(2);
+            for (column, ty) in [
+                ("mood", "mood"),
+                ("address", "inet"),
+                ("many", "integer[]"),
+                ("span", "interval"),
+                ("bits", "bit varying(9)"),
+                ("clock", "time with time zone"),
+            ] {
+                let line = format!("`t` cannot be created at b: column {column} holds {ty}, which no column of {here}");
+                assert!(output.says(&line), "{line}: {output:?}");
+            }
+            let line = "column costs, which the file lets live at a and b: type money means another amount";
+            assert!(output.says(line) && !output.says("as text"), "{output:?}");
+        }
+        assert!(owners[1].try_rows("SELECT * FROM plain").await.is_err());
+        let (concord, _databases, mut owners) = scene_of([Kind::Postgres, kind], filled, omitted).await;
+        concord.run(&["load", "--create"]).await.ok();
+        assert_eq!(owners[1].cell("SELECT id FROM t").await, "1");
+    }
+    let filled = "CREATE TABLE t (id INTEGER PRIMARY KEY, code STRING)";
+    let (concord, _databases, mut owners) = scene_of([Kind::Sqlite, Kind::Postgres], filled, "[tables.t]\n").await;
+    let output = concord.run(&["load", "--create"]).await.expect(2);
+    assert!(output.says("column code holds STRING, which no column of PostgreSQL can"), "{output:?}");
+    assert!(owners[1].try_rows("SELECT * FROM t").await.is_err());
+}
+
+/// Bits have one name at both servers.
+#[tokio::test]
+async fn bits_go_from_server_to_server() {
+    let filled = "CREATE TABLE t (id integer PRIMARY KEY, bits bit(3)); INSERT INTO t VALUES (1, B'101')";
+    for from in [Kind::Postgres, Kind::Mariadb] {
+        for to in [Kind::Postgres, Kind::Mariadb] {
+            let (concord, _databases, mut owners) = scene_of([from, to], filled, "[tables.t]\n").await;
+            concord.run(&["load", "--create"]).await.ok();
+            let bits = if to == Kind::Postgres { "CAST(bits AS text)" } else { "bin(bits + 0)" };
+            assert_eq!(owners[1].cell(&format!("SELECT {bits} FROM t")).await, "101");
+        }
+    }
+}
+
 /// What was made is told, also where something fails later.
 #[tokio::test]
 async fn what_was_created_before_a_failure_is_told() {

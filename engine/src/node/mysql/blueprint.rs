@@ -4,7 +4,9 @@ use super::schema::one;
 use super::wire::{string, text};
 use super::{MySql, Phase, quote, sql};
 use crate::model::{Domain, Type, Value, time};
-use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
+use crate::node::blueprint::{
+    Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, bits_of, shape_of, unsupported,
+};
 use crate::node::{CatalogueColumn, Result};
 
 /// The scheme of this kind's URLs.
@@ -12,6 +14,10 @@ const KIND: &str = "mysql";
 
 /// Characters of a text that has to be told apart by an index and says nothing of its length. The index takes 3,072 bytes.
 const INDEXED: u32 = 255;
+
+/// The characters of the longest name, and the bits of the longest column of bits.
+const LONGEST: usize = 64;
+const BITS: u32 = 64;
 
 /// The bytes that a key and a row may have, those of long texts left out, and what a letter takes.
 const KEY_BYTES: u32 = 3_072;
@@ -44,6 +50,7 @@ impl MySql {
             let limits = limits(&column, &blueprint.key);
             blueprint.columns.push(Part {
                 limits,
+                unsupported: unsupported(&column.domain),
                 numbers: facts.extra.contains("auto_increment"),
                 name: column.name,
                 native: column.native,
@@ -133,10 +140,11 @@ impl MySql {
 /// The statements that make a table of this blueprint. Texts are told apart as other databases do.
 pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
-    let mut draft = Draft::default();
+    let problems = blueprint.too_long(&[&blueprint.table], |name| name.chars().count(), LONGEST, "characters");
+    let mut draft = Draft { problems, ..Draft::default() };
     let name = quote::ident(&blueprint.table);
     let mut lines = Vec::new();
-    let (types, indexes) = types_of(blueprint, maria, &mut draft.notes);
+    let (types, indexes) = types_of(blueprint, maria, &mut draft);
     for (part, ty) in blueprint.columns.iter().zip(types) {
         if part.kind != KIND && part.ty == Type::Decimal && part.size.digits.is_none() {
             draft.notes.push(format!("column {} holds 65 digits here, 30 of them after the point", part.name));
@@ -150,7 +158,12 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
         if part.numbers && blueprint.key.first() == Some(&part.name) {
             line += " AUTO_INCREMENT";
         }
-        let preset = if part.kind == KIND { part.default.clone() } else { part.preset(takes) };
+        let preset = match (part.kind, &part.ty) {
+            (KIND, _) => part.default.clone(),
+            // Each kind writes bits in its own way.
+            (_, Type::Native(_)) => None,
+            _ => part.preset(takes),
+        };
         if preset.is_none() && part.default.is_some() {
             draft.notes.push(format!("the default of column {}", part.name));
         }
@@ -160,7 +173,7 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
             Some(_) if part.ty == Type::Uuid && !maria => {
                 draft.notes.push(format!("the default of column {}", part.name));
             }
-            Some(preset) => match preset_sql(preset, &part.ty) {
+            Some(preset) => match preset_sql(preset, part) {
                 // To MySQL a default of such a type is an expression.
                 Some(sql) if ty.contains("text") => {
                     line += &format!(" DEFAULT ({})", unescaped(preset).unwrap_or(sql));
@@ -181,10 +194,11 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
             quote::idents(index.columns.iter().map(String::as_str))
         ));
     }
-    for reference in &blueprint.references {
+    for (at, reference) in blueprint.references.iter().enumerate() {
         let table = reference.table.rsplit_once('.').map_or(reference.table.as_str(), |(_, table)| table);
         let link = format!(
-            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+            "{}FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+            constraint(&blueprint.table, at + 1),
             quote::idents(reference.columns.iter().map(String::as_str)),
             quote::ident(table),
             quote::idents(reference.referenced.iter().map(String::as_str)),
@@ -203,8 +217,18 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     draft
 }
 
+/// The name of a table's reference, where the one that the database would make of the table's name does not fit.
+fn constraint(table: &str, number: usize) -> String {
+    let name = format!("{table}_ibfk_{number}");
+    match name.chars().count() > LONGEST {
+        true => format!("CONSTRAINT {} ", quote::ident(&quote::fitting("", &name))),
+        false => String::new(),
+    }
+}
+
 /// The types of the columns, and the indexes that can be made over them. What is too long for a key or a row is shortened, and told.
-fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, notes: &mut Vec<String>) -> (Vec<String>, Vec<&'a IndexPart>) {
+fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, draft: &mut Draft) -> (Vec<String>, Vec<&'a IndexPart>) {
+    let Draft { notes, problems, .. } = draft;
     let is_in = |columns: &[String], part: &Part| columns.contains(&part.name);
     // Where two values may not be one: a longer one waits. Other indexes only make searches quick.
     let mut strict: Vec<&[String]> = vec![&blueprint.key];
@@ -218,8 +242,9 @@ fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, notes: &mut Vec<String>) 
         types.push(match (&part.ty, native) {
             (_, Some(native)) => native,
             (Type::Uuid, None) if !maria => "binary(16)".to_owned(),
-            (Type::Native(native), None) => {
-                notes.push(format!("column {} holds {native}, which travels as text", part.name));
+            (Type::Native(native), None) if bits_of(native).is_some_and(|bits| bits <= BITS) => native.clone(),
+            (Type::Native(_), None) => {
+                problems.push(blueprint.without_type(part, if maria { "MariaDB" } else { "MySQL" }));
                 "longtext".to_owned()
             }
             (_, None) => type_of(part, indexed),
@@ -341,7 +366,8 @@ fn value(text: &str, domain: &Domain) -> Option<Preset> {
     }
 }
 
-fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
+fn preset_sql(preset: &Preset, part: &Part) -> Option<String> {
+    let ty = &part.ty;
     Some(match preset {
         Preset::Number(number) if *ty == Type::Bool => i8::from(number != "0").to_string(),
         Preset::Number(number) => number.clone(),
@@ -350,7 +376,7 @@ fn preset_sql(preset: &Preset, ty: &Type) -> Option<String> {
         Preset::Text(text) => quote::literal(text),
         Preset::Bool(value) => i8::from(*value).to_string(),
         Preset::Now => match ty {
-            Type::Timestamp | Type::Instant => "CURRENT_TIMESTAMP(6)".to_owned(),
+            Type::Timestamp | Type::Instant => format!("CURRENT_TIMESTAMP({})", digits(part)),
             _ => return None,
         },
     })
@@ -392,6 +418,11 @@ fn native_type(part: &Part, maria: bool) -> Option<String> {
     }
 }
 
+/// Digits of a second, no more than the other column has: what a default wrote here would wait there.
+fn digits(part: &Part) -> u8 {
+    part.size.seconds.unwrap_or(6)
+}
+
 fn type_of(part: &Part, indexed: bool) -> String {
     match (&part.ty, part.size) {
         (Type::Bool, _) => "tinyint(1)".to_owned(),
@@ -417,9 +448,9 @@ fn type_of(part: &Part, indexed: bool) -> String {
         (Type::Bytes, _) if indexed => format!("varbinary({INDEXED})"),
         (Type::Bytes, _) => "longblob".to_owned(),
         (Type::Date, _) => "date".to_owned(),
-        (Type::Time, _) => "time(6)".to_owned(),
-        (Type::Timestamp, _) => "datetime(6)".to_owned(),
-        (Type::Instant, _) => "timestamp(6)".to_owned(),
+        (Type::Time, _) => format!("time({})", digits(part)),
+        (Type::Timestamp, _) => format!("datetime({})", digits(part)),
+        (Type::Instant, _) => format!("timestamp({})", digits(part)),
         (Type::Json, _) => "json".to_owned(),
         (Type::Uuid, _) => "uuid".to_owned(),
         (Type::Native(_) | Type::Any, _) => "longtext".to_owned(),
@@ -444,6 +475,7 @@ mod tests {
                 default: None,
                 numbers: false,
                 limits: None,
+                unsupported: None,
             }
         };
         let document = part("longtext", &Domain::Json { nul: true, binary: false });
@@ -482,6 +514,13 @@ mod tests {
         ] {
             assert_eq!(value(told, domain), preset, "{told}");
         }
+    }
+
+    #[test]
+    fn references_of_tables_with_long_names() {
+        assert_eq!(constraint(&"a".repeat(57), 1), "");
+        let [one, other] = [1, 2].map(|number| constraint(&"ü".repeat(60), number));
+        assert!(one.starts_with("CONSTRAINT `ü") && one.ends_with("` ") && one != other, "{one} {other}");
     }
 
     #[test]

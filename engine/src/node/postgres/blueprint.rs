@@ -5,10 +5,15 @@ use super::wire::Args;
 use super::{Phase, Postgres, quote};
 use crate::model::{Domain, Type, Value};
 use crate::node::Result;
-use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, shape_of};
+use crate::node::blueprint::{
+    Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, bits_of, shape_of, unsupported,
+};
 
 /// The scheme of this kind's URLs.
 const KIND: &str = "postgres";
+
+/// The bytes of the longest name: what is longer is cut without a word.
+const LONGEST: usize = 63;
 
 impl Postgres {
     pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
@@ -46,6 +51,7 @@ impl Postgres {
                 default: None,
                 numbers: false,
                 limits: None,
+                unsupported: unsupported(&column.domain),
             };
             for row in &facts {
                 if get::<String>(row, 0)? != column.name {
@@ -120,22 +126,26 @@ impl Postgres {
 
     /// The statements that make a table of this blueprint.
     pub(super) fn write_draft(blueprint: &Blueprint) -> Draft {
-        let mut draft = Draft::default();
+        let own: Vec<&str> = blueprint.table.splitn(2, '.').collect();
+        let problems = blueprint.too_long(&own, str::len, LONGEST, "bytes");
+        let mut draft = Draft { problems, ..Draft::default() };
         let name = named(&blueprint.table);
         let mut lines = Vec::new();
         for part in &blueprint.columns {
-            let mut ty = match part.kind {
-                KIND => part.native.clone(),
+            let ty = match (part.kind, &part.ty) {
+                (KIND, Type::Native(name)) => declared(&part.native, name),
+                (KIND, _) => part.native.clone(),
+                (_, Type::Native(name)) if bits_of(name).is_some() => name.clone(),
+                (_, Type::Native(_)) => {
+                    draft.problems.push(blueprint.without_type(part, "PostgreSQL"));
+                    continue;
+                }
                 _ if blueprint.has_to_count(part) => {
                     draft.notes.push(format!("column {} holds no number above {}", part.name, i64::MAX));
                     "bigint".to_owned()
                 }
                 _ => type_of(part),
             };
-            if let (Type::Native(native), true) = (&part.ty, part.kind != KIND) {
-                draft.notes.push(format!("column {} holds {native}, which travels as text", part.name));
-                ty = "text".to_owned();
-            }
             draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
             let mut line = format!("{} {ty}", quote::ident(&part.name));
             if part.numbers {
@@ -144,8 +154,10 @@ impl Postgres {
             if !part.nullable || blueprint.key.contains(&part.name) {
                 line += " NOT NULL";
             }
-            let preset = match part.kind {
-                KIND => part.default.clone(),
+            let preset = match (part.kind, &part.ty) {
+                (KIND, _) => part.default.clone(),
+                // Each kind writes bits in its own way.
+                (_, Type::Native(_)) => None,
                 _ => part.preset(|value| takes(&part.ty, value)),
             };
             match preset {
@@ -200,6 +212,18 @@ fn named(name: &str) -> String {
     }
 }
 
+/// A type of this kind's own as a column is declared with it. What values are cast to lacks the length, and the name under which it
+/// travels lacks the schema.
+fn declared(native: &str, name: &str) -> String {
+    let mut quoted = false;
+    let dot = native.find(|letter: char| {
+        quoted ^= letter == '"';
+        letter == '.' && !quoted
+    });
+    let schema = dot.map_or("", |dot| &native[..=dot]);
+    format!("{schema}{}", name.strip_prefix(schema).unwrap_or(name))
+}
+
 fn action(letter: &str) -> &'static str {
     match letter {
         "c" => "CASCADE",
@@ -249,11 +273,37 @@ fn type_of(part: &Part) -> String {
         (Type::Text, size) => size.length.map_or("text".to_owned(), |length| format!("varchar({length})")),
         (Type::Bytes, _) => "bytea".to_owned(),
         (Type::Date, _) => "date".to_owned(),
-        (Type::Time, _) => "time".to_owned(),
-        (Type::Timestamp, _) => "timestamp".to_owned(),
-        (Type::Instant, _) => "timestamptz".to_owned(),
+        (Type::Time, size) => timed("time", size),
+        (Type::Timestamp, size) => timed("timestamp", size),
+        (Type::Instant, size) => timed("timestamptz", size),
         (Type::Json, _) => "jsonb".to_owned(),
         (Type::Uuid, _) => "uuid".to_owned(),
         (Type::Native(_) | Type::Any, _) => "text".to_owned(),
+    }
+}
+
+/// A type of times, no finer than the other column: what a default wrote here would wait there.
+fn timed(name: &str, size: Size) -> String {
+    match size.seconds {
+        Some(digits @ 0..=5) => format!("{name}({digits})"),
+        _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_as_columns_are_declared_with_them() {
+        for (native, name, whole) in [
+            ("\"bit\"", "bit(3)", "bit(3)"),
+            ("interval", "interval(3)", "interval(3)"),
+            ("public.mood", "mood", "public.mood"),
+            ("\"a.b\".mood[]", "mood[]", "\"a.b\".mood[]"),
+            ("public.geometry", "geometry(Point,4326)", "public.geometry(Point,4326)"),
+        ] {
+            assert_eq!(declared(native, name), whole);
+        }
     }
 }

@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::failure::Told;
 use super::quote;
 use super::schema::{self, Table};
-use crate::model::Type;
+use crate::model::{Domain, Type};
 use crate::node::Result;
-use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, shape_of};
+use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, shape_of, unsupported};
 
 /// The scheme of this kind's URLs.
 const KIND: &str = "sqlite";
@@ -30,6 +30,10 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
         let (mut ty, mut size) = shape_of(&column.domain);
         let declared = field.declared.to_ascii_uppercase();
         let base = declared.split('(').next().unwrap_or_default().trim();
+        // What turns values into others, such as STRING, is shared by SQLite alone.
+        if matches!(&column.domain, Domain::Loose { accepts, .. } if accepts.is_empty()) {
+            ty = Type::Native(field.declared.clone());
+        }
         let numbers: Vec<u32> = declared
             .split_once('(')
             .map(|(_, rest)| {
@@ -64,6 +68,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             default,
             numbers,
             limits: None,
+            unsupported: unsupported(&column.domain),
         });
     }
     let mut statement =
@@ -133,16 +138,16 @@ pub(super) fn draft(blueprint: &Blueprint) -> Draft {
     for part in &blueprint.columns {
         let ty = match (part.kind, &part.ty) {
             (KIND, _) => part.native.clone(),
-            (_, Type::Native(native)) => {
-                draft.notes.push(format!(
-                    "column {} holds {native}, which no column of SQLite can: name it in `omit` for this node",
-                    part.name
-                ));
+            (_, Type::Native(_)) => {
+                draft.problems.push(blueprint.without_type(part, "SQLite"));
                 continue;
             }
             _ => type_of(&part.ty, part.size),
         };
-        if part.kind != KIND && (part.size.length.is_some() || part.size.bits.is_some_and(|bits| bits < 64)) {
+        let limited = part.size.length.is_some()
+            || part.size.bits.is_some_and(|bits| bits < 64)
+            || part.size.seconds.is_some_and(|digits| digits < 6);
+        if part.kind != KIND && limited {
             draft.notes.push(format!("the limits of column {} ({}) are not enforced", part.name, part.native));
         }
         draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
