@@ -1,9 +1,12 @@
 //! Rows that refer to each other, unique values that move, and transactions that belong together.
 
+use std::sync::{Arc, Mutex};
+
+use concord::fault::{self, Faults};
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along]
+    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, thousands_of_parents_take_other_keys]
     standard: [two_tables_in_a_circle]
     many: []
     all: [parents_then_children]
@@ -380,4 +383,28 @@ async fn a_unique_value_of_a_parent_that_takes_its_children_along(kinds: &[Kind]
     cluster.settle().await;
     cluster.holds("SELECT * FROM parents ORDER BY id", &["2|b", "3|c", "9|a"]).await;
     cluster.holds("SELECT * FROM children ORDER BY id", &["20|2", "90|9"]).await;
+}
+
+/// One of them has to stay; the others do not wait for it, nor is each tried by itself.
+async fn thousands_of_parents_take_other_keys(kinds: &[Kind]) {
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)";
+    let setup = format!(
+        "CREATE TABLE parents (id integer PRIMARY KEY, mail integer NOT NULL UNIQUE);
+         CREATE TABLE children (id integer PRIMARY KEY, parent integer NOT NULL,
+             FOREIGN KEY (parent) REFERENCES parents (id) ON UPDATE CASCADE);
+         INSERT INTO parents (id, mail) {numbers} SELECT i, i FROM n;
+         INSERT INTO children (id, parent) {numbers} SELECT i, i FROM n"
+    );
+    let mut cluster = Cluster::new(kinds, |_| setup.clone(), FAMILIES).await;
+    cluster.run(1, "INSERT INTO children VALUES (5000, 1234)").await;
+    cluster.run(0, "UPDATE parents SET id = id + 10000").await;
+    let faults = Arc::new(Mutex::new(Faults::default()));
+    drop(Box::pin(fault::scoped(Arc::clone(&faults), cluster.sync())).await);
+    let attempts = faults.lock().expect("nobody panics").passes("apply-attempt");
+    assert!(attempts <= 80, "{attempts} attempts");
+    cluster.holds_at(1, "SELECT id, mail FROM parents WHERE id < 10000", &["1234|1234"]).await;
+    cluster.run(1, "UPDATE children SET parent = 11111 WHERE id = 5000").await;
+    cluster.settle().await;
+    cluster.holds("SELECT count(*) FROM parents WHERE id = mail + 10000", &["3000"]).await;
+    cluster.holds("SELECT count(*) FROM children WHERE parent = id + 10000", &["3000"]).await;
 }

@@ -24,7 +24,7 @@ pub(super) struct Chunk {
 }
 
 /// What became of a chunk.
-enum Outcome {
+pub(super) enum Outcome {
     Written,
     /// Some of its rows were refused; the others are to be tried again.
     Again,
