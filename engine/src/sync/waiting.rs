@@ -14,7 +14,7 @@ use super::subset;
 use super::why::Found;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Dot, Key, Lost, NodeId, Op, Parked, Row, Stamp, TableSpec, time};
+use crate::model::{Dot, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, time};
 use crate::node::{self, Move, Node, Note};
 
 /// A version that is given up with an outcome that waits.
@@ -138,7 +138,8 @@ impl Session {
         Ok(alone)
     }
 
-    /// Whether what waits at a node stands beside nothing, and that says nothing. Fails if it is all that is left of it.
+    /// Whether what waits at a node stands beside nothing, and that says nothing. Fails if it is all that is left of it, or if the
+    /// row is to be decided first.
     async fn waits_alone(&mut self, opened: &Opened, at: NodeId, waits: &Parked) -> Result<bool> {
         let found = self.tables.get(waits.table).filter(|table| table.may_lack_it(at) && table.form(at).is_some());
         let Some(table) = found.cloned() else { return Ok(false) };
@@ -148,6 +149,15 @@ impl Session {
         }
         contest.close(&participants(&table, opened), &table, opened);
         contest.find_hollow(&table);
+        if waits.code == ParkedCode::Filter && contest.has_heard_more(at, &waits.vector) {
+            let (key, name) = (table.key_document(&waits.key), &self.names[at.index()]);
+            return Err(Error::Stopped(format!(
+                "node `{name}`: what waits of the row {key} of `{}` is still to be weighed against a change for which the row went from \
+                 there, and given up before that it could be missing there for good; nothing was given up\n    run `concord sync` \
+                 with the nodes that made the change",
+                table.name
+            )));
+        }
         let is_alone = contest.standing(at).is_some_and(|standing| !standing.is_version());
         if is_alone && subset::is_last(&contest, at) {
             let (key, name) = (table.key_document(&waits.key), &self.names[at.index()]);
