@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::writes::Outcome;
-use super::{Application, Effect, Item, Needs, tables_of};
+use super::{Application, CHUNK, Effect, Item, Needs, tables_of};
 use crate::fault;
 use crate::model::{Row, Value};
 use crate::node::{Constraint, Error, ErrorKind, Node, Reason, Result, Room};
 
 impl Needs {
-    /// Of the rows that are stuck those that hang together, where one is to go of which another needs that it goes.
+    /// Of the rows that are stuck those that hang together.
     fn knots(&self, stuck: &BTreeMap<Item, Reason>) -> Vec<BTreeSet<Item>> {
         let mut near: BTreeMap<Item, Vec<Item>> = BTreeMap::new();
         let is_stuck = |(item, other): &(Item, Item)| stuck.contains_key(item) && stuck.contains_key(other);
@@ -141,7 +141,9 @@ impl Application<'_> {
             let rows: std::result::Result<Vec<Row>, String> =
                 self.keys_of(deletes, table).into_iter().map(row).collect();
             let rows = rows.map_err(|why| Error::new(ErrorKind::Other, why))?;
-            node.make_room(spec, &rows.iter().collect::<Vec<_>>(), room).await?;
+            for rows in rows.chunks(CHUNK) {
+                node.make_room(spec, &rows.iter().collect::<Vec<_>>(), room).await?;
+            }
         }
         Ok(())
     }

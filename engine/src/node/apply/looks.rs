@@ -203,7 +203,7 @@ impl Application<'_> {
         Ok(self.refused.len() > before)
     }
 
-    /// Refuses deletes that would take rows along which nobody asked to delete; whether there was any.
+    /// Gives up deletes that would take rows along which nobody asked to delete; whether there was any.
     pub(super) async fn refuse_what_is_referred(&mut self, node: &mut dyn Node, chunk: &[Item]) -> Result<bool> {
         let mut any = false;
         let going = self.key_groups(chunk);
