@@ -71,7 +71,7 @@ pub trait Node: Send {
     async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>>;
 
     /// The statements that make a table of a blueprint here, and what they leave out of it.
-    fn draft(&self, blueprint: &Blueprint) -> Draft;
+    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft>;
 
     /// Runs the statements of a draft in one transaction, where the database can undo them.
     async fn build(&mut self, statements: &[String]) -> Result<()>;

@@ -183,8 +183,8 @@ impl Node for Rekeyed {
         self.0.blueprint(table).await
     }
 
-    fn draft(&self, blueprint: &Blueprint) -> Draft {
-        self.0.draft(blueprint)
+    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
+        self.0.draft(blueprint).await
     }
 
     async fn build(&mut self, statements: &[String]) -> Result<()> {

@@ -66,7 +66,7 @@ impl Session {
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
-        for (at, created) in self.planned(&tables, &blueprints)? {
+        for (at, created) in self.planned(&tables, &blueprints).await? {
             let member = &mut self.members[at];
             if !dry {
                 let Some(node) = member.node.as_deref_mut() else { continue };
@@ -80,7 +80,11 @@ impl Session {
 
     /// What is to be created, in this order, each with the place of its node; or why no table can be made that could be synced. All is
     /// looked at before anything is done.
-    fn planned(&self, tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) -> Result<Vec<(usize, Created)>> {
+    async fn planned(
+        &mut self,
+        tables: &[TableConfig],
+        blueprints: &[Vec<Option<Blueprint>>],
+    ) -> Result<Vec<(usize, Created)>> {
         let (mut planned, mut problems) = (Vec::new(), Vec::new());
         for group in parents_first(tables, blueprints) {
             for at in 0..self.members.len() {
@@ -92,8 +96,10 @@ impl Session {
                     let Some(source) = blueprints[index].iter().position(Option::is_some) else { continue };
                     let Some(blueprint) = &blueprints[index][source] else { continue };
                     let mut wanted = carried(blueprint, tables, index, source, at, &left);
-                    let Some(node) = self.members[at].node.as_deref() else { continue };
-                    let mut draft = node.draft(&wanted);
+                    let member = &mut self.members[at];
+                    let Some(node) = member.node.as_deref_mut() else { continue };
+                    let drafted = node.draft(&wanted).await;
+                    let mut draft = drafted.map_err(Error::at(&member.name, format!("drafting `{}`", wanted.table)))?;
                     wanted.notes.extend(draft.notes);
                     let parts = [source, at].map(|node| &tables[index].nodes[node]);
                     let names = [source, at].map(|node| self.names[node].as_str());

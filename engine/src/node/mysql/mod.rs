@@ -250,8 +250,8 @@ impl Node for MySql {
         self.read_blueprint(table).await
     }
 
-    fn draft(&self, blueprint: &Blueprint) -> Draft {
-        blueprint::draft(blueprint, self.maria)
+    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
+        Ok(blueprint::draft(blueprint, self.maria))
     }
 
     async fn build(&mut self, statements: &[String]) -> Result<()> {

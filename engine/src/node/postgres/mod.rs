@@ -285,8 +285,9 @@ impl Node for Postgres {
         self.read_blueprint(table).await
     }
 
-    fn draft(&self, blueprint: &Blueprint) -> Draft {
-        Postgres::write_draft(blueprint)
+    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
+        self.open().await?;
+        self.write_draft(blueprint).await
     }
 
     async fn build(&mut self, statements: &[String]) -> Result<()> {

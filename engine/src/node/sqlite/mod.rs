@@ -258,8 +258,8 @@ impl Node for Sqlite {
         self.run(|node| blueprint::read(&node.db, table))
     }
 
-    fn draft(&self, blueprint: &Blueprint) -> Draft {
-        blueprint::draft(blueprint)
+    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
+        Ok(blueprint::draft(blueprint))
     }
 
     async fn build(&mut self, statements: &[String]) -> Result<()> {

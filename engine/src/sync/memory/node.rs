@@ -55,8 +55,8 @@ impl Node for Connection {
         Ok(Some(Blueprint::default()))
     }
 
-    fn draft(&self, _: &Blueprint) -> Draft {
-        Draft::default()
+    async fn draft(&mut self, _: &Blueprint) -> Result<Draft> {
+        Ok(Draft::default())
     }
 
     async fn build(&mut self, _: &[String]) -> Result<()> {
