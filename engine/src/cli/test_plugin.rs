@@ -64,6 +64,9 @@ pub(super) struct Tested {
 
 pub fn run(args: &TestPlugin) -> Result<u8> {
     let name = name_of(&args.file)?;
+    if let Err(why) = std::fs::metadata(&args.file) {
+        return Err(Error::Usage(format!("{} cannot be read: {why}", args.file.display())));
+    }
     let fixtures = Fixture::all(&args.fixtures).map_err(Error::Usage)?;
     if fixtures.is_empty() {
         return Err(Error::Usage(format!(
