@@ -5,7 +5,8 @@ use concord_tests::{As, Cluster, Database, Kind, PATIENCE, wait_until};
 
 concord_tests::clusters! {
     pairs: [
-        a_column_is_added, a_column_is_dropped, a_column_is_renamed, a_trigger_is_dropped, a_trigger_is_changed, the_table_is_rebuilt,
+        a_column_is_added, a_column_is_dropped, a_column_is_renamed, a_trigger_is_dropped, a_trigger_is_changed, the_table_is_rebuilt, the_table_is_put_back,
+        what_makes_nothing_anew_is_no_drift,
         the_table_is_gone, a_new_index_is_no_drift, a_column_is_renamed_while_it_is_read, rebuilt_beside_a_watch,
         the_history_is_dropped,
     ]
@@ -176,6 +177,51 @@ async fn the_table_is_rebuilt(kinds: &[Kind]) {
     let mut cluster = drifted(kinds, rebuild).await;
     stands_still(&mut cluster).await;
     repaired(&mut cluster).await;
+}
+
+/// A dump of one table holds the triggers too, word by word.
+async fn the_table_is_put_back(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    cluster.settle().await;
+    let last = kinds.len() - 1;
+    let triggers = match kinds[last] {
+        Kind::Sqlite => "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'items' ORDER BY rowid",
+        Kind::Mariadb => {
+            "SELECT CONCAT('SET sql_mode = ''', sql_mode, '''; CREATE TRIGGER `', trigger_name, '` ', action_timing, ' ',
+                event_manipulation, ' ON items FOR EACH ROW ', action_statement)
+             FROM information_schema.triggers WHERE trigger_schema = database() AND event_object_table = 'items'"
+        }
+        Kind::Postgres => {
+            "SELECT pg_get_triggerdef(oid) || '; ALTER TABLE items ENABLE ALWAYS TRIGGER ' || quote_ident(tgname)
+             FROM pg_trigger WHERE tgrelid = 'items'::regclass AND NOT tgisinternal"
+        }
+    };
+    let triggers = cluster.rows(last, triggers).await;
+    let grant = if kinds[last] == Kind::Postgres { "; GRANT ALL ON items TO app" } else { "" };
+    let setup = setup(kinds[last]);
+    let (items, _) = setup.split_once(";\n").expect("two tables");
+    owner(&mut cluster, last, &format!("DROP TABLE items; {items}{grant}")).await;
+    for trigger in triggers {
+        owner(&mut cluster, last, &trigger).await;
+    }
+    let why = stands_still(&mut cluster).await;
+    assert!(why.contains("made anew"), "{why}");
+    let (_, warnings) = cluster.session().install().await.expect("an install");
+    assert!(warnings.iter().any(|line| line.contains("compare its rows")), "{warnings:?}");
+    repaired(&mut cluster).await;
+}
+
+async fn what_makes_nothing_anew_is_no_drift(kinds: &[Kind]) {
+    let mut cluster = drifted(kinds, |kind| match kind {
+        Kind::Sqlite => "VACUUM; REINDEX".to_owned(),
+        Kind::Mariadb => "ALTER TABLE items FORCE; RENAME TABLE items TO i2; RENAME TABLE i2 TO items".to_owned(),
+        Kind::Postgres => "ALTER TABLE items RENAME TO i2; ALTER TABLE i2 RENAME TO items".to_owned(),
+    })
+    .await;
+    cluster.run(0, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+    cluster.run(1, "UPDATE items SET name = 'dos' WHERE id = 2").await;
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM items ORDER BY id", &["uno", "dos"]).await;
 }
 
 /// An engine that goes on knows the new table for what it is: what it writes there comes back to nobody.

@@ -38,7 +38,7 @@ impl Fingerprint {
     pub fn drift(&self, now: &Fingerprint) -> Option<Drift> {
         let differences = self.differences(now);
         // References that act decide how changes have to be recorded.
-        let records = |kind: &str| matches!(kind, "trigger" | "reference that acts");
+        let records = |kind: &str| matches!(kind, "trigger" | "trigger since" | "reference that acts");
         let other = self.0.iter().any(|(fact, details)| records(&fact.0) && now.0.get(fact) != Some(details));
         let new = now.0.keys().any(|fact| fact.0 == "reference that acts" && !self.0.contains_key(fact));
         // A partition goes with its rows.
@@ -62,6 +62,7 @@ impl Fingerprint {
                 .iter()
                 .position(|((other, _), now)| kind == "column" && other == kind && number(now) == number(details));
             words.push(match (kind.as_str(), renamed) {
+                ("trigger since", _) => continue,
                 (_, Some(at)) => format!("column {name} was renamed to {}", new.remove(at).0.1),
                 ("column", None) => format!("column {name} was dropped"),
                 ("history", None) => format!("the history lacks its column {name}"),
@@ -72,7 +73,7 @@ impl Fingerprint {
         }
         for ((kind, name), _) in new {
             words.push(match kind.as_str() {
-                "setting" => continue,
+                "setting" | "trigger since" => continue,
                 "account" => format!("the account connected now is {name}"),
                 "history" => format!("the history has a column {name} that is not Concord's"),
                 _ => format!("{kind} {name} was added"),
@@ -93,6 +94,7 @@ impl Fingerprint {
                     }
                 }
                 "trigger" => format!("the body or the owner of trigger {name} was changed"),
+                "trigger since" => format!("trigger {name} was made anew, as when the table is put back from a dump"),
                 "setting" => "its key, its images or its direction were configured otherwise".to_owned(),
                 "engine" => format!("the table is kept by {now} and not by {details}"),
                 _ => format!("{kind} {name} was changed"),
@@ -178,6 +180,9 @@ impl MySql {
                         quote::digest(&format!("{} {} {}", trigger.event, trigger.made, trigger.body)),
                     );
                 }
+                if own {
+                    print.add("trigger since", trigger.name.clone(), trigger.since.clone());
+                }
             }
         }
         Ok(print)
@@ -237,5 +242,11 @@ mod tests {
         let moved = "column name now stands at another place among the columns";
         assert_eq!(told(&now), Some((moved.into(), false, false)));
         assert_eq!(told(&[]), Some(("the table is gone".into(), true, true)));
+        let left = [left[0], left[3], ["trigger since", "concord_i_t", "2026-01-01 00:00:00.00"]];
+        let told = |now: &[[&str; 3]]| print(&left).drift(&print(now)).map(|drift| (drift.what, drift.unrecorded));
+        let anew = "trigger concord_i_t was made anew, as when the table is put back from a dump";
+        let since = ["trigger since", "concord_i_t", "2026-01-01 00:00:00.01"];
+        assert_eq!(told(&[left[0], left[1], since]), Some((anew.into(), true)));
+        assert_eq!(told(&[left[0]]), Some(("trigger concord_i_t is missing".into(), true)));
     }
 }

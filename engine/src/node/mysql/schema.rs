@@ -28,6 +28,8 @@ pub struct TriggerFacts {
     pub body: String,
     /// Who created it, and under which settings.
     pub made: String,
+    /// When, to hundredths of a second.
+    pub since: String,
 }
 
 impl TriggerFacts {
@@ -71,7 +73,7 @@ const FOREIGN: &str = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information
 
 /// Asked by the table's database, which is the trigger's as well: asked by the trigger's, MariaDB looks into all databases.
 const TRIGGERS: &str = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER, \
-        SQL_MODE FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE() ORDER BY TRIGGER_NAME";
+        SQL_MODE, CAST(CREATED AS CHAR) FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE() ORDER BY TRIGGER_NAME";
 
 pub fn one(text: &str) -> Args {
     let mut args = Args::new();
@@ -196,6 +198,7 @@ impl MySql {
                 event: format!("{} {}", string(row, 2)?, string(row, 3)?),
                 body: string(row, 4)?,
                 made: format!("{} {}", string(row, 5)?, text(row, 6).unwrap_or_default()),
+                since: text(row, 7).unwrap_or_default(),
             })
         });
         read.collect()

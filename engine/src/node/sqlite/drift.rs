@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::capture;
@@ -25,6 +25,9 @@ pub(super) struct Shape {
     user_triggers: BTreeMap<String, String>,
     /// The columns of the history table.
     history: Vec<String>,
+    /// Whether Concord's triggers were made since `install` was there last, if with the same texts.
+    #[serde(default)]
+    anew: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +104,9 @@ pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<
     let user_triggers = schema::user_triggers(db, &table.name).told(doing)?;
     // A trigger that went to another table when this one was renamed away records nothing here.
     let ours = our_triggers(db, &spec.name)?.into_iter().filter(|(_, trigger)| trigger.table == table.name);
+    let ours: Vec<_> = ours.collect();
+    let last = last(db)?;
+    let anew = ours.iter().any(|(_, trigger)| last.is_none_or(|last| trigger.place > last));
     let history = Table::read(db, &super::install::history_name(&spec.name)).told(doing)?;
     Ok(Shape {
         columns: table
@@ -116,10 +122,40 @@ pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<
         key: table.key_names().map(str::to_owned).collect(),
         uniques: uniques.collect(),
         references,
-        triggers: ours.map(|(name, trigger)| (name, trigger.sql)).collect(),
+        triggers: ours.into_iter().map(|(name, trigger)| (name, trigger.sql)).collect(),
         user_triggers: user_triggers.into_iter().map(|(name, sql, _)| (name, sql)).collect(),
         history: history.map_or(Vec::new(), |table| table.columns.into_iter().map(|field| field.name).collect()),
+        anew,
     })
+}
+
+/// A trigger that never acts, made after all others of Concord's. A table that is dropped and made again, with the very texts of
+/// the triggers that a dump holds, has its own after this one: the catalogue keeps triggers in the order in which they were made, and so
+/// does VACUUM, while it gives them other places.
+const LAST: &str = "concord_last";
+
+fn last(db: &Connection) -> Result<Option<i64>> {
+    let mut statement = db
+        .prepare_cached("SELECT rowid FROM sqlite_schema WHERE type = 'trigger' AND name = ?1")
+        .told(|| "reading the triggers")?;
+    statement.query_row([LAST], |row| row.get(0)).optional().told(|| "reading the triggers")
+}
+
+/// Makes what tells whether triggers were made since, unless it stands after all of these tables.
+pub(super) fn make_last(db: &Connection, names: &[&str]) -> Result<()> {
+    let last = last(db)?;
+    let mut is_last = last.is_some();
+    for name in names {
+        is_last &= our_triggers(db, name)?.values().all(|trigger| last.is_some_and(|last| trigger.place < last));
+    }
+    if is_last {
+        return Ok(());
+    }
+    db.execute_batch(&format!(
+        "DROP TRIGGER IF EXISTS {LAST}; \
+         CREATE TRIGGER {LAST} BEFORE DELETE ON concord_installed WHEN 0 BEGIN SELECT 1; END"
+    ))
+    .told(|| "making the last of the triggers")
 }
 
 impl Shape {
@@ -137,6 +173,7 @@ impl Shape {
         // Concord's.
         let unrecorded = self.triggers != now.triggers
             || self.user_triggers != now.user_triggers
+            || now.anew
             || !now.uniques.is_subset(&self.uniques);
         let dropped = self.history != now.history;
         self.difference(now).map(|what| Drift { what, unrecorded, dropped })
@@ -156,6 +193,9 @@ impl Shape {
             said.push("Concord's triggers are gone, as when a table is rebuilt".to_owned());
         } else {
             texts_differ("Concord's trigger ", &self.triggers, &now.triggers, &mut said);
+            if now.anew && self.triggers == now.triggers {
+                said.push("Concord's triggers were made anew, as when a table is put back from a dump".to_owned());
+            }
         }
         if now.history.is_empty() {
             said.push("its history table is gone".to_owned());
@@ -183,6 +223,11 @@ impl Shape {
         if moved && said.is_empty() {
             said.push("the columns stand in another order".to_owned());
         }
+    }
+
+    /// The same, of which note is taken as it is.
+    pub(super) fn noted(self) -> Shape {
+        Shape { anew: false, ..self }
     }
 
     /// Why a table described by `spec` cannot work with what is installed.

@@ -87,6 +87,7 @@ fn install_all(db: &Connection, sync: &Sync, specs: &[TableSpec]) -> Result<Vec<
         install_table(db, spec, before.get(&spec.name), &mut lines)
             .map_err(|error| error.while_doing(format!("installing `{}`", spec.local)))?;
     }
+    drift::make_last(db, &specs.iter().map(|spec| &spec.name[..]).collect::<Vec<_>>())?;
     Ok(lines)
 }
 
@@ -108,7 +109,7 @@ fn install_table(db: &Connection, spec: &TableSpec, before: Option<&Installed>, 
     if before.is_some_and(|before| before.shape != spec.shape) {
         lines.push(format!("took note of the new shared shape of `{}`", spec.name));
     }
-    service::set_installed(db, spec, &shape)
+    service::set_installed(db, spec, &shape.noted())
 }
 
 /// Makes the history and guard tables unless they are there and right.
