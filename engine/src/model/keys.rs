@@ -1,8 +1,11 @@
 //! Keys of which each node makes its own: what one node calls 5 is another row than what another calls 5.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Document;
 
-use super::value::{Key, Value};
+use super::domain::Type;
+use super::json::{value_from_json, value_to_json};
+use super::value::{Json, Key, Value};
 
 /// How the values of a key's column at one node become values that all nodes share, and back.
 ///
@@ -100,33 +103,52 @@ impl KeyRule {
         }
     }
 
+    /// Who the node is, and a value of its own that is not shared; no rule makes a document of any other.
+    fn beside(&self, local: &Value) -> Value {
+        Value::Json(Json::new(serde_json::json!([self.owner(), value_to_json(local)]).to_string()))
+    }
+
+    /// The inverse of [`KeyRule::beside`]; nothing of another node's.
+    fn from_beside(&self, json: &Json) -> Option<Value> {
+        let [owner, own] = serde_json::from_str::<[Document; 2]>(json.as_str()).ok()?;
+        if owner == self.owner() { value_from_json(&Type::Any, &own) } else { None }
+    }
+
+    fn owner(&self) -> Document {
+        match self {
+            KeyRule::Spread { slot, .. } => format!("slot {slot}").into(),
+            KeyRule::Prefix { own, .. } => own.as_str().into(),
+        }
+    }
+
     fn unfit(&self) -> String {
         let what = if matches!(self, KeyRule::Spread { .. }) { "a whole number" } else { "a text" };
         format!("it is not {what} that the rule of its key knows")
     }
 }
 
-/// A key of a node's among the nodes, by the rules of its columns; it is what it is where there are none.
-pub fn shared_key(rules: &[Option<KeyRule>], local: Key) -> Result<Key, String> {
-    ruled(rules, local, KeyRule::to_shared)
+/// A key of a node's among the nodes, by the rules of its columns; it is what it is where there are none. What a rule has no place for
+/// gets one beside all others, which no other node has: its row has none there, and its entries can be told all the same.
+pub fn shared_key(rules: &[Option<KeyRule>], mut local: Key) -> Key {
+    for (rule, value) in rules.iter().zip(&mut local) {
+        if let Some(rule) = rule {
+            *value = rule.to_shared(value).unwrap_or_else(|_| rule.beside(value));
+        }
+    }
+    local
 }
 
 /// The key under which a shared one is kept at a node.
-pub fn local_key(rules: &[Option<KeyRule>], shared: Key) -> Result<Key, String> {
-    ruled(rules, shared, KeyRule::to_local)
-}
-
-fn ruled(
-    rules: &[Option<KeyRule>],
-    mut key: Key,
-    to: impl Fn(&KeyRule, &Value) -> Result<Value, String>,
-) -> Result<Key, String> {
-    for (rule, value) in rules.iter().zip(&mut key) {
+pub fn local_key(rules: &[Option<KeyRule>], mut shared: Key) -> Result<Key, String> {
+    for (rule, value) in rules.iter().zip(&mut shared) {
         if let Some(rule) = rule {
-            *value = to(rule, value)?;
+            *value = match &*value {
+                Value::Json(json) => rule.from_beside(json).ok_or_else(|| rule.unfit())?,
+                value => rule.to_local(value)?,
+            };
         }
     }
-    Ok(key)
+    Ok(shared)
 }
 
 #[cfg(test)]
@@ -180,6 +202,33 @@ mod tests {
         assert!(spread(2, 1).to_local(&Value::Int(-1)).is_err());
         assert!(spread(2, 1).to_shared(&Value::text("5")).is_err());
         assert_eq!(spread(3, 0).to_shared(&Value::Null), Ok(Value::Null));
+    }
+
+    /// Such keys are told apart among all nodes, and no other node has them.
+    #[test]
+    fn what_has_no_place_gets_one_beside_all_others() {
+        let odd = [Value::Int(i64::MAX), Value::Int(i64::MIN), Value::text("5"), Value::Bytes(Box::new([65]))];
+        let odd = odd.into_iter().chain([
+            Value::Float(1.5),
+            Value::Uint(u64::MAX),
+            Value::Json(Json::new("[\"slot 1\", 5]")),
+        ]);
+        let rules = [spread(4, 1), prefix("A:", &["B:"])];
+        let others = [spread(4, 2), prefix("B:", &["A:"])];
+        let mut seen = HashSet::new();
+        for value in odd {
+            for (rule, other) in rules.iter().zip(&others) {
+                let local = Key::from([value.clone(), Value::Int(1)]);
+                let of = |rule: &KeyRule| shared_key(&[Some(rule.clone()), None], local.clone());
+                if rule.to_shared(&value).is_ok() {
+                    continue;
+                }
+                assert_eq!(local_key(&[Some(rule.clone()), None], of(rule)), Ok(local.clone()));
+                local_key(&[Some(other.clone()), None], of(rule)).unwrap_err();
+                assert!(seen.insert(format!("{:?}", of(rule))) && of(rule) != of(other));
+            }
+        }
+        assert_eq!(seen.len(), 13);
     }
 
     #[test]

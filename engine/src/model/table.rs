@@ -153,8 +153,8 @@ impl TableSpec {
         self.key.iter().map(|&at| row[at].clone()).collect()
     }
 
-    /// A key of this node's as all nodes know it; or why it is none.
-    pub fn shared_key(&self, local: Key) -> Result<Key, String> {
+    /// A key of this node's as all nodes know it.
+    pub fn shared_key(&self, local: Key) -> Key {
         shared_key(&self.keys, local)
     }
 

@@ -24,11 +24,6 @@ fn asked(of: &HashMap<Key, &Key>, locals: Vec<Key>) -> Vec<Key> {
     locals.into_iter().map(|local| of.get(&local).map_or(local, |&key| key.clone())).collect()
 }
 
-fn shared(table: &TableSpec, key: Key) -> Result<Key> {
-    let told = || format!("a key of {}", table.full_name());
-    table.shared_key(key).map_err(|why| Error::new(ErrorKind::Other, why).while_doing(told()))
-}
-
 fn local(table: &TableSpec, key: &Key) -> Result<Key> {
     let told = || format!("a key of {}", table.full_name());
     table.local_key(key).map_err(|why| Error::new(ErrorKind::Other, why).while_doing(told()))
@@ -50,7 +45,7 @@ impl Node for Rekeyed {
         let mut read = self.0.entries(table, after, through, limit).await?;
         if !table.keys.is_empty() {
             for entry in &mut read.entries {
-                entry.key = shared(table, std::mem::take(&mut entry.key))?;
+                entry.key = table.shared_key(std::mem::take(&mut entry.key));
             }
         }
         Ok(read)
@@ -63,7 +58,7 @@ impl Node for Rekeyed {
         let (own, _) = locals(table, keys);
         let mut entries = self.0.entries_of(table, &own.iter().collect::<Vec<_>>()).await?;
         for entry in &mut entries {
-            entry.key = shared(table, std::mem::take(&mut entry.key))?;
+            entry.key = table.shared_key(std::mem::take(&mut entry.key));
         }
         Ok(entries)
     }
@@ -83,7 +78,7 @@ impl Node for Rekeyed {
         }
         let after = after.map(|key| local(table, key)).transpose()?;
         let walked = self.0.walk(table, after.as_ref(), limit).await?;
-        walked.into_iter().map(|(key, row)| Ok((shared(table, key)?, row))).collect()
+        Ok(walked.into_iter().map(|(key, row)| (table.shared_key(key), row)).collect())
     }
 
     async fn rows_now(&mut self, table: &TableSpec, keys: &[&Key], hold: bool) -> Result<Rows> {
@@ -112,7 +107,7 @@ impl Node for Rekeyed {
     async fn obstacles(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
         let mut obstacles = self.0.obstacles(table, rows).await?;
         for obstacle in &mut obstacles {
-            obstacle.holder = obstacle.holder.take().map(|holder| shared(table, holder)).transpose()?;
+            obstacle.holder = obstacle.holder.take().map(|holder| table.shared_key(holder));
         }
         Ok(obstacles)
     }
@@ -152,7 +147,7 @@ impl Node for Rekeyed {
 
     async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
         let altered = self.0.altered(table, rows).await?;
-        altered.into_iter().map(|(key, column)| Ok((shared(table, key)?, column))).collect()
+        Ok(altered.into_iter().map(|(key, column)| (table.shared_key(key), column)).collect())
     }
 
     async fn note(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {

@@ -151,15 +151,8 @@ impl Lens {
         };
         let key = |local: &Row| -> Key { mapping.key.iter().map(|&at| local[at].clone()).collect() };
         let local = |one: &Scanned| one.as_ref().map_or_else(|(key, _)| key.clone(), key);
-        // Where the key cannot be shared, the row cannot either, which says so.
-        let shared = |local: Key| shared_key(&mapping.keys, local.clone()).map_err(|why| (local, why));
-        let keys: Vec<Result<Key, (Key, String)>> = scanned.iter().map(|one| shared(local(one))).collect();
-        let rows = scanned.into_iter().zip(&keys).map(|(one, key)| match key {
-            Ok(_) => one.map_err(|(_, why)| why),
-            Err((_, why)) => Err(why.clone()),
-        });
-        let mut rows: Vec<Result<Row, String>> = rows.collect();
-        let keys: Vec<Key> = keys.into_iter().map(|key| key.unwrap_or_else(|(local, _)| local)).collect();
+        let keys: Vec<Key> = scanned.iter().map(|one| shared_key(&mapping.keys, local(one))).collect();
+        let mut rows: Vec<Result<Row, String>> = scanned.into_iter().map(|one| one.map_err(|(_, why)| why)).collect();
         self.share(rows.iter_mut());
         rows.into_iter().zip(keys).map(|(row, key)| row.map_err(|why| (key, why))).collect()
     }

@@ -9,7 +9,7 @@ use concord_tests::{As, Cluster, Concord, Database, Kind, NAMES, POINTS, Seed, U
 concord_tests::clusters! {
     pairs: [
         what_both_call_one_is_two_rows, changes_and_deletes_find_their_rows, references_follow, a_conflict_is_told_and_overturned,
-        rows_that_are_there_are_loaded_and_compared, what_waits_is_found_again, texts_have_prefixes, what_does_not_fit_together_is_told,
+        rows_that_are_there_are_loaded_and_compared, what_waits_is_found_again, a_key_that_cannot_be_shared_holds_up_no_other, texts_have_prefixes, what_does_not_fit_together_is_told,
     ]
     many: [rows_of_many_nodes_stay_apart]
     all: []
@@ -200,6 +200,37 @@ async fn what_waits_is_found_again(kinds: &[Kind]) {
     assert_eq!(cluster.waiting().await, [""; 0]);
     cluster.holds_at(0, CUSTOMERS, &["-2|other", "1|same"]).await;
     cluster.holds_at(1, CUSTOMERS, &["-2|same", "1|other"]).await;
+    settled(&mut cluster).await;
+}
+
+/// It waits at the other node until it is gone or has another key.
+async fn a_key_that_cannot_be_shared_holds_up_no_other(kinds: &[Kind]) {
+    let mut cluster = two(kinds).await;
+    cluster.run(0, "INSERT INTO customers (id, name) VALUES (1, 'one'), (4611686018427387904, 'big')").await;
+    cluster.run(1, "INSERT INTO customers (name) VALUES ('b one')").await;
+    let key = r#"{"raw":{"json":"[\"slot 0\",4611686018427387904]"}}"#;
+    let waiting = [format!("b customers [{key}] unreadable")];
+    for change in ["SELECT 1", "UPDATE customers SET name = 'bigger' WHERE name = 'big'"] {
+        cluster.later(0, change).await;
+        let summary = cluster.sync().await;
+        assert_eq!((&summary.away[..], &summary.stopped[..]), (&[][..], &[][..]));
+        assert_eq!(cluster.waiting().await, waiting);
+        let reasons = cluster.reasons("b").await;
+        assert!(reasons[0].contains("it is too large to be shared (too-large)"), "{reasons:?}");
+        cluster.holds_at(1, CUSTOMERS, &["-2|one", "1|b one"]).await;
+        let verified = cluster.session().verify(&Verify::default()).await.expect("a comparison");
+        assert_eq!(verified.tables[0].waiting, 1, "{verified:?}");
+    }
+    cluster.load(&LoadOptions::default()).await;
+    assert_eq!(cluster.waiting().await, waiting);
+    cluster.later(0, "UPDATE customers SET id = 7 WHERE name = 'bigger'").await;
+    settled(&mut cluster).await;
+    cluster.holds_at(1, CUSTOMERS, &["-8|bigger", "-2|one", "1|b one"]).await;
+    cluster.later(0, "UPDATE customers SET id = 4611686018427387905 WHERE id = 7").await;
+    cluster.sync().await;
+    cluster.holds_at(1, CUSTOMERS, &["-2|one", "1|b one"]).await;
+    assert_eq!(cluster.waiting().await.len(), 1);
+    cluster.later(0, "DELETE FROM customers WHERE id = 4611686018427387905").await;
     settled(&mut cluster).await;
 }
 

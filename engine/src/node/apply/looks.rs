@@ -272,9 +272,7 @@ pub async fn lock_and_touch(node: &mut dyn Node, spec: &TableSpec, key: &Key, si
 
 /// See [`Node::altered`], where no history tells what triggers did.
 async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
-    let keys: std::result::Result<Vec<Key>, String> =
-        rows.iter().map(|row| spec.shared_key(spec.key_of(row))).collect();
-    let keys = keys.map_err(|why| Error::new(ErrorKind::Other, why))?;
+    let keys: Vec<Key> = rows.iter().map(|row| spec.shared_key(spec.key_of(row))).collect();
     let standing = node.rows_now(spec, &keys.iter().collect::<Vec<_>>(), false).await?;
     let mut altered = Vec::new();
     for ((row, key), stands) in rows.iter().zip(keys).zip(standing) {

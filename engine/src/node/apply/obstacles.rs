@@ -266,8 +266,7 @@ impl<'a> Application<'a> {
         };
         let key: Option<Key> = self.batch.tables[parent].spec.key_columns().map(|column| value(&column.name)).collect();
         // It refers to other columns than the key.
-        let key = key.and_then(|key| self.batch.tables[parent].spec.shared_key(key).ok());
-        let Some(key) = key else { return Meaning::Unknown };
+        let Some(key) = key.map(|key| self.batch.tables[parent].spec.shared_key(key)) else { return Meaning::Unknown };
         match self.coming(parent, &key) {
             Some(other) if other == item => Meaning::Unknown,
             Some(other) => Meaning::Needs(other),
