@@ -41,7 +41,7 @@ pub(super) struct Excerpt {
 /// How much of an offending line may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Show {
-    /// Everything but the insides of URLs: lines of sections that hold no secrets.
+    /// Everything but the insides of URLs and what plugins are told: lines of sections that hold no other secrets.
     Line,
     /// Keys, and of values only what no secret can hide in: lines of well-formed TOML that may hold a secret.
     Keys,
@@ -124,7 +124,7 @@ impl Source {
 /// The line with what must not be shown left out, and the characters that `span` (in bytes of the line) covers.
 fn excerpt(line: &str, span: Range<usize>, show: Show) -> Option<Excerpt> {
     let shown = match show {
-        Show::Line => secret::line(line),
+        Show::Line => secret::without_configuration(line),
         Show::Keys => secret::keys(line),
         Show::Start => secret::start(line),
         Show::Nothing => return None,

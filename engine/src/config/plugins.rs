@@ -109,7 +109,7 @@ pub(super) fn read_use(section: &Section<'_>, problems: &mut Problems<'_>) -> Op
             }
             None => {
                 let what = format!("`{}` holds a number that is none, which plugins cannot be told", shown(field.name));
-                problems.add(&field.key, section.show, what, "write a finite number");
+                problems.add(&field.key, Show::Keys, what, "write a finite number");
             }
         }
     }

@@ -27,9 +27,24 @@ pub(crate) fn without_urls(text: &str) -> String {
 /// The line's keys and, of its values, only quotes, brackets and the harmless parts of URLs. The line is well-formed
 /// TOML.
 pub(super) fn keys(line: &str) -> Shown {
+    but(line, None)
+}
+
+/// The line, or, where it may say to a plugin what nobody else is to know, its keys and the plugin's name. The line is
+/// well-formed TOML.
+pub(super) fn without_configuration(line: &str) -> Shown {
+    match ["plugin", "mapping.", "filter.", "conflict."].iter().any(|word| line.contains(word)) {
+        true => but(line, Some("plugin")),
+        false => self::line(line),
+    }
+}
+
+/// The line's keys, and the value of one of them.
+fn but(line: &str, open: Option<&str>) -> Shown {
     let mut shown = Shown::new();
     let mut at = 0;
     let mut in_value = false;
+    let mut key = "";
     while let Some(c) = line[at..].chars().next() {
         let end = match c {
             '#' => break,
@@ -39,7 +54,10 @@ pub(super) fn keys(line: &str) -> Shown {
         };
         let token = &line[at..end];
         let is_key = !in_value || line[end..].trim_start().starts_with('=');
-        if punctuation(c) || is_key {
+        if is_key && !punctuation(c) {
+            key = token.rsplit('.').next().unwrap_or_default();
+        }
+        if punctuation(c) || is_key || open == Some(key) {
             shown.extend(self::line(token).into_iter().map(|(n, c)| (at + n, c)));
         } else if matches!(c, '"' | '\'') {
             let inside = token.trim_matches(c);
@@ -105,6 +123,23 @@ mod tests {
             (r#"url = "canary \" canary""#, r#"url = "…""#),
         ] {
             assert_eq!(text(keys(line)), want);
+        }
+    }
+
+    #[test]
+    fn what_plugins_are_told_is_hidden() {
+        for (line, want) in [
+            (r#"mapping = { plugin = "redact", key = "canary" }"#, r#"mapping = { plugin = "redact", key = "…" }"#),
+            (
+                r#"mapping = { key = "canary", plugin = "redact" } # canary"#,
+                r#"mapping = { key = "…", plugin = "redact" } "#,
+            ),
+            (r#"plugin = "redact""#, r#"plugin = "redact""#),
+            (r#"b.mapping.key = "canary""#, r#"b.mapping.key = "…""#),
+            ("[tables.t.nodes.b.mapping]", "[tables.t.nodes.b.mapping]"),
+            (r#"conflict = "latest""#, r#"conflict = "latest""#),
+        ] {
+            assert_eq!(text(without_configuration(line)), want);
         }
     }
 

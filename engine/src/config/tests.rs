@@ -251,6 +251,13 @@ fn problems_found_later_point_into_the_file() {
          |             ^^^^\n    it has `id`"
     );
     let node = config.diagnostic(&config.nodes[0].place, "not there", "").to_string();
+    let told = "%ok\n[tables.customers.nodes]\nbranch = { mapping = { plugin = \"redact\", key = \"canary\" } }";
+    let config = good(&format!("plugins = \"plugins\"\n{told}"));
+    let branch = &config.tables[0].nodes[1];
+    for place in [&branch.place, &branch.mapping.as_ref().unwrap().place] {
+        let said = config.diagnostic(place, "it does not fit", "").to_string();
+        assert!(said.contains("plugin = \"redact\", key = \"…\"") && !said.contains("canary"), "{said}");
+    }
     assert!(node.starts_with("concord.toml:2:7: not there\n    2 | nodes.office.url = \"sqlite:a.db\"\n"), "{node}");
 }
 

@@ -26,6 +26,7 @@ mod mapping;
 mod part;
 mod resolver;
 mod schema;
+mod secrets;
 mod shape;
 mod shrink;
 mod state;

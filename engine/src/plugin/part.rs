@@ -56,7 +56,6 @@ impl<Open> Instances<Open> {
 }
 
 /// A part that a plugin plays for one table.
-#[derive(Debug)]
 pub struct Part {
     pub(super) plugin: Arc<Plugin>,
     pub(super) shape: Shape,
@@ -66,6 +65,13 @@ pub struct Part {
     spent: Mutex<Spent>,
     /// By function, while a round lasts.
     tallies: Mutex<Option<Vec<(&'static str, Tally)>>>,
+}
+
+/// What the file says to it may be a secret.
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").field("plugin", &self.plugin).field("shape", &self.shape).finish_non_exhaustive()
+    }
 }
 
 /// How a function has fared in a round.
@@ -91,6 +97,12 @@ impl Plugin {
             return Err(of_table(Failure::new(&self.name, "config", message)));
         }
         Ok(())
+    }
+
+    /// A configuration as anybody may see it, without what the plugin's schema marks as secret.
+    pub fn shown(&self, config: &str) -> serde_json::Value {
+        let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
+        self.schema.as_ref().map_or_else(|| config.clone(), |schema| schema.shown(&config))
     }
 }
 

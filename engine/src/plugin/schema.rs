@@ -6,6 +6,8 @@ use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value as Document;
 
+use super::secrets;
+
 /// What a configuration has to look like.
 pub(super) struct Schema {
     validator: Validator,
@@ -38,10 +40,26 @@ impl Schema {
         }
     }
 
-    /// What is wrong with a configuration, in words.
+    /// A configuration without its secrets.
+    pub fn shown(&self, config: &Document) -> Document {
+        secrets::shown(&self.document, config)
+    }
+
+    /// What is wrong with a configuration, in words that tell no secret.
     pub fn problems(&self, config: &Document) -> Vec<String> {
+        let shown = self.shown(config);
         let told = |problem: jsonschema::ValidationError<'_>| {
-            let place = within(&problem.instance_path().to_string());
+            let path = problem.instance_path().to_string();
+            let (is, may) = (config.pointer(&path), shown.pointer(&path));
+            let Some(may) = may.filter(|may| may.is_object() || is == Some(*may)) else {
+                // The names of what stands in a secret are a part of it.
+                let mut path = path.as_str();
+                while shown.pointer(path).is_none() {
+                    path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+                }
+                return format!("{}it does not fit ({})", within(path), problem.kind().keyword());
+            };
+            let place = within(&path);
             match problem.kind() {
                 ValidationErrorKind::AdditionalProperties { unexpected } => {
                     let known = self.known_beside(&problem.schema_path().to_string());
@@ -51,6 +69,7 @@ impl Schema {
                     Some(name) => format!("{place}`{name}` is missing"),
                     None => format!("{place}{problem}"),
                 },
+                _ if is != Some(may) => format!("{place}{}", problem.masked()),
                 _ => format!("{place}{problem}"),
             }
         };
@@ -119,6 +138,29 @@ mod tests {
         let why = Schema::parse(r#"{"properties": {"n": {"type": "thing"}}}"#).unwrap_err();
         assert!(why.contains("no JSON Schema: `properties.n.type`: "), "{why}");
         assert!(Schema::parse("").unwrap().is_none());
+    }
+
+    #[test]
+    fn no_problem_tells_a_secret() {
+        let schema = Schema::parse(
+            r##"{"type": "object", "additionalProperties": false, "maxProperties": 2, "properties": {
+                "key": {"type": "string", "minLength": 16, "writeOnly": true},
+                "to": {"properties": {"keys": {"items": {"type": "string"}, "writeOnly": true}}},
+                "n": {"type": "integer"}, "pair": {"type": "array", "maxItems": 1, "items": {"$ref": "#/properties/key"}}}}"##,
+        );
+        let schema = schema.unwrap();
+        for (config, expected) in [
+            (r#"{"key": "canary"}"#, "`key`: it does not fit (minLength)"),
+            (r#"{"key": {"canary": 1}}"#, "`key`: it does not fit (type)"),
+            (r#"{"to": {"keys": ["x", {"canary": 1}]}}"#, "`to.keys`: it does not fit (type)"),
+            (r#"{"key": "canary, canary, canary", "n": 1, "to": {}}"#, "value has more than 2 properties"),
+            (r#"{"pair": ["canary, canary, canary", "canary, canary, canary"]}"#, "`pair`: it does not fit (maxItems)"),
+            (r#"{"key": "canary, canary, canary", "hwo": 1}"#, "`hwo` cannot stand here"),
+            (r#"{"key": "canary, canary, canary", "n": "x"}"#, "`n`: \"x\" is not of type \"integer\""),
+        ] {
+            let said = misfits(schema.as_ref(), config).join("; ");
+            assert!(said.starts_with(expected) && !said.contains("canary"), "{said}");
+        }
     }
 
     #[test]

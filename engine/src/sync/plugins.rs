@@ -84,6 +84,15 @@ impl Plugins {
         Ok(mark(&self.plugin(config, &used.name)?.digest, &used.config))
     }
 
+    /// What the file says to a plugin, without its secrets.
+    pub fn shown(&mut self, config: &Config, used: &PluginUse) -> Result<serde_json::Value, Failure> {
+        #[cfg(test)]
+        if self.native.contains_key(&used.name) || self.native_mappings.contains_key(&used.name) {
+            return Ok(serde_json::from_str(&used.config).unwrap_or_default());
+        }
+        Ok(self.plugin(config, &used.name)?.shown(&used.config))
+    }
+
     /// The plugin of this name, if it is the one that is pinned.
     fn plugin(&mut self, config: &Config, name: &str) -> Result<Arc<Plugin>, Failure> {
         if let Some(plugin) = self.loaded.get(name) {

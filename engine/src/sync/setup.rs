@@ -69,7 +69,7 @@ pub struct CheckedTable {
 pub struct UsedPlugin {
     pub node: String,
     pub plugin: String,
-    /// What the file says to it.
+    /// What the file says to it, without its secrets.
     pub config: serde_json::Value,
     /// Rows on which it was tried, and how many of them it fails at; a mapping both ways.
     pub tried: u64,
@@ -262,11 +262,12 @@ impl Session {
     }
 
     /// The plugins that the file names at the nodes of a table, for one role.
-    fn used_at(&self, table: &Table, role: impl Fn(&TableNode) -> Option<&PluginUse>) -> Vec<UsedPlugin> {
+    fn used_at(&mut self, table: &Table, role: impl Fn(&TableNode) -> Option<&PluginUse>) -> Vec<UsedPlugin> {
         let parts = self.config.tables[table.index].nodes.iter().zip(&self.names);
         let used = parts.filter_map(|(part, node)| {
             let used = role(part)?;
-            let config = serde_json::from_str(&used.config).unwrap_or_default();
+            // It was loaded when the table was looked at.
+            let config = self.plugins.shown(&self.config, used).unwrap_or_default();
             Some(UsedPlugin { node: node.clone(), plugin: used.name.clone(), config, tried: 0, failed: 0 })
         });
         used.collect()

@@ -46,6 +46,39 @@ async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
     assert!(said.stderr.contains("calls itself `hostile`"), "{}", said.stderr);
 }
 
+/// Whether all is well, the key does not fit, or the table does not.
+#[tokio::test]
+async fn what_a_plugin_keeps_secret_is_shown_nowhere() {
+    let mapping = |key: &str, column: &str| {
+        format!(
+            "[tables.items.nodes.office]\nmapping = {{ plugin = \"redact\", key = {key}, columns = {{ {column} = \"hash\" }} }}\n"
+        )
+    };
+    let concord = folder(&mapping("\"canary canary canary\"", "note"));
+    put(&concord, "redact");
+    for file in ["a.db", "b.db"] {
+        let made = rusqlite::Connection::open(concord.path(file)).unwrap();
+        made.execute_batch("CREATE TABLE items (id integer PRIMARY KEY, note text, stock integer)").unwrap();
+    }
+    let unseen = |said: &Output| assert!(!said.says("canary"), "{}{}", said.stdout, said.stderr);
+    ended(&concord.run(&["plugin", "lock"]).await, 0);
+    let said = concord.run(&["check", "-vv"]).await;
+    let told = r#"at office: mapping redact {"key":"…","columns":{"note":"hash"}}"#;
+    assert!(ended(&said, 0).contains(told), "{}", said.stdout);
+    unseen(&said);
+    let said = concord.run(&["check", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    assert_eq!(report["tables"][0]["mappings"][0]["config"]["key"], "…");
+    unseen(&said);
+    for (key, column) in [("\"canary canary canary\"", "nte"), ("\"canary\"", "note"), ("[\"canary\"]", "note")] {
+        concord.write("concord.toml", &format!("{CONFIG}{}", mapping(key, column)));
+        let said = concord.run(&["check", "-vv"]).await;
+        ended(&said, 2);
+        assert!(said.says("plugin `redact`"), "{}{}", said.stdout, said.stderr);
+        unseen(&said);
+    }
+}
+
 #[tokio::test]
 async fn plugins_that_are_named_are_pinned_and_the_others_stay_as_they_are() {
     let other = "[tables.others]\nconflict = { plugin = \"longest\", column = \"note\" }\n";
