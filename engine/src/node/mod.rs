@@ -17,6 +17,7 @@ mod registry;
 mod rekeyed;
 mod scan;
 mod sqlite;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 

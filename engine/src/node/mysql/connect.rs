@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use super::wire::{Args, text};
 use super::{failure, quote};
 use crate::node::patience::{Word, for_locks, patiently};
+use crate::node::tls::{self, File, Terms};
 use crate::node::{Error, ErrorKind, Result};
 
 /// How long to wait for a server that does not answer.
@@ -46,6 +47,8 @@ const PREPARED_PARAMETERS: usize = 100_000;
 const PARAMETERS: &[&str] =
     &["sslmode", "ssl-mode", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "socket"];
 
+const TLS: Terms = Terms { ca: "ssl-ca", no_name: "ssl-mode=VERIFY_CA" };
+
 /// Under which no value is rounded, cut or made up. Key 0 is a key like any other; so is a day that another session has stored
 /// although no calendar has it.
 pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
@@ -69,6 +72,8 @@ const FACTS: &str = "SELECT VERSION(), CURRENT_USER(), COALESCE(DATABASE(), ''),
 pub struct Place {
     options: MySqlConnectOptions,
     shown: String,
+    /// The files for TLS that are read where a session is opened.
+    files: Vec<File>,
 }
 
 /// What is known of a server and of who is connected to it.
@@ -106,6 +111,7 @@ impl Place {
             |why: String| Error::new(ErrorKind::Other, format!("the URL of a MySQL or MariaDB node is wrong: {why}"));
         let parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
         let mut says_how = false;
+        let mut files = Vec::new();
         for (key, value) in parsed.query_pairs() {
             if !PARAMETERS.contains(&&*key) {
                 return Err(wrong(format!(
@@ -118,6 +124,11 @@ impl Place {
                     wrong("ssl-mode is none of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY".to_owned())
                 })?;
                 says_how = true;
+            }
+            match &*key {
+                "sslca" | "ssl-ca" => files.extend(File::named(&key, &value, true)),
+                "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => files.extend(File::named(&key, &value, false)),
+                _ => {}
             }
         }
         if parsed.path().trim_matches('/').is_empty() {
@@ -137,15 +148,22 @@ impl Place {
             options = options.ssl_mode(if here { MySqlSslMode::Preferred } else { MySqlSslMode::VerifyIdentity });
         }
         options = options.host(&host);
+        files.retain(|file| match options.get_ssl_mode() {
+            MySqlSslMode::Disabled => false,
+            MySqlSslMode::Preferred | MySqlSslMode::Required => !file.is_ca,
+            MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => true,
+        });
         let shown = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", options.get_host(), options.get_port()),
         };
-        Ok(Place { options, shown })
+        Ok(Place { options, shown, files })
     }
 
     /// Opens a session.
     pub async fn connect(&self) -> Result<Line> {
+        let connecting = || format!("cannot connect to the server at {}", self.shown);
+        self.files.iter().try_for_each(File::check).map_err(|why| why.while_doing(connecting()))?;
         match tokio::time::timeout(PATIENCE, self.open()).await {
             Ok(Ok(line)) => Ok(line),
             Ok(Err(error)) => {
@@ -157,10 +175,9 @@ impl Place {
                 let help = match error.kind {
                     ErrorKind::Login => "; check the user, the password and the database in the node's url".to_owned(),
                     ErrorKind::Rights => self.admission(&error.to_string()),
-                    _ => String::new(),
+                    _ => tls::remedy(&error.to_string(), &TLS, self.files.iter().find(|file| file.is_ca)),
                 };
-                let text = format!("cannot connect to the server at {}: {error}{help}", self.shown);
-                Err(Error::new(error.kind, text))
+                Err(Error::new(error.kind, format!("{}: {error}{help}", connecting())))
             }
             Err(_) => Err(Error::new(
                 ErrorKind::Lost,

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::{failure, quote};
 use crate::node::patience::{Word, for_locks, patiently};
+use crate::node::tls::{self, File, Terms};
 use crate::node::{Error, ErrorKind, Result};
 
 /// How long to wait for a server that does not answer.
@@ -45,6 +46,8 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
+const TLS: Terms = Terms { ca: "sslrootcert", no_name: "sslmode=verify-ca" };
+
 /// Everything a text form or a plan may depend on. The search path is that of the role only while rows are applied,
 /// for the sake of users' triggers. Nothing waits long for what somebody holds locked. Compiling plans and starting workers
 /// cost more than they gain for statements such as ours; where scans are switched off, workers would be started even to read
@@ -67,6 +70,8 @@ const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET 
 pub struct Place {
     options: PgConnectOptions,
     shown: String,
+    /// The files for TLS that are read where a session is opened.
+    files: Vec<File>,
 }
 
 /// A session that was opened just now.
@@ -83,8 +88,10 @@ pub struct Opening {
 impl Place {
     pub fn parse(url: &str) -> Result<Place> {
         let wrong = |why: String| Error::new(ErrorKind::Other, format!("the URL of a PostgreSQL node is wrong: {why}"));
-        let parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+        let mut parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
         let mut says_how = std::env::var_os("PGSSLMODE").is_some();
+        let (mut says_where, mut trusts) = (false, false);
+        let mut files = Vec::new();
         for (key, value) in parsed.query_pairs() {
             let known = PARAMETERS.contains(&&*key) || (key.starts_with("options[") && key.ends_with(']'));
             if !known {
@@ -99,8 +106,22 @@ impl Place {
                 })?;
                 says_how = true;
             }
+            says_where |= matches!(&*key, "host" | "hostaddr");
+            match &*key {
+                "sslrootcert" | "ssl-root-cert" | "ssl-ca" => {
+                    trusts = true;
+                    files.extend(File::named(&key, &value, true));
+                }
+                "sslcert" | "ssl-cert" | "sslkey" | "ssl-key" => files.extend(File::named(&key, &value, false)),
+                _ => {}
+            }
         }
-        let mut options = PgConnectOptions::from_str(url).map_err(failure::error)?.disable_statement_logging();
+        // With the brackets that it has in a URL, an address is none.
+        if let (Some(url::Host::Ipv6(address)), false) = (parsed.host(), says_where) {
+            parsed.query_pairs_mut().append_pair("host", &address.to_string());
+        }
+        let mut options =
+            PgConnectOptions::from_str(parsed.as_str()).map_err(failure::error)?.disable_statement_logging();
         if options.get_application_name().is_none() {
             options = options.application_name("concord");
         }
@@ -108,17 +129,32 @@ impl Place {
             let mode = if is_here(&options) { PgSslMode::Prefer } else { PgSslMode::VerifyFull };
             options = options.ssl_mode(mode);
         }
+        // As libpq does it.
+        if matches!(options.get_ssl_mode(), PgSslMode::Require) && trusts {
+            options = options.ssl_mode(PgSslMode::VerifyCa);
+        }
+        files.retain(|file| match options.get_ssl_mode() {
+            PgSslMode::Disable | PgSslMode::Allow => false,
+            PgSslMode::Prefer | PgSslMode::Require => !file.is_ca,
+            PgSslMode::VerifyCa | PgSslMode::VerifyFull => true,
+        });
         // Enough for every statement about some hundred tables.
         options = options.statement_cache_capacity(2000);
         let shown = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", options.get_host(), options.get_port()),
+            None => {
+                let host = options.get_host();
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+                format!("{host}:{}", options.get_port())
+            }
         };
-        Ok(Place { options, shown })
+        Ok(Place { options, shown, files })
     }
 
     /// Opens a session.
     pub async fn connect(&self) -> Result<Opening> {
+        let connecting = || format!("cannot connect to PostgreSQL at {}", self.shown);
+        self.files.iter().try_for_each(File::check).map_err(|why| why.while_doing(connecting()))?;
         let session = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
             let row = sqlx::query(
@@ -148,10 +184,9 @@ impl Place {
                         let role = quote::ident(role);
                         format!("; an administrator lets it in with: GRANT CONNECT ON DATABASE {database} TO {role};")
                     }
-                    _ => String::new(),
+                    _ => tls::remedy(&error.to_string(), &TLS, self.files.iter().find(|file| file.is_ca)),
                 };
-                let text = format!("cannot connect to PostgreSQL at {}: {error}{help}", self.shown);
-                Err(Error::new(error.kind, text))
+                Err(Error::new(error.kind, format!("{}: {error}{help}", connecting())))
             }
             Err(_) => Err(Error::new(
                 ErrorKind::Lost,
@@ -198,11 +233,10 @@ fn is_full(code: &str) -> bool {
 /// Whether nobody can listen on the way: a socket or a loopback address.
 fn is_here(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
     options.get_socket().is_some()
         || host.starts_with('/')
         || host == "localhost"
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -223,6 +257,29 @@ mod tests {
         for here in ["localhost", "127.0.0.1", "[::1]", "%2Ftmp"] {
             assert!(matches!(mode(&format!("postgres://me@{here}/shop")), PgSslMode::Prefer), "{here}");
         }
+    }
+
+    #[test]
+    fn an_address_has_no_brackets() {
+        for (url, host, shown) in [
+            ("postgres://me@[::1]:5433/shop", "::1", "[::1]:5433"),
+            ("postgres://me@[2001:db8::7]/shop?sslmode=require", "2001:db8::7", "[2001:db8::7]:5432"),
+            ("postgres://me@[::1]/shop?hostaddr=127.0.0.1", "127.0.0.1", "127.0.0.1:5432"),
+            ("postgres://me@db.example/shop", "db.example", "db.example:5432"),
+        ] {
+            let place = Place::parse(url).unwrap();
+            assert_eq!((place.options.get_host(), place.shown.as_str()), (host, shown), "{url}");
+        }
+    }
+
+    #[test]
+    fn whoever_names_an_authority_has_it_asked() {
+        assert!(matches!(mode("postgres://me@h/d?sslmode=require&sslrootcert=ca.crt"), PgSslMode::VerifyCa));
+        assert!(matches!(mode("postgres://me@h/d?sslrootcert=ca.crt&sslmode=prefer"), PgSslMode::Prefer));
+        assert!(matches!(mode("postgres://me@h/d?sslmode=require"), PgSslMode::Require));
+        let files = |url: &str| Place::parse(url).unwrap().files.len();
+        assert_eq!(files("postgres://me@h/d?sslmode=verify-full&sslrootcert=ca.crt&sslkey=key"), 2);
+        assert_eq!(files("postgres://me@h/d?sslmode=disable&sslrootcert=ca.crt&sslkey=key"), 0);
     }
 
     #[test]
