@@ -411,3 +411,74 @@ async fn uninstall_leaves_nothing() {
     said(&scene.concord, &["uninstall", "--yes"], 0, &[]).await;
     said(&scene.concord, &["sync"], 2, &["concord install"]).await;
 }
+
+/// A sync of SQLite files, each named for its node.
+fn of_files(nodes: &[(&str, &str)]) -> String {
+    let nodes = nodes.iter().map(|(node, file)| format!("[nodes.{node}]\nurl = \"sqlite:{file}.db\"\n"));
+    format!("name = \"shop\"\n{}[tables.items]\n", nodes.collect::<String>())
+}
+
+fn execute(concord: &Concord, file: &str, sql: &str) {
+    let database = rusqlite::Connection::open(concord.path(file)).expect("a file");
+    database.execute_batch(sql).unwrap_or_else(|why| panic!("{sql}: {why}"));
+}
+
+/// GIVEN a database that was copied from a node's, service tables and all
+/// WHEN the file names it as another node
+/// THEN it is said how it becomes one, and that way is right: the node that it was copied from goes on as before.
+#[tokio::test]
+async fn a_copied_database_becomes_a_node_of_its_own() {
+    let concord = Concord::new(&of_files(&[("a", "a"), ("b", "b")]));
+    for file in ["a.db", "b.db"] {
+        execute(&concord, file, "CREATE TABLE items (id integer PRIMARY KEY, note text)");
+    }
+    said(&concord, &["install"], 0, &[]).await;
+    execute(&concord, "a.db", "INSERT INTO items VALUES (1, 'x')");
+    said(&concord, &["sync"], 0, &[]).await;
+    std::fs::copy(concord.path("a.db"), concord.path("c.db")).expect("the file is there");
+    concord.write("concord.toml", &of_files(&[("a", "a"), ("b", "b"), ("c", "c")]));
+    for command in [&["check"][..], &["install"], &["uninstall", "--yes"]] {
+        let told = "node `c`: it is installed as node `a` of this sync";
+        said(&concord, command, 2, &[told, "`concord uninstall --node c`"]).await;
+    }
+    said(&concord, &["uninstall", "--node", "c"], 2, &["--yes"]).await;
+    said(&concord, &["uninstall", "--node", "d", "--yes"], 2, &["no node is called `d`", "a, b, c"]).await;
+    said(&concord, &["uninstall", "--node", "c", "--yes"], 0, &["c: service tables"]).await;
+    said(&concord, &["install"], 0, &["c: created"]).await;
+    said(&concord, &["load"], 0, &[]).await;
+    execute(&concord, "c.db", "INSERT INTO items VALUES (3, 'c')");
+    execute(&concord, "a.db", "INSERT INTO items VALUES (2, 'a')");
+    said(&concord, &["sync"], 0, &[]).await;
+    for file in ["a.db", "b.db", "c.db"] {
+        let database = rusqlite::Connection::open(concord.path(file)).expect("a file");
+        let sql = "SELECT group_concat(id) FROM (SELECT id FROM items ORDER BY id)";
+        let ids: String = database.query_one(sql, [], |row| row.get(0)).expect("there are rows");
+        assert_eq!(ids, "1,2,3", "{file}");
+    }
+}
+
+/// Nobody's own database is taken for a copy, and nobody else is touched, or needed.
+#[tokio::test]
+async fn one_node_is_taken_off_by_itself() {
+    let own = of_files(&[("a", "a"), ("b", "b")]);
+    let concord = Concord::new(&own);
+    for file in ["a.db", "b.db"] {
+        execute(&concord, file, "CREATE TABLE items (id integer PRIMARY KEY, note text)");
+    }
+    said(&concord, &["install"], 0, &[]).await;
+    // Two names in each other's place; one whose own database is not there; another sync.
+    concord.write("concord.toml", &of_files(&[("a", "b"), ("b", "a")]));
+    said(&concord, &["uninstall", "--node", "a", "--yes"], 2, &["it is installed as node `b` of this sync"]).await;
+    concord.write("concord.toml", &of_files(&[("b", "none"), ("c", "b")]));
+    said(&concord, &["uninstall", "--node", "c", "--yes"], 2, &["cannot be told while that one is not there"]).await;
+    concord.write("concord.toml", &own.replace("shop", "other"));
+    let told = "it is installed as node `a` of the sync `shop`, not as `a` of `other`";
+    said(&concord, &["uninstall", "--node", "a", "--yes"], 2, &[told, "`concord uninstall --node a`"]).await;
+    concord.write("concord.toml", &own);
+    said(&concord, &["sync"], 0, &[]).await;
+    std::fs::rename(concord.path("b.db"), concord.path("gone.db")).expect("the file is there");
+    said(&concord, &["uninstall", "--node", "a", "--yes"], 0, &["a: service tables"]).await;
+    std::fs::rename(concord.path("gone.db"), concord.path("b.db")).expect("the file is there");
+    said(&concord, &["check"], 0, &["not installed"]).await;
+    said(&concord, &["uninstall", "--yes"], 0, &["a: nothing was installed", "b: service tables"]).await;
+}

@@ -337,11 +337,7 @@ pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&S
     let name = &names[at];
     let Some(service) = service else { return Some(NOT_INSTALLED.to_owned()) };
     if service.sync != sync || service.node != *name {
-        return Some(format!(
-            "it is installed as node `{}` of the sync `{}`, not as `{name}` of `{sync}`; name it so in the file, or run \
-             `concord uninstall` with the file it was installed with",
-            service.node, service.sync
-        ));
+        return Some(foreign(sync, names, name, service));
     }
     (service.nodes != names).then(|| {
         format!(
@@ -356,6 +352,20 @@ pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&S
 pub(super) enum Otherwise {
     Omits(String),
     Filters(String),
+}
+
+/// What to do about a database that is installed as another node than the one that the file says it is.
+pub(super) fn foreign(sync: &str, names: &[String], name: &str, service: &Service) -> String {
+    let Service { sync: of, node, .. } = service;
+    if of == sync && names.contains(node) {
+        return format!(
+            "it is installed as node `{node}` of this sync; name it so in the file, or, if it is a copy of the database of `{node}`,              make it a node of its own with `concord uninstall --node {name}`, which leaves the others as they are, and then \
+             `concord install` and `concord load`"
+        );
+    }
+    format!(
+        "it is installed as node `{node}` of the sync `{of}`, not as `{name}` of `{sync}`, and a database takes part in one sync; name          both so in the file, or take Concord off it with a file that does, and `concord uninstall --node {node}`"
+    )
 }
 
 /// Why a table stands still because it was installed at a node in another way than the file describes. Of those that are being

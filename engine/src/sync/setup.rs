@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::attendance::{Away, Member};
+use super::attendance::{self, Away, Member};
 use super::brought;
 use super::fits::Fit;
 use super::numbers;
@@ -14,7 +14,7 @@ use crate::config::{PluginUse, TableConfig, TableNode};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{NodeId, OnGone};
-use crate::node::{self, Catalogue, Probe};
+use crate::node::{self, Catalogue, Probe, Service};
 
 /// What `check` found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -174,11 +174,8 @@ impl Session {
             if let Some(service) =
                 service.as_ref().filter(|service| service.sync != sync || service.node != member.name)
             {
-                checked.problems.push(format!(
-                    "node `{}`: it is installed as node `{}` of the sync `{}`; one database takes part in one sync. Run `concord \
-                     uninstall` with the file it was installed with first",
-                    member.name, service.node, service.sync
-                ));
+                let why = attendance::foreign(&sync, &self.names, &member.name, service);
+                checked.problems.push(format!("node `{}`: {why}", member.name));
             }
             checked.nodes.push(CheckedNode {
                 node: member.name.clone(),
@@ -428,12 +425,64 @@ impl Session {
 
     /// Removes every trace from every node.
     pub async fn uninstall(&mut self) -> Result<Vec<NodeLines>> {
-        self.each_installed("uninstalling", async |member, node| {
-            let done = node.uninstall().await?;
-            let line = "service tables, histories and triggers removed".to_owned();
-            Ok(NodeLines { node: member, done: if done { vec![line] } else { Vec::new() } })
-        })
-        .await
+        self.each_installed("uninstalling", async |member, node| removed(member, node).await).await
+    }
+
+    /// Removes every trace from one node and leaves the others as they are, whether they are there or not. The node's database may be
+    /// a copy of another node's, which then has to be there.
+    pub async fn uninstall_at(&mut self, name: &str) -> Result<Vec<NodeLines>> {
+        let at = self.node_called(name)?.index();
+        self.connect().await;
+        let why = |away: &Away| vec![format!("node `{}`: {}", away.node, away.why)];
+        match &self.members[at].away {
+            Some(away) if away.unreachable => return Err(Error::Unreachable(why(away))),
+            Some(away) => return Err(Error::Refused(why(away))),
+            None => {}
+        }
+        let service = self.service_at(at).await?;
+        let is_its_own = |service: &Service| service.sync == self.config.name && service.node == name;
+        if let Some(service) = service.filter(|service| !is_its_own(service))
+            && !self.is_copy(at, &service).await?
+        {
+            let why = attendance::foreign(&self.config.name, &self.names, name, &service);
+            return Err(Error::Refused(vec![format!("node `{name}`: {why}")]));
+        }
+        let mut lines = Vec::new();
+        if let Some(node) = self.members[at].node.as_deref_mut() {
+            lines.push(removed(name.to_owned(), node).await.map_err(Error::at(name, "uninstalling"))?);
+        }
+        Ok(lines)
+    }
+
+    /// Whether a database that is installed as another node of this sync is not that node's: this one is there, another database,
+    /// and installed as what it is.
+    async fn is_copy(&mut self, at: usize, service: &Service) -> Result<bool> {
+        let original = self.names.iter().position(|name| *name == service.node);
+        let Some(original) = original.filter(|_| service.sync == self.config.name) else { return Ok(false) };
+        if let Some(away) = &self.members[original].away {
+            return Err(Error::Refused(vec![format!(
+                "node `{}`: it is installed as node `{}`, and whether it is a copy of that node's database cannot be told while that \
+                 one is not there: {}",
+                self.names[at], away.node, away.why
+            )]));
+        }
+        let known = self.service_at(original).await?;
+        let is_itself = known.is_some_and(|known| known.sync == service.sync && known.node == service.node);
+        Ok(is_itself && self.identity(at).await? != self.identity(original).await?)
+    }
+
+    async fn service_at(&mut self, at: usize) -> Result<Option<Service>> {
+        let Member { name, node, .. } = &mut self.members[at];
+        let Some(node) = node.as_deref_mut() else { return Ok(None) };
+        node.service().await.map_err(Error::at(name, "reading the service tables"))
+    }
+
+    /// What tells a node's database from others.
+    async fn identity(&mut self, at: usize) -> Result<Option<String>> {
+        let Member { name, node, .. } = &mut self.members[at];
+        let Some(node) = node.as_deref_mut() else { return Ok(None) };
+        let probe = node.probe().await.map_err(Error::at(name, "asking for the server's version"))?;
+        Ok(Some(probe.identity))
     }
 
     /// Empties the histories and forgets all positions at every node, and makes the triggers anew.
@@ -479,10 +528,8 @@ impl Session {
                 if !histories {
                     continue;
                 }
-                return Err(Error::Refused(vec![format!(
-                    "node `{name}`: it is installed as node `{}` of the sync `{}`, not of `{sync}`; use the file it was installed with",
-                    service.node, service.sync
-                )]));
+                let why = attendance::foreign(&sync, &self.names, name, &service);
+                return Err(Error::Refused(vec![format!("node `{name}`: {why}")]));
             }
         }
         let mut lines = Vec::new();
@@ -500,6 +547,13 @@ impl Session {
         }
         Ok(lines)
     }
+}
+
+/// Removes every trace from a node.
+async fn removed(member: String, node: &mut dyn node::Node) -> node::Result<NodeLines> {
+    let done = node.uninstall().await?;
+    let line = "service tables, histories and triggers removed".to_owned();
+    Ok(NodeLines { node: member, done: if done { vec![line] } else { Vec::new() } })
 }
 
 /// What is being done at one node after it was done at others, which stays.

@@ -139,8 +139,8 @@ impl Postgres {
             return Err(Error::new(
                 ErrorKind::Service,
                 format!(
-                    "this database takes part in the sync `{}` as `{}` already, not in `{}` as `{}`; run `concord \
-                         uninstall` with its configuration first",
+                    "this database takes part in the sync `{}` as `{}` already, not in `{}` as `{}`; take \
+                         Concord off it with `concord uninstall` and its configuration first",
                     known.sync, known.node, sync.name, sync.node
                 ),
             ));
