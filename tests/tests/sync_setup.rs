@@ -34,6 +34,41 @@ async fn changes_that_were_not_carried_are_kept(kinds: &[Kind]) {
     cluster.holds("SELECT n FROM counters ORDER BY id", &["1", "15"]).await;
 }
 
+/// GIVEN changes that nobody has carried yet
+/// WHEN the key is another at all nodes
+/// THEN it is said what can be done, and either way helps.
+#[tokio::test]
+async fn changes_under_a_former_key_are_carried_with_it_or_given_up() {
+    let kinds = [Kind::Postgres, Kind::Mariadb];
+    let mut cluster = Cluster::new(&kinds, counters, "[tables.counters]").await;
+    let key = async |cluster: &mut Cluster, columns: &str| {
+        for (at, former) in ["CONSTRAINT counters_pkey", "PRIMARY KEY"].iter().enumerate() {
+            let sql = format!("ALTER TABLE counters DROP {former}, ADD PRIMARY KEY ({columns})");
+            cluster.run_as_owner(at, &sql).await;
+        }
+    };
+    let refused = async |cluster: &mut Cluster| {
+        let summary = cluster.sync().await;
+        assert!(format!("{:?}", summary.stopped).contains("only with that key can changes be carried"), "{summary:?}");
+        let why = cluster.try_install().await.expect_err("changes would be lost");
+        assert!(why.contains("node `a`: `counters` has another key now, and 1 change"), "{why}");
+        assert!(why.contains("its former key") && why.contains("`concord reset` with the key as it is now"), "{why}");
+    };
+    cluster.run(0, "UPDATE counters SET n = n + 1 WHERE id = 1").await;
+    key(&mut cluster, "id, n").await;
+    refused(&mut cluster).await;
+    key(&mut cluster, "id").await;
+    cluster.install().await;
+    cluster.settle().await;
+    cluster.holds("SELECT n FROM counters ORDER BY id", &["1", "0"]).await;
+    cluster.run(0, "UPDATE counters SET n = 5 WHERE id = 2").await;
+    key(&mut cluster, "id, n").await;
+    refused(&mut cluster).await;
+    cluster.session().reset().await.expect("it gives up what was not carried");
+    cluster.load(&concord::sync::LoadOptions::default()).await;
+    cluster.holds("SELECT id, n FROM counters ORDER BY id, n", &["1|1", "2|0", "2|5"]).await;
+}
+
 const SUM: &str = "[tables.counters]\nconflict = { sum = [\"n\"] }";
 
 /// GIVEN a change that some of the others have from a node, and b not

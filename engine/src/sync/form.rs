@@ -47,7 +47,10 @@ impl Table {
         let key: Option<Vec<usize>> = self.key.iter().map(place).collect();
         let key = key.ok_or("a column of the key is omitted")?;
         if key.len() != catalogue.key.len() || !key.iter().all(|&at| catalogue.key.contains(&columns[at].name)) {
-            return Err(format!("its key is no longer ({})", self.key_names()));
+            return Err(format!(
+                "its key is no longer ({}), and only with that key can changes be carried that were recorded until now",
+                self.key_names()
+            ));
         }
         let keys = reshape.as_deref().map_or_else(Vec::new, |reshape| self.key_rules(reshape, &behind));
         let whole =

@@ -112,13 +112,13 @@ impl Session {
             }
             let wait = former.ledger.parked.iter().filter(|((table, _), _)| *table == spec.name);
             let wait: u64 = wait.map(|(_, rows)| rows).sum();
-            if wait > 0 && self.tables[spec.index].had_another_key(kept) {
+            let rekeyed = self.tables[spec.index].had_another_key(kept);
+            if wait > 0 && rekeyed {
                 refusals.push(format!(
-                    "node `{name}`: {rows} there in `{table}`, which has another key now; with the former key, let them arrive with \
-                     `concord sync` or give them up with `concord parked drop --node {name} --table {table}`",
-                    name = self.names[at],
-                    rows = counted(wait, "row waits", "rows wait"),
-                    table = spec.name
+                    "node `{}`: {} there in `{}`, which has another key now; {OF_FORMER_KEY}",
+                    self.names[at],
+                    counted(wait, "row waits", "rows wait"),
+                    spec.name
                 ));
             }
             let left = self.count(at, &spec.name, &Cut::START, None).await?;
@@ -132,11 +132,19 @@ impl Session {
                     spec.name,
                     counted(left, "change", "changes")
                 ));
+            } else if left > 0 && rekeyed {
+                refusals.push(format!(
+                    "node `{}`: `{}` has another key now, and {} recorded under the former one may not have arrived everywhere; \
+                     {OF_FORMER_KEY}",
+                    self.names[at],
+                    spec.name,
+                    counted(left, "change", "changes")
+                ));
             } else if left > 0 {
                 refusals.push(format!(
                     "node `{}`: `{}` has to be recorded in another way now, and {} recorded in the former way may not have \
-                     arrived everywhere; run `concord sync` with the former key, policy and mapping first, or `concord reset` with \
-                     them to give those changes up",
+                     arrived everywhere; run `concord sync` with the former policy and mapping first, or `concord reset` to give \
+                     those changes up, and then `concord load`",
                     self.names[at],
                     spec.name,
                     counted(left, "change", "changes")
@@ -212,6 +220,10 @@ impl Session {
         counted.map_err(Error::at(&member.name, format!("counting the changes of `{table}`")))
     }
 }
+
+/// What can be done about what is to be carried of a table that has another key now.
+const OF_FORMER_KEY: &str = "either let the table have its former key at all nodes once more, run `concord install` and `concord sync`, and change the \
+     key then; or give that up: run `concord reset` with the key as it is now, and then `concord load`";
 
 /// What all other nodes that were installed for it have passed of a table's history at one node; `None` without others.
 fn lacking(
