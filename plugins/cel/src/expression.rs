@@ -110,6 +110,16 @@ impl Expression {
     /// Why it failed, without the values of the row, which are nobody else's business.
     fn failed(&self, why: &ExecutionError, row: &[&Value]) -> Problem {
         let at = &self.at;
+        // The library takes a decimal, which it does not know, for NULL.
+        let is_decimal = |one: &Mentioned| one.column.kind() == Kind::Decimal;
+        let decimals = self.columns.iter().any(is_decimal) || self.source.contains("decimal(");
+        let decimals = decimals && !row.iter().any(|value| value.is_null());
+        let kind = |value: &Outcome| match value {
+            Outcome::Float(_) => "double".to_owned(),
+            Outcome::Null if decimals => "decimal".to_owned(),
+            Outcome::Null => "null_type".to_owned(),
+            value => value.type_of().to_string(),
+        };
         let (code, message) = match why {
             ExecutionError::NoSuchKey(key) if self.source.contains(key.as_str()) => {
                 ("no-such-key", format!("`{at}` asks for `{key}`, which is not there"))
@@ -123,8 +133,16 @@ impl Expression {
                 ("kind", format!("`{at}` cannot do `{function}` with {}", why.argument_types().join(" and ")))
             }
             ExecutionError::UnexpectedType { got, want } => ("kind", format!("`{at}` has {got} where it takes {want}")),
-            ExecutionError::UnsupportedBinaryOperator(operator, ..) => {
-                ("kind", format!("`{at}` cannot do `{operator}` with these kinds of values"))
+            ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
+                let sign = match *operator {
+                    "add" => "+",
+                    "sub" => "-",
+                    "mul" => "*",
+                    "div" => "/",
+                    "rem" => "%",
+                    other => other,
+                };
+                ("kind", format!("`{at}` cannot do `{sign}` with {} and {}", kind(left), kind(right)))
             }
             ExecutionError::Overflow(operator, ..) => ("overflow", format!("what `{operator}` gives is too large")),
             ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
@@ -136,9 +154,10 @@ impl Expression {
             _ => ("failed", format!("`{at}` cannot be told")),
         };
         // Of a column that has nothing to do with it nobody wants to hear.
-        let is_given = |kind: &str| match why {
-            ExecutionError::NoSuchOverload(why) => why.argument_types().iter().any(|given| given == kind),
-            ExecutionError::UnexpectedType { got, .. } => *got == kind,
+        let is_given = |given: &str| match why {
+            ExecutionError::NoSuchOverload(why) => why.argument_types().iter().any(|kind| kind == given),
+            ExecutionError::UnexpectedType { got, .. } => *got == given,
+            ExecutionError::UnsupportedBinaryOperator(_, left, right) => kind(left) == given || kind(right) == given,
             _ => false,
         };
         let first = |is: fn(&Value) -> bool| {
@@ -156,6 +175,11 @@ impl Expression {
             (Some((name, written)), _) => Some(format!("`{name}` is NULL here; ask `{written} != null && …` first")),
             (None, Some((name, written))) => {
                 Some(format!("`{name}` is NaN here, which is in no order; ask `{written} == {written} && …` first"))
+            }
+            (None, None) if is_given("double") && (is_given("int") || is_given("uint")) => {
+                let hint = "decimals go with integers and are exact: write decimal('0.01') for a number with a point, and \
+                            decimal(string(…)) for a float";
+                Some(hint.to_owned())
             }
             (None, None) => None,
         };

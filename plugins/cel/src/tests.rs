@@ -343,6 +343,17 @@ fn what_fails_is_no_answer() {
         judged("[1][row.id] == 1", &id),
         Err("no-such-key: `keep` asks for an element that is not there".into())
     );
+    let unlike = judged("row.id * 0.01 == 1", &id).unwrap_err();
+    let told = "kind: `keep` cannot do `*` with int and double; decimals go with integers and are exact: write decimal('0.01')";
+    assert!(unlike.starts_with(told), "{unlike}");
+    assert!(judged("row.id * decimal('0.01') < 1", &[("id", Value::Integer(7))]) == Ok(true));
+    assert_eq!(
+        judged("1 + row.id > 5", &[]),
+        Err("kind: `keep` cannot do `+` with int and null_type; `id` is NULL here; ask `row.id != null && …` first"
+            .into())
+    );
+    let divided = judged("1 / row.total > 5", &[("total", decimal("2"))]).unwrap_err();
+    assert_eq!(divided, "kind: `keep` cannot do `/` with int and decimal");
     let named = judged("{'a': 1}[row.country] == 1", &[("country", text("secret"))]);
     assert_eq!(named, Err("no-such-key: `keep` asks for a key that is not there".into()));
     let function = judged("timestamp(row.country) == row.made", &[("country", text("secret"))]);
