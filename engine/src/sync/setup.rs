@@ -34,6 +34,16 @@ pub struct Checked {
     /// Tables, by place, whose keys are to be numbered in steps, with the places of the columns in the shared row.
     #[serde(skip)]
     pub(super) interleaved: Vec<(usize, Vec<usize>)>,
+    #[serde(skip)]
+    pub(super) unmade: Vec<Unmade>,
+}
+
+/// Columns, by place, that take no NULL, and that a mapping does not name: it may make their values of others, or not.
+#[derive(Clone, Debug)]
+pub(super) struct Unmade {
+    pub table: usize,
+    pub node: NodeId,
+    pub columns: Vec<usize>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -99,7 +109,25 @@ impl Session {
         if checked.problems.is_empty() && checked.away.is_empty() {
             self.try_plugins(&mut checked).await?;
         }
+        self.warn_of_unmade(&mut checked);
         Ok(checked)
+    }
+
+    /// Of which columns nobody has seen that the mapping puts a value there where a row is new. Without a trial, as for `install`, there is
+    /// nothing to say.
+    fn warn_of_unmade(&self, checked: &mut Checked) {
+        for Unmade { table, node, columns } in std::mem::take(&mut checked.unmade) {
+            let spec = self.tables.iter().find(|known| known.index == table).and_then(|table| table.spec(node));
+            let Some(spec) = spec.filter(|_| !columns.is_empty()) else { continue };
+            let columns: Vec<String> = columns.iter().map(|&at| format!("`{}`", spec.columns[at].name)).collect();
+            checked.warnings.push(format!(
+                "node `{}`: the mapping may leave NULL what takes none in {}: {}; where it does, a row that is new there waits, \
+                 whatever the column's default",
+                self.names[node.index()],
+                spec.full_name(),
+                columns.join(", ")
+            ));
+        }
     }
 
     /// The same without trying anything.
@@ -133,7 +161,7 @@ impl Session {
                 mappings: self.used_at(table, |part| part.mapping.as_ref()),
                 fits,
             });
-            self.warn_of(table, &mut checked.warnings);
+            self.warn_of(table, &mut checked);
         }
         if tables.len() == self.config.tables.len() {
             self.tables = tables;
@@ -270,7 +298,8 @@ impl Session {
         used.collect()
     }
 
-    fn warn_of(&self, table: &Table, warnings: &mut Vec<String>) {
+    fn warn_of(&self, table: &Table, checked: &mut Checked) {
+        let warnings = &mut checked.warnings;
         if table.from.is_none() && !table.subsets.is_empty() && table.subsets.iter().all(Option::is_some) {
             warnings.push(format!(
                 "table `{}`: every node has a filter, and a row that belongs at none of them stays where it was changed last; leave \
@@ -295,13 +324,9 @@ impl Session {
                 let unmade = spec.columns.iter().enumerate().filter(|(at, column)| {
                     !column.nullable && !spec.key.contains(at) && !made(&column.name) && !copied(*at)
                 });
-                for (_, column) in unmade {
-                    warnings.push(format!(
-                        "node `{name}`: `{}` of {} takes no NULL, and the mapping makes no column of it: a row that is new there waits, \
-                         whatever the column's default, unless the plugin puts a value there",
-                        column.name,
-                        spec.full_name()
-                    ));
+                let columns: Vec<usize> = unmade.map(|(at, _)| at).collect();
+                if !columns.is_empty() {
+                    checked.unmade.push(Unmade { table: table.index, node, columns });
                 }
             }
             for key in &spec.referenced {

@@ -9,7 +9,7 @@ use super::setup::{Checked, UsedPlugin};
 use super::subset::Belongs;
 use super::table::Table;
 use crate::error::Result;
-use crate::model::{Key, NodeId, Row};
+use crate::model::{Key, NodeId, Row, Value};
 use crate::node;
 
 /// Rows of a table that are read at each node, at most.
@@ -124,6 +124,13 @@ impl Session {
             return Ok(());
         }
         let rows: Vec<Arc<Row>> = coming.into_iter().map(|(_, row)| row).collect();
+        let index = table.index;
+        if let Some(unmade) = checked.unmade.iter_mut().find(|one| one.table == index && one.node == target) {
+            let new = form.localize_apart(rows.iter().map(|row| (row.clone(), None)).collect()).await;
+            let made: Vec<&Row> = new.iter().flatten().collect();
+            let is_filled = |at: usize| !made.is_empty() && made.iter().all(|row| row[at] != Value::Null);
+            unmade.columns.retain(|&at| !is_filled(at));
+        }
         let Ok(puts) = self.upon_what_stands(at, target, rows).await else {
             // That its rows cannot be read is told.
             return Ok(());

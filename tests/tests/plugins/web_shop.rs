@@ -73,7 +73,13 @@ impl Shop {
         shop.run(0, &["bundle", "pack", "bundle"]).await;
         let set = ["--set", "shop=shop", "--set", "office=office"];
         shop.run(0, &[&["bundle", "add", "web-shop-1.0.0.concord"], &set[..]].concat()).await;
-        shop.run(0, &["check"]).await;
+        // What the mappings make of the office's rows has a value in every column that takes no NULL.
+        let checked = shop.run(0, &["check"]).await;
+        assert!(
+            checked.contains("tried on")
+                && !["may leave NULL", "takes no NULL"].iter().any(|told| checked.contains(told)),
+            "{checked}"
+        );
         shop.run(0, &["install"]).await;
         shop.run(0, &["load"]).await;
         shop.run(0, &["sync"]).await;
