@@ -1,5 +1,6 @@
 //! What a table is made of, in no database's words: how `load --create` carries a table from one node to another.
 
+use super::Error;
 use crate::model::{Domain, Type, Value, time};
 
 /// A table that exists at one node or is to be made at another.
@@ -89,6 +90,14 @@ pub struct Draft {
     pub notes: Vec<String>,
     /// Why no table can be made that could be synced, a line each.
     pub problems: Vec<String>,
+}
+
+/// What comes of making tables; an error with the place of the table over which it came.
+pub type Building = std::result::Result<(), (usize, Error)>;
+
+/// The statement that failed, as an error says it at its end.
+pub fn the_statement(statement: &str) -> String {
+    format!("the statement: {statement}")
 }
 
 impl Part {

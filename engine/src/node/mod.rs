@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use self::blueprint::{Blueprint, Draft};
+use self::blueprint::{Blueprint, Building, Draft};
 
 use crate::model::{
     Cut, Domain, Dot, Entry, EntryId, ForeignKey, Images, Key, Lost, Op, Parked, ParkedCode, Position, Row, Stamp,
@@ -74,8 +74,9 @@ pub trait Node: Send {
     /// The statements that make a table of a blueprint here, and what they leave out of it.
     async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft>;
 
-    /// Runs the statements of a draft in one transaction, where the database can undo them.
-    async fn build(&mut self, statements: &[String]) -> Result<()>;
+    /// Makes tables by the statements of their drafts, in one transaction where the database can undo them. `made` hears of the place
+    /// of each as soon as it is there to stay.
+    async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building;
 
     /// What the connected user may not do and needs to, each with the statement that grants it.
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;

@@ -182,8 +182,8 @@ impl Node for Rekeyed {
         self.0.draft(blueprint).await
     }
 
-    async fn build(&mut self, statements: &[String]) -> Result<()> {
-        self.0.build(statements).await
+    async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {
+        self.0.build(tables, made).await
     }
 
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {

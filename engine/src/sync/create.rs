@@ -24,7 +24,8 @@ pub struct Created {
 
 impl Session {
     /// Creates the tables that the file names and that are missing at a node, in the shape that they have at the first node
-    /// which has them; `told` hears of each as soon as it is there. With `dry` nothing is done. Tables that are referred to come first.
+    /// which has them: all of a node together, where it can undo them; `told` hears of each as soon as it is there to stay. With `dry`
+    /// nothing is done. Tables that are referred to come first.
     pub async fn create_missing(&mut self, dry: bool, told: &mut (dyn FnMut(Created) + Send)) -> Result<()> {
         self.connect().await;
         if self.members.iter().any(|member| member.node.is_none()) {
@@ -66,26 +67,40 @@ impl Session {
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
-        for (at, created) in self.planned(&tables, &blueprints).await? {
-            let member = &mut self.members[at];
-            if !dry {
-                let Some(node) = member.node.as_deref_mut() else { continue };
-                let building = node.build(&created.statements).await;
-                building.map_err(Error::at(&member.name, format!("creating `{}`", created.table)))?;
-            }
-            told(created);
+        let planned = self.planned(&tables, &blueprints).await?;
+        for (member, tables) in self.members.iter_mut().zip(planned) {
+            let Some(node) = member.node.as_deref_mut().filter(|_| !dry && !tables.is_empty()) else {
+                tables.into_iter().for_each(&mut *told);
+                continue;
+            };
+            let statements: Vec<Vec<String>> = tables.iter().map(|table| table.statements.clone()).collect();
+            let mut made = Vec::new();
+            let mut stays = |place: usize| {
+                made.push(format!("`{}`", tables[place].table));
+                told(tables[place].clone());
+            };
+            let built = node.build(&statements, &mut stays).await;
+            built.map_err(|(place, error)| {
+                // What was made cannot be undone everywhere.
+                let error = match made.is_empty() {
+                    true => error,
+                    false => error.with(format!("created there before: {}", made.join(", "))),
+                };
+                Error::at(&member.name, format!("creating `{}`", tables[place].table))(error)
+            })?;
         }
         Ok(())
     }
 
-    /// What is to be created, in this order, each with the place of its node; or why no table can be made that could be synced. All is
-    /// looked at before anything is done.
+    /// What is to be created at each node, in this order; or why no table can be made that could be synced. All is looked at before
+    /// anything is done.
     async fn planned(
         &mut self,
         tables: &[TableConfig],
         blueprints: &[Vec<Option<Blueprint>>],
-    ) -> Result<Vec<(usize, Created)>> {
-        let (mut planned, mut problems) = (Vec::new(), Vec::new());
+    ) -> Result<Vec<Vec<Created>>> {
+        let mut planned: Vec<Vec<Created>> = self.members.iter().map(|_| Vec::new()).collect();
+        let mut problems = Vec::new();
         for group in parents_first(tables, blueprints) {
             for at in 0..self.members.len() {
                 let mut left: Vec<usize> =
@@ -120,7 +135,7 @@ impl Session {
                         statements: draft.statements,
                         notes: wanted.notes,
                     };
-                    planned.push((at, created));
+                    planned[at].push(created);
                 }
             }
         }

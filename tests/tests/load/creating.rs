@@ -449,17 +449,37 @@ async fn bits_go_from_server_to_server() {
     }
 }
 
-/// What was made is told, also where something fails later.
+/// The tables of a node are made together, or none of them; the error names table, node and statement.
 #[tokio::test]
-async fn what_was_created_before_a_failure_is_told() {
+async fn a_failure_leaves_nothing_half_made() {
     let (concord, _databases, mut owners) = scene([Kind::Postgres, Kind::Postgres], BOTH).await;
     owners[1].execute("CREATE TYPE orders AS ENUM ('x')").await;
     let output = concord.run(&["load", "--create"]).await;
-    assert!(output.says("created customers as it is at a") && output.says("not carried: "), "{output:?}");
-    assert!(output.says("creating `orders`"), "{output:?}");
-    owners[1].execute("DROP TABLE customers").await;
-    let output = concord.run(&["load", "--create", "--json"]).await;
-    assert!(output.says("created customers as it is at a"), "{output:?}");
+    assert!(!output.says("created customers"), "{output:?}");
+    assert!(output.says("node `b`: creating `orders`: "), "{output:?}");
+    assert!(output.says("the statement: CREATE TABLE \"orders\""), "{output:?}");
+    assert!(owners[1].try_rows("SELECT * FROM customers").await.is_err());
+    owners[1].execute("DROP TYPE orders").await;
+    let report = concord.run(&["load", "--create", "--json"]).await.ok().json();
+    assert_eq!(report["created"].as_array().map(Vec::len), Some(2), "{report}");
+}
+
+/// Where nothing can be undone it is told what was made, also if something fails later.
+#[tokio::test]
+async fn what_was_created_before_a_failure_is_told() {
+    let many: String = (0..1100).map(|at| format!(", c{at} integer")).collect();
+    let filled = format!(
+        "CREATE TABLE p (id integer PRIMARY KEY, CHECK (id > 0));
+         CREATE TABLE t (id integer PRIMARY KEY, p integer REFERENCES p{many})"
+    );
+    for arguments in [&["load", "--create"][..], &["load", "--create", "--json"]] {
+        let (concord, _databases, mut owners) =
+            scene_of([Kind::Sqlite, Kind::Mariadb], &filled, "[tables.t]\n[tables.p]\n").await;
+        let output = concord.run(arguments).await;
+        assert!(output.says("created p as it is at a") && output.says("not carried: "), "{output:?}");
+        assert!(output.says("node `b`: creating `t`: ") && output.says("created there before: `p`"), "{output:?}");
+        assert_eq!(owners[1].cell("SELECT count(*) FROM p").await, "0");
+    }
 }
 
 /// What is asked for is looked at before anything is created, also where every table is compared.

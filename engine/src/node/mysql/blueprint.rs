@@ -5,7 +5,7 @@ use super::wire::{string, text};
 use super::{MySql, Phase, quote, sql};
 use crate::model::{Domain, Type, Value, time};
 use crate::node::blueprint::{
-    Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, bits_of, shape_of, unsupported,
+    Blueprint, Building, Draft, IndexPart, Part, Preset, ReferencePart, bits_of, shape_of, the_statement, unsupported,
 };
 use crate::node::{CatalogueColumn, Result};
 
@@ -120,18 +120,26 @@ impl MySql {
         Ok(Some(blueprint))
     }
 
-    pub(super) async fn run_statements(&mut self, statements: &[String]) -> Result<()> {
-        self.open().await?;
+    pub(super) async fn run_statements(
+        &mut self,
+        tables: &[Vec<String>],
+        made: &mut (dyn FnMut(usize) + Send),
+    ) -> Building {
+        self.open().await.map_err(|error| (0, error))?;
         self.phase = Phase::Installing;
-        for (at, statement) in statements.iter().enumerate() {
-            let done = self.main()?.run(statement).await;
-            done.map_err(|error| match at {
-                0 => error,
-                // What was done cannot be undone here.
-                _ => {
-                    error.with(format!("the statements before are done; what is left: {}", statements[at..].join("; ")))
-                }
-            })?;
+        for (place, statements) in tables.iter().enumerate() {
+            for (at, statement) in statements.iter().enumerate() {
+                let done = self.main().map_err(|error| (place, error))?.run(statement).await;
+                done.map_err(|error| match at {
+                    0 => (place, error.with(the_statement(statement))),
+                    // What was done cannot be undone here.
+                    _ => {
+                        let left = statements[at..].join("; ");
+                        (place, error.with(format!("the statements before are done; what is left: {left}")))
+                    }
+                })?;
+            }
+            made(place);
         }
         Ok(())
     }

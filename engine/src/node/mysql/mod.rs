@@ -37,7 +37,7 @@ use async_trait::async_trait;
 
 use self::connect::{Line, Place};
 use self::marks::Given;
-use super::blueprint::{Blueprint, Draft};
+use super::blueprint::{Blueprint, Building, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Numbers, Obstacle, Opened,
     Probe, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
@@ -254,8 +254,8 @@ impl Node for MySql {
         Ok(blueprint::draft(blueprint, self.maria))
     }
 
-    async fn build(&mut self, statements: &[String]) -> Result<()> {
-        let done = self.run_statements(statements).await;
+    async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {
+        let done = self.run_statements(tables, made).await;
         self.close().await;
         done
     }

@@ -6,7 +6,8 @@ use super::{Phase, Postgres, quote};
 use crate::model::{Domain, Type, Value};
 use crate::node::Result;
 use crate::node::blueprint::{
-    Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, bits_of, shape_of, unsupported,
+    Blueprint, Building, Draft, IndexPart, Part, Preset, ReferencePart, Size, bits_of, shape_of, the_statement,
+    unsupported,
 };
 
 /// The scheme of this kind's URLs.
@@ -153,14 +154,23 @@ impl Postgres {
         rows.first().map_or(Ok(false), |row| get(row, 0))
     }
 
-    pub(super) async fn run_statements(&mut self, statements: &[String]) -> Result<()> {
+    pub(super) async fn run_statements(
+        &mut self,
+        tables: &[Vec<String>],
+        made: &mut (dyn FnMut(usize) + Send),
+    ) -> Building {
         // Tables without a schema are made where the role makes them.
-        self.begin(Phase::Installing, "BEGIN; SET LOCAL search_path TO DEFAULT").await?;
-        for statement in statements {
-            self.run(statement).await?;
+        let begun = self.begin(Phase::Installing, "BEGIN; SET LOCAL search_path TO DEFAULT").await;
+        begun.map_err(|error| (0, error))?;
+        for (place, statements) in tables.iter().enumerate() {
+            for statement in statements {
+                let done = self.run(statement).await;
+                done.map_err(|error| (place, error.with(the_statement(statement))))?;
+            }
         }
-        self.run("COMMIT").await?;
+        self.run("COMMIT").await.map_err(|error| (tables.len().saturating_sub(1), error))?;
         self.phase = Phase::Idle;
+        (0..tables.len()).for_each(made);
         Ok(())
     }
 }

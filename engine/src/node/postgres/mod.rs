@@ -43,7 +43,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use self::connect::Place;
 use self::holders::Lock;
 use self::wire::Args;
-use super::blueprint::{Blueprint, Draft};
+use super::blueprint::{Blueprint, Building, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Numbers, Obstacle, Opened,
     Probe, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
@@ -290,8 +290,8 @@ impl Node for Postgres {
         self.write_draft(blueprint).await
     }
 
-    async fn build(&mut self, statements: &[String]) -> Result<()> {
-        let done = self.run_statements(statements).await;
+    async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {
+        let done = self.run_statements(tables, made).await;
         self.close().await;
         done
     }

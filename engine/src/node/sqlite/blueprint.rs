@@ -2,12 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::failure::Told;
+use super::failure::{Told, failure};
 use super::quote;
 use super::schema::{self, Table};
 use crate::model::{Domain, Type};
 use crate::node::Result;
-use crate::node::blueprint::{Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, shape_of, unsupported};
+use crate::node::blueprint::{
+    Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, shape_of, the_statement, unsupported,
+};
 
 /// The scheme of this kind's URLs.
 const KIND: &str = "sqlite";
@@ -233,14 +235,18 @@ fn type_of(ty: &Type, size: Size) -> String {
     }
 }
 
-/// Runs statements in one transaction.
-pub(super) fn build(db: &Connection, statements: &[String]) -> Result<()> {
-    let doing = || "creating a table";
-    db.execute_batch("BEGIN IMMEDIATE").told(doing)?;
-    let done = statements.iter().try_for_each(|statement| db.execute_batch(statement).told(doing));
-    let done = done.and_then(|()| db.execute_batch("COMMIT").told(doing));
+/// Makes all tables in one transaction; `at` tells which of them it is at.
+pub(super) fn build(db: &Connection, tables: &[Vec<String>], at: &mut usize) -> Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
+    let done = tables.iter().enumerate().try_for_each(|(place, statements)| {
+        *at = place;
+        statements.iter().try_for_each(|statement| {
+            db.execute_batch(statement).map_err(|error| failure(error).with(the_statement(statement)))
+        })
+    });
+    let done = done.and_then(|()| db.execute_batch("COMMIT").map_err(failure));
     if !db.is_autocommit() {
-        db.execute_batch("ROLLBACK").told(doing)?;
+        db.execute_batch("ROLLBACK").map_err(failure)?;
     }
     done
 }

@@ -41,7 +41,7 @@ use self::calls::PATIENCE;
 use self::connect::{FileId, Silence};
 use self::failure::Told;
 use self::plan::Plan;
-use super::blueprint::{Blueprint, Draft};
+use super::blueprint::{Blueprint, Building, Draft};
 use super::{
     Catalogue, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, NODES_CHANGED, NOT_INSTALLED,
     Node, Note, Numbers, Obstacle, Opened, Probe, Result, Room, Service, Sought, Sync, Walked, WriteMode, Writes,
@@ -262,8 +262,11 @@ impl Node for Sqlite {
         Ok(blueprint::draft(blueprint))
     }
 
-    async fn build(&mut self, statements: &[String]) -> Result<()> {
-        self.change(|node| blueprint::build(&node.db, statements))
+    async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {
+        let mut at = 0;
+        self.change(|node| blueprint::build(&node.db, tables, &mut at)).map_err(|error| (at, error))?;
+        (0..tables.len()).for_each(made);
+        Ok(())
     }
 
     async fn missing_rights(&mut self, _tables: &[TableSpec]) -> Result<Vec<MissingRight>> {

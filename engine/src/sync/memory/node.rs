@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::work::Work;
 use super::{identity, key, number, row, table_of};
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
-use crate::node::blueprint::{Blueprint, Draft};
+use crate::node::blueprint::{Blueprint, Building, Draft};
 use crate::node::{
     Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
     Numbers, Opened, Probe, Result, Room, Scanned, Service, Sought, Sync, Walked, WriteMode, Writes,
@@ -59,8 +59,8 @@ impl Node for Connection {
         Ok(Draft::default())
     }
 
-    async fn build(&mut self, _: &[String]) -> Result<()> {
-        self.call()
+    async fn build(&mut self, _: &[Vec<String>], _: &mut (dyn FnMut(usize) + Send)) -> Building {
+        self.call().map_err(|error| (0, error))
     }
 
     async fn missing_rights(&mut self, _: &[TableSpec]) -> Result<Vec<MissingRight>> {
