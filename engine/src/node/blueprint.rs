@@ -1,7 +1,10 @@
 //! What a table is made of, in no database's words: how `load --create` carries a table from one node to another.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::Error;
-use crate::model::{Domain, Type, Value, time};
+use crate::model::{Decimal, Domain, Json, Type, Value, time};
 
 /// A table that exists at one node or is to be made at another.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,8 @@ pub struct Part {
     /// The type in which its values travel, and how large they may be.
     pub ty: Type,
     pub size: Size,
+    /// All types in which they could travel, if the column beside it had one of them.
+    pub accepts: Vec<Type>,
     pub nullable: bool,
     pub default: Option<Preset>,
     /// Whether the database numbers rows by it.
@@ -69,10 +74,12 @@ pub struct IndexPart {
     pub columns: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ReferencePart {
     pub columns: Vec<String>,
     pub table: String,
+    /// The other table as it is, or will be, where this one is to be made.
+    pub to: Option<Arc<Blueprint>>,
     pub referenced: Vec<String>,
     /// Such as `CASCADE`; `NO ACTION` unless anything is said.
     pub on_delete: String,
@@ -106,22 +113,39 @@ impl Part {
         Some(format!("column {}: {}", self.name, self.limits.as_ref()?))
     }
 
-    /// The default for another kind of database whose column `takes` certain values, a time in the words in which values travel;
-    /// `None` also if there is one that cannot be carried.
+    /// The default for another kind of database whose column `takes` certain values, in the words in which values travel; `None` also
+    /// if there is one that cannot be carried.
     pub fn preset(&self, takes: impl Fn(&Value) -> bool) -> Option<Preset> {
-        let preset = self.default.clone()?;
-        let read: fn(&str) -> Option<Value> = match self.ty {
-            Type::Date => |text| time::parse_date(text).map(Value::Date),
-            Type::Time => |text| time::parse_time(text).map(Value::Time),
-            Type::Timestamp => |text| time::parse_timestamp(text).map(Value::Timestamp),
-            Type::Instant => |text| time::parse_instant(text).map(Value::Instant),
-            _ => return Some(preset),
+        let is_time = matches!(self.ty, Type::Date | Type::Time | Type::Timestamp | Type::Instant);
+        let value = match (&self.ty, self.default.clone()?) {
+            // Elsewhere it would be of another spelling.
+            (_, Preset::Now) => return is_time.then_some(Preset::Now),
+            (Type::Bool, preset) => Value::Bool(preset.truth()?),
+            (Type::Int, preset) => {
+                let number = preset.number()?;
+                number.parse().map(Value::Int).or_else(|_| number.parse().map(Value::Uint)).ok()?
+            }
+            (Type::Float, preset) => {
+                let number = preset.number()?;
+                return number.parse::<f64>().is_ok_and(f64::is_finite).then_some(Preset::Number(number));
+            }
+            (Type::Decimal, preset) => Value::Decimal(Decimal::parse(&preset.number()?)?),
+            (Type::Text, Preset::Text(text)) => Value::text(text),
+            // So SQLite keeps whole numbers in a column of texts.
+            (Type::Text, preset) => Value::text(preset.number()?.parse::<i64>().ok()?.to_string()),
+            (Type::Date, Preset::Text(text)) => Value::Date(time::parse_date(&text)?),
+            (Type::Time, Preset::Text(text)) => Value::Time(time::parse_time(&text)?),
+            (Type::Timestamp, Preset::Text(text)) => Value::Timestamp(time::parse_timestamp(&text)?),
+            (Type::Instant, Preset::Text(text)) => Value::Instant(time::parse_instant(&text)?),
+            (Type::Json, Preset::Text(text)) => Value::Json(Some(Json::new(text)).filter(Json::is_json)?),
+            (Type::Uuid, Preset::Text(text)) => Value::Uuid(uuid::Uuid::parse_str(&text).ok()?.into_bytes()),
+            _ => return None,
         };
-        match preset {
-            Preset::Text(text) => read(&text).filter(takes).map(|value| Preset::Text(value.to_string())),
-            Preset::Now => Some(Preset::Now),
-            _ => None,
-        }
+        takes(&value).then(|| match value {
+            Value::Bool(value) => Preset::Bool(value),
+            Value::Int(_) | Value::Uint(_) | Value::Decimal(_) => Preset::Number(value.to_string()),
+            _ => Preset::Text(value.to_string()),
+        })
     }
 }
 
@@ -161,6 +185,17 @@ impl Blueprint {
         .collect()
     }
 
+    /// The column of this name, or of one that differs in the case of its letters alone.
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        let exact = self.columns.iter().find(|part| part.name == name);
+        exact.or_else(|| self.columns.iter().find(|part| part.name.eq_ignore_ascii_case(name)))
+    }
+
+    /// Whether a column takes no NULL.
+    pub fn is_filled(&self, name: &str) -> bool {
+        self.key.iter().any(|key| key == name) || self.part(name).is_some_and(|part| !part.nullable)
+    }
+
     /// The table's name without its schema.
     pub fn bare_name(&self) -> &str {
         self.table.rsplit('.').next().unwrap_or_default()
@@ -175,7 +210,107 @@ impl Blueprint {
     }
 }
 
+impl ReferencePart {
+    /// The columns of both tables that belong together.
+    pub fn pairs<'a>(&'a self, own: &'a Blueprint) -> impl Iterator<Item = (&'a Part, &'a Part)> {
+        let to = self.to.iter().flat_map(|to| self.referenced.iter().map(|name| to.part(name)));
+        self.columns.iter().map(|name| own.part(name)).zip(to).filter_map(|(own, to)| own.zip(to))
+    }
+
+    /// Whether the columns that it refers to are those of a key or of a unique index, in whatever order.
+    pub fn is_to_unique(&self) -> bool {
+        let is_all = |columns: &[String]| {
+            columns.len() == self.referenced.len() && self.referenced.iter().all(|name| columns.contains(name))
+        };
+        self.to
+            .as_ref()
+            .is_none_or(|to| is_all(&to.key) || to.indexes.iter().any(|index| index.unique && is_all(&index.columns)))
+    }
+
+    /// The same with its columns in the order of a key or an index that begins with them, if there is one.
+    pub fn ordered(&self) -> Option<ReferencePart> {
+        let Some(to) = &self.to else { return Some(self.clone()) };
+        let indexes = std::iter::once(&to.key).chain(to.indexes.iter().map(|index| &index.columns));
+        let mut heads = indexes.filter_map(|columns| columns.get(..self.referenced.len()));
+        let head = heads.find(|head| self.referenced.iter().all(|name| head.contains(name)))?;
+        let place = |name: &String| self.referenced.iter().position(|referenced| referenced == name);
+        let places: Vec<usize> = head.iter().map(place).collect::<Option<_>>()?;
+        let columns = places.iter().map(|&place| self.columns[place].clone()).collect();
+        Some(ReferencePart { columns, referenced: head.to_vec(), ..self.clone() })
+    }
+
+    /// What is told of a reference that is left out.
+    pub fn left_out(&self, why: &str) -> String {
+        let (own, others) = (self.columns.join(", "), self.referenced.join(", "));
+        format!("the reference of {own} to {} ({others}), {why}", self.table)
+    }
+
+    /// The same where both are of types that are not compared there.
+    pub fn misfit(&self, own: &str, other: &str) -> String {
+        self.left_out(&format!("because {own} cannot refer to {other} there"))
+    }
+}
+
+/// Why a reference is left out whose columns are not unique.
+pub const NOT_UNIQUE: &str = "because these are not unique there";
+
+/// A name like this that is not taken yet, however its letters are written; it is from then on. `fit` brings names to the length that
+/// the database allows.
+pub fn free_name(name: &str, taken: &mut HashSet<String>, fit: impl Fn(&str) -> String) -> String {
+    let mut fitted = fit(name);
+    let mut count = 1;
+    while !taken.insert(fitted.to_lowercase()) {
+        count += 1;
+        fitted = fit(&format!("{name}_{count}"));
+    }
+    fitted
+}
+
+/// What a column of such a type holds, of those types that name a size.
+pub fn sized(ty: &str) -> Option<Domain> {
+    let (name, rest) = ty.split_once('(').unwrap_or((ty, ""));
+    let mut sizes = rest.trim_end_matches(')').split(',').map_while(|size| size.trim().parse().ok());
+    let int = |bits| Some(Domain::Int { bits, unsigned: false });
+    match name {
+        "tinyint" => int(8),
+        "smallint" => int(16),
+        "mediumint" => int(24),
+        "int" | "integer" => int(32),
+        "bigint" => int(64),
+        "numeric" | "decimal" => {
+            Some(Domain::Decimal { limits: sizes.next().map(|all| (all, sizes.next().unwrap_or(0))) })
+        }
+        "varchar" => Some(Domain::Text { max: sizes.next(), padded: false, nul: true }),
+        _ => None,
+    }
+}
+
 impl Preset {
+    /// The number that it is, as a database takes it for one.
+    fn number(&self) -> Option<String> {
+        match self {
+            Preset::Number(number) => Some(number.clone()),
+            Preset::Bool(value) => Some(u8::from(*value).to_string()),
+            Preset::Text(text) => match Preset::parse(text) {
+                Some(Preset::Number(number)) if number == *text => Some(number),
+                _ => None,
+            },
+            Preset::Now => None,
+        }
+    }
+
+    fn truth(&self) -> Option<bool> {
+        match self {
+            Preset::Bool(value) => Some(*value),
+            Preset::Number(text) | Preset::Text(text) => match text.as_str() {
+                "1" | "true" => Some(true),
+                "0" | "false" => Some(false),
+                _ => None,
+            },
+            Preset::Now => None,
+        }
+    }
+
     /// A default as SQL has it, if it is one that can be carried.
     pub fn parse(expression: &str) -> Option<Preset> {
         let mut text = expression.trim();
@@ -231,6 +366,14 @@ pub fn bits_of(native: &str) -> Option<u32> {
 /// Why no value of a column can be carried, if none can.
 pub fn unsupported(domain: &Domain) -> Option<String> {
     if let Domain::Unsupported(why) = domain { Some(why.clone()) } else { None }
+}
+
+/// All types in which the values of a column can travel.
+pub fn accepts(domain: &Domain) -> Vec<Type> {
+    match domain {
+        Domain::Loose { accepts, .. } => accepts.clone(),
+        _ => vec![shape_of(domain).0],
+    }
 }
 
 /// The type and size of what a column holds. Of a column that takes several types the first counts.
@@ -299,20 +442,101 @@ mod tests {
         }
     }
 
-    #[test]
-    fn times_are_told_in_the_words_in_which_they_travel() {
-        let part = |ty: Type, default: Preset| Part {
-            name: "c".to_owned(),
+    fn part(name: &str, ty: Type, default: Option<Preset>) -> Part {
+        Part {
+            name: name.to_owned(),
             native: String::new(),
             kind: "sqlite",
+            accepts: vec![ty.clone()],
             ty,
             size: Size::default(),
             nullable: true,
-            default: Some(default),
+            default,
             numbers: false,
             limits: None,
             unsupported: None,
+        }
+    }
+
+    #[test]
+    fn defaults_are_carried_where_the_column_takes_them() {
+        let carried = |ty: Type, made: &str, sql: &str| {
+            let domain = sized(made).unwrap_or_else(|| Domain::of(&ty));
+            let preset = part("c", ty, Preset::parse(sql)).preset(|value| domain.holds(value).is_ok());
+            match preset {
+                Some(Preset::Number(text) | Preset::Text(text)) => text,
+                Some(Preset::Bool(value)) => value.to_string(),
+                Some(Preset::Now) => "now".to_owned(),
+                None => "nothing".to_owned(),
+            }
         };
+        for (ty, made, sql, expected) in [
+            (Type::Int, "integer", "'-1'::integer", "-1"),
+            (Type::Int, "bigint", "true", "1"),
+            (Type::Int, "bigint", "1.5", "nothing"),
+            (Type::Int, "smallint", "40000", "nothing"),
+            (Type::Int, "bigint", "99999999999999999999", "nothing"),
+            (Type::Int, "bigint", "CURRENT_TIMESTAMP", "nothing"),
+            (Type::Bool, "boolean", "'1'", "true"),
+            (Type::Bool, "boolean", "2", "nothing"),
+            (Type::Float, "real", "0.1", "0.1"),
+            (Type::Float, "real", "'abc'", "nothing"),
+            (Type::Decimal, "numeric(4,2)", "0.50", "0.50"),
+            (Type::Decimal, "decimal(4,2)", "1000", "nothing"),
+            (Type::Text, "varchar(3)", "'abc'", "abc"),
+            (Type::Text, "varchar(3)", "'unknown'", "nothing"),
+            (Type::Text, "text", "CURRENT_TIMESTAMP", "nothing"),
+            (Type::Text, "text", "0", "0"),
+            (Type::Bytes, "bytea", "'abc'", "nothing"),
+            (Type::Json, "jsonb", "''", "nothing"),
+            (Type::Json, "jsonb", "'{}'::jsonb", "{}"),
+            (Type::Uuid, "uuid", "''", "nothing"),
+        ] {
+            assert_eq!(carried(ty, made, sql), expected, "{sql} of {made}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_free() {
+        let mut taken = HashSet::from(["by_name".to_owned(), "by_name_2".to_owned()]);
+        let mut free = |name: &str| free_name(name, &mut taken, |name| name.chars().take(9).collect());
+        assert_eq!(["other", "Other", "by_name"].map(&mut free), ["other", "Other_2", "by_name_3"]);
+    }
+
+    #[test]
+    fn references_in_the_order_of_a_key() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let index = |unique, columns: &[&str]| IndexPart {
+            name: "i".to_owned(),
+            of_table: false,
+            unique,
+            columns: names(columns),
+        };
+        let to = Blueprint {
+            key: names(&["a", "b"]),
+            indexes: vec![index(false, &["c", "d"]), index(true, &["e"])],
+            ..Blueprint::default()
+        };
+        let reference = |referenced: &[&str]| ReferencePart {
+            columns: referenced.iter().map(|name| format!("to_{name}")).collect(),
+            table: "p".to_owned(),
+            to: Some(Arc::new(to.clone())),
+            referenced: names(referenced),
+            on_delete: "CASCADE".to_owned(),
+            on_update: "CASCADE".to_owned(),
+            later: false,
+        };
+        let ordered = |referenced: &[&str]| reference(referenced).ordered().map(|found| found.columns.join(" "));
+        assert_eq!(ordered(&["b", "a"]).as_deref(), Some("to_a to_b"));
+        assert_eq!(ordered(&["c"]).as_deref(), Some("to_c"));
+        assert_eq!([ordered(&["b"]), ordered(&["d"])], [None, None]);
+        let unique = |referenced: &[&str]| reference(referenced).is_to_unique();
+        assert!(unique(&["b", "a"]) && unique(&["e"]) && !unique(&["a"]) && !unique(&["c", "d"]));
+    }
+
+    #[test]
+    fn times_are_told_in_the_words_in_which_they_travel() {
+        let part = |ty, default| part("c", ty, Some(default));
         let carried = |ty, text: &str| match part(ty, Preset::Text(text.to_owned())).preset(|_| true) {
             Some(Preset::Text(text)) => text,
             _ => "nothing".to_owned(),

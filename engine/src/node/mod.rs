@@ -19,7 +19,7 @@ mod scan;
 mod sqlite;
 mod tls;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 
@@ -71,8 +71,9 @@ pub trait Node: Send {
     /// What the table of this local name is made of, or `None` if there is none.
     async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>>;
 
-    /// The statements that make a table of a blueprint here, and what they leave out of it.
-    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft>;
+    /// The statements that make a table of a blueprint here, and what they leave out of it. No index gets a name that is `taken` where
+    /// it would be in the way; those of the draft are added.
+    async fn draft(&mut self, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft>;
 
     /// Makes tables by the statements of their drafts, in one transaction where the database can undo them. `made` hears of the place
     /// of each as soon as it is there to stay.

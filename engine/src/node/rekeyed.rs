@@ -178,8 +178,8 @@ impl Node for Rekeyed {
         self.0.blueprint(table).await
     }
 
-    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
-        self.0.draft(blueprint).await
+    async fn draft(&mut self, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft> {
+        self.0.draft(blueprint, taken).await
     }
 
     async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {

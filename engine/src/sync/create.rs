@@ -1,12 +1,15 @@
 //! Creating tables that are missing at a node from what they are at another.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::order;
 use super::session::Session;
 use crate::config::{TableConfig, TableNode};
 use crate::error::{Error, Result};
-use crate::model::TableSpec;
+use crate::model::{TableSpec, Type};
 use crate::node::blueprint::{Blueprint, IndexPart, ReferencePart};
 
 /// A table that was created, or would be.
@@ -100,7 +103,11 @@ impl Session {
         blueprints: &[Vec<Option<Blueprint>>],
     ) -> Result<Vec<Vec<Created>>> {
         let mut planned: Vec<Vec<Created>> = self.members.iter().map(|_| Vec::new()).collect();
-        let mut problems = Vec::new();
+        let mut problems: Vec<(usize, String)> = Vec::new();
+        // No index may have the name of a table, also of one that is made after it.
+        let locals = |at: usize| tables.iter().map(move |table| bare(&table.nodes[at].table));
+        let mut taken: Vec<HashSet<String>> = (0..self.members.len()).map(|at| locals(at).collect()).collect();
+        let mut there = There { tables, blueprints, made: HashMap::new() };
         for group in parents_first(tables, blueprints) {
             for at in 0..self.members.len() {
                 let mut left: Vec<usize> =
@@ -108,38 +115,48 @@ impl Session {
                 let mut links = Vec::new();
                 left.reverse();
                 while let Some(index) = left.pop() {
-                    let Some(source) = blueprints[index].iter().position(Option::is_some) else { continue };
-                    let Some(blueprint) = &blueprints[index][source] else { continue };
-                    let mut wanted = carried(blueprint, tables, index, source, at, &left);
+                    let Some((source, blueprint)) = there.source(index) else { continue };
+                    let mut wanted = there.carried(index, at);
+                    there.refer(&mut wanted, index, at, &left);
+                    there.made.insert((index, at), Arc::new(wanted.clone()));
                     let member = &mut self.members[at];
                     let Some(node) = member.node.as_deref_mut() else { continue };
-                    let drafted = node.draft(&wanted).await;
+                    let drafted = node.draft(&wanted, &mut taken[at]).await;
                     let mut draft = drafted.map_err(Error::at(&member.name, format!("drafting `{}`", wanted.table)))?;
                     wanted.notes.extend(draft.notes);
                     let parts = [source, at].map(|node| &tables[index].nodes[node]);
                     let names = [source, at].map(|node| self.names[node].as_str());
-                    let lines = not_carried(blueprint, parts, names).into_iter().chain(draft.problems);
+                    let mut lines = not_carried(blueprint, parts, names);
+                    lines.append(&mut draft.problems);
+                    if wanted.key.is_empty() && !blueprint.key.is_empty() {
+                        lines.push("a column of the key does not live there: take it out of `omit`".to_owned());
+                    }
                     let (place, name) = (self.config.at(&tables[index].place), &tables[index].name);
                     problems.extend(
-                        lines.map(|line| format!("{place}: `{name}` cannot be created at {}: {line}", names[1])),
+                        lines.into_iter().map(|line| {
+                            (index, format!("{place}: `{name}` cannot be created at {}: {line}", names[1]))
+                        }),
                     );
                     // Tables that refer to each other are tied together when the last of them is there.
                     links.append(&mut draft.links);
                     if left.is_empty() {
                         draft.statements.append(&mut links);
                     }
-                    let created = Created {
+                    planned[at].push(Created {
                         node: self.names[at].clone(),
                         table: wanted.table,
                         from: self.names[source].clone(),
                         statements: draft.statements,
                         notes: wanted.notes,
-                    };
-                    planned[at].push(created);
+                    });
                 }
             }
         }
-        if problems.is_empty() { Ok(planned) } else { Err(Error::Refused(problems)) }
+        if problems.is_empty() {
+            return Ok(planned);
+        }
+        problems.sort_by_key(|(index, _)| *index);
+        Err(Error::Refused(problems.into_iter().map(|(_, line)| line).collect()))
     }
 }
 
@@ -159,58 +176,126 @@ fn parents_first(tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) 
     order::parents_first(&specs.iter().collect::<Vec<_>>())
 }
 
+/// A local name without its schema, as it is compared.
+fn bare(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase()
+}
+
 /// The synced table that a node knows by a local name.
 fn place(tables: &[TableConfig], node: usize, local: &str) -> Option<usize> {
-    let bare = |name: &str| name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     tables.iter().position(|table| bare(&table.nodes[node].table) == bare(local))
 }
 
-/// The blueprint of a table at one node in the words of another, where some tables are still to be made.
-fn carried(
-    blueprint: &Blueprint,
-    tables: &[TableConfig],
-    index: usize,
-    source: usize,
-    target: usize,
-    later: &[usize],
-) -> Blueprint {
-    let (from, to) = (&tables[index].nodes[source], &tables[index].nodes[target]);
-    let mut wanted = Blueprint { table: to.table.clone(), notes: blueprint.notes.clone(), ..Blueprint::default() };
-    for part in blueprint.columns.iter().filter(|part| part.unsupported.is_none()) {
-        if let Some(name) = renamed(from, to, &part.name) {
-            let mut part = part.clone();
-            part.name = name;
-            wanted.columns.push(part);
+/// What is there, and what will be.
+struct There<'a> {
+    tables: &'a [TableConfig],
+    blueprints: &'a [Vec<Option<Blueprint>>],
+    /// Those that are to be made, by the places of table and node.
+    made: HashMap<(usize, usize), Arc<Blueprint>>,
+}
+
+impl<'a> There<'a> {
+    /// The first node that has a table, and how it is there.
+    fn source(&self, index: usize) -> Option<(usize, &'a Blueprint)> {
+        let found = self.blueprints[index].iter().enumerate();
+        found.filter_map(|(node, blueprint)| Some((node, blueprint.as_ref()?))).next()
+    }
+
+    /// A table as it is at a node, or will be.
+    fn at(&self, index: usize, node: usize) -> Arc<Blueprint> {
+        match (&self.blueprints[index][node], self.made.get(&(index, node))) {
+            (Some(blueprint), _) => Arc::new(blueprint.clone()),
+            (None, Some(made)) => made.clone(),
+            (None, None) => Arc::new(self.carried(index, node)),
         }
     }
-    let all = |names: &[String]| names.iter().map(|name| renamed(from, to, name)).collect::<Option<Vec<String>>>();
-    wanted.key = all(&blueprint.key).unwrap_or_default();
-    for index in &blueprint.indexes {
-        match all(&index.columns) {
-            Some(columns) => wanted.indexes.push(IndexPart { columns, ..index.clone() }),
-            None => wanted.notes.push(format!("index {}, of which a column does not live here", index.name)),
+
+    /// The blueprint of a table that is missing at a node, in the words of that node and without references.
+    fn carried(&self, index: usize, target: usize) -> Blueprint {
+        let nodes = &self.tables[index].nodes;
+        let mut wanted = Blueprint { table: nodes[target].table.clone(), ..Blueprint::default() };
+        let Some((source, blueprint)) = self.source(index) else { return wanted };
+        let (from, to) = (&nodes[source], &nodes[target]);
+        wanted.notes = blueprint.notes.clone();
+        for part in blueprint.columns.iter().filter(|part| part.unsupported.is_none()) {
+            if let Some(name) = renamed(from, to, &part.name) {
+                let mut part = part.clone();
+                part.name = name;
+                wanted.columns.push(part);
+            }
         }
+        wanted.key = all_renamed(from, to, &blueprint.key).unwrap_or_default();
+        for index in &blueprint.indexes {
+            match all_renamed(from, to, &index.columns) {
+                _ if is_computed(blueprint, &index.columns) => {
+                    wanted.notes.push(format!("index {}, of which a column is computed", index.name));
+                }
+                Some(columns) => wanted.indexes.push(IndexPart { columns, ..index.clone() }),
+                None => wanted.notes.push(format!("index {}, of which a column does not live here", index.name)),
+            }
+        }
+        wanted
     }
-    for reference in &blueprint.references {
-        let parent = place(tables, source, &reference.table);
-        let carried = parent.and_then(|parent| {
-            let (from, to) = (&tables[parent].nodes[source], &tables[parent].nodes[target]);
-            let referenced =
-                reference.referenced.iter().map(|name| renamed(from, to, name)).collect::<Option<Vec<_>>>()?;
-            Some(ReferencePart {
-                columns: all(&reference.columns)?,
-                table: to.table.clone(),
+
+    /// Adds to a blueprint that was carried what the table refers to, where some tables are made `later`. A column that refers to
+    /// another is of its type, if its values can be.
+    fn refer(&self, wanted: &mut Blueprint, index: usize, target: usize, later: &[usize]) {
+        let Some((source, blueprint)) = self.source(index) else { return };
+        let nodes = &self.tables[index].nodes;
+        for reference in &blueprint.references {
+            let Some(parent) = place(self.tables, source, &reference.table) else {
+                wanted.notes.push(format!("the reference to {}, which is not synced", reference.table));
+                continue;
+            };
+            let there = &self.tables[parent].nodes;
+            let (Some(columns), Some(referenced)) = (
+                all_renamed(&nodes[source], &nodes[target], &reference.columns),
+                all_renamed(&there[source], &there[target], &reference.referenced),
+            ) else {
+                wanted
+                    .notes
+                    .push(format!("the reference to {}, of which a column does not live here", reference.table));
+                continue;
+            };
+            let to = if parent == index { Arc::new(wanted.clone()) } else { self.at(parent, target) };
+            if is_computed(wanted, &columns) || is_computed(&to, &referenced) {
+                wanted.notes.push(format!("the reference to {}, of which a column is computed", reference.table));
+                continue;
+            }
+            let spelled = |name: &String| to.part(name).map(|part| part.name.clone());
+            let referenced: Vec<String> = referenced.iter().filter_map(spelled).collect();
+            for (name, referenced) in columns.iter().zip(&referenced) {
+                let own = wanted.columns.iter_mut().find(|part| part.name == *name);
+                let Some((own, other)) = own.zip(to.part(referenced)) else { continue };
+                if own.accepts.contains(&other.ty) {
+                    own.accepts = vec![other.ty.clone()];
+                    own.ty = other.ty.clone();
+                    // A longer text refers to nothing.
+                    if own.ty != Type::Text {
+                        own.size = other.size;
+                    }
+                }
+            }
+            wanted.references.push(ReferencePart {
+                columns,
+                table: there[target].table.clone(),
                 referenced,
                 later: later.contains(&parent),
+                to: Some(to),
                 ..reference.clone()
-            })
-        });
-        match carried {
-            Some(reference) => wanted.references.push(reference),
-            None => wanted.notes.push(format!("the reference to {}, which is not synced", reference.table)),
+            });
         }
     }
-    wanted
+}
+
+/// Whether one of the columns is none that a table can be made with: those that the database computes are left out.
+fn is_computed(blueprint: &Blueprint, columns: &[String]) -> bool {
+    columns.iter().any(|name| blueprint.part(name).is_none())
+}
+
+/// Names of columns at another node; `None` if one of them does not live there.
+fn all_renamed(from: &TableNode, to: &TableNode, names: &[String]) -> Option<Vec<String>> {
+    names.iter().map(|name| renamed(from, to, name)).collect()
 }
 
 /// Columns of a table at one node of which no value can be carried, unless the file lets them live neither there nor at the other.

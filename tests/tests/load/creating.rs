@@ -502,3 +502,132 @@ async fn what_is_asked_wrongly_creates_nothing() {
         assert!(owners[1].try_rows("SELECT * FROM customers").await.is_err());
     }
 }
+
+/// Columns that are computed are left out, and so is what is over them.
+#[tokio::test]
+async fn what_is_over_computed_columns_is_left_out() {
+    let filled = "
+        CREATE TABLE p (id integer PRIMARY KEY, a integer, b integer GENERATED ALWAYS AS (a + 1) STORED UNIQUE);
+        CREATE TABLE t (id integer PRIMARY KEY, a integer, b integer GENERATED ALWAYS AS (a + 1) STORED,
+            c integer, FOREIGN KEY (b) REFERENCES p (b), FOREIGN KEY (c) REFERENCES p (b));
+        CREATE INDEX over_both ON t (a, b);
+        CREATE INDEX over_one ON t (a);
+        INSERT INTO p (id, a) VALUES (1, 1); INSERT INTO t (id, a, c) VALUES (1, 1, 2)";
+    for kinds in [
+        [Kind::Postgres, Kind::Mariadb],
+        [Kind::Mariadb, Kind::Sqlite],
+        [Kind::Sqlite, Kind::Postgres],
+        [Kind::Postgres, Kind::Postgres],
+    ] {
+        let (concord, _databases, mut owners) = scene_of(kinds, filled, "[tables.t]\n[tables.p]\n").await;
+        let output = concord.run(&["load", "--create"]).await.ok();
+        for line in [
+            "column b is computed",
+            "index over_both, of which a column is computed",
+            "the reference to p, of which a column is computed",
+        ] {
+            assert!(output.says(line), "{kinds:?} {line}: {output:?}");
+        }
+        assert_eq!(owners[1].cell("SELECT count(*) FROM t WHERE c = 2").await, "1");
+    }
+}
+
+/// References that the other database takes in another way are made so, and told where it takes none.
+#[tokio::test]
+async fn references_that_one_database_takes() {
+    let filled = "
+        CREATE TABLE p (id INTEGER PRIMARY KEY, name TEXT);
+        CREATE TABLE q (id UUID PRIMARY KEY);
+        CREATE TABLE r (a INT, b INT, PRIMARY KEY (a, b));
+        CREATE TABLE t (id INTEGER PRIMARY KEY, untyped REFERENCES p (id), token TEXT REFERENCES q (id),
+            word TEXT REFERENCES p (id), filled INTEGER NOT NULL REFERENCES p (id) ON DELETE SET NULL,
+            a INT, b INT, FOREIGN KEY (b, a) REFERENCES r (b, a));
+        INSERT INTO p VALUES (1, 'one');
+        INSERT INTO q VALUES ('6f1c4c9e-0000-4000-8000-000000000001');
+        INSERT INTO r VALUES (1, 2);
+        INSERT INTO t VALUES (1, 1, '6f1c4c9e-0000-4000-8000-000000000001', NULL, 1, 1, 2)";
+    let tables = "[tables.t]\n[tables.p]\n[tables.q]\n[tables.r]\n";
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let (concord, _databases, mut owners) = scene_of([Kind::Sqlite, kind], filled, tables).await;
+        let output = concord.run(&["load", "--create"]).await.ok();
+        assert!(output.says("the reference of word to p (id), because "), "{output:?}");
+        assert_eq!(owners[1].cell("SELECT count(*) FROM t JOIN q ON q.id = t.token").await, "1");
+        for refused in [
+            "UPDATE t SET untyped = 9",
+            "UPDATE t SET token = '6f1c4c9e-0000-4000-8000-000000000009'",
+            "UPDATE t SET filled = 9",
+            "UPDATE t SET a = 9",
+            "DELETE FROM p",
+        ] {
+            assert!(owners[1].try_execute(refused).await.is_err(), "{kind:?} {refused}");
+        }
+    }
+    // What need not be unique in MariaDB.
+    let filled = "
+        CREATE TABLE p (id integer PRIMARY KEY, n integer, KEY by_n (n));
+        CREATE TABLE t (id integer PRIMARY KEY, p integer, FOREIGN KEY (p) REFERENCES p (n));
+        INSERT INTO p VALUES (1, 7), (2, 7); INSERT INTO t VALUES (1, 7)";
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let (concord, _databases, mut owners) =
+            scene_of([Kind::Mariadb, kind], filled, "[tables.t]\n[tables.p]\n").await;
+        let output = concord.run(&["load", "--create"]).await.ok();
+        assert!(output.says("the reference of p to p (n), because these are not unique there"), "{output:?}");
+        assert_eq!(owners[1].cell("SELECT count(*) FROM t").await, "1");
+    }
+}
+
+/// Defaults and sizes that a database does not take are left out.
+#[tokio::test]
+async fn defaults_and_sizes_that_one_database_takes() {
+    let filled = "
+        CREATE TABLE t (id INTEGER PRIMARY KEY, whole INTEGER DEFAULT 'x', half INTEGER DEFAULT 1.5, yes INTEGER DEFAULT true,
+            token UUID DEFAULT '', short VARCHAR(3) DEFAULT 'unknown', told TEXT DEFAULT CURRENT_TIMESTAMP,
+            data JSON DEFAULT '', raw BLOB DEFAULT 'abc', price DECIMAL(4,2) DEFAULT 1000, flag BOOLEAN DEFAULT 2,
+            odd DECIMAL(5,10), none VARCHAR(0), huge VARCHAR(20000000), wide DECIMAL(100,2));
+        INSERT INTO t (id, whole, half, token, short, told, data, raw, price, flag, odd, none) VALUES
+            (1, 1, 1, NULL, NULL, 'now', NULL, NULL, 1, 1, 0.125, 'some')";
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let (concord, _databases, mut owners) = scene_of([Kind::Sqlite, kind], filled, "[tables.t]\n").await;
+        let output = concord.run(&["load", "--create"]).await.ok();
+        for column in ["whole", "half", "token", "short", "told", "data", "raw", "price", "flag"] {
+            assert!(output.says(&format!("the default of column {column}")), "{column}: {output:?}");
+        }
+        if kind == Kind::Mariadb {
+            assert!(output.says("column wide holds 65 digits here, 2 of them after the point"), "{output:?}");
+        } else {
+            assert!(output.says("the limits of column huge (VARCHAR(20000000)) are not enforced"), "{output:?}");
+        }
+        assert_eq!(owners[1].cell("SELECT none FROM t WHERE odd = 0.125").await, "some");
+        owners[1].execute("INSERT INTO t (id) VALUES (2)").await;
+        assert_eq!(owners[1].cell("SELECT yes FROM t WHERE id = 2 AND told IS NULL").await, "1");
+    }
+    let filled = "CREATE TABLE t (id INTEGER PRIMARY KEY, \"last \" INTEGER)";
+    let (concord, _databases, mut owners) = scene_of([Kind::Sqlite, Kind::Mariadb], filled, "[tables.t]\n").await;
+    let output = concord.run(&["load", "--create"]).await.expect(2);
+    assert!(output.says("the name of column `last ` ends in a blank"), "{output:?}");
+    assert!(owners[1].try_rows("SELECT * FROM t").await.is_err());
+}
+
+/// An index gets a name that nothing else has.
+#[tokio::test]
+async fn indexes_get_names_that_are_free() {
+    let filled = "
+        CREATE TABLE p (id INTEGER PRIMARY KEY, a INT UNIQUE);
+        CREATE INDEX p_a ON p (id, a);
+        CREATE INDEX t_pkey ON p (a, id);
+        CREATE TABLE t (id INTEGER PRIMARY KEY, a INT UNIQUE, CONSTRAINT x UNIQUE (a));
+        CREATE INDEX t_a ON t (a);
+        CREATE INDEX there ON t (id, a);
+        INSERT INTO p VALUES (1, 1); INSERT INTO t VALUES (1, 1)";
+    for kind in [Kind::Postgres, Kind::Mariadb, Kind::Sqlite] {
+        let (concord, _databases, mut owners) =
+            scene_of([Kind::Sqlite, kind], filled, "[tables.t]\n[tables.p]\n").await;
+        owners[1].execute("CREATE TABLE there (id integer)").await;
+        concord.run(&["load", "--create"]).await.ok();
+        for table in ["p", "t"] {
+            assert_eq!(owners[1].cell(&format!("SELECT count(*) FROM {table}")).await, "1");
+            let twice = format!("INSERT INTO {table} VALUES (2, 1)");
+            assert!(owners[1].try_execute(&twice).await.is_err(), "{kind:?} {table}");
+        }
+    }
+}

@@ -1,11 +1,14 @@
 //! What a table is made of here, and the statements that make one from another database.
 
+use std::collections::HashSet;
+
 use super::schema::one;
 use super::wire::{string, text};
 use super::{MySql, Phase, quote, sql};
 use crate::model::{Domain, Type, Value, time};
 use crate::node::blueprint::{
-    Blueprint, Building, Draft, IndexPart, Part, Preset, ReferencePart, bits_of, shape_of, the_statement, unsupported,
+    Blueprint, Building, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Size, accepts, bits_of, free_name,
+    shape_of, sized, the_statement, unsupported,
 };
 use crate::node::{CatalogueColumn, Result};
 
@@ -14,6 +17,9 @@ const KIND: &str = "mysql";
 
 /// Characters of a text that has to be told apart by an index and says nothing of its length. The index takes 3,072 bytes.
 const INDEXED: u32 = 255;
+
+/// Characters of the longest text that is kept within its row.
+const VARCHAR: u32 = 16_000;
 
 /// The characters of the longest name, and the bits of the longest column of bits.
 const LONGEST: usize = 64;
@@ -50,6 +56,7 @@ impl MySql {
             let limits = limits(&column, &blueprint.key);
             blueprint.columns.push(Part {
                 limits,
+                accepts: accepts(&column.domain),
                 unsupported: unsupported(&column.domain),
                 numbers: facts.extra.contains("auto_increment"),
                 name: column.name,
@@ -91,6 +98,7 @@ impl MySql {
                 referenced: reference.referenced_columns.clone(),
                 on_delete: string(row, 1)?,
                 on_update: string(row, 2)?,
+                to: None,
                 later: false,
             });
         }
@@ -150,12 +158,30 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
     let problems = blueprint.too_long(&[&blueprint.table], |name| name.chars().count(), LONGEST, "characters");
     let mut draft = Draft { problems, ..Draft::default() };
+    // What refers to nothing needs no index.
+    let mut references = Vec::new();
+    for reference in &blueprint.references {
+        match fitting(blueprint, reference, maria) {
+            Ok(reference) => references.push(reference),
+            Err(note) => draft.notes.push(note),
+        }
+    }
+    let blueprint = &Blueprint { references, ..blueprint.clone() };
+    for part in blueprint.columns.iter().filter(|part| part.name.ends_with(' ')) {
+        draft.problems.push(format!(
+            "the name of column `{}` ends in a blank, which no name may there: give it another with `columns`",
+            part.name
+        ));
+    }
     let name = quote::ident(&blueprint.table);
     let mut lines = Vec::new();
     let (types, indexes) = types_of(blueprint, maria, &mut draft);
     for (part, ty) in blueprint.columns.iter().zip(types) {
-        if part.kind != KIND && part.ty == Type::Decimal && part.size.digits.is_none() {
-            draft.notes.push(format!("column {} holds 65 digits here, 30 of them after the point", part.name));
+        let (digits, scale) = limits_of(part.size, maria);
+        if part.kind != KIND && part.ty == Type::Decimal && part.size.digits != Some((digits, scale)) {
+            draft
+                .notes
+                .push(format!("column {} holds {digits} digits here, {scale} of them after the point", part.name));
         }
         draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
         let mut line = format!("{} {ty}", quote::ident(&part.name));
@@ -168,9 +194,7 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
         }
         let preset = match (part.kind, &part.ty) {
             (KIND, _) => part.default.clone(),
-            // Each kind writes bits in its own way.
-            (_, Type::Native(_)) => None,
-            _ => part.preset(takes),
+            _ => part.preset(|value| takes(&part.ty, &ty, value)),
         };
         if preset.is_none() && part.default.is_some() {
             draft.notes.push(format!("the default of column {}", part.name));
@@ -194,11 +218,13 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
         lines.push(line);
     }
     lines.push(format!("PRIMARY KEY ({})", quote::idents(blueprint.key.iter().map(String::as_str))));
+    // Names are those of the table alone.
+    let mut taken = HashSet::from(["primary".to_owned()]);
     for index in indexes {
         let unique = if index.unique { "UNIQUE " } else { "" };
         lines.push(format!(
             "{unique}KEY {} ({})",
-            quote::ident(&quote::fitting("", &index.name)),
+            quote::ident(&free_name(&index.name, &mut taken, |name| quote::fitting("", name))),
             quote::idents(index.columns.iter().map(String::as_str))
         ));
     }
@@ -225,6 +251,63 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     draft
 }
 
+/// A reference as it can be made, or what is told where it cannot.
+fn fitting(
+    blueprint: &Blueprint,
+    reference: &ReferencePart,
+    maria: bool,
+) -> std::result::Result<ReferencePart, String> {
+    // MySQL wants the whole of a unique index since 8.4.
+    let ordered = reference.ordered().filter(|_| maria || reference.is_to_unique());
+    let Some(mut ordered) = ordered else { return Err(reference.left_out(NOT_UNIQUE)) };
+    if [&ordered.on_delete, &ordered.on_update].iter().any(|action| *action == "SET DEFAULT") {
+        return Err(reference.left_out("because there is no SET DEFAULT there"));
+    }
+    // What sets NULL where none may stand refuses, and here it cannot be declared.
+    if ordered.columns.iter().any(|name| blueprint.is_filled(name)) {
+        for action in [&mut ordered.on_delete, &mut ordered.on_update] {
+            if action == "SET NULL" {
+                *action = "NO ACTION".to_owned();
+            }
+        }
+    }
+    let misfit = ordered.pairs(blueprint).filter(|(own, _)| own.kind != KIND).find_map(|(own, other)| {
+        let (own, other) = (made_of(own, true, maria)?, made_of(other, true, maria)?);
+        (family(&own) != family(&other)).then(|| reference.misfit(&own, &other))
+    });
+    misfit.map_or(Ok(ordered), Err)
+}
+
+/// The type without what two columns that refer to each other may have different: the length of texts and bytes, and the width in
+/// which numbers are shown.
+fn family(ty: &str) -> String {
+    let (name, rest) = ty.split_once('(').unwrap_or((ty, ""));
+    let sign = if rest.ends_with("unsigned") || name.ends_with("unsigned") { " unsigned" } else { "" };
+    match name.split(' ').next().unwrap_or_default() {
+        "varchar" | "char" => "varchar".to_owned(),
+        "varbinary" | "binary" => "varbinary".to_owned(),
+        int if int.ends_with("int") => format!("{int}{sign}"),
+        _ => ty.to_owned(),
+    }
+}
+
+/// The type of a column as it is made before lengths are cut; `None` if there is none for it.
+fn made_of(part: &Part, indexed: bool, maria: bool) -> Option<String> {
+    Some(match (&part.ty, native_type(part, maria)) {
+        (_, Some(native)) => native,
+        (Type::Uuid, None) if !maria => "binary(16)".to_owned(),
+        (Type::Native(native), None) => {
+            Some(native).filter(|native| bits_of(native).is_some_and(|bits| bits <= BITS))?.clone()
+        }
+        (_, None) => type_of(part, indexed, maria),
+    })
+}
+
+/// Whether no index takes a column of this type as a whole.
+fn is_boundless(ty: &str) -> bool {
+    ty == "json" || ty.ends_with("text") || ty.ends_with("blob")
+}
+
 /// The name of a table's reference, where the one that the database would make of the table's name does not fit.
 fn constraint(table: &str, number: usize) -> String {
     let name = format!("{table}_ibfk_{number}");
@@ -246,18 +329,12 @@ fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, draft: &mut Draft) -> (Ve
     for part in &blueprint.columns {
         let indexed = strict.iter().any(|columns| is_in(columns, part))
             || blueprint.indexes.iter().any(|index| is_in(&index.columns, part));
-        let native = native_type(part, maria);
-        types.push(match (&part.ty, native) {
-            (_, Some(native)) => native,
-            (Type::Uuid, None) if !maria => "binary(16)".to_owned(),
-            (Type::Native(native), None) if bits_of(native).is_some_and(|bits| bits <= BITS) => native.clone(),
-            (Type::Native(_), None) => {
-                problems.push(blueprint.without_type(part, if maria { "MariaDB" } else { "MySQL" }));
-                "longtext".to_owned()
-            }
-            (_, None) => type_of(part, indexed),
-        });
-        if part.kind != KIND && part.ty == Type::Text && part.size.length.is_none() && indexed {
+        types.push(made_of(part, indexed, maria).unwrap_or_else(|| {
+            problems.push(blueprint.without_type(part, if maria { "MariaDB" } else { "MySQL" }));
+            "longtext".to_owned()
+        }));
+        let is_bounded = part.size.length.is_some_and(|length| length <= VARCHAR);
+        if part.kind != KIND && part.ty == Type::Text && !is_bounded && indexed {
             notes.push(format!("column {} holds at most {INDEXED} characters here", part.name));
         }
     }
@@ -286,6 +363,10 @@ fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, draft: &mut Draft) -> (Ve
     let mut indexes = Vec::new();
     for index in &blueprint.indexes {
         let parts = types.iter().zip(&blueprint.columns).filter(|(_, part)| is_in(&index.columns, part));
+        if let Some((ty, part)) = parts.clone().find(|(ty, _)| is_boundless(ty)) {
+            notes.push(format!("index {}, because no index takes column {} ({ty}) there", index.name, part.name));
+            continue;
+        }
         match parts.map(|(ty, _)| width(ty)).sum::<u32>() <= KEY_BYTES {
             true => indexes.push(index),
             false => notes.push(format!("index {}, which would be longer than {KEY_BYTES} bytes", index.name)),
@@ -330,8 +411,8 @@ fn width(ty: &str) -> u32 {
     }
 }
 
-/// Whether a column holds a time of another kind of database.
-fn takes(value: &Value) -> bool {
+/// Whether a column that is made of this type holds a value of another kind of database.
+fn takes(ty: &Type, made: &str, value: &Value) -> bool {
     let ordinary = -354_285..=2_932_896;
     let of = |micros: &i64| ordinary.contains(&micros.div_euclid(time::DAY));
     match value {
@@ -339,7 +420,7 @@ fn takes(value: &Value) -> bool {
         Value::Timestamp(micros) => of(micros),
         // `timestamp` is a number of seconds, of 31 bits and not zero.
         Value::Instant(micros) => (1_000_000..=2_147_483_647_999_999).contains(micros),
-        _ => true,
+        _ => sized(made).unwrap_or_else(|| Domain::of(ty)).holds(value).is_ok(),
     }
 }
 
@@ -431,7 +512,13 @@ fn digits(part: &Part) -> u8 {
     part.size.seconds.unwrap_or(6)
 }
 
-fn type_of(part: &Part, indexed: bool) -> String {
+/// The digits of a decimal, and how many of them may stand after the point.
+fn limits_of(size: Size, maria: bool) -> (u32, u32) {
+    let (digits, scale) = size.digits.unwrap_or((65, 30));
+    (digits.min(65), scale.min(if maria { 38 } else { 30 }))
+}
+
+fn type_of(part: &Part, indexed: bool, maria: bool) -> String {
     match (&part.ty, part.size) {
         (Type::Bool, _) => "tinyint(1)".to_owned(),
         (Type::Int, size) => match size.bits {
@@ -445,12 +532,12 @@ fn type_of(part: &Part, indexed: bool) -> String {
         (Type::Float, size) if size.bits == Some(32) => "float".to_owned(),
         (Type::Float, _) => "double".to_owned(),
         (Type::Decimal, size) => {
-            let (digits, scale) = size.digits.unwrap_or((65, 30));
-            format!("decimal({},{})", digits.min(65), scale.min(38))
+            let (digits, scale) = limits_of(size, maria);
+            format!("decimal({digits},{scale})")
         }
         (Type::Text, size) => match size.length {
-            Some(length) if length <= 16_000 => format!("varchar({length})"),
-            None if indexed => format!("varchar({INDEXED})"),
+            Some(length) if length <= VARCHAR => format!("varchar({length})"),
+            _ if indexed => format!("varchar({INDEXED})"),
             _ => "longtext".to_owned(),
         },
         (Type::Bytes, _) if indexed => format!("varbinary({INDEXED})"),
@@ -483,6 +570,7 @@ mod tests {
                 default: None,
                 numbers: false,
                 limits: None,
+                accepts: Vec::new(),
                 unsupported: None,
             }
         };
@@ -532,6 +620,14 @@ mod tests {
     }
 
     #[test]
+    fn types_that_refer_to_each_other() {
+        let same = |one: &str, other: &str| family(one) == family(other);
+        assert!(same("bigint(20) unsigned", "bigint unsigned") && same("int", "int(11)"));
+        assert!(same("varchar(36)", "char(20)") && same("varbinary(255)", "binary(16)"));
+        assert!(!same("bigint", "bigint unsigned") && !same("int", "bigint") && !same("decimal(5,2)", "decimal(6,2)"));
+    }
+
+    #[test]
     fn what_a_type_takes_in_a_key() {
         let widths = ["varchar(20)", "varbinary(20)", "decimal(65,30)", "bigint unsigned", "char(36)"].map(width);
         assert_eq!(widths, [80, 20, 30, 16, 144]);
@@ -539,7 +635,9 @@ mod tests {
 
     #[test]
     fn times_that_columns_take() {
-        assert!(takes(&Value::Date(-354_285)) && !takes(&Value::Date(-354_286)) && !takes(&Value::Date(i32::MAX)));
-        assert!(!takes(&Value::Instant(0)) && !takes(&Value::Instant(i64::MAX)) && takes(&Value::Instant(1_000_000)));
+        let date = |days| takes(&Type::Date, "date", &Value::Date(days));
+        let instant = |micros| takes(&Type::Instant, "timestamp(6)", &Value::Instant(micros));
+        assert!(date(-354_285) && !date(-354_286) && !date(i32::MAX));
+        assert!(!instant(0) && !instant(i64::MAX) && instant(1_000_000));
     }
 }

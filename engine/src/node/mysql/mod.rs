@@ -250,7 +250,7 @@ impl Node for MySql {
         self.read_blueprint(table).await
     }
 
-    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
+    async fn draft(&mut self, blueprint: &Blueprint, _: &mut HashSet<String>) -> Result<Draft> {
         Ok(blueprint::draft(blueprint, self.maria))
     }
 

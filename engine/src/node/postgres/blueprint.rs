@@ -1,13 +1,15 @@
 //! What a table is made of here, and the statements that make one from another database.
 
+use std::collections::HashSet;
+
 use super::schema::get;
 use super::wire::Args;
 use super::{Phase, Postgres, quote};
 use crate::model::{Domain, Type, Value};
 use crate::node::Result;
 use crate::node::blueprint::{
-    Blueprint, Building, Draft, IndexPart, Part, Preset, ReferencePart, Size, bits_of, shape_of, the_statement,
-    unsupported,
+    Blueprint, Building, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Size, accepts, bits_of, free_name,
+    shape_of, sized, the_statement, unsupported,
 };
 
 /// The scheme of this kind's URLs.
@@ -15,6 +17,10 @@ const KIND: &str = "postgres";
 
 /// The bytes of the longest name: what is longer is cut without a word.
 const LONGEST: usize = 63;
+
+/// The lengths that a text may be limited to, and the most digits a decimal may.
+const LENGTHS: std::ops::RangeInclusive<u32> = 1..=10_485_760;
+const DIGITS: u32 = 1_000;
 
 impl Postgres {
     pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
@@ -52,6 +58,7 @@ impl Postgres {
                 default: None,
                 numbers: false,
                 limits: None,
+                accepts: accepts(&column.domain),
                 unsupported: unsupported(&column.domain),
             };
             for row in &facts {
@@ -116,6 +123,7 @@ impl Postgres {
                     referenced: reference.referenced_columns.clone(),
                     on_delete: action(&get::<String>(row, 3)?).to_owned(),
                     on_update: action(&get::<String>(row, 4)?).to_owned(),
+                    to: None,
                     later: false,
                 }),
                 _ => blueprint.notes.push(format!("constraint {name}: {}", get::<String>(row, 2)?)),
@@ -126,8 +134,15 @@ impl Postgres {
     }
 
     /// The statements that make a table of this blueprint.
-    pub(super) async fn write_draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
-        let mut draft = drafted(blueprint);
+    pub(super) async fn write_draft(&mut self, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft> {
+        // Tables, indexes and sequences of one schema share their names.
+        let schemas = blueprint.table.split_once('.').map_or(self.path.clone(), |(schema, _)| vec![schema.to_owned()]);
+        let mut args = Args::new();
+        args.add(schemas);
+        let names = "SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1)";
+        taken.extend(self.names(names, args).await?.into_iter().map(|name| name.to_lowercase()));
+        let mut draft = drafted(blueprint, taken);
         // What is made by hand has to be there first: types of a database's own, and the table's schema.
         for part in blueprint.columns.iter().filter(|part| part.kind == KIND) {
             let ty = declared(part);
@@ -175,26 +190,27 @@ impl Postgres {
     }
 }
 
-fn drafted(blueprint: &Blueprint) -> Draft {
+fn drafted(blueprint: &Blueprint, taken: &mut HashSet<String>) -> Draft {
     let own: Vec<&str> = blueprint.table.splitn(2, '.').collect();
+    // What PostgreSQL names by itself.
+    let table = blueprint.bare_name().to_lowercase();
+    taken.insert(format!("{table}_pkey"));
+    taken.extend(blueprint.columns.iter().filter(|part| part.numbers).map(|part| format!("{table}_{}_seq", part.name)));
     let problems = blueprint.too_long(&own, str::len, LONGEST, "bytes");
     let mut draft = Draft { problems, ..Draft::default() };
     let name = named(&blueprint.table);
     let mut lines = Vec::new();
     for part in &blueprint.columns {
-        let ty = match (part.kind, &part.ty) {
-            (KIND, _) => declared(part),
-            (_, Type::Native(name)) if bits_of(name).is_some() => name.clone(),
-            (_, Type::Native(_)) => {
-                draft.problems.push(blueprint.without_type(part, "PostgreSQL"));
-                continue;
-            }
-            _ if blueprint.has_to_count(part) => {
-                draft.notes.push(format!("column {} holds no number above {}", part.name, i64::MAX));
-                "bigint".to_owned()
-            }
-            _ => type_of(part),
+        let Some(ty) = made_of(blueprint, part) else {
+            draft.problems.push(blueprint.without_type(part, "PostgreSQL"));
+            continue;
         };
+        if part.kind != KIND && blueprint.has_to_count(part) {
+            draft.notes.push(format!("column {} holds no number above {}", part.name, i64::MAX));
+        }
+        if part.kind != KIND && part.size.length.is_some() && ty == "text" {
+            draft.notes.push(format!("the limits of column {} ({}) are not enforced", part.name, part.native));
+        }
         draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
         let mut line = format!("{} {ty}", quote::ident(&part.name));
         if part.numbers {
@@ -205,9 +221,7 @@ fn drafted(blueprint: &Blueprint) -> Draft {
         }
         let preset = match (part.kind, &part.ty) {
             (KIND, _) => part.default.clone(),
-            // Each kind writes bits in its own way.
-            (_, Type::Native(_)) => None,
-            _ => part.preset(|value| takes(&part.ty, value)),
+            _ => part.preset(|value| takes(&part.ty, &ty, value)),
         };
         match preset {
             _ if part.numbers => {}
@@ -223,11 +237,15 @@ fn drafted(blueprint: &Blueprint) -> Draft {
         let unique = if index.unique { "UNIQUE " } else { "" };
         draft.statements.push(format!(
             "CREATE {unique}INDEX {} ON {name} ({})",
-            quote::ident(&quote::fitting("", &blueprint.name_of(index))),
+            quote::ident(&free_name(&blueprint.name_of(index), taken, |name| quote::fitting("", name))),
             quote::idents(index.columns.iter().map(String::as_str))
         ));
     }
     for reference in &blueprint.references {
+        if let Some(note) = unfit(blueprint, reference) {
+            draft.notes.push(note);
+            continue;
+        }
         let place = if reference.later { &mut draft.links } else { &mut draft.statements };
         place.push(format!(
             "ALTER TABLE {name} ADD FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
@@ -239,6 +257,45 @@ fn drafted(blueprint: &Blueprint) -> Draft {
         ));
     }
     draft
+}
+
+/// The type of a column as it is made; `None` if there is none for it.
+fn made_of(blueprint: &Blueprint, part: &Part) -> Option<String> {
+    Some(match (part.kind, &part.ty) {
+        (KIND, _) => declared(part),
+        (_, Type::Native(name)) => Some(name).filter(|name| bits_of(name).is_some())?.clone(),
+        _ if blueprint.has_to_count(part) => "bigint".to_owned(),
+        _ => type_of(part),
+    })
+}
+
+/// Why a reference cannot be made.
+fn unfit(blueprint: &Blueprint, reference: &ReferencePart) -> Option<String> {
+    if !reference.is_to_unique() {
+        return Some(reference.left_out(NOT_UNIQUE));
+    }
+    let to = reference.to.as_deref()?;
+    reference.pairs(blueprint).filter(|(own, _)| own.kind != KIND).find_map(|(own, other)| {
+        let (own, other) = (made_of(blueprint, own)?, made_of(to, other)?);
+        (!refers(family(&own), family(&other))).then(|| reference.misfit(&own, &other))
+    })
+}
+
+/// Whether the server compares a column with another that it refers to.
+fn refers(own: &str, other: &str) -> bool {
+    own == other || own == "integer" && matches!(other, "numeric" | "real" | "double precision")
+}
+
+/// The type without its size, of types that are compared with each other the first.
+fn family(ty: &str) -> &str {
+    match ty.split('(').next().unwrap_or_default() {
+        "smallint" | "bigint" => "integer",
+        "varchar" | "character varying" | "character" => "text",
+        "timestamp without time zone" => "timestamp",
+        "timestamp with time zone" => "timestamptz",
+        "time without time zone" => "time",
+        name => name,
+    }
 }
 
 /// A name as the configuration has it, with its schema if there is one.
@@ -272,13 +329,16 @@ fn action(letter: &str) -> &'static str {
     }
 }
 
-/// Whether a column of this type holds a time of another kind of database.
-fn takes(ty: &Type, value: &Value) -> bool {
+/// Whether a column that is made of this type holds a value of another kind of database.
+fn takes(ty: &Type, made: &str, value: &Value) -> bool {
     let domain = match ty {
         Type::Date => Domain::Date { zeros: false },
         Type::Time => Domain::Time { digits: 6, spans: false },
         Type::Timestamp => Domain::Timestamp { digits: 6, zeros: false },
-        _ => Domain::Instant { digits: 6, zeros: false },
+        Type::Instant => Domain::Instant { digits: 6, zeros: false },
+        Type::Bool => Domain::Bool { numbers: false },
+        Type::Json => Domain::Json { nul: false, binary: false },
+        _ => sized(made).unwrap_or_else(|| Domain::of(ty)),
     };
     domain.holds(value).is_ok()
 }
@@ -306,9 +366,13 @@ fn type_of(part: &Part) -> String {
         (Type::Float, size) if size.bits == Some(32) => "real".to_owned(),
         (Type::Float, _) => "double precision".to_owned(),
         (Type::Decimal, size) => {
-            size.digits.map_or("numeric".to_owned(), |(digits, scale)| format!("numeric({digits},{scale})"))
+            let digits = size.digits.filter(|(digits, _)| *digits <= DIGITS);
+            digits.map_or("numeric".to_owned(), |(digits, scale)| format!("numeric({digits},{scale})"))
         }
-        (Type::Text, size) => size.length.map_or("text".to_owned(), |length| format!("varchar({length})")),
+        (Type::Text, size) => match size.length.filter(|length| LENGTHS.contains(length)) {
+            Some(length) => format!("varchar({length})"),
+            None => "text".to_owned(),
+        },
         (Type::Bytes, _) => "bytea".to_owned(),
         (Type::Date, _) => "date".to_owned(),
         (Type::Time, size) => timed("time", size),
@@ -333,6 +397,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn types_that_refer_to_each_other() {
+        let may = |own: &str, other: &str| refers(family(own), family(other));
+        assert!(may("smallint", "bigint") && may("integer", "numeric(20)") && may("varchar(3)", "character varying"));
+        assert!(may("timestamptz(3)", "timestamp with time zone"));
+        assert!(!may("numeric", "bigint") && !may("text", "uuid") && !may("text", "bigint"));
+    }
+
+    #[test]
     fn types_as_columns_are_declared_with_them() {
         for (native, name, whole) in [
             ("\"bit\"", "bit(3)", "bit(3)"),
@@ -351,6 +423,7 @@ mod tests {
                 default: None,
                 numbers: false,
                 limits: None,
+                accepts: Vec::new(),
                 unsupported: None,
             };
             assert_eq!(declared(&part), whole);

@@ -285,9 +285,9 @@ impl Node for Postgres {
         self.read_blueprint(table).await
     }
 
-    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
+    async fn draft(&mut self, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft> {
         self.open().await?;
-        self.write_draft(blueprint).await
+        self.write_draft(blueprint, taken).await
     }
 
     async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {

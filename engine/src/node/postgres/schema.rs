@@ -315,7 +315,7 @@ impl Postgres {
         }))
     }
 
-    async fn names(&mut self, statement: &str, args: Args) -> Result<Vec<String>> {
+    pub(super) async fn names(&mut self, statement: &str, args: Args) -> Result<Vec<String>> {
         self.fetch(statement, args).await?.iter().map(|row| get(row, 0)).collect()
     }
 }

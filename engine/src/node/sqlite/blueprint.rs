@@ -1,14 +1,17 @@
 //! What a table is made of here, and the statements that make one from another database.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::{Told, failure};
 use super::quote;
 use super::schema::{self, Table};
-use crate::model::{Domain, Type};
+use crate::model::{Domain, Type, Value};
 use crate::node::Result;
 use crate::node::blueprint::{
-    Blueprint, Draft, IndexPart, Part, Preset, ReferencePart, Size, shape_of, the_statement, unsupported,
+    Blueprint, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Size, accepts, free_name, shape_of,
+    the_statement, unsupported,
 };
 
 /// The scheme of this kind's URLs.
@@ -38,8 +41,8 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
         }
         let numbers: Vec<u32> = declared
             .split_once('(')
-            .map(|(_, rest)| {
-                rest.trim_end_matches(')').split(',').filter_map(|part| part.trim().parse().ok()).collect()
+            .and_then(|(_, rest)| {
+                rest.trim_end_matches(')').split(',').map(|part| part.trim().parse().ok()).collect::<Option<_>>()
             })
             .unwrap_or_default();
         match base {
@@ -48,9 +51,10 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             _ => {}
         }
         match (&ty, &numbers[..]) {
-            (Type::Decimal, [digits, scale]) => size.digits = Some((*digits, *scale)),
-            (Type::Decimal, [digits]) => size.digits = Some((*digits, 0)),
-            (Type::Text, [length]) => size.length = Some(*length),
+            // Sizes that no other database has SQLite takes, and heeds none.
+            (Type::Decimal, [digits, scale]) if *digits > 0 && scale <= digits => size.digits = Some((*digits, *scale)),
+            (Type::Decimal, [digits]) if *digits > 0 => size.digits = Some((*digits, 0)),
+            (Type::Text, [length]) if *length > 0 => size.length = Some(*length),
             _ => {}
         }
         let default = field.default.as_deref().and_then(Preset::parse);
@@ -70,6 +74,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             default,
             numbers,
             limits: None,
+            accepts: accepts(&column.domain),
             unsupported: unsupported(&column.domain),
         });
     }
@@ -116,6 +121,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             referenced: reference.referenced_columns.clone(),
             on_delete,
             on_update,
+            to: None,
             later: false,
         });
     }
@@ -131,7 +137,14 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
 }
 
 /// The statements that make a table of this blueprint.
-pub(super) fn draft(blueprint: &Blueprint) -> Draft {
+pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft> {
+    // Tables and indexes of a file share their names.
+    let doing = || "reading the names in the file";
+    let mut names = db.prepare("SELECT name FROM sqlite_schema").told(doing)?;
+    let names = names.query_map([], |row| row.get::<_, String>(0)).told(doing)?;
+    for name in names {
+        taken.insert(name.told(doing)?.to_lowercase());
+    }
     let mut draft = Draft::default();
     let table = blueprint.table.strip_prefix("main.").unwrap_or(&blueprint.table);
     let mut lines = Vec::new();
@@ -165,7 +178,8 @@ pub(super) fn draft(blueprint: &Blueprint) -> Draft {
         if !part.nullable || blueprint.key.contains(&part.name) {
             line += " NOT NULL";
         }
-        let preset = if part.kind == KIND { part.default.clone() } else { part.preset(|_| true) };
+        let takes = |value: &Value| !matches!(value, Value::Uint(_));
+        let preset = if part.kind == KIND { part.default.clone() } else { part.preset(takes) };
         match preset {
             _ if part.numbers => {}
             Some(preset) => line += &format!(" DEFAULT {}", preset_sql(&preset, &part.ty)),
@@ -181,6 +195,11 @@ pub(super) fn draft(blueprint: &Blueprint) -> Draft {
         lines.push(format!("PRIMARY KEY ({})", quote::names(blueprint.key.iter().map(String::as_str))));
     }
     for reference in &blueprint.references {
+        // To SQLite that is an error of every statement that writes to either table.
+        if !reference.is_to_unique() {
+            draft.notes.push(reference.left_out(NOT_UNIQUE));
+            continue;
+        }
         lines.push(format!(
             "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
             quote::names(reference.columns.iter().map(String::as_str)),
@@ -195,12 +214,12 @@ pub(super) fn draft(blueprint: &Blueprint) -> Draft {
         let unique = if index.unique { "UNIQUE " } else { "" };
         draft.statements.push(format!(
             "CREATE {unique}INDEX {} ON {} ({})",
-            quote::name(&blueprint.name_of(index)),
+            quote::name(&free_name(&blueprint.name_of(index), taken, str::to_owned)),
             quote::name(table),
             quote::names(index.columns.iter().map(String::as_str))
         ));
     }
-    draft
+    Ok(draft)
 }
 
 fn preset_sql(preset: &Preset, ty: &Type) -> String {

@@ -30,7 +30,7 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -258,8 +258,8 @@ impl Node for Sqlite {
         self.run(|node| blueprint::read(&node.db, table))
     }
 
-    async fn draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
-        Ok(blueprint::draft(blueprint))
+    async fn draft(&mut self, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft> {
+        self.run(|node| blueprint::draft(&node.db, blueprint, taken))
     }
 
     async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {

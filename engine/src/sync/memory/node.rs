@@ -1,5 +1,6 @@
 //! What the cycle asks of a node.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -55,7 +56,7 @@ impl Node for Connection {
         Ok(Some(Blueprint::default()))
     }
 
-    async fn draft(&mut self, _: &Blueprint) -> Result<Draft> {
+    async fn draft(&mut self, _: &Blueprint, _: &mut HashSet<String>) -> Result<Draft> {
         Ok(Draft::default())
     }
 
