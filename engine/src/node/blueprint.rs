@@ -97,6 +97,8 @@ pub struct Draft {
     pub notes: Vec<String>,
     /// Why no table can be made that could be synced, a line each.
     pub problems: Vec<String>,
+    /// Whether its columns hold values of one type each.
+    pub typed: bool,
 }
 
 /// What comes of making tables; an error with the place of the table over which it came.

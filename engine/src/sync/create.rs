@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::order;
 use super::session::Session;
+use super::table::Table;
 use crate::config::{TableConfig, TableNode};
 use crate::error::{Error, Result};
-use crate::model::{TableSpec, Type};
-use crate::node::blueprint::{Blueprint, IndexPart, ReferencePart};
+use crate::model::{Domain, NodeId, TableSpec, Type};
+use crate::node::blueprint::{Blueprint, IndexPart, Part, ReferencePart};
+use crate::node::{Catalogue, CatalogueColumn};
 
 /// A table that was created, or would be.
 #[derive(Clone, Debug, Serialize)]
@@ -107,6 +109,7 @@ impl Session {
         // No index may have the name of a table, also of one that is made after it.
         let locals = |at: usize| tables.iter().map(move |table| bare(&table.nodes[at].table));
         let mut taken: Vec<HashSet<String>> = (0..self.members.len()).map(|at| locals(at).collect()).collect();
+        let mut foreseen: Vec<(usize, NodeId, Catalogue)> = Vec::new();
         let mut there = There { tables, blueprints, made: HashMap::new() };
         for group in parents_first(tables, blueprints) {
             for at in 0..self.members.len() {
@@ -123,6 +126,9 @@ impl Session {
                     let Some(node) = member.node.as_deref_mut() else { continue };
                     let drafted = node.draft(&wanted, &mut taken[at]).await;
                     let mut draft = drafted.map_err(Error::at(&member.name, format!("drafting `{}`", wanted.table)))?;
+                    if draft.typed {
+                        foreseen.push((index, member.id, catalogue(&wanted)));
+                    }
                     wanted.notes.extend(draft.notes);
                     let parts = [source, at].map(|node| &tables[index].nodes[node]);
                     let names = [source, at].map(|node| self.names[node].as_str());
@@ -152,11 +158,51 @@ impl Session {
                 }
             }
         }
+        if planned.iter().any(|tables| !tables.is_empty()) {
+            let told: HashSet<usize> = problems.iter().map(|(index, _)| *index).collect();
+            problems.extend(self.judged(blueprints, &foreseen, &told).await?);
+        }
         if problems.is_empty() {
             return Ok(planned);
         }
         problems.sort_by_key(|(index, _)| *index);
         Err(Error::Refused(problems.into_iter().map(|(_, line)| line).collect()))
+    }
+
+    /// What `install` would refuse of the tables as they are where they are there, and as they are `foreseen` elsewhere, each with the
+    /// place of its table; those that are `told` are passed over.
+    async fn judged(
+        &mut self,
+        blueprints: &[Vec<Option<Blueprint>>],
+        foreseen: &[(usize, NodeId, Catalogue)],
+        told: &HashSet<usize>,
+    ) -> Result<Vec<(usize, String)>> {
+        let mut problems = Vec::new();
+        let mut config = self.config.clone();
+        for (index, found) in blueprints.iter().enumerate().filter(|(index, _)| !told.contains(index)) {
+            let mut catalogues = Vec::new();
+            for member in self.members.iter_mut().filter(|member| found[member.id.index()].is_some()) {
+                let local = &config.tables[index].nodes[member.id.index()].table;
+                let Some(node) = member.node.as_deref_mut() else { continue };
+                let read = node.catalogue(local).await;
+                let read = read.map_err(Error::at(&member.name, format!("looking up `{local}`")))?;
+                catalogues.extend(read.map(|catalogue| (member.id, catalogue)));
+            }
+            // One refusal is enough.
+            if catalogues.iter().all(|(_, catalogue)| catalogue.refusals.is_empty() && !catalogue.key.is_empty()) {
+                let others = foreseen.iter().filter(|(table, ..)| *table == index);
+                catalogues.extend(others.map(|(_, node, catalogue)| (*node, catalogue.clone())));
+            }
+            // What loses something beside the others only the table tells that is to be made.
+            if found.iter().any(Option::is_none) {
+                config.tables[index].lossy.clear();
+            }
+            catalogues.sort_by_key(|(node, _)| node.index());
+            if let Err(lines) = Table::agreed(&config, index, &catalogues, &mut self.plugins) {
+                problems.extend(lines.iter().map(|line| (index, line.to_string())));
+            }
+        }
+        Ok(problems)
     }
 }
 
@@ -285,6 +331,38 @@ impl<'a> There<'a> {
                 ..reference.clone()
             });
         }
+    }
+}
+
+/// A table that is to be made as the catalogue will have it, as far as its columns' types tell.
+fn catalogue(wanted: &Blueprint) -> Catalogue {
+    let column = |part: &Part| CatalogueColumn {
+        name: part.name.clone(),
+        native: part.ty.to_string(),
+        collation: None,
+        domain: match part.ty {
+            Type::Decimal => Domain::Decimal { limits: part.size.digits },
+            Type::Text => Domain::Text { max: part.size.length, padded: false, nul: true },
+            _ => Domain::of(&part.ty),
+        },
+        nullable: part.nullable,
+        generated: false,
+        lacks: None,
+        alike: None,
+    };
+    Catalogue {
+        schema: None,
+        name: wanted.table.clone(),
+        columns: wanted.columns.iter().map(column).collect(),
+        key: wanted.key.clone(),
+        uniques: Vec::new(),
+        references: Vec::new(),
+        referenced: Vec::new(),
+        user_triggers: Vec::new(),
+        partitioned: false,
+        partitions: Vec::new(),
+        refusals: Vec::new(),
+        numbered: Vec::new(),
     }
 }
 

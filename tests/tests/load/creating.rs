@@ -532,6 +532,37 @@ async fn what_is_over_computed_columns_is_left_out() {
     }
 }
 
+/// What install would refuse of a table is told before anything is made of it.
+#[tokio::test]
+async fn what_cannot_be_synced_is_not_created() {
+    let sqlite = [
+        ("CREATE TABLE t (id INTEGER, a INTEGER)", "`t` at a cannot be synced: `t` has no key"),
+        ("CREATE VIEW t AS SELECT * FROM plain", "`t` at a cannot be synced: `t` is a view"),
+        ("CREATE VIRTUAL TABLE t USING fts5 (a)", "`t` at a cannot be synced: `t` is a virtual table"),
+        ("CREATE TABLE t (id REAL PRIMARY KEY, a INTEGER)", "the key column `id` of `t` holds floats"),
+        ("CREATE TABLE t (id JSON PRIMARY KEY, a INTEGER)", "in the key of `t` at b, holds json"),
+        (
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE UNIQUE INDEX by_lower ON t (lower(a))",
+            "the unique index `by_lower` of `t` is over an expression",
+        ),
+        (
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER REFERENCES nowhere (id))",
+            "`t` cannot be written from outside its own program",
+        ),
+    ];
+    let postgres = [("CREATE TABLE t (a integer)", "has no key by which"), ("CREATE VIEW t AS SELECT 1 AS id", "view")];
+    let cases = sqlite.iter().map(|case| ([Kind::Sqlite, Kind::Postgres], case));
+    for (kinds, (sql, line)) in cases.chain(postgres.iter().map(|case| ([Kind::Postgres, Kind::Mariadb], case))) {
+        let filled = format!("CREATE TABLE plain (id integer PRIMARY KEY); {sql}");
+        let (concord, _databases, mut owners) = scene_of(kinds, &filled, "[tables.plain]\n[tables.t]\n").await;
+        for arguments in [&["load", "--create"][..], &["load", "--create", "--dry-run"]] {
+            let output = concord.run(arguments).await.expect(2);
+            assert!(output.says(line), "{line}: {output:?}");
+        }
+        assert!(owners[1].try_rows("SELECT * FROM plain").await.is_err());
+    }
+}
+
 /// References that the other database takes in another way are made so, and told where it takes none.
 #[tokio::test]
 async fn references_that_one_database_takes() {

@@ -157,7 +157,7 @@ impl MySql {
 pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
     let problems = blueprint.too_long(&[&blueprint.table], |name| name.chars().count(), LONGEST, "characters");
-    let mut draft = Draft { problems, ..Draft::default() };
+    let mut draft = Draft { problems, typed: true, ..Draft::default() };
     // What refers to nothing needs no index.
     let mut references = Vec::new();
     for reference in &blueprint.references {

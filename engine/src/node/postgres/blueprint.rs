@@ -197,7 +197,7 @@ fn drafted(blueprint: &Blueprint, taken: &mut HashSet<String>) -> Draft {
     taken.insert(format!("{table}_pkey"));
     taken.extend(blueprint.columns.iter().filter(|part| part.numbers).map(|part| format!("{table}_{}_seq", part.name)));
     let problems = blueprint.too_long(&own, str::len, LONGEST, "bytes");
-    let mut draft = Draft { problems, ..Draft::default() };
+    let mut draft = Draft { problems, typed: true, ..Draft::default() };
     let name = named(&blueprint.table);
     let mut lines = Vec::new();
     for part in &blueprint.columns {
