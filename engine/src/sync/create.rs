@@ -243,8 +243,8 @@ struct There<'a> {
 impl<'a> There<'a> {
     /// The first node that has a table, and how it is there.
     fn source(&self, index: usize) -> Option<(usize, &'a Blueprint)> {
-        let found = self.blueprints[index].iter().enumerate();
-        found.filter_map(|(node, blueprint)| Some((node, blueprint.as_ref()?))).next()
+        let mut found = self.blueprints[index].iter().enumerate();
+        found.find_map(|(node, blueprint)| Some((node, blueprint.as_ref()?)))
     }
 
     /// A table as it is at a node, or will be.
