@@ -359,12 +359,14 @@ pub(super) fn foreign(sync: &str, names: &[String], name: &str, service: &Servic
     let Service { sync: of, node, .. } = service;
     if of == sync && names.contains(node) {
         return format!(
-            "it is installed as node `{node}` of this sync; name it so in the file, or, if it is a copy of the database of `{node}`,              make it a node of its own with `concord uninstall --node {name}`, which leaves the others as they are, and then \
+            "it is installed as node `{node}` of this sync; name it so in the file, or, if it is a copy of the database of `{node}`, \
+             make it a node of its own with `concord uninstall --node {name}`, which leaves the others as they are, and then \
              `concord install` and `concord load`"
         );
     }
     format!(
-        "it is installed as node `{node}` of the sync `{of}`, not as `{name}` of `{sync}`, and a database takes part in one sync; name          both so in the file, or take Concord off it with a file that does, and `concord uninstall --node {node}`"
+        "it is installed as node `{node}` of the sync `{of}`, not as `{name}` of `{sync}`, and a database takes part in one sync; name \
+         both so in the file, or take Concord off it with a file that does, and `concord uninstall --node {node}`"
     )
 }
 
