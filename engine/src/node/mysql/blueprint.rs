@@ -420,6 +420,8 @@ fn takes(ty: &Type, made: &str, value: &Value) -> bool {
         Value::Timestamp(micros) => of(micros),
         // `timestamp` is a number of seconds, of 31 bits and not zero.
         Value::Instant(micros) => (1_000_000..=2_147_483_647_999_999).contains(micros),
+        // A number here.
+        Value::Bool(_) => true,
         _ => sized(made).unwrap_or_else(|| Domain::of(ty)).holds(value).is_ok(),
     }
 }
