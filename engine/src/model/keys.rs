@@ -109,7 +109,7 @@ impl KeyRule {
     }
 
     /// The inverse of [`KeyRule::beside`]; nothing of another node's.
-    fn from_beside(&self, json: &Json) -> Option<Value> {
+    fn read_beside(&self, json: &Json) -> Option<Value> {
         let [owner, own] = serde_json::from_str::<[Document; 2]>(json.as_str()).ok()?;
         if owner == self.owner() { value_from_json(&Type::Any, &own) } else { None }
     }
@@ -143,7 +143,7 @@ pub fn local_key(rules: &[Option<KeyRule>], mut shared: Key) -> Result<Key, Stri
     for (rule, value) in rules.iter().zip(&mut shared) {
         if let Some(rule) = rule {
             *value = match &*value {
-                Value::Json(json) => rule.from_beside(json).ok_or_else(|| rule.unfit())?,
+                Value::Json(json) => rule.read_beside(json).ok_or_else(|| rule.unfit())?,
                 value => rule.to_local(value)?,
             };
         }
