@@ -173,7 +173,8 @@ impl Session {
 
 /// Makes what stands beside what waits a change that replaces it.
 async fn assert_standing(node: &mut dyn Node, spec: &TableSpec, row: &Parked, at: NodeId) -> node::Result<()> {
-    if !spec.captured {
+    // Where the key cannot be, nothing stands.
+    if !spec.captured || spec.local_key(&row.key).is_err() {
         return Ok(());
     }
     // First that the waiting version was seen.

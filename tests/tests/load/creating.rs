@@ -214,7 +214,7 @@ async fn what_is_peculiar_to_mariadb() {
             made datetime NOT NULL DEFAULT '2024-02-29 12:00:00', seen timestamp NOT NULL DEFAULT '2024-02-29 12:00:00', KEY b (b));
         CREATE TABLE b (id bigint unsigned PRIMARY KEY, a bigint unsigned, KEY a (a), KEY b (id, a),
             FOREIGN KEY (a) REFERENCES a (id));
-        CREATE TABLE c (id integer PRIMARY KEY, a bigint unsigned, KEY a (a));
+        CREATE TABLE c (id integer PRIMARY KEY, a bigint unsigned, note text, KEY a (a), FULLTEXT words (note));
         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b (id);
         SET SESSION sql_mode = '';
         ALTER TABLE c ADD never datetime DEFAULT '0000-00-00 00:00:00';
@@ -228,6 +228,7 @@ async fn what_is_peculiar_to_mariadb() {
         let (concord, _databases, mut owners) = scene_of([Kind::Mariadb, kind], filled, &tables).await;
         let output = concord.run(&["load", "--create"]).await.ok();
         assert!(output.says("created a as it is at a"), "{output:?}");
+        assert!(output.says("index words (of expressions, of parts of columns, or of another kind)"), "{output:?}");
         assert_eq!(owners[1].cell("SELECT count(*) FROM a JOIN b ON b.a = a.id").await, "1");
         assert!(owners[1].try_execute("UPDATE a SET b = 7").await.is_err() || kind == Kind::Sqlite);
         if kind == Kind::Postgres {
@@ -238,6 +239,17 @@ async fn what_is_peculiar_to_mariadb() {
             assert_eq!(owners[1].cell("SELECT big FROM a WHERE id = 1").await, "18446744073709551615");
         }
     }
+}
+
+/// Elsewhere it would let pass what it refuses here.
+#[tokio::test]
+async fn an_index_to_which_null_is_a_value_is_left_out() {
+    let filled = "CREATE TABLE t (id integer PRIMARY KEY, a integer); INSERT INTO t VALUES (1, NULL);
+        CREATE UNIQUE INDEX one_none ON t (a) NULLS NOT DISTINCT";
+    let (concord, _databases, mut owners) = scene_of([Kind::Postgres, Kind::Sqlite], filled, "[tables.t]\n").await;
+    let output = concord.run(&["load", "--create"]).await.ok();
+    assert!(output.says("index one_none (of expressions, of a part of the rows, or of another kind)"), "{output:?}");
+    owners[1].execute("INSERT INTO t VALUES (2, 5), (3, 5)").await;
 }
 
 /// What MariaDB cannot index, or hold in a row, and defaults that it does not read.

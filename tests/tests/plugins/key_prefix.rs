@@ -230,6 +230,10 @@ async fn a_key_that_cannot_be_shared_holds_up_no_other(kinds: &[Kind]) {
     cluster.sync().await;
     cluster.holds_at(1, CUSTOMERS, &["-2|one", "1|b one"]).await;
     assert_eq!(cluster.waiting().await.len(), 1);
+    let dropped = cluster.session().drop_parked(|_| true).await.expect("nothing is in the way");
+    assert_eq!((dropped.len(), cluster.waiting().await), (1, vec![]));
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT name FROM customers WHERE id = 4611686018427387905", &["bigger"]).await;
     cluster.later(0, "DELETE FROM customers WHERE id = 4611686018427387905").await;
     settled(&mut cluster).await;
 }

@@ -76,7 +76,9 @@ impl MySql {
                     blueprint.indexes.push(IndexPart { name, of_table: true, unique, columns });
                 }
                 Some(_) => {}
-                None => blueprint.notes.push(format!("index {} (of expressions or of parts of columns)", index.name)),
+                None => blueprint
+                    .notes
+                    .push(format!("index {} (of expressions, of parts of columns, or of another kind)", index.name)),
             }
         }
         let rules = self

@@ -44,7 +44,7 @@ pub struct IndexFacts {
     pub unique: bool,
     /// `None` for an expression.
     pub columns: Vec<Option<String>>,
-    /// Whether it is over whole columns.
+    /// Whether it is over whole columns, and not of words or places.
     pub whole: bool,
 }
 
@@ -53,8 +53,8 @@ const COLUMNS: &str = "SELECT c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE, CAST(c.
         c.IS_NULLABLE, c.CHARACTER_SET_NAME, c.COLLATION_NAME, c.EXTRA, c.GENERATION_EXPRESSION, c.COLUMN_DEFAULT \
     FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME = ? ORDER BY c.ORDINAL_POSITION";
 
-const INDEXES: &str = "SELECT INDEX_NAME, CAST(NON_UNIQUE AS SIGNED), COLUMN_NAME, CAST(SUB_PART AS SIGNED) \
-    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
+const INDEXES: &str = "SELECT INDEX_NAME, CAST(NON_UNIQUE AS SIGNED), COLUMN_NAME, CAST(SUB_PART AS SIGNED), \
+        INDEX_TYPE IN ('FULLTEXT', 'SPATIAL') FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
     ORDER BY INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX";
 
 const REFERENCES: &str = "SELECT k.CONSTRAINT_NAME, k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_SCHEMA, \
@@ -132,18 +132,16 @@ impl MySql {
         let mut indexes: Vec<IndexFacts> = Vec::new();
         for row in self.main()?.fetch(INDEXES, one(table)).await? {
             let name = string(&row, 0)?;
-            let (column, part) = (text(&row, 2), raw(&row, 3).is_some());
+            let column = text(&row, 2);
+            let whole = column.is_some() && raw(&row, 3).is_none() && number(&row, 4) == Some(0);
             match indexes.last_mut().filter(|index| index.name == name) {
                 Some(index) => {
-                    index.whole &= !part && column.is_some();
+                    index.whole &= whole;
                     index.columns.push(column);
                 }
-                None => indexes.push(IndexFacts {
-                    name,
-                    unique: number(&row, 1) == Some(0),
-                    whole: !part && column.is_some(),
-                    columns: vec![column],
-                }),
+                None => {
+                    indexes.push(IndexFacts { name, unique: number(&row, 1) == Some(0), whole, columns: vec![column] })
+                }
             }
         }
         Ok(indexes)

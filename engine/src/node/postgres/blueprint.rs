@@ -80,7 +80,8 @@ impl Postgres {
         let indexes = self
             .fetch(
                 "SELECT c.relname::pg_catalog.text, i.indisunique, \
-                    i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree', \
+                    i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree' \
+                        AND coalesce(pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'false', \
                     ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) \
                         WITH ORDINALITY AS k (number, n) JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
                             AND a.attnum = k.number WHERE k.n <= i.indnkeyatts ORDER BY k.n) \
