@@ -1,7 +1,7 @@
 //! What references do by themselves: InnoDB deletes and changes the rows that refer to a row without firing any trigger, so
 //! the trigger of the row that is referred to records them before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::capture::{self, Trigger};
 use super::quote;
@@ -55,15 +55,13 @@ enum Fate {
 /// The triggers of all tables from which references lead to captured ones.
 pub fn triggers(edges: &[Edge], captured: &[&TableSpec], proof: i64) -> Result<Vec<Trigger>> {
     let captured: HashMap<&str, &TableSpec> = captured.iter().map(|spec| (spec.local.as_str(), *spec)).collect();
-    let mut roots: Vec<&str> = edges.iter().map(|edge| edge.parent.as_str()).collect();
-    roots.sort_unstable();
-    roots.dedup();
+    let edges = leading(edges, captured.keys().copied());
     let mut triggers = Vec::new();
-    for root in roots {
+    for root in roots(&edges) {
         for (letter, event, fate) in
             [("cd", "BEFORE DELETE", Fate::Deleted), ("cu", "BEFORE UPDATE", Fate::Changed(None))]
         {
-            let mut way = Way { edges, captured: &captured, proof, ways: 0 };
+            let mut way = Way { edges: &edges, captured: &captured, proof, ways: 0 };
             let statements = way.from(root, &fate, &Step::Root)?;
             if !statements.is_empty() {
                 let body = capture::timed(&format!("DECLARE concord_n BIGINT DEFAULT 0; {statements}"));
@@ -72,6 +70,34 @@ pub fn triggers(edges: &[Edge], captured: &[&TableSpec], proof: i64) -> Result<V
         }
     }
     Ok(triggers)
+}
+
+/// Why what references do to a table cannot be recorded, if it cannot.
+pub fn refusal(edges: &[Edge], table: &str) -> Option<String> {
+    let edges = leading(edges, std::iter::once(table));
+    let (captured, fates) = (HashMap::new(), [Fate::Deleted, Fate::Changed(None)]);
+    let refused = |root: &str| {
+        let mut tried = fates.iter().map(|fate| {
+            let mut way = Way { edges: &edges, captured: &captured, proof: 0, ways: 0 };
+            way.from(root, fate, &Step::Root)
+        });
+        tried.find_map(|tried| tried.err().map(|error| error.to_string()))
+    };
+    roots(&edges).into_iter().find_map(refused)
+}
+
+/// The references by which a change can come to these tables. Others may be as many as they like.
+fn leading<'a>(edges: &[Edge], tables: impl Iterator<Item = &'a str>) -> Vec<Edge> {
+    let mut reached: HashSet<&str> = HashSet::new();
+    for table in tables {
+        reached.extend(edges.iter().filter(|edge| edge.child == table).map(|edge| edge.child.as_str()));
+        reached.extend(sources(edges, table));
+    }
+    edges.iter().filter(|edge| reached.contains(edge.child.as_str())).cloned().collect()
+}
+
+fn roots(edges: &[Edge]) -> BTreeSet<&str> {
+    edges.iter().map(|edge| edge.parent.as_str()).collect()
 }
 
 /// The tables from which a change can come to a table by references, itself included where they lead back to it.
@@ -256,6 +282,23 @@ mod tests {
         assert_eq!(sources(&edges, "c"), ["a", "b"]);
         assert_eq!(sources(&edges, "tree"), ["tree"]);
         assert_eq!(sources(&edges, "a"), [] as [&str; 0]);
+    }
+
+    /// Of three references of a table to itself there are 3^15 ways.
+    #[test]
+    fn too_many_ways_are_refused_where_they_lead_to_a_table() {
+        let mut edges: Vec<Edge> = vec![edge("tree", "tree", Action::Cascade, Action::Refuse); 3];
+        edges.push(edge("c", "b", Action::Cascade, Action::Refuse));
+        edges.push(edge("leaf", "tree", Action::Cascade, Action::Refuse));
+        for table in ["tree", "leaf"] {
+            let why = refusal(&edges, table).expect("too many ways");
+            assert!(why.contains("more than 200 ways from the table tree"), "{why}");
+            let spec = TableSpec::bare(0, table, std::iter::empty());
+            assert_eq!(triggers(&edges, &[&spec], 7).map(|_| ()).map_err(|error| error.to_string()), Err(why));
+        }
+        assert_eq!(refusal(&edges, "c"), None);
+        let spec = TableSpec::bare(0, "c", std::iter::empty());
+        assert_eq!(triggers(&edges, &[&spec], 7).expect("one way").len(), 1);
     }
 
     #[test]

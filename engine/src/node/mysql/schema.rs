@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::cascades::{Action, Edge};
+use super::cascades::{self, Action, Edge};
 use super::types::NativeType;
 use super::wire::{Args, number, raw, string, text};
 use super::{MySql, capture, quote};
@@ -284,6 +284,7 @@ impl MySql {
                 edge.parent, edge.name
             ));
         }
+        refusals.extend(cascades::refusal(&edges, &name));
         let user_triggers = self.read_triggers().await?;
         let user_triggers = user_triggers.into_iter().filter(|trigger| trigger.table == name && !trigger.is_ours());
         let user_triggers = user_triggers.map(|trigger| trigger.name).collect();
