@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
         Writer {
             spec,
             table,
-            target: quote::name(&table.name),
+            target: quote::table(&table.name),
             history: quote::name(&history_name(&spec.name)),
             guard: quote::name(&guard_name(&spec.name)),
             keys: spec.key_columns().map(|column| key(&column.name)).collect::<Vec<_>>().join(", "),
