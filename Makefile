@@ -55,6 +55,6 @@ lint: deps-lint
 	$(CARGO) fmt --all --check --manifest-path plugins/Cargo.toml
 	$(CLIPPY) --workspace --all-targets $(DENY)
 	$(SHIPPED)
-	$(CLIPPY) --workspace --all-targets --manifest-path plugins/Cargo.toml --target-dir target/plugins $(DENY)
+	$(CARGO) clippy --workspace --all-targets --manifest-path plugins/Cargo.toml --target-dir target/plugins -- -D warnings
 	scripts/lint-sources
 	scripts/lint-dependencies
