@@ -64,8 +64,10 @@ pub(super) struct Tested {
 
 pub fn run(args: &TestPlugin) -> Result<u8> {
     let name = name_of(&args.file)?;
-    if let Err(why) = std::fs::metadata(&args.file) {
-        return Err(Error::Usage(format!("{} cannot be read: {why}", args.file.display())));
+    let plugin = Plugin::load(&host()?, &args.file, &name, Limits::default(), None);
+    let plugin = Arc::new(plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?);
+    if let Some(warning) = plugin.warning() {
+        warn!("{warning}");
     }
     let fixtures = Fixture::all(&args.fixtures).map_err(Error::Usage)?;
     if fixtures.is_empty() {
@@ -73,11 +75,6 @@ pub fn run(args: &TestPlugin) -> Result<u8> {
             "{} holds no fixtures; they are files of JSON, which docs/src/plugins.md describes",
             args.fixtures.display()
         )));
-    }
-    let plugin = Plugin::load(&host()?, &args.file, &name, Limits::default(), None);
-    let plugin = Arc::new(plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?);
-    if let Some(warning) = plugin.warning() {
-        warn!("{warning}");
     }
     let mut tested = Vec::new();
     for fixture in &fixtures {

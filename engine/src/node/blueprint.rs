@@ -110,6 +110,24 @@ pub fn the_statement(statement: &str) -> String {
 }
 
 impl Part {
+    /// A column of this type and of nothing else.
+    #[cfg(test)]
+    pub fn bare(kind: &'static str, native: &str, ty: Type) -> Part {
+        Part {
+            name: "c".to_owned(),
+            native: native.to_owned(),
+            kind,
+            ty,
+            size: Size::default(),
+            nullable: true,
+            default: None,
+            numbers: false,
+            limits: None,
+            accepts: Vec::new(),
+            unsupported: None,
+        }
+    }
+
     /// What is to be told of the column at another kind of database.
     pub fn not_carried(&self) -> Option<String> {
         Some(format!("column {}: {}", self.name, self.limits.as_ref()?))
@@ -445,19 +463,7 @@ mod tests {
     }
 
     fn part(name: &str, ty: Type, default: Option<Preset>) -> Part {
-        Part {
-            name: name.to_owned(),
-            native: String::new(),
-            kind: "sqlite",
-            accepts: vec![ty.clone()],
-            ty,
-            size: Size::default(),
-            nullable: true,
-            default,
-            numbers: false,
-            limits: None,
-            unsupported: None,
-        }
+        Part { name: name.to_owned(), accepts: vec![ty.clone()], default, ..Part::bare("sqlite", "", ty) }
     }
 
     #[test]

@@ -410,7 +410,7 @@ pub struct Probe {
 }
 
 /// A table as the catalogue has it. Names are spelled as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     pub schema: Option<String>,
     pub name: String,

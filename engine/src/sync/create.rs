@@ -351,18 +351,10 @@ fn catalogue(wanted: &Blueprint) -> Catalogue {
         alike: None,
     };
     Catalogue {
-        schema: None,
         name: wanted.table.clone(),
         columns: wanted.columns.iter().map(column).collect(),
         key: wanted.key.clone(),
-        uniques: Vec::new(),
-        references: Vec::new(),
-        referenced: Vec::new(),
-        user_triggers: Vec::new(),
-        partitioned: false,
-        partitions: Vec::new(),
-        refusals: Vec::new(),
-        numbered: Vec::new(),
+        ..Catalogue::default()
     }
 }
 

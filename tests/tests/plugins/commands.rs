@@ -146,6 +146,10 @@ async fn what_a_compiler_made_becomes_a_plugin() {
     let said = concord.run(&["plugin", "test", "my_rule.wasm"]).await;
     ended(&said, 2);
     assert!(said.stderr.contains("`concord plugin build my_rule.wasm --output my-rule.wasm`"), "{}", said.stderr);
+    // The plugin is looked at before its fixtures, of which there are none here either.
+    let said = concord.run(&["plugin", "test", "gone.wasm"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("gone.wasm") && !said.stderr.contains("fixtures"), "{}", said.stderr);
 }
 
 /// A case about the column `note`, in which the later version is expected.

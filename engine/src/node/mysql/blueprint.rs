@@ -564,19 +564,7 @@ mod tests {
     fn types_that_the_other_server_has_not() {
         let part = |native: &str, domain: &Domain| {
             let (ty, size) = shape_of(domain);
-            Part {
-                name: "c".to_owned(),
-                native: native.to_owned(),
-                kind: KIND,
-                ty,
-                size,
-                nullable: true,
-                default: None,
-                numbers: false,
-                limits: None,
-                accepts: Vec::new(),
-                unsupported: None,
-            }
+            Part { size, ..Part::bare(KIND, native, ty) }
         };
         let document = part("longtext", &Domain::Json { nul: true, binary: false });
         let (id, address) = (part("uuid", &Domain::Uuid), part("inet6", &Domain::Native("inet6".to_owned())));

@@ -87,12 +87,9 @@ pub fn refusal(edges: &[Edge], table: &str) -> Option<String> {
 }
 
 /// The references by which a change can come to these tables. Others may be as many as they like.
-fn leading<'a>(edges: &[Edge], tables: impl Iterator<Item = &'a str>) -> Vec<Edge> {
-    let mut reached: HashSet<&str> = HashSet::new();
-    for table in tables {
-        reached.extend(edges.iter().filter(|edge| edge.child == table).map(|edge| edge.child.as_str()));
-        reached.extend(sources(edges, table));
-    }
+fn leading<'a>(edges: &'a [Edge], tables: impl Iterator<Item = &'a str>) -> Vec<Edge> {
+    let reached: HashSet<&str> =
+        tables.flat_map(|table| sources(edges, table).into_iter().chain(std::iter::once(table))).collect();
     edges.iter().filter(|edge| reached.contains(edge.child.as_str())).cloned().collect()
 }
 

@@ -414,20 +414,7 @@ mod tests {
             ("\"a.b\".mood[]", "mood[]", "\"a.b\".mood[]"),
             ("public.geometry", "geometry(Point,4326)", "public.geometry(Point,4326)"),
         ] {
-            let part = Part {
-                name: "a".into(),
-                native: native.into(),
-                kind: KIND,
-                ty: Type::Native(name.into()),
-                size: Size::default(),
-                nullable: true,
-                default: None,
-                numbers: false,
-                limits: None,
-                accepts: Vec::new(),
-                unsupported: None,
-            };
-            assert_eq!(declared(&part), whole);
+            assert_eq!(declared(&Part::bare(KIND, native, Type::Native(name.into()))), whole);
         }
     }
 }

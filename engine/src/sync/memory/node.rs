@@ -36,18 +36,10 @@ impl Node for Connection {
             alike: None,
         };
         Ok(Some(Catalogue {
-            schema: None,
             name: table.to_owned(),
             columns: vec![column("id", false), column("value", true)],
             key: vec!["id".into()],
-            uniques: Vec::new(),
-            references: Vec::new(),
-            referenced: Vec::new(),
-            user_triggers: Vec::new(),
-            partitioned: false,
-            partitions: Vec::new(),
-            refusals: Vec::new(),
-            numbered: Vec::new(),
+            ..Catalogue::default()
         }))
     }
 

