@@ -2,7 +2,7 @@
 
 use super::Candidate;
 use super::policy::Verdict;
-use crate::model::{Decimal, Dot, Row, Value};
+use crate::model::{Decimal, Dot, Row, Value, Vector};
 
 /// What one change did to the recorded columns of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,8 @@ pub struct Delta {
     /// The recorded columns before and after, in the order in which the policy names them; `None` where there was no row.
     pub before: Option<Row>,
     pub after: Option<Row>,
+    /// What the row had seen when it was changed, as far as its node's history tells; `None` if only others told of the change.
+    pub upon: Option<Vector>,
 }
 
 /// Starts from one version, see [`start`](super::start), and adds what the changes that it has not seen did.
@@ -98,7 +100,7 @@ mod tests {
 
     fn delta(node: u16, number: i64, before: i64, after: i64) -> Delta {
         let row = |value| Some(vec![Value::Int(value)].into());
-        Delta { dot: dot(node, number), before: row(before), after: row(after) }
+        Delta { dot: dot(node, number), before: row(before), after: row(after), upon: None }
     }
 
     fn version(node: u16, dots: &[Dot], time: i64) -> Version {

@@ -481,7 +481,7 @@ impl Conflict {
                 .collect(),
             latest: self.latest,
             start: self.start,
-            base: self.changes.first().and_then(|change| change.before.as_ref()),
+            base: self.changes.first().and_then(|change| change.before.clone()),
             changes: self
                 .changes
                 .iter()

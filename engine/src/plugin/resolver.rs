@@ -34,7 +34,7 @@ pub struct Dispute<'a> {
     /// The place of the version from which to add up changes.
     pub start: usize,
     /// The recorded columns before the versions went different ways, if that is known.
-    pub base: Option<&'a Row>,
+    pub base: Option<Row>,
     /// In the order of their times.
     pub changes: Vec<Change<'a>>,
 }
@@ -213,7 +213,7 @@ fn start(part: &Part) -> Result<(Open, Vec<usize>), Failure> {
 fn shown<'a>(dispute: &'a Dispute<'_>) -> impl Iterator<Item = &'a Value> {
     let rows = dispute.versions.iter().map(|version| version.row);
     let changes = dispute.changes.iter().flat_map(|change| [change.before, change.after]);
-    rows.chain(changes).chain([dispute.base]).flatten().flat_map(|row| row.iter()).chain(dispute.key.iter())
+    rows.chain(changes).chain([dispute.base.as_ref()]).flatten().flat_map(|row| row.iter()).chain(dispute.key.iter())
 }
 
 /// How many of these, at least one, make one call.
@@ -241,7 +241,7 @@ fn conflict(dispute: &Dispute<'_>) -> guest::Conflict {
             .collect(),
         latest: place(&dispute.latest),
         start: place(&dispute.start),
-        base: row(dispute.base),
+        base: row(dispute.base.as_ref()),
         changes: dispute
             .changes
             .iter()

@@ -1,9 +1,10 @@
 //! Asking a resolver: from contests to what a plugin is told of them, and from its answers to verdicts.
 
+use super::base::base;
 use super::decide::Ready;
 use super::fetch::Weighed;
 use crate::merge::{self, Candidate, Verdict};
-use crate::model::{NodeId, Row, Stamp};
+use crate::model::{NodeId, Stamp};
 use crate::plugin::{Change, Dispute, Failure, Resolution, Resolver, Side};
 
 /// A contest that somebody is asked about, with what it takes to understand the answer.
@@ -26,7 +27,8 @@ pub(super) fn ask(
         .enumerate()
         .filter_map(|(at, (weighed, ready))| {
             let candidates = ready.candidates(&weighed.contest, &weighed.tops);
-            merge::is_conflict(policy, &candidates).then(|| question(at, weighed, ready, candidates, names))
+            merge::is_conflict(policy, &candidates)
+                .then(|| question(at, weighed, ready, candidates, (policy.recorded(), names)))
         })
         .unzip();
     let answers = resolver.resolve(&disputes);
@@ -42,7 +44,7 @@ fn question<'a>(
     weighed: &'a Weighed,
     ready: &'a Ready,
     candidates: Vec<Candidate<'a>>,
-    names: &'a [String],
+    (recorded, names): (&[usize], &'a [String]),
 ) -> (Question<'a>, Dispute<'a>) {
     let name = |node: NodeId| names[node.index()].as_str();
     let stamp = |place: usize| candidates[place].version.stamp;
@@ -73,7 +75,7 @@ fn question<'a>(
     }
     changes.sort_by_key(|(stamp, number, _)| (*stamp, *number));
     let changes: Vec<Change<'a>> = changes.into_iter().map(|(.., change)| change).collect();
-    let base: Option<&'a Row> = changes.first().and_then(|change| change.before);
+    let base = base(recorded, &candidates, &ready.deltas);
     let dispute = Dispute {
         key: &weighed.key,
         versions: order.iter().map(side).collect(),

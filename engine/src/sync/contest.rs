@@ -100,9 +100,10 @@ impl Contest {
         let stamp = &mut standing.version.stamp;
         let vector = &mut standing.version.vector;
         let mut time = entry.time;
-        let (mut told, mut own) = (None, None);
+        let (mut told, mut own, mut upon) = (None, None, None);
         let dot = match entry.arrival {
             None => {
+                upon = table.policy.merges().then(|| vector.clone());
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
                 // Never before what it was made upon.
                 time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
@@ -135,10 +136,13 @@ impl Contest {
         };
         self.told.extend(told);
         self.own.extend(own);
-        if let (true, Some(images)) = (table.policy.merges(), entry.images)
-            && !self.deltas.iter().any(|(delta, _)| delta.dot.node == dot.node && delta.dot.number == dot.number)
-        {
-            self.deltas.push((Delta { dot, before: images.before, after: images.after }, time));
+        if let (true, Some(images)) = (table.policy.merges(), entry.images) {
+            let is_it = |delta: &Delta| delta.dot.node == dot.node && delta.dot.number == dot.number;
+            match self.deltas.iter_mut().find(|(delta, _)| is_it(delta)) {
+                // It may have been told by others, or read without what was before.
+                Some((delta, _)) => delta.upon = upon.or(delta.upon.take()),
+                None => self.deltas.push((Delta { dot, before: images.before, after: images.after, upon }, time)),
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 mod apart;
 mod asked;
 mod attendance;
+mod base;
 mod brought;
 mod compared;
 mod complete;

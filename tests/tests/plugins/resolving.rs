@@ -10,7 +10,7 @@ concord_tests::clusters! {
         a_delete_by_the_plugin_is_one_everywhere, decisions_are_left_to_a_person,
         what_was_decided_is_asked_about_again,
     ]
-    many: [every_change_counts_once]
+    many: [every_change_counts_once, what_was_changed_twice_is_compared_with_what_it_was_between]
     all: []
 }
 
@@ -252,4 +252,28 @@ async fn what_was_decided_is_asked_about_again(kinds: &[Kind]) {
     cluster.install().await;
     let refused = cluster.session().replay("items", None, 0).await.expect_err("sums");
     assert!(refused.to_string().contains("which no journal keeps"), "{refused}");
+}
+
+/// GIVEN a change that was merged with another node's elsewhere
+/// WHEN its own node changes the same line again before it hears of that, and be it back to what it was at first
+/// THEN that counts as a change, and no other was made to the line.
+async fn what_was_changed_twice_is_compared_with_what_it_was_between(kinds: &[Kind]) {
+    let rules =
+        "[tables.items]\nconflict = { plugin = \"merge-fields\", fields = { note = \"text\", price = \"latest\" } }";
+    for last in ["one", "third"] {
+        let mut cluster = items(kinds, rules).await;
+        cluster.later(1, "UPDATE items SET note = 'second' WHERE id = 1").await;
+        cluster.leave(0);
+        cluster.sync().await;
+        cluster.back(0);
+        cluster.later(0, "UPDATE items SET price = 7 WHERE id = 1").await;
+        cluster.leave(1);
+        cluster.sync().await;
+        cluster.back(1);
+        cluster.holds_at(0, ROW, &["second|10|7"]).await;
+        cluster.later(1, &format!("UPDATE items SET note = '{last}' WHERE id = 1")).await;
+        let summary = cluster.settle().await;
+        assert_eq!((summary.waiting, summary.exit_code()), (0, DONE));
+        cluster.holds(ROW, &[&format!("{last}|10|7")]).await;
+    }
 }
