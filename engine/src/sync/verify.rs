@@ -13,7 +13,9 @@ mod mend;
 mod pass;
 mod plan;
 mod report;
+mod tangle;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,13 +28,14 @@ use self::compare::compare;
 use self::digest::{Measure, Narrow, Selection, Sums};
 use self::mend::{Done, Mend};
 use self::plan::PlanWriter;
+use self::tangle::Tangle;
 use super::attendance::Away;
 use super::opened::Opened;
 use super::order;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, TableSpec, Value};
+use crate::model::{Key, NodeId, TableSpec};
 use crate::node::ErrorKind;
 
 /// Rows of parts that differ which are held at once, of all nodes together.
@@ -47,6 +50,9 @@ const AGAIN: u32 = 3;
 
 /// The memory that rows which are to be written may take at once, in bytes.
 const MENDS_LIMIT: usize = 8 << 20;
+
+/// The same of rows that can only be written together.
+const KNOT_LIMIT: usize = 64 << 20;
 
 /// What is to be compared, and what is to be done about differences.
 #[derive(Clone, Debug)]
@@ -108,6 +114,10 @@ struct Task<'a> {
     prefer: Option<NodeId>,
     report: &'a mut VerifiedTable,
     plan: Option<&'a mut PlanWriter>,
+    /// Rows that were refused and are to be tried again.
+    tangle: Tangle,
+    /// Whether they are tried again now.
+    untangles: bool,
 }
 
 impl Session {
@@ -250,7 +260,9 @@ impl Session {
             if let Some(plan) = plan.as_deref_mut() {
                 plan.begin_table(attempt > 0)?;
             }
-            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan: plan.as_deref_mut() };
+            let plan = plan.as_deref_mut();
+            let (tangle, untangles) = (Tangle::default(), false);
+            let task = Task { table, nodes: Vec::new(), how, prefer, report, plan, tangle, untangles };
             match self.compare_table(task).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
@@ -309,11 +321,29 @@ impl Session {
             narrowed += rows;
             left = later;
             let Some(keys) = self.narrow(&task, &measure, now).await? else { return Ok(false) };
-            if !self.look_again(&mut task, keys).await? {
+            if !self.look_again(&mut task, groups_of(keys)).await? {
                 return Ok(false);
             }
         }
         task.report.not_narrowed = left.iter().map(|(_, rows)| rows).sum();
+        self.untangle(&mut task).await
+    }
+
+    /// Tries rows that were refused once more, in an order in which they can be written, as long as that is of use; `false` if
+    /// others are there than at the beginning.
+    async fn untangle(&mut self, task: &mut Task<'_>) -> Result<bool> {
+        task.untangles = true;
+        let mut before = usize::MAX;
+        while !task.tangle.is_empty() && task.tangle.len() < before {
+            before = task.tangle.len();
+            let tangle = std::mem::take(&mut task.tangle);
+            let table = &self.tables[task.table];
+            tangle.rows().for_each(|row| task.report.take_back(table, &row.key, &row.counted, &self.names));
+            if !self.look_again(task, tangle.groups()).await? {
+                return Ok(false);
+            }
+        }
+        task.report.refuse(&self.tables[task.table], &task.tangle, &self.names, task.how.limit);
         Ok(true)
     }
 
@@ -340,25 +370,26 @@ impl Session {
         Ok(Some(digest::unlike(measure, narrow)))
     }
 
-    /// Looks keys up once more, and does about those that differ what is to be done; `false` if others are there than at the
-    /// beginning.
-    async fn look_again(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<bool> {
+    /// Looks keys up once more, by groups, and does about those that differ what is to be done; `false` if others are there than at
+    /// the beginning.
+    async fn look_again(&mut self, task: &mut Task<'_>, mut groups: Vec<Vec<Key>>) -> Result<bool> {
         // What has moved on meanwhile is looked at once more.
         let mut looks = AGAIN;
         let mut moved_on: Vec<Mend> = Vec::new();
         loop {
-            if !self.look_once(task, keys, if looks > 0 { Some(&mut moved_on) } else { None }).await? {
+            if !self.look_once(task, groups, if looks > 0 { Some(&mut moved_on) } else { None }).await? {
                 return Ok(false);
             }
             if moved_on.is_empty() {
                 return Ok(true);
             }
             looks -= 1;
-            keys = Vec::with_capacity(moved_on.len());
+            let mut keys = Vec::with_capacity(moved_on.len());
             for mend in moved_on.drain(..) {
                 task.report.take_back(&self.tables[task.table], &mend.key, &mend.counted, &self.names);
                 keys.push(mend.key);
             }
+            groups = groups_of(keys);
         }
     }
 
@@ -366,11 +397,11 @@ impl Session {
     async fn look_once(
         &mut self,
         task: &mut Task<'_>,
-        mut keys: Vec<Key>,
+        groups: Vec<Vec<Key>>,
         mut moved_on: Option<&mut Vec<Mend>>,
     ) -> Result<bool> {
-        while !keys.is_empty() {
-            let group = keys.split_off(keys.len().saturating_sub(look::TOGETHER));
+        let mut groups = VecDeque::from(groups);
+        while let Some(group) = groups.pop_front() {
             let Some(opened) = self.open_together(task.table, &task.nodes).await? else {
                 // Another engine carries so much that there is no moment to look at.
                 let opened = self.open_for(task.table).await?;
@@ -396,7 +427,9 @@ impl Session {
             let mends = self.tell_differences(task, &mut at_rest, true).await?;
             self.close().await;
             // Memory was too small for the others.
-            keys.append(&mut at_rest);
+            if !at_rest.is_empty() {
+                groups.push_front(at_rest);
+            }
             if !mends.is_empty() {
                 let mut stays: Vec<Key> = mends.iter().filter(|mend| mend.stays).map(|mend| mend.key.clone()).collect();
                 let mut done = self.mend(task.table, &opened, mends).await?;
@@ -406,6 +439,10 @@ impl Session {
                     let gone = done.left.extract_if(.., |(_, because, ..)| *because == Left::MovedOn);
                     moved_on.extend(gone.map(|(mend, ..)| mend));
                 }
+                let (table, limit) = (&self.tables[task.table], task.how.limit);
+                done.left.retain(|(mend, because, node, why)| {
+                    *because != Left::Refused || !task.tangle.keep(table, mend, &[(*node, why.clone())], limit)
+                });
                 task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
                 self.remove_what_stayed(task, stays).await?;
             }
@@ -438,7 +475,8 @@ impl Session {
     async fn tell_differences(&mut self, task: &mut Task<'_>, keys: &mut Vec<Key>, tells: bool) -> Result<Vec<Mend>> {
         let (mut mends, mut weight) = (Vec::new(), 0);
         let mut step = Session::first_step();
-        while !keys.is_empty() && weight < MENDS_LIMIT {
+        let limit = if task.untangles { KNOT_LIMIT } else { MENDS_LIMIT };
+        while !keys.is_empty() && weight < limit {
             let standing = self.standing_rows(task.table, &task.nodes, keys, &mut step).await?;
             let table = &self.tables[task.table];
             let (standing, locals): (Vec<_>, Vec<_>) = standing.into_iter().map(|one| (one.rows, one.locals)).unzip();
@@ -468,8 +506,7 @@ impl Session {
                         Some(plan) => plan.add(table, &self.names, &mend)?,
                         None if task.how.repair == Repair::Foresee => task.report.foresee(&mend, &self.names),
                         None => {
-                            let rows = mend.write.iter().filter_map(|(_, row)| row.as_ref());
-                            weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
+                            weight += mend.weight();
                             mends.push(Mend { counted, locals, ..mend });
                         }
                     },
@@ -498,6 +535,13 @@ fn is_about_a_table(error: &Error) -> bool {
         source.kind,
         ErrorKind::Rights | ErrorKind::Constraint(_) | ErrorKind::Value | ErrorKind::Drift | ErrorKind::Other
     )
+}
+
+/// Keys by lots that are looked up together.
+fn groups_of(keys: Vec<Key>) -> Vec<Vec<Key>> {
+    let mut keys = keys.into_iter();
+    std::iter::from_fn(|| Some(keys.by_ref().take(look::TOGETHER).collect::<Vec<_>>()).filter(|lot| !lot.is_empty()))
+        .collect()
 }
 
 /// A limit of which 0 means that there is none.

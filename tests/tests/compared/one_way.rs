@@ -160,3 +160,35 @@ async fn many_rows_arrive() {
     let summary = settle(&mut cluster).await;
     assert_eq!(carried(&summary), [("b".to_owned(), 25_000, 0)]);
 }
+
+/// GIVEN rows that pass unique values among each other or refer to each other, of more memory than is written at once
+/// WHEN a sync runs
+/// THEN they are written in an order in which they can be, and together where there is none.
+#[tokio::test]
+async fn rows_that_need_each_other_arrive_however_large() {
+    let setup = |_| {
+        "CREATE TABLE t (id bigint PRIMARY KEY, place bigint UNIQUE, boss bigint REFERENCES t (id), doc text)"
+            .to_owned()
+    };
+    for kinds in [[Kind::Sqlite, Kind::Sqlite], [Kind::Sqlite, Kind::Postgres]] {
+        let mut cluster = Cluster::bare(&kinds, setup, ONE_WAY).await;
+        // Each row refers to another, in one round.
+        let rows = "PRAGMA foreign_keys = off;
+                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120)
+                    INSERT INTO t SELECT i, i, 1 + (i * 37) % 120, hex(zeroblob(50000)) FROM n";
+        cluster.run(0, rows).await;
+        let summary = settle(&mut cluster).await;
+        assert_eq!(carried(&summary), [("b".to_owned(), 120, 0)], "{kinds:?}");
+        // Each takes the value of the next, and the last a free one.
+        cluster.run(0, "UPDATE t SET place = -place; UPDATE t SET place = 1 - place").await;
+        let summary = settle(&mut cluster).await;
+        assert_eq!(carried(&summary), [("b".to_owned(), 120, 0)], "{kinds:?}");
+        // The values go round.
+        cluster.run(0, "UPDATE t SET place = -place; UPDATE t SET place = 2 + (40 - place) % 120").await;
+        let summary = settle(&mut cluster).await;
+        assert_eq!(carried(&summary), [("b".to_owned(), 120, 0)], "{kinds:?}");
+        cluster.run(0, "PRAGMA foreign_keys = off; DELETE FROM t").await;
+        let summary = settle(&mut cluster).await;
+        assert_eq!(carried(&summary), [("b".to_owned(), 0, 120)], "{kinds:?}");
+    }
+}

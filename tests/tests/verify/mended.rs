@@ -249,6 +249,33 @@ async fn plans_can_be_edited_and_do_what_they_say() {
     }
 }
 
+/// GIVEN rows that pass unique values among each other, of more memory than is written at once
+/// WHEN they are mended, at once or by a plan
+/// THEN all of them are.
+#[tokio::test]
+async fn rows_that_need_each_other_are_mended_however_large() {
+    let setup = |_| {
+        "CREATE TABLE t (id bigint PRIMARY KEY, place bigint UNIQUE, doc text);
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120)
+         INSERT INTO t SELECT i, i, hex(zeroblob(50000)) FROM n"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Sqlite], setup, "[tables.t]\n").await;
+    cluster.run(0, "UPDATE t SET place = -place; UPDATE t SET place = 1 - place").await;
+    forget(&mut cluster).await;
+    let verified = verify(&cluster, mending(Some("a"))).await;
+    assert_eq!(numbers(&verified), ([120, 120, 0, 0, 0], 0), "{:?}", verified.tables[0].left);
+    cluster.run(1, "UPDATE t SET place = -place; UPDATE t SET place = 2 + (40 - place) % 120").await;
+    forget(&mut cluster).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.jsonl");
+    let verified = verify(&cluster, Verify { repair: Repair::Plan(file.clone()), ..mending(Some("b")) }).await;
+    assert_eq!(verified.tables[0].differences, 120);
+    let done = cluster.session().carry_out_plan(&file, 20).await.unwrap();
+    assert_eq!(numbers(&done), ([120, 120, 0, 0, 0], 0), "{:?}", done.tables[0].left);
+    cluster.same().await;
+}
+
 #[tokio::test]
 async fn a_plan_that_does_not_fit_is_refused_before_anything_is_written() {
     let mut cluster = differing(PAIRS[1], "[tables.t]\n").await;

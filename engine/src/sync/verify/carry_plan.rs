@@ -1,14 +1,16 @@
 //! Carrying out a plan: what it says is written where what it was made of still stands.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::super::session::Session;
 use super::mend::Mend;
 use super::plan::PlanReader;
 use super::report::Left;
-use super::{MENDS_LIMIT, Verified, VerifiedTable, all_if_none, comparable_nodes, look};
+use super::tangle::Tangle;
+use super::{KNOT_LIMIT, MENDS_LIMIT, Verified, VerifiedTable, all_if_none, comparable_nodes, look};
 use crate::error::{Error, Result};
-use crate::model::{Key, Value};
+use crate::model::Key;
 
 /// How often a group is tried while somebody else is at work on its rows.
 const ATTEMPTS: u32 = 5;
@@ -34,18 +36,21 @@ impl Session {
         let mut plan = PlanReader::open(path, &self.config.name, &self.names)?;
         let (mut verified, limit) = (Verified::default(), all_if_none(limit));
         let (mut group, mut weight): ((usize, Vec<Mend>), usize) = ((0, Vec::new()), 0);
+        let mut refused = Vec::new();
         loop {
             let next = plan.next(&self.tables, &self.names)?;
             let table = next.as_ref().map(|(table, _)| *table);
             let full = weight > MENDS_LIMIT || group.1.len() >= look::TOGETHER || table != Some(group.0);
             if full && !group.1.is_empty() {
                 let mends = std::mem::take(&mut group.1);
-                self.carry_out_group(group.0, mends, limit, &mut verified).await?;
+                self.carry_out_group(group.0, mends, limit, &mut verified, Some(&mut refused)).await?;
                 weight = 0;
             }
+            if table != Some(group.0) {
+                self.carry_out_refused(group.0, std::mem::take(&mut refused), limit, &mut verified).await?;
+            }
             let Some((table, mend)) = next else { break };
-            let rows = mend.read.iter().chain(&mend.write).filter_map(|(_, row)| row.as_ref());
-            weight += rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256;
+            weight += mend.weight();
             group.0 = table;
             group.1.push(mend);
         }
@@ -54,12 +59,42 @@ impl Session {
         Ok(verified)
     }
 
+    /// Tries rows that were refused once more, in an order in which they can be written, as long as that is of use.
+    async fn carry_out_refused(
+        &mut self,
+        table: usize,
+        mut refused: Vec<Mend>,
+        limit: usize,
+        verified: &mut Verified,
+    ) -> Result<()> {
+        let mut before = usize::MAX;
+        while !refused.is_empty() && refused.len() < before {
+            before = refused.len();
+            let mut tangle = Tangle::default();
+            let of_table = &self.tables[table];
+            let (mends, mut left): (Vec<Mend>, Vec<Mend>) =
+                refused.into_iter().partition(|mend| tangle.keep(of_table, mend, &[], 0));
+            let mut mends: HashMap<Key, Mend> = mends.into_iter().map(|mend| (mend.key.clone(), mend)).collect();
+            for keys in tangle.groups() {
+                let group = keys.iter().filter_map(|key| mends.remove(key)).collect();
+                self.carry_out_group(table, group, limit, verified, Some(&mut left)).await?;
+            }
+            refused = left;
+        }
+        match refused.is_empty() {
+            true => Ok(()),
+            false => self.carry_out_group(table, refused, limit, verified, None).await,
+        }
+    }
+
+    /// Rows that are refused are put into the list, if there is one with room.
     async fn carry_out_group(
         &mut self,
         table: usize,
         mut mends: Vec<Mend>,
         limit: usize,
         verified: &mut Verified,
+        refused: Option<&mut Vec<Mend>>,
     ) -> Result<()> {
         let name = self.tables[table].name.clone();
         let at = verified.tables.iter().position(|known| known.table == name).unwrap_or_else(|| {
@@ -85,7 +120,8 @@ impl Session {
             while !rest.is_empty() {
                 let standing = self.standing_rows(table, &nodes, rest, &mut step).await?;
                 rest = &rest[standing.len()..];
-                for (mend, stands) in left.by_ref().zip(standing) {
+                // Who is asked first has no more when the other has.
+                for (stands, mend) in standing.into_iter().zip(left.by_ref()) {
                     let standing = &stands.rows;
                     let same = mend
                         .read
@@ -101,7 +137,18 @@ impl Session {
                 }
             }
             self.close().await;
-            let done = self.mend(table, &opened, as_read).await?;
+            let mut done = self.mend(table, &opened, as_read).await?;
+            if let Some(refused) = refused {
+                let mut room = KNOT_LIMIT.saturating_sub(refused.iter().map(Mend::weight).sum());
+                let kept = done.left.extract_if(.., |(mend, because, ..)| {
+                    let fits = *because == Left::Refused && mend.weight() <= room;
+                    room -= if fits { mend.weight() } else { 0 };
+                    fits
+                });
+                let before = refused.len();
+                refused.extend(kept.map(|(mend, ..)| mend));
+                report.differences -= (refused.len() - before) as u64;
+            }
             report.take(&self.tables[table], done, &self.names, limit);
             return Ok(());
         }

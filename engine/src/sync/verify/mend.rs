@@ -18,7 +18,7 @@ use super::compare::{Difference, Standing};
 use super::report::{Counted, Left};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, NodeId, ParkedCode, Row};
+use crate::model::{Key, NodeId, ParkedCode, Row, Value};
 use crate::node::WriteMode;
 use crate::node::apply::early::Early;
 use crate::node::apply::{self, Decision, Effect, Place};
@@ -41,6 +41,14 @@ pub struct Mend {
     pub stays: bool,
     /// As what the key was counted, if it was compared just now.
     pub counted: Counted,
+}
+
+impl Mend {
+    /// The memory that the rows to be written take, in bytes.
+    pub fn weight(&self) -> usize {
+        let rows = self.write.iter().filter_map(|(_, row)| row.as_ref());
+        rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256
+    }
 }
 
 /// What became of rows that were to be written.

@@ -10,6 +10,7 @@ use super::super::session::{Carried, Stopped, add_carried};
 use super::super::table::Table;
 use super::compare::{Allowed, Difference, Standing};
 use super::mend::{Done, Mend};
+use super::tangle::Tangle;
 use crate::model::{Key, NodeId, value_to_json};
 
 /// What a comparison has found.
@@ -233,6 +234,17 @@ impl VerifiedTable {
         add_carried(&mut self.carried, &done.carried);
         for (mend, because, node, why) in done.left {
             self.leave(table, &mend.key, because, Some(names[node.index()].clone()), why, limit);
+        }
+    }
+
+    /// The same of rows that were kept to be tried again, in vain.
+    pub fn refuse(&mut self, table: &Table, tangle: &Tangle, names: &[String], limit: usize) {
+        for row in tangle.rows() {
+            let (node, why) = match row.told.first() {
+                Some((node, why)) => (Some(names[node.index()].clone()), why.clone()),
+                None => (None, String::new()),
+            };
+            self.leave(table, &row.key, Left::Refused, node, why, limit);
         }
     }
 
