@@ -347,6 +347,7 @@ async fn too_long() {
 async fn out_of_range() {
     does_not_fit("smallint", "bigint", "32768", "32767", "outside").await;
     does_not_fit("real", "double precision", "0.1", "0.5", "not exact").await;
+    does_not_fit("real", "double precision", "1e300", "'Infinity'", "is 1e300, beyond what a 4-byte float holds").await;
 }
 
 #[tokio::test]
@@ -354,6 +355,45 @@ async fn more_digits() {
     does_not_fit("numeric(5,2)", "numeric", "1.005", "999.99", "more than 2 digits after the point").await;
     does_not_fit("numeric(5,2)", "numeric", "1000", "1.500", "more than 3 digits before the point").await;
     does_not_fit("timestamp(0)", "timestamp", "'2024-01-01 00:00:00.5'", "'2024-01-01'", "digits of a second").await;
+}
+
+/// Also where it may be rounded, nothing becomes an infinity, or comes back as one.
+#[tokio::test]
+async fn what_no_rounding_makes_fit() {
+    let three = &[Kind::Postgres, Kind::Postgres, Kind::Postgres];
+    let mut cluster = Cluster::bare(three, |_| String::new(), "[tables.t]\nlossy = [\"f\", \"d\"]\n").await;
+    let types = [("double precision", "numeric(5,2)"), ("real", "numeric(4,1)"), ("double precision", "numeric(5,1)")];
+    for (node, (float, decimal)) in cluster.nodes.iter().zip(types) {
+        let table = format!("CREATE TABLE t (id integer PRIMARY KEY, n integer, f {float}, d {decimal})");
+        node.database.user_as(As::Sync).await.execute(&table).await;
+    }
+    cluster.install().await;
+    cluster
+        .run(
+            0,
+            "INSERT INTO t VALUES (1, 0, 1e300, 1), (2, 0, -1e39, 1), (3, 0, 'Infinity', 1), (4, 0, 1, 999.96), \
+             (5, 0, 1e-50, 999.94)",
+        )
+        .await;
+    assert_eq!(cluster.sync().await.waiting, 3);
+    assert_eq!(cluster.waiting().await, ["b t [1] value", "b t [2] value", "b t [4] value"]);
+    let reasons = cluster.reasons("b").await;
+    for says in ["is 1e300, beyond", "is -1e39, beyond", "is 1000.0, with more than 3 digits"] {
+        assert!(reasons.iter().any(|reason| reason.contains(says)), "{says}: {reasons:?}");
+    }
+    let all = "SELECT * FROM t ORDER BY id";
+    cluster.holds_at(1, all, &["3|0|Infinity|1.0", "5|0|0|999.9"]).await;
+    // Where there is room it arrives.
+    let rows = ["1|0|1e+300|1.0", "2|0|-1e+39|1.0", "3|0|Infinity|1.0", "4|0|1|1000.0", "5|0|0|999.9"];
+    cluster.holds_at(2, all, &rows).await;
+    cluster.quiet().await;
+    // Nothing comes back over it but what was rounded.
+    cluster.run(1, "UPDATE t SET n = 1").await;
+    cluster.run(2, "UPDATE t SET n = 1 WHERE id = 1").await;
+    cluster.sync().await;
+    let rows = ["1|1|1e+300|1.00", "2|0|-1e+39|1.00", "3|1|Infinity|1.00", "4|0|1|999.96", "5|1|0|999.90"];
+    cluster.holds_at(0, all, &rows).await;
+    cluster.quiet().await;
 }
 
 /// SQLite's own ways to hold what PostgreSQL cannot.

@@ -194,6 +194,9 @@ impl Domain {
             }
             (Domain::Int { bits: 64, unsigned: true }, Value::Uint(_)) => Ok(()),
             (Domain::Int { .. }, Value::Uint(v)) => no(format!("is {v}, above what the column holds")),
+            (Domain::Float { bits: 32 }, Value::Float(v)) if v.is_finite() && (*v as f32).is_infinite() => {
+                no(format!("is {v:?}, beyond what a 4-byte float holds"))
+            }
             (Domain::Float { bits: 32 }, Value::Float(v)) if f64::from(*v as f32) != *v && !v.is_nan() => {
                 no(format!("is {v}, not exact as a 4-byte float"))
             }
@@ -439,6 +442,7 @@ mod tests {
         assert!(Domain::Timestamp { digits: 3, zeros: false }.holds(&Value::Timestamp(1_001)).is_err());
         assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.1)).is_err());
         assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.5)).is_ok());
+        assert!(Domain::Float { bits: 32 }.holds(&Value::Float(f64::NEG_INFINITY)).is_ok());
         for numbers in [true, false] {
             let truth = Domain::Bool { numbers };
             assert!(truth.holds(&Value::Bool(true)).is_ok() && truth.holds(&Value::Int(1)).is_err());
@@ -493,6 +497,7 @@ mod tests {
             (why(int(8, false), Value::Int(128)), "is 128, outside -128 to 127"),
             (why(int(64, false), Value::Uint(1 << 63)), "is 9223372036854775808, above what the column holds"),
             (why(Domain::Float { bits: 32 }, Value::Float(0.1)), "is 0.1, not exact as a 4-byte float"),
+            (why(Domain::Float { bits: 32 }, Value::Float(-1e300)), "is -1e300, beyond what a 4-byte float holds"),
             (why(money(), decimal("Infinity")), "is Infinity, which needs a column without a precision"),
             (why(money(), decimal("0.005")), "is 0.005, with more than 2 digits after the point"),
             (why(money(), decimal("1000")), "is 1000, with more than 3 digits before the point"),

@@ -77,7 +77,11 @@ impl Grain {
             (Grain::Seconds(digits), Value::Time(micros)) => Value::Time(micros.signum() * cut(micros.abs(), digits)),
             (Grain::Seconds(digits), Value::Timestamp(micros)) => Value::Timestamp(cut(micros, digits)),
             (Grain::Seconds(digits), Value::Instant(micros)) => Value::Instant(cut(micros, digits)),
-            (Grain::Single, Value::Float(number)) => Value::Float(f64::from(number as f32)),
+            (Grain::Single, Value::Float(number)) => {
+                let single = f64::from(number as f32);
+                // What is beyond them would become an infinity.
+                Value::Float(if single.is_infinite() { number } else { single })
+            }
             (Grain::Text { characters, trimmed }, Value::Text(text)) => {
                 let end = characters.and_then(|most| text.char_indices().nth(most as usize)).map(|(at, _)| at);
                 let cut = &text[..end.unwrap_or(text.len())];
@@ -173,6 +177,7 @@ impl Domain {
             (Domain::Bytes, Domain::Uuid) => misfits.push(never("values of more or fewer than 16 bytes".to_owned())),
             (Domain::Float { bits: 64 }, Domain::Float { bits: 32 }) => {
                 misfits.push(cut("numbers that are not exact as floats of 4 bytes".to_owned()));
+                misfits.push(never(format!("numbers beyond {:e}", f32::MAX)));
             }
             (Domain::Decimal { limits: from }, Domain::Decimal { limits: Some((precision, scale)) }) => {
                 if from.is_none_or(|(_, digits)| digits > *scale) {
@@ -291,7 +296,16 @@ mod tests {
         assert_eq!(Grain::Seconds(0).apply(Value::Time(-1_500_000)), Value::Time(-1_000_000));
         let on_no_day = |text| Value::Timestamp(crate::model::time::parse_timestamp(text).unwrap());
         assert_eq!(Grain::Seconds(1).apply(on_no_day("2024-00-00 01:02:03.45")), on_no_day("2024-00-00 01:02:03.4"));
-        assert_eq!(Grain::Single.apply(Value::Float(0.1)), Value::Float(f64::from(0.1f32)));
+        let single = |number| match Grain::Single.apply(Value::Float(number)) {
+            Value::Float(number) => number,
+            other => unreachable!("{other} is no float"),
+        };
+        assert_eq!(single(0.1), f64::from(0.1f32));
+        assert_eq!(single(3.4028235e38), f64::from(f32::MAX));
+        for beyond in [1e300, -1e39, f64::MAX, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(single(beyond), beyond);
+        }
+        assert!(single(f64::NAN).is_nan());
         let short = Grain::Text { characters: Some(3), trimmed: true };
         assert_eq!(short.apply(Value::text("äö üx")), Value::text("äö"));
         assert_eq!(short.apply(Value::Null), Value::Null);
@@ -336,6 +350,9 @@ mod tests {
         assert_eq!(told(&truth(true), &truth(false)), ["numbers other than 0 and 1"]);
         let day = |zeros| Domain::Timestamp { digits: 0, zeros };
         assert_eq!(told(&day(true), &day(false)), [NO_DAYS]);
+        let float = |bits| Domain::Float { bits };
+        let not_exact = "numbers that are not exact as floats of 4 bytes";
+        assert_eq!(told(&float(64), &float(32)), [not_exact, "numbers beyond 3.4028235e38"]);
         let loose = Domain::Loose { affinity: "TEXT".into(), accepts: Vec::new() };
         assert_eq!(
             told(&loose, &text(Some(3), false)),
@@ -361,6 +378,15 @@ mod tests {
             if a.misfits(&b).is_empty() {
                 prop_assert!(a.holds(&value).is_err() || b.holds(&value).is_ok());
             }
+        }
+
+        #[test]
+        fn no_float_becomes_an_infinity(number in proptest::num::f64::ANY) {
+            let Value::Float(once) = Grain::Single.apply(Value::Float(number)) else { unreachable!("a float") };
+            prop_assert_eq!(once.is_infinite(), number.is_infinite());
+            prop_assert_eq!(Grain::Single.apply(Value::Float(once)), Value::Float(once));
+            let fits = Domain::Float { bits: 32 }.holds(&Value::Float(once)).is_ok();
+            prop_assert_eq!(fits, !number.is_finite() || (number as f32).is_finite());
         }
 
         #[test]
