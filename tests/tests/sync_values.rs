@@ -367,6 +367,25 @@ async fn what_no_rounding_makes_fit() {
         let table = format!("CREATE TABLE t (id integer PRIMARY KEY, n integer, f {float}, d {decimal})");
         node.database.user_as(As::Sync).await.execute(&table).await;
     }
+    let fits = cluster.session().check().await.expect("all are there").tables.remove(0).fits;
+    let told: Vec<String> = fits
+        .into_iter()
+        .filter_map(|fit| Some(format!("{} {}{} {} {}", fit.column, fit.from, fit.to, fit.fit, fit.why?)))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "f ab lossy rounded to floats of 4 bytes; rows wait with numbers beyond 3.4028235e38",
+            "f ac lossy rounded to floats of 4 bytes",
+            "f ca lossy rounded to floats of 4 bytes",
+            "f cb lossy rounded to floats of 4 bytes; rows wait with numbers beyond 3.4028235e38",
+            "d ab lossy rounded to 1 digits after the point; rows wait with numbers that are rounded up to more than 3 digits \
+             before the point",
+            "d ac lossy rounded to 1 digits after the point",
+            "d ca waits more than 3 digits before the point",
+            "d cb waits more than 3 digits before the point",
+        ]
+    );
     cluster.install().await;
     cluster
         .run(

@@ -92,6 +92,20 @@ impl Grain {
         }
     }
 
+    /// Values of one column that another would hold if they were not rounded up.
+    pub fn rounds_beyond(self, from: &Domain, to: &Domain) -> Option<Beyond> {
+        let (Grain::Scale(scale), Domain::Decimal { limits: Some(own) }, Domain::Decimal { limits: Some(other) }) =
+            (self, from, to)
+        else {
+            return None;
+        };
+        let whole = |(precision, scale): &(u32, u32)| precision.saturating_sub(*scale);
+        // Where there are fewer digits before the point that is told anyhow; where there are more there is room for one.
+        let beyond = own.1 > scale && whole(own) == whole(other);
+        let values = format!("numbers that are rounded up to more than {} digits before the point", whole(other));
+        beyond.then_some(Beyond { values, can_be_cut: false })
+    }
+
     /// What becomes of a value, such as "rounded to 2 digits after the point".
     pub fn told(self) -> String {
         match self {
@@ -326,6 +340,19 @@ mod tests {
     }
 
     #[test]
+    fn what_rounding_makes_not_fit_is_told() {
+        let money = |precision, scale| Domain::Decimal { limits: Some((precision, scale)) };
+        let told = |scale, from, to| Grain::Scale(scale).rounds_beyond(&from, &to).map(|beyond| beyond.values);
+        let beyond = Some("numbers that are rounded up to more than 3 digits before the point".to_owned());
+        assert_eq!(told(1, money(5, 2), money(4, 1)), beyond);
+        assert_eq!(told(0, money(4, 1), money(4, 1)), beyond);
+        assert_eq!(told(1, money(5, 2), money(5, 1)), None);
+        assert_eq!(told(1, money(4, 1), money(5, 2)), None);
+        assert_eq!(told(1, Domain::Decimal { limits: None }, money(4, 1)), None);
+        assert_eq!(Grain::Single.rounds_beyond(&money(5, 2), &money(4, 1)), None);
+    }
+
+    #[test]
     fn what_does_not_fit_is_told() {
         let int = |bits, unsigned| Domain::Int { bits, unsigned };
         let told = |from: &Domain, to: &Domain| from.misfits(to).into_iter().map(|one| one.values).collect::<Vec<_>>();
@@ -377,6 +404,18 @@ mod tests {
             }
             if a.misfits(&b).is_empty() {
                 prop_assert!(a.holds(&value).is_err() || b.holds(&value).is_ok());
+            }
+        }
+
+        /// Whatever fits one column and, once rounded, not the other is told.
+        #[test]
+        fn nothing_is_rounded_beyond_untold(text in "[89]{0,3}9(\\.[0-9]{1,4})?", whole in 2u32..5, more in 0u32..2, a in 0u32..4, b in 0u32..4, c in 0u32..4) {
+            let column = |whole, scale| Domain::Decimal { limits: Some((whole + scale, scale)) };
+            let (from, to) = (column(whole, a), column(whole + more, b));
+            let (grain, value) = (Grain::Scale(a.min(b).min(c)), decimal(&text));
+            prop_assume!(from.holds(&value).is_ok());
+            if to.holds(&grain.apply(value)).is_err() {
+                prop_assert!(grain.rounds_beyond(&from, &to).is_some());
             }
         }
 

@@ -33,17 +33,21 @@ impl Table {
             };
             let columns: Vec<(NodeId, CatalogueColumn)> = catalogues.iter().filter_map(found).collect();
             for (from, source) in &columns {
+                // Values come to what all keep wherever they are carried.
+                let is_cut = |(_, other): &(NodeId, CatalogueColumn)| {
+                    source.domain.misfits(&other.domain).iter().any(|beyond| beyond.can_be_cut)
+                };
+                let grain = column.grain.filter(|_| columns.iter().any(is_cut));
                 for (to, target) in columns.iter().filter(|(to, _)| to != from && self.takes_rows(*to)) {
                     let name = |node: &NodeId| config.nodes[node.index()].name.clone();
-                    let misfits = source.domain.misfits(&target.domain);
-                    let (cut, mut waiting): (Vec<Beyond>, Vec<Beyond>) =
-                        misfits.into_iter().partition(|beyond| beyond.can_be_cut && column.grain.is_some());
+                    let mut waiting = source.domain.misfits(&target.domain);
+                    waiting.retain(|beyond| !beyond.can_be_cut || column.grain.is_none());
+                    waiting.extend(grain.and_then(|grain| grain.rounds_beyond(&source.domain, &target.domain)));
                     // What neither has need not be told.
                     let lacks = target.lacks.clone().filter(|_| source.lacks != target.lacks);
                     waiting.extend(lacks.map(|values| Beyond { values, can_be_cut: false }));
                     let waiting = waiting.into_iter().map(|beyond| beyond.values).collect::<Vec<_>>().join(", ");
-                    let grain = column.grain.filter(|_| !cut.is_empty()).map(Grain::told);
-                    let (fit, why) = match (grain, waiting.as_str()) {
+                    let (fit, why) = match (grain.map(Grain::told), waiting.as_str()) {
                         (None, "") => ("exact", None),
                         (None, waiting) => ("waits", Some(waiting.to_owned())),
                         (Some(grain), "") => ("lossy", Some(grain)),
