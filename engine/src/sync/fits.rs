@@ -21,7 +21,8 @@ pub struct Fit {
 }
 
 impl Table {
-    /// All columns, from each node that has one to each other. What becomes of values in a mapping only the plugin knows.
+    /// All columns, from each node whose rows go anywhere to each that takes them. What becomes of values in a mapping only the
+    /// plugin knows.
     pub(super) fn fits(&self, config: &Config, catalogues: &[(NodeId, Catalogue)]) -> Vec<Fit> {
         let mut fits = Vec::new();
         for column in &self.columns {
@@ -32,7 +33,7 @@ impl Table {
                 Some((*node, catalogue.columns.iter().find(|other| other.name == own.name)?.clone()))
             };
             let columns: Vec<(NodeId, CatalogueColumn)> = catalogues.iter().filter_map(found).collect();
-            for (from, source) in &columns {
+            for (from, source) in columns.iter().filter(|(from, _)| self.gives_rows(*from)) {
                 // Values come to what all keep wherever they are carried.
                 let is_cut = |(_, other): &(NodeId, CatalogueColumn)| {
                     source.domain.misfits(&other.domain).iter().any(|beyond| beyond.can_be_cut)

@@ -58,12 +58,17 @@ pub struct SharedColumn {
 impl Table {
     /// Whether the node's history tells users' changes that are carried elsewhere.
     pub fn is_source(&self, node: NodeId) -> bool {
-        !self.compared && self.from.is_none_or(|from| from == node)
+        !self.compared && self.gives_rows(node)
     }
 
     /// Whether changes that others' histories tell are carried to the node.
     pub fn is_target(&self, node: NodeId) -> bool {
         !self.compared && self.takes_rows(node)
+    }
+
+    /// Whether the node's rows go anywhere.
+    pub fn gives_rows(&self, node: NodeId) -> bool {
+        self.from.is_none_or(|from| from == node)
     }
 
     /// Whether rows are written to the node at all.

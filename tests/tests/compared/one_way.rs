@@ -25,6 +25,20 @@ async fn targets_become_like_the_source() {
     }
 }
 
+/// Of targets it is not told how their rows would fare elsewhere, with triggers or without.
+#[tokio::test]
+async fn only_what_comes_from_the_source_is_checked() {
+    let three = &[Kind::Postgres, Kind::Postgres, Kind::Sqlite];
+    for config in [ONE_WAY, "[tables.t]\nfrom = \"a\"\n"] {
+        let cluster = Cluster::bare(three, table, config).await;
+        let checked = cluster.session().check().await.expect("all are there");
+        assert_eq!(checked.problems, [] as [&str; 0]);
+        let fits = checked.tables[0].fits.iter().filter(|fit| fit.column == "name");
+        let ways: Vec<[&str; 2]> = fits.map(|fit| [fit.from.as_str(), fit.to.as_str()]).collect();
+        assert_eq!(ways, [["a", "b"], ["a", "c"]], "{config}");
+    }
+}
+
 #[tokio::test]
 async fn each_operation_can_be_switched_off() {
     let cases: [(&str, &[&str], u64); 4] = [
