@@ -166,6 +166,23 @@ async fn what_a_node_refuses_is_told_and_does_not_wait() {
     assert_eq!(cluster.session().conflicts(0).await.unwrap().len(), 1);
 }
 
+/// Each node that refuses a row says why; it counts once.
+#[tokio::test]
+async fn what_several_nodes_refuse_is_told_of_each() {
+    let setup = |kind: Kind| match kind {
+        Kind::Sqlite => table(kind),
+        Kind::Postgres | Kind::Mariadb => table(kind) + "; ALTER TABLE t ADD CONSTRAINT small CHECK (n < 20)",
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres, Kind::Postgres], setup, "[tables.t]\n").await;
+    cluster.run(0, "UPDATE t SET n = 20 WHERE id = 2").await;
+    forget(&mut cluster).await;
+    let verified = verify(&cluster, mending(Some("a"))).await;
+    assert_eq!(numbers(&verified), ([1, 0, 0, 0, 1], 1), "{verified:#?}");
+    let left = &verified.tables[0].left;
+    let told: Vec<_> = left.iter().map(|left| (left.node.as_deref(), left.why.contains("small"))).collect();
+    assert_eq!(told, [(Some("b"), true), (Some("c"), true)], "{left:?}");
+}
+
 /// Columns that do not live at a node are compared, and taken, where they do.
 #[tokio::test]
 async fn columns_come_from_where_they_live() {

@@ -59,7 +59,8 @@ pub struct Done {
     /// Of these, keys that the table's policy alone decided.
     pub disputed: u64,
     pub carried: Vec<Carried>,
-    pub left: Vec<(Mend, Left, NodeId, String)>,
+    /// With each node that did not take the row, and why.
+    pub left: Vec<(Mend, Left, Vec<(NodeId, String)>)>,
     /// Whether another engine was at work on the table, so that all of them are left and to be looked at anew.
     pub overtaken: bool,
 }
@@ -187,7 +188,7 @@ impl Session {
     pub(super) async fn mend(&mut self, table: usize, opened: &Opened, mends: Vec<Mend>) -> Result<Done> {
         fault::point("verify-mend").await?;
         let compared = self.tables[table].compared;
-        let mut left: HashMap<usize, (Left, NodeId, String)> = HashMap::new();
+        let mut left: HashMap<usize, Vec<(Left, NodeId, String)>> = HashMap::new();
         let mut carried = Vec::new();
         let nodes = self.members.len();
         let mut decisions: Vec<Vec<Decision>> = (0..nodes).map(|_| Vec::new()).collect();
@@ -202,7 +203,7 @@ impl Session {
                         places[node.index()].push(at);
                     }
                     Err(why) => {
-                        left.insert(at, (Left::Refused, *node, why));
+                        left.entry(at).or_default().push((Left::Refused, *node, why));
                     }
                 }
             }
@@ -265,7 +266,7 @@ impl Session {
                             ParkedCode::Busy => (Left::MovedOn, "a user changed the row in the meantime".to_owned()),
                             _ => (Left::Refused, reason.message.clone()),
                         };
-                        left.insert(at, (because, node, why));
+                        left.entry(at).or_default().push((because, node, why));
                     }
                 }
                 Err(error) => {
@@ -282,14 +283,19 @@ impl Session {
             // Also what was written elsewhere may be out of date already.
             for at in 0..mends.len() {
                 let why = "another engine was at work there in the meantime; run it again".to_owned();
-                left.insert(at, (Left::MovedOn, node, why));
+                left.insert(at, vec![(Left::MovedOn, node, why)]);
             }
         }
         let mended = (mends.len() - left.len()) as u64;
         let disputed =
             mends.iter().enumerate().filter(|(at, mend)| mend.disputed && !left.contains_key(at)).count() as u64;
         let told = |(at, mend): (usize, Mend)| {
-            left.remove(&at).map(|(because, node, why): (Left, NodeId, String)| (mend, because, node, why))
+            let mut told = left.remove(&at)?;
+            told.sort_by_key(|(_, node, _)| *node);
+            // What has moved on anywhere may be looked at again, and whoever refuses it will do so again.
+            let moved_on = told.iter().any(|(because, ..)| *because == Left::MovedOn);
+            let because = if moved_on { Left::MovedOn } else { Left::Refused };
+            Some((mend, because, told.into_iter().map(|(_, node, why)| (node, why)).collect()))
         };
         let left = mends.into_iter().enumerate().filter_map(told).collect();
         Ok(Done { mended, disputed, carried, left, overtaken: overtaken.is_some() })

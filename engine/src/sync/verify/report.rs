@@ -53,7 +53,7 @@ pub struct VerifiedTable {
     pub undecided: u64,
     /// Keys whose rows a node would not take.
     pub refused: u64,
-    /// Some of the keys that were not mended, and why.
+    /// Some of the keys that were not mended, and why; one for each node that would not take it.
     pub left: Vec<LeftAlone>,
 }
 
@@ -208,13 +208,27 @@ impl VerifiedTable {
 
     /// Counts a key that was not mended; tells it while there are fewer than `limit`.
     pub fn leave(&mut self, table: &Table, key: &Key, because: Left, node: Option<String>, why: String, limit: usize) {
+        self.leave_at(table, key, because, [(node, why)], limit);
+    }
+
+    /// The same with why of each node that it is about.
+    pub fn leave_at(
+        &mut self,
+        table: &Table,
+        key: &Key,
+        because: Left,
+        told: impl IntoIterator<Item = (Option<String>, String)>,
+        limit: usize,
+    ) {
         *match because {
             Left::MovedOn => &mut self.moved_on,
             Left::Undecided => &mut self.undecided,
             Left::Refused => &mut self.refused,
         } += 1;
         if self.left.len() < limit {
-            self.left.push(LeftAlone { key: table.key_document(key), because, node, why });
+            let key = table.key_document(key);
+            let alone = |(node, why)| LeftAlone { key: key.clone(), because, node, why };
+            self.left.extend(told.into_iter().map(alone));
         }
     }
 
@@ -232,8 +246,9 @@ impl VerifiedTable {
         self.mended += done.mended;
         self.disputed += done.disputed;
         add_carried(&mut self.carried, &done.carried);
-        for (mend, because, node, why) in done.left {
-            self.leave(table, &mend.key, because, Some(names[node.index()].clone()), why, limit);
+        for (mend, because, told) in done.left {
+            let told = told.into_iter().map(|(node, why)| (Some(names[node.index()].clone()), why));
+            self.leave_at(table, &mend.key, because, told, limit);
         }
     }
 
