@@ -440,8 +440,8 @@ impl Session {
                     moved_on.extend(gone.map(|(mend, ..)| mend));
                 }
                 let (table, limit) = (&self.tables[task.table], task.how.limit);
-                done.left.retain(|(mend, because, node, why)| {
-                    *because != Left::Refused || !task.tangle.keep(table, mend, &[(*node, why.clone())], limit)
+                done.left.retain(|(mend, because, told)| {
+                    *because != Left::Refused || !task.tangle.keep(table, mend, told, limit)
                 });
                 task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
                 self.remove_what_stayed(task, stays).await?;

@@ -1,7 +1,10 @@
 //! What `--repair` writes, what it leaves alone, and plans.
 
-use concord::sync::{Left, Repair, Verified, Verify};
+use std::path::Path;
+
+use concord::sync::{ConflictReport, Left, Remedy, Repair, Verified, Verify};
 use concord_tests::{As, Cluster, Kind};
+use serde_json::json;
 
 use super::{told, verify};
 
@@ -291,6 +294,81 @@ async fn rows_that_need_each_other_are_mended_however_large() {
     let done = cluster.session().carry_out_plan(&file, 20).await.unwrap();
     assert_eq!(numbers(&done), ([120, 120, 0, 0, 0], 0), "{:?}", done.tables[0].left);
     cluster.same().await;
+}
+
+/// The lines of a plan by which the nodes are to have what `a` has, each by its key.
+async fn planned(cluster: &Cluster, file: &Path) -> Vec<serde_json::Value> {
+    let how = Verify { repair: Repair::Plan(file.to_owned()), ..mending(Some("a")) };
+    verify(cluster, how).await;
+    let plan = std::fs::read_to_string(file).unwrap();
+    plan.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn rewrite(file: &Path, lines: &[serde_json::Value]) {
+    let lines: Vec<String> = lines.iter().map(|line| line.to_string()).collect();
+    std::fs::write(file, lines.join("\n")).unwrap();
+}
+
+async fn undo(cluster: &Cluster, lost: &ConflictReport) -> Result<(), String> {
+    let done = Box::pin(cluster.session().resolve(&lost.id, &Remedy::Undo, false)).await;
+    done.map(drop).map_err(|error| error.to_string())
+}
+
+/// The journal tells what was written, and not what would have been without the person who changed the plan.
+#[tokio::test]
+async fn what_a_plan_says_otherwise_is_in_the_journal_and_can_be_undone() {
+    let written = |n: u64| json!({"id": n, "name": "by hand", "n": 21});
+    for kinds in PAIRS {
+        let mut cluster = differing(kinds, "[tables.t]\n").await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plan.jsonl");
+        let mut lines = planned(&cluster, &file).await;
+        for line in &mut lines {
+            match line["key"][0].as_u64() {
+                Some(2) => line["write"] = json!({"a": written(2), "b": written(2)}),
+                Some(3) => line["write"] = json!({"b": null}),
+                Some(4) => line["write"] = json!({"a": null}),
+                _ => {}
+            }
+        }
+        rewrite(&file, &lines);
+        let done = cluster.session().carry_out_plan(&file, 20).await.unwrap();
+        assert_eq!(numbers(&done), ([5, 5, 0, 0, 0], 0), "{kinds:?}: {done:#?}");
+        let mut journal = cluster.session().conflicts(0).await.unwrap();
+        journal.sort_by_key(|lost| (lost.key[0].as_u64(), lost.loser.clone()));
+        let told: Vec<_> = journal.iter().map(|lost| (&lost.key[0], &*lost.winner, &*lost.loser)).collect();
+        assert_eq!(told, [(&json!(2), "a", "a"), (&json!(2), "b", "b"), (&json!(3), "b", "b"), (&json!(4), "a", "a"),]);
+        assert!(journal.iter().all(|lost| lost.reason == "verify: the plan was changed by hand"), "{journal:#?}");
+        let won: Vec<_> = journal.iter().map(|lost| lost.winner_row.clone()).collect();
+        assert_eq!(won, [Some(written(2)), Some(written(2)), None, None]);
+        undo(&cluster, &journal[1]).await.unwrap();
+        undo(&cluster, &journal[3]).await.unwrap();
+        // What the plan left at a was nobody's to overwrite.
+        let refused = undo(&cluster, &journal[2]).await.unwrap_err();
+        assert!(refused.contains("at `a` it is now {\"id\":3") && refused.contains("--force"), "{refused}");
+        cluster.sync().await;
+        let two_and_four = "SELECT * FROM t WHERE id IN (2, 4) ORDER BY id";
+        cluster.holds(two_and_four, &["2|differs|2", "4|gone|4"]).await;
+    }
+}
+
+/// What a plan wrote where not all columns live can be undone as well.
+#[tokio::test]
+async fn what_is_planned_for_nodes_without_a_column_is_kept_whole() {
+    let omitting = "[tables.t]\n[tables.t.nodes.b]\nomit = [\"name\"]\n";
+    let mut cluster = differing(PAIRS[1], omitting).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.jsonl");
+    planned(&cluster, &file).await;
+    cluster.session().carry_out_plan(&file, 20).await.unwrap();
+    let journal = cluster.session().conflicts(0).await.unwrap();
+    let lost = journal.iter().find(|lost| lost.key[0] == 2).unwrap();
+    assert_eq!((&*lost.winner, &*lost.loser, &*lost.reason), ("a", "b", "verify: --prefer a"));
+    assert_eq!(lost.winner_row, Some(json!({"id": 2, "name": "differs", "n": 20})));
+    undo(&cluster, lost).await.unwrap();
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT * FROM t WHERE id = 2", &["2|differs|2"]).await;
+    cluster.holds_at(1, "SELECT id, n FROM t WHERE id = 2", &["2|2"]).await;
 }
 
 #[tokio::test]

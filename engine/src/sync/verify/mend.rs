@@ -39,6 +39,8 @@ pub struct Mend {
     pub disputed: bool,
     /// Whether a row that does not belong where it stands is to go once this is written, so that another node has it.
     pub stays: bool,
+    /// Whether a person changed what was decided, so that each node has what is written there and nothing else.
+    pub by_hand: bool,
     /// As what the key was counted, if it was compared just now.
     pub counted: Counted,
 }
@@ -119,7 +121,8 @@ pub fn mend(
     let read = difference.standing.iter().map(|(node, stands)| (*node, stands.row().cloned())).collect();
     let stays = stays && write.iter().any(|(_, row)| row.is_some());
     let (key, counted) = (difference.key.clone(), Counted::default());
-    Ok(Mend { key, read, locals: Vec::new(), write, settlement, disputed, stays, counted })
+    let by_hand = false;
+    Ok(Mend { key, read, locals: Vec::new(), write, settlement, disputed, stays, by_hand, counted })
 }
 
 /// In words, that a filter failed.
@@ -334,7 +337,8 @@ impl Session {
         // Where the row does not belong, what is right stands elsewhere.
         let is_written = |at: &NodeId| mend.write.iter().any(|(node, _)| node == at);
         let stays = |row: &Arc<Row>| mend.read.iter().any(|(at, own)| own.as_ref() == Some(row) && !is_written(at));
-        let winner_row = of(&mend.write, node).or_else(|| of(&mend.read, mend.settlement.winner).filter(stays));
+        let elsewhere = || of(&mend.read, mend.settlement.winner).filter(|row| !mend.by_hand && stays(row));
+        let winner_row = of(&mend.write, node).or_else(elsewhere);
         // Without a history nobody can tell what lost from what was merely behind; there is no journal of that.
         let stood = of(&mend.read, node).filter(|_| !table.compared);
         let lost = stood.filter(|own| winner_row.as_ref() != Some(own)).map(|own| {
@@ -350,6 +354,9 @@ impl Session {
             // What is written is whole.
             lost.winner_unknown.clear();
             lost.winner_row = winner_row;
+            if mend.by_hand {
+                lost.winner = node;
+            }
             lost
         });
         Decision {

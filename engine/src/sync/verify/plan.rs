@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Document};
 use tempfile::NamedTempFile;
 use twox_hash::XxHash3_128;
 
-use super::super::settle::Settlement;
+use super::super::settle::{Settlement, differing};
 use super::super::table::Table;
 use super::mend::Mend;
 use super::report::Counted;
@@ -44,6 +44,9 @@ struct Line {
     from: String,
     why: String,
 }
+
+/// What stands at a node, or is to; `None` is no row.
+type Side = (NodeId, Option<Arc<Row>>);
 
 /// A plan that is being written. It takes its name when it is whole.
 pub struct PlanWriter {
@@ -77,8 +80,8 @@ impl PlanWriter {
     }
 
     pub fn add(&mut self, table: &Table, names: &[String], mend: &Mend) -> Result<()> {
-        let rows = |rows: &[(NodeId, Option<Arc<Row>>)]| {
-            let side = |(node, row): &(NodeId, Option<Arc<Row>>)| {
+        let rows = |rows: &[Side]| {
+            let side = |(node, row): &Side| {
                 (names[node.index()].clone(), row.as_deref().map(|row| members(table, *node, row)))
             };
             rows.iter().map(side).collect()
@@ -212,16 +215,52 @@ fn mend(table: &Table, names: &[String], line: &Line) -> std::result::Result<Men
         rows.sort_by_key(|(node, _)| *node);
         Ok::<_, String>(rows)
     };
-    let (read, write) = (rows(&line.read)?, rows(&line.write)?);
+    let (read, mut write) = (rows(&line.read)?, rows(&line.write)?);
     if let Some((node, _)) = write.iter().find(|(node, _)| !table.takes_rows(*node)) {
         return Err(format!("`{}` comes from {} alone; nothing is written there", table.name, names[node.index()]));
     }
     if let Some((node, _)) = write.iter().find(|(node, _)| !read.iter().any(|(known, _)| known == node)) {
         return Err(format!("`write` names {}, and `read` does not tell what stood there", names[node.index()]));
     }
-    let settlement = Settlement { winner: node(&line.from)?, reason: line.why.clone() };
+    let mut settlement = Settlement { winner: node(&line.from)?, reason: line.why.clone() };
+    let by_hand = !is_as_decided(table, settlement.winner, &read, &write);
+    if by_hand {
+        settlement.reason = "the plan was changed by hand".to_owned();
+    }
+    complete(table, settlement.winner, &read, &mut write);
     let (locals, counted) = (Vec::new(), Counted::default());
-    Ok(Mend { key, read, locals, write, settlement, disputed: false, stays: false, counted })
+    Ok(Mend { key, read, locals, write, settlement, disputed: false, stays: false, by_hand, counted })
+}
+
+/// Whether what is to be written is what follows from whose row is taken.
+fn is_as_decided(table: &Table, winner: NodeId, read: &[Side], write: &[Side]) -> bool {
+    let won = read.iter().find(|(node, _)| *node == winner).and_then(|(_, row)| row.as_deref());
+    write.iter().all(|(node, row)| match (row, won) {
+        (Some(row), Some(won)) => differing(table, (*node, row), (winner, won)).is_empty(),
+        (Some(_), None) => false,
+        // It does not belong there.
+        (None, Some(_)) => table.subset(*node).is_some(),
+        (None, None) => table.from == Some(winner),
+    })
+}
+
+/// Gives rows the columns that do not live at their nodes, as they are elsewhere once this is written: so the journal keeps them
+/// whole.
+fn complete(table: &Table, winner: NodeId, read: &[Side], write: &mut [Side]) {
+    let has = |node: NodeId, place: usize| table.form(node).is_some_and(|form| form.lens.has(place));
+    let before = write.to_vec();
+    let stays = read.iter().filter(|(node, _)| before.iter().all(|(written, _)| written != node));
+    let (first, others): (Vec<&Side>, Vec<&Side>) = stays.partition(|(node, _)| *node == winner);
+    let known: Vec<&Side> = before.iter().chain(first).chain(others).collect();
+    for (node, row) in write {
+        let Some(row) = row else { continue };
+        for place in (0..table.columns.len()).filter(|place| !has(*node, *place)) {
+            let other = known.iter().filter(|(at, _)| has(*at, place)).find_map(|(_, row)| row.as_ref());
+            if let Some(other) = other {
+                Arc::make_mut(row)[place] = other[place].clone();
+            }
+        }
+    }
 }
 
 /// A row of the columns that live at a node, all of them.

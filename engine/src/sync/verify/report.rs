@@ -255,11 +255,8 @@ impl VerifiedTable {
     /// The same of rows that were kept to be tried again, in vain.
     pub fn refuse(&mut self, table: &Table, tangle: &Tangle, names: &[String], limit: usize) {
         for row in tangle.rows() {
-            let (node, why) = match row.told.first() {
-                Some((node, why)) => (Some(names[node.index()].clone()), why.clone()),
-                None => (None, String::new()),
-            };
-            self.leave(table, &row.key, Left::Refused, node, why, limit);
+            let told = row.told.iter().map(|(node, why)| (Some(names[node.index()].clone()), why.clone()));
+            self.leave_at(table, &row.key, Left::Refused, told, limit);
         }
     }
 
