@@ -88,18 +88,16 @@ impl Part {
                 row[column] = json::union(values).map_err(|why| self.says("union", why))?;
             }
             Rule::Text => {
-                let base = conflict.base.as_ref().map(|base| &base[self.recorded[0]]);
-                let rows = conflict.versions.iter().filter_map(|version| version.row.as_ref());
-                let values: Vec<&Value> = rows.map(|row| &row[column]).collect();
-                row[column] = text::merge(base, &values).map_err(|why| self.says("text", why))?;
+                let Some((start, unseen)) = unseen(conflict) else { return Ok(()) };
+                let merged = text::merge(&start[column], &unseen, self.recorded[0]);
+                row[column] = merged.map_err(|why| self.says("text", why))?;
             }
             Rule::Sum => {
                 let place = self.recorded[0];
-                let Some(start) = &conflict.versions[conflict.start as usize].row else { return Ok(()) };
-                let unseen = conflict.changes.iter().filter(|change| !change.seen_by.contains(&conflict.start));
+                let Some((start, unseen)) = unseen(conflict) else { return Ok(()) };
                 let side = |row: &Option<Row>| row.as_ref().map_or(Value::Null, |row| row[place].clone());
                 let steps: Vec<(Value, Value)> =
-                    unseen.map(|change| (side(&change.before), side(&change.after))).collect();
+                    unseen.iter().map(|change| (side(&change.before), side(&change.after))).collect();
                 row[column] = sum::total(&start[column], &steps).map_err(|why| self.says("sum", why))?;
             }
         }
@@ -121,6 +119,13 @@ impl Part {
     fn says(&self, code: &str, why: String) -> Problem {
         Problem { column: Some(self.name.clone()), ..problem(code, why) }
     }
+}
+
+/// The row of the version from which to add up, if it has one, and the changes that it has not seen, the earliest first.
+fn unseen(conflict: &Conflict) -> Option<(&Row, Vec<&Change>)> {
+    let start = conflict.versions[conflict.start as usize].row.as_ref()?;
+    let unseen = conflict.changes.iter().filter(|change| !change.seen_by.contains(&conflict.start));
+    Some((start, unseen.collect()))
 }
 
 /// The largest or the smallest of the versions' values; NULL is neither. Of equal ones that are written differently, such as 5 and

@@ -1,6 +1,6 @@
 //! Merging texts line by line: what was changed in different places is kept.
 
-use concord_plugin::Value;
+use concord_plugin::{Change, Value};
 
 /// Lines that are compared at most where two texts differ.
 const MOST: usize = 3_000;
@@ -13,15 +13,44 @@ struct Edit<'a> {
     lines: Vec<&'a str>,
 }
 
-/// The text with all that the versions did to the base. A base of NULL is an empty text; what became NULL has no lines to merge.
-pub fn merge(base: Option<&Value>, versions: &[&Value]) -> Result<Value, String> {
-    let Some(first) = versions.first() else { return Ok(Value::Null) };
-    if versions.iter().all(|version| version.same(first)) {
-        return Ok((*first).clone());
+/// What one node did to the column.
+struct Step<'a> {
+    node: &'a str,
+    /// `None` if there was no row.
+    before: Option<&'a Value>,
+    after: &'a Value,
+}
+
+/// The text of the version at `start` with all that the changes did which it has not seen; `place` is where the column stands
+/// among the recorded ones. Each is merged by itself: versions may have changes in common that others lack, so there need not be one
+/// text of which all of them were made.
+pub fn merge(start: &Value, changes: &[&Change], place: usize) -> Result<Value, String> {
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    for change in changes {
+        let before = change.before.as_ref().map(|row| &row[place]);
+        let Some(after) = change.after.as_ref().map(|row| &row[place]) else { continue };
+        let last = steps.iter_mut().rev().find(|step| step.node == change.node);
+        // What a node takes back it left alone.
+        match last.filter(|last| before.is_some_and(|before| last.after.same(before))) {
+            Some(last) => last.after = after,
+            None => steps.push(Step { node: &change.node, before, after }),
+        }
+    }
+    let mut merged = start.clone();
+    for Step { before, after, .. } in steps {
+        merged = both(before, &merged, after)?;
+    }
+    Ok(merged)
+}
+
+/// What came of a base in two ways, brought together. A base of NULL is an empty text; what became NULL has no lines to merge.
+fn both(base: Option<&Value>, one: &Value, other: &Value) -> Result<Value, String> {
+    if one.same(other) {
+        return Ok(one.clone());
     }
     let base = base.ok_or("what it was before is not known")?;
-    // A version that left it alone has no say, so that NULL stays NULL.
-    let changed: Vec<&Value> = versions.iter().copied().filter(|version| !version.same(base)).collect();
+    // What was left alone has no say, so that NULL stays NULL.
+    let changed: Vec<&Value> = [one, other].into_iter().filter(|value| !value.same(base)).collect();
     if changed.iter().any(|version| version.is_null()) {
         return match changed.iter().all(|version| version.is_null()) {
             true => Ok(Value::Null),
