@@ -7,7 +7,7 @@ use semver::{Version, VersionReq};
 use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, value};
 
-use crate::plugin::is_name;
+use crate::plugin::{NAMES, is_name};
 
 /// A manifest without mistakes that can be seen in it alone.
 #[derive(Clone, Debug)]
@@ -188,10 +188,7 @@ pub(super) fn is_parameter(name: &str) -> bool {
 fn named(what: &str, name: &str) -> Result<String, String> {
     match is_name(name) {
         true => Ok(name.to_owned()),
-        false => Err(format!(
-            "`{}` cannot be the name of {what}: lower-case letters, digits and hyphens",
-            super::contents::shown(name)
-        )),
+        false => Err(format!("`{}` cannot be the name of {what}; it takes {NAMES}", super::contents::shown(name))),
     }
 }
 

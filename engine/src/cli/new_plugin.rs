@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::report::say;
 use crate::error::{DONE, Error, Result};
-use crate::plugin::is_name;
+use crate::plugin::{NAMES, is_name};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
@@ -58,8 +58,7 @@ impl Begun {
     after_long_help = "Example:\n  concord plugin new cheapest --lang rust\n  concord plugin new branch-only --role filter\n  concord plugin new old-shape --role mapping --lang c"
 )]
 pub struct NewPlugin {
-    /// Its name: lower-case letters, digits and hyphens
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", help = format!("Its name: {NAMES}"))]
     pub name: String,
     /// What it is to serve
     #[arg(long, value_enum, default_value_t = Begun::Resolver)]
@@ -74,6 +73,9 @@ pub struct NewPlugin {
 
 /// Stands for the name in templates.
 const NAME: &str = "{name}";
+
+/// The package of the SDK, which is in each folder in Rust.
+const SDK: &str = "concord-plugin";
 
 const RESOLVER_BEGINS: &str = r#"To begin with it takes the version with the {which} text in a column, which the configuration
 names:
@@ -95,7 +97,10 @@ cents, in columns that the configuration names:
 pub fn run(args: &NewPlugin) -> Result<u8> {
     let name = &args.name;
     if !is_name(name) {
-        return Err(Error::Usage(format!("`{name}` is no name of a plugin: lower-case letters, digits and hyphens")));
+        return Err(Error::Usage(format!("`{name}` is no name of a plugin; it takes {NAMES}")));
+    }
+    if let Some(why) = refused_by_cargo(name).filter(|_| args.language == Language::Rust) {
+        return Err(Error::Usage(format!("`{name}` cannot be the name of a plugin in Rust: {why}")));
     }
     let folder = args.at.join(name);
     let failed = |what: &Path, why: std::io::Error| {
@@ -119,6 +124,17 @@ pub fn run(args: &NewPlugin) -> Result<u8> {
     Ok(DONE)
 }
 
+/// Why cargo builds no plugin of this name, and what to do.
+fn refused_by_cargo(name: &str) -> Option<&'static str> {
+    match name {
+        SDK => Some("the SDK that it is built with is called so; take another name"),
+        _ if name.starts_with(|c: char| c.is_ascii_digit()) => {
+            Some("cargo refuses a digit at the beginning; begin with a letter")
+        }
+        _ => None,
+    }
+}
+
 /// A template with the name in it, what a compiler makes of the name, and the role.
 fn named(text: &str, args: &NewPlugin) -> String {
     let (role, begins) = (args.role.as_str(), args.role.begins());
@@ -137,4 +153,16 @@ fn make_executable(path: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn make_executable(_: &Path) -> std::io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sdk_is_called_as_its_manifest_says() {
+        let all = templates::all(Language::Rust, Begun::Resolver);
+        let manifest = all.into_iter().flatten().find(|(file, ..)| *file == "concord/plugins/sdk/Cargo.toml");
+        assert!(manifest.is_some_and(|(_, text, _)| text.contains(&format!("name = \"{SDK}\""))));
+    }
 }

@@ -14,7 +14,7 @@ use crate::config::{Config, nearest};
 use crate::error::{DONE, Error, Result, USAGE};
 use crate::fault;
 use crate::files::{alone_at, write_whole, write_whole_if};
-use crate::plugin::{Failure, Host, LOCK, Limits, Lock, Pin, Plugin, Role, componentize};
+use crate::plugin::{Failure, Host, LOCK, Limits, Lock, NAMES, Pin, Plugin, Role, componentize, is_name};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Look at plugins, pin them, and test them")]
@@ -279,11 +279,11 @@ fn read_lock(config: &Config) -> Result<Lock> {
 /// The plugin that a file is named for.
 pub(super) fn name_of(file: &std::path::Path) -> Result<String> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    match file.extension().is_some_and(|extension| extension == "wasm") && crate::plugin::is_name(&name) {
+    match file.extension().is_some_and(|extension| extension == "wasm") && is_name(&name) {
         true => Ok(name),
         false => {
             let near = name.to_ascii_lowercase().replace('_', "-");
-            let help = match crate::plugin::is_name(&near) {
+            let help = match is_name(&near) {
                 // Cargo names modules so.
                 true if near != name => format!(
                     "; such as {near}.wasm, which `concord plugin build {} --output {near}.wasm` makes of a module",
@@ -292,7 +292,7 @@ pub(super) fn name_of(file: &std::path::Path) -> Result<String> {
                 true => format!("; such as {near}.wasm"),
                 false => String::new(),
             };
-            let message = "is no name of a plugin's file: lower-case letters, digits and hyphens, and .wasm";
+            let message = format!("is no name of a plugin's file, which is its name and .wasm; a name takes {NAMES}");
             Err(Error::Usage(format!("{} {message}{help}", file.display())))
         }
     }

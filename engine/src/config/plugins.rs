@@ -10,7 +10,7 @@ use super::TableConfig;
 use super::diagnostic::{Place, Show};
 use super::nearest;
 use super::section::{Problems, Section, shown};
-use crate::plugin::{Failure, Limits, Plugin, is_name};
+use crate::plugin::{Failure, Limits, NAMES, Plugin, is_name};
 
 /// The plugins of a sync.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -97,7 +97,7 @@ pub(super) fn read_use(section: &Section<'_>, problems: &mut Problems<'_>) -> Op
     let name = section.text("plugin", "\"merge-fields\"", problems)?;
     if !is_name(&name.name) {
         let what = format!("`{}` cannot be the name of a plugin", shown(&name.name));
-        let help = "it is the name of its file without .wasm: lower-case letters, digits and hyphens";
+        let help = format!("it is the name of its file without .wasm: {NAMES}");
         problems.add(&name.place, section.show, what, help);
         return None;
     }

@@ -56,7 +56,10 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-/// Whether a plugin can have this name: lower-case letters, digits and hyphens. Files are named by it.
+/// What [`is_name`] asks of a name, in words.
+pub const NAMES: &str = "1 to 60 lower-case letters, digits and hyphens, and no hyphen at either end";
+
+/// Whether a plugin can have this name. Files are named by it.
 pub fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !name.is_empty() && name.len() <= 60 && name.chars().all(good) && !name.starts_with('-') && !name.ends_with('-')

@@ -43,7 +43,7 @@ pub use filter::Filter;
 pub use instance::Spent;
 pub use laws::{Law, broken, broken_by_filter, broken_by_mapping, course, failures, mapped, tried};
 pub use limits::{Limit, Limits};
-pub use load::{Description, Plugin, is_name};
+pub use load::{Description, NAMES, Plugin, is_name};
 pub use lock::{LOCK, Lock, Pin};
 pub use mapping::{Mapping, Put, TO_SHARED};
 pub use part::Part;

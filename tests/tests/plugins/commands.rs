@@ -124,7 +124,9 @@ async fn files_are_looked_at_without_a_configuration() {
     assert!(ended(&said, 2).contains("is no WebAssembly"), "{}", said.stdout);
     let said = concord.run(&["plugin", "check", "plugins/Other.txt"]).await;
     ended(&said, 2);
-    assert!(said.stderr.contains("no name of a plugin's file"), "{}", said.stderr);
+    let rule = "no name of a plugin's file, which is its name and .wasm; a name takes 1 to 60 lower-case letters, digits and \
+                hyphens, and no hyphen at either end";
+    assert!(said.stderr.contains(rule), "{}", said.stderr);
 }
 
 #[tokio::test]
@@ -306,7 +308,27 @@ async fn a_plugin_in_rust_is_begun_built_and_tested() {
     assert!(said.stderr.contains("is there already"), "{}", said.stderr);
     let said = concord.run(&["plugin", "new", "My rule"]).await;
     ended(&said, 2);
-    assert!(said.stderr.contains("no name of a plugin"), "{}", said.stderr);
+    let rule =
+        "no name of a plugin; it takes 1 to 60 lower-case letters, digits and hyphens, and no hyphen at either end";
+    assert!(said.stderr.contains(rule), "{}", said.stderr);
+}
+
+/// What cargo would refuse when the plugin is built.
+#[tokio::test]
+async fn names_that_cargo_refuses_are_for_other_languages() {
+    let concord = folder("");
+    for (name, why) in [
+        (
+            "1abc",
+            "`1abc` cannot be the name of a plugin in Rust: cargo refuses a digit at the beginning; begin with a letter",
+        ),
+        ("concord-plugin", "the SDK that it is built with is called so; take another name"),
+    ] {
+        let said = concord.run(&["plugin", "new", name]).await;
+        ended(&said, 2);
+        assert!(said.stderr.contains(why) && !concord.path(name).exists(), "{}", said.stderr);
+        ended(&concord.run(&["plugin", "new", name, "--lang", "c"]).await, 0);
+    }
 }
 
 #[tokio::test]
