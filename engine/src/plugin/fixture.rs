@@ -1,8 +1,11 @@
 //! Fixtures: cases with the answers that a plugin has to give in one of its roles, as files of JSON beside it.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Document};
 
 use super::failure::{Failure, Role};
@@ -242,8 +245,13 @@ impl Fixture {
     }
 
     pub fn parse(name: &str, text: &str) -> Result<Fixture, String> {
+        serde_json::from_str::<NamedOnce>(text).map_err(|why| why.to_string())?;
+        if !text.trim_start().starts_with('{') {
+            return Err("a fixture is a JSON object, which docs/src/plugins.md describes".to_owned());
+        }
         let file: File = serde_json::from_str(text).map_err(|why| why.to_string())?;
         let role = file.role()?;
+        file.tests_something()?;
         let name_of_table = file.table.name.clone();
         let shape = shape_of(file.table.name, file.table.columns, &file.table.key)?;
         let made = file.shape.map(|made| shape_of(name_of_table, made.columns, &made.key)).transpose()?;
@@ -327,6 +335,82 @@ impl File {
             }
             _ => Ok(said.or(shown)),
         }
+    }
+
+    /// Whatever stands in it has to be asked about.
+    fn tests_something(&self) -> Result<(), String> {
+        let no_cases =
+            self.conflicts.is_empty() && self.rows.is_empty() && self.locals.is_empty() && self.puts.is_empty();
+        match &self.refuses {
+            Some(_) if !no_cases => {
+                Err("it `refuses`, and of what is refused no case is asked about: put the cases into another fixture"
+                    .to_owned())
+            }
+            None if no_cases && self.columns.is_none() && self.shape.is_none() => {
+                let cases = "`conflicts` for a resolver, `rows` for a filter, `locals` or `puts` for a mapping";
+                Err(format!(
+                    "it tests nothing: write cases, {cases}, or with `refuses` that the configuration is refused"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Any JSON in which no object has two members of one name, of which the last alone would count.
+struct NamedOnce;
+
+impl<'de> Deserialize<'de> for NamedOnce {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<NamedOnce, D::Error> {
+        reader.deserialize_any(NamedOnce)
+    }
+}
+
+impl<'de> Visitor<'de> for NamedOnce {
+    type Value = NamedOnce;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NamedOnce, A::Error> {
+        while list.next_element::<NamedOnce>()?.is_some() {}
+        Ok(NamedOnce)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<NamedOnce, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some(name) = object.next_key::<String>()? {
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format_args!("`{name}` is named twice")));
+            }
+            object.next_value::<NamedOnce>()?;
+        }
+        Ok(NamedOnce)
     }
 }
 
@@ -598,6 +682,40 @@ mod tests {
         assert_eq!(both, "conflict 1: its versions have different keys, and are of different rows");
         let kind = why(r#""stock": "integer""#, r#""stock": "int""#);
         assert!(kind.contains("3 is no text") && kind.contains("`integer`"), "{kind}");
+        assert!(Fixture::parse("x", "[]").unwrap_err().starts_with("a fixture is a JSON object"));
+        assert!(Fixture::parse("x", "7").unwrap_err().starts_with("a fixture is a JSON object"));
+        assert!(Fixture::parse("x", "[").unwrap_err().starts_with("EOF while parsing"));
+    }
+
+    #[test]
+    fn nothing_is_named_twice() {
+        let why = |from: &str, to: &str| Fixture::parse("x", &FILE.replace(from, to)).unwrap_err();
+        let row = why(r#""note": "a", "stock": 3"#, r#""note": "a", "stock": 1.5, "stock": 3"#);
+        assert!(row.starts_with("`stock` is named twice at line 7 "), "{row}");
+        assert!(why(r#"{"a": 1}"#, r#"{"a": 1, "b": [{"c": 0, "c": null}]}"#).starts_with("`c` is named twice"));
+        assert!(why(r#""id": "integer", "#, r#""id": "text", "id": "integer", "#).starts_with("`id` is named twice"));
+        assert!(why(r#""config""#, r#""config": {}, "config""#).starts_with("`config` is named twice"));
+    }
+
+    #[test]
+    fn a_fixture_tests_something() {
+        let bare = |members: &str| {
+            let table = r#""table": {"name": "items", "columns": {"id": "integer"}, "key": ["id"]}"#;
+            Fixture::parse("x", &format!("{{{table}{members}}}"))
+        };
+        for nothing in ["", r#", "rows": []"#, r#", "role": "filter", "config": {"a": 1}, "conflicts": [], "puts": []"#]
+        {
+            let why = bare(nothing).unwrap_err();
+            assert!(why.starts_with("it tests nothing: write cases, "), "{nothing}: {why}");
+        }
+        // What it asks for and what it makes is tested too.
+        let shape = r#", "shape": {"columns": {"id": "integer"}, "key": ["id"]}"#;
+        for something in [r#", "refuses": "x""#, r#", "rows": [], "columns": ["id"]"#, shape] {
+            assert!(bare(something).is_ok(), "{something}");
+        }
+        let both = FILE.replace(r#""config""#, r#""refuses": "x", "config""#);
+        let why = Fixture::parse("x", &both).unwrap_err();
+        assert!(why.starts_with("it `refuses`, and of what is refused no case is asked about"), "{why}");
     }
 
     #[test]
