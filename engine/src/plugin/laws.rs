@@ -6,7 +6,7 @@ use super::failure::{Failure, Role};
 use super::filter::Filter;
 use super::fixture::{Conflict, Fixture, Mapped, Version, outcome};
 use super::load::Plugin;
-use super::mapping::{Mapping, Put};
+use super::mapping::{Mapping, Put, TO_SHARED};
 use super::resolver::{Resolution, Resolver};
 use super::shape::Shape;
 use crate::model::{Row, Type, Value, row_to_json};
@@ -30,6 +30,8 @@ pub enum Law {
     Got,
     /// An integer that no float holds is not rounded to one that some float does.
     Exact,
+    /// What is answered alone is answered in a call of several as well.
+    Together,
 }
 
 impl Law {
@@ -43,6 +45,7 @@ impl Law {
             Law::Put => "what was put is not what is got",
             Law::Got => "putting back what was got changes the row",
             Law::Exact => "an integer beyond 2^53 is rounded, as where integers are floats",
+            Law::Together => "cases that are answered alone fail in a call of several",
         }
     }
 
@@ -57,6 +60,7 @@ impl Law {
             Law::Put => "put",
             Law::Got => "got",
             Law::Exact => "exact",
+            Law::Together => "together",
         }
     }
 }
@@ -90,11 +94,11 @@ pub fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(Law, usize)
 /// to the conflicts of the fixture, asked together.
 pub fn broken(plugin: &Arc<Plugin>, fixture: &Fixture, answers: &Answers) -> Result<Vec<(Law, usize)>, Failure> {
     let open = || Resolver::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
+    let mut found = of_several(plugin, fixture)?;
     let alone = open()?;
     let conflicts: Vec<Conflict> =
         fixture.conflicts.iter().map(|conflict| conflict.recorded(alone.recorded())).collect();
     let ask = |resolver: &Resolver, conflict: &Conflict| resolver.resolve(&[conflict.dispute()]).pop();
-    let mut found = Vec::new();
     // One by one, and in the other order.
     for (at, conflict) in conflicts.iter().enumerate().rev() {
         if !same(ask(&alone, conflict).as_ref(), answers.get(at)) {
@@ -147,7 +151,7 @@ pub fn broken_by_filter(
 ) -> Result<Vec<(Law, usize)>, Failure> {
     let open = || Filter::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
     let rows: Vec<&Row> = fixture.rows.iter().map(|judged| &judged.row).collect();
-    let mut found = Vec::new();
+    let mut found = of_several(plugin, fixture)?;
     // Each alone, by an instance that was asked nothing else.
     for (at, row) in rows.iter().enumerate() {
         if !same(open()?.judge(&[row]).first(), answers.get(at)) {
@@ -183,7 +187,7 @@ pub fn broken_by_mapping(
 ) -> Result<Vec<(Law, usize)>, Failure> {
     let open = || Mapping::open(Arc::clone(plugin), fixture.shape.clone(), &fixture.config, &fixture.facts);
     let (locals, puts) = (fixture.locals.iter().collect::<Vec<_>>(), fixture.puts.iter().collect::<Vec<_>>());
-    let mut found = Vec::new();
+    let mut found = of_several(plugin, fixture)?;
     let differ = |law: Law, again: &[Result<Row, Failure>]| {
         let other = |at: &usize| !same(again.get(*at), answers.get(*at));
         (0..answers.len()).filter(other).map(|at| (law, at)).collect::<Vec<_>>()
@@ -244,6 +248,41 @@ pub fn broken_by_mapping(
     Ok(first(found))
 }
 
+/// Whether [`Law::Together`] is broken.
+fn of_several(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(Law, usize)>, Failure> {
+    let failed = together(plugin, fixture)?;
+    let mapping_put = |failure: &Failure| fixture.made.is_some() && failure.function != Some(TO_SHARED);
+    let first = |failure: &Failure| if mapping_put(failure) { fixture.locals.len() } else { 0 };
+    Ok(failed.iter().map(|failure| (Law::Together, first(failure))).collect())
+}
+
+/// Why a call fails that is about all cases, each of them twice, if each is answered alone.
+fn together(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Option<Failure>, Failure> {
+    let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
+    match fixture.role(plugin).map_err(|why| Failure::new(&plugin.name, "fixture", why))? {
+        Role::Filter => {
+            let filter = Filter::open(Arc::clone(plugin), shape, config, facts)?;
+            filter.judge(&twice(fixture.rows.iter().map(|judged| &judged.row)));
+            Ok(filter.part().failed_together())
+        }
+        Role::Mapping => {
+            let mapping = Mapping::open(Arc::clone(plugin), shape, config, facts)?;
+            mapped(&mapping, &twice(fixture.locals.iter()), &twice(fixture.puts.iter()));
+            Ok(mapping.part().failed_together())
+        }
+        Role::Resolver => {
+            let resolver = Resolver::open(Arc::clone(plugin), shape, config, facts)?;
+            let asked: Vec<_> = fixture.conflicts.iter().map(|one| one.recorded(resolver.recorded())).collect();
+            resolver.resolve(&twice(asked.iter().map(Conflict::dispute)));
+            Ok(resolver.part().failed_together())
+        }
+    }
+}
+
+fn twice<T: Clone>(cases: impl Iterator<Item = T> + Clone) -> Vec<T> {
+    cases.clone().chain(cases).collect()
+}
+
 /// As good as no other number comes out as what a float makes of this one.
 const WIDE: i64 = 1_234_567_890_123_456_789;
 
@@ -262,8 +301,12 @@ fn rounded(was: &[Value], is: &[Value]) -> bool {
     was.contains(&Value::Int(WIDE)) && is.contains(&Value::Int(WIDE as f64 as i64))
 }
 
-/// What becomes of a row on its way there and back, where the two ways of a mapping do not fit each other.
+/// What becomes of a row on its way there and back, where the two ways of a mapping do not fit each other; or why a call of several
+/// failed.
 pub fn course(plugin: &Arc<Plugin>, fixture: &Fixture, law: Law, at: usize) -> Option<String> {
+    if law == Law::Together {
+        return together(plugin, fixture).ok()?.map(|failure| format!("\n  because: {failure}"));
+    }
     let (shape, shared) = (&fixture.shape, fixture.made.as_ref()?);
     let lens = Mapping::open(Arc::clone(plugin), shape.clone(), &fixture.config, &fixture.facts).ok()?;
     let told = |shape: &Shape, row: &Row| {

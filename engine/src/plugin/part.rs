@@ -65,6 +65,8 @@ pub struct Part {
     spent: Mutex<Spent>,
     /// By function, while a round lasts.
     tallies: Mutex<Option<Vec<(&'static str, Tally)>>>,
+    /// The first failure of a call about several items of which each was answered alone.
+    together: Mutex<Option<Failure>>,
 }
 
 /// What the file says to it may be a secret.
@@ -130,6 +132,7 @@ impl Part {
             role,
             spent: Mutex::default(),
             tallies: Mutex::default(),
+            together: Mutex::default(),
         })
     }
 
@@ -184,6 +187,15 @@ impl Part {
     /// Its functions that are not asked any more in this round, since they break at whatever they are asked: the last failure of each.
     pub fn gave_up(&self) -> Vec<Failure> {
         self.tallies().iter().flatten().filter_map(|(_, tally)| tally.gave_up.clone()).collect()
+    }
+
+    /// Why a call about several items failed of which each was answered alone.
+    pub(super) fn failed_together(&self) -> Option<Failure> {
+        self.together().clone()
+    }
+
+    fn together(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.together.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tallies(&self) -> std::sync::MutexGuard<'_, Option<Vec<(&'static str, Tally)>>> {
@@ -264,18 +276,23 @@ impl Part {
                     self.broke(function, &failure);
                     answers.push(Err(failure));
                 }
-                Err(_) => self.ask_each(function, batch, ask, answers),
+                Err(failure) => {
+                    if self.ask_each(function, batch, ask, answers) {
+                        self.together().get_or_insert(failure);
+                    }
+                }
             }
         }
     }
 
+    /// Whether all were answered.
     fn ask_each<I, A>(
         &self,
         function: &'static str,
         batch: &[I],
         ask: &mut impl FnMut(&[I]) -> Result<Vec<Result<A, Failure>>, Failure>,
         answers: &mut Vec<Result<A, Failure>>,
-    ) {
+    ) -> bool {
         let mut failures = 0;
         let mut last: Option<Failure> = None;
         for item in batch {
@@ -299,6 +316,7 @@ impl Part {
                 }
             }
         }
+        last.is_none()
     }
 }
 

@@ -127,26 +127,48 @@ async fn answers_of_a_mapping_are_compared_and_laws_are_tried() {
     );
 }
 
-/// That of a resolver of which no other case tells: its two conflicts are asked about together, and each alone.
-#[tokio::test]
-async fn a_resolver_that_looks_beside_a_conflict_is_found_out() {
+/// Two conflicts, of which the later version is expected.
+fn conflicts(attack: &str) -> String {
     let conflict = |id: u32| {
         format!(
             r#"{{"versions": [{{"node": "branch", "time": 1, "row": {{"id": {id}, "note": "a"}}}},
                {{"node": "office", "time": 2, "row": {{"id": {id}, "note": "b"}}}}], "answer": {{"take": "office"}}}}"#
         )
     };
-    let file = |attack: &str| {
-        format!(
-            r#"{{"table": {{"name": "items", "columns": {{"id": "integer", "note": "text"}}, "key": ["id"]}},
-               "nodes": ["office", "branch"], "config": {{"attack": "{attack}"}}, "conflicts": [{}, {}]}}"#,
-            conflict(1),
-            conflict(2)
-        )
-    };
-    assert!(tested(&file("latest"), 0).await.0.contains("good"));
-    let laws = broken(&file("beside"), "").await;
+    format!(
+        r#"{{"table": {{"name": "items", "columns": {{"id": "integer", "note": "text"}}, "key": ["id"]}},
+           "nodes": ["office", "branch"], "config": {{"attack": "{attack}"}}, "conflicts": [{}, {}]}}"#,
+        conflict(1),
+        conflict(2)
+    )
+}
+
+/// That of a resolver of which no other case tells: its two conflicts are asked about together, and each alone.
+#[tokio::test]
+async fn a_resolver_that_looks_beside_a_conflict_is_found_out() {
+    assert!(tested(&conflicts("latest"), 0).await.0.contains("good"));
+    let laws = broken(&conflicts("beside"), "").await;
     assert!(laws.contains(&"an answer depends on what was asked before or beside it".to_owned()), "{laws:?}");
+}
+
+/// Where a call of several fails each is asked about alone, and so all looks well.
+#[tokio::test]
+async fn who_answers_one_case_of_several_is_found_out() {
+    let law = "cases that are answered alone fail in a call of several";
+    let maps = |attack: &str| MAPS.replace("ATTACK", attack);
+    let keeps = CASE.replace("\"drop\"", "\"keep\"");
+    for (fixture, case, why) in [
+        (keeps.replace("ATTACK", "one-answer"), "row 1", "filter of `items`, judge: it gave 1 answers about 4 rows"),
+        (ONE.replace("ATTACK", "one-answer"), "row 1", "filter of `items`, judge: it gave 1 answers about 2 rows"),
+        (maps("shared-one-answer"), "local 1", "mapping of `items`, to-shared: it gave 1 answers about 2 rows"),
+        (maps("local-one-answer"), "put 1", "mapping of `items`, to-local: it gave 1 answers about 4 rows"),
+        (conflicts("one-answer"), "conflict 1", "resolver of `items`, resolve: it gave 1 answers to 4 conflicts"),
+    ] {
+        let (said, _) = tested(&fixture, 1).await;
+        let told = format!("case: {case} breaks a law: {law}\n  because: plugin `hostile`, {why} (answer)\n");
+        assert!(said.contains(&told), "{told}{said}");
+        assert_eq!(said.matches(" breaks a law: ").count(), 1, "{said}");
+    }
 }
 
 /// Each law by somebody who breaks it and no other, as far as that can be.

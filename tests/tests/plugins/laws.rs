@@ -105,6 +105,16 @@ async fn of_rows_that_are_judged_by_their_neighbours_two_are_left() {
     assert!(again(&concord).await.contains(&"an answer depends on what was asked before or beside it".to_owned()));
 }
 
+#[tokio::test]
+async fn of_rows_that_fail_in_one_call_one_is_left_which_is_asked_about_twice() {
+    let case = |id: i64| json!({"row": {"id": id, "note": "a note", "stock": id}, "answer": "keep"});
+    let rows: Vec<Value> = (1..=5).map(case).collect();
+    let fixture = json!({"table": table(), "columns": ["note"], "rows": rows});
+    let (concord, _, smallest) = broken("one-answer", "together", &fixture).await;
+    assert_eq!(smallest["rows"].as_array().map(Vec::len), Some(1), "{smallest}");
+    assert_eq!(again(&concord).await, ["cases that are answered alone fail in a call of several"]);
+}
+
 /// What was done in each change is told as well, and goes with what is varied.
 #[tokio::test]
 async fn conflicts_of_which_changes_are_told_are_varied_too() {

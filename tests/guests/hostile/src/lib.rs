@@ -144,6 +144,7 @@ impl Resolver for Hostile {
         CALLS.set(CALLS.get() + 1);
         match attack.as_str() {
             "none" => return Vec::new(),
+            "one-answer" => return vec![Ok(Resolution::Take(conflicts[0].latest))],
             "too-few" => return conflicts[1..].iter().map(|_| Ok(Resolution::Take(0))).collect(),
             "too-many" => return std::iter::repeat_n(Ok(Resolution::Take(0)), conflicts.len() + 1).collect(),
             "giant" => return vec![Ok(Resolution::Park("x".repeat(100 << 20)))],
@@ -279,6 +280,7 @@ impl Filter for Hostile {
         let keep = |keep: bool| Ok(if keep { Verdict::Keep } else { Verdict::Drop });
         match attack.as_str() {
             "none" => return Vec::new(),
+            "one-answer" => return vec![keep(true)],
             "alternating" => return rows.iter().map(|_| keep(CALLS.get() % 2 == 1)).collect(),
             "first" => return (0..rows.len()).map(|at| keep(at == 0)).collect(),
             "beside" => return rows.iter().map(|_| keep(rows.len() > 1)).collect(),
@@ -362,6 +364,7 @@ fn mapped(attack: &str, rows: Vec<Row>) -> Vec<Result<Row, Problem>> {
     CALLS.set(CALLS.get() + 1);
     match attack {
         "none" => return Vec::new(),
+        "one-answer" => return vec![Ok(rows[0].clone())],
         "too-many" => return std::iter::repeat_n(Ok(rows[0].clone()), rows.len() + 1).collect(),
         "alternating" if CALLS.get().is_multiple_of(2) => {
             return rows.iter().map(|_| Err(problem("even", "an even call"))).collect();
