@@ -381,6 +381,10 @@ async fn a_plugin_in_python_is_begun() {
     let build = read("build");
     assert!(build.contains("-d \"$here/wit\" -w resolver-plugin componentize plugin "), "{build}");
     assert!(build.contains("$here/my-rule.wasm") && !build.contains("shortest"), "{build}");
+    let mut without = std::process::Command::new(concord.path("my-rule/build"));
+    let said = without.arg("no-such-tool").output().expect("it is run");
+    let told = String::from_utf8_lossy(&said.stderr);
+    assert!(told.starts_with("no-such-tool is missing; `pip install componentize-py` has it"), "{told}");
     assert!(!read("README.md").contains("shortest.") && read("README.md").contains("plugin test my-rule.wasm"));
     assert_eq!(read("wit/plugin.wit"), std::fs::read_to_string(guests::root().join("wit/plugin.wit")).unwrap());
 }
