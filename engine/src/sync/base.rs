@@ -18,8 +18,11 @@ pub(super) fn base(columns: &[usize], candidates: &[Candidate<'_>], changes: &[(
     let is_common = |(delta, _): &Change<'_>| candidates.iter().all(|one| one.version.vector.saw(&delta.dot));
     let (common, apart): (Vec<Change<'_>>, Vec<Change<'_>>) = changes.iter().partition(is_common);
     let of_column = |(place, &column): (usize, &usize)| {
-        let undone = candidates.iter().find_map(|candidate| undo(place, column, candidate, &apart));
-        undone.or_else(|| before_all(place, &common, &apart))?.cloned()
+        let mut undone = candidates.iter().filter_map(|candidate| undo(place, column, candidate, &apart));
+        // A row that won as a whole may hold less than it has seen.
+        let first = undone.next();
+        let agreed = first.filter(|first| undone.all(|other| other == *first));
+        agreed.or_else(|| before_all(place, &common, &apart))?.cloned()
     };
     columns.iter().enumerate().map(of_column).collect()
 }
@@ -159,6 +162,21 @@ mod tests {
         let mut changes = changes;
         changes[2] = change(1, 2, "1", "b", &[(1, 1)]);
         assert_eq!(base_of(&[(&a, "a1"), (&bc, "bc")], &changes).as_deref(), Some("1"));
+    }
+
+    /// Node 2's change went into what node 0's won over as a whole.
+    #[test]
+    fn what_won_as_a_whole_is_not_taken_for_what_it_has_seen() {
+        let changes = [
+            change(2, 1, "0", "5", &[]),
+            change(0, 1, "0", "1", &[]),
+            change(0, 2, "1", "0", &[(0, 1), (2, 1)]),
+            change(1, 1, "5", "5", &[(2, 1)]),
+        ];
+        let (won, other) = (version(0, &[(0, 2), (2, 1)]), version(1, &[(1, 1), (2, 1)]));
+        for versions in [[(&won, "0"), (&other, "5")], [(&other, "5"), (&won, "0")]] {
+            assert_eq!(base_of(&versions, &changes).as_deref(), Some("5"));
+        }
     }
 
     #[test]

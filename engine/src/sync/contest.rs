@@ -103,8 +103,9 @@ impl Contest {
         let (mut told, mut own, mut upon) = (None, None, None);
         let dot = match entry.arrival {
             None => {
-                upon = table.policy.merges().then(|| vector.clone());
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
+                // Beside what waits, the vector tells what the row has seen since.
+                upon = (table.policy.merges() && !vector.saw(&dot)).then(|| vector.clone());
                 // Never before what it was made upon.
                 time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
                 *stamp = Stamp { time, node };

@@ -18,7 +18,7 @@ struct Step<'a> {
     node: &'a str,
     /// `None` if there was no row.
     before: Option<&'a Value>,
-    after: &'a Value,
+    after: Option<&'a Value>,
 }
 
 /// The text of the version at `start` with all that the changes did which it has not seen; `place` is where the column stands
@@ -27,20 +27,32 @@ struct Step<'a> {
 pub fn merge(start: &Value, changes: &[&Change], place: usize) -> Result<Value, String> {
     let mut steps: Vec<Step<'_>> = Vec::new();
     for change in changes {
-        let before = change.before.as_ref().map(|row| &row[place]);
-        let Some(after) = change.after.as_ref().map(|row| &row[place]) else { continue };
-        let last = steps.iter_mut().rev().find(|step| step.node == change.node);
-        // What a node takes back it left alone.
-        match last.filter(|last| before.is_some_and(|before| last.after.same(before))) {
-            Some(last) => last.after = after,
+        let [before, after] = [&change.before, &change.after].map(|row| row.as_ref().map(|row| &row[place]));
+        // What a node takes back it left alone, unless another went on from there.
+        let last = steps.iter().rposition(|step| step.node == change.node);
+        let goes_on = |last: &usize| {
+            let is_upon = |step: &Step<'_>| alike(steps[*last].after, step.before);
+            alike(steps[*last].after, before) && !steps[last + 1..].iter().any(is_upon)
+        };
+        match last.filter(goes_on) {
+            Some(last) => steps[last].after = after,
             None => steps.push(Step { node: &change.node, before, after }),
         }
     }
     let mut merged = start.clone();
     for Step { before, after, .. } in steps {
-        merged = both(before, &merged, after)?;
+        if let Some(after) = after {
+            merged = both(before, &merged, after)?;
+        }
     }
     Ok(merged)
+}
+
+fn alike(one: Option<&Value>, other: Option<&Value>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.same(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 /// What came of a base in two ways, brought together. A base of NULL is an empty text; what became NULL has no lines to merge.

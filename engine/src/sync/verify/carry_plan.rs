@@ -50,7 +50,7 @@ impl Session {
                 self.carry_out_refused(group.0, std::mem::take(&mut refused), limit, &mut verified).await?;
             }
             let Some((table, mend)) = next else { break };
-            weight += mend.weight();
+            weight += mend.whole_weight();
             group.0 = table;
             group.1.push(mend);
         }
@@ -139,10 +139,12 @@ impl Session {
             self.close().await;
             let mut done = self.mend(table, &opened, as_read).await?;
             if let Some(refused) = refused {
-                let mut room = KNOT_LIMIT.saturating_sub(refused.iter().map(Mend::weight).sum());
-                let kept = done.left.extract_if(.., |(mend, because, ..)| {
-                    let fits = *because == Left::Refused && mend.weight() <= room;
-                    room -= if fits { mend.weight() } else { 0 };
+                let mut room = KNOT_LIMIT.saturating_sub(refused.iter().map(Mend::whole_weight).sum());
+                let kept = done.left.extract_if(.., |(mend, because, told)| {
+                    // Where a node took it, it is not any more what the plan was made of.
+                    let whole = *because == Left::Refused && told.len() == mend.write.len();
+                    let fits = whole && mend.whole_weight() <= room;
+                    room -= if fits { mend.whole_weight() } else { 0 };
                     fits
                 });
                 let before = refused.len();

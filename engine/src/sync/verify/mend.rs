@@ -48,10 +48,22 @@ pub struct Mend {
 impl Mend {
     /// The memory that the rows to be written take, in bytes.
     pub fn weight(&self) -> usize {
-        let rows = self.write.iter().filter_map(|(_, row)| row.as_ref());
-        rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256
+        weight(&self.write)
+    }
+
+    /// The same with the rows that stand there.
+    pub fn whole_weight(&self) -> usize {
+        weight(&self.read) + weight(&self.write)
     }
 }
+
+fn weight(rows: &[(NodeId, Option<Arc<Row>>)]) -> usize {
+    let rows = rows.iter().filter_map(|(_, row)| row.as_ref());
+    rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>() + 256
+}
+
+/// Nodes that did not take a row, each with why.
+pub type Told = Vec<(NodeId, String)>;
 
 /// What became of rows that were to be written.
 #[derive(Debug, Default)]
@@ -62,7 +74,7 @@ pub struct Done {
     pub disputed: u64,
     pub carried: Vec<Carried>,
     /// With each node that did not take the row, and why.
-    pub left: Vec<(Mend, Left, Vec<(NodeId, String)>)>,
+    pub left: Vec<(Mend, Left, Told)>,
     /// Whether another engine was at work on the table, so that all of them are left and to be looked at anew.
     pub overtaken: bool,
 }

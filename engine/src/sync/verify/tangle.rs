@@ -8,7 +8,7 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
 
 use super::super::table::Table;
-use super::mend::Mend;
+use super::mend::{Mend, Told};
 use super::report::Counted;
 use super::{MENDS_LIMIT, look};
 use crate::model::{Key, NodeId, Row, TableSpec, Value};
@@ -26,7 +26,7 @@ pub struct Refused {
     /// As what it was counted when it was compared.
     pub counted: Counted,
     /// Where and why, if it is one of the first.
-    pub told: Vec<(NodeId, String)>,
+    pub told: Told,
     weight: usize,
     strands: Strands,
 }
