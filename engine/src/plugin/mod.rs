@@ -23,6 +23,7 @@ mod limits;
 mod load;
 mod lock;
 mod mapping;
+mod named_once;
 mod part;
 mod resolver;
 mod schema;

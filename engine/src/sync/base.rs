@@ -105,8 +105,7 @@ mod tests {
 
     /// A change that was made upon others.
     fn change(node: u16, number: i64, before: &str, after: &str, upon: &[(u16, i64)]) -> (Delta, i64) {
-        let rows = [before, after].map(|text| (!text.is_empty()).then(|| row(text)));
-        let [before, after] = rows;
+        let [before, after] = [before, after].map(|text| (!text.is_empty()).then(|| row(text)));
         (Delta { dot: dot(node, number), before, after, upon: Some(vector(upon)) }, number)
     }
 
