@@ -371,6 +371,32 @@ async fn what_is_planned_for_nodes_without_a_column_is_kept_whole() {
     cluster.holds_at(1, "SELECT id, n FROM t WHERE id = 2", &["2|2"]).await;
 }
 
+/// GIVEN a plan for a row that one node takes and another refuses
+/// WHEN it is carried out
+/// THEN the reason is told, and not that the row has moved on.
+#[tokio::test]
+async fn what_one_node_refuses_of_a_plan_is_told_with_its_reason() {
+    let setup = |_| {
+        "CREATE TABLE kinds (id bigint PRIMARY KEY);
+         INSERT INTO kinds VALUES (1), (99);
+         CREATE TABLE t (id bigint PRIMARY KEY, name text UNIQUE, n bigint NOT NULL REFERENCES kinds (id));
+         INSERT INTO t VALUES (1, 'one', 1)"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 3], setup, "[tables.t]\n").await;
+    cluster.run(0, "UPDATE t SET n = 99, name = 'other'").await;
+    cluster.run(2, "DELETE FROM kinds WHERE id = 99").await;
+    forget(&mut cluster).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.jsonl");
+    verify(&cluster, Verify { repair: Repair::Plan(file.clone()), ..mending(Some("a")) }).await;
+    let done = cluster.session().carry_out_plan(&file, 20).await.unwrap();
+    assert_eq!(numbers(&done), ([1, 0, 0, 0, 1], 1));
+    let left = &done.tables[0].left[0];
+    assert!(left.node.as_deref() == Some("c") && left.why.contains("not there"), "{left:?}");
+    cluster.holds_at(1, ALL, &["1|other|99"]).await;
+}
+
 #[tokio::test]
 async fn a_plan_that_does_not_fit_is_refused_before_anything_is_written() {
     let mut cluster = differing(PAIRS[1], "[tables.t]\n").await;
