@@ -160,17 +160,12 @@ impl Session {
                 self.close().await;
                 debug!(page = smaller, "Rows are large; reading fewer at once.");
                 self.page = smaller;
-                // Nothing has arrived.
-                (cycle.more, cycle.reached) = (true, false);
-                self.leave_out(&mut cycle);
-                return Ok(cycle);
+                return Ok(self.nothing_arrived(cycle, portion));
             }
         };
         if self.stop_for_plugins(&outcomes.gave_up) {
             self.stop_writing(writing).await;
-            (cycle.more, cycle.reached) = (true, false);
-            self.leave_out(&mut cycle);
-            return Ok(cycle);
+            return Ok(self.nothing_arrived(cycle, portion));
         }
         outcomes.extend(besides.unwrap_or_else(|| Outcomes::new(0, 0)));
         let Some(mut opened) = Arc::into_inner(shared) else {
@@ -198,6 +193,16 @@ impl Session {
         }
         self.leave_out(&mut cycle);
         Ok(cycle)
+    }
+
+    /// The end of a round that was given up before it wrote: what a portion came to was not written either.
+    fn nothing_arrived(&mut self, mut cycle: Cycle, portion: &mut Option<Portion>) -> Cycle {
+        if let Some(portion) = portion {
+            portion.outcome = None;
+        }
+        (cycle.more, cycle.reached) = (true, false);
+        self.leave_out(&mut cycle);
+        cycle
     }
 
     /// Reads what is new everywhere, and brings together all that is known of each key. `None` if the snapshots do not fit

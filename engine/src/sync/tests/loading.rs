@@ -200,6 +200,26 @@ fn random_loads_bring_all_together() {
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
 }
 
+/// GIVEN users who change more at once than a cycle reads
+/// WHEN a part of a load is weighed in that cycle, which is begun anew with a smaller page
+/// THEN the part is weighed again too: no history would tell of its rows later.
+#[test]
+fn a_part_is_not_done_with_where_its_cycle_was_begun_anew() {
+    let cluster = Cluster::new(2, &[]);
+    (0..600).for_each(|id| _ = cluster.databases[0].lock().rows.insert(id, 1));
+    cluster.block(cluster.session("\"latest-wins\"", 1000).install()).unwrap();
+    let mut session = cluster.session("\"latest-wins\"", 1000);
+    session.rows_limit = 150;
+    let mut told = |stage: &Stage| {
+        if stage.rows < 600 {
+            (700..740).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(2), false)));
+        }
+    };
+    cluster.block(session.load(&LoadOptions::default(), &mut told)).unwrap();
+    let rows = cluster.rows();
+    assert_eq!((rows[0].len(), rows[1].len()), (640, 640));
+}
+
 /// A part that was read ahead may be older than what waited and has been written since, which is in no history.
 #[test]
 fn what_waited_is_not_overwritten_with_what_was_read_ahead() {
