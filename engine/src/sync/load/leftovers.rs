@@ -73,6 +73,8 @@ impl Session {
                 let held = reason.code.is_passing().then_some((node, reason.message));
                 Deferred { table, holder: holder(&key), key, held }
             }));
+            let unmoved = weighed.unmoved.iter();
+            left.extend(unmoved.map(|key| Deferred { table, holder: holder(key), key: key.clone(), held: None }));
             let unreadable = weighed.unreadable.iter();
             left.extend(unreadable.map(|(at, key)| Deferred { table, key: key.clone(), holder: *at, held: None }));
             deferred.drain(part);

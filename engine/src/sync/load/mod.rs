@@ -445,6 +445,10 @@ impl Session {
                 let looks = looks(key) + 1;
                 if looks < LOOKS {
                     next.push((key.clone(), looks));
+                } else if weighed.unmoved.contains(key) {
+                    // What it waits for may come where rows that were refused are tried again.
+                    let holder = weighed.winners.get(key).copied().unwrap_or(leg.walker);
+                    deferred.push(Deferred { table: leg.table, key: key.clone(), holder, held: None });
                 }
             }
             self.count_up(leg, &weighed, &left, loaded);

@@ -77,6 +77,8 @@ pub struct Weighed {
     pub weight: usize,
     /// Keys that were left to the sync, to be looked at once more.
     pub again: Vec<Key>,
+    /// Of these, the ones whose rows are to go somewhere, once another node is seen to have them. No history tells of that.
+    pub unmoved: HashSet<Key>,
     /// By node: what was written there.
     pub written: HashMap<NodeId, Written>,
     /// What is done about keys at nodes where no new row is made of them.
@@ -449,7 +451,7 @@ impl Weighing<'_> {
         };
         let differs =
             |node: NodeId, own: &Row| !settle::differing(table, (winner, &winner_row), (node, own)).is_empty();
-        let (mut any, mut removes) = (false, false);
+        let (mut any, mut removes, mut unmoved) = (false, false, false);
         for &target in self.everybody.iter().filter(|&&node| table.is_target(node)) {
             let Some(own) = of(target).filter(|_| *belongs(target) == Belongs::Outside) else { continue };
             let differs = differs(target, own);
@@ -458,16 +460,13 @@ impl Weighing<'_> {
                 continue;
             }
             if !self.in_step {
-                weighed.again.push(key.clone());
-                removes = true;
+                (removes, unmoved) = (true, true);
                 break;
             }
             if !is_kept(target) {
                 let comes = |node: &NodeId| *belongs(*node) == Belongs::Inside && table.is_target(*node);
                 let comes = self.everybody.iter().any(comes);
-                if comes && !self.dry {
-                    weighed.again.push(key.clone());
-                }
+                unmoved |= comes && !self.dry;
                 if !(comes && self.dry) {
                     continue;
                 }
@@ -544,7 +543,11 @@ impl Weighing<'_> {
         if any && settles == Settles::Differing || removes {
             weighed.settles = Settles::Differing;
         }
-        if any && winner != self.walker {
+        if unmoved {
+            weighed.again.push(key.clone());
+            weighed.unmoved.insert(key.clone());
+        }
+        if (any || unmoved) && winner != self.walker {
             weighed.winners.insert(key, winner);
         }
     }

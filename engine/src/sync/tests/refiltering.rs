@@ -141,6 +141,29 @@ fn what_comes_to_stand_still_while_it_is_compared_is_named() {
     assert!(error.to_string().contains("table `t` stands still: at a: a column was added"), "{error}");
 }
 
+/// GIVEN a row that is to move and that its new node refuses until the load is at another table
+/// WHEN the load tries it again, and it is taken
+/// THEN it goes where it was as well, of which no history would tell.
+#[test]
+fn what_is_taken_at_last_goes_from_where_it_was() {
+    let before = format!("{PLAIN}{}", filtered("t", "b"));
+    let after = format!("{PLAIN}{}", filtered("t", "a"));
+    let cluster = installed(2, &before);
+    {
+        let mut state = cluster.databases[1].lock();
+        state.rows.remove(&1);
+        state.refuses = Some(1);
+    }
+    let mut relent = |stage: &Stage| {
+        if !stage.comparing && stage.table == "u" {
+            cluster.databases[1].lock().refuses = None;
+        }
+    };
+    cluster.block(refilter_telling(&cluster, &after, &[], &mut relent)).unwrap();
+    assert_eq!((values(&cluster, 1), values(&cluster, 3)), (vec![None, Some(1)], vec![Some(3); 2]));
+    assert!(is_moved(&cluster, &after));
+}
+
 /// After the load has gone through the table, or after it was broken off then.
 #[test]
 fn what_others_did_to_a_table_meanwhile_is_gone_through_again() {
