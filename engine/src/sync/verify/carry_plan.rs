@@ -37,6 +37,8 @@ impl Session {
         let (mut verified, limit) = (Verified::default(), all_if_none(limit));
         let (mut group, mut weight): ((usize, Vec<Mend>), usize) = ((0, Vec::new()), 0);
         let mut refused = Vec::new();
+        // By table, in the order of the plan.
+        let mut later: Vec<(usize, Vec<Mend>)> = Vec::new();
         loop {
             let next = plan.next(&self.tables, &self.names)?;
             let table = next.as_ref().map(|(table, _)| *table);
@@ -46,27 +48,41 @@ impl Session {
                 self.carry_out_group(group.0, mends, limit, &mut verified, Some(&mut refused)).await?;
                 weight = 0;
             }
-            if table != Some(group.0) {
-                self.carry_out_refused(group.0, std::mem::take(&mut refused), limit, &mut verified).await?;
+            if table != Some(group.0) && !refused.is_empty() {
+                let left = self.carry_out_refused(group.0, std::mem::take(&mut refused), limit, &mut verified).await?;
+                let weight = |mends: &[Mend]| mends.iter().map(Mend::whole_weight).sum::<usize>();
+                if later.iter().map(|(_, mends)| weight(mends)).sum::<usize>() + weight(&left) <= KNOT_LIMIT {
+                    later.push((group.0, left));
+                } else {
+                    self.carry_out_group(group.0, left, limit, &mut verified, None).await?;
+                }
             }
             let Some((table, mend)) = next else { break };
             weight += mend.whole_weight();
             group.0 = table;
             group.1.push(mend);
         }
+        // Rows that were referred to may be free to go, now that those of other tables are gone: children first.
+        for (table, refused) in later.into_iter().rev() {
+            let left = self.carry_out_refused(table, refused, limit, &mut verified).await?;
+            if !left.is_empty() {
+                self.carry_out_group(table, left, limit, &mut verified, None).await?;
+            }
+        }
         verified.away = self.away();
         verified.stopped = self.stopped();
         Ok(verified)
     }
 
-    /// Tries rows that were refused once more, in an order in which they can be written, as long as that is of use.
+    /// Tries rows that were refused once more, in an order in which they can be written, as long as that is of use; those that
+    /// still are, of which nothing is reported.
     async fn carry_out_refused(
         &mut self,
         table: usize,
         mut refused: Vec<Mend>,
         limit: usize,
         verified: &mut Verified,
-    ) -> Result<()> {
+    ) -> Result<Vec<Mend>> {
         let mut before = usize::MAX;
         while !refused.is_empty() && refused.len() < before {
             before = refused.len();
@@ -81,10 +97,7 @@ impl Session {
             }
             refused = left;
         }
-        match refused.is_empty() {
-            true => Ok(()),
-            false => self.carry_out_group(table, refused, limit, verified, None).await,
-        }
+        Ok(refused)
     }
 
     /// Rows that are refused are put into the list, if there is one with room.
