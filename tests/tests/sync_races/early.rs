@@ -142,15 +142,23 @@ async fn killed_while_rows_are_written_early(kinds: &[Kind]) {
     change_many(&mut cluster).await;
     let mut concord = cluster.command("[tables.items]\n");
     let points = ["early-begin", "early-write", "apply-begin", "apply-before-commit", "apply-after-commit"];
+    let mut updates = 0;
     for (round, point) in points.into_iter().enumerate() {
-        cluster.run(0, "UPDATE items SET amount = amount + 1 WHERE id < 50000").await;
-        let killed = concord.faults(&format!("{point}=abort@1")).run(&["sync"]).await;
-        assert_eq!(killed.status.signal(), Some(libc::SIGABRT), "{point}: {killed:?}");
+        // On a busy machine rows may come too slowly to be written early.
+        for left in (0..10).rev() {
+            cluster.run(0, "UPDATE items SET amount = amount + 1 WHERE id < 50000").await;
+            updates += 1;
+            let killed = concord.faults(&format!("{point}=abort@1")).run(&["sync"]).await;
+            if killed.status.signal() == Some(libc::SIGABRT) {
+                break;
+            }
+            assert!(left > 0 && killed.status.success() && point.starts_with("early"), "{point}: {killed:?}");
+        }
         // Nobody is locked out by what is left of it.
         cluster.run(1, &format!("INSERT INTO items VALUES ({}, 'user', 0)", 60_000 + round)).await;
         cluster.settle().await;
         let rows = u64::from(ROWS) + 3;
-        let sum: u64 = 60 + (110..110 + u64::from(ROWS)).sum::<u64>() + (round as u64 + 1) * rows;
+        let sum: u64 = 60 + (110..110 + u64::from(ROWS)).sum::<u64>() + updates * rows;
         cluster.holds(TOTAL, &[&format!("{}|{sum}", rows + round as u64 + 1)]).await;
     }
 }
