@@ -42,12 +42,14 @@ impl MySql {
         Ok(!self.main()?.fetch(&statement, args).await?.is_empty())
     }
 
-    /// Whether the last that is known of a row is that somebody deleted it. What was only passed says nothing about it.
+    /// Whether the last that is known of a row is that somebody deleted it. What was only passed says nothing about it. Nor does an
+    /// update by a user, as it brings no row back: of a row that one reference deletes and another changes, it may be recorded last.
     async fn was_deleted(&mut self, spec: &TableSpec, key: &Key) -> Result<bool> {
         let mut args = Args::new();
         let condition = sql::of_keys(&mut args, spec, &[key]);
         let statement = format!(
-            "SELECT h.op FROM {} AS h WHERE {condition} AND h.op <> 'P' ORDER BY h.id DESC LIMIT 1",
+            "SELECT h.op FROM {} AS h WHERE {condition} AND h.op <> 'P' AND NOT (h.op = 'U' AND h.origin IS NULL) \
+             ORDER BY h.id DESC LIMIT 1",
             sql::history(spec)
         );
         let rows = self.main()?.fetch(&statement, args).await?;

@@ -53,7 +53,8 @@ async fn random_operations(kind: Kind) {
             }
         }
         made += ROUND;
-        case.node.begin_read(&case.specs).await.unwrap_or_else(|error| panic!("begin_read: {error}"));
+        let opened = case.node.begin_read(&case.specs).await.unwrap_or_else(|error| panic!("begin_read: {error}"));
+        assert_eq!(opened.drifted, [], "after {made} operations");
         for at in 0..2 {
             let spec = &case.specs[at];
             let page = case.node.entries(spec, &from[at], None, usize::MAX >> 1).await;
