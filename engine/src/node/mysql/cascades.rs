@@ -118,6 +118,25 @@ impl Edge {
     pub fn acts(&self) -> bool {
         self.on_delete != Action::Refuse || self.on_update != Action::Refuse
     }
+
+    /// What it does when this happens to the row that is referred to.
+    fn action(&self, fate: &Fate) -> Action {
+        match fate {
+            Fate::Deleted => self.on_delete,
+            Fate::Changed(None) => self.on_update,
+            Fate::Changed(Some(new)) if self.referenced.iter().any(|column| new.contains_key(column)) => self.on_update,
+            Fate::Changed(Some(_)) => Action::Refuse,
+        }
+    }
+}
+
+/// Another reference of the same table to the same row, by which more columns of one row may change.
+struct Beside {
+    /// That it changes a row.
+    condition: String,
+    new: BTreeMap<String, String>,
+    /// Whether what it does is recorded first.
+    is_before: bool,
 }
 
 /// How a row on the way is named.
@@ -150,14 +169,7 @@ impl Way<'_> {
             return Ok(statements);
         }
         for edge in self.edges.iter().filter(|edge| edge.parent == table) {
-            let action = match fate {
-                Fate::Deleted => edge.on_delete,
-                Fate::Changed(None) => edge.on_update,
-                Fate::Changed(Some(new)) if edge.referenced.iter().any(|column| new.contains_key(column)) => {
-                    edge.on_update
-                }
-                Fate::Changed(Some(_)) => Action::Refuse,
-            };
+            let action = edge.action(fate);
             if action == Action::Refuse {
                 continue;
             }
@@ -186,13 +198,26 @@ impl Way<'_> {
             _ => before(column),
         };
         let child = quote::ident(&edge.child);
-        let pairs = edge.columns.iter().zip(&edge.referenced);
-        let joined: Vec<String> =
-            pairs.clone().map(|(own, other)| format!("{} = {}", quote::of(&alias, own), before(other))).collect();
+        let pairs = |edge: &Edge| edge.columns.clone().into_iter().zip(edge.referenced.clone());
+        let refers = |edge: &Edge| {
+            let joined = pairs(edge).map(|(own, other)| format!("{} = {}", quote::of(&alias, &own), before(&other)));
+            joined.collect::<Vec<_>>().join(" AND ")
+        };
+        let follows = |edge: &Edge| pairs(edge).map(|(own, other)| (own, after(&other))).collect::<BTreeMap<_, _>>();
+        // Whether the root is updated in what a reference is about.
+        let changes = |edge: &Edge| match (fate, step) {
+            (Fate::Changed(None), Step::Root) => {
+                let binary = |row, column: &str| format!("CAST({} AS BINARY)", quote::of(row, column));
+                let same =
+                    edge.referenced.iter().map(|one| format!("{} <=> {}", binary("OLD", one), binary("NEW", one)));
+                Some(format!("NOT ({})", same.collect::<Vec<_>>().join(" AND ")))
+            }
+            _ => None,
+        };
         let (from, condition) = match step {
-            Step::Root => (format!("FROM {child} AS {alias}"), joined.join(" AND ")),
+            Step::Root => (format!("FROM {child} AS {alias}"), refers(edge)),
             Step::Row { from, condition, .. } => {
-                (format!("{from} JOIN {child} AS {alias} ON {}", joined.join(" AND ")), (*condition).to_owned())
+                (format!("{from} JOIN {child} AS {alias} ON {}", refers(edge)), (*condition).to_owned())
             }
         };
         let next = match (fate, action) {
@@ -200,11 +225,21 @@ impl Way<'_> {
             (_, Action::Null) => {
                 Fate::Changed(Some(edge.columns.iter().map(|own| (own.clone(), "NULL".to_owned())).collect()))
             }
-            _ => Fate::Changed(Some(pairs.map(|(own, other)| (own.clone(), after(other))).collect())),
+            _ => Fate::Changed(Some(follows(edge))),
         };
+        let mut besides = Vec::new();
+        let mut is_before = true;
+        for other in self.edges.iter().filter(|other| other.parent == edge.parent && other.child == edge.child) {
+            if other.name == edge.name {
+                is_before = false;
+            } else if !matches!(fate, Fate::Deleted) && other.action(fate) == Action::Cascade {
+                let condition = std::iter::once(refers(other)).chain(changes(other)).collect::<Vec<_>>().join(" AND ");
+                besides.push(Beside { condition, new: follows(other), is_before });
+            }
+        }
         let mut inner = String::new();
         if let Some(spec) = self.captured.get(edge.child.as_str()) {
-            inner += &self.record(spec, &alias, &next, &from, &condition);
+            inner += &self.record(spec, &alias, &next, &besides, &format!("{from} WHERE {condition}"));
         }
         inner += &self.from(&edge.child, &next, &Step::Row { depth, from: &from, condition: &condition })?;
         if inner.is_empty() {
@@ -214,40 +249,37 @@ impl Way<'_> {
         let found = format!(
             "SELECT COUNT(*) INTO concord_n {from} WHERE {condition} LOCK IN SHARE MODE; IF concord_n > 0 THEN {inner} END IF; "
         );
-        Ok(match (fate, step) {
-            (Fate::Changed(None), Step::Root) => {
-                let same: Vec<String> = edge
-                    .referenced
-                    .iter()
-                    .map(|column| {
-                        let binary = |row| format!("CAST({} AS BINARY)", quote::of(row, column));
-                        format!("{} <=> {}", binary("OLD"), binary("NEW"))
-                    })
-                    .collect();
-                format!("IF NOT ({}) THEN {found}END IF; ", same.join(" AND "))
-            }
-            _ => found,
+        Ok(match changes(edge) {
+            Some(changed) => format!("IF {changed} THEN {found}END IF; "),
+            None => found,
         })
     }
 
-    fn record(&self, spec: &TableSpec, alias: &str, fate: &Fate, from: &str, condition: &str) -> String {
-        let recorded = capture::is_recorded(&spec.name, self.proof);
-        let from = format!("{from} WHERE {condition} AND {recorded}");
+    fn record(&self, spec: &TableSpec, alias: &str, fate: &Fate, besides: &[Beside], from: &str) -> String {
+        let from = format!("{from} AND {}", capture::is_recorded(&spec.name, self.proof));
         let old = |column: &Column| quote::of(alias, &column.name);
         let Fate::Changed(Some(changed)) = fate else {
             return format!("{}; ", capture::insert_from(spec, "D", &old, Some(&old), None, &from));
         };
-        let new =
-            |column: &Column| changed.get(&column.name).cloned().unwrap_or_else(|| quote::of(alias, &column.name));
-        if spec.key_columns().any(|column| changed.contains_key(&column.name)) {
-            format!(
-                "{}; {}; ",
-                capture::insert_from(spec, "D", &old, Some(&old), None, &from),
-                capture::insert_from(spec, "I", &new, None, Some(&new), &from)
-            )
-        } else {
-            format!("{}; ", capture::insert_from(spec, "U", &old, Some(&old), Some(&new), &from))
+        let new = |column: &Column| changed.get(&column.name).cloned().unwrap_or_else(|| old(column));
+        let moves = |new: &BTreeMap<String, String>| spec.key_columns().any(|column| new.contains_key(&column.name));
+        if !moves(changed) {
+            return format!("{}; ", capture::insert_from(spec, "U", &old, Some(&old), Some(&new), &from));
         }
+        // A row that moves by several references has one key in the end, and is recorded once.
+        let new = |column: &Column| {
+            let others = besides.iter().filter_map(|other| Some((&other.condition, other.new.get(&column.name)?)));
+            others.fold(new(column), |value, (condition, other)| format!("IF({condition}, {other}, {value})"))
+        };
+        let mut from = from;
+        for other in besides.iter().filter(|other| other.is_before && moves(&other.new)) {
+            from += &format!(" AND ({}) IS NOT TRUE", other.condition);
+        }
+        format!(
+            "{}; {}; ",
+            capture::insert_from(spec, "D", &old, Some(&old), None, &from),
+            capture::insert_from(spec, "I", &new, None, Some(&new), &from)
+        )
     }
 }
 

@@ -15,7 +15,7 @@ concord_tests::conformance! {
         on_duplicate_key, replace, replace_by_another_unique, insert_ignore, update_ignore, multi_table_statements,
         load_data, text_keys, keys_that_are_taken_for_equal, key_that_changes_its_case, hostile_session, the_marker_cannot_be_forged,
         a_history_of_an_older_install,
-        cascades_into_keys, a_row_that_goes_by_one_reference_and_changes_by_another,
+        cascades_into_keys, a_key_that_changes_by_two_references, a_row_that_goes_by_one_reference_and_changes_by_another,
         cascades_through_tables_that_nobody_syncs, a_tree_of_many_levels, set_null_far_below,
         references_unchecked, partitions, what_cannot_be_captured, odd_names_of_mysql, native_keys, generated_columns,
         no_rights_on_service_tables, a_transaction_that_commits_late, a_purge_beside_an_open_transaction, a_child_that_the_snapshot_does_not_show, rows_that_go_without_a_trace, a_binary_log,
@@ -194,6 +194,25 @@ async fn cascades_into_keys(kind: Kind) {
     case.captured(&[("a", &["1", "5"]), ("b", &["1/1", "5/1"]), ("c", &["7"])]).await;
     case.change("DELETE FROM a WHERE id = 5").await;
     case.captured(&[("a", &["5"]), ("b", &["5/1"]), ("c", &["7"])]).await;
+}
+
+/// Two columns of the key refer to two of one row: the row becomes the one that both make of it.
+async fn a_key_that_changes_by_two_references(kind: Kind) {
+    let setup = "CREATE TABLE users (id integer PRIMARY KEY, number integer NOT NULL UNIQUE);
+                 CREATE TABLE edges (a integer, b integer, PRIMARY KEY (a, b),
+                                     CONSTRAINT e1 FOREIGN KEY (a) REFERENCES users (id) ON UPDATE CASCADE,
+                                     CONSTRAINT e2 FOREIGN KEY (b) REFERENCES users (number) ON UPDATE CASCADE);
+                 INSERT INTO users VALUES (1, 1), (2, 2);
+                 INSERT INTO edges VALUES (1, 1), (1, 2), (2, 1), (2, 2)";
+    let mut case = Case::new(kind, setup, &["users", "edges"]).await;
+    case.change("UPDATE users SET number = 8 WHERE id = 1").await;
+    case.captured(&[("users", &["1"]), ("edges", &["1/1", "1/8", "2/1", "2/8"])]).await;
+    case.change("UPDATE users SET number = 1 WHERE id = 1").await;
+    case.captured(&[("users", &["1"]), ("edges", &["1/1", "1/8", "2/1", "2/8"])]).await;
+    if !case.user.is_mysql() {
+        case.change("UPDATE users SET id = 9, number = 8 WHERE id = 1").await;
+        case.captured(&[("users", &["1", "9"]), ("edges", &["1/1", "1/2", "2/1", "9/8", "9/2", "2/8"])]).await;
+    }
 }
 
 /// What is recorded last of a row that goes is that it changed, which is no reason to think that it went unrecorded.
