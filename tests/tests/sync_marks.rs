@@ -100,6 +100,21 @@ async fn more_than_a_cycle_takes() {
     }
 }
 
+/// So many entries were left without a mark that a few attempts do not give all of them one.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_is_marked_in_a_few_attempts() {
+    let mut cluster = Cluster::new(WITH_POSTGRES, items, &format!("[defaults]\nbatch = 1000\n{SUM}")).await;
+    cluster.run(0, "UPDATE items SET n = n + 1 WHERE id = 1").await;
+    let many = "INSERT INTO history_store_items (op, time, k1, before_, after_, old_0, new_0)
+                    SELECT h.op, h.time, h.k1, 1, 1, 1, 1 FROM history_store_items AS h CROSS JOIN
+                        (WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+                            SELECT 1 FROM n AS a CROSS JOIN n AS b) AS many";
+    cluster.run_as_owner(0, many).await;
+    cluster.session().status().await.expect("a status");
+    let left = left(&mut cluster, 0).await;
+    assert!(left.starts_with("90001 0 "), "{left}");
+}
+
 /// Both sides have news: what was read of the node that is written to is no change that nobody has read.
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_of_a_target_were_read() {

@@ -5,19 +5,21 @@
 
 use super::capture;
 use super::drift::Fingerprint;
-use super::marks::{self, Kept};
+use super::marks::{self, Giving, Kept};
 use super::schema::one;
 use super::wire::{Args, Wire, int, number, string, text};
 use super::{MySql, Phase, SNAPSHOT, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
 use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Result};
 
-/// How often a snapshot is opened anew because another engine gave out marks meanwhile.
+/// How often a snapshot is opened anew because another engine gave out marks meanwhile. However many entries there are to be given
+/// theirs, that goes on.
 const ATTEMPTS: usize = 20;
 
 impl MySql {
     pub(super) async fn open_snapshot(&mut self, tables: &[TableSpec]) -> Result<Opened> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
             self.begin(Phase::Reading, SNAPSHOT).await?;
             let service = self.check_service().await?;
             // Before the fingerprints: what is put in a table's place later is another than what is noted here.
@@ -29,7 +31,9 @@ impl MySql {
                 self.fingerprints.contains_key(&spec.name) && drift.is_none_or(|(_, drift)| !drift.dropped)
             };
             let there: Vec<&TableSpec> = tables.iter().filter(is_whole).collect();
-            if !self.give_marks(&there).await? {
+            let giving = self.give_marks(&there).await?;
+            if giving != Giving::Done {
+                attempts += usize::from(giving == Giving::Again);
                 self.close().await;
                 continue;
             }

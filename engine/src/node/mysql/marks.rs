@@ -29,8 +29,8 @@ const STRETCHES: usize = 500;
 /// Ids without a gap between them, the first and the last.
 type Stretch = (i64, i64);
 
-/// Entries that are given marks in one transaction, of each table.
-const AT_ONCE: usize = 200_000;
+/// Entries that are given marks in one transaction, of each table. Few where tests look at what comes of many.
+const AT_ONCE: usize = if cfg!(feature = "faults") { 4_000 } else { 200_000 };
 
 /// Entries that share a mark, about. A cycle that does not take all there is divides between marks.
 const BLOCK: usize = 1_000;
@@ -64,6 +64,17 @@ fn marked(entries: &[(i64, i64)], first: i64, borders: &[i64]) -> Vec<(i64, Vec<
 
 /// Stretches that are kept instead of marks, in all. More are as many conditions in each statement that asks for entries.
 const KEPT: usize = 20;
+
+/// What came of giving marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Giving {
+    /// All that the snapshot shows have one.
+    Done,
+    /// Another engine came first, or marks were written, which only another snapshot shows.
+    Again,
+    /// So many had none that there are more yet.
+    Part,
+}
 
 /// Which entries have the last mark without holding it, by the shared name of each table that the snapshot is of.
 pub type Given = HashMap<String, Vec<Stretch>>;
@@ -131,9 +142,9 @@ pub async fn delete_stretch(line: &mut Line, history: &str, (first, last): Stret
 }
 
 impl MySql {
-    /// Gives the entries that the snapshot shows without a mark the next one. `false` if another engine came first, or if there
-    /// are so many that they got several, which only another snapshot shows, or if marks were to be written first.
-    pub(super) async fn give_marks(&mut self, tables: &[&TableSpec]) -> Result<bool> {
+    /// Gives the entries that the snapshot shows without a mark the next one, or several if there are many. If another engine left
+    /// marks to be written, these come first.
+    pub(super) async fn give_marks(&mut self, tables: &[&TableSpec]) -> Result<Giving> {
         let rows = self.main()?.fetch("SELECT last FROM concord_mark", Args::new()).await?;
         let row = rows
             .first()
@@ -142,7 +153,7 @@ impl MySql {
         self.stamp = last;
         if !self.main()?.fetch("SELECT 1 FROM concord_marked LIMIT 1", Args::new()).await?.is_empty() {
             self.settle_marks().await?;
-            return Ok(false);
+            return Ok(Giving::Again);
         }
         let mut given = Given::new();
         let mut all = 0;
@@ -153,7 +164,7 @@ impl MySql {
         }
         if all == 0 {
             self.given = Some(given);
-            return Ok(true);
+            return Ok(Giving::Done);
         }
         // By the clock, so that a database that was put back does not give out again what it gave out before.
         let first = self.clock().await?.max(last + 1);
@@ -174,10 +185,10 @@ impl MySql {
             self.side = None;
         }
         if !done? {
-            return Ok(false);
+            return Ok(Giving::Again);
         }
         (self.stamp, self.given) = (first, Some(given));
-        Ok(true)
+        Ok(Giving::Done)
     }
 
     /// How many entries the snapshot shows without a mark, and the first and the last: as one stretch if there is no gap.
@@ -222,7 +233,7 @@ impl MySql {
     }
 
     /// Gives marks by writing them into the entries, as [`MySql::give_marks`] does.
-    async fn give_several(&mut self, tables: &[&TableSpec], first: i64, last: i64) -> Result<bool> {
+    async fn give_several(&mut self, tables: &[&TableSpec], first: i64, last: i64) -> Result<Giving> {
         self.given = None;
         let mut unmarked: Vec<(&TableSpec, Vec<(i64, i64)>)> = Vec::new();
         for table in tables {
@@ -253,11 +264,15 @@ impl MySql {
             self.side = None;
         }
         if !done? {
-            return Ok(false);
+            return Ok(Giving::Again);
         }
         self.stamp = mark;
         let is_all = unmarked.iter().all(|(_, entries)| entries.len() < AT_ONCE);
-        Ok(borders.is_empty() && is_all)
+        Ok(match is_all {
+            true if borders.is_empty() => Giving::Done,
+            true => Giving::Again,
+            false => Giving::Part,
+        })
     }
 
     /// Gives the mark to stretches of ids without writing it into the entries; whether the last mark was still the one that the
