@@ -4,6 +4,7 @@ use concord::model::{
     Cut, Dot, Images, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector,
 };
 use concord::node::{Constraint, ErrorKind, Move, Node, Note, Sought, Sync, WriteMode};
+use concord_tests::mariadb::Server;
 use concord_tests::{As, Database, Kind, spec};
 
 concord_tests::conformance! {
@@ -15,7 +16,7 @@ concord_tests::conformance! {
     standard: []
     sqlite: [counts_beside_an_ignoring_key]
     postgres: [counts_with_a_deferrable_key, a_target_that_was_exchanged_is_not_written]
-    mariadb: [counts_beside_a_hashed_unique, what_no_entry_can_hold]
+    mariadb: [counts_beside_a_hashed_unique, what_no_entry_can_hold, more_than_a_packet_takes]
 }
 
 async fn counts(kind: Kind) {
@@ -249,6 +250,43 @@ async fn every_version_that_lost_is_kept(kind: Kind) {
     let mut kept = node.journal(&specs, Sought::All, 0).await.expect("a journal");
     kept.sort_by_key(|lost| (lost.loser, lost.loser_time));
     assert_eq!(kept, all);
+}
+
+/// What is kept of rows that lost goes in several statements where together it is more than the server takes in one.
+async fn more_than_a_packet_takes(_: Kind) {
+    let settings = [("max-allowed-packet", "1M")];
+    let server = tokio::task::spawn_blocking(move || Server::dedicated(&settings)).await.expect("MariaDB starts");
+    let database = Database::on_mariadb(&server).await;
+    let (mut node, specs) = installed(&database, "CREATE TABLE items (id integer PRIMARY KEY, name longtext)").await;
+    let rows: Vec<Row> = (1..=25).map(|id| vec![Value::Int(id), Value::text("x".repeat(100_000))].into()).collect();
+    let lost = |row: &Row| Lost {
+        id: "1-abc".to_owned(),
+        table: 0,
+        key: specs[0].key_of(row),
+        decided: 9,
+        winner: NodeId(1),
+        winner_time: 8,
+        winner_row: Some(row.clone().into()),
+        winner_unknown: Vec::new(),
+        loser: NodeId(0),
+        loser_time: 7,
+        loser_row: Some(row.clone().into()),
+        loser_unknown: Vec::new(),
+        reason: "why".to_owned(),
+    };
+    let lost: Vec<Lost> = rows.iter().map(lost).collect();
+    node.begin_apply(&specs).await.expect("a transaction");
+    node.record(&specs, &lost.iter().collect::<Vec<_>>(), false).await.expect("what lost is kept");
+    // One that is too large by itself is refused, with what to do about it.
+    let large = Lost { reason: "y".repeat(1 << 20), ..lost[0].clone() };
+    let error = node.record(&specs, &[&lost[1], &large], false).await.expect_err("it is too large").to_string();
+    assert!(error.contains("max_allowed_packet"), "{error}");
+    node.commit().await.expect("a commit");
+    let mut kept = node.journal(&specs, Sought::All, 0).await.expect("a journal");
+    let place = |one: &Lost| lost.iter().position(|lost| lost.key == one.key);
+    kept.sort_by_key(place);
+    kept.dedup();
+    assert_eq!(kept, lost);
 }
 
 /// Between reading and writing nothing is locked. What is done to the table then counts, and what changes nothing about it does not.

@@ -27,7 +27,7 @@ const ROWS: usize = 500;
 /// What is kept of a row that waits.
 const PARKED: &str = "name, `key`, code, message, since, vector, time, origin, `row`, standing, standing_time, `read`";
 
-/// Bytes of parameters after which a statement takes no further row.
+/// Bytes of parameters after which a statement takes no further row. Where the server takes less, it is tried with fewer.
 pub const LARGE: usize = 4 << 20;
 
 /// Name and columns of each service table.
@@ -392,40 +392,61 @@ impl MySql {
 
     pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
         let known = if again { self.known_losses(lost).await? } else { Vec::new() };
-        let new: Vec<&&Lost> = lost
+        let new: Vec<&Lost> = lost
             .iter()
+            .copied()
             .filter(|one| {
                 let loser = self.names.get(one.loser.index());
                 !known.iter().any(|(id, name, time)| *id == one.id && Some(name) == loser && *time == one.loser_time)
             })
             .collect();
-        let mut new = new.into_iter().peekable();
-        while new.peek().is_some() {
-            let (mut args, mut rows) = (Args::new(), 0);
-            while rows < ROWS && args.size() < LARGE {
-                let Some(one) = new.next() else { break };
-                rows += 1;
-                let table = table_at(tables, one.table)?;
-                args.add(one.id.as_str())
-                    .add(self.node_name(one.loser)?)
-                    .add(table.name.as_str())
-                    .add(key_text(table, &one.key))
-                    .add(one.decided)
-                    .add(self.node_name(one.winner)?)
-                    .add(one.winner_time)
-                    .add(one.winner_row.as_deref().map(|row| table.keep(row, &one.winner_unknown)))
-                    .add(one.loser_time)
-                    .add(one.loser_row.as_deref().map(|row| table.keep(row, &one.loser_unknown)))
-                    .add(one.reason.replace('\0', "\u{FFFD}"));
+        let mut left = vec![&new[..]];
+        while let Some(lost) = left.pop() {
+            let (args, count) = self.journal_args(tables, lost)?;
+            if count == 0 {
+                continue;
             }
+            let (lot, rest) = lost.split_at(count);
+            left.push(rest);
             let statement = format!(
                 "INSERT INTO concord_journal (id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, \
                  loser_row, reason) VALUES {}",
-                marks(11, rows)
+                marks(11, count)
             );
-            self.main()?.execute(&statement, args).await?;
+            match self.main()?.execute(&statement, args).await {
+                // The server may take less at once than is usual.
+                Err(error) if error.kind == ErrorKind::Value && count > 1 => {
+                    let (first, second) = lot.split_at(count / 2);
+                    left.extend([second, first]);
+                }
+                written => drop(written?),
+            }
         }
         Ok(())
+    }
+
+    /// The parameters of one statement, and for how many of those that lost.
+    fn journal_args(&self, tables: &[TableSpec], lost: &[&Lost]) -> Result<(Args, usize)> {
+        let (mut args, mut count) = (Args::new(), 0);
+        for one in lost.iter().take(ROWS) {
+            if args.size() >= LARGE {
+                break;
+            }
+            count += 1;
+            let table = table_at(tables, one.table)?;
+            args.add(one.id.as_str())
+                .add(self.node_name(one.loser)?)
+                .add(table.name.as_str())
+                .add(key_text(table, &one.key))
+                .add(one.decided)
+                .add(self.node_name(one.winner)?)
+                .add(one.winner_time)
+                .add(one.winner_row.as_deref().map(|row| table.keep(row, &one.winner_unknown)))
+                .add(one.loser_time)
+                .add(one.loser_row.as_deref().map(|row| table.keep(row, &one.loser_unknown)))
+                .add(one.reason.replace('\0', "\u{FFFD}"));
+        }
+        Ok((args, count))
     }
 
     /// Those of the losses that the journal has, by id, loser and its time. No index helps to find them: each entry would pay for it,
