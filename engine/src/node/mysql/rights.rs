@@ -115,9 +115,9 @@ impl MySql {
     /// Those of the rights that the account has not: to all of the service tables, of which some may be still to be made, and to
     /// tables of users.
     async fn missing_of(&mut self, service: &[String], wanted: Vec<Wanted>) -> Result<Vec<MissingRight>> {
-        let (database, account) = {
+        let (database, account, maria) = {
             let facts = &self.main()?.facts;
-            (facts.database.clone(), facts.account.clone())
+            (facts.database.clone(), facts.account.clone(), facts.maria)
         };
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         let to = format!("{}@{}", quoted(user), quoted(host));
@@ -141,6 +141,9 @@ impl MySql {
                     break;
                 }
             }
+        }
+        if !service.is_empty() {
+            missing.extend(lacking_locks(maria, has, &database, &to));
         }
         for Wanted { table, right, what } in wanted {
             // What is granted on all tables is so on this one.
@@ -175,6 +178,30 @@ impl MySql {
     }
 }
 
+/// Where no trigger can be replaced at a stroke, its table is locked meanwhile: a right to all tables of a database or to none.
+fn lacking_locks(maria: bool, has: impl Fn(&str) -> bool, database: &str, to: &str) -> Option<MissingRight> {
+    const RIGHT: &str = "LOCK TABLES";
+    (!maria && !has(RIGHT)).then(|| MissingRight {
+        what: format!("lock tables in {database} while a trigger is replaced"),
+        grant: format!("GRANT {RIGHT} ON {}.* TO {to};", quote::ident(database)),
+    })
+}
+
 fn quoted(name: &str) -> String {
     format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacing_a_trigger_takes_a_right_on_mysql() {
+        let lacking = |maria, held: &[&str]| lacking_locks(maria, |right| held.contains(&right), "shop", "'me'@'%'");
+        assert_eq!(lacking(true, &["TRIGGER"]), None);
+        assert_eq!(lacking(false, &["TRIGGER", "LOCK TABLES"]), None);
+        let right = lacking(false, &["TRIGGER"]).expect("it is missing");
+        assert_eq!(right.grant, "GRANT LOCK TABLES ON `shop`.* TO 'me'@'%';");
+        assert!(right.what.contains("while a trigger is replaced"), "{}", right.what);
+    }
 }
