@@ -21,6 +21,7 @@ mod sync_drift;
 mod sync_keys;
 mod sync_mapping;
 mod sync_mariadb;
+mod sync_mariadb_keys;
 mod sync_marks;
 mod sync_misfits;
 mod sync_odd_keys;

@@ -65,8 +65,10 @@ impl MySql {
             let place = |name: &String| table.columns.iter().position(|column| column.name == *name);
             // What refers by a column that does not live here cannot be told.
             let Some(own) = reference.columns.iter().map(place).collect::<Option<Vec<usize>>>() else { continue };
-            let same: Vec<String> =
-                reference.referenced_columns.iter().map(|name| format!("{} = ?", quote::of("p", name))).collect();
+            let pairs = own.iter().zip(&reference.referenced_columns);
+            let same: Vec<String> = pairs
+                .map(|(&at, name)| format!("{} = {}", quote::of("p", name), sql::parameter(&table.columns[at])))
+                .collect();
             let query = format!(
                 "SELECT CAST(? AS SIGNED) AS n FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {} AS p WHERE {})",
                 quote::ident(&reference.referenced_table),

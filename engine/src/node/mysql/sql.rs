@@ -88,7 +88,16 @@ fn mark(column: &Column) -> String {
         Some((collation, charset)) => {
             format!("CONVERT(CONVERT(? USING utf8mb4) USING {charset}) COLLATE {collation}")
         }
-        None => "?".to_owned(),
+        None => parameter(column),
+    }
+}
+
+/// A parameter of the column's own type. Decimals travel as texts, and MariaDB compares the two as floating-point numbers, to which
+/// neighbours of many digits are the same, where it does not look them up in an index.
+pub fn parameter(column: &Column) -> String {
+    match &column.domain {
+        Domain::Decimal { limits: Some((digits, scale)) } => format!("CAST(? AS DECIMAL({digits}, {scale}))"),
+        _ => "?".to_owned(),
     }
 }
 
