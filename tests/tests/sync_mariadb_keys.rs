@@ -33,6 +33,25 @@ async fn numbers_times_and_bytes() {
     each_is_met_once(&tables).await;
 }
 
+#[tokio::test]
+async fn labels() {
+    // Such as stand in no alphabet's order.
+    let [set, many] = [("set", 60), ("enum", ROWS)].map(|(ty, count)| {
+        let labels: Vec<String> = (1..=count).rev().map(|at| format!("'label {at:03}'")).collect();
+        format!("{ty}({})", labels.join(", "))
+    });
+    let few = "enum('user','group','bot')";
+    each_is_met_once(&[
+        (&set, "576460752303423488 + n", "id"),
+        (&set, "n - 1", "id"),
+        (&set, "n DIV 50", "id, n"),
+        (&many, "n", "id"),
+        (few, "1 + n DIV 80", "id, n"),
+        (few, "1 + n MOD 3", "n, id"),
+    ])
+    .await;
+}
+
 /// That a load brings each row, and a sync deletes those that are to go and no other.
 async fn each_is_met_once(tables: &[Keyed<'_>]) {
     let name = |at: usize| format!("k{at}");

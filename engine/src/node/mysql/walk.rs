@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use super::connect::{Line, wait};
 use super::wire::{Args, Wire, number};
 use super::{MySql, failure, quote, sql};
-use crate::model::{Key, Row, TableSpec, Value};
+use crate::model::{Column, Key, Row, TableSpec, Value};
 use crate::node::scan::{LOT, Lot, Lots, Scanned};
 use crate::node::{Error, ErrorKind, Result, Walked};
 
@@ -118,22 +118,52 @@ impl<'a> Reader<'a> {
 
 /// The condition that a row `t` stands behind a key; adds the parameters.
 fn behind(args: &mut Args, table: &TableSpec, key: &Key) -> String {
-    let mut condition = String::new();
-    let columns: Vec<_> = table.key_columns().zip(key.iter()).collect();
-    // The outermost comparison alone says which part of the index is read.
-    for (column, _) in columns.iter().rev() {
-        let name = quote::of("t", &column.name);
-        condition = match condition.as_str() {
-            "" => format!("{name} > ?"),
-            rest => format!("{name} >= ? AND ({name} > ? OR ({rest}))"),
-        };
-    }
-    for (number, (column, value)) in columns.iter().enumerate() {
+    let (mut condition, mut end) = (" WHERE ".to_owned(), String::new());
+    for (number, (column, value)) in table.key_columns().zip(key.iter()).enumerate() {
         let wire = Wire::of(column);
-        args.cell(column, &wire, value);
-        if number + 1 < columns.len() {
-            args.cell(column, &wire, value);
+        if number + 1 < key.len() {
+            // The outermost comparison alone says which part of the index is read.
+            condition += &format!("{} AND (", from(args, column, &wire, value, true));
+            condition += &format!("{} OR (", from(args, column, &wire, value, false));
+            end += "))";
+        } else {
+            condition += &from(args, column, &wire, value, false);
         }
     }
-    format!(" WHERE {condition}")
+    condition + &end
+}
+
+/// The condition that a column of a row `t` stands behind a value in the order of its index, or at it where it is `included`; adds
+/// the parameters. Labels stand there by their place, and would be compared by their letters.
+fn from(args: &mut Args, column: &Column, wire: &Wire, value: &Value, included: bool) -> String {
+    let name = quote::of("t", &column.name);
+    let sign = if included { ">=" } else { ">" };
+    match (wire, value) {
+        // Listed, for no other comparison of them is looked up in the index.
+        (Wire::Labels { labels, several: false }, Value::Text(label)) => {
+            let at = labels.iter().position(|other| **other == **label);
+            let own = (included && at.is_none()).then_some(&**label);
+            let behind = labels.iter().map(String::as_str).skip(at.map_or(0, |at| at + usize::from(!included)));
+            let mut marks = Vec::new();
+            for label in own.into_iter().chain(behind) {
+                args.add(label);
+                marks.push("?");
+            }
+            if marks.is_empty() { "FALSE".to_owned() } else { format!("{name} IN ({})", marks.join(", ")) }
+        }
+        (Wire::Labels { labels, several: true }, Value::Text(text)) => {
+            args.add(bits(labels, text));
+            format!("CAST({name} AS UNSIGNED) {sign} ?")
+        }
+        _ => {
+            args.cell(column, wire, value);
+            format!("{name} {sign} {}", sql::parameter(column))
+        }
+    }
+}
+
+/// As which number a set of labels stands in an index.
+fn bits(labels: &[String], text: &str) -> u64 {
+    let places = text.split(',').filter_map(|part| labels.iter().position(|label| label == part));
+    places.fold(0, |bits, place| bits | 1 << place)
 }
