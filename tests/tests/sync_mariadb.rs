@@ -501,3 +501,38 @@ async fn a_cycle_has_nothing_prepared_that_another_had_already() {
     }
     assert_eq!(prepared[4], prepared[3], "{prepared:?}");
 }
+
+/// NULL, in place of which the server would put the present time or the next number, waits as it does in other columns that take none.
+#[tokio::test]
+async fn a_null_becomes_no_time_and_no_number() {
+    // Beside a unique index over texts of any length rows are written one by one.
+    for unique in ["", ", UNIQUE (name)"] {
+        let setup = |kind: Kind| match kind {
+            Kind::Mariadb => format!(
+                "CREATE TABLE t (id integer PRIMARY KEY, at timestamp NOT NULL DEFAULT current_timestamp, \
+                 n bigint NOT NULL AUTO_INCREMENT, name text, KEY (n){unique})"
+            ),
+            _ => "CREATE TABLE t (id integer PRIMARY KEY, at timestamptz, n bigint, name text)".to_owned(),
+        };
+        let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.t]").await;
+        let rows =
+            "(1, NULL, 5, 'one'), (2, '2024-01-01 00:00:00Z', NULL, 'two'), (3, '2024-01-01 00:00:00Z', 7, 'three')";
+        cluster.run(1, &format!("INSERT INTO t VALUES {rows}")).await;
+        cluster.sync().await;
+        let reasons = cluster.reasons("a").await;
+        for column in ["column at (timestamp", "column n (bigint"] {
+            let told = |why: &&String| why.starts_with(column) && why.contains(") cannot be NULL");
+            assert_eq!(reasons.iter().filter(told).count(), 1, "{reasons:?}");
+        }
+        assert_eq!(cluster.waiting().await, ["a t [1] constraint", "a t [2] constraint"], "{reasons:?}");
+        cluster.holds_at(0, "SELECT id, n FROM t", &["3|7"]).await;
+        // Where there is a row it stays as it was.
+        cluster.run(1, "UPDATE t SET at = NULL, n = 8 WHERE id = 3").await;
+        cluster.sync().await;
+        cluster.holds_at(0, "SELECT id, n FROM t", &["3|7"]).await;
+        cluster.run(1, "UPDATE t SET at = '2024-01-01 00:00:01Z', n = id").await;
+        cluster.sync().await;
+        assert_eq!(cluster.waiting().await, [] as [&str; 0]);
+        cluster.holds("SELECT id, n FROM t ORDER BY id", &["1|1", "2|2", "3|3"]).await;
+    }
+}

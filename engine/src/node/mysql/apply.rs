@@ -228,7 +228,7 @@ impl MySql {
         for row in rows {
             let mut args = Args::new();
             for (at, column) in &others {
-                args.cell(column, &Wire::of(column), &row[*at]);
+                put(&mut args, spec, column, &Wire::of(column), &row[*at]);
             }
             let key = spec.key_of(row);
             let condition = sql::with_keys(&mut args, spec, "t", &[&key]);
@@ -595,8 +595,18 @@ fn cells(spec: &TableSpec, wires: &[Wire], rows: &[&Row]) -> (Args, usize) {
         }
         count += 1;
         for ((column, wire), value) in spec.columns.iter().zip(wires).zip(row.iter()) {
-            args.cell(column, wire, value);
+            put(&mut args, spec, column, wire, value);
         }
     }
     (args, count)
+}
+
+/// Adds a value that is written. In place of a NULL that a column does not take the server would put the present time or the next
+/// number without a word. Where users have triggers they may fill it in, and what they make of the row is looked at.
+fn put(args: &mut Args, spec: &TableSpec, column: &Column, wire: &Wire, value: &Value) {
+    if value.is_null() && !column.nullable && spec.user_triggers.is_empty() {
+        let message = format!("column {} ({}) cannot be NULL", column.name, column.native);
+        args.refuse(Error::new(ErrorKind::Constraint(Constraint::Other), message));
+    }
+    args.cell(column, wire, value);
 }

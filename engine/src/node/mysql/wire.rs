@@ -360,9 +360,14 @@ impl Args {
         if wire.add(self, value).is_none() {
             let kind = value.kind();
             let message = format!("column {} ({}) cannot hold this {kind} as it is", column.name, column.native);
-            self.error.get_or_insert(Error::new(ErrorKind::Value, message));
+            self.refuse(Error::new(ErrorKind::Value, message));
         }
         self
+    }
+
+    /// Makes the statement fail.
+    pub fn refuse(&mut self, error: Error) {
+        self.error.get_or_insert(error);
     }
 
     /// Adds a value that is looked for. One that the column cannot hold becomes NULL, which equals nothing.
