@@ -1,9 +1,9 @@
 //! What the account may not do and needs to.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::wire::{Args, number, string, text};
-use super::{MySql, quote, service, sql};
+use super::{MySql, cascades, quote, service, sql};
 use crate::model::{OnGone, TableSpec};
 use crate::node::{MissingRight, Result, Writes};
 
@@ -18,6 +18,9 @@ const ON_SERVICE: [(&str, &str); 8] = [
     ("UPDATE", "update"),
     ("DELETE", "delete from"),
 ];
+
+/// What a role does not do, as it ends the name of a right.
+const BY_ITSELF: &str = " by itself, since MariaDB's triggers have no right that comes by a role";
 
 /// A right that is needed on a table, and what it is for.
 struct Wanted {
@@ -62,7 +65,11 @@ impl MySql {
         let histories = tables.iter().filter(|table| table.captured).map(|table| sql::history_name(&table.name));
         let service: Vec<String> =
             service::TABLES.iter().map(|(name, _)| (*name).to_owned()).chain(histories).collect();
-        let mut missing = self.missing_of(&service, wanted).await?;
+        let mut missing = match self.has_role().await? {
+            false => self.missing_of(&service, &ON_SERVICE, wanted).await?,
+            true if self.main()?.facts.maria => self.missing_in_triggers(&service, tables).await?,
+            true => Vec::new(),
+        };
         if !self.has_role().await? && self.is_kept_from_triggers(tables).await? {
             missing.push(MissingRight {
                 what: "create triggers, because the server writes a binary log and lets nobody do so who is no administrator \
@@ -71,6 +78,27 @@ impl MySql {
                 grant: "SET GLOBAL log_bin_trust_function_creators = 1;".to_owned(),
             });
         }
+        Ok(missing)
+    }
+
+    /// Which of the rights that triggers need come by a role only: whatever a definer's role may do, on MariaDB they may not.
+    async fn missing_in_triggers(&mut self, service: &[String], tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
+        let edges = self.read_edges().await?;
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for table in tables.iter().filter(|table| table.captured) {
+            names.insert(&table.local);
+            names.extend(cascades::sources(&edges, &table.local));
+        }
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let on_table =
+            |table| [("SELECT", "read"), ("TRIGGER", "create triggers on")].map(|(right, what)| (table, right, what));
+        let wanted = names.into_iter().flat_map(on_table);
+        let wanted = wanted.map(|(table, right, what)| Wanted::on(table, right, what)).collect();
+        let on_service: Vec<_> = ON_SERVICE.into_iter().filter(|(right, _)| *right == "INSERT").collect();
+        let mut missing = self.missing_of(service, &on_service, wanted).await?;
+        missing.iter_mut().for_each(|right| right.what += BY_ITSELF);
         Ok(missing)
     }
 
@@ -109,27 +137,31 @@ impl MySql {
             }
             wanted.extend(Wanted::of_referring(table).filter(|_| delete));
         }
-        self.missing_of(&[], wanted).await
+        match self.has_role().await? {
+            true => Ok(Vec::new()),
+            false => self.missing_of(&[], &[], wanted).await,
+        }
     }
 
-    /// Those of the rights that the account has not: to all of the service tables, of which some may be still to be made, and to
-    /// tables of users.
-    async fn missing_of(&mut self, service: &[String], wanted: Vec<Wanted>) -> Result<Vec<MissingRight>> {
+    /// Those of the rights that the account itself has not: to all of the service tables, of which some may be still to be made, and
+    /// to tables of users.
+    async fn missing_of(
+        &mut self,
+        service: &[String],
+        on_service: &[(&'static str, &str)],
+        wanted: Vec<Wanted>,
+    ) -> Result<Vec<MissingRight>> {
         let (database, account, maria) = {
             let facts = &self.main()?.facts;
             (facts.database.clone(), facts.account.clone(), facts.maria)
         };
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         let to = format!("{}@{}", quoted(user), quoted(host));
-        if self.has_role().await? {
-            return Ok(Vec::new());
-        }
         let everywhere = self.privileges("USER_PRIVILEGES", None).await?;
         let here = self.privileges("SCHEMA_PRIVILEGES", None).await?;
         let has = |right: &str| everywhere.iter().chain(&here).any(|held| held == right);
         let mut missing = Vec::new();
         let mut lacking = HashSet::new();
-        let on_service = if service.is_empty() { &[][..] } else { &ON_SERVICE[..] };
         for &(right, what) in on_service.iter().filter(|(right, _)| !has(right)) {
             for table in service {
                 if !self.privileges("TABLE_PRIVILEGES", Some(table)).await?.iter().any(|held| held == right) {
@@ -163,16 +195,23 @@ impl MySql {
     }
 
     async fn privileges(&mut self, view: &str, table: Option<&str>) -> Result<Vec<String>> {
+        let account = self.main()?.facts.account.clone();
+        let user = format!("'{}'@", account.rsplit_once('@').map_or(&*account, |(user, _)| user));
         let mut args = Args::new();
+        args.add(&*user).add(&*user);
         let place = match (view, table) {
-            ("SCHEMA_PRIVILEGES", _) => " WHERE DATABASE() LIKE TABLE_SCHEMA",
+            ("SCHEMA_PRIVILEGES", _) => " AND DATABASE() LIKE TABLE_SCHEMA",
             (_, Some(table)) => {
                 args.add(table);
-                " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?"
+                " AND TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?"
             }
             _ => "",
         };
-        let statement = format!("SELECT PRIVILEGE_TYPE FROM information_schema.{view}{place}");
+        // By a role's rights those of everybody may be seen.
+        let statement = format!(
+            "SELECT PRIVILEGE_TYPE FROM information_schema.{view} \
+             WHERE (COALESCE(CURRENT_ROLE(), 'NONE') IN ('', 'NONE') OR LEFT(GRANTEE, CHAR_LENGTH(?)) = ?){place}"
+        );
         let rows = self.main()?.fetch(&statement, args).await?;
         rows.iter().map(|row| string(row, 0)).collect()
     }

@@ -19,6 +19,7 @@ concord_tests::conformance! {
         cascades_through_tables_that_nobody_syncs, a_tree_of_many_levels, set_null_far_below,
         references_unchecked, partitions, what_cannot_be_captured, odd_names_of_mysql, native_keys, generated_columns,
         no_rights_on_service_tables, a_transaction_that_commits_late, a_purge_beside_an_open_transaction, a_child_that_the_snapshot_does_not_show, rows_that_go_without_a_trace, a_binary_log,
+        rights_that_come_by_a_role,
     ]
 }
 
@@ -493,4 +494,55 @@ async fn rows_that_go_without_a_trace(kind: Kind) {
         assert!(!done.is_empty(), "{statement}: the install takes note");
         case.start().await;
     }
+}
+
+/// Triggers of MariaDB have none of the rights of a role: what they need is asked for beforehand, and no more.
+async fn rights_that_come_by_a_role(kind: Kind) {
+    let database = Database::new(kind).await;
+    let mut owner = database.user_as(As::Sync).await;
+    if owner.is_mysql() {
+        return;
+    }
+    owner
+        .execute(
+            "CREATE TABLE parents (id integer PRIMARY KEY); CREATE TABLE others (id integer PRIMARY KEY);
+             CREATE TABLE items (id integer PRIMARY KEY, parent integer REFERENCES parents (id) ON DELETE CASCADE);
+             INSERT INTO parents VALUES (1), (2)",
+        )
+        .await;
+    let mut admin = database.user_as(As::Admin).await;
+    let name = admin.cell("SELECT database()").await;
+    // Whoever may read the rights of everybody sees those of the role, and of others, among his own.
+    let made = format!(
+        "CREATE ROLE {name}_role; GRANT ALL ON {name}.* TO {name}_role; GRANT SELECT ON mysql.* TO {name}_role;
+         CREATE USER {name}@'%' IDENTIFIED BY 'x'; GRANT {name}_role TO {name}@'%'; SET DEFAULT ROLE {name}_role FOR {name}@'%'"
+    );
+    admin.execute(&made).await;
+    let url = database.url();
+    let (_, place) = url.rsplit_once('@').expect("a URL with a password");
+    let target = concord::node::Target::new(format!("mariadb://{name}:x@{place}"));
+    let mut node = concord::node::connect(&target).await.expect("a connection");
+    let specs = [concord_tests::spec(&mut *node, "items", 0).await, concord_tests::spec(&mut *node, "others", 1).await];
+    let lacking = node.missing_rights(&specs).await.expect("a look");
+    let grants: Vec<&str> = lacking.iter().map(|right| &*right.grant).collect();
+    let on_tables = ["items", "others", "parents"].into_iter().flat_map(|table| {
+        ["SELECT", "TRIGGER"].map(|right| format!("GRANT {right} ON `{name}`.`{table}` TO '{name}'@'%';"))
+    });
+    let expected: Vec<String> =
+        std::iter::once(format!("GRANT INSERT ON `{name}`.* TO '{name}'@'%';")).chain(on_tables).collect();
+    assert_eq!(grants, expected);
+    assert!(lacking.iter().all(|right| right.what.contains(" by itself, since MariaDB's triggers")), "{lacking:?}");
+    admin.execute(&grants.concat()).await;
+    assert_eq!(node.missing_rights(&specs).await.expect("a look"), []);
+    let nodes = ["here", "there"].map(str::to_owned).to_vec();
+    let sync = concord::node::Sync { name: "test".into(), nodes, node: "here".into() };
+    node.install(&sync, &specs).await.expect("the role may do the rest");
+    let mut user = database.user().await;
+    user.execute(
+        "INSERT INTO items VALUES (1, 1), (2, 2); UPDATE items SET id = 3 WHERE id = 2; DELETE FROM items WHERE id = 3;
+         DELETE FROM parents; INSERT INTO others VALUES (1)",
+    )
+    .await;
+    assert_eq!(admin.cell("SELECT group_concat(op ORDER BY id) FROM history_store_items").await, "I,I,D,I,D,D");
+    admin.execute(&format!("DROP USER {name}@'%'; DROP ROLE {name}_role")).await;
 }
