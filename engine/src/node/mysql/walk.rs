@@ -122,25 +122,27 @@ fn behind(args: &mut Args, table: &TableSpec, key: &Key) -> String {
     for (number, (column, value)) in table.key_columns().zip(key.iter()).enumerate() {
         let wire = Wire::of(column);
         if number + 1 < key.len() {
-            // The outermost comparison alone says which part of the index is read.
-            condition += &format!("{} AND (", from(args, column, &wire, value, true));
-            condition += &format!("{} OR (", from(args, column, &wire, value, false));
+            // The outermost comparison says where the index is begun, and the equality that rows of the same value are not read again
+            // from their first.
+            condition += &format!("{} AND (", compared(args, column, &wire, value, ">="));
+            condition += &format!("{} OR (", compared(args, column, &wire, value, ">"));
+            condition += &format!("{} AND ", compared(args, column, &wire, value, "="));
             end += "))";
         } else {
-            condition += &from(args, column, &wire, value, false);
+            condition += &compared(args, column, &wire, value, ">");
         }
     }
     condition + &end
 }
 
-/// The condition that a column of a row `t` stands behind a value in the order of its index, or at it where it is `included`; adds
-/// the parameters. Labels stand there by their place, and would be compared by their letters.
-fn from(args: &mut Args, column: &Column, wire: &Wire, value: &Value, included: bool) -> String {
+/// The condition that a column of a row `t` stands behind a value in the order of its index (`>`), at it (`=`), or at it or behind
+/// it (`>=`); adds the parameters. Labels stand there by their place, and would be compared by their letters.
+fn compared(args: &mut Args, column: &Column, wire: &Wire, value: &Value, sign: &str) -> String {
     let name = quote::of("t", &column.name);
-    let sign = if included { ">=" } else { ">" };
     match (wire, value) {
         // Listed, for no other comparison of them is looked up in the index.
-        (Wire::Labels { labels, several: false }, Value::Text(label)) => {
+        (Wire::Labels { labels, several: false }, Value::Text(label)) if sign != "=" => {
+            let included = sign == ">=";
             let at = labels.iter().position(|other| **other == **label);
             let own = (included && at.is_none()).then_some(&**label);
             let behind = labels.iter().map(String::as_str).skip(at.map_or(0, |at| at + usize::from(!included)));
