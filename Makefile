@@ -56,7 +56,7 @@ lint: deps-lint
 	$(CLIPPY) --workspace --all-targets $(DENY)
 	# The engine without its fault points. There are no examples: they stand for the dependencies of tests, with which others are
 	# compiled as before, and not once more.
-	$(CLIPPY) --workspace --lib --examples --no-default-features $(DENY)
+	$(CLIPPY) --workspace --bin concord --examples --no-default-features $(DENY)
 	$(CLIPPY) --workspace --all-targets --manifest-path plugins/Cargo.toml --target-dir target/plugins $(DENY)
 	scripts/lint-sources
 	scripts/lint-dependencies
