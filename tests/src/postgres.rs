@@ -126,6 +126,16 @@ impl Server {
         }
     }
 
+    /// Starts a stopped server again as a replica, of nobody, until it is promoted.
+    pub fn start_as_replica(&self) {
+        let signal = self.data.join("standby.signal");
+        File::create(&signal).expect("the folder is ours");
+        if let Some((uid, gid)) = server_user() {
+            std::os::unix::fs::chown(&signal, Some(uid), Some(gid)).expect("root may give a file away");
+        }
+        self.start();
+    }
+
     /// Puts a copy of the whole server aside, as a backup of its files would.
     pub fn put_aside(&self) {
         self.stop(Stop::Fast);

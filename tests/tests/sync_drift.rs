@@ -345,6 +345,31 @@ async fn triggers_that_were_off_for_a_while() {
     assert_eq!(cluster.install().await, Vec::<String>::new());
 }
 
+/// Rows that come or go with a partition fire no trigger.
+#[tokio::test]
+async fn partitions_that_come_and_go_with_their_rows() {
+    let setup = |kind| match kind {
+        Kind::Postgres => "CREATE TABLE items (id integer PRIMARY KEY, name text) PARTITION BY RANGE (id);
+             CREATE TABLE low PARTITION OF items FOR VALUES FROM (0) TO (10);
+             CREATE TABLE high (id integer NOT NULL, name text);
+             INSERT INTO items VALUES (1, 'one'); INSERT INTO high VALUES (11, 'eleven')"
+            .to_owned(),
+        _ => "CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one')".to_owned(),
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, "[tables.items]").await;
+    cluster.settle().await;
+    for (change, what) in [
+        ("ALTER TABLE items ATTACH PARTITION high FOR VALUES FROM (10) TO (20)", "partition public.high was added"),
+        ("DROP TABLE low", "partition public.low is missing"),
+    ] {
+        cluster.run_as_owner(1, change).await;
+        let (why, warnings) = stopped_and_mended(&mut cluster).await;
+        assert!(why.contains(what), "{change}: {why}");
+        let told = |line: &String| line.contains(what) && line.contains("compare its rows");
+        assert!(warnings.iter().any(told), "{change}: {warnings:?}");
+    }
+}
+
 /// What a role that owns no table cannot see is told with what mends it.
 #[tokio::test]
 async fn replication_sessions_on_tables_of_somebody_else() {

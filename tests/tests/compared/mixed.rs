@@ -241,13 +241,31 @@ async fn from_triggers_to_comparison_and_back() {
     }
 }
 
+/// The table in partitions, whose triggers are of another form.
+fn partitioned(kind: Kind) -> String {
+    let table = super::table(kind);
+    match kind {
+        Kind::Postgres => format!(
+            "{table} PARTITION BY RANGE (id); CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (10);
+             CREATE TABLE rest PARTITION OF t DEFAULT"
+        ),
+        _ => table,
+    }
+}
+
 /// A comparison may write to a database that takes part in another sync by triggers; to that one it is a user.
 #[tokio::test]
 async fn another_sync_carries_on_what_a_comparison_brings() {
-    for kinds in [[Kind::Sqlite, Kind::Sqlite, Kind::Postgres], [Kind::Sqlite, Kind::Postgres, Kind::Sqlite]] {
+    type Setup = fn(Kind) -> String;
+    let (plain, parts): (Setup, Setup) = (super::table, partitioned);
+    for (kinds, table) in [
+        ([Kind::Sqlite, Kind::Sqlite, Kind::Postgres], plain),
+        ([Kind::Sqlite, Kind::Postgres, Kind::Sqlite], plain),
+        ([Kind::Sqlite, Kind::Postgres, Kind::Sqlite], parts),
+    ] {
         let [first, middle, last] = kinds;
-        let mut mirror = Cluster::bare(&[first, middle], super::table, ONE_WAY).await;
-        let mut shop = Cluster::bare(&[middle, last], super::table, "[tables.t]\n").await;
+        let mut mirror = Cluster::bare(&[first, middle], table, ONE_WAY).await;
+        let mut shop = Cluster::bare(&[middle, last], table, "[tables.t]\n").await;
         // The middle database is the same.
         shop.nodes.swap(0, 1);
         let middle = mirror.nodes.pop().expect("a node");

@@ -155,3 +155,36 @@ async fn a_server_that_is_restarted() {
     assert_eq!(summary.away, []);
     cluster.holds_at(0, ALL, &["1|one|11", "2|two|22", "3|three|30"]).await;
 }
+
+/// What a replica shows says nothing about the transactions that are open at its primary, so nothing is read there until it is
+/// promoted.
+#[tokio::test]
+async fn a_server_that_comes_back_as_a_replica() {
+    use concord_tests::postgres::{Server, Stop};
+    use concord_tests::{As, Database};
+    let server = Server::dedicated(&[]);
+    let mut cluster = items(&[Kind::Sqlite, Kind::Sqlite]).await;
+    let database = Database::on(&server).await;
+    database.user_as(As::Sync).await.execute(super::ITEMS).await;
+    cluster.replace(1, database).await;
+    cluster.session().uninstall().await.expect("there is something to remove");
+    cluster.install().await;
+    let mut session = cluster.session();
+    session.sync().await.expect("all are there");
+    cluster.run(1, "UPDATE items SET amount = 22 WHERE id = 2").await;
+    server.stop(Stop::Fast);
+    cluster.run(0, "UPDATE items SET amount = 11 WHERE id = 1").await;
+    session.sync().await.expect("one is there");
+    server.start_as_replica();
+    // The session that knew the primary, and one that has seen nothing else.
+    for session in [&mut session, &mut cluster.session()] {
+        let summary = session.sync().await.expect("one is there");
+        let [away] = &summary.away[..] else { panic!("{summary:?}") };
+        assert!(away.node == "b" && away.why.contains("the server is a replica"), "{away:?}");
+        cluster.holds_at(0, ALL, &["1|one|11", "2|two|20", "3|three|30"]).await;
+    }
+    cluster.nodes[1].database.user_as(As::Admin).await.rows("SELECT pg_promote()").await;
+    let summary = session.sync().await.expect("all are there again");
+    assert_eq!(summary.away, []);
+    cluster.holds_at(0, ALL, &["1|one|11", "2|two|22", "3|three|30"]).await;
+}

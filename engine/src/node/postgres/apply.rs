@@ -24,7 +24,7 @@ pub struct Target {
     oid: i64,
     /// See `identity.rs`.
     pub identity: Option<String>,
-    /// Whether `ON CONFLICT` can use the key; it cannot use one that may be checked late.
+    /// Whether `ON CONFLICT` can use the key; it cannot use one that may be checked late, or is WITHOUT OVERLAPS.
     arbiter: bool,
 }
 
@@ -79,7 +79,7 @@ impl Postgres {
              FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[]) WITH ORDINALITY \
                  AS t (schema, name, quoted, place) \
              LEFT JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(t.quoted) AND i.indisunique \
-                 AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL",
+                 AND i.indisvalid AND i.indimmediate AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL",
             identity::identity("t.schema", "t.name")
         );
         let rows = self.fetch(statement, args).await?;

@@ -49,12 +49,14 @@ pub fn now() -> &'static str {
 
 /// The statements that create or replace [`WANTED`].
 pub fn wanted(role: &str) -> String {
-    // `concord.applying` is NULL until first set, and empty after the transaction that set it.
+    // `concord.applying` is NULL until first set, and empty after the transaction that set it. A list of no table is set by a
+    // comparison, which may be another sync's under the same role: to this one it is a user.
     let text = format!(
         "BEGIN\n  IF session_user OPERATOR(pg_catalog.<>) {}::pg_catalog.name THEN RETURN true; END IF;\n  \
          RETURN pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0\n    \
          OR pg_catalog.current_setting('concord.applying', true) IS NULL\n    \
-         OR pg_catalog.current_setting('concord.applying', true) OPERATOR(pg_catalog.=) ''::pg_catalog.text;\nEND",
+         OR pg_catalog.current_setting('concord.applying', true) OPERATOR(pg_catalog.=) ''::pg_catalog.text\n    \
+         OR pg_catalog.current_setting('concord.applying', true) OPERATOR(pg_catalog.=) ','::pg_catalog.text;\nEND",
         literal(role)
     );
     let name = format!("{HISTORY}.{WANTED}");

@@ -83,13 +83,15 @@ impl Fingerprint {
     /// How the table is another now, if it is.
     pub fn drift(&self, now: &Fingerprint) -> Option<Drift> {
         let differences = self.differences(now);
-        // Cascades decide how changes have to be recorded.
-        let records = |kind: &str| matches!(kind, "trigger" | "trigger state" | "function" | "cascading reference");
+        // Cascades decide how changes have to be recorded. A partition goes with its rows, and comes with those it has.
+        let records =
+            |kind: &str| matches!(kind, "trigger" | "trigger state" | "function" | "cascading reference" | "partition");
         let differs = |fact: &(String, String), details: &String| {
             now.0.get(fact) != Some(details) && !self.made_always(now, &fact.1)
         };
         let other = self.0.iter().any(|(fact, details)| records(&fact.0) && differs(fact, details));
-        let new = now.0.keys().any(|fact| fact.0 == "cascading reference" && !self.0.contains_key(fact));
+        let adds = |kind: &str| matches!(kind, "cascading reference" | "partition");
+        let new = now.0.keys().any(|fact| adds(&fact.0) && !self.0.contains_key(fact));
         let dropped = self.0.keys().any(|fact| fact.0 == "history" && !now.0.contains_key(fact));
         let what = differences.join("; ");
         (!differences.is_empty()).then_some(Drift { what, unrecorded: other || new, dropped })
@@ -322,5 +324,10 @@ mod tests {
         assert_eq!(cost(&with(3, ["trigger", "i", "D"])), Some((true, false)));
         assert_eq!(cost(&[left[0], left[1], left[3]]), Some((false, true)));
         assert_eq!(cost(&left[..1]), Some((true, true)));
+        let part = ["partition", "public.low", ""];
+        let parted = [left[0], left[1], left[2], part, left[3]];
+        assert_eq!(cost(&parted), Some((true, false)), "its rows came with it");
+        let gone = print(&parted).drift(&print(&left)).map(|drift| drift.unrecorded);
+        assert_eq!(gone, Some(true), "its rows went with it");
     }
 }

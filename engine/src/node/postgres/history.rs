@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::drift::Fingerprint;
-use super::schema::{get, schema_of};
+use super::schema::{REPLICA, get, schema_of};
 use super::wire::{Args, Wire, read_mark};
 use super::{HISTORY, Phase, Postgres, identity, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
@@ -23,6 +23,16 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL 
                      SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; \
                      SET LOCAL enable_bitmapscan = off";
 
+/// The same, unless the server is a replica: there no transaction shows as open, so a cut would pass those that commit late.
+/// It is asked in a transaction before that of the snapshot: a replica may become a primary, and never the other way round.
+fn begin() -> String {
+    let refuse = format!(
+        "BEGIN IF pg_catalog.pg_is_in_recovery() THEN RAISE EXCEPTION USING ERRCODE = '57P03', MESSAGE = {}; END IF; END",
+        quote::literal(REPLICA)
+    );
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; DO {}; COMMIT; {BEGIN}", quote::body(&refuse))
+}
+
 /// What [`Node::pulse`](crate::node::Node::pulse) remembers between calls.
 #[derive(Debug, Default)]
 pub struct Pulse {
@@ -33,7 +43,7 @@ pub struct Pulse {
 
 impl Postgres {
     pub(super) async fn open_snapshot(&mut self, tables: &[TableSpec]) -> Result<Opened> {
-        self.begin(Phase::Reading, BEGIN).await?;
+        self.begin(Phase::Reading, &begin()).await?;
         self.know_equalities(tables).await?;
         let service = self.check_service().await?;
         let now = self.fingerprints(tables).await?;

@@ -81,7 +81,10 @@ impl Postgres {
         if let Some(exchanged) = others.iter().find(is_exchanged) {
             return Err(Error::changed(exchanged, ": another has taken its place"));
         }
+        // Some of what they hold is spelled as the search path has it, and this transaction has that of users' triggers.
+        self.run("SET LOCAL search_path TO pg_catalog").await?;
         let now = self.fingerprints(&others).await?;
+        self.run("SET LOCAL search_path TO DEFAULT").await?;
         match self.compare(&others, &now).into_iter().next() {
             None => Ok(()),
             Some((index, drift)) => {

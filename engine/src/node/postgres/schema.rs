@@ -99,6 +99,32 @@ const LENIENT: &str = "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attr
         JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
     WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND NOT c.collisdeterministic";
 
+/// What the type of each column is made of, and whether that calls two spellings equal. A column of numbers or padded texts is
+/// read as what they are, but inside of another type they are compared as text. PostgreSQL 13 has no multiranges, so their
+/// column of the catalogue is asked for by way of JSON.
+const PARTS: &str = "WITH RECURSIVE part (att, oid, inside) AS ( \
+        SELECT a.attname, a.atttypid, false FROM pg_catalog.pg_attribute a \
+        WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION \
+        SELECT p.att, o.oid, p.inside OR o.inside FROM part p JOIN pg_catalog.pg_type t ON t.oid = p.oid, LATERAL ( \
+            SELECT t.typbasetype AS oid, false AS inside WHERE t.typtype = 'd' \
+        UNION ALL \
+            SELECT t.typelem, true WHERE t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem <> 0 \
+        UNION ALL \
+            SELECT r.rngsubtype, true FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid \
+                OR pg_catalog.to_jsonb(r) ->> 'rngmultitypid' = t.oid::pg_catalog.text \
+        UNION ALL \
+            SELECT a.atttypid, true FROM pg_catalog.pg_attribute a \
+            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) o) \
+    SELECT p.att::pg_catalog.text, p.inside, pg_catalog.format_type(p.oid, -1), n.nspname = 'pg_catalog' \
+        AND (t.typname = 'interval' \
+            OR p.inside AND t.typname IN ('numeric', 'bpchar', 'float4', 'float8', 'jsonb')) \
+    FROM part p JOIN pg_catalog.pg_type t ON t.oid = p.oid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace";
+
+/// Why a server that follows another is left alone.
+pub const REPLICA: &str =
+    "the server is a replica, which sees commits in another order and takes no writes; connect to the primary";
+
 /// The operator by which built-in types compare.
 const BUILT_IN: &str = "pg_catalog.=";
 
@@ -145,11 +171,7 @@ impl Postgres {
             refusals.push("the server is older than PostgreSQL 13; upgrade it".to_owned());
         }
         if get(row, 3)? {
-            refusals.push(
-                "the server is a replica, which sees commits in another order and takes no writes; connect \
-                           to the primary"
-                    .to_owned(),
-            );
+            refusals.push(REPLICA.to_owned());
         }
         let read_only: String = get(row, 10)?;
         if read_only == "on" && refusals.is_empty() {
@@ -255,7 +277,10 @@ impl Postgres {
                 quote::table(&schema, &name)
             ));
         }
-        let lenient = self.names(LENIENT, one(oid)).await?;
+        let mut lenient = self.names(LENIENT, one(oid)).await?;
+        if columns.iter().any(|column| key.contains(&column.name) && !is_built_in(&column.domain)) {
+            lenient.extend(self.spelled_twice(oid).await?);
+        }
         for column in &columns {
             let in_key = key.contains(&column.name);
             // Two spellings of one key would be two rows to Concord and one to the database.
@@ -313,6 +338,18 @@ impl Postgres {
             refusals,
             numbered,
         }))
+    }
+
+    /// Columns of types that take two spellings for equal, or hold something of such a type.
+    async fn spelled_twice(&mut self, oid: i64) -> Result<Vec<String>> {
+        let mut columns = Vec::new();
+        for row in self.fetch(PARTS, one(oid)).await? {
+            let (inside, part, twice): (bool, String, bool) = (get(&row, 1)?, get(&row, 2)?, get(&row, 3)?);
+            if twice || inside && self.equality(&part) != BUILT_IN {
+                columns.push(get(&row, 0)?);
+            }
+        }
+        Ok(columns)
     }
 
     pub(super) async fn names(&mut self, statement: &str, args: Args) -> Result<Vec<String>> {

@@ -1,13 +1,13 @@
 //! Keys of every shape, and changes of keys.
 
 use super::{Case, items_after, items_touched};
-use concord_tests::Kind;
+use concord_tests::{As, Database, Kind};
 
 concord_tests::conformance! {
     every: [update_key, update_key_of_many, key_moved_onto_a_deleted_row, key_to_itself, composite_key, key_not_first, wide_integers]
     standard: [composite_key_in_another_order, text_key, uuid_key, swap_keys, update_key_chain, unique_instead_of_primary, odd_names]
     sqlite: [update_rowid, without_rowid, strict]
-    postgres: [deferrable_chain_and_swap, case_of_names, native_keys, long_names]
+    postgres: [deferrable_chain_and_swap, case_of_names, native_keys, types_of_two_spellings, long_names]
     mariadb: []
 }
 
@@ -182,6 +182,29 @@ async fn native_keys(kind: Kind) {
     case.captured(&[("e", &["glad/x/y"])]).await;
     case.change("UPDATE e SET c = 'z' WHERE m = 'sad'; DELETE FROM e WHERE m = 'glad'").await;
     case.captured(&[("e", &["sad/x/y", "sad/z/y", "glad/x/y"])]).await;
+}
+
+/// Two spellings of one key would be two rows to Concord and one to the database.
+async fn types_of_two_spellings(kind: Kind) {
+    let lenient =
+        ["interval", "span", "numeric(6,2)[]", "char(3)[]", "float8[]", "numrange", "priced", "priced[]", "price[]"];
+    let exact =
+        ["int[]", "text[]", "int4range", "tstzrange", "labelled", "numeric(6,2)", "char(3)", "float8", "mood[]"];
+    let types = || lenient.iter().chain(&exact);
+    let tables = types().enumerate().map(|(at, ty)| format!("CREATE TABLE t{at} (id {ty} PRIMARY KEY, n int)"));
+    let setup = format!(
+        "CREATE DOMAIN span AS interval; CREATE DOMAIN price AS numeric; CREATE TYPE priced AS (n int, price price);
+         CREATE TYPE labelled AS (n int, label text); CREATE TYPE mood AS ENUM ('sad'); {}",
+        tables.collect::<Vec<_>>().join("; ")
+    );
+    let database = Database::new(kind).await;
+    database.user_as(As::Sync).await.execute(&setup).await;
+    let mut node = database.node().await;
+    for (at, ty) in types().enumerate() {
+        let found = node.catalogue(&format!("t{at}")).await.expect("an answer").expect("the table is there");
+        let told = found.refusals.iter().any(|why| why.contains("takes different values for equal"));
+        assert_eq!(told, at < lenient.len(), "{ty}: {:?}", found.refusals);
+    }
 }
 
 /// Two names of the greatest length that differ in their last letter.
