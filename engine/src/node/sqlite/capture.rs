@@ -265,19 +265,24 @@ impl<'a> Writer<'a> {
         for (clash, number) in self.clashes.iter().zip(1..) {
             let parts =
                 || clash.columns.iter().map(|(column, collation)| (quote::name(column), quote::name(collation)));
-            let clashing = parts().zip(&clash.columns).map(|((column, collation), (name, _))| {
+            // The condition of each part, and whether the database works the part out.
+            let compared = parts().zip(&clash.columns).map(|((column, collation), (name, _))| {
                 let field = self.table.columns.iter().find(|field| field.name == *name && !clash.rowid);
                 // OR REPLACE puts the default in place of NULL after this trigger has run.
                 let new = match field.and_then(|field| field.default.as_ref().filter(|_| field.not_null)) {
-                    Some(default) => format!("coalesce(NEW.{column}, ({default}))"),
+                    Some(default) => format!("coalesce(NEW.{column}, {})", default_value(default)),
                     None => format!("NEW.{column}"),
                 };
-                format!("t.{column} = {new} COLLATE {collation}")
+                (field.is_some_and(|field| field.generated), format!("t.{column} = {new} COLLATE {collation}"))
             });
-            let clashing = clashing.collect::<Vec<_>>().join(" AND ");
+            let (computed, plain): (Vec<_>, Vec<_>) = compared.partition(|(computed, _)| *computed);
+            let is_computed = !computed.is_empty();
+            let plain = || plain.iter().map(|(_, part)| part.as_str());
+            let clashing =
+                plain().chain(computed.iter().map(|(_, part)| part.as_str())).collect::<Vec<_>>().join(" AND ");
             let noted = (1..).zip(parts()).map(|(at, (column, _))| format!("c.u{at} IS +t.{column} COLLATE BINARY"));
             let noted = noted.collect::<Vec<_>>().join(" AND ");
-            let note = |itself: &str| {
+            let note = |clashing: &str, itself: &str| {
                 format!(
                     "INSERT INTO {guard}(n, {}, {}{old_names}) SELECT {number}, {}, {}{old_values} FROM {target} AS t \
                      WHERE {clashing} AND NOT ({itself}) AND NOT EXISTS \
@@ -289,8 +294,23 @@ impl<'a> Writer<'a> {
                     self.same(("c", true), ("t", false)),
                 )
             };
-            before_insert += &note(&itself);
-            before_update += &note(&self.same(("t", false), ("OLD", false)));
+            let updated = self.same(("t", false), ("OLD", false));
+            before_insert += &note(&clashing, &itself);
+            before_update += &note(&clashing, &updated);
+            if is_computed {
+                // Before an update NEW holds, of the columns that stay as they are, only those that a trigger names, and
+                // works out the others from these.
+                let made_of = self.table.columns.iter().filter(|field| !field.generated);
+                let made_of = made_of.map(|field| format!("NEW.{}", quote::name(&field.name)));
+                before_update += &format!("SELECT {}; ", listed(made_of));
+                // What it works out from a default that OR REPLACE is yet to put in cannot be told: any row may go.
+                if let Some(replaced) = self.replaced() {
+                    let any = std::iter::once(replaced.as_str()).chain(plain()).collect::<Vec<_>>().join(" AND ");
+                    before_insert += &note(&any, &itself);
+                    before_update += &note(&any, &updated);
+                    changed.push(replaced);
+                }
+            }
             if clash.partial {
                 // A column of its condition may change and make the row clash.
                 changed.push("1".to_owned());
@@ -350,6 +370,18 @@ impl<'a> Writer<'a> {
         triggers.push(self.trigger("guard_after_delete", "AFTER DELETE", &some, &clean("OLD")));
     }
 
+    /// Whether the new row has a NULL in whose place OR REPLACE puts a default that a computed column may be made of.
+    /// SQLite does not tell of what it is made, but that is named in the table's text besides where it is declared.
+    fn replaced(&self) -> Option<String> {
+        let text = self.table.sql.to_ascii_lowercase();
+        let is_named =
+            |name: &str| name.contains(['"', '`', '\'']) || text.matches(&name.to_ascii_lowercase()).nth(1).is_some();
+        let fields = self.table.columns.iter().filter(|field| field.not_null && !field.generated);
+        let fields = fields.filter(|field| field.default.is_some() && is_named(&field.name));
+        let nulls = fields.map(|field| format!("NEW.{} IS NULL", quote::name(&field.name))).collect::<Vec<_>>();
+        (!nulls.is_empty()).then(|| format!("({})", nulls.join(" OR ")))
+    }
+
     /// The entry of an insert where images are recorded: a REPLACE of a row of the same key is an update.
     fn image_insert(&self) -> String {
         let noted = format!("FROM {} AS c WHERE c.n = 0 AND {}", self.guard, self.same(("c", true), ("NEW", false)));
@@ -392,6 +424,29 @@ fn clashes(table: &Table) -> Vec<Clash> {
         }
     }
     clashes
+}
+
+/// A column's default, as the catalogue has it, as an expression. Behind DEFAULT, and nowhere else, a lone name is a string.
+fn default_value(text: &str) -> String {
+    const VALUES: [&str; 6] = ["NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"];
+    let text = text.trim();
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii();
+    let between = |open: char, close: char| text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    let word = match text.chars().next() {
+        Some(quote @ ('"' | '`')) => {
+            between(quote, quote).map(|word| word.replace(&format!("{quote}{quote}"), &quote.to_string()))
+        }
+        Some('[') => between('[', ']').map(str::to_owned),
+        Some(first) if !first.is_ascii_digit() && text.chars().all(is_letter) => {
+            (!VALUES.iter().any(|value| text.eq_ignore_ascii_case(value))).then(|| text.to_owned())
+        }
+        _ => None,
+    };
+    match word {
+        Some(word) => format!("'{}'", word.replace('\'', "''")),
+        // It may end in a comment.
+        None => format!("({text}\n)"),
+    }
 }
 
 fn key(column: &str) -> String {

@@ -20,8 +20,10 @@ pub(super) struct Table {
     pub indexes: Vec<Index>,
     /// Positions in `columns` of the key; empty if there is none.
     pub key: Vec<usize>,
-    /// The collation of each key column.
+    /// The collation of each key column in the index that holds the key.
     pub collations: Vec<String>,
+    /// Whether each key column is compared by its bytes where no collation is named, whatever that of the index is.
+    pub binary: Vec<bool>,
     /// Which of `indexes` holds the key; an INTEGER PRIMARY KEY has none.
     pub key_index: Option<usize>,
 }
@@ -87,9 +89,18 @@ impl Table {
             indexes,
             key: Vec::new(),
             collations: Vec::new(),
+            binary: Vec::new(),
             key_index: None,
         };
         table.find_key();
+        let is_binary = |name: &str| -> rusqlite::Result<bool> {
+            if table.kind != "table" {
+                return Ok(true);
+            }
+            let (_, collation, ..) = db.column_metadata(Some("main"), table.name.as_str(), name)?;
+            Ok(collation.is_none_or(|collation| collation == c"BINARY"))
+        };
+        table.binary = table.key_names().map(is_binary).collect::<rusqlite::Result<_>>()?;
         Ok(Some(table))
     }
 
@@ -157,11 +168,12 @@ impl Table {
         !self.without_rowid && self.key_index.is_none() && !self.key.is_empty()
     }
 
-    /// Whether `=` may call two values of this key column equal that are not the same: by its collation, or, where no
-    /// affinity makes them alike, because 1 equals 1.0.
+    /// Whether `=` may call two values of this key column equal that are not the same: by its collation or that of
+    /// the index, or, where no affinity makes them alike, because 1 equals 1.0.
     pub(super) fn is_lax(&self, key_part: usize) -> bool {
         let field = &self.columns[self.key[key_part]];
         self.collations[key_part] != "BINARY"
+            || !self.binary[key_part]
             || (!self.key_is_rowid() && Affinity::of(&field.declared, self.strict) == Affinity::Blob)
     }
 

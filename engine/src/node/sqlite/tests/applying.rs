@@ -95,6 +95,25 @@ async fn keys_that_only_look_alike_are_told_apart() {
 }
 
 #[tokio::test]
+async fn keys_are_told_apart_as_their_index_does_whatever_the_column_calls_alike() {
+    let sql = "CREATE TABLE t (id TEXT COLLATE NOCASE NOT NULL, a, PRIMARY KEY (id COLLATE BINARY))";
+    for sql in [sql.to_owned(), format!("{sql} WITHOUT ROWID")] {
+        let mut bench = Bench::new(&sql, &["t"]).await;
+        bench.sql("INSERT INTO t VALUES ('a', 1), ('A', 2), ('b', 3), ('B', 4)");
+        let keys = ["A", "a"].map(|id| -> Key { Box::new([text(id)]) });
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        bench.write(&[row([text("B"), int(5)])]).await.unwrap();
+        bench.node.delete(&[(&bench.specs[0], &[&keys[1]])]).await.unwrap();
+        let rows = bench.node.rows(&bench.specs[0], &[&keys[0], &keys[1]]).await.unwrap();
+        assert!(rows[0].is_some() && rows[1].is_none(), "{sql}");
+        bench.node.commit().await.unwrap();
+        let content = "SELECT group_concat(id || a, ' ') FROM (SELECT * FROM t ORDER BY id COLLATE BINARY)";
+        let found: String = bench.user.query_row(content, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, "A2 B5 b3", "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn unique_values_can_be_swapped() {
     for (column, null) in [("TEXT UNIQUE", true), ("TEXT NOT NULL UNIQUE", false), ("INT NOT NULL UNIQUE", false)] {
         let mut bench = Bench::new(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a {column}, b)"), &["t"]).await;

@@ -55,6 +55,39 @@ async fn rows_that_replace_removes_are_recorded() {
 }
 
 #[tokio::test]
+async fn rows_that_replace_removes_through_computed_values_are_recorded() {
+    let sql =
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT NOT NULL DEFAULT '1', g AS (a || '/' || b) UNIQUE)";
+    let mut bench = Bench::new(sql, &["t"]).await;
+    bench.sql("INSERT INTO t VALUES (1, 'x', '1'), (2, 'y', '1'), (3, 'z', '2')");
+    bench.news(0).await;
+    for (sql, wanted) in [
+        // Of what the value is made of, one part stays as it is.
+        ("UPDATE OR REPLACE t SET a = 'x' WHERE id = 2", ["D1", "U2"]),
+        // And one becomes what it is by default.
+        ("INSERT OR REPLACE INTO t VALUES (4, 'x', NULL)", ["D2", "I4"]),
+        ("UPDATE OR REPLACE t SET a = 'x', b = NULL WHERE id = 3", ["D4", "U3"]),
+    ] {
+        bench.sql(sql);
+        let mut news: Vec<_> = bench.news(0).await.split(' ').map(str::to_owned).collect();
+        news.sort();
+        assert_eq!(news, wanted, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_replace_removes_through_a_default_are_recorded() {
+    for default in ["7", "'it''s'", "\"\"", "\"it's\"", "word", "`a``b`", "[two words]", "TRUE", "('a' -- why\n)"] {
+        let sql = format!("CREATE TABLE t (id INTEGER PRIMARY KEY, u NOT NULL DEFAULT {default} UNIQUE)");
+        let mut bench = Bench::new(&sql, &["t"]).await;
+        bench.sql("INSERT INTO t (id) VALUES (1); INSERT OR REPLACE INTO t VALUES (2, NULL)");
+        let mut news: Vec<_> = bench.news(0).await.split(' ').map(str::to_owned).collect();
+        news.sort();
+        assert_eq!(news, ["D1", "I1", "I2"], "{default}");
+    }
+}
+
+#[tokio::test]
 async fn cascades_and_triggers_of_users_are_recorded() {
     let mut bench = Bench::new(
         "CREATE TABLE parent (id INTEGER PRIMARY KEY);
@@ -238,6 +271,7 @@ async fn random_statements_with_keys_that_only_look_alike() {
         "CREATE TABLE t (id TEXT PRIMARY KEY COLLATE NOCASE, x, u INT UNIQUE)",
         "CREATE TABLE t (id NOT NULL PRIMARY KEY, x, u UNIQUE ON CONFLICT REPLACE)",
         "CREATE TABLE t (id TEXT NOT NULL UNIQUE COLLATE NOCASE, x, u)",
+        "CREATE TABLE t (id TEXT COLLATE NOCASE NOT NULL, x, u INT UNIQUE, PRIMARY KEY (id COLLATE BINARY))",
     ] {
         follow_random_statements(sql, &["id", "x", "u"], &[], true).await;
     }
@@ -248,4 +282,7 @@ async fn random_statements_with_references_and_computed_columns() {
     let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, up REFERENCES t ON DELETE CASCADE ON UPDATE SET NULL,
                                b AS (lower(a)) STORED UNIQUE)";
     follow_random_statements(sql, &["id", "a", "up"], &[], false).await;
+    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INT NOT NULL DEFAULT 3, g AS (a || '/' || b) UNIQUE)";
+    follow_random_statements(sql, &["id", "a", "b"], &[], false).await;
+    follow_random_statements(sql, &["id", "a", "b"], &["a"], false).await;
 }
