@@ -12,7 +12,7 @@ pub enum Policy {
     LatestWins,
     /// The earliest change wins.
     EarliestWins,
-    /// The first of these nodes that has a version wins; the latest change if none has.
+    /// The first of these nodes that has a version wins, with its latest; the latest change if none has.
     Prefer(Vec<NodeId>),
     /// Nobody wins until a person decides.
     Park,
@@ -94,7 +94,11 @@ impl Policy {
                 (Verdict::Take(winner), compared(winner, "earlier"))
             }
             Policy::Prefer(nodes) => {
-                let of = |node: &NodeId| tops.iter().position(|top| top.version.stamp.node == *node);
+                // Of one node there may be several, where some nodes have heard less of it than others.
+                let of = |node: &NodeId| {
+                    let own = tops.iter().enumerate().filter(|(_, top)| top.version.stamp.node == *node);
+                    own.max_by_key(|(_, top)| top.version.stamp).map(|(place, _)| place)
+                };
                 match nodes.iter().find_map(of) {
                     Some(winner) => {
                         let reason = format!("prefer: {} goes before {}", name(tops[winner].version), others(winner));
@@ -172,5 +176,12 @@ mod tests {
         assert_eq!(decided(&Policy::Prefer(vec![NodeId(2), NodeId(0)]), &[(0, 1), (1, 9)]).0, Verdict::Take(0));
         assert_eq!(decided(&Policy::Prefer(vec![NodeId(2)]), &[(0, 1), (1, 9)]).0, Verdict::Take(1));
         assert!(matches!(decided(&Policy::Park, &[(0, 1), (1, 9)]).0, Verdict::Park(_)));
+    }
+
+    #[test]
+    fn of_several_versions_of_a_preferred_node_the_latest_wins() {
+        let prefer = Policy::Prefer(vec![NodeId(1)]);
+        assert_eq!(decided(&prefer, &[(1, 1), (1, 3), (0, 9)]).0, Verdict::Take(1));
+        assert_eq!(decided(&prefer, &[(1, 3), (0, 9), (1, 1)]).0, Verdict::Take(0));
     }
 }

@@ -68,8 +68,13 @@ impl Part {
             Rule::Latest => self.take(conflict.changes.iter().rev(), row),
             Rule::Earliest => self.take(conflict.changes.iter(), row),
             Rule::Prefer(nodes) => {
-                let of = |node: &String| conflict.versions.iter().find(|version| version.node == *node);
-                if let Some(preferred) = nodes.iter().filter_map(of).find_map(|version| version.row.as_ref()) {
+                // Of one node there may be several, where some nodes have heard less of it than others.
+                let of = |node: &String| {
+                    let own = conflict.versions.iter().filter(|version| version.node == *node);
+                    let rows = own.filter_map(|version| Some((version.time, version.row.as_ref()?)));
+                    rows.max_by_key(|&(time, _)| time).map(|(_, row)| row)
+                };
+                if let Some(preferred) = nodes.iter().find_map(of) {
                     self.columns.iter().for_each(|&at| row[at] = preferred[at].clone());
                 }
             }
