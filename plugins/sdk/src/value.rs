@@ -78,12 +78,14 @@ impl Value {
         })
     }
 
-    /// Whether two values mean the same: `1.0` and `1.00` do. Values of different kinds never do.
+    /// Whether two values mean the same to Concord: `1.0` and `1.00` do, and so do JSON documents that differ in blanks, in the order of
+    /// members or in how a number is written. Values of different kinds never do.
     pub fn same(&self, other: &Value) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,
             (Value::Bytes(a), Value::Bytes(b)) => a == b,
-            (Value::Json(a), Value::Json(b)) | (Value::Uuid(a), Value::Uuid(b)) => a == b,
+            (Value::Json(a), Value::Json(b)) => a == b || same_json(a, b),
+            (Value::Uuid(a), Value::Uuid(b)) => a.eq_ignore_ascii_case(b),
             (Value::Other(a), Value::Other(b)) => a == b,
             (Value::Decimal(a), Value::Decimal(b)) if a == b => true,
             (a, b) => {
@@ -92,6 +94,46 @@ impl Value {
             }
         }
     }
+}
+
+/// Each database writes documents in its own way. Text that is no JSON stands for itself.
+fn same_json(a: &str, b: &str) -> bool {
+    let parse = |text: &str| serde_json::from_str::<Document>(text).ok();
+    parse(a).zip(parse(b)).is_some_and(|(a, b)| same_document(&a, &b))
+}
+
+fn same_document(a: &Document, b: &Document) -> bool {
+    match (a, b) {
+        (Document::Number(a), Document::Number(b)) => same_number(&a.to_string(), &b.to_string()),
+        (Document::Array(a), Document::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_document(a, b))
+        }
+        (Document::Object(a), Document::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_document(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn same_number(a: &str, b: &str) -> bool {
+    a == b || significant(a).zip(significant(b)).is_some_and(|(a, b)| a == b)
+}
+
+/// Whether a number is below 0, its digits without zeros at either end, and the power of ten by which these are multiplied: `1`, `1.0`
+/// and `10e-1` are one. `None` if the power is too large to be counted.
+fn significant(number: &str) -> Option<(bool, String, i128)> {
+    let (mantissa, power) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let power: i64 = power.parse().ok()?;
+    let (negative, unsigned) = mantissa.strip_prefix('-').map_or((false, mantissa), |unsigned| (true, unsigned));
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let trimmed = digits.trim_end_matches('0');
+    if trimmed.is_empty() {
+        return Some((false, String::new(), 0));
+    }
+    let power = i128::from(power) + (digits.len() - trimmed.len()) as i128 - fraction.len() as i128;
+    Some((negative, trimmed.to_owned(), power))
 }
 
 /// A plain decimal number: its digits as a whole number, and how many of them stand after the point. `None` for what is
@@ -237,5 +279,44 @@ mod tests {
         assert!(Value::Float(f64::NAN).same(&Value::Float(-f64::NAN)) && Value::Float(0.0).same(&Value::Float(-0.0)));
         let long = "9".repeat(60);
         assert!(decimal(&long).same(&decimal(&format!("0{long}.0"))) && decimal("NaN").same(&decimal("NaN")));
+    }
+
+    #[test]
+    fn documents_are_the_same_by_meaning() {
+        let same = |one: &str, other: &str| Value::Json(one.to_owned()).same(&Value::Json(other.to_owned()));
+        for (one, other) in [
+            (r#"{"a":1,"b":[1.0,"x"]}"#, r#"{ "b": [1e0, "x"], "a": 1.00 }"#),
+            (r#"{"a":{"x":null,"y":"\u00e4"}}"#, r#"{"a": {"y": "ä", "x": null}}"#),
+            ("100", "1E+2"),
+            ("[0.10, -0.0]", "[1e-1,0]"),
+            ("9007199254740993", "9007199254740993.0"),
+            ("[1e99999999999999999999]", "[ 1e99999999999999999999 ]"),
+            ("{no", "{no"),
+        ] {
+            assert!(same(one, other) && same(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            ("9007199254740993", "9007199254740992"),
+            ("0.1", "0.1000000000000000055"),
+            ("[1,2]", "[2,1]"),
+            ("[1]", "[1,1]"),
+            (r#"{"a":null}"#, "{}"),
+            (r#"{"a":1}"#, r#"{"b":1}"#),
+            ("1", r#""1""#),
+            ("1", "-1"),
+            ("1e99999999999999999999", "10e99999999999999999999"),
+            ("{no", "{ no"),
+        ] {
+            assert!(!same(one, other) && !same(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn uuids_are_the_same_in_letters_of_either_case() {
+        let uuid = |text: &str| Value::Uuid(text.to_owned());
+        let small = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+        assert!(uuid(small).same(&uuid(&small.to_uppercase())));
+        assert!(!uuid(small).same(&uuid(&small.replace('6', "7"))));
+        assert!(!uuid(small).same(&Value::Text(small.to_owned())));
     }
 }
