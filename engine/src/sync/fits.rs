@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::shape::same_name;
 use super::table::Table;
 use crate::config::Config;
 use crate::model::{Beyond, Grain, NodeId};
@@ -22,14 +23,22 @@ pub struct Fit {
 
 impl Table {
     /// All columns, from each node whose rows go anywhere to each that takes them. What becomes of values in a mapping only the
-    /// plugin knows.
+    /// plugin knows, but for those that it passes on as they are.
     pub(super) fn fits(&self, config: &Config, catalogues: &[(NodeId, Catalogue)]) -> Vec<Fit> {
         let mut fits = Vec::new();
         for column in &self.columns {
             let found = |(node, catalogue): &'_ (NodeId, Catalogue)| -> Option<(NodeId, CatalogueColumn)> {
-                let form = self.form(*node).filter(|form| !form.lens.is_mapped())?;
+                let form = self.form(*node)?;
                 let is_own = |shared: usize| self.columns[shared].name == column.name;
-                let own = form.spec.columns.iter().find(|own| own.shared.is_some_and(is_own))?;
+                let own = match form.lens.mapping() {
+                    None => form.spec.columns.iter().find(|own| own.shared.is_some_and(is_own))?,
+                    Some(reshape) => {
+                        let local = config.tables[self.index].nodes[node.index()].local(&column.name);
+                        let made = reshape.shape().columns.iter().position(|made| same_name(&made.name, local))?;
+                        let copy = reshape.copies().iter().find(|(_, copy)| *copy == made);
+                        copy.map(|(own, _)| &form.spec.columns[*own])?
+                    }
+                };
                 Some((*node, catalogue.columns.iter().find(|other| other.name == own.name)?.clone()))
             };
             let columns: Vec<(NodeId, CatalogueColumn)> = catalogues.iter().filter_map(found).collect();

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use super::apart::blocking;
 use super::plugins::Plugins;
-use super::table::Form;
-use crate::config::{Config, TableConfig};
+use super::table::{Form, Table};
+use crate::config::{Config, Diagnostic, TableConfig};
 use crate::model::{Domain, KeyRule, NodeId, ParkedCode, Row, Type};
 use crate::node::apply::{Decision, Effect};
 use crate::node::{Catalogue, CatalogueColumn, Numbered, WriteMode};
@@ -151,10 +151,71 @@ pub fn seen_behind(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
     }
 }
 
+/// The same, where what is a copy of a column of the node's holds no more than that does.
+pub fn held_behind(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
+    let mut seen = seen_behind(catalogue, reshape);
+    for &(own, made) in reshape.copies() {
+        if let Some((column, _)) = told(catalogue).nth(own) {
+            seen.columns[made].domain = column.domain.clone();
+        }
+    }
+    seen
+}
+
+/// Columns that refer to keys which each node makes for itself, and are shared as they stand: at the other nodes their rows would come to
+/// belong to others' rows.
+pub fn references_unmapped(config: &Config, tables: &[Table]) -> Vec<Diagnostic> {
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    let forms = |node: NodeId| tables.iter().filter_map(move |table| Some((table, table.form(node)?)));
+    for (at, here) in config.nodes.iter().enumerate() {
+        let node = NodeId(at as u16);
+        for (table, form) in forms(node) {
+            for reference in &form.spec.references {
+                let is_parent = |(_, other): &(&Table, &Form)| {
+                    other.spec.local == reference.referenced_table && other.spec.schema == reference.referenced_schema
+                };
+                let Some((parent, keys)) = forms(node).find(is_parent) else { continue };
+                let is_ruled = |name: &String| {
+                    let mut rules = keys.spec.key_columns().zip(&keys.spec.keys);
+                    rules.any(|(column, rule)| column.name == *name && rule.is_some())
+                };
+                let pairs = reference.columns.iter().zip(&reference.referenced_columns);
+                for (column, key) in pairs.filter(|&(column, key)| is_ruled(key) && form.shares_as_it_is(column)) {
+                    let part = &config.tables[table.index].nodes[at];
+                    let message = format!(
+                        "`{column}` of `{}` at {} refers to `{key}` of `{}`, of which each node makes its own, and is shared as it stands: \
+                         elsewhere it would be the key of another row",
+                        table.name, here.name, parent.name
+                    );
+                    let help = format!(
+                        "give `{}` the mapping of `{}` wherever that has it, with `{column}` among its `columns`",
+                        table.name, parent.name
+                    );
+                    let place = part.mapping.as_ref().map_or(&part.place, |used| &used.place);
+                    let problem = config.diagnostic(place, message, help);
+                    // A column may be in several references.
+                    if !problems.iter().any(|known| known.message == problem.message) {
+                        problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+    problems
+}
+
 /// The row that stands at a node, in its own shape, as it was read; or why it cannot be read.
 pub type Current = Option<std::result::Result<Arc<Row>, String>>;
 
 impl Form {
+    /// Whether what stands in this column of the node's is what the others have, by what a mapping tells of it, if there is one.
+    fn shares_as_it_is(&self, column: &str) -> bool {
+        let Some(at) = self.spec.columns.iter().position(|own| own.name == column) else { return false };
+        let Some(reshape) = self.lens.mapping() else { return true };
+        let is_same_key = || reshape.key().iter().zip(reshape.rules()).any(|(key, rule)| key.0 == at && rule.is_none());
+        reshape.copies().iter().any(|(own, _)| *own == at) || is_same_key()
+    }
+
     /// What it takes to write a shared row here. Where a plugin maps, the row stays what it is until it is [`localized`].
     pub fn write(&self, row: Arc<Row>, mode: WriteMode) -> Effect {
         let local = match () {

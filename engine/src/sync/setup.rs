@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::attendance::{self, Away, Member};
 use super::brought;
 use super::fits::Fit;
+use super::mapped;
 use super::numbers;
 use super::session::Session;
 use super::table::Table;
@@ -163,6 +164,8 @@ impl Session {
             });
             self.warn_of(table, &mut checked);
         }
+        let unmapped = mapped::references_unmapped(&self.config, &tables);
+        checked.problems.extend(unmapped.iter().map(ToString::to_string));
         if tables.len() == self.config.tables.len() {
             self.tables = tables;
             self.check_rights(&mut checked).await?;

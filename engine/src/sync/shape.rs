@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::brought::Marks;
-use super::mapped::{reshape, seen_behind};
+use super::mapped::{held_behind, reshape, seen_behind};
 use super::plugins::Plugins;
 use super::settle;
 use super::subset::Subset;
@@ -203,7 +203,11 @@ impl Table {
         }
         let mut columns = shared_columns(config, table, &seen, &mut problems);
         let key = shared_key(config, table, &seen, &columns, &mut problems);
-        allow_losses(config, table, &seen, &key, &mut columns, &mut problems);
+        let held = catalogues.iter().zip(&reshapes).map(|((node, catalogue), reshape)| {
+            (*node, reshape.as_deref().map_or_else(|| catalogue.clone(), |made| held_behind(catalogue, made)))
+        });
+        let held: Vec<(NodeId, Catalogue)> = held.collect();
+        allow_losses(config, table, &held, &key, &mut columns, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }

@@ -27,7 +27,8 @@ fn numbered(kind: Kind) -> &'static str {
 fn setup(kind: Kind) -> String {
     format!(
         "CREATE TABLE customers (id {0}, name varchar(40) UNIQUE, stock bigint);
-         CREATE TABLE orders (id {0}, customer_id bigint REFERENCES customers (id), note text)",
+         CREATE TABLE orders (id {0}, customer_id bigint, note text,
+          FOREIGN KEY (customer_id) REFERENCES customers (id))",
         numbered(kind)
     )
 }
@@ -272,6 +273,20 @@ async fn what_does_not_fit_together_is_told(kinds: &[Kind]) {
     assert!(told.contains("each with another `slot`"), "{told}");
     let told = said(&tables(2, 2).replace("slot = 1", "slot = 2")).await;
     assert!(told.contains("of 2 nodes none is number 2"), "{told}");
+    // What refers to such a key is one as well: the mapping may leave it out, or be forgotten.
+    let whole = tables(2, 2);
+    let refers = |at: &str| {
+        format!("`customer_id` of `orders` at {at} refers to `id` of `customers`, of which each node makes its own")
+    };
+    let told = said(&whole.replace("[\"id\", \"customer_id\"]", "[\"id\"]")).await;
+    assert!(told.contains(&refers("a")) && told.contains(&refers("b")), "{told}");
+    assert!(
+        told.contains("give `orders` the mapping of `customers` wherever that has it, with `customer_id` among"),
+        "{told}"
+    );
+    let (customers, _) = whole.split_once("[tables.orders").expect("it is there");
+    let told = said(&format!("{customers}[tables.orders]\n")).await;
+    assert!(told.contains(&refers("a")) && told.contains(&refers("b")), "{told}");
 }
 
 async fn rows_of_many_nodes_stay_apart(kinds: &[Kind]) {

@@ -215,6 +215,35 @@ async fn random_changes_come_to_the_same(kinds: &[Kind]) {
     cluster.quiet().await;
 }
 
+/// What a mapping passes on is rounded to what the node's own column keeps, as it is where nothing maps.
+async fn copies_may_be_lossy(kinds: &[Kind]) {
+    let tables = "[tables.orders]\nlossy = [\"created\"]\n[tables.orders.nodes.b.mapping]\nplugin = \"reshape\"\n\
+                  columns = { created = { from = \"angelegt\" } }\n";
+    let mut cluster = Cluster::bare(kinds, |_| String::new(), tables).await;
+    let created = [
+        "CREATE TABLE orders (id bigint PRIMARY KEY, created timestamp(6) NULL)",
+        "CREATE TABLE orders (id bigint PRIMARY KEY, angelegt timestamp(0) NULL)",
+    ];
+    cluster.create(&created).await;
+    cluster.pin(&["reshape"]);
+    let checked = cluster.session().check().await.expect("all are there");
+    assert_eq!(checked.problems, [""; 0]);
+    let fits = checked.tables[0].fits.iter().filter(|fit| fit.column == "created");
+    let told: Vec<(&str, &str)> = fits.map(|fit| (fit.from.as_str(), fit.fit)).collect();
+    assert!(told.contains(&("a", "lossy")), "{told:?}");
+    cluster.install().await;
+    cluster.later(0, "INSERT INTO orders VALUES (1, '2024-03-01 12:00:00.75')").await;
+    cluster.later(1, "INSERT INTO orders VALUES (2, '2024-03-01 12:00:01')").await;
+    assert_eq!(cluster.sync().await.waiting, 0);
+    let count = "SELECT count(*) FROM orders WHERE angelegt = '2024-03-01 12:00:00'";
+    cluster.holds_at(1, count, &["1"]).await;
+    // Where it was written it stands as it was.
+    cluster.holds_at(0, "SELECT count(*) FROM orders WHERE created = '2024-03-01 12:00:00.75'", &["1"]).await;
+    cluster.quiet().await;
+    let verified = cluster.session().verify(&Verify::default()).await.expect("a comparison");
+    assert_eq!((verified.exit_code(), verified.tables[0].differences), (DONE, 0), "{verified:?}");
+}
+
 /// Tests between databases of two kinds.
 macro_rules! between {
     ($tests:tt $($name:ident: $kinds:tt;)*) => {
@@ -236,4 +265,10 @@ between! {
     postgres_mariadb: [Postgres, Mariadb];
     mariadb_postgres: [Mariadb, Postgres];
     mariadb_sqlite: [Mariadb, Sqlite];
+}
+
+between! {
+    [copies_may_be_lossy]
+    both_mariadb: [Mariadb, Mariadb];
+    both_postgres: [Postgres, Postgres];
 }
