@@ -211,7 +211,7 @@ impl Form {
     /// Whether what stands in this column of the node's is what the others have, by what a mapping tells of it, if there is one.
     fn shares_as_it_is(&self, column: &str) -> bool {
         let Some(at) = self.spec.columns.iter().position(|own| own.name == column) else { return false };
-        let Some(reshape) = self.lens.mapping() else { return true };
+        let Some(reshape) = self.lens.mapping() else { return self.spec.columns[at].shared.is_some() };
         let is_same_key = || reshape.key().iter().zip(reshape.rules()).any(|(key, rule)| key.0 == at && rule.is_none());
         reshape.copies().iter().any(|(own, _)| *own == at) || is_same_key()
     }
