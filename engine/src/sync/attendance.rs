@@ -219,6 +219,15 @@ impl Session {
         self.enough().map_err(|_| error)
     }
 
+    /// Leaves a node out for a while at which nothing can be written, if two others can go on without it.
+    pub(super) fn go_on_without(&mut self, node: NodeId, error: &node::Error) -> bool {
+        let others = self.members.iter().filter(|member| member.id != node && member.node.is_some()).count();
+        if others > 1 {
+            self.members[node.index()].rest(error);
+        }
+        others > 1
+    }
+
     /// Takes the shapes of the tables from the service tables of nodes.
     fn adopt(&mut self, services: &[(usize, Service)]) -> Result<()> {
         if !self.tables.is_empty() || services.is_empty() {
@@ -408,6 +417,12 @@ impl Member {
     /// The node drops out until it can be reached again.
     pub fn leave(&mut self, error: &node::Error) {
         self.go(error.to_string(), error.kind);
+    }
+
+    /// The node drops out for a while, also if it can be reached.
+    fn rest(&mut self, error: &node::Error) {
+        self.leave(error);
+        self.rests_until = Some(time::moment() + LOOK_AGAIN);
     }
 
     /// The node drops out until what is installed there is what the file describes.

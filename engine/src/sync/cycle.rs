@@ -180,7 +180,15 @@ impl Session {
             in_line |= portion.removes();
         }
         let whole = !cycle.more;
-        self.apply(&mut opened, batches, writing, in_line, &mut cycle).await?;
+        let unwritten = self.apply(&mut opened, batches, writing, in_line, &mut cycle).await?;
+        for (node, error) in unwritten {
+            // Pages begin where the last of those who are there stands, so the others would get no more than its page. A load has to
+            // have everybody.
+            let goes_on = portion.is_none() && !whole && error.kind != ErrorKind::Drift;
+            if !(goes_on && self.go_on_without(node, &error)) {
+                cycle.fail(&self.names[node.index()], &error);
+            }
+        }
         fault::point("applied").await?;
         self.purge(&opened, whole, &cycle).await;
         fault::point("cycle-done").await?;
@@ -341,7 +349,10 @@ impl Session {
             for (at, page) in pages.into_iter().enumerate() {
                 let (Some(page), Some(presence)) = (page, &opened.present[at]) else { continue };
                 contests.reserve(page.entries.len().saturating_sub(contests.len()));
-                for mut entry in page.entries {
+                // A transaction that was begun first may have changed a row after another: what a node did is told in the order of ids.
+                let mut entries = page.entries;
+                entries.sort_by_key(|entry| entry.id);
+                for mut entry in entries {
                     let contest = contests.entry(std::mem::take(&mut entry.key)).or_default();
                     contest.enter(NodeId(at as u16), entry, &presence.clock, table);
                 }
@@ -426,7 +437,7 @@ impl Session {
     }
 
     /// Writes every node's batch, each in one transaction, at the same time, and goes on where one was begun early. `in_line` if
-    /// something was weighed that another engine may have decided differently.
+    /// something was weighed that another engine may have decided differently. The nodes that are there and could not be written.
     pub(super) async fn apply(
         &mut self,
         opened: &mut Opened,
@@ -434,7 +445,7 @@ impl Session {
         writing: Writing,
         in_line: bool,
         cycle: &mut Cycle,
-    ) -> Result<()> {
+    ) -> Result<Vec<(NodeId, node::Error)>> {
         let writing = match in_line {
             // Nobody is to be claimed out of turn.
             true => {
@@ -475,6 +486,7 @@ impl Session {
             Some((id, applying.await?))
         }))
         .await;
+        let mut unwritten = Vec::new();
         for (node, result) in applying.into_iter().flatten() {
             let member = &mut self.members[node.index()];
             match result {
@@ -501,12 +513,11 @@ impl Session {
                 }
                 Err(error) if error.is_absence() => member.leave(&error),
                 Err(error) => {
-                    cycle.may_pass |= error.may_pass();
                     // What the others took is theirs, and this node is tried again. Every report says why.
                     info!(node = %member.name, %error, "Nothing was written there.");
                     // If the catalogue changed between reading and writing, the next cycle looks again and says what.
                     member.prepared &= error.kind != ErrorKind::Drift;
-                    add_failure(&mut cycle.failed, format!("node `{}`: {error}", member.name));
+                    unwritten.push((node, error));
                 }
             }
         }
@@ -515,7 +526,7 @@ impl Session {
             cycle.held += u64::from(parked.code.is_passing());
             cycle.unsettled.insert(parked.table);
         }
-        Ok(())
+        Ok(unwritten)
     }
 
     /// Deletes what every node has passed. A failure here loses nothing: the entries are deleted next time.
@@ -572,6 +583,12 @@ impl Cycle {
             add_carried(&mut self.carried, &table.carried);
         }
         (self.compared, self.away, self.stopped) = (compared.tables, compared.away, compared.stopped);
+    }
+
+    /// Notes that a node could not be written.
+    pub(super) fn fail(&mut self, node: &str, error: &node::Error) {
+        self.may_pass |= error.may_pass();
+        add_failure(&mut self.failed, format!("node `{node}`: {error}"));
     }
 
     fn count(&mut self, member: &Member, applied: &Applied) {

@@ -19,7 +19,7 @@ use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::{Cut, NodeId, TableSpec};
+use crate::model::{Cut, NodeId, TableSpec, time};
 use crate::node::{self, Node, Target};
 use crate::plugin::Failure;
 
@@ -231,6 +231,10 @@ impl Session {
     /// Stops the tables whose plugins gave up. Whether there are any.
     pub(super) fn stop_for_plugins(&mut self, gave_up: &[(usize, Failure)]) -> bool {
         gave_up.iter().for_each(|(table, failure)| self.tables[*table].stop_for_plugin(failure));
+        if !gave_up.is_empty() {
+            // It may have taken long. Before they are looked at again, the other tables have their turn.
+            self.adopted = Some(time::moment());
+        }
         !gave_up.is_empty()
     }
 

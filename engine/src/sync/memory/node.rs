@@ -315,6 +315,9 @@ impl Node for Connection {
         if self.database.lock().changing {
             return Err(Error::new(ErrorKind::Drift, "the table was changed meanwhile"));
         }
+        if self.database.lock().full {
+            return Err(Error::new(ErrorKind::Other, "there is no room"));
+        }
         while self.database.applying.swap(true, Ordering::Relaxed) {
             tokio::task::yield_now().await;
         }

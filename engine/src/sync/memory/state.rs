@@ -35,6 +35,8 @@ pub struct State {
     pub skew: i64,
     /// By how much, at most, the clock seems to be off besides to whoever opens a snapshot, another time each, µs.
     pub unsteady: u64,
+    /// Whether nothing can be written.
+    pub full: bool,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
     /// How often positions were claimed in vain, if another engine holds them.

@@ -79,7 +79,9 @@ impl Session {
         let (batches, moved) = prepared?;
         let mut cycle = Cycle::default();
         fault::point("plan-checked").await.map_err(|fault| Error::Stopped(fault.to_string()))?;
-        self.apply(&mut opened, batches, Writing::default(), true, &mut cycle).await?;
+        for (node, error) in self.apply(&mut opened, batches, Writing::default(), true, &mut cycle).await? {
+            cycle.fail(&self.names[node.index()], &error);
+        }
         let mut moved_on: Vec<(usize, Key, Vec<NodeId>)> =
             moved.into_iter().map(|((table, key), nodes)| (table, key, nodes)).collect();
         moved_on.sort_by_cached_key(|(table, key, _)| (*table, self.tables[*table].key_document(key).to_string()));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::{Cluster, later};
 use super::random::{Random, seeds};
-use crate::model::{Lost, time};
+use crate::model::{Entry, Lost, time};
 use crate::sync::memory::number;
 use crate::sync::session::Session;
 
@@ -68,6 +68,23 @@ fn made_apart(policy: &str, first: usize) -> Case {
     assert_eq!(case.sync().nodes, [], "nothing is written where no row stands");
     case.write(1 - first, Some(3));
     case
+}
+
+/// GIVEN a transaction that had begun before another, and deletes a row that this one has deleted and made anew
+/// WHEN what both did is read in the order of their marks
+/// THEN the delete counts as the last.
+#[test]
+fn what_a_node_did_is_told_in_the_order_in_which_it_was_done() {
+    let case = Case::new(2, "\"latest-wins\"", UPDATES);
+    case.cluster.databases.iter().for_each(|database| _ = database.lock().rows.insert(1, 5));
+    [None, Some(6), None].into_iter().for_each(|value| case.write(0, value));
+    let begin_first = |history: &mut [Entry]| {
+        let first = history[0].mark;
+        history.iter_mut().zip([first + 1, first + 2, first]).for_each(|(entry, mark)| entry.mark = mark);
+    };
+    begin_first(&mut case.cluster.databases[0].lock().history);
+    case.sync();
+    assert_eq!(case.values(), [None, None]);
 }
 
 #[test]

@@ -46,6 +46,25 @@ fn a_sync_ends_although_users_write_faster_than_it_reads() {
     assert!(arrived && !cluster.databases[0].lock().history.is_empty());
 }
 
+/// GIVEN a node that can be read and not be written
+/// WHEN more has been changed than a cycle reads
+/// THEN the others get all of it, and the node, which is named, gets it when it can be written again.
+#[test]
+fn who_cannot_be_written_keeps_nobody_from_going_on() {
+    let cluster = Cluster::new(3, &[]);
+    let mut session = cluster.session("\"latest-wins\"", 10);
+    cluster.block(session.install()).unwrap();
+    (0..100).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(id), false)));
+    cluster.databases[2].lock().full = true;
+    let summary = cluster.block(session.sync()).unwrap();
+    let told = format!("{:?} {:?}", summary.away, summary.failed);
+    assert!(told.contains("there is no room") && summary.exit_code() != crate::error::DONE, "{told}");
+    assert_eq!(cluster.rows().iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 0]);
+    cluster.databases[2].lock().full = false;
+    let summary = cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+    assert_eq!((summary.exit_code(), cluster.rows()[2].len()), (crate::error::DONE, 100));
+}
+
 /// A sync does not end while it is still finding out how many of them fit into the memory.
 #[test]
 fn rows_that_are_large_arrive_in_one_run() {
