@@ -11,6 +11,8 @@ use crate::model::{Decimal, Domain, Json, Type, Value, time};
 pub struct Blueprint {
     /// The local name, with its schema where it is not the usual one.
     pub table: String,
+    /// The name by which references there know it; empty of a table that is to be made.
+    pub found: String,
     pub columns: Vec<Part>,
     /// The columns of the key, in its order.
     pub key: Vec<String>,
@@ -334,7 +336,7 @@ impl Preset {
     /// A default as SQL has it, if it is one that can be carried.
     pub fn parse(expression: &str) -> Option<Preset> {
         let mut text = expression.trim();
-        while let Some(inner) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
+        while let Some(inner) = unwrapped(text) {
             text = inner.trim();
         }
         let folded = text.to_ascii_lowercase();
@@ -349,18 +351,65 @@ impl Preset {
         if let Some(rest) = text.strip_prefix('\'') {
             let end = literal_end(rest)?;
             // What may follow is the type of the text, as PostgreSQL writes it.
-            let cast = rest[end + 1..].trim();
-            let plain = cast.is_empty() || (cast.starts_with("::") && !cast.contains(['\'', '(']));
-            return (plain && !rest[..end].contains('\\')).then(|| Preset::Text(rest[..end].replace("''", "'")));
+            let value = rest[..end].replace("''", "'");
+            let length = value.chars().count();
+            let plain = is_kept(rest[end + 1..].trim(), |sizes| matches!(sizes, [most] if length <= *most));
+            return (plain && !value.contains('\\')).then_some(Preset::Text(value));
         }
-        let number = text.split("::").next().unwrap_or_default().trim().trim_matches(['(', ')']);
+        let (number, cast) = text.split_at(text.find("::").unwrap_or(text.len()));
+        let number = number.trim().trim_matches(['(', ')']);
         let digits = number.strip_prefix('-').unwrap_or(number);
         let plain = !digits.is_empty()
             && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
             && digits.bytes().filter(|byte| *byte == b'.').count() <= 1
-            && digits != ".";
+            && digits != "."
+            && is_kept(cast, |sizes| {
+                let scale = digits.split_once('.').map_or(0, |(_, after)| after.len());
+                scale <= sizes.get(1).copied().unwrap_or(0)
+            });
         plain.then(|| Preset::Number(number.to_owned()))
     }
+}
+
+/// What stands between two brackets that belong together and hold all of the text.
+fn unwrapped(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('(')?.strip_suffix(')')?;
+    let (mut depth, mut quoted) = (0, false);
+    let is_whole = inner.bytes().all(|byte| {
+        match byte {
+            b'\'' => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        depth >= 0
+    });
+    is_whole.then_some(inner)
+}
+
+/// Whether what follows a value is nothing or, as PostgreSQL writes it, `::` and one type that leaves the value as it is: behind an
+/// operator more is worked out of it. `fits` tells whether the value is none that a type of these sizes would cut.
+fn is_kept(cast: &str, fits: impl Fn(&[usize]) -> bool) -> bool {
+    if cast.is_empty() {
+        return true;
+    }
+    let Some(ty) = cast.strip_prefix("::") else { return false };
+    let name = match ty.split_once('(') {
+        None => ty.to_owned(),
+        Some((name, rest)) => {
+            let Some((sizes, rest)) = rest.split_once(')') else { return false };
+            let sizes: Option<Vec<usize>> = sizes.split(',').map(|size| size.trim().parse().ok()).collect();
+            if !sizes.is_some_and(|sizes| fits(&sizes)) {
+                return false;
+            }
+            format!("{name}{rest}")
+        }
+    };
+    let is_part = |word: &str| matches!(word, "varying" | "precision" | "with" | "without" | "time" | "zone");
+    let mut words = name.split_whitespace();
+    words.next().is_some()
+        && words.all(|word| is_part(word.trim_end_matches("[]")))
+        && name.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '.' | '"' | '[' | ']'))
 }
 
 /// Where a text in quotes ends whose first quote is gone.
@@ -449,6 +498,12 @@ mod tests {
             ("12::numeric", number("12")),
             ("'it''s'::text", text("it's")),
             ("''::character varying", text("")),
+            ("'a(b'::character varying(20)", text("a(b")),
+            ("'{a,b}'::text[]", text("{a,b}")),
+            ("'2024-01-01 12:00:00'::timestamp without time zone", text("2024-01-01 12:00:00")),
+            ("'glad'::public.\"Mood\"", text("glad")),
+            ("(1)::numeric(5,2)", number("1")),
+            ("(('a)b'))", text("a)b")),
             ("now()", Some(Preset::Now)),
             ("CURRENT_TIMESTAMP", Some(Preset::Now)),
             ("true", Some(Preset::Bool(true))),
@@ -457,6 +512,17 @@ mod tests {
             ("'a' || 'b'", None),
             ("1 + 1", None),
             ("'x'; DROP TABLE t", None),
+            ("((100)::numeric * 1.5)", None),
+            ("((1)::bigint << 40)", None),
+            ("((1)::bigint + (2)::bigint)", None),
+            ("((1.5)::integer)::numeric", None),
+            ("((1)::bigint IS NULL)", None),
+            ("('2024-01-01'::date + 30)", None),
+            ("('o-'::text || CURRENT_DATE)", None),
+            // Cut, or rounded.
+            ("'abcdef'::character varying(3)", None),
+            ("9.99::numeric(3,1)", None),
+            ("'-9.99'::numeric(5,1)", None),
         ] {
             assert_eq!(Preset::parse(sql), preset, "{sql}");
         }

@@ -215,21 +215,30 @@ fn parents_first(tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) 
         .map(|(index, (table, found))| {
             let source = found.iter().position(Option::is_some).unwrap_or(0);
             let references = found[source].iter().flat_map(|blueprint| &blueprint.references);
-            let parents = references.filter_map(|reference| place(tables, source, &reference.table));
+            let parents = references.filter_map(|reference| place(tables, blueprints, source, &reference.table));
             TableSpec::bare(index, &table.name, parents.map(|parent| tables[parent].name.as_str()))
         })
         .collect();
     order::parents_first(&specs.iter().collect::<Vec<_>>())
 }
 
-/// A local name without its schema, as it is compared.
+/// A local name without its schema, as names of indexes are compared with it.
 fn bare(name: &str) -> String {
     name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// The synced table that a node knows by a local name.
-fn place(tables: &[TableConfig], node: usize, local: &str) -> Option<usize> {
-    tables.iter().position(|table| bare(&table.nodes[node].table) == bare(local))
+/// The synced table that a reference at a node is to. Schemas may have tables of one name: that of a table is the one in which it was
+/// found. What refers to a table that is missing there has the name of the file, if any.
+fn place(
+    tables: &[TableConfig],
+    blueprints: &[Vec<Option<Blueprint>>],
+    node: usize,
+    referenced: &str,
+) -> Option<usize> {
+    let found = blueprints.iter().map(|found| found[node].as_ref());
+    let mut names =
+        found.zip(tables).map(|(found, table)| found.map_or(&table.nodes[node].table, |found| &found.found));
+    names.position(|name| name == referenced)
 }
 
 /// What is there, and what will be.
@@ -289,7 +298,7 @@ impl<'a> There<'a> {
         let Some((source, blueprint)) = self.source(index) else { return };
         let nodes = &self.tables[index].nodes;
         for reference in &blueprint.references {
-            let Some(parent) = place(self.tables, source, &reference.table) else {
+            let Some(parent) = place(self.tables, self.blueprints, source, &reference.table) else {
                 wanted.notes.push(format!("the reference to {}, which is not synced", reference.table));
                 continue;
             };

@@ -645,6 +645,50 @@ async fn defaults_and_sizes_that_one_database_takes() {
     assert!(owners[1].try_rows("SELECT * FROM t").await.is_err());
 }
 
+/// Of tables of one name the one in the schema of the reference is meant, and MariaDB takes name and schema for one name.
+#[tokio::test]
+async fn references_to_tables_with_a_schema() {
+    let filled = "
+        CREATE SCHEMA app; CREATE SCHEMA auth;
+        CREATE TABLE app.users (id integer PRIMARY KEY);
+        CREATE TABLE auth.users (id integer PRIMARY KEY);
+        CREATE TABLE profiles (id integer PRIMARY KEY REFERENCES auth.users, owner integer REFERENCES app.users);
+        INSERT INTO app.users VALUES (1); INSERT INTO auth.users VALUES (7); INSERT INTO profiles VALUES (7, 1)";
+    let tables = "[tables.profiles]\n[tables.\"app.users\"]\n";
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let (concord, _databases, mut owners) = scene_of([Kind::Postgres, kind], filled, tables).await;
+        if kind == Kind::Postgres {
+            owners[1].execute("CREATE SCHEMA app").await;
+        }
+        let output = concord.run(&["load", "--create"]).await.ok();
+        assert!(output.says("the reference to auth.users, which is not synced"), "{output:?}");
+        assert!(!output.says("the reference to app.users"), "{output:?}");
+        assert_eq!(owners[1].cell("SELECT owner FROM profiles WHERE id = 7").await, "1");
+        assert!(owners[1].try_execute("UPDATE profiles SET owner = 9").await.is_err(), "{kind:?}");
+    }
+}
+
+/// What is worked out of a value is not the value, and no server numbers rows by a decimal.
+#[tokio::test]
+async fn defaults_that_are_worked_out_are_told() {
+    let filled = "
+        CREATE SEQUENCE drawn;
+        CREATE TABLE t (id numeric(20) PRIMARY KEY DEFAULT nextval('drawn'), price numeric(12,2) DEFAULT 100::numeric * 1.5,
+            code text DEFAULT 'o-'::text || CURRENT_DATE, short varchar(9) DEFAULT 'x'::varchar(9), made timestamptz NOT NULL);
+        INSERT INTO t (price, made) VALUES (1, '2024-01-01 12:00Z')";
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let (concord, _databases, mut owners) = scene_of([Kind::Postgres, kind], filled, "[tables.t]\n").await;
+        let output = concord.run(&["load", "--create"]).await.ok();
+        for column in ["id", "price", "code"] {
+            assert!(output.says(&format!("the default of column {column}")), "{kind:?} {column}: {output:?}");
+        }
+        assert!(owners[1].try_execute("INSERT INTO t (id) VALUES (2)").await.is_err(), "made has no default");
+        owners[1].execute("INSERT INTO t (id, made) VALUES (2, '2024-01-01 12:00:00')").await;
+        let row = owners[1].rows("SELECT price, code, short FROM t WHERE id = 2").await;
+        assert_eq!(row[0], [None, None, Some("x".to_owned())], "{kind:?}");
+    }
+}
+
 /// An index gets a name that nothing else has.
 #[tokio::test]
 async fn indexes_get_names_that_are_free() {

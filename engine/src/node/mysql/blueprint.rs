@@ -33,7 +33,12 @@ const LETTER: u32 = 4;
 impl MySql {
     pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
         let Some(catalogue) = self.read_catalogue(table).await? else { return Ok(None) };
-        let mut blueprint = Blueprint { table: table.to_owned(), key: catalogue.key.clone(), ..Blueprint::default() };
+        let mut blueprint = Blueprint {
+            table: table.to_owned(),
+            found: catalogue.name.clone(),
+            key: catalogue.key.clone(),
+            ..Blueprint::default()
+        };
         for facts in self.read_columns(&catalogue.name).await? {
             let column = facts.column;
             if column.generated {
@@ -177,6 +182,7 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     }
     let name = quote::ident(&blueprint.table);
     let mut lines = Vec::new();
+    let mut timeless = Vec::new();
     let (types, indexes) = types_of(blueprint, maria, &mut draft);
     for (part, ty) in blueprint.columns.iter().zip(types) {
         let (digits, scale) = limits_of(part.size, maria);
@@ -191,8 +197,10 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
             true => line += " NULL",
             false => line += " NOT NULL",
         }
-        if part.numbers && blueprint.key.first() == Some(&part.name) {
-            line += " AUTO_INCREMENT";
+        match blueprint.key.first() == Some(&part.name) {
+            true if part.numbers => line += " AUTO_INCREMENT",
+            false if part.numbers => draft.notes.push(format!("column {} is not numbered by itself", part.name)),
+            _ => {}
         }
         let preset = match (part.kind, &part.ty) {
             (KIND, _) => part.default.clone(),
@@ -217,6 +225,11 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
             },
             None => {}
         }
+        // Without one, and with explicit_defaults_for_timestamp off, the server gives it the present time, with every UPDATE again.
+        if ty.starts_with("timestamp") && line.ends_with(" NOT NULL") {
+            line += " DEFAULT '2000-01-01 00:00:00'";
+            timeless.push(format!("ALTER COLUMN {} DROP DEFAULT", quote::ident(&part.name)));
+        }
         lines.push(line);
     }
     lines.push(format!("PRIMARY KEY ({})", quote::idents(blueprint.key.iter().map(String::as_str))));
@@ -231,12 +244,11 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
         ));
     }
     for (at, reference) in blueprint.references.iter().enumerate() {
-        let table = reference.table.rsplit_once('.').map_or(reference.table.as_str(), |(_, table)| table);
         let link = format!(
             "{}FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
             constraint(&blueprint.table, at + 1),
             quote::idents(reference.columns.iter().map(String::as_str)),
-            quote::ident(table),
+            quote::ident(&reference.table),
             quote::idents(reference.referenced.iter().map(String::as_str)),
             reference.on_delete,
             reference.on_update
@@ -250,6 +262,9 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
         "CREATE TABLE {name} (\n  {}\n) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {collation}",
         lines.join(",\n  ")
     ));
+    if !timeless.is_empty() {
+        draft.statements.push(format!("ALTER TABLE {name} {}", timeless.join(", ")));
+    }
     draft
 }
 
@@ -602,6 +617,45 @@ mod tests {
         ] {
             assert_eq!(value(told, domain), preset, "{told}");
         }
+    }
+
+    fn part(name: &str, ty: Type) -> Part {
+        Part { name: name.to_owned(), nullable: false, ..Part::bare("postgres", "", ty) }
+    }
+
+    #[test]
+    fn times_that_no_server_fills_in() {
+        let columns = vec![
+            part("id", Type::Int),
+            part("made", Type::Instant),
+            Part { default: Some(Preset::Now), ..part("seen", Type::Instant) },
+            Part { nullable: true, ..part("gone", Type::Instant) },
+        ];
+        let blueprint =
+            Blueprint { table: "t".to_owned(), columns, key: vec!["id".to_owned()], ..Blueprint::default() };
+        let draft = draft(&blueprint, true);
+        for line in [
+            "`made` timestamp(6) NOT NULL DEFAULT '2000-01-01 00:00:00',",
+            "`seen` timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),",
+            "`gone` timestamp(6) NULL,",
+        ] {
+            assert!(draft.statements[0].contains(line), "{line}: {draft:?}");
+        }
+        assert_eq!(draft.statements[1..], ["ALTER TABLE `t` ALTER COLUMN `made` DROP DEFAULT".to_owned()]);
+    }
+
+    #[test]
+    fn numbers_are_told_where_none_are_given() {
+        let numbered = |name: &str| Part { numbers: true, ..part(name, Type::Int) };
+        let drafted = |names: [&str; 2]| {
+            let key = names.map(str::to_owned).to_vec();
+            let columns = vec![numbered("id"), part("shop", Type::Int)];
+            draft(&Blueprint { table: "t".to_owned(), columns, key, ..Blueprint::default() }, true)
+        };
+        let (first, second) = (drafted(["id", "shop"]), drafted(["shop", "id"]));
+        assert!(first.statements[0].contains("`id` bigint NOT NULL AUTO_INCREMENT") && first.notes.is_empty());
+        assert!(!second.statements[0].contains("AUTO_INCREMENT"));
+        assert_eq!(second.notes, ["column id is not numbered by itself"]);
     }
 
     #[test]

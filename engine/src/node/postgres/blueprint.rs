@@ -32,7 +32,12 @@ impl Postgres {
             args.add(name.as_str());
             args
         };
-        let mut blueprint = Blueprint { table: table.to_owned(), key: catalogue.key.clone(), ..Blueprint::default() };
+        let mut blueprint = Blueprint {
+            table: table.to_owned(),
+            found: format!("{schema}.{}", catalogue.name),
+            key: catalogue.key.clone(),
+            ..Blueprint::default()
+        };
         let facts = self
             .fetch(
                 "SELECT a.attname::pg_catalog.text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', \
@@ -67,7 +72,9 @@ impl Postgres {
                 }
                 let default: Option<String> = get(row, 1)?;
                 part.default = default.as_deref().and_then(Preset::parse);
-                part.numbers = get(row, 2)? || default.as_deref().is_some_and(|text| text.starts_with("nextval("));
+                // No server numbers rows by a decimal or a text.
+                let draws = default.as_deref().is_some_and(|text| text.starts_with("nextval("));
+                part.numbers = get(row, 2)? || draws && part.ty == Type::Int;
                 if let (Some(text), None, false) = (&default, &part.default, part.numbers) {
                     blueprint.notes.push(format!("the default of column {}: {text}", column.name));
                 }

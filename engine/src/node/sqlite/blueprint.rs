@@ -26,7 +26,12 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
     let (Some(table), Some(catalogue)) = (Table::read(db, bare).told(doing)?, schema::catalogue(db, bare)?) else {
         return Ok(None);
     };
-    let mut blueprint = Blueprint { table: bare.to_owned(), key: catalogue.key.clone(), ..Blueprint::default() };
+    let mut blueprint = Blueprint {
+        table: bare.to_owned(),
+        found: table.name.clone(),
+        key: catalogue.key.clone(),
+        ..Blueprint::default()
+    };
     for (field, column) in table.columns.iter().zip(&catalogue.columns) {
         if field.generated {
             blueprint.notes.push(format!("column {} is computed", field.name));
