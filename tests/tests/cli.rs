@@ -482,3 +482,24 @@ async fn one_node_is_taken_off_by_itself() {
     said(&concord, &["check"], 0, &["not installed"]).await;
     said(&concord, &["uninstall", "--yes"], 0, &["a: nothing was installed", "b: service tables"]).await;
 }
+
+/// The folder that the file stands in is no part of a URL, whatever it is called; and who asks for quiet has it.
+#[tokio::test]
+async fn a_folder_called_as_in_a_url() {
+    let concord = Concord::new("");
+    concord.write("a%20b?/concord.toml", &of_files(&[("a", "a"), ("b", "b")]));
+    for file in ["a%20b?/a.db", "a%20b?/b.db"] {
+        execute(&concord, file, "CREATE TABLE items (id integer PRIMARY KEY, note text)");
+    }
+    let file = ["--config", "a%20b?/concord.toml"];
+    said(&concord, &[&["install"][..], &file[..]].concat(), 0, &["a: created", "b: created"]).await;
+    execute(&concord, "a%20b?/a.db", "INSERT INTO items VALUES (1, 'x')");
+    let planned = concord.run(&[&["plan", "-q", "--out", "x.plan"][..], &file[..]].concat()).await;
+    assert!(planned.stderr.is_empty() && !planned.stdout.is_empty(), "{planned:?}");
+    said(&concord, &[&["sync"][..], &file[..]].concat(), 0, &["written"]).await;
+    let database = rusqlite::Connection::open(concord.path("a%20b?/b.db")).expect("a file");
+    let ids: i64 = database.query_one("SELECT id FROM items", [], |row| row.get(0)).expect("there is a row");
+    assert_eq!(ids, 1);
+    concord.write("a%20b?/concord.toml", &of_files(&[("a", "a"), ("b", "none")]));
+    said(&concord, &[&["check"][..], &file[..]].concat(), 3, &["a%20b?/none.db"]).await;
+}

@@ -39,11 +39,13 @@ impl Part {
             at += line.len();
             (number + 1, at - line.len()..at, line.trim_end())
         });
-        let Some((line, first, head)) = lines.find(|(_, _, line)| line.starts_with(&begin)) else { return Ok(None) };
+        // A comment of a user's may begin alike.
+        let begins = |line: &str| line.starts_with(&begin) && line.ends_with(WROTE);
+        let Some((line, first, head)) = lines.find(|(_, _, line)| begins(line)) else { return Ok(None) };
         let version = head[begin.len()..].split(':').next().unwrap_or_default().to_owned();
         let (mut set, mut is_head, mut last) = (Vec::new(), true, None);
         for (_, place, text) in lines {
-            if text.starts_with(&begin) && text.ends_with(WROTE) {
+            if begins(text) {
                 break;
             }
             if text == end(name) {
@@ -70,12 +72,22 @@ mod tests {
         let given = [("items".to_owned(), "a \"b\"\n[nodes.x]".to_owned()), ("n".to_owned(), "5".to_owned())];
         let part = written("shop", "1.0.0", &given, "[tables.x]\n# set no=\"more\"\n");
         assert_eq!(part.lines().count(), 6, "{part}");
-        let text = format!("name = \"x\"\n\n{part}# bundle shops 2.0.0: \n");
+        let text = format!("name = \"x\"\n\n{part}# bundle shops 2.0.0: {WROTE}\n");
         let found = Part::of("shop", &text).unwrap().unwrap();
         assert_eq!(text[found.at.clone()], part);
         assert_eq!((found.line, found.version.as_str(), &found.set[..]), (3, "1.0.0", &given[..]));
         assert_eq!(Part::of("sho", &text), Ok(None));
         assert!(Part::of("shops", &text).unwrap_err().starts_with("9: the part of the bundle `shops` has no end"));
+    }
+
+    #[test]
+    fn a_comment_that_names_the_bundle_does_not_begin_its_part() {
+        let part = written("shop", "1.0.0", &[], "[tables.x]\n");
+        let own = "# bundle shop needs this one too\n[tables.mine]\n";
+        let text = format!("{own}{part}");
+        let found = Part::of("shop", &text).unwrap().unwrap();
+        assert_eq!((&text[found.at], found.line, found.version.as_str()), (&part[..], 3, "1.0.0"));
+        assert_eq!(Part::of("shop", own), Ok(None));
     }
 
     #[test]

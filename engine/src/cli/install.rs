@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::report::{json, say};
-use super::{Global, Output, note, with_session};
+use super::{Global, Output, remark, with_session};
 use crate::error::{DONE, Result};
 use crate::sync::NodeLines;
 
@@ -37,7 +37,7 @@ pub fn run(global: &Global, install: &Install) -> Result<u8> {
     } else {
         print(&nodes, if installs { "already in place" } else { "nothing to install" })?;
         for warning in &warnings {
-            note(&format!("warning: {warning}"));
+            remark(global.quiet, &format!("warning: {warning}"));
         }
     }
     Ok(DONE)

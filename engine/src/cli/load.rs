@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::report::{Table, count, counted, json, say};
 use super::sync::{left_out, print_carried, print_held};
-use super::{Global, Output, block_on, load as read, note};
+use super::{Global, Output, block_on, load as read, note, remark};
 use crate::config::{Config, Mode};
 use crate::error::{DONE, Result};
 use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
@@ -86,7 +86,7 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
     if load.output.json {
         json(&Report { created: &created, loaded: &loaded })?;
     } else if !load.dry_run || created.is_empty() {
-        print(&loaded)?;
+        print(&loaded, global.quiet)?;
     }
     Ok(if load.dry_run && !created.is_empty() { DONE } else { loaded.exit_code() })
 }
@@ -138,17 +138,18 @@ fn tell(table: &Created, dry: bool, aside: bool) -> Result<()> {
     Ok(())
 }
 
-fn print(loaded: &Loaded) -> Result<()> {
+fn print(loaded: &Loaded, quiet: bool) -> Result<()> {
     let would = loaded.dry_run;
     for node in &loaded.rejoined {
-        note(&match would {
+        let told = match would {
             true => format!("node `{node}` is left out; it would take part again"),
             false => format!("node `{node}` had been left out; it takes part again"),
-        });
+        };
+        remark(quiet, &told);
     }
-    loaded.numbered.iter().for_each(|line| note(line));
+    loaded.numbered.iter().for_each(|line| remark(quiet, line));
     if loaded.resumed {
-        note("went on where an earlier load had been interrupted");
+        remark(quiet, "went on where an earlier load had been interrupted");
     }
     let removes = loaded.tables.iter().flat_map(|table| &table.nodes).any(|node| node.removed > 0);
     let heads = ["table", "node", ">copied", ">replaced", ">removed"];
@@ -219,7 +220,8 @@ fn print(loaded: &Loaded) -> Result<()> {
     }
     print_held(loaded.sync.held)?;
     if !loaded.compared.is_empty() {
-        note(&format!("no load is needed of {}: `concord sync` compares and copies", loaded.compared.join(", ")));
+        let told = format!("no load is needed of {}: `concord sync` compares and copies", loaded.compared.join(", "));
+        remark(quiet, &told);
     }
     left_out(&loaded.away, &loaded.stopped);
     if let Some(failed) = &loaded.sync.failed {

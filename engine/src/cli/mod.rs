@@ -157,10 +157,8 @@ pub fn run(cli: Cli) -> Result<u8> {
 /// Loads the configuration, with its warnings on stderr unless they are not wanted.
 pub fn load(global: &Global) -> Result<Config> {
     let config = Config::load(&global.config)?;
-    if !global.quiet {
-        for warning in &config.warnings {
-            note(&format!("warning: {warning}"));
-        }
+    for warning in &config.warnings {
+        remark(global.quiet, &format!("warning: {warning}"));
     }
     Ok(config)
 }
@@ -205,7 +203,15 @@ pub fn complain(error: &Error) {
     });
 }
 
-/// One message on stderr. A closed stderr is nobody's concern.
+/// Says on stderr what is no error: `quiet` is who asked for those alone.
+fn remark(quiet: bool, message: &str) {
+    if !quiet {
+        note(message);
+    }
+}
+
+/// One message on stderr, with `-q` as well: for what kept a command from doing all that it was told. A closed stderr is
+/// nobody's concern.
 fn note(message: &str) {
     let _ = writeln!(progress::messages(), "{message}");
 }

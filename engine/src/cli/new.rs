@@ -80,8 +80,12 @@ fn write(new: &New) -> Result<String> {
         return Err(Error::Usage("one database has nothing to agree with: give at least two, or none".to_owned()));
     }
     let name = sync_name(new, &dir)?;
-    let mut tables = new.tables.clone();
-    tables.dedup();
+    let mut tables: Vec<String> = Vec::new();
+    for table in &new.tables {
+        if !tables.contains(table) {
+            tables.push(table.clone());
+        }
+    }
 
     fs::create_dir_all(&dir).map_err(|why| failed("creating", &new.dir, &why))?;
     let path = dir.join("concord.toml");
@@ -127,9 +131,17 @@ fn seen_from(url: &str, dir: &Path) -> Result<String> {
     if path.is_empty() || path.starts_with([':', '/', '$']) {
         return Ok(url.to_owned());
     }
-    let path = std::path::absolute(path).map_err(|why| failed("finding", Path::new(path), &why))?;
-    let path = path.strip_prefix(dir).unwrap_or(&path);
-    Ok(format!("sqlite:{}{query}", path.display()))
+    let here = std::env::current_dir().map_err(|why| failed("finding", Path::new(path), &why))?;
+    let path = moved(path, &here, dir).map_err(|why| failed("finding", Path::new(path), &why))?;
+    Ok(format!("sqlite:{path}{query}"))
+}
+
+/// The path of a URL that is relative to one folder as it is relative to another, or else absolute.
+fn moved(path: &str, from: &Path, to: &Path) -> std::io::Result<String> {
+    // What these characters mean in a URL they do not mean in the name of a folder.
+    let in_url = |folder: &Path| folder.to_string_lossy().replace('%', "%25").replace('?', "%3F");
+    let path = std::path::absolute(Path::new(&in_url(from)).join(path))?;
+    Ok(path.strip_prefix(in_url(to)).unwrap_or(&path).display().to_string())
 }
 
 #[cfg(test)]
@@ -178,6 +190,24 @@ mod tests {
         assert_eq!(seen("sqlite://b.db", &here.join("a")), format!("sqlite:{}/b.db", here.display()));
         assert_eq!(seen("sqlite:/x/b.db", &here), "sqlite:/x/b.db");
         assert_eq!(seen("postgres://a/b", &here), "postgres://a/b");
+    }
+
+    #[test]
+    fn folders_are_no_urls() {
+        let seen = |path: &str, dir: &str| moved(path, Path::new("/ws/a%2Fx?"), Path::new(dir)).unwrap();
+        assert_eq!(seen("b%20c.db", "/ws/a%2Fx?"), "b%20c.db");
+        assert_eq!(seen("b%20c.db", "/ws"), "a%252Fx%3F/b%20c.db");
+        assert_eq!(seen("d%25/b.db", "/ws/a%2Fx?/d%"), "b.db");
+        assert_eq!(seen("b.db", "/other"), "/ws/a%252Fx%3F/b.db");
+    }
+
+    #[test]
+    fn a_table_that_is_named_twice_is_written_once() {
+        let temp = tempfile::tempdir().unwrap();
+        write(&new(temp.path(), &["sqlite:a.db", "sqlite:b.db"], &["b", "a", "b"])).unwrap();
+        let config = Config::load(&temp.path().join("concord.toml")).unwrap();
+        let names: Vec<&str> = config.tables.iter().map(|table| table.name.as_str()).collect();
+        assert_eq!(names, ["b", "a"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::Value as Document;
 use super::conflicts::known;
 use super::report::{cell, count, counted, cut, instant, json, say};
 use super::sync::left_out;
-use super::{Global, Output, note, verify, with_session};
+use super::{Global, Output, remark, verify, with_session};
 use crate::error::{Error, Result};
 use crate::sync::{Change, Counts, Plan as Planned, PlannedConflict, PlannedRow, Wish};
 
@@ -53,7 +53,8 @@ pub fn run(global: &Global, plan: &Plan) -> Result<u8> {
     } else {
         print(&planned)?;
         if let Some(path) = &plan.out {
-            note(&format!("written to {}; carry it out with: concord sync --plan {0}", path.display()));
+            let told = format!("written to {}; carry it out with: concord sync --plan {0}", path.display());
+            remark(global.quiet, &told);
         }
     }
     Ok(planned.exit_code())

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::report::{count, counted, say};
 use super::stop::Stop;
-use super::{Global, block_on, load, note};
+use super::{Global, block_on, load, note, remark};
 use crate::config::duration;
 use crate::error::{DONE, Error, Result};
 use crate::model::time;
@@ -37,7 +37,7 @@ pub fn run(global: &Global, watch: &Watch) -> Result<u8> {
     block_on(async {
         let mut stop = Stop::listen()?;
         let mut session = Session::new(config);
-        let mut teller = Teller { json: watch.json, ..Teller::default() };
+        let mut teller = Teller { json: watch.json, quiet: global.quiet, ..Teller::default() };
         // Whoever reads the reports may go away: nobody is left to watch for.
         let unheard = Notify::new();
         let mut failed: Option<Error> = None;
@@ -62,6 +62,7 @@ pub fn run(global: &Global, watch: &Watch) -> Result<u8> {
 #[derive(Default)]
 struct Teller {
     json: bool,
+    quiet: bool,
     away: Vec<Away>,
     stopped: Vec<Stopped>,
     failed: Option<String>,
@@ -93,7 +94,7 @@ impl Teller {
             }
         } else {
             if !self.started {
-                note("watching; Ctrl-C ends it");
+                remark(self.quiet, "watching; Ctrl-C ends it");
             }
             self.tell_of_absence(cycle);
             if did {
@@ -112,13 +113,13 @@ impl Teller {
             note(&format!("{} node `{}` is left out: {}", clock(), away.node, away.why));
         }
         for before in self.away.iter().filter(|before| cycle.away.iter().all(|away| away.node != before.node)) {
-            note(&format!("{} node `{}` is back", clock(), before.node));
+            remark(self.quiet, &format!("{} node `{}` is back", clock(), before.node));
         }
         for stopped in cycle.stopped.iter().filter(|stopped| !self.stopped.contains(stopped)) {
             note(&format!("{} table `{}` stands still: {}", clock(), stopped.table, stopped.why));
         }
         for before in self.stopped.iter().filter(|before| cycle.stopped.iter().all(|now| now.table != before.table)) {
-            note(&format!("{} table `{}` goes on", clock(), before.table));
+            remark(self.quiet, &format!("{} table `{}` goes on", clock(), before.table));
         }
     }
 }

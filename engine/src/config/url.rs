@@ -186,7 +186,12 @@ fn mysql(url: &str) -> Result<String, Failure> {
 
 fn sqlite(rest: &str, folder: &Path) -> Result<(Target, String), Failure> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let path = path.strip_prefix("//").unwrap_or(path);
+    let Some(path) = decoded(path.strip_prefix("//").unwrap_or(path)) else {
+        return Err(fail(
+            "the URL holds a `%` that two hexadecimal digits do not follow",
+            "a percent sign in the name of a file is written %25",
+        ));
+    };
     if path.is_empty() {
         return Err(fail("the URL names no file", "write sqlite:path/to/file.db; the path is relative to this file"));
     }
@@ -200,9 +205,23 @@ fn sqlite(rest: &str, folder: &Path) -> Result<(Target, String), Failure> {
     let Some(text) = path.to_str() else {
         return Err(fail("the path of the file is not valid UTF-8", "move or rename its folder"));
     };
+    // The folder is no part of what was written as a URL, and may be called anything.
+    let text = text.replace('%', "%25").replace('?', "%3F");
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
     Ok((Target::new(format!("sqlite:{text}{query}")), format!("sqlite {}", identity.display())))
+}
+
+/// The text with what stands for each `%` and its two digits; `None` if they do not follow, or stand for no text.
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).filter(|(digits, _)| !digits.starts_with('+'))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The path without `.` and, where that is safe to do by name alone, `..`.
@@ -289,4 +308,32 @@ fn encoded(text: &str) -> String {
 
 fn fail(message: impl Into<String>, help: impl Into<String>) -> Failure {
     Failure { message: message.into(), help: help.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_file(path: &str, folder: &str) -> Result<(String, String), String> {
+        let address = address(&[Piece::Literal(format!("sqlite:{path}"))], Path::new(folder));
+        address.map(|address| (address.target.secret_url().to_owned(), address.identity)).map_err(|why| why.message)
+    }
+
+    /// Jenkins calls folders `feature%2Fx`.
+    #[test]
+    fn a_folder_may_be_called_anything() {
+        let (url, identity) = of_file("b%20c%3F/d%25.db", "/ws/a%2Fx?").unwrap();
+        assert_eq!(url, "sqlite:/ws/a%252Fx%3F/b c%3F/d%25.db");
+        assert_eq!(identity, "sqlite /ws/a%2Fx?/b c?/d%.db", "as it is called");
+        assert_eq!(of_file("../a.db", "/ws/a%20b").unwrap().0, "sqlite:/ws/a.db");
+        assert_eq!(of_file("/x/a%20b.db", "/ws").unwrap(), of_file("/x/a b.db", "/ws").unwrap(), "the same file");
+    }
+
+    #[test]
+    fn a_percent_sign_has_two_digits() {
+        for path in ["100%.db", "a%2", "a%zz.db", "a%+1.db", "a%ff.db", "%é"] {
+            let told = of_file(path, "/ws").unwrap_err();
+            assert!(told.starts_with("the URL holds a `%`"), "{path}: {told}");
+        }
+    }
 }
