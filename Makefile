@@ -38,8 +38,6 @@ demo: deps
 plugins: deps
 	$(CARGO) run --quiet --package concord-tests --bin plugins
 
-# Many tests wait for a server or for time to pass, so more are under way than there are processors.
-test: export RUST_TEST_THREADS ?= $(shell echo $$(( ($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 test: deps-test
 	$(CARGO) test --workspace --no-fail-fast
 	$(CARGO) test --no-fail-fast --locked --manifest-path plugins/Cargo.toml --target-dir target/plugins

@@ -25,11 +25,21 @@ use crate::sync::{Away, Cycle, Session, Stopped};
 )]
 pub struct Watch {
     /// How long to rest when nothing is left, such as 500ms, 5s or 1m
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = pause)]
     pub every: Duration,
     /// Report each cycle that did something as one JSON document on a line of its own
     #[arg(long)]
     pub json: bool,
+}
+
+/// A span of time that is one.
+fn pause(text: &str) -> std::result::Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => {
+            Err("without a pause the databases would be asked without end; write 10ms, for example".to_owned())
+        }
+        span => Ok(span),
+    }
 }
 
 pub fn run(global: &Global, watch: &Watch) -> Result<u8> {
@@ -174,6 +184,12 @@ fn line(cycle: &Cycle) -> String {
 mod tests {
     use super::*;
     use crate::sync::{Carried, VerifiedTable};
+
+    #[test]
+    fn a_pause_takes_its_time() {
+        assert_eq!(pause("20ms"), Ok(Duration::from_millis(20)));
+        assert!(pause("0s").is_err() && pause("5").is_err());
+    }
 
     #[test]
     fn a_cycle_is_one_line() {
