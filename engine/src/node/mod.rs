@@ -13,6 +13,7 @@ mod mysql;
 mod numbering;
 mod patience;
 mod postgres;
+mod purge;
 mod registry;
 mod rekeyed;
 mod scan;
@@ -33,6 +34,7 @@ use crate::model::{
 use error::IN_THE_WAY;
 pub use error::{Constraint, Error, ErrorKind, HELD, without_holders};
 pub use numbering::{Numbered, Numbers, ServerSteps, Stepped, Steps};
+pub use purge::Purge;
 pub use registry::{Target, connect, kinds};
 pub use scan::{LOT, Lot, Lots, Scanned, lots};
 
@@ -98,9 +100,10 @@ pub trait Node: Send {
 
     /// Creates or repairs service tables, history tables and triggers. Idempotent; on databases with transactional
     /// DDL all or nothing. History tables of captured tables keep their entries. A table whose shape has changed gets
-    /// new triggers and, if its key or images changed, a new history table. Tables of the sync that are installed but
-    /// not listed lose their triggers and history. Records the fingerprint of each table. Returns what was done, one
-    /// line each, empty when everything was in place.
+    /// new triggers and, if its key or images changed, a new history table: refused while the former one of a captured table
+    /// holds entries, unless somebody altered it. Where columns only have other types or names, the entries stay. Tables of
+    /// the sync that are installed but not listed lose their triggers and history. Records the fingerprint of each table.
+    /// Returns what was done, one line each, empty when everything was in place.
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>>;
 
     /// Keeps another shape beside these tables, by shared name, all or none; whatever else is installed stays. What is not
@@ -360,6 +363,12 @@ pub trait Node: Send {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64>;
+
+    /// Begins what [`Node::purge`] does, in one transaction, in which nothing follows but [`Node::commit`] or
+    /// [`Node::rollback`]. Whether it was begun: not where users would wait for it, or what tells what of them is committed.
+    async fn begin_purge(&mut self, _purges: &[Purge]) -> Result<bool> {
+        Ok(false)
+    }
 
     /// A number that changes whenever something may have been written, as cheap to ask as the database allows.
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64>;

@@ -373,6 +373,10 @@ impl Node for Rekeyed {
         self.0.purge(table, through, arrivals, witnesses).await
     }
 
+    async fn begin_purge(&mut self, purges: &[Purge]) -> Result<bool> {
+        self.0.begin_purge(purges).await
+    }
+
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {
         self.0.pulse(tables).await
     }

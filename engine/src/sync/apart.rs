@@ -52,6 +52,15 @@ async fn apart<T: Send + 'static>(
         let done = work(&mut *node).await;
         (node, done)
     }));
+    let lost = || Some(Err(node::Error::new(ErrorKind::Lost, "the engine is ending")));
+    back(place, task).await.or_else(lost)
+}
+
+/// Waits for a task that has a node, and puts the node back in its place; what came of the task, if it was not cut off.
+pub(super) async fn back<T: 'static>(
+    place: &mut Option<Box<dyn Node>>,
+    mut task: JoinSet<(Box<dyn Node>, T)>,
+) -> Option<T> {
     match task.join_next().await? {
         Ok((node, done)) => {
             *place = Some(node);
@@ -59,7 +68,7 @@ async fn apart<T: Send + 'static>(
         }
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            Err(_) => Some(Err(node::Error::new(ErrorKind::Lost, "the engine is ending"))),
+            Err(_) => None,
         },
     }
 }

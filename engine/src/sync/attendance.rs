@@ -221,7 +221,8 @@ impl Session {
 
     /// Leaves a node out for a while at which nothing can be written, if two others can go on without it.
     pub(super) fn go_on_without(&mut self, node: NodeId, error: &node::Error) -> bool {
-        let others = self.members.iter().filter(|member| member.id != node && member.node.is_some()).count();
+        // Entries may be being deleted at one of them.
+        let others = self.members.iter().filter(|member| member.id != node && member.away.is_none()).count();
         if others > 1 {
             self.members[node.index()].rest(error);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde::Serialize;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::attendance::{Away, Member};
 use super::contest::Contests;
@@ -20,7 +20,7 @@ use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Entry, EntryId, Key, NodeId, Op, Position, TableSpec, Witness, time};
+use crate::model::{Cut, Entry, Key, NodeId, Op, Position, TableSpec, Witness, time};
 use crate::node::apply::early::Early;
 use crate::node::apply::{Applied, Batch, Decision, Place, TableBatch};
 use crate::node::{self, ErrorKind, Move, Reason, Refusal};
@@ -154,7 +154,7 @@ impl Session {
         let shared = Arc::new(opened);
         // What a load brings besides is not decided yet.
         let early = portion.is_none();
-        let (mut outcomes, writing) = match self.decide(&shared, contests, early).await? {
+        let (mut outcomes, mut writing) = match self.decide(&shared, contests, early, !cycle.more).await? {
             Ok(decided) => decided,
             Err(smaller) => {
                 self.close().await;
@@ -180,6 +180,7 @@ impl Session {
             in_line |= portion.removes();
         }
         let whole = !cycle.more;
+        let purging = self.spare_written(&batches, in_line, &mut writing).await;
         let unwritten = self.apply(&mut opened, batches, writing, in_line, &mut cycle).await?;
         for (node, error) in unwritten {
             // Pages begin where the last of those who are there stands, so the others would get no more than its page. A load has to
@@ -190,7 +191,7 @@ impl Session {
             }
         }
         fault::point("applied").await?;
-        self.purge(&opened, whole, &cycle).await;
+        self.purge(&opened, whole, &cycle, purging).await;
         fault::point("cycle-done").await?;
         if cycle.is_quiet() {
             self.tidy(time::moment()).await;
@@ -527,51 +528,6 @@ impl Session {
             cycle.unsettled.insert(parked.table);
         }
         Ok(unwritten)
-    }
-
-    /// Deletes what every node has passed. A failure here loses nothing: the entries are deleted next time.
-    async fn purge(&mut self, opened: &Opened, whole: bool, cycle: &Cycle) {
-        if cycle.entries == 0 && self.purged {
-            return;
-        }
-        let everybody = self.members.iter().all(|member| member.node.is_some() && opened.is_present(member.id));
-        let settled = whole && everybody && !cycle.overtaken && opened.all_moved();
-        let (tables, names) = (&self.tables, &self.names);
-        let done = join_all(self.members.iter_mut().map(async |member| {
-            // Where one is left out, its history is all there is to tell what its users did.
-            if !opened.is_present(member.id) {
-                return Ok(());
-            }
-            for table in tables.iter().filter(|table| table.is_source(member.id)) {
-                // What the changes did is needed until all is decided. Of what waits at two nodes, put there by two engines, neither
-                // may have seen what the other has.
-                if table.policy.merges() && cycle.unsettled.contains(&table.index) {
-                    continue;
-                }
-                let (Some(spec), Some(floor)) = (table.spec(member.id), opened.floor(table, member.id)) else {
-                    continue;
-                };
-                let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
-                fault::point("purge").await?;
-                let witnesses: Vec<(&str, EntryId)> = opened.witnesses(table, member.id, names).collect();
-                node.purge(spec, &floor, settled, &witnesses).await?;
-                fault::point("purged").await?;
-            }
-            Ok::<(), node::Error>(())
-        }))
-        .await;
-        for (member, result) in self.members.iter_mut().zip(done) {
-            match result {
-                Ok(()) => {}
-                Err(error) if error.is_absence() => member.leave(&error),
-                // What stood in the way of writing is told already.
-                Err(error) if cycle.failed.is_some() => {
-                    info!(node = %member.name, %error, "Old entries could not be deleted.");
-                }
-                Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
-            }
-        }
-        self.purged = true;
     }
 }
 

@@ -7,11 +7,13 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use super::apart;
 use super::attendance::Member;
 use super::contest::Contests;
 use super::cycle::AllContests;
 use super::decide::Outcomes;
 use super::opened::Opened;
+use super::purge::Purging;
 use super::session::Session;
 use super::table::Table;
 use crate::fault;
@@ -23,9 +25,14 @@ use crate::node::{self, Node, WriteMode};
 /// Fewer rows than this are written as soon as they are read anyway.
 pub(super) const FEW: usize = 4_000;
 
-/// What is being written early, by node.
+/// What is being done early.
 #[derive(Default)]
-pub(super) struct Writing(Vec<Option<Writer>>);
+pub(super) struct Writing {
+    /// By node.
+    writers: Vec<Option<Writer>>,
+    /// What is deleted of histories meanwhile.
+    pub purging: Vec<Purging>,
+}
 
 /// Gives the node back, with what came of it.
 pub(super) type Task = JoinSet<(Box<dyn Node>, Early)>;
@@ -44,7 +51,7 @@ pub(super) struct Writer {
 impl Writing {
     /// Whether nothing is written early anywhere.
     pub fn is_idle(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.writers.iter().all(Option::is_none)
     }
 
     /// Passes on what was decided since. Once a conflict was met that only rows showed, all is written in line.
@@ -52,7 +59,7 @@ impl Writing {
         if outcomes.conflicts > 0 {
             return;
         }
-        for (writer, decided) in self.0.iter_mut().zip(&outcomes.decisions) {
+        for (writer, decided) in self.writers.iter_mut().zip(&outcomes.decisions) {
             let Some(writer) = writer else { continue };
             for (known, decisions) in writer.tables.iter_mut().zip(decided) {
                 let Some((table, known)) = known else { continue };
@@ -69,7 +76,7 @@ impl Writing {
 
     /// There is nothing more to come.
     pub fn end(&self) {
-        for writer in self.0.iter().flatten() {
+        for writer in self.writers.iter().flatten() {
             let _ = writer.rows.send(Next::End);
         }
     }
@@ -157,7 +164,7 @@ impl Session {
             }));
             Some(Writer { rows, task, apart, tables: known })
         });
-        Writing(writers.collect())
+        Writing { writers: writers.collect(), purging: Vec::new() }
     }
 
     /// What is known of a node before the first row; `None` if nothing is to be written there early. `about` are the tables in
@@ -188,11 +195,12 @@ impl Session {
         Some(Beginning { step: STEP.min(self.few).max(1), tables: with_read.collect(), claimed })
     }
 
-    /// Undoes what was written early; the nodes are back.
+    /// Undoes what was done early; the nodes are back.
     pub(super) async fn stop_writing(&mut self, writing: Writing) {
         // All are told before one is waited for.
         let tasks: Vec<_> =
-            writing.0.into_iter().map(|writer| writer.map(|writer| (writer.task, writer.apart))).collect();
+            writing.writers.into_iter().map(|writer| writer.map(|writer| (writer.task, writer.apart))).collect();
+        self.stop_purging(writing.purging).await;
         for (member, task) in self.members.iter_mut().zip(tasks) {
             let Some((task, apart)) = task else { continue };
             let undone = match member.take_back(task, apart).await {
@@ -210,33 +218,23 @@ impl Session {
 impl Writing {
     /// Those who write, by node.
     pub(super) fn into_writers(mut self, nodes: usize) -> Vec<Option<Writer>> {
-        self.0.resize_with(nodes, || None);
-        self.0
+        self.writers.resize_with(nodes, || None);
+        self.writers
     }
 }
 
 impl Member {
     /// Waits until what was written early has come to its end. Whoever stops waiting cuts it off, and the connection with it.
-    /// `apart` if that was another connection, without which the node is there all the same.
-    pub(super) async fn take_back(&mut self, mut task: Task, apart: bool) -> Early {
-        match task.join_next().await {
-            Some(Ok((node, early))) => {
-                self.node = Some(node);
-                match early {
-                    Early::Unbegun(error) if apart => {
-                        debug!(node = %self.name, kind = ?error.kind, "What is written early takes a second connection.");
-                        // It may have been waited for.
-                        self.is_alone = true;
-                        Early::Nothing
-                    }
-                    early => early,
-                }
+    /// `is_apart` if that was another connection, without which the node is there all the same.
+    pub(super) async fn take_back(&mut self, task: Task, is_apart: bool) -> Early {
+        match apart::back(&mut self.node, task).await {
+            Some(Early::Unbegun(error)) if is_apart => {
+                debug!(node = %self.name, kind = ?error.kind, "What is written early takes a second connection.");
+                // It may have been waited for.
+                self.is_alone = true;
+                Early::Nothing
             }
-            Some(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Early::Nothing,
-            },
-            None => Early::Nothing,
+            early => early.unwrap_or_default(),
         }
     }
 }

@@ -152,12 +152,14 @@ impl Deciding {
 
 impl Session {
     /// Decides all contests, with the rows that this needs from the snapshots that the entries came from. `Err` holds a
-    /// smaller page size if the rows would take too much memory. What can be written early is, with `early`.
+    /// smaller page size if the rows would take too much memory. What can be written early is, with `early`; `whole` if all that
+    /// is visible was read.
     pub(super) async fn decide(
         &mut self,
         opened: &Arc<Opened>,
         all: AllContests,
         early: bool,
+        whole: bool,
     ) -> Result<std::result::Result<(Outcomes, Writing), usize>> {
         let mut writing = if early { self.start_writing(opened, &all) } else { Writing::default() };
         let deciding = match self.start_deciding(opened, all, self.rows_limit, false, &mut writing).await {
@@ -172,6 +174,7 @@ impl Session {
             }
         };
         self.close().await;
+        self.begin_purges(opened, whole, &mut writing);
         let outcomes = deciding.finish(&mut writing).await;
         Ok(Ok((outcomes, writing)))
     }

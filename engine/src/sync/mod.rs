@@ -28,6 +28,7 @@ mod opened;
 mod order;
 mod plan;
 mod plugins;
+mod purge;
 mod read;
 mod rejoin;
 mod replay;

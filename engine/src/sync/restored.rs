@@ -64,17 +64,19 @@ impl Opened {
         unkept
     }
 
-    /// The witnesses of the positions that targets hold on a source's history.
+    /// The witnesses of the positions that targets hold on a source's history, or will hold once this cycle is applied, with
+    /// `ahead`.
     pub fn witnesses<'a>(
         &'a self,
         table: &'a Table,
         source: NodeId,
         names: &'a [String],
+        ahead: bool,
     ) -> impl Iterator<Item = (&'a str, EntryId)> {
         let targets = self.nodes().map(|(target, _)| target);
         let targets = targets.filter(move |&target| target != source && table.is_target(target));
         targets.flat_map(move |target| {
-            let witness = &self.proven(table.index, target, source).witness;
+            let witness = &self.reached(table.index, target, source, ahead).witness;
             let entries = witness.iter().flat_map(|witness| &witness.entries);
             entries.map(move |entry| (names[target.index()].as_str(), *entry))
         })

@@ -7,6 +7,7 @@ mod early_users;
 mod late;
 mod locks;
 mod meanwhile;
+mod purging;
 mod whole;
 
 use concord_tests::{Cluster, Kind};

@@ -10,7 +10,7 @@ use super::schema::one;
 use super::wire::{Args, Wire, int, number, string, text};
 use super::{MySql, Phase, SNAPSHOT, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
-use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Result};
+use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Purge, Result};
 
 /// How often a snapshot is opened anew because another engine gave out marks meanwhile. However many entries there are to be given
 /// theirs, that goes on.
@@ -247,6 +247,33 @@ impl MySql {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
+        self.begin(Phase::Purging, "START TRANSACTION").await?;
+        let gone = self.delete_passed(table, through, arrivals, witnesses).await?;
+        if gone.is_some() {
+            self.main()?.run("COMMIT").await?;
+            self.phase = Phase::Idle;
+        }
+        Ok(gone.unwrap_or(0))
+    }
+
+    /// The same for several tables, without an end. Of users nobody asks for what it locks: they add entries, and it locks no place
+    /// between any.
+    pub(super) async fn begin_deleting(&mut self, purges: &[Purge]) -> Result<()> {
+        self.begin(Phase::Purging, "START TRANSACTION").await?;
+        for purge in purges {
+            self.delete_passed(&purge.table, &purge.through, purge.arrivals, &purge.witnesses()).await?;
+        }
+        Ok(())
+    }
+
+    /// How many went; `None` if nothing was written.
+    async fn delete_passed(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<Option<u64>> {
         let (passed, bounds) = sql::passed(through);
         let args = || {
             let mut args = Args::new();
@@ -255,7 +282,6 @@ impl MySql {
         };
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
         let history = sql::history(table);
-        self.begin(Phase::Purging, "START TRANSACTION").await?;
         let (whole, rest): (Vec<Kept>, Vec<Kept>) =
             self.claim_stretches(table).await?.into_iter().partition(|kept| through.contains_all(kept.mark));
         for kept in &rest {
@@ -267,11 +293,7 @@ impl MySql {
         }
         let some = format!("SELECT 1 FROM {history} AS h WHERE {passed}{mine} LIMIT 1");
         if whole.is_empty() && self.main()?.fetch(&some, args()).await?.is_empty() {
-            if is_kept {
-                self.main()?.run("COMMIT").await?;
-                self.phase = Phase::Idle;
-            }
-            return Ok(0);
+            return Ok(is_kept.then_some(0));
         }
         for kept in &whole {
             // What is remembered of them is looked for by mark.
@@ -300,9 +322,7 @@ impl MySql {
         // MySQL goes through a small history whole, and would come by entries of users that are not committed, and wait.
         let statement = format!("DELETE h FROM {history} AS h FORCE INDEX (by_mark) WHERE {passed}{mine}");
         gone += self.main()?.execute(&statement, args()).await?;
-        self.main()?.run("COMMIT").await?;
-        self.phase = Phase::Idle;
-        Ok(gone)
+        Ok(Some(gone))
     }
 
     /// Changes when an entry was committed: then there is one without a mark, of which the others do not know.

@@ -40,7 +40,7 @@ use self::marks::Given;
 use super::blueprint::{Blueprint, Building, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Numbers, Obstacle, Opened,
-    Probe, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
+    Probe, Purge, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -560,6 +560,10 @@ impl Node for MySql {
         let done = self.delete_entries(table, through, arrivals, witnesses).await;
         self.close().await;
         done
+    }
+
+    async fn begin_purge(&mut self, purges: &[Purge]) -> Result<bool> {
+        self.begin_deleting(purges).await.map(|()| true)
     }
 
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {

@@ -14,7 +14,7 @@ use super::schema::{REPLICA, get, schema_of};
 use super::wire::{Args, Wire, read_mark};
 use super::{HISTORY, Phase, Postgres, identity, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
-use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Result};
+use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Purge, Result};
 
 /// Fails where row-level security would hide rows. Everything asked for in the snapshot is a range of an index or a list of
 /// keys, so plans are made once, and by indexes: the planner knows neither how long a list is nor, right after the histories
@@ -32,6 +32,9 @@ fn begin() -> String {
     );
     format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; DO {}; COMMIT; {BEGIN}", quote::body(&refuse))
 }
+
+/// Nothing is lost if it has to be done again.
+const PURGE: &str = "BEGIN; SET LOCAL synchronous_commit = off";
 
 /// What [`Node::pulse`](crate::node::Node::pulse) remembers between calls.
 #[derive(Debug, Default)]
@@ -260,6 +263,32 @@ impl Postgres {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
+        self.begin(Phase::Purging, PURGE).await?;
+        let gone = self.delete_passed(table, through, arrivals, witnesses).await?;
+        if gone.is_some() {
+            self.run("COMMIT").await?;
+            self.phase = Phase::Idle;
+        }
+        Ok(gone.unwrap_or(0))
+    }
+
+    /// The same for several tables, without an end.
+    pub(super) async fn begin_deleting(&mut self, purges: &[Purge]) -> Result<()> {
+        self.begin(Phase::Purging, PURGE).await?;
+        for purge in purges {
+            self.delete_passed(&purge.table, &purge.through, purge.arrivals, &purge.witnesses()).await?;
+        }
+        Ok(())
+    }
+
+    /// How many went; `None` if nothing was written.
+    async fn delete_passed(
+        &mut self,
+        table: &TableSpec,
+        through: &Cut,
+        arrivals: bool,
+        witnesses: &[(&str, EntryId)],
+    ) -> Result<Option<u64>> {
         let mut args = Args::new();
         let passed = passed(&mut args, through);
         let mine = if arrivals { "" } else { " AND h.origin IS NULL" };
@@ -275,17 +304,12 @@ impl Postgres {
              SELECT are FROM some_",
             name + 1
         );
-        // Nothing is lost if it has to be done again.
-        self.begin(Phase::Purging, "BEGIN; SET LOCAL synchronous_commit = off").await?;
         if !get::<bool>(&self.fetch(books, args).await?[0], 0)? {
-            return Ok(0);
+            return Ok(None);
         }
         let mut args = Args::new();
         let passed = self::passed(&mut args, through);
-        let gone = self.execute(format!("DELETE FROM {history} AS h WHERE {passed}{mine}"), args).await?;
-        self.run("COMMIT").await?;
-        self.phase = Phase::Idle;
-        Ok(gone)
+        self.execute(format!("DELETE FROM {history} AS h WHERE {passed}{mine}"), args).await.map(Some)
     }
 
     /// Changes when an entry was written. It is written before its transaction commits, so while one that could have

@@ -46,7 +46,7 @@ use self::wire::Args;
 use super::blueprint::{Blueprint, Building, Draft};
 use super::{
     Catalogue, Entries, Error, ErrorKind, Ledger, Lots, MissingRight, Move, Node, Note, Numbers, Obstacle, Opened,
-    Probe, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
+    Probe, Purge, Result, Room, Service, Sought, Stepped, Steps, Sync, Walked, WriteMode, Writes,
 };
 use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 
@@ -655,6 +655,13 @@ impl Node for Postgres {
         let done = done.await;
         self.close().await;
         self.with_holders(&[], Lock::Write, done).await
+    }
+
+    async fn begin_purge(&mut self, purges: &[Purge]) -> Result<bool> {
+        for purge in purges {
+            self.note_triggers(&purge.table).await?;
+        }
+        self.begin_deleting(purges).await.map(|()| true)
     }
 
     async fn pulse(&mut self, tables: &[TableSpec]) -> Result<u64> {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::work::Work;
 use super::{Database, State};
-use crate::node::{Error, ErrorKind, Result};
+use crate::node::{Error, ErrorKind, Purge, Result};
 
 pub struct Connection {
     pub database: Database,
@@ -12,6 +12,8 @@ pub struct Connection {
     /// What the transaction that applies has made of the state, and the keys it has locked.
     pub work: Option<Work>,
     pub saved: Vec<Work>,
+    /// What the open transaction that purges has deleted.
+    pub purging: Option<Vec<Purge>>,
     pub names: Vec<String>,
     /// Whether the open transaction that applies is this connection's.
     pub applies: bool,
@@ -26,6 +28,7 @@ impl Connection {
             snapshot: None,
             work: None,
             saved: Vec::new(),
+            purging: None,
             names: Vec::new(),
             applies: false,
             overtaken: false,
@@ -63,7 +66,7 @@ impl Connection {
     }
 
     pub fn end(&mut self) {
-        self.work = None;
+        (self.work, self.purging) = (None, None);
         if std::mem::take(&mut self.applies) {
             self.database.lock().locked.clear();
             self.database.applying.store(false, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::model::{Cut, Entry, EntryId, Key, Lost, Parked, Row, TableSpec};
 use crate::node::blueprint::{Blueprint, Building, Draft};
 use crate::node::{
     Catalogue, CatalogueColumn, Drift, Entries, Error, ErrorKind, Ledger, Lot, Lots, MissingRight, Move, Node, Note,
-    Numbers, Opened, Probe, Result, Room, Scanned, Service, Sought, Sync, Walked, WriteMode, Writes,
+    Numbers, Opened, Probe, Purge, Result, Room, Scanned, Service, Sought, Sync, Walked, WriteMode, Writes,
 };
 
 #[async_trait]
@@ -516,8 +516,15 @@ impl Node for Connection {
         if !lost_reply {
             self.call()?;
         }
-        let work = self.work.take().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))?;
-        work.commit(&mut self.database.lock(), &self.names);
+        if let Some(purges) = self.purging.take() {
+            let mut state = self.database.lock();
+            for purge in &purges {
+                state.purge(&purge.table, &purge.through, purge.arrivals, &purge.witnesses());
+            }
+        } else {
+            let work = self.work.take().ok_or_else(|| Error::new(ErrorKind::Other, "no transaction is open"))?;
+            work.commit(&mut self.database.lock(), &self.names);
+        }
         self.end();
         self.pause().await;
         if lost_reply { self.call() } else { Ok(()) }
@@ -538,6 +545,13 @@ impl Node for Connection {
         self.pause().await;
         self.call()?;
         Ok(self.database.lock().purge(table, through, arrivals, witnesses))
+    }
+
+    async fn begin_purge(&mut self, purges: &[Purge]) -> Result<bool> {
+        self.pause().await;
+        self.call()?;
+        self.purging = Some(purges.to_vec());
+        Ok(true)
     }
 
     async fn pulse(&mut self, _: &[TableSpec]) -> Result<u64> {

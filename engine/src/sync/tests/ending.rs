@@ -1,6 +1,7 @@
 //! When a sync ends, and what it says of what it could not do.
 
 use super::cluster::Cluster;
+use crate::sync::early::FEW;
 
 /// A sync that users keep busy ends all the same, and says what it could not write.
 #[test]
@@ -51,18 +52,22 @@ fn a_sync_ends_although_users_write_faster_than_it_reads() {
 /// THEN the others get all of it, and the node, which is named, gets it when it can be written again.
 #[test]
 fn who_cannot_be_written_keeps_nobody_from_going_on() {
-    let cluster = Cluster::new(3, &[]);
-    let mut session = cluster.session("\"latest-wins\"", 10);
-    cluster.block(session.install()).unwrap();
-    (0..100).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(id), false)));
-    cluster.databases[2].lock().full = true;
-    let summary = cluster.block(session.sync()).unwrap();
-    let told = format!("{:?} {:?}", summary.away, summary.failed);
-    assert!(told.contains("there is no room") && summary.exit_code() != crate::error::DONE, "{told}");
-    assert_eq!(cluster.rows().iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 0]);
-    cluster.databases[2].lock().full = false;
-    let summary = cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
-    assert_eq!((summary.exit_code(), cluster.rows()[2].len()), (crate::error::DONE, 100));
+    // Also where rows are written early, and entries deleted meanwhile.
+    for few in [FEW, 1] {
+        let mut cluster = Cluster::new(3, &[]);
+        cluster.few = few;
+        let mut session = cluster.session("\"latest-wins\"", 10);
+        cluster.block(session.install()).unwrap();
+        (0..100).for_each(|id| assert!(cluster.databases[0].lock().write(id, Some(id), false)));
+        cluster.databases[2].lock().full = true;
+        let summary = cluster.block(session.sync()).unwrap();
+        let told = format!("{:?} {:?}", summary.away, summary.failed);
+        assert!(told.contains("there is no room") && summary.exit_code() != crate::error::DONE, "{told}");
+        assert_eq!(cluster.rows().iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 0]);
+        cluster.databases[2].lock().full = false;
+        let summary = cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+        assert_eq!((summary.exit_code(), cluster.rows()[2].len()), (crate::error::DONE, 100));
+    }
 }
 
 /// A sync does not end while it is still finding out how many of them fit into the memory.

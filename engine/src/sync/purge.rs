@@ -1,0 +1,200 @@
+//! Deleting what everybody has passed, at the end of a cycle. Where rows are written early that is begun at their source while the
+//! last of them are still being written, and it is committed at the end, if that is what is to be deleted then. Until it is, whoever
+//! else reads there, be it to tell the status, waits; so that is soon given up.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::apart;
+use super::attendance::Member;
+use super::cycle::{Batches, Cycle};
+use super::early::Writing;
+use super::opened::Opened;
+use super::session::Session;
+use super::table::Table;
+use crate::fault;
+use crate::model::NodeId;
+use crate::node::{self, Node, Purge};
+
+/// How long such a transaction stands open.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// A node at which entries are being deleted in a transaction that is not committed. Whoever lets go of this cuts it off.
+pub(super) struct Purging {
+    node: NodeId,
+    purges: Vec<Purge>,
+    /// Tells whether it is to be committed.
+    end: oneshot::Sender<bool>,
+    /// Gives the node back, and tells whether all is committed; else nothing is.
+    task: JoinSet<(Box<dyn Node>, node::Result<bool>)>,
+}
+
+/// Deletes entries, and commits that once it is told to.
+async fn purge_early(node: &mut dyn Node, purges: &[Purge], end: oneshot::Receiver<bool>) -> node::Result<bool> {
+    let is_begun = node.begin_purge(purges).await;
+    let is_wanted = async { is_begun.as_ref().is_ok_and(|begun| *begun) && end.await.is_ok_and(|wanted| wanted) };
+    let is_wanted = tokio::time::timeout(PATIENCE, is_wanted).await;
+    let done = match is_wanted {
+        Ok(true) => node.commit().await.map(|()| true),
+        _ => is_begun.map(|_| false),
+    };
+    if !matches!(done, Ok(true)) {
+        node.rollback().await?;
+    }
+    done
+}
+
+impl Session {
+    /// Begins to delete what everybody will have passed when this cycle is written, where rows are being written early, at nodes of
+    /// which nothing more is asked. `whole` if all that is visible was read.
+    pub(super) fn begin_purges(&mut self, opened: &Opened, whole: bool, writing: &mut Writing) {
+        if writing.is_idle() {
+            return;
+        }
+        let arrivals = whole && opened.present.iter().all(Option::is_some);
+        for at in 0..self.members.len() {
+            let node = NodeId(at as u16);
+            // What becomes of rows that are merged tells whether the changes are needed once more.
+            let merges = self.tables.iter().any(|table| table.is_source(node) && table.policy.merges());
+            if merges || opened.moves(node).next().is_some() {
+                continue;
+            }
+            let purges = self.purges(opened, node, arrivals, true, &HashSet::new());
+            let Some(mut taken) = self.members[at].node.take_if(|_| !purges.is_empty()) else { continue };
+            let (mut task, begun, (end, ended)) = (JoinSet::new(), purges.clone(), oneshot::channel());
+            task.spawn(fault::carried(async move {
+                let done = purge_early(&mut *taken, &begun, ended).await;
+                (taken, done)
+            }));
+            writing.purging.push(Purging { node, purges, end, task });
+        }
+    }
+
+    /// Undoes what was begun at nodes that are to be written, and everywhere if they are written in line; what is left.
+    pub(super) async fn spare_written(
+        &mut self,
+        batches: &Batches,
+        in_line: bool,
+        writing: &mut Writing,
+    ) -> Vec<Purging> {
+        let is_in_the_way = |purging: &Purging| in_line || batches[purging.node.index()].is_some();
+        let (written, kept) = std::mem::take(&mut writing.purging).into_iter().partition(is_in_the_way);
+        self.stop_purging(written).await;
+        kept
+    }
+
+    /// Undoes what was begun; the nodes are back.
+    pub(super) async fn stop_purging(&mut self, all: Vec<Purging>) {
+        for Purging { node, end, task, .. } in all {
+            drop(end);
+            let member = &mut self.members[node.index()];
+            let undone = apart::back(&mut member.node, task).await;
+            if let Some(Err(error)) = undone.filter(|undone| undone.as_ref().is_err_and(node::Error::is_absence)) {
+                member.leave(&error);
+            }
+        }
+    }
+
+    /// Deletes what every node has passed. A failure here loses nothing: the entries are deleted next time.
+    pub(super) async fn purge(&mut self, opened: &Opened, whole: bool, cycle: &Cycle, begun: Vec<Purging>) {
+        if cycle.entries == 0 && self.purged && begun.is_empty() {
+            return;
+        }
+        let mut by_node: Vec<Option<Purging>> = self.members.iter().map(|_| None).collect();
+        for purging in begun {
+            let node = purging.node.index();
+            by_node[node] = Some(purging);
+        }
+        let is_there = |(member, begun): (&Member, &Option<Purging>)| {
+            opened.is_present(member.id) && (member.node.is_some() || begun.is_some())
+        };
+        let everybody = self.members.iter().zip(&by_node).all(is_there);
+        let settled = whole && everybody && !cycle.overtaken && opened.all_moved();
+        let purges: Vec<Vec<Purge>> = self
+            .members
+            .iter()
+            .map(|member| self.purges(opened, member.id, settled, false, &cycle.unsettled))
+            .collect();
+        let members = self.members.iter_mut().zip(purges).zip(by_node);
+        let done = join_all(members.map(async |((member, purges), begun)| match begun {
+            Some(begun) => member.end_purging(begun, &purges).await,
+            None => member.purge(&purges).await,
+        }))
+        .await;
+        for (member, result) in self.members.iter_mut().zip(done) {
+            match result {
+                Ok(()) => {}
+                Err(error) if error.is_absence() => member.leave(&error),
+                // What stood in the way of writing is told already.
+                Err(error) if cycle.failed.is_some() => {
+                    info!(node = %member.name, %error, "Old entries could not be deleted.");
+                }
+                Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
+            }
+        }
+        self.purged = true;
+    }
+
+    /// What is to be deleted at a node, or will be once this cycle is applied, with `ahead`. `unsettled` are tables in which a row waits
+    /// anywhere.
+    fn purges(
+        &self,
+        opened: &Opened,
+        node: NodeId,
+        arrivals: bool,
+        ahead: bool,
+        unsettled: &HashSet<usize>,
+    ) -> Vec<Purge> {
+        // Where one is left out, its history is all there is to tell what its users did.
+        if !opened.is_present(node) {
+            return Vec::new();
+        }
+        let purge = |table: &Table| {
+            // What the changes did is needed until all is decided. Of what waits at two nodes, put there by two engines, neither
+            // may have seen what the other has.
+            if table.policy.merges() && unsettled.contains(&table.index) {
+                return None;
+            }
+            let (spec, through) = (table.spec(node)?.clone(), opened.floor(table, node, ahead)?);
+            let witnesses = opened.witnesses(table, node, &self.names, ahead);
+            let witnesses = witnesses.map(|(target, entry)| (target.to_owned(), entry)).collect();
+            Some(Purge { table: spec, through, arrivals, witnesses })
+        };
+        self.tables.iter().filter(|table| table.is_source(node)).filter_map(purge).collect()
+    }
+}
+
+impl Member {
+    /// Commits what was begun, if it is what is to be deleted; else that is deleted now.
+    async fn end_purging(&mut self, begun: Purging, purges: &[Purge]) -> node::Result<()> {
+        let Purging { purges: begun, end, task, .. } = begun;
+        let is_it = begun.len() == purges.len() && begun.iter().zip(purges).all(|(begun, purge)| begun.is_like(purge));
+        let fault = if is_it { fault::point("purge").await } else { Ok(()) };
+        // Whoever does not wait for it any more has given it up.
+        let _ = end.send(is_it && fault.is_ok());
+        let done = apart::back(&mut self.node, task).await;
+        fault?;
+        match done {
+            Some(Ok(true)) => Ok(fault::point("purged").await?),
+            // Whoever is in the way is not waited for twice.
+            Some(Err(error)) if is_it && (error.is_absence() || error.is_lock()) => Err(error),
+            // A server may have ended the transaction, and one of several tables may be the only one that is ill.
+            _ => self.purge(purges).await,
+        }
+    }
+
+    async fn purge(&mut self, purges: &[Purge]) -> node::Result<()> {
+        let Some(node) = self.node.as_deref_mut() else { return Ok(()) };
+        for purge in purges {
+            fault::point("purge").await?;
+            node.purge(&purge.table, &purge.through, purge.arrivals, &purge.witnesses()).await?;
+            fault::point("purged").await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! Entries that are deleted at their source while the last of many rows are still being written elsewhere.
+
+use std::os::unix::process::ExitStatusExt;
+
+use concord_tests::{As, Cluster, Kind, Mode, PATIENCE, wait_until};
+
+use super::early::{ROWS, TOTAL, holds_all, many};
+
+const PAIRS: [&[Kind]; 2] = [&[Kind::Mariadb, Kind::Postgres], &[Kind::Mariadb, Kind::Mariadb]];
+
+/// How many entries of users the first node has.
+async fn entries(cluster: &Cluster) -> String {
+    let database = &cluster.nodes[0].database;
+    let history = if database.kind() == Kind::Postgres { "history_store.items" } else { "history_store_items" };
+    let mut owner = database.user_as(As::Sync).await;
+    owner.cell(&format!("SELECT count(*) FROM {history} WHERE origin IS NULL")).await
+}
+
+/// Until a transaction at the first node, which nobody has committed, has deleted them.
+async fn deleted(cluster: &Cluster) {
+    let mut owner = cluster.nodes[0].database.user_as(As::Sync).await;
+    owner.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await;
+    let none = async || (owner.cell("SELECT count(*) FROM history_store_items").await == "0").then_some(());
+    wait_until("the entries to be deleted", PATIENCE, none).await;
+    assert_eq!(entries(cluster).await, (ROWS + 1).to_string());
+}
+
+/// GIVEN entries that are being deleted
+/// WHEN users change the same rows and others
+/// THEN they wait for nothing, and what they did is carried.
+#[tokio::test]
+async fn users_go_on_while_entries_are_deleted() {
+    for kinds in PAIRS {
+        let mut cluster = many(kinds).await;
+        let meanwhile = async |cluster: &mut Cluster| {
+            deleted(cluster).await;
+            let mut user = cluster.nodes[0].database.user().await;
+            user.execute("SET SESSION innodb_lock_wait_timeout = 1").await;
+            for statement in [
+                "INSERT INTO items VALUES (7, 'user', 7)",
+                "UPDATE items SET name = 'user', amount = amount - 1 WHERE id BETWEEN 10 AND 20",
+                "DELETE FROM items WHERE id IN (3, 30)",
+            ] {
+                user.execute(statement).await;
+            }
+        };
+        cluster.sync_while("read-done", meanwhile).await;
+        cluster.settle().await;
+        cluster.holds("SELECT count(*) FROM items WHERE name = 'user'", &["12"]).await;
+        let sum: u64 = 60 + (110..110 + u64::from(ROWS)).sum::<u64>() + 7 - 11 - 30 - 130;
+        cluster.holds(TOTAL, &[&format!("{}|{sum}", ROWS + 3 + 1 - 2)]).await;
+        assert_eq!(entries(&cluster).await, "0");
+    }
+}
+
+/// GIVEN entries that are being deleted
+/// WHEN one of two targets goes away before it has taken what they tell of
+/// THEN they are there again, until it has come back.
+#[tokio::test]
+async fn what_a_target_has_not_taken_stays() {
+    let mut cluster = many(&[Kind::Mariadb, Kind::Sqlite, Kind::Postgres]).await;
+    cluster.way(2);
+    let meanwhile = async |cluster: &mut Cluster| {
+        deleted(cluster).await;
+        cluster.way(2).set(Mode::Closed);
+        cluster.way(2).cut();
+    };
+    let summary = cluster.sync_while("read-done", meanwhile).await;
+    let away: Vec<&str> = summary.away.iter().map(|away| away.node.as_str()).collect();
+    assert_eq!(away, ["c"], "{summary:?}");
+    cluster.holds_at(1, "SELECT count(*) FROM items", &[&(ROWS + 3).to_string()]).await;
+    assert_eq!(entries(&cluster).await, (ROWS + 1).to_string());
+    cluster.way(2).set(Mode::Open);
+    cluster.settle().await;
+    holds_all(&mut cluster).await;
+    assert_eq!(entries(&cluster).await, "0");
+}
+
+/// GIVEN a target that a user holds up for longer than one row is waited for
+/// WHEN the entries are being deleted already
+/// THEN that row waits, and the entries go with the position.
+#[tokio::test]
+async fn a_row_is_held_up_while_entries_are_deleted() {
+    for kinds in PAIRS {
+        let mut cluster = many(kinds).await;
+        cluster.later(1, "START TRANSACTION").await;
+        cluster.run(1, "UPDATE items SET name = 'user' WHERE id = 1").await;
+        let summary = cluster.sync_while("read-done", async |cluster: &mut Cluster| deleted(cluster).await).await;
+        assert_eq!((summary.held, summary.waiting, &summary.failed), (1, 0, &None), "{summary:?}");
+        assert_eq!(entries(&cluster).await, "0");
+        cluster.run(1, "COMMIT").await;
+        cluster.settle().await;
+        cluster.holds("SELECT name FROM items WHERE id = 1", &["user"]).await;
+        holds_all(&mut cluster).await;
+    }
+}
+
+/// The engine is killed, or loses a node, wherever entries are being deleted: nothing is lost, and nobody is locked out.
+#[tokio::test]
+async fn killed_while_entries_are_deleted() {
+    for kinds in [PAIRS[0], PAIRS[1], &[Kind::Postgres, Kind::Sqlite]] {
+        let mut cluster = many(kinds).await;
+        let mut concord = cluster.command("[tables.items]\n");
+        for point in ["read-done", "apply-claimed", "apply-before-commit", "apply-after-commit", "purge", "purged"] {
+            for rule in ["abort", "error"] {
+                let name = format!("{point}, {rule}");
+                cluster.run(0, &format!("UPDATE items SET name = '{name}'")).await;
+                let output = concord.faults(&format!("{point}={rule}@1")).run(&["sync"]).await;
+                assert_eq!(output.status.signal() == Some(libc::SIGABRT), rule == "abort", "{name}: {output:?}");
+                cluster.run(0, "UPDATE items SET amount = amount + 1 WHERE id = 1").await;
+                cluster.settle().await;
+                let count = format!("SELECT count(*) FROM items WHERE name = '{name}'");
+                cluster.holds(&count, &[&(ROWS + 3).to_string()]).await;
+                assert_eq!(entries(&cluster).await, "0", "{name}");
+            }
+        }
+    }
+}
