@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::brought;
 use super::load::Refilters;
+use super::rejoin::{Renewed, UNFINISHED};
 use super::restored::Restored;
 use super::session::Session;
 use super::shape;
@@ -144,6 +145,7 @@ impl Session {
                 }
             }
         }
+        self.leave_out_unfinished(&mut fit).await;
         if !other_nodes.is_empty() && fit.is_empty() && !self.members.iter().any(|member| member.prepared) {
             return Err(Error::Refused(other_nodes));
         }
@@ -157,6 +159,28 @@ impl Session {
         }
         self.look_up(&fit).await;
         Ok(())
+    }
+
+    /// Leaves out who was let in by a load that has not come to its end: rows there may be older than histories tell, and what users
+    /// make of them would pass for the latest.
+    async fn leave_out_unfinished(&mut self, fit: &mut Vec<(usize, Service)>) {
+        if self.loads {
+            return;
+        }
+        let mut unfinished = Vec::new();
+        for (at, _) in &*fit {
+            let member = &mut self.members[*at];
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            match node.progress().await {
+                Ok(kept) if kept.as_deref().and_then(Renewed::read).is_some() => {
+                    member.leave_out(UNFINISHED.to_owned())
+                }
+                Ok(_) => continue,
+                Err(error) => member.leave(&error.while_doing("reading how far a load has come")),
+            }
+            unfinished.push(*at);
+        }
+        fit.retain(|(at, _)| !unfinished.contains(at));
     }
 
     /// Where every table is compared nothing is installed, and whoever is connected takes part.

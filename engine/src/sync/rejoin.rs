@@ -21,11 +21,27 @@ use crate::model::{Cut, NodeId};
 /// How often the nodes are looked at anew because another engine lets nodes in as well.
 const ATTEMPTS: u32 = 8;
 
-/// What a node remembers in place of a load's progress from the beginning of a new life.
+/// Why a node is left out that was let in.
+pub(super) const UNFINISHED: &str =
+    "it was let in again, and its rows are not yet compared to the end; `concord load` does that, or is at it";
+
+/// What a node remembers from the beginning of a new life until a load has gone through all rows.
 #[derive(Serialize, Deserialize)]
-struct Renewed {
+pub(super) struct Renewed {
     /// The installation that was there before.
-    follows: String,
+    pub follows: String,
+}
+
+impl Renewed {
+    /// What is remembered in a node's progress of a load, if it is that.
+    pub fn read(progress: &str) -> Option<Renewed> {
+        serde_json::from_str(progress).ok()
+    }
+
+    /// As it is remembered where no load has come any further.
+    pub fn text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|why| Error::Internal(format!("writing JSON: {why}")))
+    }
 }
 
 /// The life of a node before it was looked at whether others accuse it.
@@ -54,6 +70,7 @@ impl Session {
                 return Ok(());
             }
             for at in left_out {
+                self.all_go_on(at)?;
                 let Some(place) = nodes.iter().position(|node| *node == at) else { return Err(self.unreachable()) };
                 self.let_in(at, &lives[place]).await?;
             }
@@ -61,6 +78,22 @@ impl Session {
         Err(Error::Stopped(
             "another engine lets nodes in at the same time; run `concord load` again when it has ended".to_owned(),
         ))
+    }
+
+    /// Fails if a table stands still, in which nobody could tell what a node lacks that is let in.
+    pub(super) fn all_go_on(&self, at: NodeId) -> Result<()> {
+        let mut tables = self.tables.iter().filter(|table| !table.compared);
+        let Some((table, why)) = tables.find_map(|table| Some((table, table.stopped.as_ref()?))) else { return Ok(()) };
+        // A load of that table alone would be refused as well.
+        let why = match &table.filtered_otherwise {
+            Some(why) => why.replace(&format!(" --table {}", table.name), "") + " for all tables",
+            None => why.clone(),
+        };
+        Err(Error::Refused(vec![format!(
+            "node `{}` has to be let in again, and for that all its tables are compared; table `{}` stands still: {why}",
+            self.names[at.index()],
+            table.name,
+        )]))
     }
 
     /// Which life a node has, and whether others may still have to forget the one before.
@@ -71,7 +104,7 @@ impl Session {
         // In this order: where this life is there and says no more what it follows, others know of it.
         let installation = node.service().await.map_err(doing())?.map(|service| service.uuid).unwrap_or_default();
         let progress = node.progress().await.map_err(doing())?;
-        let renewed = progress.and_then(|text| serde_json::from_str::<Renewed>(&text).ok());
+        let renewed = progress.as_deref().and_then(Renewed::read);
         Ok(Life { installation, follows: renewed.map(|renewed| renewed.follows) })
     }
 
@@ -89,8 +122,7 @@ impl Session {
             let positions = self.present_cuts(at).await?;
             let member = &mut self.members[at.index()];
             let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
-            let renewed = serde_json::to_string(&Renewed { follows: installation.clone() });
-            let renewed = renewed.map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
+            let renewed = Renewed { follows: installation.clone() }.text()?;
             fault::point("rejoin-renew").await?;
             let done = node.renew(&installation, &positions, &renewed).await;
             if !done.map_err(Error::at(&member.name, "giving it a new identity"))? {

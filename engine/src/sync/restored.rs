@@ -247,13 +247,22 @@ impl Session {
             }
             opened.doubtful = true;
         }
-        self.leave_out_restored(&mut opened, found, &known);
+        let is_let_in = self.leave_out_restored(&mut opened, found, &known);
         // What is left may come of another engine's work between the snapshots.
         opened.doubtful = opened.doubtful && !quarrels([&opened; 3], &self.names, &self.tables).is_empty();
+        // A load may still be at work there.
+        opened.doubtful |= is_let_in && !self.loads;
         Ok(opened)
     }
 
-    fn leave_out_restored(&mut self, opened: &mut Opened, mut culprits: Vec<(NodeId, Restored)>, known: &[Away]) {
+    /// Whether somebody takes part again.
+    fn leave_out_restored(
+        &mut self,
+        opened: &mut Opened,
+        mut culprits: Vec<(NodeId, Restored)>,
+        known: &[Away],
+    ) -> bool {
+        let mut is_let_in = false;
         for member in &mut self.members {
             let found = culprits.iter().position(|(node, _)| *node == member.id);
             match found.map(|at| culprits.swap_remove(at).1) {
@@ -261,7 +270,9 @@ impl Session {
                 None => {
                     let all_there =
                         |restored: &mut Restored| restored.accusers.iter().all(|accuser| opened.is_present(*accuser));
-                    member.restored.take_if(all_there);
+                    if member.restored.take_if(all_there).is_some() {
+                        (is_let_in, member.prepared) = (true, false);
+                    }
                 }
             }
         }
@@ -275,6 +286,7 @@ impl Session {
             member.away = Some(away);
             opened.present[member.id.index()] = None;
         }
+        is_let_in
     }
 
     /// Asks every source, in its snapshot, for the witnesses of the positions that others hold on it.

@@ -46,6 +46,8 @@ pub struct Session {
     pub(super) goal: HashMap<(usize, NodeId), Cut>,
     /// When the tables were taken from the service tables.
     pub(super) adopted: Option<Instant>,
+    /// Whether a load is at work.
+    pub(super) loads: bool,
     /// Whether this session has looked for purged entries yet.
     pub(super) purged: bool,
     /// When it was last made sure that the journals hold nothing older than the file says.
@@ -121,6 +123,7 @@ impl Session {
             few: FEW,
             goal: HashMap::new(),
             adopted: None,
+            loads: false,
             purged: false,
             tidied: None,
             schedule: Schedule::default(),

@@ -177,6 +177,17 @@ impl Load {
 impl Session {
     /// Copies rows that are missing somewhere and decides those that differ. `told` hears now and then how far it is.
     pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
+        self.loads = true;
+        let loaded = self.load_rows(options, told).await;
+        self.loads = false;
+        if loaded.is_err() {
+            // Whoever was let in and has not everything is to be found out.
+            self.members.iter_mut().for_each(|member| member.prepared = false);
+        }
+        loaded
+    }
+
+    async fn load_rows(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
         self.accepts(options)?;
         let prefer = self.preferred(options)?;
         self.begin_refilter(options)?;
@@ -184,6 +195,7 @@ impl Session {
         self.may_refilter()?;
         let absent = self.left_out().await?;
         self.everybody_but(&absent)?;
+        self.compares_enough(&absent, options)?;
         let mut load = self.plan_load(options, prefer)?;
         let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
         let mut loaded = Loaded { dry_run: options.dry_run, compared, ..Loaded::default() };
@@ -229,7 +241,7 @@ impl Session {
         }
         if begun.is_none() {
             // What an earlier load has left at some node is not to be taken for this one's.
-            Progress::end(self).await?;
+            Progress::begin(self).await?;
         }
         loaded.resumed = begun.is_some();
         let (first, mut after) = begun.unwrap_or((0, None));
@@ -266,7 +278,7 @@ impl Session {
         if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
             return Err(self.held_up(*node, row.table, held.len(), why));
         }
-        Progress::end(self).await?;
+        progress.end(self).await?;
         self.keep_filters(false).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
@@ -312,6 +324,23 @@ impl Session {
             Some(member) if member.away.is_some() => Err(self.unreachable()),
             Some(member) => Err(Error::Unreachable(vec![format!("node `{}`: it is not connected", member.name)])),
         }
+    }
+
+    /// Fails if nodes would be let back in and not all rows were compared: they begin anew in all tables at once, and what they lack in
+    /// others would be told by no history.
+    fn compares_enough(&self, absent: &[NodeId], options: &LoadOptions) -> Result<()> {
+        let Some(&at) = absent.first() else { return Ok(()) };
+        let left_out = match (options.tables.is_empty(), &options.condition) {
+            (false, Some(_)) => "--table and --where",
+            (false, None) => "--table",
+            (true, Some(_)) => "--where",
+            (true, None) => return self.all_go_on(at),
+        };
+        let load = if options.refilter { "concord load --refilter" } else { "concord load" };
+        Err(Error::Refused(vec![format!(
+            "node `{}` has to be let in again, and for that all its tables are compared: run `{load}` without {left_out} first",
+            self.names[at.index()],
+        )]))
     }
 
     /// Why a table cannot be read: it stands still since a moment ago, or its node is away.

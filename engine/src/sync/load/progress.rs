@@ -1,4 +1,5 @@
-//! How far a load has come, remembered at the node whose rows it goes through.
+//! How far a load has come, remembered at the node whose rows it goes through. A node that was let in remembers besides that its
+//! rows were not compared to the end.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Document;
@@ -8,6 +9,7 @@ use super::{Leg, LoadOptions};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, key_value_from_json, key_value_to_json};
+use crate::sync::rejoin::Renewed;
 use crate::sync::session::Session;
 
 /// What tells a load from others: one that is called in another way, or that finds other databases, begins anew.
@@ -15,6 +17,10 @@ pub struct Progress {
     mark: String,
     /// Whether something was left out that nobody would come back to.
     gaps: bool,
+    /// Whether all rows of all tables are gone through.
+    whole: bool,
+    /// The former lives of nodes whose rows were not compared since they were let in, by node.
+    follows: Vec<Option<String>>,
 }
 
 /// What is kept.
@@ -25,6 +31,9 @@ struct Kept {
     node: String,
     /// Everything up to this key is dealt with.
     after: Option<Vec<Document>>,
+    /// As in [`Renewed`](crate::sync::rejoin::Renewed), where that is not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    follows: Option<String>,
 }
 
 impl Progress {
@@ -32,8 +41,11 @@ impl Progress {
         let (tables, condition) = (&options.tables, &options.condition);
         let mut text = format!("{:?} {:?} {tables:?} {condition:?}", session.names, options.prefer);
         text += if options.refilter { " refilter" } else { "" };
+        let mut follows = vec![None; session.members.len()];
         for member in &mut session.members {
             let Some(node) = member.node.as_deref_mut() else { continue };
+            let kept = node.progress().await.map_err(Error::at(&member.name, "reading how far a load has come"))?;
+            follows[member.id.index()] = kept.as_deref().and_then(Renewed::read).map(|renewed| renewed.follows);
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
             text += &service.map(|service| format!(" {}", service.uuid)).unwrap_or_default();
         }
@@ -44,7 +56,8 @@ impl Progress {
             text += &shapes.collect::<String>();
         }
         let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Progress { mark, gaps: false })
+        let whole = tables.is_empty() && condition.is_none();
+        Ok(Progress { mark, gaps: false, whole, follows })
     }
 
     /// Where an interrupted load goes on: the place in the list of legs, and the key behind which.
@@ -96,6 +109,7 @@ impl Progress {
             table: table.name.clone(),
             node: session.names[leg.walker.index()].clone(),
             after: after.map(|key| types.zip(key).map(|(ty, value)| key_value_to_json(ty, value)).collect()),
+            follows: self.follows[leg.walker.index()].clone(),
         };
         let text = serde_json::to_string(&kept).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
         let member = &mut session.members[leg.walker.index()];
@@ -105,15 +119,31 @@ impl Progress {
         Ok(())
     }
 
-    /// Nothing is to be gone on with.
-    pub async fn end(session: &mut Session) -> Result<()> {
-        for member in &mut session.members {
-            let Some(node) = member.node.as_deref_mut() else { continue };
-            let doing = || Error::at(&member.name, "forgetting how far the load was");
-            if node.progress().await.map_err(doing())?.is_some() {
-                node.set_progress(None).await.map_err(doing())?;
-            }
-        }
-        Ok(())
+    /// What an earlier load has left is not to be gone on with.
+    pub async fn begin(session: &mut Session) -> Result<()> {
+        forget(session, true).await
     }
+
+    /// Nothing is to be gone on with, and who was let in is done with, if everything was gone through.
+    pub async fn end(&self, session: &mut Session) -> Result<()> {
+        let all = self.whole && !self.gaps && session.stopped().is_empty();
+        forget(session, !all).await
+    }
+}
+
+/// Forgets how far a load was, but with `lives` not who was let in.
+async fn forget(session: &mut Session, lives: bool) -> Result<()> {
+    for member in &mut session.members {
+        let Some(node) = member.node.as_deref_mut() else { continue };
+        let doing = || Error::at(&member.name, "forgetting how far the load was");
+        let Some(kept) = node.progress().await.map_err(doing())? else { continue };
+        let left = match Renewed::read(&kept).filter(|_| lives) {
+            Some(renewed) => Some(renewed.text()?),
+            None => None,
+        };
+        if left.as_ref() != Some(&kept) {
+            node.set_progress(left.as_deref()).await.map_err(doing())?;
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use super::random::{Random, seeds};
 use super::reference::{Run, Write};
 use crate::model::{NodeId, time};
 use crate::sync::load::{LoadOptions, Stage};
-use crate::sync::memory::{State, number};
+use crate::sync::memory::{SECOND, State, number};
 use crate::sync::verify::{Repair, Verify};
 
 /// Polls all in an order that the seed draws, so that a run can be had again.
@@ -272,6 +272,47 @@ fn a_node_is_let_in_once() {
         cluster.settle("\"latest-wins\"", 10).unwrap();
         assert_eq!(cluster.rows(), vec![vec![(1, 7), (3, 3)]; 3], "after {looks} looks");
     }
+}
+
+/// A node begins anew in all tables, so what it lacks in those that are not gone through would stay lost.
+#[test]
+fn a_node_is_let_in_only_where_all_tables_are_compared() {
+    let cluster = Cluster::new(2, &[(1, 1), (SECOND, 1)]);
+    let session = || cluster.session("\"latest-wins\"", 10);
+    cluster.block(session().install()).unwrap();
+    let backup = cluster.databases[1].lock().clone();
+    assert!(cluster.databases[1].lock().write(1, Some(3), false));
+    cluster.block(session().sync()).unwrap();
+    for value in [4, 5] {
+        assert!(cluster.databases[0].lock().write(SECOND, Some(value), false));
+        cluster.block(session().sync()).unwrap();
+    }
+    *cluster.databases[1].lock() = backup;
+    let all = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    let one = LoadOptions { tables: vec!["t".to_owned()], ..all.clone() };
+    let some = LoadOptions { condition: Some("id > 0".to_owned()), ..all.clone() };
+    let load = |options: &LoadOptions| cluster.block(session().load(options, &mut |_| ()));
+    let kept = || {
+        let state = cluster.databases[1].lock();
+        (state.rows.clone(), state.positions.clone(), state.service.as_ref().map(|service| service.uuid.clone()))
+    };
+    let before = kept();
+    for (options, given) in [(&one, "--table"), (&some, "--where")] {
+        for dry_run in [false, true] {
+            let refused = load(&LoadOptions { dry_run, ..options.clone() }).unwrap_err().to_string();
+            assert!(refused.contains("node `b` has to be let in again"), "{refused}");
+            assert!(refused.contains(&format!("without {given} first")), "{refused}");
+        }
+    }
+    cluster.databases[0].lock().drift = Some("a trigger is missing".to_owned());
+    let refused = load(&all).unwrap_err().to_string();
+    assert!(refused.contains("table `t` stands still: at a: a trigger is missing"), "{refused}");
+    assert_eq!(kept(), before);
+    cluster.databases[0].lock().drift = None;
+    assert_eq!(load(&all).unwrap().rejoined, ["b"]);
+    assert_eq!(cluster.rows(), [[(1, 3), (SECOND, 5)]; 2]);
+    // Now that all take part, a part is enough.
+    assert_eq!(load(&one).unwrap().tables.len(), 1);
 }
 
 /// Polls all until all have ended, in an order that the seed draws.

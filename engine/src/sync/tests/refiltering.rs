@@ -99,6 +99,39 @@ fn what_stood_still_during_the_load_has_not_been_moved() {
     assert!(summary.stopped[0].why.contains("concord load --refilter"), "{:?}", summary.stopped);
 }
 
+/// A load of that table alone lets nobody in, and one that moves no rows does not go through it.
+#[test]
+fn where_filters_have_changed_a_load_of_all_tables_lets_a_node_in() {
+    let cluster = installed(2, PLAIN);
+    let backup = cluster.databases[1].lock().clone();
+    assert!(cluster.databases[1].lock().write(1, Some(7), false));
+    cluster.block(cluster.session(PLAIN, 100).sync()).unwrap();
+    // A table that stands still tells of no restored node, so that another has to.
+    for value in [4, 5] {
+        assert!(cluster.databases[0].lock().write(1001, Some(value), false));
+        cluster.block(cluster.session(PLAIN, 100).sync()).unwrap();
+    }
+    *cluster.databases[1].lock() = backup;
+    let settings = format!("{PLAIN}{}", filtered("t", "b"));
+    let load = |refilter: bool, tables: &[&str]| {
+        let tables = tables.iter().map(|table| (*table).to_owned()).collect();
+        let options = LoadOptions { refilter, tables, prefer: Some("a".to_owned()), ..LoadOptions::default() };
+        cluster.block(cluster.session(&settings, 100).load(&options, &mut |_| ()))
+    };
+    for (refilter, tables, remedy) in [
+        (true, &["t"][..], "run `concord load --refilter` without --table first"),
+        (false, &["u"], "run `concord load` without --table first"),
+        (false, &[], "; run `concord load --refilter` for all tables"),
+    ] {
+        let refused = load(refilter, tables).unwrap_err().to_string();
+        assert!(refused.contains("node `b` has to be let in again") && refused.contains(remedy), "{refused}");
+    }
+    assert_eq!(load(true, &[]).unwrap().rejoined, ["b"]);
+    let kept = [1, 3, 1001].map(|id| values(&cluster, id));
+    assert_eq!(kept, [[Some(7), None], [Some(3); 2], [Some(5); 2]]);
+    assert!(is_moved(&cluster, &settings));
+}
+
 #[test]
 fn what_stood_still_for_a_while_has_not_been_moved() {
     let settings = format!("{PLAIN}{}", filtered("t", "b"));
