@@ -69,6 +69,40 @@ async fn changes_under_a_former_key_are_carried_with_it_or_given_up() {
     cluster.holds("SELECT id, n FROM counters ORDER BY id, n", &["1|1", "2|0", "2|5"]).await;
 }
 
+/// GIVEN changes that nobody has carried yet, under keys of one type
+/// WHEN the key has another type, and more changes come
+/// THEN `install` keeps them all.
+#[tokio::test]
+async fn changes_stay_where_the_key_has_another_type() {
+    let mut cluster = Cluster::new(&[Kind::Mariadb, Kind::Sqlite], counters, "[tables.counters]").await;
+    cluster.run(0, "UPDATE counters SET n = n + 1 WHERE id = 1").await;
+    cluster.run_as_owner(0, "ALTER TABLE counters MODIFY id bigint NOT NULL").await;
+    cluster.run(0, "UPDATE counters SET n = n + 2 WHERE id = 2").await;
+    let done = cluster.install().await;
+    assert!(done.iter().any(|line| line.contains("the new types of its columns")), "{done:?}");
+    cluster.run(0, "INSERT INTO counters VALUES (5000000000, 7)").await;
+    cluster.settle().await;
+    cluster.holds("SELECT id, n FROM counters ORDER BY id", &["1|1", "2|2", "5000000000|7"]).await;
+}
+
+/// The same where the history records values as well.
+#[tokio::test]
+async fn changes_stay_where_what_they_add_to_has_another_type() {
+    for kind in [Kind::Mariadb, Kind::Postgres] {
+        let mut cluster = Cluster::new(&[kind, Kind::Sqlite], counters, SUM).await;
+        cluster.run(0, "UPDATE counters SET n = n + 1 WHERE id = 1").await;
+        cluster.run(1, "UPDATE counters SET n = n + 4 WHERE id = 1").await;
+        let wider = match kind {
+            Kind::Postgres => "ALTER TABLE counters ALTER COLUMN n TYPE bigint",
+            _ => "ALTER TABLE counters MODIFY n bigint NOT NULL",
+        };
+        cluster.run_as_owner(0, wider).await;
+        cluster.install().await;
+        cluster.settle().await;
+        cluster.holds("SELECT n FROM counters ORDER BY id", &["5", "0"]).await;
+    }
+}
+
 const SUM: &str = "[tables.counters]\nconflict = { sum = [\"n\"] }";
 
 /// GIVEN a change that some of the others have from a node, and b not

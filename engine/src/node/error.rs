@@ -87,6 +87,20 @@ impl Error {
         Error::new(ErrorKind::Drift, format!("the table {} was changed meanwhile{what}", table.full_name()))
     }
 
+    /// A table's history would have to be made anew, and holds this many changes, which were promised to be carried.
+    pub(super) fn holds_changes(table: &TableSpec, changes: u64) -> Error {
+        let changes = if changes == 1 { "1 change".to_owned() } else { format!("{changes} changes") };
+        Error::new(
+            ErrorKind::Drift,
+            format!(
+                "`{}` has to be recorded in another way now, and {changes} recorded in the former way may not have arrived \
+                 everywhere; nothing of them was given up: with the table, the policy and the mapping as they were, run \
+                 `concord install` and `concord sync` first, or `concord reset` to give those changes up, and then `concord load`",
+                table.name
+            ),
+        )
+    }
+
     /// Whether it is a lock that did not come free in time, or room that is lacking, so that trying again later may help.
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, ErrorKind::Locked | ErrorKind::Retry)

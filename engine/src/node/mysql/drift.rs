@@ -45,13 +45,46 @@ impl Fingerprint {
         let part = self.0.keys().any(|fact| fact.0 == "partition" && !now.0.contains_key(fact));
         let dropped = self.0.keys().any(|fact| fact.0 == "history" && !now.0.contains_key(fact));
         let what = differences.join("; ");
-        (!differences.is_empty()).then_some(Drift { what, unrecorded: other || new || part, dropped })
+        let unrecorded = other || new || part || self.is_unknown();
+        (!differences.is_empty()).then_some(Drift { what, unrecorded, dropped })
+    }
+
+    /// Whether nothing is told of the table, as while its history is replaced.
+    fn is_unknown(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the history is about the same columns of the table, by name or by place, whatever their types are now.
+    pub fn records_the_same(&self, now: &Fingerprint) -> bool {
+        let (Some(then), Some(now)) = (self.recorded(), now.recorded()) else { return false };
+        then.iter().zip(&now).all(|(then, now)| then.len() == now.len())
+            && (then.iter().flatten().map(|(name, _)| name).eq(now.iter().flatten().map(|(name, _)| name))
+                || then.iter().flatten().map(|(_, place)| place).eq(now.iter().flatten().map(|(_, place)| place)))
+    }
+
+    /// Name and place of the columns of the key, and of those with images.
+    fn recorded(&self) -> Option<[Vec<(String, &str)>; 2]> {
+        let settings = self.0.get(&("setting".to_owned(), String::new()))?;
+        let (_, key, images, _): (String, Vec<String>, Vec<String>, bool) = serde_json::from_str(settings).ok()?;
+        Some([self.placed(key)?, self.placed(images)?])
+    }
+
+    fn placed(&self, names: Vec<String>) -> Option<Vec<(String, &str)>> {
+        let mut placed = Vec::with_capacity(names.len());
+        for name in names {
+            let details = self.0.get(&("column".to_owned(), name.clone()))?;
+            placed.push((name, details.split(' ').next()?));
+        }
+        Some(placed)
     }
 
     /// What is different now; empty if nothing is.
     pub fn differences(&self, now: &Fingerprint) -> Vec<String> {
         if now.0.keys().all(|(kind, _)| kind != "column") {
             return vec!["the table is gone".to_owned()];
+        }
+        if self.is_unknown() {
+            return vec!["its install was broken off, or what it left cannot be read".to_owned()];
         }
         let mut words = Vec::new();
         let gone: Vec<_> = self.0.iter().filter(|(fact, _)| !now.0.contains_key(*fact)).collect();
@@ -248,5 +281,24 @@ mod tests {
         let since = ["trigger since", "concord_i_t", "2026-01-01 00:00:00.01"];
         assert_eq!(told(&[left[0], left[1], since]), Some((anew.into(), true)));
         assert_eq!(told(&[left[0]]), Some(("trigger concord_i_t is missing".into(), true)));
+        let broken_off = Fingerprint::default().drift(&print(&left)).map(|drift| (drift.unrecorded, drift.dropped));
+        assert_eq!(broken_off, Some((true, false)));
+    }
+
+    #[test]
+    fn a_history_goes_on_where_the_same_columns_are_recorded() {
+        let setting = |key: &str, image: &str| format!("[\"t\",[\"{key}\"],[\"{image}\"],true]");
+        let settings = [setting("id", "n"), setting("ident", "n"), setting("n", "id")];
+        let [own, renamed, other] = settings.each_ref().map(String::as_str);
+        let (id, n) = (["column", "id", "1 int(11) not null"], ["column", "n", "2 int(11)"]);
+        let left = print(&[["setting", "", own], id, n]);
+        let same = |facts: &[[&str; 3]]| left.records_the_same(&print(facts));
+        assert!(same(&[["setting", "", own], ["column", "id", "1 bigint(20) not null"], n]));
+        assert!(same(&[["setting", "", own], ["column", "id", "2 bigint(20) not null"], ["column", "n", "3 int(11)"]]));
+        assert!(same(&[["setting", "", renamed], ["column", "ident", "1 int(11) not null"], n]));
+        assert!(!same(&[["setting", "", renamed], ["column", "ident", "3 int(11) not null"], n]));
+        assert!(!same(&[["setting", "", other], id, n]));
+        assert!(!same(&[["setting", "", "[\"t\",[\"id\",\"n\"],[],true]"], id, n]));
+        assert!(!same(&[id, n]));
     }
 }

@@ -3,7 +3,7 @@
 //! Every statement that creates something commits. So each is such that it can be made again, a table counts as installed
 //! only when all of it is there, and an install that was broken off goes on where it was.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::capture::{self, Trigger};
@@ -23,6 +23,18 @@ const LOCKS: Duration = Duration::from_secs(10);
 /// What else may follow the columns of a table of Concord's.
 const KIND: &str = "ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
+/// What a history says besides keys and images.
+const FIXED: [(&str, &str); 8] = [
+    ("id", "BIGINT NOT NULL AUTO_INCREMENT"),
+    ("mark", "BIGINT NULL"),
+    ("op", "CHAR(1) NOT NULL"),
+    ("time", "BIGINT NOT NULL"),
+    ("origin", "VARCHAR(255) NULL"),
+    ("number", "BIGINT NULL"),
+    ("dot", "BIGINT NULL"),
+    ("vector", "LONGTEXT NULL"),
+];
+
 /// A table as it was installed.
 struct Installed {
     local: String,
@@ -37,6 +49,23 @@ fn by_halves(error: Error) -> Error {
         true => error.with("what was done until then stays, and the command goes on from there"),
         false => error,
     }
+}
+
+/// What is told of a table whose triggers were not all there for a moment.
+fn unrecorded(spec: &TableSpec) -> String {
+    format!(
+        "changes made to {} before its triggers were there again may not have been recorded: compare its rows with those of the \
+         other nodes",
+        spec.full_name()
+    )
+}
+
+/// Tells of tables that triggers record as well which went with the history of another: what references change in them has none
+/// until these are there again.
+fn tell_others(gone: &[&TriggerFacts], but: &str, tables: &[TableSpec], done: &mut Vec<String>) {
+    let records = |spec: &TableSpec| gone.iter().any(|trigger| trigger.body.contains(&sql::history(spec)));
+    let others = tables.iter().filter(|spec| spec.captured && spec.name != but && records(spec));
+    done.extend(others.map(|spec| format!("{}: {}", spec.name, unrecorded(spec))));
 }
 
 impl MySql {
@@ -67,7 +96,7 @@ impl MySql {
         let installed = self.read_installed().await?;
         for (name, old) in installed.iter().filter(|(name, _)| tables.iter().all(|table| table.name != **name)) {
             let doing = || format!("removing triggers from {}", old.local);
-            self.remove_table(name).await.map_err(|error| error.while_doing(doing()))?;
+            self.remove_table(name, tables, &mut done).await.map_err(|error| error.while_doing(doing()))?;
             done.push(format!("{name}: removed its triggers, history and positions"));
         }
         let proof = self.proof()?;
@@ -77,7 +106,7 @@ impl MySql {
         let mut changed: Vec<&TableSpec> = Vec::new();
         for spec in tables {
             let doing = || format!("creating triggers on {}", spec.full_name());
-            let other = self.install_table(spec, installed.get(&spec.name), proof, &mut done).await;
+            let other = self.install_table(spec, tables, installed.get(&spec.name), proof, &mut done).await;
             if other.map_err(|error| error.while_doing(doing()))? {
                 changed.push(spec);
             }
@@ -199,6 +228,7 @@ impl MySql {
     async fn install_table(
         &mut self,
         spec: &TableSpec,
+        tables: &[TableSpec],
         old: Option<&Installed>,
         proof: i64,
         done: &mut Vec<String>,
@@ -208,8 +238,24 @@ impl MySql {
         let drift = old.and_then(|old| old.fingerprint.drift(&now));
         let exists = now.has_history();
         let altered = drift.as_ref().is_some_and(|drift| drift.dropped);
-        let kept = exists && !altered && old.is_some_and(|old| old.layout == layout);
+        let whole = old.filter(|_| exists && !altered);
         let before = done.len();
+        let mut kept = whole.is_some_and(|old| old.layout == layout);
+        let retyped = !kept && whole.is_some_and(|old| old.fingerprint.records_the_same(&now));
+        if retyped && self.retype_history(spec).await? {
+            // Its triggers are not strict, so that they keep nobody from writing.
+            let cut = match (spec.captured, spec.images.is_empty()) {
+                (false, _) => String::new(),
+                (true, alone) => format!(
+                    "; {} that users wrote to {} since it has them may have been recorded cut to the former ones: compare its rows with \
+                     those of the other nodes",
+                    if alone { "keys" } else { "keys, and values that are added up or merged," },
+                    spec.full_name()
+                ),
+            };
+            done.push(format!("{}: gave {} the new types of its columns{cut}", spec.name, sql::history(spec)));
+            kept = true;
+        }
         let drawn = self.main()?.facts.maria;
         let wanted = if spec.captured { capture::triggers(spec, proof, drawn) } else { Vec::new() };
         let there = self.read_triggers().await?;
@@ -222,15 +268,27 @@ impl MySql {
         if !kept {
             let ours =
                 |there: &&&TriggerFacts| there.is_ours() || wanted.iter().any(|trigger| trigger.name == there.name);
-            for trigger in own.iter().filter(ours) {
-                self.drop_trigger(&trigger.name).await?;
-            }
-            self.replace_history(spec, &layout, exists).await?;
+            let mut going: Vec<&TriggerFacts> = own.iter().filter(ours).copied().collect();
+            // Also what records cascades into it, which must not write to what is gone. It is made anew with the others.
+            let cascades = |there: &&TriggerFacts| there.is_ours() && there.body.contains(&history);
+            going.extend(there.iter().filter(cascades).filter(|there| own.iter().all(|own| own.name != there.name)));
+            let last = match exists {
+                true => self.remove_history(spec, &going, whole.is_some() && spec.captured).await?,
+                false => {
+                    self.drop_triggers(&going).await?;
+                    0
+                }
+            };
+            self.create_history(spec, &layout, last).await?;
+            let meanwhile = if spec.captured { format!("; {}", unrecorded(spec)) } else { String::new() };
             done.push(match exists {
                 false => format!("{}: created {history}", spec.name),
-                true if altered => format!("{}: replaced {history}, because it was altered", spec.name),
-                true => format!("{}: replaced {history}, because its key or images are others now", spec.name),
+                true if altered => format!("{}: replaced {history}, because it was altered{meanwhile}", spec.name),
+                true => {
+                    format!("{}: replaced {history}, because its key or images are others now{meanwhile}", spec.name)
+                }
             });
+            tell_others(&going, &spec.name, tables, done);
         }
         if drawn && kept && spec.captured && self.draw_times(spec).await? {
             done.push(format!("{}: made {history} draw the times of its entries", spec.name));
@@ -315,12 +373,65 @@ impl MySql {
         self.main()?.run(&format!("DROP TRIGGER IF EXISTS {}", quote::ident(name))).await
     }
 
+    async fn drop_triggers(&mut self, triggers: &[&TriggerFacts]) -> Result<()> {
+        for trigger in triggers {
+            self.drop_trigger(&trigger.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the history's columns the types that those of the table have now, so that its entries stay; `false`, and nothing
+    /// is done, where they do not fit.
+    async fn retype_history(&mut self, spec: &TableSpec) -> Result<bool> {
+        let columns = self.recorded(spec).await?;
+        let standing = self.read_columns(&sql::history_name(&spec.name)).await?;
+        let is_there = |name: &str| standing.iter().any(|facts| facts.column.name == name);
+        if !columns.iter().all(|(name, _)| is_there(name)) || !FIXED.iter().all(|(name, _)| is_there(name)) {
+            return Ok(false);
+        }
+        let columns: Vec<String> = columns.iter().map(|(name, ty)| format!("MODIFY {name} {ty}")).collect();
+        let history = sql::history(spec);
+        match self.main()?.run(&format!("ALTER TABLE {history} {}", columns.join(", "))).await {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.kind, ErrorKind::Value | ErrorKind::Constraint(_) | ErrorKind::Other) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.held_at(history)),
+        }
+    }
+
+    /// Takes a history away with the triggers that write to it, unless it holds changes that were `promised` to be carried. Nobody
+    /// writes to the table from the look at it until the triggers are gone. Returns the last number that it gave out.
+    async fn remove_history(&mut self, spec: &TableSpec, triggers: &[&TriggerFacts], promised: bool) -> Result<i64> {
+        let history = sql::history(spec);
+        let mut tables: BTreeSet<String> = triggers.iter().map(|trigger| quote::ident(&trigger.table)).collect();
+        tables.extend([sql::table(spec), history.clone()]);
+        let locks: Vec<String> = tables.iter().map(|table| format!("{table} WRITE")).collect();
+        match self.main()?.run(&format!("LOCK TABLES {}", locks.join(", "))).await {
+            Ok(()) => {}
+            // MariaDB asks for the right nowhere else, and a table may have triggers that write to what somebody dropped.
+            Err(error) if matches!(error.kind, ErrorKind::Rights | ErrorKind::Drift) => {}
+            Err(error) => return Err(error.held_at(spec.full_name())),
+        }
+        if promised {
+            let rows = self.main()?.fetch(&format!("SELECT COUNT(*) FROM {history}"), Args::new()).await?;
+            let left = rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs();
+            if left > 0 {
+                self.main()?.run("UNLOCK TABLES").await?;
+                return Err(Error::holds_changes(spec, left));
+            }
+        }
+        let last = self.drawn(&sql::history_name(&spec.name)).await?.unwrap_or(0);
+        self.drop_triggers(triggers).await?;
+        self.main()?.run(&format!("DROP TABLE IF EXISTS {history}")).await?;
+        self.main()?.run("UNLOCK TABLES").await?;
+        Ok(last)
+    }
+
     /// A new history, whose numbers are above all that one of this name ever gave out: other nodes remember those. Nobody
     /// writes a million entries a second for long, so the microseconds of the clock are above even what is forgotten.
-    async fn replace_history(&mut self, spec: &TableSpec, layout: &str, exists: bool) -> Result<()> {
+    async fn create_history(&mut self, spec: &TableSpec, layout: &str, last: i64) -> Result<()> {
         let history = sql::history_name(&spec.name);
-        let last = if exists { self.drawn(&history).await?.unwrap_or(0) } else { 0 };
-        self.main()?.run(&format!("DROP TABLE IF EXISTS {}", quote::ident(&history))).await?;
         self.main()?.execute("DELETE FROM concord_marked WHERE name = ?", one(&spec.name)).await?;
         let start = last.saturating_add(1).max(self.clock().await?);
         self.main()?
@@ -332,6 +443,11 @@ impl MySql {
         if self.main()?.facts.maria {
             self.draw_times(spec).await?;
         }
+        // If the install is broken off now, the next one keeps this history and what it has recorded by then. Until that
+        // one the table is not what it was, and stands still.
+        let mut args = Args::new();
+        args.add(layout).add(Fingerprint::default().write()).add(spec.name.as_str());
+        self.main()?.execute("UPDATE concord_installed SET layout = ?, fingerprint = ? WHERE name = ?", args).await?;
         Ok(())
     }
 
@@ -346,25 +462,34 @@ impl MySql {
         Ok(true)
     }
 
-    /// The history's columns with the types of those that they stand for.
+    /// What the history is made of.
     async fn layout(&mut self, spec: &TableSpec) -> Result<String> {
+        let mut columns = FIXED.map(|(name, ty)| format!("{name} {ty}")).join(", ");
+        for (name, ty) in self.recorded(spec).await? {
+            columns += &format!(", {name} {ty}");
+        }
+        if !spec.images.is_empty() {
+            columns += ", before_ TINYINT NULL, after_ TINYINT NULL";
+        }
+        Ok(columns + ", PRIMARY KEY (id), KEY by_mark (mark)")
+    }
+
+    /// The history's columns for key and images with the types of those that they stand for.
+    async fn recorded(&mut self, spec: &TableSpec) -> Result<Vec<(String, String)>> {
         let facts = self.read_columns(&spec.local).await?;
         let facts: HashMap<&str, &ColumnFacts> =
             facts.iter().map(|facts| (facts.column.name.as_str(), facts)).collect();
-        let mut columns =
-            "id BIGINT NOT NULL AUTO_INCREMENT, mark BIGINT NULL, op CHAR(1) NOT NULL, time BIGINT NOT NULL, \
-                           origin VARCHAR(255) NULL, number BIGINT NULL, dot BIGINT NULL, vector LONGTEXT NULL"
-                .to_owned();
+        let mut columns = Vec::new();
         let mut add = |name: String, column: &crate::model::Column| -> Result<()> {
             let Some(facts) = facts.get(column.name.as_str()) else {
                 let message = format!("{} has no column {} any more", spec.full_name(), column.name);
                 return Err(Error::new(ErrorKind::Drift, message));
             };
-            columns += &format!(", {name} {}", facts.column.native);
+            let mut ty = facts.column.native.clone();
             if let (Some(charset), Some(collation)) = (&facts.charset, &facts.column.collation) {
-                columns += &format!(" CHARACTER SET {charset} COLLATE {collation}");
+                ty += &format!(" CHARACTER SET {charset} COLLATE {collation}");
             }
-            columns += " NULL DEFAULT NULL";
+            columns.push((name, ty + " NULL DEFAULT NULL"));
             Ok(())
         };
         for (column, name) in spec.key_columns().zip(sql::history_keys(spec)) {
@@ -375,20 +500,17 @@ impl MySql {
             add(old, column)?;
             add(new, column)?;
         }
-        if !spec.images.is_empty() {
-            columns += ", before_ TINYINT NULL, after_ TINYINT NULL";
-        }
-        Ok(columns + ", PRIMARY KEY (id), KEY by_mark (mark)")
+        Ok(columns)
     }
 
-    async fn remove_table(&mut self, shared: &str) -> Result<()> {
+    async fn remove_table(&mut self, shared: &str, tables: &[TableSpec], done: &mut Vec<String>) -> Result<()> {
         // Also what records cascades into it, which must not write to what is gone.
         let history = quote::ident(&sql::history_name(shared));
-        for trigger in self.read_triggers().await?.iter().filter(|trigger| trigger.is_ours()) {
-            if trigger.body.contains(&history) {
-                self.drop_trigger(&trigger.name).await?;
-            }
-        }
+        let there = self.read_triggers().await?;
+        let writes_to_it = |trigger: &&TriggerFacts| trigger.is_ours() && trigger.body.contains(&history);
+        let going: Vec<&TriggerFacts> = there.iter().filter(writes_to_it).collect();
+        self.drop_triggers(&going).await?;
+        tell_others(&going, shared, tables, done);
         self.main()?.run(&format!("DROP TABLE IF EXISTS {history}")).await?;
         for table in ["position", "purged", "witness", "marked", "parked", "sample", "installed"] {
             self.main()?.execute(&format!("DELETE FROM concord_{table} WHERE name = ?"), one(shared)).await?;

@@ -1,5 +1,6 @@
 //! From a URL to a session whose settings are known.
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::task::Poll;
@@ -46,6 +47,11 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
+/// The variable of the environment that says how to connect where the URL does not, as for libpq.
+const MODE: &str = "PGSSLMODE";
+
+const NO_MODE: &str = "none of disable, prefer, require, verify-ca, verify-full";
+
 const TLS: Terms = Terms { ca: "sslrootcert", no_name: "sslmode=verify-ca" };
 
 /// Everything a text form or a plan may depend on. The search path is that of the role only while rows are applied,
@@ -89,8 +95,7 @@ impl Place {
     pub fn parse(url: &str) -> Result<Place> {
         let wrong = |why: String| Error::new(ErrorKind::Other, format!("the URL of a PostgreSQL node is wrong: {why}"));
         let mut parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
-        let mut says_how = std::env::var_os("PGSSLMODE").is_some();
-        let (mut says_where, mut trusts) = (false, false);
+        let (mut says_how, mut says_where, mut trusts) = (false, false, false);
         let mut files = Vec::new();
         for (key, value) in parsed.query_pairs() {
             let known = PARAMETERS.contains(&&*key) || (key.starts_with("options[") && key.ends_with(']'));
@@ -101,9 +106,7 @@ impl Place {
                 )));
             }
             if matches!(&*key, "sslmode" | "ssl-mode") {
-                PgSslMode::from_str(&value).map_err(|_| {
-                    wrong("sslmode is none of disable, prefer, require, verify-ca, verify-full".to_owned())
-                })?;
+                PgSslMode::from_str(&value).map_err(|_| wrong(format!("sslmode is {NO_MODE}")))?;
                 says_how = true;
             }
             says_where |= matches!(&*key, "host" | "hostaddr");
@@ -125,7 +128,7 @@ impl Place {
         if options.get_application_name().is_none() {
             options = options.application_name("concord");
         }
-        if !says_how {
+        if !says_how && !environment_says_how(std::env::var_os(MODE).as_deref())? {
             let mode = if is_here(&options) { PgSslMode::Prefer } else { PgSslMode::VerifyFull };
             options = options.ssl_mode(mode);
         }
@@ -230,6 +233,19 @@ fn is_full(code: &str) -> bool {
     matches!(code, "53300" | "57P03")
 }
 
+/// Whether the environment says how to connect, with this value of its variable; one that is empty says nothing. The driver would take
+/// one that it does not know for `prefer`.
+fn environment_says_how(value: Option<&OsStr>) -> Result<bool> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(false) };
+    match value.to_str().map(PgSslMode::from_str) {
+        Some(Ok(_)) => Ok(true),
+        _ => Err(Error::new(
+            ErrorKind::Other,
+            format!("the environment variable {MODE} is {NO_MODE}; set it right, or unset it"),
+        )),
+    }
+}
+
 /// Whether nobody can listen on the way: a socket or a loopback address.
 fn is_here(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
@@ -249,13 +265,26 @@ mod tests {
 
     #[test]
     fn plaintext_goes_nowhere_unasked() {
-        if std::env::var_os("PGSSLMODE").is_some() {
+        if std::env::var_os(MODE).is_some() {
             return;
         }
         assert!(matches!(mode("postgres://me@db.example/shop"), PgSslMode::VerifyFull));
         assert!(matches!(mode("postgres://me@db.example/shop?sslmode=disable"), PgSslMode::Disable));
         for here in ["localhost", "127.0.0.1", "[::1]", "%2Ftmp"] {
             assert!(matches!(mode(&format!("postgres://me@{here}/shop")), PgSslMode::Prefer), "{here}");
+        }
+    }
+
+    #[test]
+    fn what_the_environment_asks_for_is_understood_or_refused() {
+        let says = |value: Option<&str>| environment_says_how(value.map(OsStr::new)).map_err(|why| why.to_string());
+        assert_eq!(
+            [None, Some(""), Some("disable"), Some("verify-full")].map(says),
+            [false, false, true, true].map(Ok)
+        );
+        for typo in [" ", "verify_full", "verify-ful", "on"] {
+            let why = says(Some(typo)).unwrap_err();
+            assert!(why.contains("PGSSLMODE") && why.contains("verify-full"), "{why}");
         }
     }
 

@@ -317,10 +317,11 @@ impl Postgres {
         let kept = whole && old.is_some_and(|old| old.columns == layout);
         if kept || (whole && self.retype_history(spec, &columns, &numbers, old).await?) {
             if !kept {
-                done.push(format!("{}: gave {history} the key's new type", spec.name));
+                done.push(format!("{}: gave {history} the new types of its columns", spec.name));
             }
         } else {
-            self.replace_history(spec, &create, exists).await?;
+            let promised = whole && old.is_some() && spec.captured;
+            self.replace_history(spec, &create, exists, promised).await?;
             done.push(match exists {
                 false => format!("{}: created {history}", spec.name),
                 true if altered => format!("{}: replaced {history}, because it was altered", spec.name),
@@ -367,10 +368,20 @@ impl Postgres {
 
     /// A new history, whose numbers are above all that one of this name ever gave out: other nodes remember those. Nobody
     /// writes a million entries a second for long, so the microseconds of the clock are above even what is forgotten.
-    async fn replace_history(&mut self, spec: &TableSpec, create: &str, exists: bool) -> Result<()> {
+    /// Refused where the former one holds changes that were `promised` to be carried.
+    async fn replace_history(&mut self, spec: &TableSpec, create: &str, exists: bool, promised: bool) -> Result<()> {
         let history = sql::history(spec);
         let mut last = 0;
         if exists {
+            // Whoever writes to the table has been waited for, and nobody enters anything until the end.
+            self.run(&format!("LOCK TABLE {history} IN ACCESS EXCLUSIVE MODE")).await?;
+            if promised {
+                let counted = self.fetch(format!("SELECT pg_catalog.count(*) FROM {history}"), Args::new()).await?;
+                let left = get::<i64>(&counted[0], 0)?.unsigned_abs();
+                if left > 0 {
+                    return Err(Error::holds_changes(spec, left));
+                }
+            }
             let last_value = "SELECT pg_catalog.pg_sequence_last_value(pg_catalog.pg_get_serial_sequence($1, 'id')::pg_catalog.regclass)";
             last = get::<Option<i64>>(&self.fetch_text(last_value, &history).await?[0], 0)?.unwrap_or(0);
             self.run(&format!("DROP TABLE {history}")).await?;
@@ -381,7 +392,7 @@ impl Postgres {
         self.run(&format!("ALTER TABLE {history} ALTER COLUMN id RESTART WITH {start}")).await
     }
 
-    /// Gives the history's key columns other types where the same columns are the key and their values fit.
+    /// Gives the history's columns other types where the same columns are recorded and their values fit.
     async fn retype_history(
         &mut self,
         spec: &TableSpec,
@@ -390,17 +401,18 @@ impl Postgres {
         old: Option<&Installed>,
     ) -> Result<bool> {
         let same_key = old.is_some_and(|old| old.columns.starts_with(&format!("{numbers} ")));
-        if !same_key || !columns.images.is_empty() {
+        if !same_key {
             return Ok(false);
         }
         let retype = |(name, ty): &(String, String)| {
+            let name = quote::ident(name);
             format!("ALTER COLUMN {name} TYPE {ty} USING CAST({name}::pg_catalog.text AS {ty})")
         };
-        let retypes: Vec<String> = columns.keys.iter().map(retype).collect();
+        let retypes: Vec<String> = columns.keys.iter().chain(&columns.images).map(retype).collect();
         self.run("SAVEPOINT retype").await?;
         match self.run(&format!("ALTER TABLE {} {}", sql::history(spec), retypes.join(", "))).await {
             Ok(()) => Ok(true),
-            Err(error) if error.kind == ErrorKind::Lost => Err(error),
+            Err(error) if error.kind == ErrorKind::Lost || error.may_pass() => Err(error),
             Err(_) => self.run("ROLLBACK TO SAVEPOINT retype").await.map(|()| false),
         }
     }

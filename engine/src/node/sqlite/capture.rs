@@ -30,6 +30,8 @@ pub(super) const FIXED: [&str; 7] = ["id", "op", "time", "origin", "number", "ma
 /// Everything that records the changes of one table.
 pub(super) struct Capture {
     pub history: String,
+    /// The columns of the history.
+    pub columns: Vec<String>,
     /// The guard table and its indexes; empty where nothing needs it.
     pub guard: Vec<String>,
     /// Name and text of each trigger.
@@ -62,7 +64,7 @@ pub(super) fn capture(spec: &TableSpec, table: &Table) -> Capture {
         quote::names(history_columns[1..].iter().map(String::as_str))
     );
     let (guard, triggers) = if spec.captured { writer.all() } else { (Vec::new(), Vec::new()) };
-    Capture { history, guard, triggers }
+    Capture { history, columns: history_columns, guard, triggers }
 }
 
 struct Writer<'a> {

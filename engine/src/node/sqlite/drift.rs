@@ -129,6 +129,15 @@ pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<
     })
 }
 
+/// What a column of a history tells, and of which of the table's columns, by its place.
+fn recorded<'a>(name: &'a str, mut columns: impl Iterator<Item = &'a String>) -> (&'a str, Option<usize>) {
+    let told = ["key_", "old_", "new_"].into_iter().find_map(|told| name.strip_prefix(told).map(|of| (told, of)));
+    match told {
+        Some((told, of)) => (told, columns.position(|column| column == of)),
+        None => (name, None),
+    }
+}
+
 /// A trigger that never acts, made after all others of Concord's. A table that is dropped and made again, with the very texts of
 /// the triggers that a dump holds, has its own after this one: the catalogue keeps triggers in the order in which they were made, and so
 /// does VACUUM, while it gives them other places.
@@ -165,6 +174,19 @@ impl Shape {
 
     pub(super) fn text(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|_| damaged("the fingerprint of a table cannot be written"))
+    }
+
+    /// Whether the history has the columns with which `install` left it.
+    pub(super) fn has_its_history(&self, db: &Connection, history: &str) -> Result<bool> {
+        let standing = Table::read(db, history).told(|| format!("reading the catalogue of `{history}`"))?;
+        Ok(standing.is_some_and(|table| table.columns.iter().map(|field| &field.name).eq(&self.history)))
+    }
+
+    /// Whether a history of these columns is about the same columns of the table, which have other names now.
+    pub(super) fn records_the_same(&self, wanted: &[String], table: &Table) -> bool {
+        let then = self.history.iter().map(|name| recorded(name, self.columns.iter().map(|column| &column.name)));
+        let now = wanted.iter().map(|name| recorded(name, table.columns.iter().map(|field| &field.name)));
+        self.columns.len() == table.columns.len() && then.eq(now)
     }
 
     /// How the table is another `now`, if it is.

@@ -9,9 +9,9 @@ use super::drift::{self, Shape};
 use super::failure::{Told, damaged};
 use super::schema::{self, Table};
 use super::service::{self, Installed};
-use super::{calls, quote, read_mode};
+use super::{calls, history, quote, read_mode};
 use crate::fault;
-use crate::model::{TableSpec, time};
+use crate::model::{Cut, TableSpec, time};
 use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
 
 /// The table that records which rows of a synced table changed.
@@ -99,7 +99,7 @@ fn install_table(db: &Connection, spec: &TableSpec, before: Option<&Installed>, 
     let capture = capture::capture(spec, &table);
     let was = before.map(|before| Shape::parse(&before.fingerprint)).transpose()?;
     let said = lines.len();
-    install_history(db, spec, &capture, was.as_ref(), lines)?;
+    install_history(db, spec, &table, &capture, was.as_ref(), lines)?;
     install_triggers(db, spec, &table, &capture, was.as_ref(), lines)?;
     let shape = drift::shape(db, spec, &table)?;
     let difference = was.as_ref().and_then(|was| was.difference(&shape));
@@ -116,6 +116,7 @@ fn install_table(db: &Connection, spec: &TableSpec, before: Option<&Installed>, 
 fn install_history(
     db: &Connection,
     spec: &TableSpec,
+    table: &Table,
     capture: &Capture,
     was: Option<&Shape>,
     lines: &mut Vec<String>,
@@ -141,13 +142,31 @@ fn install_history(
             (None, Some(_)) => beyond_all(db, &spec.name)?,
             (None, None) => 0,
         };
-        drop_table(db, &history)?;
-        db.execute_batch(&capture.history).told(doing)?;
-        if last > 0 {
-            keep_number(db, &spec.name, last)?;
+        let whole = match was {
+            Some(was) => was.has_its_history(db, &history)?,
+            None => false,
+        };
+        let renamed = whole && was.is_some_and(|was| was.records_the_same(&capture.columns, table));
+        if whole && !renamed && spec.captured {
+            let left = history::pending(db, &spec.name, &Cut::START, None)?;
+            if left > 0 {
+                return Err(Error::holds_changes(spec, left));
+            }
+        }
+        if renamed {
+            rename_columns(db, &history, &capture.history)?;
+        } else {
+            drop_table(db, &history)?;
+            db.execute_batch(&capture.history).told(doing)?;
+            if last > 0 {
+                keep_number(db, &spec.name, last)?;
+            }
         }
         lines.push(match standing {
             None => format!("created `{history}`"),
+            Some(_) if renamed => {
+                format!("gave the columns of `{history}` the names that those of `{}` have", spec.local)
+            }
             Some(_) => format!("replaced `{history}`, as the key or the images of `{}` are others now", spec.local),
         });
     }
@@ -159,6 +178,17 @@ fn install_history(
         }
     }
     Ok(())
+}
+
+/// Makes a history anew with other names of its columns and the same entries. (SQLite could rename columns, and would read all
+/// triggers and views of the file for it, of which any may be one that it cannot read.)
+fn rename_columns(db: &Connection, history: &str, create: &str) -> Result<()> {
+    let name = quote::name(history);
+    db.execute_batch(&format!(
+        "CREATE TEMP TABLE concord_renamed AS SELECT * FROM main.{name}; DROP TABLE main.{name}; {create};
+         INSERT INTO main.{name} SELECT * FROM temp.concord_renamed; DROP TABLE temp.concord_renamed"
+    ))
+    .told(|| format!("renaming columns of `{history}`"))
 }
 
 fn indexes_match(db: &Connection, guard: &str, wanted: &[String]) -> Result<bool> {

@@ -1,14 +1,53 @@
 //! Keys of every shape, and changes of keys.
 
 use super::{Case, items_after, items_touched};
+use concord::node::Sync;
 use concord_tests::{As, Database, Kind};
 
 concord_tests::conformance! {
-    every: [update_key, update_key_of_many, key_moved_onto_a_deleted_row, key_to_itself, composite_key, key_not_first, wide_integers]
+    every: [update_key, update_key_of_many, key_moved_onto_a_deleted_row, key_to_itself, composite_key, key_not_first, wide_integers, what_is_not_carried_is_not_replaced]
     standard: [composite_key_in_another_order, text_key, uuid_key, swap_keys, update_key_chain, unique_instead_of_primary, odd_names]
     sqlite: [update_rowid, without_rowid, strict]
     postgres: [deferrable_chain_and_swap, case_of_names, native_keys, types_of_two_spellings, long_names]
-    mariadb: []
+    mariadb: [replaced_under_a_cascade]
+}
+
+/// Whoever asked for the install cannot know what users write until it begins.
+async fn what_is_not_carried_is_not_replaced(kind: Kind) {
+    let setup = "CREATE TABLE sums (id integer PRIMARY KEY, n integer NOT NULL)";
+    let mut case = Case::new(kind, setup, &["sums"]).await;
+    case.change("INSERT INTO sums VALUES (1, 1)").await;
+    let mut others = case.specs.clone();
+    others[0].images = vec![1];
+    let why = case.node.install(&here(), &others).await.expect_err("a change would be lost").to_string();
+    assert!(why.contains("`sums` has to be recorded in another way now, and 1 change recorded"), "{why}");
+    assert!(why.contains("`concord sync`") && why.contains("`concord reset`"), "{why}");
+    case.captured(&[("sums", &["1"])]).await;
+    case.node.reset().await.expect("it is given up");
+    case.node.install(&here(), &others).await.expect("nothing is left to lose");
+    case.specs = others;
+    case.start().await;
+    case.change("UPDATE sums SET n = 2").await;
+    case.captured(&[("sums", &["1"])]).await;
+}
+
+/// Triggers of another table write to the history as well.
+async fn replaced_under_a_cascade(kind: Kind) {
+    let setup = "CREATE TABLE parents (id integer PRIMARY KEY);
+                 CREATE TABLE parts (id integer PRIMARY KEY, n integer NOT NULL, parent integer,
+                                     FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE)";
+    let mut case = Case::new(kind, setup, &["parents", "parts"]).await;
+    case.specs[1].images = vec![1];
+    case.node.install(&here(), &case.specs).await.expect("there is nothing to lose");
+    case.start().await;
+    case.change("INSERT INTO parents VALUES (1), (2); INSERT INTO parts VALUES (10, 0, 1), (20, 0, 2)").await;
+    case.captured(&[("parents", &["1", "2"]), ("parts", &["10", "20"])]).await;
+    case.change("DELETE FROM parents WHERE id = 1").await;
+    case.captured(&[("parents", &["1"]), ("parts", &["10"])]).await;
+}
+
+fn here() -> Sync {
+    Sync { name: "test".into(), nodes: vec!["here".into(), "there".into()], node: "here".into() }
 }
 
 async fn update_key(kind: Kind) {

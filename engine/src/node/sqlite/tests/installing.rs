@@ -111,6 +111,12 @@ async fn what_was_planned_for_another_install_is_drift() {
     assert_eq!(drifted[1].1.what, "it is not installed");
     bench.node.end_read().await.unwrap();
     bench.sql("INSERT INTO t VALUES (1, 'a', 1)");
+    let (catalogue, spec) = (bench.catalogue(), bench.specs[0].clone());
+    let error = bench.node.install(&sync(), &bench.specs).await.unwrap_err().to_string();
+    assert!(error.contains("`t` has to be recorded in another way now, and 1 change recorded"), "{error}");
+    assert_eq!(bench.catalogue(), catalogue, "an install that is refused changes nothing");
+    let former = TableSpec { images: Vec::new(), ..spec };
+    assert_eq!(bench.node.purge(&former, &Cut::through(1), true, &[]).await.unwrap(), 1);
     bench.install().await;
     // The history is a new one, but no number is given out twice.
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
@@ -125,6 +131,20 @@ async fn what_was_planned_for_another_install_is_drift() {
     assert_eq!(bench.install().await, ["removed the triggers of `t`, whose changes go nowhere"]);
     let (catalogue, last) = (bench.catalogue(), "CREATE TRIGGER concord_last");
     assert!(catalogue.contains(last) && !catalogue.replace(last, "").contains("TRIGGER"), "{catalogue}");
+}
+
+#[tokio::test]
+async fn entries_stay_where_a_key_column_has_another_name() {
+    let mut bench = Bench::new(SHOP, &["t"]).await;
+    bench.sql(
+        "INSERT INTO t (id) VALUES (1); ALTER TABLE t RENAME COLUMN id TO ident; INSERT INTO t (ident) VALUES (2)",
+    );
+    bench.specs.clear();
+    bench.add("t").await;
+    let lines = bench.install().await;
+    assert_eq!(lines[0], "gave the columns of `history_store_t` the names that those of `t` have", "{lines:?}");
+    assert_eq!(bench.install().await, Vec::<String>::new());
+    assert_eq!(bench.news(0).await, "I1 I2");
 }
 
 #[tokio::test]
