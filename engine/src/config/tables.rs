@@ -117,11 +117,11 @@ fn table(
         nodes: parts,
     };
     for named in &table.lossy {
+        // The file need not repeat the catalogue's case.
+        let is_it = |other: &Named| other.name.eq_ignore_ascii_case(&named.name);
         let what = match &table.conflict {
-            Conflict::Sum(sums) if sums.iter().any(|sum| sum.name == named.name) => "is added up",
-            _ if table.updated.as_ref().is_some_and(|updated| updated.name == named.name) => {
-                "tells which row is the later"
-            }
+            Conflict::Sum(sums) if sums.iter().any(is_it) => "is added up",
+            _ if table.updated.as_ref().is_some_and(is_it) => "tells which row is the later",
             _ if mode == Mode::Compare => "belongs to a table that is compared",
             _ => continue,
         };

@@ -2,7 +2,7 @@
 
 use super::Candidate;
 use super::policy::Verdict;
-use crate::model::{Decimal, Dot, Row, Value, Vector};
+use crate::model::{Decimal, Dot, Grain, Row, Value, Vector};
 
 /// What one change did to the recorded columns of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,17 +34,51 @@ pub(super) fn merge(columns: &[usize], tops: &[Candidate<'_>], deltas: &[Delta],
     Verdict::Merge(merged)
 }
 
+/// Brings what was made of floats of 4 bytes alone to one of these, in columns of which a node holds no others: the sum of two of them
+/// is seldom one, and would fit nowhere. Where a value that went into it has more digits, some node holds more, and keeps the sum as
+/// it is. `columns` are places among the recorded columns, each with the place in the row.
+pub fn to_singles(
+    row: &mut Row,
+    columns: impl Iterator<Item = (usize, usize)>,
+    tops: &[Candidate<'_>],
+    deltas: &[Delta],
+) {
+    for (recorded, column) in columns {
+        let versions = tops.iter().filter_map(|top| top.row).map(|top| &top[column]);
+        let images = deltas.iter().flat_map(|delta| [&delta.before, &delta.after]).flatten();
+        if versions.chain(images.map(|image| &image[recorded])).all(is_single) {
+            row[column] = Grain::Single.apply(row[column].clone());
+        }
+    }
+}
+
+/// Whether a float of 4 bytes holds the value, if it is a float.
+fn is_single(value: &Value) -> bool {
+    match value {
+        Value::Float(number) => !number.is_finite() || f64::from(*number as f32) == *number,
+        _ => true,
+    }
+}
+
 /// A value with what changes from one value to another did to it.
 fn total(start: &Value, steps: &[(Value, Value)]) -> Option<Value> {
     let wide = |value: &Value| match value {
         Value::Int(v) => Some(i128::from(*v)),
+        Value::Uint(v) => Some(i128::from(*v)),
         Value::Null => Some(0),
         _ => None,
     };
+    if start.is_null() && steps.iter().all(|(before, after)| before.is_null() && after.is_null()) {
+        return Some(Value::Null);
+    }
     // Of integers only the outcome has to be in range, not what comes up on the way to it.
     let differences = steps.iter().map(|(before, after)| Some(wide(after)? - wide(before)?));
-    if let (Value::Int(start), Some(difference)) = (start, differences.sum::<Option<i128>>()) {
-        return i64::try_from(i128::from(*start) + difference).ok().map(Value::Int);
+    if let (Some(start), Some(difference)) = (wide(start), differences.sum::<Option<i128>>()) {
+        let sum = start + difference;
+        return match i64::try_from(sum) {
+            Ok(sum) => Some(Value::Int(sum)),
+            Err(_) => u64::try_from(sum).ok().map(Value::Uint),
+        };
     }
     let step =
         |total: Value, (before, after): &(Value, Value)| add(&total, after).and_then(|sum| subtract(&sum, before));
@@ -128,8 +162,76 @@ mod tests {
         let (start, most) = (Value::Int(i64::MAX - 3), Value::Int(i64::MAX - 3));
         assert_eq!(total(&start, &[(most.clone(), Value::Int(i64::MAX))]), Some(Value::Int(i64::MAX)));
         assert_eq!(total(&start, &[(Value::Int(0), Value::Int(9)), (most, Value::Int(0))]), Some(Value::Int(9)));
-        assert_eq!(total(&start, &[(Value::Int(0), Value::Int(4))]), None);
+        assert_eq!(total(&Value::Int(i64::MIN), &[(Value::Int(0), Value::Int(-1))]), None);
         assert_eq!(total(&Value::Null, &[(Value::Null, Value::Int(4))]), Some(Value::Int(4)));
+        assert_eq!(total(&Value::Null, &[(Value::Int(5), Value::Null)]), Some(Value::Int(-5)));
+        assert_eq!(total(&Value::Null, &[(Value::Null, Value::Null)]), Some(Value::Null));
+    }
+
+    #[test]
+    fn integers_above_those_with_a_sign_add_up_as_well() {
+        let most = i64::MAX.unsigned_abs();
+        let steps = [(Value::Uint(most + 1), Value::Uint(most + 4)), (Value::Uint(most + 1), Value::Int(1))];
+        assert_eq!(total(&Value::Uint(most + 1), &steps[..1]), Some(Value::Uint(most + 4)));
+        assert_eq!(total(&Value::Uint(most + 1), &steps), Some(Value::Int(4)));
+        assert_eq!(total(&Value::Null, &[(Value::Null, Value::Uint(u64::MAX))]), Some(Value::Uint(u64::MAX)));
+        assert_eq!(total(&Value::Int(i64::MAX), &[(Value::Int(0), Value::Int(1))]), Some(Value::Uint(most + 1)));
+        assert_eq!(total(&Value::Uint(u64::MAX), &[(Value::Int(0), Value::Int(1))]), None);
+    }
+
+    /// 0.1 became 0.2 at one node and 0.3 at another, as floats of 4 bytes have them.
+    #[test]
+    fn a_sum_of_floats_of_4_bytes_is_one() {
+        let single = |number: f32| Value::Float(f64::from(number));
+        let row = |value: Value| -> Row { vec![Value::Int(1), value].into() };
+        let delta = |node: u16, after: f32| {
+            let [before, after] = [0.1, after].map(|number| Some(vec![single(number)].into()));
+            Delta { dot: dot(node, 1), before, after, upon: None }
+        };
+        let (a, b) = (version(0, &[dot(0, 1)], 10), version(1, &[dot(1, 1)], 20));
+        let rows = [row(single(0.2)), row(single(0.3))];
+        let tops = [Candidate { version: &a, row: Some(&rows[0]) }, Candidate { version: &b, row: Some(&rows[1]) }];
+        let deltas = [delta(0, 0.2), delta(1, 0.3)];
+        let Verdict::Merge(mut merged) = merge(&[1], &tops, &deltas, 1) else { panic!("they add up") };
+        assert_ne!(merged, row(single(0.4)), "the sum has more digits");
+        to_singles(&mut merged, [(0, 1)].into_iter(), &tops, &deltas);
+        assert_eq!(merged, row(single(0.4)));
+        // What was made of more digits is not touched, nor what would become an infinity.
+        for kept in [0.1, 1e300] {
+            let [exact, mut made] = [row(Value::Float(kept)), row(Value::Float(kept))];
+            let tops = [Candidate { version: &a, row: Some(&exact) }];
+            to_singles(&mut made, [(0, 1)].into_iter(), &tops, &[]);
+            assert_eq!(made, exact);
+        }
+        let mut beyond = row(Value::Float(1e300));
+        to_singles(&mut beyond, [(0, 1)].into_iter(), &[], &[]);
+        assert_eq!(beyond, row(Value::Float(1e300)));
+    }
+
+    /// Two nodes hold floats of 8 bytes, a third one of 4, so that the sum waits there: nothing of it is lost at the others.
+    #[test]
+    fn a_sum_of_floats_of_8_bytes_stays_exact_where_a_node_holds_less() {
+        let row = |value: f64| -> Row { vec![Value::Int(1), Value::Float(value)].into() };
+        let image = |value: f64| -> Option<Row> { Some(vec![Value::Float(value)].into()) };
+        let delta = |node: u16, before: f64, after: f64| Delta {
+            dot: dot(node, 1),
+            before: image(before),
+            after: image(after),
+            upon: None,
+        };
+        let (a, b) = (version(0, &[dot(0, 1)], 10), version(1, &[dot(1, 1)], 20));
+        // In turn only what stands and only what it was before have digits that are too many.
+        for [before, at_a, at_b, sum] in [
+            [16_777_216.0, 16_777_216.5, 16_777_218.0, 16_777_218.5],
+            [16_777_216.5, 16_777_218.0, 16_777_220.0, 16_777_221.5],
+        ] {
+            let rows = [row(at_a), row(at_b)];
+            let tops = [Candidate { version: &a, row: Some(&rows[0]) }, Candidate { version: &b, row: Some(&rows[1]) }];
+            let deltas = [delta(0, before, at_a), delta(1, before, at_b)];
+            let Verdict::Merge(mut merged) = merge(&[1], &tops, &deltas, 1) else { panic!("they add up") };
+            to_singles(&mut merged, [(0, 1)].into_iter(), &tops, &deltas);
+            assert_eq!(merged, row(sum));
+        }
     }
 
     #[test]

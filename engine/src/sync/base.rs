@@ -18,11 +18,15 @@ pub(super) fn base(columns: &[usize], candidates: &[Candidate<'_>], changes: &[(
     let is_common = |(delta, _): &Change<'_>| candidates.iter().all(|one| one.version.vector.saw(&delta.dot));
     let (common, apart): (Vec<Change<'_>>, Vec<Change<'_>>) = changes.iter().partition(is_common);
     let of_column = |(place, &column): (usize, &usize)| {
-        let mut undone = candidates.iter().filter_map(|candidate| undo(place, column, candidate, &apart));
-        // A row that won as a whole may hold less than it has seen.
-        let first = undone.next();
-        let agreed = first.filter(|first| undone.all(|other| other == *first));
-        agreed.or_else(|| before_all(place, &common, &apart))?.cloned()
+        let undone = candidates.iter().filter_map(|candidate| undo(place, column, candidate, &apart));
+        let told: Vec<Stood<'_>> = undone.collect();
+        let agreed = told.first().copied().filter(|first| told.iter().all(|other| other == first));
+        // A row that won as a whole may hold less than it has seen, and where one cannot be undone there may be nobody to contradict it.
+        let stood = match agreed {
+            Some(_) if told.len() == candidates.len() => agreed,
+            _ => before_all(place, &common, &apart).or(agreed),
+        };
+        stood?.cloned()
     };
     columns.iter().enumerate().map(of_column).collect()
 }
@@ -174,6 +178,21 @@ mod tests {
         ];
         let (won, other) = (version(0, &[(0, 2), (2, 1)]), version(1, &[(1, 1), (2, 1)]));
         for versions in [[(&won, "0"), (&other, "5")], [(&other, "5"), (&won, "0")]] {
+            assert_eq!(base_of(&versions, &changes).as_deref(), Some("5"));
+        }
+    }
+
+    /// The same beside a merge, which cannot be undone.
+    #[test]
+    fn what_won_as_a_whole_does_not_speak_for_what_was_merged() {
+        let changes = [
+            change(2, 1, "0", "5", &[]),
+            change(0, 1, "0", "1", &[]),
+            change(1, 1, "5", "6", &[(2, 1)]),
+            change(3, 1, "5", "8", &[(2, 1)]),
+        ];
+        let (won, merged) = (version(0, &[(0, 1), (2, 1)]), version(1, &[(1, 1), (2, 1), (3, 1)]));
+        for versions in [[(&won, "1"), (&merged, "9")], [(&merged, "9"), (&won, "1")]] {
             assert_eq!(base_of(&versions, &changes).as_deref(), Some("5"));
         }
     }

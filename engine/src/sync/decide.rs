@@ -322,6 +322,9 @@ fn resolve(
     let candidates = ready.candidates(contest, tops);
     let deltas: Vec<Delta> = ready.deltas.iter().map(|(delta, _)| delta.clone()).collect();
     let mut outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
+    if let Verdict::Merge(row) = &mut outcome.verdict {
+        merge::to_singles(row, table.singles(), &candidates, &deltas);
+    }
     if outcome.stamp.time == i64::MIN && table.has_subsets() {
         // It is told beside what came and went elsewhere, and must not pass for as young as that.
         outcome.stamp.time = contest.before_all();

@@ -224,7 +224,7 @@ impl Ruling<'_> {
     fn unless_unread(&self, target: NodeId, effect: Effect) -> (Effect, Option<Unread>) {
         let Ruling { table, contest, tops, resolved, opened, .. } = self;
         // Once what waits for it has told that it is new, nothing else tells.
-        let waits = table.has_subsets() && matches!(effect, Effect::Park(..));
+        let waits = matches!(effect, Effect::Park(..));
         if !table.makes_blindly() || !(waits || matches!(effect, Effect::Write(..) | Effect::Delete)) {
             return (effect, None);
         }
@@ -246,7 +246,7 @@ impl Ruling<'_> {
         match contest.unread(target, tops, table, opened) {
             Unread::Seen => match effect {
                 // Where nothing was decided, nothing else is going to tell that it is to be weighed.
-                Effect::Park(ParkedCode::Unreadable, why) if is_unheard() => {
+                Effect::Park(ParkedCode::Unreadable, why) if table.has_subsets() && is_unheard() => {
                     (Effect::Park(ParkedCode::Unheard, why), None)
                 }
                 effect => (effect, None),

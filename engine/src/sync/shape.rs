@@ -240,6 +240,7 @@ impl Table {
                 return Err(problems);
             }
         };
+        lossless(config, table, &columns, &policy, &mut problems);
         let subsets = match subsets(config, table, &columns, &key, &policy, plugins) {
             Ok(subsets) => subsets,
             Err(problem) => {
@@ -374,15 +375,29 @@ fn policy(
     key: &[usize],
     plugins: &mut Plugins,
 ) -> Result<(Policy, Option<Arc<Resolver>>), Box<Diagnostic>> {
-    match &table.conflict {
+    let (policy, resolver, place) = match &table.conflict {
         // Where changes come from one node alone nobody is ever asked.
         Conflict::Plugin(used) if table.from.is_none() => {
             let resolver = plugins.resolver(config, &table.name, columns, key, used);
             let resolver = resolver.map_err(|why| Box::new(config.diagnostic(&used.place, why.to_string(), "")))?;
-            Ok((Policy::Asked { recorded: resolver.recorded().to_vec() }, Some(resolver)))
+            (Policy::Asked { recorded: resolver.recorded().to_vec() }, Some(resolver), &used.place)
         }
-        conflict => Ok((built_in(conflict, columns).unwrap_or(Policy::LatestWins), None)),
+        Conflict::Sum(named) => {
+            let place = named.first().map_or(&table.place, |column| &column.place);
+            (built_in(&table.conflict, columns).unwrap_or(Policy::LatestWins), None, place)
+        }
+        conflict => (built_in(conflict, columns).unwrap_or(Policy::LatestWins), None, &table.place),
+    };
+    if policy.merges() && table.from.is_none() && !table.operations.insert {
+        let why = format!(
+            "conflicts of `{}` are decided by what each change did, and where inserts are not carried nobody can tell what a row that \
+             is made at a node adds to the others of its key",
+            table.name
+        );
+        let help = "add `insert` to `operations`, or let another policy decide";
+        return Err(Box::new(config.diagnostic(place, why, help)));
     }
+    Ok((policy, resolver))
 }
 
 /// Which rows belong at each node.
@@ -582,6 +597,26 @@ fn allow_losses(
                 }
             }
         };
+        problems.push(config.diagnostic(&named.place, message, help));
+    }
+}
+
+/// What each change did is recorded as it was done at its node, and would not fit what versions have been rounded to.
+fn lossless(
+    config: &Config,
+    table: &TableConfig,
+    columns: &[SharedColumn],
+    policy: &Policy,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let is_recorded = |name: &str| policy.recorded().iter().any(|&place| same_name(&columns[place].name, name));
+    for named in table.lossy.iter().filter(|named| is_recorded(&named.name)) {
+        let message = format!(
+            "conflicts of `{}` are decided by what each change did to `{}`, so nothing of it may be lost",
+            table.name, named.name
+        );
+        let help =
+            "take it out of `lossy`, and give all nodes the same type for it; or let another rule decide about it";
         problems.push(config.diagnostic(&named.place, message, help));
     }
 }

@@ -6,7 +6,7 @@ use super::lens::Lens;
 use super::subset::Subset;
 use crate::config::Operations;
 use crate::merge::Policy;
-use crate::model::{Grain, NodeId, TableSpec, Type};
+use crate::model::{Domain, Grain, NodeId, TableSpec, Type};
 use crate::plugin::{Failure, Part, Resolver};
 
 /// One table of the sync.
@@ -143,6 +143,16 @@ impl Table {
             && self.operations == Operations::ALL
             && !self.has_subsets()
             && self.forms.iter().flatten().all(total)
+    }
+
+    /// Columns that some node which is there keeps as floats of 4 bytes: their places among the recorded ones, each with the place in the row.
+    pub fn singles(&self) -> impl Iterator<Item = (usize, usize)> {
+        let is_single = |form: &Form, recorded: usize| {
+            let own = form.spec.images.get(recorded).and_then(|&at| form.spec.columns.get(at));
+            own.is_some_and(|column| column.domain == Domain::Float { bits: 32 })
+        };
+        let recorded = self.policy.recorded().iter().copied().enumerate();
+        recorded.filter(move |&(recorded, _)| self.forms.iter().flatten().any(|form| is_single(form, recorded)))
     }
 
     /// The form at a node, unless the node is away or the table stands still.

@@ -103,6 +103,10 @@ impl Contest {
     /// How what stands is to be judged beside what was put off until a node is back. What told by whom that was made may be purged by now.
     fn unheard(&self, own: usize, tops: &[usize], table: &Table, opened: &Opened) -> Unread {
         let Some(waiting) = self.put_off(own, ParkedCode::Unheard, tops) else { return Unread::Seen };
+        if !table.has_subsets() {
+            // It could not be made a change of its own when another came to wait beside it.
+            return self.since(own, waiting.stamp.time);
+        }
         let stands = &self.versions[own].version;
         let is_new = |dot: &Dot| self.is_new(dot, stands.node, tops, table, opened);
         // Whoever is back tells what he knew when he changed it, if that was others alone that are not known here. Of whom nothing is told

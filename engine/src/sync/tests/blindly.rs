@@ -127,6 +127,49 @@ fn other_policies_decide_about_rows_that_were_made_apart() {
     assert_eq!((case.values(), case.lost()), (vec![Some(3); 2], vec![(0, 2)]));
 }
 
+/// Nobody can read the row that was made until its insert is purged, and what stands elsewhere may be locked by users meanwhile.
+#[test]
+fn what_could_not_be_read_at_first_is_weighed_too() {
+    for (policy, stays) in [("\"latest-wins\"", 3), ("\"earliest-wins\"", 2), ("{ prefer = [\"a\"] }", 2)] {
+        for (holds, syncs) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
+            let what = format!("{policy}, held {holds} times, {syncs} syncs");
+            let case = made_apart(policy, 0);
+            let sync = |count: u32| {
+                (0..count).for_each(|_| drop(case.cluster.block(case.session().sync()).unwrap()));
+            };
+            case.cluster.databases[1].lock().unreadable = Some(3);
+            case.cluster.databases[0].lock().holds = holds;
+            case.cluster.block(case.session().cycle()).unwrap();
+            sync(syncs);
+            assert_eq!((case.values(), case.lost()), (vec![Some(2), Some(3)], Vec::new()), "{what}");
+            case.cluster.databases[1].lock().unreadable = None;
+            sync(3);
+            let (winner, lost) = if stays == 3 { (1, 2) } else { (0, 3) };
+            assert_eq!((case.values(), case.lost()), (vec![Some(stays); 2], vec![(winner, lost)]), "{what}");
+        }
+    }
+}
+
+/// Nobody can tell what a row adds that was made where the others of its key are unknown.
+#[test]
+fn what_is_added_up_has_to_be_carried_from_the_beginning() {
+    for (operations, refused) in [(UPDATES, true), ("operations = [\"insert\", \"update\"]", false), ("", false)] {
+        let cluster = Cluster::new(2, &[]);
+        let installed = cluster.block(cluster.session(&format!("{{ sum = [\"value\"] }}\n{operations}"), 10).install());
+        match installed {
+            Err(why) if refused => {
+                let why = why.to_string();
+                assert!(why.contains("add `insert` to `operations`, or let another policy decide"), "{why}");
+            }
+            installed => assert!(installed.is_ok() && !refused, "{operations}"),
+        }
+    }
+    // Where changes come from one node alone none conflict.
+    let cluster = Cluster::new(2, &[]);
+    let from = format!("{{ sum = [\"value\"] }}\n{UPDATES}\nfrom = \"a\"");
+    cluster.block(cluster.session(&from, 10).install()).unwrap();
+}
+
 #[test]
 fn rows_that_were_made_apart_wait_for_a_person() {
     let case = made_apart("\"park\"", 0);
