@@ -51,6 +51,8 @@ pub struct Failure {
     pub message: Box<str>,
     /// What to do about it.
     pub hint: Option<Box<str>>,
+    /// Whether the plugin was not asked at all, since it had failed too often before.
+    pub unasked: bool,
 }
 
 impl Failure {
@@ -63,6 +65,7 @@ impl Failure {
             code: code.into(),
             message: message.into(),
             hint: None,
+            unasked: false,
         }
     }
 

@@ -67,7 +67,8 @@ impl Law {
 
 type Answers = Vec<Result<Resolution, Failure>>;
 
-/// The laws that a plugin breaks in the role that a fixture is for, with the number of the first case that shows it.
+/// The laws that a plugin breaks in the role that a fixture is for, with the number of the first case that shows it. Fails if the
+/// role cannot be opened, or makes another shape than the fixture says.
 pub fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(Law, usize)>, Failure> {
     let (shape, config, facts) = (fixture.shape.clone(), &fixture.config, &fixture.facts);
     match fixture.role(plugin).map_err(|why| Failure::new(&plugin.name, "fixture", why))? {
@@ -78,6 +79,10 @@ pub fn tried(plugin: &Arc<Plugin>, fixture: &Fixture) -> Result<Vec<(Law, usize)
         }
         Role::Mapping => {
             let mapping = Mapping::open(Arc::clone(plugin), shape, config, facts)?;
+            if fixture.made.as_ref() != Some(mapping.shape()) {
+                // Rows of one shape are none of another.
+                return Err(Failure::new(&plugin.name, "fixture", "it makes another shape than the fixture says"));
+            }
             let (locals, puts) = (fixture.locals.iter().collect::<Vec<_>>(), fixture.puts.iter().collect::<Vec<_>>());
             broken_by_mapping(plugin, fixture, &mapped(&mapping, &locals, &puts))
         }
@@ -380,8 +385,11 @@ fn first(mut found: Vec<(Law, usize)>) -> Vec<(Law, usize)> {
     found
 }
 
+/// Where it was not asked, for having failed too often before, it may have answered whatever it answers elsewhere.
 fn same<A: PartialEq>(one: Option<&Result<A, Failure>>, other: Option<&Result<A, Failure>>) -> bool {
+    let unasked = |answer: Option<&Result<A, Failure>>| matches!(answer, Some(Err(failure)) if failure.unasked);
     match (one, other) {
+        (one, other) if unasked(one) || unasked(other) => true,
         (Some(Err(one)), Some(Err(other))) => one.code == other.code,
         (one, other) => one == other,
     }
@@ -418,4 +426,20 @@ fn back(answer: Resolution, versions: usize) -> Resolution {
 fn settled(conflict: &Conflict, row: &[Value]) -> Conflict {
     let version = |version: &Version| Version { row: Some(row.into()), ..version.clone() };
     Conflict { versions: conflict.versions.iter().map(version).collect(), changes: Vec::new(), ..conflict.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_asked_is_no_other_answer() {
+        let trap = || Failure::new("x", "trap", "it gave up");
+        let failed: Result<bool, Failure> = Err(trap());
+        let unasked: Result<bool, Failure> = Err(Failure { unasked: true, ..trap() });
+        let good: Result<bool, Failure> = Ok(true);
+        assert!(!same(Some(&failed), Some(&good)) && !same(Some(&good), Some(&failed)) && !same(Some(&good), None));
+        assert!(same(Some(&unasked), Some(&good)) && same(Some(&good), Some(&unasked)));
+        assert!(same(Some(&failed), Some(&failed)) && same(Some(&good), Some(&good)));
+    }
 }

@@ -262,7 +262,7 @@ impl Part {
         let mut rest = items;
         while !rest.is_empty() {
             if let Some(failure) = self.tally(function, |tally| tally.gave_up.clone()).flatten() {
-                answers.extend(rest.iter().map(|_| Err(failure.clone())));
+                answers.extend(rest.iter().map(|_| Err(Failure { unasked: true, ..failure.clone() })));
                 return;
             }
             let (batch, others) = rest.split_at(size(rest));
@@ -299,7 +299,7 @@ impl Part {
             if let Some(last) = last.as_ref().filter(|_| failures >= FAILURES) {
                 let message =
                     format!("it failed {failures} times in succession and is not asked any more: {}", last.message);
-                answers.push(Err(Failure { message: message.into(), ..last.clone() }));
+                answers.push(Err(Failure { message: message.into(), unasked: true, ..last.clone() }));
                 continue;
             }
             match ask(std::slice::from_ref(item)) {

@@ -162,8 +162,9 @@ pub fn held_behind(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
     seen
 }
 
-/// Columns that refer to keys which each node makes for itself, and are shared as they stand: at the other nodes their rows would come to
-/// belong to others' rows.
+/// Columns that refer to keys which each node makes for itself, and are shared as they stand or by another rule: at the other nodes
+/// their rows would come to belong to others' rows. Of columns beside the key no rule is told, so what a mapping makes of these is its
+/// own affair.
 pub fn references_unmapped(config: &Config, tables: &[Table]) -> Vec<Diagnostic> {
     let mut problems: Vec<Diagnostic> = Vec::new();
     let forms = |node: NodeId| tables.iter().filter_map(move |table| Some((table, table.form(node)?)));
@@ -175,21 +176,35 @@ pub fn references_unmapped(config: &Config, tables: &[Table]) -> Vec<Diagnostic>
                     other.spec.local == reference.referenced_table && other.spec.schema == reference.referenced_schema
                 };
                 let Some((parent, keys)) = forms(node).find(is_parent) else { continue };
-                let is_ruled = |name: &String| {
-                    let mut rules = keys.spec.key_columns().zip(&keys.spec.keys);
-                    rules.any(|(column, rule)| column.name == *name && rule.is_some())
-                };
                 let pairs = reference.columns.iter().zip(&reference.referenced_columns);
-                for (column, key) in pairs.filter(|&(column, key)| is_ruled(key) && form.shares_as_it_is(column)) {
+                for (column, key) in pairs {
+                    let (child, parent) = (&table.name, &parent.name);
+                    let (how, help) = match (form.key_rule(column), keys.key_rule(key)) {
+                        (_, Some(_)) if form.shares_as_it_is(column) => (
+                            ", of which each node makes its own, and is shared as it stands",
+                            format!(
+                                "give `{child}` the mapping of `{parent}` wherever that has it, with `{column}` among its `columns`"
+                            ),
+                        ),
+                        (Some(own), Some(other)) if !is_same_rule(own, other) => (
+                            ", of which each node makes its own, and is shared by another rule",
+                            format!(
+                                "give both at each node the same rule: the same `of` and `slot`, or the same prefixes, as `{parent}` has \
+                                 them"
+                            ),
+                        ),
+                        (Some(_), None) if keys.shares_as_it_is(key) => (
+                            ", which all nodes share as it stands, and is shared by a rule",
+                            format!(
+                                "take `{column}` out of the `columns` of its mapping, or give `{parent}` the mapping as well"
+                            ),
+                        ),
+                        _ => continue,
+                    };
                     let part = &config.tables[table.index].nodes[at];
                     let message = format!(
-                        "`{column}` of `{}` at {} refers to `{key}` of `{}`, of which each node makes its own, and is shared as it stands: \
-                         elsewhere it would be the key of another row",
-                        table.name, here.name, parent.name
-                    );
-                    let help = format!(
-                        "give `{}` the mapping of `{}` wherever that has it, with `{column}` among its `columns`",
-                        table.name, parent.name
+                        "`{column}` of `{child}` at {} refers to `{key}` of `{parent}`{how}: elsewhere it would be the key of another row",
+                        here.name
                     );
                     let place = part.mapping.as_ref().map_or(&part.place, |used| &used.place);
                     let problem = config.diagnostic(place, message, help);
@@ -204,6 +219,17 @@ pub fn references_unmapped(config: &Config, tables: &[Table]) -> Vec<Diagnostic>
     problems
 }
 
+/// Whether two rules make the same of every key. In which order the prefixes of others stand says nothing.
+fn is_same_rule(one: &KeyRule, other: &KeyRule) -> bool {
+    match (one, other) {
+        (KeyRule::Prefix { own, others }, KeyRule::Prefix { own: other_own, others: other_others }) => {
+            let all_in = |some: &[String], all: &[String]| some.iter().all(|prefix| all.contains(prefix));
+            own == other_own && all_in(others, other_others) && all_in(other_others, others)
+        }
+        (one, other) => one == other,
+    }
+}
+
 /// The row that stands at a node, in its own shape, as it was read; or why it cannot be read.
 pub type Current = Option<std::result::Result<Arc<Row>, String>>;
 
@@ -214,6 +240,12 @@ impl Form {
         let Some(reshape) = self.lens.mapping() else { return self.spec.columns[at].shared.is_some() };
         let is_same_key = || reshape.key().iter().zip(reshape.rules()).any(|(key, rule)| key.0 == at && rule.is_none());
         reshape.copies().iter().any(|(own, _)| *own == at) || is_same_key()
+    }
+
+    /// By what rule this column of the node's is another among the nodes, as far as that is told: if it is of the key.
+    fn key_rule(&self, column: &str) -> Option<&KeyRule> {
+        let mut rules = self.spec.key_columns().zip(&self.spec.keys);
+        rules.find(|(own, _)| own.name == column).and_then(|(_, rule)| rule.as_ref())
     }
 
     /// What it takes to write a shared row here. Where a plugin maps, the row stays what it is until it is [`localized`].

@@ -84,7 +84,7 @@ pub fn value(cell: &Value) -> Result<Box<dyn Val + '_>, &'static str> {
 
 /// Some 190 000 years. What is further is no date but a mark, as that of MySQL's dates that are in no calendar; and the largest
 /// duration of CEL beyond it is still a moment.
-const FAR: i64 = 6_000_000_000_000_000_000;
+pub const FAR: i64 = 6_000_000_000_000_000_000;
 
 /// A moment by its microseconds since 1970; the infinities are before and after all others.
 fn moment(micros: i64) -> Option<CelTimestamp> {

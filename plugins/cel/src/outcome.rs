@@ -7,6 +7,7 @@ use common_expression::{Value as Outcome, objects::Key};
 use concord_plugin::{Kind, Value};
 use serde_json::{Map, Number, Value as Document};
 
+use crate::cell::FAR;
 use crate::decimal::Decimal;
 
 /// The value, or in words why the column holds none like it. Reads after "`shared.name` comes to ".
@@ -52,9 +53,17 @@ pub fn value(outcome: &dyn Val, kind: Kind) -> Result<Value, String> {
             if v.timestamp_subsec_nanos() % 1_000 != 0 {
                 return Err("a time that is no number of microseconds".to_owned());
             }
+            // As the infinities were shown.
+            let micros = match micros {
+                FAR => i64::MAX,
+                micros if micros == -FAR => i64::MIN,
+                micros => micros,
+            };
             match kind {
                 Kind::Timestamp => Value::Timestamp(micros),
                 Kind::Instant => Value::Instant(micros),
+                _ if micros == i64::MAX => Value::Date(i32::MAX),
+                _ if micros == i64::MIN => Value::Date(i32::MIN),
                 _ if micros % DAY != 0 => return Err("a time that is not the midnight of a date".to_owned()),
                 _ => Value::Date(i32::try_from(micros / DAY).map_err(|_| "a date that is too far away")?),
             }

@@ -365,6 +365,32 @@ fn what_fails_is_no_answer() {
     assert_eq!(judged("row.id / 0 == 1 || row.id > 0", &id), Ok(true));
 }
 
+/// Not dates of some year far away.
+#[test]
+fn infinities_are_infinities_again_behind_an_expression() {
+    let config = r#"{"own": ["born", "made", "local"], "shared": {
+        "on": {"kind": "date", "is": "row.id > 0 ? row.born : row.born"},
+        "at": {"kind": "instant", "is": "row.id > 0 ? row.made : row.made"},
+        "there": {"kind": "timestamp", "is": "row.id > 0 ? row.local : row.local"}}}"#;
+    let context = Context { table: table(), config: config.to_owned(), facts: Vec::new() };
+    let mapping = Made::open(&context).expect("a mapping");
+    let columns = mapping.columns();
+    for (days, micros) in [(i32::MAX, i64::MAX), (i32::MIN, i64::MIN), (19_783, 1_709_294_400_000_001)] {
+        let cell = |(name, _): (&str, &str)| match name {
+            "id" => Value::Integer(1),
+            "born" => Value::Date(days),
+            "local" => Value::Timestamp(micros),
+            "made" => Value::Instant(micros),
+            _ => Value::Null,
+        };
+        let shared = mapping.to_shared(&COLUMNS.map(cell)).expect("a row");
+        let of = |name: &str| &shared[columns.iter().position(|column| column.name == name).expect(name)];
+        assert!(of("on").same(&Value::Date(days)), "{:?}", of("on"));
+        assert!(of("at").same(&Value::Instant(micros)), "{:?}", of("at"));
+        assert!(of("there").same(&Value::Timestamp(micros)), "{:?}", of("there"));
+    }
+}
+
 /// Sums take these and no others.
 #[test]
 fn a_column_alone_both_ways_is_said_to_be_a_copy() {

@@ -1,10 +1,11 @@
 //! JSON arrays as sets.
 
 use concord_plugin::Value;
+use concord_plugin::value::same_document;
 use serde_json::Value as Document;
 
-/// The elements of all these arrays, each once, in the order in which they are first met. NULL is an empty array, unless all
-/// are NULL.
+/// The elements of all these arrays, each once however it is written, in the order in which they are first met. NULL is an empty
+/// array, unless all are NULL.
 pub fn union<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Value, String> {
     let mut elements: Vec<Document> = Vec::new();
     let mut kind: Option<&Value> = None;
@@ -20,7 +21,7 @@ pub fn union<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Value, Strin
             return Err("there are values that are no JSON arrays".to_owned());
         };
         for element in list {
-            if !elements.contains(&element) {
+            if !elements.iter().any(|known| same_document(known, &element)) {
                 elements.push(element);
             }
         }

@@ -112,6 +112,15 @@ async fn answers_of_a_mapping_are_compared_and_laws_are_tried() {
     );
     let (said, _) = tested(&other, 1).await;
     assert!(said.contains("shape:\n  answer   id integer (key), note text, stock integer"), "{said}");
+    // Also where rows of the fixture have more columns than the mapping makes.
+    let wider = r#"{
+        "table": {"name": "items", "columns": {"id": "integer", "note": "text", "stock": "integer"}, "key": ["id"]},
+        "config": {"attack": "local-stubborn"},
+        "shape": {"columns": {"id": "integer", "note": "text", "stock": "integer", "more": "integer"}, "key": ["id"]},
+        "puts": [{"shared": {"id": 1, "more": 5}, "current": {"id": 1, "stock": 2}, "answer": {"row": {"id": 1, "stock": 2}}}]
+    }"#;
+    let (said, _) = tested(wider, 1).await;
+    assert!(said.contains("\n  expected id integer (key), note text, stock integer, more integer\n"), "{said}");
     let (said, _) = tested(&MAPS.replace("ATTACK", "local-lawless"), 1).await;
     let course = "\n  put      {\"id\":2,\"note\":\"poison\",\"stock\":null}\n  becomes  {\"id\":2,\"note\":\"cured\",\"stock\":null}\n  \
                   is got   {\"id\":2,\"note\":\"cured\",\"stock\":null}";

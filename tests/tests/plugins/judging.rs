@@ -90,6 +90,10 @@ fn what_fails_again_and_again_is_not_asked_any_more() {
         .map(|answer| answer.as_ref().expect_err("none is judged").message.contains("is not asked any more"))
         .collect();
     assert_eq!(told, [[false; 8].as_slice(), [true; 4].as_slice()].concat());
+    // Nobody may take that for what it would have answered.
+    let unasked: Vec<bool> =
+        answers.iter().map(|answer| answer.as_ref().is_err_and(|failure| failure.unasked)).collect();
+    assert_eq!(unasked, told);
 }
 
 #[test]

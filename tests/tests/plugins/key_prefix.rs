@@ -10,6 +10,7 @@ concord_tests::clusters! {
     pairs: [
         what_both_call_one_is_two_rows, changes_and_deletes_find_their_rows, references_follow, a_conflict_is_told_and_overturned,
         rows_that_are_there_are_loaded_and_compared, what_waits_is_found_again, a_key_that_cannot_be_shared_holds_up_no_other, texts_have_prefixes, what_does_not_fit_together_is_told,
+        a_key_that_refers_to_another_is_shared_by_its_rule,
     ]
     many: [rows_of_many_nodes_stay_apart]
     all: []
@@ -287,6 +288,41 @@ async fn what_does_not_fit_together_is_told(kinds: &[Kind]) {
     let (customers, _) = whole.split_once("[tables.orders").expect("it is there");
     let told = said(&format!("{customers}[tables.orders]\n")).await;
     assert!(told.contains(&refers("a")) && told.contains(&refers("b")), "{told}");
+}
+
+/// Two rules that suit each other at the nodes of one table need not be those of the table to which it refers.
+async fn a_key_that_refers_to_another_is_shared_by_its_rule(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE customers (id bigint PRIMARY KEY, name varchar(40));
+         CREATE TABLE details (customer_id bigint PRIMARY KEY, note text,
+          FOREIGN KEY (customer_id) REFERENCES customers (id))"
+            .to_owned()
+    };
+    let table = |table: &str, of: usize, slots: [usize; 2]| {
+        let node = |(name, slot): (&&str, usize)| {
+            format!(
+                "[tables.{table}.nodes.{name}]\nmapping = {{ plugin = \"key-prefix\", of = {of}, slot = {slot} }}\n"
+            )
+        };
+        NAMES.iter().zip(slots).map(node).collect::<String>()
+    };
+    let customers = table("customers", 2, [0, 1]);
+    let whole = format!("{customers}{}", table("details", 2, [0, 1]));
+    let mut cluster = Cluster::bare(kinds, setup, &whole).await;
+    cluster.pin(&["key-prefix"]);
+    let refers =
+        |at: &str| format!("`customer_id` of `details` at {at} refers to `id` of `customers`, of which each node");
+    for details in [table("details", 3, [0, 1]), table("details", 2, [1, 0])] {
+        cluster.configure(&format!("{customers}{details}"));
+        let told = cluster.try_install().await.expect_err("it does not fit");
+        assert!(told.contains(&refers("a")) && told.contains(&refers("b")), "{told}");
+        assert!(told.contains("is shared by another rule"), "{told}");
+    }
+    cluster.configure(&format!("[tables.customers]\n{}", table("details", 2, [0, 1])));
+    let told = cluster.try_install().await.expect_err("it does not fit");
+    assert!(told.contains("which all nodes share as it stands, and is shared by a rule"), "{told}");
+    cluster.configure(&whole);
+    cluster.try_install().await.expect("it fits");
 }
 
 async fn rows_of_many_nodes_stay_apart(kinds: &[Kind]) {

@@ -3,6 +3,7 @@
 use super::{items, open, row};
 use concord::model::{Key, Value};
 use concord::plugin::{Dispute, Limits, Resolution, Side};
+use concord_tests::{Cluster, Kind};
 
 #[test]
 fn a_configuration_is_refused_with_its_reason() {
@@ -42,4 +43,40 @@ fn of_several_versions_of_a_preferred_node_the_youngest_counts() {
     assert_eq!(asked(vec![of(first), of(then), of(last)]), merged());
     assert_eq!(asked(vec![of(last), of(then), of(first)]), merged());
     assert_eq!(asked(vec![of(first), of(then), deleted, of(last)]), merged());
+}
+
+fn merged(rest: &str, rule: &str) -> String {
+    format!("[tables.items]\n{rest}conflict = {{ plugin = \"merge-fields\", fields = {{ price = \"{rule}\" }} }}\n")
+}
+
+/// What each change did is told as it was done, and would not fit what versions have been rounded to.
+#[tokio::test]
+async fn of_what_is_recorded_nothing_may_be_lost() {
+    let tables = |rule: &str| merged("lossy = [\"Price\"]\n", rule);
+    let mut cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], |_| String::new(), &tables("sum")).await;
+    let items = [2, 3].map(|scale| format!("CREATE TABLE items (id integer PRIMARY KEY, price numeric(8,{scale}))"));
+    cluster.create(&[&items[0], &items[1]]).await;
+    cluster.pin(&["merge-fields"]);
+    let problems = cluster.session().check().await.expect("all are there").problems;
+    let why = "conflicts of `items` are decided by what each change did to `Price`, so nothing of it may be lost";
+    assert!(problems.len() == 1 && problems[0].contains(why), "{problems:?}");
+    // Of a rule that goes by the versions alone nothing is recorded.
+    cluster.configure(&tables("max"));
+    assert_eq!(cluster.session().check().await.expect("all are there").problems, [""; 0]);
+}
+
+/// The sum of two floats of 4 bytes is seldom one, and no row is to wait for that.
+#[tokio::test]
+async fn sums_of_floats_of_4_bytes_fit() {
+    let setup =
+        |_| "CREATE TABLE items (id integer PRIMARY KEY, price real); INSERT INTO items VALUES (1, 0.1)".to_owned();
+    let mut cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], setup, &merged("", "sum")).await;
+    cluster.pin(&["merge-fields"]);
+    cluster.install().await;
+    cluster.run(0, "UPDATE items SET price = 0.2").await;
+    cluster.run(1, "UPDATE items SET price = 0.3").await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.waiting, 0, "{:?}", cluster.reasons("a").await);
+    cluster.holds("SELECT count(*) FROM items WHERE price = 0.4::real", &["1"]).await;
+    cluster.quiet().await;
 }

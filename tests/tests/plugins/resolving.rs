@@ -1,6 +1,7 @@
 //! Resolvers in the sync: conflicts are decided once, everywhere alike, and what a plugin fails at waits with its words.
 
 use concord::error::DONE;
+use concord::sync::Remedy;
 use concord_tests::{Cluster, Kind, guests};
 use serde_json::json;
 
@@ -247,6 +248,21 @@ async fn what_was_decided_is_asked_about_again(kinds: &[Kind]) {
     cluster.holds("SELECT note, price FROM items WHERE id = 2", &["b|9"]).await;
     let newest = cluster.session().replay("items", None, 1).await.expect("a replay");
     assert_eq!((newest.asked, newest.differences.len()), (1, 0), "{newest:#?}");
+    // What people said since is no conflict, however much of it there is.
+    for node in ["a", "b", "a"] {
+        let id = cluster.session().conflicts(0).await.expect("a journal");
+        let id = id.into_iter().find(|one| one.resolves().is_none()).expect("a conflict").id;
+        let remedy = Remedy::Take(node.to_owned());
+        Box::pin(cluster.session().resolve(&id, &remedy, true)).await.expect("another version");
+        cluster.settle().await;
+    }
+    let newest = cluster.session().replay("items", None, 1).await.expect("a replay");
+    assert_eq!((newest.asked, newest.incomplete), (1, 0), "{newest:#?}");
+    // Of a table that stands still no journal is read.
+    cluster.run_as_owner(1, "ALTER TABLE items RENAME TO elsewhere").await;
+    let refused = cluster.session().replay("items", None, 0).await.expect_err("it stands still");
+    assert!(refused.to_string().contains("`items` is stopped"), "{refused}");
+    cluster.run_as_owner(1, "ALTER TABLE elsewhere RENAME TO items").await;
     // Who counts what each change did cannot be asked.
     cluster.configure(MERGE);
     cluster.install().await;
