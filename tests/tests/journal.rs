@@ -15,7 +15,7 @@ const DAY: i64 = 86_400_000_000;
 concord_tests::clusters! {
     pairs: [
         old_conflicts_are_forgotten, a_part_at_a_time, many_at_once_are_told_as_few,
-        a_conflict_of_two_nodes_leaves_no_entries
+        a_conflict_of_two_nodes_leaves_no_entries, a_list_that_is_cut_says_so
     ]
     many: []
     all: []
@@ -29,6 +29,19 @@ async fn three_conflicts(kinds: &[Kind]) -> Cluster {
     cluster.later(1, "UPDATE items SET name = 'won'").await;
     assert_eq!(cluster.settle().await.conflicts, 3);
     cluster
+}
+
+/// Whoever cuts a list says so.
+async fn a_list_that_is_cut_says_so(kinds: &[Kind]) {
+    let cluster = three_conflicts(kinds).await;
+    let concord = cluster.command("[tables.items]\n");
+    for (limit, lines, more) in [("2", 2, true), ("3", 3, false), ("0", 3, false), ("1", 1, true)] {
+        let told = concord.run(&["conflicts", "list", "--limit", limit]).await.ok();
+        let listed = told.stdout.lines().filter(|line| line.contains("items")).count();
+        assert_eq!((listed, told.says("--limit 0 shows all")), (lines, more), "{}", told.stdout);
+        let told = concord.run(&["conflicts", "list", "--json", "--limit", limit]).await.ok().json();
+        assert_eq!((told["conflicts"].as_array().map(Vec::len), &told["more"]), (Some(lines), &json!(more)));
+    }
 }
 
 /// Makes the conflicts about these keys so many days older, in all journals.

@@ -1,6 +1,6 @@
 //! `concord why`: who wrote a row, what lost against it, and where it stands, in every state that a row can be in.
 
-use concord::sync::{KnownFrom, Why, WhyState};
+use concord::sync::{KnownFrom, LoadOptions, Why, WhyState};
 use concord_tests::{As, Cluster, Kind, NAMES};
 use serde_json::json;
 
@@ -8,7 +8,10 @@ const ITEMS: &str = "CREATE TABLE items (id integer PRIMARY KEY, name text);
                      INSERT INTO items VALUES (1, 'one'), (2, 'two')";
 
 concord_tests::clusters! {
-    pairs: [what_is_purged, a_row_that_waits, a_person_decides, one_way, keys_of_several_columns, nothing_is_known]
+    pairs: [
+        what_is_purged, a_row_that_waits, a_person_decides, one_way, keys_of_several_columns, nothing_is_known,
+        what_no_conflict_decided_has_no_known_writer, who_deleted_what_others_had_changed,
+    ]
     many: [somebody_is_away]
     all: [on_its_way_and_there, a_conflict]
 }
@@ -181,6 +184,52 @@ async fn somebody_is_away(kinds: &[Kind]) {
     assert_eq!(told.nodes[1].state, WhyState::OnItsWay, "{told:?}");
     cluster.back(0);
     cluster.settle().await;
+}
+
+/// GIVEN rows that a load or a repair wrote, and one that was given up
+/// WHEN nothing else tells of them
+/// THEN nobody is named for having written them just then.
+async fn what_no_conflict_decided_has_no_known_writer(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, "").await;
+    cluster.each_uninstalls().await;
+    cluster.run(1, "UPDATE items SET name = 'old' WHERE id = 1").await;
+    cluster.install().await;
+    let prefer = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    cluster.load(&prefer).await;
+    cluster.settle().await;
+    let told = why(&mut cluster, "1").await;
+    assert!(told.lost.iter().any(|lost| lost.id.starts_with("load-")), "{told:?}");
+    let [version] = &told.versions[..] else { panic!("{told:?}") };
+    assert_eq!((&version.node, version.written), (&None, None), "{told:?}");
+    assert_ne!(told.known_from, KnownFrom::Journal);
+    // What stands where a row is given up may be nothing.
+    let unique = "CREATE UNIQUE INDEX names ON items (name)";
+    cluster.nodes[1].database.user_as(As::Sync).await.execute(unique).await;
+    cluster.install().await;
+    cluster.run(0, "INSERT INTO items VALUES (3, 'two')").await;
+    assert_eq!(cluster.sync().await.waiting, 1);
+    cluster.session().drop_parked(|row| row.node == "b").await.expect("it can be given up");
+    cluster.settle().await;
+    let told = why(&mut cluster, "3").await;
+    assert!(told.lost.iter().any(|lost| lost.id.starts_with("dropped-")), "{told:?}");
+    assert_ne!(told.known_from, KnownFrom::Journal, "{told:?}");
+}
+
+/// GIVEN a row that was changed where updates are not carried
+/// WHEN somebody deletes it who does not know of that
+/// THEN he is named for it.
+async fn who_deleted_what_others_had_changed(kinds: &[Kind]) {
+    let mut cluster = items_with(kinds, "operations = [\"insert\", \"delete\"]").await;
+    cluster.run(1, "UPDATE items SET name = 'mine' WHERE id = 1").await;
+    cluster.sync().await;
+    cluster.run(0, "DELETE FROM items WHERE id = 1").await;
+    cluster.settle().await;
+    let told = why(&mut cluster, "1").await;
+    assert!(told.lost.len() == 1 && told.lost[0].id.starts_with("delete-"), "{told:?}");
+    assert_eq!(told.known_from, KnownFrom::Journal, "{told:?}");
+    let [version] = &told.versions[..] else { panic!("{told:?}") };
+    assert_eq!((version.node.as_deref(), &version.row), (Some("a"), &None), "{told:?}");
+    assert_eq!(version.written, Some(told.lost[0].winner_time));
 }
 
 /// A row that cannot be read is not taken for a deleted one, neither where it stands nor where it waits.

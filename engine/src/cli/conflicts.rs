@@ -89,6 +89,8 @@ pub struct Resolve {
 #[derive(Serialize)]
 struct Report<'a> {
     conflicts: &'a [ConflictReport],
+    /// Whether there are older ones, beyond `--limit`.
+    more: bool,
     /// Nodes whose journals could not be read.
     away: &'a [Away],
     /// Tables that stand still.
@@ -134,9 +136,15 @@ pub(super) fn code(away: &[Away], stopped: &[Stopped]) -> u8 {
 }
 
 fn run_list(global: &Global, list: &List) -> Result<u8> {
-    let (found, away, stopped) = read(global, list.table.as_deref(), list.limit)?;
+    // Whether there are more shows in one more.
+    let most = if list.limit == 0 { 0 } else { list.limit.saturating_add(1) };
+    let (mut found, away, stopped) = read(global, list.table.as_deref(), most)?;
+    let more = list.limit > 0 && found.len() > list.limit;
+    if more {
+        found.truncate(list.limit);
+    }
     if list.output.json {
-        json(&Report { conflicts: &found, away: &away, stopped: &stopped })?;
+        json(&Report { conflicts: &found, more, away: &away, stopped: &stopped })?;
         return Ok(code(&away, &stopped));
     }
     if found.is_empty() {
@@ -148,6 +156,9 @@ fn run_list(global: &Global, list: &List) -> Result<u8> {
             rows.row(ids.into_iter().chain([one.winner.clone(), one.loser.clone(), cut(&one.reason, 160)]));
         }
         rows.print()?;
+    }
+    if more {
+        say("… and more (--limit 0 shows all)")?;
     }
     left_out(&away, &stopped);
     Ok(code(&away, &stopped))
@@ -216,7 +227,7 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         )));
     }
     if show.output.json {
-        json(&Report { conflicts: &found, away: &away, stopped: &stopped })?;
+        json(&Report { conflicts: &found, more: false, away: &away, stopped: &stopped })?;
         return Ok(code(&away, &stopped));
     }
     say(&format!("conflict {}: table {}, key {}", first.id, first.table, first.key))?;

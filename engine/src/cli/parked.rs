@@ -118,13 +118,14 @@ pub fn run(global: &Global, parked: &Parked) -> Result<u8> {
 }
 
 impl Choice {
-    /// Refuses names that the configuration does not have and a key that cannot be read; returns the key.
+    /// Refuses names that the configuration does not have, a table that is compared, and a key that cannot be read; returns the key.
     fn check(&self, session: &Session) -> Result<Option<Document>> {
         if let Some(node) = &self.node {
             known(node, "node", session.config.nodes.iter().map(|node| node.name.as_str()))?;
         }
         if let Some(table) = &self.table {
             known(table, "table", session.config.tables.iter().map(|table| table.name.as_str()))?;
+            session.may_wait(table)?;
         }
         let Some(key) = &self.key else { return Ok(None) };
         match serde_json::from_str(key) {

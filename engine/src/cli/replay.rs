@@ -17,7 +17,8 @@ use crate::sync::Difference;
     about = "Ask a plugin about the conflicts of the past, and show what it would decide otherwise",
     long_about = "Ask the plugin of a table about the conflicts that the journals tell of, and show those that would end otherwise: \
                   after its settings were changed, or for another version of it that is named with --with. Nothing is written. \
-                  A plugin that decides by what each change did to columns cannot be asked: journals keep rows only.",
+                  The table needs a plugin in the configuration also then, whose \
+                  settings are gone by. A plugin that decides by what each change did to columns cannot be asked: journals keep rows only.",
     after_long_help = "Example:\n  concord plugin replay customers\n  concord plugin replay customers --with new/longest.wasm --json\n\n\
                        Exit code 1 tells that something would end otherwise."
 )]

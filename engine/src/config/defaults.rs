@@ -177,11 +177,16 @@ fn batch(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<usize> {
         Some(rows @ 1..=LARGEST_BATCH) => usize::try_from(rows).ok(),
         Some(_) => {
             let what = format!("`batch` must be between 1 and {LARGEST_BATCH}");
-            problems.add(&field.value, section.show, what, "it counts rows per transaction: batch = 100000");
+            problems.add(
+                &field.value,
+                section.show,
+                what,
+                "it counts changes that are carried at once: batch = 100000",
+            );
             None
         }
         None => {
-            section.wrong_type(&field, "a number of rows", "100000", problems);
+            section.wrong_type(&field, "a number of changes", "100000", problems);
             None
         }
     }

@@ -106,6 +106,7 @@ const HEAD: &str = "\
 #
 #   concord check      looks at all of this and changes nothing
 #   concord install    prepares every database: service tables and triggers
+#   concord load       copies rows that are missing somewhere, and decides those that differ
 #   concord sync       carries changes until nothing is left
 #   concord watch      keeps doing so
 ";
@@ -143,13 +144,14 @@ const DEFAULTS: &str = "
 # Whether every node numbers new rows in steps of its own (\"interleave\"), so that no two draw the same number.
 # ids = \"unchanged\"
 
-# Rows per transaction at most.
+# About so many changes are carried at once, at most twice as many; a transaction is divided only if it is larger.
 # batch = 100000
 
 # How long `watch` rests between two comparisons of tables whose mode is \"compare\".
 # compare_every = \"1m\"
 
-# One section for each table, under the name that all nodes share. Every table needs a primary key.
+# One section for each table, under the name that all nodes share. Every table needs a primary
+# key, or a unique index over columns that are all NOT NULL.
 ";
 
 const TABLE_OPTIONS: &str = "

@@ -23,6 +23,10 @@ const HOLE: char = '\u{1}';
 /// Parameters of a URL whose values are secrets.
 const SECRET_PARAMETERS: [&str; 3] = ["password", "sslpassword", "key"];
 
+/// Parameters of a URL that name files.
+const FILE_PARAMETERS: [&str; 8] =
+    ["sslrootcert", "ssl-root-cert", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
+
 /// Checks an expanded URL. Relative paths of files are relative to `folder`.
 ///
 /// A value that stands where a URL holds a user, a password or a parameter is taken as it is and percent-encoded
@@ -52,11 +56,11 @@ pub(super) fn address(pieces: &[Piece], folder: &Path) -> Result<Address, Failur
         "sqlite" => sqlite(rest, folder).map(|(target, identity)| Address { target, identity, literal_password }),
         "postgres" | "postgresql" => {
             let identity = postgres(&url)?;
-            Ok(Address { target: Target::new(url), identity, literal_password })
+            Ok(Address { target: Target::new(with_files_of(&url, folder)?), identity, literal_password })
         }
         "mysql" | "mariadb" => {
             let identity = mysql(&url)?;
-            Ok(Address { target: Target::new(url), identity, literal_password })
+            Ok(Address { target: Target::new(with_files_of(&url, folder)?), identity, literal_password })
         }
         // A kind of database this module has nothing particular to say about.
         _ if node::kinds().any(|kind| kind == scheme) => {
@@ -212,6 +216,28 @@ fn sqlite(rest: &str, folder: &Path) -> Result<(Target, String), Failure> {
     Ok((Target::new(format!("sqlite:{text}{query}")), format!("sqlite {}", identity.display())))
 }
 
+/// The URL with the files that it names as they are found from `folder`; one may hold what else stands in a file.
+fn with_files_of(url: &str, folder: &Path) -> Result<String, Failure> {
+    let Some((start, query)) = url.split_once('?') else { return Ok(url.to_owned()) };
+    let mut pairs = Vec::new();
+    for pair in query.split('&') {
+        let named = url::form_urlencoded::parse(pair.as_bytes()).next();
+        let file = named.filter(|(name, value)| {
+            FILE_PARAMETERS.contains(&name.as_ref()) && !value.is_empty() && !value.trim().starts_with("-----BEGIN")
+        });
+        let Some((name, value)) = file else {
+            pairs.push(pair.to_owned());
+            continue;
+        };
+        let path = cleaned(&folder.join(&*value));
+        let Some(path) = path.to_str() else {
+            return Err(fail("the path of a file is not valid UTF-8", "move or rename its folder"));
+        };
+        pairs.push(format!("{name}={}", encoded(path)));
+    }
+    Ok(format!("{start}?{}", pairs.join("&")))
+}
+
 /// The text with what stands for each `%` and its two digits; `None` if they do not follow, or stand for no text.
 fn decoded(text: &str) -> Option<String> {
     let mut parts = text.split('%');
@@ -327,6 +353,23 @@ mod tests {
         assert_eq!(identity, "sqlite /ws/a%2Fx?/b c?/d%.db", "as it is called");
         assert_eq!(of_file("../a.db", "/ws/a%20b").unwrap().0, "sqlite:/ws/a.db");
         assert_eq!(of_file("/x/a%20b.db", "/ws").unwrap(), of_file("/x/a b.db", "/ws").unwrap(), "the same file");
+    }
+
+    #[test]
+    fn files_for_tls_are_relative_to_the_folder() {
+        for (given, read) in [
+            ("postgres://h/d?sslrootcert=ca.crt&sslmode=require", "sslrootcert=%2Fws%2Fa%20b%2Fca.crt&sslmode=require"),
+            ("postgres://h/d?user=a%2Fb+c&sslkey=../k%2By.pem", "user=a%2Fb+c&sslkey=%2Fws%2Fk%2By.pem"),
+            ("mysql://h/d?ssl-ca=%2Fetc%2Fca.crt&ssl-cert=", "ssl-ca=%2Fetc%2Fca.crt&ssl-cert="),
+            (
+                "mysql://h/d?sslca=-----BEGIN%20CERTIFICATE-----&socket=s",
+                "sslca=-----BEGIN%20CERTIFICATE-----&socket=s",
+            ),
+        ] {
+            let found = address(&[Piece::Literal(given.to_owned())], Path::new("/ws/a b"));
+            let url = found.map(|found| found.target.secret_url().to_owned()).map_err(|why| why.message).unwrap();
+            assert_eq!(url.split_once('?').unwrap().1, read, "{given}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::attendance::Away;
 use super::decide::is_conflict_id;
 use super::plugins::{facts, shape};
 use super::session::Session;
+use super::status::Journals;
 use crate::error::{Error, Result};
 use crate::model::{Key, Lost, NodeId, Row};
 use crate::node::Sought;
@@ -77,14 +78,14 @@ impl Session {
         self.prepare().await?;
         let known = self.tables.iter().find(|known| known.name == table);
         let known = known.ok_or_else(|| Error::Usage(format!("no table is called `{table}`")))?;
+        // Its journals are not read then, but for where only its filters are to be others.
+        if let (Some(why), None) = (&known.stopped, &known.filtered_otherwise) {
+            return Err(Error::Usage(format!("`{table}` is stopped: {why}")));
+        }
         let Some(own) = known.resolver.clone() else {
-            let why = match &known.stopped {
-                Some(why) => format!("`{table}` is stopped: {why}"),
-                None => format!(
-                    "no plugin decides conflicts of `{table}`; give it one with conflict = {{ plugin = \"…\" }}"
-                ),
-            };
-            return Err(Error::Usage(why));
+            return Err(Error::Usage(format!(
+                "no plugin decides conflicts of `{table}`; give it one with conflict = {{ plugin = \"…\" }}"
+            )));
         };
         let resolver = match other {
             None => own,
@@ -107,13 +108,22 @@ impl Session {
                 columns.join(", ")
             )));
         }
-        // Each version that lost is an entry of its own.
-        let most = limit.saturating_mul(self.names.len());
-        let journal = self.journals(Some(table), Sought::All, most).await?;
-        let (mut recorded, incomplete) = self.recorded(journal);
-        if limit > 0 {
-            recorded.truncate(limit);
-        }
+        // How many entries that are no conflicts are younger than these, nobody knows, and a journal may be larger than memory.
+        let mut each = limit.saturating_mul(self.names.len());
+        let mut former: Vec<(usize, i64)> = vec![(0, i64::MIN); self.names.len()];
+        let (recorded, incomplete) = loop {
+            let journals =
+                self.report(async |session| session.read_journals(Some(table), Sought::All, each).await).await?;
+            let Journals { entries, ends } = journals;
+            // Who told no more than when half as much was asked for has told all.
+            let told_more = ends.iter().zip(&former).filter(|(now, before)| each > 0 && now != before);
+            let since = told_more.map(|((_, oldest), _)| *oldest).max();
+            let (recorded, incomplete) = self.recorded(entries, limit, since);
+            if since.is_none() || recorded.len() == limit {
+                break (recorded, incomplete);
+            }
+            (each, former) = (each.saturating_mul(2), ends);
+        };
         let asking = Arc::clone(&resolver);
         let (recorded, answers) = blocking(move || {
             let disputes: Vec<Dispute<'_>> = recorded.iter().map(Recorded::dispute).collect();
@@ -138,8 +148,9 @@ impl Session {
         })
     }
 
-    /// The conflicts that entries of one table tell of, newest first as the entries are, and how many lack a version.
-    fn recorded(&self, journal: Vec<Lost>) -> (Vec<Recorded>, usize) {
+    /// The newest `limit` conflicts that entries of one table tell of, 0 is all, newest first as the entries are, and how many among
+    /// them lack a version. Only those `since` then, if not all was read: of others versions may be missing that a journal holds.
+    fn recorded(&self, journal: Vec<Lost>, limit: usize, since: Option<i64>) -> (Vec<Recorded>, usize) {
         let mut groups: IndexMap<String, Vec<Lost>> = IndexMap::new();
         // What came of loads, repairs, deletes and people's own decisions was never put to a resolver.
         for lost in journal.into_iter().filter(|lost| is_conflict_id(&lost.id)) {
@@ -148,6 +159,10 @@ impl Session {
         let mut recorded = Vec::new();
         let mut incomplete = 0;
         for group in groups.values() {
+            let is_cut = group.iter().any(|lost| since.is_some_and(|since| lost.decided <= since));
+            if is_cut || limit > 0 && recorded.len() == limit {
+                break;
+            }
             match self.put_together(group) {
                 Some(conflict) => recorded.push(conflict),
                 None => incomplete += 1,

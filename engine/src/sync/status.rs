@@ -17,6 +17,14 @@ use crate::error::Result;
 use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, Row, Type, key_value_to_json, row_to_json, time};
 use crate::node::{self, Node, Sought};
 
+/// What was read of the journals of all nodes.
+pub(super) struct Journals {
+    /// Newest first, without what several tell alike.
+    pub entries: Vec<Lost>,
+    /// How many entries each node told, and when the oldest of them was decided (µs UTC), by [`NodeId`].
+    pub ends: Vec<(usize, i64)>,
+}
+
 /// How things stand.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
@@ -176,13 +184,32 @@ impl Session {
         sought: Sought<'_>,
         limit: usize,
     ) -> Result<Vec<Lost>> {
+        let mut all = self.read_journals(table, sought, limit).await?.entries;
+        if limit > 0 {
+            all.truncate(limit);
+        }
+        Ok(all)
+    }
+
+    /// The same of so many entries of each node.
+    pub(super) async fn read_journals(
+        &mut self,
+        table: Option<&str>,
+        sought: Sought<'_>,
+        each: usize,
+    ) -> Result<Journals> {
         let mut all: Vec<Lost> = Vec::new();
+        let mut ends = vec![(0, i64::MIN); self.names.len()];
         for member in &mut self.members {
             let mut specs = Session::specs(&self.tables, member.id);
             specs.retain(|spec| table.is_none_or(|table| spec.name == table));
             let Some(node) = member.node.as_deref_mut() else { continue };
-            match node.journal(&specs, sought, limit).await {
-                Ok(journal) => all.extend(journal),
+            match node.journal(&specs, sought, each).await {
+                Ok(journal) => {
+                    let oldest = journal.last().map_or(i64::MIN, |oldest| oldest.decided);
+                    ends[member.id.index()] = (journal.len(), oldest);
+                    all.extend(journal);
+                }
                 Err(error) => member.leave(&error.while_doing("reading the journal")),
             }
         }
@@ -192,10 +219,7 @@ impl Session {
         let mut told: HashSet<(String, NodeId, Option<i64>)> = HashSet::new();
         let version = |lost: &Lost| is_conflict_id(&lost.id).then_some(lost.loser_time);
         all.retain(|lost| told.insert((lost.id.clone(), lost.loser, version(lost))));
-        if limit > 0 {
-            all.truncate(limit);
-        }
-        Ok(all)
+        Ok(Journals { entries: all, ends })
     }
 
     pub(super) fn conflict_report(&self, lost: Lost) -> ConflictReport {
@@ -230,6 +254,11 @@ impl Session {
             loser_row: row(&lost.loser_row, &lost.loser_unknown),
             reason: lost.reason,
         }
+    }
+
+    /// Refuses a table of which no row ever waits, as it is compared.
+    pub fn may_wait(&self, table: &str) -> Result<()> {
+        self.needs_history(table)
     }
 
     /// All rows that wait anywhere, oldest first, without those that only wait for the next cycle.

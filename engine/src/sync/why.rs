@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Document};
 
 use super::attendance::Away;
 use super::contest::{Content, Contest};
+use super::decide::is_conflict_id;
 use super::examine::participants;
 use super::opened::Opened;
 use super::session::Session;
@@ -17,7 +18,9 @@ use super::table::Table;
 use super::waiting::AtStake;
 use crate::error::{Error, Result};
 use crate::merge::Version;
-use crate::model::{Key, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, key_value_from_json, value_from_json};
+use crate::model::{
+    Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, key_value_from_json, value_from_json,
+};
 use crate::node::Sought;
 
 /// What is known of a row.
@@ -139,7 +142,13 @@ impl Session {
         if decided {
             account.tell_history(&contest, &key, &mut why);
         } else {
-            let youngest = lost.iter().max_by_key(|lost| lost.decided);
+            // What a load or a repair wrote was written elsewhere before, and what was given up tells of no writer. What a delete took
+            // tells who deleted.
+            let is_decision = |lost: &&Lost| {
+                let id = lost.id.strip_prefix("delete-").unwrap_or(&lost.id);
+                is_conflict_id(id) || id.contains('.')
+            };
+            let youngest = lost.iter().max_by_key(|lost| lost.decided).filter(is_decision);
             let told =
                 youngest.map(|lost| (Stamp { time: lost.winner_time, node: lost.winner }, lost.winner_row.as_deref()));
             account.tell_rows(told, &mut why);
