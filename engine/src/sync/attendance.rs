@@ -216,7 +216,8 @@ impl Session {
     fn enough_among(&self, counts: impl Fn(usize) -> bool) -> bool {
         let members = || self.members.iter().enumerate().filter(|(at, _)| counts(*at)).map(|(_, member)| member);
         let there = members().filter(|member| member.node.is_some()).count();
-        there > 1 || members().any(|member| member.away.as_ref().is_some_and(|away| away.unreachable))
+        let comes_back = |away: &Away| away.unreachable || away.why == UNFINISHED;
+        there > 1 || members().any(|member| member.away.as_ref().is_some_and(comes_back))
     }
 
     /// Whether an error comes of a table that changed while it was read. It is looked up again then, and stands still alone.
@@ -245,7 +246,7 @@ impl Session {
 
     /// Leaves a node out for a while at which nothing can be written, if two others can go on without it.
     pub(super) fn go_on_without(&mut self, node: NodeId, error: &node::Error) -> bool {
-        // Entries may be being deleted at one of them.
+        // Where entries are being deleted a task has the node: who is gone is told by `away` alone.
         let others = self.members.iter().filter(|member| member.id != node && member.away.is_none()).count();
         if others > 1 {
             self.members[node.index()].rest(error);

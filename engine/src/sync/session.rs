@@ -46,7 +46,7 @@ pub struct Session {
     pub(super) goal: HashMap<(usize, NodeId), Cut>,
     /// When the tables were taken from the service tables.
     pub(super) adopted: Option<Instant>,
-    /// Whether a load is at work.
+    /// Whether a load is at work, in which nodes take part whose rows are not compared yet.
     pub(super) loads: bool,
     /// Whether this session has looked for purged entries yet.
     pub(super) purged: bool,

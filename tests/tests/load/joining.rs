@@ -199,13 +199,68 @@ async fn coming_back_is_broken_off() {
         assert_eq!(away.iter().map(|away| away.node.as_str()).collect::<Vec<_>>(), ["b"], "{point}");
         if point.starts_with("load-") {
             assert!(away[0].why.contains("not yet compared to the end"), "{away:?}");
-            cluster.load(&LoadOptions { tables: vec!["items".to_owned()], ..prefer("a") }).await;
+            let part = cluster.load(&LoadOptions { tables: vec!["items".to_owned()], ..prefer("a") }).await;
+            assert_eq!((part.rejoined, &part.away), (vec![], &away));
             assert_eq!(cluster.sync().await.away, away);
         }
-        cluster.load(&prefer("a")).await;
+        assert_eq!(cluster.load(&prefer("a")).await.rejoined, ["b"], "{point}");
         cluster.settle().await;
         cluster.holds(ALL, &["1|one|100", "2|zwei|2", "4|lost|4", "5|between|5"]).await;
     }
+}
+
+/// Of two nodes one is let in: the other's engine has nobody else meanwhile, and does not give up.
+#[tokio::test]
+async fn one_of_two_is_let_in() {
+    let mut cluster = items(&[Kind::Sqlite, Kind::Postgres], "").await;
+    at_work(&mut cluster).await;
+    let database = Database::new(Kind::Postgres).await;
+    database.user_as(As::Sync).await.execute(ITEMS).await;
+    cluster.replace(1, database).await;
+    cluster.install().await;
+    let mut session = cluster.session();
+    let options = prefer("a");
+    let mut deaf = |_: &concord::sync::Stage| ();
+    let load = Box::pin(session.load(&options, &mut deaf));
+    let loaded = cluster
+        .during("load-part", load, async |cluster| {
+            cluster.run(0, "INSERT INTO items VALUES (30, 'meanwhile', 30)").await;
+            let away = cluster.sync().await.away;
+            assert_eq!(away.iter().map(|away| away.node.as_str()).collect::<Vec<_>>(), ["b"], "{away:?}");
+        })
+        .await
+        .expect("everybody is there");
+    assert_eq!((loaded.exit_code(), loaded.rejoined), (0, vec!["b".to_owned()]));
+    cluster.settle().await;
+    cluster.holds(ALL, &["1|one|1", "2|zwei|2", "30|meanwhile|30"]).await;
+}
+
+/// A load of one table that ends after one of all does not leave the node out once more.
+#[tokio::test]
+async fn a_load_of_all_ends_before_one_of_a_table() {
+    let mut cluster = items(&[Kind::Sqlite, Kind::Sqlite, Kind::Sqlite], "").await;
+    at_work(&mut cluster).await;
+    let database = Database::new(Kind::Sqlite).await;
+    database.user_as(As::Sync).await.execute(ITEMS).await;
+    cluster.replace(1, database).await;
+    cluster.install().await;
+    let faults = std::sync::Arc::new(std::sync::Mutex::new("load-part=error@1".parse().expect("a rule")));
+    let mut session = cluster.session();
+    let options = prefer("a");
+    let mut deaf = |_: &concord::sync::Stage| ();
+    let load = Box::pin(session.load(&options, &mut deaf));
+    concord::fault::scoped(faults, load).await.expect_err("it is broken off");
+    let mut session = cluster.session();
+    let options = LoadOptions { tables: vec!["items".to_owned()], ..prefer("a") };
+    let load = Box::pin(session.load(&options, &mut deaf));
+    cluster
+        .during("load-part", load, async |cluster| {
+            let loaded = cluster.load(&prefer("a")).await;
+            assert_eq!((loaded.exit_code(), loaded.rejoined), (0, vec!["b".to_owned()]));
+        })
+        .await
+        .expect("everybody is there");
+    cluster.settle().await;
 }
 
 /// Two loads let a node in. The second has found it left out, and goes on when the first is done and users are at work there

@@ -14,7 +14,7 @@ mod portion;
 mod progress;
 mod refilter;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -29,6 +29,7 @@ pub(super) use self::refilter::Refilters;
 use super::attendance::Away;
 use super::cycle::Cycle;
 use super::order;
+use super::rejoin::UNFINISHED;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped, Summary};
 use super::settle::Rule;
@@ -197,6 +198,7 @@ impl Session {
         self.everybody_but(&absent)?;
         self.compares_enough(&absent, options)?;
         let mut load = self.plan_load(options, prefer)?;
+        let all_go_on = self.tables.iter().all(|table| table.stopped.is_none() || table.compared);
         let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
         let mut loaded = Loaded { dry_run: options.dry_run, compared, ..Loaded::default() };
         let tables = load.legs.iter().map(|leg| leg.table);
@@ -226,7 +228,7 @@ impl Session {
         self.schedule = Schedule::default();
         loaded.sync = self.carry().await?;
         self.everybody_but(&absent)?;
-        let mut progress = Progress::new(self, options).await?;
+        let mut progress = Progress::new(self, options, all_go_on).await?;
         let begun = match absent.is_empty() && !options.restart {
             true => progress.find(self, &load.legs).await?,
             false => None,
@@ -236,12 +238,11 @@ impl Session {
         }
         if !absent.is_empty() {
             self.rejoin(&absent).await?;
-            loaded.rejoined = absent.iter().map(|node| self.names[node.index()].clone()).collect();
-            progress = Progress::new(self, options).await?;
+            progress = Progress::new(self, options, all_go_on).await?;
         }
         if begun.is_none() {
             // What an earlier load has left at some node is not to be taken for this one's.
-            Progress::begin(self).await?;
+            Progress::forget(self).await?;
         }
         loaded.resumed = begun.is_some();
         let (first, mut after) = begun.unwrap_or((0, None));
@@ -271,14 +272,21 @@ impl Session {
         let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
         let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
         let handed = self.hand_over(&load, refused).await?;
-        if !absent.is_empty() {
+        // Also if an earlier load was broken off before that.
+        if !absent.is_empty() || !progress.let_in.is_empty() {
             loaded.numbered = self.count_on().await;
         }
         // No history tells of them, and as changes of who holds them they might win over what users are about to do.
         if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
             return Err(self.held_up(*node, row.table, held.len(), why));
         }
-        progress.end(self).await?;
+        let let_in: BTreeSet<NodeId> = absent.iter().chain(&progress.let_in).copied().collect();
+        let let_in = let_in.into_iter().map(|node| self.names[node.index()].clone()).collect();
+        let mut unfinished = Vec::new();
+        match progress.end(self).await? {
+            true => loaded.rejoined = let_in,
+            false => unfinished = let_in,
+        }
         self.keep_filters(false).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
@@ -286,6 +294,8 @@ impl Session {
         loaded.sync.extend(last);
         self.count_handed(handed, &mut loaded).await?;
         loaded.away = self.away();
+        let still_out = |node| Away { node, why: UNFINISHED.to_owned(), unreachable: false };
+        loaded.away.extend(unfinished.into_iter().map(still_out));
         loaded.stopped = self.stopped();
         Ok(loaded)
     }

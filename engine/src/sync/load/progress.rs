@@ -11,16 +11,17 @@ use crate::fault;
 use crate::model::{Key, NodeId, key_value_from_json, key_value_to_json};
 use crate::sync::rejoin::Renewed;
 use crate::sync::session::Session;
+use crate::sync::table::Table;
 
 /// What tells a load from others: one that is called in another way, or that finds other databases, begins anew.
 pub struct Progress {
     mark: String,
     /// Whether something was left out that nobody would come back to.
     gaps: bool,
-    /// Whether all rows of all tables are gone through.
+    /// Whether all rows of all tables are to be gone through.
     whole: bool,
-    /// The former lives of nodes whose rows were not compared since they were let in, by node.
-    follows: Vec<Option<String>>,
+    /// Nodes whose rows were not compared to the end since they were let in.
+    pub let_in: Vec<NodeId>,
 }
 
 /// What is kept.
@@ -31,21 +32,22 @@ struct Kept {
     node: String,
     /// Everything up to this key is dealt with.
     after: Option<Vec<Document>>,
-    /// As in [`Renewed`](crate::sync::rejoin::Renewed), where that is not done.
+    /// Where a node was let in. [`Renewed::read`] finds it here too, so both have one name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     follows: Option<String>,
 }
 
 impl Progress {
-    pub async fn new(session: &mut Session, options: &LoadOptions) -> Result<Progress> {
+    /// `all` if no table stood still when the load was planned.
+    pub async fn new(session: &mut Session, options: &LoadOptions, all: bool) -> Result<Progress> {
         let (tables, condition) = (&options.tables, &options.condition);
         let mut text = format!("{:?} {:?} {tables:?} {condition:?}", session.names, options.prefer);
         text += if options.refilter { " refilter" } else { "" };
-        let mut follows = vec![None; session.members.len()];
+        let mut let_in = Vec::new();
         for member in &mut session.members {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let kept = node.progress().await.map_err(Error::at(&member.name, "reading how far a load has come"))?;
-            follows[member.id.index()] = kept.as_deref().and_then(Renewed::read).map(|renewed| renewed.follows);
+            let_in.extend(kept.as_deref().and_then(Renewed::read).map(|_| member.id));
             let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
             text += &service.map(|service| format!(" {}", service.uuid)).unwrap_or_default();
         }
@@ -56,8 +58,8 @@ impl Progress {
             text += &shapes.collect::<String>();
         }
         let mark = Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let whole = tables.is_empty() && condition.is_none();
-        Ok(Progress { mark, gaps: false, whole, follows })
+        let whole = all && tables.is_empty() && condition.is_none();
+        Ok(Progress { mark, gaps: false, whole, let_in })
     }
 
     /// Where an interrupted load goes on: the place in the list of legs, and the key behind which.
@@ -102,6 +104,11 @@ impl Progress {
         if self.gaps {
             return Ok(());
         }
+        let member = &mut session.members[leg.walker.index()];
+        let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
+        let doing = || Error::at(&member.name, "remembering how far the load is");
+        // Another load may have come to its end meanwhile.
+        let before = node.progress().await.map_err(doing())?;
         let table = &session.tables[leg.table];
         let types = table.key.iter().map(|&column| &table.columns[column].ty);
         let kept = Kept {
@@ -109,35 +116,42 @@ impl Progress {
             table: table.name.clone(),
             node: session.names[leg.walker.index()].clone(),
             after: after.map(|key| types.zip(key).map(|(ty, value)| key_value_to_json(ty, value)).collect()),
-            follows: self.follows[leg.walker.index()].clone(),
+            follows: before.as_deref().and_then(Renewed::read).map(|renewed| renewed.follows),
         };
         let text = serde_json::to_string(&kept).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
-        let member = &mut session.members[leg.walker.index()];
-        let Some(node) = member.node.as_deref_mut() else { return Ok(()) };
-        node.set_progress(Some(&text)).await.map_err(Error::at(&member.name, "remembering how far the load is"))?;
+        node.set_progress(Some(&text)).await.map_err(doing())?;
         fault::point("load-remembered").await?;
         Ok(())
     }
 
-    /// What an earlier load has left is not to be gone on with.
-    pub async fn begin(session: &mut Session) -> Result<()> {
-        forget(session, true).await
+    /// What is remembered of how far a load has come is not to be gone on with.
+    pub async fn forget(session: &mut Session) -> Result<()> {
+        forget(session, Lives::Kept).await
     }
 
-    /// Nothing is to be gone on with, and who was let in is done with, if everything was gone through.
-    pub async fn end(&self, session: &mut Session) -> Result<()> {
-        let all = self.whole && !self.gaps && session.stopped().is_empty();
-        forget(session, !all).await
+    /// Nothing is to be gone on with. Whether everything was gone through, so that who was let in has all.
+    pub async fn end(&self, session: &mut Session) -> Result<bool> {
+        let stands_still = |table: &Table| table.stopped.is_some() && !table.compared;
+        let all = self.whole && !self.gaps && !session.tables.iter().any(stands_still);
+        forget(session, if all { Lives::Forgotten } else { Lives::Kept }).await?;
+        Ok(all)
     }
 }
 
-/// Forgets how far a load was, but with `lives` not who was let in.
-async fn forget(session: &mut Session, lives: bool) -> Result<()> {
+/// What becomes of the notes about nodes that were let in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lives {
+    Kept,
+    Forgotten,
+}
+
+/// Forgets how far a load was.
+async fn forget(session: &mut Session, lives: Lives) -> Result<()> {
     for member in &mut session.members {
         let Some(node) = member.node.as_deref_mut() else { continue };
         let doing = || Error::at(&member.name, "forgetting how far the load was");
         let Some(kept) = node.progress().await.map_err(doing())? else { continue };
-        let left = match Renewed::read(&kept).filter(|_| lives) {
+        let left = match Renewed::read(&kept).filter(|_| lives == Lives::Kept) {
             Some(renewed) => Some(renewed.text()?),
             None => None,
         };

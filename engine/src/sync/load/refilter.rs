@@ -116,7 +116,7 @@ impl Session {
         self.refilters.remapped.extend(remapped);
         if moving && !noting.is_empty() {
             // What a load has reached before others moved the rows is to be gone through again.
-            Progress::begin(self).await?;
+            Progress::forget(self).await?;
         }
         for (at, shapes) in noting {
             let member = &mut self.members[at.index()];
