@@ -180,7 +180,7 @@ impl Session {
             in_line |= portion.removes();
         }
         let whole = !cycle.more;
-        let purging = self.spare_written(&batches, in_line, &mut writing).await;
+        let purging = self.stop_purging_where_written(&batches, in_line, &mut writing).await;
         let unwritten = self.apply(&mut opened, batches, writing, in_line, &mut cycle).await?;
         for (node, error) in unwritten {
             // Pages begin where the last of those who are there stands, so the others would get no more than its page. A load has to

@@ -21,7 +21,8 @@ pub struct Opened {
     read: HashMap<(usize, NodeId), (Cut, Cut)>,
     /// Positions, by table, target and source, whose witness the source's snapshot does not know.
     pub unproven: HashSet<(usize, NodeId, NodeId)>,
-    /// Whether what the snapshots say against each other may come of their being taken one after the other.
+    /// Whether what the snapshots say against each other may come of their being taken one after the other, or somebody takes part again
+    /// who is to be looked at first. Then they are opened again.
     pub doubtful: bool,
 }
 

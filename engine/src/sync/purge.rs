@@ -1,6 +1,5 @@
 //! Deleting what everybody has passed, at the end of a cycle. Where rows are written early that is begun at their source while the
-//! last of them are still being written, and it is committed at the end, if that is what is to be deleted then. Until it is, whoever
-//! else reads there, be it to tell the status, waits; so that is soon given up.
+//! last of them are still being written, and committed at the end, if it is just what is to be deleted then.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,7 +20,8 @@ use crate::fault;
 use crate::model::NodeId;
 use crate::node::{self, Node, Purge};
 
-/// How long such a transaction stands open.
+/// How long it is waited, once all is deleted, for word that it is to be committed. Whoever else opens a snapshot at MySQL or MariaDB
+/// waits meanwhile, be it to tell the status.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// A node at which entries are being deleted in a transaction that is not committed. Whoever lets go of this cuts it off.
@@ -34,14 +34,19 @@ pub(super) struct Purging {
     task: JoinSet<(Box<dyn Node>, node::Result<bool>)>,
 }
 
-/// Deletes entries, and commits that once it is told to.
+/// Deletes entries, and commits that once it is told to; whether it has. Else nothing is left of it.
 async fn purge_early(node: &mut dyn Node, purges: &[Purge], end: oneshot::Receiver<bool>) -> node::Result<bool> {
-    let is_begun = node.begin_purge(purges).await;
-    let is_wanted = async { is_begun.as_ref().is_ok_and(|begun| *begun) && end.await.is_ok_and(|wanted| wanted) };
-    let is_wanted = tokio::time::timeout(PATIENCE, is_wanted).await;
-    let done = match is_wanted {
-        Ok(true) => node.commit().await.map(|()| true),
-        _ => is_begun.map(|_| false),
+    let deleting = async {
+        let begun = node.begin_purge(purges).await?;
+        fault::point("purge-begun").await?;
+        Ok(begun)
+    };
+    let done = match deleting.await {
+        Ok(true) => match tokio::time::timeout(PATIENCE, end).await {
+            Ok(Ok(true)) => node.commit().await.map(|()| true),
+            _ => Ok(false),
+        },
+        begun => begun,
     };
     if !matches!(done, Ok(true)) {
         node.rollback().await?;
@@ -76,7 +81,7 @@ impl Session {
     }
 
     /// Undoes what was begun at nodes that are to be written, and everywhere if they are written in line; what is left.
-    pub(super) async fn spare_written(
+    pub(super) async fn stop_purging_where_written(
         &mut self,
         batches: &Batches,
         in_line: bool,
@@ -180,7 +185,10 @@ impl Member {
         let done = apart::back(&mut self.node, task).await;
         fault?;
         match done {
-            Some(Ok(true)) => Ok(fault::point("purged").await?),
+            Some(Ok(true)) => {
+                fault::point("purged-early").await?;
+                Ok(fault::point("purged").await?)
+            }
             // Whoever is in the way is not waited for twice.
             Some(Err(error)) if is_it && (error.is_absence() || error.is_lock()) => Err(error),
             // A server may have ended the transaction, and one of several tables may be the only one that is ill.
