@@ -53,6 +53,7 @@ async fn changes_under_a_former_key_are_carried_with_it_or_given_up() {
         let why = cluster.try_install().await.expect_err("changes would be lost");
         assert!(why.contains("node `a`: `counters` has another key now, and 1 change"), "{why}");
         assert!(why.contains("its former key") && why.contains("`concord reset` with the key as it is now"), "{why}");
+        assert!(why.contains("which gives up what is not carried of every table"), "{why}");
     };
     cluster.run(0, "UPDATE counters SET n = n + 1 WHERE id = 1").await;
     key(&mut cluster, "id, n").await;

@@ -125,7 +125,7 @@ impl Choice {
         }
         if let Some(table) = &self.table {
             known(table, "table", session.config.tables.iter().map(|table| table.name.as_str()))?;
-            session.may_wait(table)?;
+            session.needs_history(table)?;
         }
         let Some(key) = &self.key else { return Ok(None) };
         match serde_json::from_str(key) {

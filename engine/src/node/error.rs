@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::model::TableSpec;
 
+/// What can be done about changes of a table that was recorded in another way than it is to be now.
+pub const OF_FORMER_SHAPE: &str = "either give the table, its policy and its mapping their former shape once more, run `concord install` and `concord sync`, \
+     and change them then; or run `concord reset`, which gives up what is not carried of every table, and then `concord load`";
+
 /// A failure at one database. The text says what was being done and what the database answered; it never contains a
 /// URL's password nor the values of a row.
 #[derive(Debug)]
@@ -94,8 +98,7 @@ impl Error {
             ErrorKind::Drift,
             format!(
                 "`{}` has to be recorded in another way now, and {changes} recorded in the former way may not have arrived \
-                 everywhere; nothing of them was given up: with the table, the policy and the mapping as they were, run \
-                 `concord install` and `concord sync` first, or `concord reset` to give those changes up, and then `concord load`",
+                 everywhere; nothing of them was given up: {OF_FORMER_SHAPE}",
                 table.name
             ),
         )

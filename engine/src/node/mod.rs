@@ -32,7 +32,7 @@ use crate::model::{
 };
 
 use error::IN_THE_WAY;
-pub use error::{Constraint, Error, ErrorKind, HELD, without_holders};
+pub use error::{Constraint, Error, ErrorKind, HELD, OF_FORMER_SHAPE, without_holders};
 pub use numbering::{Numbered, Numbers, ServerSteps, Stepped, Steps};
 pub use purge::Purge;
 pub use registry::{Target, connect, kinds};
@@ -365,7 +365,7 @@ pub trait Node: Send {
     ) -> Result<u64>;
 
     /// Begins what [`Node::purge`] does, in one transaction, in which nothing follows but [`Node::commit`] or
-    /// [`Node::rollback`]. Whether it was begun: not where users would wait for it, or what tells what of them is committed.
+    /// [`Node::rollback`]. `false`, and nothing is begun, where users would wait for its end.
     async fn begin_purge(&mut self, _purges: &[Purge]) -> Result<bool> {
         Ok(false)
     }

@@ -54,7 +54,7 @@ impl Session {
     }
 
     /// Fails for a table that is compared, for whatever needs its history.
-    pub(super) fn needs_history(&self, table: &str) -> Result<()> {
+    pub fn needs_history(&self, table: &str) -> Result<()> {
         match self.config.tables.iter().any(|known| known.name == table && known.mode == Mode::Compare) {
             false => Ok(()),
             true => Err(Error::Usage(format!(

@@ -6,7 +6,7 @@ use super::shape;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::model::{Cut, NodeId, TableSpec};
-use crate::node::{self, ErrorKind, Ledger, Service};
+use crate::node::{self, ErrorKind, Ledger, OF_FORMER_SHAPE, Service};
 
 /// What a node was installed for, as the snapshot that is open there shows it.
 struct Former {
@@ -143,8 +143,7 @@ impl Session {
             } else if left > 0 {
                 refusals.push(format!(
                     "node `{}`: `{}` has to be recorded in another way now, and {} recorded in the former way may not have \
-                     arrived everywhere; run `concord sync` with the former policy and mapping first, or `concord reset` to give \
-                     those changes up, and then `concord load`",
+                     arrived everywhere; {OF_FORMER_SHAPE}",
                     self.names[at],
                     spec.name,
                     counted(left, "change", "changes")
@@ -223,7 +222,7 @@ impl Session {
 
 /// What can be done about what is to be carried of a table that has another key now.
 const OF_FORMER_KEY: &str = "either let the table have its former key at all nodes once more, run `concord install` and `concord sync`, and change the \
-     key then; or give that up: run `concord reset` with the key as it is now, and then `concord load`";
+     key then; or run `concord reset` with the key as it is now, which gives up what is not carried of every table, and then `concord load`";
 
 /// What all other nodes that were installed for it have passed of a table's history at one node; `None` without others.
 fn lacking(

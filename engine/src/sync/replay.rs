@@ -80,7 +80,7 @@ impl Session {
         let known = known.ok_or_else(|| Error::Usage(format!("no table is called `{table}`")))?;
         // Its journals are not read then, but for where only its filters are to be others.
         if let (Some(why), None) = (&known.stopped, &known.filtered_otherwise) {
-            return Err(Error::Usage(format!("`{table}` is stopped: {why}")));
+            return Err(Error::Usage(format!("table `{table}` stands still: {why}")));
         }
         let Some(own) = known.resolver.clone() else {
             return Err(Error::Usage(format!(
@@ -110,19 +110,15 @@ impl Session {
         }
         // How many entries that are no conflicts are younger than these, nobody knows, and a journal may be larger than memory.
         let mut each = limit.saturating_mul(self.names.len());
-        let mut former: Vec<(usize, i64)> = vec![(0, i64::MIN); self.names.len()];
         let (recorded, incomplete) = loop {
             let journals =
                 self.report(async |session| session.read_journals(Some(table), Sought::All, each).await).await?;
-            let Journals { entries, ends } = journals;
-            // Who told no more than when half as much was asked for has told all.
-            let told_more = ends.iter().zip(&former).filter(|(now, before)| each > 0 && now != before);
-            let since = told_more.map(|((_, oldest), _)| *oldest).max();
+            let Journals { entries, since } = journals;
             let (recorded, incomplete) = self.recorded(entries, limit, since);
             if since.is_none() || recorded.len() == limit {
                 break (recorded, incomplete);
             }
-            (each, former) = (each.saturating_mul(2), ends);
+            each = each.saturating_mul(2);
         };
         let asking = Arc::clone(&resolver);
         let (recorded, answers) = blocking(move || {

@@ -21,8 +21,8 @@ use crate::node::{self, Node, Sought};
 pub(super) struct Journals {
     /// Newest first, without what several tell alike.
     pub entries: Vec<Lost>,
-    /// How many entries each node told, and when the oldest of them was decided (µs UTC), by [`NodeId`].
-    pub ends: Vec<(usize, i64)>,
+    /// The last moment (µs UTC) of which a node may have more entries than it told; `None` if all told all.
+    pub since: Option<i64>,
 }
 
 /// How things stand.
@@ -199,15 +199,22 @@ impl Session {
         each: usize,
     ) -> Result<Journals> {
         let mut all: Vec<Lost> = Vec::new();
-        let mut ends = vec![(0, i64::MIN); self.names.len()];
+        let mut since: Option<i64> = None;
         for member in &mut self.members {
             let mut specs = Session::specs(&self.tables, member.id);
             specs.retain(|spec| table.is_none_or(|table| spec.name == table));
             let Some(node) = member.node.as_deref_mut() else { continue };
-            match node.journal(&specs, sought, each).await {
-                Ok(journal) => {
-                    let oldest = journal.last().map_or(i64::MIN, |oldest| oldest.decided);
-                    ends[member.id.index()] = (journal.len(), oldest);
+            let read = async {
+                let journal = node.journal(&specs, sought, each).await?;
+                // Entries of a key that was another are counted as well, though they cannot be told.
+                let told_all = each == 0 || journal.len() < each && node.journalled(&specs).await? <= each as u64;
+                Ok::<_, node::Error>((journal, told_all))
+            };
+            match read.await {
+                Ok((journal, told_all)) => {
+                    if !told_all {
+                        since = since.max(Some(journal.last().map_or(i64::MAX, |oldest| oldest.decided)));
+                    }
                     all.extend(journal);
                 }
                 Err(error) => member.leave(&error.while_doing("reading the journal")),
@@ -219,7 +226,7 @@ impl Session {
         let mut told: HashSet<(String, NodeId, Option<i64>)> = HashSet::new();
         let version = |lost: &Lost| is_conflict_id(&lost.id).then_some(lost.loser_time);
         all.retain(|lost| told.insert((lost.id.clone(), lost.loser, version(lost))));
-        Ok(Journals { entries: all, ends })
+        Ok(Journals { entries: all, since })
     }
 
     pub(super) fn conflict_report(&self, lost: Lost) -> ConflictReport {
@@ -254,11 +261,6 @@ impl Session {
             loser_row: row(&lost.loser_row, &lost.loser_unknown),
             reason: lost.reason,
         }
-    }
-
-    /// Refuses a table of which no row ever waits, as it is compared.
-    pub fn may_wait(&self, table: &str) -> Result<()> {
-        self.needs_history(table)
     }
 
     /// All rows that wait anywhere, oldest first, without those that only wait for the next cycle.

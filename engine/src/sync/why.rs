@@ -59,7 +59,7 @@ pub struct WhyVersion {
 pub enum KnownFrom {
     /// Entries of histories that not everybody has passed yet.
     History,
-    /// The journal's newest conflict about it.
+    /// The journal's newest entry about it: of a conflict, of a person's word on one, or of what a delete took.
     Journal,
     /// Nothing any more: everybody has had the change, and its entries are purged. It was written at this time at the latest
     /// (µs UTC), when the last change of the table was made that everybody has had.

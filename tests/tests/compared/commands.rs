@@ -52,8 +52,8 @@ async fn what_needs_a_history_is_refused_with_the_reason() {
     refused(mixed.session().load(&options, &mut |_| ()).await.map(drop));
     refused(mixed.session().why("t", &key).await.map(drop));
     refused(mixed.session().conflicts_of(Some("t"), 0).await.map(drop));
-    refused(mixed.session().may_wait("t"));
-    mixed.session().may_wait("u").expect("it has a history");
+    refused(mixed.session().needs_history("t"));
+    mixed.session().needs_history("u").expect("it has a history");
     let concord = mixed.command(&format!("{ONE_WAY}[tables.u]\n"));
     for command in [vec!["parked", "list"], vec!["parked", "retry"], vec!["parked", "drop", "--yes"]] {
         let said = concord.run(&[command, vec!["--table", "t"]].concat()).await.expect(2);

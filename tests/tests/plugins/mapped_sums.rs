@@ -194,6 +194,7 @@ async fn a_copy_of_another_column_is_recorded_once_all_has_arrived() {
         cluster.configure(&other);
         let told = cluster.try_install().await.expect_err("a change has not arrived");
         assert!(told.contains("`items` has to be recorded in another way now, and 1 change"), "{told}");
+        assert!(told.contains("`concord reset`, which gives up what is not carried of every table"), "{told}");
         cluster.configure(&former);
         cluster.sync().await;
         cluster.holds_at(0, "SELECT stock FROM items", &["11"]).await;

@@ -52,7 +52,7 @@ fn by_halves(error: Error) -> Error {
 }
 
 /// What is told of a table whose triggers were not all there for a moment.
-fn unrecorded(spec: &TableSpec) -> String {
+fn may_be_unrecorded(spec: &TableSpec) -> String {
     format!(
         "changes made to {} before its triggers were there again may not have been recorded: compare its rows with those of the \
          other nodes",
@@ -65,7 +65,7 @@ fn unrecorded(spec: &TableSpec) -> String {
 fn tell_others(gone: &[&TriggerFacts], but: &str, tables: &[TableSpec], done: &mut Vec<String>) {
     let records = |spec: &TableSpec| gone.iter().any(|trigger| trigger.body.contains(&sql::history(spec)));
     let others = tables.iter().filter(|spec| spec.captured && spec.name != but && records(spec));
-    done.extend(others.map(|spec| format!("{}: {}", spec.name, unrecorded(spec))));
+    done.extend(others.map(|spec| format!("{}: {}", spec.name, may_be_unrecorded(spec))));
 }
 
 impl MySql {
@@ -247,8 +247,8 @@ impl MySql {
             let cut = match (spec.captured, spec.images.is_empty()) {
                 (false, _) => String::new(),
                 (true, alone) => format!(
-                    "; {} that users wrote to {} since it has them may have been recorded cut to the former ones: compare its rows with \
-                     those of the other nodes",
+                    "; {} that users wrote to {} after its columns had got these types may have been cut to the former ones: compare \
+                     its rows with those of the other nodes",
                     if alone { "keys" } else { "keys, and values that are added up or merged," },
                     spec.full_name()
                 ),
@@ -280,7 +280,7 @@ impl MySql {
                 }
             };
             self.create_history(spec, &layout, last).await?;
-            let meanwhile = if spec.captured { format!("; {}", unrecorded(spec)) } else { String::new() };
+            let meanwhile = if spec.captured { format!("; {}", may_be_unrecorded(spec)) } else { String::new() };
             done.push(match exists {
                 false => format!("{}: created {history}", spec.name),
                 true if altered => format!("{}: replaced {history}, because it was altered{meanwhile}", spec.name),
