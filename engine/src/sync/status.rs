@@ -206,9 +206,11 @@ impl Session {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let read = async {
                 let journal = node.journal(&specs, sought, each).await?;
-                // Entries of a key that was another are counted as well, though they cannot be told.
-                let told_all = each == 0 || journal.len() < each && node.journalled(&specs).await? <= each as u64;
-                Ok::<_, node::Error>((journal, told_all))
+                // Entries of a key that was another are counted as well, though they cannot be told, and what is there twice.
+                if journal.len() < each && node.journalled(&specs).await? <= each as u64 {
+                    return Ok((node.journal(&specs, sought, 0).await?, true));
+                }
+                Ok::<_, node::Error>((journal, each == 0))
             };
             match read.await {
                 Ok((journal, told_all)) => {

@@ -200,7 +200,7 @@ async fn coming_back_is_broken_off() {
         if point.starts_with("load-") {
             assert!(away[0].why.contains("not yet compared to the end"), "{away:?}");
             let part = cluster.load(&LoadOptions { tables: vec!["items".to_owned()], ..prefer("a") }).await;
-            assert_eq!((part.rejoined, &part.away), (vec![], &away));
+            assert_eq!((part.exit_code(), part.rejoined, &part.away), (1, vec![], &away));
             assert_eq!(cluster.sync().await.away, away);
         }
         assert_eq!(cluster.load(&prefer("a")).await.rejoined, ["b"], "{point}");
@@ -253,13 +253,14 @@ async fn a_load_of_all_ends_before_one_of_a_table() {
     let mut session = cluster.session();
     let options = LoadOptions { tables: vec!["items".to_owned()], ..prefer("a") };
     let load = Box::pin(session.load(&options, &mut deaf));
-    cluster
+    let part = cluster
         .during("load-part", load, async |cluster| {
             let loaded = cluster.load(&prefer("a")).await;
             assert_eq!((loaded.exit_code(), loaded.rejoined), (0, vec!["b".to_owned()]));
         })
         .await
         .expect("everybody is there");
+    assert_eq!((part.exit_code(), &part.away[..]), (0, &[][..]));
     cluster.settle().await;
 }
 

@@ -198,6 +198,7 @@ impl Session {
         self.everybody_but(&absent)?;
         self.compares_enough(&absent, options)?;
         let mut load = self.plan_load(options, prefer)?;
+        let stood_still = self.stand_still(options);
         let all_go_on = self.tables.iter().all(|table| table.stopped.is_none() || table.compared);
         let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
         let mut loaded = Loaded { dry_run: options.dry_run, compared, ..Loaded::default() };
@@ -281,12 +282,9 @@ impl Session {
             return Err(self.held_up(*node, row.table, held.len(), why));
         }
         let let_in: BTreeSet<NodeId> = absent.iter().chain(&progress.let_in).copied().collect();
-        let let_in = let_in.into_iter().map(|node| self.names[node.index()].clone()).collect();
-        let mut unfinished = Vec::new();
-        match progress.end(self).await? {
-            true => loaded.rejoined = let_in,
-            false => unfinished = let_in,
-        }
+        let unfinished = progress.end(self).await?;
+        let done = let_in.iter().filter(|node| !unfinished.contains(node));
+        loaded.rejoined = done.map(|node| self.names[node.index()].clone()).collect();
         self.keep_filters(false).await?;
         // What was copied is in no history that would tell that rows which wait may depend on it.
         self.schedule = Schedule::default();
@@ -294,10 +292,26 @@ impl Session {
         loaded.sync.extend(last);
         self.count_handed(handed, &mut loaded).await?;
         loaded.away = self.away();
-        let still_out = |node| Away { node, why: UNFINISHED.to_owned(), unreachable: false };
+        let still_out = |node: NodeId| {
+            let node = self.names[node.index()].clone();
+            Away { node, why: UNFINISHED.to_owned(), unreachable: false }
+        };
         loaded.away.extend(unfinished.into_iter().map(still_out));
         loaded.stopped = self.stopped();
+        for table in stood_still {
+            if !loaded.stopped.iter().any(|stopped| stopped.table == table) {
+                let why = format!("it stood still when the load began; run `concord load --table {table}`");
+                loaded.stopped.push(Stopped { table, why });
+            }
+        }
         Ok(loaded)
+    }
+
+    /// The tables that are to be gone through and stand still.
+    fn stand_still(&self, options: &LoadOptions) -> Vec<String> {
+        let chosen = |name: &String| options.tables.is_empty() || options.tables.contains(name);
+        let still = self.tables.iter().filter(|table| table.stopped.is_some() && !table.compared);
+        still.map(|table| table.name.clone()).filter(chosen).collect()
     }
 
     /// Fails if something is asked for that the file alone shows to be wrong.
@@ -650,7 +664,9 @@ impl Loaded {
     pub fn exit_code(&self) -> u8 {
         let undecided = self.tables.iter().any(|table| table.undecided + table.waiting + table.passed_over > 0);
         match self.sync.exit_code() {
-            crate::error::DONE if undecided || !self.stopped.is_empty() => crate::error::ATTENTION,
+            crate::error::DONE if undecided || !self.stopped.is_empty() || !self.away.is_empty() => {
+                crate::error::ATTENTION
+            }
             code => code,
         }
     }

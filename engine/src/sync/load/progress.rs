@@ -43,6 +43,8 @@ impl Progress {
         let (tables, condition) = (&options.tables, &options.condition);
         let mut text = format!("{:?} {:?} {tables:?} {condition:?}", session.names, options.prefer);
         text += if options.refilter { " refilter" } else { "" };
+        // Whoever goes on has the same places to begin at.
+        text += if all { "" } else { " not all" };
         let mut let_in = Vec::new();
         for member in &mut session.members {
             let Some(node) = member.node.as_deref_mut() else { continue };
@@ -126,15 +128,14 @@ impl Progress {
 
     /// What is remembered of how far a load has come is not to be gone on with.
     pub async fn forget(session: &mut Session) -> Result<()> {
-        forget(session, Lives::Kept).await
+        forget(session, Lives::Kept).await.map(drop)
     }
 
-    /// Nothing is to be gone on with. Whether everything was gone through, so that who was let in has all.
-    pub async fn end(&self, session: &mut Session) -> Result<bool> {
+    /// Nothing is to be gone on with. Who was let in and has not everything still, unless all was gone through.
+    pub async fn end(&self, session: &mut Session) -> Result<Vec<NodeId>> {
         let stands_still = |table: &Table| table.stopped.is_some() && !table.compared;
         let all = self.whole && !self.gaps && !session.tables.iter().any(stands_still);
-        forget(session, if all { Lives::Forgotten } else { Lives::Kept }).await?;
-        Ok(all)
+        forget(session, if all { Lives::Forgotten } else { Lives::Kept }).await
     }
 }
 
@@ -145,19 +146,23 @@ enum Lives {
     Forgotten,
 }
 
-/// Forgets how far a load was.
-async fn forget(session: &mut Session, lives: Lives) -> Result<()> {
+/// Forgets how far a load was; who was let in by the notes that are left.
+async fn forget(session: &mut Session, lives: Lives) -> Result<Vec<NodeId>> {
+    let mut unfinished = Vec::new();
     for member in &mut session.members {
         let Some(node) = member.node.as_deref_mut() else { continue };
         let doing = || Error::at(&member.name, "forgetting how far the load was");
         let Some(kept) = node.progress().await.map_err(doing())? else { continue };
         let left = match Renewed::read(&kept).filter(|_| lives == Lives::Kept) {
-            Some(renewed) => Some(renewed.text()?),
+            Some(renewed) => {
+                unfinished.push(member.id);
+                Some(renewed.text()?)
+            }
             None => None,
         };
         if left.as_ref() != Some(&kept) {
             node.set_progress(left.as_deref()).await.map_err(doing())?;
         }
     }
-    Ok(())
+    Ok(unfinished)
 }
