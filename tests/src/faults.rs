@@ -34,10 +34,12 @@ mod tests {
     use super::*;
 
     /// Points of other commands than those that run cycles, of one kind of database, and of many rows.
-    const ELSEWHERE: [&str; 25] = [
+    const ELSEWHERE: [&str; 27] = [
         "mark-entries",
         "early-begin",
         "early-write",
+        "purge-begun",
+        "purged-early",
         "compare-open",
         "install-node",
         "install-commit",
