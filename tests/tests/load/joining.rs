@@ -15,6 +15,17 @@ async fn at_work(cluster: &mut Cluster) {
     cluster.settle().await;
 }
 
+/// At work until another database, which is empty, took the place of the second.
+async fn replaced(kinds: &[Kind]) -> Cluster {
+    let mut cluster = items(kinds, "").await;
+    at_work(&mut cluster).await;
+    let database = Database::new(kinds[1]).await;
+    database.user_as(As::Sync).await.execute(ITEMS).await;
+    cluster.replace(1, database).await;
+    cluster.install().await;
+    cluster
+}
+
 /// `install` of the longer list, `load`, done; the others go on meanwhile.
 async fn a_node_joins(kinds: &[Kind], kind: Kind, rows: &str) {
     let mut cluster = items(kinds, "").await;
@@ -141,12 +152,7 @@ async fn a_file_is_put_back_among_three() {
 
 /// Another database stands in the place of a node.
 async fn a_node_is_replaced(kind: Kind) {
-    let mut cluster = items(&[Kind::Sqlite, kind, Kind::Postgres], "").await;
-    at_work(&mut cluster).await;
-    let database = Database::new(kind).await;
-    database.user_as(As::Sync).await.execute(ITEMS).await;
-    cluster.replace(1, database).await;
-    cluster.install().await;
+    let mut cluster = replaced(&[Kind::Sqlite, kind, Kind::Postgres]).await;
     assert_eq!(cluster.sync().await.away[0].node, "b");
     let loaded = cluster.load(&LoadOptions::default()).await;
     assert_eq!((came(&loaded), loaded.rejoined), (vec!["items b 2 0".to_owned()], vec!["b".to_owned()]));
@@ -212,12 +218,7 @@ async fn coming_back_is_broken_off() {
 /// Of two nodes one is let in: the other's engine has nobody else meanwhile, and does not give up.
 #[tokio::test]
 async fn one_of_two_is_let_in() {
-    let mut cluster = items(&[Kind::Sqlite, Kind::Postgres], "").await;
-    at_work(&mut cluster).await;
-    let database = Database::new(Kind::Postgres).await;
-    database.user_as(As::Sync).await.execute(ITEMS).await;
-    cluster.replace(1, database).await;
-    cluster.install().await;
+    let mut cluster = replaced(&[Kind::Sqlite, Kind::Postgres]).await;
     let mut session = cluster.session();
     let options = prefer("a");
     let mut deaf = |_: &concord::sync::Stage| ();
@@ -238,12 +239,7 @@ async fn one_of_two_is_let_in() {
 /// A load of one table that ends after one of all does not leave the node out once more.
 #[tokio::test]
 async fn a_load_of_all_ends_before_one_of_a_table() {
-    let mut cluster = items(&[Kind::Sqlite, Kind::Sqlite, Kind::Sqlite], "").await;
-    at_work(&mut cluster).await;
-    let database = Database::new(Kind::Sqlite).await;
-    database.user_as(As::Sync).await.execute(ITEMS).await;
-    cluster.replace(1, database).await;
-    cluster.install().await;
+    let mut cluster = replaced(&[Kind::Sqlite, Kind::Sqlite, Kind::Sqlite]).await;
     let faults = std::sync::Arc::new(std::sync::Mutex::new("load-part=error@1".parse().expect("a rule")));
     let mut session = cluster.session();
     let options = prefer("a");
@@ -267,12 +263,7 @@ async fn a_load_of_all_ends_before_one_of_a_table() {
 /// Two loads let a node in. The second has found it left out, and goes on when the first is done and users are at work there
 /// again: what they do is not forgotten.
 async fn another_load_was_faster(kind: Kind) {
-    let mut cluster = items(&[Kind::Sqlite, kind, Kind::Postgres], "").await;
-    at_work(&mut cluster).await;
-    let database = Database::new(kind).await;
-    database.user_as(As::Sync).await.execute(ITEMS).await;
-    cluster.replace(1, database).await;
-    cluster.install().await;
+    let mut cluster = replaced(&[Kind::Sqlite, kind, Kind::Postgres]).await;
     let mut session = cluster.session();
     let options = prefer("a");
     let mut deaf = |_: &concord::sync::Stage| ();
