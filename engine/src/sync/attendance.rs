@@ -107,7 +107,7 @@ impl Session {
     /// wrong.
     pub(super) async fn assemble(&mut self) -> Result<()> {
         self.connect().await;
-        let stands_still = self.tables.iter().any(|table| table.stopped.is_some() && !table.compared);
+        let stands_still = self.tables.iter().any(Table::stands_still);
         let mut before = Vec::new();
         if stands_still && self.adopted.is_none_or(|adopted| time::moment().duration_since(adopted) >= self.look_again)
         {

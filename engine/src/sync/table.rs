@@ -145,6 +145,11 @@ impl Table {
             && self.forms.iter().flatten().all(total)
     }
 
+    /// Whether nothing of its histories is carried for now.
+    pub fn stands_still(&self) -> bool {
+        self.stopped.is_some() && !self.compared
+    }
+
     /// Columns that some node which is there keeps as floats of 4 bytes: their places among the recorded ones, each with the place in the row.
     pub fn singles(&self) -> impl Iterator<Item = (usize, usize)> {
         let is_single = |form: &Form, recorded: usize| {

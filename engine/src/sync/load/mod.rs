@@ -33,6 +33,7 @@ use super::rejoin::UNFINISHED;
 use super::schedule::Schedule;
 use super::session::{Session, Stopped, Summary};
 use super::settle::Rule;
+use super::table::Table;
 use super::verify::no_table_called;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -199,7 +200,7 @@ impl Session {
         self.compares_enough(&absent, options)?;
         let mut load = self.plan_load(options, prefer)?;
         let stood_still = self.stand_still(options);
-        let all_go_on = self.tables.iter().all(|table| table.stopped.is_none() || table.compared);
+        let all_go_on = !self.tables.iter().any(Table::stands_still);
         let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
         let mut loaded = Loaded { dry_run: options.dry_run, compared, ..Loaded::default() };
         let tables = load.legs.iter().map(|leg| leg.table);
@@ -310,7 +311,7 @@ impl Session {
     /// The tables that are to be gone through and stand still.
     fn stand_still(&self, options: &LoadOptions) -> Vec<String> {
         let chosen = |name: &String| options.tables.is_empty() || options.tables.contains(name);
-        let still = self.tables.iter().filter(|table| table.stopped.is_some() && !table.compared);
+        let still = self.tables.iter().filter(|table| table.stands_still());
         still.map(|table| table.name.clone()).filter(chosen).collect()
     }
 

@@ -133,8 +133,7 @@ impl Progress {
 
     /// Nothing is to be gone on with. Who was let in and has not everything still, unless all was gone through.
     pub async fn end(&self, session: &mut Session) -> Result<Vec<NodeId>> {
-        let stands_still = |table: &Table| table.stopped.is_some() && !table.compared;
-        let all = self.whole && !self.gaps && !session.tables.iter().any(stands_still);
+        let all = self.whole && !self.gaps && !session.tables.iter().any(Table::stands_still);
         forget(session, if all { Lives::Forgotten } else { Lives::Kept }).await
     }
 }
