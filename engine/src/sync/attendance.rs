@@ -8,11 +8,11 @@ use serde::Serialize;
 use tracing::info;
 
 use super::brought;
+use super::kept_shape;
 use super::load::Refilters;
 use super::rejoin::{Renewed, UNFINISHED};
 use super::restored::Restored;
 use super::session::Session;
-use super::shape;
 use super::table::Table;
 use crate::config::Mode;
 use crate::error::{Error, Result};
@@ -415,7 +415,7 @@ pub(super) fn installed_otherwise(
 ) -> Option<Otherwise> {
     let filters = || brought::brought_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
     let told = |why| Otherwise::Filters(format!("{why}; {}", brought::remedy(kept, table, spec)));
-    shape::omits_otherwise(kept, spec).map(Otherwise::Omits).or_else(|| filters().map(told))
+    kept_shape::omits_otherwise(kept, spec).map(Otherwise::Omits).or_else(|| filters().map(told))
 }
 
 /// Whether somebody who fails in this way may come back by himself. A file that is no database does not become one by waiting.

@@ -3,8 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::kept_shape::Kept;
 use super::settle::Rule;
-use super::shape::Kept;
 use super::table::Table;
 use crate::model::TableSpec;
 

@@ -1,8 +1,8 @@
 //! What an install would give up: changes that somebody still lacks, of nodes and tables that have left the file or of tables
 //! that have to be recorded in another way.
 
+use super::kept_shape;
 use super::session::Session;
-use super::shape;
 use crate::config::Mode;
 use crate::error::{Error, Result};
 use crate::model::{Cut, NodeId, TableSpec};
@@ -54,8 +54,8 @@ impl Session {
         let Some(service) = service.filter(ours) else { return Ok(None) };
         let mut specs = Session::specs(&self.tables, member.id);
         for spec in &specs {
-            let was = service.shape(&spec.name).and_then(shape::omitted).unwrap_or_default();
-            let is = shape::omitted(&spec.shape).unwrap_or_default();
+            let was = service.shape(&spec.name).and_then(kept_shape::omitted).unwrap_or_default();
+            let is = kept_shape::omitted(&spec.shape).unwrap_or_default();
             let shared = &self.tables[spec.index].columns;
             let lives = |column: &&String| !is.contains(column) && shared.iter().any(|known| known.name == **column);
             for column in was.iter().filter(lives) {
@@ -104,9 +104,10 @@ impl Session {
         let mut refusals = Vec::new();
         for spec in &former.specs {
             let Some(kept) = former.service.shape(&spec.name) else { continue };
-            let was = shape::omitted(kept).unwrap_or_default();
-            let goes = shape::omitted(&spec.shape).and_then(|is| is.into_iter().find(|column| !was.contains(column)));
-            let anew = shape::needs_new_history(kept, &spec.shape);
+            let was = kept_shape::omitted(kept).unwrap_or_default();
+            let goes =
+                kept_shape::omitted(&spec.shape).and_then(|is| is.into_iter().find(|column| !was.contains(column)));
+            let anew = kept_shape::needs_new_history(kept, &spec.shape);
             if !anew && goes.is_none() {
                 continue;
             }

@@ -18,6 +18,7 @@ mod examine;
 mod fetch;
 mod fits;
 mod form;
+mod kept_shape;
 mod latest;
 mod leaving;
 mod lens;
