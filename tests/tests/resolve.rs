@@ -12,6 +12,7 @@ const ALL: &str = "SELECT id, name FROM items ORDER BY id";
 concord_tests::clusters! {
     pairs: [
         deletes_come_and_go, a_row_is_given, who_changes_it_meanwhile_is_not_overwritten, what_would_not_be_carried_is_refused,
+        what_was_added_up_stays,
     ]
     many: [several_losers]
     all: [undone_and_redone, what_moved_on_is_left]
@@ -128,6 +129,29 @@ async fn what_moved_on_is_left(kinds: &[Kind]) {
     Box::pin(cluster.session().resolve(&id, &Remedy::Undo, true)).await.expect("forced");
     cluster.settle().await;
     cluster.holds(ALL, &["1|lost", "2|two"]).await;
+}
+
+/// With a version that lost nothing is taken back of what others added; who names the column means it.
+async fn what_was_added_up_stays(kinds: &[Kind]) {
+    const COUNTED: &str = "SELECT id, name, amount FROM items";
+    let setup = "CREATE TABLE items (id integer PRIMARY KEY, name text, amount integer);
+                 INSERT INTO items VALUES (1, 'one', 100)";
+    let config = "[tables.items]\nconflict = { sum = [\"amount\"] }\n";
+    let mut cluster = Cluster::new(kinds, |_| setup.to_owned(), config).await;
+    cluster.later(0, "UPDATE items SET name = 'lost', amount = amount + 5").await;
+    cluster.later(1, "UPDATE items SET name = 'won', amount = amount + 20").await;
+    assert_eq!(cluster.sync().await.conflicts, 1);
+    cluster.holds(COUNTED, &["1|won|125"]).await;
+    let id = the_conflict(&cluster).await;
+    for (remedy, stands) in [
+        (Remedy::Undo, "1|lost|125"),
+        (Remedy::Take("b".into()), "1|won|125"),
+        (Remedy::Row(json!({"name": "by hand", "amount": 7}).as_object().cloned()), "1|by hand|7"),
+    ] {
+        Box::pin(cluster.session().resolve(&id, &remedy, true)).await.expect("it can be written");
+        cluster.settle().await;
+        cluster.holds(COUNTED, &[stands]).await;
+    }
 }
 
 async fn who_changes_it_meanwhile_is_not_overwritten(kinds: &[Kind]) {

@@ -27,7 +27,8 @@ pub struct Version {
 
 impl Version {
     /// Whether the same change came out of it, as it should where two have seen the same. A conflict that was decided twice,
-    /// each time without one of the nodes, may have come out differently if a clock or the policy was changed in between.
+    /// each time without one of the nodes, may have come out differently if a clock or the policy was changed in between. Two merges
+    /// under the same latest change are not told apart.
     pub fn decided_alike(&self, other: &Version) -> bool {
         self.stamp.node == other.stamp.node
     }

@@ -23,7 +23,7 @@ pub(super) struct Completed {
 ///
 /// Of several versions that have a column, each takes it from one that knows all that it knows itself of the nodes where the column
 /// lives, if there is one, and among those from one that knows most of them. How young a version is says nothing: its last change
-/// may come from a node without the column.
+/// may come from a node without the column. What is at a node that gives no rows away is its own.
 pub(super) fn complete(table: &Table, contest: &Contest, tops: &[usize], seen: &Vector) -> Completed {
     let versions = &contest.versions;
     let mut rows: Vec<Option<Arc<Row>>> = tops.iter().map(|&top| versions[top].content.shared()).collect();
@@ -57,12 +57,14 @@ pub(super) fn complete(table: &Table, contest: &Contest, tops: &[usize], seen: &
             knows(one, other) && (!knows(other, one) || later())
         };
         let holders: Vec<usize> = by_age.iter().copied().filter(|&at| has(at, column)).collect();
+        let givers: Vec<usize> =
+            holders.iter().copied().filter(|&at| table.gives_rows(versions[at].version.node)).collect();
         // What is weighed with the column wins or loses as a whole.
         let mut weighed: Vec<usize> = tops.iter().copied().filter(|&top| has(top, column)).collect();
         for (row, &top) in rows.iter_mut().zip(tops) {
             let Some(row) = row.as_mut().filter(|_| lacks(top, column)) else { continue };
-            let able: Vec<usize> = holders.iter().copied().filter(|&at| knows(at, top)).collect();
-            let able = if able.is_empty() { &holders } else { &able };
+            let able: Vec<usize> = givers.iter().copied().filter(|&at| knows(at, top)).collect();
+            let able = if able.is_empty() { &givers } else { &able };
             let best = |&&one: &&usize| !able.iter().any(|&other| replaces(other, one));
             let known = able.iter().find(best).copied();
             let value = known.and_then(|at| versions[at].content.row()).map(|row| row[column].clone());
@@ -72,7 +74,7 @@ pub(super) fn complete(table: &Table, contest: &Contest, tops: &[usize], seen: &
             Arc::make_mut(row)[column] = value.unwrap_or(Value::Null);
             weighed.extend(known);
         }
-        if holders.is_empty() {
+        if givers.is_empty() {
             continue;
         }
         let is_open =
@@ -90,4 +92,85 @@ pub(super) fn complete(table: &Table, contest: &Contest, tops: &[usize], seen: &
 pub(super) fn went(contest: &Contest, tops: &[usize], dot: &Dot) -> bool {
     let deleted = tops.iter().map(|&top| &contest.versions[top]).filter(|top| top.content == Content::Deleted);
     deleted.into_iter().any(|top| top.version.vector.saw(dot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Operations;
+    use crate::merge::{Policy, Version};
+    use crate::model::{Column, Domain, NodeId, Stamp, TableSpec, Type};
+    use crate::sync::contest::Contender;
+    use crate::sync::lens::Lens;
+    use crate::sync::table::{Form, SharedColumn};
+
+    /// A table of an id and a name, which the second of two nodes lacks.
+    fn table(from: Option<NodeId>) -> Table {
+        let columns = [("id", Type::Int), ("name", Type::Text)];
+        let form = |columns: &[(&str, Type)]| {
+            let column = |(shared, (name, ty)): (usize, &(&str, Type))| Column {
+                name: (*name).to_owned(),
+                shared: Some(shared),
+                native: String::new(),
+                collation: None,
+                domain: Domain::of(ty),
+                ty: ty.clone(),
+                nullable: true,
+            };
+            let spec = TableSpec {
+                columns: columns.iter().enumerate().map(column).collect(),
+                key: vec![0],
+                ..TableSpec::bare(0, "t", std::iter::empty())
+            };
+            Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec) })
+        };
+        Table {
+            index: 0,
+            name: "t".into(),
+            key: vec![0],
+            policy: Policy::LatestWins,
+            resolver: None,
+            subsets: Vec::new(),
+            mappings: Vec::new(),
+            operations: Operations::ALL,
+            updated: None,
+            from,
+            compared: false,
+            forms: vec![form(&columns), form(&columns[..1])],
+            stopped: None,
+            filtered_otherwise: None,
+            columns: columns
+                .into_iter()
+                .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty, grain: None })
+                .collect(),
+        }
+    }
+
+    /// A column that the source of a table that goes one way has not is each target's own.
+    #[test]
+    fn what_is_at_a_target_is_for_no_other() {
+        let row = |name: Value| Content::Row(Arc::new(vec![Value::Int(1), name].into()));
+        for (from, waiting, name) in [
+            (None, false, Value::text("own")),
+            (Some(NodeId(1)), false, Value::Null),
+            (Some(NodeId(1)), true, Value::Null),
+        ] {
+            let version = |node: u16, waiting: bool, time: i64| Version {
+                node: NodeId(node),
+                waiting,
+                behind: false,
+                vector: Vector::of(Dot { node: NodeId(node), number: time, mark: time }),
+                stamp: Stamp { time, node: NodeId(node) },
+            };
+            let mut contest = Contest::default();
+            contest.versions.extend([
+                Contender::new(version(0, waiting, 1), row(Value::text("own"))),
+                Contender::new(version(1, false, 2), row(Value::Null)),
+            ]);
+            let completed = complete(&table(from), &contest, &[1], &contest.seen());
+            assert_eq!(completed.unknown, if name == Value::Null { vec![1] } else { Vec::new() });
+            assert_eq!(completed.rows[0].as_ref().map(|row| row[1].clone()), Some(name));
+            assert!(from.is_none() || completed.passed_over.is_empty() && completed.unvouched.is_empty());
+        }
+    }
 }

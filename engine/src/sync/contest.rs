@@ -106,8 +106,9 @@ impl Contest {
                 let dot = Dot { node, number: entry.id, mark: entry.mark };
                 // Beside what waits, the vector tells what the row has seen since.
                 upon = (table.policy.merges() && !vector.saw(&dot)).then(|| vector.clone());
-                // Never before what it was made upon.
-                time = clock.correct(entry.time).max(stamp.time.saturating_add(1));
+                // Never before what it was made upon. What stands beside what waits was dated when that came to wait.
+                let earliest = if vector.saw(&dot) { stamp.time } else { stamp.time.saturating_add(1) };
+                time = clock.correct(entry.time).max(earliest);
                 *stamp = Stamp { time, node };
                 vector.add(dot);
                 own = table.makes_blindly().then_some(Own { dot, op: entry.op, time });
@@ -171,9 +172,14 @@ impl Contest {
         standing.version.behind = true;
         standing.stood = parked.standing.dots().iter().any(|dot| dot.node == node);
         standing.version.vector.join(&parked.standing);
+        // A node that has only taken others' changes wrote nothing.
+        let writer = match standing.stood {
+            true => None,
+            false => parked.standing.dots().iter().max_by_key(|dot| dot.number).map(|dot| dot.node),
+        };
         let stamp = &mut standing.version.stamp;
         if parked.standing_time > stamp.time {
-            *stamp = Stamp { time: parked.standing_time, node };
+            *stamp = Stamp { time: parked.standing_time, node: writer.unwrap_or(node) };
         }
     }
 
@@ -205,9 +211,9 @@ impl Contest {
     }
 
     /// An outcome that cannot be found yet, as what it came of is not all here.
-    pub fn owes(&self) -> Option<(&Version, &(ParkedCode, String))> {
+    pub fn owes(&self, table: &Table) -> Option<(&Version, &(ParkedCode, String))> {
         let mut owed = self.versions.iter().filter_map(|c| Some((&c.version, &**c.owed.as_ref()?)));
-        owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot)))
+        owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot, table)))
     }
 
     /// The same where nobody is away: what a node has given up is in what others have, whether or not they know of it any more.
@@ -217,12 +223,13 @@ impl Contest {
             standing.is_some_and(|contender| contender.is_outside(table) && contender.version.vector.saw(dot))
         };
         let mut owed = self.versions.iter().filter_map(|c| Some((&c.version, &**c.owed.as_ref()?)));
-        owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot) || given_up(dot)))
+        owed.find(|(version, _)| !version.vector.dots().iter().all(|dot| self.is_here(dot, table) || given_up(dot)))
     }
 
-    /// Whether a change went into a version that is there.
-    pub fn is_here(&self, dot: &Dot) -> bool {
-        let mut versions = self.versions.iter().filter(|contender| contender.is_version());
+    /// Whether a change went into a version that is there and others may have.
+    pub fn is_here(&self, dot: &Dot, table: &Table) -> bool {
+        let is_for_all = |contender: &&Contender| contender.is_version() && !contender.is_private(table);
+        let mut versions = self.versions.iter().filter(is_for_all);
         versions.any(|contender| contender.version.vector.saw(dot))
     }
 
@@ -298,7 +305,30 @@ impl Contest {
                 }
             }
         }
+        self.attribute();
         self.date(table);
+    }
+
+    /// Who wrote what stands beside what waits, where it came of changes of several other nodes: the row that waits does not keep that, but
+    /// whoever has seen the same may tell.
+    fn attribute(&mut self) {
+        for at in 0..self.versions.len() {
+            let Contender { version, stood, .. } = &self.versions[at];
+            let is_told = version.stamp.time == i64::MIN || version.stamp.node == version.node || *stood;
+            if !version.behind || is_told || version.vector.dots().len() < 2 {
+                continue;
+            }
+            let tells = |other: &&Contender| {
+                let is_told = !other.version.behind || other.stood;
+                is_told && other.owed.is_none() && other.version.vector == version.vector
+            };
+            let stamps = self.versions.iter().filter(tells).map(|other| other.version.stamp);
+            let known = stamps.filter(|stamp| stamp.time != i64::MIN);
+            let told = known.max_by_key(|stamp| (stamp.time == version.stamp.time, *stamp));
+            if let Some(told) = told {
+                self.versions[at].version.stamp.node = told.node;
+            }
+        }
     }
 
     /// How young versions are of which no entry tells it any more.
@@ -367,11 +397,16 @@ impl Contest {
         }
     }
 
-    /// The places of the versions that no other has seen, once the contest is closed.
+    /// The places of the versions that no other has seen, once the contest is closed. What stands at nodes that give no rows away is
+    /// none of them, as long as there is anything else.
     pub fn tops(&self, table: &Table, opened: &Opened) -> Vec<usize> {
         let versions: Vec<&Version> = self.versions.iter().map(|contender| &contender.version).collect();
         if !table.may_lack_rows() {
             let mut places: Vec<usize> = (0..versions.len()).filter(|&at| self.versions[at].owed.is_none()).collect();
+            let is_private = |at: usize| self.versions[at].is_private(table);
+            if places.iter().any(|&at| !is_private(at)) {
+                places.retain(|&at| !is_private(at));
+            }
             // Of equals the one stands for all that has every column.
             let total = |at: usize| table.form(versions[at].node).is_some_and(|form| form.lens.is_total());
             places.sort_by_key(|&at| !(versions[at].waiting || total(at)));
@@ -396,17 +431,19 @@ impl Contest {
             (told, merge::tops(&left, false).into_iter().map(|top| places[top]).collect::<Vec<usize>>())
         };
         // A row that came and went concerns nobody who has something to say.
+        let is_for_all = |contender: &Contender| contender.is_version() && !contender.is_private(table);
         let lasts = |contender: &Contender| {
             let version = &contender.version;
             let stands = version.waiting || contender.content.row().is_some();
-            contender.is_version() && (stands || !self.came_and_went(version.node, table, opened))
+            is_for_all(contender) && (stands || !self.came_and_went(version.node, table, opened))
         };
         match among(&lasts) {
             (told, tops) if told || table.has_subsets() && !tops.is_empty() => tops,
-            _ => match among(&Contender::is_version).1 {
-                tops if tops.is_empty() => merge::tops(&versions, false),
-                tops => tops,
-            },
+            _ => {
+                let left: [&dyn Fn(&Contender) -> bool; 2] = [&is_for_all, &Contender::is_version];
+                let tops = left.into_iter().map(|left| among(left).1).find(|tops| !tops.is_empty());
+                tops.unwrap_or_else(|| merge::tops(&versions, false))
+            }
         }
     }
 
@@ -475,7 +512,7 @@ impl Contest {
     pub fn taken_away(&self, table: &Table) -> Option<Dot> {
         let outside = self.versions.iter().filter(|contender| contender.is_outside(table));
         let mut own = outside.flat_map(|contender| contender.version.vector.dots());
-        own.find(|dot| !self.is_here(dot)).copied()
+        own.find(|dot| !self.is_here(dot, table)).copied()
     }
 
     /// A time before all changes that are told of: when a row was written of which nobody knows more than that all have it.
@@ -635,6 +672,46 @@ mod tests {
         // Beside one that was made here the row is only asserted for others.
         assert!(enter(3, Op::Delete, None).is_some());
         assert!(enter(4, Op::Update, None).is_some());
+    }
+
+    fn waits(standing: Vector, standing_time: i64) -> Parked {
+        let stamp = Stamp { time: 90, node: NodeId(2) };
+        let vector = Vector::of(Dot { node: NodeId(2), number: 3, mark: 3 });
+        let (code, message, key) = (ParkedCode::Unreadable, String::new(), Key::default());
+        let read = Cut::START;
+        Parked { table: 0, key, code, message, since: 0, vector, stamp, row: None, standing, standing_time, read }
+    }
+
+    /// However often its entries are read.
+    #[test]
+    fn what_stands_beside_what_waits_grows_no_younger() {
+        let dot = Dot { node: NodeId(0), number: 7, mark: 7 };
+        let mut contest = Contest::default();
+        contest.wait(NodeId(0), &waits(Vector::of(dot), 50));
+        told(&mut contest, 0, 40);
+        assert_eq!(contest.standing(NodeId(0)).unwrap().version.stamp, Stamp { time: 50, node: NodeId(0) });
+    }
+
+    /// Node 1 has what came of changes of the other two, and no entry tells which of them stands.
+    #[test]
+    fn who_has_seen_the_same_tells_who_wrote_it() {
+        let dot = |node, number| Dot { node: NodeId(node), number, mark: number };
+        let mut both = Vector::of(dot(0, 7));
+        both.add(dot(2, 3));
+        let stamp = |standing: &Vector, is_known: bool| {
+            let mut contest = Contest::default();
+            contest.wait(NodeId(1), &waits(standing.clone(), 50));
+            if is_known {
+                let arrival = Some(Arrival { dot: dot(2, 3), vector: both.clone() });
+                let (op, key) = (Op::Update, Key::default());
+                let entry = Entry { id: 9, mark: 9, op, time: 50, key, arrival, images: None };
+                contest.enter(NodeId(0), entry, &Clock { offset: 0, shown: i64::MAX }, &table());
+            }
+            contest.close(&[0, 1].map(NodeId), &table(), &Opened::new(3, 1));
+            contest.standing(NodeId(1)).unwrap().version.stamp
+        };
+        assert_eq!(stamp(&both, true), Stamp { time: 50, node: NodeId(2) });
+        assert_eq!(stamp(&Vector::of(dot(0, 7)), false), Stamp { time: 50, node: NodeId(0) });
     }
 
     /// Node 0 has made the row anew, and by what its clock is measured to be wrong now that would have been before.

@@ -273,7 +273,7 @@ fn prepare(
         Err(Box::new(parked(code, why, seen, latest)))
     };
     // Where everybody is here there is nobody to wait for.
-    let owed = if everybody { contest.owes_what_is_left(table) } else { contest.owes() };
+    let owed = if everybody { contest.owes_what_is_left(table) } else { contest.owes(table) };
     if let Some(owed) = owed {
         let (version, (code, why)) = owed;
         return waits(*code, why.clone(), seen, version.stamp);

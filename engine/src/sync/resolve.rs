@@ -12,6 +12,7 @@ use super::subset::Belongs;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::merge::Policy;
 use crate::model::{Cut, Key, Lost, NodeId, Row, Type, Value, time, value_from_json, written_value_from_json};
 use crate::node::apply::Effect;
 use crate::node::{self, Move, Node, Sought};
@@ -19,11 +20,11 @@ use crate::node::{self, Move, Node, Sought};
 /// What a row is to become.
 #[derive(Clone, Debug)]
 pub enum Remedy {
-    /// The version that this node had in the conflict.
+    /// The version that this node had in the conflict. Columns that are added up keep what stands.
     Take(String),
     /// These columns; those that are not named keep the value that stands. `None` deletes the row.
     Row(Option<Map<String, Document>>),
-    /// The version that lost, if there is just one.
+    /// The version that lost, if there is just one; as with `Take`.
     Undo,
 }
 
@@ -89,8 +90,12 @@ impl Session {
         let before = &stands.row;
         let after = match chosen {
             Chosen::Version(None, _) => None,
-            Chosen::Version(Some(row), unknown) => {
+            Chosen::Version(Some(row), mut unknown) => {
                 let stands = before.as_deref().or(first.winner_row.as_deref().map(|row| &**row));
+                if let Policy::Sum(columns) = &self.tables[table].policy {
+                    // What everybody added stays: taking it back would be a change that counts once more.
+                    unknown.extend(columns);
+                }
                 Some(with_known(&row, unknown, stands))
             }
             Chosen::Columns(None) => None,
@@ -413,7 +418,7 @@ async fn give_up(node: &mut dyn Node, name: &str) -> Result<()> {
 }
 
 enum Chosen {
-    /// With the columns of which it does not tell.
+    /// With the columns of which it does not tell, so that what stands there stays.
     Version(Option<Arc<Row>>, Vec<usize>),
     Columns(Option<Map<String, Document>>),
 }

@@ -184,7 +184,7 @@ impl Session {
             AtStake { stamp, row, unread }
         });
         let mut at_stake: Vec<AtStake> = others.collect();
-        for dot in waits.vector.dots().iter().filter(|dot| !contest.is_here(dot)) {
+        for dot in waits.vector.dots().iter().filter(|dot| !contest.is_here(dot, &table)) {
             let stamp = Stamp { node: dot.node, ..waits.stamp };
             if stamp != waits.stamp || waits.row.is_none() {
                 let unread = Some(format!("its content is at {}, which is away", self.names[dot.node.index()]));
@@ -366,7 +366,7 @@ impl Account<'_> {
     fn tell_history(&self, contest: &Contest, key: &Key, why: &mut Why) {
         let mut tops = contest.tops(self.table, self.opened);
         let version = |&at: &usize| -> &Version { &contest.versions[at].version };
-        if let Some((owed, _)) = contest.owes() {
+        if let Some((owed, _)) = contest.owes(self.table) {
             tops.retain(|top| !owed.vector.includes(&version(top).vector));
             why.versions.push(WhyVersion {
                 node: Some(self.names[owed.stamp.node.index()].clone()),
@@ -422,9 +422,12 @@ impl Account<'_> {
         let whole = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
         // That a node with a filter has none says nothing of the others'.
         let says_nothing = |node: &NodeId| self.table.subset(*node).is_some() && self.standing(*node).is_none();
-        let read = || self.nodes().filter(|node| !self.is_unread(*node));
+        // What stands where no rows are taken from is nobody else's.
+        let mut nodes: Vec<NodeId> = self.nodes().collect();
+        nodes.sort_by_key(|node| !self.table.gives_rows(*node));
+        let read = || nodes.iter().copied().filter(|node| !self.is_unread(*node));
         let told_by = read().find(|node| whole(node) && !says_nothing(node));
-        let Some(first) = told_by.or(read().find(whole)).or(read().next()).or(self.nodes().next()) else { return };
+        let Some(first) = told_by.or(read().find(whole)).or(read().next()).or(nodes.first().copied()) else { return };
         let row = match &self.rows[first.index()] {
             Some(Found::Row(row)) => Some(row),
             _ => None,

@@ -88,6 +88,12 @@ impl Contender {
         self.hollow && table.has_subsets()
     }
 
+    /// Whether it is what stands at a node that gives no rows away, as the table goes one way: whatever its users made of it is nothing
+    /// that others are to have.
+    pub fn is_private(&self, table: &Table) -> bool {
+        !self.version.waiting && !table.gives_rows(self.version.node)
+    }
+
     /// Whether the row was deleted at its node, which has a filter: of what was passed since nobody knows whether it was anything to it.
     pub(super) fn is_deleted_apart(&self, table: &Table) -> bool {
         self.gone.is_some() && table.subset(self.version.node).is_some()

@@ -60,6 +60,41 @@ fn a_conflict_with_what_cannot_be_read_is_decided_later() {
     }
 }
 
+/// GIVEN a node that took a change of another and waits for what a third wrote, which cannot be read
+/// WHEN the third corrects that
+/// THEN what the first only took is not preferred as if it had written it, and lost once.
+#[test]
+fn what_a_node_only_took_does_not_count_as_its_own() {
+    for policy in ["{ prefer = [\"c\", \"b\"] }", "\"latest-wins\""] {
+        let cluster = Cluster::new(3, &[(1, 1)]);
+        let sync = || cluster.block(cluster.session(policy, 10).sync()).unwrap();
+        cluster.block(cluster.session(policy, 10).install()).unwrap();
+        let write = |at: usize, value: i64| {
+            time::pass(2_000_000);
+            assert!(cluster.databases[at].lock().write(1, Some(value), false));
+        };
+        cluster.databases[1].lock().unreadable = Some(9);
+        cluster.databases[1].lock().up = false;
+        write(0, 5);
+        sync();
+        assert_eq!(cluster.databases[2].lock().rows[&1], 5);
+        write(1, 9);
+        cluster.databases[1].lock().up = true;
+        (0..2).for_each(|_| drop(sync()));
+        assert!(cluster.databases.iter().all(|database| database.lock().parked.len() == 1), "{policy}");
+        write(1, 7);
+        (0..2).for_each(|_| drop(sync()));
+        assert_eq!(cluster.rows(), vec![[(1, 7)]; 3], "{policy}");
+        let lost: BTreeSet<(u16, i64)> = cluster
+            .databases
+            .iter()
+            .flat_map(|database| database.lock().journal.clone())
+            .map(|lost| (lost.loser.0, memory::number(&lost.loser_row.unwrap()[1])))
+            .collect();
+        assert_eq!(lost, BTreeSet::from([(0, 5)]), "{policy}");
+    }
+}
+
 /// What had been added before is not added once more, where it is still told of. The other node changes the row before that waits
 /// there which cannot be read, or after.
 #[test]
