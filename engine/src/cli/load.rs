@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::progress::Progress;
-use super::report::{Table, count, counted, json, say};
+use super::report::{Table, count, counted, json, say, verbatim};
 use super::sync::{left_out, print_carried, print_held};
 use super::{Global, Output, block_on, load as read, note, remark};
 use crate::config::{Config, Mode};
@@ -14,7 +14,7 @@ use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Copy rows that are missing somewhere, and decide those that differ",
-    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nTo a node with a filter come just those rows that belong there. Rows that stand where they do not belong stay, unless --refilter says to remove them; that is what a table needs whose filters have changed in the file. A table whose mappings have changed needs --refilter as well: all its rows are gone through by the new ones.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
+    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was; one that was letting a node in begins anew if users have changed anything there meanwhile. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nTo a node with a filter come just those rows that belong there. Rows that stand where they do not belong stay, unless --refilter says to remove them; that is what a table needs whose filters have changed in the file. A table whose mappings have changed needs --refilter as well: all its rows are gone through by the new ones.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
     after_long_help = "Examples:\n  concord load\n  concord load --dry-run\n  concord load --prefer office\n  concord load --create --dry-run\n  concord load --refilter --table customers\n  concord load --table customers --where \"region = 'EU' and id >= 100\""
 )]
 pub struct Load {
@@ -124,7 +124,7 @@ fn tell(table: &Created, dry: bool, aside: bool) -> Result<()> {
     match (dry, aside) {
         (true, _) => {
             say(&format!("-- at {}, from {}", table.node, table.from))?;
-            table.statements.iter().try_for_each(|statement| say(&format!("{statement};")))?;
+            table.statements.iter().try_for_each(|statement| verbatim(&format!("{statement};")))?;
         }
         (false, false) => say(&line)?,
         (false, true) => note(&line),

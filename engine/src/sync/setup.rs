@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::attendance::{self, Away, Member};
 use super::brought;
 use super::fits::Fit;
+use super::load;
 use super::mapped;
 use super::numbers;
 use super::session::Session;
@@ -519,6 +520,8 @@ impl Session {
         self.needs_histories()?;
         self.checked().await?;
         self.each_installed("resetting", async |member, node| {
+            // First, as whoever is cut off in between is to begin anew as well.
+            load::forget_at(node).await?;
             node.reset().await?;
             Ok(NodeLines { node: member, done: vec!["history, positions and waiting rows cleared".to_owned()] })
         })

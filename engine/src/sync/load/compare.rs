@@ -61,9 +61,9 @@ impl Session {
             let mut examples = compared.examples.clone();
             // What was merely on its way has arrived by then. What waits is the sync's.
             if load.on_their_way.is_empty() {
-                self.carry().await?;
+                self.carry_without(&load.unfinished).await?;
             }
-            let now = self.on_their_way().await?;
+            let now = self.on_their_way(&load.unfinished).await?;
             examples.retain(|key| !now[table].contains(key));
             let left = self.differences(table, &examples).await?;
             let count = compared.differing - (compared.examples.len() - left.len()) as u64;
@@ -110,8 +110,10 @@ impl Session {
         Ok(())
     }
 
-    /// The keys, by table, about which something is on its way or waits, so that the next sync decides about them.
-    pub(super) async fn on_their_way(&mut self) -> Result<Vec<HashSet<Key>>> {
+    /// The keys, by table, about which something is on its way or waits, so that the next sync decides about them, which these nodes
+    /// take no part in.
+    pub(super) async fn on_their_way(&mut self, unfinished: &[NodeId]) -> Result<Vec<HashSet<Key>>> {
+        self.set_apart(unfinished);
         let page = std::mem::replace(&mut self.page, usize::MAX);
         let mut found = Ok(None);
         for look in 0..LOOKS {
@@ -124,6 +126,7 @@ impl Session {
             }
         }
         self.page = page;
+        self.take_back(unfinished).await?;
         let Some((opened, contests)) = found? else {
             return Err(Error::Stopped(
                 "another engine is carrying changes all the time, so what is compared is out of date at once; stop it \

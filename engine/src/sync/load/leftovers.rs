@@ -106,8 +106,9 @@ impl Session {
                 if error.is_lock() {
                     return Err(Error::Unreachable(vec![format!(
                         "node `{}`: a row that is to be handed over to the sync is held up: {error}\n    run `concord load` again when \
-                         that is over; it goes on where it was",
-                        member.name
+                         that is over; {}",
+                        self.names[node.index()],
+                        self.goes_on(load)
                     )]));
                 }
                 return Err(Error::at(&member.name, "handing rows over to the sync")(error));

@@ -25,6 +25,7 @@ use self::condition::Condition;
 pub(super) use self::portion::Portion;
 use self::portion::{Stretch, Weighed, Written};
 use self::progress::Progress;
+pub use self::progress::forget_at;
 pub(super) use self::refilter::Refilters;
 use super::attendance::Away;
 use super::cycle::Cycle;
@@ -168,6 +169,10 @@ struct Load {
     since: Vec<Option<i64>>,
     /// Keys, by table, about which the sync decides that comes first; empty once it has.
     on_their_way: Vec<HashSet<Key>>,
+    /// Nodes that an earlier load let in and whose rows it has not compared to the end. What users made of these is not carried.
+    unfinished: Vec<NodeId>,
+    /// Nodes whose rows were not compared to the end since they were let in, by this load or before.
+    let_in: Vec<NodeId>,
 }
 
 impl Load {
@@ -180,25 +185,61 @@ impl Session {
     /// Copies rows that are missing somewhere and decides those that differ. `told` hears now and then how far it is.
     pub async fn load(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
         self.loads = true;
-        let loaded = self.load_rows(options, told).await;
+        let mut lives = Vec::new();
+        let mut loaded = self.load_rows(options, told, &mut lives).await;
         self.loads = false;
         if loaded.is_err() {
+            // That is why the nodes say of each other what they do.
+            if let Some(why) = self.let_in_by_another(&lives).await {
+                loaded = Err(why);
+            }
             // Whoever was let in and has not everything is to be found out.
             self.members.iter_mut().for_each(|member| member.prepared = false);
         }
         loaded
     }
 
-    async fn load_rows(&mut self, options: &LoadOptions, told: &mut (dyn FnMut(&Stage) + Send)) -> Result<Loaded> {
+    /// What has happened if a node that this load lets in has another life by now than these.
+    async fn let_in_by_another(&mut self, lives: &[(NodeId, String)]) -> Option<Error> {
+        for (at, life) in lives {
+            let member = &mut self.members[at.index()];
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            // Who cannot tell now has given the error that is there.
+            let Ok(Some(service)) = node.service().await else { continue };
+            if service.uuid != *life {
+                return Some(self.let_in_elsewhere(*at, "has begun to let it in anew, and this one ends here"));
+            }
+        }
+        None
+    }
+
+    fn let_in_elsewhere(&self, at: NodeId, what: &str) -> Error {
+        Error::Unreachable(vec![format!(
+            "node `{}`: another `concord load` {what}\n    wait for that, and run `concord load` again if the node is still left out",
+            self.names[at.index()],
+        )])
+    }
+
+    /// `lives` becomes the installations of the nodes that are let in.
+    async fn load_rows(
+        &mut self,
+        options: &LoadOptions,
+        told: &mut (dyn FnMut(&Stage) + Send),
+        lives: &mut Vec<(NodeId, String)>,
+    ) -> Result<Loaded> {
         self.accepts(options)?;
         let prefer = self.preferred(options)?;
         self.begin_refilter(options)?;
         self.prepare().await?;
         self.may_refilter()?;
-        let absent = self.left_out().await?;
-        self.everybody_but(&absent)?;
+        let mut let_in = self.left_out().await?;
+        self.everybody_but(&let_in)?;
+        let unfinished = self.unfinished().await?;
+        let absent = with(&let_in, &unfinished);
         self.compares_enough(&absent, options)?;
+        self.lists_all_histories(&absent).await?;
         let mut load = self.plan_load(options, prefer)?;
+        load.unfinished = unfinished.iter().map(|(node, _)| *node).collect();
         let stood_still = self.stand_still(options);
         let all_go_on = !self.tables.iter().any(Table::stands_still);
         let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
@@ -212,7 +253,7 @@ impl Session {
             }
         }
         if options.dry_run || options.refilter {
-            load.on_their_way = self.on_their_way().await?;
+            load.on_their_way = self.on_their_way(&load.unfinished).await?;
         }
         if options.dry_run {
             self.compare_all(&load, &mut loaded, told).await?;
@@ -228,23 +269,36 @@ impl Session {
         self.keep_filters(true).await?;
         load.since = self.clocks().await?;
         self.schedule = Schedule::default();
-        loaded.sync = self.carry().await?;
+        loaded.sync = self.carry_without(&load.unfinished).await?;
         self.everybody_but(&absent)?;
+        unfinished.iter().try_for_each(|(node, _)| self.all_go_on(*node))?;
+        let changed = self.changed_meanwhile(&unfinished).await?;
+        if let Some((node, _)) = changed.first()
+            && progress::another_is_at_work(self, &changed).await?
+        {
+            return Err(self.let_in_elsewhere(*node, "is letting it in"));
+        }
+        let_in = with(&let_in, &changed);
+        if !let_in.is_empty() {
+            self.nothing_waits(&let_in).await?;
+        }
         let mut progress = Progress::new(self, options, all_go_on).await?;
-        let begun = match absent.is_empty() && !options.restart {
+        let begun = match let_in.is_empty() && !options.restart {
             true => progress.find(self, &load.legs).await?,
             false => None,
         };
         if begun.is_none() {
             self.refuse_undecided(&load, told).await?;
         }
-        if !absent.is_empty() {
-            self.rejoin(&absent).await?;
+        if !let_in.is_empty() {
+            self.rejoin(&let_in, &changed).await?;
             progress = Progress::new(self, options, all_go_on).await?;
         }
+        load.let_in.clone_from(&progress.let_in);
+        *lives = progress.let_in_lives();
         if begun.is_none() {
             // What an earlier load has left at some node is not to be taken for this one's.
-            Progress::forget(self).await?;
+            progress.begin(self).await?;
         }
         loaded.resumed = begun.is_some();
         let (first, mut after) = begun.unwrap_or((0, None));
@@ -274,13 +328,13 @@ impl Session {
         let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
         let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
         let handed = self.hand_over(&load, refused).await?;
-        // Also if an earlier load was broken off before that.
+        // Also if another load has let somebody in.
         if !absent.is_empty() || !progress.let_in.is_empty() {
             loaded.numbered = self.count_on().await;
         }
         // No history tells of them, and as changes of who holds them they might win over what users are about to do.
         if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
-            return Err(self.held_up(*node, row.table, held.len(), why));
+            return Err(self.held_up(&load, *node, row.table, held.len(), why));
         }
         let let_in: BTreeSet<NodeId> = absent.iter().chain(&progress.let_in).copied().collect();
         let unfinished = progress.end(self).await?;
@@ -340,7 +394,7 @@ impl Session {
     }
 
     /// Fails unless all nodes are there, or are among those that are let back in.
-    fn everybody_but(&self, absent: &[NodeId]) -> Result<()> {
+    pub(super) fn everybody_but(&self, absent: &[NodeId]) -> Result<()> {
         let missing = |member: &&super::attendance::Member| {
             member.node.is_none() || (member.away.is_some() && !absent.contains(&member.id))
         };
@@ -429,7 +483,16 @@ impl Session {
                 legs.extend(walkers.filter(|_| chosen(&table.name)).map(|walker| Leg { table: index, walker }));
             }
         }
-        Ok(Load { prefer, refilter: options.refilter, conditions, legs, since: Vec::new(), on_their_way: Vec::new() })
+        Ok(Load {
+            prefer,
+            refilter: options.refilter,
+            conditions,
+            legs,
+            since: Vec::new(),
+            on_their_way: Vec::new(),
+            unfinished: Vec::new(),
+            let_in: Vec::new(),
+        })
     }
 
     /// Goes through a table at one node, from behind a key.
@@ -515,7 +578,7 @@ impl Session {
                 }
                 busy += usize::from(is_busy);
                 if busy > MOST_BUSY {
-                    return Err(self.held_up(node, leg.table, busy, &reason.message));
+                    return Err(self.held_up(load, node, leg.table, busy, &reason.message));
                 }
                 let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
                 debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
@@ -608,7 +671,7 @@ impl Session {
     }
 
     /// Rows are locked, or were changed at each look. Progress stays before them.
-    fn held_up(&self, node: NodeId, table: usize, rows: usize, why: &str) -> Error {
+    fn held_up(&self, load: &Load, node: NodeId, table: usize, rows: usize, why: &str) -> Error {
         let number = match rows {
             1 => "1 row".to_owned(),
             2..=MOST_BUSY => format!("{rows} rows"),
@@ -617,11 +680,23 @@ impl Session {
         // What follows is about the next cycle, which there is none of.
         let why = why.split_once(';').map_or(why, |(why, _)| why);
         Error::Unreachable(vec![format!(
-            "node `{}`: {number} of `{}` could not be written: {why}\n    run `concord load` again when that is over; it goes on \
-             where it was",
+            "node `{}`: {number} of `{}` could not be written: {why}\n    run `concord load` again when that is over; {}",
             self.names[node.index()],
             self.tables[table].name,
+            self.goes_on(load),
         )])
+    }
+
+    /// Where a load that ends here is gone on with.
+    fn goes_on(&self, load: &Load) -> String {
+        let let_in: Vec<String> = load.let_in.iter().map(|node| format!("`{}`", self.names[node.index()])).collect();
+        match let_in.is_empty() {
+            true => "it goes on where it was".to_owned(),
+            false => format!(
+                "it goes on where it was, or begins anew if users of {} have changed anything by then",
+                let_in.join(", ")
+            ),
+        }
     }
 
     async fn count_rows(&mut self, leg: Leg) -> Result<u64> {
@@ -658,6 +733,12 @@ impl Session {
         let table = self.tables[leg.table].name.clone();
         Stage { table, node: self.names[leg.walker.index()].clone(), comparing, rows: 0, total }
     }
+}
+
+/// These nodes and those, each once, in the order of the file.
+fn with(nodes: &[NodeId], others: &[(NodeId, String)]) -> Vec<NodeId> {
+    let all: BTreeSet<NodeId> = nodes.iter().copied().chain(others.iter().map(|(node, _)| *node)).collect();
+    all.into_iter().collect()
 }
 
 impl Loaded {

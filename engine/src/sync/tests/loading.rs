@@ -1,6 +1,8 @@
 //! Loads of random states: rows that no history tells of stand at some nodes and not at others, and differ; users write
 //! meanwhile, nodes go away, connections break, loads are killed, other engines and other loads are at work.
 
+mod joining;
+
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;

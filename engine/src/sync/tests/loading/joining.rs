@@ -1,0 +1,304 @@
+//! Letting a node in: while rows wait elsewhere, after a load that was broken off, and by a file that does not list every table.
+
+use tokio::task::yield_now;
+
+use super::until_one_ends;
+use crate::error::Result;
+use crate::model::time;
+use crate::sync::load::{LoadOptions, Loaded, Stage};
+use crate::sync::memory::number;
+use crate::sync::rejoin::Renewed;
+use crate::sync::tests::cluster::Cluster;
+use crate::sync::tests::random::Random;
+
+const LATEST: &str = "\"latest-wins\"";
+const PARK: &str = "\"park\"";
+
+/// Three nodes of which the last was put back: it has lost what it had changed, and its rows are those of the others all the same.
+fn put_back(conflict: &str) -> Cluster {
+    let cluster = Cluster::new(3, &[(1, 1), (2, 1)]);
+    cluster.block(cluster.session(conflict, 10).install()).unwrap();
+    let backup = cluster.databases[2].lock().clone();
+    for value in [3, 1] {
+        assert!(cluster.databases[2].lock().write(2, Some(value), false));
+        cluster.block(cluster.session(conflict, 10).sync()).unwrap();
+    }
+    *cluster.databases[2].lock() = backup;
+    cluster
+}
+
+fn prefer(node: &str) -> LoadOptions {
+    LoadOptions { prefer: Some(node.to_owned()), ..LoadOptions::default() }
+}
+
+fn load(cluster: &Cluster, conflict: &str, options: &LoadOptions) -> Result<Loaded> {
+    cluster.block(cluster.session(conflict, 10).load(options, &mut |_| ()))
+}
+
+fn installation(cluster: &Cluster) -> Option<String> {
+    cluster.databases[2].lock().service.as_ref().map(|service| service.uuid.clone())
+}
+
+/// What the last node remembers of a load that let it in and has not come to its end.
+fn unfinished(cluster: &Cluster) -> Option<String> {
+    let kept = cluster.block(async { cluster.databases[2].connect().unwrap().progress().await.unwrap() });
+    kept.filter(|kept| Renewed::read(kept).is_some())
+}
+
+/// A load that is killed after so many turns.
+fn break_off(cluster: &Cluster, life: u64) {
+    let mut session = cluster.session(LATEST, 10);
+    let (options, mut deaf) = (prefer("a"), |_: &Stage| ());
+    let broken_off = async { drop(session.load(&options, &mut deaf).await) };
+    let turns = async {
+        for _ in 0..life {
+            yield_now().await;
+        }
+    };
+    cluster.block(until_one_ends(Random(life), vec![Box::pin(broken_off), Box::pin(turns)]));
+}
+
+/// Both of the others change a row that the last has as it was.
+fn differ(cluster: &Cluster) {
+    for (at, value) in [(0, 5), (1, 6)] {
+        assert!(cluster.databases[at].lock().write(1, Some(value), false));
+    }
+}
+
+/// The row that stands at a node that begins anew has seen nothing of what waits, and does not count as what has come of it.
+#[test]
+fn nobody_is_let_in_while_rows_wait_elsewhere() {
+    let cluster = put_back(PARK);
+    differ(&cluster);
+    cluster.block(cluster.session(PARK, 10).sync()).unwrap();
+    let before = cluster.rows();
+    for _ in 0..2 {
+        let refused = load(&cluster, PARK, &prefer("a")).unwrap_err().to_string();
+        assert!(refused.contains("node `c` has to be let in again"), "{refused}");
+        assert!(refused.contains("1 row of `t` at `a`, `b`; see `concord parked list`"), "{refused}");
+        assert_eq!(cluster.rows(), before);
+    }
+    cluster.block(cluster.session(PARK, 10).drop_parked(|row| row.node == "a")).unwrap();
+    assert_eq!(load(&cluster, PARK, &prefer("a")).unwrap().rejoined, ["c"]);
+    assert_eq!(cluster.rows(), [[(1, 5), (2, 1)]; 3]);
+}
+
+/// Rows come to wait at any moment of a load: before the node begins anew, while it does, while its rows are compared.
+#[test]
+fn what_comes_to_wait_during_a_load_is_not_decided_by_who_is_let_in() {
+    for moment in (0..1800).step_by(12) {
+        let mut cluster = put_back(PARK);
+        let mut session = cluster.session(PARK, 10);
+        let (options, mut deaf) = (prefer("a"), |_: &Stage| ());
+        // It may refuse.
+        let load = Box::pin(async { drop(session.load(&options, &mut deaf).await) });
+        let users = async {
+            for _ in 0..moment {
+                yield_now().await;
+            }
+            differ(&cluster);
+        };
+        cluster.block(async { tokio::join!(load, users) });
+        cluster.settle(PARK, 10).unwrap();
+        let rows = cluster.rows();
+        assert_eq!([rows[0][0], rows[1][0]], [(1, 5), (1, 6)], "moment {moment}: {rows:?}");
+        let waits = |at: usize| cluster.databases[at].lock().parked.contains_key(&1);
+        assert!(waits(0) && waits(1), "moment {moment}");
+    }
+}
+
+/// What users make of rows that are older than any history tells is compared like any other row, by a load of all.
+#[test]
+fn what_was_made_after_a_load_was_broken_off_is_compared() {
+    let mut met = 0;
+    for life in (0..3000).step_by(12) {
+        let mut cluster = put_back(LATEST);
+        assert!(cluster.databases[0].lock().write(1, Some(9), false));
+        cluster.block(cluster.session(LATEST, 10).sync()).unwrap();
+        let installed =
+            |cluster: &Cluster| cluster.databases[2].lock().service.as_ref().map(|service| service.uuid.clone());
+        let former = installed(&cluster);
+        let mut session = cluster.session(LATEST, 10);
+        let (options, mut deaf) = (prefer("a"), |_: &Stage| ());
+        let broken_off = async { drop(session.load(&options, &mut deaf).await) };
+        let turns = async {
+            for _ in 0..life {
+                yield_now().await;
+            }
+        };
+        cluster.block(until_one_ends(Random(life), vec![Box::pin(broken_off), Box::pin(turns)]));
+        drop(session);
+        let is_stale = cluster.databases[2].lock().rows.get(&1) == Some(&1);
+        if installed(&cluster) == former || !is_stale {
+            continue;
+        }
+        met += 1;
+        time::pass(2_000_000);
+        assert!(cluster.databases[2].lock().write(1, Some(5), false));
+        let part = LoadOptions { tables: vec!["t".to_owned()], ..prefer("a") };
+        let refused = load(&cluster, LATEST, &part).unwrap_err().to_string();
+        assert!(refused.contains("run `concord load` without --table first"), "life {life}: {refused}");
+        let loaded = load(&cluster, LATEST, &prefer("a")).unwrap();
+        assert_eq!((loaded.resumed, loaded.rejoined), (false, vec!["c".to_owned()]), "life {life}");
+        cluster.settle(LATEST, 10).unwrap();
+        assert_eq!(cluster.rows(), [[(1, 9), (2, 1)]; 3], "life {life}");
+        let state = cluster.databases[2].lock();
+        let lost: Vec<i64> =
+            state.journal.iter().filter_map(|lost| Some(number(&lost.loser_row.as_deref()?[1]))).collect();
+        assert_eq!(lost, [5], "life {life}");
+    }
+    assert!(met > 0, "no load was broken off after it had let the node in");
+}
+
+/// What a load has brought is in no history: where a node has lost it, a load that was broken off does not go on.
+#[test]
+fn what_a_node_has_lost_of_a_load_that_was_broken_off_is_brought_again() {
+    let mut met = 0;
+    for life in (0..1000).step_by(10) {
+        let cluster = Cluster::new(2, &[]);
+        cluster.block(cluster.session(LATEST, 10).install()).unwrap();
+        for id in 1..=4 {
+            cluster.databases[0].lock().rows.insert(id, 1);
+        }
+        cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
+        let backup = cluster.databases[1].lock().clone();
+        let mut session = cluster.session(LATEST, 10);
+        let (options, mut deaf) = (prefer("a"), |_: &Stage| ());
+        let broken_off = async { drop(session.load(&options, &mut deaf).await) };
+        let turns = async {
+            for _ in 0..life {
+                yield_now().await;
+            }
+        };
+        cluster.block(until_one_ends(Random(life), vec![Box::pin(broken_off), Box::pin(turns)]));
+        drop(session);
+        met += u64::from((1..4).contains(&cluster.databases[1].lock().rows.len()));
+        *cluster.databases[1].lock() = backup;
+        load(&cluster, LATEST, &prefer("a")).unwrap();
+        assert_eq!(cluster.rows(), [[(1, 1), (2, 1), (3, 1), (4, 1)]; 2], "life {life}");
+    }
+    assert!(met > 0, "no load was broken off while it was at work");
+}
+
+/// A reset gives up changes of rows that a load has gone through, so that load does not go on either.
+#[test]
+fn a_load_that_was_broken_off_does_not_go_on_after_a_reset() {
+    let mut met = 0;
+    for life in (0..1000).step_by(10) {
+        let cluster = Cluster::new(2, &[]);
+        cluster.block(cluster.session(LATEST, 10).install()).unwrap();
+        for id in 1..=4 {
+            cluster.databases[0].lock().rows.insert(id, 1);
+        }
+        cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
+        break_off(&cluster, life);
+        met += u64::from((1..4).contains(&cluster.databases[1].lock().rows.len()));
+        assert!(cluster.databases[0].lock().write(1, Some(9), false));
+        cluster.block(cluster.session(LATEST, 10).reset()).unwrap();
+        load(&cluster, LATEST, &prefer("a")).unwrap();
+        assert_eq!(cluster.rows(), [[(1, 9), (2, 1), (3, 1), (4, 1)]; 2], "life {life}");
+    }
+    assert!(met > 0, "no load was broken off while it was at work");
+}
+
+/// Whoever begins anew does so in all tables that keep histories there.
+#[test]
+fn nobody_is_let_in_by_a_file_that_lacks_a_table() {
+    let cluster = put_back(LATEST);
+    let tables = cluster.databases[0].lock().service.as_ref().unwrap().tables.clone();
+    let add = |at: usize, name: &str| {
+        let mut state = cluster.databases[at].lock();
+        state.service.as_mut().unwrap().tables.push((name.to_owned(), String::new()));
+    };
+    for at in [0, 2] {
+        add(at, "others");
+    }
+    for dry_run in [false, true] {
+        let refused = load(&cluster, LATEST, &LoadOptions { dry_run, ..prefer("a") }).unwrap_err().to_string();
+        assert!(refused.contains("`a` keeps one of `others`"), "{refused}");
+        assert!(refused.contains("run `concord install`"), "{refused}");
+    }
+    // What only the node itself remembers, as it was put back to before the table was taken out, is in nobody's way.
+    cluster.databases[0].lock().service.as_mut().unwrap().tables = tables;
+    assert_eq!(load(&cluster, LATEST, &prefer("a")).unwrap().rejoined, ["c"]);
+}
+
+/// It was let in and nobody has changed anything there: what was compared is not compared again.
+#[test]
+fn a_load_that_was_letting_a_node_in_goes_on_where_it_was() {
+    let mut resumed = 0;
+    for life in (0..3000).step_by(12) {
+        let mut cluster = put_back(LATEST);
+        assert!(cluster.databases[0].lock().write(1, Some(9), false));
+        cluster.block(cluster.session(LATEST, 10).sync()).unwrap();
+        break_off(&cluster, life);
+        if unfinished(&cluster).is_none() {
+            continue;
+        }
+        // The others go on, and it has still to hear of that.
+        assert!(cluster.databases[1].lock().write(2, Some(8), false));
+        cluster.block(cluster.session(LATEST, 10).sync()).unwrap();
+        let life_before = installation(&cluster);
+        let loaded = load(&cluster, LATEST, &prefer("a")).unwrap();
+        assert_eq!(loaded.rejoined, ["c"], "life {life}");
+        if loaded.resumed {
+            resumed += 1;
+            assert_eq!(installation(&cluster), life_before, "life {life}");
+        }
+        cluster.settle(LATEST, 10).unwrap();
+        assert_eq!(cluster.rows(), [[(1, 9), (2, 8)]; 3], "life {life}");
+    }
+    assert!(resumed > 0, "no load went on");
+}
+
+/// The other is told of by how far it comes.
+#[test]
+fn nobody_is_let_in_anew_while_another_load_is_at_work() {
+    let mut met = 0;
+    for life in (0..3000).step_by(24) {
+        let cluster = put_back(LATEST);
+        break_off(&cluster, life);
+        if unfinished(&cluster).is_none_or(|kept| !kept.contains("\"load\"")) {
+            continue;
+        }
+        met += 1;
+        assert!(cluster.databases[2].lock().write(1, Some(5), false));
+        let life_before = installation(&cluster);
+        let mut session = cluster.session(LATEST, 10);
+        let (options, mut deaf) = (prefer("a"), |_: &Stage| ());
+        let mut refused = None;
+        cluster.block(until_one_ends(
+            Random(life),
+            vec![
+                Box::pin(async { refused = Some(session.load(&options, &mut deaf).await.unwrap_err().to_string()) }),
+                Box::pin(async {
+                    let mut node = cluster.databases[0].connect().unwrap();
+                    for step in 0_u64.. {
+                        node.set_progress(Some(&format!("step {step}"))).await.unwrap();
+                        yield_now().await;
+                    }
+                }),
+            ],
+        ));
+        let refused = refused.unwrap();
+        assert!(refused.contains("node `c`: another `concord load` is letting it in"), "life {life}: {refused}");
+        assert_eq!(installation(&cluster), life_before, "life {life}");
+    }
+    assert!(met > 0, "no load was broken off after it had let the node in");
+}
+
+/// What waits until somebody can be read who is left out can be decided by nobody; it is told what there is to do.
+#[test]
+fn what_waits_for_who_is_left_out_can_be_forgotten() {
+    let cluster = put_back(PARK);
+    cluster.databases[1].lock().unreadable = Some(6);
+    assert!(cluster.databases[1].lock().write(1, Some(6), false));
+    cluster.block(cluster.session(PARK, 10).sync()).unwrap();
+    let refused = load(&cluster, PARK, &prefer("b")).unwrap_err().to_string();
+    assert!(refused.contains("1 row of `t`"), "{refused}");
+    assert!(refused.contains("`concord reset`, which forgets all that waits"), "{refused}");
+    cluster.databases[1].lock().unreadable = None;
+    cluster.block(cluster.session(PARK, 10).reset()).unwrap();
+    load(&cluster, PARK, &prefer("b")).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 6), (2, 1)]; 3]);
+}
