@@ -81,6 +81,15 @@ impl Cut {
         met
     }
 
+    /// What lies before either cut.
+    pub fn join(&self, other: &Cut) -> Cut {
+        let is_open = |mark: &i64| !self.contains_all(*mark) && !other.contains_all(*mark);
+        let open = self.open.iter().chain(&other.open).copied().filter(is_open).collect();
+        let mut joined = Cut::new(self.next.max(other.next), open);
+        self.inside.iter().chain(&other.inside).for_each(|&(mark, last)| joined.add_inside(mark, last));
+        joined
+    }
+
     /// This cut advanced towards `whole` by the transactions with marks up to and including `mark`.
     ///
     /// `whole` must contain this cut.
@@ -189,6 +198,16 @@ mod tests {
                 let both = a.contains(mark, id) && b.contains(mark, id);
                 prop_assert_eq!(met.contains(mark, id), both, "{}#{} of {} and {}", mark, id, a, b);
             }
+        }
+
+        #[test]
+        fn a_join_is_what_either_contains(a in cuts(), b in cuts()) {
+            let joined = a.join(&b);
+            for (mark, id) in entries() {
+                let either = a.contains(mark, id) || b.contains(mark, id);
+                prop_assert_eq!(joined.contains(mark, id), either, "{}#{} of {} and {}", mark, id, a, b);
+            }
+            prop_assert!(joined.includes(&a) && joined.includes(&b), "{} and {}", a, b);
         }
 
         #[test]

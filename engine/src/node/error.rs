@@ -83,7 +83,12 @@ impl Error {
 
     /// Whether it is a lock that did not come free in time, also where the whole transaction went with it.
     pub fn is_lock(&self) -> bool {
-        self.kind == ErrorKind::Locked || self.kind == ErrorKind::Retry && self.message.starts_with(HELD)
+        self.kind == ErrorKind::Locked || self.kind == ErrorKind::Retry && self.message.contains(HELD)
+    }
+
+    /// Whether it is about a lock and does not say of what.
+    pub(super) fn is_unnamed_lock(&self) -> bool {
+        self.is_lock() && self.message.starts_with(HELD)
     }
 
     /// A table is not what it was when it was read.
@@ -154,5 +159,15 @@ mod tests {
         let held = |kind, message: &str| Error::new(kind, message).held_at("items").to_string();
         assert_eq!(held(ErrorKind::Retry, HELD), format!("items: {HELD}"));
         assert_eq!(held(ErrorKind::Retry, "deadlock"), "deadlock");
+    }
+
+    #[test]
+    fn a_lock_that_was_named_is_known() {
+        for kind in [ErrorKind::Locked, ErrorKind::Retry] {
+            assert!(Error::new(kind, HELD).is_unnamed_lock());
+            let named = Error::new(kind, HELD).held_at("items");
+            assert!(named.is_lock() && !named.is_unnamed_lock());
+        }
+        assert!(!Error::new(ErrorKind::Retry, "deadlock").is_unnamed_lock());
     }
 }

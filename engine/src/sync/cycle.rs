@@ -173,14 +173,18 @@ impl Session {
         };
         fault::point("read-done").await?;
         cycle.conflicts = outcomes.conflicts;
-        let mut batches = self.batches(&opened, outcomes);
         let mut in_line = cycle.conflicts > 0;
+        if in_line {
+            // Nobody is to be claimed out of turn.
+            self.stop_writing(std::mem::take(&mut writing)).await;
+        }
+        let mut batches = self.batches(&opened, outcomes);
         if let Some(portion) = portion {
             self.take_portions_turn(portion, &opened, &mut batches);
             in_line |= portion.removes();
         }
         let whole = !cycle.more;
-        let purging = self.stop_purging_where_written(&batches, in_line, &mut writing).await;
+        let purging = self.stop_purging_where_written(&batches, &mut writing).await;
         let unwritten = self.apply(&mut opened, batches, writing, in_line, &mut cycle).await?;
         for (node, error) in unwritten {
             // Pages begin where the last of those who are there stands, so the others would get no more than its page. A load has to
@@ -438,7 +442,8 @@ impl Session {
     }
 
     /// Writes every node's batch, each in one transaction, at the same time, and goes on where one was begun early. `in_line` if
-    /// something was weighed that another engine may have decided differently. The nodes that are there and could not be written.
+    /// something was weighed that another engine may have decided differently; then nothing was. The nodes that are there and
+    /// could not be written.
     pub(super) async fn apply(
         &mut self,
         opened: &mut Opened,
@@ -447,14 +452,6 @@ impl Session {
         in_line: bool,
         cycle: &mut Cycle,
     ) -> Result<Vec<(NodeId, node::Error)>> {
-        let writing = match in_line {
-            // Nobody is to be claimed out of turn.
-            true => {
-                self.stop_writing(writing).await;
-                Writing::default()
-            }
-            false => writing,
-        };
         let writers = writing.into_writers(self.members.len());
         let places = if in_line { Place::line(&batches) } else { Place::abreast(&batches) };
         let members = self.members.iter_mut().zip(batches.into_iter().zip(places)).zip(writers);

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use futures::future::join_all;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -197,12 +198,14 @@ impl Session {
 
     /// Undoes what was done early; the nodes are back.
     pub(super) async fn stop_writing(&mut self, writing: Writing) {
+        let Writing { writers, purging } = writing;
         // All are told before one is waited for.
         let tasks: Vec<_> =
-            writing.writers.into_iter().map(|writer| writer.map(|writer| (writer.task, writer.apart))).collect();
-        self.stop_purging(writing.purging).await;
-        for (member, task) in self.members.iter_mut().zip(tasks) {
-            let Some((task, apart)) = task else { continue };
+            writers.into_iter().map(|writer| writer.map(|writer| (writer.task, writer.apart))).collect();
+        let deleting: Vec<_> = purging.into_iter().map(Purging::stop).collect();
+        // Users wait for rows that are locked, and for no entry that is being deleted.
+        join_all(self.members.iter_mut().zip(tasks).map(async |(member, task)| {
+            let Some((task, apart)) = task else { return };
             let undone = match member.take_back(task, apart).await {
                 Early::Begun(_) => member.apart(|node| Box::pin(async move { node.rollback().await })).await,
                 Early::Unbegun(error) | Early::Failed(error) => Some(Err(error)),
@@ -211,7 +214,9 @@ impl Session {
             if let Some(Err(error)) = undone.filter(|undone| undone.as_ref().is_err_and(node::Error::is_absence)) {
                 member.leave(&error);
             }
-        }
+        }))
+        .await;
+        self.end_stopped(deleting).await;
     }
 }
 

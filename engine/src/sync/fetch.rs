@@ -174,7 +174,10 @@ impl Session {
             }
         };
         self.close().await;
-        self.begin_purges(opened, whole, &mut writing);
+        // Else it would be undone.
+        if deciding.outcomes.conflicts == 0 {
+            self.begin_purges(opened, whole, &mut writing);
+        }
         let outcomes = deciding.finish(&mut writing).await;
         Ok(Ok((outcomes, writing)))
     }

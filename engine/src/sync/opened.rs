@@ -26,6 +26,15 @@ pub struct Opened {
     pub doubtful: bool,
 }
 
+/// Of which moment positions are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// As they stand.
+    Now,
+    /// As they will stand once this cycle is applied.
+    OnceApplied,
+}
+
 /// A node that takes part.
 #[derive(Debug)]
 pub struct Presence {
@@ -89,9 +98,9 @@ impl Opened {
         &self.positions[table][target.index()][source.index()]
     }
 
-    /// The same, or where it will stand once this cycle is applied, with `ahead`.
-    pub fn reached(&self, table: usize, target: NodeId, source: NodeId, ahead: bool) -> &Position {
-        let planned = self.ahead.get(&(table, target, source)).filter(|_| ahead);
+    /// The same, of either moment.
+    pub fn reached(&self, table: usize, target: NodeId, source: NodeId, when: When) -> &Position {
+        let planned = self.ahead.get(&(table, target, source)).filter(|_| when == When::OnceApplied);
         planned.unwrap_or_else(|| self.proven(table, target, source))
     }
 
@@ -133,16 +142,15 @@ impl Opened {
         self.read.get(&(table, dot.node)).is_some_and(|(cut, _)| cut.contains(dot.mark, dot.number))
     }
 
-    /// What every target of a table has passed of a source's history, or will have passed once this cycle is applied, with
-    /// `ahead`; `None` while one of them is away.
-    pub fn floor(&self, table: &Table, source: NodeId, ahead: bool) -> Option<Cut> {
+    /// What every target of a table has passed of a source's history; `None` while one of them is away.
+    pub fn floor(&self, table: &Table, source: NodeId, when: When) -> Option<Cut> {
         let all = (0..self.present.len()).map(|at| NodeId(at as u16));
         let mut floor: Option<Cut> = None;
         for target in all.filter(|&target| target != source && table.is_target(target)) {
             if !self.is_present(target) {
                 return None;
             }
-            let position = &self.reached(table.index, target, source, ahead).cut;
+            let position = &self.reached(table.index, target, source, when).cut;
             floor = Some(floor.map_or_else(|| position.clone(), |floor| floor.meet(position)));
         }
         floor.filter(|floor| *floor != Cut::START)

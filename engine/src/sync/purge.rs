@@ -13,7 +13,7 @@ use super::apart;
 use super::attendance::Member;
 use super::cycle::{Batches, Cycle};
 use super::early::Writing;
-use super::opened::Opened;
+use super::opened::{Opened, When};
 use super::session::Session;
 use super::table::Table;
 use crate::fault;
@@ -24,14 +24,34 @@ use crate::node::{self, Node, Purge};
 /// waits meanwhile, be it to tell the status.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
+/// How the last look for entries that everybody has passed ended, by which it depends when the next is due while nothing is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purged {
+    NotYet,
+    /// Somebody was in the way, or there was no room: with the next cycle.
+    HeldUp,
+    /// Somebody was away, or went: as soon as all are there.
+    Short,
+    Everywhere,
+}
+
 /// A node at which entries are being deleted in a transaction that is not committed. Whoever lets go of this cuts it off.
 pub(super) struct Purging {
     node: NodeId,
     purges: Vec<Purge>,
     /// Tells whether it is to be committed.
     end: oneshot::Sender<bool>,
-    /// Gives the node back, and tells whether all is committed; else nothing is.
-    task: JoinSet<(Box<dyn Node>, node::Result<bool>)>,
+    task: Task,
+}
+
+/// Gives the node back, and tells whether all is committed; else nothing is.
+type Task = JoinSet<(Box<dyn Node>, node::Result<bool>)>;
+
+impl Purging {
+    /// Tells that it is not to be committed; whoever waits for the task has the node back, at which nothing is left of it.
+    pub fn stop(self) -> (NodeId, Task) {
+        (self.node, self.task)
+    }
 }
 
 /// Deletes entries, and commits that once it is told to; whether it has. Else nothing is left of it.
@@ -69,7 +89,7 @@ impl Session {
             if merges || opened.moves(node).next().is_some() {
                 continue;
             }
-            let purges = self.purges(opened, node, arrivals, true, &HashSet::new());
+            let purges = self.purges(opened, node, arrivals, When::OnceApplied, &HashSet::new());
             let Some(mut taken) = self.members[at].node.take_if(|_| !purges.is_empty()) else { continue };
             let (mut task, begun, (end, ended)) = (JoinSet::new(), purges.clone(), oneshot::channel());
             task.spawn(fault::carried(async move {
@@ -80,23 +100,22 @@ impl Session {
         }
     }
 
-    /// Undoes what was begun at nodes that are to be written, and everywhere if they are written in line; what is left.
+    /// Undoes what was begun at nodes that are to be written; what is left.
     pub(super) async fn stop_purging_where_written(
         &mut self,
         batches: &Batches,
-        in_line: bool,
         writing: &mut Writing,
     ) -> Vec<Purging> {
-        let is_in_the_way = |purging: &Purging| in_line || batches[purging.node.index()].is_some();
-        let (written, kept) = std::mem::take(&mut writing.purging).into_iter().partition(is_in_the_way);
-        self.stop_purging(written).await;
+        let is_in_the_way = |purging: &Purging| batches[purging.node.index()].is_some();
+        let all = std::mem::take(&mut writing.purging).into_iter();
+        let (written, kept): (Vec<Purging>, Vec<Purging>) = all.partition(is_in_the_way);
+        self.end_stopped(written.into_iter().map(Purging::stop).collect()).await;
         kept
     }
 
-    /// Undoes what was begun; the nodes are back.
-    pub(super) async fn stop_purging(&mut self, all: Vec<Purging>) {
-        for Purging { node, end, task, .. } in all {
-            drop(end);
+    /// Waits for what was told to stop; the nodes are back.
+    pub(super) async fn end_stopped(&mut self, all: Vec<(NodeId, Task)>) {
+        for (node, task) in all {
             let member = &mut self.members[node.index()];
             let undone = apart::back(&mut member.node, task).await;
             if let Some(Err(error)) = undone.filter(|undone| undone.as_ref().is_err_and(node::Error::is_absence)) {
@@ -107,9 +126,7 @@ impl Session {
 
     /// Deletes what every node has passed. A failure here loses nothing: the entries are deleted next time.
     pub(super) async fn purge(&mut self, opened: &Opened, whole: bool, cycle: &Cycle, begun: Vec<Purging>) {
-        if cycle.entries == 0 && self.purged && begun.is_empty() {
-            return;
-        }
+        let is_unbegun = begun.is_empty();
         let mut by_node: Vec<Option<Purging>> = self.members.iter().map(|_| None).collect();
         for purging in begun {
             let node = purging.node.index();
@@ -119,11 +136,19 @@ impl Session {
             opened.is_present(member.id) && (member.node.is_some() || begun.is_some())
         };
         let everybody = self.members.iter().zip(&by_node).all(is_there);
+        let is_due = match self.purged {
+            Purged::NotYet | Purged::HeldUp => true,
+            Purged::Short => everybody,
+            Purged::Everywhere => false,
+        };
+        if cycle.entries == 0 && is_unbegun && !is_due {
+            return;
+        }
         let settled = whole && everybody && !cycle.overtaken && opened.all_moved();
         let purges: Vec<Vec<Purge>> = self
             .members
             .iter()
-            .map(|member| self.purges(opened, member.id, settled, false, &cycle.unsettled))
+            .map(|member| self.purges(opened, member.id, settled, When::Now, &cycle.unsettled))
             .collect();
         let members = self.members.iter_mut().zip(purges).zip(by_node);
         let done = join_all(members.map(async |((member, purges), begun)| match begun {
@@ -131,28 +156,35 @@ impl Session {
             None => member.purge(&purges).await,
         }))
         .await;
+        let failed = |how: fn(&node::Error) -> bool| done.iter().any(|result| result.as_ref().is_err_and(how));
+        let is_told = self.purged == Purged::HeldUp;
+        self.purged = if failed(node::Error::may_pass) {
+            Purged::HeldUp
+        } else if failed(node::Error::is_absence) || !everybody {
+            Purged::Short
+        } else {
+            Purged::Everywhere
+        };
         for (member, result) in self.members.iter_mut().zip(done) {
             match result {
                 Ok(()) => {}
                 Err(error) if error.is_absence() => member.leave(&error),
-                // What stood in the way of writing is told already.
-                Err(error) if cycle.failed.is_some() => {
+                // What stood in the way of writing, or the last time, is told already.
+                Err(error) if cycle.failed.is_some() || is_told && error.may_pass() => {
                     info!(node = %member.name, %error, "Old entries could not be deleted.");
                 }
                 Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
             }
         }
-        self.purged = true;
     }
 
-    /// What is to be deleted at a node, or will be once this cycle is applied, with `ahead`. `unsettled` are tables in which a row waits
-    /// anywhere.
+    /// What is to be deleted at a node. `unsettled` are tables in which a row waits anywhere.
     fn purges(
         &self,
         opened: &Opened,
         node: NodeId,
         arrivals: bool,
-        ahead: bool,
+        when: When,
         unsettled: &HashSet<usize>,
     ) -> Vec<Purge> {
         // Where one is left out, its history is all there is to tell what its users did.
@@ -165,8 +197,8 @@ impl Session {
             if table.policy.merges() && unsettled.contains(&table.index) {
                 return None;
             }
-            let (spec, through) = (table.spec(node)?.clone(), opened.floor(table, node, ahead)?);
-            let witnesses = opened.witnesses(table, node, &self.names, ahead);
+            let (spec, through) = (table.spec(node)?.clone(), opened.floor(table, node, when)?);
+            let witnesses = opened.witnesses(table, node, &self.names, when);
             let witnesses = witnesses.map(|(target, entry)| (target.to_owned(), entry)).collect();
             Some(Purge { table: spec, through, arrivals, witnesses })
         };

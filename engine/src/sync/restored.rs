@@ -10,7 +10,7 @@ use futures::future::join_all;
 use tracing::info;
 
 use super::attendance::Away;
-use super::opened::Opened;
+use super::opened::{Opened, When};
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -64,19 +64,18 @@ impl Opened {
         unkept
     }
 
-    /// The witnesses of the positions that targets hold on a source's history, or will hold once this cycle is applied, with
-    /// `ahead`.
+    /// The witnesses of the positions that targets hold on a source's history.
     pub fn witnesses<'a>(
         &'a self,
         table: &'a Table,
         source: NodeId,
         names: &'a [String],
-        ahead: bool,
+        when: When,
     ) -> impl Iterator<Item = (&'a str, EntryId)> {
         let targets = self.nodes().map(|(target, _)| target);
         let targets = targets.filter(move |&target| target != source && table.is_target(target));
         targets.flat_map(move |target| {
-            let witness = &self.reached(table.index, target, source, ahead).witness;
+            let witness = &self.reached(table.index, target, source, when).witness;
             let entries = witness.iter().flat_map(|witness| &witness.entries);
             entries.map(move |entry| (names[target.index()].as_str(), *entry))
         })

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::cycle::Cycle;
+use super::purge::Purged;
 use super::schedule::Schedule;
 use super::session::Session;
 use crate::error::{Error, Result};
@@ -62,8 +63,9 @@ impl Session {
                     report(&cycle);
                     pause = every;
                     let at_once = cycle.more || cycle.overtaken || self.schedule.is_pressing();
-                    // Trying in vain what waits may leave traces, such as numbers that were drawn; they are no news.
-                    let in_vain = cycle.failed.is_some() || cycle.in_vain && cycle.is_quiet();
+                    // What is tried in vain may leave traces, such as numbers that were drawn; they are no news.
+                    let is_held_up = cycle.in_vain || self.purged == Purged::HeldUp;
+                    let in_vain = cycle.failed.is_some() || is_held_up && cycle.is_quiet();
                     let before = if in_vain { self.pulses().await } else { before };
                     let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
                     let rest = match histories {

@@ -1,16 +1,19 @@
 //! Witnesses: a history knows the entries that it gave out, also those that were purged, as long as others need them to
 //! see that it is the history whose changes they have applied.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use concord::model::{Cut, Dot, Entry, EntryId, NodeId, Op, Stamp, TableSpec, Value, Vector};
-use concord::node::{Node, Note, Sync};
+use concord::node::{Node, Note, Purge, Sync};
 use concord_tests::{As, Database, Kind, User, spec};
 
 concord_tests::conformance! {
-    every: [entries_are_known_by_number_and_time, purged_entries_are_remembered_for_their_targets, an_engine_that_fell_behind_forgets_nothing, a_purge_of_nothing_writes_nothing, what_was_purged_unread_may_be_any_key, a_reset_forgets_all]
+    every: [entries_are_known_by_number_and_time, purged_entries_are_remembered_for_their_targets, an_engine_that_fell_behind_forgets_nothing, a_slower_purge_takes_nothing_back, a_purge_of_nothing_writes_nothing, what_was_purged_unread_may_be_any_key, a_reset_forgets_all]
     standard: []
     sqlite: []
-    postgres: [what_is_purged_while_it_is_looked_for_is_not_missed]
-    mariadb: [what_is_purged_while_it_is_looked_for_is_not_missed]
+    postgres: [what_is_purged_while_it_is_looked_for_is_not_missed, a_purge_that_waited_takes_nothing_back]
+    mariadb: [what_is_purged_while_it_is_looked_for_is_not_missed, a_purge_that_waited_takes_nothing_back]
 }
 
 struct Case {
@@ -67,6 +70,28 @@ impl Case {
         kept
     }
 
+    /// A change that was made elsewhere arrives.
+    async fn arrival(&mut self) {
+        self.node.begin_apply(&self.specs).await.expect("a transaction");
+        let note = Note {
+            key: vec![Value::Int(9)].into(),
+            op: Op::Update,
+            dot: Dot { node: NodeId(1), number: 7, mark: 7 },
+            vector: Vector::EMPTY,
+            stamp: Stamp { time: 1, node: NodeId(1) },
+            images: None,
+        };
+        self.node.note(&self.specs[0], &[&note]).await.expect("an entry");
+        self.node.commit().await.expect("a commit");
+    }
+
+    /// Up to where the history is purged, as is remembered.
+    async fn purged(&mut self) -> Vec<(usize, Cut)> {
+        let opened = self.node.begin_read(&self.specs).await.expect("a snapshot");
+        self.node.end_read().await.expect("the end");
+        opened.purged
+    }
+
     async fn purge(&mut self, through: &Entry, arrivals: bool, witnesses: &[(&str, &Entry)]) -> u64 {
         let witnesses: Vec<_> = witnesses.iter().map(|(target, entry)| (*target, identity(entry))).collect();
         let cut = Cut::through(through.mark);
@@ -110,23 +135,46 @@ async fn purged_entries_are_remembered_for_their_targets(kind: Kind) {
 /// Its view of a target's position is older than what another engine purged meanwhile.
 async fn an_engine_that_fell_behind_forgets_nothing(kind: Kind) {
     let mut case = Case::new(kind).await;
-    let spec = case.specs[0].clone();
-    case.node.begin_apply(&case.specs).await.expect("a transaction");
-    let dot = Dot { node: NodeId(1), number: 7, mark: 7 };
-    let note = Note {
-        key: vec![Value::Int(9)].into(),
-        op: Op::Update,
-        dot,
-        vector: Vector::EMPTY,
-        stamp: Stamp { time: 1, node: NodeId(1) },
-        images: None,
-    };
-    case.node.note(&spec, &[&note]).await.expect("an entry");
-    case.node.commit().await.expect("a commit");
+    case.arrival().await;
     let entries = case.changes(0..2).await;
     assert_eq!(case.purge(&entries[1], false, &[("there", &entries[1])]).await, 2);
     assert_eq!(case.purge(&entries[0], true, &[("there", &entries[0])]).await, 1);
     assert_eq!(case.kept().await, remembered(&[("there", &entries[1])]));
+}
+
+/// Whoever read before more was purged than a slower engine purges has to see it.
+async fn a_slower_purge_takes_nothing_back(kind: Kind) {
+    let mut case = Case::new(kind).await;
+    case.arrival().await;
+    let entries = case.changes(0..2).await;
+    assert_eq!(case.purge(&entries[1], false, &[]).await, 2);
+    let all = [(0, Cut::through(entries[1].mark))];
+    assert_eq!(case.purged().await, all);
+    // What arrived is still there to be deleted, and then nothing is.
+    for gone in [1, 0] {
+        assert_eq!(case.purge(&entries[0], true, &[]).await, gone);
+        assert_eq!(case.purged().await, all, "{gone} deleted");
+    }
+    let entries = case.changes(2..3).await;
+    assert_eq!(case.purge(&entries[0], true, &[]).await, 1);
+    assert_eq!(case.purged().await, [(0, Cut::through(entries[0].mark))]);
+}
+
+/// The same where it has begun before the other has committed.
+async fn a_purge_that_waited_takes_nothing_back(kind: Kind) {
+    let mut case = Case::new(kind).await;
+    let entries = case.changes(0..2).await;
+    let through = Cut::through(entries[1].mark);
+    let mut faster = case.database.node().await;
+    let table = Arc::new(case.specs[0].clone());
+    let purge = Purge { table, through: through.clone(), arrivals: true, witnesses: Vec::new() };
+    assert!(faster.begin_purge(&[purge]).await.expect("entries that can be deleted"));
+    let committing = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        faster.commit().await.expect("a commit");
+    };
+    futures::join!(case.purge(&entries[0], true, &[]), committing);
+    assert_eq!(case.purged().await, [(0, through)]);
 }
 
 async fn a_purge_of_nothing_writes_nothing(kind: Kind) {

@@ -75,6 +75,23 @@ async fn a_lock_is_held_while_concord_applies(kinds: &[Kind]) {
     cluster.holds("SELECT * FROM items ORDER BY id", &["1|user|10", "3|engine|11"]).await;
 }
 
+/// What only engines lock is told as what it is, and not as tables of users.
+#[tokio::test]
+async fn another_engine_holds_the_marks() {
+    let mut cluster = items(WITH_MARIADB, "[tables.items]").await;
+    let mut concord = cluster.command("[tables.items]\n");
+    concord.env("CONCORD_PATIENCE", "100");
+    let mut other = cluster.nodes[1].database.user_as(As::Sync).await;
+    other.execute("START TRANSACTION; SELECT last FROM concord_mark FOR UPDATE").await;
+    cluster.run(1, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+    let output = concord.run(&["sync"]).await.expect(3);
+    assert!(output.says("concord_mark: locked by") && output.says("that is another engine"), "{output:?}");
+    assert!(!output.says("items: locked by"), "{output:?}");
+    other.execute("ROLLBACK").await;
+    cluster.settle().await;
+    cluster.holds("SELECT name FROM items WHERE id = 1", &["uno"]).await;
+}
+
 /// The lock is given up without a change: what Concord brought stands.
 #[tokio::test]
 async fn a_user_holds_a_lock_and_rolls_back() {

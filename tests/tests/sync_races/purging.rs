@@ -134,6 +134,21 @@ async fn a_row_is_held_up_while_entries_are_deleted() {
     }
 }
 
+/// A history that is locked is asked for once more with the next cycle, although nothing is new by then.
+#[tokio::test]
+async fn what_could_not_be_deleted_goes_with_the_next_cycle() {
+    let mut cluster = super::items(&[Kind::Postgres, Kind::Sqlite], "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'new'").await;
+    let mut holder = cluster.nodes[0].database.user_as(As::Sync).await;
+    holder.execute("BEGIN; LOCK TABLE history_store.items IN SHARE MODE").await;
+    let mut session = cluster.session();
+    assert_eq!(session.cycle().await.expect("a cycle").entries, 3);
+    assert_eq!(entries(&cluster).await, "3");
+    holder.execute("ROLLBACK").await;
+    assert_eq!(session.cycle().await.expect("a cycle").entries, 0);
+    assert_eq!(entries(&cluster).await, "0");
+}
+
 /// The engine is killed, or loses a node, wherever entries are being deleted: nothing is lost, and nobody is locked out.
 #[tokio::test]
 async fn killed_while_entries_are_deleted() {

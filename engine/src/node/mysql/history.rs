@@ -305,13 +305,7 @@ impl MySql {
             }
         }
         self.remember(table, through, witnesses).await?;
-        let mut known = one(&table.name);
-        known.add(through.to_string());
-        let statement = format!(
-            "INSERT INTO concord_purged (name, cut) VALUES {} ON DUPLICATE KEY UPDATE cut = VALUES(cut)",
-            super::service::marks(2, 1)
-        );
-        self.main()?.execute(&statement, known).await?;
+        self.note_purged(table, through).await?;
         let mut gone = 0;
         for kept in &whole {
             gone += marks::delete_stretch(self.main()?, &history, kept.ids, mine).await?;
@@ -323,6 +317,30 @@ impl MySql {
         let statement = format!("DELETE h FROM {history} AS h FORCE INDEX (by_mark) WHERE {passed}{mine}");
         gone += self.main()?.execute(&statement, args()).await?;
         Ok(Some(gone))
+    }
+
+    /// Notes up to where a history is purged. Whoever comes late takes nothing back of what another engine has purged.
+    async fn note_purged(&mut self, table: &TableSpec, through: &Cut) -> Result<()> {
+        let mut known = one(&table.name);
+        known.add(through.to_string());
+        // What stands is locked, whoever wrote it.
+        let statement = format!(
+            "INSERT INTO concord_purged (name, cut) VALUES {} ON DUPLICATE KEY UPDATE cut = cut",
+            super::service::marks(2, 1)
+        );
+        self.main()?.execute(&statement, known).await?;
+        let standing = "SELECT cut FROM concord_purged WHERE name = ? FOR UPDATE";
+        let rows = self.main()?.fetch(standing, one(&table.name)).await?;
+        let stands: Cut = match rows.first() {
+            Some(row) => super::service::parse(&string(row, 0)?)?,
+            None => Cut::START,
+        };
+        if !stands.includes(through) {
+            let mut args = Args::new();
+            args.add(stands.join(through).to_string()).add(table.name.as_str());
+            self.main()?.execute("UPDATE concord_purged SET cut = ? WHERE name = ?", args).await?;
+        }
+        Ok(())
     }
 
     /// Changes when an entry was committed: then there is one without a mark, of which the others do not know.

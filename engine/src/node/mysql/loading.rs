@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::schema::one;
 use super::service::parse;
-use super::wire::{Args, int, string};
-use super::{MySql, quote};
+use super::wire::{Args, string};
+use super::{MySql, marks, quote};
 use crate::model::Cut;
 use crate::node::Result;
 
@@ -102,8 +102,7 @@ impl MySql {
         }
         self.clear_histories().await?;
         self.main()?.run("START TRANSACTION").await?;
-        let rows = self.main()?.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
-        let last = rows.first().map_or(Ok(0), |row| int(row, 0))?;
+        let last = marks::claim_last(self.main()?).await?.unwrap_or(0);
         let mut args = Args::new();
         args.add(self.clock().await?.max(last + 1));
         self.main()?.execute("UPDATE concord_mark SET last = ?", args).await?;

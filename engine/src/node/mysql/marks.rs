@@ -312,13 +312,14 @@ impl MySql {
         let side = self.side().await?;
         let done = async {
             side.run("START TRANSACTION").await?;
-            side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
+            claim_last(side).await?;
             for row in side.fetch("SELECT name, mark, first, last FROM concord_marked", Args::new()).await? {
-                let history = quote::ident(&sql::history_name(&string(&row, 0)?));
+                let name = sql::history_name(&string(&row, 0)?);
+                let history = quote::ident(&name);
                 match write_mark(side, &history, int(&row, 1)?, (int(&row, 2)?, int(&row, 3)?)).await {
                     // Somebody has dropped it.
                     Err(error) if error.kind == ErrorKind::Drift => {}
-                    done => done?,
+                    done => done.map_err(|error| error.held_at(&name))?,
                 }
             }
             side.run("DELETE FROM concord_marked; COMMIT").await
@@ -336,7 +337,7 @@ impl MySql {
         if kept.is_empty() {
             return Ok(kept);
         }
-        self.main()?.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
+        claim_last(self.main()?).await?;
         self.read_kept(table).await
     }
 
@@ -414,8 +415,25 @@ impl MySql {
 /// Begins the transaction that gives marks; whether the last mark is still this one.
 async fn begin(side: &mut Line, last: i64) -> Result<bool> {
     side.run("START TRANSACTION").await?;
-    let standing = side.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await?;
-    Ok(standing.first().and_then(|row| number(row, 0)) == Some(last))
+    Ok(claim_last(side).await? == Some(last))
+}
+
+/// The last mark, which nobody else goes beyond before the end of the transaction.
+pub(super) async fn claim_last(line: &mut Line) -> Result<Option<i64>> {
+    let standing = line.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await.map_err(held_by_whom)?;
+    Ok(standing.first().and_then(|row| number(row, 0)))
+}
+
+/// Who may hold the last mark, where no user writes.
+const WHO: &str =
+    "that is another engine, which lets go of it by itself, or whoever locks whole tables, such as a backup";
+
+/// The same error, told with who may hold the last mark if it is about a lock.
+fn held_by_whom(error: Error) -> Error {
+    if !error.is_lock() {
+        return error;
+    }
+    error.held_at("concord_mark").with(WHO)
 }
 
 /// Gives no marks.
@@ -449,6 +467,13 @@ mod tests {
         let back = [(1, 500), (2, 50), (3, 150)];
         assert_eq!(super::marked(&back, 7, &[100, 200]), [(9, vec![(1, 3)])]);
         assert!(super::borders([(1, 5); 3_000].iter()).len() <= 1);
+    }
+
+    #[test]
+    fn who_may_hold_the_last_mark_is_told() {
+        let told = held_by_whom(Error::new(ErrorKind::Locked, crate::node::HELD)).to_string();
+        assert!(told.starts_with("concord_mark: locked by somebody else") && told.ends_with(WHO), "{told}");
+        assert!(!held_by_whom(Error::new(ErrorKind::Lost, "away")).to_string().contains(WHO));
     }
 
     #[test]

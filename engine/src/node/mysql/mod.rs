@@ -181,11 +181,11 @@ impl MySql {
         self.main()?.run(statements).await
     }
 
-    /// Tells with an error about a lock which table is locked. Nobody says so of a list of them; so each is asked for once more,
-    /// for a moment, and the transaction, which has just begun, is given up for that.
+    /// Tells with an error about a lock which table is locked, unless it says what is. Nobody says so of a list of them; so each
+    /// is asked for once more, for a moment, and the transaction, which has just begun, is given up for that.
     async fn with_locked<T>(&mut self, tables: &[TableSpec], done: Result<T>) -> Result<T> {
         let error = match done {
-            Err(error) if error.is_lock() => error,
+            Err(error) if error.is_unnamed_lock() => error,
             done => return done,
         };
         self.close().await;

@@ -296,20 +296,31 @@ impl Postgres {
         args.add(table.name.as_str()).add(through.to_string());
         let name = args.count() - 1;
         let remember = witness::remember(&mut args, table, name, &passed, witnesses);
+        // What stands is locked and read, also what another engine has written meanwhile.
         let books = format!(
             "WITH some_ AS MATERIALIZED (SELECT EXISTS (SELECT FROM {history} AS h WHERE {passed}{mine}) AS are), \
                 {remember}, \
-                mark AS (INSERT INTO concord.purged (\"table\", cut) SELECT ${name}, ${} FROM some_ WHERE are \
-                    ON CONFLICT (\"table\") DO UPDATE SET cut = excluded.cut) \
-             SELECT are FROM some_",
+                mark AS (INSERT INTO concord.purged AS p (\"table\", cut) SELECT ${name}, ${} FROM some_ WHERE are \
+                    ON CONFLICT (\"table\") DO UPDATE SET cut = p.cut RETURNING p.cut) \
+             SELECT cut FROM mark",
             name + 1
         );
-        if !get::<bool>(&self.fetch(books, args).await?[0], 0)? {
-            return Ok(None);
-        }
+        let Some(stands) = self.fetch(books, args).await?.pop() else { return Ok(None) };
+        let stands: Cut = super::service::parse(&get::<String>(&stands, 0)?)?;
         let mut args = Args::new();
         let passed = self::passed(&mut args, through);
-        self.execute(format!("DELETE FROM {history} AS h WHERE {passed}{mine}"), args).await.map(Some)
+        let mut mark = String::new();
+        // Whoever comes late takes nothing back of what another engine has purged.
+        if !stands.includes(through) {
+            args.add(table.name.as_str()).add(stands.join(through).to_string());
+            let at = args.count();
+            mark = format!(
+                "WITH mark AS (UPDATE concord.purged AS p SET cut = ${at}::pg_catalog.text \
+                    WHERE p.\"table\" OPERATOR(pg_catalog.=) ${}::pg_catalog.text) ",
+                at - 1
+            );
+        }
+        self.execute(format!("{mark}DELETE FROM {history} AS h WHERE {passed}{mine}"), args).await.map(Some)
     }
 
     /// Changes when an entry was written. It is written before its transaction commits, so while one that could have

@@ -321,7 +321,7 @@ pub(super) fn purge(
             |row| row.get(0),
         )
         .told(doing)?;
-    if !any && stands.as_ref().is_some_and(|(cut, _)| *cut == through.to_string()) {
+    if !any && stands.as_ref().is_some_and(|(cut, _)| cut.includes(through)) {
         return Ok(0);
     }
     db.execute_batch("BEGIN IMMEDIATE").told(doing)?;
@@ -331,7 +331,7 @@ pub(super) fn purge(
         let mut gone = db
             .execute(&format!("DELETE FROM {history} WHERE id < ?1 AND id <> ?2{whose}"), params![until, last])
             .told(doing)? as u64;
-        let keeper = remembered(db, &spec.name)?.and_then(|(_, keeper)| keeper);
+        let (stands, keeper) = remembered(db, &spec.name)?.unwrap_or((Cut::START, None));
         if keeper.is_some_and(|keeper| keeper < until && keeper != last) {
             // It was no entry.
             gone = gone.saturating_sub(1);
@@ -349,11 +349,14 @@ pub(super) fn purge(
             gone += 1;
         }
         install::clear_guard(db, &spec.name)?;
-        db.execute(
-            "INSERT INTO concord_purged (name, cut) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET cut = excluded.cut",
-            [&spec.name, &through.to_string()],
-        )
-        .told(doing)?;
+        // Whoever comes late takes nothing back of what another engine has purged.
+        if !stands.includes(through) {
+            db.execute(
+                "INSERT INTO concord_purged (name, cut) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET cut = excluded.cut",
+                [&spec.name, &stands.join(through).to_string()],
+            )
+            .told(doing)?;
+        }
         db.execute_batch("COMMIT").told(doing)?;
         Ok(gone)
     };
@@ -366,17 +369,18 @@ pub(super) fn purge(
 
 /// Up to where a history was purged.
 pub(super) fn purged(db: &Connection, table: &str) -> Result<Cut> {
-    match remembered(db, table)? {
-        Some((cut, _)) => cut.parse().map_err(|_| damaged("a position cannot be read")),
-        None => Ok(Cut::START),
-    }
+    Ok(remembered(db, table)?.map_or(Cut::START, |(cut, _)| cut))
 }
 
-/// Up to where a history was purged, as text, and the number that is kept in it.
-fn remembered(db: &Connection, table: &str) -> Result<Option<(String, Option<i64>)>> {
-    db.query_row("SELECT cut, keeper FROM concord_purged WHERE name = ?1", [table], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
-    .optional()
-    .told(|| "reading positions")
+/// Up to where a history was purged, and the number that is kept in it.
+fn remembered(db: &Connection, table: &str) -> Result<Option<(Cut, Option<i64>)>> {
+    let found: Option<(String, Option<i64>)> = db
+        .query_row("SELECT cut, keeper FROM concord_purged WHERE name = ?1", [table], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()
+        .told(|| "reading positions")?;
+    let Some((cut, keeper)) = found else { return Ok(None) };
+    let cut: Cut = cut.parse().map_err(|_| damaged("a position cannot be read"))?;
+    Ok(Some((cut, keeper)))
 }

@@ -544,12 +544,20 @@ impl Node for Connection {
     ) -> Result<u64> {
         self.pause().await;
         self.call()?;
-        Ok(self.database.lock().purge(table, through, arrivals, witnesses))
+        let mut state = self.database.lock();
+        if state.crowded {
+            state.next_id += 1;
+            return Err(Error::new(ErrorKind::Retry, "no room"));
+        }
+        Ok(state.purge(table, through, arrivals, witnesses))
     }
 
     async fn begin_purge(&mut self, purges: &[Purge]) -> Result<bool> {
         self.pause().await;
         self.call()?;
+        while self.database.lock().deleting {
+            tokio::task::yield_now().await;
+        }
         self.purging = Some(purges.to_vec());
         Ok(true)
     }

@@ -37,10 +37,14 @@ pub struct State {
     pub unsteady: u64,
     /// Whether nothing can be written.
     pub full: bool,
+    /// Whether entries cannot be deleted for want of room, which shows only when something is written.
+    pub crowded: bool,
     /// Rows with this value are refused by a constraint.
     pub refuses: Option<i64>,
     /// How often positions were claimed in vain, if another engine holds them.
     pub held: Option<u32>,
+    /// Whether deleting entries does not come to its end for the time being.
+    pub deleting: bool,
     /// How often more somebody holds what is to be locked, who changes nothing.
     pub holds: u32,
     /// Rows with this value cannot be read.
@@ -189,7 +193,7 @@ impl State {
         });
         let gone = (before - self.history.len()) as u64;
         if gone > 0 {
-            self.purged[table.index] = through.clone();
+            self.purged[table.index] = self.purged[table.index].join(through);
             self.kept.retain(|(at, target, entry)| {
                 *at != table.index
                     || !through.contains(entry.mark, entry.id)

@@ -11,6 +11,7 @@ use crate::model::{Cut, Key, Value, time};
 use crate::node::apply::early::{self, Beginning, Early, Next, Ready};
 use crate::node::apply::{self, Batch, Place};
 use crate::node::{ErrorKind, Move, Node};
+use crate::sync::cycle::Cycle;
 use crate::sync::session::Session;
 
 const ROWS: i64 = 40;
@@ -209,6 +210,35 @@ fn what_was_written_early_is_let_go_if_the_rest_is_long_in_coming() {
     });
     assert!(matches!(early, Early::Nothing), "{early:?}");
     assert!(cluster.databases[1].lock().write(1, Some(56), false));
+}
+
+/// Users wait for rows that are locked, and for no entry that is being deleted.
+#[test]
+fn rows_are_given_free_before_entries_are_there_again() {
+    let cluster = changed(PLAIN);
+    let mut session = session(&cluster, PLAIN);
+    let (source, target) = (&cluster.databases[0], &cluster.databases[1]);
+    source.lock().deleting = true;
+    let undone = cluster.block(async {
+        session.prepare().await.unwrap();
+        let (opened, all) = session.weigh(&mut Cycle::default(), &[]).await.unwrap().unwrap();
+        let decided = session.decide(&Arc::new(opened), all, true, true).await.unwrap();
+        let Ok((_, writing)) = decided else { panic!("few rows take little memory") };
+        assert_eq!(writing.purging.len(), 1);
+        while target.lock().tries == 0 {
+            tokio::task::yield_now().await;
+        }
+        let rows: Vec<(i64, Option<i64>)> = (0..ROWS).map(|id| (id, Some(56))).collect();
+        let user = async {
+            while target.lock().write_all(&rows, false).is_none() {
+                tokio::task::yield_now().await;
+            }
+            source.lock().deleting = false;
+        };
+        let undoing = async { tokio::join!(session.stop_writing(writing), user) };
+        tokio::time::timeout(Duration::from_secs(5), undoing).await
+    });
+    assert!(undone.is_ok(), "rows stay locked until entries are there again");
 }
 
 /// Rows that come in small lots are gathered, so that statements are of the same length.
