@@ -214,6 +214,9 @@ impl Domain {
                 }
             }
             (Domain::Json { nul: from_nul, binary: from }, Domain::Json { nul, binary }) => {
+                if self.keeps_text() && !to.keeps_text() {
+                    misfits.push(never("documents that name a member twice".to_owned()));
+                }
                 if *from_nul && !nul {
                     misfits.push(never("texts with the letter NUL".to_owned()));
                 }
@@ -274,6 +277,7 @@ impl Domain {
             Domain::Time { .. } => Domain::Time { digits: 6, spans: true },
             Domain::Timestamp { .. } => Domain::Timestamp { digits: 6, zeros: true },
             Domain::Instant { .. } => Domain::Instant { digits: 6, zeros: true },
+            Domain::Json { .. } => Domain::Json { nul: true, binary: false },
             _ => return None,
         })
     }
@@ -377,6 +381,11 @@ mod tests {
         assert_eq!(told(&truth(true), &truth(false)), ["numbers other than 0 and 1"]);
         let day = |zeros| Domain::Timestamp { digits: 0, zeros };
         assert_eq!(told(&day(true), &day(false)), [NO_DAYS]);
+        let json = |nul, binary| Domain::Json { nul, binary };
+        let twice = "documents that name a member twice";
+        assert_eq!(told(&json(true, false), &json(false, false)), [twice, "texts with the letter NUL"]);
+        assert_eq!(told(&json(true, true), &json(false, false)), ["texts with the letter NUL"]);
+        assert!(json(false, false).misfits(&json(true, false)).is_empty());
         let float = |bits| Domain::Float { bits };
         let not_exact = "numbers that are not exact as floats of 4 bytes";
         assert_eq!(told(&float(64), &float(32)), [not_exact, "numbers beyond 3.4028235e38"]);
@@ -385,6 +394,11 @@ mod tests {
             told(&loose, &text(Some(3), false)),
             ["values stored as another type", "texts of more than 3 characters"]
         );
+        let (other, nul) = ("values stored as another type", "texts with the letter NUL");
+        let numbers = "numbers beyond 64-bit integers and floats of 8 bytes";
+        assert_eq!(told(&loose, &json(false, false)), [other, twice, nul]);
+        assert_eq!(told(&loose, &json(true, true)), [other, twice, numbers]);
+        assert_eq!(told(&loose, &json(true, false)), [other]);
     }
 
     proptest! {

@@ -350,9 +350,9 @@ pub trait Node: Send {
     // ---- afterwards ----
 
     /// Deletes entries that every node has passed, in a transaction of its own: those before `through` that users of
-    /// this node made, and with `arrivals` those that Concord wrote as well. Remembers `through` as purged, and of the
-    /// `witnesses` of positions, by the target's name, those that the history holds, in place of the targets' former ones
-    /// that lie before `through`. Returns how many went. Where there is nothing to do, nothing is written.
+    /// this node made, and with `arrivals` those that Concord wrote as well. Remembers `through` as purged, beside what was,
+    /// and of the `witnesses` of positions, by the target's name, those that the history holds, in place of the targets'
+    /// former ones that lie before `through`. Returns how many went. Where there is nothing to do, nothing is written.
     ///
     /// Another engine may have moved a position meanwhile. Its new witness lies beyond the former position and therefore
     /// beyond `through`: it is neither deleted nor forgotten here.
@@ -449,7 +449,8 @@ pub struct CatalogueColumn {
     pub nullable: bool,
     /// Computed by the database: never read, never written.
     pub generated: bool,
-    /// Which values other databases have in such a column and this one has not, beyond what the domain says, such as "NaN".
+    /// Which values other databases have in such a column and this one has not, beyond what the domain says, such as "NaN"; each kind
+    /// in a line, in words by which `sync/fits.rs` knows what another column has not either.
     pub lacks: Option<String>,
     /// What becomes here of values that other databases have in such a column, where it counts as the same, such as "-0.0 arrives
     /// as 0.0".

@@ -101,6 +101,11 @@ pub async fn known() -> Vec<Class> {
                 if class.name == "tinytext" && matches!(&case.0[at], Cell::Waits(why) if why.contains("string value")) {
                     case.0[at] = Cell::Waits("Data too long".to_owned());
                 }
+                if class.name == "json with a member twice"
+                    && let Some(why) = case.0[place(Kind::Postgres)].waits().map(str::to_owned)
+                {
+                    case.0[at] = Cell::Waits(why);
+                }
             }
             if class.name == "json keeps big numbers" {
                 let beyond = |case: &&mut Case| case.0[at].read().is_some_and(|read| read.starts_with("0."));

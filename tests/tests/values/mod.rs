@@ -169,6 +169,29 @@ async fn refuse(kinds: &[Kind; 2]) {
     }
 }
 
+/// Columns of labels look alike, and hold others.
+#[tokio::test]
+async fn labels_that_the_other_has_not_are_told() {
+    let mood =
+        |labels: &str| format!("CREATE TYPE mood AS ENUM ({labels}); CREATE TABLE t (id integer PRIMARY KEY, v mood)");
+    let of = |ty: &str| format!("CREATE TABLE t (id integer PRIMARY KEY, v {ty})");
+    for (kind, a, b, is_told) in [
+        (Kind::Postgres, mood("'a', 'b'"), mood("'a', 'c'"), true),
+        (Kind::Postgres, mood("'a', 'b'"), mood("'b', 'a'"), false),
+        (Kind::Mariadb, of("enum('a', 'b')"), of("enum('a', 'c')"), true),
+        (Kind::Mariadb, of("set('a', 'b')"), of("set('b', 'a')"), true),
+    ] {
+        let cluster = Cluster::bare(&[kind, kind], |_| String::new(), "[tables.t]").await;
+        cluster.create(&[a.as_str(), b.as_str()]).await;
+        let fits = cluster.session().check().await.expect("all are there").tables.remove(0).fits;
+        let told = fits.iter().any(|fit| {
+            let tells = |why: &str| why.contains("labels other than");
+            fit.column == "v" && fit.to == "b" && fit.fit == "waits" && fit.why.as_deref().is_some_and(tells)
+        });
+        assert_eq!(told, is_told, "{a} and {b}: {fits:?}");
+    }
+}
+
 macro_rules! pairs {
     ($($name:ident: [$from:ident, $to:ident]),* $(,)?) => {
         $(#[tokio::test] async fn $name() { Box::pin(travel(&[Kind::$from, Kind::$to])).await })*

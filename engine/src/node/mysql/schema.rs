@@ -105,6 +105,7 @@ impl MySql {
                 precision: size(4),
                 scale: size(5),
                 digits: size(6).and_then(|digits| u8::try_from(digits).ok()),
+                charset: text(&row, 8),
             };
             let is_float = maria && matches!(native.domain(), Domain::Float { .. });
             let generated = text(&row, 11).is_some_and(|expression| !expression.is_empty());
@@ -120,7 +121,7 @@ impl MySql {
                     nullable: string(&row, 7)? == "YES",
                     generated,
                 },
-                charset: text(&row, 8),
+                charset: native.charset,
                 extra: text(&row, 10).unwrap_or_default(),
                 default: text(&row, 12),
             });

@@ -1,5 +1,6 @@
 //! What a column of each type can hold. How values travel is in [`wire`](super::wire).
 
+use super::wire;
 use crate::model::Domain;
 
 /// A column's type, as the catalogue has it.
@@ -14,6 +15,8 @@ pub struct NativeType {
     pub scale: Option<u32>,
     /// Digits of a second.
     pub digits: Option<u8>,
+    /// Of texts.
+    pub charset: Option<String>,
     /// MariaDB's documents are texts that a constraint checks.
     pub is_json: bool,
 }
@@ -55,24 +58,91 @@ impl NativeType {
         }
     }
 
-    /// Which values of its domain a column of the type has not.
+    /// Which values of its domain a column of the type has not, each kind in a line of its own.
     pub fn lacks(&self) -> Option<String> {
-        let bytes = |most: u64| format!("more than {most} bytes");
-        Some(match self.name.as_str() {
-            _ if self.is_json => return None,
-            "float" | "double" | "decimal" => "NaN and infinities".to_owned(),
-            "year" => "numbers outside 1901 to 2155".to_owned(),
-            "tinytext" | "tinyblob" => bytes(255),
-            "text" | "blob" => bytes(65_535),
-            "mediumtext" | "mediumblob" => bytes(16_777_215),
-            "enum" | "set" => "labels that the column has not".to_owned(),
-            "binary" => format!("values of more or fewer than {} bytes", self.length.unwrap_or(1)),
-            "varbinary" => bytes(self.length.unwrap_or(0).into()),
-            "date" | "datetime" => "days outside the years 0 to 9999".to_owned(),
-            "timestamp" => "times before 1970 or after 2038".to_owned(),
-            _ => return None,
-        })
+        let mut lacks = Vec::new();
+        match self.name.as_str() {
+            "float" | "double" | "decimal" => {
+                lacks.push("NaN and infinities".to_owned());
+                if self.full.contains("unsigned") {
+                    lacks.push("numbers below 0".to_owned());
+                }
+                if self.name != "decimal"
+                    && let Some((before, after)) = places(&self.full)
+                {
+                    lacks.push(format!(
+                        "numbers that rounding to {before} digits before and {after} after the point alters"
+                    ));
+                }
+            }
+            "year" => lacks.push("numbers outside 1901 to 2155".to_owned()),
+            "char" | "varchar" if self.is_json => {
+                lacks.push(format!("documents of more than {} characters", self.length.unwrap_or(1)));
+            }
+            // Of an enum the order is no matter.
+            "enum" => {
+                let mut labels = wire::labels(&self.full);
+                labels.sort_unstable();
+                lacks.push(format!("labels other than {}", quoted(&labels)));
+            }
+            "set" => lacks.push(format!("labels other than {} in this order", quoted(&wire::labels(&self.full)))),
+            "binary" => lacks.push(format!("values of more or fewer than {} bytes", self.length.unwrap_or(1))),
+            "varbinary" => lacks.push(format!("more than {} bytes", self.length.unwrap_or(0))),
+            "date" | "datetime" => lacks.push("days outside the years 0 to 9999".to_owned()),
+            "timestamp" => lacks.push("times before 1970 or after 2038".to_owned()),
+            "uuid" => lacks.push("uuids whose 13th digit is above 7 and whose 17th is below 8".to_owned()),
+            name => lacks.extend(room(name).map(|most| format!("more than {most} bytes"))),
+        }
+        if matches!(self.name.as_str(), "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext") {
+            lacks.extend(self.charset.as_deref().into_iter().flat_map(unspelled));
+        }
+        Some(lacks.join("\n")).filter(|lacks| !lacks.is_empty())
     }
+}
+
+/// How many digits before and after the point a `float(7,2)` or `double(7,2)` keeps, to which the server rounds without an error.
+pub fn places(native: &str) -> Option<(u32, u32)> {
+    let (digits, _) = native.split_once('(')?.1.split_once(')')?;
+    let (all, after) = digits.split_once(',')?;
+    let (all, after): (u32, u32) = (all.trim().parse().ok()?, after.trim().parse().ok()?);
+    Some((all.saturating_sub(after), after))
+}
+
+/// How many bytes a column takes whose type alone says so; the longest take more than can be sent.
+pub fn room(native: &str) -> Option<usize> {
+    Some(match native.split([' ', '(']).next()? {
+        "tinytext" | "tinyblob" => 255,
+        "text" | "blob" => 65_535,
+        "mediumtext" | "mediumblob" => 16_777_215,
+        _ => return None,
+    })
+}
+
+/// What the names of collations begin with whose letters are of one byte each.
+const NARROW: [&str; 18] = [
+    "latin", "ascii", "cp125", "cp850", "cp852", "cp866", "koi8", "greek", "hebrew", "tis620", "macce", "macroman",
+    "dec8", "hp8", "armscii8", "geostd8", "keybcs2", "swe7",
+];
+
+/// Whether the letters of a collation's character set are known to be of one byte each.
+pub fn is_narrow(collation: &str) -> bool {
+    NARROW.iter().any(|narrow| collation.starts_with(narrow))
+}
+
+/// Letters that a character set has not.
+fn unspelled(charset: &str) -> Vec<String> {
+    let long = "letters of four bytes in UTF-8".to_owned();
+    match charset {
+        "utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030" => Vec::new(),
+        "utf8mb3" | "utf8" | "ucs2" => vec![long],
+        // Whoever has only the former has these, and not the other way round.
+        _ => vec![long, format!("letters that {charset} has not")],
+    }
+}
+
+/// Labels in one line, whatever they hold.
+fn quoted(labels: &[String]) -> String {
+    labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -93,5 +163,31 @@ mod tests {
         let document = NativeType { name: "longtext".into(), is_json: true, ..NativeType::default() };
         assert_eq!(document.domain(), Domain::Json { nul: true, binary: false });
         assert_eq!(domain("json", "json"), Domain::Json { nul: true, binary: true });
+    }
+
+    #[test]
+    fn what_a_column_has_not_is_told() {
+        let lacks = |name: &str, full: &str, charset: Option<&str>| {
+            let charset = charset.map(str::to_owned);
+            let native = NativeType { name: name.into(), full: full.into(), charset, ..NativeType::default() };
+            native.lacks().unwrap_or_default()
+        };
+        assert_eq!(lacks("double", "double", None), "NaN and infinities");
+        assert_eq!(
+            lacks("float", "float(7,2) unsigned", None),
+            "NaN and infinities\nnumbers below 0\nnumbers that rounding to 5 digits before and 2 after the point alters"
+        );
+        assert_eq!(lacks("decimal", "decimal(7,2) unsigned", None), "NaN and infinities\nnumbers below 0");
+        assert_eq!(lacks("enum", "enum('b','a\\n')", Some("latin1")), "labels other than \"a\\n\", \"b\"");
+        assert_eq!(lacks("enum", "enum('b','a')", None), lacks("enum", "enum('a','b')", None));
+        assert_ne!(lacks("set", "set('b','a')", None), lacks("set", "set('a','b')", None));
+        assert_eq!(lacks("longtext", "longtext", Some("utf8mb4")), "");
+        assert_eq!(lacks("varchar", "varchar(9)", Some("utf8mb3")), "letters of four bytes in UTF-8");
+        assert_eq!(
+            lacks("tinytext", "tinytext", Some("latin1")),
+            "more than 255 bytes\nletters of four bytes in UTF-8\nletters that latin1 has not"
+        );
+        let document = NativeType { name: "text".into(), full: "text".into(), is_json: true, ..NativeType::default() };
+        assert_eq!(document.lacks().as_deref(), Some("more than 65535 bytes"));
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Decode, Encode, MySql, Row as _};
 
+use super::types;
 use crate::model::{Column, Decimal, Domain, Json, Type, Value, time};
 use crate::node::{Error, ErrorKind, Result};
 
@@ -14,11 +15,17 @@ pub enum Wire {
         unsigned: bool,
     },
     Year,
+    /// Perhaps rounded to so many digits after the point.
     Float {
         single: bool,
+        digits: Option<u32>,
     },
     Decimal,
-    Text,
+    /// Perhaps of so many bytes at most, to which `narrow` letters are one each.
+    Text {
+        most: Option<usize>,
+        narrow: bool,
+    },
     /// One of these labels, or several of them.
     Labels {
         labels: Vec<String>,
@@ -53,12 +60,20 @@ impl Wire {
             Domain::Bool { .. } => Wire::Bool,
             Domain::Int { .. } if native.starts_with("year") => Wire::Year,
             Domain::Int { unsigned, .. } => Wire::Int { unsigned: *unsigned },
-            Domain::Float { bits } => Wire::Float { single: *bits == 32 },
+            Domain::Float { bits } => {
+                Wire::Float { single: *bits == 32, digits: types::places(native).map(|(_, after)| after) }
+            }
             Domain::Decimal { .. } => Wire::Decimal,
             Domain::Text { .. } => match native.split('(').next() {
                 Some("enum") => Wire::Labels { labels: labels(native), several: false },
                 Some("set") => Wire::Labels { labels: labels(native), several: true },
-                _ => Wire::Text,
+                _ => {
+                    let collation = column.collation.as_deref().unwrap_or_default();
+                    let narrow = types::is_narrow(collation);
+                    // How many bytes the letters of others take only the server knows.
+                    let most = types::room(native).filter(|_| narrow || collation.starts_with("utf8"));
+                    Wire::Text { most, narrow }
+                }
             },
             Domain::Bytes => match native.strip_prefix("binary(").and_then(|rest| rest.strip_suffix(')')) {
                 Some(length) => Wire::FixedBytes(length.parse().unwrap_or(0)),
@@ -72,7 +87,7 @@ impl Wire {
             Domain::Uuid => Wire::Uuid,
             Domain::Native(_) => match native.strip_prefix("bit(").and_then(|rest| rest.strip_suffix(')')) {
                 Some(length) => Wire::Bits(length.parse().unwrap_or(0)),
-                None => Wire::Text,
+                None => Wire::Text { most: None, narrow: false },
             },
             Domain::Loose { .. } | Domain::Unsupported(_) => Wire::Unsupported,
         }
@@ -99,10 +114,10 @@ impl Wire {
                 }
             }
             Wire::Year => Value::Int(integer(bytes, true) as i64),
-            Wire::Float { single: true } => Value::Float(f32::from_le_bytes(fixed(bytes)?).into()),
-            Wire::Float { single: false } => Value::Float(f64::from_le_bytes(fixed(bytes)?)),
+            Wire::Float { single: true, .. } => Value::Float(f32::from_le_bytes(fixed(bytes)?).into()),
+            Wire::Float { single: false, .. } => Value::Float(f64::from_le_bytes(fixed(bytes)?)),
             Wire::Decimal => Value::Decimal(Decimal::parse(text()?).ok_or("holds a number in an unknown form")?),
-            Wire::Text | Wire::Labels { .. } => Value::text(text()?),
+            Wire::Text { .. } | Wire::Labels { .. } => Value::text(text()?),
             Wire::Bytes | Wire::FixedBytes(_) => Value::Bytes(bytes.into()),
             Wire::Date => {
                 let (day, _) = moment(bytes)?;
@@ -134,7 +149,7 @@ impl Wire {
     fn add(&self, args: &mut Args, value: &Value) -> Option<()> {
         match (self, value) {
             // A uuid or an address is assigned no number, be it NULL.
-            (Wire::Uuid | Wire::Text, Value::Null) => args.add(None::<&str>),
+            (Wire::Uuid | Wire::Text { .. }, Value::Null) => args.add(None::<&str>),
             (_, Value::Null) => args.add(None::<i64>),
             (Wire::Bool, Value::Bool(v)) => args.add(i8::from(*v)),
             (Wire::Bool, Value::Int(v)) => args.add(i8::try_from(*v).ok().filter(|v| !(0..=1).contains(v))?),
@@ -142,12 +157,12 @@ impl Wire {
             (Wire::Int { unsigned: true }, Value::Uint(v)) => args.add(*v),
             // Other numbers are taken for years of which somebody left out the century.
             (Wire::Year, Value::Int(v)) if *v == 0 || (1901..=2155).contains(v) => args.add(*v),
-            (Wire::Float { single }, Value::Float(v)) if v.is_finite() => match single {
+            (Wire::Float { single, digits }, Value::Float(v)) if rounded(*v, *single, *digits) == *v => match single {
                 true => args.add(*v as f32),
                 false => args.add(*v),
             },
             (Wire::Decimal, Value::Decimal(v)) if v.is_finite() => args.add(v.as_str()),
-            (Wire::Text, Value::Text(v)) => args.add(&**v),
+            (Wire::Text { most, narrow }, Value::Text(v)) if !is_cut(v, *most, *narrow) => args.add(&**v),
             (Wire::Labels { labels, several }, Value::Text(v)) => {
                 is_made_of(labels, *several, v).then(|| args.add(&**v))?
             }
@@ -169,6 +184,44 @@ impl Wire {
         };
         Some(())
     }
+
+    /// What the server would make of a value without an error, and what to do about it; reads after the refusal.
+    fn remedy(&self, value: &Value) -> String {
+        match (self, value) {
+            (Wire::Float { single, digits: Some(digits) }, Value::Float(v)) if v.is_finite() => format!(
+                ": {v} would be rounded to {}, by the {digits} digits after the point; declare the column as {} without digits",
+                rounded(*v, *single, Some(*digits)),
+                if *single { "float" } else { "double" }
+            ),
+            (Wire::Text { most: Some(most), narrow }, Value::Text(v)) => format!(
+                ": of {} bytes it takes {most}, and white space at the end would be cut off; make it a longer type, such as longtext",
+                bytes(v, *narrow)
+            ),
+            _ => String::new(),
+        }
+    }
+}
+
+/// What a float becomes in a column of so many digits after the point, by the server's own arithmetic; NaN for what it has not.
+fn rounded(number: f64, single: bool, digits: Option<u32>) -> f64 {
+    if !number.is_finite() {
+        return f64::NAN;
+    }
+    let Some(digits) = digits else { return number };
+    let unit: f64 = format!("1e{digits}").parse().unwrap_or(f64::NAN);
+    let whole = number.floor();
+    let kept = whole + ((number - whole) * unit).round_ties_even() / unit;
+    if single { f64::from(kept as f32) } else { kept }
+}
+
+/// Whether the server would cut a text without an error, which it does to white space at the end. Of others that are too long it
+/// says so itself.
+fn is_cut(text: &str, most: Option<usize>, narrow: bool) -> bool {
+    most.is_some_and(|most| bytes(text, narrow) > most) && text.ends_with(char::is_whitespace)
+}
+
+fn bytes(text: &str, narrow: bool) -> usize {
+    if narrow { text.chars().count() } else { text.len() }
 }
 
 /// A date or time that begins with a year of four digits: infinities and years before Christ do not.
@@ -208,23 +261,25 @@ fn span(bytes: &[u8]) -> i64 {
     if one(1) == 0 { all } else { -all }
 }
 
-/// The labels of an enum or set, from its type as SQL has it.
+/// The labels of an enum or set, from its type as the catalogue has it: with quotes and backslashes doubled, and line breaks and NUL
+/// behind a backslash, whatever the `sql_mode`.
 pub fn labels(native: &str) -> Vec<String> {
     let mut labels = Vec::new();
-    let mut rest = native.split_once('(').map_or("", |(_, rest)| rest);
-    while let Some(start) = rest.find('\'') {
-        rest = &rest[start + 1..];
+    let mut letters = native.split_once('(').map_or("", |(_, rest)| rest).chars().peekable();
+    while letters.any(|letter| letter == '\'') {
         let mut label = String::new();
         loop {
-            let Some(end) = rest.find('\'') else { return labels };
-            label += &rest[..end];
-            rest = &rest[end + 1..];
-            match rest.strip_prefix('\'') {
-                Some(more) => {
-                    label.push('\'');
-                    rest = more;
-                }
-                None => break,
+            match letters.next() {
+                None => return labels,
+                Some('\\') => match letters.next() {
+                    None => return labels,
+                    Some('n') => label.push('\n'),
+                    Some('r') => label.push('\r'),
+                    Some('0') => label.push('\0'),
+                    Some(letter) => label.push(letter),
+                },
+                Some('\'') if letters.next_if_eq(&'\'').is_none() => break,
+                Some(letter) => label.push(letter),
             }
         }
         labels.push(label);
@@ -359,7 +414,8 @@ impl Args {
     pub fn cell(&mut self, column: &Column, wire: &Wire, value: &Value) -> &mut Args {
         if wire.add(self, value).is_none() {
             let kind = value.kind();
-            let message = format!("column {} ({}) cannot hold this {kind} as it is", column.name, column.native);
+            let (name, native, remedy) = (&column.name, &column.native, wire.remedy(value));
+            let message = format!("column {name} ({native}) cannot hold this {kind} as it is{remedy}");
             self.refuse(Error::new(ErrorKind::Value, message));
         }
         self
@@ -431,12 +487,46 @@ mod tests {
     }
 
     #[test]
+    fn letters_are_counted_where_it_is_known_what_they_take() {
+        let room = |collation: &str| {
+            let column = Column {
+                name: "v".to_owned(),
+                shared: Some(0),
+                native: "tinytext".to_owned(),
+                collation: Some(collation.to_owned()),
+                domain: Domain::of(&Type::Text),
+                ty: Type::Text,
+                nullable: true,
+            };
+            match Wire::of(&column) {
+                Wire::Text { most, narrow } => (most, narrow),
+                other => unreachable!("{other:?} is no text"),
+            }
+        };
+        for narrow in ["latin1_swedish_ci", "cp1251_bin", "cp850_general_ci", "cp866_bin", "tis620_thai_ci", "hp8_bin"]
+        {
+            assert_eq!(room(narrow), (Some(255), true), "{narrow}");
+        }
+        assert_eq!(room("utf8mb4_bin"), (Some(255), false));
+        for wide in ["gbk_chinese_ci", "sjis_bin", "cp932_japanese_ci", "ucs2_bin", "utf16_bin", "utf32_bin"] {
+            assert_eq!(room(wide), (None, false), "{wide}");
+        }
+    }
+
+    #[test]
     fn what_would_be_stored_otherwise_is_refused() {
         let takes = |wire: &Wire, value: Value| wire.add(&mut Args::new(), &value).is_some();
         for (wire, value) in [
             (Wire::Year, Value::Int(70)),
-            (Wire::Float { single: false }, Value::Float(f64::NAN)),
-            (Wire::Float { single: false }, Value::Float(f64::INFINITY)),
+            (Wire::Float { single: false, digits: None }, Value::Float(f64::NAN)),
+            (Wire::Float { single: false, digits: None }, Value::Float(f64::INFINITY)),
+            (Wire::Float { single: false, digits: Some(2) }, Value::Float(f64::INFINITY)),
+            (Wire::Float { single: false, digits: Some(2) }, Value::Float(1.234)),
+            (Wire::Float { single: true, digits: Some(2) }, Value::Float(1.125)),
+            (Wire::Float { single: true, digits: Some(0) }, Value::Float(1.5)),
+            (Wire::Text { most: Some(3), narrow: false }, Value::text("abc ")),
+            (Wire::Text { most: Some(3), narrow: false }, Value::text("äb\n")),
+            (Wire::Text { most: Some(3), narrow: true }, Value::text("äbc\n")),
             (Wire::Decimal, Value::Decimal(Decimal::parse("NaN").unwrap())),
             (Wire::FixedBytes(2), Value::Bytes([1].into())),
             (Wire::Date, Value::Date(i32::MAX)),
@@ -450,6 +540,20 @@ mod tests {
             assert!(!takes(&wire, value.clone()), "{wire:?} {value:?}");
         }
         assert!(takes(&Wire::Date, Value::Date(-719_528)) && takes(&Wire::Year, Value::Int(0)));
+        for (wire, value) in [
+            (Wire::Float { single: false, digits: None }, 1.234),
+            (Wire::Float { single: false, digits: Some(3) }, 1.234),
+            (Wire::Float { single: false, digits: Some(30) }, -2.5),
+            (Wire::Float { single: true, digits: Some(2) }, f64::from(1.23f32)),
+            (Wire::Float { single: true, digits: Some(2) }, f64::from(-99_999.99f32)),
+        ] {
+            assert!(takes(&wire, Value::Float(value)), "{wire:?} {value:?}");
+        }
+        // The server itself refuses the third.
+        for text in ["ab ", "abc", "abcd"] {
+            assert!(takes(&Wire::Text { most: Some(3), narrow: false }, Value::text(text)), "{text}");
+        }
+        assert!(takes(&Wire::Text { most: Some(3), narrow: true }, Value::text("äb\n")));
         let labels = labels("enum('a','B','it''s',',')");
         assert_eq!(labels, ["a", "B", "it's", ","]);
         assert!(
@@ -457,5 +561,13 @@ mod tests {
         );
         assert!(is_made_of(&labels, true, "a,it's") && is_made_of(&labels, true, ""));
         assert!(!is_made_of(&labels, true, "it's,a") && !is_made_of(&labels, true, "a,a"));
+    }
+
+    /// As MariaDB 10.11 tells them.
+    #[test]
+    fn labels_of_odd_letters() {
+        let told = r"enum('a\\b','c\nd','e\0f','i\rj','x(y)','\\\\','\\''n','')";
+        assert_eq!(labels(told), ["a\\b", "c\nd", "e\0f", "i\rj", "x(y)", "\\\\", "\\'n", ""]);
+        assert_eq!(labels("set('a"), Vec::<String>::new());
     }
 }

@@ -43,7 +43,9 @@ const COLUMNS: &str = "WITH RECURSIVE base (att, oid, modifier, never_null) AS (
         n.nspname::pg_catalog.text, t.typname::pg_catalog.text, t.typtype::pg_catalog.text, \
         t.typcategory::pg_catalog.text, b.modifier, pg_catalog.format_type(t.oid, b.modifier), \
         pg_catalog.format_type(t.oid, -1), pg_catalog.quote_ident(n.nspname) || '.', \
-        e.typname::pg_catalog.text, en.nspname::pg_catalog.text \
+        e.typname::pg_catalog.text, en.nspname::pg_catalog.text, \
+        ARRAY(SELECT l.enumlabel::pg_catalog.text FROM pg_catalog.pg_enum l \
+            WHERE l.enumtypid OPERATOR(pg_catalog.=) coalesce(e.oid, t.oid) ORDER BY l.enumlabel) \
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid AND t.typtype <> 'd' \
         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum = b.att \
@@ -447,10 +449,18 @@ fn column(row: &PgRow) -> Result<(CatalogueColumn, String)> {
         domain,
         nullable: get(row, 1)?,
         generated: get(row, 2)?,
-        lacks: None,
+        // Those of an enum, also where it is the element of an array; in whichever order.
+        lacks: Some(get::<Vec<String>>(row, 14)?)
+            .filter(|labels| !labels.is_empty())
+            .map(|labels| format!("labels other than {}", quoted(&labels))),
         alike: None,
     };
     Ok((column, get(row, 3)?))
+}
+
+/// Labels in one line, whatever they hold.
+fn quoted(labels: &[String]) -> String {
+    labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn reference(row: &PgRow) -> Result<ForeignKey> {
