@@ -450,12 +450,16 @@ async fn what_sqlite_cannot_hold() {
         ("numeric", "numeric", "1234567890.123456789", "1.5"),
         ("numeric", "numeric", "'NaN'", "2"),
         ("timestamp", "timestamp", "'0044-03-15 BC'", "'2024-01-01'"),
+        ("timestamp", "timestamp", "'290000-01-01'", "'2024-01-01'"),
+        ("date", "date", "'999999-12-31'", "'2024-01-01'"),
     ] {
         let mut cluster = Cluster::new(PAIR, column(postgres, sqlite), "[tables.t]").await;
         cluster.run(0, &format!("INSERT INTO t VALUES (1, {fits}), (2, {bad}), (3, NULL)")).await;
         cluster.sync().await;
         assert_eq!(cluster.waiting().await, ["b t [2] value"], "{postgres} {bad}");
         assert!(cluster.reasons("b").await[0].contains("`v`"));
+        // What waits is read by every cycle.
+        assert!(cluster.sync().await.away.is_empty(), "{postgres} {bad}");
         cluster.run(0, &format!("UPDATE t SET v = {fits} WHERE id = 2")).await;
         assert_eq!(cluster.sync().await.waiting, 0, "{postgres} {bad}");
         cluster.quiet().await;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::time;
-use super::value::Value;
+use super::value::{Json, Value};
 
 /// The type in which a column's values travel between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,7 +89,8 @@ pub enum Domain {
         digits: u8,
         zeros: bool,
     },
-    /// Not all take the letter NUL in their texts. To some the numbers are `binary`: 64-bit integers and floats of 8 bytes.
+    /// Not all take the letter NUL in their texts. To some the numbers are `binary`: 64-bit integers and floats of 8 bytes. Both are
+    /// said of columns that do not keep a document's text, and so not two members of one name.
     Json {
         nul: bool,
         binary: bool,
@@ -177,6 +178,11 @@ impl Domain {
         )
     }
 
+    /// Whether the column keeps a document as it was written.
+    pub(super) fn keeps_text(&self) -> bool {
+        matches!(self, Domain::Json { nul: true, binary: false })
+    }
+
     /// Whether the column gives back `value` as it was written. A value that does not fit is never rounded, cut or
     /// padded: its row waits.
     pub fn holds(&self, value: &Value) -> Result<(), Misfit> {
@@ -262,12 +268,7 @@ impl Domain {
             (Domain::Json { nul: false, .. }, Value::Json(v)) if has_nul(v.as_str()) => {
                 no("contains a NUL character, which the column cannot store".to_owned())
             }
-            (Domain::Json { binary: true, .. }, Value::Json(v)) => match v.beyond_binary() {
-                Some(number) => {
-                    no(format!("contains {number}, which is neither a 64-bit integer nor exact as a float"))
-                }
-                None => Ok(()),
-            },
+            (Domain::Json { binary, .. }, Value::Json(v)) if !self.keeps_text() => fits_parsed(v, *binary),
             (Domain::Loose { affinity, .. }, value) => fits_loosely(affinity, value),
             (Domain::Unsupported(why), _) => no(format!("cannot be stored: {why}")),
             (Domain::Native(_), Value::Text(_)) => Ok(()),
@@ -284,6 +285,22 @@ impl Domain {
 fn has_nul(json: &str) -> bool {
     json.match_indices("\\u0000")
         .any(|(at, _)| json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0)
+}
+
+/// Whether a document fits a column that keeps what it says and not its text.
+fn fits_parsed(document: &Json, binary: bool) -> Result<(), Misfit> {
+    if let Some(name) = document.named_twice() {
+        let name = serde_json::Value::from(&*name);
+        return Err(Misfit(format!(
+            "names the member {name} twice, of which the column would keep only the last; leave it once"
+        )));
+    }
+    match binary.then(|| document.beyond_binary()).flatten() {
+        Some(number) => {
+            Err(Misfit(format!("contains {number}, which is neither a 64-bit integer nor exact as a float")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn fits_digits(micros: i64, digits: u8) -> Result<(), Misfit> {
@@ -308,7 +325,7 @@ fn fits_loosely(affinity: &str, value: &Value) -> Result<(), Misfit> {
                 no(format!("is {}, which a NUMERIC column of SQLite does not keep", v.as_str()))
             }
         }
-        Value::Date(v) if time::parse_date(&time::date(*v)) != Some(*v) => no("lies outside the calendar".to_owned()),
+        Value::Date(v) if time::is_far(*v) => no("lies outside the calendar".to_owned()),
         Value::Timestamp(v) | Value::Instant(v)
             if !matches!(*v, i64::MAX | i64::MIN) && !CALENDAR.contains(v) && !time::is_of_no_day(*v) =>
         {
@@ -438,6 +455,14 @@ mod tests {
         let json = |text: &str| Value::Json(super::super::value::Json::new(text));
         assert!(documents.holds(&json(r#""a\u0000""#)).is_err() && documents.holds(&json(r#""a\\\u0000""#)).is_err());
         assert!(documents.holds(&json(r#""a\\u0000""#)).is_ok());
+        for (nul, binary) in [(false, false), (true, true), (true, false)] {
+            let documents = Domain::Json { nul, binary };
+            let twice = documents.holds(&json(r#"[{"a": 1, "b": {"\u0061": 2, "a\n": 3, "a": 4}}]"#));
+            let why = r#"names the member "a" twice, of which the column would keep only the last; leave it once"#;
+            assert_eq!(twice, if documents.keeps_text() { Ok(()) } else { Err(Misfit(why.to_owned())) });
+            assert_eq!(documents.holds(&json(r#"{"a": {"a": 1}, "b": ["a", "a"]}"#)), Ok(()));
+            assert_eq!(documents.holds(&json("18446744073709551617")).is_err(), binary);
+        }
         assert!(Domain::Timestamp { digits: 3, zeros: false }.holds(&Value::Timestamp(1_000)).is_ok());
         assert!(Domain::Timestamp { digits: 3, zeros: false }.holds(&Value::Timestamp(1_001)).is_err());
         assert!(Domain::Float { bits: 32 }.holds(&Value::Float(0.1)).is_err());

@@ -157,6 +157,9 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..20).prop_map(|v| (Type::Any, Value::Bytes(v.into()))),
             (-700_000..2_000_000i32).prop_map(|v| (Type::Date, Value::Date(v))),
             (-60_000_000_000_000_000..200_000_000_000_000_000i64).prop_map(|v| (Type::Instant, Value::Instant(v))),
+            // All that PostgreSQL has.
+            (-2_440_588..=2_145_042_905i32).prop_map(|v| (Type::Date, Value::Date(v))),
+            (-210_866_803_200_000_000..=i64::MAX).prop_map(|v| (Type::Timestamp, Value::Timestamp(v))),
             any::<[u8; 16]>().prop_map(|v| (Type::Uuid, Value::Uuid(v))),
             (2..=127i64).prop_map(|v| (Type::Bool, Value::Int(v))),
             (-time::LONGEST..=time::LONGEST).prop_map(|v| (Type::Time, Value::Time(v))),

@@ -149,6 +149,20 @@ mod tests {
         }
     }
 
+    /// A row that nobody can read again holds up its node.
+    #[test]
+    fn far_days_are_read_again() {
+        let layout = vec![("day".to_owned(), Type::Date), ("at".to_owned(), Type::Timestamp)];
+        let spec = TableSpec { layout, ..TableSpec::bare(0, "t", std::iter::empty()) };
+        let row: Row = [Value::Date(364_522_971), Value::Timestamp(100_000_000 * 86_400_000_000)].into();
+        let text = spec.keep(&row, &[]);
+        assert_eq!(text, r#"{"day":"+999999-12-31","at":"+275760-09-13 00:00:00"}"#);
+        let before = r#"{"day":"364522971 days from 1970-01-01","at":"100000000 days from 1970-01-01 00:00:00"}"#;
+        for text in [text.as_str(), before] {
+            assert_eq!(spec.kept(text).expect("a row").row, row);
+        }
+    }
+
     #[test]
     fn what_waits_with_other_columns_is_no_version() {
         let parked = Parked {

@@ -4,6 +4,7 @@
 mod canonical;
 mod change;
 mod cut;
+mod document;
 mod domain;
 mod fit;
 mod json;

@@ -30,7 +30,13 @@ pub fn is_no_day(days: i32) -> bool {
     (NO_DAY..NO_DAY + (10_000 << 9)).contains(&days)
 }
 
-/// The same of microseconds since 1970.
+/// Whether a day lies beyond the years -262143 to 262142. Only PostgreSQL has such days.
+pub fn is_far(days: i32) -> bool {
+    let is_near = EPOCH.checked_add_signed(TimeDelta::days(days.into())).is_some();
+    !is_near && !is_no_day(days) && !matches!(days, i32::MAX | i32::MIN)
+}
+
+/// The same as [`is_no_day`] of microseconds since 1970.
 pub fn is_of_no_day(micros: i64) -> bool {
     i32::try_from(micros.div_euclid(DAY)).is_ok_and(is_no_day)
 }
@@ -71,10 +77,12 @@ pub fn write_date(out: &mut impl fmt::Write, days: i32) -> fmt::Result {
             digits.two(year / 100).two(year % 100).one(b'-').two(month).one(b'-').two(day);
             out.write_str(digits.as_str())
         }
-        _ => match EPOCH.checked_add_signed(TimeDelta::days(days.into())) {
-            Some(date) => write!(out, "{date}"),
-            None => write!(out, "{days} days from 1970-01-01"),
-        },
+        _ => {
+            // The calendar repeats itself, and only the year tells one era from another.
+            let (year, month, day) = civil(days.rem_euclid(ERA));
+            let year = i64::from(year) + 400 * i64::from(days.div_euclid(ERA));
+            write!(out, "{year:+05}-{month:02}-{day:02}")
+        }
     }
 }
 
@@ -100,6 +108,9 @@ pub fn write_time_of_day(out: &mut impl fmt::Write, micros: i64) -> fmt::Result 
 
 /// The days of the years 0 to 9999, which have four digits.
 const ORDINARY: std::ops::RangeInclusive<i32> = -719_528..=2_932_896;
+
+/// The days of 400 years.
+const ERA: i32 = 146_097;
 
 /// Year, month and day of one of the [`ORDINARY`] days: Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 fn civil(days: i32) -> (u32, u32, u32) {
@@ -167,7 +178,7 @@ pub fn parse_date(text: &str) -> Option<i32> {
         "infinity" => Some(i32::MAX),
         "-infinity" => Some(i32::MIN),
         _ => {
-            let Ok(date) = text.parse::<NaiveDate>() else { return parse_no_day(text) };
+            let Ok(date) = text.parse::<NaiveDate>() else { return parse_no_day(text).or_else(|| parse_far(text)) };
             i32::try_from(date.signed_duration_since(EPOCH).num_days()).ok()
         }
     }
@@ -182,6 +193,41 @@ fn parse_no_day(text: &str) -> Option<i32> {
         text.parse::<i32>().ok().filter(|number| plain && *number <= most)
     };
     Some(NO_DAY + (part(year, 4, 9_999)? << 9 | part(month, 2, 12)? << 5 | part(day, 2, 31)?))
+}
+
+/// How days that are [far](is_far) were written once, behind their number and a blank. Rows that were kept then are still read.
+const COUNTED: &str = "days from 1970-01-01";
+
+fn parse_counted(number: &str) -> Option<i32> {
+    number.parse().ok().filter(|days| is_far(*days))
+}
+
+/// A day that is [far](is_far), in the one spelling that is written.
+fn parse_far(text: &str) -> Option<i32> {
+    if let Some(number) = text.strip_suffix(COUNTED) {
+        return parse_counted(number.strip_suffix(' ')?);
+    }
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'+' => (1, &text[1..]),
+        b'-' => (-1, &text[1..]),
+        _ => return None,
+    };
+    let (year, rest) = digits.split_once('-')?;
+    let (month, day) = rest.split_once('-')?;
+    let are_digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    // From 262143 to 5881580.
+    if !matches!((year.len(), month.len(), day.len()), (6..=7, 2, 2)) || year.starts_with('0') {
+        return None;
+    }
+    if ![year, month, day].into_iter().all(are_digits) {
+        return None;
+    }
+    let year = sign * year.parse::<i32>().ok()?;
+    // The same day of years that chrono knows.
+    let alike = NaiveDate::from_ymd_opt(year.rem_euclid(400) + 2000, month.parse().ok()?, day.parse().ok()?)?;
+    let eras = i64::from(year.div_euclid(400) - 5);
+    let days = alike.signed_duration_since(EPOCH).num_days() + eras * i64::from(ERA);
+    i32::try_from(days).ok().filter(|days| is_far(*days))
 }
 
 /// Takes `HH:MM`, `HH:MM:SS` and `HH:MM:SS.f…`, up to [`LONGEST`] with or without a sign; more than six digits of a second are
@@ -213,8 +259,16 @@ pub fn parse_timestamp(text: &str) -> Option<i64> {
         _ => {}
     }
     let (day, time) = text.split_once([' ', 'T']).unwrap_or((text, "00:00"));
-    let days = i64::from(parse_date(day)?);
-    days.checked_mul(86_400_000_000)?.checked_add(parse_time(time)?)
+    let (days, time) = match time.strip_prefix(COUNTED) {
+        Some(time) => (parse_counted(day)?, time.strip_prefix(' ')?),
+        None => (parse_date(day)?, time),
+    };
+    i64::from(days).checked_mul(DAY)?.checked_add(parse_time(time)?).filter(is_finite)
+}
+
+/// Whether microseconds are those of a moment: the infinities are not spelled as one.
+fn is_finite(micros: &i64) -> bool {
+    !matches!(*micros, i64::MAX | i64::MIN)
 }
 
 /// Takes what [`parse_timestamp`] takes, with `Z` or `±HH[:MM]` after it; without a zone the text is UTC.
@@ -236,7 +290,10 @@ pub fn parse_instant(text: &str) -> Option<i64> {
         if is_of_no_day(local) && offset != 0 {
             return None;
         }
-        return Some(if text.as_bytes()[sign] == b'-' { local + offset } else { local - offset });
+        let is_west = text.as_bytes()[sign] == b'-';
+        let micros = if is_west { local.checked_add(offset) } else { local.checked_sub(offset) };
+        // What is near the ends must not become what is none.
+        return micros.filter(|micros| is_finite(micros) && is_of_no_day(*micros) == is_of_no_day(local));
     }
     parse_timestamp(text)
 }
@@ -317,9 +374,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn days_are_those_of_the_calendar(day in -800_000..3_000_000i32) {
+        fn days_are_those_of_the_calendar(day in prop_oneof![-800_000..3_000_000i32, -96_000_000..95_000_000i32]) {
             let known = EPOCH.checked_add_signed(TimeDelta::days(day.into())).unwrap();
             prop_assert_eq!(date(day), known.to_string());
+        }
+
+        #[test]
+        fn each_day_has_a_text_of_its_own(day: i32) {
+            prop_assume!(!is_no_day(day));
+            prop_assert_eq!(parse_date(&date(day)), Some(day));
         }
 
         #[test]
@@ -339,7 +402,13 @@ mod tests {
         }
 
         #[test]
-        fn texts_round_trip(micros in -60_000_000_000_000_000i64..200_000_000_000_000_000) {
+        fn texts_round_trip(
+            micros in prop_oneof![
+                -60_000_000_000_000_000i64..200_000_000_000_000_000,
+                // All that PostgreSQL has.
+                -210_866_803_200_000_000..i64::MAX,
+            ]
+        ) {
             prop_assert_eq!(parse_timestamp(&timestamp(micros)), Some(micros));
             prop_assert_eq!(parse_instant(&instant(micros)), Some(micros));
             let day = (micros / 86_400_000_000) as i32;
@@ -362,6 +431,44 @@ mod tests {
         for text in ["839:00:00", "-00:00:00", "1000:00:00", "25:00", "-1:00:00", "24:60:00", "+24:00:01", "024:0:00"] {
             assert_eq!(parse_time(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn days_that_only_postgres_has() {
+        let known = |date: NaiveDate| i32::try_from(date.signed_duration_since(EPOCH).num_days()).unwrap();
+        let (first, last) = (known(NaiveDate::MIN), known(NaiveDate::MAX));
+        assert_eq!((date(first), date(last)), (NaiveDate::MIN.to_string(), NaiveDate::MAX.to_string()));
+        for (day, text) in [
+            (first - 1, "-262144-12-31"),
+            (last + 1, "+262143-01-01"),
+            (364_522_971, "+999999-12-31"),
+            (2_145_042_905, "+5874897-12-31"),
+        ] {
+            assert_eq!((date(day).as_str(), parse_date(text)), (text, Some(day)));
+            assert!(is_far(day));
+            // As they were kept once.
+            assert_eq!(parse_date(&format!("{day} days from 1970-01-01")), Some(day));
+        }
+        assert!(![first, last, i32::MIN, i32::MAX, NO_DAY].into_iter().any(is_far));
+        let noon = i64::from(last + 1) * DAY + DAY / 2;
+        assert_eq!(instant(noon), "+262143-01-01 12:00:00+00:00");
+        let counted = format!("{} days from 1970-01-01 12:00:00", last + 1);
+        assert_eq!((parse_timestamp(&counted), parse_instant(&(counted + "+00:00"))), (Some(noon), Some(noon)));
+        for text in [
+            "999999-12-31",
+            "+999999-02-30",
+            "+0999999-12-31",
+            "+999999-1-31",
+            "+5881580-07-11",
+            "+9999999-01-01",
+            "-290000-01-01",
+            "7 days from 1970-01-01",
+            "99999999days from 1970-01-01",
+        ] {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
+        assert_eq!(parse_timestamp("+294247-01-10 04:00:54.775807"), None);
+        assert_eq!(parse_instant("+294247-01-10 04:00:54.775806-00:01"), None);
     }
 
     #[test]

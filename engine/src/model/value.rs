@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use super::time;
+use super::{document, time};
 
 /// One cell. Two values are equal when they mean the same, however their databases wrote them.
 #[derive(Clone, Debug)]
@@ -272,6 +272,11 @@ impl Json {
         serde_json::from_str::<serde::de::IgnoredAny>(&self.0).is_ok()
     }
 
+    /// A name that two members of one object have, if there is one. Databases do not agree on which of the two counts.
+    pub fn named_twice(&self) -> Option<Cow<'_, str>> {
+        document::named_twice(&self.0)
+    }
+
     /// A number that is neither a 64-bit integer nor exact as a float of 8 bytes, if there is one.
     pub fn beyond_binary(&self) -> Option<String> {
         let document = serde_json::from_str::<serde_json::Value>(&self.0).ok()?;
@@ -297,7 +302,10 @@ impl Json {
                 canonical_json(&document, &mut text);
                 Cow::Owned(text)
             }
-            Err(_) => Cow::Borrowed(&self.0),
+            Err(_) => match document::canonical(&self.0, canonical_json) {
+                Some(text) => Cow::Owned(text),
+                None => Cow::Borrowed(&self.0),
+            },
         }
     }
 }
