@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use toml_edit::Document;
+use toml_edit::{Document, Table};
 
 use super::part::{self, Part};
 use super::{Bundle, sha256};
@@ -26,6 +26,9 @@ pub struct Addition {
     pub is_known: bool,
     /// The version in whose place this one comes.
     pub replaced: Option<String>,
+    /// Settings of that one that this one does not take, by their names, and tables that go with it.
+    pub dropped: Vec<String>,
+    pub gone: Vec<String>,
     /// The pins as they were read, and as they become if that is anything new.
     pinned: Lock,
     lock: Option<Lock>,
@@ -82,14 +85,17 @@ impl Addition {
         if let Some(former) = former.as_ref().filter(|former| former.version != version && !replace) {
             return Err(is_there(former));
         }
-        let mut given = given.to_vec();
+        let (mut given, mut dropped) = (given.to_vec(), Vec::new());
         if let Some(former) = former.as_ref().filter(|_| replace) {
-            let kept = former.set.iter().filter(|(name, _)| manifest.parameters.contains_key(name));
-            let kept: Vec<_> = kept.filter(|(name, _)| given.iter().all(|(other, _)| other != name)).cloned().collect();
+            let set = former.set.iter().filter(|(name, _)| given.iter().all(|(other, _)| other != name)).cloned();
+            let (kept, left): (Vec<_>, Vec<_>) = set.partition(|(name, _)| manifest.parameters.contains_key(name));
             given.extend(kept);
+            // A value may be a secret.
+            dropped = left.into_iter().map(|(name, _)| name).collect();
         }
         // As they stand in the manifest, in whatever order they were said.
         given.sort_by_key(|(name, _)| manifest.parameters.keys().position(|known| known == name));
+        manifest.try_settings(&given).map_err(Error::Refused)?;
         let others = match &former {
             Some(former) => format!("{}{}", &before[..former.at.start], &before[former.at.end..]),
             None => before.clone(),
@@ -102,6 +108,14 @@ impl Addition {
         if let Some(former) = former.as_ref().filter(|_| !is_known && !replace) {
             return Err(is_there(former));
         }
+        let gone = match &former {
+            Some(former) if !is_known => {
+                let had = Document::parse(&before[former.at.clone()]).map(|part| keys(&part, "tables"));
+                let goes = |table: &String| !tables.contains(table) && !present.contains(table);
+                had.unwrap_or_default().into_iter().filter(goes).collect()
+            }
+            _ => Vec::new(),
+        };
         let doubles = tables.iter().filter(|table| present.contains(table)).map(|table| {
             format!("{shown}: the table `{table}` is configured already; remove its section, or leave the bundle")
         });
@@ -145,7 +159,20 @@ impl Addition {
         let mut lock = lock;
         let lock = lock.set(&loaded.iter().collect::<Vec<_>>()).then_some(lock);
         let replaced = former.filter(|_| !is_known).map(|former| former.version);
-        Ok(Addition { config, plugins, tables, is_known, replaced, pinned, lock, before, text, _alone: alone })
+        Ok(Addition {
+            config,
+            plugins,
+            tables,
+            is_known,
+            replaced,
+            dropped,
+            gone,
+            pinned,
+            lock,
+            before,
+            text,
+            _alone: alone,
+        })
     }
 
     /// Writes what is not there yet. The configuration comes last, so that whatever stops this half-way leaves a sync that works
@@ -196,11 +223,13 @@ fn names(path: &Path, text: &str) -> Result<(Vec<String>, Vec<String>)> {
     // Told with its line, as everywhere.
     Config::signing_keys(path, text)?;
     let document = Document::parse(text).map_err(|why| Error::Internal(why.to_string()))?;
-    let keys = |section: &str| {
-        let table = document.get(section).and_then(|item| item.as_table_like());
-        table.map(|table| table.iter().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
-    };
-    Ok((keys("nodes"), keys("tables")))
+    Ok((keys(&document, "nodes"), keys(&document, "tables")))
+}
+
+/// The names of what stands in a section.
+fn keys(document: &Table, section: &str) -> Vec<String> {
+    let table = document.get(section).and_then(|item| item.as_table_like());
+    table.map(|table| table.iter().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
 }
 
 /// The text of a file that says where plugins lie, below its `name` if it did not say so.

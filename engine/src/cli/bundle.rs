@@ -56,6 +56,9 @@ pub struct Pack {
     /// The folder of the bundle
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
+    /// Try the settings with this in the place of a parameter; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
     /// The file to write [default: NAME-VERSION.concord, here]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -188,7 +191,7 @@ fn pack(args: &Pack) -> Result<u8> {
         )));
     }
     let (bundle, bytes) = given.open().and_then(Bundle::packed).map_err(refused)?;
-    let mut checked = examine(&bundle, &[])?;
+    let mut checked = examine(&bundle, &args.set)?;
     if checked.code() != DONE {
         checked.sha256 = None;
         return checked.tell(args.report);
@@ -285,6 +288,9 @@ struct Added {
     changed: bool,
     /// The version of the bundle that was there before.
     replaced: Option<String>,
+    /// Its settings that this one does not take, by their names, and its tables that this one does not bring.
+    dropped: Vec<String>,
+    gone: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -302,7 +308,6 @@ fn add(global: &Global, args: &Add) -> Result<u8> {
     // Before anything in the bundle is looked at.
     let signature = given.signature(&Config::signing_keys(path, &Config::text(path)?)?).map_err(refused)?;
     let bundle = given.open().map_err(refused)?;
-    bundle.manifest.try_settings(&args.set).map_err(Error::Refused)?;
     let host: Host = host()?;
     let addition = Addition::prepare(&bundle, &host, path, &args.set, args.replace)?;
     addition.carry_out()?;
@@ -329,6 +334,8 @@ fn add(global: &Global, args: &Add) -> Result<u8> {
         tables: addition.tables.clone(),
         changed: !addition.is_known,
         replaced: addition.replaced.clone(),
+        dropped: addition.dropped.clone(),
+        gone: addition.gone.clone(),
     };
     if !global.quiet {
         for warning in &addition.config.warnings {
@@ -352,6 +359,17 @@ fn add(global: &Global, args: &Add) -> Result<u8> {
     };
     let tables = counted(added.tables.len() as u64, "table", "tables");
     say(&format!("{tables} {done} {}: {}", path.display(), added.tables.join(", ")))?;
+    if !added.gone.is_empty() {
+        let gone = counted(added.gone.len() as u64, "table", "tables");
+        say(&format!(
+            "{gone} gone from {}, which this version does not bring: {}",
+            path.display(),
+            added.gone.join(", ")
+        ))?;
+    }
+    for name in &added.dropped {
+        say(&format!("what `{name}` was set to is not kept: this version takes no such parameter"))?;
+    }
     say("next: concord check, then concord install")?;
     Ok(DONE)
 }

@@ -180,7 +180,7 @@ fn agreed(what: &str, yes: bool) -> Result<bool> {
             "{what}\n    there is nobody to ask whether to go on: add --yes if that is meant"
         )));
     }
-    write!(stderr, "{what}\nGo on? [y/N] ")?;
+    write!(stderr, "{}\nGo on? [y/N] ", report::plain(what))?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.read_line(&mut answer)?;
@@ -213,7 +213,7 @@ fn remark(quiet: bool, message: &str) {
 /// One message on stderr, with `-q` as well: for what kept a command from doing all that it was told. A closed stderr is
 /// nobody's concern.
 fn note(message: &str) {
-    let _ = writeln!(progress::messages(), "{message}");
+    let _ = writeln!(progress::messages(), "{}", report::plain(message));
 }
 
 /// Runs `work` on a runtime of its own, as commands that speak to databases do.

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, StderrLock, Write, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::report::{count, cut, span_of};
+use super::report::{count, cut, plain, span_of};
 
 /// Between two changes of the line on a terminal.
 const LIVELY: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ impl Line {
             return;
         }
         self.shown = Some(now);
-        let text = fitting(texts(), self.width.unwrap_or(usize::MAX));
+        let text = plain(&fitting(texts(), self.width.unwrap_or(usize::MAX)));
         let mut stderr = messages();
         let _ = match self.width {
             Some(_) => {

@@ -12,11 +12,21 @@ use crate::model::time;
 /// Writes `report` to stdout as one indented JSON document.
 pub fn json(report: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(report).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
-    say(&text)
+    verbatim(&text)
 }
 
 /// Writes one message, of one or more lines, to stdout.
 pub fn say(text: &str) -> Result<()> {
+    verbatim(&plain(text))
+}
+
+/// A message without what steers a terminal: there are names in it that strangers made up, in bundles and plugins.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+}
+
+/// Writes a text that programs read to stdout, as it is.
+pub fn verbatim(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
@@ -167,6 +177,13 @@ mod tests {
             table.to_string(),
             "node    pending  state\noffice        3  ok\né        12,000\nb             0  two lines\n"
         );
+    }
+
+    #[test]
+    fn messages_do_not_steer_a_terminal() {
+        let named = "no key `\u{1b}[2J\u{9b}31m`\r\u{7}";
+        assert_eq!(plain(named), "no key ` [2J 31m`  ");
+        assert_eq!(plain("two\n\tlines, é…"), "two\n\tlines, é…");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Compiled code that is kept: files that are mapped into memory as they are, so that what is not run is not even read.
 //!
-//! To load compiled code is to run it, so it is taken from a folder alone that nobody else can write to, and from a file there that
+//! To load compiled code is to run it, so it is taken from a folder alone that nobody else can look into, and from a file there that
 //! is named for the component's digest and for all settings of the compiler.
 
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,23 +32,16 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Keeps it in a folder within this one, which is private to the user. Fails if there is one that others may write to.
-    pub fn within(folder: &Path) -> std::io::Result<Compiled> {
-        let folder = folder.join("compiled");
+    /// Keeps it in this folder, which is made, or becomes, private to the user. Fails if others may write to it, or
+    /// look into it for good: what they reach there they may also write to, as far as the files' own permissions go.
+    pub fn kept_in(folder: &Path) -> io::Result<Compiled> {
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&folder)?;
+        builder.recursive(true).create(folder)?;
         #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt;
-            let known = fs::metadata(&folder)?;
-            let own = tempfile::tempfile_in(&folder)?.metadata()?.uid();
-            if known.uid() != own || known.mode() & 0o022 != 0 {
-                return Err(std::io::Error::other("others may write to it; delete it, so that it is made anew"));
-            }
-        }
-        Ok(Compiled { folder, hits: Arc::default(), misses: Arc::default() })
+        make_private(folder)?;
+        Ok(Compiled { folder: folder.to_owned(), hits: Arc::default(), misses: Arc::default() })
     }
 
     /// How many components came out of it, and how many had to be compiled.
@@ -59,7 +53,7 @@ impl Compiled {
     pub fn component(&self, engine: &Engine, bytes: &[u8], digest: &str) -> wasmtime::Result<Component> {
         let path = self.folder.join(format!("{}.cwasm", name(engine, digest)));
         if path.is_file() {
-            // SAFETY: nobody but this user can write to the folder, where files are whole at every moment and never written to again.
+            // SAFETY: nobody but this user gets into the folder, where files are whole at every moment and never written to again.
             let mapped = unsafe { Component::deserialize_file(engine, &path) };
             // Some file systems hold nothing that may be run where it lies.
             let loaded = mapped.or_else(|_| unsafe { Component::deserialize(engine, fs::read(&path)?) });
@@ -95,6 +89,30 @@ impl Compiled {
             }
         }
     }
+}
+
+/// Makes sure that nobody but the user gets into the folder. One that others could only look into is closed to them, such as
+/// was restored from a copy; where they could write, nobody knows what they have put there.
+#[cfg(unix)]
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    const ELSEWHERE: &str = "set CONCORD_CACHE_DIR to a folder on a file system that keeps permissions";
+    let known = fs::metadata(folder)?;
+    if known.uid() != tempfile::tempfile_in(folder)?.metadata()?.uid() {
+        return Err(io::Error::other("it is another user's; set CONCORD_CACHE_DIR to a folder of your own"));
+    }
+    if known.mode() & 0o022 != 0 {
+        let why = format!("others may write to it; delete it, so that it is made anew, or {ELSEWHERE}");
+        return Err(io::Error::other(why));
+    }
+    if known.mode() & 0o077 != 0 {
+        // Some file systems know no permissions, and tell so or not.
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+        if fs::metadata(folder)?.mode() & 0o077 != 0 {
+            return Err(io::Error::other(format!("others may look into it; {ELSEWHERE}")));
+        }
+    }
+    Ok(())
 }
 
 /// Another for each component, version of the compiler, machine and setting.
@@ -173,7 +191,34 @@ mod tests {
             fs::set_permissions(folder.path().join("compiled"), fs::Permissions::from_mode(mode)).unwrap();
             Host::new(Some(folder.path())).unwrap().cached()
         };
-        assert_eq!((mode(0o777), mode(0o720), mode(0o750)), (None, None, Some((0, 0))));
+        for others in [0o777, 0o720, 0o702] {
+            assert_eq!(mode(others), None, "{others:o}");
+        }
+        assert_eq!(mode(0o700), Some((0, 0)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_others_could_only_look_into_is_closed_to_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        load(folder.path(), "one");
+        let compiled = folder.path().join("compiled");
+        for others in [0o750, 0o701, 0o755] {
+            fs::set_permissions(&compiled, fs::Permissions::from_mode(others)).unwrap();
+            assert_eq!(load(folder.path(), "one"), (1, 0), "{others:o}");
+            assert_eq!(fs::metadata(&compiled).unwrap().permissions().mode() & 0o777, 0o700, "{others:o}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn why_a_folder_is_refused_is_told_with_what_to_do() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o770)).unwrap();
+        let why = Compiled::kept_in(folder.path()).unwrap_err().to_string();
+        assert!(why.contains("delete it") && why.contains("CONCORD_CACHE_DIR"), "{why}");
     }
 
     #[test]

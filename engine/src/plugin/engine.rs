@@ -42,7 +42,8 @@ impl Host {
 
     /// A host that keeps compiled code in `cache`, in a folder that is private to the user.
     pub fn new(cache: Option<&Path>) -> Result<Host, String> {
-        let compiled = cache.and_then(|folder| match Compiled::within(folder) {
+        let folder = cache.map(|cache| cache.join("compiled"));
+        let compiled = folder.and_then(|folder| match Compiled::kept_in(&folder) {
             Ok(compiled) => Some(compiled),
             Err(why) => {
                 warn!(folder = %folder.display(), %why, "Compiled plugins are not kept.");
@@ -61,6 +62,8 @@ impl Host {
             // The same bits on every machine.
             .cranelift_nan_canonicalization(true)
             .wasm_relaxed_simd(false)
+            // What a limit of 4 GiB or less counts needs no more addresses.
+            .wasm_memory64(false)
             .max_wasm_stack(STACK)
             .concurrency_support(false);
         // The stack of asynchronous calls has to hold that of WebAssembly, also where none is made.

@@ -1,5 +1,6 @@
 //! The role that turns the rows of one node's table into rows of the shape that all nodes share, and back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::bindings::concord::plugin::types as wit;
@@ -36,6 +37,9 @@ struct Made {
     /// Columns of the shape that hold what a column of the node's table holds, by their places in both.
     copies: Vec<(usize, usize)>,
 }
+
+/// Columns of a shape, at most: as many as MySQL takes, which takes most.
+const MOST_COLUMNS: usize = 4_096;
 
 /// The fact by which a plugin tells that.
 const COPY_OF: &str = "copy-of";
@@ -235,6 +239,12 @@ const KEEPS_KEY: &str = "in this version a mapping leaves the key as it is: answ
 impl Made {
     /// What a plugin says that it makes of a node's table; or why that is no table with the same key, and what to do.
     fn of(local: &Shape, table: wit::Table) -> Result<Made, (String, &'static str)> {
+        // Neither fuel nor time is counted here.
+        if table.columns.len() > MOST_COLUMNS {
+            let why = format!("it makes {} columns, and {MOST_COLUMNS} are the most", table.columns.len());
+            return Err((why, "make no more than any database holds"));
+        }
+        let mut names = HashSet::new();
         let mut shape = Shape { name: local.name.clone(), columns: Vec::new(), key: Vec::new() };
         let (mut marked, mut copies, mut ruled) = (Vec::new(), Vec::new(), Vec::new());
         for column in table.columns {
@@ -243,7 +253,7 @@ impl Made {
                 return Err((format!("it makes a column `{name}`, which is no name"), "give every column a name"));
             }
             // As the nodes' databases compare names.
-            if shape.columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name)) {
+            if !names.insert(column.name.to_ascii_lowercase()) {
                 return Err((format!("it makes two columns `{name}`"), "give every column a name of its own"));
             }
             let Some(ty) = kind(local, &column.kind) else {
@@ -423,6 +433,8 @@ mod tests {
     fn a_shape_is_of_known_kinds_and_every_name_is_there_once() {
         let why = |columns: &[&str]| made(columns).unwrap_err();
         assert_eq!(why(&["a:text", "A:text"]), "it makes two columns `A`");
+        assert_eq!(why(&["a:text"; 4_096]), "it makes two columns `a`");
+        assert_eq!(why(&["a:text"; 4_097]), "it makes 4097 columns, and 4096 are the most");
         assert_eq!(why(&[":text"]), "it makes a column ``, which is no name");
         assert_eq!(why(&["a:money"]), "it makes a column `a` of the kind `money`, which is none");
         // A type of the database's own is known if the node's table has it.

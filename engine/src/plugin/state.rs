@@ -180,8 +180,11 @@ impl WasiView for State {
 }
 
 impl ResourceLimiter for State {
+    /// What is allowed here and fails later stays counted: failures are also told of what was never asked here, so whoever gave
+    /// them back could be made to give back memory that is in use.
     fn memory_growing(&mut self, current: usize, desired: usize, most: Option<usize>) -> wasmtime::Result<bool> {
-        let all = self.memory + (desired - current);
+        // Not to begin anew at 0, whatever is asked for.
+        let all = self.memory.saturating_add(desired.saturating_sub(current));
         if all > self.most_memory {
             self.refused = Some(format!("asked for more than {} MiB of memory", self.most_memory >> 20));
             bail!("no more memory");

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use wasmtime::Store;
 use wasmtime::component::Component;
+use wasmtime::{ResourceLimiter, Store};
 
 use super::state::{State, Who};
 use super::*;
@@ -201,4 +201,20 @@ fn what_a_start_may_use_up_is_bounded() {
     let two =
         "(component (core module $m (memory 10)) (core instance (instantiate $m)) (core instance (instantiate $m)))";
     assert!(start(two).contains("no more memory"));
+}
+
+/// Memory of so many bytes at once that the account of it would begin anew.
+#[test]
+fn what_memory_is_asked_for_is_counted_however_much_it_is() {
+    let mut state = State::new(Who { plugin: "x".into(), role: None, table: None }, 1 << 20);
+    let page = 1 << 16;
+    assert!(state.memory_growing(0, page, None).unwrap());
+    for _ in 0..20 {
+        state.memory_growing(0, usize::MAX - page + 1, None).unwrap_err();
+    }
+    assert_eq!((state.peak(), state.refused()), (page, Some("asked for more than 1 MiB of memory")));
+    // There is none that could be asked for so much.
+    let component = component("(component (core module (memory i64 0)))");
+    let why = Component::from_binary(&host().engine, &component).err().map(|why| format!("{why:#}"));
+    assert!(why.as_ref().is_some_and(|why| why.contains("64")), "{why:?}");
 }

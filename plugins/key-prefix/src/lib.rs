@@ -39,6 +39,7 @@ impl Mapping for KeyPrefix {
             (None, None, Some(own), Some(others)) => Rule::Prefix { own, others },
             _ => return Err(problem("config", "it needs `of` and `slot`, or `prefix` and `others`")),
         };
+        rule.check()?;
         let columns = &context.table.columns;
         let places: Vec<usize> = match &config.columns {
             Some(named) => named.iter().map(|name| context.place(name)).collect::<Result<_, _>>()?,
@@ -87,6 +88,30 @@ impl KeyPrefix {
 }
 
 impl Rule {
+    /// Concord looks at the rules of keys, and knows nothing of columns that only refer to such a key.
+    fn check(&self) -> Result<(), Problem> {
+        match self {
+            Rule::Spread { of, slot } if *of < 2 || !(0..*of).contains(slot) => Err(problem(
+                "slot",
+                format!(
+                    "of {of} nodes none is number {slot}: let `of` be 2 or more, and `slot` 0 or more and below that"
+                ),
+            )),
+            Rule::Spread { .. } => Ok(()),
+            Rule::Prefix { own, others } => {
+                let mut all: Vec<&String> = others.iter().chain([own]).collect();
+                all.sort_unstable();
+                match all[0].is_empty() || all.windows(2).any(|two| two[1].starts_with(two[0].as_str())) {
+                    true => Err(problem(
+                        "prefix",
+                        "one of the prefixes is empty, or begins with another: it tells no node from the others",
+                    )),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
     /// The rule as Concord applies it to keys that stand in no row.
     fn told(&self) -> String {
         let rule = match self {

@@ -201,6 +201,73 @@ async fn another_version_takes_the_place_of_the_one_that_is_there() {
     assert_eq!(read(&concord, "concord.toml"), expected);
 }
 
+/// A bundle without plugins, of which a parameter can be one of some words only.
+const RULES: &str = r#"name = "rules"
+version = "1.0.0"
+summary = "Who wins in a shop"
+concord = ">=0.1, <0.2"
+[parameters.rule]
+type = "text"
+about = "who wins"
+[tables.items]
+conflict = "{rule}"
+[tables.prices]
+conflict = "{rule}"
+"#;
+
+fn rules(manifest: &str) -> Concord {
+    let concord = Concord::new(CONFIG);
+    concord.write("rules/README.md", "# Rules\n");
+    concord.write("rules/bundle.toml", manifest);
+    concord
+}
+
+#[tokio::test]
+async fn what_is_set_is_tried_where_a_bundle_is_packed_and_where_it_is_kept() {
+    let concord = rules(RULES);
+    let said = concord.run(&["bundle", "pack", "rules"]).await;
+    assert!(ended(&said, 2).contains("no conflict policy is called `rule`"), "{}", said.stdout);
+    ended(&concord.run(&["bundle", "pack", "rules", "--set", "rule=park"]).await, 0);
+    ended(&concord.run(&["bundle", "add", "rules-1.0.0.concord", "--set", "rule=park"]).await, 0);
+    concord.write("rules/bundle.toml", &RULES.replace("1.0.0", "1.1.0"));
+    let said = concord.run(&["bundle", "add", "rules", "--replace", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    let nothing = serde_json::json!([]);
+    assert_eq!((&report["replaced"], &report["gone"], &report["dropped"]), (&"1.0.0".into(), &nothing, &nothing));
+    assert_eq!(read(&concord, "concord.toml").matches("conflict = \"park\"").count(), 2);
+}
+
+#[tokio::test]
+async fn what_goes_when_a_bundle_is_replaced_is_told() {
+    let concord = rules(RULES);
+    ended(&concord.run(&["bundle", "add", "rules", "--set", "rule=park"]).await, 0);
+    let (head, _) = RULES.split_once("[parameters.rule]").unwrap();
+    concord.write("rules/bundle.toml", &format!("{}[tables.items]\n", head.replace("1.0.0", "1.1.0")));
+    let said = concord.run(&["bundle", "add", "rules", "--replace"]).await;
+    let told = ended(&said, 0);
+    assert!(told.contains("1 table gone from concord.toml, which this version does not bring: prices"), "{told}");
+    assert!(told.contains("what `rule` was set to is not kept"), "{told}");
+}
+
+/// By what a manifest repeats in an error, as it stands and decoded, and what a fixture names.
+#[tokio::test]
+async fn a_strangers_bundle_does_not_steer_the_terminal() {
+    let concord = folder();
+    let case = read(&concord, "bundle/fixtures/merge-fields/latest.json");
+    let check = async |manifest: &str, told: &str| {
+        concord.write("bundle/bundle.toml", manifest);
+        let said = concord.run(&["bundle", "check", "bundle"]).await;
+        ended(&said, 2);
+        assert!(said.says(told), "{}{}", said.stdout, said.stderr);
+        let controls = |text: &str| text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
+        assert!(!controls(&said.stdout) && !controls(&said.stderr), "{:?}{:?}", said.stdout, said.stderr);
+    };
+    check(&MANIFEST.replace("summary", "\"summary\\u001b[2J\""), "summary [2J").await;
+    check(&MANIFEST.replace("summary = ", "summary = \u{1b}[2J"), "bundle.toml: ").await;
+    concord.write("bundle/fixtures/merge-fields/latest.json", &case.replacen("\"about\"", "\"ab\\u001b[2J\"", 1));
+    check(MANIFEST, "ab [2J").await;
+}
+
 #[tokio::test]
 async fn a_plugin_that_others_use_is_not_replaced() {
     let concord = packed().await;

@@ -130,6 +130,19 @@ async fn files_are_looked_at_without_a_configuration() {
 }
 
 #[tokio::test]
+async fn a_plugins_schema_does_not_steer_the_terminal() {
+    let concord = folder("");
+    let mut plugin = std::fs::read(guests::plugins().join("hostile.wasm")).unwrap();
+    let (from, to) = (br#""attack": {"type": "string"}"#, br#""\u001b": {"type": "strina"}"#);
+    let at = plugin.windows(from.len()).position(|part| part == from).expect("its schema");
+    plugin[at..at + to.len()].copy_from_slice(to);
+    std::fs::write(concord.path("plugins/hostile.wasm"), plugin).unwrap();
+    let said = concord.run(&["plugin", "check", "plugins/hostile.wasm"]).await;
+    assert!(ended(&said, 2).contains("is no JSON Schema"), "{}", said.stdout);
+    assert!(!said.says("\u{1b}"), "{:?}{:?}", said.stdout, said.stderr);
+}
+
+#[tokio::test]
 async fn what_a_compiler_made_becomes_a_plugin() {
     let concord = folder("");
     let module = guests::plugins().join("wasm32-unknown-unknown/release/hostile.wasm").display().to_string();

@@ -288,6 +288,10 @@ async fn what_does_not_fit_together_is_told(kinds: &[Kind]) {
     let (customers, _) = whole.split_once("[tables.orders").expect("it is there");
     let told = said(&format!("{customers}[tables.orders]\n")).await;
     assert!(told.contains(&refers("a")) && told.contains(&refers("b")), "{told}");
+    // Also where the key is none of the node's own.
+    let refers = whole.replace("\"id\", ", "").replace("slot = 1, columns = [\"c", "slot = 2, columns = [\"c");
+    let told = said(&refers).await;
+    assert!(told.contains("of 2 nodes none is number 2"), "{told}");
 }
 
 /// Two rules that suit each other at the nodes of one table need not be those of the table to which it refers.

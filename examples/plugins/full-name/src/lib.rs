@@ -129,6 +129,9 @@ fn units(column: &str, cents: &Value) -> Result<Value, Problem> {
 
 fn cents(column: &str, units: &Value) -> Result<Value, Problem> {
     let Value::Decimal(text) = units else { return Ok(Value::Null) };
+    if !text.ends_with(|c: char| c.is_ascii_digit()) {
+        return Err(wrong(column, "no-number", "the node keeps no such number"));
+    }
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let part = part.trim_end_matches('0');
     if part.len() > 2 {
