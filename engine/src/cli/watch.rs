@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::Notify;
 
-use super::report::{count, counted, say};
+use super::report::{count, counted, say, verbatim};
 use super::stop::Stop;
 use super::{Global, block_on, load, note, remark};
 use crate::config::duration;
 use crate::error::{DONE, Error, Result};
 use crate::model::time;
 use crate::node::without_holders;
-use crate::sync::{Away, Cycle, Session, Stopped};
+use crate::sync::{Away, Cycle, Session, Stopped, VerifiedTable};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -78,29 +78,36 @@ struct Teller {
     failed: Option<String>,
     /// By table that is compared: how many rows differ and were left so.
     differing: Vec<(String, u64)>,
+    /// By table that is compared: why it was not, the last time.
+    skipped: Vec<(String, String)>,
     started: bool,
 }
 
 impl Teller {
     fn tell(&mut self, cycle: &Cycle) -> Result<()> {
         let away: Vec<Away> = cycle.away.iter().map(steady).collect();
-        let changed = self.away != away || self.stopped != cycle.stopped;
         // What fails again and again is told once.
         let failed = cycle.failed.as_deref().map(without_holders);
         let fails = failed.is_some() && self.failed != failed;
         // So are differences that comparisons find and nothing decides.
         let differing = left_of(cycle);
         let differ = !cycle.compared.is_empty() && differing != self.differing;
+        // And why a table cannot be compared.
+        let skipped: Vec<_> = skipped_of(cycle).map(|(table, why)| (table, without_holders(&why))).collect();
+        let skips = skipped.iter().any(|one| !self.skipped.contains(one));
+        let skipped_changed = !cycle.compared.is_empty() && skipped != self.skipped;
         if !cycle.compared.is_empty() {
-            self.differing = differing;
+            (self.differing, self.skipped) = (differing, skipped);
         }
+        let changed = self.away != away || self.stopped != cycle.stopped || skipped_changed;
         let disputed = cycle.compared.iter().any(|table| table.disputed > 0);
-        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || fails || differ || disputed;
+        let news = fails || differ || skips || disputed;
+        let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || news;
         if self.json {
             if did || changed {
                 let text =
                     serde_json::to_string(cycle).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
-                say(&text)?;
+                verbatim(&text)?;
             }
         } else {
             if !self.started {
@@ -150,6 +157,17 @@ fn left_of(cycle: &Cycle) -> Vec<(String, u64)> {
     left.filter(|(_, rows)| *rows > 0).collect()
 }
 
+/// The compared tables that were not compared, or not to their end, and why; but for those that stand still for it, of which is told
+/// besides.
+fn skipped_of(cycle: &Cycle) -> impl Iterator<Item = (String, String)> {
+    let stands_still = move |table: &VerifiedTable, why: &str| {
+        cycle.stopped.iter().any(|stopped| stopped.table == table.table && stopped.why == why)
+    };
+    let skipped = cycle.compared.iter().filter_map(|table| Some((table, table.skipped.as_ref()?)));
+    let skipped = skipped.filter(move |(table, why)| !stands_still(table, why));
+    skipped.map(|(table, why)| (table.table.clone(), why.clone()))
+}
+
 /// One line: what arrived where, and what else happened.
 fn line(cycle: &Cycle) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -176,6 +194,7 @@ fn line(cycle: &Cycle) -> String {
         let rows = counted(table.disputed, "row was", "rows were");
         parts.push(format!("{}: {rows} equally late elsewhere, and decided by the table's policy", table.table));
     }
+    parts.extend(skipped_of(cycle).map(|(table, why)| format!("{table}: not compared: {why}")));
     parts.extend(cycle.failed.clone());
     format!("{} {}", clock(), parts.join("; "))
 }
@@ -183,7 +202,7 @@ fn line(cycle: &Cycle) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::{Carried, VerifiedTable};
+    use crate::sync::Carried;
 
     #[test]
     fn a_pause_takes_its_time() {
@@ -201,6 +220,36 @@ mod tests {
         };
         let line = line(&cycle);
         assert!(line.ends_with("Z office: 1,200 written, 1 deleted; 1 conflict; 2 rows began to wait"), "{line}");
+    }
+
+    /// A cycle that compared `t`, which was not compared to its end for this reason.
+    fn comparing(why: Option<&str>) -> Cycle {
+        let skipped = why.map(str::to_owned);
+        let t = VerifiedTable { table: "t".into(), skipped, ..VerifiedTable::default() };
+        Cycle { compared: vec![t], ..Cycle::default() }
+    }
+
+    #[test]
+    fn why_a_table_was_not_compared_is_told() {
+        let failed = comparing(Some("permission denied"));
+        let told = line(&failed);
+        assert!(told.ends_with("Z t: not compared: permission denied"), "{told}");
+        // Of a table that stands still is told already.
+        let stopped = Stopped { table: "t".into(), why: "permission denied".into() };
+        assert_eq!(skipped_of(&Cycle { stopped: vec![stopped], ..failed }).count(), 0);
+    }
+
+    /// Whoever tells has it in mind until the next comparison, whatever cycles there are in between.
+    #[test]
+    fn why_a_table_is_not_compared_is_told_once() {
+        let mut teller = Teller { quiet: true, ..Teller::default() };
+        let why = [("t".to_owned(), "permission denied".to_owned())];
+        for cycle in [comparing(Some("permission denied")), Cycle::default()] {
+            teller.tell(&cycle).expect("stdout is open");
+            assert_eq!(teller.skipped, why);
+        }
+        teller.tell(&comparing(None)).expect("stdout is open");
+        assert!(teller.skipped.is_empty());
     }
 
     /// No journal tells what lost by the policy of a table that is compared.

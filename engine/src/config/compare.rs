@@ -118,7 +118,9 @@ pub(super) fn judge(
 }
 
 fn refuse_omitted(table: &TableConfig, updated: &Named, problems: &mut Problems<'_>) {
-    for omitted in table.nodes.iter().flat_map(|part| &part.omit).filter(|omitted| omitted.name == updated.name) {
+    // The catalogue's case may be another than that of either.
+    let is_it = |omitted: &&Named| omitted.name.eq_ignore_ascii_case(&updated.name);
+    for omitted in table.nodes.iter().flat_map(|part| &part.omit).filter(is_it) {
         let what = format!(
             "`{}` tells which row of `{}` is the later, and does not live at this node",
             shown(&updated.name),

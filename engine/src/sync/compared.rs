@@ -36,7 +36,7 @@ impl Session {
     }
 
     /// The places of the tables that are compared, or of the one of this name if it is.
-    fn compared_tables(&self, table: Option<&str>) -> Vec<usize> {
+    pub(super) fn compared_tables(&self, table: Option<&str>) -> Vec<usize> {
         let wanted = |known: &&Table| known.compared && table.is_none_or(|table| known.name == table);
         self.tables.iter().filter(wanted).map(|table| table.index).collect()
     }

@@ -14,6 +14,7 @@ use super::early::FEW;
 use super::fetch::ROWS_LIMIT;
 use super::load::Refilters;
 use super::plugins::Plugins;
+use super::purge::Purged;
 use super::schedule::Schedule;
 use super::table::Table;
 use super::verify::{Verified, VerifiedTable};
@@ -48,8 +49,8 @@ pub struct Session {
     pub(super) adopted: Option<Instant>,
     /// Whether a load is at work, in which nodes take part whose rows are not compared yet.
     pub(super) loads: bool,
-    /// Whether this session has looked for purged entries yet.
-    pub(super) purged: bool,
+    /// How this session's last look for entries to be deleted ended.
+    pub(super) purged: Purged,
     /// When it was last made sure that the journals hold nothing older than the file says.
     pub(super) tidied: Option<Instant>,
     /// Which rows that wait were tried already.
@@ -124,7 +125,7 @@ impl Session {
             goal: HashMap::new(),
             adopted: None,
             loads: false,
-            purged: false,
+            purged: Purged::NotYet,
             tidied: None,
             schedule: Schedule::default(),
             plugins: Plugins::default(),
@@ -148,21 +149,30 @@ impl Session {
             Ok(compared) => compared,
             Err(error) => {
                 summary.may_pass |= self.told_as_failed(error, &mut summary.failed).await?;
-                summary.away = self.away();
+                add_away(&mut summary.away, self.away());
                 return Ok(summary);
             }
         };
         let wrote = compared.tables.iter().any(|table| !table.carried.is_empty());
+        // Who missed the comparison did so whoever is there afterwards.
+        let missed = compared.away.clone();
         summary.take(compared);
         if histories && wrote {
             // What triggers and cascades made of it is told by histories.
-            let later = self.carry().await?;
-            summary.extend(later);
+            match self.carry().await {
+                Ok(later) => summary.extend(later),
+                // What the comparison wrote is to be told whatever became of this.
+                Err(error) => {
+                    summary.may_pass |= self.told_as_failed(error, &mut summary.failed).await?;
+                    add_away(&mut summary.away, self.away());
+                }
+            }
         }
+        add_away(&mut summary.away, missed);
         Ok(summary)
     }
 
-    /// Notes why a comparison did not come to its end, where that concerns a node or the moment, and tells whether trying again may
+    /// Notes why a comparison, or what followed from it, did not come to its end, where that concerns a node or the moment, and tells whether trying again may
     /// help; gives other errors back. What the histories told has been carried, and is to be told whatever became
     /// of the comparison.
     pub(super) async fn told_as_failed(&mut self, error: Error, failed: &mut Option<String>) -> Result<bool> {
@@ -312,7 +322,7 @@ impl Summary {
     fn take(&mut self, compared: Verified) {
         compared.tables.iter().for_each(|table| add_carried(&mut self.nodes, &table.carried));
         self.compared = compared.tables;
-        self.away = compared.away;
+        add_away(&mut self.away, compared.away);
         self.stopped = compared.stopped;
     }
 
@@ -357,6 +367,15 @@ pub(super) fn add_failure(failed: &mut Option<String>, why: String) {
         Some(others) => format!("{others}; {why}"),
         None => why,
     });
+}
+
+/// Adds nodes that took no part to those that are known, each reason once.
+pub(super) fn add_away(all: &mut Vec<Away>, more: Vec<Away>) {
+    for away in more {
+        if !all.contains(&away) {
+            all.push(away);
+        }
+    }
 }
 
 pub(super) fn add_carried(all: &mut Vec<Carried>, more: &[Carried]) {

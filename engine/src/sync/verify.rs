@@ -14,8 +14,10 @@ mod pass;
 mod plan;
 mod report;
 mod tangle;
+#[cfg(all(test, feature = "faults"))]
+mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,6 +122,17 @@ struct Task<'a> {
     untangles: bool,
 }
 
+/// What came of comparing one table.
+#[derive(Default)]
+struct Attempt {
+    /// Who was left out meanwhile.
+    out: Vec<Away>,
+    /// Why it could not be compared.
+    failed: Option<Error>,
+    /// Why no other can be compared after it.
+    ends: Option<Error>,
+}
+
 impl Session {
     /// Compares all rows of all nodes that are there. Rows whose changes are on their way, or that wait, are counted and are
     /// no differences.
@@ -161,28 +174,65 @@ impl Session {
         let wanted = self.parents_first(wanted);
         let alone = wanted.len() == 1;
         let (mut reports, mut missed): (Vec<(usize, VerifiedTable)>, Vec<Away>) = Default::default();
+        // Why nothing can be compared any more.
+        let mut ended: Option<String> = None;
         how.progress.tables.store(wanted.len() as u64, Ordering::Relaxed);
         for (table, number) in wanted.into_iter().zip(1..) {
             how.progress.table.store(number, Ordering::Relaxed);
-            let mut report = VerifiedTable::new(&self.tables[table].name);
-            let (out, failed) = self.verify_by_itself(table, how, prefer, &mut report, plan.as_deref_mut()).await?;
-            missed.extend(out);
-            match failed {
-                Some(error) if alone => return Err(error),
+            let mut report = VerifiedTable::new(&self.config.tables[table].name);
+            if ended.is_some() {
+                report.skipped.clone_from(&ended);
+                reports.push((table, report));
+                continue;
+            }
+            let done = self.verify_by_itself(table, how, prefer, &mut report, plan.as_deref_mut()).await;
+            // What was written until then is to be told whatever became of the rest.
+            let wrote = reports.iter().map(|(_, report)| report).chain([&report]).any(|one| !one.carried.is_empty());
+            let tells = how.repair == Repair::Mend && wrote;
+            let done = match done {
+                Err(error @ (Error::Node { .. } | Error::Stopped(_))) if tells => {
+                    Attempt { failed: Some(error), ..Attempt::default() }
+                }
+                done => done?,
+            };
+            missed.extend(done.out);
+            match done.failed {
+                Some(error) if alone && !tells => return Err(error),
                 failed => report.skipped = failed.map(|error| error.to_string()).or(report.skipped),
             }
             reports.push((table, report));
+            ended = match done.ends {
+                // Whoever cannot be reached is told as being away.
+                Some(error) if !tells && !matches!(error, Error::Unreachable(_)) => return Err(error),
+                ends => ends.map(|error| error.to_string()),
+            };
         }
         if how.repair == Repair::Mend {
             // Rows that were referred to may be free to go, now that those of other tables are gone: children first.
             for (table, report) in reports.iter_mut().rev().filter(|(_, report)| report.refused > 0) {
-                let (out, failed) = self.verify_by_itself(*table, how, prefer, report, None).await?;
-                missed.extend(out);
-                report.skipped = failed.map(|error| error.to_string()).or(report.skipped.take());
+                if ended.is_some() {
+                    break;
+                }
+                let done = match self.verify_by_itself(*table, how, prefer, report, None).await {
+                    Err(error @ (Error::Node { .. } | Error::Stopped(_))) => {
+                        Attempt { failed: Some(error), ..Attempt::default() }
+                    }
+                    done => done?,
+                };
+                missed.extend(done.out);
+                report.skipped = done.failed.map(|error| error.to_string()).or(report.skipped.take());
+                ended = done.ends.map(|error| error.to_string());
             }
         }
         reports.sort_by_key(|(table, _)| *table);
-        missed.extend(self.away());
+        if how.repair == Repair::Mend {
+            reports.iter_mut().for_each(|(_, report)| report.tell_written());
+        }
+        let away = self.away();
+        // Who is away to the end did not miss one table alone.
+        let is_away = |node: &str| away.iter().any(|away| away.unreachable && away.node == node);
+        missed.retain(|known| !known.unreachable || !is_away(&known.node));
+        missed.extend(away);
         Ok(Verified {
             tables: reports.into_iter().map(|(_, report)| report).collect(),
             away: missed,
@@ -190,8 +240,7 @@ impl Session {
         })
     }
 
-    /// Compares one table. What fails because of it is no reason not to compare others, at all nodes: who was left out
-    /// meanwhile, and the error if it could not be compared.
+    /// Compares one table. What fails because of it is no reason not to compare others, at all nodes.
     async fn verify_by_itself(
         &mut self,
         table: usize,
@@ -199,7 +248,7 @@ impl Session {
         prefer: Option<NodeId>,
         report: &mut VerifiedTable,
         plan: Option<&mut PlanWriter>,
-    ) -> Result<(Vec<Away>, Option<Error>)> {
+    ) -> Result<Attempt> {
         let there: Vec<bool> = self.members.iter().map(|member| member.node.is_some()).collect();
         let failed = match self.verify_table(table, how, prefer, report, plan).await {
             Err(error) if is_about_a_table(&error) => Some(error),
@@ -210,13 +259,18 @@ impl Session {
         };
         let name = &self.tables[table].name;
         let members = self.members.iter_mut().zip(there).filter(|(_, there)| *there);
-        let out = members.filter_map(|(member, _)| member.let_back());
+        // Who was held up by a lock, or cut off, may be there for the next table.
+        let out = members.filter_map(|(member, _)| member.let_back().or_else(|| member.away.clone()));
         let out: Vec<Away> = out.map(|away| Away { why: format!("table `{name}`: {}", away.why), ..away }).collect();
-        if !out.is_empty() {
-            self.prepare_any().await?;
+        // What is known of this table by now is to be told though nobody is there for the next.
+        let ends = match out.is_empty() {
+            true => None,
+            false => self.prepare_any().await.err(),
+        };
+        if !out.is_empty() && ends.is_none() {
             self.agree_on_compared().await;
         }
-        Ok((out, failed))
+        Ok(Attempt { out, failed, ends })
     }
 
     /// Tables in an order in which rows can be copied: those that others refer to come before.
@@ -256,7 +310,7 @@ impl Session {
         mut plan: Option<&mut PlanWriter>,
     ) -> Result<()> {
         for attempt in 0..ATTEMPTS {
-            report.begin();
+            report.begin(how.repair == Repair::Mend);
             if let Some(plan) = plan.as_deref_mut() {
                 plan.begin_table(attempt > 0)?;
             }
@@ -432,7 +486,10 @@ impl Session {
             }
             if !mends.is_empty() {
                 let mut stays: Vec<Key> = mends.iter().filter(|mend| mend.stays).map(|mend| mend.key.clone()).collect();
+                let disputed = mends.iter().filter(|mend| mend.stays && mend.disputed);
+                let disputed: HashSet<Key> = disputed.map(|mend| mend.key.clone()).collect();
                 let mut done = self.mend(task.table, &opened, mends).await?;
+                let failed = done.failed.take();
                 stays.retain(|key| done.left.iter().all(|(mend, ..)| mend.key != *key));
                 let follows = !self.tables[task.table].compared && !done.overtaken;
                 if let Some(moved_on) = moved_on.as_deref_mut().filter(|_| !follows) {
@@ -444,28 +501,60 @@ impl Session {
                     *because != Left::Refused || !task.tangle.keep(table, mend, told, limit)
                 });
                 task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
-                self.remove_what_stayed(task, stays).await?;
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                self.remove_what_stayed(task, stays, &disputed).await?;
             }
         }
         Ok(true)
     }
 
-    /// Removes what does not belong where it stands, now that other nodes have it. What is not at rest is left to the next comparison.
-    async fn remove_what_stayed(&mut self, task: &mut Task<'_>, mut keys: Vec<Key>) -> Result<()> {
+    /// Removes what does not belong where it stands, now that other nodes have it. What is not at rest is left to the next comparison;
+    /// `disputed` are those keys that the table's policy alone decided.
+    async fn remove_what_stayed(
+        &mut self,
+        task: &mut Task<'_>,
+        mut keys: Vec<Key>,
+        disputed: &HashSet<Key>,
+    ) -> Result<()> {
+        let removed = self.remove_as_far_as_it_goes(task, &mut keys, disputed).await;
+        // They were counted when others had come to have them.
+        task.report.mended -= keys.len() as u64;
+        task.report.disputed -= keys.iter().filter(|key| disputed.contains(*key)).count() as u64;
+        removed
+    }
+
+    /// The same; keys are left in the list where somebody is not there any more, or another engine is too busy, or it fails.
+    async fn remove_as_far_as_it_goes(
+        &mut self,
+        task: &mut Task<'_>,
+        keys: &mut Vec<Key>,
+        disputed: &HashSet<Key>,
+    ) -> Result<()> {
         while !keys.is_empty() {
             let Some(opened) = self.open_together(task.table, &task.nodes).await? else { return Ok(()) };
-            let restless = self.restless(task.table, &task.nodes, &opened, &keys).await?;
+            let restless = self.restless(task.table, &task.nodes, &opened, keys).await?;
             keys.retain(|key| !restless.waiting.contains(key) && !restless.moving.contains(key));
-            let mends = self.tell_differences(task, &mut keys, false).await?;
+            let mut rest = keys.clone();
+            let mut mends = self.tell_differences(task, &mut rest, false).await?;
             self.close().await;
             if mends.is_empty() {
+                *keys = rest;
                 continue;
             }
-            let done = self.mend(task.table, &opened, mends).await?;
-            // They were counted when others had come to have them.
-            task.report.mended -= done.left.len() as u64;
+            mends.iter_mut().for_each(|mend| mend.disputed = disputed.contains(&mend.key));
+            let (all, in_dispute) = (mends.len() as u64, mends.iter().filter(|mend| mend.disputed).count() as u64);
+            let mut done = self.mend(task.table, &opened, mends).await?;
+            *keys = rest;
+            let failed = done.failed.take();
+            task.report.mended -= all - done.mended;
+            task.report.disputed -= in_dispute - done.disputed;
             let done = Done { mended: 0, disputed: 0, ..done };
             task.report.take(&self.tables[task.table], done, &self.names, task.how.limit);
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -30,6 +30,19 @@ async fn a_plan_tells_what_a_comparison_would_do_and_writes_nothing() {
     assert_eq!(plan.compared[0].differences, 0);
 }
 
+/// What would be written is none of what has to be told although the rest fails.
+#[tokio::test]
+async fn a_plan_that_fails_says_so_whatever_it_has_found() {
+    let setup = |kind| format!("{}; CREATE TABLE u (id integer PRIMARY KEY)", table(kind));
+    let config = format!("{ONE_WAY}[tables.u]\nmode = \"compare\"\nfrom = \"a\"\n");
+    let mut cluster = Cluster::bare(PAIRS[0], setup, &config).await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1)").await;
+    let mut concord = cluster.command(&config);
+    // The first table is read twice, to sum it up and to narrow.
+    let failed = concord.faults("verify-pass=error@3").run(&["plan"]).await.expect(1);
+    assert!(failed.stderr.contains("`verify-pass`"), "{failed:?}");
+}
+
 #[tokio::test]
 async fn what_needs_a_history_is_refused_with_the_reason() {
     let refused = |done: Result<(), concord::error::Error>| {

@@ -203,6 +203,124 @@ async fn what_fails_in_one_table_leaves_the_others_alone() {
     }
 }
 
+/// GIVEN a compared table that a user holds locked at one node, before another in the file
+/// WHEN a sync compares both
+/// THEN the node is told with the one, and has the rows of the other.
+#[tokio::test]
+async fn what_is_locked_in_one_table_leaves_the_others_alone() {
+    let setup = |_| "CREATE TABLE t (id integer PRIMARY KEY); CREATE TABLE u (id integer PRIMARY KEY)".to_owned();
+    let compared = |name: &str| format!("[tables.{name}]\nmode = \"compare\"\nfrom = \"a\"\n");
+    let config = compared("t") + &compared("u");
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Postgres], setup, &config).await;
+    cluster.run(0, "INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)").await;
+    let mut concord = cluster.command(&config);
+    concord.env("CONCORD_PATIENCE", "100");
+    let mut holder = cluster.nodes[1].database.user_as(As::Sync).await;
+    holder.execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await;
+    let summary = concord.run(&["sync", "--json"]).await.expect(3).json();
+    let why = summary["away"][0]["why"].as_str().unwrap_or_default();
+    assert!(why.starts_with("table `t`: ") && why.contains("locked by somebody else"), "{summary:#}");
+    cluster.holds_at(1, "SELECT id FROM u", &["1"]).await;
+    holder.execute("ROLLBACK").await;
+    concord.run(&["sync"]).await.ok();
+    cluster.holds("SELECT id FROM t", &["1"]).await;
+}
+
+/// GIVEN a connection that breaks as a comparison begins
+/// WHEN what the others took has the histories carried once more, with the node there again
+/// THEN that it missed the comparison is told all the same.
+#[tokio::test]
+async fn who_missed_a_comparison_is_told_though_there_again() {
+    let config = format!("{ONE_WAY}[tables.owners]\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 3], tables, &config).await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+    let mut concord = cluster.command(&config);
+    let summary = concord.faults("compare-open=error@2").run(&["sync", "--json"]).await.expect(3).json();
+    assert_eq!(summary["away"].as_array().map(Vec::len), Some(1), "{summary:#}");
+    assert_eq!(summary["away"][0]["node"], "b", "{summary:#}");
+    cluster.holds_at(1, "SELECT id FROM t", &[]).await;
+    cluster.holds_at(2, "SELECT id FROM t", &["1"]).await;
+    cluster.settle().await;
+}
+
+/// GIVEN rows to be written at two nodes, of which one takes none
+/// WHEN they are compared
+/// THEN what the other took is told beside the reason.
+#[tokio::test]
+async fn what_one_node_took_is_told_though_another_fails() {
+    let mut cluster = Cluster::bare(PAIRS[1], super::table, TWO_WAY).await;
+    cluster.run_as_owner(1, "REVOKE INSERT ON t FROM sync").await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1)").await;
+    cluster.run(1, "INSERT INTO t VALUES (2, 'b', 1)").await;
+    let summary = cluster.sync().await;
+    assert_eq!(carried(&summary), [("a".to_owned(), 1, 0)], "{summary:#?}");
+    let why = super::compared(&summary).skipped.as_deref().unwrap_or_default();
+    let told = "; before that, rows were mended: 1 written and 0 deleted at a";
+    assert!(why.contains("permission denied for table t") && why.ends_with(told), "{why}");
+    assert_eq!(summary.exit_code(), 1, "{summary:#?}");
+    cluster.holds_at(0, "SELECT count(*) FROM t", &["2"]).await;
+}
+
+/// The same beside a watch, which says so.
+#[tokio::test]
+async fn a_watch_tells_why_a_table_was_not_compared() {
+    let mut cluster = Cluster::bare(PAIRS[1], super::table, TWO_WAY).await;
+    cluster.run_as_owner(1, "REVOKE INSERT ON t FROM sync").await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1)").await;
+    cluster.run(1, "INSERT INTO t VALUES (2, 'b', 1)").await;
+    let concord = cluster.command(TWO_WAY);
+    let mut watch = concord.start(&["watch"]);
+    let line = watch.line("t: not compared: ").await;
+    assert!(line.contains("a: 1 written") && line.contains("permission denied for table t"), "{line}");
+    watch.kill().await;
+}
+
+/// GIVEN a comparison that has written
+/// WHEN the histories cannot be carried once more
+/// THEN what it wrote is told beside the reason.
+#[tokio::test]
+async fn what_was_compared_is_told_though_carrying_fails() {
+    let config = format!("{ONE_WAY}[tables.owners]\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 2], tables, &config).await;
+    cluster.settle().await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+    let mut concord = cluster.command(&config);
+    // The first cycle has nothing to carry.
+    let summary = concord.faults("cycle-done=error@2").run(&["sync", "--json"]).await.expect(1).json();
+    let found = &summary["compared"][0];
+    assert_eq!((&found["table"], &found["mended"]), (&"t".into(), &1.into()), "{summary:#}");
+    let why = summary["failed"].as_str().unwrap_or_default();
+    assert!(why.contains("`cycle-done`"), "{summary:#}");
+    cluster.holds_at(1, "SELECT id FROM t", &["1"]).await;
+}
+
+/// GIVEN changes of a table with triggers, and a comparison that fails
+/// WHEN a sync is planned
+/// THEN what is planned of the one is told, and why nothing is of what is compared.
+#[tokio::test]
+async fn what_fails_at_comparing_hides_no_plan() {
+    let config = format!("{ONE_WAY}[tables.owners]\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 2], tables, &config).await;
+    cluster.run(0, "INSERT INTO owners VALUES (1, 'one')").await;
+    let mut concord = cluster.command(&config);
+    let plan = concord.faults("verify-pass=error").run(&["plan", "--json"]).await.expect(1).json();
+    let counts = &plan["counts"][0];
+    assert_eq!((&counts["table"], &counts["insert"]), (&"owners".into(), &1.into()), "{plan:#}");
+    let why = plan["compared"][0]["skipped"].as_str().unwrap_or_default();
+    assert!(plan["compared"][0]["table"] == "t" && why.contains("`verify-pass`"), "{plan:#}");
+}
+
+/// Whoever a plan was made without is told although there again for the comparison.
+#[tokio::test]
+async fn who_is_away_from_a_plan_is_told_though_compared() {
+    let config = format!("{ONE_WAY}[tables.owners]\n");
+    let cluster = Cluster::new(&[Kind::Sqlite; 3], tables, &config).await;
+    let mut concord = cluster.command(&config);
+    let plan = concord.faults("open=error@2").run(&["plan", "--json"]).await.expect(3).json();
+    assert_eq!(plan["away"][0]["node"], "b", "{plan:#}");
+    assert_eq!(plan["compared"][0]["nodes"].as_array().map(Vec::len), Some(3), "{plan:#}");
+}
+
 /// GIVEN a table with triggers and changes that nobody has carried yet
 /// WHEN the file says that it is compared
 /// THEN `install` refuses until they were carried, and then takes the triggers away.

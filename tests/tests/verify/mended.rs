@@ -1,7 +1,9 @@
 //! What `--repair` writes, what it leaves alone, and plans.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use concord::fault::{self, Faults};
 use concord::sync::{ConflictReport, Left, Remedy, Repair, Verified, Verify};
 use concord_tests::{As, Cluster, Kind};
 use serde_json::json;
@@ -184,6 +186,94 @@ async fn what_several_nodes_refuse_is_told_of_each() {
     let left = &verified.tables[0].left;
     let told: Vec<_> = left.iter().map(|left| (left.node.as_deref(), left.why.contains("small"))).collect();
     assert_eq!(told, [(Some("b"), true), (Some("c"), true)], "{left:?}");
+}
+
+/// GIVEN a node that may not be written
+/// WHEN differences are mended, at once or by a plan
+/// THEN what the other took is told beside the reason.
+#[tokio::test]
+async fn what_one_node_took_is_told_though_another_fails() {
+    for by_plan in [false, true] {
+        let mut cluster = differing(PAIRS[1], "[tables.t]\n").await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plan.jsonl");
+        verify(&cluster, Verify { repair: Repair::Plan(file.clone()), ..mending(Some("a")) }).await;
+        cluster.run_as_owner(1, "REVOKE INSERT, UPDATE ON t FROM sync").await;
+        let verified = match by_plan {
+            true => cluster.session().carry_out_plan(&file, 20).await.unwrap(),
+            false => verify(&cluster, mending(Some("a"))).await,
+        };
+        assert_eq!(numbers(&verified), ([5, 2, 0, 0, 0], 1), "{verified:#?}");
+        let table = &verified.tables[0];
+        let carried: Vec<_> = table.carried.iter().map(|one| (one.node.as_str(), one.written, one.deleted)).collect();
+        assert_eq!(carried, [("a", 2, 0)]);
+        let mut told = table.skipped.iter().chain(verified.away.iter().map(|away| &away.why));
+        assert!(told.any(|why| why.contains("permission denied for table t")), "{verified:#?}");
+        cluster.holds_at(0, "SELECT id FROM t ORDER BY id", &["1", "2", "3", "4", "5", "6"]).await;
+    }
+}
+
+/// GIVEN a plan about two tables
+/// WHEN the second changes once the plan was read
+/// THEN what was written of the first is told, and that the second stands still; if nothing was written, the latter alone.
+#[tokio::test]
+async fn a_plan_tells_that_a_table_stands_still_meanwhile() {
+    let setup = |_| ["t", "u"].map(|name| format!("CREATE TABLE {name} (id integer PRIMARY KEY, n integer);")).concat();
+    for first in [true, false] {
+        let mut cluster = Cluster::new(&[Kind::Sqlite; 2], setup, "[tables.t]\n[tables.u]\n").await;
+        let mut sql = "INSERT INTO u VALUES (1, 1), (2, 2), (3, 3);".to_owned();
+        if first {
+            sql += "INSERT INTO t VALUES (1, 1);";
+        }
+        cluster.run(1, &sql).await;
+        let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+        owner.execute("DELETE FROM history_store_t; DELETE FROM history_store_u").await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plan.jsonl");
+        verify(&cluster, Verify { repair: Repair::Plan(file.clone()), ..mending(None) }).await;
+        let mut session = cluster.session();
+        let carried = cluster
+            .during("open", session.carry_out_plan(&file, 20), async |cluster| {
+                cluster.run_as_owner(0, "ALTER TABLE u RENAME COLUMN n TO m").await;
+            })
+            .await;
+        if first {
+            let verified = carried.unwrap();
+            assert_eq!((verified.tables[0].mended, verified.exit_code()), (1, 1), "{verified:#?}");
+            let stopped = &verified.stopped[0];
+            assert_eq!((verified.stopped.len(), stopped.table.as_str()), (1, "u"), "{verified:#?}");
+            assert!(stopped.why.contains("not all of the plan was carried out"), "{verified:#?}");
+            cluster.holds_at(0, "SELECT * FROM t", &["1|1"]).await;
+        } else {
+            let refused = carried.unwrap_err();
+            assert!(refused.to_string().starts_with("table `u` stands still: at a: "), "{refused}");
+            assert_eq!(refused.exit_code(), 2);
+        }
+        cluster.holds_at(0, "SELECT * FROM u", &[]).await;
+    }
+}
+
+/// GIVEN a row that stands at one node alone, where it does not belong
+/// WHEN that node is cut off once another has the row
+/// THEN it is not told as mended until it is gone from there.
+#[tokio::test]
+async fn what_could_not_be_removed_is_not_told_as_mended() {
+    let setup = |_| "CREATE TABLE t (id integer PRIMARY KEY, note text)".to_owned();
+    let config = "[tables.t]\n[tables.t.nodes.b]\nfilter = { plugin = \"hostile\", attack = \"drop\" }\n";
+    let mut cluster = Cluster::bare(&[Kind::Sqlite; 2], setup, config).await;
+    cluster.pin(&["hostile"]);
+    cluster.install().await;
+    cluster.run(1, "INSERT INTO t VALUES (1, 'poison')").await;
+    forget(&mut cluster).await;
+    // Both are opened to sum up, to narrow, to look again, and to remove it.
+    let faults: Faults = "open=error@8".parse().expect("the rule is one");
+    let (mut session, how) = (cluster.session(), mending(None));
+    let verifying = fault::scoped(Arc::new(Mutex::new(faults)), session.verify(&how));
+    let verified = Box::pin(verifying).await.unwrap();
+    assert_eq!(numbers(&verified), ([1, 0, 0, 0, 0], 3), "{verified:#?}");
+    cluster.holds("SELECT id FROM t", &["1"]).await;
+    assert_eq!(numbers(&verify(&cluster, mending(None)).await), ([1, 1, 0, 0, 0], 0));
+    cluster.holds_at(1, "SELECT id FROM t", &[]).await;
 }
 
 /// Columns that do not live at a node are compared, and taken, where they do.

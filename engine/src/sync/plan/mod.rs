@@ -22,9 +22,9 @@ use super::decide::{Account, Outcomes, Settled};
 use super::early::Writing;
 use super::opened::Opened;
 use super::schedule::Schedule;
-use super::session::{Session, Stopped};
+use super::session::{Session, Stopped, add_away};
 use super::table::{Form, Table};
-use super::verify::VerifiedTable;
+use super::verify::{Verified, VerifiedTable};
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, Row, Stamp, value_to_json};
 use crate::node::apply::{Decision, Effect, TableBatch};
@@ -199,8 +199,12 @@ impl Session {
             false => (Plan::default(), None),
         };
         if self.config.compares() && !wish.file {
-            let found = self.foresee(wish.table.as_deref(), wish.limit).await?;
-            (plan.compared, plan.away, plan.stopped) = (found.tables, found.away, found.stopped);
+            let found = match self.foresee(wish.table.as_deref(), wish.limit).await {
+                Err(error) if !compared_alone => self.told_as_skipped(error, wish.table.as_deref()).await?,
+                found => found?,
+            };
+            (plan.compared, plan.stopped) = (found.tables, found.stopped);
+            add_away(&mut plan.away, found.away);
         }
         Ok((plan, file))
     }
@@ -244,6 +248,20 @@ impl Session {
         };
         self.page = page;
         planned
+    }
+
+    /// Why a comparison did not come to its end, told of each of its tables, so that what is planned of the others is told too; other
+    /// errors than a `sync` tells beside what it carried are given back.
+    async fn told_as_skipped(&mut self, error: Error, table: Option<&str>) -> Result<Verified> {
+        if !self.config.keeps_histories() {
+            return Err(error);
+        }
+        let mut skipped = None;
+        self.told_as_failed(error, &mut skipped).await?;
+        let tables = self.compared_tables(table).into_iter();
+        let tables =
+            tables.map(|at| VerifiedTable { skipped: skipped.clone(), ..VerifiedTable::new(&self.tables[at].name) });
+        Ok(Verified { tables: tables.collect(), away: self.away(), stopped: self.stopped() })
     }
 
     /// One attempt among those who are there.

@@ -1,6 +1,6 @@
 //! Mending what differs: whose row is right, and writing it where another stands, unless somebody has been there since.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -77,6 +77,8 @@ pub struct Done {
     pub left: Vec<(Mend, Left, Told)>,
     /// Whether another engine was at work on the table, so that all of them are left and to be looked at anew.
     pub overtaken: bool,
+    /// Why a node did not take its part, once everything above is noted of the others.
+    pub failed: Option<Error>,
 }
 
 /// How a difference is mended; otherwise why nobody can tell.
@@ -262,7 +264,7 @@ impl Session {
             Some((member.id, apply::apply(node, batch, Place::default(), Early::Nothing).await))
         }))
         .await;
-        let mut failed = None;
+        let (mut failed, mut unwritten): (Option<Error>, HashSet<usize>) = Default::default();
         for (node, result) in applying.into_iter().flatten() {
             let member = &mut self.members[node.index()];
             match result {
@@ -288,11 +290,9 @@ impl Session {
                     member.prepared &= error.kind != crate::node::ErrorKind::Drift;
                     let doing = format!("mending rows of `{}`", self.tables[table].name);
                     failed = failed.or_else(|| Some(Error::at(&member.name, doing)(error)));
+                    unwritten.extend(&places[node.index()]);
                 }
             }
-        }
-        if let Some(error) = failed {
-            return Err(error);
         }
         if let Some(node) = overtaken {
             // Also what was written elsewhere may be out of date already.
@@ -301,9 +301,12 @@ impl Session {
                 left.insert(at, vec![(Left::MovedOn, node, why)]);
             }
         }
-        let mended = (mends.len() - left.len()) as u64;
-        let disputed =
-            mends.iter().enumerate().filter(|(at, mend)| mend.disputed && !left.contains_key(at)).count() as u64;
+        // Nobody will remove what stayed, if a node failed.
+        let is_done = |(at, mend): &(usize, &Mend)| {
+            !(left.contains_key(at) || unwritten.contains(at) || mend.stays && failed.is_some())
+        };
+        let done = || mends.iter().enumerate().filter(is_done);
+        let (mended, disputed) = (done().count() as u64, done().filter(|(_, mend)| mend.disputed).count() as u64);
         let told = |(at, mend): (usize, Mend)| {
             let mut told = left.remove(&at)?;
             told.sort_by_key(|(_, node, _)| *node);
@@ -313,7 +316,7 @@ impl Session {
             Some((mend, because, told.into_iter().map(|(_, node, why)| (node, why)).collect()))
         };
         let left = mends.into_iter().enumerate().filter_map(told).collect();
-        Ok(Done { mended, disputed, carried, left, overtaken: overtaken.is_some() })
+        Ok(Done { mended, disputed, carried, left, overtaken: overtaken.is_some(), failed })
     }
 
     /// What a node at which a row stood, or none, has to do to have this row, or none; otherwise why it cannot have it.

@@ -132,10 +132,13 @@ impl VerifiedTable {
         VerifiedTable { table: table.to_owned(), ..VerifiedTable::default() }
     }
 
-    /// Forgets what was found so far, and keeps what was mended.
-    pub fn begin(&mut self) {
+    /// Forgets what was found so far, and keeps what was mended, if anything is; what is only foreseen will be so again.
+    pub fn begin(&mut self, mends: bool) {
         let VerifiedTable { table, mended, disputed, carried, .. } = std::mem::take(self);
-        *self = VerifiedTable { table, mended, disputed, carried, differences: mended, ..VerifiedTable::default() };
+        *self = match mends {
+            true => VerifiedTable { table, mended, disputed, carried, differences: mended, ..VerifiedTable::default() },
+            false => VerifiedTable { table, ..VerifiedTable::default() },
+        };
     }
 
     /// Counts a difference, and what of its key was allowed; tells it while there are fewer than `limit`.
@@ -260,6 +263,15 @@ impl VerifiedTable {
         }
     }
 
+    /// Tells with why it was not compared to its end what had been written by then.
+    pub fn tell_written(&mut self) {
+        let written = |one: &Carried| format!("{} written and {} deleted at {}", one.written, one.deleted, one.node);
+        if let Some(why) = self.skipped.as_mut().filter(|_| !self.carried.is_empty()) {
+            let all: Vec<String> = self.carried.iter().map(written).collect();
+            *why = format!("{why}; before that, rows were mended: {}", all.join(", "));
+        }
+    }
+
     /// Differences that are still there, as far as is known.
     pub fn left_over(&self) -> u64 {
         self.differences - self.mended
@@ -280,6 +292,30 @@ impl Verified {
             crate::error::ATTENTION
         } else {
             crate::error::DONE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was written is so however often a table is begun anew; what would be is found again.
+    #[test]
+    fn what_is_foreseen_is_not_counted_twice() {
+        let known = VerifiedTable {
+            table: "t".into(),
+            differences: 3,
+            mended: 2,
+            disputed: 1,
+            carried: vec![Carried { node: "a".into(), written: 2, deleted: 0 }],
+            ..VerifiedTable::default()
+        };
+        for (mends, counts) in [(true, [2, 2, 1, 1]), (false, [0; 4])] {
+            let mut report = known.clone();
+            report.begin(mends);
+            let found = [report.differences, report.mended, report.disputed, report.carried.len() as u64];
+            assert_eq!((report.table.as_str(), found), ("t", counts));
         }
     }
 }

@@ -1,0 +1,73 @@
+//! A comparison that everybody leaves before its end.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::super::session::Connector;
+use super::*;
+use crate::config::Config;
+use crate::fault::{self, Faults};
+use crate::node;
+
+/// GIVEN a table with triggers that stands still, and three that are compared
+/// WHEN all connections break for good once the first of these was mended
+/// THEN that is told, and of the others why they were not compared.
+#[tokio::test]
+async fn what_was_written_is_told_though_nobody_is_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut text = "name = \"test\"\n".to_owned();
+    let mut databases = Vec::new();
+    for name in ["a", "b"] {
+        let path = folder.path().join(name);
+        let database = rusqlite::Connection::open(&path).expect("a file");
+        let sql = ["t", "v", "w", "u"].map(|table| format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY);"));
+        database.execute_batch(&sql.concat()).expect("tables");
+        databases.push(database);
+        text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
+    }
+    for name in ["t", "v", "w"] {
+        text += &format!("[tables.{name}]\nmode = \"compare\"\nfrom = \"a\"\n");
+        databases[0].execute_batch(&format!("INSERT INTO {name} VALUES (1)")).expect("it is there");
+    }
+    text += "[tables.u]\n";
+    let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
+    let gone = Arc::new(AtomicBool::new(false));
+    let door = gone.clone();
+    let connector: Connector = Arc::new(move |target| {
+        let gone = door.load(Ordering::SeqCst);
+        Box::pin(async move {
+            match gone {
+                true => Err(node::Error::new(ErrorKind::Lost, "gone")),
+                false => node::connect(&target).await,
+            }
+        })
+    });
+    Session::new(config.clone()).install().await.expect("nothing is wrong");
+    databases[1].execute_batch("DROP TABLE u").expect("it is there");
+    let mut session = Session::with_connector(config, connector);
+    // What stands still is looked up anew whenever they assemble, so that nothing is known of any table if nobody is there.
+    session.look_again = Duration::ZERO;
+    let gate = folder.path().join("gate");
+    // The first table is opened three times at both nodes: to sum it up, to narrow, and to look again.
+    let faults: Faults = format!("compare-open=pause:{}@7", gate.display()).parse().expect("the rule is one");
+    let faults = Arc::new(Mutex::new(faults));
+    let tables = ["t", "v", "w"].map(str::to_owned).to_vec();
+    let how = Verify { tables, repair: Repair::Mend, ..Verify::default() };
+    let verifying = Box::pin(fault::scoped(faults.clone(), session.verify(&how)));
+    let breaking = async {
+        while !gate.exists() {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        gone.store(true, Ordering::SeqCst);
+        *faults.lock().unwrap_or_else(PoisonError::into_inner) = "compare-open=error".parse().expect("the rule is one");
+        std::fs::remove_file(&gate).expect("it is there");
+    };
+    let both = tokio::time::timeout(Duration::from_secs(20), async { futures::join!(verifying, breaking).0 });
+    let verified = both.await.expect("the second table is opened").expect("what was written is told");
+    let told: Vec<_> = verified.tables.iter().map(|one| (&one.table[..], one.mended, one.skipped.is_some())).collect();
+    assert_eq!(told, [("t", 1, false), ("v", 0, true), ("w", 0, true)], "{verified:#?}");
+    assert_eq!((verified.away.len(), verified.exit_code()), (2, crate::error::UNREACHABLE), "{verified:#?}");
+    assert!(verified.tables[2].skipped.as_ref().is_some_and(|why| why.contains("gone")), "{verified:#?}");
+}
