@@ -10,6 +10,7 @@ mod fit;
 mod json;
 mod kept;
 mod keys;
+mod lack;
 mod position;
 mod table;
 pub mod time;
@@ -27,6 +28,7 @@ pub use json::{
 };
 pub use kept::KeptRow;
 pub use keys::{KeyRule, shared_key};
+pub use lack::Lack;
 pub use position::{EntryId, Position, Witness};
 pub use table::{Column, ForeignKey, OnGone, TableSpec, Unique};
 pub use value::{Decimal, Json, Key, Row, Value};

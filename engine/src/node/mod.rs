@@ -27,8 +27,8 @@ use async_trait::async_trait;
 use self::blueprint::{Blueprint, Building, Draft};
 
 use crate::model::{
-    Cut, Domain, Dot, Entry, EntryId, ForeignKey, Images, Key, Lost, Op, Parked, ParkedCode, Position, Row, Stamp,
-    TableSpec, Unique, Vector,
+    Cut, Domain, Dot, Entry, EntryId, ForeignKey, Images, Key, Lack, Lost, Op, Parked, ParkedCode, Position, Row,
+    Stamp, TableSpec, Unique, Vector,
 };
 
 use error::IN_THE_WAY;
@@ -449,9 +449,8 @@ pub struct CatalogueColumn {
     pub nullable: bool,
     /// Computed by the database: never read, never written.
     pub generated: bool,
-    /// Which values other databases have in such a column and this one has not, beyond what the domain says, such as "NaN"; each kind
-    /// in a line, in words by which `sync/fits.rs` knows what another column has not either.
-    pub lacks: Option<String>,
+    /// Which values other databases have in such a column and this one has not, beyond what the domain says.
+    pub lacks: Vec<Lack>,
     /// What becomes here of values that other databases have in such a column, where it counts as the same, such as "-0.0 arrives
     /// as 0.0".
     pub alike: Option<&'static str>,

@@ -356,7 +356,7 @@ fn catalogue(wanted: &Blueprint) -> Catalogue {
         },
         nullable: part.nullable,
         generated: false,
-        lacks: None,
+        lacks: Vec::new(),
         alike: None,
     };
     Catalogue {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::shape::same_name;
 use super::table::Table;
 use crate::config::Config;
-use crate::model::{Beyond, Domain, Grain, NodeId, Type};
+use crate::model::{Domain, Grain, Lack, NodeId, Type};
 use crate::node::{Catalogue, CatalogueColumn};
 
 /// How a column's values fare from one node to another.
@@ -53,9 +53,9 @@ impl Table {
                     let mut waiting = source.domain.misfits(&target.domain);
                     waiting.retain(|beyond| !beyond.can_be_cut || column.grain.is_none());
                     waiting.extend(grain.and_then(|grain| grain.rounds_beyond(&source.domain, &target.domain)));
-                    waiting
-                        .extend(lacks(source, target, &column.ty).map(|values| Beyond { values, can_be_cut: false }));
-                    let waiting = waiting.into_iter().map(|beyond| beyond.values).collect::<Vec<_>>().join(", ");
+                    let beyond = waiting.into_iter().map(|beyond| beyond.values);
+                    let lacks = lacks(source, target, &column.ty).into_iter().map(|lack| lack.to_string());
+                    let waiting = beyond.chain(lacks).collect::<Vec<_>>().join(", ");
                     let (fit, why) = match (grain.map(Grain::told), waiting.as_str()) {
                         (None, "") => ("exact", None),
                         (None, waiting) => ("waits", Some(waiting.to_owned())),
@@ -73,203 +73,95 @@ impl Table {
     }
 }
 
-/// What the target has not, each kind of values by itself; what neither has need not be told.
-fn lacks(source: &CatalogueColumn, target: &CatalogueColumn, ty: &Type) -> impl Iterator<Item = String> {
-    let mut own = lines(source, ty);
+/// What the target has not; what neither has need not be told.
+fn lacks(source: &CatalogueColumn, target: &CatalogueColumn, ty: &Type) -> Vec<Lack> {
+    let mut own = all_lacks(source, ty);
     match &source.domain {
-        Domain::Text { max: Some(max), .. } => own.push(format!("{MORE}{} bytes", u64::from(*max) * 4)),
+        Domain::Text { max: Some(max), .. } => own.push(Lack::Letters(*max)),
         // What is rounded as a float of 4 bytes is no round one of 8.
-        Domain::Float { bits: 32 } if source.domain != target.domain => own.retain(|line| !line.starts_with(ROUNDING)),
+        Domain::Float { bits: 32 } if source.domain != target.domain => {
+            own.retain(|lack| !matches!(lack, Lack::Rounded { .. }));
+        }
         _ => {}
     }
     if *ty == Type::Uuid {
-        own.extend([format!("{OTHER_THAN}16 bytes"), NO_ASCII.to_owned()]);
+        own.extend([Lack::OtherBytes(16), Lack::LettersBeyond("ascii".to_owned())]);
     }
-    let has_neither = move |values: &String| own.iter().any(|own| implies(own, values));
-    lines(target, ty).into_iter().filter(move |values| !has_neither(values)).map(|values| shortened(&values))
-}
-
-const MORE: &str = "more than ";
-const OTHER_THAN: &str = "values of more or fewer than ";
-const ROUNDING: &str = "numbers that rounding to ";
-const NO_ASCII: &str = "letters that ascii has not";
-const FAR_DAYS: &str = "days outside the years 0 to 9999";
-
-/// Whether a column that has not the former values has not the latter either. What is in no form that is known here implies itself.
-fn implies(own: &str, other: &str) -> bool {
-    if own == other {
-        return true;
-    }
-    if let Some((own_labels, in_order)) = labels(own) {
-        return match labels(other) {
-            Some((labels, true)) if in_order => {
-                let mut rest = labels.iter();
-                own_labels.iter().all(|label| rest.any(|other| other == label))
-            }
-            Some((labels, _)) => !in_order && own_labels.iter().all(|label| labels.contains(label)),
-            // Of several labels all together may be one value.
-            None if other.starts_with("letters ") => own.is_ascii() && !own.contains("\\u{"),
-            None if other.starts_with(OTHER_THAN) => false,
-            None => {
-                limits(other).is_some_and(|(kind, most)| kind == MORE && most.iter().all(|most| own.len() <= *most))
-            }
-        };
-    }
-    match (own, other) {
-        ("NaN and infinities", "NaN") | ("times before 1970 or after 2038", FAR_DAYS) => true,
-        (NO_ASCII, other) => other.starts_with("letters "),
-        (_, other) if other.starts_with(OTHER_THAN) => false,
-        (own, other) => limits(own).zip(limits(other)).is_some_and(|((kind, own), (other_kind, most))| {
-            kind == other_kind && own.iter().zip(&most).all(|(own, most)| own <= most)
-        }),
-    }
-}
-
-/// The labels of an enum or a set as they are told, between quotes, and whether their order matters.
-fn labels(line: &str) -> Option<(Vec<&str>, bool)> {
-    let told = line.strip_prefix("labels other than ")?;
-    let (mut labels, mut start, mut is_escaped) = (Vec::new(), None, false);
-    for (at, letter) in told.char_indices() {
-        match (letter, start) {
-            _ if is_escaped => is_escaped = false,
-            ('\\', _) => is_escaped = true,
-            ('"', None) => start = Some(at + 1),
-            ('"', Some(from)) => {
-                labels.push(&told[from..at]);
-                start = None;
-            }
-            _ => {}
-        }
-    }
-    Some((labels, !told.ends_with('"')))
-}
-
-/// Of what a column takes up to so many, the words with which that begins, and the numbers.
-fn limits(line: &str) -> Option<(&'static str, Vec<usize>)> {
-    let kind = match line.starts_with(OTHER_THAN) {
-        true => MORE,
-        false => [MORE, ROUNDING, "documents of more than "].into_iter().find(|kind| line.starts_with(*kind))?,
-    };
-    Some((kind, line.split(' ').filter_map(|word| word.parse().ok()).collect()))
+    let mut lacks = all_lacks(target, ty);
+    lacks.retain(|lack| !own.iter().any(|own| own.implies(lack)));
+    lacks
 }
 
 /// Which values a column has not. Some of SQLite hold values of types of which their own declaration says nothing.
-fn lines(column: &CatalogueColumn, ty: &Type) -> Vec<String> {
-    let mut lines: Vec<String> = column.lacks.iter().flat_map(|lacks| lacks.lines()).map(str::to_owned).collect();
+fn all_lacks(column: &CatalogueColumn, ty: &Type) -> Vec<Lack> {
+    let mut lacks = column.lacks.clone();
     let also = match (&column.domain, ty) {
-        (Domain::Loose { .. }, Type::Float) => "NaN",
-        (Domain::Loose { .. }, Type::Timestamp | Type::Instant) => FAR_DAYS,
-        _ => return lines,
+        (Domain::Loose { .. }, Type::Float) => Lack::Nan,
+        (Domain::Loose { .. }, Type::Timestamp | Type::Instant) => Lack::FarDays,
+        _ => return lacks,
     };
-    if !lines.iter().any(|line| line == also) {
-        lines.push(also.to_owned());
+    if !lacks.contains(&also) {
+        lacks.push(also);
     }
-    lines
-}
-
-/// Of hundreds of labels the first will do.
-fn shortened(values: &str) -> String {
-    match values.char_indices().nth(200) {
-        Some((end, _)) => format!("{}...", &values[..end]),
-        None => values.to_owned(),
-    }
+    lacks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(source: (&Domain, &str), target: (&Domain, &str), ty: &Type) -> Vec<String> {
-        let column = |(domain, lacks): (&Domain, &str)| CatalogueColumn {
+    fn told(source: (&Domain, &[Lack]), target: (&Domain, &[Lack]), ty: &Type) -> Vec<Lack> {
+        let column = |(domain, lacks): (&Domain, &[Lack])| CatalogueColumn {
             name: "v".to_owned(),
             native: String::new(),
             collation: None,
             domain: domain.clone(),
             nullable: true,
             generated: false,
-            lacks: Some(lacks.to_owned()).filter(|lacks| !lacks.is_empty()),
+            lacks: lacks.to_vec(),
             alike: None,
         };
-        lacks(&column(source), &column(target), ty).collect()
+        lacks(&column(source), &column(target), ty)
     }
 
     #[test]
     fn what_only_the_target_has_not_is_told() {
         let float = &Domain::Float { bits: 64 };
-        let plain = "NaN and infinities";
-        let unsigned = "NaN and infinities\nnumbers below 0";
-        assert_eq!(told((float, plain), (float, unsigned), &Type::Float), ["numbers below 0"]);
-        assert_eq!(told((float, unsigned), (float, plain), &Type::Float), [""; 0]);
-        let text = &Domain::of(&Type::Text);
-        let labels = |labels: &str| format!("labels other than {labels}");
-        let (few, more) = (labels("\"a\""), labels("\"a\", \"b\""));
-        assert_eq!(told((text, &more), (text, &few), &Type::Text), [few.as_str()]);
-        assert_eq!(told((text, &few), (text, &few), &Type::Text), [""; 0]);
-        let many = labels(&"ä".repeat(999));
-        assert_eq!(told((text, ""), (text, &many), &Type::Text)[0].chars().count(), 203);
-    }
-
-    #[test]
-    fn what_the_source_has_not_either_is_not_told() {
-        let text = &Domain::of(&Type::Text);
-        let is_told = |own: &str, other: &str| !told((text, own), (text, other), &Type::Text).is_empty();
-        let rounding =
-            |before: u32| format!("numbers that rounding to {before} digits before and 2 after the point alters");
-        for (own, other) in [
-            ("labels other than \"a\"", "labels other than \"a\", \"b\""),
-            ("labels other than \"a\", \"c\" in this order", "labels other than \"a\", \"b\", \"c\" in this order"),
-            ("labels other than \"a\\\"\", \"b\"", "labels other than \"b\", \"c\", \"a\\\"\" in this order"),
-            ("labels other than \"a\", \"b\"", "letters that latin1 has not\nmore than 255 bytes"),
-            (rounding(5).as_str(), rounding(7).as_str()),
-            ("more than 255 bytes", "more than 65535 bytes"),
-            ("values of more or fewer than 16 bytes", "more than 20 bytes"),
-            ("letters of four bytes in UTF-8\nletters that ascii has not", "letters that latin1 has not"),
-            ("times before 1970 or after 2038", "days outside the years 0 to 9999"),
-        ] {
-            assert!(!is_told(own, other), "{own:?} and {other:?}");
-            assert!(is_told(other, own), "{other:?} and {own:?}");
-        }
-        for (own, other) in [
-            ("labels other than \"ä\"", "letters that ascii has not"),
-            ("labels other than \"b\", \"a\" in this order", "labels other than \"a\", \"b\" in this order"),
-            ("letters that cp1250 has not", "letters that cp1251 has not"),
-            ("more than 16 bytes", "values of more or fewer than 16 bytes"),
-            ("values of more or fewer than 8 bytes", "values of more or fewer than 16 bytes"),
-        ] {
-            assert!(is_told(own, other), "{own:?} and {other:?}");
-        }
+        let (plain, unsigned) = (&[Lack::Infinite][..], &[Lack::Infinite, Lack::Negative][..]);
+        assert_eq!(told((float, plain), (float, unsigned), &Type::Float), [Lack::Negative]);
+        assert_eq!(told((float, unsigned), (float, plain), &Type::Float), []);
+        let rounded = &[Lack::Rounded { before: 5, after: 2 }][..];
+        let single = &Domain::Float { bits: 32 };
+        assert_eq!(told((single, rounded), (float, rounded), &Type::Float), rounded);
+        assert_eq!(told((float, rounded), (single, rounded), &Type::Float), []);
     }
 
     /// What the type of the values or the length of the source leaves no room for.
     #[test]
     fn what_no_value_can_be_is_not_told() {
-        let spelled = &Domain::Text { max: Some(36), padded: true, nul: true };
-        let letters = "letters of four bytes in UTF-8\nletters that ascii has not";
-        assert_eq!(told((&Domain::Uuid, ""), (spelled, letters), &Type::Uuid), [""; 0]);
-        assert_eq!(told((&Domain::of(&Type::Text), ""), (spelled, letters), &Type::Text).len(), 2);
-        let sixteen = "values of more or fewer than 16 bytes";
-        assert_eq!(told((&Domain::Uuid, ""), (&Domain::Bytes, sixteen), &Type::Uuid), [""; 0]);
-        assert_eq!(told((&Domain::Uuid, ""), (&Domain::Bytes, "more than 8 bytes"), &Type::Uuid).len(), 1);
-        let text = &Domain::of(&Type::Text);
-        assert_eq!(told((spelled, ""), (text, "more than 255 bytes"), &Type::Text), [""; 0]);
-        assert_eq!(told((spelled, ""), (text, "more than 100 bytes"), &Type::Text).len(), 1);
-        let (single, double) = (&Domain::Float { bits: 32 }, &Domain::Float { bits: 64 });
-        let rounding = "numbers that rounding to 5 digits before and 2 after the point alters";
-        assert_eq!(told((single, rounding), (double, rounding), &Type::Float), [rounding]);
-        assert_eq!(told((double, rounding), (single, rounding), &Type::Float), [""; 0]);
+        let bytes = |most: u64| [Lack::Bytes { most, charset: Some("latin1".to_owned()) }];
+        let (spelled, text) = (&Domain::Text { max: Some(36), padded: true, nul: true }, &Domain::of(&Type::Text));
+        let letters = &[Lack::LongLetters, Lack::LettersBeyond("latin1".to_owned())][..];
+        assert_eq!(told((&Domain::Uuid, &[]), (spelled, letters), &Type::Uuid), []);
+        assert_eq!(told((text, &[]), (spelled, letters), &Type::Text), letters);
+        assert_eq!(told((&Domain::Uuid, &[]), (&Domain::Bytes, &[Lack::OtherBytes(16)]), &Type::Uuid), []);
+        assert_eq!(told((&Domain::Uuid, &[]), (&Domain::Bytes, &bytes(8)), &Type::Uuid), bytes(8));
+        assert_eq!(told((spelled, &[]), (text, &bytes(255)), &Type::Text), []);
+        assert_eq!(told((spelled, &[]), (text, &bytes(100)), &Type::Text), bytes(100));
     }
 
     /// What a column of SQLite has not, also where nothing in its declaration says what it holds.
     #[test]
     fn loose_columns_have_not_all_of_every_type() {
         let loose = &Domain::Loose { affinity: "BLOB".to_owned(), accepts: Vec::new() };
-        let days = "days outside the years 0 to 9999";
-        assert_eq!(told((&Domain::of(&Type::Instant), ""), (loose, ""), &Type::Instant), [days]);
-        assert_eq!(told((&Domain::of(&Type::Timestamp), days), (loose, ""), &Type::Timestamp), [""; 0]);
-        assert_eq!(told((&Domain::of(&Type::Float), ""), (loose, "NaN"), &Type::Float), ["NaN"]);
-        assert_eq!(told((&Domain::of(&Type::Float), ""), (loose, ""), &Type::Float), ["NaN"]);
-        assert_eq!(told((&Domain::of(&Type::Float), "NaN and infinities"), (loose, ""), &Type::Float), [""; 0]);
-        assert_eq!(told((&Domain::of(&Type::Text), ""), (loose, ""), &Type::Text), [""; 0]);
-        assert_eq!(told((loose, ""), (loose, ""), &Type::Float), [""; 0]);
+        let [instant, timestamp, float, text] =
+            [Type::Instant, Type::Timestamp, Type::Float, Type::Text].map(|ty| (Domain::of(&ty), ty));
+        assert_eq!(told((&instant.0, &[]), (loose, &[]), &instant.1), [Lack::FarDays]);
+        assert_eq!(told((&timestamp.0, &[Lack::FarTimes]), (loose, &[]), &timestamp.1), []);
+        assert_eq!(told((&float.0, &[]), (loose, &[Lack::Nan]), &float.1), [Lack::Nan]);
+        assert_eq!(told((&float.0, &[]), (loose, &[]), &float.1), [Lack::Nan]);
+        assert_eq!(told((&float.0, &[Lack::Infinite]), (loose, &[]), &float.1), []);
+        assert_eq!(told((&text.0, &[]), (loose, &[]), &text.1), []);
+        assert_eq!(told((loose, &[]), (loose, &[]), &float.1), []);
     }
 }

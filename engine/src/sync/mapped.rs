@@ -131,7 +131,7 @@ pub fn seen_behind(catalogue: &Catalogue, reshape: &dyn Reshape) -> Catalogue {
         domain: Domain::of(&column.ty),
         nullable: true,
         generated: false,
-        lacks: None,
+        lacks: Vec::new(),
         alike: None,
     };
     let made =

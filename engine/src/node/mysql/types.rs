@@ -1,7 +1,7 @@
 //! What a column of each type can hold. How values travel is in [`wire`](super::wire).
 
 use super::wire;
-use crate::model::Domain;
+use crate::model::{Domain, Lack};
 
 /// A column's type, as the catalogue has it.
 #[derive(Clone, Debug, Default)]
@@ -58,45 +58,40 @@ impl NativeType {
         }
     }
 
-    /// Which values of its domain a column of the type has not, each kind in a line of its own.
-    pub fn lacks(&self) -> Option<String> {
+    /// Which values of its domain a column of the type has not.
+    pub fn lacks(&self) -> Vec<Lack> {
         let mut lacks = Vec::new();
+        let is_text =
+            matches!(self.name.as_str(), "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext");
         match self.name.as_str() {
             "float" | "double" | "decimal" => {
-                lacks.push("NaN and infinities".to_owned());
+                lacks.push(Lack::Infinite);
                 if self.full.contains("unsigned") {
-                    lacks.push("numbers below 0".to_owned());
+                    lacks.push(Lack::Negative);
                 }
-                if self.name != "decimal"
-                    && let Some((before, after)) = places(&self.full)
-                {
-                    lacks.push(format!(
-                        "numbers that rounding to {before} digits before and {after} after the point alters"
-                    ));
+                if self.name != "decimal" {
+                    lacks.extend(places(&self.full).map(|(before, after)| Lack::Rounded { before, after }));
                 }
             }
-            "year" => lacks.push("numbers outside 1901 to 2155".to_owned()),
-            "char" | "varchar" if self.is_json => {
-                lacks.push(format!("documents of more than {} characters", self.length.unwrap_or(1)));
+            "year" => lacks.push(Lack::NoYear),
+            "char" | "varchar" if self.is_json => lacks.push(Lack::Document(self.length.unwrap_or(1))),
+            // In whichever order.
+            "enum" => lacks.push(Lack::Labels { known: wire::labels(&self.full), in_order: false }),
+            "set" => lacks.push(Lack::Labels { known: wire::labels(&self.full), in_order: true }),
+            "binary" => lacks.push(Lack::OtherBytes(self.length.unwrap_or(1))),
+            "varbinary" => lacks.push(Lack::Bytes { most: self.length.unwrap_or(0).into(), charset: None }),
+            "date" | "datetime" => lacks.push(Lack::FarDays),
+            "timestamp" => lacks.push(Lack::FarTimes),
+            "uuid" => lacks.push(Lack::OddUuids),
+            name => {
+                let charset = self.charset.clone().filter(|_| is_text);
+                lacks.extend(room(name).map(|most| Lack::Bytes { most: most as u64, charset }));
             }
-            // Of an enum the order is no matter.
-            "enum" => {
-                let mut labels = wire::labels(&self.full);
-                labels.sort_unstable();
-                lacks.push(format!("labels other than {}", quoted(&labels)));
-            }
-            "set" => lacks.push(format!("labels other than {} in this order", quoted(&wire::labels(&self.full)))),
-            "binary" => lacks.push(format!("values of more or fewer than {} bytes", self.length.unwrap_or(1))),
-            "varbinary" => lacks.push(format!("more than {} bytes", self.length.unwrap_or(0))),
-            "date" | "datetime" => lacks.push("days outside the years 0 to 9999".to_owned()),
-            "timestamp" => lacks.push("times before 1970 or after 2038".to_owned()),
-            "uuid" => lacks.push("uuids whose 13th digit is above 7 and whose 17th is below 8".to_owned()),
-            name => lacks.extend(room(name).map(|most| format!("more than {most} bytes"))),
         }
-        if matches!(self.name.as_str(), "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext") {
+        if is_text {
             lacks.extend(self.charset.as_deref().into_iter().flat_map(unspelled));
         }
-        Some(lacks.join("\n")).filter(|lacks| !lacks.is_empty())
+        lacks
     }
 }
 
@@ -130,19 +125,13 @@ pub fn is_narrow(collation: &str) -> bool {
 }
 
 /// Letters that a character set has not.
-fn unspelled(charset: &str) -> Vec<String> {
-    let long = "letters of four bytes in UTF-8".to_owned();
+fn unspelled(charset: &str) -> Vec<Lack> {
     match charset {
         "utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030" => Vec::new(),
-        "utf8mb3" | "utf8" | "ucs2" => vec![long],
+        "utf8mb3" | "utf8" | "ucs2" => vec![Lack::LongLetters],
         // Whoever has only the former has these, and not the other way round.
-        _ => vec![long, format!("letters that {charset} has not")],
+        _ => vec![Lack::LongLetters, Lack::LettersBeyond(charset.to_owned())],
     }
-}
-
-/// Labels in one line, whatever they hold.
-fn quoted(labels: &[String]) -> String {
-    labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -170,7 +159,7 @@ mod tests {
         let lacks = |name: &str, full: &str, charset: Option<&str>| {
             let charset = charset.map(str::to_owned);
             let native = NativeType { name: name.into(), full: full.into(), charset, ..NativeType::default() };
-            native.lacks().unwrap_or_default()
+            native.lacks().iter().map(Lack::to_string).collect::<Vec<_>>().join("\n")
         };
         assert_eq!(lacks("double", "double", None), "NaN and infinities");
         assert_eq!(
@@ -178,16 +167,15 @@ mod tests {
             "NaN and infinities\nnumbers below 0\nnumbers that rounding to 5 digits before and 2 after the point alters"
         );
         assert_eq!(lacks("decimal", "decimal(7,2) unsigned", None), "NaN and infinities\nnumbers below 0");
-        assert_eq!(lacks("enum", "enum('b','a\\n')", Some("latin1")), "labels other than \"a\\n\", \"b\"");
-        assert_eq!(lacks("enum", "enum('b','a')", None), lacks("enum", "enum('a','b')", None));
-        assert_ne!(lacks("set", "set('b','a')", None), lacks("set", "set('a','b')", None));
+        assert_eq!(lacks("enum", "enum('b','a\\n')", Some("latin1")), "labels other than \"b\", \"a\\n\"");
+        assert_eq!(lacks("set", "set('b','a')", None), "labels other than \"b\", \"a\" in this order");
         assert_eq!(lacks("longtext", "longtext", Some("utf8mb4")), "");
         assert_eq!(lacks("varchar", "varchar(9)", Some("utf8mb3")), "letters of four bytes in UTF-8");
         assert_eq!(
             lacks("tinytext", "tinytext", Some("latin1")),
-            "more than 255 bytes\nletters of four bytes in UTF-8\nletters that latin1 has not"
+            "more than 255 bytes in latin1\nletters of four bytes in UTF-8\nletters that latin1 has not"
         );
         let document = NativeType { name: "text".into(), full: "text".into(), is_json: true, ..NativeType::default() };
-        assert_eq!(document.lacks().as_deref(), Some("more than 65535 bytes"));
+        assert_eq!(document.lacks(), [Lack::Bytes { most: 65_535, charset: None }]);
     }
 }

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use super::types::NativeType;
 use super::wire::Args;
 use super::{HISTORY, Postgres, SERVICE, failure, quote};
-use crate::model::{Domain, ForeignKey, OnGone, TableSpec, Unique};
+use crate::model::{Domain, ForeignKey, Lack, OnGone, TableSpec, Unique};
 use crate::node::{Catalogue, CatalogueColumn, Probe, Result};
 
 /// Reads a column of a result that the statement itself defines.
@@ -452,15 +452,12 @@ fn column(row: &PgRow) -> Result<(CatalogueColumn, String)> {
         // Those of an enum, also where it is the element of an array; in whichever order.
         lacks: Some(get::<Vec<String>>(row, 14)?)
             .filter(|labels| !labels.is_empty())
-            .map(|labels| format!("labels other than {}", quoted(&labels))),
+            .map(|known| Lack::Labels { known, in_order: false })
+            .into_iter()
+            .collect(),
         alike: None,
     };
     Ok((column, get(row, 3)?))
-}
-
-/// Labels in one line, whatever they hold.
-fn quoted(labels: &[String]) -> String {
-    labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn reference(row: &PgRow) -> Result<ForeignKey> {

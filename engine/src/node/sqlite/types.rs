@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 
-use crate::model::{Column, Decimal, Domain, Json, Type, Value, time};
+use crate::model::{Column, Decimal, Domain, Json, Lack, Type, Value, time};
 
 /// How a column treats what is stored in it (<https://www.sqlite.org/datatype3.html>, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,14 +93,12 @@ pub(super) fn alike(declared: &str, strict: bool) -> Option<&'static str> {
 }
 
 /// Which values others have in such a column and SQLite has not.
-pub(super) fn lacks(declared: &str) -> Option<String> {
+pub(super) fn lacks(declared: &str) -> Vec<Lack> {
     let base = declared.split('(').next().unwrap_or_default().trim().to_ascii_uppercase();
     match Affinity::of(declared, false) {
-        Affinity::Real => Some("NaN".to_owned()),
-        _ if base.starts_with("DATE") || base.starts_with("TIMESTAMP") => {
-            Some("days outside the years 0 to 9999".to_owned())
-        }
-        _ => None,
+        Affinity::Real => vec![Lack::Nan],
+        _ if base.starts_with("DATE") || base.starts_with("TIMESTAMP") => vec![Lack::FarDays],
+        _ => Vec::new(),
     }
 }
 

@@ -32,7 +32,7 @@ impl Node for Connection {
             domain: crate::model::Domain::Int { bits: 64, unsigned: false },
             nullable,
             generated: false,
-            lacks: None,
+            lacks: Vec::new(),
             alike: None,
         };
         Ok(Some(Catalogue {
