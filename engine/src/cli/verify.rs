@@ -101,11 +101,25 @@ fn told_of(progress: &Progress, spent: Duration) -> Vec<String> {
     vec![format!("{begin} at all nodes, {rate} a second"), begin]
 }
 
-/// What was found of a table; `out` is the file to which it was written how to mend it.
+/// What was found of a table; `out` is the file to which it was written how to mend it. Of one that was not compared to its end it is
+/// what was done by then, since nothing else may tell it.
 pub(super) fn print(table: &VerifiedTable, out: Option<&Path>) -> Result<()> {
-    if let Some(why) = &table.skipped {
-        return say(&format!("{}: not compared: {why}", table.table));
+    match &table.skipped {
+        Some(why) => say(&format!("{}: not compared: {why}", table.table))?,
+        None => print_found(table)?,
     }
+    for line in remarks(table, out) {
+        say(&format!("  {line}"))?;
+    }
+    for left in &table.left {
+        let at = left.node.as_ref().map_or(String::new(), |node| format!(" at {node}"));
+        say(&format!("  {}{at}: {}", key(&left.key), left.why))?;
+    }
+    Ok(())
+}
+
+/// How many rows differ, and some of them.
+fn print_found(table: &VerifiedTable) -> Result<()> {
     let what = match table.differences {
         0 if table.not_narrowed == 0 => "no differences".to_owned(),
         number => counted(number, "row differs", "rows differ"),
@@ -125,13 +139,6 @@ pub(super) fn print(table: &VerifiedTable, out: Option<&Path>) -> Result<()> {
     let more = table.differences.saturating_sub(table.examples.len() as u64);
     if more > 0 && !table.examples.is_empty() {
         say(&format!("  … and {} more (--limit 0 shows all)", count(more)))?;
-    }
-    for line in remarks(table, out) {
-        say(&format!("  {line}"))?;
-    }
-    for left in &table.left {
-        let at = left.node.as_ref().map_or(String::new(), |node| format!(" at {node}"));
-        say(&format!("  {}{at}: {}", key(&left.key), left.why))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::config::duration;
 use crate::error::{DONE, Error, Result};
 use crate::model::time;
 use crate::node::without_holders;
-use crate::sync::{Away, Cycle, Session, Stopped, VerifiedTable};
+use crate::sync::{Away, Cycle, Session, Stopped};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -80,64 +80,99 @@ struct Teller {
     differing: Vec<(String, u64)>,
     /// By table that is compared: why it was not, the last time.
     skipped: Vec<(String, String)>,
+    /// Who missed tables that are compared, the last time.
+    missed: Vec<Away>,
     started: bool,
+}
+
+/// What is told, and where.
+#[derive(Debug)]
+enum Told {
+    Document(String),
+    Line(String),
+    /// What keeps something from being done.
+    Note(String),
+    /// What is no error.
+    Remark(String),
 }
 
 impl Teller {
     fn tell(&mut self, cycle: &Cycle) -> Result<()> {
+        for told in self.hear(cycle)? {
+            match told {
+                Told::Document(text) => verbatim(&text)?,
+                Told::Line(text) => say(&text)?,
+                Told::Note(text) => note(&text),
+                Told::Remark(text) => remark(self.quiet, &text),
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is to tell of a cycle, which is known from then on.
+    fn hear(&mut self, cycle: &Cycle) -> Result<Vec<Told>> {
+        // Cycles that compare nothing tell nothing of what the last comparison found.
+        let compares = !cycle.compared.is_empty();
         let away: Vec<Away> = cycle.away.iter().map(steady).collect();
         // What fails again and again is told once.
         let failed = cycle.failed.as_deref().map(without_holders);
         let fails = failed.is_some() && self.failed != failed;
         // So are differences that comparisons find and nothing decides.
         let differing = left_of(cycle);
-        let differ = !cycle.compared.is_empty() && differing != self.differing;
-        // And why a table cannot be compared.
-        let skipped: Vec<_> = skipped_of(cycle).map(|(table, why)| (table, without_holders(&why))).collect();
+        let differ = compares && differing != self.differing;
+        // And why a table cannot be compared, or not at a node.
+        let skipped: Vec<_> = skipped_of(cycle).map(|(table, why)| (table.to_owned(), without_holders(why))).collect();
         let skips = skipped.iter().any(|one| !self.skipped.contains(one));
-        let skipped_changed = !cycle.compared.is_empty() && skipped != self.skipped;
-        if !cycle.compared.is_empty() {
-            (self.differing, self.skipped) = (differing, skipped);
-        }
-        let changed = self.away != away || self.stopped != cycle.stopped || skipped_changed;
+        let missed: Vec<Away> = missed_of(cycle).map(steady).collect();
+        let found_changed = compares && (skipped != self.skipped || missed != self.missed);
+        let changed = self.away != away || self.stopped != cycle.stopped || found_changed;
         let disputed = cycle.compared.iter().any(|table| table.disputed > 0);
         let news = fails || differ || skips || disputed;
         let did = !cycle.carried.is_empty() || cycle.conflicts > 0 || cycle.parked > 0 || news;
+        let mut told = Vec::new();
         if self.json {
             if did || changed {
                 let text =
                     serde_json::to_string(cycle).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
-                verbatim(&text)?;
+                told.push(Told::Document(text));
             }
         } else {
             if !self.started {
-                remark(self.quiet, "watching; Ctrl-C ends it");
+                told.push(Told::Remark("watching; Ctrl-C ends it".to_owned()));
             }
-            self.tell_of_absence(cycle);
+            told.extend(self.absences(cycle));
             if did {
-                say(&line(cycle))?;
+                told.push(Told::Line(line(cycle)));
             }
         }
         self.started = true;
-        self.away = away;
+        (self.away, self.failed) = (away, failed);
         self.stopped.clone_from(&cycle.stopped);
-        self.failed = failed;
-        Ok(())
+        if compares {
+            (self.differing, self.skipped, self.missed) = (differing, skipped, missed);
+        }
+        Ok(told)
     }
 
-    fn tell_of_absence(&self, cycle: &Cycle) {
+    /// Who and what begins or ceases to take part.
+    fn absences(&self, cycle: &Cycle) -> Vec<Told> {
+        let mut told = Vec::new();
         for away in cycle.away.iter().filter(|away| !self.away.contains(&steady(away))) {
-            note(&format!("{} node `{}` is left out: {}", clock(), away.node, away.why));
+            told.push(Told::Note(format!("{} node `{}` is left out: {}", clock(), away.node, away.why)));
         }
         for before in self.away.iter().filter(|before| cycle.away.iter().all(|away| away.node != before.node)) {
-            remark(self.quiet, &format!("{} node `{}` is back", clock(), before.node));
+            told.push(Told::Remark(format!("{} node `{}` is back", clock(), before.node)));
+        }
+        for missed in missed_of(cycle).filter(|missed| !self.missed.contains(&steady(missed))) {
+            told.push(Told::Note(format!("{} node `{}` missed a comparison: {}", clock(), missed.node, missed.why)));
         }
         for stopped in cycle.stopped.iter().filter(|stopped| !self.stopped.contains(stopped)) {
-            note(&format!("{} table `{}` stands still: {}", clock(), stopped.table, stopped.why));
+            told.push(Told::Note(format!("{} table `{}` stands still: {}", clock(), stopped.table, stopped.why)));
         }
         for before in self.stopped.iter().filter(|before| cycle.stopped.iter().all(|now| now.table != before.table)) {
-            remark(self.quiet, &format!("{} table `{}` goes on", clock(), before.table));
+            told.push(Told::Remark(format!("{} table `{}` goes on", clock(), before.table)));
         }
+        told
     }
 }
 
@@ -158,14 +193,16 @@ fn left_of(cycle: &Cycle) -> Vec<(String, u64)> {
 }
 
 /// The compared tables that were not compared, or not to their end, and why; but for those that stand still for it, of which is told
-/// besides.
-fn skipped_of(cycle: &Cycle) -> impl Iterator<Item = (String, String)> {
-    let stands_still = move |table: &VerifiedTable, why: &str| {
-        cycle.stopped.iter().any(|stopped| stopped.table == table.table && stopped.why == why)
-    };
-    let skipped = cycle.compared.iter().filter_map(|table| Some((table, table.skipped.as_ref()?)));
-    let skipped = skipped.filter(move |(table, why)| !stands_still(table, why));
-    skipped.map(|(table, why)| (table.table.clone(), why.clone()))
+/// besides. What was written by then is told as what was carried.
+fn skipped_of(cycle: &Cycle) -> impl Iterator<Item = (&str, &str)> {
+    let skipped = cycle.compared.iter().filter_map(|table| Some((table.table.as_str(), table.why_skipped()?)));
+    skipped
+        .filter(move |(table, why)| !cycle.stopped.iter().any(|stopped| stopped.table == *table && stopped.why == *why))
+}
+
+/// Nodes that missed the comparison of a table; they take part in everything else.
+fn missed_of(cycle: &Cycle) -> impl Iterator<Item = &Away> {
+    cycle.compared.iter().flat_map(|table| &table.missed)
 }
 
 /// One line: what arrived where, and what else happened.
@@ -202,7 +239,7 @@ fn line(cycle: &Cycle) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Carried;
+    use crate::sync::{Carried, Verified, VerifiedTable};
 
     #[test]
     fn a_pause_takes_its_time() {
@@ -239,17 +276,60 @@ mod tests {
         assert_eq!(skipped_of(&Cycle { stopped: vec![stopped], ..failed }).count(), 0);
     }
 
+    /// What a person reads of cycles that come one after the other, without the time.
+    fn heard<const N: usize>(cycles: [&Cycle; N]) -> [Vec<String>; N] {
+        let mut teller = Teller { started: true, ..Teller::default() };
+        cycles.map(|cycle| {
+            let told = teller.hear(cycle).expect("nothing is written").into_iter().map(|told| match told {
+                Told::Document(text) | Told::Line(text) | Told::Note(text) | Told::Remark(text) => text,
+            });
+            told.map(|text| text.split_once("Z ").map_or_else(|| text.clone(), |(_, rest)| rest.to_owned())).collect()
+        })
+    }
+
     /// Whoever tells has it in mind until the next comparison, whatever cycles there are in between.
     #[test]
     fn why_a_table_is_not_compared_is_told_once() {
-        let mut teller = Teller { quiet: true, ..Teller::default() };
-        let why = [("t".to_owned(), "permission denied".to_owned())];
-        for cycle in [comparing(Some("permission denied")), Cycle::default()] {
-            teller.tell(&cycle).expect("stdout is open");
-            assert_eq!(teller.skipped, why);
-        }
-        teller.tell(&comparing(None)).expect("stdout is open");
-        assert!(teller.skipped.is_empty());
+        let (between, failed) = (Cycle::default(), comparing(Some("permission denied")));
+        let [first, no, again, none, well, anew] =
+            heard([&failed, &between, &failed, &between, &comparing(None), &failed]);
+        assert_eq!(first, ["t: not compared: permission denied"]);
+        assert!([no, again, none, well].iter().all(Vec::is_empty));
+        assert_eq!(anew, first);
+    }
+
+    /// What the first comparison wrote before it failed does not make the reason of the next another one.
+    #[test]
+    fn what_was_written_before_is_none_of_why_a_table_is_not_compared() {
+        let wrote = comparing(Some("permission denied; before that, rows were mended: 1 written and 0 deleted at a"));
+        let carried = vec![Carried { node: "a".into(), written: 1, deleted: 0 }];
+        let wrote = Cycle { carried, ..wrote };
+        let [first, again] = heard([&wrote, &comparing(Some("permission denied"))]);
+        assert_eq!(first, ["a: 1 written; t: not compared: permission denied"]);
+        assert!(again.is_empty(), "{again:?}");
+    }
+
+    /// GIVEN tables with histories, and one that is compared and which a node may not read
+    /// WHEN a watch compares it, and carries changes in between
+    /// THEN that the node missed it is told once, and it is neither left out nor back.
+    #[test]
+    fn who_misses_a_comparison_is_there_for_the_rest() {
+        let missed = |why: &str| Away { node: "b".into(), why: format!("table `t`: {why}"), unreachable: false };
+        let away = Away { node: "c".into(), why: "gone".into(), unreachable: true };
+        let compared = |why: &str| {
+            let t = VerifiedTable { table: "t".into(), missed: vec![missed(why)], ..VerifiedTable::default() };
+            let found = Verified { tables: vec![t], away: vec![missed(why), away.clone()], stopped: Vec::new() };
+            let mut cycle = Cycle::default();
+            cycle.take(found);
+            assert_eq!(cycle.away, std::slice::from_ref(&away));
+            cycle
+        };
+        let carrying = Cycle { away: vec![away.clone()], ..Cycle::default() };
+        let cycles = [&compared("may not"), &carrying, &compared("may not"), &carrying, &compared("locked"), &carrying];
+        let [first, no, again, none, other, last] = heard(cycles);
+        assert_eq!(first, ["node `c` is left out: gone", "node `b` missed a comparison: table `t`: may not"]);
+        assert!([no, again, none, last].iter().all(Vec::is_empty));
+        assert_eq!(other, ["node `b` missed a comparison: table `t`: locked"]);
     }
 
     /// No journal tells what lost by the policy of a table that is compared.

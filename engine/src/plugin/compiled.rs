@@ -92,7 +92,8 @@ impl Compiled {
 }
 
 /// Makes sure that nobody but the user gets into the folder. One that others could only look into is closed to them, such as
-/// was restored from a copy; where they could write, nobody knows what they have put there.
+/// was restored from a copy; where they could write, nobody knows what they have put there. A folder that a link leads to may be
+/// there for others, and is left as it is.
 #[cfg(unix)]
 fn make_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -104,6 +105,12 @@ fn make_private(folder: &Path) -> io::Result<()> {
     if known.mode() & 0o022 != 0 {
         let why = format!("others may write to it; delete it, so that it is made anew, or {ELSEWHERE}");
         return Err(io::Error::other(why));
+    }
+    if known.mode() & 0o077 != 0 && fs::symlink_metadata(folder)?.is_symlink() {
+        return Err(io::Error::other(
+            "it is a link to a folder that others may look into; close that to them (chmod 700), or set CONCORD_CACHE_DIR to a folder \
+             of your own",
+        ));
     }
     if known.mode() & 0o077 != 0 {
         // Some file systems know no permissions, and tell so or not.
@@ -209,6 +216,23 @@ mod tests {
             assert_eq!(load(folder.path(), "one"), (1, 0), "{others:o}");
             assert_eq!(fs::metadata(&compiled).unwrap().permissions().mode() & 0o777, 0o700, "{others:o}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_behind_a_link_is_not_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (shared, link) = (folder.path().join("shared"), folder.path().join("compiled"));
+        fs::create_dir(&shared).unwrap();
+        std::os::unix::fs::symlink(&shared, &link).unwrap();
+        let set = |mode| fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o755);
+        let why = Compiled::kept_in(&link).unwrap_err().to_string();
+        assert!(why.contains("it is a link") && why.contains("CONCORD_CACHE_DIR"), "{why}");
+        assert_eq!(fs::metadata(&shared).unwrap().permissions().mode() & 0o777, 0o755);
+        set(0o700);
+        assert!(Compiled::kept_in(&link).is_ok());
     }
 
     #[cfg(unix)]

@@ -23,7 +23,7 @@ impl Session {
         self.prepare_any().await?;
         self.enough()?;
         let how = Verify { repair: Repair::Mend, narrow: u64::MAX, ..Verify::default() };
-        self.verify_tables(self.compared_tables(None), &how, None, None).await
+        self.verify_tables(self.compared_tables(None), &how, None, None, false).await
     }
 
     /// What a comparison would find now, and would do about it; nothing is written.
@@ -32,7 +32,7 @@ impl Session {
         self.enough()?;
         let limit = all_if_none(limit);
         let how = Verify { repair: Repair::Foresee, narrow: u64::MAX, limit, ..Verify::default() };
-        self.verify_tables(self.compared_tables(table), &how, None, None).await
+        self.verify_tables(self.compared_tables(table), &how, None, None, false).await
     }
 
     /// The places of the tables that are compared, or of the one of this name if it is.

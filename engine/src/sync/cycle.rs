@@ -530,12 +530,15 @@ impl Session {
 
 impl Cycle {
     /// Adds what a comparison did.
-    pub(super) fn take(&mut self, compared: Verified) {
+    pub(crate) fn take(&mut self, compared: Verified) {
         for table in &compared.tables {
             self.wrote |= !table.carried.is_empty();
             add_carried(&mut self.carried, &table.carried);
         }
-        (self.compared, self.away, self.stopped) = (compared.tables, compared.away, compared.stopped);
+        // Who missed one table alone is told with it, and is there for everything else.
+        let missed = |away: &Away| compared.tables.iter().any(|table| table.missed.contains(away));
+        self.away = compared.away.into_iter().filter(|away| !missed(away)).collect();
+        (self.compared, self.stopped) = (compared.tables, compared.stopped);
     }
 
     /// Notes that a node could not be written.

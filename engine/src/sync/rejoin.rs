@@ -79,8 +79,12 @@ impl Session {
     }
 
     /// Those of the unfinished nodes at which users have made changes that not everybody has heard of. What a load has heard of while it
-    /// was at work there is compared with the rest already.
-    pub(super) async fn changed_meanwhile(&mut self, unfinished: &[(NodeId, String)]) -> Result<Vec<(NodeId, String)>> {
+    /// was at work there is compared with the rest already. `left_out` are the nodes that others accuse.
+    pub(super) async fn changed_meanwhile(
+        &mut self,
+        unfinished: &[(NodeId, String)],
+        left_out: &[NodeId],
+    ) -> Result<Vec<(NodeId, String)>> {
         let mut changed = Vec::new();
         if unfinished.is_empty() {
             return Ok(changed);
@@ -91,7 +95,7 @@ impl Session {
             return Err(self.unreachable());
         }
         for (at, installation) in unfinished {
-            if self.has_changed_rows(&opened, *at).await? {
+            if self.has_changed_rows(&opened, *at, left_out.contains(at)).await? {
                 changed.push((*at, installation.clone()));
             }
         }
@@ -99,11 +103,14 @@ impl Session {
         Ok(changed)
     }
 
-    async fn has_changed_rows(&mut self, opened: &Opened, at: NodeId) -> Result<bool> {
+    /// Of who `is_left_out` the others remember positions in the history of its former life, which may lie behind all that this one has
+    /// given out. Its history was emptied when this life began, and nobody has heard of anything in it.
+    async fn has_changed_rows(&mut self, opened: &Opened, at: NodeId, is_left_out: bool) -> Result<bool> {
         let member = &mut self.members[at.index()];
         let Some(node) = member.node.as_deref_mut() else { return Err(self.unreachable()) };
         for table in &self.tables {
-            let (Some(after), Some(spec)) = (read::start(table, at, opened), table.spec(at)) else { continue };
+            let (Some(heard), Some(spec)) = (read::start(table, at, opened), table.spec(at)) else { continue };
+            let after = if is_left_out { Cut::START } else { heard };
             let read = node.entries(spec, &after, None, ENTRIES).await;
             let read = read.map_err(Error::at(&member.name, "reading the history"))?;
             if read.more || read.entries.iter().any(|entry| entry.arrival.is_none()) {

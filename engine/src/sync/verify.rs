@@ -34,7 +34,7 @@ use self::tangle::Tangle;
 use super::attendance::Away;
 use super::opened::Opened;
 use super::order;
-use super::session::Session;
+use super::session::{Session, add_away};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, TableSpec};
@@ -155,25 +155,27 @@ impl Session {
             Repair::Plan(path) => Some(PlanWriter::create(path, &self.config.name, &self.names)?),
             Repair::Tell | Repair::Mend | Repair::Foresee => None,
         };
-        let verified = self.verify_tables(wanted, how, prefer, plan.as_mut()).await?;
+        let alone = wanted.len() == 1;
+        let verified = self.verify_tables(wanted, how, prefer, plan.as_mut(), alone).await?;
         if let Some(plan) = plan {
             plan.finish()?;
         }
         Ok(verified)
     }
 
-    /// Compares these tables.
+    /// Compares these tables. What fails because of one is why that was not compared, or the error where somebody asked for it
+    /// `alone`.
     pub(super) async fn verify_tables(
         &mut self,
         wanted: Vec<usize>,
         how: &Verify,
         prefer: Option<NodeId>,
         mut plan: Option<&mut PlanWriter>,
+        alone: bool,
     ) -> Result<Verified> {
         self.agree_on_compared().await;
         let wanted = self.parents_first(wanted);
-        let alone = wanted.len() == 1;
-        let (mut reports, mut missed): (Vec<(usize, VerifiedTable)>, Vec<Away>) = Default::default();
+        let mut reports: Vec<(usize, VerifiedTable)> = Vec::new();
         // Why nothing can be compared any more.
         let mut ended: Option<String> = None;
         how.progress.tables.store(wanted.len() as u64, Ordering::Relaxed);
@@ -195,7 +197,7 @@ impl Session {
                 }
                 done => done?,
             };
-            missed.extend(done.out);
+            add_away(&mut report.missed, done.out);
             match done.failed {
                 Some(error) if alone && !tells => return Err(error),
                 failed => report.skipped = failed.map(|error| error.to_string()).or(report.skipped),
@@ -213,14 +215,18 @@ impl Session {
                 if ended.is_some() {
                     break;
                 }
+                let before = Box::new(report.clone());
                 let done = match self.verify_by_itself(*table, how, prefer, report, None).await {
                     Err(error @ (Error::Node { .. } | Error::Stopped(_))) => {
                         Attempt { failed: Some(error), ..Attempt::default() }
                     }
                     done => done?,
                 };
-                missed.extend(done.out);
+                add_away(&mut report.missed, done.out);
                 report.skipped = done.failed.map(|error| error.to_string()).or(report.skipped.take());
+                if report.skipped.is_some() {
+                    report.fall_back(*before);
+                }
                 ended = done.ends.map(|error| error.to_string());
             }
         }
@@ -231,7 +237,11 @@ impl Session {
         let away = self.away();
         // Who is away to the end did not miss one table alone.
         let is_away = |node: &str| away.iter().any(|away| away.unreachable && away.node == node);
-        missed.retain(|known| !known.unreachable || !is_away(&known.node));
+        let mut missed = Vec::new();
+        for (_, report) in &mut reports {
+            report.missed.retain(|known| !known.unreachable || !is_away(&known.node));
+            add_away(&mut missed, report.missed.clone());
+        }
         missed.extend(away);
         Ok(Verified {
             tables: reports.into_iter().map(|(_, report)| report).collect(),

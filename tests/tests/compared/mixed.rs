@@ -63,7 +63,7 @@ async fn what_follows_from_a_comparison_is_recorded() {
 
 /// GIVEN a compared table that may not be written any more
 /// WHEN a sync finds rows of it to write, and of a table with triggers
-/// THEN the one is told as having failed, and the other is carried and told.
+/// THEN it is told why the one was not compared, and the other is carried and told.
 #[tokio::test]
 async fn what_fails_at_comparing_hides_nothing() {
     for (config, written) in [(format!("{ONE_WAY}[tables.owners]\n"), 1), (ONE_WAY.to_owned(), 0)] {
@@ -72,10 +72,15 @@ async fn what_fails_at_comparing_hides_nothing() {
         cluster.run(0, "INSERT INTO owners VALUES (1, 'one'); INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
         let summary = cluster.sync().await;
         assert_eq!(carried(&summary).iter().map(|(_, written, _)| written).sum::<u64>(), written, "{summary:#?}");
-        let why = summary.failed.as_deref().unwrap_or_default();
+        let why = super::compared(&summary).skipped.as_deref().unwrap_or_default();
         assert!(why.starts_with("node `b`: mending rows of `t`: permission denied for table t"), "{summary:#?}");
-        assert_eq!(summary.exit_code(), 1, "{summary:#?}");
+        assert_eq!((summary.failed.as_deref(), summary.exit_code()), (None, 1), "{summary:#?}");
     }
+}
+
+/// Whether a comparison failed.
+fn fails(cycle: &Cycle) -> bool {
+    cycle.compared.iter().any(|table| table.skipped.is_some())
 }
 
 /// GIVEN a table that may not be written
@@ -92,7 +97,7 @@ async fn a_watch_outlives_what_fails_at_comparing() {
         let (heard, counted, mut session) = (stop.clone(), failures.clone(), cluster.session());
         let watching = tokio::spawn(async move {
             let count = |cycle: &Cycle| {
-                counted.fetch_add(u64::from(cycle.failed.is_some()), Ordering::Relaxed);
+                counted.fetch_add(u64::from(fails(cycle)), Ordering::Relaxed);
             };
             session.watch(Duration::from_millis(20), async move { heard.notified().await }, count).await
         });
@@ -165,7 +170,7 @@ async fn what_fails_at_comparing_ends_no_watch() {
     let failures = Arc::new(AtomicU64::new(0));
     let counted = failures.clone();
     let watch = Watch::new(&cluster, move |cycle| {
-        counted.fetch_add(u64::from(cycle.failed.is_some()), Ordering::SeqCst);
+        counted.fetch_add(u64::from(fails(cycle)), Ordering::SeqCst);
     });
     for id in 1..=2 {
         let failed = async || (failures.load(Ordering::SeqCst) >= id).then_some(());
@@ -259,6 +264,64 @@ async fn what_one_node_took_is_told_though_another_fails() {
     assert!(why.contains("permission denied for table t") && why.ends_with(told), "{why}");
     assert_eq!(summary.exit_code(), 1, "{summary:#?}");
     cluster.holds_at(0, "SELECT count(*) FROM t", &["2"]).await;
+}
+
+/// GIVEN rows that are equally late, and a node that takes no new ones
+/// WHEN the policy decides the ones, and the others cannot be written
+/// THEN the former is told beside the reason, for no journal tells it.
+#[tokio::test]
+async fn what_a_policy_decided_is_told_though_the_rest_fails() {
+    let config = format!("{TWO_WAY}conflict = {{ prefer = [\"b\"] }}\n");
+    let mut cluster = Cluster::bare(PAIRS[1], super::table, &config).await;
+    cluster.run_as_owner(1, "REVOKE INSERT ON t FROM sync").await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 5), (2, 'a', 5)").await;
+    cluster.run(1, "INSERT INTO t VALUES (1, 'b', 5)").await;
+    let synced = cluster.command(&config).run(&["sync"]).await.expect(1);
+    assert!(synced.says("t: not compared: ") && synced.says("permission denied for table t"), "{synced:?}");
+    assert!(synced.says("1 row was equally late elsewhere, and decided by the table's policy"), "{synced:?}");
+    cluster.holds_at(0, ALL, &["1|b|5", "2|a|5"]).await;
+}
+
+/// GIVEN a row that a node does not take
+/// WHEN the table is looked at once more for its sake, and that fails
+/// THEN why the row was not taken is told beside that.
+#[tokio::test]
+async fn why_a_row_was_refused_is_told_though_looking_again_fails() {
+    let setup = |kind| match kind {
+        Kind::Sqlite => super::table(kind),
+        _ => super::table(kind) + "; ALTER TABLE t ADD CONSTRAINT small CHECK (at < 20)",
+    };
+    let mut cluster = Cluster::bare(PAIRS[1], setup, ONE_WAY).await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 99)").await;
+    let mut concord = cluster.command(ONE_WAY);
+    // Before, the table is read twice, to sum it up and to narrow.
+    let synced = concord.faults("verify-pass=error@3").run(&["sync"]).await.expect(1);
+    assert!(synced.says("t: not compared: the fault point `verify-pass`"), "{synced:?}");
+    assert!(synced.says("1 row was not taken by a node") && synced.says("[1] at b: "), "{synced:?}");
+    assert!(synced.says("small"), "{synced:?}");
+}
+
+/// GIVEN three nodes, of which one may not read a compared table
+/// WHEN a watch compares it, beside a table with triggers
+/// THEN the node is told to have missed it, and is there for the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_a_compared_table_is_not_away() {
+    let config = format!("{ONE_WAY}[tables.owners]\n[defaults]\ncompare_every = \"20ms\"\n");
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite], tables, &config).await;
+    cluster.run_as_owner(1, "REVOKE SELECT ON t FROM sync").await;
+    cluster.run(0, "INSERT INTO t VALUES (1, 'a', 1, NULL)").await;
+    let (missed, away) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+    let counts = (missed.clone(), away.clone());
+    let watch = Watch::new(&cluster, move |cycle| {
+        let missed = cycle.compared.iter().flat_map(|table| &table.missed).filter(|missed| missed.node == "b");
+        counts.0.fetch_add(missed.count() as u64, Ordering::SeqCst);
+        counts.1.fetch_add(cycle.away.len() as u64, Ordering::SeqCst);
+    });
+    let several = async || (missed.load(Ordering::SeqCst) > 1).then_some(());
+    wait_until("comparisons to be missed", PATIENCE, several).await;
+    watch.ends().await;
+    assert_eq!(away.load(Ordering::SeqCst), 0);
+    cluster.holds_at(2, "SELECT id FROM t", &["1"]).await;
 }
 
 /// The same beside a watch, which says so.

@@ -60,10 +60,11 @@ impl Session {
             }
             let mut examples = compared.examples.clone();
             // What was merely on its way has arrived by then. What waits is the sync's.
+            let apart = self.apart(load).await?;
             if load.on_their_way.is_empty() {
-                self.carry_without(&load.unfinished).await?;
+                self.carry_without(&apart).await?;
             }
-            let now = self.on_their_way(&load.unfinished).await?;
+            let now = self.on_their_way(&apart).await?;
             examples.retain(|key| !now[table].contains(key));
             let left = self.differences(table, &examples).await?;
             let count = compared.differing - (compared.examples.len() - left.len()) as u64;
@@ -88,6 +89,13 @@ impl Session {
         }
         lines.push("nothing was written".to_owned());
         Err(Error::Stopped(lines.join("\n")))
+    }
+
+    /// The nodes between which and the others nothing is carried: those that an earlier load let in and at which users have changed
+    /// anything since. What is on its way to the others of them is no difference.
+    pub(super) async fn apart(&mut self, load: &Load) -> Result<Vec<NodeId>> {
+        let changed = self.changed_meanwhile(&load.unfinished, &load.left_out).await?;
+        Ok(changed.into_iter().map(|(node, _)| node).collect())
     }
 
     /// Tells what a load would do, without doing it.

@@ -169,8 +169,11 @@ struct Load {
     since: Vec<Option<i64>>,
     /// Keys, by table, about which the sync decides that comes first; empty once it has.
     on_their_way: Vec<HashSet<Key>>,
-    /// Nodes that an earlier load let in and whose rows it has not compared to the end. What users made of these is not carried.
-    unfinished: Vec<NodeId>,
+    /// Nodes that others accuse when it begins.
+    left_out: Vec<NodeId>,
+    /// Nodes that an earlier load let in and whose rows it has not compared to the end, each with its installation. What users have made
+    /// of these since is not carried.
+    unfinished: Vec<(NodeId, String)>,
     /// Nodes whose rows were not compared to the end since they were let in, by this load or before.
     let_in: Vec<NodeId>,
 }
@@ -232,14 +235,14 @@ impl Session {
         self.begin_refilter(options)?;
         self.prepare().await?;
         self.may_refilter()?;
-        let mut let_in = self.left_out().await?;
-        self.everybody_but(&let_in)?;
+        let left_out = self.left_out().await?;
+        self.everybody_but(&left_out)?;
         let unfinished = self.unfinished().await?;
-        let absent = with(&let_in, &unfinished);
+        let absent = with(&left_out, &unfinished);
         self.compares_enough(&absent, options)?;
         self.lists_all_histories(&absent).await?;
         let mut load = self.plan_load(options, prefer)?;
-        load.unfinished = unfinished.iter().map(|(node, _)| *node).collect();
+        (load.left_out, load.unfinished) = (left_out, unfinished);
         let stood_still = self.stand_still(options);
         let all_go_on = !self.tables.iter().any(Table::stands_still);
         let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
@@ -253,7 +256,8 @@ impl Session {
             }
         }
         if options.dry_run || options.refilter {
-            load.on_their_way = self.on_their_way(&load.unfinished).await?;
+            let apart = self.apart(&load).await?;
+            load.on_their_way = self.on_their_way(&apart).await?;
         }
         if options.dry_run {
             self.compare_all(&load, &mut loaded, told).await?;
@@ -269,19 +273,12 @@ impl Session {
         self.keep_filters(true).await?;
         load.since = self.clocks().await?;
         self.schedule = Schedule::default();
-        loaded.sync = self.carry_without(&load.unfinished).await?;
+        let unfinished: Vec<NodeId> = load.unfinished.iter().map(|(node, _)| *node).collect();
+        loaded.sync = self.carry_without(&unfinished).await?;
         self.everybody_but(&absent)?;
-        unfinished.iter().try_for_each(|(node, _)| self.all_go_on(*node))?;
-        let changed = self.changed_meanwhile(&unfinished).await?;
-        if let Some((node, _)) = changed.first()
-            && progress::another_is_at_work(self, &changed).await?
-        {
-            return Err(self.let_in_elsewhere(*node, "is letting it in"));
-        }
-        let_in = with(&let_in, &changed);
-        if !let_in.is_empty() {
-            self.nothing_waits(&let_in).await?;
-        }
+        unfinished.iter().try_for_each(|node| self.all_go_on(*node))?;
+        let mut changed = self.changed_meanwhile(&load.unfinished, &load.left_out).await?;
+        let mut let_in = self.asked_to_let_in(&load, &changed).await?;
         let mut progress = Progress::new(self, options, all_go_on).await?;
         let begun = match let_in.is_empty() && !options.restart {
             true => progress.find(self, &load.legs).await?,
@@ -289,6 +286,17 @@ impl Session {
         };
         if begun.is_none() {
             self.refuse_undecided(&load, told).await?;
+            // That may have taken long. It is asked once more only: what is changed later still is changed while rows are copied.
+            let known = changed.len();
+            for node in self.changed_meanwhile(&load.unfinished, &load.left_out).await? {
+                if !changed.contains(&node) {
+                    changed.push(node);
+                }
+            }
+            if changed.len() > known {
+                let_in = self.asked_to_let_in(&load, &changed).await?;
+                self.refuse_undecided(&load, told).await?;
+            }
         }
         if !let_in.is_empty() {
             self.rejoin(&let_in, &changed).await?;
@@ -319,23 +327,26 @@ impl Session {
             }
         }
         self.try_again(&load, &mut deferred, &mut loaded).await?;
-        for _ in 1..LOOKS {
+        for _ in 0..LOOKS {
             if deferred.iter().any(|row| row.held.is_some()) {
                 deferred = self.try_once(&load, deferred, false, &mut loaded).await?;
             }
         }
         // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
-        let deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
-        let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
-        let handed = self.hand_over(&load, refused).await?;
+        if deferred.iter().all(|row| row.held.is_none()) {
+            deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
+        }
         // Also if another load has let somebody in.
         if !absent.is_empty() || !progress.let_in.is_empty() {
             loaded.numbered = self.count_on().await;
         }
-        // No history tells of them, and as changes of who holds them they might win over what users are about to do.
-        if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
-            return Err(self.held_up(&load, *node, row.table, held.len(), why));
+        // No history tells of them, and as changes of who holds them they might win over what users are about to do. Nor is anything else
+        // handed over then: at a node that was let in it would count as a change of its users. The next load meets all these rows again.
+        let held = deferred.iter().filter(|row| row.held.is_some()).count();
+        if let Some((row, (node, why))) = deferred.iter().find_map(|row| Some((row, row.held.as_ref()?))) {
+            return Err(self.held_up(&load, *node, row.table, held, why));
         }
+        let handed = self.hand_over(&load, deferred).await?;
         let let_in: BTreeSet<NodeId> = absent.iter().chain(&progress.let_in).copied().collect();
         let unfinished = progress.end(self).await?;
         let done = let_in.iter().filter(|node| !unfinished.contains(node));
@@ -360,6 +371,21 @@ impl Session {
             }
         }
         Ok(loaded)
+    }
+
+    /// The nodes that begin anew: those that are left out, and those that were let in and have `changed`. Fails if another load is at that,
+    /// or if anything waits elsewhere.
+    async fn asked_to_let_in(&mut self, load: &Load, changed: &[(NodeId, String)]) -> Result<Vec<NodeId>> {
+        if let Some((node, _)) = changed.first()
+            && progress::another_is_at_work(self, changed).await?
+        {
+            return Err(self.let_in_elsewhere(*node, "is letting it in"));
+        }
+        let let_in = with(&load.left_out, changed);
+        if !let_in.is_empty() {
+            self.nothing_waits(&let_in).await?;
+        }
+        Ok(let_in)
     }
 
     /// The tables that are to be gone through and stand still.
@@ -490,6 +516,7 @@ impl Session {
             legs,
             since: Vec::new(),
             on_their_way: Vec::new(),
+            left_out: Vec::new(),
             unfinished: Vec::new(),
             let_in: Vec::new(),
         })

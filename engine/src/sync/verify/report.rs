@@ -13,10 +13,14 @@ use super::mend::{Done, Mend};
 use super::tangle::Tangle;
 use crate::model::{Key, NodeId, value_to_json};
 
+/// What begins with it is what had been written before a comparison came to no end.
+const WRITTEN: &str = "; before that, rows were mended: ";
+
 /// What a comparison has found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Verified {
     pub tables: Vec<VerifiedTable>,
+    /// Nodes that took no part, also those that missed one table alone.
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
 }
@@ -27,6 +31,8 @@ pub struct VerifiedTable {
     pub table: String,
     /// Why it was not compared, if it was not.
     pub skipped: Option<String>,
+    /// Nodes that missed this table alone, and why, which begins with its name.
+    pub missed: Vec<Away>,
     pub nodes: Vec<VerifiedNode>,
     /// Keys whose rows differ, or are not at all nodes.
     pub differences: u64,
@@ -134,11 +140,20 @@ impl VerifiedTable {
 
     /// Forgets what was found so far, and keeps what was mended, if anything is; what is only foreseen will be so again.
     pub fn begin(&mut self, mends: bool) {
-        let VerifiedTable { table, mended, disputed, carried, .. } = std::mem::take(self);
-        *self = match mends {
-            true => VerifiedTable { table, mended, disputed, carried, differences: mended, ..VerifiedTable::default() },
-            false => VerifiedTable { table, ..VerifiedTable::default() },
-        };
+        let VerifiedTable { table, missed, mended, disputed, carried, .. } = std::mem::take(self);
+        *self = VerifiedTable { table, missed, ..VerifiedTable::default() };
+        if mends {
+            (self.mended, self.disputed, self.carried, self.differences) = (mended, disputed, carried, mended);
+        }
+    }
+
+    /// Goes back to what was known before a look that did not come to its end, but for what was written since.
+    pub fn fall_back(&mut self, before: VerifiedTable) {
+        let VerifiedTable { skipped, missed, mended, disputed, carried, .. } = std::mem::replace(self, before);
+        // Some of it may be about rows that came later.
+        self.differences = self.differences.max(mended);
+        (self.skipped, self.missed) = (skipped, missed);
+        (self.mended, self.disputed, self.carried) = (mended, disputed, carried);
     }
 
     /// Counts a difference, and what of its key was allowed; tells it while there are fewer than `limit`.
@@ -268,8 +283,14 @@ impl VerifiedTable {
         let written = |one: &Carried| format!("{} written and {} deleted at {}", one.written, one.deleted, one.node);
         if let Some(why) = self.skipped.as_mut().filter(|_| !self.carried.is_empty()) {
             let all: Vec<String> = self.carried.iter().map(written).collect();
-            *why = format!("{why}; before that, rows were mended: {}", all.join(", "));
+            *why = format!("{why}{WRITTEN}{}", all.join(", "));
         }
+    }
+
+    /// Why it was not compared to its end, without what was written by then: it is the same when that is done.
+    pub fn why_skipped(&self) -> Option<&str> {
+        let why = self.skipped.as_deref()?;
+        Some(why.split_once(WRITTEN).map_or(why, |(why, _)| why))
     }
 
     /// Differences that are still there, as far as is known.
@@ -316,6 +337,33 @@ mod tests {
             report.begin(mends);
             let found = [report.differences, report.mended, report.disputed, report.carried.len() as u64];
             assert_eq!((report.table.as_str(), found), ("t", counts));
+        }
+    }
+
+    /// What was refused is told with the reasons of the look that came to its end, and what was written with that of both.
+    #[test]
+    fn a_look_without_an_end_hides_nothing_that_was_known() {
+        let left = LeftAlone { key: 1.into(), because: Left::Refused, node: Some("b".into()), why: "no".into() };
+        let before = VerifiedTable {
+            table: "t".into(),
+            differences: 3,
+            mended: 1,
+            refused: 2,
+            left: vec![left],
+            carried: vec![Carried { node: "a".into(), written: 1, deleted: 0 }],
+            ..VerifiedTable::default()
+        };
+        for (wrote, left_over) in [(0, 2), (1, 1), (5, 0)] {
+            let mut report = before.clone();
+            report.begin(true);
+            (report.mended, report.disputed, report.skipped) = (1 + wrote, wrote, Some("gone".into()));
+            add_carried(&mut report.carried, &[Carried { node: "b".into(), written: wrote, deleted: 0 }]);
+            report.fall_back(before.clone());
+            assert_eq!((report.left_over(), report.disputed, report.carried.len()), (left_over, wrote, 2));
+            assert_eq!((report.refused, report.left.len(), report.why_skipped()), (2, 1, Some("gone")));
+            report.tell_written();
+            assert!(report.skipped.as_ref().is_some_and(|why| why.contains("deleted at b")));
+            assert_eq!(report.why_skipped(), Some("gone"));
         }
     }
 }

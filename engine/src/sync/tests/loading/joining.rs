@@ -4,7 +4,7 @@ use tokio::task::yield_now;
 
 use super::until_one_ends;
 use crate::error::Result;
-use crate::model::time;
+use crate::model::{Cut, time};
 use crate::sync::load::{LoadOptions, Loaded, Stage};
 use crate::sync::memory::number;
 use crate::sync::rejoin::Renewed;
@@ -43,6 +43,37 @@ fn installation(cluster: &Cluster) -> Option<String> {
 fn unfinished(cluster: &Cluster) -> Option<String> {
     let kept = cluster.block(async { cluster.databases[2].connect().unwrap().progress().await.unwrap() });
     kept.filter(|kept| Renewed::read(kept).is_some())
+}
+
+/// A load that ended when the last node had begun a new life, and before anybody had forgotten its former one.
+fn renew_alone(cluster: &Cluster) {
+    let passed = |at: usize, source: &str| -> Vec<(String, String, Cut)> {
+        let state = cluster.databases[at].lock();
+        let own = state.positions.iter().filter(|((_, of), _)| of == source);
+        own.map(|((table, of), position)| (table.clone(), of.clone(), position.cut.clone())).collect()
+    };
+    let positions = [passed(1, "a"), passed(0, "b")].concat();
+    let former = installation(cluster).unwrap();
+    let renewed = Renewed { follows: former.clone() }.text().unwrap();
+    let done =
+        cluster.block(async { cluster.databases[2].connect().unwrap().renew(&former, &positions, &renewed).await });
+    assert!(done.unwrap());
+}
+
+/// A load that let the last node in, copied all rows and ended before it could say so.
+fn let_in_nearly() -> Cluster {
+    let cluster = put_back(LATEST);
+    load(&cluster, LATEST, &prefer("a")).unwrap();
+    let renewed = Renewed { follows: "a former life".to_owned() }.text().unwrap();
+    cluster
+        .block(async { cluster.databases[2].connect().unwrap().set_progress(Some(renewed.as_str())).await })
+        .unwrap();
+    cluster
+}
+
+/// By a load that begins anew, with nothing that says which rows are right.
+fn anew() -> LoadOptions {
+    LoadOptions { restart: true, ..LoadOptions::default() }
 }
 
 /// A load that is killed after so many turns.
@@ -148,6 +179,79 @@ fn what_was_made_after_a_load_was_broken_off_is_compared() {
         assert_eq!(lost, [5], "life {life}");
     }
     assert!(met > 0, "no load was broken off after it had let the node in");
+}
+
+/// The others still stand in the history of the former life, behind all that the new one has given out so far.
+#[test]
+fn what_was_made_before_anybody_had_forgotten_the_former_life_is_compared() {
+    let mut cluster = put_back(LATEST);
+    assert!(cluster.databases[0].lock().write(1, Some(9), false));
+    cluster.block(cluster.session(LATEST, 10).sync()).unwrap();
+    renew_alone(&cluster);
+    time::pass(2_000_000);
+    assert!(cluster.databases[2].lock().write(1, Some(5), false));
+    let (mark, id) = cluster.databases[2].lock().history.last().map(|entry| (entry.mark, entry.id)).unwrap();
+    let heard = cluster.databases[0].lock().positions[&("t".to_owned(), "c".to_owned())].cut.clone();
+    assert!(heard.contains(mark, id), "{heard:?} lies before {mark}");
+    assert_eq!(load(&cluster, LATEST, &prefer("a")).unwrap().rejoined, ["c"]);
+    cluster.settle(LATEST, 10).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 9), (2, 1)]; 3]);
+    let state = cluster.databases[2].lock();
+    let lost: Vec<i64> = state.journal.iter().filter_map(|lost| Some(number(&lost.loser_row.as_deref()?[1]))).collect();
+    assert_eq!(lost, [5]);
+}
+
+/// What the others have changed has still to come to a node that was let in, and nobody has to say which row is right.
+#[test]
+fn what_is_on_its_way_to_a_node_that_was_let_in_is_no_difference() {
+    let cluster = let_in_nearly();
+    assert!(cluster.databases[0].lock().write(1, Some(9), false));
+    cluster.block(cluster.session(LATEST, 10).sync()).unwrap();
+    assert_eq!(cluster.rows()[2], [(1, 1), (2, 1)]);
+    let planned = load(&cluster, LATEST, &LoadOptions { dry_run: true, ..anew() }).unwrap();
+    assert_eq!((planned.tables[0].undecided, planned.tables[0].on_their_way > 0), (0, true), "{planned:?}");
+    assert_eq!(load(&cluster, LATEST, &anew()).unwrap().rejoined, ["c"]);
+    assert_eq!(cluster.rows(), [[(1, 9), (2, 1)]; 3]);
+}
+
+/// It is asked again whether users have changed anything there: as the latest change it would win over what is right.
+#[test]
+fn what_is_changed_at_a_node_that_was_let_in_while_rows_are_compared_is_compared_too() {
+    let cluster = let_in_nearly();
+    let mut session = cluster.session(LATEST, 10);
+    let mut is_changed = false;
+    let mut told = |stage: &Stage| {
+        if stage.comparing && !is_changed {
+            is_changed = true;
+            assert!(cluster.databases[2].lock().write(1, Some(5), false));
+        }
+    };
+    let refused = cluster.block(session.load(&anew(), &mut told)).unwrap_err().to_string();
+    assert!(refused.contains("1 row differs between nodes, and nothing says which are right"), "{refused}");
+    let before = [[(1, 1), (2, 1)], [(1, 1), (2, 1)], [(1, 5), (2, 1)]];
+    assert_eq!(cluster.rows(), before);
+}
+
+/// A load that users hold up hands over nothing: that would count as a change that users have made at the node that is let in.
+#[test]
+fn a_load_that_is_held_up_changes_nothing_at_a_node_that_it_lets_in() {
+    let cluster = put_back(LATEST);
+    cluster.databases[0].lock().refuses = Some(7);
+    cluster.databases[2].lock().rows.insert(3, 7);
+    {
+        let mut state = cluster.databases[1].lock();
+        state.rows.insert(2, 5);
+        assert!(state.write(2, Some(8), true));
+    }
+    let held = load(&cluster, LATEST, &prefer("a")).unwrap_err().to_string();
+    assert!(held.contains("1 row of `t` could not be written"), "{held}");
+    assert!(cluster.databases[2].lock().history.iter().all(|entry| entry.arrival.is_some()));
+    let life = installation(&cluster);
+    cluster.databases[1].lock().commit(0);
+    let loaded = load(&cluster, LATEST, &prefer("a")).unwrap();
+    assert_eq!((loaded.rejoined, loaded.tables[0].waiting), (vec!["c".to_owned()], 1));
+    assert_eq!(installation(&cluster), life);
+    assert_eq!(cluster.rows(), [vec![(1, 1), (2, 8)], vec![(1, 1), (2, 8), (3, 7)], vec![(1, 1), (2, 8), (3, 7)]]);
 }
 
 /// What a load has brought is in no history: where a node has lost it, a load that was broken off does not go on.
