@@ -112,7 +112,8 @@ fn print_compared(compared: &[VerifiedTable]) -> Result<()> {
 
 /// What was carried where, and how many conflicts there were.
 pub(super) fn print_carried(summary: &Summary) -> Result<()> {
-    let whole = summary.failed.is_none() && summary.held == 0 && summary.away.is_empty();
+    let compared = summary.compared.iter().all(|table| table.skipped.is_none());
+    let whole = compared && summary.failed.is_none() && summary.held == 0 && summary.away.is_empty();
     print_nodes(&summary.nodes, if whole { "nothing to carry" } else { "nothing was carried" })?;
     if summary.conflicts > 0 {
         let conflicts = counted(summary.conflicts, "conflict was", "conflicts were");

@@ -12,7 +12,7 @@ use crate::config::duration;
 use crate::error::{DONE, Error, Result};
 use crate::model::time;
 use crate::node::without_holders;
-use crate::sync::{Away, Cycle, Session, Stopped};
+use crate::sync::{Away, Cycle, Session, Stopped, VerifiedTable};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -142,7 +142,7 @@ impl Teller {
             }
             told.extend(self.absences(cycle));
             if did {
-                told.push(Told::Line(line(cycle)));
+                told.extend(self.line(cycle, fails, differ).map(Told::Line));
             }
         }
         self.started = true;
@@ -152,6 +152,49 @@ impl Teller {
             (self.differing, self.skipped, self.missed) = (differing, skipped, missed);
         }
         Ok(told)
+    }
+
+    /// One line: what arrived where, and what else happened that is new; `fails` and `differ` tell whether these are.
+    fn line(&self, cycle: &Cycle, fails: bool, differ: bool) -> Option<String> {
+        let mut parts: Vec<String> = Vec::new();
+        for carried in &cycle.carried {
+            let mut what = Vec::new();
+            if carried.written > 0 {
+                what.push(format!("{} written", count(carried.written)));
+            }
+            if carried.deleted > 0 {
+                what.push(format!("{} deleted", count(carried.deleted)));
+            }
+            parts.push(format!("{}: {}", carried.node, what.join(", ")));
+        }
+        if cycle.conflicts > 0 {
+            parts.push(counted(cycle.conflicts, "conflict", "conflicts"));
+        }
+        if cycle.parked > 0 {
+            parts.push(counted(cycle.parked, "row began to wait", "rows began to wait"));
+        }
+        if differ {
+            for (table, rows) in left_of(cycle) {
+                parts.push(format!("{table}: {}; see: concord verify", counted(rows, "row differs", "rows differ")));
+            }
+            let is_alike = |table: &&VerifiedTable| table.left_over() == 0 && table.skipped.is_none();
+            for table in cycle.compared.iter().filter(is_alike) {
+                if self.differing.iter().any(|(before, _)| *before == table.table) {
+                    parts.push(format!("{}: no row differs any more", table.table));
+                }
+            }
+        }
+        for table in cycle.compared.iter().filter(|table| table.disputed > 0) {
+            let rows = counted(table.disputed, "row was", "rows were");
+            parts.push(format!("{}: {rows} equally late elsewhere, and decided by the table's policy", table.table));
+        }
+        for (table, why) in skipped_of(cycle) {
+            if !self.skipped.contains(&(table.to_owned(), without_holders(why))) {
+                parts.push(format!("{table}: not compared: {why}"));
+            }
+        }
+        parts.extend(cycle.failed.clone().filter(|_| fails));
+        (!parts.is_empty()).then(|| format!("{} {}", clock(), parts.join("; ")))
     }
 
     /// Who and what begins or ceases to take part.
@@ -205,41 +248,10 @@ fn missed_of(cycle: &Cycle) -> impl Iterator<Item = &Away> {
     cycle.compared.iter().flat_map(|table| &table.missed)
 }
 
-/// One line: what arrived where, and what else happened.
-fn line(cycle: &Cycle) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for carried in &cycle.carried {
-        let mut what = Vec::new();
-        if carried.written > 0 {
-            what.push(format!("{} written", count(carried.written)));
-        }
-        if carried.deleted > 0 {
-            what.push(format!("{} deleted", count(carried.deleted)));
-        }
-        parts.push(format!("{}: {}", carried.node, what.join(", ")));
-    }
-    if cycle.conflicts > 0 {
-        parts.push(counted(cycle.conflicts, "conflict", "conflicts"));
-    }
-    if cycle.parked > 0 {
-        parts.push(counted(cycle.parked, "row began to wait", "rows began to wait"));
-    }
-    for (table, rows) in left_of(cycle) {
-        parts.push(format!("{table}: {}; see: concord verify", counted(rows, "row differs", "rows differ")));
-    }
-    for table in cycle.compared.iter().filter(|table| table.disputed > 0) {
-        let rows = counted(table.disputed, "row was", "rows were");
-        parts.push(format!("{}: {rows} equally late elsewhere, and decided by the table's policy", table.table));
-    }
-    parts.extend(skipped_of(cycle).map(|(table, why)| format!("{table}: not compared: {why}")));
-    parts.extend(cycle.failed.clone());
-    format!("{} {}", clock(), parts.join("; "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::{Carried, Verified, VerifiedTable};
+    use crate::sync::{Carried, Verified};
 
     #[test]
     fn a_pause_takes_its_time() {
@@ -255,7 +267,7 @@ mod tests {
             parked: 2,
             ..Cycle::default()
         };
-        let line = line(&cycle);
+        let line = Teller::default().line(&cycle, true, true).unwrap();
         assert!(line.ends_with("Z office: 1,200 written, 1 deleted; 1 conflict; 2 rows began to wait"), "{line}");
     }
 
@@ -269,7 +281,7 @@ mod tests {
     #[test]
     fn why_a_table_was_not_compared_is_told() {
         let failed = comparing(Some("permission denied"));
-        let told = line(&failed);
+        let told = Teller::default().line(&failed, true, true).unwrap();
         assert!(told.ends_with("Z t: not compared: permission denied"), "{told}");
         // Of a table that stands still is told already.
         let stopped = Stopped { table: "t".into(), why: "permission denied".into() };
@@ -304,9 +316,25 @@ mod tests {
         let wrote = comparing(Some("permission denied; before that, rows were mended: 1 written and 0 deleted at a"));
         let carried = vec![Carried { node: "a".into(), written: 1, deleted: 0 }];
         let wrote = Cycle { carried, ..wrote };
-        let [first, again] = heard([&wrote, &comparing(Some("permission denied"))]);
+        let [first, again, more] = heard([&wrote, &comparing(Some("permission denied")), &wrote]);
         assert_eq!(first, ["a: 1 written; t: not compared: permission denied"]);
         assert!(again.is_empty(), "{again:?}");
+        assert_eq!(more, ["a: 1 written"]);
+    }
+
+    #[test]
+    fn rows_that_differ_are_told_until_they_are_alike() {
+        let found = |differences: u64, written: u64| {
+            let t = VerifiedTable { table: "t".into(), differences, ..VerifiedTable::default() };
+            let carried = vec![Carried { node: "a".into(), written, deleted: 0 }];
+            let carried = carried.into_iter().filter(|carried| carried.written > 0).collect();
+            Cycle { compared: vec![t], carried, ..Cycle::default() }
+        };
+        let [first, wrote, over, none] = heard([&found(2, 0), &found(2, 1), &found(0, 0), &found(0, 0)]);
+        assert_eq!(first, ["t: 2 rows differ; see: concord verify"]);
+        assert_eq!(wrote, ["a: 1 written"]);
+        assert_eq!(over, ["t: no row differs any more"]);
+        assert!(none.is_empty(), "{none:?}");
     }
 
     /// GIVEN tables with histories, and one that is compared and which a node may not read
@@ -343,7 +371,7 @@ mod tests {
             ..VerifiedTable::default()
         };
         let cycle = Cycle { compared: vec![prices], ..Cycle::default() };
-        let line = line(&cycle);
+        let line = Teller::default().line(&cycle, true, true).unwrap();
         assert!(
             line.ends_with("Z prices: 2 rows were equally late elsewhere, and decided by the table's policy"),
             "{line}"

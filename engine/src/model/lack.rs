@@ -54,9 +54,11 @@ impl Lack {
             }
             (Lack::Document(own), Lack::Document(other)) => own <= other,
             // Nobody takes more than four bytes for a letter, and nobody less than one.
-            (Lack::Letters(own), Lack::Bytes { most, .. }) => u64::from(*own) * 4 <= *most,
+            (Lack::Letters(own) | Lack::Document(own), Lack::Bytes { most, .. }) => u64::from(*own) * 4 <= *most,
             (Lack::Bytes { most: own, charset }, Lack::Bytes { most, charset: other }) => {
-                let width = if charset == other { 1 } else { 4 };
+                let is_utf8 =
+                    |charset: &Option<String>| charset.as_deref().is_some_and(|name| name.starts_with("utf8"));
+                let width = if charset == other || is_utf8(charset) && is_utf8(other) { 1 } else { 4 };
                 own.saturating_mul(width) <= *most
             }
             (Lack::OtherBytes(own), Lack::Bytes { most, .. }) => u64::from(*own) <= *most,
@@ -143,12 +145,20 @@ mod tests {
             (Lack::OtherBytes(16), bytes(20, None)),
             (Lack::Letters(36), bytes(255, Some("utf8mb4"))),
             (Lack::Document(7), Lack::Document(9)),
+            (Lack::Document(100), bytes(65_535, None)),
             (ascii(), latin()),
             (ascii(), Lack::LongLetters),
         ] {
             assert!(own.implies(&other) && own.implies(&own), "{own} and {other}");
             assert!(!other.implies(&own), "{other} and {own}");
         }
+    }
+
+    /// Their letters take as many bytes.
+    #[test]
+    fn forms_of_utf_8_are_alike() {
+        let room = ["utf8", "utf8mb3", "utf8mb4"].map(|charset| bytes(65_535, Some(charset)));
+        assert!(room.iter().all(|own| room.iter().all(|other| own.implies(other))));
     }
 
     #[test]

@@ -266,7 +266,12 @@ impl Session {
             return Ok(loaded);
         }
         if options.refilter {
-            // What is refused is to leave everything to the former filters.
+            // What is refused is to leave everything to the former filters, by which what waits can be decided.
+            let changed = self.changed_meanwhile(&load.unfinished, &load.left_out).await?;
+            let let_in = with(&load.left_out, &changed);
+            if !let_in.is_empty() {
+                self.nothing_waits(&let_in).await?;
+            }
             self.refuse_undecided(&load, told).await?;
         }
         load.on_their_way.clear();
@@ -332,21 +337,24 @@ impl Session {
                 deferred = self.try_once(&load, deferred, false, &mut loaded).await?;
             }
         }
+        // Handed over at a node that was let in, it would count as a change of its users: the next load meets all these rows again.
+        let hands_over =
+            |deferred: &[Deferred]| load.let_in.is_empty() || deferred.iter().all(|row| row.held.is_none());
         // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
-        if deferred.iter().all(|row| row.held.is_none()) {
+        if hands_over(&deferred) {
             deferred = self.try_once(&load, deferred, true, &mut loaded).await?;
         }
         // Also if another load has let somebody in.
         if !absent.is_empty() || !progress.let_in.is_empty() {
             loaded.numbered = self.count_on().await;
         }
-        // No history tells of them, and as changes of who holds them they might win over what users are about to do. Nor is anything else
-        // handed over then: at a node that was let in it would count as a change of its users. The next load meets all these rows again.
-        let held = deferred.iter().filter(|row| row.held.is_some()).count();
-        if let Some((row, (node, why))) = deferred.iter().find_map(|row| Some((row, row.held.as_ref()?))) {
-            return Err(self.held_up(&load, *node, row.table, held, why));
+        let hands_over = hands_over(&deferred);
+        let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
+        let handed = if hands_over { self.hand_over(&load, refused).await? } else { HashSet::new() };
+        // No history tells of them, and as changes of who holds them they might win over what users are about to do.
+        if let Some((row, (node, why))) = held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
+            return Err(self.held_up(&load, *node, row.table, held.len(), why));
         }
-        let handed = self.hand_over(&load, deferred).await?;
         let let_in: BTreeSet<NodeId> = absent.iter().chain(&progress.let_in).copied().collect();
         let unfinished = progress.end(self).await?;
         let done = let_in.iter().filter(|node| !unfinished.contains(node));

@@ -124,7 +124,8 @@ impl Progress {
             }
         }
         match runs.pop().flatten() {
-            Some(run) if runs.iter().all(|other| other.as_ref() == Some(&run)) => self.run = run,
+            // Whoever begins anew is another one.
+            Some(run) if found.is_some() && runs.iter().all(|other| other.as_ref() == Some(&run)) => self.run = run,
             _ => found = None,
         }
         Ok(found)

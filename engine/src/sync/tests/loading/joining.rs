@@ -284,6 +284,42 @@ fn what_a_node_has_lost_of_a_load_that_was_broken_off_is_brought_again() {
     assert!(met > 0, "no load was broken off while it was at work");
 }
 
+/// GIVEN a load that was broken off before it came anywhere, and one that came further, and a node put back to what was in between
+/// THEN the third begins anew, although the first has been at that node as well.
+#[test]
+fn a_load_that_begins_anew_is_another_one() {
+    let begun = |life: u64| {
+        let cluster = Cluster::new(2, &[]);
+        cluster.block(cluster.session(LATEST, 10).install()).unwrap();
+        for id in 1..=4 {
+            cluster.databases[0].lock().rows.insert(id, 1);
+        }
+        cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
+        break_off(&cluster, life);
+        cluster
+    };
+    let has_begun = |at: usize, cluster: &Cluster| {
+        let kept = cluster.block(async { cluster.databases[at].connect().unwrap().progress().await.unwrap() });
+        kept.is_some_and(|kept| kept.contains("\"table\":\"\""))
+    };
+    let first = (0..1000).find(|life| {
+        let cluster = begun(*life);
+        has_begun(0, &cluster) && has_begun(1, &cluster)
+    });
+    let first = first.expect("no load was broken off just after it had begun");
+    let mut met = 0;
+    for life in (0..1000).step_by(10) {
+        let cluster = begun(first);
+        let backup = cluster.databases[1].lock().clone();
+        break_off(&cluster, life);
+        met += u64::from((1..4).contains(&cluster.databases[1].lock().rows.len()));
+        *cluster.databases[1].lock() = backup;
+        load(&cluster, LATEST, &prefer("a")).unwrap();
+        assert_eq!(cluster.rows(), [[(1, 1), (2, 1), (3, 1), (4, 1)]; 2], "life {life}");
+    }
+    assert!(met > 0, "no load was broken off while it was at work");
+}
+
 /// A reset gives up changes of rows that a load has gone through, so that load does not go on either.
 #[test]
 fn a_load_that_was_broken_off_does_not_go_on_after_a_reset() {
