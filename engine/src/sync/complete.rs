@@ -97,12 +97,11 @@ pub(super) fn went(contest: &Contest, tops: &[usize], dot: &Dot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Operations;
-    use crate::merge::{Policy, Version};
+    use crate::merge::Version;
     use crate::model::{Column, Domain, NodeId, Stamp, TableSpec, Type};
     use crate::sync::contest::Contender;
     use crate::sync::lens::Lens;
-    use crate::sync::table::{Form, SharedColumn};
+    use crate::sync::table::Form;
 
     /// A table of an id and a name, which the second of two nodes lacks.
     fn table(from: Option<NodeId>) -> Table {
@@ -124,26 +123,7 @@ mod tests {
             };
             Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec) })
         };
-        Table {
-            index: 0,
-            name: "t".into(),
-            key: vec![0],
-            policy: Policy::LatestWins,
-            resolver: None,
-            subsets: Vec::new(),
-            mappings: Vec::new(),
-            operations: Operations::ALL,
-            updated: None,
-            from,
-            compared: false,
-            forms: vec![form(&columns), form(&columns[..1])],
-            stopped: None,
-            filtered_otherwise: None,
-            columns: columns
-                .into_iter()
-                .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty, grain: None })
-                .collect(),
-        }
+        Table { from, ..Table::bare(&columns, vec![form(&columns), form(&columns[..1])]) }
     }
 
     /// A column that the source of a table that goes one way has not is each target's own.

@@ -561,28 +561,10 @@ impl Contest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Operations;
-    use crate::merge::Policy;
     use crate::model::Cut;
 
     fn table() -> Table {
-        Table {
-            index: 0,
-            name: "t".into(),
-            key: vec![0],
-            policy: Policy::LatestWins,
-            resolver: None,
-            subsets: Vec::new(),
-            mappings: Vec::new(),
-            operations: Operations::ALL,
-            updated: None,
-            from: None,
-            forms: vec![None, None, None],
-            stopped: None,
-            filtered_otherwise: None,
-            compared: false,
-            columns: Vec::new(),
-        }
+        Table::bare(&[], vec![None, None, None])
     }
 
     /// What the first node changed as number 7, told by `node` as of this time.

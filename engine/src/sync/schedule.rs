@@ -217,19 +217,8 @@ mod tests {
         Table {
             index,
             name: name.to_owned(),
-            columns: Vec::new(),
             key: Vec::new(),
-            policy: crate::merge::Policy::LatestWins,
-            resolver: None,
-            subsets: Vec::new(),
-            mappings: Vec::new(),
-            operations: crate::config::Operations::ALL,
-            updated: None,
-            from: None,
-            compared: false,
-            forms: vec![Some(Form { lens: Lens::new(&spec, 0), spec: Arc::new(spec) })],
-            stopped: None,
-            filtered_otherwise: None,
+            ..Table::bare(&[], vec![Some(Form { lens: Lens::new(&spec, 0), spec: Arc::new(spec) })])
         }
     }
 

@@ -256,28 +256,24 @@ pub fn lost(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Operations;
     use crate::model::{Column, Decimal, Domain, TableSpec};
     use crate::sync::lens::Lens;
-    use crate::sync::table::{Form, SharedColumn};
+    use crate::sync::table::Form;
 
     /// A table of an id, a time and a name, of which node 1 lacks `without`.
     fn table(policy: Policy, from: Option<u16>, updated: Option<usize>, without: Option<usize>) -> Table {
-        let columns: Vec<SharedColumn> = [("id", Type::Int), ("at", Type::Instant), ("name", Type::Text)]
-            .into_iter()
-            .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty, grain: None })
-            .collect();
+        let columns = [("id", Type::Int), ("at", Type::Instant), ("name", Type::Text)];
         let form = |without: Option<usize>| {
             let places = (0..columns.len()).filter(|place| Some(*place) != without);
             let spec = TableSpec {
                 columns: places
                     .map(|shared| Column {
-                        name: columns[shared].name.clone(),
+                        name: columns[shared].0.to_owned(),
                         shared: Some(shared),
                         native: String::new(),
                         collation: None,
                         domain: Domain::Json { nul: true, binary: false },
-                        ty: columns[shared].ty.clone(),
+                        ty: columns[shared].1.clone(),
                         nullable: true,
                     })
                     .collect(),
@@ -287,21 +283,10 @@ mod tests {
             Some(Form { lens: Lens::new(&spec, columns.len()), spec: Arc::new(spec) })
         };
         Table {
-            index: 0,
-            name: "t".into(),
-            key: vec![0],
             policy,
-            resolver: None,
-            subsets: Vec::new(),
-            mappings: Vec::new(),
-            operations: Operations::ALL,
             updated,
             from: from.map(NodeId),
-            compared: false,
-            forms: vec![form(None), form(without), form(None)],
-            stopped: None,
-            filtered_otherwise: None,
-            columns,
+            ..Table::bare(&columns, vec![form(None), form(without), form(None)])
         }
     }
 

@@ -40,6 +40,31 @@ pub struct Table {
     pub filtered_otherwise: Option<String>,
 }
 
+#[cfg(test)]
+impl Table {
+    /// The table `t`, with a key of its first column, which goes every way, and where the latest change wins.
+    pub(super) fn bare(columns: &[(&str, Type)], forms: Vec<Option<Form>>) -> Table {
+        let shared = |(name, ty): &(&str, Type)| SharedColumn { name: (*name).to_owned(), ty: ty.clone(), grain: None };
+        Table {
+            index: 0,
+            name: "t".to_owned(),
+            columns: columns.iter().map(shared).collect(),
+            key: vec![0],
+            policy: Policy::LatestWins,
+            resolver: None,
+            subsets: Vec::new(),
+            mappings: Vec::new(),
+            operations: Operations::ALL,
+            updated: None,
+            from: None,
+            compared: false,
+            forms,
+            stopped: None,
+            filtered_otherwise: None,
+        }
+    }
+}
+
 /// A table at one node.
 #[derive(Clone, Debug)]
 pub struct Form {

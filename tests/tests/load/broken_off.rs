@@ -57,6 +57,23 @@ async fn one_that_broke_off_begins_anew_where_more_is_carried() {
     cluster.holds(super::ALL, &["1|one|1", "2|two|2"]).await;
 }
 
+/// A reset gives up what was not carried, also of rows that the load has gone through.
+#[tokio::test]
+async fn one_that_broke_off_begins_anew_after_a_reset() {
+    let mut cluster = items(&[Kind::Sqlite; 2], "").await;
+    before(
+        &mut cluster,
+        &[(0, "INSERT INTO items VALUES (1, 'one', 1)"), (1, "INSERT INTO items VALUES (2, 'two', 2)")],
+    )
+    .await;
+    let options = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    breaks_off(&cluster, &options, "load-remembered=error@2").await;
+    cluster.run(0, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+    cluster.session().reset().await.unwrap_or_else(|error| panic!("reset: {error}"));
+    assert!(!cluster.load(&options).await.resumed, "it began anew");
+    cluster.holds(super::ALL, &["1|uno|1", "2|two|2"]).await;
+}
+
 /// Two nodes of which a user of the second holds the table so that it can be read and not be written.
 async fn held(kind: Kind, rows: u64) -> (Concord, [Database; 2], concord_tests::User) {
     let databases = [Database::new(Kind::Sqlite).await, Database::new(kind).await];

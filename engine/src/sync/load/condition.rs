@@ -331,9 +331,6 @@ fn number_of(ty: &Type, text: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Operations;
-    use crate::merge::Policy;
-    use crate::sync::table::SharedColumn;
 
     fn table() -> Table {
         let columns = [
@@ -344,26 +341,7 @@ mod tests {
             ("open", Type::Bool),
             ("Größe", Type::Float),
         ];
-        Table {
-            index: 0,
-            name: "t".into(),
-            columns: columns
-                .into_iter()
-                .map(|(name, ty)| SharedColumn { name: name.to_owned(), ty, grain: None })
-                .collect(),
-            key: vec![0],
-            policy: Policy::LatestWins,
-            resolver: None,
-            subsets: Vec::new(),
-            mappings: Vec::new(),
-            operations: Operations::ALL,
-            updated: None,
-            from: None,
-            compared: false,
-            forms: Vec::new(),
-            stopped: None,
-            filtered_otherwise: None,
-        }
+        Table::bare(&columns, Vec::new())
     }
 
     fn row(region: Option<&str>) -> Row {

@@ -345,11 +345,9 @@ fn values<'a>(types: impl ExactSizeIterator<Item = &'a Type>, documents: &[Docum
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Operations;
-    use crate::merge::Policy;
     use crate::model::{Column, Domain};
     use crate::sync::lens::Lens;
-    use crate::sync::table::{Form, SharedColumn};
+    use crate::sync::table::Form;
 
     /// What SQLite keeps in columns of other types is read back as what it is, not as what is spelled alike.
     #[test]
@@ -371,25 +369,7 @@ mod tests {
             images: vec![1],
             ..TableSpec::bare(0, "t", std::iter::empty())
         };
-        let shared =
-            columns.iter().map(|(name, ty)| SharedColumn { name: (*name).into(), ty: ty.clone(), grain: None });
-        let table = Table {
-            index: 0,
-            name: "t".into(),
-            columns: shared.collect(),
-            key: vec![0],
-            policy: Policy::LatestWins,
-            resolver: None,
-            subsets: Vec::new(),
-            mappings: Vec::new(),
-            operations: Operations::ALL,
-            updated: None,
-            from: None,
-            compared: false,
-            forms: vec![Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec.clone()) })],
-            stopped: None,
-            filtered_otherwise: None,
-        };
+        let table = Table::bare(&columns, vec![Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec.clone()) })]);
         let names = ["a".to_owned()];
         let scribe = Scribe { names: &names, table: &table, spec: &spec };
         let decimal = Value::Decimal(crate::model::Decimal::parse("1.5").unwrap());

@@ -76,6 +76,17 @@ fn anew() -> LoadOptions {
     LoadOptions { restart: true, ..LoadOptions::default() }
 }
 
+/// An empty node beside one with four rows, each of which is a part of a load by itself.
+fn four_rows() -> Cluster {
+    let cluster = Cluster::new(2, &[]);
+    cluster.block(cluster.session(LATEST, 10).install()).unwrap();
+    for id in 1..=4 {
+        cluster.databases[0].lock().rows.insert(id, 1);
+    }
+    cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
+    cluster
+}
+
 /// A load that is killed after so many turns.
 fn break_off(cluster: &Cluster, life: u64) {
     let mut session = cluster.session(LATEST, 10);
@@ -259,23 +270,9 @@ fn a_load_that_is_held_up_changes_nothing_at_a_node_that_it_lets_in() {
 fn what_a_node_has_lost_of_a_load_that_was_broken_off_is_brought_again() {
     let mut met = 0;
     for life in (0..1000).step_by(10) {
-        let cluster = Cluster::new(2, &[]);
-        cluster.block(cluster.session(LATEST, 10).install()).unwrap();
-        for id in 1..=4 {
-            cluster.databases[0].lock().rows.insert(id, 1);
-        }
-        cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
+        let cluster = four_rows();
         let backup = cluster.databases[1].lock().clone();
-        let mut session = cluster.session(LATEST, 10);
-        let (options, mut deaf) = (prefer("a"), |_: &Stage| ());
-        let broken_off = async { drop(session.load(&options, &mut deaf).await) };
-        let turns = async {
-            for _ in 0..life {
-                yield_now().await;
-            }
-        };
-        cluster.block(until_one_ends(Random(life), vec![Box::pin(broken_off), Box::pin(turns)]));
-        drop(session);
+        break_off(&cluster, life);
         met += u64::from((1..4).contains(&cluster.databases[1].lock().rows.len()));
         *cluster.databases[1].lock() = backup;
         load(&cluster, LATEST, &prefer("a")).unwrap();
@@ -289,12 +286,7 @@ fn what_a_node_has_lost_of_a_load_that_was_broken_off_is_brought_again() {
 #[test]
 fn a_load_that_begins_anew_is_another_one() {
     let begun = |life: u64| {
-        let cluster = Cluster::new(2, &[]);
-        cluster.block(cluster.session(LATEST, 10).install()).unwrap();
-        for id in 1..=4 {
-            cluster.databases[0].lock().rows.insert(id, 1);
-        }
-        cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
+        let cluster = four_rows();
         break_off(&cluster, life);
         cluster
     };
@@ -316,27 +308,6 @@ fn a_load_that_begins_anew_is_another_one() {
         *cluster.databases[1].lock() = backup;
         load(&cluster, LATEST, &prefer("a")).unwrap();
         assert_eq!(cluster.rows(), [[(1, 1), (2, 1), (3, 1), (4, 1)]; 2], "life {life}");
-    }
-    assert!(met > 0, "no load was broken off while it was at work");
-}
-
-/// A reset gives up changes of rows that a load has gone through, so that load does not go on either.
-#[test]
-fn a_load_that_was_broken_off_does_not_go_on_after_a_reset() {
-    let mut met = 0;
-    for life in (0..1000).step_by(10) {
-        let cluster = Cluster::new(2, &[]);
-        cluster.block(cluster.session(LATEST, 10).install()).unwrap();
-        for id in 1..=4 {
-            cluster.databases[0].lock().rows.insert(id, 1);
-        }
-        cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
-        break_off(&cluster, life);
-        met += u64::from((1..4).contains(&cluster.databases[1].lock().rows.len()));
-        assert!(cluster.databases[0].lock().write(1, Some(9), false));
-        cluster.block(cluster.session(LATEST, 10).reset()).unwrap();
-        load(&cluster, LATEST, &prefer("a")).unwrap();
-        assert_eq!(cluster.rows(), [[(1, 9), (2, 1), (3, 1), (4, 1)]; 2], "life {life}");
     }
     assert!(met > 0, "no load was broken off while it was at work");
 }
