@@ -2,11 +2,12 @@
 //! see that it is the history whose changes they have applied.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use concord::model::{Cut, Dot, Entry, EntryId, NodeId, Op, Stamp, TableSpec, Value, Vector};
 use concord::node::{Node, Note, Purge, Sync};
 use concord_tests::{As, Database, Kind, User, spec};
+
+use crate::sync_races::locks::somebody_waits;
 
 concord_tests::conformance! {
     every: [entries_are_known_by_number_and_time, purged_entries_are_remembered_for_their_targets, an_engine_that_fell_behind_forgets_nothing, a_slower_purge_takes_nothing_back, a_purge_of_nothing_writes_nothing, what_was_purged_unread_may_be_any_key, a_reset_forgets_all]
@@ -169,11 +170,14 @@ async fn a_purge_that_waited_takes_nothing_back(kind: Kind) {
     let table = Arc::new(case.specs[0].clone());
     let purge = Purge { table, through: through.clone(), arrivals: true, witnesses: Vec::new() };
     assert!(faster.begin_purge(&[purge]).await.expect("entries that can be deleted"));
+    let Case { database, node, specs, .. } = &mut case;
     let committing = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        somebody_waits(database).await;
         faster.commit().await.expect("a commit");
     };
-    futures::join!(case.purge(&entries[0], true, &[]), committing);
+    let slower = Cut::through(entries[0].mark);
+    let (purged, ()) = futures::join!(node.purge(&specs[0], &slower, true, &[]), committing);
+    purged.expect("a purge");
     assert_eq!(case.purged().await, [(0, through)]);
 }
 

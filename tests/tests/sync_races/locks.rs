@@ -38,7 +38,7 @@ async fn a_delete_of_what_is_being_inserted() {
 }
 
 /// Whether a session of this database waits for a lock.
-pub(super) async fn somebody_waits(database: &Database) {
+pub(crate) async fn somebody_waits(database: &Database) {
     let mut admin = database.user_as(As::Admin).await;
     let sql = match database.kind() {
         // Its view of transactions is not renewed as long as somebody goes on reading it. What runs so long waits.

@@ -5,7 +5,7 @@ mod early;
 mod early_trouble;
 mod early_users;
 mod late;
-mod locks;
+pub(crate) mod locks;
 mod meanwhile;
 mod purging;
 mod whole;

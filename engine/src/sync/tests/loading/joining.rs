@@ -265,12 +265,11 @@ fn a_load_that_is_held_up_changes_nothing_at_a_node_that_it_lets_in() {
     assert_eq!(cluster.rows(), [vec![(1, 1), (2, 8)], vec![(1, 1), (2, 8), (3, 7)], vec![(1, 1), (2, 8), (3, 7)]]);
 }
 
-/// What a load has brought is in no history: where a node has lost it, a load that was broken off does not go on.
-#[test]
-fn what_a_node_has_lost_of_a_load_that_was_broken_off_is_brought_again() {
+/// A load at nodes like these is broken off, and its target put back to what it was before: the next one copies all.
+fn what_is_lost_is_brought_again(before: impl Fn() -> Cluster) {
     let mut met = 0;
     for life in (0..1000).step_by(10) {
-        let cluster = four_rows();
+        let cluster = before();
         let backup = cluster.databases[1].lock().clone();
         break_off(&cluster, life);
         met += u64::from((1..4).contains(&cluster.databases[1].lock().rows.len()));
@@ -279,6 +278,12 @@ fn what_a_node_has_lost_of_a_load_that_was_broken_off_is_brought_again() {
         assert_eq!(cluster.rows(), [[(1, 1), (2, 1), (3, 1), (4, 1)]; 2], "life {life}");
     }
     assert!(met > 0, "no load was broken off while it was at work");
+}
+
+/// What a load has brought is in no history: where a node has lost it, a load that was broken off does not go on.
+#[test]
+fn what_a_node_has_lost_of_a_load_that_was_broken_off_is_brought_again() {
+    what_is_lost_is_brought_again(four_rows);
 }
 
 /// GIVEN a load that was broken off before it came anywhere, and one that came further, and a node put back to what was in between
@@ -299,17 +304,7 @@ fn a_load_that_begins_anew_is_another_one() {
         has_begun(0, &cluster) && has_begun(1, &cluster)
     });
     let first = first.expect("no load was broken off just after it had begun");
-    let mut met = 0;
-    for life in (0..1000).step_by(10) {
-        let cluster = begun(first);
-        let backup = cluster.databases[1].lock().clone();
-        break_off(&cluster, life);
-        met += u64::from((1..4).contains(&cluster.databases[1].lock().rows.len()));
-        *cluster.databases[1].lock() = backup;
-        load(&cluster, LATEST, &prefer("a")).unwrap();
-        assert_eq!(cluster.rows(), [[(1, 1), (2, 1), (3, 1), (4, 1)]; 2], "life {life}");
-    }
-    assert!(met > 0, "no load was broken off while it was at work");
+    what_is_lost_is_brought_again(|| begun(first));
 }
 
 /// Whoever begins anew does so in all tables that keep histories there.
