@@ -1,16 +1,19 @@
 //! Fixtures: cases with the answers that a plugin has to give in one of its roles, as files of JSON beside it.
 
+mod file;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Document};
 
+use self::file::{File, FileRow, row, shape_of};
 use super::failure::{Failure, Role};
 use super::load::Plugin;
 use super::named_once::NamedOnce;
 use super::resolver::{Change, Dispute, Resolution, Side};
-use super::shape::{Facts, Shape, ShapeColumn};
-use crate::model::{Key, Row, Type, Value, row_to_json, written_value_from_json};
+use super::shape::{Facts, Shape};
+use crate::model::{Key, Row, Value, row_to_json};
 
 /// One file: a table, what the plugin is told about it, and conflicts or rows with their answers. For a mapping the table is the
 /// node's own.
@@ -100,128 +103,6 @@ pub enum Answer {
     Problem(String),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default, rename = "about")]
-    _about: String,
-    table: FileTable,
-    #[serde(default)]
-    nodes: Vec<String>,
-    #[serde(default)]
-    config: Map<String, Document>,
-    #[serde(default)]
-    role: Option<FileRole>,
-    #[serde(default)]
-    refuses: Option<String>,
-    #[serde(default)]
-    columns: Option<Vec<String>>,
-    #[serde(default)]
-    conflicts: Vec<FileConflict>,
-    #[serde(default)]
-    rows: Vec<FileRow>,
-    #[serde(default)]
-    shape: Option<FileShape>,
-    #[serde(default)]
-    locals: Vec<FileLocal>,
-    #[serde(default)]
-    puts: Vec<FilePut>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FileRole {
-    Filter,
-    Mapping,
-    Resolver,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileShape {
-    columns: Map<String, Document>,
-    key: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileLocal {
-    local: Map<String, Document>,
-    answer: FileMade,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilePut {
-    shared: Map<String, Document>,
-    #[serde(default)]
-    current: Option<Map<String, Document>>,
-    answer: FileMade,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum FileMade {
-    Row(Map<String, Document>),
-    Problem(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileRow {
-    row: Map<String, Document>,
-    answer: Verdict,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileTable {
-    name: String,
-    /// Names and kinds, in their order.
-    columns: Map<String, Document>,
-    key: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileConflict {
-    versions: Vec<FileVersion>,
-    #[serde(default)]
-    changes: Vec<FileChange>,
-    #[serde(default)]
-    start: Option<String>,
-    answer: FileAnswer,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileVersion {
-    node: String,
-    time: i64,
-    row: Option<Map<String, Document>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileChange {
-    node: String,
-    time: i64,
-    before: Option<Map<String, Document>>,
-    after: Option<Map<String, Document>>,
-    seen_by: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum FileAnswer {
-    /// The version of this node.
-    Take(String),
-    Merged(Map<String, Document>),
-    Delete,
-    Park(String),
-    Problem(String),
-}
-
 impl Fixture {
     /// Reads all fixtures of a folder, in the order of their names; or in words what is wrong with one.
     pub fn all(folder: &Path) -> Result<Vec<Fixture>, String> {
@@ -302,173 +183,6 @@ impl Fixture {
                 Err(format!("`{}` is a {}; {which}", plugin.name, all.join(" and ")))
             }
         }
-    }
-}
-
-impl File {
-    /// That of its cases, or the one that it names.
-    fn role(&self) -> Result<Option<Role>, String> {
-        let said = self.role.map(|role| match role {
-            FileRole::Filter => Role::Filter,
-            FileRole::Mapping => Role::Mapping,
-            FileRole::Resolver => Role::Resolver,
-        });
-        let mut roles = Vec::new();
-        roles.extend((!self.conflicts.is_empty()).then_some(Role::Resolver));
-        roles.extend((!self.rows.is_empty() || self.columns.is_some()).then_some(Role::Filter));
-        let maps = self.shape.is_some() || !self.locals.is_empty() || !self.puts.is_empty();
-        roles.extend(maps.then_some(Role::Mapping));
-        let shown = match roles[..] {
-            [] => None,
-            [role] => Some(role),
-            _ => {
-                let why =
-                    "conflicts are for a resolver, rows and columns for a filter, shape, locals and puts for a mapping";
-                return Err(why.to_owned());
-            }
-        };
-        match (said, shown) {
-            (Some(said), Some(shown)) if said != shown => {
-                Err(format!("its role is {said}, and its cases are for a {shown}"))
-            }
-            _ => Ok(said.or(shown)),
-        }
-    }
-
-    /// Whatever stands in it has to be asked about.
-    fn tests_something(&self) -> Result<(), String> {
-        let no_cases =
-            self.conflicts.is_empty() && self.rows.is_empty() && self.locals.is_empty() && self.puts.is_empty();
-        match &self.refuses {
-            Some(_) if !no_cases => {
-                Err("it `refuses`, and of what is refused no case is asked about: put the cases into another fixture"
-                    .to_owned())
-            }
-            None if no_cases && self.columns.is_none() && self.shape.is_none() => {
-                let cases = "`conflicts` for a resolver, `rows` for a filter, `locals` or `puts` for a mapping";
-                Err(format!(
-                    "it tests nothing: write cases, {cases}, or with `refuses` that the configuration is refused"
-                ))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn type_of(kind: &str) -> Type {
-    Type::PLAIN.into_iter().find(|ty| ty.to_string() == kind).unwrap_or_else(|| Type::Native(kind.to_owned()))
-}
-
-fn shape_of(name: String, columns: Map<String, Document>, key: &[String]) -> Result<Shape, String> {
-    let mut shape = Shape { name, columns: Vec::new(), key: Vec::new() };
-    for (name, kind) in columns {
-        let kind = kind.as_str().ok_or_else(|| format!("the kind of column `{name}` is no text"))?;
-        shape.columns.push(ShapeColumn { ty: type_of(kind), name });
-    }
-    for column in key {
-        let place = shape.place(column).ok_or_else(|| format!("there is no column `{column}` for the key"))?;
-        shape.key.push(place);
-    }
-    if shape.key.is_empty() {
-        return Err("the table has no key".to_owned());
-    }
-    Ok(shape)
-}
-
-/// A row; columns that are not named are NULL.
-fn row(shape: &Shape, members: &Map<String, Document>) -> Result<Row, String> {
-    if let Some(unknown) = members.keys().find(|name| shape.place(name).is_none()) {
-        return Err(format!("there is no column `{unknown}`"));
-    }
-    let value = |column: &ShapeColumn| {
-        let document = members.get(&column.name).unwrap_or(&Document::Null);
-        let wrong = || match &column.ty {
-            // What nobody knows may be a database's own, whose values are texts; mostly it is misspelled.
-            Type::Native(kind) => {
-                let plain = Type::PLAIN.iter().map(|ty| format!("`{ty}`")).collect::<Vec<_>>().join(", ");
-                format!(
-                    "{document} is no text, and `{kind}`, the kind of `{}`, would be a database's own, which is told as text; the \
-                     others are {plain}",
-                    column.name
-                )
-            }
-            ty => format!("{document} is no {ty} for `{}`", column.name),
-        };
-        written_value_from_json(&column.ty, document).ok_or_else(wrong)
-    };
-    shape.columns.iter().map(value).collect()
-}
-
-impl FileMade {
-    fn read(self, shape: &Shape) -> Result<Result<Row, String>, String> {
-        match self {
-            FileMade::Row(members) => row(shape, &members).map(Ok),
-            FileMade::Problem(code) => Ok(Err(code)),
-        }
-    }
-}
-
-impl FileLocal {
-    fn read(self, own: &Shape, made: &Shape) -> Result<Mapped, String> {
-        Ok(Mapped { row: row(own, &self.local)?, current: None, answer: self.answer.read(made)? })
-    }
-}
-
-impl FilePut {
-    fn read(self, own: &Shape, made: &Shape) -> Result<Mapped, String> {
-        let current = self.current.map(|members| row(own, &members)).transpose()?;
-        Ok(Mapped { row: row(made, &self.shared)?, current, answer: self.answer.read(own)? })
-    }
-}
-
-impl FileConflict {
-    fn read(self, shape: &Shape, nodes: &[String]) -> Result<Conflict, String> {
-        if self.versions.len() < 2 {
-            return Err("it takes two versions at least".to_owned());
-        }
-        let some = |members: Option<Map<String, Document>>| members.map(|members| row(shape, &members)).transpose();
-        let mut versions = Vec::new();
-        for version in self.versions {
-            versions.push(Version { node: version.node, time: version.time, row: some(version.row)? });
-        }
-        versions.sort_by(|a, b| a.node.cmp(&b.node));
-        if let Some(pair) = versions.windows(2).find(|pair| pair[0].node == pair[1].node) {
-            return Err(format!("there are two versions of `{}`, and a node has one", pair[0].node));
-        }
-        if let Some(version) = versions.iter().find(|version| !nodes.is_empty() && !nodes.contains(&version.node)) {
-            return Err(format!("`{}` is not among the `nodes` of the fixture, {}", version.node, nodes.join(", ")));
-        }
-        let place = |node: &str| {
-            let found = versions.iter().position(|version| version.node == node);
-            found.ok_or_else(|| format!("there is no version of `{node}`"))
-        };
-        let mut changes = Vec::new();
-        for change in self.changes {
-            let seen_by = change.seen_by.iter().map(|node| place(node)).collect::<Result<_, _>>()?;
-            let (before, after) = (some(change.before)?, some(change.after)?);
-            changes.push(Recorded { node: change.node, time: change.time, before, after, seen_by });
-        }
-        changes.sort_by_key(|change| change.time);
-        let answer = match self.answer {
-            FileAnswer::Take(node) => Answer::Resolution(Resolution::Take(place(&node)?)),
-            FileAnswer::Merged(members) => Answer::Resolution(Resolution::Merged(row(shape, &members)?)),
-            FileAnswer::Delete => Answer::Resolution(Resolution::Delete),
-            FileAnswer::Park(why) => Answer::Resolution(Resolution::Park(why)),
-            FileAnswer::Problem(code) => Answer::Problem(code),
-        };
-        let with_row = versions.iter().find_map(|version| version.row.as_ref());
-        let with_row = with_row.ok_or("all versions are deleted, which is no conflict")?;
-        let key_of = |row: &Row| shape.key.iter().map(|&at| row[at].clone()).collect::<Key>();
-        let key = key_of(with_row);
-        if versions.iter().flat_map(|version| &version.row).any(|row| key_of(row) != key) {
-            return Err("its versions have different keys, and are of different rows".to_owned());
-        }
-        let (latest, latest_row) = latest(&versions, nodes);
-        let start = match &self.start {
-            Some(node) => place(node)?,
-            None => latest_row,
-        };
-        Ok(Conflict { key, versions, latest, start, changes, answer })
     }
 }
 
