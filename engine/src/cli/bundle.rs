@@ -223,7 +223,7 @@ fn examine(bundle: &Bundle, set: &[(String, String)]) -> Result<Checked> {
     let host = host()?;
     let mut loaded = Vec::new();
     for name in manifest.plugins.keys() {
-        match bundle.load(&host, name, Limits::default()) {
+        match bundle.load(&host, name, Limits::usual()) {
             Ok(plugin) => {
                 let roles = plugin.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" and ");
                 let result = format!("{}, a {roles}, sha256 {}…", plugin.description.version, &plugin.digest[..12]);

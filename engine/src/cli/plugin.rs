@@ -128,14 +128,15 @@ fn check(global: &Global, args: &Check) -> Result<u8> {
             let mut looked = looked(name.to_owned(), file_of(&config, name), plugin);
             looked.pinned = Some(pin.is_some() && looked.problem.is_none());
             if pin.is_none() && looked.problem.is_none() {
-                looked.problem = Some(format!("{LOCK} does not name it; `concord plugin lock` pins it as it is"));
+                let why = format!("plugin `{name}`: {LOCK} does not name it; `concord plugin lock` pins it as it is");
+                looked.problem = Some(why);
             }
             all.push(looked);
         }
     } else {
         for file in &args.files {
             let name = name_of(file)?;
-            let plugin = Plugin::load(&host, file, &name, Limits::default(), None);
+            let plugin = Plugin::load(&host, file, &name, Limits::usual(), None);
             all.push(looked(name, file.clone(), plugin));
         }
     }
@@ -259,7 +260,7 @@ fn build(args: &Build) -> Result<u8> {
     let module = std::fs::read(&args.module).map_err(|why| Error::Usage(format!("{shown} cannot be read: {why}")))?;
     let component = componentize(&module, args.role).map_err(|why| Error::Usage(format!("{shown}: {why}")))?;
     // What is no plugin takes the place of none.
-    let plugin = Plugin::of_bytes(&host()?, &component, &args.output, &name, Limits::default(), None);
+    let plugin = Plugin::of_bytes(&host()?, &component, &args.output, &name, Limits::usual(), None);
     let plugin = plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?;
     write_whole(&args.output, &component)
         .map_err(|why| Error::Usage(format!("{} cannot be written: {why}", args.output.display())))?;

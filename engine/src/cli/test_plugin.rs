@@ -64,7 +64,7 @@ pub(super) struct Tested {
 
 pub fn run(args: &TestPlugin) -> Result<u8> {
     let name = name_of(&args.file)?;
-    let plugin = Plugin::load(&host()?, &args.file, &name, Limits::default(), None);
+    let plugin = Plugin::load(&host()?, &args.file, &name, Limits::usual(), None);
     let plugin = Arc::new(plugin.map_err(|failure| Error::Refused(vec![failure.to_string()]))?);
     if let Some(warning) = plugin.warning() {
         warn!("{warning}");

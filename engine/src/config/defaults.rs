@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::conflict::{self, Conflict};
-use super::section::{Problems, Section, shown};
+use super::section::{Field, Problems, Section, shown};
 use super::{Mode, TableConfig, duration, nearest};
 
 /// Settings of the sync as a whole.
@@ -85,7 +85,10 @@ pub(super) fn warn_of_idle(section: &Section<'_>, tables: &[TableConfig], proble
         ),
         _ => return,
     };
-    for field in section.fields(problems.source).iter().filter(|field| idle.contains(&field.name)) {
+    // What is written out although it is so anyhow, promises nothing.
+    let is_usual = |field: &Field<'_>| field.name == "ids" && field.item.as_str() == Some("unchanged");
+    let fields = section.fields(problems.source);
+    for field in fields.iter().filter(|field| idle.contains(&field.name) && !is_usual(field)) {
         let what = format!("`{}` does nothing: {why}", field.name);
         problems.warn(&field.key, section.show, what, help);
     }
@@ -186,7 +189,7 @@ fn batch(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<usize> {
             None
         }
         None => {
-            section.wrong_type(&field, "a number of changes", "100000", problems);
+            section.wrong_type(&field, "a whole number of changes", "100000", problems);
             None
         }
     }

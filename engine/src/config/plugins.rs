@@ -144,7 +144,7 @@ fn limits(root: &Section<'_>, used: &[&PluginUse], problems: &mut Problems<'_>) 
         for limit in &Limits::NAMED {
             let Some(field) = section.field(limit.name, problems.source) else { continue };
             let Some(number) = field.item.as_integer() else {
-                section.wrong_type(&field, &format!("a number of {}", limit.unit), "64", problems);
+                section.wrong_type(&field, &format!("a whole number of {}", limit.unit), "64", problems);
                 continue;
             };
             if !limit.set(&mut limits, number) {

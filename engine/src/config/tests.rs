@@ -40,6 +40,15 @@ fn said(text: &str) -> String {
     }
 }
 
+/// What is written out as it is anyhow is nothing to warn of.
+#[test]
+fn a_usual_setting_is_no_idle_one() {
+    let file =
+        |ids: &str| format!("%ok\n[defaults]\nids = \"{ids}\"\n[tables.t]\nmode = \"compare\"\nfrom = \"office\"\n");
+    assert_eq!(said(&file("unchanged")), "");
+    assert!(said(&file("interleave")).contains("`ids` does nothing"));
+}
+
 #[test]
 fn every_problem_is_told_with_its_line_and_a_remedy() {
     let mut now = String::new();

@@ -44,11 +44,48 @@ pub fn to_singles(
     deltas: &[Delta],
 ) {
     for (recorded, column) in columns {
-        let versions = tops.iter().filter_map(|top| top.row).map(|top| &top[column]);
-        let images = deltas.iter().flat_map(|delta| [&delta.before, &delta.after]).flatten();
-        if versions.chain(images.map(|image| &image[recorded])).all(is_single) {
+        if values(tops, deltas, recorded, column).all(is_single) {
             row[column] = Grain::Single.apply(row[column].clone());
         }
+    }
+}
+
+/// Brings what was made of names of floats alone to the name of the nearest float, in columns where a node keeps decimals as floats and
+/// not this one: 0.30000000000000004 and 0.1 are held there, and their exact sum is not. `columns` are those of [`to_singles`].
+pub fn to_names(
+    row: &mut Row,
+    columns: impl Iterator<Item = (usize, usize)>,
+    tops: &[Candidate<'_>],
+    deltas: &[Delta],
+) {
+    for (recorded, column) in columns {
+        let Value::Decimal(sum) = &row[column] else { continue };
+        let nearest = sum.as_str().parse::<f64>().ok().and_then(Decimal::naming);
+        if let Some(nearest) = nearest
+            && values(tops, deltas, recorded, column).all(is_name)
+        {
+            row[column] = Value::Decimal(nearest);
+        }
+    }
+}
+
+/// Everything that went into a column.
+fn values<'a>(
+    tops: &'a [Candidate<'_>],
+    deltas: &'a [Delta],
+    recorded: usize,
+    column: usize,
+) -> impl Iterator<Item = &'a Value> {
+    let versions = tops.iter().filter_map(|top| top.row).map(move |row| &row[column]);
+    let images = deltas.iter().flat_map(|delta| [&delta.before, &delta.after]).flatten();
+    versions.chain(images.map(move |image| &image[recorded]))
+}
+
+/// Whether the value is the name of a float, if it is a decimal.
+fn is_name(value: &Value) -> bool {
+    match value {
+        Value::Decimal(number) => number.float().is_some(),
+        _ => true,
     }
 }
 
@@ -87,14 +124,14 @@ fn total(start: &Value, steps: &[(Value, Value)]) -> Option<Value> {
 
 /// NULL counts as nothing. `None` if the result is out of range or the values are no numbers.
 fn add(a: &Value, b: &Value) -> Option<Value> {
-    combine(a, b, i64::checked_add, i128::checked_add, |a, b| a + b)
+    combine(a, b, i64::checked_add, 1, |a, b| a + b)
 }
 
 fn subtract(a: &Value, b: &Value) -> Option<Value> {
     match (a, b) {
         (Value::Null, Value::Null) => Some(Value::Null),
         (Value::Null, b) => subtract(&subtract(b, b)?, b),
-        _ => combine(a, b, i64::checked_sub, i128::checked_sub, |a, b| a - b),
+        _ => combine(a, b, i64::checked_sub, -1, |a, b| a - b),
     }
 }
 
@@ -102,7 +139,7 @@ fn combine(
     a: &Value,
     b: &Value,
     integers: fn(i64, i64) -> Option<i64>,
-    unscaled: fn(i128, i128) -> Option<i128>,
+    sign: i8,
     floats: fn(f64, f64) -> f64,
 ) -> Option<Value> {
     let float = |value: &Value| match value {
@@ -114,12 +151,39 @@ fn combine(
         (a, Value::Null) => a.clone(),
         (Value::Null, b) => b.clone(),
         (Value::Int(a), Value::Int(b)) => Value::Int(integers(*a, *b)?),
-        (Value::Decimal(a), Value::Decimal(b)) => {
-            let scale = a.parts().2.len().max(b.parts().2.len());
-            Value::Decimal(Decimal::from_unscaled(unscaled(a.unscaled(scale)?, b.unscaled(scale)?)?, scale))
-        }
+        (Value::Decimal(a), Value::Decimal(b)) => Value::Decimal(exact(a, b, sign)?),
         (a, b) => Value::Float(floats(float(a)?, float(b)?)),
     })
+}
+
+/// The sum of two decimals, of which the second has a sign besides. Digit by digit: what is left of floats, such as -2.8e-17, has more
+/// of them beside an amount than any integer here. `None` if one is no number.
+fn exact(a: &Decimal, b: &Decimal, sign: i8) -> Option<Decimal> {
+    if !a.is_finite() || !b.is_finite() {
+        return None;
+    }
+    let ((_, a_whole, a_fraction), (_, b_whole, b_fraction)) = (a.parts(), b.parts());
+    // There may be one digit more in front.
+    let whole = 1 + a_whole.len().max(b_whole.len());
+    let mut digits = vec![0i8; whole + a_fraction.len().max(b_fraction.len())];
+    for (number, sign) in [(a, 1), (b, sign)] {
+        let (negative, before, behind) = number.parts();
+        let sign = if negative { -sign } else { sign };
+        let own = before.bytes().chain(behind.bytes()).map(|digit| (digit - b'0') as i8);
+        digits[whole - before.len()..].iter_mut().zip(own).for_each(|(sum, digit)| *sum += sign * digit);
+    }
+    let negative = digits.iter().find(|digit| **digit != 0).is_some_and(|digit| *digit < 0);
+    let mut carried = 0;
+    for digit in digits.iter_mut().rev() {
+        let sum = carried + if negative { -*digit } else { *digit };
+        (carried, *digit) = (sum.div_euclid(10), sum.rem_euclid(10));
+    }
+    let digits: String = digits.iter().map(|digit| char::from(b'0' + digit.unsigned_abs())).collect();
+    let (whole, fraction) = digits.split_at(whole);
+    let whole = whole.trim_start_matches('0');
+    let (sign, whole) = (if negative { "-" } else { "" }, if whole.is_empty() { "0" } else { whole });
+    let point = if fraction.is_empty() { "" } else { "." };
+    Decimal::parse(&format!("{sign}{whole}{point}{fraction}"))
 }
 
 #[cfg(test)]
@@ -232,6 +296,66 @@ mod tests {
             to_singles(&mut merged, [(0, 1)].into_iter(), &tops, &deltas);
             assert_eq!(merged, row(sum));
         }
+    }
+
+    /// 0.1 became 0.30000000000000004 at one file of SQLite and 0.2 at another: the exact sum is 0.40000000000000004, which neither keeps.
+    #[test]
+    fn a_sum_of_names_of_floats_is_one() {
+        let decimal = |text: &str| Value::Decimal(Decimal::parse(text).unwrap());
+        let row = |text: &str| -> Row { vec![Value::Int(1), decimal(text)].into() };
+        let delta = |node: u16, before: &str, after: &str| {
+            let [before, after] = [before, after].map(|text| Some(vec![decimal(text)].into()));
+            Delta { dot: dot(node, 1), before, after, upon: None }
+        };
+        let (a, b) = (version(0, &[dot(0, 1)], 10), version(1, &[dot(1, 1)], 20));
+        for (before, at_a, at_b, sum, brought) in [
+            ("0.1", "0.30000000000000004", "0.2", "0.40000000000000004", "0.4"),
+            // More digits than an integer of 128 bits has.
+            (
+                "-0.000000000000000027755575615628914",
+                "1234567.5",
+                "1",
+                "1234568.500000000000000027755575615628914",
+                "1234568.5",
+            ),
+            // Of what no float is read as, nothing is lost.
+            ("0.1", "0.10000000000000001", "0.2", "0.20000000000000001", "0.20000000000000001"),
+            ("0.1", "0.2", "9007199254740993", "9007199254740993.1", "9007199254740993.1"),
+        ] {
+            let rows = [row(at_a), row(at_b)];
+            let tops = [Candidate { version: &a, row: Some(&rows[0]) }, Candidate { version: &b, row: Some(&rows[1]) }];
+            let deltas = [delta(0, before, at_a), delta(1, before, at_b)];
+            let Verdict::Merge(mut merged) = merge(&[1], &tops, &deltas, 1) else { panic!("they add up") };
+            assert_eq!(merged, row(sum));
+            to_names(&mut merged, [(0, 1)].into_iter(), &tops, &deltas);
+            assert_eq!(merged, row(brought));
+        }
+        let none: Row = vec![Value::Null, decimal("NaN")].into();
+        let mut brought = none.clone();
+        to_names(&mut brought, [(0, 0), (0, 1)].into_iter(), &[], &[]);
+        assert_eq!(brought, none);
+    }
+
+    #[test]
+    fn decimals_of_any_length_add_up() {
+        let decimal = |text: &str| Value::Decimal(Decimal::parse(text).unwrap());
+        let (nines, zeros) = ("9".repeat(49), "0".repeat(50));
+        let long = [format!("{nines}9"), format!("1{zeros}"), format!("{nines}8"), format!("-{nines}8")];
+        let [nines, more, less, below] = long.each_ref().map(String::as_str);
+        for (a, b, sum, difference) in [
+            ("0.1", "0.25", "0.35", "-0.15"),
+            ("-10", "0.01", "-9.99", "-10.01"),
+            ("100", "-99.9", "0.1", "199.9"),
+            ("5", "5.00", "10", "0"),
+            ("-0.5", "-0.50", "-1", "0"),
+            (nines, "1", more, less),
+            ("1", nines, more, below),
+        ] {
+            assert_eq!(add(&decimal(a), &decimal(b)), Some(decimal(sum)), "{a} + {b}");
+            assert_eq!(subtract(&decimal(a), &decimal(b)), Some(decimal(difference)), "{a} - {b}");
+        }
+        assert_eq!(add(&decimal("NaN"), &decimal("1")), None);
+        assert_eq!(subtract(&decimal("1"), &decimal("-Infinity")), None);
     }
 
     #[test]

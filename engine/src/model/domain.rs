@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::time;
-use super::value::{Json, Value};
+use super::value::{Decimal, Json, Value};
 
 /// The type in which a column's values travel between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -308,16 +308,29 @@ fn fits_digits(micros: i64, digits: u8) -> Result<(), Misfit> {
     if micros % unit == 0 { Ok(()) } else { Err(Misfit(format!("has more than {digits} digits of a second"))) }
 }
 
+impl Decimal {
+    /// The shortest number that names a float, as which floats travel to columns of decimals; `None` of infinities and NaN.
+    pub fn naming(float: f64) -> Option<Decimal> {
+        Decimal::parse(&float.to_string()).filter(Decimal::is_finite)
+    }
+
+    /// The float of which this is the shortest name, so that either can stand for the other and none travels back and forth. All
+    /// numbers of up to 15 digits have one, and of longer ones those that floats are read as, such as 0.30000000000000004.
+    pub fn float(&self) -> Option<f64> {
+        let float = self.as_str().parse::<f64>().ok().filter(|_| self.is_finite())?;
+        (Decimal::naming(float).as_ref() == Some(self)).then_some(float)
+    }
+}
+
 fn fits_loosely(affinity: &str, value: &Value) -> Result<(), Misfit> {
     let no = |why: String| Err(Misfit(why));
     match value {
         Value::Uint(v) => no(format!("is {v}, above what SQLite's 64-bit integers hold")),
         Value::Float(v) if v.is_nan() => no("is NaN, which SQLite stores as NULL".to_owned()),
         Value::Decimal(v) if affinity == "NUMERIC" => {
-            let (_, whole, fraction) = v.parts();
             // It keeps whole numbers of 64 bits as such, and everything else as floats.
             let is_integer = v.unscaled(0).is_some_and(|whole| i64::try_from(whole).is_ok());
-            if is_integer || (v.is_finite() && whole.len() + fraction.len() <= 15) {
+            if is_integer || v.float().is_some() {
                 Ok(())
             } else if v.is_finite() {
                 no(format!("is {}, with more digits than a NUMERIC column of SQLite keeps", v.as_str()))
@@ -429,7 +442,6 @@ impl Type {
 
 #[cfg(test)]
 mod tests {
-    use super::super::value::Decimal;
     use super::*;
 
     fn decimal(text: &str) -> Value {
@@ -503,11 +515,28 @@ mod tests {
         for kept in ["9007199254740993", "-9223372036854775808", "9223372036854775807.00", "1234567890123.45", "-0.5"] {
             assert_eq!(numeric.holds(&decimal(kept)), Ok(()), "{kept}");
         }
-        for digits in ["9223372036854775808", "9007199254740993.5", "12345678901234.56"] {
+        for digits in ["9223372036854775808", "9007199254740993.5", "0.12345678901234567"] {
             let why = format!("is {digits}, with more digits than a NUMERIC column of SQLite keeps");
             assert_eq!(numeric.holds(&decimal(digits)), Err(Misfit(why)));
         }
         assert!(numeric.holds(&decimal("NaN")).is_err() && numeric.holds(&decimal("-Infinity")).is_err());
+    }
+
+    /// A sum of money of 17 digits is what SQLite holds itself, and goes from one of its files to the next.
+    #[test]
+    fn numeric_columns_of_sqlite_keep_what_floats_are_read_as() {
+        let numeric = Domain::Loose { affinity: "NUMERIC".into(), accepts: vec![Type::Decimal] };
+        for float in [0.1 + 0.2, 12345678901234.56, -1e15 - 0.3, 1e19, 5e-324, f64::MAX, i64::MIN as f64, 0.0] {
+            let name = Decimal::naming(float).unwrap();
+            assert_eq!(numeric.holds(&Value::Decimal(name.clone())), Ok(()), "{float:?}");
+            assert_eq!(name.float(), Some(float));
+        }
+        // 0.1 is its shortest name.
+        assert!(numeric.holds(&decimal("0.10000000000000001")).is_err());
+        assert!(numeric.holds(&decimal("0.1000000000000000")).is_ok());
+        for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(Decimal::naming(float).is_none());
+        }
     }
 
     /// They are told behind "it".

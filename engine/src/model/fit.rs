@@ -258,7 +258,9 @@ impl Domain {
             (Domain::Decimal { limits }, Domain::Loose { affinity, .. })
                 if affinity == "NUMERIC" && limits.is_none_or(|(precision, _)| precision > 15) =>
             {
-                misfits.push(never("numbers of more than 15 digits, but for whole ones of 64 bits".to_owned()));
+                misfits.push(never(
+                    "numbers of more than 15 digits, but for whole ones of 64 bits and the names of floats".to_owned(),
+                ));
             }
             _ => {}
         }

@@ -112,3 +112,40 @@ pub(super) fn told(text: &str, most: usize) -> String {
         None => line.trim().to_owned(),
     }
 }
+
+/// The same, or something else in place of a text that says nothing.
+pub(super) fn told_or(text: &str, most: usize, other: &str) -> String {
+    let told = told(text, most);
+    if told.is_empty() { other.to_owned() } else { told }
+}
+
+/// The same of a text whose end says the most: its first and its last characters.
+pub(super) fn told_with_end(text: &str, first: usize, last: usize) -> String {
+    let text = text.trim();
+    match text.chars().count().checked_sub(first + last) {
+        None | Some(0) => told(text, first + last),
+        Some(left_out) => {
+            let end: String = text.chars().skip(first + left_out).collect();
+            format!("{} {}", told(text, first), told(&end, last))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_stands_for_what_says_nothing() {
+        let said = [" \n", "", "no"].map(|text| told_or(text, 5, "it gave no reason"));
+        assert_eq!(said, ["it gave no reason", "it gave no reason", "no"]);
+    }
+
+    #[test]
+    fn of_what_is_too_long_the_end_stays() {
+        assert_eq!(told_with_end(" a\nbc ", 2, 2), "a bc");
+        assert_eq!(told_with_end("Traceback:\n  in judge\nValueError: no", 5, 14), "Trace… ValueError: no");
+        assert_eq!(told_with_end("äöüß", 1, 2), "ä… üß");
+        assert_eq!(told_with_end("", 1, 2), "");
+    }
+}

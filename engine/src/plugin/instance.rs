@@ -99,10 +99,10 @@ fn arm(store: &mut Store<State>, limits: &Limits, rows: usize) -> wasmtime::Resu
 
 /// A breakdown in words that tell what to do.
 fn explained(plugin: &str, error: &wasmtime::Error, store: &Store<State>, limits: &Limits, rows: usize) -> Failure {
-    let section = format!("[limits.{plugin}]");
+    let advice = |name: &str, why: &str| limits.advice(plugin, name, why);
     let fail = |code: &str, message: String| Failure::new(plugin, code, message);
     if let Some(refused) = store.data().refused() {
-        return fail("memory", format!("it {refused}")).hint(format!("raise `memory` in {section} if it needs that"));
+        return fail("memory", format!("it {refused}")).hint(advice("memory", "it needs that"));
     }
     if let Some(Forbidden(what)) = error.downcast_ref() {
         return fail("forbidden", format!("it {what}"));
@@ -110,9 +110,9 @@ fn explained(plugin: &str, error: &wasmtime::Error, store: &Store<State>, limits
     let root = error.root_cause().to_string();
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => fail("fuel", format!("it used up its {} instructions of fuel", limits.fuel_for(rows)))
-            .hint(format!("raise `fuel` in {section} if it needs them")),
+            .hint(advice("fuel", "it needs them")),
         Some(Trap::Interrupt) => fail("time", format!("it took longer than {} s", limits.time.as_secs_f64()))
-            .hint(format!("raise `time` in {section} if it needs that")),
+            .hint(advice("time", "it needs that")),
         Some(Trap::StackOverflow) => fail("stack", "its calls go too deep".to_owned()),
         Some(trap) => {
             let words = store.data().last_words().map(|words| format!(": {words}")).unwrap_or_default();
@@ -121,12 +121,14 @@ fn explained(plugin: &str, error: &wasmtime::Error, store: &Store<State>, limits
                     "it did not say why; if its tool took the standard error away (componentize-py -s), leave it that",
                 ),
                 Trap::UnreachableCodeReached => fail("trap", format!("it gave up{words}")),
+                Trap::MemoryOutOfBounds => fail("trap", format!("it broke down ({trap}){words}"))
+                    .hint("calls of Rust and C that go too deep end so, since their stack lies in memory"),
                 trap => fail("trap", format!("it broke down ({trap}){words}")),
             }
         }
         None if root.contains("too much data is being copied") => {
             fail("answer", format!("it answered more than {} MiB", limits.answer >> 20))
-                .hint(format!("raise `answer` in {section} if that is meant"))
+                .hint(advice("answer", "that is meant"))
         }
         None => {
             let words = store.data().last_words().map(|words| format!(": {words}")).unwrap_or_default();

@@ -18,6 +18,8 @@ pub struct Limits {
     pub time: Duration,
     /// What a call may answer, in bytes.
     pub answer: usize,
+    /// Whether a file may set them, so that it helps to say so.
+    pub can_be_set: bool,
 }
 
 /// Rows that are handed over in one call, at most.
@@ -53,6 +55,7 @@ impl Default for Limits {
             fuel_per_row: 10_000_000,
             time: Duration::from_secs(10),
             answer: 64 << 20,
+            can_be_set: true,
         }
     }
 }
@@ -93,6 +96,21 @@ impl Limits {
         },
         Limit { name: "answer", unit: "MiB", most: 1_024, set: |limits, n| limits.answer = n as usize * MIB },
     ];
+
+    /// Those of a plugin that is tried by itself, where no file sets any.
+    pub fn usual() -> Limits {
+        Limits { can_be_set: false, ..Limits::default() }
+    }
+
+    /// What to do about one that a plugin ran into; `why` says when.
+    pub(super) fn advice(&self, plugin: &str, name: &str, why: &str) -> String {
+        match self.can_be_set {
+            true => format!("raise `{name}` in [limits.{plugin}] if {why}"),
+            false => {
+                "a plugin that is tried by itself has the usual limits, whatever [limits] of a sync say".to_owned()
+            }
+        }
+    }
 
     /// The fuel of a call about so many rows.
     pub(super) fn fuel_for(&self, rows: usize) -> u64 {

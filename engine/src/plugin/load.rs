@@ -76,7 +76,8 @@ impl Plugin {
     /// The order of the checks: file and its size, digest, decoding and compiling, imports, roles, the start of an instance,
     /// its description, the schema of its configuration.
     pub fn load(host: &Host, file: &Path, name: &str, limits: Limits, pin: Option<&Pin>) -> Result<Plugin, Failure> {
-        let bytes = read(file, &limits).map_err(|(message, hint)| Failure::new(name, "file", message).hint(hint))?;
+        let bytes =
+            read(file, name, &limits).map_err(|(message, hint)| Failure::new(name, "file", message).hint(hint))?;
         Plugin::of_bytes(host, &bytes, file, name, limits, pin)
     }
 
@@ -196,7 +197,7 @@ pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 /// A message and a hint.
 type Why = (String, String);
 
-fn read(file: &Path, limits: &Limits) -> Result<Vec<u8>, Why> {
+fn read(file: &Path, name: &str, limits: &Limits) -> Result<Vec<u8>, Why> {
     let shown = file.display();
     let unreadable = |why: std::io::Error| match why.kind() {
         std::io::ErrorKind::NotFound => {
@@ -209,7 +210,7 @@ fn read(file: &Path, limits: &Limits) -> Result<Vec<u8>, Why> {
     if size > limits.file {
         return Err((
             format!("{shown} has {size} bytes, and the limit is {}", limits.file),
-            "raise `file` in the plugin's section of [limits] if that is meant".to_owned(),
+            limits.advice(name, "file", "that is meant"),
         ));
     }
     std::fs::read(file).map_err(unreadable)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use tracing::warn;
 
 use super::bindings::concord::plugin::types as wit;
-use super::failure::{Failure, Role, told};
+use super::failure::{Failure, Role, told, told_or};
 use super::instance::{Running, Spent};
 use super::limits::{ABREAST, FAILURES};
 use super::load::Plugin;
@@ -153,8 +153,8 @@ impl Part {
     /// What the plugin declared.
     pub(super) fn problem(&self, function: &'static str, problem: wit::Problem) -> Failure {
         let column = problem.column.map(|column| format!("`{}`: ", told(&column, 60))).unwrap_or_default();
-        let message = format!("{column}{}", told(&problem.message, 500));
-        let failure = self.fails(function, &told(&problem.code, 60), message);
+        let message = format!("{column}{}", told_or(&problem.message, 500, "it gave no reason"));
+        let failure = self.fails(function, &told_or(&problem.code, 60, "problem"), message);
         Failure { hint: problem.hint.map(|hint| told(&hint, 500).into()), ..failure }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value as Document;
 
 use super::secrets;
@@ -48,32 +48,53 @@ impl Schema {
     /// What is wrong with a configuration, in words that tell no secret.
     pub fn problems(&self, config: &Document) -> Vec<String> {
         let shown = self.shown(config);
-        let told = |problem: jsonschema::ValidationError<'_>| {
-            let path = problem.instance_path().to_string();
-            let (is, may) = (config.pointer(&path), shown.pointer(&path));
-            let Some(may) = may.filter(|may| may.is_object() || is == Some(*may)) else {
-                // The names of what stands in a secret are a part of it.
-                let mut path = path.as_str();
-                while shown.pointer(path).is_none() {
-                    path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-                }
-                return format!("{}it does not fit ({})", within(path), problem.kind().keyword());
-            };
-            let place = within(&path);
-            match problem.kind() {
-                ValidationErrorKind::AdditionalProperties { unexpected } => {
-                    let known = self.known_beside(&problem.schema_path().to_string());
-                    format!("{place}{} cannot stand here{known}", quoted(unexpected.iter().map(String::as_str)))
-                }
-                ValidationErrorKind::Required { property } => match property.as_str() {
-                    Some(name) => format!("{place}`{name}` is missing"),
-                    None => format!("{place}{problem}"),
-                },
-                _ if is != Some(may) => format!("{place}{}", problem.masked()),
-                _ => format!("{place}{problem}"),
+        self.validator.iter_errors(config).take(TOLD).map(|problem| self.told(&problem, config, &shown)).collect()
+    }
+
+    /// One problem of a configuration, of which `shown` has no secrets.
+    fn told(&self, problem: &ValidationError<'_>, config: &Document, shown: &Document) -> String {
+        let path = problem.instance_path().to_string();
+        let (is, may) = (config.pointer(&path), shown.pointer(&path));
+        let Some(may) = may.filter(|may| may.is_object() || is == Some(*may)) else {
+            // The names of what stands in a secret are a part of it.
+            let mut path = path.as_str();
+            while shown.pointer(path).is_none() {
+                path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
             }
+            return format!("{}it does not fit ({})", within(path), problem.kind().keyword());
         };
-        self.validator.iter_errors(config).take(TOLD).map(told).collect()
+        let place = within(&path);
+        match problem.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let known = self.known_beside(&problem.schema_path().to_string());
+                format!("{place}{} cannot stand here{known}", quoted(unexpected.iter().map(String::as_str)))
+            }
+            ValidationErrorKind::Required { property } => match property.as_str() {
+                Some(name) => format!("{place}`{name}` is missing"),
+                None => format!("{place}{problem}"),
+            },
+            ValidationErrorKind::Enum { options: Document::Array(options) } => {
+                let stands = if is == Some(may) { may.to_string() } else { "what stands here".to_owned() };
+                let options: Vec<String> = options.iter().map(Document::to_string).collect();
+                format!("{place}{stands} is none of {}", options.join(", "))
+            }
+            ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+                // What is meant is rather a form of the kind that stands there.
+                let is_alike = |problems: &&Vec<ValidationError<'static>>| {
+                    !problems.iter().any(|inner| inner.instance_path().to_string() == path && is_unlike(inner, may))
+                };
+                let any_alike = context.iter().any(|problems| is_alike(&problems));
+                let forms = context.iter().filter(|problems| !any_alike || is_alike(problems));
+                let told = |problems: &Vec<ValidationError<'static>>| {
+                    let told: Vec<String> =
+                        problems.iter().take(TOLD).map(|problem| self.told(problem, config, shown)).collect();
+                    told.join(" and ")
+                };
+                forms.map(told).collect::<Vec<_>>().join("; or ")
+            }
+            _ if is != Some(may) => format!("{place}{}", problem.masked()),
+            _ => format!("{place}{problem}"),
+        }
     }
 
     /// What can stand where the rule at this place of the schema found something else, as far as that is known.
@@ -84,6 +105,15 @@ impl Schema {
             Some(known) => format!("; what can: {}", quoted(known.keys().map(String::as_str))),
             None => String::new(),
         }
+    }
+}
+
+/// Whether a form is for values of another kind than the one that stands there.
+fn is_unlike(problem: &ValidationError<'_>, stands: &Document) -> bool {
+    match problem.kind() {
+        ValidationErrorKind::Type { .. } => true,
+        ValidationErrorKind::Enum { .. } => stands.is_object() || stands.is_array(),
+        _ => false,
     }
 }
 
@@ -140,17 +170,48 @@ mod tests {
         assert!(Schema::parse("").unwrap().is_none());
     }
 
+    /// Whoever misspells one of several forms is told what there is.
+    #[test]
+    fn what_fits_none_of_several_forms_is_told_by_the_form_that_was_meant() {
+        let schema = Schema::parse(
+            r##"{"type": "object", "anyOf": [{"required": ["fields"]}, {"required": ["groups", "rule"]}],
+                "properties": {"fields": {"additionalProperties": {"$ref": "#/$defs/rule"}}},
+                "$defs": {"rule": {"oneOf": [
+                    {"enum": ["latest", "earliest", "max", "min"]},
+                    {"type": "object", "additionalProperties": false, "required": ["prefer"],
+                     "properties": {"prefer": {"type": "array"}, "most": {"type": "integer", "minimum": 8}}}]}}}"##,
+        );
+        let schema = schema.unwrap();
+        for (config, expected) in [
+            (
+                r#"{"fields": {"mx": "maximum"}}"#,
+                r#"`fields.mx`: "maximum" is none of "latest", "earliest", "max", "min""#,
+            ),
+            (r#"{"fields": {"mx": {}}}"#, "`fields.mx`: `prefer` is missing"),
+            (
+                r#"{"fields": {"mx": {"prefer": [], "prefre": 1}}}"#,
+                "`fields.mx`: `prefre` cannot stand here; what can: `prefer`, `most`",
+            ),
+            (r#"{"fields": {"mx": {"prefer": [], "most": 4}}}"#, "`fields.mx.most`: 4 is less than the minimum of 8"),
+            ("{}", "`fields` is missing; or `groups` is missing and `rule` is missing"),
+        ] {
+            assert_eq!(misfits(schema.as_ref(), config), [expected], "{config}");
+        }
+    }
+
     #[test]
     fn no_problem_tells_a_secret() {
         let schema = Schema::parse(
             r##"{"type": "object", "additionalProperties": false, "maxProperties": 2, "properties": {
                 "key": {"type": "string", "minLength": 16, "writeOnly": true},
                 "to": {"properties": {"keys": {"items": {"type": "string"}, "writeOnly": true}}},
+                "either": {"oneOf": [{"enum": ["a"]}, {"required": ["key"], "properties": {"key": {"maxLength": 9, "writeOnly": true}}}]},
                 "n": {"type": "integer"}, "pair": {"type": "array", "maxItems": 1, "items": {"$ref": "#/properties/key"}}}}"##,
         );
         let schema = schema.unwrap();
         for (config, expected) in [
             (r#"{"key": "canary"}"#, "`key`: it does not fit (minLength)"),
+            (r#"{"either": {"key": "canary, canary, canary"}}"#, "`either.key`: it does not fit (maxLength)"),
             (r#"{"key": {"canary": 1}}"#, "`key`: it does not fit (type)"),
             (r#"{"to": {"keys": ["x", {"canary": 1}]}}"#, "`to.keys`: it does not fit (type)"),
             (r#"{"key": "canary, canary, canary", "n": 1, "to": {}}"#, "value has more than 2 properties"),

@@ -10,7 +10,7 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::concord::plugin::{log, types};
-use super::failure::{Role, told};
+use super::failure::{Role, told, told_with_end};
 use super::limits::{INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 
 /// What an instance may print before it is renewed, in bytes; twice that and it is stopped.
@@ -129,7 +129,8 @@ impl State {
     pub fn last_words(&self) -> Option<String> {
         let printed = self.printed.contents();
         let text = String::from_utf8_lossy(&printed[self.told..]).into_owned();
-        self.last_error.clone().or_else(|| Some(told(&text, 300)).filter(|text| !text.is_empty()))
+        // Python tells what failed after all the calls that led there.
+        self.last_error.clone().or_else(|| Some(told_with_end(&text, 100, 200)).filter(|text| !text.is_empty()))
     }
 
     pub fn refused(&self) -> Option<&str> {

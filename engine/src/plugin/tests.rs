@@ -64,6 +64,12 @@ fn a_file_that_is_not_there_or_too_large_is_not_read() {
     let failure = Plugin::load(&host(), &path, "x", limits, None).unwrap_err();
     assert_eq!(&*failure.code, "file");
     assert!(failure.message.ends_with("has 2000 bytes, and the limit is 1000"), "{failure}");
+    assert_eq!(failure.hint.as_deref(), Some("raise `file` in [limits.x] if that is meant"));
+    // Where no file sets them there is nothing to raise.
+    let limits = Limits { file: 1_000, ..Limits::usual() };
+    let hint = Plugin::load(&host(), &path, "x", limits, None).unwrap_err().hint;
+    assert!(hint.is_some_and(|hint| hint.contains("usual limits") && !hint.contains("raise")));
+    let limits = Limits::default();
     let failure = Plugin::load(&host(), &path.with_file_name("y.wasm"), "y", limits, None).unwrap_err();
     assert!(failure.message.starts_with("there is no file "), "{failure}");
 }
@@ -174,7 +180,11 @@ fn what_is_done_before_anything_was_asked_is_bounded_and_told() {
             "(unreachable)",
             "it gave up (trap); it did not say why; if its tool took the standard error away (componentize-py -s), leave it that",
         ),
-        ("(drop (i32.load (i32.const -4)))", "it broke down (wasm trap: out of bounds memory access) (trap)"),
+        (
+            "(drop (i32.load (i32.const -4)))",
+            "it broke down (wasm trap: out of bounds memory access) (trap); calls of Rust and C that go too deep end so, since their \
+             stack lies in memory",
+        ),
         ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", "it broke down (wasm trap: integer divide by zero) (trap)"),
     ] {
         assert_eq!(described(attack, ""), format!("plugin `x`, start: {told}"), "{attack}");

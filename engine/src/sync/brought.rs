@@ -57,11 +57,28 @@ pub fn brought_otherwise(kept: Option<&str>, spec: &TableSpec) -> Option<String>
     Some(what.to_owned())
 }
 
-/// What is to be done about it. Through another mapping rows that agreed may differ, so that something has to decide.
+/// What is told besides, as it may be told by somebody who does not know that the file is another one by now.
+pub const WATCHED: &str = "start `concord watch` again if it began before the file was changed";
+
+/// What is to be done about it. Through another mapping rows that agreed may differ, so that something has to decide; and what it
+/// makes may be of other kinds, which the nodes have to agree on first.
 pub fn remedy(kept: Option<&str>, table: &Table, spec: &TableSpec) -> String {
-    let is_remapped = kept.is_some_and(|kept| marks(kept).mapping != marks(&spec.shape).mapping);
+    let is_remapped = is_remapped(kept, spec);
     let undecided = is_remapped && Rule::of(table, None).is_none();
-    format!("run `concord load --refilter --table {}{}`", spec.name, if undecided { " --prefer NODE" } else { "" })
+    let disagrees = is_remapped && kept.is_some_and(|kept| columns(kept) != columns(&spec.shape));
+    let before = if disagrees { "after `concord install`, by which nodes agree on its columns, " } else { "" };
+    let prefer = if undecided { " --prefer NODE" } else { "" };
+    format!("{before}run `concord load --refilter --table {}{prefer}`", spec.name)
+}
+
+/// Whether rows were brought to a node through another mapping than this file has there, by the shape that is kept there.
+pub fn is_remapped(kept: Option<&str>, spec: &TableSpec) -> bool {
+    kept.is_some_and(|kept| marks(kept).mapping != marks(&spec.shape).mapping)
+}
+
+/// The shared columns of a shape, with their types.
+fn columns(shape: &str) -> Option<serde_json::Value> {
+    serde_json::from_str::<serde_json::Value>(shape).ok()?.get("columns").cloned()
 }
 
 /// What is kept in place of the mark of a filter or mapping while rows are moved by others, followed by what [`moving`] tells of these.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::shape::same_name;
 use super::table::Table;
 use crate::config::Config;
-use crate::model::{Domain, Grain, Lack, NodeId, Type};
+use crate::model::{Beyond, Domain, Grain, Lack, NodeId, Type};
 use crate::node::{Catalogue, CatalogueColumn};
 
 /// How a column's values fare from one node to another.
@@ -50,7 +50,7 @@ impl Table {
                 let grain = column.grain.filter(|_| columns.iter().any(is_cut));
                 for (to, target) in columns.iter().filter(|(to, _)| to != from && self.takes_rows(*to)) {
                     let name = |node: &NodeId| config.nodes[node.index()].name.clone();
-                    let mut waiting = source.domain.misfits(&target.domain);
+                    let mut waiting = misfits(&source.domain, &target.domain, &column.ty);
                     waiting.retain(|beyond| !beyond.can_be_cut || column.grain.is_none());
                     waiting.extend(grain.and_then(|grain| grain.rounds_beyond(&source.domain, &target.domain)));
                     let beyond = waiting.into_iter().map(|beyond| beyond.values);
@@ -70,6 +70,16 @@ impl Table {
             }
         }
         fits
+    }
+}
+
+/// Which values of a column another does not hold. Of two of SQLite one may keep decimals as texts, with all digits, and the other as floats.
+fn misfits(source: &Domain, target: &Domain, ty: &Type) -> Vec<Beyond> {
+    match (source, target) {
+        (Domain::Loose { affinity, .. }, Domain::Loose { .. }) if *ty == Type::Decimal && affinity != "NUMERIC" => {
+            Domain::of(ty).misfits(target)
+        }
+        _ => source.misfits(target),
     }
 }
 
@@ -134,6 +144,20 @@ mod tests {
         let single = &Domain::Float { bits: 32 };
         assert_eq!(told((single, rounded), (float, rounded), &Type::Float), rounded);
         assert_eq!(told((float, rounded), (single, rounded), &Type::Float), []);
+    }
+
+    #[test]
+    fn decimals_that_are_texts_in_one_file_of_sqlite_and_floats_in_another() {
+        let loose = |affinity: &str| Domain::Loose { affinity: affinity.to_owned(), accepts: Vec::new() };
+        let (text, none, numeric) = (loose("TEXT"), loose("BLOB"), loose("NUMERIC"));
+        for source in [&text, &none] {
+            let told = misfits(source, &numeric, &Type::Decimal);
+            assert!(matches!(&told[..], [one] if one.values.starts_with("numbers of more than 15 digits")), "{told:?}");
+        }
+        assert_eq!(misfits(&text, &none, &Type::Decimal), []);
+        assert_eq!(misfits(&numeric, &text, &Type::Decimal), []);
+        assert_eq!(misfits(&numeric, &numeric, &Type::Decimal), []);
+        assert_eq!(misfits(&text, &numeric, &Type::Any), []);
     }
 
     /// What the type of the values or the length of the source leaves no room for.

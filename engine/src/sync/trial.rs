@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::brought;
+use super::check::{Checked, UsedPlugin};
 use super::mapped::Current;
 use super::session::Session;
-use super::setup::{Checked, UsedPlugin};
 use super::subset::Belongs;
 use super::table::Table;
 use crate::error::Result;
@@ -22,6 +23,8 @@ struct Trial {
     failed: u64,
     /// What it fails with first.
     first: Option<String>,
+    /// Whether it is another mapping than the one that made the rows, so that it may well fail at all until they are gone through.
+    is_another: bool,
 }
 
 impl Trial {
@@ -43,8 +46,11 @@ impl Trial {
         }
         let (problems, warnings) = checked;
         let Some(first) = self.first else { return };
-        let told = format!("node `{node}`: {does} {} of {} rows that were tried: {first}", self.failed, self.rows);
-        if self.failed == self.rows { problems } else { warnings }.push(told);
+        let mut told = format!("node `{node}`: {does} {} of {} rows that were tried: {first}", self.failed, self.rows);
+        if self.is_another {
+            told += "; it is another mapping than the one that made them, and `concord load --refilter` brings them in step";
+        }
+        if self.failed == self.rows && !self.is_another { problems } else { warnings }.push(told);
     }
 }
 
@@ -138,9 +144,20 @@ impl Session {
         let made = form.localize_apart(puts).await;
         let does = format!("the mapping of `{}` makes no row for the node of", self.tables[at].name);
         let trial = Trial::of(made.iter().map(|row| row.as_ref().err()));
+        let trial = Trial { is_another: self.is_remapped(at, target).await, ..trial };
         let mappings = &mut checked.tables[at].mappings;
         trial.tell(mappings, &self.names[target.index()], &does, (&mut checked.problems, &mut checked.warnings));
         Ok(())
+    }
+
+    /// Whether what others hold was made by another mapping of a node than the file has there now.
+    async fn is_remapped(&mut self, at: usize, node: NodeId) -> bool {
+        let (Some(spec), Some(reader)) = (self.tables[at].spec(node), self.members[node.index()].node.as_deref_mut())
+        else {
+            return false;
+        };
+        let service = reader.service().await.ok().flatten().filter(|service| service.sync == self.config.name);
+        service.is_some_and(|service| brought::is_remapped(service.shape(&spec.name), spec))
     }
 
     /// The first rows of a table at a node, as they stand there, but for those that cannot be read at all.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cmp::Ordering;
 
 use common_expression::common::ast::operators;
-use common_expression::common::traits::Comparer;
+use common_expression::common::traits::{Comparer, Negator};
 use common_expression::common::types::{
     CelBool, CelDouble, CelInt, CelString, CelUInt, DYN_TYPE, INT_TYPE, STRING_TYPE, Type,
 };
@@ -94,6 +94,13 @@ impl Val for Decimal {
         Some(self)
     }
 
+    fn as_negator<'b, 'v>(&'b self) -> Option<&'b (dyn Negator + 'v)>
+    where
+        Self: 'v,
+    {
+        Some(self)
+    }
+
     fn equals(&self, other: &dyn Val) -> bool {
         self.compared(other) == Some(Ordering::Equal)
     }
@@ -112,6 +119,16 @@ impl StaticVal for Decimal {}
 impl Comparer for Decimal {
     fn compare(&self, other: &dyn Val) -> Result<Ordering, ExecutionError> {
         self.compared(other).ok_or_else(|| unlike("compare", self, other))
+    }
+}
+
+impl Negator for Decimal {
+    fn negate<'v>(&self) -> Result<Box<dyn Val + 'v>, ExecutionError>
+    where
+        Self: 'v,
+    {
+        let is_zero = self.whole.is_empty() && self.fraction.is_empty();
+        Ok(Box::new(Decimal { negative: !self.negative && !is_zero, ..self.clone() }))
     }
 }
 

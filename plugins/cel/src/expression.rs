@@ -9,7 +9,7 @@ use common_expression::{Context, Env, ExecutionError, Value as Outcome, extensio
 use concord_plugin::{Column, Kind, Problem, Table, Value, problem};
 
 use crate::cell::{self, Cells};
-use crate::{constant, decimal};
+use crate::{constant, decimal, number};
 
 /// A row that an expression has, by the name under which it has it.
 #[derive(Clone, Copy)]
@@ -61,6 +61,9 @@ impl Expression {
         };
         names.resolve(&mut tree)?;
         let Names { columns, decimals, nothing, .. } = names;
+        if decimals || columns.iter().any(|one| one.column.kind() == Kind::Decimal) {
+            number::refuse_others(source, &mut tree)?;
+        }
         if decimals || columns.iter().any(|one| matches!(one.column.kind(), Kind::Decimal | Kind::Any)) {
             compare_exactly(&mut tree);
         }
@@ -171,11 +174,29 @@ impl Expression {
         };
         let empty = first(Value::is_null).filter(|_| is_given("null_type"));
         let nan = first(is_nan).filter(|_| is_given("double"));
+        let is_moment = ["google.protobuf.Timestamp", "google.protobuf.Duration"].into_iter().any(is_given);
+        let is_looked_into = matches!(why, ExecutionError::NoSuchOverload(why) if why.function() == "_._");
+        // A column of kind `any` is what is stored, and no time or document is made of its text.
+        let is_stored =
+            |(value, one): &(&&Value, &Mentioned)| one.column.kind() == Kind::Any && matches!(value, Value::Text(_));
+        let mut stored = row.iter().zip(&self.columns).filter(is_stored).map(|(_, one)| one);
+        let stored = (stored.next().filter(|_| is_given("string") && (is_moment || is_looked_into)), stored.next());
         let hint = match (empty, nan) {
             (Some((name, written)), _) => Some(format!("`{name}` is NULL here; ask `{written} != null && …` first")),
             (None, Some((name, written))) => {
                 Some(format!("`{name}` is NaN here, which is in no order; ask `{written} == {written} && …` first"))
             }
+            (None, None) if stored.0.is_some() => Some(match stored {
+                (Some(Mentioned { column, written, .. }), None) => format!(
+                    "`{}` is a text here, as it is stored: between files of SQLite alone nothing else is made of it; compare it with a text \
+                     of that form, such as {written} > '2024-01-31'",
+                    column.name
+                ),
+                // Which of them it was nobody tells.
+                _ => "columns are texts here, as they are stored: between files of SQLite alone nothing else is made of them; compare them \
+                      with texts of that form, such as row.NAME > '2024-01-31'"
+                    .to_owned(),
+            }),
             (None, None) if is_given("double") && (is_given("int") || is_given("uint")) => {
                 let hint = "decimals go with integers and are exact: write decimal('0.01') for a number with a point, and \
                             decimal(string(…)) for a float";
@@ -368,10 +389,16 @@ impl Names<'_> {
             for other in others {
                 let Expr::Literal(literal) = &other.expr else { continue };
                 if !may_be(column.kind(), literal) && (call.func_name != operators::IN || std::ptr::eq(one, a)) {
-                    let times = matches!(column.kind(), Kind::Date | Kind::Timestamp | Kind::Instant);
+                    let hint = match column.kind() {
+                        Kind::Date | Kind::Timestamp | Kind::Instant => Some("write timestamp('2024-01-31T00:00:00Z')"),
+                        Kind::Any => {
+                            Some("between files of SQLite alone it is what is stored: write 1 for true and 0 for false")
+                        }
+                        _ => None,
+                    };
                     return Err(Problem {
                         column: Some(column.name.clone()),
-                        hint: times.then(|| "write timestamp('2024-01-31T00:00:00Z')".to_owned()),
+                        hint: hint.map(str::to_owned),
                         ..problem(
                             "kind",
                             format!("its values are of kind {}, and never {}", column.kind, kind_of(literal)),
@@ -431,7 +458,9 @@ fn compare_exactly(node: &mut IdedExpr) {
 fn may_be(kind: Kind, literal: &LiteralValue) -> bool {
     use LiteralValue::*;
     match kind {
-        Kind::Any | Kind::Json => true,
+        Kind::Json => true,
+        // Nothing that SQLite stores is true or false.
+        Kind::Any => !matches!(literal, Boolean(_)),
         _ if matches!(literal, Null) => true,
         Kind::Boolean => matches!(literal, Boolean(_)),
         Kind::Integer | Kind::Float | Kind::Decimal => matches!(literal, Int(_) | UInt(_) | Double(_)),

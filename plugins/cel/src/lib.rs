@@ -5,6 +5,7 @@ mod constant;
 mod decimal;
 mod expression;
 mod mapping;
+mod number;
 mod outcome;
 #[cfg(test)]
 mod tests;

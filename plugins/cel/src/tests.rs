@@ -118,6 +118,76 @@ fn what_can_never_be_equal_is_refused() {
     assert!(refused("row.active == 1").starts_with("kind: "));
     assert!(refused("row.id in [1, 'x']").starts_with("kind: "));
     all_hold(&[("doc", Value::Json("[1]".into())), ("loose", text("x"))], &["1 in row.doc", "row.loose != 1"]);
+    let stored = "kind: its values are of kind any, and never true or false; between files of SQLite alone it is what is stored: write 1 \
+                  for true and 0 for false";
+    assert_eq!(refused("row.loose == true"), stored);
+    assert_eq!(refused("false != row.loose"), stored);
+}
+
+/// What all nodes keep in files of SQLite comes as it is stored.
+#[test]
+fn a_text_of_any_kind_is_no_time_and_no_document() {
+    for asked in ["row.loose > timestamp('2024-01-01T00:00:00Z')", "row.loose >= duration('8h')", "has(row.loose.city)"]
+    {
+        let told = judged(asked, &[("loose", text("2024-02-01"))]).unwrap_err();
+        assert!(told.starts_with("kind: ") && told.contains("`loose` is a text here, as it is stored"), "{told}");
+    }
+    all_hold(
+        &[("loose", text("2024-02-01"))],
+        &["row.loose > '2024-01-31'", "timestamp(row.loose + 'T00:00:00Z') > timestamp('2024-01-31T00:00:00Z')"],
+    );
+    let told = judged("row.loose > 5", &[("loose", text("x"))]).unwrap_err();
+    assert_eq!(told, "kind: `keep` cannot do `>` with string and int");
+}
+
+/// Which column it was the library does not tell.
+#[test]
+fn of_several_texts_of_any_kind_none_is_named() {
+    let column = |name: &str| Column { name: name.to_owned(), kind: "any".to_owned(), key: false, facts: Vec::new() };
+    let table = Table { name: "t".to_owned(), columns: ["a", "b"].map(column).into() };
+    let source = "row.a != '' && row.b > timestamp('2024-01-01T00:00:00Z')";
+    let Ok(keep) = Expression::compile("keep", source, &[Scope { name: "row", table: &table }]) else {
+        panic!("it can be read")
+    };
+    let hint = |a: Value| keep.holds(&[a, text("2024-02-01")]).unwrap_err().hint.unwrap_or_default();
+    assert!(hint(text("x")).starts_with("columns are texts here, as they are stored"), "{}", hint(text("x")));
+    let told = hint(Value::Integer(1));
+    assert!(told.starts_with("`b` is a text here") && told.ends_with("such as row.b > '2024-01-31'"), "{told}");
+}
+
+#[test]
+fn a_number_is_the_one_that_is_written_or_refused() {
+    assert_eq!(
+        refused("row.total > 12345678901234567.80"),
+        "number: 12345678901234567.80 has more digits than are told apart here, and would be 12345678901234568; write \
+         decimal('12345678901234567.8')"
+    );
+    assert_eq!(
+        refused("row.total == 1.234567890123456789e18"),
+        "number: 1.234567890123456789e18 has more digits than are told apart here, and would be 1234567890123456800; write \
+         decimal('1234567890123456789')"
+    );
+    let hint = "; write decimal('12345678901234567.8')";
+    for other in ["row.total > 1234567890123456780e-2", "row.total > .123456789012345678E+17 - 0.5"] {
+        let told = refused(other);
+        assert!(told.starts_with("number: ") && told.ends_with(hint), "{other}: {told}");
+    }
+    assert!(refused("row.total > 1e-500").starts_with("number: "));
+    for other in ["row.total == -0.10000000000000001", "row.id < 0.1 || decimal('1') == 1.00000000000000001"] {
+        assert!(refused(other).starts_with("number: "), "{other}: {}", refused(other));
+    }
+    let cells = [("total", decimal("12345678901234567.89")), ("weight", Value::Float(0.1))];
+    all_hold(
+        &cells,
+        &[
+            "row.total == decimal('12345678901234567.89')",
+            "row.total > decimal('12345678901234567.80') && '0.10000000000000001' == \"0.10000000000000001\"",
+            "row.total > 0.30000000000000004 && row.total > 1.50e3",
+            "row.total > 1e16 && row.total < 2E+16 && row.total > 25e-1 && row.total > .5e2 && row.total > 1e-300 && 0x1e5 == 485",
+            // Floats are compared with floats.
+            "row.weight == 0.10000000000000001",
+        ],
+    );
 }
 
 #[test]
@@ -268,7 +338,13 @@ fn decimals_are_compared_exactly_on_either_side() {
     );
     all_hold(
         &[("total", decimal("-12.5"))],
-        &["row.total < -12", "row.total > -13", "-12.4 > row.total", "row.total < 0.1"],
+        &[
+            "row.total < -12",
+            "row.total > -13",
+            "-12.4 > row.total",
+            "row.total < 0.1",
+            "row.total == -decimal('12.5') && -row.total == 12.5 && -(-row.total) < 0 && -decimal('0.0') == 0",
+        ],
     );
     all_hold(&[("total", decimal("NaN"))], &["row.total != row.total"]);
     all_hold(&[("total", decimal("Infinity"))], &["row.total > 1"]);

@@ -29,7 +29,8 @@ pub fn total(start: &Value, steps: &[(Value, Value)]) -> Result<Value, String> {
         let step = |sum: Option<(i128, usize)>, (before, after): &(Value, Value)| {
             combine(combine(sum?, after, 1)?, before, -1)
         };
-        let (sum, scale) = steps.iter().fold(number(start), step).ok_or_else(out_of_range)?;
+        let sum = steps.iter().fold(number(start), step);
+        let (sum, scale) = sum.ok_or_else(|| "there is no exact sum of up to 38 digits".to_owned())?;
         return Ok(Value::Decimal(write_decimal(sum, scale)));
     }
     if all(|value| matches!(value, Value::Float(_)) || value.as_integer().is_some()) {

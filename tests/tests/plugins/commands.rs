@@ -29,7 +29,7 @@ const MERGE: &str = "[tables.items]\nconflict = { plugin = \"merge-fields\", fie
 async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
     let concord = folder(MERGE);
     let said = concord.run(&["plugin", "check"]).await;
-    assert!(ended(&said, 2).contains("concord.lock does not name it"), "{}", said.stdout);
+    assert!(ended(&said, 2).contains("plugin `merge-fields`: concord.lock does not name it"), "{}", said.stdout);
     assert_eq!(ended(&concord.run(&["plugin", "lock"]).await, 0), "pinned merge-fields\n");
     assert_eq!(ended(&concord.run(&["plugin", "lock"]).await, 0), "everything is pinned as it is\n");
     let said = concord.run(&["plugin", "check", "--json"]).await;

@@ -197,7 +197,10 @@ async fn rows_are_moved_by_another_filter(kinds: &[Kind]) {
     let summary = cluster.sync().await;
     let told = &summary.stopped[0].why;
     assert!(
-        told.ends_with("rows were brought there without one; run `concord load --refilter --table items`"),
+        told.ends_with(
+            "rows were brought there without one (start `concord watch` again if it began before the file was changed); run \
+             `concord load --refilter --table items`"
+        ),
         "{told}"
     );
     // What needs an install gets it, and it is still the load that moves rows.

@@ -168,8 +168,8 @@ async fn another_mapping_stands_still(kinds: &[Kind]) {
     cluster.configure(&other);
     let summary = cluster.sync().await;
     let told = &summary.stopped[0].why;
-    let what = "the mapping there is another in this file than the one through which rows were brought there; run `concord load \
-                --refilter --table people --prefer NODE`";
+    let what = "the mapping there is another in this file than the one through which rows were brought there (start `concord \
+                watch` again if it began before the file was changed); run `concord load --refilter --table people --prefer NODE`";
     assert!(told.ends_with(what), "{told}");
     cluster.later(0, "INSERT INTO people VALUES (2, 'Bob Loon', 2)").await;
     cluster.sync().await;
@@ -226,6 +226,31 @@ async fn what_a_mapping_takes_away_is_installed(kinds: &[Kind]) {
     cluster.run(1, "UPDATE kunden SET cents = 200").await;
     assert_eq!(cluster.sync().await.stopped, []);
     cluster.holds_at(0, "SELECT id FROM people WHERE balance = 2", &["1"]).await;
+}
+
+/// Between files of SQLite alone columns are of no kind, and those that a mapping makes are.
+#[tokio::test]
+async fn what_a_new_mapping_makes_of_another_kind_is_installed_first() {
+    let setup = |_| "CREATE TABLE items (id integer PRIMARY KEY, qty integer)".to_owned();
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], setup, "[tables.items]\n").await;
+    cluster.pin(&["reshape"]);
+    cluster.install().await;
+    cluster.later(0, "INSERT INTO items VALUES (1, 4)").await;
+    cluster.sync().await;
+    let mapping =
+        "mapping = { plugin = \"reshape\", columns = { qty = { from = \"qty\", multiply = 2, kind = \"integer\" } } }";
+    cluster.configure(&format!("[tables.items.nodes.b]\n{mapping}\n"));
+    let found = cluster.session().check().await.expect("everybody is there");
+    let what =
+        "after `concord install`, by which nodes agree on its columns, run `concord load --refilter --table items";
+    assert!(found.problems.is_empty() && found.warnings.iter().any(|line| line.contains(what)), "{found:?}");
+    let told = &cluster.sync().await.stopped[0].why;
+    assert!(told.contains("any among the nodes; the mapping at b") && told.contains("run `concord install`"), "{told}");
+    cluster.session().install().await.expect("everybody is there");
+    let options = LoadOptions { refilter: true, prefer: Some("a".to_owned()), ..LoadOptions::default() };
+    cluster.load(&options).await;
+    assert_eq!(cluster.sync().await.stopped, []);
+    cluster.holds_at(1, "SELECT id, qty FROM items", &["1|2"]).await;
 }
 
 async fn what_the_node_alone_must_fill_is_warned_of(kinds: &[Kind]) {

@@ -192,6 +192,43 @@ async fn labels_that_the_other_has_not_are_told() {
     }
 }
 
+/// Of the files of SQLite the one keeps decimals as texts, and the other those of which floats are left.
+#[tokio::test]
+async fn decimals_that_only_texts_of_sqlite_keep_are_told() {
+    let cluster = Cluster::bare(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite], |_| String::new(), "[tables.t]").await;
+    let tables =
+        ["text", "numeric(30,10)", "numeric"].map(|ty| format!("CREATE TABLE t (id integer PRIMARY KEY, v {ty})"));
+    cluster.create(&tables.each_ref().map(String::as_str)).await;
+    let fits = cluster.session().check().await.expect("all are there").tables.remove(0).fits;
+    let between = |from: &str, to: &str| {
+        let fit = fits.iter().find(|fit| fit.column == "v" && fit.from == from && fit.to == to);
+        fit.map(|fit| (fit.fit, fit.why.as_deref().is_some_and(|why| why.contains("more than 15 digits"))))
+    };
+    assert_eq!(between("a", "c"), Some(("waits", true)), "{fits:?}");
+    assert_eq!(between("c", "a"), Some(("exact", false)), "{fits:?}");
+}
+
+/// Of amounts that files of SQLite keep as floats the exact sum is seldom one, and would wait at the very nodes that wrote them.
+#[tokio::test]
+async fn sums_of_what_sqlite_keeps_as_floats_wait_nowhere() {
+    let setup = |kind: Kind| {
+        let ty = if kind == Kind::Sqlite { "decimal(12,2)" } else { "numeric" };
+        format!("CREATE TABLE t (id integer PRIMARY KEY, v {ty}); INSERT INTO t VALUES (1, 0.1), (2, 0.3)")
+    };
+    let kinds = [Kind::Sqlite, Kind::Postgres, Kind::Sqlite];
+    let mut cluster = Cluster::new(&kinds, setup, "[tables.t]\nconflict = { sum = [\"v\"] }\n").await;
+    // What is left is -2.7755575615628914e-17.
+    cluster.run(0, "UPDATE t SET v = v - 0.1 - 0.2 WHERE id = 2").await;
+    cluster.sync().await;
+    cluster.run(0, "UPDATE t SET v = v + 0.2 WHERE id = 1; UPDATE t SET v = v + 1234567.5 WHERE id = 2").await;
+    cluster.run(2, "UPDATE t SET v = v + 0.1 WHERE id = 1; UPDATE t SET v = v + 1 WHERE id = 2").await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.waiting, 0, "{:?}", cluster.reasons("a").await);
+    let sums = "SELECT count(*) FROM t WHERE (id = 1 AND v = 0.4) OR (id = 2 AND v = 1234568.5)";
+    cluster.holds(sums, &["2"]).await;
+    cluster.quiet().await;
+}
+
 macro_rules! pairs {
     ($($name:ident: [$from:ident, $to:ident]),* $(,)?) => {
         $(#[tokio::test] async fn $name() { Box::pin(travel(&[Kind::$from, Kind::$to])).await })*

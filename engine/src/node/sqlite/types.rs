@@ -116,7 +116,7 @@ pub(super) fn decode(ty: &Type, cell: ValueRef<'_>) -> Result<Value, String> {
         (Type::Bool, ValueRef::Integer(v)) => Value::Int(v),
         (Type::Decimal, ValueRef::Integer(v)) => Value::Decimal(Decimal::from_unscaled(v.into(), 0)),
         (Type::Decimal, ValueRef::Real(v)) => {
-            Value::Decimal(shortest(v).ok_or_else(|| "holds an infinity".to_owned())?)
+            Value::Decimal(Decimal::naming(v).ok_or_else(|| "holds an infinity".to_owned())?)
         }
         (Type::Decimal, ValueRef::Text(v)) => parsed(Decimal::parse(text(v)?).map(Value::Decimal))?,
         (Type::Date, ValueRef::Text(v)) => parsed(time::parse_date(text(v)?).map(Value::Date))?,
@@ -142,6 +142,9 @@ pub(super) fn decode(ty: &Type, cell: ValueRef<'_>) -> Result<Value, String> {
 /// The key's cell as a value of its type, or as what it is if it is of another or not spelled as Concord spells it: the
 /// key must be told apart even where its row cannot be carried, and a key that is spelled in two ways is two keys here.
 pub(super) fn decode_key(column: &Column, cell: ValueRef<'_>) -> Value {
+    if let Some(stored) = turned(column, cell) {
+        return decode_key(column, ValueRef::from(&stored));
+    }
     let spelled = |value: &Value| match encode_key(column, value) {
         Ok(ToSqlOutput::Borrowed(stored)) => stored == cell,
         Ok(ToSqlOutput::Owned(stored)) => ValueRef::from(&stored) == cell,
@@ -153,6 +156,18 @@ pub(super) fn decode_key(column: &Column, cell: ValueRef<'_>) -> Value {
     match decode(&column.ty, cell) {
         Ok(value) if !several || value.is_null() || spelled(&value) => value,
         _ => raw(cell),
+    }
+}
+
+/// What the column makes of a cell that it could not hold as it is. Histories have no types, so they still tell keys as they were
+/// before the column had the type that it has now.
+fn turned(column: &Column, cell: ValueRef<'_>) -> Option<Stored> {
+    match (cell, Affinity::of_column(column)) {
+        (ValueRef::Integer(v), Affinity::Text) => Some(Stored::Text(v.to_string())),
+        (ValueRef::Text(v), Affinity::Integer | Affinity::Numeric) => {
+            std::str::from_utf8(v).ok()?.trim_matches(BLANKS).parse().ok().map(Stored::Integer)
+        }
+        _ => None,
     }
 }
 
@@ -172,11 +187,6 @@ fn class(cell: ValueRef<'_>) -> &'static str {
         ValueRef::Text(_) => "text",
         ValueRef::Blob(_) => "bytes",
     }
-}
-
-/// The shortest decimal number that names the float.
-fn shortest(float: f64) -> Option<Decimal> {
-    Decimal::parse(&float.to_string()).filter(Decimal::is_finite)
 }
 
 /// The form in which the column stores the value so that it comes back the same; otherwise why there is none, to be
@@ -249,11 +259,9 @@ fn number<'a>(decimal: &Decimal) -> Result<ToSqlOutput<'a>, String> {
     if let Some(whole) = decimal.unscaled(0).and_then(|whole| i64::try_from(whole).ok()) {
         return Ok(ToSqlOutput::Owned(Stored::Integer(whole)));
     }
-    match decimal.as_str().parse::<f64>() {
-        Ok(float) if decimal.is_finite() && shortest(float).as_ref() == Some(decimal) => {
-            Ok(ToSqlOutput::Owned(Stored::Real(float)))
-        }
-        _ => Err("has more digits than a NUMERIC column of SQLite keeps".to_owned()),
+    match decimal.float() {
+        Some(float) => Ok(ToSqlOutput::Owned(Stored::Real(float))),
+        None => Err("has more digits than a NUMERIC column of SQLite keeps".to_owned()),
     }
 }
 
@@ -274,13 +282,16 @@ fn json_number<'a>(json: &Json) -> Result<ToSqlOutput<'a>, String> {
     }
 }
 
-/// Whether a float is an integer that SQLite would rather store as one.
+/// Whether a float is an integer that SQLite would rather store as one; the least and those above the greatest it leaves as they are.
 fn is_whole(float: f64) -> bool {
-    float.trunc() == float && float.abs() < 9.3e18
+    float.trunc() == float && float.abs() < 2f64.powi(63)
 }
 
+/// What SQLite passes over before and after a number in a text, and nothing else.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\x0b', '\x0c', '\r'];
+
 fn looks_like_a_number(text: &str) -> bool {
-    let text = text.trim();
+    let text = text.trim_matches(BLANKS);
     text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
         && text.contains(|any: char| any.is_ascii_digit())
         && text.parse::<f64>().is_ok()

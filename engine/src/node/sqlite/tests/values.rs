@@ -319,3 +319,31 @@ async fn a_row_whose_key_is_no_text_is_told() {
     assert_eq!(rows[0], Some(Err(said.to_owned())));
     assert!(matches!(rows[1], Some(Ok(_))), "{:?}", rows[1]);
 }
+
+/// The history took a key down when its column had another type.
+#[tokio::test]
+async fn entries_are_about_the_rows_that_a_column_of_another_type_keeps() {
+    for (former, ty, before, after) in [
+        ("INTEGER", "TEXT", "(5), (-6)", [text("5"), text("-6")]),
+        ("TEXT", "INTEGER", "(' +5'), ('-6')", [int(5), int(-6)]),
+        ("TEXT", "NUMERIC", "('5' || char(160)), ('x')", [text("5\u{a0}"), text("x")]),
+    ] {
+        let create = |ty: &str| format!("CREATE TABLE t (id {ty} NOT NULL PRIMARY KEY)");
+        let mut bench = Bench::new(&create(former), &["t"]).await;
+        bench.sql(&format!(
+            "INSERT INTO t VALUES {before}; ALTER TABLE t RENAME TO was; {}; INSERT INTO t SELECT * FROM was; DROP TABLE was",
+            create(ty)
+        ));
+        bench.specs.clear();
+        bench.add("t").await;
+        bench.install().await;
+        let entries = bench.entries().await;
+        let told: Vec<(&str, &Value)> = entries.iter().map(|entry| (entry.op.letter(), &entry.key[0])).collect();
+        assert_eq!(told, [("I", &after[0]), ("I", &after[1])], "{former} {ty}");
+        bench.node.begin_read(&bench.specs).await.unwrap();
+        let keys: Vec<&Key> = entries.iter().map(|entry| &entry.key).collect();
+        let rows = bench.node.rows(&bench.specs[0], &keys).await.unwrap();
+        assert!(rows.iter().all(|row| matches!(row, Some(Ok(_)))), "{former} {ty}: {rows:?}");
+        bench.node.end_read().await.unwrap();
+    }
+}
