@@ -12,7 +12,7 @@ use crate::config::duration;
 use crate::error::{DONE, Error, Result};
 use crate::model::time;
 use crate::node::without_holders;
-use crate::sync::{Away, Cycle, Session, Stopped, VerifiedTable};
+use crate::sync::{Away, Cycle, Session, Stopped, VerifiedTable, without_seconds};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -221,7 +221,7 @@ impl Teller {
 
 /// Why a node is away without what is another each time.
 fn steady(away: &Away) -> Away {
-    Away { why: without_holders(&away.why), ..away.clone() }
+    Away { why: without_seconds(&without_holders(&away.why)), ..away.clone() }
 }
 
 /// `2024-05-31 09:05:00Z`, now.
@@ -358,6 +358,19 @@ mod tests {
         assert_eq!(first, ["node `c` is left out: gone", "node `b` missed a comparison: table `t`: may not"]);
         assert!([no, again, none, last].iter().all(Vec::is_empty));
         assert_eq!(other, ["node `b` missed a comparison: table `t`: locked"]);
+    }
+
+    /// It is measured anew in each cycle, and each time another.
+    #[test]
+    fn a_clock_that_is_off_is_told_once() {
+        let off = |seconds: &str| {
+            let why = format!("its clock is off by {seconds} s, more than max_skew");
+            Cycle { away: vec![Away { node: "a".into(), why, unreachable: false }], ..Cycle::default() }
+        };
+        let [first, again, back] = heard([&off("12.3"), &off("12.4"), &Cycle::default()]);
+        assert_eq!(first, ["node `a` is left out: its clock is off by 12.3 s, more than max_skew"]);
+        assert!(again.is_empty(), "{again:?}");
+        assert_eq!(back, ["node `a` is back"]);
     }
 
     /// No journal tells what lost by the policy of a table that is compared.

@@ -35,6 +35,11 @@ impl Target {
         Target(url.into())
     }
 
+    /// Whether it is a file, and no server with a clock of its own.
+    pub fn is_file(&self) -> bool {
+        self.0.starts_with("sqlite:")
+    }
+
     /// The URL with its secrets. Only for the code that connects.
     pub fn secret_url(&self) -> &str {
         &self.0

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use tracing::{info, warn};
 
 use super::attendance::{self, Away, Otherwise};
+use super::brought;
 use super::contest::Clock;
 use super::opened::{Opened, Presence};
 use super::session::Session;
@@ -35,6 +36,11 @@ impl Session {
         }))
         .await;
         let mut opened = Opened::new(self.members.len(), self.tables.len());
+        for (member, result) in self.members.iter_mut().zip(&opening) {
+            if let Some((Ok(state), before, after)) = result {
+                member.ahead = Some(offset_of(state.clock, *before, *after));
+            }
+        }
         for (at, result) in opening.into_iter().enumerate() {
             let Some((result, before, after)) = result else { continue };
             let member = &mut self.members[at];
@@ -57,22 +63,26 @@ impl Session {
             }
             // So may a table.
             for table in &mut self.tables {
-                let installed = state.service.shape(&table.name);
-                let spec = table.spec(NodeId(at as u16));
-                let otherwise = |spec: &_| attendance::installed_otherwise(installed, table, spec, &self.refilters);
+                let (node, installed) = (NodeId(at as u16), state.service.shape(&table.name));
+                let Some(spec) = table.spec(node).filter(|_| !table.is_as_installed(node, installed)) else { continue };
+                let otherwise = attendance::installed_otherwise(installed, table, spec, &self.refilters);
                 let name = &self.members[at].name;
-                match spec.and_then(|spec| otherwise(spec)) {
+                match otherwise {
+                    None => {
+                        // What is refiltered is another still, and that it may be depends on more than the two.
+                        if brought::brought_otherwise(installed, spec).is_none() {
+                            table.found_as_installed(node, installed);
+                        }
+                        continue;
+                    }
                     // A report is made of it all the same.
-                    None => continue,
                     Some(Otherwise::Filters(_)) if table.filtered_otherwise.is_some() => continue,
                     Some(Otherwise::Filters(why)) => table.stop_for_filters(name, &why),
-                    Some(Otherwise::Omits(why)) => table.stop(name, &why),
+                    Some(Otherwise::Carried(why)) => table.stop(name, &why),
                 }
                 self.members[at].prepared = false;
             }
-            // Within the error of the measurement a clock counts as right: noise must not decide conflicts.
-            let (middle, error) = (before + (after - before) / 2, (after - before) / 2 + 1_000);
-            let offset = Some(state.clock - middle).filter(|offset| offset.abs() > error).unwrap_or(0);
+            let offset = offset_of(state.clock, before, after);
             if !self.accept_clock(at, offset) {
                 continue;
             }
@@ -127,7 +137,11 @@ impl Session {
         if !member.skewed {
             return true;
         }
-        let why = format!("its clock is off by {:.1} s, more than max_skew", offset as f64 / 1e6);
+        let why = match self.is_own_clock_off() {
+            true => format!("{OWN_CLOCK}{:.1}{MORE}", -offset as f64 / 1e6),
+            false => format!("{ITS_CLOCK}{:.1}{MORE}", offset as f64 / 1e6),
+        };
+        let member = &mut self.members[at];
         if self.config.defaults.on_skew == OnSkew::Warn {
             if !known {
                 warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
@@ -137,5 +151,105 @@ impl Session {
         info!(node = %member.name, %why, "A node is left out.");
         member.away = Some(Away { node: member.name.clone(), why, unreachable: false });
         false
+    }
+
+    /// Whether it is this machine's clock that is off: those of all servers differ from it, and not from each other. A file has no
+    /// clock but this.
+    fn is_own_clock_off(&self) -> bool {
+        let members = self.members.iter().zip(&self.config.nodes);
+        let servers = members.filter(|(member, node)| member.node.is_some() && !node.target.is_file());
+        let ahead: Vec<i64> = servers.filter_map(|(member, _)| member.ahead).collect();
+        differ_alike(&ahead, self.config.defaults.max_skew.as_micros() as i64)
+    }
+}
+
+/// By how much a clock is ahead that was read between these two times. Within the error of the measurement it counts as right:
+/// noise must not decide conflicts.
+fn offset_of(shown: i64, before: i64, after: i64) -> i64 {
+    let (middle, error) = (before + (after - before) / 2, (after - before) / 2 + 1_000);
+    Some(shown - middle).filter(|offset| offset.abs() > error).unwrap_or(0)
+}
+
+/// Whether several clocks are further off than this, and none so far from another.
+fn differ_alike(ahead: &[i64], limit: i64) -> bool {
+    let (Some(least), Some(most)) = (ahead.iter().min(), ahead.iter().max()) else { return false };
+    ahead.len() > 1 && most - least <= limit && ahead.iter().all(|ahead| ahead.abs() > limit)
+}
+
+/// What is told of a clock that is off, around the seconds.
+const ITS_CLOCK: &str = "its clock is off by ";
+const OWN_CLOCK: &str = "the clock of the machine that Concord runs on is off from those of all servers by ";
+const MORE: &str = " s, more than max_skew";
+
+/// A reason without the seconds by which a clock is off: they are others with each measurement.
+pub fn without_seconds(why: &str) -> String {
+    let off = |clock: &str| why.strip_prefix(clock).is_some_and(|rest| rest.ends_with(MORE));
+    let known = [ITS_CLOCK, OWN_CLOCK].into_iter().find(|clock| off(clock));
+    known.map_or_else(|| why.to_owned(), |clock| format!("{clock}some{MORE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What is kept beside a table is read once, and again where it is another, or the form is.
+    #[tokio::test]
+    async fn a_shape_that_was_found_in_order_is_not_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut text = "name = \"test\"\n".to_owned();
+        let mut databases = Vec::new();
+        for name in ["a", "b"] {
+            let path = folder.path().join(name);
+            let database = rusqlite::Connection::open(&path).expect("a file");
+            database.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").expect("a table");
+            databases.push(database);
+            text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
+        }
+        text += "[tables.t]\n";
+        let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
+        let mut session = Session::new(config);
+        session.install().await.expect("nothing is wrong");
+        assert_eq!(session.sync().await.expect("both are there").stopped, []);
+        let read = "SELECT shape FROM concord_installed WHERE name = 't'";
+        let kept: String = databases[1].query_row(read, [], |row| row.get(0)).expect("it is installed");
+        let is_known = |session: &Session, kept: &str| session.tables[0].is_as_installed(NodeId(1), Some(kept));
+        assert!(is_known(&session, &kept));
+        let form = session.tables[0].forms[1].as_mut().expect("it is there");
+        form.spec = Arc::new((*form.spec).clone());
+        assert!(!is_known(&session, &kept));
+        assert_eq!(session.sync().await.expect("both are there").stopped, []);
+        assert!(is_known(&session, &kept));
+        let other = kept.replace("\"delete\"", "\"other\"");
+        assert!(other != kept && !is_known(&session, &other));
+        databases[1].execute("UPDATE concord_installed SET shape = ?1", [&other]).expect("it is there");
+        let stopped = session.sync().await.expect("both are there").stopped;
+        assert!(stopped.len() == 1 && stopped[0].why.contains("installed with operations"), "{stopped:?}");
+    }
+
+    #[test]
+    fn clocks_that_agree_against_this_machines_are_right() {
+        const LIMIT: i64 = 5_000_000;
+        assert!(differ_alike(&[-10_000_000, -10_200_000], LIMIT));
+        assert!(differ_alike(&[86_400_000_000, 86_400_000_000, 86_403_000_000], LIMIT));
+        for ahead in
+            [&[] as &[i64], &[-10_000_000], &[-10_000_000, 0], &[-10_000_000, 10_000_000], &[-6_000_000, -12_000_000]]
+        {
+            assert!(!differ_alike(ahead, LIMIT), "{ahead:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_in_the_same_words() {
+        for clock in [ITS_CLOCK, OWN_CLOCK] {
+            let why = |seconds: f64| format!("{clock}{seconds:.1}{MORE}");
+            assert_eq!(without_seconds(&why(12.3)), without_seconds(&why(-12.4)));
+            assert_ne!(without_seconds(&why(12.3)), why(12.3));
+        }
+        assert_ne!(without_seconds(&format!("{ITS_CLOCK}1{MORE}")), without_seconds(&format!("{OWN_CLOCK}1{MORE}")));
+        assert_eq!(without_seconds("gone"), "gone");
     }
 }

@@ -25,7 +25,10 @@ impl Session {
             return;
         }
         let kept = i64::try_from(self.config.defaults.journal.as_micros()).unwrap_or(i64::MAX);
-        let before = time::now().saturating_sub(kept);
+        // Where a machine came up with a clock that is far ahead, everything would seem to be old: the clock that is least
+        // ahead counts, of those who are there.
+        let least = self.members.iter().filter_map(|member| member.ahead).min().unwrap_or(0).min(0);
+        let before = time::now().saturating_add(least).saturating_sub(kept);
         let done = join_all(self.members.iter_mut().map(async |member| {
             let Some(node) = member.node.as_deref_mut() else { return true };
             for _ in 0..PORTIONS {

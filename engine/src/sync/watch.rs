@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::cycle::Cycle;
 use super::purge::Purged;
@@ -16,6 +16,9 @@ use crate::model::time;
 /// How often the nodes are asked whether anything was written. The question is cheap (see [`crate::node::Node::pulse`]).
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The same where it does not matter: files are looked after with that question.
+const SELDOM: Duration = Duration::from_secs(1);
+
 /// The longest pause after errors.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -23,8 +26,10 @@ impl Session {
     /// Runs cycles until `stop` is ready; each is told to `report`. A cycle is run at least `every` so often, and at once
     /// when a node's pulse changes. Rows that wait are tried again after growing pauses, and at once when something happened
     /// that they may depend on. A node that cannot be reached is tried again with every cycle; an error that concerns
-    /// the whole sync ends it, unless trying again may help. Tables that are kept in step by comparison are compared at the
-    /// beginning, and again when `compare_every` of the configuration has passed since the last time.
+    /// the whole sync ends it, unless trying again may help. Once a cycle went well, what is wrong at nodes is told as of a
+    /// cycle, and looked at again: the file was right, and somebody may be at work there. Tables that are kept in step by
+    /// comparison are compared at the beginning, and again when `compare_every` of the configuration has passed since the last
+    /// time.
     pub async fn watch(
         &mut self,
         every: Duration,
@@ -33,7 +38,7 @@ impl Session {
     ) -> Result<()> {
         tokio::pin!(stop);
         self.schedule = Schedule::by_the_clock(time::moment());
-        let mut pause = every;
+        let (mut pause, mut went_well) = (every, false);
         let histories = self.config.keeps_histories();
         let mut due = self.config.compares().then(Instant::now);
         loop {
@@ -61,13 +66,14 @@ impl Session {
             match done {
                 Ok(cycle) => {
                     report(&cycle);
-                    pause = every;
+                    (pause, went_well) = (every, true);
                     let at_once = cycle.more || cycle.overtaken || self.schedule.is_pressing();
                     // What is tried in vain may leave traces, such as numbers that were drawn; they are no news.
                     let is_held_up = cycle.in_vain || self.purged == Purged::HeldUp;
                     let in_vain = cycle.failed.is_some() || is_held_up && cycle.is_quiet();
                     let before = if in_vain { self.pulses().await } else { before };
                     let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+                    // What is only compared is not compared sooner for a write.
                     let rest = match histories {
                         true => until_due.map_or(every, |until_due| until_due.min(every)),
                         false => until_due.unwrap_or(every),
@@ -75,32 +81,52 @@ impl Session {
                     tokio::select! {
                         biased;
                         () = &mut stop => return Ok(()),
-                        () = self.wait(&before, if at_once { Duration::ZERO } else { rest }) => {}
+                        () = self.wait(histories.then_some(&before[..]), if at_once { Duration::ZERO } else { rest }) => {}
                     }
                 }
-                Err(error) if passes(&error) => {
-                    warn!(%error, "A cycle failed; trying again.");
+                Err(error) => {
+                    let longest = if passes(&error) {
+                        warn!(%error, "A cycle failed; trying again.");
+                        LONGEST_PAUSE
+                    } else if went_well && self.may_be_put_right(&error) {
+                        debug!(%error, "A cycle failed; looking again.");
+                        report(&self.come_to_nothing(&error));
+                        if !histories {
+                            // Nothing but a comparison tells whether it was put right.
+                            due = due.map(|_| Instant::now());
+                        }
+                        self.look_again
+                    } else {
+                        return Err(error);
+                    };
                     // A snapshot that stays open over the pause would hold back what the databases clean up.
                     self.close().await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(longest);
                     tokio::select! {
                         biased;
                         () = &mut stop => return Ok(()),
-                        () = sleep(pause) => {}
+                        () = self.wait(None, pause) => {}
                     }
                 }
-                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Waits until something may have been written since the pulses `before`, or for so long.
-    async fn wait(&mut self, before: &[Option<u64>], longest: Duration) {
+    /// What is told of a cycle that failed over nodes.
+    fn come_to_nothing(&self, error: &Error) -> Cycle {
+        // Who is away is told besides.
+        let failed = matches!(error, Error::Node { .. }).then(|| error.to_string());
+        Cycle { failed, away: self.away(), stopped: self.stopped(), ..Cycle::default() }
+    }
+
+    /// Waits until something may have been written since the pulses `before`, if that matters, or for so long.
+    async fn wait(&mut self, before: Option<&[Option<u64>]>, longest: Duration) {
         let until = Instant::now() + longest;
+        let look = if before.is_some() { LOOK } else { SELDOM };
         while Instant::now() < until {
-            sleep(LOOK.min(until - Instant::now())).await;
-            // What is only compared is not compared sooner for a write.
-            if self.config.keeps_histories() && self.pulses().await != before {
+            sleep(look.min(until - Instant::now())).await;
+            let pulses = self.pulses().await;
+            if before.is_some_and(|before| pulses != before) {
                 return;
             }
         }
@@ -126,4 +152,43 @@ impl Session {
 /// Whether the same may succeed later.
 fn passes(error: &Error) -> bool {
     error.exit_code() == crate::error::UNREACHABLE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// A file is looked after also where no history tells when it was written to.
+    #[tokio::test]
+    async fn the_log_of_a_file_that_is_compared_is_emptied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut text = "name = \"test\"\n".to_owned();
+        let mut databases = Vec::new();
+        for name in ["a", "b"] {
+            let path = folder.path().join(name);
+            let database = rusqlite::Connection::open(&path).expect("a file");
+            database.query_row("PRAGMA journal_mode = wal", [], |_| Ok(())).expect("a log");
+            database.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").expect("a table");
+            databases.push(database);
+            text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
+        }
+        text += "[tables.t]\nmode = \"compare\"\nfrom = \"a\"\n";
+        let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
+        let mut session = Session::new(config);
+        let (mut cycles, log) = (0, folder.path().join("a-wal"));
+        let is_left = || log.metadata().expect("a log").len() > 0;
+        assert!(is_left());
+        let emptied = async {
+            while is_left() {
+                sleep(LOOK).await;
+            }
+        };
+        let watch = Box::pin(session.watch(Duration::from_secs(3600), emptied, |_| cycles += 1));
+        let ended = tokio::time::timeout(Duration::from_secs(20), watch).await;
+        ended.expect("the log is emptied").expect("nothing is wrong");
+        assert_eq!(cycles, 1);
+    }
 }

@@ -167,3 +167,129 @@ async fn a_watch_tells_a_failure_once() {
     watch.wait().await.ok();
     scene.converges("the lock is free").await;
 }
+
+/// Waits until nothing is left in the log of a file, as once nobody has written for a while.
+async fn log_is_empty(file: &Path) {
+    let log = PathBuf::from(format!("{}-wal", file.display()));
+    let is_empty = || log.metadata().is_ok_and(|log| log.len() == 0);
+    wait_until("the log to be emptied", PATIENCE, async || is_empty().then_some(())).await;
+}
+
+/// GIVEN a watch that has a file open, every application of which is stopped
+/// WHEN a backup is put in its place, and what lies beside it is left there
+/// THEN the backup is what it was, and the others tell that it was put back.
+#[tokio::test]
+async fn a_file_that_is_replaced_beside_a_watch() {
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let file = path(&scene.databases[2]);
+    let backup = file.with_extension("backup");
+    let mut watch = scene.concord.start(&["watch", "--every", "20ms"]);
+    watch.line("watching").await;
+    scene.disconnect();
+    log_is_empty(&file).await;
+    std::fs::copy(&file, &backup).expect("the file is ours");
+    scene.connect().await;
+    let before = scene.content("counters").await;
+    scene::add(&mut scene.users[2], 1, 5, &mut scene.done).await;
+    wait_until("the change to arrive", PATIENCE, async || {
+        let counters = scene.content("counters").await;
+        (counters[0] == scene.done.counters()).then_some(())
+    })
+    .await;
+    scene.disconnect();
+    std::fs::rename(&backup, &file).expect("the file is ours");
+    watch.line("node `c` is left out: it was restored from a backup").await;
+    watch.signal(libc::SIGTERM);
+    watch.wait().await.ok();
+    scene.connect().await;
+    assert_eq!(scene.content("counters").await[2], before[2]);
+    assert_eq!(scene.users[2].cell("PRAGMA integrity_check").await, "ok");
+}
+
+/// GIVEN a watch and applications that have a file open and are at rest
+/// WHEN a backup is put in its place, and they write before they are started anew
+/// THEN the backup is what it was.
+#[tokio::test]
+async fn a_file_that_is_replaced_beneath_its_applications() {
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let file = path(&scene.databases[2]);
+    let backup = file.with_extension("backup");
+    let mut watch = scene.concord.start(&["watch", "--every", "20ms"]);
+    watch.line("watching").await;
+    scene.disconnect();
+    log_is_empty(&file).await;
+    std::fs::copy(&file, &backup).expect("the file is ours");
+    scene.connect().await;
+    let before = scene.content("counters").await;
+    scene::add(&mut scene.users[2], 1, 5, &mut scene.done).await;
+    wait_until("the change to arrive", PATIENCE, async || {
+        let counters = scene.content("counters").await;
+        (counters[0] == scene.done.counters()).then_some(())
+    })
+    .await;
+    log_is_empty(&file).await;
+    std::fs::rename(&backup, &file).expect("the file is ours");
+    watch.line("node `c` is left out: it was restored from a backup").await;
+    scene.users[2].execute("UPDATE counters SET value = 7000 WHERE id = 1").await;
+    watch.signal(libc::SIGTERM);
+    watch.wait().await.ok();
+    scene.connect().await;
+    assert_eq!(scene.content("counters").await[2], before[2]);
+    assert_eq!(scene.users[2].cell("PRAGMA integrity_check").await, "ok");
+}
+
+/// GIVEN a copy of a file in its place, which an application opened before the watch could see it, and the log of the former with it
+/// WHEN the watch looks
+/// THEN it leaves both alone until the application has ended, and nothing that was written there is lost.
+#[tokio::test]
+async fn a_file_that_is_opened_before_the_log_of_the_former_is_gone() {
+    let mut scene = Scene::new(KINDS, 1000).await;
+    let file = path(&scene.databases[2]);
+    let copy = file.with_extension("copy");
+    let mut watch = scene.concord.start(&["watch", "--every", "20ms"]);
+    watch.line("watching").await;
+    scene.disconnect();
+    log_is_empty(&file).await;
+    watch.signal(libc::SIGSTOP);
+    std::fs::copy(&file, &copy).expect("the file is ours");
+    std::fs::rename(&copy, &file).expect("the file is ours");
+    scene.connect().await;
+    scene.content("counters").await;
+    watch.signal(libc::SIGCONT);
+    watch.line("another file was put in the place of").await;
+    scene::add(&mut scene.users[2], 1, 5, &mut scene.done).await;
+    scene.disconnect();
+    watch.line("node `c` is back").await;
+    watch.signal(libc::SIGTERM);
+    watch.wait().await.ok();
+    scene.connect().await;
+    scene.converges("the application was started anew").await;
+}
+
+/// A watch of two files goes on although one of them is gone and nothing yet, and takes it up when it has been copied back.
+#[tokio::test]
+async fn a_file_that_is_copied_back_beside_a_watch_of_two() {
+    let mut rng = Seed::new("surroundings::storage::a_file_that_is_copied_back_beside_a_watch_of_two").rng(0);
+    let mut scene = Scene::new(&[Kind::Sqlite, Kind::Sqlite], 1000).await;
+    let file = path(&scene.databases[1]);
+    let backup = file.with_extension("backup");
+    let mut watch = scene.concord.start(&["watch", "--every", "20ms"]);
+    watch.line("watching").await;
+    scene.disconnect();
+    log_is_empty(&file).await;
+    std::fs::copy(&file, &backup).expect("the file is ours");
+    std::fs::remove_file(&file).expect("the file is ours");
+    for ending in ["-wal", "-shm"] {
+        // Unless the watch was faster.
+        let _ = std::fs::remove_file(format!("{}{ending}", file.display()));
+    }
+    std::fs::write(&file, "").expect("the folder is ours");
+    watch.line("node `b` is left out: nothing is installed there").await;
+    std::fs::rename(&backup, &file).expect("the file is ours");
+    watch.line("node `b` is back").await;
+    scene.connect().await;
+    scene.write_everywhere(&mut rng).await;
+    watch.signal(libc::SIGTERM);
+    watch.wait().await.ok();
+    scene.converges("the file is back").await;
+}

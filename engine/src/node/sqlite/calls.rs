@@ -47,6 +47,9 @@ impl Sqlite {
     /// Runs one call. After an error that ends the transaction, it is ended.
     pub(super) fn run<T>(&mut self, work: impl FnOnce(&mut Sqlite) -> Result<T>) -> Result<T> {
         blocking(|| {
+            if self.closed {
+                self.same_file()?;
+            }
             let within = !self.db.is_autocommit();
             let done = work(self);
             let Err(error) = done else { return done };

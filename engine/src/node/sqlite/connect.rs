@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::calls::BRIEFLY;
 use super::failure::{Told, failure};
+use super::place::{Place, Standing};
 use crate::node::{Error, ErrorKind, Result};
 
 /// While this is set, the triggers of Concord record nothing that this connection writes.
@@ -31,28 +32,6 @@ impl Silence {
         let _end = End(&self.0);
         self.0.store(silent, Ordering::Relaxed);
         work()
-    }
-}
-
-/// Which file on the disk this is, whatever name it was opened by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileId(String);
-
-impl FileId {
-    #[cfg(unix)]
-    pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = std::fs::metadata(path)?;
-        Ok(FileId(format!("{}:{}", metadata.dev(), metadata.ino())))
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
-        Ok(FileId(std::fs::canonicalize(path)?.display().to_string()))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -94,27 +73,40 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// Opens an existing file.
-pub(super) fn open(path: &Path) -> Result<(Connection, FileId, Silence)> {
+pub(super) fn open(path: &Path) -> Result<(Connection, Place, Silence)> {
     let shown = path.display();
-    let metadata = std::fs::metadata(path)
-        .map_err(|why| Error::new(ErrorKind::Lost, format!("cannot open the database file `{shown}`: {why}")))?;
+    let metadata = std::fs::metadata(path).map_err(|why| {
+        let help = match why.kind() {
+            std::io::ErrorKind::NotFound => {
+                "; if it is to be a new database, create it as an empty file, and its tables with `concord load --create`"
+            }
+            _ => "",
+        };
+        Error::new(ErrorKind::Lost, format!("cannot open the database file `{shown}`: {why}{help}"))
+    })?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::Other, format!("`{shown}` is not a file")));
     }
-    let id = FileId::of(path).map_err(|why| Error::new(ErrorKind::Lost, format!("cannot open `{shown}`: {why}")))?;
+    let mut place = Place::of(path)?;
     let silence = Silence::default();
     let opened = settled(path, &silence);
     let connection = opened.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => Error::new(ErrorKind::Other, format!("`{shown}` is not a SQLite database")),
         _ => failure(error).while_doing(format!("opening `{shown}`")),
     })?;
-    Ok((connection, id, silence))
+    if place.look() == Standing::Replaced {
+        let why = format!("another file was put in the place of `{shown}` while it was opened");
+        return Err(Error::new(ErrorKind::Lost, why));
+    }
+    Ok((connection, place, silence))
 }
 
 fn settled(path: &Path, silence: &Silence) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(BRIEFLY)?;
     for (setting, on) in [
+        // Whoever closes it last would remove what lies beside it, whosever that is: see `Sqlite::part`.
+        (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),

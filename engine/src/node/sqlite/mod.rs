@@ -17,6 +17,7 @@ mod install;
 mod journal;
 mod loading;
 mod obstacles;
+mod place;
 mod plan;
 mod quote;
 mod scan;
@@ -33,13 +34,16 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use self::calls::PATIENCE;
-use self::connect::{FileId, Silence};
+use self::connect::Silence;
 use self::failure::Told;
+use self::place::{FileId, Place, Standing};
 use self::plan::Plan;
 use super::blueprint::{Blueprint, Building, Draft};
 use super::{
@@ -54,10 +58,18 @@ pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
     Ok(Box::new(calls::patiently(calls::PATIENCE, || Sqlite::open(path.clone())).await?))
 }
 
+/// For how long nobody has written when what stands in the log is brought into the file, and when that is tried again.
+const AT_REST: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(10);
+
 struct Sqlite {
     path: PathBuf,
-    file: FileId,
     db: Connection,
+    place: Place,
+    /// Whether the file was closed, and could not be opened again.
+    closed: bool,
+    /// The last pulse, and when the log is to be emptied if it is still the same.
+    rest: Option<(u64, Instant)>,
     silence: Silence,
     /// The sync's nodes as installed, read at the beginning of each transaction.
     names: Vec<String>,
@@ -65,6 +77,8 @@ struct Sqlite {
     plans: HashMap<usize, Arc<Plan>>,
     /// The last number given out in each history before this transaction began, by table index.
     last_before: HashMap<usize, i64>,
+    /// Keys of rows that were written although this transaction had recorded what must not be lost, by table index.
+    owed: HashMap<usize, HashSet<Key>>,
     known: drift::Known,
     /// The version of the catalogue that the last snapshot saw.
     version: i64,
@@ -83,15 +97,18 @@ fn read_mode(db: &Connection) -> Result<String> {
 
 impl Sqlite {
     fn open(path: PathBuf) -> Result<Sqlite> {
-        let (db, file, silence) = connect::open(&path)?;
+        let (db, place, silence) = connect::open(&path)?;
         Ok(Sqlite {
             path,
-            file,
             db,
+            place,
+            closed: false,
+            rest: None,
             silence,
             names: Vec::new(),
             plans: HashMap::new(),
             last_before: HashMap::new(),
+            owed: HashMap::new(),
             known: drift::Known::new(),
             version: 0,
             scanned: HashMap::new(),
@@ -100,14 +117,64 @@ impl Sqlite {
         })
     }
 
-    /// Opens the file again if another one has taken its place, such as a restored backup, and tells whether it has not.
+    /// Opens the file again if another one has taken its place, such as a restored backup, or its log was removed, and tells whether
+    /// that is not so.
     fn same_file(&mut self) -> Result<bool> {
-        if FileId::of(&self.path).is_ok_and(|file| file == self.file) {
-            return Ok(true);
+        if !self.closed {
+            let standing = self.place.look();
+            let is_meant = FileId::of(&self.path).is_ok_and(|file| file == *self.place.file());
+            if is_meant && standing == Standing::Intact {
+                return Ok(true);
+            }
+            self.part(standing)?;
         }
-        let commits = self.commits.wrapping_add(1);
-        *self = Sqlite { commits, ..Sqlite::open(self.path.clone())? };
+        let mut opened = Sqlite::open(self.path.clone())?;
+        opened.commits = self.commits.wrapping_add(1);
+        *self = opened;
         Ok(false)
+    }
+
+    /// Closes the file. What stands in the log belongs into it, also where it was moved away; but nothing is removed that may be another's.
+    /// Tells whether something was left that is in the way of whoever opens what lies there now.
+    fn part(&mut self, standing: Standing) -> Result<bool> {
+        self.give_up();
+        let parted = match standing {
+            // SQLite does it if nobody else has the file open, and removes the log.
+            Standing::Intact | Standing::Stripped if self.place.has_no_other() => {
+                self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
+            }
+            // It would not where the file was moved.
+            Standing::Replaced => self.place.clear(&self.db),
+            _ => Ok(()),
+        };
+        if let Err(error) = parted {
+            tracing::debug!(file = %self.path.display(), %error, "The log could not be emptied.");
+        }
+        // Closed before the other is opened: where the index of the log is the same file, what closes it takes all of this
+        // program's locks on it away.
+        self.db = Connection::open_in_memory().told(|| "closing a database file")?;
+        self.closed = true;
+        Ok(matches!(standing, Standing::Stripped | Standing::Replaced) && self.place.note_stray())
+    }
+
+    /// Empties the log once nobody has written for a while. While this engine has the file open, nobody else does so as the last who
+    /// closes it, and whoever copies the file alone when all applications are stopped would copy less than they have written.
+    fn settle(&mut self, pulse: u64) -> Result<()> {
+        let now = Instant::now();
+        let due = self.rest.filter(|(known, _)| *known == pulse).map(|(_, due)| due);
+        if due.is_some_and(|due| now < due) || !self.db.is_autocommit() {
+            return Ok(());
+        }
+        self.rest = Some((pulse, now + if due.is_some() { AGAIN } else { AT_REST }));
+        if due.is_none() || !self.place.has_log() {
+            return Ok(());
+        }
+        self.waiting(Duration::ZERO, |node| {
+            if let Err(error) = place::settle(&node.db) {
+                tracing::debug!(file = %node.path.display(), %error, "The log could not be emptied.");
+            }
+            Ok(())
+        })
     }
 
     /// Reads the service tables at the beginning of a transaction.
@@ -173,10 +240,31 @@ impl Sqlite {
         (!self.as_user).then_some(&self.silence)
     }
 
+    /// Takes out what this transaction has recorded of rows that are to be written, or deleted without a `mode`: what a reference or a
+    /// trigger did to them earlier is overwritten, and would pass for a change that a user made later than what is written.
+    ///
+    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed.
+    fn forget_own(
+        &mut self,
+        plan: &Plan,
+        spec: &TableSpec,
+        mode: Option<WriteMode>,
+        keys: impl FnOnce() -> HashSet<Key>,
+    ) -> Result<()> {
+        let is_overwritten = spec.captured && !self.as_user && mode != Some(WriteMode::InsertOnly);
+        let Some(&last) = self.last_before.get(&spec.index).filter(|_| is_overwritten) else { return Ok(()) };
+        let left = apply::forget(&self.db, plan, spec, last, &apply::Overwritten::by(spec, mode), keys)?;
+        if !left.is_empty() {
+            self.owed.entry(spec.index).or_default().extend(left);
+        }
+        Ok(())
+    }
+
     fn refuse_other_file(&mut self) -> Result<()> {
+        let other = "another file has taken its place since it was read, or its log was removed";
         self.run(|node| match node.same_file()? {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::Lost, "another file has taken its place since it was read")),
+            false => Err(Error::new(ErrorKind::Lost, other)),
         })
     }
 
@@ -221,11 +309,28 @@ impl Sqlite {
         }
         self.defer_references()?;
         self.last_before.clear();
+        self.owed.clear();
         for spec in specs {
             self.last_before.insert(spec.index, install::last_id(&self.db, &install::history_name(&spec.name))?);
             install::clear_guard(&self.db, &spec.name)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        if !self.closed {
+            let standing = self.place.look();
+            // If this program ends now, nobody keeps the two apart any more.
+            if matches!(self.part(standing), Ok(true)) && standing == Standing::Replaced {
+                let file = self.path.display();
+                tracing::warn!(
+                    "Another file was put in the place of `{file}`, and the log of the former one could not be taken away; end every \
+                     program that has either open, remove `{file}-wal` and `{file}-shm` if they are there still, and start nothing before."
+                );
+            }
+        }
     }
 }
 
@@ -236,7 +341,7 @@ impl Node for Sqlite {
             let mut probe = Probe {
                 server: format!("SQLite {}", rusqlite::version()),
                 role: String::new(),
-                identity: format!("sqlite:{}", node.file.as_str()),
+                identity: format!("sqlite:{}", node.place.file().as_str()),
                 warnings: Vec::new(),
                 refusals: Vec::new(),
             };
@@ -295,6 +400,10 @@ impl Node for Sqlite {
 
     async fn service(&mut self) -> Result<Option<Service>> {
         self.run(|node| service::service(&node.db))
+    }
+
+    async fn recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
+        self.reading(|node| service::recorded(&node.db, sync, tables)).await
     }
 
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
@@ -461,6 +570,7 @@ impl Node for Sqlite {
     async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.refuse_other_file()?;
         self.as_user = true;
+        self.owed.clear();
         self.begin("BEGIN IMMEDIATE", |node| {
             node.refuse_others(tables)?;
             node.defer_references()
@@ -492,6 +602,7 @@ impl Node for Sqlite {
     }
 
     async fn undo(&mut self) -> Result<()> {
+        self.owed.clear();
         self.execute("ROLLBACK TO concord; RELEASE concord")
     }
 
@@ -504,6 +615,7 @@ impl Node for Sqlite {
             let mut written = 0;
             for (table, rows, mode) in groups {
                 let plan = node.plan(table)?;
+                node.forget_own(&plan, table, Some(*mode), || rows.iter().map(|row| table.key_of(row)).collect())?;
                 written += apply::write(&node.db, node.silence(), &plan, table, rows, *mode)?;
             }
             apply::refuse_dangling(&node.db, groups.iter().map(|(table, ..)| *table)).map(|()| written)
@@ -515,6 +627,7 @@ impl Node for Sqlite {
             let mut deleted = 0;
             for (table, keys) in groups {
                 let plan = node.plan(table)?;
+                node.forget_own(&plan, table, None, || keys.iter().map(|key| (*key).clone()).collect())?;
                 deleted += apply::delete(&node.db, node.silence(), &plan, table, keys)?;
             }
             apply::refuse_dangling(&node.db, groups.iter().map(|(table, _)| *table)).map(|()| deleted)
@@ -551,7 +664,11 @@ impl Node for Sqlite {
         self.run(|node| {
             let plan = node.plan(table)?;
             let last = node.last_before.get(&table.index).copied().unwrap_or(i64::MAX);
-            apply::unseen(&node.db, &plan, table, read, last, keys)
+            let mut unseen = apply::unseen(&node.db, &plan, table, read, last, keys)?;
+            if let Some(owed) = node.owed.get(&table.index) {
+                unseen.extend(keys.iter().filter(|key| owed.contains(**key)).map(|key| (*key).clone()));
+            }
+            Ok(unseen)
         })
     }
 
@@ -648,7 +765,9 @@ impl Node for Sqlite {
                 .prepare_cached("PRAGMA data_version")
                 .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
                 .told(|| "asking for changes")?;
-            Ok(u64::from(version) << 32 | u64::from(node.commits))
+            let pulse = u64::from(version) << 32 | u64::from(node.commits);
+            node.settle(pulse)?;
+            Ok(pulse)
         })
     }
 

@@ -1,6 +1,7 @@
 //! Clocks that are wrong, and decisions that differ because of them.
 
 use super::cluster::{Cluster, later};
+use crate::model::time;
 
 /// What was written later wins, whatever the clocks say.
 #[test]
@@ -81,4 +82,29 @@ fn a_node_whose_clock_is_wrong_is_left_out_where_asked() {
     cluster.databases[1].lock().skew = 0;
     let summary = cluster.block(session("stop").sync()).unwrap();
     assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 3));
+}
+
+/// A machine that comes up with a clock far ahead forgets nothing that the nodes' clocks call young.
+#[test]
+fn a_clock_that_is_ahead_empties_no_journal() {
+    const YEAR: i64 = 365 * 86_400_000_000;
+    let cluster = Cluster::new(2, &[(1, 0)]);
+    let sync = || {
+        let defaults = "max_skew = \"1h\"\njournal = \"30d\"";
+        cluster.block(cluster.session_with(defaults, "\"latest-wins\"", 10).sync()).unwrap();
+        cluster.databases.iter().map(|database| database.lock().journal.len()).sum::<usize>()
+    };
+    let turn = |skew| cluster.databases.iter().for_each(|database| database.lock().skew = skew);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    cluster.databases[0].lock().write(1, Some(7), false);
+    later();
+    cluster.databases[1].lock().write(1, Some(8), false);
+    let kept = sync();
+    assert!(kept > 0);
+    time::pass(YEAR);
+    turn(-YEAR);
+    assert_eq!(sync(), kept);
+    // A year has passed for everybody.
+    turn(0);
+    assert_eq!(sync(), 0);
 }

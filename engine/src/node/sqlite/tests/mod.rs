@@ -3,6 +3,7 @@
 mod applying;
 mod capturing;
 mod installing;
+mod replaced;
 mod values;
 
 use std::collections::BTreeMap;
@@ -158,6 +159,8 @@ async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         user_triggers: catalogue.user_triggers,
         partitions: Vec::new(),
         partitioned: false,
+        keeps_own: false,
+        takes_all: true,
         captured: true,
         images: Vec::new(),
         shape: String::new(),
