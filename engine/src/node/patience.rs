@@ -15,13 +15,23 @@ pub fn for_locks(usual: Duration) -> Duration {
 }
 
 /// What is known of a session that says nothing.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Word {
     AtWork,
+    /// Its server lets it wait for what may never come, and calls that so.
+    Stuck(String),
     /// Its server is there and takes no connection, so nobody can tell.
     Untold,
     /// It has ended or stands still, or another server is there now.
     Gone,
+}
+
+/// What is told of something that waits at a server and was given up.
+pub fn stuck(state: &str) -> String {
+    format!(
+        "what Concord has sent waits at the server (`{state}`) and may count yet; do not kill it there; nothing more is sent until \
+         it has ended by itself"
+    )
 }
 
 /// Waits for an answer as long as what is asked after each silence says that it may come; `belief` is how long a server is
@@ -37,18 +47,22 @@ pub async fn patiently<T, A: Future<Output = Word>>(
         if let Ok(answer) = tokio::time::timeout(silence, &mut answer).await {
             return answer;
         }
-        match ask().await {
-            Word::AtWork => untold = None,
-            Word::Untold if untold.get_or_insert_with(Instant::now).elapsed() < belief => {}
-            Word::Untold | Word::Gone => {
-                // It may have come while that was asked.
-                if let Poll::Ready(answer) = futures::poll!(&mut answer) {
-                    return answer;
-                }
-                let why = "there was no answer, and the server is no longer at work on one or cannot be reached";
-                return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)));
+        let why = match ask().await {
+            Word::AtWork => {
+                untold = None;
+                continue;
             }
+            Word::Untold if untold.get_or_insert_with(Instant::now).elapsed() < belief => continue,
+            Word::Untold | Word::Gone => {
+                "there was no answer, and the server is no longer at work on one or cannot be reached".to_owned()
+            }
+            Word::Stuck(state) => format!("there was no answer: {}", stuck(&state)),
+        };
+        // It may have come while that was asked.
+        if let Poll::Ready(answer) = futures::poll!(&mut answer) {
+            return answer;
         }
+        return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)));
     }
 }
 
@@ -70,13 +84,17 @@ mod tests {
         ] {
             let asked = std::cell::Cell::new(0);
             let ask = || {
-                let word = words[asked.get().min(words.len() - 1)];
+                let word = words[asked.get().min(words.len() - 1)].clone();
                 asked.set(asked.get() + 1);
                 std::future::ready(word)
             };
             let lost = tokio::time::timeout(Duration::from_secs(60), patiently(never(), silence, belief, ask)).await;
             assert!(matches!(lost, Ok(Err(sqlx::Error::Io(_)))) && asked.get() >= at_least, "{}", asked.get());
         }
+        // What waits may count yet, and nobody is to kill it.
+        let ask = || std::future::ready(Word::Stuck("Waiting for a standby".to_owned()));
+        let lost = patiently(never(), silence, belief, ask).await.unwrap_err().to_string();
+        assert!(lost.contains("(`Waiting for a standby`)") && lost.contains("do not kill it"), "{lost}");
         // Who answers just then has answered.
         let (tell, told) = tokio::sync::oneshot::channel();
         let tell = std::cell::Cell::new(Some(tell));

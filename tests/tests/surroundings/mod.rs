@@ -2,6 +2,7 @@
 //! one error says so, the others go on, nothing is lost, and everything arrives when it is over.
 
 mod engines;
+mod mariadb;
 mod network;
 mod storage;
 

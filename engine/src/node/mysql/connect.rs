@@ -5,15 +5,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use super::wire::{Args, text};
+use super::wire::{Args, number, text};
 use super::{failure, quote};
-use crate::node::patience::{Word, for_locks, patiently};
+use crate::model::time;
+use crate::node::patience::{Word, for_locks, patiently, stuck};
 use crate::node::tls::{self, File, Terms};
 use crate::node::{Error, ErrorKind, Result};
 
@@ -29,11 +30,26 @@ pub fn waits() -> String {
     format!("innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}")
 }
 
-/// After how long a silence it is asked whether a session is still at work.
-const SILENCE: Duration = Duration::from_secs(10);
+/// After how long a silence it is asked whether a session is still at work. Servers wait 10 s for a standby unless an administrator
+/// says otherwise, and then go on without it.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// For how long a server is believed to be at work that says no more than that it takes no connection now.
 const BELIEF: Duration = Duration::from_secs(60);
+
+/// For how many seconds a session is believed to be at work that commits: others may wait for room on the disk, or for a standby,
+/// before it.
+const COMMITTING: i64 = 60;
+
+/// For how many seconds a session has waited for a standby or for room that was given up, and not for a healthy standby's answer.
+const HANGING: i64 = 5;
+
+/// After how long a session that nobody has used is asked whether it is still there: whoever keeps the way may have forgotten it
+/// without a word. Sooner where tests look at that.
+const REST: Duration = Duration::from_secs(if cfg!(all(feature = "faults", debug_assertions)) { 3 } else { 30 });
+
+/// How long it may take to end a session, and to tell whether it is still there.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How many statements stay prepared. Many tables have many, and lists of different lengths make more. Who gives up one at a time
 /// waits each time for the server to acknowledge that, about 40 ms over TCP (the driver leaves Nagle's algorithm on), so all are
@@ -53,19 +69,59 @@ const TLS: Terms = Terms { ca: "ssl-ca", no_name: "ssl-mode=VERIFY_CA" };
 /// although no calendar has it.
 pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
 
-/// Everything that a value or a plan may depend on. Nothing waits long for what somebody holds locked.
+/// Everything that a value or a plan may depend on. Nothing waits long for what somebody holds locked; but what is at work may take
+/// its time, which MySQL limits by `max_execution_time`, and MariaDB as in [`GIVE_UP`].
 const SETTINGS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin; \
     SET SESSION time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, autocommit = 1, \
-    sql_safe_updates = 0, sql_select_limit = 18446744073709551615, net_write_timeout = 600, net_read_timeout = 600; \
+    sql_safe_updates = 0, sql_select_limit = 18446744073709551615, /*!80000 max_execution_time = 0, */ \
+    net_write_timeout = 600, net_read_timeout = 600; \
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION TRANSACTION READ WRITE";
 
-/// An engine that stands still or cannot be reached any more must not hold locks and snapshots for ever. MySQL knows no such
-/// setting.
-const GIVE_UP: &str = "SET SESSION idle_transaction_timeout = 300, idle_write_transaction_timeout = 60";
+/// An engine that stands still or cannot be reached any more must not hold locks and snapshots for ever. But no statement is given up
+/// for taking long, and a session that is idle outside of a transaction is kept. MySQL knows no such settings: there `wait_timeout`
+/// is all that ends an engine's transaction, and stays what the administrator has set.
+const GIVE_UP: &str = "SET SESSION idle_transaction_timeout = 300, idle_write_transaction_timeout = 60, max_statement_time = 0, \
+    wait_timeout = 28800";
+
+/// Whether the server is read-only, as a text: of several values in newer versions of MariaDB.
+pub const READ_ONLY: &str = "CONCAT(@@read_only)";
+
+/// Whether this value of [`READ_ONLY`] says so.
+pub fn is_read_only(value: &str) -> bool {
+    !matches!(value, "0" | "OFF")
+}
+
+/// Fails if a server was set read-only since it was connected to. Who has the right to may write there all the same, and would write
+/// into what is a replica now.
+pub fn refuse_read_only(value: Option<&str>) -> Result<()> {
+    match value.is_some_and(is_read_only) {
+        false => Ok(()),
+        true => Err(Error::new(
+            ErrorKind::Lost,
+            "the server is read-only now and takes no writes, as at a switchover or where its disk is full; it is tried again, and \
+             the node's url has to lead to the server that is written to",
+        )),
+    }
+}
+
+/// Which of the servers that have the same data answers.
+pub const SERVER: &str = "CAST(@@server_id AS SIGNED)";
 
 /// What is to be known of a session.
 const FACTS: &str = "SELECT VERSION(), CURRENT_USER(), COALESCE(DATABASE(), ''), CONNECTION_ID(), \
     CAST(@@max_allowed_packet AS SIGNED), CAST(@@innodb_rollback_on_timeout AS SIGNED)";
+
+/// For what a session of this account in this database waits that was given up, see [`word`]. Whatever is sent next would wait as
+/// well, in one more session each time.
+fn hanging() -> String {
+    format!(
+        "SELECT MAX(COALESCE(NULLIF(p.STATE, ''), 'COMMIT')) FROM information_schema.PROCESSLIST AS p \
+         JOIN information_schema.PROCESSLIST AS me ON me.ID = CONNECTION_ID() \
+         WHERE p.USER = me.USER AND p.DB = me.DB AND (p.TIME >= {HANGING} AND (p.STATE LIKE 'Waiting for semi-sync ACK%' \
+         OR p.STATE IN ('Waiting for someone to free space', 'Waiting for disk space')) \
+         OR p.TIME >= {COMMITTING} AND UPPER(LEFT(LTRIM(p.INFO), 6)) = 'COMMIT')"
+    )
+}
 
 /// A URL, understood. Prints no password, in any form.
 #[derive(Clone)]
@@ -103,6 +159,8 @@ pub struct Line {
     parameters: usize,
     /// Whatever transaction there was is gone, and nothing may be sent any more.
     pub broken: bool,
+    /// When somebody began to use it last.
+    used: Instant,
 }
 
 impl Place {
@@ -165,7 +223,11 @@ impl Place {
         let connecting = || format!("cannot connect to the server at {}", self.shown);
         self.files.iter().try_for_each(File::check).map_err(|why| why.while_doing(connecting()))?;
         match tokio::time::timeout(PATIENCE, self.open()).await {
-            Ok(Ok(line)) => Ok(line),
+            Ok(Ok((line, None))) => Ok(line),
+            Ok(Ok((line, Some(state)))) => {
+                line.end().await;
+                Err(Error::new(ErrorKind::Lost, stuck(&state)))
+            }
             Ok(Err(error)) => {
                 let error = match error {
                     // Nothing was there yet that could break.
@@ -192,10 +254,15 @@ impl Place {
         let account = after.and_then(|rest| rest.split_once(" to database ")).map(|(account, _)| account);
         let (Some(account), Some(database)) = (account, self.options.get_database()) else { return String::new() };
         let database = quote::ident(database);
-        format!("; an administrator lets it in with: GRANT SELECT ON {database}.* TO {account};")
+        // Of a database that is not there it says the same.
+        format!(
+            "; if there is no database of this name, correct the node's url; if there is, an administrator lets it in with: \
+             GRANT SELECT ON {database}.* TO {account};"
+        )
     }
 
-    async fn open(&self) -> sqlx::Result<Line> {
+    /// A session, and what is [`hanging`] there.
+    async fn open(&self) -> sqlx::Result<(Line, Option<String>)> {
         let mut connection = MySqlConnection::connect_with(&self.options).await?;
         // As text and in one round trip: where a prepared statement is closed, what is sent next waits, see `PREPARED`.
         let opening = format!("{SETTINGS}; SET SESSION sql_mode = '{MODE}', {}; {FACTS}", waits());
@@ -210,24 +277,40 @@ impl Place {
             packet: said(4).parse().unwrap_or(0),
             whole: said(5) == "1",
         };
-        if facts.maria {
-            sqlx::raw_sql(GIVE_UP).execute(&mut connection).await?;
-        }
+        let asking = if facts.maria { format!("{GIVE_UP}; {}", hanging()) } else { hanging() };
+        let hanging = match sqlx::raw_sql(AssertSqlSafe(asking)).fetch_one(&mut connection).await {
+            Ok(row) => text(&row, 0),
+            // Versions of MySQL to come may have no such list.
+            Err(sqlx::Error::Database(_)) if !facts.maria => None,
+            Err(error) => return Err(error),
+        };
         let id = said(3).parse().unwrap_or(0);
-        Ok(Line { connection, place: self.clone(), id, facts, prepared: HashSet::new(), parameters: 0, broken: false })
+        let line = Line {
+            connection,
+            place: self.clone(),
+            id,
+            facts,
+            prepared: HashSet::new(),
+            parameters: 0,
+            broken: false,
+            used: time::moment(),
+        };
+        Ok((line, hanging))
     }
 
     /// Whether the session of this number is at work.
     async fn word_of(&self, id: i64) -> Word {
         let asking = async {
             let mut connection = MySqlConnection::connect_with(&self.options).await?;
-            sqlx::query("SELECT ID FROM information_schema.PROCESSLIST WHERE ID = ? AND COMMAND <> 'Sleep'")
-                .bind(id)
-                .fetch_optional(&mut connection)
-                .await
+            let at_what = "SELECT COMMAND, COALESCE(STATE, ''), COALESCE(LEFT(INFO, 20), ''), CAST(TIME AS SIGNED) \
+                           FROM information_schema.PROCESSLIST WHERE ID = ?";
+            sqlx::query(at_what).bind(id).fetch_optional(&mut connection).await
         };
         match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(Ok(Some(_))) => Word::AtWork,
+            Ok(Ok(Some(row))) => {
+                let said = |at| text(&row, at).unwrap_or_default();
+                word(&said(0), &said(1), &said(2), number(&row, 3).unwrap_or(0))
+            }
             Ok(Err(sqlx::Error::Database(error)))
                 if error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| is_full(error.number())) =>
             {
@@ -235,6 +318,21 @@ impl Place {
             }
             Ok(_) | Err(_) => Word::Gone,
         }
+    }
+}
+
+/// What a session is at by the server's list: at work, unless it waits for a standby or for room on the disk, for which it may wait
+/// for ever. It is not told to stop: what is killed as it waits for room leaves a damaged binary log behind.
+fn word(command: &str, state: &str, statement: &str, seconds: i64) -> Word {
+    let waits = state.starts_with("Waiting for semi-sync ACK")
+        || matches!(state, "Waiting for someone to free space" | "Waiting for disk space");
+    let commits = statement.trim_start().get(..6).is_some_and(|first| first.eq_ignore_ascii_case("commit"));
+    match command {
+        "Sleep" => Word::Gone,
+        _ if waits || commits && seconds >= COMMITTING => {
+            Word::Stuck(if state.is_empty() { "COMMIT" } else { state }.to_owned())
+        }
+        _ => Word::AtWork,
     }
 }
 
@@ -259,6 +357,28 @@ pub async fn wait<T>(place: &Place, id: i64, answer: impl Future<Output = sqlx::
 }
 
 impl Line {
+    /// Whether it can be used. After a while in which nobody has used it, it is asked.
+    pub async fn is_there(&mut self) -> bool {
+        if !self.broken && time::moment().duration_since(self.used) >= REST {
+            let answered = tokio::time::timeout(FAREWELL, self.connection.ping()).await;
+            self.broken = !matches!(answered, Ok(Ok(())));
+        }
+        !self.broken
+    }
+
+    /// Somebody begins to use it.
+    pub fn use_again(&mut self) {
+        self.used = time::moment();
+    }
+
+    /// Ends the session, so that the server does not take note of one that broke off.
+    pub async fn end(self) {
+        if !self.broken {
+            // Whether or not that is heard.
+            let _ = tokio::time::timeout(FAREWELL, self.connection.close()).await;
+        }
+    }
+
     /// The connection, and how to wait for its answers.
     pub fn parts(&mut self) -> (&mut MySqlConnection, &Place, i64) {
         (&mut self.connection, &self.place, self.id)
@@ -311,6 +431,14 @@ impl Line {
         let running = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut self.connection);
         let result = wait(&self.place, self.id, running).await;
         result.map(drop).map_err(|error| self.note(error))
+    }
+
+    /// The same; the first value of the first row.
+    pub async fn ask(&mut self, statements: &str) -> Result<Option<String>> {
+        let asking = sqlx::raw_sql(AssertSqlSafe(statements)).fetch_all(&mut self.connection);
+        let result = wait(&self.place, self.id, asking).await;
+        let rows = result.map_err(|error| self.note(error))?;
+        Ok(rows.first().and_then(|row| text(row, 0)))
     }
 
     /// Makes room for one more prepared statement.
@@ -367,6 +495,60 @@ mod tests {
         assert!(matches!(mode("mariadb://me@db.example/shop?ssl-mode=DISABLED"), MySqlSslMode::Disabled));
         for here in ["localhost", "127.0.0.1", "[::1]"] {
             assert!(matches!(mode(&format!("mysql://me@{here}/shop")), MySqlSslMode::Preferred), "{here}");
+        }
+    }
+
+    /// A commit may hang for ever, and a statement that takes long may not be given up.
+    #[test]
+    fn who_waits_for_a_standby_or_for_room_is_not_at_work() {
+        let is_at_work = |command: &str, state: &str, statement: &str, seconds: i64| {
+            matches!(word(command, state, statement, seconds), Word::AtWork)
+        };
+        assert!(!is_at_work("Sleep", "", "", 100));
+        for state in [
+            "Waiting for semi-sync ACK from slave",
+            "Waiting for semi-sync ACK from replica",
+            "Waiting for someone to free space",
+            "Waiting for disk space",
+        ] {
+            assert!(!is_at_work("Query", state, "COMMIT", 10), "{state}");
+        }
+        assert!(is_at_work("Query", "Commit", "COMMIT", 10));
+        assert!(!is_at_work("Query", "Commit", "COMMIT", COMMITTING));
+        assert!(!is_at_work("Query", "starting", " commit", COMMITTING));
+        assert!(is_at_work("Execute", "Sending data", "SELECT t.`id` FROM `t", 10_000));
+    }
+
+    /// What is given up may be carried out yet, and so it is told what it waits for.
+    #[test]
+    fn what_waits_is_told_as_the_server_calls_it() {
+        for (state, told) in
+            [("Waiting for semi-sync ACK from slave", "Waiting for semi-sync ACK from slave"), ("", "COMMIT")]
+        {
+            let Word::Stuck(shown) = word("Query", state, "COMMIT", COMMITTING) else { panic!("{state}") };
+            assert_eq!(shown, told);
+        }
+        assert!(matches!(word("Sleep", "", "", COMMITTING), Word::Gone));
+    }
+
+    /// MySQL ends the transaction of an engine that has vanished by nothing else.
+    #[test]
+    fn where_nothing_else_ends_it_an_idle_session_ends_as_the_administrator_says() {
+        assert!(!SETTINGS.contains("wait_timeout"));
+        for setting in ["idle_write_transaction_timeout", "wait_timeout = 28800"] {
+            assert!(GIVE_UP.contains(setting), "{setting}");
+        }
+    }
+
+    /// As newer versions of MariaDB name it, too.
+    #[test]
+    fn a_server_is_read_only_by_any_name() {
+        for value in ["1", "ON", "NO_LOCK", "NO_LOCK_NO_ADMIN"] {
+            let refused = refuse_read_only(Some(value)).unwrap_err();
+            assert!(is_read_only(value) && refused.kind == ErrorKind::Lost, "{value}");
+        }
+        for value in [Some("0"), Some("OFF"), None] {
+            assert!(refuse_read_only(value).is_ok(), "{value:?}");
         }
     }
 

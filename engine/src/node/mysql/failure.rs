@@ -7,6 +7,13 @@ use crate::node::{Constraint, Error, ErrorKind, HELD};
 /// A subquery gives two rows where one is wanted: how a statement of Concord's gives up, see `apply.rs`.
 pub const GUARD: u16 = 1242;
 
+/// How both say that a file cannot be written, and that the disk is full.
+const WRITE: u16 = 3;
+const DISK_FULL: u16 = 20;
+
+/// The system's number for a disk that is full.
+const ENOSPC: &str = "28";
+
 /// How MariaDB says that a text cannot be written in a character set, in a statement that writes, with the letter.
 const CHARSET_OF_LETTER: u16 = 1977;
 
@@ -46,6 +53,7 @@ pub fn error(error: sqlx::Error, whole: bool) -> Error {
 fn database(number: u16, state: Option<&str>, message: &str, whole: bool) -> Error {
     let kind = match kind(number, state) {
         ErrorKind::Locked if whole => ErrorKind::Retry,
+        ErrorKind::Other if lacks_room(number, message) => ErrorKind::Retry,
         kind => kind,
     };
     let text = match number {
@@ -58,7 +66,7 @@ fn database(number: u16, state: Option<&str>, message: &str, whole: bool) -> Err
             None => "another row has the same value of a unique index".to_owned(),
         },
         1205 | 3572 => HELD.to_owned(),
-        1021 | 1114 => format!("{message}; make room on the server's disk"),
+        _ if lacks_room(number, message) => format!("{message}; make room on the server's disk"),
         CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
             "Incorrect string value: a text has letters that the character set of its column has not".to_owned()
         }
@@ -67,6 +75,10 @@ fn database(number: u16, state: Option<&str>, message: &str, whole: bool) -> Err
                  `concord install` once more"
             .to_owned(),
         3819 | 4025 => format!("a check constraint refuses the row: {message}"),
+        3100 => format!(
+            "{message}; the server has left its group, or a transaction is larger than group_replication_transaction_size_limit: \
+             where that stays so, raise it"
+        ),
         1665 => "the server's binary log holds statements (binlog_format = STATEMENT), which Concord's transactions cannot be \
                  written to; set binlog_format = ROW"
             .to_owned(),
@@ -74,6 +86,19 @@ fn database(number: u16, state: Option<&str>, message: &str, whole: bool) -> Err
         _ => message.to_owned(),
     };
     Error::new(kind, format!("{text} [{number}]"))
+}
+
+/// Whether the disk is full: the server says so, or the message holds the system's number for that where a file could not be written
+/// or a storage engine failed.
+fn lacks_room(number: u16, message: &str) -> bool {
+    match number {
+        DISK_FULL | 1021 | 1114 => true,
+        // By itself, in whatever language it is told: a file's name may hold it too.
+        WRITE | 1026 | 1030 | 1180 => {
+            message.split_whitespace().any(|word| word.trim_end_matches([')', ',', '.']) == ENOSPC)
+        }
+        _ => false,
+    }
 }
 
 /// `Incorrect integer value: 'secret' for column 'n' at row 1` without what stands between.
@@ -117,14 +142,15 @@ fn kind_of(number: u16) -> ErrorKind {
         | 3140 | 3141 | 3150 | 3151 | 3156 | 3157 | CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
             ErrorKind::Value
         }
-        // The transaction is gone. Also: the table was changed since the snapshot; there is no room now.
-        1020 | 1021 | 1037 | 1038 | 1041 | 1114 | 1206 | 1213 | 1317 | 1412 | 1613 | 1614 | 1615 | 1969 | 3024 => {
-            ErrorKind::Retry
-        }
+        // The transaction is gone. Also: the table was changed since the snapshot; there is no room now; it was not let commit.
+        1020 | 1021 | 1037 | 1038 | 1041 | 1114 | 1180 | 1206 | 1213 | 1317 | 1412 | 1613 | 1614 | 1615 | 1969
+        | 3024 | 3101 => ErrorKind::Retry,
         1205 | 3572 => ErrorKind::Locked,
         1054 | 1091 | 1109 | 1136 | 1146 | 1305 | 1360 | 1932 => ErrorKind::Drift,
         1044 | 1142 | 1143 | 1227 | 1370 | 1419 => ErrorKind::Rights,
         1045 | 1049 | 1130 | 1251 | 1524 | 1698 | 1862 => ErrorKind::Login,
+        // A server that takes no writes now (1290, 1836, 1874) or nobody in (3032), or has left its group (1047, 3100).
+        1047 | 1290 | 1836 | 1874 | 3032 | 3100 => ErrorKind::Lost,
         1040 | 1053 | 1077 | 1079 | 1080 | 1152 | 1158..=1161 | 1184 | 1203 | 1226 | 1927 | 2006 | 2013 | 4031 => {
             ErrorKind::Lost
         }
@@ -151,6 +177,13 @@ mod tests {
             (1142, ErrorKind::Rights),
             (1045, ErrorKind::Login),
             (1927, ErrorKind::Lost),
+            (1290, ErrorKind::Lost),
+            (1836, ErrorKind::Lost),
+            (1874, ErrorKind::Lost),
+            (3032, ErrorKind::Lost),
+            (3100, ErrorKind::Lost),
+            (1180, ErrorKind::Retry),
+            (3101, ErrorKind::Retry),
             (1064, ErrorKind::Other),
         ] {
             assert_eq!(kind(number, Some("HY000")), expected, "{number}");
@@ -187,6 +220,29 @@ mod tests {
     fn a_full_disk_says_what_to_do() {
         let error = database(1114, Some("HY000"), "The table 't' is full", false);
         assert_eq!(error.to_string(), "The table 't' is full; make room on the server's disk [1114]");
+        let full = "No space left on device";
+        for (number, message) in [
+            (3, format!("Error writing file './binlog' (errno: 28 \"{full}\")")),
+            (3, format!("Error writing file './binlog' (OS errno 28 - {full})")),
+            (3, "Error writing file './binlog' (Errcode: 28)".to_owned()),
+            (1030, format!("Got error 28 - '{full}' from storage engine")),
+            (20, "Disk is full writing './binlog'".to_owned()),
+            (1026, format!("Error writing file './t' (errno: 28 \"{full}\")")),
+            (1030, format!("Got error 28 \"{full}\" from storage engine InnoDB")),
+            (1180, format!("Got error 28 \"{full}\" during COMMIT")),
+        ] {
+            let error = database(number, Some("HY000"), &message, false);
+            assert_eq!(error.kind, ErrorKind::Retry, "{message}");
+            assert_eq!(error.to_string(), format!("{message}; make room on the server's disk [{number}]"));
+        }
+        // A disk that fails does not pass by itself.
+        for (number, failing) in [
+            (1030, "Got error 5 \"Input/output error\" from storage engine InnoDB"),
+            (1026, "Error writing file './shop/t28.ibd' (errno: 5 \"Input/output error\")"),
+            (3, "Error writing file './tmp/28' (errno: 128 \"Key has been revoked\")"),
+        ] {
+            assert_eq!(database(number, Some("HY000"), failing, false).kind, ErrorKind::Other, "{failing}");
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@
 use std::collections::HashMap;
 
 use super::connect::Line;
-use super::wire::{Args, int, number, string};
-use super::{MySql, quote, sql};
+use super::wire::{Args, int, number, string, text};
+use super::{MySql, connect, quote, sql};
 use crate::fault;
 use crate::model::{Cut, TableSpec};
 use crate::node::{Error, ErrorKind, Result};
@@ -146,10 +146,12 @@ impl MySql {
     /// Gives the entries that the snapshot shows without a mark the next one, or several if there are many. If another engine left
     /// marks to be written, these come first.
     pub(super) async fn give_marks(&mut self, tables: &[&TableSpec]) -> Result<Giving> {
-        let rows = self.main()?.fetch("SELECT last FROM concord_mark", Args::new()).await?;
+        let statement = format!("SELECT last, {} FROM concord_mark", connect::READ_ONLY);
+        let rows = self.main()?.fetch(&statement, Args::new()).await?;
         let row = rows
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Service, "concord_mark is empty; run `concord install`"))?;
+        connect::refuse_read_only(text(row, 1).as_deref())?;
         let last = int(row, 0)?;
         self.stamp = last;
         if !self.main()?.fetch("SELECT 1 FROM concord_marked LIMIT 1", Args::new()).await?.is_empty() {
@@ -420,20 +422,21 @@ async fn begin(side: &mut Line, last: i64) -> Result<bool> {
 
 /// The last mark, which nobody else goes beyond before the end of the transaction.
 pub(super) async fn claim_last(line: &mut Line) -> Result<Option<i64>> {
-    let standing = line.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await.map_err(held_by_whom)?;
+    let standing = line.fetch("SELECT last FROM concord_mark FOR UPDATE", Args::new()).await;
+    let standing = standing.map_err(|error| held_by_whom(error, "concord_mark"))?;
     Ok(standing.first().and_then(|row| number(row, 0)))
 }
 
-/// Who may hold the last mark, where no user writes.
-const WHO: &str =
-    "that is another engine, which lets go of it by itself, or whoever locks whole tables, such as a backup";
+/// Who may hold what no user writes.
+const WHO: &str = "that is another engine, which lets go of it by itself, a commit of Concord's own that still waits at the server, or \
+                   whoever locks whole tables, such as a backup";
 
-/// The same error, told with who may hold the last mark if it is about a lock.
-fn held_by_whom(error: Error) -> Error {
+/// The same error, told with who may hold this table of Concord's own if it is about a lock.
+pub(super) fn held_by_whom(error: Error, table: &str) -> Error {
     if !error.is_lock() {
         return error;
     }
-    error.held_at("concord_mark").with(WHO)
+    error.held_at(table).with(WHO)
 }
 
 /// Gives no marks.
@@ -471,9 +474,10 @@ mod tests {
 
     #[test]
     fn who_may_hold_the_last_mark_is_told() {
-        let told = held_by_whom(Error::new(ErrorKind::Locked, crate::node::HELD)).to_string();
+        let told = held_by_whom(Error::new(ErrorKind::Locked, crate::node::HELD), "concord_mark").to_string();
         assert!(told.starts_with("concord_mark: locked by somebody else") && told.ends_with(WHO), "{told}");
-        assert!(!held_by_whom(Error::new(ErrorKind::Lost, "away")).to_string().contains(WHO));
+        assert!(told.contains("a commit of Concord's own"), "{told}");
+        assert!(!held_by_whom(Error::new(ErrorKind::Lost, "away"), "concord_mark").to_string().contains(WHO));
     }
 
     #[test]

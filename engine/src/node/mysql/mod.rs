@@ -84,12 +84,18 @@ struct MySql {
     owned: BTreeSet<String>,
     /// What shows the triggers that a change is Concord's own.
     proof: Option<i64>,
+    /// The server at which that was read last: the one that is written to.
+    server: Option<i64>,
     /// Whether what is written next is a user's change, of which no trigger is told.
     as_user: bool,
     /// Whether a table has a unique index over values of any length, by its local name, as this transaction knows.
     hashed: HashMap<String, bool>,
     /// Keys of the last write that need not look as they were written, by table index.
     lenient: HashSet<(usize, Key)>,
+    /// Whether a table that this transaction may write has triggers of users.
+    has_triggers: bool,
+    /// Keys of rows that were written although this transaction had recorded what must not be lost, by table index.
+    owed: HashMap<usize, HashSet<Key>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,9 +126,12 @@ impl MySql {
             announced: String::new(),
             owned: BTreeSet::new(),
             proof: None,
+            server: None,
             as_user: false,
             hashed: HashMap::new(),
             lenient: HashSet::new(),
+            has_triggers: false,
+            owed: HashMap::new(),
         }
     }
 
@@ -147,6 +156,7 @@ impl MySql {
         self.depth = 0;
         self.as_user = false;
         self.lenient.clear();
+        self.owed.clear();
         self.hashed.clear();
         let Some(main) = &mut self.main else { return };
         // After a deadlock the server has ended the transaction, and what is sent next would be one of its own. Locks of an
@@ -217,13 +227,22 @@ impl MySql {
         self.main.as_mut().filter(|main| !main.broken).ok_or_else(gone)
     }
 
-    /// The second session, in no transaction.
+    /// The second session, in no transaction. While nothing happens nobody uses it.
     async fn side(&mut self) -> Result<&mut Line> {
-        if self.side.as_ref().is_none_or(|side| side.broken) {
-            self.side = None;
+        let is_there = match &mut self.side {
+            Some(side) => side.is_there().await,
+            None => false,
+        };
+        if !is_there {
+            if let Some(side) = self.side.take() {
+                side.end().await;
+            }
             self.side = Some(self.place.connect().await?);
         }
-        self.side.as_mut().ok_or_else(|| Error::new(ErrorKind::Lost, "the connection to the server is gone"))
+        let side = self.side.as_mut();
+        let side = side.ok_or_else(|| Error::new(ErrorKind::Lost, "the connection to the server is gone"))?;
+        side.use_again();
+        Ok(side)
     }
 }
 
@@ -273,6 +292,13 @@ impl Node for MySql {
     async fn service(&mut self) -> Result<Option<Service>> {
         self.open().await?;
         self.read_service().await
+    }
+
+    async fn recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
+        if self.phase == Phase::Idle {
+            self.open().await?;
+        }
+        self.read_recorded(sync, tables).await
     }
 
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
@@ -430,7 +456,7 @@ impl Node for MySql {
     }
 
     async fn claim(&mut self, moves: &[Move]) -> Result<bool> {
-        self.claim_positions(moves).await.map_err(|error| error.held_at("concord_position"))
+        self.claim_positions(moves).await.map_err(|error| marks::held_by_whom(error, "concord_position"))
     }
 
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
@@ -450,6 +476,7 @@ impl Node for MySql {
 
     async fn undo(&mut self) -> Result<()> {
         self.lenient.clear();
+        self.owed.clear();
         let name = self.depth;
         self.main()?.run(&format!("ROLLBACK TO SAVEPOINT concord_{name}; RELEASE SAVEPOINT concord_{name}")).await?;
         self.depth = name.saturating_sub(1);
@@ -493,7 +520,9 @@ impl Node for MySql {
     }
 
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
-        self.find_unseen(table, read, keys).await
+        let mut unseen = self.find_unseen(table, read, keys).await?;
+        unseen.extend(self.owed_among(table, keys));
+        Ok(unseen)
     }
 
     async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
@@ -532,7 +561,7 @@ impl Node for MySql {
     }
 
     async fn advance(&mut self, moves: &[Move]) -> Result<()> {
-        self.move_positions(moves).await.map_err(|error| error.held_at("concord_position"))
+        self.move_positions(moves).await.map_err(|error| marks::held_by_whom(error, "concord_position"))
     }
 
     async fn commit(&mut self) -> Result<()> {
@@ -541,6 +570,7 @@ impl Node for MySql {
         self.depth = 0;
         self.as_user = false;
         self.lenient.clear();
+        self.owed.clear();
         self.hashed.clear();
         Ok(())
     }

@@ -1,21 +1,18 @@
 //! Who answers at a URL, and what in its settings weakens or forbids what Concord promises.
 
-use super::MySql;
 use super::wire::{Args, number, text};
+use super::{MySql, connect};
 use crate::node::{Probe, Result};
 
 impl MySql {
     pub(super) async fn read_probe(&mut self) -> Result<Probe> {
         let facts = self.main()?.facts.clone();
-        let rows = self
-            .main()?
-            .fetch(
-                "SELECT CONCAT_WS(':', @@hostname, @@port, @@datadir), CAST(@@read_only AS SIGNED), \
-                    CAST(@@log_bin AS SIGNED), @@binlog_format, CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), \
-                    CAST(@@lower_case_table_names AS SIGNED)",
-                Args::new(),
-            )
-            .await?;
+        let statement = format!(
+            "SELECT CONCAT_WS(':', @@hostname, @@port, @@datadir), {}, CAST(@@log_bin AS SIGNED), @@binlog_format, \
+             CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), CAST(@@lower_case_table_names AS SIGNED)",
+            connect::READ_ONLY
+        );
+        let rows = self.main()?.fetch(&statement, Args::new()).await?;
         let row = rows.first();
         let said = |at| row.and_then(|row| text(row, at)).unwrap_or_default();
         let count = |at| row.and_then(|row| number(row, at)).unwrap_or(0);
@@ -29,7 +26,7 @@ impl MySql {
             let [major, minor, patch] = least;
             refusals.push(format!("{server} is too old; Concord needs {major}.{minor}.{patch} or newer"));
         }
-        if count(1) == 1 {
+        if connect::is_read_only(&said(1)) {
             refusals
                 .push("the server is read-only, as a replica is; connect to the server that is written to".to_owned());
         }

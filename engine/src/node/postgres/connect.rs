@@ -58,7 +58,8 @@ const TLS: Terms = Terms { ca: "sslrootcert", no_name: "sslmode=verify-ca" };
 /// for the sake of users' triggers. Nothing waits long for what somebody holds locked. Compiling plans and starting workers
 /// cost more than they gain for statements such as ours; where scans are switched off, workers would be started even to read
 /// an empty table. An engine that stands still or cannot be reached any more must not hold locks and snapshots for ever: the
-/// server gives them up, after the time that the administrator has set or after this. Notices are for nobody, and a server that
+/// server gives them up, after the time that the administrator has set or after this; but what is at work may take its time (how long a
+/// transaction takes PostgreSQL limits from 17 on). Notices are for nobody, and a server that
 /// has many to tell while rows are copied in would wait for ever for them to be read.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; \
@@ -68,6 +69,8 @@ const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET 
     SET max_parallel_workers_per_gather = 0; \
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
     SET tcp_user_timeout = 60000; \
+    SELECT set_config('transaction_timeout', '0', false) \
+        WHERE current_setting('transaction_timeout', true) IS NOT NULL; \
     SELECT set_config('idle_in_transaction_session_timeout', '5min', false) \
         WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
 
