@@ -44,6 +44,8 @@ pub async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         user_triggers: catalogue.user_triggers.clone(),
         partitions: catalogue.partitions.clone(),
         partitioned: catalogue.partitioned,
+        keeps_own: false,
+        takes_all: true,
         captured: true,
         images: Vec::new(),
         shape: "shape".to_owned(),

@@ -5,7 +5,7 @@ use concord_tests::{Cluster, Kind};
 concord_tests::clusters! {
     pairs: [
         other_names, a_schema_or_capitals, omitted_columns_survive, omitted_where_it_was_changed, from_one_node, from_is_not_undone,
-        inserts_only, updates_only, without_deletes, several_tables_of_one_file, a_missing_column_is_named, a_generated_column_is_named,
+        what_a_target_alone_has_is_its_own, inserts_only, updates_only, without_deletes, several_tables_of_one_file, a_missing_column_is_named, a_generated_column_is_named,
     ]
     many: [
         other_names_among_all, an_omitted_column_passes_by_nodes_without_it, a_delete_beats_a_change_without_a_column, from_one_node_to_all,
@@ -187,6 +187,60 @@ async fn from_is_not_undone(kinds: &[Kind]) {
     cluster.later(1, "UPDATE items SET name = 'mine' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
     assert_eq!(cluster.sync().await.conflicts, 0);
     cluster.holds(NAMES, &["1|uno", "2|uno"]).await;
+    cluster.quiet().await;
+}
+
+/// A column that the node which gives the rows has not: what users write to it there is not overwritten, whenever they do, and
+/// rows that stand are replaced although none could be created where it takes no NULL.
+async fn what_a_target_alone_has_is_its_own(kinds: &[Kind]) {
+    for (column, takes_new) in [("shelf varchar(9) DEFAULT 'store'", true), ("shelf varchar(9) NOT NULL", false)] {
+        let setup = format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, name text, notes text, {column});
+             INSERT INTO items VALUES (1, 'one', 'first', 'A1'), (2, 'two', NULL, 'A2')"
+        );
+        let tables = "[tables.items]\nfrom = \"a\"\n[tables.items.nodes.a]\nomit = [\"shelf\"]";
+        let mut cluster = odd(kinds, &setup, tables).await;
+        cluster.install().await;
+        cluster.run(0, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+        if takes_new {
+            cluster.run(0, "INSERT INTO items VALUES (3, 'three', NULL)").await;
+        }
+        // WHEN a user moves the item when its row has been read
+        let summary = cluster
+            .sync_while("apply-begin", async |cluster| {
+                cluster.run(1, "UPDATE items SET shelf = 'B2' WHERE id = 1").await;
+            })
+            .await;
+        // THEN it stays where it is
+        assert_eq!(summary.waiting, 0, "{:?}", cluster.reasons("b").await);
+        let rows = ["1|uno|B2", "2|two|A2", "3|three|store"];
+        let rows = if takes_new { &rows[..] } else { &rows[..2] };
+        cluster.holds_at(1, "SELECT id, name, shelf FROM items ORDER BY id", rows).await;
+        cluster.quiet().await;
+    }
+}
+
+/// Nor does such a column cost a statement for each row. All rows that one statement writes have the time at which it began.
+#[tokio::test]
+async fn what_a_target_alone_has_costs_no_statement_for_each_row() {
+    let setup = "CREATE TABLE items (id integer PRIMARY KEY, name text, notes text, shelf varchar(9));
+                 CREATE TABLE log (at datetime(6));
+                 INSERT INTO items VALUES (1, 'one', 'first', 'A1'), (2, 'two', NULL, 'A2');
+                 CREATE TRIGGER logged AFTER UPDATE ON items FOR EACH ROW INSERT INTO log VALUES (NOW(6))";
+    let tables = "[tables.items]\nfrom = \"a\"\n[tables.items.nodes.a]\nomit = [\"shelf\"]";
+    let mut cluster = odd(&[Kind::Sqlite, Kind::Mariadb], setup, tables).await;
+    cluster.install().await;
+    let more = "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 42)
+                INSERT INTO items SELECT i, 'new', NULL FROM n";
+    cluster.run(0, more).await;
+    cluster.sync().await;
+    cluster.run(1, "DELETE FROM log").await;
+    cluster.run(0, "UPDATE items SET name = 'changed'").await;
+    cluster.sync().await;
+    cluster.holds_at(1, "SELECT count(*) >= 42, count(DISTINCT at) < 5 FROM log", &["1|1"]).await;
+    cluster
+        .holds_at(1, "SELECT shelf, count(*) FROM items GROUP BY shelf ORDER BY shelf", &["NULL|40", "A1|1", "A2|1"])
+        .await;
     cluster.quiet().await;
 }
 

@@ -6,7 +6,7 @@ use concord::fault::{self, Faults};
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, thousands_of_parents_take_other_keys]
+    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, what_a_reference_did_before_a_row_arrives_is_no_change, what_a_reference_did_is_no_later_than_its_row, what_a_reference_did_to_a_sum_is_no_change, what_a_trigger_did_is_no_later_than_its_row, what_a_trigger_adds_before_a_row_arrives_is_added_up, what_a_reference_does_to_others_is_carried, thousands_of_parents_take_other_keys]
     standard: [two_tables_in_a_circle]
     many: []
     all: [parents_then_children]
@@ -22,6 +22,8 @@ fn shop(_: Kind) -> String {
 
 // Children first in the file: the order of writing does not come from there.
 const SHOP: &str = "[tables.orders]\n[tables.customers]";
+
+const BOTH_POSTGRES: &[Kind] = &[Kind::Postgres, Kind::Postgres];
 
 async fn parents_then_children(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, shop, SHOP).await;
@@ -383,6 +385,167 @@ async fn a_unique_value_of_a_parent_that_takes_its_children_along(kinds: &[Kind]
     cluster.settle().await;
     cluster.holds("SELECT * FROM parents ORDER BY id", &["2|b", "3|c", "9|a"]).await;
     cluster.holds("SELECT * FROM children ORDER BY id", &["20|2", "90|9"]).await;
+}
+
+/// Children that follow a value of their parents which is not the key, and whose changes are noted by a trigger.
+fn followed(kind: Kind, notes: bool) -> String {
+    let trigger = match kind {
+        _ if !notes => "",
+        Kind::Sqlite => "; CREATE TRIGGER noted AFTER UPDATE ON c BEGIN INSERT INTO log VALUES (NEW.id); END",
+        Kind::Mariadb => "; CREATE TRIGGER noted AFTER UPDATE ON c FOR EACH ROW INSERT INTO log VALUES (NEW.id)",
+        Kind::Postgres => {
+            "; CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                   AS $$ BEGIN INSERT INTO public.log VALUES (NEW.id); RETURN NULL; END $$;
+               CREATE TRIGGER noted AFTER UPDATE ON c FOR EACH ROW EXECUTE FUNCTION noted()"
+        }
+    };
+    format!(
+        "CREATE TABLE p (id integer PRIMARY KEY, code varchar(9) UNIQUE, mail varchar(9) UNIQUE);
+         CREATE TABLE c (id integer PRIMARY KEY, code varchar(9), note varchar(9),
+             FOREIGN KEY (code) REFERENCES p (code) ON UPDATE CASCADE);
+         CREATE TABLE log (id integer);
+         INSERT INTO p VALUES (1, 'x', 'm1'), (2, 'z', 'm2');
+         INSERT INTO c VALUES (1, 'x', 'old'), (7, 'z', 'old'){trigger}"
+    )
+}
+
+const FOLLOWED: &str = "[tables.c]\n[tables.p]";
+
+/// What the parent does to the row as it arrives is no work of the trigger, and is overwritten by the row.
+async fn what_a_reference_did_before_a_row_arrives_is_no_change(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |kind| followed(kind, true), FOLLOWED).await;
+    cluster.run(0, "UPDATE p SET code = 'y' WHERE id = 1; UPDATE c SET note = 'hello' WHERE id = 1").await;
+    let summary = cluster.settle().await;
+    assert_eq!((summary.conflicts, summary.parked), (0, 0));
+    cluster.holds("SELECT * FROM c ORDER BY id", &["1|y|hello", "7|z|old"]).await;
+}
+
+/// Nor is it younger than what a user does meanwhile where the parent was changed, also where no rows are created.
+async fn what_a_reference_did_is_no_later_than_its_row(kinds: &[Kind]) {
+    for tables in [FOLLOWED, "[tables.c]\noperations = [\"update\"]\n[tables.p]"] {
+        let mut cluster = Cluster::new(kinds, |kind| followed(kind, false), tables).await;
+        cluster.run(0, "UPDATE p SET code = 'y' WHERE id = 1").await;
+        let summary = cluster
+            .sync_while("apply-begin", async |cluster| {
+                cluster.later(0, "UPDATE c SET note = 'hello' WHERE id = 1").await;
+            })
+            .await;
+        assert_eq!(summary.conflicts, 0, "{tables}");
+        cluster.settle().await;
+        cluster.holds("SELECT * FROM c ORDER BY id", &["1|y|hello", "7|z|old"]).await;
+    }
+}
+
+/// Nor does it add anything where changes are added up.
+async fn what_a_reference_did_to_a_sum_is_no_change(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE p (id integer PRIMARY KEY, code varchar(9) UNIQUE);
+         CREATE TABLE c (id integer PRIMARY KEY, code varchar(9), n integer,
+             FOREIGN KEY (code) REFERENCES p (code) ON UPDATE CASCADE);
+         INSERT INTO p VALUES (1, 'x'); INSERT INTO c VALUES (1, 'x', 10)"
+            .to_owned()
+    };
+    let tables = "[tables.c]\nconflict = { sum = [\"n\"] }\n[tables.p]";
+    let mut cluster = Cluster::new(kinds, setup, tables).await;
+    cluster.run(0, "UPDATE p SET code = 'y' WHERE id = 1; UPDATE c SET n = n + 5 WHERE id = 1").await;
+    let summary = cluster.settle().await;
+    assert_eq!((summary.conflicts, summary.parked), (0, 0));
+    cluster.holds("SELECT * FROM c", &["1|y|15"]).await;
+}
+
+/// A trigger of one table that writes to another; `then` may name the row as `NEW`.
+fn reacting(kind: Kind, name: &str, event: &str, then: &str) -> String {
+    match kind {
+        Kind::Sqlite => format!("CREATE TRIGGER {name} AFTER {event} BEGIN {then}; END"),
+        Kind::Mariadb => format!("CREATE TRIGGER {name} AFTER {event} FOR EACH ROW {then}"),
+        Kind::Postgres => format!(
+            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                 AS $$ BEGIN {then}; RETURN NULL; END $$;
+             CREATE TRIGGER {name} AFTER {event} FOR EACH ROW EXECUTE FUNCTION {name}()"
+        ),
+    }
+}
+
+/// What a trigger did to a row of another table, which arrives itself, is no younger than what a user does to it meanwhile.
+async fn what_a_trigger_did_is_no_later_than_its_row(kinds: &[Kind]) {
+    let setup = |kind| {
+        let then = "UPDATE orders SET customer = NEW.name WHERE buyer = NEW.id";
+        format!(
+            "CREATE TABLE customers (id integer PRIMARY KEY, name varchar(9));
+             CREATE TABLE orders (id integer PRIMARY KEY, buyer integer, customer varchar(9), note varchar(9));
+             INSERT INTO customers VALUES (1, 'ann'); INSERT INTO orders VALUES (1, 1, 'ann', 'old'); {}",
+            reacting(kind, "named", "UPDATE ON customers", then)
+        )
+    };
+    let mut cluster = Cluster::new(kinds, setup, "[tables.customers]\n[tables.orders]").await;
+    cluster.run(0, "UPDATE customers SET name = 'eve' WHERE id = 1").await;
+    let summary = cluster
+        .sync_while("apply-begin", async |cluster| {
+            cluster.later(0, "UPDATE orders SET note = 'hello' WHERE id = 1").await;
+        })
+        .await;
+    assert_eq!(summary.conflicts, 0);
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM orders", &["1|1|eve|hello"]).await;
+}
+
+/// What a trigger of one node takes away from a row that arrives with an addition is not lost.
+async fn what_a_trigger_adds_before_a_row_arrives_is_added_up(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE orders (id integer PRIMARY KEY, product integer, n integer);
+         CREATE TABLE stock (product integer PRIMARY KEY, qty integer);
+         CREATE TABLE log (qty integer);
+         INSERT INTO stock VALUES (1, 100)"
+            .to_owned()
+    };
+    let tables = "[tables.orders]\n[tables.stock]\nconflict = { sum = [\"qty\"] }";
+    let mut cluster = Cluster::bare(kinds, setup, tables).await;
+    let taken = "UPDATE stock SET qty = qty - NEW.n WHERE product = NEW.product";
+    cluster.run_as_owner(1, &reacting(kinds[1], "taken", "INSERT ON orders", taken)).await;
+    // Whoever only looks on changes nothing.
+    let noted = "INSERT INTO log VALUES (NEW.qty)";
+    cluster.run_as_owner(1, &reacting(kinds[1], "noted", "UPDATE ON stock", noted)).await;
+    cluster.install().await;
+    cluster.run(0, "INSERT INTO orders VALUES (1, 1, 5); UPDATE stock SET qty = qty + 10 WHERE product = 1").await;
+    cluster.sync().await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM stock", &["1|105"]).await;
+}
+
+/// A parent that has to wait until another is gone is written with its child at last, and takes a row along of which only this
+/// node knows.
+async fn what_a_reference_does_to_others_is_carried(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |kind| followed(kind, false), FOLLOWED).await;
+    cluster.run(0, "DELETE FROM c WHERE id = 7; DELETE FROM p WHERE id = 2").await;
+    cluster.run(0, "UPDATE p SET code = 'y', mail = 'm2' WHERE id = 1; INSERT INTO c VALUES (5, 'y', 'new')").await;
+    cluster.run(1, "INSERT INTO c VALUES (9, 'x', 'new')").await;
+    cluster.sync().await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM p", &["1|y|m2"]).await;
+    cluster.holds("SELECT * FROM c ORDER BY id", &["1|y|old", "5|y|new", "9|y|new"]).await;
+}
+
+/// A value changes hands, and rows of the same table refer to it: they belong to whoever has it now, and do not follow who had it.
+#[tokio::test]
+async fn who_refers_to_a_value_that_changes_hands() {
+    // InnoDB refuses it.
+    for kinds in
+        [BOTH_POSTGRES, &[Kind::Postgres, Kind::Sqlite], &[Kind::Sqlite, Kind::Postgres], &[Kind::Sqlite, Kind::Sqlite]]
+    {
+        let setup = |_| {
+            "CREATE TABLE accounts (id integer PRIMARY KEY, code varchar(9) UNIQUE, note text,
+                 parent varchar(9) REFERENCES accounts (code) ON UPDATE CASCADE);
+             INSERT INTO accounts VALUES (1, '20', '', NULL), (2, '10', '', NULL), (3, 'x', '', '10')"
+                .to_owned()
+        };
+        let mut cluster = Cluster::new(kinds, setup, "[tables.accounts]").await;
+        cluster.run(0, "UPDATE accounts SET note = 'first' WHERE id = 3").await;
+        cluster
+            .run(0, "UPDATE accounts SET code = '30' WHERE id = 1; UPDATE accounts SET code = '20' WHERE id = 2")
+            .await;
+        cluster.settle().await;
+        cluster.holds("SELECT id, code, parent FROM accounts ORDER BY id", &["1|30|NULL", "2|20|NULL", "3|x|20"]).await;
+    }
 }
 
 /// One of them has to stay; the others do not wait for it, nor is each tried by itself.

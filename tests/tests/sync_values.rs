@@ -482,6 +482,23 @@ async fn whatever_the_database_sets() {
     cluster.holds("SELECT id, list[2] IS NULL, list[3] FROM items", &["::1|t|NULL"]).await;
 }
 
+/// What an index of SQLite's cannot work out of a value makes that row wait, and no other.
+#[tokio::test]
+async fn a_value_at_which_an_index_fails() {
+    let setup = |kind| {
+        let index = if kind == Kind::Sqlite { "; CREATE INDEX k ON t (json_extract(data, '$.k'))" } else { "" };
+        format!("CREATE TABLE t (id integer PRIMARY KEY, data text){index}")
+    };
+    let mut cluster = Cluster::new(PAIR, setup, "[tables.t]").await;
+    cluster.run(0, "INSERT INTO t VALUES (1, '{}'), (2, ''), (3, '{}')").await;
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, ["b t [2] constraint"]);
+    cluster.holds_at(1, "SELECT id FROM t ORDER BY id", &["1", "3"]).await;
+    cluster.quiet().await;
+    cluster.run(0, "UPDATE t SET data = '{}' WHERE id = 2").await;
+    cluster.settle().await;
+}
+
 /// SQLite and MariaDB keep no sign of zero. That is told, counts as the same value, and travels back only with the row.
 #[tokio::test]
 async fn a_negative_zero() {

@@ -36,6 +36,12 @@ pub struct TableSpec {
     /// Whether the table's triggers have to be of the kind that partitions inherit; names of its partitions.
     pub partitions: Vec<String>,
     pub partitioned: bool,
+    /// Whether the rows have columns here that nobody else gives values to, so that they are left out of what is written. One of
+    /// them may take no row without a value: then rows that stand can be updated, and nothing else.
+    pub keeps_own: bool,
+    /// Whether every row that stands anywhere is to stand here as well, as nobody has a filter and all operations are carried: one that
+    /// is not here was deleted, or has vanished.
+    pub takes_all: bool,
     /// Whether users' changes at this node are carried elsewhere, so that triggers have to record them.
     pub captured: bool,
     /// Positions in `columns` whose values before and after each change are recorded as well, because the table's
@@ -124,6 +130,8 @@ impl TableSpec {
             user_triggers: Vec::new(),
             partitions: Vec::new(),
             partitioned: false,
+            keeps_own: false,
+            takes_all: false,
             captured: true,
             images: Vec::new(),
             shape: String::new(),
@@ -146,6 +154,13 @@ impl TableSpec {
     /// The columns recorded before and after each change.
     pub fn image_columns(&self) -> impl ExactSizeIterator<Item = &Column> + Clone {
         self.images.iter().map(|&at| &self.columns[at])
+    }
+
+    /// The recorded columns, with their places among these, to which no reference from this table hands on what changes elsewhere: what
+    /// becomes of them is a change of its own.
+    pub fn counted_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
+        let columns = self.image_columns().enumerate();
+        columns.filter(move |(_, column)| !self.references.iter().any(|key| key.columns.contains(&column.name)))
     }
 
     /// The key of a local row.

@@ -109,6 +109,16 @@ pub async fn waits_as_read(
     }))
 }
 
+/// Fails where triggers of this very sync record the tables, which are held: they would take what is written for users' changes, and
+/// somebody with a former file carries these.
+async fn refuse_recorded(node: &mut dyn Node, sync: &str, specs: &[TableSpec]) -> Result<()> {
+    let recorded = node.recorded(sync, specs).await.map_err(|error| error.while_doing("reading the service tables"))?;
+    match specs.iter().find(|spec| recorded.contains(&spec.index)) {
+        None => Ok(()),
+        Some(spec) => Err(Error::changed(spec, ": triggers record it again")),
+    }
+}
+
 /// Grows with the attempts; the random half keeps two engines from meeting again.
 fn pause(attempt: u32) -> Duration {
     let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
@@ -166,6 +176,9 @@ impl<'a> Application<'a> {
 
     /// `wary` after an attempt that waited for a lock in vain: rows that somebody holds up are left to the next cycle.
     async fn run(mut self, node: &mut dyn Node, specs: &[TableSpec], wary: bool, place: &mut Place) -> Result<Applied> {
+        if self.batch.bare {
+            refuse_recorded(node, &self.batch.sync, specs).await?;
+        }
         let claimed: Vec<Move> = self.batch.moves.iter().chain(&self.batch.stays).cloned().collect();
         // Where no history is kept there are no positions, and no table for them.
         let is_claimed = self.begun.is_some() || claimed.is_empty() || node.claim(&claimed).await?;

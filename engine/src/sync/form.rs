@@ -8,7 +8,7 @@ use super::mapped::{Reshape, reshape, seen_behind, told};
 use super::plugins::Plugins;
 use super::shape::same_name;
 use super::table::{Form, SharedColumn, Table};
-use crate::config::{Config, TableConfig, TableNode};
+use crate::config::{Config, Operations, TableConfig, TableNode};
 use crate::model::{Column, KeyRule, NodeId, TableSpec, Type, Value};
 use crate::node::{Catalogue, CatalogueColumn};
 
@@ -40,7 +40,7 @@ impl Table {
         }
         let names = &config.nodes[node.index()];
         let (columns, behind) = match &reshape {
-            None => (self.columns_at(names, catalogue)?, Vec::new()),
+            None => (self.columns_at(config, node, catalogue)?, Vec::new()),
             Some(reshape) => self.columns_before(names, catalogue, &**reshape)?,
         };
         let place = |shared: &usize| columns.iter().position(|column| column.shared == Some(*shared));
@@ -82,6 +82,8 @@ impl Table {
             user_triggers: catalogue.user_triggers.clone(),
             partitions: catalogue.partitions.clone(),
             partitioned: catalogue.partitioned,
+            keeps_own: reshape.is_none() && self.columns.iter().any(|column| self.is_own(config, node, &column.name)),
+            takes_all: self.operations == Operations::ALL && !self.has_subsets(),
             captured: self.is_source(node),
             images,
             shape: self.kept_at(Some(omits), self.marks(node), own_images),
@@ -96,11 +98,19 @@ impl Table {
         Ok(Form { lens: lens.with_grains(grains), spec: Arc::new(spec) })
     }
 
+    /// Whether a column lives at a node that only takes rows, and not at the one that they come from. Whatever is written to it
+    /// there would be what stood in it some time ago, and nothing tells what users did to it since.
+    fn is_own(&self, config: &TableConfig, node: NodeId, column: &str) -> bool {
+        let giver = self.from.filter(|from| *from != node).map(|from| &config.nodes[from.index()]);
+        giver.is_some_and(|giver| giver.omits(column)) && !config.nodes[node.index()].omits(column)
+    }
+
     /// The columns of a node's table that are those of the shared row.
-    fn columns_at(&self, names: &TableNode, catalogue: &Catalogue) -> Result<Vec<Column>, String> {
+    fn columns_at(&self, config: &TableConfig, node: NodeId, catalogue: &Catalogue) -> Result<Vec<Column>, String> {
+        let names = &config.nodes[node.index()];
         let mut columns = Vec::new();
         for (shared, column) in self.columns.iter().enumerate() {
-            if names.omits(&column.name) {
+            if names.omits(&column.name) || self.is_own(config, node, &column.name) {
                 continue;
             }
             let local = names.local(&column.name);

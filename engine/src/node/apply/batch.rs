@@ -8,6 +8,8 @@ use crate::node::{Move, Note, Reason, Refusal, WriteMode};
 /// What one node is to take in one transaction.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// The node's name, as logs tell it.
+    pub node: String,
     pub moves: Vec<Move>,
     /// Positions that do not move, and have to stand where they were read all the same: what was decided without news,
     /// such as about rows that wait, must not overwrite what another engine has brought since.
@@ -17,6 +19,8 @@ pub struct Batch {
     pub order: Vec<Vec<usize>>,
     /// Whether it is about tables that are compared, of which nothing is kept.
     pub bare: bool,
+    /// The sync, where it is: none of its triggers may record these tables.
+    pub sync: String,
 }
 
 /// The part of a [`Batch`] that concerns one table.

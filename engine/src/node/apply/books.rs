@@ -1,6 +1,7 @@
 //! What is written beside the rows: what waits, what lost, what was seen, and the positions.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use tracing::warn;
 
@@ -96,11 +97,16 @@ impl Application<'_> {
             node.advance(&self.batch.moves).await?;
         }
         let told = |refusal: &&(usize, Refusal)| refusal.1.new && !refusal.1.reason.code.is_passing();
+        // By table and code: thousands may wait for one reason.
+        let mut waiting: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (table, refusal) in applied.refused.iter().filter(told) {
-            // The reason may hold values of the row, and is for those who may see them.
             let table = self.batch.tables.iter().find(|batch| batch.spec.index == *table);
             let table = table.map_or("", |batch| &batch.spec.name);
-            warn!(table, code = refusal.reason.code.as_str(), "A row waits; `concord parked list` tells why.");
+            *waiting.entry((table, refusal.reason.code.as_str())).or_default() += 1;
+        }
+        for ((table, code), rows) in waiting {
+            // The reasons may hold values of the rows, and are for those who may see them.
+            warn!(node = self.batch.node.as_str(), table, code, rows, "Rows wait; `concord parked list` tells why.");
         }
         applied.committed = applied.written + applied.deleted > 0
             || noted + park.len() + lost.len() + lost_again.len() + applied.unparked.len() > 0

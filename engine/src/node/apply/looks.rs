@@ -10,7 +10,7 @@ use crate::node::{Constraint, Error, ErrorKind, Node, Reason, Result, WriteMode}
 const MOVED_ON: &str = "somebody has changed the row here since it was read";
 
 /// Stands for a column where the whole row is not there.
-const ABSENT: &str = "(the row is not there)";
+pub(super) const ABSENT: &str = "(the row is not there)";
 
 impl Application<'_> {
     /// Refuses what somebody else changed since it was read; whether there was any.
@@ -25,7 +25,7 @@ impl Application<'_> {
             let items = self.by_key(chunk, table);
             for key in unseen {
                 if let Some(&item) = items.get(&key) {
-                    let message = "a user changed the row here in the meantime; decided in the next cycle";
+                    let message = "a user or a trigger changed the row here in the meantime; decided in the next cycle";
                     self.refuse(item, ParkedCode::Busy, message.to_owned());
                 }
             }
@@ -271,7 +271,7 @@ pub async fn lock_and_touch(node: &mut dyn Node, spec: &TableSpec, key: &Key, si
 }
 
 /// See [`Node::altered`], where no history tells what triggers did.
-async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
+pub(super) async fn altered_since(node: &mut dyn Node, spec: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
     let keys: Vec<Key> = rows.iter().map(|row| spec.shared_key(spec.key_of(row))).collect();
     let standing = node.rows_now(spec, &keys.iter().collect::<Vec<_>>(), false).await?;
     let mut altered = Vec::new();

@@ -1,8 +1,9 @@
 //! Writing rows: in chunks, of which those that fail are asked about, moved aside, and divided.
 
+use super::looks::{ABSENT, altered_since};
 use super::{Application, CHUNK, Effect, Item, tables_of};
 use crate::fault;
-use crate::model::{Row, TableSpec};
+use crate::model::{ForeignKey, Row, TableSpec};
 use crate::node::{Constraint, Error, ErrorKind, Node, Reason, Result, Room, WriteMode};
 
 /// How often a chunk is sifted: whoever wants the value of a row that was taken out is found the next time.
@@ -167,24 +168,110 @@ impl<'a> Application<'a> {
         Ok(Outcome::Written)
     }
 
+    /// Writes rows, those of parents first: while the rows of a table are written, nobody records what references do to others of
+    /// it by themselves, so no table is written beside those that it refers to unless these refer to it as well.
     pub(super) async fn write_items(&self, node: &mut dyn Node, items: &[Item]) -> Result<u64> {
+        let parts = self.in_order(items);
+        if parts.len() < 2 {
+            return self.write_part(node, items).await;
+        }
+        node.savepoint().await?;
+        match self.write_parts(node, &parts).await {
+            Ok(written) => {
+                node.release().await?;
+                return Ok(written);
+            }
+            Err(error) if self.is_about_rows(&error) => {
+                node.undo().await?;
+                // A parent that keeps its children's references from breaking is not written before them.
+                if error.kind != ErrorKind::Constraint(Constraint::Reference) {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.write_part(node, items).await
+    }
+
+    /// The same rows by the groups of their tables, parents first.
+    fn in_order(&self, items: &[Item]) -> Vec<Vec<Item>> {
+        if tables_of(items).len() < 2 {
+            return vec![items.to_vec()];
+        }
+        let of = |group: &Vec<usize>| items.iter().filter(|item| group.contains(&item.0)).copied().collect::<Vec<_>>();
+        self.batch.order.iter().map(of).filter(|part| !part.is_empty()).collect()
+    }
+
+    async fn write_parts(&self, node: &mut dyn Node, parts: &[Vec<Item>]) -> Result<u64> {
+        let mut written = 0;
+        for part in parts {
+            written += self.write_part(node, part).await?;
+        }
+        Ok(written)
+    }
+
+    async fn write_part(&self, node: &mut dyn Node, items: &[Item]) -> Result<u64> {
         let mut written = 0;
         let size = if self.belong_together(items) { items.len() } else { CHUNK };
         for items in items.chunks(size) {
-            let mut groups: Vec<(&TableSpec, Vec<&Row>, WriteMode)> = Vec::new();
-            for table in tables_of(items) {
-                let rows = self.rows_of(items, table);
-                for mode in [WriteMode::Upsert, WriteMode::InsertOnly, WriteMode::UpdateOnly] {
-                    let rows: Vec<&Row> = rows.iter().filter(|(_, m)| *m == mode).map(|(row, _)| *row).collect();
-                    if !rows.is_empty() {
-                        groups.push((&self.batch.tables[table].spec, rows, mode));
-                    }
-                }
+            written += self.write_at_once(node, items).await?;
+            let moved = self.moved_along(node, items).await?;
+            if !moved.is_empty() {
+                self.write_at_once(node, &moved).await?;
             }
-            let groups: Vec<_> = groups.iter().map(|(spec, rows, mode)| (*spec, &rows[..], *mode)).collect();
-            written += node.write(&groups).await?;
         }
         Ok(written)
+    }
+
+    /// Those of the rows that were just written which stand differently, because a reference among them handed on that the row to
+    /// which they referred before gave up a value: another has it now, to which they were written to refer. Written once more they
+    /// stay, as no row gives up anything then.
+    async fn moved_along(&self, node: &mut dyn Node, items: &[Item]) -> Result<Vec<Item>> {
+        let tables = tables_of(items);
+        let mut moved = Vec::new();
+        for &table in tables.iter().filter(|table| self.may_move_along(**table, &tables)) {
+            // A row that may only be created may rightly be another.
+            let is_whole = |item: &&Item| {
+                item.0 == table && self.row(**item).is_some_and(|(_, mode)| mode != WriteMode::InsertOnly)
+            };
+            let items: Vec<Item> = items.iter().filter(is_whole).copied().collect();
+            for chunk in items.chunks(CHUNK) {
+                let rows: Vec<&Row> = self.rows_of(chunk, table).into_iter().map(|(row, _)| row).collect();
+                let altered = altered_since(node, &self.batch.tables[table].spec, &rows).await?;
+                let places = self.by_key(chunk, table);
+                let there = altered.iter().filter(|(_, column)| column != ABSENT);
+                moved.extend(there.filter_map(|(key, _)| places.get(key).copied()));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Whether rows of a table refer to rows of these by other columns than the key, which change as they are written.
+    fn may_move_along(&self, table: usize, tables: &[usize]) -> bool {
+        let leads_beside_key = |reference: &ForeignKey, parent: &TableSpec| {
+            let is_key = |name: &String| parent.key_columns().any(|column| column.name == *name);
+            parent.local == reference.referenced_table
+                && parent.schema == reference.referenced_schema
+                && !reference.referenced_columns.iter().all(is_key)
+        };
+        let parents = || tables.iter().map(|&parent| &*self.batch.tables[parent].spec);
+        let references = &self.batch.tables[table].spec.references;
+        references.iter().any(|reference| parents().any(|parent| leads_beside_key(reference, parent)))
+    }
+
+    async fn write_at_once(&self, node: &mut dyn Node, items: &[Item]) -> Result<u64> {
+        let mut groups: Vec<(&TableSpec, Vec<&Row>, WriteMode)> = Vec::new();
+        for table in tables_of(items) {
+            let rows = self.rows_of(items, table);
+            for mode in [WriteMode::Upsert, WriteMode::InsertOnly, WriteMode::UpdateOnly] {
+                let rows: Vec<&Row> = rows.iter().filter(|(_, m)| *m == mode).map(|(row, _)| *row).collect();
+                if !rows.is_empty() {
+                    groups.push((&self.batch.tables[table].spec, rows, mode));
+                }
+            }
+        }
+        let groups: Vec<_> = groups.iter().map(|(spec, rows, mode)| (*spec, &rows[..], *mode)).collect();
+        node.write(&groups).await
     }
 
     /// The rows of a chunk that go to one table.

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::mysql::MySqlRow;
 
 use super::capture::{APPLYING, NOTHING, own, token};
+use super::connect::SERVER;
 use super::schema::one;
 use super::service::{LARGE, marks, parse};
 use super::wire::{Args, Wire, int, number, text};
@@ -23,17 +24,23 @@ const ROWS: usize = 1_000;
 /// Up to where a history was purged.
 const PURGED: &str = "SELECT p.cut FROM concord_purged AS p WHERE p.name = ?";
 
+/// A condition that every entry meets.
+pub(super) const ANY: &str = "TRUE";
+
 /// Fails where it is evaluated, see [`failure::GUARD`](super::failure::GUARD).
 const FAIL: &str = "(SELECT 1 UNION ALL SELECT 2)";
 
 impl MySql {
     pub(super) async fn open_apply(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.begin(Phase::Applying, &begin(tables)).await?;
+        // It may have to be opened, and then nobody is to wait for what is locked.
+        self.side().await?;
+        self.begin_writing(tables).await?;
         let names = self.names.clone();
         self.read_names().await?;
         if !names.is_empty() && names != self.names {
             return Err(Error::new(ErrorKind::Drift, NODES_CHANGED));
         }
+        self.has_triggers = tables.iter().any(|spec| !spec.user_triggers.is_empty());
         self.read_proof().await?;
         self.refuse_others(tables, true).await?;
         // As a former transaction may have left it.
@@ -46,10 +53,20 @@ impl MySql {
     /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for a
     /// user's; a list of no table tells triggers of users that it is not.
     pub(super) async fn open_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
-        self.begin(Phase::Applying, &begin(tables)).await?;
+        self.begin_writing(tables).await?;
         self.as_user = true;
         self.refuse_others(tables, false).await?;
         self.tell_triggers(BTreeSet::new(), NOTHING).await
+    }
+
+    /// Begins a transaction that writes, unless the server was set read-only.
+    async fn begin_writing(&mut self, tables: &[TableSpec]) -> Result<()> {
+        self.open().await?;
+        // As in `begin`.
+        self.phase = Phase::Applying;
+        let statements = format!("SELECT {}; {}", connect::READ_ONLY, begin(tables));
+        let said = self.main()?.ask(&statements).await?;
+        connect::refuse_read_only(said.as_deref())
     }
 
     pub(super) async fn be_quick(&mut self) -> Result<()> {
@@ -104,6 +121,10 @@ impl MySql {
     pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, rows, _)| !rows.is_empty()).copied().collect();
         self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
+        for (spec, rows, mode) in groups.iter().filter(|(_, _, mode)| *mode != WriteMode::InsertOnly) {
+            let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+            self.forget_own(spec, &keys.iter().collect::<Vec<_>>(), Some(*mode)).await?;
+        }
         let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, ..)| *spec));
         if unchecked {
             self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
@@ -155,22 +176,33 @@ impl MySql {
 
     /// Writes rows whether or not they are there.
     async fn write_whole(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
-        if self.has_hashed_unique(spec).await? {
+        if self.has_hashed_unique(spec).await? || !self.write_in_one_step(spec, rows).await? {
             let there = self.there(spec, rows, "FOR UPDATE").await?;
             let (old, new): (Vec<&Row>, Vec<&Row>) =
                 rows.iter().copied().partition(|row| there.contains(&spec.key_of(row)));
             self.update_one_by_one(spec, &old).await?;
             self.write_by(spec, &new, |count| insert(spec, count)).await?;
-        } else {
-            self.write_by(spec, rows, |count| upsert(spec, count)).await?;
         }
         Ok(rows.len() as u64)
+    }
+
+    /// Whether one step does: what is inserted has to satisfy columns that are not written, also where it turns into an update. One of
+    /// them may take no NULL, or a check ask for a value, and then the rows that stand are updated one by one.
+    async fn write_in_one_step(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<bool> {
+        match self.write_by(spec, rows, |count| upsert(spec, count)).await {
+            Err(error) if spec.keeps_own && error.kind == ErrorKind::Constraint(Constraint::Other) => Ok(false),
+            written => written.map(|()| true),
+        }
     }
 
     /// Writes the rows that are not there; how many.
     async fn write_new(&mut self, spec: &TableSpec, rows: &[&Row]) -> Result<u64> {
         let wires = sql::wires(spec);
         let mut left = rows.to_vec();
+        if spec.keeps_own {
+            let there = self.there(spec, rows, "").await?;
+            left.retain(|row| !there.contains(&spec.key_of(row)));
+        }
         let mut written = 0;
         while !left.is_empty() {
             let (args, count) = cells(spec, &wires, &left);
@@ -254,6 +286,9 @@ impl MySql {
     pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, keys)| !keys.is_empty()).copied().collect();
         self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
+        for (spec, keys) in &groups {
+            self.forget_own(spec, keys, None).await?;
+        }
         let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, _)| *spec));
         if unchecked {
             self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
@@ -447,9 +482,10 @@ impl MySql {
             any.push(format!("EXISTS (SELECT 1 FROM {history} AS h WHERE {condition})"));
             args.all(marks);
         }
-        let statement = format!("SELECT {}, ({PURGED})", any.join(" OR "));
+        let statement = format!("SELECT {}, ({PURGED}), {SERVER}", any.join(" OR "));
         args.add(table.name.as_str());
         let rows = self.side().await?.fetch(&statement, args).await?;
+        self.refuse_another_server(rows.first().and_then(|row| number(row, 2)))?;
         let is_all = |row: Option<&MySqlRow>, at| -> Result<bool> {
             let purged = row.and_then(|row| text(row, at)).map(|cut| parse::<Cut>(&cut)).transpose()?;
             Ok(purged.is_some_and(|purged| !read.includes(&purged)))
@@ -462,6 +498,27 @@ impl MySql {
         if rows.first().and_then(|row| number(row, 0)) != Some(1) {
             return Ok(Vec::new());
         }
+        let looked = self.read_new(table, &conditions).await;
+        if looked.is_err() {
+            self.side = None;
+        }
+        let (new, last) = looked?;
+        self.refuse_another_server(last.first().and_then(|row| number(row, 1)))?;
+        // What was purged between these queries was in none of them.
+        if is_all(last.first(), 0)? {
+            return all();
+        }
+        Ok(keys.iter().filter(|key| new.contains(**key)).map(|key| (*key).clone()).collect())
+    }
+
+    /// The keys of the entries that meet one of these conditions, and then up to where their history is purged and who says so:
+    /// all in one transaction, so that a proxy brings it to one server.
+    async fn read_new(
+        &mut self,
+        table: &TableSpec,
+        conditions: &[sql::Bound],
+    ) -> Result<(HashSet<Key>, Vec<MySqlRow>)> {
+        let history = sql::history(table);
         let wires: Vec<Wire> = table.key_columns().map(Wire::of).collect();
         let columns: Vec<String> = table
             .key_columns()
@@ -469,32 +526,52 @@ impl MySql {
             .map(|(column, name)| sql::outgoing(column, &format!("h.{name}")))
             .collect();
         let mut new: HashSet<Key> = HashSet::new();
-        for (condition, marks) in &conditions {
+        let side = self.side().await?;
+        side.run("START TRANSACTION READ WRITE").await?;
+        for (condition, marks) in conditions {
             let statement = format!("SELECT {} FROM {history} AS h WHERE {condition}", columns.join(", "));
             let mut args = Args::new();
             args.all(marks);
-            self.side()
-                .await?
-                .stream(&statement, args, |row| {
-                    let key: std::result::Result<Key, String> =
-                        wires.iter().enumerate().map(|(at, wire)| wire.read(&row, at)).collect();
-                    new.extend(key.ok());
-                    Ok(())
-                })
-                .await?;
+            side.stream(&statement, args, |row| {
+                let key: std::result::Result<Key, String> =
+                    wires.iter().enumerate().map(|(at, wire)| wire.read(&row, at)).collect();
+                new.extend(key.ok());
+                Ok(())
+            })
+            .await?;
         }
-        // What was purged between these queries was in none of them.
-        if is_all(self.side().await?.fetch(PURGED, one(&table.name)).await?.first(), 0)? {
-            return all();
+        let last = side.fetch(&format!("SELECT ({PURGED}), {SERVER}"), one(&table.name)).await?;
+        side.run("ROLLBACK").await?;
+        Ok((new, last))
+    }
+
+    /// Fails unless it is the server that is written to which was looked at: another may not know yet what users have committed.
+    fn refuse_another_server(&mut self, looked_at: Option<i64>) -> Result<()> {
+        let (Some(written), Some(looked_at)) = (self.server, looked_at) else { return Ok(()) };
+        if written == looked_at {
+            return Ok(());
         }
-        Ok(keys.iter().filter(|key| new.contains(**key)).map(|key| (*key).clone()).collect())
+        // An address may have moved from one to the other in between, and both lead to the same then.
+        self.side = None;
+        if let Some(main) = &mut self.main {
+            main.broken = true;
+        }
+        let message = format!(
+            "its two sessions reach two servers, of server_id {written} and {looked_at}, as behind a proxy that sends what reads to \
+             replicas; give the node the url of the server that is written to"
+        );
+        Err(Error::new(ErrorKind::Lost, message))
     }
 
     pub(super) async fn find_altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
         let keys: Vec<Key> = rows.iter().map(|row| table.key_of(row)).collect();
         let keys: Vec<&Key> = keys.iter().collect();
         let standing = self.read_rows(table, &keys, "").await?;
-        let again = self.recorded_here(table, &keys).await?;
+        let mut again: HashSet<Key> = self.recorded_here(table, &keys, ANY).await?.into_values().collect();
+        // What is owed was there before the row was written.
+        if let Some(owed) = self.owed.get(&table.index) {
+            again.retain(|key| !owed.contains(key));
+        }
         let mut altered = Vec::new();
         for (at, (row, standing)) in rows.iter().zip(standing).enumerate() {
             let lenient = self.lenient.contains(&(table.index, keys[at].clone()));
@@ -514,8 +591,14 @@ impl MySql {
         Ok(altered)
     }
 
-    /// Keys for which this transaction has recorded a change that is not Concord's: entries that nobody else sees.
-    async fn recorded_here(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<HashSet<Key>> {
+    /// Entries `h` of these keys that meet a condition and by which this transaction has recorded a change that is not Concord's: those
+    /// that nobody else sees.
+    pub(super) async fn recorded_here(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        condition: &str,
+    ) -> Result<HashMap<i64, Key>> {
         let history = sql::history(table);
         let wires: Vec<Wire> = table.key_columns().map(Wire::of).collect();
         let names: Vec<String> = table
@@ -525,7 +608,7 @@ impl MySql {
             .collect();
         let mut found: HashMap<i64, Key> = HashMap::new();
         let statement = format!(
-            "SELECT h.id, {} FROM {history} AS h WHERE {} AND h.origin IS NULL",
+            "SELECT h.id, {} FROM {history} AS h WHERE {} AND h.origin IS NULL AND {condition}",
             names.join(", "),
             sql::is_unmarked()
         );
@@ -547,7 +630,7 @@ impl MySql {
                 found.remove(&int(&row, 0)?);
             }
         }
-        Ok(found.into_values().collect())
+        Ok(found)
     }
 }
 

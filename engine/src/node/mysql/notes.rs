@@ -1,12 +1,13 @@
 //! Entries that Concord writes: of changes made elsewhere, and of rows that it touches for a user.
 
+use super::apply::ANY;
 use super::service::{LARGE, marks};
 use super::wire::{Args, Wire};
 use super::{MySql, quote, sql};
-use crate::model::{Column, Key, TableSpec, Value};
-use crate::node::{Error, ErrorKind, Note, Result};
+use crate::model::{Column, Domain, Key, TableSpec, Value};
+use crate::node::{Error, ErrorKind, Note, Result, WriteMode};
 
-/// Entries in one statement.
+/// Entries in one statement, at most.
 const ROWS: usize = 1_000;
 
 impl MySql {
@@ -41,7 +42,7 @@ impl MySql {
     /// The parameters of one statement, and for how many of the notes.
     fn note_args(&self, form: &Form<'_>, notes: &[&Note]) -> Result<(Args, usize)> {
         let (mut args, mut count) = (Args::new(), 0);
-        for note in notes.iter().take(ROWS) {
+        for note in notes.iter().take(form.most()) {
             if args.size() >= LARGE {
                 break;
             }
@@ -56,6 +57,41 @@ impl MySql {
             form.add_images(&mut args, note);
         }
         Ok((args, count))
+    }
+
+    /// Takes out what this transaction has recorded of rows that are to be written, or deleted without a `mode`: what a reference or a
+    /// trigger did to them earlier is overwritten, and would pass for a change that a user made later than what is written.
+    ///
+    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed.
+    pub(super) async fn forget_own(&mut self, table: &TableSpec, keys: &[&Key], mode: Option<WriteMode>) -> Result<()> {
+        let is_changed = self.has_triggers || !table.references.is_empty();
+        if self.as_user || !table.captured || !is_changed {
+            return Ok(());
+        }
+        let overwritten = overwritten(mode);
+        let condition = format!("{overwritten} AND {}", uncounted(table, mode));
+        let ids: Vec<i64> = self.recorded_here(table, keys, &condition).await?.into_keys().collect();
+        for part in ids.chunks(sql::KEYS) {
+            let mut args = Args::new();
+            args.all(part);
+            let list = vec!["?"; part.len()].join(", ");
+            let statement = format!("DELETE FROM {} WHERE id IN ({list})", sql::history(table));
+            self.main()?.execute(&statement, args).await?;
+        }
+        if table.images.is_empty() {
+            return Ok(());
+        }
+        let left = self.recorded_here(table, keys, overwritten).await?;
+        if !left.is_empty() {
+            self.owed.entry(table.index).or_default().extend(left.into_values());
+        }
+        Ok(())
+    }
+
+    /// Those of `keys` of which this transaction has recorded, before they were written, what must not be lost.
+    pub(super) fn owed_among(&self, table: &TableSpec, keys: &[&Key]) -> Vec<Key> {
+        let Some(owed) = self.owed.get(&table.index) else { return Vec::new() };
+        keys.iter().filter(|key| owed.contains(**key)).map(|key| (*key).clone()).collect()
     }
 
     /// Whether the history takes a key, whatever else an entry holds.
@@ -133,6 +169,35 @@ impl MySql {
     }
 }
 
+/// The condition that a write of this mode overwrites what the entry `h` tells. What is only updated stays away where it is gone.
+fn overwritten(mode: Option<WriteMode>) -> &'static str {
+    match mode {
+        Some(WriteMode::UpdateOnly) => "h.op = 'U'",
+        _ => ANY,
+    }
+}
+
+/// The condition that no change was counted of which the entry `h` tells: nothing is added up here, or a reference did it, or the row is
+/// deleted anyway.
+fn uncounted(table: &TableSpec, mode: Option<WriteMode>) -> String {
+    if table.images.is_empty() {
+        return ANY.to_owned();
+    }
+    let mut parts = vec!["h.before_ = 1 AND h.after_ = 1".to_owned()];
+    parts.extend(table.counted_columns().map(|(at, column)| {
+        let (old, new) = sql::image_columns(at);
+        match column.domain {
+            Domain::Text { .. } => format!("CAST(h.{old} AS BINARY) <=> CAST(h.{new} AS BINARY)"),
+            _ => format!("h.{old} <=> h.{new}"),
+        }
+    }));
+    let same = parts.join(" AND ");
+    match mode {
+        None => format!("(h.op = 'D' OR {same})"),
+        Some(_) => same,
+    }
+}
+
 /// How the notes of a table stand in its history.
 struct Form<'t> {
     table: &'t TableSpec,
@@ -151,8 +216,19 @@ impl<'t> Form<'t> {
         }
     }
 
+    /// How many can be entered at once.
+    fn most(&self) -> usize {
+        (sql::PARAMETERS / self.names().len()).clamp(1, ROWS)
+    }
+
     /// The statement that enters so many.
     fn insert(&self, count: usize) -> String {
+        let names = self.names();
+        format!("INSERT INTO {} ({}) VALUES {}", sql::history(self.table), names.join(", "), marks(names.len(), count))
+    }
+
+    /// The columns of an entry.
+    fn names(&self) -> Vec<String> {
         let mut names = ["op", "time", "origin", "number", "dot", "vector"].map(str::to_owned).to_vec();
         names.extend_from_slice(&self.key_names);
         if !self.images.is_empty() {
@@ -161,7 +237,7 @@ impl<'t> Form<'t> {
         for at in 0..self.images.len() {
             names.extend(<[String; 2]>::from(sql::image_columns(at)));
         }
-        format!("INSERT INTO {} ({}) VALUES {}", sql::history(self.table), names.join(", "), marks(names.len(), count))
+        names
     }
 
     fn add_key(&self, args: &mut Args, key: &Key) {
@@ -185,6 +261,36 @@ impl<'t> Form<'t> {
             for side in sides {
                 args.cell(column, wire, side.map_or(&Value::Null, |row| &row[at]));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Type;
+
+    #[test]
+    fn entries_of_many_columns_are_fewer_in_a_statement() {
+        let column = |at: usize| Column {
+            name: format!("c{at}"),
+            shared: Some(at),
+            native: "bigint".to_owned(),
+            collation: None,
+            domain: Domain::of(&Type::Int),
+            ty: Type::Int,
+            nullable: true,
+        };
+        for (images, most) in [(0, ROWS), (20, ROWS), (29, sql::PARAMETERS / 67), (60, sql::PARAMETERS / 129)] {
+            let table = TableSpec {
+                columns: (0..=images).map(column).collect(),
+                key: vec![0],
+                images: (1..=images).collect(),
+                ..TableSpec::bare(0, "t", std::iter::empty())
+            };
+            let form = Form::of(&table);
+            assert_eq!(form.most(), most, "{images} columns");
+            assert!(form.insert(form.most()).matches('?').count() <= sql::PARAMETERS, "{images} columns");
         }
     }
 }

@@ -46,6 +46,7 @@ impl Postgres {
         }
         // A table that was rebuilt is another one to its triggers.
         self.targets.clear();
+        self.has_triggers = tables.iter().any(|spec| !spec.user_triggers.is_empty());
         self.find_targets(tables.iter()).await?;
         self.refuse_others(tables, true).await
     }
@@ -53,7 +54,7 @@ impl Postgres {
     /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for
     /// a user's; a list of no table tells triggers of users that it is not.
     pub(super) async fn open_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
-        let begin = format!("{BEGIN}; SET LOCAL concord.applying = ','; {}", identity::hold(tables));
+        let begin = format!("{BEGIN}; SET LOCAL concord.applying = ','; {}", identity::hold_with_triggers(tables));
         self.begin(Phase::Applying, &begin).await?;
         self.as_user = true;
         self.know_equalities(tables).await?;
@@ -126,6 +127,10 @@ impl Postgres {
             return Ok(0);
         }
         self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
+        for (spec, rows, mode) in groups.iter().filter(|(_, _, mode)| *mode != WriteMode::InsertOnly) {
+            let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+            self.forget_own(spec, &keys.iter().collect::<Vec<_>>(), Some(*mode)).await?;
+        }
         for (spec, rows, mode) in &groups {
             // Nobody asks about others.
             if *mode != WriteMode::Upsert && !spec.user_triggers.is_empty() {
@@ -153,6 +158,9 @@ impl Postgres {
             return Ok(0);
         }
         self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
+        for (spec, keys) in &groups {
+            self.forget_own(spec, keys, None).await?;
+        }
         let mut args = Args::new();
         let mut statements = Vec::new();
         for (spec, keys) in &groups {
@@ -181,6 +189,48 @@ impl Postgres {
             }
         }
         Ok(deleted)
+    }
+
+    /// Takes out what this transaction has recorded of rows that are to be written, or deleted without a `mode`: what a reference or a
+    /// trigger did to them earlier is overwritten, and would pass for a change that a user made later than what is written.
+    ///
+    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed.
+    async fn forget_own(&mut self, table: &TableSpec, keys: &[&Key], mode: Option<WriteMode>) -> Result<()> {
+        let is_changed = self.has_triggers || !table.references.is_empty();
+        if self.as_user || !table.captured || !is_changed {
+            return Ok(());
+        }
+        let history = sql::history(table);
+        let own = "h.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND h.origin IS NULL";
+        // Nearly always there is nothing, and the keys need not be sent.
+        let any = format!("SELECT EXISTS (SELECT FROM {history} AS h WHERE {own})");
+        if !get::<bool>(&self.fetch(any, Args::new()).await?[0], 0)? {
+            return Ok(());
+        }
+        let overwritten = overwritten(mode);
+        let same = self.same_entry_key(table);
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let condition = format!("{own} AND {same} AND {overwritten} AND {}", uncounted(table, mode));
+        self.fetch(format!("DELETE FROM {history} AS h USING {wanted} WHERE {condition}"), args).await?;
+        if table.images.is_empty() {
+            return Ok(());
+        }
+        let mut args = Args::new();
+        let wanted = sql::keys(&mut args, table, sql::cells(keys));
+        let left =
+            format!("SELECT DISTINCT u.n FROM {wanted} JOIN {history} AS h ON {same} WHERE {own} AND {overwritten}");
+        for row in self.fetch(left, args).await? {
+            let key = keys[get::<i64>(&row, 0)? as usize - 1].clone();
+            self.owed.entry(table.index).or_default().insert(key);
+        }
+        Ok(())
+    }
+
+    /// Those of `keys` of which this transaction has recorded, before they were written, what must not be lost.
+    pub(super) fn owed_among(&self, table: &TableSpec, keys: &[&Key]) -> Vec<Key> {
+        let Some(owed) = self.owed.get(&table.index) else { return Vec::new() };
+        keys.iter().filter(|key| owed.contains(**key)).map(|key| (*key).clone()).collect()
     }
 
     /// Runs several writes as one statement, so that references are checked when all of them are done. How many rows they
@@ -228,7 +278,8 @@ impl Postgres {
             format!("UPDATE {table} AS t SET {sets} FROM {rowset} WHERE {same}")
         };
         let name = (schema_of(spec).to_owned(), spec.local.clone());
-        let arbiter = self.targets.get(&name).is_none_or(|target| target.arbiter);
+        // What is inserted has to satisfy a column that takes no NULL and is not written, also where it turns into an update.
+        let arbiter = !spec.keeps_own && self.targets.get(&name).is_none_or(|target| target.arbiter);
         let key = quote::idents(spec.key_columns().map(|column| column.name.as_str()));
         let absent = format!("{insert} WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {same})");
         match mode {
@@ -417,7 +468,9 @@ impl Postgres {
         );
         let mut again = vec![false; rows.len()];
         for row in self.fetch(statement, args).await? {
-            again[get::<i64>(&row, 0)? as usize - 1] = true;
+            let at = get::<i64>(&row, 0)? as usize - 1;
+            // What is owed was there before the row was written.
+            again[at] = !self.owed.get(&table.index).is_some_and(|owed| owed.contains(keys[at]));
         }
         let mut altered = Vec::new();
         for (at, (row, standing)) in rows.iter().zip(standing).enumerate() {
@@ -568,4 +621,33 @@ impl Postgres {
 
 fn quote_key(table: &TableSpec, alias: &str) -> String {
     table.key_columns().map(|column| format!("{alias}.{}", quote::ident(&column.name))).collect::<Vec<_>>().join(", ")
+}
+
+/// The condition that a write of this mode overwrites what the entry `h` tells. What is only updated stays away where it is gone.
+fn overwritten(mode: Option<WriteMode>) -> &'static str {
+    match mode {
+        Some(WriteMode::UpdateOnly) => "h.op OPERATOR(pg_catalog.=) 'U'::pg_catalog.\"char\"",
+        _ => "TRUE",
+    }
+}
+
+/// The condition that no change was counted of which the entry `h` tells: nothing is added up here, or a reference did it, or the row is
+/// deleted anyway.
+fn uncounted(table: &TableSpec, mode: Option<WriteMode>) -> String {
+    if table.images.is_empty() {
+        return "TRUE".to_owned();
+    }
+    let mut parts = vec!["h.before IS TRUE AND h.after IS TRUE".to_owned()];
+    // As texts, byte by byte: `=` would be whatever the role's search path has, or the column's collation takes for equal.
+    parts.extend(table.counted_columns().map(|(_, column)| {
+        let (old, new) = sql::image_columns(column);
+        let [old, new] =
+            [old, new].map(|name| format!("h.{}::pg_catalog.text COLLATE pg_catalog.\"C\"", quote::ident(&name)));
+        format!("COALESCE({old} OPERATOR(pg_catalog.=) {new}, ({old}) IS NULL AND ({new}) IS NULL)")
+    }));
+    let same = parts.join(" AND ");
+    match mode {
+        None => format!("(h.op OPERATOR(pg_catalog.=) 'D'::pg_catalog.\"char\" OR {same})"),
+        Some(_) => same,
+    }
 }

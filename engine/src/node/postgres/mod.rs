@@ -105,6 +105,10 @@ struct Postgres {
     as_user: bool,
     /// Keys of the last write that need not look as they were written, by table index.
     lenient: HashSet<(usize, Key)>,
+    /// Whether a table that this transaction may write has triggers of users.
+    has_triggers: bool,
+    /// Keys of rows that were written although this transaction had recorded what must not be lost, by table index.
+    owed: HashMap<usize, HashSet<Key>>,
     pulse: history::Pulse,
     /// Where the session comes back that a snapshot was given away with.
     returned: Returned,
@@ -150,6 +154,8 @@ impl Postgres {
             announced: Vec::new(),
             as_user: false,
             lenient: HashSet::new(),
+            has_triggers: false,
+            owed: HashMap::new(),
             pulse: history::Pulse::default(),
             returned: Returned::default(),
             is_lent: false,
@@ -190,6 +196,7 @@ impl Postgres {
         self.announced.clear();
         self.copied.clear();
         self.lenient.clear();
+        self.owed.clear();
         if phase != Phase::Idle && self.run("ROLLBACK").await.is_err() {
             // Without a working connection the server rolls back by itself.
             self.session = None;
@@ -314,6 +321,13 @@ impl Node for Postgres {
     async fn service(&mut self) -> Result<Option<Service>> {
         self.open().await?;
         self.read_service().await
+    }
+
+    async fn recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
+        if self.phase == Phase::Idle {
+            self.open().await?;
+        }
+        self.read_recorded(sync, tables).await
     }
 
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
@@ -491,7 +505,7 @@ impl Node for Postgres {
 
     async fn begin_mend(&mut self, tables: &[TableSpec]) -> Result<()> {
         let opened = self.open_mend(tables).await;
-        self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Read, opened).await
+        self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Write, opened).await
     }
 
     async fn rows_now(
@@ -529,6 +543,7 @@ impl Node for Postgres {
         // So is the lock that kept the types from being changed; what cannot be copied needs none.
         self.copied.retain(|_, can| !*can);
         self.lenient.clear();
+        self.owed.clear();
         // One that was let go and is still there goes first.
         for _ in 0..=u8::from(std::mem::take(&mut self.released)) {
             self.run("ROLLBACK TO SAVEPOINT concord; RELEASE SAVEPOINT concord").await?;
@@ -579,7 +594,9 @@ impl Node for Postgres {
     }
 
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>> {
-        self.find_unseen(table, read, keys).await
+        let mut unseen = self.find_unseen(table, read, keys).await?;
+        unseen.extend(self.owed_among(table, keys));
+        Ok(unseen)
     }
 
     async fn altered(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<(Key, String)>> {
@@ -633,6 +650,7 @@ impl Node for Postgres {
         self.announced.clear();
         self.copied.clear();
         self.lenient.clear();
+        self.owed.clear();
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! Writing: rows, and entries for changes made elsewhere.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt::Display;
 
 use rusqlite::{Connection, Statement, ffi};
 
@@ -30,25 +32,90 @@ pub(super) fn unrecorded<T>(
     if !plan.reacts || !spec.captured {
         return silence.during(!plan.reacts, work);
     }
-    let doing = || format!("writing the history of `{}`", spec.name);
     let start = last_id(db, &history_name(&spec.name))?;
     let done = silence.during(false, work)?;
-    let own = own();
-    let mut read =
-        db.prepare_cached(&format!("SELECT id, {} FROM {} WHERE id > ?1", plan.keys, plan.history)).told(doing)?;
-    let mut rows = read.query([start]).told(doing)?;
-    let mut ids: Vec<i64> = Vec::new();
-    while let Some(row) = rows.next().told(doing)? {
-        if own.contains(&history::key_at(row, 1, spec).told(doing)?) {
-            ids.push(row.get(0).told(doing)?);
+    forget(db, plan, spec, start, &Overwritten::ALL, own)?;
+    Ok(done)
+}
+
+/// Which entries are taken out, as conditions.
+pub(super) struct Overwritten {
+    /// What they tell is overwritten.
+    meant: &'static str,
+    /// No change was counted of which they tell: nothing is added up here, or a reference did it, or the row is deleted anyway.
+    uncounted: Cow<'static, str>,
+}
+
+impl Overwritten {
+    const ALL: Overwritten = Overwritten { meant: "TRUE", uncounted: Cow::Borrowed("TRUE") };
+
+    /// By a write, or by deleting the row where there is no mode. What is only updated stays away where it is gone.
+    pub(super) fn by(spec: &TableSpec, mode: Option<WriteMode>) -> Overwritten {
+        let meant = if mode == Some(WriteMode::UpdateOnly) { "op = 'U'" } else { "TRUE" };
+        if spec.images.is_empty() {
+            return Overwritten { meant, ..Overwritten::ALL };
         }
+        let same = spec.counted_columns().map(|(_, column)| {
+            let [old, new] = ["old_", "new_"].map(|side| quote::name(&format!("{side}{}", column.name)));
+            format!(" AND {old} IS {new}")
+        });
+        let same = format!("sides IS 3{}", same.collect::<String>());
+        let uncounted = if mode.is_none() { format!("(op = 'D' OR {same})") } else { same };
+        Overwritten { meant, uncounted: Cow::Owned(uncounted) }
+    }
+}
+
+/// Takes out what was recorded after an id about rows of `own` and is overwritten. The keys of those of which more was recorded, that has
+/// to be counted.
+pub(super) fn forget(
+    db: &Connection,
+    plan: &Plan,
+    spec: &TableSpec,
+    after: i64,
+    overwritten: &Overwritten,
+    own: impl FnOnce() -> HashSet<Key>,
+) -> Result<Vec<Key>> {
+    let doing = || format!("writing the history of `{}`", spec.name);
+    let Overwritten { meant, uncounted } = overwritten;
+    let sql = format!(
+        "SELECT id, {uncounted}, {} FROM {} WHERE id > ?1 AND origin IS NULL AND {meant}",
+        plan.keys, plan.history
+    );
+    let mut read = db.prepare_cached(&sql).told(doing)?;
+    let mut rows = read.query([after]).told(doing)?;
+    let mut recorded: Vec<(i64, bool, Key)> = Vec::new();
+    while let Some(row) = rows.next().told(doing)? {
+        let key = history::key_at(row, 2, spec).told(doing)?;
+        recorded.push((row.get(0).told(doing)?, row.get(1).told(doing)?, key));
+    }
+    if recorded.is_empty() {
+        return Ok(Vec::new());
     }
     drop(rows);
+    let own = own();
     let mut delete = db.prepare_cached(&format!("DELETE FROM {} WHERE id = ?1", plan.history)).told(doing)?;
-    for id in ids {
-        delete.execute([id]).told(doing)?;
+    let mut counted = Vec::new();
+    for (id, goes, key) in recorded.into_iter().filter(|(.., key)| own.contains(key)) {
+        if goes {
+            delete.execute([id]).told(doing)?;
+        } else {
+            counted.push(key);
+        }
     }
-    Ok(done)
+    Ok(counted)
+}
+
+/// What a statement that writes answers. What an expression of the table's own answers, as of an index, a check or a trigger, is
+/// about the row for which it was worked out: a statement that cannot be run at all is refused before.
+pub(super) fn stepped<D: Display>(ran: rusqlite::Result<usize>, doing: impl FnOnce() -> D) -> Result<u64> {
+    let is_worked_out = matches!(&ran, Err(rusqlite::Error::SqliteFailure(code, _))
+        if code.extended_code & 0xff == ffi::SQLITE_ERROR);
+    ran.map(|rows| rows as u64).told(doing).map_err(|mut error| {
+        if is_worked_out && error.kind == ErrorKind::Other {
+            error.kind = ErrorKind::Constraint(Constraint::Other);
+        }
+        error
+    })
 }
 
 /// See [`crate::node::Node::write`], for one table; references are looked at by [`refuse_dangling`] afterwards.
@@ -65,7 +132,7 @@ pub(super) fn write(
     unrecorded(db, silence, plan, spec, own, || {
         let put = |statement: &mut Statement<'_>, row: &Row| {
             bind_row(statement, 1, spec, row)?;
-            statement.raw_execute().map(|rows| rows as u64).told(doing)
+            stepped(statement.raw_execute(), doing)
         };
         match (mode, &plan.upsert, &plan.insert_only) {
             (WriteMode::Upsert, Some(many), _) | (WriteMode::InsertOnly, _, Some(many)) => {
@@ -107,7 +174,7 @@ const TOGETHER: usize = 100;
 const PARAMETERS: usize = 32_766;
 
 /// Runs a statement over all items, several at a time; `bind` binds one from a given number on. How many rows it changed.
-fn in_batches<T, D: std::fmt::Display>(
+fn in_batches<T, D: Display>(
     db: &Connection,
     many: &Many,
     width: usize,
@@ -121,7 +188,7 @@ fn in_batches<T, D: std::fmt::Display>(
         for (at, item) in batch.iter().enumerate() {
             bind(&mut statement, at * width + 1, item)?;
         }
-        changed += statement.raw_execute().told(&doing)? as u64;
+        changed += stepped(statement.raw_execute(), &doing)?;
     }
     Ok(changed)
 }
@@ -162,7 +229,7 @@ pub(super) fn delete(
             let mut statement = db.prepare_cached(&plan.delete_one).told(doing)?;
             let one = |key: &&Key| {
                 bind_key(&mut statement, 1, spec, key)?;
-                statement.raw_execute().map(|rows| rows as u64).told(doing)
+                stepped(statement.raw_execute(), doing)
             };
             keys.iter().map(one).sum()
         }

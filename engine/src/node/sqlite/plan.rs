@@ -23,11 +23,12 @@ pub(super) struct Plan {
     pub delete_one: String,
     /// `None` where a key has to be compared part by part.
     pub delete: Option<Many>,
-    /// Creates or replaces; `None` where that has to be done in two steps.
+    /// Creates or replaces; `None` where that has to be done in two steps, as where only what is created has to satisfy a column that
+    /// takes no NULL and is not written.
     pub upsert: Option<Many>,
     /// The whole row is bound from ?1 on, here and below.
     pub insert: String,
-    /// Creates unless the key is there; `None` where that has to be looked up.
+    /// Creates unless the key is there; `None` where that has to be looked up, see there.
     pub insert_only: Option<Many>,
     /// `None` if the key is all there is.
     pub update: Option<String>,
@@ -147,8 +148,8 @@ impl Plan {
             walk_keyless: (!nulls.is_empty()).then(|| format!("{walk} WHERE {} LIMIT ?1", nulls.join(" OR "))),
             delete_one: format!("DELETE FROM {target} WHERE {by_key}"),
             delete: (!lax).then(|| Many { head, item, tail: ")".to_owned() }),
-            upsert: (!lax && clause).then(|| many_rows(&do_update)),
-            insert_only: (!lax).then(|| many_rows("NOTHING")),
+            upsert: (!lax && clause && !spec.keeps_own).then(|| many_rows(&do_update)),
+            insert_only: (!lax && !spec.keeps_own).then(|| many_rows("NOTHING")),
             update: (!others.is_empty())
                 .then(|| format!("UPDATE{or} {target} SET {} WHERE {by_row}", set(&|at, _| format!("?{at}")))),
             insert: format!("{insert}{}", marks(spec.columns.len())),

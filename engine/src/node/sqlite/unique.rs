@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, Value as Stored};
 
-use super::apply::unrecorded;
+use super::apply::{stepped, unrecorded};
 use super::connect::Silence;
 use super::failure::Told;
 use super::history::{bind, bind_key};
@@ -59,7 +59,7 @@ pub(super) fn make_room(
                     let column = &spec.columns[at];
                     bind(&mut statement, n, spec, column, types::encode(column, &row[at]))?;
                 }
-                statement.raw_execute().told(doing)?;
+                stepped(statement.raw_execute(), doing)?;
             }
         }
         Ok(())

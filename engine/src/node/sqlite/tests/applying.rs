@@ -207,6 +207,29 @@ async fn what_cascades_and_triggers_do_is_recorded_and_own_writes_are_not() {
     assert_eq!(bench.news(2).await, "I4");
 }
 
+/// What a cascade did to a row that is written, or deleted, afterwards is overwritten and no user's change; what it did to others is.
+#[tokio::test]
+async fn what_a_cascade_did_to_rows_that_arrive_is_forgotten() {
+    let mut bench = Bench::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT UNIQUE);
+         CREATE TABLE c (id INTEGER PRIMARY KEY, code TEXT REFERENCES t (code) ON UPDATE CASCADE)",
+        &["t", "c"],
+    )
+    .await;
+    bench.sql("INSERT INTO t VALUES (1, 'x'); INSERT INTO c VALUES (1, 'x'), (2, 'x'), (3, 'x')");
+    for table in 0..2 {
+        bench.news(table).await;
+    }
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.write(&[row([int(1), text("y")])]).await.unwrap();
+    let child = [&row([int(1), text("y")])];
+    bench.node.write(&[(&bench.specs[1], &child, WriteMode::Upsert)]).await.unwrap();
+    bench.node.delete(&[(&bench.specs[1], &[&key(2)])]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!(bench.table("c"), "1 y\n3 y");
+    assert_eq!((bench.news(0).await, bench.news(1).await), (String::new(), "U3".to_owned()));
+}
+
 #[tokio::test]
 async fn rows_that_triggers_change_are_told() {
     let mut bench = Bench::new(
@@ -241,6 +264,30 @@ async fn rows_that_triggers_change_are_told() {
     }
     bench.node.commit().await.unwrap();
     assert_eq!(bench.entries().await, []);
+}
+
+/// What an index, a check, a computed column or a trigger cannot work out is a matter of the row, and of no other.
+#[tokio::test]
+async fn what_an_expression_fails_at_is_about_the_row() {
+    for sql in [
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a); CREATE INDEX k ON t (json_extract(a, '$.k'))",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, k AS (json_extract(a, '$.k')) STORED)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, CHECK (json_extract(a, '$.k') IS NOT 'none'))",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a);
+         CREATE TRIGGER look AFTER INSERT ON t BEGIN SELECT json_extract(NEW.a, '$.k'); END",
+    ] {
+        let mut bench = Bench::new(sql, &["t"]).await;
+        bench.node.begin_apply(&bench.specs).await.unwrap();
+        bench.node.savepoint().await.unwrap();
+        let error = bench.write(&[row([int(1), text("{}")]), row([int(2), text("")])]).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Constraint(Constraint::Other), "{sql}: {error}");
+        assert!(error.to_string().contains("malformed JSON"), "{sql}: {error}");
+        bench.node.undo().await.unwrap();
+        bench.write(&[row([int(1), text("{}")])]).await.unwrap();
+        bench.node.commit().await.unwrap();
+        let there: i64 = bench.user.query_row("SELECT max(id) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(there, 1, "{sql}");
+    }
 }
 
 #[tokio::test]
