@@ -8,9 +8,11 @@ concord_tests::clusters! {
         a_column_is_added, a_column_is_dropped, a_column_is_renamed, a_trigger_is_dropped, a_trigger_is_changed, the_table_is_rebuilt, the_table_is_put_back,
         what_makes_nothing_anew_is_no_drift,
         the_table_is_gone, a_new_index_is_no_drift, a_column_is_renamed_while_it_is_read, rebuilt_beside_a_watch,
-        the_history_is_dropped,
+        the_history_is_dropped, rows_vanish_with_changes_on_their_way,
     ]
-    many: [a_trigger_is_dropped_among_all]
+    many: [
+        a_trigger_is_dropped_among_all, rows_vanish_with_changes_on_their_way, rows_vanish_where_changes_of_others_had_arrived,
+    ]
     all: []
 }
 
@@ -179,6 +181,105 @@ async fn the_table_is_rebuilt(kinds: &[Kind]) {
     repaired(&mut cluster).await;
 }
 
+/// What takes all rows of `items` away, and no trigger records.
+fn vanish(kind: Kind) -> String {
+    let anew = "DROP TABLE items; CREATE TABLE items (id integer PRIMARY KEY, name text, notes text)";
+    match kind {
+        Kind::Mariadb => "TRUNCATE TABLE items".to_owned(),
+        Kind::Sqlite => anew.to_owned(),
+        Kind::Postgres => format!("{anew}; GRANT ALL ON items TO app"),
+    }
+}
+
+/// Nobody else loses the rows, and what was deleted before they vanished is deleted.
+async fn rows_vanish_with_changes_on_their_way(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    cluster.settle().await;
+    let last = kinds.len() - 1;
+    let changes = "UPDATE items SET name = 'gone' WHERE id = 1; INSERT INTO items (id, name) VALUES (3, 'gone');
+                   DELETE FROM items WHERE id = 2";
+    cluster.run(last, changes).await;
+    owner(&mut cluster, last, &vanish(kinds[last])).await;
+    let summary = cluster.sync().await;
+    assert_eq!(summary.stopped.len(), 1, "{summary:?}");
+    let done = cluster.install().await;
+    assert!(done.iter().any(|line| line.contains("2 changes made here are carried no further")), "{done:?}");
+    // An earlier Concord is told that it cannot read that.
+    let (node, version) = match kinds[last] {
+        Kind::Mariadb => ("concord_node", "3"),
+        Kind::Sqlite => ("concord_node", "2"),
+        Kind::Postgres => ("concord.node", "2"),
+    };
+    cluster.holds_at(last, &format!("SELECT version FROM {node}"), &[version]).await;
+    assert_eq!(cluster.install().await, Vec::<String>::new());
+    cluster.holds_at(last, &format!("SELECT version FROM {node}"), &[version]).await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT id, name FROM items", &["1|one"]).await;
+    cluster.run(0, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+    cluster.run(last, "INSERT INTO items (id, name) VALUES (4, 'four')").await;
+    cluster.settle().await;
+    cluster.holds("SELECT id, name FROM items ORDER BY id", &["1|uno", "4|four"]).await;
+    let history = if kinds[last] == Kind::Postgres { "history_store.items" } else { "history_store_items" };
+    cluster.holds_at(last, &format!("SELECT id FROM {history} WHERE op = 'X'"), &[]).await;
+}
+
+/// GIVEN a node that has taken a change of another, while a third one was away
+/// WHEN its rows vanish
+/// THEN the third gets the change from who made it, and loses nothing.
+async fn rows_vanish_where_changes_of_others_had_arrived(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    cluster.settle().await;
+    cluster.leave(1);
+    let last = kinds.len() - 1;
+    cluster.run(last, "UPDATE items SET name = 'new' WHERE id = 1").await;
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT name FROM items ORDER BY id", &["new", "two"]).await;
+    owner(&mut cluster, 0, &vanish(kinds[0])).await;
+    cluster.back(1);
+    cluster.install().await;
+    cluster.sync().await;
+    for at in 1..kinds.len() {
+        cluster.holds_at(at, "SELECT id, name FROM items ORDER BY id", &["1|new", "2|two"]).await;
+    }
+}
+
+#[tokio::test]
+async fn rows_are_truncated_where_changes_of_others_had_arrived() {
+    rows_vanish_where_changes_of_others_had_arrived(&[Kind::Mariadb, Kind::Sqlite, Kind::Sqlite]).await;
+}
+
+/// The same of a change that the node itself made, and that came to one which lacks a column: it has no other equal.
+#[tokio::test]
+async fn rows_vanish_whose_changes_came_to_who_lacks_a_column() {
+    let tables = format!("{TABLES}\n[tables.items.nodes.b]\nomit = [\"notes\"]");
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 3], setup, &tables).await;
+    cluster.settle().await;
+    cluster.leave(2);
+    cluster.run(0, "UPDATE items SET name = 'new' WHERE id = 2").await;
+    cluster.sync().await;
+    cluster.holds_at(1, "SELECT name FROM items ORDER BY id", &["one", "new"]).await;
+    owner(&mut cluster, 0, &vanish(Kind::Sqlite)).await;
+    cluster.back(2);
+    cluster.install().await;
+    cluster.sync().await;
+    cluster.holds_at(1, "SELECT id, name FROM items ORDER BY id", &["1|one", "2|new"]).await;
+    cluster.holds_at(2, "SELECT name, notes FROM items WHERE id = 2", &["new|x"]).await;
+}
+
+/// A row that had another key before keeps that one elsewhere, where it never came under the new one.
+#[tokio::test]
+async fn rows_vanish_that_had_got_other_keys() {
+    for kind in Kind::ALL {
+        let mut cluster = Cluster::new(&[Kind::Sqlite, kind], setup, TABLES).await;
+        cluster.settle().await;
+        cluster.run(1, "UPDATE items SET id = 5 WHERE id = 2; UPDATE items SET id = 6 WHERE id = 5").await;
+        owner(&mut cluster, 1, &vanish(kind)).await;
+        cluster.install().await;
+        cluster.sync().await;
+        cluster.holds_at(0, "SELECT id, name FROM items ORDER BY id", &["1|one", "2|two"]).await;
+    }
+}
+
 /// A dump of one table holds the triggers too, word by word.
 async fn the_table_is_put_back(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, setup, TABLES).await;
@@ -343,6 +444,48 @@ async fn triggers_that_were_off_for_a_while() {
     }
     assert_eq!(cluster.sync().await.stopped, []);
     assert_eq!(cluster.install().await, Vec::<String>::new());
+}
+
+const SUM: &str = "[tables.items]\nconflict = { sum = [\"stock\"] }\n";
+
+/// A new table of the same columns has them at other places where one had been dropped, and what is on its way is carried all the same.
+#[tokio::test]
+async fn a_rebuilt_table_has_its_columns_at_other_places() {
+    let setup = |kind| match kind {
+        Kind::Postgres => "CREATE TABLE items (legacy integer, id integer PRIMARY KEY, stock integer NOT NULL);
+             ALTER TABLE items DROP COLUMN legacy; INSERT INTO items VALUES (1, 10)"
+            .to_owned(),
+        _ => "CREATE TABLE items (id integer PRIMARY KEY, stock integer NOT NULL); INSERT INTO items VALUES (1, 10)"
+            .to_owned(),
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, SUM).await;
+    cluster.settle().await;
+    cluster.run(1, "UPDATE items SET stock = stock + 5 WHERE id = 1").await;
+    let rebuild = "CREATE TABLE items_new AS SELECT * FROM items; ALTER TABLE items_new ADD PRIMARY KEY (id);
+                   ALTER TABLE items_new ALTER COLUMN stock SET NOT NULL; DROP TABLE items;
+                   ALTER TABLE items_new RENAME TO items; GRANT ALL ON items TO app";
+    cluster.run_as_owner(1, rebuild).await;
+    cluster.run(0, "UPDATE items SET stock = stock + 1 WHERE id = 1").await;
+    cluster.install().await;
+    cluster.settle().await;
+    cluster.holds("SELECT stock FROM items", &["16"]).await;
+}
+
+#[tokio::test]
+async fn a_summed_column_is_renamed_with_changes_on_their_way() {
+    let setup = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, stock integer NOT NULL); INSERT INTO items VALUES (1, 10)"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, SUM).await;
+    cluster.settle().await;
+    cluster.run(1, "UPDATE items SET stock = stock + 5 WHERE id = 1").await;
+    cluster.run(0, "UPDATE items SET stock = stock + 1 WHERE id = 1").await;
+    cluster.run_as_owner(1, "ALTER TABLE items RENAME COLUMN stock TO quantity").await;
+    cluster.configure(&format!("{SUM}[tables.items.nodes.b]\ncolumns = {{ stock = \"quantity\" }}\n"));
+    cluster.install().await;
+    cluster.settle().await;
+    cluster.holds_at(1, "SELECT quantity FROM items", &["16"]).await;
 }
 
 /// Rows that come or go with a partition fire no trigger.

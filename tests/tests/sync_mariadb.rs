@@ -536,3 +536,31 @@ async fn a_null_becomes_no_time_and_no_number() {
         cluster.holds("SELECT id, n FROM t ORDER BY id", &["1|1", "2|2", "3|3"]).await;
     }
 }
+
+/// A tool that rebuilds a table takes copies of its triggers along, under names of its own.
+#[tokio::test]
+async fn copies_of_triggers_record_nothing_twice() {
+    let setup =
+        |_| "CREATE TABLE t (id integer PRIMARY KEY, n integer NOT NULL); INSERT INTO t VALUES (1, 10)".to_owned();
+    let mut cluster = Cluster::new(WITH_POSTGRES, setup, "[tables.t]\nconflict = { sum = [\"n\"] }").await;
+    cluster.settle().await;
+    let copies = "SELECT CONCAT('SET sql_mode = ''', sql_mode, '''; CREATE TRIGGER `', trigger_name, '_v2` ', action_timing, ' ',
+                      event_manipulation, ' ON t FOR EACH ROW ', action_statement)
+                  FROM information_schema.triggers WHERE trigger_schema = database() AND event_object_table = 't'";
+    let copies = cluster.rows(0, copies).await;
+    assert_eq!(copies.len(), 3);
+    let rebuild =
+        "CREATE TABLE t_new LIKE t; INSERT INTO t_new SELECT * FROM t; DROP TABLE t; ALTER TABLE t_new RENAME TO t";
+    cluster.run_as_owner(0, rebuild).await;
+    for copy in copies {
+        cluster.run_as_owner(0, &copy).await;
+    }
+    cluster.install().await;
+    let names = "SELECT trigger_name FROM information_schema.triggers
+                 WHERE trigger_schema = database() AND event_object_table = 't' ORDER BY trigger_name";
+    cluster.holds_at(0, names, &["concord_d_t", "concord_i_t", "concord_u_t"]).await;
+    cluster.run(0, "UPDATE t SET n = n + 5 WHERE id = 1").await;
+    cluster.run(1, "UPDATE t SET n = n + 1 WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds("SELECT n FROM t", &["16"]).await;
+}

@@ -164,6 +164,25 @@ impl Drift {
     }
 }
 
+/// What is told of the table that triggers went with when another took its place.
+pub(super) fn strayed(table: &str) -> String {
+    format!(
+        "its triggers stand on {table} now, and would tell of changes there as if they were made here: change nothing there before \
+         `concord install`"
+    )
+}
+
+/// What `install` tells of changes to a table whose rows are gone though nobody deleted them.
+pub(super) fn given_up(changes: u64, table: &str) -> String {
+    let (changes, are) =
+        if changes == 1 { ("1 change".to_owned(), "is") } else { (format!("{changes} changes"), "are") };
+    format!(
+        "{changes} made here {are} carried no further, as the rows are gone and nobody deleted them one by one: nowhere else are they \
+         deleted for that, and what had reached only some of the others reaches no more of them: run `concord verify --repair --table \
+         {table} --prefer NODE` with a node that has the rows as they are to be"
+    )
+}
+
 /// What a node remembers, by names alone.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {

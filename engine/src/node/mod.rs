@@ -50,6 +50,14 @@ pub const SERVICE_VERSION: i64 = 1;
 pub const NOT_INSTALLED: &str = "nothing is installed there, as in a database that is new or from which Concord was removed; \
                                  run `concord install`";
 
+/// What stands in a history in place of what was done, where a change is carried no further as its row vanished unrecorded. Nobody reads
+/// such an entry; it keeps its place until it is purged, as others may know it as the last that they have passed.
+const GIVEN_UP: &str = "X";
+
+/// The version from the first such entry on: an earlier Concord cannot read it, and says by this that it is too old. Whatever comes next has
+/// to be higher.
+const NEWEST: i64 = SERVICE_VERSION + 1;
+
 /// Whoever has read may not write any more: nodes are numbered by their list, and the numbers have other meanings now.
 const NODES_CHANGED: &str = "`concord install` changed the list of nodes meanwhile";
 
@@ -102,12 +110,18 @@ pub trait Node: Send {
     /// What is installed, or `None`. Fails with a kind of its own if a newer Concord installed it.
     async fn service(&mut self) -> Result<Option<Service>>;
 
+    /// Those of the tables, by index, that are installed here for the sync of this name, so that whatever is written to them may be
+    /// recorded as a user's change. Asked within the transaction that is open, if there is one; tells what was committed a moment ago.
+    async fn recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>>;
+
     /// Creates or repairs service tables, history tables and triggers. Idempotent; on databases with transactional
-    /// DDL all or nothing. History tables of captured tables keep their entries. A table whose shape has changed gets
-    /// new triggers and, if its key or images changed, a new history table: refused while the former one of a captured table
-    /// holds entries, unless somebody altered it. Where columns only have other types or names, the entries stay. Tables of
-    /// the sync that are installed but not listed lose their triggers and history. Records the fingerprint of each table.
-    /// Returns what was done, one line each, empty when everything was in place.
+    /// DDL all or nothing. History tables of captured tables keep their entries, but for those about rows that are gone though
+    /// nobody deleted them, where changes may not have been recorded: these are given up, as they would delete the rows
+    /// elsewhere. A table whose shape has changed gets new triggers and, if its key or images changed, a new history table:
+    /// refused while the former one of a captured table holds entries, unless somebody altered it. Where columns only have
+    /// other types, names or places, the entries stay. Tables of the sync that are installed but not listed lose their
+    /// triggers and history. Records the fingerprint of each table. Returns what was done, one line each, empty when
+    /// everything was in place.
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>>;
 
     /// Keeps another shape beside these tables, by shared name, all or none; whatever else is installed stays. What is not
@@ -317,7 +331,7 @@ pub trait Node: Send {
 
     /// Those of `keys` for which the history holds entries beyond `read`, committed by somebody else. A current read:
     /// it sees what was committed a moment ago. Where another engine has purged entries beyond `read`, nobody can tell, and it
-    /// is all keys.
+    /// is all keys. Also those that were just written or deleted although this transaction had recorded before what must not be lost of them.
     async fn unseen(&mut self, table: &TableSpec, read: &Cut, keys: &[&Key]) -> Result<Vec<Key>>;
 
     /// Those of `rows` which, although just written in this transaction, read differently now or were changed again

@@ -202,6 +202,10 @@ impl Node for Rekeyed {
         self.0.service().await
     }
 
+    async fn recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
+        self.0.recorded(sync, tables).await
+    }
+
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         self.0.install(sync, tables).await
     }

@@ -85,6 +85,7 @@ impl Contest {
         if (entry.op, &entry.arrival) == (Op::Insert, &None) && table.subset(node).is_some() {
             standing.make(Dot { node, number: entry.id, mark: entry.mark });
         }
+        standing.told = true;
         let was_gone = standing.gone.is_some();
         standing.gone = match (entry.op, &entry.arrival) {
             (Op::Delete, None) => Some(Gone::Here(Dot { node, number: entry.id, mark: entry.mark })),
@@ -111,7 +112,7 @@ impl Contest {
                 time = clock.correct(entry.time).max(earliest);
                 *stamp = Stamp { time, node };
                 vector.add(dot);
-                own = table.makes_blindly().then_some(Own { dot, op: entry.op, time });
+                own = (table.makes_blindly() || table.uncompared.is_some()).then_some(Own { dot, op: entry.op, time });
                 dot
             }
             Some(arrival) => {
@@ -188,6 +189,7 @@ impl Contest {
         let standing = self.standing_mut(node);
         standing.version.vector = Vector::EMPTY;
         standing.version.stamp = Stamp { time: i64::MIN, node };
+        standing.told = false;
         (standing.gone, standing.made, standing.begun, standing.stood) = (None, None, None, false);
         self.own.retain(|own| own.dot.node != node);
         self.made.retain(|(teller, _)| *teller != node);
@@ -200,6 +202,11 @@ impl Contest {
         // What waits was completed when it was decided.
         let form = table.form(version.node).filter(|_| !version.waiting);
         form.map_or(Vec::new(), |form| form.lens.missing())
+    }
+
+    /// What users did, and where.
+    pub fn own_ops(&self) -> impl Iterator<Item = (NodeId, Op)> {
+        self.own.iter().map(|own| (own.dot.node, own.op))
     }
 
     /// Everything that any of the versions has seen.
@@ -407,9 +414,9 @@ impl Contest {
             if places.iter().any(|&at| !is_private(at)) {
                 places.retain(|&at| !is_private(at));
             }
-            // Of equals the one stands for all that has every column.
+            // Of equals the one stands for all that tells of the row, and has every column.
             let total = |at: usize| table.form(versions[at].node).is_some_and(|form| form.lens.is_total());
-            places.sort_by_key(|&at| !(versions[at].waiting || total(at)));
+            places.sort_by_key(|&at| (self.versions[at].is_silent(), !(versions[at].waiting || total(at))));
             let there: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
             let mut tops: Vec<usize> =
                 merge::tops(&there, table.tells_all()).into_iter().map(|top| places[top]).collect();

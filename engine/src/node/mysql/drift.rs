@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::cascades::{self, Edge};
 use super::schema::TriggerFacts;
 use super::wire::{Args, string};
-use super::{MySql, quote, sql};
+use super::{MySql, capture, quote, sql};
 use crate::model::TableSpec;
-use crate::node::{Drift, Result};
+use crate::node::{Drift, Result, found};
 
 /// Facts about one table: (kind, name) and details.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Fingerprint {
                 .iter()
                 .position(|((other, _), now)| kind == "column" && other == kind && number(now) == number(details));
             words.push(match (kind.as_str(), renamed) {
-                ("trigger since", _) => continue,
+                ("trigger since" | "elsewhere", _) => continue,
                 (_, Some(at)) => format!("column {name} was renamed to {}", new.remove(at).0.1),
                 ("column", None) => format!("column {name} was dropped"),
                 ("history", None) => format!("the history lacks its column {name}"),
@@ -108,6 +108,7 @@ impl Fingerprint {
             words.push(match kind.as_str() {
                 "setting" | "trigger since" => continue,
                 "account" => format!("the account connected now is {name}"),
+                "elsewhere" => found::strayed(name),
                 "history" => format!("the history has a column {name} that is not Concord's"),
                 _ => format!("{kind} {name} was added"),
             });
@@ -216,6 +217,11 @@ impl MySql {
                 if own {
                     print.add("trigger since", trigger.name.clone(), trigger.since.clone());
                 }
+            }
+            // It went with the table that it was made for, when another took its place.
+            let is_for_it = ["i", "u", "d"].iter().any(|letter| trigger.name == capture::name(letter, &spec.name));
+            if is_for_it && !own {
+                print.add("elsewhere", trigger.table.clone(), "");
             }
         }
         Ok(print)

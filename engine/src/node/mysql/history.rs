@@ -7,6 +7,7 @@ use super::capture;
 use super::drift::Fingerprint;
 use super::marks::{self, Giving, Kept};
 use super::schema::one;
+use super::sql::ALIVE;
 use super::wire::{Args, Wire, int, number, string, text};
 use super::{MySql, Phase, SNAPSHOT, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
@@ -135,7 +136,7 @@ impl MySql {
         let (mut queries, mut args) = (Vec::new(), Args::new());
         for (condition, marks) in self.beyond(after, through) {
             queries.push(format!(
-                "(SELECT {what} FROM {history} AS h WHERE {condition} ORDER BY h.mark, h.id LIMIT {limited})"
+                "(SELECT {what} FROM {history} AS h WHERE {condition} AND {ALIVE} ORDER BY h.mark, h.id LIMIT {limited})"
             ));
             args.all(&marks);
         }
@@ -149,7 +150,9 @@ impl MySql {
         for (condition, ids) in self.beyond_unmarked(&table.name, after, through) {
             let mut args = Args::new();
             args.all(&ids);
-            let query = format!("SELECT {what} FROM {history} AS h WHERE {condition} ORDER BY h.id LIMIT {limited}");
+            let query = format!(
+                "SELECT {what} FROM {history} AS h WHERE {condition} AND {ALIVE} ORDER BY h.id LIMIT {limited}"
+            );
             statements.push((query, args));
         }
         let names = self.names.clone();
@@ -177,7 +180,7 @@ impl MySql {
         let (mut queries, mut args) = (Vec::new(), Args::new());
         let unmarked = self.beyond_unmarked(table, after, i64::MAX);
         for (condition, marks) in self.beyond(after, i64::MAX).into_iter().chain(unmarked) {
-            queries.push(format!("(SELECT COUNT(*) FROM {history} AS h WHERE {condition}{mine})"));
+            queries.push(format!("(SELECT COUNT(*) FROM {history} AS h WHERE {condition}{mine} AND {ALIVE})"));
             args.all(&marks);
             origin.into_iter().for_each(|origin| {
                 args.add(origin);
@@ -194,7 +197,8 @@ impl MySql {
         for part in keys.chunks(sql::KEYS) {
             let mut args = Args::new();
             let condition = sql::of_keys(&mut args, table, part);
-            let statement = format!("SELECT {} FROM {} AS h WHERE {condition}", columns.select, sql::history(table));
+            let statement =
+                format!("SELECT {} FROM {} AS h WHERE {condition} AND {ALIVE}", columns.select, sql::history(table));
             for row in self.main()?.fetch(&statement, args).await? {
                 let entry = columns.read(&self.names, &row)?;
                 if wanted.contains(&entry.key) {

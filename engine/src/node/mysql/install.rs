@@ -6,16 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::capture::{self, Trigger};
 use super::drift::Fingerprint;
 use super::schema::{ColumnFacts, TriggerFacts, one};
-use super::service::{TABLES, VERSION};
-use super::wire::{Args, number, string};
+use super::service::{NEWEST, TABLES, VERSION};
+use super::wire::{Args, int, number, string};
 use super::{MySql, Phase, cascades, quote, sql};
 use crate::fault;
 use crate::model::TableSpec;
 use crate::node::patience::for_locks;
-use crate::node::{Error, ErrorKind, Result, Sync};
+use crate::node::{Error, ErrorKind, GIVEN_UP, Result, Sync, found};
 
 /// How long to wait for somebody who holds a table, or installs as well.
 const LOCKS: Duration = Duration::from_secs(10);
@@ -103,6 +105,12 @@ impl MySql {
         let edges = self.read_edges().await?;
         let captured: Vec<&TableSpec> = tables.iter().filter(|spec| spec.captured).collect();
         let cascades = cascades::triggers(&edges, &captured, proof)?;
+        let standing = self.fingerprints(tables).await?;
+        let unrecorded = |(spec, now): (&TableSpec, &Fingerprint)| {
+            let drift = installed.get(&spec.name).and_then(|old| old.fingerprint.drift(now));
+            drift.is_some_and(|drift| drift.unrecorded).then(|| spec.name.clone())
+        };
+        let unrecorded: BTreeSet<String> = tables.iter().zip(&standing).filter_map(unrecorded).collect();
         let mut changed: Vec<&TableSpec> = Vec::new();
         for spec in tables {
             let doing = || format!("creating triggers on {}", spec.full_name());
@@ -115,21 +123,31 @@ impl MySql {
         fault::point("install-commit").await?;
         let prints = self.fingerprints(tables).await?;
         for spec in tables.iter().filter(|spec| installed.contains_key(&spec.name)) {
+            let has_lost = !self.look_for_samples(&[spec]).await?.is_empty();
+            if spec.captured && (has_lost || unrecorded.contains(&spec.name)) {
+                let changes = self.give_up_vanished(spec).await?;
+                if changes > 0 {
+                    done.push(format!("{}: {}", spec.name, found::given_up(changes, &spec.name)));
+                }
+            }
             // The row to look for is chosen anew: what is gone without a trace has been told, and is to be compared.
-            if !self.look_for_samples(&[spec]).await?.is_empty() {
+            if has_lost {
                 self.main()?.execute("DELETE FROM concord_sample WHERE name = ?", one(&spec.name)).await?;
                 done.push(format!("{}: took note that rows are gone that nobody deleted one by one", spec.name));
             }
         }
-        for (spec, print) in tables.iter().zip(prints) {
+        for ((spec, print), stood) in tables.iter().zip(prints).zip(&standing) {
             let old = installed.get(&spec.name);
             if let Some(old) = old {
                 if old.fingerprint == print && old.shape == spec.shape && !changed.iter().any(|c| c.name == spec.name) {
                     continue;
                 }
                 let before = done.len();
+                // What this install has made of the history is told, and nobody else's doing.
+                let found = old.fingerprint.differences(stood);
                 for difference in old.fingerprint.differences(&print) {
-                    if !difference.contains("trigger ") {
+                    let is_own = difference.contains("history ") && !found.contains(&difference);
+                    if !difference.contains("trigger ") && !is_own {
                         done.push(format!("{}: took note that {difference}", spec.name));
                     }
                 }
@@ -178,7 +196,7 @@ impl MySql {
         args.add(self.clock().await?);
         self.main()?.execute("INSERT IGNORE INTO concord_mark (one, last) VALUES (1, ?)", args).await?;
         self.draw_proof().await?;
-        if known.is_none() || existing != Some(VERSION) || self.names != sync.nodes {
+        if known.is_none() || existing.is_none_or(|version| version < VERSION) || self.names != sync.nodes {
             let mut args = Args::new();
             args.add(VERSION)
                 .add(sync.name.as_str())
@@ -188,7 +206,7 @@ impl MySql {
             self.main()?
                 .execute(
                     "INSERT INTO concord_node (one, version, sync, node, nodes, uuid) VALUES (1, ?, ?, ?, ?, ?) \
-                     ON DUPLICATE KEY UPDATE version = VALUES(version), nodes = VALUES(nodes)",
+                     ON DUPLICATE KEY UPDATE version = GREATEST(version, VALUES(version)), nodes = VALUES(nodes)",
                     args,
                 )
                 .await?;
@@ -303,9 +321,14 @@ impl MySql {
             self.create_trigger(trigger, same.copied()).await?;
             created = true;
         }
-        let unwanted =
-            |there: &TriggerFacts| there.is_ours() && wanted.iter().all(|trigger| trigger.name != there.name);
-        for gone in own.iter().filter(|there| kept && unwanted(there)) {
+        // Also what stands there under names that Concord does not give, as tools that rebuild tables take copies of triggers along: they
+        // would record each change once more.
+        let is_own = |there: &TriggerFacts| own.iter().any(|own| own.name == there.name);
+        let unwanted = |there: &&TriggerFacts| {
+            let here = is_own(there) && kept || there.table == spec.local && !there.is_of_cascade();
+            here && there.is_ours() && wanted.iter().all(|trigger| trigger.name != there.name)
+        };
+        for gone in there.iter().filter(unwanted) {
             self.drop_trigger(&gone.name).await?;
             created = true;
         }
@@ -326,10 +349,7 @@ impl MySql {
     async fn install_cascades(&mut self, wanted: &[Trigger], done: &mut Vec<String>) -> Result<()> {
         let account = self.main()?.facts.account.clone();
         let there = self.read_triggers().await?;
-        let there: Vec<&TriggerFacts> = there
-            .iter()
-            .filter(|trigger| trigger.name.starts_with("concord_cd_") || trigger.name.starts_with("concord_cu_"))
-            .collect();
+        let there: Vec<&TriggerFacts> = there.iter().filter(|trigger| trigger.is_of_cascade()).collect();
         let unwanted =
             |there: &TriggerFacts| there.is_ours() && wanted.iter().all(|trigger| trigger.name != there.name);
         for gone in there.iter().filter(|there| unwanted(there)) {
@@ -400,6 +420,108 @@ impl MySql {
         }
     }
 
+    /// Gives up the changes of rows that are gone although nobody deleted them, which would delete the rows elsewhere; how many of users
+    /// there were. What Concord did to these rows goes with them. A row that Concord took away has no change later than that; one that
+    /// others only told of has none of a user, and may have none here where not all rows are to be here.
+    ///
+    /// Where such a row had another key before, the delete of that one goes too, as there would be neither elsewhere. Then that key may have
+    /// changes of a row that is gone, and so on.
+    ///
+    /// Where all triggers are there a snapshot shows an entry of whatever users did to the rows that it shows.
+    async fn give_up_vanished(&mut self, spec: &TableSpec) -> Result<u64> {
+        let history = sql::history(spec);
+        let keys: Vec<String> = sql::history_keys(spec).collect();
+        let same: Vec<String> = spec
+            .key_columns()
+            .zip(&keys)
+            .map(|(column, key)| {
+                let (own, key) = (quote::of("t", &column.name), format!("l.{key}"));
+                // What a collation calls equal may be another key.
+                match sql::is_lenient(column) {
+                    true => format!("{own} = {key} AND {} = {}", sql::exact(&own), sql::exact(&key)),
+                    false => format!("{own} = {key}"),
+                }
+            })
+            .collect();
+        let apart = spec.key_columns().zip(&keys).map(|(column, key)| match sql::is_lenient(column) {
+            true => sql::exact(&format!("h.{key}")),
+            false => format!("h.{key}"),
+        });
+        let apart = apart.collect::<Vec<_>>().join(", ");
+        let keys = keys.iter().map(|key| format!("h.{key}")).collect::<Vec<_>>().join(", ");
+        let last = |condition: &str| format!("MAX(CASE WHEN {condition} THEN h.id END) OVER (PARTITION BY {apart})");
+        // Of changes that are counted one by one others' are entered also while the row itself waits.
+        let waits = "SELECT 1 FROM concord_parked WHERE name = ? LIMIT 1";
+        let waits = !self.main()?.fetch(waits, one(&spec.name)).await?.is_empty();
+        let others = spec.takes_all && (spec.images.is_empty() || !waits);
+        // An update alone brings no row back: of what one reference deletes and another changes, that may be recorded last.
+        let (made, gone, back) = (
+            last(if others { "h.op IN ('I', 'U')" } else { "h.origin IS NULL AND h.op IN ('I', 'U')" }),
+            last("h.op = 'D'"),
+            last("h.op = 'I' OR (h.op = 'U' AND h.origin IS NOT NULL)"),
+        );
+        // What one trigger enters has one time, unless the history draws that for each entry.
+        let came = "CASE WHEN h.op = 'I' AND h.origin IS NULL THEN h.time END";
+        let former = "CASE WHEN h.op = 'I' AND h.origin IS NULL AND LAG(h.op) OVER (ORDER BY h.id) = 'D' \
+                      AND LAG(h.origin) OVER (ORDER BY h.id) IS NULL AND ABS(h.time - LAG(h.time) OVER (ORDER BY h.id)) < 100000 \
+                      THEN LAG(h.id) OVER (ORDER BY h.id) END";
+        let statement = format!(
+            "SELECT l.id, l.own, l.came, l.former FROM (SELECT h.id, h.origin IS NULL AS own, {keys}, {came} AS came, \
+                {former} AS former, {made} AS made, {gone} AS gone, {back} AS back \
+                FROM {history} AS h WHERE {}) AS l \
+             WHERE l.made > COALESCE(l.gone, 0) AND (l.gone IS NULL OR l.back > l.gone) \
+                AND NOT EXISTS (SELECT 1 FROM {} AS t WHERE {}) ORDER BY l.id",
+            sql::ALIVE,
+            sql::table(spec),
+            same.join(" AND ")
+        );
+        let mut given = 0;
+        loop {
+            let (mut ids, mut formers, mut times) = (Vec::new(), Vec::new(), Vec::new());
+            for row in self.main()?.fetch(&statement, Args::new()).await? {
+                ids.push(int(&row, 0)?);
+                given += u64::from(number(&row, 1) == Some(1));
+                times.extend(number(&row, 2));
+                formers.extend(number(&row, 3));
+            }
+            if ids.is_empty() {
+                break;
+            }
+            times.sort_unstable();
+            times.dedup();
+            self.main()?.run("START TRANSACTION").await?;
+            self.give_up(&history, "h.id", &ids).await?;
+            for (column, formers) in [
+                ("h.op = 'D' AND h.origin IS NULL AND h.id", formers),
+                ("h.op = 'D' AND h.origin IS NULL AND h.time", times),
+            ] {
+                given += self.give_up(&history, column, &formers).await?;
+            }
+            let mut args = Args::new();
+            args.add(NEWEST);
+            self.main()?.execute("UPDATE concord_node SET version = GREATEST(version, ?)", args).await?;
+            self.main()?.run("COMMIT").await?;
+        }
+        if given > 0 {
+            // Should the install be broken off, the next one has nothing to tell of it.
+            warn!(table = spec.name, "{}", found::given_up(given, &spec.name));
+        }
+        Ok(given)
+    }
+
+    /// Gives up the entries of which this is one of the numbers; how many there were.
+    async fn give_up(&mut self, history: &str, what: &str, numbers: &[i64]) -> Result<u64> {
+        let mut given = 0;
+        for part in numbers.chunks(sql::KEYS) {
+            let mut args = one(GIVEN_UP);
+            args.all(part);
+            let list = vec!["?"; part.len()].join(", ");
+            let statement = format!("UPDATE {history} AS h SET h.op = ? WHERE {what} IN ({list})");
+            given += self.main()?.execute(&statement, args).await.map_err(|error| error.held_at(history))?;
+        }
+        Ok(given)
+    }
+
     /// Takes a history away with the triggers that write to it, unless it holds changes that were `promised` to be carried. Nobody
     /// writes to the table from the look at it until the triggers are gone. Returns the last number that it gave out.
     async fn remove_history(&mut self, spec: &TableSpec, triggers: &[&TriggerFacts], promised: bool) -> Result<i64> {
@@ -414,7 +536,10 @@ impl MySql {
             Err(error) => return Err(error.held_at(spec.full_name())),
         }
         if promised {
-            let rows = self.main()?.fetch(&format!("SELECT COUNT(*) FROM {history}"), Args::new()).await?;
+            // A locked table answers to no other name.
+            let alive = sql::ALIVE.replace("h.", "");
+            let count = format!("SELECT COUNT(*) FROM {history} WHERE {alive}");
+            let rows = self.main()?.fetch(&count, Args::new()).await?;
             let left = rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs();
             if left > 0 {
                 self.main()?.run("UNLOCK TABLES").await?;

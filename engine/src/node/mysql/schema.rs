@@ -36,6 +36,11 @@ impl TriggerFacts {
     pub fn is_ours(&self) -> bool {
         self.name.starts_with("concord_") && self.body.contains(capture::OURS)
     }
+
+    /// Whether it has the name of one that records what references do.
+    pub fn is_of_cascade(&self) -> bool {
+        self.name.starts_with("concord_cd_") || self.name.starts_with("concord_cu_")
+    }
 }
 
 /// An index that admits no two rows of the same values.

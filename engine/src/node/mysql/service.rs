@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use sqlx::mysql::MySqlRow;
 use tracing::warn;
 
-use super::MySql;
 use super::schema::one;
 use super::wire::{Args, int, number, string, text};
 use super::witness::Remembered;
+use super::{MySql, capture, connect};
 use crate::model::{
     Cut, EntryId, KeptRow, Key, Lost, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector,
     key_value_from_json, key_value_to_json,
@@ -20,6 +20,9 @@ use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE
 /// The layout of the service tables. One more since entries may have a mark that they do not hold: who knows nothing of that
 /// would give them another.
 pub const VERSION: i64 = SERVICE_VERSION + 1;
+
+/// The same from the first entry on that was given up, see [`NEWEST`](crate::node::NEWEST).
+pub const NEWEST: i64 = VERSION + 1;
 
 /// Rows in one statement.
 const ROWS: usize = 500;
@@ -120,7 +123,7 @@ impl MySql {
         let Some(row) = rows.first() else { return Ok(None) };
         let version = int(row, 0)?;
         refuse_newer(version)?;
-        self.complete &= version == VERSION;
+        self.complete &= version >= VERSION;
         self.names = names(&string(row, 4)?)?;
         let (sync, node, uuid) = (string(row, 1)?, string(row, 2)?, string(row, 3)?);
         let (mut tables, mut fingerprints) = (Vec::new(), HashMap::new());
@@ -135,6 +138,48 @@ impl MySql {
         Ok(Some(Service { sync, node, nodes: self.names.clone(), uuid, tables }))
     }
 
+    /// Those of the tables, by index, that are installed for the sync of this name, or on which triggers of its stand that an install
+    /// has just made or left. To an account that has no right to the service tables they are not there.
+    pub(super) async fn read_recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
+        let there = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+                     AND TABLE_NAME IN ('concord_node', 'concord_installed')";
+        let there = self.main()?.fetch(there, Args::new()).await?;
+        // An uninstall that was broken off may have left the first of them alone.
+        let stands = |name: &str| there.iter().any(|row| text(row, 0).as_deref() == Some(name));
+        let lists = stands("concord_installed");
+        if !stands("concord_node") {
+            return Ok(Vec::new());
+        }
+        let rows = self.main()?.fetch("SELECT version, sync FROM concord_node", Args::new()).await?;
+        let Some(row) = rows.first() else { return Ok(Vec::new()) };
+        if string(row, 1)? != sync {
+            return Ok(Vec::new());
+        }
+        refuse_newer(int(row, 0)?)?;
+        let mut recorded = Vec::new();
+        let installed = match lists {
+            true => self.main()?.fetch("SELECT name, local FROM concord_installed", Args::new()).await?,
+            false => Vec::new(),
+        };
+        for row in installed {
+            let (name, local) = (string(&row, 0)?, string(&row, 1)?);
+            // The file may give it another name by now.
+            let known = tables.iter().filter(|spec| spec.name == name || spec.local == local);
+            recorded.extend(known.map(|spec| spec.index));
+        }
+        for spec in tables {
+            let names = ["i", "u", "d"].map(|letter| capture::name(letter, &spec.name));
+            let mut args = one(&spec.local);
+            args.add(names[0].as_str()).add(names[1].as_str()).add(names[2].as_str());
+            let standing = "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE() \
+                            AND EVENT_OBJECT_TABLE = ? AND TRIGGER_NAME IN (?, ?, ?)";
+            if !self.main()?.fetch(standing, args).await?.is_empty() {
+                recorded.push(spec.index);
+            }
+        }
+        Ok(recorded)
+    }
+
     /// The sync's nodes, as the last install left them.
     pub(super) async fn read_names(&mut self) -> Result<()> {
         let rows = self.main()?.fetch("SELECT nodes FROM concord_node", Args::new()).await?;
@@ -145,8 +190,10 @@ impl MySql {
 
     /// What shows triggers that a change is Concord's own.
     pub(super) async fn read_proof(&mut self) -> Result<()> {
-        let rows = self.main()?.fetch("SELECT proof FROM concord_own", Args::new()).await?;
+        let statement = format!("SELECT proof, {} FROM concord_own", connect::SERVER);
+        let rows = self.main()?.fetch(&statement, Args::new()).await?;
         self.proof = rows.first().map(|row| int(row, 0)).transpose()?;
+        self.server = rows.first().and_then(|row| number(row, 1));
         self.proof().map(drop)
     }
 
@@ -575,12 +622,12 @@ fn not_installed() -> Error {
 }
 
 fn refuse_newer(version: i64) -> Result<()> {
-    match version > VERSION {
+    match version > NEWEST {
         false => Ok(()),
         true => Err(Error::new(
             ErrorKind::Service,
             format!(
-                "a newer Concord installed the service tables here (version {version}, this one knows {VERSION}); \
+                "a newer Concord installed the service tables here (version {version}, this one knows {NEWEST}); \
                  use that one"
             ),
         )),

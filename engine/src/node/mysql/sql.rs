@@ -10,6 +10,9 @@ pub const KEYS: usize = 500;
 /// Parameters in one statement, of at most 65,535.
 pub const PARAMETERS: usize = 60_000;
 
+/// The condition that an entry `h` was not given up, see [`GIVEN_UP`](crate::node::GIVEN_UP).
+pub const ALIVE: &str = "h.op <> 'X'";
+
 /// The table itself.
 pub fn table(spec: &TableSpec) -> String {
     quote::ident(&spec.local)

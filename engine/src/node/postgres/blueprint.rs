@@ -166,7 +166,26 @@ impl Postgres {
         {
             draft.problems.push(format!("the schema {schema} is missing there: create it first"));
         }
+        draft.problems.extend(self.kept_from_creating(blueprint).await?);
         Ok(draft)
+    }
+
+    /// Why the role may make no table in the schema that it would come to.
+    async fn kept_from_creating(&mut self, blueprint: &Blueprint) -> Result<Option<String>> {
+        let schema = blueprint.table.split_once('.').map(|(schema, _)| schema.to_owned());
+        let Some(schema) = schema.or_else(|| self.path.first().cloned()) else { return Ok(None) };
+        let mut args = Args::new();
+        args.add(schema.as_str());
+        let may = "SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
+        let rows = self.fetch(may, args).await?;
+        let may = rows.first().map(|row| get::<bool>(row, 0)).transpose()?;
+        Ok((may == Some(false)).then(|| {
+            format!(
+                "the role may create no tables in the schema {schema}; an administrator grants it with: GRANT CREATE ON SCHEMA {} TO {};",
+                quote::ident(&schema),
+                quote::ident(&self.role)
+            )
+        }))
     }
 
     /// Whether a function that looks up names finds this one.

@@ -93,7 +93,12 @@ impl Fingerprint {
         let adds = |kind: &str| matches!(kind, "cascading reference" | "partition");
         let new = now.0.keys().any(|fact| adds(&fact.0) && !self.0.contains_key(fact));
         let dropped = self.0.keys().any(|fact| fact.0 == "history" && !now.0.contains_key(fact));
-        let what = differences.join("; ");
+        let mut what = differences.join("; ");
+        let has_triggers = |print: &Fingerprint| print.0.keys().any(|(kind, _)| kind == "trigger");
+        if has_triggers(self) && !has_triggers(now) {
+            what += "; if the former table still stands under another name, its triggers went with it and tell of changes there as if they \
+                     were made here: change nothing there before `concord install`";
+        }
         (!differences.is_empty()).then_some(Drift { what, unrecorded: other || new, dropped })
     }
 
@@ -121,6 +126,29 @@ impl Fingerprint {
             details.as_deref().and_then(|details| details.strip_prefix(when)).map(str::to_owned)
         };
         rest(&before, 'O').is_some_and(|before| Some(before) == rest(&now, 'A'))
+    }
+
+    /// Whether another table has taken the place of the one that was installed, with the same names for the columns of the key and
+    /// for those with images: none of its triggers is one that was there.
+    pub fn is_moved(&self, now: &Fingerprint) -> bool {
+        let mut states = self.0.iter().filter(|(fact, _)| fact.0 == "trigger state").peekable();
+        let recorded = self.recorded();
+        recorded.is_some()
+            && recorded == now.recorded()
+            && states.peek().is_some()
+            && states.all(|(fact, details)| now.0.get(fact) != Some(details))
+    }
+
+    /// The names of the columns with images.
+    pub fn images(&self) -> Vec<String> {
+        self.recorded().map(|(_, images)| images).unwrap_or_default()
+    }
+
+    /// The names of the columns of the key, and of those with images.
+    fn recorded(&self) -> Option<(Vec<String>, Vec<String>)> {
+        let settings = self.0.get(&("setting".to_owned(), String::new()))?;
+        let (_, key, images, _): (String, Vec<String>, Vec<String>, bool) = serde_json::from_str(settings).ok()?;
+        Some((key, images))
     }
 
     /// What is different now; empty if nothing is.
@@ -302,6 +330,21 @@ mod tests {
         assert!(left.drift(&facts("A 7", "900")).is_some_and(|drift| drift.unrecorded));
         // What an earlier Concord left says nothing of states.
         assert_eq!(print(&[["column", "id", "1 integer"], ["trigger", "i", "O 5"]]).drift(&left), None);
+    }
+
+    #[test]
+    fn another_table_in_its_place_is_known_by_its_triggers() {
+        let setting = |key: &str| format!("[\"t\",[\"{key}\"],[\"n\"],true]");
+        let [own, other] = [setting("id"), setting("code")];
+        let facts = |setting: &str, state: &str| {
+            print(&[["setting", "", setting], ["trigger", "i", "A 5"], ["trigger state", "i", state]])
+        };
+        let left = facts(&own, "700");
+        assert!(left.is_moved(&facts(&own, "900")) && left.is_moved(&print(&[["setting", "", &own]])));
+        assert!(!left.is_moved(&left) && !left.is_moved(&facts(&other, "900")));
+        assert_eq!(left.images(), ["n"]);
+        let gone = left.drift(&print(&[["setting", "", &own], ["column", "id", "1 integer"]])).unwrap_or_default();
+        assert!(gone.what.contains("change nothing there before `concord install`") && gone.unrecorded, "{gone:?}");
     }
 
     #[test]

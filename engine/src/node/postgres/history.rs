@@ -11,6 +11,7 @@ use sqlx::postgres::PgRow;
 
 use super::drift::Fingerprint;
 use super::schema::{REPLICA, get, schema_of};
+use super::sql::ALIVE;
 use super::wire::{Args, Wire, read_mark};
 use super::{HISTORY, Phase, Postgres, identity, quote, sql, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
@@ -158,7 +159,7 @@ impl Postgres {
         let part = |condition: &String| {
             format!(
                 "(SELECT {} FROM {history} AS h WHERE {condition} AND h.xid OPERATOR(pg_catalog.<=) ${through}::pg_catalog.xid8 \
-                 ORDER BY h.xid, h.id LIMIT ${limited}::pg_catalog.int8)",
+                 AND {ALIVE} ORDER BY h.xid, h.id LIMIT ${limited}::pg_catalog.int8)",
                 columns.select
             )
         };
@@ -185,9 +186,9 @@ impl Postgres {
             format!(" AND h.origin OPERATOR(pg_catalog.=) ${}", args.count())
         });
         let history = quote::table(HISTORY, &sql::history_name(table));
-        let counts = parts
-            .iter()
-            .map(|condition| format!("(SELECT pg_catalog.count(*) FROM {history} AS h WHERE ({condition}){whose})"));
+        let counts = parts.iter().map(|condition| {
+            format!("(SELECT pg_catalog.count(*) FROM {history} AS h WHERE ({condition}){whose} AND {ALIVE})")
+        });
         let rows = self.fetch(format!("SELECT {}", counts.collect::<Vec<_>>().join(" + ")), args).await?;
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
@@ -197,7 +198,7 @@ impl Postgres {
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
         let columns = EntryColumns::of(table);
         let statement = format!(
-            "SELECT {} FROM {wanted} JOIN {} AS h ON {} ORDER BY h.id",
+            "SELECT {} FROM {wanted} JOIN {} AS h ON {} WHERE {ALIVE} ORDER BY h.id",
             columns.select,
             sql::history(table),
             self.same_entry_key(table)

@@ -40,11 +40,20 @@ pub fn args<'t>(tables: impl Iterator<Item = &'t TableSpec> + Clone) -> Args {
 
 /// The statement that keeps tables what they are until the transaction ends. Those who write to them go on.
 pub fn hold(tables: &[TableSpec]) -> String {
+    locked(tables, "ACCESS SHARE")
+}
+
+/// The same, for who has to know that they get no triggers either.
+pub fn hold_with_triggers(tables: &[TableSpec]) -> String {
+    locked(tables, "ROW EXCLUSIVE")
+}
+
+fn locked(tables: &[TableSpec], mode: &str) -> String {
     match tables {
         [] => String::new(),
         _ => {
             let names: Vec<String> = tables.iter().map(sql::table).collect();
-            format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "))
+            format!("LOCK TABLE {} IN {mode} MODE", names.join(", "))
         }
     }
 }

@@ -11,9 +11,9 @@ use super::schema::get;
 use super::wire::Args;
 use super::{HISTORY, Phase, Postgres, SERVICE, quote, sql};
 use crate::fault;
-use crate::model::TableSpec;
+use crate::model::{Domain, TableSpec};
 use crate::node::patience::for_locks;
-use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+use crate::node::{Error, ErrorKind, GIVEN_UP, NEWEST, Result, SERVICE_VERSION, Sync, found};
 
 /// What may not run at the same time takes this lock: the first bytes of "concord".
 pub(super) const LOCK: i64 = 0x0063_6f6e_636f_7264;
@@ -149,9 +149,9 @@ impl Postgres {
             let mut args = Args::new();
             args.add(SERVICE_VERSION).add(sync.name.as_str()).add(sync.node.as_str()).add(sync.nodes.clone());
             self.fetch(
-                "INSERT INTO concord.node (version, sync, node, nodes, uuid) \
+                "INSERT INTO concord.node AS n (version, sync, node, nodes, uuid) \
                  VALUES ($1, $2, $3, $4, pg_catalog.gen_random_uuid()) \
-                 ON CONFLICT (single) DO UPDATE SET version = excluded.version, nodes = excluded.nodes",
+                 ON CONFLICT (single) DO UPDATE SET version = GREATEST(n.version, excluded.version), nodes = excluded.nodes",
                 args,
             )
             .await?;
@@ -312,10 +312,14 @@ impl Postgres {
         let rows = self.fetch_text("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &history).await?;
         let exists: bool = get(&rows[0], 0)?;
         self.drop_functions(&spec.name).await?;
-        let altered = old.and_then(|old| old.fingerprint.drift(now)).is_some_and(|drift| drift.dropped);
+        let drift = old.and_then(|old| old.fingerprint.drift(now)).unwrap_or_default();
+        let altered = drift.dropped;
         let whole = exists && !altered;
-        let kept = whole && old.is_some_and(|old| old.columns == layout);
-        if kept || (whole && self.retype_history(spec, &columns, &numbers, old).await?) {
+        // In another table that has taken its place, as when it was rebuilt or came out of a dump, the same columns may have other numbers.
+        let moved =
+            old.is_some_and(|old| old.columns.ends_with(&format!(" {create}")) && old.fingerprint.is_moved(now));
+        let kept = whole && (moved || old.is_some_and(|old| old.columns == layout));
+        if kept || (whole && self.retype_history(spec, &columns, &numbers, old, now).await?) {
             if !kept {
                 done.push(format!("{}: gave {history} the new types of its columns", spec.name));
             }
@@ -334,6 +338,12 @@ impl Postgres {
             }
             self.fire_always(spec, form).await?;
             done.push(format!("{}: created triggers on {}", spec.name, spec.full_name()));
+            if drift.unrecorded {
+                let changes = self.give_up_vanished(spec).await?;
+                if changes > 0 {
+                    done.push(format!("{}: {}", spec.name, found::given_up(changes, &spec.name)));
+                }
+            }
         } else if old.is_some_and(|old| !old.triggers.is_empty()) {
             done.push(format!(
                 "{}: removed triggers from {}, whose changes are carried nowhere",
@@ -376,7 +386,9 @@ impl Postgres {
             // Whoever writes to the table has been waited for, and nobody enters anything until the end.
             self.run(&format!("LOCK TABLE {history} IN ACCESS EXCLUSIVE MODE")).await?;
             if promised {
-                let counted = self.fetch(format!("SELECT pg_catalog.count(*) FROM {history}"), Args::new()).await?;
+                let alive = sql::ALIVE;
+                let count = format!("SELECT pg_catalog.count(*) FROM {history} AS h WHERE {alive}");
+                let counted = self.fetch(count, Args::new()).await?;
                 let left = get::<i64>(&counted[0], 0)?.unsigned_abs();
                 if left > 0 {
                     return Err(Error::holds_changes(spec, left));
@@ -392,25 +404,114 @@ impl Postgres {
         self.run(&format!("ALTER TABLE {history} ALTER COLUMN id RESTART WITH {start}")).await
     }
 
-    /// Gives the history's columns other types where the same columns are recorded and their values fit.
+    /// Gives up the changes of rows that are gone although nobody deleted them, which would delete the rows elsewhere; how many of users
+    /// there were. What Concord did to these rows goes with them. A row that Concord took away has no change later than that; one that
+    /// others only told of has none of a user, and may have none here where not all rows are to be here.
+    ///
+    /// Where such a row had another key before, the delete of that one goes too, as there would be neither elsewhere. Then that key may have
+    /// changes of a row that is gone, and so on.
+    ///
+    /// Whoever writes to the table has been waited for when its triggers were made, and nobody does until the end.
+    async fn give_up_vanished(&mut self, spec: &TableSpec) -> Result<u64> {
+        self.know_equalities(std::slice::from_ref(spec)).await?;
+        let (history, alive) = (sql::history(spec), sql::ALIVE);
+        let keys: Vec<String> = sql::history_keys(spec).collect();
+        let exact = |value: &str| format!("{value}::pg_catalog.text COLLATE pg_catalog.\"C\"");
+        let same = spec.key_columns().zip(&keys).map(|(column, key)| {
+            let (own, key) = (format!("t.{}", quote::ident(&column.name)), format!("l.{key}"));
+            let same = format!("{own} OPERATOR({}) {key}", self.equality(&column.native));
+            // What a type or a collation calls equal may be another key.
+            match column.domain {
+                Domain::Text { .. } | Domain::Native(_) => {
+                    format!("{same} AND {} OPERATOR(pg_catalog.=) {}", exact(&own), exact(&key))
+                }
+                _ => same,
+            }
+        });
+        let same = same.collect::<Vec<_>>().join(" AND ");
+        let apart: Vec<String> = keys.iter().map(|key| exact(&format!("h.{key}"))).collect();
+        let keys: String = keys.iter().map(|key| format!(", h.{key}")).collect();
+        let last = |condition: &str| format!("pg_catalog.max(h.id) FILTER (WHERE {condition}) OVER w");
+        // An update alone brings no row back.
+        let (all, own, gone, back) = (
+            last("h.op IN ('I', 'U')"),
+            last("h.origin IS NULL AND h.op IN ('I', 'U')"),
+            last("h.op = 'D'"),
+            last("h.op = 'I' OR h.op = 'U' AND h.origin IS NOT NULL"),
+        );
+        // Of changes that are counted one by one others' are entered also while the row itself waits.
+        let waits =
+            "SELECT EXISTS (SELECT FROM concord.parked WHERE \"table\" OPERATOR(pg_catalog.=) $1::pg_catalog.text)";
+        let waits: bool = get(&self.fetch_text(waits, &spec.name).await?[0], 0)?;
+        let made = if spec.takes_all && (spec.images.is_empty() || !waits) { all } else { own };
+        let former = "CASE WHEN h.op = 'I' AND h.origin IS NULL AND pg_catalog.lag(h.op) OVER x = 'D' \
+                      AND pg_catalog.lag(h.origin) OVER x IS NULL THEN pg_catalog.lag(h.id) OVER x END";
+        // Else rows that are only hidden would count as gone.
+        self.run("SET LOCAL row_security = off").await?;
+        let statement = format!(
+            "WITH given AS (UPDATE {history} AS g SET op = $1::pg_catalog.text::pg_catalog.\"char\" \
+             FROM (SELECT h.xid, h.id{keys}, {made} AS made, {gone} AS gone, {back} AS back, {former} AS former \
+                FROM {history} AS h \
+                WHERE {alive} WINDOW w AS (PARTITION BY {}), x AS (PARTITION BY h.xid ORDER BY h.id)) AS l \
+             WHERE g.xid = l.xid AND g.id = l.id AND l.made > COALESCE(l.gone, 0) AND (l.gone IS NULL OR l.back > l.gone) \
+                AND NOT EXISTS (SELECT FROM {} AS t WHERE {same}) RETURNING g.origin, g.xid, l.former), \
+             deleted AS (UPDATE {history} AS g SET op = $1::pg_catalog.text::pg_catalog.\"char\" FROM given AS l \
+                WHERE g.xid = l.xid AND g.id = l.former RETURNING 1) \
+             SELECT (SELECT pg_catalog.count(*) FROM given), \
+                (SELECT pg_catalog.count(*) FROM given WHERE origin IS NULL) + (SELECT pg_catalog.count(*) FROM deleted)",
+            apart.join(", "),
+            sql::table(spec)
+        );
+        let mut given = 0;
+        loop {
+            let counted = self.fetch_text(&statement, GIVEN_UP).await?;
+            if get::<i64>(&counted[0], 0)? == 0 {
+                return Ok(given);
+            }
+            given += get::<i64>(&counted[0], 1)?.unsigned_abs();
+            let mut args = Args::new();
+            args.add(NEWEST);
+            self.fetch("UPDATE concord.node SET version = GREATEST(version, $1)", args).await?;
+        }
+    }
+
+    /// Gives the history's columns other types and names where the same columns are recorded and their values fit.
     async fn retype_history(
         &mut self,
         spec: &TableSpec,
         columns: &HistoryColumns,
         numbers: &str,
         old: Option<&Installed>,
+        now: &Fingerprint,
     ) -> Result<bool> {
-        let same_key = old.is_some_and(|old| old.columns.starts_with(&format!("{numbers} ")));
-        if !same_key {
+        let Some(old) = old else { return Ok(false) };
+        let same = old.columns.starts_with(&format!("{numbers} "));
+        if !same && !old.fingerprint.is_moved(now) {
             return Ok(false);
+        }
+        let history = sql::history(spec);
+        let images = spec.image_columns().map(|column| column.name.as_str());
+        let renamed: Vec<(String, &str)> =
+            old.fingerprint.images().into_iter().zip(images).filter(|(then, now)| then != now).collect();
+        // By way of names that no column has, as two may have changed theirs.
+        let (mut aside, mut named) = (Vec::new(), Vec::new());
+        for (at, (then, now)) in renamed.iter().enumerate() {
+            for side in ["old_", "new_"] {
+                let between = quote::ident(&format!("renamed {side}{at}"));
+                let (then, now) = (quote::fitting(side, then), quote::fitting(side, now));
+                aside.push(format!("ALTER TABLE {history} RENAME COLUMN {} TO {between}", quote::ident(&then)));
+                named.push(format!("ALTER TABLE {history} RENAME COLUMN {between} TO {}", quote::ident(&now)));
+            }
         }
         let retype = |(name, ty): &(String, String)| {
             let name = quote::ident(name);
             format!("ALTER COLUMN {name} TYPE {ty} USING CAST({name}::pg_catalog.text AS {ty})")
         };
         let retypes: Vec<String> = columns.keys.iter().chain(&columns.images).map(retype).collect();
+        let retype = format!("ALTER TABLE {history} {}", retypes.join(", "));
+        let all: Vec<String> = aside.into_iter().chain(named).chain([retype]).collect();
         self.run("SAVEPOINT retype").await?;
-        match self.run(&format!("ALTER TABLE {} {}", sql::history(spec), retypes.join(", "))).await {
+        match self.run(&all.join("; ")).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind == ErrorKind::Lost || error.may_pass() => Err(error),
             Err(_) => self.run("ROLLBACK TO SAVEPOINT retype").await.map(|()| false),

@@ -70,6 +70,7 @@ impl Postgres {
         &mut self,
         tables: &[(&TableSpec, Writes)],
     ) -> Result<Vec<MissingRight>> {
+        let mut missing: Vec<MissingRight> = self.missing_of_service().await?.into_iter().collect();
         let mut wanted: Vec<Wanted> = Vec::new();
         for &(table, Writes { insert, update, delete }) in tables {
             wanted.extend([Wanted::usage(table), Wanted::on(table, "SELECT", "read")]);
@@ -84,7 +85,27 @@ impl Postgres {
             }
             wanted.extend(Wanted::of_referring(table).filter(|_| delete));
         }
-        self.missing_of(wanted).await
+        missing.extend(self.missing_of(wanted).await?);
+        Ok(missing)
+    }
+
+    /// What is missing to read what is installed here, if anything is.
+    async fn missing_of_service(&mut self) -> Result<Option<MissingRight>> {
+        let readable = "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND NOT EXISTS \
+                            (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname IN ('node', 'installed') \
+                                AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')) \
+                        FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
+        let mut args = Args::new();
+        args.add(SERVICE);
+        let rows = self.fetch(readable, args).await?;
+        let is_hidden = rows.first().map(|row| get::<bool>(row, 0)).transpose()? == Some(false);
+        let role = quote::ident(&self.role);
+        Ok(is_hidden.then(|| MissingRight {
+            what: "read what Concord has installed, which tells whether triggers record a table that is to be compared".to_owned(),
+            grant: format!(
+                "GRANT USAGE ON SCHEMA {SERVICE} TO {role}; GRANT SELECT ON {SERVICE}.node, {SERVICE}.installed TO {role};"
+            ),
+        }))
     }
 
     /// Those of the rights that the role has not.

@@ -8,12 +8,12 @@ use tracing::warn;
 use super::schema::get;
 use super::wire::Args;
 use super::witness::{Remembered, WRITTEN, Written};
-use super::{Postgres, SERVICE};
+use super::{Postgres, SERVICE, sql};
 use crate::model::{
     Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, key_value_from_json,
     key_value_to_json,
 };
-use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
+use crate::node::{Error, ErrorKind, Ledger, Move, NEWEST, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
 /// What is kept of a row that waits.
 const PARKED: &str =
@@ -68,6 +68,30 @@ impl Postgres {
         let tables = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?;
         self.fingerprints = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 2)?))).collect::<Result<_>>()?;
         Ok(Some(Service { sync, node, nodes: self.names.clone(), uuid, tables }))
+    }
+
+    /// Those of the tables, by index, that are installed for the sync of this name.
+    pub(super) async fn read_recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
+        // Fails where the schema is there and may not be used: what cannot be read is not taken for nothing.
+        let there = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL \
+                     AND pg_catalog.to_regclass('concord.installed') IS NOT NULL";
+        let rows = self.fetch(there, Args::new()).await?;
+        if !get::<bool>(&rows[0], 0)? {
+            return Ok(Vec::new());
+        }
+        let mut args = Args::new();
+        args.add(sync);
+        let installed = "SELECT n.version, i.\"table\", i.local FROM concord.node AS n CROSS JOIN concord.installed AS i \
+                         WHERE n.sync OPERATOR(pg_catalog.=) $1::pg_catalog.text";
+        let mut recorded = Vec::new();
+        for row in self.fetch(installed, args).await? {
+            refuse_newer(get(&row, 0)?)?;
+            let (name, local): (String, String) = (get(&row, 1)?, get(&row, 2)?);
+            // The file may give it another name by now.
+            let known = tables.iter().filter(|spec| spec.name == name || sql::table(spec) == local);
+            recorded.extend(known.map(|spec| spec.index));
+        }
+        Ok(recorded)
     }
 
     /// The sync's nodes, as the last install left them.
@@ -324,12 +348,12 @@ fn not_installed() -> Error {
 }
 
 fn refuse_newer(version: i64) -> Result<()> {
-    match version > SERVICE_VERSION {
+    match version > NEWEST {
         false => Ok(()),
         true => Err(Error::new(
             ErrorKind::Service,
             format!(
-                "a newer Concord installed the service tables here (version {version}, this one knows {SERVICE_VERSION}); \
+                "a newer Concord installed the service tables here (version {version}, this one knows {NEWEST}); \
                  use that one"
             ),
         )),

@@ -5,6 +5,9 @@ use super::wire::{Args, Wire};
 use super::{HISTORY, Postgres, quote};
 use crate::model::{Column, Cut, Key, TableSpec, Value};
 
+/// The condition that an entry `h` was not given up, see [`GIVEN_UP`](crate::node::GIVEN_UP).
+pub const ALIVE: &str = "h.op OPERATOR(pg_catalog.<>) 'X'::pg_catalog.\"char\"";
+
 /// The table itself.
 pub fn table(spec: &TableSpec) -> String {
     quote::table(schema_of(spec), &spec.local)

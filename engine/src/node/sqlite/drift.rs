@@ -10,7 +10,7 @@ use super::failure::{Told, damaged};
 use super::schema::{self, Table};
 use super::service::Installed;
 use crate::model::{ForeignKey, OnGone, TableSpec};
-use crate::node::{Drift, Result};
+use crate::node::{Drift, Result, found};
 
 /// The fingerprint of a table, readable by a person in `concord_installed`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub(super) struct Shape {
     /// Whether Concord's triggers were made since `install` was there last, if with the same texts.
     #[serde(default)]
     anew: bool,
+    /// Other tables on which Concord's triggers for this one stand, as they went with the table that they were made for.
+    #[serde(default)]
+    elsewhere: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +106,8 @@ pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<
     let references = to.told(doing)?.iter().chain(&from.told(doing)?).map(reference).collect();
     let user_triggers = schema::user_triggers(db, &table.name).told(doing)?;
     // A trigger that went to another table when this one was renamed away records nothing here.
-    let ours = our_triggers(db, &spec.name)?.into_iter().filter(|(_, trigger)| trigger.table == table.name);
-    let ours: Vec<_> = ours.collect();
+    let (ours, strayed): (Vec<_>, Vec<_>) =
+        our_triggers(db, &spec.name)?.into_iter().partition(|(_, trigger)| trigger.table == table.name);
     let last = last(db)?;
     let anew = ours.iter().any(|(_, trigger)| last.is_none_or(|last| trigger.place > last));
     let history = Table::read(db, &super::install::history_name(&spec.name)).told(doing)?;
@@ -126,6 +129,7 @@ pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<
         user_triggers: user_triggers.into_iter().map(|(name, sql, _)| (name, sql)).collect(),
         history: history.map_or(Vec::new(), |table| table.columns.into_iter().map(|field| field.name).collect()),
         anew,
+        elsewhere: strayed.into_iter().map(|(_, trigger)| trigger.table).collect(),
     })
 }
 
@@ -190,7 +194,7 @@ impl Shape {
     }
 
     /// How the table is another `now`, if it is.
-    fn drift(&self, now: &Shape) -> Option<Drift> {
+    pub(super) fn drift(&self, now: &Shape) -> Option<Drift> {
         // A new unique constraint makes REPLACE remove rows of which nobody takes note, and users' triggers may come before
         // Concord's.
         let unrecorded = self.triggers != now.triggers
@@ -219,6 +223,7 @@ impl Shape {
                 said.push("Concord's triggers were made anew, as when a table is put back from a dump".to_owned());
             }
         }
+        said.extend(now.elsewhere.iter().map(|table| found::strayed(&format!("`{table}`"))));
         if now.history.is_empty() {
             said.push("its history table is gone".to_owned());
         } else if self.history != now.history {

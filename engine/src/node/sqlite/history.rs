@@ -25,7 +25,7 @@ pub(super) fn entries(
     let whole = Cut::through(last_id(db, &history_name(&spec.name))?);
     let mut statement = db
         .prepare_cached(&format!(
-            "SELECT {} FROM {} WHERE id >= ?1 AND op <> '-' ORDER BY id",
+            "SELECT {} FROM {} WHERE id >= ?1 AND op NOT IN ('-', 'X') ORDER BY id",
             plan.entry_columns, plan.history
         ))
         .told(doing)?;
@@ -104,7 +104,7 @@ pub(super) fn pending(db: &Connection, table: &str, after: &Cut, origin: Option<
     let doing = || format!("reading the history of `{table}`");
     let what = if after.open().is_empty() && after.inside().is_empty() { "count(*)" } else { "id" };
     let sql = format!(
-        "SELECT {what} FROM {} WHERE id >= ?1 AND op <> '-' AND (?2 IS NULL OR origin = ?2)",
+        "SELECT {what} FROM {} WHERE id >= ?1 AND op NOT IN ('-', 'X') AND (?2 IS NULL OR origin = ?2)",
         quote::name(&history_name(table))
     );
     let mut statement = db.prepare_cached(&sql).told(doing)?;
@@ -131,7 +131,10 @@ pub(super) fn entries_of(
     let doing = || format!("reading the history of `{}`", spec.name);
     let wanted: HashSet<&Key> = keys.iter().copied().collect();
     let mut statement = db
-        .prepare_cached(&format!("SELECT {} FROM {} WHERE op <> '-' ORDER BY id", plan.entry_columns, plan.history))
+        .prepare_cached(&format!(
+            "SELECT {} FROM {} WHERE op NOT IN ('-', 'X') ORDER BY id",
+            plan.entry_columns, plan.history
+        ))
         .told(doing)?;
     let mut rows = statement.query([]).told(doing)?;
     let mut found = Vec::new();

@@ -11,8 +11,8 @@ use super::schema::{self, Table};
 use super::service::{self, Installed};
 use super::{calls, history, quote, read_mode};
 use crate::fault;
-use crate::model::{Cut, TableSpec, time};
-use crate::node::{Error, ErrorKind, Result, SERVICE_VERSION, Sync};
+use crate::model::{Column, Cut, TableSpec, time};
+use crate::node::{Error, ErrorKind, GIVEN_UP, NEWEST, Result, Sync, found};
 
 /// The table that records which rows of a synced table changed.
 pub(super) fn history_name(table: &str) -> String {
@@ -98,6 +98,8 @@ fn install_table(db: &Connection, spec: &TableSpec, before: Option<&Installed>, 
     };
     let capture = capture::capture(spec, &table);
     let was = before.map(|before| Shape::parse(&before.fingerprint)).transpose()?;
+    let standing = drift::shape(db, spec, &table)?;
+    let drift = was.as_ref().and_then(|was| was.drift(&standing));
     let said = lines.len();
     install_history(db, spec, &table, &capture, was.as_ref(), lines)?;
     install_triggers(db, spec, &table, &capture, was.as_ref(), lines)?;
@@ -108,6 +110,12 @@ fn install_table(db: &Connection, spec: &TableSpec, before: Option<&Installed>, 
     }
     if before.is_some_and(|before| before.shape != spec.shape) {
         lines.push(format!("took note of the new shared shape of `{}`", spec.name));
+    }
+    if spec.captured && drift.is_some_and(|drift| drift.unrecorded) {
+        let changes = give_up_vanished(db, spec)?;
+        if changes > 0 {
+            lines.push(format!("`{}`: {}", spec.name, found::given_up(changes, &spec.name)));
+        }
     }
     service::set_installed(db, spec, &shape.noted())
 }
@@ -178,6 +186,63 @@ fn install_history(
         }
     }
     Ok(())
+}
+
+/// Gives up the changes of rows that are gone although nobody deleted them, which would delete the rows elsewhere; how many of users
+/// there were. What Concord did to these rows goes with them. A row that Concord took away has no change later than that; one that
+/// others only told of has none of a user, and may have none here where not all rows are to be here.
+///
+/// Where such a row had another key before, the delete of that one goes too, as there would be neither elsewhere. Then that key may have
+/// changes of a row that is gone, and so on.
+fn give_up_vanished(db: &Connection, spec: &TableSpec) -> Result<u64> {
+    let doing = || format!("looking for changes of rows of `{}` that are gone", spec.name);
+    let history = quote::name(&history_name(&spec.name));
+    let recorded = |column: &Column| quote::name(&format!("key_{}", column.name));
+    let keys = spec.key_columns().map(recorded).collect::<Vec<_>>().join(", ");
+    let same = spec.key_columns().map(|column| {
+        let is = if column.nullable { "IS" } else { "=" };
+        // The first term is for the index, the other makes it exact.
+        let is = format!("t.{} {is} +l.{}", quote::name(&column.name), recorded(column));
+        format!("{is} AND {is} COLLATE BINARY")
+    });
+    // Of changes that are counted one by one others' are entered also while the row itself waits.
+    let others = spec.takes_all && (spec.images.is_empty() || !service::any_waits(db, spec)?);
+    let whose = if others { "" } else { "origin IS NULL AND " };
+    // An update alone brings no row back. The two entries of a row that gets another key have one time.
+    let mut statement = db
+        .prepare(&format!(
+            "SELECT id, origin IS NULL, former FROM
+                (SELECT id, origin, {keys}, max(CASE WHEN {whose}op IN ('I', 'U') THEN id END) OVER w AS made,
+                    CASE WHEN op = 'I' AND origin IS NULL AND lag(op) OVER x = 'D' AND lag(origin) OVER x IS NULL
+                        AND lag(time) OVER x = time THEN lag(id) OVER x END AS former,
+                    max(CASE WHEN op = 'D' THEN id END) OVER w AS gone,
+                    max(CASE WHEN op = 'I' OR (op = 'U' AND origin IS NOT NULL) THEN id END) OVER w AS back
+                 FROM {history} WHERE op NOT IN ('-', 'X') WINDOW w AS (PARTITION BY {keys}), x AS (ORDER BY id)) AS l
+             WHERE made > coalesce(gone, 0) AND (gone IS NULL OR back > gone)
+                AND NOT EXISTS (SELECT 1 FROM {} AS t WHERE {})",
+            quote::table(&spec.local),
+            same.collect::<Vec<_>>().join(" AND ")
+        ))
+        .told(doing)?;
+    let mut give_up = db.prepare(&format!("UPDATE {history} SET op = ?1 WHERE id = ?2 AND op <> ?1")).told(doing)?;
+    let mut given = 0;
+    loop {
+        let vanished = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .and_then(|rows| rows.collect::<rusqlite::Result<Vec<(i64, bool, Option<i64>)>>>())
+            .told(doing)?;
+        if vanished.is_empty() {
+            return Ok(given);
+        }
+        db.execute("UPDATE concord_node SET version = max(version, ?1)", [NEWEST]).told(doing)?;
+        for (id, is_own, former) in vanished {
+            let gone = give_up.execute(params![GIVEN_UP, id]).told(doing)?;
+            given += if is_own { gone as u64 } else { 0 };
+            if let Some(former) = former {
+                given += give_up.execute(params![GIVEN_UP, former]).told(doing)? as u64;
+            }
+        }
+    }
 }
 
 /// Makes a history anew with other names of its columns and the same entries. (SQLite could rename columns, and would read all
@@ -425,11 +490,11 @@ fn text_of(db: &Connection, kind: &str, name: &str) -> Result<Option<String>> {
 /// The version of the service tables, refused if it is from the future.
 pub(super) fn refuse_newer(version: i64) -> Result<()> {
     match version {
-        1..=SERVICE_VERSION => Ok(()),
-        newer if newer > SERVICE_VERSION => Err(Error::new(
+        1..=NEWEST => Ok(()),
+        newer if newer > NEWEST => Err(Error::new(
             ErrorKind::Service,
             format!(
-                "the service tables were made by a newer Concord (version {newer}, this one knows {SERVICE_VERSION}); \
+                "the service tables were made by a newer Concord (version {newer}, this one knows {NEWEST}); \
                  update Concord here"
             ),
         )),

@@ -142,7 +142,7 @@ pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<bool> {
     let nodes = Document::from(sync.nodes.clone()).to_string();
     let changed = db
         .execute(
-            "UPDATE concord_node SET version = ?1, sync = ?2, node = ?3, nodes = ?4,
+            "UPDATE concord_node SET version = max(version, ?1), sync = ?2, node = ?3, nodes = ?4,
                     journal_mode = CASE ?5 WHEN 'wal' THEN journal_mode ELSE ?5 END",
             params![SERVICE_VERSION, sync.name, sync.node, nodes, mode],
         )
@@ -174,6 +174,19 @@ pub(super) fn installed(db: &Connection) -> Result<BTreeMap<String, Installed>> 
             statement.query_map([], read)?.collect()
         })
         .told(|| "reading what is installed")
+}
+
+/// Those of the tables, by index, that are installed for the sync of this name.
+pub(super) fn recorded(db: &Connection, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
+    if read(db)?.is_none_or(|state| state.sync != sync) {
+        return Ok(Vec::new());
+    }
+    let installed = installed(db)?;
+    // The file may give it another name by now.
+    let is_recorded = |spec: &&TableSpec| {
+        installed.iter().any(|(name, known)| *name == spec.name || known.local.eq_ignore_ascii_case(&spec.local))
+    };
+    Ok(tables.iter().filter(is_recorded).map(|spec| spec.index).collect())
 }
 
 pub(super) fn set_installed(db: &Connection, spec: &TableSpec, fingerprint: &Shape) -> Result<()> {
@@ -427,7 +440,7 @@ fn parked_row(row: &rusqlite::Row<'_>, spec: &TableSpec, names: &[String]) -> Re
 }
 
 /// Whether anything waits in a table: mostly nothing does, and no key need be looked for.
-fn any_waits(db: &Connection, spec: &TableSpec) -> Result<bool> {
+pub(super) fn any_waits(db: &Connection, spec: &TableSpec) -> Result<bool> {
     db.query_row("SELECT EXISTS (SELECT 1 FROM concord_parked WHERE name = ?1)", [&spec.name], |row| row.get(0))
         .told(|| "looking for rows that wait")
 }

@@ -13,6 +13,8 @@ pub struct Contender {
     pub content: Content,
     /// Of what waits, up to where it has seen the history of the node where it waits.
     pub(super) read: Option<Box<Cut>>,
+    /// Whether its node's history tells of the row.
+    pub(super) told: bool,
     /// Whether the last that its node's history tells is that the row was deleted.
     pub(super) gone: Option<Gone>,
     /// The number of the change by which a user made the row where others may have been hidden. What was passed there until then
@@ -67,6 +69,7 @@ impl Contender {
             version,
             content,
             read: None,
+            told: false,
             gone: None,
             made: None,
             begun: None,
@@ -81,6 +84,11 @@ impl Contender {
     /// Whether it is a version of the row, and not only a place where the row could be.
     pub fn is_version(&self) -> bool {
         !self.hollow && self.owed.is_none()
+    }
+
+    /// Whether nothing that is kept at its node tells of the row. If it is not there, as where it vanished, that says nothing.
+    pub(super) fn is_silent(&self) -> bool {
+        !(self.told || self.version.waiting || self.version.behind)
     }
 
     /// Whether its node has no row because none belongs there, as far as anybody knows: what was passed there went into nothing.

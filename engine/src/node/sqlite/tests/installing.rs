@@ -101,6 +101,63 @@ async fn drift_stops_one_table_and_says_what_differs() {
     assert_eq!(bench.node.begin_apply(&bench.specs).await.unwrap_err().kind, ErrorKind::Drift);
 }
 
+/// What was deleted before that, and what is there, goes on.
+#[tokio::test]
+async fn changes_of_rows_that_vanished_are_given_up() {
+    let rows = "INSERT INTO t VALUES (1, 'x'), (2, 'x'), (3, 'x')";
+    let mut bench = Bench::new(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); {rows}"), &["t"]).await;
+    bench.sql("UPDATE t SET a = 'y' WHERE id = 1; DELETE FROM t WHERE id = 2; UPDATE t SET a = 'y' WHERE id = 3");
+    bench.sql("DROP TABLE t; CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES (3, 'z')");
+    let lines = bench.install().await;
+    assert!(lines.iter().any(|line| line.contains("1 change made here is carried no further")), "{lines:?}");
+    assert_eq!(bench.news(0).await, "D2 U3");
+    assert_eq!(bench.install().await, Vec::<String>::new());
+}
+
+/// Elsewhere there would be neither the former row nor the new one.
+#[tokio::test]
+async fn with_rows_that_vanished_the_deletes_of_their_former_keys_go() {
+    let rows = "INSERT INTO t VALUES (3, 'x'), (7, 'x'), (9, 'x')";
+    let mut bench = Bench::new(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); {rows}"), &["t"]).await;
+    bench.news(0).await;
+    bench.sql("UPDATE t SET id = 5 WHERE id = 3; UPDATE t SET id = 6 WHERE id = 5; UPDATE t SET id = 8 WHERE id = 7");
+    bench.sql("DELETE FROM t WHERE id = 9");
+    bench.sql("DROP TABLE t; CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES (8, 'z')");
+    let lines = bench.install().await;
+    assert!(lines.iter().any(|line| line.contains("4 changes made here are carried no further")), "{lines:?}");
+    assert_eq!(bench.news(0).await, "D7 I8 D9");
+}
+
+/// Elsewhere these are two keys, and the entry is of one that is gone.
+#[tokio::test]
+async fn a_row_whose_key_has_another_case_now_is_none_of_the_former_key() {
+    let table = "CREATE TABLE t (id TEXT PRIMARY KEY COLLATE NOCASE, a)";
+    let mut bench = Bench::new(&format!("{table}; INSERT INTO t VALUES ('ABC', 1), ('D', 1)"), &["t"]).await;
+    bench.news(0).await;
+    bench.sql("UPDATE t SET a = 2");
+    bench.sql(&format!("DROP TABLE t; {table}; INSERT INTO t VALUES ('abc', 2), ('D', 2)"));
+    bench.install().await;
+    let entries = bench.entries().await;
+    let keys: Vec<Key> = entries.into_iter().map(|entry| entry.key).collect();
+    let other: Key = vec![text("D")].into();
+    assert_eq!(keys, [other]);
+}
+
+/// Whoever clears it out would delete the rows of the new one.
+#[tokio::test]
+async fn triggers_that_went_with_the_former_table_are_told() {
+    let mut bench =
+        Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t VALUES (1, 'x')", &["t"]).await;
+    bench.sql("ALTER TABLE t RENAME TO t_old; CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t SELECT * FROM t_old");
+    let drifted = bench.node.begin_read(&bench.specs).await.unwrap().drifted;
+    assert!(drifted[0].1.what.contains("its triggers stand on `t_old` now"), "{drifted:?}");
+    bench.node.end_read().await.unwrap();
+    bench.install().await;
+    bench.sql("DELETE FROM t_old; DROP TABLE t_old; UPDATE t SET a = 'y'");
+    assert_eq!(bench.news(0).await, "U1");
+    assert_eq!(bench.install().await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn what_was_planned_for_another_install_is_drift() {
     let mut bench = Bench::new(SHOP, &["t"]).await;
