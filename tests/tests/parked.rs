@@ -72,3 +72,21 @@ async fn a_table_that_stands_still_keeps_what_waits() {
     said(&concord, &["parked", "drop", "--yes", "--node", "a", "--table", "items", "--key", "[9]"], 0, "1 version")
         .await;
 }
+
+/// Each side would count as the latest change, and none of them has seen the other.
+#[tokio::test]
+async fn a_conflict_is_decided_for_one_node() {
+    let (databases, concord) = nodes().await;
+    for (database, name) in databases.iter().zip(["here", "there"]) {
+        database.user().await.execute(&format!("UPDATE items SET name = '{name}' WHERE id = 1")).await;
+    }
+    concord.run(&["sync"]).await.expect(1);
+    let drop = ["parked", "drop", "--yes", "--table", "items", "--key", "[1]", "--node", "a"];
+    let refused = said(&concord, &drop[..7], 2, "say at which node the row is right: --node").await;
+    assert!(refused.says("[1] of `items` waits at a, "), "{refused:?}");
+    said(&concord, &drop, 0, "1 version given up").await;
+    concord.run(&["sync"]).await.ok();
+    for database in &databases {
+        assert_eq!(database.user().await.cell("SELECT name FROM items").await, "here");
+    }
+}

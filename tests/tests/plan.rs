@@ -11,7 +11,9 @@ const ITEMS: &str =
 const ALL: &str = "SELECT * FROM items ORDER BY id";
 
 concord_tests::clusters! {
-    pairs: [every_change_is_planned, a_row_that_waits_is_told, values_survive_the_file]
+    pairs: [
+        every_change_is_planned, a_row_that_waits_is_told, values_survive_the_file, what_users_make_of_rows_at_a_target_is_left,
+    ]
     many: [whoever_is_away_is_left_for_later]
     all: [a_plan_comes_true, rows_that_moved_on_are_left]
 }
@@ -123,6 +125,34 @@ async fn rows_that_moved_on_are_left(kinds: &[Kind]) {
     let lost: Vec<String> =
         journal.iter().filter_map(|one| Some(one.loser_row.as_ref()?["name"].to_string())).collect();
     assert!(lost.contains(&"\"early\"".to_owned()) && lost.contains(&"\"third\"".to_owned()), "{lost:?}");
+}
+
+/// The table goes one way, so nothing records what users do at the node that only takes it.
+async fn what_users_make_of_rows_at_a_target_is_left(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| ITEMS.to_owned(), "[tables.items]\nfrom = \"a\"\n").await;
+    let change = "UPDATE items SET amount = amount + 1 WHERE id = 1; DELETE FROM items WHERE id = 2";
+    cluster.run(0, &format!("{change}; UPDATE items SET name = 'new' WHERE id = 3")).await;
+    cluster.run(0, "INSERT INTO items VALUES (4, 'four', 40), (5, 'five', 50), (6, 'six', 60)").await;
+    let (_, file) = plan(&mut cluster).await;
+    cluster.run(1, "UPDATE items SET amount = 12 WHERE id = 1; UPDATE items SET amount = 21 WHERE id = 2").await;
+    cluster.run(1, "INSERT INTO items VALUES (4, 'mine', 1)").await;
+    let mut session = cluster.session();
+    // Two more at the last moment.
+    let done = cluster
+        .during("plan-checked", session.carry_out(&file), async |cluster| {
+            cluster.run(1, "UPDATE items SET amount = 31 WHERE id = 3; INSERT INTO items VALUES (5, 'mine', 1)").await;
+        })
+        .await
+        .expect("the plan fits");
+    let moved: Vec<String> =
+        done.moved_on.iter().map(|row| format!("{} {}", row.key, row.changed_at.join(","))).collect();
+    assert_eq!(moved, ["[1] b", "[2] b", "[4] b"], "{done:?}");
+    assert_eq!((done.left, done.exit_code()), (5, 1), "{done:?}");
+    let left = ["1|one|12", "2|two|21", "3|three|31", "4|mine|1", "5|mine|1", "6|six|60"];
+    cluster.holds_at(1, ALL, &left).await;
+    // The next sync brings what the source has, as ever.
+    cluster.sync().await;
+    cluster.holds(ALL, &["1|one|11", "3|new|30", "4|four|40", "5|five|50", "6|six|60"]).await;
 }
 
 /// What a constraint refuses shows when it is tried; what waits is told with its reason from then on.

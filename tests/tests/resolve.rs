@@ -12,7 +12,7 @@ const ALL: &str = "SELECT id, name FROM items ORDER BY id";
 concord_tests::clusters! {
     pairs: [
         deletes_come_and_go, a_row_is_given, who_changes_it_meanwhile_is_not_overwritten, what_would_not_be_carried_is_refused,
-        what_was_added_up_stays,
+        what_was_added_up_stays, whoever_is_away_is_not_overruled,
     ]
     many: [several_losers]
     all: [undone_and_redone, what_moved_on_is_left]
@@ -131,6 +131,19 @@ async fn what_moved_on_is_left(kinds: &[Kind]) {
     cluster.holds(ALL, &["1|lost", "2|two"]).await;
 }
 
+/// Nobody can tell whether the row was changed there, and the older version would win against that.
+async fn whoever_is_away_is_not_overruled(kinds: &[Kind]) {
+    let (mut cluster, id) = decided(kinds).await;
+    cluster.run(1, "UPDATE items SET name = 'newer' WHERE id = 1").await;
+    cluster.leave(1);
+    let (error, code) = resolve(&cluster, &id, Remedy::Undo).await.expect_err("it is not known what b has");
+    assert!(error.contains("node `b`") && error.contains("add --force") && code == 3, "{error}");
+    cluster.holds_at(0, ALL, &["1|won", "2|two"]).await;
+    let forced = Box::pin(cluster.session().resolve(&id, &Remedy::Undo, true)).await.expect("forced");
+    assert_eq!(forced.away.iter().map(|away| &*away.node).collect::<Vec<_>>(), ["b"]);
+    cluster.holds_at(0, ALL, &["1|lost", "2|two"]).await;
+}
+
 /// With a version that lost nothing is taken back of what others added; who names the column means it.
 async fn what_was_added_up_stays(kinds: &[Kind]) {
     const COUNTED: &str = "SELECT id, name, amount FROM items";
@@ -207,4 +220,27 @@ async fn the_command() {
         "{}",
         said.stdout
     );
+}
+
+/// A decision that was overturned, and that again, is one account still, under whichever of its ids.
+#[tokio::test]
+async fn what_was_undone_twice_is_shown() {
+    let (mut cluster, id) = decided(&[Kind::Sqlite, Kind::Sqlite]).await;
+    let concord = cluster.command("[tables.items]\n");
+    for overturned in [id.clone(), format!("{id}.1")] {
+        concord.run(&["conflicts", "resolve", &overturned, "--undo"]).await.ok();
+        concord.run(&["sync"]).await.ok();
+    }
+    cluster.holds(ALL, &["1|won", "2|two"]).await;
+    let all = [id.clone(), format!("{id}.1"), format!("{id}.1.1")];
+    for (at, shown) in all.iter().enumerate() {
+        let said = concord.run(&["conflicts", "show", shown]).await.ok();
+        assert!(said.says(&format!("conflict {shown}: table items")), "{}", said.stdout);
+        assert!(all[at..].iter().all(|told| said.says(told)), "{shown}: {}", said.stdout);
+    }
+    // What is written without having asked somebody is told as such.
+    let config = std::fs::read_to_string(concord.path("concord.toml")).expect("the configuration");
+    concord.write("concord.toml", &config.replace(&cluster.nodes[1].database.url(), "sqlite:/nowhere/b.db"));
+    let said = concord.run(&["conflicts", "resolve", &id, "--undo", "--force"]).await.expect(3);
+    assert!(said.says("written at a") && said.says("node `b` is left out"), "{said:?}");
 }

@@ -61,7 +61,7 @@ pub struct Show {
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Overturn a decision by a new change",
-    long_about = "Overturn the decision of a conflict: another version of the row is written at one node as its users would write it, and the next sync carries it to the others. What it replaces is kept in the journal. Refused if the row was changed since the conflict, unless --force is given.",
+    long_about = "Overturn the decision of a conflict: another version of the row is written at one node as its users would write it, and the next sync carries it to the others. What it replaces is kept in the journal. Refused if the row was changed since the conflict, or if a node cannot be asked whether it was, unless --force is given.",
     after_long_help = "Example:\n  concord conflicts resolve 3f9a --undo\n  concord conflicts resolve 3f9a --take branch\n  concord conflicts resolve 3f9a --row row.json",
     group(clap::ArgGroup::new("remedy").required(true).args(["take", "row", "undo"]))
 )]
@@ -78,7 +78,7 @@ pub struct Resolve {
     /// The version that lost, if only one did
     #[arg(long)]
     pub undo: bool,
-    /// Overwrite the row although it was changed since
+    /// Overwrite the row although it was changed since, or may have been at a node that is away
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -182,8 +182,9 @@ fn run_resolve(global: &Global, resolve: &Resolve) -> Result<u8> {
         let what = if done.after.is_some() { "written" } else { "deleted" };
         say(&format!("{} {} {what} at {}; the next sync carries it", done.table, done.key, done.node))?;
         say(&format!("what stood there is in the journal: concord conflicts show {}", done.id))?;
+        left_out(&done.away, &[]);
     }
-    Ok(DONE)
+    Ok(code(&done.away, &[]))
 }
 
 /// The row that a person wrote.
@@ -203,9 +204,9 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         let found = session.conflicts_called(&show.id).await?;
         Ok((found, session.away(), session.stopped()))
     })?;
-    // What a person said about a conflict is told with it.
-    let of = |one: &ConflictReport| one.resolves().unwrap_or(&one.id).to_owned();
-    found.sort_by_key(|one| one.resolves().is_some());
+    // What a person said about a conflict is told with it, and what was said about that.
+    let of = |one: &ConflictReport| one.id.split_once('.').map_or(&*one.id, |(root, _)| root).to_owned();
+    found.sort_by_key(|one| (one.id != show.id, one.resolves().is_some()));
     let Some(first) = found.first() else {
         left_out(&away, &stopped);
         return Err(Error::Usage(format!(
@@ -260,12 +261,13 @@ fn side_by_side(one: &ConflictReport) -> Table {
     for row in [winner, loser].into_iter().flatten().filter_map(Document::as_object) {
         told.extend(row.keys().filter(|column| !told.contains(column)).collect::<Vec<_>>());
     }
-    if told.is_empty() {
-        rows.row(["", "", "(deleted)", "(deleted)"]);
-        return rows;
-    }
     // What a person gave up lost to what stands there, whatever that is.
     let absent = if one.id.starts_with("dropped-") { "(what stands there)" } else { "(deleted)" };
+    if told.is_empty() {
+        let lost = if one.is_unread() { "(unread)" } else { "(deleted)" };
+        rows.row(["", "", absent, lost]);
+        return rows;
+    }
     let text = |row: Option<&Document>, column: &str| match row {
         // It does not live at that node, or was added since.
         Some(row) => row.get(column).map_or_else(|| "–".to_owned(), cell),
@@ -308,6 +310,34 @@ mod tests {
         one.loser_row = None;
         let text = side_by_side(&one).to_string();
         assert!(marked(text.clone()) == 3 && text.contains("(deleted)"), "{text}");
+    }
+
+    /// What stands where a version was given up is not known to the journal, and what was given up may not have been read.
+    #[test]
+    fn what_was_given_up_is_not_told_as_deleted_by_both() {
+        let mut one = ConflictReport {
+            id: "dropped-1f".into(),
+            table: "t".into(),
+            key: json!([1]),
+            decided: 0,
+            winner: "office".into(),
+            winner_time: 0,
+            winner_row: None,
+            loser: "branch".into(),
+            loser_time: 0,
+            loser_row: None,
+            reason: "dropped by hand; it waited because: rows refer to it".into(),
+            differing: Vec::new(),
+        };
+        let last = |one: &ConflictReport| side_by_side(one).to_string().lines().last().unwrap_or_default().to_owned();
+        let text = last(&one);
+        assert!(text.contains("(what stands there)") && text.contains("(deleted)"), "{text}");
+        one.reason = "given up by hand unread: at branch it cannot be read".into();
+        let text = last(&one);
+        assert!(text.contains("(what stands there)") && text.contains("(unread)"), "{text}");
+        one.id = "1-1f".into();
+        one.reason = "latest-wins".into();
+        assert_eq!(last(&one).matches("(deleted)").count(), 2);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `concord parked`: rows that a node could not take.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -72,7 +72,8 @@ pub struct Retry {
 #[command(
     about = "Give rows that wait up: what stands at the node counts",
     long_about = "Give rows that wait up: what stands at the node counts as the latest version and is carried to \
-                  the other nodes.",
+                  the other nodes. Of a conflict that waits for a person at several nodes, --node says at which of them the row is \
+                  right.",
     after_long_help = "Example:\n  concord parked drop --node branch --table customers --key '[17]'"
 )]
 pub struct Drop {
@@ -215,6 +216,7 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
         if chosen.is_empty() {
             return Err(drop.choice.nothing_chosen(&session.away(), &session.stopped()));
         }
+        refuse_several_sides(&chosen)?;
         if !drop.yes && !drop.output.json {
             print(&chosen, "")?;
         }
@@ -249,6 +251,25 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
     Ok(ATTENTION)
 }
 
+/// Refuses to decide one conflict for several nodes at once: what stands at each would count as the latest change, none of which has
+/// seen the other, so that the same conflict would wait again.
+fn refuse_several_sides(chosen: &[ParkedReport]) -> Result<()> {
+    let mut sides: BTreeMap<(&str, String), Vec<&ParkedReport>> = BTreeMap::new();
+    // Where a node could not weigh all of a conflict, it waits there as something else.
+    for row in chosen.iter().filter(|row| ParkedCode::parse(row.code).is_some_and(ParkedCode::is_owed)) {
+        sides.entry((&*row.table, row.key.to_string())).or_default().push(row);
+    }
+    let is_conflict = |row: &&ParkedReport| row.code == ParkedCode::Conflict.as_str();
+    match sides.into_iter().find(|(_, rows)| rows.len() > 1 && rows.iter().any(is_conflict)) {
+        None => Ok(()),
+        Some(((table, key), rows)) => Err(Error::Usage(format!(
+            "the conflict about {key} of `{table}` waits at {}; nothing was given up\n    say at which node the row is right: --node \
+             NODE --table {table} --key '{key}'",
+            rows.iter().map(|row| &*row.node).collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}
+
 fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
     if rows.is_empty() {
         return say(none);
@@ -267,4 +288,34 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
         table.row(place.into_iter().chain([row.from.clone(), what.to_owned(), cut(&row.message, 300)]));
     }
     table.print()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It may wait at another node because somebody is away, or because a row cannot be read.
+    #[test]
+    fn one_conflict_may_wait_for_several_reasons() {
+        let row = |node: &str, key: u64, code: ParkedCode| ParkedReport {
+            node: node.to_owned(),
+            table: "items".to_owned(),
+            key: serde_json::json!([key]),
+            code: code.as_str(),
+            message: String::new(),
+            since: 0,
+            from: "a".to_owned(),
+            written: 0,
+            row: None,
+        };
+        let refused = |rows: &[ParkedReport]| refuse_several_sides(rows).err().map(|error| error.to_string());
+        for other in [ParkedCode::Conflict, ParkedCode::Unheard, ParkedCode::Unreadable] {
+            let why = refused(&[row("a", 1, ParkedCode::Conflict), row("b", 1, other)]).unwrap_or_default();
+            assert!(why.contains("[1] of `items` waits at a, b") && why.contains("--node NODE"), "{other:?}: {why}");
+            assert_eq!(refused(&[row("a", 1, ParkedCode::Conflict), row("b", 2, other)]), None);
+        }
+        // What waits for something else is given up for itself.
+        assert_eq!(refused(&[row("a", 1, ParkedCode::Conflict), row("b", 1, ParkedCode::Constraint)]), None);
+        assert_eq!(refused(&[row("a", 1, ParkedCode::Unreadable), row("b", 1, ParkedCode::Unheard)]), None);
+    }
 }

@@ -136,11 +136,18 @@ fn print_found(table: &VerifiedTable) -> Result<()> {
     for example in &table.examples {
         say(&format!("  {}", told(example)))?;
     }
-    let more = table.differences.saturating_sub(table.examples.len() as u64);
-    if more > 0 && !table.examples.is_empty() {
-        say(&format!("  … and {} more (--limit 0 shows all)", count(more)))?;
+    match not_shown(table) {
+        Some(more) => say(&format!("  {more}")),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// How many rows are not shown, and what shows them. Of those that were mended nothing does any more: they may be of a look that was begun
+/// anew without a node.
+fn not_shown(table: &VerifiedTable) -> Option<String> {
+    let more = table.differences.saturating_sub(table.examples.len() as u64);
+    let how = if table.mended == 0 { " (--limit 0 shows all)" } else { "" };
+    (more > 0 && !table.examples.is_empty()).then(|| format!("… and {} more{how}", count(more)))
 }
 
 /// A difference in one line: `[7] differing: name office 'x', branch 'y'`.
@@ -243,5 +250,21 @@ mod tests {
         };
         let filtered = "extra at b: it does not belong there by the node's filter, plugin `cel`";
         assert_eq!(told(&example), format!("[7] {filtered}; extra at a; missing at c"));
+    }
+
+    #[test]
+    fn nobody_is_told_to_look_for_what_was_mended() {
+        let example = Example {
+            key: serde_json::json!([7]),
+            nodes: BTreeMap::new(),
+            filters: BTreeMap::new(),
+            columns: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+        };
+        let found = VerifiedTable { differences: 11, examples: vec![example], ..VerifiedTable::new("t") };
+        assert_eq!(not_shown(&found).as_deref(), Some("… and 10 more (--limit 0 shows all)"));
+        let mended = VerifiedTable { mended: 10, ..found.clone() };
+        assert_eq!(not_shown(&mended).as_deref(), Some("… and 10 more"));
+        assert_eq!(not_shown(&VerifiedTable { differences: 1, ..found }), None);
     }
 }

@@ -78,7 +78,10 @@ fn print(why: &Told) -> Result<()> {
 fn origin(why: &Told) -> String {
     match (&why.versions[..], &why.known_from) {
         ([version], KnownFrom::History) => written(version),
-        ([version], KnownFrom::Journal) => format!("{}, as the journal tells; its history is purged", written(version)),
+        ([version], KnownFrom::Journal) => {
+            let written = written(version);
+            format!("{written}, as the journal tells, or the same was written again since; its history is purged")
+        }
         (_, KnownFrom::Purged(time)) => {
             let time = instant(*time);
             format!("so since {time} at the latest; all nodes have had the change, so its history is purged")

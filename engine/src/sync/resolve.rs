@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value as Document};
 
+use super::attendance::Away;
 use super::opened::Opened;
 use super::session::Session;
 use super::status::ConflictReport;
@@ -41,6 +42,8 @@ pub struct ResolvedReport {
     pub before: Option<Document>,
     /// What it is now; absent if it was deleted.
     pub after: Option<Document>,
+    /// Nodes that could not be asked whether the row was changed there since.
+    pub away: Vec<Away>,
 }
 
 /// A conflict of the journal, with all that lost in it.
@@ -68,7 +71,7 @@ impl ConflictReport {
 
 impl Session {
     /// Overturns the decision of a conflict by a new change, made at one node as its users would make it. Refuses if the row
-    /// is anywhere something else than what the conflict made of it, unless `force`.
+    /// is anywhere something else than what the conflict made of it, or somebody is away who may have changed it, unless `force`.
     pub async fn resolve(&mut self, id: &str, remedy: &Remedy, force: bool) -> Result<ResolvedReport> {
         self.prepare().await?;
         let case = self.case(id).await?;
@@ -83,6 +86,7 @@ impl Session {
         if !force {
             let places = self.places_of(table, first.winner_row.as_ref()).await?;
             self.refuse_what_moved_on(&opened, &case, &standing, &places)?;
+            self.refuse_what_nobody_can_tell()?;
         }
         let Some(stands) = &standing[at.index()] else {
             return Err(Error::Internal("a node that is there was not asked".to_owned()));
@@ -150,6 +154,7 @@ impl Session {
             node: self.names[at.index()].clone(),
             before: before.as_ref().map(|row| table.row_document(row)),
             after: after.as_ref().map(|row| table.row_document(row)),
+            away: self.away(),
         })
     }
 
@@ -349,6 +354,22 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Refuses if somebody is away: a change made there before would count as older than what is written now, and lose against it.
+    fn refuse_what_nobody_can_tell(&self) -> Result<()> {
+        let away = self.away();
+        if away.is_empty() {
+            return Ok(());
+        }
+        let mut lines: Vec<String> = away.iter().map(|away| format!("node `{}`: {}", away.node, away.why)).collect();
+        lines.push(
+            "it could not be asked whether the row was changed there; add --force to write all the same".to_owned(),
+        );
+        match away.iter().any(|away| away.unreachable) {
+            true => Err(Error::Unreachable(lines)),
+            false => Err(Error::Stopped(lines.join("\n"))),
+        }
     }
 
     /// Writes the row, and what it overturns into the journal, if nobody has been there since.

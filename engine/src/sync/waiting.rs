@@ -9,13 +9,16 @@ use serde_json::Value as Document;
 use super::examine::participants;
 use super::opened::Opened;
 use super::session::Session;
-use super::status::ParkedReport;
+use super::status::{ConflictReport, ParkedReport};
 use super::subset;
 use super::why::Found;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Dot, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, time};
 use crate::node::{self, Move, Node, Note};
+
+/// Begins why a version was lost that nobody could read as it was given up.
+const UNREAD: &str = "given up by hand unread";
 
 /// A version that is given up with an outcome that waits.
 pub(super) struct AtStake {
@@ -33,6 +36,13 @@ pub struct Dropped {
     pub node: String,
     pub table: String,
     pub key: Document,
+}
+
+impl ConflictReport {
+    /// Whether nobody could read what was lost, as it was given up by hand.
+    pub fn is_unread(&self) -> bool {
+        self.reason.starts_with(UNREAD)
+    }
 }
 
 impl Session {
@@ -221,7 +231,7 @@ async fn give_up(
         loser_row: content.map(Arc::new),
         loser_unknown: Vec::new(),
         reason: match unread {
-            Some(unread) => format!("given up by hand unread: {unread}"),
+            Some(unread) => format!("{UNREAD}: {unread}"),
             None => format!("dropped by hand; it waited because: {}", row.message),
         },
     });

@@ -59,10 +59,10 @@ pub struct WhyVersion {
 pub enum KnownFrom {
     /// Entries of histories that not everybody has passed yet.
     History,
-    /// The journal's newest entry about it: of a conflict, of a person's word on one, or of what a delete took.
+    /// The journal's newest entry about it: of a conflict, of a person's word on one, or of what a delete took or a change replaced unread.
     Journal,
     /// Nothing any more: everybody has had the change, and its entries are purged. It was written at this time at the latest
-    /// (µs UTC), when the last change of the table was made that everybody has had.
+    /// (µs UTC), when the last change of the table was made that everybody has had, or a load or a repair wrote the row.
     Purged(i64),
     /// Nothing: the row was not changed since Concord was installed, as far as the nodes know that are there.
     Nothing,
@@ -142,16 +142,18 @@ impl Session {
         if decided {
             account.tell_history(&contest, &key, &mut why);
         } else {
-            // What a load or a repair wrote was written elsewhere before, and what was given up tells of no writer. What a delete took
-            // tells who deleted.
+            // What a load or a repair wrote was written elsewhere before, and what was given up tells of no writer. What a delete took,
+            // or was replaced unread while a load went on, tells who wrote what is there instead.
             let is_decision = |lost: &&Lost| {
-                let id = lost.id.strip_prefix("delete-").unwrap_or(&lost.id);
-                is_conflict_id(id) || id.contains('.')
+                let is_replaced = ["delete-", "unread-"].iter().any(|kind| lost.id.starts_with(*kind));
+                is_replaced || is_conflict_id(&lost.id) || lost.id.contains('.')
             };
-            let youngest = lost.iter().max_by_key(|lost| lost.decided).filter(is_decision);
-            let told =
-                youngest.map(|lost| (Stamp { time: lost.winner_time, node: lost.winner }, lost.winner_row.as_deref()));
-            account.tell_rows(told, &mut why);
+            let youngest = lost.iter().max_by_key(|lost| lost.decided);
+            let told = youngest
+                .filter(is_decision)
+                .map(|lost| (Stamp { time: lost.winner_time, node: lost.winner }, lost.winner_row.as_deref()));
+            let rewritten = youngest.filter(|lost| !is_decision(lost)).map(|lost| lost.decided);
+            account.tell_rows(told, rewritten, &mut why);
         }
         tell_subsets(&table, &rows, decided, &mut why).await?;
         why.lost = lost.into_iter().map(|lost| self.conflict_report(lost)).collect();
@@ -275,7 +277,9 @@ async fn tell_subsets(table: &Table, rows: &[Option<Found>], decided: bool, why:
                 told.reason = Some(what.to_owned());
             }
             (Belongs::Inside, _) | (_, WhyState::Waits | WhyState::Undecided | WhyState::Unreadable) => {}
-            (Belongs::Outside, WhyState::Current | WhyState::Differs | WhyState::OnItsWay) if !stands => {
+            (Belongs::Outside, WhyState::Current | WhyState::Differs | WhyState::Apart | WhyState::OnItsWay)
+                if !stands =>
+            {
                 told.state = WhyState::Apart;
                 told.reason = Some(format!("it does not belong there by the node's filter, {filter}"));
             }
@@ -376,12 +380,15 @@ impl Account<'_> {
             });
         }
         for at in &tops {
-            let Version { node, waiting, stamp, .. } = version(at);
+            let Version { waiting, stamp, .. } = version(at);
             let content = &contest.versions[*at].content;
             let (row, unread) = match (content, *waiting) {
                 (Content::Row(row), true) => (Some(self.table.row_document(row)), false),
                 (_, true) => (None, *content == Content::Unread),
-                (_, false) => (self.standing(*node), self.is_unread(*node)),
+                (_, false) => {
+                    let holder = self.holder(contest, *at);
+                    (self.standing(holder), self.is_unread(holder))
+                }
             };
             let known = stamp.time != i64::MIN;
             why.versions.push(WhyVersion {
@@ -403,7 +410,10 @@ impl Account<'_> {
                 (_, Some(parked)) if !parked.code.is_passing() => {
                     self.node(node, WhyState::Waits, Some(parked.message.clone()))
                 }
-                ([_], _) if current => self.node(node, WhyState::Current, None),
+                ([top], _) if current => match self.differs(contest, *top, node) {
+                    Some((state, reason)) => self.node(node, state, Some(reason)),
+                    None => self.node(node, WhyState::Current, None),
+                },
                 ([_], _) if !self.table.is_target(node) => {
                     self.node(node, WhyState::Apart, Some("the table goes one way, away from here".to_owned()))
                 }
@@ -417,8 +427,59 @@ impl Account<'_> {
         }
     }
 
-    /// What is left where no entry tells anything: the rows themselves, and the journal's newest conflict.
-    fn tell_rows(&self, told: Option<(Stamp, Option<&Row>)>, why: &mut Why) {
+    /// Where the content of a version that does not wait is to be read: of nodes that have seen the same at the one that wrote it, as what
+    /// came of it elsewhere may not be carried there.
+    fn holder(&self, contest: &Contest, at: usize) -> NodeId {
+        let version = &contest.versions[at].version;
+        let writer = version.stamp.node;
+        let is_whole = self.table.form(writer).is_some_and(|form| form.lens.is_total());
+        let has_same = contest.standing(writer).is_some_and(|one| one.version.vector == version.vector);
+        if is_whole && has_same && !self.is_unread(writer) { writer } else { version.node }
+    }
+
+    /// Why a node that has seen a version holds another row all the same, if it does. Between snapshots that do not fit together nobody
+    /// can tell.
+    fn differs(&self, contest: &Contest, top: usize, node: NodeId) -> Option<(WhyState, String)> {
+        let (content, holder) = match &contest.versions[top] {
+            contender if contender.version.waiting => (contender.content.clone(), node),
+            _ => {
+                let holder = self.holder(contest, top);
+                (self.rows[holder.index()].as_ref()?.content(), holder)
+            }
+        };
+        let own = self.rows[node.index()].as_ref()?.content();
+        let (row, own) = match (&content, &own) {
+            (Content::Row(_) | Content::Deleted, Content::Row(_) | Content::Deleted) => (content.row(), own.row()),
+            _ => return None,
+        };
+        let same = match (row, own) {
+            (Some(row), Some(own)) => settle::differing(self.table, (holder, row), (node, own)).is_empty(),
+            (row, own) => row.is_none() == own.is_none(),
+        };
+        if same || self.opened.doubtful {
+            return None;
+        }
+        let operations = self.table.operations;
+        let is_carried = match (row, own) {
+            (Some(_), None) => operations.insert,
+            (Some(_), Some(_)) => operations.update,
+            (None, _) => operations.delete,
+        };
+        Some(match (is_carried, self.table.gives_rows(node)) {
+            (false, _) => (WhyState::Apart, "this kind of change is not carried here".to_owned()),
+            (true, gives_rows) => {
+                let because = match gives_rows {
+                    true => "and no history tells why",
+                    false => "as it was changed here, where nothing records that: the table goes one way",
+                };
+                (WhyState::Differs, format!("it has had the change, but its row is another, {because}"))
+            }
+        })
+    }
+
+    /// What is left where no entry tells anything: the rows themselves, and the journal's newest entry, or when that was made if it tells of
+    /// no writer.
+    fn tell_rows(&self, told: Option<(Stamp, Option<&Row>)>, rewritten: Option<i64>, why: &mut Why) {
         let whole = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
         // That a node with a filter has none says nothing of the others'.
         let says_nothing = |node: &NodeId| self.table.subset(*node).is_some() && self.standing(*node).is_none();
@@ -434,7 +495,7 @@ impl Account<'_> {
         };
         let tells = whole(&first) && !self.is_unread(first);
         let told = told.filter(|(_, told)| tells && *told == row);
-        why.known_from = match (&told, self.last_purged()) {
+        why.known_from = match (&told, self.last_purged().max(rewritten)) {
             (Some(_), _) => KnownFrom::Journal,
             (None, Some(time)) => KnownFrom::Purged(time),
             (None, None) => KnownFrom::Nothing,
@@ -456,14 +517,29 @@ impl Account<'_> {
                 _ if self.is_unread(node) => self.node(node, WhyState::Unreadable, None),
                 true => self.node(node, WhyState::Current, None),
                 false => {
-                    let reason = format!(
-                        "it is another than at {}, and no history tells why: the rows differed when Concord was installed, or \
-                         this change is of a kind that is not carried here",
-                        self.names[first.index()]
-                    );
-                    self.node(node, WhyState::Differs, Some(reason))
+                    let (state, because) = match self.may_stay_apart(row.is_some(), self.standing(node).is_some()) {
+                        true => (WhyState::Apart, "and such a change is not carried here"),
+                        false => (
+                            WhyState::Differs,
+                            "and no history tells why: the rows differed when Concord was installed, or were changed where nothing \
+                             records it",
+                        ),
+                    };
+                    let reason = format!("it is another than at {}, {because}", self.names[first.index()]);
+                    self.node(node, state, Some(reason))
                 }
             });
+        }
+    }
+
+    /// Whether a node may hold another row than the one that tells, and one of them none, because `operations` do not carry what made
+    /// them so. Of a two-way table nobody can tell whether a row was created here or deleted there.
+    fn may_stay_apart(&self, told: bool, own: bool) -> bool {
+        let (operations, is_two_way) = (self.table.operations, self.table.from.is_none());
+        match (told, own) {
+            (true, true) => !operations.update,
+            (true, false) => !operations.insert || is_two_way && !operations.delete,
+            (false, _) => !operations.delete || is_two_way && !operations.insert,
         }
     }
 

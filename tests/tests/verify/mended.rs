@@ -118,6 +118,7 @@ async fn what_is_not_carried_is_no_difference() {
         let mut cluster = differing(PAIRS[1], &format!("[tables.t]\n{from}")).await;
         for (operations, found, allowed) in cases {
             cluster.configure(&format!("[tables.t]\n{from}operations = {operations}\n"));
+            cluster.install().await;
             let verified = verify(&cluster, Verify::default()).await;
             let table = &verified.tables[0];
             assert_eq!(told(table), *found, "{from} {operations}");
@@ -149,6 +150,30 @@ async fn what_moves_on_meanwhile_is_left_to_its_user() {
         cluster.holds_at(0, "SELECT n FROM t WHERE id = 5", &["50"]).await;
         cluster.settle().await;
         cluster.holds("SELECT n FROM t WHERE id IN (3, 5) ORDER BY id", &["31", "50"]).await;
+    }
+}
+
+/// The same where nothing records what users do, as the table goes one way.
+#[tokio::test]
+async fn what_moves_on_meanwhile_at_a_target_is_not_overwritten() {
+    for kinds in PAIRS {
+        let mut cluster = differing(kinds, "[tables.t]\nfrom = \"a\"\n").await;
+        let mut session = cluster.session();
+        let how = mending(None);
+        let verified = cluster
+            .during("verify-mend", session.verify(&how), async |cluster| {
+                cluster.run(1, "UPDATE t SET n = 31 WHERE id = 3; UPDATE t SET n = 60 WHERE id = 6").await;
+                cluster.run(1, "INSERT INTO t VALUES (4, 'anew', 40)").await;
+            })
+            .await
+            .unwrap();
+        assert_eq!(numbers(&verified), ([5, 2, 3, 0, 0], 1), "{kinds:?}: {verified:#?}");
+        cluster.holds_at(1, ALL, &["1|same|1", "2|differs|20", "3|differs|31", "4|anew|40", "6|new|60"]).await;
+        // What was not overwritten did not lose.
+        let journal = cluster.session().conflicts(0).await.unwrap();
+        let mut keys: Vec<_> = journal.iter().map(|lost| lost.key[0].as_u64()).collect();
+        keys.sort();
+        assert_eq!(keys, [Some(2), Some(5)], "{kinds:?}: {journal:#?}");
     }
 }
 

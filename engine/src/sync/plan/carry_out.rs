@@ -1,17 +1,18 @@
 //! Carrying a plan out: precisely what it says, for the rows that are still as it saw them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value as Document;
 
-use super::LOOKS;
 use super::file::{PlanFile, WrittenNode, shape, waiting_text};
 use super::row::Scribe;
+use super::{LOOK, LOOKS};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Key, NodeId, ParkedCode, TableSpec};
+use crate::model::{Cut, Key, NodeId, ParkedCode, Row, TableSpec};
 use crate::node::Move;
 use crate::node::apply::{Batch, Effect, TableBatch};
 use crate::sync::attendance::Away;
@@ -136,7 +137,10 @@ impl Session {
         }
         let mut batches: Vec<Option<Batch>> = moves
             .into_iter()
-            .map(|moves| moves.map(|(moves, stays)| Batch { moves, stays, ..Batch::default() }))
+            .zip(&self.names)
+            .map(|(moves, node)| {
+                moves.map(|(moves, stays)| Batch { node: node.clone(), moves, stays, ..Batch::default() })
+            })
             .collect();
         let mut planned: Vec<HashSet<Key>> = vec![HashSet::new(); self.tables.len()];
         for (number, row) in file.whole.rows.iter().enumerate() {
@@ -145,6 +149,13 @@ impl Session {
             let table = self.tables.iter().find(|table| table.name == row.table).ok_or_else(broken)?;
             let Some(batch) = &mut batches[at] else { continue };
             let spec = table.spec(NodeId(at as u16)).ok_or_else(broken)?;
+            if row.lacks_what_stood(spec) {
+                return Err(file.refuse(format!(
+                    "an older Concord made it, and it does not tell what stood in `{}` at node `{}`, where nothing records what users \
+                     change",
+                    row.table, row.node
+                )));
+            }
             let mut decision = Scribe { names: &self.names, table, spec }.read(row).ok_or_else(broken)?;
             planned[table.index].insert(decision.key.clone());
             let waits = opened.parked(NodeId(at as u16), table.index, &decision.key);
@@ -173,7 +184,8 @@ impl Session {
                 }
             }
         }
-        let moved = self.moved_on(opened, file, &planned).await?;
+        let mut moved = self.moved_on(opened, file, &planned).await?;
+        self.look_at_what_stood(&batches, &mut moved).await?;
         for (at, batch) in batches.iter_mut().enumerate() {
             let Some(batch) = batch else { continue };
             let specs: Vec<&TableSpec> = batch.tables.iter().map(|table| &*table.spec).collect();
@@ -263,6 +275,33 @@ impl Session {
             }
         }
         Ok(moved)
+    }
+
+    /// Adds the keys whose rows are others than the plan saw at nodes where nothing records what users change.
+    async fn look_at_what_stood(&mut self, batches: &[Option<Batch>], moved: &mut Moved) -> Result<()> {
+        for (member, batch) in self.members.iter_mut().zip(batches) {
+            let (Some(node), Some(batch)) = (member.node.as_deref_mut(), batch) else { continue };
+            for part in &batch.tables {
+                let noted = part.decisions.iter().filter_map(|decision| Some((&decision.key, decision.upon.as_ref()?)));
+                let noted: Vec<(&Key, &Option<Arc<Row>>)> = noted.collect();
+                for lot in noted.chunks(LOOK) {
+                    let keys: Vec<&Key> = lot.iter().map(|(key, _)| *key).collect();
+                    let standing = node.rows(&part.spec, &keys).await;
+                    let standing = standing.map_err(Error::at(&member.name, "reading rows"))?;
+                    for (&(key, stood), stands) in lot.iter().zip(&standing) {
+                        let same = match (stood, stands) {
+                            (None, None) => true,
+                            (Some(stood), Some(Ok(row))) => **stood == *row,
+                            _ => false,
+                        };
+                        if !same {
+                            moved.entry((part.spec.index, key.clone())).or_default().push(member.id);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes the next sync decide about rows that have moved on: what would have been written waits for it.

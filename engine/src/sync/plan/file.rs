@@ -186,6 +186,13 @@ impl PlanFile {
         Ok(PlanFile { path: path.to_owned(), whole })
     }
 
+    /// The same as an older Concord wrote it.
+    #[cfg(test)]
+    pub(in crate::sync) fn without_what_stood(mut self) -> PlanFile {
+        self.whole.rows.iter_mut().for_each(|row| row.stood = None);
+        self
+    }
+
     /// An error about the plan as a whole.
     pub(super) fn refuse(&self, what: impl std::fmt::Display) -> Error {
         Error::Refused(vec![format!("{}: {what}; nothing was changed. Make a new plan", self.path.display())])

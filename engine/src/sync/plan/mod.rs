@@ -296,12 +296,36 @@ impl Session {
         let accounts = std::mem::take(&mut outcomes.accounts);
         cycle.conflicts = outcomes.conflicts;
         let batches = self.batches(&opened, outcomes);
-        let draft = Draft { opened, batches, accounts, cycle };
+        let mut draft = Draft { opened, batches, accounts, cycle };
         let plan = self.tell(&draft, wish).await;
+        let noted = match wish.file {
+            true => self.note_what_stands(&mut draft.batches).await,
+            false => Ok(()),
+        };
         self.close().await;
-        let plan = plan?;
+        let plan = noted.and(plan)?;
         let file = wish.file.then(|| Written::new(self, &draft).bytes());
         Ok(Drafted::Plan(Box::new(plan), file))
+    }
+
+    /// Where nothing records what users do, the rows that are to be written over or deleted are told by themselves from what stands when
+    /// the plan is carried out. One that cannot be read is not: nothing could be told from it.
+    async fn note_what_stands(&mut self, batches: &mut Batches) -> Result<()> {
+        for (member, batch) in self.members.iter_mut().zip(batches) {
+            let (Some(node), Some(batch)) = (member.node.as_deref_mut(), batch) else { continue };
+            for part in batch.tables.iter_mut().filter(|part| !part.spec.captured) {
+                for decisions in part.decisions.chunks_mut(LOOK) {
+                    let keys: Vec<&Key> = decisions.iter().map(|decision| &decision.key).collect();
+                    let standing = node.rows(&part.spec, &keys).await.map_err(|error| {
+                        Error::at(&member.name, format!("reading rows of {}", part.spec.full_name()))(error)
+                    })?;
+                    for (decision, stood) in decisions.iter_mut().zip(standing) {
+                        note_what_stood(decision, stood);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A plan that is carried out later relies on histories to tell what was changed since.
@@ -464,6 +488,25 @@ impl At<'_> {
 
 /// The row that stands, or why it cannot be read.
 type Standing = Option<std::result::Result<Row, String>>;
+
+/// Decides upon the row that stands, and upon nothing else. What is not there cannot be locked, and one that is created meanwhile stays.
+fn note_what_stood(decision: &mut Decision, stood: Standing) {
+    let stood = match stood {
+        None => None,
+        Some(Ok(row)) => Some(Arc::new(row)),
+        Some(Err(_)) => return,
+    };
+    if let Effect::Write(_, mode) = &mut decision.effect {
+        match (*mode, &stood) {
+            (WriteMode::InsertOnly, Some(_)) | (WriteMode::UpdateOnly, None) => decision.effect = Effect::Keep,
+            (_, None) => *mode = WriteMode::InsertOnly,
+            (_, Some(_)) => *mode = WriteMode::UpdateOnly,
+        }
+    }
+    if matches!(decision.effect, Effect::Write(..) | Effect::Delete) {
+        decision.upon = Some(stood);
+    }
+}
 
 /// What a decision does to a row; `None` if nothing.
 fn change(decision: &Decision, standing: &Standing) -> Option<Change> {

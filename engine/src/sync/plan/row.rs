@@ -31,6 +31,9 @@ pub(super) struct WrittenRow {
     /// What waits at the node for this key already, told from other versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
+    /// What stood at the node, where nothing records what its users change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood: Option<Stood>,
     version: WrittenVersion,
     /// As of when what stands at the node becomes a change of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +56,16 @@ enum Change {
     Delete,
     Keep,
     Wait,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Stood {
+    Nothing,
+    /// A row that could not be read, so that nothing can be told from it.
+    Unreadable,
+    /// The values of the node's own columns, in their order.
+    Row(Vec<Document>),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -110,9 +123,20 @@ struct WrittenLost {
     reason: String,
 }
 
+impl Change {
+    fn writes(self) -> bool {
+        !matches!(self, Change::Keep | Change::Wait)
+    }
+}
+
 impl WrittenRow {
     pub(super) fn sealed(&self) -> String {
         seal_of(WrittenRow { seal: String::new(), ..self.clone() })
+    }
+
+    /// Whether it does not tell what stood, as those of an older Concord, though nothing else tells what was changed since.
+    pub(super) fn lacks_what_stood(&self, spec: &TableSpec) -> bool {
+        !spec.captured && self.change.writes() && self.stood.is_none()
     }
 }
 
@@ -150,6 +174,11 @@ impl Scribe<'_> {
             row: row.map(|row| local(row)),
             why,
             waits: decision.waiting.as_deref().map(|parked| waiting_text(parked, self.names)),
+            stood: match &decision.upon {
+                Some(None) => Some(Stood::Nothing),
+                Some(Some(row)) => Some(Stood::Row(documents(self.local_types(), row))),
+                None => (!self.spec.captured && change.writes()).then_some(Stood::Unreadable),
+            },
             version: WrittenVersion {
                 node: name(stamp.node),
                 time: stamp.time,
@@ -253,8 +282,16 @@ impl Scribe<'_> {
                 None => None,
             },
             lost_before: true,
-            upon: None,
+            upon: match &written.stood {
+                None | Some(Stood::Unreadable) => None,
+                Some(Stood::Nothing) => Some(None),
+                Some(Stood::Row(row)) => Some(Some(Arc::new(values(self.local_types(), row)?))),
+            },
         })
+    }
+
+    fn local_types(&self) -> impl ExactSizeIterator<Item = &Type> {
+        self.spec.columns.iter().map(|column| &column.ty)
     }
 
     fn key_types(&self) -> impl ExactSizeIterator<Item = &Type> {
@@ -349,7 +386,7 @@ mod tests {
     use crate::sync::lens::Lens;
     use crate::sync::table::Form;
 
-    /// What SQLite keeps in columns of other types is read back as what it is, not as what is spelled alike.
+    /// What SQLite keeps in columns of other types is read back as what it is, not as what is spelled alike; so is what stood.
     #[test]
     fn keys_and_images_keep_values_of_other_types() {
         let columns = [("id", Type::Decimal), ("n", Type::Int)];
@@ -375,6 +412,7 @@ mod tests {
         let decimal = Value::Decimal(crate::model::Decimal::parse("1.5").unwrap());
         let bytes = Value::Bytes(vec![0xff].into());
         for (key, image) in [(decimal, Value::Int(7)), (Value::text("1.5"), Value::text("7")), (bytes.clone(), bytes)] {
+            let stood: Row = vec![key.clone(), image.clone()].into();
             let key: Key = vec![key].into();
             let (dot, stamp) = (Dot { node: NodeId(0), number: 1, mark: 1 }, Stamp { time: 1, node: NodeId(0) });
             let vector = Vector::of(dot);
@@ -402,12 +440,36 @@ mod tests {
                 lost: Vec::new(),
                 lost_here: None,
                 lost_before: true,
-                upon: None,
+                upon: Some(Some(Arc::new(stood.clone()))),
             };
             let text = serde_json::to_string(&scribe.write("a", &decision)).unwrap();
             let written: WrittenRow = serde_json::from_str(&text).unwrap();
             let read = scribe.read(&written).unwrap_or_else(|| panic!("it is not read back: {text}"));
             assert_eq!((&read.key, read.notes[0].images.as_ref()), (&key, Some(&images)), "{text}");
+            assert_eq!(read.upon, decision.upon, "{text}");
+            // An older Concord told nothing of it, and that none stood is not the same.
+            for upon in [None, Some(None)] {
+                let decision = Decision { upon: upon.clone(), ..scribe.read(&written).expect("it was read before") };
+                let text = serde_json::to_string(&scribe.write("a", &decision)).unwrap();
+                assert_eq!(text.contains("\"stood\""), upon.is_some(), "{text}");
+                let written: WrittenRow = serde_json::from_str(&text).unwrap();
+                assert_eq!(scribe.read(&written).unwrap().upon, upon, "{text}");
+            }
+            // Nor is that it could not be read.
+            let silent = TableSpec { captured: false, ..spec.clone() };
+            let scribe = Scribe { names: &names, table: &table, spec: &silent };
+            let read = scribe.read(&written).expect("it was read before");
+            let decision = Decision { effect: Effect::Delete, upon: None, ..read };
+            let mut written = scribe.write("a", &decision).expect("it is of a version");
+            let text = serde_json::to_string(&written).unwrap();
+            assert!(text.contains("\"stood\":\"unreadable\""), "{text}");
+            assert_eq!(
+                (scribe.read(&written).unwrap().upon, written.lacks_what_stood(&silent)),
+                (None, false),
+                "{text}"
+            );
+            written.stood = None;
+            assert_eq!([&silent, &spec].map(|spec| written.lacks_what_stood(spec)), [true, false]);
         }
     }
 }

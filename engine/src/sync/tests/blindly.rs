@@ -2,12 +2,14 @@
 //! under its key.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::cluster::{Cluster, later};
 use super::random::{Random, seeds};
-use crate::model::{Entry, Lost, time};
+use crate::model::{Entry, Key, Lost, NodeId, Row, Value, time};
 use crate::sync::memory::number;
 use crate::sync::session::Session;
+use crate::sync::{KnownFrom, WhyState};
 
 const UPDATES: &str = "operations = [\"update\", \"delete\"]";
 
@@ -299,6 +301,76 @@ fn what_lost_to_a_delete_that_stays_is_told() {
     case.write(0, Some(4));
     case.sync();
     assert_eq!((case.values(), case.lost()), (vec![Some(4); 3], vec![(2, 2), (2, 3)]));
+}
+
+/// Whichever of the others is away: while the history tells of the delete, a node that keeps its row is not told to have the outcome.
+#[test]
+fn a_row_that_a_delete_leaves_goes_its_own_way() {
+    for (deletes, keeps) in [(0, 1), (1, 0)] {
+        let case = Case::new(3, "\"latest-wins\"", "operations = [\"insert\", \"update\"]");
+        case.write(0, Some(1));
+        case.sync();
+        case.cluster.databases[2].lock().up = false;
+        case.write(deletes, None);
+        case.sync();
+        let told = case.cluster.block(case.session().why("t", &["1".to_owned()])).unwrap();
+        assert_eq!((told.versions.len(), &told.versions[0].row), (1, &None), "{told:?}");
+        let states = [deletes, keeps].map(|at| told.nodes[at].state);
+        assert_eq!(states, [WhyState::Current, WhyState::Apart], "{told:?}");
+    }
+}
+
+/// The same once everybody has had the change, and its history is purged.
+#[test]
+fn what_operations_leave_apart_goes_its_own_way_for_good() {
+    let cases = [
+        ("operations = [\"insert\", \"update\"]", &[Some(1), None][..]),
+        ("operations = [\"insert\", \"delete\"]", &[Some(1), Some(2)]),
+        (UPDATES, &[Some(1)]),
+    ];
+    for ((operations, values), at) in cases.into_iter().flat_map(|case| [(case, 0), (case, 1)]) {
+        let case = Case::new(2, "\"latest-wins\"", operations);
+        for value in values {
+            case.write(at, *value);
+            case.sync();
+        }
+        let told = case.cluster.block(case.session().why("t", &["1".to_owned()])).unwrap();
+        assert_ne!(told.known_from, KnownFrom::History, "{told:?}");
+        let states: Vec<WhyState> = told.nodes.iter().map(|node| node.state).collect();
+        assert_eq!(states, [WhyState::Current, WhyState::Apart], "{operations}: {told:?}");
+        assert_eq!(told.exit_code(), 0);
+    }
+}
+
+/// What was replaced though nobody had read it lost to whoever wrote what is there instead; a load is nobody's word.
+#[test]
+fn why_names_who_replaced_what_was_unread() {
+    for (id, is_known) in
+        [("unread-1-0123456789ab", true), ("delete-1-0123456789ab", true), ("load-1-0123456789ab", false)]
+    {
+        let case = Case::new(2, "\"latest-wins\"", "");
+        case.cluster.databases.iter().for_each(|database| _ = database.lock().rows.insert(1, 5));
+        let key: Key = vec![Value::Int(1)].into();
+        let row = |value: i64| -> Row { vec![Value::Int(1), Value::Int(value)].into() };
+        case.cluster.databases[0].lock().journal.push(Lost {
+            id: id.to_owned(),
+            table: 0,
+            key,
+            decided: 8,
+            winner: NodeId(1),
+            winner_time: 7,
+            winner_row: Some(Arc::new(row(5))),
+            winner_unknown: Vec::new(),
+            loser: NodeId(0),
+            loser_time: 6,
+            loser_row: Some(Arc::new(row(4))),
+            loser_unknown: Vec::new(),
+            reason: String::new(),
+        });
+        let told = case.cluster.block(case.session().why("t", &["1".to_owned()])).unwrap();
+        assert_eq!(told.known_from == KnownFrom::Journal, is_known, "{id}: {told:?}");
+        assert_eq!(told.versions[0].node.as_deref(), is_known.then_some("b"), "{id}: {told:?}");
+    }
 }
 
 /// A target fails between the cycle that finds out and the next.

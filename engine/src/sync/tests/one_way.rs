@@ -72,3 +72,25 @@ fn why_goes_by_the_source() {
     assert_eq!(states, [WhyState::Differs, WhyState::Current, WhyState::Current], "{told:?}");
     assert_eq!(told.versions[0].row, Some(serde_json::json!({ "id": 1, "value": 1 })));
 }
+
+/// GIVEN a change that one target has taken, and of which the history tells as another is away
+/// WHEN a user changes the row there
+/// THEN that node is not told to have what the source has.
+#[test]
+fn why_tells_what_a_user_made_of_what_had_come() {
+    let cluster = Cluster::new(3, &[(1, 1)]);
+    let session = || cluster.session(FROM_B, 10);
+    cluster.block(session().install()).unwrap();
+    cluster.databases[2].lock().up = false;
+    assert!(cluster.databases[1].lock().write(1, Some(7), false));
+    cluster.block(session().sync()).unwrap();
+    for (made, state) in [(None, WhyState::Current), (Some(8), WhyState::Differs)] {
+        if made.is_some() {
+            assert!(cluster.databases[0].lock().write(1, made, false));
+        }
+        let told = cluster.block(session().why("t", &["1".to_owned()])).unwrap();
+        let states: Vec<WhyState> = told.nodes.iter().map(|node| node.state).collect();
+        assert_eq!(states, [state, WhyState::Current], "{told:?}");
+        assert_eq!(told.versions[0].row, Some(serde_json::json!({ "id": 1, "value": 7 })));
+    }
+}

@@ -314,6 +314,27 @@ fn a_broken_or_edited_plan_is_refused_with_its_place() {
     PlanFile::parse(Path::new("x"), text.replace("\":", "\" : ").as_bytes()).unwrap();
 }
 
+/// An older Concord kept nothing of what stood where nothing records what users change: nobody could tell what they did since.
+#[test]
+fn a_plan_that_does_not_tell_what_stood_is_refused() {
+    let settings = "\"latest-wins\"\nfrom = \"b\"";
+    for change in [Some(7), None] {
+        let cluster = Cluster::new(2, &[(1, 1)]);
+        let session = || cluster.session(settings, 10);
+        cluster.block(session().install()).unwrap();
+        assert!(cluster.databases[1].lock().write(1, change, false));
+        let (_, file) = cluster.block(session().plan(&ALL)).unwrap();
+        let text = file.unwrap();
+        let file = || PlanFile::parse(Path::new("test.plan"), &text).unwrap();
+        let before = cluster.all();
+        let error = cluster.block(session().carry_out(&file().without_what_stood())).unwrap_err();
+        assert!(error.to_string().contains("an older Concord made it"), "{error}");
+        assert_eq!((cluster.all(), error.exit_code()), (before, crate::error::USAGE));
+        cluster.block(session().carry_out(&file())).unwrap();
+        assert_eq!(cluster.databases[0].lock().rows.get(&1).copied(), change);
+    }
+}
+
 /// At the node where no row belongs the plan writes nothing, but tells that the other change was passed there.
 #[test]
 fn what_a_user_made_since_has_not_seen_what_a_plan_passes() {

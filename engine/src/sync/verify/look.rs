@@ -34,7 +34,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The rows of a key, by node.
 pub struct Stands {
     pub rows: Vec<(NodeId, Standing)>,
-    /// The rows at nodes where a plugin maps, in their own shape.
+    /// The rows in their nodes' own shape, where the shared one does not tell it and somebody needs it: where a plugin maps, and where
+    /// nothing but the row itself tells whether a user has changed it.
     pub locals: Vec<(NodeId, Arc<Row>)>,
 }
 
@@ -139,12 +140,20 @@ impl Session {
                 Err(error) => return Some((member.id, Err(error))),
             };
             let local = |row: &Option<_>| match row {
-                Some(Ok(row)) if form.lens.is_mapped() => Some(Arc::new(Row::clone(row))),
+                Some(Ok(row)) if form.lens.is_mapped() || !form.spec.captured => Some(Arc::new(Row::clone(row))),
                 _ => None,
             };
             let locals: Vec<Option<Arc<Row>>> = rows.iter().map(local).collect();
             let rows = form.lens.share_apart(rows, Option::as_mut).await;
-            Some((member.id, Ok(rows.into_iter().zip(locals).collect::<Vec<_>>())))
+            let is_told = |row: &Option<_>, local: &Arc<Row>| match row {
+                Some(Ok(row)) if !form.lens.is_mapped() => form.lens.put(row) == **local,
+                _ => false,
+            };
+            let with_local = rows.into_iter().zip(locals).map(|(row, local)| {
+                let local = local.filter(|local| !is_told(&row, local));
+                (row, local)
+            });
+            Some((member.id, Ok(with_local.collect::<Vec<_>>())))
         }));
         let empty = |_| Stands { rows: Vec::with_capacity(nodes.len()), locals: Vec::new() };
         let mut standing: Vec<Stands> = keys.iter().map(empty).collect();

@@ -12,7 +12,7 @@ use super::super::opened::Opened;
 use super::super::session::{Carried, Session};
 use super::super::settle::{self, Rule, Settlement};
 use super::super::subset::Belongs;
-use super::super::table::Table;
+use super::super::table::{Form, Table};
 use super::super::turns::Settles;
 use super::compare::{Difference, Standing};
 use super::report::{Counted, Left};
@@ -29,7 +29,7 @@ pub struct Mend {
     pub key: Key,
     /// What stands at the nodes, in the shared shape; `None` where there is no row.
     pub read: Vec<(NodeId, Option<Arc<Row>>)>,
-    /// What stands at nodes where a plugin maps, in their own shape.
+    /// What stands at nodes in their own shape, where a plugin maps or the shared one does not tell it.
     pub locals: Vec<(NodeId, Arc<Row>)>,
     /// What is to stand there; nodes at which nothing is to change are left out.
     pub write: Vec<(NodeId, Option<Arc<Row>>)>,
@@ -54,6 +54,13 @@ impl Mend {
     /// The same with the rows that stand there.
     pub fn whole_weight(&self) -> usize {
         weight(&self.read) + weight(&self.write)
+    }
+
+    /// What stood at a node in its own shape, as it was read.
+    fn stood(&self, node: NodeId, form: &Form) -> Option<Arc<Row>> {
+        let local = self.locals.iter().find(|(at, _)| *at == node).map(|(_, row)| row.clone());
+        let read = || self.read.iter().find(|(at, _)| *at == node).and_then(|(_, row)| row.as_deref());
+        local.or_else(|| read().map(|row| Arc::new(form.lens.put(row))))
     }
 }
 
@@ -239,12 +246,13 @@ impl Session {
                 None => decisions,
             };
             let mut batch = any.then(|| self.batch(id, tables, opened)).flatten();
-            if let (Some(batch), Some(form)) = (&mut batch, self.tables[table].form(id).filter(|_| compared)) {
-                let stood =
-                    |at: &usize| mends[*at].read.iter().find(|(at, _)| *at == id).and_then(|(_, row)| row.as_deref());
-                batch.bare = true;
+            // Where no entry tells what a user did since, the row itself does.
+            let form = self.tables[table].form(id).filter(|form| !form.spec.captured);
+            if let (Some(batch), Some(form)) = (&mut batch, form) {
+                batch.bare = compared;
+                batch.sync.clone_from(&self.config.name);
                 for (decision, at) in batch.tables.iter_mut().flat_map(|part| &mut part.decisions).zip(&places[node]) {
-                    decision.upon = Some(stood(at).map(|row| Arc::new(form.lens.put(row))));
+                    decision.upon = Some(mends[*at].stood(id, form));
                 }
             }
             batches.push(batch);
@@ -332,11 +340,11 @@ impl Session {
             return Err(format!("the table is not there at {}", self.names[node.index()]));
         };
         let Some(row) = row else { return Ok(Effect::Delete) };
-        let mode = match (table.compared, stood) {
-            (false, _) => WriteMode::Upsert,
+        let mode = match (form.spec.captured, stood) {
+            (true, _) => WriteMode::Upsert,
             // Nobody can lock a row that is not there: one that is created meanwhile stays.
-            (true, None) => WriteMode::InsertOnly,
-            (true, Some(_)) => WriteMode::UpdateOnly,
+            (false, None) => WriteMode::InsertOnly,
+            (false, Some(_)) => WriteMode::UpdateOnly,
         };
         match form.write(Arc::new(row.clone()), mode) {
             Effect::Park(_, why) => Err(why),

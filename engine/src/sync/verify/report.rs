@@ -1,6 +1,6 @@
 //! What a comparison has found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use serde_json::Value as Document;
@@ -145,6 +145,15 @@ impl VerifiedTable {
         if mends {
             (self.mended, self.disputed, self.carried, self.differences) = (mended, disputed, carried, mended);
         }
+    }
+
+    /// Tells with what a second look found what the first had: rows that were mended by then are no longer to be found, and are counted.
+    /// Those that still differ come first, so that the limit does not hide them.
+    pub fn look_back(&mut self, before: VerifiedTable, limit: usize) {
+        let found: HashSet<String> = self.examples.iter().map(|example| example.key.to_string()).collect();
+        let former = before.examples.into_iter().filter(|example| !found.contains(&example.key.to_string()));
+        self.examples.extend(former.take(limit.saturating_sub(found.len())));
+        self.nodes = before.nodes;
     }
 
     /// Goes back to what was known before a look that did not come to its end, but for what was written since.
@@ -337,6 +346,40 @@ mod tests {
             report.begin(mends);
             let found = [report.differences, report.mended, report.disputed, report.carried.len() as u64];
             assert_eq!((report.table.as_str(), found), ("t", counts));
+        }
+    }
+
+    /// Ten rows were mended, and of one that was refused there was a second look.
+    #[test]
+    fn what_was_mended_before_a_second_look_is_still_told() {
+        let example = |key: u64| Example {
+            key: serde_json::json!([key]),
+            nodes: [("b".to_owned(), "differing")].into(),
+            filters: BTreeMap::new(),
+            columns: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+        };
+        let node = |differing| VerifiedNode { differing, ..VerifiedNode::new("b", 20) };
+        for (limit, first, shown) in [(usize::MAX, 11, 11), (3, 3, 3), (3, 2, 3)] {
+            let before = VerifiedTable {
+                table: "t".into(),
+                nodes: vec![node(11)],
+                differences: 11,
+                examples: (1..=first).map(example).collect(),
+                mended: 10,
+                refused: 1,
+                ..VerifiedTable::default()
+            };
+            let mut report = before.clone();
+            report.begin(true);
+            (report.nodes, report.refused) = (vec![node(1)], 1);
+            report.differences += 1;
+            report.examples.push(example(11));
+            report.look_back(before, limit);
+            let told = (report.differences, report.examples.len(), report.nodes[0].differing);
+            assert_eq!((told, report.left_over()), ((11, shown, 11), 1));
+            // What still differs is shown whatever the limit.
+            assert_eq!(report.examples[0].key, serde_json::json!([11]));
         }
     }
 
