@@ -120,6 +120,9 @@ impl Session {
             if portion.is_none() {
                 self.tables.iter().for_each(Table::begin_round);
             }
+            for table in &mut self.tables {
+                table.uncompared = self.uncompared.get(&table.index).cloned();
+            }
             let done = self.round(portion).await;
             self.tables.iter().for_each(Table::end_round);
             match done {
@@ -391,7 +394,8 @@ impl Session {
 
     /// One node's share of the work, with the positions that go with it.
     pub(super) fn batch(&self, node: NodeId, tables: Vec<Vec<Decision>>, opened: &Opened) -> Option<Batch> {
-        let mut batch = Batch { moves: self.moves(opened, node), ..Batch::default() };
+        let name = self.names[node.index()].clone();
+        let mut batch = Batch { node: name, moves: self.moves(opened, node), ..Batch::default() };
         for (index, decisions) in tables.into_iter().enumerate() {
             let table = &self.tables[index];
             let Some(spec) = table.spec(node).filter(|_| !decisions.is_empty()) else { continue };

@@ -14,9 +14,9 @@ use super::fetch::Weighed;
 use super::mapped::{Current, localized};
 use super::opened::Opened;
 use super::route::Ruling;
-use super::table::Table;
+use super::table::{Form, Table};
 use crate::merge::{self, Candidate, Delta, Verdict};
-use crate::model::{Dot, Key, NodeId, ParkedCode, Row, Stamp, Vector, time, write_json};
+use crate::model::{Column, Domain, Dot, Key, NodeId, ParkedCode, Row, Stamp, Value, Vector, time, write_json};
 use crate::node::apply::Decision;
 use crate::plugin::Failure;
 
@@ -324,6 +324,8 @@ fn resolve(
     let mut outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
     if let Verdict::Merge(row) = &mut outcome.verdict {
         merge::to_singles(row, table.singles(), &candidates, &deltas);
+        let unheld = unheld_by_floats(table, row);
+        merge::to_names(row, unheld.into_iter(), &candidates, &deltas);
     }
     if outcome.stamp.time == i64::MIN && table.has_subsets() {
         // It is told beside what came and went elsewhere, and must not pass for as young as that.
@@ -371,7 +373,8 @@ fn resolve(
     }
     let apart = !outcome.conflict && !losers.is_empty();
     let conflict = outcome.conflict || apart;
-    let journals = conflict || table.deletes_blindly() && matches!(settled, Settled::Deleted);
+    let deletes_blindly = table.deletes_blindly() && matches!(settled, Settled::Deleted);
+    let journals = conflict || deletes_blindly || table.uncompared.is_some();
     Resolved {
         settled,
         vector: outcome.vector,
@@ -385,6 +388,21 @@ fn resolve(
         reason: if apart { PASSED_OVER.into() } else { outcome.reason },
         decided: time::now(),
     }
+}
+
+/// Columns of whose value a node of SQLite that is there holds no float, where it keeps decimals as such: as [`Table::singles`].
+fn unheld_by_floats(table: &Table, row: &Row) -> Vec<(usize, usize)> {
+    let is_unheld = |form: &Form, recorded: usize, value: &Value| {
+        let own = form.spec.images.get(recorded).and_then(|&at| form.spec.columns.get(at));
+        own.is_some_and(|Column { domain, .. }| {
+            matches!(domain, Domain::Loose { affinity, .. } if affinity == "NUMERIC") && domain.holds(value).is_err()
+        })
+    };
+    let recorded = table.policy.recorded().iter().copied().enumerate();
+    let of_any = |&(recorded, column): &(usize, usize)| {
+        table.forms.iter().flatten().any(|form| is_unheld(form, recorded, &row[column]))
+    };
+    recorded.filter(of_any).collect()
 }
 
 /// Whether some of the versions that are left have seen the same.

@@ -336,7 +336,7 @@ fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Vec<(usiz
     // Columns that do not live at a winner's node come from the others, or stay what they are.
     let everything = !participants(table, opened).iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()))
             // Nor may who is to replace it have seen what stands.
-            || table.may_lack_rows() || table.deletes_blindly();
+            || table.may_lack_rows() || table.deletes_blindly() || table.uncompared.is_some();
     for (at, Weighed { contest, tops, .. }) in contests.iter().enumerate() {
         for (place, contender) in contest.versions.iter().enumerate() {
             let version = &contender.version;

@@ -61,8 +61,9 @@ impl Ruling<'_> {
         let lost_here = match &effect {
             // It is weighed before it loses.
             _ if unread.is_some() => None,
-            Effect::Delete => lost_here.or_else(|| self.lost_blindly(target)),
-            Effect::Keep | Effect::Write(..) | Effect::Park(..) => lost_here,
+            Effect::Delete => lost_here.or_else(|| self.lost_blindly(target)).or_else(|| self.lost_uncompared(target)),
+            Effect::Write(..) => lost_here.or_else(|| self.lost_uncompared(target)),
+            Effect::Keep | Effect::Park(..) => lost_here,
         };
         let loses = !lost.is_empty() || lost_here.is_some();
         let nothing_to_do = matches!(effect, Effect::Keep) && notes.is_empty() && !loses && parked.is_none();
@@ -275,6 +276,25 @@ impl Ruling<'_> {
             Unread::Since(time) => Some(time + offset),
             Unread::Seen | Unread::Superseded | Unread::Unknown => None,
         }
+    }
+
+    /// The row that is replaced before a load has compared it, though one of the two nodes is only being let in.
+    fn lost_uncompared(&self, target: NodeId) -> Option<Lost> {
+        let Ruling { table, key, contest, resolved, opened, .. } = self;
+        if !contest.is_uncompared(key, target, resolved, table, opened) {
+            return None;
+        }
+        let own = (0..contest.versions.len()).find(|&at| self.stands_at(target, at))?;
+        let content = &contest.versions[own].content;
+        // What its users did since was weighed. What cannot be read nobody could bring back.
+        content.row().filter(|_| !contest.own_ops().any(|(node, _)| node == target))?;
+        Some(Lost {
+            id: format!("unread-{}", resolved.id),
+            loser: target,
+            loser_time: resolved.stamp.time - LONG_BEFORE,
+            reason: "a change was carried while a load let a node in and had not come to this row: nobody knew what stood here".to_owned(),
+            ..self.journalled(own, content.shared(), contest.untold(own, table))
+        })
     }
 
     /// The row that a delete takes which was made without hearing of changes.

@@ -17,6 +17,7 @@ use super::plugins::Plugins;
 use super::purge::Purged;
 use super::schedule::Schedule;
 use super::table::Table;
+use super::uncompared::Uncompared;
 use super::verify::{Verified, VerifiedTable};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -49,6 +50,8 @@ pub struct Session {
     pub(super) adopted: Option<Instant>,
     /// Whether a load is at work, in which nodes take part whose rows are not compared yet.
     pub(super) loads: bool,
+    /// How far that load has come in each table, by index, if it lets nodes in.
+    pub(super) uncompared: HashMap<usize, Uncompared>,
     /// How this session's last look for entries to be deleted ended.
     pub(super) purged: Purged,
     /// When it was last made sure that the journals hold nothing older than the file says.
@@ -125,6 +128,7 @@ impl Session {
             goal: HashMap::new(),
             adopted: None,
             loads: false,
+            uncompared: HashMap::new(),
             purged: Purged::NotYet,
             tidied: None,
             schedule: Schedule::default(),
@@ -291,7 +295,7 @@ impl Table {
             self.stopped = None;
         }
         if self.stopped.is_none() {
-            let why = match what.contains("; run `concord ") {
+            let why = match what.contains("run `concord ") {
                 true => format!("at {node}: {what}"),
                 false => format!("at {node}: {what}; run `concord install` once the tables of all nodes agree again"),
             };

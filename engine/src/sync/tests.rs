@@ -6,6 +6,7 @@ mod blindly;
 mod checking;
 mod clocks;
 mod cluster;
+mod deciding;
 mod deleted;
 mod early;
 mod ending;
@@ -32,5 +33,6 @@ mod unheard;
 mod unreadable;
 mod verifying;
 mod waiting;
+mod watching;
 
 pub use self::cluster::names;

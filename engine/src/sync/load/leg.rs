@@ -135,13 +135,17 @@ impl Session {
             }));
             remember &= deferred.is_empty();
             again = next;
+            self.has_left(leg, again.iter().map(|(key, _)| key), deferred);
             passed = weighed.passed;
             stage.rows += weighed.rows;
             if let Some(rows) = (weighed.weight as u64).checked_div(weighed.rows).filter(|each| *each > 0) {
                 limit = (WEIGHT / usize::try_from(rows).unwrap_or(usize::MAX)).clamp(1, most);
             }
             match weighed.last {
-                Some(last) => after = Some(last),
+                Some(last) => {
+                    self.has_reached(leg, &last);
+                    after = Some(last);
+                }
                 None => ended = true,
             }
             told(&stage);

@@ -87,6 +87,7 @@ impl Session {
         let mut lives = Vec::new();
         let mut loaded = self.load_rows(options, told, &mut lives).await;
         self.loads = false;
+        self.uncompared.clear();
         if loaded.is_err() {
             // That is why the nodes say of each other what they do.
             if let Some(why) = self.let_in_by_another(&lives).await {
@@ -261,6 +262,7 @@ impl Session {
         told: &mut (dyn FnMut(&Stage) + Send),
     ) -> Result<Vec<Deferred>> {
         let (first, mut after) = begun.unwrap_or((0, None));
+        self.begin_comparing(load, first, after.as_ref());
         let mut deferred = Vec::new();
         let mut empty: Vec<NodeId> = Vec::new();
         for (at, &leg) in load.legs.iter().enumerate().skip(first) {
@@ -271,6 +273,7 @@ impl Session {
             if !empty.contains(&leg.walker) {
                 self.walk_leg(load, leg, after.take(), &empty, progress, &mut deferred, loaded, told).await?;
             }
+            self.has_walked(leg);
             let last_of_table = load.legs.get(at + 1).is_none_or(|next| next.table != leg.table);
             if last_of_table {
                 self.try_again(load, &mut deferred, loaded).await?;
@@ -282,11 +285,49 @@ impl Session {
                 deferred = self.try_once(load, deferred, false, loaded).await?;
             }
         }
+        self.uncompared.clear();
         // Once more, and what is still refused loses to what waits: it is in the journal before that is told to anybody.
         if load.hands_over(&deferred) {
             deferred = self.try_once(load, deferred, true, loaded).await?;
         }
         Ok(deferred)
+    }
+
+    /// Notes what is still to be compared of the nodes that are let in, where the load begins at this leg, behind this key.
+    fn begin_comparing(&mut self, load: &Load, first: usize, after: Option<&Key>) {
+        if load.let_in.is_empty() {
+            return;
+        }
+        for leg in &load.legs[first..] {
+            self.uncompared.entry(leg.table).or_default().let_in.clone_from(&load.let_in);
+        }
+        load.legs[..first].iter().for_each(|leg| self.has_walked(*leg));
+        if let (Some(leg), Some(after)) = (load.legs.get(first), after) {
+            self.has_reached(*leg, after);
+        }
+    }
+
+    /// Notes that a table was gone through at a node.
+    fn has_walked(&mut self, leg: Leg) {
+        if let Some(uncompared) = self.uncompared.get_mut(&leg.table) {
+            uncompared.walked.push(leg.walker);
+            uncompared.reached = None;
+        }
+    }
+
+    /// Notes that it was gone through as far as this key.
+    fn has_reached(&mut self, leg: Leg, key: &Key) {
+        if let Some(uncompared) = self.uncompared.get_mut(&leg.table) {
+            uncompared.reached = Some((leg.walker, key.clone()));
+        }
+    }
+
+    /// Notes which keys were put off.
+    fn has_left<'a>(&mut self, leg: Leg, again: impl Iterator<Item = &'a Key>, deferred: &[Deferred]) {
+        if let Some(uncompared) = self.uncompared.get_mut(&leg.table) {
+            let deferred = deferred.iter().filter(|row| row.table == leg.table).map(|row| row.key.clone());
+            uncompared.left = again.cloned().chain(deferred).collect();
+        }
     }
 
     /// Hands over to the sync what could not be written. Fails if users hold any of it: no history tells of that, and as a change of who

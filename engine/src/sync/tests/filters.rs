@@ -8,7 +8,7 @@ use serde_json::Value as Document;
 
 use super::cluster::{Cluster, NAMES, later};
 use super::random::{Random, seeds};
-use super::reference::{Kind, Run, Write};
+use super::reference::{Kind, Run, Write, nothing_went_silently};
 use crate::model::{ParkedCode, Row};
 use crate::plugin::Failure;
 use crate::sync::memory::{SECOND, number};
@@ -109,15 +109,19 @@ fn run_among(
     play(&mut run, users, &filters).and_then(|()| look(&run, &filters)).map_err(told)
 }
 
-fn play(run: &mut Run, mut users: Option<Random>, filters: &[Option<Remainder>]) -> Result<(), String> {
-    let conflict = run.conflict();
-    fail(0);
-    // What is there from the start is where it belongs.
+/// What is there from the start is where it belongs.
+pub fn place(run: &Run, filters: &[Option<Remainder>]) {
     let inside = |at: usize, value: i64| filters[at].as_ref().is_none_or(|filter| filter.takes(value));
     for (at, database) in run.cluster.databases.iter().enumerate() {
         let last = |value: i64| at == 0 && (0..filters.len()).all(|at| !inside(at, value));
         database.lock().rows.retain(|id, value| *id >= SECOND || inside(at, *value) || last(*value));
     }
+}
+
+fn play(run: &mut Run, mut users: Option<Random>, filters: &[Option<Remainder>]) -> Result<(), String> {
+    let conflict = run.conflict();
+    fail(0);
+    place(run, filters);
     run.cluster.block(run.cluster.session(conflict, 1000).install()).map_err(|error| error.to_string())?;
     let mut session = run.cluster.session(conflict, 1000);
     let trace = std::env::var("CONCORD_TRACE").is_ok();
@@ -187,7 +191,7 @@ fn without_one(written: &[Write], filters: &[Option<Remainder>]) -> Vec<Vec<Writ
 }
 
 /// Everybody holds what belongs there.
-fn check(run: &Run, filters: &[Option<Remainder>]) -> Result<(), String> {
+pub fn check(run: &Run, filters: &[Option<Remainder>]) -> Result<(), String> {
     let rows = run.cluster.rows();
     for id in run.written.keys() {
         let inside =
@@ -240,23 +244,8 @@ fn check(run: &Run, filters: &[Option<Remainder>]) -> Result<(), String> {
     }
 }
 
-/// What nobody has seen who wrote later either stands in the end or is in a journal.
 fn check_journals(run: &Run, _: &[Option<Remainder>]) -> Result<(), String> {
-    let rows = run.cluster.rows();
-    for (id, written) in &run.written {
-        let stands: Vec<i64> = rows.iter().flatten().filter(|(key, _)| key == id).map(|(_, value)| *value).collect();
-        let journals = run.cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
-        let journals = journals.filter(|lost| number(&lost.key[0]) == *id);
-        let lost: Vec<Option<i64>> = journals.map(|lost| lost.loser_row.map(|row| number(&row[1]))).collect();
-        for (place, write) in written.iter().enumerate() {
-            let Some(value) = write.value else { continue };
-            let is_over = written.iter().any(|other| other.seen.contains(&place));
-            if !is_over && !stands.contains(&value) && !lost.contains(&Some(value)) && !lost.contains(&None) {
-                return Err(format!("row {id} is {stands:?}, and {write:?} went silently: {written:?}"));
-            }
-        }
-    }
-    Ok(())
+    nothing_went_silently(run, &[])
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! meanwhile, nodes go away, connections break, loads are killed, other engines and other loads are at work.
 
 mod joining;
+mod restored;
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;

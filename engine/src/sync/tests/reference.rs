@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::cluster::Cluster;
 use super::random::{Random, number};
-use crate::model::{EntryId, time};
-use crate::sync::memory::{self, SECOND};
+use crate::model::{EntryId, Lost, time};
+use crate::sync::memory::{self, SECOND, number as number_of};
 use crate::sync::schedule::Schedule;
 use crate::sync::session::Session;
 
@@ -297,4 +297,23 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// What nobody has seen who wrote later either stands in the end or is in a journal, or was in one that is `gone`.
+pub fn nothing_went_silently(run: &Run, gone: &[Lost]) -> Result<(), String> {
+    let rows = run.cluster.rows();
+    for (id, written) in &run.written {
+        let stands: Vec<i64> = rows.iter().flatten().filter(|(key, _)| key == id).map(|(_, value)| *value).collect();
+        let journals = run.cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+        let journals = journals.chain(gone.iter().cloned()).filter(|lost| number_of(&lost.key[0]) == *id);
+        let lost: Vec<Option<i64>> = journals.map(|lost| lost.loser_row.map(|row| number_of(&row[1]))).collect();
+        for (place, write) in written.iter().enumerate().filter(|(_, write)| write.at.is_some()) {
+            let Some(value) = write.value else { continue };
+            let is_over = written.iter().any(|other| other.seen.contains(&place));
+            if !is_over && !stands.contains(&value) && !lost.contains(&Some(value)) && !lost.contains(&None) {
+                return Err(format!("row {id} is {stands:?}, and {write:?} went silently: {written:?}"));
+            }
+        }
+    }
+    Ok(())
 }

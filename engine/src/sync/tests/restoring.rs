@@ -17,7 +17,7 @@ pub struct Backup {
 
 /// What a restore means to the others.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Loss {
+pub enum Loss {
     /// Nobody else knows of anything that was lost.
     Nothing,
     /// Others have applied what was lost, or no longer keep what the node has to apply again.
@@ -37,7 +37,7 @@ fn passed(state: &State, source: &str, (table, entry): &(usize, EntryId)) -> boo
 }
 
 /// Judges what it means that the database at a place, which was `real`, is the `backup` now.
-fn loss(cluster: &Cluster, at: usize, real: &State, backup: &State) -> Loss {
+pub fn loss(cluster: &Cluster, at: usize, real: &State, backup: &State) -> Loss {
     let mut loss = Loss::Nothing;
     let lost: Vec<&(usize, EntryId)> = real.ever.iter().filter(|entry| !backup.ever.contains(entry)).collect();
     for (other, database) in cluster.databases.iter().enumerate().filter(|(other, _)| *other != at) {

@@ -149,6 +149,57 @@ fn what_comes_to_wait_during_a_load_is_not_decided_by_who_is_let_in() {
     }
 }
 
+/// Users of another node, or of the one that is let in, change a row before the load has come to it: what it replaces nobody has weighed.
+#[test]
+fn what_users_change_before_a_load_has_compared_it_replaces_nothing_silently() {
+    for at in [0, 2] {
+        let mut replaced = 0;
+        for moment in (0..1800).step_by(36) {
+            let mut cluster = put_back(LATEST);
+            cluster.databases.iter().for_each(|database| database.lock().stride = Some(1));
+            // What the others know of the second row, and what users made of it where the node was put back.
+            assert!(cluster.databases[0].lock().write(2, Some(5), false));
+            cluster.block(cluster.session(LATEST, 10).sync()).unwrap();
+            assert!(cluster.databases[2].lock().write(2, Some(6), false));
+            let mut session = cluster.session(LATEST, 10);
+            let (options, mut deaf) = (prefer("a"), |_: &Stage| ());
+            let load = Box::pin(async { session.load(&options, &mut deaf).await.map(drop).unwrap() });
+            let users = async {
+                for _ in 0..moment {
+                    yield_now().await;
+                }
+                // The load may hold it just now.
+                loop {
+                    let stood = cluster.databases[at].lock().rows.get(&2).copied();
+                    if cluster.databases[at].lock().write(2, Some(7), false) {
+                        return stood;
+                    }
+                    yield_now().await;
+                }
+            };
+            let ((), stood) = cluster.block(async { tokio::join!(load, users) });
+            cluster.settle(LATEST, 10).unwrap();
+            let rows = cluster.rows();
+            assert!(rows.iter().all(|one| *one == rows[0]), "at {at}, moment {moment}: {rows:?}");
+            let stands = rows[0].iter().find(|(id, _)| *id == 2).map(|(_, value)| *value);
+            let journals = cluster.databases.iter().flat_map(|database| database.lock().journal.clone());
+            let lost: Vec<i64> = journals.filter_map(|lost| Some(number(&lost.loser_row.as_deref()?[1]))).collect();
+            // Whoever changed a row had seen what stood at his node.
+            for value in [5, 6, 7].into_iter().filter(|value| stood != Some(*value)) {
+                assert!(
+                    stands == Some(value) || lost.contains(&value),
+                    "at {at}, moment {moment}: {value} went silently, {stands:?} stands, lost {lost:?}"
+                );
+            }
+            let mut ids: Vec<String> = cluster.databases[2].lock().journal.iter().map(|lost| lost.id.clone()).collect();
+            ids.sort_unstable();
+            assert!(!ids.iter().any(|id| id.ends_with('-')) && ids.windows(2).all(|two| two[0] != two[1]), "{ids:?}");
+            replaced += u32::from(stands == Some(7) && lost.contains(&(if at == 2 { 5 } else { 6 })));
+        }
+        assert!(replaced > 0, "nobody replaced anything at {at}");
+    }
+}
+
 /// What users make of rows that are older than any history tells is compared like any other row, by a load of all.
 #[test]
 fn what_was_made_after_a_load_was_broken_off_is_compared() {
