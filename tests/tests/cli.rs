@@ -213,10 +213,99 @@ async fn values_of_rows_are_not_logged() {
                    CREATE TRIGGER refuses BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION refuse()";
     scene.databases[0].user_as(As::Sync).await.execute(refuses).await;
     said(&scene.concord, &["install"], 0, &[]).await;
-    scene.databases[1].user().await.execute("INSERT INTO notes VALUES (99, 'the content')").await;
-    let output = said(&scene.concord, &["sync", "-vv"], 1, &["A row waits; `concord parked list` tells why"]).await;
+    let rows = "INSERT INTO notes VALUES (98, 'the content'), (99, 'the content')";
+    scene.databases[1].user().await.execute(rows).await;
+    let output = said(&scene.concord, &["sync", "-vv"], 1, &["Rows wait; `concord parked list` tells why"]).await;
     assert!(!output.says("the content"), "{output:?}");
+    // One line for all that wait for the same there.
+    let told: Vec<&str> = output.stderr.lines().filter(|line| line.contains("Rows wait; ")).collect();
+    assert!(
+        told.len() == 1 && told[0].contains("node=\"a\" table=\"notes\"") && told[0].contains("rows=2"),
+        "{told:?}"
+    );
     said(&scene.concord, &["parked", "list"], 0, &["not the content"]).await;
+}
+
+/// GIVEN a node that takes nothing, for want of a right
+/// WHEN changes are pending because of it
+/// THEN `status` names the node, tells the right, and does not end as if all were well.
+#[tokio::test]
+async fn who_takes_nothing_is_told_by_status() {
+    let scene = Scene::new(&[Kind::Sqlite, Kind::Postgres], 1000).await;
+    scene.databases[0].user().await.execute("INSERT INTO notes VALUES (2, 'new')").await;
+    let pending = said(&scene.concord, &["status", "--json"], 0, &[]).await.json();
+    let lines = pending["tables"].as_array().expect("a list").iter();
+    let lacking: Vec<_> = lines.filter(|line| line["pending"] == 1).map(|line| line["lacking"].to_string()).collect();
+    assert_eq!(lacking, ["[\"b\"]"], "{pending:#}");
+    let mut owner = scene.databases[1].user_as(As::Sync).await;
+    owner.execute("REVOKE INSERT ON notes FROM sync").await;
+    said(&scene.concord, &["sync"], 1, &[]).await;
+    said(&scene.concord, &["status"], 1, &["not yet at", "node `b`: may not insert into public.notes", "GRANT INSERT"])
+        .await;
+    owner.execute("GRANT INSERT ON notes TO sync").await;
+    said(&scene.concord, &["sync"], 0, &["written"]).await;
+    said(&scene.concord, &["status"], 0, &[]).await;
+    // What is not carried takes no right.
+    said(&scene.concord, &["sync"], 0, &[]).await;
+    let file = std::fs::read_to_string(scene.concord.path("concord.toml")).expect("the file was written");
+    scene.concord.write("concord.toml", &format!("{file}operations = [\"insert\", \"update\"]\n"));
+    said(&scene.concord, &["install"], 0, &[]).await;
+    owner.execute("REVOKE DELETE ON notes FROM sync").await;
+    scene.databases[0].user().await.execute("INSERT INTO notes VALUES (4, 'new')").await;
+    said(&scene.concord, &["status"], 0, &["not yet at"]).await;
+}
+
+/// A node's name in the file is taken away by an older file: an engine that has it does not say that installing is the remedy, and
+/// `install` says who goes.
+#[tokio::test]
+async fn an_older_file_is_told_from_a_newer_one() {
+    let scene = Scene::new(&[Kind::Sqlite; 3], 1000).await;
+    let urls: Vec<String> = scene.databases[..2].iter().map(Database::url).collect();
+    let older = Concord::new(&scene::config(&urls, 1000));
+    let remedy = "if this file is the older one, start again with the newer one; otherwise run `concord install`, which takes c out";
+    said(&older, &["sync"], 2, &[remedy]).await;
+    said(&older, &["install"], 0, &["warning: node `c` left the sync"]).await;
+}
+
+/// GIVEN an older file, which takes a node out of the sync
+/// WHEN it is installed as part of another command, or the install is broken off
+/// THEN its warnings are told all the same, as the next install may have nothing to warn of.
+#[tokio::test]
+async fn warnings_of_an_install_are_told_whatever_becomes_of_it() {
+    for (faults, command, code) in
+        [("install-node=error@2", &["install"][..], 3), ("", &["load", "--create"], 0), ("", &["reset", "--yes"], 0)]
+    {
+        let scene = Scene::new(&[Kind::Sqlite; 3], 1000).await;
+        let urls: Vec<String> = scene.databases[..2].iter().map(Database::url).collect();
+        let mut older = Concord::new(&scene::config(&urls, 1000));
+        said(older.faults(faults), command, code, &["node `c` left the sync"]).await;
+    }
+}
+
+/// What `install` itself makes of a history is told as that, and not as if somebody had altered it.
+#[tokio::test]
+async fn a_history_that_records_more_is_no_news() {
+    let scene = Scene::bare(&[Kind::Mariadb, Kind::Sqlite], 1000).await;
+    let summed = std::fs::read_to_string(scene.concord.path("concord.toml")).expect("the file was written");
+    let plain = summed.replace("conflict = { sum = [\"value\"] }\n", "");
+    assert_ne!(plain, summed);
+    scene.concord.write("concord.toml", &plain);
+    said(&scene.concord, &["install"], 0, &[]).await;
+    scene.concord.write("concord.toml", &summed);
+    let output = said(&scene.concord, &["install"], 0, &["a: counters: replaced "]).await;
+    assert!(!output.says("is not Concord's"), "{output:?}");
+}
+
+/// A file that is not there may be that of a new node, and a database that is not there may be misspelled.
+#[tokio::test]
+async fn databases_that_are_not_there() {
+    let sqlite = [Database::new(Kind::Sqlite).await, Database::new(Kind::Sqlite).await];
+    let concord = Concord::new(&scene::config(&["sqlite:none.db".to_owned(), sqlite[0].url()], 1000));
+    said(&concord, &["check"], 3, &["create it as an empty file", "concord load --create"]).await;
+    let maria = Database::new(Kind::Mariadb).await;
+    let url = maria.url_as(As::App).replace(&name_of(&maria), "misspelled");
+    let concord = Concord::new(&scene::config(&[url, sqlite[1].url()], 1000));
+    said(&concord, &["check"], 2, &["if there is no database of this name, correct the node's url"]).await;
 }
 
 #[tokio::test]

@@ -207,6 +207,31 @@ async fn keys_that_can_collide_are_reported() {
     assert!(!warnings.contains("number `id`") && problems.is_empty(), "{warnings} {problems}");
 }
 
+/// Names that differ in their case are one column, as everywhere.
+#[tokio::test]
+async fn keys_of_other_spelling_count_in_steps_too() {
+    const TABLES: &str = "[tables.items]\nids = \"interleave\"\n";
+    let mut cluster = Cluster::bare(&THREE[..2], |_| "CREATE TABLE others (id integer)".to_owned(), TABLES).await;
+    let tables = [
+        "CREATE TABLE items (id bigserial PRIMARY KEY, name text)",
+        "CREATE TABLE items (\"ID\" bigserial PRIMARY KEY, name text)",
+    ];
+    cluster.create(&tables).await;
+    cluster.configure("[tables.items]\n");
+    let warnings = cluster.session().check().await.expect("a look").warnings.join("\n");
+    assert!(warnings.contains("several nodes number `id` by themselves"), "{warnings}");
+    cluster.configure(TABLES);
+    let done = cluster.install().await;
+    assert_eq!(done.iter().filter(|line| line.contains("counts in steps of 2")).count(), 2, "{done:?}");
+    let setup = |kind: Kind| match kind {
+        Kind::Sqlite => "CREATE TABLE items (ID integer PRIMARY KEY, name text)".to_owned(),
+        _ => "CREATE TABLE items (id bigserial PRIMARY KEY, name text)".to_owned(),
+    };
+    let cluster = Cluster::bare(&[Kind::Postgres, Kind::Sqlite], setup, TABLES).await;
+    let problems = cluster.session().check().await.expect("a look").problems.join("\n");
+    assert!(problems.contains("SQLite numbers rows by one"), "{problems}");
+}
+
 /// On MariaDB the steps are the server's: what has to be set is told, and where it is set, keys begin beyond all there are.
 #[tokio::test]
 async fn a_server_that_counts_in_steps() {

@@ -97,6 +97,31 @@ async fn a_row_waits_while_the_key_changes(kinds: &[Kind]) {
     assert!(refused.contains("1 row waits there in `items`, which has another key now"), "{refused}");
 }
 
+/// Nor would it where the key is of another type, whether or not the node's own changes go anywhere.
+#[tokio::test]
+async fn a_row_waits_while_the_key_gets_another_type() {
+    for way in ["", "from = \"a\"\n"] {
+        let kinds = [Kind::Postgres, Kind::Sqlite];
+        let mut cluster = Cluster::bare(&kinds, |_| ITEMS.to_owned(), &format!("[tables.items]\n{way}")).await;
+        owner(&mut cluster, 1, "CREATE UNIQUE INDEX one_name ON items (name)").await;
+        cluster.install().await;
+        cluster.run(0, "INSERT INTO items VALUES (1, 'A', 'same'), (2, 'B', 'same')").await;
+        cluster.sync().await;
+        waits(&cluster, 1).await;
+        owner(&mut cluster, 0, "DROP TRIGGER \"!concord_k\" ON items; ALTER TABLE items ALTER COLUMN id TYPE text")
+            .await;
+        let anew = "ALTER TABLE items RENAME TO former;
+                    CREATE TABLE items (id text NOT NULL PRIMARY KEY, extra varchar(20), name varchar(20));
+                    INSERT INTO items SELECT * FROM former; DROP TABLE former";
+        owner(&mut cluster, 1, anew).await;
+        let refused = cluster.try_install().await.expect_err("a row waits under a key of the former type");
+        assert!(
+            refused.contains("node `b`: 1 row waits there in `items`, which has a key of another type now"),
+            "{way}{refused}"
+        );
+    }
+}
+
 async fn a_decision_is_overturned_after_a_column_came(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, |_| ITEMS.to_owned(), "[tables.items]\n").await;
     cluster.run(0, "INSERT INTO items VALUES (1, 'A', 'first')").await;

@@ -3,7 +3,11 @@
 use concord_tests::{As, Cluster, Concord, Database, Kind, NAMES};
 
 concord_tests::clusters! {
-    pairs: [changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told, changes_of_a_table_that_leaves, rows_that_wait_of_a_table_that_leaves]
+    pairs: [
+        changes_that_were_not_carried_are_kept, changes_that_nobody_recorded_are_told, changes_of_a_table_that_leaves,
+        rows_that_wait_of_a_table_that_leaves, changes_where_another_table_is_named, changes_of_a_node_that_gives_no_more,
+        rows_that_wait_where_nothing_comes_any_more,
+    ]
     standard: [one_table_under_two_names]
     many: [changes_of_a_node_that_leaves, changes_of_a_node_that_leaves_are_not_taken_twice, conflicts_of_a_node_that_leaves, rows_that_wait_of_a_node_that_leaves]
     all: []
@@ -84,6 +88,34 @@ async fn changes_stay_where_the_key_has_another_type() {
     cluster.run(0, "INSERT INTO counters VALUES (5000000000, 7)").await;
     cluster.settle().await;
     cluster.holds("SELECT id, n FROM counters ORDER BY id", &["1|1", "2|2", "5000000000|7"]).await;
+}
+
+/// The same as a person does it who follows `docs/src/getting-started.md`: at PostgreSQL a trigger stands in the way, and SQLite
+/// makes the table anew.
+#[tokio::test]
+async fn changes_stay_where_the_key_is_made_a_text() {
+    for kind in [Kind::Postgres, Kind::Sqlite] {
+        let mut cluster = Cluster::new(&[kind, Kind::Sqlite], counters, "[tables.counters]").await;
+        cluster.run(0, "UPDATE counters SET n = 1 WHERE id = 1").await;
+        cluster.run(1, "UPDATE counters SET n = 2 WHERE id = 2").await;
+        for (at, kind) in [kind, Kind::Sqlite].into_iter().enumerate() {
+            let change = match kind {
+                Kind::Postgres => {
+                    "BEGIN; DROP TRIGGER \"!concord_k\" ON counters; ALTER TABLE counters ALTER COLUMN id TYPE text; COMMIT"
+                }
+                _ => {
+                    "ALTER TABLE counters RENAME TO former; CREATE TABLE counters (id text NOT NULL PRIMARY KEY, n integer NOT NULL);
+                     INSERT INTO counters SELECT * FROM former; DROP TABLE former"
+                }
+            };
+            cluster.run_as_owner(at, change).await;
+            cluster.reconnect(at).await;
+        }
+        cluster.install().await;
+        cluster.run(0, "INSERT INTO counters VALUES ('x', 3)").await;
+        cluster.settle().await;
+        cluster.holds("SELECT id, n FROM counters ORDER BY id", &["1|1", "2|2", "x|3"]).await;
+    }
 }
 
 /// The same where the history records values as well.
@@ -238,6 +270,197 @@ async fn rows_that_wait_of_a_table_that_leaves(kinds: &[Kind]) {
     // `reset` gives everything up.
     cluster.session().reset().await.expect("nothing stands in its way");
     cluster.settle().await;
+}
+
+/// Where no table is left of which a history is kept there is nothing that `reset` could empty.
+#[tokio::test]
+async fn changes_of_the_last_table_with_triggers() {
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 2], counters, "[tables.counters]").await;
+    cluster.run(1, "UPDATE counters SET n = 5 WHERE id = 1").await;
+    cluster.configure("[tables.counters]\nmode = \"compare\"\nfrom = \"a\"");
+    let why = cluster.try_install().await.expect_err("the change would be given up");
+    assert!(why.contains("node `b`: 1 change of `counters`, which is compared from now on,"), "{why}");
+    assert!(why.contains("first, or with the former file too, `concord reset` to give up"), "{why}");
+    cluster.session().reset().await.expect_err("no table has a history");
+    cluster.configure("[tables.counters]");
+    cluster.session().reset().await.expect("nothing stands in its way");
+}
+
+const OTHER_TABLE: &str = "[tables.counters.nodes.b]\ntable = \"counters_new\"";
+
+/// GIVEN a change that nobody has carried yet
+/// WHEN the file names another table at its node, which stands beside the former one and has no such row
+/// THEN `install` refuses, as the change would be read as a delete, and goes through once it was carried.
+async fn changes_where_another_table_is_named(kinds: &[Kind]) {
+    let other = "CREATE TABLE counters_new (id integer PRIMARY KEY, n integer NOT NULL)";
+    let mut cluster = Cluster::new(kinds, |kind| format!("{}; {other}", counters(kind)), "[tables.counters]").await;
+    cluster.run(1, "UPDATE counters SET n = 5 WHERE id = 1").await;
+    cluster.configure(OTHER_TABLE);
+    let why = cluster.try_install().await.expect_err("a row would be deleted");
+    assert!(why.contains("node `b`: `counters` is the table `") && why.contains("counters_new` there"), "{why}");
+    assert!(why.contains("1 change made to that") && why.contains("with the former `table` first"), "{why}");
+    cluster.configure("[tables.counters]");
+    cluster.settle().await;
+    cluster.holds("SELECT n FROM counters ORDER BY id", &["5", "0"]).await;
+    cluster.configure(OTHER_TABLE);
+    let (_, warnings) = cluster.session().install().await.expect("nothing stands in the way");
+    let told = |line: &String| line.contains("counters_new` there") && line.contains("`concord load --table counters`");
+    assert!(warnings.iter().any(told), "{warnings:?}");
+    cluster.sync().await;
+    cluster.holds_at(0, "SELECT n FROM counters ORDER BY id", &["5", "0"]).await;
+}
+
+/// A table that only has another name took its triggers along.
+#[tokio::test]
+async fn changes_stay_where_the_table_is_renamed() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let mut cluster = Cluster::new(&[Kind::Sqlite, kind], counters, "[tables.counters]").await;
+        cluster.run(1, "UPDATE counters SET n = 5 WHERE id = 1").await;
+        cluster.run_as_owner(1, "ALTER TABLE counters RENAME TO counters_new").await;
+        cluster.reconnect(1).await;
+        cluster.configure(OTHER_TABLE);
+        cluster.install().await;
+        cluster.settle().await;
+        cluster.holds_at(0, "SELECT n FROM counters ORDER BY id", &["5", "0"]).await;
+    }
+}
+
+/// GIVEN a change that nobody has carried yet
+/// WHEN the table goes from another node alone from then on
+/// THEN `install` refuses, goes through once it was carried, and tells of whoever was no source before.
+async fn changes_of_a_node_that_gives_no_more(kinds: &[Kind]) {
+    const LATER: &str = "[tables.counters]\nfrom = \"a\"";
+    for former in ["[tables.counters]", "[tables.counters]\nfrom = \"b\""] {
+        let mut cluster = Cluster::new(kinds, counters, former).await;
+        cluster.run(1, "UPDATE counters SET n = 5 WHERE id = 1").await;
+        cluster.configure(LATER);
+        let why = cluster.try_install().await.expect_err("a would never get it");
+        let told =
+            "node `b`: 1 change of `counters`, which gets its changes from `a` alone from now on, may not have arrived";
+        assert!(why.contains(told), "{former}: {why}");
+        cluster.configure(former);
+        cluster.settle().await;
+        cluster.configure(LATER);
+        let (_, warnings) = cluster.session().install().await.expect("nothing stands in the way");
+        let told = "node `a`: what users change in `counters` there is carried from now on";
+        assert_eq!(warnings.iter().any(|line| line.starts_with(told)), former.contains("from"), "{warnings:?}");
+        cluster.run(0, "UPDATE counters SET n = 7 WHERE id = 2").await;
+        cluster.settle().await;
+        cluster.holds("SELECT n FROM counters ORDER BY id", &["5", "7"]).await;
+        assert_eq!(cluster.try_install().await, Ok(Vec::new()), "nothing is left to ask");
+    }
+}
+
+/// A row that waits could never be written where nothing of others is written any more.
+async fn rows_that_wait_where_nothing_comes_any_more(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, |_| TWO.to_owned(), "[tables.one]").await;
+    cluster.run(0, "INSERT INTO one VALUES (1, 'x')").await;
+    cluster.run(1, "INSERT INTO one VALUES (2, 'x')").await;
+    cluster.sync().await;
+    cluster.configure("[tables.one]\nfrom = \"a\"");
+    let why = cluster.try_install().await.expect_err("the row would wait for ever");
+    let told =
+        "node `a`: 1 row waits there in `one`, which gets its changes from `a` alone from now on; with the former file";
+    assert!(why.contains(told), "{why}");
+    assert!(!why.contains("node `b`: 1 row waits"), "{why}");
+}
+
+/// GIVEN a row that stayed where it was made, as inserts were not carried, and another of its key that nobody has looked at yet
+/// WHEN the file has inserts carried
+/// THEN the table stands still until that is installed, which is refused until the two were weighed; so it does for whoever has the
+/// former file.
+#[tokio::test]
+async fn what_was_not_carried_is_not_overwritten_unread() {
+    const LESS: &str = "[tables.counters]\noperations = [\"update\", \"delete\"]";
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 2], counters, LESS).await;
+    let mut running = cluster.session();
+    cluster.later(1, "INSERT INTO counters VALUES (7, 70)").await;
+    assert_eq!(running.sync().await.expect("a sync").stopped, []);
+    cluster.later(0, "INSERT INTO counters VALUES (7, 7)").await;
+    cluster.configure("[tables.counters]");
+    let stopped = cluster.sync().await.stopped;
+    let told = |why: &str| why.contains("operations = [\"update\", \"delete\"]");
+    assert!(stopped.iter().any(|stopped| told(&stopped.why)), "{stopped:?}");
+    assert!(stopped[0].why.ends_with("and then `concord load --table counters --prefer NODE`"), "{stopped:?}");
+    cluster.holds_at(1, "SELECT n FROM counters WHERE id = 7", &["70"]).await;
+    let why = cluster.try_install().await.expect_err("the row of b would be overwritten");
+    assert!(
+        why.contains("`insert` of `counters` is carried") && why.contains("the former `operations` first"),
+        "{why}"
+    );
+    cluster.configure(LESS);
+    assert_eq!(cluster.sync().await.conflicts, 1);
+    let journal = cluster.session().conflicts(0).await.expect("a journal");
+    let lost: Vec<_> = journal.iter().map(|lost| lost.loser_row.clone()).collect();
+    assert_eq!(lost, [Some(serde_json::json!({"id": 7, "n": 70}))]);
+    cluster.configure("[tables.counters]");
+    let (_, warnings) = cluster.session().install().await.expect("nothing stands in the way");
+    let load = |line: &&String| line.contains("`insert` is carried from now on") && line.contains("`concord load");
+    assert_eq!(warnings.iter().filter(load).count(), 1, "{warnings:?}");
+    let stopped = running.sync().await.expect("a sync").stopped;
+    assert!(stopped.iter().any(|stopped| told(&stopped.why)), "{stopped:?}");
+    cluster.run(1, "INSERT INTO counters VALUES (8, 80)").await;
+    cluster.settle().await;
+    cluster.holds("SELECT n FROM counters ORDER BY id", &["0", "0", "7", "80"]).await;
+}
+
+/// GIVEN a delete that is on its way
+/// WHEN the file has deletes carried no more, and later again
+/// THEN `install` refuses until it has arrived; and of those that were not carried it says that a load would undo them.
+#[tokio::test]
+async fn what_is_carried_no_more_arrives_first() {
+    const LESS: &str = "[tables.counters]\noperations = [\"insert\", \"update\"]";
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 2], counters, "[tables.counters]").await;
+    cluster.run(0, "DELETE FROM counters WHERE id = 2").await;
+    cluster.configure(LESS);
+    let why = cluster.try_install().await.expect_err("the delete would be given up");
+    assert!(why.contains("node `a`: `delete` of `counters` is carried no more in this file, and 1 change"), "{why}");
+    assert!(why.contains("run `concord sync` with the former `operations` first"), "{why}");
+    cluster.configure("[tables.counters]");
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM counters", &["1"]).await;
+    cluster.configure(LESS);
+    let (_, warnings) = cluster.session().install().await.expect("nothing stands in the way");
+    assert!(!warnings.iter().any(|line| line.contains("carried from now on")), "{warnings:?}");
+    cluster.run(0, "DELETE FROM counters WHERE id = 1").await;
+    cluster.sync().await;
+    cluster.holds_at(1, "SELECT id FROM counters", &["1"]).await;
+    cluster.configure("[tables.counters]");
+    let stopped = cluster.sync().await.stopped;
+    let told = |why: &str| why.ends_with("`concord load` would bring it back") && !why.contains("--prefer");
+    assert!(stopped.len() == 1 && told(&stopped[0].why), "{stopped:?}");
+    let (_, warnings) = cluster.session().install().await.expect("nothing stands in the way");
+    let warned = |line: &&String| line.contains("`delete` is carried from now on") && told(line);
+    assert_eq!(warnings.iter().filter(warned).count(), 1, "{warnings:?}");
+    cluster.run(1, "DELETE FROM counters").await;
+    cluster.settle().await;
+}
+
+/// A column that nobody has would let another policy decide than the file names.
+#[tokio::test]
+async fn a_table_whose_policy_names_no_column_stands_still() {
+    let setup = |_| "CREATE TABLE counters (id integer PRIMARY KEY, n integer NOT NULL, At integer)".to_owned();
+    let mut cluster = Cluster::new(&[Kind::Sqlite; 2], setup, "[tables.counters]").await;
+    for wrong in ["conflict = { sum = [\"m\"] }", "updated = \"att\""] {
+        cluster.configure(&format!("[tables.counters]\n{wrong}"));
+        let stopped = cluster.sync().await.stopped;
+        let told =
+            |why: &str| why.contains("test.toml:") && why.contains("has no column") && why.contains("`concord check`");
+        assert!(stopped.len() == 1 && told(&stopped[0].why), "{wrong}: {stopped:?}");
+    }
+    // The file need not repeat the case.
+    cluster.configure("[tables.counters]\nupdated = \"AT\"\nconflict = { prefer = [\"a\"] }");
+    assert_eq!(cluster.sync().await.stopped, []);
+    // One that came since the install is known from the next one on.
+    for at in 0..2 {
+        cluster.run_as_owner(at, "ALTER TABLE counters ADD COLUMN seen integer").await;
+    }
+    cluster.configure("[tables.counters]\nupdated = \"seen\"");
+    let stopped = cluster.sync().await.stopped;
+    let told = |why: &str| why.contains("if the tables have it by now, run `concord install`");
+    assert!(stopped.len() == 1 && told(&stopped[0].why), "{stopped:?}");
+    cluster.install().await;
+    assert_eq!(cluster.sync().await.stopped, []);
 }
 
 /// GIVEN a table whose triggers were gone for a while, or did nothing, or whose history is gone

@@ -19,7 +19,13 @@ pub struct Check {
 }
 
 pub fn run(global: &Global, check: &Check) -> Result<u8> {
-    let checked = with_session(global, async |session| session.check().await)?;
+    let checked = with_session(global, async |session| {
+        let mut checked = session.check().await?;
+        if checked.problems.is_empty() && checked.away.is_empty() {
+            session.check_recorded(&mut checked).await;
+        }
+        Ok(checked)
+    })?;
     if check.output.json {
         json(&checked)?;
     } else {
@@ -48,6 +54,8 @@ fn print(checked: &Checked) -> Result<()> {
             for used in used {
                 let config = cut(&used.config.to_string(), 300);
                 let tried = match used.tried {
+                    // Where anything is to be put right first, no row was looked for.
+                    0 if !checked.problems.is_empty() => "not tried".to_owned(),
                     0 => "no row to try it on".to_owned(),
                     rows => format!("tried on {}", counted(rows, "row", "rows")),
                 };

@@ -19,11 +19,11 @@ pub struct Install {
     pub output: Output,
 }
 
-/// What `install --json` tells.
+/// What `install --json` and `reset --json` tell.
 #[derive(Serialize)]
-struct Installed<'a> {
-    nodes: &'a [NodeLines],
-    warnings: &'a [String],
+pub(super) struct Installed<'a> {
+    pub nodes: &'a [NodeLines],
+    pub warnings: &'a [String],
 }
 
 pub fn run(global: &Global, install: &Install) -> Result<u8> {
@@ -36,9 +36,7 @@ pub fn run(global: &Global, install: &Install) -> Result<u8> {
         json(&Installed { nodes: &nodes, warnings: &warnings })?;
     } else {
         print(&nodes, if installs { "already in place" } else { "nothing to install" })?;
-        for warning in &warnings {
-            remark(global.quiet, &format!("warning: {warning}"));
-        }
+        warn(&warnings, global.quiet);
     }
     Ok(DONE)
 }
@@ -47,6 +45,10 @@ pub fn run(global: &Global, install: &Install) -> Result<u8> {
 #[derive(Serialize)]
 pub(super) struct Done<'a> {
     pub nodes: &'a [NodeLines],
+}
+
+pub(super) fn warn(warnings: &[String], quiet: bool) {
+    warnings.iter().for_each(|warning| remark(quiet, &format!("warning: {warning}")));
 }
 
 /// What was done at each node, or `idle` where there was nothing to do.

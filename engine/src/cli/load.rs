@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::install;
 use super::progress::Progress;
 use super::report::{Table, count, counted, json, say, verbatim};
 use super::sync::{left_out, print_carried, print_held};
@@ -57,7 +58,7 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
     Session::new(config.clone()).accepts(&options)?;
     let mut created = Vec::new();
     if load.create {
-        let made = block_on(create(&config, load.dry_run, load.output.json, &mut created));
+        let made = block_on(create(&config, load, global.quiet, &mut created));
         // What was made before is told anyhow.
         if made.is_err() && load.output.json && !load.dry_run {
             created.iter().try_for_each(|table| tell(table, false, true))?;
@@ -78,7 +79,12 @@ pub fn run(global: &Global, load: &Load) -> Result<u8> {
                 let doing = if stage.comparing { "comparing " } else { "" };
                 progress.tell(&format!("{doing}{} at {}", stage.table, stage.node), stage.rows, stage.total);
             };
-            let loaded = block_on(async { Session::new(config).load(&options, &mut told).await });
+            let loaded = block_on(async {
+                if config.compares() {
+                    Session::new(config.clone()).refuse_recorded().await?;
+                }
+                Session::new(config).load(&options, &mut told).await
+            });
             drop(progress);
             loaded?
         }
@@ -101,10 +107,11 @@ struct Report<'a> {
 }
 
 /// Creates what is missing and installs, so that changes are recorded before anything is copied.
-async fn create(config: &Config, dry: bool, json: bool, created: &mut Vec<Created>) -> Result<()> {
+async fn create(config: &Config, load: &Load, quiet: bool, created: &mut Vec<Created>) -> Result<()> {
+    let dry = load.dry_run;
     let mut told = Ok(());
     let mut hear = |table: Created| {
-        if !json && told.is_ok() {
+        if !load.output.json && told.is_ok() {
             told = tell(&table, dry, false);
         }
         created.push(table);
@@ -113,7 +120,9 @@ async fn create(config: &Config, dry: bool, json: bool, created: &mut Vec<Create
     told?;
     made?;
     if !dry {
-        Session::new(config.clone()).install().await?;
+        let (_, warnings) = Session::new(config.clone()).install().await?;
+        // Before anything is copied, as that may fail.
+        install::warn(&warnings, quiet);
     }
     Ok(())
 }

@@ -106,8 +106,16 @@ fn write(new: &New) -> Result<String> {
         (false, true) => "\nnext: name your tables in it, then",
         (false, false) => "\nnext:",
     };
-    text += &format!(" concord check -c {}", shown.display());
+    text += &format!(" concord check -c {}", in_shell(&shown.display().to_string()));
     Ok(text)
+}
+
+/// A word as a shell takes it.
+fn in_shell(word: &str) -> String {
+    match word.chars().all(|c| c.is_alphanumeric() || "-_./+,:@%=".contains(c)) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 fn failed(doing: &str, path: &Path, why: &std::io::Error) -> Error {
@@ -160,7 +168,8 @@ mod tests {
         let dir = temp.path().join("My Shop");
         let branch = format!("sqlite:{}/branch.db", dir.display());
         let command = new(&dir, &["postgres://sync@db/shop", &branch], &["customers", "sales.orders"]);
-        assert!(write(&command).unwrap().starts_with("wrote "));
+        let told = write(&command).unwrap();
+        assert!(told.starts_with("wrote ") && told.ends_with("/My Shop/concord.toml'"), "{told}");
         let config = Config::load(&dir.join("concord.toml")).unwrap();
         assert_eq!(config.name, "my-shop");
         assert_eq!(config.node_names(), ["shop", "branch"]);

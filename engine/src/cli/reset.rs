@@ -33,11 +33,12 @@ pub fn run(global: &Global, reset: &Reset) -> Result<u8> {
             return Ok(ATTENTION);
         }
     }
-    let nodes = block_on(async { Session::new(config).reset().await })?;
+    let (nodes, warnings) = block_on(async { Session::new(config).reset().await })?;
     if reset.output.json {
-        json(&install::Done { nodes: &nodes })?;
+        json(&install::Installed { nodes: &nodes, warnings: &warnings })?;
     } else {
         install::print(&nodes, "nothing to reset")?;
+        install::warn(&warnings, global.quiet);
     }
     Ok(DONE)
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::report::{Table, count, cut, json, say, span_of};
 use super::sync::left_out;
-use super::{Global, Output, with_session};
+use super::{Global, Output, note, with_session};
 use crate::error::Result;
 
 #[derive(Clone, Debug, Args)]
@@ -31,11 +31,14 @@ pub fn run(global: &Global, status: &Status) -> Result<u8> {
 }
 
 fn print(status: &crate::sync::Status) -> Result<()> {
-    let mut tables = Table::new(&["table", "node", ">pending", ">oldest", ">kept", ">waiting"]);
+    let lacks = status.tables.iter().any(|line| !line.lacking.is_empty());
+    let heads = ["table", "node", ">pending", ">oldest", ">kept", ">waiting", "not yet at"];
+    let mut tables = Table::new(if lacks { &heads } else { &heads[..6] });
     for line in &status.tables {
         let oldest = line.lag.map(|lag| span_of(Duration::from_secs_f64(lag))).unwrap_or_default();
         let counts = [count(line.pending), oldest, count(line.kept), count(line.parked)];
-        tables.row([line.table.clone(), line.node.clone()].into_iter().chain(counts));
+        let lacking = lacks.then(|| line.lacking.join(", "));
+        tables.row([line.table.clone(), line.node.clone()].into_iter().chain(counts).chain(lacking));
     }
     if !tables.is_empty() {
         tables.print()?;
@@ -56,6 +59,7 @@ fn print(status: &crate::sync::Status) -> Result<()> {
     if !status.compared.is_empty() {
         say(&format!("compared: {}; concord verify tells whether rows differ", status.compared.join(", ")))?;
     }
+    status.problems.iter().for_each(|problem| note(problem));
     left_out(&status.away, &status.stopped);
     Ok(())
 }

@@ -22,6 +22,9 @@ use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
 /// How often what stands still or does not fit is looked at again.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// With what begins why a node is left out that was installed for other nodes than those of the file.
+const OTHER_NODES: &str = "it was installed for the nodes";
+
 /// How long the others wait for a node that did not answer the last time either, when it is tried again and while that goes
 /// on.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -40,6 +43,8 @@ pub(super) struct Member {
     pub prepared: bool,
     /// Whether its clock was off when it was looked at last.
     pub skewed: bool,
+    /// By how much its clock was ahead of this machine's then, in microseconds.
+    pub ahead: Option<i64>,
     /// Set while it is left out because it was restored from a backup or replaced.
     pub restored: Option<Restored>,
     /// Why it does not take part, if it does not.
@@ -318,7 +323,7 @@ impl Session {
                 let form = found.and_then(|catalogue| {
                     let form = table.form_at(&self.config, member.id, &catalogue, &mut self.plugins)?;
                     let otherwise = match installed_otherwise(kept, table, &form.spec, &self.refilters) {
-                        Some(Otherwise::Omits(why)) => return Err(why),
+                        Some(Otherwise::Carried(why)) => return Err(why),
                         Some(Otherwise::Filters(why)) => Some(why),
                         None => None,
                     };
@@ -336,6 +341,9 @@ impl Session {
                     // Of another mapping the columns that were agreed on know nothing yet.
                     Err(why) if remapped.is_some() && !why.contains("; run `concord ") => {
                         let there = remapped.map_or("", |(at, _)| self.names[*at].as_str());
+                        // They were agreed on where there was no mapping, between files of SQLite.
+                        let why =
+                            why.replace("any among the nodes; let the mapping answer that kind", "any among the nodes");
                         let remedy = format!(
                             "{why}; the mapping at {there} is another in this file, and may make other columns; run `concord install`, and \
                              then `concord load --refilter --table {} --prefer NODE`",
@@ -357,11 +365,27 @@ impl Session {
     }
 
     pub(super) fn unreachable(&self) -> Error {
-        let away = self.away().into_iter();
-        let lines: Vec<String> = away.map(|away| format!("node `{}`: {}", away.node, away.why)).collect();
+        let lines = self.why_away();
         match self.away().iter().any(|away| away.unreachable) {
             true => Error::Unreachable(lines),
             false => Error::Refused(lines),
+        }
+    }
+
+    fn why_away(&self) -> Vec<String> {
+        self.away().into_iter().map(|away| format!("node `{}`: {}", away.node, away.why)).collect()
+    }
+
+    /// Whether an error is about what was found at nodes, where it may be put right while the file stays what it is. Nodes that were
+    /// installed for others than the file lists tell that another file is meant.
+    pub(super) fn may_be_put_right(&self, error: &Error) -> bool {
+        match error {
+            Error::Refused(why) => {
+                let (away, known) = (self.away(), self.why_away());
+                why.iter().all(|why| known.contains(why)) && !away.iter().any(|away| away.why.starts_with(OTHER_NODES))
+            }
+            Error::Node { .. } => true,
+            _ => false,
         }
     }
 }
@@ -375,17 +399,24 @@ pub(super) fn misfit(sync: &str, names: &[String], at: usize, service: Option<&S
         return Some(foreign(sync, names, name, service));
     }
     (service.nodes != names).then(|| {
-        format!(
-            "it was installed for the nodes {}, and the file lists {}; run `concord install`",
-            service.nodes.join(", "),
-            names.join(", ")
-        )
+        let gone: Vec<&str> =
+            service.nodes.iter().filter(|node| !names.contains(node)).map(String::as_str).collect();
+        let remedy = match gone.is_empty() {
+            true => "run `concord install`".to_owned(),
+            false => format!(
+                "if this file is the older one, start again with the newer one; otherwise run `concord install`, which takes {} out of \
+                 the sync",
+                gone.join(", ")
+            ),
+        };
+        format!("{OTHER_NODES} {}, and the file lists {}; {remedy}", service.nodes.join(", "), names.join(", "))
     })
 }
 
 /// In what a table was installed at a node in another way than the file describes, in words.
 pub(super) enum Otherwise {
-    Omits(String),
+    /// In its columns there, or in the operations.
+    Carried(String),
     Filters(String),
 }
 
@@ -414,8 +445,9 @@ pub(super) fn installed_otherwise(
     refilters: &Refilters,
 ) -> Option<Otherwise> {
     let filters = || brought::brought_otherwise(kept, spec).filter(|_| !refilters.moves(table, kept));
-    let told = |why| Otherwise::Filters(format!("{why}; {}", brought::remedy(kept, table, spec)));
-    kept_shape::omits_otherwise(kept, spec).map(Otherwise::Omits).or_else(|| filters().map(told))
+    let told =
+        |why| Otherwise::Filters(format!("{why} ({}); {}", brought::WATCHED, brought::remedy(kept, table, spec)));
+    kept_shape::carried_otherwise(kept, spec).map(Otherwise::Carried).or_else(|| filters().map(told))
 }
 
 /// Whether somebody who fails in this way may come back by himself. A file that is no database does not become one by waiting.
@@ -431,6 +463,7 @@ impl Member {
             node: None,
             prepared: false,
             skewed: false,
+            ahead: None,
             restored: None,
             away: None,
             connecting: None,
@@ -466,6 +499,8 @@ impl Member {
     fn go(&mut self, why: String, kind: ErrorKind) {
         self.node = None;
         self.prepared = false;
+        // What its clock told holds up nobody who stays.
+        self.ahead = None;
         let unreachable = is_unreachable(kind);
         self.rests_until = (!unreachable).then(|| time::moment() + LOOK_AGAIN);
         let away = Away { node: self.name.clone(), why, unreachable };
@@ -483,6 +518,15 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+
+    /// By the clocks of those who are there it is told how old journals are.
+    #[test]
+    fn who_has_left_has_no_clock() {
+        let mut member = Member::new(NodeId(0), "a");
+        member.ahead = Some(-3_600_000_000);
+        member.leave_out("its clock is off".to_owned());
+        assert_eq!(member.ahead, None);
+    }
 
     /// While a table with triggers stands still it is looked up again and again; why a compared one does is not forgotten over that.
     #[tokio::test]

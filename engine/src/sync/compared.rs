@@ -3,12 +3,18 @@
 //! They are compared and mended as `verify --repair` does it, under the rules of the file. Since no history tells what was
 //! changed, their shape is looked up anew for each comparison, their snapshots need no service tables, and whoever writes makes
 //! sure of the row that stands there ([`Decision::upon`](crate::node::apply::Decision::upon)).
+//!
+//! Where the same sync went by triggers before, these record such a table until `install` takes them away. Whatever a comparison
+//! wrote would be carried once more, as users' changes, and what users changed before would be overwritten unread. So nobody
+//! compares a table that is recorded anywhere: every comparison asks at its beginning, and whoever writes asks again
+//! ([`Batch::sync`](crate::node::apply::Batch::sync)).
 
 use futures::future::join_all;
 
+use super::attendance;
+use super::check::{Checked, right_told};
 use super::opened::{Opened, Presence};
 use super::session::Session;
-use super::setup::right_told;
 use super::table::Table;
 use super::verify::{Repair, Verified, Verify, all_if_none};
 use crate::config::Mode;
@@ -104,6 +110,90 @@ impl Session {
             let agreed = agreed.map_err(|problems| problems.join("; "));
             self.tables[index] =
                 agreed.unwrap_or_else(|why| Table { stopped: Some(why), ..Table::to_be_compared(&self.config, index) });
+            let recording = self.recording(index).await;
+            self.tables[index].stopped = self.tables[index].stopped.take().or_else(|| still_recorded(&recording));
+        }
+    }
+
+    /// The nodes that are there and at which this sync is installed with triggers for a table. Whoever cannot tell takes no part.
+    async fn recording(&mut self, index: usize) -> Vec<String> {
+        let (tables, sync) = (&self.tables, self.config.name.as_str());
+        let asking = join_all(self.members.iter_mut().map(async |member| {
+            let spec = tables[index].spec(member.id)?;
+            let recorded = match member.node.as_deref_mut()?.recorded(sync, std::slice::from_ref(&**spec)).await {
+                Ok(recorded) => !recorded.is_empty(),
+                Err(error) => {
+                    member.leave(&error.while_doing("reading the service tables"));
+                    false
+                }
+            };
+            recorded.then(|| member.name.clone())
+        }));
+        asking.await.into_iter().flatten().collect()
+    }
+
+    /// Adds to a check in which nothing stands in the way which tables cannot be compared yet.
+    pub async fn check_recorded(&mut self, checked: &mut Checked) {
+        for index in self.compared_tables(None) {
+            let recording = self.recording(index).await;
+            if let Some(why) = still_recorded(&recording) {
+                let name = &self.tables[index].name;
+                checked.warnings.push(format!("table `{name}`: {why}; until then it is not compared"));
+            }
+            let nodes = checked.nodes.iter_mut().filter(|node| recording.contains(&node.node));
+            nodes.for_each(|node| node.installed = true);
+        }
+        if let Err(why) = self.refuse_renamed().await {
+            checked.problems.push(why.to_string());
+        }
+        let unasked = self.away().into_iter().map(|away| format!("node `{}`: {}", away.node, away.why));
+        checked.problems.extend(unasked);
+    }
+
+    /// Fails where every table is compared and one of them is recorded at a node that this sync was installed at under another name
+    /// than the file gives it: `install` does not take these triggers away, as they may be another node's, and the table would stand
+    /// still for ever.
+    pub(super) async fn refuse_renamed(&mut self) -> Result<()> {
+        if self.config.keeps_histories() {
+            return Ok(());
+        }
+        let mut recording = Vec::new();
+        for index in self.compared_tables(None) {
+            recording.extend(self.recording(index).await);
+        }
+        let mut problems = Vec::new();
+        for member in self.members.iter_mut().filter(|member| recording.contains(&member.name)) {
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            let service = node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?;
+            if let Some(service) = service.filter(|service| service.node != member.name) {
+                let why = attendance::foreign(&self.config.name, &self.names, &member.name, &service);
+                problems.push(format!("node `{}`: {why}", member.name));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Refused(problems)) }
+    }
+
+    /// Fails while this sync is installed with triggers anywhere for a table that is compared: a load that lets a node in begins all its
+    /// histories anew, and what users changed there would be gone.
+    pub async fn refuse_recorded(&mut self) -> Result<()> {
+        self.connect().await;
+        let mut recording: Vec<Vec<String>> = vec![Vec::new(); self.config.tables.len()];
+        for member in &mut self.members {
+            let Some(node) = member.node.as_deref_mut() else { continue };
+            // Who cannot be asked keeps the load from its work as well.
+            let Ok(Some(service)) = node.service().await else { continue };
+            for (table, at) in self.config.tables.iter().zip(&mut recording) {
+                if service.sync == self.config.name && service.shape(&table.name).is_some() {
+                    at.push(member.name.clone());
+                }
+            }
+        }
+        let tables = self.config.tables.iter().zip(&recording).filter(|(table, _)| table.mode == Mode::Compare);
+        let problems =
+            tables.filter_map(|(table, at)| Some(format!("table `{}`: {}", table.name, still_recorded(at)?)));
+        match problems.collect::<Vec<_>>() {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(Error::Refused(problems)),
         }
     }
 
@@ -159,4 +249,15 @@ impl Session {
         }
         Ok(problems)
     }
+}
+
+/// Why a table stands still that is recorded at these nodes, if there are any.
+fn still_recorded(nodes: &[String]) -> Option<String> {
+    (!nodes.is_empty()).then(|| {
+        format!(
+            "it is compared from now on, and triggers still record it at {}: run `concord sync` with the former file, which carries what \
+             users have changed, and then `concord install` with this one",
+            nodes.join(", ")
+        )
+    })
 }

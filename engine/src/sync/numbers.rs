@@ -1,7 +1,9 @@
 //! Keys that databases draw by counting: which of them can collide, and that nodes count in steps of their own.
 
+use super::check::Checked;
 use super::session::Session;
-use super::setup::{Checked, NodeLines};
+use super::setup::NodeLines;
+use super::shape::same_name;
 use super::table::Table;
 use crate::config::{Config, Ids, Mode, TableConfig};
 use crate::error::{Error, Result};
@@ -30,18 +32,23 @@ pub(super) fn judge(config: &Config, index: usize, catalogues: &[(NodeId, Catalo
     }
     let counting = catalogues.iter().flat_map(|(node, catalogue)| {
         let part = &table.nodes[node.index()];
-        catalogue.numbered.iter().map(move |numbered| Counting {
-            node: *node,
-            column: part.shared(&numbered.column).to_owned(),
-            numbered,
+        catalogue.numbered.iter().map(move |numbered| {
+            let renamed = part.columns.iter().find(|rename| same_name(&rename.local, &numbered.column));
+            let column = renamed.map_or(&numbered.column, |rename| &rename.shared).clone();
+            Counting { node: *node, column, numbered }
         })
     });
     let counting: Vec<Counting<'_>> = counting.collect();
-    let mut columns: Vec<&str> = counting.iter().map(|counting| counting.column.as_str()).collect();
-    columns.sort_unstable();
-    columns.dedup();
+    // One column, although nodes may spell it in several ways.
+    let mut columns: Vec<&str> = Vec::new();
+    for counting in &counting {
+        if !columns.iter().any(|known| same_name(known, &counting.column)) {
+            columns.push(&counting.column);
+        }
+    }
     for column in columns {
-        let nodes: Vec<&Counting<'_>> = counting.iter().filter(|counting| counting.column == column).collect();
+        let nodes: Vec<&Counting<'_>> =
+            counting.iter().filter(|counting| same_name(&counting.column, column)).collect();
         // One that counts alone collides with nobody who counts.
         if nodes.len() < 2 {
             continue;
@@ -111,7 +118,7 @@ impl Table {
         let is_numbered = |shared: &str| {
             let at = |(node, catalogue): &&(NodeId, Catalogue)| {
                 let local = config.nodes[node.index()].local(shared);
-                catalogue.numbered.iter().any(|numbered| numbered.column == local)
+                catalogue.numbered.iter().any(|numbered| same_name(&numbered.column, local))
             };
             catalogues.iter().filter(at).count() > 1
         };

@@ -1,5 +1,6 @@
 //! What a table looks like: the shape that all nodes share, as it is agreed on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::mapped::{held_behind, reshape, seen_behind};
@@ -32,6 +33,8 @@ impl Table {
             forms: vec![None; config.nodes.len()],
             stopped: None,
             filtered_otherwise: None,
+            as_installed: HashMap::new(),
+            uncompared: None,
             columns: Vec::new(),
         }
     }
@@ -142,6 +145,8 @@ impl Table {
             forms: vec![None; config.nodes.len()],
             stopped: None,
             filtered_otherwise: None,
+            as_installed: HashMap::new(),
+            uncompared: None,
             key,
             columns,
         };

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::attendance::Away;
+use super::check::right_told;
 use super::decide::is_conflict_id;
 use super::opened::{Opened, Presence};
 use super::read;
@@ -15,7 +16,7 @@ use super::session::{Session, Stopped};
 use super::table::Table;
 use crate::error::Result;
 use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, Row, Type, key_value_to_json, row_to_json, time};
-use crate::node::{self, Node, Sought};
+use crate::node::{self, Node, Sought, Writes};
 
 /// What was read of the journals of all nodes.
 pub(super) struct Journals {
@@ -32,6 +33,8 @@ pub struct Status {
     pub tables: Vec<TableStatus>,
     /// Tables of which nothing is pending or waits, because they are kept in step by comparison.
     pub compared: Vec<String>,
+    /// Why nodes that lack what is pending cannot take it, as far as that shows.
+    pub problems: Vec<String>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
 }
@@ -56,6 +59,8 @@ pub struct TableStatus {
     pub pending: u64,
     /// The age of the oldest of them, in seconds.
     pub lag: Option<f64>,
+    /// The nodes that are there and have not.
+    pub lacking: Vec<String>,
     /// Entries kept, also for nodes that are away.
     pub kept: u64,
     /// Rows that wait here.
@@ -132,6 +137,7 @@ impl Session {
             }
         }
         self.close().await;
+        self.tell_why_they_lack(status).await;
         let specs: Vec<_> = self.members.iter().map(|member| Session::specs(&self.tables, member.id)).collect();
         for (member, specs) in self.members.iter_mut().zip(specs) {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
@@ -154,6 +160,29 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether nodes that lack what is pending have the right to write it. Nobody else would tell before the next sync.
+    async fn tell_why_they_lack(&mut self, status: &mut Status) {
+        let lacking: BTreeSet<String> = status.tables.iter().flat_map(|line| &line.lacking).cloned().collect();
+        for member in &mut self.members {
+            let tables = self.tables.iter().filter(|table| table.is_target(member.id));
+            let writes = |table: &Table| Writes {
+                insert: table.operations.insert,
+                update: table.operations.update,
+                // Where there is a filter, rows go that do not belong there any more.
+                delete: table.operations.delete || table.subset(member.id).is_some(),
+            };
+            let wanted: Vec<_> = tables.filter_map(|table| Some((&**table.spec(member.id)?, writes(table)))).collect();
+            let asked = lacking.contains(&member.name) && !wanted.is_empty();
+            let Some(node) = member.node.as_deref_mut().filter(|_| asked) else { continue };
+            match node.missing_rights_to_compare(&wanted).await {
+                Ok(missing) => {
+                    status.problems.extend(missing.iter().map(|right| right_told(&member.name, right)));
+                }
+                Err(error) => member.leave(&error.while_doing("looking up rights")),
+            }
+        }
     }
 
     /// The newest `limit` conflicts in the journals of all nodes that can be reached; 0 is all. A conflict that several nodes
@@ -313,6 +342,7 @@ async fn lines(
             node: names[at.index()].clone(),
             pending: 0,
             lag: None,
+            lacking: Vec::new(),
             kept: 0,
             parked,
         };
@@ -324,6 +354,13 @@ async fn lines(
             line.lag = first.map(age);
             line.pending = node.pending(&spec.name, &start, None).await?;
             line.kept = node.pending(&spec.name, &Cut::START, None).await?;
+            let all = (0..names.len()).map(|place| NodeId(place as u16));
+            let targets = all.filter(|target| *target != at && table.is_target(*target) && opened.is_present(*target));
+            for target in targets.filter(|_| line.pending > 0) {
+                if node.pending(&spec.name, opened.position(table.index, target, at), None).await? > 0 {
+                    line.lacking.push(names[target.index()].clone());
+                }
+            }
         }
         lines.push(line);
     }
@@ -349,7 +386,10 @@ impl Status {
     pub fn exit_code(&self) -> u8 {
         if self.away.iter().any(|away| away.unreachable) {
             crate::error::UNREACHABLE
-        } else if !self.stopped.is_empty() || !self.away.is_empty() || self.tables.iter().any(|table| table.parked > 0)
+        } else if !self.stopped.is_empty()
+            || !self.away.is_empty()
+            || !self.problems.is_empty()
+            || self.tables.iter().any(|table| table.parked > 0)
         {
             crate::error::ATTENTION
         } else {

@@ -1,9 +1,11 @@
 //! A synced table as the cycle sees it: the shared shape, the policy, and its form at every node.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lens::Lens;
 use super::subset::Subset;
+use super::uncompared::Uncompared;
 use crate::config::Operations;
 use crate::merge::Policy;
 use crate::model::{Domain, Grain, NodeId, TableSpec, Type};
@@ -38,6 +40,10 @@ pub struct Table {
     pub stopped: Option<String>,
     /// Why it stands still for its filters alone: its forms are right then, so that reports can tell of it.
     pub filtered_otherwise: Option<String>,
+    /// The form at each node with the shape that was kept there when both were found to agree, see [`Table::is_as_installed`].
+    pub as_installed: HashMap<NodeId, (Arc<TableSpec>, String)>,
+    /// How far the load has come that lets nodes in, if this session is at that.
+    pub uncompared: Option<Uncompared>,
 }
 
 #[cfg(test)]
@@ -61,6 +67,8 @@ impl Table {
             forms,
             stopped: None,
             filtered_otherwise: None,
+            as_installed: HashMap::new(),
+            uncompared: None,
         }
     }
 }
@@ -193,5 +201,18 @@ impl Table {
     /// The node's own view of the table, as [`Table::form`].
     pub fn spec(&self, node: NodeId) -> Option<&Arc<TableSpec>> {
         self.form(node).map(|form| &form.spec)
+    }
+
+    /// Whether the shape that is kept at a node was found to agree with the form there, and both are still the same: then neither has
+    /// to be read once more.
+    pub fn is_as_installed(&self, node: NodeId, kept: Option<&str>) -> bool {
+        let (Some(spec), Some((known, shape))) = (self.spec(node), self.as_installed.get(&node)) else { return false };
+        Arc::ptr_eq(spec, known) && kept == Some(shape.as_str())
+    }
+
+    /// They were found to agree.
+    pub fn found_as_installed(&mut self, node: NodeId, kept: Option<&str>) {
+        let found = self.spec(node).cloned().zip(kept.map(str::to_owned));
+        self.as_installed.extend(found.map(|found| (node, found)));
     }
 }

@@ -5,6 +5,7 @@ mod meanwhile;
 mod mixed;
 mod one_way;
 mod others;
+mod recorded;
 mod rights;
 mod two_way;
 

@@ -7,7 +7,7 @@ use concord_tests::{Cluster, Kind, NAMES};
 use super::ONE_WAY;
 
 /// A session of another sync, which compares the same databases.
-fn mirror(cluster: &Cluster) -> Session {
+pub(super) fn mirror(cluster: &Cluster) -> Session {
     let mut text = "name = \"mirror\"\n".to_owned();
     for (name, node) in NAMES.iter().zip(&cluster.nodes) {
         text += &format!("[nodes.{name}]\nurl = \"{}\"\n", node.database.url());

@@ -388,6 +388,16 @@ async fn one_that_broke_off_begins_anew_where_a_column_is_no_longer_omitted() {
     cluster.holds("SELECT count(*) FROM items WHERE name = 'name ' || id", &["1200"]).await;
 }
 
+/// The file need not spell it as the database does.
+#[tokio::test]
+async fn the_later_row_is_taken_however_the_column_is_spelled() {
+    let mut cluster = items(&[Kind::Sqlite; 2], "updated = \"Amount\"\nconflict = { prefer = [\"a\"] }").await;
+    let rows = [(0, "INSERT INTO items VALUES (1, 'older', 1)"), (1, "INSERT INTO items VALUES (1, 'later', 2)")];
+    before(&mut cluster, &rows).await;
+    cluster.load(&LoadOptions::default()).await;
+    cluster.holds(ALL, &["1|later|2"]).await;
+}
+
 /// Who only follows takes what the source has, also where its own row cannot be read.
 #[tokio::test]
 async fn a_follower_whose_row_cannot_be_read() {

@@ -489,6 +489,22 @@ async fn what_was_created_before_a_failure_is_told() {
     }
 }
 
+/// A role that may make no tables is told how it may, before anything is made.
+#[tokio::test]
+async fn the_right_to_create_is_asked_for() {
+    let (concord, databases, mut owners) = scene([Kind::Sqlite, Kind::Postgres], BOTH).await;
+    let mut admin = databases[1].user_as(As::Admin).await;
+    admin.execute("ALTER SCHEMA public OWNER TO CURRENT_USER; REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
+    let grant = "GRANT CREATE ON SCHEMA \"public\" TO \"sync\";";
+    for arguments in [&["load", "--create", "--dry-run"][..], &["load", "--create"]] {
+        let output = concord.run(arguments).await.expect(2);
+        assert!(output.says("`customers` cannot be created at b: ") && output.says(grant), "{output:?}");
+    }
+    admin.execute(grant).await;
+    concord.run(&["load", "--create"]).await.ok();
+    assert_eq!(owners[1].cell("SELECT count(*) FROM orders").await, "2");
+}
+
 /// What is asked for is looked at before anything is created, also where every table is compared.
 #[tokio::test]
 async fn what_is_asked_wrongly_creates_nothing() {

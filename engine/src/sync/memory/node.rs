@@ -69,6 +69,10 @@ impl Node for Connection {
         Ok(self.database.lock().service.clone())
     }
 
+    async fn recorded(&mut self, _: &str, _: &[TableSpec]) -> Result<Vec<usize>> {
+        Ok(Vec::new())
+    }
+
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let mut state = self.database.lock();
         for (index, name) in
