@@ -42,7 +42,8 @@ pub(super) fn unrecorded<T>(
 pub(super) struct Overwritten {
     /// What they tell is overwritten.
     meant: &'static str,
-    /// No change was counted of which they tell: nothing is added up here, or a reference did it, or the row is deleted anyway.
+    /// No change need be counted of which they tell: nothing is added up here, or a reference did it, or the row is deleted anyway. What
+    /// was added to a row that goes everywhere is moot.
     uncounted: Cow<'static, str>,
 }
 
@@ -52,17 +53,37 @@ impl Overwritten {
     /// By a write, or by deleting the row where there is no mode. What is only updated stays away where it is gone.
     pub(super) fn by(spec: &TableSpec, mode: Option<WriteMode>) -> Overwritten {
         let meant = if mode == Some(WriteMode::UpdateOnly) { "op = 'U'" } else { "TRUE" };
-        if spec.images.is_empty() {
+        if spec.images.is_empty() || mode.is_none() && spec.takes_all {
             return Overwritten { meant, ..Overwritten::ALL };
         }
         let same = spec.counted_columns().map(|(_, column)| {
             let [old, new] = ["old_", "new_"].map(|side| quote::name(&format!("{side}{}", column.name)));
             format!(" AND {old} IS {new}")
         });
-        let same = format!("sides IS 3{}", same.collect::<String>());
-        let uncounted = if mode.is_none() { format!("(op = 'D' OR {same})") } else { same };
-        Overwritten { meant, uncounted: Cow::Owned(uncounted) }
+        let mut ways = vec![format!("sides IS 3{}", same.collect::<String>())];
+        if mode.is_none() {
+            ways.push("op = 'D'".to_owned());
+        }
+        ways.extend(moved(spec));
+        Overwritten { meant, uncounted: Cow::Owned(format!("({})", ways.join(" OR "))) }
     }
+}
+
+/// The condition that an entry after ?1 tells of a row to which a reference gave another key, if one can: as much went under one key as
+/// came under the other.
+fn moved(spec: &TableSpec) -> Option<String> {
+    let keys = spec.kept_of_key()?.into_iter().map(|(_, column)| quote::name(&format!("key_{}", column.name)));
+    let images = spec.counted_columns().map(|(_, column)| {
+        let [old, new] = ["old_", "new_"].map(|side| quote::name(&format!("{side}{}", column.name)));
+        format!("coalesce({old}, {new})")
+    });
+    // No NULL, and types told apart.
+    let told: String = keys.chain(images).map(|cell| format!(", quote({cell})")).collect();
+    Some(format!(
+        "op IN ('I', 'D') AND (op = 'I'{told}) IN \
+         (SELECT op = 'D'{told} FROM {} WHERE id > ?1 AND origin IS NULL AND op IN ('I', 'D'))",
+        quote::name(&history_name(&spec.name))
+    ))
 }
 
 /// Takes out what was recorded after an id about rows of `own` and is overwritten. The keys of those of which more was recorded, that has

@@ -1,5 +1,6 @@
 //! From a URL to an open file with the settings that Concord relies on.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,18 +73,23 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Opens an existing file.
-pub(super) fn open(path: &Path) -> Result<(Connection, Place, Silence)> {
-    let shown = path.display();
-    let metadata = std::fs::metadata(path).map_err(|why| {
+/// What lies at the path. Fails if nothing does.
+pub(super) fn find(path: &Path) -> Result<Metadata> {
+    std::fs::metadata(path).map_err(|why| {
         let help = match why.kind() {
             std::io::ErrorKind::NotFound => {
                 "; if it is to be a new database, create it as an empty file, and its tables with `concord load --create`"
             }
             _ => "",
         };
-        Error::new(ErrorKind::Lost, format!("cannot open the database file `{shown}`: {why}{help}"))
-    })?;
+        Error::new(ErrorKind::Lost, format!("cannot open the database file `{}`: {why}{help}", path.display()))
+    })
+}
+
+/// Opens an existing file.
+pub(super) fn open(path: &Path) -> Result<(Connection, Place, Silence)> {
+    let shown = path.display();
+    let metadata = find(path)?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::Other, format!("`{shown}` is not a file")));
     }
@@ -94,8 +100,8 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Place, Silence)> {
         Some(ErrorCode::NotADatabase) => Error::new(ErrorKind::Other, format!("`{shown}` is not a SQLite database")),
         _ => failure(error).while_doing(format!("opening `{shown}`")),
     })?;
-    if place.look() == Standing::Replaced {
-        let why = format!("another file was put in the place of `{shown}` while it was opened");
+    if matches!(place.look(), Standing::Gone | Standing::Replaced) {
+        let why = format!("`{shown}` was moved away, or another file put in its place, while it was opened");
         return Err(Error::new(ErrorKind::Lost, why));
     }
     Ok((connection, place, silence))

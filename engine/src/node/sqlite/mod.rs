@@ -12,6 +12,7 @@ mod capture;
 mod connect;
 mod drift;
 mod failure;
+mod file;
 mod history;
 mod install;
 mod journal;
@@ -34,16 +35,15 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 use self::calls::PATIENCE;
 use self::connect::Silence;
 use self::failure::Told;
-use self::place::{FileId, Place, Standing};
+use self::place::Place;
 use self::plan::Plan;
 use super::blueprint::{Blueprint, Building, Draft};
 use super::{
@@ -57,10 +57,6 @@ pub async fn connect(url: &str) -> Result<Box<dyn Node>> {
     let path = connect::file_of(url)?;
     Ok(Box::new(calls::patiently(calls::PATIENCE, || Sqlite::open(path.clone())).await?))
 }
-
-/// For how long nobody has written when what stands in the log is brought into the file, and when that is tried again.
-const AT_REST: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_secs(10);
 
 struct Sqlite {
     path: PathBuf,
@@ -114,66 +110,6 @@ impl Sqlite {
             scanned: HashMap::new(),
             as_user: false,
             commits: 0,
-        })
-    }
-
-    /// Opens the file again if another one has taken its place, such as a restored backup, or its log was removed, and tells whether
-    /// that is not so.
-    fn same_file(&mut self) -> Result<bool> {
-        if !self.closed {
-            let standing = self.place.look();
-            let is_meant = FileId::of(&self.path).is_ok_and(|file| file == *self.place.file());
-            if is_meant && standing == Standing::Intact {
-                return Ok(true);
-            }
-            self.part(standing)?;
-        }
-        let mut opened = Sqlite::open(self.path.clone())?;
-        opened.commits = self.commits.wrapping_add(1);
-        *self = opened;
-        Ok(false)
-    }
-
-    /// Closes the file. What stands in the log belongs into it, also where it was moved away; but nothing is removed that may be another's.
-    /// Tells whether something was left that is in the way of whoever opens what lies there now.
-    fn part(&mut self, standing: Standing) -> Result<bool> {
-        self.give_up();
-        let parted = match standing {
-            // SQLite does it if nobody else has the file open, and removes the log.
-            Standing::Intact | Standing::Stripped if self.place.has_no_other() => {
-                self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
-            }
-            // It would not where the file was moved.
-            Standing::Replaced => self.place.clear(&self.db),
-            _ => Ok(()),
-        };
-        if let Err(error) = parted {
-            tracing::debug!(file = %self.path.display(), %error, "The log could not be emptied.");
-        }
-        // Closed before the other is opened: where the index of the log is the same file, what closes it takes all of this
-        // program's locks on it away.
-        self.db = Connection::open_in_memory().told(|| "closing a database file")?;
-        self.closed = true;
-        Ok(matches!(standing, Standing::Stripped | Standing::Replaced) && self.place.note_stray())
-    }
-
-    /// Empties the log once nobody has written for a while. While this engine has the file open, nobody else does so as the last who
-    /// closes it, and whoever copies the file alone when all applications are stopped would copy less than they have written.
-    fn settle(&mut self, pulse: u64) -> Result<()> {
-        let now = Instant::now();
-        let due = self.rest.filter(|(known, _)| *known == pulse).map(|(_, due)| due);
-        if due.is_some_and(|due| now < due) || !self.db.is_autocommit() {
-            return Ok(());
-        }
-        self.rest = Some((pulse, now + if due.is_some() { AGAIN } else { AT_REST }));
-        if due.is_none() || !self.place.has_log() {
-            return Ok(());
-        }
-        self.waiting(Duration::ZERO, |node| {
-            if let Err(error) = place::settle(&node.db) {
-                tracing::debug!(file = %node.path.display(), %error, "The log could not be emptied.");
-            }
-            Ok(())
         })
     }
 
@@ -243,7 +179,8 @@ impl Sqlite {
     /// Takes out what this transaction has recorded of rows that are to be written, or deleted without a `mode`: what a reference or a
     /// trigger did to them earlier is overwritten, and would pass for a change that a user made later than what is written.
     ///
-    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed.
+    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed, unless it is deleted
+    /// everywhere.
     fn forget_own(
         &mut self,
         plan: &Plan,
@@ -315,22 +252,6 @@ impl Sqlite {
             install::clear_guard(&self.db, &spec.name)?;
         }
         Ok(())
-    }
-}
-
-impl Drop for Sqlite {
-    fn drop(&mut self) {
-        if !self.closed {
-            let standing = self.place.look();
-            // If this program ends now, nobody keeps the two apart any more.
-            if matches!(self.part(standing), Ok(true)) && standing == Standing::Replaced {
-                let file = self.path.display();
-                tracing::warn!(
-                    "Another file was put in the place of `{file}`, and the log of the former one could not be taken away; end every \
-                     program that has either open, remove `{file}-wal` and `{file}-shm` if they are there still, and start nothing before."
-                );
-            }
-        }
     }
 }
 
@@ -729,6 +650,8 @@ impl Node for Sqlite {
             if done.is_err() {
                 node.give_up();
             }
+            // What was written to the log now is known to be this file's.
+            node.place.look();
             done
         })
     }

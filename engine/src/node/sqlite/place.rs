@@ -62,6 +62,8 @@ pub(super) struct Place {
     file: FileId,
     /// The log and its index, once they were seen there.
     beside: [Option<FileId>; 2],
+    /// How long the log was and when it was written to last, when it was certainly this file's.
+    written: Option<(u64, SystemTime)>,
 }
 
 /// What has become of a file that is open.
@@ -71,7 +73,9 @@ pub(super) enum Standing {
     /// The log or its index is no longer the one that is in use: whoever opens the file now does not know, or not rightly, what was
     /// written by those who have it open.
     Stripped,
-    /// Another file lies there, or none.
+    /// Nothing lies there.
+    Gone,
+    /// Another file lies there.
     Replaced,
     /// Nobody can tell.
     Unknown,
@@ -79,7 +83,13 @@ pub(super) enum Standing {
 
 /// Files that were open, by their path, whose log or index was left where it belongs to nothing any more. Nothing in these tells whose
 /// they are, and whoever knew has closed the file by the time that it is opened again.
-static STRAY: Mutex<BTreeMap<PathBuf, Place>> = Mutex::new(BTreeMap::new());
+static STRAY: Mutex<BTreeMap<PathBuf, Stray>> = Mutex::new(BTreeMap::new());
+
+struct Stray {
+    former: Place,
+    /// Whether all that stood in the log is in the former file.
+    is_brought: bool,
+}
 
 impl Place {
     /// The file that is about to be opened. Fails if it would be mixed with what was written to another.
@@ -88,7 +98,7 @@ impl Place {
             Error::new(ErrorKind::Lost, format!("cannot open the database file `{}`: {why}", path.display()))
         };
         let path = std::fs::canonicalize(path).map_err(lost)?;
-        let place = Place { file: FileId::of(&path).map_err(lost)?, path, beside: [None, None] };
+        let place = Place { file: FileId::of(&path).map_err(lost)?, path, beside: [None, None], written: None };
         place.refuse_stray()?;
         Ok(place)
     }
@@ -106,6 +116,11 @@ impl Place {
         ["-wal", "-shm"].map(|ending| FileId::of(&self.with(ending)).ok())
     }
 
+    fn written_now(&self) -> Option<(u64, SystemTime)> {
+        let log = std::fs::metadata(self.log()).ok()?;
+        Some((log.len(), log.modified().ok()?))
+    }
+
     fn with(&self, ending: &str) -> PathBuf {
         let mut name = OsString::from(&self.path);
         name.push(ending);
@@ -115,16 +130,17 @@ impl Place {
     /// What has become of the file. What lies beside it for the first time is its own.
     pub(super) fn look(&mut self) -> Standing {
         // Looked at before the file, so that it is not what somebody put beside another.
-        let now = self.beside_now();
+        let (now, written) = (self.beside_now(), self.written_now());
         match FileId::of(&self.path) {
             Ok(file) if file == self.file => {}
-            Err(why) if why.kind() != Io::NotFound => return Standing::Unknown,
-            _ => return Standing::Replaced,
+            Ok(_) => return Standing::Replaced,
+            Err(why) if why.kind() == Io::NotFound => return Standing::Gone,
+            Err(_) => return Standing::Unknown,
         }
         if self.beside.iter().zip(&now).any(|(known, now)| known.is_some() && known != now) {
             return Standing::Stripped;
         }
-        self.beside = now;
+        (self.beside, self.written) = (now, written);
         Standing::Intact
     }
 
@@ -144,66 +160,38 @@ impl Place {
         std::fs::metadata(self.log()).is_ok_and(|log| log.len() > 0)
     }
 
-    /// Keeps everybody from opening the file that lies there, as long as what is returned is. Fails if somebody has it open.
-    fn hold(&self) -> rusqlite::Result<Option<Connection>> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&self.path, flags)?;
-        db.busy_timeout(BRIEFLY)?;
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        // In this mode the index of the log is left alone.
-        db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
-        db.execute_batch("BEGIN EXCLUSIVE")?;
-        Ok(Some(db))
+    /// Where another file lies in the place: brings the log into the file `db` that was there, and tells whether all of it is in it.
+    /// A log that was written to since it was certainly that file's is left alone: who has opened the other file writes to it too.
+    pub(super) fn bring(&self, db: &Connection) -> rusqlite::Result<bool> {
+        let is_own = self.written.is_some() && self.written == self.written_now();
+        let is_there = self.left()[0] && self.has_no_other();
+        Ok(is_own && is_there && empty_log(db)?)
     }
 
-    /// Where another file lies in the place: brings the log into the file `db` that was there, and takes both the log and its index away,
-    /// so that whoever still has that file open goes on with what nobody else sees. They stay if somebody has opened the other file, who goes
-    /// on with them too, or if a reader keeps the log from being emptied.
-    pub(super) fn clear(&self, db: &Connection) -> rusqlite::Result<()> {
+    /// Takes note of what was left of a file that was closed because it did not stand as it should, and tells what is in the way of
+    /// another file, if anything was. It stays, whatever it holds: who has the former file open still, writes into it.
+    pub(super) fn note_stray(&self, is_brought: bool) -> Option<String> {
         if self.left() == [false, false] {
-            return empty_log(db);
+            return None;
         }
-        if !self.has_no_other() {
-            return Ok(());
-        }
-        let _held = self.hold()?;
-        empty_log(db)?;
-        if self.has_log() || !self.has_no_other() {
-            return Ok(());
-        }
-        for ending in ["-wal", "-shm"] {
-            // What is left is found by whoever is about to open the file.
-            if let Err(error) = std::fs::remove_file(self.with(ending)) {
-                tracing::debug!(file = %self.path.display(), ending, %error, "Nothing was removed.");
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes note of what was left of a file that was closed because it did not stand as it should; whether anything was.
-    pub(super) fn note_stray(&self) -> bool {
-        let is_left = self.left().contains(&true);
-        if is_left {
-            STRAY.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone(), self.clone());
-        }
-        is_left
+        let stray = Stray { former: self.clone(), is_brought };
+        let why = stray.in_the_way();
+        STRAY.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone(), stray);
+        Some(why)
     }
 
     fn refuse_stray(&self) -> Result<()> {
-        let mut stray = STRAY.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(former) = stray.get(&self.path) else { return Ok(()) };
-        let is_same = former.file == self.file;
-        let may_be_opened = match former.left() {
+        let mut all = STRAY.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stray) = all.get(&self.path) else { return Ok(()) };
+        let is_same = stray.former.file == self.file;
+        let may_be_opened = match stray.former.left() {
             [false, false] => true,
             [true, true] if is_same => true,
             // Once nobody has it open, SQLite makes a new index of the log that is there.
-            _ => is_same && self.hold().is_ok(),
+            _ => is_same && self.is_unused(),
         };
         if may_be_opened {
-            stray.remove(&self.path);
+            all.remove(&self.path);
             return Ok(());
         }
         let shown = self.path.display();
@@ -213,21 +201,54 @@ impl Place {
                  what others write now; end every program that has it open before any is started again"
             )
         } else {
-            format!(
-                "another file was put in the place of `{shown}`, and `{shown}-wal` and `{shown}-shm` were left there by the former \
-                 one, whose changes SQLite would mix into it; end every program that has either open, remove `{shown}-wal` and \
-                 `{shown}-shm` if they are there still, and start nothing before"
-            )
+            stray.in_the_way()
         };
         Err(Error::new(ErrorKind::Lost, why))
     }
+
+    /// Whether nobody has the file open. Only for a file that is known, as it is opened for this.
+    fn is_unused(&self) -> bool {
+        let hold = || -> rusqlite::Result<()> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let db = Connection::open_with_flags(&self.path, flags)?;
+            db.busy_timeout(BRIEFLY)?;
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            // In this mode the index of the log is left alone.
+            db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+            db.execute_batch("BEGIN EXCLUSIVE")
+        };
+        hold().is_ok()
+    }
 }
 
-/// Brings what stands in the log into the file and empties the log, if nobody has to be waited for.
-fn empty_log(db: &Connection) -> rusqlite::Result<()> {
+impl Stray {
+    /// Why no other file can be opened in the place, and what is to be done.
+    fn in_the_way(&self) -> String {
+        let shown = self.former.path.display();
+        let log = if self.is_brought {
+            format!("what stood in `{shown}-wal` was brought into the former file")
+        } else {
+            format!(
+                "what stands in `{shown}-wal` was not brought into the former file, as it may hold changes of either: keep copies of \
+                 it and of both files"
+            )
+        };
+        format!(
+            "another file was put in the place of `{shown}`, and `{shown}-wal` and `{shown}-shm` were left there by the former one, \
+             which SQLite would mix into it; {log}; end every program that has either file open, then remove `{shown}-wal` and \
+             `{shown}-shm` if they are there still, and start nothing before"
+        )
+    }
+}
+
+/// Brings what stands in the log into the file and empties the log, if nobody has to be waited for. Tells whether all is in the file.
+fn empty_log(db: &Connection) -> rusqlite::Result<bool> {
     // Nobody who writes is kept waiting by this, and by the other only while there is nothing to bring.
     let (all, brought) = checkpoint(db, "PASSIVE")?;
-    if brought == all { checkpoint(db, "TRUNCATE").map(drop) } else { Ok(()) }
+    if brought == all {
+        checkpoint(db, "TRUNCATE")?;
+    }
+    Ok(brought == all)
 }
 
 /// The same at a file that is at rest. A log that was brought before is left: who has begun to read since then reads the file
