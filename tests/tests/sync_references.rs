@@ -6,7 +6,7 @@ use concord::fault::{self, Faults};
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, what_a_reference_did_before_a_row_arrives_is_no_change, what_a_reference_did_is_no_later_than_its_row, what_a_reference_did_to_a_sum_is_no_change, what_a_trigger_did_is_no_later_than_its_row, what_a_trigger_adds_before_a_row_arrives_is_added_up, what_a_reference_does_to_others_is_carried, thousands_of_parents_take_other_keys]
+    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, what_a_reference_did_before_a_row_arrives_is_no_change, what_a_reference_did_is_no_later_than_its_row, what_a_reference_did_to_a_sum_is_no_change, a_key_that_a_reference_changed_adds_nothing, what_a_trigger_did_is_no_later_than_its_row, what_a_trigger_adds_before_a_row_arrives_is_added_up, what_a_trigger_does_to_a_sum_that_is_deleted_is_moot, what_a_reference_does_to_others_is_carried, thousands_of_parents_take_other_keys]
     standard: [two_tables_in_a_circle]
     many: []
     all: [parents_then_children]
@@ -453,7 +453,23 @@ async fn what_a_reference_did_to_a_sum_is_no_change(kinds: &[Kind]) {
     cluster.holds("SELECT * FROM c", &["1|y|15"]).await;
 }
 
-/// A trigger of one table that writes to another; `then` may name the row as `NEW`.
+/// Also where the row gets another key by it, and is told as one that went and one that came.
+async fn a_key_that_a_reference_changed_adds_nothing(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE products (id integer PRIMARY KEY, code integer NOT NULL UNIQUE);
+         CREATE TABLE stock (code integer NOT NULL, shelf integer NOT NULL, qty integer, PRIMARY KEY (code, shelf),
+             FOREIGN KEY (code) REFERENCES products (code) ON UPDATE CASCADE);
+         INSERT INTO products VALUES (1, 10); INSERT INTO stock VALUES (10, 1, 5), (10, 2, 5)"
+            .to_owned()
+    };
+    let tables = "[tables.stock]\nconflict = { sum = [\"qty\"] }\n[tables.products]";
+    let mut cluster = Cluster::new(kinds, setup, tables).await;
+    cluster.run(0, "UPDATE products SET code = 20 WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM stock ORDER BY shelf", &["20|1|5", "20|2|5"]).await;
+}
+
+/// A trigger of one table that writes to another; `then` may name the row as `NEW`, or `OLD`.
 fn reacting(kind: Kind, name: &str, event: &str, then: &str) -> String {
     match kind {
         Kind::Sqlite => format!("CREATE TRIGGER {name} AFTER {event} BEGIN {then}; END"),
@@ -510,6 +526,61 @@ async fn what_a_trigger_adds_before_a_row_arrives_is_added_up(kinds: &[Kind]) {
     cluster.sync().await;
     cluster.settle().await;
     cluster.holds("SELECT * FROM stock", &["1|105"]).await;
+}
+
+/// Also where two tables refer to each other, so that they are written together, whichever of them is first.
+#[tokio::test]
+async fn what_a_trigger_adds_to_a_row_that_is_written_beside_it_is_added_up() {
+    const STAFF: &str = "[tables.staff]\n";
+    const TEAMS: &str = "[tables.teams]\nconflict = { sum = [\"size\"] }\n";
+    for (other, tables) in [
+        (Kind::Mariadb, [TEAMS, STAFF]),
+        (Kind::Mariadb, [STAFF, TEAMS]),
+        (Kind::Sqlite, [TEAMS, STAFF]),
+        (Kind::Sqlite, [STAFF, TEAMS]),
+    ] {
+        let setup = |kind| {
+            let (within, after) = match kind {
+                Kind::Sqlite => (" REFERENCES staff (id)", ""),
+                _ => ("", "; ALTER TABLE teams ADD FOREIGN KEY (lead) REFERENCES staff (id)"),
+            };
+            format!(
+                "CREATE TABLE teams (id integer PRIMARY KEY, lead integer{within}, size integer);
+                 CREATE TABLE staff (id integer PRIMARY KEY, team integer, FOREIGN KEY (team) REFERENCES teams (id));
+                 INSERT INTO teams VALUES (1, NULL, 100){after}"
+            )
+        };
+        let mut cluster = Cluster::bare(&[Kind::Postgres, other], setup, &tables.concat()).await;
+        let counted = "UPDATE teams SET size = size + 10 WHERE id = NEW.team";
+        cluster.run_as_owner(1, &reacting(other, "counted", "INSERT ON staff", counted)).await;
+        cluster.install().await;
+        cluster.run(0, "INSERT INTO staff VALUES (22, 1); UPDATE teams SET size = size + 1 WHERE id = 1").await;
+        cluster.sync().await;
+        cluster.settle().await;
+        cluster.holds("SELECT id, size FROM teams", &["1|111"]).await;
+        cluster.holds("SELECT * FROM staff", &["22|1"]).await;
+    }
+}
+
+/// What a trigger of one node takes away from a row that is deleted next does not keep the row.
+async fn what_a_trigger_does_to_a_sum_that_is_deleted_is_moot(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE orders (id integer PRIMARY KEY, total integer);
+         CREATE TABLE items (id integer PRIMARY KEY, bought integer, amount integer,
+             FOREIGN KEY (bought) REFERENCES orders (id));
+         INSERT INTO orders VALUES (1, 100), (2, 7); INSERT INTO items VALUES (1, 1, 60), (2, 1, 40), (3, 2, 7)"
+            .to_owned()
+    };
+    let tables = "[tables.items]\n[tables.orders]\nconflict = { sum = [\"total\"] }";
+    let mut cluster = Cluster::bare(kinds, setup, tables).await;
+    let taken = "UPDATE orders SET total = total - OLD.amount WHERE id = OLD.bought";
+    cluster.run_as_owner(1, &reacting(kinds[1], "taken", "DELETE ON items", taken)).await;
+    cluster.install().await;
+    cluster.run(0, "DELETE FROM items WHERE bought = 1; DELETE FROM orders WHERE id = 1").await;
+    cluster.sync().await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM orders", &["2|7"]).await;
+    cluster.holds("SELECT * FROM items", &["3|2|7"]).await;
 }
 
 /// A parent that has to wait until another is gone is written with its child at last, and takes a row along of which only this

@@ -159,8 +159,19 @@ impl TableSpec {
     /// The recorded columns, with their places among these, to which no reference from this table hands on what changes elsewhere: what
     /// becomes of them is a change of its own.
     pub fn counted_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
-        let columns = self.image_columns().enumerate();
-        columns.filter(move |(_, column)| !self.references.iter().any(|key| key.columns.contains(&column.name)))
+        self.image_columns().enumerate().filter(move |(_, column)| !self.is_handed_on(column))
+    }
+
+    /// Columns of the key, with their places in it, that stay as they are where a reference from this table gives a row another key: one
+    /// row is recorded as gone then, and another as new. `None` where no reference does.
+    pub fn kept_of_key(&self) -> Option<Vec<(usize, &Column)>> {
+        let kept: Vec<_> = self.key_columns().enumerate().filter(|(_, column)| !self.is_handed_on(column)).collect();
+        (kept.len() < self.key.len()).then_some(kept)
+    }
+
+    /// Whether a reference from this table may change the column.
+    fn is_handed_on(&self, column: &Column) -> bool {
+        self.references.iter().any(|key| key.columns.contains(&column.name))
     }
 
     /// The key of a local row.

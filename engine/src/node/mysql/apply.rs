@@ -120,11 +120,6 @@ impl MySql {
     /// See [`crate::node::Node::write`].
     pub(super) async fn write_rows(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, rows, _)| !rows.is_empty()).copied().collect();
-        self.announce(groups.iter().map(|(spec, ..)| *spec)).await?;
-        for (spec, rows, mode) in groups.iter().filter(|(_, _, mode)| *mode != WriteMode::InsertOnly) {
-            let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
-            self.forget_own(spec, &keys.iter().collect::<Vec<_>>(), Some(*mode)).await?;
-        }
         let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, ..)| *spec));
         if unchecked {
             self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
@@ -141,9 +136,15 @@ impl MySql {
         written
     }
 
+    /// Each table by itself: what a trigger does to another of them meanwhile is recorded, and seen before that is written.
     async fn write_groups(&mut self, groups: &[(&TableSpec, &[&Row], WriteMode)]) -> Result<u64> {
         let mut written = 0;
         for (spec, rows, mode) in groups {
+            self.announce(std::iter::once(*spec)).await?;
+            if *mode != WriteMode::InsertOnly {
+                let keys: Vec<Key> = rows.iter().map(|row| spec.key_of(row)).collect();
+                self.forget_own(spec, &keys.iter().collect::<Vec<_>>(), Some(*mode)).await?;
+            }
             written += self.write_group(spec, rows, *mode).await?;
         }
         Ok(written)
@@ -285,10 +286,6 @@ impl MySql {
     /// See [`crate::node::Node::delete`].
     pub(super) async fn delete_rows(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         let groups: Vec<_> = groups.iter().filter(|(_, keys)| !keys.is_empty()).copied().collect();
-        self.announce(groups.iter().map(|(spec, _)| *spec)).await?;
-        for (spec, keys) in &groups {
-            self.forget_own(spec, keys, None).await?;
-        }
         let unchecked = self.refer_to_each_other(groups.iter().map(|(spec, _)| *spec));
         if unchecked {
             self.main()?.run("SET SESSION foreign_key_checks = 0").await?;
@@ -305,9 +302,12 @@ impl MySql {
         deleted
     }
 
+    /// As for [`MySql::write_groups`].
     async fn delete_groups(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<u64> {
         let mut deleted = 0;
         for (spec, keys) in groups {
+            self.announce(std::iter::once(*spec)).await?;
+            self.forget_own(spec, keys, None).await?;
             for part in keys.chunks(sql::KEYS) {
                 let mut args = Args::new();
                 let condition = sql::with_keys(&mut args, spec, "t", part);

@@ -119,7 +119,7 @@ fn hanging() -> String {
          JOIN information_schema.PROCESSLIST AS me ON me.ID = CONNECTION_ID() \
          WHERE p.USER = me.USER AND p.DB = me.DB AND (p.TIME >= {HANGING} AND (p.STATE LIKE 'Waiting for semi-sync ACK%' \
          OR p.STATE IN ('Waiting for someone to free space', 'Waiting for disk space')) \
-         OR p.TIME >= {COMMITTING} AND UPPER(LEFT(LTRIM(p.INFO), 6)) = 'COMMIT')"
+         OR p.TIME >= {COMMITTING} AND UPPER(LEFT(LTRIM(p.INFO), 6)) = 'COMMIT' AND NOT COALESCE(p.STATE, '') LIKE 'Waiting for % lock')"
     )
 }
 

@@ -22,6 +22,9 @@ use crate::node::{Error, ErrorKind, GIVEN_UP, Result, Sync, found};
 /// How long to wait for somebody who holds a table, or installs as well.
 const LOCKS: Duration = Duration::from_secs(10);
 
+/// How far apart the times of two entries of one trigger may be, in µs.
+const ONE_TRIGGER: i64 = 100_000;
+
 /// What else may follow the columns of a table of Concord's.
 const KIND: &str = "ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
@@ -460,14 +463,10 @@ impl MySql {
             last("h.op = 'D'"),
             last("h.op = 'I' OR (h.op = 'U' AND h.origin IS NOT NULL)"),
         );
-        // What one trigger enters has one time, unless the history draws that for each entry.
-        let came = "CASE WHEN h.op = 'I' AND h.origin IS NULL THEN h.time END";
-        let former = "CASE WHEN h.op = 'I' AND h.origin IS NULL AND LAG(h.op) OVER (ORDER BY h.id) = 'D' \
-                      AND LAG(h.origin) OVER (ORDER BY h.id) IS NULL AND ABS(h.time - LAG(h.time) OVER (ORDER BY h.id)) < 100000 \
-                      THEN LAG(h.id) OVER (ORDER BY h.id) END";
         let statement = format!(
-            "SELECT l.id, l.own, l.came, l.former FROM (SELECT h.id, h.origin IS NULL AS own, {keys}, {came} AS came, \
-                {former} AS former, {made} AS made, {gone} AS gone, {back} AS back \
+            "SELECT l.id, l.own, l.came FROM (SELECT h.id, h.origin IS NULL AS own, {keys}, \
+                CASE WHEN h.op = 'I' AND h.origin IS NULL THEN h.time END AS came, \
+                {made} AS made, {gone} AS gone, {back} AS back \
                 FROM {history} AS h WHERE {}) AS l \
              WHERE l.made > COALESCE(l.gone, 0) AND (l.gone IS NULL OR l.back > l.gone) \
                 AND NOT EXISTS (SELECT 1 FROM {} AS t WHERE {}) ORDER BY l.id",
@@ -477,26 +476,20 @@ impl MySql {
         );
         let mut given = 0;
         loop {
-            let (mut ids, mut formers, mut times) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut ids, mut came) = (Vec::new(), Vec::new());
             for row in self.main()?.fetch(&statement, Args::new()).await? {
-                ids.push(int(&row, 0)?);
+                let id = int(&row, 0)?;
+                ids.push(id);
                 given += u64::from(number(&row, 1) == Some(1));
-                times.extend(number(&row, 2));
-                formers.extend(number(&row, 3));
+                came.extend(number(&row, 2).map(|time| (time, id)));
             }
             if ids.is_empty() {
                 break;
             }
-            times.sort_unstable();
-            times.dedup();
+            let formers = self.former_keys(&history, came).await?;
             self.main()?.run("START TRANSACTION").await?;
-            self.give_up(&history, "h.id", &ids).await?;
-            for (column, formers) in [
-                ("h.op = 'D' AND h.origin IS NULL AND h.id", formers),
-                ("h.op = 'D' AND h.origin IS NULL AND h.time", times),
-            ] {
-                given += self.give_up(&history, column, &formers).await?;
-            }
+            self.give_up(&history, &ids).await?;
+            given += self.give_up(&history, &formers).await?;
             let mut args = Args::new();
             args.add(NEWEST);
             self.main()?.execute("UPDATE concord_node SET version = GREATEST(version, ?)", args).await?;
@@ -509,14 +502,38 @@ impl MySql {
         Ok(given)
     }
 
-    /// Gives up the entries of which this is one of the numbers; how many there were.
-    async fn give_up(&mut self, history: &str, what: &str, numbers: &[i64]) -> Result<u64> {
+    /// The deletes that may be of the former keys of rows that `came`, each at a time, as entries with these ids. One trigger enters both, the
+    /// delete first, at one time or, where the history draws that, shortly after each other; entries of others may lie between them. A
+    /// delete that is given up without need `verify` finds, as the row stands elsewhere; one that is carried without need nobody does.
+    async fn former_keys(&mut self, history: &str, mut came: Vec<(i64, i64)>) -> Result<Vec<i64>> {
+        came.sort_unstable();
+        let (Some(&(first, _)), Some(&(last, _))) = (came.first(), came.last()) else { return Ok(Vec::new()) };
+        let mut args = Args::new();
+        args.all(&[first - ONE_TRIGGER, last]);
+        let deletes = format!(
+            "SELECT h.id, h.time FROM {history} AS h WHERE h.op = 'D' AND h.origin IS NULL AND h.time BETWEEN ? AND ?"
+        );
+        let mut formers = Vec::new();
+        for row in self.main()?.fetch(&deletes, args).await? {
+            let (id, time) = (int(&row, 0)?, int(&row, 1)?);
+            let since = &came[came.partition_point(|(at, _)| *at < time)..];
+            let mut soon = since.iter().take_while(|(at, _)| *at <= time + ONE_TRIGGER);
+            // Of what a reference changes the deletes may come later.
+            if soon.any(|(at, inserted)| *at == time || *inserted > id) {
+                formers.push(id);
+            }
+        }
+        Ok(formers)
+    }
+
+    /// Gives up the entries with these ids; how many there were.
+    async fn give_up(&mut self, history: &str, ids: &[i64]) -> Result<u64> {
         let mut given = 0;
-        for part in numbers.chunks(sql::KEYS) {
+        for part in ids.chunks(sql::KEYS) {
             let mut args = one(GIVEN_UP);
             args.all(part);
             let list = vec!["?"; part.len()].join(", ");
-            let statement = format!("UPDATE {history} AS h SET h.op = ? WHERE {what} IN ({list})");
+            let statement = format!("UPDATE {history} AS h SET h.op = ? WHERE h.id IN ({list})");
             given += self.main()?.execute(&statement, args).await.map_err(|error| error.held_at(history))?;
         }
         Ok(given)

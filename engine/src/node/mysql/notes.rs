@@ -62,7 +62,8 @@ impl MySql {
     /// Takes out what this transaction has recorded of rows that are to be written, or deleted without a `mode`: what a reference or a
     /// trigger did to them earlier is overwritten, and would pass for a change that a user made later than what is written.
     ///
-    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed.
+    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed, unless it is deleted
+    /// everywhere.
     pub(super) async fn forget_own(&mut self, table: &TableSpec, keys: &[&Key], mode: Option<WriteMode>) -> Result<()> {
         let is_changed = self.has_triggers || !table.references.is_empty();
         if self.as_user || !table.captured || !is_changed {
@@ -177,10 +178,10 @@ fn overwritten(mode: Option<WriteMode>) -> &'static str {
     }
 }
 
-/// The condition that no change was counted of which the entry `h` tells: nothing is added up here, or a reference did it, or the row is
-/// deleted anyway.
+/// The condition that no change need be counted of which the entry `h` tells: nothing is added up here, or a reference did it, or the row
+/// is deleted anyway. What was added to a row that goes everywhere is moot.
 fn uncounted(table: &TableSpec, mode: Option<WriteMode>) -> String {
-    if table.images.is_empty() {
+    if table.images.is_empty() || mode.is_none() && table.takes_all {
         return ANY.to_owned();
     }
     let mut parts = vec!["h.before_ = 1 AND h.after_ = 1".to_owned()];
@@ -191,11 +192,31 @@ fn uncounted(table: &TableSpec, mode: Option<WriteMode>) -> String {
             _ => format!("h.{old} <=> h.{new}"),
         }
     }));
-    let same = parts.join(" AND ");
-    match mode {
-        None => format!("(h.op = 'D' OR {same})"),
-        Some(_) => same,
+    let mut ways = vec![parts.join(" AND ")];
+    if mode.is_none() {
+        ways.push("h.op = 'D'".to_owned());
     }
+    ways.extend(moved(table));
+    format!("({})", ways.join(" OR "))
+}
+
+/// The condition that the entry `h` tells of a row to which a reference gave another key, if one can: as much went under one key as came
+/// under the other.
+fn moved(table: &TableSpec) -> Option<String> {
+    let names: Vec<String> = sql::history_keys(table).collect();
+    let keys = table.kept_of_key()?.into_iter().map(|(at, _)| format!("h.{}", names[at]));
+    let images = table.counted_columns().map(|(at, _)| {
+        let (old, new) = sql::image_columns(at);
+        format!("COALESCE(h.{old}, h.{new})")
+    });
+    // No NULL, and byte by byte.
+    let told: String = keys.chain(images).map(|cell| format!(", CAST(QUOTE({cell}) AS BINARY)")).collect();
+    Some(format!(
+        "h.op IN ('I', 'D') AND (h.op = 'I'{told}) IN \
+         (SELECT h.op = 'D'{told} FROM {} AS h WHERE {} AND h.origin IS NULL AND h.op IN ('I', 'D'))",
+        sql::history(table),
+        sql::is_unmarked()
+    ))
 }
 
 /// How the notes of a table stand in its history.

@@ -17,6 +17,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous
 /// To find the rows that somebody holds up takes a wait for each halving, so each is short.
 pub const HURRY: &str = "SET LOCAL lock_timeout = '50ms'";
 
+/// The condition that this transaction has made the entry `h`, and not for another node.
+const OWN: &str = "h.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND h.origin IS NULL";
+
 /// What writing a table takes beyond its [`TableSpec`].
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -194,16 +197,16 @@ impl Postgres {
     /// Takes out what this transaction has recorded of rows that are to be written, or deleted without a `mode`: what a reference or a
     /// trigger did to them earlier is overwritten, and would pass for a change that a user made later than what is written.
     ///
-    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed.
+    /// Where every change is counted, what changed more than a reference hands on stays, and the row is owed, unless it is deleted
+    /// everywhere.
     async fn forget_own(&mut self, table: &TableSpec, keys: &[&Key], mode: Option<WriteMode>) -> Result<()> {
         let is_changed = self.has_triggers || !table.references.is_empty();
         if self.as_user || !table.captured || !is_changed {
             return Ok(());
         }
         let history = sql::history(table);
-        let own = "h.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND h.origin IS NULL";
         // Nearly always there is nothing, and the keys need not be sent.
-        let any = format!("SELECT EXISTS (SELECT FROM {history} AS h WHERE {own})");
+        let any = format!("SELECT EXISTS (SELECT FROM {history} AS h WHERE {OWN})");
         if !get::<bool>(&self.fetch(any, Args::new()).await?[0], 0)? {
             return Ok(());
         }
@@ -211,7 +214,7 @@ impl Postgres {
         let same = self.same_entry_key(table);
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
-        let condition = format!("{own} AND {same} AND {overwritten} AND {}", uncounted(table, mode));
+        let condition = format!("{OWN} AND {same} AND {overwritten} AND {}", uncounted(table, mode));
         self.fetch(format!("DELETE FROM {history} AS h USING {wanted} WHERE {condition}"), args).await?;
         if table.images.is_empty() {
             return Ok(());
@@ -219,7 +222,7 @@ impl Postgres {
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
         let left =
-            format!("SELECT DISTINCT u.n FROM {wanted} JOIN {history} AS h ON {same} WHERE {own} AND {overwritten}");
+            format!("SELECT DISTINCT u.n FROM {wanted} JOIN {history} AS h ON {same} WHERE {OWN} AND {overwritten}");
         for row in self.fetch(left, args).await? {
             let key = keys[get::<i64>(&row, 0)? as usize - 1].clone();
             self.owed.entry(table.index).or_default().insert(key);
@@ -461,8 +464,7 @@ impl Postgres {
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(&keys));
         let statement = format!(
-            "SELECT DISTINCT u.n FROM {wanted} JOIN {} AS h ON {} \
-             WHERE h.xid OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id() AND h.origin IS NULL",
+            "SELECT DISTINCT u.n FROM {wanted} JOIN {} AS h ON {} WHERE {OWN}",
             sql::history(table),
             self.same_entry_key(table)
         );
@@ -631,10 +633,10 @@ fn overwritten(mode: Option<WriteMode>) -> &'static str {
     }
 }
 
-/// The condition that no change was counted of which the entry `h` tells: nothing is added up here, or a reference did it, or the row is
-/// deleted anyway.
+/// The condition that no change need be counted of which the entry `h` tells: nothing is added up here, or a reference did it, or the row
+/// is deleted anyway. What was added to a row that goes everywhere is moot.
 fn uncounted(table: &TableSpec, mode: Option<WriteMode>) -> String {
-    if table.images.is_empty() {
+    if table.images.is_empty() || mode.is_none() && table.takes_all {
         return "TRUE".to_owned();
     }
     let mut parts = vec!["h.before IS TRUE AND h.after IS TRUE".to_owned()];
@@ -645,9 +647,35 @@ fn uncounted(table: &TableSpec, mode: Option<WriteMode>) -> String {
             [old, new].map(|name| format!("h.{}::pg_catalog.text COLLATE pg_catalog.\"C\"", quote::ident(&name)));
         format!("COALESCE({old} OPERATOR(pg_catalog.=) {new}, ({old}) IS NULL AND ({new}) IS NULL)")
     }));
-    let same = parts.join(" AND ");
-    match mode {
-        None => format!("(h.op OPERATOR(pg_catalog.=) 'D'::pg_catalog.\"char\" OR {same})"),
-        Some(_) => same,
+    let mut ways = vec![parts.join(" AND ")];
+    if mode.is_none() {
+        ways.push("h.op OPERATOR(pg_catalog.=) 'D'::pg_catalog.\"char\"".to_owned());
     }
+    ways.extend(moved(table));
+    format!("({})", ways.join(" OR "))
+}
+
+/// The condition that the entry `h` tells of a row to which a reference gave another key, if one can: as much went under one key as came
+/// under the other.
+fn moved(table: &TableSpec) -> Option<String> {
+    let names: Vec<String> = sql::history_keys(table).collect();
+    let keys = table.kept_of_key()?.into_iter().map(|(at, _)| format!(", h.{}::pg_catalog.text", names[at]));
+    let images = table.counted_columns().map(|(_, column)| {
+        let (old, new) = sql::image_columns(column);
+        let [old, new] = [old, new].map(|name| format!("h.{}::pg_catalog.text", quote::ident(&name)));
+        format!(", COALESCE({old}, {new})")
+    });
+    let cells: String = keys.chain(images).collect();
+    // One text, so that no NULL is compared, and nothing by a collation.
+    let told = |op: &str| {
+        let is_op = format!("h.op OPERATOR(pg_catalog.=) '{op}'::pg_catalog.\"char\"");
+        format!("ROW({is_op}{cells})::pg_catalog.text COLLATE pg_catalog.\"C\"")
+    };
+    let moves = "h.op OPERATOR(pg_catalog.<>) 'U'::pg_catalog.\"char\"";
+    Some(format!(
+        "{moves} AND {} OPERATOR(pg_catalog.=) ANY (SELECT {} FROM {} AS h WHERE {OWN} AND {moves})",
+        told("I"),
+        told("D"),
+        sql::history(table)
+    ))
 }
