@@ -514,10 +514,8 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::sync::tests::files;
 
     /// By the clocks of those who are there it is told how old journals are.
     #[test]
@@ -531,20 +529,10 @@ mod tests {
     /// While a table with triggers stands still it is looked up again and again; why a compared one does is not forgotten over that.
     #[tokio::test]
     async fn what_is_known_of_compared_tables_is_kept() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut text = "name = \"test\"\n".to_owned();
-        let mut databases = Vec::new();
-        for name in ["a", "b"] {
-            let path = folder.path().join(name);
-            let database = rusqlite::Connection::open(&path).expect("a file");
-            let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE u (id INTEGER PRIMARY KEY)";
-            database.execute_batch(sql).expect("tables");
-            databases.push(database);
-            text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
-        }
-        text += "[tables.t]\nmode = \"compare\"\nfrom = \"a\"\n[tables.u]\n";
-        let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
-        let mut session = Session::new(config);
+        let (_folder, databases, mut session) = files::two(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE u (id INTEGER PRIMARY KEY)",
+            "[tables.t]\nmode = \"compare\"\nfrom = \"a\"\n[tables.u]\n",
+        );
         session.install().await.expect("nothing is wrong");
         databases[1].execute_batch("DROP TABLE t; DROP TABLE u").expect("they are there");
         let names = |stopped: Vec<super::super::session::Stopped>| -> Vec<String> {

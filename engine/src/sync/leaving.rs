@@ -61,7 +61,7 @@ impl Session {
         warnings.extend(self.tell_who_leaves(&formers));
         for (at, former) in formers.iter().enumerate() {
             let Some(former) = former else { continue };
-            refusals.extend(self.recorded_anew(at, former).await?);
+            refusals.extend(self.recorded_anew(at, former, &formers).await?);
             refusals.extend(self.left_behind(at, former, &formers).await?);
         }
         self.close().await;
@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Tables whose history has to be made anew, or will tell less, while it still holds changes.
-    async fn recorded_anew(&mut self, at: usize, former: &Former) -> Result<Vec<String>> {
+    async fn recorded_anew(&mut self, at: usize, former: &Former, formers: &[Option<Former>]) -> Result<Vec<String>> {
         let mut refusals = self.under_former_keys(at, former);
         for spec in &former.specs {
             let Some(kept) = former.service.shape(&spec.name) else { continue };
@@ -160,7 +160,11 @@ impl Session {
             if !anew && others.is_none() {
                 continue;
             }
-            let left = self.count(at, &spec.name, &Cut::START, None).await?;
+            // What all others have passed may stand there still, as where amounts are counted one by one and a row waits.
+            let table = &self.tables[spec.index];
+            let lacked = || lacking(formers, at, &self.names[at], &spec.name, |other| table.is_target(other));
+            let after = if anew { None } else { lacked() }.unwrap_or(Cut::START);
+            let left = self.count(at, &spec.name, &after, None).await?;
             if left == 0 {
                 continue;
             }

@@ -190,28 +190,15 @@ pub fn without_seconds(why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::Config;
+    use crate::sync::tests::files;
 
     /// What is kept beside a table is read once, and again where it is another, or the form is.
     #[tokio::test]
     async fn a_shape_that_was_found_in_order_is_not_read_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut text = "name = \"test\"\n".to_owned();
-        let mut databases = Vec::new();
-        for name in ["a", "b"] {
-            let path = folder.path().join(name);
-            let database = rusqlite::Connection::open(&path).expect("a file");
-            database.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").expect("a table");
-            databases.push(database);
-            text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
-        }
-        text += "[tables.t]\n";
-        let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
-        let mut session = Session::new(config);
+        let (_folder, databases, mut session) = files::two("CREATE TABLE t (id INTEGER PRIMARY KEY)", "[tables.t]\n");
         session.install().await.expect("nothing is wrong");
         assert_eq!(session.sync().await.expect("both are there").stopped, []);
         let read = "SELECT shape FROM concord_installed WHERE name = 't'";

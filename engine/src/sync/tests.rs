@@ -11,6 +11,7 @@ mod deleted;
 mod early;
 mod ending;
 mod engines;
+pub mod files;
 mod filters;
 mod given_up;
 mod held;

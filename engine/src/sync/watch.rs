@@ -156,28 +156,14 @@ fn passes(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::sync::tests::files;
 
     /// A file is looked after also where no history tells when it was written to.
     #[tokio::test]
     async fn the_log_of_a_file_that_is_compared_is_emptied() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut text = "name = \"test\"\n".to_owned();
-        let mut databases = Vec::new();
-        for name in ["a", "b"] {
-            let path = folder.path().join(name);
-            let database = rusqlite::Connection::open(&path).expect("a file");
-            database.query_row("PRAGMA journal_mode = wal", [], |_| Ok(())).expect("a log");
-            database.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").expect("a table");
-            databases.push(database);
-            text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
-        }
-        text += "[tables.t]\nmode = \"compare\"\nfrom = \"a\"\n";
-        let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
-        let mut session = Session::new(config);
+        let sql = "PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER PRIMARY KEY)";
+        let (folder, _databases, mut session) = files::two(sql, "[tables.t]\nmode = \"compare\"\nfrom = \"a\"\n");
         let (mut cycles, log) = (0, folder.path().join("a-wal"));
         let is_left = || log.metadata().expect("a log").len() > 0;
         assert!(is_left());

@@ -1,38 +1,26 @@
 //! A comparison that everybody leaves before its end.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::super::session::Connector;
 use super::*;
-use crate::config::Config;
 use crate::fault::{self, Faults};
 use crate::node;
+use crate::sync::tests::files;
 
 /// GIVEN a table with triggers that stands still, and three that are compared
 /// WHEN all connections break for good once the first of these was mended
 /// THEN that is told, and of the others why they were not compared.
 #[tokio::test]
 async fn what_was_written_is_told_though_nobody_is_left() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut text = "name = \"test\"\n".to_owned();
-    let mut databases = Vec::new();
-    for name in ["a", "b"] {
-        let path = folder.path().join(name);
-        let database = rusqlite::Connection::open(&path).expect("a file");
-        let sql = ["t", "v", "w", "u"].map(|table| format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY);"));
-        database.execute_batch(&sql.concat()).expect("tables");
-        databases.push(database);
-        text += &format!("[nodes.{name}]\nurl = \"sqlite:{}\"\n", path.display());
-    }
+    let sql = ["t", "v", "w", "u"].map(|table| format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY);"));
+    let tables = ["t", "v", "w"].map(|name| format!("[tables.{name}]\nmode = \"compare\"\nfrom = \"a\"\n"));
+    let (folder, databases, mut session) = files::two(&sql.concat(), &format!("{}[tables.u]\n", tables.concat()));
     for name in ["t", "v", "w"] {
-        text += &format!("[tables.{name}]\nmode = \"compare\"\nfrom = \"a\"\n");
         databases[0].execute_batch(&format!("INSERT INTO {name} VALUES (1)")).expect("it is there");
     }
-    text += "[tables.u]\n";
-    let config = Config::parse(Path::new("concord.toml"), text, &|_| None).expect("a good file");
     let gone = Arc::new(AtomicBool::new(false));
     let door = gone.clone();
     let connector: Connector = Arc::new(move |target| {
@@ -44,9 +32,9 @@ async fn what_was_written_is_told_though_nobody_is_left() {
             }
         })
     });
-    Session::new(config.clone()).install().await.expect("nothing is wrong");
+    session.install().await.expect("nothing is wrong");
     databases[1].execute_batch("DROP TABLE u").expect("it is there");
-    let mut session = Session::with_connector(config, connector);
+    let mut session = Session::with_connector(session.config.clone(), connector);
     // What stands still is looked up anew whenever they assemble, so that nothing is known of any table if nobody is there.
     session.look_again = Duration::ZERO;
     let gate = folder.path().join("gate");
