@@ -12,7 +12,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Show what is pending, waiting or stopped at every node",
-    long_about = "Show for every node and table what is pending, the lag, conflicts, rows that wait, drift, the clock's offset, and what holds the history back. Nothing is changed.",
+    long_about = "Show for every node and table what is pending, the lag, conflicts, rows that wait, drift, the clock's offset, and what holds the history back; where anything is pending, which nodes have it not yet, and which rights they lack to take it. Nothing is changed. Exits with 1 if rows wait, a table stands still, a node is left out or such a right is missing, and with 3 if a node could not be reached.",
     after_long_help = "Example:\n  concord status"
 )]
 pub struct Status {
