@@ -1,6 +1,6 @@
 //! `concord parked`: rows that a node could not take.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -265,7 +265,7 @@ fn refuse_several_sides(chosen: &[ParkedReport]) -> Result<()> {
         Some(((table, key), rows)) => Err(Error::Usage(format!(
             "the conflict about {key} of `{table}` waits at {}; nothing was given up\n    say at which node the row is right: --node \
              NODE --table {table} --key '{key}'",
-            rows.iter().map(|row| &*row.node).collect::<Vec<_>>().join(", ")
+            rows.iter().map(|row| &*row.node).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
         ))),
     }
 }

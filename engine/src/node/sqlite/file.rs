@@ -20,10 +20,13 @@ impl Sqlite {
     pub(super) fn same_file(&mut self) -> Result<bool> {
         if !self.closed {
             let mut standing = self.place.look();
-            if standing == Standing::Gone {
+            if matches!(standing, Standing::Gone | Standing::Unknown) {
                 // Who moved it away may move it back, and others write to it meanwhile: it stays open until another lies there.
                 connect::find(&self.path)?;
-                standing = Standing::Replaced;
+                standing = match self.place.look() {
+                    Standing::Gone | Standing::Unknown => Standing::Replaced,
+                    now => now,
+                };
             }
             let is_meant = FileId::of(&self.path).is_ok_and(|file| file == *self.place.file());
             if is_meant && standing == Standing::Intact {
