@@ -41,6 +41,8 @@ pub(super) struct Member {
     pub is_alone: bool,
     /// Whether the tables were looked up since it was connected.
     pub prepared: bool,
+    /// The installation that was there then.
+    pub life: Option<String>,
     /// Whether its clock was off when it was looked at last.
     pub skewed: bool,
     /// By how much its clock was ahead of this machine's then, in microseconds.
@@ -355,6 +357,7 @@ impl Session {
                 }
             }
             member.prepared = true;
+            member.life = Some(service.uuid.clone());
             member.away = None;
         }
     }
@@ -462,6 +465,7 @@ impl Member {
             name: name.to_owned(),
             node: None,
             prepared: false,
+            life: None,
             skewed: false,
             ahead: None,
             restored: None,

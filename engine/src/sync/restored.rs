@@ -263,6 +263,11 @@ impl Session {
     ) -> bool {
         let mut is_let_in = false;
         for member in &mut self.members {
+            // A load may be letting in who was put back while nobody was there to accuse it.
+            let presence = opened.present[member.id.index()].as_ref();
+            if presence.is_some_and(|now| member.life.take_if(|life| *life != now.installation).is_some()) {
+                (is_let_in, member.prepared) = (true, false);
+            }
             let found = culprits.iter().position(|(node, _)| *node == member.id);
             match found.map(|at| culprits.swap_remove(at).1) {
                 Some(restored) => member.restored = Some(restored),

@@ -451,6 +451,8 @@ impl Weighing<'_> {
         };
         let differs =
             |node: NodeId, own: &Row| !settle::differing(table, (winner, &winner_row), (node, own)).is_empty();
+        // It stays where it stands, and replaces what is not right all the same, as in a sync.
+        let is_homeless = || self.everybody.iter().all(|&node| *belongs(node) == Belongs::Outside);
         let (mut any, mut removes, mut unmoved) = (false, false, false);
         for &target in self.everybody.iter().filter(|&&node| table.is_target(node)) {
             let Some(own) = of(target).filter(|_| *belongs(target) == Belongs::Outside) else { continue };
@@ -463,7 +465,8 @@ impl Weighing<'_> {
                 (removes, unmoved) = (true, true);
                 break;
             }
-            if !is_kept(target) {
+            let may_go = is_kept(target) || differs && is_homeless();
+            if !may_go {
                 let comes = |node: &NodeId| *belongs(*node) == Belongs::Inside && table.is_target(*node);
                 let comes = self.everybody.iter().any(comes);
                 unmoved |= comes && !self.dry;

@@ -174,3 +174,11 @@ fn who_was_put_back_ends_with_what_belongs_there() {
     let shown = failures.iter().take(8).cloned().collect::<Vec<_>>().join("\n");
     assert!(failures.is_empty(), "{} runs went wrong; replay one with CONCORD_SEED=…\n{shown}", failures.len());
 }
+
+/// Rows at several nodes that belong nowhere, and (436) a node that was put back while nobody was there to accuse it, and is being let in
+/// when it is seen again.
+#[test]
+fn who_was_put_back_with_rows_that_belong_nowhere() {
+    let failures: Vec<String> = [328, 410, 436, 502, 559].into_iter().filter_map(|seed| filtered(seed).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
