@@ -6,7 +6,7 @@ use concord::fault::{self, Faults};
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, what_a_reference_did_before_a_row_arrives_is_no_change, what_a_reference_did_is_no_later_than_its_row, what_a_reference_did_to_a_sum_is_no_change, a_key_that_a_reference_changed_adds_nothing, what_a_trigger_did_is_no_later_than_its_row, what_a_trigger_adds_before_a_row_arrives_is_added_up, what_a_trigger_does_to_a_sum_that_is_deleted_is_moot, what_a_reference_does_to_others_is_carried, thousands_of_parents_take_other_keys]
+    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, what_a_reference_did_before_a_row_arrives_is_no_change, what_a_reference_did_is_no_later_than_its_row, what_a_reference_did_to_a_sum_is_no_change, a_key_that_a_reference_changed_adds_nothing, what_is_deleted_is_not_taken_along, what_a_trigger_did_is_no_later_than_its_row, what_a_trigger_adds_before_a_row_arrives_is_added_up, what_a_trigger_does_to_a_sum_that_is_deleted_is_moot, what_a_reference_does_to_others_is_carried, thousands_of_parents_take_other_keys]
     standard: [two_tables_in_a_circle]
     many: []
     all: [parents_then_children]
@@ -467,6 +467,24 @@ async fn a_key_that_a_reference_changed_adds_nothing(kinds: &[Kind]) {
     cluster.run(0, "UPDATE products SET code = 20 WHERE id = 1").await;
     cluster.settle().await;
     cluster.holds("SELECT * FROM stock ORDER BY shelf", &["20|1|5", "20|2|5"]).await;
+}
+
+/// A row is deleted, and what it referred to takes another value, which would give it another key: it stays deleted, and amounts count
+/// once although rows pass a unique value among each other.
+async fn what_is_deleted_is_not_taken_along(kinds: &[Kind]) {
+    let setup = |_| {
+        "CREATE TABLE products (id integer PRIMARY KEY, code integer NOT NULL UNIQUE);
+         CREATE TABLE stock (code integer NOT NULL, shelf integer NOT NULL, label integer UNIQUE, qty integer,
+             PRIMARY KEY (code, shelf), FOREIGN KEY (code) REFERENCES products (code) ON UPDATE CASCADE);
+         INSERT INTO products VALUES (1, 10); INSERT INTO stock VALUES (10, 1, 1, 5), (10, 2, 2, 5), (10, 3, 3, 5)"
+            .to_owned()
+    };
+    let tables = "[tables.stock]\nconflict = { sum = [\"qty\"] }\n[tables.products]";
+    let mut cluster = Cluster::new(kinds, setup, tables).await;
+    cluster.run(0, "DELETE FROM stock WHERE shelf = 2; UPDATE stock SET label = 2 WHERE shelf = 1").await;
+    cluster.run(0, "UPDATE products SET code = 20 WHERE id = 1; UPDATE stock SET label = 1 WHERE shelf = 3").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM stock ORDER BY shelf", &["20|1|2|5", "20|3|1|5"]).await;
 }
 
 /// A trigger of one table that writes to another; `then` may name the row as `NEW`, or `OLD`.

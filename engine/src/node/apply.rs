@@ -27,7 +27,7 @@ pub use self::place::Place;
 use self::writes::Chunk;
 use super::{Constraint, Error, ErrorKind, Move, Node, Reason, Result};
 use crate::fault;
-use crate::model::{Key, Parked, ParkedCode, TableSpec};
+use crate::model::{ForeignKey, Key, Parked, ParkedCode, TableSpec};
 
 /// Rows in one statement: few round trips, and not too much to undo when a row is refused. Other sizes were not measured.
 const CHUNK: usize = 5_000;
@@ -202,6 +202,9 @@ impl<'a> Application<'a> {
             self.refuse_what_is_locked(node).await?;
         }
         self.refuse_what_is_another(node).await?;
+        for group in self.batch.order.iter().rev() {
+            self.delete_before_moves(node, group).await?;
+        }
         for group in &self.batch.order {
             self.write_group(node, group).await?;
         }
@@ -351,6 +354,29 @@ impl<'a> Application<'a> {
         let items: Vec<Item> =
             late.flat_map(|&table| self.items(table, |effect| matches!(effect, Effect::Delete))).collect();
         self.delete_chunks(node, items).await
+    }
+
+    /// Deletes rows to which a reference gives another key once what they refer to is written: they would stand under that then, as if
+    /// users had put them there.
+    async fn delete_before_moves(&mut self, node: &mut dyn Node, group: &[usize]) -> Result<()> {
+        let moves: Vec<usize> = group.iter().copied().filter(|&table| self.may_move_keys(table)).collect();
+        let items: Vec<Item> =
+            moves.iter().flat_map(|&table| self.items(table, |effect| matches!(effect, Effect::Delete))).collect();
+        self.deleted_early.extend(moves);
+        self.delete_chunks(node, items).await
+    }
+
+    /// Whether a row that this batch writes may change keys of rows of a table that refer to it.
+    fn may_move_keys(&self, table: usize) -> bool {
+        let spec = &self.batch.tables[table].spec;
+        let is_key = |name: &String| spec.key_columns().any(|column| column.name == *name);
+        let is_written = |reference: &ForeignKey| {
+            let parents = self.batch.tables.iter().filter(|parent| {
+                parent.spec.local == reference.referenced_table && parent.spec.schema == reference.referenced_schema
+            });
+            parents.flat_map(|parent| &parent.decisions).any(|decision| matches!(decision.effect, Effect::Write(..)))
+        };
+        spec.references.iter().any(|reference| reference.columns.iter().any(is_key) && is_written(reference))
     }
 
     async fn delete_chunks(&mut self, node: &mut dyn Node, items: Vec<Item>) -> Result<()> {
