@@ -446,6 +446,31 @@ async fn triggers_that_were_off_for_a_while() {
     assert_eq!(cluster.install().await, Vec::<String>::new());
 }
 
+/// GIVEN a REINDEX CONCURRENTLY that waits for somebody's transaction, with a second unique index that is not valid yet
+/// WHEN it is synced meanwhile, and once the REINDEX is done
+/// THEN the table stands still at no time.
+#[tokio::test]
+async fn an_index_that_is_not_valid_is_no_drift() {
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Sqlite], setup, TABLES).await;
+    cluster.settle().await;
+    let database = &cluster.nodes[0].database;
+    let mut writer = database.user().await;
+    writer.execute("BEGIN; UPDATE items SET notes = 'y' WHERE id = 2").await;
+    let (mut admin, mut observer) = (database.user_as(As::Admin).await, database.user_as(As::Admin).await);
+    let reindexing = tokio::spawn(async move { admin.execute("REINDEX TABLE CONCURRENTLY items").await });
+    let second = "SELECT indexrelid FROM pg_index WHERE indrelid = 'items'::regclass AND NOT indisvalid";
+    wait_until("a second index", PATIENCE, async || (!observer.rows(second).await.is_empty()).then_some(())).await;
+    cluster.run(1, "UPDATE items SET name = 'uno' WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.stopped, []);
+    cluster.holds("SELECT name FROM items WHERE id = 1", &["uno"]).await;
+    writer.execute("COMMIT").await;
+    reindexing.await.expect("it is done");
+    assert!(observer.rows(second).await.is_empty());
+    assert_eq!(cluster.sync().await.stopped, []);
+    cluster.holds("SELECT notes FROM items WHERE id = 2", &["y"]).await;
+    assert_eq!(cluster.install().await, Vec::<String>::new());
+}
+
 const SUM: &str = "[tables.items]\nconflict = { sum = [\"stock\"] }\n";
 
 /// A new table of the same columns has them at other places where one had been dropped, and what is on its way is carried all the same.

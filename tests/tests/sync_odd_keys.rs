@@ -175,6 +175,36 @@ async fn a_label_that_an_enum_lacks(kinds: &[Kind]) {
     cluster.holds("SELECT * FROM items ORDER BY id", &["good|newer", "odd|newer"]).await;
 }
 
+/// No operator is found for a domain over an enum, whose own takes enums alone.
+#[tokio::test]
+async fn a_domain_over_an_enum() {
+    let setup = |_| {
+        "CREATE TYPE mood AS ENUM ('good', 'bad', 'odd'); CREATE DOMAIN kept AS mood;
+         CREATE TABLE items (id kept PRIMARY KEY, name text);
+         CREATE TABLE seats (id integer PRIMARY KEY, item kept UNIQUE)"
+            .to_owned()
+    };
+    let tables = "[tables.items]\n[tables.seats]";
+    let mut cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], setup, tables).await;
+    cluster.run(0, "INSERT INTO items VALUES ('good', 'a'), ('bad', 'b')").await;
+    cluster.install().await;
+    cluster.load(&LoadOptions::default()).await;
+    cluster.run(1, "UPDATE items SET name = upper(name); INSERT INTO seats VALUES (1, 'good'), (2, 'bad')").await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM items ORDER BY id::mood", &["good|A", "bad|B"]).await;
+    let swap = "UPDATE seats SET item = 'odd' WHERE id = 1; UPDATE seats SET item = 'good' WHERE id = 2;
+                UPDATE seats SET item = 'bad' WHERE id = 1; DELETE FROM items WHERE name = 'A'";
+    cluster.run(0, swap).await;
+    cluster.settle().await;
+    cluster.holds("SELECT * FROM seats ORDER BY id", &["1|bad", "2|good"]).await;
+    cluster.holds("SELECT name FROM items", &["B"]).await;
+    // One that is taken.
+    cluster.run(0, "INSERT INTO seats VALUES (3, 'odd')").await;
+    cluster.run(1, "INSERT INTO seats VALUES (4, 'odd')").await;
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await, ["a seats [4] constraint", "b seats [3] constraint"]);
+}
+
 /// Keys that are no day and no time of a day: MariaDB and SQLite hold them, are loaded with them and go through them in their
 /// order; at PostgreSQL they wait.
 #[tokio::test]

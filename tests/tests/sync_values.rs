@@ -295,6 +295,21 @@ async fn what_cannot_be_carried_is_refused_by_name() {
             );
         }
     }
+    // Of one name, and made of others.
+    for (ty, part, other) in [
+        ("pos", "CREATE TYPE pos AS (lat numeric, lbl text)", "CREATE TYPE pos AS (lat numeric(6,2), lbl text)"),
+        ("pos[]", "CREATE TYPE pos AS (at timestamp)", "CREATE TYPE pos AS (at timestamp(0))"),
+        ("span", "CREATE TYPE span AS RANGE (subtype = float8)", "CREATE TYPE span AS RANGE (subtype = float4)"),
+        ("price[]", "CREATE DOMAIN price AS numeric", "CREATE DOMAIN price AS numeric(6,2)"),
+    ] {
+        let table = format!("CREATE TABLE t (id integer PRIMARY KEY, v {ty})");
+        let cluster = Cluster::bare(BOTH_POSTGRES, |_| String::new(), "[tables.t]").await;
+        cluster.create(&[&format!("{part}; {table}"), &format!("{other}; {table}")]).await;
+        let refused = cluster.try_install().await.expect_err("values would be rounded");
+        assert!(refused.contains("`v` of `t` at ") && refused.contains(" = ("), "{ty}: {refused}");
+        let alike = Cluster::bare(BOTH_POSTGRES, |_| format!("{part}; {table}"), "[tables.t]").await;
+        alike.install().await;
+    }
     // Two that differ.
     let cluster = Cluster::bare(BOTH_POSTGRES, |_| String::new(), "[tables.t]").await;
     for (node, ty) in cluster.nodes.iter().zip(["integer", "text"]) {

@@ -35,6 +35,26 @@ async fn new_rows_are_copied_in() {
     cluster.settle().await;
 }
 
+/// Indexes for patterns and for another order of sorting tell rows apart as the key does.
+#[tokio::test]
+async fn indexes_for_searching_beside_the_key() {
+    let table = |_| {
+        "CREATE TABLE items (id varchar(20) PRIMARY KEY);
+         CREATE UNIQUE INDEX found ON items (id text_pattern_ops);
+         CREATE UNIQUE INDEX sorted ON items (id COLLATE \"C\")"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(&KINDS, table, "[tables.items]\n").await;
+    before(&mut cluster, &[(0, "INSERT INTO items SELECT 'row ' || i FROM generate_series(1, 500) AS i")]).await;
+    let copied = "CREATE FUNCTION copied() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+                      RETURN split_part(current_query(), ' ', 1) = 'COPY'; END$$;
+                  ALTER TABLE items ADD CHECK (copied())";
+    cluster.run_as_owner(1, copied).await;
+    let loaded = cluster.load(&LoadOptions::default()).await;
+    assert_eq!(super::came(&loaded), ["items b 500 0"]);
+    cluster.settle().await;
+}
+
 /// The copy fails on a row that a user has written meanwhile, and that row stays.
 #[tokio::test]
 async fn a_users_row_comes_among_many() {

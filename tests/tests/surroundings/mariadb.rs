@@ -95,6 +95,21 @@ async fn a_server_that_gives_up_what_takes_long() {
     cluster.holds(ALL, &["1|one", "2|two", "10|slow"]).await;
 }
 
+/// What ends a session with each transaction, begins another by itself, or refuses statements that look at many rows.
+#[tokio::test]
+async fn a_server_whose_settings_stand_in_the_way() {
+    let server = server(&[]).await;
+    let mut cluster = served(&server, "").await;
+    let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
+    for (at, setting) in ["completion_type = 2", "completion_type = 1", "max_join_size = 1"].iter().enumerate() {
+        admin.execute(&format!("SET GLOBAL {setting}")).await;
+        cluster.run(0, &format!("UPDATE items SET name = 'after {at}' WHERE id = 1")).await;
+        let summary = cluster.session().sync().await.expect("both are there");
+        assert_eq!(summary.exit_code(), 0, "{setting}: {summary:?}");
+        cluster.holds(ALL, &[&format!("1|after {at}"), "2|two"]).await;
+    }
+}
+
 /// Behind a proxy that brings what only reads to a replica, that may not know yet what users have committed.
 #[tokio::test]
 async fn a_look_at_another_server_than_the_one_that_is_written_to() {

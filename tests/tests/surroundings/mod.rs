@@ -4,6 +4,7 @@
 mod engines;
 mod mariadb;
 mod network;
+mod postgres;
 mod storage;
 
 use concord_tests::Output;

@@ -149,6 +149,64 @@ async fn swapped(table: &str, what: &str) {
     cluster.holds("SELECT name FROM seats ORDER BY id", &["Right", "LEFT", "Middle"]).await;
 }
 
+/// GIVEN a second unique index over the key's column at one node, which takes more for equal than the column does
+/// WHEN a row arrives that collides with another by that index alone
+/// THEN it waits, and the other stays as it is.
+#[tokio::test]
+async fn an_index_over_the_key_that_takes_more_for_equal() {
+    let setup = |_| {
+        "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         CREATE TABLE seats (id text PRIMARY KEY, name text)"
+            .to_owned()
+    };
+    let mut cluster = Cluster::bare(BOTH_POSTGRES, setup, TABLES).await;
+    cluster.run_as_owner(1, "CREATE UNIQUE INDEX loose ON seats (id COLLATE ci)").await;
+    cluster.install().await;
+    cluster.run(1, "INSERT INTO seats VALUES ('abc', 'of b')").await;
+    cluster.settle().await;
+    cluster.run(0, "INSERT INTO seats VALUES ('ABC', 'of a'), ('x', 'of a')").await;
+    cluster.sync().await;
+    cluster.holds_at(1, "SELECT * FROM seats ORDER BY id COLLATE \"C\"", &["abc|of b", "x|of a"]).await;
+    let waiting = cluster.waiting().await;
+    assert!(waiting.len() == 1 && waiting[0].starts_with("b seats ") && waiting[0].contains("ABC"), "{waiting:?}");
+    cluster.run(0, "UPDATE seats SET name = 'again' WHERE id <> 'ABC'; DELETE FROM seats WHERE id = 'ABC'").await;
+    cluster.settle().await;
+    // It is no key either.
+    let setup = |kind| {
+        let setup = setup(kind).replace("PRIMARY KEY", "NOT NULL");
+        format!("{setup}; CREATE UNIQUE INDEX loose ON seats (id COLLATE ci)")
+    };
+    let cluster = Cluster::bare(BOTH_POSTGRES, setup, TABLES).await;
+    let why = cluster.try_install().await.expect_err("rows are not told apart by it");
+    assert!(why.contains("has no key"), "{why}");
+}
+
+/// An index for patterns or for another order of sorting tells apart just what its column does, and can be the key.
+#[tokio::test]
+async fn an_index_for_searching_is_a_key() {
+    for index in ["id text_pattern_ops", "id varchar_ops", "id COLLATE \"C\""] {
+        let setup = |_| {
+            format!(
+                "CREATE TABLE seats (id varchar(20) NOT NULL, name text); CREATE UNIQUE INDEX alone ON seats ({index})"
+            )
+        };
+        let mut cluster = Cluster::new(BOTH_POSTGRES, setup, TABLES).await;
+        cluster.run(0, "INSERT INTO seats VALUES ('a', 'one'), ('A', 'two')").await;
+        cluster.settle().await;
+        cluster.run(1, "UPDATE seats SET name = 'three' WHERE id = 'a'; DELETE FROM seats WHERE id = 'A'").await;
+        cluster.settle().await;
+        cluster.holds("SELECT * FROM seats", &["a|three"]).await;
+    }
+    // One that is of another type's kind tells apart more.
+    let setup = |_| {
+        "CREATE TYPE pair AS (a numeric, b integer); CREATE TABLE seats (id pair NOT NULL, name text);
+         CREATE UNIQUE INDEX alone ON seats (id record_image_ops)"
+            .to_owned()
+    };
+    let why = Cluster::bare(BOTH_POSTGRES, setup, TABLES).await.try_install().await.expect_err("it is no key");
+    assert!(why.contains("has no key"), "{why}");
+}
+
 #[tokio::test]
 async fn values_of_expressions() {
     for table in [

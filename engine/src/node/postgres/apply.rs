@@ -1,14 +1,20 @@
 //! Writing: rows by key in one statement, and the looks that keep users' changes from being overwritten unread.
 
-use super::schema::{get, schema_of};
+use std::collections::HashSet;
+
+use super::schema::{ORDINARY, get, schema_of};
 use super::wire::{Args, Wire};
 use super::{Phase, Postgres, capture, identity, quote, sql};
 use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
+use crate::node::portions::portions;
 use crate::node::{Constraint, Error, ErrorKind, NODES_CHANGED, Note, Result, WriteMode};
 
 /// Rows that are locked are given up sooner than a snapshot, if the engine stands still, unless the administrator has set for
 /// how long. Whether writing is allowed is for him to say too. The role's own search path, because users' triggers run in this
-/// transaction and may rely on it; for the same reason every name in a statement about rows is qualified.
+/// transaction and may rely on it. Others may create operators there, which the server takes where they fit better than its own: so
+/// every name in a statement about rows is qualified, the catalogue is asked by [`Postgres::look_up`], and what else compares has
+/// values of the very same type on both sides, for which the server's own operators come first, unless the role was given a path
+/// that names `pg_catalog` behind another schema.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; \
                      SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', true) \
                         WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') = '5min'; \
@@ -27,7 +33,8 @@ pub struct Target {
     oid: i64,
     /// See `identity.rs`.
     pub identity: Option<String>,
-    /// Whether `ON CONFLICT` can use the key; it cannot use one that may be checked late, or is WITHOUT OVERLAPS.
+    /// Whether `ON CONFLICT` can use the key. It cannot use one that may be checked late, or is WITHOUT OVERLAPS; and as it takes
+    /// every unique index over these columns, all of them have to tell apart what the columns do.
     arbiter: bool,
 }
 
@@ -75,18 +82,23 @@ impl Postgres {
         }
         let mut args = identity::args(wanted.iter().copied());
         args.add(wanted.iter().map(|spec| sql::table(spec)).collect::<Vec<_>>());
-        // Indexes that `ON CONFLICT` can use, by the columns that they are over.
+        // Indexes that `ON CONFLICT` takes, by the columns that they are over, and whether it can use them.
         let statement = format!(
             "SELECT t.place, pg_catalog.to_regclass(t.quoted)::pg_catalog.oid::pg_catalog.int8, \
                  ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid \
-                     AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])), {} \
+                     AND a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])), {}, \
+                 i.indimmediate AND NOT EXISTS (SELECT \
+                     FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, at) \
+                         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+                     WHERE k.at <= i.indnkeyatts AND NOT ({ORDINARY})) \
              FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[]) WITH ORDINALITY \
                  AS t (schema, name, quoted, place) \
-             LEFT JOIN pg_catalog.pg_index i ON i.indrelid = pg_catalog.to_regclass(t.quoted) AND i.indisunique \
-                 AND i.indisvalid AND i.indimmediate AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL",
+             LEFT JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(t.quoted)::pg_catalog.oid \
+                 AND i.indisunique AND i.indisvalid AND NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL",
             identity::identity("t.schema", "t.name")
         );
         let rows = self.fetch(statement, args).await?;
+        let mut looser: HashSet<(String, String)> = HashSet::new();
         for row in rows {
             let place: i64 = get(&row, 0)?;
             let spec = wanted[place as usize - 1];
@@ -99,6 +111,14 @@ impl Postgres {
             let identity = get(&row, 3)?;
             let target = self.targets.entry(name(spec)).or_insert(Target { oid, identity, arbiter: false });
             target.arbiter |= is_key;
+            if is_key && get::<Option<bool>>(&row, 4)? != Some(true) {
+                looser.insert(name(spec));
+            }
+        }
+        for name in looser {
+            if let Some(target) = self.targets.get_mut(&name) {
+                target.arbiter = false;
+            }
         }
         Ok(())
     }
@@ -344,8 +364,11 @@ impl Postgres {
                     );
                 }
             }
+            // What a policy hides goes along unseen, as the server deletes it by the rights of the table's owner.
+            let hidden = format!("pg_catalog.row_security_active({}::pg_catalog.text)", quote::literal(&child));
             let statement = format!(
-                "SELECT u.n FROM {wanted} JOIN {} AS t ON {} WHERE EXISTS (SELECT FROM {child} AS c WHERE {pairs}{stays})",
+                "SELECT u.n FROM {wanted} JOIN {} AS t ON {} \
+                 WHERE {hidden} OR EXISTS (SELECT FROM {child} AS c WHERE {pairs}{stays})",
                 sql::table(table),
                 self.same_key(table)
             );
@@ -386,8 +409,8 @@ impl Postgres {
                  WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() \
                     AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
                     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
-                    AND (l.relation = pg_catalog.to_regclass($1) OR l.relation IN \
-                        (SELECT p.relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1)) p))",
+                    AND (l.relation OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid OR l.relation IN \
+                        (SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass($1)) p))",
                 args,
             )
             .await?;
@@ -495,12 +518,20 @@ impl Postgres {
     pub(super) async fn write_notes(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
         // Nobody asks for a row that could never stand here.
         let notes: Vec<&Note> = notes.iter().copied().filter(|note| sql::can_hold(table, &note.key)).collect();
-        if notes.is_empty() {
-            return Ok(());
+        let weight = |note: &&Note| {
+            let sides = note.images.iter().flat_map(|images| [&images.before, &images.after]).flatten();
+            note.key.iter().chain(sides.flat_map(|side| side.iter())).map(Value::weight).sum::<usize>()
+        };
+        for part in portions(notes.iter().map(weight), usize::MAX) {
+            self.add_notes(table, &notes[part]).await?;
         }
+        Ok(())
+    }
+
+    async fn add_notes(&mut self, table: &TableSpec, notes: &[&Note]) -> Result<()> {
         let mut origins = Vec::with_capacity(notes.len());
         let mut vectors = Vec::with_capacity(notes.len());
-        for note in &notes {
+        for note in notes {
             origins.push(self.node_name(note.dot.node)?);
             vectors.push(self.vector_text(&note.vector)?);
         }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::schema::get;
+use super::types::MADE_OF;
 use super::wire::Args;
 use super::{Phase, Postgres, quote};
 use crate::model::{Domain, Type, Value};
@@ -57,6 +58,7 @@ impl Postgres {
                 name: column.name.clone(),
                 native: column.native.clone(),
                 kind: KIND,
+                collation: None,
                 ty: shape_of(&column.domain).0,
                 size: shape_of(&column.domain).1,
                 nullable: column.nullable,
@@ -138,6 +140,9 @@ impl Postgres {
             }
         }
         blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
+        if catalogue.partitioned {
+            blueprint.notes.push(format!("its partitions ({})", catalogue.partitions.len()));
+        }
         Ok(Some(blueprint))
     }
 
@@ -334,9 +339,10 @@ fn named(name: &str) -> String {
 }
 
 /// The type of a column of this kind as it is declared. What values are cast to lacks the length, and the name under which they
-/// travel lacks the schema.
+/// travel lacks the schema, and says what the type is made of.
 fn declared(part: &Part) -> String {
     let Type::Native(name) = &part.ty else { return part.native.clone() };
+    let name = name.split_once(MADE_OF).map_or(name.as_str(), |(name, _)| name);
     let mut quoted = false;
     let dot = part.native.find(|letter: char| {
         quoted ^= letter == '"';
@@ -439,6 +445,7 @@ mod tests {
             ("public.mood", "mood", "public.mood"),
             ("\"a.b\".mood[]", "mood[]", "\"a.b\".mood[]"),
             ("public.geometry", "geometry(Point,4326)", "public.geometry(Point,4326)"),
+            ("own.pos[]", "pos[] = (lat numeric(6,2))", "own.pos[]"),
         ] {
             assert_eq!(declared(&Part::bare(KIND, native, Type::Native(name.into()))), whole);
         }

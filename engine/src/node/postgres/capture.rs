@@ -200,7 +200,8 @@ impl Capture<'_> {
         statements
     }
 
-    /// TRUNCATE becomes a delete of each row. Triggers of this kind are not inherited: each partition has its own.
+    /// TRUNCATE becomes a delete of each row. Triggers of this kind are not inherited: each partition has its own. It takes rows
+    /// whether they are seen or not, so what might hide some makes it fail: a policy, and a snapshot that is older than a commit.
     fn truncate(&self) -> Vec<String> {
         let imaged = !self.spec.images.is_empty();
         let columns: &[&str] = if imaged { &["op", "time", "before", "after"] } else { &["op", "time"] };
@@ -214,7 +215,7 @@ impl Capture<'_> {
                 self.values("r")
             )
         };
-        let declare = declare();
+        let declare = format!("{}  later pg_catalog.int8;\n  is_old pg_catalog.bool;\n", declare());
         let text = if self.spec.partitioned {
             let dynamic = select("$1", "\u{1}").replace('%', "%%").replace('\u{1}', "%I.%I");
             format!(
@@ -224,6 +225,7 @@ impl Capture<'_> {
         } else {
             select(TIME, &sql::table(self.spec))
         };
+        let text = format!("{};\n  {text}", refuse_old_snapshot());
         let mut statements = vec![self.function("t", &declare, &text, false)];
         let how = format!("FOR EACH STATEMENT WHEN ({HISTORY}.{WANTED}())");
         if self.spec.partitioned {
@@ -278,8 +280,9 @@ impl Capture<'_> {
             ),
         };
         let text = format!("#variable_conflict use_column\n{declare}BEGIN\n{ask}  {text};\n  RETURN NULL;\nEND");
+        let settings = if letter == "t" { " SET row_security = off" } else { "" };
         format!(
-            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {};\n\
+            "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER{settings} AS {};\n\
              REVOKE ALL ON FUNCTION {name}() FROM PUBLIC",
             quote::body(&text)
         )
@@ -296,6 +299,38 @@ impl Capture<'_> {
             trigger_name(letter)
         )
     }
+}
+
+/// Statements that fail where the snapshot is kept for the transaction and somebody has committed since it was taken: rows of his
+/// would go unseen. Whoever has not ended yet cannot have written to the table, which is locked. Who wrote what nobody can tell, so
+/// each commit on the server counts, up to the first one: of those who were at work when the snapshot was taken, and of those who
+/// began later, up to the number that is not given out yet, which the server refuses to look up. The transaction's own number
+/// is no bound, as it may have been drawn long before.
+fn refuse_old_snapshot() -> String {
+    let has_committed =
+        |xid: &str| format!("pg_catalog.pg_xact_status({xid}) OPERATOR(pg_catalog.=) 'committed'::pg_catalog.text");
+    format!(
+        "IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) \
+         ANY (ARRAY['repeatable read', 'serializable']::pg_catalog.text[]) THEN\n    \
+         concord.is_old := EXISTS (SELECT FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS x WHERE {});\n    \
+         concord.later := pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8;\n    \
+         BEGIN\n      \
+         WHILE concord.is_old IS NOT TRUE LOOP\n        \
+         concord.is_old := {};\n        \
+         concord.later := concord.later OPERATOR(pg_catalog.+) 1::pg_catalog.int8;\n      \
+         END LOOP;\n    \
+         EXCEPTION WHEN SQLSTATE '22023' THEN NULL;\n    \
+         END;\n    \
+         IF concord.is_old THEN\n      \
+         RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = 'TRUNCATE of a table that Concord records needs READ COMMITTED: somebody \
+         on this server has committed since this transaction took its snapshot', \
+         DETAIL = 'Each row that goes is recorded, and those that this transaction does not see would be missed.', \
+         HINT = 'Begin the transaction with ISOLATION LEVEL READ COMMITTED. On a busy server the same may happen each time.';\n    \
+         END IF;\n  \
+         END IF",
+        has_committed("x"),
+        has_committed("concord.later::pg_catalog.text::pg_catalog.xid8")
+    )
 }
 
 fn trigger_name(letter: &str) -> String {

@@ -6,16 +6,18 @@ use super::schema::get;
 use super::wire::Args;
 use super::{HISTORY, Postgres, sql};
 use crate::model::TableSpec;
-use crate::node::{Drift, Result};
+use crate::node::{Drift, Result, found};
 
 /// Facts about one table: (kind, name) and details.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(BTreeMap<(String, String), String>);
 
-/// Columns, unique indexes, partitions, references that cascade, Concord's triggers with their functions, and the history.
+/// Columns, unique indexes, partitions, references that cascade, Concord's triggers with their functions, and the history; besides
+/// what `install` refuses and nobody keeps a table from getting afterwards.
 /// Names that were found are text; details are opaque except for a column's, which begin with its number, and a trigger's,
 /// which begin with when it fires. Its state is the transaction that wrote its row of the catalogue last: another one has
-/// switched it off or on.
+/// switched it off or on. An index that is not valid is none yet, or none any more: REINDEX CONCURRENTLY has one beside that which
+/// it replaces for as long as it takes.
 const FACTS: &str = "SELECT t.n, f.kind, f.name, f.details \
     FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) WITH ORDINALITY AS t (tab, hist, n), \
     LATERAL (SELECT pg_catalog.to_regclass(t.tab)::pg_catalog.oid AS oid, pg_catalog.to_regclass(t.hist)::pg_catalog.oid AS hist) r, \
@@ -33,14 +35,15 @@ const FACTS: &str = "SELECT t.n, f.kind, f.name, f.details \
             pg_catalog.concat_ws(' ', i.indkey, i.indimmediate, i.indisvalid, \
                 pg_catalog.md5(i.indpred::pg_catalog.text), pg_catalog.md5(i.indexprs::pg_catalog.text)) \
         FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
-        WHERE i.indrelid = r.oid AND i.indisunique \
+        WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid \
     UNION ALL \
         SELECT 'partition', p.relid::pg_catalog.regclass::pg_catalog.text, '' \
         FROM pg_catalog.pg_partition_tree(r.oid) p WHERE p.level > 0 \
     UNION ALL \
         SELECT 'cascading reference', f.conname::pg_catalog.text || ' of ' || f.conrelid::pg_catalog.regclass::pg_catalog.text, '' \
         FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0 \
-            AND (f.conrelid = r.oid OR f.confrelid = r.oid) \
+            AND (f.conrelid = r.oid OR f.confrelid = r.oid \
+                OR f.confrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(r.oid) p)) \
             AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')) \
     UNION ALL \
         SELECT 'trigger', g.tgname::pg_catalog.text || CASE WHEN g.tgrelid = r.oid THEN '' \
@@ -62,7 +65,18 @@ const FACTS: &str = "SELECT t.n, f.kind, f.name, f.details \
             AND (p.proname = $4 OR p.oid IN (SELECT g.tgfoid FROM pg_catalog.pg_trigger g WHERE g.tgrelid = r.oid \
                 OR g.tgrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(r.oid) p))) \
     UNION ALL \
-        SELECT 'row-level security', '', '' WHERE pg_catalog.row_security_active(r.oid) \
+        SELECT 'row-level security', '', '' WHERE pg_catalog.row_security_active(r.oid) OR EXISTS \
+            (SELECT FROM pg_catalog.pg_partition_tree(r.oid) p WHERE pg_catalog.row_security_active(p.relid)) \
+    UNION ALL \
+        SELECT 'parent', h.inhparent::pg_catalog.regclass::pg_catalog.text, '' FROM pg_catalog.pg_inherits h \
+        WHERE h.inhrelid = r.oid \
+    UNION ALL \
+        SELECT 'child', h.inhrelid::pg_catalog.regclass::pg_catalog.text, '' FROM pg_catalog.pg_inherits h \
+            JOIN pg_catalog.pg_class c ON c.oid = h.inhparent AND c.relkind = 'r' WHERE h.inhparent = r.oid \
+    UNION ALL \
+        SELECT 'rewrite rule', w.rulename::pg_catalog.text, '' FROM pg_catalog.pg_rewrite w WHERE w.ev_class = r.oid \
+    UNION ALL \
+        SELECT 'unlogged', '', '' FROM pg_catalog.pg_class c WHERE c.oid = r.oid AND c.relpersistence = 'u' \
     UNION ALL \
         SELECT 'subscription', '', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = r.oid) \
     UNION ALL \
@@ -90,10 +104,16 @@ impl Fingerprint {
             now.0.get(fact) != Some(details) && !self.made_always(now, &fact.1)
         };
         let other = self.0.iter().any(|(fact, details)| records(&fact.0) && differs(fact, details));
-        let adds = |kind: &str| matches!(kind, "cascading reference" | "partition");
-        let new = now.0.keys().any(|fact| adds(&fact.0) && !self.0.contains_key(fact));
+        let adds =
+            |kinds: &[&str]| now.0.keys().any(|fact| kinds.contains(&fact.0.as_str()) && !self.0.contains_key(fact));
+        let evades = adds(&["parent", "child", "rewrite rule"]);
+        let new = evades || adds(&["cascading reference", "partition"]);
         let dropped = self.0.keys().any(|fact| fact.0 == "history" && !now.0.contains_key(fact));
         let mut what = differences.join("; ");
+        if evades {
+            // Who undoes it leaves the table as it was installed, and nothing that would remind of it.
+            what += "; once that is undone, compare its rows: `concord verify --repair`";
+        }
         let has_triggers = |print: &Fingerprint| print.0.keys().any(|(kind, _)| kind == "trigger");
         if has_triggers(self) && !has_triggers(now) {
             what += "; if the former table still stands under another name, its triggers went with it and tell of changes there as if they \
@@ -189,6 +209,9 @@ impl Fingerprint {
                 "role" => format!("the role connected now is {name}"),
                 "history" => format!("the history has a column {name} that is not Concord's"),
                 "row-level security" => "row-level security hides rows".to_owned(),
+                "parent" => format!("it belongs to {name} now, and what is changed by way of that is not recorded"),
+                "child" => format!("{name} inherits from it now, whose rows are read with it and not recorded"),
+                "unlogged" => "it is unlogged now, so that a crash of the server empties it unnoticed".to_owned(),
                 "subscription" => {
                     "a subscription writes to it now, some of whose changes may have been missed".to_owned()
                 }
@@ -218,7 +241,7 @@ impl Fingerprint {
                 "function" => format!("the body or the owner of function {HISTORY}.{name} was changed"),
                 "trigger" if now.starts_with('D') => format!("trigger {name} is disabled"),
                 "trigger state" => format!("trigger {name} was switched off for a while, or made anew"),
-                "setting" => "its key, its images or its direction were configured otherwise".to_owned(),
+                "setting" => found::configured_otherwise(details, now),
                 _ => format!("{kind} {name} was changed"),
             });
         }
@@ -305,6 +328,15 @@ mod tests {
         );
         let [then, now] = ["2 text", "3 text"].map(|details| print(&[["column", "name", details]]));
         assert_eq!(then.differences(&now), ["column name was made anew"]);
+        let installed_for = |table: &str, captured: bool| {
+            let settings = format!("[\"\\\"public\\\".\\\"{table}\\\"\",[\"id\"],[],{captured}]");
+            print(&[["column", "id", "1 integer"], ["setting", "", &settings]])
+        };
+        let stock = installed_for("stock", true);
+        let renamed = ["it was installed for the table \"public\".\"stock\""];
+        assert_eq!(stock.differences(&installed_for("warehouse", true)), renamed);
+        let otherwise = ["its key, its images or its direction were configured otherwise"];
+        assert_eq!(stock.differences(&installed_for("stock", false)), otherwise);
         assert_eq!(before.differences(&print(&[["role", "x", ""]])), ["the table is gone"]);
     }
 
@@ -372,5 +404,11 @@ mod tests {
         assert_eq!(cost(&parted), Some((true, false)), "its rows came with it");
         let gone = print(&parted).drift(&print(&left)).map(|drift| drift.unrecorded);
         assert_eq!(gone, Some(true), "its rows went with it");
+        for kind in ["parent", "child", "rewrite rule"] {
+            let now = [left[0], left[1], left[2], left[3], [kind, "public.other", ""]];
+            assert_eq!(cost(&now), Some((true, false)), "{kind}");
+            let told = print(&left).drift(&print(&now)).unwrap_or_default().what;
+            assert!(told.ends_with("once that is undone, compare its rows: `concord verify --repair`"), "{told}");
+        }
     }
 }

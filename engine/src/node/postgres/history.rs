@@ -193,7 +193,12 @@ impl Postgres {
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
-    pub(super) async fn read_entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+    pub(super) async fn read_entries_of(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        each: &mut (dyn FnMut(Entry) + Send),
+    ) -> Result<()> {
         let mut args = Args::new();
         let wanted = sql::keys(&mut args, table, sql::cells(keys));
         let columns = EntryColumns::of(table);
@@ -203,8 +208,12 @@ impl Postgres {
             sql::history(table),
             self.same_entry_key(table)
         );
-        let rows = self.fetch(statement, args).await?;
-        rows.iter().map(|row| columns.read(&self.names, row)).collect()
+        let names = self.names.clone();
+        self.stream(statement, args, |row| {
+            each(columns.read(&names, &row)?);
+            Ok(())
+        })
+        .await
     }
 
     /// The rows of these keys; `hold` ends the statement, such as to lock them.

@@ -126,6 +126,12 @@ impl Postgres {
         if !get::<bool>(&rows[0], 0)? {
             self.run(JOURNAL_INDEX).await?;
         }
+        // It has no key, and without one a publication of all tables would keep entries from being trimmed.
+        let keyless = "SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass($1) AND relreplident <> 'f' \
+                       AND pg_catalog.pg_has_role(relowner, 'USAGE')";
+        if !self.fetch_text(keyless, "concord.journal").await?.is_empty() {
+            self.run("ALTER TABLE concord.journal REPLICA IDENTITY FULL").await?;
+        }
         let column =
             "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1) AND attname = 'witness'";
         if self.fetch_text(column, &format!("{SERVICE}.position")).await?.is_empty() {
@@ -419,7 +425,7 @@ impl Postgres {
         let exact = |value: &str| format!("{value}::pg_catalog.text COLLATE pg_catalog.\"C\"");
         let same = spec.key_columns().zip(&keys).map(|(column, key)| {
             let (own, key) = (format!("t.{}", quote::ident(&column.name)), format!("l.{key}"));
-            let same = format!("{own} OPERATOR({}) {key}", self.equality(&column.native));
+            let same = format!("{} OPERATOR({}) {key}", self.plain(column, &own), self.equality(&column.native));
             // What a type or a collation calls equal may be another key.
             match column.domain {
                 Domain::Text { .. } | Domain::Native(_) => {

@@ -5,6 +5,7 @@ use super::service::{damaged, kept_column, key_from_text, key_text, table_at};
 use super::wire::Args;
 use super::{Postgres, copy};
 use crate::model::{KeptRow, Lost, NodeId, Row, TableSpec, Value};
+use crate::node::portions::portions;
 use crate::node::{Error, ErrorKind, Result, Sought};
 
 /// Entries in one statement: the server keeps a statement's rows in `work_mem` (4 MiB unless configured) and
@@ -30,8 +31,8 @@ impl Postgres {
             "INSERT INTO concord.journal ({COLUMNS}) SELECT u.* FROM unnest({ARRAYS}) AS u ({COLUMNS}) {}",
             if again { unknown } else { "" }
         );
-        for page in entries.chunks(PAGE) {
-            self.execute(&statement, Entry::args(page)).await?;
+        for page in portions(entries.iter().map(Entry::weight), PAGE) {
+            self.execute(&statement, Entry::args(&entries[page])).await?;
         }
         Ok(())
     }
@@ -50,6 +51,13 @@ impl Postgres {
     pub(super) async fn count_journal(&mut self, tables: &[TableSpec]) -> Result<u64> {
         let (args, told) = self.told(tables).await?;
         let rows = self.fetch(format!("SELECT pg_catalog.count(*) FROM (SELECT DISTINCT id, loser, loser_time FROM {told}) AS all_that_lost"), args).await?;
+        Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
+    }
+
+    pub(super) async fn count_whole_journal(&mut self) -> Result<u64> {
+        self.check_service().await?;
+        let counted = "SELECT pg_catalog.count(*) FROM (SELECT DISTINCT id, loser, loser_time FROM concord.journal) AS all_that_lost";
+        let rows = self.fetch(counted, Args::new()).await?;
         Ok(get::<i64>(&rows[0], 0)?.unsigned_abs())
     }
 
@@ -136,6 +144,11 @@ struct Entry<'a> {
 
 impl Entry<'_> {
     const TEXTS: usize = 8;
+
+    fn weight(&self) -> usize {
+        let rows = [&self.lost.winner_row, &self.lost.loser_row].into_iter().flatten();
+        rows.flat_map(|row| row.iter()).map(Value::weight).sum()
+    }
 
     fn row(&self, row: Option<&Row>, unknown: &[usize], out: &mut Vec<u8>) -> bool {
         row.map(|row| self.table.keep_into(row, unknown, out)).is_some()

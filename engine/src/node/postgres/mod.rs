@@ -226,6 +226,18 @@ impl Postgres {
         result.map_err(|error| self.fail(error))
     }
 
+    /// The same for a question about the catalogue, which compares much that is not of one type: where rows are applied, and the search
+    /// path is the role's, it is asked by the server's own operators alone.
+    async fn look_up(&mut self, statement: &str, args: Args) -> Result<Vec<PgRow>> {
+        if self.phase != Phase::Applying {
+            return self.fetch(statement, args).await;
+        }
+        self.run("SET LOCAL search_path TO pg_catalog").await?;
+        let rows = self.fetch(statement, args).await?;
+        self.run("SET LOCAL search_path TO DEFAULT").await?;
+        Ok(rows)
+    }
+
     /// Runs one statement that gives no rows; how many it changed.
     async fn execute(&mut self, statement: impl AsRef<str>, args: Args) -> Result<u64> {
         let query = sqlx::query_with(AssertSqlSafe(statement.as_ref()), args.finish()?);
@@ -430,8 +442,13 @@ impl Node for Postgres {
         self.read_ledger().await
     }
 
-    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
-        self.read_entries_of(table, keys).await
+    async fn entries_of(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        each: &mut (dyn FnMut(Entry) + Send),
+    ) -> Result<()> {
+        self.read_entries_of(table, keys, each).await
     }
 
     async fn rows(
@@ -523,7 +540,11 @@ impl Node for Postgres {
     }
 
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
-        self.read_parked_of(groups).await
+        self.read_parked_of(groups, false).await
+    }
+
+    async fn waiting_rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Parked>> {
+        self.read_parked_of(&[(table, keys)], true).await
     }
 
     async fn hurry(&mut self) -> Result<()> {
@@ -583,6 +604,10 @@ impl Node for Postgres {
         going: &[(&TableSpec, &[&Key])],
     ) -> Result<Vec<Key>> {
         self.find_referred(table, keys, going).await
+    }
+
+    async fn hidden_referring(&mut self, table: &TableSpec) -> Result<Option<MissingRight>> {
+        self.missing_to_see_referring(table).await
     }
 
     async fn locked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>> {
@@ -690,6 +715,11 @@ impl Node for Postgres {
     async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
         self.open().await?;
         self.count_journal(tables).await
+    }
+
+    async fn journal_size(&mut self) -> Result<u64> {
+        self.open().await?;
+        self.count_whole_journal().await
     }
 
     async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {

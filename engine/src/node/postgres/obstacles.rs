@@ -38,7 +38,7 @@ impl Postgres {
         let mut args = Args::new();
         args.add(sql::table(table));
         let mut found = Vec::new();
-        for reference in self.fetch(REFERENCES, args).await? {
+        for reference in self.look_up(REFERENCES, args).await? {
             let constraint: String = get(&reference, 0)?;
             let parent = quote::table(&get::<String>(&reference, 1)?, &get::<String>(&reference, 2)?);
             let (own, theirs): (Vec<String>, Vec<String>) = (get(&reference, 3)?, get(&reference, 4)?);

@@ -1,9 +1,9 @@
 //! What the role may not do and needs to.
 
 use super::schema::{get, schema_of};
-use super::wire::Args;
+use super::wire::{Args, Wire};
 use super::{HISTORY, Postgres, SERVICE, quote};
-use crate::model::{OnGone, TableSpec};
+use crate::model::{Column, OnGone, TableSpec};
 use crate::node::{MissingRight, Result, Writes};
 
 impl Postgres {
@@ -36,7 +36,8 @@ impl Postgres {
                 grant: format!("ALTER SCHEMA {SERVICE} OWNER TO {role}; ALTER SCHEMA {HISTORY} OWNER TO {role};"),
             });
         }
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let types: Vec<&Column> = tables.iter().flat_map(|table| named_types(table, table.written)).collect();
+        let mut wanted: Vec<Wanted> = self.wanted_for_types(&types).await?;
         for table in tables {
             wanted.push(Wanted::usage(table));
             for (right, what) in [
@@ -46,7 +47,12 @@ impl Postgres {
                 ("DELETE", "delete from"),
                 ("TRIGGER", "create triggers on"),
             ] {
-                if right != "TRIGGER" || table.captured {
+                let is_needed = match right {
+                    "SELECT" => true,
+                    "TRIGGER" => table.captured,
+                    _ => table.written,
+                };
+                if is_needed {
                     wanted.push(Wanted::on(table, right, what));
                 }
             }
@@ -60,9 +66,11 @@ impl Postgres {
                     });
                 }
             }
-            wanted.extend(Wanted::of_referring(table));
+            wanted.extend(Wanted::of_referring(table).filter(|_| table.written && table.deletes));
         }
         missing.extend(self.missing_of(wanted).await?);
+        let written: Vec<&TableSpec> = tables.iter().filter(|table| table.written).collect();
+        missing.extend(self.missing_for_defaults(&written).await?);
         Ok(missing)
     }
 
@@ -71,7 +79,11 @@ impl Postgres {
         tables: &[(&TableSpec, Writes)],
     ) -> Result<Vec<MissingRight>> {
         let mut missing: Vec<MissingRight> = self.missing_of_service().await?.into_iter().collect();
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let filled: Vec<&TableSpec> =
+            tables.iter().filter(|(_, writes)| writes.insert).map(|(table, _)| *table).collect();
+        let types: Vec<&Column> =
+            tables.iter().flat_map(|&(table, writes)| named_types(table, writes != Writes::default())).collect();
+        let mut wanted: Vec<Wanted> = self.wanted_for_types(&types).await?;
         for &(table, Writes { insert, update, delete }) in tables {
             wanted.extend([Wanted::usage(table), Wanted::on(table, "SELECT", "read")]);
             // A row is locked before it is replaced or deleted, for which the server wants the right to update.
@@ -86,7 +98,83 @@ impl Postgres {
             wanted.extend(Wanted::of_referring(table).filter(|_| delete));
         }
         missing.extend(self.missing_of(wanted).await?);
+        missing.extend(self.missing_for_defaults(&filled).await?);
         Ok(missing)
+    }
+
+    /// The use of schemas by whose names values are cast to types, and compared.
+    async fn wanted_for_types(&mut self, columns: &[&Column]) -> Result<Vec<Wanted>> {
+        let (mut types, mut schemas) = (Vec::new(), Vec::new());
+        for column in columns {
+            if let Wire::Native(native) = Wire::of(column) {
+                schemas.extend(self.equality(&native).rsplit_once('.').map(|(schema, _)| schema.to_owned()));
+                types.push(native);
+            }
+        }
+        if types.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut args = Args::new();
+        args.add(types).add(schemas);
+        let found = self
+            .names(
+                "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.nspname <> 'pg_catalog' \
+                    AND (pg_catalog.quote_ident(n.nspname) = ANY ($2::pg_catalog.text[]) \
+                        OR EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typnamespace = n.oid \
+                            AND pg_catalog.format_type(t.oid, -1) = ANY ($1::pg_catalog.text[]))) ORDER BY 1",
+                args,
+            )
+            .await?;
+        Ok(found.iter().map(|schema| Wanted::schema(schema)).collect())
+    }
+
+    /// What is missing to insert rows where the default of a column that is not written draws a number.
+    async fn missing_for_defaults(&mut self, tables: &[&TableSpec]) -> Result<Vec<MissingRight>> {
+        let mut written: [Vec<String>; 3] = Default::default();
+        for table in tables {
+            for column in &table.columns {
+                let names = [schema_of(table), table.local.as_str(), column.name.as_str()];
+                written.iter_mut().zip(names).for_each(|(list, name)| list.push(name.to_owned()));
+            }
+        }
+        let mut args = Args::new();
+        for list in written {
+            args.add(list);
+        }
+        let rows = self
+            .fetch(
+                "WITH written AS (SELECT * FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[]) \
+                    AS w (schema, name, col)) \
+                 SELECT DISTINCT pg_catalog.format('%I.%I', sn.nspname, s.relname), n.nspname || '.' || c.relname \
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+                    JOIN pg_catalog.pg_attrdef v ON v.adrelid = c.oid AND v.adnum = a.attnum \
+                    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
+                        AND d.objid = v.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                    JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' \
+                    JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace \
+                 WHERE (n.nspname, c.relname) IN (SELECT w.schema, w.name FROM written w) \
+                    AND NOT EXISTS (SELECT FROM written w \
+                        WHERE w.schema = n.nspname AND w.name = c.relname AND w.col = a.attname) \
+                    AND CASE WHEN s.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE') END \
+                 ORDER BY 1, 2",
+                args,
+            )
+            .await?;
+        let role = quote::ident(&self.role);
+        let right = |row| {
+            let (sequence, table): (String, String) = (get(row, 0)?, get(row, 1)?);
+            let what =
+                format!("draw numbers from {sequence}, as the default of a column of {table} does that is not synced");
+            Ok(MissingRight { what, grant: format!("GRANT USAGE ON SEQUENCE {sequence} TO {role};") })
+        };
+        rows.iter().map(right).collect()
+    }
+
+    /// What is missing to see all rows that refer to rows of a table and would go with them.
+    pub(super) async fn missing_to_see_referring(&mut self, table: &TableSpec) -> Result<Option<MissingRight>> {
+        let wanted = Wanted::of_referring(table).filter(|wanted| wanted.right == ALL_ROWS).collect();
+        Ok(self.missing_of(wanted).await?.into_iter().next())
     }
 
     /// What is missing to read what is installed here, if anything is.
@@ -117,11 +205,12 @@ impl Postgres {
             .add(wanted.iter().map(|wanted| wanted.right.to_owned()).collect::<Vec<_>>());
         // Looked up through the catalogue: without USAGE a name cannot be resolved.
         let rows = self
-            .fetch(
+            .look_up(
                 "SELECT CASE WHEN w.privilege = 'USAGE' THEN \
                         (SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') FROM pg_catalog.pg_namespace n \
                             WHERE '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\"' = w.name) \
-                    ELSE (SELECT pg_catalog.has_table_privilege(c.oid, w.privilege) FROM pg_catalog.pg_class c \
+                    ELSE (SELECT CASE WHEN w.privilege = 'BYPASSRLS' THEN NOT pg_catalog.row_security_active(c.oid) \
+                                ELSE pg_catalog.has_table_privilege(c.oid, w.privilege) END FROM pg_catalog.pg_class c \
                             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                             WHERE '\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"' \
                                 || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"' = w.name \
@@ -135,7 +224,10 @@ impl Postgres {
         for (row, wanted) in rows.iter().zip(wanted) {
             if get::<Option<bool>>(row, 0)? == Some(false) {
                 let on = if wanted.table.is_some() { "TABLE" } else { "SCHEMA" };
-                let grant = format!("GRANT {} ON {on} {} TO {role};", wanted.right, wanted.object());
+                let grant = match wanted.right {
+                    ALL_ROWS => format!("ALTER ROLE {role} {ALL_ROWS};"),
+                    right => format!("GRANT {right} ON {on} {} TO {role};", wanted.object()),
+                };
                 let right = MissingRight { what: wanted.what, grant };
                 if !missing.contains(&right) {
                     missing.push(right);
@@ -145,6 +237,17 @@ impl Postgres {
         Ok(missing)
     }
 }
+
+/// Columns of types that are named in statements. Where nothing is written the values of the others are only read, as texts.
+fn named_types(table: &TableSpec, written: bool) -> impl Iterator<Item = &Column> {
+    let columns = table.columns.iter().enumerate();
+    columns
+        .filter(move |(at, _)| written || table.key.contains(at) || table.images.contains(at))
+        .map(|(_, column)| column)
+}
+
+/// The right to the rows that policies hide.
+const ALL_ROWS: &str = "BYPASSRLS";
 
 /// A right that is needed.
 struct Wanted {
@@ -159,7 +262,10 @@ struct Wanted {
 
 impl Wanted {
     fn usage(table: &TableSpec) -> Wanted {
-        let schema = schema_of(table);
+        Wanted::schema(schema_of(table))
+    }
+
+    fn schema(schema: &str) -> Wanted {
         Wanted { schema: quote::ident(schema), table: None, right: "USAGE", what: format!("use schema {schema}") }
     }
 
@@ -168,13 +274,15 @@ impl Wanted {
         Wanted { table: Some(name), right, what: format!("{what} {}", table.full_name()), ..Wanted::usage(table) }
     }
 
-    /// Before a row goes, Concord looks whether rows of these tables would go with it.
+    /// Before a row goes, Concord looks whether rows of these tables would go with it. They do go, whether it sees them or not.
     fn of_referring(table: &TableSpec) -> impl Iterator<Item = Wanted> {
-        table.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse).map(|key| {
-            let schema = key.schema.as_deref().unwrap_or("public");
-            let what = format!("read {schema}.{}, whose rows refer to {}", key.table, table.full_name());
-            Wanted { table: Some(quote::table(schema, &key.table)), right: "SELECT", what, ..Wanted::usage(table) }
-        })
+        let keys = table.referenced.iter().filter(|key| key.on_delete != OnGone::Refuse);
+        keys.flat_map(|key| [("SELECT", "read"), (ALL_ROWS, "see all rows of")].map(|(right, what)| (key, right, what)))
+            .map(|(key, right, what)| {
+                let schema = key.schema.as_deref().unwrap_or("public");
+                let what = format!("{what} {schema}.{}, whose rows refer to {}", key.table, table.full_name());
+                Wanted { table: Some(quote::table(schema, &key.table)), right, what, ..Wanted::usage(table) }
+            })
     }
 
     fn object(&self) -> &str {

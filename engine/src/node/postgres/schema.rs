@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::types::NativeType;
+use super::types::{NativeType, Piece, Pieces};
 use super::wire::Args;
 use super::{HISTORY, Postgres, SERVICE, failure, quote};
 use crate::model::{Domain, ForeignKey, Lack, OnGone, TableSpec, Unique};
@@ -22,7 +22,8 @@ const TABLE: &str = "SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, 
         EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
         (SELECT i.inhparent::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_inherits i \
             WHERE i.inhrelid = c.oid ORDER BY i.inhseqno LIMIT 1), \
-        c.relhasrules, pg_catalog.row_security_active(c.oid), \
+        c.relhasrules, pg_catalog.row_security_active(c.oid) OR EXISTS \
+            (SELECT FROM pg_catalog.pg_partition_tree(c.oid) p WHERE pg_catalog.row_security_active(p.relid)), \
         NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') AND EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s \
             WHERE s.srrelid = c.oid OR s.srrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p)), \
         pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text \
@@ -45,7 +46,8 @@ const COLUMNS: &str = "WITH RECURSIVE base (att, oid, modifier, never_null) AS (
         pg_catalog.format_type(t.oid, -1), pg_catalog.quote_ident(n.nspname) || '.', \
         e.typname::pg_catalog.text, en.nspname::pg_catalog.text, \
         ARRAY(SELECT l.enumlabel::pg_catalog.text FROM pg_catalog.pg_enum l \
-            WHERE l.enumtypid OPERATOR(pg_catalog.=) coalesce(e.oid, t.oid) ORDER BY l.enumlabel) \
+            WHERE l.enumtypid OPERATOR(pg_catalog.=) coalesce(e.oid, t.oid) ORDER BY l.enumlabel), \
+        t.oid::pg_catalog.int8 \
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid AND t.typtype <> 'd' \
         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum = b.att \
@@ -53,37 +55,84 @@ const COLUMNS: &str = "WITH RECURSIVE base (att, oid, modifier, never_null) AS (
         LEFT JOIN pg_catalog.pg_namespace en ON en.oid = e.typnamespace \
     ORDER BY a.attnum";
 
+/// What the types of columns are made of, and these again, with modifiers: domains, arrays, and the composite types and ranges that
+/// are not the server's. PostgreSQL 13 has no multiranges, so their column of the catalogue is asked for by way of JSON.
+const PIECES: &str = "WITH RECURSIVE whole (oid) AS ( \
+        SELECT a.atttypid FROM pg_catalog.pg_attribute a \
+        WHERE a.attrelid = $1::pg_catalog.int8::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION SELECT p.oid FROM whole w JOIN piece p ON p.whole = w.oid), \
+    own (oid, kind, typrelid) AS ( \
+        SELECT t.oid, t.typtype, t.typrelid FROM pg_catalog.pg_type t \
+            JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace AND n.nspname <> 'pg_catalog'), \
+    piece (whole, kind, at, name, oid, modifier) AS ( \
+        SELECT t.oid, 'd', 0, NULL, t.typbasetype, t.typtypmod FROM pg_catalog.pg_type t WHERE t.typtype = 'd' \
+    UNION ALL SELECT t.oid, 'A', 0, NULL, t.typelem, -1 FROM pg_catalog.pg_type t \
+        WHERE t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem <> 0 \
+    UNION ALL SELECT o.oid, 'r', 0, NULL, r.rngsubtype, -1 FROM pg_catalog.pg_range r JOIN own o ON o.oid = r.rngtypid \
+    UNION ALL SELECT o.oid, 'm', 0, NULL, r.rngtypid, -1 FROM pg_catalog.pg_range r \
+        JOIN own o ON o.oid::pg_catalog.text = pg_catalog.to_jsonb(r) ->> 'rngmultitypid' \
+    UNION ALL SELECT o.oid, 'c', a.attnum, pg_catalog.quote_ident(a.attname), a.atttypid, a.atttypmod FROM own o \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = o.typrelid AND a.attnum > 0 AND NOT a.attisdropped \
+        WHERE o.kind = 'c') \
+    SELECT w.oid::pg_catalog.int8, p.kind::pg_catalog.text, p.name::pg_catalog.text, p.oid::pg_catalog.int8, \
+        pg_catalog.format_type(p.oid, p.modifier), pg_catalog.quote_ident(n.nspname) || '.' \
+    FROM whole w JOIN piece p ON p.whole = w.oid JOIN pg_catalog.pg_type t ON t.oid = p.oid \
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY w.oid, p.at";
+
+/// The condition that an index `i` takes the values of its column `a`, at the place `k.at`, for equal just when the column does: by the
+/// column's collation, or one that like it tells all texts apart, and by the `=` of the type's own operator class, as classes for
+/// patterns have it. A class of another type is none of these where the type has one itself, as citext has besides that of text.
+pub(super) const ORDINARY: &str = "(i.indcollation[k.at - 1] = a.attcollation OR \
+        (SELECT pg_catalog.bool_and(l.collisdeterministic) FROM pg_catalog.pg_collation l \
+            WHERE l.oid IN (i.indcollation[k.at - 1], a.attcollation)) IS TRUE) \
+    AND EXISTS (SELECT FROM pg_catalog.pg_opclass o WHERE o.oid = i.indclass[k.at - 1] \
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_opclass d ON d.opcintype IN (t.oid, t.typbasetype) \
+            WHERE t.oid = a.atttypid AND d.opcmethod = o.opcmethod AND d.opcdefault AND d.opcintype <> o.opcintype) \
+        AND (o.opcdefault OR EXISTS (SELECT FROM pg_catalog.pg_amop m \
+                JOIN pg_catalog.pg_amop n ON n.amopopr = m.amopopr AND n.amopstrategy = m.amopstrategy \
+                JOIN pg_catalog.pg_opclass d ON d.opcfamily = n.amopfamily AND d.opcmethod = n.amopmethod \
+            WHERE m.amopfamily = o.opcfamily AND m.amoplefttype = o.opcintype AND m.amoprighttype = o.opcintype \
+                AND m.amopstrategy = 3::pg_catalog.int2 AND m.amopmethod = n.amopmethod \
+                AND d.opcintype = o.opcintype AND d.opcdefault)))";
+
 /// Unique indexes and exclusion constraints, those that can be keys first: the primary key, then by age. Whether they
-/// compare just columns, by the columns' own `=` and with NULL equal to nothing; whether they can be a key; the columns.
-const UNIQUES: &str = "SELECT c.relname::pg_catalog.text, \
+/// compare just columns, by the columns' own `=` and with NULL equal to nothing; whether they can be a key, which has to tell apart what
+/// the columns do; the columns.
+fn unique_indexes() -> String {
+    format!(
+        "SELECT c.relname::pg_catalog.text, \
         i.indisunique AND NOT i.indisexclusion AND i.indexprs IS NULL AND i.indpred IS NULL AND k.ordinary \
             AND coalesce(pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'false', \
-        i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL AND k.never_null, k.names \
+        i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL AND k.never_null AND k.ordinary, k.names \
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid, \
         LATERAL (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.at) AS names, \
                 pg_catalog.bool_and(a.attnotnull) AS never_null, \
-                pg_catalog.bool_and(o.opcdefault AND i.indcollation[k.at - 1] = a.attcollation) AS ordinary \
+                pg_catalog.bool_and({ORDINARY}) AS ordinary \
             FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, at) \
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
-                JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[k.at - 1] \
             WHERE k.at <= i.indnkeyatts) k \
     WHERE i.indrelid = $1::pg_catalog.int8::pg_catalog.oid AND (i.indisunique OR i.indisexclusion) AND i.indisvalid \
-    ORDER BY i.indisprimary DESC, c.oid";
+    ORDER BY i.indisprimary DESC, c.oid"
+    )
+}
 
-/// References in either direction; those that the server derives for partitions are left out.
+/// References in either direction, those to a partition as to the whole; those that the server derives for partitions are left out.
 const REFERENCES: &str = "SELECT f.conname::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
         ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(f.conkey) WITH ORDINALITY AS k (attnum, at) \
             JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum ORDER BY k.at), \
         rn.nspname::pg_catalog.text, r.relname::pg_catalog.text, \
         ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(f.confkey) WITH ORDINALITY AS k (attnum, at) \
             JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum ORDER BY k.at), \
-        f.confdeltype::pg_catalog.text, f.conrelid = $1::pg_catalog.int8::pg_catalog.oid, \
-        f.confrelid = $1::pg_catalog.int8::pg_catalog.oid \
+        f.confdeltype::pg_catalog.text, f.conrelid = $1::pg_catalog.int8::pg_catalog.oid, h.refers, \
+        f.confupdtype IN ('c', 'n', 'd') \
     FROM pg_catalog.pg_constraint f \
+        CROSS JOIN LATERAL (SELECT f.confrelid = $1::pg_catalog.int8::pg_catalog.oid OR f.confrelid IN \
+            (SELECT p.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.int8::pg_catalog.oid) p) AS refers) h \
         JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-        JOIN pg_catalog.pg_class r ON r.oid = f.confrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
-    WHERE f.contype = 'f' AND f.conparentid = 0 AND (f.conrelid = $1::pg_catalog.int8::pg_catalog.oid \
-        OR f.confrelid = $1::pg_catalog.int8::pg_catalog.oid) ORDER BY f.conname, n.nspname, c.relname";
+        JOIN pg_catalog.pg_class r ON r.oid = CASE WHEN h.refers THEN $1::pg_catalog.int8::pg_catalog.oid ELSE f.confrelid END \
+        JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
+    WHERE f.contype = 'f' AND f.conparentid = 0 AND (f.conrelid = $1::pg_catalog.int8::pg_catalog.oid OR h.refers) \
+    ORDER BY f.conname, n.nspname, c.relname";
 
 /// Triggers that fire on what Concord writes, on the table and its partitions.
 const TRIGGERS: &str = "SELECT DISTINCT g.tgname::pg_catalog.text \
@@ -216,7 +265,7 @@ impl Postgres {
     /// Learns which types have an `=` of their own, and which are enums.
     pub(super) async fn read_equalities(&mut self) -> Result<()> {
         self.enums = self.names(ENUMS, Args::new()).await?.into_iter().collect();
-        let rows = self.fetch(EQUALITIES, Args::new()).await?;
+        let rows = self.look_up(EQUALITIES, Args::new()).await?;
         self.equalities = Some(rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect::<Result<_>>()?);
         Ok(())
     }
@@ -249,6 +298,7 @@ impl Postgres {
         let mut refusals = refusals(row, &full, &schema, &kind, &self.role)?;
 
         let mut columns = Vec::new();
+        let mut types: Vec<i64> = Vec::new();
         let mut identities = Vec::new();
         for row in self.fetch(COLUMNS, one(oid)).await? {
             let (column, identity) = column(&row)?;
@@ -256,15 +306,22 @@ impl Postgres {
                 identities.push(column.name.clone());
             }
             columns.push(column);
+            types.push(get(&row, 15)?);
         }
         if !columns.iter().all(|column| is_built_in(&column.domain)) {
             // The type may be younger than the session.
             self.read_equalities().await?;
+            let pieces = self.read_pieces(oid).await?;
+            for (column, ty) in columns.iter_mut().zip(types) {
+                if let Domain::Native(name) = &mut column.domain {
+                    *name = pieces.spell(ty, name);
+                }
+            }
         }
 
         let mut key = Vec::new();
         let mut uniques = Vec::new();
-        for row in self.fetch(UNIQUES, one(oid)).await? {
+        for row in self.fetch(unique_indexes(), one(oid)).await? {
             let (plain, can_be_key): (bool, bool) = (get(&row, 1)?, get(&row, 2)?);
             let names: Vec<String> = get::<Option<_>>(&row, 3)?.unwrap_or_default();
             if can_be_key && key.is_empty() {
@@ -338,8 +395,24 @@ impl Postgres {
             partitioned: kind == "p",
             partitions,
             refusals,
+            written_refusals: Vec::new(),
             numbered,
         }))
+    }
+
+    async fn read_pieces(&mut self, oid: i64) -> Result<Pieces> {
+        let mut pieces = Pieces::default();
+        for row in self.fetch(PIECES, one(oid)).await? {
+            let of: String = get(&row, 1)?;
+            pieces.0.entry(get(&row, 0)?).or_default().push(Piece {
+                of: of.chars().next().unwrap_or(' '),
+                name: get(&row, 2)?,
+                oid: get(&row, 3)?,
+                full: get(&row, 4)?,
+                prefix: get(&row, 5)?,
+            });
+        }
+        Ok(pieces)
     }
 
     /// Columns of types that take two spellings for equal, or hold something of such a type.
@@ -370,6 +443,10 @@ fn one(oid: i64) -> Args {
     args
 }
 
+/// Nothing reminds of what was missed once the table is again as it was installed.
+const UNDONE: &str =
+    "; where it was installed before that, compare its rows once it is undone: `concord verify --repair`";
+
 fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Result<Vec<String>> {
     let persistence: String = get(row, 4)?;
     let (is_partition, has_children, has_rules, hidden): (bool, bool, bool, bool) =
@@ -395,17 +472,21 @@ fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Re
         ));
     }
     match &parent {
-        Some(parent) if is_partition => refusals.push(format!("{full} is a partition of {parent}; sync {parent} instead")),
+        Some(parent) if is_partition => {
+            refusals.push(format!("{full} is a partition of {parent}; sync {parent} instead{UNDONE}"));
+        }
         Some(parent) => refusals.push(format!(
-            "{full} inherits from {parent}, where changes would be missed; run ALTER TABLE {full} NO INHERIT {parent}, or use partitions"
+            "{full} inherits from {parent}, where changes would be missed; run ALTER TABLE {full} NO INHERIT {parent}, or use partitions{UNDONE}"
         )),
         None if kind == "r" && has_children => {
-            refusals.push(format!("{full} has tables that inherit from it; use partitions, or detach them with NO INHERIT"));
+            refusals.push(format!(
+                "{full} has tables that inherit from it; use partitions, or detach them with NO INHERIT{UNDONE}"
+            ));
         }
         None => {}
     }
     if has_rules && matches!(kind, "r" | "p") {
-        refusals.push(format!("{full} has rewrite rules, which change what is written; use triggers instead"));
+        refusals.push(format!("{full} has rewrite rules, which change what is written; use triggers instead{UNDONE}"));
     }
     if get(row, 10)? {
         // What it writes fires only triggers that the owner has told to.
@@ -475,5 +556,6 @@ fn reference(row: &PgRow) -> Result<ForeignKey> {
             "n" | "d" => OnGone::Detach,
             _ => OnGone::Refuse,
         },
+        follows: get(row, 10)?,
     })
 }

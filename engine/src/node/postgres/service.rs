@@ -10,14 +10,18 @@ use super::wire::Args;
 use super::witness::{Remembered, WRITTEN, Written};
 use super::{Postgres, SERVICE, sql};
 use crate::model::{
-    Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, key_value_from_json,
-    key_value_to_json,
+    Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, Waiting,
+    key_value_from_json, key_value_to_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NEWEST, NOT_INSTALLED, Result, SERVICE_VERSION, Service};
 
 /// What is kept of a row that waits.
 const PARKED: &str =
     "\"table\", key, code, message, since, vector, time, origin, \"row\", standing, standing_time, read";
+
+/// The same with whether there is no row in place of the row, which may be large.
+const PARKED_UNREAD: &str =
+    "\"table\", key, code, message, since, vector, time, origin, \"row\" IS NULL, standing, standing_time, read";
 
 impl Postgres {
     /// Whether there are service tables.
@@ -221,18 +225,23 @@ impl Postgres {
     // ---- rows that wait ----
 
     pub(super) async fn read_parked(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        let statement = format!("SELECT {PARKED} FROM concord.parked ORDER BY since, \"table\", hash");
+        let statement = format!("SELECT {PARKED_UNREAD} FROM concord.parked ORDER BY since, \"table\", hash");
         let mut parked = Vec::new();
         for row in self.fetch(statement, Args::new()).await? {
             let name: String = get(&row, 0)?;
             let Some(table) = tables.iter().find(|table| table.name == name) else { continue };
-            parked.extend(self.parked_row(table, &row)?);
+            parked.extend(self.parked_row(table, &row, false)?);
         }
         Ok(parked)
     }
 
-    /// What waits of some keys.
-    pub(super) async fn read_parked_of(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+    /// What waits of some keys, `whole` with the rows themselves.
+    pub(super) async fn read_parked_of(
+        &mut self,
+        groups: &[(&TableSpec, &[&Key])],
+        whole: bool,
+    ) -> Result<Vec<Parked>> {
+        let columns = if whole { PARKED } else { PARKED_UNREAD };
         let mut args = Args::new();
         args.add(groups.iter().map(|(table, _)| table.name.as_str()).collect::<Vec<_>>());
         // Mostly nothing waits, and no key need be named.
@@ -245,17 +254,17 @@ impl Postgres {
             let mut args = Args::new();
             args.add(table.name.as_str()).add(keys.iter().map(|key| hash(table, key)).collect::<Vec<_>>());
             let statement = format!(
-                "SELECT {PARKED} FROM concord.parked WHERE \"table\" = $1 AND hash = ANY ($2::pg_catalog.text[])"
+                "SELECT {columns} FROM concord.parked WHERE \"table\" = $1 AND hash = ANY ($2::pg_catalog.text[])"
             );
             for row in self.fetch(statement, args).await? {
-                parked.extend(self.parked_row(table, &row)?);
+                parked.extend(self.parked_row(table, &row, whole)?);
             }
         }
         Ok(parked)
     }
 
-    /// A row of [`PARKED`]; `None` if it came from a node that is no longer there.
-    fn parked_row(&self, table: &TableSpec, row: &PgRow) -> Result<Option<Parked>> {
+    /// A row of [`PARKED`], if it is read `whole`, or of [`PARKED_UNREAD`]; `None` if it came from a node that is no longer there.
+    fn parked_row(&self, table: &TableSpec, row: &PgRow, whole: bool) -> Result<Option<Parked>> {
         let damaged = || damaged("parked", &table.name);
         let Some(node) = self.node_id(&get::<String>(row, 7)?) else {
             warn!(
@@ -272,6 +281,11 @@ impl Postgres {
             return Ok(None);
         };
         let vector = |at| -> Result<Vector> { Vector::read(&get::<String>(row, at)?, &self.names).ok_or_else(damaged) };
+        let (content, text) = match whole {
+            true => (Waiting::Delete, get::<Option<String>>(row, 8)?),
+            false if get::<bool>(row, 8)? => (Waiting::Delete, None),
+            false => (Waiting::Unread, None),
+        };
         let parked = Parked {
             table: table.index,
             key,
@@ -280,13 +294,12 @@ impl Postgres {
             since: get(row, 4)?,
             vector: vector(5)?,
             stamp: Stamp { time: get(row, 6)?, node },
-            row: None,
+            content,
             standing: vector(9)?,
             standing_time: get(row, 10)?,
             read: parse(&get::<String>(row, 11)?)?,
         };
-        let content = get::<Option<String>>(row, 8)?;
-        parked.with_row(table, content.as_deref()).map(Some).ok_or_else(damaged)
+        parked.with_row(table, text.as_deref()).map(Some).ok_or_else(damaged)
     }
 
     pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
@@ -303,7 +316,7 @@ impl Postgres {
                 Some(one.message.replace('\0', "\u{FFFD}")),
                 Some(self.vector_text(&one.vector)?),
                 Some(self.node_name(one.stamp.node)?),
-                one.row.as_ref().map(|row| table.keep(row, &[])),
+                table.keep_waiting(&one.content),
                 Some(self.vector_text(&one.standing)?),
                 Some(one.read.to_string()),
             ];

@@ -107,7 +107,15 @@ impl Postgres {
     /// from a parameter.
     pub(super) fn equal(&self, column: &Column, left: &str, right: &str) -> String {
         let operator = self.equality(&column.native);
-        format!("{left} OPERATOR({operator}) {}", self.sought(column, right))
+        format!("{} OPERATOR({operator}) {}", self.plain(column, left), self.sought(column, right))
+    }
+
+    /// A value as it stands in a table, of which operators can be found: those of enums take no domain over one. Indexes serve as well.
+    pub(super) fn plain(&self, column: &Column, value: &str) -> String {
+        match self.is_enum(&column.native) {
+            true => format!("CAST({value} AS {})", column.native),
+            false => value.to_owned(),
+        }
     }
 
     /// An element of a parameter as a value of the column; NULL where it is a label that an enum lacks.

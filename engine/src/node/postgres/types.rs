@@ -1,5 +1,7 @@
 //! What a column of each type can hold. How values travel is in [`wire`](super::wire).
 
+use std::collections::HashMap;
+
 use crate::model::Domain;
 
 /// A column's type, domains resolved to what they are made of.
@@ -103,6 +105,65 @@ impl NativeType {
     }
 }
 
+/// What stands between the name of a type and what it is made of. No name has it but a quoted one.
+pub const MADE_OF: &str = " = (";
+
+/// A part of a type: of a composite type or a range that somebody made, a domain, or an array.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// What it is a part of: `d`omain, `A`rray, `c`omposite, `r`ange or `m`ultirange.
+    pub of: char,
+    /// Of an attribute of a composite type, quoted.
+    pub name: Option<String>,
+    /// The part's own type, as in [`NativeType`].
+    pub oid: i64,
+    pub full: String,
+    pub prefix: String,
+}
+
+/// What types are made of, by their oid.
+#[derive(Debug, Default)]
+pub struct Pieces(pub HashMap<i64, Vec<Piece>>);
+
+impl Pieces {
+    /// A type with what it is made of, which its name does not tell: where that is another elsewhere, a value would be rounded or
+    /// cut there.
+    pub fn spell(&self, oid: i64, full: &str) -> String {
+        match self.made_of(oid) {
+            Some(parts) => format!("{full}{MADE_OF}{parts})"),
+            None => full.to_owned(),
+        }
+    }
+
+    fn made_of(&self, oid: i64) -> Option<String> {
+        let pieces = self.0.get(&oid)?;
+        let first = pieces.first()?;
+        match first.of {
+            'A' if self.base(first.oid).is_none() => self.made_of(first.oid),
+            'm' => self.made_of(first.oid),
+            _ => {
+                let parts = pieces.iter().map(|piece| match &piece.name {
+                    Some(name) => format!("{name} {}", self.part(piece)),
+                    None => self.part(piece),
+                });
+                Some(parts.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
+    /// What a domain is over.
+    fn base(&self, oid: i64) -> Option<&Piece> {
+        self.0.get(&oid).and_then(|pieces| pieces.first()).filter(|piece| piece.of == 'd')
+    }
+
+    fn part(&self, piece: &Piece) -> String {
+        match self.base(piece.oid) {
+            Some(base) => self.part(base),
+            None => self.spell(piece.oid, piece.full.strip_prefix(&piece.prefix).unwrap_or(&piece.full)),
+        }
+    }
+}
+
 fn unsupported(schema: &str, name: &str, of: &str) -> Option<String> {
     match name {
         _ if schema != "pg_catalog" || !NO_TEXT.contains(&name) => None,
@@ -161,6 +222,37 @@ mod tests {
         );
         assert_eq!(builtin("timestamptz", 3, "").domain(), Domain::Instant { digits: 3, zeros: false });
         assert_eq!(builtin("time", -1, "").domain(), Domain::Time { digits: 6, spans: false });
+    }
+
+    #[test]
+    fn a_type_is_told_with_what_it_is_made_of() {
+        let piece = |of: char, name: Option<&str>, oid: i64, full: &str| Piece {
+            of,
+            name: name.map(str::to_owned),
+            oid,
+            full: full.to_owned(),
+            prefix: "own.".to_owned(),
+        };
+        let pieces = Pieces(HashMap::from([
+            (1, vec![piece('c', Some("lat"), 2, "own.amount"), piece('c', Some("\"A b\""), 3, "own.span")]),
+            (2, vec![piece('d', None, 1700, "numeric(6,2)")]),
+            (3, vec![piece('r', None, 700, "real")]),
+            (4, vec![piece('A', None, 1, "own.pos")]),
+            (5, vec![piece('A', None, 2, "own.amount")]),
+            (6, vec![piece('m', None, 3, "own.span")]),
+            (1231, vec![piece('A', None, 1700, "numeric")]),
+        ]));
+        for (oid, name, whole) in [
+            (1, "pos", "pos = (lat numeric(6,2), \"A b\" span = (real))"),
+            (3, "span", "span = (real)"),
+            (4, "pos[]", "pos[] = (lat numeric(6,2), \"A b\" span = (real))"),
+            (5, "amount[]", "amount[] = (numeric(6,2))"),
+            (6, "spans", "spans = (real)"),
+            (1231, "numeric(5,1)[]", "numeric(5,1)[]"),
+            (25, "text", "text"),
+        ] {
+            assert_eq!(pieces.spell(oid, name), whole);
+        }
     }
 
     #[test]

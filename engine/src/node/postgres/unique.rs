@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::schema::get;
-use super::wire::{Args, Wire};
+use super::wire::Args;
 use super::{Postgres, quote, sql};
 use crate::model::{Column, Domain, Row, TableSpec};
 use crate::node::{Result, Room};
@@ -59,7 +59,7 @@ impl Postgres {
         }
         let mut args = Args::new();
         args.add(sql::table(table));
-        let tied = self.fetch(TIED, args).await?;
+        let tied = self.look_up(TIED, args).await?;
         let (referring, followed): (Vec<String>, Vec<String>) = (get(&tied[0], 0)?, get(&tied[0], 1)?);
         let movable = self.find_movable(table, &followed).await?;
         self.announce(std::iter::once(table)).await?;
@@ -78,10 +78,15 @@ impl Postgres {
                 self.equal(column, &format!("t.{}", quote::ident(&column.name)), &format!("u.c{at}"))
             });
             let differs = changes.iter().filter(|at| !table.key.contains(at)).map(|&at| {
-                let (name, wire) = (quote::ident(&table.columns[at].name), Wire::of(&table.columns[at]));
-                // Text tells apart at least what the column's own type tells apart.
-                let text = if matches!(wire, Wire::Native(_) | Wire::Json) { "::pg_catalog.text" } else { "" };
-                format!("t.{name}{text} IS DISTINCT FROM u.c{at}")
+                // Text tells apart at least what the column's own type tells apart. IS DISTINCT FROM would take whatever `=` the
+                // role's search path has for it.
+                let [now, then] = [format!("t.{}", quote::ident(&table.columns[at].name)), format!("u.c{at}")];
+                let exact = |value: &str| format!("{value}::pg_catalog.text COLLATE pg_catalog.\"C\"");
+                format!(
+                    "({} OPERATOR(pg_catalog.=) {} OR {now} IS NULL AND {then} IS NULL) IS NOT TRUE",
+                    exact(&now),
+                    exact(&then)
+                )
             });
             let differs = differs.collect::<Vec<_>>().join(" OR ");
             let statement = format!(
@@ -107,7 +112,7 @@ impl Postgres {
         let mut args = Args::new();
         args.add(sql::table(table));
         let mut movable = Vec::new();
-        for row in self.fetch(UNIQUES, args).await? {
+        for row in self.look_up(UNIQUES, args).await? {
             let (names, equal): (Vec<String>, Vec<bool>) = (get(&row, 0)?, get(&row, 1)?);
             let (behind, plain): (Vec<String>, bool) = (get(&row, 2)?, get(&row, 3)?);
             let all: Option<Vec<usize>> = names.iter().map(|name| places.get(name.as_str()).copied()).collect();

@@ -63,7 +63,7 @@ impl Postgres {
             let element = wire.incoming(&format!("({})[1]", wire.parameter(args.count())));
             // Next to an `=` stand the operators of the same order.
             let schema = self.equality(&column.native).trim_end_matches('=').to_owned();
-            parts.push((format!("t.{}", quote::ident(&column.name)), element, schema));
+            parts.push((self.plain(column, &format!("t.{}", quote::ident(&column.name))), element, schema));
         }
         let alike = parts.iter().all(|(.., schema)| *schema == parts[0].2);
         if alike {

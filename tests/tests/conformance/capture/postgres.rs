@@ -8,10 +8,11 @@ concord_tests::conformance! {
     standard: []
     sqlite: []
     postgres: [
-        truncate, truncate_cascade, truncate_several, truncate_and_refill, truncate_rolled_back, session_settings,
+        truncate, truncate_cascade, truncate_several, truncate_and_refill, truncate_rolled_back,
+        truncate_beside_rows_that_are_not_seen, truncate_that_waited_for_a_writer, session_settings,
         hostile_search_path, temporary_tables_in_the_way, no_rights_on_service_tables, the_marker_cannot_be_forged,
         set_role, replica_role, function_and_do_block, security_definer, row_security, inheritance_child,
-        generated_columns, other_schema, transaction_time_is_not_the_time_of_the_change,
+        what_makes_changes_go_unrecorded_is_told, generated_columns, other_schema, transaction_time_is_not_the_time_of_the_change,
     ]
     mariadb: []
 }
@@ -44,6 +45,48 @@ async fn truncate_and_refill(kind: Kind) {
 
 async fn truncate_rolled_back(kind: Kind) {
     items_after(kind, "BEGIN; TRUNCATE items; ROLLBACK", &[]).await;
+}
+
+/// Rows that are not seen could not be recorded, so they do not go.
+async fn truncate_beside_rows_that_are_not_seen(kind: Kind) {
+    let mut case = Case::new(kind, items(kind), &["items"]).await;
+    // Whoever has written has a number already, below that of who commits after him.
+    for (id, first) in [(8, "SELECT count(*) FROM items"), (9, "UPDATE items SET amount = 0 WHERE id = 1")] {
+        case.change(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {first}")).await;
+        case.database.user().await.execute(&format!("INSERT INTO items VALUES ({id}, 'new {id}', {id})")).await;
+        let refused = case.user.try_execute("TRUNCATE items").await.expect_err("it does not see the new row");
+        assert!(refused.contains("needs READ COMMITTED"), "{first}: {refused}");
+        case.change("ROLLBACK").await;
+    }
+    case.captured(&[("items", &["8", "9"])]).await;
+    let hide = "ALTER TABLE items ENABLE ROW LEVEL SECURITY; ALTER TABLE items FORCE ROW LEVEL SECURITY";
+    case.observer.execute(hide).await;
+    let refused = case.observer.try_execute("TRUNCATE items").await.expect_err("a policy hides all rows");
+    assert!(refused.contains("row-level security"), "{refused}");
+    case.observer.execute("ALTER TABLE items DISABLE ROW LEVEL SECURITY").await;
+    case.change("TRUNCATE items").await;
+    case.captured(&[("items", &["1", "2", "3", "4", "5", "8", "9"])]).await;
+}
+
+/// It has a number and a snapshot before it has the lock.
+async fn truncate_that_waited_for_a_writer(kind: Kind) {
+    let mut case = Case::new(kind, items(kind), &["items"]).await;
+    let mut writer = case.database.user().await;
+    writer.execute("BEGIN; DELETE FROM items WHERE false").await;
+    let mut observer = case.database.user_as(As::Sync).await;
+    let writing = async {
+        let waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'items'::regclass
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let waiting = async || (observer.cell(waits).await == "t").then_some(());
+        wait_until("TRUNCATE to wait for the writer", PATIENCE, waiting).await;
+        writer.execute("INSERT INTO items VALUES (8, 'eight', 8); COMMIT").await;
+    };
+    case.user.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    let refused = futures::join!(case.user.try_execute("TRUNCATE items"), writing).0;
+    let refused = refused.expect_err("it does not see the row 8");
+    assert!(refused.contains("needs READ COMMITTED"), "{refused}");
+    case.change("ROLLBACK").await;
+    case.captured(&[("items", &["8"])]).await;
 }
 
 async fn session_settings(kind: Kind) {
@@ -245,6 +288,46 @@ async fn inheritance_child(kind: Kind) {
     let mut case = Case::new(kind, setup, &["derived"]).await;
     case.change("UPDATE base SET n = 5 WHERE id = 1; DELETE FROM base WHERE id = 2").await;
     case.captured(&[("derived", &["1", "2"])]).await;
+}
+
+/// What is refused where Concord is installed may be done to the table afterwards: an engine at work tells.
+async fn what_makes_changes_go_unrecorded_is_told(kind: Kind) {
+    let setup = "CREATE TABLE items (id int PRIMARY KEY, name text); CREATE TABLE base (LIKE items);
+                 CREATE TABLE whole (LIKE items) PARTITION BY RANGE (id); INSERT INTO items VALUES (1, 'one')";
+    let mut case = Case::new(kind, setup, &["items"]).await;
+    for (change, back, what) in [
+        (
+            "ALTER TABLE items INHERIT base",
+            "ALTER TABLE items NO INHERIT base",
+            "it belongs to public.base now, and what is changed by way of that is not recorded",
+        ),
+        (
+            "ALTER TABLE whole ATTACH PARTITION items FOR VALUES FROM (0) TO (99)",
+            "ALTER TABLE whole DETACH PARTITION items",
+            "it belongs to public.whole now",
+        ),
+        (
+            "CREATE TABLE child () INHERITS (items)",
+            "DROP TABLE child",
+            "public.child inherits from it now, whose rows are read with it and not recorded",
+        ),
+        (
+            "CREATE RULE keep AS ON DELETE TO items DO INSTEAD NOTHING",
+            "DROP RULE keep ON items",
+            "rewrite rule keep was added",
+        ),
+        ("ALTER TABLE items SET UNLOGGED", "ALTER TABLE items SET LOGGED", "it is unlogged now"),
+    ] {
+        case.observer.execute(change).await;
+        let opened = case.node.begin_read(&case.specs).await.expect("a snapshot");
+        case.node.end_read().await.expect("it ends");
+        let told: Vec<&str> = opened.drifted.iter().map(|(_, drift)| drift.what.as_str()).collect();
+        assert!(matches!(told[..], [why] if why.contains(what)), "{change}: {told:?}");
+        // Nothing does any more once it is undone.
+        assert_eq!(told[0].contains("`concord verify --repair`"), !what.contains("unlogged"), "{told:?}");
+        case.observer.execute(back).await;
+    }
+    case.start().await;
 }
 
 async fn generated_columns(kind: Kind) {
