@@ -18,6 +18,22 @@ fn counters(_: Kind) -> String {
         .to_owned()
 }
 
+/// What SQLite lets a program write into a blob as into a file is recorded nowhere.
+#[tokio::test]
+async fn blobs_that_can_be_written_apart_are_told() {
+    let setup = |kind: Kind| {
+        let ty = if kind == Kind::Sqlite { "blob" } else { "bytea" };
+        format!("CREATE TABLE t (id integer PRIMARY KEY, photo {ty}, name text)")
+    };
+    let cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, "[tables.t]").await;
+    let (_, warnings) = cluster.session().install().await.expect("nothing stands in the way");
+    let told: Vec<&String> = warnings.iter().filter(|line| line.contains("`photo`")).collect();
+    assert!(
+        told.len() == 1 && told[0].starts_with("node `a`: ") && told[0].contains("SET `photo` = `photo`"),
+        "{told:?}"
+    );
+}
+
 /// GIVEN changes that nobody has carried yet
 /// WHEN the policy asks for another kind of history
 /// THEN `install` refuses to give the changes up, and goes through once they were carried.

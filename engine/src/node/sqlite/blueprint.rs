@@ -17,6 +17,12 @@ use crate::node::blueprint::{
 /// The scheme of this kind's URLs.
 const KIND: &str = "sqlite";
 
+/// What a table may be that no other database knows: all of it comes along from file to file.
+const STRICT: &str = "STRICT";
+const WITHOUT_ROWID: &str = "WITHOUT ROWID";
+/// No number of a row that was deleted is given out again.
+const AUTOINCREMENT: &str = "AUTOINCREMENT";
+
 /// Numbers of so many digits come back from SQLite as they were written.
 const EXACT: u32 = 15;
 
@@ -30,6 +36,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
         table: bare.to_owned(),
         found: table.name.clone(),
         key: catalogue.key.clone(),
+        options: options(&table),
         ..Blueprint::default()
     };
     for (field, column) in table.columns.iter().zip(&catalogue.columns) {
@@ -73,6 +80,7 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             name: field.name.clone(),
             native: field.declared.clone(),
             kind: KIND,
+            collation: None,
             ty,
             size,
             nullable: column.nullable,
@@ -141,6 +149,12 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
     Ok(Some(blueprint))
 }
 
+fn options(table: &Table) -> Vec<&'static str> {
+    let counts_on = table.key_is_rowid() && table.sql.to_ascii_uppercase().contains(AUTOINCREMENT);
+    let options = [(table.strict, STRICT), (table.without_rowid, WITHOUT_ROWID), (counts_on, AUTOINCREMENT)];
+    options.into_iter().filter(|(is_so, _)| *is_so).map(|(_, option)| option).collect()
+}
+
 /// The statements that make a table of this blueprint.
 pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft> {
     // Tables and indexes of a file share their names.
@@ -155,6 +169,8 @@ pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<
     let mut lines = Vec::new();
     let sole_key = (blueprint.key.len() == 1).then(|| &blueprint.key[0]);
     let mut rowid = false;
+    let is_own = blueprint.columns.iter().all(|part| part.kind == KIND);
+    let has = |option: &str| is_own && blueprint.options.contains(&option);
     for part in &blueprint.columns {
         let ty = match (part.kind, &part.ty) {
             (KIND, _) => part.native.clone(),
@@ -174,10 +190,19 @@ pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<
         if part.size.bits == Some(65) {
             draft.notes.push(format!("column {} holds no number above {}", part.name, i64::MAX));
         }
+        // SQLite numbers rows by INTEGER alone, and never in steps. A STRICT table takes the shorter word only.
+        let whole = if has(STRICT) { "INT" } else { "BIGINT" };
+        let ty = match sole_key == Some(&part.name) && blueprint.in_steps && ty.eq_ignore_ascii_case("INTEGER") {
+            true => whole.to_owned(),
+            false => ty,
+        };
         let mut line = format!("{} {ty}", quote::name(&part.name));
         // The key that SQLite numbers rows by.
         if sole_key == Some(&part.name) && ty.eq_ignore_ascii_case("INTEGER") {
             line += " PRIMARY KEY";
+            if has(AUTOINCREMENT) {
+                line += " AUTOINCREMENT";
+            }
             rowid = true;
         }
         if !part.nullable || blueprint.key.contains(&part.name) {
@@ -191,7 +216,7 @@ pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<
             None if part.default.is_some() => draft.notes.push(format!("the default of column {}", part.name)),
             None => {}
         }
-        if part.numbers && sole_key != Some(&part.name) {
+        if part.numbers && (sole_key != Some(&part.name) || blueprint.in_steps) {
             draft.notes.push(format!("column {} is not numbered by itself", part.name));
         }
         lines.push(line);
@@ -214,7 +239,9 @@ pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<
             reference.on_update
         ));
     }
-    draft.statements.push(format!("CREATE TABLE {} (\n  {}\n)", quote::name(table), lines.join(",\n  ")));
+    let options = [STRICT, WITHOUT_ROWID].into_iter().filter(|option| has(option)).collect::<Vec<_>>().join(", ");
+    let options = if options.is_empty() { options } else { format!(" {options}") };
+    draft.statements.push(format!("CREATE TABLE {} (\n  {}\n){options}", quote::name(table), lines.join(",\n  ")));
     for index in &blueprint.indexes {
         let unique = if index.unique { "UNIQUE " } else { "" };
         draft.statements.push(format!(
@@ -278,6 +305,26 @@ pub(super) fn build(db: &Connection, tables: &[Vec<String>], at: &mut usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It would be refused as soon as it is there.
+    #[test]
+    fn a_key_that_others_number_in_steps_is_not_the_rowid() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); CREATE TABLE s (id INTEGER PRIMARY KEY) STRICT",
+        )
+        .unwrap();
+        let made = |name: &str, in_steps: bool| {
+            let blueprint = Blueprint { table: "new".to_owned(), in_steps, ..read(&db, name).unwrap().unwrap() };
+            let draft = draft(&db, &blueprint, &mut HashSet::new()).unwrap();
+            let other = Connection::open_in_memory().unwrap();
+            other.execute_batch(&draft.statements.concat()).unwrap();
+            Table::read(&other, "new").unwrap().unwrap().key_is_rowid()
+        };
+        for name in ["t", "s"] {
+            assert_eq!([made(name, false), made(name, true)], [true, false], "{name}");
+        }
+    }
 
     #[test]
     fn defaults_of_times() {

@@ -20,8 +20,8 @@ pub(super) const MUCH_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a statement waits for a lock, which stops everything else on this thread.
 pub(super) const BRIEFLY: Duration = Duration::from_millis(50);
 
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between two attempts, and between two transactions that lock the file for long.
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs work that may wait for the disk or a lock.
 fn blocking<T>(work: impl FnOnce() -> T) -> T {

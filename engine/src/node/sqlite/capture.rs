@@ -15,7 +15,7 @@
 use super::install::{guard_name, history_name};
 use super::quote;
 use super::schema::Table;
-use crate::model::TableSpec;
+use crate::model::{OnGone, TableSpec};
 
 /// The database's clock in microseconds UTC. SQLite's clock counts milliseconds. The rounding matters: half of all
 /// times are off by one without it. (`unixepoch('subsec')` is unknown before 3.42.)
@@ -44,6 +44,9 @@ struct Clash {
     columns: Vec<(String, String)>,
     rowid: bool,
     partial: bool,
+    /// Which rows are in the index, where that can be said of a row `t`. Only these can be removed through it, and only by a statement
+    /// that says so does SQLite look rows up in it.
+    condition: Option<String>,
 }
 
 pub(super) fn capture(spec: &TableSpec, table: &Table) -> Capture {
@@ -76,6 +79,9 @@ struct Writer<'a> {
     /// The key columns as the history and the guard call them.
     keys: String,
     clashes: Vec<Clash>,
+    /// Whether rows may take each other along: where REPLACE removes a row, the row that was to be updated may go with it, so that
+    /// nothing is updated and no trigger fires after the statement.
+    cascades: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -88,6 +94,9 @@ impl<'a> Writer<'a> {
             guard: quote::name(&guard_name(&spec.name)),
             keys: spec.key_columns().map(|column| key(&column.name)).collect::<Vec<_>>().join(", "),
             clashes: clashes(table),
+            cascades: [&spec.references, &spec.referenced]
+                .iter()
+                .all(|keys| keys.iter().any(|key| key.on_delete == OnGone::Cascade)),
         }
     }
 
@@ -199,7 +208,8 @@ impl<'a> Writer<'a> {
                 self.trigger("rekey", "AFTER UPDATE", &format!(" AND ({moved})"), &deleted),
             ]);
         }
-        let guard = if self.clashes.is_empty() && !self.images() { Vec::new() } else { self.guard_table() };
+        let is_needed = !self.clashes.is_empty() || self.images() || self.cascades;
+        let guard = if is_needed { self.guard_table() } else { Vec::new() };
         if !guard.is_empty() {
             self.guard_triggers(&mut triggers);
         }
@@ -247,7 +257,7 @@ impl<'a> Writer<'a> {
         } else {
             format!("ifnull({}, 0)", self.same(("t", false), ("NEW", false)))
         };
-        if self.images() {
+        if self.images() || self.cascades {
             // REPLACE of a row by one of the same key: what was there is the image before.
             let note = |same: &str| {
                 format!(
@@ -259,7 +269,9 @@ impl<'a> Writer<'a> {
                 )
             };
             // No matter whether the rowid is yet to be chosen: a note for the wrong key is never looked at.
-            before_insert += &note(&self.same(("t", false), ("NEW", false)));
+            if self.images() {
+                before_insert += &note(&self.same(("t", false), ("NEW", false)));
+            }
             let moved = self.moved();
             before_update += &note(&format!("({moved}) AND {}", self.same(("t", false), ("NEW", false))));
             changed.push(moved);
@@ -284,10 +296,11 @@ impl<'a> Writer<'a> {
                 plain().chain(computed.iter().map(|(_, part)| part.as_str())).collect::<Vec<_>>().join(" AND ");
             let noted = (1..).zip(parts()).map(|(at, (column, _))| format!("c.u{at} IS +t.{column} COLLATE BINARY"));
             let noted = noted.collect::<Vec<_>>().join(" AND ");
+            let within = clash.condition.as_ref().map_or(String::new(), |condition| format!(" AND ({condition}\n)"));
             let note = |clashing: &str, itself: &str| {
                 format!(
                     "INSERT INTO {guard}(n, {}, {}{old_names}) SELECT {number}, {}, {}{old_values} FROM {target} AS t \
-                     WHERE {clashing} AND NOT ({itself}) AND NOT EXISTS \
+                     WHERE {clashing}{within} AND NOT ({itself}) AND NOT EXISTS \
                      (SELECT 1 FROM {guard} AS c WHERE {} AND c.n = {number} AND {noted}); ",
                     self.keys,
                     listed((1..=clash.columns.len()).map(|at| format!("u{at}"))),
@@ -301,10 +314,13 @@ impl<'a> Writer<'a> {
             before_update += &note(&clashing, &updated);
             if is_computed {
                 // Before an update NEW holds, of the columns that stay as they are, only those that a trigger names, and
-                // works out the others from these.
-                let made_of = self.table.columns.iter().filter(|field| !field.generated);
-                let made_of = made_of.map(|field| format!("NEW.{}", quote::name(&field.name)));
-                before_update += &format!("SELECT {}; ", listed(made_of));
+                // works out the others from these. A column that is named here cannot be dropped.
+                let fields =
+                    self.table.columns.iter().filter(|field| !field.generated && self.may_be_part(&field.name));
+                let made_of = listed(fields.map(|field| format!("NEW.{}", quote::name(&field.name))));
+                if !made_of.is_empty() {
+                    before_update += &format!("SELECT {made_of}; ");
+                }
                 // What it works out from a default that OR REPLACE is yet to put in cannot be told: any row may go.
                 if let Some(replaced) = self.replaced() {
                     let any = std::iter::once(replaced.as_str()).chain(plain()).collect::<Vec<_>>().join(" AND ");
@@ -326,17 +342,14 @@ impl<'a> Writer<'a> {
                 hit.collect::<Vec<_>>().join(" AND "),
                 self.same(("t", false), ("c", true))
             );
-            let noted_key = listed(self.spec.key_columns().map(|column| format!("c.{}", key(&column.name))));
-            let same_key = self.spec.key_columns().map(|column| format!("o.{0} IS c.{0}", key(&column.name)));
-            resolve += &format!(
-                "INSERT INTO {}(op, time, {}{}) SELECT DISTINCT 'D', {NOW}, {noted_key}{} FROM {guard} AS c WHERE {gone}; \
-                 DELETE FROM {guard} WHERE rowid IN \
-                 (SELECT o.rowid FROM {guard} AS c JOIN {guard} AS o ON {} WHERE {gone}); ",
-                self.history,
+            resolve += &self.record_gone(&gone);
+        }
+        if self.cascades {
+            // Which row was to be updated while notes are there.
+            before_update += &format!(
+                "INSERT INTO {guard}(n, {}) SELECT -1, {} WHERE EXISTS (SELECT 1 FROM {guard}); ",
                 self.keys,
-                self.image_names(),
-                self.image_values(Some(("c", true)), None),
-                same_key.collect::<Vec<_>>().join(" AND "),
+                self.key_of("OLD")
             );
         }
         let clean = |row: &str| format!("DELETE FROM {guard} WHERE {}; ", self.same((guard, true), (row, false)));
@@ -346,7 +359,9 @@ impl<'a> Writer<'a> {
             Some(clash) => format!(" AND NEW.{} <> -1", quote::name(&clash.columns[0].0)),
             None => String::new(),
         };
-        triggers.push(self.trigger("guard_before_insert", "BEFORE INSERT", &chosen, &before_insert));
+        if !before_insert.is_empty() {
+            triggers.push(self.trigger("guard_before_insert", "BEFORE INSERT", &chosen, &before_insert));
+        }
         if !changed.is_empty() {
             let changed = format!(" AND ({})", changed.join(" OR "));
             triggers.push(self.trigger("guard_before_update", "BEFORE UPDATE", &changed, &before_update));
@@ -369,17 +384,62 @@ impl<'a> Writer<'a> {
                 self.trigger("guard_after_update", "AFTER UPDATE", &some, &updated),
             ]);
         }
+        if self.cascades {
+            // What REPLACE removes is seen to go before the rows that it takes along, where it is seen at all.
+            let seen = format!("DELETE FROM {guard} WHERE {} AND n >= 0; ", self.same((guard, true), ("OLD", false)));
+            triggers.push(self.trigger("guard_before_delete", "BEFORE DELETE", &some, &seen));
+        }
         triggers.push(self.trigger("guard_after_delete", "AFTER DELETE", &some, &clean("OLD")));
+        if self.cascades {
+            // After the other, so that it fires before it.
+            triggers.push(self.taken_along());
+        }
+    }
+
+    /// After a row is deleted that was to be updated: which rows are gone of those that are noted. A trigger of its own, as to look through
+    /// all notes that were left takes long, and such a row is rare.
+    fn taken_along(&self) -> (String, String) {
+        let was_to_be_updated = format!(
+            " AND EXISTS (SELECT 1 FROM {} AS m WHERE {} AND m.n = -1)",
+            self.guard,
+            self.same(("m", true), ("OLD", false))
+        );
+        let gone = format!(
+            "c.n >= 0 AND NOT EXISTS (SELECT 1 FROM {} AS t WHERE {})",
+            self.target,
+            self.same(("t", false), ("c", true))
+        );
+        self.trigger("guard_after_cascade", "AFTER DELETE", &was_to_be_updated, &self.record_gone(&gone))
+    }
+
+    /// Records the deletion of the noted rows of which a condition on their notes, `c`, holds, and erases all notes of them.
+    fn record_gone(&self, gone: &str) -> String {
+        let guard = &self.guard;
+        let noted_key = listed(self.spec.key_columns().map(|column| format!("c.{}", key(&column.name))));
+        let same_key = self.spec.key_columns().map(|column| format!("o.{0} IS c.{0}", key(&column.name)));
+        format!(
+            "INSERT INTO {}(op, time, {}{}) SELECT DISTINCT 'D', {NOW}, {noted_key}{} FROM {guard} AS c WHERE {gone}; \
+             DELETE FROM {guard} WHERE rowid IN \
+             (SELECT o.rowid FROM {guard} AS c JOIN {guard} AS o ON {} WHERE {gone}); ",
+            self.history,
+            self.keys,
+            self.image_names(),
+            self.image_values(Some(("c", true)), None),
+            same_key.collect::<Vec<_>>().join(" AND "),
+        )
+    }
+
+    /// Whether a computed column may be made of this one. SQLite does not tell, but it is named in the table's text then besides where it
+    /// is declared.
+    fn may_be_part(&self, name: &str) -> bool {
+        let text = self.table.sql.to_ascii_lowercase();
+        name.contains(['"', '`', '\'']) || text.matches(&name.to_ascii_lowercase()).nth(1).is_some()
     }
 
     /// Whether the new row has a NULL in whose place OR REPLACE puts a default that a computed column may be made of.
-    /// SQLite does not tell of what it is made, but that is named in the table's text besides where it is declared.
     fn replaced(&self) -> Option<String> {
-        let text = self.table.sql.to_ascii_lowercase();
-        let is_named =
-            |name: &str| name.contains(['"', '`', '\'']) || text.matches(&name.to_ascii_lowercase()).nth(1).is_some();
         let fields = self.table.columns.iter().filter(|field| field.not_null && !field.generated);
-        let fields = fields.filter(|field| field.default.is_some() && is_named(&field.name));
+        let fields = fields.filter(|field| field.default.is_some() && self.may_be_part(&field.name));
         let nulls = fields.map(|field| format!("NEW.{} IS NULL", quote::name(&field.name))).collect::<Vec<_>>();
         (!nulls.is_empty()).then(|| format!("({})", nulls.join(" OR ")))
     }
@@ -417,12 +477,13 @@ fn clashes(table: &Table) -> Vec<Clash> {
         if !lax && (Some(at) == table.key_index || holds_key) {
             continue;
         }
-        clashes.push(Clash { columns, rowid: false, partial: index.partial });
+        clashes.push(Clash { columns, rowid: false, partial: index.partial, condition: index.condition.clone() });
     }
     if !table.key_is_rowid() && !table.without_rowid {
         let free = |name: &&str| !table.columns.iter().any(|field| field.name.eq_ignore_ascii_case(name));
         if let Some(rowid) = ["rowid", "_rowid_", "oid"].into_iter().find(free) {
-            clashes.push(Clash { columns: vec![(rowid.to_owned(), "BINARY".to_owned())], rowid: true, partial: false });
+            let columns = vec![(rowid.to_owned(), "BINARY".to_owned())];
+            clashes.push(Clash { columns, rowid: true, partial: false, condition: None });
         }
     }
     clashes

@@ -113,7 +113,8 @@ fn settled(path: &Path, silence: &Silence) -> rusqlite::Result<Connection> {
     for (setting, on) in [
         // Whoever closes it last would remove what lies beside it, whosever that is: see `Sqlite::part`.
         (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
-        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        // Triggers of users may be written so. What Concord writes has its names in backticks, which are no text to anybody.
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, true),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
@@ -149,9 +150,60 @@ pub(super) fn refused_write(db: &Connection) -> Result<Option<Error>> {
     Ok(tried.err().map(failure).filter(|error| matches!(error.kind, ErrorKind::Rights | ErrorKind::Lost)))
 }
 
+/// What lets Concord write the file. The rights of an owner help nobody else.
+pub(super) fn grant(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The log and its index get the rights that the file has when they are made, and keep them.
+    let beside = ["", "-wal", "-shm"].map(|ending| PathBuf::from(format!("{}{ending}", path.display())));
+    let there: Vec<&Path> = beside.iter().map(PathBuf::as_path).filter(|file| file.exists()).collect();
+    let files = there.iter().map(|file| format!("'{}'", file.display())).collect::<Vec<_>>().join(" ");
+    let are_own = there.iter().chain([&folder]).all(|path| is_own(path));
+    let folder = folder.display();
+    match are_own {
+        true => format!("chmod u+rw {files} && chmod u+rwx '{folder}'"),
+        false => format!(
+            "chgrp GROUP {files} '{folder}' && chmod g+rw {files} && chmod g+rwxs '{folder}'\n  with a GROUP of which the users of Concord \
+             and of the applications are members; or run Concord as the user that owns all of these"
+        ),
+    }
+}
+
+/// Whether something belongs to the user as whom this program runs, as far as that can be told.
+#[cfg(unix)]
+fn is_own(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owner = |path: &Path| std::fs::metadata(path).map(|is| is.uid());
+    match (owner(path), owner(Path::new("/proc/self"))) {
+        (Ok(owner), Ok(own)) => owner == own,
+        _ => true,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_own(_: &Path) -> bool {
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where the test may give files to others.
+    #[cfg(unix)]
+    #[test]
+    fn rights_are_granted_by_whoever_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let log = folder.path().join("shop.db-wal");
+        std::fs::write(&path, "").unwrap();
+        std::fs::write(&log, "").unwrap();
+        let granted = grant(&path);
+        assert!(granted.starts_with("chmod u+rw '") && granted.contains("shop.db-wal' &&"), "{granted}");
+        if cfg!(target_os = "linux") && std::os::unix::fs::chown(&log, Some(4321), None).is_ok() {
+            let granted = grant(&path);
+            assert!(granted.starts_with("chgrp GROUP '") && granted.contains("chmod g+rw"), "{granted}");
+        }
+    }
 
     #[test]
     fn urls_name_files() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capture;
 use super::failure::{Told, damaged};
-use super::schema::{self, Table};
+use super::schema::{self, Index, Table};
 use super::service::Installed;
 use crate::model::{ForeignKey, OnGone, TableSpec};
 use crate::node::{Drift, Result, found};
@@ -18,6 +18,9 @@ pub(super) struct Shape {
     columns: Vec<ShapeColumn>,
     key: Vec<String>,
     uniques: BTreeSet<String>,
+    /// Those of a part of the rows, with their conditions, of which triggers take account; nothing was noted by an earlier Concord.
+    #[serde(default)]
+    partial: Option<BTreeSet<String>>,
     references: BTreeSet<String>,
     /// Concord's own triggers and their texts.
     triggers: BTreeMap<String, String>,
@@ -51,16 +54,18 @@ pub(super) struct Trigger {
 
 /// Concord's triggers for the table of this shared name, by name.
 pub(super) fn our_triggers(db: &Connection, name: &str) -> Result<BTreeMap<String, Trigger>> {
-    const KINDS: [&str; 9] = [
+    const KINDS: [&str; 11] = [
         "insert",
         "update",
         "rekey",
         "delete",
         "guard_before_insert",
         "guard_before_update",
+        "guard_before_delete",
         "guard_after_insert",
         "guard_after_update",
         "guard_after_delete",
+        "guard_after_cascade",
     ];
     // One look at the catalogue, which has no index by name.
     let names = KINDS.map(|kind| capture::trigger_name(kind, name));
@@ -69,7 +74,7 @@ pub(super) fn our_triggers(db: &Connection, name: &str) -> Result<BTreeMap<Strin
     let mut statement = db
         .prepare_cached(
             "SELECT name, sql, tbl_name, rowid FROM sqlite_schema
-             WHERE type = 'trigger' AND name IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             WHERE type = 'trigger' AND name IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )
         .told(doing)?;
     let mut rows = statement.query(rusqlite::params_from_iter(&names)).told(doing)?;
@@ -84,14 +89,21 @@ pub(super) fn our_triggers(db: &Connection, name: &str) -> Result<BTreeMap<Strin
 /// The table's present shape.
 pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<Shape> {
     let doing = || format!("reading the catalogue of `{}`", table.name);
-    let uniques = table.other_uniques().map(|index| {
+    let columns_of = |index: &Index| {
         let columns = index.columns.iter().map(|(column, collation)| match (column, collation.as_str()) {
             (None, _) => "an expression".to_owned(),
             (Some(column), "BINARY") => column.clone(),
             (Some(column), collation) => format!("{column} {collation}"),
         });
+        format!("({})", columns.collect::<Vec<_>>().join(", "))
+    };
+    let uniques = table.other_uniques().map(|index| {
         let partial = if index.partial { " where …" } else { "" };
-        format!("({}){partial}", columns.collect::<Vec<_>>().join(", "))
+        format!("{}{partial}", columns_of(index))
+    });
+    let partial = table.other_uniques().filter_map(|index| {
+        let condition = index.condition.as_ref()?;
+        Some(format!("{} where {condition}", columns_of(index)))
     });
     let reference = |key: &ForeignKey| {
         let gone = match key.on_delete {
@@ -124,6 +136,7 @@ pub(super) fn shape(db: &Connection, spec: &TableSpec, table: &Table) -> Result<
             .collect(),
         key: table.key_names().map(str::to_owned).collect(),
         uniques: uniques.collect(),
+        partial: Some(partial.collect()),
         references,
         triggers: ours.into_iter().map(|(name, trigger)| (name, trigger.sql)).collect(),
         user_triggers: user_triggers.into_iter().map(|(name, sql, _)| (name, sql)).collect(),
@@ -200,7 +213,8 @@ impl Shape {
         let unrecorded = self.triggers != now.triggers
             || self.user_triggers != now.user_triggers
             || now.anew
-            || !now.uniques.is_subset(&self.uniques);
+            || !now.uniques.is_subset(&self.uniques)
+            || matches!((&self.partial, &now.partial), (Some(was), Some(is)) if !is.is_subset(was));
         let dropped = self.history != now.history;
         self.difference(now).map(|what| Drift { what, unrecorded, dropped })
     }
@@ -212,7 +226,12 @@ impl Shape {
         if self.key != now.key {
             said.push(format!("the key was ({}) and is ({})", self.key.join(", "), now.key.join(", ")));
         }
-        sets_differ("the unique constraint ", &self.uniques, &now.uniques, &mut said);
+        match (&self.partial, &now.partial) {
+            (Some(was), Some(is)) if self.uniques == now.uniques => {
+                sets_differ("the unique constraint ", was, is, &mut said);
+            }
+            _ => sets_differ("the unique constraint ", &self.uniques, &now.uniques, &mut said),
+        }
         sets_differ("the reference ", &self.references, &now.references, &mut said);
         texts_differ("the trigger ", &self.user_triggers, &now.user_triggers, &mut said);
         if !self.triggers.is_empty() && now.triggers.is_empty() {

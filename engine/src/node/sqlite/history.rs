@@ -12,6 +12,12 @@ use super::{quote, service, types, witness};
 use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Value};
 use crate::node::{Entries, Result};
 
+/// Entries that are purged in one transaction: nobody else can write to the file meanwhile.
+const PURGED_AT_ONCE: i64 = 50_000;
+
+/// Where the key begins in an entry's columns.
+const KEY: usize = 7;
+
 /// See [`crate::node::Node::entries`]. A mark is the entry's own id.
 pub(super) fn entries(
     db: &Connection,
@@ -68,13 +74,13 @@ fn entry(row: &DbRow<'_>, id: i64, spec: &TableSpec, names: &[String]) -> Result
         }),
     };
     let mut key = Vec::with_capacity(spec.key.len());
-    for (column, at) in spec.key_columns().zip(7..) {
+    for (column, at) in spec.key_columns().zip(KEY..) {
         key.push(types::decode_key(column, cell(at)?));
     }
     let images = match spec.images.len() {
         0 => None,
         width => {
-            let first = 7 + key.len();
+            let first = KEY + key.len();
             let sides = number(first)?;
             let side = |start: usize| -> Result<Row> {
                 let value = |(column, at): (&Column, usize)| {
@@ -127,7 +133,8 @@ pub(super) fn entries_of(
     spec: &TableSpec,
     names: &[String],
     keys: &[&Key],
-) -> Result<Vec<Entry>> {
+    each: &mut (dyn FnMut(Entry) + Send),
+) -> Result<()> {
     let doing = || format!("reading the history of `{}`", spec.name);
     let wanted: HashSet<&Key> = keys.iter().copied().collect();
     let mut statement = db
@@ -137,15 +144,13 @@ pub(super) fn entries_of(
         ))
         .told(doing)?;
     let mut rows = statement.query([]).told(doing)?;
-    let mut found = Vec::new();
     while let Some(row) = rows.next().told(doing)? {
-        let id = row.get(0).told(doing)?;
-        let entry = entry(row, id, spec, names).map_err(|error| error.while_doing(doing()))?;
-        if wanted.contains(&entry.key) {
-            found.push(entry);
+        if wanted.contains(&key_at(row, KEY, spec).told(doing)?) {
+            let id = row.get(0).told(doing)?;
+            each(entry(row, id, spec, names).map_err(|error| error.while_doing(doing()))?);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The key that stands in a row of the history from column `first` on.
@@ -304,23 +309,47 @@ pub(super) fn read_row_at(row: &DbRow<'_>, first: usize, spec: &TableSpec) -> st
     Ok(values.into())
 }
 
-/// See [`crate::node::Node::purge`].
+/// The last entry of the next portion of what is to be purged behind an entry; `None` if all that is left is one.
+pub(super) fn purge_end(
+    db: &Connection,
+    spec: &TableSpec,
+    through: &Cut,
+    arrivals: bool,
+    behind: Option<i64>,
+) -> Result<Option<i64>> {
+    let behind = match (behind, arrivals) {
+        (Some(behind), _) => behind,
+        (None, true) => 0,
+        // Below lie the arrivals that stay.
+        (None, false) => first_beyond(&purged(db, &spec.name)?) - 1,
+    };
+    let history = quote::name(&history_name(&spec.name));
+    db.prepare_cached(&format!("SELECT id FROM {history} WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1 OFFSET ?3"))
+        .and_then(|mut statement| {
+            statement.query_row(params![behind, first_beyond(through), PURGED_AT_ONCE - 1], |row| row.get(0)).optional()
+        })
+        .told(|| format!("purging the history of `{}`", spec.name))
+}
+
+/// See [`crate::node::Node::purge`]. Of what lies before `behind` nothing is left to delete.
 pub(super) fn purge(
     db: &Connection,
     spec: &TableSpec,
     through: &Cut,
     arrivals: bool,
+    behind: Option<i64>,
     witnesses: &[(&str, EntryId)],
 ) -> Result<u64> {
     let doing = || format!("purging the history of `{}`", spec.name);
     let history = quote::name(&history_name(&spec.name));
     let whose = if arrivals { "" } else { " AND origin IS NULL" };
-    let until = first_beyond(through);
+    // The entry itself may have become the row that keeps its number.
+    let (from, until) = (behind.unwrap_or(0), first_beyond(through));
     let stands = remembered(db, &spec.name)?;
     let any: bool = db
         .query_row(
-            &format!("SELECT EXISTS (SELECT 1 FROM {history} WHERE id < ?1 AND op <> '-'{whose})"),
-            [until],
+            &format!("SELECT EXISTS (SELECT 1 FROM {history} WHERE id >= ?1 AND id < ?2 AND op <> '-'{whose})"),
+            [from, until],
             |row| row.get(0),
         )
         .told(doing)?;
@@ -332,7 +361,10 @@ pub(super) fn purge(
         let last = last_id(db, &history_name(&spec.name))?;
         witness::keep(db, spec, until, witnesses)?;
         let mut gone = db
-            .execute(&format!("DELETE FROM {history} WHERE id < ?1 AND id <> ?2{whose}"), params![until, last])
+            .execute(
+                &format!("DELETE FROM {history} WHERE id >= ?1 AND id < ?2 AND id <> ?3{whose}"),
+                params![from, until, last],
+            )
             .told(doing)? as u64;
         let (stands, keeper) = remembered(db, &spec.name)?.unwrap_or((Cut::START, None));
         if keeper.is_some_and(|keeper| keeper < until && keeper != last) {

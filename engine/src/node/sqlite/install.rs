@@ -328,7 +328,8 @@ fn switch_to_wal(db: &Connection, lines: &mut Vec<String>) -> Result<()> {
         return Err(Error::new(ErrorKind::Other, refused).while_doing(doing()));
     }
     lines.push(format!(
-        "switched the file from journal mode `{mode}` to `wal`, so that readers and writers do not wait for each other"
+        "switched the file from journal mode `{mode}` to `wal`, so that readers and writers do not wait for each other; two writers do, \
+         and Concord is one: see \"SQLite: what applications need\" (docs/src/getting-started.md)"
     ));
     Ok(())
 }

@@ -56,6 +56,14 @@ pub(super) fn journalled(db: &Connection, specs: &[TableSpec], names: &[String])
         .told(|| "counting the journal")
 }
 
+/// See [`crate::node::Node::journal_size`].
+pub(super) fn size(db: &Connection) -> Result<u64> {
+    db.prepare_cached("SELECT count(*) FROM concord_journal")
+        .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
+        .map(i64::cast_unsigned)
+        .told(|| "counting the journal")
+}
+
 /// See [`crate::node::Node::trim_journal`].
 pub(super) fn trim(db: &Connection, before: i64, most: usize) -> Result<u64> {
     let doing = || "clearing the journal";

@@ -269,9 +269,11 @@ impl Node for Sqlite {
             let mode = read_mode(&node.db)?;
             if service::read(&node.db)?.is_some() && mode != "wal" {
                 probe.warnings.push(format!(
-                    "journal_mode = {mode}: Concord's reading makes writers wait; `concord install` switches it to wal"
+                    "found in journal mode `{mode}`, to which something has switched it since it was installed: there Concord's reading \
+                     makes writers wait; `concord install` switches it to `wal`"
                 ));
             }
+            probe.warnings.extend(node.place.shuts_out());
             Ok(probe)
         })
     }
@@ -298,16 +300,9 @@ impl Node for Sqlite {
     async fn missing_rights(&mut self, _tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
         self.run(|node| {
             let Some(error) = connect::refused_write(&node.db)? else { return Ok(Vec::new()) };
-            let file = node.path.display();
-            let folder = node.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.map_or(".".to_owned(), |folder| folder.display().to_string());
-            // The log and its index get the rights that the file has when they are made, and keep them.
-            let beside = ["", "-wal", "-shm"].map(|ending| format!("{file}{ending}"));
-            let there = beside.iter().filter(|file| std::path::Path::new(file).exists());
-            let files: Vec<String> = there.map(|file| format!("'{file}'")).collect();
             Ok(vec![MissingRight {
-                what: format!("write the file {file} and its folder ({error})"),
-                grant: format!("chmod u+rw {} && chmod u+rwx '{folder}'", files.join(" ")),
+                what: format!("write the file {} and its folder ({error})", node.path.display()),
+                grant: connect::grant(&node.path),
             }])
         })
     }
@@ -434,10 +429,15 @@ impl Node for Sqlite {
         self.run(|node| service::ledger(&node.db))
     }
 
-    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+    async fn entries_of(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        each: &mut (dyn FnMut(Entry) + Send),
+    ) -> Result<()> {
         self.run(|node| {
             let plan = node.plan(table)?;
-            history::entries_of(&node.db, &plan, table, &node.names, keys)
+            history::entries_of(&node.db, &plan, table, &node.names, keys, each)
         })
     }
 
@@ -513,7 +513,11 @@ impl Node for Sqlite {
     }
 
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
-        self.run(|node| service::parked_of(&node.db, groups, &node.names))
+        self.run(|node| service::parked_of(&node.db, groups, &node.names, false))
+    }
+
+    async fn waiting_rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Parked>> {
+        self.run(|node| service::parked_of(&node.db, &[(table, keys)], &node.names, true))
     }
 
     async fn savepoint(&mut self) -> Result<()> {
@@ -670,14 +674,26 @@ impl Node for Sqlite {
         arrivals: bool,
         witnesses: &[(&str, EntryId)],
     ) -> Result<u64> {
-        calls::patiently(calls::LITTLE_PATIENCE, || {
-            self.run(|node| {
-                node.give_up();
-                node.commits = node.commits.wrapping_add(1);
-                history::purge(&node.db, table, through, arrivals, witnesses)
+        let (mut gone, mut behind) = (0, None);
+        loop {
+            let (some, end) = calls::patiently(calls::LITTLE_PATIENCE, || {
+                self.run(|node| {
+                    node.give_up();
+                    node.commits = node.commits.wrapping_add(1);
+                    let end = history::purge_end(&node.db, table, through, arrivals, behind)?;
+                    let until = end.map_or_else(|| through.clone(), Cut::through);
+                    Ok((history::purge(&node.db, table, &until, arrivals, behind, witnesses)?, end))
+                })
             })
-        })
-        .await
+            .await?;
+            gone += some;
+            if end.is_none() {
+                return Ok(gone);
+            }
+            behind = end;
+            // Users who wait for the lock look for it now and then.
+            tokio::time::sleep(calls::PAUSE).await;
+        }
     }
 
     async fn pulse(&mut self, _tables: &[TableSpec]) -> Result<u64> {
@@ -698,6 +714,13 @@ impl Node for Sqlite {
         self.run(|node| {
             let Some(state) = service::read(&node.db)? else { return Ok(0) };
             journal::journalled(&node.db, tables, &state.nodes)
+        })
+    }
+
+    async fn journal_size(&mut self) -> Result<u64> {
+        self.run(|node| match service::read(&node.db)? {
+            Some(_) => journal::size(&node.db),
+            None => Ok(0),
         })
     }
 

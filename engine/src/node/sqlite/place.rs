@@ -140,8 +140,54 @@ impl Place {
         if self.beside.iter().zip(&now).any(|(known, now)| known.is_some() && known != now) {
             return Standing::Stripped;
         }
+        if self.beside.iter().zip(&now).any(|(known, now)| known.is_none() && now.is_some()) {
+            self.share();
+        }
         (self.beside, self.written) = (now, written);
         Standing::Intact
+    }
+
+    /// Gives what lies beside the file to the group of the file. Whoever opens the file first makes it, with the rights of the file, but only
+    /// root also with its owner and its group: others of the group that may write to the file could not open it any more.
+    fn share(&self) {
+        for (path, done) in self.given_to_group() {
+            if let Err(error) = done {
+                tracing::debug!(file = %path.display(), %error, "It could not be given to the group of the database file.");
+            }
+        }
+    }
+
+    /// Why others who may open the file cannot, if that is so, with a remedy.
+    pub(super) fn shuts_out(&self) -> Option<String> {
+        let (path, _) = self.given_to_group().into_iter().find(|(_, done)| done.is_err())?;
+        Some(format!(
+            "`{}` is not of the group of the database file, to which Concord may not give it: others who may open the file cannot while \
+             Concord has it open; run Concord as the user that owns the file or as a member of its group, or set the setgid bit of the \
+             folder (chmod g+s)",
+            path.display()
+        ))
+    }
+
+    /// Gives to the group of the file what lies beside it and keeps others out that the file does not; and whether that was done.
+    #[cfg(unix)]
+    fn given_to_group(&self) -> Vec<(PathBuf, std::io::Result<()>)> {
+        use std::os::unix::fs::{MetadataExt, lchown};
+        let Ok(file) = std::fs::metadata(&self.path) else { return Vec::new() };
+        let keeps_out = |is: std::fs::Metadata| {
+            let is_for_group = is.mode() & 0o060 == 0o060;
+            is.gid() != file.gid() && is.mode() & 0o006 != 0o006 && (is_for_group || is.uid() != file.uid())
+        };
+        // Nothing that a link in the folder leads to.
+        let is_plain = |is: &std::fs::Metadata| is.is_file() && is.nlink() == 1;
+        let beside = ["-wal", "-shm"].map(|ending| self.with(ending)).into_iter();
+        let others =
+            beside.filter(|path| std::fs::symlink_metadata(path).is_ok_and(|is| is_plain(&is) && keeps_out(is)));
+        others.map(|path| (path.clone(), lchown(&path, None, Some(file.gid())))).collect()
+    }
+
+    #[cfg(not(unix))]
+    fn given_to_group(&self) -> Vec<(PathBuf, std::io::Result<()>)> {
+        Vec::new()
     }
 
     /// Whether nothing lies beside the file but what it has in use, which is then not another's.
@@ -269,6 +315,29 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    /// Where the test may give files to others.
+    #[cfg(unix)]
+    #[test]
+    fn what_lies_beside_a_file_is_of_its_group() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let (log, index) = (folder.path().join("shop.db-wal"), folder.path().join("shop.db-shm"));
+        for (made, mode) in [(&path, 0o660), (&log, 0o660), (&index, 0o666)] {
+            std::fs::write(made, "").unwrap();
+            std::fs::set_permissions(made, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        if chown(&path, Some(4321), Some(8765)).is_err() {
+            return;
+        }
+        let group = |path: &Path| std::fs::metadata(path).unwrap().gid();
+        let before = group(&index);
+        let mut place = Place::of(&path).unwrap();
+        assert_eq!(place.look(), Standing::Intact);
+        assert_eq!((group(&log), group(&index)), (8765, before), "everybody may use the index");
+        assert_eq!(place.shuts_out(), None);
+    }
 
     #[test]
     fn a_file_whose_birth_is_not_told_any_more_is_the_same() {

@@ -92,7 +92,7 @@ impl Plan {
             .collect();
         // An OR clause overrules what the table's definition says about conflicts, such as to delete the other row, but
         // also what the users' triggers say about theirs; those of an upsert's update are overruled in any case.
-        let clause = table.has_conflict_clauses() || user_triggers.is_empty();
+        let clause = table.is_overruled(!user_triggers.is_empty());
         let or = if clause { " OR ABORT" } else { "" };
         let set = |value: &dyn Fn(usize, &str) -> String| {
             others.iter().map(|(at, name)| format!("{name} = {}", value(*at, name))).collect::<Vec<_>>().join(", ")

@@ -1,6 +1,6 @@
 //! The catalogue: what a table of this file looks like.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::failure::{Told, failure};
 use super::types::{self, Affinity};
@@ -42,6 +42,8 @@ pub(super) struct Index {
     pub name: String,
     pub origin: String,
     pub partial: bool,
+    /// The condition of a partial index, if it can stand in a trigger, of a row `t`.
+    pub condition: Option<String>,
     /// Column and collation; no column where the index is over an expression.
     pub columns: Vec<(Option<String>, String)>,
 }
@@ -78,7 +80,7 @@ impl Table {
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        let indexes = indexes(db, &name)?;
+        let indexes = indexes(db, &name, &columns)?;
         let mut table = Table {
             name,
             kind,
@@ -154,7 +156,8 @@ impl Table {
             from_the_greatest: !self.sql.to_ascii_uppercase().contains("AUTOINCREMENT"),
             obstacle: Some(
                 "SQLite numbers rows by one from the greatest there is, and cannot be made to count in steps; let whoever \
-                 inserts give the keys, such as uuids, or numbers of a range of the node's own"
+                 inserts give the keys, such as uuids, or numbers of a range of the node's own, and declare a key of numbers BIGINT, not \
+                 INTEGER, PRIMARY KEY"
                     .to_owned(),
             ),
             server: None,
@@ -194,6 +197,12 @@ impl Table {
             .any(|w| w[0].ends_with("ON") && w[1].starts_with("CONFLICT"))
     }
 
+    /// Whether what is written is to overrule what the definition says to do on a conflict, which overrules also what users' triggers say
+    /// about theirs.
+    pub(super) fn is_overruled(&self, has_user_triggers: bool) -> bool {
+        self.has_conflict_clauses() || !has_user_triggers
+    }
+
     /// The unique indexes that are not the key.
     pub(super) fn other_uniques(&self) -> impl Iterator<Item = &Index> {
         let key = self.key_index;
@@ -201,13 +210,14 @@ impl Table {
     }
 }
 
-fn indexes(db: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
+fn indexes(db: &Connection, table: &str, fields: &[Field]) -> rusqlite::Result<Vec<Index>> {
     let mut indexes = db
         .prepare_cached(
             "SELECT name, origin, partial FROM pragma_index_list(?1, 'main') WHERE \"unique\" ORDER BY seq DESC",
         )?
         .query_map([table], |row| {
-            Ok(Index { name: row.get(0)?, origin: row.get(1)?, partial: row.get(2)?, columns: Vec::new() })
+            let (name, origin, partial) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Index { name, origin, partial, condition: None, columns: Vec::new() })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     for index in &mut indexes {
@@ -215,8 +225,78 @@ fn indexes(db: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
             .prepare_cached("SELECT name, coll FROM pragma_index_xinfo(?1, 'main') WHERE key ORDER BY seqno")?
             .query_map([&index.name], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
+        if index.partial {
+            index.condition = condition(db, table, &index.name, fields)?;
+        }
     }
     Ok(indexes)
+}
+
+/// The condition of a partial index, unless it names the table, which is called `t` where triggers look at its rows.
+fn condition(db: &Connection, table: &str, index: &str, fields: &[Field]) -> rusqlite::Result<Option<String>> {
+    let sql: Option<String> = db
+        .prepare_cached("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?1")?
+        .query_row([index], |row| row.get::<_, Option<String>>(0))
+        .optional()?
+        .flatten();
+    let Some(condition) = sql.as_deref().and_then(|sql| behind_columns(sql, fields)) else { return Ok(None) };
+    match db.prepare(&format!("SELECT 1 FROM {} AS t WHERE ({condition}\n)", quote::table(table))) {
+        Ok(_) => Ok(Some(condition.to_owned())),
+        Err(rusqlite::Error::SqlInputError { .. }) => Ok(None),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What follows WHERE in the text of an index. In double quotes there may be names of columns alone: what is none is a text to most programs,
+/// and an error to others.
+fn behind_columns<'a>(sql: &'a str, fields: &[Field]) -> Option<&'a str> {
+    let tokens = tokens(sql);
+    let mut depth = 0;
+    let closed = tokens.iter().position(|(token, _)| {
+        match *token {
+            "(" => depth += 1,
+            ")" => depth -= 1,
+            _ => return false,
+        }
+        depth == 0
+    })?;
+    let (word, end) = tokens.get(closed + 1)?;
+    let is_known = |token: &str| {
+        token.strip_prefix('"').is_none_or(|name| {
+            let name = name.trim_end_matches('"');
+            fields.iter().any(|field| field.name.eq_ignore_ascii_case(name))
+        })
+    };
+    let is_usable =
+        word.eq_ignore_ascii_case("where") && tokens[closed + 2..].iter().all(|&(token, _)| is_known(token));
+    is_usable.then(|| sql[*end..].trim())
+}
+
+/// The words, quoted names, texts and signs of a statement, each with the place where it ends. Comments are left out.
+fn tokens(sql: &str) -> Vec<(&str, usize)> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(first) = sql[at..].chars().next() {
+        let rest = &sql[at..];
+        let is_comment = rest.starts_with("--") || rest.starts_with("/*");
+        let through =
+            |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |found| from + found + end.len());
+        let length = match first {
+            '-' if is_comment => through("\n", 0),
+            '/' if is_comment => through("*/", 2),
+            '\'' | '"' | '`' => through(&first.to_string(), 1),
+            '[' => through("]", 1),
+            _ if is_word(first) => rest.find(|c: char| !is_word(c)).unwrap_or(rest.len()),
+            _ => 1,
+        };
+        at += length;
+        if !is_comment && !first.is_ascii_whitespace() {
+            tokens.push((&rest[..length], at));
+        }
+    }
+    tokens
 }
 
 /// Triggers of users on the table: name, text, and place in the catalogue, which tells the order of creation.
@@ -236,7 +316,7 @@ pub(super) fn references(db: &Connection, table: &str, to: bool) -> rusqlite::Re
     let side = if to { "f.\"table\"" } else { "s.name" };
     let rows = db
         .prepare_cached(&format!(
-            "SELECT s.name, f.id, f.\"table\", f.\"from\", f.\"to\", f.on_delete
+            "SELECT s.name, f.id, f.\"table\", f.\"from\", f.\"to\", f.on_delete, f.on_update
              FROM sqlite_schema AS s, pragma_foreign_key_list(s.name, 'main') AS f
              WHERE s.type = 'table' AND s.sql LIKE '%references%' AND {side} = ?1 COLLATE NOCASE
              ORDER BY s.name, f.id, f.seq"
@@ -245,13 +325,13 @@ pub(super) fn references(db: &Connection, table: &str, to: bool) -> rusqlite::Re
             Ok((
                 (row.get::<_, String>(0)?, row.get::<_, i64>(1)?),
                 (row.get::<_, String>(2)?, row.get::<_, String>(3)?, row.get::<_, Option<String>>(4)?),
-                row.get::<_, String>(5)?,
+                (row.get::<_, String>(5)?, row.get::<_, String>(6)?),
             ))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut keys: Vec<ForeignKey> = Vec::new();
     for part in rows.chunk_by(|a, b| a.0 == b.0) {
-        let ((child, id), (parent, ..), on_delete) = &part[0];
+        let ((child, id), (parent, ..), (on_delete, on_update)) = &part[0];
         let parent_table = Table::read(db, parent)?;
         let spelled = |table: &Option<Table>, column: &str| {
             let same = table.as_ref().and_then(|t| t.columns.iter().find(|f| f.name.eq_ignore_ascii_case(column)));
@@ -278,6 +358,7 @@ pub(super) fn references(db: &Connection, table: &str, to: bool) -> rusqlite::Re
                 "SET NULL" | "SET DEFAULT" => OnGone::Detach,
                 _ => OnGone::Refuse,
             },
+            follows: !matches!(on_update.as_str(), "NO ACTION" | "RESTRICT"),
         });
     }
     Ok(keys)
@@ -307,6 +388,7 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
         let columns = index.columns.iter().filter(|_| !index.partial).map(|(column, _)| column.clone());
         Unique { name: index.name.clone(), columns: columns.collect::<Option<_>>().unwrap_or_default() }
     });
+    let refused = refusals(db, &table)?;
     Ok(Some(Catalogue {
         schema: None,
         columns: table
@@ -331,27 +413,32 @@ pub(super) fn catalogue(db: &Connection, name: &str) -> Result<Option<Catalogue>
         user_triggers,
         partitioned: false,
         partitions: Vec::new(),
-        refusals: refusals(db, &table)?,
+        refusals: refused.always,
+        written_refusals: refused.written,
         numbered: table.numbered(),
         name: table.name,
     }))
 }
 
 /// Why the table cannot be synced, each with a remedy.
-fn refusals(db: &Connection, table: &Table) -> Result<Vec<String>> {
+#[derive(Default)]
+struct Refusals {
+    always: Vec<String>,
+    /// Where anything is written to it.
+    written: Vec<String>,
+}
+
+fn refusals(db: &Connection, table: &Table) -> Result<Refusals> {
+    let only = |why: String| Ok(Refusals { always: vec![why], ..Refusals::default() });
     let name = &table.name;
     let lower = name.to_ascii_lowercase();
     if lower.starts_with("sqlite_") || install::is_service_table(&lower) {
-        return Ok(vec![format!("`{name}` belongs to SQLite or to Concord itself; leave it out")]);
+        return only(format!("`{name}` belongs to SQLite or to Concord itself; leave it out"));
     }
     match table.kind.as_str() {
         "table" => {}
-        "view" => return Ok(vec![format!("`{name}` is a view; sync the tables that it shows")]),
-        _ => {
-            return Ok(vec![format!(
-                "`{name}` is a virtual table, which has no triggers; sync the table that feeds it"
-            )]);
-        }
+        "view" => return only(format!("`{name}` is a view; sync the tables that it shows")),
+        _ => return only(format!("`{name}` is a virtual table, which has no triggers; sync the table that feeds it")),
     }
     let mut refusals = Vec::new();
     if table.key.is_empty() {
@@ -381,9 +468,11 @@ fn refusals(db: &Connection, table: &Table) -> Result<Vec<String>> {
             ));
         }
     }
-    for (trigger, sql, _) in user_triggers(db, name).told(|| format!("reading the triggers of `{name}`"))? {
+    let mut written = Vec::new();
+    let triggers = user_triggers(db, name).told(|| format!("reading the triggers of `{name}`"))?;
+    for (trigger, sql, _) in &triggers {
         if sql.split_whitespace().collect::<String>().to_ascii_uppercase().contains("RAISE(ROLLBACK") {
-            refusals.push(format!(
+            written.push(format!(
                 "the trigger `{trigger}` of `{name}` ends whole transactions with RAISE(ROLLBACK), so that one row would \
                  take all others with it; use RAISE(ABORT)"
             ));
@@ -394,21 +483,58 @@ fn refusals(db: &Connection, table: &Table) -> Result<Vec<String>> {
     let first = table.columns.iter().find(|field| !field.generated);
     if let Some(first) = first.filter(|_| refusals.is_empty()) {
         let (target, column) = (quote::name(name), quote::name(&first.name));
+        let others = table.columns.iter().enumerate().filter(|(at, field)| !field.generated && !table.key.contains(at));
+        let sets: Vec<String> = others.map(|(_, field)| format!("{} = ?1", quote::name(&field.name))).collect();
+        let sets = if sets.is_empty() { format!("{column} = ?1") } else { sets.join(", ") };
+        let or = if table.is_overruled(!triggers.is_empty()) { " OR ABORT" } else { "" };
         let trials = [
-            format!("INSERT INTO {target}({column}) VALUES (?1)"),
-            format!("UPDATE {target} SET {column} = ?1 WHERE {column} = ?1"),
+            format!("INSERT{or} INTO {target}({column}) VALUES (?1)"),
+            format!("UPDATE{or} {target} SET {sets} WHERE {column} = ?1"),
             format!("DELETE FROM {target} WHERE {column} = ?1"),
         ];
         // What Concord's own triggers miss is for `install` to put right.
         let foreign = |error: &rusqlite::Error| !error.to_string().contains("main.history_");
-        if let Some(error) = trials.iter().find_map(|sql| db.prepare(sql).err()).filter(foreign) {
-            refusals.push(format!(
-                "`{name}` cannot be written from outside its own program: {}; remove what it names, or leave the table out",
-                failure(error)
-            ));
+        for sql in &trials {
+            match ending(db, sql) {
+                Ok(Some(by)) if written.is_empty() => written.push(format!(
+                    "`{name}` cannot be written without the danger that {by} ends the whole transaction, by ROLLBACK in a RAISE, an OR \
+                     or an ON CONFLICT clause, so that one row would take all others with it; use ABORT there"
+                )),
+                Ok(_) => {}
+                Err(error) if foreign(&error) => {
+                    refusals.push(format!(
+                        "`{name}` cannot be written from outside its own program: {}; remove what it names, or leave the table out",
+                        failure(error)
+                    ));
+                    break;
+                }
+                Err(_) => {}
+            }
         }
     }
-    Ok(refusals)
+    Ok(Refusals { always: refusals, written })
+}
+
+/// What may end the whole transaction when this statement is run, also within the triggers and references that it sets off.
+fn ending(db: &Connection, sql: &str) -> rusqlite::Result<Option<String>> {
+    /// `OE_Rollback` of SQLite's own sources.
+    const ROLLBACK: i64 = 1;
+    let mut statement = db.prepare(&format!("EXPLAIN {sql}"))?;
+    let mut steps = statement.raw_query();
+    let mut by = String::new();
+    while let Some(step) = steps.next()? {
+        let (operation, code, what): (String, i64, i64) = (step.get(1)?, step.get(2)?, step.get(3)?);
+        match operation.as_str() {
+            // Here the program of the statement, of a trigger or of a reference begins.
+            "Init" => {
+                let trigger = step.get_ref(5)?.as_str().ok().and_then(|told| told.strip_prefix("-- TRIGGER "));
+                by = trigger.map_or("what depends on it".to_owned(), |trigger| format!("the trigger `{trigger}`"));
+            }
+            "Halt" | "HaltIfNull" if code != 0 && what == ROLLBACK => return Ok(Some(by)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// A number that changes with every change of the catalogue.
@@ -426,4 +552,27 @@ pub(super) fn identity(db: &Connection, table: &str) -> Result<String> {
     let mut statement = db.prepare_cached(sql).told(doing)?;
     let facts = statement.query_map([table], |row| row.get::<_, String>(0)).told(doing)?;
     Ok(facts.collect::<rusqlite::Result<Vec<String>>>().told(doing)?.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_of_partial_indexes() {
+        let db = Connection::open_in_memory().unwrap();
+        for (index, wanted) in [
+            ("a ON s (email) WHERE deleted = 0", Some("deleted = 0")),
+            ("a ON s /* ( */ (\"email\", [n)]) -- )\n wHeRe \"deleted\" = 0 -- live", Some("\"deleted\" = 0 -- live")),
+            ("a ON s (email) WHERE `n)` IN (1, 2) AND email <> ')''('", Some("`n)` IN (1, 2) AND email <> ')''('")),
+            // What triggers call by another name, and what is a text only where SQLite was built so.
+            ("a ON s (email) WHERE s.deleted = 0", None),
+            ("a ON s (email) WHERE email <> \"nobody\"", None),
+        ] {
+            let sql = "DROP TABLE IF EXISTS s; CREATE TABLE s (id INTEGER PRIMARY KEY, email, deleted, \"n)\")";
+            db.execute_batch(&format!("{sql}; CREATE UNIQUE INDEX {index}")).unwrap();
+            let table = Table::read(&db, "s").unwrap().unwrap();
+            assert_eq!(table.indexes[0].condition.as_deref(), wanted, "{index}");
+        }
+    }
 }

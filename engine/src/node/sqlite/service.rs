@@ -10,7 +10,7 @@ use super::drift::Shape;
 use super::failure::{Told, damaged};
 use super::install::refuse_newer;
 use crate::model::{
-    Column, Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector,
+    Column, Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, Waiting,
     key_value_from_json, key_value_to_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, Result, SERVICE_VERSION, Service, Sync};
@@ -368,7 +368,7 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
     let doing = || "reading the rows that wait";
     let mut statement = db
         .prepare_cached(
-            "SELECT name, key, code, message, since, vector, time, origin, row, standing, standing_time, read
+            "SELECT name, key, code, message, since, vector, time, origin, row IS NULL, standing, standing_time, read
              FROM concord_parked ORDER BY since, name, key",
         )
         .told(doing)?;
@@ -377,38 +377,44 @@ pub(super) fn parked(db: &Connection, specs: &[TableSpec], names: &[String]) -> 
     while let Some(row) = rows.next().told(doing)? {
         let name: String = row.get(0).told(doing)?;
         if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
-            parked.extend(parked_row(row, spec, names)?);
+            parked.extend(parked_row(row, spec, names, false)?);
         }
     }
     Ok(parked)
 }
 
-/// What waits of some keys.
-pub(super) fn parked_of(db: &Connection, groups: &[(&TableSpec, &[&Key])], names: &[String]) -> Result<Vec<Parked>> {
+/// What waits of some keys, `whole` with the rows themselves.
+pub(super) fn parked_of(
+    db: &Connection,
+    groups: &[(&TableSpec, &[&Key])],
+    names: &[String],
+    whole: bool,
+) -> Result<Vec<Parked>> {
     let doing = || "reading what waits of some keys";
+    let content = if whole { "row" } else { "row IS NULL" };
+    let sql = format!(
+        "SELECT name, key, code, message, since, vector, time, origin, {content}, standing, standing_time, read
+         FROM concord_parked WHERE name = ?1 AND key = ?2"
+    );
     let mut parked = Vec::new();
     for (spec, keys) in groups {
         if !any_waits(db, spec)? {
             continue;
         }
-        let mut statement = db
-            .prepare_cached(
-                "SELECT name, key, code, message, since, vector, time, origin, row, standing, standing_time, read
-                 FROM concord_parked WHERE name = ?1 AND key = ?2",
-            )
-            .told(doing)?;
+        let mut statement = db.prepare_cached(&sql).told(doing)?;
         for key in *keys {
             let mut rows = statement.query([&spec.name, &written_key(spec, key)]).told(doing)?;
             if let Some(row) = rows.next().told(doing)? {
-                parked.extend(parked_row(row, spec, names)?);
+                parked.extend(parked_row(row, spec, names, whole)?);
             }
         }
     }
     Ok(parked)
 }
 
-/// A row that waits; `None` if it came from a node that is no longer there.
-fn parked_row(row: &rusqlite::Row<'_>, spec: &TableSpec, names: &[String]) -> Result<Option<Parked>> {
+/// A row that waits; `None` if it came from a node that is no longer there. Unless it is read `whole`, there is in place of the row
+/// itself whether there is none.
+fn parked_row(row: &rusqlite::Row<'_>, spec: &TableSpec, names: &[String], whole: bool) -> Result<Option<Parked>> {
     let doing = || "reading the rows that wait";
     let text = |at| row.get::<_, String>(at).told(doing);
     let Some(node) = node_named(names, &text(7)?) else {
@@ -422,7 +428,11 @@ fn parked_row(row: &rusqlite::Row<'_>, spec: &TableSpec, names: &[String]) -> Re
         );
         return Ok(None);
     };
-    let content: Option<String> = row.get(8).told(doing)?;
+    let (content, text_of_it) = match whole {
+        true => (Waiting::Delete, row.get::<_, Option<String>>(8).told(doing)?),
+        false if row.get::<_, bool>(8).told(doing)? => (Waiting::Delete, None),
+        false => (Waiting::Unread, None),
+    };
     let parked = Parked {
         table: spec.index,
         key,
@@ -431,12 +441,12 @@ fn parked_row(row: &rusqlite::Row<'_>, spec: &TableSpec, names: &[String]) -> Re
         since: row.get(4).told(doing)?,
         vector: vector(&text(5)?, names)?,
         stamp: Stamp { time: row.get(6).told(doing)?, node },
-        row: None,
+        content,
         standing: vector(&text(9)?, names)?,
         standing_time: row.get(10).told(doing)?,
         read: parsed(&text(11)?)?,
     };
-    parked.with_row(spec, content.as_deref()).map(Some).ok_or_else(unreadable)
+    parked.with_row(spec, text_of_it.as_deref()).map(Some).ok_or_else(unreadable)
 }
 
 /// Whether anything waits in a table: mostly nothing does, and no key need be looked for.
@@ -466,7 +476,7 @@ pub(super) fn park(db: &Connection, specs: &[TableSpec], names: &[String], parke
                 vector_text(&row.vector, names)?,
                 row.stamp.time,
                 name_of(names, row.stamp.node)?,
-                row.row.as_deref().map(|content| spec.keep(content, &[])),
+                spec.keep_waiting(&row.content),
                 vector_text(&row.standing, names)?,
                 row.standing_time,
                 row.read.to_string(),

@@ -13,7 +13,7 @@ concord_tests::conformance! {
         update_or_ignore, replace_by_declaration, replace_with_recursive_triggers, replace_referred_rows,
         recursive_triggers_and_cascades, foreign_keys_off, connection_settings, attached_database,
         temporary_tables_in_the_way, replace_in_a_users_trigger, replace_through_a_partial_index,
-        replace_through_an_expression_index, replace_through_a_collation,
+        replace_through_an_expression_index, replace_through_a_collation, update_or_replace_that_takes_itself_along,
     ]
     postgres: []
     mariadb: []
@@ -109,6 +109,15 @@ async fn recursive_triggers_and_cascades(kind: Kind) {
         case.change("DELETE FROM tree WHERE id = 1").await;
         case.captured(&[("tree", &["1", "3", "5"])]).await;
     }
+}
+
+/// The row that is replaced takes the updated one along, so that nothing is updated.
+async fn update_or_replace_that_takes_itself_along(kind: Kind) {
+    let setup = "CREATE TABLE tree (id integer PRIMARY KEY, name text UNIQUE, up integer REFERENCES tree (id) ON DELETE CASCADE);
+                 INSERT INTO tree VALUES (1, 'a', NULL), (2, 'b', 1), (3, 'c', NULL)";
+    let mut case = Case::new(kind, setup, &["tree"]).await;
+    case.change("UPDATE OR REPLACE tree SET name = 'a' WHERE id = 2").await;
+    case.captured(&[("tree", &["1", "2"])]).await;
 }
 
 async fn foreign_keys_off(kind: Kind) {

@@ -1,7 +1,8 @@
 //! Writing rows and everything that goes with it.
 
+use super::super::history;
 use super::*;
-use crate::model::{Dot, Images, Lost, NodeId, Parked, ParkedCode, Stamp, Vector};
+use crate::model::{Dot, Images, Lost, NodeId, Parked, ParkedCode, Stamp, Vector, Waiting};
 use crate::node::{Constraint, ErrorKind, Note, Room, Sought};
 
 #[tokio::test]
@@ -382,11 +383,11 @@ async fn notes_come_back_as_arrivals() {
     assert_eq!(entries[3].images, Some(Images { before: None, after: image(int(5)) }));
     let keys: [Key; 2] = [Box::new([text("k")]), Box::new([text("l")])];
     bench.node.begin_read(&bench.specs).await.unwrap();
-    let of_keys = bench.node.entries_of(&bench.specs[0], &[&keys[0], &keys[1]]).await.unwrap();
-    assert_eq!(of_keys.iter().map(|entry| entry.id).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert!(
-        bench.node.entries_of(&bench.specs[0], &[&keys[1]]).await.unwrap().iter().all(|entry| entry.key == keys[1])
-    );
+    for (wanted, ids) in [(vec![&keys[0], &keys[1]], vec![1, 2, 3, 4]), (vec![&keys[1]], vec![3])] {
+        let mut of_keys = Vec::new();
+        bench.node.entries_of(&bench.specs[0], &wanted, &mut |entry| of_keys.push(entry.id)).await.unwrap();
+        assert_eq!(of_keys, ids);
+    }
     assert_eq!(bench.node.pending(&bench.specs[0].name, &Cut::through(1), None).await.unwrap(), 3);
     let page = bench.node.entries(&bench.specs[0], &Cut::through(1), None, 2).await.unwrap();
     assert!(page.more && page.whole == Cut::through(4) && page.entries[0].id == 2);
@@ -419,14 +420,23 @@ async fn waiting_rows_and_the_journal_are_kept() {
         since: 5,
         vector: vector.clone(),
         stamp: Stamp { time: 6, node: NodeId(1) },
-        row: Some(row([decimal(id), text("a\0'b"), Value::Instant(1_000_001)])),
+        content: Waiting::Row {
+            row: row([decimal(id), text("a\0'b"), Value::Instant(1_000_001)]),
+            unknown: Vec::new(),
+        },
         standing: Vector::EMPTY,
         standing_time: 4,
         read: Cut::new(9, vec![3, 7]),
     };
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.park(&bench.specs, &[parked("1.50", "first"), parked("2", "other")]).await.unwrap();
-    bench.node.park(&bench.specs, &[parked("1.5", "second")]).await.unwrap();
+    // Of the first nobody knew a name.
+    let unknown = |parked: Parked| {
+        let row = row([parked.key[0].clone(), Value::Null, Value::Instant(1_000_001)]);
+        Parked { content: Waiting::Row { row, unknown: vec![1] }, ..parked }
+    };
+    let unread = |parked: Parked| Parked { content: Waiting::Unread, ..parked };
+    bench.node.park(&bench.specs, &[unknown(parked("1.5", "second"))]).await.unwrap();
     // Without a name of its origin it would be found by nobody.
     let stranger = Parked { stamp: Stamp { time: 6, node: NodeId(9) }, ..parked("3", "unknown") };
     assert!(bench.node.park(&bench.specs, &[stranger]).await.is_err());
@@ -449,7 +459,10 @@ async fn waiting_rows_and_the_journal_are_kept() {
     bench.node.record(&bench.specs, &[&Lost { reason: "again".into(), ..lost("a", 3) }], true).await.unwrap();
     bench.node.commit().await.unwrap();
     let opened = bench.node.begin_read(&bench.specs).await.unwrap();
-    assert_eq!(opened.parked, [parked("1.5", "second"), parked("2", "other")]);
+    assert_eq!(opened.parked, [parked("1.5", "second"), parked("2", "other")].map(unread));
+    let asked: [Key; 3] = ["1.500", "2", "9"].map(|id| Box::new([decimal(id)]) as Key);
+    let waiting = bench.node.waiting_rows(&bench.specs[0], &asked.each_ref()).await.unwrap();
+    assert_eq!(waiting, [unknown(parked("1.5", "second")), parked("2", "other")]);
     bench.node.end_read().await.unwrap();
     assert_eq!(bench.node.journal(&bench.specs, Sought::All, 0).await.unwrap(), [lost("b", 2), lost("a", 1)]);
     assert_eq!(bench.node.journal(&bench.specs, Sought::All, 1).await.unwrap(), [lost("b", 2)]);
@@ -462,7 +475,7 @@ async fn waiting_rows_and_the_journal_are_kept() {
     bench.node.begin_apply(&bench.specs).await.unwrap();
     bench.node.unpark(&bench.specs[0], &[&keys[0], &keys[1]]).await.unwrap();
     bench.node.commit().await.unwrap();
-    assert_eq!(bench.node.begin_read(&bench.specs).await.unwrap().parked, [parked("2", "other")]);
+    assert_eq!(bench.node.begin_read(&bench.specs).await.unwrap().parked, [unread(parked("2", "other"))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -564,4 +577,27 @@ async fn a_file_that_may_not_grow_keeps_what_it_has() {
     node.write(&[(&bench.specs[0], &rows, WriteMode::Upsert)]).await.unwrap();
     node.commit().await.unwrap();
     assert_eq!(bench.table("t").lines().count(), 99);
+}
+
+/// Users write in between.
+#[tokio::test]
+async fn many_entries_are_purged_in_several_transactions() {
+    let mut bench = Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY)", &["t"]).await;
+    bench.sql(
+        "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 110000) SELECT i FROM n",
+    );
+    let before = bench.node.pulse(&[]).await.unwrap();
+    assert_eq!(bench.node.purge(&bench.specs[0], &Cut::through(110_000), true, &[]).await.unwrap(), 110_000);
+    assert_eq!(bench.node.pulse(&[]).await.unwrap() - before, 3);
+    assert_eq!(bench.entries().await, []);
+}
+
+/// What stays of the portions before it, as what Concord wrote, is not gone through again by each.
+#[tokio::test]
+async fn a_portion_of_a_purge_begins_where_the_last_one_ended() {
+    let bench = Bench::new("CREATE TABLE t (id INTEGER PRIMARY KEY)", &["t"]).await;
+    bench.sql("INSERT INTO t VALUES (1), (2), (3), (4)");
+    let (db, spec, through) = (&bench.user, &bench.specs[0], Cut::through(3));
+    assert_eq!(history::purge(db, spec, &through, false, Some(2), &[]).unwrap(), 2);
+    assert_eq!(history::purge(db, spec, &through, false, None, &[]).unwrap(), 1);
 }

@@ -75,6 +75,83 @@ async fn rows_that_replace_removes_through_computed_values_are_recorded() {
     }
 }
 
+/// Only rows within the index are noted, and they are looked up in it: a scan for each write would take users' time.
+#[tokio::test]
+async fn rows_are_looked_up_in_a_partial_index() {
+    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, email TEXT, deleted INT NOT NULL DEFAULT 0, n INT);
+               CREATE UNIQUE INDEX one ON t (email) WHERE deleted = 0";
+    let mut bench = Bench::new(sql, &["t"]).await;
+    bench.sql(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+         INSERT INTO t (id, email) SELECT i, 'u' || i FROM n; UPDATE t SET deleted = 1 WHERE id = 9",
+    );
+    bench.news(0).await;
+    for (sql, wanted) in [
+        ("INSERT INTO t (id, email) VALUES (501, 'new')", "I501"),
+        ("UPDATE t SET n = 1 WHERE id = 2", "U2"),
+        ("INSERT INTO t (id, email) VALUES (502, 'u9')", "I502"),
+        ("UPDATE OR REPLACE t SET deleted = 0 WHERE id = 9", "D502 U9"),
+        ("REPLACE INTO t (id, email) VALUES (503, 'u3')", "D3 I503"),
+        ("REPLACE INTO t (id, email, deleted) VALUES (504, 'u4', 1)", "I504"),
+    ] {
+        let mut statement = bench.user.prepare(sql).unwrap();
+        statement.execute([]).unwrap();
+        let scanned = statement.get_status(rusqlite::StatementStatus::FullscanStep);
+        assert!(scanned < 50, "{sql}: {scanned}");
+        drop(statement);
+        let mut news: Vec<_> = bench.news(0).await.split(' ').map(str::to_owned).collect();
+        news.sort();
+        assert_eq!(news.join(" "), wanted, "{sql}");
+    }
+    // Others can be removed through another condition.
+    bench.sql("DROP INDEX one; CREATE UNIQUE INDEX one ON t (email) WHERE deleted = 0 AND n = 1");
+    let drifted = bench.node.begin_read(&bench.specs).await.unwrap().drifted;
+    bench.node.end_read().await.unwrap();
+    assert!(drifted.len() == 1 && drifted[0].1.unrecorded && drifted[0].1.what.contains("n = 1"), "{drifted:?}");
+    bench.install().await;
+    assert_eq!(bench.node.begin_read(&bench.specs).await.unwrap().drifted.len(), 0);
+    bench.node.end_read().await.unwrap();
+}
+
+/// REPLACE removes a row whose going takes along the one that was to be updated, so that nothing is updated.
+#[tokio::test]
+async fn rows_that_replace_removes_with_the_updated_one_are_recorded() {
+    const ONE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT UNIQUE, up REFERENCES t ON DELETE CASCADE);
+                       INSERT INTO t VALUES (1, 'a', NULL), (2, 'b', 1), (3, 'c', 2), (4, 'd', NULL)";
+    const TWO: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT UNIQUE, up REFERENCES o ON DELETE CASCADE);
+                       CREATE TABLE o (id INTEGER PRIMARY KEY, t REFERENCES t ON DELETE CASCADE);
+                       INSERT INTO t VALUES (1, 'a', NULL); INSERT INTO o VALUES (7, 1);
+                       INSERT INTO t VALUES (2, 'b', 7), (3, 'c', 7)";
+    let name = "UPDATE OR REPLACE t SET name = 'a' WHERE id = 2";
+    let id = "UPDATE OR REPLACE t SET id = 1 WHERE id = 2";
+    // With recursive triggers SQLite refuses the first.
+    for (update, recursive) in [(name, false), (id, false), (id, true)] {
+        for (sql, images) in [(ONE, vec![]), (ONE, vec![1]), (TWO, vec![]), (TWO, vec![1])] {
+            let mut bench = Bench::bare(sql).await;
+            bench.add("t").await.images = images;
+            bench.install().await;
+            bench.sql(&format!("PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = {recursive}; {update}"));
+            let mut news: Vec<_> = bench.news(0).await.split(' ').map(str::to_owned).collect();
+            news.sort();
+            assert_eq!(news, ["D1", "D2", "D3"], "recursive_triggers = {recursive}: {update}");
+        }
+    }
+}
+
+/// Only columns of which a unique value may be made are named in triggers, and they alone cannot be dropped.
+#[tokio::test]
+async fn a_column_beside_a_computed_one_can_be_dropped() {
+    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, note TEXT, junk TEXT, up TEXT AS (upper(note)) VIRTUAL);
+               CREATE UNIQUE INDEX t_up ON t (up); INSERT INTO t (id, note) VALUES (1, 'a'), (2, 'b')";
+    let mut bench = Bench::new(sql, &["t"]).await;
+    bench.sql("ALTER TABLE t DROP COLUMN junk");
+    bench.specs.clear();
+    bench.add("t").await;
+    bench.install().await;
+    bench.sql("UPDATE OR REPLACE t SET note = 'A' WHERE id = 2");
+    assert_eq!(bench.news(0).await, "D1 U2");
+}
+
 #[tokio::test]
 async fn rows_that_replace_removes_through_a_default_are_recorded() {
     for default in ["7", "'it''s'", "\"\"", "\"it's\"", "word", "`a``b`", "[two words]", "TRUE", "('a' -- why\n)"] {

@@ -212,6 +212,10 @@ async fn tables_that_cannot_be_synced_are_refused_with_a_remedy() {
          CREATE TABLE r (k REAL PRIMARY KEY); CREATE TABLE orphan (id INTEGER PRIMARY KEY, p REFERENCES nowhere);
          CREATE TABLE b (id INTEGER PRIMARY KEY);
          CREATE TRIGGER stop BEFORE INSERT ON b WHEN NEW.id = 1 BEGIN SELECT raise(ROLLBACK, 'no'); END;
+         CREATE TABLE c (id INTEGER PRIMARY KEY, x); CREATE TABLE log (x UNIQUE);
+         CREATE TRIGGER write_log AFTER UPDATE OF x ON c BEGIN INSERT OR ROLLBACK INTO log VALUES (NEW.x); END;
+         CREATE TABLE d (id INTEGER PRIMARY KEY); CREATE TABLE below (d REFERENCES d ON DELETE CASCADE);
+         CREATE TRIGGER deep BEFORE DELETE ON below WHEN OLD.d = 1 BEGIN SELECT raise(ROLLBACK, 'no'); END;
          CREATE TABLE ok (a, n TEXT NOT NULL, m INT NOT NULL, UNIQUE (m, n))",
     )
     .await;
@@ -223,8 +227,14 @@ async fn tables_that_cannot_be_synced_are_refused_with_a_remedy() {
         ("r", "holds floats"),
         ("orphan", "nowhere"),
         ("b", "RAISE(ROLLBACK)"),
+        ("c", "the danger that the trigger `write_log` ends"),
+        ("d", "the danger that the trigger `deep` ends"),
     ] {
-        let refusals = bench.node.catalogue(table).await.unwrap().unwrap().refusals;
+        let found = bench.node.catalogue(table).await.unwrap().unwrap();
+        // Where nothing is written, what a write sets off is no reason.
+        let ends = ["b", "c", "d"].contains(&table);
+        assert!(found.refusals.is_empty() == ends && found.written_refusals.is_empty() != ends, "{table}: {found:?}");
+        let refusals = [found.refusals, found.written_refusals].concat();
         assert!(refusals.len() == 1 && refusals[0].contains(said), "{table}: {refusals:?}");
     }
     assert!(bench.node.catalogue("missing").await.unwrap().is_none());
@@ -239,6 +249,19 @@ async fn tables_that_cannot_be_synced_are_refused_with_a_remedy() {
     let error = bench.node.install(&sync(), &bench.specs).await.unwrap_err();
     assert!(error.to_string().contains("did not make"), "{error}");
     assert!(!bench.catalogue().contains("concord"), "an install that fails leaves nothing");
+}
+
+/// Texts in double quotes, and functions of mathematics.
+#[tokio::test]
+async fn what_most_builds_of_sqlite_take_can_be_synced() {
+    let sql = "CREATE TABLE log (what);
+               CREATE TABLE t (id INTEGER PRIMARY KEY, n INT CHECK (floor(n) = n), root AS (sqrt(n)));
+               CREATE TRIGGER t_log AFTER INSERT ON t BEGIN INSERT INTO log VALUES (\"inserted\"); END";
+    let mut bench = Bench::new(sql, &["t"]).await;
+    bench.node.begin_apply(&bench.specs).await.unwrap();
+    bench.write(&[row([int(1), int(4)])]).await.unwrap();
+    bench.node.commit().await.unwrap();
+    assert_eq!((bench.table("t"), bench.table("log")), ("1 4 2.0".to_owned(), "inserted".to_owned()));
 }
 
 #[tokio::test]

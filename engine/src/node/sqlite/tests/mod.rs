@@ -162,6 +162,8 @@ async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         keeps_own: false,
         takes_all: true,
         captured: true,
+        written: true,
+        deletes: true,
         images: Vec::new(),
         shape: String::new(),
     }
