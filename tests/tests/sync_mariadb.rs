@@ -30,6 +30,23 @@ const COLUMNS: &[(&str, &str, &str, &[&str])] = &[
     ),
 ];
 
+/// Whatever a session has set, and in whatever zone the server is.
+#[tokio::test]
+async fn changes_are_timed_by_the_servers_own_clock() {
+    let database = Database::new(Kind::Mariadb).await;
+    let mut node = database.node().await;
+    let mut strays = Vec::new();
+    for _ in 0..50 {
+        node.probe().await.expect("it answers");
+        strays.push(node.strays());
+    }
+    // Two looks at a clock are seldom of the same microsecond.
+    assert!(
+        strays.iter().all(|micros| micros.abs() < 1_000_000) && strays.iter().any(|&micros| micros != 0),
+        "{strays:?}"
+    );
+}
+
 /// Written at one end, changed at the other, and compared at each by its own database.
 #[tokio::test]
 async fn values_arrive_as_they_were() {

@@ -18,6 +18,12 @@ pub struct Blueprint {
     pub key: Vec<String>,
     pub indexes: Vec<IndexPart>,
     pub references: Vec<ReferencePart>,
+    /// What it is besides, in words that only databases of its own kind know.
+    pub options: Vec<&'static str>,
+    /// How it compares the texts of columns that say nothing else, where MySQL and MariaDB name it.
+    pub collation: Option<String>,
+    /// Whether nodes are to number keys in steps of their own, so that a database which cannot is not to number any.
+    pub in_steps: bool,
     /// What the table has besides and cannot be carried, a line each.
     pub notes: Vec<String>,
 }
@@ -29,6 +35,8 @@ pub struct Part {
     /// The type in the words of the database it comes from, and the URL scheme of that kind of database.
     pub native: String,
     pub kind: &'static str,
+    /// How its texts are compared, and so their character set, where MySQL and MariaDB name it.
+    pub collation: Option<String>,
     /// The type in which its values travel, and how large they may be.
     pub ty: Type,
     pub size: Size,
@@ -119,6 +127,7 @@ impl Part {
             name: "c".to_owned(),
             native: native.to_owned(),
             kind,
+            collation: None,
             ty,
             size: Size::default(),
             nullable: true,

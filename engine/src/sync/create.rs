@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::order;
 use super::session::Session;
 use super::table::Table;
-use crate::config::{TableConfig, TableNode};
+use crate::config::{Ids, TableConfig, TableNode};
 use crate::error::{Error, Result};
 use crate::model::{Domain, NodeId, TableSpec, Type};
 use crate::node::blueprint::{Blueprint, IndexPart, Part, ReferencePart};
@@ -29,7 +29,7 @@ pub struct Created {
 
 impl Session {
     /// Creates the tables that the file names and that are missing at a node, in the shape that they have at the first node
-    /// which has them: all of a node together, where it can undo them; `told` hears of each as soon as it is there to stay. With `dry`
+    /// which has them and no mapping: all of a node together, where it can undo them; `told` hears of each as soon as it is there to stay. With `dry`
     /// nothing is done. Tables that are referred to come first.
     pub async fn create_missing(&mut self, dry: bool, told: &mut (dyn FnMut(Created) + Send)) -> Result<()> {
         self.connect().await;
@@ -57,18 +57,20 @@ impl Session {
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
-        let reshaped = tables.iter().zip(&blueprints).filter(|(table, found)| {
-            found.iter().any(Option::is_none) && table.nodes.iter().any(|part| part.mapping.is_some())
-        });
-        let problems: Vec<String> = reshaped
-            .map(|(table, _)| {
-                let name = &table.name;
-                format!(
-                    "{}: `{name}` is missing at a node, and a mapping gives it another shape at one; create it by hand",
-                    self.config.at(&table.place)
-                )
-            })
-            .collect();
+        let mut problems: Vec<String> = Vec::new();
+        for (table, found) in tables.iter().zip(&blueprints) {
+            let (place, name) = (self.config.at(&table.place), &table.name);
+            let has_source = source(table, found).is_some_and(|at| table.nodes[at].mapping.is_none());
+            for ((part, node), _) in table.nodes.iter().zip(&self.names).zip(found).filter(|(_, found)| found.is_none())
+            {
+                let why = match (&part.mapping, has_source) {
+                    (Some(_), _) => "where a mapping gives it another shape",
+                    (None, false) => "and a mapping gives it another shape wherever it is",
+                    (None, true) => continue,
+                };
+                problems.push(format!("{place}: `{name}` is missing at {node}, {why}; create it there by hand"));
+            }
+        }
         if !problems.is_empty() {
             return Err(Error::Refused(problems));
         }
@@ -193,9 +195,15 @@ impl Session {
                 let others = foreseen.iter().filter(|(table, ..)| *table == index);
                 catalogues.extend(others.map(|(_, node, catalogue)| (*node, catalogue.clone())));
             }
-            // What loses something beside the others only the table tells that is to be made.
+            // But for floats only the table that is to be made tells what loses something beside the others.
             if found.iter().any(Option::is_none) {
-                config.tables[index].lossy.clear();
+                let foresees_all = catalogues.len() == config.nodes.len();
+                let TableConfig { nodes, lossy, .. } = &mut config.tables[index];
+                lossy.retain(|named| {
+                    let there = found.iter().zip(&*nodes);
+                    let mut parts = there.filter_map(|(found, node)| found.as_ref()?.part(node.local(&named.name)));
+                    foresees_all && parts.next().is_some_and(|part| part.ty == Type::Float)
+                });
             }
             catalogues.sort_by_key(|(node, _)| node.index());
             if let Err(lines) = Table::agreed(&config, index, &catalogues, &mut self.plugins) {
@@ -213,13 +221,19 @@ fn parents_first(tables: &[TableConfig], blueprints: &[Vec<Option<Blueprint>>]) 
         .zip(blueprints)
         .enumerate()
         .map(|(index, (table, found))| {
-            let source = found.iter().position(Option::is_some).unwrap_or(0);
+            let source = source(table, found).unwrap_or(0);
             let references = found[source].iter().flat_map(|blueprint| &blueprint.references);
             let parents = references.filter_map(|reference| place(tables, blueprints, source, &reference.table));
             TableSpec::bare(index, &table.name, parents.map(|parent| tables[parent].name.as_str()))
         })
         .collect();
     order::parents_first(&specs.iter().collect::<Vec<_>>())
+}
+
+/// The first node that has a table in the shape which the nodes share, or else in whatever shape.
+fn source(table: &TableConfig, found: &[Option<Blueprint>]) -> Option<usize> {
+    let there = || (0..found.len()).filter(move |&node| found[node].is_some());
+    there().find(|&node| table.nodes[node].mapping.is_none()).or_else(|| there().next())
 }
 
 /// A local name without its schema, as names of indexes are compared with it.
@@ -250,10 +264,10 @@ struct There<'a> {
 }
 
 impl<'a> There<'a> {
-    /// The first node that has a table, and how it is there.
+    /// The node from which a table is taken, and how it is there.
     fn source(&self, index: usize) -> Option<(usize, &'a Blueprint)> {
-        let mut found = self.blueprints[index].iter().enumerate();
-        found.find_map(|(node, blueprint)| Some((node, blueprint.as_ref()?)))
+        let node = source(&self.tables[index], &self.blueprints[index])?;
+        Some((node, self.blueprints[index][node].as_ref()?))
     }
 
     /// A table as it is at a node, or will be.
@@ -272,6 +286,9 @@ impl<'a> There<'a> {
         let Some((source, blueprint)) = self.source(index) else { return wanted };
         let (from, to) = (&nodes[source], &nodes[target]);
         wanted.notes = blueprint.notes.clone();
+        wanted.options = blueprint.options.clone();
+        wanted.collation.clone_from(&blueprint.collation);
+        wanted.in_steps = self.tables[index].ids == Ids::Interleave && self.tables[index].from.is_none();
         for part in blueprint.columns.iter().filter(|part| part.unsupported.is_none()) {
             if let Some(name) = renamed(from, to, &part.name) {
                 let mut part = part.clone();
@@ -314,7 +331,9 @@ impl<'a> There<'a> {
             };
             let to = if parent == index { Arc::new(wanted.clone()) } else { self.at(parent, target) };
             if is_computed(wanted, &columns) || is_computed(&to, &referenced) {
-                wanted.notes.push(format!("the reference to {}, of which a column is computed", reference.table));
+                let mapped = [source, target].iter().any(|&node| there[node].mapping.is_some());
+                let why = if mapped { "which has another shape by a mapping" } else { "of which a column is computed" };
+                wanted.notes.push(format!("the reference to {}, {why}", reference.table));
                 continue;
             }
             let spelled = |name: &String| to.part(name).map(|part| part.name.clone());
@@ -326,8 +345,9 @@ impl<'a> There<'a> {
                     own.accepts = vec![other.ty.clone()];
                     own.ty = other.ty.clone();
                     // A longer text refers to nothing.
-                    if own.ty != Type::Text {
-                        own.size = other.size;
+                    match own.ty {
+                        Type::Text => own.collation.clone_from(&other.collation),
+                        _ => own.size = other.size,
                     }
                 }
             }
@@ -352,6 +372,7 @@ fn catalogue(wanted: &Blueprint) -> Catalogue {
         domain: match part.ty {
             Type::Decimal => Domain::Decimal { limits: part.size.digits },
             Type::Text => Domain::Text { max: part.size.length, padded: false, nul: true },
+            Type::Float => Domain::Float { bits: part.size.bits.unwrap_or(64) },
             _ => Domain::of(&part.ty),
         },
         nullable: part.nullable,
@@ -396,4 +417,28 @@ fn not_carried(blueprint: &Blueprint, parts: [&TableNode; 2], names: [&str; 2]) 
 fn renamed(from: &TableNode, to: &TableNode, local: &str) -> Option<String> {
     let shared = from.shared(local);
     (!to.omits(shared)).then(|| to.local(shared).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_table_is_taken_from_where_no_mapping_gives_it_another_shape() {
+        let mut text = "name = \"s\"\nplugins = \"plugins\"\n".to_owned();
+        for name in ["a", "b", "c"] {
+            text += &format!("[nodes.{name}]\nurl = \"sqlite:/{name}.db\"\n");
+        }
+        text += "[tables.t]\n[tables.t.nodes.a]\nmapping = { plugin = \"times\", by = 1 }\n";
+        let config = Config::parse(Path::new("s.toml"), text, &|_| None).unwrap();
+        let taken = |there: &[usize]| {
+            let found: Vec<_> = (0..3).map(|at| there.contains(&at).then(Blueprint::default)).collect();
+            source(&config.tables[0], &found)
+        };
+        let sources = [taken(&[0, 1, 2]), taken(&[0, 2]), taken(&[0]), taken(&[])];
+        assert_eq!(sources, [Some(1), Some(2), Some(0), None]);
+    }
 }

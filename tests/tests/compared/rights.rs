@@ -47,6 +47,22 @@ async fn a_source_may_be_read_only() {
     cluster.holds(ALL, &["1|b|5"]).await;
 }
 
+/// So it is where a history is kept of it, for which it gets triggers.
+#[tokio::test]
+async fn a_source_with_a_history_may_be_read_only() {
+    let config = "[tables.t]\nfrom = \"b\"\n";
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Postgres], table, config).await;
+    cluster.run_as_owner(1, "REVOKE INSERT, UPDATE, DELETE ON t FROM CURRENT_USER").await;
+    assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
+    cluster.install().await;
+    cluster.run(1, "INSERT INTO t VALUES (1, 'b', 5), (2, 'b', 5)").await;
+    cluster.settle().await;
+    cluster.run(1, "UPDATE t SET name = 'later' WHERE id = 1; DELETE FROM t WHERE id = 2").await;
+    cluster.settle().await;
+    cluster.holds_at(0, "SELECT id FROM t WHERE id = 1", &["1"]).await;
+    cluster.holds_at(0, "SELECT id FROM t WHERE id = 2", &[]).await;
+}
+
 /// Every right that is missing is told with the statement that grants it, and no other.
 #[tokio::test]
 async fn missing_rights_are_told_exactly() {
@@ -155,4 +171,30 @@ async fn a_file_that_may_only_be_read_can_be_a_source() {
     mode([0o644, 0o755]);
     let mut user = databases[1].user().await;
     assert_eq!(user.cell("SELECT group_concat(id) FROM t").await, "1");
+}
+
+/// Whoever may read the server's own tables sees what others may do, also some who are called like him.
+#[tokio::test]
+async fn rights_of_others_are_nobodys_own() {
+    let database = Database::new(Kind::Mariadb).await;
+    let mut admin = database.user_as(As::Admin).await;
+    admin.execute("CREATE TABLE t (id integer PRIMARY KEY)").await;
+    let name = admin.cell("SELECT database()").await;
+    let made = format!(
+        "CREATE USER {name}@'%' IDENTIFIED BY 'x'; GRANT SELECT ON mysql.* TO {name}@'%'; GRANT SELECT, DELETE ON t TO {name}@'%';
+         CREATE USER {name}@nowhere; GRANT UPDATE ON t TO {name}@nowhere"
+    );
+    admin.execute(&made).await;
+    let url = database.url();
+    let (_, place) = url.rsplit_once('@').expect("a URL with a password");
+    let target = concord::node::Target::new(format!("mariadb://{name}:x@{place}"));
+    let mut node = concord::node::connect(&target).await.expect("a connection");
+    let mut table = concord_tests::spec(&mut *node, "t", 0).await;
+    table.captured = false;
+    let writes = concord::node::Writes { insert: true, update: true, delete: true };
+    let missing = node.missing_rights_to_compare(&[(&table, writes)]).await.expect("a look");
+    let grants: Vec<&str> = missing.iter().map(|right| &*right.grant).collect();
+    let told = ["INSERT", "UPDATE"].map(|right| format!("GRANT {right} ON `{name}`.`t` TO '{name}'@'%';"));
+    assert_eq!(grants, told);
+    admin.execute(&format!("DROP USER {name}@'%'; DROP USER {name}@nowhere")).await;
 }

@@ -241,6 +241,53 @@ async fn what_is_peculiar_to_mariadb() {
     }
 }
 
+/// Texts are compared alike at all servers of this kind: of two that are one key or one unique value where they come from, the second
+/// would wait there for ever. Where they cannot be, that is told, and so are partitions.
+#[tokio::test]
+async fn texts_are_compared_as_where_they_come_from_on_mariadb() {
+    let filled = "
+        CREATE TABLE t (id integer AUTO_INCREMENT PRIMARY KEY, email varchar(80) NOT NULL UNIQUE, mood enum('sad', 'glad'),
+            words mediumtext CHARACTER SET latin1, code varchar(9) CHARACTER SET latin1 COLLATE latin1_bin, data json)
+            CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+        CREATE TABLE p (code varchar(10) PRIMARY KEY, y integer) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci
+            PARTITION BY KEY (code) PARTITIONS 2;
+        INSERT INTO t (email, words, code) VALUES ('Ada@x', 'wörds', 'c'); INSERT INTO p VALUES ('a', 1)";
+    let tables = "[tables.t]\n[tables.p]\n";
+    let (concord, _databases, mut owners) = scene_of([Kind::Mariadb, Kind::Mariadb], filled, tables).await;
+    let output = concord.run(&["load", "--create"]).await.ok();
+    assert!(output.says("p: not carried: its partitions (2)") && !output.says("collation"), "{output:?}");
+    let collations = "SELECT table_name, column_name, character_set_name, collation_name FROM information_schema.columns
+                      WHERE table_schema = database() AND table_name IN ('p', 't') ORDER BY table_name, ordinal_position";
+    let of_tables = "SELECT table_name, table_collation FROM information_schema.tables
+                     WHERE table_schema = database() AND table_name IN ('p', 't') ORDER BY table_name";
+    for looked in [collations, of_tables] {
+        let (one, other) = (owners[0].rows(looked).await, owners[1].rows(looked).await);
+        assert_eq!(one, other);
+    }
+    assert!(owners[1].try_execute("INSERT INTO t (email) VALUES ('ADA@X')").await.is_err());
+    assert_eq!(owners[1].cell("SELECT words FROM t WHERE email = 'ada@X'").await, "wörds");
+    // What refers to a table that is there is of its collation.
+    let options = "CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
+    let related = format!(
+        "CREATE TABLE r (code varchar(10) PRIMARY KEY) {options};
+         CREATE TABLE q (id integer PRIMARY KEY, r varchar(10), FOREIGN KEY (r) REFERENCES r (code)) {options}"
+    );
+    let (concord, _databases, mut owners) =
+        scene_of([Kind::Mariadb, Kind::Mariadb], &related, "[tables.r]\n[tables.q]\n").await;
+    owners[1].execute("CREATE TABLE r (code varchar(10) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY)").await;
+    concord.run(&["load", "--create"]).await.ok();
+    assert!(owners[1].try_execute("INSERT INTO q VALUES (1, 'nobody')").await.is_err());
+    let (concord, _databases, _owners) = scene_of([Kind::Mariadb, Kind::Postgres], filled, tables).await;
+    let output = concord.run(&["load", "--create"]).await.ok();
+    for line in [
+        "t: not carried: column email: texts that are one here, such as 'a' and 'A', are several there",
+        "p: not carried: column code: texts that are one key here",
+        "p: not carried: its partitions (2)",
+    ] {
+        assert!(output.says(line), "{line}: {output:?}");
+    }
+}
+
 /// Elsewhere it would let pass what it refuses here.
 #[tokio::test]
 async fn an_index_to_which_null_is_a_value_is_left_out() {
@@ -585,6 +632,24 @@ async fn what_cannot_be_synced_is_not_created() {
     }
 }
 
+/// As far as it shows before the table is made, as with floats: what decimals lose depends on what is made of them.
+#[tokio::test]
+async fn what_cannot_lose_anything_is_not_created() {
+    let filled =
+        "CREATE TABLE t (id integer PRIMARY KEY, w double precision, n numeric); INSERT INTO t VALUES (1, 0.5, 2)";
+    let kinds = [Kind::Postgres, Kind::Mariadb];
+    let (concord, _databases, mut owners) = scene_of(kinds, filled, "[tables.t]\nlossy = [\"n\", \"w\"]\n").await;
+    for arguments in [&["load", "--create", "--dry-run"][..], &["load", "--create"]] {
+        let output = concord.run(arguments).await.expect(2);
+        assert!(output.says("all nodes keep `w` of `t` alike") && !output.says("keep `n`"), "{output:?}");
+    }
+    assert!(owners[1].try_rows("SELECT * FROM t").await.is_err());
+    let file = std::fs::read_to_string(concord.path("concord.toml")).expect("the file was written");
+    concord.write("concord.toml", &file.replace(", \"w\"", ""));
+    concord.run(&["load", "--create"]).await.ok();
+    assert_eq!(owners[1].cell("SELECT count(*) FROM t").await, "1");
+}
+
 /// References that the other database takes in another way are made so, and told where it takes none.
 #[tokio::test]
 async fn references_that_one_database_takes() {
@@ -659,6 +724,26 @@ async fn defaults_and_sizes_that_one_database_takes() {
     let output = concord.run(&["load", "--create"]).await.expect(2);
     assert!(output.says("the name of column `last ` ends in a blank"), "{output:?}");
     assert!(owners[1].try_rows("SELECT * FROM t").await.is_err());
+}
+
+/// What a table of SQLite is besides, it is in another file as well: without it, that could not be synced at all.
+#[tokio::test]
+async fn what_only_sqlite_knows_of_a_table() {
+    let filled = "
+        CREATE TABLE s (id INTEGER PRIMARY KEY AUTOINCREMENT, a ANY, i INT NOT NULL) STRICT;
+        CREATE TABLE w (k TEXT NOT NULL PRIMARY KEY, n INTEGER) WITHOUT ROWID;
+        INSERT INTO s (a, i) VALUES (1, 2), ('1', 3), (x'00', 4); INSERT INTO w VALUES ('a', 1)";
+    let (concord, _databases, mut owners) =
+        scene_of([Kind::Sqlite, Kind::Sqlite], filled, "[tables.s]\n[tables.w]\n").await;
+    concord.run(&["load", "--create"]).await.ok();
+    let types = "SELECT group_concat(typeof(a)) FROM (SELECT a FROM s ORDER BY id)";
+    assert_eq!(owners[1].cell(types).await, "integer,text,blob");
+    assert!(owners[1].try_execute("INSERT INTO s (a, i) VALUES (1, 'x')").await.is_err());
+    owners[1].execute("DELETE FROM s WHERE id = 3; INSERT INTO s (i) VALUES (9)").await;
+    assert_eq!(owners[1].cell("SELECT max(id) FROM s").await, "4");
+    assert_eq!(owners[1].cell("SELECT wr FROM pragma_table_list WHERE name = 'w'").await, "1");
+    concord.run(&["sync"]).await.ok();
+    assert_eq!(owners[0].cell("SELECT max(id) FROM s").await, "4");
 }
 
 /// Of tables of one name the one in the schema of the reference is meant, and MariaDB takes name and schema for one name.

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::schema::one;
-use super::wire::{string, text};
-use super::{MySql, Phase, quote, sql};
+use super::schema::{one, told};
+use super::wire::{Args, text};
+use super::{MySql, Phase, quote, sql, types};
 use crate::model::{Domain, Type, Value, time};
 use crate::node::blueprint::{
     Blueprint, Building, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Size, accepts, bits_of, free_name,
@@ -25,10 +25,9 @@ const VARCHAR: u32 = 16_000;
 const LONGEST: usize = 64;
 const BITS: u32 = 64;
 
-/// The bytes that a key and a row may have, those of long texts left out, and what a letter takes.
+/// The bytes that a key and a row may have, those of long texts left out.
 const KEY_BYTES: u32 = 3_072;
 const ROW_BYTES: u32 = 65_000;
-const LETTER: u32 = 4;
 
 impl MySql {
     pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
@@ -38,6 +37,15 @@ impl MySql {
             found: catalogue.name.clone(),
             key: catalogue.key.clone(),
             ..Blueprint::default()
+        };
+        let collations =
+            "SELECT TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+        let collations = self.main()?.fetch(collations, one(&catalogue.name)).await?;
+        blueprint.collation = collations.first().and_then(|row| text(row, 0));
+        let indexes = self.read_indexes(&catalogue.name).await?;
+        let is_unique = |name: &String| {
+            let mut unique = indexes.iter().filter(|index| index.unique);
+            unique.any(|index| index.columns.iter().flatten().any(|column| column == name))
         };
         for facts in self.read_columns(&catalogue.name).await? {
             let column = facts.column;
@@ -58,8 +66,9 @@ impl MySql {
                 blueprint.notes.push(format!("column {}: {}", column.name, facts.extra));
             }
             let (ty, size) = shape_of(&column.domain);
-            let limits = limits(&column, &blueprint.key);
+            let limits = limits(&column, &blueprint.key, is_unique(&column.name));
             blueprint.columns.push(Part {
+                collation: column.collation.filter(|_| matches!(column.domain, Domain::Text { .. })),
                 limits,
                 accepts: accepts(&column.domain),
                 unsupported: unsupported(&column.domain),
@@ -73,7 +82,7 @@ impl MySql {
                 default: preset,
             });
         }
-        for index in self.read_indexes(&catalogue.name).await? {
+        for index in indexes {
             let columns: Option<Vec<String>> = index.columns.iter().cloned().collect();
             match columns.filter(|_| index.whole) {
                 Some(columns) if !(index.unique && columns == blueprint.key) => {
@@ -95,7 +104,7 @@ impl MySql {
             )
             .await?;
         for row in &rules {
-            let name = string(row, 0)?;
+            let name = told(row, 0)?;
             let Some(reference) = catalogue.references.iter().find(|reference| reference.name == name) else {
                 continue;
             };
@@ -103,8 +112,8 @@ impl MySql {
                 columns: reference.columns.clone(),
                 table: reference.referenced_table.clone(),
                 referenced: reference.referenced_columns.clone(),
-                on_delete: string(row, 1)?,
-                on_update: string(row, 2)?,
+                on_delete: told(row, 1)?,
+                on_update: told(row, 2)?,
                 to: None,
                 later: false,
             });
@@ -125,14 +134,35 @@ impl MySql {
             )
             .await?;
         for row in &checks {
-            let name = string(row, 0)?;
+            let name = told(row, 0)?;
             let is_json = blueprint.columns.iter().any(|part| part.ty == Type::Json && part.name == name);
             if !is_json {
                 blueprint.notes.push(format!("constraint {name}: CHECK ({})", text(row, 1).unwrap_or_default()));
             }
         }
         blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
+        if catalogue.partitioned {
+            blueprint.notes.push(format!("its partitions ({})", catalogue.partitions.len()));
+        }
         Ok(Some(blueprint))
+    }
+
+    pub(super) async fn write_draft(&mut self, blueprint: &Blueprint) -> Result<Draft> {
+        let known = self.read_collations().await?;
+        Ok(draft(blueprint, self.maria, &known))
+    }
+
+    /// The collations that the server knows, by the names that columns have them.
+    async fn read_collations(&mut self) -> Result<HashSet<String>> {
+        let statement = "SELECT COLLATION_NAME, CHARACTER_SET_NAME \
+                         FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY";
+        let rows = self.main()?.fetch(statement, Args::new()).await?;
+        let named = rows.iter().filter_map(|row| {
+            let (name, charset) = (text(row, 0)?, text(row, 1)?);
+            // MariaDB leaves the character set out of those that several have.
+            Some(if name.starts_with(&charset) { name } else { format!("{charset}_{name}") })
+        });
+        Ok(named.collect())
     }
 
     pub(super) async fn run_statements(
@@ -160,15 +190,19 @@ impl MySql {
     }
 }
 
-/// The statements that make a table of this blueprint. Texts are told apart as other databases do.
-pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
-    let collation = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
+/// The statements that make a table of this blueprint. Its texts are compared as where it comes from, if this server knows how, and
+/// told apart as other databases do if it comes from one.
+fn draft(blueprint: &Blueprint, maria: bool, known: &HashSet<String>) -> Draft {
+    let exact = if maria { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
+    let here = |named: Option<&String>| named.and_then(|named| known_as(named, known));
+    let collation = here(blueprint.collation.as_ref()).unwrap_or_else(|| exact.to_owned());
+    let collated = |part: &Part| here(part.collation.as_ref()).unwrap_or_else(|| exact.to_owned());
     let problems = blueprint.too_long(&[&blueprint.table], |name| name.chars().count(), LONGEST, "characters");
     let mut draft = Draft { problems, typed: true, ..Draft::default() };
     // What refers to nothing needs no index.
     let mut references = Vec::new();
     for reference in &blueprint.references {
-        match fitting(blueprint, reference, maria) {
+        match fitting(blueprint, reference, maria, collated) {
             Ok(reference) => references.push(reference),
             Err(note) => draft.notes.push(note),
         }
@@ -183,7 +217,8 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     let name = quote::ident(&blueprint.table);
     let mut lines = Vec::new();
     let mut timeless = Vec::new();
-    let (types, indexes) = types_of(blueprint, maria, &mut draft);
+    let letters: Vec<u32> = blueprint.columns.iter().map(|part| types::letter(&collated(part))).collect();
+    let (types, indexes) = types_of(blueprint, maria, &letters, &mut draft);
     for (part, ty) in blueprint.columns.iter().zip(types) {
         let (digits, scale) = limits_of(part.size, maria);
         if part.kind != KIND && part.ty == Type::Decimal && part.size.digits != Some((digits, scale)) {
@@ -193,6 +228,18 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
         }
         draft.notes.extend(part.not_carried().filter(|_| part.kind != KIND));
         let mut line = format!("{} {ty}", quote::ident(&part.name));
+        if is_of_letters(&ty) {
+            let own = here(part.collation.as_ref());
+            // By another name the other server has this one too.
+            let is_lost = |named: &&String| own.is_none() && !(named.starts_with("utf8mb4_") && sql::is_exact(named));
+            draft.notes.extend(part.collation.as_ref().filter(is_lost).map(|named| {
+                format!("the collation {named} of column {}, which the server does not know ({exact} there)", part.name)
+            }));
+            let own = own.unwrap_or_else(|| exact.to_owned());
+            if own != collation {
+                line += &format!(" COLLATE {own}");
+            }
+        }
         match part.nullable && !blueprint.key.contains(&part.name) {
             true => line += " NULL",
             false => line += " NOT NULL",
@@ -259,7 +306,7 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
         }
     }
     draft.statements.push(format!(
-        "CREATE TABLE {name} (\n  {}\n) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {collation}",
+        "CREATE TABLE {name} (\n  {}\n) ENGINE = InnoDB DEFAULT COLLATE {collation}",
         lines.join(",\n  ")
     ));
     if !timeless.is_empty() {
@@ -268,11 +315,28 @@ pub(super) fn draft(blueprint: &Blueprint, maria: bool) -> Draft {
     draft
 }
 
+/// What a server that knows these collations calls this one; `None` if it has it not.
+fn known_as(collation: &str, known: &HashSet<String>) -> Option<String> {
+    // What is utf8mb3 now was utf8 to earlier versions.
+    let other = match collation.strip_prefix("utf8mb3_") {
+        Some(rest) => Some(format!("utf8_{rest}")),
+        None => collation.strip_prefix("utf8_").map(|rest| format!("utf8mb3_{rest}")),
+    };
+    std::iter::once(collation.to_owned()).chain(other).find(|name| known.contains(name))
+}
+
+/// Whether a column of this type has a character set.
+fn is_of_letters(ty: &str) -> bool {
+    let name = ty.split(['(', ' ']).next().unwrap_or_default();
+    matches!(name, "char" | "varchar" | "enum" | "set") || name.ends_with("text")
+}
+
 /// A reference as it can be made, or what is told where it cannot.
 fn fitting(
     blueprint: &Blueprint,
     reference: &ReferencePart,
     maria: bool,
+    collated: impl Fn(&Part) -> String,
 ) -> std::result::Result<ReferencePart, String> {
     // MySQL wants the whole of a unique index since 8.4.
     let ordered = reference.ordered().filter(|_| maria || reference.is_to_unique());
@@ -288,9 +352,17 @@ fn fitting(
             }
         }
     }
-    let misfit = ordered.pairs(blueprint).filter(|(own, _)| own.kind != KIND).find_map(|(own, other)| {
-        let (own, other) = (made_of(own, true, maria)?, made_of(other, true, maria)?);
-        (family(&own) != family(&other)).then(|| reference.misfit(&own, &other))
+    let misfit = ordered.pairs(blueprint).find_map(|(part, to)| {
+        let (own, other) = (made_of(part, true, maria)?, made_of(to, true, maria)?);
+        if part.kind != KIND && family(&own) != family(&other) {
+            return Some(reference.misfit(&own, &other));
+        }
+        // A column that refers to several has the collation of one, and the server takes no reference to another. Of what is there
+        // nothing is known that was not read.
+        let is_known = to.collation.is_some() || ordered.to.as_ref().is_some_and(|to| to.found.is_empty());
+        let [ours, theirs] = [part, to].map(&collated);
+        let differ = is_known && ours != theirs && is_of_letters(&own) && is_of_letters(&other);
+        differ.then(|| reference.misfit(&format!("{own} COLLATE {ours}"), &format!("{other} COLLATE {theirs}")))
     });
     misfit.map_or(Ok(ordered), Err)
 }
@@ -334,8 +406,14 @@ fn constraint(table: &str, number: usize) -> String {
     }
 }
 
-/// The types of the columns, and the indexes that can be made over them. What is too long for a key or a row is shortened, and told.
-fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, draft: &mut Draft) -> (Vec<String>, Vec<&'a IndexPart>) {
+/// The types of the columns, whose `letters` take so many bytes, and the indexes that can be made over them. What is too long for a key
+/// or a row is shortened, and told.
+fn types_of<'a>(
+    blueprint: &'a Blueprint,
+    maria: bool,
+    letters: &[u32],
+    draft: &mut Draft,
+) -> (Vec<String>, Vec<&'a IndexPart>) {
     let Draft { notes, problems, .. } = draft;
     let is_in = |columns: &[String], part: &Part| columns.contains(&part.name);
     // Where two values may not be one: a longer one waits. Other indexes only make searches quick.
@@ -359,32 +437,34 @@ fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, draft: &mut Draft) -> (Ve
         let mut places: Vec<usize> =
             (0..types.len()).filter(|&place| is_in(columns, &blueprint.columns[place])).collect();
         // Whoever needs little leaves more to the others.
-        places.sort_by_key(|&place| (!is_fixed(&types[place]), width(&types[place])));
+        places.sort_by_key(|&place| (!is_fixed(&types[place]), width(&types[place], letters[place])));
         let mut left = KEY_BYTES;
         for (at, &place) in places.iter().enumerate() {
             let share = left / (places.len() - at) as u32;
-            if width(&types[place]) > share && !is_fixed(&types[place]) {
-                let (name, letter) =
-                    if types[place].starts_with("varbinary") { ("varbinary", 1) } else { ("varchar", LETTER) };
+            if width(&types[place], letters[place]) > share && !is_fixed(&types[place]) {
+                let (name, letter, what) = match types[place].starts_with("varbinary") {
+                    true => ("varbinary", 1, "bytes"),
+                    false => ("varchar", letters[place], "characters"),
+                };
                 types[place] = format!("{name}({})", share / letter);
-                let what = if letter == 1 { "bytes" } else { "characters" };
                 notes.push(format!(
                     "column {} holds at most {} {what} here, because no key may be longer than {KEY_BYTES} bytes",
                     blueprint.columns[place].name,
                     share / letter
                 ));
             }
-            left = left.saturating_sub(width(&types[place]));
+            left = left.saturating_sub(width(&types[place], letters[place]));
         }
     }
     let mut indexes = Vec::new();
     for index in &blueprint.indexes {
-        let parts = types.iter().zip(&blueprint.columns).filter(|(_, part)| is_in(&index.columns, part));
-        if let Some((ty, part)) = parts.clone().find(|(ty, _)| is_boundless(ty)) {
+        let places = (0..types.len()).filter(|&place| is_in(&index.columns, &blueprint.columns[place]));
+        if let Some(place) = places.clone().find(|&place| is_boundless(&types[place])) {
+            let (part, ty) = (&blueprint.columns[place], &types[place]);
             notes.push(format!("index {}, because no index takes column {} ({ty}) there", index.name, part.name));
             continue;
         }
-        match parts.map(|(ty, _)| width(ty)).sum::<u32>() <= KEY_BYTES {
+        match places.map(|place| width(&types[place], letters[place])).sum::<u32>() <= KEY_BYTES {
             true => indexes.push(index),
             false => notes.push(format!("index {}, which would be longer than {KEY_BYTES} bytes", index.name)),
         }
@@ -398,8 +478,8 @@ fn types_of<'a>(blueprint: &'a Blueprint, maria: bool, draft: &mut Draft) -> (Ve
             !strict && !indexes.iter().any(|index| is_in(&index.columns, part)) && !is_fixed(&types[place])
         })
         .collect();
-    free.sort_by_key(|&place| width(&types[place]));
-    while types.iter().map(|ty| width(ty)).sum::<u32>() > ROW_BYTES {
+    free.sort_by_key(|&place| width(&types[place], letters[place]));
+    while types.iter().zip(letters).map(|(ty, &letter)| width(ty, letter)).sum::<u32>() > ROW_BYTES {
         let Some(place) = free.pop() else { break };
         let part = &blueprint.columns[place];
         notes.push(format!(
@@ -416,12 +496,12 @@ fn is_fixed(ty: &str) -> bool {
     !ty.starts_with("varchar(") && !ty.starts_with("varbinary(")
 }
 
-/// The bytes that a column of this type takes in a key and in a row, or more.
-fn width(ty: &str) -> u32 {
+/// The bytes that a column of this type takes in a key and in a row, or more, where a letter takes so many.
+fn width(ty: &str, letter: u32) -> u32 {
     let (name, rest) = ty.split_once('(').unwrap_or((ty, ""));
     let size: u32 = rest.split([')', ',']).next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
     match name {
-        "varchar" | "char" => size.saturating_mul(LETTER),
+        "varchar" | "char" => size.saturating_mul(letter),
         "varbinary" | "binary" => size,
         "decimal" => 30,
         _ => 16,
@@ -499,8 +579,9 @@ fn unescaped(preset: &Preset) -> Option<String> {
     text.contains(['\'', '\\']).then(|| format!("CONVERT(UNHEX('{}') USING utf8mb4)", hex()))
 }
 
-/// What a column of another kind of database would take and this one does not.
-fn limits(column: &CatalogueColumn, key: &[String]) -> Option<String> {
+/// What a column of another kind of database would take and this one does not; `unique`: whether it is in an index that takes no
+/// two values for one.
+fn limits(column: &CatalogueColumn, key: &[String], unique: bool) -> Option<String> {
     let native = column.native.as_str();
     let is_lenient = matches!(column.domain, Domain::Text { .. })
         && column.collation.as_deref().is_some_and(|collation| !sql::is_exact(collation));
@@ -510,6 +591,7 @@ fn limits(column: &CatalogueColumn, key: &[String]) -> Option<String> {
         _ if is_lenient && key.contains(&column.name) => {
             Some("texts that are one key here, such as 'a' and 'A', are several there".to_owned())
         }
+        _ if is_lenient && unique => Some("texts that are one here, such as 'a' and 'A', are several there".to_owned()),
         _ => None,
     }
 }
@@ -573,6 +655,8 @@ fn type_of(part: &Part, indexed: bool, maria: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -633,7 +717,7 @@ mod tests {
         ];
         let blueprint =
             Blueprint { table: "t".to_owned(), columns, key: vec!["id".to_owned()], ..Blueprint::default() };
-        let draft = draft(&blueprint, true);
+        let draft = draft(&blueprint, true, &HashSet::new());
         for line in [
             "`made` timestamp(6) NOT NULL DEFAULT '2000-01-01 00:00:00',",
             "`seen` timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),",
@@ -644,13 +728,114 @@ mod tests {
         assert_eq!(draft.statements[1..], ["ALTER TABLE `t` ALTER COLUMN `made` DROP DEFAULT".to_owned()]);
     }
 
+    /// A column of texts of another server of this kind.
+    fn words(name: &str, native: &str, collation: &str) -> Part {
+        Part {
+            collation: Some(collation.to_owned()),
+            name: name.to_owned(),
+            nullable: false,
+            ..Part::bare(KIND, native, Type::Text)
+        }
+    }
+
+    #[test]
+    fn texts_are_compared_as_where_they_come_from() {
+        let columns = vec![
+            words("id", "varchar(20)", "utf8mb4_unicode_ci"),
+            words("words", "mediumtext", "latin1_swedish_ci"),
+            words("mood", "enum('a')", "utf8mb3_bin"),
+            words("newer", "text", "utf8mb4_0900_ai_ci"),
+            words("alike", "text", "utf8mb4_0900_bin"),
+            part("other", Type::Text),
+        ];
+        let collation = Some("utf8mb4_unicode_ci".to_owned());
+        let key = vec!["id".to_owned()];
+        let blueprint = Blueprint { table: "t".to_owned(), columns, key, collation, ..Blueprint::default() };
+        let known = ["utf8mb4_unicode_ci", "latin1_swedish_ci", "utf8_bin"].map(str::to_owned);
+        let draft = draft(&blueprint, true, &known.into());
+        for line in [
+            "`id` varchar(20) NOT NULL,",
+            "`words` mediumtext COLLATE latin1_swedish_ci NOT NULL,",
+            "`mood` enum('a') COLLATE utf8_bin NOT NULL,",
+            "`newer` text COLLATE utf8mb4_nopad_bin NOT NULL,",
+            "`alike` text COLLATE utf8mb4_nopad_bin NOT NULL,",
+            "`other` longtext COLLATE utf8mb4_nopad_bin NOT NULL,",
+            ") ENGINE = InnoDB DEFAULT COLLATE utf8mb4_unicode_ci",
+        ] {
+            assert!(draft.statements[0].contains(line), "{line}: {draft:?}");
+        }
+        let lost = "the collation utf8mb4_0900_ai_ci of column newer, which the server does not know (utf8mb4_nopad_bin there)";
+        assert_eq!(draft.notes, [lost]);
+    }
+
+    /// What such a server has room for has this one.
+    #[test]
+    fn letters_of_fewer_bytes_leave_room_for_more() {
+        let drafted = |collation: &str, length: u32| {
+            let columns = ["a", "b"].map(|name| words(name, &format!("varchar({length})"), collation)).to_vec();
+            let part = IndexPart {
+                name: "both".to_owned(),
+                of_table: true,
+                unique: false,
+                columns: vec!["a".to_owned(), "b".to_owned()],
+            };
+            let key = vec!["a".to_owned()];
+            let blueprint =
+                Blueprint { table: "t".to_owned(), columns, key, indexes: vec![part], ..Blueprint::default() };
+            draft(
+                &blueprint,
+                true,
+                &["utf8mb3_general_ci", "utf8mb4_unicode_ci", "latin1_bin"].map(str::to_owned).into(),
+            )
+        };
+        for (collation, length) in [("latin1_bin", 1_536), ("utf8mb3_general_ci", 512), ("utf8mb4_unicode_ci", 384)] {
+            let fits = drafted(collation, length);
+            assert!(fits.notes.is_empty() && fits.statements[0].contains("KEY `both`"), "{fits:?}");
+            assert_eq!(drafted(collation, length + 1).notes, ["index both, which would be longer than 3072 bytes"]);
+        }
+        let cut = drafted("latin1_bin", 4_000);
+        assert!(cut.statements[0].contains("`a` varchar(3072) COLLATE latin1_bin"), "{cut:?}");
+        assert!(cut.notes[0].starts_with("column a holds at most 3072 characters here"), "{cut:?}");
+    }
+
+    /// The server would refuse the table after others were made.
+    #[test]
+    fn a_column_refers_to_none_of_another_collation() {
+        let refer = |columns: &[&str], to: Blueprint| ReferencePart {
+            columns: columns.iter().map(|&name| name.to_owned()).collect(),
+            table: to.table.clone(),
+            referenced: to.key.clone(),
+            to: Some(Arc::new(to)),
+            on_delete: "NO ACTION".to_owned(),
+            on_update: "NO ACTION".to_owned(),
+            later: false,
+        };
+        let made = |table: &str, code: &str, collation: &str| {
+            let columns = vec![words(code, "varchar(20)", collation), part("no", Type::Int)];
+            let key = columns.iter().map(|part| part.name.clone()).collect();
+            Blueprint { table: table.to_owned(), columns, key, ..Blueprint::default() }
+        };
+        let mut shops = made("shops", "code", "utf8mb4_nopad_bin");
+        shops.found = "shops".to_owned();
+        shops.key.truncate(1);
+        let references =
+            vec![refer(&["shop"], shops), refer(&["shop", "no"], made("orders", "shop", "utf8mb4_unicode_ci"))];
+        let items = Blueprint { references, ..made("items", "shop", "utf8mb4_unicode_ci") };
+        let known = ["utf8mb4_nopad_bin", "utf8mb4_unicode_ci"].map(str::to_owned);
+        let drafted = draft(&items, true, &known.into());
+        assert!(drafted.statements[0].contains("FOREIGN KEY (`shop`, `no`) REFERENCES `orders`"), "{drafted:?}");
+        let told = "the reference of shop to shops (code), because varchar(20) COLLATE utf8mb4_unicode_ci cannot refer to varchar(20) \
+                    COLLATE utf8mb4_nopad_bin there";
+        assert_eq!(drafted.notes, [told]);
+    }
+
     #[test]
     fn numbers_are_told_where_none_are_given() {
         let numbered = |name: &str| Part { numbers: true, ..part(name, Type::Int) };
         let drafted = |names: [&str; 2]| {
             let key = names.map(str::to_owned).to_vec();
             let columns = vec![numbered("id"), part("shop", Type::Int)];
-            draft(&Blueprint { table: "t".to_owned(), columns, key, ..Blueprint::default() }, true)
+            draft(&Blueprint { table: "t".to_owned(), columns, key, ..Blueprint::default() }, true, &HashSet::new())
         };
         let (first, second) = (drafted(["id", "shop"]), drafted(["shop", "id"]));
         assert!(first.statements[0].contains("`id` bigint NOT NULL AUTO_INCREMENT") && first.notes.is_empty());
@@ -675,7 +860,8 @@ mod tests {
 
     #[test]
     fn what_a_type_takes_in_a_key() {
-        let widths = ["varchar(20)", "varbinary(20)", "decimal(65,30)", "bigint unsigned", "char(36)"].map(width);
+        let widths =
+            ["varchar(20)", "varbinary(20)", "decimal(65,30)", "bigint unsigned", "char(36)"].map(|ty| width(ty, 4));
         assert_eq!(widths, [80, 20, 30, 16, 144]);
     }
 

@@ -2,7 +2,11 @@
 //!
 //! A trigger's body runs under the `sql_mode` and the rights of whoever created it, whatever the writer's session is set to.
 //! The time is taken from `UUID()`, which is made of the server's clock in UTC: `SET timestamp`, `time_zone` and
-//! `sysdate_is_now` do not reach it. On MariaDB the history draws it by itself, as the value that its column has by default: that
+//! `sysdate_is_now` do not reach it. On MariaDB it is made of the clock as it was when the server started, and of what has passed
+//! since by a clock that nobody sets and that stands still while the machine is suspended; so it may stray from the server's own
+//! clock until the server is restarted, which [`OWN_CLOCK`] tells.
+//!
+//! On MariaDB the history draws it by itself, as the value that its column has by default: that
 //! is worked out once for the opened table and not for every row, and takes a third from what capture costs.
 
 use super::quote;
@@ -22,6 +26,9 @@ pub const OURS: &str = "concord_at";
 /// moment at which the lowest part begins anew.
 pub const DRAWN: &str = "CAST(CONV(REGEXP_REPLACE(UUID(), '^(.{8})-(.{4})-.(.{3}).*$', '\\\\3\\\\2\\\\1'), 16, 10) AS UNSIGNED) \
     DIV 10 - 12219292800000000";
+
+/// What tells the server's own clock in Concord's sessions, µs UTC.
+pub const OWN_CLOCK: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', SYSDATE(6))";
 
 /// The `sql_mode` of triggers: one under which no value that stands in a table is refused in its history.
 pub const MODE: &str = "";

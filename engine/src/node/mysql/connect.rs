@@ -69,11 +69,11 @@ const TLS: Terms = Terms { ca: "ssl-ca", no_name: "ssl-mode=VERIFY_CA" };
 /// although no calendar has it.
 pub const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
 
-/// Everything that a value or a plan may depend on. Nothing waits long for what somebody holds locked; but what is at work may take
+/// Everything that a value or a plan may depend on, and what would end a session or refuse a statement. Nothing waits long for what somebody holds locked; but what is at work may take
 /// its time, which MySQL limits by `max_execution_time`, and MariaDB as in [`GIVE_UP`].
 const SETTINGS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_bin; \
     SET SESSION time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, autocommit = 1, \
-    sql_safe_updates = 0, sql_select_limit = 18446744073709551615, /*!80000 max_execution_time = 0, */ \
+    sql_safe_updates = 0, sql_select_limit = 18446744073709551615, sql_big_selects = 1, completion_type = 0, /*!80000 max_execution_time = 0, */ \
     net_write_timeout = 600, net_read_timeout = 600; \
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION TRANSACTION READ WRITE";
 
@@ -235,7 +235,7 @@ impl Place {
                     error => failure::error(error, false),
                 };
                 let help = match error.kind {
-                    ErrorKind::Login => "; check the user, the password and the database in the node's url".to_owned(),
+                    ErrorKind::Login => login(&error.to_string()),
                     ErrorKind::Rights => self.admission(&error.to_string()),
                     _ => tls::remedy(&error.to_string(), &TLS, self.files.iter().find(|file| file.is_ca)),
                 };
@@ -319,6 +319,16 @@ impl Place {
             Ok(_) | Err(_) => Word::Gone,
         }
     }
+}
+
+/// What may be wrong where the server refuses the login.
+fn login(refusal: &str) -> String {
+    let mut help = "; check the user, the password and the database in the node's url".to_owned();
+    if refusal.contains("@'localhost'") {
+        help += ". If they are right, the server may have an account without a name for localhost, which it takes before one for '%': an \
+                 administrator removes it with: DROP USER ''@'localhost';";
+    }
+    help
 }
 
 /// What a session is at by the server's list: at work, unless it waits for a standby or for room on the disk, for which it may wait
@@ -496,6 +506,14 @@ mod tests {
         for here in ["localhost", "127.0.0.1", "[::1]"] {
             assert!(matches!(mode(&format!("mysql://me@{here}/shop")), MySqlSslMode::Preferred), "{here}");
         }
+    }
+
+    /// `mariadb-install-db` makes one.
+    #[test]
+    fn an_account_without_a_name_may_be_in_the_way() {
+        let told =
+            |host: &str| login(&format!("Access denied for user 'concord'@'{host}' (using password: YES) [1045]"));
+        assert!(told("localhost").contains("DROP USER ''@'localhost'") && !told("10.0.0.7").contains("DROP USER"));
     }
 
     /// A commit may hang for ever, and a statement that takes long may not be given up.

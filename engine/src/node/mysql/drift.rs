@@ -129,7 +129,7 @@ impl Fingerprint {
                 }
                 "trigger" => format!("the body or the owner of trigger {name} was changed"),
                 "trigger since" => format!("trigger {name} was made anew, as when the table is put back from a dump"),
-                "setting" => "its key, its images or its direction were configured otherwise".to_owned(),
+                "setting" => found::configured_otherwise(details, now),
                 "engine" => format!("the table is kept by {now} and not by {details}"),
                 _ => format!("{kind} {name} was changed"),
             });

@@ -3,6 +3,8 @@
 //! The snapshot shows entries that have no mark yet, which are given theirs as it is opened (`marks.rs`). It goes on showing
 //! them without one, and is told which it is.
 
+use std::collections::HashSet;
+
 use super::capture;
 use super::drift::Fingerprint;
 use super::marks::{self, Giving, Kept};
@@ -10,8 +12,12 @@ use super::schema::one;
 use super::sql::ALIVE;
 use super::wire::{Args, Wire, int, number, string, text};
 use super::{MySql, Phase, SNAPSHOT, quote, sql, witness};
-use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Vector};
+use crate::model::{Arrival, Column, Cut, Dot, Entry, EntryId, Images, Key, NodeId, Op, Row, TableSpec, Value, Vector};
 use crate::node::{Drift, Entries, Error, ErrorKind, Opened, Purge, Result};
+
+/// Of more keys than these, all entries are read and told apart here: the server would go through the history for every
+/// [`sql::KEYS`] of them.
+const MOST_SOUGHT: usize = 10 * sql::KEYS;
 
 /// How often a snapshot is opened anew because another engine gave out marks meanwhile. However many entries there are to be given
 /// theirs, that goes on.
@@ -80,11 +86,16 @@ impl MySql {
         self.note_identities(tables).await
     }
 
-    /// The database's clock, µs UTC.
+    /// The clock by which entries are timed, µs UTC. How far the server's own is from it is noted.
     pub(super) async fn clock(&mut self) -> Result<i64> {
-        let rows = self.main()?.fetch("SELECT UUID()", Args::new()).await?;
+        let both = format!("SELECT UUID(), {}", capture::OWN_CLOCK);
+        let rows = self.main()?.fetch(&both, Args::new()).await?;
         let uuid = rows.first().map_or(Ok(String::new()), |row| string(row, 0))?;
-        capture::micros(&uuid).ok_or_else(|| Error::new(ErrorKind::Other, "the server draws UUIDs that tell no time"))
+        let untold = || Error::new(ErrorKind::Other, "the server draws UUIDs that tell no time");
+        let clock = capture::micros(&uuid).ok_or_else(untold)?;
+        let own = rows.first().and_then(|row| super::wire::number(row, 1));
+        self.strays = own.map_or(0, |own| clock - own);
+        Ok(clock)
     }
 
     /// How tables differ from what the last install left, by table index.
@@ -190,24 +201,28 @@ impl MySql {
         Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs())
     }
 
-    pub(super) async fn read_entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+    pub(super) async fn read_entries_of(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        each: &mut (dyn FnMut(Entry) + Send),
+    ) -> Result<()> {
         let columns = EntryColumns::of(table, self.stamp);
-        let wanted: std::collections::HashSet<&Key> = keys.iter().copied().collect();
-        let mut entries = Vec::new();
-        for part in keys.chunks(sql::KEYS) {
-            let mut args = Args::new();
-            let condition = sql::of_keys(&mut args, table, part);
+        let wanted: HashSet<&Key> = keys.iter().copied().collect();
+        let (names, history) = (self.names.clone(), sql::history(table));
+        for (condition, args) in seeking(table, keys) {
             let statement =
-                format!("SELECT {} FROM {} AS h WHERE {condition} AND {ALIVE}", columns.select, sql::history(table));
-            for row in self.main()?.fetch(&statement, args).await? {
-                let entry = columns.read(&self.names, &row)?;
-                if wanted.contains(&entry.key) {
-                    entries.push(entry);
-                }
-            }
+                format!("SELECT {} FROM {history} AS h WHERE {condition}{ALIVE} ORDER BY h.id", columns.select);
+            self.main()?
+                .stream(&statement, args, |row| {
+                    if wanted.contains(&columns.key(&row)?) {
+                        each(columns.read(&names, &row)?);
+                    }
+                    Ok(())
+                })
+                .await?;
         }
-        entries.sort_by_key(|entry| entry.id);
-        Ok(entries)
+        Ok(())
     }
 
     /// The rows of these keys; `hold` ends the statement, such as to lock them.
@@ -379,6 +394,22 @@ impl MySql {
     }
 }
 
+/// How the entries of these keys are found: what comes before the other conditions of each statement. A history has no index by
+/// key, so each goes through all of it.
+fn seeking(table: &TableSpec, keys: &[&Key]) -> Vec<(String, Args)> {
+    // Of several columns the server compares each entry with one key after the other.
+    let most = if table.key.len() == 1 { MOST_SOUGHT } else { sql::KEYS };
+    if keys.len() > most {
+        return vec![(String::new(), Args::new())];
+    }
+    let parts = keys.chunks(sql::KEYS).map(|part| {
+        let mut args = Args::new();
+        let condition = sql::of_keys(&mut args, table, part);
+        (format!("{condition} AND "), args)
+    });
+    parts.collect()
+}
+
 /// The columns of a history in the order in which they are read.
 struct EntryColumns<'a> {
     keys: Vec<(&'a Column, Wire)>,
@@ -414,19 +445,12 @@ impl<'a> EntryColumns<'a> {
         EntryColumns { keys, images, select, stamp }
     }
 
+    fn key(&self, row: &sqlx::mysql::MySqlRow) -> Result<Key> {
+        self.keys.iter().enumerate().map(|(at, (column, wire))| cell(row, KEY + at, column, wire)).collect()
+    }
+
     fn read(&self, names: &[String], row: &sqlx::mysql::MySqlRow) -> Result<Entry> {
-        let damaged = |why: String| {
-            Error::new(ErrorKind::Service, format!("an entry of a history cannot be read: {why}; run `concord reset`"))
-        };
-        let cell = |at: usize, column: &Column, wire: &Wire| {
-            wire.read(row, at).map_err(|why| damaged(format!("column {} {why}", column.name)))
-        };
-        let key: Key = self
-            .keys
-            .iter()
-            .enumerate()
-            .map(|(at, (column, wire))| cell(KEY + at, column, wire))
-            .collect::<Result<_>>()?;
+        let key = self.key(row)?;
         // What a node made that is no longer in the sync is carried on as this node's own.
         let node = |name: String| names.iter().position(|known| *known == name).map(|at| NodeId(at as u16));
         let arrival = match text(row, 4).and_then(node) {
@@ -446,15 +470,11 @@ impl<'a> EntryColumns<'a> {
             time: int(row, 3)?,
             key,
             arrival,
-            images: self.read_images(row, cell)?,
+            images: self.read_images(row)?,
         })
     }
 
-    fn read_images(
-        &self,
-        row: &sqlx::mysql::MySqlRow,
-        cell: impl Fn(usize, &Column, &Wire) -> Result<crate::model::Value>,
-    ) -> Result<Option<Images>> {
+    fn read_images(&self, row: &sqlx::mysql::MySqlRow) -> Result<Option<Images>> {
         if self.images.is_empty() {
             return Ok(None);
         }
@@ -462,11 +482,49 @@ impl<'a> EntryColumns<'a> {
         let (Some(before), Some(after)) = (number(row, flags), number(row, flags + 1)) else { return Ok(None) };
         let side = |offset: usize| -> Result<Row> {
             let cells = self.images.iter().enumerate();
-            cells.map(|(at, (column, wire))| cell(flags + 2 + 2 * at + offset, column, wire)).collect()
+            cells.map(|(at, (column, wire))| cell(row, flags + 2 + 2 * at + offset, column, wire)).collect()
         };
         Ok(Some(Images {
             before: if before == 1 { Some(side(0)?) } else { None },
             after: if after == 1 { Some(side(1)?) } else { None },
         }))
+    }
+}
+
+fn cell(row: &sqlx::mysql::MySqlRow, at: usize, column: &Column, wire: &Wire) -> Result<Value> {
+    wire.read(row, at).map_err(|why| damaged(format!("column {} {why}", column.name)))
+}
+
+fn damaged(why: String) -> Error {
+    Error::new(ErrorKind::Service, format!("an entry of a history cannot be read: {why}; run `concord reset`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Domain, Type};
+
+    #[test]
+    fn a_history_is_not_gone_through_for_each_of_many_keys() {
+        let column = |at: usize| Column {
+            name: format!("c{at}"),
+            shared: Some(at),
+            native: "bigint".to_owned(),
+            collation: None,
+            domain: Domain::of(&Type::Int),
+            ty: Type::Int,
+            nullable: false,
+        };
+        // Statements for so many keys of so many columns.
+        let statements = |width: usize, count: usize| {
+            let key = (0..width).collect();
+            let columns = (0..width).map(column).collect();
+            let table = TableSpec { columns, key, ..TableSpec::bare(0, "t", std::iter::empty()) };
+            let keys: Vec<Key> = (0..count).map(|at| vec![Value::Int(at as i64); width].into()).collect();
+            seeking(&table, &keys.iter().collect::<Vec<_>>()).iter().map(|(_, args)| args.count()).collect::<Vec<_>>()
+        };
+        assert_eq!(statements(1, sql::KEYS + 1), [sql::KEYS, 1]);
+        assert_eq!((statements(1, MOST_SOUGHT).len(), statements(1, MOST_SOUGHT + 1)), (10, vec![0]));
+        assert_eq!((statements(2, sql::KEYS), statements(2, sql::KEYS + 1)), (vec![2 * sql::KEYS], vec![0]));
     }
 }

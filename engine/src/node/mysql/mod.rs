@@ -62,6 +62,8 @@ struct MySql {
     phase: Phase,
     /// Whether the server that was connected to last is MariaDB, which is known without a session.
     maria: bool,
+    /// By how much the clock by which entries are timed was ahead of the server's own when both were read last, µs.
+    strays: i64,
     /// How many savepoints there are.
     depth: usize,
     /// How each table was left by the last install, by its shared name, as the service tables say.
@@ -115,6 +117,7 @@ impl MySql {
             side: None,
             phase: Phase::Idle,
             maria: false,
+            strays: 0,
             depth: 0,
             fingerprints: HashMap::new(),
             identities: HashMap::new(),
@@ -270,7 +273,8 @@ impl Node for MySql {
     }
 
     async fn draft(&mut self, blueprint: &Blueprint, _: &mut HashSet<String>) -> Result<Draft> {
-        Ok(blueprint::draft(blueprint, self.maria))
+        self.open().await?;
+        self.write_draft(blueprint).await
     }
 
     async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {
@@ -386,6 +390,10 @@ impl Node for MySql {
         self.with_locked(tables, opened).await
     }
 
+    fn strays(&self) -> i64 {
+        self.strays
+    }
+
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
         let opened = self.open_scan(tables).await;
         self.with_locked(tables, opened).await
@@ -407,8 +415,13 @@ impl Node for MySql {
         self.read_ledger().await
     }
 
-    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
-        self.read_entries_of(table, keys).await
+    async fn entries_of(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        each: &mut (dyn FnMut(Entry) + Send),
+    ) -> Result<()> {
+        self.read_entries_of(table, keys, each).await
     }
 
     async fn rows(
@@ -460,7 +473,11 @@ impl Node for MySql {
     }
 
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
-        self.read_parked_of(groups).await
+        self.read_parked_of(groups, false).await
+    }
+
+    async fn waiting_rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Parked>> {
+        self.read_parked_of(&[(table, keys)], true).await
     }
 
     async fn hurry(&mut self) -> Result<()> {
@@ -604,6 +621,11 @@ impl Node for MySql {
     async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
         self.open().await?;
         self.count_journal(tables).await
+    }
+
+    async fn journal_size(&mut self) -> Result<u64> {
+        self.open().await?;
+        self.count_whole_journal().await
     }
 
     async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {

@@ -54,6 +54,8 @@ impl MySql {
                 count(4)
             ));
         }
+        // So that it is known how far it strays.
+        self.clock().await?;
         let database = if count(5) == 0 { facts.database } else { facts.database.to_lowercase() };
         Ok(Probe { server, role: facts.account, identity: format!("{}/{database}", said(0)), warnings, refusals })
     }

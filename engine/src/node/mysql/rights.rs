@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::wire::{Args, number, string, text};
+use super::schema::told;
+use super::wire::{Args, number, text};
 use super::{MySql, cascades, quote, service, sql};
 use crate::model::{OnGone, TableSpec};
 use crate::node::{MissingRight, Result, Writes};
@@ -18,6 +19,9 @@ const ON_SERVICE: [(&str, &str); 8] = [
     ("UPDATE", "update"),
     ("DELETE", "delete from"),
 ];
+
+/// Those of them that only `install` needs.
+const TO_INSTALL: [&str; 4] = ["CREATE", "DROP", "ALTER", "INDEX"];
 
 /// What a role does not do, as it ends the name of a right.
 const BY_ITSELF: &str = " by itself, since MariaDB's triggers have no right that comes by a role";
@@ -62,9 +66,7 @@ impl MySql {
             }
             wanted.extend(Wanted::of_referring(table));
         }
-        let histories = tables.iter().filter(|table| table.captured).map(|table| sql::history_name(&table.name));
-        let service: Vec<String> =
-            service::TABLES.iter().map(|(name, _)| (*name).to_owned()).chain(histories).collect();
+        let service = service_names(tables);
         let mut missing = match self.has_role().await? {
             false => self.missing_of(&service, &ON_SERVICE, wanted).await?,
             true if self.main()?.facts.maria => self.missing_in_triggers(&service, tables).await?,
@@ -104,9 +106,9 @@ impl MySql {
 
     /// Whether triggers are to be created and the binary log is in the way.
     async fn is_kept_from_triggers(&mut self, tables: &[TableSpec]) -> Result<bool> {
-        let triggers = self.read_triggers().await?;
+        let triggers = self.read_triggers_as_shown().await?;
         let has_own =
-            |table: &TableSpec| triggers.iter().any(|trigger| trigger.table == table.local && trigger.is_ours());
+            |table: &TableSpec| triggers.iter().any(|trigger| trigger.table == table.local && trigger.may_be_ours());
         if tables.iter().all(|table| !table.captured || has_own(table)) {
             return Ok(false);
         }
@@ -136,10 +138,18 @@ impl MySql {
                 wanted.extend(needed.then(|| Wanted::on(&table.local, right, what)));
             }
             wanted.extend(Wanted::of_referring(table).filter(|_| delete));
+            wanted.extend(table.captured.then(|| Wanted::on(&table.local, "TRIGGER", "run triggers on")));
         }
+        // Whatever users write is entered into a history, by triggers that have the rights of this account.
+        let captured: Vec<TableSpec> =
+            tables.iter().filter(|(table, _)| table.captured).map(|(table, _)| (*table).clone()).collect();
+        let service = if captured.is_empty() { Vec::new() } else { service_names(&captured) };
+        let on_service: Vec<_> =
+            ON_SERVICE.into_iter().filter(|(right, _)| !service.is_empty() && !TO_INSTALL.contains(right)).collect();
         match self.has_role().await? {
+            false => self.missing_of(&service, &on_service, wanted).await,
+            true if self.main()?.facts.maria => self.missing_in_triggers(&service, &captured).await,
             true => Ok(Vec::new()),
-            false => self.missing_of(&[], &[], wanted).await,
         }
     }
 
@@ -155,8 +165,7 @@ impl MySql {
             let facts = &self.main()?.facts;
             (facts.database.clone(), facts.account.clone(), facts.maria)
         };
-        let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
-        let to = format!("{}@{}", quoted(user), quoted(host));
+        let to = grantee(&account);
         let everywhere = self.privileges("USER_PRIVILEGES", None).await?;
         let here = self.privileges("SCHEMA_PRIVILEGES", None).await?;
         let has = |right: &str| everywhere.iter().chain(&here).any(|held| held == right);
@@ -174,7 +183,7 @@ impl MySql {
                 }
             }
         }
-        if !service.is_empty() {
+        if on_service.iter().any(|(right, _)| TO_INSTALL.contains(right)) {
             missing.extend(lacking_locks(maria, has, &database, &to));
         }
         for Wanted { table, right, what } in wanted {
@@ -195,10 +204,9 @@ impl MySql {
     }
 
     async fn privileges(&mut self, view: &str, table: Option<&str>) -> Result<Vec<String>> {
-        let account = self.main()?.facts.account.clone();
-        let user = format!("'{}'@", account.rsplit_once('@').map_or(&*account, |(user, _)| user));
+        let listed = listed(&self.main()?.facts.account);
         let mut args = Args::new();
-        args.add(&*user).add(&*user);
+        args.add(&*listed);
         let place = match (view, table) {
             ("SCHEMA_PRIVILEGES", _) => " AND DATABASE() LIKE TABLE_SCHEMA",
             (_, Some(table)) => {
@@ -207,14 +215,20 @@ impl MySql {
             }
             _ => "",
         };
-        // By a role's rights those of everybody may be seen.
+        // Whoever may read the server's own tables, also by a role, sees the rights of everybody. Names differ in the case of letters alone.
         let statement = format!(
             "SELECT PRIVILEGE_TYPE FROM information_schema.{view} \
-             WHERE (COALESCE(CURRENT_ROLE(), 'NONE') IN ('', 'NONE') OR LEFT(GRANTEE, CHAR_LENGTH(?)) = ?){place}"
+             WHERE CAST(GRANTEE AS BINARY) = CAST(? AS BINARY){place}"
         );
         let rows = self.main()?.fetch(&statement, args).await?;
-        rows.iter().map(|row| string(row, 0)).collect()
+        rows.iter().map(|row| told(row, 0)).collect()
     }
+}
+
+/// The service tables that are there once these tables are installed.
+fn service_names(tables: &[TableSpec]) -> Vec<String> {
+    let histories = tables.iter().filter(|table| table.captured).map(|table| sql::history_name(&table.name));
+    service::TABLES.iter().map(|(name, _)| (*name).to_owned()).chain(histories).collect()
 }
 
 /// Where no trigger can be replaced at a stroke, its table is locked meanwhile: a right to all tables of a database or to none.
@@ -226,6 +240,18 @@ fn lacking_locks(maria: bool, has: impl Fn(&str) -> bool, database: &str, to: &s
     })
 }
 
+/// The account as a GRANT names it.
+pub(super) fn grantee(account: &str) -> String {
+    let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
+    format!("{}@{}", quoted(user), quoted(host))
+}
+
+/// The account as the server's views name it: whatever is in its names stands there as it is.
+fn listed(account: &str) -> String {
+    let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
+    format!("'{user}'@'{host}'")
+}
+
 fn quoted(name: &str) -> String {
     format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''"))
 }
@@ -233,6 +259,13 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_named_as_where_it_is_listed() {
+        let odd = r"o'x\y@z@%";
+        assert_eq!([listed("app@localhost"), listed(odd)], ["'app'@'localhost'", r"'o'x\y@z'@'%'"]);
+        assert_eq!(grantee(odd), r"'o''x\\y@z'@'%'");
+    }
 
     #[test]
     fn replacing_a_trigger_takes_a_right_on_mysql() {

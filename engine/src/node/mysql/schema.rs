@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use sqlx::mysql::MySqlRow;
+
 use super::cascades::{self, Action, Edge};
 use super::types::NativeType;
-use super::wire::{Args, number, raw, string, text};
-use super::{MySql, capture, quote};
+use super::wire::{Args, number, raw, text};
+use super::{MySql, capture, quote, rights};
 use crate::model::{Domain, ForeignKey, OnGone, Unique};
-use crate::node::{Catalogue, CatalogueColumn, Numbered, Result};
+use crate::node::{Catalogue, CatalogueColumn, Error, ErrorKind, Numbered, Result};
 
 /// A column as the catalogue has it.
 pub struct ColumnFacts {
@@ -25,7 +27,10 @@ pub struct TriggerFacts {
     pub table: String,
     /// Such as `AFTER INSERT`.
     pub event: String,
+    /// Empty if it is hidden.
     pub body: String,
+    /// Whether MariaDB does not show what it does, since the account lacks TRIGGER on its table.
+    pub hidden: bool,
     /// Who created it, and under which settings.
     pub made: String,
     /// When, to hundredths of a second.
@@ -35,6 +40,11 @@ pub struct TriggerFacts {
 impl TriggerFacts {
     pub fn is_ours(&self) -> bool {
         self.name.starts_with("concord_") && self.body.contains(capture::OURS)
+    }
+
+    /// The same, also of one of which nobody can tell because what it does is hidden.
+    pub fn may_be_ours(&self) -> bool {
+        self.is_ours() || self.hidden && self.name.starts_with("concord_")
     }
 
     /// Whether it has the name of one that records what references do.
@@ -80,6 +90,16 @@ const FOREIGN: &str = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information
 const TRIGGERS: &str = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER, \
         SQL_MODE, CAST(CREATED AS CHAR) FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE() ORDER BY TRIGGER_NAME";
 
+/// A text that the catalogue has to tell.
+pub fn told(row: &MySqlRow, at: usize) -> Result<String> {
+    let untold = || {
+        let why = "the server's information_schema tells NULL in place of a name or a text; its account may lack a right, which \
+                   `concord check` names";
+        Error::new(ErrorKind::Other, why)
+    };
+    text(row, at).ok_or_else(untold)
+}
+
 pub fn one(text: &str) -> Args {
     let mut args = Args::new();
     args.add(text);
@@ -100,12 +120,12 @@ impl MySql {
         };
         let mut columns = Vec::new();
         for row in self.main()?.fetch(COLUMNS, one(table)).await? {
-            let name = string(&row, 0)?;
+            let name = told(&row, 0)?;
             let size = |at| number(&row, at).and_then(|size| u32::try_from(size).ok());
             let native = NativeType {
                 is_json: documents.contains(&format!("json_valid({})", quote::ident(&name))),
-                name: string(&row, 1)?.to_lowercase(),
-                full: string(&row, 2)?,
+                name: told(&row, 1)?.to_lowercase(),
+                full: told(&row, 2)?,
                 length: size(3),
                 precision: size(4),
                 scale: size(5),
@@ -123,7 +143,7 @@ impl MySql {
                     alike: is_float.then_some("-0.0 arrives as 0.0"),
                     native: native.full,
                     collation: text(&row, 9),
-                    nullable: string(&row, 7)? == "YES",
+                    nullable: told(&row, 7)? == "YES",
                     generated,
                 },
                 charset: native.charset,
@@ -137,7 +157,7 @@ impl MySql {
     pub(super) async fn read_indexes(&mut self, table: &str) -> Result<Vec<IndexFacts>> {
         let mut indexes: Vec<IndexFacts> = Vec::new();
         for row in self.main()?.fetch(INDEXES, one(table)).await? {
-            let name = string(&row, 0)?;
+            let name = told(&row, 0)?;
             let column = text(&row, 2);
             let whole = column.is_some() && raw(&row, 3).is_none() && number(&row, 4) == Some(0);
             match indexes.last_mut().filter(|index| index.name == name) {
@@ -159,18 +179,18 @@ impl MySql {
         let database = self.main()?.facts.database.clone();
         let mut rules = HashMap::new();
         for row in self.main()?.fetch(RULES, Args::new()).await? {
-            let actions = (Action::parse(&string(&row, 2)?), Action::parse(&string(&row, 3)?));
-            rules.insert((string(&row, 0)?, string(&row, 1)?), actions);
+            let actions = (Action::parse(&told(&row, 2)?), Action::parse(&told(&row, 3)?));
+            rules.insert((told(&row, 0)?, told(&row, 1)?), actions);
         }
         if rules.is_empty() {
             return Ok(edges);
         }
         for row in self.main()?.fetch(REFERENCES, Args::new()).await? {
-            let (name, child) = (string(&row, 0)?, string(&row, 1)?);
+            let (name, child) = (told(&row, 0)?, told(&row, 1)?);
             let Some(&(on_delete, on_update)) = rules.get(&(child.clone(), name.clone())) else { continue };
-            let (own, other) = (string(&row, 2)?, string(&row, 5)?);
-            let schema = string(&row, 3)?;
-            let mut parent = string(&row, 4)?;
+            let (own, other) = (told(&row, 2)?, told(&row, 5)?);
+            let schema = told(&row, 3)?;
+            let mut parent = told(&row, 4)?;
             if schema != database {
                 parent = format!("{schema}.{parent}");
             }
@@ -193,15 +213,35 @@ impl MySql {
         Ok(edges)
     }
 
+    /// All triggers of the database. Fails if what one does is hidden that may be Concord's.
     pub(super) async fn read_triggers(&mut self) -> Result<Vec<TriggerFacts>> {
+        let triggers = self.read_triggers_as_shown().await?;
+        let Some(hidden) = triggers.iter().find(|trigger| trigger.hidden && trigger.may_be_ours()) else {
+            return Ok(triggers);
+        };
+        let facts = &self.main()?.facts;
+        let on = format!("{}.{}", quote::ident(&facts.database), quote::ident(&hidden.table));
+        let why = format!(
+            "may not see what the trigger {} of {} does, nor run it when users write; an administrator grants it with: \
+             GRANT TRIGGER ON {on} TO {};",
+            hidden.name,
+            hidden.table,
+            rights::grantee(&facts.account)
+        );
+        Err(Error::new(ErrorKind::Rights, why))
+    }
+
+    /// The same, whether or not it is shown what they do.
+    pub(super) async fn read_triggers_as_shown(&mut self) -> Result<Vec<TriggerFacts>> {
         let rows = self.main()?.fetch(TRIGGERS, Args::new()).await?;
         let read = rows.iter().map(|row| {
             Ok(TriggerFacts {
-                name: string(row, 0)?,
-                table: string(row, 1)?,
-                event: format!("{} {}", string(row, 2)?, string(row, 3)?),
-                body: string(row, 4)?,
-                made: format!("{} {}", string(row, 5)?, text(row, 6).unwrap_or_default()),
+                name: told(row, 0)?,
+                table: told(row, 1)?,
+                event: format!("{} {}", told(row, 2)?, told(row, 3)?),
+                hidden: raw(row, 4).is_none(),
+                body: text(row, 4).unwrap_or_default(),
+                made: format!("{} {}", text(row, 5).unwrap_or_default(), text(row, 6).unwrap_or_default()),
                 since: text(row, 7).unwrap_or_default(),
             })
         });
@@ -218,7 +258,7 @@ impl MySql {
                 one(table),
             )
             .await?;
-        rows.iter().map(|row| string(row, 0)).collect()
+        rows.iter().map(|row| told(row, 0)).collect()
     }
 
     pub(super) async fn read_catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
@@ -231,7 +271,7 @@ impl MySql {
             )
             .await?;
         let Some(row) = found.first() else { return Ok(None) };
-        let (name, kind, engine) = (string(row, 0)?, string(row, 1)?, string(row, 2)?);
+        let (name, kind, engine) = (told(row, 0)?, told(row, 1)?, told(row, 2)?);
         let mut refusals = refusals(&name, &kind, &engine);
         let columns = self.read_columns(&name).await?;
         let mut key = Vec::new();
@@ -279,8 +319,8 @@ impl MySql {
         for foreign in self.main()?.fetch(FOREIGN, one(&name)).await? {
             refusals.push(format!(
                 "{name} is referred to by {}.{} of another database, which Concord does not see; drop that reference",
-                string(&foreign, 0)?,
-                string(&foreign, 1)?
+                told(&foreign, 0)?,
+                told(&foreign, 1)?
             ));
         }
         if let Some(edge) = edges.iter().find(|edge| edge.child == name && edge.acts() && edge.parent.contains('.')) {
@@ -291,8 +331,9 @@ impl MySql {
             ));
         }
         refusals.extend(cascades::refusal(&edges, &name));
-        let user_triggers = self.read_triggers().await?;
-        let user_triggers = user_triggers.into_iter().filter(|trigger| trigger.table == name && !trigger.is_ours());
+        // Which rights are missing is told once the tables are known.
+        let user_triggers = self.read_triggers_as_shown().await?;
+        let user_triggers = user_triggers.into_iter().filter(|trigger| trigger.table == name && !trigger.may_be_ours());
         let user_triggers = user_triggers.map(|trigger| trigger.name).collect();
         let partitions = self.read_partitions(&name).await?;
         Ok(Some(Catalogue {
@@ -306,6 +347,7 @@ impl MySql {
             partitioned: !partitions.is_empty(),
             partitions,
             refusals,
+            written_refusals: Vec::new(),
             numbered,
             name,
         }))
@@ -350,5 +392,6 @@ fn reference(edge: &Edge) -> ForeignKey {
             Action::Cascade => OnGone::Cascade,
             Action::Null => OnGone::Detach,
         },
+        follows: edge.on_update != Action::Refuse,
     }
 }

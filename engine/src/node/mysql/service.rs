@@ -12,7 +12,7 @@ use super::wire::{Args, int, number, string, text};
 use super::witness::Remembered;
 use super::{MySql, capture, connect};
 use crate::model::{
-    Cut, EntryId, KeptRow, Key, Lost, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector,
+    Cut, EntryId, KeptRow, Key, Lost, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, Waiting,
     key_value_from_json, key_value_to_json,
 };
 use crate::node::{Error, ErrorKind, Ledger, Move, NOT_INSTALLED, Result, SERVICE_VERSION, Service, Sought};
@@ -29,6 +29,10 @@ const ROWS: usize = 500;
 
 /// What is kept of a row that waits.
 const PARKED: &str = "name, `key`, code, message, since, vector, time, origin, `row`, standing, standing_time, `read`";
+
+/// The same with whether there is no row in place of the row, which may be large.
+const PARKED_UNREAD: &str =
+    "name, `key`, code, message, since, vector, time, origin, `row` IS NULL, standing, standing_time, `read`";
 
 /// Bytes of parameters after which a statement takes no further row. Where the server takes less, it is tried with fewer.
 pub const LARGE: usize = 4 << 20;
@@ -310,18 +314,23 @@ impl MySql {
     // ---- rows that wait ----
 
     pub(super) async fn read_parked(&mut self, tables: &[TableSpec]) -> Result<Vec<Parked>> {
-        let statement = format!("SELECT {PARKED} FROM concord_parked ORDER BY since, name, hash");
+        let statement = format!("SELECT {PARKED_UNREAD} FROM concord_parked ORDER BY since, name, hash");
         let mut parked = Vec::new();
         for row in self.main()?.fetch(&statement, Args::new()).await? {
             let name = string(&row, 0)?;
             let Some(table) = tables.iter().find(|table| table.name == name) else { continue };
-            parked.extend(self.parked_row(table, &row)?);
+            parked.extend(self.parked_row(table, &row, false)?);
         }
         Ok(parked)
     }
 
-    /// What waits of some keys.
-    pub(super) async fn read_parked_of(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
+    /// What waits of some keys, `whole` with the rows themselves.
+    pub(super) async fn read_parked_of(
+        &mut self,
+        groups: &[(&TableSpec, &[&Key])],
+        whole: bool,
+    ) -> Result<Vec<Parked>> {
+        let columns = if whole { PARKED } else { PARKED_UNREAD };
         let mut waiting = Vec::new();
         // Mostly nothing waits, and no key need be named.
         for part in groups.chunks(ROWS) {
@@ -343,17 +352,17 @@ impl MySql {
                     args.add(hash(table, key));
                 }
                 let list = vec!["?"; part.len()].join(", ");
-                let statement = format!("SELECT {PARKED} FROM concord_parked WHERE name = ? AND hash IN ({list})");
+                let statement = format!("SELECT {columns} FROM concord_parked WHERE name = ? AND hash IN ({list})");
                 for row in self.main()?.fetch(&statement, args).await? {
-                    parked.extend(self.parked_row(table, &row)?);
+                    parked.extend(self.parked_row(table, &row, whole)?);
                 }
             }
         }
         Ok(parked)
     }
 
-    /// A row of [`PARKED`]; `None` if it came from a node that is no longer there.
-    fn parked_row(&self, table: &TableSpec, row: &MySqlRow) -> Result<Option<Parked>> {
+    /// A row of [`PARKED`], if it is read `whole`, or of [`PARKED_UNREAD`]; `None` if it came from a node that is no longer there.
+    fn parked_row(&self, table: &TableSpec, row: &MySqlRow, whole: bool) -> Result<Option<Parked>> {
         let damaged = || damaged("parked", &table.name);
         let Some(node) = self.node_id(&string(row, 7)?) else {
             warn!(
@@ -370,6 +379,11 @@ impl MySql {
             return Ok(None);
         };
         let vector = |at| -> Result<Vector> { Vector::read(&string(row, at)?, &self.names).ok_or_else(damaged) };
+        let (content, text_of_it) = match whole {
+            true => (Waiting::Delete, text(row, 8)),
+            false if int(row, 8)? != 0 => (Waiting::Delete, None),
+            false => (Waiting::Unread, None),
+        };
         let parked = Parked {
             table: table.index,
             key,
@@ -378,12 +392,12 @@ impl MySql {
             since: int(row, 4)?,
             vector: vector(5)?,
             stamp: Stamp { time: int(row, 6)?, node },
-            row: None,
+            content,
             standing: vector(9)?,
             standing_time: int(row, 10)?,
             read: parse(&string(row, 11)?)?,
         };
-        parked.with_row(table, text(row, 8).as_deref()).map(Some).ok_or_else(damaged)
+        parked.with_row(table, text_of_it.as_deref()).map(Some).ok_or_else(damaged)
     }
 
     pub(super) async fn write_parked(&mut self, tables: &[TableSpec], parked: &[Parked]) -> Result<()> {
@@ -399,7 +413,7 @@ impl MySql {
                 .add(self.vector_text(&one.vector)?)
                 .add(one.stamp.time)
                 .add(self.node_name(one.stamp.node)?)
-                .add(one.row.as_ref().map(|row| table.keep(row, &[])))
+                .add(table.keep_waiting(&one.content))
                 .add(self.vector_text(&one.standing)?)
                 .add(one.standing_time)
                 .add(one.read.to_string());
@@ -439,14 +453,12 @@ impl MySql {
 
     pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
         let known = if again { self.known_losses(lost).await? } else { Vec::new() };
-        let new: Vec<&Lost> = lost
-            .iter()
-            .copied()
-            .filter(|one| {
-                let loser = self.names.get(one.loser.index());
-                !known.iter().any(|(id, name, time)| *id == one.id && Some(name) == loser && *time == one.loser_time)
-            })
-            .collect();
+        let known: std::collections::HashSet<(String, String, i64)> = known.into_iter().collect();
+        let is_known = |one: &Lost| {
+            let loser = self.names.get(one.loser.index());
+            loser.is_some_and(|loser| known.contains(&(one.id.clone(), loser.clone(), one.loser_time)))
+        };
+        let new: Vec<&Lost> = lost.iter().copied().filter(|one| !is_known(one)).collect();
         let mut left = vec![&new[..]];
         while let Some(lost) = left.pop() {
             let (args, count) = self.journal_args(tables, lost)?;
@@ -539,6 +551,13 @@ impl MySql {
         let (args, told) = self.told(tables).await?;
         let rows =
             self.main()?.fetch(&format!("SELECT COUNT(DISTINCT id, loser, loser_time) FROM {told}"), args).await?;
+        Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs())
+    }
+
+    pub(super) async fn count_whole_journal(&mut self) -> Result<u64> {
+        self.check_service().await?;
+        let counted = "SELECT COUNT(DISTINCT id, loser, loser_time) FROM concord_journal";
+        let rows = self.main()?.fetch(counted, Args::new()).await?;
         Ok(rows.first().and_then(|row| number(row, 0)).unwrap_or(0).unsigned_abs())
     }
 

@@ -124,6 +124,19 @@ pub fn is_narrow(collation: &str) -> bool {
     NARROW.iter().any(|narrow| collation.starts_with(narrow))
 }
 
+/// The bytes that a letter of a collation's character set takes, or more.
+pub fn letter(collation: &str) -> u32 {
+    if is_narrow(collation) {
+        1
+    } else if collation.starts_with("ucs2_") {
+        2
+    } else if collation.starts_with("utf8mb3_") || collation.starts_with("utf8_") {
+        3
+    } else {
+        4
+    }
+}
+
 /// Letters that a character set has not.
 fn unspelled(charset: &str) -> Vec<Lack> {
     match charset {
