@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use concord::sync::LoadOptions;
 use concord_tests::postgres::{self, Server};
 use concord_tests::{As, Cluster, Database, Kind};
 
@@ -45,6 +46,11 @@ async fn mended(cluster: &mut Cluster) {
         cluster.run(1, &format!("INSERT INTO items VALUES ({id}, '{name}')")).await;
     }
     cluster.session().reset().await.unwrap_or_else(|error| panic!("reset: {error}"));
+    // Afterwards nothing else tells how old its rows are.
+    let away = cluster.sync().await.away;
+    assert!(away.len() == 1 && away[0].node == "b" && away[0].why.contains("`concord load`"), "{away:?}");
+    let loaded = cluster.load(&LoadOptions::default()).await;
+    assert!(loaded.rejoined == ["b"] && loaded.away.is_empty(), "{loaded:?}");
     cluster.run(1, "UPDATE items SET name = 'mended' WHERE id = 1").await;
     cluster.settle().await;
     cluster.holds("SELECT name FROM items WHERE id = 1", &["mended"]).await;

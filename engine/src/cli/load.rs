@@ -15,7 +15,7 @@ use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Copy rows that are missing somewhere, and decide those that differ",
-    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; if nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was; one that was letting a node in begins anew if users have changed anything there meanwhile. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nTo a node with a filter come just those rows that belong there. Rows that stand where they do not belong stay, unless --refilter says to remove them; that is what a table needs whose filters have changed in the file. A table whose mappings have changed needs --refilter as well: all its rows are gone through by the new ones.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
+    long_about = "Copy rows that are missing somewhere to where they are missing, and decide those that differ; users may go on writing meanwhile. Rows that differ are decided by the table's only source, or else by --prefer, the column that the file names as `updated`, or the table's policy `prefer`; where a node is let in again, what the others have goes before what it has unless --prefer or `updated` says otherwise. If nothing decides, nothing is written. What is replaced goes to the journal. An interrupted load goes on where it was; one that was letting a node in begins anew if users have changed anything there meanwhile. Nodes that were left out because they were put back from a backup, replaced, or came late take part again.\n\nTo a node with a filter come just those rows that belong there. Rows that stand where they do not belong stay, unless --refilter says to remove them; that is what a table needs whose filters have changed in the file. A table whose mappings have changed needs --refilter as well: all its rows are gone through by the new ones.\n\nExits with 1 if rows could not be copied or decided, and with 3 if a node could not be reached, or was held up by locks or lack of room.",
     after_long_help = "Examples:\n  concord load\n  concord load --dry-run\n  concord load --prefer office\n  concord load --create --dry-run\n  concord load --refilter --table customers\n  concord load --table customers --where \"region = 'EU' and id >= 100\""
 )]
 pub struct Load {
@@ -195,6 +195,19 @@ fn print(loaded: &Loaded, quiet: bool) -> Result<()> {
                 "{}: {rows} and nothing says which are right: --prefer NODE, or `updated` in [tables.{0}]",
                 table.table
             ))?;
+        }
+        if table.uncounted > 0 {
+            let rows = counted(table.uncounted, "row", "rows");
+            let kept = if would { "" } else { "; see: concord conflicts list" };
+            say(&format!(
+                "{}: in {rows} what was added at a node that is let in is counted nowhere, as the row is alike elsewhere{kept}",
+                table.table
+            ))?;
+        }
+        if table.outside > 0 {
+            let rows =
+                counted(table.outside, "row stays where it does not belong", "rows stay where they do not belong");
+            say(&format!("{}: {rows}; concord verify --repair --table {0} removes such rows", table.table))?;
         }
         if table.together > 0 {
             let rows = counted(table.together, "row", "rows");

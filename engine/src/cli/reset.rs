@@ -11,7 +11,7 @@ use crate::sync::Session;
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Clear the histories and re-create the triggers",
-    long_about = "Clear all histories, positions and waiting rows, and create the triggers anew: the explicit step after a clock was changed. Changes that were not synced yet are no longer carried, so sync first, and load afterwards. The journal is kept.",
+    long_about = "Clear all histories, positions and waiting rows, and create the triggers anew: the explicit step after a clock was changed. Changes that were not synced yet are no longer carried, so sync first, and load afterwards. A node that was left out stays out until a load of all tables has ended. The journal is kept.",
     after_long_help = "Example:\n  concord sync && concord reset --yes"
 )]
 pub struct Reset {

@@ -38,7 +38,7 @@ pub(super) const UNFINISHED: &str =
 /// What a node remembers from the beginning of a new life until a load has gone through all rows.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Renewed {
-    /// The installation that was there before.
+    /// The installation that was there before; the one that is there, where a reset has noted that the node is to be let in.
     pub follows: String,
 }
 
@@ -79,7 +79,8 @@ impl Session {
     }
 
     /// Those of the unfinished nodes at which users have made changes that not everybody has heard of. What a load has heard of while it
-    /// was at work there is compared with the rest already. `left_out` are the nodes that others accuse.
+    /// was at work there is compared with the rest already. Whoever a reset has noted is among them in any case, as it is still to begin its
+    /// new life. `left_out` are the nodes that others accuse.
     pub(super) async fn changed_meanwhile(
         &mut self,
         unfinished: &[(NodeId, String)],
@@ -100,6 +101,11 @@ impl Session {
             }
         }
         self.close().await;
+        for noted in unfinished.iter().filter(|node| !changed.contains(node)).cloned().collect::<Vec<_>>() {
+            if self.life(noted.0).await?.follows.as_ref() == Some(&noted.1) {
+                changed.push(noted);
+            }
+        }
         Ok(changed)
     }
 
@@ -170,8 +176,9 @@ impl Session {
             for (node, presence) in opened.nodes().filter(|(node, _)| !let_in.contains(node)) {
                 for (key, parked) in &presence.parked[table.index] {
                     passes &= parked.code.is_passing();
-                    is_unknown |=
-                        matches!(parked.code, ParkedCode::Filter | ParkedCode::Unreadable | ParkedCode::Unheard);
+                    // A row may stand nowhere but at a node that is let in, so that it is not given up where it waits.
+                    is_unknown |= table.may_lack_it(node)
+                        || matches!(parked.code, ParkedCode::Filter | ParkedCode::Unreadable | ParkedCode::Unheard);
                     keys.insert(key);
                     places.insert(node);
                 }
@@ -200,8 +207,8 @@ impl Session {
                 // Nobody tells what it waits for as long as the node is out.
                 match is_unknown {
                     true =>
-                        "\n    if a row waits for what only a node that is left out knows: `concord reset`, which forgets all that \
-                         waits, then `concord load`, which compares all rows as they stand",
+                        "\n    if a row waits for what only a node that is left out knows or has: `concord reset`, which forgets all that \
+                         waits, then `concord load`, usually with --prefer, which compares all rows as they stand",
                     false => "",
                 }
             )]),

@@ -158,7 +158,10 @@ impl Pair<'_> {
                  all of them"
             ))
         } else {
-            Some(format!("{PUT_BACK}: it has not applied changes of `{table}` that {source} no longer keeps"))
+            Some(format!(
+                "{PUT_BACK}, or was out of the file for a while: it has not applied changes of `{table}` that {source} no longer \
+                 keeps"
+            ))
         }
     }
 

@@ -23,6 +23,8 @@ enum Criterion {
     Named(NodeId),
     /// The later of a column, by its place in the shared row.
     Updated(usize),
+    /// Who stays goes before these, which are let in: what stands there may be older than anything tells.
+    Staying(Vec<NodeId>),
     /// The first of these that has the row.
     Policy(Vec<NodeId>),
 }
@@ -55,16 +57,32 @@ impl Rule {
         (!all.is_empty()).then_some(Rule(all))
     }
 
+    /// The same where these nodes are let in again. What others have goes before theirs, also before the file says whom it prefers: that is
+    /// about changes, and a row of a backup is none.
+    #[must_use]
+    pub fn letting_in(mut self, let_in: &[NodeId]) -> Rule {
+        if !let_in.is_empty() && !matches!(self.0.first(), Some(Criterion::Source(_))) {
+            let policy = self.0.iter().position(|criterion| matches!(criterion, Criterion::Policy(_)));
+            self.0.insert(policy.unwrap_or(self.0.len()), Criterion::Staying(let_in.to_vec()));
+        }
+        self
+    }
+
+    /// Whether a node is one of those that are let in.
+    fn is_let_in(&self, node: NodeId) -> bool {
+        self.0.iter().any(|criterion| matches!(criterion, Criterion::Staying(let_in) if let_in.contains(&node)))
+    }
+
     /// The rule in words.
     pub fn told(&self, table: &Table, names: &[String]) -> String {
         let name = |node: &NodeId| names[node.index()].as_str();
+        let all = |nodes: &[NodeId]| nodes.iter().map(name).collect::<Vec<_>>().join(", ");
         let one = |criterion: &Criterion| match criterion {
             Criterion::Source(node) => format!("the table comes from {}", name(node)),
             Criterion::Named(node) => format!("--prefer {}", name(node)),
             Criterion::Updated(place) => format!("the later `{}`", table.columns[*place].name),
-            Criterion::Policy(nodes) => {
-                format!("prefer {}", nodes.iter().map(name).collect::<Vec<_>>().join(", "))
-            }
+            Criterion::Staying(let_in) => format!("the nodes that stay before {}", all(let_in)),
+            Criterion::Policy(nodes) => format!("prefer {}", all(nodes)),
         };
         self.0.iter().map(one).collect::<Vec<_>>().join(", then ")
     }
@@ -72,8 +90,11 @@ impl Rule {
     /// Decides between the rows of one key, in the shared shape; at least one, in the order of the nodes.
     pub fn decide(&self, table: &Table, rows: &[(NodeId, &Row)], names: &[String]) -> Option<Settlement> {
         let name = |node: NodeId| names[node.index()].as_str();
-        let has = |node: &NodeId| rows.iter().any(|(at, _)| at == node);
+        // Of equally late rows, that of a node that is let in comes last as well.
+        let mut rows = rows.to_vec();
+        rows.sort_by_key(|(node, _)| self.is_let_in(*node));
         for criterion in &self.0 {
+            let has = |node: &NodeId| rows.iter().any(|(at, _)| at == node);
             let found = match criterion {
                 Criterion::Source(node) => {
                     has(node).then(|| (*node, format!("the table comes from {} alone", name(*node))))
@@ -83,18 +104,26 @@ impl Rule {
                     .iter()
                     .find(|node| has(node))
                     .map(|node| (*node, format!("prefer: {} goes before the others", name(*node)))),
-                Criterion::Updated(place) => latest(table, *place, rows).map(|(node, value)| {
+                Criterion::Updated(place) => latest(table, *place, &rows).map(|(node, value)| {
                     (node, format!("`{}` is the latest at {}: {value}", table.columns[*place].name, name(node)))
                 }),
+                Criterion::Staying(let_in) => {
+                    if rows.iter().any(|(node, _)| !let_in.contains(node)) {
+                        rows.retain(|(node, _)| !let_in.contains(node));
+                    }
+                    None
+                }
             };
             if let Some((winner, reason)) = found {
                 return Some(Settlement { winner, reason });
             }
         }
         // A rule that tells nothing here, such as a preferred node without the row, leaves it to the order.
+        let lets_in = self.0.iter().any(|criterion| matches!(criterion, Criterion::Staying(_)));
+        let among = if lets_in { ", but for nodes that are let in" } else { "" };
         rows.first().map(|(winner, _)| Settlement {
             winner: *winner,
-            reason: format!("nothing else tells; {} stands first in the file", name(*winner)),
+            reason: format!("nothing else tells; {} stands first in the file{among}", name(*winner)),
         })
     }
 }
@@ -325,6 +354,35 @@ mod tests {
         let (first, why) = winner(&updated, None, &[(1, row(None, "x")), (2, row(None, "y"))]).unwrap();
         assert_eq!((first, why.as_str()), (1, "nothing else tells; b stands first in the file"));
         assert_eq!(winner(&updated, Some(0), &[(1, row(Some(5), "x")), (2, row(Some(6), "y"))]).unwrap().0, 2);
+    }
+
+    #[test]
+    fn who_is_let_in_goes_behind_those_who_stay() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let decided = |table: &Table, prefer: Option<u16>, rows: &[(u16, Row)]| {
+            let rows: Vec<(NodeId, &Row)> = rows.iter().map(|(node, row)| (NodeId(*node), row)).collect();
+            let rule = Rule::of(table, prefer.map(NodeId))?.letting_in(&[NodeId(0)]);
+            let settled = rule.decide(table, &rows, &names)?;
+            Some((settled.winner.0, settled.reason, rule.told(table, &names)))
+        };
+        let (stale, newer) = ((0, row(Some(5), "backup")), (2, row(Some(5), "kept")));
+        let plain = table(Policy::LatestWins, None, None, None);
+        // Nobody has said anything: that is asked, as ever.
+        assert_eq!(decided(&plain, None, &[stale.clone(), newer.clone()]), None);
+        let (winner, why, told) = decided(&plain, Some(1), &[stale.clone(), newer.clone()]).unwrap();
+        assert_eq!((winner, told.as_str()), (2, "--prefer b, then the nodes that stay before a"));
+        assert_eq!(why, "nothing else tells; c stands first in the file, but for nodes that are let in");
+        // Whoever is named goes first all the same, and so does a row that is known to be later.
+        assert_eq!(decided(&plain, Some(0), &[stale.clone(), newer.clone()]).unwrap().0, 0);
+        let updated = table(Policy::LatestWins, None, Some(1), None);
+        assert_eq!(decided(&updated, None, &[(0, row(Some(6), "since")), newer.clone()]).unwrap().0, 0);
+        assert_eq!(decided(&updated, None, &[stale.clone(), newer.clone()]).unwrap().0, 2);
+        let policy = table(Policy::Prefer(vec![NodeId(0)]), None, None, None);
+        let (winner, _, told) = decided(&policy, None, &[stale.clone(), newer.clone()]).unwrap();
+        assert_eq!((winner, told.as_str()), (2, "the nodes that stay before a, then prefer a"));
+        assert_eq!(decided(&policy, None, std::slice::from_ref(&stale)).unwrap().0, 0);
+        let one_way = table(Policy::LatestWins, Some(0), None, None);
+        assert_eq!(decided(&one_way, Some(2), &[stale, newer]).unwrap().0, 0);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Setting up, resetting and removing the service tables.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tracing::warn;
 
@@ -11,6 +13,9 @@ use super::session::Session;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::node::{self, Service};
+
+/// What a reset has done at a node.
+const CLEARED: &str = "history, positions and waiting rows cleared";
 
 /// What was done at one node.
 #[derive(Clone, Debug, Serialize)]
@@ -161,18 +166,130 @@ impl Session {
     pub async fn reset(&mut self) -> Result<(Vec<NodeLines>, Vec<String>)> {
         self.needs_histories()?;
         self.checked().await?;
+        let unknown = self.begin_reset().await?;
+        let done = self.reset_each().await;
+        // The next reset may not look again.
+        if done.is_err() {
+            unknown.iter().for_each(|warning| warn!(%warning, "The reset was broken off after it had found this."));
+        }
+        let (nodes, warnings) = done?;
+        Ok((nodes, [unknown, warnings].concat()))
+    }
+
+    async fn reset_each(&mut self) -> Result<(Vec<NodeLines>, Vec<String>)> {
         self.each_installed("resetting", async |member, node| {
-            // First, as whoever is cut off in between is to begin anew as well.
-            load::forget_at(node).await?;
-            node.reset().await?;
-            Ok(NodeLines { node: member, done: vec!["history, positions and waiting rows cleared".to_owned()] })
+            let before = load::is_being_emptied(node).await?;
+            // Another load may have gone on meanwhile.
+            load::begin_reset(node, false, true).await?;
+            let emptied = node.reset().await;
+            // All or nothing is emptied, and only of a connection that broke it is not known which. Where this fails too, the next reset
+            // looks at nobody.
+            if emptied.as_ref().is_err_and(|error| !before && !error.is_absence()) {
+                let _ = load::begin_reset(node, false, false).await;
+            }
+            emptied?;
+            Ok(NodeLines { node: member, done: vec![CLEARED.to_owned()] })
         })
         .await?;
+        let left_out = load::end_reset(self).await?;
+        let left_out: Vec<String> = left_out.iter().map(|node| self.names[node.index()].clone()).collect();
         let (mut nodes, warnings) = self.install().await?;
         for lines in &mut nodes {
-            lines.done.insert(0, "history, positions and waiting rows cleared".to_owned());
+            lines.done.insert(0, CLEARED.to_owned());
+            if left_out.contains(&lines.node) {
+                lines.done.insert(1, "left out until `concord load` has compared all its rows".to_owned());
+            }
         }
         Ok((nodes, warnings))
+    }
+
+    /// Notes at every node that all are being reset, and first at those that others accuse that they are to be let in: afterwards nobody
+    /// knows enough to accuse them. A reset that was broken off once it emptied nodes has noted that, and made nodes accuse each other that
+    /// are in order. Returns what is to be told of nodes that could not be looked at.
+    async fn begin_reset(&mut self) -> Result<Vec<String>> {
+        let doing = "noting that it is being reset";
+        let (mut is_installed, mut emptying) = (false, Vec::new());
+        for at in 0..self.members.len() {
+            let is_its_own = self.is_its_own(at).await?;
+            let member = &mut self.members[at];
+            let Some(node) = member.node.as_deref_mut().filter(|_| is_its_own) else { continue };
+            is_installed = true;
+            if load::is_being_emptied(node).await.map_err(Error::at(&member.name, doing))? {
+                emptying.push(at);
+            }
+        }
+        let looks = is_installed && emptying.is_empty();
+        let (accused, unknown) = if looks { self.accused().await? } else { (Vec::new(), Vec::new()) };
+        let others = (0..self.members.len()).filter(|at| !accused.contains(at));
+        for at in accused.iter().copied().chain(others) {
+            let is_its_own = self.is_its_own(at).await?;
+            let member = &mut self.members[at];
+            let Some(node) = member.node.as_deref_mut().filter(|_| is_its_own) else { continue };
+            let noted = load::begin_reset(node, accused.contains(&at), emptying.contains(&at)).await;
+            noted.map_err(Error::at(&member.name, doing))?;
+        }
+        Ok(unknown)
+    }
+
+    /// The nodes that others accuse, and what is to be told of those that could not be looked at. That is no reason not to reset them, unless
+    /// they may be looked at later.
+    async fn accused(&mut self) -> Result<(Vec<usize>, Vec<String>)> {
+        let mut other = Session::with_connector(self.config.clone(), Arc::clone(&self.connector));
+        other.plugins = std::mem::take(&mut self.plugins);
+        // Also among those that were let in and not compared to the end.
+        other.loads = true;
+        // The account may be allowed no more connections than these.
+        for (lent, member) in other.members.iter_mut().zip(&mut self.members) {
+            lent.node = member.node.take();
+        }
+        let looked = Box::pin(async {
+            other.prepare().await?;
+            other.left_out().await
+        });
+        let looked = looked.await;
+        // Where that failed snapshots may still be open.
+        other.close().await;
+        self.plugins = std::mem::take(&mut other.plugins);
+        for (member, lent) in self.members.iter_mut().zip(&mut other.members) {
+            member.node = lent.node.take();
+        }
+        if other.members.iter().any(|member| member.away.as_ref().is_some_and(|away| away.unreachable)) {
+            return Err(other.unreachable());
+        }
+        // Who was left out there has lost the connection.
+        self.connect().await;
+        if self.members.iter().any(|member| member.away.is_some()) {
+            return Err(self.unreachable());
+        }
+        let passed_over = other.members.iter().filter(|member| member.restored.is_none());
+        let passed_over = passed_over.filter_map(|member| member.away.as_ref());
+        let mut unknown: Vec<String> = passed_over.map(|away| format!("node `{}`: {}", away.node, away.why)).collect();
+        let still = other.tables.iter().filter_map(|table| Some((&table.name, table.stopped.as_ref()?)));
+        unknown.extend(still.map(|(name, why)| format!("table `{name}` stands still: {why}")));
+        let accused = match looked {
+            Ok(nodes) => nodes.iter().map(|node| node.index()).collect(),
+            Err(why) => {
+                if unknown.is_empty() {
+                    unknown.push(why.to_string());
+                }
+                Vec::new()
+            }
+        };
+        if unknown.is_empty() {
+            return Ok((accused, Vec::new()));
+        }
+        let warning = format!(
+            "whether every node has what it had could not be found out before the reset ({}); if one was put back from a backup, let the \
+             others go before it in `conflict` for the load that follows",
+            unknown.join("; ")
+        );
+        Ok((accused, vec![warning]))
+    }
+
+    /// Whether what is installed in a node's database is this node.
+    async fn is_its_own(&mut self, at: usize) -> Result<bool> {
+        let service = self.service_at(at).await?;
+        Ok(service.is_some_and(|service| service.sync == self.config.name && service.node == self.names[at]))
     }
 
     /// Does something at all nodes, or at none if one of them is away or belongs to another sync. Where every table is compared

@@ -74,6 +74,29 @@ async fn one_that_broke_off_begins_anew_after_a_reset() {
     cluster.holds(super::ALL, &["1|uno|1", "2|two|2"]).await;
 }
 
+/// GIVEN a reset that was broken off when one node was done, so that the others accuse it
+/// WHEN it is called again
+/// THEN that is mended, and nobody is taken for a node that was put back.
+#[tokio::test]
+async fn a_reset_that_broke_off_leaves_nobody_out() {
+    let mut cluster = items(&[Kind::Sqlite; 3], "").await;
+    for at in 0..3 {
+        cluster.run(at, &format!("INSERT INTO items VALUES ({at}, 'one', 1)")).await;
+    }
+    cluster.settle().await;
+    let faults = std::sync::Arc::new(std::sync::Mutex::new("remove-node=error@2".parse().expect("the rule is one")));
+    let mut session = cluster.session();
+    concord::fault::scoped(faults, Box::pin(session.reset())).await.expect_err("it is broken off");
+    drop(session);
+    let away = cluster.sync().await.away;
+    assert!(away.len() == 1 && away[0].node == "a", "{away:?}");
+    let (nodes, _) = cluster.session().reset().await.unwrap_or_else(|error| panic!("reset: {error}"));
+    assert!(!nodes.iter().flat_map(|lines| &lines.done).any(|line| line.contains("`concord load`")), "{nodes:?}");
+    cluster.run(0, "UPDATE items SET name = 'two' WHERE id = 0").await;
+    cluster.settle().await;
+    cluster.holds(super::ALL, &["0|two|1", "1|one|1", "2|one|1"]).await;
+}
+
 /// Two nodes of which a user of the second holds the table so that it can be read and not be written.
 async fn held(kind: Kind, rows: u64) -> (Concord, [Database; 2], concord_tests::User) {
     let databases = [Database::new(Kind::Sqlite).await, Database::new(kind).await];

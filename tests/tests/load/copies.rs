@@ -1,6 +1,9 @@
 //! Empty, half-filled and differing nodes, while nobody writes.
 
+use std::sync::{Arc, Mutex};
+
 use super::{ALL, ITEMS, before, came, items, prefer};
+use concord::fault::{self, Faults};
 use concord::sync::{LoadOptions, Remedy};
 use concord_tests::{Cluster, Kind};
 
@@ -446,4 +449,23 @@ async fn rows_in_a_circle() {
     assert_eq!((told, loaded.exit_code()), (vec![(0, 2), (0, 2)], 0), "{loaded:?}");
     cluster.settle().await;
     cluster.holds("SELECT (SELECT count(*) FROM teams), (SELECT count(*) FROM staff)", &["2|2"]).await;
+}
+
+/// Each refers to the next, which is copied later: all come, and it does not take trying each by itself to find out that they cannot
+/// yet.
+#[tokio::test]
+async fn rows_in_a_chain() {
+    let tables = "CREATE TABLE items (id integer PRIMARY KEY, next integer REFERENCES items (id))";
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let mut cluster = Cluster::new(&[kind, kind], |_| tables.to_owned(), "[tables.items]\n").await;
+        let rows = "INSERT INTO items WITH RECURSIVE n(i) AS (SELECT 1500 UNION ALL SELECT i - 1 FROM n WHERE i > 1)
+                    SELECT i, CASE WHEN i < 1500 THEN i + 1 END FROM n";
+        before(&mut cluster, &[(0, rows)]).await;
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let load = async { cluster.load(&LoadOptions::default()).await };
+        let loaded = Box::pin(fault::scoped(Arc::clone(&faults), load)).await;
+        assert_eq!((came(&loaded), loaded.exit_code()), (vec!["items b 1500 0".to_owned()], 0), "{loaded:?}");
+        let attempts = faults.lock().expect("nobody panics").passes("apply-attempt");
+        assert!(attempts <= 20, "{attempts} attempts");
+    }
 }

@@ -101,6 +101,35 @@ async fn others_go_on_while_a_node_joins() {
     cluster.holds(ALL, &["1|meanwhile|1", "2|zwei|2", "30|meanwhile|30", "31|meanwhile|31"]).await;
 }
 
+/// GIVEN a node that was put back, whose users add to a row what brings it to where it had been
+/// WHEN it is let in, and its row is like that of the others
+/// THEN the journal keeps what is counted nowhere, and the load tells; not so what others had heard of before the backup was put back.
+#[tokio::test]
+async fn what_was_added_since_a_node_was_put_back_is_not_lost_silently() {
+    let mut cluster = items(&[Kind::Sqlite, Kind::Sqlite], "conflict = { sum = [\"amount\"] }").await;
+    cluster.run(0, "INSERT INTO items VALUES (1, 'one', 10), (2, 'two', 10)").await;
+    cluster.settle().await;
+    cluster.later(1, "UPDATE items SET amount = amount - 3 WHERE id = 2").await;
+    restore(&mut cluster, async |cluster| {
+        cluster.later(1, "UPDATE items SET amount = amount - 1 WHERE id = 1").await;
+        cluster.settle().await;
+    })
+    .await;
+    cluster.later(1, "UPDATE items SET amount = amount - 1 WHERE id = 1").await;
+    let uncounted = |loaded: &concord::sync::Loaded| loaded.tables[0].uncounted;
+    let dry = cluster.load(&LoadOptions { dry_run: true, ..LoadOptions::default() }).await;
+    assert_eq!((dry.rejoined.len(), uncounted(&dry)), (1, 1), "{dry:?}");
+    assert!(cluster.session().conflicts(0).await.expect("the journal can be read").is_empty());
+    let loaded = cluster.load(&LoadOptions::default()).await;
+    assert_eq!((loaded.rejoined.len(), uncounted(&loaded)), (1, 1), "{loaded:?}");
+    cluster.holds(ALL, &["1|one|9", "2|two|7"]).await;
+    let conflicts = cluster.session().conflicts(0).await.expect("the journal can be read");
+    let told: Vec<_> = conflicts.iter().map(|one| (one.key.to_string(), one.reason.as_str())).collect();
+    assert_eq!(told.len(), 1, "{conflicts:#?}");
+    assert!(told[0].0 == "[1]" && told[0].1.contains("`amount` was changed from 10 to 9 at b"), "{told:?}");
+    cluster.settle().await;
+}
+
 /// What a node that was put back has lost comes back; what it was given since is kept; what differs is decided.
 async fn a_node_is_put_back(kinds: &[Kind]) {
     let mut cluster = items(kinds, "").await;

@@ -111,6 +111,7 @@ impl Session {
             let Some(report) = loaded.tables.iter_mut().find(|known| known.table == *name) else { continue };
             report.rows = compared.rows;
             report.undecided = compared.weighed.undecided;
+            report.outside = compared.weighed.outside;
             report.waiting = compared.waiting;
             report.on_their_way = load.on_their_way[table].len() as u64;
             report.nodes = nodes(&self.names, &compared.written);
@@ -179,7 +180,7 @@ impl Session {
     }
 
     /// The rows of keys at a node, in the shared shape.
-    async fn found(&mut self, table: usize, at: NodeId, keys: &[&Key]) -> Result<Vec<Option<Standing>>> {
+    pub(super) async fn found(&mut self, table: usize, at: NodeId, keys: &[&Key]) -> Result<Vec<Option<Standing>>> {
         let member = &mut self.members[at.index()];
         let (Some(node), Some(form)) = (member.node.as_deref_mut(), self.tables[table].form(at)) else {
             return Err(self.not_there(table));
@@ -290,7 +291,8 @@ impl Session {
             all.removed += written.removed;
         }
         // Of these only the sums are of use; others are for whoever writes.
-        compared.weighed = Weighed { undecided: compared.weighed.undecided, ..Weighed::default() };
+        let Weighed { undecided, outside, .. } = compared.weighed;
+        compared.weighed = Weighed { undecided, outside, ..Weighed::default() };
         Ok(())
     }
 

@@ -1,15 +1,27 @@
 //! Rows that could not be copied: they are tried again, and what is left over is handed to the sync.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher};
 
+use foldhash::fast::FixedState;
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::DiGraph;
 use tracing::info;
 
 use super::super::session::Session;
+use super::super::table::Table;
 use super::portion::Portion;
-use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS};
+use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS, WEIGHT};
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, TableSpec};
+use crate::model::{Key, NodeId, Row, TableSpec, Value};
 use crate::node::{self, Node};
+
+/// Rows of a table that are put in order, at most: the order takes memory for each.
+const MOST_IN_ORDER: usize = 2_000_000;
+
+/// Rows that are read for that at once: while nobody knows how large they are, and at most.
+const FIRST: usize = 16;
+const MOST_READ: usize = 2_000;
 
 impl Session {
     /// Tries rows that could not be written once more, for as long as that helps: a row that they refer to may have come.
@@ -22,11 +34,71 @@ impl Session {
         loop {
             keep_one_each(deferred);
             let before = deferred.len();
+            for table in 0..self.tables.len() {
+                self.put_parents_first(table, deferred).await?;
+            }
             *deferred = self.try_once(load, std::mem::take(deferred), false, loaded).await?;
-            if deferred.is_empty() || deferred.len() >= before {
+            if !gets_on(before, deferred.len()) {
                 return Ok(());
             }
         }
+    }
+
+    /// Puts rows of a table that refers to itself behind those that they refer to: however long the chains, they are written in one
+    /// go although they are tried in parts.
+    async fn put_parents_first(&mut self, table: usize, deferred: &mut Vec<Deferred>) -> Result<()> {
+        let references = own_references(&self.tables[table]);
+        let places: Vec<usize> = (0..deferred.len()).filter(|&at| deferred[at].table == table).collect();
+        // What goes in one part is written together.
+        if references.is_empty() || places.len() <= ROWS || places.len() > MOST_IN_ORDER {
+            return Ok(());
+        }
+        let order = self.order_of(table, &references, deferred, &places).await;
+        self.close().await;
+        let order = order?.parents_first(places.len());
+        let (rows, others): (Vec<Deferred>, Vec<Deferred>) =
+            std::mem::take(deferred).into_iter().partition(|row| row.table == table);
+        let mut rows: Vec<Option<Deferred>> = rows.into_iter().map(Some).collect();
+        *deferred = others;
+        deferred.extend(order.into_iter().filter_map(|at| rows[at].take()));
+        Ok(())
+    }
+
+    /// Reads which of the rows at these places refer to which. Snapshots are open afterwards, also when it fails.
+    async fn order_of(
+        &mut self,
+        table: usize,
+        references: &[(Vec<usize>, Vec<usize>)],
+        deferred: &[Deferred],
+        places: &[usize],
+    ) -> Result<Order> {
+        let mut order = Order::default();
+        self.look().await?;
+        for member in &mut self.members {
+            let (Some(form), Some(reader)) = (self.tables[table].form(member.id), member.node.as_deref_mut()) else {
+                continue;
+            };
+            let held: Vec<usize> = (0..places.len()).filter(|&at| deferred[places[at]].holder == member.id).collect();
+            let doing = format!("reading rows of {}", form.spec.full_name());
+            let (mut left, mut step) = (&held[..], FIRST);
+            while !left.is_empty() {
+                let (some, rest) = left.split_at(step.min(left.len()));
+                let keys: Vec<&Key> = some.iter().map(|&at| &deferred[places[at]].key).collect();
+                let rows = reader.rows(&form.spec, &keys).await;
+                let rows = rows.map_err(Error::at(&member.name, &doing))?;
+                let rows = form.lens.share_apart(rows, Option::as_mut).await;
+                let mut weight = 0;
+                for (&at, row) in some.iter().zip(&rows) {
+                    if let Some(Ok(row)) = row {
+                        weight += row.iter().map(Value::weight).sum::<usize>();
+                        order.add(at, row, references);
+                    }
+                }
+                step = (WEIGHT / (weight / some.len()).max(1)).clamp(1, MOST_READ);
+                left = rest;
+            }
+        }
+        Ok(order)
     }
 
     /// Tries each row once; those that are still refused. With `last` what stands in their place is journalled where it does.
@@ -137,6 +209,68 @@ impl Session {
     }
 }
 
+/// Whether it is worth trying what is left once more. Where rows of many parts wait for each other, each pass over them may free but
+/// a few; what is handed to the sync is written together there.
+fn gets_on(before: usize, left: usize) -> bool {
+    let freed = before.saturating_sub(left);
+    left > 0 && freed > 0 && (before <= ROWS || freed >= before / 10)
+}
+
+/// By which columns of the shared row rows of a table refer to others of it at some node, and to which.
+fn own_references(table: &Table) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let mut found = Vec::new();
+    for spec in table.forms.iter().flatten().map(|form| &form.spec) {
+        let place = |name: &String| spec.columns.iter().find(|column| column.name == *name)?.shared;
+        let places = |names: &[String]| names.iter().map(place).collect::<Option<Vec<usize>>>();
+        for reference in &spec.references {
+            let is_own = reference.referenced_table == spec.local && reference.referenced_schema == spec.schema;
+            if let (true, Some(own), Some(referenced)) =
+                (is_own, places(&reference.columns), places(&reference.referenced_columns))
+                && !found.contains(&(own.clone(), referenced.clone()))
+            {
+                found.push((own, referenced));
+            }
+        }
+    }
+    found
+}
+
+/// Which rows of a table refer to which, by digests of the values.
+#[derive(Default)]
+struct Order {
+    refers: Vec<(usize, u64)>,
+    holds: HashMap<u64, usize>,
+}
+
+impl Order {
+    fn add(&mut self, at: usize, row: &Row, references: &[(Vec<usize>, Vec<usize>)]) {
+        for (number, (own, referenced)) in references.iter().enumerate() {
+            let digest = |places: &[usize]| {
+                let mut hasher = FixedState::default().build_hasher();
+                number.hash(&mut hasher);
+                for &place in places {
+                    row.get(place).filter(|value| **value != Value::Null)?.hash(&mut hasher);
+                }
+                Some(hasher.finish())
+            };
+            self.refers.extend(digest(own).map(|digest| (at, digest)));
+            self.holds.extend(digest(referenced).map(|digest| (digest, at)));
+        }
+    }
+
+    /// The rows, so many, each behind those that it refers to. (Rows of a circle are side by side.)
+    fn parents_first(&self, rows: usize) -> Vec<usize> {
+        let mut graph = DiGraph::<(), ()>::with_capacity(rows, self.refers.len());
+        let nodes: Vec<_> = (0..rows).map(|_| graph.add_node(())).collect();
+        for (row, digest) in &self.refers {
+            if let Some(parent) = self.holds.get(digest).filter(|parent| *parent != row) {
+                graph.add_edge(nodes[*row], nodes[*parent], ());
+            }
+        }
+        kosaraju_scc(&graph).into_iter().flatten().map(|node| node.index()).collect()
+    }
+}
+
 /// Several nodes may have refused the same row. Where one of them was held up, it is not done with by what the sync makes of it.
 fn keep_one_each(deferred: &mut Vec<Deferred>) {
     let mut known = HashSet::new();
@@ -157,4 +291,31 @@ async fn touch(
         }
     }
     node.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys that say nothing of the order of the chain, and more rows than whoever recursed would get through.
+    #[test]
+    fn rows_come_behind_those_that_they_refer_to() {
+        let rows = 50_000;
+        let key = |at: i64| (at * 7_919) % rows;
+        let references = [(vec![1], vec![0])];
+        let mut order = Order::default();
+        for at in 0..rows {
+            let parent = if at == 0 { Value::Null } else { Value::Int(key(at - 1)) };
+            order.add(key(at) as usize, &vec![Value::Int(key(at)), parent].into(), &references);
+        }
+        let expected: Vec<usize> = (0..rows).map(|at| key(at) as usize).collect();
+        assert!(order.parents_first(rows as usize) == expected);
+    }
+
+    #[test]
+    fn passes_that_free_hardly_a_row_come_to_an_end() {
+        assert_eq!([gets_on(10, 9), gets_on(10, 10), gets_on(10, 0)], [true, false, false]);
+        let many = 5 * ROWS;
+        assert_eq!([gets_on(many, many - 2), gets_on(many, many - many / 10)], [false, true]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Going through one table at one node, part by part.
 
+use std::collections::HashMap;
+
 use tracing::debug;
 
 use super::ahead::Reader;
@@ -98,7 +100,8 @@ impl Session {
                 progress.leave_out();
             }
             most = (most * 2).min(ROWS);
-            let looks = |key: &Key| again.iter().find(|(known, _)| known == key).map_or(0, |(_, looks)| *looks);
+            let looked_at: HashMap<Key, u32> = std::mem::take(&mut again).into_iter().collect();
+            let looks = |key: &Key| looked_at.get(key).copied().unwrap_or(0);
             let mut next: Vec<(Key, u32)> = Vec::new();
             for key in &weighed.again {
                 let looks = looks(key) + 1;
@@ -198,6 +201,7 @@ impl Session {
         let Some(table) = loaded.tables.iter_mut().find(|table| table.table == *name) else { return };
         table.rows += weighed.rows;
         table.undecided += weighed.undecided;
+        table.outside += weighed.outside;
         let passed_over = weighed.passed_over.iter().map(|key| (leg.table, key.clone()));
         table.passed_over += passed_over.filter(|key| loaded.passed_over.insert(key.clone())).count() as u64;
         let done = weighed.done(left.iter().map(|(node, key, _)| (*node, key)));

@@ -16,6 +16,7 @@ mod progress;
 mod refilter;
 mod report;
 mod scope;
+mod uncounted;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use self::condition::Condition;
 use self::leg::{Deferred, Leg};
 pub(super) use self::portion::Portion;
 use self::progress::Progress;
-pub use self::progress::forget_at;
+pub use self::progress::{begin_reset, end_reset, is_being_emptied};
 pub(super) use self::refilter::Refilters;
 pub use self::report::{LoadOptions, Loaded, LoadedNode, LoadedTable, Stage};
 use super::attendance::{Away, Member};
@@ -70,7 +71,8 @@ struct Load {
 
 impl Load {
     fn rule(&self, session: &Session, table: usize) -> Option<Rule> {
-        Rule::of(&session.tables[table], self.prefer)
+        let let_in = with(&[&self.left_out[..], &self.let_in[..]].concat(), &self.unfinished);
+        Some(Rule::of(&session.tables[table], self.prefer)?.letting_in(&let_in))
     }
 
     /// Whether what could not be written is handed over to the sync. At a node that was let in it would count as a change of its users
@@ -138,6 +140,9 @@ impl Session {
         }
         if options.dry_run {
             self.compare_all(&load, &mut loaded, told).await?;
+            let changed = self.changed_meanwhile(&load.unfinished, &load.left_out).await?;
+            let uncounted = self.uncounted(&with(&load.left_out, &changed)).await?;
+            loaded.count_uncounted(&self.tables, &uncounted);
             loaded.rejoined = absent.iter().map(|node| self.names[node.index()].clone()).collect();
             loaded.stopped = self.stopped();
             return Ok(loaded);
@@ -159,7 +164,7 @@ impl Session {
         loaded.sync = self.carry_without(&unfinished).await?;
         self.everybody_but(&absent)?;
         unfinished.iter().try_for_each(|node| self.all_go_on(*node))?;
-        let (mut progress, begun) = self.begin_load(options, &mut load, all_go_on, told).await?;
+        let (mut progress, begun) = self.begin_load(options, &mut load, &mut loaded, all_go_on, told).await?;
         *lives = progress.let_in_lives();
         if begun.is_none() {
             // What an earlier load has left at some node is not to be taken for this one's.
@@ -220,6 +225,7 @@ impl Session {
         &mut self,
         options: &LoadOptions,
         load: &mut Load,
+        loaded: &mut Loaded,
         all_go_on: bool,
         told: &mut (dyn FnMut(&Stage) + Send),
     ) -> Result<(Progress, Option<(usize, Option<Key>)>)> {
@@ -245,6 +251,9 @@ impl Session {
             }
         }
         if !let_in.is_empty() {
+            let uncounted = self.uncounted(&let_in).await?;
+            self.journal_uncounted(&uncounted).await?;
+            loaded.count_uncounted(&self.tables, &uncounted);
             self.rejoin(&let_in, &changed).await?;
             progress = Progress::new(self, options, all_go_on).await?;
         }

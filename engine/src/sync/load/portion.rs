@@ -85,6 +85,8 @@ pub struct Weighed {
     pub apart: HashMap<(NodeId, Key), Does>,
     /// Rows that differ and that nothing decides.
     pub undecided: u64,
+    /// Rows that stay where they do not belong. Each counts where its key is dealt with.
+    pub outside: u64,
     /// Where the row stands that was to be written, for keys whose row is not the walker's.
     pub winners: HashMap<Key, NodeId>,
     /// Rows that cannot be read at a node.
@@ -145,6 +147,8 @@ pub(super) struct Settled {
     settlement: Settlement,
     settles: Settles,
     locals: Locals,
+    /// Whether the key was dealt with before, at another node or in another part.
+    met_before: bool,
 }
 
 /// The row of a key at a node.
@@ -278,7 +282,8 @@ impl Session {
             // It was dealt with there. But of the nodes that lacked it one may have failed, when it had come to the others.
             let undecided = weighed.undecided;
             let met_before = at < walked && here.iter().any(|(node, _)| before.contains(node));
-            settled.extend(weighing.settled(key, here, &mut weighed));
+            let one = weighing.settled(key, here, &mut weighed);
+            settled.extend(one.map(|one| Settled { met_before: met_before || at >= walked, ..one }));
             if met_before {
                 weighed.undecided = undecided;
             }
@@ -405,7 +410,7 @@ impl Weighing<'_> {
             _ => None,
         };
         let row = rows.iter().find(|(node, _)| *node == settlement.winner)?.1.clone();
-        Some(Settled { key, rows, row, whole, settlement, settles, locals })
+        Some(Settled { key, rows, row, whole, settlement, settles, locals, met_before: false })
     }
 
     /// What is to be done about keys at each node.
@@ -440,7 +445,7 @@ impl Weighing<'_> {
         unmapped: &mut [Vec<(Decision, Current)>],
     ) {
         let table = self.table;
-        let Settled { key, rows, row: winner_row, whole, settlement, settles, mut locals } = settled;
+        let Settled { key, rows, row: winner_row, whole, settlement, settles, mut locals, met_before } = settled;
         let winner = settlement.winner;
         let of = |node: NodeId| rows.iter().find(|(at, _)| *at == node).map(|(_, row)| row);
         let belongs = |node: NodeId| places.get(node.index()).unwrap_or(&Belongs::Inside);
@@ -459,6 +464,8 @@ impl Weighing<'_> {
             let differs = differs(target, own);
             // What is right may stay where it does not belong, unless it is moved. What is not right goes, as by a sync.
             if !differs && !self.refilter {
+                let goes_elsewhere = || self.everybody.iter().any(|&node| *belongs(node) == Belongs::Inside);
+                weighed.outside += u64::from(!met_before && goes_elsewhere());
                 continue;
             }
             if !self.in_step {

@@ -227,14 +227,39 @@ async fn kept(session: &mut Session) -> Result<Vec<Option<String>>> {
     Ok(all)
 }
 
-/// No load goes on with what it had reached at a node, which may lose what it has not taken yet.
-pub async fn forget_at(node: &mut dyn Node) -> node::Result<()> {
-    if node.service().await?.is_none() {
-        return Ok(());
-    }
-    let Some(kept) = node.progress().await? else { return Ok(()) };
-    let left = Renewed::read(&kept).and_then(|renewed| renewed.text().ok());
-    node.set_progress(left.as_deref()).await
+/// What a node remembers while all nodes are being reset. [`Renewed::read`] finds in it who is to be let in.
+#[derive(Serialize, Deserialize)]
+struct Resetting {
+    resetting: bool,
+    /// Whether what would tell who was put back may be gone there.
+    #[serde(default)]
+    emptying: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    follows: Option<String>,
+}
+
+/// Notes that a node is being reset, and whether that may have come as far as `emptying` it. No load goes on with what it had reached there,
+/// which may lose what it has not taken yet. Whoever is `accused`, or was let in and not compared to the end, is to be let in after that:
+/// its rows are as old as they were, and nothing else will tell that.
+pub async fn begin_reset(node: &mut dyn Node, accused: bool, emptying: bool) -> node::Result<()> {
+    let Some(service) = node.service().await? else { return Ok(()) };
+    let is_out = accused || node.progress().await?.as_deref().and_then(Renewed::read).is_some();
+    // The life that it has now is the one that the next begins after.
+    let resetting = Resetting { resetting: true, emptying, follows: is_out.then_some(service.uuid) };
+    let text = serde_json::to_string(&resetting)
+        .map_err(|why| node::Error::new(node::ErrorKind::Other, format!("writing JSON: {why}")))?;
+    node.set_progress(Some(&text)).await
+}
+
+/// Whether a reset has begun to empty a node, and not come to its end at all.
+pub async fn is_being_emptied(node: &mut dyn Node) -> node::Result<bool> {
+    let kept = node.progress().await?;
+    Ok(kept.is_some_and(|kept| serde_json::from_str::<Resetting>(&kept).is_ok_and(|kept| kept.emptying)))
+}
+
+/// Notes that all nodes are reset. Returns those that are to be let in.
+pub async fn end_reset(session: &mut Session) -> Result<Vec<NodeId>> {
+    forget(session, Lives::Kept).await
 }
 
 /// What becomes of the notes about nodes that were let in.

@@ -64,6 +64,10 @@ pub struct LoadedTable {
     pub passed_over: u64,
     /// Rows that differ and that nothing decides.
     pub undecided: u64,
+    /// Rows that stay at a node where they do not belong, as far as the load met them; see [`LoadOptions::refilter`].
+    pub outside: u64,
+    /// Rows of which what was added at a node that is let in is counted nowhere; see the journal.
+    pub uncounted: u64,
     /// How rows that differ are decided, if that is said anywhere.
     pub rule: Option<String>,
 }

@@ -1,5 +1,8 @@
 //! Letting a node in: while rows wait elsewhere, after a load that was broken off, and by a file that does not list every table.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::task::yield_now;
 
 use super::until_one_ends;
@@ -8,6 +11,8 @@ use crate::model::{Cut, time};
 use crate::sync::load::{LoadOptions, Loaded, Stage};
 use crate::sync::memory::number;
 use crate::sync::rejoin::Renewed;
+use crate::sync::session::Connector;
+use crate::sync::setup::NodeLines;
 use crate::sync::tests::cluster::Cluster;
 use crate::sync::tests::random::Random;
 
@@ -18,13 +23,23 @@ const PARK: &str = "\"park\"";
 fn put_back(conflict: &str) -> Cluster {
     let cluster = Cluster::new(3, &[(1, 1), (2, 1)]);
     cluster.block(cluster.session(conflict, 10).install()).unwrap();
+    put_back_in(&cluster, conflict);
+    cluster
+}
+
+fn put_back_in(cluster: &Cluster, conflict: &str) {
     let backup = cluster.databases[2].lock().clone();
     for value in [3, 1] {
         assert!(cluster.databases[2].lock().write(2, Some(value), false));
         cluster.block(cluster.session(conflict, 10).sync()).unwrap();
     }
     *cluster.databases[2].lock() = backup;
-    cluster
+}
+
+/// The nodes that a reset has left out.
+fn left_out(nodes: &[NodeLines]) -> Vec<&str> {
+    let left_out = nodes.iter().filter(|lines| lines.done.iter().any(|line| line.contains("`concord load`")));
+    left_out.map(|lines| &*lines.node).collect()
 }
 
 fn prefer(node: &str) -> LoadOptions {
@@ -458,4 +473,166 @@ fn what_waits_for_who_is_left_out_can_be_forgotten() {
     cluster.block(cluster.session(PARK, 10).reset()).unwrap();
     load(&cluster, PARK, &prefer("b")).unwrap();
     assert_eq!(cluster.rows(), [[(1, 6), (2, 1)]; 3]);
+}
+
+/// The same of a row that no node which stays has: it is not given up, and nothing else than to forget it lets the node in.
+#[test]
+fn what_waits_and_stands_only_at_who_is_left_out_can_be_forgotten() {
+    let settings = format!("{LATEST}\n[tables.t.nodes.b]\nfilter = {{ plugin = \"remainder\", at = 1, is = [0] }}");
+    let cluster = Cluster::new(2, &[(1, 3)]);
+    let sync = || cluster.block(cluster.session(&settings, 10).sync()).unwrap();
+    cluster.block(cluster.session(&settings, 10).install()).unwrap();
+    cluster.databases[1].lock().refuses = Some(6);
+    assert!(cluster.databases[0].lock().write(2, Some(6), false));
+    assert_eq!(sync().waiting, 1);
+    let backup = cluster.databases[0].lock().clone();
+    for value in [9, 3] {
+        assert!(cluster.databases[0].lock().write(1, Some(value), false));
+        sync();
+    }
+    *cluster.databases[0].lock() = backup;
+    let refused = load(&cluster, &settings, &prefer("a")).unwrap_err().to_string();
+    assert!(refused.contains("left out knows or has: `concord reset`, which forgets all that waits"), "{refused}");
+    let refused = cluster.block(cluster.session(&settings, 10).drop_parked(|_| true)).unwrap_err().to_string();
+    assert!(refused.contains("stands at no node that is there") && refused.contains("if only `a` has it"), "{refused}");
+    cluster.databases[1].lock().refuses = None;
+    cluster.block(cluster.session(&settings, 10).reset()).unwrap();
+    load(&cluster, &settings, &prefer("a")).unwrap();
+    assert_eq!(cluster.rows(), [[(1, 3), (2, 6)]; 2]);
+}
+
+/// GIVEN nodes that hold parts of the rows, and a backup at the one that holds all and stands first in the file
+/// WHEN it is let in, and the node that is named has not all rows either
+/// THEN what the backup has goes before nothing that others have.
+#[test]
+fn a_backup_loses_to_others_where_who_is_named_lacks_the_row() {
+    let filter = |node: &str, at: usize, is: i64| {
+        format!("\n[tables.t.nodes.{node}]\nfilter = {{ plugin = \"remainder\", at = {at}, is = [{is}] }}")
+    };
+    for policy in [LATEST, "{ prefer = [\"a\"] }"] {
+        let settings = format!("{policy}{}{}", filter("b", 1, 0), filter("c", 2, 1));
+        let cluster = Cluster::new(3, &[]);
+        for (at, rows) in [(0, &[(1, 3), (2, 4), (3, 7)][..]), (1, &[(1, 3)]), (2, &[(2, 4), (3, 7)])] {
+            cluster.databases[at].lock().rows.extend(rows.iter().copied());
+        }
+        let sync = || cluster.block(cluster.session(&settings, 10).sync()).unwrap();
+        cluster.block(cluster.session(&settings, 10).install()).unwrap();
+        sync();
+        let backup = cluster.databases[0].lock().clone();
+        for (at, id, value) in [(1, 1, 6), (2, 2, 10), (1, 1, 9), (2, 2, 13)] {
+            assert!(cluster.databases[at].lock().write(id, Some(value), false));
+            sync();
+        }
+        *cluster.databases[0].lock() = backup;
+        // This one was not even lost.
+        assert!(cluster.databases[2].lock().write(3, Some(10), false));
+        assert_eq!(sync().away[0].node, "a");
+        let dry = load(&cluster, &settings, &LoadOptions { dry_run: true, ..prefer("b") }).unwrap();
+        let table = dry.tables.iter().find(|table| table.table == "t").unwrap();
+        let told = table.rule.clone().unwrap();
+        assert!(told.starts_with("--prefer b, then the nodes that stay before a"), "{told}");
+        assert!(table.nodes.iter().all(|node| node.node == "a" && node.replaced > 0), "{dry:?}");
+        assert_eq!(load(&cluster, &settings, &prefer("b")).unwrap().rejoined, ["a"]);
+        assert_eq!(cluster.rows(), [vec![(1, 9), (2, 13), (3, 10)], vec![(1, 9)], vec![(2, 13), (3, 10)]], "{policy}");
+    }
+}
+
+/// GIVEN a backup at the node that holds all rows and stands first in the file, and a row that waits at another node
+/// WHEN that is forgotten by a reset, of which one comes after the other, as nothing else lets the node in
+/// THEN it stays out until all rows are compared, and what the backup has goes before nothing that others have.
+#[test]
+fn a_backup_loses_to_others_after_a_reset() {
+    let filter = |node: &str, at: usize, is: &str| {
+        format!("\n[tables.t.nodes.{node}]\nfilter = {{ plugin = \"remainder\", at = {at}, is = [{is}] }}")
+    };
+    let settings = format!("{LATEST}{}{}", filter("b", 1, "0, 2"), filter("c", 2, "1, 2"));
+    let cluster = Cluster::new(3, &[]);
+    for (at, rows) in [(0, &[(1, 3), (2, 4)][..]), (1, &[(1, 3)]), (2, &[(2, 4)])] {
+        cluster.databases[at].lock().rows.extend(rows.iter().copied());
+    }
+    let sync = || cluster.block(cluster.session(&settings, 10).sync()).unwrap();
+    cluster.block(cluster.session(&settings, 10).install()).unwrap();
+    sync();
+    let backup = cluster.databases[0].lock().clone();
+    for (at, id, value) in [(1, 1, 6), (2, 2, 10), (1, 1, 9), (2, 2, 13)] {
+        assert!(cluster.databases[at].lock().write(id, Some(value), false));
+        sync();
+    }
+    *cluster.databases[0].lock() = backup;
+    cluster.databases[1].lock().refuses = Some(11);
+    assert!(cluster.databases[2].lock().write(3, Some(11), false));
+    let summary = sync();
+    assert_eq!((&*summary.away[0].node, summary.waiting), ("a", 1));
+    let refused = load(&cluster, &settings, &prefer("b")).unwrap_err().to_string();
+    assert!(refused.contains("`concord reset`, which forgets all that waits"), "{refused}");
+    cluster.databases[1].lock().refuses = None;
+    for _ in 0..2 {
+        let (nodes, _) = cluster.block(cluster.session(&settings, 10).reset()).unwrap();
+        assert_eq!(left_out(&nodes), ["a"], "{nodes:?}");
+        assert_eq!(sync().away[0].node, "a");
+    }
+    assert_eq!(load(&cluster, &settings, &prefer("b")).unwrap().rejoined, ["a"]);
+    assert!(sync().away.is_empty());
+    let all = vec![(1, 9), (2, 13), (3, 11)];
+    assert_eq!(cluster.rows(), [all, vec![(1, 9), (3, 11)], vec![(2, 13), (3, 11)]]);
+}
+
+/// An account may be allowed no more than one.
+#[test]
+fn a_reset_looks_who_was_put_back_over_the_connections_that_it_has() {
+    let cluster = put_back(LATEST);
+    let mut session = cluster.session(LATEST, 10);
+    let (connect, connected) = (Arc::clone(&session.connector), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&connected);
+    let counting: Connector = Arc::new(move |target| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        connect(target)
+    });
+    session.connector = counting;
+    let (nodes, warnings) = cluster.block(session.reset()).unwrap();
+    assert_eq!((left_out(&nodes), connected.load(Ordering::Relaxed)), (vec!["c"], 3));
+    assert!(!warnings.iter().any(|warning| warning.contains("put back from a backup")), "{warnings:?}");
+}
+
+/// GIVEN a file that lists a table, or a node, that is not installed yet
+/// WHEN a reset cannot look who was put back for that
+/// THEN it says so, and no more once all are installed.
+#[test]
+fn a_reset_says_that_it_could_not_look_who_was_put_back() {
+    for (of_table, told) in
+        [(true, "is in the file and not installed"), (false, "node `c`: it was installed for the nodes")]
+    {
+        let cluster = put_back(LATEST);
+        for (at, database) in cluster.databases.iter().enumerate() {
+            let mut state = database.lock();
+            let service = state.service.as_mut().unwrap();
+            if of_table {
+                service.tables.retain(|(name, _)| name != "u");
+            } else if at == 2 {
+                service.nodes.pop();
+            }
+        }
+        let reset = || cluster.block(cluster.session(LATEST, 10).reset()).unwrap().1;
+        let tells = |warnings: &[String]| {
+            warnings.iter().any(|why| why.contains("put back from a backup") && why.contains(told))
+        };
+        let warnings = reset();
+        assert!(tells(&warnings), "{warnings:?}");
+        let warnings = reset();
+        assert!(!tells(&warnings), "{warnings:?}");
+    }
+}
+
+/// GIVEN a reset that failed before it had emptied anything
+/// WHEN a node is put back from a backup later, and reset is called again
+/// THEN that finds it out.
+#[test]
+fn a_reset_that_emptied_nothing_hides_nobody_from_the_next() {
+    let cluster = Cluster::new(3, &[(1, 1), (2, 1)]);
+    cluster.block(cluster.session(LATEST, 10).install()).unwrap();
+    cluster.databases[0].lock().holds = 1;
+    cluster.block(cluster.session(LATEST, 10).reset()).unwrap_err();
+    put_back_in(&cluster, LATEST);
+    let (nodes, _) = cluster.block(cluster.session(LATEST, 10).reset()).unwrap();
+    assert_eq!(left_out(&nodes), ["c"], "{nodes:?}");
 }
