@@ -47,6 +47,8 @@ pub async fn spec(node: &mut dyn Node, table: &str, index: usize) -> TableSpec {
         keeps_own: false,
         takes_all: true,
         captured: true,
+        written: true,
+        deletes: true,
         images: Vec::new(),
         shape: "shape".to_owned(),
         columns,

@@ -90,3 +90,21 @@ async fn a_conflict_is_decided_for_one_node() {
         assert_eq!(database.user().await.cell("SELECT name FROM items").await, "here");
     }
 }
+
+/// Rows that wait may be many and large, so nobody reads them who is not asked for them; but they are not lost.
+#[tokio::test]
+async fn what_waits_is_read_where_it_is_asked_for() {
+    let (databases, concord) = nodes().await;
+    databases[1].user().await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
+    concord.run(&["sync"]).await.expect(1);
+    let list = said(&concord, &["parked", "list"], 0, "write").await;
+    assert!(!list.says("large"), "{list:?}");
+    said(&concord, &["parked", "list", "--json"], 0, "large").await;
+    said(&concord, &["why", "items", "9"], 1, "large").await;
+    // WHEN it is tried again, and given up
+    concord.run(&["parked", "retry"]).await.expect(1);
+    said(&concord, &["parked", "drop", "--yes", "--node", "a"], 0, "1 version given up").await;
+    // THEN the journal has it
+    let lost = databases[0].user_as(As::Sync).await.cell("SELECT loser_row FROM concord_journal").await;
+    assert!(lost.contains("\"large\"") && lost.contains("500"), "{lost}");
+}

@@ -35,10 +35,11 @@ fn parts(kind: Kind) -> String {
 const PART: &str = "INSERT INTO customers VALUES (3, 'cyd'); INSERT INTO orders VALUES (30, 3, 'z');
                     INSERT INTO parts VALUES (300, 30)";
 
-/// How often fault points were passed meanwhile: rows tried in a statement, batches begun, rows read for decisions.
+/// How often fault points were passed meanwhile: rows tried in a statement, rows deleted in one, batches begun, rows read for decisions.
 #[derive(Debug, PartialEq)]
 struct Passed {
     attempts: u64,
+    deletes: u64,
     batches: u64,
     reads: u64,
 }
@@ -47,7 +48,8 @@ async fn counting<T>(work: impl Future<Output = T>) -> (T, Passed) {
     let faults = Arc::new(Mutex::new(Faults::default()));
     let done = Box::pin(fault::scoped(Arc::clone(&faults), work)).await;
     let passed = |point: &str| faults.lock().expect("no test panics while it holds it").passes(point);
-    (done, Passed { attempts: passed("apply-attempt"), batches: passed("apply-begin"), reads: passed("fetch") })
+    let [attempts, deletes, batches, reads] = ["apply-attempt", "apply-delete", "apply-begin", "fetch"].map(passed);
+    (done, Passed { attempts, deletes, batches, reads })
 }
 
 #[track_caller]
@@ -59,7 +61,7 @@ fn cycle(session: &mut Session) -> impl Future<Output = (Cycle, Passed)> {
     }
 }
 
-const NOTHING: Passed = Passed { attempts: 0, batches: 0, reads: 0 };
+const NOTHING: Passed = Passed { attempts: 0, deletes: 0, batches: 0, reads: 0 };
 
 async fn a_sync_tries_once(kinds: &[Kind]) {
     let mut cluster = Cluster::new(kinds, shop, "[tables.orders]\n[tables.news]\n[defaults]\nbatch = 1").await;
@@ -180,7 +182,7 @@ async fn conflicts_left_to_a_person_cost_nothing(kinds: &[Kind]) {
         assert_eq!((rest.waiting, rest.conflicts, passed), (2, 0, NOTHING));
         cluster.run(0, &format!("INSERT INTO news VALUES ({id}, 'c')")).await;
         let (busy, passed) = cycle(&mut session).await;
-        assert_eq!((busy.waiting, passed), (2, Passed { attempts: 1, batches: 1, reads: 1 }));
+        assert_eq!((busy.waiting, passed), (2, Passed { attempts: 1, batches: 1, reads: 1, deletes: 0 }));
     }
     assert_eq!(cluster.waiting().await, ["a news [1] conflict", "b news [1] conflict"]);
     cluster.session().drop_parked(|row| row.node == "a").await.expect("it can be dropped");
@@ -317,4 +319,93 @@ async fn a_delete_that_a_trigger_turns_into_something_else() {
     cluster.nodes[1].database.user_as(As::Sync).await.execute("DROP TRIGGER soft ON items").await;
     cluster.settle().await;
     cluster.holds("SELECT * FROM items", &["2|zwei"]).await;
+}
+
+/// GIVEN many rows that a node refuses for what they are
+/// WHEN one of them is corrected and another comes
+/// THEN these do not wait for the others, of which not each is tried by itself again; and all come once they may.
+#[tokio::test]
+async fn hundreds_that_are_refused_are_not_each_tried_again() {
+    let tables = |_| "CREATE TABLE items (id integer PRIMARY KEY, amount integer NOT NULL)".to_owned();
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Postgres], tables, "[tables.items]").await;
+    cluster.run_as_owner(1, "ALTER TABLE items ADD CONSTRAINT small CHECK (amount < 100)").await;
+    cluster.run(0, "INSERT INTO items SELECT i, 100 FROM generate_series(1, 800) AS i").await;
+    assert_eq!(cluster.sync().await.waiting, 800);
+    cluster.run(0, "UPDATE items SET amount = 1 WHERE id = 400; INSERT INTO items VALUES (1000, 1)").await;
+    let mut session = cluster.session();
+    let (again, passed) = counting(session.sync()).await;
+    assert_eq!(again.expect("a sync").waiting, 799);
+    assert!(passed.attempts <= 600, "{passed:?}");
+    cluster.holds_at(1, "SELECT id FROM items ORDER BY id", &["400", "1000"]).await;
+    let reasons = cluster.reasons("b").await;
+    assert!(reasons.len() == 799 && reasons.iter().all(|reason| reason.contains("small")), "{reasons:?}");
+    cluster.run_as_owner(1, "ALTER TABLE items DROP CONSTRAINT small").await;
+    cluster.settle().await;
+    cluster.holds("SELECT count(*) FROM items", &["801"]).await;
+}
+
+/// GIVEN many rows that a node refuses, and two of another table, one of which it takes by now
+/// WHEN the many use up the attempts that are made at what was refused before
+/// THEN the other table has its own.
+#[tokio::test]
+async fn hundreds_that_are_refused_leave_another_table_its_turn() {
+    let tables = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, amount integer NOT NULL);
+         CREATE TABLE events (id integer PRIMARY KEY, month integer NOT NULL)"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Postgres], tables, "[tables.items]\n[tables.events]").await;
+    cluster.run_as_owner(1, "ALTER TABLE items ADD CONSTRAINT small CHECK (amount < 100)").await;
+    cluster.run_as_owner(1, "ALTER TABLE events ADD CONSTRAINT january CHECK (month <> 1)").await;
+    cluster.run_as_owner(1, "ALTER TABLE events ADD CONSTRAINT february CHECK (month <> 2)").await;
+    let many = "INSERT INTO items SELECT i, 100 FROM generate_series(1, 400) AS i";
+    cluster.run(0, &format!("{many}; INSERT INTO events VALUES (1, 1), (2, 2)")).await;
+    assert_eq!(cluster.sync().await.waiting, 402);
+    cluster.run_as_owner(1, "ALTER TABLE events DROP CONSTRAINT january").await;
+    assert_eq!(cluster.sync().await.waiting, 401);
+    cluster.holds_at(1, "SELECT id FROM events", &["1"]).await;
+}
+
+/// They are not where nobody can tell which of them hold unique values that others want, so that all are to step aside, either.
+#[tokio::test]
+async fn hundreds_that_are_refused_are_not_each_sifted_again() {
+    let tables = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, name text NOT NULL, amount integer NOT NULL);
+         CREATE UNIQUE INDEX items_name ON items (lower(name))"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Postgres], tables, "[tables.items]").await;
+    cluster.run_as_owner(1, "ALTER TABLE items ADD CONSTRAINT small CHECK (amount < 100)").await;
+    cluster.run(0, "INSERT INTO items SELECT i, 'n' || i, 100 FROM generate_series(1, 400) AS i").await;
+    assert_eq!(cluster.sync().await.waiting, 400);
+    cluster.run(0, "UPDATE items SET amount = 1 WHERE id = 200; INSERT INTO items VALUES (1000, 'new', 1)").await;
+    let mut session = cluster.session();
+    let (again, passed) = counting(session.sync()).await;
+    assert_eq!(again.expect("a sync").waiting, 399);
+    assert!(passed.attempts <= 600, "{passed:?}");
+    cluster.holds_at(1, "SELECT id FROM items ORDER BY id", &["200", "1000"]).await;
+    cluster.run_as_owner(1, "ALTER TABLE items DROP CONSTRAINT small").await;
+    cluster.settle().await;
+    cluster.holds("SELECT count(*) FROM items", &["401"]).await;
+}
+
+/// Nor are they where they are to be deleted, and rows that only this node has keep them.
+#[tokio::test]
+async fn hundreds_that_are_kept_are_not_each_deleted_again() {
+    let tables =
+        |_| "CREATE TABLE items (id integer PRIMARY KEY); INSERT INTO items SELECT generate_series(1, 400)".to_owned();
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Postgres], tables, "[tables.items]").await;
+    let uses = "CREATE TABLE uses (item integer REFERENCES items (id)); INSERT INTO uses SELECT id FROM items";
+    cluster.run_as_owner(1, uses).await;
+    cluster.run(0, "DELETE FROM items").await;
+    assert_eq!(cluster.sync().await.waiting, 400);
+    let mut session = cluster.session();
+    let (again, passed) = counting(session.sync()).await;
+    assert_eq!(again.expect("a sync").waiting, 400);
+    assert!((400..=600).contains(&passed.deletes), "{passed:?}");
+    let reasons = cluster.reasons("b").await;
+    assert!(reasons.iter().all(|reason| reason.contains("uses")), "{reasons:?}");
+    cluster.run_as_owner(1, "DELETE FROM uses").await;
+    cluster.settle().await;
+    cluster.holds("SELECT count(*) FROM items", &["0"]).await;
 }

@@ -159,6 +159,39 @@ impl ParkedCode {
     }
 }
 
+/// The content of a version that waits, in the shared shape.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Waiting {
+    /// It is a delete.
+    Delete,
+    /// It is a row, in which what nobody knew is NULL.
+    Row {
+        row: Row,
+        /// The columns of which it does not tell, as they live at no node that was there: every node keeps its own value.
+        unknown: Vec<usize>,
+    },
+    /// It is a row that was not read: many may wait, and be large.
+    Unread,
+}
+
+impl Waiting {
+    /// The row, if it is one that was read.
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Waiting::Row { row, .. } => Some(row),
+            Waiting::Delete | Waiting::Unread => None,
+        }
+    }
+
+    /// The same without its row.
+    pub fn unread(&self) -> Waiting {
+        match self {
+            Waiting::Delete => Waiting::Delete,
+            Waiting::Row { .. } | Waiting::Unread => Waiting::Unread,
+        }
+    }
+}
+
 /// A version of a row that one node has not taken yet.
 ///
 /// It takes part in every decision about its key until it is applied or something that has seen it replaces it, so
@@ -175,8 +208,7 @@ pub struct Parked {
     /// The version that waits.
     pub vector: Vector,
     pub stamp: Stamp,
-    /// Its content in the shared shape; `None` if it is a delete.
-    pub row: Option<Row>,
+    pub content: Waiting,
     /// What the content that stands at the node has seen, of the changes in question.
     pub standing: Vector,
     /// When that content was written, as in a [`Stamp`].

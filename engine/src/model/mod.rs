@@ -18,7 +18,7 @@ mod value;
 mod version;
 
 pub use canonical::write_canonical;
-pub use change::{Arrival, Entry, Images, Lost, Op, Parked, ParkedCode};
+pub use change::{Arrival, Entry, Images, Lost, Op, Parked, ParkedCode, Waiting};
 pub use cut::{BadCut, Cut};
 pub use domain::{Domain, Misfit, Type};
 pub use fit::{Beyond, Grain};

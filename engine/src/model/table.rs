@@ -44,6 +44,10 @@ pub struct TableSpec {
     pub takes_all: bool,
     /// Whether users' changes at this node are carried elsewhere, so that triggers have to record them.
     pub captured: bool,
+    /// Whether rows are written here at all, as they are not where a table that goes one way comes from.
+    pub written: bool,
+    /// Whether rows are deleted here, if any are written: by changes that arrive, or because a filter keeps them away.
+    pub deletes: bool,
     /// Positions in `columns` whose values before and after each change are recorded as well, because the table's
     /// conflict policy asks for them.
     pub images: Vec<usize>,
@@ -89,6 +93,8 @@ pub struct ForeignKey {
     pub referenced_table: String,
     pub referenced_columns: Vec<String>,
     pub on_delete: OnGone,
+    /// Whether the referring columns change with the referenced ones, to the same values, NULL or their default.
+    pub follows: bool,
 }
 
 /// What a reference does to the referring row when the row it refers to goes.
@@ -100,6 +106,13 @@ pub enum OnGone {
     Cascade,
     /// The referring columns are set to NULL or to their default.
     Detach,
+}
+
+impl ForeignKey {
+    /// Whether it refers to rows of this table, of the same node.
+    pub fn leads_to(&self, table: &TableSpec) -> bool {
+        table.local == self.referenced_table && table.schema == self.referenced_schema
+    }
 }
 
 impl TableSpec {
@@ -114,6 +127,7 @@ impl TableSpec {
             referenced_table: other.to_owned(),
             referenced_columns: Vec::new(),
             on_delete: OnGone::Refuse,
+            follows: false,
         };
         TableSpec {
             index,
@@ -133,6 +147,8 @@ impl TableSpec {
             keeps_own: false,
             takes_all: false,
             captured: true,
+            written: true,
+            deletes: true,
             images: Vec::new(),
             shape: String::new(),
         }

@@ -24,7 +24,7 @@ use self::early::{Begun, Early};
 pub use self::looks::lock_and_touch;
 use self::obstacles::{Needs, Pending};
 pub use self::place::Place;
-use self::writes::Chunk;
+use self::writes::{Chunk, IN_VAIN};
 use super::{Constraint, Error, ErrorKind, Move, Node, Reason, Result};
 use crate::fault;
 use crate::model::{ForeignKey, Key, Parked, ParkedCode, TableSpec};
@@ -72,7 +72,7 @@ pub async fn apply(node: &mut dyn Node, batch: &Batch, mut place: Place, early: 
             false => node.begin_apply(&specs).await?,
         }
         let error = match Application::new(batch, begun).run(node, &specs, attempt > 1, &mut place).await {
-            Ok(applied) => return Ok(applied),
+            Ok(applied) => return Ok(Applied { took: start.elapsed(), ..applied }),
             Err(error) => error,
         };
         node.rollback().await?;
@@ -152,6 +152,12 @@ struct Application<'a> {
     wary: Option<Instant>,
     /// What was written in the same transaction before.
     begun: Option<Begun>,
+    /// How many attempts to write in a row have failed at rows that were refused before.
+    in_vain: u32,
+    /// Those that were refused before, and to which this attempt has not come.
+    spared: HashSet<Item>,
+    /// Whether those that got stuck are tried once more.
+    retries: bool,
 }
 
 impl<'a> Application<'a> {
@@ -171,6 +177,9 @@ impl<'a> Application<'a> {
             untouched: HashSet::new(),
             wary: None,
             begun,
+            in_vain: 0,
+            spared: HashSet::new(),
+            retries: false,
         }
     }
 
@@ -202,9 +211,7 @@ impl<'a> Application<'a> {
             self.refuse_what_is_locked(node).await?;
         }
         self.refuse_what_is_another(node).await?;
-        for group in self.batch.order.iter().rev() {
-            self.delete_before_moves(node, group).await?;
-        }
+        self.delete_before_moves(node).await?;
         for group in &self.batch.order {
             self.write_group(node, group).await?;
         }
@@ -281,7 +288,7 @@ impl<'a> Application<'a> {
 
     fn refers_to_itself(&self, table: usize) -> bool {
         let spec = &self.batch.tables[table].spec;
-        spec.references.iter().any(|key| key.referenced_table == spec.local && key.referenced_schema == spec.schema)
+        spec.references.iter().any(|key| key.leads_to(spec))
     }
 
     /// Whether somebody holds up some of the rows that were tried, and they are to be found.
@@ -358,12 +365,34 @@ impl<'a> Application<'a> {
 
     /// Deletes rows to which a reference gives another key once what they refer to is written: they would stand under that then, as if
     /// users had put them there.
-    async fn delete_before_moves(&mut self, node: &mut dyn Node, group: &[usize]) -> Result<()> {
-        let moves: Vec<usize> = group.iter().copied().filter(|&table| self.may_move_keys(table)).collect();
-        let items: Vec<Item> =
-            moves.iter().flat_map(|&table| self.items(table, |effect| matches!(effect, Effect::Delete))).collect();
-        self.deleted_early.extend(moves);
-        self.delete_chunks(node, items).await
+    async fn delete_before_moves(&mut self, node: &mut dyn Node) -> Result<()> {
+        let early = self.deleted_before_moves();
+        for group in self.batch.order.iter().rev() {
+            let tables: Vec<usize> = group.iter().copied().filter(|table| early.contains(table)).collect();
+            let items: Vec<Item> =
+                tables.iter().flat_map(|&table| self.items(table, |effect| matches!(effect, Effect::Delete))).collect();
+            self.deleted_early.extend(tables);
+            self.delete_chunks(node, items).await?;
+        }
+        Ok(())
+    }
+
+    /// The tables of which such rows go, and those of which rows go that refer to them and would keep them.
+    fn deleted_before_moves(&self) -> HashSet<usize> {
+        let goes = |table: &usize| !self.items(*table, |effect| matches!(effect, Effect::Delete)).is_empty();
+        let going: Vec<usize> = (0..self.batch.tables.len()).filter(goes).collect();
+        let mut next: Vec<usize> = going.iter().copied().filter(|&table| self.may_move_keys(table)).collect();
+        let mut early: HashSet<usize> = next.iter().copied().collect();
+        while let Some(parent) = next.pop() {
+            let parent = &self.batch.tables[parent].spec;
+            for &table in &going {
+                let mut references = self.batch.tables[table].spec.references.iter();
+                if references.any(|reference| reference.leads_to(parent)) && early.insert(table) {
+                    next.push(table);
+                }
+            }
+        }
+        early
     }
 
     /// Whether a row that this batch writes may change keys of rows of a table that refer to it.
@@ -371,27 +400,33 @@ impl<'a> Application<'a> {
         let spec = &self.batch.tables[table].spec;
         let is_key = |name: &String| spec.key_columns().any(|column| column.name == *name);
         let is_written = |reference: &ForeignKey| {
-            let parents = self.batch.tables.iter().filter(|parent| {
-                parent.spec.local == reference.referenced_table && parent.spec.schema == reference.referenced_schema
-            });
+            let parents = self.batch.tables.iter().filter(|parent| reference.leads_to(&parent.spec));
             parents.flat_map(|parent| &parent.decisions).any(|decision| matches!(decision.effect, Effect::Write(..)))
         };
-        spec.references.iter().any(|reference| reference.columns.iter().any(is_key) && is_written(reference))
+        let mut followed = spec.references.iter().filter(|reference| reference.follows);
+        followed.any(|reference| reference.columns.iter().any(is_key) && is_written(reference))
     }
 
-    async fn delete_chunks(&mut self, node: &mut dyn Node, items: Vec<Item>) -> Result<()> {
-        let mut chunks = self.chunks(items);
+    /// Deletes rows in chunks, and halves those that fail. Of many that were refused before perhaps not each is come to, as with what is
+    /// written, unless they may keep each other: then nobody can tell which of them have to be tried.
+    async fn delete_chunks(&mut self, node: &mut dyn Node, mut items: Vec<Item>) -> Result<()> {
+        let spares = !self.belong_together(&items);
+        let again = if spares { self.take_refused(&mut items) } else { Vec::new() };
+        let mut chunks: Vec<Vec<Item>> = self.chunks(items).into_iter().chain(self.chunks(again)).collect();
         chunks.reverse();
+        let mut in_vain = 0;
         while let Some(mut chunk) = chunks.pop() {
             chunk.retain(|item| !self.is_out(*item));
             if chunk.is_empty() {
                 continue;
             }
+            fault::point("apply-delete").await?;
             node.savepoint().await?;
             match self.delete_chunk(node, &chunk).await {
                 Ok(Some(deleted)) => {
                     node.release().await?;
                     self.deleted += deleted;
+                    in_vain = 0;
                 }
                 Ok(None) => {
                     node.undo().await?;
@@ -399,8 +434,14 @@ impl<'a> Application<'a> {
                 }
                 Err(error) if self.is_about_rows(&error) => {
                     node.undo().await?;
+                    let all_again = spares && self.is_again(&chunk, &error);
+                    in_vain += u32::from(all_again);
                     if chunk.len() == 1 || !self.divides(&error) {
+                        // It may be tried once more.
+                        chunk.iter().for_each(|item| _ = self.spared.remove(item));
                         self.give_up_together(&chunk, &error);
+                    } else if all_again && in_vain > IN_VAIN {
+                        self.give_up_again(&chunk);
                     } else {
                         let second = chunk.split_off(chunk.len() / 2);
                         chunks.push(second);
@@ -439,6 +480,7 @@ impl<'a> Application<'a> {
     /// Tries what was refused once more, together, for as long as that helps: a parent may have come later, a row may have
     /// given up a unique value, a child may be gone by now.
     async fn retry_stuck(&mut self, node: &mut dyn Node) -> Result<()> {
+        self.retries = true;
         loop {
             let stuck = std::mem::take(&mut self.stuck);
             // Nothing has changed for them, and only those that want unique values are put together anew.
@@ -451,9 +493,12 @@ impl<'a> Application<'a> {
             let before = stuck.len();
             self.needs.clear();
             let is_write = |item: &Item| matches!(self.decision(*item).effect, Effect::Write(..));
-            let (writes, deletes) = stuck.into_keys().partition(is_write);
+            let (writes, deletes): (Vec<Item>, Vec<Item>) = stuck.into_keys().partition(is_write);
             self.write_chunks(node, vec![Chunk::of(writes)]).await?;
-            self.delete_chunks(node, deletes).await?;
+            for group in self.batch.order.iter().rev() {
+                let items = deletes.iter().filter(|item| group.contains(&item.0)).copied().collect();
+                self.delete_chunks(node, items).await?;
+            }
             if self.stuck.len() >= before && !self.untie(node).await? {
                 self.refused.extend(std::mem::take(&mut self.stuck));
                 return Ok(());

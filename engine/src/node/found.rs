@@ -53,6 +53,8 @@ pub struct Catalogue {
     pub partitions: Vec<String>,
     /// Reasons why the table cannot be synced whatever the configuration says, each with a remedy.
     pub refusals: Vec<String>,
+    /// The same where anything is written to it. No matter where nothing ever is.
+    pub written_refusals: Vec<String>,
     /// Columns of the key whose values the database draws by itself, counting.
     pub numbered: Vec<Numbered>,
 }
@@ -141,6 +143,7 @@ pub struct Opened {
     /// For each table the smallest mark that has certainly not been given out yet. A position of another node beyond
     /// it means that this database was restored from a backup.
     pub next_marks: Vec<(usize, i64)>,
+    /// What waits. There may be much of it: rows are left unread, see [`Node::waiting_rows`](super::Node::waiting_rows).
     pub parked: Vec<Parked>,
     /// Tables that are not as `install` left them, by table index.
     pub drifted: Vec<(usize, Drift)>,
@@ -170,6 +173,19 @@ pub(super) fn strayed(table: &str) -> String {
         "its triggers stand on {table} now, and would tell of changes there as if they were made here: change nothing there before \
          `concord install`"
     )
+}
+
+/// In which words a table was configured otherwise, by what its triggers depend on besides the catalogue: a list that begins with the
+/// name of the table.
+pub(super) fn configured_otherwise(installed: &str, now: &str) -> String {
+    let table = |text: &str| -> Option<String> {
+        let settings: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
+        settings.first()?.as_str().map(str::to_owned)
+    };
+    match table(installed) {
+        Some(name) if table(now).is_some_and(|now| now != name) => format!("it was installed for the table {name}"),
+        _ => "its key, its images or its direction were configured otherwise".to_owned(),
+    }
 }
 
 /// What `install` tells of changes to a table whose rows are gone though nobody deleted them.

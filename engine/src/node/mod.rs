@@ -13,6 +13,7 @@ mod found;
 mod mysql;
 mod numbering;
 mod patience;
+mod portions;
 mod postgres;
 mod purge;
 mod registry;
@@ -96,7 +97,8 @@ pub trait Node: Send {
     /// What the connected user may not do and needs to, each with the statement that grants it.
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>>;
 
-    /// The same for tables that are only compared: reading them, and of each what is written there.
+    /// The same without what `install` needs: reading them, of each what is written there, and what it takes to record what users change
+    /// in those that have a history.
     async fn missing_rights_to_compare(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Vec<MissingRight>>;
 
     /// Ways to change these tables that are not recorded here although somebody could see to it, a line each with the
@@ -186,6 +188,12 @@ pub trait Node: Send {
     /// `tables` are those that take part here. Their drift is judged in the same snapshot.
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened>;
 
+    /// By how much the clock by which changes are timed, which is [`Opened::clock`], was ahead of the server's own when it was probed or a
+    /// snapshot was opened last, in µs; 0 where these are one.
+    fn strays(&self) -> i64 {
+        0
+    }
+
     /// The same for tables of which no history is kept: no service table has to be there, and none is read. Where a snapshot
     /// would make users wait, there is none, and each row is read as it is at that moment.
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()>;
@@ -207,9 +215,18 @@ pub trait Node: Send {
     /// What the service tables remember, also of tables and nodes that are in no configuration file any more.
     async fn ledger(&mut self) -> Result<Ledger>;
 
-    /// All entries of these keys that are visible in the snapshot, in the order of their ids. Asked only for keys about
-    /// which a page of entries may not say all.
-    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>>;
+    /// Hands over all entries of these keys that are visible in the snapshot, those of each key in the order of their ids, as
+    /// they are read: nobody knows how many there are. Asked only for keys about which a page of entries may not say all.
+    async fn entries_of(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        each: &mut (dyn FnMut(Entry) + Send),
+    ) -> Result<()>;
+
+    /// What waits of these keys, with the rows that [`Opened::parked`] and [`Node::waiting_now`] leave unread, in no particular order:
+    /// in the snapshot, or within the transaction that applies.
+    async fn waiting_rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Parked>>;
 
     /// The present rows of `keys`, in order: `None` where there is no row. A row that holds a value which cannot be
     /// carried comes as an error text of its own and does not disturb the others.
@@ -264,7 +281,7 @@ pub trait Node: Send {
     async fn claim(&mut self, moves: &[Move]) -> Result<bool>;
 
     /// What waits of these keys, within the transaction that applies: once positions are claimed, nobody else changes it.
-    /// Groups as in [`Node::delete`].
+    /// Groups as in [`Node::delete`]. Rows are left unread.
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>>;
 
     /// From here to the end of the transaction only a moment is waited for what somebody holds locked, before a statement
@@ -316,6 +333,11 @@ pub trait Node: Send {
         keys: &[&Key],
         going: &[(&TableSpec, &[&Key])],
     ) -> Result<Vec<Key>>;
+
+    /// What the role lacks to see all rows that [`Node::still_referred`] has to find. Without it any row counts as referred to.
+    async fn hidden_referring(&mut self, _table: &TableSpec) -> Result<Option<MissingRight>> {
+        Ok(None)
+    }
 
     /// Those of `keys` whose rows somebody else holds locked, asked without waiting; locks the others. Databases that
     /// lock no single rows answer none.
@@ -393,6 +415,9 @@ pub trait Node: Send {
 
     /// How many entries the journal has of these tables.
     async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64>;
+
+    /// How many it has of whatever tables and nodes, also of such as are in no configuration file any more.
+    async fn journal_size(&mut self) -> Result<u64>;
 
     /// The journal of these tables, or what is sought in it, newest first; `limit` counts entries, 0 is all. More than what is
     /// sought may be told.

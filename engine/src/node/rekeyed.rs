@@ -51,16 +51,18 @@ impl Node for Rekeyed {
         Ok(read)
     }
 
-    async fn entries_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+    async fn entries_of(
+        &mut self,
+        table: &TableSpec,
+        keys: &[&Key],
+        each: &mut (dyn FnMut(Entry) + Send),
+    ) -> Result<()> {
         if table.keys.is_empty() {
-            return self.0.entries_of(table, keys).await;
+            return self.0.entries_of(table, keys, each).await;
         }
         let (own, _) = locals(table, keys);
-        let mut entries = self.0.entries_of(table, &own.iter().collect::<Vec<_>>()).await?;
-        for entry in &mut entries {
-            entry.key = table.shared_key(std::mem::take(&mut entry.key));
-        }
-        Ok(entries)
+        let mut shared = |entry: Entry| each(Entry { key: table.shared_key(entry.key), ..entry });
+        self.0.entries_of(table, &own.iter().collect::<Vec<_>>(), &mut shared).await
     }
 
     async fn rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Rows> {
@@ -166,6 +168,10 @@ impl Node for Rekeyed {
 
     // ---- what tells nothing of keys, or only of shared ones ----
 
+    async fn hidden_referring(&mut self, table: &TableSpec) -> Result<Option<MissingRight>> {
+        self.0.hidden_referring(table).await
+    }
+
     async fn probe(&mut self) -> Result<Probe> {
         self.0.probe().await
     }
@@ -266,6 +272,10 @@ impl Node for Rekeyed {
         self.0.begin_read(tables).await
     }
 
+    fn strays(&self) -> i64 {
+        self.0.strays()
+    }
+
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
         self.0.begin_scan(tables).await
     }
@@ -309,6 +319,10 @@ impl Node for Rekeyed {
 
     async fn waiting_now(&mut self, groups: &[(&TableSpec, &[&Key])]) -> Result<Vec<Parked>> {
         self.0.waiting_now(groups).await
+    }
+
+    async fn waiting_rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Parked>> {
+        self.0.waiting_rows(table, keys).await
     }
 
     fn give_snapshot(&mut self) -> Option<Box<dyn Node>> {
@@ -387,6 +401,10 @@ impl Node for Rekeyed {
 
     async fn journalled(&mut self, tables: &[TableSpec]) -> Result<u64> {
         self.0.journalled(tables).await
+    }
+
+    async fn journal_size(&mut self) -> Result<u64> {
+        self.0.journal_size().await
     }
 
     async fn journal(&mut self, tables: &[TableSpec], sought: Sought<'_>, limit: usize) -> Result<Vec<Lost>> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tracing::{debug, info};
 
 use super::attendance::{Away, Member};
+use super::awaited::Awaited;
 use super::contest::Contests;
 use super::decide::Outcomes;
 use super::early::{Writer, Writing};
@@ -59,6 +60,9 @@ pub struct Cycle {
     /// Whether all that was there when the run of cycles began has been read.
     #[serde(skip)]
     pub(crate) reached: bool,
+    /// Whether rows that were tried in vain before are due once more, and were not come to.
+    #[serde(skip)]
+    pub(crate) leaves_due: bool,
     /// Whether rows that waited were tried in vain.
     #[serde(skip)]
     pub(crate) in_vain: bool,
@@ -148,7 +152,9 @@ impl Session {
     /// news, the others' transactions begin while it is still read.
     async fn round(&mut self, portion: &mut Option<Portion>) -> Result<Cycle> {
         let mut cycle = Cycle::default();
-        let Some((opened, contests)) = self.weigh(&mut cycle, &[]).await? else { return Ok(cycle) };
+        let Some((opened, contests)) = self.weigh(&mut cycle, &[]).await? else {
+            return Ok(if cycle.overtaken { cycle } else { self.nothing_arrived(cycle, portion) });
+        };
         let besides = match portion {
             // What was not read yet may be about the very rows.
             Some(portion) if !cycle.more => Some(self.weigh_portion(portion, &opened, &contests).await?),
@@ -160,9 +166,7 @@ impl Session {
         let (mut outcomes, mut writing) = match self.decide(&shared, contests, early, !cycle.more).await? {
             Ok(decided) => decided,
             Err(smaller) => {
-                self.close().await;
-                debug!(page = smaller, "Rows are large; reading fewer at once.");
-                self.page = smaller;
+                self.read_fewer(smaller).await;
                 return Ok(self.nothing_arrived(cycle, portion));
             }
         };
@@ -198,6 +202,9 @@ impl Session {
             }
         }
         fault::point("applied").await?;
+        if !cycle.overtaken {
+            self.schedule.came();
+        }
         self.purge(&opened, whole, &cycle, purging).await;
         fault::point("cycle-done").await?;
         if cycle.is_quiet() {
@@ -221,8 +228,16 @@ impl Session {
         cycle
     }
 
+    /// Closes the snapshots; the next cycle reads so many changes at once.
+    async fn read_fewer(&mut self, page: usize) {
+        self.close().await;
+        debug!(page, "Rows are large; reading fewer at once.");
+        self.page = page;
+    }
+
     /// Reads what is new everywhere, and brings together all that is known of each key. `None` if the snapshots do not fit
-    /// together, because another engine was at work between them. What is foreseen counts as if it were there.
+    /// together, because another engine was at work between them, or if a smaller page is to be read first, as rows that are spoken of
+    /// and wait are large. What is foreseen counts as if it were there.
     pub(super) async fn weigh(
         &mut self,
         cycle: &mut Cycle,
@@ -239,7 +254,14 @@ impl Session {
         self.plan_positions(&mut opened, &pages);
         self.schedule.look(&self.tables, &opened, &pages, time::moment());
         let partial = partial_pages(&pages);
-        let mut contests = self.gather(&opened, pages);
+        let awaited = match self.await_rows(&mut opened, &pages, foreseen, cycle).await? {
+            Ok(awaited) => awaited,
+            Err(smaller) => {
+                self.read_fewer(smaller).await;
+                return Ok(None);
+            }
+        };
+        let mut contests = self.gather(&opened, pages, awaited);
         for touched in foreseen {
             let Some(presence) = &opened.present[touched.node.index()] else { continue };
             let contest = contests[touched.table].entry(touched.key.clone()).or_default();
@@ -337,21 +359,13 @@ impl Session {
     }
 
     /// Brings the versions of each key together.
-    fn gather(&self, opened: &Opened, pages: Pages) -> AllContests {
+    fn gather(&self, opened: &Opened, pages: Pages, awaited: Awaited) -> AllContests {
         let mut all: AllContests = Vec::with_capacity(self.tables.len());
-        for (table, pages) in self.tables.iter().zip(pages) {
+        for ((table, pages), awaited) in self.tables.iter().zip(pages).zip(awaited) {
             let mut contests = Contests::default();
-            if table.stopped.is_none() {
-                for (node, presence) in opened.nodes() {
-                    // Whoever's own history was not read, because nobody else is there, decides nothing about it.
-                    let read = opened.read_cut(table.index, node).is_some();
-                    if table.spec(node).is_none_or(|spec| spec.captured && !read) {
-                        continue;
-                    }
-                    let waiting = presence.parked[table.index].iter();
-                    for (key, parked) in waiting.filter(|(key, _)| !self.schedule.rests(opened, table.index, key)) {
-                        contests.entry(key.clone()).or_default().wait(node, parked);
-                    }
+            for (at, waiting) in awaited.into_iter().enumerate() {
+                for parked in waiting {
+                    contests.entry(parked.key.clone()).or_default().wait(NodeId(at as u16), &parked);
                 }
             }
             for (at, page) in pages.into_iter().enumerate() {

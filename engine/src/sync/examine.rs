@@ -9,7 +9,7 @@ use super::read;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::model::{Dot, Key, NodeId};
+use crate::model::{Dot, Entry, Key, NodeId};
 
 /// Keys whose entries are asked for at once. Each question goes through a whole history, which has no index by key, so the
 /// fewer the better.
@@ -101,12 +101,9 @@ impl Session {
         else {
             return Ok(());
         };
-        let member = &mut self.members[node.index()];
+        let (tables, member) = (&self.tables, &mut self.members[node.index()]);
         let Some(reader) = member.node.as_deref_mut().filter(|_| spec.captured) else { return Ok(()) };
         for keys in keys.chunks(EXAMINE) {
-            let borrowed: Vec<&Key> = keys.iter().collect();
-            let entries = reader.entries_of(&spec, &borrowed).await;
-            let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;
             for key in keys {
                 if let Some(contest) = contests.get_mut(key).filter(|contest| contest.standing(node).is_some()) {
                     contest.forget(node);
@@ -117,11 +114,15 @@ impl Session {
                     contest.remember(node, parked);
                 }
             }
-            for entry in entries {
+            let borrowed: Vec<&Key> = keys.iter().collect();
+            // A few keys may have been changed any number of times: what their entries say is kept, not the entries.
+            let mut enter = |entry: Entry| {
                 if let Some(contest) = contests.get_mut(&entry.key) {
-                    contest.enter(node, entry, &presence.clock, &self.tables[table]);
+                    contest.enter(node, entry, &presence.clock, &tables[table]);
                 }
-            }
+            };
+            let read = reader.entries_of(&spec, &borrowed, &mut enter).await;
+            read.map_err(Error::at(&member.name, "reading the history"))?;
         }
         Ok(())
     }

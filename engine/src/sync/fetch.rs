@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tokio::task::JoinHandle;
 
 use super::apart::blocking;
-use super::contest::{Content, Contest, Contests};
+use super::contest::{Contender, Content, Contest, Contests};
 use super::cycle::AllContests;
 use super::decide::{Facts, Outcomes};
 use super::early::Writing;
@@ -22,10 +22,10 @@ use crate::model::{Key, NodeId, Row, Value};
 use crate::plugin::TO_SHARED;
 
 /// Contests whose rows are asked for at once, at most.
-const FETCH: usize = 2_000;
+pub(super) const FETCH: usize = 2_000;
 
 /// Contests whose rows are asked for while nobody knows how large they are. So few are decided where they are.
-const PROBE: usize = 16;
+pub(super) const PROBE: usize = 16;
 
 /// How many such lots are decided at the same time.
 const ABREAST: usize = 2;
@@ -41,6 +41,8 @@ pub(super) struct Weighed {
     pub tops: Vec<usize>,
     /// Nodes where it waits and is not to be tried now.
     pub put_off: Vec<NodeId>,
+    /// Whether it came with a page, and is not only there because it waits.
+    came: bool,
     /// What stands at nodes where a plugin maps, which has to see what it is to write over.
     pub current: Vec<(NodeId, Current)>,
 }
@@ -64,6 +66,58 @@ struct Fetched {
     rows: usize,
     /// In bytes.
     weight: usize,
+    /// What of that smaller pages would make less.
+    came: Came,
+}
+
+/// What was read about contests that came with the pages.
+#[derive(Default)]
+pub(super) struct Came {
+    /// How many rows, by node.
+    rows: Vec<usize>,
+    /// In bytes, without the heaviest row: that has to be read, however small the page.
+    weight: usize,
+    heaviest: usize,
+}
+
+impl Came {
+    pub(super) fn add(&mut self, node: NodeId, weight: usize) {
+        let at = node.index();
+        self.rows.resize(self.rows.len().max(at + 1), 0);
+        self.rows[at] += 1;
+        self.weight += weight.min(self.heaviest);
+        self.heaviest = self.heaviest.max(weight);
+    }
+
+    /// In bytes, with the heaviest row.
+    pub(super) fn weight(&self) -> usize {
+        self.weight + self.heaviest
+    }
+
+    /// How many changes of each node to read instead of `page`, if what was read weighs more than `most`: a page holds so many of
+    /// each node, and their rows are read at every node that tells of them.
+    pub(super) fn smaller(&self, page: usize, most: usize) -> Option<usize> {
+        if self.weight <= most || page <= 1 {
+            return None;
+        }
+        let of_each = self.rows.iter().max().copied().unwrap_or_default();
+        // Some tables are read whole, whatever the page.
+        if of_each > page.saturating_mul(2 * self.rows.len()) {
+            return None;
+        }
+        let fit = of_each.saturating_mul(most) / self.weight * 3 / 4;
+        Some(fit.clamp(1, page - page.div_ceil(4)))
+    }
+}
+
+impl Fetched {
+    fn add(&mut self, node: NodeId, about: &Weighed, row: &Row) {
+        let weight = row.iter().map(Value::weight).sum::<usize>();
+        self.weight += weight;
+        if about.came {
+            self.came.add(node, weight);
+        }
+    }
 }
 
 /// Contests of which the last are still being decided.
@@ -213,11 +267,13 @@ impl Session {
                     for weighed in &mut slice {
                         let off = |node: &NodeId| self.schedule.puts_off(*node, table, &weighed.key);
                         weighed.put_off = opened.nodes().map(|(node, _)| node).filter(off).collect();
+                        let spoken = || self.spoken.get(table).is_some_and(|spoken| spoken.contains(&weighed.key));
+                        weighed.came = !weighed.waits() || spoken();
                     }
                     let before = (fetched.rows, fetched.weight);
                     self.fetch(table, opened, &mut slice, &mut fetched).await?;
-                    if fetched.weight > most && self.page > 1 && fetched.rows < self.page {
-                        return Ok(Err((fetched.rows * 3 / 4).max(1).min(self.page - 1)));
+                    if let Some(smaller) = fetched.came.smaller(self.page, most) {
+                        return Ok(Err(smaller));
                     }
                     let each = ((fetched.weight - before.1) / (fetched.rows - before.0).max(1)).max(1);
                     step = (most.saturating_sub(fetched.weight) / each).clamp(PROBE, FETCH);
@@ -225,7 +281,8 @@ impl Session {
                 }
             }
         }
-        self.weight = fetched.weight;
+        // What waits has no part in how large a page may be, unless it came with one.
+        self.weight = self.weight.max(fetched.came.weight());
         Ok(Ok(deciding))
     }
 
@@ -284,14 +341,14 @@ impl Session {
                     None => Content::Deleted,
                     Some(Err(why)) => Content::Unreadable(why.into()),
                     Some(Ok(row)) => {
-                        fetched.weight += row.iter().map(Value::weight).sum::<usize>();
+                        fetched.add(node, &contests[at], &row);
                         Content::Row(Arc::new(row))
                     }
                 };
             }
             for (weighed, current) in contests.iter_mut().zip(current) {
                 if let Some(Ok(row)) = &current {
-                    fetched.weight += row.iter().map(Value::weight).sum::<usize>();
+                    fetched.add(node, weighed, row);
                 }
                 weighed.current.push((node, current));
             }
@@ -321,7 +378,7 @@ fn lots<'a>(table: &'a Table, opened: &'a Opened, contests: Contests) -> Vec<Lot
     let about = move |(key, contest): &(Key, Contest)| !is_settled(table, opened, key, contest, &targets);
     let all = contests.into_iter().filter(about).map(|(key, contest)| {
         let tops = contest.tops(table, opened);
-        Weighed { key, contest, tops, put_off: Vec::new(), current: Vec::new() }
+        Weighed { key, contest, tops, put_off: Vec::new(), came: true, current: Vec::new() }
     });
     if !table.asks_plugins() {
         return vec![Box::new(all)];
@@ -338,6 +395,9 @@ fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Vec<(usiz
             // Nor may who is to replace it have seen what stands.
             || table.may_lack_rows() || table.deletes_blindly() || table.uncompared.is_some();
     for (at, Weighed { contest, tops, .. }) in contests.iter().enumerate() {
+        // Nor has what waits every column.
+        let lacks = |contender: &Contender| contender.version.waiting && !contender.is_whole(table);
+        let everything = everything || contest.versions.iter().any(lacks);
         for (place, contender) in contest.versions.iter().enumerate() {
             let version = &contender.version;
             let unread = contender.content == Content::Unread && !version.waiting;
@@ -353,5 +413,33 @@ async fn finished(deciding: JoinHandle<Outcomes>) -> Outcomes {
     match deciding.await {
         Ok(outcomes) => outcomes,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// The page that follows where so many rows of this size, of each of these nodes, were read of a page.
+    fn smaller(page: usize, nodes: u16, rows: usize, size: usize) -> Option<usize> {
+        let mut came = Came::default();
+        (0..nodes).for_each(|node| (0..rows).for_each(|_| came.add(NodeId(node), size)));
+        came.smaller(page, ROWS_LIMIT)
+    }
+
+    #[test]
+    fn pages_shrink_until_their_rows_fit() {
+        assert_eq!(smaller(100_000, 1, 2_000, 1_000), None);
+        assert!(smaller(100_000, 1, 3_000, 20_000).is_some_and(|page| (1_500..2_500).contains(&page)));
+        // Of conflicts both rows are read, and of many nodes as many as of one: however few, it goes on.
+        assert_eq!(smaller(24, 2, 16, 16 * MIB), Some(1));
+        assert_eq!(smaller(12, 8, 2, 16 * MIB), Some(1));
+        assert_eq!(smaller(1, 12, 1, 16 * MIB), None);
+        // No page makes a single row smaller.
+        assert_eq!(smaller(100_000, 1, 1, 1_000 * MIB), None);
+        // Rows of other nodes' changes are read as well. But of tables that are read whole no page makes them fewer.
+        assert_eq!([smaller(800, 2, 1_000, MIB), smaller(8, 2, 1_000, MIB)], [Some(18), None]);
     }
 }

@@ -8,13 +8,14 @@
 //!
 //! This is only about the attempts: a row that is put off waits, counts and takes part in decisions like any other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::cycle::Pages;
 use super::opened::Opened;
 use super::table::Table;
 use crate::model::{Entry, ForeignKey, Key, NodeId, ParkedCode, TableSpec};
+use crate::node::Refusal;
 use crate::node::apply::Applied;
 
 /// The pause after the first failure. It doubles with each further one.
@@ -22,6 +23,12 @@ const FIRST: Duration = Duration::from_secs(1);
 
 /// So often it doubles at most: to four minutes and a quarter.
 const DOUBLINGS: u32 = 8;
+
+/// More rows of a table than these, refused before as they are, pause for far longer than it takes to try them.
+const MANY: usize = 250;
+
+/// In how many parts an attempt is counted: where not each row is come to, each has its share of the attempts.
+const PARTS: u32 = 1_000;
 
 /// What was tried in vain, and when it is to be tried again.
 #[derive(Debug, Default)]
@@ -34,10 +41,17 @@ pub struct Schedule {
     present: Vec<bool>,
     /// Whether the last cycle has freed a row on which others that wait may depend.
     pressing: bool,
+    /// How many cycles there were.
+    looks: usize,
+    /// Rows, by table, to which this cycle comes though nobody has tried them.
+    coming: Vec<(usize, Key)>,
+    /// Those to which cycles came. Where nothing is decided about a row none of the waits above tells.
+    came: HashMap<usize, HashSet<Key>>,
 }
 
 #[derive(Debug)]
 struct Wait {
+    /// How often it was tried in vain, in [`PARTS`].
     failures: u32,
     until: Option<Instant>,
     due: bool,
@@ -60,6 +74,11 @@ impl Schedule {
         let somebody_came = present.iter().zip(&self.present).any(|(now, before)| *now && !before);
         self.present = present;
         self.pressing = false;
+        self.looks = self.looks.wrapping_add(1);
+        self.coming.clear();
+        for (table, keys) in &mut self.came {
+            keys.retain(|key| opened.nodes().any(|(node, _)| opened.parked(node, *table, key).is_some()));
+        }
         // A table that stood still may have been seen to. So may whoever comes back: nothing waits where nobody is.
         self.waits.retain(|(node, table), _| tables[*table].spec(*node).is_some());
         for ((node, table), waits) in &mut self.waits {
@@ -98,8 +117,8 @@ impl Schedule {
                 told.any(|dot| dot.node != node && !opened.passed(table.index, node, dot))
             }
         };
-        for ((node, waiting), waits) in &mut self.waits {
-            for entry in entries.iter().filter(|_| *waiting == table.index) {
+        for ((node, _), waits) in self.waits.iter_mut().filter(|((_, waiting), _)| *waiting == table.index) {
+            for entry in entries {
                 if let Some(wait) = waits.get_mut(&entry.key) {
                     wait.mentioned = true;
                     // Somebody else may have it now.
@@ -132,15 +151,26 @@ impl Schedule {
 
     /// Takes in what became of a batch.
     pub fn tried(&mut self, tables: &[Table], node: NodeId, applied: &Applied, now: Instant) {
+        let mut again: HashMap<usize, usize> = HashMap::new();
+        for (table, _) in applied.refused.iter().filter(|(_, refusal)| may_be_left(refusal)) {
+            *again.entry(*table).or_default() += 1;
+        }
         for (table, refusal) in &applied.refused {
+            let spared = applied.spared.get(table).copied().unwrap_or_default();
+            let (share, least) = match again.get(table).filter(|_| may_be_left(refusal)) {
+                // Where not each was come to, all pause as if they had taken turns.
+                Some(&rows) if spared > 0 || rows > MANY => (share_of(rows, spared), doublings(applied.took)),
+                _ => (PARTS, 0),
+            };
             let waits = self.waits.entry((node, *table)).or_default();
-            let (code, unique) = (refusal.reason.code, refusal.reason.unique);
-            let failures = waits.get(&refusal.key).map_or(0, |wait| wait.failures);
-            let until = self.clock.map(|clock| next(clock, failures, now));
-            waits.insert(
-                refusal.key.clone(),
-                Wait { failures: failures + 1, until, due: false, mentioned: false, code, unique },
-            );
+            let code = refusal.reason.code;
+            let former = waits.get(&refusal.key);
+            let failures = former.map_or(0, |wait| wait.failures);
+            // Of many that wait not each is come to; these go on for the same reason.
+            let unique = refusal.reason.unique || !refusal.new && former.is_some_and(|wait| wait.unique);
+            let until = self.clock.map(|clock| next(clock, least.max(failures / PARTS), now));
+            let failures = failures.saturating_add(share);
+            waits.insert(refusal.key.clone(), Wait { failures, until, due: false, mentioned: false, code, unique });
         }
         for (table, key) in &applied.unparked {
             if let Some(waits) = self.waits.get_mut(&(node, *table)) {
@@ -155,6 +185,30 @@ impl Schedule {
     /// Whether another cycle is to follow at once.
     pub fn is_pressing(&self) -> bool {
         self.pressing
+    }
+
+    /// Numbers the cycles.
+    pub fn looks(&self) -> usize {
+        self.looks
+    }
+
+    /// Whether a row waits at one of these nodes for more than the next cycle, and nobody has come to it since the cycles began.
+    pub fn is_untried(&self, opened: &Opened, nodes: &[NodeId], table: usize, key: &Key) -> bool {
+        let waits = |node: NodeId| opened.parked(node, table, key).is_some_and(|parked| !parked.code.is_passing());
+        let is_new = |node: &NodeId| waits(*node) && self.wait(*node, table, key).is_none();
+        nodes.iter().any(is_new) && !self.came.get(&table).is_some_and(|keys| keys.contains(key))
+    }
+
+    /// This cycle comes to rows that nobody has tried.
+    pub fn comes_to(&mut self, table: usize, keys: &[Key]) {
+        self.coming.extend(keys.iter().map(|key| (table, key.clone())));
+    }
+
+    /// It came to its end. For rows about which it had nothing to do no other has to follow.
+    pub fn came(&mut self) {
+        for (table, key) in std::mem::take(&mut self.coming) {
+            self.came.entry(table).or_default().insert(key);
+        }
     }
 
     fn wait(&self, node: NodeId, table: usize, key: &Key) -> Option<&Wait> {
@@ -192,6 +246,23 @@ fn next(clock: Instant, failures: u32, now: Instant) -> Instant {
     clock + pause * u32::try_from(pauses).unwrap_or(u32::MAX)
 }
 
+/// Whether a row was refused before as it is, so that where there are many nobody may have tried it.
+fn may_be_left(refusal: &Refusal) -> bool {
+    !refusal.new && matches!(refusal.reason.code, ParkedCode::Constraint | ParkedCode::Value)
+}
+
+/// How often the pause has to double to be ten times as long as a try took: what is written then stays locked until its end.
+fn doublings(took: Duration) -> u32 {
+    let is_enough = |times: &u32| FIRST * 2u32.pow(*times) >= took.saturating_mul(10);
+    (0..DOUBLINGS).find(is_enough).unwrap_or(DOUBLINGS)
+}
+
+/// What part of an attempt each of so many rows had, of which some were not come to.
+fn share_of(rows: usize, spared: usize) -> u32 {
+    let share = rows.saturating_sub(spared) * PARTS as usize / rows.max(1);
+    u32::try_from(share).map_or(PARTS, |share| share.clamp(1, PARTS))
+}
+
 /// Whether rows of the one table may refer to rows of the other.
 fn are_related(one: &TableSpec, other: &TableSpec) -> bool {
     let is_other = |name: &str, schema: &Option<String>| name == other.local && *schema == other.schema;
@@ -208,8 +279,8 @@ mod tests {
     use super::super::opened::Presence;
     use super::super::table::Form;
     use super::*;
-    use crate::model::{Arrival, Cut, Dot, Op, Parked, Stamp, Value, Vector};
-    use crate::node::{Reason, Refusal};
+    use crate::model::{Arrival, Cut, Dot, Op, Parked, Stamp, Value, Vector, Waiting};
+    use crate::node::Reason;
 
     /// A table at one node, and the one that it refers to.
     fn table(index: usize, name: &str, refers_to: &str) -> Table {
@@ -232,7 +303,7 @@ mod tests {
             since: 0,
             vector: Vector::EMPTY,
             stamp: Stamp { time: 0, node: NodeId(1) },
-            row: None,
+            content: Waiting::Delete,
             standing: Vector::EMPTY,
             standing_time: 0,
             read: Cut::START,
@@ -291,6 +362,84 @@ mod tests {
             schedule.tried(&tables, node, &freed(table), now);
             assert_eq!((schedule.is_pressing(), schedule.puts_off(node, 0, &key)), (pressing, !pressing), "{table}");
         }
+    }
+
+    /// Of many rows that wait not each is come to. What the others wait for is not forgotten.
+    #[test]
+    fn what_was_not_come_to_waits_for_the_same() {
+        let (tables, node, key): (_, _, Key) =
+            ([table(0, "orders", "customers")], NodeId(0), vec![Value::Int(1)].into());
+        let mut schedule = Schedule::default();
+        for (unique, new) in [(true, true), (false, false)] {
+            let reason = Reason { code: ParkedCode::Constraint, message: String::new(), unique };
+            let refused = vec![(0, Refusal { key: key.clone(), reason, new })];
+            schedule.tried(&tables, node, &Applied { refused, ..Applied::default() }, Instant::now());
+        }
+        assert!(schedule.puts_off(node, 0, &key));
+        assert!(schedule.touch(&tables, node, &tables[0]) && !schedule.puts_off(node, 0, &key));
+    }
+
+    /// The pauses, in seconds, of so many rows that were refused so often as they are, of which some were spared each time but the first.
+    fn pauses(times: usize, rows: i64, spared: usize, took: Duration) -> HashSet<u64> {
+        let (tables, node, now) = ([table(0, "orders", "customers")], NodeId(0), Instant::now());
+        let mut schedule = Schedule::by_the_clock(now);
+        for time in 0..times {
+            let reason = Reason { code: ParkedCode::Constraint, message: String::new(), unique: false };
+            let key = |id: i64| -> Key { vec![Value::Int(id)].into() };
+            let refusal = |id| (0, Refusal { key: key(id), reason: reason.clone(), new: time == 0 });
+            let refused = (0..rows).map(refusal).collect();
+            let spared = if time == 0 { HashMap::new() } else { HashMap::from([(0, spared)]) };
+            schedule.tried(&tables, node, &Applied { refused, spared, took, ..Applied::default() }, now);
+        }
+        let waits = schedule.waits.values().flat_map(HashMap::values);
+        waits.filter_map(|wait| Some((wait.until? - now).as_secs())).collect()
+    }
+
+    /// GIVEN few and very many rows that are all tried each time, and many of which some are, all refused before as they are
+    /// WHEN all are refused again and again
+    /// THEN each has paused as often as it may have been tried, those of which some were not together.
+    #[test]
+    fn of_many_that_were_not_come_to_the_pauses_hardly_grow() {
+        for (rows, spared, pause) in [(200, 0, 64), (20_000, 0, 64), (1_000, 750, 4), (20_000, 19_750, 2)] {
+            assert_eq!(pauses(7, rows, spared, Duration::ZERO), HashSet::from([pause]), "{rows} {spared}");
+        }
+    }
+
+    /// Else they would be tried without end, and what is carried beside them would be locked as long.
+    #[test]
+    fn many_pause_for_longer_than_it_takes_to_try_them() {
+        for (rows, spared, pause) in [(200, 0, 2), (1_000, 0, 32), (1_000, 750, 32)] {
+            assert_eq!(pauses(2, rows, spared, Duration::from_secs(3)), HashSet::from([pause]), "{rows} {spared}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_come_to_is_untried() {
+        let (tables, key): (_, Key) = ([table(0, "orders", "customers")], vec![Value::Int(1)].into());
+        let (mut opened, nodes) = (waiting(&key), [NodeId(0)]);
+        let mut schedule = Schedule::default();
+        assert!(schedule.is_untried(&opened, &nodes, 0, &key));
+        // A cycle that broke off did not come to its end.
+        schedule.comes_to(0, std::slice::from_ref(&key));
+        schedule.look(&tables, &opened, &vec![Vec::new()], Instant::now());
+        schedule.came();
+        assert!(schedule.is_untried(&opened, &nodes, 0, &key));
+        schedule.comes_to(0, std::slice::from_ref(&key));
+        schedule.came();
+        schedule.look(&tables, &opened, &vec![Vec::new()], Instant::now());
+        assert!(!schedule.is_untried(&opened, &nodes, 0, &key));
+        // It waits no longer, and then it does again.
+        let mut waited = HashMap::new();
+        for _ in 0..2 {
+            let presence = opened.present[0].as_mut().expect("it takes part");
+            std::mem::swap(&mut presence.parked[0], &mut waited);
+            schedule.look(&tables, &opened, &vec![Vec::new()], Instant::now());
+        }
+        assert!(schedule.is_untried(&opened, &nodes, 0, &key));
+        let reason = Reason { code: ParkedCode::Constraint, message: String::new(), unique: false };
+        let refused = vec![(0, Refusal { key: key.clone(), reason, new: false })];
+        schedule.tried(&tables, NodeId(0), &Applied { refused, ..Applied::default() }, Instant::now());
+        assert!(!schedule.is_untried(&opened, &nodes, 0, &key));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A session with the nodes of a sync: what is known of them and of the tables, and what a run of cycles did.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::attendance::{Away, LOOK_AGAIN, Member};
 use super::cycle::Cycle;
@@ -21,7 +21,7 @@ use super::uncompared::Uncompared;
 use super::verify::{Verified, VerifiedTable};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::{Cut, NodeId, TableSpec, time};
+use crate::model::{Cut, Key, NodeId, TableSpec, time};
 use crate::node::{self, Node, Target};
 use crate::plugin::Failure;
 
@@ -39,8 +39,10 @@ pub struct Session {
     pub(super) page: usize,
     /// The memory that the rows of one cycle may take, in bytes.
     pub(super) rows_limit: usize,
-    /// The memory that the rows of the last cycle took, in bytes.
+    /// The memory that the rows which came with the pages of the last cycle took, in bytes.
     pub(super) weight: usize,
+    /// The keys, by table, of which something waits and that came with the pages of the cycle.
+    pub(super) spoken: Vec<HashSet<Key>>,
     /// Where fewer rows than this have changed, none is written before all are read.
     pub(super) few: usize,
     /// What the histories showed when a turn of the run's cycles began, by table and node: as soon as that is read the turn ends,
@@ -62,6 +64,8 @@ pub struct Session {
     pub(super) refilters: Refilters,
     /// How often what stands still is looked at again.
     pub(super) look_again: Duration,
+    /// Whether it runs on for long, so that what was read of the file may be out of date.
+    pub(super) watches: bool,
     pub(super) connector: Connector,
 }
 
@@ -124,6 +128,7 @@ impl Session {
             page: config.defaults.batch,
             rows_limit: ROWS_LIMIT,
             weight: 0,
+            spoken: Vec::new(),
             few: FEW,
             goal: HashMap::new(),
             adopted: None,
@@ -135,6 +140,7 @@ impl Session {
             plugins: Plugins::default(),
             refilters: Refilters::default(),
             look_again: LOOK_AGAIN,
+            watches: false,
             connector,
             config,
         }
@@ -199,7 +205,8 @@ impl Session {
     /// too, but not for ever: what is there at the start is read to its end, then what is there by then, and after the fifth time
     /// what comes later is left to the next run. A cycle writes what the next has to read, so it cannot be the first. Where users write
     /// faster than is read, there is more each time, which [`LATER`] bounds. Rows that wait are tried once in a session, and again
-    /// when something changes on which they may depend.
+    /// when something changes on which they may depend; where that are more than there is memory for in those cycles, some are left to
+    /// the next run.
     pub async fn carry(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
         self.goal.clear();
@@ -221,7 +228,7 @@ impl Session {
                 most = most.min(entries.saturating_mul(LATER));
                 self.goal.clear();
             }
-            if cycle.is_quiet() || ends >= 5 {
+            if cycle.is_quiet() && !cycle.leaves_due || ends >= 5 {
                 break;
             }
         }
@@ -284,8 +291,18 @@ impl Table {
         let why = format!(
             "{failure}; put it right, or take it out of the file; all its rows are there yet, and each sync tries again"
         );
-        warn!(table = %self.name, %why, "A table stands still.");
+        // Every report names it; at the level of warnings it would be said with each look at what stands still.
+        info!(table = %self.name, %why, "A table stands still.");
         self.stopped = Some(why);
+    }
+
+    /// The table as it was known, which stands still because it cannot be set up as it could before, such as for a plugin that cannot
+    /// be opened at the moment.
+    pub(super) fn not_set_up(&self, why: &str) -> Table {
+        let why = format!("{why}; all its rows are there yet, and it is tried again");
+        info!(table = %self.name, %why, "A table stands still.");
+        let forms = vec![None; self.forms.len()];
+        Table { stopped: Some(why), filtered_otherwise: None, forms, ..self.clone() }
     }
 
     /// The table stands still until somebody sees to it.

@@ -1,7 +1,7 @@
 //! Writing: how many rows were really written and deleted, and which of them others have changed.
 
 use concord::model::{
-    Cut, Dot, Images, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector,
+    Cut, Dot, Images, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, Value, Vector, Waiting,
 };
 use concord::node::{Constraint, ErrorKind, Move, Node, Note, Sought, Sync, WriteMode};
 use concord_tests::mariadb::Server;
@@ -149,11 +149,15 @@ async fn what_waits_is_asked_for_again(kind: Kind) {
         since: 5,
         vector: Vector::EMPTY,
         stamp: Stamp { time: 4, node: NodeId(1) },
-        row: Some(vec![key[0].clone(), Value::text("x")].into()),
+        content: match *key == keys[0] {
+            true => Waiting::Row { row: vec![key[0].clone(), Value::text("x")].into(), unknown: Vec::new() },
+            false => Waiting::Delete,
+        },
         standing: Vector::EMPTY,
         standing_time: i64::MIN,
         read: Cut::through(3),
     };
+    let unread = |key: &Key| Parked { content: waits(key).content.unread(), ..waits(key) };
     let first = Move { table: "items".into(), source: "there".into(), from: Cut::START, to: Cut::through(7).into() };
     node.begin_apply(&specs).await.expect("a transaction");
     assert!(node.claim(std::slice::from_ref(&first)).await.expect("an answer"));
@@ -165,6 +169,11 @@ async fn what_waits_is_asked_for_again(kind: Kind) {
     node.commit().await.expect("a commit");
     let mut other = database.node().await;
     let opened = other.begin_read(&specs).await.expect("a snapshot");
+    // The rows themselves are read only where somebody asks for them.
+    let mut whole = other.waiting_rows(&specs[0], &asked).await.expect("an answer");
+    whole.sort_by_key(|one| one.key != keys[0]);
+    assert_eq!(whole, keys.each_ref().map(waits));
+    assert_eq!(other.waiting_rows(&specs[0], &asked[1..2]).await.expect("an answer"), []);
     other.end_read().await.expect("it ends");
     other.begin_apply(&specs).await.expect("a transaction");
     assert!(!other.claim(std::slice::from_ref(&first)).await.expect("an answer"));
@@ -172,14 +181,15 @@ async fn what_waits_is_asked_for_again(kind: Kind) {
     assert!(other.claim(std::slice::from_ref(&second)).await.expect("an answer"));
     let mut waiting = other.waiting_now(&all).await.expect("an answer");
     waiting.sort_by_key(|one| one.key != keys[0]);
-    assert_eq!(waiting, keys.each_ref().map(waits));
+    assert_eq!(waiting, keys.each_ref().map(unread));
     assert_eq!((opened.parked.len(), opened.parked.iter().all(|one| waiting.contains(one))), (2, true));
     // Whatever else waits is not read.
     let waiting = other.waiting_now(&[(&specs[0], &asked[1..])]).await.expect("an answer");
-    assert_eq!(waiting, [waits(&keys[0])]);
+    assert_eq!(waiting, [unread(&keys[0])]);
+    assert_eq!(other.waiting_rows(&specs[0], &asked[1..]).await.expect("an answer"), [waits(&keys[0])]);
     other.unpark(&specs[0], &[&keys[0]]).await.expect("it waits no longer");
     let waiting = other.waiting_now(&all).await.expect("an answer");
-    assert_eq!(waiting, [waits(&keys[1])]);
+    assert_eq!(waiting, [unread(&keys[1])]);
     other.rollback().await.expect("it ends");
 }
 

@@ -1,6 +1,8 @@
 //! What is to become of rows at one node, and what became of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{Cut, Key, Lost, Parked, ParkedCode, Row, Stamp, TableSpec, Vector};
 use crate::node::{Move, Note, Reason, Refusal, WriteMode};
@@ -77,6 +79,8 @@ pub struct Otherwise {
     pub stamp: Stamp,
     /// In the shared shape.
     pub row: Option<Arc<Row>>,
+    /// The columns of which that row does not tell.
+    pub unknown: Vec<usize>,
     pub standing: Vector,
     pub standing_time: i64,
 }
@@ -98,4 +102,8 @@ pub struct Applied {
     pub held: u64,
     /// By table index: the keys that waited and no longer do.
     pub unparked: Vec<(usize, Key)>,
+    /// By table index: how many of those that were refused, for the reason that was told before, nobody came to.
+    pub spared: HashMap<usize, usize>,
+    /// How long it took, but for the wait for others' turns.
+    pub took: Duration,
 }

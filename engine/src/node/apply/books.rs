@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use tracing::warn;
+use tracing::info;
 
 use super::{Application, Applied, Decision, Otherwise, TableBatch};
-use crate::model::{Lost, Op, Parked, ParkedCode, TableSpec, Value, time};
+use crate::model::{Lost, Op, Parked, ParkedCode, TableSpec, Value, Waiting, time};
 use crate::node::{Node, Note, Reason, Refusal, Result};
 
 impl Application<'_> {
@@ -45,7 +45,10 @@ impl Application<'_> {
                             true => ParkedCode::Unweighed,
                             false => reason.code,
                         };
-                        let Some(waits) = parked(table, decision, code, reason) else { continue };
+                        let Some(mut waits) = parked(table, decision, code, reason) else { continue };
+                        // Whatever else comes to it meanwhile, it is told how long somebody holds a row.
+                        let held = decision.waiting.as_deref().filter(|old| old.code.is_passing() && code.is_passing());
+                        waits.since = held.map_or(waits.since, |old| old.since);
                         let same = |old: &Parked| {
                             old.vector == waits.vector
                                 && old.code == waits.code
@@ -53,6 +56,9 @@ impl Application<'_> {
                                 && old.message == waits.message
                         };
                         let new = !decision.waiting.as_deref().is_some_and(same);
+                        if !new && self.spared.contains(&(at, number)) {
+                            *applied.spared.entry(table.spec.index).or_default() += 1;
+                        }
                         let refusal = Refusal { key: waits.key.clone(), reason: reason.clone(), new };
                         applied.refused.push((table.spec.index, refusal));
                         if new {
@@ -105,8 +111,9 @@ impl Application<'_> {
             *waiting.entry((table, refusal.reason.code.as_str())).or_default() += 1;
         }
         for ((table, code), rows) in waiting {
-            // The reasons may hold values of the rows, and are for those who may see them.
-            warn!(node = self.batch.node.as_str(), table, code, rows, "Rows wait; `concord parked list` tells why.");
+            // The reasons may hold values of the rows, and are for those who may see them. How many wait in the end the command tells: some
+            // wait for a step or two only.
+            info!(node = self.batch.node.as_str(), table, code, rows, "Rows wait; `concord parked list` tells why.");
         }
         applied.committed = applied.written + applied.deleted > 0
             || noted + park.len() + lost.len() + lost_again.len() + applied.unparked.len() > 0
@@ -138,7 +145,7 @@ fn fitting<'n>(spec: &TableSpec, note: &'n Note) -> Cow<'n, Note> {
 }
 
 fn parked(table: &TableBatch, decision: &Decision, code: ParkedCode, reason: &Reason) -> Option<Parked> {
-    let Otherwise { vector, stamp, row, standing, standing_time } = decision.otherwise.as_ref()?;
+    let Otherwise { vector, stamp, row, unknown, standing, standing_time } = decision.otherwise.as_ref()?;
     Some(Parked {
         table: table.spec.index,
         read: table.read.clone().unwrap_or_default(),
@@ -148,7 +155,10 @@ fn parked(table: &TableBatch, decision: &Decision, code: ParkedCode, reason: &Re
         since: time::now(),
         vector: vector.clone(),
         stamp: *stamp,
-        row: row.as_deref().cloned(),
+        content: match row.as_deref() {
+            Some(row) => Waiting::Row { row: row.clone(), unknown: unknown.clone() },
+            None => Waiting::Delete,
+        },
         standing: standing.clone(),
         standing_time: *standing_time,
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
 use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
-use crate::node::{Constraint, Error, ErrorKind, Node, Reason, Result, WriteMode};
+use crate::node::{Constraint, Error, ErrorKind, MissingRight, Node, Reason, Result, WriteMode};
 
 /// Why a row is left alone of which no history tells.
 const MOVED_ON: &str = "somebody has changed the row here since it was read";
@@ -215,15 +215,24 @@ impl Application<'_> {
             }
             let items = self.by_key(chunk, table);
             let keys: Vec<&Key> = items.keys().copied().collect();
-            for key in node.still_referred(spec, &keys, &going).await? {
+            let referred = node.still_referred(spec, &keys, &going).await?;
+            let hidden = if referred.is_empty() { None } else { node.hidden_referring(spec).await? };
+            for key in referred {
                 if let Some(&item) = items.get(&key) {
                     any = true;
-                    let mut message = format!(
-                        "rows of {} refer to it here and would be deleted or changed with it; change those first",
-                        referring(spec, |on_delete| on_delete != OnGone::Refuse)
-                    );
+                    let mut message = match &hidden {
+                        // There may be none that refer to it, and what is done about such rows would be done for nothing.
+                        Some(MissingRight { what, grant }) => format!(
+                            "rows that refer to it here would be deleted or changed with it, and Concord may not {what}; run {}",
+                            grant.trim_end_matches(';')
+                        ),
+                        None => format!(
+                            "rows of {} refer to it here and would be deleted or changed with it; change those first",
+                            referring(spec, |on_delete| on_delete != OnGone::Refuse)
+                        ),
+                    };
                     match self.is_removal(item) {
-                        _ if self.batch.bare => {}
+                        _ if self.batch.bare || hidden.is_some() => {}
                         // What stands here is not to come back elsewhere.
                         true => message += LET_GO,
                         false => message += ", or undo the delete everywhere with `concord parked drop`",
@@ -256,11 +265,11 @@ impl Application<'_> {
 /// By what a row goes that does not belong at a node, once nothing there refers to it.
 const LET_GO: &str = ", or give their table a filter here that lets them go first";
 
-/// The tables that refer to this one, and do so when a row of it is deleted, each once.
+/// The tables of which a row may refer to this one, and does so when a row of it is deleted, each once.
 fn referring(spec: &TableSpec, when_deleted: impl Fn(OnGone) -> bool) -> String {
     let keys = spec.referenced.iter().filter(|key| when_deleted(key.on_delete));
     let tables: BTreeSet<&str> = keys.map(|key| key.table.as_str()).collect();
-    tables.into_iter().collect::<Vec<_>>().join(", ")
+    tables.into_iter().collect::<Vec<_>>().join(" or ")
 }
 
 /// [`Node::touch`] of a row that is locked first. A user who is changing it has drawn the number of his change already: beside him the

@@ -207,10 +207,13 @@ impl<'a> Application<'a> {
         let mut found = Vec::new();
         for table in tables_of(items) {
             // Of a row that may only be created, or only be replaced, nobody knows whether it will be written at all, unless it
-            // was looked at.
+            // was looked at. So was what never waits: a load and a comparison decide by rows.
             let rows = items.iter().filter(|item| item.0 == table);
             let rows = rows.filter_map(|&item| self.row(item).map(|(row, mode)| (item, row, mode)));
-            let looked_at = |item: &Item| self.decision(*item).upon.is_some();
+            let looked_at = |item: &Item| {
+                let decision = self.decision(*item);
+                decision.upon.is_some() || decision.otherwise.is_none()
+            };
             let rows = rows.filter(|(item, _, mode)| looked_at(item) || *mode == WriteMode::Upsert);
             let rows: Vec<(Item, &Row)> = rows.map(|(item, row, _)| (item, row)).collect();
             for part in rows.chunks(CHUNK) {

@@ -3,11 +3,19 @@
 use super::looks::{ABSENT, altered_since};
 use super::{Application, CHUNK, Effect, Item, tables_of};
 use crate::fault;
-use crate::model::{ForeignKey, Row, TableSpec};
+use crate::model::{ForeignKey, ParkedCode, Row, TableSpec, Value};
+use crate::node::portions::{LARGE, portions};
 use crate::node::{Constraint, Error, ErrorKind, Node, Reason, Result, Room, WriteMode};
 
 /// How often a chunk is sifted: whoever wants the value of a row that was taken out is found the next time.
 const SIFTS: u32 = 3;
+
+/// So many attempts fail, one after the other, at rows of a table that were refused before as they are; beyond, those that were not come
+/// to wait on for the reason that was told. What is refused for what it is mostly is again, and all that was written stays locked meanwhile.
+pub(super) const IN_VAIN: u32 = 500;
+
+/// What rows may weigh, in bytes, that are written in one statement because they may refer to each other.
+const MOST_AT_ONCE: usize = 4 * LARGE;
 
 /// Rows that are tried together.
 #[derive(Default)]
@@ -54,9 +62,66 @@ impl<'a> Application<'a> {
     /// Writes the rows of tables that refer to each other, or of one table.
     pub(super) async fn write_group(&mut self, node: &mut dyn Node, group: &[usize]) -> Result<()> {
         let is_write = |effect: &Effect| matches!(effect, Effect::Write(..));
-        let items: Vec<Item> = group.iter().flat_map(|&table| self.items(table, is_write)).collect();
-        let chunks = self.chunks(items).into_iter().map(Chunk::of).collect();
+        let mut items: Vec<Item> = group.iter().flat_map(|&table| self.items(table, is_write)).collect();
+        let again = self.take_refused(&mut items);
+        let chunks = self.chunks(items).into_iter().chain(self.chunks(again)).map(Chunk::of).collect();
         self.write_chunks(node, chunks).await
+    }
+
+    /// Takes out the rows that were refused before as they are, if they are so many that perhaps not each is come to: they neither
+    /// hold up the others, nor are the same ones always the first.
+    pub(super) fn take_refused(&self, items: &mut Vec<Item>) -> Vec<Item> {
+        // Halving a chunk down to each of its rows takes two attempts for each.
+        if items.iter().filter(|item| self.was_refused(**item)).count() <= IN_VAIN as usize / 2 {
+            return Vec::new();
+        }
+        let (mut again, new): (Vec<Item>, Vec<Item>) =
+            std::mem::take(items).into_iter().partition(|item| self.was_refused(*item));
+        *items = new;
+        let first = uuid::Uuid::new_v4().as_u128() % again.len() as u128;
+        again.rotate_left(first as usize);
+        again
+    }
+
+    /// Whether a row waits because the database refused the very version that is to be written now.
+    fn was_refused(&self, item: Item) -> bool {
+        let decision = self.decision(item);
+        let (Some(waits), Some(otherwise)) = (&decision.waiting, &decision.otherwise) else { return false };
+        matches!(waits.code, ParkedCode::Constraint | ParkedCode::Value)
+            && waits.vector == otherwise.vector
+            && waits.standing == otherwise.standing
+    }
+
+    /// Whether an attempt failed at nothing but such rows.
+    pub(super) fn is_again(&self, items: &[Item], error: &Error) -> bool {
+        !self.is_held(error) && items.iter().all(|&item| self.was_refused(item))
+    }
+
+    /// Lets rows wait on for the reason that was told, unless they can be had at the end of the batch.
+    pub(super) fn give_up_again(&mut self, items: &[Item]) {
+        for &item in items {
+            if let Some(waits) = &self.decision(item).waiting {
+                self.give_up(item, Reason { code: waits.code, message: waits.message.clone(), unique: false });
+            }
+        }
+        self.spare(items);
+    }
+
+    /// Lets rows wait on for the reason that was told.
+    fn leave_refused(&mut self, items: &[Item]) {
+        for &item in items {
+            if let Some(waits) = &self.decision(item).waiting {
+                self.refuse(item, waits.code, waits.message.clone());
+            }
+        }
+        self.spare(items);
+    }
+
+    /// Notes that nobody came to these rows, as with those that are left when all are tried once more. Others were come to before.
+    fn spare(&mut self, items: &[Item]) {
+        if !self.retries {
+            self.spared.extend(items);
+        }
     }
 
     /// Writes chunks, and finds the rows that cannot be written: by asking what stands in their way, and where that does
@@ -67,13 +132,14 @@ impl<'a> Application<'a> {
     pub(super) async fn write_chunks(&mut self, node: &mut dyn Node, mut left: Vec<Chunk>) -> Result<()> {
         left.reverse();
         self.pending = None;
+        self.in_vain = 0;
         while let Some(mut chunk) = left.pop() {
             chunk.items.retain(|&item| !self.is_out(item));
             if chunk.items.is_empty() {
                 continue;
             }
             match self.attempt(node, &chunk).await? {
-                Outcome::Written => {}
+                Outcome::Written => self.in_vain = 0,
                 Outcome::Again => left.push(chunk),
                 Outcome::Failed(error) => {
                     // Whatever made it fail, as another order of the same rows might have failed otherwise.
@@ -81,7 +147,14 @@ impl<'a> Application<'a> {
                     let learned = !held && !chunk.asked && self.ask(node, &mut chunk, &mut left, &error).await?;
                     if learned || !held && self.make_way(node, &mut chunk, &mut left).await? {
                         left.push(chunk);
-                    } else if let Some(middle) = self.needs.middle(&chunk.items).filter(|_| self.divides(&error)) {
+                        continue;
+                    }
+                    let all_again = self.is_again(&chunk.items, &error);
+                    self.in_vain += u32::from(all_again);
+                    let middle = self.needs.middle(&chunk.items).filter(|_| self.divides(&error));
+                    if all_again && self.in_vain > IN_VAIN && middle.is_some() {
+                        self.leave_refused(&chunk.items);
+                    } else if let Some(middle) = middle {
                         let (first, second) = chunk.items.split_at(middle);
                         left.extend([chunk.part(second), chunk.part(first)]);
                     } else {
@@ -212,8 +285,14 @@ impl<'a> Application<'a> {
 
     async fn write_part(&self, node: &mut dyn Node, items: &[Item]) -> Result<u64> {
         let mut written = 0;
-        let size = if self.belong_together(items) { items.len() } else { CHUNK };
-        for items in items.chunks(size) {
+        let weight = |item: &Item| self.row(*item).map_or(0, |(row, _)| row.iter().map(Value::weight).sum::<usize>());
+        // What no statement takes is not written together either.
+        let is_one = self.belong_together(items) && items.iter().map(weight).sum::<usize>() <= MOST_AT_ONCE;
+        let parts: Vec<&[Item]> = match is_one {
+            true => vec![items],
+            false => portions(items.iter().map(weight), CHUNK).into_iter().map(|part| &items[part]).collect(),
+        };
+        for items in parts {
             written += self.write_at_once(node, items).await?;
             let moved = self.moved_along(node, items).await?;
             if !moved.is_empty() {
@@ -288,7 +367,7 @@ impl<'a> Application<'a> {
     }
 
     /// Finds the rows of a chunk that cannot be written although all of them step aside, by halving; they wait, and the
-    /// others are as they were.
+    /// others are as they were. Of those that were refused before perhaps not each is come to.
     async fn sift(&mut self, node: &mut dyn Node, chunk: &Chunk) -> Result<Vec<Item>> {
         for room in [Room::Null, Room::Drawn] {
             node.savepoint().await?;
@@ -300,17 +379,23 @@ impl<'a> Application<'a> {
                 }
                 Err(error) => return Err(error),
             }
-            let mut bad = Vec::new();
+            let (mut bad, mut again) = (Vec::new(), Vec::new());
             let mut left = vec![&chunk.items[..]];
             while let Some(items) = left.pop() {
                 fault::point("apply-attempt").await?;
                 node.savepoint().await?;
                 match self.write_items(node, items).await {
-                    Ok(_) => node.release().await?,
+                    Ok(_) => {
+                        node.release().await?;
+                        self.in_vain = 0;
+                    }
                     Err(error) if self.is_about_rows(&error) => {
                         node.undo().await?;
+                        let all_again = self.is_again(items, &error);
+                        self.in_vain += u32::from(all_again);
                         match items {
                             items if items.len() == 1 || !self.divides(&error) => bad.push((items, error)),
+                            items if all_again && self.in_vain > IN_VAIN => again.extend_from_slice(items),
                             items => {
                                 let (first, second) = items.split_at(items.len() / 2);
                                 left.extend([second, first]);
@@ -321,6 +406,7 @@ impl<'a> Application<'a> {
                 }
             }
             node.undo().await?;
+            self.leave_refused(&again);
             for (items, error) in &bad {
                 self.give_up_together(items, error);
             }

@@ -120,6 +120,10 @@ impl Node for Connection {
 
     async fn reset(&mut self) -> Result<()> {
         let mut state = self.database.lock();
+        if state.holds > 0 {
+            state.holds -= 1;
+            return Err(Error::new(ErrorKind::Locked, "somebody holds the history"));
+        }
         state.history.clear();
         state.positions.clear();
         state.parked.clear();
@@ -204,11 +208,20 @@ impl Node for Connection {
             purged: tables.iter().map(|table| (table.index, state.purged[table.index].clone())).collect(),
             kept: state.kept.iter().filter(|(at, ..)| tables.iter().any(|t| t.index == *at)).cloned().collect(),
             next_marks: tables.iter().map(|table| (table.index, state.next_mark + 1)).collect(),
-            parked: state.parked.values().filter(|row| tables.iter().any(|t| t.index == row.table)).cloned().collect(),
+            parked: state
+                .parked
+                .values()
+                .filter(|row| tables.iter().any(|t| t.index == row.table))
+                .map(unread)
+                .collect(),
             drifted: state.drift.iter().map(|what| (0, Drift::harmless(what))).collect(),
         };
         self.snapshot = Some(state);
         Ok(opened)
+    }
+
+    fn strays(&self) -> i64 {
+        self.database.lock().strays
     }
 
     async fn begin_scan(&mut self, _: &[TableSpec]) -> Result<()> {
@@ -249,12 +262,13 @@ impl Node for Connection {
         Ok(Ledger::default())
     }
 
-    async fn entries_of(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Entry>> {
+    async fn entries_of(&mut self, _: &TableSpec, keys: &[&Key], each: &mut (dyn FnMut(Entry) + Send)) -> Result<()> {
         let state = self.snapshot()?;
         let mut entries: Vec<Entry> =
             state.history.iter().filter(|entry| keys.contains(&&entry.key)).cloned().collect();
         entries.sort_by_key(|entry| entry.id);
-        Ok(entries)
+        entries.into_iter().for_each(each);
+        Ok(())
     }
 
     async fn rows(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
@@ -386,7 +400,16 @@ impl Node for Connection {
         self.work()?;
         let state = self.database.lock();
         let keys = groups.iter().flat_map(|(_, keys)| *keys);
-        Ok(keys.filter_map(|key| state.parked.values().find(|waits| waits.key == **key).cloned()).collect())
+        Ok(keys.filter_map(|key| state.parked.values().find(|waits| waits.key == **key).map(unread)).collect())
+    }
+
+    async fn waiting_rows(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Parked>> {
+        self.call()?;
+        let mut now = self.database.lock();
+        now.waiting_read += keys.len() as u64;
+        let state = self.snapshot.as_ref().unwrap_or(&*now);
+        let waits = |key: &&Key| state.parked.values().find(|waits| waits.key == **key && waits.table == table.index);
+        Ok(keys.iter().filter_map(waits).cloned().collect())
     }
 
     async fn savepoint(&mut self) -> Result<()> {
@@ -574,6 +597,10 @@ impl Node for Connection {
         Ok(self.database.lock().journal.len() as u64)
     }
 
+    async fn journal_size(&mut self) -> Result<u64> {
+        Ok(self.database.lock().journal.len() as u64)
+    }
+
     async fn journal(&mut self, tables: &[TableSpec], _: Sought<'_>, _: usize) -> Result<Vec<Lost>> {
         let mut journal = self.database.lock().journal.clone();
         journal.retain(|lost| tables.iter().any(|table| table.index == lost.table));
@@ -594,4 +621,9 @@ impl Node for Connection {
     async fn blockers(&mut self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
+}
+
+/// What waits as it is told where nobody asks for the row.
+fn unread(parked: &Parked) -> Parked {
+    Parked { content: parked.content.unread(), ..parked.clone() }
 }

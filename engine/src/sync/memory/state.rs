@@ -33,6 +33,8 @@ pub struct State {
     pub dies: bool,
     /// The error of the clock, µs.
     pub skew: i64,
+    /// How much of that is no error of the server's own clock, µs.
+    pub strays: i64,
     /// By how much, at most, the clock seems to be off besides to whoever opens a snapshot, another time each, µs.
     pub unsteady: u64,
     /// Whether nothing can be written.
@@ -61,6 +63,8 @@ pub struct State {
     pub writes: u64,
     /// How often Concord tried to write rows.
     pub tries: u64,
+    /// How many rows that wait were asked for.
+    pub waiting_read: u64,
     /// Draws how long calls take.
     pub pace: u64,
     /// Rows that a walk gives at once, at most.

@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::file::{PlanFile, WrittenNode, shape, waiting_text};
-use super::row::Scribe;
+use super::row::{Scribe, WrittenRow};
 use super::{LOOK, LOOKS};
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Cut, Key, NodeId, ParkedCode, Row, TableSpec};
+use crate::model::{Cut, Key, NodeId, Parked, ParkedCode, Row, TableSpec};
 use crate::node::Move;
 use crate::node::apply::{Batch, Effect, TableBatch};
 use crate::sync::attendance::Away;
@@ -56,6 +56,19 @@ pub struct MovedOn {
 
 /// Keys of the plan that were changed since, with the nodes where.
 type Moved = HashMap<(usize, Key), Vec<NodeId>>;
+
+/// A decision of a plan beside which something else waits than the plan saw, as far as that is known unread: its places.
+struct Unlike<'a> {
+    batch: usize,
+    part: usize,
+    decision: usize,
+    row: &'a WrittenRow,
+}
+
+/// Whether what waits for a key is what the plan saw.
+fn waits_as_told(waits: Option<&Parked>, row: &WrittenRow, names: &[String]) -> bool {
+    waits.map(|waits| waiting_text(waits, names)) == row.waits
+}
 
 impl Session {
     /// Does what a plan says. Refuses it before anything is touched if the sync, its nodes or its tables are others, or if
@@ -143,6 +156,7 @@ impl Session {
             })
             .collect();
         let mut planned: Vec<HashSet<Key>> = vec![HashSet::new(); self.tables.len()];
+        let mut unlike: Vec<Unlike<'_>> = Vec::new();
         for (number, row) in file.whole.rows.iter().enumerate() {
             let broken = || file.refuse(format!("row {} is none of this sync's tables and nodes", number + 1));
             let at = self.names.iter().position(|name| *name == row.node).ok_or_else(broken)?;
@@ -159,17 +173,10 @@ impl Session {
             let mut decision = Scribe { names: &self.names, table, spec }.read(row).ok_or_else(broken)?;
             planned[table.index].insert(decision.key.clone());
             let waits = opened.parked(NodeId(at as u16), table.index, &decision.key);
-            if waits.map(|waits| waiting_text(waits, &self.names)) != row.waits {
-                return Err(file.refuse(format!(
-                    "the row {} of `{}` waits at node `{}` otherwise than when the plan was made",
-                    table.key_document(&decision.key),
-                    row.table,
-                    row.node
-                )));
-            }
+            let is_unlike = !waits_as_told(waits, row, &self.names);
             decision.waiting = waits.cloned().map(Box::new);
-            match batch.tables.iter_mut().find(|part| part.spec.index == table.index) {
-                Some(part) => part.decisions.push(decision),
+            let part = match batch.tables.iter().position(|part| part.spec.index == table.index) {
+                Some(part) => part,
                 None => {
                     let read = match spec.captured {
                         true => self.read_then(file, at, &row.table)?,
@@ -179,11 +186,18 @@ impl Session {
                         spec: spec.clone(),
                         weighed: read.clone(),
                         read,
-                        decisions: vec![decision],
+                        decisions: Vec::new(),
                     });
+                    batch.tables.len() - 1
                 }
+            };
+            let decisions = &mut batch.tables[part].decisions;
+            if is_unlike {
+                unlike.push(Unlike { batch: at, part, decision: decisions.len(), row });
             }
+            decisions.push(decision);
         }
+        self.compare_as_read(opened, file, &mut batches, &unlike).await?;
         let mut moved = self.moved_on(opened, file, &planned).await?;
         self.look_at_what_stood(&batches, &mut moved).await?;
         for (at, batch) in batches.iter_mut().enumerate() {
@@ -194,6 +208,42 @@ impl Session {
         }
         let some = |batch: Option<Batch>| batch.filter(|batch| !batch.moves.is_empty() || !batch.tables.is_empty());
         Ok((batches.into_iter().map(some).collect(), moved))
+    }
+
+    /// Compares rows once more, read, that seem to wait otherwise than the plan saw: for what they wait may show only then, as their table
+    /// has other columns by now. Refuses those that do.
+    async fn compare_as_read(
+        &mut self,
+        opened: &Opened,
+        file: &PlanFile,
+        batches: &mut [Option<Batch>],
+        unlike: &[Unlike<'_>],
+    ) -> Result<()> {
+        let lots = unlike.chunk_by(|one, other| (one.batch, one.part) == (other.batch, other.part));
+        let lots: Vec<&[Unlike<'_>]> = lots.flat_map(|lot| lot.chunks(LOOK)).collect();
+        for lot in lots {
+            let Some(&Unlike { batch, part, .. }) = lot.first() else { continue };
+            let Some(part) = batches[batch].as_mut().and_then(|batch| batch.tables.get_mut(part)) else { continue };
+            let keys: Vec<Key> = lot.iter().map(|unlike| part.decisions[unlike.decision].key.clone()).collect();
+            let read = self.with_rows(opened, part.spec.index, NodeId(batch as u16), &keys, true).await?;
+            let mut read: HashMap<Key, Parked> = read.into_iter().map(|parked| (parked.key.clone(), parked)).collect();
+            for &Unlike { decision, row, .. } in lot {
+                let decision = &mut part.decisions[decision];
+                let read = read.remove(&decision.key);
+                if !waits_as_told(read.as_ref(), row, &self.names) {
+                    return Err(file.refuse(format!(
+                        "the row {} of `{}` waits at node `{}` otherwise than when the plan was made",
+                        self.tables[part.spec.index].key_document(&decision.key),
+                        row.table,
+                        row.node
+                    )));
+                }
+                if let (Some(waits), Some(read)) = (&mut decision.waiting, read) {
+                    (waits.code, waits.message) = (read.code, read.message);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The positions that the plan moves and those that it counts on at one node; refuses if any has moved since, or a table

@@ -218,6 +218,7 @@ impl Session {
             self.refuse_what_nobody_records()?;
         }
         let page = std::mem::replace(&mut self.page, usize::MAX);
+        let limit = std::mem::replace(&mut self.rows_limit, usize::MAX);
         let mut looks = 0;
         let mut foreseen: Vec<Foreseen> = Vec::new();
         let planned = loop {
@@ -246,7 +247,7 @@ impl Session {
                 }
             }
         };
-        self.page = page;
+        (self.page, self.rows_limit) = (page, limit);
         planned
     }
 

@@ -87,6 +87,9 @@ struct WrittenVersion {
     row: Option<Map<String, Document>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     as_written: bool,
+    /// The columns of which the row does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
     standing: String,
     /// Absent if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +165,8 @@ impl Scribe<'_> {
                 (Change::Wait, None, Some(Why { code: code.as_str().to_owned(), message: message.clone() }))
             }
         };
-        let Otherwise { vector, stamp, row: version, standing, standing_time } = decision.otherwise.as_ref()?;
+        let Otherwise { vector, stamp, row: version, unknown, standing, standing_time } =
+            decision.otherwise.as_ref()?;
         let is_identity = self.spec.columns.iter().enumerate().all(|(at, column)| column.shared == Some(at))
             && self.spec.columns.len() == self.table.columns.len();
         let as_written = is_identity && version.is_some() && version.as_deref() == row.map(|row| &**row);
@@ -185,6 +189,7 @@ impl Scribe<'_> {
                 vector: vector.write(self.names),
                 row: version.as_deref().filter(|_| !as_written).map(|row| self.shared(row)),
                 as_written,
+                unknown: self.columns_named(unknown),
                 standing: standing.write(self.names),
                 standing_time: Some(*standing_time).filter(|time| *time != i64::MIN),
             },
@@ -273,6 +278,7 @@ impl Scribe<'_> {
                 vector: Vector::read(&written.version.vector, self.names)?,
                 stamp: Stamp { time: written.version.time, node: self.node(&written.version.node)? },
                 row: version,
+                unknown: self.columns_at(&written.version.unknown)?,
                 standing: Vector::read(&written.version.standing, self.names)?,
                 standing_time: written.version.standing_time.unwrap_or(i64::MIN),
             }),
@@ -434,6 +440,7 @@ mod tests {
                     vector: vector.clone(),
                     stamp,
                     row: None,
+                    unknown: vec![1],
                     standing: vector,
                     standing_time: 1,
                 }),
@@ -447,6 +454,7 @@ mod tests {
             let read = scribe.read(&written).unwrap_or_else(|| panic!("it is not read back: {text}"));
             assert_eq!((&read.key, read.notes[0].images.as_ref()), (&key, Some(&images)), "{text}");
             assert_eq!(read.upon, decision.upon, "{text}");
+            assert_eq!(read.otherwise.as_ref().map(|version| &version.unknown[..]), Some(&[1][..]), "{text}");
             // An older Concord told nothing of it, and that none stood is not the same.
             for upon in [None, Some(None)] {
                 let decision = Decision { upon: upon.clone(), ..scribe.read(&written).expect("it was read before") };

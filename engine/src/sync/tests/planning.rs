@@ -8,6 +8,7 @@ use super::cluster::{Cluster, NAMES, later};
 use super::hidden::{lost, nodes};
 use super::random::seeds;
 use super::reference::Run;
+use crate::model::{ParkedCode, Waiting};
 use crate::sync::memory::{SECOND, State, number};
 use crate::sync::plan::{Change, Plan, PlanFile, Wish};
 
@@ -240,6 +241,39 @@ fn who_lost_in_a_plan_is_in_the_journal_although_the_winner_moved_on() {
     let journal = cluster.databases[0].lock().journal.clone();
     assert_eq!(journal.len(), 1, "{journal:?}");
     assert_eq!(journal[0].loser_row.as_ref().unwrap()[1], crate::model::Value::Int(2));
+}
+
+/// GIVEN a row that waits, which was kept before its table had another column
+/// WHEN a plan is made, and carried out
+/// THEN what waits is what the plan saw, although for what it waits shows only when it is read.
+#[test]
+fn what_waits_with_other_columns_does_not_make_a_plan_out_of_date() {
+    let cluster = Cluster::new(2, &[(1, 1)]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    cluster.databases[0].lock().write(1, Some(7), false);
+    cluster.databases[1].lock().refuses = Some(7);
+    assert_eq!(cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap().waiting, 1);
+    {
+        let mut state = cluster.databases[1].lock();
+        state.refuses = None;
+        let waits = state.parked.get_mut(&1).unwrap();
+        let row = waits.content.row().cloned().unwrap();
+        waits.content = Waiting::Row { row, unknown: vec![1] };
+        assert_eq!(waits.code, ParkedCode::Constraint);
+    }
+    let (_, file) = cluster.block(cluster.session("\"latest-wins\"", 10).plan(&ALL)).unwrap();
+    let file = PlanFile::parse(Path::new("test.plan"), &file.unwrap()).unwrap();
+    let done = cluster.block(cluster.session("\"latest-wins\"", 10).carry_out(&file)).unwrap();
+    assert_eq!((done.exit_code(), cluster.rows()), (0, vec![vec![(1, 7)]; 2]), "{done:?}");
+    // What has come to wait since is another.
+    cluster.databases[1].lock().refuses = Some(8);
+    cluster.databases[0].lock().write(1, Some(8), false);
+    cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+    let (_, file) = cluster.block(cluster.session("\"latest-wins\"", 10).plan(&ALL)).unwrap();
+    let file = PlanFile::parse(Path::new("test.plan"), &file.unwrap()).unwrap();
+    cluster.databases[1].lock().parked.get_mut(&1).unwrap().since += 1;
+    let error = cluster.block(cluster.session("\"latest-wins\"", 10).carry_out(&file)).unwrap_err();
+    assert!(error.to_string().contains("waits at node `b` otherwise"), "{error}");
 }
 
 /// One version cannot be read, so the plan has no outcome, and another was written since: all three are weighed later.

@@ -1,11 +1,14 @@
 //! Inserts, updates and deletes in all their forms.
 
+use std::collections::HashMap;
+
 use super::{Case, items, items_after, items_touched};
+use concord::model::{Entry, Key, Value};
 use concord_tests::Kind;
 use concord_tests::mariadb::is_mysql;
 
 concord_tests::conformance! {
-    every: [insert, multi_row_insert, insert_select, insert_with_default_key, insert_returning, update_one, update_many, update_all, update_by_subquery, update_noop, update_of_nothing, update_to_null_and_back, delete_one, delete_many, delete_all, delete_of_nothing, write_through_a_view, quiet]
+    every: [insert, multi_row_insert, insert_select, insert_with_default_key, insert_returning, update_one, update_many, update_all, update_by_subquery, update_noop, update_of_nothing, update_to_null_and_back, delete_one, delete_many, delete_all, delete_of_nothing, write_through_a_view, quiet, entries_of_many_keys]
     standard: [insert_defaults, upsert_inserting, upsert_updating, upsert_doing_nothing, upsert_mixed, upsert_by_another_unique, update_from, cte_write,  thousands_of_rows]
     sqlite: []
     postgres: [merge, cte_chain, copy, cursor]
@@ -219,4 +222,27 @@ async fn cursor(kind: Kind) {
     let sql = "BEGIN; DECLARE c CURSOR FOR SELECT * FROM items ORDER BY id FOR UPDATE; FETCH 2 FROM c;
                UPDATE items SET amount = 0 WHERE CURRENT OF c; FETCH 1 FROM c; DELETE FROM items WHERE CURRENT OF c; COMMIT";
     items_after(kind, sql, &["2", "3"]).await;
+}
+
+/// More keys than any database is asked about one by one: each comes with all its entries, in their order, and no other does.
+async fn entries_of_many_keys(kind: Kind) {
+    let setup = "CREATE TABLE items (id integer PRIMARY KEY, n integer);
+                 CREATE TABLE pairs (a integer, b integer, n integer, PRIMARY KEY (a, b))";
+    let mut case = Case::new(kind, setup, &["items", "pairs"]).await;
+    let rows = |count: i64, row: fn(i64) -> String| (0..count).map(row).collect::<Vec<_>>().join(", ");
+    case.change(&format!("INSERT INTO items VALUES {}", rows(6_000, |id| format!("({id}, 0)")))).await;
+    case.change(&format!("INSERT INTO pairs VALUES {}", rows(600, |id| format!("({id}, {id}, 0)")))).await;
+    case.change("UPDATE items SET n = 1 WHERE id < 10").await;
+    case.change("UPDATE pairs SET n = 1 WHERE a < 10").await;
+    case.node.begin_read(&case.specs).await.expect("a snapshot");
+    for (spec, count) in case.specs.iter().zip([6_000, 600]) {
+        // All but the first, and one that nobody has changed.
+        let keys: Vec<Key> = (1..=count).map(|id| vec![Value::Int(id); spec.key.len()].into()).collect();
+        let mut entries: HashMap<Key, Vec<i64>> = HashMap::new();
+        let mut each = |entry: Entry| entries.entry(entry.key).or_default().push(entry.id);
+        case.node.entries_of(spec, &keys.iter().collect::<Vec<_>>(), &mut each).await.expect("all entries");
+        assert!(entries.values().all(|ids| ids.is_sorted()), "{}", spec.name);
+        let told = (entries.len() as i64, entries.values().flatten().count() as i64);
+        assert_eq!(told, (count - 1, count + 8), "{}", spec.name);
+    }
 }
