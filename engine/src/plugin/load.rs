@@ -1,6 +1,8 @@
 //! From a file to a plugin that may be asked: a sequence of checks, each with its own message.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
@@ -36,6 +38,8 @@ pub struct Plugin {
     pub limits: Limits,
     /// The tool that made it, if that is one in which integers beyond 2^53 are rounded without a word.
     pub rounds: Option<&'static str>,
+    /// The tables of which that was told.
+    pub(super) warned: Mutex<HashSet<String>>,
     pub(super) schema: Option<Schema>,
     pub(super) pre: InstancePre<State>,
     pub(super) host: Host,
@@ -143,6 +147,7 @@ impl Plugin {
             roles,
             limits,
             rounds,
+            warned: Mutex::default(),
             schema: None,
             pre,
             host: host.clone(),

@@ -101,6 +101,13 @@ impl Plugin {
         Ok(())
     }
 
+    /// What [`Plugin::warning`] says, where a table may have such integers: once of each, however often the plugin is opened for it.
+    pub fn warning_of(&self, table: &str) -> Option<String> {
+        let warning = self.warning()?;
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.insert(table.to_owned()).then_some(warning)
+    }
+
     /// A configuration as anybody may see it, without what the plugin's schema marks as secret.
     pub fn shown(&self, config: &str) -> serde_json::Value {
         let config: serde_json::Value = serde_json::from_str(config).unwrap_or_default();
@@ -120,7 +127,9 @@ impl Part {
         plugin.fits(role, &shape.name, config)?;
         // What other columns hold is seldom so large.
         let may_be = |column: &ShapeColumn| matches!(column.ty, Type::Int | Type::Any);
-        if let Some(warning) = plugin.warning().filter(|_| shape.columns.iter().any(may_be)) {
+        if shape.columns.iter().any(may_be)
+            && let Some(warning) = plugin.warning_of(&shape.name)
+        {
             warn!(table = %shape.name, "{warning}");
         }
         let who = Who { plugin: plugin.name.clone(), role: Some(role), table: Some(shape.name.clone()) };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::brought;
 use super::kept_shape;
@@ -13,6 +13,7 @@ use super::load::Refilters;
 use super::rejoin::{Renewed, UNFINISHED};
 use super::restored::Restored;
 use super::session::Session;
+use super::shape::goes_on_in_part;
 use super::table::Table;
 use crate::config::Mode;
 use crate::error::{Error, Result};
@@ -21,6 +22,13 @@ use crate::node::{self, ErrorKind, NOT_INSTALLED, Node, Service};
 
 /// How often what stands still or does not fit is looked at again.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long at least, and at most, a login is not tried again that was refused. Whoever tries without end may be locked out.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What a watch tells whose login is refused.
+const AS_IT_BEGAN: &str = "it is tried again now and then, with what the file and the variables said when this `watch` began: if they say \
+    something else by now, start it again";
 
 /// With what begins why a node is left out that was installed for other nodes than those of the file.
 const OTHER_NODES: &str = "it was installed for the nodes";
@@ -47,6 +55,8 @@ pub(super) struct Member {
     pub skewed: bool,
     /// By how much its clock was ahead of this machine's then, in microseconds.
     pub ahead: Option<i64>,
+    /// How much of that is no error of its own clock, since it times changes by another, see [`Node::strays`].
+    pub strays: i64,
     /// Set while it is left out because it was restored from a backup or replaced.
     pub restored: Option<Restored>,
     /// Why it does not take part, if it does not.
@@ -55,6 +65,10 @@ pub(super) struct Member {
     connecting: Option<BoxFuture<'static, node::Result<Box<dyn Node>>>>,
     /// Before this there is no use in looking at it again.
     rests_until: Option<Instant>,
+    /// How often it has refused the login since it was connected.
+    refusals: u32,
+    /// Why entries cannot be deleted there, if that was told.
+    pub unpurged: Option<String>,
 }
 
 /// A node that does not take part.
@@ -70,7 +84,7 @@ impl Session {
     /// Connects to the nodes that are not connected; those that cannot be reached are away.
     pub(super) async fn connect(&mut self) {
         let targets = self.config.nodes.iter().map(|node| node.target.clone());
-        let connector = &self.connector;
+        let (connector, watches) = (&self.connector, self.watches);
         join_all(self.members.iter_mut().zip(targets).map(async |(member, target)| {
             if member.node.is_some() || member.rests_until.is_some_and(|until| time::moment() < until) {
                 return;
@@ -99,10 +113,11 @@ impl Session {
             member.connecting = None;
             match done {
                 Ok(node) => {
-                    member.node = Some(node);
+                    (member.node, member.refusals) = (Some(node), 0);
                     // Why it was left out is known again once it has been looked at.
                     member.away.take_if(|away| away.unreachable);
                 }
+                Err(error) if watches && error.kind == ErrorKind::Login => member.leave(&error.with(AS_IT_BEGAN)),
                 Err(error) => member.leave(&error),
             }
         }))
@@ -156,7 +171,7 @@ impl Session {
         if !other_nodes.is_empty() && fit.is_empty() && !self.members.iter().any(|member| member.prepared) {
             return Err(Error::Refused(other_nodes));
         }
-        self.adopt(&fit)?;
+        self.adopt(&fit, &before)?;
         for known in before.into_iter().filter(|table| table.compared) {
             // The next comparison looks at it again.
             self.tables
@@ -261,8 +276,12 @@ impl Session {
         others > 1
     }
 
-    /// Takes the shapes of the tables from the service tables of nodes.
-    fn adopt(&mut self, services: &[(usize, Service)]) -> Result<()> {
+    /// Takes the shapes of the tables from the service tables of nodes. `before` are the tables that were known.
+    fn adopt(&mut self, services: &[(usize, Service)], before: &[Table]) -> Result<()> {
+        if self.tables.is_empty() && services.is_empty() {
+            // Nobody is there to tell what they are now, and what was known of them is needed once somebody is.
+            self.tables = before.to_vec();
+        }
         if !self.tables.is_empty() || services.is_empty() {
             return Ok(());
         }
@@ -278,7 +297,24 @@ impl Session {
                 Some((_, shape)) => Table::from_kept(&self.config, index, shape, &mut self.plugins),
                 None => Ok(None),
             };
-            let Some(table) = table.map_err(|problem| Error::Config(vec![*problem]))? else {
+            let table = match (table, before.iter().find(|known| known.index == index)) {
+                (Err(problem), None) => return Err(Error::Config(vec![*problem])),
+                // The file was right, and the others go on.
+                (Err(problem), Some(known)) => {
+                    let stopped = known.not_set_up(&problem.message);
+                    self.refilters.leave_out(std::iter::once(&stopped));
+                    Some(stopped)
+                }
+                (Ok(table), _) => table,
+            };
+            let table = table.inspect(|table| {
+                // Once for each session.
+                let is_new = !before.iter().any(|known| known.index == index);
+                if let Some(why) = goes_on_in_part(config, &table.policy).filter(|_| is_new) {
+                    warn!(table = %config.name, "{why}.");
+                }
+            });
+            let Some(table) = table else {
                 return Err(Error::Refused(vec![format!(
                     "{}: table `{}` is in the file and not installed; run `concord install`",
                     self.config.at(&config.place),
@@ -458,6 +494,12 @@ fn is_unreachable(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry | ErrorKind::Locked)
 }
 
+/// How long a login is not tried again that was refused so many times.
+fn rest_after(refusals: u32) -> Duration {
+    let (least, most) = REFUSED;
+    (least * 2u32.pow(refusals.saturating_sub(1).min(16))).min(most)
+}
+
 impl Member {
     pub fn new(id: NodeId, name: &str) -> Member {
         Member {
@@ -468,12 +510,15 @@ impl Member {
             life: None,
             skewed: false,
             ahead: None,
+            strays: 0,
             restored: None,
             away: None,
             connecting: None,
             reader: None,
             is_alone: false,
             rests_until: None,
+            refusals: 0,
+            unpurged: None,
         }
     }
 
@@ -504,9 +549,14 @@ impl Member {
         self.node = None;
         self.prepared = false;
         // What its clock told holds up nobody who stays.
-        self.ahead = None;
+        (self.ahead, self.strays) = (None, 0);
         let unreachable = is_unreachable(kind);
-        self.rests_until = (!unreachable).then(|| time::moment() + LOOK_AGAIN);
+        self.refusals += u32::from(kind == ErrorKind::Login);
+        let rest = match kind {
+            ErrorKind::Login => Some(rest_after(self.refusals)),
+            _ => (!unreachable).then_some(LOOK_AGAIN),
+        };
+        self.rests_until = rest.map(|rest| time::moment() + rest);
         let away = Away { node: self.name.clone(), why, unreachable };
         if self.away.as_ref() != Some(&away) {
             // Every report names it; at the level of warnings it would be said twice.
@@ -518,6 +568,10 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::session::Connector;
     use super::*;
     use crate::sync::tests::files;
 
@@ -528,6 +582,36 @@ mod tests {
         member.ahead = Some(-3_600_000_000);
         member.leave_out("its clock is off".to_owned());
         assert_eq!(member.ahead, None);
+    }
+
+    /// GIVEN nodes that refuse the login, as after a password was changed
+    /// WHEN they are asked for again and again
+    /// THEN they are after pauses that grow, and a watch tells that it goes by what it has read when it began.
+    #[tokio::test]
+    async fn a_login_that_is_refused_is_not_tried_without_end() {
+        time::step(1);
+        let (_folder, _databases, session) = files::two("", "[tables.t]\n");
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&tries);
+        let refuse: Connector = Arc::new(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let refused: node::Result<Box<dyn Node>> =
+                Err(node::Error::new(ErrorKind::Login, "password authentication failed"));
+            Box::pin(futures::future::ready(refused))
+        });
+        let mut session = Session::with_connector(session.config, refuse);
+        for _ in 0..20 {
+            session.connect().await;
+        }
+        assert_eq!(tries.load(Ordering::Relaxed), 2, "each is asked once");
+        assert!(session.away().iter().all(|away| away.unreachable && away.why == "password authentication failed"));
+        // Two seconds pass with each look at the clock.
+        time::step(2_000_000);
+        session.watches = true;
+        session.connect().await;
+        assert_eq!(tries.load(Ordering::Relaxed), 4);
+        assert!(session.away().iter().all(|away| away.why.ends_with("start it again")), "{:?}", session.away());
+        assert_eq!([1, 2, 3, 5, 6, 999].map(|refusals| rest_after(refusals).as_secs()), [1, 2, 4, 16, 30, 30]);
     }
 
     /// While a table with triggers stands still it is looked up again and again; why a compared one does is not forgotten over that.

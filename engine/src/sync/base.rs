@@ -3,8 +3,10 @@
 //! No version that is there has to be that: a change may have gone into versions beside changes that were made without it. So it is
 //! found column by column, by undoing in a version what the others have not seen.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use crate::merge::{Candidate, Delta};
-use crate::model::{Row, Value};
+use crate::model::{NodeId, Row, Value};
 
 /// A value of a row, or that there was none.
 type Stood<'a> = Option<&'a Value>;
@@ -46,9 +48,12 @@ fn undo<'a>(place: usize, column: usize, candidate: &Candidate<'a>, apart: &[Cha
     let mut left: Vec<Change<'a>> =
         apart.iter().filter(is_in).copied().filter(|change| before(place, change) != after(place, change)).collect();
     left.sort_by_key(|(delta, time)| std::cmp::Reverse((*time, delta.dot.number)));
+    // Mostly the first is the next, of very many.
+    let mut left = VecDeque::from(left);
     let mut undone: Vec<Change<'a>> = Vec::new();
-    while let Some(at) = left.iter().position(|change| after(place, change) == value) {
-        let change = left.remove(at);
+    while let Some(at) = left.iter().position(|change| after(place, change) == value)
+        && let Some(change) = left.remove(at)
+    {
         value = before(place, change);
         undone.push(change);
     }
@@ -65,13 +70,17 @@ fn undo<'a>(place: usize, column: usize, candidate: &Candidate<'a>, apart: &[Cha
 /// What the first of each node's changes were made upon, if they were made upon all that is common and agree about it.
 fn before_all<'a>(place: usize, common: &[Change<'a>], apart: &[Change<'a>]) -> Option<Stood<'a>> {
     let touches = |change: &&Change<'a>| before(place, change) != after(place, change);
+    let mut firsts: BTreeMap<NodeId, i64> = BTreeMap::new();
+    for (delta, _) in apart {
+        let first = firsts.entry(delta.dot.node).or_insert(delta.dot.number);
+        *first = delta.dot.number.min(*first);
+    }
     let mut found = None;
     for change in apart {
         let (delta, _) = change;
-        let is_first =
-            |(other, _): &Change<'a>| other.dot.node != delta.dot.node || other.dot.number >= delta.dot.number;
+        let is_first = firsts.get(&delta.dot.node) == Some(&delta.dot.number);
         let had = |(other, _): &Change<'a>| delta.upon.as_ref().is_some_and(|upon| upon.saw(&other.dot));
-        if !apart.iter().all(is_first) || apart.iter().any(had) || !common.iter().filter(touches).all(had) {
+        if !is_first || apart.iter().any(had) || !common.iter().filter(touches).all(had) {
             continue;
         }
         let stood = before(place, change);
@@ -86,7 +95,7 @@ fn before_all<'a>(place: usize, common: &[Change<'a>], apart: &[Change<'a>]) -> 
 mod tests {
     use super::*;
     use crate::merge::Version;
-    use crate::model::{Dot, NodeId, Stamp, Vector};
+    use crate::model::{Dot, Stamp, Vector};
 
     fn dot(node: u16, number: i64) -> Dot {
         Dot { node: NodeId(node), number, mark: number }

@@ -9,10 +9,11 @@ use super::fits::Fit;
 use super::mapped;
 use super::numbers;
 use super::session::Session;
+use super::snapshots;
 use super::table::Table;
 use crate::config::{PluginUse, TableConfig, TableNode};
 use crate::error::{Error, Result};
-use crate::model::{NodeId, OnGone};
+use crate::model::{Column, Domain, NodeId, OnGone, TableSpec};
 use crate::node::{self, Catalogue, Probe};
 
 /// What `check` found.
@@ -106,6 +107,22 @@ fn told(table: &Table) -> String {
     }
 }
 
+/// What can be written into columns of a table without its triggers, if anything can: SQLite alone lets a program write into a blob as into
+/// a file.
+fn written_apart(spec: &TableSpec) -> Option<String> {
+    let is_blob = |column: &&Column| {
+        matches!(column.domain, Domain::Loose { .. }) && column.native.to_ascii_uppercase().contains("BLOB")
+    };
+    let blobs: Vec<String> = spec.columns.iter().filter(is_blob).map(|column| format!("`{}`", column.name)).collect();
+    let first = blobs.first()?;
+    Some(format!(
+        "what a program writes into a blob of {} as into a file ({}; sqlite3_blob_open, in Python `blobopen`) fires no trigger and is not \
+         recorded: let it run `UPDATE … SET {first} = {first} WHERE …` for the row afterwards, in the same transaction",
+        spec.full_name(),
+        blobs.join(", ")
+    ))
+}
+
 impl Session {
     /// Looks at the connections, rights, tables and types of all nodes, and tries filters and mappings on some rows. Changes nothing.
     pub async fn check(&mut self) -> Result<Checked> {
@@ -185,6 +202,7 @@ impl Session {
 
     async fn probe(&mut self, checked: &mut Checked) -> Result<Vec<Option<Probe>>> {
         let sync = self.config.name.clone();
+        let max_skew = self.config.defaults.max_skew.as_micros() as i64;
         let mut probes = Vec::new();
         for (member, config) in self.members.iter_mut().zip(&self.config.nodes) {
             let url = config.target.to_string();
@@ -200,6 +218,8 @@ impl Session {
                 continue;
             };
             let probe = node.probe().await.map_err(Error::at(&member.name, "asking for the server's version"))?;
+            let strayed = snapshots::strayed(node.strays(), max_skew).filter(|_| checked.installs);
+            checked.warnings.extend(strayed.map(|why| format!("node `{}`: {why}", member.name)));
             // Where every table is compared, `check_recorded` asks what is installed.
             let service = match checked.installs {
                 true => node.service().await.map_err(Error::at(&member.name, "reading the service tables"))?,
@@ -264,9 +284,15 @@ impl Session {
                     None => {
                         missing = true;
                         let message = format!("there is no table `{}` at {}", part.table, member.name);
+                        let is_plain = |node: &TableNode| node.mapping.is_none();
+                        let others = config.nodes.iter().enumerate().filter(|(at, _)| *at != member.id.index());
+                        let how = match is_plain(part) && others.map(|(_, other)| other).any(is_plain) {
+                            true => ", or let `concord load --create` make it as it is at another node",
+                            false => " by hand, as a mapping gives the table another shape",
+                        };
                         let help = format!(
-                            "create it there, or let `concord load --create` make it as it is at another node; or, if it is there, let \
-                             Concord read it; if it has another name, add: [tables.{}.nodes.{}] table = \"…\"",
+                            "create it there{how}; or, if it is there, let Concord read it; if it has another name, add: \
+                             [tables.{}.nodes.{}] table = \"…\"",
                             config.name, member.name
                         );
                         checked.problems.push(self.config.diagnostic(&part.place, message, help).to_string());
@@ -316,6 +342,9 @@ impl Session {
         }
         for (at, name) in self.names.iter().enumerate() {
             let node = NodeId(at as u16);
+            if let Some(spec) = table.spec(node).filter(|spec| spec.captured && !table.compared) {
+                warnings.extend(written_apart(spec).map(|warning| format!("node `{name}`: {warning}")));
+            }
             let Some(spec) = table.spec(node).filter(|_| table.takes_rows(node)) else { continue };
             if !spec.user_triggers.is_empty() {
                 warnings.push(format!(

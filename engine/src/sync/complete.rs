@@ -27,19 +27,11 @@ pub(super) struct Completed {
 pub(super) fn complete(table: &Table, contest: &Contest, tops: &[usize], seen: &Vector) -> Completed {
     let versions = &contest.versions;
     let mut rows: Vec<Option<Arc<Row>>> = tops.iter().map(|&top| versions[top].content.shared()).collect();
-    let has = |at: usize, column: usize| {
-        let version = &versions[at].version;
-        // What waits was completed when it was decided.
-        version.waiting || table.form(version.node).is_some_and(|form| form.lens.has(column))
-    };
+    let has = |at: usize, column: usize| versions[at].tells_of(column, table);
     // Who has no row lacks no column of it.
     let lacks = |top: usize, column: usize| versions[top].content.row().is_some() && !has(top, column);
     let (mut unknown, mut passed_over, mut unvouched) = (Vec::new(), Vec::new(), Vec::new());
-    let total = |&top: &usize| {
-        let version = &versions[top].version;
-        version.waiting || table.form(version.node).is_some_and(|form| form.lens.is_total())
-    };
-    if tops.iter().all(total) {
+    if tops.iter().all(|&top| versions[top].is_whole(table)) {
         return Completed { rows, unknown, passed_over, unvouched };
     }
     let mut by_age: Vec<usize> = (0..versions.len()).filter(|&at| versions[at].content.row().is_some()).collect();
@@ -98,7 +90,7 @@ pub(super) fn went(contest: &Contest, tops: &[usize], dot: &Dot) -> bool {
 mod tests {
     use super::*;
     use crate::merge::Version;
-    use crate::model::{Column, Domain, NodeId, Stamp, TableSpec, Type};
+    use crate::model::{Column, Cut, Domain, NodeId, Parked, ParkedCode, Stamp, TableSpec, Type, Waiting};
     use crate::sync::contest::Contender;
     use crate::sync::lens::Lens;
     use crate::sync::table::Form;
@@ -124,6 +116,41 @@ mod tests {
             Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec) })
         };
         Table { from, ..Table::bare(&columns, vec![form(&columns), form(&columns[..1])]) }
+    }
+
+    /// What nobody knew of a row that waits is known from who has it. Of a column that lives everywhere it is another matter: there the
+    /// row is older than the column.
+    #[test]
+    fn what_waits_tells_of_no_column_that_was_not_known() {
+        let (table, own) = (table(None), |name: Value| -> Row { vec![Value::Int(1), name].into() });
+        let waits = |unknown: usize| Parked {
+            table: 0,
+            key: vec![Value::Int(1)].into(),
+            code: ParkedCode::Constraint,
+            message: "no".to_owned(),
+            since: 0,
+            vector: Vector::of(Dot { node: NodeId(1), number: 2, mark: 2 }),
+            stamp: Stamp { time: 2, node: NodeId(1) },
+            content: Waiting::Row { row: own(Value::Null), unknown: vec![unknown] },
+            standing: Vector::EMPTY,
+            standing_time: i64::MIN,
+            read: Cut::START,
+        };
+        assert_eq!([0, 1].map(|unknown| table.as_it_counts(waits(unknown)).is_owed()), [true, false]);
+        let version = Version {
+            node: NodeId(0),
+            waiting: false,
+            behind: false,
+            vector: Vector::EMPTY,
+            stamp: Stamp { time: 1, node: NodeId(0) },
+        };
+        let mut contest = Contest::default();
+        contest.versions.push(Contender::new(version, Content::Row(Arc::new(own(Value::text("own"))))));
+        contest.wait(NodeId(1), &table.as_it_counts(waits(1)));
+        let top = contest.versions.iter().position(|one| one.version.waiting).expect("it waits");
+        let completed = complete(&table, &contest, &[top], &contest.seen());
+        assert_eq!(completed.rows[0].as_ref().map(|row| row[1].clone()), Some(Value::text("own")));
+        assert_eq!((completed.unknown.len(), contest.untold(top, &table)), (0, vec![1]));
     }
 
     /// A column that the source of a table that goes one way has not is each target's own.

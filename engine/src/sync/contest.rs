@@ -5,6 +5,8 @@ mod contender;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -16,7 +18,7 @@ pub use contender::{Contender, Content};
 use super::opened::Opened;
 use super::table::Table;
 use crate::merge::{self, Delta, Version};
-use crate::model::{Arrival, Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Stamp, Vector};
+use crate::model::{Arrival, Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Stamp, Vector, Waiting};
 
 /// The versions of one key.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Contest {
     pub versions: Vec<Contender>,
     /// The recorded changes, for tables whose policy asks for them.
     pub deltas: Vec<(Delta, i64)>,
+    /// Their places by node and number: of one row there may be very many.
+    places: BTreeMap<(NodeId, i64), usize>,
     /// What entries about changes made elsewhere tell, with the node that keeps the entry, its mark and its id: whoever has
     /// passed the entry has seen all that it tells.
     told: Vec<(NodeId, i64, i64, Vector)>,
@@ -142,11 +146,16 @@ impl Contest {
         self.told.extend(told);
         self.own.extend(own);
         if let (true, Some(images)) = (table.policy.merges(), entry.images) {
-            let is_it = |delta: &Delta| delta.dot.node == dot.node && delta.dot.number == dot.number;
-            match self.deltas.iter_mut().find(|(delta, _)| is_it(delta)) {
+            match self.places.entry((dot.node, dot.number)) {
                 // It may have been told by others, or read without what was before.
-                Some((delta, _)) => delta.upon = upon.or(delta.upon.take()),
-                None => self.deltas.push((Delta { dot, before: images.before, after: images.after, upon }, time)),
+                Place::Occupied(place) => {
+                    let (delta, _) = &mut self.deltas[*place.get()];
+                    delta.upon = upon.or(delta.upon.take());
+                }
+                Place::Vacant(place) => {
+                    place.insert(self.deltas.len());
+                    self.deltas.push((Delta { dot, before: images.before, after: images.after, upon }, time));
+                }
             }
         }
     }
@@ -158,15 +167,17 @@ impl Contest {
         // Elsewhere there is nothing to be weighed first.
         let code = if parked.code == ParkedCode::Unheard { ParkedCode::Unreadable } else { parked.code };
         let owed = is_owed.then(|| Box::new((code, parked.message.clone())));
-        let content = match &parked.row {
-            _ if is_owed => Content::Unread,
-            Some(row) => Content::Row(Arc::new(row.clone())),
-            None => Content::Deleted,
+        let (content, unknown) = match &parked.content {
+            _ if is_owed => (Content::Unread, Vec::new()),
+            Waiting::Row { row, unknown } => (Content::Row(Arc::new(row.clone())), unknown.clone()),
+            Waiting::Delete => (Content::Deleted, Vec::new()),
+            Waiting::Unread => (Content::Unread, Vec::new()),
         };
         let version =
             Version { node, waiting: true, behind: false, vector: parked.vector.clone(), stamp: parked.stamp };
         let read = Some(Box::new(parked.read.clone()));
-        self.versions.push(Contender { read, owed, code: Some(parked.code), ..Contender::new(version, content) });
+        let code = Some(parked.code);
+        self.versions.push(Contender { read, owed, code, unknown, ..Contender::new(version, content) });
     }
 
     /// What the content that stands beside a waiting version has seen.
@@ -200,10 +211,26 @@ impl Contest {
 
     /// The columns of which the version at this place does not tell by itself.
     pub fn untold(&self, at: usize, table: &Table) -> Vec<usize> {
-        let version = &self.versions[at].version;
-        // What waits was completed when it was decided.
-        let form = table.form(version.node).filter(|_| !version.waiting);
-        form.map_or(Vec::new(), |form| form.lens.missing())
+        let Contender { version, unknown, .. } = &self.versions[at];
+        match version.waiting {
+            true => unknown.clone(),
+            false => table.form(version.node).map_or(Vec::new(), |form| form.lens.missing()),
+        }
+    }
+
+    /// What stands somewhere and cannot be read, if a change went into it and it has a column that the versions at these places lack; and why
+    /// it cannot.
+    pub fn unreadable_with(&self, dot: &Dot, tops: &[usize], table: &Table) -> Option<(&Version, &str)> {
+        let is_lacking = |at: usize, column: usize| !self.versions[at].tells_of(column, table);
+        let has_more = |contender: &Contender| {
+            let mut columns = 0..table.columns.len();
+            columns.any(|column| contender.tells_of(column, table) && tops.iter().any(|&at| is_lacking(at, column)))
+        };
+        self.versions.iter().find_map(|contender| {
+            let Contender { version, content: Content::Unreadable(why), .. } = contender else { return None };
+            let is_it = version.vector.saw(dot) && !contender.is_private(table) && has_more(contender);
+            is_it.then_some((version, &**why))
+        })
     }
 
     /// What users did, and where.
@@ -417,8 +444,7 @@ impl Contest {
                 places.retain(|&at| !is_private(at));
             }
             // Of equals the one stands for all that tells of the row, and has every column.
-            let total = |at: usize| table.form(versions[at].node).is_some_and(|form| form.lens.is_total());
-            places.sort_by_key(|&at| (self.versions[at].is_silent(), !(versions[at].waiting || total(at))));
+            places.sort_by_key(|&at| (self.versions[at].is_silent(), !self.versions[at].is_whole(table)));
             let there: Vec<&Version> = places.iter().map(|&at| versions[at]).collect();
             let mut tops: Vec<usize> =
                 merge::tops(&there, table.tells_all()).into_iter().map(|top| places[top]).collect();
@@ -471,6 +497,9 @@ impl Contest {
         if back {
             self.date(table);
         }
+        // Where a table goes one way its targets' positions tell what they have taken, or given up for not belonging there. Where the source
+        // is here, its own row tells all.
+        let tells_nothing = table.from.is_none_or(|from| self.standing(from).is_some());
         for contender in &mut self.versions {
             let version = &mut contender.version;
             // Beside what waits, that tells of a delete whose entry may be purged.
@@ -480,7 +509,8 @@ impl Contest {
             };
             let may_lack = table.may_lack_it(version.node);
             let is_absent = !version.waiting && contender.content == Content::Deleted;
-            contender.hollow = may_lack && is_absent && contender.gone.is_none() && !stood;
+            contender.missing = may_lack && is_absent && contender.gone.is_none() && !stood;
+            contender.hollow = contender.missing && tells_nothing;
             if contender.hollow && table.has_subsets() {
                 // What was passed there went into nothing that could have seen it.
                 let node = version.node;

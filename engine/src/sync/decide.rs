@@ -171,7 +171,7 @@ pub struct Resolved {
     /// Everything that went into it.
     pub vector: Vector,
     /// What versions have seen besides, of which it is not known what became of it: whoever lacks that lacks the outcome, and
-    /// whoever has the outcome has not seen it.
+    /// whoever has the outcome has not seen it. Nothing where each change is counted.
     pub unvouched: Vec<Dot>,
     pub stamp: Stamp,
     /// The place of the version taken, if it was taken as it is.
@@ -299,10 +299,33 @@ fn prepare(
         }
     }
     let Completed { rows, unknown, passed_over, mut unvouched } = complete(table, contest, tops, &seen);
+    // What became of a column stands there, and would be written over with what another has had before.
+    if let Some((version, why)) = unvouched.iter().find_map(|dot| contest.unreadable_with(dot, tops, table)) {
+        let stamp = Stamp { time: version.stamp.time, node: version.node };
+        let why = format!("at {} it cannot be read: {why}", names[version.node.index()]);
+        return waits(ParkedCode::Unreadable, why, seen, stamp);
+    }
+    let speaks = |dot: &Dot| contest.versions.iter().any(|contender| contender.version.node == dot.node);
     if !unknown.is_empty() {
         // Who passes a row on without some of its columns cannot vouch for what others changed in them.
-        let speaks = |dot: &Dot| contest.versions.iter().any(|contender| contender.version.node == dot.node);
         unvouched.extend(seen.dots().iter().filter(|dot| !speaks(dot) && !went(contest, tops, dot)));
+    }
+    if table.policy.merges() && table.from.is_none() {
+        // What such a change did to the recorded columns is in the row: whoever took it without having seen the change would count it
+        // once more, and whoever passed for having seen it would be preferred to who has all of it.
+        let is_news = |dot: &Dot| {
+            let mut standing = contest.versions.iter().map(|contender| &contender.version).filter(|one| !one.waiting);
+            standing.any(|version| !version.vector.saw(dot))
+        };
+        if let Some(dot) = unvouched.iter().find(|dot| !speaks(dot) && is_news(dot)) {
+            let node = &names[dot.node.index()];
+            let why = format!(
+                "what {node} changed came by way of a node that lacks columns, and nobody who is there knows what became of these; decided \
+                 when {node} is there as well"
+            );
+            return waits(ParkedCode::Unreadable, why, seen, Stamp { time: i64::MIN, node: dot.node });
+        }
+        unvouched.clear();
     }
     seen.retain(|dot| !unvouched.contains(dot));
     let deltas = if tops.len() == 1 { Vec::new() } else { contest.deltas.clone() };
@@ -457,4 +480,77 @@ fn conflict_id(table: &Table, key: &Key, contest: &Contest, tops: &[usize], name
     let number = vectors().flat_map(Vector::dots).map(|dot| dot.number).max().unwrap_or(0);
     let digest = digest.iter().take(6).fold(0u64, |digest, byte| digest << 8 | u64::from(*byte));
     format!("{number:x}-{digest:012x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::Version;
+    use crate::model::{TableSpec, Type};
+    use crate::sync::lens::Lens;
+
+    /// A table of an id and notes, which the second of three nodes lacks.
+    fn table(policy: merge::Policy) -> Table {
+        let columns = [("id", Type::Int), ("notes", Type::Text)];
+        let form = |columns: &[(&str, Type)]| {
+            let column = |(shared, (name, ty)): (usize, &(&str, Type))| Column {
+                name: (*name).to_owned(),
+                shared: Some(shared),
+                native: String::new(),
+                collation: None,
+                domain: Domain::of(ty),
+                ty: ty.clone(),
+                nullable: true,
+            };
+            let spec = TableSpec {
+                columns: columns.iter().enumerate().map(column).collect(),
+                key: vec![0],
+                ..TableSpec::bare(0, "t", std::iter::empty())
+            };
+            Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec) })
+        };
+        Table { policy, ..Table::bare(&columns, vec![form(&columns), form(&columns[..1]), form(&columns)]) }
+    }
+
+    /// GIVEN notes of the third node that the second, which lacks them, has passed on, and that cannot be read any more
+    /// WHEN the second changes the row
+    /// THEN nobody takes that with the notes that the first has had before, until the third can be read.
+    #[test]
+    fn what_cannot_be_read_is_not_replaced_by_what_was_before() {
+        let row = |notes: Value| Content::Row(Arc::new(vec![Value::Int(1), notes].into()));
+        let dot = |node: u16| Dot { node: NodeId(node), number: 1, mark: 1 };
+        let names = ["a", "b", "c"].map(str::to_owned);
+        for policy in [merge::Policy::LatestWins, merge::Policy::Sum(vec![0])] {
+            for (content, waits) in [(Content::Unreadable("it is odd".into()), true), (row(Value::text("new")), false)]
+            {
+                let mut contest = Contest::default();
+                for (node, time, seen, content) in [
+                    (0, 1, &[][..], row(Value::text("old"))),
+                    (1, 3, &[1, 2][..], row(Value::Null)),
+                    (2, 2, &[2][..], content),
+                ] {
+                    let mut vector = Vector::EMPTY;
+                    seen.iter().for_each(|&node| vector.add(dot(node)));
+                    let stamp = Stamp { time, node: NodeId(node) };
+                    let version = Version { node: NodeId(node), waiting: false, behind: false, vector, stamp };
+                    contest.versions.push(Contender::new(version, content));
+                }
+                let prepared = prepare(&table(policy.clone()), &contest, &[1], &names, true);
+                match (prepared, waits) {
+                    (Err(resolved), true) => {
+                        let Settled::Parked(ParkedCode::Unreadable, why) = &resolved.settled else {
+                            panic!("{:?}", resolved.settled)
+                        };
+                        assert_eq!(why, "at c it cannot be read: it is odd");
+                        assert!([1, 2].iter().all(|&node| resolved.vector.saw(&dot(node))));
+                    }
+                    (Ok(ready), false) => {
+                        let notes = ready.rows[0].as_ref().map(|row| row[1].clone());
+                        assert_eq!(notes, Some(Value::text("new")));
+                    }
+                    (prepared, _) => panic!("{policy:?}: {}", if prepared.is_ok() { "decided" } else { "it waits" }),
+                }
+            }
+        }
+    }
 }

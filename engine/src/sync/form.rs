@@ -35,7 +35,8 @@ impl Table {
         catalogue: &Catalogue,
         reshape: Option<Arc<dyn Reshape>>,
     ) -> Result<Form, String> {
-        if let Some(refusal) = catalogue.refusals.first() {
+        let written = catalogue.written_refusals.iter().filter(|_| self.takes_rows(node));
+        if let Some(refusal) = catalogue.refusals.iter().chain(written).next() {
             return Err(refusal.clone());
         }
         let names = &config.nodes[node.index()];
@@ -85,6 +86,8 @@ impl Table {
             keeps_own: reshape.is_none() && self.columns.iter().any(|column| self.is_own(config, node, &column.name)),
             takes_all: self.operations == Operations::ALL && !self.has_subsets(),
             captured: self.is_source(node),
+            written: self.from != Some(node),
+            deletes: self.operations.delete || self.subset(node).is_some(),
             images,
             shape: self.kept_at(Some(omits), self.marks(node), own_images),
             layout: self.columns.iter().map(|column| (column.name.clone(), column.ty.clone())).collect(),

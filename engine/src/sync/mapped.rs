@@ -308,32 +308,34 @@ impl Form {
 
 /// Decisions at a node where a plugin maps, with what stands there: rows that are to be written are made the node's own. Blocks.
 pub fn localized(form: &Form, decisions: Vec<(Decision, Current)>) -> Vec<Decision> {
+    // What is not to be written is not mapped either: if that failed it would wait for nothing.
+    let is_passed = |mode: WriteMode, current: &Current| {
+        matches!((mode, current), (WriteMode::InsertOnly, Some(Ok(_))) | (WriteMode::UpdateOnly, None))
+    };
     let write = |(decision, current): &'_ (Decision, Current)| match &decision.effect {
-        Effect::Write(row, _) => Some((row.clone(), current.clone())),
+        Effect::Write(row, mode) if !is_passed(*mode, current) => Some((row.clone(), current.clone())),
         _ => None,
     };
     let writes: Vec<(Arc<Row>, Current)> = decisions.iter().filter_map(write).collect();
     let mut made = form.localize(&writes).into_iter();
     let mut done = Vec::with_capacity(decisions.len());
     for (mut decision, current) in decisions {
-        if let Effect::Write(_, mode) = decision.effect
-            && let Some(local) = made.next()
-        {
+        if let Effect::Write(_, mode) = decision.effect {
+            let local = if is_passed(mode, &current) { None } else { made.next() };
+            let current = current.and_then(Result::ok);
             decision.effect = match local {
-                Err(why) => Effect::Park(ParkedCode::Mapping, why),
-                Ok(local) if form.spec.captured => form.fitting(Arc::new(local), mode),
+                None => Effect::Keep,
+                Some(Err(why)) => Effect::Park(ParkedCode::Mapping, why),
+                Some(Ok(local)) if form.spec.captured => form.fitting(Arc::new(local), mode),
                 // No entry tells what a user did meanwhile, and what is not there cannot be locked.
-                Ok(local) => {
-                    let current = current.and_then(Result::ok);
-                    let effect = match (mode, &current) {
-                        (WriteMode::InsertOnly, Some(_)) | (WriteMode::UpdateOnly, None) => Effect::Keep,
-                        (_, None) => form.fitting(Arc::new(local), WriteMode::InsertOnly),
-                        (_, Some(_)) => form.fitting(Arc::new(local), WriteMode::UpdateOnly),
-                    };
-                    decision.upon = Some(current);
-                    effect
+                Some(Ok(local)) => {
+                    let mode = if current.is_some() { WriteMode::UpdateOnly } else { WriteMode::InsertOnly };
+                    form.fitting(Arc::new(local), mode)
                 }
             };
+            if !form.spec.captured && !matches!(decision.effect, Effect::Park(ParkedCode::Mapping, _)) {
+                decision.upon = Some(current);
+            }
         }
         done.push(decision);
     }

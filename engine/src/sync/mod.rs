@@ -5,6 +5,7 @@
 mod apart;
 mod asked;
 mod attendance;
+mod awaited;
 mod base;
 mod brought;
 mod check;
@@ -50,6 +51,7 @@ mod tidy;
 mod trial;
 mod turns;
 mod uncompared;
+mod untold;
 mod verify;
 mod waiting;
 mod watch;

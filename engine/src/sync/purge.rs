@@ -150,6 +150,7 @@ impl Session {
             .iter()
             .map(|member| self.purges(opened, member.id, settled, When::Now, &cycle.unsettled))
             .collect();
+        let asked: Vec<bool> = purges.iter().map(|purges| !purges.is_empty()).collect();
         let members = self.members.iter_mut().zip(purges).zip(by_node);
         let done = join_all(members.map(async |((member, purges), begun)| match begun {
             Some(begun) => member.end_purging(begun, &purges).await,
@@ -165,12 +166,14 @@ impl Session {
         } else {
             Purged::Everywhere
         };
-        for (member, result) in self.members.iter_mut().zip(done) {
+        for ((member, result), asked) in self.members.iter_mut().zip(done).zip(asked) {
             match result {
-                Ok(()) => {}
+                Ok(()) => {
+                    member.unpurged.take_if(|_| asked);
+                }
                 Err(error) if error.is_absence() => member.leave(&error),
                 // What stood in the way of writing, or the last time, is told already.
-                Err(error) if cycle.failed.is_some() || is_told && error.may_pass() => {
+                Err(error) if cycle.failed.is_some() || is_told && error.may_pass() || !member.is_to_tell(&error) => {
                     info!(node = %member.name, %error, "Old entries could not be deleted.");
                 }
                 Err(error) => warn!(node = %member.name, %error, "Old entries could not be deleted."),
@@ -228,6 +231,14 @@ impl Member {
         }
     }
 
+    /// Whether it is yet to be told why nothing can be deleted, which is told from then on.
+    fn is_to_tell(&mut self, error: &node::Error) -> bool {
+        let why = Some(node::without_holders(&error.to_string()));
+        let is_new = self.unpurged != why;
+        self.unpurged = why;
+        is_new
+    }
+
     async fn purge(&mut self, purges: &[Purge]) -> node::Result<()> {
         let Some(node) = self.node.as_deref_mut() else { return Ok(()) };
         for purge in purges {
@@ -236,5 +247,22 @@ impl Member {
             fault::point("purged").await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{Error, ErrorKind};
+
+    /// A right that is gone stays so, and every cycle that carries anything would tell it again.
+    #[test]
+    fn why_nothing_can_be_deleted_is_told_once() {
+        let mut member = Member::new(NodeId(0), "a");
+        let denied = Error::new(ErrorKind::Rights, "permission denied");
+        assert_eq!([&denied, &denied].map(|error| member.is_to_tell(error)), [true, false]);
+        assert!(member.is_to_tell(&Error::new(ErrorKind::Rights, "another")) && member.is_to_tell(&denied));
+        member.unpurged = None;
+        assert!(member.is_to_tell(&denied));
     }
 }

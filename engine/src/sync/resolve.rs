@@ -21,7 +21,8 @@ use crate::node::{self, Move, Node, Sought};
 /// What a row is to become.
 #[derive(Clone, Debug)]
 pub enum Remedy {
-    /// The version that this node had in the conflict. Columns that are added up keep what stands.
+    /// The version that this node had in the conflict. Columns that the policy adds up itself keep what stands; what a plugin makes of
+    /// columns only the plugin knows.
     Take(String),
     /// These columns; those that are not named keep the value that stands. `None` deletes the row.
     Row(Option<Map<String, Document>>),

@@ -216,6 +216,15 @@ impl Ruling<'_> {
                     (false, true) => WriteMode::UpdateOnly,
                     (false, false) => return Effect::Keep,
                 };
+                if let (true, Some(Content::Unreadable(why))) = (mode != WriteMode::InsertOnly, stands)
+                    && let Some(&column) = unknown.iter().find(|&&column| form.lens.has(column))
+                {
+                    let name = &self.table.columns[column].name;
+                    let why = format!(
+                        "what stands here cannot be read, and its `{name}`, which nobody else who is there knows, would be lost: {why}"
+                    );
+                    return Effect::Park(ParkedCode::Value, why);
+                }
                 form.write(row, mode)
             }
         }
@@ -338,24 +347,32 @@ impl Ruling<'_> {
     /// that the target does not hold itself.
     fn otherwise(&self, target: NodeId, standing: Vector, standing_time: i64) -> Otherwise {
         let Ruling { contest, resolved, .. } = self;
-        let (row, vector, stamp) = match &resolved.settled {
-            Settled::Row { row, .. } => (Some(row.clone()), resolved.vector.clone(), resolved.stamp),
+        let (row, unknown, vector, stamp) = match &resolved.settled {
+            // What nobody here knows is not NULL for that: whoever takes what waits completes it as he would the version itself.
+            Settled::Row { row, unknown } => {
+                (Some(row.clone()), unknown.clone(), resolved.vector.clone(), resolved.stamp)
+            }
             Settled::Deleted | Settled::Parked(ParkedCode::Unreadable, _) => {
-                (None, resolved.vector.clone(), resolved.stamp)
+                (None, Vec::new(), resolved.vector.clone(), resolved.stamp)
             }
             Settled::Parked(..) => {
-                let foreign = contest.versions.iter().filter(|c| {
+                let foreign = contest.versions.iter().enumerate().filter(|(_, c)| {
                     c.content != Content::Unread && c.is_version() && !standing.includes(&c.version.vector)
                 });
-                let leading =
-                    foreign.filter(|c| c.version.waiting || c.version.node != target).max_by_key(|c| c.version.stamp);
-                let leading = leading.map(|leading| (leading.content.shared(), leading.version.stamp));
-                let (row, stamp) = leading.unwrap_or((None, resolved.stamp));
-                (row, resolved.vector.clone(), stamp)
+                let leading = foreign
+                    .filter(|(_, c)| c.version.waiting || c.version.node != target)
+                    .max_by_key(|(_, c)| c.version.stamp);
+                let (row, unknown, stamp) = match leading {
+                    Some((at, leading)) => {
+                        (leading.content.shared(), contest.untold(at, self.table), leading.version.stamp)
+                    }
+                    None => (None, Vec::new(), resolved.stamp),
+                };
+                (row, unknown, resolved.vector.clone(), stamp)
             }
         };
         let vector = if self.table.policy.merges() { vector } else { self.read_of(target, &vector) };
-        Otherwise { vector, stamp, row, standing, standing_time }
+        Otherwise { vector, stamp, row, unknown, standing, standing_time }
     }
 
     /// The entries that tell other nodes what the target has now seen, where its positions do not say it.

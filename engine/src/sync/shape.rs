@@ -8,7 +8,7 @@ use super::plugins::Plugins;
 use super::settle;
 use super::subset::Subset;
 use super::table::{Form, SharedColumn, Table};
-use crate::config::{Config, Conflict, Diagnostic, Mode, TableConfig};
+use crate::config::{Config, Conflict, Diagnostic, Mode, Operations, TableConfig};
 use crate::merge::Policy;
 use crate::model::{Domain, Grain, NodeId, Type};
 use crate::node::Catalogue;
@@ -70,7 +70,9 @@ impl Table {
         }
         for (node, catalogue) in catalogues {
             let place = &table.nodes[node.index()].place;
-            for refusal in &catalogue.refusals {
+            // To the only source of a table nothing is written.
+            let written = catalogue.written_refusals.iter().filter(|_| table.from != Some(*node));
+            for refusal in catalogue.refusals.iter().chain(written) {
                 let message =
                     format!("`{}` at {} cannot be synced: {refusal}", table.name, config.nodes[node.index()].name);
                 problems.push(config.diagnostic(place, message, ""));
@@ -115,6 +117,7 @@ impl Table {
                 return Err(problems);
             }
         };
+        carried_whole(config, table, &policy, &mut problems);
         lossless(config, table, &columns, &policy, &mut problems);
         let subsets = match subsets(config, table, &columns, &key, &policy, plugins) {
             Ok(subsets) => subsets,
@@ -230,29 +233,50 @@ pub(super) fn policy(
     key: &[usize],
     plugins: &mut Plugins,
 ) -> Result<(Policy, Option<Arc<Resolver>>), Box<Diagnostic>> {
-    let (policy, resolver, place) = match &table.conflict {
+    Ok(match &table.conflict {
         // Where changes come from one node alone nobody is ever asked.
         Conflict::Plugin(used) if table.from.is_none() => {
             let resolver = plugins.resolver(config, &table.name, columns, key, used);
             let resolver = resolver.map_err(|why| Box::new(config.diagnostic(&used.place, why.to_string(), "")))?;
-            (Policy::Asked { recorded: resolver.recorded().to_vec() }, Some(resolver), &used.place)
+            (Policy::Asked { recorded: resolver.recorded().to_vec() }, Some(resolver))
         }
-        Conflict::Sum(named) => {
-            let place = named.first().map_or(&table.place, |column| &column.place);
-            (built_in(&table.conflict, columns).unwrap_or(Policy::LatestWins), None, place)
-        }
-        conflict => (built_in(conflict, columns).unwrap_or(Policy::LatestWins), None, &table.place),
-    };
-    if policy.merges() && table.from.is_none() && !table.operations.insert {
-        let why = format!(
-            "conflicts of `{}` are decided by what each change did, and where inserts are not carried nobody can tell what a row that \
-             is made at a node adds to the others of its key",
+        conflict => (built_in(conflict, columns).unwrap_or(Policy::LatestWins), None),
+    })
+}
+
+/// Why a table's conflicts cannot be decided by what each change did, as not every change is carried.
+fn counts_in_part(table: &TableConfig, policy: &Policy) -> Option<String> {
+    let is_whole = !policy.merges() || table.from.is_some() || table.operations == Operations::ALL;
+    (!is_whole).then(|| {
+        format!(
+            "conflicts of `{}` are decided by what each change did, and where some operations are not carried nobody can tell of each \
+             change whether it is in a row: what is made, changed or deleted at one node alone would be counted at the others",
             table.name
-        );
-        let help = "add `insert` to `operations`, or let another policy decide";
-        return Err(Box::new(config.diagnostic(place, why, help)));
-    }
-    Ok((policy, resolver))
+        )
+    })
+}
+
+/// The same of a table that an earlier Concord installed so, with what to do. Until then it goes on: were it refused, nobody could
+/// carry any more what is on its way, and that has to arrive before another file is installed.
+pub(super) fn goes_on_in_part(table: &TableConfig, policy: &Policy) -> Option<String> {
+    let why = counts_in_part(table, policy)?;
+    let name = &table.name;
+    Some(format!(
+        "{why}; it goes on as it was installed until that is put right: while nobody writes to `{name}`, run `concord sync` until nothing \
+         of it is left to carry or waits, remove `operations` (or name another policy), run `concord install`, and then `concord verify \
+         --table {name}`"
+    ))
+}
+
+/// Only where it is agreed on anew, see [`goes_on_in_part`].
+fn carried_whole(config: &Config, table: &TableConfig, policy: &Policy, problems: &mut Vec<Diagnostic>) {
+    let place = match &table.conflict {
+        Conflict::Plugin(used) => &used.place,
+        Conflict::Sum(named) => named.first().map_or(&table.place, |column| &column.place),
+        _ => &table.place,
+    };
+    let why = counts_in_part(table, policy);
+    problems.extend(why.map(|why| config.diagnostic(place, why, "remove `operations`, or let another policy decide")));
 }
 
 /// Which rows belong at each node.

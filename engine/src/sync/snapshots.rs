@@ -1,6 +1,7 @@
 //! Opening the snapshots, with what each node's service tables and clock say in it.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use futures::future::join_all;
 use tracing::{info, warn};
@@ -15,34 +16,26 @@ use crate::config::OnSkew;
 use crate::error::Result;
 use crate::fault;
 use crate::model::{Cut, NodeId, time};
-use crate::node::ErrorKind;
+use crate::node::{self, ErrorKind, Node};
 
 impl Session {
     /// Opens the snapshots, each as soon as its node can.
     pub(super) async fn look(&mut self) -> Result<Opened> {
-        let (tables, page) = (&self.tables, self.page);
-        let opening = join_all(self.members.iter_mut().map(async |member| {
-            let specs = Session::specs(tables, member.id);
-            let before = time::now();
-            // Left over where somebody stopped waiting.
-            member.reader = None;
-            let node = member.node.as_deref_mut()?;
-            let opening = async {
-                fault::point("open").await?;
-                node.take_at_once(page);
-                node.begin_read(&specs).await
-            };
-            Some((opening.await, before, time::now()))
-        }))
-        .await;
+        let mut opening = self.open_all().await;
+        if opening.iter().flatten().any(|look| look.is_set) {
+            // Some may have been opened before this machine's clock was set, and others after.
+            self.close().await;
+            opening = self.open_all().await;
+        }
         let mut opened = Opened::new(self.members.len(), self.tables.len());
-        for (member, result) in self.members.iter_mut().zip(&opening) {
-            if let Some((Ok(state), before, after)) = result {
+        for (member, look) in self.members.iter_mut().zip(&opening) {
+            if let Some(Look { result: Ok(state), before, after, .. }) = look {
                 member.ahead = Some(offset_of(state.clock, *before, *after));
+                member.strays = member.node.as_deref().map_or(0, Node::strays);
             }
         }
-        for (at, result) in opening.into_iter().enumerate() {
-            let Some((result, before, after)) = result else { continue };
+        for (at, look) in opening.into_iter().enumerate() {
+            let Some(Look { result, before, after, .. }) = look else { continue };
             let member = &mut self.members[at];
             let state = match result {
                 Ok(state) => state,
@@ -126,6 +119,26 @@ impl Session {
         Ok(opened)
     }
 
+    async fn open_all(&mut self) -> Vec<Option<Look>> {
+        let (tables, page) = (&self.tables, self.page);
+        join_all(self.members.iter_mut().map(async |member| {
+            let specs = Session::specs(tables, member.id);
+            let while_opened = Stretch::begin();
+            // Left over where somebody stopped waiting.
+            member.reader = None;
+            let node = member.node.as_deref_mut()?;
+            let opening = async {
+                fault::point("open").await?;
+                node.take_at_once(page);
+                node.begin_read(&specs).await
+            };
+            let result = opening.await;
+            let (after, is_set) = while_opened.end();
+            Some(Look { result, before: while_opened.before, after, is_set })
+        }))
+        .await
+    }
+
     /// Whether a node with this clock takes part. Reports a skew, and stops the node if so configured.
     fn accept_clock(&mut self, at: usize, offset: i64) -> bool {
         let member = &mut self.members[at];
@@ -133,16 +146,18 @@ impl Session {
             member.away = None;
         }
         let limit = self.config.defaults.max_skew.as_micros() as i64;
-        let known = std::mem::replace(&mut member.skewed, offset.abs() > limit);
+        let (is_off, strayed) = (offset.abs() > limit, strayed(member.strays, limit));
+        let known = std::mem::replace(&mut member.skewed, is_off || strayed.is_some());
         if !member.skewed {
             return true;
         }
-        let why = match self.is_own_clock_off() {
-            true => format!("{OWN_CLOCK}{:.1}{MORE}", -offset as f64 / 1e6),
-            false => format!("{ITS_CLOCK}{:.1}{MORE}", offset as f64 / 1e6),
+        let why = match strayed {
+            Some(why) => why,
+            None if self.is_own_clock_off() => format!("{OWN_CLOCK}{:.1}{MORE}", -offset as f64 / 1e6),
+            None => format!("{ITS_CLOCK}{:.1}{MORE}", offset as f64 / 1e6),
         };
         let member = &mut self.members[at];
-        if self.config.defaults.on_skew == OnSkew::Warn {
+        if !is_off || self.config.defaults.on_skew == OnSkew::Warn {
             if !known {
                 warn!(node = %member.name, %why, "A clock is wrong; times are corrected by what was measured.");
             }
@@ -158,8 +173,39 @@ impl Session {
     fn is_own_clock_off(&self) -> bool {
         let members = self.members.iter().zip(&self.config.nodes);
         let servers = members.filter(|(member, node)| member.node.is_some() && !node.target.is_file());
-        let ahead: Vec<i64> = servers.filter_map(|(member, _)| member.ahead).collect();
+        let ahead: Vec<i64> = servers.filter_map(|(member, _)| Some(member.ahead? - member.strays)).collect();
         differ_alike(&ahead, self.config.defaults.max_skew.as_micros() as i64)
+    }
+}
+
+/// What came of opening a node's snapshot, and between which times by this machine's clock.
+struct Look {
+    result: node::Result<node::Opened>,
+    before: i64,
+    after: i64,
+    /// Whether that clock was set meanwhile.
+    is_set: bool,
+}
+
+/// By how much more a clock moves than time passes if it is set, in microseconds; what only corrects it is less.
+const SET: i64 = 1_000_000;
+
+/// A stretch of time, which is as long as it is whoever sets the clock meanwhile.
+struct Stretch {
+    begun: Instant,
+    before: i64,
+}
+
+impl Stretch {
+    fn begin() -> Stretch {
+        let begun = time::moment();
+        Stretch { begun, before: time::now() }
+    }
+
+    /// When it ends, by the clock as it was when it began, and whether that was set meanwhile.
+    fn end(&self) -> (i64, bool) {
+        let after = self.before + time::moment().duration_since(self.begun).as_micros() as i64;
+        (after, (time::now() - after).abs() > SET)
     }
 }
 
@@ -180,12 +226,25 @@ fn differ_alike(ahead: &[i64], limit: i64) -> bool {
 const ITS_CLOCK: &str = "its clock is off by ";
 const OWN_CLOCK: &str = "the clock of the machine that Concord runs on is off from those of all servers by ";
 const MORE: &str = " s, more than max_skew";
+const UUIDS: &str = "its UUID(), by which changes are timed, is off from the server's own clock by ";
+const RESTART: &str = " s, as after a suspend, or where the clock was set while the server ran; nothing but a restart of the server puts that \
+    right: sync before it, with on_skew = \"warn\", since afterwards the times of what it has recorded by then cannot be corrected any more";
+
+/// From how far on it is told that what times changes has strayed from the server's own clock, in microseconds, however little the
+/// file lets clocks be off.
+const STRAYED: i64 = 1_000_000;
+
+/// What is to be told of a server that times changes by another clock than its own, if that is further off than this: less is
+/// corrected as well, and a restart for it would be asked for again and again, since some servers stray by a second within days.
+pub(super) fn strayed(micros: i64, max_skew: i64) -> Option<String> {
+    (micros.abs() > max_skew.max(STRAYED)).then(|| format!("{UUIDS}{:.1}{RESTART}", micros as f64 / 1e6))
+}
 
 /// A reason without the seconds by which a clock is off: they are others with each measurement.
 pub fn without_seconds(why: &str) -> String {
-    let off = |clock: &str| why.strip_prefix(clock).is_some_and(|rest| rest.ends_with(MORE));
-    let known = [ITS_CLOCK, OWN_CLOCK].into_iter().find(|clock| off(clock));
-    known.map_or_else(|| why.to_owned(), |clock| format!("{clock}some{MORE}"))
+    let is_off = |(clock, more): &(&str, &str)| why.strip_prefix(*clock).is_some_and(|rest| rest.ends_with(*more));
+    let known = [(ITS_CLOCK, MORE), (OWN_CLOCK, MORE), (UUIDS, RESTART)].into_iter().find(is_off);
+    known.map_or_else(|| why.to_owned(), |(clock, more)| format!("{clock}some{more}"))
 }
 
 #[cfg(test)]
@@ -229,6 +288,21 @@ mod tests {
         }
     }
 
+    /// Nobody's clock counts as off by half of that, and what was read is told from what is right.
+    #[test]
+    fn a_clock_that_is_set_meanwhile_is_noticed() {
+        const HOUR: i64 = 3_600_000_000;
+        time::step(1_000);
+        let stretch = Stretch::begin();
+        for set in [0, -HOUR, HOUR] {
+            time::pass(set);
+            let (after, is_set) = stretch.end();
+            time::pass(-set);
+            assert!((stretch.before + 1..stretch.before + 100_000).contains(&after), "{set}: {after}");
+            assert_eq!((is_set, offset_of(stretch.before, stretch.before, after)), (set != 0, 0));
+        }
+    }
+
     #[test]
     fn a_clock_that_is_off_is_told_in_the_same_words() {
         for clock in [ITS_CLOCK, OWN_CLOCK] {
@@ -237,6 +311,9 @@ mod tests {
             assert_ne!(without_seconds(&why(12.3)), why(12.3));
         }
         assert_ne!(without_seconds(&format!("{ITS_CLOCK}1{MORE}")), without_seconds(&format!("{OWN_CLOCK}1{MORE}")));
+        let strays = |micros: i64| strayed(micros, 500_000).map(|why| without_seconds(&why));
+        assert!(strays(-28_800_000_000) == strays(1_100_000) && strays(1_100_000) != strayed(1_100_000, 0));
+        assert!(strays(900_000).is_none() && strayed(1_100_000, 1_200_000).is_none());
         assert_eq!(without_seconds("gone"), "gone");
     }
 }

@@ -13,10 +13,17 @@ use super::decide::is_conflict_id;
 use super::opened::{Opened, Presence};
 use super::read;
 use super::session::{Session, Stopped};
+use super::snapshots::strayed;
 use super::table::Table;
 use crate::error::Result;
-use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, Row, Type, key_value_to_json, row_to_json, time};
+use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, Row, Type, Waiting, key_value_to_json, row_to_json, time};
 use crate::node::{self, Node, Sought, Writes};
+
+/// Rows that wait whose contents are read at once.
+const LOT: usize = 100;
+
+/// From when on it is a matter for a person that somebody holds a row, in microseconds: users' transactions do not last so long.
+const LONG_HELD: i64 = 3_600_000_000;
 
 /// What was read of the journals of all nodes.
 pub(super) struct Journals {
@@ -33,7 +40,9 @@ pub struct Status {
     pub tables: Vec<TableStatus>,
     /// Tables of which nothing is pending or waits, because they are kept in step by comparison.
     pub compared: Vec<String>,
-    /// Why nodes that lack what is pending cannot take it, as far as that shows.
+    /// What else is a matter for a person: why nodes that lack what is pending cannot take it, as far as that shows, which rights are
+    /// missing by which users' changes are recorded, which servers time changes by a clock that has strayed, and of which tables the
+    /// histories are kept for rows that wait, or that somebody holds for long.
     pub problems: Vec<String>,
     pub away: Vec<Away>,
     pub stopped: Vec<Stopped>,
@@ -55,7 +64,9 @@ pub struct NodeStatus {
 pub struct TableStatus {
     pub table: String,
     pub node: String,
-    /// Entries made here that nodes which are there have not applied yet.
+    /// Changes made here that nodes which are there have not applied yet: entries that they have not passed, and rows that they could not
+    /// write because somebody held them, as an open transaction does. Where the node that made such a change is away, it is counted at
+    /// the one that could not write it.
     pub pending: u64,
     /// The age of the oldest of them, in seconds.
     pub lag: Option<f64>,
@@ -63,12 +74,12 @@ pub struct TableStatus {
     pub lacking: Vec<String>,
     /// Entries kept, also for nodes that are away.
     pub kept: u64,
-    /// Rows that wait here.
+    /// Rows that wait here, but for those that are merely tried again with the next sync.
     pub parked: u64,
 }
 
 /// A row that waits.
-#[derive(Clone, Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ParkedReport {
     pub node: String,
     pub table: String,
@@ -80,8 +91,25 @@ pub struct ParkedReport {
     /// Where the waiting version was written, and when.
     pub from: String,
     pub written: i64,
-    /// Absent if it is a delete or, as `code` tells, could not be read.
+    /// Absent if it is a delete or, as `code` tells, could not be read. Or if nobody asked for it.
     pub row: Option<Document>,
+    /// Whether it is a row, whether or not that was asked for.
+    #[serde(skip)]
+    pub writes: bool,
+}
+
+impl ParkedReport {
+    /// What tells it from all else that waits anywhere, or ever has.
+    fn identity(&self) -> (&str, &str, &Document, i64, &str, i64) {
+        (&self.node, &self.table, &self.key, self.since, &self.from, self.written)
+    }
+}
+
+/// Whether it is the same version, parked at the same time, whatever was read of it.
+impl PartialEq for ParkedReport {
+    fn eq(&self, other: &ParkedReport) -> bool {
+        self.identity() == other.identity()
+    }
 }
 
 /// A conflict of the journal.
@@ -138,6 +166,8 @@ impl Session {
         }
         self.close().await;
         self.tell_why_they_lack(status).await;
+        self.tell_what_is_kept(&opened, status);
+        let max_skew = self.config.defaults.max_skew.as_micros() as i64;
         let specs: Vec<_> = self.members.iter().map(|member| Session::specs(&self.tables, member.id)).collect();
         for (member, specs) in self.members.iter_mut().zip(specs) {
             let (Some(presence), Some(node)) = (&opened.present[member.id.index()], member.node.as_deref_mut()) else {
@@ -145,12 +175,16 @@ impl Session {
             };
             let looked = async { Ok((node.journalled(&specs).await?, node.blockers().await?)) };
             match looked.await {
-                Ok((conflicts, blockers)) => status.nodes.push(NodeStatus {
-                    node: member.name.clone(),
-                    clock_offset: presence.clock.offset as f64 / 1e6,
-                    conflicts,
-                    blockers,
-                }),
+                Ok((conflicts, blockers)) => {
+                    status.nodes.push(NodeStatus {
+                        node: member.name.clone(),
+                        clock_offset: presence.clock.offset as f64 / 1e6,
+                        conflicts,
+                        blockers,
+                    });
+                    let strayed = strayed(member.strays, max_skew).map(|why| format!("node `{}`: {why}", member.name));
+                    status.problems.extend(strayed);
+                }
                 Err(error) => {
                     member.leave(&node::Error::while_doing(
                         error,
@@ -162,25 +196,59 @@ impl Session {
         Ok(())
     }
 
-    /// Whether nodes that lack what is pending have the right to write it. Nobody else would tell before the next sync.
+    /// Whether nodes that lack what is pending have the right to write it, and all have the rights by which users' changes are recorded,
+    /// without which users can write nothing. Nobody else would tell before the next sync.
     async fn tell_why_they_lack(&mut self, status: &mut Status) {
         let lacking: BTreeSet<String> = status.tables.iter().flat_map(|line| &line.lacking).cloned().collect();
         for member in &mut self.members {
-            let tables = self.tables.iter().filter(|table| table.is_target(member.id));
+            let tables = self.tables.iter().filter(|table| !table.compared);
+            let lacks = lacking.contains(&member.name);
             let writes = |table: &Table| Writes {
                 insert: table.operations.insert,
                 update: table.operations.update,
                 // Where there is a filter, rows go that do not belong there any more.
                 delete: table.operations.delete || table.subset(member.id).is_some(),
             };
-            let wanted: Vec<_> = tables.filter_map(|table| Some((&**table.spec(member.id)?, writes(table)))).collect();
-            let asked = lacking.contains(&member.name) && !wanted.is_empty();
-            let Some(node) = member.node.as_deref_mut().filter(|_| asked) else { continue };
+            let wanted: Vec<_> = tables
+                .filter_map(|table| {
+                    let takes = lacks && table.is_target(member.id);
+                    Some((&**table.spec(member.id)?, if takes { writes(table) } else { Writes::default() }))
+                })
+                .collect();
+            let Some(node) = member.node.as_deref_mut().filter(|_| !wanted.is_empty()) else { continue };
             match node.missing_rights_to_compare(&wanted).await {
                 Ok(missing) => {
                     status.problems.extend(missing.iter().map(|right| right_told(&member.name, right)));
                 }
                 Err(error) => member.leave(&error.while_doing("looking up rights")),
+            }
+        }
+    }
+
+    /// Of which tables no history is emptied, anywhere, while a row waits, also for whoever holds it: there it is needed what each change
+    /// did, until all is decided.
+    fn tell_what_is_kept(&self, opened: &Opened, status: &mut Status) {
+        for table in self.tables.iter().filter(|table| table.policy.merges()) {
+            let mut waiting = opened.nodes().flat_map(|(_, presence)| presence.parked[table.index].values());
+            if waiting.any(|row| !row.code.is_passing()) {
+                status.problems.push(format!(
+                    "table `{}`: while a row of it waits anywhere, its histories are kept whole at every node, and grow with each change; \
+                     what waits is told by `concord parked list --table {0}`",
+                    table.name
+                ));
+                continue;
+            }
+            let before = time::now() - LONG_HELD;
+            let held = passing(opened, table.index).filter(|(_, row)| row.since < before);
+            let held: BTreeSet<&str> = held.map(|(node, _)| &*self.names[node.index()]).collect();
+            if !held.is_empty() {
+                let places: Vec<&str> = held.into_iter().collect();
+                status.problems.push(format!(
+                    "table `{}`: its histories are kept whole at every node, and grow with each change, while a row of it cannot be written \
+                     at {} for more than an hour, as where a transaction that was left open or prepared holds it; end that transaction",
+                    table.name,
+                    places.join(", ")
+                ));
             }
         }
     }
@@ -262,13 +330,8 @@ impl Session {
 
     pub(super) fn conflict_report(&self, lost: Lost) -> ConflictReport {
         let table = &self.tables[lost.table];
-        let row = |row: &Option<Arc<Row>>, unknown: &[usize]| {
-            let mut row = row.as_deref().map(|row| table.row_document(row));
-            if let Some(Document::Object(members)) = &mut row {
-                members.retain(|name, _| !unknown.iter().any(|&place| table.columns[place].name == *name));
-            }
-            row
-        };
+        let row =
+            |row: &Option<Arc<Row>>, unknown: &[usize]| row.as_deref().map(|row| table.known_document(row, unknown));
         let known = |place: &usize| !lost.winner_unknown.contains(place) && !lost.loser_unknown.contains(place);
         let differing = match (&lost.winner_row, &lost.loser_row) {
             (Some(winner), Some(loser)) => {
@@ -294,22 +357,54 @@ impl Session {
         }
     }
 
-    /// All rows that wait anywhere, oldest first, without those that only wait for the next cycle.
+    /// All rows that wait anywhere, with their contents, oldest first, without those that only wait for the next cycle.
     pub async fn parked(&mut self) -> Result<Vec<ParkedReport>> {
+        self.parked_among(true, |_| true).await
+    }
+
+    /// Those of them that `chosen` picks. Their contents, which may be large, are read only with `whole`.
+    pub async fn parked_among(
+        &mut self,
+        whole: bool,
+        chosen: impl Fn(&ParkedReport) -> bool,
+    ) -> Result<Vec<ParkedReport>> {
         self.prepare().await?;
-        let opened = self.report(async |session| session.open().await).await?;
+        let reports = self.report(async |session| session.tell_parked(whole, &chosen).await).await;
         self.close().await;
-        let mut reports: Vec<ParkedReport> = Vec::new();
-        for (node, presence) in opened.nodes() {
-            let rows = presence.parked.iter().flat_map(|table| table.values());
-            reports.extend(rows.filter(|row| !row.code.is_passing()).map(|row| self.parked_report(node, row)));
-        }
+        let mut reports = reports?;
         reports.sort_by(|a, b| (a.since, &a.node, &a.table).cmp(&(b.since, &b.node, &b.table)));
         Ok(reports)
     }
 
+    async fn tell_parked(&mut self, whole: bool, chosen: &impl Fn(&ParkedReport) -> bool) -> Result<Vec<ParkedReport>> {
+        let opened = self.open().await?;
+        let mut reports: Vec<ParkedReport> = Vec::new();
+        for (node, presence) in opened.nodes() {
+            for (table, waiting) in presence.parked.iter().enumerate() {
+                let told = waiting.values().filter(|row| !row.code.is_passing());
+                let told = told.map(|row| (&row.key, self.parked_report(node, row)));
+                let (keys, told): (Vec<&Key>, Vec<ParkedReport>) = told.filter(|(_, report)| chosen(report)).unzip();
+                if !whole {
+                    reports.extend(told);
+                    continue;
+                }
+                for keys in keys.chunks(LOT) {
+                    let keys: Vec<Key> = keys.iter().map(|&key| key.clone()).collect();
+                    let rows = self.with_rows(&opened, table, node, &keys, true).await?;
+                    reports.extend(rows.iter().map(|row| self.parked_report(node, row)));
+                }
+            }
+        }
+        Ok(reports)
+    }
+
+    /// What is told of a row that waits, with its content if that was read.
     pub(super) fn parked_report(&self, node: NodeId, parked: &Parked) -> ParkedReport {
         let table = &self.tables[parked.table];
+        let row = match &parked.content {
+            Waiting::Row { row, unknown } => Some(table.known_document(row, unknown)),
+            Waiting::Delete | Waiting::Unread => None,
+        };
         ParkedReport {
             node: self.names[node.index()].clone(),
             table: table.name.clone(),
@@ -319,7 +414,8 @@ impl Session {
             since: parked.since,
             from: self.names[parked.stamp.node.index()].clone(),
             written: parked.stamp.time,
-            row: parked.row.as_ref().map(|row| table.row_document(row)),
+            row,
+            writes: parked.content != Waiting::Delete,
         }
     }
 }
@@ -337,6 +433,7 @@ async fn lines(
     for table in tables.iter().filter(|table| !table.compared) {
         let Some(spec) = table.spec(at) else { continue };
         let parked = presence.parked[table.index].values().filter(|row| !row.code.is_passing()).count() as u64;
+        let mut lacking = BTreeSet::new();
         let mut line = TableStatus {
             table: table.name.clone(),
             node: names[at.index()].clone(),
@@ -358,18 +455,49 @@ async fn lines(
             let targets = all.filter(|target| *target != at && table.is_target(*target) && opened.is_present(*target));
             for target in targets.filter(|_| line.pending > 0) {
                 if node.pending(&spec.name, opened.position(table.index, target, at), None).await? > 0 {
-                    line.lacking.push(names[target.index()].clone());
+                    lacking.insert(target.index());
                 }
             }
         }
+        // Whoever keeps a row for the next cycle has passed its entry: no history tells any more that it lacks the change.
+        let mut held: HashSet<(&Key, i64)> = HashSet::new();
+        for (target, row) in passing(opened, table.index) {
+            let maker = if opened.is_present(row.stamp.node) { row.stamp.node } else { target };
+            if maker != at {
+                continue;
+            }
+            held.insert((&row.key, row.stamp.time));
+            lacking.insert(target.index());
+            let written = if row.stamp.time > 0 { row.stamp.time.min(row.since) } else { row.since };
+            let age = (time::now() - written).max(0) as f64 / 1e6;
+            line.lag = Some(line.lag.map_or(age, |lag| lag.max(age)));
+        }
+        line.pending += held.len() as u64;
+        line.lacking = lacking.into_iter().map(|target| names[target].clone()).collect();
         lines.push(line);
     }
     Ok(lines)
 }
 
+/// The rows of a table that are merely tried again with the next cycle, and where.
+fn passing(opened: &Opened, table: usize) -> impl Iterator<Item = (NodeId, &Parked)> {
+    let kept =
+        opened.nodes().flat_map(move |(node, presence)| presence.parked[table].values().map(move |row| (node, row)));
+    kept.filter(|(_, row)| row.code.is_passing())
+}
+
 impl Table {
     pub(super) fn row_document(&self, row: &Row) -> Document {
         row_to_json(self.columns.iter().map(|column| column.name.as_str()), row)
+    }
+
+    /// The same without the columns of which it does not tell.
+    pub(super) fn known_document(&self, row: &Row, unknown: &[usize]) -> Document {
+        let mut row = self.row_document(row);
+        if let Document::Object(members) = &mut row {
+            members.retain(|name, _| !unknown.iter().any(|&place| self.columns[place].name == *name));
+        }
+        row
     }
 
     /// A key as reports show it and commands take it: an array.

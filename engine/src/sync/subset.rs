@@ -163,7 +163,7 @@ pub fn may_go(contest: &Contest, places: &[Belongs], target: NodeId) -> bool {
         let node = other.version.node;
         let newer = !own.includes(&other.version.vector);
         node != target
-            && stands(other)
+            && other.stands()
             // What was made and deleted elsewhere without knowing of it takes nobody's place.
             && other.content != Content::Deleted
             && other.version.vector.includes(own)
@@ -175,12 +175,7 @@ pub fn may_go(contest: &Contest, places: &[Belongs], target: NodeId) -> bool {
 pub fn is_last(contest: &Contest, target: NodeId) -> bool {
     let mut waiting = contest.versions.iter().filter(|one| one.version.waiting && one.is_version());
     waiting.find(|one| one.version.node == target).is_some_and(|last| {
-        let mut standing = contest.versions.iter().filter(|other| stands(other));
+        let mut standing = contest.versions.iter().filter(|other| other.stands());
         !standing.any(|other| other.version.vector.includes(&last.version.vector))
     })
-}
-
-/// Whether it is a version that stands somewhere.
-fn stands(contender: &Contender) -> bool {
-    !contender.version.waiting && contender.is_version() && contender.content != Content::Unread
 }

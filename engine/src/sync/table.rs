@@ -8,7 +8,7 @@ use super::subset::Subset;
 use super::uncompared::Uncompared;
 use crate::config::Operations;
 use crate::merge::Policy;
-use crate::model::{Domain, Grain, NodeId, TableSpec, Type};
+use crate::model::{Domain, Grain, NodeId, Parked, TableSpec, Type, Waiting};
 use crate::plugin::{Failure, Part, Resolver};
 
 /// One table of the sync.
@@ -176,6 +176,17 @@ impl Table {
             && self.operations == Operations::ALL
             && !self.has_subsets()
             && self.forms.iter().flatten().all(total)
+    }
+
+    /// What waits, as it is to be taken. Of columns that live everywhere nothing is unknown but because they are younger than it, nor
+    /// where changes are recorded, or filters have to see the row.
+    pub fn as_it_counts(&self, parked: Parked) -> Parked {
+        let everywhere =
+            |column: usize| self.forms.iter().all(|form| form.as_ref().is_some_and(|form| form.lens.has(column)));
+        let is_younger =
+            |&column: &usize| self.has_subsets() || self.policy.recorded().contains(&column) || everywhere(column);
+        let is_outdated = matches!(&parked.content, Waiting::Row { unknown, .. } if unknown.iter().any(is_younger));
+        if is_outdated { parked.outdated() } else { parked }
     }
 
     /// Whether nothing of its histories is carried for now.

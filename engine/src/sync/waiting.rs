@@ -14,7 +14,7 @@ use super::subset;
 use super::why::Found;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Dot, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, time};
+use crate::model::{Dot, Key, Lost, NodeId, Op, Parked, ParkedCode, Row, Stamp, TableSpec, Waiting, time};
 use crate::node::{self, Move, Node, Note};
 
 /// Begins why a version was lost that nobody could read as it was given up.
@@ -36,6 +36,9 @@ pub struct Dropped {
     pub node: String,
     pub table: String,
     pub key: Document,
+    /// Whether it was given up there alone: nothing stood beside it, which says nothing where a row may be missing although nobody has
+    /// deleted it. The others keep what they have.
+    pub alone: bool,
 }
 
 impl ConflictReport {
@@ -125,6 +128,7 @@ impl Session {
                 node: member.name.clone(),
                 table: self.tables[row.table].name.clone(),
                 key: self.tables[row.table].key_document(&row.key),
+                alone: alone.contains(&(at, row.table, row.key.clone())),
             }));
         }
         Ok(dropped)
@@ -168,12 +172,20 @@ impl Session {
                 table.name
             )));
         }
-        let is_alone = contest.standing(at).is_some_and(|standing| !standing.is_version());
+        let is_alone = contest.standing(at).is_some_and(|standing| !standing.stands());
         if is_alone && subset::is_last(&contest, at) {
             let (key, name) = (table.key_document(&waits.key), &self.names[at.index()]);
+            // A node that has to be let in is not, as long as anything waits.
+            let out = self.members.iter().find(|member| member.restored.is_some()).map(|member| &member.name);
+            let way_out = out.map_or_else(String::new, |out| {
+                format!(
+                    "\n    if only `{out}` has it, which is to be let in again: `concord reset`, which forgets all that waits, then \
+                     `concord load`, usually with --prefer"
+                )
+            });
             return Err(Error::Stopped(format!(
                 "node `{name}`: what waits of the row {key} of `{}` stands at no node that is there, so it would be lost; nothing was \
-                 given up\n    let the node take it, or bring back the nodes that have it; see: concord parked list",
+                 given up\n    let the node take it, or bring back the nodes that have it; see: concord parked list{way_out}",
                 table.name
             )));
         }
@@ -192,7 +204,7 @@ async fn assert_standing(node: &mut dyn Node, spec: &TableSpec, row: &Parked, at
     if let Some(dot) = last {
         let note = Note {
             key: row.key.clone(),
-            op: if row.row.is_some() { Op::Update } else { Op::Delete },
+            op: if row.content == Waiting::Delete { Op::Delete } else { Op::Update },
             dot,
             vector: row.vector.clone(),
             stamp: row.stamp,
@@ -212,12 +224,21 @@ async fn give_up(
     at: NodeId,
     at_stake: &[AtStake],
 ) -> node::Result<()> {
+    // One at a time: they may be large.
+    let read = match row.content {
+        Waiting::Unread => node.waiting_rows(spec, &[&row.key]).await?.pop(),
+        _ => None,
+    };
+    let (content, unknown) = match read.map_or_else(|| row.content.clone(), |read| read.content) {
+        Waiting::Row { row, unknown } => (Some(row), unknown),
+        Waiting::Delete | Waiting::Unread => (None, Vec::new()),
+    };
     node.unpark(spec, &[&row.key]).await?;
     let id = format!("dropped-{}", uuid::Uuid::new_v4().simple());
     let told = at_stake.iter().any(|version| version.stamp == row.stamp);
-    let waited = (!told).then(|| (row.stamp, row.row.clone(), None));
-    let at_stake = at_stake.iter().map(|one| (one.stamp, one.row.clone(), one.unread.as_deref()));
-    let lost = at_stake.chain(waited).map(|(stamp, content, unread)| Lost {
+    let waited = (!told).then_some((row.stamp, content, unknown, None));
+    let at_stake = at_stake.iter().map(|one| (one.stamp, one.row.clone(), Vec::new(), one.unread.as_deref()));
+    let lost = at_stake.chain(waited).map(|(stamp, content, unknown, unread)| Lost {
         id: id.clone(),
         table: row.table,
         key: row.key.clone(),
@@ -229,7 +250,7 @@ async fn give_up(
         loser: stamp.node,
         loser_time: stamp.time,
         loser_row: content.map(Arc::new),
-        loser_unknown: Vec::new(),
+        loser_unknown: unknown,
         reason: match unread {
             Some(unread) => format!("{UNREAD}: {unread}"),
             None => format!("dropped by hand; it waited because: {}", row.message),

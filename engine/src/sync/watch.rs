@@ -38,6 +38,7 @@ impl Session {
     ) -> Result<()> {
         tokio::pin!(stop);
         self.schedule = Schedule::by_the_clock(time::moment());
+        self.watches = true;
         let (mut pause, mut went_well) = (every, false);
         let histories = self.config.keeps_histories();
         let mut due = self.config.compares().then(Instant::now);

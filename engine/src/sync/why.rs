@@ -19,7 +19,7 @@ use super::waiting::AtStake;
 use crate::error::{Error, Result};
 use crate::merge::Version;
 use crate::model::{
-    Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, key_value_from_json, value_from_json,
+    Key, Lost, NodeId, Parked, ParkedCode, Row, Stamp, Type, Value, Waiting, key_value_from_json, value_from_json,
 };
 use crate::node::Sought;
 
@@ -188,7 +188,7 @@ impl Session {
         let mut at_stake: Vec<AtStake> = others.collect();
         for dot in waits.vector.dots().iter().filter(|dot| !contest.is_here(dot, &table)) {
             let stamp = Stamp { node: dot.node, ..waits.stamp };
-            if stamp != waits.stamp || waits.row.is_none() {
+            if stamp != waits.stamp || waits.content == Waiting::Delete {
                 let unread = Some(format!("its content is at {}, which is away", self.names[dot.node.index()]));
                 at_stake.push(AtStake { stamp, row: None, unread });
             }
@@ -205,9 +205,9 @@ impl Session {
     ) -> Result<(Contest, Vec<Option<Found>>)> {
         let mut contest = Contest::default();
         let mut rows = Vec::with_capacity(self.members.len());
-        for (node, presence) in opened.nodes() {
-            if let Some(parked) = presence.parked[table.index].get(key).filter(|_| table.form(node).is_some()) {
-                contest.wait(node, parked);
+        for (node, _) in opened.nodes().filter(|(node, _)| table.form(*node).is_some()) {
+            for parked in self.with_rows(opened, table.index, node, std::slice::from_ref(key), false).await? {
+                contest.wait(node, &parked);
             }
         }
         for member in &mut self.members {
@@ -217,10 +217,9 @@ impl Session {
                 continue;
             };
             if form.spec.captured {
-                let entries = node.entries_of(&form.spec, &[key]).await;
-                for entry in entries.map_err(Error::at(&member.name, "reading the history"))? {
-                    contest.enter(member.id, entry, &presence.clock, table);
-                }
+                let mut enter = |entry| contest.enter(member.id, entry, &presence.clock, table);
+                let read = node.entries_of(&form.spec, &[key], &mut enter).await;
+                read.map_err(Error::at(&member.name, "reading the history"))?;
             }
             let found = node.rows(&form.spec, &[key]).await.map_err(Error::at(&member.name, "reading the row"))?;
             let found = form.lens.share_apart(found, Option::as_mut).await;
@@ -383,7 +382,9 @@ impl Account<'_> {
             let Version { waiting, stamp, .. } = version(at);
             let content = &contest.versions[*at].content;
             let (row, unread) = match (content, *waiting) {
-                (Content::Row(row), true) => (Some(self.table.row_document(row)), false),
+                (Content::Row(row), true) => {
+                    (Some(self.table.known_document(row, &contest.untold(*at, self.table))), false)
+                }
                 (_, true) => (None, *content == Content::Unread),
                 (_, false) => {
                     let holder = self.holder(contest, *at);

@@ -60,6 +60,18 @@ fn neither_is_a_mapping() {
     to_local[1..].iter().for_each(|one| told(one.as_ref().expect_err("it is wide"), "mapping of `items`, to-local"));
 }
 
+/// A session opens its plugins anew whenever it looks again at a table that stands still.
+#[test]
+fn it_is_told_once_of_each_table() {
+    let plugin = rounding();
+    for _ in 0..2 {
+        Resolver::open(Arc::clone(&plugin), items(), "{}", &facts()).expect("a resolver");
+        assert_eq!(plugin.warning_of("items"), None);
+    }
+    assert_eq!(plugin.warning_of("others"), plugin.warning());
+    assert_eq!(plugin.warning_of("others"), None);
+}
+
 /// What a filter does not want to see does not matter.
 #[test]
 fn a_filter_judges_by_what_it_sees() {

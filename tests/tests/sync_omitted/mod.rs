@@ -3,6 +3,8 @@
 mod installing;
 mod lost;
 mod outcome;
+mod unknown;
+mod waiting;
 
 use concord_tests::{As, Cluster, Kind, NAMES, Rng, Seed};
 

@@ -22,8 +22,10 @@ pub struct Contender {
     pub(super) made: Option<i64>,
     /// The id of the entry by which the row began at its node: what was there before it had given up.
     pub(super) begun: Option<i64>,
-    /// Whether its node never took the row, or gave it up because it does not belong there, so that what it has seen is nothing
-    /// that it could pass on.
+    /// Whether no row stands at its node, though nobody has deleted it there as far as is known: it may never have been taken, or been given
+    /// up because it does not belong there.
+    pub(super) missing: bool,
+    /// Whether that is so, and what it has seen is nothing that it could pass on.
     pub(super) hollow: bool,
     /// What was passed at its node, and may have gone into nothing as no row belonged there or a user made one.
     pub(super) heard: Vector,
@@ -31,6 +33,8 @@ pub struct Contender {
     pub(super) stood: bool,
     /// Of what waits, why.
     pub(super) code: Option<ParkedCode>,
+    /// The columns of which a row that waits does not tell, see [`Waiting`](crate::model::Waiting).
+    pub(super) unknown: Vec<usize>,
     /// Stands for an outcome that was not found, and tells why: a version could not be read, or a person has to decide. Until all
     /// that it has seen is there to be weighed, nothing is decided. It is no version itself.
     pub(super) owed: Option<Box<(ParkedCode, String)>>,
@@ -73,17 +77,40 @@ impl Contender {
             gone: None,
             made: None,
             begun: None,
+            missing: false,
             hollow: false,
             heard: Vector::EMPTY,
             stood: false,
             code: None,
+            unknown: Vec::new(),
             owed: None,
+        }
+    }
+
+    /// Whether it tells of a column by itself. What waits was completed when it was decided, as far as anybody could.
+    pub fn tells_of(&self, column: usize, table: &Table) -> bool {
+        match self.version.waiting {
+            true => !self.unknown.contains(&column),
+            false => table.form(self.version.node).is_some_and(|form| form.lens.has(column)),
+        }
+    }
+
+    /// Whether it tells of every column by itself.
+    pub fn is_whole(&self, table: &Table) -> bool {
+        match self.version.waiting {
+            true => self.unknown.is_empty(),
+            false => table.form(self.version.node).is_some_and(|form| form.lens.is_total()),
         }
     }
 
     /// Whether it is a version of the row, and not only a place where the row could be.
     pub fn is_version(&self) -> bool {
         !self.hollow && self.owed.is_none()
+    }
+
+    /// Whether something stands at its node, or a delete does, so that nothing is lost as long as it does.
+    pub fn stands(&self) -> bool {
+        !self.version.waiting && self.is_version() && !self.missing && self.content != Content::Unread
     }
 
     /// Whether nothing that is kept at its node tells of the row. If it is not there, as where it vanished, that says nothing.

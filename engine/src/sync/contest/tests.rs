@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Cut;
+use crate::model::{Cut, Images};
 
 fn table() -> Table {
     Table::bare(&[], vec![None, None, None])
@@ -98,7 +98,8 @@ fn waits(standing: Vector, standing_time: i64) -> Parked {
     let vector = Vector::of(Dot { node: NodeId(2), number: 3, mark: 3 });
     let (code, message, key) = (ParkedCode::Unreadable, String::new(), Key::default());
     let read = Cut::START;
-    Parked { table: 0, key, code, message, since: 0, vector, stamp, row: None, standing, standing_time, read }
+    let content = Waiting::Delete;
+    Parked { table: 0, key, code, message, since: 0, vector, stamp, content, standing, standing_time, read }
 }
 
 /// However often its entries are read.
@@ -142,4 +143,23 @@ fn what_a_node_made_later_is_later() {
     contest.enter(NodeId(0), entry, &Clock { offset: 0, shown: i64::MAX }, &table());
     let times = times(&mut contest, &Opened::new(3, 1));
     assert_eq!(times[..2], [61, 60]);
+}
+
+/// What each change did counts once, whoever tells of it; of a row that was changed very often too.
+#[test]
+fn a_change_that_two_tell_of_is_taken_in_once() {
+    const CHANGES: i64 = 50_000;
+    let table = Table { policy: merge::Policy::Sum(vec![0]), ..table() };
+    let mut contest = Contest::default();
+    // What the one has changed, the other tells once more.
+    for node in [0, 1] {
+        for number in 1..=CHANGES {
+            let dot = Dot { node: NodeId(0), number, mark: number };
+            let arrival = (node > 0).then_some(Arrival { dot, vector: Vector::EMPTY });
+            let (op, key, images) = (Op::Update, Key::default(), Some(Images::default()));
+            let entry = Entry { id: number, mark: number, op, time: number, key, arrival, images };
+            contest.enter(NodeId(node), entry, &Clock { offset: 0, shown: i64::MAX }, &table);
+        }
+    }
+    assert_eq!(contest.deltas.len() as i64, CHANGES);
 }

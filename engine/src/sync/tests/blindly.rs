@@ -152,16 +152,23 @@ fn what_could_not_be_read_at_first_is_weighed_too() {
     }
 }
 
-/// Nobody can tell what a row adds that was made where the others of its key are unknown.
+/// Nobody can tell what a row adds that was made where the others of its key are unknown, nor what a delete that stays where it was made
+/// takes from the others.
 #[test]
-fn what_is_added_up_has_to_be_carried_from_the_beginning() {
-    for (operations, refused) in [(UPDATES, true), ("operations = [\"insert\", \"update\"]", false), ("", false)] {
+fn what_is_added_up_has_to_be_carried_as_a_whole() {
+    for (operations, refused) in [
+        (UPDATES, true),
+        ("operations = [\"insert\", \"update\"]", true),
+        ("operations = [\"insert\", \"delete\"]", true),
+        ("operations = [\"insert\", \"update\", \"delete\"]", false),
+        ("", false),
+    ] {
         let cluster = Cluster::new(2, &[]);
         let installed = cluster.block(cluster.session(&format!("{{ sum = [\"value\"] }}\n{operations}"), 10).install());
         match installed {
             Err(why) if refused => {
                 let why = why.to_string();
-                assert!(why.contains("add `insert` to `operations`, or let another policy decide"), "{why}");
+                assert!(why.contains("remove `operations`, or let another policy decide"), "{why}");
             }
             installed => assert!(installed.is_ok() && !refused, "{operations}"),
         }
@@ -170,6 +177,21 @@ fn what_is_added_up_has_to_be_carried_from_the_beginning() {
     let cluster = Cluster::new(2, &[]);
     let from = format!("{{ sum = [\"value\"] }}\n{UPDATES}\nfrom = \"a\"");
     cluster.block(cluster.session(&from, 10).install()).unwrap();
+}
+
+/// An earlier Concord took it, and what is on its way has to arrive before anything else can be installed.
+#[test]
+fn what_was_installed_to_be_added_up_in_part_goes_on() {
+    for operations in ["operations = [\"insert\", \"update\"]", "operations = [\"insert\", \"delete\"]"] {
+        // As that one installed it, as far as nodes in memory keep it.
+        let case = Case::new(2, "\"latest-wins\"", operations);
+        case.write(0, Some(1));
+        let session = || case.cluster.session(&format!("{{ sum = [\"value\"] }}\n{operations}"), 10);
+        let summary = case.cluster.block(session().sync()).unwrap();
+        assert_eq!((summary.stopped, case.values()[1]), (Vec::new(), Some(1)), "{operations}");
+        assert!(case.cluster.block(session().parked()).is_ok());
+        assert!(case.cluster.block(session().install()).is_err());
+    }
 }
 
 #[test]

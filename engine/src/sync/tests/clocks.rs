@@ -84,6 +84,45 @@ fn a_node_whose_clock_is_wrong_is_left_out_where_asked() {
     assert_eq!((summary.exit_code(), cluster.databases[1].lock().rows[&1]), (crate::error::DONE, 3));
 }
 
+/// GIVEN a server that times changes by another clock than its own, as MariaDB does after a suspend
+/// WHEN that is far off, or less than the file lets clocks be
+/// THEN it is told so where it is far off, and with what to do, in the place of that its clock is off; and it is left out only as any
+/// other is.
+#[test]
+fn a_server_that_times_changes_by_another_clock_is_told() {
+    let cluster = Cluster::new(3, &[(1, 0)]);
+    let session = |on_skew: &str| {
+        let defaults = format!("max_skew = \"5s\"\non_skew = \"{on_skew}\"");
+        cluster.session_with(&defaults, "\"latest-wins\"", 10)
+    };
+    cluster.block(session("stop").install()).unwrap();
+    let told = |micros: i64, on_skew: &str| {
+        {
+            let mut state = cluster.databases[1].lock();
+            (state.skew, state.strays) = (micros, micros);
+        }
+        let away: Vec<String> =
+            cluster.block(session(on_skew).sync()).unwrap().away.into_iter().map(|away| away.why).collect();
+        (away, cluster.block(session(on_skew).status()).unwrap().problems)
+    };
+    let (away, problems) = told(-28_800_000_000, "stop");
+    assert!(away.len() == 1 && away[0].starts_with("its UUID(), ") && away[0].contains("by -28800.0 s"), "{away:?}");
+    assert!(away[0].contains("a restart of the server") && problems.is_empty(), "{away:?} {problems:?}");
+    for (micros, on_skew) in [(-28_800_000_000, "warn"), (6_000_000, "warn")] {
+        let (away, problems) = told(micros, on_skew);
+        assert!(away.is_empty() && problems.len() == 1, "{away:?} {problems:?}");
+        assert!(problems[0].starts_with("node `b`: its UUID(), "), "{problems:?}");
+    }
+    for micros in [2_000_000, 100_000] {
+        assert_eq!(told(micros, "stop"), (Vec::new(), Vec::new()), "{micros}");
+    }
+    // Its own clock is off.
+    cluster.databases[1].lock().strays = 0;
+    cluster.databases[1].lock().skew = -60_000_000;
+    let away = cluster.block(session("stop").sync()).unwrap().away;
+    assert!(away.len() == 1 && away[0].why.starts_with("its clock is off by -60.0 s"), "{away:?}");
+}
+
 /// A machine that comes up with a clock far ahead forgets nothing that the nodes' clocks call young.
 #[test]
 fn a_clock_that_is_ahead_empties_no_journal() {

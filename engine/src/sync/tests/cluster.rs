@@ -89,7 +89,7 @@ impl Cluster {
                         p.stamp.time,
                         p.standing.dots(),
                         p.standing_time,
-                        p.row
+                        p.content
                     )
                 })
                 .collect();

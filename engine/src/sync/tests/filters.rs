@@ -207,7 +207,8 @@ pub fn check(run: &Run, filters: &[Option<Remainder>]) -> Result<(), String> {
         // What came out may belong nowhere, and stand nowhere any more: then it waits beside whatever stands.
         let waits_for_a_home = |at: usize| {
             let parked = run.cluster.databases[at].lock().parked.get(id).cloned();
-            let outcome = parked.filter(|parked| parked.code == ParkedCode::Outside).and_then(|parked| parked.row);
+            let outcome = parked.filter(|parked| parked.code == ParkedCode::Outside);
+            let outcome = outcome.and_then(|parked| parked.content.row().cloned());
             outcome.is_some_and(|row| (0..here.len()).all(|at| !inside(at, number(&row[1]))))
         };
         if (0..here.len()).all(|at| here[at].is_none() || waits_for_a_home(at)) {
@@ -333,7 +334,7 @@ fn what_waits_where_it_does_not_belong_waits_for_those_who_have_it() {
     cluster.databases[2].lock().up = false;
     sync();
     let waits = cluster.databases[1].lock().parked.get(&1).cloned().expect("what waited");
-    assert_eq!((waits.code, waits.row.map(|row| number(&row[1]))), (ParkedCode::Outside, Some(4)));
+    assert_eq!((waits.code, waits.content.row().map(|row| number(&row[1]))), (ParkedCode::Outside, Some(4)));
     cluster.databases[2].lock().up = true;
     sync();
     assert_eq!(cluster.rows(), [vec![], vec![], vec![(1, 4)]]);

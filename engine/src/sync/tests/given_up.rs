@@ -80,3 +80,19 @@ fn what_waits_for_what_a_row_was_given_up_for_is_not_dropped() {
         }
     }
 }
+
+/// Nothing stands there, which says nothing where a filter is, also of a row that belongs there: nobody is told of a delete.
+#[test]
+fn what_is_given_up_at_a_node_alone_is_told_so() {
+    let (cluster, settings) = nodes(&[None, Some(&[0])], &[Some(3); 2]);
+    let sync = || cluster.block(cluster.session(settings, 10).sync()).unwrap();
+    cluster.databases[1].lock().refuses = Some(6);
+    later();
+    assert!(cluster.databases[0].lock().write(2, Some(6), false));
+    assert_eq!(sync().waiting, 1);
+    let dropped = cluster.block(cluster.session(settings, 10).drop_parked(|_| true)).unwrap();
+    assert!(dropped.len() == 1 && dropped[0].alone, "{dropped:?}");
+    cluster.databases[1].lock().refuses = None;
+    sync();
+    assert_eq!(cluster.rows(), [vec![(1, 3), (2, 6)], vec![(1, 3)]]);
+}

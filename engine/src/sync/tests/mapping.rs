@@ -127,6 +127,26 @@ fn rows_are_mapped_both_ways() {
     }
 }
 
+/// Where a row is not to be written anyhow, that it cannot be mapped is in nobody's way.
+#[test]
+fn what_is_not_carried_is_not_mapped() {
+    let settings = |more: &str| MAPPED.replacen('\n', &format!("\n{more}\n"), 1);
+    let inserts = settings("operations = [\"insert\"]");
+    let cluster = installed(2, &inserts);
+    write(&cluster, 0, 1, 5);
+    sync(&cluster, &inserts);
+    write(&cluster, 0, 1, UNLUCKY);
+    sync(&cluster, &inserts);
+    assert_eq!(cluster.rows()[1], [(1, 500)]);
+    assert!(cluster.databases[1].lock().parked.is_empty());
+    let updates = settings("from = \"a\"\noperations = [\"update\"]");
+    let cluster = installed(2, &updates);
+    write(&cluster, 0, 1, UNLUCKY);
+    sync(&cluster, &updates);
+    assert_eq!(cluster.rows()[1], []);
+    assert!(cluster.databases[1].lock().parked.is_empty());
+}
+
 #[test]
 fn conflicts_are_of_shared_rows() {
     let cluster = installed(3, MAPPED);

@@ -1,6 +1,7 @@
 //! Tables that go one way: what users make of rows at the nodes that only take them stays there.
 
 use super::cluster::Cluster;
+use super::files;
 use crate::sync::WhyState;
 
 const FROM_B: &str = "\"latest-wins\"\nfrom = \"b\"";
@@ -35,6 +36,57 @@ fn what_waits_is_not_filled_from_another_target() {
             assert_eq!((waiting, values(&cluster)), (0, vec![change, Some(7), Some(7)]), "{what}");
         }
     }
+}
+
+/// GIVEN a row of the source that one target has taken, by its filter, and another refuses
+/// WHEN it is deleted or moved out of that filter while the other is away, and the source is away when that takes what waited
+/// THEN the first does not get it back, and in the end all is as at the source.
+#[test]
+fn what_a_filtered_target_gave_up_does_not_come_back_from_what_waits() {
+    const FILTERED_AT_A: &str =
+        "\"latest-wins\"\nfrom = \"b\"\n[tables.t.nodes.a]\nfilter = { plugin = \"remainder\", at = 0, is = [1] }";
+    for change in [None, Some(8)] {
+        let cluster = Cluster::new(3, &[]);
+        let sync = || cluster.block(cluster.session(FILTERED_AT_A, 10).sync()).unwrap();
+        let set_up = |at: usize, up: bool| cluster.databases[at].lock().up = up;
+        cluster.block(cluster.session(FILTERED_AT_A, 10).install()).unwrap();
+        cluster.databases[2].lock().refuses = Some(7);
+        assert!(cluster.databases[1].lock().write(1, Some(7), false));
+        assert_eq!((sync().waiting, values(&cluster)), (1, vec![Some(7), Some(7), None]), "{change:?}");
+        set_up(2, false);
+        assert!(cluster.databases[1].lock().write(1, change, false));
+        sync();
+        assert_eq!(values(&cluster), [None, change, None], "{change:?}");
+        cluster.databases[2].lock().refuses = None;
+        set_up(1, false);
+        set_up(2, true);
+        assert_eq!((sync().waiting, values(&cluster)), (0, vec![None, change, Some(7)]), "{change:?}");
+        set_up(1, true);
+        assert_eq!((sync().waiting, values(&cluster)), (0, vec![None, change, change]), "{change:?}");
+    }
+}
+
+/// GIVEN a row of the source that waits at a target with a filter, and belongs at no other
+/// WHEN it is to be given up there while the source is away
+/// THEN it is not, as it stands nowhere else; and once the source is back it is given up there alone.
+#[test]
+fn what_only_the_source_has_is_not_given_up_while_that_is_away() {
+    const ALL_FILTERED: &str = "\"latest-wins\"\nfrom = \"b\"\n[tables.t.nodes.a]\nfilter = { plugin = \"remainder\", at = 0, is = [0] }\n\
+                                [tables.t.nodes.c]\nfilter = { plugin = \"remainder\", at = 2, is = [0, 1, 2] }";
+    let cluster = Cluster::new(3, &[]);
+    let sync = || cluster.block(cluster.session(ALL_FILTERED, 10).sync()).unwrap();
+    let give_up = || cluster.block(cluster.session(ALL_FILTERED, 10).drop_parked(|row| row.node == "c"));
+    cluster.block(cluster.session(ALL_FILTERED, 10).install()).unwrap();
+    cluster.databases[2].lock().refuses = Some(7);
+    assert!(cluster.databases[1].lock().write(1, Some(7), false));
+    assert_eq!((sync().waiting, values(&cluster)), (1, vec![None, Some(7), None]));
+    cluster.databases[1].lock().up = false;
+    let why = give_up().unwrap_err().to_string();
+    assert!(why.contains("stands at no node that is there"), "{why}");
+    cluster.databases[1].lock().up = true;
+    let dropped = give_up().unwrap();
+    assert!(dropped.len() == 1 && dropped[0].alone, "{dropped:?}");
+    assert!(cluster.databases[2].lock().parked.is_empty());
 }
 
 /// What cannot be read at the source is not to be had from a target, whatever that has passed.
@@ -93,4 +145,27 @@ fn why_tells_what_a_user_made_of_what_had_come() {
         assert_eq!(states, [state, WhyState::Current], "{told:?}");
         assert_eq!(told.versions[0].row, Some(serde_json::json!({ "id": 1, "value": 7 })));
     }
+}
+
+/// GIVEN a trigger that may end whole transactions
+/// WHEN it is on a table at its only source, to which nothing is ever written, and then at a target
+/// THEN the first disturbs nobody, and the second is refused.
+#[tokio::test]
+async fn what_a_write_sets_off_is_no_matter_where_nothing_is_written() {
+    let (_folder, databases, mut session) = files::two(
+        "CREATE TABLE prices (id INTEGER PRIMARY KEY, price INTEGER); CREATE TABLE log (x UNIQUE)",
+        "[tables.prices]\nfrom = \"a\"\n",
+    );
+    let trigger =
+        "CREATE TRIGGER note AFTER INSERT ON prices BEGIN INSERT OR ROLLBACK INTO log VALUES (NEW.price); END";
+    databases[0].execute_batch(trigger).expect("the tables are there");
+    session.install().await.expect("nothing is written there");
+    databases[0].execute_batch("INSERT INTO prices VALUES (1, 5)").expect("nobody has logged it");
+    let summary = session.sync().await.expect("both are there");
+    assert!(summary.stopped.is_empty(), "{summary:?}");
+    let price: i64 = databases[1].query_row("SELECT price FROM prices", [], |row| row.get(0)).expect("it has come");
+    assert_eq!(price, 5);
+    databases[1].execute_batch(trigger).expect("the tables are there");
+    let refused = session.install().await.expect_err("rows are written there").to_string();
+    assert!(refused.contains("the danger that the trigger `note` ends"), "{refused}");
 }

@@ -73,6 +73,22 @@ fn values(cluster: &Cluster, id: i64) -> Vec<Option<i64>> {
     cluster.databases.iter().map(|database| database.lock().rows.get(&id).copied()).collect()
 }
 
+/// As where a user has moved it out of the filter while the node was left out.
+#[test]
+fn what_stays_where_it_does_not_belong_is_counted() {
+    let settings = format!("{PLAIN}{}", filtered("t", "b"));
+    let cluster = Cluster::new(2, &[]);
+    cluster.databases[1].lock().rows.extend([(1, 1), (3, 3)]);
+    install(&cluster, &settings).unwrap();
+    for dry_run in [true, false] {
+        let options = LoadOptions { dry_run, ..LoadOptions::default() };
+        let loaded = cluster.block(cluster.session(&settings, 100).load(&options, &mut |_| ())).unwrap();
+        assert_eq!(loaded.tables.iter().map(|table| table.outside).sum::<u64>(), 1, "{loaded:?}");
+    }
+    assert_eq!((values(&cluster, 1), values(&cluster, 3)), (vec![Some(1); 2], vec![Some(3); 2]));
+    assert_eq!(cluster.block(refilter(&cluster, &settings, &["t"])).unwrap().tables[0].outside, 0);
+}
+
 #[test]
 fn another_table_that_was_changed_keeps_its_history() {
     let cluster = installed(2, PLAIN);

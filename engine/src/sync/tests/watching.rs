@@ -5,9 +5,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::cluster::Cluster;
+use super::filters::{Remainder, settings};
 use crate::error::{Error, Result};
 use crate::model::time;
 use crate::sync::attendance::Away;
+use crate::sync::memory::SECOND;
 use crate::sync::session::Session;
 
 /// Two nodes at which everything is right, and a session that looks again at once.
@@ -62,6 +64,47 @@ fn a_watch_goes_on_over_what_may_be_put_right() {
         assert_eq!(away.iter().map(|away| (&*away.node, away.unreachable)).collect::<Vec<_>>(), [("b", false)]);
     }
     assert_eq!(cluster.rows()[0], [(1, 2)]);
+}
+
+/// GIVEN tables that were carried, of which one has a plugin
+/// WHEN they are set up anew because one stood still, and the plugin cannot be opened at that moment, nor when all nodes were away for
+/// a while
+/// THEN its table stands still, the other goes on, and so does the first once the plugin can be opened.
+#[test]
+fn a_plugin_that_cannot_be_opened_later_stops_its_table() {
+    let cluster = Cluster::new(2, &[(1, 1)]);
+    let filtered = settings("\"latest-wins\"", &[None, Some(Remainder::new(1, [0, 1, 2]))]);
+    let mut session = cluster.session(filtered, 10);
+    cluster.block(session.install()).unwrap();
+    session.look_again = Duration::ZERO;
+    let stopped = |session: &mut Session| cluster.block(session.cycle()).unwrap().stopped;
+    assert_eq!(stopped(&mut session), []);
+    cluster.databases[0].lock().drift = Some("a column was added".to_owned());
+    assert_eq!(stopped(&mut session).len(), 1);
+    cluster.databases[0].lock().drift = None;
+    let plugins = std::mem::take(&mut session.plugins.native);
+    assert!(cluster.databases[0].lock().write(SECOND, Some(7), false));
+    let stands = stopped(&mut session);
+    assert!(stands.len() == 1 && stands[0].table == "t", "{stands:?}");
+    assert!(
+        stands[0].why.starts_with("plugin `remainder`") && stands[0].why.contains("it is tried again"),
+        "{stands:?}"
+    );
+    assert_eq!(cluster.databases[1].lock().rows.get(&SECOND), Some(&7));
+    assert_eq!(stopped(&mut session), stands);
+    // It is no matter of the file either after nobody was there to be asked for a while.
+    let set_up = |up: bool| cluster.databases.iter().for_each(|database| database.lock().up = up);
+    set_up(false);
+    for _ in 0..2 {
+        drop(cluster.block(session.cycle()));
+    }
+    assert_eq!(session.away().len(), 2);
+    set_up(true);
+    assert_eq!(stopped(&mut session), stands);
+    session.plugins.native = plugins;
+    assert!(cluster.databases[0].lock().write(1, Some(2), false));
+    assert_eq!(stopped(&mut session), []);
+    assert_eq!(cluster.databases[1].lock().rows.get(&1), Some(&2));
 }
 
 /// At the start it may be the file that is wrong, and nobody knows better.

@@ -13,7 +13,7 @@ use super::super::session::Session;
 use super::compare::Standing;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::model::{Key, NodeId, Row, Value};
+use crate::model::{Entry, Key, NodeId, Row, Value};
 
 /// Keys that are looked up in the same snapshots, at most.
 pub(super) const TOGETHER: usize = 10_000;
@@ -42,9 +42,9 @@ pub struct Stands {
 /// What stands between two keys and a comparison.
 #[derive(Default)]
 pub struct Restless {
-    /// Changes of these are on their way.
+    /// Changes of these are on their way, also those that met a row which somebody held.
     pub moving: HashSet<Key>,
-    /// These wait somewhere.
+    /// These wait somewhere for a person, or for what they depend on.
     pub waiting: HashSet<Key>,
 }
 
@@ -98,22 +98,28 @@ impl Session {
         let mut restless = Restless::default();
         let borrowed: Vec<&Key> = keys.iter().collect();
         for &source in nodes {
-            let waits = keys.iter().filter(|key| opened.parked(source, table, key).is_some());
-            restless.waiting.extend(waits.cloned());
+            for key in keys {
+                match opened.parked(source, table, key) {
+                    // It is tried with the next cycle, and no person is asked about it.
+                    Some(parked) if parked.code.is_passing() => restless.moving.insert(key.clone()),
+                    Some(_) => restless.waiting.insert(key.clone()),
+                    None => continue,
+                };
+            }
             let Some(spec) = self.tables[table].spec(source).filter(|spec| spec.captured).cloned() else { continue };
             let member = &mut self.members[source.index()];
             let Some(node) = member.node.as_deref_mut() else { continue };
-            let entries = node.entries_of(&spec, &borrowed).await;
-            let entries = entries.map_err(Error::at(&member.name, "reading the history"))?;
             let table = &self.tables[table];
             let takes = |target: &&NodeId| **target != source && table.is_target(**target) && table.is_source(source);
-            for entry in entries {
+            let mut look = |entry: Entry| {
                 let passed =
                     |target: &NodeId| opened.position(table.index, *target, source).contains(entry.mark, entry.id);
                 if !nodes.iter().filter(takes).all(passed) {
                     restless.moving.insert(entry.key);
                 }
-            }
+            };
+            let read = node.entries_of(&spec, &borrowed, &mut look).await;
+            read.map_err(Error::at(&member.name, "reading the history"))?;
         }
         Ok(restless)
     }

@@ -36,9 +36,10 @@ pub struct VerifiedTable {
     pub nodes: Vec<VerifiedNode>,
     /// Keys whose rows differ, or are not at all nodes.
     pub differences: u64,
-    /// Keys whose rows were not alike because changes were on their way.
+    /// Keys whose rows were not alike because changes were on their way, also those that are tried again with the next sync because
+    /// somebody held the row.
     pub on_their_way: u64,
-    /// The same because something waits at a node.
+    /// The same because something waits at a node, as `concord parked list` tells.
     pub waiting: u64,
     /// Differences that the table's `operations` leave alone, as rows at nodes.
     pub allowed: Allowed,
