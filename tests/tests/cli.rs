@@ -163,6 +163,56 @@ async fn rights_that_are_missing_on_mariadb() {
     assert!(then.iter().any(|grant| grant.starts_with("GRANT INSERT ON")), "{then:?}");
 }
 
+/// MariaDB tells an account without the right that there are triggers, and not what they do.
+#[tokio::test]
+async fn the_right_to_triggers_is_missing_where_there_are_some_on_mariadb() {
+    let scene = Scene::bare(&[Kind::Mariadb, Kind::Sqlite], 1000).await;
+    let (name, mut admin) = (name_of(&scene.databases[0]), scene.databases[0].user_as(As::Admin).await);
+    let other = "CREATE TABLE other (id integer PRIMARY KEY, n integer);
+                 CREATE TRIGGER of_another BEFORE INSERT ON other FOR EACH ROW SET NEW.n = 1";
+    scene.databases[0].user_as(As::Sync).await.execute(other).await;
+    admin
+        .execute(&format!(
+            "REVOKE ALL ON {name}.* FROM 'app'@'%';
+             GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX ON {name}.* TO 'app'@'%'"
+        ))
+        .await;
+    let granted = granted(&scene, &mut admin, "ready").await;
+    assert!(granted.iter().any(|grant| grant.starts_with("GRANT TRIGGER ON")), "{granted:?}");
+    // Nor does anybody read that the service tables are damaged once its own are there.
+    said(&scene.concord, &["install"], 0, &[]).await;
+    admin.execute(&format!("REVOKE TRIGGER ON {name}.* FROM 'sync'@'%'")).await;
+    for command in [&["check"][..], &["install"], &["sync"], &["status"]] {
+        let output = scene.concord.run(command).await;
+        assert!(!output.status.success() && !output.says("concord reset"), "{command:?}: {output:?}");
+        // MySQL does not show the triggers at all.
+        assert!(output.says("GRANT TRIGGER ON") || admin.is_mysql(), "{command:?}: {output:?}");
+    }
+    admin.execute(&format!("GRANT TRIGGER ON {name}.* TO 'sync'@'%'")).await;
+    said(&scene.concord, &["sync"], 0, &[]).await;
+}
+
+/// GIVEN a node whose account may write every table of users, and not what its triggers enter changes into
+/// WHEN nothing is pending
+/// THEN `status` tells the right, without which no user can write anything there.
+#[tokio::test]
+async fn who_can_record_nothing_is_told_by_status_on_mariadb() {
+    let scene = Scene::new(&[Kind::Sqlite, Kind::Mariadb], 1000).await;
+    said(&scene.concord, &["status"], 0, &[]).await;
+    let (name, mut admin) = (name_of(&scene.databases[1]), scene.databases[1].user_as(As::Admin).await);
+    admin
+        .execute(&format!(
+            "REVOKE INSERT, CREATE ON {name}.* FROM 'sync'@'%';
+             GRANT INSERT ON {name}.counters TO 'sync'@'%'; GRANT INSERT ON {name}.notes TO 'sync'@'%'"
+        ))
+        .await;
+    let parts = ["node `b`: may not insert into service tables", "GRANT INSERT ON"];
+    let told = said(&scene.concord, &["status"], 1, &parts).await;
+    assert!(!told.says("GRANT CREATE"), "only `install` needs it: {told:?}");
+    admin.execute(&format!("GRANT INSERT ON {name}.* TO 'sync'@'%'")).await;
+    said(&scene.concord, &["status"], 0, &[]).await;
+}
+
 /// What a server calls the database.
 fn name_of(database: &Database) -> String {
     database.url().rsplit('/').next().expect("the URL ends with it").to_owned()
@@ -213,6 +263,10 @@ async fn values_of_rows_are_not_logged() {
                    CREATE TRIGGER refuses BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION refuse()";
     scene.databases[0].user_as(As::Sync).await.execute(refuses).await;
     said(&scene.concord, &["install"], 0, &[]).await;
+    // Some rows wait for a step only, so that the command tells at its end how many do.
+    scene.databases[1].user().await.execute("INSERT INTO notes VALUES (97, 'the content')").await;
+    let output = scene.concord.run(&["sync"]).await;
+    assert!(output.says("1 row waits for a person") && !output.says("Rows wait;"), "{output:?}");
     let rows = "INSERT INTO notes VALUES (98, 'the content'), (99, 'the content')";
     scene.databases[1].user().await.execute(rows).await;
     let output = said(&scene.concord, &["sync", "-vv"], 1, &["Rows wait; `concord parked list` tells why"]).await;

@@ -15,7 +15,8 @@ const DAY: i64 = 86_400_000_000;
 concord_tests::clusters! {
     pairs: [
         old_conflicts_are_forgotten, a_part_at_a_time, many_at_once_are_told_as_few,
-        a_conflict_of_two_nodes_leaves_no_entries, a_list_that_is_cut_says_so
+        a_conflict_of_two_nodes_leaves_no_entries, a_list_that_is_cut_says_so,
+        what_left_the_file_is_counted
     ]
     many: []
     all: []
@@ -42,6 +43,39 @@ async fn a_list_that_is_cut_says_so(kinds: &[Kind]) {
         let told = concord.run(&["conflicts", "list", "--json", "--limit", limit]).await.ok().json();
         assert_eq!((told["conflicts"].as_array().map(Vec::len), &told["more"]), (Some(lines), &json!(more)));
     }
+}
+
+/// GIVEN a conflict of a table that leaves the file
+/// WHEN conflicts are listed, or that one is asked for
+/// THEN it is said how many there are that cannot be told, until the table is in the file again.
+async fn what_left_the_file_is_counted(kinds: &[Kind]) {
+    const BOTH: &str = "[tables.items]\n[tables.others]\n";
+    const ONE: &str = "[tables.others]\n";
+    let setup = |_: Kind| format!("{ITEMS}; CREATE TABLE others (id integer PRIMARY KEY)");
+    let mut cluster = Cluster::new(kinds, setup, BOTH).await;
+    cluster.later(0, "UPDATE items SET name = 'lost' WHERE id = 1").await;
+    cluster.later(1, "UPDATE items SET name = 'won' WHERE id = 1").await;
+    assert_eq!(cluster.settle().await.conflicts, 1);
+    let id = cluster.session().conflicts(0).await.expect("a journal").remove(0).id;
+    let before = cluster.command(BOTH).run(&["conflicts", "list", "--json"]).await.ok().json();
+    assert_eq!(before["untold"], 0, "{before:#}");
+    cluster.configure(ONE);
+    cluster.install().await;
+    let concord = cluster.command(ONE);
+    let listed = concord.run(&["conflicts", "list"]).await.ok();
+    let why = "2 entries of the journals are of nodes or tables that left the file";
+    assert!(listed.says("no conflicts") && listed.says(why), "{listed:?}");
+    assert_eq!(concord.run(&["conflicts", "list", "--json"]).await.ok().json()["untold"], 2);
+    let shown = concord.run(&["conflicts", "show", &id]).await;
+    assert!(shown.says("no conflict has an id that begins with") && shown.says(why), "{shown:?}");
+    cluster.configure(BOTH);
+    cluster.install().await;
+    let listed = cluster.command(BOTH).run(&["conflicts", "list"]).await.ok();
+    assert!(listed.says(&id[..10]) && !listed.says("left the file"), "{listed:?}");
+    // Of a table that stands still it is not known, which is not none.
+    cluster.run_as_owner(0, "DROP TABLE others").await;
+    let told = cluster.command(BOTH).run(&["conflicts", "list", "--json"]).await.expect(1).json();
+    assert!(told["untold"].is_null() && told["stopped"][0]["table"] == "others", "{told:#}");
 }
 
 /// Makes the conflicts about these keys so many days older, in all journals.

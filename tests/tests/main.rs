@@ -13,6 +13,7 @@ mod model;
 mod parked;
 mod plan;
 mod plugins;
+mod relations;
 mod resolve;
 mod scene;
 mod surroundings;

@@ -6,7 +6,7 @@ use concord::fault::{self, Faults};
 use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
-    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, what_a_reference_did_before_a_row_arrives_is_no_change, what_a_reference_did_is_no_later_than_its_row, what_a_reference_did_to_a_sum_is_no_change, a_key_that_a_reference_changed_adds_nothing, what_is_deleted_is_not_taken_along, what_a_trigger_did_is_no_later_than_its_row, what_a_trigger_adds_before_a_row_arrives_is_added_up, what_a_trigger_does_to_a_sum_that_is_deleted_is_moot, what_a_reference_does_to_others_is_carried, thousands_of_parents_take_other_keys]
+    pairs: [parents_and_children_from_both_sides, deletes_children_first, a_chain_of_one_table, a_tree_is_cut_down, unique_values_swapped, unique_values_swapped_not_null, unique_values_turned_around_far_apart, unique_value_of_a_deleted_row, unique_value_in_two_new_rows, re_parented_and_old_parent_deleted, cascades, parent_deleted_here_child_inserted_there, cascade_that_would_take_an_unseen_child, set_null, a_child_of_a_row_that_waits, a_parent_with_a_unique_value_takes_another_key, a_parent_that_has_to_stay_keeps_its_unique_value, a_unique_value_of_a_parent_that_takes_its_children_along, what_a_reference_did_before_a_row_arrives_is_no_change, what_a_reference_did_is_no_later_than_its_row, what_a_reference_did_to_a_sum_is_no_change, a_key_that_a_reference_changed_adds_nothing, what_is_deleted_is_not_taken_along, what_is_deleted_goes_in_one_go, what_a_trigger_did_is_no_later_than_its_row, what_a_trigger_adds_before_a_row_arrives_is_added_up, what_a_trigger_does_to_a_sum_that_is_deleted_is_moot, what_a_reference_does_to_others_is_carried, thousands_of_parents_take_other_keys]
     standard: [two_tables_in_a_circle]
     many: []
     all: [parents_then_children]
@@ -329,6 +329,31 @@ async fn a_reference_from_a_table_that_is_not_synced() {
     cluster.holds("SELECT id FROM customers", &["2"]).await;
 }
 
+/// Nor is what refers to a part of a table that is synced.
+#[tokio::test]
+async fn a_reference_to_a_partition_from_a_table_that_is_not_synced() {
+    let setup = |kind| match kind {
+        Kind::Postgres => "CREATE TABLE customers (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+             CREATE TABLE low PARTITION OF customers FOR VALUES FROM (0) TO (10);
+             CREATE TABLE orders (id integer PRIMARY KEY, customer integer REFERENCES low ON DELETE CASCADE);
+             INSERT INTO customers VALUES (1), (2); INSERT INTO orders VALUES (10, 1)"
+            .to_owned(),
+        _ => "CREATE TABLE customers (id integer PRIMARY KEY); INSERT INTO customers VALUES (1), (2)".to_owned(),
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, "[tables.customers]").await;
+    cluster.run(0, "DELETE FROM customers").await;
+    cluster.sync().await;
+    assert_eq!(cluster.waiting().await.len(), 1);
+    cluster.holds_at(1, "SELECT id, customer FROM orders", &["10|1"]).await;
+    cluster.run(1, "DELETE FROM orders").await;
+    cluster.settle().await;
+    // One that comes later may have taken rows along.
+    let later = "CREATE TABLE later (id integer PRIMARY KEY, customer integer REFERENCES low ON DELETE CASCADE)";
+    cluster.run_as_owner(1, later).await;
+    let stopped = cluster.sync().await.stopped;
+    assert!(stopped.len() == 1 && stopped[0].why.contains("of public.later was added"), "{stopped:?}");
+}
+
 /// Parents with a value that is theirs alone, and children.
 fn families(value: &str, action: &str) -> String {
     format!(
@@ -485,6 +510,36 @@ async fn what_is_deleted_is_not_taken_along(kinds: &[Kind]) {
     cluster.run(0, "UPDATE products SET code = 20 WHERE id = 1; UPDATE stock SET label = 1 WHERE shelf = 3").await;
     cluster.settle().await;
     cluster.holds("SELECT * FROM stock ORDER BY shelf", &["20|1|2|5", "20|3|1|5"]).await;
+}
+
+/// GIVEN many rows that refer to another by their key, and rows that refer to them
+/// WHEN they are deleted, and what their key refers to is changed
+/// THEN they go when nothing keeps them any more: after those rows have gone, or refer to others.
+async fn what_is_deleted_goes_in_one_go(kinds: &[Kind]) {
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)";
+    for (action, change) in [("", "UPDATE parts SET place = 300"), ("ON UPDATE CASCADE", "DELETE FROM parts")] {
+        let setup = format!(
+            "CREATE TABLE customers (id integer PRIMARY KEY, name varchar(9));
+             CREATE TABLE orders (customer integer NOT NULL, place integer NOT NULL, PRIMARY KEY (customer, place),
+                 FOREIGN KEY (customer) REFERENCES customers (id) {action});
+             CREATE TABLE parts (id integer PRIMARY KEY, customer integer, place integer,
+                 FOREIGN KEY (customer, place) REFERENCES orders (customer, place) {action});
+             INSERT INTO customers VALUES (1, 'ann');
+             INSERT INTO orders (customer, place) {numbers} SELECT 1, i FROM n;
+             INSERT INTO parts (id, customer, place) {numbers} SELECT i, 1, i FROM n"
+        );
+        let tables = "[tables.parts]\n[tables.orders]\n[tables.customers]";
+        let mut cluster = Cluster::new(kinds, |_| setup.clone(), tables).await;
+        cluster.run(0, &format!("{change}; DELETE FROM orders WHERE place < 300")).await;
+        cluster.run(0, "UPDATE customers SET name = 'eve'").await;
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        drop(Box::pin(fault::scoped(Arc::clone(&faults), cluster.sync())).await);
+        let deletes = faults.lock().expect("nobody panics").passes("apply-delete");
+        assert!((1..=4).contains(&deletes), "{action}: {deletes} attempts");
+        cluster.settle().await;
+        cluster.holds("SELECT * FROM orders", &["1|300"]).await;
+        cluster.holds("SELECT * FROM customers", &["1|eve"]).await;
+    }
 }
 
 /// A trigger of one table that writes to another; `then` may name the row as `NEW`, or `OLD`.

@@ -95,6 +95,10 @@ struct Report<'a> {
     away: &'a [Away],
     /// Tables that stand still.
     stopped: &'a [Stopped],
+    /// Entries of the journals that cannot be told, where all are asked for and no table stands still: of nodes or tables that left the
+    /// file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    untold: Option<u64>,
 }
 
 pub fn run(global: &Global, conflicts: &Conflicts) -> Result<u8> {
@@ -105,15 +109,28 @@ pub fn run(global: &Global, conflicts: &Conflicts) -> Result<u8> {
     }
 }
 
+/// What was read of the journals.
+struct Read {
+    found: Vec<ConflictReport>,
+    /// How much cannot be told, where all was asked for and that is known.
+    untold: Option<u64>,
+    away: Vec<Away>,
+    stopped: Vec<Stopped>,
+}
+
 /// The newest conflicts, the nodes that were not asked, and the tables that stand still.
-fn read(global: &Global, table: Option<&str>, limit: usize) -> Result<(Vec<ConflictReport>, Vec<Away>, Vec<Stopped>)> {
+fn read(global: &Global, table: Option<&str>, limit: usize) -> Result<Read> {
     with_session(global, async |session| {
         if let Some(table) = table {
             known(table, "table", session.config.tables.iter().map(|table| table.name.as_str()))?;
         }
         let found = session.conflicts_of(table, limit).await?;
+        let untold = match table {
+            Some(_) => None,
+            None => session.untold_conflicts().await,
+        };
         let stopped = session.stopped().into_iter().filter(|stopped| table.is_none_or(|table| stopped.table == table));
-        Ok((found, session.away(), stopped.collect()))
+        Ok(Read { found, untold, away: session.away(), stopped: stopped.collect() })
     })
 }
 
@@ -138,13 +155,13 @@ pub(super) fn code(away: &[Away], stopped: &[Stopped]) -> u8 {
 fn run_list(global: &Global, list: &List) -> Result<u8> {
     // Whether there are more shows in one more.
     let most = if list.limit == 0 { 0 } else { list.limit.saturating_add(1) };
-    let (mut found, away, stopped) = read(global, list.table.as_deref(), most)?;
+    let Read { mut found, untold, away, stopped } = read(global, list.table.as_deref(), most)?;
     let more = list.limit > 0 && found.len() > list.limit;
     if more {
         found.truncate(list.limit);
     }
     if list.output.json {
-        json(&Report { conflicts: &found, more, away: &away, stopped: &stopped })?;
+        json(&Report { conflicts: &found, more, away: &away, stopped: &stopped, untold })?;
         return Ok(code(&away, &stopped));
     }
     if found.is_empty() {
@@ -160,8 +177,19 @@ fn run_list(global: &Global, list: &List) -> Result<u8> {
     if more {
         say("… and more (--limit 0 shows all)")?;
     }
+    if let Some(left) = untold.and_then(left_the_file) {
+        say(&left)?;
+    }
     left_out(&away, &stopped);
     Ok(code(&away, &stopped))
+}
+
+/// That some conflicts cannot be told, if there are any.
+fn left_the_file(untold: u64) -> Option<String> {
+    let entries = counted(untold, "entry of the journals is", "entries of the journals are");
+    (untold > 0).then(|| {
+        format!("{entries} of nodes or tables that left the file, and cannot be told while they are out of it")
+    })
 }
 
 fn run_resolve(global: &Global, resolve: &Resolve) -> Result<u8> {
@@ -200,9 +228,13 @@ fn read_row(path: &Path) -> Result<Option<Map<String, Document>>> {
 }
 
 fn run_show(global: &Global, show: &Show) -> Result<u8> {
-    let (mut found, away, stopped) = with_session(global, async |session| {
+    let Read { mut found, untold, away, stopped } = with_session(global, async |session| {
         let found = session.conflicts_called(&show.id).await?;
-        Ok((found, session.away(), session.stopped()))
+        let untold = match found.is_empty() {
+            true => session.untold_conflicts().await,
+            false => None,
+        };
+        Ok(Read { found, untold, away: session.away(), stopped: session.stopped() })
     })?;
     // What a person said about a conflict is told with it, and what was said about that.
     let of = |one: &ConflictReport| one.id.split_once('.').map_or(&*one.id, |(root, _)| root).to_owned();
@@ -210,8 +242,9 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
     let Some(first) = found.first() else {
         left_out(&away, &stopped);
         return Err(Error::Usage(format!(
-            "no conflict has an id that begins with `{}`\n    see: concord conflicts list",
-            show.id
+            "no conflict has an id that begins with `{}`{}\n    see: concord conflicts list",
+            show.id,
+            untold.and_then(left_the_file).map_or_else(String::new, |left| format!("; {left}"))
         )));
     };
     // Several versions may have lost one conflict.
@@ -228,7 +261,7 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         )));
     }
     if show.output.json {
-        json(&Report { conflicts: &found, more: false, away: &away, stopped: &stopped })?;
+        json(&Report { conflicts: &found, more: false, away: &away, stopped: &stopped, untold: None })?;
         return Ok(code(&away, &stopped));
     }
     say(&format!("conflict {}: table {}, key {}", first.id, first.table, first.key))?;

@@ -168,18 +168,17 @@ impl Choice {
         Error::Usage("no row that waits was chosen\n    see: concord parked list".to_owned())
     }
 
-    /// The chosen rows among those that wait.
-    async fn waiting(&self, session: &mut Session) -> Result<Vec<ParkedReport>> {
+    /// The chosen rows among those that wait, `whole` with their contents.
+    async fn waiting(&self, session: &mut Session, whole: bool) -> Result<Vec<ParkedReport>> {
         let key = self.check(session)?;
-        let mut found = session.parked().await?;
-        found.retain(|row| self.picks(key.as_ref(), &row.node, &row.table, &row.key));
-        Ok(found)
+        let picks = |row: &ParkedReport| self.picks(key.as_ref(), &row.node, &row.table, &row.key);
+        session.parked_among(whole, picks).await
     }
 }
 
 fn run_list(global: &Global, list: &List) -> Result<u8> {
     let (found, away, stopped) = with_session(global, async |session| {
-        let found = list.choice.waiting(session).await?;
+        let found = list.choice.waiting(session, list.output.json).await?;
         Ok((found, session.away(), session.stopped()))
     })?;
     if list.output.json {
@@ -196,7 +195,7 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
         // Names are checked first: a mistyped one is no reason to sync.
         retry.choice.check(session)?;
         let summary = session.carry().await?;
-        Ok((summary, retry.choice.waiting(session).await?))
+        Ok((summary, retry.choice.waiting(session, retry.output.json).await?))
     })?;
     if retry.output.json {
         json(&Retried { sync: &summary, parked: &left })?;
@@ -211,7 +210,7 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
 
 fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
     let dropped = with_session(global, async |session| {
-        let chosen = drop.choice.waiting(session).await?;
+        let chosen = drop.choice.waiting(session, false).await?;
         drop.choice.refuse_what_stands_still(&chosen, &session.stopped())?;
         if chosen.is_empty() {
             return Err(drop.choice.nothing_chosen(&session.away(), &session.stopped()));
@@ -222,7 +221,8 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
         }
         let rows = counted(chosen.len() as u64, "version that waits is", "versions that wait are");
         let what = format!(
-            "{rows} given up and kept in the journal; what stands at the nodes goes to the others, and where nothing stands, so does that."
+            "{rows} given up and kept in the journal; what stands at the nodes goes to the others, and where nothing stands, so does that, \
+             unless the node may be without the row although nobody has deleted it, by a filter or `operations`."
         );
         if !agreed(&what, drop.yes)? {
             return Ok(None);
@@ -237,10 +237,7 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
     if drop.output.json {
         json(&Gone { dropped: &dropped })?;
     } else {
-        let rows = counted(dropped.len() as u64, "version", "versions");
-        say(&format!(
-            "{rows} given up; what stands there counts as the latest change, and is carried if changes made there are"
-        ))?;
+        given_up(&dropped).iter().try_for_each(|line| say(line))?;
     }
     if dropped.len() == agreed {
         return Ok(DONE);
@@ -249,6 +246,27 @@ fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {
     let left = counted((agreed - dropped.len()) as u64, "version was", "versions were");
     note(&format!("{left} not given up, as no longer what was shown; see: concord parked list"));
     Ok(ATTENTION)
+}
+
+/// What was given up, and what comes of it.
+fn given_up(dropped: &[Dropped]) -> Vec<String> {
+    let alone = dropped.iter().filter(|one| one.alone).count();
+    let rows = |rows: usize| counted(rows as u64, "version", "versions");
+    let mut lines = Vec::new();
+    if dropped.len() > alone || dropped.is_empty() {
+        lines.push(format!(
+            "{} given up; what stands there counts as the latest change, and is carried if changes made there are",
+            rows(dropped.len() - alone)
+        ));
+    }
+    if alone > 0 {
+        lines.push(format!(
+            "{} given up there alone, where no row stands; the others keep what they have, and where it belongs there and `operations` \
+             carry inserts the next `concord load` tries to copy it there",
+            rows(alone)
+        ));
+    }
+    lines
 }
 
 /// Refuses to decide one conflict for several nodes at once: what stands at each would count as the latest change, none of which has
@@ -277,12 +295,12 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
     let now = time::now();
     let mut table = Table::new(&["node", "table", "key", "since", "from", "what", "why"]);
     for row in rows {
-        let what = match &row.row {
+        let what = match row.writes {
             _ if [ParkedCode::Unreadable, ParkedCode::Unheard].map(ParkedCode::as_str).contains(&row.code) => "unread",
-            Some(_) => "write",
+            true => "write",
             // One was deleted, or none is known that is to be told.
-            None if row.code == ParkedCode::Conflict.as_str() => "no row",
-            None => "delete",
+            false if row.code == ParkedCode::Conflict.as_str() => "no row",
+            false => "delete",
         };
         let place = [row.node.clone(), row.table.clone(), row.key.to_string(), ago(row.since, now)];
         table.row(place.into_iter().chain([row.from.clone(), what.to_owned(), cut(&row.message, 300)]));
@@ -293,6 +311,23 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The row that waits for its parent at a node with a filter is not deleted at the others.
+    #[test]
+    fn what_is_given_up_at_a_node_alone_is_not_told_as_carried() {
+        let dropped = |alone: bool| Dropped {
+            node: "b".to_owned(),
+            table: "items".to_owned(),
+            key: serde_json::json!([1]),
+            alone,
+        };
+        let lines = given_up(&[dropped(true)]);
+        assert!(lines.len() == 1 && lines[0].starts_with("1 version given up there alone"), "{lines:?}");
+        assert!(lines[0].contains("where it belongs there and `operations` carry inserts"), "{lines:?}");
+        let lines = given_up(&[dropped(false), dropped(true), dropped(false)]);
+        assert!(lines[0].starts_with("2 versions given up; what stands there counts as"), "{lines:?}");
+        assert_eq!(lines.len(), 2);
+    }
 
     /// It may wait at another node because somebody is away, or because a row cannot be read.
     #[test]
@@ -307,6 +342,7 @@ mod tests {
             from: "a".to_owned(),
             written: 0,
             row: None,
+            writes: false,
         };
         let refused = |rows: &[ParkedReport]| refuse_several_sides(rows).err().map(|error| error.to_string());
         for other in [ParkedCode::Conflict, ParkedCode::Unheard, ParkedCode::Unreadable] {

@@ -12,7 +12,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Show what is pending, waiting or stopped at every node",
-    long_about = "Show for every node and table what is pending, the lag, conflicts, rows that wait, drift, the clock's offset, and what holds the history back; where anything is pending, which nodes have it not yet, and which rights they lack to take it. Nothing is changed. Exits with 1 if rows wait, a table stands still, a node is left out or such a right is missing, and with 3 if a node could not be reached.",
+    long_about = "Show for every node and table what is pending, the lag, conflicts, rows that wait, drift, the clock's offset, and what holds the history back; where anything is pending, which nodes have it not yet, and which rights they lack to take it. A change that met a row which somebody holds, as an open transaction does, is pending until it could be written. Rights by which users' changes are recorded on MySQL and MariaDB are told wherever they are missing, since without them users can write nothing. Nothing is changed. Exits with 1 if rows wait, a table stands still, a node is left out, such a right is missing or a server times changes by a clock that has strayed, and with 3 if a node could not be reached.",
     after_long_help = "Example:\n  concord status"
 )]
 pub struct Status {
