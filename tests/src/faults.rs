@@ -33,9 +33,10 @@ mod tests {
 
     use super::*;
 
-    /// Points of other commands than those that run cycles, of one kind of database, and of many rows.
-    const ELSEWHERE: [&str; 27] = [
+    /// Points of other commands than those that run cycles, of one kind of database, of deletes, and of many rows.
+    const ELSEWHERE: [&str; 28] = [
         "mark-entries",
+        "apply-delete",
         "early-begin",
         "early-write",
         "purge-begun",
