@@ -90,31 +90,14 @@ pub(super) fn went(contest: &Contest, tops: &[usize], dot: &Dot) -> bool {
 mod tests {
     use super::*;
     use crate::merge::Version;
-    use crate::model::{Column, Cut, Domain, NodeId, Parked, ParkedCode, Stamp, TableSpec, Type, Waiting};
+    use crate::model::{Cut, NodeId, Parked, ParkedCode, Stamp, Type, Waiting};
     use crate::sync::contest::Contender;
-    use crate::sync::lens::Lens;
     use crate::sync::table::Form;
 
     /// A table of an id and a name, which the second of two nodes lacks.
     fn table(from: Option<NodeId>) -> Table {
         let columns = [("id", Type::Int), ("name", Type::Text)];
-        let form = |columns: &[(&str, Type)]| {
-            let column = |(shared, (name, ty)): (usize, &(&str, Type))| Column {
-                name: (*name).to_owned(),
-                shared: Some(shared),
-                native: String::new(),
-                collation: None,
-                domain: Domain::of(ty),
-                ty: ty.clone(),
-                nullable: true,
-            };
-            let spec = TableSpec {
-                columns: columns.iter().enumerate().map(column).collect(),
-                key: vec![0],
-                ..TableSpec::bare(0, "t", std::iter::empty())
-            };
-            Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec) })
-        };
+        let form = |columns: &[(&str, Type)]| Some(Form::bare(columns, 2));
         Table { from, ..Table::bare(&columns, vec![form(&columns), form(&columns[..1])]) }
     }
 

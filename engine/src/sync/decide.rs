@@ -486,29 +486,12 @@ fn conflict_id(table: &Table, key: &Key, contest: &Contest, tops: &[usize], name
 mod tests {
     use super::*;
     use crate::merge::Version;
-    use crate::model::{TableSpec, Type};
-    use crate::sync::lens::Lens;
+    use crate::model::Type;
 
     /// A table of an id and notes, which the second of three nodes lacks.
     fn table(policy: merge::Policy) -> Table {
         let columns = [("id", Type::Int), ("notes", Type::Text)];
-        let form = |columns: &[(&str, Type)]| {
-            let column = |(shared, (name, ty)): (usize, &(&str, Type))| Column {
-                name: (*name).to_owned(),
-                shared: Some(shared),
-                native: String::new(),
-                collation: None,
-                domain: Domain::of(ty),
-                ty: ty.clone(),
-                nullable: true,
-            };
-            let spec = TableSpec {
-                columns: columns.iter().enumerate().map(column).collect(),
-                key: vec![0],
-                ..TableSpec::bare(0, "t", std::iter::empty())
-            };
-            Some(Form { lens: Lens::new(&spec, 2), spec: Arc::new(spec) })
-        };
+        let form = |columns: &[(&str, Type)]| Some(Form::bare(columns, 2));
         Table { policy, ..Table::bare(&columns, vec![form(&columns), form(&columns[..1]), form(&columns)]) }
     }
 

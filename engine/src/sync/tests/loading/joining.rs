@@ -478,7 +478,7 @@ fn what_waits_for_who_is_left_out_can_be_forgotten() {
 /// The same of a row that no node which stays has: it is not given up, and nothing else than to forget it lets the node in.
 #[test]
 fn what_waits_and_stands_only_at_who_is_left_out_can_be_forgotten() {
-    let settings = format!("{LATEST}\n[tables.t.nodes.b]\nfilter = {{ plugin = \"remainder\", at = 1, is = [0] }}");
+    let settings = format!("{LATEST}{}", filter("b", 1, "0"));
     let cluster = Cluster::new(2, &[(1, 3)]);
     let sync = || cluster.block(cluster.session(&settings, 10).sync()).unwrap();
     cluster.block(cluster.session(&settings, 10).install()).unwrap();
@@ -501,16 +501,18 @@ fn what_waits_and_stands_only_at_who_is_left_out_can_be_forgotten() {
     assert_eq!(cluster.rows(), [[(1, 3), (2, 6)]; 2]);
 }
 
+/// A part of the settings: a node holds rows whose values leave these remainders.
+fn filter(node: &str, at: usize, is: &str) -> String {
+    format!("\n[tables.t.nodes.{node}]\nfilter = {{ plugin = \"remainder\", at = {at}, is = [{is}] }}")
+}
+
 /// GIVEN nodes that hold parts of the rows, and a backup at the one that holds all and stands first in the file
 /// WHEN it is let in, and the node that is named has not all rows either
 /// THEN what the backup has goes before nothing that others have.
 #[test]
 fn a_backup_loses_to_others_where_who_is_named_lacks_the_row() {
-    let filter = |node: &str, at: usize, is: i64| {
-        format!("\n[tables.t.nodes.{node}]\nfilter = {{ plugin = \"remainder\", at = {at}, is = [{is}] }}")
-    };
     for policy in [LATEST, "{ prefer = [\"a\"] }"] {
-        let settings = format!("{policy}{}{}", filter("b", 1, 0), filter("c", 2, 1));
+        let settings = format!("{policy}{}{}", filter("b", 1, "0"), filter("c", 2, "1"));
         let cluster = Cluster::new(3, &[]);
         for (at, rows) in [(0, &[(1, 3), (2, 4), (3, 7)][..]), (1, &[(1, 3)]), (2, &[(2, 4), (3, 7)])] {
             cluster.databases[at].lock().rows.extend(rows.iter().copied());
@@ -542,9 +544,6 @@ fn a_backup_loses_to_others_where_who_is_named_lacks_the_row() {
 /// THEN it stays out until all rows are compared, and what the backup has goes before nothing that others have.
 #[test]
 fn a_backup_loses_to_others_after_a_reset() {
-    let filter = |node: &str, at: usize, is: &str| {
-        format!("\n[tables.t.nodes.{node}]\nfilter = {{ plugin = \"remainder\", at = {at}, is = [{is}] }}")
-    };
     let settings = format!("{LATEST}{}{}", filter("b", 1, "0, 2"), filter("c", 2, "1, 2"));
     let cluster = Cluster::new(3, &[]);
     for (at, rows) in [(0, &[(1, 3), (2, 4)][..]), (1, &[(1, 3)]), (2, &[(2, 4)])] {
