@@ -626,6 +626,35 @@ async fn one_node_is_taken_off_by_itself() {
     said(&concord, &["uninstall", "--yes"], 0, &["a: nothing was installed", "b: service tables"]).await;
 }
 
+/// GIVEN a table that is installed
+/// WHEN a file is used that does not name it
+/// THEN who syncs or asks hears that its changes stay, until the file names it again.
+#[tokio::test]
+async fn a_table_that_an_older_file_lacks_is_told() {
+    let older = of_files(&[("a", "a"), ("b", "b")]);
+    let newer = format!("{older}[tables.parts]\n");
+    let concord = Concord::new(&newer);
+    for file in ["a.db", "b.db"] {
+        execute(
+            &concord,
+            file,
+            "CREATE TABLE items (id integer PRIMARY KEY); CREATE TABLE parts (id integer PRIMARY KEY)",
+        );
+    }
+    said(&concord, &["install"], 0, &[]).await;
+    let told = "installed and not in this file, so that what is changed there stays where it is: `parts`";
+    assert!(!said(&concord, &["sync"], 0, &[]).await.says(told));
+    execute(&concord, "a.db", "INSERT INTO parts VALUES (1)");
+    concord.write("concord.toml", &older);
+    said(&concord, &["sync"], 0, &["nothing to carry", told]).await;
+    said(&concord, &["status"], 0, &[told]).await;
+    let status = concord.run(&["status", "--json"]).await;
+    assert_eq!(status.json()["unlisted"][0], "parts", "{status:?}");
+    assert!(!concord.run(&["sync", "-q"]).await.says("parts"));
+    concord.write("concord.toml", &newer);
+    assert!(!said(&concord, &["sync"], 0, &["written"]).await.says(told));
+}
+
 /// The folder that the file stands in is no part of a URL, whatever it is called; and who asks for quiet has it.
 #[tokio::test]
 async fn a_folder_called_as_in_a_url() {

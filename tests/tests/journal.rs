@@ -78,6 +78,34 @@ async fn what_left_the_file_is_counted(kinds: &[Kind]) {
     assert!(told["untold"].is_null() && told["stopped"][0]["table"] == "others", "{told:#}");
 }
 
+/// GIVEN a conflict of a table that has another key since
+/// WHEN conflicts are listed, or that one is asked for
+/// THEN it is told under the key that it was kept with.
+#[tokio::test]
+async fn what_lost_under_a_former_key_is_told() {
+    let setup = |_: Kind| {
+        "CREATE TABLE items (id integer PRIMARY KEY, n integer NOT NULL, name text);
+         INSERT INTO items VALUES (1, 1, 'one')"
+            .to_owned()
+    };
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Mariadb], setup, "[tables.items]\n").await;
+    cluster.later(0, "UPDATE items SET name = 'lost'").await;
+    cluster.later(1, "UPDATE items SET name = 'won'").await;
+    assert_eq!(cluster.settle().await.conflicts, 1);
+    let id = cluster.session().conflicts(0).await.expect("a journal").remove(0).id;
+    for (at, former) in ["CONSTRAINT items_pkey", "PRIMARY KEY"].iter().enumerate() {
+        cluster.run_as_owner(at, &format!("ALTER TABLE items DROP {former}, ADD PRIMARY KEY (id, n)")).await;
+    }
+    cluster.install().await;
+    let concord = cluster.command("[tables.items]\n");
+    let listed = concord.run(&["conflicts", "list", "--json"]).await.ok().json();
+    assert_eq!((&listed["conflicts"][0]["key"], &listed["untold"]), (&json!([1]), &json!(0)), "{listed:#}");
+    let shown = concord.run(&["conflicts", "show", &id]).await.ok();
+    assert!(shown.says("won") && shown.says("lost"), "{shown:?}");
+    let refused = concord.run(&["conflicts", "resolve", &id, "--undo"]).await.expect(2);
+    assert!(refused.says("under a key that the table had before"), "{refused:?}");
+}
+
 /// Makes the conflicts about these keys so many days older, in all journals.
 async fn age(cluster: &Cluster, days: i64, keys: &str) {
     for node in &cluster.nodes {

@@ -23,6 +23,7 @@ mod sync_keys;
 mod sync_mapping;
 mod sync_mariadb;
 mod sync_mariadb_keys;
+mod sync_mariadb_writes;
 mod sync_marks;
 mod sync_misfits;
 mod sync_odd_keys;

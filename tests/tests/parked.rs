@@ -73,6 +73,20 @@ async fn a_table_that_stands_still_keeps_what_waits() {
         .await;
 }
 
+/// GIVEN a row that waits in a table that changed since
+/// WHEN it is tried again
+/// THEN nobody says that nothing waits, as nobody could look.
+#[tokio::test]
+async fn what_waits_in_a_table_that_stands_still_is_not_told_as_gone() {
+    let (databases, concord) = nodes().await;
+    databases[1].user().await.execute("INSERT INTO items VALUES (9, 'large', 500)").await;
+    concord.run(&["sync"]).await.expect(1);
+    databases[0].user_as(As::Sync).await.execute("ALTER TABLE items ADD COLUMN more text").await;
+    let retried = said(&concord, &["parked", "retry"], 1, "no rows wait in the tables that go on").await;
+    assert!(retried.says("1 row waits for a person; see: concord parked list"), "{retried:?}");
+    assert!(retried.says("table `items` stands still") && !retried.says("any more"), "{retried:?}");
+}
+
 /// Each side would count as the latest change, and none of them has seen the other.
 #[tokio::test]
 async fn a_conflict_is_decided_for_one_node() {

@@ -8,6 +8,7 @@ concord_tests::clusters! {
         a_column_is_added, a_column_is_dropped, a_column_is_renamed, a_trigger_is_dropped, a_trigger_is_changed, the_table_is_rebuilt, the_table_is_put_back,
         what_makes_nothing_anew_is_no_drift,
         the_table_is_gone, a_new_index_is_no_drift, a_column_is_renamed_while_it_is_read, rebuilt_beside_a_watch,
+        a_column_comes_beside_a_watch,
         the_history_is_dropped, rows_vanish_with_changes_on_their_way,
     ]
     many: [
@@ -339,6 +340,23 @@ async fn rebuilt_beside_a_watch(kinds: &[Kind]) {
     let carried: Vec<_> = summary.nodes.iter().map(|node| (node.node.as_str(), node.written)).collect();
     assert_eq!(carried, [(concord_tests::NAMES[last], 1)]);
     cluster.holds("SELECT id, name FROM items ORDER BY id", &["1|uno", "2|due"]).await;
+    cluster.quiet().await;
+}
+
+/// An engine that goes on learns of a column that came, and was installed, between two of its looks.
+async fn a_column_comes_beside_a_watch(kinds: &[Kind]) {
+    let mut cluster = Cluster::new(kinds, setup, TABLES).await;
+    let mut session = cluster.session();
+    session.sync().await.expect("a sync");
+    for at in 0..kinds.len() {
+        owner(&mut cluster, at, "ALTER TABLE items ADD COLUMN price integer").await;
+    }
+    cluster.install().await;
+    cluster.run(0, "INSERT INTO items (id, price) VALUES (3, 5); UPDATE items SET price = 6 WHERE id = 1").await;
+    let stopped = session.sync().await.expect("a sync").stopped;
+    assert!(stopped.len() == 1 && stopped[0].why.contains("installed in another shape"), "{stopped:?}");
+    assert_eq!(session.sync().await.expect("a sync").stopped, []);
+    cluster.holds("SELECT id, price FROM items WHERE price IS NOT NULL ORDER BY id", &["1|6", "3|5"]).await;
     cluster.quiet().await;
 }
 

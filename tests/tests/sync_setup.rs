@@ -54,6 +54,35 @@ async fn changes_that_were_not_carried_are_kept(kinds: &[Kind]) {
     cluster.holds("SELECT n FROM counters ORDER BY id", &["1", "15"]).await;
 }
 
+/// GIVEN changes that have arrived, and that are kept for a row that waits
+/// WHEN the policy asks for another kind of history
+/// THEN `install` says what keeps them, and goes through once that is settled.
+#[tokio::test]
+async fn changes_that_are_kept_for_what_waits_are_told_as_such() {
+    let setup = |kind: Kind| {
+        let check = if kind == Kind::Postgres { " CHECK (n < 100)" } else { "" };
+        format!(
+            "CREATE TABLE counters (id integer PRIMARY KEY, n integer NOT NULL{check});
+             INSERT INTO counters VALUES (1, 0), (2, 0)"
+        )
+    };
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Postgres], setup, SUM).await;
+    cluster.run(0, "UPDATE counters SET n = n + 500 WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.waiting, 1);
+    cluster.configure("[tables.counters]");
+    let why = cluster.try_install().await.expect_err("what each change did is needed yet");
+    let told = why.lines().find(|line| line.contains("node `a`")).unwrap_or_default();
+    assert!(told.contains("cannot go while rows of it wait"), "{why}");
+    assert!(told.contains("`concord parked list --table counters`"), "{why}");
+    cluster.configure(SUM);
+    cluster.install().await;
+    cluster.run(0, "UPDATE counters SET n = n - 450 WHERE id = 1").await;
+    cluster.settle().await;
+    cluster.configure("[tables.counters]");
+    cluster.install().await;
+    cluster.holds("SELECT n FROM counters ORDER BY id", &["50", "0"]).await;
+}
+
 /// GIVEN changes that nobody has carried yet
 /// WHEN the key is another at all nodes
 /// THEN it is said what can be done, and either way helps.

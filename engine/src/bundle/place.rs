@@ -95,13 +95,14 @@ impl Addition {
         }
         // As they stand in the manifest, in whatever order they were said.
         given.sort_by_key(|(name, _)| manifest.parameters.keys().position(|known| known == name));
-        manifest.try_settings(&given).map_err(Error::Refused)?;
         let others = match &former {
             Some(former) => format!("{}{}", &before[..former.at.start], &before[former.at.end..]),
             None => before.clone(),
         };
         let (nodes, present) = names(path, &others)?;
+        // First with the nodes that there are, as a name that is none of them is no fault of the bundle's.
         let settings = manifest.settings(&given, &nodes).map_err(Error::Refused)?;
+        manifest.try_settings(&given).map_err(Error::Refused)?;
         let (sections, tables) = manifest.sections(&settings).map_err(refused)?;
         let part = part::written(name, &version, &given, &sections);
         let is_known = former.as_ref().is_some_and(|former| before[former.at.clone()] == part);

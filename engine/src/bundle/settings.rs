@@ -7,7 +7,8 @@ use toml_edit::{DocumentMut, Item, Key, Table, Value};
 
 use super::Manifest;
 use super::manifest::{Kind, Setting, is_parameter};
-use crate::config::{Config, as_name};
+use crate::config::{Config, NAME_RULE, as_name, is_name};
+use crate::error::Error;
 
 /// What every parameter is set to.
 pub(super) type Settings = BTreeMap<String, Setting>;
@@ -105,7 +106,11 @@ impl Manifest {
                 ));
             }
             if parameter.kind == Kind::Node {
-                nodes.push(set.or(default).unwrap_or_else(|| as_name(name).unwrap_or_default()));
+                let node = set.or(default).unwrap_or_else(|| as_name(name).unwrap_or_default());
+                if !is_name(&node) {
+                    return Err(vec![format!("`{name}` names a node, and none can be called `{node}`: {NAME_RULE}")]);
+                }
+                nodes.push(node);
             }
         }
         nodes.extend(["one", "other"].map(str::to_owned));
@@ -116,7 +121,7 @@ impl Manifest {
         let nodes: String = nodes.iter().map(|node| format!("nodes.{node}.url = \"sqlite:{node}.db\"\n")).collect();
         let text = format!("name = \"trial\"\nplugins = \"plugins\"\n{nodes}{sections}");
         let config = Config::parse(Path::new("the tables of bundle.toml"), text, &|_| None).map_err(|why| {
-            let why = why.to_string();
+            let why = without_lines(why);
             let help = match why.contains("no node is called") {
                 true => "\n    a bundle names a node by a parameter: [parameters.branch] of the type \"node\", and \"{branch}\" in the tables",
                 false => "",
@@ -136,6 +141,17 @@ impl Manifest {
             Some(idle) => Err(format!("none of its tables uses the plugin `{idle}`")),
             None => Ok(()),
         }
+    }
+}
+
+/// What is wrong with a file that was made up, without the numbers of its lines: those of `bundle.toml` are others.
+fn without_lines(why: Error) -> String {
+    match why {
+        Error::Config(mut found) => {
+            found.iter_mut().for_each(|problem| problem.line = 0);
+            Error::Config(found).to_string()
+        }
+        why => why.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use super::Given;
-use crate::config::SigningKey;
+use crate::config::{SigningKey, one_line};
 
 /// A signature has four short lines.
 const LARGEST: u64 = 4096;
@@ -58,8 +58,7 @@ impl Given {
         match tried.iter().find(|(_, tried)| tried.is_ok()) {
             Some((key, _)) => {
                 // minisign puts tabs between what it tells.
-                let plain = |c: char| if c.is_control() { ' ' } else { c };
-                let comment = signature.trusted_comment().chars().map(plain).take(200).collect();
+                let comment = one_line(signature.trusted_comment()).chars().take(200).collect();
                 Ok(Signature::Good { key: key.text.clone(), comment })
             }
             None if tried.iter().all(|(_, tried)| matches!(tried, Err(minisign_verify::Error::UnexpectedKeyId))) => {

@@ -315,6 +315,34 @@ fn a_setting_that_is_a_parameter_alone_takes_its_type() {
     assert!(why.contains("takes an integer"), "{why}");
 }
 
+/// The file that is made up for it has other lines than `bundle.toml`.
+#[test]
+fn what_is_wrong_with_settings_is_told_without_the_lines_of_a_made_up_file() {
+    let why = manifest("prefer =", "prefre =").unwrap().try_settings(&[]).unwrap_err().join("; ");
+    let told = "in a sync that was made up to try it: the tables of bundle.toml: ";
+    let numbered = |line: &str| line.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    assert!(why.starts_with(told) && why.contains("\n      | ") && !why.lines().any(numbered), "{why}");
+    // Nor does it send anybody to another line.
+    let double = format!("{TEXT}[tables.b.nodes.\"{{branch}}\"]\ntable = \"branch_items\"\n");
+    let why = Manifest::parse(&double).unwrap().try_settings(&[]).unwrap_err().join("; ");
+    assert!(why.contains("`items` and `b` are both the table `branch_items`") && !why.contains("on line"), "{why}");
+}
+
+/// By whoever tries it with a name that no node can have.
+#[test]
+fn a_node_that_can_be_none_is_refused_by_its_parameter() {
+    let manifest = Manifest::parse(TEXT).unwrap();
+    let tried = |node: &str| manifest.try_settings(&[("branch".to_owned(), node.to_owned())]).map(|_| ());
+    for node in ["Berlin", "b c", "a.b", "a\"b", ""] {
+        let why = tried(node).unwrap_err().join("; ");
+        let told = format!("`branch` names a node, and none can be called `{node}`: ");
+        assert!(why.starts_with(&told) && !why.contains("bundle.toml"), "{why}");
+    }
+    for node in ["berlin", "-b_2-", "-", "--"] {
+        assert_eq!(tried(node), Ok(()), "{node}");
+    }
+}
+
 #[test]
 fn settings_are_tried_in_a_sync_that_was_made_up() {
     let tried =

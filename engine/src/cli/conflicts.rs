@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Map, Value as Document};
 
-use super::report::{Table, cell, count, counted, cut, instant, json, say};
+use super::report::{Table, cell, count, counted, cut, instant, json, one_line, say};
 use super::sync::left_out;
 use super::{Global, Output, with_session};
 use crate::error::{ATTENTION, DONE, Error, Result, UNREACHABLE};
@@ -265,7 +265,7 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         return Ok(code(&away, &stopped));
     }
     say(&format!("conflict {}: table {}, key {}", first.id, first.table, first.key))?;
-    say(&format!("decided {}: {}", instant(first.decided), first.reason))?;
+    say(&decided(first))?;
     let (words, lost): (Vec<&ConflictReport>, Vec<&ConflictReport>) =
         found.iter().partition(|one| one.resolves().is_some() && one.id != first.id);
     for one in &lost {
@@ -276,11 +276,21 @@ fn run_show(global: &Global, show: &Show) -> Result<u8> {
         say(&format!("\n{} lost", counted(lost.len() as u64, "version", "versions")))?;
     }
     for one in words {
-        say(&format!("\n{} at {}: {} ({})", instant(one.decided), one.winner, one.reason, one.id))?;
+        say("")?;
+        say(&word(one))?;
         side_by_side(one).print()?;
     }
     left_out(&away, &stopped);
     Ok(code(&away, &stopped))
+}
+
+fn decided(one: &ConflictReport) -> String {
+    one_line(&format!("decided {}: {}", instant(one.decided), one.reason))
+}
+
+/// What a person said about a conflict.
+fn word(one: &ConflictReport) -> String {
+    one_line(&format!("{} at {}: {} ({})", instant(one.decided), one.winner, one.reason, one.id))
 }
 
 /// The columns of both rows; those that differ are marked.
@@ -294,8 +304,12 @@ fn side_by_side(one: &ConflictReport) -> Table {
     for row in [winner, loser].into_iter().flatten().filter_map(Document::as_object) {
         told.extend(row.keys().filter(|column| !told.contains(column)).collect::<Vec<_>>());
     }
-    // What a person gave up lost to what stands there, whatever that is.
-    let absent = if one.id.starts_with("dropped-") { "(what stands there)" } else { "(deleted)" };
+    let absent = match () {
+        // What a person gave up lost to what stands there, whatever that is.
+        () if one.id.starts_with("dropped-") => "(what stands there)",
+        () if one.is_won_unread() => "(unread)",
+        () => "(deleted)",
+    };
     if told.is_empty() {
         let lost = if one.is_unread() { "(unread)" } else { "(deleted)" };
         rows.row(["", "", absent, lost]);
@@ -343,6 +357,49 @@ mod tests {
         one.loser_row = None;
         let text = side_by_side(&one).to_string();
         assert!(marked(text.clone()) == 3 && text.contains("(deleted)"), "{text}");
+    }
+
+    /// A reason may be a plugin's or a person's.
+    #[test]
+    fn a_reason_begins_no_line() {
+        let one = ConflictReport {
+            id: "1f".into(),
+            table: "t".into(),
+            key: json!([1]),
+            decided: 0,
+            winner: "office".into(),
+            winner_time: 0,
+            winner_row: None,
+            loser: "branch".into(),
+            loser_time: 0,
+            loser_row: None,
+            reason: "because\nconflict 2f: table u, key [2]".into(),
+            differing: Vec::new(),
+        };
+        for line in [decided(&one), word(&one)] {
+            assert!(line.contains("because conflict 2f") && !line.contains('\n'), "{line}");
+        }
+    }
+
+    /// A row that could not be read when it won is there all the same.
+    #[test]
+    fn what_won_unread_is_not_told_as_deleted() {
+        let one = ConflictReport {
+            id: "load-unread-1f".into(),
+            table: "t".into(),
+            key: json!([1]),
+            decided: 0,
+            winner: "office".into(),
+            winner_time: 0,
+            winner_row: None,
+            loser: "branch".into(),
+            loser_time: 0,
+            loser_row: Some(json!({"id": 1, "name": "b"})),
+            reason: "load: prefer".into(),
+            differing: Vec::new(),
+        };
+        let text = side_by_side(&one).to_string();
+        assert!(text.contains("(unread)") && !text.contains("(deleted)"), "{text}");
     }
 
     /// What stands where a version was given up is not known to the journal, and what was given up may not have been read.

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::report::{Table, count, counted, json, say, verbatim};
 use super::sync::{left_out, print_carried, print_held};
 use super::{Global, Output, block_on, load as read, note, remark};
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, section_of};
 use crate::error::{DONE, Result};
 use crate::sync::{Created, LoadOptions, Loaded, Session, Stage};
 
@@ -140,11 +140,16 @@ fn tell(table: &Created, dry: bool, aside: bool) -> Result<()> {
     }
     for line in &table.notes {
         match dry {
-            true => say(&format!("-- not carried: {line}"))?,
+            true => say(&comment(line))?,
             false => note(&format!("{}: {}: not carried: {line}", table.node, table.table)),
         }
     }
     Ok(())
+}
+
+/// What is not carried, among SQL that may be run as it is printed: checks go over several lines.
+fn comment(line: &str) -> String {
+    format!("-- not carried: {}", line.replace('\n', "\n-- "))
 }
 
 fn print(loaded: &Loaded, quiet: bool) -> Result<()> {
@@ -192,8 +197,9 @@ fn print(loaded: &Loaded, quiet: bool) -> Result<()> {
         if table.undecided > 0 {
             let rows = counted(table.undecided, "row differs", "rows differ");
             say(&format!(
-                "{}: {rows} and nothing says which are right: --prefer NODE, or `updated` in [tables.{0}]",
-                table.table
+                "{}: {rows} and nothing says which are right: --prefer NODE, or `updated` in {}",
+                table.table,
+                section_of(&table.table)
             ))?;
         }
         if table.uncounted > 0 {

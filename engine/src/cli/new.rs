@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::report::say;
-use crate::config::{new_nodes, template};
+use crate::config::{NAME_RULE, as_name, is_name, new_nodes, template};
 use crate::error::{DONE, Error, Result};
 
 /// With what URLs of databases begin, and hardly any folder.
@@ -125,9 +125,9 @@ fn failed(doing: &str, path: &Path, why: &std::io::Error) -> Error {
 fn sync_name(new: &New, dir: &Path) -> Result<String> {
     let folder = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match &new.name {
-        None => Ok(crate::config::as_name(folder).unwrap_or_else(|| "sync".to_owned())),
-        Some(name) if crate::config::as_name(name).as_ref() == Some(name) => Ok(name.clone()),
-        Some(_) => Err(Error::Usage("--name: names are 1 to 32 of a-z, 0-9, `_` and `-`".to_owned())),
+        None => Ok(as_name(folder).unwrap_or_else(|| "sync".to_owned())),
+        Some(name) if is_name(name) => Ok(name.clone()),
+        Some(_) => Err(Error::Usage(format!("--name: {NAME_RULE}"))),
     }
 }
 
@@ -189,6 +189,21 @@ mod tests {
         assert_eq!(refused.exit_code(), crate::error::USAGE);
         let told = refused.to_string();
         assert!(told.contains("the folder") && !told.contains("secret"), "{told}");
+    }
+
+    /// A sync may be called what the file may say.
+    #[test]
+    fn a_name_is_taken_as_the_file_takes_it() {
+        let named = |name: &str| {
+            let command = New { name: Some(name.to_owned()), ..new(Path::new("shop"), &[], &[]) };
+            sync_name(&command, Path::new("/ws/shop")).map_err(|why| why.to_string())
+        };
+        for good in ["shop", "-b_2-", "--"] {
+            assert_eq!(named(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "Shop", "a.b", "a".repeat(33).as_str()] {
+            assert_eq!(named(bad), Err(format!("--name: {NAME_RULE}")), "{bad}");
+        }
     }
 
     #[test]

@@ -202,10 +202,24 @@ fn run_retry(global: &Global, retry: &Retry) -> Result<u8> {
     } else {
         sync::print_carried(&summary)?;
         sync::print_held(summary.held)?;
-        print(&left, if summary.away.is_empty() { "no rows wait any more" } else { "no rows wait elsewhere" })?;
+        print(&left, none_left(&summary))?;
+        if left.is_empty() && summary.waiting > 0 && !summary.stopped.is_empty() {
+            let rows = counted(summary.waiting, "row waits", "rows wait");
+            say(&format!("{rows} for a person; see: concord parked list"))?;
+        }
         sync::not_carried(&summary);
     }
     Ok(summary.exit_code())
+}
+
+/// What is said where no chosen row was found to wait: nobody could look at nodes that are away, nor into tables that stand still.
+fn none_left(summary: &Summary) -> &'static str {
+    match (summary.away.is_empty(), summary.stopped.is_empty()) {
+        (true, true) => "no rows wait any more",
+        (false, true) => "no rows wait elsewhere",
+        (true, false) => "no rows wait in the tables that go on",
+        (false, false) => "no rows wait elsewhere in the tables that go on",
+    }
 }
 
 fn run_drop(global: &Global, drop: &Drop) -> Result<u8> {

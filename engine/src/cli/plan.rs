@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value as Document;
 
 use super::conflicts::known;
-use super::report::{cell, count, counted, cut, instant, json, say};
+use super::report::{cell, count, counted, cut, instant, json, one_line, say};
 use super::sync::left_out;
 use super::{Global, Output, remark, verify, with_session};
 use crate::error::{Error, Result};
@@ -72,7 +72,8 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 fn print(plan: &Planned) -> Result<()> {
     if plan.counts.is_empty() && plan.conflict_count == 0 && plan.compared.iter().all(|table| !table.differs()) {
-        say("nothing to carry")?;
+        let whole = plan.away.is_empty() && plan.stopped.is_empty();
+        say(if whole { "nothing to carry" } else { "nothing would be carried" })?;
     }
     for counts in &plan.counts {
         say(&format!("{} at {}: {}", counts.table, counts.node, summary(counts)))?;
@@ -151,8 +152,7 @@ fn line(row: &PlannedRow) -> String {
         Change::Later => ('?', "is decided by a later sync".to_owned()),
     };
     let reason = row.reason.as_ref().map_or(String::new(), |why| format!("; {}", cut(why, 300)));
-    let text = format!("{sign} {} {what}  (from {}, {}{reason})", row.key, row.from, instant(row.written));
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    one_line(&format!("{sign} {} {what}  (from {}, {}{reason})", row.key, row.from, instant(row.written)))
 }
 
 fn members(row: Option<&Document>) -> Vec<(String, Document)> {
@@ -161,13 +161,19 @@ fn members(row: Option<&Document>) -> Vec<(String, Document)> {
 }
 
 fn print_conflict(conflict: &PlannedConflict) -> Result<()> {
+    conflict_lines(conflict).iter().try_for_each(|line| say(line))
+}
+
+/// A conflict, its versions and what becomes of them, a line each.
+fn conflict_lines(conflict: &PlannedConflict) -> Vec<String> {
     let outcome = match (&conflict.winner, &conflict.row) {
         _ if conflict.undecided => "a person decides".to_owned(),
         (Some(winner), _) => format!("{winner} wins"),
         (None, Some(_)) => "merged".to_owned(),
         (None, None) => "deleted".to_owned(),
     };
-    say(&format!("  {}: {} {}: {outcome}: {}", conflict.id, conflict.table, conflict.key, conflict.reason))?;
+    let mut lines =
+        vec![format!("  {}: {} {}: {outcome}: {}", conflict.id, conflict.table, conflict.key, conflict.reason)];
     let text = |row: &Option<Document>| match row {
         Some(_) => members(row.as_ref())
             .iter()
@@ -178,18 +184,19 @@ fn print_conflict(conflict: &PlannedConflict) -> Result<()> {
     };
     for version in &conflict.versions {
         let waits = version.waits_at.as_ref().map_or(String::new(), |node| format!(" (waits at {node})"));
-        let text: String = text(&version.row).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        say(&format!("      {} {}{waits}: {text}", version.node, instant(version.written)))?;
+        let text = text(&version.row);
+        lines.push(format!("      {} {}{waits}: {text}", version.node, instant(version.written)));
     }
     if conflict.winner.is_none() && conflict.row.is_some() {
-        say(&format!("      becomes: {}", text(&conflict.row)))?;
+        lines.push(format!("      becomes: {}", text(&conflict.row)));
     }
-    Ok(())
+    lines.iter().map(|line| one_line(line)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::PlannedVersion;
     use serde_json::json;
 
     fn row(change: Change, before: Option<Document>, after: Option<Document>, columns: &[&str]) -> PlannedRow {
@@ -214,5 +221,26 @@ mod tests {
         assert_eq!(text(row(Change::Insert, None, Some(b.clone()), &[])), "+ [1] id=1 name=NULL");
         assert_eq!(text(row(Change::Update, Some(a.clone()), Some(b), &["name"])), "~ [1] name: a b → NULL");
         assert_eq!(text(row(Change::Delete, Some(a), None, &[])), "- [1] id=1 name=a b");
+    }
+
+    /// No cell, and nothing that a person wrote to say why, makes up a line.
+    #[test]
+    fn what_users_wrote_begins_no_line() {
+        let row = Some(json!({"id": 1, "note": "x\nt at b: 5 to delete"}));
+        let version = PlannedVersion { node: "a".into(), written: 0, waits_at: None, row: row.clone() };
+        let conflict = PlannedConflict {
+            id: "a1".into(),
+            table: "t".into(),
+            key: json!([1]),
+            versions: vec![version],
+            winner: None,
+            row,
+            undecided: false,
+            reason: "because\nnothing to carry".into(),
+        };
+        let lines = conflict_lines(&conflict);
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
+        assert_eq!(lines[2], "      becomes: id=1 note=x t at b: 5 to delete");
     }
 }

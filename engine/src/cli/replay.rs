@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::conflicts::{code, known};
 use super::plugin::name_of;
-use super::report::{counted, cut, instant, json, say};
+use super::report::{counted, cut, instant, json, one_line, say};
 use super::sync::left_out;
 use super::{Global, Output, with_session};
 use crate::error::{ATTENTION, DONE, Result};
@@ -75,6 +75,6 @@ fn tell(difference: &Difference) -> Result<()> {
         None => row(now),
     };
     say(&format!("{} {} of {}", cut(id, 24), cut(&key.to_string(), 40), instant(*decided)))?;
-    say(&format!("  was  {}  ({reason})", row(was)))?;
-    say(&format!("  now  {now}\n"))
+    say(&one_line(&format!("  was  {}  ({reason})", row(was))))?;
+    say(&format!("{}\n", one_line(&format!("  now  {now}"))))
 }

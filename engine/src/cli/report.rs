@@ -9,6 +9,8 @@ use serde_json::Value as Document;
 use crate::error::{Error, Result};
 use crate::model::time;
 
+pub use crate::config::one_line;
+
 /// Writes `report` to stdout as one indented JSON document.
 pub fn json(report: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(report).map_err(|why| Error::Internal(format!("writing JSON: {why}")))?;
@@ -57,8 +59,7 @@ impl Table {
 
     /// Adds a row; cells that are missing stay empty, and cells are kept on one line.
     pub fn row<I: IntoIterator<Item = S>, S: Into<String>>(&mut self, cells: I) -> &mut Table {
-        let clean = |cell: S| cell.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.rows.push(cells.into_iter().map(clean).collect());
+        self.rows.push(cells.into_iter().map(Into::into).map(|cell: String| one_line(&cell)).collect());
         self
     }
 

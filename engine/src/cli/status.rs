@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::report::{Table, count, cut, json, say, span_of};
-use super::sync::left_out;
+use super::sync::{left_out, not_in_the_file};
 use super::{Global, Output, note, with_session};
 use crate::error::Result;
 
@@ -26,6 +26,7 @@ pub fn run(global: &Global, status: &Status) -> Result<u8> {
         json(&found)?;
     } else {
         print(&found)?;
+        not_in_the_file(global.quiet, &found.unlisted);
     }
     Ok(found.exit_code())
 }

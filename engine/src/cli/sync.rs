@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::report::{Table, count, counted, json, say};
-use super::{Global, Output, note, verify, with_session};
+use super::{Global, Output, note, remark, verify, with_session};
 use crate::error::Result;
 use crate::sync::{Away, Carried, PlanFile, Stopped, Summary, VerifiedTable};
 
@@ -27,12 +27,14 @@ pub fn run(global: &Global, sync: &Sync) -> Result<u8> {
     if let Some(path) = &sync.plan {
         return run_plan(global, sync, path);
     }
-    let summary = with_session(global, async |session| session.sync().await)?;
+    let (summary, unlisted) =
+        with_session(global, async |session| session.sync().await.map(|summary| (summary, session.unlisted())))?;
     if sync.output.json {
         json(&summary)?;
     } else {
         print(&summary)?;
     }
+    not_in_the_file(global.quiet, &unlisted);
     Ok(summary.exit_code())
 }
 
@@ -113,7 +115,8 @@ fn print_compared(compared: &[VerifiedTable]) -> Result<()> {
 /// What was carried where, and how many conflicts there were.
 pub(super) fn print_carried(summary: &Summary) -> Result<()> {
     let compared = summary.compared.iter().all(|table| table.skipped.is_none());
-    let whole = compared && summary.failed.is_none() && summary.held == 0 && summary.away.is_empty();
+    let left = summary.held > 0 || !summary.away.is_empty() || !summary.stopped.is_empty();
+    let whole = compared && summary.failed.is_none() && !left;
     print_nodes(&summary.nodes, if whole { "nothing to carry" } else { "nothing was carried" })?;
     if summary.conflicts > 0 {
         let conflicts = counted(summary.conflicts, "conflict was", "conflicts were");
@@ -129,6 +132,19 @@ fn print_nodes(carried: &[Carried], none: &str) -> Result<()> {
         nodes.row([node.node.clone(), count(node.written), count(node.deleted)]);
     }
     if nodes.is_empty() { say(none) } else { nodes.print() }
+}
+
+/// Tables that are installed and that the file does not name, on stderr.
+pub(super) fn not_in_the_file(quiet: bool, tables: &[String]) {
+    if !tables.is_empty() {
+        let names: Vec<String> = tables.iter().map(|table| format!("`{table}`")).collect();
+        let told = format!(
+            "installed and not in this file, so that what is changed there stays where it is: {}; if this file is the older one, take the \
+             newer one; otherwise run `concord install`",
+            names.join(", ")
+        );
+        remark(quiet, &told);
+    }
 }
 
 /// Nodes and tables that took no part, on stderr.

@@ -15,7 +15,7 @@ use crate::model::{Row, row_to_json};
 use crate::plugin::fixture::{Answer, Fixture, Verdict};
 use crate::plugin::{
     Failure, Filter, Law, Limits, Mapping, Plugin, Resolver, Role, Shape, Spent, broken, broken_by_filter,
-    broken_by_mapping, course, failures, mapped, smallest, varied, written,
+    broken_by_mapping, course, failures, mapped, silently, smallest, varied, written,
 };
 
 #[derive(Clone, Debug, Args)]
@@ -120,7 +120,7 @@ fn write_smallest(plugin: &Arc<Plugin>, fixture: &Fixture, role: Role, law: Law,
         let message = format!("{} cannot be written: {why}; check its permissions, or take --broken", file.display());
         Error::Usage(message)
     };
-    let text = written(plugin, &smallest(plugin, fixture, law), role, law);
+    let text = silently(|| written(plugin, &smallest(plugin, fixture, law), role, law));
     let text = text.map_err(|failure| Error::Refused(vec![failure.to_string()]))?;
     std::fs::create_dir_all(folder).map_err(failed)?;
     std::fs::write(&file, text).map_err(failed)?;
@@ -198,7 +198,7 @@ impl Tested {
             }
         }
         self.spent(resolver.spent());
-        let laws = broken(plugin, fixture, &answers);
+        let laws = silently(|| broken(plugin, fixture, &answers));
         self.breaks(plugin, fixture, |at| format!("conflict {}", at + 1), laws);
     }
 
@@ -225,7 +225,7 @@ impl Tested {
             }
         }
         self.spent(filter.spent());
-        let laws = broken_by_filter(plugin, fixture, &answers);
+        let laws = silently(|| broken_by_filter(plugin, fixture, &answers));
         self.breaks(plugin, fixture, |at| format!("row {}", at + 1), laws);
     }
 
@@ -256,7 +256,7 @@ impl Tested {
             }
         }
         self.spent(mapping.spent());
-        let laws = broken_by_mapping(plugin, fixture, &answers);
+        let laws = silently(|| broken_by_mapping(plugin, fixture, &answers));
         self.breaks(plugin, fixture, case, laws);
     }
 
@@ -282,7 +282,7 @@ impl Tested {
             Ok(broken) => {
                 for (law, at) in broken {
                     if self.laws.iter().all(|(known, _)| *known != law) {
-                        let course = course(plugin, fixture, law, at).unwrap_or_default();
+                        let course = silently(|| course(plugin, fixture, law, at)).unwrap_or_default();
                         self.failures.push(format!("{} breaks a law: {}{course}", case(at), law.as_str()));
                         self.laws.push((law, fixture.clone()));
                     }
@@ -296,10 +296,10 @@ impl Tested {
     fn varies(&mut self, plugin: &Arc<Plugin>, fixture: &Fixture, role: Role) {
         let Some(varied) = varied(fixture, role).filter(|_| fixture.refuses.is_none()) else { return };
         // It may refuse a table of another shape.
-        let Ok(laws) = crate::plugin::tried(plugin, &varied.fixture) else { return };
+        let Ok(laws) = silently(|| crate::plugin::tried(plugin, &varied.fixture)) else { return };
         let told = |at: usize| varied.told.get(at).cloned().unwrap_or_default();
         self.breaks(plugin, &varied.fixture, told, Ok(laws));
-        let failed = failures(plugin, &varied.fixture).unwrap_or_default();
+        let failed = silently(|| failures(plugin, &varied.fixture)).unwrap_or_default();
         let broke_down = failed.into_iter().find(|(_, failure)| *failure.code == *"trap");
         if let Some((at, failure)) = broke_down.filter(|_| self.failures.is_empty()) {
             self.notes.push(format!("{}: {failure}", told(at)));

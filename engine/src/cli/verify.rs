@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::Value as Document;
 
 use super::progress::Line;
-use super::report::{Table, cell, count, counted, cut, json, say};
+use super::report::{Table, cell, count, counted, cut, json, one_line, say};
 use super::sync::left_out;
 use super::{Global, Output, with_session};
 use crate::error::Result;
@@ -113,7 +113,7 @@ pub(super) fn print(table: &VerifiedTable, out: Option<&Path>) -> Result<()> {
     }
     for left in &table.left {
         let at = left.node.as_ref().map_or(String::new(), |node| format!(" at {node}"));
-        say(&format!("  {}{at}: {}", key(&left.key), left.why))?;
+        say(&one_line(&format!("  {}{at}: {}", key(&left.key), left.why)))?;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ fn print_found(table: &VerifiedTable) -> Result<()> {
         nodes.print()?;
     }
     for example in &table.examples {
-        say(&format!("  {}", told(example)))?;
+        say(&one_line(&format!("  {}", told(example))))?;
     }
     match not_shown(table) {
         Some(more) => say(&format!("  {more}")),

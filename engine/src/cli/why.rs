@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value as Document;
 
 use super::conflicts::known;
-use super::report::{Table, cell, cut, instant, json, say};
+use super::report::{Table, cell, cut, instant, json, one_line, say};
 use super::sync::left_out;
 use super::{Global, Output, with_session};
 use crate::error::Result;
@@ -44,7 +44,7 @@ fn print(why: &Told) -> Result<()> {
     say(&format!("{} {}: {}", why.table, why.key, origin(why)))?;
     if why.versions.len() > 1 {
         for version in &why.versions {
-            say(&format!("  {}: {}", written(version), row(version.row.as_ref())))?;
+            say(&one_line(&format!("  {}: {}", written(version), row(version.row.as_ref()))))?;
         }
     }
     say("")?;

@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Place, Show};
 use super::nearest;
-use super::section::{Named, Problems, Section, shown};
+use super::section::{Named, Problems, Section, shown, shown_key};
 use super::{Conflict, TableConfig};
 
 /// By what a table is kept in step.
@@ -71,7 +71,7 @@ pub(super) fn judge(
     ids: Option<&Place>,
     problems: &mut Problems<'_>,
 ) {
-    let name = shown(&table.name);
+    let (name, key) = (shown(&table.name), shown_key(&table.name));
     let compared = match node {
         None => "compared".to_owned(),
         Some(node) => format!("compared, as [nodes.{node}] is,"),
@@ -88,7 +88,7 @@ pub(super) fn judge(
             let what =
                 format!("`{name}` is {compared} and goes both ways, and nothing tells which of two rows is the later");
             let help = format!(
-                "name a column that tells when a row was changed: updated = \"changed_at\" in [tables.{name}]; or the only \
+                "name a column that tells when a row was changed: updated = \"changed_at\" in [tables.{key}]; or the only \
                  node at which it is changed: from = \"…\""
             );
             problems.add(why, Show::Line, what, help);
@@ -101,7 +101,7 @@ pub(super) fn judge(
              was deleted there or created at the other"
         );
         let help = format!(
-            "leave deletes where they are made: operations = [\"insert\", \"update\"] in [tables.{name}]; or name the only \
+            "leave deletes where they are made: operations = [\"insert\", \"update\"] in [tables.{key}]; or name the only \
              node at which it is changed: from = \"…\"; or let triggers record it (remove mode = \"compare\")"
         );
         problems.add(operations.unwrap_or(why), Show::Line, what, help);
@@ -110,7 +110,7 @@ pub(super) fn judge(
         let what =
             format!("`{name}` is {compared} and the later `updated` wins: without a history there is no other rule");
         let help = format!(
-            "of rows that are equally late, conflict = {{ prefer = [nodes] }} in [tables.{name}] takes one, and \
+            "of rows that are equally late, conflict = {{ prefer = [nodes] }} in [tables.{key}] takes one, and \
              \"latest-wins\" or \"park\" leaves them to a person"
         );
         problems.add(conflict.unwrap_or(why), Show::Line, what, help);

@@ -20,7 +20,7 @@ pub struct Place {
 pub struct Diagnostic {
     /// The file as the user named it.
     pub file: String,
-    /// From 1. Files that could not be read at all have no line: 0.
+    /// From 1. Files that could not be read at all, or that nobody wrote, have no line: 0.
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
@@ -75,7 +75,8 @@ impl fmt::Display for Diagnostic {
             line => write!(f, "{}:{line}:{}: {}", self.file, self.column, self.message)?,
         }
         if let Some(Excerpt { text, from, count }) = &self.excerpt {
-            write!(f, "\n{:5} | {text}\n      | {:from$}{:^<count$}", self.line, "", "")?;
+            let number = Some(self.line).filter(|line| *line > 0).map_or(String::new(), |line| line.to_string());
+            write!(f, "\n{number:>5} | {text}\n      | {:from$}{:^<count$}", "", "")?;
         }
         if let Some(help) = &self.help {
             for line in help.lines() {
@@ -134,8 +135,8 @@ fn excerpt(line: &str, span: Range<usize>, show: Show) -> Option<Excerpt> {
     let cut = if shown.len() > WIDTH { from.saturating_sub(WIDTH / 2).min(shown.len() - WIDTH) } else { 0 };
     let visible = shown.len().min(cut + WIDTH);
     // A control character from a file must not steer the terminal, and a tab would push the mark aside.
-    let text = shown[cut..visible].iter().map(|&(_, c)| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let text = text.trim_end().to_owned();
+    let text: String = shown[cut..visible].iter().map(|(_, c)| c).collect();
+    let text = secret::one_line(&text).trim_end().to_owned();
     Some(Excerpt { text, from: from - cut, count: to.min(visible.max(from + 1)) - from })
 }
 

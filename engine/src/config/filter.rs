@@ -2,7 +2,7 @@
 
 use super::diagnostic::Show;
 use super::plugins::{self, PluginUse};
-use super::section::{Problems, Section, shown};
+use super::section::{Problems, Section, shown, shown_key};
 use super::{Conflict, Mode, Operations, TableConfig};
 
 /// The section's `filter`, if it has one.
@@ -12,7 +12,7 @@ pub(super) fn read(section: &Section<'_>, problems: &mut Problems<'_>) -> Option
 
 /// Refuses filters where they cannot keep what they promise.
 pub(super) fn judge(table: &TableConfig, names: &[String], problems: &mut Problems<'_>) {
-    let title = format!("[tables.{}]", shown(&table.name));
+    let title = format!("[tables.{}]", shown_key(&table.name));
     let filtered = table.nodes.iter().filter_map(|part| Some((part, part.filter.as_ref()?)));
     for (part, filter) in filtered.clone() {
         let node = names.get(part.node.index()).map_or("", String::as_str);

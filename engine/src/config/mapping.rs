@@ -2,7 +2,7 @@
 
 use super::diagnostic::Show;
 use super::plugins::{self, PluginUse};
-use super::section::{Problems, Section, shown};
+use super::section::{Problems, Section, shown_key};
 use super::{Mode, TableConfig};
 
 /// The section's `mapping`, if it has one.
@@ -12,7 +12,7 @@ pub(super) fn read(section: &Section<'_>, problems: &mut Problems<'_>) -> Option
 
 /// Refuses mappings where they cannot keep what they promise.
 pub(super) fn judge(table: &TableConfig, problems: &mut Problems<'_>) {
-    let title = format!("[tables.{}]", shown(&table.name));
+    let title = format!("[tables.{}]", shown_key(&table.name));
     for mapping in table.nodes.iter().filter_map(|part| part.mapping.as_ref()) {
         if table.mode == Mode::Compare {
             let what = format!("{title} is compared, and this version maps only tables of which a history is kept");

@@ -44,8 +44,9 @@ pub use conflict::Conflict;
 pub use defaults::{Defaults, Ids, OnSkew};
 pub use diagnostic::{Diagnostic, Place};
 pub use expand::Lookup;
-pub use nodes::as_name;
+pub use nodes::{NAME_RULE, as_name, is_name};
 pub use plugins::{PluginUse, Plugins};
+pub use secret::one_line;
 pub(crate) use secret::without_urls;
 pub use section::Named;
 pub use template::{NewNode, new_nodes, template};
@@ -236,6 +237,16 @@ impl Config {
     pub fn compares(&self) -> bool {
         self.tables.iter().any(|table| table.mode == Mode::Compare)
     }
+}
+
+/// The section of a table, so that what a message proposes can be pasted into the file.
+pub(crate) fn section_of(table: &str) -> String {
+    format!("[tables.{}]", template::key(table))
+}
+
+/// The section of a table for one node.
+pub(crate) fn section_at(table: &str, node: &str) -> String {
+    format!("[tables.{}.nodes.{}]", template::key(table), template::key(node))
 }
 
 impl TableConfig {

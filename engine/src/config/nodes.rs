@@ -7,11 +7,12 @@ use super::expand::{self, Lookup};
 use super::section::{Field, Problems, Section, shown};
 use super::{NodeConfig, compare, nearest, url};
 
-const NAME_RULE: &str = "names are 1 to 32 of a-z, 0-9, `_` and `-`";
+/// What [`is_name`] asks for, in words.
+pub const NAME_RULE: &str = "names are 1 to 32 of a-z, 0-9, `_` and `-`";
 
 /// Names of nodes and of the sync stand in service tables and in versions; the few characters they may have need no
 /// quoting anywhere.
-pub(super) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
@@ -122,11 +123,11 @@ fn node(
     };
     match url::address(&pieces, folder) {
         Ok(address) => {
-            if address.literal_password {
+            if let Some(secret) = address.literal_secret {
                 problems.warn(
                     &text.place,
                     Show::Keys,
-                    format!("the password of node `{}` stands in this file", shown(field.name)),
+                    format!("the {secret} of node `{}` stands in this file", shown(field.name)),
                     "put ${VAR} or ${file:PATH} in its place, so that the file can be shared",
                 );
             }

@@ -24,6 +24,11 @@ pub(crate) fn without_urls(text: &str) -> String {
     lines.join("\n")
 }
 
+/// A text on one line: nothing that a value, a name or a reason holds begins another, or steers the terminal.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// The line's keys and, of its values, only quotes, brackets and the harmless parts of URLs. The line is well-formed
 /// TOML.
 pub(super) fn keys(line: &str) -> Shown {

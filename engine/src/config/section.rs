@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml_edit::{Item, TableLike, Value};
 
 use super::diagnostic::{Diagnostic, Place, Show, Source};
-use super::{nearest, secret};
+use super::{nearest, secret, template};
 
 /// The problems found so far.
 pub(super) struct Problems<'a> {
@@ -186,11 +186,16 @@ impl<'a> Section<'a> {
 
 /// A name from the file as a message may repeat it: on one line, no longer than names are, and no URL.
 pub(super) fn shown(name: &str) -> String {
-    let line: String = secret::without_urls(name).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = secret::one_line(&secret::without_urls(name));
     match line.char_indices().nth(60) {
         Some((cut, _)) => format!("{}…", &line[..cut]),
         None => line,
     }
+}
+
+/// The same as a key of the file, so that what a message proposes can be pasted.
+pub(super) fn shown_key(name: &str) -> String {
+    shown(&template::key(name))
 }
 
 fn kind(item: &Item) -> &'static str {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::diagnostic::{Place, Show};
+use super::diagnostic::Show;
 use super::nearest;
-use super::section::{Field, Named, Problems, Section, shown};
+use super::section::{Field, Named, Problems, Section, shown, shown_key};
 use super::{
     Conflict, Defaults, Ids, Mode, NodeConfig, Operations, Rename, TableConfig, TableNode, compare, conflict, defaults,
-    filter, mapping,
+    filter, mapping, section_at, section_of, template,
 };
 use crate::model::NodeId;
 
@@ -52,7 +52,7 @@ fn table(
         let what = format!("`{}` cannot be the name of a table", shown(field.name));
         problems.add(&field.key, Show::Line, what, "name it as the databases do: [tables.customers]");
     }
-    let section = Section::open(field, format!("[tables.{}]", field.name), Show::Line, problems)?;
+    let section = Section::open(field, section_of(field.name), Show::Line, problems)?;
     let has_schema_form = |key: &str| {
         section.field(key, problems.source).is_some_and(|part| part.item.is_table()).then(|| {
             format!("a name with a point in it is written in quotes: [tables.\"{}.{}\"]", shown(field.name), shown(key))
@@ -69,13 +69,13 @@ fn table(
         &|key| match key {
             "table" | "columns" | "omit" => Some(format!(
                 "it belongs to one node: [tables.{}.nodes.{}]",
-                shown(field.name),
+                shown_key(field.name),
                 names.first().map_or("office", String::as_str)
             )),
             "prefer" | "sum" => Some(format!("write conflict = {{ {key} = […] }}")),
             "filter" | "mapping" => Some(format!(
                 "it is about the rows of one node: [tables.{}.nodes.{}]",
-                shown(field.name),
+                shown_key(field.name),
                 names.first().map_or("office", String::as_str)
             )),
             "resolver" | "plugin" => Some("write conflict = { plugin = \"…\" }".to_owned()),
@@ -89,10 +89,7 @@ fn table(
         section.text("from", "\"office\"", problems).and_then(|name| node_called(&name, names, Show::Line, problems));
     if let (Some(from), Some(_), Some(field)) = (from, &own_conflict, section.field("conflict", problems.source)) {
         let from = names.get(from.index()).map_or("", String::as_str);
-        let what = format!(
-            "changes of [tables.{}] come from `{from}` alone, so none conflict",
-            shown(&section.title[8..section.title.len() - 1])
-        );
+        let what = format!("changes of {} come from `{from}` alone, so none conflict", shown(&section.title));
         problems.warn(&field.key, Show::Line, what, "remove `conflict`, or `from`");
     }
     let own_mode = compare::mode(&section, problems);
@@ -170,12 +167,12 @@ fn table_nodes(
         })
         .collect();
     let Some(field) = section.field("nodes", problems.source) else { return parts };
-    let title = format!("[tables.{}.nodes]", table.name);
+    let title = format!("[tables.{}.nodes]", template::key(table.name));
     let Some(nodes) = Section::open(&field, title, Show::Line, problems) else { return parts };
     for field in nodes.fields(problems.source) {
         let name = Named { name: field.name.to_owned(), place: field.key.clone() };
         let id = node_called(&name, names, Show::Line, problems);
-        let title = format!("[tables.{}.nodes.{}]", table.name, field.name);
+        let title = section_at(table.name, field.name);
         let Some(section) = Section::open(&field, title, Show::Line, problems) else { continue };
         let part = table_node(&section, table.name, id.unwrap_or(NodeId(0)), problems);
         if let Some(slot) = id.and_then(|id| parts.get_mut(id.index())) {
@@ -191,7 +188,7 @@ fn table_node(section: &Section<'_>, table: &str, node: NodeId, problems: &mut P
         &|key| match key {
             "plugin" | "where" => Some("write filter = { plugin = \"…\" }".to_owned()),
             "mode" | "conflict" | "from" | "operations" | "updated" | "lossy" => {
-                Some(format!("it holds for all nodes: put it in [tables.{}]", shown(table)))
+                Some(format!("it holds for all nodes: put it in [tables.{}]", shown_key(table)))
             }
             _ => None,
         },
@@ -252,12 +249,12 @@ fn refuse_doubles(tables: &[TableConfig], nodes: &[NodeConfig], names: &[String]
     for (at, name) in names.iter().enumerate() {
         // Names of SQLite's tables do not distinguish capitals.
         let folds = nodes.iter().any(|node| node.name == *name && node.target.secret_url().starts_with("sqlite:"));
-        let mut seen: HashMap<String, (&str, &Place)> = HashMap::new();
+        let mut seen: HashMap<String, &str> = HashMap::new();
         for table in tables {
             let Some(part) = table.nodes.get(at) else { continue };
             let local = if folds { part.table.to_lowercase() } else { part.table.clone() };
             match seen.get(&local) {
-                Some((first, place)) => problems.add(
+                Some(first) => problems.add(
                     &part.place,
                     Show::Line,
                     format!(
@@ -267,10 +264,10 @@ fn refuse_doubles(tables: &[TableConfig], nodes: &[NodeConfig], names: &[String]
                         shown(&part.table),
                         shown(name)
                     ),
-                    format!("`{}` stands on line {}; give one of them another `table`", shown(first), place.line),
+                    "give one of them another `table`",
                 ),
                 None => {
-                    seen.insert(local, (&table.name, &part.place));
+                    seen.insert(local, &table.name);
                 }
             }
         }

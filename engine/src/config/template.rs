@@ -11,7 +11,7 @@ use super::url;
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewNode {
     pub name: String,
-    /// May hold a password; the file will not.
+    /// May hold a password or a private key; the file will not.
     pub url: String,
 }
 
@@ -66,17 +66,21 @@ fn last_part(url: &str) -> Option<&str> {
     Some(last.split('.').next().unwrap_or(last)).filter(|name| !name.is_empty() && !name.contains("${"))
 }
 
-/// The text of a new file. Passwords in the URLs are replaced by `${NAME_PASSWORD}`. With no nodes or no tables the
-/// file says in comments how to add them.
+/// The text of a new file. Passwords in the URLs are replaced by `${NAME_PASSWORD}`, and private keys by `${NAME_KEY}`. With no
+/// nodes or no tables the file says in comments how to add them.
 pub fn template(name: &str, nodes: &[NewNode], tables: &[String]) -> String {
     let mut text = format!("{HEAD}\nname = {}\n\n{NODES}", quoted(name));
     for node in nodes {
-        let variable = password_variable(&node.name);
-        let (url, had_password) = url::without_secrets(&node.url, &format!("${{{variable}}}"));
+        let (password, key) = (variable(&node.name, "PASSWORD"), variable(&node.name, "KEY"));
+        let (url, had_password, had_key) =
+            url::without_secrets(&node.url, &format!("${{{password}}}"), &format!("${{{key}}}"));
         text += &format!("\n[nodes.{}]\n", node.name);
-        if had_password {
-            text +=
-                &format!("# The password is not kept here: set {variable} to it, as it is, before running concord.\n");
+        for (had, what, variable) in [(had_password, "password", password), (had_key, "private key", key)] {
+            if had {
+                text += &format!(
+                    "# The {what} is not kept here: set {variable} to it, as it is, before running concord.\n"
+                );
+            }
         }
         text += &format!("url = {}\n", quoted(&url));
     }
@@ -94,11 +98,11 @@ pub fn template(name: &str, nodes: &[NewNode], tables: &[String]) -> String {
     text
 }
 
-/// The variable that holds the password of the node of this name.
-pub(super) fn password_variable(node: &str) -> String {
+/// The variable that holds a secret of the node of this name.
+fn variable(node: &str, secret: &str) -> String {
     let name = node.to_uppercase().replace('-', "_");
     let digit = if name.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
-    format!("{digit}{name}_PASSWORD")
+    format!("{digit}{name}_{secret}")
 }
 
 const HEAD: &str = "\
@@ -193,7 +197,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A TOML key: bare where it can be.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if bare { name.to_owned() } else { quoted(name) }
 }

@@ -306,6 +306,26 @@ fn what_new_writes_is_a_good_file() {
 }
 
 #[test]
+fn a_private_key_is_not_written_into_a_new_file() {
+    let url = "postgres://sync:canary@h/shop?sslkey=-----BEGIN%20PRIVATE%20KEY-----%0Acanary&x=1".to_owned();
+    let given = [(Some("office".to_owned()), url), (Some("b".to_owned()), "sqlite:b.db".to_owned())];
+    let text = template("shop", &new_nodes(&given, Path::new("/srv")).unwrap(), &["customers".to_owned()]);
+    assert!(
+        !text.contains("canary") && text.contains("# The private key is not kept here: set OFFICE_KEY to it"),
+        "{text}"
+    );
+    let variables = |name: &str| match name {
+        "OFFICE_PASSWORD" => Some("pw".into()),
+        "OFFICE_KEY" => Some("-----BEGIN PRIVATE KEY-----\nx".into()),
+        _ => None,
+    };
+    let config = Config::parse(Path::new("concord.toml"), text, &variables).unwrap_or_else(|error| panic!("{error}"));
+    let key = "sync:pw@h/shop?sslkey=-----BEGIN%20PRIVATE%20KEY-----%0Ax&x=1";
+    assert!(config.nodes[0].target.secret_url().ends_with(key), "{}", config.nodes[0].target);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
 fn an_empty_new_file_says_what_is_missing() {
     let text = template("shop", &[], &[]);
     let said = parse(&text).unwrap_err().to_string();

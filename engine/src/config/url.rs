@@ -13,8 +13,8 @@ pub(super) struct Address {
     pub target: Target,
     /// Equal for two URLs that certainly lead to the same database.
     pub identity: String,
-    /// Whether a password stands in the file itself.
-    pub literal_password: bool,
+    /// What stands in the file itself and should not: a password, or a private key.
+    pub literal_secret: Option<&'static str>,
 }
 
 /// Stands in a URL's outline for each stretch that came from a variable or a file.
@@ -22,6 +22,9 @@ const HOLE: char = '\u{1}';
 
 /// Parameters of a URL whose values are secrets.
 const SECRET_PARAMETERS: [&str; 3] = ["password", "sslpassword", "key"];
+
+/// Parameters of a URL that name the file of a private key, or hold the key itself.
+const KEY_PARAMETERS: [&str; 2] = ["sslkey", "ssl-key"];
 
 /// Parameters of a URL that name files.
 const FILE_PARAMETERS: [&str; 8] =
@@ -48,23 +51,27 @@ pub(super) fn address(pieces: &[Piece], folder: &Path) -> Result<Address, Failur
         return Err(fail("the URL contains a blank or a control character", "a blank in a URL is written %20"));
     }
     let url = assemble(pieces, &outline);
-    let literal_password = holds_password(&outline);
+    let literal_secret = match (holds_password(&outline), holds_key(&outline)) {
+        (true, _) => Some("password"),
+        (false, true) => Some("private key"),
+        (false, false) => None,
+    };
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(fail("the URL does not say which kind of database it leads to", FORMS));
     };
     match scheme {
-        "sqlite" => sqlite(rest, folder).map(|(target, identity)| Address { target, identity, literal_password }),
+        "sqlite" => sqlite(rest, folder).map(|(target, identity)| Address { target, identity, literal_secret }),
         "postgres" | "postgresql" => {
             let identity = postgres(&url)?;
-            Ok(Address { target: Target::new(with_files_of(&url, folder)?), identity, literal_password })
+            Ok(Address { target: Target::new(with_files_of(&url, folder)?), identity, literal_secret })
         }
         "mysql" | "mariadb" => {
             let identity = mysql(&url)?;
-            Ok(Address { target: Target::new(with_files_of(&url, folder)?), identity, literal_password })
+            Ok(Address { target: Target::new(with_files_of(&url, folder)?), identity, literal_secret })
         }
         // A kind of database this module has nothing particular to say about.
         _ if node::kinds().any(|kind| kind == scheme) => {
-            Ok(Address { identity: url.clone(), target: Target::new(url), literal_password })
+            Ok(Address { identity: url.clone(), target: Target::new(url), literal_secret })
         }
         // What stands before a colon may be a secret if it is no scheme, or comes from elsewhere.
         _ if outline.starts_with(&format!("{scheme}://")) && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
@@ -135,6 +142,18 @@ fn holds_password(outline: &str) -> bool {
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .any(|(name, value)| SECRET_PARAMETERS.contains(&name) && literal(value))
+}
+
+/// Whether a private key stands in an outline.
+fn holds_key(outline: &str) -> bool {
+    let query = outline.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').any(|pair| is_key(pair) && !pair.contains(HOLE))
+}
+
+/// Whether a parameter is a private key itself, and not the name of its file.
+fn is_key(pair: &str) -> bool {
+    let named = url::form_urlencoded::parse(pair.as_bytes()).next();
+    named.is_some_and(|(name, value)| KEY_PARAMETERS.contains(&&*name) && node::is_inline(&value))
 }
 
 fn postgres(url: &str) -> Result<String, Failure> {
@@ -223,7 +242,7 @@ fn with_files_of(url: &str, folder: &Path) -> Result<String, Failure> {
     for pair in query.split('&') {
         let named = url::form_urlencoded::parse(pair.as_bytes()).next();
         let file = named.filter(|(name, value)| {
-            FILE_PARAMETERS.contains(&name.as_ref()) && !value.is_empty() && !value.trim().starts_with("-----BEGIN")
+            FILE_PARAMETERS.contains(&name.as_ref()) && !value.is_empty() && !node::is_inline(value)
         });
         let Some((name, value)) = file else {
             pairs.push(pair.to_owned());
@@ -270,25 +289,27 @@ fn cleaned(path: &Path) -> PathBuf {
     clean
 }
 
-/// The URL with its secrets replaced by `placeholder`, and whether there were any. For URLs that [`address`] accepts.
-pub(super) fn without_secrets(url: &str, placeholder: &str) -> (String, bool) {
+/// The URL with its password and its private key replaced by what is to stand for them, and whether there was one of either. For URLs
+/// that [`address`] accepts.
+pub(super) fn without_secrets(url: &str, password: &str, key: &str) -> (String, bool, bool) {
     let mut url = url.to_owned();
-    if !holds_password(&outline_of(&url)) {
-        return (url, false);
-    }
+    let outline = outline_of(&url);
+    let (has_password, has_key) = (holds_password(&outline), holds_key(&outline));
     if let Some((from, to)) = user_part(&url)
         && let Some(colon) = url[from..to].find(':')
+        && has_password
     {
-        url.replace_range(from + colon + 1..to, placeholder);
+        url.replace_range(from + colon + 1..to, password);
     }
     if let Some((start, query)) = url.split_once('?') {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) if SECRET_PARAMETERS.contains(&name) => format!("{name}={placeholder}"),
+            Some((name, _)) if has_password && SECRET_PARAMETERS.contains(&name) => format!("{name}={password}"),
+            Some((name, _)) if has_key && is_key(pair) => format!("{name}={key}"),
             _ => pair.to_owned(),
         });
         url = format!("{start}?{}", pairs.collect::<Vec<_>>().join("&"));
     }
-    (url, true)
+    (url, has_password, has_key)
 }
 
 /// The URL with a hole in place of each placeholder.
@@ -369,6 +390,27 @@ mod tests {
             let found = address(&[Piece::Literal(given.to_owned())], Path::new("/ws/a b"));
             let url = found.map(|found| found.target.secret_url().to_owned()).map_err(|why| why.message).unwrap();
             assert_eq!(url.split_once('?').unwrap().1, read, "{given}");
+        }
+    }
+
+    /// A key that stands in the URL itself is a secret, and a certificate or the name of a file is none.
+    #[test]
+    fn a_private_key_is_told_and_left_out() {
+        let shown = |url: &str| {
+            let address = address(&[Piece::Literal(url.to_owned())], Path::new("/ws")).map_err(|why| why.message);
+            (without_secrets(url, "${P}", "${K}"), address.unwrap().literal_secret)
+        };
+        let key = "-----BEGIN%20PRIVATE%20KEY-----%0Acanary%0A-----END%20PRIVATE%20KEY-----";
+        let encoded = "%2D----BEGIN+PRIVATE+KEY-----%0Acanary";
+        for (url, left, secret) in [
+            (format!("postgres://h/d?sslkey={key}&x=1"), "postgres://h/d?sslkey=${K}&x=1", Some("private key")),
+            (format!("mysql://h/d?ssl%2Dkey={encoded}"), "mysql://h/d?ssl%2Dkey=${K}", Some("private key")),
+            (format!("postgres://u:p@h/d?sslkey={key}"), "postgres://u:${P}@h/d?sslkey=${K}", Some("password")),
+            ("postgres://u@h/d?sslkey=k.pem".to_owned(), "postgres://u@h/d?sslkey=k.pem", None),
+        ] {
+            let ((text, has_password, has_key), told) = shown(&url);
+            assert_eq!((&*text, told), (left, secret), "{url}");
+            assert_eq!((has_password, has_key), (secret == Some("password"), url.contains("BEGIN")), "{url}");
         }
     }
 

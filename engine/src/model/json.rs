@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Document};
 
 use super::domain::Type;
 use super::time;
-use super::value::{Decimal, Json, Row, Value};
+use super::value::{Decimal, Json, Key, Row, Value};
 
 /// A value as JSON. Together with the type it travels in (or by itself, for [`Type::Any`]) it can be read back exactly.
 ///
@@ -122,6 +122,12 @@ pub fn key_value_from_json(ty: &Type, document: &Document) -> Option<Value> {
         Some(document) => value_from_json(&Type::Any, document),
         None => value_from_json(ty, document),
     }
+}
+
+/// A key that was kept of a table whose key is another by now, so that it can be told of: the values as they were written.
+pub fn former_key(text: &str) -> Option<Key> {
+    let cells: Vec<Document> = serde_json::from_str(text).ok()?;
+    cells.iter().map(|cell| key_value_from_json(&Type::Any, cell)).collect()
 }
 
 const AS_IT_IS: &str = "raw";

@@ -41,6 +41,7 @@ pub use numbering::{Numbered, Numbers, ServerSteps, Stepped, Steps};
 pub use purge::Purge;
 pub use registry::{Target, connect, kinds};
 pub use scan::{LOT, Lot, Lots, Scanned, lots};
+pub use tls::is_inline;
 pub use written::{Move, Note, Obstacle, Reason, Refusal, Room, WriteMode};
 
 /// The layout of the service tables that this build writes. A database with a higher one was installed by a newer

@@ -25,8 +25,7 @@ pub struct File {
 impl File {
     /// `None` where the URL holds what else stands in a file.
     pub fn named(parameter: &str, value: &str, is_ca: bool) -> Option<File> {
-        let inline = value.trim().starts_with("-----BEGIN");
-        (!inline).then(|| File { parameter: parameter.to_owned(), path: value.into(), is_ca })
+        (!is_inline(value)).then(|| File { parameter: parameter.to_owned(), path: value.into(), is_ca })
     }
 
     /// Fails, with its name, if it cannot be read, or trusts nobody.
@@ -45,6 +44,11 @@ impl File {
         }
         Ok(())
     }
+}
+
+/// Whether a certificate or a key stands in the place of the name of its file.
+pub fn is_inline(value: &str) -> bool {
+    value.trim().starts_with("-----BEGIN")
 }
 
 /// What to do about an error that may say that the server's certificate is refused. `ca` is the file that the URL names.

@@ -39,9 +39,8 @@ impl Compiled {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(folder)?;
-        #[cfg(unix)]
-        make_private(folder)?;
-        Ok(Compiled { folder: folder.to_owned(), hits: Arc::default(), misses: Arc::default() })
+        let folder = make_private(folder)?;
+        Ok(Compiled { folder, hits: Arc::default(), misses: Arc::default() })
     }
 
     /// How many components came out of it, and how many had to be compiled.
@@ -93,14 +92,29 @@ impl Compiled {
 
 /// Makes sure that nobody but the user gets into the folder. One that others could only look into is closed to them, such as
 /// was restored from a copy; where they could write, nobody knows what they have put there. A folder that a link leads to may be
-/// there for others, and is left as it is.
+/// there for others, and is left as it is. Where it is without links: one of those may lead elsewhere tomorrow.
 #[cfg(unix)]
-fn make_private(folder: &Path) -> io::Result<()> {
+fn make_private(folder: &Path) -> io::Result<PathBuf> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     const ELSEWHERE: &str = "set CONCORD_CACHE_DIR to a folder on a file system that keeps permissions";
+    let real = folder.canonicalize()?;
     let known = fs::metadata(folder)?;
-    if known.uid() != tempfile::tempfile_in(folder)?.metadata()?.uid() {
+    let own = tempfile::tempfile_in(folder)?.metadata()?.uid();
+    if known.uid() != own {
         return Err(io::Error::other("it is another user's; set CONCORD_CACHE_DIR to a folder of your own"));
+    }
+    // Whoever may rename it, or a folder that it is in, puts another in its place. A group is one that somebody chose.
+    for around in real.ancestors().skip(1) {
+        const OWN: &str = "set CONCORD_CACHE_DIR to a folder of your own";
+        const ALL_MAY_RENAME: u32 = 0o002;
+        const STICKY: u32 = 0o1000;
+        let (known, shown) = (fs::metadata(around)?, around.display());
+        if ![own, 0].contains(&known.uid()) {
+            return Err(io::Error::other(format!("{shown}, which it is in, is another user's; {OWN}")));
+        }
+        if known.mode() & (ALL_MAY_RENAME | STICKY) == ALL_MAY_RENAME {
+            return Err(io::Error::other(format!("others may rename it, as all may write to {shown}; {OWN}")));
+        }
     }
     if known.mode() & 0o022 != 0 {
         let why = format!("others may write to it; delete it, so that it is made anew, or {ELSEWHERE}");
@@ -119,7 +133,13 @@ fn make_private(folder: &Path) -> io::Result<()> {
             return Err(io::Error::other(format!("others may look into it; {ELSEWHERE}")));
         }
     }
-    Ok(())
+    Ok(real)
+}
+
+/// Only Unix tells who gets into a folder.
+#[cfg(not(unix))]
+fn make_private(folder: &Path) -> io::Result<PathBuf> {
+    Ok(folder.to_owned())
 }
 
 /// Another for each component, version of the compiler, machine and setting.
@@ -233,6 +253,49 @@ mod tests {
         assert_eq!(fs::metadata(&shared).unwrap().permissions().mode() & 0o777, 0o755);
         set(0o700);
         assert!(Compiled::kept_in(&link).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_others_may_put_another_in_the_place_of_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let compiled = folder.path().join("compiled");
+        let kept = |mode| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            Compiled::kept_in(&compiled).map(drop).map_err(|why| why.to_string())
+        };
+        let why = kept(0o777).unwrap_err();
+        assert!(why.contains("others may rename it") && why.contains("CONCORD_CACHE_DIR"), "{why}");
+        // As `/tmp` is, and what a group shares.
+        for mode in [0o1777, 0o775, 0o2770, 0o755, 0o700] {
+            assert_eq!(kept(mode), Ok(()), "{mode:o}");
+        }
+        // Only root gives folders away.
+        if std::os::unix::fs::chown(folder.path(), Some(12_345), None).is_ok() {
+            let why = kept(0o700).unwrap_err();
+            assert!(why.contains("which it is in, is another user's"), "{why}");
+        }
+    }
+
+    /// Every folder around it, up to the root: Concord itself makes the nearest.
+    #[cfg(unix)]
+    #[test]
+    fn a_cache_in_a_folder_whose_content_all_may_rename_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, link) = (folder.path().join("shared/concord"), folder.path().join("link"));
+        fs::create_dir_all(&cache).unwrap();
+        std::os::unix::fs::symlink(&cache, &link).unwrap();
+        let kept = |cache: &Path, mode| {
+            fs::set_permissions(folder.path().join("shared"), fs::Permissions::from_mode(mode)).unwrap();
+            Host::new(Some(cache)).unwrap().cached()
+        };
+        // Nor does it help that a link leads there from a folder that nobody else may write to.
+        for cache in [&cache, &link] {
+            assert_eq!(kept(cache, 0o777), None, "{}", cache.display());
+            assert_eq!(kept(cache, 0o1777), Some((0, 0)), "{}", cache.display());
+        }
     }
 
     #[cfg(unix)]

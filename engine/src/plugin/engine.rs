@@ -10,13 +10,14 @@ use wasmtime::{Config, Engine, OptLevel};
 use super::bindings::concord::plugin::log;
 use super::compiled::Compiled;
 use super::limits::{STACK, TICK};
-use super::state::{self, State};
+use super::state::{self, Said, State};
 
 /// What runs plugins; cheap to clone.
 #[derive(Clone)]
 pub struct Host {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
+    pub(super) said: Said,
     compiled: Option<Compiled>,
 }
 
@@ -74,7 +75,7 @@ impl Host {
         state::forbid_waiting(&mut linker)?;
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
         tick(&engine)?;
-        Ok(Host { engine, linker, compiled })
+        Ok(Host { engine, linker, said: Said::default(), compiled })
     }
 
     /// The component of these bytes, which have this digest.

@@ -43,7 +43,8 @@ impl Running {
     /// Starts an instance, within the limits of a call.
     pub fn start(plugin: &Plugin, who: &Who) -> Result<Running, Failure> {
         let limits = &plugin.limits;
-        let mut store = Store::new(&plugin.host.engine, State::new(who.clone(), limits.memory));
+        let state = State::new(who.clone(), plugin.host.said.clone(), limits.memory);
+        let mut store = Store::new(&plugin.host.engine, state);
         store.limiter(|state| state);
         let armed = arm(&mut store, limits, 1);
         let started = armed.and_then(|()| plugin.pre.instantiate(&mut store));

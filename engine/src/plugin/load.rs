@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
+use tracing::dispatcher::{self, Dispatch};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 
@@ -191,9 +192,11 @@ impl Plugin {
     }
 }
 
-/// Runs work that may block, as everything in a plugin may, apart from whatever the caller's thread is in the midst of.
+/// Runs work that may block, as everything in a plugin may, apart from whatever the caller's thread is in the midst of. It is heard by
+/// whoever hears the caller.
 pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    match std::thread::scope(|scope| scope.spawn(work).join()) {
+    let heard = dispatcher::get_default(Dispatch::clone);
+    match std::thread::scope(|scope| scope.spawn(|| dispatcher::with_default(&heard, work)).join()) {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     }

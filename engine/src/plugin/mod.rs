@@ -51,5 +51,6 @@ pub use part::Part;
 pub use resolver::{Change, Dispute, Resolution, Resolver, Side};
 pub use shape::{Facts, Shape, ShapeColumn};
 pub use shrink::smallest;
+pub use state::silently;
 pub use vary::{Varied, varied};
 pub use written::written;

@@ -65,6 +65,8 @@ pub struct Part {
     spent: Mutex<Spent>,
     /// By function, while a round lasts.
     tallies: Mutex<Option<Vec<(&'static str, Tally)>>>,
+    /// The functions that have given an answer since it was opened, in a round or not.
+    answered: Mutex<Vec<&'static str>>,
     /// The first failure of a call about several items of which each was answered alone.
     together: Mutex<Option<Failure>>,
 }
@@ -81,10 +83,14 @@ impl std::fmt::Debug for Part {
 struct Tally {
     /// Whether it gave an answer, be it a problem.
     answered: bool,
+    /// Whether it did before, where that is to count.
+    answered_before: bool,
     /// Rows that broke it, each asked about alone.
     broken: usize,
     /// Why it is not asked any more: it answered nothing and broke [`FAILURES`] times.
     gave_up: Option<Failure>,
+    /// The same of what has answered before.
+    fails: Option<Failure>,
 }
 
 impl Plugin {
@@ -141,6 +147,7 @@ impl Part {
             role,
             spent: Mutex::default(),
             tallies: Mutex::default(),
+            answered: Mutex::default(),
             together: Mutex::default(),
         })
     }
@@ -189,6 +196,14 @@ impl Part {
         *self.tallies() = Some(Vec::new());
     }
 
+    /// The same where only that is asked about once more which broke it before, and functions that have ever given an answer are not
+    /// given up for that.
+    pub fn begin_last_round(&self) {
+        let answered = self.answered();
+        let tally = |function: &&'static str| (*function, Tally { answered_before: true, ..Tally::default() });
+        *self.tallies() = Some(answered.iter().map(tally).collect());
+    }
+
     pub fn end_round(&self) {
         *self.tallies() = None;
     }
@@ -198,6 +213,13 @@ impl Part {
         self.tallies().iter().flatten().filter_map(|(_, tally)| tally.gave_up.clone()).collect()
     }
 
+    /// Why a function that has answered before breaks at all that it is asked in a last round.
+    pub fn broke_at_all(&self) -> Option<Failure> {
+        let tallies = self.tallies();
+        let mut tallies = tallies.iter().flatten().filter(|(_, tally)| !tally.answered);
+        tallies.find_map(|(_, tally)| tally.fails.clone())
+    }
+
     /// Why a call about several items failed of which each was answered alone.
     pub(super) fn failed_together(&self) -> Option<Failure> {
         self.together().clone()
@@ -205,6 +227,10 @@ impl Part {
 
     fn together(&self) -> MutexGuard<'_, Option<Failure>> {
         self.together.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Vec<&'static str>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tallies(&self) -> std::sync::MutexGuard<'_, Option<Vec<(&'static str, Tally)>>> {
@@ -222,11 +248,25 @@ impl Part {
         Some(change(&mut tallies[at].1))
     }
 
+    /// It has given an answer, be it a problem.
+    fn has_answered(&self, function: &'static str) {
+        self.tally(function, |tally| tally.answered = true);
+        let mut answered = self.answered();
+        if !answered.contains(&function) {
+            answered.push(function);
+        }
+    }
+
     /// One row has broken it.
     fn broke(&self, function: &'static str, failure: &Failure) {
         self.tally(function, |tally| {
             tally.broken += 1;
-            if !tally.answered && tally.broken >= FAILURES && tally.gave_up.is_none() {
+            if tally.answered || tally.broken < FAILURES {
+                return;
+            }
+            if tally.answered_before {
+                tally.fails.get_or_insert_with(|| failure.clone());
+            } else if tally.gave_up.is_none() {
                 let (broken, last) = (tally.broken, &failure.message);
                 let message =
                     format!("it failed at all {broken} rows it was asked about and is not asked any more: {last}");
@@ -278,7 +318,7 @@ impl Part {
             rest = others;
             match ask(batch) {
                 Ok(all) => {
-                    self.tally(function, |tally| tally.answered = true);
+                    self.has_answered(function);
                     answers.extend(all);
                 }
                 Err(failure) if batch.len() == 1 => {
@@ -314,7 +354,7 @@ impl Part {
             match ask(std::slice::from_ref(item)) {
                 Ok(all) => {
                     failures = 0;
-                    self.tally(function, |tally| tally.answered = true);
+                    self.has_answered(function);
                     answers.extend(all);
                 }
                 Err(failure) => {

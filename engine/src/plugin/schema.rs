@@ -92,6 +92,19 @@ impl Schema {
                 };
                 forms.map(told).collect::<Vec<_>>().join("; or ")
             }
+            ValidationErrorKind::OneOfMultipleValid { context } => {
+                let forms = self.document.pointer(&problem.schema_path().to_string());
+                let named = |(at, problems): (usize, &Vec<ValidationError<'static>>)| {
+                    let names = forms?.get(at)?.get("required")?.as_array()?.iter().filter_map(Document::as_str);
+                    problems.is_empty().then(|| quoted(names).replace(", ", " and "))
+                };
+                let named: Vec<String> = context.iter().enumerate().filter_map(named).collect();
+                let named = if named.len() > 1 { format!(": {}", named.join(", or ")) } else { String::new() };
+                format!("{place}it is more than one form at once, of which one is to be left{named}")
+            }
+            ValidationErrorKind::MinProperties { limit: 1 } => {
+                format!("{place}nothing stands here{}", self.known_beside(&problem.schema_path().to_string()))
+            }
             _ if is != Some(may) => format!("{place}{}", problem.masked()),
             _ => format!("{place}{problem}"),
         }
@@ -197,6 +210,26 @@ mod tests {
         ] {
             assert_eq!(misfits(schema.as_ref(), config), [expected], "{config}");
         }
+    }
+
+    /// What the file has to say is told in its words, and not in those of JSON Schema.
+    #[test]
+    fn two_forms_at_once_and_nothing_at_all_are_told_by_what_can_be_said() {
+        let schema = Schema::parse(
+            r#"{"type": "object", "minProperties": 1, "oneOf": [{"required": ["of", "slot"]}, {"required": ["prefix", "others"]}, {}],
+                "properties": {"of": {}, "slot": {}, "prefix": {}, "others": {}, "any": {"oneOf": [{}, {}]}, "columns": {"minProperties": 1}}}"#,
+        );
+        let schema = schema.unwrap();
+        let said = |config: &str| misfits(schema.as_ref(), config).join("; ");
+        assert_eq!(
+            said(r#"{"of": 2, "slot": 0, "prefix": "A", "others": ["B"]}"#),
+            "it is more than one form at once, of which one is to be left: `of` and `slot`, or `prefix` and `others`"
+        );
+        let any = "`any`: it is more than one form at once, of which one is to be left";
+        assert_eq!(said(r#"{"any": 1}"#), any);
+        assert_eq!(said(r#"{"columns": {}}"#), "`columns`: nothing stands here");
+        let nothing = "nothing stands here; what can: `of`, `slot`, `prefix`, `others`, `any`, `columns`";
+        assert_eq!(said("{}"), nothing);
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! What an instance has: an inert WASI, a log, and the account of its memory.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tracing::{debug, error, info, warn};
+use tracing::dispatcher::{self, Dispatch};
+use tracing::subscriber::NoSubscriber;
+use tracing::{Level, debug, enabled, error, info, warn};
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime::{ResourceLimiter, bail};
 use wasmtime_wasi::p2::DynPollable;
@@ -21,6 +26,9 @@ const LINES: usize = 100;
 const LINE: usize = 1_000;
 const TOO_MANY_LINES: usize = 10_000;
 
+/// Errors that are remembered for having been logged.
+const SAID: usize = 10_000;
+
 /// What no plugin may do. Reads after "it ".
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -34,6 +42,33 @@ pub(super) struct Who {
     pub table: Option<String>,
 }
 
+/// What plugins logged as errors in this process, by digests: what breaks down at each of many rows, or in every look of a watch, is
+/// told once. Shared by whoever clones it.
+#[derive(Clone, Default)]
+pub(super) struct Said(Arc<Mutex<HashSet<u64>>>);
+
+impl Said {
+    /// Whether that was not said yet, as far as is remembered.
+    fn is_new(&self, what: impl Hash) -> bool {
+        let mut digest = DefaultHasher::new();
+        what.hash(&mut digest);
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() >= SAID {
+            said.clear();
+        }
+        said.insert(digest.finish())
+    }
+}
+
+/// Does work in which nothing is logged, such as asking plugins about cases that nobody wrote down; unless more than what goes
+/// wrong is to be heard (`-v`).
+pub fn silently<T>(work: impl FnOnce() -> T) -> T {
+    if enabled!(Level::INFO) {
+        return work();
+    }
+    dispatcher::with_default(&Dispatch::none(), work)
+}
+
 /// The store's data.
 pub(super) struct State {
     wasi: WasiCtx,
@@ -42,6 +77,7 @@ pub(super) struct State {
     /// How much of `printed` was told.
     told: usize,
     who: Who,
+    said: Said,
     lines: usize,
     /// The last line that was logged as an error in this call: a panic's message, mostly.
     last_error: Option<String>,
@@ -77,7 +113,7 @@ impl HostMonotonicClock for Frozen {
 }
 
 impl State {
-    pub fn new(who: Who, most_memory: usize) -> State {
+    pub fn new(who: Who, said: Said, most_memory: usize) -> State {
         let printed = MemoryOutputPipe::new(2 * PRINTED);
         let seed = || Deterministic::new((0..=255).collect());
         let wasi = WasiCtx::builder()
@@ -95,6 +131,7 @@ impl State {
             printed,
             told: 0,
             who,
+            said,
             lines: 0,
             last_error: None,
             most_memory,
@@ -147,12 +184,17 @@ impl State {
             self.last_error = Some(told(message, 300));
         }
         self.lines += 1;
-        if self.lines > LINES {
+        // What nobody hears is not said.
+        if self.lines > LINES || dispatcher::get_default(Dispatch::is::<NoSubscriber>) {
             return;
         }
         let line = told(message, LINE);
         let Who { plugin, role, table } = &self.who;
         let (role, table) = (role.map_or("", |role| role.as_str()), table.as_deref().unwrap_or(""));
+        let level = match level {
+            log::Level::Error if !self.said.is_new((plugin, role, table, &line)) => log::Level::Debug,
+            level => level,
+        };
         match level {
             log::Level::Debug => debug!(%plugin, role, table, "{line}"),
             log::Level::Info => info!(%plugin, role, table, "{line}"),
@@ -230,4 +272,19 @@ pub(super) fn forbid_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()>
     }
     linker.allow_shadowing(false);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_is_not_new_to_anybody() {
+        let said = Said::default();
+        assert!(said.is_new(("cel", "it broke")) && said.is_new(("cel", "it broke again")));
+        assert!(!said.clone().is_new(("cel", "it broke")));
+        // Nor is all of it remembered for ever.
+        assert!((0..SAID).all(|n| said.is_new(n)));
+        assert!(said.is_new(("cel", "it broke")));
+    }
 }

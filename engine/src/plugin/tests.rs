@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use wasmtime::component::Component;
 use wasmtime::{ResourceLimiter, Store};
 
-use super::state::{State, Who};
+use super::state::{Said, State, Who};
 use super::*;
 
 fn host() -> Host {
@@ -104,7 +104,10 @@ fn imports_and_roles_are_looked_at_before_anything_runs() {
 /// What becomes of a component that does this when it is started.
 fn start(text: &str) -> String {
     let host = host();
-    let mut store = Store::new(&host.engine, State::new(Who { plugin: "x".into(), role: None, table: None }, 1 << 20));
+    let mut store = Store::new(
+        &host.engine,
+        State::new(Who { plugin: "x".into(), role: None, table: None }, Said::default(), 1 << 20),
+    );
     store.limiter(|state| state);
     store.set_fuel(1_000_000).unwrap();
     store.set_epoch_deadline(100);
@@ -216,7 +219,7 @@ fn what_a_start_may_use_up_is_bounded() {
 /// Memory of so many bytes at once that the account of it would begin anew.
 #[test]
 fn what_memory_is_asked_for_is_counted_however_much_it_is() {
-    let mut state = State::new(Who { plugin: "x".into(), role: None, table: None }, 1 << 20);
+    let mut state = State::new(Who { plugin: "x".into(), role: None, table: None }, Said::default(), 1 << 20);
     let page = 1 << 16;
     assert!(state.memory_growing(0, page, None).unwrap());
     for _ in 0..20 {

@@ -1,6 +1,7 @@
 //! Who takes part: connecting, and whether what is installed at a node is what the file describes. Whoever cannot take part
 //! is left out with the reason, and the others go on.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
@@ -8,7 +9,7 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use super::brought;
-use super::kept_shape;
+use super::kept_shape::{self, Outline};
 use super::load::Refilters;
 use super::rejoin::{Renewed, UNFINISHED};
 use super::restored::Restored;
@@ -51,12 +52,18 @@ pub(super) struct Member {
     pub prepared: bool,
     /// The installation that was there then.
     pub life: Option<String>,
+    /// How each table, by index, was installed there when the tables were taken from what is kept.
+    shapes: HashMap<usize, Outline>,
+    /// Tables that were installed there then, and that the file does not name.
+    pub unlisted: Vec<String>,
     /// Whether its clock was off when it was looked at last.
     pub skewed: bool,
     /// By how much its clock was ahead of this machine's then, in microseconds.
     pub ahead: Option<i64>,
     /// How much of that is no error of its own clock, since it times changes by another, see [`Node::strays`].
     pub strays: i64,
+    /// Tables, by index, in which changes may be made there that are in no history, as they were when they were looked at last.
+    pub unrecorded: HashSet<usize>,
     /// Set while it is left out because it was restored from a backup or replaced.
     pub restored: Option<Restored>,
     /// Why it does not take part, if it does not.
@@ -171,7 +178,7 @@ impl Session {
         if !other_nodes.is_empty() && fit.is_empty() && !self.members.iter().any(|member| member.prepared) {
             return Err(Error::Refused(other_nodes));
         }
-        self.adopt(&fit, &before)?;
+        let anew = self.adopt(&fit, &before)?;
         for known in before.into_iter().filter(|table| table.compared) {
             // The next comparison looks at it again.
             self.tables
@@ -179,7 +186,7 @@ impl Session {
                 .filter(|table| table.index == known.index)
                 .for_each(|table| table.clone_from(&known));
         }
-        self.look_up(&fit).await;
+        self.look_up(&fit, anew).await;
         Ok(())
     }
 
@@ -276,14 +283,15 @@ impl Session {
         others > 1
     }
 
-    /// Takes the shapes of the tables from the service tables of nodes. `before` are the tables that were known.
-    fn adopt(&mut self, services: &[(usize, Service)], before: &[Table]) -> Result<()> {
+    /// Takes the shapes of the tables from the service tables of nodes, unless they are known; whether it did. `before` are the tables
+    /// that were known.
+    fn adopt(&mut self, services: &[(usize, Service)], before: &[Table]) -> Result<bool> {
         if self.tables.is_empty() && services.is_empty() {
             // Nobody is there to tell what they are now, and what was known of them is needed once somebody is.
             self.tables = before.to_vec();
         }
         if !self.tables.is_empty() || services.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let mut tables = Vec::new();
         for (index, config) in self.config.tables.iter().enumerate() {
@@ -291,10 +299,9 @@ impl Session {
                 tables.push(Table::to_be_compared(&self.config, index));
                 continue;
             }
-            let mut kept = services.iter().flat_map(|(_, service)| &service.tables);
-            let shape = kept.find(|(name, _)| *name == config.name);
+            let shape = kept_shape::of_most(services.iter().filter_map(|(_, service)| service.shape(&config.name)));
             let table = match shape {
-                Some((_, shape)) => Table::from_kept(&self.config, index, shape, &mut self.plugins),
+                Some(shape) => Table::from_kept(&self.config, index, shape, &mut self.plugins),
                 None => Ok(None),
             };
             let table = match (table, before.iter().find(|known| known.index == index)) {
@@ -325,11 +332,12 @@ impl Session {
         }
         self.tables = tables;
         self.adopted = Some(time::moment());
-        Ok(())
+        Ok(true)
     }
 
-    /// Finds every table at these nodes. A table that is not what it was stands still.
-    async fn look_up(&mut self, nodes: &[(usize, Service)]) {
+    /// Finds every table at these nodes. A table that is not what it was stands still. `anew` if the tables were just taken from what
+    /// is kept.
+    async fn look_up(&mut self, nodes: &[(usize, Service)], anew: bool) {
         let (tables, config) = (&self.tables, &self.config);
         let members = self.members.iter_mut().enumerate().filter_map(|(at, member)| {
             let (_, service) = nodes.iter().find(|(known, _)| *known == at)?;
@@ -354,6 +362,12 @@ impl Session {
             let member = &mut self.members[at];
             for (table, found) in self.tables.iter_mut().filter(|table| !table.compared).zip(found) {
                 let kept = service.shape(&table.name);
+                if anew {
+                    member.knows_as_installed(table.index, kept);
+                } else if member.is_reinstalled(table.index, kept, &table.kept()) {
+                    table.stop_until_adopted(&member.name);
+                    self.adopted = None;
+                }
                 let remapped = nodes.iter().find(|(at, service)| {
                     let kept = service.shape(&table.name).map(brought::marks);
                     kept.is_some_and(|kept| kept.mapping.as_ref() != table.mapping_mark(NodeId(*at as u16)))
@@ -392,6 +406,8 @@ impl Session {
                     Err(why) => table.stop(&member.name, &why),
                 }
             }
+            let is_unlisted = |name: &&String| self.config.tables.iter().all(|table| table.name != **name);
+            member.unlisted = service.tables.iter().map(|(name, _)| name).filter(is_unlisted).cloned().collect();
             member.prepared = true;
             member.life = Some(service.uuid.clone());
             member.away = None;
@@ -401,6 +417,13 @@ impl Session {
     /// The nodes that took no part in what was done last, and why.
     pub fn away(&self) -> Vec<Away> {
         self.members.iter().filter_map(|member| member.away.clone()).collect()
+    }
+
+    /// The tables that are installed at nodes of the sync and that the file does not name, as one that is older than the installation:
+    /// what is changed in them is recorded and goes nowhere.
+    pub fn unlisted(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.members.iter().flat_map(|member| &member.unlisted).collect();
+        names.into_iter().cloned().collect()
     }
 
     pub(super) fn unreachable(&self) -> Error {
@@ -489,6 +512,18 @@ pub(super) fn installed_otherwise(
     kept_shape::carried_otherwise(kept, spec).map(Otherwise::Carried).or_else(|| filters().map(told))
 }
 
+impl Table {
+    /// The table stands still until its shape is taken from what is kept once more: by the one that is known columns would be passed
+    /// over that are carried by now, or read as what they were.
+    pub(super) fn stop_until_adopted(&mut self, node: &str) {
+        self.filtered_otherwise = None;
+        let why =
+            format!("at {node}: it was installed in another shape meanwhile; it goes on by that with the next sync");
+        info!(table = %self.name, %why, "A table stands still.");
+        self.stopped = Some(why);
+    }
+}
+
 /// Whether somebody who fails in this way may come back by himself. A file that is no database does not become one by waiting.
 fn is_unreachable(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Lost | ErrorKind::Login | ErrorKind::Retry | ErrorKind::Locked)
@@ -508,9 +543,12 @@ impl Member {
             node: None,
             prepared: false,
             life: None,
+            shapes: HashMap::new(),
+            unlisted: Vec::new(),
             skewed: false,
             ahead: None,
             strays: 0,
+            unrecorded: HashSet::new(),
             restored: None,
             away: None,
             connecting: None,
@@ -520,6 +558,18 @@ impl Member {
             refusals: 0,
             unpurged: None,
         }
+    }
+
+    /// Notes how a table is installed there, by the shape that is kept.
+    fn knows_as_installed(&mut self, table: usize, kept: Option<&str>) {
+        self.shapes.extend(kept.and_then(kept_shape::outline).map(|outline| (table, outline)));
+    }
+
+    /// Whether a table was installed there, by the shape that is kept, in another way than it is known, and since it became known. An
+    /// install that was broken off leaves nodes that differ; that is nothing new to whoever has begun with it.
+    pub fn is_reinstalled(&self, table: usize, kept: Option<&str>, known: &str) -> bool {
+        let Some(is) = kept.and_then(kept_shape::outline) else { return false };
+        kept_shape::outline(known).is_some_and(|known| known != is) && self.shapes.get(&table) != Some(&is)
     }
 
     /// The node drops out until it can be reached again.

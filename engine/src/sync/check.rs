@@ -10,8 +10,8 @@ use super::mapped;
 use super::numbers;
 use super::session::Session;
 use super::snapshots;
-use super::table::Table;
-use crate::config::{PluginUse, TableConfig, TableNode};
+use super::table::{Form, Table};
+use crate::config::{PluginUse, TableConfig, TableNode, section_at};
 use crate::error::{Error, Result};
 use crate::model::{Column, Domain, NodeId, OnGone, TableSpec};
 use crate::node::{self, Catalogue, Probe};
@@ -290,10 +290,13 @@ impl Session {
                             true => ", or let `concord load --create` make it as it is at another node",
                             false => " by hand, as a mapping gives the table another shape",
                         };
+                        let section = section_at(&config.name, &member.name);
+                        let named = match part.table == config.name {
+                            true => format!("add: {section} table = \"…\""),
+                            false => format!("change `table` in {section}"),
+                        };
                         let help = format!(
-                            "create it there{how}; or, if it is there, let Concord read it; if it has another name, add: \
-                             [tables.{}.nodes.{}] table = \"…\"",
-                            config.name, member.name
+                            "create it there{how}; or, if it is there, let Concord read it; if it has another name, {named}"
                         );
                         checked.problems.push(self.config.diagnostic(&part.place, message, help).to_string());
                     }
@@ -342,6 +345,7 @@ impl Session {
         }
         for (at, name) in self.names.iter().enumerate() {
             let node = NodeId(at as u16);
+            warnings.extend(self.without_what_is_needed(table, node));
             if let Some(spec) = table.spec(node).filter(|spec| spec.captured && !table.compared) {
                 warnings.extend(written_apart(spec).map(|warning| format!("node `{name}`: {warning}")));
             }
@@ -390,6 +394,33 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Columns of the table at a node that take no NULL and that others omit: what is inserted at these is written with NULL in them, as
+    /// nobody knows their content, and waits. Behind a mapping the plugin may make something of it.
+    fn without_what_is_needed(&self, table: &Table, node: NodeId) -> Vec<String> {
+        let form = table
+            .form(node)
+            .filter(|form| table.from.is_none() && table.operations.insert && form.lens.mapping().is_none());
+        let Some(Form { spec, .. }) = form else { return Vec::new() };
+        let parts = || self.config.tables[table.index].nodes.iter().zip(&self.names);
+        let needed = spec.columns.iter().filter(|column| !column.nullable);
+        let lacked = needed.filter_map(|column| {
+            let shared = &table.columns[column.shared?].name;
+            let without: Vec<&str> =
+                parts().filter(|(part, _)| part.omits(shared)).map(|(_, name)| name.as_str()).collect();
+            (!without.is_empty()).then(|| {
+                format!(
+                    "node `{}`: rows that are inserted at {} wait here: `{}` of {} does not live there and takes no NULL here, whatever \
+                     its default; let it take NULL here, or add it there",
+                    self.names[node.index()],
+                    without.join(", "),
+                    column.name,
+                    spec.full_name()
+                )
+            })
+        });
+        lacked.collect()
     }
 
     async fn check_rights(&mut self, checked: &mut Checked) -> Result<()> {

@@ -77,8 +77,8 @@ impl Session {
     }
 
     /// Looks the compared tables up at every node that is there, and finds the shapes that they share. A table of which there is
-    /// none stands still.
-    pub(super) async fn agree_on_compared(&mut self) {
+    /// none stands still; so does one of whose source nobody could tell that it was put back, unless it is only told how they differ.
+    pub(super) async fn agree_on_compared(&mut self, only_tells: bool) {
         for index in self.compared_tables(None) {
             let config = &self.config.tables[index];
             let looking = join_all(self.members.iter_mut().map(async |member| {
@@ -111,8 +111,50 @@ impl Session {
             self.tables[index] =
                 agreed.unwrap_or_else(|why| Table { stopped: Some(why), ..Table::to_be_compared(&self.config, index) });
             let recording = self.recording(index).await;
-            self.tables[index].stopped = self.tables[index].stopped.take().or_else(|| still_recorded(&recording));
+            let followed = self.tables[index].from.filter(|_| !only_tells);
+            let why = || still_recorded(&recording).or_else(|| self.may_be_put_back(followed?));
+            let why = self.tables[index].stopped.clone().or_else(why);
+            self.tables[index].stopped = why;
         }
+    }
+
+    /// Looks whether nodes were restored or replaced, of which only histories tell, before compared tables are mended.
+    pub(super) async fn look_for_restored(&mut self, how: &Verify) -> Result<()> {
+        if how.repair != Repair::Tell && self.config.compares() && self.config.keeps_histories() {
+            self.open().await?;
+            self.close().await;
+        }
+        Ok(())
+    }
+
+    /// Why nobody follows a node in compared tables that may have been put back: all histories stand still that would tell of it, which
+    /// are those of tables in which it gives rows away, if there are any, and that is so at the node itself as after it was put back.
+    fn may_be_put_back(&self, source: NodeId) -> Option<String> {
+        let histories = || self.tables.iter().filter(|table| !table.compared);
+        let own = || histories().filter(move |table| table.gives_rows(source));
+        let nobody_tells = match own().next() {
+            Some(_) => own().all(Table::stands_still),
+            None => histories().next().is_some() && histories().all(Table::stands_still),
+        };
+        // Where others are the reason it is as if there were no histories.
+        let is_changed =
+            |table: &Table| table.stands_still() && table.forms.get(source.index()).is_none_or(Option::is_none);
+        let is_changed = !self.members[source.index()].unrecorded.is_empty() || histories().any(is_changed);
+        (nobody_tells && is_changed).then(|| {
+            let name = &self.names[source.index()];
+            format!(
+                "it comes from {name}, where no table with triggers is as it was installed that would tell whether {name} was put back from a \
+                 backup; it goes on with these"
+            )
+        })
+    }
+
+    /// The compared tables that come from nodes which are let in, each with its source. What these have lost of them nobody brings back.
+    pub(super) fn followers<'a>(&'a self, let_in: &'a [NodeId]) -> impl Iterator<Item = (&'a Table, &'a str)> {
+        let compared = self.tables.iter().filter(|table| table.compared);
+        let compared =
+            compared.filter_map(move |table| Some((table, table.from.filter(|from| let_in.contains(from))?)));
+        compared.map(move |(table, from)| (table, self.names[from.index()].as_str()))
     }
 
     /// The nodes that are there and at which this sync is installed with triggers for a table. Whoever cannot tell takes no part.
@@ -203,10 +245,13 @@ impl Session {
         if !self.tables[table].compared {
             return self.open().await;
         }
-        let tables = &self.tables;
+        let (tables, histories) = (&self.tables, self.config.keeps_histories());
         let opening = join_all(self.members.iter_mut().map(async |member| {
             let spec = tables[table].spec(member.id)?;
-            let node = member.node.as_deref_mut()?;
+            // What was put back may have lost rows, which is nothing to follow. Nor is anybody who is left out for another reason, as that
+            // is not looked for there. Where no histories are kept nobody is left out who is connected.
+            let is_out = member.restored.is_some() || histories && member.away.is_some();
+            let node = member.node.as_deref_mut().filter(|_| !is_out)?;
             let opening = async {
                 fault::point("compare-open").await?;
                 node.begin_scan(std::slice::from_ref(&**spec)).await
@@ -260,4 +305,30 @@ fn still_recorded(nodes: &[String]) -> Option<String> {
             nodes.join(", ")
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::NodeId;
+    use crate::sync::attendance::Away;
+    use crate::sync::tests::files;
+
+    /// A clock that is off lets nobody look whether the node was put back.
+    #[tokio::test]
+    async fn whoever_is_left_out_is_not_followed() {
+        let (_folder, _databases, mut session) = files::two(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE u (id INTEGER PRIMARY KEY)",
+            "[tables.t]\nmode = \"compare\"\nfrom = \"b\"\n[tables.u]\n",
+        );
+        session.install().await.expect("nothing is wrong");
+        assert_eq!(session.sync().await.expect("both are there").stopped, []);
+        let mut present = Vec::new();
+        for is_out in [false, true] {
+            session.members[1].away =
+                is_out.then(|| Away { node: "b".to_owned(), why: "its clock is off".to_owned(), unreachable: false });
+            present.push(session.open_for(0).await.expect("both are there").is_present(NodeId(1)));
+            session.close().await;
+        }
+        assert_eq!(present, [true, false]);
+    }
 }

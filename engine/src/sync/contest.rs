@@ -238,6 +238,16 @@ impl Contest {
         self.own.iter().map(|own| (own.dot.node, own.op))
     }
 
+    /// Whether nothing is told of the row but that users changed it where it stands, and it stands wherever that could be told.
+    pub fn is_changed_in_place(&self) -> bool {
+        let is_update = |own: &Own| own.op == Op::Update;
+        let stands = |one: &Contender| one.stands_plainly();
+        !self.own.is_empty()
+            && self.own.iter().all(is_update)
+            && self.told.is_empty()
+            && self.versions.iter().all(stands)
+    }
+
     /// Everything that any of the versions has seen.
     pub fn seen(&self) -> Vector {
         let mut seen = Vector::EMPTY;

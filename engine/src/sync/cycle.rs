@@ -120,9 +120,11 @@ impl Session {
         self.enough()?;
         let mut looked_again = false;
         loop {
-            // What a load has at hand it leaves to the sync where a plugin fails.
-            if portion.is_none() {
-                self.tables.iter().for_each(Table::begin_round);
+            // What a load has at hand it leaves to the sync where a plugin fails, and hands over nothing at which the sync would stop.
+            match portion.as_ref() {
+                None => self.tables.iter().for_each(Table::begin_round),
+                Some(portion) if portion.last => self.tables.iter().for_each(Table::begin_last_round),
+                Some(_) => {}
             }
             for table in &mut self.tables {
                 table.uncompared = self.uncompared.get(&table.index).cloned();
@@ -170,6 +172,7 @@ impl Session {
                 return Ok(self.nothing_arrived(cycle, portion));
             }
         };
+        outcomes.gave_up.extend(besides.iter().flat_map(|besides| besides.gave_up.iter().cloned()));
         if self.stop_for_plugins(&outcomes.gave_up) {
             self.stop_writing(writing).await;
             return Ok(self.nothing_arrived(cycle, portion));
@@ -186,6 +189,7 @@ impl Session {
             self.stop_writing(std::mem::take(&mut writing)).await;
         }
         let mut batches = self.batches(&opened, outcomes);
+        self.claim_turns(&opened, &mut batches);
         if let Some(portion) = portion {
             self.take_portions_turn(portion, &opened, &mut batches);
             in_line |= portion.removes();

@@ -183,6 +183,8 @@ impl Session {
             return None;
         }
         let mut claimed = self.moves(opened, node);
+        let turns = self.turns(opened, node, &claimed);
+        claimed.extend(turns);
         for table in &tables {
             let stays = self.stays(opened, table, node);
             let stays: Vec<_> = stays.filter(|stay| !claimed.iter().any(|step| step.is_of(stay))).collect();
@@ -235,8 +237,8 @@ impl Member {
         match apart::back(&mut self.node, task).await {
             Some(Early::Unbegun(error)) if is_apart => {
                 debug!(node = %self.name, kind = ?error.kind, "What is written early takes a second connection.");
-                // It may have been waited for.
-                self.is_alone = true;
+                // It may have been waited for, unless it was there and found a table changed.
+                self.is_alone |= error.kind != node::ErrorKind::Drift;
                 Early::Nothing
             }
             early => early.unwrap_or_default(),

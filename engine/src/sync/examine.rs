@@ -9,7 +9,7 @@ use super::read;
 use super::session::Session;
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::model::{Dot, Entry, Key, NodeId};
+use crate::model::{Cut, Dot, Entry, Key, NodeId};
 
 /// Keys whose entries are asked for at once. Each question goes through a whole history, which has no index by key, so the
 /// fewer the better.
@@ -57,6 +57,14 @@ impl Session {
         let adds_up = self.tables[table].policy.merges();
         let cut_off: Vec<bool> =
             participants.iter().map(|&node| adds_up && leaves_out(&self.tables[table], node, opened)).collect();
+        let may_hide = |table: &Table, node| table.may_leave_untold() && table.subset(node).is_some();
+        let mut hiding: Vec<NodeId> = Vec::new();
+        for &node in &participants {
+            let hides = !contests.is_empty() && may_hide(&self.tables[table], node);
+            if hides && self.keeps_what_was_read(table, node, opened).await? {
+                hiding.push(node);
+            }
+        }
         for at in 0..contests.len() {
             let (table, Some((key, contest))) = (&self.tables[table], contests.get_index_mut(at)) else { continue };
             if is_settled(table, opened, key, contest, &targets) {
@@ -72,7 +80,7 @@ impl Session {
             let hearsay = || hearsay.dots().iter().filter(|dot| !opened.was_read(table.index, dot));
             for (&node, cut_off) in participants.iter().zip(&cut_off) {
                 let may_have_heard = || hearsay().any(|dot| !contest.stands_for(node, dot, table, opened));
-                if disputed || *cut_off || may_have_heard() {
+                if disputed || *cut_off || hiding.contains(&node) || may_have_heard() {
                     incomplete[node.index()].push(key.clone());
                 }
             }
@@ -86,6 +94,22 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node's history has entries that no page holds any more, as all have passed them: one of these may tell where a row
+    /// began, without which it does not show what went into the row.
+    async fn keeps_what_was_read(&mut self, table: usize, node: NodeId, opened: &Opened) -> Result<bool> {
+        let (table, member) = (&self.tables[table], &mut self.members[node.index()]);
+        let Some(spec) = table.spec(node).filter(|spec| spec.captured) else { return Ok(false) };
+        let (Some(start), Some(reader)) = (read::start(table, node, opened), member.node.as_deref_mut()) else {
+            return Ok(false);
+        };
+        let mut count = async |after: &Cut| {
+            let counted = reader.pending(&spec.name, after, None).await;
+            counted.map_err(Error::at(&member.name, "reading the history"))
+        };
+        let kept = count(&Cut::START).await?;
+        Ok(kept > 0 && kept > count(&start).await?)
     }
 
     /// Takes in all entries that a node has of these keys, in place of those that a page held.

@@ -63,6 +63,15 @@ pub struct Retargeted {
     pub is: String,
 }
 
+/// What of a shape tells how rows are read and written: the columns with their types, the key, and what is recorded of each change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    columns: Vec<(String, String)>,
+    key: Vec<String>,
+    images: Vec<String>,
+    grains: Vec<(String, Grain)>,
+}
+
 /// Which changes were carried when a table was installed, and which are by the file, where these are others.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OtherOperations {
@@ -160,6 +169,16 @@ impl Kept {
     }
 }
 
+/// A plugin that can be loaded, and cannot be opened for the columns that were kept, may be told of others that the tables have by now:
+/// `check` finds nothing wrong with it then.
+fn as_installed(mut problem: Box<Diagnostic>) -> Box<Diagnostic> {
+    if problem.message.contains(", open: ") && problem.help.is_none() {
+        let help = "if this is about a column that the tables have by now, run `concord install`";
+        problem.help = Some(help.to_owned());
+    }
+    problem
+}
+
 const NATIVE: &str = "native ";
 
 fn type_text(ty: &Type) -> String {
@@ -187,8 +206,8 @@ impl Table {
     ) -> Result<Option<Table>, Box<Diagnostic>> {
         let table = &config.tables[index];
         let Some((columns, key)) = Kept::read(kept) else { return Ok(None) };
-        let (policy, resolver) = policy(config, table, &columns, &key, plugins)?;
-        let subsets = subsets(config, table, &columns, &key, &policy, plugins)?;
+        let (policy, resolver) = policy(config, table, &columns, &key, plugins).map_err(as_installed)?;
+        let subsets = subsets(config, table, &columns, &key, &policy, plugins).map_err(as_installed)?;
         let mappings = mappings(config, table, plugins)?;
         let place = |named: &Named| columns.iter().position(|column| same_name(&column.name, &named.name));
         let sums: &[Named] = if let Conflict::Sum(named) = &table.conflict { named } else { &[] };
@@ -280,6 +299,20 @@ pub fn to_install(table: &Table, spec: &TableSpec, node: NodeId) -> String {
 /// What a table was at a node when it was installed there, by the shape that is kept there; `None` if it does not tell.
 pub fn installed(kept: &str) -> Option<Installed> {
     serde_json::from_str::<Kept>(kept).ok()?.installed
+}
+
+/// See [`Outline`]; `None` if the text is not a shape.
+pub fn outline(shape: &str) -> Option<Outline> {
+    let Kept { columns, key, images, grains, .. } = serde_json::from_str(shape).ok()?;
+    Some(Outline { columns, key, images, grains })
+}
+
+/// The shape that most nodes keep, or of several the first: one that was put back may keep an older one, which others are not to go by.
+pub fn of_most<'a>(shapes: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let shapes: Vec<(&str, Option<Outline>)> = shapes.map(|shape| (shape, outline(shape))).collect();
+    let alike = |at: usize| shapes.iter().filter(|(_, other)| *other == shapes[at].1).count();
+    let most = (0..shapes.len()).max_by_key(|&at| (alike(at), std::cmp::Reverse(at)))?;
+    Some(shapes[most].0)
 }
 
 /// Why a table cannot be synced at a node where another `omit`, other `columns` or other `operations` were installed, by the shape that
@@ -388,6 +421,17 @@ mod tests {
             assert_eq!(rekeyed(&[("id", ty), ("name", Type::Text)]), Some("has a key of another type now"));
         }
         assert!(table(&[("id", Type::Int)]).rekeyed("no shape").is_some());
+    }
+
+    #[test]
+    fn nobody_goes_by_what_one_alone_keeps() {
+        let old = Table::bare(&[("id", Type::Int)], Vec::new()).kept();
+        let new = Table::bare(&[("id", Type::Int), ("name", Type::Text)], Vec::new());
+        let (new, marked) = (new.kept(), new.kept_at(Some(vec!["name".to_owned()]), Marks::default(), Vec::new()));
+        let most = |shapes: &[&String]| of_most(shapes.iter().map(|shape| shape.as_str())).map(str::to_owned);
+        assert_eq!(most(&[&old, &new, &marked]), Some(new.clone()));
+        assert_eq!(most(&[&old, &new]), Some(old.clone()));
+        assert_eq!(most(&[]), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::settle::{self, Settlement};
 use super::table::Table;
+use crate::config::section_of;
 use crate::merge::Policy;
 use crate::model::{NodeId, Row, Value};
 
@@ -96,10 +97,10 @@ fn choose<'a>(
             let nodes: Vec<&str> = latest.iter().map(|(node, _)| names[node.index()].as_str()).collect();
             Err(format!(
                 "a conflict: the rows differ and are equally late at {} (`{column}`: {}); write one of them anew, run `concord \
-                 verify --repair --prefer NODE`, or let the file decide: conflict = {{ prefer = [nodes] }} in [tables.{}]",
+                 verify --repair --prefer NODE`, or let the file decide: conflict = {{ prefer = [nodes] }} in {}",
                 nodes.join(", "),
                 first.1[by],
-                table.name
+                section_of(&table.name)
             ))
         }
     }

@@ -162,12 +162,16 @@ impl Session {
             }
             // What all others have passed may stand there still, as where amounts are counted one by one and a row waits.
             let table = &self.tables[spec.index];
-            let lacked = || lacking(formers, at, &self.names[at], &spec.name, |other| table.is_target(other));
-            let after = if anew { None } else { lacked() }.unwrap_or(Cut::START);
+            let lacked = lacking(formers, at, &self.names[at], &spec.name, |other| table.is_target(other));
+            let after = lacked.clone().filter(|_| !anew).unwrap_or(Cut::START);
             let left = self.count(at, &spec.name, &after, None).await?;
             if left == 0 {
                 continue;
             }
+            let arrived = match lacked.filter(|_| anew && waits(formers, &spec.name)) {
+                Some(lacked) => self.count(at, &spec.name, &lacked, None).await? == 0,
+                None => false,
+            };
             let (name, changes) = (&spec.name, counted(left, "change", "changes"));
             let rekeyed = self.tables[spec.index].rekeyed(kept).filter(|_| anew);
             let none = Others::default();
@@ -179,6 +183,11 @@ impl Session {
                 ),
                 (_, Some(rekeyed)) => format!(
                     "`{name}` {rekeyed}, and {changes} recorded under the former one may not have arrived everywhere; {OF_FORMER_KEY}"
+                ),
+                _ if arrived => format!(
+                    "`{name}` has to be recorded in another way now, and {changes} recorded in the former way, though arrived \
+                     everywhere, cannot go while rows of it wait; {}",
+                    of_what_waits(name)
                 ),
                 _ if anew => format!(
                     "`{name}` has to be recorded in another way now, and {changes} recorded in the former way may not have \
@@ -415,6 +424,21 @@ async fn left_out(node: &mut dyn Node, part: &TableNode, kept: &str, shape: &str
 /// What can be done about what is to be carried of a table that has another key now.
 const OF_FORMER_KEY: &str = "either let the table have its former key at all nodes once more, run `concord install` and `concord sync`, and change the \
      key then; or run `concord reset` with the key as it is now, which gives up what is not carried of every table, and then `concord load`";
+
+/// The same of one that has to be recorded in another way, where changes that have arrived are kept for rows that wait.
+fn of_what_waits(name: &str) -> String {
+    format!(
+        "either give the table, its policy and its mapping their former shape once more, run `concord install`, let these rows arrive or \
+         give them up (`concord parked list --table {name}`), run `concord sync`, and change them then; or run `concord reset`, which \
+         gives up what is not carried of every table, and then `concord load`"
+    )
+}
+
+/// Whether a row of a table waits anywhere.
+fn waits(formers: &[Option<Former>], table: &str) -> bool {
+    let mut parked = formers.iter().flatten().flat_map(|former| &former.ledger.parked);
+    parked.any(|((known, _), rows)| known == table && *rows > 0)
+}
 
 /// What all other nodes that were installed for it have passed of a table's history at one node; `None` without others.
 fn lacking(

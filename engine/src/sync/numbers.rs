@@ -5,7 +5,7 @@ use super::session::Session;
 use super::setup::NodeLines;
 use super::shape::same_name;
 use super::table::Table;
-use crate::config::{Config, Ids, Mode, TableConfig};
+use crate::config::{Config, Ids, Mode, TableConfig, section_of};
 use crate::error::{Error, Result};
 use crate::model::{KeyRule, NodeId};
 use crate::node::{Catalogue, Numbered, Numbers, Steps};
@@ -64,7 +64,7 @@ pub(super) fn judge(config: &Config, index: usize, catalogues: &[(NodeId, Catalo
                         table.name,
                         name(counting.node)
                     );
-                    let help = format!("or set ids = \"unchanged\" in [tables.{}]", table.name);
+                    let help = format!("or set ids = \"unchanged\" in {}", section_of(&table.name));
                     checked.problems.push(config.diagnostic(&table.place, message, help).to_string());
                 }
             }
@@ -74,7 +74,7 @@ pub(super) fn judge(config: &Config, index: usize, catalogues: &[(NodeId, Catalo
             nodes.iter().map(|counting| format!("{} by {}", name(counting.node), counting.numbered.by)).collect();
         let can_step = nodes.iter().all(|counting| counting.numbered.obstacle.is_none());
         let steps = match can_step && table.mode == Mode::Triggers {
-            true => format!("set ids = \"interleave\" in [tables.{}], ", table.name),
+            true => format!("set ids = \"interleave\" in {}, ", section_of(&table.name)),
             false => String::new(),
         };
         checked.warnings.push(format!(
@@ -186,8 +186,8 @@ impl Session {
                 );
                 let help = format!(
                     "give the row with that number another if it stands apart from all others, or make the column wider at every \
-                     node, such as bigint (its sequence too), or set ids = \"unchanged\" in [tables.{}]",
-                    config.name
+                     node, such as bigint (its sequence too), or set ids = \"unchanged\" in {}",
+                    section_of(&config.name)
                 );
                 problems.push(self.config.diagnostic(&config.place, message, help).to_string());
             }

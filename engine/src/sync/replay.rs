@@ -149,7 +149,8 @@ impl Session {
     fn recorded(&self, journal: Vec<Lost>, limit: usize, since: Option<i64>) -> (Vec<Recorded>, usize) {
         let mut groups: IndexMap<String, Vec<Lost>> = IndexMap::new();
         // What came of loads, repairs, deletes and people's own decisions was never put to a resolver.
-        for lost in journal.into_iter().filter(|lost| is_conflict_id(&lost.id)) {
+        let is_conflict = |lost: &Lost| is_conflict_id(&lost.id) && self.tables[lost.table].may_have_key(&lost.key);
+        for lost in journal.into_iter().filter(is_conflict) {
             groups.entry(lost.id.clone()).or_default().push(lost);
         }
         let mut recorded = Vec::new();

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Document};
 use super::attendance::Away;
 use super::opened::Opened;
 use super::session::Session;
+use super::settle::WON_UNREAD;
 use super::status::ConflictReport;
 use super::subset::Belongs;
 use super::table::Table;
@@ -68,6 +69,11 @@ impl ConflictReport {
     pub fn resolves(&self) -> Option<&str> {
         self.id.rsplit_once('.').map(|(id, _)| id)
     }
+
+    /// Whether what won could not be read, so that the journal does not tell it. That is no delete.
+    pub fn is_won_unread(&self) -> bool {
+        self.winner_row.is_none() && self.resolves().is_none() && self.id.starts_with(WON_UNREAD)
+    }
 }
 
 impl Session {
@@ -78,6 +84,12 @@ impl Session {
         let case = self.case(id).await?;
         let first = &case.lost[0];
         let (table, key) = (first.table, first.key.clone());
+        if !self.tables[table].may_have_key(&key) {
+            return Err(Error::Usage(format!(
+                "{} is about a row of `{}` under a key that the table had before; write the row as it should be at any node",
+                first.id, self.tables[table].name
+            )));
+        }
         let chosen = self.chosen(&case, remedy)?;
         let opened = self.open().await?;
         let looked = self.standing(&opened, table, &key).await;
@@ -215,6 +227,11 @@ impl Session {
                 let lost = case.lost.iter().filter(|lost| name(lost.loser) == node).max_by_key(|lost| lost.loser_time);
                 if let Some(lost) = lost {
                     return Ok(Chosen::Version(lost.loser_row.clone(), lost.loser_unknown.clone()));
+                }
+                if name(first.winner) == node && first.winner_row.is_none() && first.id.starts_with(WON_UNREAD) {
+                    return Err(Error::Usage(format!(
+                        "the row of `{node}` could not be read, so the journal does not tell it; write the row as it should be at any node"
+                    )));
                 }
                 if name(first.winner) == node {
                     return Ok(Chosen::Version(first.winner_row.clone(), first.winner_unknown.clone()));

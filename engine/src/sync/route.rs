@@ -381,7 +381,8 @@ impl Ruling<'_> {
         if matches!(resolved.settled, Settled::Parked(..)) {
             return Vec::new();
         }
-        let relays = table.relays();
+        let takes_it = matches!(effect, Effect::Keep | Effect::Write(_, WriteMode::Upsert));
+        let relays = table.relays() && !(takes_it && self.is_at_both());
         // With two nodes, positions tell all, except what a partial page has not reached.
         // What the node knew before, it has told before.
         let untold = |dot: &Dot| !self.knows(target, dot) && (relays || !opened.will_pass(table.index, target, dot));
@@ -428,6 +429,13 @@ impl Ruling<'_> {
         }
         self.tell_made(op, &mut notes, untold);
         notes
+    }
+
+    /// Whether of two nodes each has the row before and after. Then filters hide nothing of it, and positions tell all, as without them.
+    fn is_at_both(&self) -> bool {
+        let Ruling { table, contest, places, .. } = self;
+        let stays = |at: usize| places.get(at).is_none_or(|place| *place == Belongs::Inside);
+        table.may_leave_untold() && (0..2).all(stays) && contest.is_changed_in_place()
     }
 
     /// Tells by which changes the row was made where others may have been hidden. Whoever has one of these is not to take it for seen,

@@ -282,6 +282,21 @@ pub fn lost(
     }
 }
 
+/// Begins the id of what lost to a row that could not be read: no such row is in the journal, which is no delete.
+pub const WON_UNREAD: &str = "load-unread";
+
+/// What the journal keeps of a row that loses in a load to one that cannot be read.
+pub fn lost_unread(table: &Table, key: &Key, settlement: &Settlement, loser: NodeId, loser_row: &Arc<Row>) -> Lost {
+    let lost = lost(WON_UNREAD, table, key, settlement, loser_row, loser, loser_row);
+    Lost {
+        winner_row: None,
+        winner_time: lost.decided,
+        winner_unknown: Vec::new(),
+        reason: format!("load: {}; what could not be read there is not in the journal", settlement.reason),
+        ..lost
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

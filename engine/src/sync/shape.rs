@@ -8,7 +8,7 @@ use super::plugins::Plugins;
 use super::settle;
 use super::subset::Subset;
 use super::table::{Form, SharedColumn, Table};
-use crate::config::{Config, Conflict, Diagnostic, Mode, Operations, TableConfig};
+use crate::config::{Config, Conflict, Diagnostic, Mode, Operations, TableConfig, section_at};
 use crate::merge::Policy;
 use crate::model::{Domain, Grain, NodeId, Type};
 use crate::node::Catalogue;
@@ -390,11 +390,12 @@ fn shared_columns(
             }
             let local = here.local(&name);
             let node_name = &config.nodes[node.index()].name;
+            let section = section_at(&table.name, node_name);
             let found = catalogue.columns.iter().find(|column| same_name(&column.name, local));
             match found {
                 Some(column) if column.generated => {
                     let message = format!("`{local}` of `{}` is computed by the database at {node_name}", table.name);
-                    let help = format!("add to [tables.{}.nodes.{node_name}]: omit = [\"{name}\"]", table.name);
+                    let help = format!("add to {section}: omit = [\"{name}\"]");
                     problems.push(config.diagnostic(&here.place, message, help));
                 }
                 Some(column) => {
@@ -404,18 +405,17 @@ fn shared_columns(
                 None if here.mapping.is_some() => {
                     let message = format!("the mapping of `{}` at {node_name} makes no column `{local}`", table.name);
                     let help = format!(
-                        "let it make one, or, if `{name}` is not to live there, add to [tables.{}.nodes.{node_name}]: omit = \
-                         [\"{name}\"]; if it makes one of another name: columns = {{ {name} = \"…\" }}",
-                        table.name
+                        "let it make one, or, if `{name}` is not to live there, add to {section}: omit = [\"{name}\"]; if it makes one \
+                         of another name: columns = {{ {name} = \"…\" }}"
                     );
                     problems.push(config.diagnostic(&here.place, message, help));
                 }
                 None => {
                     let message = format!("`{}` has no column `{local}` at {node_name}", table.name);
                     let help = format!(
-                        "add it to `{}` there, or, if it is not to live there, add to [tables.{}.nodes.{node_name}]: omit = \
-                         [\"{name}\"]; if it has another name there: columns = {{ {name} = \"…\" }}",
-                        catalogue.name, table.name
+                        "add it to `{}` there, or, if it is not to live there, add to {section}: omit = [\"{name}\"]; if it has another \
+                         name there: columns = {{ {name} = \"…\" }}",
+                        catalogue.name
                     );
                     problems.push(config.diagnostic(&here.place, message, help));
                 }

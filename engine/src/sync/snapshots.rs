@@ -27,6 +27,8 @@ impl Session {
             self.close().await;
             opening = self.open_all().await;
         }
+        // Nothing is asked of a table that stands still.
+        let asked: Vec<bool> = self.tables.iter().map(|table| !table.compared && table.stopped.is_none()).collect();
         let mut opened = Opened::new(self.members.len(), self.tables.len());
         for (member, look) in self.members.iter_mut().zip(&opening) {
             if let Some(Look { result: Ok(state), before, after, .. }) = look {
@@ -58,6 +60,11 @@ impl Session {
             for table in &mut self.tables {
                 let (node, installed) = (NodeId(at as u16), state.service.shape(&table.name));
                 let Some(spec) = table.spec(node).filter(|_| !table.is_as_installed(node, installed)) else { continue };
+                if self.members[at].is_reinstalled(table.index, installed, &spec.shape) {
+                    table.stop_until_adopted(&self.members[at].name);
+                    self.adopted = None;
+                    continue;
+                }
                 let otherwise = attendance::installed_otherwise(installed, table, spec, &self.refilters);
                 let name = &self.members[at].name;
                 match otherwise {
@@ -79,6 +86,9 @@ impl Session {
             if !self.accept_clock(at, offset) {
                 continue;
             }
+            let unrecorded = state.drifted.iter().filter(|(_, drift)| drift.unrecorded).map(|(table, _)| *table);
+            self.members[at].unrecorded.retain(|table| !asked[*table]);
+            self.members[at].unrecorded.extend(unrecorded);
             for (table, drift) in &state.drifted {
                 self.tables[*table].stop(&self.members[at].name, &drift.what);
                 // What was looked up is not what is there now.
@@ -274,6 +284,54 @@ mod tests {
         databases[1].execute("UPDATE concord_installed SET shape = ?1", [&other]).expect("it is there");
         let stopped = session.sync().await.expect("both are there").stopped;
         assert!(stopped.len() == 1 && stopped[0].why.contains("installed with operations"), "{stopped:?}");
+    }
+
+    /// GIVEN an engine that goes on
+    /// WHEN the tables get a column, and are installed, between two of its looks, whether or not it loses its connections meanwhile
+    /// THEN it carries the column from then on, though nothing but what is kept tells of it any more.
+    #[tokio::test]
+    async fn what_was_installed_meanwhile_is_taken_anew() {
+        let (_folder, databases, mut session) = files::two("CREATE TABLE t (id INTEGER PRIMARY KEY)", "[tables.t]\n");
+        session.install().await.expect("nothing is wrong");
+        assert_eq!(session.sync().await.expect("both are there").stopped, []);
+        for (id, column, is_cut_off) in [(1, "c", false), (2, "d", true)] {
+            for database in &databases {
+                database.execute_batch(&format!("ALTER TABLE t ADD COLUMN {column} TEXT")).expect("there is none");
+            }
+            let another = Session::new(session.config.clone()).install().await;
+            another.expect("both have the column");
+            let insert = format!("INSERT INTO t (id, {column}) VALUES ({id}, 'x')");
+            databases[0].execute(&insert, []).expect("there is none");
+            if is_cut_off {
+                session.members.iter_mut().for_each(|member| member.node = None);
+            }
+            let stopped = session.sync().await.expect("both are there").stopped;
+            assert!(stopped.len() == 1 && stopped[0].why.contains("installed in another shape"), "{stopped:?}");
+            assert_eq!(session.sync().await.expect("both are there").stopped, []);
+            let read = format!("SELECT {column} FROM t WHERE id = {id}");
+            let arrived: Option<String> = databases[1].query_row(&read, [], |row| row.get(0)).expect("it has arrived");
+            assert_eq!(arrived.as_deref(), Some("x"));
+        }
+    }
+
+    /// GIVEN nodes that an install, which was broken off, has left with different shapes
+    /// WHEN an engine begins with them
+    /// THEN it goes on with that, as it has begun.
+    #[tokio::test]
+    async fn nodes_that_differ_from_the_beginning_are_not_taken_anew() {
+        let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)";
+        let (_folder, databases, mut session) = files::two(sql, "[tables.t]\n");
+        session.install().await.expect("nothing is wrong");
+        let other = "UPDATE concord_installed SET shape = json_set(shape, '$.images', json_array('n'))";
+        databases[1].execute(other, []).expect("it is installed");
+        let mut session = Session::new(session.config.clone());
+        for id in 1..=2 {
+            databases[0].execute(&format!("INSERT INTO t (id) VALUES ({id})"), []).expect("there is none");
+            assert_eq!(session.sync().await.expect("both are there").stopped, []);
+            session.members.iter_mut().for_each(|member| member.node = None);
+        }
+        let arrived: i64 = databases[1].query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("a number");
+        assert_eq!(arrived, 2);
     }
 
     #[test]

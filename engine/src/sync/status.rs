@@ -14,9 +14,11 @@ use super::opened::{Opened, Presence};
 use super::read;
 use super::session::{Session, Stopped};
 use super::snapshots::strayed;
-use super::table::Table;
+use super::table::{Form, Table};
 use crate::error::Result;
-use crate::model::{Cut, Entry, Key, Lost, NodeId, Parked, Row, Type, Waiting, key_value_to_json, row_to_json, time};
+use crate::model::{
+    Cut, Entry, Key, Lost, NodeId, Parked, Row, Type, Value, Waiting, key_value_to_json, row_to_json, time,
+};
 use crate::node::{self, Node, Sought, Writes};
 
 /// Rows that wait whose contents are read at once.
@@ -40,6 +42,8 @@ pub struct Status {
     pub tables: Vec<TableStatus>,
     /// Tables of which nothing is pending or waits, because they are kept in step by comparison.
     pub compared: Vec<String>,
+    /// Tables that are installed and that the file does not name, so that what is changed in them goes nowhere.
+    pub unlisted: Vec<String>,
     /// What else is a matter for a person: why nodes that lack what is pending cannot take it, as far as that shows, which rights are
     /// missing by which users' changes are recorded, which servers time changes by a clock that has strayed, and of which tables the
     /// histories are kept for rows that wait, or that somebody holds for long.
@@ -142,12 +146,13 @@ impl Session {
         }
         let compared = self.compared_names();
         let mut status = Status { compared, ..Status::default() };
-        self.agree_on_compared().await;
+        self.agree_on_compared(false).await;
         if !self.config.keeps_histories() {
             (status.away, status.stopped) = (self.away(), self.stopped());
             return Ok(status);
         }
         self.report(async |session| session.tell_status(&mut status).await).await?;
+        status.unlisted = self.unlisted();
         status.away = self.away();
         status.stopped = self.stopped();
         Ok(status)
@@ -303,7 +308,7 @@ impl Session {
             let Some(node) = member.node.as_deref_mut() else { continue };
             let read = async {
                 let journal = node.journal(&specs, sought, each).await?;
-                // Entries of a key that was another are counted as well, though they cannot be told, and what is there twice.
+                // What cannot be read is counted as well, though it cannot be told, and what is there twice.
                 if journal.len() < each && node.journalled(&specs).await? <= each as u64 {
                     return Ok((node.journal(&specs, sought, 0).await?, true));
                 }
@@ -498,6 +503,18 @@ impl Table {
             members.retain(|name, _| !unknown.iter().any(|&place| self.columns[place].name == *name));
         }
         row
+    }
+
+    /// Whether a key can be one of the table's as they are: an entry of the journal may bear one of before.
+    pub(super) fn may_have_key(&self, key: &Key) -> bool {
+        let holds = |form: &Form, at: usize, value: &Value| {
+            let column = form.spec.key_columns().nth(at);
+            column.is_some_and(|column| column.domain.holds(value).is_ok())
+        };
+        let fits = |(at, value): (usize, &Value)| {
+            self.columns[self.key[at]].ty.has(value) || self.forms.iter().flatten().any(|form| holds(form, at, value))
+        };
+        key.len() == self.key.len() && key.iter().enumerate().all(fits)
     }
 
     /// A key as reports show it and commands take it: an array.

@@ -110,9 +110,14 @@ impl Table {
     }
 
     /// Whether a node can hear of a change from another node than the one that made it, so that entries have to tell
-    /// where they come from. They also have to tell what came to a node with a filter and what left it.
+    /// where they come from. They also have to tell what came to a node with a filter and what left it, see `Ruling::notes`.
     pub fn relays(&self) -> bool {
         self.from.is_none() && (self.forms.len() > 2 || self.has_subsets())
+    }
+
+    /// Whether entries that tell where a change comes from are left out where a row stands before and after, see `Ruling::is_at_both`.
+    pub fn may_leave_untold(&self) -> bool {
+        self.relays() && self.forms.len() == 2
     }
 
     /// Whether a row may be made where none stands although others have it, because inserts are not carried or it does not
@@ -144,6 +149,11 @@ impl Table {
         self.parts().for_each(Part::begin_round);
     }
 
+    /// The same where a load asks once more about what it could not write, see [`Part::begin_last_round`].
+    pub fn begin_last_round(&self) {
+        self.parts().for_each(Part::begin_last_round);
+    }
+
     pub fn end_round(&self) {
         self.parts().for_each(Part::end_round);
     }
@@ -152,6 +162,12 @@ impl Table {
     /// wait for that about which nobody was asked: the table stands still.
     pub fn gave_up(&self) -> Vec<Failure> {
         self.parts().flat_map(Part::gave_up).collect()
+    }
+
+    /// Why a plugin that has answered before breaks at all that it is asked in a last round. A sync that is asked about these rows alone
+    /// would stop.
+    pub fn broke_at_all(&self) -> Option<Failure> {
+        self.parts().find_map(Part::broke_at_all)
     }
 
     /// Whether some node may be without a row that nobody has deleted.

@@ -166,7 +166,8 @@ impl Session {
         mut plan: Option<&mut PlanWriter>,
         alone: bool,
     ) -> Result<Verified> {
-        self.agree_on_compared().await;
+        self.look_for_restored(how).await?;
+        self.agree_on_compared(how.repair == Repair::Tell).await;
         let wanted = self.parents_first(wanted);
         let mut reports: Vec<(usize, VerifiedTable)> = Vec::new();
         // Why nothing can be compared any more.
@@ -267,12 +268,19 @@ impl Session {
         let out = members.filter_map(|(member, _)| member.let_back().or_else(|| member.away.clone()));
         let out: Vec<Away> = out.map(|away| Away { why: format!("table `{name}`: {}", away.why), ..away }).collect();
         // What is known of this table by now is to be told though nobody is there for the next.
-        let ends = match out.is_empty() {
+        let mut ends = match out.is_empty() {
             true => None,
             false => self.prepare_any().await.err(),
         };
         if !out.is_empty() && ends.is_none() {
-            self.agree_on_compared().await;
+            ends = self.look_for_restored(how).await.err();
+        }
+        if !out.is_empty() && ends.is_none() {
+            self.agree_on_compared(how.repair == Repair::Tell).await;
+        }
+        if how.repair == Repair::Tell {
+            // Nobody follows it then, and of the compared tables that come next it is told what it has lost.
+            self.members.iter_mut().for_each(|member| member.restored = None);
         }
         Ok(Attempt { out, failed, ends })
     }
@@ -330,7 +338,7 @@ impl Session {
                     if attempt > 0 || !self.tables[table].compared || !self.has_changed(&error) {
                         self.do_without(error)?;
                     }
-                    self.agree_on_compared().await;
+                    self.agree_on_compared(how.repair == Repair::Tell).await;
                 }
             }
         }
@@ -411,7 +419,11 @@ impl Session {
             return why.clone();
         }
         match table.from.filter(|from| !opened.is_present(*from)) {
-            Some(from) => format!("it comes from {}, which is away", self.names[from.index()]),
+            Some(from) => {
+                let is_out = self.members[from.index()].restored.is_some();
+                let how = if is_out { "left out" } else { "away" };
+                format!("it comes from {}, which is {how}", self.names[from.index()])
+            }
             None => "there are not two nodes to compare".to_owned(),
         }
     }

@@ -433,9 +433,23 @@ impl Account<'_> {
     fn holder(&self, contest: &Contest, at: usize) -> NodeId {
         let version = &contest.versions[at].version;
         let writer = version.stamp.node;
-        let is_whole = self.table.form(writer).is_some_and(|form| form.lens.is_total());
-        let has_same = contest.standing(writer).is_some_and(|one| one.version.vector == version.vector);
-        if is_whole && has_same && !self.is_unread(writer) { writer } else { version.node }
+        let is_whole = |node: NodeId| self.table.form(node).is_some_and(|form| form.lens.is_total());
+        let has_same = |node: NodeId| contest.standing(node).is_some_and(|one| one.version.vector == version.vector);
+        let holder = match is_whole(writer) && has_same(writer) && !self.is_unread(writer) {
+            true => writer,
+            false => version.node,
+        };
+        // It may have been taken away again by the node's own filter. A delete is none where others have seen as much and hold a row.
+        if !self.says_nothing(holder) {
+            return holder;
+        }
+        let others = self.nodes().filter(|node| has_same(*node) && self.standing(*node).is_some());
+        others.min_by_key(|node| !is_whole(*node)).unwrap_or(holder)
+    }
+
+    /// Whether a node has no row, and has a filter: that says nothing of the others'.
+    fn says_nothing(&self, node: NodeId) -> bool {
+        self.table.subset(node).is_some() && self.standing(node).is_none()
     }
 
     /// Why a node that has seen a version holds another row all the same, if it does. Between snapshots that do not fit together nobody
@@ -482,13 +496,11 @@ impl Account<'_> {
     /// no writer.
     fn tell_rows(&self, told: Option<(Stamp, Option<&Row>)>, rewritten: Option<i64>, why: &mut Why) {
         let whole = |node: &NodeId| self.table.form(*node).is_some_and(|form| form.lens.is_total());
-        // That a node with a filter has none says nothing of the others'.
-        let says_nothing = |node: &NodeId| self.table.subset(*node).is_some() && self.standing(*node).is_none();
         // What stands where no rows are taken from is nobody else's.
         let mut nodes: Vec<NodeId> = self.nodes().collect();
         nodes.sort_by_key(|node| !self.table.gives_rows(*node));
         let read = || nodes.iter().copied().filter(|node| !self.is_unread(*node));
-        let told_by = read().find(|node| whole(node) && !says_nothing(node));
+        let told_by = read().find(|node| whole(node) && !self.says_nothing(*node));
         let Some(first) = told_by.or(read().find(whole)).or(read().next()).or(nodes.first().copied()) else { return };
         let row = match &self.rows[first.index()] {
             Some(Found::Row(row)) => Some(row),

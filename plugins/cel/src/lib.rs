@@ -27,6 +27,7 @@ struct Config {
 
 impl Plugin for Cel {
     const NAME: &str = "cel";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Expressions in CEL say which rows belong at a node, or what is made of them";
     const CONFIG_SCHEMA: &str = include_str!("../config.schema.json");
 }

@@ -26,6 +26,7 @@ struct KeyPrefix {
 
 impl Plugin for KeyPrefix {
     const NAME: &str = "key-prefix";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str =
         "Makes one key space of those of all nodes, by numbers that each has for itself, or by prefixes";
     const CONFIG_SCHEMA: &str = include_str!("../config.schema.json");

@@ -20,6 +20,7 @@ struct MergeFields {
 
 impl Plugin for MergeFields {
     const NAME: &str = "merge-fields";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Merges rows column by column: latest, earliest, max, min, sum, union, text, prefer";
     const CONFIG_SCHEMA: &str = include_str!("../config.schema.json");
 }

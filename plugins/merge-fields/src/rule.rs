@@ -46,21 +46,24 @@ pub enum Rule {
     Prefer(Vec<String>),
 }
 
+/// The rules that configurations name by a word; `config.schema.json` lets these pass.
+const NAMED: [(&str, Rule); 7] = [
+    ("latest", Rule::Latest),
+    ("earliest", Rule::Earliest),
+    ("max", Rule::Max),
+    ("min", Rule::Min),
+    ("sum", Rule::Sum),
+    ("text", Rule::Text),
+    ("union", Rule::Union),
+];
+
 impl Rule {
     fn read(document: &Document) -> Option<Rule> {
         if let Some(nodes) = document.get("prefer") {
             return Some(Rule::Prefer(serde_json::from_value(nodes.clone()).ok()?));
         }
-        Some(match document.as_str()? {
-            "latest" => Rule::Latest,
-            "earliest" => Rule::Earliest,
-            "max" => Rule::Max,
-            "min" => Rule::Min,
-            "sum" => Rule::Sum,
-            "text" => Rule::Text,
-            "union" => Rule::Union,
-            _ => return None,
-        })
+        let word = document.as_str()?;
+        NAMED.into_iter().find(|(name, _)| *name == word).map(|(_, rule)| rule)
     }
 
     /// Whether it goes by what changes did, and not by the versions alone.
@@ -81,6 +84,16 @@ impl Rule {
             Rule::Latest | Rule::Earliest | Rule::Prefer(_) => None,
         }
     }
+
+    fn is_for(&self, kind: Kind) -> bool {
+        self.wants().is_none_or(|kinds| kinds.contains(&kind))
+    }
+}
+
+/// The rules for columns of a kind, as configurations give them.
+fn rules_for(kind: Kind) -> String {
+    let named = NAMED.into_iter().filter(|(_, rule)| rule.is_for(kind)).map(|(name, _)| name);
+    named.chain([r#"{ prefer = ["NODE"] }"#]).collect::<Vec<_>>().join(", ")
 }
 
 /// The parts that a configuration names. The columns to be recorded are added to `recorded`.
@@ -111,8 +124,13 @@ pub fn parts(config: Config, context: &Context, recorded: &mut Vec<String>) -> R
             if columns.contains(&place) || parts.iter().any(|part| part.columns.contains(&place)) {
                 return Err(of(name, "twice", "it has two rules".to_owned()));
             }
-            if rule.wants().is_some_and(|kinds| !kinds.contains(&column.kind())) {
-                return Err(of(name, "kind", format!("the rule is not for columns of kind {}", column.kind)));
+            if !rule.is_for(column.kind()) {
+                let message = format!(
+                    "the rule is not for columns of kind {}; those that are: {}",
+                    column.kind,
+                    rules_for(column.kind())
+                );
+                return Err(of(name, "kind", message));
             }
             columns.push(place);
         }

@@ -26,6 +26,7 @@ struct Config {
 
 impl Plugin for Redact {
     const NAME: &str = "redact";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Shows masks or hashes of a node's values to the others, and keeps the values";
     const CONFIG_SCHEMA: &str = include_str!("../config.schema.json");
 }

@@ -21,6 +21,7 @@ struct Reshape {
 
 impl Plugin for Reshape {
     const NAME: &str = "reshape";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Renames, splits, joins and translates columns, by configuration alone";
     const CONFIG_SCHEMA: &str = include_str!("../config.schema.json");
 }

@@ -7,6 +7,7 @@
 //!
 //! impl Plugin for Germany {
 //!     const NAME: &str = "germany";
+//!     const VERSION: &str = env!("CARGO_PKG_VERSION");
 //!     const SUMMARY: &str = "Rows of Germany belong at the node";
 //! }
 //!
@@ -36,6 +37,7 @@
 //!
 //! impl Plugin for Longest {
 //!     const NAME: &str = "longest";
+//!     const VERSION: &str = env!("CARGO_PKG_VERSION");
 //!     const SUMMARY: &str = "The version with the longest note wins";
 //! }
 //!
@@ -46,7 +48,12 @@
 //!
 //!     fn resolve(&self, conflict: &Conflict) -> Result<Resolution, Problem> {
 //!         let length = |version: &Version| version.row.as_ref().map_or(0, |row| row[2].as_text().unwrap_or("").len());
-//!         let longest = (0..conflict.versions.len()).max_by_key(|&at| length(&conflict.versions[at]));
+//!         // Of equals the latest: nobody's place in the list may matter.
+//!         let rank = |&at: &usize| {
+//!             let version = &conflict.versions[at];
+//!             (length(version), version.time, at == conflict.latest as usize)
+//!         };
+//!         let longest = (0..conflict.versions.len()).max_by_key(rank);
 //!         Ok(Resolution::Take(longest.unwrap_or(0) as u32))
 //!     }
 //! }
@@ -66,6 +73,7 @@
 //!
 //! impl Plugin for Cents {
 //!     const NAME: &str = "cents";
+//!     const VERSION: &str = env!("CARGO_PKG_VERSION");
 //!     const SUMMARY: &str = "Prices are cents at the node and whole elsewhere";
 //! }
 //!
@@ -123,6 +131,7 @@ pub use inside::silence;
 pub trait Plugin {
     /// Lower-case letters, digits and hyphens; the name of its file.
     const NAME: &str;
+    /// What `plugin check` and `concord.lock` call it by; `env!("CARGO_PKG_VERSION")` is that of its `Cargo.toml`.
     const VERSION: &str = "0.1.0";
     /// What it does, in a sentence.
     const SUMMARY: &str;

@@ -6,6 +6,7 @@ mod mixed;
 mod one_way;
 mod others;
 mod recorded;
+mod restored;
 mod rights;
 mod two_way;
 

@@ -2,7 +2,7 @@
 
 use concord_tests::{As, Cluster, Concord, Database, Kind};
 
-use super::{ALL, ONE_WAY, TWO_WAY, settle, table, traces};
+use super::{ALL, ONE_WAY, TWO_WAY, compared, settle, table, traces};
 
 /// A PostgreSQL node at which Concord's role has these rights on the table, and may create neither tables nor triggers.
 async fn cluster(config: &str, rights: &str) -> Cluster {
@@ -117,8 +117,10 @@ async fn an_account_needs_no_more_than_is_told() {
         cluster.connect_as(1, As::App);
         let problems = cluster.session().check().await.expect("all are there").problems;
         let grants: Vec<&str> = problems.iter().filter_map(|problem| problem.lines().nth(1)).map(str::trim).collect();
-        let told: Vec<String> =
+        let mut told: Vec<String> =
             missing.iter().map(|right| format!("GRANT {right} ON `{name}`.`t` TO 'app'@'%';")).collect();
+        // What refers to a row that goes is shown to nobody who has rights on tables alone.
+        told.extend(missing.contains(&"DELETE").then(|| format!("GRANT REFERENCES ON `{name}`.* TO 'app'@'%';")));
         assert_eq!(grants, told, "{operations}: {problems:#?}");
         admin.execute(&told.concat()).await;
         assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
@@ -129,6 +131,74 @@ async fn an_account_needs_no_more_than_is_told() {
         let rows: Vec<String> = rows.map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("|")).collect();
         assert_eq!(rows, expected, "{operations}");
     }
+}
+
+/// MariaDB shows references to nobody who has rights on tables alone, and a delete would take along what refers to the row.
+#[tokio::test]
+async fn nothing_goes_along_unseen() {
+    let setup = |kind: Kind| {
+        let own = "CREATE TABLE own (id bigint PRIMARY KEY, t bigint NOT NULL,
+                      FOREIGN KEY (t) REFERENCES t (id) ON DELETE CASCADE)";
+        if kind == Kind::Mariadb { format!("{}; {own}", table(kind)) } else { table(kind) }
+    };
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Mariadb], setup, ONE_WAY).await;
+    cluster.run(0, "INSERT INTO t VALUES (3, 'a', 3)").await;
+    cluster.run(1, "INSERT INTO t VALUES (1, 'b', 1), (2, 'b', 1); INSERT INTO own VALUES (7, 1)").await;
+    let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
+    let name = admin.cell("SELECT database()").await;
+    let everything = "SELECT, INSERT, UPDATE, DELETE";
+    let less = format!("REVOKE {everything} ON {name}.* FROM app@'%'; GRANT {everything} ON t TO app@'%'");
+    admin.execute(&less).await;
+    cluster.connect_as(1, As::App);
+    let problems = cluster.session().check().await.expect("all are there").problems;
+    let grant = format!("GRANT REFERENCES ON `{name}`.* TO 'app'@'%'");
+    assert!(
+        problems.len() == 1 && problems[0].starts_with("node `b`: may not see which tables refer to t"),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains(&grant), "{problems:?}");
+    // All else goes on.
+    let summary = cluster.sync().await;
+    assert_eq!((compared(&summary).refused, summary.exit_code()), (2, 1), "{summary:#?}");
+    assert!(compared(&summary).left[0].why.ends_with(&format!("run {grant}")), "{summary:#?}");
+    let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+    assert_eq!(owner.cell("SELECT group_concat(id ORDER BY id) FROM t").await, "1,2,3");
+    assert_eq!(owner.cell("SELECT count(*) FROM own").await, "1");
+    // What is seen then has to be read as well.
+    admin.execute(&grant).await;
+    let problems = cluster.session().check().await.expect("all are there").problems;
+    assert!(problems.len() == 1 && problems[0].contains(&format!("GRANT SELECT ON `{name}`.`own`")), "{problems:?}");
+    admin.execute("GRANT SELECT ON own TO app@'%'").await;
+    assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
+    let summary = cluster.sync().await;
+    assert_eq!((compared(&summary).refused, summary.exit_code()), (1, 1), "{summary:#?}");
+    assert!(compared(&summary).left[0].why.contains("rows of own refer to it"), "{summary:#?}");
+    assert_eq!(owner.cell("SELECT group_concat(id ORDER BY id) FROM t").await, "1,3");
+    assert_eq!(owner.cell("SELECT count(*) FROM own").await, "1");
+}
+
+/// Nor does it show the checks by which it tells json from other texts.
+#[tokio::test]
+async fn texts_may_be_json_unseen() {
+    if concord_tests::mariadb::is_mysql().await {
+        return;
+    }
+    let setup = |kind: Kind| {
+        let text = if kind == Kind::Mariadb { "longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" } else { "text" };
+        format!("CREATE TABLE t (id bigint PRIMARY KEY, doc {text})")
+    };
+    let config = format!("{ONE_WAY}operations = [\"insert\"]\n");
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Mariadb], setup, &config).await;
+    let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
+    let name = admin.cell("SELECT database()").await;
+    let less =
+        format!("REVOKE SELECT, INSERT, UPDATE, DELETE ON {name}.* FROM app@'%'; GRANT SELECT, INSERT ON t TO app@'%'");
+    admin.execute(&less).await;
+    cluster.connect_as(1, As::App);
+    let problems = cluster.session().check().await.expect("all are there").problems;
+    assert!(problems.len() == 1 && problems[0].contains("may not see whether texts of t are json"), "{problems:?}");
+    admin.execute(&format!("GRANT REFERENCES ON {name}.* TO app@'%'")).await;
+    assert_eq!(cluster.session().check().await.expect("all are there").problems, [] as [&str; 0]);
 }
 
 /// `mode = "compare"` of a node holds for all tables, so that nothing is installed at any.
@@ -194,7 +264,8 @@ async fn rights_of_others_are_nobodys_own() {
     let writes = concord::node::Writes { insert: true, update: true, delete: true };
     let missing = node.missing_rights_to_compare(&[(&table, writes)]).await.expect("a look");
     let grants: Vec<&str> = missing.iter().map(|right| &*right.grant).collect();
-    let told = ["INSERT", "UPDATE"].map(|right| format!("GRANT {right} ON `{name}`.`t` TO '{name}'@'%';"));
+    let told = [("INSERT", ".`t`"), ("UPDATE", ".`t`"), ("REFERENCES", ".*")]
+        .map(|(right, on)| format!("GRANT {right} ON `{name}`{on} TO '{name}'@'%';"));
     assert_eq!(grants, told);
     admin.execute(&format!("DROP USER {name}@'%'; DROP USER {name}@nowhere")).await;
 }

@@ -552,6 +552,47 @@ async fn the_right_to_create_is_asked_for() {
     assert_eq!(owners[1].cell("SELECT count(*) FROM orders").await, "2");
 }
 
+/// So is one that may not use the schema in which a table is, or is to be.
+#[tokio::test]
+async fn the_right_to_use_a_schema_is_asked_for() {
+    let sales = "CREATE SCHEMA sales; CREATE TABLE sales.t (id integer PRIMARY KEY)";
+    let tables = "[tables.\"sales.t\"]\n";
+    let (concord, databases, mut owners) = scene_of([Kind::Postgres, Kind::Postgres], sales, tables).await;
+    owners[1].execute("CREATE SCHEMA sales").await;
+    let mut admins = [databases[0].user_as(As::Admin).await, databases[1].user_as(As::Admin).await];
+    for admin in &mut admins {
+        admin.execute("ALTER SCHEMA sales OWNER TO admin").await;
+    }
+    let create = &["load", "--create", "--dry-run"];
+    let output = concord.run(create).await;
+    let grant = "GRANT USAGE ON SCHEMA \"sales\" TO \"sync\";";
+    assert!(output.says("node `a`: looking up `sales.t`: ") && output.says(grant), "{output:?}");
+    admins[0].execute(grant).await;
+    let output = concord.run(create).await.expect(2);
+    let grant = "GRANT USAGE, CREATE ON SCHEMA \"sales\" TO \"sync\";";
+    assert!(output.says("`sales.t` cannot be created at b: ") && output.says(grant), "{output:?}");
+    admins[1].execute(grant).await;
+    concord.run(&["load", "--create"]).await.ok();
+    assert_eq!(owners[1].cell("SELECT count(*) FROM sales.t").await, "0");
+}
+
+/// What cannot be carried is told beside it, over several lines where the database writes it so, and runs nothing.
+#[tokio::test]
+async fn the_sql_that_is_printed_can_be_run() {
+    let filled = "CREATE TABLE t (id integer PRIMARY KEY, kind text, n integer,
+                  CHECK (CASE WHEN kind = 'a' THEN n > 0 ELSE true END), CHECK (kind <> E'\\nCREATE TABLE gotcha (id integer);\\n'))";
+    let tables = "[tables.t]\n[tables.u]\n";
+    let filled = format!("{filled}; CREATE TABLE u (id integer PRIMARY KEY)");
+    let (concord, _databases, mut owners) = scene_of([Kind::Postgres, Kind::Sqlite], &filled, tables).await;
+    let sql = concord.run(&["load", "--create", "--dry-run"]).await.ok().stdout;
+    assert!(sql.contains("-- not carried: ") && sql.contains("\n-- CREATE TABLE gotcha"), "{sql}");
+    owners[1].execute(&sql).await;
+    for table in ["t", "u"] {
+        assert_eq!(owners[1].cell(&format!("SELECT count(*) FROM {table}")).await, "0");
+    }
+    assert!(owners[1].try_rows("SELECT * FROM gotcha").await.is_err());
+}
+
 /// What is asked for is looked at before anything is created, also where every table is compared.
 #[tokio::test]
 async fn what_is_asked_wrongly_creates_nothing() {

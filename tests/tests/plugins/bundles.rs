@@ -237,6 +237,19 @@ async fn what_is_set_is_tried_where_a_bundle_is_packed_and_where_it_is_kept() {
     assert_eq!(read(&concord, "concord.toml").matches("conflict = \"park\"").count(), 2);
 }
 
+/// Whoever misspells a node is told which there are, and not of a file that nobody wrote.
+#[tokio::test]
+async fn a_node_that_is_none_is_told_before_the_bundle_is_tried() {
+    let text = RULES.replace("\"text\"", "\"node\"").replace("\"{rule}\"", "{ prefer = [\"{rule}\"] }");
+    let concord = rules(&text);
+    for node in ["Branch", "b c", "attic"] {
+        let told = refused(&concord, &["bundle", "add", "rules", "--set", &format!("rule={node}")]).await;
+        let expected = format!("`rule` names a node, and none is called `{node}`: --set rule= one of office, branch");
+        assert!(told.contains(&expected) && !told.contains("bundle.toml"), "{told}");
+    }
+    ended(&concord.run(&["bundle", "add", "rules", "--set", "rule=branch"]).await, 0);
+}
+
 #[tokio::test]
 async fn what_goes_when_a_bundle_is_replaced_is_told() {
     let concord = rules(RULES);

@@ -47,6 +47,24 @@ async fn rows_come_in_and_go_out_and_one_that_fails_waits() {
     cluster.quiet().await;
 }
 
+/// A column may be in the file before `install` has seen it, as where a sync runs now and then by itself.
+#[tokio::test]
+async fn a_column_that_came_since_is_told_with_what_to_do() {
+    let setup = |_| "CREATE TABLE orders (id integer PRIMARY KEY, total numeric(10, 2))".to_owned();
+    let mut cluster = Cluster::new(&[Kind::Sqlite, Kind::Sqlite], setup, "[tables.orders]\n").await;
+    cluster.pin(&["cel"]);
+    for at in 0..2 {
+        cluster.run_as_owner(at, "ALTER TABLE orders ADD COLUMN country text").await;
+    }
+    cluster.configure("[tables.orders.nodes.b]\nfilter = { plugin = \"cel\", keep = \"row.country == 'DE'\" }\n");
+    let refused = cluster.session().sync().await.expect_err("nothing tells of that column yet").to_string();
+    assert!(refused.contains("country") && refused.contains("run `concord install`"), "{refused}");
+    // That a plugin cannot be had at all is another matter.
+    cluster.pin(&[]);
+    let refused = cluster.session().sync().await.expect_err("nobody has pinned it").to_string();
+    assert!(!refused.contains("concord install"), "{refused}");
+}
+
 const MAPPED: &str = r#"[tables.people.nodes.b]
 table = "kunden"
 

@@ -79,6 +79,30 @@ async fn what_a_plugin_keeps_secret_is_shown_nowhere() {
     }
 }
 
+/// It says so at each of many rows and in every look, and is quoted where that is told.
+#[tokio::test]
+async fn what_breaks_a_plugin_again_and_again_is_logged_once() {
+    let concord = folder("[tables.items.nodes.branch]\nfilter = { plugin = \"hostile\", attack = \"panic\" }\n");
+    put(&concord, "hostile");
+    for file in ["a.db", "b.db"] {
+        let made = rusqlite::Connection::open(concord.path(file)).unwrap();
+        made.execute_batch("CREATE TABLE items (id integer PRIMARY KEY, note text, stock integer)").unwrap();
+    }
+    ended(&concord.run(&["plugin", "lock"]).await, 0);
+    ended(&concord.run(&["install"]).await, 0);
+    let user = rusqlite::Connection::open(concord.path("a.db")).unwrap();
+    for id in 0..12 {
+        user.execute("INSERT INTO items VALUES (?1, 'poison', 1)", [id]).unwrap();
+    }
+    let said = concord.run(&["sync"]).await;
+    // Nor is it said that there is nothing to do.
+    assert!(ended(&said, 1).starts_with("nothing was carried\n"), "{}", said.stdout);
+    assert!(said.stderr.contains("table `items` stands still: "), "{}", said.stderr);
+    assert_eq!(said.stderr.matches("ERROR").count(), 1, "{}", said.stderr);
+    let said = concord.run(&["sync", "-vv"]).await;
+    assert!(said.stderr.matches("a panic on purpose").count() > 3, "{}", said.stderr);
+}
+
 #[tokio::test]
 async fn plugins_that_are_named_are_pinned_and_the_others_stay_as_they_are() {
     let other = "[tables.others]\nconflict = { plugin = \"longest\", column = \"note\" }\n";
@@ -294,9 +318,14 @@ async fn conflicts_of_the_past_are_told_as_another_plugin_would_end_them() {
     assert!(said.stderr.contains("no table is called `others`"), "{}", said.stderr);
 }
 
-/// Makes the plugin that was begun in Rust, with what the plugins here are compiled with; what the commands say of it.
+/// Makes the plugin that was begun in Rust, with what the plugins here are compiled with; what the commands say of it, which is of
+/// version 0.2.0 then.
 async fn built(concord: &Concord, name: &str) -> (String, String) {
     let here = concord.path(name);
+    // It is called by the version that is raised as that of any crate.
+    let manifest = std::fs::read_to_string(here.join("Cargo.toml")).unwrap();
+    let raised = manifest.replacen("version.workspace = true", "version = \"0.2.0\"", 1);
+    std::fs::write(here.join("Cargo.toml"), raised).unwrap();
     std::fs::copy(guests::root().join("plugins/Cargo.lock"), here.join("Cargo.lock")).unwrap();
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.current_dir(&here).args(["build", "--quiet", "--offline", "--release", "--target", "wasm32-unknown-unknown"]);
@@ -314,7 +343,7 @@ async fn a_plugin_in_rust_is_begun_built_and_tested() {
     let concord = folder("");
     assert!(ended(&concord.run(&["plugin", "new", "my-rule"]).await, 0).starts_with("wrote ./my-rule"));
     let (said, _) = built(&concord, "my-rule").await;
-    assert_eq!(said, "my-rule/my-rule.wasm is the plugin my-rule 0.1.0, a resolver\n");
+    assert_eq!(said, "my-rule/my-rule.wasm is the plugin my-rule 0.2.0, a resolver\n");
     // Nothing is written over.
     let said = concord.run(&["plugin", "new", "my-rule", "--lang", "c"]).await;
     ended(&said, 2);
@@ -324,6 +353,24 @@ async fn a_plugin_in_rust_is_begun_built_and_tested() {
     let rule =
         "no name of a plugin; it takes 1 to 60 lower-case letters, digits and hyphens, and no hyphen at either end";
     assert!(said.stderr.contains(rule), "{}", said.stderr);
+}
+
+/// Or a new one would still say that it is 0.1.0.
+#[test]
+fn every_plugin_is_called_by_the_version_of_its_crate() {
+    let mut seen = 0;
+    for folder in ["plugins", "examples/plugins"] {
+        for plugin in std::fs::read_dir(guests::root().join(folder)).unwrap() {
+            let file = plugin.unwrap().path().join("src/lib.rs");
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if text.contains("\nimpl Plugin for ") {
+                let line = "const VERSION: &str = env!(\"CARGO_PKG_VERSION\");";
+                assert!(text.contains(line), "{}", file.display());
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 8);
 }
 
 /// What cargo would refuse when the plugin is built.
@@ -351,7 +398,7 @@ async fn a_filter_in_rust_is_begun_built_and_tested() {
     let readme = std::fs::read_to_string(concord.path("my-part/README.md")).unwrap();
     assert!(readme.contains("A filter for Concord") && readme.contains("plugin = \"my-part\", column"), "{readme}");
     let (said, tested) = built(&concord, "my-part").await;
-    assert_eq!(said, "my-part/my-part.wasm is the plugin my-part 0.1.0, a filter\n");
+    assert_eq!(said, "my-part/my-part.wasm is the plugin my-part 0.2.0, a filter\n");
     assert!(tested.contains("my-part ") && tested.contains("refused-column "), "{tested}");
 }
 
@@ -362,7 +409,7 @@ async fn a_mapping_in_rust_is_begun_built_and_tested() {
     let readme = std::fs::read_to_string(concord.path("my-shape/README.md")).unwrap();
     assert!(readme.contains("A mapping for Concord") && readme.contains("plugin = \"my-shape\", name"), "{readme}");
     let (said, tested) = built(&concord, "my-shape").await;
-    assert_eq!(said, "my-shape/my-shape.wasm is the plugin my-shape 0.1.0, a mapping\n");
+    assert_eq!(said, "my-shape/my-shape.wasm is the plugin my-shape 0.2.0, a mapping\n");
     assert!(tested.contains("my-shape ") && tested.contains("refused-column "), "{tested}");
 }
 

@@ -3,8 +3,8 @@
 //! The hostile plugin is a filter as well: of rows whose note is `poison` it says what its configuration tells it to.
 
 use concord::error::DONE;
-use concord::sync::{LoadOptions, Summary, Verify};
-use concord_tests::{Cluster, Kind};
+use concord::sync::{LoadOptions, Summary, Verify, WhyState};
+use concord_tests::{As, Cluster, Kind};
 
 concord_tests::clusters! {
     pairs: [
@@ -286,4 +286,27 @@ async fn nobody_loses_what_moves_while_nodes_are_away(kinds: &[Kind]) {
     cluster.later(0, "UPDATE items SET note = 'back' WHERE id = 1").await;
     settled(&mut cluster).await;
     cluster.holds(ALL, &["1|back", "2|two"]).await;
+}
+
+#[tokio::test]
+async fn what_its_writers_own_filter_took_away_is_not_told_as_deleted() {
+    let mut cluster = items(&[Kind::Sqlite; 3], &filtered(2, "drop")).await;
+    cluster.later(0, "UPDATE items SET note = 'poison' WHERE id = 2; INSERT INTO items VALUES (5, 'five')").await;
+    settled(&mut cluster).await;
+    // As long as one node cannot take it, histories tell of it.
+    let unique = "CREATE UNIQUE INDEX notes ON items (note)";
+    cluster.nodes[2].database.user_as(As::Sync).await.execute(unique).await;
+    cluster.install().await;
+    cluster.later(1, "UPDATE items SET note = 'poison' WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.waiting, 1);
+    let why = Box::pin(cluster.session().why("items", &["1".to_owned()])).await.expect("an account");
+    let [version] = &why.versions[..] else { panic!("{why:?}") };
+    let row = Some(serde_json::json!({"id": 1, "note": "poison"}));
+    assert_eq!((version.node.as_deref(), &version.row), (Some("b"), &row), "{why:?}");
+    let states: Vec<WhyState> = why.nodes.iter().map(|node| node.state).collect();
+    assert_eq!(states, [WhyState::Current, WhyState::Apart, WhyState::Waits], "{why:?}");
+    // A delete by a user of that node is one.
+    cluster.later(1, "DELETE FROM items WHERE id = 5").await;
+    let why = Box::pin(cluster.session().why("items", &["5".to_owned()])).await.expect("an account");
+    assert_eq!((why.versions[0].node.as_deref(), &why.versions[0].row), (Some("b"), &None), "{why:?}");
 }

@@ -91,6 +91,79 @@ async fn a_plugin_that_breaks_at_everything_stops_its_table() {
     }
 }
 
+/// GIVEN rows that stand at all nodes, and a new filter that breaks at whatever it is asked
+/// WHEN a load moves rows by it, and a user changes one before a filter that answers takes its place
+/// THEN nothing went to the sync as a change that nobody had made, and the user's is no conflict.
+#[tokio::test]
+async fn what_a_load_leaves_where_a_table_stands_still_is_no_change() {
+    let section = |attack: &str| {
+        let table = "[tables.judge]\nconflict = { prefer = [\"a\"] }\n[tables.judge.nodes.b]\n";
+        format!("{LIMITS}{table}filter = {{ plugin = \"hostile\", attack = \"{attack}\" }}\n")
+    };
+    let setup = |_| "CREATE TABLE judge (id integer PRIMARY KEY, note text, stock integer)".to_owned();
+    let mut cluster = Cluster::bare(&[Kind::Sqlite; 3], setup, &section("latest")).await;
+    cluster.pin(&["hostile"]);
+    cluster.install().await;
+    for id in 0..12 {
+        cluster.run(0, &format!("INSERT INTO judge VALUES ({id}, 'poison', 1)")).await;
+    }
+    cluster.sync().await;
+    assert_eq!([count(&mut cluster, 1, "judge").await, count(&mut cluster, 2, "judge").await], [12, 12]);
+    let refilter = concord::sync::LoadOptions { refilter: true, ..concord::sync::LoadOptions::default() };
+    cluster.configure(&section("panic"));
+    let loaded = cluster.load(&refilter).await;
+    let left =
+        loaded.sync.failed.as_deref().is_some_and(|why| why.contains("of it were not copied; run the load again"));
+    assert!(left && loaded.stopped.len() == 1 && loaded.tables[0].together == 0, "{loaded:#?}");
+    cluster.run(2, "UPDATE judge SET stock = 999 WHERE id = 1").await;
+    cluster.configure(&section("latest"));
+    cluster.load(&refilter).await;
+    cluster.sync().await;
+    cluster.holds("SELECT stock FROM judge WHERE id = 1", &["999"]).await;
+    assert_eq!(cluster.session().conflicts(0).await.expect("a journal").len(), 0);
+}
+
+/// GIVEN a filter that breaks at some rows and answers for all others
+/// WHEN a load copies them, or moves them
+/// THEN it comes to an end and tells of those rows, at which no sync stops, and the load copies them once the filter answers.
+#[tokio::test]
+async fn some_rows_that_break_a_plugin_keep_no_load_from_its_end() {
+    let section = |attack: &str| {
+        format!(
+            "{LIMITS}[tables.judge]\n[tables.judge.nodes.b]\nfilter = {{ plugin = \"hostile\", attack = \"{attack}\" }}\n"
+        )
+    };
+    for refilter in [false, true] {
+        let setup = |_| {
+            let rows = (0..60).map(|id| format!("({id}, '{}', 1)", if id < 50 { "good" } else { "poison" }));
+            format!(
+                "CREATE TABLE judge (id integer PRIMARY KEY, note text, stock integer); INSERT INTO judge VALUES {}",
+                rows.collect::<Vec<_>>().join(", ")
+            )
+        };
+        let mut cluster =
+            Cluster::bare(&[Kind::Sqlite; 2], setup, &section(if refilter { "latest" } else { "panic" })).await;
+        if !refilter {
+            cluster.run(1, "DELETE FROM judge").await;
+        }
+        cluster.pin(&["hostile"]);
+        cluster.install().await;
+        cluster.configure(&section("panic"));
+        let options = concord::sync::LoadOptions { refilter, ..concord::sync::LoadOptions::default() };
+        let loaded = cluster.load(&options).await;
+        let told = loaded.sync.failed.as_deref().unwrap_or_default();
+        assert!(told.contains("10 rows of it were not copied: plugin `hostile`"), "{refilter}: {loaded:#?}");
+        assert_eq!(loaded.stopped, [], "{refilter}: {loaded:#?}");
+        cluster.run(0, "INSERT INTO judge VALUES (100, 'good', 1)").await;
+        let summary = cluster.sync().await;
+        assert_eq!((summary.stopped.len(), summary.waiting), (0, 0), "{refilter}: {summary:#?}");
+        assert_eq!(count(&mut cluster, 1, "judge").await, if refilter { 61 } else { 51 });
+        cluster.configure(&section("latest"));
+        cluster.load(&concord::sync::LoadOptions { refilter: true, ..options }).await;
+        assert_eq!(count(&mut cluster, 1, "judge").await, 61, "{refilter}");
+    }
+}
+
 /// Rows that wait were asked about before, so they stop nothing, however many they are; and what comes later is asked about first.
 #[tokio::test]
 async fn rows_that_wait_stop_nothing() {

@@ -115,6 +115,36 @@ async fn of_rows_that_fail_in_one_call_one_is_left_which_is_asked_about_twice() 
     assert_eq!(again(&concord).await, ["cases that are answered alone fail in a call of several"]);
 }
 
+/// Nobody finds a case in a fixture that was made up on the way to the smallest.
+#[tokio::test]
+async fn what_a_plugin_logs_about_cases_that_are_made_up_is_not_told() {
+    let concord = folder("");
+    put(&concord, "hostile");
+    let conflicts = [1, 2, 3].map(|id| conflict(id, ["x", "y", "z"]));
+    let fixture = |attack: &str, conflicts: &[Value]| {
+        json!({"config": {"attack": attack}, "table": table(), "nodes": ["a", "b", "c"], "conflicts": conflicts})
+            .to_string()
+    };
+    concord.write("fixtures/case.json", &fixture("third-call", &conflicts));
+    let test = async || concord.run(&["plugin", "test", "plugins/hostile.wasm"]).await;
+    let said = test().await;
+    let told = ended(&said, 1);
+    assert!(told.contains(" breaks a law: an answer depends on what was asked before or beside it"), "{told}");
+    assert!(!said.stderr.contains("ERROR"), "{}", said.stderr);
+    // Unless somebody wants to hear more.
+    let said = concord.run(&["plugin", "test", "plugins/hostile.wasm", "-v"]).await;
+    ended(&said, 1);
+    assert!(said.stderr.contains("ERROR"), "{}", said.stderr);
+    // What stands there and breaks it is told, once.
+    concord.write(
+        "fixtures/case.json",
+        &fixture("panic", &[conflict(1, ["poison", "y", "z"]), conflict(2, ["poison", "", ""])]),
+    );
+    let said = test().await;
+    assert!(ended(&said, 1).contains("a panic on purpose"), "{}", said.stdout);
+    assert_eq!(said.stderr.matches("ERROR").count(), 1, "{}", said.stderr);
+}
+
 /// What was done in each change is told as well, and goes with what is varied.
 #[tokio::test]
 async fn conflicts_of_which_changes_are_told_are_varied_too() {

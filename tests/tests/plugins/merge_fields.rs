@@ -12,7 +12,11 @@ fn a_configuration_is_refused_with_its_reason() {
         format!("{}: {}", failure.code, failure.message)
     };
     assert_eq!(said(r#"{"fields": {"nothing": "max"}}"#), "unknown-column: `nothing`: `items` has no such column");
-    assert_eq!(said(r#"{"fields": {"note": "sum"}}"#), "kind: `note`: the rule is not for columns of kind text");
+    assert_eq!(
+        said(r#"{"fields": {"note": "sum"}}"#),
+        "kind: `note`: the rule is not for columns of kind text; those that are: latest, earliest, max, min, text, union, \
+         { prefer = [\"NODE\"] }"
+    );
     assert!(said(r#"{"fields": {"id": "max"}}"#).starts_with("key: `id`: it is part of the key"));
     assert!(
         said(r#"{"fields": {"note": "best"}}"#).starts_with("config: its configuration does not fit: `fields.note`")

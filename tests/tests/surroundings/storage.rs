@@ -69,14 +69,27 @@ async fn a_database_that_may_not_be_written() {
     let summary = cluster.sync().await;
     let failed = summary.failed.clone().expect("b did not take its part");
     assert!(failed.starts_with("node `b`: ") && failed.contains("read-only transaction"), "{failed}");
+    assert!(failed.contains("somebody has set default_transaction_read_only here"), "{failed}");
     assert_eq!(summary.exit_code(), 1);
+    let status = cluster.session().status().await.expect("all are there");
+    let told: Vec<&str> = status.problems.iter().flat_map(|problem| problem.lines()).map(str::trim).collect();
+    assert!(
+        told.len() == 2 && told[0].contains("may not write anything while default_transaction_read_only is on"),
+        "{told:?}"
+    );
+    assert_eq!(status.exit_code(), 1);
     for at in [0, 2] {
         cluster.holds_at(at, "SELECT name FROM items ORDER BY id", &["from a", "from b"]).await;
     }
     cluster.holds_at(1, "SELECT name FROM items ORDER BY id", &["one", "from b"]).await;
     let refused = cluster.try_install().await.expect_err("nothing can be written there");
     assert!(refused.contains("node `b`: transactions are read-only here"), "{refused}");
-    admin.execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
+    // The administrator's session is read-only as well by now.
+    assert_eq!(
+        told[1],
+        format!("BEGIN READ WRITE; ALTER DATABASE \"{name}\" RESET default_transaction_read_only; COMMIT;")
+    );
+    cluster.nodes[1].database.user_as(As::Admin).await.execute(told[1]).await;
     cluster.settle().await;
     cluster.holds("SELECT name FROM items ORDER BY id", &["from a", "from b"]).await;
 }

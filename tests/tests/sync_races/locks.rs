@@ -37,6 +37,26 @@ async fn a_delete_of_what_is_being_inserted() {
     }
 }
 
+/// GIVEN a change that waits because a user holds the row, whom another follows with a row of the same key, before its delete
+/// WHEN the delete arrives
+/// THEN it waits for the second user too, whose row it has not seen nor he it: the change was tried before he began, the delete was not.
+#[tokio::test]
+async fn a_delete_after_a_change_that_was_held_up() {
+    let mut cluster = items(BOTH_POSTGRES, "[tables.items]").await;
+    cluster.run(0, "UPDATE items SET name = 'engine' WHERE id = 1").await;
+    let mut first = cluster.nodes[1].database.user().await;
+    first.execute("BEGIN; UPDATE items SET amount = 11 WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.held, 1);
+    first.execute("DELETE FROM items WHERE id = 1; COMMIT").await;
+    cluster.run(1, "BEGIN; INSERT INTO items VALUES (1, 'user', 12)").await;
+    cluster.later(0, "DELETE FROM items WHERE id = 1").await;
+    assert_eq!(cluster.sync().await.held, 1);
+    cluster.run(1, "COMMIT").await;
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM items ORDER BY id", &["2", "3"]).await;
+    assert!(losers(&cluster).await.contains(&"user".to_owned()));
+}
+
 /// Whether a session of this database waits for a lock.
 pub(crate) async fn somebody_waits(database: &Database) {
     let mut admin = database.user_as(As::Admin).await;

@@ -8,6 +8,7 @@ mod late;
 pub(crate) mod locks;
 mod meanwhile;
 mod purging;
+mod samples;
 mod whole;
 
 use concord_tests::{Cluster, Kind};

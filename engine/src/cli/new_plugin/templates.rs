@@ -182,7 +182,7 @@ Write your own rule in `src/lib.rs`, and what it has to answer in `fixtures`. It
     concord plugin build target/wasm32-unknown-unknown/release/{module}.wasm --output {name}.wasm
     concord plugin test {name}.wasm
 
-`concord/wit/plugin.wit` describes every word of the interface.
+It calls itself by the `version` in `Cargo.toml`. `concord/wit/plugin.wit` describes every word of the interface.
 "#;
 
 const PYTHON: &[Template] = &[

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Application, CHUNK, Effect, Item, TableBatch, tables_of};
-use crate::model::{Key, OnGone, ParkedCode, Row, TableSpec};
+use crate::model::{Key, OnGone, Parked, ParkedCode, Row, TableSpec, Waiting};
 use crate::node::{Constraint, Error, ErrorKind, MissingRight, Node, Reason, Result, WriteMode};
 
 /// Why a row is left alone of which no history tells.
@@ -97,9 +97,11 @@ impl Application<'_> {
         Ok(self.refused.len() > before)
     }
 
-    /// Whether a transaction had begun when the histories were read with which a row was first tried.
+    /// Whether a transaction had begun when the histories were read with which a delete was first tried. A row that waits in its
+    /// stead was tried before there was a delete to be seen.
     fn began_before(&self, item: Item, mark: i64) -> bool {
-        let waiting = self.decision(item).waiting.as_deref().filter(|parked| parked.code == ParkedCode::Busy);
+        let is_delete = |parked: &&Parked| parked.code == ParkedCode::Busy && parked.content == Waiting::Delete;
+        let waiting = self.decision(item).waiting.as_deref().filter(is_delete);
         let read = waiting.map(|parked| &parked.read).or(self.batch.tables[item.0].read.as_ref());
         read.is_some_and(|read| mark < read.next())
     }
@@ -210,7 +212,10 @@ impl Application<'_> {
         let going: Vec<_> = going.iter().map(|(spec, keys)| (*spec, &keys[..])).collect();
         for table in tables_of(chunk) {
             let spec = &self.batch.tables[table].spec;
-            if spec.referenced.iter().all(|key| key.on_delete == OnGone::Refuse) {
+            let acts = spec.referenced.iter().any(|key| key.on_delete != OnGone::Refuse);
+            // A role that has nothing installed may not even see what refers to the table.
+            let matters = acts || self.batch.bare && node.hidden_referring(spec).await?.is_some();
+            if !matters {
                 continue;
             }
             let items = self.by_key(chunk, table);

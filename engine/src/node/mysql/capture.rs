@@ -33,6 +33,14 @@ pub const OWN_CLOCK: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', SYSDATE(6)
 /// The `sql_mode` of triggers: one under which no value that stands in a table is refused in its history.
 pub const MODE: &str = "";
 
+/// What refuses a change in whose session the next number is set near the end of those that there are: a history that had given it out
+/// would take no entry any more, of anybody. `SET insert_id` holds in triggers, and asks for no right on MariaDB.
+pub const NUMBERED: &str = "IF @@SESSION.insert_id > 4611686018427387903 THEN SIGNAL SQLSTATE '45000' \
+    SET MESSAGE_TEXT = 'insert_id is too large for a change to be recorded'; END IF;";
+
+/// As many rows as there are: without it `sql_select_limit` holds, in triggers too.
+const ALL: &str = "LIMIT 18446744073709551615";
+
 /// A trigger as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trigger {
@@ -64,7 +72,7 @@ pub fn token(shared: &str) -> String {
 }
 
 /// The session variable that tells the triggers of a table that its changes are Concord's own. What it has to hold stands in the
-/// triggers, which nobody can read who may not drop them.
+/// triggers, which nobody can read who may not drop them, and in `concord_own`, to which applications are to have no right.
 pub fn own(shared: &str) -> String {
     format!("@concord_own_{}", quote::digest(shared))
 }
@@ -100,16 +108,17 @@ pub fn triggers(spec: &TableSpec, proof: i64, drawn: bool) -> Vec<Trigger> {
     let trigger = |letter: &str, event, statements: String| {
         let own = is_own(&spec.name, proof);
         let body = match drawn {
-            true => format!("{OURS}: BEGIN IF {own} THEN LEAVE {OURS}; END IF; {statements} END"),
+            true => format!("{OURS}: BEGIN IF {own} THEN LEAVE {OURS}; END IF; {NUMBERED} {statements} END"),
             false => {
-                format!("concord_own: BEGIN IF {own} THEN LEAVE concord_own; END IF; {}; END", timed(&statements))
+                let timed = timed(&statements);
+                format!("concord_own: BEGIN IF {own} THEN LEAVE concord_own; END IF; {NUMBERED} {timed}; END")
             }
         };
         Trigger { name: name(letter, &spec.name), table: spec.local.clone(), event, body }
     };
     let insert = |op: &str, key: Cell<'_>, before: Option<Cell<'_>>, after: Option<Cell<'_>>| {
-        let (names, values) = entry(spec, op, key, before, after, !drawn);
-        format!("INSERT INTO {} ({names}) VALUES ({values})", sql::history(spec))
+        let (names, values) = entry(spec, &Told { op, key, before, after }, !drawn);
+        format!("INSERT INTO {} ({}) VALUES ({})", sql::history(spec), names.join(", "), values.join(", "))
     };
     let row = |row: &'static str| move |column: &Column| quote::of(row, &column.name);
     let (old, new) = (row("OLD"), row("NEW"));
@@ -144,28 +153,49 @@ fn unchanged(column: &Column) -> String {
 
 type Cell<'a> = &'a dyn Fn(&Column) -> String;
 
-/// Entries of every row that a query finds.
-pub fn insert_from(
-    spec: &TableSpec,
-    op: &str,
-    key: Cell<'_>,
-    before: Option<Cell<'_>>,
-    after: Option<Cell<'_>>,
-    from: &str,
-) -> String {
-    let (names, values) = entry(spec, op, key, before, after, true);
-    format!("INSERT INTO {} ({names}) SELECT {values} {from}", sql::history(spec))
+/// What an entry tells of a row.
+pub struct Told<'a> {
+    pub op: &'a str,
+    pub key: Cell<'a>,
+    pub before: Option<Cell<'a>>,
+    pub after: Option<Cell<'a>>,
+}
+
+/// Statements that make these entries of every row that a query finds; row by row where `looped`.
+///
+/// Where entries come from a query, MariaDB lets nobody else number any in that history until the whole statement of the user has ended
+/// (`innodb_autoinc_lock_mode` is 1 there unless it is set, and 2 at MySQL, which has no such loops).
+pub fn insert_from(spec: &TableSpec, told: &[Told<'_>], from: &str, looped: bool) -> String {
+    let history = sql::history(spec);
+    let mut found: Vec<String> = Vec::new();
+    let mut inserts = String::new();
+    for told in told {
+        let (names, values) = entry(spec, told, true);
+        let names = names.join(", ");
+        if !looped {
+            inserts += &format!("INSERT INTO {history} ({names}) SELECT {} {from}; ", values.join(", "));
+            continue;
+        }
+        let mut cells = Vec::with_capacity(values.len());
+        for value in values {
+            let at = found.iter().position(|known| *known == value).unwrap_or_else(|| {
+                found.push(value);
+                found.len() - 1
+            });
+            cells.push(format!("concord_r.v{at}"));
+        }
+        inserts += &format!("INSERT INTO {history} ({names}) VALUES ({}); ", cells.join(", "));
+    }
+    if !looped {
+        return inserts;
+    }
+    let columns: Vec<String> = found.iter().enumerate().map(|(at, value)| format!("{value} AS v{at}")).collect();
+    format!("FOR concord_r IN (SELECT {} {from} {ALL} LOCK IN SHARE MODE) DO {inserts}END FOR; ", columns.join(", "))
 }
 
 /// The columns of an entry and their values; with the time, if it is not drawn by the history.
-fn entry(
-    spec: &TableSpec,
-    op: &str,
-    key: Cell<'_>,
-    before: Option<Cell<'_>>,
-    after: Option<Cell<'_>>,
-    timed: bool,
-) -> (String, String) {
+fn entry(spec: &TableSpec, told: &Told<'_>, timed: bool) -> (Vec<String>, Vec<String>) {
+    let Told { op, key, before, after } = told;
     let mut names = vec!["op".to_owned()];
     let mut values = vec![format!("'{op}'")];
     if timed {
@@ -187,7 +217,7 @@ fn entry(
             }
         }
     }
-    (names.join(", "), values.join(", "))
+    (names, values)
 }
 
 #[cfg(test)]

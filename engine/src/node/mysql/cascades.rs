@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::capture::{self, Trigger};
+use super::capture::{self, NUMBERED, Told, Trigger};
 use super::quote;
 use crate::model::{Column, TableSpec};
 use crate::node::{Error, ErrorKind, Result};
@@ -52,8 +52,12 @@ enum Fate {
     Changed(Option<BTreeMap<String, String>>),
 }
 
-/// The triggers of all tables from which references lead to captured ones.
-pub fn triggers(edges: &[Edge], captured: &[&TableSpec], proof: i64) -> Result<Vec<Trigger>> {
+/// What the look at the rows of a table meets where that table, or a column by which it refers, is gone since `install`: nothing
+/// refers by it any more. Where it has another name now, drift tells that changes may not have been recorded.
+const GONE: &str = "1146, 1054";
+
+/// The triggers of all tables from which references lead to captured ones; `looped` on MariaDB, see [`capture::insert_from`].
+pub fn triggers(edges: &[Edge], captured: &[&TableSpec], proof: i64, looped: bool) -> Result<Vec<Trigger>> {
     let captured: HashMap<&str, &TableSpec> = captured.iter().map(|spec| (spec.local.as_str(), *spec)).collect();
     let edges = leading(edges, captured.keys().copied());
     let mut triggers = Vec::new();
@@ -61,15 +65,26 @@ pub fn triggers(edges: &[Edge], captured: &[&TableSpec], proof: i64) -> Result<V
         for (letter, event, fate) in
             [("cd", "BEFORE DELETE", Fate::Deleted), ("cu", "BEFORE UPDATE", Fate::Changed(None))]
         {
-            let mut way = Way { edges: &edges, captured: &captured, proof, ways: 0 };
+            let mut way = Way { edges: &edges, captured: &captured, proof, looped, ways: 0 };
             let statements = way.from(root, &fate, &Step::Root)?;
             if !statements.is_empty() {
-                let body = capture::timed(&format!("DECLARE concord_n BIGINT DEFAULT 0; {statements}"));
+                // References do nothing in a session that has them switched off.
+                let body = capture::timed(&format!(
+                    "DECLARE concord_n BIGINT DEFAULT 0; \
+                     IF @@SESSION.foreign_key_checks THEN {NUMBERED} {statements}END IF;"
+                ));
                 triggers.push(Trigger { name: capture::name(letter, root), table: root.to_owned(), event, body });
             }
         }
     }
     Ok(triggers)
+}
+
+/// The tables that get triggers because references change rows of a captured one, itself included where they lead back to it. Of
+/// [`sources`] those are left out from which no change reaches it. What is [refused](refusal) gets none.
+pub fn recording(edges: &[Edge], table: &TableSpec) -> BTreeSet<String> {
+    let triggers = triggers(edges, &[table], 0, false).unwrap_or_default();
+    triggers.into_iter().map(|trigger| trigger.table).collect()
 }
 
 /// Why what references do to a table cannot be recorded, if it cannot.
@@ -78,7 +93,7 @@ pub fn refusal(edges: &[Edge], table: &str) -> Option<String> {
     let (captured, fates) = (HashMap::new(), [Fate::Deleted, Fate::Changed(None)]);
     let refused = |root: &str| {
         let mut tried = fates.iter().map(|fate| {
-            let mut way = Way { edges: &edges, captured: &captured, proof: 0, ways: 0 };
+            let mut way = Way { edges: &edges, captured: &captured, proof: 0, looped: false, ways: 0 };
             way.from(root, fate, &Step::Root)
         });
         tried.find_map(|tried| tried.err().map(|error| error.to_string()))
@@ -154,6 +169,7 @@ struct Way<'a> {
     edges: &'a [Edge],
     captured: &'a HashMap<&'a str, &'a TableSpec>,
     proof: i64,
+    looped: bool,
     ways: usize,
 }
 
@@ -245,9 +261,12 @@ impl Way<'_> {
         if inner.is_empty() {
             return Ok(inner);
         }
-        // A read that locks sees what was committed since the user's snapshot, as the references do.
+        // A read that locks sees what was committed since the user's snapshot, as the references do. With a limit of its own it does
+        // not have that of the session (`sql_select_limit`), which may be none.
         let found = format!(
-            "SELECT COUNT(*) INTO concord_n {from} WHERE {condition} LOCK IN SHARE MODE; IF concord_n > 0 THEN {inner} END IF; "
+            "BEGIN DECLARE CONTINUE HANDLER FOR {GONE} SET concord_n = 0; \
+             SELECT COUNT(*) INTO concord_n {from} WHERE {condition} LIMIT 1 LOCK IN SHARE MODE; END; \
+             IF concord_n > 0 THEN {inner}END IF; "
         );
         Ok(match changes(edge) {
             Some(changed) => format!("IF {changed} THEN {found}END IF; "),
@@ -257,14 +276,16 @@ impl Way<'_> {
 
     fn record(&self, spec: &TableSpec, alias: &str, fate: &Fate, besides: &[Beside], from: &str) -> String {
         let from = format!("{from} AND {}", capture::is_recorded(&spec.name, self.proof));
+        let insert = |told: &[Told<'_>], from: &str| capture::insert_from(spec, told, from, self.looped);
         let old = |column: &Column| quote::of(alias, &column.name);
+        let gone = Told { op: "D", key: &old, before: Some(&old), after: None };
         let Fate::Changed(Some(changed)) = fate else {
-            return format!("{}; ", capture::insert_from(spec, "D", &old, Some(&old), None, &from));
+            return insert(&[gone], &from);
         };
         let new = |column: &Column| changed.get(&column.name).cloned().unwrap_or_else(|| old(column));
         let moves = |new: &BTreeMap<String, String>| spec.key_columns().any(|column| new.contains_key(&column.name));
         if !moves(changed) {
-            return format!("{}; ", capture::insert_from(spec, "U", &old, Some(&old), Some(&new), &from));
+            return insert(&[Told { op: "U", key: &old, before: Some(&old), after: Some(&new) }], &from);
         }
         // A row that moves by several references has one key in the end, and is recorded once.
         let new = |column: &Column| {
@@ -275,17 +296,14 @@ impl Way<'_> {
         for other in besides.iter().filter(|other| other.is_before && moves(&other.new)) {
             from += &format!(" AND ({}) IS NOT TRUE", other.condition);
         }
-        format!(
-            "{}; {}; ",
-            capture::insert_from(spec, "D", &old, Some(&old), None, &from),
-            capture::insert_from(spec, "I", &new, None, Some(&new), &from)
-        )
+        insert(&[gone, Told { op: "I", key: &new, before: None, after: Some(&new) }], &from)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Domain, Type};
 
     fn edge(child: &str, parent: &str, on_delete: Action, on_update: Action) -> Edge {
         Edge {
@@ -313,6 +331,19 @@ mod tests {
         assert_eq!(sources(&edges, "a"), [] as [&str; 0]);
     }
 
+    #[test]
+    fn triggers_are_for_tables_whose_changes_arrive() {
+        use Action::{Cascade, Null, Refuse};
+        let spec = TableSpec::bare(0, "c", std::iter::empty());
+        let recording = |edges: &[Edge]| recording(edges, &spec).into_iter().collect::<Vec<_>>();
+        let by_key = edge("c", "b", Refuse, Cascade);
+        // What changes in `b` is not what `c` refers to.
+        assert_eq!(recording(&[by_key.clone(), edge("b", "a", Null, Cascade)]), ["b"]);
+        let key = Edge { columns: vec!["id".into()], ..edge("b", "a", Refuse, Cascade) };
+        assert_eq!(recording(&[by_key, key]), ["a", "b"]);
+        assert_eq!(recording(&[edge("c", "c", Cascade, Refuse)]), ["c"]);
+    }
+
     /// Of three references of a table to itself there are 3^15 ways.
     #[test]
     fn too_many_ways_are_refused_where_they_lead_to_a_table() {
@@ -323,32 +354,68 @@ mod tests {
             let why = refusal(&edges, table).expect("too many ways");
             assert!(why.contains("more than 200 ways from the table tree"), "{why}");
             let spec = TableSpec::bare(0, table, std::iter::empty());
-            assert_eq!(triggers(&edges, &[&spec], 7).map(|_| ()).map_err(|error| error.to_string()), Err(why));
+            assert_eq!(triggers(&edges, &[&spec], 7, true).map(|_| ()).map_err(|error| error.to_string()), Err(why));
         }
         assert_eq!(refusal(&edges, "c"), None);
         let spec = TableSpec::bare(0, "c", std::iter::empty());
-        assert_eq!(triggers(&edges, &[&spec], 7).expect("one way").len(), 1);
+        assert_eq!(triggers(&edges, &[&spec], 7, true).expect("one way").len(), 1);
     }
 
     #[test]
     fn every_level_is_looked_at_only_if_the_one_above_has_rows() {
         let edges = [edge("b", "a", Action::Cascade, Action::Refuse), edge("c", "b", Action::Cascade, Action::Refuse)];
         let spec = TableSpec::bare(0, "c", std::iter::empty());
-        let triggers = triggers(&edges, &[&spec], 7).unwrap();
+        let triggers = triggers(&edges, &[&spec], 7, true).unwrap();
         let names: Vec<_> = triggers.iter().map(|trigger| (trigger.table.as_str(), trigger.event)).collect();
         assert_eq!(names, [("a", "BEFORE DELETE"), ("b", "BEFORE DELETE")]);
         let body = &triggers[0].body;
-        let first = "SELECT COUNT(*) INTO concord_n FROM `b` AS c1 WHERE c1.`up` = OLD.`id` LOCK IN SHARE MODE; \
-                     IF concord_n > 0 THEN SELECT COUNT(*)";
-        assert!(body.contains(first), "{body}");
-        assert!(body.contains("FROM `b` AS c1 JOIN `c` AS c2 ON c2.`up` = c1.`id` WHERE c1.`up` = OLD.`id`"), "{body}");
+        let look = "BEGIN DECLARE CONTINUE HANDLER FOR 1146, 1054 SET concord_n = 0; SELECT COUNT(*) INTO concord_n FROM `b` AS c1";
+        let first = format!(
+            "IF @@SESSION.foreign_key_checks THEN {NUMBERED} {look} WHERE c1.`up` = OLD.`id` LIMIT 1 LOCK IN SHARE MODE; END; \
+             IF concord_n > 0 THEN {look} JOIN `c` AS c2 ON c2.`up` = c1.`id` WHERE c1.`up` = OLD.`id` LIMIT 1"
+        );
+        assert!(body.contains(&first), "{body}");
+    }
+
+    #[test]
+    fn entries_come_from_no_query_where_that_would_keep_others_from_numbering_theirs() {
+        let edges = [edge("c", "p", Action::Cascade, Action::Cascade)];
+        let column = |at: usize, name: &str| Column {
+            name: name.to_owned(),
+            shared: Some(at),
+            native: "bigint".to_owned(),
+            collation: None,
+            domain: Domain::of(&Type::Int),
+            ty: Type::Int,
+            nullable: false,
+        };
+        let spec = TableSpec {
+            columns: vec![column(0, "up"), column(1, "n")],
+            key: vec![0],
+            images: vec![1],
+            ..TableSpec::bare(0, "c", std::iter::empty())
+        };
+        let body = |at: usize, looped| triggers(&edges, &[&spec], 7, looped).unwrap().remove(at).body;
+        let (deleted, updated) = (body(0, true), body(1, true));
+        let query = "SELECT 'D' AS v0, concord_at AS v1, c1.`up` AS v2, 1 AS v3, 0 AS v4, c1.`n` AS v5, NULL AS v6 FROM `c` AS c1";
+        assert!(
+            deleted.contains(&format!("FOR concord_r IN ({query} WHERE c1.`up` = OLD.`id` AND NOT (")),
+            "{deleted}"
+        );
+        assert!(deleted.contains(" LIMIT 18446744073709551615 LOCK IN SHARE MODE) DO INSERT INTO "), "{deleted}");
+        // What is the same of both entries is read once.
+        assert!(updated.contains("NULL AS v6, 'I' AS v7, NEW.`id` AS v8 FROM `c` AS c1"), "{updated}");
+        for (looped, inserts) in [(true, 0), (false, 1)] {
+            assert_eq!(body(0, looped).matches(") SELECT 'D', concord_at, c1.`up`, 1, 0, ").count(), inserts);
+            assert_eq!(body(1, looped).matches("INSERT INTO").count(), 2);
+        }
     }
 
     #[test]
     fn a_circle_ends_where_the_server_ends_it() {
         let edges = [edge("tree", "tree", Action::Cascade, Action::Refuse)];
         let spec = TableSpec::bare(0, "tree", std::iter::empty());
-        let triggers = triggers(&edges, &[&spec], 7).unwrap();
+        let triggers = triggers(&edges, &[&spec], 7, true).unwrap();
         assert_eq!(triggers[0].body.matches("INSERT INTO").count(), DEEPEST);
     }
 }

@@ -1,6 +1,6 @@
 //! What `install` left behind, and in which words a table differs from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::cascades::{self, Edge};
 use super::schema::TriggerFacts;
@@ -56,10 +56,30 @@ impl Fingerprint {
 
     /// Whether the history is about the same columns of the table, by name or by place, whatever their types are now.
     pub fn records_the_same(&self, now: &Fingerprint) -> bool {
+        if self.records_others(now) {
+            return false;
+        }
         let (Some(then), Some(now)) = (self.recorded(), now.recorded()) else { return false };
         then.iter().zip(&now).all(|(then, now)| then.len() == now.len())
             && (then.iter().flatten().map(|(name, _)| name).eq(now.iter().flatten().map(|(name, _)| name))
                 || then.iter().flatten().map(|(_, place)| place).eq(now.iter().flatten().map(|(_, place)| place)))
+    }
+
+    /// Whether the history is about other columns of the table than those that are recorded now, and would be taken to tell of these if
+    /// their types are alike. One that is gone, where another is that was not there before, may only be called otherwise.
+    pub fn records_others(&self, now: &Fingerprint) -> bool {
+        // Of what an install made that was broken off nothing is known, but that it was to be as its layout says.
+        let (Some(recorded), Some(wanted)) = (self.recorded(), now.recorded()) else { return false };
+        let (stood, stands) = (self.columns(), now.columns());
+        let is_other = |then: &str, now: &str| then != now && (stands.contains(then) || stood.contains(now));
+        recorded.iter().zip(&wanted).any(|(then, now)| {
+            then.len() != now.len() || then.iter().zip(now).any(|((then, _), (now, _))| is_other(then, now))
+        })
+    }
+
+    /// The names of the table's columns.
+    fn columns(&self) -> HashSet<&str> {
+        self.0.keys().filter(|(kind, _)| kind == "column").map(|(_, name)| name.as_str()).collect()
     }
 
     /// Name and place of the columns of the key, and of those with images.
@@ -306,5 +326,34 @@ mod tests {
         assert!(!same(&[["setting", "", other], id, n]));
         assert!(!same(&[["setting", "", "[\"t\",[\"id\",\"n\"],[],true]"], id, n]));
         assert!(!same(&[id, n]));
+        // The one that took the place of another, which was dropped, stood beside it.
+        let left = print(&[["setting", "", own], id, n, ["column", "m", "3 int(11)"]]);
+        let m = setting("id", "m");
+        assert!(!left.records_the_same(&print(&[["setting", "", m.as_str()], id, ["column", "m", "2 bigint(20)"]])));
+    }
+
+    #[test]
+    fn a_history_of_columns_that_are_recorded_no_more_is_of_others() {
+        let recording = |recorded: &str, columns: &[&str]| {
+            let fact = |kind: &str, name: &str, details: String| [kind.to_owned(), name.to_owned(), details];
+            let places = columns.iter().zip(1..).map(|(name, place)| fact("column", name, format!("{place} int(11)")));
+            let mut facts: Vec<[String; 3]> = places.collect();
+            facts.push(fact("setting", "", format!("[\"t\",[\"id\"],[\"{recorded}\"],true]")));
+            Fingerprint::read(&serde_json::json!(facts).to_string())
+        };
+        let then = recording("n", &["id", "n", "m"]);
+        let others = |recorded: &str, columns: &[&str]| then.records_others(&recording(recorded, columns));
+        assert!(others("m", &["id", "n", "m"]));
+        assert!(others("k", &["id", "n", "m", "k"]));
+        // Whatever was dropped besides.
+        assert!(others("k", &["id", "n", "k"]));
+        assert!(others("m", &["id", "m"]));
+        assert!(recording("n", &["id", "n", "m", "x"]).records_others(&recording("m", &["id", "n", "m"])));
+        assert!(!others("n", &["id", "n"]));
+        assert!(!others("n", &["new", "id", "n", "m"]));
+        // Renamed, also at another place.
+        assert!(!others("amount", &["id", "amount", "m"]));
+        assert!(!others("amount", &["new", "id", "amount", "m"]));
+        assert!(!Fingerprint::default().records_others(&then));
     }
 }

@@ -7,6 +7,10 @@ use crate::node::{Constraint, Error, ErrorKind, HELD};
 /// A subquery gives two rows where one is wanted: how a statement of Concord's gives up, see `apply.rs`.
 pub const GUARD: u16 = 1242;
 
+/// No number could be drawn for a row: a statement that adds rows from a query has them locked to its end, where
+/// `innodb_autoinc_lock_mode` is 1. It is told in place of a time-out and of a deadlock, by which the transaction is gone.
+const NUMBERLESS: u16 = 1467;
+
 /// How both say that a file cannot be written, and that the disk is full.
 const WRITE: u16 = 3;
 const DISK_FULL: u16 = 20;
@@ -66,6 +70,9 @@ fn database(number: u16, state: Option<&str>, message: &str, whole: bool) -> Err
             None => "another row has the same value of a unique index".to_owned(),
         },
         1205 | 3572 => HELD.to_owned(),
+        NUMBERLESS => format!(
+            "{message}: somebody's statement keeps the numbers of AUTO_INCREMENT of a table locked for long, or there are no more of them"
+        ),
         _ if lacks_room(number, message) => format!("{message}; make room on the server's disk"),
         CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
             "Incorrect string value: a text has letters that the character set of its column has not".to_owned()
@@ -142,9 +149,9 @@ fn kind_of(number: u16) -> ErrorKind {
         | 3140 | 3141 | 3150 | 3151 | 3156 | 3157 | CHARSET_OF_LETTER | CHARSET_OF_TEXT | CHARSET_OF_PARAMETER => {
             ErrorKind::Value
         }
-        // The transaction is gone. Also: the table was changed since the snapshot; there is no room now; it was not let commit.
+        // The transaction is gone, or may be. Also: the table was changed since the snapshot; there is no room now; it was not let commit.
         1020 | 1021 | 1037 | 1038 | 1041 | 1114 | 1180 | 1206 | 1213 | 1317 | 1412 | 1613 | 1614 | 1615 | 1969
-        | 3024 | 3101 => ErrorKind::Retry,
+        | 3024 | 3101 | NUMBERLESS => ErrorKind::Retry,
         1205 | 3572 => ErrorKind::Locked,
         1054 | 1091 | 1109 | 1136 | 1146 | 1305 | 1360 | 1932 => ErrorKind::Drift,
         1044 | 1142 | 1143 | 1227 | 1370 | 1419 => ErrorKind::Rights,
@@ -184,6 +191,7 @@ mod tests {
             (3100, ErrorKind::Lost),
             (1180, ErrorKind::Retry),
             (3101, ErrorKind::Retry),
+            (NUMBERLESS, ErrorKind::Retry),
             (1064, ErrorKind::Other),
         ] {
             assert_eq!(kind(number, Some("HY000")), expected, "{number}");

@@ -29,6 +29,15 @@ impl MySql {
         while attempts < ATTEMPTS {
             self.begin(Phase::Reading, SNAPSHOT).await?;
             let service = self.check_service().await?;
+            match self.hold_captured(tables).await {
+                // Somebody whose statement takes several tables went first.
+                Err(error) if error.kind == ErrorKind::Retry && !error.is_lock() && attempts + 1 < ATTEMPTS => {
+                    attempts += 1;
+                    self.close().await;
+                    continue;
+                }
+                held => held?,
+            }
             // Before the fingerprints: what is put in a table's place later is another than what is noted here.
             self.note_identities(tables).await?;
             let now = self.fingerprints(tables).await?;
@@ -46,7 +55,7 @@ impl MySql {
             }
             let there: Vec<&TableSpec> =
                 there.into_iter().filter(|spec| drifted.iter().all(|(index, _)| *index != spec.index)).collect();
-            drifted.extend(self.look_for_samples(&there).await?);
+            drifted.extend(self.look_for_samples(&service.node, &there).await?);
             let clock = self.clock().await?;
             let witness::Remembered { positions, purged, kept } = self.read_positions(tables).await?;
             let parked = self.read_parked(tables).await?;
@@ -64,6 +73,29 @@ impl MySql {
             });
         }
         Err(Error::new(ErrorKind::Retry, "other engines kept reading the histories of this node at the same time"))
+    }
+
+    /// Keeps captured tables in their places until the snapshot is closed. In one that took the place of another meanwhile the snapshot
+    /// may not show the rows that were copied there since, and every change of these would be read as a delete. One that is gone, or cannot
+    /// be read, is told of as what it has become.
+    async fn hold_captured(&mut self, tables: &[TableSpec]) -> Result<()> {
+        let looks = holding(tables);
+        if looks.is_empty() {
+            return Ok(());
+        }
+        let ends_it = |error: &Error| error.is_lock() || matches!(error.kind, ErrorKind::Lost | ErrorKind::Retry);
+        match self.main()?.run(&looks.join("; ")).await {
+            Err(error) if !ends_it(&error) => {}
+            done => return done,
+        }
+        // Those behind it were not come to.
+        for look in &looks {
+            match self.main()?.run(look).await {
+                Err(error) if ends_it(&error) => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The same where nothing of Concord's need be installed.
@@ -394,6 +426,16 @@ impl MySql {
     }
 }
 
+/// Looks that keep captured tables in their places, in the order in which the server locks those that one statement names: whoever renames
+/// several waits, or is waited for, and nothing ends in a deadlock.
+fn holding(tables: &[TableSpec]) -> Vec<String> {
+    let mut held: Vec<&TableSpec> = tables.iter().filter(|table| table.captured).collect();
+    held.sort_unstable_by_key(|table| &table.local);
+    // No cache of results answers in the table's place where the session is asked for, and no row is looked for: at the beginning of a
+    // queue there may be very many that are deleted.
+    held.into_iter().map(|table| format!("SELECT CONNECTION_ID() FROM {} WHERE FALSE", sql::table(table))).collect()
+}
+
 /// How the entries of these keys are found: what comes before the other conditions of each statement. A history has no index by
 /// key, so each goes through all of it.
 fn seeking(table: &TableSpec, keys: &[&Key]) -> Vec<(String, Args)> {
@@ -503,6 +545,14 @@ fn damaged(why: String) -> Error {
 mod tests {
     use super::*;
     use crate::model::{Domain, Type};
+
+    #[test]
+    fn tables_are_held_in_the_order_of_the_server() {
+        let spec = |name: &str, captured| TableSpec { captured, ..TableSpec::bare(0, name, std::iter::empty()) };
+        let tables = [spec("b", true), spec("a!", true), spec("compared", false), spec("a", true)];
+        let look = |name: &str| format!("SELECT CONNECTION_ID() FROM `{name}` WHERE FALSE");
+        assert_eq!(holding(&tables), ["a", "a!", "b"].map(look));
+    }
 
     #[test]
     fn a_history_is_not_gone_through_for_each_of_many_keys() {

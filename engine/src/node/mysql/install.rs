@@ -107,7 +107,7 @@ impl MySql {
         let proof = self.proof()?;
         let edges = self.read_edges().await?;
         let captured: Vec<&TableSpec> = tables.iter().filter(|spec| spec.captured).collect();
-        let cascades = cascades::triggers(&edges, &captured, proof)?;
+        let cascades = cascades::triggers(&edges, &captured, proof, self.main()?.facts.maria)?;
         let standing = self.fingerprints(tables).await?;
         let unrecorded = |(spec, now): (&TableSpec, &Fingerprint)| {
             let drift = installed.get(&spec.name).and_then(|old| old.fingerprint.drift(now));
@@ -126,7 +126,7 @@ impl MySql {
         fault::point("install-commit").await?;
         let prints = self.fingerprints(tables).await?;
         for spec in tables.iter().filter(|spec| installed.contains_key(&spec.name)) {
-            let has_lost = !self.look_for_samples(&[spec]).await?.is_empty();
+            let has_lost = !self.look_for_samples(&sync.node, &[spec]).await?.is_empty();
             if spec.captured && (has_lost || unrecorded.contains(&spec.name)) {
                 let changes = self.give_up_vanished(spec).await?;
                 if changes > 0 {
@@ -261,7 +261,7 @@ impl MySql {
         let altered = drift.as_ref().is_some_and(|drift| drift.dropped);
         let whole = old.filter(|_| exists && !altered);
         let before = done.len();
-        let mut kept = whole.is_some_and(|old| old.layout == layout);
+        let mut kept = whole.is_some_and(|old| old.layout == layout && !old.fingerprint.records_others(&now));
         let retyped = !kept && whole.is_some_and(|old| old.fingerprint.records_the_same(&now));
         if retyped && self.retype_history(spec).await? {
             // Its triggers are not strict, so that they keep nobody from writing.

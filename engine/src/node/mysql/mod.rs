@@ -90,8 +90,11 @@ struct MySql {
     server: Option<i64>,
     /// Whether what is written next is a user's change, of which no trigger is told.
     as_user: bool,
-    /// Whether a table has a unique index over values of any length, by its local name, as this transaction knows.
+    /// Whether rows of a table that stand have to be updated one by one, for one of its unique indexes, by its local name, as this
+    /// transaction knows.
     hashed: HashMap<String, bool>,
+    /// The local names of the tables of which a user's trigger sees rows before they are inserted, as this transaction knows.
+    before_insert: HashSet<String>,
     /// Keys of the last write that need not look as they were written, by table index.
     lenient: HashSet<(usize, Key)>,
     /// Whether a table that this transaction may write has triggers of users.
@@ -132,6 +135,7 @@ impl MySql {
             server: None,
             as_user: false,
             hashed: HashMap::new(),
+            before_insert: HashSet::new(),
             lenient: HashSet::new(),
             has_triggers: false,
             owed: HashMap::new(),
@@ -530,6 +534,10 @@ impl Node for MySql {
         going: &[(&TableSpec, &[&Key])],
     ) -> Result<Vec<Key>> {
         self.find_referred(table, keys, going).await
+    }
+
+    async fn hidden_referring(&mut self, table: &TableSpec) -> Result<Option<MissingRight>> {
+        self.hidden_from_who_compares(table).await
     }
 
     async fn locked(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<Key>> {

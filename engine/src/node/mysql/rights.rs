@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::schema::told;
+use super::cascades::{self, Edge};
+use super::schema::{one, told};
 use super::wire::{Args, number, text};
-use super::{MySql, cascades, quote, service, sql};
-use crate::model::{OnGone, TableSpec};
+use super::{MySql, quote, service, sql};
+use crate::model::{Domain, OnGone, TableSpec};
 use crate::node::{MissingRight, Result, Writes};
 
 /// What is done to service tables, and the right that it takes.
@@ -22,6 +23,23 @@ const ON_SERVICE: [(&str, &str); 8] = [
 
 /// Those of them that only `install` needs.
 const TO_INSTALL: [&str; 4] = ["CREATE", "DROP", "ALTER", "INDEX"];
+
+/// Rights of which any, to a whole database, shows what its tables are made of and refer to.
+const TO_TABLES: [&str; 13] = [
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE",
+    "DROP",
+    "REFERENCES",
+    "INDEX",
+    "ALTER",
+    "CREATE VIEW",
+    "SHOW VIEW",
+    "DELETE HISTORY",
+    "TRIGGER",
+];
 
 /// What a role does not do, as it ends the name of a right.
 const BY_ITSELF: &str = " by itself, since MariaDB's triggers have no right that comes by a role";
@@ -47,6 +65,18 @@ impl Wanted {
             what: format!("read {}, whose rows refer to {}", key.table, table.local),
         })
     }
+
+    /// The tables from which references bring changes to this one get triggers as well, which read the rows that refer to theirs.
+    fn of_sources(edges: &[Edge], table: &TableSpec) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for source in cascades::recording(edges, table).into_iter().filter(|source| is_here(source)) {
+            for (right, what) in [("SELECT", "read"), ("TRIGGER", "create triggers on")] {
+                let what = format!("{what} {source}, from which references change rows of {}", table.local);
+                wanted.push(Wanted { table: source.clone(), right, what });
+            }
+        }
+        wanted
+    }
 }
 
 impl MySql {
@@ -66,12 +96,23 @@ impl MySql {
             }
             wanted.extend(Wanted::of_referring(table));
         }
+        let edges = self.read_edges().await?;
+        for table in tables.iter().filter(|table| table.captured) {
+            wanted.extend(Wanted::of_sources(&edges, table));
+        }
         let service = service_names(tables);
         let mut missing = match self.has_role().await? {
             false => self.missing_of(&service, &ON_SERVICE, wanted).await?,
-            true if self.main()?.facts.maria => self.missing_in_triggers(&service, tables).await?,
+            true if self.main()?.facts.maria => self.missing_in_triggers(&service, tables, &edges).await?,
             true => Vec::new(),
         };
+        for table in tables.iter().filter(|table| table.captured) {
+            for change in from_elsewhere(&edges, table, &self.main()?.facts.database) {
+                if missing.iter().all(|known| known.grant != change.grant) {
+                    missing.push(change);
+                }
+            }
+        }
         if !self.has_role().await? && self.is_kept_from_triggers(tables).await? {
             missing.push(MissingRight {
                 what: "create triggers, because the server writes a binary log and lets nobody do so who is no administrator \
@@ -84,20 +125,24 @@ impl MySql {
     }
 
     /// Which of the rights that triggers need come by a role only: whatever a definer's role may do, on MariaDB they may not.
-    async fn missing_in_triggers(&mut self, service: &[String], tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
-        let edges = self.read_edges().await?;
-        let mut names: BTreeSet<&str> = BTreeSet::new();
+    async fn missing_in_triggers(
+        &mut self,
+        service: &[String],
+        tables: &[TableSpec],
+        edges: &[Edge],
+    ) -> Result<Vec<MissingRight>> {
+        let mut names: BTreeSet<String> = BTreeSet::new();
         for table in tables.iter().filter(|table| table.captured) {
-            names.insert(&table.local);
-            names.extend(cascades::sources(&edges, &table.local));
+            names.insert(table.local.clone());
+            names.extend(cascades::recording(edges, table).into_iter().filter(|source| is_here(source)));
         }
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let on_table =
-            |table| [("SELECT", "read"), ("TRIGGER", "create triggers on")].map(|(right, what)| (table, right, what));
-        let wanted = names.into_iter().flat_map(on_table);
-        let wanted = wanted.map(|(table, right, what)| Wanted::on(table, right, what)).collect();
+        let on_table = |table: &String| {
+            [("SELECT", "read"), ("TRIGGER", "create triggers on")].map(|(right, what)| Wanted::on(table, right, what))
+        };
+        let wanted = names.iter().flat_map(on_table).collect();
         let on_service: Vec<_> = ON_SERVICE.into_iter().filter(|(right, _)| *right == "INSERT").collect();
         let mut missing = self.missing_of(service, &on_service, wanted).await?;
         missing.iter_mut().for_each(|right| right.what += BY_ITSELF);
@@ -146,11 +191,85 @@ impl MySql {
         let service = if captured.is_empty() { Vec::new() } else { service_names(&captured) };
         let on_service: Vec<_> =
             ON_SERVICE.into_iter().filter(|(right, _)| !service.is_empty() && !TO_INSTALL.contains(right)).collect();
-        match self.has_role().await? {
-            false => self.missing_of(&service, &on_service, wanted).await,
-            true if self.main()?.facts.maria => self.missing_in_triggers(&service, &captured).await,
-            true => Ok(Vec::new()),
+        let mut missing = match self.has_role().await? {
+            false => self.missing_of(&service, &on_service, wanted).await?,
+            true if self.main()?.facts.maria => {
+                let edges = self.read_edges().await?;
+                self.missing_in_triggers(&service, &captured, &edges).await?
+            }
+            true => Vec::new(),
+        };
+        missing.extend(self.missing_to_see(tables).await?);
+        Ok(missing)
+    }
+
+    /// What is missing to see what refers to tables that are not recorded here, and what they are made of: one right shows all of it.
+    async fn missing_to_see(&mut self, tables: &[(&TableSpec, Writes)]) -> Result<Option<MissingRight>> {
+        for (table, writes) in tables.iter().filter(|(table, _)| !table.captured) {
+            if writes.delete
+                && let Some(missing) = self.missing_to_see_referring(table).await?
+            {
+                return Ok(Some(missing));
+            }
+            if self.may_take_json_for_text(table).await? {
+                return Ok(Some(self.right_to_see(format!("see whether texts of {} are json", table.local))?));
+            }
         }
+        Ok(None)
+    }
+
+    /// What is missing to see every reference to a table, where nothing is installed: without it nobody knows what a delete would take
+    /// along.
+    pub(super) async fn hidden_from_who_compares(&mut self, table: &TableSpec) -> Result<Option<MissingRight>> {
+        match self.as_user {
+            true => self.missing_to_see_referring(table).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn missing_to_see_referring(&mut self, table: &TableSpec) -> Result<Option<MissingRight>> {
+        let maria = self.main()?.facts.maria;
+        let is_hidden = match maria {
+            // It shows no key to whoever has rights on tables alone, or may read all of them and nothing else; so not this table's own either.
+            true => {
+                let own = "SELECT 1 FROM information_schema.TABLE_CONSTRAINTS \
+                           WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? LIMIT 1";
+                self.main()?.fetch(own, one(&table.local)).await?.is_empty()
+            }
+            // Of tables on which the account has no right it shows nothing. What a role may do is not listed.
+            false => !self.has_role().await? && !self.sees_all_tables().await?,
+        };
+        match is_hidden {
+            true => Ok(Some(self.right_to_see(format!("see which tables refer to {}", table.local))?)),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether a column is of the type as which MariaDB keeps json, and the account does not see the check that tells the two apart.
+    async fn may_take_json_for_text(&mut self, table: &TableSpec) -> Result<bool> {
+        let may_be_json = table.columns.iter().any(|column| {
+            matches!(column.domain, Domain::Text { .. })
+                && column.native == "longtext"
+                && column.collation.as_deref() == Some("utf8mb4_bin")
+        });
+        if !may_be_json || !self.main()?.facts.maria || self.has_role().await? {
+            return Ok(false);
+        }
+        Ok(!self.sees_all_tables().await?)
+    }
+
+    /// Whether the account itself has a right to all tables of the database.
+    async fn sees_all_tables(&mut self) -> Result<bool> {
+        let mut held = self.privileges("USER_PRIVILEGES", None).await?;
+        held.extend(self.privileges("SCHEMA_PRIVILEGES", None).await?);
+        Ok(held.iter().any(|right| TO_TABLES.contains(&right.as_str())))
+    }
+
+    /// The right that lets nobody read or write anything.
+    fn right_to_see(&mut self, what: String) -> Result<MissingRight> {
+        let facts = &self.main()?.facts;
+        let grant = format!("GRANT REFERENCES ON {}.* TO {};", quote::ident(&facts.database), grantee(&facts.account));
+        Ok(MissingRight { what, grant })
     }
 
     /// Those of the rights that the account itself has not: to all of the service tables, of which some may be still to be made, and
@@ -195,9 +314,8 @@ impl MySql {
                 continue;
             }
             let grant = format!("GRANT {right} ON {}.{} TO {to};", quote::ident(&database), quote::ident(&table));
-            let right = MissingRight { what, grant };
-            if !missing.contains(&right) {
-                missing.push(right);
+            if missing.iter().all(|known| known.grant != grant) {
+                missing.push(MissingRight { what, grant });
             }
         }
         Ok(missing)
@@ -231,6 +349,41 @@ fn service_names(tables: &[TableSpec]) -> Vec<String> {
     service::TABLES.iter().map(|(name, _)| (*name).to_owned()).chain(histories).collect()
 }
 
+/// Whether a parent, as [`Edge`] names it, is of this database.
+fn is_here(table: &str) -> bool {
+    !table.contains('.')
+}
+
+/// References that bring changes to a captured table from tables of another database, where nothing can record them, each with the
+/// statement that ends that.
+fn from_elsewhere(edges: &[Edge], table: &TableSpec, database: &str) -> Vec<MissingRight> {
+    let sources = cascades::recording(edges, table);
+    let reaches = |child: &str| child == table.local || sources.contains(child);
+    let leads = |edge: &&Edge| edge.acts() && sources.contains(&edge.parent) && reaches(&edge.child);
+    let mut changes = Vec::new();
+    for edge in edges.iter().filter(leads) {
+        let Some((schema, parent)) = edge.parent.split_once('.') else { continue };
+        let names = |columns: &[String]| quote::idents(columns.iter().map(String::as_str));
+        changes.push(MissingRight {
+            what: format!(
+                "record what references bring to {} from {}, of another database, where it leaves no trace",
+                table.local, edge.parent
+            ),
+            grant: format!(
+                "ALTER TABLE {}.{} DROP FOREIGN KEY {}, ADD FOREIGN KEY ({}) REFERENCES {}.{} ({});",
+                quote::ident(database),
+                quote::ident(&edge.child),
+                quote::ident(&edge.name),
+                names(&edge.columns),
+                quote::ident(schema),
+                quote::ident(parent),
+                names(&edge.referenced)
+            ),
+        });
+    }
+    changes
+}
+
 /// Where no trigger can be replaced at a stroke, its table is locked meanwhile: a right to all tables of a database or to none.
 fn lacking_locks(maria: bool, has: impl Fn(&str) -> bool, database: &str, to: &str) -> Option<MissingRight> {
     const RIGHT: &str = "LOCK TABLES";
@@ -258,6 +411,7 @@ fn quoted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cascades::Action;
     use super::*;
 
     #[test]
@@ -265,6 +419,45 @@ mod tests {
         let odd = r"o'x\y@z@%";
         assert_eq!([listed("app@localhost"), listed(odd)], ["'app'@'localhost'", r"'o'x\y@z'@'%'"]);
         assert_eq!(grantee(odd), r"'o''x\\y@z'@'%'");
+    }
+
+    #[test]
+    fn tables_that_nobody_syncs_get_triggers_for_what_references_do() {
+        let edge = |child: &str, parent: &str, on_delete| Edge {
+            name: format!("{child}_{parent}"),
+            child: child.to_owned(),
+            columns: vec!["p".to_owned()],
+            parent: parent.to_owned(),
+            referenced: vec!["id".to_owned()],
+            on_delete,
+            on_update: Action::Refuse,
+        };
+        let mut edges = vec![
+            edge("c", "b", Action::Cascade),
+            edge("b", "a", Action::Cascade),
+            edge("c", "kept", Action::Refuse),
+            edge("another", "elsewhere.p", Action::Cascade),
+            // Neither of these changes what others refer to.
+            edge("a", "elsewhere.regions", Action::Null),
+            edge("a", "regions", Action::Null),
+        ];
+        let spec = TableSpec::bare(0, "c", std::iter::empty());
+        let wanted = |edges: &[Edge]| -> Vec<(String, &'static str)> {
+            Wanted::of_sources(edges, &spec).into_iter().map(|wanted| (wanted.table, wanted.right)).collect()
+        };
+        let there = ["a", "b"].map(|table| ["SELECT", "TRIGGER"].map(|right| (table.to_owned(), right)));
+        assert_eq!(wanted(&edges), there.concat());
+        let changes = from_elsewhere(&edges, &spec, "shop");
+        assert!(changes.is_empty(), "{changes:?}");
+        // By one that is between.
+        edges.push(edge("a", "elsewhere.p", Action::Cascade));
+        assert_eq!(wanted(&edges), there.concat());
+        let changes = from_elsewhere(&edges, &spec, "shop");
+        let [change] = &changes[..] else { panic!("{changes:?}") };
+        assert!(change.what.contains("to c from elsewhere.p, of another database"), "{}", change.what);
+        let grant = "ALTER TABLE `shop`.`a` DROP FOREIGN KEY `a_elsewhere.p`, \
+                     ADD FOREIGN KEY (`p`) REFERENCES `elsewhere`.`p` (`id`);";
+        assert_eq!(change.grant, grant);
     }
 
     #[test]

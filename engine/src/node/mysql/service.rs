@@ -604,8 +604,9 @@ impl MySql {
             let name = string(row, 2)?;
             let damaged = || damaged("journal", &name);
             let table = tables.iter().find(|table| table.name == name).ok_or_else(damaged)?;
-            // An entry of a table that had another key is kept, but cannot be told.
-            let Some(key) = key_from_text(table, &string(row, 3)?) else { continue };
+            let written = string(row, 3)?;
+            let former = || crate::model::former_key(&written);
+            let Some(key) = key_from_text(table, &written).or_else(former) else { continue };
             let node = |at| -> Result<NodeId> { self.node_id(&string(row, at)?).ok_or_else(damaged) };
             let kept = |at| kept_column(table, row, at).map_err(|()| damaged());
             let (winner_row, winner_unknown) = KeptRow::parts(kept(7)?);

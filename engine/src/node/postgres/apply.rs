@@ -1,8 +1,8 @@
 //! Writing: rows by key in one statement, and the looks that keep users' changes from being overwritten unread.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use super::schema::{ORDINARY, get, schema_of};
+use super::schema::{ORDINARY, get, schema_of, user_triggers};
 use super::wire::{Args, Wire};
 use super::{Phase, Postgres, capture, identity, quote, sql};
 use crate::model::{Column, Cut, Key, OnGone, Row, TableSpec, Value};
@@ -36,6 +36,8 @@ pub struct Target {
     /// Whether `ON CONFLICT` can use the key. It cannot use one that may be checked late, or is WITHOUT OVERLAPS; and as it takes
     /// every unique index over these columns, all of them have to tell apart what the columns do.
     arbiter: bool,
+    /// The users' triggers that fire on what is written, some of them perhaps named once for each partition.
+    triggers: Vec<String>,
 }
 
 impl Target {
@@ -58,7 +60,8 @@ impl Postgres {
         self.targets.clear();
         self.has_triggers = tables.iter().any(|spec| !spec.user_triggers.is_empty());
         self.find_targets(tables.iter()).await?;
-        self.refuse_others(tables, true).await
+        self.refuse_others(tables, true).await?;
+        self.refuse_other_triggers(tables)
     }
 
     /// The same where nothing of Concord's may be installed. Whoever records changes of these tables takes what is written for
@@ -73,6 +76,25 @@ impl Postgres {
         self.refuse_others(tables, false).await
     }
 
+    /// Fails where users' triggers are others than when the table was looked up, which may be long ago, as nothing is installed for them:
+    /// nobody would look at what they do to rows.
+    fn refuse_other_triggers(&self, tables: &[TableSpec]) -> Result<()> {
+        for spec in tables {
+            let Some(target) = self.targets.get(&(schema_of(spec).to_owned(), spec.local.clone())) else { continue };
+            let known: BTreeSet<&String> = spec.user_triggers.iter().collect();
+            let now: BTreeSet<&String> = target.triggers.iter().collect();
+            if now != known {
+                let names: Vec<&str> = now.into_iter().map(String::as_str).collect();
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                return Err(Error::changed(
+                    spec,
+                    &format!(": the triggers that fire on what is written are {names} now"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Learns what tables take that nobody has asked about in this transaction.
     async fn find_targets(&mut self, tables: impl Iterator<Item = &TableSpec>) -> Result<()> {
         let name = |spec: &TableSpec| (schema_of(spec).to_owned(), spec.local.clone());
@@ -82,6 +104,7 @@ impl Postgres {
         }
         let mut args = identity::args(wanted.iter().copied());
         args.add(wanted.iter().map(|spec| sql::table(spec)).collect::<Vec<_>>());
+        let triggers = user_triggers("pg_catalog.to_regclass(t.quoted)::pg_catalog.oid");
         // Indexes that `ON CONFLICT` takes, by the columns that they are over, and whether it can use them.
         let statement = format!(
             "SELECT t.place, pg_catalog.to_regclass(t.quoted)::pg_catalog.oid::pg_catalog.int8, \
@@ -90,7 +113,8 @@ impl Postgres {
                  i.indimmediate AND NOT EXISTS (SELECT \
                      FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, at) \
                          JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
-                     WHERE k.at <= i.indnkeyatts AND NOT ({ORDINARY})) \
+                     WHERE k.at <= i.indnkeyatts AND NOT ({ORDINARY})), \
+                 ARRAY({triggers}) \
              FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[]) WITH ORDINALITY \
                  AS t (schema, name, quoted, place) \
              LEFT JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(t.quoted)::pg_catalog.oid \
@@ -108,8 +132,8 @@ impl Postgres {
             let columns: Vec<String> = get(&row, 2)?;
             let is_key =
                 columns.len() == spec.key.len() && spec.key_columns().all(|column| columns.contains(&column.name));
-            let identity = get(&row, 3)?;
-            let target = self.targets.entry(name(spec)).or_insert(Target { oid, identity, arbiter: false });
+            let (identity, triggers) = (get(&row, 3)?, get(&row, 5)?);
+            let target = self.targets.entry(name(spec)).or_insert(Target { oid, identity, arbiter: false, triggers });
             target.arbiter |= is_key;
             if is_key && get::<Option<bool>>(&row, 4)? != Some(true) {
                 looser.insert(name(spec));

@@ -181,12 +181,13 @@ impl Postgres {
         let Some(schema) = schema.or_else(|| self.path.first().cloned()) else { return Ok(None) };
         let mut args = Args::new();
         args.add(schema.as_str());
-        let may = "SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
-        let rows = self.fetch(may, args).await?;
-        let may = rows.first().map(|row| get::<bool>(row, 0)).transpose()?;
-        Ok((may == Some(false)).then(|| {
+        let missing = "SELECT r.name FROM pg_catalog.pg_namespace n, unnest(ARRAY['USAGE', 'CREATE']) WITH ORDINALITY AS r (name, at) \
+                       WHERE n.nspname = $1 AND NOT pg_catalog.has_schema_privilege(n.oid, r.name) ORDER BY r.at";
+        let missing = self.names(missing, args).await?;
+        Ok((!missing.is_empty()).then(|| {
             format!(
-                "the role may create no tables in the schema {schema}; an administrator grants it with: GRANT CREATE ON SCHEMA {} TO {};",
+                "the role may create no tables in the schema {schema}; an administrator grants it with: GRANT {} ON SCHEMA {} TO {};",
+                missing.join(", "),
                 quote::ident(&schema),
                 quote::ident(&self.role)
             )

@@ -35,11 +35,9 @@ pub fn error(error: sqlx::Error) -> Error {
 
 fn database(error: &PgDatabaseError) -> Error {
     let code = error.code();
-    let kind = if is_about_a_row(code, error.r#where()) {
-        ErrorKind::Constraint(Constraint::Other)
-    } else {
-        kind(code, error.message())
-    };
+    let raised = error.routine() == Some(RAISES);
+    let is_a_rows = is_about_a_row(code, error.r#where(), raised);
+    let kind = if is_a_rows { ErrorKind::Constraint(Constraint::Other) } else { kind(code, error.message()) };
     // Exceptions of users' triggers may say anything, and 22xxx quote the value.
     let message = match kind {
         ErrorKind::Value => scrubbed(error.message()),
@@ -52,19 +50,48 @@ fn database(error: &PgDatabaseError) -> Error {
         _ => String::new(),
     };
     let place = if place.is_empty() || quotes_all(&message, error) { String::new() } else { place };
-    Error::new(kind, format!("{message}{place} [{code}]"))
+    // What is raised by hand says what is meant.
+    let function = error.r#where().filter(|_| is_a_rows && !raised).and_then(outermost);
+    let remedy = match (function, code) {
+        (Some(function), "42501") => format!(
+            " in {function}, which runs with the rights of Concord's role: grant it what it lacks, or make the function SECURITY DEFINER with \
+             a search_path of its own that ends in pg_temp (docs/triggers.md)"
+        ),
+        (Some(function), _) => format!(" in {function}"),
+        (None, "25006") if !is_a_rows => READ_ONLY.to_owned(),
+        (None, _) => String::new(),
+    };
+    Error::new(kind, format!("{message}{place}{remedy} [{code}]"))
 }
+
+/// What follows on the server's word that it writes nothing.
+const READ_ONLY: &str = "; somebody has set default_transaction_read_only here, as where a disk is full, or it is a replica now: it is tried \
+                         again, and takes nothing until that is undone";
+
+/// The user's function within which something failed, by its name: of several the one that the server called. The rest of a context may
+/// hold values.
+fn outermost(context: &str) -> Option<&str> {
+    let line = context.lines().rfind(|line| line.starts_with("PL/") || line.starts_with("SQL function "))?;
+    Some(line.find(')').map_or(line, |end| &line[..=end]))
+}
+
+/// The routine of the server that carries out RAISE of PL/pgSQL.
+const RAISES: &str = "exec_stmt_raise";
 
 /// Whether a function that a user's trigger, default or constraint called failed, whatever it says: without the row that
 /// made it fail the others can be written. A statement of Concord's own that fails has no context.
-fn is_about_a_row(code: &str, context: Option<&str>) -> bool {
+///
+/// A conflict of transactions is no row's fault, also within such a function, if the server met it: but where it is `raised` by hand, as
+/// for a row that is stale, it comes again with every attempt.
+fn is_about_a_row(code: &str, context: Option<&str>, raised: bool) -> bool {
+    let by_hand = raised && matches!(code, "40001" | "40P01");
     let lost = matches!(&code[..2.min(code.len())], "57" | "53" | "58");
     let theirs = context.is_some_and(|context| context.contains("PL/") || context.contains("SQL"));
     // The name of Concord's own trigger functions; what fails there is drift.
     let ours = context.is_some_and(|context| context.lines().next().is_some_and(|line| line.contains("history_store")));
     let known =
         matches!(kind(code, ""), ErrorKind::Retry | ErrorKind::Locked | ErrorKind::Constraint(_) | ErrorKind::Value);
-    theirs && !ours && !known && !lost
+    theirs && !ours && (by_hand || !known) && !lost
 }
 
 fn quotes_all(message: &str, error: &PgDatabaseError) -> bool {
@@ -141,12 +168,38 @@ mod tests {
     fn a_users_function_fails_for_a_row() {
         let theirs = Some("PL/pgSQL function tf() line 1 at SQL statement");
         for code in ["42P01", "MY001", "42501", "3F000", "08001"] {
-            assert!(is_about_a_row(code, theirs), "{code}");
-            assert!(!is_about_a_row(code, None), "{code}");
+            assert!(is_about_a_row(code, theirs, false), "{code}");
+            assert!(!is_about_a_row(code, None, false), "{code}");
         }
-        assert!(!is_about_a_row("57P01", theirs));
-        assert!(!is_about_a_row("40001", theirs) && !is_about_a_row("55P03", theirs));
-        assert!(!is_about_a_row("42P01", Some("PL/pgSQL function history_store.\"t!i\"() line 4 at SQL statement")));
+        assert!(!is_about_a_row("57P01", theirs, false) && !is_about_a_row("55P03", theirs, false));
+        let ours = Some("PL/pgSQL function history_store.\"t!i\"() line 4 at SQL statement");
+        assert!(!is_about_a_row("42P01", ours, false));
+    }
+
+    /// Optimistic locking is written so: `RAISE EXCEPTION 'stale' USING ERRCODE = '40001'`. The same batch again would fail for ever, and
+    /// with it every table of the node.
+    #[test]
+    fn what_a_users_function_raises_by_hand_is_about_the_row() {
+        let raised = Some("PL/pgSQL function tf() line 1 at RAISE");
+        let within = Some("SQL statement \"UPDATE other SET n = 1\"\nPL/pgSQL function tf() line 1 at SQL statement");
+        for code in ["40001", "40P01"] {
+            assert!(is_about_a_row(code, raised, true), "{code}");
+            assert!(!is_about_a_row(code, within, false), "a real one is tried again: {code}");
+            assert!(!is_about_a_row(code, Some("PL/pgSQL function history_store.wanted() line 1 at RAISE"), true));
+        }
+        // A function may tell what befell the server, and so does one of Concord's own.
+        for code in ["53100", "57014", "57P03", "58030"] {
+            assert!(!is_about_a_row(code, raised, true), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_function_that_failed_is_named_without_values() {
+        let context = "SQL statement \"INSERT INTO log VALUES ('canary')\"\nPL/pgSQL function note(text) line 1 at EXECUTE\n\
+                       SQL statement \"SELECT note(NEW.name)\"\nPL/pgSQL function public.audit() line 3 at PERFORM";
+        assert_eq!(outermost(context), Some("PL/pgSQL function public.audit()"));
+        assert_eq!(outermost("SQL function \"audit\" statement 1"), Some("SQL function \"audit\" statement 1"));
+        assert_eq!(outermost("SQL statement \"DELETE FROM t WHERE name = 'canary'\""), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ struct Foreign {
     table: usize,
     name: String,
     owner: String,
+    /// Whether the owner is a superuser, of whom Concord's role is to be no member: it could do whatever that may.
+    is_super: bool,
 }
 
 impl Postgres {
@@ -20,15 +22,26 @@ impl Postgres {
         let forms = self.forms(tables).await?;
         let role = quote::ident(&self.role);
         let foreign = self.find_foreign(tables).await?;
-        let line = |Foreign { table, name, owner }: &Foreign| {
+        let line = |Foreign { table, name, owner, is_super }: &Foreign| {
             let always = capture::always(&tables[*table], forms[*table]).into_iter();
             let statement = always.filter(|(of, _)| of == name).map(|(_, statement)| statement).collect::<String>();
-            format!(
-                "changes of {name} by sessions with session_replication_role = replica are not recorded, because it belongs \
-                 to {owner}; they are once Concord's role is a member of its owner, and `concord install` was run after:\n  \
-                 GRANT {owner} TO {role};\n\
-                 or once its owner has run this after `concord install`:\n  {statement};"
-            )
+            let told = format!(
+                "changes of {name} by sessions with session_replication_role = replica are not recorded, because it belongs to {owner}"
+            );
+            match is_super {
+                true => {
+                    format!(
+                        "{told}; they are once this superuser has run this after `concord install`:\n  {statement};\n\
+                         or once the table belongs to an ordinary role that {role} is a member of (ALTER TABLE … OWNER TO), and `concord \
+                         install` was run after"
+                    )
+                }
+                false => format!(
+                    "{told}; they are once Concord's role is a member of its owner, and `concord install` was run after:\n  \
+                     GRANT {owner} TO {role};\n\
+                     or once its owner has run this after `concord install`:\n  {statement};"
+                ),
+            }
         };
         Ok(foreign.iter().map(line).collect())
     }
@@ -43,7 +56,8 @@ impl Postgres {
         args.add(names.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>()).add(HISTORY);
         let rows = self
             .fetch(
-                "SELECT t.n, pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text \
+                "SELECT t.n, pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text, \
+                    EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = c.relowner AND r.rolsuper) \
                  FROM unnest($1::pg_catalog.text[]) WITH ORDINALITY AS t (name, n) \
                  JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(t.name) \
                  WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') AND (SELECT pg_catalog.bool_and(g.tgenabled = 'A') \
@@ -56,7 +70,7 @@ impl Postgres {
         let foreign = |row| {
             let at: i64 = get(row, 0)?;
             let (table, name) = names[at as usize - 1].clone();
-            Ok(Foreign { table, name, owner: quote::ident(&get::<String>(row, 1)?) })
+            Ok(Foreign { table, name, owner: quote::ident(&get::<String>(row, 1)?), is_super: get(row, 2)? })
         };
         rows.iter().map(foreign).collect()
     }

@@ -8,6 +8,7 @@ use sqlx::Row;
 use super::capture::{self, Form, HistoryColumns};
 use super::drift::Fingerprint;
 use super::schema::get;
+use super::service::is_trusted;
 use super::wire::Args;
 use super::{HISTORY, Phase, Postgres, SERVICE, quote, sql};
 use crate::fault;
@@ -185,27 +186,31 @@ impl Postgres {
         rows.first().map(|row| get(row, 0)).transpose()
     }
 
-    /// Schemas of these names that Concord did not create are not touched.
+    /// Schemas of these names that Concord did not create are not touched. Whoever owns one could replace what is in it.
     async fn refuse_foreign_schemas(&mut self) -> Result<()> {
         let mut args = Args::new();
         args.add([SERVICE, HISTORY].as_slice());
-        let rows = self
-            .fetch(
-                "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1) AND EXISTS \
-                    (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid)",
-                args,
-            )
-            .await?;
-        match rows.first() {
-            None => Ok(()),
-            Some(row) => Err(Error::new(
-                ErrorKind::Service,
-                format!(
-                    "the schema {} holds tables that are not Concord's; rename it: ALTER SCHEMA {0} RENAME TO ...",
-                    get::<String>(row, 0)?
-                ),
-            )),
-        }
+        let foreign = format!(
+            "SELECT n.nspname::pg_catalog.text, pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text, s.is_used \
+             FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL (SELECT EXISTS \
+                (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid) AS is_used) s \
+             WHERE n.nspname = ANY ($1) AND (s.is_used OR NOT {}) ORDER BY s.is_used DESC, 1",
+            is_trusted("n.nspowner")
+        );
+        let rows = self.fetch(foreign, args).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let (schema, owner): (String, String) = (get(row, 0)?, get(row, 1)?);
+        let why = match get(row, 2)? {
+            true => format!(
+                "the schema {schema} holds tables that are not Concord's; rename it: ALTER SCHEMA {schema} RENAME TO ..."
+            ),
+            false => format!(
+                "the schema {schema} belongs to the role {owner}, who could replace what Concord would keep in it; drop it, or run \
+                 ALTER SCHEMA {schema} OWNER TO {}",
+                quote::ident(&self.role)
+            ),
+        };
+        Err(Error::new(ErrorKind::Service, why))
     }
 
     async fn read_installed(&mut self) -> Result<BTreeMap<String, Installed>> {

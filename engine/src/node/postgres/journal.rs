@@ -4,7 +4,7 @@ use super::schema::get;
 use super::service::{damaged, kept_column, key_from_text, key_text, table_at};
 use super::wire::Args;
 use super::{Postgres, copy};
-use crate::model::{KeptRow, Lost, NodeId, Row, TableSpec, Value};
+use crate::model::{KeptRow, Lost, NodeId, Row, TableSpec, Value, former_key};
 use crate::node::portions::portions;
 use crate::node::{Error, ErrorKind, Result, Sought};
 
@@ -100,8 +100,8 @@ impl Postgres {
             let name: String = get(row, 2)?;
             let damaged = || damaged("journal", &name);
             let table = tables.iter().find(|table| table.name == name).ok_or_else(damaged)?;
-            // An entry of a table that had another key is kept, but cannot be told.
-            let Some(key) = key_from_text(table, &get::<String>(row, 3)?) else { continue };
+            let written: String = get(row, 3)?;
+            let Some(key) = key_from_text(table, &written).or_else(|| former_key(&written)) else { continue };
             let node = |at| -> Result<NodeId> { self.node_id(&get::<String>(row, at)?).ok_or_else(damaged) };
             let kept = |at| kept_column(table, row, at)?.map_err(|()| damaged());
             let (winner_row, winner_unknown) = KeptRow::parts(kept(7)?);

@@ -89,6 +89,8 @@ struct Postgres {
     names: Vec<String>,
     /// Whether all service tables are there that this Concord knows.
     complete: bool,
+    /// Why the service tables are not trusted, if they are not.
+    foreign: Option<String>,
     /// What the snapshot being read sees.
     whole: Cut,
     /// Per table (schema, name): what writing it takes.
@@ -146,6 +148,7 @@ impl Postgres {
             widened: HashMap::new(),
             names: Vec::new(),
             complete: false,
+            foreign: None,
             whole: Cut::START,
             targets: HashMap::new(),
             identities: HashMap::new(),
@@ -296,23 +299,29 @@ impl Node for Postgres {
 
     async fn catalogue(&mut self, table: &str) -> Result<Option<Catalogue>> {
         self.open().await?;
-        self.read_catalogue(table).await
+        let read = self.read_catalogue(table).await;
+        self.with_grant(read, false).await
     }
 
     async fn blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
         self.open().await?;
-        self.read_blueprint(table).await
+        let read = self.read_blueprint(table).await;
+        self.with_grant(read, false).await
     }
 
     async fn draft(&mut self, blueprint: &Blueprint, taken: &mut HashSet<String>) -> Result<Draft> {
         self.open().await?;
-        self.write_draft(blueprint, taken).await
+        let written = self.write_draft(blueprint, taken).await;
+        self.with_grant(written, false).await
     }
 
     async fn build(&mut self, tables: &[Vec<String>], made: &mut (dyn FnMut(usize) + Send)) -> Building {
         let done = self.run_statements(tables, made).await;
         self.close().await;
-        done
+        match done {
+            Err((place, error)) => self.with_grant(Err(error), false).await.map_err(|error| (place, error)),
+            done => done,
+        }
     }
 
     async fn missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
@@ -332,7 +341,8 @@ impl Node for Postgres {
 
     async fn service(&mut self) -> Result<Option<Service>> {
         self.open().await?;
-        self.read_service().await
+        let read = self.read_service().await;
+        self.with_grant(read, true).await
     }
 
     async fn recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
@@ -345,6 +355,7 @@ impl Node for Postgres {
     async fn install(&mut self, sync: &Sync, tables: &[TableSpec]) -> Result<Vec<String>> {
         let done = self.install_all(sync, tables).await;
         self.close().await;
+        let done = self.with_grant(done, true).await;
         self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Change, done).await
     }
 
@@ -357,6 +368,7 @@ impl Node for Postgres {
     async fn uninstall(&mut self) -> Result<bool> {
         let done = self.uninstall_all().await;
         self.close().await;
+        let done = self.with_grant(done, true).await;
         self.with_holders(&[], Lock::Change, done).await
     }
 
@@ -385,6 +397,7 @@ impl Node for Postgres {
     async fn reset(&mut self) -> Result<()> {
         let done = self.reset_all().await;
         self.close().await;
+        let done = self.with_grant(done, true).await;
         self.with_holders(&[], Lock::Change, done).await
     }
 
@@ -418,11 +431,13 @@ impl Node for Postgres {
 
     async fn begin_read(&mut self, tables: &[TableSpec]) -> Result<Opened> {
         let opened = self.open_snapshot(tables).await;
+        let opened = self.with_grant(opened, true).await;
         self.with_holders(&[], Lock::Read, opened).await
     }
 
     async fn begin_scan(&mut self, tables: &[TableSpec]) -> Result<()> {
         let opened = self.open_scan(tables).await;
+        let opened = self.with_grant(opened, false).await;
         self.with_holders(&tables.iter().collect::<Vec<_>>(), Lock::Read, opened).await
     }
 

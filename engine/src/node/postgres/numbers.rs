@@ -12,7 +12,9 @@ pub(super) const TABLE: &str = "sequence";
 
 /// The sequences of a table's columns: that of an identity column, or the one that the column's default asks.
 const SEQUENCES: &str = "SELECT DISTINCT a.attname::pg_catalog.text, pg_catalog.format('%I.%I', n.nspname, s.relname), \
-        pg_catalog.pg_has_role(s.relowner, 'USAGE') \
+        CASE WHEN pg_catalog.pg_has_role(s.relowner, 'USAGE') THEN '' \
+            WHEN EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = s.relowner AND r.rolsuper) THEN 'superuser' \
+            ELSE 'other' END \
     FROM pg_catalog.pg_attribute a \
         LEFT JOIN pg_catalog.pg_attrdef v ON v.adrelid = a.attrelid AND v.adnum = a.attnum \
         JOIN pg_catalog.pg_depend d ON (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
@@ -40,8 +42,8 @@ const NUMBERED_BY: &str = "SELECT DISTINCT \
         AND a.atttypid = ANY (ARRAY['int2', 'int4', 'int8']::pg_catalog.regtype[]) AND pg_catalog.has_table_privilege(t.oid, 'SELECT')";
 
 impl Postgres {
-    /// The sequences of these columns, each with whether it may be altered.
-    async fn sequences(&mut self, oid: i64, columns: &[String]) -> Result<Vec<(String, String, bool)>> {
+    /// The sequences of these columns, each with whose it is if it may not be altered: `other`'s, or a `superuser`'s.
+    async fn sequences(&mut self, oid: i64, columns: &[String]) -> Result<Vec<(String, String, String)>> {
         let mut args = Args::new();
         args.add(oid);
         let mut found = Vec::new();
@@ -56,14 +58,22 @@ impl Postgres {
 
     pub(super) async fn read_numbered(&mut self, oid: i64, key: &[String]) -> Result<Vec<Numbered>> {
         let role = quote::ident(&self.role);
-        let numbered = self.sequences(oid, key).await?.into_iter().map(|(column, sequence, may)| Numbered {
-            column,
-            by: format!("the sequence {sequence}"),
-            from_the_greatest: false,
-            obstacle: (!may).then(|| {
-                format!("it may not alter the sequence {sequence}; an administrator allows it by making {role} a member of its owner")
-            }),
-            server: None,
+        let numbered = self.sequences(oid, key).await?.into_iter().map(|(column, sequence, whose)| {
+            // As a member of a superuser it could do whatever that may.
+            let how = match whose.as_str() {
+                "superuser" => format!(
+                    "giving it, with its table, to an ordinary role (ALTER TABLE … OWNER TO), and making {role} a member of that"
+                ),
+                _ => format!("making {role} a member of its owner"),
+            };
+            let obstacle = format!("it may not alter the sequence {sequence}; an administrator allows it by {how}");
+            Numbered {
+                column,
+                by: format!("the sequence {sequence}"),
+                from_the_greatest: false,
+                obstacle: Some(obstacle).filter(|_| !whose.is_empty()),
+                server: None,
+            }
         });
         Ok(numbered.collect())
     }

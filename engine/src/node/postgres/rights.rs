@@ -1,26 +1,28 @@
 //! What the role may not do and needs to.
 
 use super::schema::{get, schema_of};
+use super::service::is_trusted;
 use super::wire::{Args, Wire};
 use super::{HISTORY, Postgres, SERVICE, quote};
 use crate::model::{Column, OnGone, TableSpec};
-use crate::node::{MissingRight, Result, Writes};
+use crate::node::{ErrorKind, MissingRight, Result, Writes};
 
 impl Postgres {
     pub(super) async fn read_missing_rights(&mut self, tables: &[TableSpec]) -> Result<Vec<MissingRight>> {
         let mut missing = Vec::new();
         let mut args = Args::new();
         args.add([SERVICE, HISTORY].as_slice());
-        let rows = self
-            .fetch(
-                "SELECT pg_catalog.current_database()::pg_catalog.text, \
-                    pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), \
-                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1)), \
-                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1) \
-                        AND pg_catalog.pg_has_role(nspowner, 'USAGE'))",
-                args,
-            )
-            .await?;
+        let statement = format!(
+            "SELECT pg_catalog.current_database()::pg_catalog.text, \
+                pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), \
+                (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1)), \
+                (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace s WHERE s.nspname = ANY ($1) \
+                    AND pg_catalog.pg_has_role(s.nspowner, 'USAGE') AND {}), \
+                EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                    WHERE n.nspname = '{SERVICE}' AND c.relname = 'node')",
+            is_trusted("s.nspowner")
+        );
+        let rows = self.fetch(statement, args).await?;
         let database: String = get(&rows[0], 0)?;
         let (exist, ours): (i64, i64) = (get(&rows[0], 2)?, get(&rows[0], 3)?);
         if exist < 2 && !get::<bool>(&rows[0], 1)? {
@@ -29,7 +31,9 @@ impl Postgres {
                 grant: format!("GRANT CREATE ON DATABASE {} TO {};", quote::ident(&database), quote::ident(&self.role)),
             });
         }
-        if ours < exist {
+        if get(&rows[0], 4)? {
+            missing.extend(self.missing_to_take_over(false).await?);
+        } else if ours < exist {
             let role = quote::ident(&self.role);
             missing.push(MissingRight {
                 what: format!("own the schemas {SERVICE} and {HISTORY}, which another role created"),
@@ -79,6 +83,9 @@ impl Postgres {
         tables: &[(&TableSpec, Writes)],
     ) -> Result<Vec<MissingRight>> {
         let mut missing: Vec<MissingRight> = self.missing_of_service().await?.into_iter().collect();
+        if tables.iter().any(|(_, writes)| *writes != Writes::default()) {
+            missing.extend(self.read_only().await?);
+        }
         let filled: Vec<&TableSpec> =
             tables.iter().filter(|(_, writes)| writes.insert).map(|(table, _)| *table).collect();
         let types: Vec<&Column> =
@@ -100,6 +107,121 @@ impl Postgres {
         missing.extend(self.missing_of(wanted).await?);
         missing.extend(self.missing_for_defaults(&filled).await?);
         Ok(missing)
+    }
+
+    /// What is missing to go on with what another role has installed: to be a member of it, by which nobody loses anything. With the schemas
+    /// alone users' writes would fail, since the triggers go on with that role's rights. Where nobody should or could be made a member,
+    /// all changes hands as a whole. Where the rights to rows are there, tables may be another's as long as nothing is to be done to them
+    /// themselves, unless it is `owned` that is needed.
+    pub(super) async fn missing_to_take_over(&mut self, owned: bool) -> Result<Vec<MissingRight>> {
+        let mut args = Args::new();
+        args.add([SERVICE, HISTORY].as_slice()).add(owned);
+        // A member of a superuser could do whatever he may; pg_database_owner has no members but one. An administrator may make nobody
+        // a member of his own role, nor of one that is itself a member of Concord's.
+        let statement = "SELECT DISTINCT pg_catalog.pg_get_userbyid(o.owner)::pg_catalog.text, \
+                EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = o.owner \
+                    AND (r.rolsuper OR r.rolname = 'pg_database_owner')), \
+                EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = o.owner \
+                    AND (r.rolcreaterole OR pg_catalog.pg_has_role(r.oid, current_user, 'MEMBER'))), \
+                pg_catalog.pg_has_role(o.owner, 'MEMBER'), \
+                (SELECT r.rolinherit FROM pg_catalog.pg_roles r WHERE r.rolname = current_user), \
+                pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 \
+            FROM (SELECT n.nspowner AS owner, true AS needed FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1) \
+                UNION ALL SELECT p.proowner, true FROM pg_catalog.pg_proc p \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ANY ($1) \
+                UNION ALL SELECT c.relowner, $2::pg_catalog.bool OR NOT (pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+                        AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND pg_catalog.has_table_privilege(c.oid, 'UPDATE') \
+                        AND pg_catalog.has_table_privilege(c.oid, 'DELETE')) \
+                    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                    WHERE n.nspname = ANY ($1) AND c.relkind = 'r') o \
+            WHERE o.needed AND NOT pg_catalog.pg_has_role(o.owner, 'USAGE') ORDER BY 2 DESC, 3 DESC, 1";
+        let role = quote::ident(&self.role);
+        let mut missing = Vec::new();
+        for row in self.fetch(statement, args).await? {
+            let name: String = get(&row, 0)?;
+            let owner = quote::ident(&name);
+            let (is_member, inherits): (bool, bool) = (get(&row, 3)?, get(&row, 4)?);
+            let what = format!("take over what the role {name} has installed (in the schemas {SERVICE} and {HISTORY}");
+            let how = if get(&row, 1)? {
+                Some(hand_over(&self.role))
+            } else if get(&row, 2)? && !is_member {
+                // Who is no superuser hands over to roles that he is a member of.
+                Some(format!("GRANT {role} TO {owner}; {}", hand_over(&self.role)))
+            } else {
+                None
+            };
+            if let Some(grant) = how {
+                // The triggers read them with its rights as soon as it was run, and what else is missing is perhaps told only then.
+                let what =
+                    format!("{what}; grant SELECT on the synced tables before, as users' TRUNCATE needs it then)");
+                return Ok(vec![MissingRight { what, grant }]);
+            }
+            let grant = membership(&owner, &role, is_member, inherits, get(&row, 5)?);
+            missing.push(MissingRight { what: format!("{what})"), grant });
+        }
+        Ok(missing)
+    }
+
+    /// Tells with an error about a right the statement that grants it, as far as it is about a schema of the database or, where `installed`
+    /// tables were asked for, about what another role has installed. What was begun is given up to be able to ask.
+    pub(super) async fn with_grant<T>(&mut self, done: Result<T>, installed: bool) -> Result<T> {
+        let error = match done {
+            Err(error) if error.kind == ErrorKind::Rights => error,
+            done => return done,
+        };
+        self.close().await;
+        // It is told all the same if nobody can be asked.
+        match self.find_grant(&error.to_string(), installed).await {
+            Ok(Some(grant)) => Err(error.with(grant)),
+            _ => Err(error),
+        }
+    }
+
+    /// The server names the schema at the end, in nearly every language, and names tables alike.
+    async fn find_grant(&mut self, told: &str, installed: bool) -> Result<Option<String>> {
+        self.open().await?;
+        let between = |letter: char| letter.is_whitespace() || "\"'«»„“”".contains(letter);
+        let last = told.rsplit(between).find(|word| !word.is_empty() && !word.starts_with('['));
+        let mut args = Args::new();
+        args.add(last.unwrap_or_default()).add([SERVICE, HISTORY].as_slice());
+        let unused = "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.nspname = $1 \
+                      AND NOT n.nspname = ANY ($2) AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+                      AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname = n.nspname \
+                        AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'))";
+        if let Some(schema) = self.names(unused, args).await?.first() {
+            let (schema, role) = (quote::ident(schema), quote::ident(&self.role));
+            return Ok(Some(format!("an administrator grants it with: GRANT USAGE ON SCHEMA {schema} TO {role};")));
+        }
+        let missing = if installed { self.missing_to_take_over(true).await? } else { Vec::new() };
+        let grants: Vec<&str> = missing.iter().map(|right| right.grant.as_str()).collect();
+        let told = |right: &MissingRight| {
+            format!(
+                "it may not {}; run `concord install` once an administrator has run: {}",
+                right.what,
+                grants.join(" ")
+            )
+        };
+        Ok(missing.first().map(told))
+    }
+
+    /// What keeps everybody from writing for the time being.
+    async fn read_only(&mut self) -> Result<Option<MissingRight>> {
+        let statement = "SELECT s.source, pg_catalog.current_database()::pg_catalog.text FROM pg_catalog.pg_settings s \
+                         WHERE s.name = 'default_transaction_read_only' AND s.setting = 'on'";
+        let rows = self.fetch(statement, Args::new()).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (source, database): (String, String) = (get(row, 0)?, get(row, 1)?);
+        let (role, database) = (quote::ident(&self.role), quote::ident(&database));
+        let whose = match source.as_str() {
+            "user" => format!("ROLE {role} RESET default_transaction_read_only"),
+            "database user" => format!("ROLE {role} IN DATABASE {database} RESET default_transaction_read_only"),
+            "database" => format!("DATABASE {database} RESET default_transaction_read_only"),
+            _ => format!("DATABASE {database} SET default_transaction_read_only = off"),
+        };
+        // The administrator's session is read-only as well.
+        let grant = format!("BEGIN READ WRITE; ALTER {whose}; COMMIT;");
+        let what = "write anything while default_transaction_read_only is on, as where a disk is full".to_owned();
+        Ok(Some(MissingRight { what, grant }))
     }
 
     /// The use of schemas by whose names values are cast to types, and compared.
@@ -246,6 +368,37 @@ fn named_types(table: &TableSpec, written: bool) -> impl Iterator<Item = &Column
         .map(|(_, column)| column)
 }
 
+/// The statements by which a role may do what another one may, that it is a member of perhaps already, but without inheriting its rights.
+fn membership(owner: &str, role: &str, is_member: bool, inherits: bool, each_inherits: bool) -> String {
+    let grant = format!("GRANT {owner} TO {role}");
+    match (is_member, inherits) {
+        // Since PostgreSQL 16 it is the membership that says so.
+        (true, _) | (_, false) if each_inherits => format!("{grant} WITH INHERIT TRUE;"),
+        // If it is a member, then by way of a role that inherits nothing.
+        (_, true) => format!("{grant};"),
+        (true, false) => format!("ALTER ROLE {role} INHERIT;"),
+        (false, false) => format!("{grant}; ALTER ROLE {role} INHERIT;"),
+    }
+}
+
+/// The statement that gives a role all that is installed, at one blow: between one object and the next users' writes would fail. The schemas
+/// come first, since who gives them away and is no superuser may use the rest as a member of the role only.
+fn hand_over(role: &str) -> String {
+    let ours = format!("n.nspname IN ('{SERVICE}', '{HISTORY}')");
+    let text = format!(
+        "DECLARE o text; BEGIN FOR o IN \
+         SELECT format('SCHEMA %I', n.nspname) FROM pg_namespace n WHERE {ours} \
+         UNION ALL SELECT format('TABLE %s', c.oid::regclass) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE {ours} AND c.relkind = 'r' \
+         UNION ALL SELECT format('FUNCTION %s', p.oid::regprocedure) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+             WHERE {ours} \
+         LOOP EXECUTE format('ALTER %s OWNER TO %I', o, {}); END LOOP; END",
+        quote::literal(role)
+    );
+    // On one line, as others tell it.
+    format!("DO {};", quote::body(&text).replace('\n', " "))
+}
+
 /// The right to the rows that policies hide.
 const ALL_ROWS: &str = "BYPASSRLS";
 
@@ -287,5 +440,23 @@ impl Wanted {
 
     fn object(&self) -> &str {
         self.table.as_ref().unwrap_or(&self.schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_has_to_inherit() {
+        for (is_member, inherits, before_16, since_16) in [
+            (false, true, "GRANT a TO b;", "GRANT a TO b;"),
+            (false, false, "GRANT a TO b; ALTER ROLE b INHERIT;", "GRANT a TO b WITH INHERIT TRUE;"),
+            (true, false, "ALTER ROLE b INHERIT;", "GRANT a TO b WITH INHERIT TRUE;"),
+            (true, true, "GRANT a TO b;", "GRANT a TO b WITH INHERIT TRUE;"),
+        ] {
+            assert_eq!(membership("a", "b", is_member, inherits, false), before_16);
+            assert_eq!(membership("a", "b", is_member, inherits, true), since_16);
+        }
     }
 }

@@ -26,7 +26,8 @@ const TABLE: &str = "SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, 
             (SELECT FROM pg_catalog.pg_partition_tree(c.oid) p WHERE pg_catalog.row_security_active(p.relid)), \
         NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') AND EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s \
             WHERE s.srrelid = c.oid OR s.srrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p)), \
-        pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text \
+        pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text, \
+        EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid = c.relowner AND o.rolsuper) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
         AND ((n.nspname = ANY ($2) AND c.relname = $1) OR n.nspname || '.' || c.relname = $1) \
@@ -134,13 +135,18 @@ const REFERENCES: &str = "SELECT f.conname::pg_catalog.text, n.nspname::pg_catal
     WHERE f.contype = 'f' AND f.conparentid = 0 AND (f.conrelid = $1::pg_catalog.int8::pg_catalog.oid OR h.refers) \
     ORDER BY f.conname, n.nspname, c.relname";
 
-/// Triggers that fire on what Concord writes, on the table and its partitions.
-const TRIGGERS: &str = "SELECT DISTINCT g.tgname::pg_catalog.text \
-    FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid \
-        JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-    WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND n.nspname <> $2 \
-        AND (g.tgrelid = $1::pg_catalog.int8::pg_catalog.oid OR g.tgrelid IN \
-            (SELECT p.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.int8::pg_catalog.oid) p)) ORDER BY 1";
+/// A query for the names of users' triggers that fire on what Concord writes, on the table of this oid and its partitions; also for where
+/// the search path is the role's. The functions are looked up one by one, as a join reads all of the database's for each table.
+pub fn user_triggers(oid: &str) -> String {
+    format!(
+        "SELECT g.tgname::pg_catalog.text AS name FROM pg_catalog.pg_trigger g \
+        WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') \
+            AND (SELECT f.pronamespace FROM pg_catalog.pg_proc f WHERE f.oid = g.tgfoid) IS DISTINCT FROM \
+                (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = '{HISTORY}'::pg_catalog.name) \
+            AND g.tgrelid = ANY (ARRAY (SELECT {oid} UNION ALL \
+                SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree({oid}) p))"
+    )
+}
 
 const PARTITIONS: &str = "SELECT relid::pg_catalog.regclass::pg_catalog.text \
     FROM pg_catalog.pg_partition_tree($1::pg_catalog.int8::pg_catalog.oid) WHERE level > 0 ORDER BY 1";
@@ -209,7 +215,8 @@ impl Postgres {
                     pg_catalog.current_setting('full_page_writes'), pg_catalog.current_setting('server_encoding'), \
                     d.oid::pg_catalog.int8, d.datname::pg_catalog.text, \
                     pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'), \
-                    pg_catalog.current_setting('transaction_read_only') \
+                    pg_catalog.current_setting('transaction_read_only'), \
+                    EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = session_user AND r.rolsuper) \
                 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
                 Args::new(),
             )
@@ -235,6 +242,12 @@ impl Postgres {
                     "{name} is off: a crash of the machine can damage this database or lose what others think it holds"
                 ));
             }
+        }
+        if get(row, 11)? {
+            warnings.push(format!(
+                "the role {role} is a superuser, and runs the triggers and functions of whoever has some on the tables that Concord writes; \
+                 let Concord log in as a role of its own (docs/triggers.md)"
+            ));
         }
         let encoding: String = get(row, 6)?;
         if encoding != "UTF8" {
@@ -378,9 +391,9 @@ impl Postgres {
                 referenced.push(reference);
             }
         }
-        let mut args = one(oid);
-        args.add(HISTORY);
-        let user_triggers = self.names(TRIGGERS, args).await?;
+        let triggers = user_triggers("$1::pg_catalog.int8::pg_catalog.oid");
+        let user_triggers =
+            self.names(&format!("SELECT DISTINCT g.name FROM ({triggers}) g ORDER BY 1"), one(oid)).await?;
         let partitions = if kind == "p" { self.names(PARTITIONS, one(oid)).await? } else { Vec::new() };
         let numbered = self.read_numbered(oid, &key).await?;
         Ok(Some(Catalogue {
@@ -489,11 +502,15 @@ fn refusals(row: &PgRow, full: &str, schema: &str, kind: &str, role: &str) -> Re
         refusals.push(format!("{full} has rewrite rules, which change what is written; use triggers instead{UNDONE}"));
     }
     if get(row, 10)? {
+        let (owner, role) = (quote::ident(&get::<String>(row, 11)?), quote::ident(role));
+        // As a member of a superuser it could do whatever that may.
+        let how = match get(row, 12)? {
+            true => format!("let it belong to an ordinary role that {role} is a member of (ALTER TABLE … OWNER TO)"),
+            false => format!("run GRANT {owner} TO {role}"),
+        };
         // What it writes fires only triggers that the owner has told to.
         refusals.push(format!(
-            "{full} is written by a subscription, which is noticed only where the table is Concord's; run GRANT {} TO {}",
-            quote::ident(&get::<String>(row, 11)?),
-            quote::ident(role)
+            "{full} is written by a subscription, which is noticed only where the table is Concord's; {how}"
         ));
     }
     if hidden {

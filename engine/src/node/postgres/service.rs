@@ -8,7 +8,7 @@ use tracing::warn;
 use super::schema::get;
 use super::wire::Args;
 use super::witness::{Remembered, WRITTEN, Written};
-use super::{Postgres, SERVICE, sql};
+use super::{HISTORY, Postgres, SERVICE, quote, sql};
 use crate::model::{
     Cut, KeptRow, Key, NodeId, Parked, ParkedCode, Position, Stamp, TableSpec, Value, Vector, Waiting,
     key_value_from_json, key_value_to_json,
@@ -23,15 +23,67 @@ const PARKED: &str =
 const PARKED_UNREAD: &str =
     "\"table\", key, code, message, since, vector, time, origin, \"row\" IS NULL, standing, standing_time, read";
 
+/// The condition that reading these two runs nothing that their owner has made: no view, no policy, no cast of a type of his. Also for where
+/// the search path is the role's.
+const INERT: &str = "NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ANY (ARRAY[ \
+        pg_catalog.to_regclass('concord.node')::pg_catalog.oid, pg_catalog.to_regclass('concord.installed')::pg_catalog.oid]) \
+    AND (c.relkind OPERATOR(pg_catalog.<>) 'r' OR pg_catalog.row_security_active(c.oid) OR EXISTS \
+        (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
+            AND a.atttypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)))";
+
 impl Postgres {
-    /// Whether there are service tables.
+    /// Whether there are service tables. What reading would run of somebody else's is not read. Whoever may only compare reads what another
+    /// role has installed; to a superuser nobody else's is good enough.
     async fn is_installed(&mut self) -> Result<bool> {
-        let exists = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL, \
-                      pg_catalog.to_regclass('concord.witness') IS NOT NULL \
-                      AND pg_catalog.to_regclass('concord.load') IS NOT NULL";
-        let rows = self.fetch(exists, Args::new()).await?;
-        self.complete = get(&rows[0], 1)?;
-        get(&rows[0], 0)
+        let exists = format!(
+            "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL, \
+                pg_catalog.to_regclass('concord.witness') IS NOT NULL \
+                    AND pg_catalog.to_regclass('concord.load') IS NOT NULL, {INERT}, \
+                (SELECT ARRAY[o.what, o.schema, pg_catalog.pg_get_userbyid(o.owner)::pg_catalog.text] FROM \
+                    (SELECT 'concord.node' AS what, 'concord' AS schema, c.relowner AS owner FROM pg_catalog.pg_class c \
+                        WHERE c.oid = pg_catalog.to_regclass('concord.node')::pg_catalog.oid \
+                    UNION ALL SELECT 'the schema ' || n.nspname, n.nspname::pg_catalog.text, n.nspowner \
+                        FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1)) o \
+                    WHERE NOT {} LIMIT 1), \
+                EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = session_user AND r.rolsuper)",
+            is_trusted("o.owner")
+        );
+        let mut args = Args::new();
+        args.add([SERVICE, HISTORY].as_slice());
+        let rows = self.fetch(exists, args).await?;
+        let row = &rows[0];
+        let there: bool = get(row, 0)?;
+        self.complete = get(row, 1)?;
+        if there && !get::<bool>(row, 2)? {
+            return Err(not_inert());
+        }
+        let (foreign, is_super): (Option<Vec<String>>, bool) = (get(row, 3)?, get(row, 4)?);
+        self.foreign = match foreign.as_deref() {
+            Some([what, schema, owner]) if there => {
+                let missing = self.missing_to_take_over(true).await?;
+                let mut grants: Vec<String> = missing.into_iter().map(|right| right.grant).collect();
+                if grants.is_empty() {
+                    // A superuser may take over anything, and is to be a member all the same.
+                    grants.push(format!("GRANT {} TO {};", quote::ident(owner), quote::ident(&self.role)));
+                }
+                Some(format!(
+                    "{what} belongs to the role {owner}, who could make Concord run anything; if Concord was installed here as that role, \
+                     connect as it, or run `concord install` once an administrator has run: {} Otherwise rename the schema: ALTER \
+                     SCHEMA {schema} RENAME TO ...",
+                    grants.join(" ")
+                ))
+            }
+            _ => None,
+        };
+        if is_super {
+            self.refuse_foreign()?;
+        }
+        Ok(there)
+    }
+
+    /// Fails where the service tables that were found are somebody's who is not trusted.
+    fn refuse_foreign(&self) -> Result<()> {
+        self.foreign.as_ref().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Service, why)))
     }
 
     /// The layout of the service tables, or `None` without any.
@@ -39,6 +91,7 @@ impl Postgres {
         if !self.is_installed().await? {
             return Ok(None);
         }
+        self.refuse_foreign()?;
         let rows = self.fetch("SELECT version FROM concord.node", Args::new()).await?;
         let version = rows.first().map_or(Ok(SERVICE_VERSION), |row| get(row, 0))?;
         refuse_newer(version).map(|()| Some(version))
@@ -46,7 +99,9 @@ impl Postgres {
 
     /// Fails unless Concord is installed, with all that this one needs.
     pub(super) async fn check_service(&mut self) -> Result<Service> {
-        match self.read_service().await? {
+        let service = self.read_service().await?;
+        self.refuse_foreign()?;
+        match service {
             Some(service) if self.complete => Ok(service),
             Some(_) => Err(Error::new(
                 ErrorKind::Service,
@@ -77,11 +132,16 @@ impl Postgres {
     /// Those of the tables, by index, that are installed for the sync of this name.
     pub(super) async fn read_recorded(&mut self, sync: &str, tables: &[TableSpec]) -> Result<Vec<usize>> {
         // Fails where the schema is there and may not be used: what cannot be read is not taken for nothing.
-        let there = "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL \
-                     AND pg_catalog.to_regclass('concord.installed') IS NOT NULL";
+        let there = format!(
+            "SELECT pg_catalog.to_regclass('concord.node') IS NOT NULL \
+                AND pg_catalog.to_regclass('concord.installed') IS NOT NULL, {INERT}"
+        );
         let rows = self.fetch(there, Args::new()).await?;
         if !get::<bool>(&rows[0], 0)? {
             return Ok(Vec::new());
+        }
+        if !get::<bool>(&rows[0], 1)? {
+            return Err(not_inert());
         }
         let mut args = Args::new();
         args.add(sync);
@@ -358,6 +418,34 @@ impl Postgres {
 
 fn not_installed() -> Error {
     Error::new(ErrorKind::Service, NOT_INSTALLED)
+}
+
+fn not_inert() -> Error {
+    Error::new(
+        ErrorKind::Service,
+        "concord.node or concord.installed is not as Concord makes it; if it has row-level security, run ALTER TABLE ... DISABLE ROW LEVEL \
+         SECURITY; if it is not Concord's, rename the schema: ALTER SCHEMA concord RENAME TO ...",
+    )
+}
+
+/// The condition that nobody but who is trusted anyway owns something, by the owner's oid: Concord's role, a role that it is a member of, or
+/// a superuser; so does the owner of the database, who alone is a member of `pg_database_owner`. A superuser counts as a member of every
+/// role to `pg_has_role`, so what was granted is asked for. Where the role has installed triggers' functions before, as after another role
+/// did, it goes on.
+pub(super) fn is_trusted(owner: &str) -> String {
+    format!(
+        "CASE WHEN {owner} IN (WITH RECURSIVE mine (oid) AS (SELECT r.oid FROM pg_catalog.pg_roles r \
+                WHERE r.rolname IN (session_user, current_user) \
+            UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN mine ON mine.oid = m.member), \
+            trusted (oid) AS (SELECT mine.oid FROM mine UNION ALL SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper) \
+            SELECT t.oid FROM trusted t UNION ALL SELECT r.oid FROM pg_catalog.pg_roles r \
+                JOIN pg_catalog.pg_database d ON d.datdba IN (SELECT t.oid FROM trusted t) \
+                WHERE r.rolname = 'pg_database_owner' AND d.datname = pg_catalog.current_database()) THEN true \
+        ELSE EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+            JOIN pg_catalog.pg_roles r ON r.oid = p.proowner \
+            WHERE n.nspname = '{HISTORY}' AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype \
+                AND p.proname ~ '[!~]' AND r.rolname IN (session_user, current_user)) END"
+    )
 }
 
 fn refuse_newer(version: i64) -> Result<()> {

@@ -5,7 +5,7 @@ use serde_json::Value as Document;
 
 use super::failure::Told;
 use super::service::{kept, key_from, name_of, node_named, spec_at, written_key};
-use crate::model::{KeptRow, Lost, TableSpec};
+use crate::model::{KeptRow, Lost, TableSpec, former_key};
 use crate::node::{Result, Sought};
 
 pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], lost: &[&Lost]) -> Result<()> {
@@ -115,8 +115,8 @@ pub(super) fn journal(
         let spec = row.get::<_, String>(0).map(|name| specs.iter().find(|spec| spec.name == name)).told(doing)?;
         let nodes = (node_named(names, &text(4)?), node_named(names, &text(7)?));
         let (Some(spec), (Some(winner), Some(loser))) = (spec, nodes) else { continue };
-        // An entry of a table that had another key is kept, but cannot be told.
-        let Ok(key) = key_from(spec, &text(2)?) else { continue };
+        let written = text(2)?;
+        let Some(key) = key_from(spec, &written).ok().or_else(|| former_key(&written)) else { continue };
         let content = |at| -> Result<Option<KeptRow>> {
             let content: Option<String> = row.get(at).told(doing)?;
             content.map(|content| kept(spec, &content)).transpose()

@@ -113,6 +113,12 @@ impl Contender {
         !self.version.waiting && self.is_version() && !self.missing && self.content != Content::Unread
     }
 
+    /// Whether it is a row that stands, with nothing that waits beside it, and neither was made nor deleted as far as is told.
+    pub(super) fn stands_plainly(&self) -> bool {
+        let is_row = !self.version.waiting && self.content.row().is_some();
+        is_row && !self.version.behind && self.gone.is_none() && self.began().is_none()
+    }
+
     /// Whether nothing that is kept at its node tells of the row. If it is not there, as where it vanished, that says nothing.
     pub(super) fn is_silent(&self) -> bool {
         !(self.told || self.version.waiting || self.version.behind)

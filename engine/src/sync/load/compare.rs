@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::part::read_part;
 use super::portion::{self, Standing, Weighed, Weighing, Written};
 use super::{Leg, Load, LoadedNode, PROBE, ROWS, Stage, WEIGHT};
+use crate::config::section_of;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, Row, Value, write_json};
@@ -13,7 +14,7 @@ use crate::node::apply::Effect;
 use crate::sync::cycle::Cycle;
 use crate::sync::decide::Outcomes;
 use crate::sync::load::Loaded;
-use crate::sync::session::Session;
+use crate::sync::session::{Session, add_failure};
 use crate::sync::settle;
 
 /// Rows that differ of which so many are looked at twice and named.
@@ -37,6 +38,9 @@ struct Compared {
     written: HashMap<NodeId, Written>,
     /// Rows that would wait.
     waiting: u64,
+    /// Rows that would stay as they are since one cannot be read at a node, and the first of them.
+    undecidable: u64,
+    first_undecidable: Option<(NodeId, Key, String)>,
 }
 
 /// Two nodes and the columns in which their rows of a key differ.
@@ -82,9 +86,10 @@ impl Session {
             let examples: Vec<String> = differences.iter().take(SHOWN).map(|one| self.told(table, one)).collect();
             lines.push(format!(
                 "table `{name}`: {rows} between nodes, and nothing says which are right: {}{}; say so with `--prefer NODE`, or \
-                 name in [tables.{name}] a column that tells which is later: updated = \"…\"",
+                 name in {} a column that tells which is later: updated = \"…\"",
                 examples.join("; "),
                 if count > SHOWN as u64 { "; …" } else { "" },
+                section_of(name),
             ));
         }
         lines.push("nothing was written".to_owned());
@@ -115,6 +120,10 @@ impl Session {
             report.waiting = compared.waiting;
             report.on_their_way = load.on_their_way[table].len() as u64;
             report.nodes = nodes(&self.names, &compared.written);
+            if let Some((at, key, why)) = &compared.first_undecidable {
+                let why = self.undecidable(table, compared.undecidable, *at, key, why);
+                add_failure(&mut loaded.sync.failed, why);
+            }
         }
         Ok(())
     }
@@ -291,7 +300,9 @@ impl Session {
             all.removed += written.removed;
         }
         // Of these only the sums are of use; others are for whoever writes.
-        let Weighed { undecided, outside, .. } = compared.weighed;
+        let Weighed { undecided, outside, undecidable, .. } = std::mem::take(&mut compared.weighed);
+        compared.undecidable += undecidable.len() as u64;
+        compared.first_undecidable = compared.first_undecidable.take().or_else(|| undecidable.into_iter().next());
         compared.weighed = Weighed { undecided, outside, ..Weighed::default() };
         Ok(())
     }

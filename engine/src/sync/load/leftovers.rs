@@ -13,7 +13,7 @@ use super::super::table::Table;
 use super::portion::Portion;
 use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS, WEIGHT};
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, Row, TableSpec, Value};
+use crate::model::{Key, NodeId, Row, TableSpec, Value, write_json};
 use crate::node::{self, Node};
 
 /// Rows of a table that are put in order, at most: the order takes memory for each.
@@ -141,15 +141,23 @@ impl Session {
             most = (most * 2).min(ROWS);
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
+            // Before the same rows as refused where others only journal what they hold: these stay.
+            let fails = || weighed.fails.clone();
+            left.extend(Deferred::unread(table, &weighed).map(|row| Deferred { fails: fails(), ..row }));
             left.extend(refused.into_iter().map(|(node, key, reason)| {
                 let held = reason.code.is_passing().then_some((node, reason.message));
-                Deferred { table, holder: holder(&key), key, held }
+                let holder = holder(&key);
+                Deferred { held, fails: fails(), ..Deferred::refused(table, key, holder) }
             }));
             let unmoved = weighed.unmoved.iter();
-            left.extend(unmoved.map(|key| Deferred { table, holder: holder(key), key: key.clone(), held: None }));
-            let unreadable = weighed.unreadable.iter();
-            left.extend(unreadable.map(|(at, key)| Deferred { table, key: key.clone(), holder: *at, held: None }));
-            deferred.drain(part);
+            left.extend(unmoved.map(|key| Deferred::refused(table, key.clone(), holder(key))));
+            let tried: Vec<Deferred> = deferred.drain(part).collect();
+            if self.tables[table].stands_still() {
+                // It may go on before this is over.
+                let unlooked =
+                    |row: Deferred| Deferred { unlooked: true, ..Deferred::refused(table, row.key, row.holder) };
+                left.extend(tried.into_iter().map(unlooked));
+            }
         }
         keep_one_each(&mut left);
         Ok(left)
@@ -189,15 +197,66 @@ impl Session {
         Ok(seen)
     }
 
+    /// In words, what is left as it is.
+    pub(super) fn told_as_left(&self, left: &[Deferred]) -> Vec<String> {
+        let mut told = Vec::new();
+        for table in &self.tables {
+            let (undecidable, others): (Vec<&Deferred>, Vec<&Deferred>) =
+                left.iter().filter(|row| row.table == table.index).partition(|row| row.undecidable.is_some());
+            if let Some((first, why)) = undecidable.first().and_then(|row| Some((row, row.undecidable.as_ref()?))) {
+                let count = undecidable.len() as u64;
+                told.push(self.undecidable(table.index, count, first.holder, &first.key, why));
+            }
+            let (fail, stand_still): (Vec<&Deferred>, Vec<&Deferred>) =
+                others.into_iter().partition(|row| row.fails.is_some());
+            let counted = |count: usize| match count {
+                1 => "1 row of it was".to_owned(),
+                count => format!("{count} rows of it were"),
+            };
+            let name = &table.name;
+            if let Some(why) = fail.first().and_then(|row| row.fails.as_ref()) {
+                let rows = counted(fail.len());
+                told.push(format!("table `{name}`: {rows} not copied: {why}; run the load again when that is mended"));
+            }
+            if !stand_still.is_empty() {
+                let rows = counted(stand_still.len());
+                told.push(format!(
+                    "table `{name}` stood still, and {rows} not copied; run the load again when it goes on"
+                ));
+            }
+        }
+        told
+    }
+
+    /// Why rows stay as they are at all nodes, of which one cannot be read at a node, and what comes of putting that right.
+    pub(super) fn undecidable(&self, table: usize, rows: u64, at: NodeId, key: &Key, why: &str) -> String {
+        let mut shown = Vec::new();
+        write_json(key, &mut shown);
+        let (cannot, one) = match rows {
+            1 => ("1 row cannot".to_owned(), ""),
+            rows => (format!("{rows} rows cannot"), ", for one"),
+        };
+        format!(
+            "table `{}`: {cannot} be read at a node, and nothing is written over what cannot be read, so all nodes keep what they have: {} at \
+             {}{one}: {why}; put that right and run the load again (what is changed or deleted there for that replaces the whole row of the \
+             others, which is in their journals then)",
+            self.tables[table].name,
+            String::from_utf8_lossy(&shown),
+            self.names[at.index()],
+        )
+    }
+
     /// Tells of the rows that were handed over, after the sync has been at them: which wait, and how many came together.
     pub(super) async fn count_handed(&mut self, handed: HashSet<(usize, Key)>, loaded: &mut Loaded) -> Result<()> {
         if handed.is_empty() {
             return Ok(());
         }
+        // Of what stands still nothing was carried.
+        let stand_still: Vec<bool> = self.tables.iter().map(Table::stands_still).collect();
         self.prepare().await?;
         let opened = self.open().await?;
         self.close().await;
-        for (table, key) in handed {
+        for (table, key) in handed.into_iter().filter(|(table, _)| !stand_still[*table]) {
             let name = &self.tables[table].name;
             let Some(told) = loaded.tables.iter_mut().find(|told| told.table == *name) else { continue };
             match opened.nodes().any(|(node, _)| opened.parked(node, table, &key).is_some()) {
@@ -295,7 +354,29 @@ async fn touch(
 
 #[cfg(test)]
 mod tests {
+    use super::super::{LoadOptions, Progress};
     use super::*;
+    use crate::sync::tests::files;
+
+    /// GIVEN a row of a table that stood still when it was to be tried, and goes on since
+    /// WHEN what could not be written is handed over
+    /// THEN it is not, and it is told.
+    #[tokio::test]
+    async fn what_nobody_has_looked_at_is_not_handed_over() {
+        let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)";
+        let (_folder, _databases, mut session) = files::two(sql, "[tables.t]\n");
+        session.install().await.expect("nothing is wrong");
+        let options = LoadOptions::default();
+        let mut load = session.look_round(&options).await.expect("both are there");
+        load.since = session.clocks().await.expect("both are there");
+        for unlooked in [true, false] {
+            let mut progress = Progress::new(&mut session, &options, true).await.expect("both are there");
+            let row = Deferred { unlooked, ..Deferred::refused(0, vec![Value::Int(1)].into(), NodeId(0)) };
+            let (handed, left) = session.give_up(&load, vec![row], &mut progress).await.expect("nobody is in the way");
+            assert_eq!((handed.is_empty(), left.len()), (unlooked, usize::from(unlooked)), "{left:?}");
+            assert!(left.iter().all(|why| why.contains("1 row of it was not copied")), "{left:?}");
+        }
+    }
 
     /// Keys that say nothing of the order of the chain, and more rows than whoever recursed would get through.
     #[test]

@@ -36,6 +36,28 @@ pub(super) struct Deferred {
     pub holder: NodeId,
     /// Where users hold it up, and how.
     pub held: Option<(NodeId, String)>,
+    /// Why it cannot be read at the holder, where so nobody can tell whose row is right.
+    pub undecidable: Option<String>,
+    /// Whether its table stood still when it was to be tried, so that nobody has looked at it.
+    pub unlooked: bool,
+    /// How a plugin fails at it and so many others that the sync would stop at them.
+    pub fails: Option<String>,
+}
+
+impl Deferred {
+    pub fn refused(table: usize, key: Key, holder: NodeId) -> Deferred {
+        Deferred { table, key, holder, held: None, undecidable: None, unlooked: false, fails: None }
+    }
+
+    /// What could not be read.
+    pub fn unread(table: usize, weighed: &Weighed) -> impl Iterator<Item = Deferred> {
+        let goes = weighed.unreadable.iter().map(move |(at, key)| Deferred::refused(table, key.clone(), *at));
+        let stays = weighed.undecidable.iter().map(move |(at, key, why)| Deferred {
+            undecidable: Some(why.clone()),
+            ..Deferred::refused(table, key.clone(), *at)
+        });
+        goes.chain(stays)
+    }
 }
 
 impl Session {
@@ -110,7 +132,7 @@ impl Session {
                 } else if weighed.unmoved.contains(key) {
                     // What it waits for may come where rows that were refused are tried again.
                     let holder = weighed.winners.get(key).copied().unwrap_or(leg.walker);
-                    deferred.push(Deferred { table: leg.table, key: key.clone(), holder, held: None });
+                    deferred.push(Deferred::refused(leg.table, key.clone(), holder));
                 }
             }
             self.count_up(leg, &weighed, &left, loaded);
@@ -128,14 +150,9 @@ impl Session {
                 let holder = weighed.winners.get(&key).copied().unwrap_or(leg.walker);
                 debug!(node = %self.names[node.index()], reason = %reason.message, "A row is left for later.");
                 let held = is_busy.then_some((node, reason.message));
-                deferred.push(Deferred { table: leg.table, key, holder, held });
+                deferred.push(Deferred { held, ..Deferred::refused(leg.table, key, holder) });
             }
-            deferred.extend(weighed.unreadable.iter().map(|(holder, key)| Deferred {
-                table: leg.table,
-                key: key.clone(),
-                holder: *holder,
-                held: None,
-            }));
+            deferred.extend(Deferred::unread(leg.table, &weighed));
             remember &= deferred.is_empty();
             again = next;
             self.has_left(leg, again.iter().map(|(key, _)| key), deferred);

@@ -21,6 +21,8 @@ mod uncounted;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use tracing::warn;
+
 use self::condition::Condition;
 use self::leg::{Deferred, Leg};
 pub(super) use self::portion::Portion;
@@ -31,7 +33,7 @@ pub use self::report::{LoadOptions, Loaded, LoadedNode, LoadedTable, Stage};
 use super::attendance::{Away, Member};
 use super::rejoin::UNFINISHED;
 use super::schedule::Schedule;
-use super::session::{Session, Stopped};
+use super::session::{Session, Stopped, add_failure};
 use super::settle::Rule;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -132,8 +134,8 @@ impl Session {
         let mut load = self.look_round(options).await?;
         let stood_still = self.stand_still(options);
         let all_go_on = !self.tables.iter().any(Table::stands_still);
-        let mut loaded = self.announce(options, &load);
         let absent = with(&load.left_out, &load.unfinished);
+        let mut loaded = self.announce(options, &load, &absent);
         if options.dry_run || options.refilter {
             let apart = self.apart(&load).await?;
             load.on_their_way = self.on_their_way(&apart).await?;
@@ -176,7 +178,7 @@ impl Session {
         if !absent.is_empty() || !progress.let_in.is_empty() {
             loaded.numbered = self.count_on().await;
         }
-        let handed = self.give_up(&load, deferred).await?;
+        let (handed, left) = self.give_up(&load, deferred, &mut progress).await?;
         let let_in: BTreeSet<NodeId> = absent.iter().chain(&progress.let_in).copied().collect();
         let unfinished = progress.end(self).await?;
         let done = let_in.iter().filter(|node| !unfinished.contains(node));
@@ -186,6 +188,7 @@ impl Session {
         self.schedule = Schedule::default();
         let last = self.carry().await?;
         loaded.sync.extend(last);
+        left.into_iter().for_each(|why| add_failure(&mut loaded.sync.failed, why));
         self.count_handed(handed, &mut loaded).await?;
         self.tell_who_is_out(unfinished, stood_still, &mut loaded);
         Ok(loaded)
@@ -207,9 +210,18 @@ impl Session {
         Ok(Load { left_out, unfinished, ..self.plan_load(options, prefer)? })
     }
 
-    /// The report of a load that has done nothing yet.
-    fn announce(&self, options: &LoadOptions, load: &Load) -> Loaded {
-        let compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
+    /// The report of a load that has done nothing yet, and lets in who is `absent`. What compared tables have lost there nobody brings back.
+    fn announce(&self, options: &LoadOptions, load: &Load, absent: &[NodeId]) -> Loaded {
+        let mut compared = if options.tables.is_empty() { self.compared_names() } else { Vec::new() };
+        for (table, source) in self.followers(absent) {
+            compared.retain(|name| *name != table.name);
+            warn!(
+                table = %table.name,
+                "The table is kept in step by comparison and comes from {source} alone, which is to take part again: what {source} has lost of \
+                 it is deleted or replaced at the other nodes by the next sync after that, and no journal keeps it. Bring it back at \
+                 {source} before."
+            );
+        }
         let mut loaded = Loaded { dry_run: options.dry_run, compared, ..Loaded::default() };
         for table in load.legs.iter().map(|leg| &self.tables[leg.table]) {
             if !loaded.tables.iter().any(|known| known.table == table.name) {
@@ -339,15 +351,30 @@ impl Session {
         }
     }
 
-    /// Hands over to the sync what could not be written. Fails if users hold any of it: no history tells of that, and as a change of who
-    /// holds it it might win over what users are about to do.
-    async fn give_up(&mut self, load: &Load, deferred: Vec<Deferred>) -> Result<HashSet<(usize, Key)>> {
+    /// Hands over to the sync what could not be written, and gives back what that was. Fails if users hold any of it: no history tells of
+    /// that, and as a change of who holds it it might win over what users are about to do. So might the rows of a table that stands
+    /// still over what users do until it goes on; these stay, as do those that nobody can decide, and those at which the table would
+    /// come to stand still. The second is what is to be told of them.
+    async fn give_up(
+        &mut self,
+        load: &Load,
+        deferred: Vec<Deferred>,
+        progress: &mut Progress,
+    ) -> Result<(HashSet<(usize, Key)>, Vec<String>)> {
         let hands_over = load.hands_over(&deferred);
         let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
+        let stays = |row: &Deferred| {
+            row.undecidable.is_some() || row.unlooked || row.fails.is_some() || self.tables[row.table].stands_still()
+        };
+        let (left, refused): (Vec<Deferred>, Vec<Deferred>) = refused.into_iter().partition(stays);
+        if left.iter().any(|row| row.unlooked) {
+            progress.leave_out();
+        }
+        let left = self.told_as_left(&left);
         let handed = if hands_over { self.hand_over(load, refused).await? } else { HashSet::new() };
         match held.first().and_then(|row| Some((row, row.held.as_ref()?))) {
             Some((row, (node, why))) => Err(self.held_up(load, *node, row.table, held.len(), why)),
-            None => Ok(handed),
+            None => Ok((handed, left)),
         }
     }
 

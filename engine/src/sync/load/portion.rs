@@ -42,7 +42,8 @@ pub struct Portion {
     pub again: Vec<Key>,
     /// Nodes that had no rows when the load came to the table.
     pub empty: Vec<NodeId>,
-    /// Whether what cannot be written now is handed to the sync, which tells no more what it replaces.
+    /// Whether what cannot be written now is handed to the sync, which tells no more what it replaces. As there, a plugin that has
+    /// answered nothing and breaks at whatever it is asked stops the table.
     pub last: bool,
     /// Whether rows are removed where they do not belong.
     pub refilter: bool,
@@ -89,8 +90,14 @@ pub struct Weighed {
     pub outside: u64,
     /// Where the row stands that was to be written, for keys whose row is not the walker's.
     pub winners: HashMap<Key, NodeId>,
-    /// Rows that cannot be read at a node.
+    /// Rows that cannot be read at a node and go to the sync as they are at another, or at that.
     pub unreadable: Vec<(NodeId, Key)>,
+    /// Rows that stay as they are at all nodes, since nobody can tell whose is right: where one cannot be read, and why.
+    pub undecidable: Vec<(NodeId, Key, String)>,
+    /// What nodes note, where a row that cannot be read yet may replace theirs.
+    pub replaced_unread: Vec<(NodeId, Decision)>,
+    /// Why a plugin breaks at all these rows, if there are so many that the sync would stop at them. It has answered for others.
+    pub fails: Option<String>,
     /// Keys that wait somewhere, and so were left to the sync, although a mapping may have made other rows of theirs.
     pub passed_over: Vec<Key>,
     pub settles: Settles,
@@ -289,6 +296,10 @@ impl Session {
             }
         }
         weighing.weigh_all(settled, &mut weighed, &mut outcomes).await?;
+        if portion.last {
+            weighed.fails = table.broke_at_all().map(|failure| failure.to_string());
+            outcomes.gave_up.extend(table.gave_up().into_iter().map(|failure| (table.index, failure)));
+        }
         portion.outcome = Some(weighed);
         Ok(outcomes)
     }
@@ -381,27 +392,21 @@ impl Weighing<'_> {
         let table = self.table;
         let mut rows: Vec<(NodeId, Arc<Row>)> = Vec::with_capacity(here.len());
         let mut locals = Locals::new();
-        let mut unreadable = None;
+        let mut unread: Vec<(NodeId, String)> = Vec::new();
         for (node, standing) in here {
             match standing {
                 Standing::Row(row, local) => {
                     rows.push((node, row));
                     locals.extend(local.map(|local| (node, local)));
                 }
-                Standing::Unreadable(why) => {
-                    unreadable = unreadable.filter(|(known, _)| table.is_source(*known)).or(Some((node, why)));
-                }
+                Standing::Unreadable(why) => unread.push((node, why)),
             }
         }
         if self.condition.is_some_and(|condition| !rows.iter().any(|(_, row)| condition.holds(row))) {
             return None;
         }
-        if let Some((node, why)) = unreadable {
-            debug!(node = %self.names[node.index()], why, "A row cannot be read.");
-            // Who only follows takes what the sync carries in place of such a row.
-            let mut holders = std::iter::once(node).chain(rows.iter().map(|(node, _)| *node));
-            let holder = holders.find(|node| table.is_source(*node));
-            weighed.unreadable.extend(holder.map(|holder| (holder, key)));
+        if !unread.is_empty() {
+            self.leave_unread(key, &unread, &rows, weighed);
             return None;
         }
         let (mut settlement, settles) = self.settle(&rows, weighed)?;
@@ -413,8 +418,74 @@ impl Weighing<'_> {
         Some(Settled { key, rows, row, whole, settlement, settles, locals, met_before: false })
     }
 
+    /// What becomes of a key of which rows cannot be read at some nodes. It goes to the sync if it is certain whose row is right. Who only
+    /// follows takes that in place of a row that cannot be read; otherwise such a row gives way to none, and to it only what can be
+    /// read, which is journalled before.
+    fn leave_unread(&self, key: Key, unread: &[(NodeId, String)], rows: &[(NodeId, Arc<Row>)], weighed: &mut Weighed) {
+        let table = self.table;
+        let Some((at, why)) = unread.first() else { return };
+        debug!(node = %self.names[at.index()], why, "A row cannot be read.");
+        // It counts as having the row, and its values decide nothing.
+        let nothing: Row = vec![Value::Null; table.columns.len()].into();
+        let mut sources: Vec<(NodeId, &Row)> = rows.iter().map(|(node, row)| (*node, &**row)).collect();
+        sources.extend(unread.iter().map(|(node, _)| (*node, &nothing)));
+        sources.retain(|(node, _)| table.is_source(*node));
+        sources.sort_by_key(|(node, _)| *node);
+        let settled = match (self.rule, &sources[..]) {
+            (_, []) => return,
+            (Some(rule), sources) => rule.decide(table, sources, self.names),
+            (None, [(only, _)]) => Some(Settlement { winner: *only, reason: "the row was missing".to_owned() }),
+            (None, _) => None,
+        };
+        let is_certain = |settlement: &Settlement| match unread {
+            _ if table.from.is_some() => true,
+            [(node, _)] => *node == settlement.winner,
+            _ => false,
+        };
+        let Some(settlement) = settled.filter(is_certain) else {
+            // Whatever users make of it there is the only change that a history tells of, and replaces what others have.
+            let reason = format!("the row cannot be read at {}", self.names[at.index()]);
+            self.journal_before(&key, &Settlement { winner: *at, reason }, why, rows, weighed);
+            weighed.undecidable.push((*at, key, why.clone()));
+            return;
+        };
+        self.journal_before(&key, &settlement, why, rows, weighed);
+        weighed.winners.insert(key.clone(), settlement.winner);
+        weighed.unreadable.push((settlement.winner, key));
+    }
+
+    /// Lets nodes journal what they hold, while it is to be seen that it may be replaced by another row.
+    fn journal_before(
+        &self,
+        key: &Key,
+        settlement: &Settlement,
+        why: &str,
+        rows: &[(NodeId, Arc<Row>)],
+        weighed: &mut Weighed,
+    ) {
+        let (table, winner) = (self.table, settlement.winner);
+        let winner_row = rows.iter().find(|(node, _)| *node == winner).map(|(_, row)| row);
+        let may_lose = |node: NodeId| self.last && table.operations.update && node != winner && table.is_target(node);
+        for (target, own) in rows.iter().filter(|(node, _)| may_lose(*node)) {
+            let same = |row: &Arc<Row>| settle::differing(table, (winner, &**row), (*target, &**own)).is_empty();
+            if winner_row.is_some_and(same) {
+                continue;
+            }
+            let lost = match winner_row {
+                Some(row) => settle::lost("load", table, key, settlement, row, *target, own),
+                None => settle::lost_unread(table, key, settlement, *target, own),
+            };
+            weighed.apart.insert((*target, key.clone()), Does::Nothing);
+            let effect = Effect::Park(ParkedCode::Unreadable, why.to_owned());
+            weighed.replaced_unread.push((*target, decision(key, effect, vec![lost], None)));
+        }
+    }
+
     /// What is to be done about keys at each node.
     pub async fn weigh_all(&self, settled: Vec<Settled>, weighed: &mut Weighed, outcomes: &mut Outcomes) -> Result<()> {
+        for (node, decision) in std::mem::take(&mut weighed.replaced_unread) {
+            outcomes.decisions[node.index()][self.table.index].push(decision);
+        }
         let mut places: Vec<Vec<Belongs>> = vec![Vec::new(); settled.len()];
         if self.table.has_subsets() {
             for at in 0..self.names.len() {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::files;
 use super::filters::remainder;
 use crate::config::Config;
 use crate::sync::session::Session;
@@ -83,6 +84,43 @@ async fn a_plugin_that_is_not_there_is_told_with_those_that_are() {
     }
     for (told, words) in told.iter().zip(["put the plugin there", "plugins there: `cel`", "did you mean `cel`?"]) {
         assert!(told.contains(words) && !told.contains("concord plugin lock"), "{told}");
+    }
+}
+
+/// Of what is inserted where a column does not live nobody knows its content, and a default stands in for none.
+#[tokio::test]
+async fn columns_that_nobody_fills_in_are_told() {
+    let sql = "CREATE TABLE o (id INTEGER PRIMARY KEY, state TEXT NOT NULL DEFAULT 'new', note TEXT DEFAULT 'x')";
+    let omits = "[tables.o.nodes.b]\nomit = [\"state\", \"note\"]\n";
+    for (settings, warns) in [("", true), ("from = \"a\"\n", false), ("operations = [\"update\", \"delete\"]\n", false)]
+    {
+        let (_folder, databases, mut session) = files::two(sql, &format!("[tables.o]\n{settings}{omits}"));
+        let columns = "ALTER TABLE o DROP COLUMN state; ALTER TABLE o DROP COLUMN note";
+        databases[1].execute_batch(columns).expect("they are there");
+        let checked = session.check().await.expect("both are there");
+        assert_eq!(checked.problems, Vec::<String>::new(), "{settings}");
+        let told: Vec<_> = checked.warnings.iter().filter(|why| why.contains("inserted at b wait here")).collect();
+        assert_eq!(told.len(), usize::from(warns), "{settings}: {:?}", checked.warnings);
+        assert!(told.iter().all(|why| why.starts_with("node `a`: ") && why.contains("`state` of ")), "{told:?}");
+    }
+}
+
+/// The name of a table with a schema is a key of the file in quotes alone.
+#[tokio::test]
+async fn sections_that_are_proposed_can_be_pasted() {
+    let named = "[tables.\"main.o\"]\n";
+    let at_b = "[tables.\"main.o\".nodes.b]";
+    let otherwise = format!("{named}{at_b}\ntable = \"p\"\n");
+    for (change, tables, proposed) in [
+        ("DROP TABLE o", named, format!("add: {at_b} table = \"…\"")),
+        ("DROP TABLE o", &*otherwise, format!("change `table` in {at_b}")),
+        ("ALTER TABLE o DROP COLUMN v", named, format!("add to {at_b}: omit = [\"v\"]")),
+    ] {
+        let (_folder, databases, mut session) =
+            files::two("CREATE TABLE o (id TEXT PRIMARY KEY NOT NULL, v TEXT)", tables);
+        databases[1].execute_batch(change).expect("it is there");
+        let checked = session.check().await.expect("both are there");
+        assert!(checked.problems.iter().any(|why| why.contains(&proposed)), "{proposed}: {:?}", checked.problems);
     }
 }
 

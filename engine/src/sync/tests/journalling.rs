@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::cluster::Cluster;
+use super::files;
 use crate::model::time;
+use crate::sync::Remedy;
 use crate::sync::memory::number;
 
 /// What goes wrong at one node in the sync that decides.
@@ -114,4 +118,23 @@ fn what_loses_is_kept_where_only_a_node_commits_that_a_user_has_locked() {
             }
         }
     }
+}
+
+/// GIVEN a conflict from before the table had the key that it has now
+/// WHEN conflicts are listed, or it is asked for
+/// THEN it is told as it was kept, and cannot be overturned.
+#[tokio::test]
+async fn a_conflict_under_a_former_key_is_told() {
+    let (_folder, databases, mut session) = files::two("CREATE TABLE t (id INTEGER PRIMARY KEY)", "[tables.t]\n");
+    session.install().await.expect("nothing is wrong");
+    let written = "INSERT INTO concord_journal VALUES
+        ('1-abc', 't', '[7, \"x\"]', 4102444800000000, 'a', 2, NULL, 'b', 1, NULL, 'latest-wins')";
+    databases[1].execute(written, []).expect("the journal is there");
+    let told = session.conflicts(0).await.expect("both are there");
+    assert_eq!(told.iter().map(|one| (&*one.id, &one.key)).collect::<Vec<_>>(), [("1-abc", &json!([7, "x"]))]);
+    assert_eq!(session.conflicts_called("1-a").await.expect("both are there").len(), 1);
+    let status = session.status().await.expect("both are there");
+    assert_eq!(status.nodes.iter().map(|node| node.conflicts).sum::<u64>(), 1);
+    let refused = Box::pin(session.resolve("1-abc", &Remedy::Undo, true)).await.expect_err("no such row can be");
+    assert!(refused.to_string().contains("under a key that the table had before"), "{refused}");
 }

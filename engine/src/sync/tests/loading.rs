@@ -223,6 +223,84 @@ fn a_part_is_not_done_with_where_its_cycle_was_begun_anew() {
     assert_eq!((rows[0].len(), rows[1].len()), (640, 640));
 }
 
+/// The values of rows that a journal has as those that lost.
+fn lost(cluster: &Cluster, at: usize) -> Vec<i64> {
+    let state = cluster.databases[at].lock();
+    state.journal.iter().filter_map(|lost| Some(number(&lost.loser_row.as_deref()?[1]))).collect()
+}
+
+/// Two nodes that hold another row of a key each, of which that at the second cannot be read.
+fn unread() -> Cluster {
+    let cluster = Cluster::new(2, &[]);
+    cluster.block(cluster.session("\"latest-wins\"", 10).install()).unwrap();
+    for (at, value) in [(0, 5), (1, 9)] {
+        cluster.databases[at].lock().rows.insert(1, value);
+    }
+    cluster.databases[1].lock().unreadable = Some(9);
+    cluster
+}
+
+/// GIVEN a row that cannot be read at a node, and another at the node that is preferred, or no word which is right
+/// WHEN they are loaded, and once more when both can be read
+/// THEN both stay until then, which is told, and the one that is preferred wins.
+#[test]
+fn what_cannot_be_read_does_not_win_over_who_is_preferred() {
+    for first in [Some("a"), None] {
+        let cluster = unread();
+        let load = |prefer: Option<&str>| {
+            let options = LoadOptions { prefer: prefer.map(str::to_owned), ..LoadOptions::default() };
+            cluster.block(cluster.session("\"latest-wins\"", 10).load(&options, &mut |_| ())).unwrap()
+        };
+        let sync = || cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap();
+        let loaded = load(first);
+        let told = loaded.sync.failed.clone().unwrap_or_default();
+        assert!(told.contains("1 row cannot be read at a node") && told.contains("[1] at b: "), "{loaded:?}");
+        assert_eq!((loaded.exit_code(), sync().waiting), (crate::error::ATTENTION, 0));
+        cluster.databases[1].lock().unreadable = None;
+        sync();
+        assert_eq!(cluster.rows(), [[(1, 5)], [(1, 9)]]);
+        load(Some("a"));
+        sync();
+        assert_eq!(cluster.rows(), [[(1, 5)], [(1, 5)]]);
+        // What is in a's journal might have been replaced by what users make of b's.
+        assert_eq!((lost(&cluster, 0), lost(&cluster, 1)), (vec![5], vec![9]));
+    }
+}
+
+/// GIVEN a row that cannot be read at a node, and that a load has left as it is
+/// WHEN a user puts it right there, or deletes it, which is all that any history tells
+/// THEN what that replaces elsewhere is in the journal.
+#[test]
+fn what_users_put_right_after_a_load_replaces_nothing_silently() {
+    for (right, expected) in [(Some(8), vec![(1, 8)]), (None, vec![])] {
+        let cluster = unread();
+        let options = LoadOptions { prefer: Some("a".to_owned()), ..LoadOptions::default() };
+        cluster.block(cluster.session("\"latest-wins\"", 10).load(&options, &mut |_| ())).unwrap();
+        assert_eq!(lost(&cluster, 0), [5]);
+        {
+            let mut state = cluster.databases[1].lock();
+            state.unreadable = None;
+            assert!(state.write(1, right, false));
+        }
+        (0..2).for_each(|_| drop(cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap()));
+        assert_eq!(cluster.rows(), [expected.clone(), expected]);
+        assert!(lost(&cluster, 0).contains(&5));
+    }
+}
+
+/// Where the row that cannot be read is the one that is preferred, what it will replace is in the journal before.
+#[test]
+fn what_cannot_be_read_yet_replaces_nothing_silently() {
+    let cluster = unread();
+    let options = LoadOptions { prefer: Some("b".to_owned()), ..LoadOptions::default() };
+    let loaded = cluster.block(cluster.session("\"latest-wins\"", 10).load(&options, &mut |_| ())).unwrap();
+    assert_eq!(loaded.tables.iter().map(|table| table.waiting).sum::<u64>(), 1, "{loaded:?}");
+    assert_eq!((cluster.rows(), lost(&cluster, 0)), (vec![vec![(1, 5)], vec![(1, 9)]], vec![5]));
+    cluster.databases[1].lock().unreadable = None;
+    (0..2).for_each(|_| drop(cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap()));
+    assert_eq!(cluster.rows(), [[(1, 9)], [(1, 9)]]);
+}
+
 /// A part that was read ahead may be older than what waited and has been written since, which is in no history.
 #[test]
 fn what_waited_is_not_overwritten_with_what_was_read_ahead() {

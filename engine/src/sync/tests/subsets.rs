@@ -518,3 +518,30 @@ fn a_row_that_came_and_went_takes_no_hidden_one_with_it_silently() {
         assert!(stands || lost(&cluster).contains(&hidden), "{first:?}: {:?}", values(&cluster));
     }
 }
+
+/// GIVEN an engine that has read that a row neither stands at a node nor belongs there since it was changed
+/// WHEN a load, or a repair, which saw the row as it was before, has copied it there meanwhile
+/// THEN the engine does not pass the change by, but takes the row away again.
+#[test]
+fn what_is_copied_meanwhile_is_not_passed_by() {
+    let settings = filtered(&[("b", 1, &[0])]);
+    for repairs in [false, true] {
+        let cluster = standing(&settings, &[Some(3), None]);
+        let seen = cluster.databases[1].lock().clone();
+        if repairs {
+            verify(&cluster, &settings, None);
+        } else {
+            cluster.block(cluster.session(&settings, 10).load(&LoadOptions::default(), &mut |_| ())).unwrap();
+        }
+        assert_eq!(values(&cluster), [Some(3); 2], "{repairs}");
+        write(&cluster, 0, Some(4));
+        cluster.databases[1].lock().shown.push_back(Some(seen));
+        let cycle = cluster.block(cluster.session(&settings, 10).cycle()).unwrap();
+        assert!(cycle.overtaken, "{repairs}: {cycle:?}");
+        sync(&cluster, &settings);
+        assert_eq!(values(&cluster), [Some(4), None], "{repairs}");
+        // It goes on by itself: nobody is kept from his end by what was passed on.
+        let again = cluster.block(cluster.session(&settings, 10).sync()).unwrap();
+        assert_eq!((again.cycles, again.nodes.len()), (1, 0), "{again:?}");
+    }
+}

@@ -21,7 +21,7 @@ impl Session {
     /// before anything is written. Rows that are not any more what the plan was made of are left alone.
     pub async fn carry_out_plan(&mut self, path: &Path, limit: usize) -> Result<Verified> {
         self.prepare_any().await?;
-        self.agree_on_compared().await;
+        self.agree_on_compared(false).await;
         if self.members.iter().any(|member| member.node.is_none()) {
             return Err(self.unreachable());
         }

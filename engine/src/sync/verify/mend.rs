@@ -16,6 +16,7 @@ use super::super::table::{Form, Table};
 use super::super::turns::Settles;
 use super::compare::{Difference, Standing};
 use super::report::{Counted, Left};
+use crate::config::section_of;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::model::{Key, NodeId, ParkedCode, Row, Value};
@@ -200,8 +201,8 @@ fn known_rule(
     settled.ok_or_else(|| {
         format!(
             "nothing tells whose row is right: pass --prefer NODE, or name a column in the file that tells when a row was \
-             changed: [tables.{}] updated = \"…\"",
-            table.name
+             changed: {} updated = \"…\"",
+            section_of(&table.name)
         )
     })
 }

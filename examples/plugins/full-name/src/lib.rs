@@ -35,6 +35,7 @@ enum Source {
 
 impl Plugin for FullName {
     const NAME: &str = "full-name";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "A name in two columns is shared as one, and cents as units";
     const CONFIG_SCHEMA: &str = r#"{
         "type": "object", "additionalProperties": false, "required": ["name", "first", "last"],

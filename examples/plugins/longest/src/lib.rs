@@ -13,6 +13,7 @@ struct Longest {
 
 impl Plugin for Longest {
     const NAME: &str = "longest";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "The version with the longest text in a column wins";
     const CONFIG_SCHEMA: &str = r#"{
         "type": "object", "additionalProperties": false,

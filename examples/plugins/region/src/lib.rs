@@ -10,6 +10,7 @@ struct Region {
 
 impl Plugin for Region {
     const NAME: &str = "region";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &str = "Rows with one of some texts in a column belong at the node";
     const CONFIG_SCHEMA: &str = r#"{
         "type": "object", "additionalProperties": false, "required": ["column", "values"],

@@ -4,6 +4,7 @@
 //! one of those keys loses a change. One that names others costs work, and is allowed only where a statement touched
 //! the row without changing it ([`Case::touched`]).
 
+mod cascades;
 mod keys;
 mod mariadb;
 mod partitions;
