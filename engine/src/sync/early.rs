@@ -237,8 +237,8 @@ impl Member {
         match apart::back(&mut self.node, task).await {
             Some(Early::Unbegun(error)) if is_apart => {
                 debug!(node = %self.name, kind = ?error.kind, "What is written early takes a second connection.");
-                // It may have been waited for, unless it was there and found a table changed.
-                self.is_alone |= error.kind != node::ErrorKind::Drift;
+                // It may have been waited for.
+                self.is_alone = true;
                 Early::Nothing
             }
             early => early.unwrap_or_default(),

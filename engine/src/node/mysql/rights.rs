@@ -364,20 +364,21 @@ fn from_elsewhere(edges: &[Edge], table: &TableSpec, database: &str) -> Vec<Miss
     for edge in edges.iter().filter(leads) {
         let Some((schema, parent)) = edge.parent.split_once('.') else { continue };
         let names = |columns: &[String]| quote::idents(columns.iter().map(String::as_str));
+        let child = format!("{}.{}", quote::ident(database), quote::ident(&edge.child));
         changes.push(MissingRight {
             what: format!(
-                "record what references bring to {} from {}, of another database, where it leaves no trace",
+                "record what references bring to {} from {}, of another database, where it leaves no trace (by the statement \
+                 rows there that are referred to can no longer be deleted, nor change their keys)",
                 table.local, edge.parent
             ),
             grant: format!(
-                "ALTER TABLE {}.{} DROP FOREIGN KEY {}, ADD FOREIGN KEY ({}) REFERENCES {}.{} ({});",
-                quote::ident(database),
-                quote::ident(&edge.child),
-                quote::ident(&edge.name),
+                "ALTER TABLE {child} ADD FOREIGN KEY ({}) REFERENCES {}.{} ({}) ON DELETE RESTRICT ON UPDATE RESTRICT; \
+                 ALTER TABLE {child} DROP FOREIGN KEY {};",
                 names(&edge.columns),
                 quote::ident(schema),
                 quote::ident(parent),
-                names(&edge.referenced)
+                names(&edge.referenced),
+                quote::ident(&edge.name),
             ),
         });
     }
@@ -455,8 +456,8 @@ mod tests {
         let changes = from_elsewhere(&edges, &spec, "shop");
         let [change] = &changes[..] else { panic!("{changes:?}") };
         assert!(change.what.contains("to c from elsewhere.p, of another database"), "{}", change.what);
-        let grant = "ALTER TABLE `shop`.`a` DROP FOREIGN KEY `a_elsewhere.p`, \
-                     ADD FOREIGN KEY (`p`) REFERENCES `elsewhere`.`p` (`id`);";
+        let grant = "ALTER TABLE `shop`.`a` ADD FOREIGN KEY (`p`) REFERENCES `elsewhere`.`p` (`id`) ON DELETE RESTRICT \
+                     ON UPDATE RESTRICT; ALTER TABLE `shop`.`a` DROP FOREIGN KEY `a_elsewhere.p`;";
         assert_eq!(change.grant, grant);
     }
 

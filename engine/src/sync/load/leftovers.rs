@@ -13,7 +13,7 @@ use super::super::table::Table;
 use super::portion::Portion;
 use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS, WEIGHT};
 use crate::error::{Error, Result};
-use crate::model::{Key, NodeId, Row, TableSpec, Value, write_json};
+use crate::model::{Key, NodeId, ParkedCode, Row, TableSpec, Value, write_json};
 use crate::node::{self, Node};
 
 /// Rows of a table that are put in order, at most: the order takes memory for each.
@@ -142,12 +142,14 @@ impl Session {
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
             // Before the same rows as refused where others only journal what they hold: these stay.
-            let fails = || weighed.fails.clone();
-            left.extend(Deferred::unread(table, &weighed).map(|row| Deferred { fails: fails(), ..row }));
+            left.extend(Deferred::unread(table, &weighed).map(|row| Deferred { fails: weighed.fails.clone(), ..row }));
             left.extend(refused.into_iter().map(|(node, key, reason)| {
+                // What a database refuses waits for itself.
+                let is_asked = matches!(reason.code, ParkedCode::Filter | ParkedCode::Mapping | ParkedCode::Unreadable);
+                let fails = weighed.fails.clone().filter(|_| is_asked);
                 let held = reason.code.is_passing().then_some((node, reason.message));
                 let holder = holder(&key);
-                Deferred { held, fails: fails(), ..Deferred::refused(table, key, holder) }
+                Deferred { held, fails, ..Deferred::refused(table, key, holder) }
             }));
             let unmoved = weighed.unmoved.iter();
             left.extend(unmoved.map(|key| Deferred::refused(table, key.clone(), holder(key))));

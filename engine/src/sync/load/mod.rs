@@ -354,7 +354,8 @@ impl Session {
     /// Hands over to the sync what could not be written, and gives back what that was. Fails if users hold any of it: no history tells of
     /// that, and as a change of who holds it it might win over what users are about to do. So might the rows of a table that stands
     /// still over what users do until it goes on; these stay, as do those that nobody can decide, and those at which the table would
-    /// come to stand still. The second is what is to be told of them.
+    /// come to stand still, unless a node is let in: what it has kept of them would pass for what the others have. The second is what is
+    /// to be told of them.
     async fn give_up(
         &mut self,
         load: &Load,
@@ -364,7 +365,8 @@ impl Session {
         let hands_over = load.hands_over(&deferred);
         let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
         let stays = |row: &Deferred| {
-            row.undecidable.is_some() || row.unlooked || row.fails.is_some() || self.tables[row.table].stands_still()
+            let fails = row.fails.is_some() && load.let_in.is_empty();
+            row.undecidable.is_some() || row.unlooked || fails || self.tables[row.table].stands_still()
         };
         let (left, refused): (Vec<Deferred>, Vec<Deferred>) = refused.into_iter().partition(stays);
         if left.iter().any(|row| row.unlooked) {

@@ -10,9 +10,8 @@ use super::mapping::UNLUCKY;
 use crate::model::{Cut, Key, Value, time};
 use crate::node::apply::early::{self, Beginning, Early, Next, Ready};
 use crate::node::apply::{self, Batch, Place};
-use crate::node::{Error, ErrorKind, Move, Node};
+use crate::node::{ErrorKind, Move, Node};
 use crate::sync::cycle::Cycle;
-use crate::sync::early::Task;
 use crate::sync::session::Session;
 
 const ROWS: i64 = 40;
@@ -295,25 +294,6 @@ fn what_was_waited_for_early_counts() {
     };
     assert_eq!(tries(Duration::from_secs(6)), Some(1));
     assert!(tries(Duration::ZERO) > Some(1));
-}
-
-/// Whoever finds at a second connection that a table was changed has one, and goes on using it.
-#[test]
-fn a_table_that_was_changed_is_no_lack_of_a_second_connection() {
-    let cluster = changed(PLAIN);
-    let mut session = session(&cluster, PLAIN);
-    cluster.block(session.prepare()).unwrap();
-    for (kind, is_alone) in [(ErrorKind::Drift, false), (ErrorKind::Lost, true)] {
-        let member = &mut session.members[1];
-        let node = member.node.take().unwrap();
-        let early = cluster.block(async {
-            let mut task = Task::new();
-            task.spawn(async move { (node, Early::Unbegun(Error::new(kind, ""))) });
-            member.take_back(task, true).await
-        });
-        assert!(matches!(early, Early::Nothing), "{early:?}");
-        assert_eq!(session.members[1].is_alone, is_alone, "{kind:?}");
-    }
 }
 
 /// A target whose connection breaks is left to the next cycle, and not waited for a second time.
