@@ -336,22 +336,32 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn columns_that_differ_are_marked() {
-        let mut one = ConflictReport {
-            id: "1f".into(),
-            table: "t".into(),
+    /// A conflict in which a row of office won against one of branch.
+    fn conflict(id: &str, reason: &str, [winner_row, loser_row]: [Option<Document>; 2]) -> ConflictReport {
+        ConflictReport {
+            id: id.to_owned(),
+            table: "t".to_owned(),
             key: json!([1]),
             decided: 0,
-            winner: "office".into(),
+            winner: "office".to_owned(),
             winner_time: 0,
-            winner_row: Some(json!({"id": 1, "name": "a", "price": "1"})),
-            loser: "branch".into(),
+            winner_row,
+            loser: "branch".to_owned(),
             loser_time: 0,
-            loser_row: Some(json!({"id": 1, "name": "b", "price": "1.00"})),
-            reason: String::new(),
-            differing: vec!["name".into()],
-        };
+            loser_row,
+            reason: reason.to_owned(),
+            differing: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn columns_that_differ_are_marked() {
+        let mut one = conflict(
+            "1f",
+            "",
+            [Some(json!({"id": 1, "name": "a", "price": "1"})), Some(json!({"id": 1, "name": "b", "price": "1.00"}))],
+        );
+        one.differing = vec!["name".into()];
         let marked = |text: String| text.lines().filter(|line| line.starts_with('*')).count();
         assert_eq!(marked(side_by_side(&one).to_string()), 1);
         one.loser_row = None;
@@ -362,20 +372,7 @@ mod tests {
     /// A reason may be a plugin's or a person's.
     #[test]
     fn a_reason_begins_no_line() {
-        let one = ConflictReport {
-            id: "1f".into(),
-            table: "t".into(),
-            key: json!([1]),
-            decided: 0,
-            winner: "office".into(),
-            winner_time: 0,
-            winner_row: None,
-            loser: "branch".into(),
-            loser_time: 0,
-            loser_row: None,
-            reason: "because\nconflict 2f: table u, key [2]".into(),
-            differing: Vec::new(),
-        };
+        let one = conflict("1f", "because\nconflict 2f: table u, key [2]", [None, None]);
         for line in [decided(&one), word(&one)] {
             assert!(line.contains("because conflict 2f") && !line.contains('\n'), "{line}");
         }
@@ -384,20 +381,7 @@ mod tests {
     /// A row that could not be read when it won is there all the same.
     #[test]
     fn what_won_unread_is_not_told_as_deleted() {
-        let one = ConflictReport {
-            id: "load-unread-1f".into(),
-            table: "t".into(),
-            key: json!([1]),
-            decided: 0,
-            winner: "office".into(),
-            winner_time: 0,
-            winner_row: None,
-            loser: "branch".into(),
-            loser_time: 0,
-            loser_row: Some(json!({"id": 1, "name": "b"})),
-            reason: "load: prefer".into(),
-            differing: Vec::new(),
-        };
+        let one = conflict("load-unread-1f", "load: prefer", [None, Some(json!({"id": 1, "name": "b"}))]);
         let text = side_by_side(&one).to_string();
         assert!(text.contains("(unread)") && !text.contains("(deleted)"), "{text}");
     }
@@ -405,20 +389,7 @@ mod tests {
     /// What stands where a version was given up is not known to the journal, and what was given up may not have been read.
     #[test]
     fn what_was_given_up_is_not_told_as_deleted_by_both() {
-        let mut one = ConflictReport {
-            id: "dropped-1f".into(),
-            table: "t".into(),
-            key: json!([1]),
-            decided: 0,
-            winner: "office".into(),
-            winner_time: 0,
-            winner_row: None,
-            loser: "branch".into(),
-            loser_time: 0,
-            loser_row: None,
-            reason: "dropped by hand; it waited because: rows refer to it".into(),
-            differing: Vec::new(),
-        };
+        let mut one = conflict("dropped-1f", "dropped by hand; it waited because: rows refer to it", [None, None]);
         let last = |one: &ConflictReport| side_by_side(one).to_string().lines().last().unwrap_or_default().to_owned();
         let text = last(&one);
         assert!(text.contains("(what stands there)") && text.contains("(deleted)"), "{text}");

@@ -73,6 +73,22 @@ pub struct Column {
     pub nullable: bool,
 }
 
+#[cfg(test)]
+impl Column {
+    /// A column of any database that takes all values of a type, and NULL.
+    pub fn bare(shared: usize, name: &str, ty: Type) -> Column {
+        Column {
+            name: name.to_owned(),
+            shared: Some(shared),
+            native: String::new(),
+            collation: None,
+            domain: Domain::of(&ty),
+            ty,
+            nullable: true,
+        }
+    }
+}
+
 /// A unique constraint or index that is not the key, or an exclusion constraint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unique {

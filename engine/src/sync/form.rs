@@ -229,15 +229,7 @@ fn column_of(found: &CatalogueColumn, shared: Option<usize>, ty: Type) -> Column
 impl Form {
     /// A table that has the first so many columns of a shared row of this width, of which the first is the key.
     pub fn bare(columns: &[(&str, Type)], width: usize) -> Form {
-        let column = |(shared, (name, ty)): (usize, &(&str, Type))| Column {
-            name: (*name).to_owned(),
-            shared: Some(shared),
-            native: String::new(),
-            collation: None,
-            domain: crate::model::Domain::of(ty),
-            ty: ty.clone(),
-            nullable: true,
-        };
+        let column = |(shared, (name, ty)): (usize, &(&str, Type))| Column::bare(shared, name, ty.clone());
         let columns = columns.iter().enumerate().map(column).collect();
         let spec = TableSpec { columns, key: vec![0], ..TableSpec::bare(0, "t", std::iter::empty()) };
         Form { lens: Lens::new(&spec, width), spec: Arc::new(spec) }

@@ -407,7 +407,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::model::{Column, Domain};
+    use crate::model::Column;
 
     #[test]
     fn a_key_is_another_by_its_columns_and_by_their_types() {
@@ -445,15 +445,7 @@ mod tests {
 
     /// The table of an id and a name at a node where the name is called so, as its form has it.
     fn spec(table: &Table, name: &str, mapping: Option<&str>) -> TableSpec {
-        let column = |(shared, local): (usize, &str)| Column {
-            name: local.to_owned(),
-            shared: Some(shared),
-            native: String::new(),
-            collation: None,
-            domain: Domain::of(&Type::Text),
-            ty: Type::Text,
-            nullable: true,
-        };
+        let column = |(shared, local): (usize, &str)| Column::bare(shared, local, Type::Text);
         let marks = Marks { filter: None, mapping: mapping.map(str::to_owned) };
         TableSpec {
             columns: ["id", name].into_iter().enumerate().map(column).collect(),

@@ -17,6 +17,16 @@ async fn cluster() -> Cluster {
     cluster
 }
 
+/// What is lost at b, the source, is lost nowhere else, and both tables are told to stand still.
+async fn nothing_is_followed(cluster: &mut Cluster) {
+    cluster.run(1, "DELETE FROM t WHERE id = 2").await;
+    let summary = cluster.sync().await;
+    let mut stopped: Vec<&str> = summary.stopped.iter().map(|stopped| stopped.table.as_str()).collect();
+    stopped.sort_unstable();
+    assert_eq!(stopped, ["owners", "t"], "{summary:#?}");
+    cluster.holds_at(0, IDS, &["1", "2"]).await;
+}
+
 /// GIVEN a source that was put back and has lost rows
 /// WHEN a sync compares, or a command that is about this table alone
 /// THEN nothing is deleted elsewhere, and the load that lets the source in says what is to be done before.
@@ -62,12 +72,7 @@ async fn nobody_follows_a_source_of_which_nothing_tells() {
     for name in cluster.rows(1, triggers).await {
         cluster.run_as_owner(1, &format!("DROP TRIGGER \"{name}\"")).await;
     }
-    cluster.run(1, "DELETE FROM t WHERE id = 2").await;
-    let summary = cluster.sync().await;
-    let mut stopped: Vec<&str> = summary.stopped.iter().map(|stopped| stopped.table.as_str()).collect();
-    stopped.sort_unstable();
-    assert_eq!(stopped, ["owners", "t"], "{summary:#?}");
-    cluster.holds_at(0, IDS, &["1", "2"]).await;
+    nothing_is_followed(&mut cluster).await;
     cluster.install().await;
     cluster.settle().await;
     cluster.holds(IDS, &["1"]).await;
@@ -91,12 +96,7 @@ async fn tables_that_come_from_elsewhere_tell_nothing_of_a_source() {
     cluster.run(1, "INSERT INTO t VALUES (1, 'old', 1), (2, 'today', 2)").await;
     cluster.settle().await;
     cluster.run_as_owner(1, "DROP TABLE owners").await;
-    cluster.run(1, "DELETE FROM t WHERE id = 2").await;
-    let summary = cluster.sync().await;
-    let mut stopped: Vec<&str> = summary.stopped.iter().map(|stopped| stopped.table.as_str()).collect();
-    stopped.sort_unstable();
-    assert_eq!(stopped, ["owners", "t"], "{summary:#?}");
-    cluster.holds_at(0, IDS, &["1", "2"]).await;
+    nothing_is_followed(&mut cluster).await;
     let how = Verify { tables: vec!["t".to_owned()], ..Verify::default() };
     let verified = cluster.session().verify(&how).await.expect("it tells");
     assert!(verified.tables[0].skipped.is_none() && verified.tables[0].differences == 1, "{verified:#?}");

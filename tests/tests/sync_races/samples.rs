@@ -6,6 +6,15 @@ use super::{SUM, items};
 
 const THREE: &[Kind] = &[Kind::Sqlite, Kind::Mariadb, Kind::Sqlite];
 
+/// A user of b deletes the first row once a cycle has read the histories: it counts as deleted, and as nothing else.
+async fn deleted_meanwhile(cluster: &mut Cluster) {
+    let meanwhile = async |cluster: &mut Cluster| cluster.later(1, "DELETE FROM items WHERE id = 1").await;
+    let summary = cluster.sync_while("read-done", meanwhile).await;
+    assert_eq!(summary.stopped, [], "{summary:?}");
+    cluster.settle().await;
+    cluster.holds("SELECT id FROM items ORDER BY id", &["2", "3"]).await;
+}
+
 /// GIVEN a change that loses against one of b, which is only told of there
 /// WHEN a user of b deletes the row before that
 /// THEN it counts as deleted, although what was decided without knowing of that is told last.
@@ -16,11 +25,7 @@ async fn deleted_while_it_is_told_of() {
     cluster.settle().await;
     cluster.run(0, "UPDATE items SET name = 'first' WHERE id = 1").await;
     cluster.later(1, "UPDATE items SET name = 'last' WHERE id = 1").await;
-    let meanwhile = async |cluster: &mut Cluster| cluster.later(1, "DELETE FROM items WHERE id = 1").await;
-    let summary = cluster.sync_while("read-done", meanwhile).await;
-    assert_eq!(summary.stopped, [], "{summary:?}");
-    cluster.settle().await;
-    cluster.holds("SELECT id FROM items ORDER BY id", &["2", "3"]).await;
+    deleted_meanwhile(&mut cluster).await;
 }
 
 /// The same of what is counted one by one, and told while the row waits.
@@ -29,11 +34,7 @@ async fn deleted_while_an_amount_arrives() {
     let mut cluster = items(THREE, SUM).await;
     cluster.settle().await;
     cluster.run(0, "UPDATE items SET amount = amount + 5 WHERE id = 1").await;
-    let meanwhile = async |cluster: &mut Cluster| cluster.later(1, "DELETE FROM items WHERE id = 1").await;
-    let summary = cluster.sync_while("read-done", meanwhile).await;
-    assert_eq!(summary.stopped, [], "{summary:?}");
-    cluster.settle().await;
-    cluster.holds("SELECT id FROM items ORDER BY id", &["2", "3"]).await;
+    deleted_meanwhile(&mut cluster).await;
 }
 
 /// GIVEN a row that was deleted and came back, of which a node that is away knows neither

@@ -303,7 +303,7 @@ impl Way<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Domain, Type};
+    use crate::model::Type;
 
     fn edge(child: &str, parent: &str, on_delete: Action, on_update: Action) -> Edge {
         Edge {
@@ -380,15 +380,7 @@ mod tests {
     #[test]
     fn entries_come_from_no_query_where_that_would_keep_others_from_numbering_theirs() {
         let edges = [edge("c", "p", Action::Cascade, Action::Cascade)];
-        let column = |at: usize, name: &str| Column {
-            name: name.to_owned(),
-            shared: Some(at),
-            native: "bigint".to_owned(),
-            collation: None,
-            domain: Domain::of(&Type::Int),
-            ty: Type::Int,
-            nullable: false,
-        };
+        let column = |at: usize, name: &str| Column { nullable: false, ..Column::bare(at, name, Type::Int) };
         let spec = TableSpec {
             columns: vec![column(0, "up"), column(1, "n")],
             key: vec![0],

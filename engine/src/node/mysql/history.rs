@@ -544,7 +544,7 @@ fn damaged(why: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Domain, Type};
+    use crate::model::Type;
 
     #[test]
     fn tables_are_held_in_the_order_of_the_server() {
@@ -556,15 +556,7 @@ mod tests {
 
     #[test]
     fn a_history_is_not_gone_through_for_each_of_many_keys() {
-        let column = |at: usize| Column {
-            name: format!("c{at}"),
-            shared: Some(at),
-            native: "bigint".to_owned(),
-            collation: None,
-            domain: Domain::of(&Type::Int),
-            ty: Type::Int,
-            nullable: false,
-        };
+        let column = |at: usize| Column { nullable: false, ..Column::bare(at, &format!("c{at}"), Type::Int) };
         // Statements for so many keys of so many columns.
         let statements = |width: usize, count: usize| {
             let key = (0..width).collect();

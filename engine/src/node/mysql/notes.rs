@@ -293,15 +293,7 @@ mod tests {
 
     #[test]
     fn entries_of_many_columns_are_fewer_in_a_statement() {
-        let column = |at: usize| Column {
-            name: format!("c{at}"),
-            shared: Some(at),
-            native: "bigint".to_owned(),
-            collation: None,
-            domain: Domain::of(&Type::Int),
-            ty: Type::Int,
-            nullable: true,
-        };
+        let column = |at: usize| Column::bare(at, &format!("c{at}"), Type::Int);
         for (images, most) in [(0, ROWS), (20, ROWS), (29, sql::PARAMETERS / 67), (60, sql::PARAMETERS / 129)] {
             let table = TableSpec {
                 columns: (0..=images).map(column).collect(),

@@ -489,15 +489,8 @@ mod tests {
     #[test]
     fn letters_are_counted_where_it_is_known_what_they_take() {
         let room = |collation: &str| {
-            let column = Column {
-                name: "v".to_owned(),
-                shared: Some(0),
-                native: "tinytext".to_owned(),
-                collation: Some(collation.to_owned()),
-                domain: Domain::of(&Type::Text),
-                ty: Type::Text,
-                nullable: true,
-            };
+            let (native, collation) = ("tinytext".to_owned(), Some(collation.to_owned()));
+            let column = Column { native, collation, ..Column::bare(0, "v", Type::Text) };
             match Wire::of(&column) {
                 Wire::Text { most, narrow } => (most, narrow),
                 other => unreachable!("{other:?} is no text"),

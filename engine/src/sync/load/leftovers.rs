@@ -11,7 +11,7 @@ use tracing::info;
 use super::super::session::Session;
 use super::super::table::Table;
 use super::portion::Portion;
-use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS, WEIGHT};
+use super::{Deferred, Leg, Load, Loaded, PROBE, ROWS, Stays, WEIGHT};
 use crate::error::{Error, Result};
 use crate::model::{Key, NodeId, ParkedCode, Row, TableSpec, Value, write_json};
 use crate::node::{self, Node};
@@ -142,23 +142,28 @@ impl Session {
             self.count_up(Leg { table, walker }, &weighed, &refused, loaded);
             let holder = |key: &Key| weighed.winners.get(key).or(holders.get(key)).copied().unwrap_or(walker);
             // Before the same rows as refused where others only journal what they hold: these stay.
-            left.extend(Deferred::unread(table, &weighed).map(|row| Deferred { fails: weighed.fails.clone(), ..row }));
+            let fails = || weighed.fails.clone().map(Stays::Fails);
+            left.extend(Deferred::unread(table, &weighed).map(|mut row| {
+                row.stays = row.stays.or_else(fails);
+                row
+            }));
             left.extend(refused.into_iter().map(|(node, key, reason)| {
                 // What a database refuses waits for itself.
                 let is_asked = matches!(reason.code, ParkedCode::Filter | ParkedCode::Mapping | ParkedCode::Unreadable);
-                let fails = weighed.fails.clone().filter(|_| is_asked);
+                let stays = fails().filter(|_| is_asked);
                 let held = reason.code.is_passing().then_some((node, reason.message));
                 let holder = holder(&key);
-                Deferred { held, fails, ..Deferred::refused(table, key, holder) }
+                Deferred { held, stays, ..Deferred::refused(table, key, holder) }
             }));
             let unmoved = weighed.unmoved.iter();
             left.extend(unmoved.map(|key| Deferred::refused(table, key.clone(), holder(key))));
             let tried: Vec<Deferred> = deferred.drain(part).collect();
             if self.tables[table].stands_still() {
                 // It may go on before this is over.
-                let unlooked =
-                    |row: Deferred| Deferred { unlooked: true, ..Deferred::refused(table, row.key, row.holder) };
-                left.extend(tried.into_iter().map(unlooked));
+                left.extend(tried.into_iter().map(|row| Deferred {
+                    stays: Some(Stays::Unlooked),
+                    ..Deferred::refused(table, row.key, row.holder)
+                }));
             }
         }
         keep_one_each(&mut left);
@@ -203,25 +208,29 @@ impl Session {
     pub(super) fn told_as_left(&self, left: &[Deferred]) -> Vec<String> {
         let mut told = Vec::new();
         for table in &self.tables {
-            let (undecidable, others): (Vec<&Deferred>, Vec<&Deferred>) =
-                left.iter().filter(|row| row.table == table.index).partition(|row| row.undecidable.is_some());
-            if let Some((first, why)) = undecidable.first().and_then(|row| Some((row, row.undecidable.as_ref()?))) {
+            let (mut undecidable, mut fail, mut stood_still) = (Vec::new(), Vec::new(), 0);
+            for row in left.iter().filter(|row| row.table == table.index) {
+                match &row.stays {
+                    Some(Stays::Undecidable(why)) => undecidable.push((row, why)),
+                    Some(Stays::Fails(why)) => fail.push(why),
+                    Some(Stays::Unlooked) | None => stood_still += 1,
+                }
+            }
+            if let Some((first, why)) = undecidable.first() {
                 let count = undecidable.len() as u64;
                 told.push(self.undecidable(table.index, count, first.holder, &first.key, why));
             }
-            let (fail, stand_still): (Vec<&Deferred>, Vec<&Deferred>) =
-                others.into_iter().partition(|row| row.fails.is_some());
             let counted = |count: usize| match count {
                 1 => "1 row of it was".to_owned(),
                 count => format!("{count} rows of it were"),
             };
             let name = &table.name;
-            if let Some(why) = fail.first().and_then(|row| row.fails.as_ref()) {
+            if let Some(why) = fail.first() {
                 let rows = counted(fail.len());
                 told.push(format!("table `{name}`: {rows} not copied: {why}; run the load again when that is mended"));
             }
-            if !stand_still.is_empty() {
-                let rows = counted(stand_still.len());
+            if stood_still > 0 {
+                let rows = counted(stood_still);
                 told.push(format!(
                     "table `{name}` stood still, and {rows} not copied; run the load again when it goes on"
                 ));
@@ -373,7 +382,8 @@ mod tests {
         load.since = session.clocks().await.expect("both are there");
         for unlooked in [true, false] {
             let mut progress = Progress::new(&mut session, &options, true).await.expect("both are there");
-            let row = Deferred { unlooked, ..Deferred::refused(0, vec![Value::Int(1)].into(), NodeId(0)) };
+            let stays = unlooked.then_some(Stays::Unlooked);
+            let row = Deferred { stays, ..Deferred::refused(0, vec![Value::Int(1)].into(), NodeId(0)) };
             let (handed, left) = session.give_up(&load, vec![row], &mut progress).await.expect("nobody is in the way");
             assert_eq!((handed.is_empty(), left.len()), (unlooked, usize::from(unlooked)), "{left:?}");
             assert!(left.iter().all(|why| why.contains("1 row of it was not copied")), "{left:?}");

@@ -36,24 +36,31 @@ pub(super) struct Deferred {
     pub holder: NodeId,
     /// Where users hold it up, and how.
     pub held: Option<(NodeId, String)>,
-    /// Why it cannot be read at the holder, where so nobody can tell whose row is right.
-    pub undecidable: Option<String>,
-    /// Whether its table stood still when it was to be tried, so that nobody has looked at it.
-    pub unlooked: bool,
-    /// How a plugin fails at it and so many others that the sync would stop at them.
-    pub fails: Option<String>,
+    /// Why it is not for the sync, if it is not.
+    pub stays: Option<Stays>,
+}
+
+/// Why a row is left as it is at all nodes.
+#[derive(Debug)]
+pub(super) enum Stays {
+    /// It cannot be read at the holder, for this reason, so that nobody can tell whose row is right.
+    Undecidable(String),
+    /// Its table stood still when it was to be tried, so that nobody has looked at it.
+    Unlooked,
+    /// A plugin fails in this way at it and so many others that the sync would stop at them.
+    Fails(String),
 }
 
 impl Deferred {
     pub fn refused(table: usize, key: Key, holder: NodeId) -> Deferred {
-        Deferred { table, key, holder, held: None, undecidable: None, unlooked: false, fails: None }
+        Deferred { table, key, holder, held: None, stays: None }
     }
 
     /// What could not be read.
     pub fn unread(table: usize, weighed: &Weighed) -> impl Iterator<Item = Deferred> {
         let goes = weighed.unreadable.iter().map(move |(at, key)| Deferred::refused(table, key.clone(), *at));
         let stays = weighed.undecidable.iter().map(move |(at, key, why)| Deferred {
-            undecidable: Some(why.clone()),
+            stays: Some(Stays::Undecidable(why.clone())),
             ..Deferred::refused(table, key.clone(), *at)
         });
         goes.chain(stays)

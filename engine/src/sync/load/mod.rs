@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use self::condition::Condition;
-use self::leg::{Deferred, Leg};
+use self::leg::{Deferred, Leg, Stays};
 pub(super) use self::portion::Portion;
 use self::progress::Progress;
 pub use self::progress::{begin_reset, end_reset, is_being_emptied};
@@ -365,11 +365,15 @@ impl Session {
         let hands_over = load.hands_over(&deferred);
         let (held, refused): (Vec<Deferred>, Vec<Deferred>) = deferred.into_iter().partition(|row| row.held.is_some());
         let stays = |row: &Deferred| {
-            let fails = row.fails.is_some() && load.let_in.is_empty();
-            row.undecidable.is_some() || row.unlooked || fails || self.tables[row.table].stands_still()
+            self.tables[row.table].stands_still()
+                || match row.stays {
+                    Some(Stays::Fails(_)) => load.let_in.is_empty(),
+                    Some(Stays::Undecidable(_) | Stays::Unlooked) => true,
+                    None => false,
+                }
         };
         let (left, refused): (Vec<Deferred>, Vec<Deferred>) = refused.into_iter().partition(stays);
-        if left.iter().any(|row| row.unlooked) {
+        if left.iter().any(|row| matches!(row.stays, Some(Stays::Unlooked))) {
             progress.leave_out();
         }
         let left = self.told_as_left(&left);

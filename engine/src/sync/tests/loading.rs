@@ -12,6 +12,7 @@ use super::cluster::{Cluster, NAMES};
 use super::random::{Random, seeds};
 use super::reference::{Run, Write};
 use crate::model::{NodeId, time};
+use crate::sync::Remedy;
 use crate::sync::load::{LoadOptions, Stage};
 use crate::sync::memory::{SECOND, State, number};
 use crate::sync::verify::{Repair, Verify};
@@ -298,6 +299,13 @@ fn what_cannot_be_read_yet_replaces_nothing_silently() {
     assert_eq!((cluster.rows(), lost(&cluster, 0)), (vec![vec![(1, 5)], vec![(1, 9)]], vec![5]));
     cluster.databases[1].lock().unreadable = None;
     (0..2).for_each(|_| drop(cluster.block(cluster.session("\"latest-wins\"", 10).sync()).unwrap()));
+    assert_eq!(cluster.rows(), [[(1, 9)], [(1, 9)]]);
+    // The journal does not tell what won, which is no delete.
+    let id = cluster.databases[0].lock().journal[0].id.clone();
+    let mut session = cluster.session("\"latest-wins\"", 10);
+    let taken = cluster.block(session.resolve(&id, &Remedy::Take("b".to_owned()), true)).map(|_| ());
+    let why = taken.expect_err("it is refused").to_string();
+    assert!(why.contains("the row of `b` could not be read"), "{why}");
     assert_eq!(cluster.rows(), [[(1, 9)], [(1, 9)]]);
 }
 
