@@ -165,4 +165,18 @@ mod tests {
         let manifest = all.into_iter().flatten().find(|(file, ..)| *file == "concord/plugins/sdk/Cargo.toml");
         assert!(manifest.is_some_and(|(_, text, _)| text.contains(&format!("name = \"{SDK}\""))));
     }
+
+    #[test]
+    fn the_sdk_comes_with_each_of_its_files() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/sdk/src");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("a file").file_name();
+        let there = std::fs::read_dir(folder).expect("the SDK").map(name);
+        let mut there: Vec<String> = there.map(|name| name.into_string().expect("a name")).collect();
+        let all = templates::all(Language::Rust, Begun::Resolver);
+        let place = |template: &templates::Template| template.0.strip_prefix("concord/plugins/sdk/src/");
+        let mut written: Vec<&str> = all.into_iter().flatten().filter_map(place).collect();
+        there.sort();
+        written.sort();
+        assert_eq!(written, there);
+    }
 }

@@ -256,7 +256,7 @@ impl Plan<'_> {
         };
         let single =
             Single { change, default: read(default, "default", &kind)?, empty: read(empty, "empty", &local.kind)? };
-        let is_same = matches!(single, Single { change: Change::Same, default: None, empty: None });
+        let is_same = single.is_same();
         if !is_same {
             self.not_the_key(at, place)?;
         }

@@ -1,5 +1,7 @@
 //! What is made of single columns, and its inverse.
 
+use std::borrow::Cow;
+
 use concord_plugin::{Kind, Value};
 
 use crate::number::{self, Factor};
@@ -75,30 +77,37 @@ const fn fault(code: &'static str, message: &'static str) -> Fault {
     Fault { code, message }
 }
 
+/// Most values stay what they are, and are not copied before it is known which of them is wanted.
+type Made<'a> = Result<Cow<'a, Value>, Fault>;
+
 impl Part {
-    /// The shared values of a row of the node.
-    pub fn get(&self, local: &[Value]) -> Result<Vec<Value>, Fault> {
-        let own = self.local.iter().map(|&at| &local[at]);
+    /// The shared values of the node's own.
+    pub fn get<'a>(&'a self, own: &[&'a Value]) -> Result<Vec<Cow<'a, Value>>, Fault> {
         Ok(match &self.lens {
-            Lens::Join(cuts) => vec![cuts.join(own)],
-            Lens::Split(cuts) => cuts.split(&local[self.local[0]]),
-            Lens::Constant(value) => vec![value.clone()],
-            Lens::Single(single) => vec![single.get(&local[self.local[0]])?],
+            Lens::Join(cuts) => vec![Cow::Owned(cuts.join(own))],
+            Lens::Split(cuts) => cuts.split(own[0]),
+            Lens::Constant(value) => vec![Cow::Borrowed(value)],
+            Lens::Single(single) => vec![single.get(own[0])?],
         })
     }
 
     /// What the node is to hold for shared values.
-    pub fn put(&self, shared: &[Value]) -> Result<Vec<Value>, Fault> {
+    pub fn put<'a>(&'a self, shared: &[&'a Value]) -> Result<Vec<Cow<'a, Value>>, Fault> {
         Ok(match &self.lens {
-            Lens::Join(cuts) => cuts.split(&shared[0]),
-            Lens::Split(cuts) => vec![cuts.join(shared.iter())],
+            Lens::Join(cuts) => cuts.split(shared[0]),
+            Lens::Split(cuts) => vec![Cow::Owned(cuts.join(shared))],
             Lens::Constant(_) => Vec::new(),
-            Lens::Single(single) => vec![single.put(&shared[0])?],
+            Lens::Single(single) => vec![single.put(shared[0])?],
         })
     }
 }
 
 impl Lens {
+    /// Whether the shared value is the node's own, whatever it is.
+    pub fn is_same(&self) -> bool {
+        matches!(self, Lens::Single(single) if single.is_same())
+    }
+
     /// Said of a value that would be another when it is got back.
     pub fn not_back(&self) -> Fault {
         match self {
@@ -115,12 +124,12 @@ impl Lens {
 }
 
 impl Cuts {
-    fn join<'a>(&self, parts: impl Iterator<Item = &'a Value>) -> Value {
-        let parts: Vec<&str> = parts.filter_map(Value::as_text).collect();
+    fn join(&self, parts: &[&Value]) -> Value {
+        let parts: Vec<&str> = parts.iter().filter_map(|part| part.as_text()).collect();
         if parts.is_empty() { Value::Null } else { Value::Text(parts.join(&self.separator)) }
     }
 
-    fn split(&self, text: &Value) -> Vec<Value> {
+    fn split<'a>(&self, text: &Value) -> Vec<Cow<'a, Value>> {
         let mut parts: Vec<&str> = match text.as_text() {
             None => Vec::new(),
             Some(text) if self.first_takes_rest => text.rsplitn(self.parts, &self.separator).collect(),
@@ -129,28 +138,33 @@ impl Cuts {
         if self.first_takes_rest {
             parts.reverse();
         }
-        let mut values: Vec<Value> = parts.into_iter().map(|part| Value::Text(part.to_owned())).collect();
-        values.resize(self.parts, Value::Null);
+        let text = |part: &str| Cow::Owned(Value::Text(part.to_owned()));
+        let mut values: Vec<Cow<'a, Value>> = parts.into_iter().map(text).collect();
+        values.resize(self.parts, Cow::Owned(Value::Null));
         values
     }
 }
 
 impl Single {
-    fn get(&self, local: &Value) -> Result<Value, Fault> {
+    pub fn is_same(&self) -> bool {
+        matches!(self, Single { change: Change::Same, default: None, empty: None })
+    }
+
+    fn get<'a>(&'a self, local: &'a Value) -> Made<'a> {
         if local.is_null() {
-            return Ok(self.default.clone().unwrap_or(Value::Null));
+            return Ok(self.default.as_ref().map_or(Cow::Owned(Value::Null), Cow::Borrowed));
         }
         if self.empty.as_ref().is_some_and(|empty| empty.same(local)) {
-            return Ok(Value::Null);
+            return Ok(Cow::Owned(Value::Null));
         }
         self.change.get(local)
     }
 
-    fn put(&self, shared: &Value) -> Result<Value, Fault> {
+    fn put<'a>(&'a self, shared: &'a Value) -> Made<'a> {
         if shared.is_null() {
             return match (&self.empty, &self.default) {
-                (Some(empty), _) => Ok(empty.clone()),
-                (None, None) => Ok(Value::Null),
+                (Some(empty), _) => Ok(Cow::Borrowed(empty)),
+                (None, None) => Ok(Cow::Owned(Value::Null)),
                 (None, Some(_)) => Err(fault("null", "it is NULL, which the node shares as its default")),
             };
         }
@@ -158,43 +172,44 @@ impl Single {
         let is_default = self.default.as_ref().is_some_and(|default| default.same(shared));
         // A default that no value of the node stands for is NULL there.
         let comes_back = |made: &Value| self.get(made).is_ok_and(|got| got.same(shared));
-        if is_default && !made.as_ref().is_ok_and(comes_back) { Ok(Value::Null) } else { made }
+        let goes_back = !is_default || made.as_ref().is_ok_and(|made| comes_back(made));
+        if goes_back { made } else { Ok(Cow::Owned(Value::Null)) }
     }
 }
 
 impl Change {
-    fn get(&self, local: &Value) -> Result<Value, Fault> {
+    fn get<'a>(&'a self, local: &'a Value) -> Made<'a> {
         match self {
-            Change::Same => Ok(local.clone()),
+            Change::Same => Ok(Cow::Borrowed(local)),
             Change::Values(values) => values.get(local),
-            Change::Unit(factor, _, shared) => unit(factor.times(local), *shared),
+            Change::Unit(factor, _, shared) => unit(factor.times(local), *shared).map(Cow::Owned),
             Change::Case(case) => Ok(written(local, Some(case.upper))),
         }
     }
 
-    fn put(&self, shared: &Value) -> Result<Value, Fault> {
+    fn put<'a>(&'a self, shared: &'a Value) -> Made<'a> {
         match self {
-            Change::Same => Ok(shared.clone()),
+            Change::Same => Ok(Cow::Borrowed(shared)),
             Change::Values(values) => values.put(shared),
-            Change::Unit(factor, local, _) => unit(factor.inverse().times(shared), *local),
+            Change::Unit(factor, local, _) => unit(factor.inverse().times(shared), *local).map(Cow::Owned),
             Change::Case(case) => Ok(written(shared, case.stored_upper)),
         }
     }
 }
 
 impl Values {
-    fn get(&self, local: &Value) -> Result<Value, Fault> {
+    fn get<'a>(&'a self, local: &'a Value) -> Made<'a> {
         match found(&self.there, local) {
-            Some(shared) => Ok(shared.clone()),
-            None if self.others => Ok(local.clone()),
+            Some(shared) => Ok(Cow::Borrowed(shared)),
+            None if self.others => Ok(Cow::Borrowed(local)),
             None => Err(fault("unknown-value", "the node holds a value that `values` does not name")),
         }
     }
 
-    fn put(&self, shared: &Value) -> Result<Value, Fault> {
+    fn put<'a>(&'a self, shared: &'a Value) -> Made<'a> {
         match found(&self.back, shared) {
-            Some(local) => Ok(local.clone()),
-            None if self.others => Ok(shared.clone()),
+            Some(local) => Ok(Cow::Borrowed(local)),
+            None if self.others => Ok(Cow::Borrowed(shared)),
             None => Err(fault("unknown-value", "it is nothing that `values` makes of a value of the node")),
         }
     }
@@ -204,11 +219,14 @@ pub fn found<'a>(pairs: &'a [(Value, Value)], wanted: &Value) -> Option<&'a Valu
     pairs.iter().find(|(value, _)| value.same(wanted)).map(|(_, other)| other)
 }
 
-fn written(value: &Value, upper: Option<bool>) -> Value {
+fn written(value: &Value, upper: Option<bool>) -> Cow<'_, Value> {
     match (value.as_text(), upper) {
-        (Some(text), Some(true)) => Value::Text(text.to_uppercase()),
-        (Some(text), Some(false)) => Value::Text(text.to_lowercase()),
-        _ => value.clone(),
+        // Most texts are, and other letters have to be looked up one by one.
+        (Some(text), Some(true)) if text.is_ascii() => Cow::Owned(Value::Text(text.to_ascii_uppercase())),
+        (Some(text), Some(false)) if text.is_ascii() => Cow::Owned(Value::Text(text.to_ascii_lowercase())),
+        (Some(text), Some(true)) => Cow::Owned(Value::Text(text.to_uppercase())),
+        (Some(text), Some(false)) => Cow::Owned(Value::Text(text.to_lowercase())),
+        _ => Cow::Borrowed(value),
     }
 }
 

@@ -6,6 +6,8 @@ mod number;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use concord_plugin::{Column, Context, Mapping, Plugin, Problem, Row, Value, problem};
 
 use lens::{Fault, Part};
@@ -38,27 +40,39 @@ impl Mapping for Reshape {
     fn to_shared(&self, local: &[Value]) -> Result<Row, Problem> {
         let mut row = vec![Value::Null; self.columns.len()];
         for part in &self.parts {
-            let values = part.get(local).map_err(|fault| self.says(part, fault))?;
-            part.shared.iter().zip(values).for_each(|(&at, value)| row[at] = value);
+            if part.lens.is_same() {
+                row[part.shared[0]] = local[part.local[0]].clone();
+                continue;
+            }
+            let values = part.get(&at(&part.local, local)).map_err(|fault| self.says(part, fault))?;
+            part.shared.iter().zip(values).for_each(|(&at, value)| row[at] = value.into_owned());
         }
         Ok(row)
     }
 
     fn to_local(&self, shared: &[Value], current: Option<&[Value]>) -> Result<Row, Problem> {
-        let mut row = current.map_or_else(|| self.initial.clone(), <[Value]>::to_vec);
+        let mut row: Vec<Cow<'_, Value>> = current.unwrap_or(&self.initial).iter().map(Cow::Borrowed).collect();
         for part in &self.parts {
-            let wanted: Vec<Value> = part.shared.iter().map(|&at| shared[at].clone()).collect();
+            if part.lens.is_same() {
+                let (own, wanted) = (part.local[0], &shared[part.shared[0]]);
+                if !current.is_some_and(|current| current[own].same(wanted)) {
+                    row[own] = Cow::Borrowed(wanted);
+                }
+                continue;
+            }
+            let wanted = at(&part.shared, shared);
             // What stands there and says the same stays: it may say more. That alone makes both laws hold for any part.
-            if current.is_some_and(|current| part.get(current).is_ok_and(|got| same(&got, &wanted))) {
+            if current.is_some_and(|current| gives(part, &at(&part.local, current), &wanted)) {
                 continue;
             }
             let values = part.put(&wanted).map_err(|fault| self.says(part, fault))?;
             part.local.iter().zip(values).for_each(|(&at, value)| row[at] = value);
-            if !part.get(&row).is_ok_and(|got| same(&got, &wanted)) {
+            let own: Vec<&Value> = part.local.iter().map(|&at| &*row[at]).collect();
+            if !gives(part, &own, &wanted) {
                 return Err(self.says(part, part.lens.not_back()));
             }
         }
-        Ok(row)
+        Ok(row.into_iter().map(Cow::into_owned).collect())
     }
 }
 
@@ -69,8 +83,14 @@ impl Reshape {
     }
 }
 
-fn same(some: &[Value], others: &[Value]) -> bool {
-    some.iter().zip(others).all(|(one, other)| one.same(other))
+/// The values at these places.
+fn at<'a>(places: &[usize], row: &'a [Value]) -> Vec<&'a Value> {
+    places.iter().map(|&at| &row[at]).collect()
+}
+
+/// Whether these values of the node are shared as these.
+fn gives(part: &Part, own: &[&Value], wanted: &[&Value]) -> bool {
+    part.get(own).is_ok_and(|got| got.iter().zip(wanted).all(|(one, other)| one.same(other)))
 }
 
 concord_plugin::mapping!(Reshape);

@@ -22,7 +22,7 @@ use crate::{Context, Problem, Value};
 
 /// A filter, opened for one table at one node.
 pub trait Filter: Sized + 'static {
-    /// Called once, before any row.
+    /// Called once in each instance, before any row.
     fn open(context: &Context) -> Result<Self, Problem>;
 
     /// The names of the columns that it wants to see. It is shown these and no others.
@@ -33,9 +33,42 @@ pub trait Filter: Sized + 'static {
     fn keeps(&self, row: &[Value]) -> Result<bool, Problem>;
 }
 
-/// Exports a type as a filter.
+/// Exports a type as a filter; or makes one that takes no configuration of its name, a sentence, the columns that it wants to see, and
+/// whether a row of these belongs. Its version is that of its crate.
 #[macro_export]
 macro_rules! filter {
+    ($name:literal, $summary:literal, [$($column:literal),+ $(,)?], $keeps:expr $(,)?) => {
+        const _: () = {
+            struct Stated;
+
+            impl $crate::Plugin for Stated {
+                const NAME: &str = $name;
+                const VERSION: &str = env!("CARGO_PKG_VERSION");
+                const SUMMARY: &str = $summary;
+            }
+
+            impl $crate::Filter for Stated {
+                fn open(context: &$crate::Context) -> Result<Self, $crate::Problem> {
+                    for column in [$($column),+] {
+                        context.place(column)?;
+                    }
+                    Ok(Stated)
+                }
+
+                fn columns(&self) -> Vec<String> {
+                    [$($column),+].map(str::to_owned).into()
+                }
+
+                fn keeps(&self, row: &[$crate::Value]) -> Result<bool, $crate::Problem> {
+                    // It can keep nothing from row to row.
+                    let keeps: fn(&[$crate::Value]) -> bool = $keeps;
+                    Ok(keeps(row))
+                }
+            }
+
+            $crate::filter!(Stated);
+        };
+    };
     ($plugin:ty) => {
         $crate::plugin!($plugin: filter);
     };

@@ -1,36 +1,16 @@
 //! What plugins of Concord in Rust are written with. A whole filter:
 //!
-//! ```ignore
+//! ```no_run,standalone_crate
 //! use concord_plugin::*;
 //!
-//! struct Germany;
-//!
-//! impl Plugin for Germany {
-//!     const NAME: &str = "germany";
-//!     const VERSION: &str = env!("CARGO_PKG_VERSION");
-//!     const SUMMARY: &str = "Rows of Germany belong at the node";
-//! }
-//!
-//! impl Filter for Germany {
-//!     fn open(_: &Context) -> Result<Self, Problem> {
-//!         Ok(Germany)
-//!     }
-//!
-//!     fn columns(&self) -> Vec<String> {
-//!         vec!["country".to_owned()]
-//!     }
-//!
-//!     fn keeps(&self, row: &[Value]) -> Result<bool, Problem> {
-//!         Ok(row[0].as_text() == Some("DE"))
-//!     }
-//! }
-//!
-//! filter!(Germany);
+//! filter!("germany", "Rows of Germany belong at the node", ["country"], |row| row[0].as_text() == Some("DE"));
 //! ```
 //!
-//! And a whole resolver:
+//! One that takes a configuration, or answers problems, is a type that is a [`Plugin`] and a [`Filter`]. So it is with the other roles.
 //!
-//! ```ignore
+//! A whole resolver:
+//!
+//! ```no_run,standalone_crate
 //! use concord_plugin::*;
 //!
 //! struct Longest;
@@ -63,7 +43,7 @@
 //!
 //! And a whole mapping, of a node that keeps prices in cents:
 //!
-//! ```ignore
+//! ```no_run,standalone_crate
 //! use concord_plugin::*;
 //!
 //! struct Cents {
@@ -116,6 +96,12 @@ pub mod filter;
 #[doc(hidden)]
 pub mod inside;
 pub mod mapping;
+// Where a program has one thread alone, as a plugin has.
+#[cfg(any(
+    test,
+    all(feature = "allocator", target_arch = "wasm32", target_os = "unknown", not(target_feature = "atomics"))
+))]
+mod memory;
 pub mod resolver;
 pub mod value;
 

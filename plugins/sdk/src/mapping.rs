@@ -25,7 +25,7 @@ use crate::{Column, Context, Problem, Row, Value};
 /// Its two directions are a lens. What was put is what is got: `to_shared(to_local(shared, current)) == shared`. Putting back what
 /// was got changes nothing: `to_local(to_shared(local), local) == local`.
 pub trait Mapping: Sized + 'static {
-    /// Called once, before any row. `context.table` is the node's own table.
+    /// Called once in each instance, before any row. `context.table` is the node's own table.
     fn open(context: &Context) -> Result<Self, Problem>;
 
     /// The columns that [`Mapping::to_shared`] makes. Those of the key are those of the node's table, of the same kinds and with the

@@ -21,7 +21,7 @@ use crate::{Context, Problem};
 
 /// A resolver, opened for one table.
 pub trait Resolver: Sized + 'static {
-    /// Called once for a table, before any row.
+    /// Called once in each instance, before any row.
     fn open(context: &Context) -> Result<Self, Problem>;
 
     /// The columns whose values before and after each change are to be told.

@@ -87,6 +87,7 @@ impl Value {
             (Value::Json(a), Value::Json(b)) => a == b || same_json(a, b),
             (Value::Uuid(a), Value::Uuid(b)) => a.eq_ignore_ascii_case(b),
             (Value::Other(a), Value::Other(b)) => a == b,
+            (Value::Text(a), Value::Text(b)) => a == b,
             (Value::Decimal(a), Value::Decimal(b)) if a == b => true,
             (a, b) => {
                 let are_integers = a.as_integer().is_some() && b.as_integer().is_some();

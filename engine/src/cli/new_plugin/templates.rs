@@ -105,6 +105,7 @@ const RUST: &[Template] = &[
     ("concord/plugins/sdk/src/filter.rs", text!("plugins/sdk/src/filter.rs"), &[]),
     ("concord/plugins/sdk/src/inside.rs", text!("plugins/sdk/src/inside.rs"), &[]),
     ("concord/plugins/sdk/src/mapping.rs", text!("plugins/sdk/src/mapping.rs"), &[]),
+    ("concord/plugins/sdk/src/memory.rs", text!("plugins/sdk/src/memory.rs"), &[]),
     ("concord/plugins/sdk/src/resolver.rs", text!("plugins/sdk/src/resolver.rs"), &[]),
     ("concord/plugins/sdk/src/value.rs", text!("plugins/sdk/src/value.rs"), &[]),
 ];
@@ -176,7 +177,8 @@ const RUST_README: &str = r#"# {name}
 A {role} for Concord, in Rust. {begins}
 
 Write your own rule in `src/lib.rs`, and what it has to answer in `fixtures`. It takes Rust and its target for WebAssembly, which
-`rustup target add wasm32-unknown-unknown` adds. In this folder:
+`rustup target add wasm32-unknown-unknown` adds; where it cannot, `scripts/wasm-target` in a checkout of Concord makes it of Debian's
+source of Rust. In this folder:
 
     cargo build --release --target wasm32-unknown-unknown
     concord plugin build target/wasm32-unknown-unknown/release/{module}.wasm --output {name}.wasm
