@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use bumpalo::Bump;
+use wasmtime::component::Func;
+
 use super::bindings::concord::plugin::types as wit;
 use super::bindings::exports::concord::plugin::filter as guest;
 use super::failure::{Failure, Role, told};
+use super::handed;
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
 use super::part::{self, Instances, Part};
 use super::shape::{Facts, Shape};
-use super::values::to_wit;
 use crate::model::{Row, Value};
 
 /// A filter, opened for one table.
@@ -21,7 +24,12 @@ pub struct Filter {
     instances: Instances<Open>,
 }
 
-type Open = part::Open<guest::Guest>;
+/// With its `judge`.
+type Open = part::Open<Func>;
+
+const FILTER: &str = "concord:plugin/filter@0.1.0";
+
+type Verdicts = Vec<Result<guest::Verdict, wit::Problem>>;
 
 impl Filter {
     /// Opens the role for a table: checks the configuration (a JSON object) against the plugin's schema, and the columns that
@@ -66,7 +74,7 @@ impl Filter {
     }
 
     /// What the plugin sees of a row.
-    fn shown<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Value> {
+    fn shown<'a>(&'a self, row: &'a Row) -> impl ExactSizeIterator<Item = &'a Value> {
         self.wanted.iter().map(|&at| &row[at])
     }
 
@@ -76,11 +84,14 @@ impl Filter {
             Some(open) => open,
             None => self.reopen()?,
         };
-        let rows: Vec<wit::Row> = batch.iter().map(|row| self.shown(row).map(to_wit).collect()).collect();
+        let room = Bump::new();
+        let rows: Vec<handed::Row<'_>> = batch.iter().map(|row| handed::row(&room, self.shown(row))).collect();
         let before = open.running.spent;
-        let Open { running: instance, guest } = &mut open;
-        let said =
-            instance.call(&self.part.plugin.limits, batch.len(), "judge", |store| guest.call_judge(store, &rows));
+        let Open { running: instance, guest: judge } = &mut open;
+        let said = instance.call(&self.part.plugin.limits, batch.len(), "judge", |store| {
+            let judge = judge.typed::<(&[handed::Row<'_>],), (Verdicts,)>(&*store)?;
+            Ok(judge.call(store, (&rows,))?.0)
+        });
         self.part.count(before, open.running.spent);
         let said = said.map_err(|failure| self.part.of(failure))?;
         if said.len() != batch.len() {
@@ -144,5 +155,6 @@ fn start(part: &Part) -> Result<(Open, Vec<usize>), Failure> {
         return Err(part.fails("open", "open", format!("it wants to see `{}`, {wrong}", told(&name, 60))));
     }
     running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
-    Ok((Open { running, guest }, wanted))
+    let judge = running.function(FILTER, "judge").map_err(|why| part.drifted(&why))?;
+    Ok((Open { running, guest: judge }, wanted))
 }

@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::time::{Duration, Instant};
 
 use tracing::debug;
-use wasmtime::component::Instance;
+use wasmtime::component::{Func, Instance};
 use wasmtime::{Store, Trap};
 
 use super::failure::Failure;
@@ -54,6 +54,15 @@ impl Running {
             }
             Err(error) => Err(explained(&plugin.name, &error, &store, limits, 1).calling("start")),
         }
+    }
+
+    /// A function that it exports, in an interface that is named with its package.
+    pub fn function(&mut self, interface: &str, name: &str) -> wasmtime::Result<Func> {
+        let missing = || wasmtime::Error::msg(format!("it has no `{name}` in {interface}"));
+        let store = &mut self.store;
+        let within = self.instance.get_export_index(&mut *store, None, interface).ok_or_else(missing)?;
+        let place = self.instance.get_export_index(&mut *store, Some(&within), name).ok_or_else(missing)?;
+        self.instance.get_func(store, place).ok_or_else(missing)
     }
 
     /// What an instance exports, by the places that were looked up before.

@@ -3,15 +3,19 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bumpalo::Bump;
+use wasmtime::component::Func;
+
 use super::bindings::concord::plugin::types as wit;
 use super::bindings::exports::concord::plugin::mapping as guest;
 use super::failure::{Failure, Role, told};
+use super::handed;
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
 use super::part::{self, Instances, Part};
 use super::shape::{Facts, Shape, ShapeColumn};
-use super::values::{row_from_wit, row_to_wit};
+use super::values::row_from_wit;
 use crate::model::{KeyRule, Row, Type, Value};
 
 /// The function that makes shared rows.
@@ -47,7 +51,17 @@ const COPY_OF: &str = "copy-of";
 /// The fact by which it tells how it makes other values of a column of the key.
 const KEY_RULE: &str = "key-rule";
 
-type Open = part::Open<guest::Guest>;
+const MAPPING: &str = "concord:plugin/mapping@0.1.0";
+
+type Open = part::Open<Both>;
+
+/// Its two directions.
+struct Both {
+    to_shared: Func,
+    to_local: Func,
+}
+
+type Rows = Vec<Result<wit::Row, wit::Problem>>;
 
 /// A shared row on its way to the node.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +69,13 @@ pub struct Put<'a> {
     pub shared: &'a Row,
     /// The row that stands at the node now, in its own shape.
     pub current: Option<&'a Row>,
+}
+
+impl<'a> Put<'a> {
+    fn handed(&self, room: &'a Bump) -> handed::Put<'a> {
+        let current = self.current.map(|current| handed::row(room, current.iter()));
+        handed::Put { shared: handed::row(room, self.shared.iter()), current }
+    }
 }
 
 impl Mapping {
@@ -108,11 +129,15 @@ impl Mapping {
         let weight = |local: &&Row| weight(local);
         let exact = |local: &&Row| self.part.exact(TO_SHARED, local.iter());
         self.part.ask_all(TO_SHARED, locals, batches(weight), exact, |batch| {
-            let rows: Vec<wit::Row> = batch.iter().map(|row| row_to_wit(row)).collect();
+            let room = Bump::new();
+            let rows: Vec<handed::Row<'_>> = batch.iter().map(|row| handed::row(&room, row.iter())).collect();
             let said = self.ask(&mut running, TO_SHARED, batch.len(), |open| {
                 let Open { running, guest } = open;
                 let limits = &self.part.plugin.limits;
-                running.call(limits, rows.len(), TO_SHARED, |store| guest.call_to_shared(store, &rows))
+                running.call(limits, rows.len(), TO_SHARED, |store| {
+                    let to_shared = guest.to_shared.typed::<(&[handed::Row<'_>],), (Rows,)>(&*store)?;
+                    Ok(to_shared.call(store, (&rows,))?.0)
+                })
             })?;
             let judged = |(answer, local): (_, &&Row)| {
                 let row = self.row(TO_SHARED, answer, &self.made.shape)?;
@@ -132,15 +157,15 @@ impl Mapping {
             self.part.exact(TO_LOCAL, put.shared.iter().chain(current))
         };
         self.part.ask_all(TO_LOCAL, puts, batches(weight), exact, |batch| {
-            let put = |put: &Put<'_>| guest::Put {
-                shared: row_to_wit(put.shared),
-                current: put.current.map(|row| row_to_wit(row)),
-            };
-            let rows: Vec<guest::Put> = batch.iter().map(put).collect();
+            let room = Bump::new();
+            let rows: Vec<handed::Put<'_>> = batch.iter().map(|put| put.handed(&room)).collect();
             let said = self.ask(&mut running, TO_LOCAL, batch.len(), |open| {
                 let Open { running, guest } = open;
                 let limits = &self.part.plugin.limits;
-                running.call(limits, rows.len(), TO_LOCAL, |store| guest.call_to_local(store, &rows))
+                running.call(limits, rows.len(), TO_LOCAL, |store| {
+                    let to_local = guest.to_local.typed::<(&[handed::Put<'_>],), (Rows,)>(&*store)?;
+                    Ok(to_local.call(store, (&rows,))?.0)
+                })
             })?;
             let judged = |(answer, put): (_, &Put<'_>)| {
                 let row = self.row(TO_LOCAL, answer, &self.part.shape)?;
@@ -157,8 +182,8 @@ impl Mapping {
         running: &mut Option<Open>,
         function: &'static str,
         rows: usize,
-        call: impl FnOnce(&mut Open) -> Result<Vec<Result<wit::Row, wit::Problem>>, Failure>,
-    ) -> Result<Vec<Result<wit::Row, wit::Problem>>, Failure> {
+        call: impl FnOnce(&mut Open) -> Result<Rows, Failure>,
+    ) -> Result<Rows, Failure> {
         let mut open = match running.take() {
             Some(open) => open,
             None => self.reopen()?,
@@ -230,6 +255,8 @@ fn start(part: &Part) -> Result<(Open, Made), Failure> {
     let table = said.map_err(|failure| part.of(failure))?.map_err(|problem| part.problem("open", problem))?;
     let made = Made::of(&part.shape, table).map_err(|(why, hint)| part.fails("open", "open", why).hint(hint))?;
     running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
+    let mut function = |name: &str| running.function(MAPPING, name).map_err(|why| part.drifted(&why));
+    let guest = Both { to_shared: function(TO_SHARED)?, to_local: function(TO_LOCAL)? };
     Ok((Open { running, guest }, made))
 }
 

@@ -17,6 +17,7 @@ mod exact;
 mod failure;
 mod filter;
 pub mod fixture;
+mod handed;
 mod instance;
 mod laws;
 mod limits;

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use bumpalo::Bump;
+use wasmtime::component::Func;
+
 use super::bindings::concord::plugin::types as wit;
 use super::bindings::exports::concord::plugin::resolver as guest;
 use super::failure::{Failure, Role, told};
+use super::handed;
 use super::instance::{Running, Spent};
 use super::limits::{BATCH, BATCH_WEIGHT};
 use super::load::{Plugin, on_own_thread};
 use super::part::{self, Instances, Part};
 use super::shape::{Facts, Shape};
-use super::values::{row_from_wit, row_to_wit};
+use super::values::row_from_wit;
 use crate::model::{Key, Row, Value};
 
 /// A resolver, opened for one table.
@@ -21,7 +25,12 @@ pub struct Resolver {
     instances: Instances<Open>,
 }
 
-type Open = part::Open<guest::Guest>;
+/// With its `resolve`.
+type Open = part::Open<Func>;
+
+const RESOLVER: &str = "concord:plugin/resolver@0.1.0";
+
+type Resolutions = Vec<Result<guest::Resolution, wit::Problem>>;
 
 /// Versions of one row that have not seen each other.
 #[derive(Clone, Debug)]
@@ -122,11 +131,14 @@ impl Resolver {
             Some(open) => open,
             None => self.reopen()?,
         };
-        let conflicts: Vec<guest::Conflict> = batch.iter().map(conflict).collect();
+        let room = Bump::new();
+        let conflicts: Vec<handed::Conflict<'_>> = batch.iter().map(|dispute| conflict(&room, dispute)).collect();
         let before = open.running.spent;
-        let Open { running: instance, guest } = &mut open;
-        let said = instance
-            .call(&self.part.plugin.limits, batch.len(), "resolve", |store| guest.call_resolve(store, &conflicts));
+        let Open { running: instance, guest: resolve } = &mut open;
+        let said = instance.call(&self.part.plugin.limits, batch.len(), "resolve", |store| {
+            let resolve = resolve.typed::<(&[handed::Conflict<'_>],), (Resolutions,)>(&*store)?;
+            Ok(resolve.call(store, (&conflicts,))?.0)
+        });
         self.part.count(before, open.running.spent);
         let said = said.map_err(|failure| self.part.of(failure))?;
         if said.len() != batch.len() {
@@ -206,7 +218,8 @@ fn start(part: &Part) -> Result<(Open, Vec<usize>), Failure> {
         return Err(part.fails("open", "open", message));
     }
     running.spent = Spent { memory: running.spent.memory, ..Spent::default() };
-    Ok((Open { running, guest }, recorded))
+    let resolve = running.function(RESOLVER, "resolve").map_err(|why| part.drifted(&why))?;
+    Ok((Open { running, guest: resolve }, recorded))
 }
 
 /// All that a plugin sees of a dispute.
@@ -229,29 +242,23 @@ fn batch_of(disputes: &[Dispute<'_>]) -> usize {
     disputes.iter().take(BATCH).take_while(fits).count().max(1)
 }
 
-fn conflict(dispute: &Dispute<'_>) -> guest::Conflict {
-    let row = |row: Option<&Row>| row.map(|row| row_to_wit(row));
+fn conflict<'a>(room: &'a Bump, dispute: &'a Dispute<'_>) -> handed::Conflict<'a> {
+    let row = |row: Option<&'a Row>| row.map(|row| handed::row(room, row.iter()));
     let place = |at: &usize| u32::try_from(*at).unwrap_or(u32::MAX);
-    guest::Conflict {
-        key: row_to_wit(dispute.key),
-        versions: dispute
-            .versions
-            .iter()
-            .map(|side| guest::Version { node: side.node.to_owned(), time: side.time, row: row(side.row) })
-            .collect(),
+    let version = |side: &'a Side<'_>| handed::Version { node: side.node, time: side.time, row: row(side.row) };
+    let change = |change: &'a Change<'_>| handed::Change {
+        node: change.node,
+        time: change.time,
+        before: row(change.before),
+        after: row(change.after),
+        seen_by: room.alloc_slice_fill_iter(change.seen_by.iter().map(place)),
+    };
+    handed::Conflict {
+        key: handed::row(room, dispute.key.iter()),
+        versions: room.alloc_slice_fill_iter(dispute.versions.iter().map(version)),
         latest: place(&dispute.latest),
         start: place(&dispute.start),
         base: row(dispute.base.as_ref()),
-        changes: dispute
-            .changes
-            .iter()
-            .map(|change| guest::Change {
-                node: change.node.to_owned(),
-                time: change.time,
-                before: row(change.before),
-                after: row(change.after),
-                seen_by: change.seen_by.iter().map(place).collect(),
-            })
-            .collect(),
+        changes: room.alloc_slice_fill_iter(dispute.changes.iter().map(change)),
     }
 }

@@ -1,31 +1,7 @@
-//! Values on their way into a plugin and back.
+//! Values that plugins answer. What they are handed is in [`handed`](super::handed).
 
 use super::bindings::concord::plugin::types as wit;
 use crate::model::{Decimal, Json, Row, Type, Value, time};
-
-/// A value as the interface has it.
-pub(super) fn to_wit(value: &Value) -> wit::Value {
-    match value {
-        Value::Null => wit::Value::Null,
-        Value::Bool(v) => wit::Value::Boolean(*v),
-        Value::Int(v) => wit::Value::Integer(*v),
-        Value::Uint(v) => wit::Value::Unsigned(*v),
-        Value::Float(v) => wit::Value::Float(*v),
-        Value::Decimal(v) => wit::Value::Decimal(v.as_str().to_owned()),
-        Value::Text(v) => wit::Value::Text(v.clone().into_string()),
-        Value::Bytes(v) => wit::Value::Bytes(v.clone().into_vec()),
-        Value::Date(v) => wit::Value::Date(*v),
-        Value::Time(v) => wit::Value::Time(*v),
-        Value::Timestamp(v) => wit::Value::Timestamp(*v),
-        Value::Instant(v) => wit::Value::Instant(*v),
-        Value::Json(v) => wit::Value::Json(v.as_str().to_owned()),
-        Value::Uuid(v) => wit::Value::Uuid(uuid::Uuid::from_bytes(*v).hyphenated().to_string()),
-    }
-}
-
-pub(super) fn row_to_wit(row: &[Value]) -> Vec<wit::Value> {
-    row.iter().map(to_wit).collect()
-}
 
 /// The value that a plugin answered, or in words why it is none. Reads after "the value of … ".
 fn from_wit(value: wit::Value) -> Result<Value, String> {
@@ -81,7 +57,30 @@ pub(super) fn row_from_wit<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::handed;
+    use bumpalo::Bump;
     use proptest::prelude::*;
+
+    /// What a plugin answers that hands on what it was handed.
+    fn answered(value: handed::Value<'_>) -> wit::Value {
+        match value {
+            handed::Value::Null => wit::Value::Null,
+            handed::Value::Boolean(v) => wit::Value::Boolean(v),
+            handed::Value::Integer(v) => wit::Value::Integer(v),
+            handed::Value::Unsigned(v) => wit::Value::Unsigned(v),
+            handed::Value::Float(v) => wit::Value::Float(v),
+            handed::Value::Decimal(v) => wit::Value::Decimal(v.to_owned()),
+            handed::Value::Text(v) => wit::Value::Text(v.to_owned()),
+            handed::Value::Bytes(v) => wit::Value::Bytes(v.to_owned()),
+            handed::Value::Date(v) => wit::Value::Date(v),
+            handed::Value::Time(v) => wit::Value::Time(v),
+            handed::Value::Timestamp(v) => wit::Value::Timestamp(v),
+            handed::Value::Instant(v) => wit::Value::Instant(v),
+            handed::Value::Json(v) => wit::Value::Json(v.to_owned()),
+            handed::Value::Uuid(v) => wit::Value::Uuid(v.to_owned()),
+            handed::Value::Other((kind, text)) => wit::Value::Other((kind.to_owned(), text.to_owned())),
+        }
+    }
 
     fn values() -> impl Strategy<Value = (Type, Value)> {
         let text = |ty: Type| ".*".prop_map(move |v| (ty.clone(), Value::text(v)));
@@ -113,7 +112,9 @@ mod tests {
         #[test]
         fn values_come_back_as_they_went(list in prop::collection::vec(values(), 0..8)) {
             let row: Row = list.iter().map(|(_, value)| value.clone()).collect();
-            let back = row_from_wit(row_to_wit(&row), list.iter().map(|(ty, _)| ("x", ty))).unwrap();
+            let room = Bump::new();
+            let said = handed::row(&room, row.iter()).iter().map(|value| answered(*value)).collect();
+            let back = row_from_wit(said, list.iter().map(|(ty, _)| ("x", ty))).unwrap();
             prop_assert_eq!(&back, &row);
             // Equality is by meaning: what a database prints is the text.
             for (back, value) in back.iter().zip(&*row) {

@@ -5,6 +5,7 @@
 //! plugin also sees the row that stands there now, so that what the shared row lacks survives; elsewhere such columns are not
 //! written.
 
+use std::borrow::Cow;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -159,27 +160,35 @@ impl Lens {
 
     /// The node's own rows of shared ones that are put where others stand, or none; or why there is none. Blocks.
     pub fn localize(&self, puts: &[Put<'_>]) -> Vec<Result<Row, String>> {
-        let narrow: Vec<Row> = puts.iter().map(|put| self.put(put.shared)).collect();
-        let Some(mapping) = &self.mapping else { return narrow.into_iter().map(Ok).collect() };
+        let Some(mapping) = &self.mapping else { return puts.iter().map(|put| Ok(self.put(put.shared))).collect() };
+        let narrow: Vec<Cow<'_, Row>> = puts.iter().map(|put| self.narrowed(put.shared)).collect();
         let asked: Vec<Put<'_>> =
             narrow.iter().zip(puts).map(|(shared, put)| Put { shared, current: put.current }).collect();
         let locals = mapping.reshape.to_local(&asked);
-        let locals: Vec<Result<Row, String>> =
-            locals.into_iter().map(|local| local.map_err(|failure| failure.to_string())).collect();
         // What was put has to be what is got: or the node would hold what nobody decided, and tell nobody.
-        let mut back = locals.clone();
-        self.share(back.iter_mut());
-        let judged = locals.into_iter().zip(back).zip(puts).map(|((local, back), put)| {
-            let local = local?;
-            self.is_what_was_put(mapping, &back, put.shared)?;
+        let made: Vec<&Row> = locals.iter().flatten().collect();
+        let mut back = mapping.reshape.to_shared(&made).into_iter();
+        let judged = locals.into_iter().zip(puts).map(|(local, put)| {
+            let local = local.map_err(|failure| failure.to_string())?;
+            let unanswered = || Err("what was made of it for this node was not mapped back".to_owned());
+            let got = |made: Result<Row, _>| {
+                let why = |why| format!("what was made of it for this node cannot be mapped back: {why}");
+                made.map(|made| self.get(made)).map_err(why)
+            };
+            let got = back.next().map_or_else(unanswered, got)?;
+            self.is_what_was_put(mapping, &got, put.shared)?;
             Ok(local)
         });
         judged.collect()
     }
 
-    fn is_what_was_put(&self, mapping: &Mapped, got: &Result<Row, String>, put: &Row) -> Result<(), String> {
-        let got =
-            got.as_ref().map_err(|why| format!("what was made of it for this node cannot be mapped back: {why}"))?;
+    /// The same as [`Lens::put`], without a copy of what has these columns in this order.
+    fn narrowed<'a>(&self, row: &'a Row) -> Cow<'a, Row> {
+        let straight = self.is_total() && self.shared.is_sorted();
+        if straight { Cow::Borrowed(row) } else { Cow::Owned(self.put(row)) }
+    }
+
+    fn is_what_was_put(&self, mapping: &Mapped, got: &Row, put: &Row) -> Result<(), String> {
         match self.shared.iter().position(|&place| got[place] != put[place]) {
             None => Ok(()),
             Some(at) => {
