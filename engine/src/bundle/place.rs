@@ -254,7 +254,14 @@ pub fn misfits<'a>(config: &Config, plugins: impl Iterator<Item = &'a Plugin>) -
         let plugin = plugins.iter().find(|plugin| plugin.name == used.name)?;
         Some(plugin.fits(role, &table.name, &used.config).err()?.to_string())
     };
-    uses.filter_map(misfit).collect()
+    let mut misfits: Vec<String> = Vec::new();
+    for misfit in uses.filter_map(misfit) {
+        // Several nodes may say the same to it.
+        if !misfits.contains(&misfit) {
+            misfits.push(misfit);
+        }
+    }
+    misfits
 }
 
 /// Whether a table has a use for the plugin of this name.

@@ -10,6 +10,7 @@ use super::replay::{self, Replay};
 use super::report::{Table, counted, json, say};
 use super::test_plugin::{self, TestPlugin};
 use super::{Global, Output, load};
+use crate::bundle::misfits;
 use crate::config::{Config, nearest};
 use crate::error::{DONE, Error, Result, USAGE};
 use crate::fault;
@@ -28,7 +29,8 @@ pub enum PluginCommand {
     #[command(
         about = "Load plugins and say what they are; change nothing",
         long_about = "Load plugins through all checks but those that need a table: size, digest, decoding, imports, roles, start, \
-                      description and schema. Without names: all that the configuration uses, compared with concord.lock.",
+                      description and schema. Without names: all that the configuration uses, compared with concord.lock, and what it \
+                      says to them, held against their schemas. `concord check` opens them for the tables.",
         after_long_help = "Example:\n  concord plugin check\n  concord plugin check plugins/merge-fields.wasm --json"
     )]
     Check(Check),
@@ -114,6 +116,14 @@ struct Looked {
     /// What it cannot be used for.
     warning: Option<String>,
     problem: Option<String>,
+    /// What tables ask of it that it cannot do, as far as it can be told without them.
+    misfits: Vec<String>,
+}
+
+impl Looked {
+    fn problems(&self) -> impl Iterator<Item = &String> {
+        self.problem.iter().chain(&self.misfits)
+    }
 }
 
 fn check(global: &Global, args: &Check) -> Result<u8> {
@@ -125,7 +135,8 @@ fn check(global: &Global, args: &Check) -> Result<u8> {
         for name in config.plugins_used() {
             let pin = lock.pin(name);
             let plugin = in_use(&host, &config, name, pin);
-            let mut looked = looked(name.to_owned(), file_of(&config, name), plugin);
+            let mut looked = looked(name.to_owned(), file_of(&config, name), &plugin);
+            looked.misfits = misfits(&config, plugin.iter());
             looked.pinned = Some(pin.is_some() && looked.problem.is_none());
             if pin.is_none() && looked.problem.is_none() {
                 let why = format!("plugin `{name}`: {LOCK} does not name it; `concord plugin lock` pins it as it is");
@@ -137,9 +148,10 @@ fn check(global: &Global, args: &Check) -> Result<u8> {
         for file in &args.files {
             let name = name_of(file)?;
             let plugin = Plugin::load(&host, file, &name, Limits::usual(), None);
-            all.push(looked(name, file.clone(), plugin));
+            all.push(looked(name, file.clone(), &plugin));
         }
     }
+    let good = all.iter().all(|one| one.problems().next().is_none());
     if args.output.json {
         json(&all)?;
     } else if all.is_empty() {
@@ -155,14 +167,17 @@ fn check(global: &Global, args: &Check) -> Result<u8> {
         for warning in all.iter().filter_map(|one| one.warning.as_ref()) {
             say(&format!("warning: {warning}"))?;
         }
-        for problem in all.iter().filter_map(|one| one.problem.as_ref()) {
+        for problem in all.iter().flat_map(Looked::problems) {
             say(&format!("problem: {problem}"))?;
         }
+        if good && args.files.is_empty() {
+            say("next: concord check, which opens them for the tables")?;
+        }
     }
-    Ok(if all.iter().any(|one| one.problem.is_some()) { USAGE } else { DONE })
+    Ok(if good { DONE } else { USAGE })
 }
 
-fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failure>) -> Looked {
+fn looked(name: String, file: PathBuf, plugin: &std::result::Result<Plugin, Failure>) -> Looked {
     let mut looked = Looked {
         plugin: name,
         file: file.display().to_string(),
@@ -173,6 +188,7 @@ fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failu
         pinned: None,
         warning: None,
         problem: None,
+        misfits: Vec::new(),
     };
     match plugin {
         Ok(plugin) => {
@@ -180,7 +196,7 @@ fn looked(name: String, file: PathBuf, plugin: std::result::Result<Plugin, Failu
             looked.summary = Some(plugin.description.summary.clone());
             looked.roles = plugin.roles.iter().map(|role| role.as_str()).collect();
             looked.warning = plugin.warning();
-            looked.sha256 = Some(plugin.digest);
+            looked.sha256 = Some(plugin.digest.clone());
         }
         Err(failure) => looked.problem = Some(failure.to_string()),
     }

@@ -37,6 +37,9 @@ pub(super) const MEMORIES: usize = 16;
 pub(super) const TABLES: usize = 64;
 pub(super) const TABLE_ELEMENTS: usize = 200_000;
 
+/// What an instance may hold of the host's at a time, such as streams: no limit of memory counts it.
+pub(super) const HELD: usize = 1_000;
+
 /// The stack of a call, in bytes.
 pub(super) const STACK: usize = 1 << 20;
 

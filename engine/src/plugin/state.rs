@@ -16,9 +16,9 @@ use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, W
 
 use super::bindings::concord::plugin::{log, types};
 use super::failure::{Role, told, told_with_end};
-use super::limits::{INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use super::limits::{HELD, INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 
-/// What an instance may print before it is renewed, in bytes; twice that and it is stopped.
+/// What an instance may print before it is renewed, in bytes; beyond twice that nothing is taken.
 const PRINTED: usize = 32 << 10;
 
 /// Lines that a call may log, the characters of each, and the lines after which it does nothing else any more.
@@ -116,6 +116,8 @@ impl State {
     pub fn new(who: Who, said: Said, most_memory: usize) -> State {
         let printed = MemoryOutputPipe::new(2 * PRINTED);
         let seed = || Deterministic::new((0..=255).collect());
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(HELD);
         let wasi = WasiCtx::builder()
             .stdout(printed.clone())
             .stderr(printed.clone())
@@ -127,7 +129,7 @@ impl State {
             .build();
         State {
             wasi,
-            resources: ResourceTable::new(),
+            resources,
             printed,
             told: 0,
             who,

@@ -1,5 +1,7 @@
 //! Loading what is no plugin, told step by step; what WebAssembly can be written by hand for.
 
+mod inert;
+
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -101,17 +103,21 @@ fn imports_and_roles_are_looked_at_before_anything_runs() {
     assert!(code == "role" && text.contains("made for concord:plugin@0.2.0"), "{text}");
 }
 
-/// What becomes of a component that does this when it is started.
-fn start(text: &str) -> String {
-    let host = host();
-    let mut store = Store::new(
-        &host.engine,
-        State::new(Who { plugin: "x".into(), role: None, table: None }, Said::default(), 1 << 20),
-    );
+/// A store with 1 MiB of memory.
+fn store(host: &Host) -> Store<State> {
+    let state = State::new(Who { plugin: "x".into(), role: None, table: None }, Said::default(), 1 << 20);
+    let mut store = Store::new(&host.engine, state);
     store.limiter(|state| state);
     store.set_fuel(1_000_000).unwrap();
     store.set_epoch_deadline(100);
+    store
+}
+
+/// What becomes of a component that does this when it is started.
+fn start(text: &str) -> String {
+    let host = host();
     let component = Component::from_binary(&host.engine, &component(text)).unwrap();
+    let mut store = store(&host);
     match host.linker.instantiate(&mut store, &component) {
         Ok(_) => "it started".to_owned(),
         Err(why) => format!("{why:#}"),
@@ -214,6 +220,16 @@ fn what_a_start_may_use_up_is_bounded() {
     let two =
         "(component (core module $m (memory 10)) (core instance (instantiate $m)) (core instance (instantiate $m)))";
     assert!(start(two).contains("no more memory"));
+    // So do instances, memories and tables, however small they are.
+    let many = |module: &str, count: usize| {
+        start(&format!("(component (core module $m {module}) {})", "(core instance (instantiate $m))".repeat(count)))
+    };
+    assert_eq!(many("", 64), "it started");
+    assert!(many("", 65).contains("instance count too high at 65"));
+    assert_eq!(many("(memory 0)", 16), "it started");
+    assert!(many("(memory 0)", 17).contains("memory count too high at 17"));
+    assert_eq!(many(&"(table 0 funcref)".repeat(32), 2), "it started");
+    assert!(many(&"(table 0 funcref)".repeat(13), 5).contains("table count too high at 65"));
 }
 
 /// Memory of so many bytes at once that the account of it would begin anew.

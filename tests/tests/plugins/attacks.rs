@@ -36,6 +36,7 @@ const LOGS: &str = "it logs without end";
 const PANIC: &str = "it gave up: …a panic on purpose";
 const NOWHERE: &str = "it broke down (string pointer/length out of bounds of memory)";
 const NO_TEXT: &str = "it broke down (invalid utf-8 sequence of 1 bytes from index 0)";
+const OTHER_KIND: &str = "the value of `stock` is text, and the column holds integer";
 const OTHER_KEY: &str = "it changed the key of the row";
 const POISON: &str = "`note`: the note is poison";
 const REFUSAL: &str = "`note`: this table is not to my liking";
@@ -93,6 +94,12 @@ const ATTACKS: &[(At, &str, Outcome)] = &[
     (ToShared, "too-many", Batch("answer", "it gave 2 answers about 1 rows")),
     (ToLocal, "none", Batch("answer", "it gave 0 answers about 1 rows")),
     (ToLocal, "too-many", Batch("answer", "it gave 2 answers about 1 rows")),
+    (Filter, "endless-answers", Batch("memory", MEMORY)),
+    (Filter, "giant", Row("memory", MEMORY)),
+    (ToShared, "endless-answers", Batch("memory", MEMORY)),
+    (ToShared, "giant", Row("memory", MEMORY)),
+    (ToLocal, "endless-answers", Batch("memory", MEMORY)),
+    (ToLocal, "giant", Row("memory", MEMORY)),
     // Answers that are none.
     (Resolver, "take-far", Row("answer", "it took version 7 of 2, counted from 0")),
     (Resolver, "other", Row("answer", "it answered what is not known here: `quantum`")),
@@ -108,18 +115,26 @@ const ATTACKS: &[(At, &str, Outcome)] = &[
     (ToShared, "key", Row("answer", OTHER_KEY)),
     (ToShared, "null-key", Row("answer", OTHER_KEY)),
     (ToShared, "other-value", Row("answer", "the value of `note` is of a kind that is not known here: `point`")),
+    (ToShared, "kind", Row("answer", OTHER_KIND)),
+    (ToShared, "invalid-text", Row("trap", NO_TEXT)),
     (ToLocal, "short", Row("answer", "a row of 2 values, and the table has 3 columns")),
     (ToLocal, "long", Row("answer", "a row of 4 values, and the table has 3 columns")),
     (ToLocal, "key", Row("answer", OTHER_KEY)),
     (ToLocal, "null-key", Row("answer", OTHER_KEY)),
     (ToLocal, "other-value", Row("answer", "the value of `note` is of a kind that is not known here: `point`")),
-    // Words without end, and what it keeps between calls.
+    (ToLocal, "kind", Row("answer", OTHER_KIND)),
+    (ToLocal, "invalid-text", Row("trap", NO_TEXT)),
+    // Words without end and such as are none, and what it keeps between calls.
     (Resolver, "problem", Row("bad-note", POISON)),
     (Resolver, "problem-long", Row("xxxxxxxx…", "`note`: y y y …")),
+    (Resolver, "problem-invalid", Row("trap", NO_TEXT)),
     (Resolver, "kept", Goes),
     (Filter, "problem", Row("bad-note", POISON)),
+    (Filter, "problem-invalid", Row("trap", NO_TEXT)),
     (ToShared, "problem", Row("bad-note", POISON)),
+    (ToShared, "problem-invalid", Row("trap", NO_TEXT)),
     (ToLocal, "problem", Row("bad-note", POISON)),
+    (ToLocal, "problem-invalid", Row("trap", NO_TEXT)),
     // All this while it is opened.
     (Resolver, "open-refuse", Refused("no-thanks", REFUSAL)),
     (Resolver, "open-loop", Refused("fuel", FUEL)),
@@ -131,16 +146,22 @@ const ATTACKS: &[(At, &str, Outcome)] = &[
     (Resolver, "record-unknown", Refused("open", "it wants to see the changes of `nothing`, which the table does not have")),
     (Resolver, "record-key", Refused("open", "it wants to see the changes of `id`, which is part of the key and never changes")),
     (Resolver, "record-twice", Refused("open", "it wants to see the changes of `note`, and does so twice")),
+    (Resolver, "record-invalid", Refused("trap", NO_TEXT)),
     (Filter, "open-refuse", Refused("no-thanks", REFUSAL)),
     (Filter, "open-loop", Refused("fuel", FUEL)),
+    (Filter, "open-recursion", Refused("stack", DEEP)),
     (Filter, "open-memory", Refused("memory", MEMORY)),
     (Filter, "open-panic", Refused("trap", PANIC)),
+    (Filter, "open-abort", Refused("trap", "it gave up")),
     (Filter, "want-unknown", Refused("open", "it wants to see `nothing`, which the table does not have")),
     (Filter, "want-twice", Refused("open", "it wants to see `note`, and does so twice")),
+    (Filter, "want-invalid", Refused("trap", NO_TEXT)),
     (ToShared, "open-refuse", Refused("no-thanks", REFUSAL)),
     (ToShared, "open-loop", Refused("fuel", FUEL)),
+    (ToShared, "open-recursion", Refused("stack", DEEP)),
     (ToShared, "open-memory", Refused("memory", MEMORY)),
     (ToShared, "open-panic", Refused("trap", PANIC)),
+    (ToShared, "open-abort", Refused("trap", "it gave up")),
     (ToShared, "make-no-key", Refused("open", "it makes a table without a key")),
     (ToShared, "make-two-keys", Refused("open", "it makes a table with the key (id, note), and that of the node is (id)")),
     (ToShared, "make-other-key", Refused("open", "in the key it makes `id` of text, and `id` of the node holds integer")),
@@ -148,6 +169,7 @@ const ATTACKS: &[(At, &str, Outcome)] = &[
     (ToShared, "make-kind", Refused("open", "it makes a column `price` of the kind `money`, which is none")),
     (ToShared, "make-nameless", Refused("open", "it makes a column ``, which is no name")),
     (ToShared, "make-nothing", Refused("open", "it makes a table without a key")),
+    (ToShared, "make-invalid", Refused("trap", NO_TEXT)),
 ];
 
 const LIMITS: &str = "[limits.hostile]\nmemory = 16\nfuel = 50000000\nfuel_per_row = 1000000\nanswer = 16\n";
@@ -202,32 +224,36 @@ fn tables() -> impl Iterator<Item = (String, At, &'static str, Outcome)> {
     by_rows.enumerate().map(|(number, &(at, attack, outcome))| (format!("t{number}"), at, attack, outcome))
 }
 
+/// What makes a table for an attack, with what stands in it from the beginning.
+fn made(table: &str, at: At) -> String {
+    let rows = if at == Resolver { "INSERT INTO $ VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3);" } else { "" };
+    format!("CREATE TABLE $ (id integer PRIMARY KEY, note text, stock integer); {rows}").replace('$', table)
+}
+
+/// What users do there: one of the rows is poison.
+async fn changed(cluster: &mut Cluster, table: &str, at: At) {
+    let rows = "INSERT INTO $ VALUES (1, 'good', 1), (2, 'poison', 2), (3, 'good', 3)".replace('$', table);
+    match at {
+        Resolver => {
+            let a = "UPDATE $ SET note = 'a' WHERE id = 1; UPDATE $ SET note = 'poison' WHERE id = 2";
+            cluster.run(0, &a.replace('$', table)).await;
+            let b = "UPDATE $ SET stock = 7 WHERE id IN (1, 2); INSERT INTO $ VALUES (4, 'new', 1)";
+            cluster.later(1, &b.replace('$', table)).await;
+        }
+        Filter | ToLocal => cluster.run(0, &rows).await,
+        ToShared => cluster.run(1, &rows).await,
+    }
+}
+
 #[tokio::test]
 async fn rows_of_each_attack_wait_or_go_and_none_is_lost() {
-    let setup = |_| {
-        let table = |(table, at, ..): (String, At, &str, Outcome)| {
-            let rows =
-                if at == Resolver { "INSERT INTO $ VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3);" } else { "" };
-            format!("CREATE TABLE $ (id integer PRIMARY KEY, note text, stock integer); {rows}").replace('$', &table)
-        };
-        tables().map(table).collect::<String>()
-    };
+    let setup = |_| tables().map(|(table, at, ..)| made(&table, at)).collect::<String>();
     let sections: String = tables().map(|(table, at, attack, _)| at.section(&table, attack)).collect();
     let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], setup, &format!("{LIMITS}{sections}")).await;
     cluster.pin(&["hostile"]);
     cluster.install().await;
     for (table, at, ..) in tables() {
-        let rows = "INSERT INTO $ VALUES (1, 'good', 1), (2, 'poison', 2), (3, 'good', 3)".replace('$', &table);
-        match at {
-            Resolver => {
-                let a = "UPDATE $ SET note = 'a' WHERE id = 1; UPDATE $ SET note = 'poison' WHERE id = 2";
-                cluster.run(0, &a.replace('$', &table)).await;
-                let b = "UPDATE $ SET stock = 7 WHERE id IN (1, 2); INSERT INTO $ VALUES (4, 'new', 1)";
-                cluster.later(1, &b.replace('$', &table)).await;
-            }
-            Filter | ToLocal => cluster.run(0, &rows).await,
-            ToShared => cluster.run(1, &rows).await,
-        }
+        changed(&mut cluster, &table, at).await;
     }
     cluster.sync().await;
     let parked = cluster.session().parked().await.expect("what waits");
@@ -300,6 +326,21 @@ async fn came_to(
         (ToShared, _) => [carried, all],
     };
     if notes[0] == expected[0] && notes[1] == expected[1] { Ok(()) } else { Err(format!("the rows are {notes:?}")) }
+}
+
+/// Where there is fuel enough, time decides.
+#[tokio::test]
+async fn rows_that_take_too_long_wait() {
+    let limits = "[limits.hostile]\nfuel = 1000000000000000\ntime = 1\n";
+    let sections = format!("{limits}{}", Resolver.section("items", "loop"));
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], |_| made("items", Resolver), &sections).await;
+    cluster.pin(&["hostile"]);
+    cluster.install().await;
+    changed(&mut cluster, "items", Resolver).await;
+    cluster.sync().await;
+    let parked = cluster.session().parked().await.expect("what waits");
+    let came = came_to(&mut cluster, &parked, "items", Resolver, Row("time", "it took longer than 1 s")).await;
+    assert_eq!(came, Ok(()));
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn a_bundle_is_packed_checked_added_and_settles_a_conflict() {
     let concord = packed().await;
     let said = concord.run(&["bundle", "check", FILE]).await;
     let told = ended(&said, 0);
-    assert!(told.contains("signature                 none") && told.contains("9 good"), "{told}");
+    assert!(told.contains("signature                 none") && told.contains("11 good"), "{told}");
     let said = concord.run(&["bundle", "check", "bundle", "--json"]).await;
     let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
     assert_eq!((&report["bundle"], &report["sha256"]), (&"web-shop".into(), &serde_json::Value::Null));

@@ -46,6 +46,38 @@ async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
     assert!(said.stderr.contains("calls itself `hostile`"), "{}", said.stderr);
 }
 
+/// No table is needed for that, nor a database.
+#[tokio::test]
+async fn what_the_file_says_to_plugins_is_held_against_their_schemas() {
+    let concord = folder(MERGE);
+    ended(&concord.run(&["plugin", "lock"]).await, 0);
+    let said = concord.run(&["plugin", "check"]).await;
+    assert!(ended(&said, 0).contains("next: concord check, "), "{}", said.stdout);
+    // Who opens no plugin for a table is not told to.
+    let said = concord.run(&["plugin", "check", "plugins/merge-fields.wasm"]).await;
+    assert!(!ended(&said, 0).contains("next: "), "{}", said.stdout);
+    let misspelt = MERGE.replace("fields =", "filds =");
+    let other = "[tables.others]\nconflict = { plugin = \"merge-fields\", fields = { note = \"newest\" } }\n";
+    let filter = "[tables.parts.nodes.branch]\nfilter = { plugin = \"merge-fields\" }\n";
+    concord.write("concord.toml", &format!("{CONFIG}{misspelt}{other}{filter}"));
+    let said = concord.run(&["plugin", "check"]).await;
+    let told = ended(&said, 2);
+    for problem in [
+        "problem: plugin `merge-fields`, resolver of `items`: its configuration does not fit: ",
+        "`filds` cannot stand here",
+        "problem: plugin `merge-fields`, resolver of `others`: its configuration does not fit: ",
+        "problem: plugin `merge-fields`, filter of `parts`: it is no filter, but a resolver (role)",
+    ] {
+        assert!(told.contains(problem), "{problem}: {told}");
+    }
+    assert!(!told.contains("next: "), "{told}");
+    let said = concord.run(&["plugin", "check", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 2)).unwrap();
+    // The file is the one that is pinned, and nothing is wrong with it.
+    assert_eq!((&report[0]["pinned"], &report[0]["problem"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!(report[0]["misfits"].as_array().map(Vec::len), Some(3), "{report}");
+}
+
 /// Whether all is well, the key does not fit, or the table does not.
 #[tokio::test]
 async fn what_a_plugin_keeps_secret_is_shown_nowhere() {

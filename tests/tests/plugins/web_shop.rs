@@ -1,8 +1,12 @@
 //! `examples/web-shop` from the bundle's folder to rows that agree: a shop on MariaDB, and its back office on PostgreSQL.
 
 use std::path::Path;
+use std::process::Command;
 
 use concord_tests::{As, Concord, Database, Kind, Output, User, guests};
+
+/// What of the bundle is compiled.
+const PLUGINS: [&str; 3] = ["cel", "merge-fields", "reshape"];
 
 const OFFICE_CUSTOMERS: &str = "SELECT id, name, email, phone, zip, city, credit_limit FROM customers ORDER BY id";
 const SHOP_CUSTOMERS: &str =
@@ -26,6 +30,13 @@ fn copy(from: &Path, to: &Path) {
             true => copy(&entry.path(), &to),
             false => std::fs::copy(entry.path(), to).map(|_| ()).unwrap(),
         }
+    }
+}
+
+fn put_plugins(folder: &Path) {
+    for plugin in PLUGINS {
+        let file = format!("{plugin}.wasm");
+        std::fs::copy(guests::plugins().join(&file), folder.join(&file)).unwrap();
     }
 }
 
@@ -53,10 +64,7 @@ impl Shop {
         concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
         concord.env("OFFICE_URL", &office.url()).env("SHOP_URL", &shop.url());
         copy(&source.join("bundle"), &concord.path("bundle"));
-        for plugin in ["cel", "merge-fields", "reshape"] {
-            let file = format!("{plugin}.wasm");
-            std::fs::copy(guests::plugins().join(&file), concord.path("bundle/plugins").join(&file)).unwrap();
-        }
+        put_plugins(&concord.path("bundle/plugins"));
         let (office_user, shop_user) = (office.user().await, shop.user().await);
         Shop { concord, _databases: [office, shop], office: office_user, shop: shop_user }
     }
@@ -170,4 +178,26 @@ async fn conflicts_between_shop_and_office_are_decided() {
     all.shop.execute("UPDATE shop_customers SET newsletter = 'Y' WHERE id = 3").await;
     all.agrees().await;
     holds(&mut all.shop, "SELECT state, coupon FROM shop_orders WHERE id = 1", &["1|SPRING"]).await;
+}
+
+/// The script of the README, but for what cargo does in it: the plugins are there.
+#[tokio::test]
+async fn the_bundle_is_built_by_its_script() {
+    let mut concord = Concord::new("");
+    concord.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
+    let (example, compiled) = (concord.path("examples/web-shop"), concord.path("target/plugins"));
+    copy(&guests::root().join("examples/web-shop"), &example);
+    for plugin in PLUGINS {
+        // Somebody may have built it in the repository.
+        let _ = std::fs::remove_file(example.join(format!("bundle/plugins/{plugin}.wasm")));
+    }
+    std::fs::create_dir_all(&compiled).unwrap();
+    put_plugins(&compiled);
+    let mut build = Command::new("sh");
+    build.arg(example.join("build")).env("CARGO", "true").env("CONCORD", env!("CARGO_BIN_EXE_concord-under-test"));
+    build.env("CONCORD_CACHE_DIR", guests::cache()).env_remove("CONCORD_FAULT");
+    guests::said(&mut build);
+    let checked = concord.run(&["bundle", "check", "examples/web-shop/web-shop-1.0.0.concord"]).await;
+    let checked = ended(&checked, 0);
+    assert_eq!(checked.matches(" good").count(), 4, "{checked}");
 }

@@ -17,9 +17,13 @@ typedef struct filter_plugin_string_t {
 // How much a message matters.
 typedef uint8_t concord_plugin_log_level_t;
 
+// Of use to whoever wrote the plugin.
 #define CONCORD_PLUGIN_LOG_LEVEL_DEBUG 0
+// Of use to whoever asks for it.
 #define CONCORD_PLUGIN_LOG_LEVEL_INFO 1
+// Something may be wrong.
 #define CONCORD_PLUGIN_LOG_LEVEL_WARN 2
+// Something is wrong. Seen without being asked for.
 #define CONCORD_PLUGIN_LOG_LEVEL_ERROR 3
 
 typedef struct {
@@ -56,6 +60,7 @@ typedef struct concord_plugin_types_value_t {
   } val;
 } concord_plugin_types_value_t;
 
+// Nothing; what SQL calls NULL.
 #define CONCORD_PLUGIN_TYPES_VALUE_NULL 0
 // Columns of booleans may hold other numbers in MySQL and SQLite, which come as `integer`.
 #define CONCORD_PLUGIN_TYPES_VALUE_BOOLEAN 1
@@ -63,11 +68,14 @@ typedef struct concord_plugin_types_value_t {
 #define CONCORD_PLUGIN_TYPES_VALUE_INTEGER 2
 // An integer above the largest that `integer` holds, never one below it. A plugin may answer smaller ones as well.
 #define CONCORD_PLUGIN_TYPES_VALUE_UNSIGNED 3
+// A float of 8 bytes, or one of 4 bytes, which is the same number.
 #define CONCORD_PLUGIN_TYPES_VALUE_FLOAT 4
 // An exact decimal number: an optional `-`, digits, and perhaps a point and more digits; without exponent.
 // `NaN`, `Infinity` and `-Infinity` occur where a database has them.
 #define CONCORD_PLUGIN_TYPES_VALUE_DECIMAL 5
+// A text, whatever its length or collation.
 #define CONCORD_PLUGIN_TYPES_VALUE_TEXT 6
+// Bytes that are no text.
 #define CONCORD_PLUGIN_TYPES_VALUE_BYTES 7
 // Days since 1970-01-01. The largest and the smallest number are the infinities that some databases have. What no
 // calendar has, such as 0000-00-00 of MySQL, is -106751991 + year * 512 + month * 32 + day.
@@ -98,6 +106,7 @@ typedef struct {
 
 // A column of a table.
 typedef struct concord_plugin_types_column_t {
+  // The name that all databases agree on, or for a mapping that of the node's own table.
   filter_plugin_string_t   name;
   // What its values are: `boolean`, `integer`, `float`, `decimal`, `text`, `bytes`, `date`, `time`, `timestamp`,
   // `instant`, `json`, `uuid`, each as the case of `value` of that name (`integer` includes `unsigned`); `any`
@@ -125,10 +134,11 @@ typedef struct {
 typedef struct concord_plugin_types_table_t {
   // The name that all databases agree on.
   filter_plugin_string_t   name;
+  // In the order of a row's values.
   concord_plugin_types_list_column_t   columns;
 } concord_plugin_types_table_t;
 
-// What a role is told once, before any row.
+// What a role is told before any row.
 typedef struct concord_plugin_types_context_t {
   // The shape of the rows that it will see.
   concord_plugin_types_table_t   table;
@@ -186,7 +196,9 @@ typedef struct exports_concord_plugin_filter_verdict_t {
   } val;
 } exports_concord_plugin_filter_verdict_t;
 
+// It belongs at the node.
 #define EXPORTS_CONCORD_PLUGIN_FILTER_VERDICT_KEEP 0
+// It does not, and goes if it stands there.
 #define EXPORTS_CONCORD_PLUGIN_FILTER_VERDICT_DROP 1
 // No answer in 0.1.0.
 #define EXPORTS_CONCORD_PLUGIN_FILTER_VERDICT_OTHER 2

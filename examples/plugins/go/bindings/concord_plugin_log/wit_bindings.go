@@ -12,9 +12,13 @@ import (
 
 
 const (
-        LevelDebug uint8 = 0
+        // Of use to whoever wrote the plugin.
+LevelDebug uint8 = 0
+// Of use to whoever asks for it.
 LevelInfo uint8 = 1
+// Something may be wrong.
 LevelWarn uint8 = 2
+// Something is wrong. Seen without being asked for.
 LevelError uint8 = 3
 )
 // How much a message matters.

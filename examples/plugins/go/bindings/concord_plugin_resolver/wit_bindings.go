@@ -37,11 +37,13 @@ Row witTypes.Option[[]concord_plugin_types.Value]
 
 // What one user's change did to the recorded columns.
 type Change struct {
-        // Where it was made, and when, as in `version`.
+        // Where it was made.
 Node string
+// When, as in `version`.
 Time int64
 // The values of the columns that were asked for, in that order; none where there was no row.
 Before witTypes.Option[[]concord_plugin_types.Value]
+// The same once it was made; none if it deleted the row.
 After witTypes.Option[[]concord_plugin_types.Value]
 // The places in `conflict.versions` of the versions that this change went into.
 SeenBy []uint32

@@ -11,6 +11,7 @@ import (
 
 
 const (
+// Nothing; what SQL calls NULL.
 ValueNull uint8 = 0
 // Columns of booleans may hold other numbers in MySQL and SQLite, which come as `integer`.
 ValueBoolean uint8 = 1
@@ -18,11 +19,14 @@ ValueBoolean uint8 = 1
 ValueInteger uint8 = 2
 // An integer above the largest that `integer` holds, never one below it. A plugin may answer smaller ones as well.
 ValueUnsigned uint8 = 3
+// A float of 8 bytes, or one of 4 bytes, which is the same number.
 ValueFloat uint8 = 4
 // An exact decimal number: an optional `-`, digits, and perhaps a point and more digits; without exponent.
 // `NaN`, `Infinity` and `-Infinity` occur where a database has them.
 ValueDecimal uint8 = 5
+// A text, whatever its length or collation.
 ValueText uint8 = 6
+// Bytes that are no text.
 ValueBytes uint8 = 7
 // Days since 1970-01-01. The largest and the smallest number are the infinities that some databases have. What no
 // calendar has, such as 0000-00-00 of MySQL, is -106751991 + year * 512 + month * 32 + day.
@@ -191,7 +195,8 @@ type Row = []Value
 
 // A column of a table.
 type Column struct {
-        Name string
+        // The name that all databases agree on, or for a mapping that of the node's own table.
+Name string
 // What its values are: `boolean`, `integer`, `float`, `decimal`, `text`, `bytes`, `date`, `time`, `timestamp`,
 // `instant`, `json`, `uuid`, each as the case of `value` of that name (`integer` includes `unsigned`); `any`
 // for whatever is stored; or the name of a database's own type, whose values are its text. Every column may
@@ -213,10 +218,11 @@ Facts []witTypes.Tuple2[string, string]
 type Table struct {
         // The name that all databases agree on.
 Name string
+// In the order of a row's values.
 Columns []Column
 }
 
-// What a role is told once, before any row.
+// What a role is told before any row.
 type Context struct {
         // The shape of the rows that it will see.
 Table Table
