@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     /// Points of other commands than those that run cycles, of one kind of database, of deletes, and of many rows.
-    const ELSEWHERE: [&str; 28] = [
+    const ELSEWHERE: [&str; 30] = [
         "mark-entries",
         "apply-delete",
         "early-begin",
@@ -43,8 +43,10 @@ mod tests {
         "purged-early",
         "compare-open",
         "install-node",
+        "install-table",
         "install-commit",
         "uninstall-switched",
+        "uninstall-trigger",
         "uninstall-commit",
         "drop-chosen",
         "remove-node",

@@ -80,6 +80,10 @@ impl Server {
         let mysql = runtime.block_on(async {
             let mut user = User::mariadb(url).await.unwrap_or_else(|error| panic!("CONCORD_MYSQL_URL: {error}"));
             user.execute(&roles()).await;
+            if user.is_mysql() {
+                user.execute(&format!("GRANT SELECT ON performance_schema.replication_applier_status TO '{SYNC}'@'%'"))
+                    .await;
+            }
             user.is_mysql()
         });
         let (data, process) = (scratch::folder().join("elsewhere"), Mutex::default());
@@ -117,9 +121,10 @@ impl Server {
         panic!("found no free port for MariaDB");
     }
 
-    /// The URL of a database for a role.
+    /// The URL of a database for a role, by one of the two schemes, which mean the same: every second database has the other.
     pub fn url(&self, role: &str, database: &str) -> String {
-        format!("mariadb://{role}:{PASSWORD_IN_URL}@{}:{}/{database}", self.host, self.port)
+        let scheme = if database.ends_with(['1', '3', '5', '7', '9']) { "mysql" } else { "mariadb" };
+        format!("{scheme}://{role}:{PASSWORD_IN_URL}@{}:{}/{database}", self.host, self.port)
     }
 
     /// With what the names of its databases begin.

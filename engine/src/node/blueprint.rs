@@ -1,6 +1,7 @@
 //! What a table is made of, in no database's words: how `load --create` carries a table from one node to another.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use super::Error;
@@ -84,7 +85,7 @@ pub struct IndexPart {
     pub columns: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReferencePart {
     pub columns: Vec<String>,
     pub table: String,
@@ -94,8 +95,25 @@ pub struct ReferencePart {
     /// Such as `CASCADE`; `NO ACTION` unless anything is said.
     pub on_delete: String,
     pub on_update: String,
+    /// The columns that `on_delete` sets, unless it sets all.
+    pub sets: Vec<String>,
+    /// Whether of several columns either all are NULL or none is.
+    pub full: bool,
+    /// `DEFERRABLE` or `DEFERRABLE INITIALLY DEFERRED`, if it may be looked at later than with each statement.
+    pub deferral: Option<String>,
     /// Whether the other table refers to this one as well and is made after it.
     pub later: bool,
+}
+
+/// What not every database knows of a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// To look at it later.
+    Deferral,
+    /// To take no NULL in some of its columns only.
+    Full,
+    /// To set some of its columns only.
+    Sets,
 }
 
 /// The statements that make a table, and what they leave out.
@@ -272,13 +290,41 @@ impl ReferencePart {
 
     /// What is told of a reference that is left out.
     pub fn left_out(&self, why: &str) -> String {
-        let (own, others) = (self.columns.join(", "), self.referenced.join(", "));
-        format!("the reference of {own} to {} ({others}), {why}", self.table)
+        format!("{self}, {why}")
     }
 
     /// The same where both are of types that are not compared there.
     pub fn misfit(&self, own: &str, other: &str) -> String {
         self.left_out(&format!("because {own} cannot refer to {other} there"))
+    }
+
+    /// What is told of a reference that is made where none of these rules is known.
+    pub fn without(&self, rules: &[Rule]) -> Vec<String> {
+        let rules = rules.iter().filter_map(|rule| match rule {
+            Rule::Deferral => self.deferral.clone(),
+            Rule::Full => (self.full && self.columns.len() > 1).then(|| "MATCH FULL".to_owned()),
+            Rule::Sets => {
+                (!self.sets.is_empty()).then(|| format!("ON DELETE {} ({})", self.on_delete, self.sets.join(", ")))
+            }
+        });
+        rules.map(|rule| format!("{rule} of {self}")).collect()
+    }
+
+    /// What a delete does where it can be said of all its columns alone: what sets some would set what is to stay.
+    pub fn on_delete_of_all(&self) -> &str {
+        if self.sets.is_empty() { &self.on_delete } else { "NO ACTION" }
+    }
+
+    /// The end of the words that make it: when it is looked at.
+    pub fn ending(&self) -> String {
+        self.deferral.iter().map(|words| format!(" {words}")).collect()
+    }
+}
+
+impl fmt::Display for ReferencePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (own, others) = (self.columns.join(", "), self.referenced.join(", "));
+        write!(f, "the reference of {own} to {} ({others})", self.table)
     }
 }
 
@@ -607,7 +653,7 @@ mod tests {
             referenced: names(referenced),
             on_delete: "CASCADE".to_owned(),
             on_update: "CASCADE".to_owned(),
-            later: false,
+            ..ReferencePart::default()
         };
         let ordered = |referenced: &[&str]| reference(referenced).ordered().map(|found| found.columns.join(" "));
         assert_eq!(ordered(&["b", "a"]).as_deref(), Some("to_a to_b"));

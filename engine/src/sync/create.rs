@@ -353,6 +353,7 @@ impl<'a> There<'a> {
             }
             wanted.references.push(ReferencePart {
                 columns,
+                sets: all_renamed(&nodes[source], &nodes[target], &reference.sets).unwrap_or_default(),
                 table: there[target].table.clone(),
                 referenced,
                 later: later.contains(&parent),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use concord::model::{Cut, Key, Value};
 use concord::node::ErrorKind;
 use concord_tests::mariadb::Server;
-use concord_tests::{As, Cluster, Database, Kind, spec};
+use concord_tests::{As, Cluster, Database, Kind, PATIENCE, spec, wait_until};
 
 const ITEMS: &str =
     "CREATE TABLE items (id integer PRIMARY KEY, name varchar(20)); INSERT INTO items VALUES (1, 'one'), (2, 'two')";
@@ -15,16 +15,26 @@ const CONFIG: &str = "[tables.items]";
 
 const ALL: &str = "SELECT id, name FROM items ORDER BY id";
 
+/// The settings of a server that others may follow.
+const LOGGED: &[(&str, &str)] = &[("log-bin", "binlog"), ("server-id", "1"), ("log-bin-trust-function-creators", "ON")];
+
 /// A server of the test's own.
 async fn server(settings: &'static [(&'static str, &'static str)]) -> Arc<Server> {
     tokio::task::spawn_blocking(move || Server::dedicated(settings)).await.expect("MariaDB starts")
 }
 
+/// A database on this server with the table.
+async fn database(server: &Arc<Server>) -> Database {
+    let database = Database::on_mariadb(server).await;
+    database.user_as(As::Sync).await.execute(ITEMS).await;
+    database
+}
+
 /// Two nodes of which the second is on this server, where `more` is run before Concord is installed.
 async fn served(server: &Arc<Server>, more: &str) -> Cluster {
     let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], |_| ITEMS.to_owned(), CONFIG).await;
-    let database = Database::on_mariadb(server).await;
-    database.user_as(As::Sync).await.execute(&format!("{ITEMS}; {more}")).await;
+    let database = database(server).await;
+    database.user_as(As::Sync).await.execute(more).await;
     cluster.replace(1, database).await;
     cluster.install().await;
     cluster.settle().await;
@@ -47,10 +57,57 @@ async fn a_server_that_is_set_read_only() {
         let [away] = &summary.away[..] else { panic!("{summary:?}") };
         assert!(away.node == "b" && away.unreachable && away.why.contains("takes no writes"), "{away:?}");
     }
+    let refused = cluster.try_install().await.expect_err("nothing may be written");
+    let why =
+        "node `b`: the server is read-only, as a replica is; give the node the url of the server that is written to";
+    assert_eq!(refused, why);
     admin.execute("SET GLOBAL read_only = OFF").await;
     let summary = session.sync().await.expect("both are there again");
     assert_eq!(summary.away, []);
     cluster.holds(ALL, &["1|meanwhile", "2|two"]).await;
+}
+
+/// What a log brings fires no triggers, whether or not others may write there. The server that it comes from is one like any other.
+#[tokio::test]
+async fn a_replica_that_takes_writes() {
+    let (primary, replica) = (server(LOGGED).await, server(&[("server-id", "2")]).await);
+    let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], |_| ITEMS.to_owned(), CONFIG).await;
+    cluster.replace(0, database(&primary).await).await;
+    cluster.replace(1, database(&replica).await).await;
+    let mut source = cluster.nodes[0].database.user_as(As::Admin).await;
+    let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
+    source.execute("CREATE USER copier@'%' IDENTIFIED BY 'x'; GRANT REPLICATION SLAVE ON *.* TO copier@'%'").await;
+    // By a name, as one of several that it may follow.
+    admin
+        .execute(&format!(
+            "CHANGE MASTER 'office' TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'copier', MASTER_PASSWORD = 'x';
+             START SLAVE 'office'",
+            primary.port()
+        ))
+        .await;
+    let copied = source.cell("SELECT database()").await;
+    let copied = format!("SELECT count(*) FROM information_schema.tables WHERE table_schema = '{copied}'");
+    let arrived = async || (admin.cell(&copied).await == "1").then_some(());
+    wait_until("the log to be applied", PATIENCE, arrived).await;
+
+    let refused = cluster.try_install().await.expect_err("one is a replica");
+    let why = "node `b`: the server applies another server's log, as a replica does";
+    assert!(refused.starts_with(why) && refused.contains("the url of the server that is written to"), "{refused}");
+    assert!(!refused.contains("node `a`"), "{refused}");
+    let mut warnings = async |cluster: &mut Cluster, sql: &str| {
+        admin.execute(sql).await;
+        // Others are not shown what stands still.
+        cluster.connect_as(1, As::Admin);
+        let checked = cluster.session().check().await.expect("both are there");
+        assert_eq!(checked.problems, [""; 0]);
+        checked.warnings.into_iter().filter(|told| told.contains("set up as a replica")).collect::<Vec<_>>()
+    };
+    let stopped = warnings(&mut cluster, "STOP SLAVE 'office'").await;
+    let [told] = &stopped[..] else { panic!("{stopped:?}") };
+    assert!(told.starts_with("node `b`: ") && told.contains("RESET REPLICA ALL"), "{told}");
+    assert_eq!(warnings(&mut cluster, "RESET REPLICA 'office' ALL").await, [""; 0]);
+    cluster.connect_as(1, As::Sync);
+    cluster.install().await;
 }
 
 /// No history is asked for before tables are written that are compared.
@@ -59,9 +116,7 @@ async fn compared_tables_on_a_server_that_is_set_read_only() {
     let server = server(&[]).await;
     let config = "[tables.items]\nmode = \"compare\"\nfrom = \"a\"\n";
     let mut cluster = Cluster::bare(&[Kind::Sqlite, Kind::Sqlite], |_| ITEMS.to_owned(), config).await;
-    let database = Database::on_mariadb(&server).await;
-    database.user_as(As::Sync).await.execute(ITEMS).await;
-    cluster.replace(1, database).await;
+    cluster.replace(1, database(&server).await).await;
     let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
     // The server itself lets this account write.
     let account =
@@ -178,7 +233,7 @@ async fn a_second_session_that_was_idle_and_is_there() {
 /// A commit waits for a standby that is gone, for as long as an administrator has set: the others do not.
 #[tokio::test]
 async fn a_standby_of_mariadb_that_does_not_answer() {
-    let server = server(&[("log-bin", "binlog"), ("server-id", "1"), ("log-bin-trust-function-creators", "ON")]).await;
+    let server = server(LOGGED).await;
     let mut cluster = served(&server, "").await;
     let mut admin = cluster.nodes[1].database.user_as(As::Admin).await;
     let waits = "SET GLOBAL rpl_semi_sync_master_timeout = 3600000; SET GLOBAL rpl_semi_sync_master_enabled = ON";

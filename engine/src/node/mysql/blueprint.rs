@@ -1,19 +1,21 @@
 //! What a table is made of here, and the statements that make one from another database.
 
+mod limits;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
 
+use self::limits::{limits, periods};
 use super::schema::{one, told};
 use super::wire::{Args, text};
 use super::{MySql, Phase, quote, sql, types};
 use crate::model::{Domain, Type, Value, time};
+use crate::node::Result;
 use crate::node::blueprint::{
-    Blueprint, Building, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Size, accepts, bits_of, free_name,
-    shape_of, sized, the_statement, unsupported,
+    Blueprint, Building, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Rule, Size, accepts, bits_of,
+    free_name, shape_of, sized, the_statement, unsupported,
 };
-use crate::node::{CatalogueColumn, Result};
 
 /// The scheme of this kind's URLs.
 const KIND: &str = "mysql";
@@ -117,8 +119,7 @@ impl MySql {
                 referenced: reference.referenced_columns.clone(),
                 on_delete: told(row, 1)?,
                 on_update: told(row, 2)?,
-                to: None,
-                later: false,
+                ..ReferencePart::default()
             });
         }
         // MySQL names each once in a database, MariaDB once in a table.
@@ -142,6 +143,12 @@ impl MySql {
             if !is_json {
                 blueprint.notes.push(format!("constraint {name}: CHECK ({})", text(row, 1).unwrap_or_default()));
             }
+        }
+        // A view is told otherwise.
+        if self.maria && catalogue.refusals.is_empty() {
+            let statement = format!("SHOW CREATE TABLE {}", quote::ident(&catalogue.name));
+            let made = self.main()?.fetch(&statement, Args::new()).await?;
+            blueprint.notes.extend(periods(&made.first().and_then(|row| text(row, 1)).unwrap_or_default()));
         }
         blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
         if catalogue.partitioned {
@@ -206,7 +213,10 @@ fn draft(blueprint: &Blueprint, maria: bool, known: &HashSet<String>) -> Draft {
     let mut references = Vec::new();
     for reference in &blueprint.references {
         match fitting(blueprint, reference, maria, collated) {
-            Ok(reference) => references.push(reference),
+            Ok(fitted) => {
+                draft.notes.extend(reference.without(&[Rule::Deferral, Rule::Full, Rule::Sets]));
+                references.push(fitted);
+            }
             Err(note) => draft.notes.push(note),
         }
     }
@@ -347,6 +357,7 @@ fn fitting(
     if [&ordered.on_delete, &ordered.on_update].iter().any(|action| *action == "SET DEFAULT") {
         return Err(reference.left_out("because there is no SET DEFAULT there"));
     }
+    ordered.on_delete = ordered.on_delete_of_all().to_owned();
     // What sets NULL where none may stand refuses, and here it cannot be declared.
     if ordered.columns.iter().any(|name| blueprint.is_filled(name)) {
         for action in [&mut ordered.on_delete, &mut ordered.on_update] {
@@ -580,23 +591,6 @@ fn unescaped(preset: &Preset) -> Option<String> {
     let Preset::Text(text) = preset else { return None };
     let hex = || text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     text.contains(['\'', '\\']).then(|| format!("CONVERT(UNHEX('{}') USING utf8mb4)", hex()))
-}
-
-/// What a column of another kind of database would take and this one does not; `unique`: whether it is in an index that takes no
-/// two values for one.
-fn limits(column: &CatalogueColumn, key: &[String], unique: bool) -> Option<String> {
-    let native = column.native.as_str();
-    let is_lenient = matches!(column.domain, Domain::Text { .. })
-        && column.collation.as_deref().is_some_and(|collation| !sql::is_exact(collation));
-    match native.split('(').next() {
-        Some("enum" | "set") => Some(format!("only the labels of {native}")),
-        Some("year") => Some("only 0 and the years 1901 to 2155".to_owned()),
-        _ if is_lenient && key.contains(&column.name) => {
-            Some("texts that are one key here, such as 'a' and 'A', are several there".to_owned())
-        }
-        _ if is_lenient && unique => Some("texts that are one here, such as 'a' and 'A', are several there".to_owned()),
-        _ => None,
-    }
 }
 
 /// The type as the other database has it, if that is of this kind and this one has the type too.

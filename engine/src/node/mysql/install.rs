@@ -117,6 +117,7 @@ impl MySql {
         let mut changed: Vec<&TableSpec> = Vec::new();
         for spec in tables {
             let doing = || format!("creating triggers on {}", spec.full_name());
+            fault::point("install-table").await?;
             let other = self.install_table(spec, tables, installed.get(&spec.name), proof, &mut done).await;
             if other.map_err(|error| error.while_doing(doing()))? {
                 changed.push(spec);
@@ -672,6 +673,7 @@ impl MySql {
         for trigger in self.read_triggers().await?.iter().filter(|trigger| trigger.is_ours()) {
             let doing = || format!("removing triggers from {}", trigger.table);
             self.drop_trigger(&trigger.name).await.map_err(|error| error.while_doing(doing()))?;
+            fault::point("uninstall-trigger").await?;
         }
         if self.has_table("concord_installed").await? {
             for name in self.read_installed().await?.keys() {

@@ -20,6 +20,7 @@ mod numbers;
 mod obstacles;
 mod probe;
 mod quote;
+mod replication;
 mod rights;
 mod sample;
 mod schema;

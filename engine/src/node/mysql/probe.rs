@@ -4,6 +4,9 @@ use super::wire::{Args, number, text};
 use super::{MySql, connect};
 use crate::node::{Probe, Result};
 
+const READ_ONLY: &str =
+    "the server is read-only, as a replica is; give the node the url of the server that is written to";
+
 impl MySql {
     pub(super) async fn read_probe(&mut self) -> Result<Probe> {
         let facts = self.main()?.facts.clone();
@@ -26,10 +29,9 @@ impl MySql {
             let [major, minor, patch] = least;
             refusals.push(format!("{server} is too old; Concord needs {major}.{minor}.{patch} or newer"));
         }
-        if connect::is_read_only(&said(1)) {
-            refusals
-                .push("the server is read-only, as a replica is; connect to the server that is written to".to_owned());
-        }
+        let replication = self.read_replication().await?;
+        let read_only = connect::is_read_only(&said(1)).then_some(READ_ONLY);
+        refusals.extend(replication.refusal().or(read_only).map(str::to_owned));
         if count(2) == 1 && said(3) == "STATEMENT" {
             refusals.push(
                 "the server's binary log holds statements (binlog_format = STATEMENT), which Concord's transactions cannot \
@@ -46,7 +48,7 @@ impl MySql {
                     .to_owned(),
             );
         }
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = replication.warning(&facts.account).into_iter().collect();
         if count(4) != 1 {
             warnings.push(format!(
                 "innodb_flush_log_at_trx_commit is {}: a crash may lose what was committed, and with it changes that others \

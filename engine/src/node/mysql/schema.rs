@@ -373,7 +373,8 @@ fn refusals(name: &str, kind: &str, engine: &str) -> Vec<String> {
              SYSTEM VERSIONING",
             quote::ident(name)
         )),
-        other => refusals.push(format!("{name} is a {} and no table", other.to_lowercase())),
+        other => refusals
+            .push(format!("{name} is a {} and no table; take it out of the configuration", other.to_lowercase())),
     }
     refusals
 }

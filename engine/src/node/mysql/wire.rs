@@ -1,5 +1,8 @@
 //! Values on their way to and from the server, in the binary protocol, which alters none.
 
+#[cfg(test)]
+mod round_trips;
+
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Decode, Encode, MySql, Row as _};
 
@@ -375,6 +378,9 @@ pub struct Args {
     count: usize,
     size: usize,
     error: Option<Error>,
+    /// What is sent for each.
+    #[cfg(test)]
+    sent: Vec<Vec<u8>>,
 }
 
 impl Args {
@@ -404,6 +410,12 @@ impl Args {
     pub fn add<'t, T: Encode<'t, MySql> + sqlx::Type<MySql> + Weighed>(&mut self, value: T) -> &mut Args {
         self.count += 1;
         self.size += 9 + value.bytes();
+        #[cfg(test)]
+        self.sent.push({
+            let mut sent = Vec::new();
+            let _ = value.encode_by_ref(&mut sent);
+            sent
+        });
         if let Err(error) = self.arguments.add(value) {
             self.error.get_or_insert(Error::new(ErrorKind::Value, format!("too large for one statement: {error}")));
         }

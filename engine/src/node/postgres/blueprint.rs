@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::schema::get;
+use super::schema::{ORDINARY, get};
 use super::types::MADE_OF;
 use super::wire::Args;
 use super::{Phase, Postgres, quote};
 use crate::model::{Domain, Type, Value};
 use crate::node::Result;
 use crate::node::blueprint::{
-    Blueprint, Building, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Size, accepts, bits_of, free_name,
-    shape_of, sized, the_statement, unsupported,
+    Blueprint, Building, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Rule, Size, accepts, bits_of,
+    free_name, shape_of, sized, the_statement, unsupported,
 };
 
 /// The scheme of this kind's URLs.
@@ -22,6 +22,21 @@ const LONGEST: usize = 63;
 /// The lengths that a text may be limited to, and the most digits a decimal may.
 const LENGTHS: std::ops::RangeInclusive<u32> = 1..=10_485_760;
 const DIGITS: u32 = 1_000;
+
+/// What the domains of a table's columns demand, and those that they are made of.
+const CHECKS_OF_DOMAINS: &str = "WITH RECURSIVE base (at, name, oid) AS ( \
+        SELECT a.attnum, a.attname, a.atttypid FROM pg_catalog.pg_attribute a \
+        WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION ALL \
+        SELECT b.at, b.name, t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') \
+    SELECT 'column ' || b.name || ': ' || pg_catalog.pg_get_constraintdef(c.oid) FROM base b \
+        JOIN pg_catalog.pg_constraint c ON c.contypid = b.oid AND c.contype = 'c' ORDER BY b.at, c.conname";
+
+/// One row if there is any, with the names of its policies.
+const ROW_SECURITY: &str = "SELECT 'its row-level security' || coalesce((SELECT \
+            ' (' || pg_catalog.string_agg(p.polname::pg_catalog.text, ', ' ORDER BY p.polname) || ')' \
+        FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid), '') \
+    FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1) AND c.relrowsecurity";
 
 impl Postgres {
     pub(super) async fn read_blueprint(&mut self, table: &str) -> Result<Option<Blueprint>> {
@@ -41,8 +56,9 @@ impl Postgres {
         };
         let facts = self
             .fetch(
-                "SELECT a.attname::pg_catalog.text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', \
-                    a.attcollation <> t.typcollation \
+                "SELECT a.attname::pg_catalog.text, coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+                        CASE WHEN t.typtype = 'd' THEN t.typdefault END), a.attidentity <> '', \
+                    a.attcollation <> t.typcollation, a.attidentity = 'a' \
                  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
                  LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
                  WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped",
@@ -83,20 +99,29 @@ impl Postgres {
                 if get(row, 3)? {
                     blueprint.notes.push(format!("the collation of column {}", column.name));
                 }
+                if get(row, 4)? {
+                    let why = "rows may bring numbers of their own there";
+                    blueprint.notes.push(format!("GENERATED ALWAYS of column {}: {why}", column.name));
+                }
             }
             blueprint.columns.push(part);
         }
         let indexes = self
             .fetch(
-                "SELECT c.relname::pg_catalog.text, i.indisunique, \
-                    i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree' \
-                        AND coalesce(pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'false', \
-                    ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) \
-                        WITH ORDINALITY AS k (number, n) JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
-                            AND a.attnum = k.number WHERE k.n <= i.indnkeyatts ORDER BY k.n) \
-                 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
-                 JOIN pg_catalog.pg_am m ON m.oid = c.relam \
-                 WHERE i.indrelid = pg_catalog.to_regclass($1) AND i.indisvalid ORDER BY c.relname",
+                format!(
+                    "SELECT c.relname::pg_catalog.text, i.indisunique, \
+                        i.indpred IS NULL AND i.indexprs IS NULL AND m.amname = 'btree' \
+                            AND coalesce(pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'false', \
+                        k.names, NOT i.indisunique OR k.ordinary \
+                     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+                     JOIN pg_catalog.pg_am m ON m.oid = c.relam, \
+                     LATERAL (SELECT coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.at), '{{}}') AS names, \
+                            coalesce(pg_catalog.bool_and({ORDINARY}), true) AS ordinary \
+                        FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (number, at) \
+                            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+                        WHERE k.at <= i.indnkeyatts) k \
+                     WHERE i.indrelid = pg_catalog.to_regclass($1) AND i.indisvalid ORDER BY c.relname"
+                ),
                 asked(),
             )
             .await?;
@@ -107,6 +132,11 @@ impl Postgres {
                 blueprint
                     .notes
                     .push(format!("index {} (of expressions, of a part of the rows, or of another kind)", index.name));
+            } else if !get::<bool>(row, 4)? {
+                // Elsewhere it might refuse what it lets pass here.
+                blueprint
+                    .notes
+                    .push(format!("index {} (by a collation or operators that its columns have not)", index.name));
             } else if !(index.unique && index.columns == blueprint.key) {
                 blueprint.indexes.push(index);
             }
@@ -114,16 +144,27 @@ impl Postgres {
         let constraints = self
             .fetch(
                 "SELECT c.contype::pg_catalog.text, c.conname::pg_catalog.text, pg_catalog.pg_get_constraintdef(c.oid), \
-                    c.confdeltype::pg_catalog.text, c.confupdtype::pg_catalog.text \
+                    c.confdeltype::pg_catalog.text, c.confupdtype::pg_catalog.text, c.confmatchtype = 'f', \
+                    CASE WHEN c.condeferrable THEN 'DEFERRABLE' \
+                        || CASE WHEN c.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END END, \
+                    ARRAY (SELECT a.attname::pg_catalog.text FROM pg_catalog.jsonb_array_elements_text( \
+                            nullif(pg_catalog.to_jsonb(c) -> 'confdelsetcols', 'null')) AS s (number) \
+                        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid \
+                            AND a.attnum = s.number::pg_catalog.int2 ORDER BY a.attnum) \
                  FROM pg_catalog.pg_constraint c WHERE c.conrelid = pg_catalog.to_regclass($1) \
-                    AND c.contype IN ('c', 'x', 'f') ORDER BY c.conname",
+                    AND (c.contype IN ('c', 'x', 'f') OR c.contype IN ('p', 'u') AND c.condeferrable) ORDER BY c.conname",
                 asked(),
             )
             .await?;
         for row in &constraints {
             let (kind, name): (String, String) = (get(row, 0)?, get(row, 1)?);
             let reference = catalogue.references.iter().find(|reference| reference.name == name);
+            let deferral: Option<String> = get(row, 6)?;
             match (kind.as_str(), reference) {
+                // The index comes along.
+                ("p" | "u", _) => {
+                    blueprint.notes.push(format!("{} of constraint {name}", deferral.unwrap_or_default()));
+                }
                 ("f", Some(reference)) => blueprint.references.push(ReferencePart {
                     columns: reference.columns.clone(),
                     table: match &reference.referenced_schema {
@@ -133,12 +174,16 @@ impl Postgres {
                     referenced: reference.referenced_columns.clone(),
                     on_delete: action(&get::<String>(row, 3)?).to_owned(),
                     on_update: action(&get::<String>(row, 4)?).to_owned(),
-                    to: None,
-                    later: false,
+                    full: get(row, 5)?,
+                    deferral,
+                    sets: get(row, 7)?,
+                    ..ReferencePart::default()
                 }),
                 _ => blueprint.notes.push(format!("constraint {name}: {}", get::<String>(row, 2)?)),
             }
         }
+        blueprint.notes.extend(self.names(CHECKS_OF_DOMAINS, asked()).await?);
+        blueprint.notes.extend(self.names(ROW_SECURITY, asked()).await?);
         blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
         if catalogue.partitioned {
             blueprint.notes.push(format!("its partitions ({})", catalogue.partitions.len()));
@@ -155,7 +200,9 @@ impl Postgres {
         let names = "SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1)";
         taken.extend(self.names(names, args).await?.into_iter().map(|name| name.to_lowercase()));
-        let mut draft = drafted(blueprint, taken);
+        let partly =
+            blueprint.references.iter().any(|reference| !reference.sets.is_empty()) && self.sets_partly().await?;
+        let mut draft = drafted(blueprint, taken, partly);
         // What is made by hand has to be there first: types of a database's own, and the table's schema.
         for part in blueprint.columns.iter().filter(|part| part.kind == KIND) {
             let ty = declared(part);
@@ -194,6 +241,13 @@ impl Postgres {
         }))
     }
 
+    /// Whether a reference may set some of its columns only, as from PostgreSQL 15 on.
+    async fn sets_partly(&mut self) -> Result<bool> {
+        let asked = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 150000";
+        let rows = self.fetch(asked, Args::new()).await?;
+        rows.first().map_or(Ok(false), |row| get(row, 0))
+    }
+
     /// Whether a function that looks up names finds this one.
     async fn is_there(&mut self, lookup: &str, name: &str) -> Result<bool> {
         let mut args = Args::new();
@@ -223,7 +277,8 @@ impl Postgres {
     }
 }
 
-fn drafted(blueprint: &Blueprint, taken: &mut HashSet<String>) -> Draft {
+/// `partly`: whether the server knows references that set some of their columns only.
+fn drafted(blueprint: &Blueprint, taken: &mut HashSet<String>, partly: bool) -> Draft {
     let own: Vec<&str> = blueprint.table.splitn(2, '.').collect();
     // What PostgreSQL names by itself.
     let table = blueprint.bare_name().to_lowercase();
@@ -279,14 +334,22 @@ fn drafted(blueprint: &Blueprint, taken: &mut HashSet<String>) -> Draft {
             draft.notes.push(note);
             continue;
         }
+        let mut on_delete = reference.on_delete.clone();
+        if !partly {
+            draft.notes.extend(reference.without(&[Rule::Sets]));
+            reference.on_delete_of_all().clone_into(&mut on_delete);
+        } else if !reference.sets.is_empty() {
+            on_delete += &format!(" ({})", quote::idents(reference.sets.iter().map(String::as_str)));
+        }
         let place = if reference.later { &mut draft.links } else { &mut draft.statements };
         place.push(format!(
-            "ALTER TABLE {name} ADD FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+            "ALTER TABLE {name} ADD FOREIGN KEY ({}) REFERENCES {} ({}){} ON DELETE {on_delete} ON UPDATE {}{}",
             quote::idents(reference.columns.iter().map(String::as_str)),
             named(&reference.table),
             quote::idents(reference.referenced.iter().map(String::as_str)),
-            reference.on_delete,
-            reference.on_update
+            if reference.full { " MATCH FULL" } else { "" },
+            reference.on_update,
+            reference.ending()
         ));
     }
     draft

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, params};
 
 use super::failure::{Told, failure};
 use super::quote;
@@ -10,7 +10,7 @@ use super::schema::{self, Table};
 use crate::model::{Domain, Type, Value};
 use crate::node::Result;
 use crate::node::blueprint::{
-    Blueprint, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Size, accepts, free_name, shape_of,
+    Blueprint, Draft, IndexPart, NOT_UNIQUE, Part, Preset, ReferencePart, Rule, Size, accepts, free_name, shape_of,
     the_statement, unsupported,
 };
 
@@ -22,6 +22,9 @@ const STRICT: &str = "STRICT";
 const WITHOUT_ROWID: &str = "WITHOUT ROWID";
 /// No number of a row that was deleted is given out again.
 const AUTOINCREMENT: &str = "AUTOINCREMENT";
+
+/// How a reference is declared that is looked at with the commit; whatever else may be said is looked at with each statement.
+const DEFERRED: &str = "DEFERRABLE INITIALLY DEFERRED";
 
 /// Numbers of so many digits come back from SQLite as they were written.
 const EXACT: u32 = 15;
@@ -116,37 +119,50 @@ pub(super) fn read(db: &Connection, name: &str) -> Result<Option<Blueprint>> {
             _ => blueprint.notes.push(format!("index {index} (of expressions or of a part of the rows)")),
         }
     }
-    for reference in &catalogue.references {
-        let from = reference.columns.first().map_or("", String::as_str);
-        let actions: Option<(String, String)> = db
-            .query_row(
-                "SELECT on_delete, on_update FROM pragma_foreign_key_list(?1) WHERE \"from\" = ?2 COLLATE NOCASE \
-                 AND \"table\" = ?3 COLLATE NOCASE",
-                [&table.name, from, &reference.referenced_table],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()
-            .told(doing)?;
-        let (on_delete, on_update) = actions.unwrap_or_else(|| ("NO ACTION".to_owned(), "NO ACTION".to_owned()));
+    for index in table.indexes.iter().filter(|index| index.origin == "c" && !index.partial) {
+        let others = index.columns.iter().filter(|(_, collation)| !collation.eq_ignore_ascii_case("BINARY"));
+        blueprint.notes.extend(others.filter_map(|(column, collation)| {
+            Some(format!("the collation {collation} of column {} in index {}", column.as_ref()?, index.name))
+        }));
+    }
+    let words: Vec<String> = schema::tokens(&table.sql).iter().map(|(word, _)| word.to_ascii_uppercase()).collect();
+    // The pragma tells the youngest first, and so does the catalogue.
+    let deferred = deferred(&words).into_iter().rev().chain(std::iter::repeat(false));
+    for ((id, reference), deferred) in (0_i64..).zip(&catalogue.references).zip(deferred) {
+        let actions = "SELECT on_delete, on_update FROM pragma_foreign_key_list(?1, 'main') WHERE id = ?2";
+        let (on_delete, on_update): (String, String) =
+            db.query_row(actions, params![table.name, id], |row| Ok((row.get(0)?, row.get(1)?))).told(doing)?;
         blueprint.references.push(ReferencePart {
             columns: reference.columns.clone(),
             table: reference.referenced_table.clone(),
             referenced: reference.referenced_columns.clone(),
             on_delete,
             on_update,
-            to: None,
-            later: false,
+            deferral: deferred.then(|| DEFERRED.to_owned()),
+            ..ReferencePart::default()
         });
     }
-    let sql = table.sql.to_ascii_uppercase();
-    if sql.contains("CHECK") {
-        blueprint.notes.push("checks".to_owned());
-    }
-    if sql.contains("COLLATE") {
-        blueprint.notes.push("collations".to_owned());
+    for (what, told) in
+        [(&["CHECK"][..], "checks"), (&["COLLATE"], "collations"), (&["ON", "CONFLICT"], "ON CONFLICT clauses")]
+    {
+        if words.windows(what.len()).any(|found| found == what) {
+            blueprint.notes.push(told.to_owned());
+        }
     }
     blueprint.notes.extend(catalogue.user_triggers.iter().map(|trigger| format!("trigger {trigger}")));
     Ok(Some(blueprint))
+}
+
+/// Of each reference in the words of a table, the oldest first, whether it is looked at with the commit.
+fn deferred(words: &[String]) -> Vec<bool> {
+    let clauses = words.split(|word| word == "REFERENCES").skip(1);
+    let is_deferred = |clause: &[String]| {
+        let at = clause.iter().rposition(|word| word == "DEFERRABLE");
+        at.is_some_and(|at| {
+            clause[..at].last().is_none_or(|word| word != "NOT") && clause[at..].join(" ").starts_with(DEFERRED)
+        })
+    };
+    clauses.map(is_deferred).collect()
 }
 
 fn options(table: &Table) -> Vec<&'static str> {
@@ -181,7 +197,8 @@ pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<
             _ => type_of(&part.ty, part.size),
         };
         let limited = part.size.length.is_some()
-            || part.size.bits.is_some_and(|bits| bits < 64)
+            || part.size.digits.is_some()
+            || part.limits.is_none() && part.size.bits.is_some_and(|bits| bits < 64)
             || part.size.seconds.is_some_and(|digits| digits < 6);
         if part.kind != KIND && limited {
             draft.notes.push(format!("the limits of column {} ({}) are not enforced", part.name, part.native));
@@ -230,13 +247,15 @@ pub(super) fn draft(db: &Connection, blueprint: &Blueprint, taken: &mut HashSet<
             draft.notes.push(reference.left_out(NOT_UNIQUE));
             continue;
         }
+        draft.notes.extend(reference.without(&[Rule::Full, Rule::Sets]));
         lines.push(format!(
-            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}{}",
             quote::names(reference.columns.iter().map(String::as_str)),
             quote::name(reference.table.strip_prefix("main.").unwrap_or(&reference.table)),
             quote::names(reference.referenced.iter().map(String::as_str)),
-            reference.on_delete,
-            reference.on_update
+            reference.on_delete_of_all(),
+            reference.on_update,
+            reference.ending()
         ));
     }
     let options = [STRICT, WITHOUT_ROWID].into_iter().filter(|option| has(option)).collect::<Vec<_>>().join(", ");
@@ -324,6 +343,41 @@ mod tests {
         for name in ["t", "s"] {
             assert_eq!([made(name, false), made(name, true)], [true, false], "{name}");
         }
+    }
+
+    #[test]
+    fn references_keep_what_each_of_them_says() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE p (id INTEGER PRIMARY KEY, code TEXT UNIQUE);
+             CREATE TABLE t (id INTEGER PRIMARY KEY, \"references\" TEXT DEFAULT 'REFERENCES', a INTEGER
+                 REFERENCES p ON DELETE CASCADE deferrable /* REFERENCES */ initially deferred
+                 REFERENCES p (id) ON DELETE SET NULL NOT DEFERRABLE INITIALLY DEFERRED,
+                 b TEXT, FOREIGN KEY (b) REFERENCES p (code) ON UPDATE CASCADE DEFERRABLE INITIALLY IMMEDIATE,
+                 FOREIGN KEY (a) REFERENCES p (id) DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .unwrap();
+        let told = |reference: &ReferencePart| {
+            format!("{} {}{}", reference.on_delete, reference.on_update, reference.ending())
+        };
+        let found = read(&db, "t").unwrap().unwrap();
+        let mut rules: Vec<String> = found.references.iter().map(told).collect();
+        rules.sort();
+        let wanted = [
+            "CASCADE NO ACTION DEFERRABLE INITIALLY DEFERRED",
+            "NO ACTION CASCADE",
+            "NO ACTION NO ACTION DEFERRABLE INITIALLY DEFERRED",
+            "SET NULL NO ACTION",
+        ];
+        assert_eq!(rules, wanted);
+        let by_its_code = found.references.iter().find(|reference| reference.referenced == ["code"]).unwrap();
+        assert_eq!(told(by_its_code), "NO ACTION CASCADE");
+        // So they are made, the youngest first.
+        let statements = draft(&db, &found, &mut HashSet::new()).unwrap().statements;
+        db.execute_batch(&format!("DROP TABLE t; {}", statements.join(";"))).unwrap();
+        let made = read(&db, "t").unwrap().unwrap().references;
+        let first: Vec<String> = found.references.iter().map(told).collect();
+        assert_eq!(made.iter().rev().map(told).collect::<Vec<_>>(), first);
     }
 
     #[test]

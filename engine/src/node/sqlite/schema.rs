@@ -274,7 +274,7 @@ fn behind_columns<'a>(sql: &'a str, fields: &[Field]) -> Option<&'a str> {
 }
 
 /// The words, quoted names, texts and signs of a statement, each with the place where it ends. Comments are left out.
-fn tokens(sql: &str) -> Vec<(&str, usize)> {
+pub(super) fn tokens(sql: &str) -> Vec<(&str, usize)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii();
     let mut tokens = Vec::new();
     let mut at = 0;

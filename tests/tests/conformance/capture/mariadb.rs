@@ -2,9 +2,9 @@
 //! triggers.
 
 use concord_tests::mariadb::{Server, is_mysql};
-use concord_tests::{As, Database, Kind, Text, User};
+use concord_tests::{As, Cluster, Database, Kind, Text, User};
 
-use super::{Case, items, items_after, items_touched, refused};
+use super::{Case, items, items_after, items_touched};
 
 concord_tests::conformance! {
     every: []
@@ -309,23 +309,48 @@ async fn partitions(kind: Kind) {
     case.captured(&[("sales", &["1/1", "1/60", "3/50"])]).await;
 }
 
+/// By `install`, with the reason and a remedy, and nothing is made.
 async fn what_cannot_be_captured(kind: Kind) {
+    let (engine, versions) = ("ALTER TABLE `t` ENGINE = InnoDB", "ALTER TABLE `t` DROP SYSTEM VERSIONING");
+    let (no_key, key) = ("t has no key by which its rows can be told apart", "ALTER TABLE `t` ADD PRIMARY KEY (...)");
     let of_mariadb = [
-        ("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = Aria", "t"),
-        ("CREATE TABLE t (id integer PRIMARY KEY) WITH SYSTEM VERSIONING", "t"),
-        ("CREATE SEQUENCE s", "s"),
+        ("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = Aria", "t", "t is kept by Aria, which knows", engine),
+        ("CREATE TABLE t (id integer PRIMARY KEY) WITH SYSTEM VERSIONING", "t", "t keeps its own former", versions),
+        ("CREATE SEQUENCE s", "s", "s is a sequence and no table", "take it out of the configuration"),
     ];
-    let of_mysql = [("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = Memory", "t")];
+    let of_mysql =
+        [("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = Memory", "t", "t is kept by MEMORY, which knows", engine)];
     let own = if is_mysql().await { &of_mysql[..] } else { &of_mariadb };
     let both = [
-        ("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = MyISAM", "t"),
-        ("CREATE TABLE t (id integer)", "t"),
-        ("CREATE TABLE t (id integer UNIQUE)", "t"),
-        ("CREATE TABLE t (name varchar(99), PRIMARY KEY (name(3)))", "t"),
-        ("CREATE TABLE t (id integer PRIMARY KEY); CREATE VIEW v AS SELECT * FROM t", "v"),
+        ("CREATE TABLE t (id integer PRIMARY KEY) ENGINE = MyISAM", "t", "t is kept by MyISAM, which knows", engine),
+        ("CREATE TABLE t (id integer)", "t", no_key, key),
+        ("CREATE TABLE t (id integer UNIQUE)", "t", no_key, key),
+        ("CREATE TABLE t (name varchar(99), PRIMARY KEY (name(3)))", "t", no_key, key),
+        (
+            "CREATE TABLE t (id integer PRIMARY KEY); CREATE VIEW v AS SELECT * FROM t",
+            "v",
+            "v is a view",
+            "sync the tables it is made of",
+        ),
     ];
-    for &(setup, table) in both.iter().chain(own) {
-        assert!(refused(kind, setup, table).await, "{setup}");
+    for &(setup, table, reason, remedy) in both.iter().chain(own) {
+        let made = |here: Kind| match here {
+            Kind::Sqlite => format!("CREATE TABLE {table} (id integer PRIMARY KEY)"),
+            Kind::Postgres | Kind::Mariadb => setup.to_owned(),
+        };
+        let cluster = Cluster::bare(&[Kind::Sqlite, kind], made, &format!("[tables.{table}]")).await;
+        let refused = cluster.try_install().await.expect_err(setup);
+        let told = format!("`{table}` at b cannot be synced: {reason}");
+        assert!(refused.contains(&told) && refused.contains(remedy), "{setup}: {refused}");
+        let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()";
+        let mut owner = cluster.nodes[1].database.user_as(As::Sync).await;
+        let made = "AND (table_name LIKE 'concord%' OR table_name LIKE 'history_store%')";
+        assert_eq!(owner.cell(&format!("{tables} {made}")).await, "0", "{setup}");
+        let triggers = "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = database()";
+        assert_eq!(owner.cell(triggers).await, "0", "{setup}");
+        let mut file = cluster.nodes[0].database.user_as(As::Sync).await;
+        let made = "name LIKE 'concord%' OR name LIKE 'history_store%'";
+        assert_eq!(file.cell(&format!("SELECT count(*) FROM sqlite_schema WHERE {made}")).await, "0", "{setup}");
     }
 }
 

@@ -146,7 +146,7 @@ fn a_column_refers_to_none_of_another_collation() {
         to: Some(Arc::new(to)),
         on_delete: "NO ACTION".to_owned(),
         on_update: "NO ACTION".to_owned(),
-        later: false,
+        ..ReferencePart::default()
     };
     let made = |table: &str, code: &str, collation: &str| {
         let columns = vec![words(code, "varchar(20)", collation), part("no", Type::Int)];
