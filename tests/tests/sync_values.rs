@@ -457,7 +457,7 @@ async fn what_sqlite_lets_in() {
     }
 }
 
-/// And what PostgreSQL can say and SQLite cannot.
+/// And what PostgreSQL can say and SQLite cannot, which `check` tells before.
 #[tokio::test]
 async fn what_sqlite_cannot_hold() {
     for (postgres, sqlite, bad, fits) in [
@@ -467,8 +467,14 @@ async fn what_sqlite_cannot_hold() {
         ("timestamp", "timestamp", "'0044-03-15 BC'", "'2024-01-01'"),
         ("timestamp", "timestamp", "'290000-01-01'", "'2024-01-01'"),
         ("date", "date", "'999999-12-31'", "'2024-01-01'"),
+        ("date", "text", "'999999-12-31'", "'2024-01-01'"),
+        ("numeric(12,2)", "numeric(12,2)", "'NaN'", "2"),
+        ("jsonb", "json", "'12345678901234567890'", "'12'"),
     ] {
         let mut cluster = Cluster::new(PAIR, column(postgres, sqlite), "[tables.t]").await;
+        let verdicts = cluster.session().check().await.expect("all are there").tables.remove(0).fits;
+        let told = verdicts.iter().any(|fit| fit.column == "v" && fit.to == "b" && fit.fit == "waits");
+        assert!(told, "{postgres} {bad}: {verdicts:?}");
         cluster.run(0, &format!("INSERT INTO t VALUES (1, {fits}), (2, {bad}), (3, NULL)")).await;
         cluster.sync().await;
         assert_eq!(cluster.waiting().await, ["b t [2] value"], "{postgres} {bad}");

@@ -65,10 +65,9 @@ fn print(checked: &Checked) -> Result<()> {
         let mut columns = Table::new(&["  column", "travels as", "between the nodes"]);
         for (name, ty) in &table.columns {
             let fits: Vec<&Fit> = table.fits.iter().filter(|fit| fit.column == *name).collect();
-            let mut odd = fits.iter().filter_map(|fit| told(fit));
-            let first = odd.next().unwrap_or_else(|| if fits.is_empty() { String::new() } else { "exact".to_owned() });
-            columns.row([format!("  {name}"), ty.clone(), first]);
-            for line in odd {
+            let mut lines = between(&fits).into_iter();
+            columns.row([format!("  {name}"), ty.clone(), lines.next().unwrap_or_default()]);
+            for line in lines {
                 columns.row([String::new(), String::new(), line]);
             }
         }
@@ -84,12 +83,22 @@ fn print(checked: &Checked) -> Result<()> {
     })
 }
 
+/// A line for each two nodes between which not all values of a column arrive as they are, and one for all others.
+fn between(fits: &[&Fit]) -> Vec<String> {
+    let mut lines: Vec<String> = fits.iter().filter_map(|fit| told(fit)).collect();
+    if lines.len() < fits.len() {
+        lines.push(if lines.is_empty() { "exact" } else { "exact elsewhere" }.to_owned());
+    }
+    lines
+}
+
 /// What becomes of values that do not arrive as they are.
 fn told(fit: &Fit) -> Option<String> {
     let Fit { from, to, fit, why, .. } = fit;
     let becomes = match *fit {
         "exact" => "exact, but",
         "lossy" => "lossy",
+        "refused" => "refused, as",
         _ => "rows wait with",
     };
     Some(format!("{from} to {to}: {becomes} {}", why.as_ref()?))

@@ -159,6 +159,18 @@ pub struct Beyond {
     pub can_be_cut: bool,
 }
 
+impl Beyond {
+    /// What fits in no form.
+    pub fn never(values: &str) -> Beyond {
+        Beyond { values: values.to_owned(), can_be_cut: false }
+    }
+
+    /// What a column of SQLite holds that is of no type that is agreed on.
+    pub fn of_another_type() -> Beyond {
+        Beyond::never("values stored as another type")
+    }
+}
+
 impl Domain {
     /// Which values of this column do not fit another.
     pub fn misfits(&self, to: &Domain) -> Vec<Beyond> {
@@ -247,7 +259,7 @@ impl Domain {
             }
             (Domain::Loose { .. }, Domain::Loose { .. }) => {}
             (Domain::Loose { .. }, to) => {
-                misfits.push(never("values stored as another type".to_owned()));
+                misfits.push(Beyond::of_another_type());
                 if let Some(widest) = to.widest() {
                     misfits.extend(widest.misfits(to));
                 }
@@ -260,6 +272,14 @@ impl Domain {
             {
                 misfits.push(never(
                     "numbers of more than 15 digits, but for whole ones of 64 bits and the names of floats".to_owned(),
+                ));
+            }
+            // What is but a number becomes one there.
+            (Domain::Json { .. }, Domain::Loose { affinity, .. }) if affinity == "NUMERIC" => {
+                misfits.push(never(
+                    "documents that are but a number of more than 15 digits, unless it is a whole one of 64 bits or \
+                     the name of a float"
+                        .to_owned(),
                 ));
             }
             _ => {}
@@ -401,6 +421,13 @@ mod tests {
         assert_eq!(told(&loose, &json(false, false)), [other, twice, nul]);
         assert_eq!(told(&loose, &json(true, true)), [other, twice, numbers]);
         assert_eq!(told(&loose, &json(true, false)), [other]);
+        let numeric = Domain::Loose { affinity: "NUMERIC".into(), accepts: Vec::new() };
+        for (nul, binary) in [(false, false), (true, false), (true, true)] {
+            let lost = told(&json(nul, binary), &numeric);
+            assert_eq!(lost.len(), 1, "{lost:?}");
+            assert!(lost[0].starts_with("documents that are but a number"), "{lost:?}");
+            assert_eq!(told(&json(nul, binary), &loose), [""; 0]);
+        }
     }
 
     proptest! {

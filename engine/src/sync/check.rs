@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::attendance::{self, Away};
-use super::fits::Fit;
+use super::fits::{self, Fit};
 use super::mapped;
 use super::numbers;
 use super::session::Session;
+use super::shape;
 use super::snapshots;
 use super::table::{Form, Table};
-use crate::config::{PluginUse, TableConfig, TableNode, section_at};
+use crate::config::{Config, Conflict, Mode, PluginUse, TableConfig, TableNode, section_at};
 use crate::error::{Error, Result};
 use crate::model::{Column, Domain, NodeId, OnGone, TableSpec};
 use crate::node::{self, Catalogue, Probe};
@@ -63,7 +64,7 @@ pub struct CheckedTable {
     /// `triggers` or `compare`.
     pub mode: &'static str,
     pub key: Vec<String>,
-    /// Shared column names with the type in which their values travel.
+    /// Shared column names with the type in which their values travel; one of which the nodes share no type tells that instead.
     pub columns: Vec<(String, String)>,
     pub conflict: String,
     /// Which rows belong at nodes that hold a part of them.
@@ -97,6 +98,36 @@ impl Checked {
             crate::error::USAGE
         }
     }
+}
+
+impl CheckedTable {
+    /// A table on whose shape the nodes do not agree, as far as each two of them do.
+    fn refused(config: &Config, index: usize, catalogues: &[(NodeId, Catalogue)]) -> CheckedTable {
+        let table = &config.tables[index];
+        let mut plain = catalogues.iter().map(|(node, catalogue)| (&table.nodes[node.index()], &catalogue.key));
+        let keyed = plain.find(|(part, key)| part.mapping.is_none() && !key.is_empty());
+        let key: Option<Vec<String>> =
+            keyed.map(|(part, key)| key.iter().map(|local| part.shared(local).to_owned()).collect());
+        let (columns, fits) = fits::of_no_shape(config, index, catalogues);
+        let policy = shape::built_in(&table.conflict, &[]).map(|policy| policy.name().to_owned());
+        CheckedTable {
+            table: table.name.clone(),
+            mode: mode_told(table.mode == Mode::Compare),
+            key: key.unwrap_or_default(),
+            columns,
+            conflict: match &table.conflict {
+                Conflict::Plugin(used) => format!("plugin {}", used.name),
+                _ => policy.unwrap_or_default(),
+            },
+            filters: Vec::new(),
+            mappings: Vec::new(),
+            fits,
+        }
+    }
+}
+
+fn mode_told(compared: bool) -> &'static str {
+    if compared { "compare" } else { "triggers" }
 }
 
 /// How the table's conflicts are decided, for the report.
@@ -174,7 +205,7 @@ impl Session {
         for (table, fits) in tables.iter().zip(fits) {
             checked.tables.push(CheckedTable {
                 table: table.name.clone(),
-                mode: if table.compared { "compare" } else { "triggers" },
+                mode: mode_told(table.compared),
                 key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
                 columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
                 conflict: told(table),
@@ -184,6 +215,9 @@ impl Session {
             });
             self.warn_of(table, &mut checked);
         }
+        // Among them are those that were refused.
+        let place = |told: &CheckedTable| self.config.tables.iter().position(|table| table.name == told.table);
+        checked.tables.sort_by_key(place);
         let unmapped = mapped::references_unmapped(&self.config, &tables);
         checked.problems.extend(unmapped.iter().map(ToString::to_string));
         if tables.len() == self.config.tables.len() {
@@ -256,7 +290,8 @@ impl Session {
         }
     }
 
-    /// Finds the shape that the nodes' tables share, and how values fare between them; what stands in the way is added to the problems.
+    /// Finds the shape that the nodes' tables share, and how values fare between them; what stands in the way is added to the problems,
+    /// and such a table, as far as it goes, to the tables.
     async fn agree(&mut self, checked: &mut Checked) -> Result<Vec<(Table, Vec<Fit>)>> {
         let mut agreed = Vec::new();
         // One table may be spelled in several ways, with its schema and without, of which the file alone says nothing.
@@ -316,7 +351,10 @@ impl Session {
                     let fits = table.fits(&self.config, &catalogues);
                     agreed.push((table, fits));
                 }
-                Err(problems) => checked.problems.extend(problems.iter().map(ToString::to_string)),
+                Err(problems) => {
+                    checked.problems.extend(problems.iter().map(ToString::to_string));
+                    checked.tables.push(CheckedTable::refused(&self.config, index, &catalogues));
+                }
             }
         }
         Ok(agreed)

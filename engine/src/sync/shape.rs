@@ -329,7 +329,7 @@ pub(super) fn mappings(
 }
 
 /// The policy that decides without a plugin, if none is named.
-fn built_in(conflict: &Conflict, columns: &[SharedColumn]) -> Option<Policy> {
+pub(super) fn built_in(conflict: &Conflict, columns: &[SharedColumn]) -> Option<Policy> {
     let place = |name: &str| columns.iter().position(|column| column.name == name);
     match conflict {
         Conflict::LatestWins => Some(Policy::LatestWins),
@@ -362,13 +362,9 @@ fn everywhere(
     }
 }
 
-/// The columns that the table has anywhere, by their shared names, in the order of the first node that has them.
-fn shared_columns(
-    config: &Config,
-    table: &TableConfig,
-    catalogues: &[(NodeId, Catalogue)],
-    problems: &mut Vec<Diagnostic>,
-) -> Vec<SharedColumn> {
+/// The shared names of the columns that the table has anywhere and that no database computes, in the order of the first node that has
+/// them.
+pub(super) fn shared_names(table: &TableConfig, catalogues: &[(NodeId, Catalogue)]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (node, catalogue) in catalogues {
         let here = &table.nodes[node.index()];
@@ -380,8 +376,18 @@ fn shared_columns(
             }
         }
     }
+    names
+}
+
+/// The columns that the table has anywhere.
+fn shared_columns(
+    config: &Config,
+    table: &TableConfig,
+    catalogues: &[(NodeId, Catalogue)],
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<SharedColumn> {
     let mut columns = Vec::new();
-    for name in names {
+    for name in shared_names(table, catalogues) {
         let mut domains: Vec<(String, &Domain)> = Vec::new();
         for (node, catalogue) in catalogues {
             let here = &table.nodes[node.index()];
