@@ -45,7 +45,9 @@ test: deps-test
 languages: deps-languages
 	$(CARGO) test --package concord-tests --test main -- plugins::languages --include-ignored
 
+# The examples in C, Python and TypeScript are built by their tests; what is not built is told by the measurements, and left out.
 bench: deps-test
+	-$(CARGO) test --package concord-tests --test main -- the_example_does_what_its_readme_says
 	$(CARGO) run --release --package concord-tests --bin bench
 
 lint: deps-lint

@@ -1,6 +1,6 @@
 //! Plugins by themselves, without a database: how long they take to start, and how many rows they are asked about in a second.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,6 +37,7 @@ const OURS: [Asked; 6] = [
 ];
 
 /// Languages, each with the command that builds its example. All do the same: the version with the shortest text is taken.
+/// `make bench` builds those of `make test` before it measures.
 const LANGUAGES: [(&str, &str); 8] = [
     ("c", "make test"),
     ("python", "make test"),
@@ -48,58 +49,75 @@ const LANGUAGES: [(&str, &str); 8] = [
     ("javascript", "make languages"),
 ];
 
+/// A plugin whose file may be there.
+struct Built {
+    /// As it is called in the table of figures.
+    told: String,
+    name: &'static str,
+    part: Part,
+    config: &'static str,
+    file: PathBuf,
+    /// What builds it.
+    command: &'static str,
+}
+
+type Measure = fn(&mut Run, &str, &Built);
+
 pub fn run(run: &mut Run) {
-    for (name, part, config) in OURS {
-        let told = format!("{START}: {name}");
-        if run.wants(&told) {
-            let file = Plugin::file(&guests::plugins(), name);
-            start(&guests::host(), &file, name, part, config);
-            let times: Vec<f64> = (0..run.rounds).map(|_| started(&file, name, part, config)).collect();
-            let most = times.iter().copied().fold(0.0, f64::max);
-            let detail = format!("compiled code at hand; the most of {} starts {most:.1}", run.rounds);
-            run.report.figure(&told, Target::AtMost(20.0), "ms", median(times), detail);
+    let plugins: Vec<Built> = OURS.map(ours).into_iter().chain(LANGUAGES.map(example)).collect();
+    let measures: [(&str, Measure); 2] = [(START, starts), (ASKED, asks)];
+    for (measured, measure) in measures {
+        for plugin in &plugins {
+            let told = format!("{measured}: {}", plugin.told);
+            if !run.wants(&told) {
+                continue;
+            }
+            match plugin.file.is_file() {
+                true => measure(run, &told, plugin),
+                false => run.report.skip(&told, &format!("it is not built, which `{}` does", plugin.command)),
+            }
         }
     }
-    let rust = OURS.map(|(name, part, config)| {
-        (format!("{ASKED}: {name}"), name, Plugin::file(&guests::plugins(), name), part, config, "make plugins")
-    });
-    let others = LANGUAGES.map(|(language, command)| {
-        let file = guests::plugins().join("languages").join(language).join("shortest.wasm");
-        (
-            format!("{ASKED}: shortest, {language}"),
-            "shortest",
-            file,
-            Part::Resolver,
-            r#"{"column": "payload"}"#,
-            command,
-        )
-    });
-    for (told, name, file, part, config, command) in rust.into_iter().chain(others) {
-        if !run.wants(&told) {
-            continue;
-        }
-        if !file.is_file() {
-            run.report.skip(&told, &format!("`{command}` builds it"));
-            continue;
-        }
-        let opened = start(&guests::host(), &file, name, part, config);
-        let rows = Rows::new(run.sizes.asked);
-        opened.ask(&rows);
-        let before = opened.spent();
-        let times: Vec<f64> = (0..run.rounds)
-            .map(|_| {
-                let start = Instant::now();
-                opened.ask(&rows);
-                start.elapsed().as_secs_f64()
-            })
-            .collect();
-        let spent = opened.spent();
-        let (asked, fuel) = (spent.rows - before.rows, spent.fuel - before.fuel);
-        let within = (spent.time - before.time).as_secs_f64() / asked as f64 * 1e6;
-        let detail =
-            format!("{} fuel a row, {within:.2} µs a row in the call; {} MiB", fuel / asked, spent.memory >> 20);
-        run.report.figure(&told, Target::None, "rows/s", run.sizes.asked as f64 / median(times), detail);
-    }
+}
+
+fn ours((name, part, config): Asked) -> Built {
+    let file = Plugin::file(&guests::plugins(), name);
+    Built { told: name.to_owned(), name, part, config, file, command: "make plugins" }
+}
+
+fn example((language, command): (&str, &'static str)) -> Built {
+    let file = guests::plugins().join("languages").join(language).join("shortest.wasm");
+    let (part, config) = (Part::Resolver, r#"{"column": "payload"}"#);
+    Built { told: format!("shortest, {language}"), name: "shortest", part, config, file, command }
+}
+
+/// The median is judged: the most of a few starts is that of whatever else the machine did, so it is told beside.
+fn starts(run: &mut Run, told: &str, Built { name, part, config, file, .. }: &Built) {
+    // Compiled if it is new.
+    start(&guests::host(), file, name, *part, config);
+    let times: Vec<f64> = (0..run.rounds).map(|_| started(file, name, *part, config)).collect();
+    let most = times.iter().copied().fold(0.0, f64::max);
+    let detail = format!("compiled code at hand; the most of {} starts {most:.1}", run.rounds);
+    run.report.figure(told, Target::AtMost(20.0), "ms", median(times), detail);
+}
+
+fn asks(run: &mut Run, told: &str, Built { name, part, config, file, .. }: &Built) {
+    let opened = start(&guests::host(), file, name, *part, config);
+    let rows = Rows::new(run.sizes.asked);
+    opened.ask(&rows);
+    let before = opened.spent();
+    let times: Vec<f64> = (0..run.rounds)
+        .map(|_| {
+            let start = Instant::now();
+            opened.ask(&rows);
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    let spent = opened.spent();
+    let (asked, fuel) = (spent.rows - before.rows, spent.fuel - before.fuel);
+    let within = (spent.time - before.time).as_secs_f64() / asked as f64 * 1e6;
+    let detail = format!("{} fuel a row, {within:.2} µs a row in the call; {} MiB", fuel / asked, spent.memory >> 20);
+    run.report.figure(told, Target::None, "rows/s", run.sizes.asked as f64 / median(times), detail);
 }
 
 /// Milliseconds until a plugin may be asked, by a host that has not seen it.

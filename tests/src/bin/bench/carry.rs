@@ -1,5 +1,7 @@
-//! PostgreSQL to PostgreSQL: time of a sync by time of a raw write of the same rows.
+//! PostgreSQL to PostgreSQL: time of a sync by time of a raw write of the same rows. What is done there is done between other kinds as
+//! well, by `mixed`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use concord_tests::postgres::Server;
@@ -10,14 +12,67 @@ use super::place::{self, Nodes};
 use super::raw::{self, Rows};
 use super::report::Target;
 
-const UPDATED: &str = "sync: rows updated on one side";
-const BOTH: &str = "sync: rows updated on both sides";
-const CONFLICTS: &str = "sync: rows in conflict";
-const INSERTS: &str = "sync: inserts and deletes";
+/// What users do between two syncs.
+pub struct Workload {
+    /// Between two of PostgreSQL.
+    name: &'static str,
+    /// What it is called behind the kinds of other pairs.
+    pub words: &'static str,
+    pub work: Work,
+    pub bound: f64,
+}
+
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// The rows of a condition are changed at each node.
+    Update(&'static [&'static str]),
+    /// A fifth as many rows more at the first node, a twentieth gone.
+    Replace,
+}
+
+/// Half of the rows; a quarter at each; the same tenth at both, by other values: by the same there would be no conflict in the
+/// end, only two ways to one content.
+pub const WORKLOADS: [Workload; 4] = [
+    Workload {
+        name: "sync: rows updated on one side",
+        words: "on one side",
+        work: Work::Update(&["id % 2 = 0"]),
+        bound: 2.0,
+    },
+    Workload {
+        name: "sync: rows updated on both sides",
+        words: "on both sides",
+        work: Work::Update(&["id % 4 = 0", "id % 4 = 2"]),
+        bound: 3.0,
+    },
+    Workload {
+        name: "sync: rows in conflict",
+        words: "in conflict",
+        work: Work::Update(&["id % 10 = 0", "id % 10 = 0"]),
+        bound: 3.0,
+    },
+    Workload { name: "sync: inserts and deletes", words: "inserts and deletes", work: Work::Replace, bound: 3.0 },
+];
+
 const THREE: &str = "sync: rows updated, three nodes";
 
+/// The conditions of the rows that a raw write has to write, each once.
+pub fn distinct<'c>(conditions: &'c [&'c str]) -> &'c [&'c str] {
+    match conditions {
+        [first, second] if first == second => &conditions[..1],
+        _ => conditions,
+    }
+}
+
+/// The keys that are new after a round, and those that are gone, of a table that had keys from 1 to `rows` before the first.
+pub fn replaced(round: usize, rows: i64) -> [Range<i64>; 2] {
+    let (more, fewer, round) = (rows / 5, rows / 20, round as i64);
+    let (first, next) = (1 + round * fewer, 1 + rows + round * more);
+    [next..next + more, first..first + fewer]
+}
+
 pub async fn run(run: &mut Run) {
-    if [UPDATED, BOTH, CONFLICTS, INSERTS].iter().any(|name| run.wants(name)) {
+    if WORKLOADS.iter().any(|workload| run.wants(workload.name)) {
         let server = run.server().await;
         let nodes = Nodes::postgres(&server, 2, run.sizes.rows).await;
         let bare = Database::on(&server).await;
@@ -32,7 +87,7 @@ pub async fn run(run: &mut Run) {
         let bare = Database::on(&server).await;
         place::create(&bare, "accounts", run.sizes.rows).await;
         let mut bench = Bench::new(server, nodes, bare).await;
-        let rounds = bench.updates(run.rounds, &["id % 2 = 0"]).await;
+        let rounds = bench.rounds(run, WORKLOADS[0].work).await;
         rounds.tell(run, THREE, Target::None);
     }
 }
@@ -56,59 +111,46 @@ impl Bench {
     }
 
     async fn all(&mut self, run: &mut Run) {
-        if run.wants(UPDATED) {
-            let rounds = self.updates(run.rounds, &["id % 2 = 0"]).await;
-            rounds.tell(run, UPDATED, Target::AtMost(2.0));
-        }
-        if run.wants(BOTH) {
-            let rounds = self.updates(run.rounds, &["id % 4 = 0", "id % 4 = 2"]).await;
-            rounds.tell(run, BOTH, Target::AtMost(3.0));
-        }
-        if run.wants(CONFLICTS) {
-            let rounds = self.updates(run.rounds, &["id % 10 = 0", "id % 10 = 0"]).await;
-            rounds.tell(run, CONFLICTS, Target::AtMost(3.0));
-        }
-        if run.wants(INSERTS) {
-            let rounds = self.inserts(run.rounds, run.sizes.rows).await;
-            rounds.tell(run, INSERTS, Target::AtMost(3.0));
+        for workload in &WORKLOADS {
+            if run.wants(workload.name) {
+                let rounds = self.rounds(run, workload.work).await;
+                rounds.tell(run, workload.name, Target::AtMost(workload.bound));
+            }
         }
     }
 
-    /// Changes the rows of a condition at each node, and carries them. The first round is not counted.
-    async fn updates(&mut self, rounds: usize, conditions: &[&str]) -> Rounds {
+    /// Does the work, and carries what comes of it. The first round is not counted.
+    async fn rounds(&mut self, run: &Run, work: Work) -> Rounds {
         let mut measured = Rounds::default();
-        for round in 0..=rounds {
-            self.version += 1;
-            // The same at both nodes would be no conflict in the end, only two ways to one content.
-            for (at, (user, condition)) in self.users.iter_mut().zip(conditions).enumerate() {
-                user.execute(&place::change("accounts", self.version * 10 + at, condition)).await;
-            }
-            let mut rows = Rows::new();
-            let distinct = if conditions.len() == 2 && conditions[0] == conditions[1] { 1 } else { conditions.len() };
-            for (user, condition) in self.users.iter_mut().zip(&conditions[..distinct]) {
-                rows.extend(raw::read(user, condition).await);
-            }
-            let pair = self.compare(round, &rows, &[]).await;
-            measured.add(round, pair);
-        }
-        measured
-    }
-
-    /// A fifth as many rows more, a twentieth gone.
-    async fn inserts(&mut self, rounds: usize, rows: i64) -> Rounds {
-        let mut measured = Rounds::default();
-        let (mut first, mut last) = (1, rows);
-        for round in 0..=rounds {
-            let (more, fewer) = (rows / 5, rows / 20);
-            let user = &mut self.users[0];
-            place::insert(user, "accounts", last + 1, last + more).await;
-            let gone: Vec<i64> = (first..first + fewer).collect();
-            user.execute(&format!("DELETE FROM accounts WHERE id < {}", first + fewer)).await;
-            let rows = raw::read(user, &format!("id > {last}")).await;
-            (first, last) = (first + fewer, last + more);
+        for round in 0..=run.rounds {
+            let (rows, gone) = match work {
+                Work::Update(conditions) => (self.update(conditions).await, Vec::new()),
+                Work::Replace => self.replace(replaced(round, run.sizes.rows)).await,
+            };
             measured.add(round, self.compare(round, &rows, &gone).await);
         }
         measured
+    }
+
+    /// Changes the rows of a condition at each node; all that were.
+    async fn update(&mut self, conditions: &[&str]) -> Rows {
+        self.version += 1;
+        for (at, (user, condition)) in self.users.iter_mut().zip(conditions).enumerate() {
+            user.execute(&place::change("accounts", self.version * 10 + at, condition)).await;
+        }
+        let mut rows = Rows::new();
+        for (user, condition) in self.users.iter_mut().zip(distinct(conditions)) {
+            rows.extend(raw::read(user, condition).await);
+        }
+        rows
+    }
+
+    /// Inserts rows and deletes others; the new ones, and the keys of the others.
+    async fn replace(&mut self, [new, gone]: [Range<i64>; 2]) -> (Rows, Vec<i64>) {
+        let user = &mut self.users[0];
+        place::insert(user, "accounts", new.start, new.end - 1).await;
+        user.execute(&format!("DELETE FROM accounts WHERE id < {}", gone.end)).await;
+        (raw::read(user, &format!("id >= {}", new.start)).await, gone.collect())
     }
 
     /// Times the sync and the raw write, in turn the one and the other first.

@@ -34,33 +34,41 @@ pub fn create(file: &Path, rows: i64) {
         .execute_batch(&format!(
             "CREATE TABLE accounts (id integer PRIMARY KEY, name text, balance numeric(12,2), updated_at timestamptz, \
                 payload text);
-             INSERT INTO accounts WITH RECURSIVE n (v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < {rows})
-             SELECT v, 'name ' || v, v * 7919 % 1000000 / 100.0, '2026-01-01 00:00:00Z', printf('%0100d', v) FROM n
-             WHERE v <= {rows}"
+             {}",
+            insert(1, rows)
         ))
         .expect("rows are inserted");
 }
 
-/// The statement that gives every column but the key of every second row a value it never had.
-pub fn change(version: usize) -> String {
+/// The statement that inserts rows `from` to `to`.
+pub fn insert(from: i64, to: i64) -> String {
+    format!(
+        "INSERT INTO accounts WITH RECURSIVE n (v) AS (SELECT {from} UNION ALL SELECT v + 1 FROM n WHERE v < {to}) \
+         SELECT v, 'name ' || v, v * 7919 % 1000000 / 100.0, '2026-01-01 00:00:00Z', printf('%0100d', v) FROM n \
+         WHERE v <= {to}"
+    )
+}
+
+/// The statement that gives every column but the key of the rows of a condition a value it never had.
+pub fn change(version: usize, condition: &str) -> String {
     format!(
         "UPDATE accounts SET name = 'name ' || id || '/{version}', balance = round(balance + 1.01, 2), \
-         updated_at = '2026-01-01 {:02}:{:02}:01Z', payload = printf('%0100d', id * 10 + {version}) WHERE id % 2 = 0",
+         updated_at = '2026-01-01 {:02}:{:02}:01Z', payload = printf('%0100d', id * 10 + {version}) WHERE {condition}",
         version / 60 % 24,
         version % 60,
     )
 }
 
-/// Every second row.
-pub fn read(file: &Path) -> Rows {
+/// The rows of a condition.
+pub fn read(file: &Path, condition: &str) -> Rows {
     let reader = open(file);
-    let mut query = reader.prepare("SELECT * FROM accounts WHERE id % 2 = 0").expect("a query");
+    let mut query = reader.prepare(&format!("SELECT * FROM accounts WHERE {condition}")).expect("a query");
     let rows = query.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?]));
     rows.and_then(Iterator::collect).expect("rows are read")
 }
 
-/// Prepared upserts in one transaction, with the file's opening, as the sync opens its own; how many seconds it took.
-pub fn write(file: &Path, rows: &Rows) -> f64 {
+/// Prepared upserts and deletes in one transaction, with the file's opening, as the sync opens its own; how many seconds it took.
+pub fn write(file: &Path, rows: &Rows, gone: &[i64]) -> f64 {
     let start = Instant::now();
     let mut connection = open(file);
     let transaction = connection.transaction().expect("a transaction begins");
@@ -73,6 +81,10 @@ pub fn write(file: &Path, rows: &Rows) -> f64 {
             .expect("a statement");
         for row in rows {
             upsert.execute(params_from_iter(row)).expect("a row is written");
+        }
+        let mut delete = transaction.prepare("DELETE FROM accounts WHERE id = ?1").expect("a statement");
+        for id in gone {
+            delete.execute([id]).expect("a row is deleted");
         }
     }
     transaction.commit().expect("a transaction ends");

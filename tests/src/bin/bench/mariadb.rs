@@ -11,7 +11,7 @@ use sqlx::mysql::MySqlConnection;
 
 use super::Run;
 use super::report::Target;
-use super::{memory, place};
+use super::{memory, place, verify};
 
 const BULK: &str = "capture: a MariaDB user's bulk UPDATE, CPU";
 const SINGLE: &str = "capture: single-row transactions on MariaDB, 4 clients";
@@ -52,7 +52,7 @@ pub async fn run(run: &mut Run) {
         run.report.ratio(SINGLE, Target::AtLeast(0.75), "/s", rounds);
     }
     if run.wants(MEMORY) {
-        let [from, to] = [Database::on(&run.server().await).await, database().await];
+        let [from, to] = [Database::on(&run.server().await).await, database(run).await];
         place::create(&from, "accounts", 0).await;
         create(&to, "accounts", 0).await;
         let config = place::config([from.url(), to.url()].into_iter());
@@ -61,36 +61,46 @@ pub async fn run(run: &mut Run) {
         place::insert(&mut from.user().await, "accounts", 1, pending).await;
         place::settle(&from).await;
         memory::measure(run, memory::SYNC, MEMORY, pending, &config).await;
+        verify::once(&config).await;
     }
 }
 
 /// On a server for all workloads, started on first use.
-pub async fn database() -> Database {
+pub async fn database(run: &mut Run) -> Database {
     static SERVER: OnceLock<Arc<Server>> = OnceLock::new();
     let start = || Arc::clone(SERVER.get_or_init(|| Server::dedicated(SETTINGS)));
     let server = tokio::task::spawn_blocking(start).await.expect("MariaDB starts");
-    Database::on_mariadb(&server).await
+    let database = Database::on_mariadb(&server).await;
+    if run.report.mariadb.is_empty() {
+        run.report.mariadb = database.user().await.cell("SELECT version()").await;
+    }
+    database
 }
 
 /// A table of the usual columns with rows 1 to `rows`.
 pub async fn create(database: &Database, table: &str, rows: i64) {
     let mut owner = database.user_as(As::Sync).await;
-    owner
-        .execute(&format!(
-            "CREATE TABLE {table} {COLUMNS}; SET SESSION time_zone = '+00:00'; SET SESSION max_recursive_iterations = 10000000;
-             INSERT INTO {table} WITH RECURSIVE n (g) AS (SELECT 1 UNION ALL SELECT g + 1 FROM n WHERE g < {rows})
-             SELECT g, concat('name ', g), (g * 7919 % 1000000) / 100.0, '2026-01-01 00:00:00' + INTERVAL g SECOND,
-                concat(repeat(md5(g), 3), 'abcd') FROM n WHERE {rows} > 0"
-        ))
-        .await;
+    owner.execute(&format!("CREATE TABLE {table} {COLUMNS}")).await;
+    insert(&mut owner, table, 1, rows).await;
 }
 
-/// The statement that gives every column but the key of every second row a value it never had.
-pub fn change(table: &str, version: usize) -> String {
+/// Inserts rows `from` to `to`.
+pub async fn insert(user: &mut User, table: &str, from: i64, to: i64) {
+    user.execute(&format!(
+        "SET SESSION time_zone = '+00:00'; SET SESSION max_recursive_iterations = 10000000;
+         INSERT INTO {table} WITH RECURSIVE n (g) AS (SELECT {from} UNION ALL SELECT g + 1 FROM n WHERE g < {to})
+         SELECT g, concat('name ', g), (g * 7919 % 1000000) / 100.0, '2026-01-01 00:00:00' + INTERVAL g SECOND,
+            concat(repeat(md5(g), 3), 'abcd') FROM n WHERE g <= {to}"
+    ))
+    .await;
+}
+
+/// The statement that gives every column but the key of the rows of a condition a value it never had.
+pub fn change(table: &str, version: usize, condition: &str) -> String {
     format!(
         "UPDATE {table} SET name = concat('name ', id, '/{version}'), balance = balance + 1.01, \
          updated_at = updated_at + INTERVAL 1 HOUR, payload = concat(repeat(md5(concat(id, '/{version}')), 3), 'abcd') \
-         WHERE id % 2 = 0"
+         WHERE {condition}"
     )
 }
 
@@ -111,14 +121,14 @@ pub async fn settle(database: &Database) {
     admin.execute("SET GLOBAL innodb_max_dirty_pages_pct = 90").await;
 }
 
-/// Every second row.
-pub async fn read(database: &Database) -> Rows {
-    let rows = database.user().await.rows("SELECT * FROM accounts WHERE id % 2 = 0").await.into_iter();
+/// The rows of a condition.
+pub async fn read(database: &Database, condition: &str) -> Rows {
+    let rows = database.user().await.rows(&format!("SELECT * FROM accounts WHERE {condition}")).await.into_iter();
     rows.map(|row| row.into_iter().flatten().collect()).collect()
 }
 
-/// Prepared upserts of many rows in one transaction; how many seconds it took.
-pub async fn write(database: &Database, rows: &Rows) -> f64 {
+/// Prepared upserts and deletes of many rows in one transaction; how many seconds it took.
+pub async fn write(database: &Database, rows: &Rows, gone: &[i64]) -> f64 {
     let mut user = database.user().await;
     let connection = connection(&mut user);
     let start = Instant::now();
@@ -138,6 +148,14 @@ pub async fn write(database: &Database, rows: &Rows) -> f64 {
         }
         query.execute(&mut *connection).await.expect("rows are written");
     }
+    for chunk in gone.chunks(CHUNK) {
+        let statement = format!("DELETE FROM accounts WHERE id IN ({})", vec!["?"; chunk.len()].join(", "));
+        let mut query = sqlx::query(AssertSqlSafe(&*statement));
+        for id in chunk {
+            query = query.bind(*id);
+        }
+        query.execute(&mut *connection).await.expect("rows are deleted");
+    }
     sqlx::raw_sql("COMMIT").execute(&mut *connection).await.expect("a transaction ends");
     start.elapsed().as_secs_f64()
 }
@@ -150,8 +168,8 @@ fn connection(user: &mut User) -> &mut MySqlConnection {
 }
 
 /// Fresh tables for every round: what an UPDATE leaves behind makes the next one dearer.
-async fn bulk(run: &Run, round: usize) -> (f64, f64) {
-    let [database, other] = [database().await, database().await];
+async fn bulk(run: &mut Run, round: usize) -> (f64, f64) {
+    let [database, other] = [database(run).await, database(run).await];
     for (database, table) in [(&database, "accounts"), (&database, "bare"), (&other, "accounts")] {
         create(database, table, run.sizes.rows).await;
     }
@@ -164,7 +182,7 @@ async fn bulk(run: &Run, round: usize) -> (f64, f64) {
         settle(&database).await;
         let which = (turn + round) % 2;
         let before = cpu(&thread);
-        user.execute(&change(["accounts", "bare"][which], 1)).await;
+        user.execute(&change(["accounts", "bare"][which], 1, "id % 2 = 0")).await;
         used[which] = cpu(&thread) - before;
     }
     (used[0], used[1])
@@ -178,8 +196,8 @@ fn cpu(thread: &str) -> f64 {
 }
 
 /// Clients of a table with capture, and of one without.
-async fn single(run: &Run) -> Vec<(f64, f64)> {
-    let [database, other] = [database().await, database().await];
+async fn single(run: &mut Run) -> Vec<(f64, f64)> {
+    let [database, other] = [database(run).await, database(run).await];
     for (database, table) in [(&database, "accounts"), (&database, "bare"), (&other, "accounts")] {
         create(database, table, run.sizes.rows).await;
     }

@@ -57,16 +57,10 @@ pub async fn run(run: &mut Run) {
         place::install(&config).await;
         let mut first = 1;
         for pending in run.sizes.pending {
-            let last = first + pending - 1;
-            source
-                .execute_batch(&format!(
-                    "INSERT INTO accounts WITH RECURSIVE n (v) AS (SELECT {first} UNION ALL SELECT v + 1 FROM n WHERE \
-                     v < {last}) SELECT v, 'name ' || v, v % 1000000 / 100.0, '2026-01-01 00:00:00Z', printf('%0100d', v) \
-                     FROM n"
-                ))
-                .expect("rows are inserted");
+            source.execute_batch(&files::insert(first, first + pending - 1)).expect("rows are inserted");
             first += pending;
             measure(run, SYNC, SQLITE, pending, &config).await;
+            verify::once(&config).await;
         }
     }
 }

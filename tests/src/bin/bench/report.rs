@@ -49,13 +49,14 @@ struct Line {
 pub struct Report {
     judged: bool,
     lines: Vec<Line>,
-    /// The server's version, once one was asked.
+    /// The servers' versions, once they were asked.
     pub server: String,
+    pub mariadb: String,
 }
 
 impl Report {
     pub fn new(judged: bool) -> Report {
-        Report { judged, lines: Vec::new(), server: String::new() }
+        Report { judged, lines: Vec::new(), server: String::new(), mariadb: String::new() }
     }
 
     /// The median of the rounds' ratios: both sides of a round were measured next to each other.
@@ -114,11 +115,11 @@ impl Report {
     }
 
     pub fn print(&self) {
-        println!("\n{:<44} {:>10} {:>9}  {:<7} of what", "workload", "median", "target", "");
+        println!("\n{:<50} {:>10} {:>9}  {:<7} of what", "workload", "median", "target", "");
         for line in &self.lines {
             let figure = format!("{} {}", number(line.figure), line.unit);
             let (target, verdict) = (line.target.words(), self.verdict(line));
-            println!("{:<44} {figure:>10} {target:>9}  {verdict:<7} {}", line.name, line.detail);
+            println!("{:<50} {figure:>10} {target:>9}  {verdict:<7} {}", line.name, line.detail);
         }
         if !self.judged {
             println!("\nSizes were too small to judge by.");
@@ -147,6 +148,7 @@ impl Report {
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "memory_mib": total_memory(),
             "postgresql": self.server,
+            "mariadb": self.mariadb,
             "sqlite": rusqlite::version(),
             "workloads": self.lines.iter().map(line).collect::<Vec<_>>(),
         });
