@@ -503,7 +503,8 @@ fn joined(row: Vec<Text>) -> String {
 
 /// Makes tests of cases, which are async functions `fn(&[Kind])`: those under `pairs` for two nodes of like and of unlike
 /// kinds, those under `standard` for those that speak standard SQL, those under `many` for three and for five, those under
-/// `all` for every cluster. Names are such as `sync_basic::changes::postgres_sqlite::inserts`.
+/// `all` for every cluster. Names are such as `sync_basic::changes::postgres_sqlite::inserts`. A list of its own, `mariadb`, names
+/// those that run for more pairs with MariaDB.
 #[macro_export]
 macro_rules! clusters {
     (pairs: $pairs:tt many: $many:tt all: $all:tt) => {
@@ -517,6 +518,10 @@ macro_rules! clusters {
         $crate::clusters!(@each mariadb_sqlite, [Mariadb, Sqlite], [], [], $all);
         $crate::clusters!(@each three, [Postgres, Sqlite, Postgres], $many, [], $all);
         $crate::clusters!(@each five, [Sqlite, Postgres, Sqlite, Postgres, Sqlite], $many, [], $all);
+    };
+    (mariadb: $pairs:tt) => {
+        $crate::clusters!(@each mariadb_mariadb, [Mariadb, Mariadb], $pairs, [], []);
+        $crate::clusters!(@each sqlite_mariadb, [Sqlite, Mariadb], $pairs, [], []);
     };
     (@each $module:ident, [$($kind:ident),*], [], [], []) => {};
     (

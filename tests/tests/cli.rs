@@ -534,7 +534,7 @@ async fn a_sync_that_is_interrupted() {
 
 #[tokio::test]
 async fn uninstall_leaves_nothing() {
-    let mut scene = Scene::bare(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite], 1000).await;
+    let mut scene = Scene::bare(&[Kind::Sqlite, Kind::Postgres, Kind::Sqlite, Kind::Mariadb], 1000).await;
     let mut rng = Seed::new("cli::uninstall_leaves_nothing").rng(0);
     let before = scene.schemas().await;
     said(&scene.concord, &["install"], 0, &[]).await;
@@ -547,7 +547,7 @@ async fn uninstall_leaves_nothing() {
     let output = said(&scene.concord, &["uninstall"], 2, &["--yes"]).await;
     assert_ne!(scene.schemas().await, before, "nobody agreed: {output:?}");
     scene.disconnect();
-    said(&scene.concord, &["uninstall", "--yes"], 0, &["a: ", "b: ", "c: "]).await;
+    said(&scene.concord, &["uninstall", "--yes"], 0, &["a: ", "b: ", "c: ", "d: "]).await;
     scene.connect().await;
     assert_eq!(scene.schemas().await, before);
     assert_eq!(scene.content("notes").await, rows);

@@ -180,10 +180,9 @@ impl Writers {
 }
 
 /// SIGKILL at random moments, while users write everywhere.
-async fn killed_at_random(kinds: &[Kind], rounds: u32, test: &'static str) {
+async fn killed_at_random(mut scene: Scene, rounds: u32, test: &'static str) {
     let seed = Seed::new(test);
     let mut rng = seed.rng(0);
-    let mut scene = Scene::new(kinds, SMALL).await;
     scene.write_everywhere(&mut rng).await;
     let start = Instant::now();
     scene.concord.run(&["sync"]).await.ok();
@@ -217,22 +216,36 @@ async fn killed_at_random(kinds: &[Kind], rounds: u32, test: &'static str) {
 
 #[tokio::test]
 async fn killed_at_random_between_sqlite() {
-    killed_at_random(SQLITE, 50, "crash::killed_at_random_between_sqlite").await;
+    killed_at_random(Scene::new(SQLITE, SMALL).await, 50, "crash::killed_at_random_between_sqlite").await;
 }
 
 #[tokio::test]
 async fn killed_at_random_between_postgres() {
-    killed_at_random(POSTGRES, 50, "crash::killed_at_random_between_postgres").await;
+    killed_at_random(Scene::new(POSTGRES, SMALL).await, 50, "crash::killed_at_random_between_postgres").await;
 }
 
 #[tokio::test]
 async fn killed_at_random_among_three_nodes() {
-    killed_at_random(THREE, 50, "crash::killed_at_random_among_three_nodes").await;
+    killed_at_random(Scene::new(THREE, SMALL).await, 50, "crash::killed_at_random_among_three_nodes").await;
 }
 
 #[tokio::test]
 async fn killed_at_random_among_nodes_of_each_kind() {
-    killed_at_random(OF_EACH, 30, "crash::killed_at_random_among_nodes_of_each_kind").await;
+    let test = "crash::killed_at_random_among_nodes_of_each_kind";
+    killed_at_random(Scene::new(OF_EACH, SMALL).await, 30, test).await;
+}
+
+/// The total is exact as well where it is a plugin that adds up.
+#[tokio::test]
+async fn killed_at_random_while_a_plugin_decides() {
+    let test = "crash::killed_at_random_while_a_plugin_decides";
+    killed_at_random(Scene::with_plugin(THREE, SMALL).await, 30, test).await;
+}
+
+#[tokio::test]
+async fn killed_at_random_while_a_plugin_decides_among_nodes_of_each_kind() {
+    let test = "crash::killed_at_random_while_a_plugin_decides_among_nodes_of_each_kind";
+    killed_at_random(Scene::with_plugin(OF_EACH, SMALL).await, 30, test).await;
 }
 
 /// Two engines that know nothing of each other, while users write everywhere.
@@ -385,14 +398,15 @@ async fn a_server_dies_at_any_point() {
     }
 }
 
+const AT_ENDS: [(&str, &str); 2] = [("install-node", "remove-node"), ("install-commit", "uninstall-commit")];
+
 /// Installing and removing are taken up again where they were killed, and in the end nothing is left.
-#[tokio::test]
-async fn killed_while_installing_and_removing() {
-    let seed = Seed::new("crash::killed_while_installing_and_removing");
+async fn killed_while_installing(kinds: &[Kind], points: &[(&str, &str)], test: &'static str) {
+    let seed = Seed::new(test);
     let mut rng = seed.rng(0);
-    let mut scene = Scene::bare(MIXED, 1000).await;
+    let mut scene = Scene::bare(kinds, 1000).await;
     let before = scene.schemas().await;
-    for (point, removing) in [("install-node", "remove-node"), ("install-commit", "uninstall-commit")] {
+    for (point, removing) in points {
         for pass in 1..=2 {
             let when = format!("killed at pass {pass} of `{point}`");
             let output = scene.concord.faults(&format!("{point}=abort@{pass}")).run(&["install"]).await;
@@ -425,6 +439,18 @@ async fn killed_while_installing_and_removing() {
             scene.make_alike().await;
         }
     }
+}
+
+#[tokio::test]
+async fn killed_while_installing_and_removing() {
+    killed_while_installing(MIXED, &AT_ENDS, "crash::killed_while_installing_and_removing").await;
+}
+
+/// Every statement that creates or removes something commits there, so that a half of it stands.
+#[tokio::test]
+async fn killed_while_installing_and_removing_on_mariadb() {
+    let points = [("install-table", "uninstall-trigger"), AT_ENDS[0], AT_ENDS[1]];
+    killed_while_installing(MARIADB, &points, "crash::killed_while_installing_and_removing_on_mariadb").await;
 }
 
 /// The journal mode of a file and what is in it are not changed at once: whatever comes between, the next uninstall

@@ -1,6 +1,7 @@
 //! One binary for all end-to-end tests, so that they share one server of each kind and are linked once.
 
 mod cli;
+mod cli_check;
 mod compared;
 mod conformance;
 mod crash;
@@ -19,6 +20,7 @@ mod scene;
 mod surroundings;
 mod sync_basic;
 mod sync_drift;
+mod sync_hazards;
 mod sync_keys;
 mod sync_mapping;
 mod sync_mariadb;

@@ -18,6 +18,10 @@ concord_tests::clusters! {
     all: [a_plan_comes_true, rows_that_moved_on_are_left]
 }
 
+concord_tests::clusters! {
+    mariadb: [every_change_is_planned, a_plan_comes_true, what_users_make_of_rows_at_a_target_is_left]
+}
+
 async fn items(kinds: &[Kind]) -> Cluster {
     Cluster::new(kinds, |_| ITEMS.to_owned(), "[tables.items]\n").await
 }

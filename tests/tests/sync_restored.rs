@@ -397,6 +397,11 @@ async fn a_database_on_postgres_that_was_replaced() {
     a_database_that_was_replaced(Kind::Postgres).await;
 }
 
+#[tokio::test]
+async fn a_database_on_mariadb_that_was_replaced() {
+    a_database_that_was_replaced(Kind::Mariadb).await;
+}
+
 /// Service tables as they were before positions had witnesses: `install` extends them, and what is not known is not
 /// checked.
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn many_writers_on_mariadb_while_syncs_are_killed() {
     let mut rng = seed.rng(0);
     let mut cluster = Cluster::new(&[Kind::Mariadb, Kind::Postgres, Kind::Sqlite], |_| ITEMS.to_owned(), SUM).await;
     let concord = cluster.command(SUM);
-    let writers = Writers::start(&cluster, 4).await;
+    let writers = Writers::start(&cluster, 20).await;
     let mut killed = 0;
     while writers.tasks.iter().any(|task| !task.is_finished()) {
         let running = concord.start(&["sync"]);

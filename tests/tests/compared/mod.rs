@@ -19,11 +19,13 @@ use concord_tests::{As, Cluster, Kind, PATIENCE, wait_until};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-const PAIRS: [&[Kind]; 4] = [
+const PAIRS: [&[Kind]; 6] = [
     &[Kind::Sqlite, Kind::Sqlite],
     &[Kind::Sqlite, Kind::Postgres],
     &[Kind::Postgres, Kind::Sqlite],
     &[Kind::Postgres, Kind::Mariadb],
+    &[Kind::Mariadb, Kind::Mariadb],
+    &[Kind::Mariadb, Kind::Sqlite],
 ];
 
 const ALL: &str = "SELECT * FROM t ORDER BY id";

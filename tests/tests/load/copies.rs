@@ -15,6 +15,10 @@ concord_tests::clusters! {
           parents_and_children, twice]
 }
 
+concord_tests::clusters! {
+    mariadb: [empty_nodes, a_preferred_node, the_later_row]
+}
+
 /// Names of nodes but one.
 fn others(kinds: &[Kind], but: usize) -> Vec<&'static str> {
     (0..kinds.len()).filter(|at| *at != but).map(|at| concord_tests::NAMES[at]).collect()

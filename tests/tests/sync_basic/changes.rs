@@ -10,6 +10,10 @@ concord_tests::clusters! {
     all: [inserts, updates, deletes, reinserts, a_row_goes_around]
 }
 
+concord_tests::clusters! {
+    mariadb: [inserts, updates, deletes, reinserts, a_user_rolls_back, both_ends_at_once]
+}
+
 async fn inserts(kinds: &[Kind]) {
     let mut cluster = items(kinds).await;
     let last = kinds.len() - 1;

@@ -12,6 +12,10 @@ concord_tests::clusters! {
     all: [latest_first, latest_last]
 }
 
+concord_tests::clusters! {
+    mariadb: [update_and_delete, insert_and_insert, the_journal_tells]
+}
+
 async fn latest_first(kinds: &[Kind]) {
     latest_wins(kinds, &[1, 0]).await;
 }

@@ -11,6 +11,10 @@ concord_tests::clusters! {
     all: [every_node_adds, with_absences]
 }
 
+concord_tests::clusters! {
+    mariadb: [numbers_add_up_and_texts_do_not, inserts_add_up, exact_decimals]
+}
+
 const SUM: &str = "conflict = { sum = [\"amount\"] }";
 const ROW: &str = "SELECT name, amount FROM items WHERE id = 1";
 

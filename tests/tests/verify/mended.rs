@@ -10,8 +10,13 @@ use serde_json::json;
 
 use super::{told, verify};
 
-const PAIRS: [&[Kind]; 3] =
-    [&[Kind::Sqlite, Kind::Sqlite], &[Kind::Sqlite, Kind::Postgres], &[Kind::Postgres, Kind::Postgres]];
+const PAIRS: [&[Kind]; 5] = [
+    &[Kind::Sqlite, Kind::Sqlite],
+    &[Kind::Sqlite, Kind::Postgres],
+    &[Kind::Postgres, Kind::Postgres],
+    &[Kind::Mariadb, Kind::Postgres],
+    &[Kind::Sqlite, Kind::Mariadb],
+];
 
 fn table(_: Kind) -> String {
     "CREATE TABLE t (id bigint PRIMARY KEY, name text, n bigint NOT NULL);
@@ -32,7 +37,7 @@ async fn differing(kinds: &[Kind], config: &str) -> Cluster {
 
 async fn forget(cluster: &mut Cluster) {
     for node in cluster.nodes.iter_mut() {
-        let history = if node.database.kind() == Kind::Sqlite { "history_store_t" } else { "history_store.t" };
+        let history = if node.database.kind() == Kind::Postgres { "history_store.t" } else { "history_store_t" };
         node.database.user_as(As::Sync).await.execute(&format!("DELETE FROM {history}")).await;
     }
 }
@@ -566,7 +571,7 @@ async fn tables_that_refer_to_each_other_are_mended_together() {
         cluster.run(0, "INSERT INTO t VALUES (2); INSERT INTO child VALUES (2, 2)").await;
         cluster.run(1, "INSERT INTO t VALUES (3); INSERT INTO child VALUES (3, 3)").await;
         forget(&mut cluster).await;
-        let history = if kinds[0] == Kind::Sqlite { "history_store_child" } else { "history_store.child" };
+        let history = if kinds[0] == Kind::Postgres { "history_store.child" } else { "history_store_child" };
         cluster.nodes[0].database.user_as(As::Sync).await.execute(&format!("DELETE FROM {history}")).await;
         let verified = verify(&cluster, mending(None)).await;
         assert_eq!(verified.exit_code(), 0, "{kinds:?}: {verified:#?}");

@@ -5,6 +5,7 @@
 //! the row without changing it ([`Case::touched`]).
 
 mod cascades;
+mod images;
 mod keys;
 mod mariadb;
 mod partitions;
@@ -17,7 +18,7 @@ mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concord::model::{Cut, Key, Row, TableSpec};
+use concord::model::{Cut, Entry, Key, Row, TableSpec};
 use concord::node::{Node, Sync};
 use concord_tests::{As, Database, Kind, Text, User, parse_key, spec};
 
@@ -56,14 +57,20 @@ impl Case {
         for (index, table) in tables.iter().enumerate() {
             specs.push(spec(&mut *node, table, index).await);
         }
-        let sync = Sync { name: "test".into(), nodes: vec!["here".into(), "there".into()], node: "here".into() };
-        let done = node.install(&sync, &specs).await.unwrap_or_else(|error| panic!("install: {error}"));
+        let done = node.install(&here(), &specs).await.unwrap_or_else(|error| panic!("install: {error}"));
         assert!(!done.is_empty(), "install says what it did");
         let user = database.user().await;
         let (before, from, touched) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut case = Case { database, node, specs, observer, user, before, from, clock: 0, touched };
         case.start().await;
         case
+    }
+
+    /// Has these columns of a table, of which nothing is in the history, recorded as well.
+    async fn record(&mut self, table: usize, columns: &[usize]) {
+        self.specs[table].images = columns.to_vec();
+        self.node.install(&here(), &self.specs).await.unwrap_or_else(|error| panic!("install: {error}"));
+        self.start().await;
     }
 
     /// Looks at the tables and their histories; the change comes next.
@@ -145,6 +152,7 @@ impl Case {
         let idle = |key: &&String| !changed.contains(*key) && !self.touched.contains(&(name.clone(), (*key).clone()));
         let idle: Vec<_> = reported.iter().filter(idle).collect();
         assert!(idle.is_empty(), "in the history of {name} and not changed: {idle:?}");
+        images_lead(spec, before, &after, &page.entries);
 
         // The entries' keys find the rows: what a reader gets by them is what stands in the table.
         let keys: Vec<Key> = page.entries.iter().map(|entry| entry.key.clone()).collect();
@@ -163,6 +171,36 @@ impl Case {
         let again = self.node.entries(spec, &page.whole, None, usize::MAX >> 1).await;
         let again = again.unwrap_or_else(|error| panic!("entries of {name}: {error}")).entries;
         assert_eq!(again, [], "entries of {name} are read twice");
+    }
+}
+
+fn here() -> Sync {
+    Sync { name: "test".into(), nodes: vec!["here".into(), "there".into()], node: "here".into() }
+}
+
+/// What is recorded of a row, as text; `None` where there is no row.
+type Recorded = Option<Vec<Text>>;
+
+/// What the entries tell of each row before and after leads from what it was to what it is: whatever went stood there or had come, in
+/// whichever order. Where nothing is recorded they tell nothing.
+fn images_lead(spec: &TableSpec, before: &Content, after: &Content, entries: &[Entry]) {
+    let name = &spec.name;
+    let mut told: BTreeMap<String, [Vec<Recorded>; 2]> = BTreeMap::new();
+    for entry in entries {
+        assert_eq!(entry.images.is_some(), !spec.images.is_empty(), "what is recorded in the history of {name}");
+        let Some(images) = &entry.images else { continue };
+        let text = |row: &Row| row.iter().map(|value| (!value.is_null()).then(|| value.to_string())).collect();
+        let [went, came] = told.entry(key_text(&entry.key)).or_default();
+        went.push(images.before.as_ref().map(text));
+        came.push(images.after.as_ref().map(text));
+    }
+    for (key, [mut went, mut came]) in told {
+        let recorded = |row: &Vec<Text>| spec.images.iter().map(|&at| row[at].clone()).collect();
+        went.push(after.get(&key).map(recorded));
+        came.push(before.get(&key).map(recorded));
+        went.sort();
+        came.sort();
+        assert_eq!(went, came, "what went and what came of {key} in the history of {name}");
     }
 }
 

@@ -29,7 +29,7 @@ const TABLES: &str = "CREATE TABLE parents (id integer PRIMARY KEY, name varchar
 
 async fn random_operations(kind: Kind) {
     let told = std::env::var("CONCORD_OPERATIONS");
-    let operations: usize = told.map_or(1_000, |text| text.parse().expect("CONCORD_OPERATIONS is a number"));
+    let operations: usize = told.map_or(20_000, |text| text.parse().expect("CONCORD_OPERATIONS is a number"));
     let seed = Seed::new(match kind {
         Kind::Sqlite => "conformance::capture::random::sqlite::random_operations",
         Kind::Postgres => "conformance::capture::random::postgres::random_operations",
@@ -76,7 +76,7 @@ async fn random_operations(kind: Kind) {
 
 fn operation(kind: Kind, rng: &mut Rng) -> String {
     let (a, b, c) = (1 + rng.below(KEYS), 1 + rng.below(KEYS), rng.below(1_000));
-    match rng.below(16) {
+    match rng.below(20) {
         0 => format!("INSERT INTO parents VALUES ({a}, 'n{b}', {c})"),
         1 => format!("INSERT INTO parents VALUES ({a}, NULL, {c}), ({}, NULL, {c}), ({}, 'm{c}', 1)", a + 40, a + 80),
         2 | 3 => format!("INSERT INTO children VALUES ({c}, (SELECT min(id) FROM parents WHERE id >= {a}), NULL, {b})"),
@@ -87,9 +87,15 @@ fn operation(kind: Kind, rng: &mut Rng) -> String {
         8 => format!("UPDATE children SET above = (SELECT min(id) FROM parents) WHERE id % 30 = {b}"),
         9 => format!("DELETE FROM parents WHERE id = {a}"),
         10 => format!("DELETE FROM children WHERE id % 50 = {b}"),
-        11 => format!("DELETE FROM parents WHERE id > {} AND id < {}", 40 + a, 40 + b),
+        11 => format!("DELETE FROM parents WHERE id > {} AND id < {}", 40 + a, 80 + b),
         12 => format!("UPDATE children SET id = id + 1000 WHERE id = {c}"),
         13 => format!("INSERT INTO children SELECT id + 5000, id, id, {c} FROM parents WHERE id = {a}"),
+        14 => whatever_fits(kind, &format!("INTO parents VALUES ({a}, 'n{b}', {c}), ({}, 'n{a}', {c})", b + 40)),
+        15 => {
+            let taken = if kind == Kind::Mariadb { "DUPLICATE KEY UPDATE" } else { "CONFLICT (name) DO UPDATE SET" };
+            format!("INSERT INTO parents VALUES ({}, 'n{b}', {c}) ON {taken} amount = {c}", a + 40)
+        }
+        16 => further(kind, a, b, rng.chance(50)),
         _ => match (kind, rng.chance(50)) {
             (Kind::Mariadb, true) => {
                 format!("INSERT INTO parents VALUES ({a}, 'n{b}', {c}) ON DUPLICATE KEY UPDATE amount = {c}")
@@ -97,5 +103,39 @@ fn operation(kind: Kind, rng: &mut Rng) -> String {
             (Kind::Mariadb | Kind::Sqlite, false) => format!("REPLACE INTO parents VALUES ({a}, 'n{b}', {c})"),
             _ => format!("INSERT INTO parents VALUES ({a}, 'x{a}', {c}) ON CONFLICT (id) DO UPDATE SET amount = {c}"),
         },
+    }
+}
+
+/// Rows that stand in no other's way, by either key; the rest is left out.
+fn whatever_fits(kind: Kind, rows: &str) -> String {
+    match kind {
+        Kind::Sqlite => format!("INSERT OR IGNORE {rows}"),
+        Kind::Mariadb => format!("INSERT IGNORE {rows}"),
+        Kind::Postgres => format!("INSERT {rows} ON CONFLICT DO NOTHING"),
+    }
+}
+
+/// What one kind has and another lacks: statements that write both tables, and updates before which others give way.
+fn further(kind: Kind, a: u64, b: u64, one: bool) -> String {
+    match (kind, one) {
+        (Kind::Sqlite, true) => format!("UPDATE OR REPLACE parents SET id = {b} WHERE id = {a}"),
+        (Kind::Sqlite, false) => {
+            format!("UPDATE OR REPLACE parents SET name = 'n{b}' WHERE id BETWEEN {a} AND {}", a + 2)
+        }
+        (Kind::Mariadb, true) => format!(
+            "UPDATE parents JOIN children ON children.parent = parents.id
+             SET parents.amount = parents.amount + 1, children.amount = {b} WHERE parents.id = {a}"
+        ),
+        (Kind::Mariadb, false) => format!(
+            "DELETE parents, children FROM parents JOIN children ON children.parent = parents.id WHERE parents.id = {a}"
+        ),
+        (Kind::Postgres, true) => format!(
+            "WITH gone AS (DELETE FROM children WHERE parent = {a} RETURNING id)
+             UPDATE parents SET amount = amount + (SELECT count(*) FROM gone) WHERE id IN ({a}, {b})"
+        ),
+        (Kind::Postgres, false) => format!(
+            "WITH raised AS (UPDATE parents SET amount = amount + 1 WHERE id = {a} RETURNING id)
+             UPDATE children SET amount = {b} FROM raised WHERE children.parent = raised.id"
+        ),
     }
 }
