@@ -71,7 +71,9 @@ fn print(checked: &Checked) -> Result<()> {
                 columns.row([String::new(), String::new(), line]);
             }
         }
-        columns.print()?;
+        if !table.columns.is_empty() {
+            columns.print()?;
+        }
     }
     lines("warning", &checked.warnings)?;
     lines("not recorded", &checked.unrecorded)?;

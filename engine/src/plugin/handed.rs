@@ -41,7 +41,7 @@ pub(super) enum Value<'a> {
     Uuid(&'a str),
     /// Nothing here is of it.
     #[component(name = "other")]
-    #[allow(dead_code, reason = "the interface has it")]
+    #[expect(dead_code, reason = "the interface has it")]
     Other((&'a str, &'a str)),
 }
 

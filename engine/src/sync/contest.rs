@@ -294,6 +294,11 @@ impl Contest {
         &mut self.versions[at]
     }
 
+    /// Whether it waits somewhere.
+    pub fn waits(&self) -> bool {
+        self.versions.iter().any(|contender| contender.version.waiting)
+    }
+
     /// The version that stands at a node, if the node has something to say.
     pub fn standing(&self, node: NodeId) -> Option<&Contender> {
         self.versions.iter().find(|c| c.version.node == node && !c.version.waiting)

@@ -320,8 +320,10 @@ impl<'a> There<'a> {
                 continue;
             };
             let there = &self.tables[parent].nodes;
-            let (Some(columns), Some(referenced)) = (
-                all_renamed(&nodes[source], &nodes[target], &reference.columns),
+            let own = |names: &[String]| all_renamed(&nodes[source], &nodes[target], names);
+            let (Some(columns), Some(sets), Some(referenced)) = (
+                own(&reference.columns),
+                own(&reference.sets),
                 all_renamed(&there[source], &there[target], &reference.referenced),
             ) else {
                 wanted
@@ -353,7 +355,7 @@ impl<'a> There<'a> {
             }
             wanted.references.push(ReferencePart {
                 columns,
-                sets: all_renamed(&nodes[source], &nodes[target], &reference.sets).unwrap_or_default(),
+                sets,
                 table: there[target].table.clone(),
                 referenced,
                 later: later.contains(&parent),

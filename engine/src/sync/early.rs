@@ -103,8 +103,7 @@ fn only_source(tables: &[Table], opened: &Opened, all: &AllContests) -> Option<(
         for contest in contests.values() {
             let [top] = contest.tops(table, opened)[..] else { return None };
             let node = contest.versions[top].version.node;
-            let waits = contest.versions.iter().any(|contender| contender.version.waiting);
-            if waits || *source.get_or_insert(node) != node {
+            if contest.waits() || *source.get_or_insert(node) != node {
                 return None;
             }
         }

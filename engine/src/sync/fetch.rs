@@ -48,11 +48,6 @@ pub(super) struct Weighed {
 }
 
 impl Weighed {
-    /// Whether it waits somewhere.
-    fn waits(&self) -> bool {
-        self.contest.versions.iter().any(|contender| contender.version.waiting)
-    }
-
     /// What stands at such a node. Of what was not read nobody may think that there is none.
     pub fn current(&mut self, node: NodeId) -> Current {
         let read = self.current.iter_mut().find(|(at, _)| *at == node);
@@ -268,7 +263,7 @@ impl Session {
                         let off = |node: &NodeId| self.schedule.puts_off(*node, table, &weighed.key);
                         weighed.put_off = opened.nodes().map(|(node, _)| node).filter(off).collect();
                         let spoken = || self.spoken.get(table).is_some_and(|spoken| spoken.contains(&weighed.key));
-                        weighed.came = !weighed.waits() || spoken();
+                        weighed.came = !weighed.contest.waits() || spoken();
                     }
                     let before = (fetched.rows, fetched.weight);
                     self.fetch(table, opened, &mut slice, &mut fetched).await?;
@@ -375,6 +370,7 @@ type Lot<'a> = Box<dyn Iterator<Item = Weighed> + Send + 'a>;
 /// waits makes a lot of its own, the second.
 fn lots<'a>(table: &'a Table, opened: &'a Opened, contests: Contests) -> Vec<Lot<'a>> {
     let targets = targets(table, opened);
+    let waits = contests.values().any(Contest::waits);
     let about = move |(key, contest): &(Key, Contest)| !is_settled(table, opened, key, contest, &targets);
     let all = contests.into_iter().filter(about).map(|(key, contest)| {
         let tops = contest.tops(table, opened);
@@ -383,7 +379,10 @@ fn lots<'a>(table: &'a Table, opened: &'a Opened, contests: Contests) -> Vec<Lot
     if !table.asks_plugins() {
         return vec![Box::new(all)];
     }
-    let (waiting, new): (Vec<Weighed>, Vec<Weighed>) = all.partition(Weighed::waits);
+    if !waits {
+        return vec![Box::new(all), Box::new(std::iter::empty())];
+    }
+    let (waiting, new): (Vec<Weighed>, Vec<Weighed>) = all.partition(|weighed| weighed.contest.waits());
     vec![Box::new(new.into_iter()), Box::new(waiting.into_iter())]
 }
 

@@ -201,9 +201,8 @@ fn unreadable(source: &Domain, target: &Domain, ty: &Type) -> Vec<Beyond> {
         (_, _) if *ty != Type::Int => source.misfits(&Domain::of(ty)),
         // The target's own bounds are told, which are no wider.
         (_, Domain::Int { .. }) | (Domain::Decimal { limits: Some((..19, _)) }, _) => Vec::new(),
-        (_, Domain::Loose { .. }) => {
-            vec![Beyond::never("numbers outside -9223372036854775808 to 9223372036854775807")]
-        }
+        // A file of SQLite holds no more.
+        (_, Domain::Loose { .. }) => source.misfits(&Domain::Int { bits: 64, unsigned: false }),
         _ => vec![Beyond::never("whole numbers beyond 64 bits")],
     }
 }

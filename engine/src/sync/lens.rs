@@ -170,12 +170,9 @@ impl Lens {
         let mut back = mapping.reshape.to_shared(&made).into_iter();
         let judged = locals.into_iter().zip(puts).map(|(local, put)| {
             let local = local.map_err(|failure| failure.to_string())?;
-            let unanswered = || Err("what was made of it for this node was not mapped back".to_owned());
-            let got = |made: Result<Row, _>| {
-                let why = |why| format!("what was made of it for this node cannot be mapped back: {why}");
-                made.map(|made| self.get(made)).map_err(why)
-            };
-            let got = back.next().map_or_else(unanswered, got)?;
+            let made = back.next().ok_or("what was made of it for this node was not mapped back")?;
+            let why = |why| format!("what was made of it for this node cannot be mapped back: {why}");
+            let got = made.map(|made| self.get(made)).map_err(why)?;
             self.is_what_was_put(mapping, &got, put.shared)?;
             Ok(local)
         });

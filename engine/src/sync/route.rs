@@ -89,7 +89,7 @@ impl Ruling<'_> {
             // What waits is weighed again and again, and so is what it is weighed against. So is, where others failed, what this node
             // has taken.
             lost_before: self.resolved.rivals
-                || self.contest.versions.iter().any(|c| c.version.waiting)
+                || self.contest.waits()
                 || !self.resolved.unvouched.is_empty()
                 || self.knows_all(target),
         })

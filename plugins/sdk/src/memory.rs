@@ -1,7 +1,6 @@
 //! Memory. Rows come and go as many small blocks, and to a general allocator a plugin that maps them pays more than for all else
 //! it does. So small blocks are kept in lists, each of one size, and only what they are cut from, and what is large, is asked of the
-//! system's. What was freed is there for blocks of that size alone, so all that is
-//! kept is the most that there ever was of each size.
+//! system's. What was freed is there for blocks of that size alone, so what is kept is the most that there ever was of each size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -190,12 +189,15 @@ mod tests {
     #[test]
     fn what_is_given_back_is_given_out_again() {
         let memory = Small::new();
-        let layout = Layout::from_size_align(40, 8).expect("it is small");
-        // SAFETY: no size is 0, and what is given back came from there.
+        let of = |size| Layout::from_size_align(size, 8).expect("it is small");
+        let mut layout = of(40);
+        // SAFETY: no size is 0.
         let first = unsafe { memory.alloc(layout) };
         for size in [33, 48, 40] {
-            let layout = Layout::from_size_align(size, 8).expect("it is small");
+            // SAFETY: it came from there, with this layout.
             unsafe { memory.dealloc(first, layout) };
+            layout = of(size);
+            // SAFETY: no size is 0.
             assert_eq!(unsafe { memory.alloc(layout) }, first, "{size}");
         }
     }

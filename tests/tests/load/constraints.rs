@@ -214,6 +214,10 @@ async fn told(kind: Kind, cases: &[Case]) {
             let notes = made.and_then(|made| made["notes"].as_array()).expect("the table is missing there");
             let is_told = notes.iter().any(|note| *note == words);
             assert_eq!(is_told, kinds.contains(&target), "{words}, from {kind:?} to {target:?}: {notes:?}");
+            // Where nothing is to be told all of it is made.
+            let of_it =
+                |note: &serde_json::Value| ["index", "reference"].iter().any(|one| note.to_string().contains(one));
+            assert!(!(kinds.is_empty() && notes.iter().any(of_it)), "{words}, from {kind:?} to {target:?}: {notes:?}");
             // What is to stay is not set with the rest.
             if is_told && words.starts_with("ON DELETE SET") {
                 let made = made.map(|made| made["statements"].to_string()).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Who answers at a URL, and what in its settings weakens or forbids what Concord promises.
 
+use super::replication::Replication;
 use super::wire::{Args, number, text};
 use super::{MySql, connect};
 use crate::node::{Probe, Result};
@@ -29,7 +30,8 @@ impl MySql {
             let [major, minor, patch] = least;
             refusals.push(format!("{server} is too old; Concord needs {major}.{minor}.{patch} or newer"));
         }
-        let replication = self.read_replication().await?;
+        // What is refused as too old need not know how to tell.
+        let replication = if refusals.is_empty() { self.read_replication().await? } else { Replication::Nothing };
         let read_only = connect::is_read_only(&said(1)).then_some(READ_ONLY);
         refusals.extend(replication.refusal().or(read_only).map(str::to_owned));
         if count(2) == 1 && said(3) == "STATEMENT" {

@@ -166,7 +166,8 @@ fn deferred(words: &[String]) -> Vec<bool> {
 }
 
 fn options(table: &Table) -> Vec<&'static str> {
-    let counts_on = table.key_is_rowid() && table.sql.to_ascii_uppercase().contains(AUTOINCREMENT);
+    let says = |(word, _): &(&str, _)| word.eq_ignore_ascii_case(AUTOINCREMENT);
+    let counts_on = table.key_is_rowid() && schema::tokens(&table.sql).iter().any(says);
     let options = [(table.strict, STRICT), (table.without_rowid, WITHOUT_ROWID), (counts_on, AUTOINCREMENT)];
     options.into_iter().filter(|(is_so, _)| *is_so).map(|(_, option)| option).collect()
 }
@@ -343,6 +344,18 @@ mod tests {
         for name in ["t", "s"] {
             assert_eq!([made(name, false), made(name, true)], [true, false], "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_comment_says_is_no_option() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE s (id INTEGER PRIMARY KEY -- no AUTOINCREMENT
+             ); CREATE TABLE t (id INTEGER PRIMARY KEY autoincrement)",
+        )
+        .unwrap();
+        let counts_on = |name: &str| options(&Table::read(&db, name).unwrap().unwrap()).contains(&AUTOINCREMENT);
+        assert_eq!([counts_on("s"), counts_on("t")], [false, true]);
     }
 
     #[test]
