@@ -4,15 +4,7 @@ use concord::sync::Verify;
 use concord_tests::mariadb::is_mysql;
 use concord_tests::{As, Cluster, Kind};
 
-use super::{told, verify};
-
-const PAIRS: [&[Kind]; 5] = [
-    &[Kind::Sqlite, Kind::Sqlite],
-    &[Kind::Sqlite, Kind::Postgres],
-    &[Kind::Postgres, Kind::Postgres],
-    &[Kind::Mariadb, Kind::Postgres],
-    &[Kind::Sqlite, Kind::Mariadb],
-];
+use super::{PAIRS, told, verify};
 
 /// A table with a column of each kind, one of keys that are texts, and one whose rows are told apart by two columns.
 fn tables(kind: Kind) -> String {

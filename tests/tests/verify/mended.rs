@@ -8,15 +8,7 @@ use concord::sync::{ConflictReport, Left, Remedy, Repair, Verified, Verify};
 use concord_tests::{As, Cluster, Kind};
 use serde_json::json;
 
-use super::{told, verify};
-
-const PAIRS: [&[Kind]; 5] = [
-    &[Kind::Sqlite, Kind::Sqlite],
-    &[Kind::Sqlite, Kind::Postgres],
-    &[Kind::Postgres, Kind::Postgres],
-    &[Kind::Mariadb, Kind::Postgres],
-    &[Kind::Sqlite, Kind::Mariadb],
-];
+use super::{PAIRS, told, verify};
 
 fn table(_: Kind) -> String {
     "CREATE TABLE t (id bigint PRIMARY KEY, name text, n bigint NOT NULL);

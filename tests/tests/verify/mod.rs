@@ -6,7 +6,15 @@ mod meanwhile;
 mod mended;
 
 use concord::sync::{Verified, VerifiedTable, Verify};
-use concord_tests::Cluster;
+use concord_tests::{Cluster, Kind};
+
+const PAIRS: [&[Kind]; 5] = [
+    &[Kind::Sqlite, Kind::Sqlite],
+    &[Kind::Sqlite, Kind::Postgres],
+    &[Kind::Postgres, Kind::Postgres],
+    &[Kind::Mariadb, Kind::Postgres],
+    &[Kind::Sqlite, Kind::Mariadb],
+];
 
 /// What a comparison of everything finds.
 #[track_caller]
