@@ -53,12 +53,7 @@ fn print(checked: &Checked) -> Result<()> {
         for (role, used) in [("filter", &table.filters), ("mapping", &table.mappings)] {
             for used in used {
                 let config = cut(&used.config.to_string(), 300);
-                let tried = match used.tried {
-                    // Where anything is to be put right first, no row was looked for.
-                    0 if !checked.problems.is_empty() => "not tried".to_owned(),
-                    0 => "no row to try it on".to_owned(),
-                    rows => format!("tried on {}", counted(rows, "row", "rows")),
-                };
+                let tried = tried(used.tried, checked.problems.is_empty());
                 say(&format!("  at {}: {role} {} {config}, {tried}", used.node, used.plugin))?;
             }
         }
@@ -83,6 +78,16 @@ fn print(checked: &Checked) -> Result<()> {
         0 => "\nready, but not every change would be recorded".to_owned(),
         problems => format!("\n{} to be put right first", counted(problems, "problem is", "problems are")),
     })
+}
+
+/// On how many rows a plugin was tried.
+pub(super) fn tried(rows: u64, is_good: bool) -> String {
+    match rows {
+        // Where anything is to be put right first, no row was looked for.
+        0 if !is_good => "not tried".to_owned(),
+        0 => "no row to try it on".to_owned(),
+        rows => format!("tried on {}", counted(rows, "row", "rows")),
+    }
 }
 
 /// A line for each two nodes between which not all values of a column arrive as they are, and one for all others.

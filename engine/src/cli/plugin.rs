@@ -5,17 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::check::tried;
 use super::new_plugin::{self, NewPlugin};
 use super::replay::{self, Replay};
 use super::report::{Table, counted, json, say};
 use super::test_plugin::{self, TestPlugin};
-use super::{Global, Output, load};
+use super::{Global, Output, block_on, load};
 use crate::bundle::misfits;
 use crate::config::{Config, nearest};
 use crate::error::{DONE, Error, Result, USAGE};
 use crate::fault;
 use crate::files::{alone_at, write_whole, write_whole_if};
 use crate::plugin::{Failure, Host, LOCK, Limits, Lock, NAMES, Pin, Plugin, Role, componentize, is_name};
+use crate::sync::{Away, Checked, Session};
 
 #[derive(Clone, Debug, Args)]
 #[command(about = "Look at plugins, pin them, and test them")]
@@ -28,10 +30,13 @@ pub struct Plugins {
 pub enum PluginCommand {
     #[command(
         about = "Load plugins and say what they are; change nothing",
-        long_about = "Load plugins through all checks but those that need a table: size, digest, decoding, imports, roles, start, \
-                      description and schema. Without names: all that the configuration uses, compared with concord.lock, and what it \
-                      says to them, held against their schemas. `concord check` opens them for the tables.",
-        after_long_help = "Example:\n  concord plugin check\n  concord plugin check plugins/merge-fields.wasm --json"
+        long_about = "Load plugins through all checks that need no table: size, digest, decoding, imports, roles, start, description and \
+                      schema. Without names: all that the configuration uses, compared with concord.lock, and what it says to them, \
+                      held against their schemas. Where nothing is amiss so far, they are opened for the tables that use them, what \
+                      they ask for and make is held against these at all nodes, and filters and mappings are tried on some rows, as \
+                      `concord check` does.",
+        after_long_help = "Example:\n  concord plugin check\n  concord plugin check --offline\n  concord plugin check \
+                           plugins/merge-fields.wasm --json"
     )]
     Check(Check),
     #[command(
@@ -60,6 +65,9 @@ pub struct Check {
     /// Files of plugins
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Leave the tables out: nothing is connected to
+    #[arg(long, conflicts_with = "files")]
+    pub offline: bool,
     #[command(flatten)]
     pub output: Output,
 }
@@ -102,6 +110,19 @@ pub fn run(global: &Global, plugins: &Plugins) -> Result<u8> {
     }
 }
 
+/// What was found, for programs.
+#[derive(Serialize)]
+struct Report {
+    plugins: Vec<Looked>,
+    /// Whether they were to be opened for the tables: not if any has a problem of its own.
+    opened: bool,
+    /// What came of opening them for the tables.
+    warnings: Vec<String>,
+    problems: Vec<String>,
+    /// Nodes that could not be looked at, so that no plugin was opened.
+    away: Vec<Away>,
+}
+
 /// What is known of a plugin.
 #[derive(Serialize)]
 struct Looked {
@@ -118,6 +139,21 @@ struct Looked {
     problem: Option<String>,
     /// What tables ask of it that it cannot do, as far as it can be told without them.
     misfits: Vec<String>,
+    /// What it was opened for.
+    tables: Vec<Opened>,
+}
+
+/// A table that a plugin was opened for.
+#[derive(Serialize)]
+struct Opened {
+    table: String,
+    /// Absent of a resolver, which is for all nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    role: &'static str,
+    /// Rows on which it was tried, and how many of them it fails at; a mapping both ways, a resolver on none.
+    tried: u64,
+    failed: u64,
 }
 
 impl Looked {
@@ -128,53 +164,132 @@ impl Looked {
 
 fn check(global: &Global, args: &Check) -> Result<u8> {
     let host = host()?;
-    let mut all = Vec::new();
-    if args.files.is_empty() {
-        let config = load(global)?;
-        let lock = read_lock(&config)?;
-        for name in config.plugins_used() {
-            let pin = lock.pin(name);
-            let plugin = in_use(&host, &config, name, pin);
-            let mut looked = looked(name.to_owned(), file_of(&config, name), &plugin);
-            looked.misfits = misfits(&config, plugin.iter());
-            looked.pinned = Some(pin.is_some() && looked.problem.is_none());
-            if pin.is_none() && looked.problem.is_none() {
-                let why = format!("plugin `{name}`: {LOCK} does not name it; `concord plugin lock` pins it as it is");
-                looked.problem = Some(why);
-            }
-            all.push(looked);
+    let (mut plugins, config) = match &args.files[..] {
+        [] => {
+            let config = load(global)?;
+            (all_in_use(&host, &config)?, Some(config))
         }
-    } else {
-        for file in &args.files {
-            let name = name_of(file)?;
-            let plugin = Plugin::load(&host, file, &name, Limits::usual(), None);
-            all.push(looked(name, file.clone(), &plugin));
-        }
+        files => (in_files(&host, files)?, None),
+    };
+    let is_sound = plugins.iter().all(|one| one.problems().next().is_none());
+    // What is wrong without the tables would only be said once more.
+    let opens = is_sound && !args.offline && !plugins.is_empty();
+    let (checked, failed) = match config.filter(|_| opens).map(open_all).transpose() {
+        Ok(checked) => (checked, None),
+        // What was found out so far is told all the same.
+        Err(error) => (None, Some(error)),
+    };
+    for one in &mut plugins {
+        one.tables = checked.as_ref().map_or_else(Vec::new, |checked| opened(&one.plugin, checked));
     }
-    let good = all.iter().all(|one| one.problems().next().is_none());
+    let code = if is_sound { checked.as_ref().map_or(DONE, Checked::exit_code) } else { USAGE };
     if args.output.json {
-        json(&all)?;
-    } else if all.is_empty() {
-        say("no table uses a plugin")?;
+        let Checked { warnings, problems, away, .. } = checked.unwrap_or_default();
+        json(&Report { plugins, opened: opens, warnings, problems, away })?;
     } else {
-        let mut table = Table::new(&["plugin", "version", "roles", "sha256", "summary"]);
-        for one in &all {
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let digest = text(&one.sha256).chars().take(12).collect();
-            table.row([one.plugin.clone(), text(&one.version), one.roles.join(", "), digest, text(&one.summary)]);
-        }
-        table.print()?;
-        for warning in all.iter().filter_map(|one| one.warning.as_ref()) {
-            say(&format!("warning: {warning}"))?;
-        }
-        for problem in all.iter().flat_map(Looked::problems) {
-            say(&format!("problem: {problem}"))?;
-        }
-        if good && args.files.is_empty() {
-            say("next: concord check, which opens them for the tables")?;
+        print(&plugins, checked.as_ref())?;
+        if !is_sound && args.files.is_empty() && !args.offline {
+            say("no plugin was opened for the tables before that is put right")?;
         }
     }
-    Ok(if good { DONE } else { USAGE })
+    failed.map_or(Ok(code), Err)
+}
+
+/// The plugins that the configuration uses, held against concord.lock and their schemas.
+fn all_in_use(host: &Host, config: &Config) -> Result<Vec<Looked>> {
+    let lock = read_lock(config)?;
+    let look = |name: &str| {
+        let pin = lock.pin(name);
+        let plugin = in_use(host, config, name, pin);
+        let mut looked = looked(name.to_owned(), file_of(config, name), &plugin);
+        looked.misfits = misfits(config, plugin.iter());
+        looked.pinned = Some(pin.is_some() && looked.problem.is_none());
+        if pin.is_none() && looked.problem.is_none() {
+            let why = format!("plugin `{name}`: {LOCK} does not name it; `concord plugin lock` pins it as it is");
+            looked.problem = Some(why);
+        }
+        looked
+    };
+    Ok(config.plugins_used().into_iter().map(look).collect())
+}
+
+fn in_files(host: &Host, files: &[PathBuf]) -> Result<Vec<Looked>> {
+    let look = |file: &PathBuf| -> Result<Looked> {
+        let name = name_of(file)?;
+        let plugin = Plugin::load(host, file, &name, Limits::usual(), None);
+        Ok(looked(name, file.clone(), &plugin))
+    };
+    files.iter().map(look).collect()
+}
+
+/// Opens the plugins for the tables that use them, as `concord check` does.
+fn open_all(config: Config) -> Result<Checked> {
+    let mut session = Session::new(config);
+    block_on(async { session.check_plugins().await })
+}
+
+/// What a plugin was opened for.
+fn opened(plugin: &str, checked: &Checked) -> Vec<Opened> {
+    let mut all = Vec::new();
+    for table in &checked.tables {
+        let opened = |node: Option<String>, role: Role, tried, failed| Opened {
+            table: table.table.clone(),
+            node,
+            role: role.as_str(),
+            tried,
+            failed,
+        };
+        if table.resolver.as_deref() == Some(plugin) {
+            all.push(opened(None, Role::Resolver, 0, 0));
+        }
+        for (role, used) in [(Role::Filter, &table.filters), (Role::Mapping, &table.mappings)] {
+            let used = used.iter().filter(|used| used.plugin == plugin);
+            all.extend(used.map(|used| opened(Some(used.node.clone()), role, used.tried, used.failed)));
+        }
+    }
+    all
+}
+
+fn print(plugins: &[Looked], checked: Option<&Checked>) -> Result<()> {
+    if plugins.is_empty() {
+        return say("no table uses a plugin");
+    }
+    let mut table = Table::new(&["plugin", "version", "roles", "sha256", "summary"]);
+    for one in plugins {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let digest = text(&one.sha256).chars().take(12).collect();
+        table.row([one.plugin.clone(), text(&one.version), one.roles.join(", "), digest, text(&one.summary)]);
+    }
+    table.print()?;
+    for warning in plugins.iter().filter_map(|one| one.warning.as_ref()) {
+        say(&format!("warning: {warning}"))?;
+    }
+    for problem in plugins.iter().flat_map(Looked::problems) {
+        say(&format!("problem: {problem}"))?;
+    }
+    let Some(checked) = checked else { return Ok(()) };
+    let is_good = checked.problems.is_empty();
+    for (plugin, used) in plugins.iter().flat_map(|one| one.tables.iter().map(move |used| (&one.plugin, used))) {
+        say(&match &used.node {
+            None => format!("table {}: {} {plugin}", used.table, used.role),
+            Some(node) => {
+                let tried = tried(used.tried, is_good);
+                format!("table {} at {node}: {} {plugin}, {tried}", used.table, used.role)
+            }
+        })?;
+    }
+    for warning in &checked.warnings {
+        say(&format!("warning: {warning}"))?;
+    }
+    for problem in &checked.problems {
+        say(&format!("problem: {problem}"))?;
+    }
+    if !checked.away.is_empty() {
+        say("no plugin was opened for the tables, which takes all nodes; --offline leaves that out")?;
+    } else if is_good {
+        say("they fit the tables; next: concord check, which looks at all else")?;
+    }
+    Ok(())
 }
 
 fn looked(name: String, file: PathBuf, plugin: &std::result::Result<Plugin, Failure>) -> Looked {
@@ -189,6 +304,7 @@ fn looked(name: String, file: PathBuf, plugin: &std::result::Result<Plugin, Fail
         warning: None,
         problem: None,
         misfits: Vec::new(),
+        tables: Vec::new(),
     };
     match plugin {
         Ok(plugin) => {

@@ -67,6 +67,9 @@ pub struct CheckedTable {
     /// Shared column names with the type in which their values travel; one of which the nodes share no type tells that instead.
     pub columns: Vec<(String, String)>,
     pub conflict: String,
+    /// The plugin that was opened to decide conflicts, which `conflict` names too.
+    #[serde(skip)]
+    pub resolver: Option<String>,
     /// Which rows belong at nodes that hold a part of them.
     pub filters: Vec<UsedPlugin>,
     /// What makes the shared rows of nodes whose tables have another shape.
@@ -119,6 +122,7 @@ impl CheckedTable {
                 Conflict::Plugin(used) => format!("plugin {}", used.name),
                 _ => policy.unwrap_or_default(),
             },
+            resolver: None,
             filters: Vec::new(),
             mappings: Vec::new(),
             fits,
@@ -154,10 +158,39 @@ fn written_apart(spec: &TableSpec) -> Option<String> {
     ))
 }
 
+/// That no node holds all rows.
+fn filtered_everywhere(table: &Table) -> Option<String> {
+    let is_everywhere = table.from.is_none() && !table.subsets.is_empty() && table.subsets.iter().all(Option::is_some);
+    is_everywhere.then(|| {
+        format!(
+            "table `{}`: every node has a filter, and a row that belongs at none of them stays where it was changed last; leave \
+             one node without a filter, so that it holds all rows",
+            table.name
+        )
+    })
+}
+
 impl Session {
     /// Looks at the connections, rights, tables and types of all nodes, and tries filters and mappings on some rows. Changes nothing.
     pub async fn check(&mut self) -> Result<Checked> {
+        let checked = self.check_untried().await?;
+        self.with_trial(checked).await
+    }
+
+    /// The same for the tables that use plugins, as if there were no others. Warnings are those of what plugins do: some of the others would
+    /// not hold, as that a table which refers to one of these is not synced.
+    pub async fn check_plugins(&mut self) -> Result<Checked> {
+        self.config.tables.retain(|table| table.plugins().next().is_some());
         let mut checked = self.check_untried().await?;
+        // Where something is refused there are no tables yet.
+        checked.warnings = self.tables.iter().filter_map(filtered_everywhere).collect();
+        if checked.installs {
+            checked.warnings.extend(self.moved_filters().await?);
+        }
+        self.with_trial(checked).await
+    }
+
+    async fn with_trial(&mut self, mut checked: Checked) -> Result<Checked> {
         if checked.problems.is_empty() && checked.away.is_empty() {
             self.try_plugins(&mut checked).await?;
         }
@@ -209,6 +242,7 @@ impl Session {
                 key: table.key.iter().map(|&place| table.columns[place].name.clone()).collect(),
                 columns: table.columns.iter().map(|column| (column.name.clone(), column.ty.to_string())).collect(),
                 conflict: told(table),
+                resolver: table.resolver.as_ref().map(|resolver| resolver.plugin().name.clone()),
                 filters: self.used_at(table, |part| part.filter.as_ref()),
                 mappings: self.used_at(table, |part| part.mapping.as_ref()),
                 fits,
@@ -374,13 +408,7 @@ impl Session {
 
     fn warn_of(&self, table: &Table, checked: &mut Checked) {
         let warnings = &mut checked.warnings;
-        if table.from.is_none() && !table.subsets.is_empty() && table.subsets.iter().all(Option::is_some) {
-            warnings.push(format!(
-                "table `{}`: every node has a filter, and a row that belongs at none of them stays where it was changed last; leave \
-                 one node without a filter, so that it holds all rows",
-                table.name
-            ));
-        }
+        warnings.extend(filtered_everywhere(table));
         for (at, name) in self.names.iter().enumerate() {
             let node = NodeId(at as u16);
             warnings.extend(self.without_what_is_needed(table, node));

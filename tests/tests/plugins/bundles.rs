@@ -191,7 +191,8 @@ async fn another_version_takes_the_place_of_the_one_that_is_there() {
         std::fs::read(concord.path("plugins/merge-fields.wasm")).unwrap(),
         std::fs::read(concord.path("bundle/plugins/merge-fields.wasm")).unwrap()
     );
-    ended(&concord.run(&["plugin", "check"]).await, 0);
+    // There are no databases yet.
+    ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
     let said = concord.run(&["bundle", "add", "bundle", "--replace", "--json"]).await;
     let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
     assert_eq!((&report["changed"], &report["replaced"]), (&false.into(), &serde_json::Value::Null));
@@ -293,7 +294,7 @@ async fn a_plugin_that_others_use_is_not_replaced() {
     ended(&said, 2);
     assert!(said.stderr.contains("`own`, which is no table of the bundle, uses it as well"), "{}", said.stderr);
     assert_eq!(read(&concord, "concord.toml"), before);
-    ended(&concord.run(&["plugin", "check"]).await, 0);
+    ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
 }
 
 #[tokio::test]
@@ -309,7 +310,7 @@ async fn what_was_replaced_by_half_runs_nothing() {
         let said = concord.run(&["plugin", "check"]).await;
         assert!(ended(&said, 2).contains("is not the file that concord.lock names"), "{point}: {}", said.stdout);
         ended(&concord.run(&["bundle", "add", "bundle", "--replace"]).await, 0);
-        ended(&concord.run(&["plugin", "check"]).await, 0);
+        ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
         assert!(read(&concord, "concord.toml").contains("web-shop 1.1.0"), "{point}");
     }
 }
@@ -368,7 +369,7 @@ async fn what_is_edited_while_a_bundle_is_added_is_not_lost() {
         concord.faults("");
         ended(&concord.run(args).await, 0);
         assert!(args[0] == "plugin" || read(&concord, file).contains("mine"), "{}", read(&concord, file));
-        ended(&concord.run(&["plugin", "check"]).await, 0);
+        ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
     }
 }
 
@@ -382,7 +383,7 @@ async fn what_was_interrupted_is_done_again() {
         assert_eq!(read(&concord, "concord.toml"), CONFIG, "{point}");
         concord.faults("");
         ended(&concord.run(&["bundle", "add", FILE]).await, 0);
-        ended(&concord.run(&["plugin", "check"]).await, 0);
+        ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
     }
 }
 

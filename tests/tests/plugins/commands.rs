@@ -32,11 +32,12 @@ async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
     assert!(ended(&said, 2).contains("plugin `merge-fields`: concord.lock does not name it"), "{}", said.stdout);
     assert_eq!(ended(&concord.run(&["plugin", "lock"]).await, 0), "pinned merge-fields\n");
     assert_eq!(ended(&concord.run(&["plugin", "lock"]).await, 0), "everything is pinned as it is\n");
-    let said = concord.run(&["plugin", "check", "--json"]).await;
+    let said = concord.run(&["plugin", "check", "--offline", "--json"]).await;
     let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
-    assert_eq!(report[0]["plugin"], "merge-fields");
-    assert_eq!((&report[0]["pinned"], &report[0]["roles"][0]), (&true.into(), &"resolver".into()));
-    assert_eq!(report[0]["sha256"].as_str().unwrap().len(), 64);
+    let plugin = &report["plugins"][0];
+    assert_eq!(plugin["plugin"], "merge-fields");
+    assert_eq!((&plugin["pinned"], &plugin["roles"][0]), (&true.into(), &"resolver".into()));
+    assert_eq!(plugin["sha256"].as_str().unwrap().len(), 64);
     // Another file in its place.
     std::fs::copy(guests::plugins().join("hostile.wasm"), concord.path("plugins/merge-fields.wasm")).unwrap();
     let said = concord.run(&["plugin", "check"]).await;
@@ -51,11 +52,7 @@ async fn plugins_are_looked_at_pinned_and_told_when_they_change() {
 async fn what_the_file_says_to_plugins_is_held_against_their_schemas() {
     let concord = folder(MERGE);
     ended(&concord.run(&["plugin", "lock"]).await, 0);
-    let said = concord.run(&["plugin", "check"]).await;
-    assert!(ended(&said, 0).contains("next: concord check, "), "{}", said.stdout);
-    // Who opens no plugin for a table is not told to.
-    let said = concord.run(&["plugin", "check", "plugins/merge-fields.wasm"]).await;
-    assert!(!ended(&said, 0).contains("next: "), "{}", said.stdout);
+    ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
     let misspelt = MERGE.replace("fields =", "filds =");
     let other = "[tables.others]\nconflict = { plugin = \"merge-fields\", fields = { note = \"newest\" } }\n";
     let filter = "[tables.parts.nodes.branch]\nfilter = { plugin = \"merge-fields\" }\n";
@@ -70,12 +67,123 @@ async fn what_the_file_says_to_plugins_is_held_against_their_schemas() {
     ] {
         assert!(told.contains(problem), "{problem}: {told}");
     }
-    assert!(!told.contains("next: "), "{told}");
     let said = concord.run(&["plugin", "check", "--json"]).await;
     let report: serde_json::Value = serde_json::from_str(ended(&said, 2)).unwrap();
     // The file is the one that is pinned, and nothing is wrong with it.
-    assert_eq!((&report[0]["pinned"], &report[0]["problem"]), (&true.into(), &serde_json::Value::Null));
-    assert_eq!(report[0]["misfits"].as_array().map(Vec::len), Some(3), "{report}");
+    let plugin = &report["plugins"][0];
+    assert_eq!((&plugin["pinned"], &plugin["problem"]), (&true.into(), &serde_json::Value::Null));
+    assert_eq!(plugin["misfits"].as_array().map(Vec::len), Some(3), "{report}");
+    // There are no databases, and none was looked for.
+    assert_eq!(report["opened"], false);
+    assert_eq!((&report["problems"], &report["away"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+const FILES: [&str; 2] = ["a.db", "b.db"];
+
+/// A folder with these tables in its file and these plugins, all of them pinned, and tables in its databases.
+async fn at_tables(tables: &str, plugins: &[&str]) -> Concord {
+    let concord = folder(tables);
+    plugins.iter().for_each(|name| put(&concord, name));
+    for file in FILES {
+        let made = rusqlite::Connection::open(concord.path(file)).unwrap();
+        made.execute_batch(
+            "CREATE TABLE items (id integer PRIMARY KEY, note text, stock integer);
+             CREATE TABLE orders (id integer PRIMARY KEY, country text, total integer)",
+        )
+        .unwrap();
+    }
+    let office = rusqlite::Connection::open(concord.path("a.db")).unwrap();
+    office.execute_batch("INSERT INTO orders VALUES (1, 'DE', 50), (2, 'FR', 500)").unwrap();
+    ended(&concord.run(&["plugin", "lock"]).await, 0);
+    concord
+}
+
+fn keeping(keep: &str) -> String {
+    format!("[tables.orders.nodes.branch]\nfilter = {{ plugin = \"cel\", keep = \"{keep}\" }}\n")
+}
+
+#[tokio::test]
+async fn plugins_are_opened_for_the_tables_that_use_them() {
+    // One that uses none is no matter here, although it is nowhere.
+    let tables = format!("{MERGE}{}[tables.nowhere]\n", keeping("row.total > 100"));
+    let concord = at_tables(&tables, &["cel"]).await;
+    let content = || FILES.map(|file| std::fs::read(concord.path(file)).unwrap());
+    let before = content();
+    let said = concord.run(&["plugin", "check"]).await;
+    let told = "table orders at branch: filter cel, tried on 2 rows\ntable items: resolver merge-fields\n\
+                they fit the tables; next: concord check, which looks at all else\n";
+    assert!(ended(&said, 0).ends_with(told), "{}", said.stdout);
+    let said = concord.run(&["plugin", "check", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+    let tables = |at: usize| report["plugins"][at]["tables"].clone();
+    let filter =
+        serde_json::json!([{ "table": "orders", "node": "branch", "role": "filter", "tried": 2, "failed": 0 }]);
+    let resolver = serde_json::json!([{ "table": "items", "role": "resolver", "tried": 0, "failed": 0 }]);
+    assert_eq!((tables(0), tables(1)), (filter, resolver), "{report}");
+    assert_eq!(report["problems"], serde_json::json!([]));
+    assert!(content() == before, "something was written at a node");
+    // Whoever leaves the tables out is told of none, and names no files besides.
+    let said = concord.run(&["plugin", "check", "--offline"]).await;
+    let told = ended(&said, 0);
+    assert!(!told.contains("table orders") && !told.contains("they fit the tables"), "{told}");
+    let said = concord.run(&["plugin", "check", "plugins/cel.wasm"]).await;
+    assert!(!ended(&said, 0).contains("table orders"), "{}", said.stdout);
+    let said = concord.run(&["plugin", "check", "plugins/cel.wasm", "--offline"]).await;
+    ended(&said, 2);
+    assert!(said.stderr.contains("cannot be used with"), "{}", said.stderr);
+    // What a filter kept away before is told here, too.
+    concord.write("concord.toml", &format!("{CONFIG}{MERGE}{}", keeping("row.total > 100")));
+    ended(&concord.run(&["install"]).await, 0);
+    concord.write("concord.toml", &format!("{CONFIG}{MERGE}{}", keeping("row.total > 200")));
+    let said = concord.run(&["plugin", "check"]).await;
+    assert!(ended(&said, 0).contains("concord load --refilter"), "{}", said.stdout);
+}
+
+/// What no schema tells: what a plugin says to a table, what its rows come to, and what tables lack.
+#[tokio::test]
+async fn what_does_not_fit_the_tables_is_told_where_plugins_are_looked_at() {
+    let refuses = "[tables.items]\nconflict = { plugin = \"hostile\", attack = \"open-refuse\" }\n";
+    let wants = "[tables.items.nodes.branch]\nfilter = { plugin = \"hostile\", attack = \"want-unknown\" }\n";
+    let makes = "[tables.items.nodes.branch.mapping]\nplugin = \"cel\"\nlocal = { note = \"row.motto\" }\n\
+                 shared = { motto = { is = \"row.note\" } }\n";
+    let concord = at_tables(&format!("{refuses}{}", keeping("true")), &["cel", "hostile"]).await;
+    for (tables, problem) in [
+        (refuses.to_owned(), "this table is not to my liking (no-thanks)"),
+        (wants.to_owned(), "it wants to see `nothing`, which the table does not have"),
+        (keeping("row.contry == 'DE'"), "`orders` has no such column (unknown-column)"),
+        // It opens, and makes another table than the one that others have.
+        (makes.to_owned(), "`items` has no column `motto` at office"),
+        // It fits, and fails at every row.
+        (keeping("row.country.split('-')[5] == 'x'"), "node `branch`: the filter of `orders` fails at 2 of 2 rows"),
+        (keeping("row.total > 100").replace("orders", "gone"), "there is no table `gone` at office"),
+    ] {
+        concord.write("concord.toml", &format!("{CONFIG}{tables}"));
+        let said = concord.run(&["plugin", "check"]).await;
+        let told = ended(&said, 2);
+        assert!(told.contains("\nproblem: ") && told.contains(problem), "{problem}: {told}");
+        assert!(!told.contains("they fit the tables"), "{told}");
+        let said = concord.run(&["plugin", "check", "--json"]).await;
+        let report: serde_json::Value = serde_json::from_str(ended(&said, 2)).unwrap();
+        assert!(report["problems"].to_string().contains(problem), "{report}");
+        // Nothing else is amiss.
+        ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn plugins_are_not_opened_for_tables_while_a_node_is_away() {
+    let concord = at_tables(&format!("{MERGE}{}", keeping("row.total > 100")), &["cel"]).await;
+    std::fs::remove_file(concord.path("b.db")).unwrap();
+    let said = concord.run(&["plugin", "check"]).await;
+    let told = ended(&said, 3);
+    assert!(told.contains("problem: node `branch`: ") && !told.contains("they fit the tables"), "{told}");
+    let unopened = "no plugin was opened for the tables, which takes all nodes; --offline leaves that out\n";
+    assert!(told.ends_with(unopened), "{told}");
+    let said = concord.run(&["plugin", "check", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(ended(&said, 3)).unwrap();
+    assert_eq!(report["away"][0]["node"], "branch");
+    assert_eq!(report["plugins"][0]["tables"], serde_json::json!([]));
+    ended(&concord.run(&["plugin", "check", "--offline"]).await, 0);
 }
 
 /// Whether all is well, the key does not fit, or the table does not.
@@ -102,9 +210,16 @@ async fn what_a_plugin_keeps_secret_is_shown_nowhere() {
     let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
     assert_eq!(report["tables"][0]["mappings"][0]["config"]["key"], "…");
     unseen(&said);
+    let said = concord.run(&["plugin", "check", "-vv"]).await;
+    assert!(ended(&said, 0).contains("table items at office: mapping redact, no row to try it on"), "{}", said.stdout);
+    unseen(&said);
     for (key, column) in [("\"canary canary canary\"", "nte"), ("\"canary\"", "note"), ("[\"canary\"]", "note")] {
         concord.write("concord.toml", &format!("{CONFIG}{}", mapping(key, column)));
         let said = concord.run(&["check", "-vv"]).await;
+        ended(&said, 2);
+        assert!(said.says("plugin `redact`"), "{}{}", said.stdout, said.stderr);
+        unseen(&said);
+        let said = concord.run(&["plugin", "check", "-vv"]).await;
         ended(&said, 2);
         assert!(said.says("plugin `redact`"), "{}{}", said.stdout, said.stderr);
         unseen(&said);
