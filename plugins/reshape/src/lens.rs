@@ -6,7 +6,8 @@ use concord_plugin::{Kind, Value};
 
 use crate::number::{self, Factor};
 
-/// Some columns of the node, and the shared ones that are made of them.
+/// Some columns of the node, and the shared ones that are made of them. Each column of either side belongs to one part at most, so what one
+/// has moved out of a row no other needs.
 pub struct Part {
     /// Places in the node's row.
     pub local: Vec<usize>,
@@ -81,24 +82,36 @@ const fn fault(code: &'static str, message: &'static str) -> Fault {
 type Made<'a> = Result<Cow<'a, Value>, Fault>;
 
 impl Part {
-    /// The shared values of the node's own.
-    pub fn get<'a>(&'a self, own: &[&'a Value]) -> Result<Vec<Cow<'a, Value>>, Fault> {
+    /// The shared values of the node's row.
+    pub fn get<'a>(&'a self, local: &'a [Value]) -> Result<Vec<Cow<'a, Value>>, Fault> {
+        let own = |at: usize| &local[self.local[at]];
         Ok(match &self.lens {
-            Lens::Join(cuts) => vec![Cow::Owned(cuts.join(own))],
-            Lens::Split(cuts) => cuts.split(own[0]),
+            Lens::Join(cuts) => vec![Cow::Owned(cuts.join(self.local.iter().map(|&at| &local[at])))],
+            Lens::Split(cuts) => cuts.split(own(0)),
             Lens::Constant(value) => vec![Cow::Borrowed(value)],
-            Lens::Single(single) => vec![single.get(own[0])?],
+            Lens::Single(single) => vec![single.get(own(0))?],
         })
     }
 
-    /// What the node is to hold for shared values.
-    pub fn put<'a>(&'a self, shared: &[&'a Value]) -> Result<Vec<Cow<'a, Value>>, Fault> {
+    /// What the node is to hold for the shared row.
+    pub fn put<'a>(&'a self, shared: &'a [Value]) -> Result<Vec<Cow<'a, Value>>, Fault> {
+        let wanted = |at: usize| &shared[self.shared[at]];
         Ok(match &self.lens {
-            Lens::Join(cuts) => cuts.split(shared[0]),
-            Lens::Split(cuts) => vec![Cow::Owned(cuts.join(shared))],
+            Lens::Join(cuts) => cuts.split(wanted(0)),
+            Lens::Split(cuts) => vec![Cow::Owned(cuts.join(self.shared.iter().map(|&at| &shared[at])))],
             Lens::Constant(_) => Vec::new(),
-            Lens::Single(single) => vec![single.put(shared[0])?],
+            Lens::Single(single) => vec![single.put(wanted(0))?],
         })
+    }
+
+    /// Whether the node's row is shared as this one, as far as it goes.
+    pub fn gives(&self, local: &[Value], shared: &[Value]) -> bool {
+        match &self.lens {
+            Lens::Single(single) => {
+                single.get(&local[self.local[0]]).is_ok_and(|got| got.same(&shared[self.shared[0]]))
+            }
+            _ => self.get(local).is_ok_and(|got| got.iter().zip(&self.shared).all(|(one, &at)| one.same(&shared[at]))),
+        }
     }
 }
 
@@ -124,8 +137,8 @@ impl Lens {
 }
 
 impl Cuts {
-    fn join(&self, parts: &[&Value]) -> Value {
-        let parts: Vec<&str> = parts.iter().filter_map(|part| part.as_text()).collect();
+    fn join<'a>(&self, parts: impl Iterator<Item = &'a Value>) -> Value {
+        let parts: Vec<&str> = parts.filter_map(Value::as_text).collect();
         if parts.is_empty() { Value::Null } else { Value::Text(parts.join(&self.separator)) }
     }
 
@@ -220,14 +233,17 @@ pub fn found<'a>(pairs: &'a [(Value, Value)], wanted: &Value) -> Option<&'a Valu
 }
 
 fn written(value: &Value, upper: Option<bool>) -> Cow<'_, Value> {
-    match (value.as_text(), upper) {
-        // Most texts are, and other letters have to be looked up one by one.
-        (Some(text), Some(true)) if text.is_ascii() => Cow::Owned(Value::Text(text.to_ascii_uppercase())),
-        (Some(text), Some(false)) if text.is_ascii() => Cow::Owned(Value::Text(text.to_ascii_lowercase())),
-        (Some(text), Some(true)) => Cow::Owned(Value::Text(text.to_uppercase())),
-        (Some(text), Some(false)) => Cow::Owned(Value::Text(text.to_lowercase())),
-        _ => Cow::Borrowed(value),
+    let (Some(text), Some(upper)) = (value.as_text(), upper) else { return Cow::Borrowed(value) };
+    let is_other = if upper { u8::is_ascii_lowercase } else { u8::is_ascii_uppercase };
+    // Most texts are, and other letters have to be looked up one by one.
+    if text.is_ascii() {
+        return match (text.bytes().any(|byte| is_other(&byte)), upper) {
+            (false, _) => Cow::Borrowed(value),
+            (true, true) => Cow::Owned(Value::Text(text.to_ascii_uppercase())),
+            (true, false) => Cow::Owned(Value::Text(text.to_ascii_lowercase())),
+        };
     }
+    Cow::Owned(Value::Text(if upper { text.to_uppercase() } else { text.to_lowercase() }))
 }
 
 /// A number that was calculated, as a value of this kind.

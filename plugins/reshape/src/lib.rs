@@ -6,8 +6,6 @@ mod number;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 use concord_plugin::{Column, Context, Mapping, Plugin, Problem, Row, Value, problem};
 
 use lens::{Fault, Part};
@@ -38,41 +36,48 @@ impl Mapping for Reshape {
     }
 
     fn to_shared(&self, local: &[Value]) -> Result<Row, Problem> {
+        self.share(local.to_vec())
+    }
+
+    fn to_local(&self, shared: &[Value], current: Option<&[Value]>) -> Result<Row, Problem> {
+        self.localize(shared.to_vec(), current.map(<[Value]>::to_vec))
+    }
+
+    fn share(&self, mut local: Row) -> Result<Row, Problem> {
         let mut row = vec![Value::Null; self.columns.len()];
         for part in &self.parts {
             if part.lens.is_same() {
-                row[part.shared[0]] = local[part.local[0]].clone();
+                row[part.shared[0]] = std::mem::replace(&mut local[part.local[0]], Value::Null);
                 continue;
             }
-            let values = part.get(&at(&part.local, local)).map_err(|fault| self.says(part, fault))?;
+            let values = part.get(&local).map_err(|fault| self.says(part, fault))?;
             part.shared.iter().zip(values).for_each(|(&at, value)| row[at] = value.into_owned());
         }
         Ok(row)
     }
 
-    fn to_local(&self, shared: &[Value], current: Option<&[Value]>) -> Result<Row, Problem> {
-        let mut row: Vec<Cow<'_, Value>> = current.unwrap_or(&self.initial).iter().map(Cow::Borrowed).collect();
+    fn localize(&self, mut shared: Row, current: Option<Row>) -> Result<Row, Problem> {
+        let stands = current.is_some();
+        let mut row = current.unwrap_or_else(|| self.initial.clone());
         for part in &self.parts {
             if part.lens.is_same() {
-                let (own, wanted) = (part.local[0], &shared[part.shared[0]]);
-                if !current.is_some_and(|current| current[own].same(wanted)) {
-                    row[own] = Cow::Borrowed(wanted);
+                let (own, wanted) = (&mut row[part.local[0]], &mut shared[part.shared[0]]);
+                if !(stands && has_spellings(wanted) && own.same(wanted)) {
+                    *own = std::mem::replace(wanted, Value::Null);
                 }
                 continue;
             }
-            let wanted = at(&part.shared, shared);
             // What stands there and says the same stays: it may say more. That alone makes both laws hold for any part.
-            if current.is_some_and(|current| gives(part, &at(&part.local, current), &wanted)) {
+            if stands && part.gives(&row, &shared) {
                 continue;
             }
-            let values = part.put(&wanted).map_err(|fault| self.says(part, fault))?;
-            part.local.iter().zip(values).for_each(|(&at, value)| row[at] = value);
-            let own: Vec<&Value> = part.local.iter().map(|&at| &*row[at]).collect();
-            if !gives(part, &own, &wanted) {
+            let values = part.put(&shared).map_err(|fault| self.says(part, fault))?;
+            part.local.iter().zip(values).for_each(|(&at, value)| row[at] = value.into_owned());
+            if !part.gives(&row, &shared) {
                 return Err(self.says(part, part.lens.not_back()));
             }
         }
-        Ok(row.into_iter().map(Cow::into_owned).collect())
+        Ok(row)
     }
 }
 
@@ -83,14 +88,10 @@ impl Reshape {
     }
 }
 
-/// The values at these places.
-fn at<'a>(places: &[usize], row: &'a [Value]) -> Vec<&'a Value> {
-    places.iter().map(|&at| &row[at]).collect()
-}
-
-/// Whether these values of the node are shared as these.
-fn gives(part: &Part, own: &[&Value], wanted: &[&Value]) -> bool {
-    part.get(own).is_ok_and(|got| got.iter().zip(wanted).all(|(one, other)| one.same(other)))
+/// Whether the value can be written in several ways, so that what stands may say the same otherwise.
+fn has_spellings(value: &Value) -> bool {
+    use Value::*;
+    !matches!(value, Null | Boolean(_) | Text(_) | Bytes(_) | Date(_) | Time(_) | Timestamp(_) | Instant(_))
 }
 
 concord_plugin::mapping!(Reshape);

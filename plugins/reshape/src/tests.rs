@@ -53,6 +53,42 @@ fn lawful(config: &str, kinds: [&str; 2], locals: &[Value], shared: &[Value]) ->
     put
 }
 
+/// What stands and says the same stays as it is written, and nothing else does.
+#[test]
+fn what_says_the_same_stays() {
+    use Value::*;
+    let reshape = Reshape::open(&context("{}", &[("id", "integer"), ("a", "any")]))
+        .unwrap_or_else(|why| panic!("{}", why.message));
+    let decimal = |text: &str| Decimal(text.to_owned());
+    let (json, text) = (|text: &str| Json(text.to_owned()), |text: &str| Text(text.to_owned()));
+    let uuid = |text: &str| Uuid(text.to_owned());
+    let made = |stands: &Value, put: &Value| {
+        let row = |value: &Value| vec![Integer(1), value.clone()];
+        format!("{:?}", reshape.to_local(&row(put), Some(&row(stands))).expect("a row")[1])
+    };
+    let (lower, upper) = ("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "6BA7B810-9DAD-11D1-80B4-00C04FD430C8");
+    for (stands, put) in [
+        (decimal("1.00"), decimal("1.0")),
+        (Float(-0.0), Float(0.0)),
+        (Float(f64::NAN), Float(f64::NAN)),
+        (Integer(5), Unsigned(5)),
+        (uuid(upper), uuid(lower)),
+        (json("{\"a\": 1}"), json("{\"a\":1}")),
+    ] {
+        assert_eq!(made(&stands, &put), format!("{stands:?}"));
+    }
+    for (stands, put) in [
+        (decimal("1.01"), decimal("1.0")),
+        (Integer(1), Boolean(true)),
+        (json("1"), text("1")),
+        (text("a"), text("A")),
+        (Null, text("")),
+        (text("a"), Null),
+    ] {
+        assert_eq!(made(&stands, &put), format!("{put:?}"));
+    }
+}
+
 fn texts(all: &[&str]) -> Vec<Value> {
     all.iter().map(|text| Value::Text((*text).to_owned())).chain([Value::Null]).collect()
 }

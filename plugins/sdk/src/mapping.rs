@@ -38,6 +38,17 @@ pub trait Mapping: Sized + 'static {
     /// The local row of a shared one, to be written where `current` stands, if a row does: what the shared row does not tell is taken
     /// from it.
     fn to_local(&self, shared: &[Value], current: Option<&[Value]>) -> Result<Row, Problem>;
+
+    /// [`Mapping::to_shared`] of a row that nobody needs afterwards. A mapping that hands most values on as they are may move them. Concord
+    /// asks this and [`Mapping::localize`], which have to answer what the other two do.
+    fn share(&self, local: Row) -> Result<Row, Problem> {
+        self.to_shared(&local)
+    }
+
+    /// [`Mapping::to_local`] of rows that nobody needs afterwards.
+    fn localize(&self, shared: Row, current: Option<Row>) -> Result<Row, Problem> {
+        self.to_local(&shared, current.as_deref())
+    }
 }
 
 /// Exports a type as a mapping.
@@ -66,7 +77,7 @@ macro_rules! mapping {
                 fn to_shared(locals: Vec<$crate::Row>) -> Vec<Result<$crate::Row, $crate::Problem>> {
                     OPENED.with_borrow(|opened| match opened {
                         Some(opened) => {
-                            locals.iter().map(|local| $crate::Mapping::to_shared(opened, local)).collect()
+                            locals.into_iter().map(|local| $crate::Mapping::share(opened, local)).collect()
                         }
                         None => panic!("asked before it was opened"),
                     })
@@ -75,8 +86,8 @@ macro_rules! mapping {
                 fn to_local(puts: Vec<$crate::mapping::Put>) -> Vec<Result<$crate::Row, $crate::Problem>> {
                     OPENED.with_borrow(|opened| match opened {
                         Some(opened) => puts
-                            .iter()
-                            .map(|put| $crate::Mapping::to_local(opened, &put.shared, put.current.as_deref()))
+                            .into_iter()
+                            .map(|put| $crate::Mapping::localize(opened, put.shared, put.current))
                             .collect(),
                         None => panic!("asked before it was opened"),
                     })

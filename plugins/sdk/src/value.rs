@@ -88,7 +88,7 @@ impl Value {
             (Value::Uuid(a), Value::Uuid(b)) => a.eq_ignore_ascii_case(b),
             (Value::Other(a), Value::Other(b)) => a == b,
             (Value::Text(a), Value::Text(b)) => a == b,
-            (Value::Decimal(a), Value::Decimal(b)) if a == b => true,
+            (Value::Decimal(a), Value::Decimal(b)) => a == b || decimals(a, b) == Some(Ordering::Equal),
             (a, b) => {
                 let are_integers = a.as_integer().is_some() && b.as_integer().is_some();
                 (are_integers || discriminant(a) == discriminant(b)) && a.order(b) == Some(Ordering::Equal)
