@@ -183,6 +183,17 @@ impl TableSpec {
         self.key.iter().map(|&at| &self.columns[at])
     }
 
+    /// The table as if it had no columns but those of its key, for whoever only asks where rows stand.
+    pub fn keys_alone(&self) -> TableSpec {
+        TableSpec {
+            columns: self.key_columns().cloned().collect(),
+            key: (0..self.key.len()).collect(),
+            uniques: Vec::new(),
+            images: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// The columns recorded before and after each change.
     pub fn image_columns(&self) -> impl ExactSizeIterator<Item = &Column> + Clone {
         self.images.iter().map(|&at| &self.columns[at])

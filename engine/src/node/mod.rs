@@ -234,6 +234,12 @@ pub trait Node: Send {
     async fn rows(&mut self, table: &TableSpec, keys: &[&Key])
     -> Result<Vec<Option<std::result::Result<Row, String>>>>;
 
+    /// Whether rows of these keys stand, in order, whatever is in them. A kind that keeps statements by the table's index is not to be asked
+    /// for its rows with [`TableSpec::keys_alone`].
+    async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
+        Ok(self.rows(table, keys).await?.iter().map(Option::is_some).collect())
+    }
+
     /// Sends all rows of the table to `lots`, in no particular order, as fast as they are taken there. Holds a few MiB at
     /// a time, however large the table is.
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()>;

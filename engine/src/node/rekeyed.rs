@@ -74,6 +74,13 @@ impl Node for Rekeyed {
         Ok(Rekeyed::spaced(table, keys, rows))
     }
 
+    async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
+        if table.keys.is_empty() {
+            return self.0.stand(table, keys).await;
+        }
+        Ok(self.rows(table, keys).await?.iter().map(Option::is_some).collect())
+    }
+
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
         if table.keys.is_empty() {
             return self.0.walk(table, after, limit).await;

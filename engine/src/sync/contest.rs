@@ -17,6 +17,7 @@ pub use contender::{Contender, Content};
 
 use super::opened::Opened;
 use super::table::Table;
+use crate::config::Operations;
 use crate::merge::{self, Delta, Version};
 use crate::model::{Arrival, Dot, Entry, Key, NodeId, Op, Parked, ParkedCode, Stamp, Vector, Waiting};
 
@@ -484,7 +485,7 @@ impl Contest {
         let is_for_all = |contender: &Contender| contender.is_version() && !contender.is_private(table);
         let lasts = |contender: &Contender| {
             let version = &contender.version;
-            let stands = version.waiting || contender.content.row().is_some();
+            let stands = version.waiting || contender.content.is_row();
             is_for_all(contender) && (stands || !self.came_and_went(version.node, table, opened))
         };
         match among(&lasts) {
@@ -503,7 +504,7 @@ impl Contest {
         let is_back = |one: &Contender| {
             one.gone == Some(Gone::Elsewhere)
                 && !one.version.waiting
-                && matches!(one.content, Content::Row(_) | Content::Unreadable(_))
+                && matches!(one.content, Content::Row(_) | Content::Stands | Content::Unreadable(_))
         };
         let mut back = false;
         self.versions.iter_mut().filter(|one| table.has_subsets() && is_back(one)).for_each(|one| {
@@ -601,6 +602,30 @@ impl Contest {
         let mut whole = self.versions.iter().filter(|contender| table.subset(contender.version.node).is_none());
         !self.versions.iter().any(|contender| contender.gone.is_some())
             && whole.any(|contender| has_seen_all(&contender))
+    }
+
+    /// Whether it is clear, before anything is known of the contents, that of the version at this place nobody has to know more than whether a
+    /// row is there: what stands at a node that is there, takes all rows and gives them away has seen all of it and more, nobody deleted
+    /// anything, nothing waits, and no row is new where others are hidden. Nor is what loses kept without a conflict. Whoever asks sees to
+    /// it that every node has all columns.
+    pub fn may_stay_unread(&self, at: usize, table: &Table, opened: &Opened) -> bool {
+        let is_plain = |one: &Contender| {
+            let Contender { version, gone, owed, .. } = one;
+            !version.waiting && !version.behind && gone.is_none() && owed.is_none() && one.began().is_none()
+        };
+        let vector = &self.versions[at].version.vector;
+        let replaces = |other: &Contender| {
+            let node = other.version.node;
+            let takes_all = !table.may_lack_it(node) && table.gives_rows(node);
+            takes_all
+                && opened.is_present(node)
+                && other.version.vector.includes(vector)
+                && !vector.includes(&other.version.vector)
+        };
+        table.operations == Operations::ALL
+            && table.uncompared.is_none()
+            && self.versions.iter().all(is_plain)
+            && self.versions.iter().any(replaces)
     }
 
     /// Whether what stands at some of its nodes may have been decided differently, by nodes that have seen the same.

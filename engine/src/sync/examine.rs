@@ -15,6 +15,13 @@ use crate::model::{Cut, Dot, Entry, Key, NodeId};
 /// fewer the better.
 const EXAMINE: usize = 50_000;
 
+/// What a history holds besides the pages that are read of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    More,
+}
+
 impl Session {
     /// Makes sure that all contests tell all that is known.
     pub(super) async fn examine(
@@ -61,7 +68,7 @@ impl Session {
         let mut hiding: Vec<NodeId> = Vec::new();
         for &node in &participants {
             let hides = !contests.is_empty() && may_hide(&self.tables[table], node);
-            if hides && self.keeps_what_was_read(table, node, opened).await? {
+            if hides && self.kept_before_pages(table, node, opened).await? == Some(Kept::More) {
                 hiding.push(node);
             }
         }
@@ -86,6 +93,14 @@ impl Session {
             }
         }
         for &node in &participants {
+            let left = &mut incomplete[node.index()];
+            let is_told = left.is_empty()
+                || partial.contains(&(table, node))
+                || self.kept_before_pages(table, node, opened).await? == Some(Kept::Nothing);
+            if is_told {
+                // Nothing is read again where all that there is was taken in.
+                left.clear();
+            }
             self.complete(table, node, opened, contests, &incomplete[node.index()]).await?;
         }
         for key in incomplete.into_iter().flatten().collect::<HashSet<_>>() {
@@ -96,20 +111,21 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a node's history has entries that no page holds any more, as all have passed them: one of these may tell where a row
-    /// began, without which it does not show what went into the row.
-    async fn keeps_what_was_read(&mut self, table: usize, node: NodeId, opened: &Opened) -> Result<bool> {
+    /// What a node's history holds that no page does any more, as all have passed it: an entry of these may tell where a row began,
+    /// without which it does not show what went into the row. `None` of a history that nobody reads.
+    async fn kept_before_pages(&mut self, table: usize, node: NodeId, opened: &Opened) -> Result<Option<Kept>> {
         let (table, member) = (&self.tables[table], &mut self.members[node.index()]);
-        let Some(spec) = table.spec(node).filter(|spec| spec.captured) else { return Ok(false) };
+        let Some(spec) = table.spec(node).filter(|spec| spec.captured) else { return Ok(None) };
         let (Some(start), Some(reader)) = (read::start(table, node, opened), member.node.as_deref_mut()) else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut count = async |after: &Cut| {
             let counted = reader.pending(&spec.name, after, None).await;
             counted.map_err(Error::at(&member.name, "reading the history"))
         };
         let kept = count(&Cut::START).await?;
-        Ok(kept > 0 && kept > count(&start).await?)
+        let is_more = kept > 0 && kept > count(&start).await?;
+        Ok(Some(if is_more { Kept::More } else { Kept::Nothing }))
     }
 
     /// Takes in all entries that a node has of these keys, in place of those that a page held.

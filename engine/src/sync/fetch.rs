@@ -291,47 +291,55 @@ impl Session {
     ) -> Result<()> {
         let wanted = wanted(&self.tables[table], opened, contests);
         let (tables, known) = (&self.tables, &*contests);
-        let reading = join_all(self.members.iter_mut().zip(wanted).map(async |(member, places)| {
+        let reading = join_all(self.members.iter_mut().zip(wanted).map(async |(member, wanted)| {
             let form = tables[table].form(member.id)?;
             // Whoever is written to through a plugin: it is to see what stands.
             let all = form.lens.is_mapped() && tables[table].is_target(member.id);
-            if places.is_empty() && !all {
+            if wanted.is_empty() && !all {
                 return None;
             }
-            let keys: Vec<Key> = match all {
-                true => known.iter().map(|weighed| weighed.key.clone()).collect(),
-                false => places.iter().map(|(at, _)| known[*at].key.clone()).collect(),
+            let asked = match all {
+                true => [known.iter().map(|weighed| weighed.key.clone()).collect(), Vec::new()],
+                false => [&wanted.rows, &wanted.standing]
+                    .map(|places| places.iter().map(|(at, _)| known[*at].key.clone()).collect::<Vec<Key>>()),
             };
-            let rows = match fault::point("fetch").await {
+            let read = match fault::point("fetch").await {
                 Ok(()) => {
                     let spec = form.spec.clone();
                     let reading = member.reading_apart(move |node| {
-                        Box::pin(async move { node.rows(&spec, &keys.iter().collect::<Vec<_>>()).await })
+                        Box::pin(async move {
+                            let [whole, there] = asked.each_ref().map(|keys| keys.iter().collect::<Vec<_>>());
+                            let standing = match there.is_empty() {
+                                true => Vec::new(),
+                                false => node.stand(&spec, &there).await?,
+                            };
+                            Ok((node.rows(&spec, &whole).await?, standing))
+                        })
                     });
                     reading.await?
                 }
                 Err(fault) => Err(fault.into()),
             };
             let doing = || format!("reading rows of {}", form.spec.full_name());
-            let mut rows = match rows {
-                Ok(rows) => rows,
+            let (rows, standing) = match read {
+                Ok(read) => read,
                 Err(error) => return Some(Err(Error::at(&member.name, doing())(error))),
             };
-            let mut current = Vec::new();
-            if all {
-                let wanted = places.iter().map(|(at, _)| rows[*at].clone()).collect();
-                current = rows.into_iter().map(current_of).collect();
-                rows = wanted;
-            }
             // Which versions are left turns upon the rows, so a plugin maps them while the snapshots are open; those lock nothing.
+            if all {
+                let current: Vec<Current> = rows.into_iter().map(current_of).collect();
+                let standing = wanted.standing.iter().map(|(at, _)| current[*at].is_some()).collect();
+                let rows = wanted.rows.iter().map(|(at, _)| current[*at].clone()).collect();
+                return Some(Ok((member.id, wanted, form.lens.shared_of(rows).await, standing, current)));
+            }
             let rows = form.lens.share_apart(rows, Option::as_mut).await;
-            Some(Ok((member.id, places, rows, current)))
+            Some(Ok((member.id, wanted, rows, standing, Vec::new())))
         }))
         .await;
         for read in reading.into_iter().flatten() {
-            let (node, places, rows, current) = read?;
-            fetched.rows += places.len();
-            for ((at, version), row) in places.into_iter().zip(rows) {
+            let (node, wanted, rows, standing, current) = read?;
+            fetched.rows += wanted.rows.len();
+            for ((at, version), row) in wanted.rows.into_iter().zip(rows) {
                 contests[at].contest.versions[version].content = match row {
                     None => Content::Deleted,
                     Some(Err(why)) => Content::Unreadable(why.into()),
@@ -340,6 +348,10 @@ impl Session {
                         Content::Row(Arc::new(row))
                     }
                 };
+            }
+            for ((at, version), stands) in wanted.standing.into_iter().zip(standing) {
+                let content = if stands { Content::Stands } else { Content::Deleted };
+                contests[at].contest.versions[version].content = content;
             }
             for (weighed, current) in contests.iter_mut().zip(current) {
                 if let Some(Ok(row)) = &current {
@@ -386,11 +398,28 @@ fn lots<'a>(table: &'a Table, opened: &'a Opened, contests: Contests) -> Vec<Lot
     vec![Box::new(new.into_iter()), Box::new(waiting.into_iter())]
 }
 
-/// Which rows are needed, by node: the places of contests and of the versions in them.
-fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Vec<(usize, usize)>> {
-    let mut wanted: Vec<Vec<(usize, usize)>> = vec![Vec::new(); table.forms.len()];
+/// What is to be read at a node: the places of contests and of the versions in them.
+#[derive(Clone, Default)]
+struct Wanted {
+    /// The rows that somebody has to see.
+    rows: Vec<(usize, usize)>,
+    /// Those of which it is enough to know whether they are there.
+    standing: Vec<(usize, usize)>,
+}
+
+impl Wanted {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.standing.is_empty()
+    }
+}
+
+/// Which rows are needed, by node.
+fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Wanted> {
+    let mut wanted = vec![Wanted::default(); table.forms.len()];
+    let all_total =
+        participants(table, opened).iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()));
     // Columns that do not live at a winner's node come from the others, or stay what they are.
-    let everything = !participants(table, opened).iter().all(|&node| table.form(node).is_some_and(|form| form.lens.is_total()))
+    let everything = !all_total
             // Nor may who is to replace it have seen what stands.
             || table.may_lack_rows() || table.deletes_blindly() || table.uncompared.is_some();
     for (at, Weighed { contest, tops, .. }) in contests.iter().enumerate() {
@@ -400,8 +429,13 @@ fn wanted(table: &Table, opened: &Opened, contests: &[Weighed]) -> Vec<Vec<(usiz
         for (place, contender) in contest.versions.iter().enumerate() {
             let version = &contender.version;
             let unread = contender.content == Content::Unread && !version.waiting;
-            if unread && (everything || tops.contains(&place)) && opened.is_present(version.node) {
-                wanted[version.node.index()].push((at, place));
+            let is_top = tops.contains(&place);
+            if unread && (everything || is_top) && opened.is_present(version.node) {
+                let wanted = &mut wanted[version.node.index()];
+                match !is_top && all_total && contest.may_stay_unread(place, table, opened) {
+                    true => wanted.standing.push((at, place)),
+                    false => wanted.rows.push((at, place)),
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::apart::blocking;
-use super::mapped::Reshape;
+use super::mapped::{Current, Reshape};
 use crate::model::{Grain, Key, KeyRule, Row, TableSpec, Value, shared_key};
 use crate::node::Scanned;
 use crate::plugin::Put;
@@ -141,6 +141,26 @@ impl Lens {
         let sharing = blocking(move || {
             lens.share(items.iter_mut().filter_map(row));
             items
+        });
+        sharing.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+
+    /// The shared rows of what stands where a plugin maps, which somebody else needs as well. For whoever may not block.
+    pub async fn shared_of(&self, rows: Vec<Current>) -> Vec<Option<Result<Row, String>>> {
+        debug_assert!(self.is_mapped(), "whoever has no mapping shares rows themselves");
+        let Some(mapping) = self.mapping.clone().filter(|_| !rows.is_empty()) else { return Vec::new() };
+        let lens = self.clone();
+        let sharing = blocking(move || {
+            let locals: Vec<&Row> = rows.iter().flatten().flatten().map(|row| &**row).collect();
+            let mut made = mapping.reshape.to_shared(&locals).into_iter();
+            let mut shared = |row: &Result<Arc<Row>, String>| match row {
+                Ok(_) => match made.next() {
+                    Some(made) => made.map(|made| lens.get(made)).map_err(|failure| failure.to_string()),
+                    None => Err("it was not mapped".to_owned()),
+                },
+                Err(why) => Err(why.clone()),
+            };
+            rows.iter().map(|row| row.as_ref().map(&mut shared)).collect()
         });
         sharing.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
     }

@@ -112,7 +112,7 @@ impl Ruling<'_> {
             belongs(node, &Belongs::Inside) && writes((node, current)) == Some(true)
         };
         let stays = |node: &&NodeId| {
-            let stands = self.contest.standing(**node).is_some_and(|standing| standing.content.row().is_some());
+            let stands = self.contest.standing(**node).is_some_and(|standing| standing.content.is_row());
             belongs(node, &Belongs::Outside) && stands && !subset::may_go(self.contest, self.places, **node)
         };
         let staying: Vec<NodeId> = targets.iter().filter(stays).copied().collect();
@@ -357,7 +357,8 @@ impl Ruling<'_> {
             }
             Settled::Parked(..) => {
                 let foreign = contest.versions.iter().enumerate().filter(|(_, c)| {
-                    c.content != Content::Unread && c.is_version() && !standing.includes(&c.version.vector)
+                    let is_known = !matches!(c.content, Content::Unread | Content::Stands);
+                    is_known && c.is_version() && !standing.includes(&c.version.vector)
                 });
                 let leading = foreign
                     .filter(|(_, c)| c.version.waiting || c.version.node != target)

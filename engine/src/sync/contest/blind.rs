@@ -146,9 +146,8 @@ impl Contest {
         }
         // Who has no row has nothing to lose, and whoever has heard of it and has one has kept it.
         let counts = |other: &&Contender| !other.is_outside(table) && other.version.node != maker;
-        let has_kept = |other: &Contender| {
-            table.has_subsets() && other.content.row().is_some() && other.version.vector.saw(&last.dot)
-        };
+        let has_kept =
+            |other: &Contender| table.has_subsets() && other.content.is_row() && other.version.vector.saw(&last.dot);
         let mut others = self.versions.iter().filter(counts).peekable();
         (others.peek().is_some() || !table.has_subsets())
             && others.all(|other| {

@@ -61,6 +61,8 @@ impl Gone {
 pub enum Content {
     Unread,
     Row(Arc<Row>),
+    /// A row of which nobody has to know more than that it is there.
+    Stands,
     Deleted,
     /// The node cannot give the row in a form that can be carried.
     Unreadable(Box<str>),
@@ -115,7 +117,7 @@ impl Contender {
 
     /// Whether it is a row that stands, with nothing that waits beside it, and neither was made nor deleted as far as is told.
     pub(super) fn stands_plainly(&self) -> bool {
-        let is_row = !self.version.waiting && self.content.row().is_some();
+        let is_row = !self.version.waiting && self.content.is_row();
         is_row && !self.version.behind && self.gone.is_none() && self.began().is_none()
     }
 
@@ -191,6 +193,11 @@ impl Contender {
 }
 
 impl Content {
+    /// Whether it is a row that could be carried, as far as was asked.
+    pub fn is_row(&self) -> bool {
+        matches!(self, Content::Row(_) | Content::Stands)
+    }
+
     pub fn row(&self) -> Option<&Row> {
         match self {
             Content::Row(row) => Some(row),

@@ -266,12 +266,22 @@ impl Node for Connection {
         let state = self.snapshot()?;
         let mut entries: Vec<Entry> =
             state.history.iter().filter(|entry| keys.contains(&&entry.key)).cloned().collect();
+        self.database.lock().entries_read += entries.len() as u64;
         entries.sort_by_key(|entry| entry.id);
         entries.into_iter().for_each(each);
         Ok(())
     }
 
+    async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
+        let stand = self.rows(table, keys).await?.iter().map(Option::is_some).collect();
+        let mut now = self.database.lock();
+        now.rows_read -= keys.len() as u64;
+        now.rows_looked_for += keys.len() as u64;
+        Ok(stand)
+    }
+
     async fn rows(&mut self, _: &TableSpec, keys: &[&Key]) -> Result<Vec<Option<std::result::Result<Row, String>>>> {
+        self.database.lock().rows_read += keys.len() as u64;
         let overtaken = self.database.lock().busy.is_some_and(|most| keys.len() > most);
         self.overtaken |= overtaken;
         let state = self.snapshot()?;

@@ -63,6 +63,11 @@ pub struct State {
     pub writes: u64,
     /// How often Concord tried to write rows.
     pub tries: u64,
+    /// How many rows were read by their keys, of how many it was only asked whether they stand, and how many entries were read by
+    /// their keys.
+    pub rows_read: u64,
+    pub rows_looked_for: u64,
+    pub entries_read: u64,
     /// How many rows that wait were asked for.
     pub waiting_read: u64,
     /// Draws how long calls take.
