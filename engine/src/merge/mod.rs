@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use crate::model::{NodeId, Row, Stamp, Vector};
 
-pub use policy::{Policy, Verdict, latest};
-pub use sum::{Delta, to_names, to_singles};
+pub use policy::{Policy, SUMS, Verdict, latest};
+pub use sum::{Delta, added_up, to_names, to_singles};
 
 /// One node's content of one key, with what it has seen.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,6 +23,9 @@ pub enum Policy {
     Asked { recorded: Vec<usize> },
 }
 
+/// What is told of a row in which columns are added up.
+pub const SUMS: &str = "sum: every change counted once";
+
 /// The answer of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -122,10 +125,7 @@ impl Policy {
                 let verdict = sum::merge(columns, tops, deltas, latest(tops));
                 let reason = match &verdict {
                     Verdict::Park(why) => why.clone(),
-                    _ => format!(
-                        "sum: every change counted once; the other columns from {}",
-                        at(&tops[latest(tops)].version.stamp)
-                    ),
+                    _ => format!("{SUMS}; the other columns from {}", at(&tops[latest(tops)].version.stamp)),
                 };
                 (verdict, reason)
             }

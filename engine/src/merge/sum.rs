@@ -1,7 +1,7 @@
 //! Adding up what every change did, each counted once.
 
-use super::Candidate;
 use super::policy::Verdict;
+use super::{Candidate, Version};
 use crate::model::{Decimal, Dot, Grain, Row, Value, Vector};
 
 /// What one change did to the recorded columns of a row.
@@ -23,15 +23,32 @@ pub(super) fn merge(columns: &[usize], tops: &[Candidate<'_>], deltas: &[Delta],
     let Some(start_row) = start.row else { return Verdict::Take(latest) };
     let mut merged = latest_row.clone();
     for (place, &column) in columns.iter().enumerate() {
-        let unseen = deltas.iter().filter(|delta| !start.version.vector.saw(&delta.dot));
-        let side = |row: &Option<Row>| row.as_ref().map_or(Value::Null, |row| row[place].clone());
-        let steps: Vec<(Value, Value)> = unseen.map(|delta| (side(&delta.before), side(&delta.after))).collect();
-        let Some(total) = total(&start_row[column], &steps) else {
+        let Some(total) = total_of(column, place, start.version, start_row, deltas) else {
             return Verdict::Park(format!("the sum of column {} leaves the range of its type", column + 1));
         };
         merged[column] = total;
     }
     Verdict::Merge(merged)
+}
+
+/// Which of the recorded columns of a row that somebody else made hold, for every version, what that comes to with the changes that it
+/// has not seen. Of one that came about otherwise than by the changes that are told, the value is not in the sum.
+pub fn added_up(columns: &[usize], tops: &[Candidate<'_>], deltas: &[Delta], row: &Row) -> Vec<usize> {
+    let is_in = |top: &Candidate<'_>, place: usize, column: usize| {
+        let total = |own| total_of(column, place, top.version, own, deltas);
+        top.row.is_none_or(|own| total(own).is_some_and(|total| total == row[column]))
+    };
+    let is_sum = |&(place, &column): &(usize, &usize)| tops.iter().all(|top| is_in(top, place, column));
+    columns.iter().enumerate().filter(is_sum).map(|(_, &column)| column).collect()
+}
+
+/// What a column of this version's row comes to with the changes that the version has not seen. `place` is the column's among the
+/// recorded ones.
+fn total_of(column: usize, place: usize, version: &Version, row: &Row, deltas: &[Delta]) -> Option<Value> {
+    let unseen = deltas.iter().filter(|delta| !version.vector.saw(&delta.dot));
+    let side = |row: &Option<Row>| row.as_ref().map_or(Value::Null, |row| row[place].clone());
+    let steps: Vec<(Value, Value)> = unseen.map(|delta| (side(&delta.before), side(&delta.after))).collect();
+    total(&row[column], &steps)
 }
 
 /// Brings what was made of floats of 4 bytes alone to one of these, in columns of which a node holds no others: the sum of two of them
@@ -219,6 +236,34 @@ mod tests {
         let deltas = [delta(0, 1, 100, 105), delta(0, 2, 105, 106), delta(1, 1, 100, 120)];
         let want: Row = vec![Value::Int(1), Value::text("b"), Value::Int(126)].into();
         assert_eq!(merge(&[2], &tops, &deltas, 1), Verdict::Merge(want));
+    }
+
+    /// Of a row that somebody else made.
+    #[test]
+    fn a_column_is_added_up_if_every_change_is_in_it() {
+        let (a, b) = (version(0, &[dot(0, 2)], 10), version(1, &[dot(1, 1)], 20));
+        let row = |sum: i64, note: &str| -> Row { vec![Value::Int(sum), Value::text(note)].into() };
+        let rows = [row(106, "a"), row(120, "b")];
+        let tops = [Candidate { version: &a, row: Some(&rows[0]) }, Candidate { version: &b, row: Some(&rows[1]) }];
+        let delta = |node, number, before: (i64, &str), after: (i64, &str)| {
+            let [before, after] = [before, after].map(|(sum, note)| Some(row(sum, note)));
+            Delta { dot: dot(node, number), before, after, upon: None }
+        };
+        let deltas = [
+            delta(0, 1, (100, "-"), (105, "-")),
+            delta(0, 2, (105, "-"), (106, "a")),
+            delta(1, 1, (100, "-"), (120, "b")),
+        ];
+        let added_up = |made: &Row| added_up(&[0, 1], &tops, &deltas, made);
+        assert_eq!(added_up(&row(126, "b")), vec![0]);
+        // One of the changes was left out, or taken twice.
+        for sum in [106, 120, 121, 125, 146] {
+            assert!(added_up(&row(sum, "b")).is_empty(), "{sum}");
+        }
+        // It was another before, of which nobody was told: what b comes to is not what a does.
+        let apart = row(109, "a");
+        let tops = [Candidate { version: &a, row: Some(&apart) }, tops[1]];
+        assert!(super::added_up(&[0, 1], &tops, &deltas, &row(126, "b")).is_empty());
     }
 
     #[test]

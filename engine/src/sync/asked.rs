@@ -7,6 +7,9 @@ use crate::merge::{self, Candidate, Verdict};
 use crate::model::{NodeId, Stamp};
 use crate::plugin::{Change, Dispute, Failure, Resolution, Resolver, Side};
 
+/// What is told between a plugin's name and the versions that it made a row of.
+pub(super) const MERGES: &str = "`: merges ";
+
 /// A contest that somebody is asked about, with what it takes to understand the answer.
 struct Question<'a> {
     at: usize,
@@ -101,7 +104,7 @@ impl Question<'_> {
                 let others = others.collect::<Vec<_>>().join(" and ");
                 (Verdict::Take(place), format!("plugin `{plugin}`: takes {} and not {others}", told(place)))
             }
-            Ok(Resolution::Merged(row)) => (Verdict::Merge(row), format!("plugin `{plugin}`: merges {}", among())),
+            Ok(Resolution::Merged(row)) => (Verdict::Merge(row), format!("plugin `{plugin}{MERGES}{}", among())),
             Ok(Resolution::Delete) => (Verdict::Delete, format!("plugin `{plugin}`: deletes, of {}", among())),
             Ok(Resolution::Park(why)) => {
                 let reason = format!("plugin `{plugin}` leaves it to a person: {why}");

@@ -292,6 +292,7 @@ fn prepare(
             let why = format!("at {} it cannot be read: {why}", names[stamp.node.index()]);
             return waits(ParkedCode::Unreadable, why, seen, stamp);
         }
+        debug_assert!(contender.content != Content::Stands, "what is left was to be read");
         if contender.content == Content::Unread {
             let stamp = contender.version.stamp;
             let why = format!("its content is at {}, which is away", names[stamp.node.index()]);
@@ -345,7 +346,13 @@ fn resolve(
     let candidates = ready.candidates(contest, tops);
     let deltas: Vec<Delta> = ready.deltas.iter().map(|(delta, _)| delta.clone()).collect();
     let mut outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
+    // Of columns in which every change is added up nothing is lost.
+    let mut merged_columns = Vec::new();
     if let Verdict::Merge(row) = &mut outcome.verdict {
+        merged_columns = match &table.policy {
+            merge::Policy::Sum(columns) => columns.clone(),
+            other => merge::added_up(other.recorded(), &candidates, &deltas, row),
+        };
         merge::to_singles(row, table.singles(), &candidates, &deltas);
         let unheld = unheld_by_floats(table, row);
         merge::to_names(row, unheld.into_iter(), &candidates, &deltas);
@@ -367,14 +374,10 @@ fn resolve(
         Verdict::Delete => (Settled::Deleted, None),
         Verdict::Park(why) => (Settled::Parked(ParkedCode::Conflict, why), None),
     };
-    let merged_columns: &[usize] = match &table.policy {
-        merge::Policy::Sum(columns) if taken.is_none() => columns,
-        _ => &[],
-    };
     let mut losers: Vec<Loser> = Vec::new();
     if outcome.conflict {
         let lost = |row: Option<&Row>| match &settled {
-            Settled::Row { row: winner, .. } => !row.is_some_and(|row| same_but(row, winner, merged_columns)),
+            Settled::Row { row: winner, .. } => !row.is_some_and(|row| same_but(row, winner, &merged_columns)),
             Settled::Deleted => row.is_some(),
             Settled::Parked(..) => false,
         };

@@ -9,12 +9,14 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value as Document;
 
+use super::asked::MERGES;
 use super::attendance::Away;
 use super::decide::is_conflict_id;
 use super::plugins::{facts, shape};
 use super::session::Session;
 use super::status::Journals;
 use crate::error::{Error, Result};
+use crate::merge::SUMS;
 use crate::model::{Key, Lost, NodeId, Row};
 use crate::node::Sought;
 use crate::plugin::{Dispute, Failure, Host, Plugin, Resolution, Resolver, Side};
@@ -177,9 +179,13 @@ impl Session {
             versions.push((Reverse(node.index()), version));
         };
         lost.iter().for_each(|lost| add(lost.loser, lost.loser_time, &lost.loser_row));
-        // What was merged bears the time of the latest version, which is among those that lost.
-        if !lost.iter().any(|lost| (lost.loser, lost.loser_time) == (first.winner, first.winner_time)) {
-            add(first.winner, first.winner_time, &first.winner_row);
+        // What was merged bears the time of the latest version, and is none itself. Versions of which it holds all that was added up
+        // lost nothing, so no journal has them.
+        let has_latest = lost.iter().any(|lost| (lost.loser, lost.loser_time) == (first.winner, first.winner_time));
+        match merged_of(&first.reason) {
+            Some(count) if !has_latest || count > lost.len() => return None,
+            None if !has_latest => add(first.winner, first.winner_time, &first.winner_row),
+            _ => {}
         }
         if versions.len() < 2 {
             return None;
@@ -239,6 +245,14 @@ impl Recorded {
             base: None,
             changes: Vec::new(),
         }
+    }
+}
+
+/// Of how many versions, at least, a row was made that is none of them, as the reason tells.
+fn merged_of(reason: &str) -> Option<usize> {
+    match reason.split_once(MERGES) {
+        Some((_, versions)) => Some(versions.split(" and ").count()),
+        None => reason.starts_with(SUMS).then_some(2),
     }
 }
 

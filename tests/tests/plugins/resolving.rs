@@ -9,7 +9,7 @@ concord_tests::clusters! {
     pairs: [
         a_conflict_is_merged_column_by_column, sums_are_exact_and_texts_are_the_latest, a_row_that_fails_waits_with_the_plugins_words,
         a_delete_by_the_plugin_is_one_everywhere, decisions_are_left_to_a_person,
-        what_was_decided_is_asked_about_again, conflicts_of_every_kind_are_merged,
+        what_was_decided_is_asked_about_again, conflicts_of_every_kind_are_merged, what_is_added_up_has_lost_nothing,
     ]
     many: [every_change_counts_once, what_was_changed_twice_is_compared_with_what_it_was_between]
     all: []
@@ -62,6 +62,27 @@ async fn sums_are_exact_and_texts_are_the_latest(kinds: &[Kind]) {
     }
     cluster.settle().await;
     cluster.holds("SELECT stock FROM items WHERE id = 2", &["232"]).await;
+}
+
+/// A row that differs from the outcome where every change is added up is no loss; one that differs elsewhere is.
+async fn what_is_added_up_has_lost_nothing(kinds: &[Kind]) {
+    let mut cluster = items(kinds, MERGE).await;
+    for at in 0..2 {
+        cluster.run(at, "UPDATE items SET stock = stock + 1 WHERE id = 1").await;
+    }
+    cluster.later(0, "UPDATE items SET note = 'a', stock = stock + 1 WHERE id = 2").await;
+    cluster.later(1, "UPDATE items SET note = 'b', stock = stock + 1 WHERE id = 2").await;
+    cluster.settle().await;
+    cluster.holds("SELECT note, stock FROM items WHERE id < 3 ORDER BY id", &["one|12", "b|22"]).await;
+    let lost = cluster.session().conflicts(0).await.expect("a journal");
+    let told: Vec<(&str, &serde_json::Value)> =
+        lost.iter().map(|conflict| (conflict.loser.as_str(), &conflict.key)).collect();
+    assert_eq!(told, [("a", &json!([2]))]);
+    // Nobody can be asked anew about what no journal holds whole.
+    cluster.configure("[tables.items]\nconflict = { plugin = \"merge-fields\", fields = { stock = \"max\" } }");
+    cluster.install().await;
+    let replay = cluster.session().replay("items", None, 0).await.expect("a replay");
+    assert_eq!((replay.asked, replay.incomplete), (0, 1));
 }
 
 async fn every_change_counts_once(kinds: &[Kind]) {
