@@ -46,12 +46,24 @@ impl Resolver for MergeFields {
         for part in &self.parts {
             part.merge(conflict, &mut row)?;
         }
-        let same = |version: &Version| version.row.as_ref().is_some_and(|other| same(other, &row));
-        Ok(match conflict.versions.iter().position(same) {
+        // The latest version's other columns were taken as they are.
+        let is_latest = || self.columns().all(|at| latest[at].same(&row[at]));
+        let same = |(at, version): (usize, &Version)| match &version.row {
+            Some(_) if at == conflict.latest as usize => is_latest(),
+            other => other.as_ref().is_some_and(|other| same(other, &row)),
+        };
+        Ok(match conflict.versions.iter().enumerate().position(same) {
             // A version that says it all is taken as it is, so that nothing counts as lost there.
             Some(at) => Resolution::Take(at as u32),
             None => Resolution::Merged(row),
         })
+    }
+}
+
+impl MergeFields {
+    /// The places of the columns that have rules.
+    fn columns(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().flat_map(|part| part.columns.iter().copied())
     }
 }
 

@@ -22,12 +22,12 @@ pub fn total(start: &Value, steps: &[(Value, Value)]) -> Result<Value, String> {
             Value::Decimal(text) => parse_decimal(text),
             value => Some((value.as_integer().unwrap_or(0), 0)),
         };
-        let combine = |sum: (i128, usize), value: &Value, sign: i128| {
+        let combine = |sum: (i128, usize), value: &Value, combined: fn(i128, i128) -> Option<i128>| {
             let (a, b, scale) = align(sum, number(value)?)?;
-            Some((a.checked_add(b.checked_mul(sign)?)?, scale))
+            Some((combined(a, b)?, scale))
         };
         let step = |sum: Option<(i128, usize)>, (before, after): &(Value, Value)| {
-            combine(combine(sum?, after, 1)?, before, -1)
+            combine(combine(sum?, after, i128::checked_add)?, before, i128::checked_sub)
         };
         let sum = steps.iter().fold(number(start), step);
         let (sum, scale) = sum.ok_or_else(|| "there is no exact sum of up to 38 digits".to_owned())?;

@@ -234,16 +234,18 @@ pub fn found<'a>(pairs: &'a [(Value, Value)], wanted: &Value) -> Option<&'a Valu
 
 fn written(value: &Value, upper: Option<bool>) -> Cow<'_, Value> {
     let (Some(text), Some(upper)) = (value.as_text(), upper) else { return Cow::Borrowed(value) };
-    let is_other = if upper { u8::is_ascii_lowercase } else { u8::is_ascii_uppercase };
-    // Most texts are, and other letters have to be looked up one by one.
-    if text.is_ascii() {
-        return match (text.bytes().any(|byte| is_other(&byte)), upper) {
-            (false, _) => Cow::Borrowed(value),
-            (true, true) => Cow::Owned(Value::Text(text.to_ascii_uppercase())),
-            (true, false) => Cow::Owned(Value::Text(text.to_ascii_lowercase())),
-        };
+    let others = if upper { b'a'..=b'z' } else { b'A'..=b'Z' };
+    if text.bytes().all(|byte| byte.is_ascii() && !others.contains(&byte)) {
+        return Cow::Borrowed(value);
     }
-    Cow::Owned(Value::Text(if upper { text.to_uppercase() } else { text.to_lowercase() }))
+    // Most texts are, and other letters have to be looked up one by one.
+    let written = match (text.is_ascii(), upper) {
+        (true, true) => text.to_ascii_uppercase(),
+        (true, false) => text.to_ascii_lowercase(),
+        (false, true) => text.to_uppercase(),
+        (false, false) => text.to_lowercase(),
+    };
+    Cow::Owned(Value::Text(written))
 }
 
 /// A number that was calculated, as a value of this kind.

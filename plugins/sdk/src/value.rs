@@ -141,31 +141,49 @@ fn significant(number: &str) -> Option<(bool, String, i128)> {
 /// A plain decimal number: its digits as a whole number, and how many of them stand after the point. `None` for what is
 /// no number or has more digits than are counted here.
 pub fn parse_decimal(text: &str) -> Option<(i128, usize)> {
-    let (sign, unsigned) = text.strip_prefix('-').map_or((1, text), |unsigned| (-1, unsigned));
+    let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |unsigned| (true, unsigned));
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
     let fraction = fraction.trim_end_matches('0');
-    let digits = format!("{whole}{fraction}");
-    // `parse` would take another sign.
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let digits = || whole.bytes().chain(fraction.bytes()).map(|byte| byte.wrapping_sub(b'0'));
+    let count = whole.len() + fraction.len();
+    if count == 0 || digits().any(|digit| digit > 9) {
         return None;
     }
-    let number: i128 = digits.parse().ok()?;
-    Some((sign * number, fraction.len()))
+    let number = match count <= SMALL {
+        true => i128::from(digits().fold(0, |number: i64, digit| number * 10 + i64::from(digit))),
+        false => digits().try_fold(0_i128, |number, digit| number.checked_mul(10)?.checked_add(i128::from(digit)))?,
+    };
+    Some((if negative { -number } else { number }, fraction.len()))
 }
+
+/// So many digits any integer of 64 bits holds. Those of 128 are dear in WebAssembly.
+const SMALL: usize = 18;
 
 /// The inverse of [`parse_decimal`].
 pub fn write_decimal(number: i128, scale: usize) -> String {
-    let digits = format!("{:0>width$}", number.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let sign = if number < 0 { "-" } else { "" };
-    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    let mut digits = match u64::try_from(number.unsigned_abs()) {
+        Ok(small) => small.to_string(),
+        Err(_) => number.unsigned_abs().to_string(),
+    };
+    if digits.len() <= scale {
+        digits.insert_str(0, &"0".repeat(scale + 1 - digits.len()));
+    }
+    if scale > 0 {
+        digits.insert(digits.len() - scale, '.');
+    }
+    if number < 0 {
+        digits.insert(0, '-');
+    }
+    digits
 }
 
 /// Two numbers as whole numbers of the same scale.
 pub fn align(a: (i128, usize), b: (i128, usize)) -> Option<(i128, i128, usize)> {
     let scale = a.1.max(b.1);
-    let raise =
-        |(number, own): (i128, usize)| number.checked_mul(10i128.checked_pow(u32::try_from(scale - own).ok()?)?);
+    let raise = |(number, own): (i128, usize)| match scale - own {
+        0 => Some(number),
+        more => number.checked_mul(10i128.checked_pow(u32::try_from(more).ok()?)?),
+    };
     Some((raise(a)?, raise(b)?, scale))
 }
 
@@ -215,6 +233,30 @@ mod tests {
 
     fn decimal(text: &str) -> Value {
         Value::Decimal(text.to_owned())
+    }
+
+    #[test]
+    fn decimals_are_read_and_written() {
+        let ten = |power: u32| 10i128.pow(power);
+        for (text, number, scale, written) in [
+            ("0", 0, 0, "0"),
+            ("-0.5", -5, 1, "-0.5"),
+            (".5", 5, 1, "0.5"),
+            ("0012.340", 1234, 2, "12.34"),
+            ("-100", -100, 0, "-100"),
+            ("999999999999999999", ten(18) - 1, 0, "999999999999999999"),
+            ("1000000000000000000", ten(18), 0, "1000000000000000000"),
+            ("-1844674407370955161.7", -18_446_744_073_709_551_617, 1, "-1844674407370955161.7"),
+            ("0.00000000000000000001", 1, 20, "0.00000000000000000001"),
+            ("170141183460469231731687303715884105727", i128::MAX, 0, "170141183460469231731687303715884105727"),
+        ] {
+            assert_eq!(parse_decimal(text), Some((number, scale)), "{text}");
+            assert_eq!(write_decimal(number, scale), written, "{text}");
+        }
+        let none = ["", "-", ".", "-.0", "+1", "--1", "1e5", "1.2.3", "NaN", "1 ", "٣"];
+        for text in none.into_iter().chain(["170141183460469231731687303715884105728"]) {
+            assert_eq!(parse_decimal(text), None, "{text}");
+        }
     }
 
     #[test]
