@@ -50,21 +50,10 @@ impl Compiled {
 
     /// The component of these bytes, which have this digest: as it is kept, or compiled and kept from now on.
     pub fn component(&self, engine: &Engine, bytes: &[u8], digest: &str) -> wasmtime::Result<Component> {
-        let path = self.folder.join(format!("{}.cwasm", name(engine, digest)));
-        if path.is_file() {
-            // SAFETY: nobody but this user gets into the folder, where files are whole at every moment and never written to again.
-            let mapped = unsafe { Component::deserialize_file(engine, &path) };
-            // Some file systems hold nothing that may be run where it lies.
-            let loaded = mapped.or_else(|_| unsafe { Component::deserialize(engine, fs::read(&path)?) });
-            match loaded {
-                Ok(component) => {
-                    self.hits.fetch_add(1, Ordering::Relaxed);
-                    used(&path);
-                    return Ok(component);
-                }
-                Err(why) => debug!(file = %path.display(), why = %format!("{why:#}"), "Compiled code cannot be used."),
-            }
+        if let Some(component) = self.kept(engine, digest) {
+            return Ok(component);
         }
+        let path = self.path(engine, digest);
         let component = Component::from_binary(engine, bytes)?;
         self.misses.fetch_add(1, Ordering::Relaxed);
         let kept = component.serialize().and_then(|code| Ok(files::write_whole(&path, &code)?));
@@ -73,6 +62,33 @@ impl Compiled {
             Err(why) => debug!(file = %path.display(), why = %format!("{why:#}"), "Compiled code is not kept."),
         }
         Ok(component)
+    }
+
+    /// The component of this digest, if it is kept.
+    pub fn kept(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let path = self.path(engine, digest);
+        if !path.is_file() {
+            return None;
+        }
+        // SAFETY: nobody but this user gets into the folder, where files are whole at every moment and never written to again.
+        let mapped = unsafe { Component::deserialize_file(engine, &path) };
+        // Some file systems hold nothing that may be run where it lies.
+        let loaded = mapped.or_else(|_| unsafe { Component::deserialize(engine, fs::read(&path)?) });
+        match loaded {
+            Ok(component) => {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                used(&path);
+                Some(component)
+            }
+            Err(why) => {
+                debug!(file = %path.display(), why = %format!("{why:#}"), "Compiled code cannot be used.");
+                None
+            }
+        }
+    }
+
+    fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
+        self.folder.join(format!("{}.cwasm", name(engine, digest)))
     }
 
     /// Deletes what nobody has used for long.

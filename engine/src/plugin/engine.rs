@@ -86,6 +86,11 @@ impl Host {
         }
     }
 
+    /// The component of this digest, if its compiled code is at hand.
+    pub(super) fn kept(&self, digest: &str) -> Option<Component> {
+        self.compiled.as_ref()?.kept(&self.engine, digest)
+    }
+
     /// How many components came out of the folder of compiled code, and how many had to be compiled.
     pub fn cached(&self) -> Option<(usize, usize)> {
         self.compiled.as_ref().map(Compiled::counted)

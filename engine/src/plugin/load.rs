@@ -79,7 +79,8 @@ impl Plugin {
     /// Loads the plugin of this name from its file. With `pin`, only if it is the one that was pinned.
     ///
     /// The order of the checks: file and its size, digest, decoding and compiling, imports, roles, the start of an instance,
-    /// its description, the schema of its configuration.
+    /// its description, the schema of its configuration. With a pin whose compiled code is kept, what follows the digest is done beside it;
+    /// if both fail, it is the digest that is told.
     pub fn load(host: &Host, file: &Path, name: &str, limits: Limits, pin: Option<&Pin>) -> Result<Plugin, Failure> {
         let bytes =
             read(file, name, &limits).map_err(|(message, hint)| Failure::new(name, "file", message).hint(hint))?;
@@ -96,19 +97,49 @@ impl Plugin {
         pin: Option<&Pin>,
     ) -> Result<Plugin, Failure> {
         let fail = |code: &str, message: String| Failure::new(name, code, message);
-        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if let Some(pin) = pin.filter(|pin| pin.sha256 != digest) {
-            let message = format!(
-                "{} is not the file that concord.lock names: its sha256 is {digest}, and that of version {} is {}",
-                file.display(),
-                pin.version,
-                pin.sha256
-            );
-            return Err(fail("digest", message)
-                .hint("put that file back, or run `concord plugin lock` if it was meant to change"));
+        let pinned = |digest: &str| match pin.filter(|pin| pin.sha256 != digest) {
+            None => Ok(()),
+            Some(pin) => {
+                let message = format!(
+                    "{} is not the file that concord.lock names: its sha256 is {digest}, and that of version {} is {}",
+                    file.display(),
+                    pin.version,
+                    pin.sha256
+                );
+                Err(fail("digest", message)
+                    .hint("put that file back, or run `concord plugin lock` if it was meant to change"))
+            }
+        };
+        let look =
+            |component: Component, digest: String| Plugin::look(host, bytes, component, digest, file, name, limits);
+        // What is pinned was decoded and compiled before, so it is begun with while the file's digest is still being taken. That is a good
+        // part of what a start takes. Whatever comes of it counts for nothing if this is another file.
+        if let Some((pin, component)) = pin.and_then(|pin| Some((pin, host.kept(&pin.sha256)?))) {
+            return std::thread::scope(|scope| {
+                let digest = scope.spawn(|| digest_of(bytes));
+                let looked = look(component, pin.sha256.clone());
+                let digest = digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                pinned(&digest).and(looked)
+            });
         }
+        let digest = digest_of(bytes);
+        pinned(&digest)?;
         let component =
             decode(host, bytes, &digest, file).map_err(|(message, hint)| fail("decode", message).hint(hint))?;
+        look(component, digest)
+    }
+
+    /// The checks that follow when it is decoded.
+    fn look(
+        host: &Host,
+        bytes: &[u8],
+        component: Component,
+        digest: String,
+        file: &Path,
+        name: &str,
+        limits: Limits,
+    ) -> Result<Plugin, Failure> {
+        let fail = |code: &str, message: String| Failure::new(name, code, message);
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(&host.engine).map(|(import, _)| import.to_owned()).collect();
         allowed(&imports).map_err(|(message, hint)| fail("import", message).hint(hint))?;
@@ -190,6 +221,11 @@ impl Plugin {
         let hints: Vec<&str> = self.roles.iter().map(|role| role.place()).collect();
         Err(Failure::new(&self.name, "role", format!("it is no {role}, but a {can}")).hint(hints.join("; ")))
     }
+}
+
+/// In hexadecimal digits.
+fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs work that may block, as everything in a plugin may, apart from whatever the caller's thread is in the midst of. It is heard by

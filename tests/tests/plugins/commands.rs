@@ -1,5 +1,6 @@
 //! `concord plugin`: what authors and integrators see.
 
+use concord::plugin::{Host, Limits, Pin, Plugin};
 use concord_tests::{Concord, Output, guests};
 
 const CONFIG: &str = "name = \"shop\"\nplugins = \"plugins\"\n[nodes.office]\nurl = \"sqlite:a.db\"\n[nodes.branch]\nurl = \"sqlite:b.db\"\n";
@@ -76,6 +77,32 @@ async fn what_the_file_says_to_plugins_is_held_against_their_schemas() {
     // There are no databases, and none was looked for.
     assert_eq!(report["opened"], false);
     assert_eq!((&report["problems"], &report["away"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+/// Code of the pinned plugin is begun with while the file's digest is taken; what comes of it is for that very file.
+#[test]
+fn no_other_file_passes_for_the_one_whose_code_is_at_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, path) = (folder.path().join("cache"), folder.path().join("merge-fields.wasm"));
+    let whole = std::fs::read(guests::plugins().join("merge-fields.wasm")).unwrap();
+    let load = |bytes: &[u8], pin: Option<&Pin>| {
+        std::fs::write(&path, bytes).unwrap();
+        let host = Host::new(Some(&cache)).unwrap();
+        let loaded = Plugin::load(&host, &path, "merge-fields", Limits::default(), pin);
+        (loaded.map(|plugin| plugin.digest).map_err(|failure| failure.code.to_string()), host.cached())
+    };
+    let digest = load(&whole, None).0.unwrap();
+    let pin = Pin { name: "merge-fields".to_owned(), version: "1.0.0".to_owned(), sha256: digest.clone() };
+    assert_eq!(load(&whole, Some(&pin)), (Ok(digest.clone()), Some((1, 0))));
+    let hostile = std::fs::read(guests::plugins().join("hostile.wasm")).unwrap();
+    for other in [&b""[..], b"hello", b"\0asm\x01\0\0\0", &whole[..whole.len() - 1], &hostile] {
+        assert_eq!(load(other, Some(&pin)).0, Err("digest".to_owned()));
+    }
+    // What is kept and cannot be used is made anew.
+    for kept in std::fs::read_dir(cache.join("compiled")).unwrap() {
+        std::fs::write(kept.unwrap().path(), "broken").unwrap();
+    }
+    assert_eq!(load(&whole, Some(&pin)), (Ok(digest), Some((0, 1))));
 }
 
 const FILES: [&str; 2] = ["a.db", "b.db"];

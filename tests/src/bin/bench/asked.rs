@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use concord::model::{Decimal, Key, Row, Type, Value};
 use concord::plugin::{
-    Dispute, Facts, Filter, Host, Limits, Mapping, Plugin, Put, Resolver, Shape, ShapeColumn, Side, Spent,
+    Dispute, Facts, Filter, Host, Limits, Mapping, Pin, Plugin, Put, Resolver, Shape, ShapeColumn, Side, Spent,
 };
 use concord_tests::guests;
 
@@ -94,7 +94,7 @@ fn example((language, command): (&str, &'static str)) -> Built {
 /// The median is judged: the most of a few starts is that of whatever else the machine did, so it is told beside.
 fn starts(run: &mut Run, told: &str, Built { name, part, config, file, .. }: &Built) {
     // Compiled if it is new.
-    start(&guests::host(), file, name, *part, config);
+    start(&guests::host(), file, name, *part, config, None);
     let times: Vec<f64> = (0..run.rounds).map(|_| started(file, name, *part, config)).collect();
     let most = times.iter().copied().fold(0.0, f64::max);
     let detail = format!("compiled code at hand; the most of {} starts {most:.1}", run.rounds);
@@ -102,7 +102,7 @@ fn starts(run: &mut Run, told: &str, Built { name, part, config, file, .. }: &Bu
 }
 
 fn asks(run: &mut Run, told: &str, Built { name, part, config, file, .. }: &Built) {
-    let opened = start(&guests::host(), file, name, *part, config);
+    let opened = start(&guests::host(), file, name, *part, config, None);
     let rows = Rows::new(run.sizes.asked);
     opened.ask(&rows);
     let before = opened.spent();
@@ -122,18 +122,21 @@ fn asks(run: &mut Run, told: &str, Built { name, part, config, file, .. }: &Buil
 
 /// Milliseconds until a plugin may be asked, by a host that has not seen it.
 fn started(file: &Path, name: &str, part: Part, config: &str) -> f64 {
+    let known = Plugin::load(&guests::host(), file, name, Limits::default(), None);
+    let known = known.unwrap_or_else(|why| panic!("{name}: {why}"));
+    let pin = Pin { name: name.to_owned(), version: known.description.version.clone(), sha256: known.digest.clone() };
     let host = Host::new(Some(&guests::cache())).unwrap_or_else(|why| panic!("{why}"));
     let begun = Instant::now();
-    let opened = start(&host, file, name, part, config);
+    let opened = start(&host, file, name, part, config, Some(&pin));
     let took = begun.elapsed();
     assert_eq!(host.cached(), Some((1, 0)), "{name} is compiled already");
     drop(opened);
     took.as_secs_f64() * 1e3
 }
 
-fn start(host: &Host, file: &Path, name: &str, part: Part, config: &str) -> Opened {
+fn start(host: &Host, file: &Path, name: &str, part: Part, config: &str, pin: Option<&Pin>) -> Opened {
     let fail = |why| -> Opened { panic!("{name}: {why}") };
-    let plugin = match Plugin::load(host, file, name, Limits::default(), None) {
+    let plugin = match Plugin::load(host, file, name, Limits::default(), pin) {
         Ok(plugin) => Arc::new(plugin),
         Err(why) => return fail(why),
     };
