@@ -234,10 +234,9 @@ pub trait Node: Send {
     async fn rows(&mut self, table: &TableSpec, keys: &[&Key])
     -> Result<Vec<Option<std::result::Result<Row, String>>>>;
 
-    /// Whether rows of these keys stand, in order, whatever is in them. A kind that keeps statements by the table's index is not to be asked
-    /// for its rows with [`TableSpec::keys_alone`].
+    /// Whether rows of these keys stand, in order, whatever is in them. For kinds that keep no statements by the table's index.
     async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
-        Ok(self.rows(table, keys).await?.iter().map(Option::is_some).collect())
+        Ok(self.rows(&table.keys_alone(), keys).await?.iter().map(Option::is_some).collect())
     }
 
     /// Sends all rows of the table to `lots`, in no particular order, as fast as they are taken there. Holds a few MiB at

@@ -173,7 +173,8 @@ fn filtered_everywhere(table: &Table) -> Option<String> {
 impl Session {
     /// Looks at the connections, rights, tables and types of all nodes, and tries filters and mappings on some rows. Changes nothing.
     pub async fn check(&mut self) -> Result<Checked> {
-        let checked = self.check_untried().await?;
+        let (mut checked, of_plugins) = self.check_untried().await?;
+        checked.warnings.extend(of_plugins);
         self.with_trial(checked).await
     }
 
@@ -181,12 +182,8 @@ impl Session {
     /// not hold, as that a table which refers to one of these is not synced.
     pub async fn check_plugins(&mut self) -> Result<Checked> {
         self.config.tables.retain(|table| table.plugins().next().is_some());
-        let mut checked = self.check_untried().await?;
-        // Where something is refused there are no tables yet.
-        checked.warnings = self.tables.iter().filter_map(filtered_everywhere).collect();
-        if checked.installs {
-            checked.warnings.extend(self.moved_filters().await?);
-        }
+        let (mut checked, of_plugins) = self.check_untried().await?;
+        checked.warnings = of_plugins;
         self.with_trial(checked).await
     }
 
@@ -215,8 +212,9 @@ impl Session {
         }
     }
 
-    /// The same without trying anything.
-    async fn check_untried(&mut self) -> Result<Checked> {
+    /// The same without trying anything, and apart from it the warnings of what plugins do.
+    async fn check_untried(&mut self) -> Result<(Checked, Vec<String>)> {
+        let mut of_plugins = Vec::new();
         let mut checked = Checked { installs: self.config.keeps_histories(), ..Checked::default() };
         self.connect().await;
         let probes = self.probe(&mut checked).await?;
@@ -232,7 +230,7 @@ impl Session {
         }
         self.same_database_twice(&probes, &mut checked.problems);
         if !checked.away.is_empty() {
-            return Ok(checked);
+            return Ok((checked, of_plugins));
         }
         let (tables, fits): (Vec<Table>, Vec<Vec<Fit>>) = self.agree(&mut checked).await?.into_iter().unzip();
         for (table, fits) in tables.iter().zip(fits) {
@@ -248,6 +246,7 @@ impl Session {
                 fits,
             });
             self.warn_of(table, &mut checked);
+            of_plugins.extend(filtered_everywhere(table));
         }
         // Among them are those that were refused.
         let place = |told: &CheckedTable| self.config.tables.iter().position(|table| table.name == told.table);
@@ -258,14 +257,14 @@ impl Session {
             self.tables = tables;
             self.check_rights(&mut checked).await?;
             if checked.installs {
-                checked.warnings.extend(self.moved_filters().await?);
+                of_plugins.extend(self.moved_filters().await?);
             }
         }
         // What may not be read has been told.
         if checked.problems.is_empty() {
             checked.problems = self.out_of_numbers(&checked.interleaved).await?;
         }
-        Ok(checked)
+        Ok((checked, of_plugins))
     }
 
     async fn probe(&mut self, checked: &mut Checked) -> Result<Vec<Option<Probe>>> {
@@ -408,7 +407,6 @@ impl Session {
 
     fn warn_of(&self, table: &Table, checked: &mut Checked) {
         let warnings = &mut checked.warnings;
-        warnings.extend(filtered_everywhere(table));
         for (at, name) in self.names.iter().enumerate() {
             let node = NodeId(at as u16);
             warnings.extend(self.without_what_is_needed(table, node));
@@ -512,7 +510,8 @@ impl Session {
 
     /// What `check` found, if nothing stands in the way.
     pub(super) async fn checked(&mut self) -> Result<Checked> {
-        let checked = self.check_untried().await?;
+        let (mut checked, of_plugins) = self.check_untried().await?;
+        checked.warnings.extend(of_plugins);
         if self.members.iter().any(|member| member.away.is_some()) {
             return Err(self.unreachable());
         }

@@ -1,6 +1,6 @@
 //! Completing the contests: all that is known about the keys that need it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::contest::{Contest, Contests};
 use super::cycle::AllContests;
@@ -65,13 +65,13 @@ impl Session {
         let cut_off: Vec<bool> =
             participants.iter().map(|&node| adds_up && leaves_out(&self.tables[table], node, opened)).collect();
         let may_hide = |table: &Table, node| table.may_leave_untold() && table.subset(node).is_some();
-        let mut hiding: Vec<NodeId> = Vec::new();
+        let mut kept: HashMap<NodeId, Option<Kept>> = HashMap::new();
         for &node in &participants {
-            let hides = !contests.is_empty() && may_hide(&self.tables[table], node);
-            if hides && self.kept_before_pages(table, node, opened).await? == Some(Kept::More) {
-                hiding.push(node);
+            if !contests.is_empty() && may_hide(&self.tables[table], node) {
+                kept.insert(node, self.kept_before_pages(table, node, opened).await?);
             }
         }
+        let hides = |node: &NodeId| kept.get(node) == Some(&Some(Kept::More));
         for at in 0..contests.len() {
             let (table, Some((key, contest))) = (&self.tables[table], contests.get_index_mut(at)) else { continue };
             if is_settled(table, opened, key, contest, &targets) {
@@ -87,17 +87,22 @@ impl Session {
             let hearsay = || hearsay.dots().iter().filter(|dot| !opened.was_read(table.index, dot));
             for (&node, cut_off) in participants.iter().zip(&cut_off) {
                 let may_have_heard = || hearsay().any(|dot| !contest.stands_for(node, dot, table, opened));
-                if disputed || *cut_off || hiding.contains(&node) || may_have_heard() {
+                if disputed || *cut_off || hides(&node) || may_have_heard() {
                     incomplete[node.index()].push(key.clone());
                 }
             }
         }
         for &node in &participants {
             let left = &mut incomplete[node.index()];
-            let is_told = left.is_empty()
-                || partial.contains(&(table, node))
-                || self.kept_before_pages(table, node, opened).await? == Some(Kept::Nothing);
-            if is_told {
+            if left.is_empty() {
+                continue;
+            }
+            let kept = match kept.get(&node) {
+                _ if partial.contains(&(table, node)) => Some(Kept::Nothing),
+                Some(kept) => *kept,
+                None => self.kept_before_pages(table, node, opened).await?,
+            };
+            if kept == Some(Kept::Nothing) {
                 // Nothing is read again where all that there is was taken in.
                 left.clear();
             }

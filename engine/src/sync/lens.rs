@@ -121,10 +121,14 @@ impl Lens {
         };
         let rows: Vec<&mut Result<Row, String>> = rows.filter(|row| row.is_ok()).collect();
         let locals: Vec<&Row> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
-        let made = mapping.reshape.to_shared(&locals);
-        for (row, made) in rows.into_iter().zip(made) {
-            *row = made.map(|made| self.get(made)).map_err(|failure| failure.to_string());
-        }
+        let made = self.made(mapping, &locals);
+        rows.into_iter().zip(made).for_each(|(row, made)| *row = made);
+    }
+
+    /// The shared rows that a mapping makes, or why there is none. Blocks.
+    fn made<'a>(&'a self, mapping: &Mapped, locals: &[&Row]) -> impl Iterator<Item = Result<Row, String>> + use<'a> {
+        let made = mapping.reshape.to_shared(locals).into_iter();
+        made.map(|made| made.map(|made| self.get(made)).map_err(|failure| failure.to_string()))
     }
 
     /// The same for whoever may not block: the rows of some items.
@@ -152,12 +156,9 @@ impl Lens {
         let lens = self.clone();
         let sharing = blocking(move || {
             let locals: Vec<&Row> = rows.iter().flatten().flatten().map(|row| &**row).collect();
-            let mut made = mapping.reshape.to_shared(&locals).into_iter();
+            let mut made = lens.made(&mapping, &locals);
             let mut shared = |row: &Result<Arc<Row>, String>| match row {
-                Ok(_) => match made.next() {
-                    Some(made) => made.map(|made| lens.get(made)).map_err(|failure| failure.to_string()),
-                    None => Err("it was not mapped".to_owned()),
-                },
+                Ok(_) => made.next().unwrap_or_else(|| Err("it was not mapped".to_owned())),
                 Err(why) => Err(why.clone()),
             };
             rows.iter().map(|row| row.as_ref().map(&mut shared)).collect()
@@ -187,12 +188,11 @@ impl Lens {
         let locals = mapping.reshape.to_local(&asked);
         // What was put has to be what is got: or the node would hold what nobody decided, and tell nobody.
         let made: Vec<&Row> = locals.iter().flatten().collect();
-        let mut back = mapping.reshape.to_shared(&made).into_iter();
+        let mut back = self.made(mapping, &made);
         let judged = locals.into_iter().zip(puts).map(|(local, put)| {
             let local = local.map_err(|failure| failure.to_string())?;
             let made = back.next().ok_or("what was made of it for this node was not mapped back")?;
-            let why = |why| format!("what was made of it for this node cannot be mapped back: {why}");
-            let got = made.map(|made| self.get(made)).map_err(why)?;
+            let got = made.map_err(|why| format!("what was made of it for this node cannot be mapped back: {why}"))?;
             self.is_what_was_put(mapping, &got, put.shared)?;
             Ok(local)
         });

@@ -437,11 +437,6 @@ impl Node for MySql {
         self.read_rows(table, keys, "").await.map_err(|error| error.held_at(table.full_name()))
     }
 
-    async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
-        let rows = self.rows(&table.keys_alone(), keys).await?;
-        Ok(rows.iter().map(Option::is_some).collect())
-    }
-
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
         self.scan_table(table, lots).await.map_err(|error| error.held_at(table.full_name()))
     }

@@ -478,11 +478,6 @@ impl Node for Postgres {
         Ok(rows)
     }
 
-    async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
-        let rows = self.rows(&table.keys_alone(), keys).await?;
-        Ok(rows.iter().map(Option::is_some).collect())
-    }
-
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
         // Here the rows are gone when they have been read.
         let shown = self.find_shown(table).await;

@@ -453,6 +453,11 @@ impl Node for Sqlite {
         .await
     }
 
+    /// The statement that reads rows is kept by the table's index, and reads them whole.
+    async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
+        Ok(self.rows(table, keys).await?.iter().map(Option::is_some).collect())
+    }
+
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
         let mut pages = self.reading(|node| scan::Pages::of(&node.db, table)).await?;
         loop {
