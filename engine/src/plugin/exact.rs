@@ -1,5 +1,7 @@
 //! Integers beyond what a float counts exactly, and the tools that make floats of them.
 
+use memchr::memmem::Finder;
+
 use super::failure::Failure;
 use super::load::Plugin;
 use super::part::Part;
@@ -8,14 +10,26 @@ use crate::model::Value;
 /// Up to here, above and below 0, a float stands for one integer alone: the next one may be what became of a larger one.
 const EXACT: u64 = (1 << 53) - 1;
 
-/// What a tool leaves in every component that it makes, and its name.
-const ROUNDING: (&[u8], &str) = (b"componentize_qjs_runtime.wasm", "componentize-qjs");
+/// What a tool leaves in every component that it makes.
+pub(super) struct Mark(Finder<'static>);
 
-/// The tool that made a component, if it makes floats of integers. `exports` are the functions that it exports beside interfaces.
-pub(super) fn rounding_tool(bytes: &[u8], mut exports: impl Iterator<Item = String>) -> Option<&'static str> {
-    let (mark, name) = ROUNDING;
-    // All others are spared the search through what is mostly an interpreter.
-    (exports.any(|export| export == "init") && bytes.windows(mark.len()).any(|part| part == mark)).then_some(name)
+impl Mark {
+    pub const LEFT: &[u8] = b"componentize_qjs_runtime.wasm";
+    pub const LONG: usize = Mark::LEFT.len();
+
+    pub fn new() -> Mark {
+        Mark(Finder::new(Mark::LEFT))
+    }
+
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        self.0.find(bytes).is_some()
+    }
+}
+
+/// The tool that made a component, if that leaves its mark in it and makes floats of integers. `exports` are the functions that the
+/// component exports beside interfaces: the mark alone may be there by chance.
+pub(super) fn rounding_tool<'a>(mut exports: impl Iterator<Item = &'a str>) -> Option<&'static str> {
+    exports.any(|export| export == "init").then_some("componentize-qjs")
 }
 
 /// Whether this would come out as another number where integers are floats.
@@ -63,14 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tool_is_known_by_what_it_leaves() {
-        let (mark, name) = ROUNDING;
-        let made = [b"anything ".as_slice(), mark, b" else"].concat();
-        let by = |bytes: &[u8], exports: &[&str]| rounding_tool(bytes, exports.iter().map(|name| (*name).to_owned()));
-        assert_eq!(by(&made, &["memory", "init"]), Some(name));
-        // Each of the two may be there by chance.
-        assert_eq!(by(&made, &["memory"]), None);
-        assert_eq!(by(b"anything else", &["init"]), None);
+    fn a_tool_is_known_by_what_it_leaves_and_exports() {
+        let made = [b"anything ".as_slice(), Mark::LEFT, b" else"].concat();
+        assert!(Mark::new().is_in(&made) && !Mark::new().is_in(&made[..made.len() - 6]));
+        assert_eq!(rounding_tool(["memory", "init"].into_iter()), Some("componentize-qjs"));
+        assert_eq!(rounding_tool(["memory"].into_iter()), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! From a file to a plugin that may be asked: a sequence of checks, each with its own message.
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use sha2::{Digest, Sha256};
 use tracing::dispatcher::{self, Dispatch};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
@@ -17,6 +17,7 @@ use super::instance::Running;
 use super::limits::Limits;
 use super::lock::Pin;
 use super::schema::Schema;
+use super::seen::{Seen, Why, opened, unreadable};
 use super::state::{State, Who};
 
 /// The package of the interface, without its version.
@@ -79,11 +80,27 @@ impl Plugin {
     /// Loads the plugin of this name from its file. With `pin`, only if it is the one that was pinned.
     ///
     /// The order of the checks: file and its size, digest, decoding and compiling, imports, roles, the start of an instance,
-    /// its description, the schema of its configuration. With a pin whose compiled code is kept, what follows the digest is done beside it;
-    /// if both fail, it is the digest that is told.
+    /// its description, the schema of its configuration. With a pin whose compiled code is kept, what follows the digest is done while the
+    /// file is still being read; if both fail, it is the file or its digest that is told.
     pub fn load(host: &Host, file: &Path, name: &str, limits: Limits, pin: Option<&Pin>) -> Result<Plugin, Failure> {
-        let bytes =
-            read(file, name, &limits).map_err(|(message, hint)| Failure::new(name, "file", message).hint(hint))?;
+        let fail = |(message, hint): Why| Failure::new(name, "file", message).hint(hint);
+        // What is pinned was decoded and compiled before, so it is begun with at once: reading a large file and taking its digest are a good
+        // part of what a start takes. Whatever comes of it counts for nothing if this is another file.
+        if let Some((pin, component)) = pin.and_then(|pin| Some((pin, host.kept(&pin.sha256)?))) {
+            return std::thread::scope(|scope| {
+                let read = scope.spawn(|| {
+                    let mut opened = opened(file, name, &limits)?;
+                    Seen::read(&mut opened).map_err(|why| unreadable(file, &why))
+                });
+                let looked = Plugin::look(host, component, pin.sha256.clone(), file, name, limits);
+                let seen = read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(fail)?;
+                pinned(Some(pin), &seen.digest, file, name)?;
+                looked.map(|looked| looked.told_by(&seen))
+            });
+        }
+        let mut bytes = Vec::new();
+        let read = opened(file, name, &limits).map_err(fail)?.read_to_end(&mut bytes);
+        read.map_err(|why| fail(unreadable(file, &why)))?;
         Plugin::of_bytes(host, &bytes, file, name, limits, pin)
     }
 
@@ -96,43 +113,16 @@ impl Plugin {
         limits: Limits,
         pin: Option<&Pin>,
     ) -> Result<Plugin, Failure> {
-        let fail = |code: &str, message: String| Failure::new(name, code, message);
-        let pinned = |digest: &str| match pin.filter(|pin| pin.sha256 != digest) {
-            None => Ok(()),
-            Some(pin) => {
-                let message = format!(
-                    "{} is not the file that concord.lock names: its sha256 is {digest}, and that of version {} is {}",
-                    file.display(),
-                    pin.version,
-                    pin.sha256
-                );
-                Err(fail("digest", message)
-                    .hint("put that file back, or run `concord plugin lock` if it was meant to change"))
-            }
-        };
-        let look =
-            |component: Component, digest: String| Plugin::look(host, bytes, component, digest, file, name, limits);
-        // What is pinned was decoded and compiled before, so it is begun with while the file's digest is still being taken. That is a good
-        // part of what a start takes. Whatever comes of it counts for nothing if this is another file.
-        if let Some((pin, component)) = pin.and_then(|pin| Some((pin, host.kept(&pin.sha256)?))) {
-            return std::thread::scope(|scope| {
-                let digest = scope.spawn(|| digest_of(bytes));
-                let looked = look(component, pin.sha256.clone());
-                let digest = digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                pinned(&digest).and(looked)
-            });
-        }
-        let digest = digest_of(bytes);
-        pinned(&digest)?;
-        let component =
-            decode(host, bytes, &digest, file).map_err(|(message, hint)| fail("decode", message).hint(hint))?;
-        look(component, digest)
+        let seen = Seen::of(bytes);
+        pinned(pin, &seen.digest, file, name)?;
+        let component = decode(host, bytes, &seen.digest, file)
+            .map_err(|(message, hint)| Failure::new(name, "decode", message).hint(hint))?;
+        Ok(Plugin::look(host, component, seen.digest.clone(), file, name, limits)?.told_by(&seen))
     }
 
     /// The checks that follow when it is decoded.
     fn look(
         host: &Host,
-        bytes: &[u8],
         component: Component,
         digest: String,
         file: &Path,
@@ -148,11 +138,8 @@ impl Plugin {
             .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
             .map(|(export, _)| export.to_owned())
             .collect();
-        let functions = ty
-            .exports(&host.engine)
-            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
-            .map(|(export, _)| export.to_owned());
-        let rounds = rounding_tool(bytes, functions);
+        let functions = ty.exports(&host.engine).filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+        let rounds = rounding_tool(functions.map(|(export, _)| export));
         let roles = roles(&exports).map_err(|(message, hint)| fail("role", message).hint(hint))?;
         let pre = host.linker.instantiate_pre(&component).map_err(|why| {
             let message = format!("it does not fit the interface: {}", told(&format!("{why:#}"), 300));
@@ -212,6 +199,12 @@ impl Plugin {
         Ok(plugin)
     }
 
+    /// With what all of its file tells.
+    fn told_by(mut self, seen: &Seen) -> Plugin {
+        self.rounds = self.rounds.filter(|_| seen.marked);
+        self
+    }
+
     /// Fails unless the plugin plays this role.
     pub(super) fn expect(&self, role: Role) -> Result<(), Failure> {
         if self.roles.contains(&role) {
@@ -223,9 +216,17 @@ impl Plugin {
     }
 }
 
-/// In hexadecimal digits.
-fn digest_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// Fails if another file was pinned.
+fn pinned(pin: Option<&Pin>, digest: &str, file: &Path, name: &str) -> Result<(), Failure> {
+    let Some(pin) = pin.filter(|pin| pin.sha256 != digest) else { return Ok(()) };
+    let message = format!(
+        "{} is not the file that concord.lock names: its sha256 is {digest}, and that of version {} is {}",
+        file.display(),
+        pin.version,
+        pin.sha256
+    );
+    Err(Failure::new(name, "digest", message)
+        .hint("put that file back, or run `concord plugin lock` if it was meant to change"))
 }
 
 /// Runs work that may block, as everything in a plugin may, apart from whatever the caller's thread is in the midst of. It is heard by
@@ -236,28 +237,6 @@ pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     }
-}
-
-/// A message and a hint.
-type Why = (String, String);
-
-fn read(file: &Path, name: &str, limits: &Limits) -> Result<Vec<u8>, Why> {
-    let shown = file.display();
-    let unreadable = |why: std::io::Error| match why.kind() {
-        std::io::ErrorKind::NotFound => {
-            let hint = "`concord plugin build`, or the tool of its language, makes it of what was written";
-            (format!("there is no file {shown}"), hint.to_owned())
-        }
-        _ => (format!("{shown} cannot be read: {why}"), "check its permissions".to_owned()),
-    };
-    let size = std::fs::metadata(file).map_err(unreadable)?.len();
-    if size > limits.file {
-        return Err((
-            format!("{shown} has {size} bytes, and the limit is {}", limits.file),
-            limits.advice(name, "file", "that is meant"),
-        ));
-    }
-    std::fs::read(file).map_err(unreadable)
 }
 
 fn decode(host: &Host, bytes: &[u8], digest: &str, file: &Path) -> Result<Component, Why> {

@@ -29,6 +29,7 @@ mod part;
 mod resolver;
 mod schema;
 mod secrets;
+mod seen;
 mod shape;
 mod shrink;
 mod state;
