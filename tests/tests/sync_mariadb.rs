@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use concord_tests::mariadb::Server;
 use concord_tests::{As, Cluster, Database, Kind};
+use serde_json::json;
 
 const WITH_POSTGRES: &[Kind] = &[Kind::Mariadb, Kind::Postgres];
 
@@ -402,7 +403,7 @@ async fn keys_that_differ_in_blanks_do_not_overwrite_each_other() {
 }
 
 /// The same of letters and accents under a usual collation. Of two that are one key there, the one that came first stands, and the
-/// other waits with both keys in its reason, until one of them is changed or gone.
+/// other waits with both keys in its reason, and is shown with both rows, until one of them is changed or gone.
 #[tokio::test]
 async fn keys_that_are_one_key_there_do_not_overwrite_each_other() {
     let setup = |kind: Kind| {
@@ -421,6 +422,7 @@ async fn keys_that_are_one_key_there_do_not_overwrite_each_other() {
     let reasons = cluster.reasons("a").await;
     assert!(reasons.iter().any(|reason| reason.contains("the key [\"A\"] is the same as [\"a\"]")), "{reasons:?}");
     assert!(reasons.iter().any(|reason| reason.contains("the key [\"á\"] is the same as [\"a\"]")), "{reasons:?}");
+    both_rows_are_shown(&cluster).await;
     // A key that is only written otherwise replaces the former, in both directions.
     cluster.run(1, "DELETE FROM items WHERE code IN ('á', 'C'); DELETE FROM items WHERE code = 'a'").await;
     cluster.settle().await;
@@ -430,6 +432,80 @@ async fn keys_that_are_one_key_there_do_not_overwrite_each_other() {
     cluster.run(1, "UPDATE items SET code = 'b' WHERE code = 'B'").await;
     cluster.settle().await;
     cluster.holds("SELECT code, n FROM items ORDER BY n", &["b|2", "A|3", "c|5"]).await;
+}
+
+/// GIVEN four keys in one table and transaction that are one key here under usual collations: another letter, a blank, an accent
+/// WHEN they arrive, and when those that wait are changed
+/// THEN one stands as it was written and is touched by nobody, and each of the others waits for it.
+#[tokio::test]
+async fn of_four_keys_that_are_one_there_one_stands_untouched() {
+    for (from, collation) in [(Kind::Postgres, "utf8mb4_general_ci"), (Kind::Sqlite, "utf8mb4_unicode_ci")] {
+        let setup = |kind: Kind| match kind {
+            Kind::Mariadb => format!(
+                "CREATE TABLE items (code varchar(20) COLLATE {collation} PRIMARY KEY, n integer);
+                 CREATE TABLE touches (code varchar(20));
+                 CREATE TRIGGER updated BEFORE UPDATE ON items FOR EACH ROW INSERT INTO touches VALUES (OLD.code);
+                 CREATE TRIGGER deleted BEFORE DELETE ON items FOR EACH ROW INSERT INTO touches VALUES (OLD.code)"
+            ),
+            _ => "CREATE TABLE items (code varchar(20) PRIMARY KEY, n integer)".to_owned(),
+        };
+        let mut cluster = Cluster::new(&[Kind::Mariadb, from], setup, "[tables.items]").await;
+        cluster.run(1, "INSERT INTO items VALUES ('a', 1), ('A', 2), ('a ', 3), ('á', 4)").await;
+        let summary = cluster.sync().await;
+        assert_eq!((summary.waiting, summary.exit_code()), (3, 1), "{from:?}");
+        let there = "SELECT concat(code, '.'), n FROM items";
+        let rows = cluster.rows(0, there).await;
+        let written = ["a.|1", "A.|2", "a .|3", "á.|4"];
+        assert!(rows.len() == 1 && written.contains(&rows[0].as_str()), "{from:?}: {rows:?}");
+        let (code, n) = rows[0].split_once(".|").expect("a key and a number");
+        let stands = json!({"code": code, "n": n.parse::<i64>().expect("a number")});
+        for by in [0, 10] {
+            cluster.run(1, &format!("UPDATE items SET n = n + {by} WHERE code <> '{code}'")).await;
+            cluster.sync().await;
+            let parked = cluster.session().parked().await.expect("what waits");
+            let mut told: Vec<_> = parked
+                .iter()
+                .map(|row| (row.node.as_str(), row.code, row.row.clone(), row.in_the_way.clone()))
+                .collect();
+            told.sort_by_key(|(_, _, row, _)| row.as_ref().and_then(|row| row["n"].as_i64()));
+            let others = [("a", 1), ("A", 2), ("a ", 3), ("á", 4)].into_iter().filter(|(other, _)| *other != code);
+            let expected: Vec<_> = others
+                .map(|(other, n)| {
+                    let row = Some(json!({"code": other, "n": n + by}));
+                    ("a", "constraint", row, Some(stands.clone()))
+                })
+                .collect();
+            assert_eq!(told, expected, "{from:?}");
+            cluster.holds_at(0, there, &[&rows[0]]).await;
+            cluster.holds_at(0, "SELECT code FROM touches", &[]).await;
+            cluster.quiet().await;
+        }
+        // A delete takes those that are meant.
+        cluster.run(1, &format!("DELETE FROM items WHERE code <> '{code}'")).await;
+        cluster.settle().await;
+        cluster.holds_at(0, there, &[&rows[0]]).await;
+        cluster.holds_at(0, "SELECT code FROM touches", &[]).await;
+    }
+}
+
+/// That the row with the key `A`, which waits at the first node for `a`, is told of with both rows.
+async fn both_rows_are_shown(cluster: &Cluster) {
+    let (waits, stands) = (json!({"code": "A", "n": 3}), json!({"code": "a", "n": 1}));
+    let parked = cluster.session().parked().await.expect("what waits");
+    let told = parked.iter().find(|row| row.key == json!(["A"])).expect("it waits");
+    assert_eq!((&told.row, &told.in_the_way), (&Some(waits.clone()), &Some(stands.clone())));
+    let why = Box::pin(cluster.session().why("items", &["A".to_owned()])).await.expect("a table and a key");
+    assert_eq!((&why.versions[0].row, &why.nodes[0].in_the_way), (&Some(waits.clone()), &Some(stands.clone())));
+    assert_eq!(why.nodes[1].in_the_way, None);
+    let concord = cluster.command("[tables.items]\n");
+    let one = ["parked", "list", "--table", "items", "--key", "[\"A\"]"];
+    let told = concord.run(&[&one[..], &["--json"]].concat()).await.ok().json();
+    assert_eq!((&told["parked"][0]["row"], &told["parked"][0]["in_the_way"]), (&waits, &stands));
+    // As a person sees it.
+    let list = concord.run(&one).await.ok();
+    assert!(list.says("waits at a: code=A n=3\nin its way: code=a n=1"), "{list:?}");
+    let why = concord.run(&["why", "items", "A"]).await.expect(1);
+    assert!(why.says(": code=A n=3") && why.says("in its way at a: code=a n=1"), "{why:?}");
 }
 
 /// Rows of two tables that refer to each other arrive together, and one whose parent is missing waits.

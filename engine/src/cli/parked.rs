@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value as Document;
 
 use super::conflicts::{code, known};
-use super::report::{Table, ago, counted, cut, json, say};
+use super::report::{Table, ago, counted, cut, json, one_line, say};
 use super::sync::left_out;
+use super::why::row;
 use super::{Global, Output, agreed, note, sync, with_session};
 use crate::error::{ATTENTION, DONE, Error, Result, UNREACHABLE};
 use crate::model::{ParkedCode, time};
@@ -45,7 +46,8 @@ pub struct Choice {
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "List rows that wait, with the reason",
-    long_about = "List the rows that wait, where, since when and why. Rows are retried by every sync.",
+    long_about = "List the rows that wait, where, since when and why. Rows are retried by every sync. With --key, where another row is \
+                  the same one to the node's database by its key, both rows are shown.",
     after_long_help = "Example:\n  concord parked list --node branch"
 )]
 pub struct List {
@@ -178,13 +180,16 @@ impl Choice {
 
 fn run_list(global: &Global, list: &List) -> Result<u8> {
     let (found, away, stopped) = with_session(global, async |session| {
-        let found = list.choice.waiting(session, list.output.json).await?;
+        // Of one row both are shown, it and what stands in its way.
+        let whole = list.output.json || list.choice.key.is_some();
+        let found = list.choice.waiting(session, whole).await?;
         Ok((found, session.away(), session.stopped()))
     })?;
     if list.output.json {
         json(&Report { parked: &found, away: &away, stopped: &stopped })?;
     } else {
         print(&found, "no rows wait")?;
+        found.iter().filter_map(beside).try_for_each(|lines| say(&lines))?;
         left_out(&away, &stopped);
     }
     Ok(code(&away, &stopped))
@@ -322,6 +327,13 @@ fn print(rows: &[ParkedReport], none: &str) -> Result<()> {
     table.print()
 }
 
+/// A row that waits and the one in its way, if that was looked for and found.
+fn beside(waits: &ParkedReport) -> Option<String> {
+    let other = one_line(&row(Some(waits.in_the_way.as_ref()?)));
+    let waiting = one_line(&row(waits.row.as_ref()));
+    Some(format!("\nwaits at {}: {waiting}\nin its way: {other}", waits.node))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +368,7 @@ mod tests {
             from: "a".to_owned(),
             written: 0,
             row: None,
+            in_the_way: None,
             writes: false,
         };
         let refused = |rows: &[ParkedReport]| refuse_several_sides(rows).err().map(|error| error.to_string());

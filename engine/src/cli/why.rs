@@ -42,7 +42,8 @@ pub fn run(global: &Global, why: &Why) -> Result<u8> {
 
 fn print(why: &Told) -> Result<()> {
     say(&format!("{} {}: {}", why.table, why.key, origin(why)))?;
-    if why.versions.len() > 1 {
+    let in_the_way = || why.nodes.iter().filter_map(|node| Some((&node.node, node.in_the_way.as_ref()?)));
+    if why.versions.len() > 1 || in_the_way().next().is_some() {
         for version in &why.versions {
             say(&one_line(&format!("  {}: {}", written(version), row(version.row.as_ref()))))?;
         }
@@ -57,6 +58,9 @@ fn print(why: &Told) -> Result<()> {
         nodes.row([away.node.clone(), "not asked".to_owned()]);
     }
     nodes.print()?;
+    for (node, other) in in_the_way() {
+        say(&one_line(&format!("in its way at {node}: {}", row(Some(other)))))?;
+    }
     if !why.lost.is_empty() {
         say("")?;
         let mut lost = Table::new(&["conflict", "decided", "won", "lost", "what lost", "why"]);
@@ -117,7 +121,8 @@ fn state(node: &WhyNode) -> String {
     }
 }
 
-fn row(document: Option<&Document>) -> String {
+/// A row on one line.
+pub(super) fn row(document: Option<&Document>) -> String {
     match document.and_then(Document::as_object) {
         Some(members) => members
             .iter()

@@ -234,6 +234,12 @@ pub trait Node: Send {
     async fn rows(&mut self, table: &TableSpec, keys: &[&Key])
     -> Result<Vec<Option<std::result::Result<Row, String>>>>;
 
+    /// The keys of rows that stand and which the database takes for the same as other ones of `keys`, each behind that. For kinds
+    /// that tell texts in keys apart less exactly than others.
+    async fn namesakes(&mut self, _table: &TableSpec, _keys: &[&Key]) -> Result<Vec<(Key, Key)>> {
+        Ok(Vec::new())
+    }
+
     /// Whether rows of these keys stand, in order, whatever is in them. For kinds that keep no statements by the table's index.
     async fn stand(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<bool>> {
         Ok(self.rows(&table.keys_alone(), keys).await?.iter().map(Option::is_some).collect())

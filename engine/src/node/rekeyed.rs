@@ -81,6 +81,19 @@ impl Node for Rekeyed {
         Ok(self.rows(table, keys).await?.iter().map(Option::is_some).collect())
     }
 
+    async fn namesakes(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<(Key, Key)>> {
+        if table.keys.is_empty() {
+            return self.0.namesakes(table, keys).await;
+        }
+        let (own, of) = locals(table, keys);
+        let found = self.0.namesakes(table, &own.iter().collect::<Vec<_>>()).await?;
+        let shared = |(key, holder): (Key, Key)| {
+            let key = of.get(&key).map_or(key, |&key| key.clone());
+            (key, table.shared_key(holder))
+        };
+        Ok(found.into_iter().map(shared).collect())
+    }
+
     async fn walk(&mut self, table: &TableSpec, after: Option<&Key>, limit: usize) -> Result<Vec<Walked>> {
         if table.keys.is_empty() {
             return self.0.walk(table, after, limit).await;

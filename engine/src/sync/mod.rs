@@ -26,6 +26,7 @@ mod leaving;
 mod lens;
 mod load;
 mod mapped;
+mod namesakes;
 mod numbers;
 mod opened;
 mod order;

@@ -97,6 +97,8 @@ pub struct ParkedReport {
     pub written: i64,
     /// Absent if it is a delete or, as `code` tells, could not be read. Or if nobody asked for it.
     pub row: Option<Document>,
+    /// The row that stands in its way at the node, where the two are one to its database by their keys; absent if nobody asked.
+    pub in_the_way: Option<Document>,
     /// Whether it is a row, whether or not that was asked for.
     #[serde(skip)]
     pub writes: bool,
@@ -396,7 +398,11 @@ impl Session {
                 for keys in keys.chunks(LOT) {
                     let keys: Vec<Key> = keys.iter().map(|&key| key.clone()).collect();
                     let rows = self.with_rows(&opened, table, node, &keys, true).await?;
-                    reports.extend(rows.iter().map(|row| self.parked_report(node, row)));
+                    let mut others = Box::pin(self.namesakes(table, node, &rows)).await?;
+                    reports.extend(rows.iter().map(|row| {
+                        let in_the_way = others.remove(&row.key);
+                        ParkedReport { in_the_way, ..self.parked_report(node, row) }
+                    }));
                 }
             }
         }
@@ -420,6 +426,7 @@ impl Session {
             from: self.names[parked.stamp.node.index()].clone(),
             written: parked.stamp.time,
             row,
+            in_the_way: None,
             writes: parked.content != Waiting::Delete,
         }
     }

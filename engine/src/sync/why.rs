@@ -75,6 +75,8 @@ pub struct WhyNode {
     pub state: WhyState,
     /// The row that stands there, in the shared names; absent if there is none.
     pub row: Option<Document>,
+    /// The row that stands in the way of the one that waits there, where the two are one to the node's database by their keys.
+    pub in_the_way: Option<Document>,
     /// Why it is not what it should be there.
     pub reason: Option<String>,
     /// Since when a version waits there (µs UTC).
@@ -116,8 +118,9 @@ impl Session {
         let opened = self.open().await?;
         let stopped = self.stopped().into_iter().find(|stopped| stopped.table == table.name).map(|stopped| stopped.why);
         let looked = self.contest_of(&opened, &table, &key).await;
+        let others = Box::pin(self.namesakes_anywhere(&opened, &table, &key)).await;
         self.close().await;
-        let (mut contest, rows) = looked?;
+        let ((mut contest, rows), others) = (looked?, others?);
         let participants = participants(&table, &opened);
         contest.close(&participants, &table, &opened);
         contest.find_absent(&table);
@@ -156,6 +159,11 @@ impl Session {
             account.tell_rows(told, rewritten, &mut why);
         }
         tell_subsets(&table, &rows, decided, &mut why).await?;
+        for (at, other) in others {
+            if let Some(told) = why.nodes.iter_mut().find(|told| told.node == self.names[at.index()]) {
+                told.in_the_way = Some(other);
+            }
+        }
         why.lost = lost.into_iter().map(|lost| self.conflict_report(lost)).collect();
         let unknown = !decided && why.lost.is_empty() && rows.iter().flatten().all(|row| *row == Found::None);
         if unknown && why.away.is_empty() {
@@ -356,7 +364,7 @@ impl Account<'_> {
             _ => None,
         };
         let (row, reason) = (self.standing(node), reason.or(unreadable));
-        WhyNode { node: self.names[node.index()].clone(), state, row, reason, since: None }
+        WhyNode { node: self.names[node.index()].clone(), state, row, in_the_way: None, reason, since: None }
     }
 
     /// The nodes that are there and have the table.

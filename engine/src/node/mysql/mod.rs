@@ -437,6 +437,11 @@ impl Node for MySql {
         self.read_rows(table, keys, "").await.map_err(|error| error.held_at(table.full_name()))
     }
 
+    async fn namesakes(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<(Key, Key)>> {
+        let found = self.namesakes_of(table, keys).await?;
+        Ok(found.into_iter().map(|(at, holder)| (keys[at].clone(), holder)).collect())
+    }
+
     async fn scan(&mut self, table: &TableSpec, lots: &Lots) -> Result<()> {
         self.scan_table(table, lots).await.map_err(|error| error.held_at(table.full_name()))
     }

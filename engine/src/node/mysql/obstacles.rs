@@ -23,6 +23,14 @@ impl MySql {
 
     /// Rows whose keys are others, and the same to the server.
     async fn find_namesakes(&mut self, table: &TableSpec, rows: &[&Row]) -> Result<Vec<Obstacle>> {
+        let keys: Vec<Key> = rows.iter().map(|row| table.key_of(row)).collect();
+        let found = self.namesakes_of(table, &keys.iter().collect::<Vec<_>>()).await?;
+        let obstacle = |(row, holder)| Obstacle { row, constraint: KEY.to_owned(), holder: Some(holder) };
+        Ok(found.into_iter().map(obstacle).collect())
+    }
+
+    /// The keys of rows that stand and are the same to the server as other ones of `keys`, each with the place of that.
+    pub(super) async fn namesakes_of(&mut self, table: &TableSpec, keys: &[&Key]) -> Result<Vec<(usize, Key)>> {
         if !table.key_columns().any(sql::is_lenient) {
             return Ok(Vec::new());
         }
@@ -30,9 +38,9 @@ impl MySql {
         let columns: Vec<(&Column, String)> =
             table.key_columns().map(|column| (column, quote::of("t", &column.name))).collect();
         let names: Vec<String> = columns.iter().map(|(column, name)| sql::outgoing(column, name)).collect();
-        let rows: Vec<(usize, Key)> = rows.iter().map(|row| table.key_of(row)).enumerate().collect();
+        let numbered: Vec<(usize, &Key)> = keys.iter().copied().enumerate().collect();
         let mut found = Vec::new();
-        for part in rows.chunks(ROWS) {
+        for part in numbered.chunks(ROWS) {
             let mut args = Args::new();
             let mut queries = Vec::new();
             for (number, key) in part {
@@ -50,8 +58,8 @@ impl MySql {
                 let holder = holder
                     .map_err(|why| Error::new(ErrorKind::Other, format!("a key of {} {why}", table.full_name())))?;
                 let at = int(&row, 0)? as usize;
-                if holder != rows[at].1 {
-                    found.push(Obstacle { row: at, constraint: KEY.to_owned(), holder: Some(holder) });
+                if holder != *keys[at] {
+                    found.push((at, holder));
                 }
             }
         }
