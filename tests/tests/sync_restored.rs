@@ -402,6 +402,33 @@ async fn a_database_on_mariadb_that_was_replaced() {
     a_database_that_was_replaced(Kind::Mariadb).await;
 }
 
+/// Journals as they were before they kept what plugins had been told: `install` extends them, and what is in them stays.
+#[tokio::test]
+async fn journals_of_an_earlier_concord() {
+    let mut cluster = cluster(&[Kind::Sqlite, Kind::Postgres, Kind::Mariadb]).await;
+    let conflict = async |cluster: &mut Cluster, id: u8| {
+        cluster.run(0, &format!("UPDATE items SET name = 'first' WHERE id = {id}")).await;
+        cluster.later(1, &format!("UPDATE items SET name = 'second' WHERE id = {id}")).await;
+        cluster.settle().await;
+    };
+    conflict(&mut cluster, 1).await;
+    for (at, journal) in ["concord_journal", "concord.journal", "concord_journal"].into_iter().enumerate() {
+        cluster.run_as_owner(at, &format!("ALTER TABLE {journal} DROP COLUMN told")).await;
+    }
+    // Until then all goes on without.
+    conflict(&mut cluster, 2).await;
+    assert_eq!(cluster.session().conflicts(0).await.expect("a journal").len(), 2);
+    let (done, warnings) = cluster.session().install().await.expect("installing");
+    let extended = done.iter().flat_map(|node| &node.done).filter(|line| line.contains("extended")).count();
+    // Nothing is taken for damaged but what the tests' servers are not to care for.
+    let other = warnings.iter().filter(|warning| !warning.contains(" is off: ")).count();
+    assert_eq!((extended, other), (3, 0), "{done:?}, {warnings:?}");
+    assert_eq!(cluster.install().await, [] as [String; 0]);
+    cluster.settle().await;
+    conflict(&mut cluster, 1).await;
+    assert_eq!(cluster.session().conflicts(0).await.expect("a journal").len(), 3);
+}
+
 /// Service tables as they were before positions had witnesses: `install` extends them, and what is not known is not
 /// checked.
 #[tokio::test]

@@ -18,7 +18,8 @@ use crate::sync::Difference;
     long_about = "Ask the plugin of a table about the conflicts that the journals tell of, and show those that would end otherwise: \
                   after its settings were changed, or for another version of it that is named with --with. Nothing is written. \
                   The table needs a plugin in the configuration also then, whose \
-                  settings are gone by. A plugin that decides by what each change did to columns cannot be asked: journals keep rows only.",
+                  settings are gone by. A plugin that decides by what each change did to columns is asked about conflicts that were \
+                  decided by that: of others no journal knows it.",
     after_long_help = "Example:\n  concord plugin replay customers\n  concord plugin replay customers --with new/longest.wasm --json\n\n\
                        Exit code 1 tells that something would end otherwise."
 )]
@@ -57,7 +58,7 @@ pub fn run(global: &Global, args: &Replay) -> Result<u8> {
         say(&format!("{} {} was asked about {asked}: {differ}", replay.plugin, replay.version))?;
         if replay.incomplete > 0 {
             let lack = counted(replay.incomplete as u64, "conflict is", "conflicts are");
-            say(&format!("{lack} left out, since no journal holds all versions"))?;
+            say(&format!("{lack} left out, since no journal holds all that it takes"))?;
         }
         left_out(&replay.away, &[]);
     }

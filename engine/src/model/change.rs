@@ -253,4 +253,6 @@ pub struct Lost {
     pub loser_unknown: Vec<usize>,
     /// The policy and, in words, why.
     pub reason: String,
+    /// What a plugin that goes by changes was told beside rows, as `sync/told.rs` writes it. One entry of a conflict has it.
+    pub told: Option<Arc<str>>,
 }

@@ -41,13 +41,15 @@ pub fn write_value(value: &Value, out: &mut Vec<u8>) {
 /// A value on its way into a document.
 struct Told<'a>(&'a Value);
 
+/// An object of one member.
+fn member<S: Serializer>(to: S, name: &str, value: &(impl Serialize + ?Sized)) -> Result<S::Ok, S::Error> {
+    let mut members = to.serialize_map(Some(1))?;
+    members.serialize_entry(name, value)?;
+    members.end()
+}
+
 impl Serialize for Told<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        fn member<S: Serializer>(to: S, name: &str, value: &(impl Serialize + ?Sized)) -> Result<S::Ok, S::Error> {
-            let mut members = to.serialize_map(Some(1))?;
-            members.serialize_entry(name, value)?;
-            members.end()
-        }
         match self.0 {
             Value::Null => to.serialize_unit(),
             Value::Bool(v) => to.serialize_bool(*v),
@@ -114,6 +116,16 @@ pub fn written_value_from_json(ty: &Type, document: &Document) -> Option<Value> 
 pub fn key_value_to_json(ty: &Type, value: &Value) -> Document {
     let document = value_to_json(value);
     if ty.has(value) { document } else { Document::Object(Map::from_iter([(AS_IT_IS.to_owned(), document)])) }
+}
+
+/// A value on its way into a document as [`key_value_to_json`] has it, with its column's type.
+pub struct KeyValue<'a>(pub &'a Type, pub &'a Value);
+
+impl Serialize for KeyValue<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let KeyValue(ty, value) = self;
+        if ty.has(value) { Told(value).serialize(to) } else { member(to, AS_IT_IS, &Told(value)) }
+    }
 }
 
 /// The inverse of [`key_value_to_json`].
@@ -203,6 +215,7 @@ mod tests {
         fn values_of_keys_stay_what_they_are((ty, _) in values(), text in ".*", bytes: Vec<u8>, number: i64, float: f64) {
             for value in [Value::text(text), Value::Bytes(bytes.into()), Value::Int(number), Value::Float(float)] {
                 let text = key_value_to_json(&ty, &value).to_string();
+                prop_assert_eq!(&serde_json::to_string(&KeyValue(&ty, &value)).unwrap(), &text);
                 let back = key_value_from_json(&ty, &serde_json::from_str(&text).unwrap());
                 prop_assert_eq!(back, Some(value), "{} as {}", text, ty);
             }

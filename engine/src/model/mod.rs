@@ -23,8 +23,8 @@ pub use cut::{BadCut, Cut};
 pub use domain::{Domain, Misfit, Type};
 pub use fit::{Beyond, Grain};
 pub use json::{
-    former_key, key_value_from_json, key_value_to_json, row_from_json, row_to_json, value_from_json, value_to_json,
-    write_json, written_value_from_json,
+    KeyValue, former_key, key_value_from_json, key_value_to_json, row_from_json, row_to_json, value_from_json,
+    value_to_json, write_json, written_value_from_json,
 };
 pub use kept::KeptRow;
 pub use keys::{KeyRule, shared_key};

@@ -45,7 +45,7 @@ pub use tls::is_inline;
 pub use written::{Move, Note, Obstacle, Reason, Refusal, Room, WriteMode};
 
 /// The layout of the service tables that this build writes. A database with a higher one was installed by a newer
-/// Concord and is refused.
+/// Concord and is refused. Tables and columns that an earlier one can do without leave it as it is: they are looked for.
 pub const SERVICE_VERSION: i64 = 1;
 
 /// What a database is that knows nothing of Concord.

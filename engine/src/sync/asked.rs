@@ -1,8 +1,12 @@
 //! Asking a resolver: from contests to what a plugin is told of them, and from its answers to verdicts.
 
+use std::sync::Arc;
+
 use super::base::base;
 use super::decide::Ready;
 use super::fetch::Weighed;
+use super::table::Table;
+use super::told;
 use crate::merge::{self, Candidate, Verdict};
 use crate::model::{NodeId, Stamp};
 use crate::plugin::{Change, Dispute, Failure, Resolution, Resolver, Side};
@@ -18,14 +22,31 @@ struct Question<'a> {
     order: Vec<usize>,
 }
 
-/// What a resolver says about the contests that are conflicts: a verdict and its reason for each. Blocks.
-pub(super) fn ask(
+/// What a resolver says about a conflict: a verdict and its reason.
+pub(super) type Said = (Verdict, String);
+
+/// A conflict as a resolver was told of it.
+pub(super) struct Disputed<'a> {
+    dispute: Dispute<'a>,
+    /// See [`Question::order`].
+    order: Vec<usize>,
+}
+
+impl Disputed<'_> {
+    /// What the journal keeps of it beside rows. `lost` says of which candidates, by their places, it keeps these.
+    pub fn told(&self, table: &Table, lost: impl Fn(usize) -> bool) -> Option<Arc<str>> {
+        told::write(table, &self.dispute, |at| lost(self.order[at]))
+    }
+}
+
+/// What a resolver says about the contests that are conflicts, and what it was told of each. Blocks.
+pub(super) fn ask<'a>(
     resolver: &Resolver,
     policy: &merge::Policy,
-    contests: &[(Weighed, Ready)],
-    names: &[String],
-) -> Vec<Option<(Verdict, String)>> {
-    let (questions, disputes): (Vec<Question<'_>>, Vec<Dispute<'_>>) = contests
+    contests: &'a [(Weighed, Ready)],
+    names: &'a [String],
+) -> Vec<Option<(Said, Disputed<'a>)>> {
+    let (questions, disputes): (Vec<Question<'a>>, Vec<Dispute<'a>>) = contests
         .iter()
         .enumerate()
         .filter_map(|(at, (weighed, ready))| {
@@ -35,11 +56,12 @@ pub(super) fn ask(
         })
         .unzip();
     let answers = resolver.resolve(&disputes);
-    let mut verdicts: Vec<Option<(Verdict, String)>> = contests.iter().map(|_| None).collect();
-    for (question, answer) in questions.iter().zip(answers) {
-        verdicts[question.at] = Some(question.verdict(&resolver.plugin().name, answer, names));
+    let mut all: Vec<Option<(Said, Disputed<'a>)>> = contests.iter().map(|_| None).collect();
+    for ((question, dispute), answer) in questions.into_iter().zip(disputes).zip(answers) {
+        let said = question.verdict(&resolver.plugin().name, answer, names);
+        all[question.at] = Some((said, Disputed { dispute, order: question.order }));
     }
-    verdicts
+    all
 }
 
 fn question<'a>(
@@ -91,7 +113,7 @@ fn question<'a>(
 }
 
 impl Question<'_> {
-    fn verdict(&self, plugin: &str, answer: Result<Resolution, Failure>, names: &[String]) -> (Verdict, String) {
+    fn verdict(&self, plugin: &str, answer: Result<Resolution, Failure>, names: &[String]) -> Said {
         let told = |place: usize| {
             let stamp = &self.candidates[place].version.stamp;
             format!("{} ({stamp})", names[stamp.node.index()])

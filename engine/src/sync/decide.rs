@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
-use super::asked;
+use super::asked::{self, Disputed, Said};
 use super::complete::{Completed, complete, went};
 use super::contest::{Contender, Content, Contest};
 use super::examine::targets;
@@ -88,14 +88,20 @@ impl Facts {
                 Err(resolved) => decided.push((weighed, *resolved)),
             }
         }
-        let asked = match &table.resolver {
-            Some(resolver) => asked::ask(resolver, &table.policy, &ready, &self.names),
-            None => ready.iter().map(|_| None).collect(),
+        let resolve = |weighed: &Weighed, prepared: &Ready, asked: Option<(Said, Disputed<'_>)>| {
+            resolve(table, &weighed.key, &weighed.contest, &weighed.tops, &self.names, prepared, asked)
         };
-        for ((weighed, prepared), asked) in ready.into_iter().zip(asked) {
-            let Weighed { key, contest, tops, .. } = &weighed;
-            let resolved = resolve(table, key, contest, tops, &self.names, prepared, asked);
-            decided.push((weighed, resolved));
+        match &table.resolver {
+            Some(resolver) => {
+                let asked = ready.iter().zip(asked::ask(resolver, &table.policy, &ready, &self.names));
+                let resolved: Vec<Resolved> =
+                    asked.map(|((weighed, prepared), asked)| resolve(weighed, prepared, asked)).collect();
+                decided.extend(ready.into_iter().map(|(weighed, _)| weighed).zip(resolved));
+            }
+            None => decided.extend(ready.into_iter().map(|(weighed, prepared)| {
+                let resolved = resolve(&weighed, &prepared, None);
+                (weighed, resolved)
+            })),
         }
         let places = table.place(decided.iter().map(|(_, resolved)| resolved));
         let mut unmapped: Vec<Vec<(Decision, Current)>> = self.names.iter().map(|_| Vec::new()).collect();
@@ -197,6 +203,8 @@ pub struct Loser {
     pub row: Option<Arc<Row>>,
     /// Those that are not known.
     pub unknown: Vec<usize>,
+    /// See [`Lost::told`](crate::model::Lost::told).
+    pub told: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -333,16 +341,17 @@ fn prepare(
     Ok(Ready { rows, unknown, passed_over, seen, unvouched, deltas })
 }
 
-/// Decides a contest. `asked` is the verdict of whoever was asked about it, and its reason.
+/// Decides a contest. `asked` is what whoever was asked about it said, and what he was told.
 fn resolve(
     table: &Table,
     key: &Key,
     contest: &Contest,
     tops: &[usize],
     names: &[String],
-    ready: Ready,
-    asked: Option<(Verdict, String)>,
+    ready: &Ready,
+    asked: Option<(Said, Disputed<'_>)>,
 ) -> Resolved {
+    let (asked, disputed) = asked.unzip();
     let candidates = ready.candidates(contest, tops);
     let deltas: Vec<Delta> = ready.deltas.iter().map(|(delta, _)| delta.clone()).collect();
     let mut outcome = merge::decide(&table.policy, &candidates, ready.seen.clone(), &deltas, names, asked);
@@ -353,9 +362,7 @@ fn resolve(
             merge::Policy::Sum(columns) => columns.clone(),
             other => merge::added_up(other.recorded(), &candidates, &deltas, row),
         };
-        merge::to_singles(row, table.singles(), &candidates, &deltas);
-        let unheld = unheld_by_floats(table, row);
-        merge::to_names(row, unheld.into_iter(), &candidates, &deltas);
+        to_held(table, table.policy.recorded(), row, &candidates, &deltas);
     }
     if outcome.stamp.time == i64::MIN && table.has_subsets() {
         // It is told beside what came and went elsewhere, and must not pass for as young as that.
@@ -382,10 +389,19 @@ fn resolve(
             Settled::Parked(..) => false,
         };
         let places = (0..tops.len()).filter(|&place| Some(place) != taken && lost(rows[place].as_deref()));
-        let loser = |place: usize| Loser { at: tops[place], row: rows[place].clone(), unknown: unknown.clone() };
+        let loser =
+            |place: usize| Loser { at: tops[place], row: rows[place].clone(), unknown: unknown.clone(), told: None };
         losers.extend(places.map(loser));
     }
-    for (at, column) in passed_over {
+    if let Some(disputed) = disputed.filter(|_| table.policy.merges() && !losers.is_empty()) {
+        let told = disputed.told(table, |place| losers.iter().any(|loser| loser.at == tops[place]));
+        // One entry will do, and at every node the same.
+        let bearer = losers.iter_mut().min_by_key(|loser| contest.versions[loser.at].version.stamp);
+        if let Some(bearer) = bearer {
+            bearer.told = told;
+        }
+    }
+    for &(at, column) in passed_over {
         let row = contest.versions[at].content.shared();
         let value = || row.as_deref().map(|row| &row[column]);
         let lost = match &settled {
@@ -394,7 +410,7 @@ fn resolve(
             Settled::Parked(..) => false,
         };
         if lost && losers.iter().all(|loser| loser.at != at) {
-            losers.push(Loser { at, row, unknown: contest.untold(at, table) });
+            losers.push(Loser { at, row, unknown: contest.untold(at, table), told: None });
         }
     }
     let apart = !outcome.conflict && !losers.is_empty();
@@ -404,7 +420,7 @@ fn resolve(
     Resolved {
         settled,
         vector: outcome.vector,
-        unvouched,
+        unvouched: unvouched.clone(),
         stamp: outcome.stamp,
         taken: taken.map(|place| tops[place]),
         id: if journals { conflict_id(table, key, contest, tops, names) } else { String::new() },
@@ -414,6 +430,15 @@ fn resolve(
         reason: if apart { PASSED_OVER.into() } else { outcome.reason },
         decided: time::now(),
     }
+}
+
+/// Brings what was made of several versions to what the nodes hold: in the recorded columns, by their places in the row and in the
+/// order of the changes.
+pub(super) fn to_held(table: &Table, recorded: &[usize], row: &mut Row, versions: &[Candidate<'_>], changes: &[Delta]) {
+    let placed = |(_, column): (usize, usize)| Some((recorded.iter().position(|&one| one == column)?, column));
+    merge::to_singles(row, table.singles().filter_map(placed), versions, changes);
+    let unheld = unheld_by_floats(table, row);
+    merge::to_names(row, unheld.into_iter().filter_map(placed), versions, changes);
 }
 
 /// Columns of whose value a node of SQLite that is there holds no float, where it keeps decimals as such: as [`Table::singles`].

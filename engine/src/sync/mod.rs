@@ -49,6 +49,7 @@ mod status;
 mod subset;
 mod table;
 mod tidy;
+mod told;
 mod trial;
 mod turns;
 mod uncompared;

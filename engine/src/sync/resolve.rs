@@ -157,6 +157,7 @@ impl Session {
             loser_row: before.clone().map(Arc::new),
             loser_unknown: Vec::new(),
             reason: format!("resolved by hand: overturns the decision of {}", first.id),
+            told: None,
         };
         self.write_resolved(&opened, at, &lost, stands, after.as_ref()).await?;
         let table = &self.tables[table];

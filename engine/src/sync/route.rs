@@ -53,11 +53,8 @@ impl Ruling<'_> {
         let losers = &self.resolved.losers;
         let (here, elsewhere): (Vec<&Loser>, Vec<&Loser>) =
             losers.iter().partition(|loser| self.stands_at(target, loser.at));
-        let lost: Vec<Lost> = elsewhere
-            .into_iter()
-            .map(|loser| self.journalled(loser.at, loser.row.clone(), loser.unknown.clone()))
-            .collect();
-        let lost_here = here.first().map(|loser| self.journalled(loser.at, loser.row.clone(), loser.unknown.clone()));
+        let lost: Vec<Lost> = elsewhere.into_iter().map(|loser| self.lost(loser)).collect();
+        let lost_here = here.first().map(|loser| self.lost(loser));
         let lost_here = match &effect {
             // It is weighed before it loses.
             _ if unread.is_some() => None,
@@ -469,6 +466,12 @@ impl Ruling<'_> {
         version.node == target && !version.waiting
     }
 
+    /// What the journal keeps of a version that lost.
+    fn lost(&self, loser: &Loser) -> Lost {
+        let told = loser.told.clone();
+        Lost { told, ..self.journalled(loser.at, loser.row.clone(), loser.unknown.clone()) }
+    }
+
     /// What the journal keeps of the version at this place. Every node that takes the outcome keeps what lost, whether it held it
     /// or not: once its positions have moved, it counts as seen, and if the node that holds it fails now, nothing tells later.
     fn journalled(&self, at: usize, loser_row: Option<Arc<Row>>, loser_unknown: Vec<usize>) -> Lost {
@@ -492,6 +495,7 @@ impl Ruling<'_> {
             loser_row,
             loser_unknown,
             reason: resolved.reason.clone().into_owned(),
+            told: None,
         }
     }
 }

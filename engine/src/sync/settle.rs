@@ -279,6 +279,7 @@ pub fn lost(
         loser_row: Some(loser_row.clone()),
         loser_unknown: unknown(loser),
         reason: format!("{cause}: {}", settlement.reason),
+        told: None,
     }
 }
 

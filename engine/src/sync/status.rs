@@ -330,8 +330,10 @@ impl Session {
         // In a conflict two versions of one node may lose. What a load or a repair replaced is named by the rows alone, so that what
         // happens twice is told once.
         let mut told: HashSet<(String, NodeId, Option<i64>)> = HashSet::new();
-        let version = |lost: &Lost| is_conflict_id(&lost.id).then_some(lost.loser_time);
-        all.retain(|lost| told.insert((lost.id.clone(), lost.loser, version(lost))));
+        let which = |lost: &Lost| (lost.id.clone(), lost.loser, is_conflict_id(&lost.id).then_some(lost.loser_time));
+        // An earlier Concord may have decided it as well, and keeps less.
+        let full: HashSet<_> = all.iter().filter(|lost| lost.told.is_some()).map(which).collect();
+        all.retain(|lost| (lost.told.is_some() || !full.contains(&which(lost))) && told.insert(which(lost)));
         Ok(Journals { entries: all, since })
     }
 

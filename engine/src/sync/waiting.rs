@@ -255,6 +255,7 @@ async fn give_up(
             Some(unread) => format!("{UNREAD}: {unread}"),
             None => format!("dropped by hand; it waited because: {}", row.message),
         },
+        told: None,
     });
     let lost: Vec<Lost> = lost.collect();
     node.record(specs, &lost.iter().collect::<Vec<_>>(), false).await

@@ -232,7 +232,8 @@ async fn a_taken_value_is_told(kind: Kind) {
     assert_eq!(database.user().await.cell("SELECT count(*) FROM items").await, "1");
 }
 
-/// In one conflict two versions of one node may lose, such as one that waits somewhere and what its node wrote since.
+/// In one conflict two versions of one node may lose, such as one that waits somewhere and what its node wrote since. So is what a plugin
+/// was told beside them, however many there are at once.
 async fn every_version_that_lost_is_kept(kind: Kind) {
     let database = Database::new(kind).await;
     let (mut node, specs) = installed(&database, "CREATE TABLE items (id integer PRIMARY KEY, name text)").await;
@@ -250,6 +251,7 @@ async fn every_version_that_lost_is_kept(kind: Kind) {
         loser_row: None,
         loser_unknown: Vec::new(),
         reason: "why".to_owned(),
+        told: (time == 1).then(|| r#"{"told":"ä\\"}"#.into()),
     };
     let all = [lost(0, 1), lost(0, 2), lost(1, 2)];
     for (part, again) in [(&all[1..2], false), (&all[..], true), (&all[..], true)] {
@@ -260,6 +262,13 @@ async fn every_version_that_lost_is_kept(kind: Kind) {
     let mut kept = node.journal(&specs, Sought::All, 0).await.expect("a journal");
     kept.sort_by_key(|lost| (lost.loser, lost.loser_time));
     assert_eq!(kept, all);
+    let many: Vec<Lost> = (0..1_200).map(|at| Lost { id: format!("2-{at:04}"), ..lost(0, at % 2) }).collect();
+    node.begin_apply(&specs).await.expect("a transaction");
+    node.record(&specs, &many.iter().collect::<Vec<_>>(), false).await.expect("it is written");
+    node.commit().await.expect("a commit");
+    let mut kept = node.journal(&specs, Sought::Id("2-"), 0).await.expect("a journal");
+    kept.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!(kept, many);
 }
 
 /// What is kept of rows that lost goes in several statements where together it is more than the server takes in one.
@@ -283,6 +292,7 @@ async fn more_than_a_packet_takes(_: Kind) {
         loser_row: Some(row.clone().into()),
         loser_unknown: Vec::new(),
         reason: "why".to_owned(),
+        told: None,
     };
     let lost: Vec<Lost> = rows.iter().map(lost).collect();
     node.begin_apply(&specs).await.expect("a transaction");

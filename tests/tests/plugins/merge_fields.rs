@@ -72,15 +72,19 @@ async fn of_what_is_recorded_nothing_may_be_lost() {
 /// The sum of two floats of 4 bytes is seldom one, and no row is to wait for that.
 #[tokio::test]
 async fn sums_of_floats_of_4_bytes_fit() {
-    let setup =
-        |_| "CREATE TABLE items (id integer PRIMARY KEY, price real); INSERT INTO items VALUES (1, 0.1)".to_owned();
+    let setup = |_| {
+        "CREATE TABLE items (id integer PRIMARY KEY, price real, note text); INSERT INTO items VALUES (1, 0.1, 'x')"
+            .to_owned()
+    };
     let mut cluster = Cluster::bare(&[Kind::Postgres, Kind::Postgres], setup, &merged("", "sum")).await;
     cluster.pin(&["merge-fields"]);
     cluster.install().await;
-    cluster.run(0, "UPDATE items SET price = 0.2").await;
-    cluster.run(1, "UPDATE items SET price = 0.3").await;
+    cluster.run(0, "UPDATE items SET price = 0.2, note = 'a'").await;
+    cluster.run(1, "UPDATE items SET price = 0.3, note = 'b'").await;
     let summary = cluster.sync().await;
     assert_eq!(summary.waiting, 0, "{:?}", cluster.reasons("a").await);
     cluster.holds("SELECT count(*) FROM items WHERE price = 0.4::real", &["1"]).await;
     cluster.quiet().await;
+    let replay = cluster.session().replay("items", None, 0).await.expect("a replay");
+    assert_eq!((replay.asked, replay.differences.len()), (1, 0), "{replay:#?}");
 }

@@ -13,6 +13,7 @@ concord_tests::clusters! {
 
 concord_tests::clusters! {
     mariadb: [numbers_add_up_and_texts_do_not, inserts_add_up, exact_decimals]
+    many: [with_absences]
 }
 
 const SUM: &str = "conflict = { sum = [\"amount\"] }";

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::capture::{self, Trigger};
 use super::drift::Fingerprint;
 use super::schema::{ColumnFacts, TriggerFacts, one};
-use super::service::{NEWEST, TABLES, VERSION};
+use super::service::{NEWEST, TABLES, TELLS, VERSION};
 use super::wire::{Args, int, number, string};
 use super::{MySql, Phase, cascades, quote, sql};
 use crate::fault;
@@ -183,6 +183,11 @@ impl MySql {
                 done.push(format!("created {name}"));
             }
         }
+        if self.main()?.fetch(TELLS, Args::new()).await?.is_empty() {
+            self.main()?.run("ALTER TABLE concord_journal ADD COLUMN told LONGTEXT").await?;
+            done.push("extended concord_journal, which an earlier Concord made".to_owned());
+        }
+        self.tells = Some(true);
         let known = if existing.is_some() { self.read_service().await? } else { None };
         if let Some(known) = &known
             && (known.sync != sync.name || known.node != sync.node)

@@ -1,6 +1,7 @@
 //! What Concord remembers in the database: who it is, positions, rows that wait, and the journal.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
@@ -80,20 +81,28 @@ pub const TABLES: [(&str, &str); 13] = [
         "number BIGINT AUTO_INCREMENT PRIMARY KEY, id VARCHAR(255) NOT NULL, loser VARCHAR(255) NOT NULL, \
          name VARCHAR(255) NOT NULL, `key` LONGTEXT NOT NULL, decided BIGINT NOT NULL, winner VARCHAR(255) NOT NULL, \
          winner_time BIGINT NOT NULL, winner_row LONGTEXT, loser_time BIGINT NOT NULL, loser_row LONGTEXT, \
-         reason LONGTEXT NOT NULL, INDEX (decided)",
+         reason LONGTEXT NOT NULL, told LONGTEXT, INDEX (decided)",
     ),
 ];
+
+/// Shows a row if the journal keeps what plugins were told, which that of an earlier Concord does not.
+pub const TELLS: &str = "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+                         AND TABLE_NAME = 'concord_journal' AND COLUMN_NAME = 'told'";
 
 impl MySql {
     /// Whether there are service tables.
     async fn is_installed(&mut self) -> Result<bool> {
         let names = TABLES.map(|(name, _)| format!("'{name}'")).join(", ");
         let statement = format!(
-            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({names})"
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({names}) \
+             UNION ALL {TELLS}"
         );
         let rows = self.main()?.fetch(&statement, Args::new()).await?;
-        self.complete = rows.len() == TABLES.len();
-        Ok(rows.iter().any(|row| text(row, 0).as_deref() == Some("concord_node")))
+        let is_there = |name: &str| rows.iter().any(|row| text(row, 0).as_deref() == Some(name));
+        let tells = is_there("told");
+        self.tells = Some(tells);
+        self.complete = rows.len() - usize::from(tells) == TABLES.len();
+        Ok(is_there("concord_node"))
     }
 
     /// The layout of the service tables, or `None` without any.
@@ -451,7 +460,15 @@ impl MySql {
 
     // ---- the journal ----
 
+    async fn tells(&mut self) -> Result<bool> {
+        if self.tells.is_none() {
+            self.tells = Some(!self.main()?.fetch(TELLS, Args::new()).await?.is_empty());
+        }
+        Ok(self.tells == Some(true))
+    }
+
     pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
+        let tells = self.tells().await?;
         let known = if again { self.known_losses(lost).await? } else { Vec::new() };
         let known: std::collections::HashSet<(String, String, i64)> = known.into_iter().collect();
         let is_known = |one: &Lost| {
@@ -461,7 +478,7 @@ impl MySql {
         let new: Vec<&Lost> = lost.iter().copied().filter(|one| !is_known(one)).collect();
         let mut left = vec![&new[..]];
         while let Some(lost) = left.pop() {
-            let (args, count) = self.journal_args(tables, lost)?;
+            let (args, count) = self.journal_args(tables, lost, tells)?;
             if count == 0 {
                 continue;
             }
@@ -469,8 +486,9 @@ impl MySql {
             left.push(rest);
             let statement = format!(
                 "INSERT INTO concord_journal (id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, \
-                 loser_row, reason) VALUES {}",
-                marks(11, count)
+                 loser_row, reason{}) VALUES {}",
+                if tells { ", told" } else { "" },
+                marks(11 + usize::from(tells), count)
             );
             match self.main()?.execute(&statement, args).await {
                 // The server may take less at once than is usual.
@@ -485,7 +503,7 @@ impl MySql {
     }
 
     /// The parameters of one statement, and for how many of those that lost.
-    fn journal_args(&self, tables: &[TableSpec], lost: &[&Lost]) -> Result<(Args, usize)> {
+    fn journal_args(&self, tables: &[TableSpec], lost: &[&Lost], tells: bool) -> Result<(Args, usize)> {
         let (mut args, mut count) = (Args::new(), 0);
         for one in lost.iter().take(ROWS) {
             if args.size() >= LARGE {
@@ -504,6 +522,9 @@ impl MySql {
                 .add(one.loser_time)
                 .add(one.loser_row.as_deref().map(|row| table.keep(row, &one.loser_unknown)))
                 .add(one.reason.replace('\0', "\u{FFFD}"));
+            if tells {
+                args.add(one.told.as_deref());
+            }
         }
         Ok((args, count))
     }
@@ -595,8 +616,9 @@ impl MySql {
         };
         let limit = if limit == 0 { String::new() } else { format!(" LIMIT {limit}") };
         let statement = format!(
-            "SELECT id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
-             FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser{limit}"
+            "SELECT id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, loser_row, reason, \
+                {} FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser{limit}",
+            if self.tells().await? { "told" } else { "NULL" }
         );
         let rows = self.main()?.fetch(&statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());
@@ -625,6 +647,7 @@ impl MySql {
                 loser_row,
                 loser_unknown,
                 reason: string(row, 10)?,
+                told: text(row, 11).map(Arc::from),
             });
         }
         Ok(lost)

@@ -59,7 +59,7 @@ const SERVICE_TABLES: &[(&str, &str)] = &[
         "journal",
         "id text NOT NULL, loser text NOT NULL, \"table\" text NOT NULL, key text NOT NULL, decided int8 NOT NULL, \
                  winner text NOT NULL, winner_time int8 NOT NULL, winner_row text, loser_time int8 NOT NULL, \
-                 loser_row text, reason text NOT NULL",
+                 loser_row text, reason text NOT NULL, told text",
     ),
 ];
 
@@ -133,12 +133,16 @@ impl Postgres {
         if !self.fetch_text(keyless, "concord.journal").await?.is_empty() {
             self.run("ALTER TABLE concord.journal REPLICA IDENTITY FULL").await?;
         }
-        let column =
-            "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1) AND attname = 'witness'";
-        if self.fetch_text(column, &format!("{SERVICE}.position")).await?.is_empty() {
-            self.run(&format!("ALTER TABLE {SERVICE}.position ADD COLUMN witness text")).await?;
-            done.push(format!("extended {SERVICE}.position, which an earlier Concord made"));
+        for (table, column) in [("position", "witness"), ("journal", "told")] {
+            let there = format!(
+                "SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1) AND attname = '{column}'"
+            );
+            if self.fetch_text(&there, &format!("{SERVICE}.{table}")).await?.is_empty() {
+                self.run(&format!("ALTER TABLE {SERVICE}.{table} ADD COLUMN {column} text")).await?;
+                done.push(format!("extended {SERVICE}.{table}, which an earlier Concord made"));
+            }
         }
+        self.tells = Some(true);
         let known = self.read_service().await?;
         if let Some(known) = &known
             && (known.sync != sync.name || known.node != sync.node)

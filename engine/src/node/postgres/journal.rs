@@ -1,7 +1,9 @@
 //! The journal: what lost, in Concord's own table.
 
+use std::sync::Arc;
+
 use super::schema::get;
-use super::service::{damaged, kept_column, key_from_text, key_text, table_at};
+use super::service::{TELLS, damaged, kept_column, key_from_text, key_text, table_at};
 use super::wire::Args;
 use super::{Postgres, copy};
 use crate::model::{KeptRow, Lost, NodeId, Row, TableSpec, Value, former_key};
@@ -19,7 +21,14 @@ impl Postgres {
             let (table, loser) = (table_at(tables, lost.table)?, self.node_name(lost.loser)?);
             entries.push(Entry { lost, table, loser, winner: self.node_name(lost.winner)? });
         }
-        if !again && entries.len() >= copy::WORTH {
+        let tells = match self.tells {
+            Some(tells) => tells,
+            None => {
+                let rows = self.fetch(format!("SELECT {TELLS}"), Args::new()).await?;
+                *self.tells.insert(get(&rows[0], 0)?)
+            }
+        };
+        if !again && tells && entries.len() >= copy::WORTH {
             let statement = format!("COPY concord.journal ({COLUMNS}) FROM STDIN (FORMAT binary)");
             return self.copy_own(&statement, entries.iter(), Entry::append).await;
         }
@@ -27,8 +36,9 @@ impl Postgres {
         let unknown = "WHERE NOT EXISTS (SELECT FROM concord.journal AS j \
                        WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser \
                        AND j.loser_time OPERATOR(pg_catalog.=) u.loser_time)";
+        let columns = if tells { COLUMNS.to_owned() } else { COLUMNS.replace(" told,", "") };
         let statement = format!(
-            "INSERT INTO concord.journal ({COLUMNS}) SELECT u.* FROM unnest({ARRAYS}) AS u ({COLUMNS}) {}",
+            "INSERT INTO concord.journal ({columns}) SELECT {columns} FROM unnest({ARRAYS}) AS u ({COLUMNS}) {}",
             if again { unknown } else { "" }
         );
         for page in portions(entries.iter().map(Entry::weight), PAGE) {
@@ -91,8 +101,9 @@ impl Postgres {
             _ => "",
         };
         let statement = format!(
-            "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason \
-             FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser LIMIT $3::pg_catalog.int8"
+            "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason, \
+                {} FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser LIMIT $3::pg_catalog.int8",
+            if self.tells == Some(true) { "told" } else { "NULL::pg_catalog.text" }
         );
         let rows = self.fetch(statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());
@@ -120,6 +131,7 @@ impl Postgres {
                 loser_row,
                 loser_unknown,
                 reason: get(row, 10)?,
+                told: get::<Option<String>>(row, 11)?.map(Arc::from),
             });
         }
         Ok(lost)
@@ -127,14 +139,14 @@ impl Postgres {
 }
 
 const COLUMNS: &str =
-    "id, loser, \"table\", winner, key, winner_row, loser_row, reason, decided, winner_time, loser_time";
+    "id, loser, \"table\", winner, key, winner_row, loser_row, reason, told, decided, winner_time, loser_time";
 
 /// The columns as parameters, see [`Entry::args`].
 const ARRAYS: &str = "$1::pg_catalog.text[], $2::pg_catalog.text[], $3::pg_catalog.text[], $4::pg_catalog.text[], \
-    $5::pg_catalog.text[], $6::pg_catalog.text[], $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.int8[], \
-    $10::pg_catalog.int8[], $11::pg_catalog.int8[]";
+    $5::pg_catalog.text[], $6::pg_catalog.text[], $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.text[], \
+    $10::pg_catalog.int8[], $11::pg_catalog.int8[], $12::pg_catalog.int8[]";
 
-/// What is written of one that lost: texts, of which those of the rows may be missing, and times.
+/// What is written of one that lost: texts, of which those of the rows and what was told beside them may be missing, and times.
 struct Entry<'a> {
     lost: &'a Lost,
     table: &'a TableSpec,
@@ -143,11 +155,12 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    const TEXTS: usize = 8;
+    const TEXTS: usize = 9;
 
     fn weight(&self) -> usize {
         let rows = [&self.lost.winner_row, &self.lost.loser_row].into_iter().flatten();
-        rows.flat_map(|row| row.iter()).map(Value::weight).sum()
+        let told = self.lost.told.as_deref().map_or(0, str::len);
+        told + rows.flat_map(|row| row.iter()).map(Value::weight).sum::<usize>()
     }
 
     fn row(&self, row: Option<&Row>, unknown: &[usize], out: &mut Vec<u8>) -> bool {
@@ -157,7 +170,7 @@ impl Entry<'_> {
     /// The text of a column, by its place; `false` if it has none.
     fn text(&self, at: usize, out: &mut Vec<u8>) -> bool {
         let lost = self.lost;
-        let text = match at {
+        let text: &str = match at {
             0 => &lost.id,
             1 => &self.loser,
             2 => &self.table.name,
@@ -165,7 +178,11 @@ impl Entry<'_> {
             4 => &key_text(self.table, &lost.key),
             5 => return self.row(lost.winner_row.as_deref(), &lost.winner_unknown, out),
             6 => return self.row(lost.loser_row.as_deref(), &lost.loser_unknown, out),
-            _ => &lost.reason.replace('\0', "\u{FFFD}"),
+            7 => &lost.reason.replace('\0', "\u{FFFD}"),
+            _ => match lost.told.as_deref() {
+                Some(told) => told,
+                None => return false,
+            },
         };
         out.extend_from_slice(text.as_bytes());
         true

@@ -1,21 +1,25 @@
 //! The journal: what lost, in Concord's own table.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, params};
 use serde_json::Value as Document;
 
 use super::failure::Told;
-use super::service::{kept, key_from, name_of, node_named, spec_at, written_key};
+use super::service::{has_column, kept, key_from, name_of, node_named, spec_at, written_key};
 use crate::model::{KeptRow, Lost, TableSpec, former_key};
 use crate::node::{Result, Sought};
 
 pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], lost: &[&Lost]) -> Result<()> {
     let doing = || "writing the journal";
+    let (column, value, rest) =
+        if tells(db)? { (", told", ", ?12", "") } else { ("", "", " AND (?12 IS NULL OR true)") };
     let mut write = db
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT INTO concord_journal
-                 (id, name, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
-        )
+                 (id, name, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason{column})
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11{value} WHERE true{rest} ON CONFLICT DO NOTHING"
+        ))
         .told(doing)?;
     for lost in lost {
         let spec = spec_at(specs, lost.table)?;
@@ -32,10 +36,16 @@ pub(super) fn record(db: &Connection, specs: &[TableSpec], names: &[String], los
                 lost.loser_time,
                 lost.loser_row.as_deref().map(|row| spec.keep(row, &lost.loser_unknown)),
                 lost.reason,
+                lost.told.as_deref(),
             ])
             .told(doing)?;
     }
     Ok(())
+}
+
+/// Whether it keeps what plugins were told, which that of an earlier Concord does not.
+fn tells(db: &Connection) -> Result<bool> {
+    has_column(db, "concord_journal", "told")
 }
 
 /// What can be told: conflicts of tables or nodes that have left the sync cannot.
@@ -102,8 +112,9 @@ pub(super) fn journal(
     };
     let mut statement = db
         .prepare_cached(&format!(
-            "SELECT name, id, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason
-             FROM {TOLD}{wanted} ORDER BY decided DESC, rowid DESC LIMIT ?3"
+            "SELECT name, id, key, decided, winner, winner_time, winner_row, loser, loser_time, loser_row, reason, {}
+             FROM {TOLD}{wanted} ORDER BY decided DESC, rowid DESC LIMIT ?3",
+            if tells(db)? { "told" } else { "NULL" }
         ))
         .told(doing)?;
     let [tables, nodes] = told(specs, names);
@@ -137,6 +148,7 @@ pub(super) fn journal(
             loser_row,
             loser_unknown,
             reason: text(10)?,
+            told: row.get::<_, Option<String>>(11).told(doing)?.map(Arc::from),
         });
     }
     Ok(journal)

@@ -54,7 +54,7 @@ pub(super) const TABLES: [(&str, &str); 8] = [
         "CREATE TABLE concord_journal (id TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, \
          decided INTEGER NOT NULL, winner TEXT NOT NULL, winner_time INTEGER NOT NULL, winner_row TEXT, \
          loser TEXT NOT NULL, loser_time INTEGER NOT NULL, loser_row TEXT, reason TEXT NOT NULL, \
-         PRIMARY KEY (id, loser, loser_time))",
+         told TEXT, PRIMARY KEY (id, loser, loser_time))",
     ),
 ];
 
@@ -123,6 +123,14 @@ pub(super) fn read(db: &Connection) -> Result<Option<State>> {
     Ok(Some(State { sync, node, uuid, nodes, journal_mode, complete }))
 }
 
+/// Whether a service table has a column, which that of an earlier Concord may not have.
+pub(super) fn has_column(db: &Connection, table: &str, column: &str) -> Result<bool> {
+    let found = db
+        .prepare_cached("SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2")
+        .and_then(|mut statement| statement.query_row([table, column], |row| row.get::<_, i64>(0)));
+    Ok(found.told(|| "looking at the service tables")? > 0)
+}
+
 /// Makes the tables that are missing and writes who this is. Returns whether tables of an earlier layout were extended.
 pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<bool> {
     let doing = || "making the service tables";
@@ -131,13 +139,12 @@ pub(super) fn create(db: &Connection, sync: &Sync, mode: &str) -> Result<bool> {
     }
     // Each session asks whether something is old enough to go.
     db.execute_batch("CREATE INDEX IF NOT EXISTS concord_journal_decided ON concord_journal (decided)").told(doing)?;
-    let extends: bool = db
-        .query_row("SELECT count(*) = 0 FROM pragma_table_info('concord_position') WHERE name = 'witness'", [], |row| {
-            row.get(0)
-        })
-        .told(doing)?;
-    if extends {
-        db.execute_batch("ALTER TABLE concord_position ADD COLUMN witness TEXT").told(doing)?;
+    let mut extends = false;
+    for (table, column) in [("concord_position", "witness"), ("concord_journal", "told")] {
+        if !has_column(db, table, column)? {
+            db.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} TEXT")).told(doing)?;
+            extends = true;
+        }
     }
     let nodes = Document::from(sync.nodes.clone()).to_string();
     let changed = db

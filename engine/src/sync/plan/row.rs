@@ -124,6 +124,8 @@ struct WrittenLost {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     loser_unknown: Vec<String>,
     reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<String>,
 }
 
 impl Change {
@@ -241,6 +243,7 @@ impl Scribe<'_> {
             loser_row: row(&lost.loser_row),
             loser_unknown: self.columns_named(&lost.loser_unknown),
             reason: lost.reason.clone(),
+            told: lost.told.as_deref().map(str::to_owned),
         }
     }
 
@@ -353,6 +356,7 @@ impl Scribe<'_> {
             loser_row: self.read_shared(&lost.loser_row)?,
             loser_unknown: self.columns_at(&lost.loser_unknown)?,
             reason: lost.reason.clone(),
+            told: lost.told.as_deref().map(Arc::from),
         })
     }
 }
@@ -423,6 +427,22 @@ mod tests {
             let (dot, stamp) = (Dot { node: NodeId(0), number: 1, mark: 1 }, Stamp { time: 1, node: NodeId(0) });
             let vector = Vector::of(dot);
             let images = Images { before: Some(vec![image].into()), after: None };
+            let lost = Lost {
+                id: "1-0123456789ab".to_owned(),
+                table: 0,
+                key: key.clone(),
+                decided: 3,
+                winner: NodeId(0),
+                winner_time: 2,
+                winner_row: None,
+                winner_unknown: Vec::new(),
+                loser: NodeId(0),
+                loser_time: 1,
+                loser_row: Some(Arc::new(vec![Value::Null, Value::Int(7)].into())),
+                loser_unknown: vec![0],
+                reason: "why".to_owned(),
+                told: Some("{\"columns\":[\"n\"]}".into()),
+            };
             let decision = Decision {
                 key: key.clone(),
                 effect: Effect::Keep,
@@ -444,7 +464,7 @@ mod tests {
                     standing: vector,
                     standing_time: 1,
                 }),
-                lost: Vec::new(),
+                lost: vec![lost],
                 lost_here: None,
                 lost_before: true,
                 upon: Some(Some(Arc::new(stood.clone()))),
@@ -453,7 +473,7 @@ mod tests {
             let written: WrittenRow = serde_json::from_str(&text).unwrap();
             let read = scribe.read(&written).unwrap_or_else(|| panic!("it is not read back: {text}"));
             assert_eq!((&read.key, read.notes[0].images.as_ref()), (&key, Some(&images)), "{text}");
-            assert_eq!(read.upon, decision.upon, "{text}");
+            assert_eq!((&read.upon, &read.lost), (&decision.upon, &decision.lost), "{text}");
             assert_eq!(read.otherwise.as_ref().map(|version| &version.unknown[..]), Some(&[1][..]), "{text}");
             // An older Concord told nothing of it, and that none stood is not the same.
             for upon in [None, Some(None)] {

@@ -388,6 +388,7 @@ fn why_names_who_replaced_what_was_unread() {
             loser_row: Some(Arc::new(row(4))),
             loser_unknown: Vec::new(),
             reason: String::new(),
+            told: None,
         });
         let told = case.cluster.block(case.session().why("t", &["1".to_owned()])).unwrap();
         assert_eq!(told.known_from == KnownFrom::Journal, is_known, "{id}: {told:?}");

@@ -128,7 +128,7 @@ async fn a_conflict_under_a_former_key_is_told() {
     let (_folder, databases, mut session) = files::two("CREATE TABLE t (id INTEGER PRIMARY KEY)", "[tables.t]\n");
     session.install().await.expect("nothing is wrong");
     let written = "INSERT INTO concord_journal VALUES
-        ('1-abc', 't', '[7, \"x\"]', 4102444800000000, 'a', 2, NULL, 'b', 1, NULL, 'latest-wins')";
+        ('1-abc', 't', '[7, \"x\"]', 4102444800000000, 'a', 2, NULL, 'b', 1, NULL, 'latest-wins', NULL)";
     databases[1].execute(written, []).expect("the journal is there");
     let told = session.conflicts(0).await.expect("both are there");
     assert_eq!(told.iter().map(|one| (&*one.id, &one.key)).collect::<Vec<_>>(), [("1-abc", &json!([7, "x"]))]);

@@ -454,6 +454,7 @@ async fn waiting_rows_and_the_journal_are_kept() {
         loser_row: Some(std::sync::Arc::new(row([decimal("1.5"), Value::Null, Value::Null]))),
         loser_unknown: vec![1],
         reason: "latest wins".into(),
+        told: (id == "a").then(|| "{\"told\":\"ä\"}".into()),
     };
     bench.node.record(&bench.specs, &[&lost("a", 1), &lost("b", 2)], false).await.unwrap();
     bench.node.record(&bench.specs, &[&Lost { reason: "again".into(), ..lost("a", 3) }], true).await.unwrap();
