@@ -20,6 +20,8 @@ pub enum Law {
     Order,
     /// Versions that all are as the outcome stay as they are.
     Rest,
+    /// So does the outcome where the latest version is as it and the others are as they were.
+    Settled,
     /// Nor does one about a row on the order of the rows.
     Rows,
     /// It is the same whenever it is asked for.
@@ -40,6 +42,7 @@ impl Law {
             Law::Alone => "an answer depends on what was asked before or beside it",
             Law::Order => "an answer depends on the order of the versions",
             Law::Rest => "what was decided is decided otherwise when it is asked about again",
+            Law::Settled => "what was decided is decided otherwise beside the versions that it came from",
             Law::Rows => "an answer depends on the order of the rows",
             Law::Again => "an answer is another one when it is asked for again",
             Law::Put => "what was put is not what is got",
@@ -55,6 +58,7 @@ impl Law {
             Law::Alone => "alone",
             Law::Order => "order",
             Law::Rest => "rest",
+            Law::Settled => "settled",
             Law::Rows => "rows",
             Law::Again => "again",
             Law::Put => "put",
@@ -112,13 +116,15 @@ pub fn broken(plugin: &Arc<Plugin>, fixture: &Fixture, answers: &Answers) -> Res
     }
     let order = open()?;
     for (at, conflict) in conflicts.iter().enumerate().rev() {
-        let mirrored = mirrored(conflict);
-        let answer = ask(&order, &mirrored).map(|answer| answer.map(|answer| back(answer, conflict.versions.len())));
-        let agrees = match (&answer, answers.get(at)) {
-            (Some(Ok(one)), Some(Ok(other))) => agree(conflict, one, other),
-            (one, other) => same(one.as_ref(), other),
+        let agrees = |places: &Vec<usize>| {
+            let answer = ask(&order, &ordered(conflict, places));
+            let answer = answer.map(|answer| answer.map(|answer| back(answer, places)));
+            match (&answer, answers.get(at)) {
+                (Some(Ok(one)), Some(Ok(other))) => agree(conflict, one, other),
+                (one, other) => same(one.as_ref(), other),
+            }
         };
-        if !agrees {
+        if !orders(conflict.versions.len()).iter().all(agrees) {
             found.push((Law::Order, at));
         }
     }
@@ -126,10 +132,13 @@ pub fn broken(plugin: &Arc<Plugin>, fixture: &Fixture, answers: &Answers) -> Res
     for (at, conflict) in conflicts.iter().enumerate().rev() {
         let Some(Ok(answer)) = answers.get(at) else { continue };
         let Some(row) = outcome(conflict, answer) else { continue };
-        let settled = settled(conflict, row);
-        match ask(&rest, &settled) {
-            Some(Ok(again)) if outcome(&settled, &again) == Some(row) => {}
-            _ => found.push((Law::Rest, at)),
+        // Who goes by changes would be told that there were none.
+        let beside = conflict.changes.is_empty().then(|| (Law::Settled, beside(conflict, row)));
+        for (law, again) in [(Law::Rest, settled(conflict, row))].into_iter().chain(beside) {
+            match ask(&rest, &again) {
+                Some(Ok(answer)) if outcome(&again, &answer) == Some(row) => {}
+                _ => found.push((law, at)),
+            }
         }
     }
     for (at, conflict) in conflicts.iter().enumerate() {
@@ -401,23 +410,54 @@ fn agree(conflict: &Conflict, one: &Resolution, other: &Resolution) -> bool {
     one == other || (parks(one) == parks(other) && outcome(conflict, one) == outcome(conflict, other))
 }
 
-/// The same conflict with its versions the other way round.
-pub(super) fn mirrored(conflict: &Conflict) -> Conflict {
-    let last = conflict.versions.len() - 1;
-    let mut mirrored = conflict.clone();
-    mirrored.versions.reverse();
-    mirrored.latest = last - conflict.latest;
-    mirrored.start = last - conflict.start;
-    for change in &mut mirrored.changes {
-        change.seen_by.iter_mut().for_each(|place| *place = last - *place);
-        change.seen_by.sort_unstable();
+/// Of so many versions all orders are tried: those of more are too many.
+const ALL_ORDERS: usize = 4;
+
+/// The orders in which so many versions are shown besides the one in which they stand, each as the places where they stand there. The
+/// first is the other way round.
+fn orders(versions: usize) -> Vec<Vec<usize>> {
+    if versions > ALL_ORDERS {
+        return vec![(0..versions).rev().collect()];
     }
-    mirrored
+    let mut orders = vec![Vec::new()];
+    for next in 0..versions {
+        let with_next = |order: &Vec<usize>| {
+            let at = |place: usize| {
+                let mut longer = order.clone();
+                longer.insert(place, next);
+                longer
+            };
+            (0..=order.len()).map(at).collect::<Vec<_>>()
+        };
+        orders = orders.iter().flat_map(with_next).collect();
+    }
+    // Each was put at every place, and the last of all was always put at the end.
+    orders.pop();
+    orders
 }
 
-fn back(answer: Resolution, versions: usize) -> Resolution {
+/// The same conflict with its versions in another order.
+fn ordered(conflict: &Conflict, places: &[usize]) -> Conflict {
+    let mut now = vec![0; places.len()];
+    places.iter().enumerate().for_each(|(place, &was)| now[was] = place);
+    let mut ordered = conflict.clone();
+    ordered.versions = places.iter().map(|&was| conflict.versions[was].clone()).collect();
+    (ordered.latest, ordered.start) = (now[conflict.latest], now[conflict.start]);
+    for change in &mut ordered.changes {
+        change.seen_by.iter_mut().for_each(|place| *place = now[*place]);
+        change.seen_by.sort_unstable();
+    }
+    ordered
+}
+
+/// The same conflict with its versions the other way round.
+pub(super) fn mirrored(conflict: &Conflict) -> Conflict {
+    ordered(conflict, &(0..conflict.versions.len()).rev().collect::<Vec<_>>())
+}
+
+fn back(answer: Resolution, places: &[usize]) -> Resolution {
     match answer {
-        Resolution::Take(at) => Resolution::Take(versions - 1 - at),
+        Resolution::Take(at) => Resolution::Take(places[at]),
         other => other,
     }
 }
@@ -428,9 +468,30 @@ fn settled(conflict: &Conflict, row: &[Value]) -> Conflict {
     Conflict { versions: conflict.versions.iter().map(version).collect(), changes: Vec::new(), ..conflict.clone() }
 }
 
+/// The same if the latest version alone were so. Whatever came of all versions comes of these too.
+fn beside(conflict: &Conflict, row: &[Value]) -> Conflict {
+    let mut beside = Conflict { start: conflict.latest, ..conflict.clone() };
+    beside.versions[conflict.latest].row = Some(row.into());
+    beside
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_order_of_a_few_versions_is_tried() {
+        for (versions, others) in [(2, 1), (3, 5), (4, 23), (5, 1)] {
+            let orders = orders(versions);
+            assert_eq!(orders.len(), others, "{orders:?}");
+            assert_eq!(orders[0], (0..versions).rev().collect::<Vec<_>>());
+            assert!(orders.iter().all(|order| !order.is_sorted()), "{orders:?}");
+            let mut different = orders.clone();
+            different.sort();
+            different.dedup();
+            assert_eq!(different.len(), others, "{orders:?}");
+        }
+    }
 
     #[test]
     fn what_was_not_asked_is_no_other_answer() {

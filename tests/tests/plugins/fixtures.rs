@@ -160,6 +160,32 @@ async fn a_resolver_that_looks_beside_a_conflict_is_found_out() {
     assert!(laws.contains(&"an answer depends on what was asked before or beside it".to_owned()), "{laws:?}");
 }
 
+/// A conflict of three, of which the last was written last.
+const THREE: &str = r#"{
+    "table": {"name": "items", "columns": {"id": "integer", "note": "text", "stock": "integer"}, "key": ["id"]},
+    "nodes": ["a", "b", "c"],
+    "config": {"attack": "ATTACK"},
+    "conflicts": [{
+        "versions": [
+            {"node": "a", "time": 1, "row": {"id": 1, "note": "x", "stock": 10}},
+            {"node": "b", "time": 2, "row": {"id": 1, "note": "y", "stock": 20}},
+            {"node": "c", "time": 3, "row": {"id": 1, "note": "z", "stock": 60}}
+        ],
+        "answer": {"take": "c"}
+    }]
+}"#;
+
+/// Each by somebody who breaks no other.
+#[tokio::test]
+async fn laws_of_a_resolver_are_tried() {
+    assert!(tested(&THREE.replace("ATTACK", "latest"), 0).await.0.contains("good"));
+    // The other way round nothing is amiss.
+    assert_eq!(broken(THREE, "middle").await, ["an answer depends on the order of the versions"]);
+    // And nothing where all versions are alike.
+    let settled = "what was decided is decided otherwise beside the versions that it came from";
+    assert_eq!(broken(THREE, "mean").await, [settled]);
+}
+
 /// Where a call of several fails each is asked about alone, and so all looks well.
 #[tokio::test]
 async fn who_answers_one_case_of_several_is_found_out() {
@@ -217,4 +243,26 @@ async fn the_report_names_the_role() {
     let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
     assert_eq!((&report[0]["role"], &report[0]["rows"]), (&"filter".into(), &2.into()));
     assert_eq!((&report[0]["conflicts"], report[0]["fuel"].as_u64() > Some(0)), (&0.into(), true));
+}
+
+/// In bytes and, for people, in KiB: the most that was in use, which is more where rows are large.
+#[tokio::test]
+async fn the_report_tells_how_much_memory_a_plugin_takes() {
+    let concord = folder("");
+    put(&concord, "hostile");
+    let memory = async |note: &str| {
+        let case = CASE.replace("ATTACK", "drop").replace("\"good\"", &format!("\"{note}\""));
+        concord.write("fixtures/case.json", &case);
+        let said = concord.run(&["plugin", "test", "plugins/hostile.wasm", "--json"]).await;
+        let report: serde_json::Value = serde_json::from_str(ended(&said, 0)).unwrap();
+        let bytes = report[0]["memory"].as_u64().unwrap_or_default();
+        let said = concord.run(&["plugin", "test", "plugins/hostile.wasm"]).await;
+        let line = ended(&said, 0).lines().find(|line| line.starts_with("case ")).unwrap_or_default();
+        let kib = (bytes >> 10).to_string();
+        assert_eq!(line.split_whitespace().nth(3), Some(kib.as_str()), "{bytes} bytes: {}", said.stdout);
+        bytes
+    };
+    let (small, large) = (memory("good").await, memory(&"x".repeat(2 << 20)).await);
+    // An instance has more than a page from the beginning.
+    assert!(small > 1 << 16 && large > small + (1 << 20), "{small} bytes, and then {large}");
 }

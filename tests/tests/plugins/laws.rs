@@ -115,6 +115,40 @@ async fn of_rows_that_fail_in_one_call_one_is_left_which_is_asked_about_twice() 
     assert_eq!(again(&concord).await, ["cases that are answered alone fail in a call of several"]);
 }
 
+/// Of each law that nothing else here is about, by who breaks it.
+#[tokio::test]
+async fn of_cases_that_break_a_law_one_is_left() {
+    let row = |id: i64, note: &str| json!({"id": id, "note": note, "stock": 5, "place": "here"});
+    let mut conflicts = [conflict(1, ["x", "y", "z"]), conflict(2, ["one thing", "another", "a third"])];
+    for conflict in &mut conflicts {
+        conflict["versions"][2]["row"]["stock"] = json!(900);
+    }
+    let resolver = json!({"table": table(), "nodes": ["a", "b", "c"], "conflicts": conflicts});
+    let judged = [1, 2, 3].map(|id| json!({"row": row(id, "a note"), "answer": "keep"}));
+    let filter = json!({"table": table(), "columns": ["note"], "rows": judged});
+    let local = |id: i64, note: &str| json!({"local": row(id, note), "answer": {"row": row(id, note)}});
+    let put = |id: i64| json!({"shared": row(id, "new"), "current": row(id, "old"), "answer": {"row": row(id, "new")}});
+    let shape = json!({"columns": table()["columns"], "key": ["id"]});
+    let (locals, puts) = ([local(1, "soft"), local(2, "LOUD")], [put(3), put(4)]);
+    let mapping = json!({"table": table(), "shape": shape, "locals": locals, "puts": puts});
+    for (attack, law, fixture, cases, words) in [
+        ("growing", "rest", &resolver, "conflicts", "decided otherwise when it is asked about again"),
+        ("mean", "settled", &resolver, "conflicts", "decided otherwise beside the versions that it came from"),
+        ("first", "rows", &filter, "rows", "an answer depends on the order of the rows"),
+        ("alternating", "again", &filter, "rows", "an answer is another one when it is asked for again"),
+        ("local-stubborn", "put", &mapping, "puts", "what was put is not what is got"),
+        ("shared-lower", "got", &mapping, "locals", "putting back what was got changes the row"),
+    ] {
+        let (concord, told, smallest) = broken(attack, law, fixture).await;
+        assert!(told.contains(words), "{told}");
+        let count = |cases: &str| smallest[cases].as_array().map_or(0, Vec::len);
+        let all = ["conflicts", "rows", "locals", "puts"].map(count);
+        assert_eq!((count(cases), all.iter().sum::<usize>()), (1, 1), "{law}: {smallest}");
+        let laws = again(&concord).await;
+        assert!(laws.iter().any(|law| law.contains(words)), "{laws:?}: {smallest}");
+    }
+}
+
 /// Nobody finds a case in a fixture that was made up on the way to the smallest.
 #[tokio::test]
 async fn what_a_plugin_logs_about_cases_that_are_made_up_is_not_told() {

@@ -186,6 +186,13 @@ impl Resolver for Hostile {
                 return conflicts.iter().map(|conflict| odd_by_changes(&attack, conflict)).collect();
             }
             "rounding" => return conflicts.iter().map(rounded).collect(),
+            "mean" => return conflicts.iter().map(mean).collect(),
+            "shown" => return conflicts.iter().map(shown).collect(),
+            "middle" => {
+                // Of three, who stands there is the same the other way round.
+                let middle = |conflict: &Conflict| if conflict.versions.len() == 3 { 1 } else { conflict.latest };
+                return conflicts.iter().map(|conflict| Ok(Resolution::Take(middle(conflict)))).collect();
+            }
             "latest" => return conflicts.iter().map(|conflict| Ok(Resolution::Take(conflict.latest))).collect(),
             "third-call" if CALLS.get().is_multiple_of(3) => panic!("the third call"),
             "first-call" if CALLS.get() == 1 => panic!("the first call"),
@@ -244,6 +251,32 @@ fn rounding(value: Value) -> Value {
 fn rounded(conflict: &Conflict) -> Result<Resolution, Problem> {
     let row = conflict.versions[conflict.latest as usize].row.clone().expect("a row");
     Ok(Resolution::Merged(row.into_iter().map(rounding).collect()))
+}
+
+/// The latest version with the mean of what all have in stock, which is another one once the latest has it.
+fn mean(conflict: &Conflict) -> Result<Resolution, Problem> {
+    let stock = conflict.versions.iter().filter_map(|version| match version.row.as_ref()?.get(2)? {
+        Value::Integer(stock) => Some(i128::from(*stock)),
+        _ => None,
+    });
+    let stock: Vec<i128> = stock.collect();
+    let mut row = conflict.versions[conflict.latest as usize].row.clone().expect("a row");
+    if !stock.is_empty() {
+        row[2] = Value::Integer((stock.iter().sum::<i128>() / stock.len() as i128) as i64);
+    }
+    Ok(Resolution::Merged(row))
+}
+
+/// The first version, with the notes of all versions and their nodes as they are shown.
+fn shown(conflict: &Conflict) -> Result<Resolution, Problem> {
+    let told = conflict.versions.iter().map(|version| match version.row.as_ref().map(|row| &row[1]) {
+        Some(Value::Text(note)) => format!("{}: {note}", version.node),
+        _ => format!("{}: nothing", version.node),
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    let mut row = conflict.versions.iter().find_map(|version| version.row.clone()).expect("a row");
+    row[1] = Value::Text(told);
+    Ok(Resolution::Merged(row))
 }
 
 fn poisoned(attack: &str, conflict: Conflict) -> Result<Resolution, Problem> {
