@@ -504,7 +504,7 @@ fn joined(row: Vec<Text>) -> String {
 /// Makes tests of cases, which are async functions `fn(&[Kind])`: those under `pairs` for two nodes of like and of unlike
 /// kinds, those under `standard` for those that speak standard SQL, those under `many` for three and for five, those under
 /// `all` for every cluster. Names are such as `sync_basic::changes::postgres_sqlite::inserts`. A list of its own, `mariadb`, names
-/// those that run for more pairs with MariaDB.
+/// those that run for more pairs with MariaDB, and its `many` those that run for three and five nodes with MariaDB among them.
 #[macro_export]
 macro_rules! clusters {
     (pairs: $pairs:tt many: $many:tt all: $all:tt) => {
@@ -520,8 +520,13 @@ macro_rules! clusters {
         $crate::clusters!(@each five, [Sqlite, Postgres, Sqlite, Postgres, Sqlite], $many, [], $all);
     };
     (mariadb: $pairs:tt) => {
+        $crate::clusters!(mariadb: $pairs many: []);
+    };
+    (mariadb: $pairs:tt many: $many:tt) => {
         $crate::clusters!(@each mariadb_mariadb, [Mariadb, Mariadb], $pairs, [], []);
         $crate::clusters!(@each sqlite_mariadb, [Sqlite, Mariadb], $pairs, [], []);
+        $crate::clusters!(@each three_with_mariadb, [Postgres, Mariadb, Sqlite], $many, [], []);
+        $crate::clusters!(@each five_with_mariadb, [Sqlite, Mariadb, Postgres, Sqlite, Mariadb], $many, [], []);
     };
     (@each $module:ident, [$($kind:ident),*], [], [], []) => {};
     (

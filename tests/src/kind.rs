@@ -11,6 +11,19 @@ pub enum Kind {
 
 impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Sqlite, Kind::Postgres, Kind::Mariadb];
+
+    /// Each kind with each, both ways.
+    pub const PAIRS: [&'static [Kind]; 9] = [
+        &[Kind::Sqlite, Kind::Sqlite],
+        &[Kind::Sqlite, Kind::Postgres],
+        &[Kind::Sqlite, Kind::Mariadb],
+        &[Kind::Postgres, Kind::Sqlite],
+        &[Kind::Postgres, Kind::Postgres],
+        &[Kind::Postgres, Kind::Mariadb],
+        &[Kind::Mariadb, Kind::Sqlite],
+        &[Kind::Mariadb, Kind::Postgres],
+        &[Kind::Mariadb, Kind::Mariadb],
+    ];
 }
 
 /// Makes a test of each case for each kind: `every` lists async functions `fn(Kind)`; `standard` those whose statements

@@ -103,6 +103,29 @@ impl User {
         }
     }
 
+    /// Runs one statement; how many rows it wrote or deleted, as the database counts, or its message.
+    pub async fn affected(&mut self, sql: &str) -> Result<u64, String> {
+        let sql = &*self.spelled(sql);
+        match self {
+            User::Sqlite(connection) => {
+                let sql = sql.to_owned();
+                on_thread(connection, move |connection| {
+                    connection.execute_batch(&sql)?;
+                    Ok(connection.changes())
+                })
+                .await
+            }
+            User::Postgres(connection) => {
+                let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut **connection).await;
+                ran.map(|done| done.rows_affected()).map_err(|error| error.to_string())
+            }
+            User::Mariadb(connection, _) => {
+                let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut **connection).await;
+                ran.map(|done| done.rows_affected()).map_err(|error| error.to_string())
+            }
+        }
+    }
+
     /// The rows of one query; panics if it fails.
     #[track_caller]
     pub fn rows(&mut self, sql: &str) -> impl Future<Output = Vec<Vec<Text>>> {

@@ -1,5 +1,7 @@
 //! `ids = "interleave"`: nodes number new rows in steps of their own, so that no two draw the same key.
 
+use std::sync::Arc;
+
 use concord::config::Config;
 use concord::sync::{LoadOptions, Session};
 use concord_tests::{As, Cluster, Database, Kind, NAMES, mariadb, postgres};
@@ -197,6 +199,8 @@ async fn keys_that_can_collide_are_reported() {
     assert!(warnings.contains("b by the rowid") && !warnings.contains("interleave"), "{warnings}");
     let (_, problems) = check(mixed, simple, "[defaults]\nids = \"interleave\"\n[tables.items]\n").await;
     assert!(problems.contains("SQLite numbers rows by one") && problems.contains("uuids"), "{problems}");
+    let (_, problems) = check(&[Kind::Mariadb, Kind::Sqlite], simple, "[tables.items]\nids = \"interleave\"\n").await;
+    assert!(problems.contains("at b that cannot be had for `id`: SQLite numbers rows by one"), "{problems}");
     // Where only one node counts, nobody collides with it.
     let one = |kind: Kind| match kind {
         Kind::Mariadb => "CREATE TABLE items (id bigint AUTO_INCREMENT PRIMARY KEY, name text)".to_owned(),
@@ -266,5 +270,59 @@ async fn a_server_that_counts_in_steps() {
     let odd = "SELECT count(*), sum(id % 2) FROM items WHERE id > 7001 AND name";
     for (name, row) in [("a", "50|0"), ("b", "50|50")] {
         cluster.holds(&format!("{odd} = '{name}'"), &[row]).await;
+    }
+}
+
+/// Of two such servers neither draws what the other draws, in either table, also once a server was started again and sessions
+/// began anew.
+#[tokio::test]
+async fn two_servers_that_count_in_steps() {
+    let setup = |_: Kind| {
+        "CREATE TABLE items (id integer AUTO_INCREMENT PRIMARY KEY, name varchar(20));
+         CREATE TABLE parts (id bigint AUTO_INCREMENT PRIMARY KEY, name varchar(20))"
+            .to_owned()
+    };
+    let mut cluster = Cluster::bare(&[Kind::Mariadb, Kind::Mariadb], setup, TABLES).await;
+    let refused = cluster.try_install().await.expect_err("the shared server counts by one");
+    for (node, offset) in [("a", 2), ("b", 1)] {
+        let set = format!("set auto_increment_increment = 2 and auto_increment_offset = {offset}");
+        assert!(refused.contains(&format!("at {node} that cannot be had for `id`: ")), "{refused}");
+        assert!(refused.contains(&set), "{refused}");
+    }
+    let start = |offset| {
+        let steps = [("auto-increment-increment", "2"), ("auto-increment-offset", offset)];
+        mariadb::Server::dedicated(&steps)
+    };
+    let servers = tokio::task::spawn_blocking(move || ["2", "1"].map(start)).await.expect("they start");
+    for (at, server) in servers.iter().enumerate() {
+        cluster.replace(at, Database::on_mariadb(server).await).await;
+        cluster.run_as_owner(at, &setup(Kind::Mariadb)).await;
+    }
+    let done = cluster.install().await;
+    assert_eq!(done.iter().filter(|line| line.contains("AUTO_INCREMENT counts in steps of 2")).count(), 4, "{done:?}");
+    for rows in [300, 600] {
+        if rows > 300 {
+            let server = Arc::clone(&servers[1]);
+            let restarting = tokio::task::spawn_blocking(move || {
+                server.kill();
+                server.start();
+            });
+            restarting.await.expect("it starts again");
+            cluster.reconnect(1).await;
+            assert_eq!(cluster.install().await, Vec::<String>::new());
+        }
+        // Both at once.
+        let [a, b] = &mut cluster.nodes[..] else { unreachable!("two nodes") };
+        let [first, second] = ["a", "b"].map(|name| {
+            let insert = |table: &str| format!("INSERT INTO {table} (name) SELECT '{name}' FROM seq_1_to_300");
+            format!("{}; {}", insert("items"), insert("parts"))
+        });
+        futures::join!(a.user.execute(&first), b.user.execute(&second));
+        assert_eq!(cluster.settle().await.conflicts, 0);
+        for table in ["items", "parts"] {
+            let odd = format!("SELECT count(*), sum(id % 2) FROM {table} WHERE name");
+            cluster.holds(&format!("{odd} = 'a'"), &[&format!("{rows}|0")]).await;
+            cluster.holds(&format!("{odd} = 'b'"), &[&format!("{rows}|{rows}")]).await;
+        }
     }
 }

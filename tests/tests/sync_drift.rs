@@ -1,5 +1,6 @@
 //! Tables that are no longer what `install` left: each stands still alone, and says which command puts it right.
 
+use concord::sync::{Repair, Verify};
 use concord_tests::postgres::{ADMIN, PASSWORD, Server};
 use concord_tests::{As, Cluster, Database, Kind, PATIENCE, wait_until};
 
@@ -553,6 +554,68 @@ async fn partitions_that_come_and_go_with_their_rows() {
         assert!(why.contains(what), "{change}: {why}");
         let told = |line: &String| line.contains(what) && line.contains("compare its rows");
         assert!(warnings.iter().any(told), "{change}: {warnings:?}");
+    }
+}
+
+/// GIVEN a table of MariaDB from which rows go with a partition
+/// WHEN a sync runs
+/// THEN that table waits for a person, another is carried meanwhile, and the rows, which the other node keeps, come back once they
+/// are asked for.
+#[tokio::test]
+async fn partitions_of_mariadb_go_with_their_rows() {
+    let setup = |kind| {
+        let parts = match kind {
+            Kind::Mariadb => {
+                " PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10), PARTITION high VALUES LESS THAN (20))"
+            }
+            _ => "",
+        };
+        format!(
+            "CREATE TABLE items (id integer PRIMARY KEY, name text){parts};
+             INSERT INTO items VALUES (1, 'one'), (2, 'two'), (11, 'eleven');
+             CREATE TABLE others (id integer PRIMARY KEY, name text)"
+        )
+    };
+    let mut cluster = Cluster::new(&[Kind::Postgres, Kind::Mariadb], setup, TABLES).await;
+    cluster.settle().await;
+    let all = "SELECT id, name FROM items ORDER BY id";
+    let rows = ["1|one", "2|two", "11|eleven"];
+    // By then `high` has all of them, the one whose key is kept among them.
+    for (id, change, what, left) in [
+        (10, "DROP PARTITION low", "partition low is missing", &rows[2..]),
+        (20, "TRUNCATE PARTITION high", "rows are gone that nobody deleted", &rows[3..]),
+    ] {
+        cluster.run_as_owner(1, &format!("ALTER TABLE items {change}")).await;
+        cluster.run(0, &format!("INSERT INTO others VALUES ({id}, 'a')")).await;
+        cluster.run(1, &format!("INSERT INTO others VALUES ({}, 'b')", id + 1)).await;
+        let summary = cluster.sync().await;
+        let [stopped] = &summary.stopped[..] else { panic!("{change}: {summary:?}") };
+        assert_eq!((stopped.table.as_str(), summary.exit_code()), ("items", 1), "{change}");
+        let why = &stopped.why;
+        assert!(
+            why.starts_with("at b: ") && why.contains(what) && why.contains("`concord install`"),
+            "{change}: {why}"
+        );
+        let arrived = format!("SELECT name FROM others WHERE id >= {id} ORDER BY id");
+        cluster.holds(&arrived, &["a", "b"]).await;
+        // Nothing of it is carried to whoever has the rows, then or later.
+        for _ in 0..2 {
+            cluster.holds_at(0, all, &rows).await;
+            cluster.holds_at(1, all, left).await;
+            cluster.install().await;
+            assert_eq!(cluster.sync().await.stopped, [], "{change}");
+        }
+        let mend = Verify { repair: Repair::Mend, ..Verify::default() };
+        let verified = Box::pin(cluster.session().verify(&mend)).await.expect("a comparison");
+        let gone = (rows.len() - left.len()) as u64;
+        let (items, code) = (&verified.tables[0], verified.exit_code());
+        assert_eq!(
+            (items.table.as_str(), items.differences, items.mended, code),
+            ("items", gone, gone, 0),
+            "{verified:#?}"
+        );
+        cluster.holds(all, &rows).await;
+        cluster.settle().await;
     }
 }
 

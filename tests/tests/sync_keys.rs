@@ -11,6 +11,11 @@ concord_tests::clusters! {
     all: []
 }
 
+concord_tests::clusters! {
+    mariadb: []
+    many: [composite_among_all]
+}
+
 const KEYED: &str = "SELECT * FROM items ORDER BY 1, 2";
 
 /// The columns of the key stand apart, in another order than in the key.

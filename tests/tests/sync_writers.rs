@@ -18,9 +18,12 @@ fn seconds(usual: u64) -> Duration {
     Duration::from_secs(told.map_or(usual, |text| text.parse().expect("CONCORD_SECONDS is a number")))
 }
 
-/// Writers who count what was acknowledged.
+/// How many write at the first node; one does at each other.
+const MANY: usize = 8;
+
+/// Writers who count what was acknowledged, and remember which rows.
 struct Writers {
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<Vec<String>>>,
     acknowledged: Arc<AtomicI64>,
     writing: Arc<AtomicBool>,
 }
@@ -31,25 +34,28 @@ impl Writers {
         let acknowledged = Arc::new(AtomicI64::new(0));
         let mut tasks = Vec::new();
         for writer in 0..10_i64 {
-            let at = usize::try_from((writer - 7).max(0)).expect("small");
+            let at = (usize::try_from(writer).expect("small") + 1).saturating_sub(MANY);
             let mut user = cluster.nodes[at].database.user().await;
             let acknowledged = acknowledged.clone();
             tasks.push(tokio::spawn(async move {
-                let mut round = 0;
+                let (mut round, mut inserted) = (0, Vec::new());
                 while Instant::now() < end {
                     round += 1;
                     let id = (round * 7 + writer) % 3 + 1;
+                    let new = 1_000_000 * (writer + 1) + round;
                     // Every few rounds two rows at once, or one that was not there before.
                     let (sql, count) = match round % 5 {
-                        0 => {
-                            let id = 1_000_000 * (writer + 1) + round;
-                            (format!("INSERT INTO items VALUES ({id}, 'w{writer}', 1)"), 1)
-                        }
+                        0 => (format!("INSERT INTO items VALUES ({new}, 'w{writer}', 1)"), 1),
                         1 => (format!("UPDATE items SET amount = amount + 1 WHERE id IN ({id}, {}) ", id % 3 + 1), 2),
                         _ => (format!("UPDATE items SET amount = amount + 1 WHERE id = {id}"), 1),
                     };
                     match user.try_execute(&sql).await {
-                        Ok(()) => drop(acknowledged.fetch_add(count, Ordering::SeqCst)),
+                        Ok(()) => {
+                            acknowledged.fetch_add(count, Ordering::SeqCst);
+                            if round % 5 == 0 {
+                                inserted.push(format!("{new}|w{writer}|1"));
+                            }
+                        }
                         // Two writers of two rows each.
                         Err(error) => {
                             let error = error.to_lowercase();
@@ -57,25 +63,36 @@ impl Writers {
                         }
                     }
                 }
+                inserted
             }));
         }
         Writers { tasks, acknowledged, writing: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// Waits for the end of their time.
-    async fn finish(self) -> i64 {
+    /// Waits for the end of their time: how much was added, and the rows that each inserted.
+    async fn finish(self) -> (i64, Vec<Vec<String>>) {
+        let mut inserted = Vec::new();
         for task in self.tasks {
-            task.await.expect("a writer");
+            inserted.push(task.await.expect("a writer"));
         }
         self.writing.store(false, Ordering::SeqCst);
-        self.acknowledged.load(Ordering::SeqCst)
+        (self.acknowledged.load(Ordering::SeqCst), inserted)
     }
 }
 
-async fn adds_up(cluster: &mut Cluster, acknowledged: i64) {
+async fn adds_up(cluster: &mut Cluster, acknowledged: i64, inserted: &[Vec<String>]) {
     cluster.settle().await;
     assert!(acknowledged > 140, "{acknowledged} changes prove nothing");
     cluster.holds("SELECT sum(amount) FROM items", &[&(60 + acknowledged).to_string()]).await;
+    // Those who write alone at their node, and somebody at the first.
+    let (first, others) = inserted.split_at(MANY);
+    let all_did = first.iter().any(|rows| !rows.is_empty()) && others.iter().all(|rows| !rows.is_empty());
+    assert!(all_did, "too few rows were inserted to prove anything: {inserted:?}");
+    for (writer, rows) in inserted.iter().enumerate() {
+        let of_writer = format!("SELECT id, name, amount FROM items WHERE name = 'w{writer}' ORDER BY id");
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        cluster.holds(&of_writer, &rows).await;
+    }
 }
 
 /// One session that syncs on and on.
@@ -91,10 +108,10 @@ async fn many_writers() {
         }
         cycles
     });
-    let acknowledged = writers.finish().await;
+    let (acknowledged, inserted) = writers.finish().await;
     let cycles = syncing.await.expect("the sync");
     assert!(cycles > 1, "{cycles} cycles prove nothing");
-    adds_up(&mut cluster, acknowledged).await;
+    adds_up(&mut cluster, acknowledged, &inserted).await;
 }
 
 /// One command after the other, each killed at some moment.
@@ -105,15 +122,19 @@ async fn many_writers_on_mariadb_while_syncs_are_killed() {
     let mut cluster = Cluster::new(&[Kind::Mariadb, Kind::Postgres, Kind::Sqlite], |_| ITEMS.to_owned(), SUM).await;
     let concord = cluster.command(SUM);
     let writers = Writers::start(&cluster, 20).await;
-    let mut killed = 0;
+    let (mut killed, mut latest) = (0, 1000);
     while writers.tasks.iter().any(|task| !task.is_finished()) {
         let running = concord.start(&["sync"]);
         // The moment is what is random here; nothing is waited for.
-        tokio::time::sleep(Duration::from_millis(200 + rng.below(1500))).await;
-        killed += u32::from(!running.kill().await.status.success());
+        tokio::time::sleep(Duration::from_millis(50 + rng.below(latest))).await;
+        match running.kill().await.status.code() {
+            None => killed += 1,
+            // It was at its end before: the next is to be killed earlier.
+            Some(_) => latest = (latest / 2).max(100),
+        }
     }
-    let acknowledged = writers.finish().await;
+    let (acknowledged, inserted) = writers.finish().await;
     eprintln!("{acknowledged} changes, {killed} syncs killed");
-    assert!(killed > 2, "{killed} kills prove nothing");
-    adds_up(&mut cluster, acknowledged).await;
+    assert!(killed >= 10, "{killed} kills prove nothing");
+    adds_up(&mut cluster, acknowledged, &inserted).await;
 }

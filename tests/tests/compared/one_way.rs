@@ -9,7 +9,7 @@ use super::{ALL, ONE_WAY, PAIRS, carried, compared, settle, table, traces};
 /// THEN the target is as the source, and nothing of Concord's is in either database.
 #[tokio::test]
 async fn targets_become_like_the_source() {
-    for kinds in PAIRS {
+    for kinds in Kind::PAIRS {
         let mut cluster = Cluster::bare(kinds, table, ONE_WAY).await;
         cluster.run(0, "INSERT INTO t VALUES (1, 'same', 1), (2, 'new', 2), (3, NULL, 3), (4, 'gone', 4)").await;
         cluster.run(1, "INSERT INTO t VALUES (1, 'same', 1), (2, 'old', 9), (5, 'extra', 5)").await;

@@ -12,7 +12,7 @@ use super::{ALL, PAIRS, TWO_WAY, carried, compared, settle, table};
 /// THEN the later stands everywhere, what has no time is the older, and what was missing is copied.
 #[tokio::test]
 async fn the_later_row_wins() {
-    for kinds in PAIRS {
+    for kinds in Kind::PAIRS {
         let mut cluster = Cluster::bare(kinds, table, TWO_WAY).await;
         cluster.run(0, "INSERT INTO t VALUES (1, 'a', 5), (2, 'a', 6), (3, 'a', NULL), (4, 'only a', NULL)").await;
         cluster.run(1, "INSERT INTO t VALUES (1, 'b', 6), (2, 'b', 5), (3, 'b', -1), (5, 'only b', 5)").await;

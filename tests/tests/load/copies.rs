@@ -40,6 +40,14 @@ async fn empty_nodes(kinds: &[Kind]) {
     cluster.holds(ALL, &["-3|three|30", "1|uno|10"]).await;
 }
 
+/// To kinds to which the clusters above copy nothing from PostgreSQL.
+#[tokio::test]
+async fn empty_nodes_beside_a_filled_one_of_postgres() {
+    for to in [Kind::Sqlite, Kind::Mariadb] {
+        Box::pin(empty_nodes(&[to, Kind::Postgres])).await;
+    }
+}
+
 async fn half_filled_nodes(kinds: &[Kind]) {
     let mut cluster = items(kinds, "").await;
     let last = kinds.len() - 1;

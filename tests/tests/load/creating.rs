@@ -187,6 +187,46 @@ async fn names_are_those_of_the_node() {
     assert!(owners[1].try_rows("SELECT raw FROM \"Kunden\"").await.is_err());
 }
 
+/// GIVEN tables, columns and indexes whose names are words of SQL
+/// WHEN they are made elsewhere, changed at both ends, also by a cascade, and compared
+/// THEN they are names like others.
+async fn words_of_sql<const N: usize>(kinds: [Kind; N]) {
+    let filled = "
+        CREATE TABLE \"order\" (\"key\" integer PRIMARY KEY, \"select\" varchar(20) UNIQUE, \"group\" integer);
+        CREATE INDEX \"where\" ON \"order\" (\"group\");
+        CREATE TABLE \"select\" (\"table\" integer, \"desc\" integer, \"from\" integer NOT NULL, \"values\" varchar(20),
+            PRIMARY KEY (\"table\", \"desc\"), FOREIGN KEY (\"from\") REFERENCES \"order\" (\"key\") ON DELETE CASCADE);
+        INSERT INTO \"order\" VALUES (1, 'one', 10), (2, 'two', NULL);
+        INSERT INTO \"select\" VALUES (1, 1, 1, 'a'), (1, 2, 2, 'b')";
+    let (concord, _databases, mut owners) = scene_of(kinds, filled, "[tables.order]\n[tables.select]\n").await;
+    concord.run(&["load", "--create"]).await.ok();
+    let mariadb = kinds.iter().position(|kind| *kind == Kind::Mariadb).expect("one of them");
+    owners[mariadb].execute("DELETE FROM \"order\" WHERE \"key\" = 2").await;
+    let changes = "UPDATE \"order\" SET \"select\" = 'uno', \"group\" = 20 WHERE \"key\" = 1;
+                   INSERT INTO \"order\" VALUES (3, 'three', 30); INSERT INTO \"select\" VALUES (9, 9, 3, 'c')";
+    owners[(mariadb + 1) % N].execute(changes).await;
+    concord.run(&["sync"]).await.ok();
+    let some = |row: &[&str]| row.iter().map(|cell| Some((*cell).to_owned())).collect::<Vec<_>>();
+    for owner in &mut owners {
+        let orders = owner.rows("SELECT \"key\", \"select\", \"group\" FROM \"order\" ORDER BY 1").await;
+        assert_eq!(orders, [some(&["1", "uno", "20"]), some(&["3", "three", "30"])], "{kinds:?}");
+        let lines = owner.rows("SELECT \"table\", \"desc\", \"from\", \"values\" FROM \"select\" ORDER BY 1, 2").await;
+        assert_eq!(lines, [some(&["1", "1", "1", "a"]), some(&["9", "9", "3", "c"])], "{kinds:?}");
+    }
+    concord.run(&["verify"]).await.ok();
+    concord.run(&["why", "order", "1"]).await.ok();
+}
+
+#[tokio::test]
+async fn words_of_sql_from_mariadb() {
+    words_of_sql([Kind::Mariadb, Kind::Postgres, Kind::Sqlite]).await;
+}
+
+#[tokio::test]
+async fn words_of_sql_to_mariadb() {
+    words_of_sql([Kind::Postgres, Kind::Mariadb]).await;
+}
+
 #[tokio::test]
 async fn a_table_that_is_nowhere_is_told() {
     let (concord, _databases, _owners) =

@@ -1,7 +1,8 @@
 //! Bundles on their way from who packs them to a sync.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use concord_tests::{Concord, Output, PATIENCE, guests, wait_until};
 
@@ -148,6 +149,88 @@ async fn what_does_not_fit_changes_nothing() {
         (read(&concord, "plugins/merge-fields.wasm"), read(&concord, "concord.toml")),
         ("mine".into(), CONFIG.into())
     );
+}
+
+/// A file as an archive has it, under any name and of any kind, which no tool would write.
+fn entry(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
+    let mut entry = vec![0; 512];
+    let size = format!("{:011o}", data.len());
+    for (at, text) in [(0, name), (100, "0000644"), (124, size.as_str()), (148, "        "), (257, "ustar\u{0}00")] {
+        entry[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    entry[156] = kind;
+    let sum: u32 = entry.iter().map(|&byte: &u8| u32::from(byte)).sum();
+    entry[148..155].copy_from_slice(format!("{sum:06o}\u{0}").as_bytes());
+    entry.extend_from_slice(data);
+    entry.resize(entry.len().next_multiple_of(512), 0);
+    entry
+}
+
+/// What zstd unpacks to these bytes and, from a few, to so many times 128 KiB of nothing after them.
+fn frame(bytes: &[u8], nothing: usize) -> Vec<u8> {
+    const BLOCK: usize = 1 << 17;
+    const NOTHING: &[u8] = &[0];
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
+    // As it is, or one byte again and again.
+    let as_it_is = bytes.chunks(BLOCK).map(|part| (0, part.len(), part));
+    for (kind, size, data) in as_it_is.chain((0..nothing).map(|_| (1, BLOCK, NOTHING))) {
+        let header = ((size as u32) << 3) | (kind << 1);
+        frame.extend_from_slice(&header.to_le_bytes()[..3]);
+        frame.extend_from_slice(data);
+    }
+    // The last block, with nothing in it.
+    frame.extend_from_slice(&[1, 0, 0]);
+    frame
+}
+
+/// All that is in a folder, with what files hold.
+fn all_in(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.append(&mut all_in(&path));
+        }
+        all.insert(path.clone(), std::fs::read(&path).unwrap_or_default());
+    }
+    all
+}
+
+#[tokio::test]
+async fn files_that_were_made_to_do_harm_write_nothing() {
+    let concord = Concord::new(CONFIG);
+    let manifest = "name = \"part\"\nversion = \"1.0.0\"\nsummary = \"A table\"\nconcord = \"*\"\n[tables.part]\n";
+    let archive = |manifest: &str, more: &[Vec<u8>]| {
+        let files = [entry("bundle.toml", b'0', manifest.as_bytes()), entry("README.md", b'0', b"One table.\n")];
+        [&files.concat()[..], &more.concat()[..], &[0; 1024][..]].concat()
+    };
+    let with = |name: &str, kind: u8, data: &[u8]| archive(manifest, &[entry(name, kind, data)]);
+    // In the folder above, and here.
+    let here = concord.path("");
+    let beside = format!("{}-harm", here.file_name().expect("a name").display());
+    let absolute = concord.path("harm").display().to_string();
+    let digest = format!("{manifest}[plugins.a]\ndigest = \"sha256:{}\"\n", "0".repeat(64));
+    for (archive, nothing, why) in [
+        (with(&format!("../{beside}"), b'0', b"x"), 0, "is no file of a bundle"),
+        (with(&format!("plugins/../../{beside}"), b'0', b"x"), 0, "is no file of a bundle"),
+        (with(&absolute, b'0', b"x"), 0, "is no file of a bundle"),
+        (with("plugins/a.wasm", b'1', b""), 0, "is no plain file"),
+        (with("plugins/a.wasm", b'2', b""), 0, "is no plain file"),
+        (with("README.md", b'0', b"Another.\n"), 0, "stands twice"),
+        (archive(&digest, &[entry("plugins/a.wasm", b'0', b"x")]), 0, "is not the file that bundle.toml names"),
+        (archive(manifest, &[]), 600, "unpacks to more than 64 MiB"),
+    ] {
+        std::fs::write(concord.path("harm.concord"), frame(&archive, nothing)).unwrap();
+        let before = all_in(&here);
+        for command in ["check", "add"] {
+            let said = refused(&concord, &["bundle", command, "harm.concord"]).await;
+            assert!(said.contains(why), "{command}: {why}: {said}");
+        }
+        assert!(all_in(&here) == before && !concord.path("..").join(&beside).exists(), "{why}: something was written");
+    }
+    // It is what was put in that is refused.
+    std::fs::write(concord.path("good.concord"), frame(&archive(manifest, &[]), 0)).unwrap();
+    ended(&concord.run(&["bundle", "add", "good.concord"]).await, 0);
 }
 
 #[tokio::test]

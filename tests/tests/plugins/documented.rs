@@ -1,6 +1,10 @@
 //! What is said to authors of plugins: no word of the interface is left unexplained, and the programs that are shown are tested ones.
 
-use concord::plugin::Plugin;
+use std::path::Path;
+use std::time::Duration;
+
+use concord::config::Config;
+use concord::plugin::{Limits, Plugin};
 use concord_tests::{Concord, guests};
 use wit_parser::{Docs, Resolve, Type, TypeDefKind};
 
@@ -79,6 +83,60 @@ fn programs_that_are_shown_are_those_of_the_examples() {
     let smallest = behind("//! ", &program("tests/guests/germany/src/lib.rs"));
     let shown = format!("standalone_crate\n{smallest}//! ```\n");
     assert!(read("plugins/sdk/src/lib.rs").contains(&shown), "the SDK does not show the smallest filter as it is");
+}
+
+/// Limits of which none is the usual one.
+fn none() -> Limits {
+    Limits { file: 0, memory: 0, fuel: 0, fuel_per_row: 0, time: Duration::ZERO, answer: 0, can_be_set: true }
+}
+
+#[test]
+fn limits_are_the_ones_that_are_told() {
+    let page = read("docs/src/plugins.md");
+    let (_, table) = page.split_once("| key in `[limits.NAME]` | default | meaning |\n").expect("a table of limits");
+    let lines = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split('|').map(str::trim).collect()).collect();
+    assert_eq!(rows.len(), Limits::NAMED.len(), "{rows:?}");
+    let mut told = none();
+    for limit in Limits::NAMED {
+        let row = rows.iter().find(|row| row[1] == format!("`{}`", limit.name));
+        let row = row.unwrap_or_else(|| panic!("docs/src/plugins.md does not tell of `{}`", limit.name));
+        // One of them goes on from the line above, which has the unit.
+        assert!(row[3].starts_with(limit.unit) || row[3].starts_with('…'), "{row:?}");
+        let usual = row[2].parse::<i64>().unwrap_or_else(|why| panic!("{row:?}: {why}"));
+        assert!(limit.set(&mut told, usual), "{row:?}");
+    }
+    assert_eq!(told, Limits::default(), "docs/src/plugins.md tells other limits than there are");
+}
+
+/// Each by another number, so that none passes for another.
+#[test]
+fn every_limit_can_be_set() {
+    let parse = |limits: &str| {
+        let text = format!(
+            "name = \"shop\"\nplugins = \"plugins\"\n[nodes.office]\nurl = \"sqlite:a.db\"\n[nodes.branch]\nurl = \"sqlite:b.db\"\n\
+             [limits.cel]\n{limits}\n[tables.items.nodes.branch]\nfilter = {{ plugin = \"cel\", keep = \"true\" }}\n"
+        );
+        Config::parse(Path::new("concord.toml"), text, &|_| None)
+    };
+    let config = parse("file = 2\nmemory = 3\nfuel = 5\nfuel_per_row = 7\ntime = 11\nanswer = 13");
+    let set = Limits {
+        file: 2 << 20,
+        memory: 3 << 20,
+        fuel: 5,
+        fuel_per_row: 7,
+        time: Duration::from_secs(11),
+        answer: 13 << 20,
+        ..none()
+    };
+    assert_eq!(config.unwrap_or_else(|why| panic!("{why}")).plugins.limits("cel"), set);
+    // One more than makes sense is refused, and so is nothing.
+    for limit in Limits::NAMED {
+        for number in [0, limit.most + 1] {
+            let why = parse(&format!("{} = {number}", limit.name)).expect_err(limit.name).to_string();
+            assert!(why.contains(&format!("`{}` must be between 1 and {}", limit.name, limit.most)), "{why}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -190,6 +190,22 @@ fn who_breaks_down_at_the_first_call_only_is_asked_again() {
     assert_eq!(outcomes, [true, true, false, true, true, false, true, true, false]);
 }
 
+/// What it keeps from call to call goes with its instance before it is too much, and changes no answer.
+#[test]
+fn what_is_kept_from_call_to_call_is_not_kept_for_ever() {
+    let resolver = open("hostile", tight(), items(), &config("kept")).unwrap();
+    let cases = Cases::of(&["poison"; 100]);
+    // More than 60 MiB, and an instance may have 16.
+    for call in 1..=10 {
+        let answers = resolver.resolve(&cases.disputes());
+        let taken = answers.iter().filter(|answer| **answer == Ok(Resolution::Take(0))).count();
+        assert_eq!(taken, 100, "call {call}: {answers:?}");
+    }
+    let spent = resolver.spent();
+    // Whenever an instance had too much, all were asked about anew.
+    assert!(spent.calls > 10 && spent.memory <= 16 << 20, "{spent:?}");
+}
+
 #[test]
 fn who_fails_again_and_again_is_not_asked_any_more() {
     let resolver = open("hostile", tight(), items(), &config("panic")).unwrap();

@@ -27,6 +27,7 @@ mod reshape;
 mod reshaping;
 mod resolving;
 mod rounding;
+mod shown;
 mod subsets_killed;
 mod trial;
 mod typescript;

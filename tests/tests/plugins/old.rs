@@ -9,6 +9,7 @@ use concord_tests::guests;
 use wit_component::WitPrinter;
 use wit_parser::Resolve;
 
+use super::commands::{ended, folder};
 use super::{facts, items, row};
 
 const FILE: &str = "tests/guests/old/mirror.wasm";
@@ -78,4 +79,51 @@ fn it_still_plays_its_roles() {
     assert_eq!(mapping.to_local(&puts), rows.iter().cloned().map(Ok).collect::<Vec<_>>());
     let why = mapping.to_shared(&[&row(3, "problem", 1)]).remove(0).expect_err("a problem").to_string();
     assert_eq!(why, "plugin `mirror`, mapping of `items`, to-shared: `note`: the note is poison (bad-note); a hint");
+}
+
+/// In every role, from its pin to what it made of rows in both databases.
+#[tokio::test]
+async fn it_still_goes_through_a_sync() {
+    let concord = folder(
+        "[tables.disputed]\nconflict = { plugin = \"mirror\" }\n\
+         [tables.judged.nodes.branch]\nfilter = { plugin = \"mirror\" }\n\
+         [tables.shaped.nodes.branch]\nmapping = { plugin = \"mirror\" }\n",
+    );
+    std::fs::copy(guests::root().join(FILE), concord.path("plugins/mirror.wasm")).expect("the file is kept");
+    let open = |file: &str| rusqlite::Connection::open(concord.path(file)).expect("a database");
+    for file in ["a.db", "b.db"] {
+        let table = |name: &str| format!("CREATE TABLE {name} (id integer PRIMARY KEY, note text, stock integer);");
+        let rows = "INSERT INTO disputed VALUES (1, 'good', 1), (2, 'good', 2);";
+        let made = ["disputed", "judged", "shaped"].map(table).concat();
+        open(file).execute_batch(&format!("{made}{rows}")).expect("tables");
+    }
+    assert_eq!(ended(&concord.run(&["plugin", "lock"]).await, 0), "pinned mirror\n");
+    ended(&concord.run(&["install"]).await, 0);
+    let branch = "UPDATE disputed SET stock = 9; INSERT INTO shaped VALUES (1, 'äöü', -1)";
+    open("b.db").execute_batch(branch).expect("changes");
+    // Should all be of one millisecond, the first node wins as well. Of the latest version, `more` makes what no version has.
+    let office =
+        "UPDATE disputed SET note = 'more', stock = 5 WHERE id = 1; UPDATE disputed SET note = 'late' WHERE id = 2;
+                  INSERT INTO judged VALUES (1, 'good', 1), (2, 'drop', 2);
+                  INSERT INTO shaped VALUES (2, 'good', 2), (3, 'problem', 3)";
+    open("a.db").execute_batch(office).expect("changes");
+    ended(&concord.run(&["sync"]).await, 1);
+    let rows = |file: &str, table: &str| {
+        let (database, sql) = (open(file), format!("SELECT id, note, stock FROM {table} ORDER BY id"));
+        let mut query = database.prepare(&sql).expect("a query");
+        let told = |row: &rusqlite::Row<'_>| {
+            Ok(format!("{}|{}|{}", row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        };
+        let rows = query.query_map([], told).expect("rows").collect::<rusqlite::Result<Vec<String>>>();
+        rows.expect("rows")
+    };
+    for file in ["a.db", "b.db"] {
+        assert_eq!(rows(file, "disputed"), ["1|more|6", "2|late|2"], "{file}");
+    }
+    assert_eq!(rows("b.db", "judged"), ["1|good|1"]);
+    assert_eq!(rows("a.db", "shaped"), ["1|äöü|-1", "2|good|2", "3|problem|3"]);
+    assert_eq!(rows("b.db", "shaped"), ["1|äöü|-1", "2|good|2"]);
+    let waiting = concord.run(&["parked", "list", "--json"]).await;
+    let told = "plugin `mirror`, mapping of `shaped`, to-local: `note`: the note is poison (bad-note); a hint";
+    assert!(waiting.says(told), "{}{}", waiting.stdout, waiting.stderr);
 }

@@ -11,6 +11,13 @@ concord_tests::clusters! {
     all: []
 }
 
+concord_tests::clusters! {
+    mariadb: []
+    many: [
+        others_go_on, a_change_goes_by_way_of_another, a_late_comer_conflicts_with_what_it_did_not_see, everyone_is_away_in_turn,
+    ]
+}
+
 async fn away_and_back(kinds: &[Kind]) {
     // GIVEN a node that is away
     let mut cluster = items(kinds).await;

@@ -12,6 +12,11 @@ concord_tests::clusters! {
     all: [prefer_among_all, a_parked_conflict_among_all]
 }
 
+concord_tests::clusters! {
+    mariadb: []
+    many: [a_parked_conflict_of_three]
+}
+
 const NAME: &str = "SELECT name FROM items WHERE id = 1";
 
 /// The last node first, then the first.

@@ -258,3 +258,53 @@ async fn a_deadlock_is_begun_anew() {
     cluster.settle().await;
     cluster.holds("SELECT amount FROM items ORDER BY id", &["111", "121", "131", "40"]).await;
 }
+
+/// GIVEN a deadlock of which MariaDB undoes Concord's part
+/// WHEN that is to be begun anew
+/// THEN the connection that met it is gone, so that nothing is sent over it that would be a transaction of its own.
+#[tokio::test]
+async fn a_connection_that_met_a_deadlock_is_given_up() {
+    // Where users have triggers, nothing is written before all has been read.
+    let setup = |kind| match kind {
+        Kind::Mariadb => format!(
+            "{ITEMS}; CREATE TABLE ballast (id integer PRIMARY KEY);
+             CREATE TRIGGER idle BEFORE DELETE ON items FOR EACH ROW SET @deleted = OLD.id"
+        ),
+        _ => ITEMS.to_owned(),
+    };
+    let mut cluster = Cluster::new(WITH_MARIADB, setup, SUM).await;
+    cluster.settle().await;
+    cluster.run(0, "UPDATE items SET amount = amount + 1; INSERT INTO items VALUES (4, 'new', 40)").await;
+    let database = &cluster.nodes[1].database;
+    let (mut user, mut admin) = (database.user().await, database.user_as(As::Admin).await);
+    user.execute(
+        "START TRANSACTION; INSERT INTO ballast SELECT seq FROM seq_1_to_2000;
+         UPDATE items SET amount = amount + 100 WHERE id = 2",
+    )
+    .await;
+    let name = admin.cell("SELECT database()").await;
+    let deadlock = tokio::spawn(async move {
+        let waiting = format!(
+            "SELECT id FROM information_schema.processlist
+             WHERE db = '{name}' AND id <> connection_id() AND command <> 'Sleep' AND time_ms > 300"
+        );
+        let met = loop {
+            if let Some(row) = admin.rows(&waiting).await.pop() {
+                break row;
+            }
+        };
+        user.execute("UPDATE items SET amount = amount + 100 WHERE id IN (1, 3)").await;
+        (met[0].clone().expect("a number"), user, admin)
+    });
+    let meanwhile = async |_: &mut Cluster| {
+        let (met, mut user, mut admin) = deadlock.await.expect("the user goes on");
+        let there = format!("SELECT id FROM information_schema.processlist WHERE id = {met}");
+        let gone = async || admin.rows(&there).await.is_empty().then_some(());
+        wait_until(&format!("connection {met} to end"), PATIENCE, gone).await;
+        user.execute("COMMIT").await;
+    };
+    let summary = cluster.sync_while("apply-begin@2", meanwhile).await;
+    assert_eq!((summary.failed, summary.away), (None, vec![]));
+    cluster.settle().await;
+    cluster.holds("SELECT amount FROM items ORDER BY id", &["111", "121", "131", "40"]).await;
+}

@@ -15,6 +15,11 @@ concord_tests::clusters! {
     all: []
 }
 
+concord_tests::clusters! {
+    mariadb: []
+    many: [changed_between_read_and_apply_among_all]
+}
+
 async fn changed_between_read_and_apply(kinds: &[Kind]) {
     let mut cluster = items(kinds, "[tables.items]").await;
     cluster.run(0, "UPDATE items SET name = 'engine', amount = 11 WHERE id < 3").await;

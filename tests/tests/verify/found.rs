@@ -4,7 +4,7 @@ use concord::sync::Verify;
 use concord_tests::mariadb::is_mysql;
 use concord_tests::{As, Cluster, Kind};
 
-use super::{PAIRS, told, verify};
+use super::{told, verify};
 
 /// A table with a column of each kind, one of keys that are texts, and one whose rows are told apart by two columns.
 fn tables(kind: Kind) -> String {
@@ -183,7 +183,7 @@ async fn forget(cluster: &mut Cluster) {
 #[tokio::test]
 async fn every_planted_difference() {
     assert!(PLANTED.len() >= 30);
-    for kinds in PAIRS {
+    for kinds in Kind::PAIRS {
         // MySQL has no type for uuids.
         if kinds.contains(&Kind::Mariadb) && is_mysql().await {
             continue;

@@ -84,7 +84,7 @@ async fn the_policy_and_the_column_that_tells_what_is_later_decide() {
 
 #[tokio::test]
 async fn one_way_the_targets_become_like_the_source() {
-    for kinds in PAIRS {
+    for kinds in Kind::PAIRS {
         let mut cluster = differing(kinds, "[tables.t]\nfrom = \"a\"\n").await;
         let found = verify(&cluster, Verify::default()).await;
         assert_eq!(told(&found.tables[0]), ["[2] n", "[3] n", "[4] missing b", "[5] extra b", "[6] extra b"]);

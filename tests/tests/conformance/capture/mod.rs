@@ -282,3 +282,17 @@ async fn items_touched(kind: Kind, change: &str, expected: &[&str], touched: &[&
     case.change(change).await;
     case.captured(&[("items", expected)]).await;
 }
+
+/// As many forms of change as were asked for are tried on each kind.
+#[test]
+fn there_are_forms_enough_for_each_kind() {
+    let program = std::env::current_exe().expect("the tests' own program");
+    let list = std::process::Command::new(program).args(["conformance::capture::", "--list"]).output();
+    let list = String::from_utf8(list.expect("a list of the tests").stdout).expect("names");
+    for kind in ["sqlite", "postgres", "mariadb"] {
+        // Such as `conformance::capture::rows::mariadb::replace: test`.
+        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+        let forms = names.filter(|name| name.rsplit("::").nth(1) == Some(kind)).count();
+        assert!(forms >= 35, "{forms} forms on {kind}:\n{list}");
+    }
+}
