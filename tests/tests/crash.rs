@@ -203,10 +203,11 @@ async fn killed_at_random(mut scene: Scene, rounds: u32, test: &'static str) {
                 running.wait().await
             } else {
                 // The moment is what is random here; nothing is waited for.
-                tokio::time::sleep(Duration::from_micros(rng.below(usual * 5 / 4))).await;
+                let moment = rng.below(usual * 5 / 4);
+                tokio::time::sleep(Duration::from_micros(moment)).await;
                 let output = running.kill().await;
                 // A machine that was busy at first may be idle later, and the other way round.
-                let next = if output.status.success() { usual * 3 / 4 } else { usual * 9 / 8 };
+                let next = if output.status.success() { (usual * 3 / 4).min(moment) } else { usual * 9 / 8 };
                 usual = next.max(1_000);
                 output
             };

@@ -126,11 +126,15 @@ async fn many_writers_on_mariadb_while_syncs_are_killed() {
     while writers.tasks.iter().any(|task| !task.is_finished()) {
         let running = concord.start(&["sync"]);
         // The moment is what is random here; nothing is waited for.
-        tokio::time::sleep(Duration::from_millis(50 + rng.below(latest))).await;
+        let moment = rng.below(latest);
+        tokio::time::sleep(Duration::from_millis(moment)).await;
         match running.kill().await.status.code() {
-            None => killed += 1,
+            None => {
+                killed += 1;
+                latest = (latest * 9 / 8).min(1_500);
+            }
             // It was at its end before: the next is to be killed earlier.
-            Some(_) => latest = (latest / 2).max(100),
+            Some(_) => latest = (latest * 3 / 4).min(moment).max(20),
         }
     }
     let (acknowledged, inserted) = writers.finish().await;

@@ -19,7 +19,7 @@ use crate::sync::Difference;
                   after its settings were changed, or for another version of it that is named with --with. Nothing is written. \
                   The table needs a plugin in the configuration also then, whose \
                   settings are gone by. A plugin that decides by what each change did to columns is asked about conflicts that were \
-                  decided by that: of others no journal knows it.",
+                  decided by that, as far as the journals keep it; others are left out and counted.",
     after_long_help = "Example:\n  concord plugin replay customers\n  concord plugin replay customers --with new/longest.wasm --json\n\n\
                        Exit code 1 tells that something would end otherwise."
 )]

@@ -216,8 +216,8 @@ impl Session {
             Some(Some(row))
         };
         // Of two that lost at one moment the journal has one.
-        let losers: Vec<_> = told.versions.iter().filter(|one| one.lost).map(|one| (&one.node, one.time)).collect();
-        if losers.iter().collect::<HashSet<_>>().len() < losers.len() {
+        let mut losers = HashSet::new();
+        if !told.versions.iter().filter(|one| one.lost).all(|one| losers.insert((&one.node, one.time))) {
             return None;
         }
         let version = |version: &told::Version<'_, Row>| {

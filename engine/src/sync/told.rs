@@ -101,7 +101,7 @@ pub(super) fn write(table: &Table, dispute: &Dispute<'_>, lost: impl Fn(usize) -
         changes: changes.collect(),
     };
     match serde_json::to_string(&told) {
-        Ok(text) => Some(text.into()),
+        Ok(text) => (text.len() <= 2 * MOST).then(|| text.into()),
         Err(error) => unreachable!("no value is without a JSON form: {error}"),
     }
 }

@@ -187,7 +187,7 @@ impl MySql {
             self.main()?.run("ALTER TABLE concord_journal ADD COLUMN told LONGTEXT").await?;
             done.push("extended concord_journal, which an earlier Concord made".to_owned());
         }
-        self.tells = Some(true);
+        self.tells = true;
         let known = if existing.is_some() { self.read_service().await? } else { None };
         if let Some(known) = &known
             && (known.sync != sync.name || known.node != sync.node)

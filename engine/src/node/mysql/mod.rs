@@ -75,8 +75,8 @@ struct MySql {
     names: Vec<String>,
     /// Whether all service tables are there that this Concord knows.
     complete: bool,
-    /// Whether its journal keeps what plugins were told, which that of an earlier Concord does not, if that is known.
-    tells: Option<bool>,
+    /// Whether its journal keeps what plugins were told, which that of an earlier Concord does not.
+    tells: bool,
     /// The last mark that was given to what the snapshot sees.
     stamp: i64,
     /// Which entries have it only by their ids, see `marks.rs`; `None` if the entries themselves say.
@@ -129,7 +129,7 @@ impl MySql {
             identities: HashMap::new(),
             names: Vec::new(),
             complete: false,
-            tells: None,
+            tells: false,
             stamp: 0,
             given: None,
             lot: 0,

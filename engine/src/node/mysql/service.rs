@@ -99,9 +99,8 @@ impl MySql {
         );
         let rows = self.main()?.fetch(&statement, Args::new()).await?;
         let is_there = |name: &str| rows.iter().any(|row| text(row, 0).as_deref() == Some(name));
-        let tells = is_there("told");
-        self.tells = Some(tells);
-        self.complete = rows.len() - usize::from(tells) == TABLES.len();
+        self.tells = is_there("told");
+        self.complete = rows.len() - usize::from(self.tells) == TABLES.len();
         Ok(is_there("concord_node"))
     }
 
@@ -460,15 +459,7 @@ impl MySql {
 
     // ---- the journal ----
 
-    async fn tells(&mut self) -> Result<bool> {
-        if self.tells.is_none() {
-            self.tells = Some(!self.main()?.fetch(TELLS, Args::new()).await?.is_empty());
-        }
-        Ok(self.tells == Some(true))
-    }
-
     pub(super) async fn write_journal(&mut self, tables: &[TableSpec], lost: &[&Lost], again: bool) -> Result<()> {
-        let tells = self.tells().await?;
         let known = if again { self.known_losses(lost).await? } else { Vec::new() };
         let known: std::collections::HashSet<(String, String, i64)> = known.into_iter().collect();
         let is_known = |one: &Lost| {
@@ -476,14 +467,14 @@ impl MySql {
             loser.is_some_and(|loser| known.contains(&(one.id.clone(), loser.clone(), one.loser_time)))
         };
         let new: Vec<&Lost> = lost.iter().copied().filter(|one| !is_known(one)).collect();
-        let mut left = vec![&new[..]];
-        while let Some(lost) = left.pop() {
+        let mut left = vec![(&new[..], self.tells)];
+        while let Some((lost, tells)) = left.pop() {
             let (args, count) = self.journal_args(tables, lost, tells)?;
             if count == 0 {
                 continue;
             }
             let (lot, rest) = lost.split_at(count);
-            left.push(rest);
+            left.push((rest, tells));
             let statement = format!(
                 "INSERT INTO concord_journal (id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, \
                  loser_row, reason{}) VALUES {}",
@@ -494,7 +485,11 @@ impl MySql {
                 // The server may take less at once than is usual.
                 Err(error) if error.kind == ErrorKind::Value && count > 1 => {
                     let (first, second) = lot.split_at(count / 2);
-                    left.extend([second, first]);
+                    left.extend([(second, tells), (first, tells)]);
+                }
+                // What was told is kept where there is room for it beside the rows.
+                Err(error) if error.kind == ErrorKind::Value && tells && lot[0].told.is_some() => {
+                    left.push((lot, false))
                 }
                 written => drop(written?),
             }
@@ -618,7 +613,7 @@ impl MySql {
         let statement = format!(
             "SELECT id, loser, name, `key`, decided, winner, winner_time, winner_row, loser_time, loser_row, reason, \
                 {} FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser{limit}",
-            if self.tells().await? { "told" } else { "NULL" }
+            if self.tells { "told" } else { "NULL" }
         );
         let rows = self.main()?.fetch(&statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());

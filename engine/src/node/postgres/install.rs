@@ -142,7 +142,6 @@ impl Postgres {
                 done.push(format!("extended {SERVICE}.{table}, which an earlier Concord made"));
             }
         }
-        self.tells = Some(true);
         let known = self.read_service().await?;
         if let Some(known) = &known
             && (known.sync != sync.name || known.node != sync.node)

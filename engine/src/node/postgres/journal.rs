@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::schema::get;
-use super::service::{TELLS, damaged, kept_column, key_from_text, key_text, table_at};
+use super::service::{damaged, kept_column, key_from_text, key_text, table_at};
 use super::wire::Args;
 use super::{Postgres, copy};
 use crate::model::{KeptRow, Lost, NodeId, Row, TableSpec, Value, former_key};
@@ -21,14 +21,7 @@ impl Postgres {
             let (table, loser) = (table_at(tables, lost.table)?, self.node_name(lost.loser)?);
             entries.push(Entry { lost, table, loser, winner: self.node_name(lost.winner)? });
         }
-        let tells = match self.tells {
-            Some(tells) => tells,
-            None => {
-                let rows = self.fetch(format!("SELECT {TELLS}"), Args::new()).await?;
-                *self.tells.insert(get(&rows[0], 0)?)
-            }
-        };
-        if !again && tells && entries.len() >= copy::WORTH {
+        if !again && self.tells && entries.len() >= copy::WORTH {
             let statement = format!("COPY concord.journal ({COLUMNS}) FROM STDIN (FORMAT binary)");
             return self.copy_own(&statement, entries.iter(), Entry::append).await;
         }
@@ -36,7 +29,7 @@ impl Postgres {
         let unknown = "WHERE NOT EXISTS (SELECT FROM concord.journal AS j \
                        WHERE j.id OPERATOR(pg_catalog.=) u.id AND j.loser OPERATOR(pg_catalog.=) u.loser \
                        AND j.loser_time OPERATOR(pg_catalog.=) u.loser_time)";
-        let columns = if tells { COLUMNS.to_owned() } else { COLUMNS.replace(" told,", "") };
+        let columns = if self.tells { COLUMNS.to_owned() } else { COLUMNS.replace(" told,", "") };
         let statement = format!(
             "INSERT INTO concord.journal ({columns}) SELECT {columns} FROM unnest({ARRAYS}) AS u ({COLUMNS}) {}",
             if again { unknown } else { "" }
@@ -103,7 +96,7 @@ impl Postgres {
         let statement = format!(
             "SELECT id, loser, \"table\", key, decided, winner, winner_time, winner_row, loser_time, loser_row, reason, \
                 {} FROM {told}{wanted} ORDER BY decided DESC, id DESC, loser LIMIT $3::pg_catalog.int8",
-            if self.tells == Some(true) { "told" } else { "NULL::pg_catalog.text" }
+            if self.tells { "told" } else { "NULL::pg_catalog.text" }
         );
         let rows = self.fetch(statement, args).await?;
         let mut lost = Vec::with_capacity(rows.len());

@@ -89,8 +89,8 @@ struct Postgres {
     names: Vec<String>,
     /// Whether all service tables are there that this Concord knows.
     complete: bool,
-    /// Whether its journal keeps what plugins were told, which that of an earlier Concord does not, if that is known.
-    tells: Option<bool>,
+    /// Whether its journal keeps what plugins were told, which that of an earlier Concord does not.
+    tells: bool,
     /// Why the service tables are not trusted, if they are not.
     foreign: Option<String>,
     /// What the snapshot being read sees.
@@ -150,7 +150,7 @@ impl Postgres {
             widened: HashMap::new(),
             names: Vec::new(),
             complete: false,
-            tells: None,
+            tells: false,
             foreign: None,
             whole: Cut::START,
             targets: HashMap::new(),

@@ -31,10 +31,6 @@ const INERT: &str = "NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid O
         (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid \
             AND a.atttypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)))";
 
-/// Whether the journal keeps what plugins were told, which that of an earlier Concord does not.
-pub(super) const TELLS: &str = "EXISTS (SELECT FROM pg_catalog.pg_attribute a \
-    WHERE a.attrelid = pg_catalog.to_regclass('concord.journal')::pg_catalog.oid AND a.attname = 'told')";
-
 impl Postgres {
     /// Whether there are service tables. What reading would run of somebody else's is not read. Whoever may only compare reads what another
     /// role has installed; to a superuser nobody else's is good enough.
@@ -50,7 +46,8 @@ impl Postgres {
                         FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1)) o \
                     WHERE NOT {} LIMIT 1), \
                 EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = session_user AND r.rolsuper), \
-                {TELLS}",
+                EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+                    WHERE a.attrelid = pg_catalog.to_regclass('concord.journal')::pg_catalog.oid AND a.attname = 'told')",
             is_trusted("o.owner")
         );
         let mut args = Args::new();
@@ -59,7 +56,7 @@ impl Postgres {
         let row = &rows[0];
         let there: bool = get(row, 0)?;
         self.complete = get(row, 1)?;
-        self.tells = Some(get(row, 5)?);
+        self.tells = get(row, 5)?;
         if there && !get::<bool>(row, 2)? {
             return Err(not_inert());
         }

@@ -67,7 +67,7 @@ pub(super) struct State {
     pub nodes: Vec<String>,
     /// What the file's journal mode was before the install.
     pub journal_mode: String,
-    /// Whether all tables and columns are there that this Concord knows.
+    /// Whether all tables are there that this Concord needs.
     complete: bool,
 }
 
