@@ -8,6 +8,7 @@ mod creating;
 mod joining;
 mod killed;
 mod meanwhile;
+mod naming;
 
 use concord::sync::{LoadOptions, Loaded};
 use concord_tests::{As, Cluster, Concord, Database, Kind, User};
